@@ -1,0 +1,116 @@
+//! The answer to the caller.
+
+use std::sync::Arc;
+
+use super::{Millis, finding::Finding, window::Unit};
+
+/// What was done about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Action {
+    /// Nothing.
+    #[default]
+    None,
+    /// Noted, for a person to look at.
+    Alert,
+    /// Slowed down.
+    Throttle,
+    /// Banned for a time.
+    TemporaryBan,
+    /// Banned for good.
+    PermanentBan,
+}
+
+impl Action {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Alert => "alert",
+            Self::Throttle => "throttle",
+            Self::TemporaryBan => "temporary_ban",
+            Self::PermanentBan => "permanent_ban",
+        }
+    }
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The key is banned.
+    ApiKeyBanned,
+    /// The address is banned.
+    IpBanned,
+    /// The project is banned.
+    ProjectBanned,
+    /// A limit refused.
+    RateLimitExceeded,
+    /// A finding of this very request led to a ban.
+    CriticalAnomalyDetected,
+    /// The store does not answer and the policy says to refuse then.
+    StoreUnavailable,
+}
+
+impl Reason {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ApiKeyBanned => "API_KEY_BANNED",
+            Self::IpBanned => "IP_BANNED",
+            Self::ProjectBanned => "PROJECT_BANNED",
+            Self::RateLimitExceeded => "RATE_LIMIT_EXCEEDED",
+            Self::CriticalAnomalyDetected => "CRITICAL_ANOMALY_DETECTED",
+            Self::StoreUnavailable => "STORE_UNAVAILABLE",
+        }
+    }
+}
+
+/// How one limit stands after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitStatus {
+    /// Index of the window.
+    pub window: usize,
+    /// What is counted.
+    pub unit: Unit,
+    /// The limit in force, throttle included.
+    pub limit: u64,
+    /// What the window holds.
+    pub used: u64,
+    /// Seconds until the oldest usage still counted leaves the window, at most the window's length.
+    pub reset_seconds: u64,
+}
+
+/// The answer to the caller about one request.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// The request.
+    pub request_id: Arc<str>,
+    /// The key.
+    pub key_id: Arc<str>,
+    /// Whether the request may go on.
+    pub allowed: bool,
+    /// What was done.
+    pub action: Action,
+    /// Why it was refused.
+    pub reason: Option<Reason>,
+    /// When it would be admitted, where that is known; `None` for good or when allowed.
+    pub retry_at: Option<Millis>,
+    /// The moment of the decision, to which `retry_at` relates.
+    pub decided_at: Millis,
+    /// What was found.
+    pub anomalies: Vec<Finding>,
+    /// How the limits stand.
+    pub limits: Vec<LimitStatus>,
+    /// Decided without the store.
+    pub degraded: bool,
+    /// The record was too old for windows and detectors.
+    pub late: bool,
+    /// The policy that judged.
+    pub policy_version: Arc<str>,
+}
+
+impl Decision {
+    /// Whole seconds until `retry_at`, at least 1; `None` when there is no such moment.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        self.retry_at.map(|at| ((at - self.decided_at).max(1) as u64).div_ceil(1000))
+    }
+}

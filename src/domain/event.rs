@@ -1,0 +1,233 @@
+//! Entries of the security-event log.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Millis, finding::AnomalyKind, finding::Severity, place::PlaceSummary, subject::Subject};
+
+/// Types of events beside the anomaly types. Names on the wire are fixed by the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EventType {
+    /// A detector's finding.
+    Anomaly(AnomalyKind),
+    /// A high or critical finding, whatever its detector: one type to alert on.
+    HighSeverityAnomaly,
+    /// A request of a banned subject was refused.
+    BannedRequestBlocked,
+    /// A request was refused by a limit.
+    RateLimitExceeded,
+    /// A subject was throttled.
+    Throttled,
+    /// A subject was banned for a time.
+    TemporaryBan,
+    /// A subject was banned for good.
+    PermanentBan,
+    /// A ban was lifted by a person.
+    BanLifted,
+    /// A ban ran out.
+    BanExpired,
+    /// Thresholds, modes, ladder or allowlist were changed by a person.
+    PolicyChanged,
+    /// A subject's data was deleted by a person.
+    SubjectForgotten,
+    /// A key was reported with a project other than its registered one.
+    ProjectMismatch,
+    /// New subjects came faster than the cap on them allows.
+    CardinalityCapped,
+    /// Events were trimmed or lost before they could be kept.
+    EventGap,
+    /// The store does not answer; each instance decides by itself.
+    StoreDegraded,
+    /// The store answers again.
+    StoreRecovered,
+}
+
+const PLAIN: &[(EventType, &str)] = &[
+    (EventType::HighSeverityAnomaly, "HIGH_SEVERITY_ANOMALY"),
+    (EventType::BannedRequestBlocked, "BANNED_REQUEST_BLOCKED"),
+    (EventType::RateLimitExceeded, "RATE_LIMIT_EXCEEDED"),
+    (EventType::Throttled, "THROTTLED"),
+    (EventType::TemporaryBan, "TEMPORARY_BAN"),
+    (EventType::PermanentBan, "PERMANENT_BAN"),
+    (EventType::BanLifted, "BAN_LIFTED"),
+    (EventType::BanExpired, "BAN_EXPIRED"),
+    (EventType::PolicyChanged, "POLICY_CHANGED"),
+    (EventType::SubjectForgotten, "SUBJECT_FORGOTTEN"),
+    (EventType::ProjectMismatch, "PROJECT_MISMATCH"),
+    (EventType::CardinalityCapped, "CARDINALITY_CAPPED"),
+    (EventType::EventGap, "EVENT_GAP"),
+    (EventType::StoreDegraded, "STORE_DEGRADED"),
+    (EventType::StoreRecovered, "STORE_RECOVERED"),
+];
+
+impl EventType {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anomaly(kind) => kind.name(),
+            other => PLAIN.iter().find(|(t, _)| *t == other).map_or("UNKNOWN", |(_, name)| name),
+        }
+    }
+
+    /// The type that a name on the wire stands for.
+    pub fn parse(name: &str) -> Option<Self> {
+        let plain = PLAIN.iter().find(|(_, n)| *n == name).map(|(t, _)| *t);
+        plain.or_else(|| AnomalyKind::ALL.iter().find(|k| k.name() == name).map(|k| Self::Anomaly(*k)))
+    }
+
+    /// Every name on the wire.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        PLAIN.iter().map(|(_, name)| *name).chain(AnomalyKind::ALL.iter().map(|k| k.name()))
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for EventType {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for EventType {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&name).ok_or_else(|| serde::de::Error::custom(format!("unknown event type {name}")))
+    }
+}
+
+/// One entry of the log, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Stable id; empty until the store has appended it.
+    #[serde(default)]
+    pub id: String,
+    /// When.
+    #[serde(with = "rfc3339_millis")]
+    pub time: Millis,
+    /// What.
+    #[serde(rename = "type")]
+    pub kind: EventType,
+    /// How bad.
+    pub severity: Severity,
+    /// About whom; `None` for events about the service itself.
+    pub subject: Option<Subject>,
+    /// The key of the request, when there was one.
+    pub key_id: Option<String>,
+    /// The exact source address, when there was one.
+    pub source_ip: Option<String>,
+    /// Where from, when known.
+    pub place: Option<PlaceSummary>,
+    /// The detector behind it, or `operator` or `ladder` or `limits` or `store`.
+    pub detector: Option<String>,
+    /// The numbers behind it.
+    pub evidence: serde_json::Value,
+    /// What was done.
+    pub action: Option<String>,
+    /// The request behind it.
+    pub request_id: Option<String>,
+    /// The policy that judged.
+    pub policy_version: Option<String>,
+    /// How many equal events this one stands for.
+    pub count: u64,
+}
+
+impl Event {
+    /// An event with nothing but its time, type, severity and subject.
+    pub fn new(time: Millis, kind: EventType, severity: Severity, subject: Option<Subject>) -> Self {
+        Self {
+            id: String::new(),
+            time,
+            kind,
+            severity,
+            subject,
+            key_id: None,
+            source_ip: None,
+            place: None,
+            detector: None,
+            evidence: serde_json::Value::Null,
+            action: None,
+            request_id: None,
+            policy_version: None,
+            count: 1,
+        }
+    }
+}
+
+/// Formats a time as RFC 3339 UTC with milliseconds. Times outside years -9999 to 9999 show as the epoch.
+pub fn format_millis(time: Millis) -> String {
+    let timestamp = Timestamp::from_millisecond(time).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{timestamp:.3}")
+}
+
+/// Reads an RFC 3339 time.
+///
+/// # Errors
+/// When `text` is not RFC 3339 or outside years -9999 to 9999.
+pub fn parse_millis(text: &str) -> Result<Millis, jiff::Error> {
+    text.parse::<Timestamp>().map(|t| t.as_millisecond())
+}
+
+/// Serde for times on the wire: RFC 3339 UTC with milliseconds.
+pub mod rfc3339_millis {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Millis;
+
+    /// Writes the time.
+    pub fn serialize<S: Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::format_millis(*time))
+    }
+
+    /// Reads the time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Millis, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        super::parse_millis(&text).map_err(serde::de::Error::custom)
+    }
+
+    /// The same for a time that may be absent.
+    pub mod option {
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        use super::super::Millis;
+
+        /// Writes the time or null.
+        pub fn serialize<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+            match time {
+                Some(time) => super::serialize(time, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        /// Reads the time or null.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Millis>, D::Error> {
+            let text = Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+            text.map(|t| super::super::parse_millis(&t).map_err(serde::de::Error::custom)).transpose()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_has_a_name_that_leads_back_to_it() {
+        for name in EventType::names() {
+            assert_eq!(EventType::parse(name).unwrap().name(), name);
+        }
+    }
+
+    #[test]
+    fn times_are_rfc_3339_utc_with_milliseconds() {
+        assert_eq!(format_millis(1_772_442_802_123), "2026-03-02T09:13:22.123Z");
+        assert_eq!(format_millis(1_772_442_802_000), "2026-03-02T09:13:22.000Z");
+        assert_eq!(parse_millis("2026-03-02T10:13:22.123+01:00").unwrap(), 1_772_442_802_123);
+    }
+}

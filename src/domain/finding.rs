@@ -1,0 +1,140 @@
+//! What a detector says: type, severity, score, evidence, recommendation.
+
+use serde::{Deserialize, Serialize};
+
+/// Defines the anomaly types once: the variant, its name on the wire and its name in the configuration.
+macro_rules! anomaly_kinds {
+    ($($(#[$doc:meta])* $variant:ident $wire:literal $setting:literal,)+) => {
+        /// An anomaly type. Names on the wire are fixed by the API.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+        pub enum AnomalyKind { $($(#[$doc])* #[serde(rename = $wire)] $variant,)+ }
+
+        impl AnomalyKind {
+            /// Every anomaly type, in the order of their bits.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name on the wire.
+            pub fn name(self) -> &'static str { match self { $(Self::$variant => $wire),+ } }
+
+            /// The name of its detector in the configuration and in events.
+            pub fn detector(self) -> &'static str { match self { $(Self::$variant => $setting),+ } }
+        }
+    };
+}
+
+anomaly_kinds! {
+    /// Two places too far apart for the time between them.
+    ImpossibleTravel "IMPOSSIBLE_TRAVEL" "impossible_travel",
+    /// Too many distant places at once.
+    ConcurrentLocations "CONCURRENT_LOCATIONS" "concurrent_locations",
+    /// A place this key was never seen in.
+    NewLocation "NEW_LOCATION" "new_location",
+    /// Many more requests than are normal for this hour of the week.
+    TrafficBurst "TRAFFIC_BURST" "traffic_burst",
+    /// A request much larger than this key's usual ones.
+    RequestSizeAnomaly "REQUEST_SIZE_ANOMALY" "request_size",
+    /// Too large a share of refused credentials.
+    HighFailureRate "HIGH_FAILURE_RATE" "failure_rate",
+    /// One address trying many keys.
+    CredentialStuffing "CREDENTIAL_STUFFING" "credential_stuffing",
+    /// Several features at once unlike anything this key did before.
+    BehavioralDrift "BEHAVIORAL_DRIFT" "behavioral_drift",
+    /// Probing for endpoints that do not exist.
+    EndpointScan "ENDPOINT_SCAN" "endpoint_scan",
+    /// Many more tokens than usual.
+    TokenUsageSpike "TOKEN_USAGE_SPIKE" "token_usage_spike",
+    /// Much more money than usual.
+    CostSpike "COST_SPIKE" "cost_spike",
+}
+
+impl AnomalyKind {
+    /// The bit of this type in a mask of detectors.
+    pub fn bit(self) -> u32 {
+        1 << (self as u32)
+    }
+}
+
+/// How bad a finding is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Worth a line in the log.
+    Low,
+    /// Worth a look.
+    Medium,
+    /// Worth an answer.
+    High,
+    /// Worth stopping for.
+    Critical,
+}
+
+impl Severity {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Whether findings of a detector are acted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Found, logged and acted on.
+    #[default]
+    Enforce,
+    /// Found and logged, not acted on.
+    Shadow,
+    /// Not looked for.
+    Off,
+}
+
+/// Whom a finding accuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Accused {
+    /// The API key of the request.
+    Key,
+    /// The source address of the request.
+    Address,
+}
+
+/// A detector's finding about one request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Finding {
+    /// The anomaly type.
+    #[serde(rename = "type")]
+    pub kind: AnomalyKind,
+    /// How bad.
+    pub severity: Severity,
+    /// How sure and how far off, 0 to 1.
+    pub score: f64,
+    /// Whether it is acted on.
+    pub mode: Mode,
+    /// What a person should do, in a sentence.
+    pub recommendation: String,
+    /// Observed value, baseline, threshold and samples, by name.
+    pub evidence: serde_json::Value,
+    /// Whom it accuses.
+    #[serde(skip)]
+    pub accused: Accused,
+}
+
+impl Finding {
+    /// Whether the ladder acts on it.
+    pub fn is_enforced(&self) -> bool {
+        self.mode == Mode::Enforce
+    }
+
+    /// Whether the request must teach the profile nothing: medium and worse. A low finding is a remark about
+    /// something new (a first request from another place, say), which has to be learned to stop being new.
+    pub fn bars_learning(&self) -> bool {
+        self.severity >= Severity::Medium
+    }
+}

@@ -1,0 +1,134 @@
+//! What goes to the store about one request, and all that one atomic trip brings back.
+
+use smallvec::SmallVec;
+
+use super::{
+    Millis,
+    place::{PACKED_BYTES, PlaceCore},
+    standing::Standing,
+    subject::Subject,
+    window::{Counts, Unit, WINDOW_COUNT, WindowLimits},
+};
+
+/// How a charge treats the windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChargeMode {
+    /// Charges every window if all admit, else none.
+    #[default]
+    Admit,
+    /// Looks whether all windows would admit; changes nothing.
+    Peek,
+    /// Charges whatever the limits say (usage that has already happened, reported late by the insurance).
+    Force,
+}
+
+/// Somebody or something a subject was seen with: a place of a key, a failing key of an address.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Peer {
+    /// Identity among the subject's peers.
+    pub id: u64,
+    /// What is kept of it: for a key the packed place, for an address zeroes.
+    pub data: [u8; PACKED_BYTES],
+}
+
+impl Peer {
+    /// A key's place as its peer.
+    pub fn place(place: &PlaceCore) -> Self {
+        Self { id: place.id(), data: place.pack() }
+    }
+
+    /// A failing key as the peer of an address.
+    pub fn key(key: &Subject) -> Self {
+        Self { id: super::stable_hash(key.as_str().as_bytes()), data: [0; PACKED_BYTES] }
+    }
+}
+
+/// A peer as the store remembers it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PeerSeen {
+    /// Who.
+    pub peer: Peer,
+    /// First seen, since it is among the recent ones.
+    pub first_seen: Millis,
+    /// Last seen.
+    pub last_seen: Millis,
+    /// Requests since `first_seen`.
+    pub hits: u64,
+}
+
+/// Recent peers, most recent first; bounded by [`Charge::peer_capacity`].
+pub type Peers = SmallVec<[PeerSeen; 4]>;
+
+/// What one request charges to one subject.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Charge {
+    /// To whom.
+    pub subject: Subject,
+    /// When; the store never lets time run backwards for a subject.
+    pub now: Millis,
+    /// How much.
+    pub counts: Counts,
+    /// Limits in force (before any throttle).
+    pub limits: WindowLimits,
+    /// How.
+    pub mode: ChargeMode,
+    /// Seen with whom.
+    pub peer: Option<Peer>,
+    /// How many recent peers are kept, 1 to 64.
+    pub peer_capacity: u8,
+    /// Whether a subject that the store does not know yet may be created.
+    pub may_create: bool,
+}
+
+/// A refusal by a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitRefusal {
+    /// Index of the window that refused (the one that takes longest to admit).
+    pub window: usize,
+    /// Unit that refused.
+    pub unit: Unit,
+    /// The limit in force, throttle included.
+    pub limit: u64,
+    /// When the same charge would be admitted if nothing else came; `None`: it never fits.
+    pub retry_at: Option<Millis>,
+}
+
+/// All that one atomic trip to the store returns about a subject at a moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// The subject's time: the charge's, or later where the subject was already further.
+    pub now: Millis,
+    /// The standing as stored.
+    pub standing: Standing,
+    /// Whether the windows took the charge (for [`ChargeMode::Peek`]: would take it). False when banned.
+    pub admitted: bool,
+    /// The limit that refused, when one did.
+    pub refusal: Option<LimitRefusal>,
+    /// What each window holds, this charge included if it was admitted.
+    pub counts: [Counts; WINDOW_COUNT],
+    /// When the oldest usage of each window leaves it.
+    pub resets_at: [Millis; WINDOW_COUNT],
+    /// Recent peers as they were before this request.
+    pub peers: Peers,
+    /// Whether this charge made the subject known to the store.
+    pub created: bool,
+    /// False when the subject is unknown and may not be created: nothing was counted.
+    pub tracked: bool,
+}
+
+impl Observation {
+    /// An observation of a subject about which nothing is known, as of `now`.
+    pub fn empty(now: Millis) -> Self {
+        Self {
+            now,
+            standing: Standing::default(),
+            admitted: true,
+            refusal: None,
+            counts: Default::default(),
+            resets_at: [now; WINDOW_COUNT],
+            peers: Peers::new(),
+            created: false,
+            tracked: false,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Hourly and daily counts of the last weeks: raw, additive, bounded. Baselines are derived from these.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{DAY, HOUR, Millis};
+
+/// Hours kept: 28 days.
+pub const HOURS_KEPT: u32 = 28 * 24;
+/// Days kept.
+pub const DAYS_KEPT: u32 = 35;
+
+/// What happened in one hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HourStat {
+    /// Requests.
+    pub requests: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Cost in nano-dollars.
+    pub cost_nanos: u64,
+    /// The most requests that any 5 minutes ending in this hour held.
+    pub five_minute_peak: u64,
+}
+
+/// What happened in one day (UTC).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DayStat {
+    /// Requests.
+    pub requests: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Cost in nano-dollars.
+    pub cost_nanos: u64,
+}
+
+/// Counts by hour and by day. An hour without requests has no row.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct History {
+    hours: BTreeMap<u32, HourStat>,
+    days: BTreeMap<u32, DayStat>,
+}
+
+/// The hour (since the epoch) of a time.
+pub fn hour_of(at: Millis) -> u32 {
+    u32::try_from(at.div_euclid(HOUR)).unwrap_or(0)
+}
+
+/// The day (since the epoch, UTC) of a time.
+pub fn day_of(at: Millis) -> u32 {
+    u32::try_from(at.div_euclid(DAY)).unwrap_or(0)
+}
+
+impl History {
+    /// Counts one request at `at`.
+    pub fn add(&mut self, at: Millis, tokens: u64, cost_nanos: u64, five_minute_requests: u64) {
+        let hour = self.hours.entry(hour_of(at)).or_default();
+        hour.requests += 1;
+        hour.tokens = hour.tokens.saturating_add(tokens);
+        hour.cost_nanos = hour.cost_nanos.saturating_add(cost_nanos);
+        hour.five_minute_peak = hour.five_minute_peak.max(five_minute_requests);
+        let day = self.days.entry(day_of(at)).or_default();
+        day.requests += 1;
+        day.tokens = day.tokens.saturating_add(tokens);
+        day.cost_nanos = day.cost_nanos.saturating_add(cost_nanos);
+        self.trim();
+    }
+
+    /// Adds another history: counts add up, peaks take the higher.
+    pub fn merge(&mut self, other: &Self) {
+        for (index, row) in &other.hours {
+            let hour = self.hours.entry(*index).or_default();
+            hour.requests += row.requests;
+            hour.tokens = hour.tokens.saturating_add(row.tokens);
+            hour.cost_nanos = hour.cost_nanos.saturating_add(row.cost_nanos);
+            hour.five_minute_peak = hour.five_minute_peak.max(row.five_minute_peak);
+        }
+        for (index, row) in &other.days {
+            let day = self.days.entry(*index).or_default();
+            day.requests += row.requests;
+            day.tokens = day.tokens.saturating_add(row.tokens);
+            day.cost_nanos = day.cost_nanos.saturating_add(row.cost_nanos);
+        }
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        if let Some((&last, _)) = self.hours.last_key_value() {
+            while let Some(entry) = self.hours.first_entry().filter(|e| *e.key() + HOURS_KEPT <= last) {
+                entry.remove();
+            }
+        }
+        if let Some((&last, _)) = self.days.last_key_value() {
+            while let Some(entry) = self.days.first_entry().filter(|e| *e.key() + DAYS_KEPT <= last) {
+                entry.remove();
+            }
+        }
+    }
+
+    /// The row of an hour since the epoch.
+    pub fn hour(&self, hour: u32) -> Option<&HourStat> {
+        self.hours.get(&hour)
+    }
+
+    /// Rows of hours, oldest first.
+    pub fn hours(&self) -> impl DoubleEndedIterator<Item = (u32, &HourStat)> {
+        self.hours.iter().map(|(hour, row)| (*hour, row))
+    }
+
+    /// Rows of days, oldest first.
+    pub fn days(&self) -> impl DoubleEndedIterator<Item = (u32, &DayStat)> {
+        self.days.iter().map(|(day, row)| (*day, row))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_weeks_of_hours_are_kept() {
+        let mut history = History::default();
+        for hour in 0..2_000 {
+            history.add(1_760_000_000_000 + hour * HOUR, 10, 1, 1);
+        }
+        assert_eq!(history.hours().count(), HOURS_KEPT as usize);
+        assert_eq!(history.days().count(), DAYS_KEPT as usize);
+    }
+}

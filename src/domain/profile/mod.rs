@@ -1,0 +1,337 @@
+//! What is normal for a subject, learned.
+//!
+//! A profile is raw history in bounded tables; every statistic is derived from it when needed. A delta is a
+//! profile too, and [`Profile::merge`] takes deltas in any order and grouping (a commutative monoid), so each
+//! instance gathers its own and flushes them off the hot path. Adding is exact for counts; masses are sums of
+//! doubles, equal up to rounding. Above a table's cap the lightest rows leave.
+
+mod familiar;
+mod histogram;
+mod history;
+
+use serde::{Deserialize, Serialize};
+
+pub use familiar::{DaySet, Familiar, Mass, Table};
+pub use histogram::Histogram;
+pub use history::{DayStat, History, HourStat};
+
+use super::{
+    Millis,
+    place::{Coordinates, PlaceCore},
+    record::Outcome,
+};
+
+/// A cell of the grid on which places are remembered: 2 by 2 degrees (about 220 km).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Cell(pub i16, pub i16);
+
+impl Cell {
+    /// The cell around coordinates.
+    pub fn of(coordinates: &Coordinates) -> Self {
+        Self((coordinates.latitude / 2.0).floor() as i16, (coordinates.longitude / 2.0).floor() as i16)
+    }
+
+    /// The middle of the cell.
+    pub fn center(self) -> Coordinates {
+        Coordinates {
+            latitude: f64::from(self.0) * 2.0 + 1.0,
+            longitude: f64::from(self.1) * 2.0 + 1.0,
+            radius_km: 0,
+        }
+    }
+}
+
+/// Masses of requests by what their status says.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Outcomes {
+    /// Succeeded.
+    pub success: Mass,
+    /// 401 or 403.
+    pub auth_failure: Mass,
+    /// 404 or 405.
+    pub not_found: Mass,
+    /// Other 4xx, 429 and 5xx: not evidence about the key.
+    pub other: Mass,
+}
+
+/// What a profile learns from one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample<'a> {
+    /// When.
+    pub now: Millis,
+    /// Where from.
+    pub place: Option<&'a PlaceCore>,
+    /// The cell the key was last seen in, when that was another one and recently: a transition.
+    pub came_from: Option<Cell>,
+    /// Client family, for example `openai-python`.
+    pub client: Option<&'a str>,
+    /// Endpoint template, for example `/v1/files/{id}`.
+    pub endpoint: &'a str,
+    /// Model.
+    pub model: Option<&'a str>,
+    /// Tokens.
+    pub tokens: u64,
+    /// Cost in nano-dollars.
+    pub cost_nanos: u64,
+    /// Outcome.
+    pub outcome: Outcome,
+    /// Requests in the 5-minute window, this one included.
+    pub five_minute_requests: u64,
+}
+
+/// What is normal for a subject.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Profile {
+    /// First request learned; `None` for an empty profile.
+    pub first_seen: Option<Millis>,
+    /// Last request learned.
+    pub last_seen: Option<Millis>,
+    /// Requests learned, ever.
+    pub requests: u64,
+    /// Days on which it was seen.
+    pub days: DaySet,
+    /// Hourly and daily counts.
+    pub history: History,
+    /// Request sizes, by the logarithm of their tokens.
+    pub sizes: Histogram,
+    /// Outcomes.
+    pub outcomes: Outcomes,
+    /// Network prefixes.
+    pub prefixes: Table<u64>,
+    /// Autonomous systems.
+    pub asns: Table<u32>,
+    /// Countries.
+    pub countries: Table<[u8; 2]>,
+    /// Grid cells of coordinates.
+    pub cells: Table<Cell>,
+    /// Moves between cells within an hour, in either direction (smaller cell first).
+    pub moves: Table<(Cell, Cell)>,
+    /// Client families.
+    pub clients: Table<String>,
+    /// Endpoint templates.
+    pub endpoints: Table<String>,
+    /// Models.
+    pub models: Table<String>,
+}
+
+impl Profile {
+    /// Whether nothing was learned.
+    pub fn is_empty(&self) -> bool {
+        self.requests == 0
+    }
+
+    /// Learns one request.
+    pub fn learn(&mut self, sample: &Sample<'_>) {
+        let now = sample.now;
+        self.first_seen = Some(self.first_seen.map_or(now, |t| t.min(now)));
+        self.last_seen = Some(self.last_seen.map_or(now, |t| t.max(now)));
+        self.requests += 1;
+        self.days.insert(now);
+        self.history.add(now, sample.tokens, sample.cost_nanos, sample.five_minute_requests);
+        if sample.tokens > 0 {
+            self.sizes.add(sample.tokens, now);
+        }
+        match sample.outcome {
+            Outcome::Success => self.outcomes.success.add(now),
+            Outcome::AuthFailure => self.outcomes.auth_failure.add(now),
+            Outcome::NotFound => self.outcomes.not_found.add(now),
+            Outcome::Throttled | Outcome::ClientError | Outcome::ServerError => self.outcomes.other.add(now),
+        }
+        if let Some(place) = sample.place {
+            self.learn_place(place, sample.came_from, now);
+        }
+        if let Some(client) = sample.client {
+            self.clients.touch_str(client, now);
+        }
+        self.endpoints.touch_str(sample.endpoint, now);
+        if let Some(model) = sample.model {
+            self.models.touch_str(model, now);
+        }
+    }
+
+    fn learn_place(&mut self, place: &PlaceCore, came_from: Option<Cell>, now: Millis) {
+        self.prefixes.touch(place.prefix.0, now);
+        if place.asn != 0 {
+            self.asns.touch(place.asn, now);
+        }
+        if let Some(country) = place.country {
+            self.countries.touch(country, now);
+        }
+        if let Some(cell) = place.coordinates.as_ref().map(Cell::of) {
+            self.cells.touch(cell, now);
+            if let Some(from) = came_from.filter(|from| *from != cell) {
+                self.moves.touch((from.min(cell), from.max(cell)), now);
+            }
+        }
+    }
+
+    /// Adds what another profile of the same subject has learned.
+    pub fn merge(&mut self, other: &Self) {
+        self.first_seen = [self.first_seen, other.first_seen].into_iter().flatten().min();
+        self.last_seen = self.last_seen.max(other.last_seen);
+        self.requests += other.requests;
+        self.days.merge(&other.days);
+        self.history.merge(&other.history);
+        self.sizes.merge(&other.sizes);
+        self.outcomes.success.merge(&other.outcomes.success);
+        self.outcomes.auth_failure.merge(&other.outcomes.auth_failure);
+        self.outcomes.not_found.merge(&other.outcomes.not_found);
+        self.outcomes.other.merge(&other.outcomes.other);
+        self.prefixes.merge(&other.prefixes);
+        self.asns.merge(&other.asns);
+        self.countries.merge(&other.countries);
+        self.cells.merge(&other.cells);
+        self.moves.merge(&other.moves);
+        self.clients.merge(&other.clients);
+        self.endpoints.merge(&other.endpoints);
+        self.models.merge(&other.models);
+    }
+}
+
+/// The family of a user agent: its product name without version, lower case, at most 48 bytes.
+pub fn client_family(user_agent: &str) -> String {
+    let product = user_agent.split(['/', ' ', '(', ';']).next().unwrap_or("");
+    truncate(product, 48).to_ascii_lowercase()
+}
+
+/// The template of an endpoint: no query, ids replaced by `{id}`, at most 96 bytes.
+/// An id is a segment with a digit that is all digits, or at least 8 characters long of which a quarter are digits.
+pub fn endpoint_template(endpoint: &str) -> String {
+    let path = endpoint.split(['?', '#']).next().unwrap_or("");
+    let mut out = String::with_capacity(path.len().min(96));
+    for (index, segment) in path.split('/').enumerate() {
+        if index > 0 {
+            out.push('/');
+        }
+        out.push_str(if looks_like_id(segment) { "{id}" } else { segment });
+    }
+    truncate(&out, 96).to_owned()
+}
+
+fn looks_like_id(segment: &str) -> bool {
+    let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+    digits > 0 && (digits == segment.len() || (segment.len() >= 8 && digits * 4 >= segment.len()))
+}
+
+fn truncate(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn learned(requests: &[(i64, u64, u8)]) -> Profile {
+        let mut profile = Profile::default();
+        for (minute, tokens, place) in requests {
+            let core = PlaceCore {
+                asn: u32::from(*place) + 1,
+                country: Some([b'A' + place % 3, b'Z']),
+                coordinates: Some(Coordinates {
+                    latitude: f64::from(*place) * 5.0,
+                    longitude: 7.0,
+                    radius_km: 10,
+                }),
+                ..PlaceCore::unknown([203, 0, *place, 1].into())
+            };
+            profile.learn(&Sample {
+                now: 1_760_000_000_000 + minute * 60_000,
+                place: Some(&core),
+                came_from: Some(Cell(1, 1)),
+                client: Some("openai-python"),
+                endpoint: "/v1/chat/completions",
+                model: Some("gpt-4.1"),
+                tokens: *tokens,
+                cost_nanos: tokens * 8_000,
+                outcome: Outcome::Success,
+                five_minute_requests: 3,
+            });
+        }
+        profile
+    }
+
+    /// Equality with masses (sums of doubles) rounded: JSON with floats cut to 9 digits.
+    fn fingerprint(profile: &Profile) -> String {
+        fn round(value: &mut serde_json::Value) {
+            match value {
+                serde_json::Value::Number(n) if n.is_f64() => {
+                    *value = format!("{:.9e}", n.as_f64().unwrap_or_default()).into();
+                }
+                serde_json::Value::Array(items) => items.iter_mut().for_each(round),
+                serde_json::Value::Object(map) => map.values_mut().for_each(round),
+                _ => {}
+            }
+        }
+        let mut value = serde_json::to_value(profile).unwrap();
+        round(&mut value);
+        value.to_string()
+    }
+
+    fn requests() -> impl Strategy<Value = Vec<(i64, u64, u8)>> {
+        proptest::collection::vec((0..60_000_i64, 0..100_000_u64, 0..12_u8), 0..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn deltas_merge_in_any_order(a in requests(), b in requests()) {
+            let (mut ab, mut ba) = (learned(&a), learned(&b));
+            ab.merge(&learned(&b));
+            ba.merge(&learned(&a));
+            prop_assert_eq!(fingerprint(&ab), fingerprint(&ba));
+        }
+
+        #[test]
+        fn deltas_merge_in_any_grouping(a in requests(), b in requests(), c in requests()) {
+            let (a, b, c) = (learned(&a), learned(&b), learned(&c));
+            let mut left = a.clone();
+            left.merge(&b);
+            left.merge(&c);
+            let mut right_tail = b.clone();
+            right_tail.merge(&c);
+            let mut right = a.clone();
+            right.merge(&right_tail);
+            prop_assert_eq!(fingerprint(&left), fingerprint(&right));
+        }
+
+        #[test]
+        fn learning_apart_and_merging_equals_learning_together(a in requests(), b in requests()) {
+            let mut apart = learned(&a);
+            apart.merge(&learned(&b));
+            let together: Vec<_> = a.into_iter().chain(b).collect();
+            prop_assert_eq!(fingerprint(&apart), fingerprint(&learned(&together)));
+        }
+    }
+
+    #[test]
+    fn an_empty_delta_changes_nothing() {
+        let mut profile = learned(&[(1, 2, 3), (70, 9, 4)]);
+        let before = profile.clone();
+        profile.merge(&Profile::default());
+        assert_eq!(profile, before);
+    }
+
+    #[test]
+    fn a_profile_survives_storage() {
+        let profile = learned(&[(1, 2, 3), (70, 900_000, 4), (90_000, 1, 5)]);
+        let bytes = postcard::to_stdvec(&profile).unwrap();
+        assert_eq!(postcard::from_bytes::<Profile>(&bytes).unwrap(), profile);
+    }
+
+    #[test]
+    fn clients_and_endpoints_are_reduced_to_what_repeats() {
+        assert_eq!(client_family("openai-python/1.51.0"), "openai-python");
+        assert_eq!(client_family("Mozilla/5.0 (X11)"), "mozilla");
+        assert_eq!(endpoint_template("/v1/files/file-abc12345/content?x=1"), "/v1/files/{id}/content");
+        assert_eq!(endpoint_template("/v1/chat/completions"), "/v1/chat/completions");
+        assert_eq!(endpoint_template("/users/42"), "/users/{id}");
+        assert_eq!(endpoint_template("/t/550e8400-e29b-41d4-a716-446655440000"), "/t/{id}");
+    }
+}

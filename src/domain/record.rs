@@ -1,0 +1,94 @@
+//! A usage record: what middleware reports of one API request, validated, with the secret already gone.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::{Millis, subject::Subject};
+
+/// What the status of a request says about whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// 1xx to 3xx.
+    Success,
+    /// 401 or 403: the client's credentials were refused.
+    AuthFailure,
+    /// 404 or 405: the client asked for something that is not there.
+    NotFound,
+    /// 429: somebody throttled, which is not the client's failure.
+    Throttled,
+    /// Other 4xx: a bad request.
+    ClientError,
+    /// 5xx: the provider's failure.
+    ServerError,
+}
+
+impl Outcome {
+    /// The outcome that an HTTP status stands for.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 => Self::AuthFailure,
+            404 | 405 => Self::NotFound,
+            429 => Self::Throttled,
+            400..=499 => Self::ClientError,
+            500..=599 => Self::ServerError,
+            _ => Self::Success,
+        }
+    }
+}
+
+/// One finished (or, for a check, intended) API request. Bounds are enforced where it is made (`intake`).
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The caller's id for the request, or one that was made for it.
+    pub request_id: Arc<str>,
+    /// Whether the caller gave the request id (only then can a retry be recognised).
+    pub request_id_given: bool,
+    /// The public id of the key.
+    pub key_id: Arc<str>,
+    /// The key as subject.
+    pub key: Subject,
+    /// The same key under older peppers, whose bans still hold.
+    pub former_keys: Vec<Subject>,
+    /// The source address as subject (IPv6 by /64).
+    pub address: Subject,
+    /// The project as subject, when one was named.
+    pub project: Option<Subject>,
+    /// Path of the endpoint called.
+    pub endpoint: Arc<str>,
+    /// Model called, when there is one.
+    pub model: Option<Arc<str>>,
+    /// Tokens charged to the token windows.
+    pub tokens: u64,
+    /// Prompt tokens, when reported.
+    pub prompt_tokens: Option<u64>,
+    /// Completion tokens, when reported.
+    pub completion_tokens: Option<u64>,
+    /// Prompt tokens that came from a cache, when reported.
+    pub cached_tokens: Option<u64>,
+    /// Cost in nano-dollars, when reported.
+    pub cost_nanos: Option<u64>,
+    /// Latency in milliseconds, when reported.
+    pub latency_ms: Option<f64>,
+    /// Where the request came from, mapped IPv4 already unmapped.
+    pub source_ip: IpAddr,
+    /// The client's own name for itself.
+    pub user_agent: Option<Arc<str>>,
+    /// HTTP status of the answer the client got.
+    pub status: u16,
+    /// When the middleware says it happened; evidence only, except in replay where it is the time.
+    pub timestamp: Option<Millis>,
+    /// Older than the allowed skew: counts for usage, not for windows and detectors.
+    pub late: bool,
+    /// The proxy reports a request that Keyward itself refused: it is no failure of the client.
+    pub refused_by_keyward: bool,
+    /// A reservation that this record settles.
+    pub reservation_id: Option<Arc<str>>,
+    /// A digest of the whole body, so that the same request id with another body is recognised.
+    pub digest: u64,
+}
+
+impl Record {
+    /// What the status says.
+    pub fn outcome(&self) -> Outcome {
+        Outcome::of_status(self.status)
+    }
+}

@@ -1,0 +1,178 @@
+//! Who is judged: an API key, a source address, or a project.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::stable_hash;
+
+/// The longest key id or project id accepted, in bytes.
+pub const MAX_ID_BYTES: usize = 128;
+
+/// What kind of subject an id names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SubjectKind {
+    /// An API key, by its public id.
+    Key,
+    /// A source address: one IPv4 address, one IPv6 /64, or a wider prefix that an operator named.
+    Ip,
+    /// A project.
+    Project,
+}
+
+/// A subject, written `key:<key_id>`, `ip:<address or prefix>` or `project:<id>`. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subject(Arc<str>);
+
+/// Why a text is no subject.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SubjectError {
+    /// No known `kind:` in front.
+    #[error("a subject starts with key:, ip: or project:, for example key:k1:9f2c41d07be5a8c3")]
+    UnknownKind,
+    /// The id is empty, over-long, or has characters that an id may not have.
+    #[error("the id after {0}: must be 1 to 128 printable characters without spaces")]
+    BadId(&'static str),
+    /// The address or prefix does not parse.
+    #[error("the part after ip: must be an IP address or a prefix such as 203.0.113.0/24")]
+    BadAddress,
+}
+
+impl Subject {
+    /// The subject of an API key. `key_id` must already be a valid id (see [`valid_id`]).
+    pub fn key(key_id: &str) -> Self {
+        Self(format!("key:{key_id}").into())
+    }
+
+    /// The subject of a source address; IPv6 is judged by its /64, mapped IPv4 as IPv4.
+    pub fn ip(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self(format!("ip:{v4}").into()),
+            IpAddr::V6(v6) => {
+                let network = std::net::Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX));
+                Self(format!("ip:{network}/64").into())
+            }
+        }
+    }
+
+    /// The subject of a project. `id` must already be a valid id (see [`valid_id`]).
+    pub fn project(id: &str) -> Self {
+        Self(format!("project:{id}").into())
+    }
+
+    /// Reads a subject as people and URLs write it, and normalises addresses.
+    ///
+    /// # Errors
+    /// [`SubjectError`] says which part is wrong and what it should look like.
+    pub fn parse(text: &str) -> Result<Self, SubjectError> {
+        let (kind, id) = text.split_once(':').ok_or(SubjectError::UnknownKind)?;
+        match kind {
+            "key" => valid_id(id).then(|| Self::key(id)).ok_or(SubjectError::BadId("key")),
+            "project" => valid_id(id).then(|| Self::project(id)).ok_or(SubjectError::BadId("project")),
+            "ip" => parse_network(id).ok_or(SubjectError::BadAddress),
+            _ => Err(SubjectError::UnknownKind),
+        }
+    }
+
+    /// The kind of this subject.
+    pub fn kind(&self) -> SubjectKind {
+        match self.0.as_bytes().first() {
+            Some(b'k') => SubjectKind::Key,
+            Some(b'i') => SubjectKind::Ip,
+            _ => SubjectKind::Project,
+        }
+    }
+
+    /// The part after the kind.
+    pub fn id(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, id)| id)
+    }
+
+    /// The whole text, `kind:id`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// For an address subject, the network it covers.
+    pub fn network(&self) -> Option<IpNet> {
+        if self.kind() != SubjectKind::Ip {
+            return None;
+        }
+        self.id().parse().ok().or_else(|| self.id().parse::<IpAddr>().ok().map(IpNet::from))
+    }
+
+    /// Which of `partitions` holds everything that belongs to this subject.
+    pub fn partition(&self, partitions: u16) -> u16 {
+        (stable_hash(self.0.as_bytes()) % u64::from(partitions.max(1))) as u16
+    }
+}
+
+/// Whether `id` may name a key or a project: 1 to 128 bytes of printable text without spaces.
+pub fn valid_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= MAX_ID_BYTES && !id.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
+fn parse_network(text: &str) -> Option<Subject> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(Subject::ip(address));
+    }
+    let network = text.parse::<IpNet>().ok()?.trunc();
+    match network {
+        IpNet::V4(v4) if v4.prefix_len() == 32 => Some(Subject::ip(v4.addr().into())),
+        IpNet::V6(v6) if v6.prefix_len() > 64 => Some(Subject::ip(v6.addr().into())),
+        _ => Some(Subject(format!("ip:{network}").into())),
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Subject {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Subject {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_judged_by_v4_address_and_v6_64() {
+        assert_eq!(Subject::parse("ip:2001:db8::1:2:3:4").unwrap().as_str(), "ip:2001:db8::/64");
+        assert_eq!(Subject::parse("ip:::ffff:203.0.113.7").unwrap().as_str(), "ip:203.0.113.7");
+        assert_eq!(Subject::parse("ip:203.0.113.9/24").unwrap().as_str(), "ip:203.0.113.0/24");
+        assert_eq!(Subject::parse("ip:203.0.113.9/32").unwrap().as_str(), "ip:203.0.113.9");
+    }
+
+    #[test]
+    fn bad_subjects_say_what_is_wrong() {
+        assert_eq!(Subject::parse("nonsense"), Err(SubjectError::UnknownKind));
+        assert_eq!(Subject::parse("user:x"), Err(SubjectError::UnknownKind));
+        assert_eq!(Subject::parse("key:"), Err(SubjectError::BadId("key")));
+        assert_eq!(Subject::parse("key:a b"), Err(SubjectError::BadId("key")));
+        assert_eq!(Subject::parse("ip:300.1.1.1"), Err(SubjectError::BadAddress));
+    }
+
+    #[test]
+    fn an_id_may_hold_colons() {
+        assert_eq!(Subject::parse("key:k1:9f2c41d07be5a8c3").unwrap().id(), "k1:9f2c41d07be5a8c3");
+    }
+}

@@ -1,0 +1,6 @@
+//! Keyward watches API keys. The map of the code is in `docs/ARCHITECTURE.md`.
+
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod store;

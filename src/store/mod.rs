@@ -1,0 +1,250 @@
+//! Where standing, windows, profiles, events and documents are kept: one trait, two stores with equal answers.
+//!
+//! A store counts and keeps; it never judges. Thresholds and the ladder are in `domain` and `detect`.
+
+pub mod embedded;
+pub mod redis;
+
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    Millis,
+    event::{Event, EventType},
+    finding::Severity,
+    observation::{Charge, Observation},
+    profile::Profile,
+    standing::{Standing, StandingDetail},
+    subject::Subject,
+    window::Counts,
+};
+
+/// Why a store could not do what was asked. Display never holds secrets.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// It does not answer, or not in time. Worth another try later.
+    #[error("the store does not answer: {0}")]
+    Unavailable(String),
+    /// It answered that it cannot write (memory or disk full, read-only, not allowed).
+    #[error("the store refuses to write: {0}")]
+    Refused(String),
+    /// What is stored is not what this version can read.
+    #[error("the store holds something this version cannot use: {0}")]
+    Incompatible(String),
+    /// A cursor or id that this store never gave out.
+    #[error("the cursor is not one that this service gave out")]
+    BadCursor,
+}
+
+/// The answer of a store call.
+pub type StoreResult<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// A charge to take back, because a finding refused the request that made it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refund {
+    /// [`Observation::now`] of the charge.
+    pub charged_at: Millis,
+    /// What was charged.
+    pub counts: Counts,
+    /// The peer to forget again if this charge was its only sighting (its `hits` is 1); else its `hits` go down.
+    pub peer: Option<u64>,
+}
+
+/// A change of a subject's standing, with what belongs to it, made atomically.
+#[derive(Debug, Clone)]
+pub struct Respond {
+    /// Whose.
+    pub subject: Subject,
+    /// When.
+    pub now: Millis,
+    /// The new standing with its detail; `None` only appends events and takes back charges.
+    /// Its `version` is one more than that of the standing it was made from.
+    pub standing: Option<(Standing, StandingDetail)>,
+    /// Charges to take back.
+    pub refunds: Vec<Refund>,
+    /// Events to append (all about this subject; they get their ids).
+    pub events: Vec<Event>,
+}
+
+/// How a [`Respond`] went.
+#[derive(Debug, Clone)]
+pub enum Responded {
+    /// Done; the events as appended, with ids.
+    Done(Vec<Event>),
+    /// Somebody else changed the standing meanwhile: nothing was written. This is the one in force.
+    Conflict(Standing),
+}
+
+/// A standing as people see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StandingRecord {
+    /// Whose.
+    pub subject: Subject,
+    /// The numbers.
+    pub standing: Standing,
+    /// Why.
+    pub detail: StandingDetail,
+}
+
+/// Which events to list. Times are inclusive (`since`) and exclusive (`until`).
+#[derive(Debug, Clone, Default)]
+pub struct EventQuery {
+    /// Not before.
+    pub since: Option<Millis>,
+    /// Before.
+    pub until: Option<Millis>,
+    /// About this subject.
+    pub subject: Option<Subject>,
+    /// Of this type.
+    pub kind: Option<EventType>,
+    /// Of at least this severity.
+    pub severity: Option<Severity>,
+    /// Continue after the page that gave this cursor.
+    pub cursor: Option<String>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// A page of a list, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where the next page starts; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Kinds of documents: small things that people configure while the service runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentKind {
+    /// The one policy, under the name `current`.
+    Policy,
+    /// Allowlist entries.
+    Allowlist,
+}
+
+impl DocumentKind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[Self::Policy, Self::Allowlist];
+
+    /// The name under which it is stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Allowlist => "allowlist",
+        }
+    }
+}
+
+/// A document: its name and its JSON.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// What it is.
+    pub kind: DocumentKind,
+    /// Its name among its kind.
+    pub name: String,
+    /// Its content.
+    pub body: serde_json::Value,
+}
+
+/// A position in the event log from which it can be followed without skipping an event.
+/// One number pair per partition; opaque outside the stores.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogPosition(pub Vec<(u64, u64)>);
+
+/// What was claimed for a request id (idempotency shared through the store).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// Nobody has it: the caller goes on and calls [`Store::finish_claim`].
+    Fresh,
+    /// Another caller has it and has not finished.
+    InFlight,
+    /// It was answered with this.
+    Answered(Vec<u8>),
+}
+
+/// What a store keeps, and the atomic operations on it. Every call either happened wholly or not at all; a call
+/// that timed out may have happened.
+pub trait Store: Send + Sync + 'static {
+    /// ONE atomic trip per subject, all charges sent together: prune, read the standing, check every window,
+    /// charge them only if all admit, touch the peer, return the counts. Answers are in the order of the charges;
+    /// charges of one subject take effect in that order. A banned subject, a refused charge and a peek change
+    /// neither windows nor peers.
+    fn observe<'a>(&'a self, charges: &'a [Charge]) -> StoreResult<'a, Vec<Observation>>;
+
+    /// Changes a standing, takes back charges and appends events, atomically. Acknowledged only when durable.
+    fn respond<'a>(&'a self, respond: &'a Respond) -> StoreResult<'a, Responded>;
+
+    /// The standing of a subject with its detail; `None` if nothing was ever held against it.
+    fn standing<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<StandingRecord>>;
+
+    /// The windows and peers of a subject as of `now`, without changing them; `None` for an unknown subject.
+    fn inspect<'a>(&'a self, subject: &'a Subject, now: Millis) -> StoreResult<'a, Option<Observation>>;
+
+    /// Every standing in force at `now` that throttles or bans, newest (`since`) first.
+    fn standings_in_force(&self, now: Millis) -> StoreResult<'_, Vec<StandingRecord>>;
+
+    /// Writes a `BAN_EXPIRED` event, once over all instances, for each temporary ban that ran out by `now`.
+    /// Returns how many.
+    fn expire_bans(&self, now: Millis) -> StoreResult<'_, usize>;
+
+    /// Appends events; returns them with their ids.
+    fn append<'a>(&'a self, events: &'a [Event]) -> StoreResult<'a, Vec<Event>>;
+
+    /// Lists events, newest first.
+    fn events<'a>(&'a self, query: &'a EventQuery) -> StoreResult<'a, Page<Event>>;
+
+    /// One event by its id.
+    fn event<'a>(&'a self, id: &'a str) -> StoreResult<'a, Option<Event>>;
+
+    /// The end of the log now.
+    fn log_end(&self) -> StoreResult<'_, LogPosition>;
+
+    /// A position from which every event after the one with this id is read again (and perhaps some before it).
+    fn position_after<'a>(&'a self, id: &'a str) -> StoreResult<'a, LogPosition>;
+
+    /// Events after `position` in the order of the log (oldest first, in order per subject), at most about
+    /// `limit`, and the position after them. Never waits for events to come.
+    fn read_log<'a>(
+        &'a self,
+        position: &'a LogPosition,
+        limit: usize,
+    ) -> StoreResult<'a, (Vec<Event>, LogPosition)>;
+
+    /// The profile of a subject; `None` if none was learned.
+    fn profile<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<Profile>>;
+
+    /// Merges a delta into the stored profile and returns the result.
+    fn merge_profile<'a>(&'a self, subject: &'a Subject, delta: &'a Profile) -> StoreResult<'a, Profile>;
+
+    /// Deletes everything about a subject but its events, and appends `event`.
+    fn forget<'a>(&'a self, subject: &'a Subject, event: &'a Event) -> StoreResult<'a, ()>;
+
+    /// Every document, with a revision that changes whenever any of them does.
+    fn documents(&self) -> StoreResult<'_, (u64, Vec<Document>)>;
+
+    /// The revision of the documents.
+    fn documents_revision(&self) -> StoreResult<'_, u64>;
+
+    /// Writes a document (or deletes it, with `body` null) and appends `event`. Says whether it was there before.
+    fn write_document<'a>(&'a self, document: &'a Document, event: &'a Event) -> StoreResult<'a, bool>;
+
+    /// Claims a request for two minutes from `now`.
+    fn claim<'a>(&'a self, request: &'a str, now: Millis) -> StoreResult<'a, Claim>;
+
+    /// Keeps the answer to a claimed request for the rest of its two minutes.
+    fn finish_claim<'a>(&'a self, request: &'a str, answer: &'a [u8], now: Millis) -> StoreResult<'a, ()>;
+
+    /// Notes the fingerprint of the pepper with this name, or returns the different one that is there already.
+    fn register_pepper<'a>(&'a self, name: &'a str, fingerprint: &'a str) -> StoreResult<'a, Option<String>>;
+
+    /// The store's own clock, if it has one that instances share.
+    fn clock(&self) -> StoreResult<'_, Option<Millis>>;
+
+    /// Whether it answers.
+    fn ping(&self) -> StoreResult<'_, ()>;
+
+    /// Writes what is still in memory; called before the process ends.
+    fn close(&self) -> StoreResult<'_, ()>;
+}
