@@ -3,4 +3,6 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod engine;
+pub mod intake;
 pub mod store;

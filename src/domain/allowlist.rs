@@ -1,0 +1,163 @@
+//! What detectors must leave alone, by an operator's word: keys, networks, autonomous systems, countries, and pairs
+//! of places. Limits and bans by operators still hold for them.
+
+use std::{net::IpAddr, str::FromStr};
+
+use ipnet::IpNet;
+
+use super::{Millis, place::PlaceCore, subject::{Subject, SubjectKind}};
+
+/// One side of a pair of places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// A country by ISO 3166-1 alpha-2.
+    Country([u8; 2]),
+    /// An autonomous system.
+    Asn(u32),
+}
+
+impl Side {
+    fn covers(self, place: &PlaceCore) -> bool {
+        match self {
+            Self::Country(code) => place.country == Some(code),
+            Self::Asn(asn) => place.asn == asn,
+        }
+    }
+}
+
+/// What one entry covers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AllowEntry {
+    /// `key:<key_id>`
+    Key(Subject),
+    /// `ip:<address or prefix>`
+    Network(IpNet),
+    /// `asn:<number>` or `country:<code>`
+    Place(Side),
+    /// `pair:<side>~<side>`, each a country code or `AS<number>`: moves between them, in both directions.
+    Pair(Side, Side),
+}
+
+/// The form that an entry must have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an allowlist entry is key:<key_id>, ip:<address or prefix>, asn:<number>, country:<code> or pair:<SG>~<RO> (each side a country code or AS<number>)")]
+pub struct AllowError;
+
+impl FromStr for AllowEntry {
+    type Err = AllowError;
+
+    fn from_str(text: &str) -> Result<Self, AllowError> {
+        let (kind, rest) = text.split_once(':').ok_or(AllowError)?;
+        match kind {
+            "key" | "ip" => {
+                let subject = Subject::parse(text).map_err(|_| AllowError)?;
+                match (subject.kind(), subject.network()) {
+                    (SubjectKind::Ip, Some(network)) => Ok(Self::Network(network)),
+                    (SubjectKind::Key, _) => Ok(Self::Key(subject)),
+                    _ => Err(AllowError),
+                }
+            }
+            "asn" => number(rest).map(|n| Self::Place(Side::Asn(n))),
+            "country" => country(rest).map(|c| Self::Place(Side::Country(c))),
+            "pair" => {
+                let (a, b) = rest.split_once('~').ok_or(AllowError)?;
+                Ok(Self::Pair(side(a)?, side(b)?))
+            }
+            _ => Err(AllowError),
+        }
+    }
+}
+
+fn number(text: &str) -> Result<u32, AllowError> {
+    text.trim_start_matches("AS").parse().map_err(|_| AllowError)
+}
+
+fn country(text: &str) -> Result<[u8; 2], AllowError> {
+    let bytes: [u8; 2] = text.as_bytes().try_into().map_err(|_| AllowError)?;
+    if bytes.iter().all(u8::is_ascii_alphabetic) { Ok(bytes.map(|b| b.to_ascii_uppercase())) } else { Err(AllowError) }
+}
+
+fn side(text: &str) -> Result<Side, AllowError> {
+    if text.starts_with("AS") && text.len() > 2 { number(text).map(Side::Asn) } else { country(text).map(Side::Country) }
+}
+
+/// Every entry in force.
+#[derive(Debug, Clone, Default)]
+pub struct Allowlist {
+    entries: Vec<(AllowEntry, Option<Millis>)>,
+}
+
+impl Allowlist {
+    /// Adds an entry that holds until `expires`, or for good.
+    pub fn insert(&mut self, entry: AllowEntry, expires: Option<Millis>) {
+        self.entries.push((entry, expires));
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn in_force(&self, now: Millis) -> impl Iterator<Item = &AllowEntry> {
+        self.entries.iter().filter(move |(_, expires)| expires.is_none_or(|at| at > now)).map(|(entry, _)| entry)
+    }
+
+    /// Whether detectors must leave a request alone.
+    pub fn covers(&self, key: &Subject, address: IpAddr, place: Option<&PlaceCore>, now: Millis) -> bool {
+        self.in_force(now).any(|entry| match entry {
+            AllowEntry::Key(subject) => subject == key,
+            AllowEntry::Network(network) => network.contains(&address),
+            AllowEntry::Place(side) => place.is_some_and(|p| side.covers(p)),
+            AllowEntry::Pair(..) => false,
+        })
+    }
+
+    /// Whether a move between two places is allowed, in either direction.
+    pub fn covers_pair(&self, a: &PlaceCore, b: &PlaceCore, now: Millis) -> bool {
+        self.in_force(now).any(|entry| match entry {
+            AllowEntry::Pair(x, y) => (x.covers(a) && y.covers(b)) || (x.covers(b) && y.covers(a)),
+            _ => false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(country: &[u8; 2], asn: u32) -> PlaceCore {
+        PlaceCore { country: Some(*country), asn, ..PlaceCore::unknown([203, 0, 113, 1].into()) }
+    }
+
+    #[test]
+    fn each_kind_of_entry_covers_what_it_names() {
+        let key = Subject::key("k1:1");
+        let covers = |text: &str| {
+            let mut list = Allowlist::default();
+            list.insert(text.parse().unwrap(), None);
+            list.covers(&key, [203, 0, 113, 7].into(), Some(&place(b"SG", 64500)), 0)
+        };
+        for yes in ["key:k1:1", "ip:203.0.113.0/24", "ip:203.0.113.7", "asn:64500", "asn:AS64500", "country:sg"] {
+            assert!(covers(yes), "{yes}");
+        }
+        for no in ["key:k1:2", "ip:203.0.114.0/24", "asn:1", "country:RO", "pair:SG~RO"] {
+            assert!(!covers(no), "{no}");
+        }
+    }
+
+    #[test]
+    fn a_pair_covers_both_directions_until_it_expires() {
+        let mut list = Allowlist::default();
+        list.insert("pair:SG~AS3".parse().unwrap(), Some(100));
+        let (a, b) = (place(b"SG", 1), place(b"RO", 3));
+        assert!(list.covers_pair(&a, &b, 99) && list.covers_pair(&b, &a, 99));
+        assert!(!list.covers_pair(&a, &b, 100) && !list.covers_pair(&a, &a, 99));
+    }
+
+    #[test]
+    fn bad_entries_are_refused() {
+        for text in ["", "SG", "country:SGP", "asn:x", "pair:SG", "pair:S1~RO", "ip:1.2", "project:x"] {
+            assert!(text.parse::<AllowEntry>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The door for usage records: the wire form, its bounds, and the place where the API key is hashed and dropped.
+//! Used by the HTTP routes and by `replay` alike.
+
+mod pepper;
+mod wire;
+
+pub use pepper::{PepperError, Peppers};
+pub use wire::{FieldError, InputError, WireCheck, WireRecord, parse};
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::domain::{
+    Millis,
+    record::Record,
+    stable_hash,
+    subject::{Subject, valid_id},
+};
+
+/// Turns wire records into records.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    peppers: Peppers,
+    /// A timestamp may differ from now by this much; `None` in replay, where timestamps are the time.
+    max_skew: Option<Millis>,
+}
+
+impl Intake {
+    /// For live traffic: timestamps are evidence, and one further than `max_skew` in the future is refused.
+    pub fn live(peppers: Peppers, max_skew: Millis) -> Self {
+        Self { peppers, max_skew: Some(max_skew) }
+    }
+
+    /// For replay: any timestamp goes.
+    pub fn replay(peppers: Peppers) -> Self {
+        Self { peppers, max_skew: None }
+    }
+
+    /// The public id of an API key.
+    pub fn key_id(&self, api_key: &str) -> String {
+        self.peppers.key_id(api_key)
+    }
+
+    /// Validates a wire record and hashes its key. `digest` identifies the whole body.
+    ///
+    /// # Errors
+    /// Every field that is wrong, with what it must be.
+    pub fn record(&self, wire: WireRecord, digest: u64, now: Millis) -> Result<Record, InputError> {
+        let mut errors = wire.errors();
+        let timestamp = wire.timestamp(&mut errors);
+        let late = self.judge_time(timestamp, now, &mut errors);
+        let source_ip = wire.source_ip(&mut errors);
+        if !errors.is_empty() {
+            return Err(InputError::Fields(errors));
+        }
+        let Some(source_ip) = source_ip else { return Err(InputError::Fields(errors)) };
+        let secret = wire.api_key.map(Zeroizing::new);
+        let scrub = |text: String| scrub(text, secret.as_deref().map(String::as_str));
+        let (key_id, former) = match (&secret, wire.key_id) {
+            (Some(secret), _) => (self.peppers.key_id(secret), self.peppers.former_key_ids(secret)),
+            (None, Some(key_id)) => (key_id, Vec::new()),
+            (None, None) => (String::new(), Vec::new()),
+        };
+        let parts = wire.prompt_tokens.unwrap_or(0) + wire.completion_tokens.unwrap_or(0);
+        let endpoint = wire.endpoint.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let given = wire.request_id.filter(|id| !id.is_empty());
+        Ok(Record {
+            request_id_given: given.is_some(),
+            request_id: given.map(scrub).unwrap_or_else(|| new_request_id(now)).into(),
+            key: Subject::key(&key_id),
+            key_id: key_id.into(),
+            former_keys: former.iter().map(|id| Subject::key(id)).collect(),
+            address: Subject::ip(source_ip),
+            project: wire.project_id.map(scrub).map(|id| Subject::project(&id)),
+            endpoint: scrub(endpoint).into(),
+            model: wire.model.map(scrub).map(Arc::from),
+            tokens: wire.tokens_used.unwrap_or(parts),
+            prompt_tokens: wire.prompt_tokens,
+            completion_tokens: wire.completion_tokens,
+            cached_tokens: wire.cached_tokens,
+            cost_nanos: wire.cost_usd.map(|usd| (usd * 1e9).round() as u64),
+            latency_ms: wire.latency_ms,
+            source_ip,
+            user_agent: wire.user_agent.map(scrub).map(Arc::from),
+            status: wire.response_status.unwrap_or(200),
+            timestamp,
+            late,
+            refused_by_keyward: wire.refused_by.is_some(),
+            reservation_id: wire.reservation_id.map(Arc::from),
+            digest,
+        })
+    }
+
+    fn judge_time(&self, timestamp: Option<Millis>, now: Millis, errors: &mut Vec<FieldError>) -> bool {
+        let (Some(at), Some(skew)) = (timestamp, self.max_skew) else { return false };
+        if at > now.saturating_add(skew) {
+            let seconds = skew / 1000;
+            errors.push(FieldError::new("/timestamp", format!("must not be more than {seconds} s in the future")));
+        }
+        at < now.saturating_sub(skew)
+    }
+}
+
+/// Ids of projects and keys as they come from callers.
+fn check_id(pointer: &str, id: &str, errors: &mut Vec<FieldError>) {
+    if !valid_id(id) {
+        errors.push(FieldError::new(pointer, "must be 1 to 128 bytes of printable text without spaces"));
+    }
+}
+
+/// Keeps the secret out of the other fields, where a careless middleware may have put it.
+fn scrub(text: String, secret: Option<&str>) -> String {
+    match secret {
+        Some(secret) if secret.len() >= 8 && text.contains(secret) => text.replace(secret, "redacted"),
+        _ => text,
+    }
+}
+
+/// A UUID v7 for a request without an id.
+fn new_request_id(now: Millis) -> String {
+    let seconds = u64::try_from(now / 1000).unwrap_or(0);
+    let nanos = u32::try_from(now.rem_euclid(1000)).unwrap_or(0) * 1_000_000;
+    Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)).to_string()
+}
+
+/// The digest by which the same body is recognised again: of its meaning, not its spacing.
+pub fn digest(wire: &WireRecord) -> u64 {
+    serde_json::to_vec(wire).map_or(0, |bytes| stable_hash(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Millis = 1_772_442_802_123;
+
+    fn intake() -> Intake {
+        Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), 300_000)
+    }
+
+    fn record(json: &str) -> Result<Record, InputError> {
+        let wire: WireRecord = parse(json.as_bytes())?;
+        let digest = digest(&wire);
+        intake().record(wire, digest, NOW)
+    }
+
+    fn pointers(json: &str) -> Vec<String> {
+        match record(json).unwrap_err() {
+            InputError::Fields(errors) => errors.into_iter().map(|e| e.pointer).collect(),
+            InputError::Syntax(detail) => vec![format!("syntax: {detail}")],
+        }
+    }
+
+    #[test]
+    fn a_full_record_is_taken_and_the_secret_dropped() {
+        let r = record(
+            r#"{"request_id":"r-123","api_key":"sk-live-secret","project_id":"analytics",
+            "endpoint":"/v1/chat/completions?key=sk-live-secret","model":"gpt-4.1","prompt_tokens":812,
+            "completion_tokens":120,"latency_ms":840.5,"source_ip":"::ffff:203.0.113.7","cost_usd":0.0075,
+            "user_agent":"x sk-live-secret y","response_status":200,"timestamp":"2026-03-02T09:13:22.123Z"}"#,
+        )
+        .unwrap();
+        assert_eq!(r.tokens, 932);
+        assert_eq!(r.cost_nanos, Some(7_500_000));
+        assert_eq!(r.address.as_str(), "ip:203.0.113.7");
+        assert_eq!(&*r.endpoint, "/v1/chat/completions");
+        assert!(!format!("{r:?}").contains("sk-live-secret"), "{r:?}");
+    }
+
+    #[test]
+    fn bad_fields_are_each_named() {
+        assert_eq!(pointers(r#"{"endpoint":"/x","source_ip":"1.2.3.4"}"#), ["/api_key"]);
+        assert_eq!(pointers(r#"{"api_key":"a","key_id":"b","endpoint":"/x","source_ip":"1.2.3.4"}"#), ["/key_id"]);
+        assert_eq!(pointers(r#"{"api_key":"a","source_ip":"1.2.3.4"}"#), ["/endpoint"]);
+        assert_eq!(pointers(r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3"}"#), ["/source_ip"]);
+        assert_eq!(pointers(r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4","tokens":1}"#), ["/tokens"]);
+        assert_eq!(pointers(r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4","tokens_used":-1}"#), ["/tokens_used"]);
+        assert_eq!(
+            pointers(r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4","timestamp":"2026-03-02T09:20:00Z"}"#),
+            ["/timestamp"]
+        );
+    }
+
+    #[test]
+    fn an_error_never_repeats_a_value() {
+        for json in [
+            r#"{"api_key":{"x":"sk-live-secret"},"endpoint":"/x","source_ip":"1.2.3.4"}"#,
+            r#"{"api_key":"a","endpoint":"/x","source_ip":"sk-live-secret"}"#,
+            r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4","tokens_used":"sk-live-secret"}"#,
+        ] {
+            assert!(!format!("{:?}", record(json).unwrap_err()).contains("sk-live"), "{json}");
+        }
+    }
+
+    #[test]
+    fn old_records_are_late_and_replay_takes_any_time() {
+        let json = r#"{"key_id":"a","endpoint":"/x","source_ip":"1.2.3.4","timestamp":"2026-03-01T00:00:00Z"}"#;
+        assert!(record(json).unwrap().late);
+        let replay = Intake::replay(Peppers::parse("0123456789abcdef0123").unwrap());
+        assert!(!replay.record(parse(json.as_bytes()).unwrap(), 0, NOW).unwrap().late);
+    }
+
+    #[test]
+    fn syntax_errors_and_broken_text_are_told_apart_from_bad_fields() {
+        for bytes in [&b"{"[..], b"", b"{\"api_key\":\"\xff\"}", b"NaN", b"{\"tokens_used\":NaN}"] {
+            assert!(matches!(parse::<WireRecord>(bytes), Err(InputError::Syntax(_))), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Records as they are written on the wire, and what is wrong with those that are not.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::check_id;
+use crate::domain::{Millis, event::parse_millis};
+
+/// Most tokens of one record.
+const MAX_TOKENS: u64 = 1_000_000_000_000;
+/// Highest cost of one record, in USD.
+const MAX_COST_USD: f64 = 1_000_000.0;
+
+/// What is wrong with one field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// JSON pointer to the field.
+    pub pointer: String,
+    /// What it must be. Never repeats the value.
+    pub detail: String,
+}
+
+impl FieldError {
+    /// An error about the field at `pointer`.
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), detail: detail.into() }
+    }
+}
+
+/// Why input was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// It is not JSON.
+    #[error("not valid JSON: {0}")]
+    Syntax(String),
+    /// It is JSON, but not of this form.
+    #[error("{} field(s) are not as they must be", .0.len())]
+    Fields(Vec<FieldError>),
+}
+
+/// Reads JSON of a given form. Errors name the field and what it must be, and never repeat a value.
+///
+/// # Errors
+/// [`InputError`]: not JSON, or JSON of another form.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, InputError> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let pointer = pointer(error.path());
+        describe(&error.into_inner(), pointer)
+    })?;
+    json.end().map_err(|e| InputError::Syntax(position(&e, "one JSON value was expected and more came")))?;
+    Ok(value)
+}
+
+fn describe(error: &serde_json::Error, pointer: String) -> InputError {
+    use serde_json::error::Category;
+    let text = error.to_string();
+    match error.classify() {
+        Category::Data => {
+            let named = |prefix: &str| text.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
+            if let Some(field) = named("missing field `") {
+                return InputError::Fields(vec![FieldError::new(format!("{pointer}/{field}"), "is required")]);
+            }
+            if let Some(field) = named("duplicate field `") {
+                return InputError::Fields(vec![FieldError::new(format!("{pointer}/{field}"), "is given twice")]);
+            }
+            let detail = if text.starts_with("unknown field") {
+                "is not a field that is known here".to_owned()
+            } else {
+                expected(&text)
+            };
+            InputError::Fields(vec![FieldError::new(pointer, detail)])
+        }
+        Category::Eof => InputError::Syntax(position(error, "it ends too early")),
+        Category::Syntax | Category::Io => InputError::Syntax(position(error, "it cannot be read")),
+    }
+}
+
+/// What serde expected, without the value that it got instead.
+fn expected(text: &str) -> String {
+    let what = text.rsplit_once("expected ").map_or("another value", |(_, rest)| rest);
+    format!("must be {}", what.split(" at line ").next().unwrap_or(what))
+}
+
+fn position(error: &serde_json::Error, what: &str) -> String {
+    format!("{what} (line {}, column {})", error.line(), error.column())
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => format!("/{variant}"),
+            Segment::Unknown => String::new(),
+        })
+        .collect()
+}
+
+/// The only value of `refused_by`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedBy {
+    /// Keyward refused the request that is reported.
+    Keyward,
+}
+
+/// One finished API request, as middleware reports it.
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WireRecord {
+    /// Makes a retry safe: the same id, key and body within two minutes is counted once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The secret; hashed at the door. This or `key_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<String>,
+    /// The caller's own public name for the key. This or `api_key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// Project that the request belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<String>,
+    /// Path that was called.
+    pub endpoint: String,
+    /// Model that was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Tokens; by default prompt + completion, else 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_used: Option<u64>,
+    /// Prompt tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<u64>,
+    /// Completion tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_tokens: Option<u64>,
+    /// Prompt tokens that came from a cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_tokens: Option<u64>,
+    /// Cost in US dollars, when the caller knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// Latency in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<f64>,
+    /// Address that the request came from.
+    pub source_ip: String,
+    /// The client's `User-Agent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// HTTP status that the client got; 200 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_status: Option<u16>,
+    /// When it happened, RFC 3339; now by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+    /// `keyward` when the request reported is one that Keyward refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_by: Option<RefusedBy>,
+    /// A reservation that this record settles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation_id: Option<String>,
+}
+
+/// A question before a request.
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WireCheck {
+    /// The secret; hashed at the door. This or `key_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<String>,
+    /// The caller's own public name for the key. This or `api_key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// Address that the request comes from.
+    pub source_ip: String,
+    /// Project that the request belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<String>,
+    /// Path that is to be called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Model that is to be called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Tokens that the request will use, as far as known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_tokens: Option<u64>,
+    /// Whether to hold the estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<bool>,
+}
+
+impl From<WireCheck> for WireRecord {
+    fn from(check: WireCheck) -> Self {
+        Self {
+            request_id: None,
+            api_key: check.api_key,
+            key_id: check.key_id,
+            project_id: check.project_id,
+            endpoint: check.endpoint.unwrap_or_else(|| "/".to_owned()),
+            model: check.model,
+            tokens_used: check.estimated_tokens,
+            prompt_tokens: None,
+            completion_tokens: None,
+            cached_tokens: None,
+            cost_usd: None,
+            latency_ms: None,
+            source_ip: check.source_ip,
+            user_agent: None,
+            response_status: None,
+            timestamp: None,
+            refused_by: None,
+            reservation_id: None,
+        }
+    }
+}
+
+impl WireRecord {
+    /// What is wrong with the fields, apart from time and address.
+    pub(super) fn errors(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        match (&self.api_key, &self.key_id) {
+            (None, None) => errors.push(FieldError::new("/api_key", "api_key or key_id is required")),
+            (Some(_), Some(_)) => errors.push(FieldError::new("/key_id", "give api_key or key_id, not both")),
+            (Some(_), None) => bounded("/api_key", self.api_key.as_deref(), 1, 512, &mut errors),
+            (None, Some(id)) => check_id("/key_id", id, &mut errors),
+        }
+        if let Some(id) = &self.project_id {
+            check_id("/project_id", id, &mut errors);
+        }
+        bounded("/request_id", self.request_id.as_deref(), 0, 128, &mut errors);
+        bounded("/endpoint", Some(&self.endpoint), 1, 2048, &mut errors);
+        bounded("/model", self.model.as_deref(), 1, 128, &mut errors);
+        bounded("/user_agent", self.user_agent.as_deref(), 0, 1024, &mut errors);
+        bounded("/reservation_id", self.reservation_id.as_deref(), 1, 128, &mut errors);
+        for (pointer, tokens) in [
+            ("/tokens_used", self.tokens_used),
+            ("/prompt_tokens", self.prompt_tokens),
+            ("/completion_tokens", self.completion_tokens),
+            ("/cached_tokens", self.cached_tokens),
+        ] {
+            if tokens.is_some_and(|t| t > MAX_TOKENS) {
+                errors.push(FieldError::new(pointer, format!("must be from 0 to {MAX_TOKENS}")));
+            }
+        }
+        if self.latency_ms.is_some_and(|l| !(0.0..=1e12).contains(&l)) {
+            errors.push(FieldError::new("/latency_ms", "must be from 0 to 1e12"));
+        }
+        if self.cost_usd.is_some_and(|c| !(0.0..=MAX_COST_USD).contains(&c)) {
+            errors.push(FieldError::new("/cost_usd", format!("must be from 0 to {MAX_COST_USD}")));
+        }
+        if self.response_status.is_some_and(|s| !(100..=599).contains(&s)) {
+            errors.push(FieldError::new("/response_status", "must be an HTTP status from 100 to 599"));
+        }
+        errors
+    }
+
+    pub(super) fn timestamp(&self, errors: &mut Vec<FieldError>) -> Option<Millis> {
+        let parsed = parse_millis(self.timestamp.as_deref()?);
+        if parsed.is_err() {
+            let detail = "must be an RFC 3339 time, for example 2026-03-02T09:13:22.123Z";
+            errors.push(FieldError::new("/timestamp", detail));
+        }
+        parsed.ok()
+    }
+
+    pub(super) fn source_ip(&self, errors: &mut Vec<FieldError>) -> Option<IpAddr> {
+        let parsed = self.source_ip.parse::<IpAddr>();
+        if parsed.is_err() {
+            errors.push(FieldError::new("/source_ip", "must be an IPv4 or IPv6 address"));
+        }
+        parsed.ok().map(|address| address.to_canonical())
+    }
+}
+
+fn bounded(pointer: &str, text: Option<&str>, least: usize, most: usize, errors: &mut Vec<FieldError>) {
+    if text.is_some_and(|t| !(least..=most).contains(&t.len())) {
+        errors.push(FieldError::new(pointer, format!("must be {least} to {most} bytes long")));
+    }
+}
