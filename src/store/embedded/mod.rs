@@ -1,1 +1,108 @@
-//! The embedded store.
+//! The embedded store: counts in memory, keeps in SQLite, in this process alone.
+//!
+//! [`Counters`] is the hot path and never waits. Standings, events and documents are committed by the writer
+//! before they are acknowledged; windows and profiles are written in snapshots, so a crash loses at most
+//! [`EmbeddedOptions::snapshot_seconds`] of them. The store reads no clock: what is old is judged by the latest
+//! time that callers named.
+
+mod api;
+mod changes;
+mod claims;
+mod core;
+mod counters;
+mod directory;
+mod documents;
+mod log;
+mod memory;
+mod profiles;
+mod readers;
+mod sqlite;
+mod standings;
+mod subject_state;
+mod writer;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+
+pub use counters::Counters;
+
+use self::{core::Core, directory::Directory, memory::Memory, readers::Readers, writer::Writer};
+use crate::store::StoreError;
+
+/// How an [`EmbeddedStore`] keeps things.
+#[derive(Debug, Clone)]
+pub struct EmbeddedOptions {
+    /// Subjects whose windows are kept in memory; beyond them unknown subjects are not taken on.
+    pub max_subjects: usize,
+    /// Profiles kept in memory; others are read from disk when they are needed.
+    pub max_profiles: usize,
+    /// Request ids remembered for two minutes; beyond them the oldest are forgotten early.
+    pub max_claims: usize,
+    /// Days that events are kept.
+    pub event_retention_days: u32,
+    /// Days that the profile of a silent subject is kept.
+    pub profile_retention_days: u32,
+    /// Windows and profiles are written this often, in seconds; a crash loses at most that.
+    pub snapshot_seconds: u64,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> Self {
+        Self {
+            max_subjects: 1_000_000,
+            max_profiles: 20_000,
+            max_claims: 200_000,
+            event_retention_days: 90,
+            profile_retention_days: 45,
+            snapshot_seconds: 2,
+        }
+    }
+}
+
+/// The store in the process.
+pub struct EmbeddedStore {
+    memory: Arc<Memory>,
+    backing: Backing,
+}
+
+/// Where the store's database is, and who works on it.
+enum Backing {
+    /// In a file: a thread writes, a pool reads.
+    File { writer: Writer, readers: Arc<Readers> },
+    /// In memory: quick enough to be worked on by whoever calls.
+    Memory(Mutex<Core>),
+}
+
+impl EmbeddedStore {
+    /// Opens `keyward.db` in a directory, which is made if needed and belongs to this process from then on.
+    /// Blocks while it reads; to be called before requests are served.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when another process has the directory or it cannot be written;
+    /// [`StoreError::Incompatible`] when the file is not of this version.
+    pub fn open(directory: &Path, options: EmbeddedOptions) -> Result<Self, StoreError> {
+        let directory = Directory::take(directory)?;
+        let path = directory.database();
+        let connection = sqlite::open_writer(&path)?;
+        let counters = Counters::tracking_changes(options.max_subjects);
+        let memory = Arc::new(Memory::new(&options, counters));
+        let every = Duration::from_secs(options.snapshot_seconds.max(1));
+        let core = Core::new(connection, Arc::clone(&memory), options, Some(directory))?;
+        let backing =
+            Backing::File { writer: Writer::start(core, every)?, readers: Arc::new(Readers::new(path)) };
+        Ok(Self { memory, backing })
+    }
+
+    /// A store of the same meaning that is gone with the process: for `replay` and tests. Profiles are never
+    /// dropped to make room, as there is no disk to read them from again.
+    ///
+    /// # Errors
+    /// When memory is out.
+    pub fn in_memory(options: EmbeddedOptions) -> Result<Self, StoreError> {
+        let connection = sqlite::open_in_memory()?;
+        let memory = Arc::new(Memory::new(&options, Counters::new(options.max_subjects)));
+        let core = Core::new(connection, Arc::clone(&memory), options, None)?;
+        Ok(Self { memory, backing: Backing::Memory(Mutex::new(core)) })
+    }
+}

@@ -1,0 +1,248 @@
+//! The embedded store as a [`Store`]. Charges are answered from memory, changes go to the writer, queries to a
+//! reader off the executor's threads.
+
+use std::sync::Arc;
+
+use futures::{FutureExt, future};
+use rusqlite::{Connection, OptionalExtension};
+use tokio::{runtime::Handle, sync::oneshot};
+
+use super::{
+    Backing, EmbeddedStore,
+    changes::{self, Effects},
+    core::Task,
+    documents, log,
+    profiles::Lookup,
+    sqlite::{decode, failed},
+    standings,
+};
+use crate::domain::{
+    Millis,
+    event::Event,
+    observation::{Charge, Observation},
+    profile::Profile,
+    subject::Subject,
+};
+use crate::store::{
+    Claim, Document, EventQuery, LogPosition, Page, Respond, Responded, StandingRecord, Store, StoreError,
+    StoreResult,
+};
+
+impl EmbeddedStore {
+    /// Runs `work` in a transaction; the answer comes after the commit.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Task::new(work, reply));
+        match &self.backing {
+            Backing::File { writer, .. } => writer.submit(job),
+            Backing::Memory(core) => core.lock().run(vec![job]),
+        }
+        answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer has ended".to_owned())))
+    }
+
+    /// Runs a query where it may block; right here when there is no executor to disturb.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let readers = match &self.backing {
+            Backing::Memory(core) => return query(core.lock().connection()),
+            Backing::File { readers, .. } => Arc::clone(readers),
+        };
+        let Ok(executor) = Handle::try_current() else { return readers.query(query) };
+        let answer = executor.spawn_blocking(move || readers.query(query)).await;
+        answer.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
+    }
+
+    async fn load_profile(&self, subject: &Subject) -> Result<Option<Profile>, StoreError> {
+        if matches!(self.backing, Backing::Memory(_)) {
+            return Ok(None);
+        }
+        let subject = subject.clone();
+        self.read(move |connection| {
+            let sql = "SELECT profile FROM profiles WHERE subject = ?";
+            let blob: Option<Vec<u8>> = connection
+                .prepare_cached(sql)
+                .and_then(|mut statement| {
+                    statement.query_row([subject.as_str()], |row| row.get(0)).optional()
+                })
+                .map_err(failed)?;
+            blob.map(|blob| decode(&blob)).transpose()
+        })
+        .await
+    }
+}
+
+impl Store for EmbeddedStore {
+    fn observe<'a>(&'a self, charges: &'a [Charge]) -> StoreResult<'a, Vec<Observation>> {
+        let observe = move || Ok(charges.iter().map(|charge| self.memory.counters.observe(charge)).collect());
+        future::lazy(move |_| observe()).boxed()
+    }
+
+    fn respond<'a>(&'a self, respond: &'a Respond) -> StoreResult<'a, Responded> {
+        self.memory.tell(respond.now);
+        let respond = respond.clone();
+        self.write(move |connection, effects| changes::respond(connection, respond, effects)).boxed()
+    }
+
+    fn standing<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<StandingRecord>> {
+        let subject = subject.clone();
+        self.read(move |connection| standings::find(connection, &subject)).boxed()
+    }
+
+    fn inspect<'a>(&'a self, subject: &'a Subject, now: Millis) -> StoreResult<'a, Option<Observation>> {
+        future::lazy(move |_| Ok(self.memory.counters.inspect(subject, now))).boxed()
+    }
+
+    fn standings_in_force(&self, now: Millis) -> StoreResult<'_, Vec<StandingRecord>> {
+        self.read(move |connection| standings::in_force(connection, now)).boxed()
+    }
+
+    fn expire_bans(&self, now: Millis) -> StoreResult<'_, usize> {
+        async move {
+            self.memory.tell(now);
+            if let Backing::Memory(core) = &self.backing {
+                core.lock().sweep(now)?;
+            }
+            if !self.memory.something_ended(now) {
+                return Ok(0);
+            }
+            self.write(move |connection, effects| changes::expire_bans(connection, now, effects)).await
+        }
+        .boxed()
+    }
+
+    fn append<'a>(&'a self, events: &'a [Event]) -> StoreResult<'a, Vec<Event>> {
+        let events = events.to_vec();
+        self.write(move |connection, effects| changes::append(connection, events, effects)).boxed()
+    }
+
+    fn events<'a>(&'a self, query: &'a EventQuery) -> StoreResult<'a, Page<Event>> {
+        let query = query.clone();
+        self.read(move |connection| log::list(connection, &query)).boxed()
+    }
+
+    fn event<'a>(&'a self, id: &'a str) -> StoreResult<'a, Option<Event>> {
+        let id = id.to_owned();
+        self.read(move |connection| log::find(connection, &id)).boxed()
+    }
+
+    fn log_end(&self) -> StoreResult<'_, LogPosition> {
+        future::lazy(|_| Ok(log::position(self.memory.log_end()))).boxed()
+    }
+
+    fn position_after<'a>(&'a self, id: &'a str) -> StoreResult<'a, LogPosition> {
+        let (id, end) = (id.to_owned(), self.memory.log_end());
+        self.read(move |connection| log::after(connection, &id, end)).boxed()
+    }
+
+    fn read_log<'a>(
+        &'a self,
+        position: &'a LogPosition,
+        limit: usize,
+    ) -> StoreResult<'a, (Vec<Event>, LogPosition)> {
+        async move {
+            let end = self.memory.log_end();
+            let seq = log::seq_of(position, end)?;
+            if seq == end {
+                return Ok((Vec::new(), log::position(seq)));
+            }
+            self.read(move |connection| log::follow(connection, seq, limit)).await
+        }
+        .boxed()
+    }
+
+    fn profile<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<Profile>> {
+        async move {
+            let mark = match self.memory.profiles.get(subject) {
+                Lookup::Found(profile) => return Ok(Some(profile)),
+                Lookup::Missing(mark) => mark,
+            };
+            let loaded = self.load_profile(subject).await?;
+            if let Some(profile) = &loaded {
+                self.memory.profiles.keep_loaded(subject, mark, profile);
+            }
+            Ok(loaded)
+        }
+        .boxed()
+    }
+
+    fn merge_profile<'a>(&'a self, subject: &'a Subject, delta: &'a Profile) -> StoreResult<'a, Profile> {
+        async move {
+            loop {
+                let mark = match self.memory.profiles.merge(subject, delta) {
+                    Lookup::Found(merged) => return Ok(merged),
+                    Lookup::Missing(mark) => mark,
+                };
+                let loaded = self.load_profile(subject).await?;
+                if let Some(merged) = self.memory.profiles.merge_loaded(subject, mark, loaded, delta) {
+                    return Ok(merged);
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn forget<'a>(&'a self, subject: &'a Subject, event: &'a Event) -> StoreResult<'a, ()> {
+        let (subject, event) = (subject.clone(), event.clone());
+        self.write(move |connection, effects| changes::forget(connection, subject, event, effects)).boxed()
+    }
+
+    fn documents(&self) -> StoreResult<'_, (u64, Vec<Document>)> {
+        self.read(documents::all).boxed()
+    }
+
+    fn documents_revision(&self) -> StoreResult<'_, u64> {
+        future::lazy(|_| Ok(self.memory.revision())).boxed()
+    }
+
+    fn write_document<'a>(&'a self, document: &'a Document, event: &'a Event) -> StoreResult<'a, bool> {
+        let (document, event) = (document.clone(), event.clone());
+        self.write(move |connection, effects| changes::write_document(connection, &document, event, effects))
+            .boxed()
+    }
+
+    fn claim<'a>(&'a self, request: &'a str, now: Millis) -> StoreResult<'a, Claim> {
+        future::lazy(move |_| Ok(self.memory.claims.claim(request, now))).boxed()
+    }
+
+    fn finish_claim<'a>(&'a self, request: &'a str, answer: &'a [u8], now: Millis) -> StoreResult<'a, ()> {
+        future::lazy(move |_| {
+            self.memory.claims.finish(request, answer, now);
+            Ok(())
+        })
+        .boxed()
+    }
+
+    fn register_pepper<'a>(&'a self, name: &'a str, fingerprint: &'a str) -> StoreResult<'a, Option<String>> {
+        let (name, fingerprint) = (name.to_owned(), fingerprint.to_owned());
+        self.write(move |connection, _| changes::register_pepper(connection, &name, &fingerprint)).boxed()
+    }
+
+    fn clock(&self) -> StoreResult<'_, Option<Millis>> {
+        future::ready(Ok(None)).boxed()
+    }
+
+    fn ping(&self) -> StoreResult<'_, ()> {
+        let running = match &self.backing {
+            Backing::File { writer, .. } => writer.is_running(),
+            Backing::Memory(_) => true,
+        };
+        let answer =
+            if running { Ok(()) } else { Err(StoreError::Unavailable("the store is closed".to_owned())) };
+        future::ready(answer).boxed()
+    }
+
+    fn close(&self) -> StoreResult<'_, ()> {
+        async move {
+            match &self.backing {
+                Backing::File { writer, .. } => writer.close().await,
+                Backing::Memory(_) => Ok(()),
+            }
+        }
+        .boxed()
+    }
+}

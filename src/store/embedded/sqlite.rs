@@ -1,0 +1,131 @@
+//! The SQLite file: how it is opened, brought to the current layout, and what its errors mean to callers.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::store::StoreError;
+
+/// The steps that lead to the current layout; `user_version` counts those that were taken.
+const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_initial.sql")];
+/// How long one connection waits for another; only a backup tool beside us ever makes it wait.
+const BUSY: Duration = Duration::from_secs(5);
+/// The first byte of every blob: how the rest is to be read.
+const BLOB_VERSION: u8 = 1;
+
+/// Opens the file for the one writer and brings it to the current layout.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    let mut connection = Connection::open(path).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    // FULL: a commit has reached the disk before it is acknowledged, also through a power cut.
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+             PRAGMA trusted_schema = OFF;",
+        )
+        .map_err(failed)?;
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// A database that lives as long as the process.
+pub(super) fn open_in_memory() -> Result<Connection, StoreError> {
+    let mut connection = Connection::open_in_memory().map_err(failed)?;
+    connection.execute_batch("PRAGMA trusted_schema = OFF;").map_err(failed)?;
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// Opens the file for queries.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;").map_err(failed)?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let taken: usize = connection
+        .pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
+        .map_err(failed)? as usize;
+    if taken > MIGRATIONS.len() {
+        return Err(StoreError::Incompatible(format!(
+            "keyward.db has layout {taken}, this version knows {} and none after it",
+            MIGRATIONS.len()
+        )));
+    }
+    for (index, step) in MIGRATIONS.iter().enumerate().skip(taken) {
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.execute_batch(step).map_err(failed)?;
+        transaction.pragma_update(None, "user_version", index as u32 + 1).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// What a failure of SQLite means to a caller.
+pub(super) fn failed(error: rusqlite::Error) -> StoreError {
+    use ErrorCode as Code;
+    match error.sqlite_error_code() {
+        Some(Code::DatabaseBusy | Code::DatabaseLocked | Code::OutOfMemory) => {
+            StoreError::Unavailable(error.to_string())
+        }
+        Some(Code::DatabaseCorrupt | Code::NotADatabase) => StoreError::Incompatible(error.to_string()),
+        Some(_) => StoreError::Refused(error.to_string()),
+        None => StoreError::Incompatible(error.to_string()),
+    }
+}
+
+/// What is stored as JSON and is not.
+pub(super) fn unreadable(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Incompatible(error.to_string())
+}
+
+/// Writes a blob: its version, then postcard.
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+    postcard::to_extend(value, vec![BLOB_VERSION]).map_err(unreadable)
+}
+
+/// Reads a blob.
+pub(super) fn decode<T: DeserializeOwned>(blob: &[u8]) -> Result<T, StoreError> {
+    match blob.split_first() {
+        Some((&BLOB_VERSION, rest)) => postcard::from_bytes(rest).map_err(unreadable),
+        Some((version, _)) => Err(unreadable(format!("a blob of version {version}"))),
+        None => Err(unreadable("an empty blob")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_from_the_future_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keyward.db");
+        open_writer(&path).unwrap().pragma_update(None, "user_version", 9_999).unwrap();
+        let error = open_writer(&path).unwrap_err();
+        assert!(matches!(&error, StoreError::Incompatible(why) if why.contains("9999")), "{error}");
+    }
+
+    #[test]
+    fn opening_again_takes_no_step_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keyward.db");
+        open_writer(&path).unwrap();
+        open_writer(&path).unwrap();
+        let error = open_reader(&path).unwrap().execute("DELETE FROM events", []).unwrap_err();
+        assert!(matches!(failed(error), StoreError::Refused(_)));
+    }
+
+    #[test]
+    fn a_blob_of_another_version_is_not_guessed_at() {
+        let mut blob = encode(&(7_u64, "text")).unwrap();
+        assert_eq!(decode::<(u64, String)>(&blob).unwrap(), (7, "text".to_owned()));
+        blob[0] = 2;
+        assert!(decode::<(u64, String)>(&blob).is_err());
+        assert!(decode::<u64>(&[]).is_err());
+    }
+}

@@ -1,0 +1,143 @@
+//! The thread that owns the writing connection: what is queued is committed together, and between commits it
+//! writes snapshots.
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::core::{Core, Job};
+use crate::store::StoreError;
+
+/// Changes that may wait. More than that means the disk does not keep up: callers are told so at once.
+const QUEUE: usize = 8_192;
+/// Changes in one transaction, so that the first does not wait for all.
+const GROUP: usize = 256;
+
+enum Message {
+    Job(Box<dyn Job>),
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// The way to the writer thread. Dropping it writes what is in memory and waits for the thread to end.
+pub(super) struct Writer {
+    /// `None` only while it is dropped.
+    queue: Option<SyncSender<Message>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the thread; it writes snapshots `every` so often.
+    pub(super) fn start(core: Core, every: Duration) -> Result<Self, StoreError> {
+        let (queue, messages) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("keyward-writer".to_owned())
+            .spawn(move || run(core, &messages, every))
+            .map_err(|error| StoreError::Refused(format!("cannot start the writer thread: {error}")))?;
+        Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Queues a job, or says why it cannot be.
+    pub(super) fn submit(&self, job: Box<dyn Job>) {
+        if let Err((Message::Job(job), error)) = self.send(Message::Job(job)) {
+            job.done(Err(error));
+        }
+    }
+
+    /// Writes all that is in memory and ends the thread. Again: does nothing.
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
+        let (done, closed) = oneshot::channel();
+        match self.send(Message::Close(done)) {
+            Ok(()) => closed.await.unwrap_or_else(|_| Err(gone())),
+            Err((_, error)) if self.is_running() => Err(error),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether the thread takes jobs.
+    pub(super) fn is_running(&self) -> bool {
+        self.thread.lock().as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    fn send(&self, message: Message) -> Result<(), (Message, StoreError)> {
+        let Some(queue) = &self.queue else { return Err((message, gone())) };
+        queue.try_send(message).map_err(|error| match error {
+            TrySendError::Full(message) => {
+                (message, StoreError::Unavailable("the disk does not keep up".to_owned()))
+            }
+            TrySendError::Disconnected(message) => (message, gone()),
+        })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic in the thread has been reported there; there is nobody left to tell here.
+            drop(thread.join());
+        }
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable("the store is closed".to_owned())
+}
+
+fn run(mut core: Core, messages: &Receiver<Message>, every: Duration) {
+    let mut due = Instant::now() + every;
+    let close = loop {
+        let wait =
+            if core.has_backlog() { Duration::ZERO } else { due.saturating_duration_since(Instant::now()) };
+        match messages.recv_timeout(wait) {
+            Ok(first) => {
+                let (jobs, close) = group(first, messages);
+                core.run(jobs);
+                if close.is_some() {
+                    break close;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break None,
+        }
+        if core.has_backlog() {
+            if let Err(error) = core.save_some() {
+                tracing::warn!(%error, "windows and profiles could not be written; they stay in memory");
+            }
+        } else if Instant::now() >= due {
+            core.tick();
+            due = Instant::now() + every;
+        }
+    };
+    let saved = core.save_all();
+    if let Err(error) = &saved {
+        tracing::warn!(%error, "windows and profiles could not be written before the end");
+    }
+    // The directory is free before anybody hears that the store is closed.
+    drop(core);
+    if let Some(close) = close {
+        drop(close.send(saved));
+    }
+}
+
+/// The jobs that wait behind `first`, up to a group, and the call to close if one is among them.
+fn group(
+    first: Message,
+    messages: &Receiver<Message>,
+) -> (Vec<Box<dyn Job>>, Option<oneshot::Sender<Result<(), StoreError>>>) {
+    let mut jobs = Vec::new();
+    for message in std::iter::once(first).chain(messages.try_iter()) {
+        match message {
+            Message::Job(job) => jobs.push(job),
+            Message::Close(done) => return (jobs, Some(done)),
+        }
+        if jobs.len() >= GROUP {
+            break;
+        }
+    }
+    (jobs, None)
+}
