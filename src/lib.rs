@@ -2,7 +2,9 @@
 
 pub mod clock;
 pub mod config;
+pub mod detect;
 pub mod domain;
 pub mod engine;
+pub mod geo;
 pub mod intake;
 pub mod store;

@@ -1,0 +1,40 @@
+//! Evidence as it is shown: named numbers, rounded for people.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Evidence under construction. Every finding names the observed value, the baseline it was held against, the
+/// threshold that it crossed and the samples behind the baseline.
+#[derive(Debug, Default)]
+pub struct Evidence(Map<String, Value>);
+
+impl Evidence {
+    /// Starts with the four parts that every finding has.
+    pub fn new(observed: f64, baseline: f64, threshold: f64, samples: u64) -> Self {
+        Self::default()
+            .number("observed", observed)
+            .number("baseline", baseline)
+            .number("threshold", threshold)
+            .with("samples", samples)
+    }
+
+    /// Adds a number, rounded to three digits after the point; whole numbers show without one.
+    pub fn number(self, name: &str, value: f64) -> Self {
+        let rounded = (value * 1000.0).round() / 1000.0;
+        if rounded.fract() == 0.0 && rounded.abs() < 9e15 {
+            return self.with(name, rounded as i64);
+        }
+        self.with(name, rounded)
+    }
+
+    /// Adds anything that has a JSON form.
+    pub fn with(mut self, name: &str, value: impl Serialize) -> Self {
+        self.0.insert(name.to_owned(), serde_json::to_value(value).unwrap_or(Value::Null));
+        self
+    }
+
+    /// The finished evidence.
+    pub fn into_json(self) -> Value {
+        Value::Object(self.0)
+    }
+}

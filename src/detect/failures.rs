@@ -1,0 +1,49 @@
+//! Failure rate and brute force.
+//!
+//! Why: refused credentials in a row are somebody trying.
+//! Trips when: more than `share` of more than `min_requests` requests in 5 minutes were answered 401 or 403, and more
+//! than three times the share that is usual for this key. High; critical when a request then succeeds, which is how a
+//! brute force ends.
+//! Stays quiet when: the failures are 5xx or 429, which accuse the provider or us.
+//! Blind spots: tries spread over hours.
+
+use super::{Case, Evidence};
+use crate::domain::{
+    finding::{AnomalyKind, Finding, Severity},
+    profile::Outcomes,
+    record::Outcome,
+    window::FIVE_MINUTES,
+};
+
+const ADVICE: &str = "If the owner did not change or revoke the key just now, somebody is guessing: rotate it.";
+/// Failing this many times the usual share is unusual.
+const TIMES_USUAL: f64 = 3.0;
+
+/// Holds the share of failures in 5 minutes against the limit and the usual share.
+pub fn judge(case: &Case<'_>) -> Option<Finding> {
+    let policy = &case.policy.detectors.failure_rate;
+    let window = &case.key.counts[FIVE_MINUTES];
+    if window.requests <= policy.min_requests || window.auth_failures == 0 {
+        return None;
+    }
+    let observed = window.auth_failures as f64 / window.requests as f64;
+    let usual = usual_share(&case.profile.outcomes, case.now());
+    let threshold = policy.share.max((usual * TIMES_USUAL).min(0.95));
+    if observed <= threshold {
+        return None;
+    }
+    let broke_in = case.record.outcome() == Outcome::Success && window.auth_failures > policy.min_requests;
+    let severity = if broke_in { Severity::Critical } else { Severity::High };
+    let evidence = Evidence::new(observed, usual, threshold, window.requests)
+        .with("unit", "share of 401 and 403 in 5 minutes")
+        .with("auth_failures", window.auth_failures)
+        .with("requests", window.requests)
+        .with("then_succeeded", broke_in);
+    Some(case.finding(AnomalyKind::HighFailureRate, severity, observed, evidence, ADVICE))
+}
+
+fn usual_share(outcomes: &Outcomes, now: i64) -> f64 {
+    let failed = outcomes.auth_failure.at(now);
+    let all = failed + outcomes.success.at(now) + outcomes.not_found.at(now) + outcomes.other.at(now);
+    if all < 20.0 { 0.0 } else { failed / all }
+}

@@ -1,0 +1,183 @@
+//! Every ban in force, in memory: a banned subject is answered without the store, and stays banned while the store
+//! does not answer. Fed by this instance's own acts and by the event log of all instances.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use ipnet::IpNet;
+use parking_lot::RwLock;
+
+use crate::domain::{
+    Millis,
+    record::Record,
+    standing::Standing,
+    subject::{Subject, SubjectKind},
+};
+
+#[derive(Debug, Default)]
+struct Held {
+    exact: HashMap<Subject, Standing>,
+    /// Address bans on prefixes other than single IPv4 addresses and /64s, which operators make; few.
+    networks: Vec<(IpNet, Subject)>,
+}
+
+/// The bans in force.
+#[derive(Debug, Default)]
+pub struct BanIndex {
+    held: RwLock<Held>,
+}
+
+impl BanIndex {
+    /// Takes over a standing: a ban is held, anything else is let go.
+    pub fn set(&self, subject: &Subject, standing: &Standing, now: Millis) {
+        let mut held = self.held.write();
+        let newer = held.exact.get(subject).is_none_or(|known| known.version <= standing.version);
+        if !newer {
+            return;
+        }
+        if standing.is_banned_at(now) {
+            let fresh = held.exact.insert(subject.clone(), *standing).is_none();
+            if let Some(network) = subject.network().filter(|n| fresh && is_wide(n)) {
+                held.networks.push((network, subject.clone()));
+            }
+        } else {
+            remove(&mut held, subject);
+        }
+    }
+
+    /// Replaces everything with what the store holds, but keeps bans that it does not know and that are in force:
+    /// those, it has lost. Returns them.
+    pub fn reload(&self, stored: &[(Subject, Standing)], now: Millis) -> Vec<(Subject, Standing)> {
+        let known: HashMap<&Subject, &Standing> = stored.iter().map(|(subject, standing)| (subject, standing)).collect();
+        let lost = {
+            let held = self.held.read();
+            let lost = held.exact.iter().filter(|(s, b)| !known.contains_key(s) && b.is_banned_at(now));
+            lost.map(|(s, b)| (s.clone(), *b)).collect()
+        };
+        for (subject, standing) in stored {
+            self.set(subject, standing, now);
+        }
+        lost
+    }
+
+    /// Lets a subject go, whatever its version.
+    pub fn forget(&self, subject: &Subject) {
+        remove(&mut self.held.write(), subject);
+    }
+
+    /// Drops what has run out.
+    pub fn prune(&self, now: Millis) {
+        let mut held = self.held.write();
+        held.exact.retain(|_, standing| standing.is_banned_at(now));
+        let Held { exact, networks } = &mut *held;
+        networks.retain(|(_, subject)| exact.contains_key(subject));
+    }
+
+    /// The ban that refuses a request: on its key (under any pepper), its address or its project.
+    pub fn find(&self, record: &Record, now: Millis) -> Option<(Subject, Standing)> {
+        let held = self.held.read();
+        if held.exact.is_empty() {
+            return None;
+        }
+        let in_force = |subject: &Subject| {
+            held.exact.get(subject).filter(|s| s.is_banned_at(now)).map(|s| (subject.clone(), *s))
+        };
+        in_force(&record.key)
+            .or_else(|| record.former_keys.iter().find_map(in_force))
+            .or_else(|| in_force(&record.address))
+            .or_else(|| covering(&held, record.source_ip).and_then(in_force))
+            .or_else(|| record.project.as_ref().and_then(in_force))
+    }
+
+    /// The ban on one subject, if it is in force.
+    pub fn get(&self, subject: &Subject, now: Millis) -> Option<Standing> {
+        self.held.read().exact.get(subject).filter(|s| s.is_banned_at(now)).copied()
+    }
+
+    /// How many are held.
+    pub fn len(&self) -> usize {
+        self.held.read().exact.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn remove(held: &mut Held, subject: &Subject) {
+    held.exact.remove(subject);
+    held.networks.retain(|(_, s)| s != subject);
+}
+
+fn covering(held: &Held, address: IpAddr) -> Option<&Subject> {
+    held.networks.iter().find(|(network, _)| network.contains(&address)).map(|(_, subject)| subject)
+}
+
+fn is_wide(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(v4) => v4.prefix_len() < 32,
+        IpNet::V6(v6) => v6.prefix_len() != 64,
+    }
+}
+
+/// Why a ban on this kind of subject refuses.
+pub fn reason(subject: &Subject) -> crate::domain::decision::Reason {
+    use crate::domain::decision::Reason;
+    match subject.kind() {
+        SubjectKind::Key => Reason::ApiKeyBanned,
+        SubjectKind::Ip => Reason::IpBanned,
+        SubjectKind::Project => Reason::ProjectBanned,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ladder::operator_ban, standing::Standing};
+    use crate::intake::{Intake, Peppers, parse};
+
+    fn record() -> Record {
+        let peppers = Peppers::parse("k2:0123456789abcdef0123,k1:fedcba98765432100123").unwrap();
+        let json = br#"{"api_key":"secret","project_id":"p","endpoint":"/x","source_ip":"203.0.113.7"}"#;
+        Intake::live(peppers, 1).record(parse(json).unwrap(), 0).unwrap()
+    }
+
+    fn banned(length: Option<Millis>) -> Standing {
+        operator_ban(&Standing::default(), length, 0)
+    }
+
+    #[test]
+    fn a_request_is_refused_by_its_key_its_former_ids_its_address_its_network_or_its_project() {
+        let record = record();
+        let former = record.former_keys[0].clone();
+        let network = Subject::parse("ip:203.0.113.0/24").unwrap();
+        for subject in [record.key.clone(), former, record.address.clone(), network, Subject::project("p")] {
+            let index = BanIndex::default();
+            index.set(&subject, &banned(Some(10)), 0);
+            assert_eq!(index.find(&record, 9).map(|(s, _)| s), Some(subject.clone()));
+            assert_eq!(index.find(&record, 10), None);
+            index.set(&subject, &Standing { version: 2, ..Standing::default() }, 0);
+            assert_eq!(index.find(&record, 5), None);
+            assert!(index.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_older_version_does_not_undo_a_newer_one() {
+        let index = BanIndex::default();
+        let subject = Subject::key("a");
+        index.set(&subject, &Standing { version: 5, ..banned(None) }, 0);
+        index.set(&subject, &Standing { version: 4, ..Standing::default() }, 0);
+        assert!(index.get(&subject, 0).is_some());
+    }
+
+    #[test]
+    fn bans_that_the_store_lost_are_kept_and_told() {
+        let index = BanIndex::default();
+        index.set(&Subject::key("kept"), &banned(None), 0);
+        index.set(&Subject::key("over"), &banned(Some(5)), 0);
+        let lost = index.reload(&[(Subject::key("new"), banned(None))], 6);
+        assert_eq!(lost.into_iter().map(|(s, _)| s).collect::<Vec<_>>(), [Subject::key("kept")]);
+        assert!(index.get(&Subject::key("new"), 6).is_some());
+    }
+}

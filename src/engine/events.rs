@@ -1,0 +1,138 @@
+//! How the engine words its events.
+
+use crate::domain::{
+    Millis,
+    event::{Event, EventType},
+    finding::{Finding, Severity},
+    ladder,
+    observation::LimitRefusal,
+    place::Place,
+    record::Record,
+    standing::{Origin, Standing, StandingDetail, StandingState},
+    subject::Subject,
+    window::WINDOW_NAMES,
+};
+
+/// What every event about one request has.
+pub struct Frame<'a> {
+    /// The request.
+    pub record: &'a Record,
+    /// Where from.
+    pub place: Option<&'a Place>,
+    /// The policy that judged.
+    pub policy_version: &'a str,
+    /// When.
+    pub now: Millis,
+}
+
+impl Frame<'_> {
+    fn event(&self, kind: EventType, severity: Severity, subject: &Subject, detector: &str) -> Event {
+        Event {
+            key_id: Some(self.record.key_id.to_string()),
+            source_ip: Some(self.record.source_ip.to_string()),
+            place: self.place.map(Place::summary),
+            detector: Some(detector.to_owned()),
+            request_id: Some(self.record.request_id.to_string()),
+            policy_version: Some(self.policy_version.to_owned()),
+            ..Event::new(self.now, kind, severity, Some(subject.clone()))
+        }
+    }
+
+    /// A detector's finding.
+    pub fn anomaly(&self, finding: &Finding, subject: &Subject, action: &str) -> Event {
+        let kind = EventType::Anomaly(finding.kind);
+        Event {
+            evidence: finding.evidence.clone(),
+            action: Some(if finding.is_enforced() { action } else { "shadow" }.to_owned()),
+            ..self.event(kind, finding.severity, subject, finding.kind.detector())
+        }
+    }
+
+    /// The one type to alert on, beside the anomaly itself.
+    pub fn high_severity(&self, finding: &Finding, subject: &Subject, action: &str) -> Event {
+        let evidence = serde_json::json!({ "anomaly": finding.kind, "score": finding.score, "recommendation": finding.recommendation });
+        Event { kind: EventType::HighSeverityAnomaly, evidence, ..self.anomaly(finding, subject, action) }
+    }
+
+    /// A response of the ladder.
+    pub fn response(&self, kind: EventType, subject: &Subject, standing: &Standing, cause: &Finding) -> Event {
+        let mut evidence = standing_evidence(standing);
+        evidence["cause"] = serde_json::json!({ "anomaly": cause.kind, "evidence": cause.evidence });
+        Event {
+            evidence,
+            action: Some(action_of(standing).to_owned()),
+            ..self.event(kind, ladder::response_severity(kind), subject, cause.kind.detector())
+        }
+    }
+
+    /// A request of a banned subject.
+    pub fn blocked(&self, subject: &Subject, standing: &Standing) -> Event {
+        Event {
+            evidence: standing_evidence(standing),
+            action: Some(action_of(standing).to_owned()),
+            ..self.event(EventType::BannedRequestBlocked, Severity::Low, subject, "ladder")
+        }
+    }
+
+    /// A request that a limit refused.
+    pub fn limited(&self, refusal: &LimitRefusal, used: u64) -> Event {
+        let evidence = serde_json::json!({
+            "window": WINDOW_NAMES[refusal.window], "unit": refusal.unit.name(), "limit": refusal.limit, "used": used,
+            "requested_tokens": self.record.tokens,
+        });
+        Event {
+            evidence,
+            action: Some("throttle".to_owned()),
+            ..self.event(EventType::RateLimitExceeded, Severity::Medium, &self.record.key, "limits")
+        }
+    }
+
+    /// New subjects came faster than the cap.
+    pub fn capped(&self) -> Event {
+        self.event(EventType::CardinalityCapped, Severity::Medium, &self.record.address, "limits")
+    }
+}
+
+/// What is kept with a standing for people.
+pub fn detail(cause: &Finding, record: &Record) -> StandingDetail {
+    StandingDetail {
+        reason: format!("{} ({})", cause.kind.name(), cause.severity.name()),
+        detector: Some(cause.kind.detector().to_owned()),
+        evidence: cause.evidence.clone(),
+        request_id: Some(record.request_id.to_string()),
+    }
+}
+
+/// The numbers of a standing, for events.
+pub fn standing_evidence(standing: &Standing) -> serde_json::Value {
+    serde_json::json!({
+        "since": crate::domain::event::format_millis(standing.since),
+        "until": standing.until.map(crate::domain::event::format_millis),
+        "strikes": (standing.strikes * 1000.0).round() / 1000.0,
+        "origin": if standing.origin == Origin::Operator { "operator" } else { "detector" },
+    })
+}
+
+fn action_of(standing: &Standing) -> &'static str {
+    match standing.state {
+        StandingState::Clear => "none",
+        StandingState::Throttled => "throttle",
+        StandingState::TemporarilyBanned => "temporary_ban",
+        StandingState::PermanentlyBanned => "permanent_ban",
+    }
+}
+
+/// An operator's act.
+pub fn operator(now: Millis, kind: EventType, severity: Severity, subject: Option<&Subject>, reason: &str) -> Event {
+    Event {
+        detector: Some("operator".to_owned()),
+        key_id: subject.filter(|s| s.as_str().starts_with("key:")).map(|s| s.id().to_owned()),
+        evidence: serde_json::json!({ "reason": reason }),
+        ..Event::new(now, kind, severity, subject.cloned())
+    }
+}
+
+/// Something about the store.
+pub fn store(now: Millis, kind: EventType, severity: Severity, evidence: serde_json::Value) -> Event {
+    Event { detector: Some("store".to_owned()), evidence, ..Event::new(now, kind, severity, None) }
+}

@@ -1,0 +1,180 @@
+//! The way of events to the log: floods are folded, and what cannot be written now waits in a bounded buffer.
+
+use std::collections::{HashMap, VecDeque};
+
+use parking_lot::Mutex;
+
+use crate::domain::{
+    Millis, SECOND,
+    event::{Event, EventType},
+    finding::Severity,
+    subject::Subject,
+};
+
+/// Most kinds of events folded at once; beyond it the oldest fold ends early.
+const MAX_FOLDS: usize = 20_000;
+
+type FoldKey = (Option<Subject>, EventType, Severity, Option<String>);
+
+#[derive(Debug)]
+struct Fold {
+    ends: Millis,
+    folded: u64,
+    last: Event,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    folds: HashMap<FoldKey, Fold>,
+    waiting: VecDeque<Event>,
+    dropped: u64,
+}
+
+/// Events on their way to the store.
+#[derive(Debug)]
+pub struct EventOutbox {
+    inner: Mutex<Inner>,
+    fold: Millis,
+    capacity: usize,
+}
+
+impl EventOutbox {
+    /// Folds equal events within `fold_seconds`; keeps at most `capacity` while the store does not take them.
+    pub fn new(fold_seconds: u64, capacity: usize) -> Self {
+        let fold = Millis::try_from(fold_seconds).unwrap_or(0).saturating_mul(SECOND);
+        Self { inner: Mutex::default(), fold, capacity }
+    }
+
+    /// Takes an event. The first of its kind goes out at once; equal ones within the span become one with a count.
+    /// Events are equal when subject, type, severity and detector are.
+    pub fn push(&self, event: Event) {
+        if self.capacity == 0 {
+            return;
+        }
+        let key = (event.subject.clone(), event.kind, event.severity, event.detector.clone());
+        let mut inner = self.inner.lock();
+        if let Some(fold) = inner.folds.get_mut(&key).filter(|fold| event.time < fold.ends) {
+            fold.folded += event.count;
+            fold.last = event;
+            return;
+        }
+        let ended = inner.folds.remove(&key);
+        if let Some(summary) = ended.and_then(summary) {
+            self.wait(&mut inner, summary);
+        }
+        if self.fold > 0 {
+            if inner.folds.len() >= MAX_FOLDS {
+                let oldest = inner.folds.iter().min_by_key(|(_, fold)| fold.ends).map(|(key, _)| key.clone());
+                if let Some(summary) = oldest.and_then(|key| inner.folds.remove(&key)).and_then(summary) {
+                    self.wait(&mut inner, summary);
+                }
+            }
+            inner.folds.insert(key, Fold { ends: event.time + self.fold, folded: 0, last: event.clone() });
+        }
+        self.wait(&mut inner, event);
+    }
+
+    fn wait(&self, inner: &mut Inner, event: Event) {
+        if inner.waiting.len() >= self.capacity {
+            inner.waiting.pop_front();
+            inner.dropped += 1;
+        }
+        inner.waiting.push_back(event);
+    }
+
+    /// What is to be written now: waiting events, the summaries of folds that ended, and a gap if events were lost.
+    pub fn take(&self, now: Millis) -> Vec<Event> {
+        let mut inner = self.inner.lock();
+        let ended: Vec<FoldKey> =
+            inner.folds.iter().filter(|(_, fold)| fold.ends <= now).map(|(key, _)| key.clone()).collect();
+        for key in ended {
+            if let Some(summary) = inner.folds.remove(&key).and_then(summary) {
+                self.wait(&mut inner, summary);
+            }
+        }
+        let mut events: Vec<Event> = inner.waiting.drain(..).collect();
+        let dropped = std::mem::take(&mut inner.dropped);
+        if dropped > 0 {
+            let mut gap = Event::new(now, EventType::EventGap, Severity::High, None);
+            gap.detector = Some("store".to_owned());
+            gap.evidence = serde_json::json!({ "lost_events": dropped });
+            events.push(gap);
+        }
+        events
+    }
+
+    /// Ends every fold; for shutdown.
+    pub fn end_folds(&self) {
+        let mut inner = self.inner.lock();
+        let folds = std::mem::take(&mut inner.folds);
+        for summary in folds.into_values().filter_map(summary) {
+            self.wait(&mut inner, summary);
+        }
+    }
+
+    /// Puts back what could not be written; the oldest are lost first when there is no room.
+    pub fn put_back(&self, events: Vec<Event>) {
+        let mut inner = self.inner.lock();
+        for event in events.into_iter().rev() {
+            if inner.waiting.len() >= self.capacity {
+                inner.dropped += 1;
+            } else {
+                inner.waiting.push_front(event);
+            }
+        }
+    }
+}
+
+fn summary(fold: Fold) -> Option<Event> {
+    (fold.folded > 0).then(|| Event { count: fold.folded, ..fold.last })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocked(time: Millis, key: &str) -> Event {
+        Event::new(time, EventType::BannedRequestBlocked, Severity::Low, Some(Subject::key(key)))
+    }
+
+    fn counts(events: &[Event]) -> Vec<u64> {
+        events.iter().map(|e| e.count).collect()
+    }
+
+    #[test]
+    fn a_flood_becomes_its_first_event_and_one_with_a_count() {
+        let outbox = EventOutbox::new(60, 100);
+        for i in 0..1000 {
+            outbox.push(blocked(i, "a"));
+        }
+        outbox.push(blocked(5, "b"));
+        assert_eq!(counts(&outbox.take(1_000)), [1, 1]);
+        assert_eq!(counts(&outbox.take(59_999)), []);
+        assert_eq!(counts(&outbox.take(60_000)), [999]);
+        outbox.push(blocked(60_001, "a"));
+        assert_eq!(counts(&outbox.take(60_001)), [1]);
+    }
+
+    #[test]
+    fn the_buffer_is_bounded_and_a_loss_is_an_event() {
+        let outbox = EventOutbox::new(0, 3);
+        for i in 0..5 {
+            outbox.push(blocked(i, "a"));
+        }
+        let events = outbox.take(9);
+        assert_eq!(events.len(), 4);
+        assert_eq!(events[3].kind, EventType::EventGap);
+        assert_eq!(events[3].evidence["lost_events"], 2);
+        outbox.put_back(events);
+        assert_eq!(outbox.take(10).len(), 4);
+    }
+
+    #[test]
+    fn open_folds_are_told_at_shutdown() {
+        let outbox = EventOutbox::new(60, 10);
+        outbox.push(blocked(1, "a"));
+        outbox.push(blocked(2, "a"));
+        outbox.end_folds();
+        assert_eq!(counts(&outbox.take(3)), [1, 1]);
+    }
+}

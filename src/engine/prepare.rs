@@ -1,0 +1,186 @@
+//! What is known of a request before the store is asked: retries, bans in force, its place, what it charges.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{ActivePolicy, Engine, answers::Answers, bans, events::Frame, profiles::ProfileHandle};
+use crate::{
+    config::IdempotencyScope,
+    detect::Features,
+    domain::{
+        Millis,
+        decision::{Action, Decision},
+        observation::{Charge, ChargeMode, Observation, Peer},
+        place::{Place, PlaceCore},
+        record::{Outcome, Record},
+        standing::{Standing, StandingState},
+        window::{Counts, WindowLimits},
+    },
+};
+
+/// Recent places kept per key.
+const KEY_PEERS: u8 = 12;
+/// Recent failing keys kept per address.
+pub(super) const ADDRESS_PEERS: u8 = 64;
+
+/// What the request is asked about for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It has happened.
+    Record,
+    /// It is to happen.
+    Check,
+}
+
+/// A request on its way through the engine.
+pub(super) struct Item<'r> {
+    pub record: &'r Record,
+    pub state: State,
+}
+
+/// How far it is.
+pub(super) enum State {
+    /// Answered without the store.
+    Decided(Box<Decision>),
+    /// A retry of an earlier one of the same batch.
+    SameAs(usize),
+    /// Waiting for the store.
+    Waiting(Box<Waiting>),
+    /// The store has answered (or the insurance in its place).
+    Observed(Box<Observed>),
+}
+
+/// What goes to the store.
+pub(super) struct Waiting {
+    pub place: Option<Arc<Place>>,
+    pub features: Features,
+    pub charge: Charge,
+    pub profile: Option<ProfileHandle>,
+}
+
+/// What came back.
+pub(super) struct Observed {
+    pub place: Option<Arc<Place>>,
+    pub features: Features,
+    pub charge: Charge,
+    pub profile: ProfileHandle,
+    pub key: Observation,
+    pub address: Option<Observation>,
+    pub degraded: bool,
+}
+
+impl Engine {
+    pub(super) async fn prepare<'r>(
+        &self,
+        records: &'r [Record],
+        active: &ActivePolicy,
+        now: Millis,
+        purpose: Purpose,
+    ) -> Vec<Item<'r>> {
+        let limits = active.policy.limits.windows();
+        let mut seen: HashMap<u128, usize> = HashMap::new();
+        let mut items = Vec::with_capacity(records.len());
+        for (index, record) in records.iter().enumerate() {
+            let identity = if purpose == Purpose::Record { Answers::identity(record) } else { None };
+            let earlier = identity.and_then(|id| if records.len() > 1 { seen.insert(id, index) } else { None });
+            let state = if let Some(decision) = self.refuse_banned(record, active, now) {
+                State::Decided(Box::new(decision))
+            } else if let Some(earlier) = earlier {
+                State::SameAs(earlier)
+            } else if let Some(answer) = self.answered_before(identity, now).await {
+                State::Decided(Box::new(answer))
+            } else if record.late {
+                State::Decided(Box::new(Decision { late: true, ..self.plain_decision(record, active, now) }))
+            } else {
+                State::Waiting(Box::new(self.waiting(record, &limits, now, purpose)))
+            };
+            items.push(Item { record, state });
+        }
+        items
+    }
+
+    fn refuse_banned(&self, record: &Record, active: &ActivePolicy, now: Millis) -> Option<Decision> {
+        let (subject, standing) = self.bans.find(record, now)?;
+        let place = self.geo.lookup(record.source_ip);
+        let frame = Frame { record, place: place.as_deref(), policy_version: &active.version, now };
+        self.outbox.push(frame.blocked(&subject, &standing));
+        let mut decision = self.plain_decision(record, active, now);
+        refuse(&mut decision, &standing, bans::reason(&subject));
+        Some(decision)
+    }
+
+    async fn answered_before(&self, identity: Option<u128>, now: Millis) -> Option<Decision> {
+        let identity = identity?;
+        if let Some(answer) = self.answers.get(identity, now) {
+            return Some((*answer).clone());
+        }
+        if self.options.idempotency_scope == IdempotencyScope::Store { self.claimed_elsewhere(identity, now).await } else { None }
+    }
+
+    fn waiting(&self, record: &Record, limits: &WindowLimits, now: Millis, purpose: Purpose) -> Waiting {
+        let place = self.geo.lookup(record.source_ip);
+        let core = place.as_ref().map_or_else(|| PlaceCore::unknown(record.source_ip), |p| p.core);
+        let profile = self.profiles.get(&record.key);
+        let counted = purpose == Purpose::Record && !record.refused_by_keyward;
+        let outcome = record.outcome();
+        let counts = Counts {
+            requests: 1,
+            tokens: record.tokens,
+            auth_failures: u64::from(outcome == Outcome::AuthFailure),
+            not_found: u64::from(outcome == Outcome::NotFound),
+        };
+        let charge = Charge {
+            subject: record.key.clone(),
+            now,
+            counts,
+            limits: *limits,
+            mode: if counted { ChargeMode::Admit } else { ChargeMode::Peek },
+            peer: Some(Peer::place(&core)),
+            peer_capacity: KEY_PEERS,
+            may_create: profile.is_some() || self.newcomers.may_come(&record.address, now),
+        };
+        Waiting { place, features: Features::of(record), charge, profile }
+    }
+
+    /// A decision with nothing against the request.
+    pub(super) fn plain_decision(&self, record: &Record, active: &ActivePolicy, now: Millis) -> Decision {
+        Decision {
+            request_id: record.request_id.clone(),
+            key_id: record.key_id.clone(),
+            allowed: true,
+            action: Action::None,
+            reason: None,
+            retry_at: None,
+            decided_at: now,
+            anomalies: Vec::new(),
+            limits: Vec::new(),
+            degraded: false,
+            late: false,
+            policy_version: active.version.clone(),
+        }
+    }
+}
+
+/// The charge of a failing key to its address.
+pub(super) fn address_charge(record: &Record, now: Millis, may_create: bool) -> Charge {
+    Charge {
+        subject: record.address.clone(),
+        now,
+        counts: Counts { requests: 1, auth_failures: 1, ..Counts::default() },
+        limits: WindowLimits::default(),
+        mode: ChargeMode::Admit,
+        peer: Some(Peer::key(&record.key)),
+        peer_capacity: ADDRESS_PEERS,
+        may_create,
+    }
+}
+
+/// Makes a decision one that a ban refuses.
+pub(super) fn refuse(decision: &mut Decision, standing: &Standing, reason: crate::domain::decision::Reason) {
+    decision.allowed = false;
+    decision.reason = Some(reason);
+    decision.retry_at = standing.until;
+    decision.action = match standing.state {
+        StandingState::PermanentlyBanned => Action::PermanentBan,
+        _ => Action::TemporaryBan,
+    };
+}

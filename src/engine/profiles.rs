@@ -1,0 +1,126 @@
+//! Profiles at hand: a bounded cache of what is stored, with what this instance has learned since laid over it.
+//! Learning never waits for the store; deltas are flushed every second or so and merge in any order.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+
+use crate::{
+    domain::{profile::{Profile, Sample}, subject::Subject},
+    store::{Store, StoreError},
+};
+
+/// Most profiles in memory. A profile of a busy key takes some 20 to 60 KB.
+const CACHE_CAP: usize = 100_000;
+/// Most profiles flushed side by side.
+const FLUSH_WIDTH: usize = 16;
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// What is stored, as last read, and everything learned here.
+    view: Profile,
+    /// Learned here and not yet flushed.
+    pending: Profile,
+}
+
+/// A profile at hand.
+#[derive(Debug, Clone)]
+pub struct ProfileHandle(Arc<Mutex<Entry>>);
+
+impl ProfileHandle {
+    /// Looks at the profile.
+    pub fn with<T>(&self, look: impl FnOnce(&Profile) -> T) -> T {
+        look(&self.0.lock().view)
+    }
+}
+
+/// The profiles at hand.
+#[derive(Debug)]
+pub struct ProfileBook {
+    cache: Cache<Subject, ProfileHandle>,
+    dirty: Mutex<Vec<(Subject, ProfileHandle)>>,
+    /// Whether anybody flushes. In replay nobody does, and the view is all there is.
+    flushes: bool,
+}
+
+impl ProfileBook {
+    /// A book for at most `capacity` profiles.
+    pub fn new(capacity: usize, flushes: bool) -> Self {
+        let capacity = if flushes { capacity.min(CACHE_CAP) } else { capacity };
+        Self { cache: Cache::new(capacity.max(1)), dirty: Mutex::default(), flushes }
+    }
+
+    /// The profile of a subject, if it is at hand.
+    pub fn get(&self, subject: &Subject) -> Option<ProfileHandle> {
+        self.cache.get(subject)
+    }
+
+    /// Puts what the store had at hand (an empty profile if it had nothing).
+    pub fn put(&self, subject: &Subject, stored: Profile) -> ProfileHandle {
+        if let Some(there) = self.cache.get(subject) {
+            return there;
+        }
+        let handle = ProfileHandle(Arc::new(Mutex::new(Entry { view: stored, pending: Profile::default() })));
+        self.cache.insert(subject.clone(), handle.clone());
+        handle
+    }
+
+    /// Lets a subject's profile go, with what was learned and not flushed.
+    pub fn forget(&self, subject: &Subject) {
+        self.cache.remove(subject);
+        self.dirty.lock().retain(|(s, _)| s != subject);
+    }
+
+    /// Learns one request.
+    pub fn learn(&self, subject: &Subject, handle: &ProfileHandle, sample: &Sample<'_>) {
+        let mut entry = handle.0.lock();
+        entry.view.learn(sample);
+        if self.flushes {
+            let first = entry.pending.is_empty();
+            entry.pending.learn(sample);
+            drop(entry);
+            if first {
+                self.dirty.lock().push((subject.clone(), handle.clone()));
+            }
+        }
+    }
+
+    /// Flushes what was learned. What cannot be flushed is kept for the next time.
+    ///
+    /// # Errors
+    /// The first error of the store.
+    pub async fn flush(&self, store: &dyn Store) -> Result<usize, StoreError> {
+        use futures::StreamExt;
+        let dirty = std::mem::take(&mut *self.dirty.lock());
+        let count = dirty.len();
+        let results = futures::stream::iter(dirty)
+            .map(|(subject, handle)| async move { self.flush_one(store, subject, handle).await })
+            .buffer_unordered(FLUSH_WIDTH)
+            .collect::<Vec<_>>()
+            .await;
+        results.into_iter().collect::<Result<Vec<()>, _>>().map(|_| count)
+    }
+
+    async fn flush_one(&self, store: &dyn Store, subject: Subject, handle: ProfileHandle) -> Result<(), StoreError> {
+        let delta = std::mem::take(&mut handle.0.lock().pending);
+        match store.merge_profile(&subject, &delta).await {
+            Ok(mut merged) => {
+                let mut entry = handle.0.lock();
+                merged.merge(&entry.pending);
+                entry.view = merged;
+                Ok(())
+            }
+            Err(error) => {
+                let mut entry = handle.0.lock();
+                let listed = !entry.pending.is_empty();
+                entry.pending.merge(&delta);
+                drop(entry);
+                if !listed {
+                    self.dirty.lock().push((subject, handle));
+                }
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The one trip to the store, bounded by the deadline, and what happens when it fails.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::{
+    ActivePolicy, Engine, events,
+    prepare::{Item, Observed, State, Waiting, address_charge},
+    profiles::ProfileHandle,
+};
+use crate::{
+    domain::{
+        Millis,
+        decision::{Action, Decision, Reason},
+        event::EventType,
+        finding::Severity,
+        observation::{Charge, ChargeMode, Observation},
+        policy::OnStoreFailure,
+        profile::Profile,
+        record::{Outcome, Record},
+        subject::Subject,
+    },
+    store::{Claim, StoreError},
+};
+
+impl Engine {
+    /// Takes every waiting item to the store and back: all charges in one trip, beside it the profiles that are not at
+    /// hand. When the store does not answer in time, the insurance observes in its place.
+    pub(super) async fn observe(&self, items: &mut [Item<'_>], active: &ActivePolicy, now: Millis) {
+        let waiting: Vec<usize> =
+            items.iter().enumerate().filter(|(_, i)| matches!(i.state, State::Waiting(_))).map(|(n, _)| n).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let mut charges: Vec<Charge> = Vec::with_capacity(waiting.len());
+        let mut addresses: Vec<Option<usize>> = Vec::with_capacity(waiting.len());
+        for &n in &waiting {
+            let State::Waiting(w) = &items[n].state else { continue };
+            charges.push(w.charge.clone());
+            let suspicious = w.profile.as_ref().is_some_and(|p| accuses_address(items[n].record, w, p, now));
+            addresses.push(suspicious.then(|| charges.len()));
+            if suspicious {
+                charges.push(address_charge(items[n].record, now, w.charge.may_create));
+            }
+        }
+        let cold = cold_subjects(items, &waiting);
+        let asked = tokio::join!(self.ask(&charges, now), self.load_profiles(&cold));
+        let (observations, profiles) = asked;
+        let degraded = observations.is_none();
+        let mut observations = observations.unwrap_or_else(|| self.insure(&charges, active)).into_iter();
+        for (&n, address) in waiting.iter().zip(addresses) {
+            let Some(key) = observations.next() else { break };
+            let address = address.and_then(|_| observations.next());
+            let item = &mut items[n];
+            let State::Waiting(w) = std::mem::replace(&mut item.state, State::SameAs(0)) else { continue };
+            let profile = w.profile.or_else(|| profiles.get(&item.record.key).cloned());
+            let profile = profile.unwrap_or_else(|| self.profiles.put(&item.record.key, Profile::default()));
+            if key.created {
+                self.newcomers.came(&item.record.address, now);
+            }
+            let (place, features, charge) = (w.place, w.features, w.charge);
+            item.state = State::Observed(Box::new(Observed { place, features, charge, profile, key, address, degraded }));
+        }
+        self.observe_cold_addresses(items, &cold, now).await;
+    }
+
+    /// A failing key whose profile was not at hand: only now is it known whether it ever succeeded.
+    async fn observe_cold_addresses(&self, items: &mut [Item<'_>], cold: &[Subject], now: Millis) {
+        let mut at = Vec::new();
+        let mut charges = Vec::new();
+        for (n, item) in items.iter().enumerate() {
+            let State::Observed(o) = &item.state else { continue };
+            let asks = o.address.is_none() && !o.degraded && o.charge.mode == ChargeMode::Admit;
+            let fails = item.record.outcome() == Outcome::AuthFailure && cold.contains(&item.record.key);
+            if asks && fails && never_succeeded(&o.profile, now) {
+                at.push(n);
+                charges.push(address_charge(item.record, now, o.charge.may_create));
+            }
+        }
+        if charges.is_empty() {
+            return;
+        }
+        let Some(observations) = self.ask(&charges, now).await else { return };
+        for (n, observation) in at.into_iter().zip(observations) {
+            if let State::Observed(o) = &mut items[n].state {
+                o.address = Some(observation);
+            }
+        }
+    }
+
+    async fn ask(&self, charges: &[Charge], now: Millis) -> Option<Vec<Observation>> {
+        if self.breaker.open_since().is_some() {
+            return None;
+        }
+        let started = std::time::Instant::now();
+        let answer = tokio::time::timeout(self.patience(charges.len()), self.store.observe(charges)).await;
+        metrics::histogram!("keyward_store_op_duration_seconds", "op" => "observe").record(started.elapsed());
+        match answer {
+            Ok(Ok(observations)) if observations.len() == charges.len() => {
+                self.breaker.succeeded();
+                Some(observations)
+            }
+            Ok(Ok(_)) => {
+                self.store_failed(&StoreError::Incompatible("answers are missing".to_owned()), now);
+                None
+            }
+            Ok(Err(error)) => {
+                self.store_failed(&error, now);
+                None
+            }
+            Err(_) => {
+                self.store_failed(&StoreError::Unavailable("no answer within the deadline".to_owned()), now);
+                None
+            }
+        }
+    }
+
+    /// How long the trip may take: four fifths of the deadline, and more for a large batch.
+    pub(super) fn patience(&self, charges: usize) -> Duration {
+        self.options.deadline * 4 / 5 * (1 + u32::try_from(charges / 50).unwrap_or(0))
+    }
+
+    /// Notes that the store failed; when it has failed too often, says so once.
+    pub(super) fn store_failed(&self, error: &StoreError, now: Millis) {
+        metrics::counter!("keyward_store_failures_total").increment(1);
+        if self.breaker.failed(now) {
+            tracing::error!(%error, "the store does not answer; deciding without it");
+            metrics::gauge!("keyward_degraded").set(1.0);
+            let evidence = serde_json::json!({ "error": error.to_string() });
+            self.outbox.push(events::store(now, EventType::StoreDegraded, Severity::High, evidence));
+        }
+    }
+
+    fn insure(&self, charges: &[Charge], active: &ActivePolicy) -> Vec<Observation> {
+        let share = (active.policy.on_store_failure.instance_share * 1000.0) as u16;
+        charges
+            .iter()
+            .map(|charge| {
+                let observation = self.insurance.observe(charge, share);
+                if observation.admitted && charge.mode == ChargeMode::Admit {
+                    self.insurance.owe_usage(&charge.subject, &charge.counts);
+                }
+                observation
+            })
+            .collect()
+    }
+
+    async fn load_profiles(&self, cold: &[Subject]) -> HashMap<Subject, ProfileHandle> {
+        if self.breaker.open_since().is_some() {
+            return HashMap::new();
+        }
+        let loads = cold.iter().map(|subject| async move {
+            let loaded = tokio::time::timeout(self.patience(cold.len()), self.store.profile(subject)).await;
+            match loaded {
+                Ok(Ok(profile)) => Some((subject.clone(), self.profiles.put(subject, profile.unwrap_or_default()))),
+                // Not put at hand: an empty profile would pass for one that knows nothing.
+                _ => None,
+            }
+        });
+        futures::future::join_all(loads).await.into_iter().flatten().collect()
+    }
+
+    /// The decision about a request for which there is no observation, by the policy for that.
+    pub(super) fn unavailable(&self, record: &Record, active: &ActivePolicy, now: Millis) -> Decision {
+        let plain = self.plain_decision(record, active, now);
+        let deny = active.policy.on_store_failure.record == OnStoreFailure::Deny;
+        let reason = deny.then_some(Reason::StoreUnavailable);
+        let action = if deny { Action::Throttle } else { Action::None };
+        Decision { allowed: !deny, reason, action, degraded: true, ..plain }
+    }
+
+    /// The answer that another instance gave to the same request; claims the request when there is none.
+    pub(super) async fn claimed_elsewhere(&self, identity: u128, now: Millis) -> Option<Decision> {
+        let _ = (identity, now);
+        None
+    }
+
+    /// Remembers the answer to a request with an id.
+    pub(super) async fn remember(&self, record: &Record, decision: &Decision, now: Millis) {
+        if let Some(identity) = super::answers::Answers::identity(record) {
+            self.answers.put(identity, decision.clone(), now);
+        }
+    }
+}
+
+fn cold_subjects(items: &[Item<'_>], waiting: &[usize]) -> Vec<Subject> {
+    let mut cold: Vec<Subject> = Vec::new();
+    for &n in waiting {
+        let State::Waiting(w) = &items[n].state else { continue };
+        if w.profile.is_none() && !cold.contains(&items[n].record.key) {
+            cold.push(items[n].record.key.clone());
+        }
+    }
+    cold
+}
+
+fn accuses_address(record: &Record, waiting: &Waiting, profile: &ProfileHandle, now: Millis) -> bool {
+    waiting.charge.mode == ChargeMode::Admit
+        && record.outcome() == Outcome::AuthFailure
+        && never_succeeded(profile, now)
+}
+
+fn never_succeeded(profile: &ProfileHandle, now: Millis) -> bool {
+    profile.with(|p| p.outcomes.success.at(now) <= 0.0)
+}

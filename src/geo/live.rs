@@ -1,0 +1,192 @@
+//! The databases in force: swapped whole when their files change, with the answers remembered.
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+use serde::Serialize;
+
+use super::{GeoDb, GeoError, GeoFile};
+use crate::domain::place::{Place, PlaceCore};
+
+/// Addresses whose answers are remembered, "nothing known" included: about 10 MiB at most.
+const CACHED_ADDRESSES: usize = 65_536;
+
+/// How the databases stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum GeoState {
+    /// The configured files are in force.
+    Ready,
+    /// No files are configured; the built-in demo database answers.
+    Demo,
+    /// There is no database: every place is absent.
+    Off,
+    /// The files have changed and cannot be used; what was loaded before stays in force.
+    Stale {
+        /// What is wrong with the new files.
+        error: String,
+    },
+}
+
+/// How the databases stand, for `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct GeoStatus {
+    /// The state.
+    #[serde(flatten)]
+    pub state: GeoState,
+    /// The files in force.
+    pub files: Vec<GeoFile>,
+}
+
+/// What a look at the files led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// The files are as they were when they were last looked at.
+    Unchanged,
+    /// Changed files are in force now.
+    Reloaded,
+    /// Changed files cannot be used; those before stay in force.
+    Failed,
+}
+
+/// What a file looks like from outside; `None` when it cannot be seen.
+type Fingerprint = Option<(SystemTime, u64)>;
+
+/// A set of databases together with the answers it gave: they are swapped together, so that no answer of an old
+/// database can be remembered for a new one.
+struct Loaded {
+    db: GeoDb,
+    answers: Cache<IpAddr, Option<Arc<Place>>>,
+}
+
+impl Loaded {
+    fn new(db: GeoDb) -> Arc<Self> {
+        Arc::new(Self { db, answers: Cache::new(CACHED_ADDRESSES) })
+    }
+}
+
+/// The files as they were last looked at.
+struct Watch {
+    in_force: Vec<Fingerprint>,
+    looked_at: Vec<Fingerprint>,
+}
+
+/// The databases in force. Shared by reference; every method may be called from any thread.
+pub struct Geo {
+    files: Vec<PathBuf>,
+    loaded: ArcSwap<Loaded>,
+    watch: Mutex<Watch>,
+    // Apart from `watch`, which is held while files are read: the status must not wait for that.
+    error: Mutex<Option<String>>,
+}
+
+impl Geo {
+    /// Opens the configured files, or the demo database when there are none and `demo` is set.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn open(files: &[PathBuf], demo: bool) -> Result<Self, GeoError> {
+        // Before the files are read, so that a change in between is seen as one.
+        let seen = fingerprints(files);
+        let loaded = ArcSwap::new(Loaded::new(GeoDb::load(files, demo)?));
+        warn_of_useless(&loaded.load().db);
+        let watch = Mutex::new(Watch { in_force: seen.clone(), looked_at: seen });
+        Ok(Self { files: files.to_vec(), loaded, watch, error: Mutex::new(None) })
+    }
+
+    /// No database: every place is absent.
+    pub fn off() -> Self {
+        let loaded = ArcSwap::new(Loaded::new(GeoDb::none()));
+        let watch = Mutex::new(Watch { in_force: Vec::new(), looked_at: Vec::new() });
+        Self { files: Vec::new(), loaded, watch, error: Mutex::new(None) }
+    }
+
+    /// The place of an address; `None` when no database knows anything of it.
+    pub fn lookup(&self, address: IpAddr) -> Option<Arc<Place>> {
+        let address = address.to_canonical();
+        let loaded = self.loaded.load();
+        if let Some(known) = loaded.answers.get(&address) {
+            return known;
+        }
+        let place = loaded.db.lookup(address).map(Arc::new);
+        loaded.answers.insert(address, place.clone());
+        place
+    }
+
+    /// The part of the place that is kept with a subject; only the prefix is filled when nothing else is known.
+    pub fn place_core(&self, address: IpAddr) -> PlaceCore {
+        self.lookup(address).map_or_else(|| PlaceCore::unknown(address), |place| place.core)
+    }
+
+    /// Looks at the files, and loads them anew when one has changed. A set that cannot be used leaves the one
+    /// before it in force, is logged once, and is tried again only when the files change again. Blocks while it
+    /// reads, so keep it off threads that answer requests.
+    pub fn reload_if_changed(&self) -> Reload {
+        let mut watch = self.watch.lock();
+        let seen = fingerprints(&self.files);
+        if seen == watch.looked_at {
+            return Reload::Unchanged;
+        }
+        watch.looked_at.clone_from(&seen);
+        if seen == watch.in_force {
+            // A bad file was taken back before it could do anything.
+            *self.error.lock() = None;
+            return Reload::Unchanged;
+        }
+        match GeoDb::load(&self.files, false) {
+            Ok(db) => {
+                warn_of_useless(&db);
+                tracing::info!(files = self.files.len(), "geo databases reloaded");
+                self.loaded.store(Loaded::new(db));
+                watch.in_force = seen;
+                *self.error.lock() = None;
+                Reload::Reloaded
+            }
+            Err(error) => {
+                tracing::warn!(%error, "changed geo databases cannot be used; those loaded before stay in force");
+                *self.error.lock() = Some(error.to_string());
+                Reload::Failed
+            }
+        }
+    }
+
+    /// How the databases stand.
+    pub fn status(&self) -> GeoStatus {
+        let loaded = self.loaded.load();
+        let state = match self.error.lock().clone() {
+            Some(error) => GeoState::Stale { error },
+            None if loaded.db.is_demo() => GeoState::Demo,
+            None if loaded.db.is_empty() => GeoState::Off,
+            None => GeoState::Ready,
+        };
+        GeoStatus { state, files: loaded.db.files() }
+    }
+}
+
+fn fingerprints(files: &[PathBuf]) -> Vec<Fingerprint> {
+    files.iter().map(|path| fingerprint(path)).collect()
+}
+
+fn fingerprint(path: &Path) -> Fingerprint {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+/// A file of another kind (anonymous addresses, say) does no harm, but whoever configured it expects something.
+fn warn_of_useless(db: &GeoDb) {
+    for file in db.files().iter().filter(|file| file.gives.is_empty()) {
+        tracing::warn!(
+            file = file.name,
+            kind = file.database_type,
+            "this database names no places and no networks"
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! Databases that change under way.
+
+use std::{
+    fs::File,
+    path::Path,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use super::*;
+use crate::geo::{DEMO, Geo, GeoState, Reload};
+
+/// Sets the time of the last change, since two writes of a test may fall into one tick of the file system.
+fn touched(path: &Path, seconds: u64) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+}
+
+fn lyon() -> Vec<u8> {
+    database(IpVersion::V6, &[("192.0.2.0/24", nested("Lyon", "FR", 45.7, 4.8, 20))])
+}
+
+fn oslo() -> Vec<u8> {
+    database(IpVersion::V6, &[("192.0.2.0/24", nested("Oslo", "NO", 59.9, 10.7, 20))])
+}
+
+#[test]
+fn a_changed_file_is_taken_up_and_old_answers_forgotten() {
+    let shelf = Shelf::new();
+    let path = shelf.put_bytes("city.mmdb", &lyon());
+    touched(&path, 1);
+    let geo = Geo::open(std::slice::from_ref(&path), true).unwrap();
+    assert_eq!(city(&geo.lookup(ip("192.0.2.1")).unwrap()), "Lyon");
+    assert_eq!(geo.lookup(ip("198.51.100.1")), None);
+    assert_eq!(geo.reload_if_changed(), Reload::Unchanged);
+
+    shelf.put_bytes("city.mmdb", &oslo());
+    touched(&path, 2);
+    assert_eq!(geo.reload_if_changed(), Reload::Reloaded);
+    assert_eq!(city(&geo.lookup(ip("192.0.2.1")).unwrap()), "Oslo");
+    assert_eq!(geo.reload_if_changed(), Reload::Unchanged);
+}
+
+#[test]
+fn a_bad_new_file_leaves_the_old_one_in_force_until_it_is_mended() {
+    let shelf = Shelf::new();
+    let path = shelf.put_bytes("city.mmdb", &lyon());
+    touched(&path, 1);
+    let geo = Geo::open(std::slice::from_ref(&path), true).unwrap();
+    assert_eq!(geo.status().state, GeoState::Ready);
+
+    shelf.put_bytes("city.mmdb", b"half");
+    touched(&path, 2);
+    assert_eq!(geo.reload_if_changed(), Reload::Failed);
+    assert_eq!(geo.reload_if_changed(), Reload::Unchanged, "the same bad file is not tried again");
+    assert_eq!(city(&geo.lookup(ip("192.0.2.1")).unwrap()), "Lyon");
+    let GeoState::Stale { error } = geo.status().state else { panic!("not stale") };
+    assert!(error.contains("city.mmdb"), "{error}");
+
+    shelf.put_bytes("city.mmdb", &oslo());
+    touched(&path, 3);
+    assert_eq!(geo.reload_if_changed(), Reload::Reloaded);
+    assert_eq!(geo.status().state, GeoState::Ready);
+    assert_eq!(city(&geo.lookup(ip("192.0.2.1")).unwrap()), "Oslo");
+}
+
+#[test]
+fn a_file_that_goes_away_and_comes_back_is_no_longer_an_error() {
+    let shelf = Shelf::new();
+    let path = shelf.put_bytes("city.mmdb", &lyon());
+    touched(&path, 1);
+    let geo = Geo::open(std::slice::from_ref(&path), true).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(geo.reload_if_changed(), Reload::Failed);
+    shelf.put_bytes("city.mmdb", &lyon());
+    touched(&path, 1);
+    assert_eq!(geo.reload_if_changed(), Reload::Unchanged);
+    assert_eq!(geo.status().state, GeoState::Ready);
+}
+
+#[test]
+fn without_files_the_demo_answers_or_nothing_does() {
+    let demo = Geo::open(&[], true).unwrap();
+    assert_eq!(demo.status().state, GeoState::Demo);
+    assert_eq!(demo.place_core(ip("203.0.113.7")).country_code(), Some("SG"));
+
+    for off in [Geo::open(&[], false).unwrap(), Geo::off()] {
+        assert_eq!(off.status().state, GeoState::Off);
+        let core = off.place_core(ip("203.0.113.7"));
+        assert_eq!(core, crate::domain::place::PlaceCore::unknown(ip("203.0.113.7")));
+        assert_eq!(off.reload_if_changed(), Reload::Unchanged);
+    }
+}
+
+#[test]
+fn the_status_reads_well_as_json() {
+    let shelf = Shelf::new();
+    let path = shelf.put_bytes("my.mmdb", DEMO);
+    let geo = Geo::open(&[path], false).unwrap();
+    let status = serde_json::to_value(geo.status()).unwrap();
+    assert_eq!(status["state"], "ready");
+    assert_eq!(status["files"][0]["name"], "my.mmdb");
+    assert_eq!(status["files"][0]["type"], "Keyward-Demo");
+    assert_eq!(status["files"][0]["build_time"], "2026-01-01T00:00:00.000Z");
+    assert_eq!(status["files"][0]["gives"], serde_json::json!(["coordinates", "country", "asn"]));
+}
