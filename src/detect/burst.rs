@@ -18,7 +18,8 @@ use crate::domain::{
     window::FIVE_MINUTES,
 };
 
-const ADVICE: &str = "Look for a loop in the client; if the owner does not know this traffic, rotate the key.";
+const ADVICE: &str =
+    "Look for a loop in the client; if the owner does not know this traffic, rotate the key.";
 const WEEK_HOURS: u32 = 168;
 /// 5-minute spans in an hour.
 const SPANS: f64 = 12.0;
@@ -51,7 +52,13 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         .with("baseline_scope", baseline.scope)
         .with("usual_hour", baseline.usual_hour)
         .number("times", times);
-    Some(case.finding(AnomalyKind::TrafficBurst, severity, 1.0 - 0.5 * policy.factor / times.max(policy.factor), evidence, ADVICE))
+    Some(case.finding(
+        AnomalyKind::TrafficBurst,
+        severity,
+        1.0 - 0.5 * policy.factor / times.max(policy.factor),
+        evidence,
+        ADVICE,
+    ))
 }
 
 /// The baseline at `now`; `None` while the history is shorter than `min_hours`.
@@ -61,7 +68,8 @@ fn baseline(profile: &Profile, now: Millis, min_hours: u32) -> Option<Baseline> 
     if hour.saturating_sub(first) < min_hours {
         return None;
     }
-    let known = |h: u32| (h >= first && h < hour).then(|| profile.history.hour(h).copied().unwrap_or_default());
+    let known =
+        |h: u32| (h >= first && h < hour).then(|| profile.history.hour(h).copied().unwrap_or_default());
     let week: Vec<HourStat> = (1..=4)
         .flat_map(|w| [-1_i64, 0, 1].map(|d| i64::from(hour) - i64::from(w * WEEK_HOURS) + d))
         .filter_map(|h| known(u32::try_from(h).ok()?))

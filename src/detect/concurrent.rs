@@ -38,7 +38,9 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         }
     }
     let count = distinct.len() as u32;
-    if count < policy.min_places || (unknown < policy.min_places - 1 && case.policy.preset == Preset::Balanced) {
+    if count < policy.min_places
+        || (unknown < policy.min_places - 1 && case.policy.preset == Preset::Balanced)
+    {
         return None;
     }
     if unknown == 0 {

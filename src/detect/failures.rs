@@ -15,7 +15,8 @@ use crate::domain::{
     window::FIVE_MINUTES,
 };
 
-const ADVICE: &str = "If the owner did not change or revoke the key just now, somebody is guessing: rotate it.";
+const ADVICE: &str =
+    "If the owner did not change or revoke the key just now, somebody is guessing: rotate it.";
 /// Failing this many times the usual share is unusual.
 const TIMES_USUAL: f64 = 3.0;
 

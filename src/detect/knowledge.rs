@@ -32,9 +32,15 @@ impl Features {
 
     /// How many of client, endpoint and model the profile has never seen.
     pub fn novelties(&self, record: &Record, profile: &Profile) -> u32 {
-        let new_client = self.client.as_deref().is_some_and(|c| !profile.clients.is_empty() && profile.clients.get(c).is_none());
+        let new_client = self
+            .client
+            .as_deref()
+            .is_some_and(|c| !profile.clients.is_empty() && profile.clients.get(c).is_none());
         let new_endpoint = profile.endpoints.get(self.endpoint.as_str()).is_none();
-        let new_model = record.model.as_deref().is_some_and(|m| !profile.models.is_empty() && profile.models.get(m).is_none());
+        let new_model = record
+            .model
+            .as_deref()
+            .is_some_and(|m| !profile.models.is_empty() && profile.models.get(m).is_none());
         u32::from(new_client) + u32::from(new_endpoint) + u32::from(new_model)
     }
 }
@@ -67,15 +73,15 @@ pub fn knows_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
     let prefix = profile.prefixes.get(&place.prefix.0).is_some_and(|row| seen_before(row.first_seen));
     let network = place.asn != 0
         && profile.asns.get(&place.asn).is_some_and(|row| seen_before(row.first_seen))
-        && place.country.is_none_or(|c| profile.countries.get(&c).is_some_and(|row| seen_before(row.first_seen)));
+        && place
+            .country
+            .is_none_or(|c| profile.countries.get(&c).is_some_and(|row| seen_before(row.first_seen)));
     prefix || network || place.coordinates.is_some_and(|c| knows_region(profile, &c, now))
 }
 
 fn knows_region(profile: &Profile, at: &Coordinates, now: Millis) -> bool {
     let cell = Cell::of(at);
-    let near = |other: &Cell| {
-        *other == cell || other.center().least_distance_km(at) <= SAME_REGION_KM
-    };
+    let near = |other: &Cell| *other == cell || other.center().least_distance_km(at) <= SAME_REGION_KM;
     profile.cells.iter().any(|(other, row)| near(other) && now - row.first_seen >= HOUR)
 }
 

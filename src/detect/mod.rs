@@ -58,7 +58,14 @@ impl Case<'_> {
     }
 
     /// A finding against the key.
-    fn finding(&self, kind: AnomalyKind, severity: Severity, score: f64, evidence: Evidence, advice: &str) -> Finding {
+    fn finding(
+        &self,
+        kind: AnomalyKind,
+        severity: Severity,
+        score: f64,
+        evidence: Evidence,
+        advice: &str,
+    ) -> Finding {
         Finding {
             kind,
             severity,

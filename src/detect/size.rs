@@ -11,7 +11,8 @@
 use super::{Case, Evidence};
 use crate::domain::finding::{AnomalyKind, Finding, Severity};
 
-const ADVICE: &str = "Compare the request with what the owner's application sends; set a limit on tokens per request.";
+const ADVICE: &str =
+    "Compare the request with what the owner's application sends; set a limit on tokens per request.";
 /// Least standard deviation of the logarithm: sizes within a factor of 1.35 are the same.
 const MIN_DEVIATION: f64 = 0.3;
 
@@ -29,9 +30,20 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let severity = if z >= policy.z_high { Severity::High } else { Severity::Medium };
-    let evidence = Evidence::new(tokens as f64, mean.exp(), (mean + policy.z_medium * deviation.max(MIN_DEVIATION)).exp(), sizes.count())
-        .with("unit", "tokens")
-        .number("z", z)
-        .number("log_deviation", deviation);
-    Some(case.finding(AnomalyKind::RequestSizeAnomaly, severity, 1.0 - 0.5 * policy.z_medium / z, evidence, ADVICE))
+    let evidence = Evidence::new(
+        tokens as f64,
+        mean.exp(),
+        (mean + policy.z_medium * deviation.max(MIN_DEVIATION)).exp(),
+        sizes.count(),
+    )
+    .with("unit", "tokens")
+    .number("z", z)
+    .number("log_deviation", deviation);
+    Some(case.finding(
+        AnomalyKind::RequestSizeAnomaly,
+        severity,
+        1.0 - 0.5 * policy.z_medium / z,
+        evidence,
+        ADVICE,
+    ))
 }

@@ -9,7 +9,8 @@
 use super::{Case, Evidence};
 use crate::domain::finding::{Accused, AnomalyKind, Finding, Severity};
 
-const ADVICE: &str = "Keep the address banned; check whether any of the keys it tried is real and rotate that one.";
+const ADVICE: &str =
+    "Keep the address banned; check whether any of the keys it tried is real and rotate that one.";
 
 /// Counts the failing keys of the address.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {

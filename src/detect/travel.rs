@@ -15,8 +15,7 @@ use crate::domain::{
     policy::Preset,
 };
 
-const ADVICE: &str =
-    "Ask the key's owner whether they use this place; rotate the key if not, or allow the pair of places if so.";
+const ADVICE: &str = "Ask the key's owner whether they use this place; rotate the key if not, or allow the pair of places if so.";
 
 /// The fastest impossible move to the present place.
 struct Trip {

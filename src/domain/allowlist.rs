@@ -5,7 +5,11 @@ use std::{net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-use super::{Millis, place::PlaceCore, subject::{Subject, SubjectKind}};
+use super::{
+    Millis,
+    place::PlaceCore,
+    subject::{Subject, SubjectKind},
+};
 
 /// One side of a pair of places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,7 +44,9 @@ pub enum AllowEntry {
 
 /// The form that an entry must have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an allowlist entry is key:<key_id>, ip:<address or prefix>, asn:<number>, country:<code> or pair:<SG>~<RO> (each side a country code or AS<number>)")]
+#[error(
+    "an allowlist entry is key:<key_id>, ip:<address or prefix>, asn:<number>, country:<code> or pair:<SG>~<RO> (each side a country code or AS<number>)"
+)]
 pub struct AllowError;
 
 impl FromStr for AllowEntry {
@@ -74,11 +80,19 @@ fn number(text: &str) -> Result<u32, AllowError> {
 
 fn country(text: &str) -> Result<[u8; 2], AllowError> {
     let bytes: [u8; 2] = text.as_bytes().try_into().map_err(|_| AllowError)?;
-    if bytes.iter().all(u8::is_ascii_alphabetic) { Ok(bytes.map(|b| b.to_ascii_uppercase())) } else { Err(AllowError) }
+    if bytes.iter().all(u8::is_ascii_alphabetic) {
+        Ok(bytes.map(|b| b.to_ascii_uppercase()))
+    } else {
+        Err(AllowError)
+    }
 }
 
 fn side(text: &str) -> Result<Side, AllowError> {
-    if text.starts_with("AS") && text.len() > 2 { number(text).map(Side::Asn) } else { country(text).map(Side::Country) }
+    if text.starts_with("AS") && text.len() > 2 {
+        number(text).map(Side::Asn)
+    } else {
+        country(text).map(Side::Country)
+    }
 }
 
 /// Every entry in force.
@@ -99,7 +113,10 @@ impl Allowlist {
     }
 
     fn in_force(&self, now: Millis) -> impl Iterator<Item = &AllowEntry> {
-        self.entries.iter().filter(move |(_, expires)| expires.is_none_or(|at| at > now)).map(|(entry, _)| entry)
+        self.entries
+            .iter()
+            .filter(move |(_, expires)| expires.is_none_or(|at| at > now))
+            .map(|(entry, _)| entry)
     }
 
     /// Whether detectors must leave a request alone.
@@ -137,7 +154,9 @@ mod tests {
             list.insert(text.parse().unwrap(), None);
             list.covers(&key, [203, 0, 113, 7].into(), Some(&place(b"SG", 64500)), 0)
         };
-        for yes in ["key:k1:1", "ip:203.0.113.0/24", "ip:203.0.113.7", "asn:64500", "asn:AS64500", "country:sg"] {
+        for yes in
+            ["key:k1:1", "ip:203.0.113.0/24", "ip:203.0.113.7", "asn:64500", "asn:AS64500", "country:sg"]
+        {
             assert!(covers(yes), "{yes}");
         }
         for no in ["key:k1:2", "ip:203.0.114.0/24", "asn:1", "country:RO", "pair:SG~RO"] {

@@ -53,37 +53,93 @@ pub struct Engine {}
 
 impl Engine {
     /// The time that decisions are made by: the machine's clock corrected by its offset to the store's.
-    pub fn now(&self) -> Millis { unimplemented!() }
+    pub fn now(&self) -> Millis {
+        unimplemented!()
+    }
     /// Decides about finished requests, in order.
-    pub async fn record(&self, _records: &[Record], _now: Millis) -> Vec<Decision> { unimplemented!() }
+    pub async fn record(&self, _records: &[Record], _now: Millis) -> Vec<Decision> {
+        unimplemented!()
+    }
     /// Decides about a request before it is made (`tokens` is the estimate). Counts nothing.
-    pub async fn check(&self, _record: &Record, _now: Millis) -> Decision { unimplemented!() }
+    pub async fn check(&self, _record: &Record, _now: Millis) -> Decision {
+        unimplemented!()
+    }
     /// An operator's ban for `length`, or for good. Also says whether there was no ban before.
-    pub async fn ban(&self, _subject: &Subject, _length: Option<Millis>, _reason: &str, _now: Millis) -> Result<(StandingRecord, bool), StoreError> { unimplemented!() }
+    pub async fn ban(
+        &self,
+        _subject: &Subject,
+        _length: Option<Millis>,
+        _reason: &str,
+        _now: Millis,
+    ) -> Result<(StandingRecord, bool), StoreError> {
+        unimplemented!()
+    }
     /// An operator's lifting; `None` when no ban or throttle is in force.
-    pub async fn lift(&self, _subject: &Subject, _reason: &str, _now: Millis) -> Result<Option<StandingRecord>, StoreError> { unimplemented!() }
+    pub async fn lift(
+        &self,
+        _subject: &Subject,
+        _reason: &str,
+        _now: Millis,
+    ) -> Result<Option<StandingRecord>, StoreError> {
+        unimplemented!()
+    }
     /// The standing of a subject (a clear one when nothing was ever held against it).
-    pub async fn standing(&self, _subject: &Subject) -> Result<StandingRecord, StoreError> { unimplemented!() }
+    pub async fn standing(&self, _subject: &Subject) -> Result<StandingRecord, StoreError> {
+        unimplemented!()
+    }
     /// All that is known about a subject; `None` when nothing is.
-    pub async fn subject(&self, _subject: &Subject, _now: Millis) -> Result<Option<SubjectView>, StoreError> { unimplemented!() }
+    pub async fn subject(&self, _subject: &Subject, _now: Millis) -> Result<Option<SubjectView>, StoreError> {
+        unimplemented!()
+    }
     /// Deletes what is known about a subject; its events stay until their retention ends.
-    pub async fn forget(&self, _subject: &Subject, _reason: &str, _now: Millis) -> Result<(), StoreError> { unimplemented!() }
+    pub async fn forget(&self, _subject: &Subject, _reason: &str, _now: Millis) -> Result<(), StoreError> {
+        unimplemented!()
+    }
     /// An analyst's word about an event; `None` when there is no such event. Benign: lifts the ban, undoes its strike.
-    pub async fn feedback(&self, _event_id: &str, _verdict: Verdict, _note: &str, _now: Millis) -> Result<Option<Event>, StoreError> { unimplemented!() }
+    pub async fn feedback(
+        &self,
+        _event_id: &str,
+        _verdict: Verdict,
+        _note: &str,
+        _now: Millis,
+    ) -> Result<Option<Event>, StoreError> {
+        unimplemented!()
+    }
     /// The policy in force.
-    pub fn policy(&self) -> Arc<ActivePolicy> { unimplemented!() }
+    pub fn policy(&self) -> Arc<ActivePolicy> {
+        unimplemented!()
+    }
     /// Puts a (validated) policy in force, here at once and on every instance within a second. Returns the new version.
-    pub async fn set_policy(&self, _policy: &Policy, _now: Millis) -> Result<Arc<str>, StoreError> { unimplemented!() }
+    pub async fn set_policy(&self, _policy: &Policy, _now: Millis) -> Result<Arc<str>, StoreError> {
+        unimplemented!()
+    }
     /// Every allowlist entry: its name is the entry, its body `{"reason","expires","created"}`.
-    pub fn allowlist(&self) -> Arc<Vec<Document>> { unimplemented!() }
+    pub fn allowlist(&self) -> Arc<Vec<Document>> {
+        unimplemented!()
+    }
     /// Writes an allowlist entry (or deletes it, with a null body). Says whether it was there before.
-    pub async fn write_allowlist(&self, _entry: &str, _body: serde_json::Value, _now: Millis) -> Result<bool, StoreError> { unimplemented!() }
+    pub async fn write_allowlist(
+        &self,
+        _entry: &str,
+        _body: serde_json::Value,
+        _now: Millis,
+    ) -> Result<bool, StoreError> {
+        unimplemented!()
+    }
     /// The store, for queries.
-    pub fn store(&self) -> &dyn Store { unimplemented!() }
+    pub fn store(&self) -> &dyn Store {
+        unimplemented!()
+    }
     /// New events of every instance as they are appended (each within about a second).
-    pub fn follow(&self) -> tokio::sync::broadcast::Receiver<Arc<Event>> { unimplemented!() }
+    pub fn follow(&self) -> tokio::sync::broadcast::Receiver<Arc<Event>> {
+        unimplemented!()
+    }
     /// Whether the store answers.
-    pub fn health(&self) -> Health { unimplemented!() }
+    pub fn health(&self) -> Health {
+        unimplemented!()
+    }
     /// The deadline for an answer to a record.
-    pub fn deadline(&self) -> Duration { unimplemented!() }
+    pub fn deadline(&self) -> Duration {
+        unimplemented!()
+    }
 }

@@ -97,7 +97,10 @@ impl Intake {
         let (Some(at), Some(skew)) = (timestamp, self.max_skew) else { return false };
         if at > now.saturating_add(skew) {
             let seconds = skew / 1000;
-            errors.push(FieldError::new("/timestamp", format!("must not be more than {seconds} s in the future")));
+            errors.push(FieldError::new(
+                "/timestamp",
+                format!("must not be more than {seconds} s in the future"),
+            ));
         }
         at < now.saturating_sub(skew)
     }
@@ -172,13 +175,24 @@ mod tests {
     #[test]
     fn bad_fields_are_each_named() {
         assert_eq!(pointers(r#"{"endpoint":"/x","source_ip":"1.2.3.4"}"#), ["/api_key"]);
-        assert_eq!(pointers(r#"{"api_key":"a","key_id":"b","endpoint":"/x","source_ip":"1.2.3.4"}"#), ["/key_id"]);
+        assert_eq!(
+            pointers(r#"{"api_key":"a","key_id":"b","endpoint":"/x","source_ip":"1.2.3.4"}"#),
+            ["/key_id"]
+        );
         assert_eq!(pointers(r#"{"api_key":"a","source_ip":"1.2.3.4"}"#), ["/endpoint"]);
         assert_eq!(pointers(r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3"}"#), ["/source_ip"]);
-        assert_eq!(pointers(r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4","tokens":1}"#), ["/tokens"]);
-        assert_eq!(pointers(r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4","tokens_used":-1}"#), ["/tokens_used"]);
         assert_eq!(
-            pointers(r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4","timestamp":"2026-03-02T09:20:00Z"}"#),
+            pointers(r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4","tokens":1}"#),
+            ["/tokens"]
+        );
+        assert_eq!(
+            pointers(r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4","tokens_used":-1}"#),
+            ["/tokens_used"]
+        );
+        assert_eq!(
+            pointers(
+                r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4","timestamp":"2026-03-02T09:20:00Z"}"#
+            ),
             ["/timestamp"]
         );
     }
@@ -196,7 +210,8 @@ mod tests {
 
     #[test]
     fn old_records_are_late_and_replay_takes_any_time() {
-        let json = r#"{"key_id":"a","endpoint":"/x","source_ip":"1.2.3.4","timestamp":"2026-03-01T00:00:00Z"}"#;
+        let json =
+            r#"{"key_id":"a","endpoint":"/x","source_ip":"1.2.3.4","timestamp":"2026-03-01T00:00:00Z"}"#;
         assert!(record(json).unwrap().late);
         let replay = Intake::replay(Peppers::parse("0123456789abcdef0123").unwrap());
         assert!(!replay.record(parse(json.as_bytes()).unwrap(), 0, NOW).unwrap().late);

@@ -16,7 +16,9 @@ pub const MIN_PEPPER_BYTES: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum PepperError {
     /// The file cannot be read or made.
-    #[error("pepper file {path}: {error}; make it readable for this user, or name another with --pepper-file")]
+    #[error(
+        "pepper file {path}: {error}; make it readable for this user, or name another with --pepper-file"
+    )]
     File {
         /// Which file.
         path: String,
@@ -82,7 +84,8 @@ impl Peppers {
     pub fn parse(text: &str) -> Result<Self, PepperError> {
         let mut peppers: Vec<Pepper> = Vec::new();
         for line in text.split(['\n', ',']).map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
-            let (name, secret) = line.split_once(':').filter(|(name, _)| is_name(name)).unwrap_or(("k1", line));
+            let (name, secret) =
+                line.split_once(':').filter(|(name, _)| is_name(name)).unwrap_or(("k1", line));
             if peppers.iter().any(|p| p.name == name) {
                 return Err(PepperError::SameName(name.to_owned()));
             }
@@ -121,7 +124,8 @@ impl Peppers {
             #[cfg(unix)]
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
             let mut file = options.open(path).map_err(fail)?;
-            file.write_all(Zeroizing::new(format!("k1:{}\n", hex::encode(bytes.as_ref()))).as_bytes()).map_err(fail)?;
+            file.write_all(Zeroizing::new(format!("k1:{}\n", hex::encode(bytes.as_ref()))).as_bytes())
+                .map_err(fail)?;
             file.sync_all().map_err(fail)?;
         }
         Self::read(path)
@@ -171,7 +175,8 @@ mod tests {
     #[test]
     fn a_rotated_pepper_still_knows_the_former_id() {
         let old = Peppers::parse(SECRET).unwrap();
-        let new = Peppers::parse(&format!("# rotated\nk2:another-secret-long-enough\nk1:{SECRET}\n")).unwrap();
+        let new =
+            Peppers::parse(&format!("# rotated\nk2:another-secret-long-enough\nk1:{SECRET}\n")).unwrap();
         assert!(new.key_id("key").starts_with("k2:"));
         assert_eq!(new.former_key_ids("key"), vec![old.key_id("key")]);
         assert_eq!(new.fingerprints().nth(1), old.fingerprints().next());
@@ -179,7 +184,9 @@ mod tests {
 
     #[test]
     fn bad_peppers_are_refused_without_being_shown() {
-        for (text, word) in [("", "empty"), ("short", "16 bytes"), ("k1:0123456789abcdef,k1:0123456789abcdefg", "k1")] {
+        for (text, word) in
+            [("", "empty"), ("short", "16 bytes"), ("k1:0123456789abcdef,k1:0123456789abcdefg", "k1")]
+        {
             let error = Peppers::parse(text).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
             assert!(!error.contains("0123456789"), "{error}");

@@ -60,10 +60,16 @@ fn describe(error: &serde_json::Error, pointer: String) -> InputError {
         Category::Data => {
             let named = |prefix: &str| text.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
             if let Some(field) = named("missing field `") {
-                return InputError::Fields(vec![FieldError::new(format!("{pointer}/{field}"), "is required")]);
+                return InputError::Fields(vec![FieldError::new(
+                    format!("{pointer}/{field}"),
+                    "is required",
+                )]);
             }
             if let Some(field) = named("duplicate field `") {
-                return InputError::Fields(vec![FieldError::new(format!("{pointer}/{field}"), "is given twice")]);
+                return InputError::Fields(vec![FieldError::new(
+                    format!("{pointer}/{field}"),
+                    "is given twice",
+                )]);
             }
             let detail = if text.starts_with("unknown field") {
                 "is not a field that is known here".to_owned()

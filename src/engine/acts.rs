@@ -1,0 +1,271 @@
+//! What people do: ban, lift, allow, change the policy, forget, judge an event. Never acknowledged unless written:
+//! while the store does not answer, each of these fails and says so.
+
+use std::sync::Arc;
+
+use super::{Engine, events};
+use crate::{
+    domain::{
+        Millis,
+        event::{Event, EventType, format_millis},
+        finding::{AnomalyKind, Severity},
+        ladder,
+        observation::Observation,
+        policy::Policy,
+        profile::Profile,
+        standing::{Standing, StandingDetail, StandingState},
+        subject::Subject,
+    },
+    store::{Document, DocumentKind, EventQuery, Respond, Responded, StandingRecord, StoreError},
+};
+
+/// Another change of the same standing in between is met with another try, this often.
+const TRIES: usize = 8;
+/// Events shown with a subject.
+const RECENT_EVENTS: usize = 20;
+
+/// All that an analyst opens first.
+#[derive(Debug)]
+pub struct SubjectView {
+    /// Standing.
+    pub standing: StandingRecord,
+    /// Windows and peers; `None` when nothing was counted.
+    pub observation: Option<Observation>,
+    /// What is normal for it.
+    pub profile: Option<Profile>,
+    /// Newest events.
+    pub events: Vec<Event>,
+}
+
+/// An analyst's word about an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was nothing.
+    Benign,
+    /// It was an attack.
+    Attack,
+}
+
+impl Engine {
+    fn answering(&self) -> Result<(), StoreError> {
+        match self.breaker.open_since() {
+            None => Ok(()),
+            Some(since) => Err(StoreError::Unavailable(format!("since {}", format_millis(since)))),
+        }
+    }
+
+    /// An operator's ban for `length`, or for good. Also says whether there was no ban before.
+    ///
+    /// # Errors
+    /// When it could not be written: it is not in force then.
+    pub async fn ban(
+        &self,
+        subject: &Subject,
+        length: Option<Millis>,
+        reason: &str,
+        now: Millis,
+    ) -> Result<(StandingRecord, bool), StoreError> {
+        self.answering()?;
+        let kind = if length.is_some() { EventType::TemporaryBan } else { EventType::PermanentBan };
+        let mut fresh = true;
+        let record = self
+            .change(subject, reason, now, |current| {
+                fresh = !current.standing.is_banned_at(now);
+                let next = ladder::operator_ban(&current.standing, length, now);
+                let mut event = events::operator(now, kind, ladder::response_severity(kind), Some(subject), reason);
+                event.evidence = events::standing_evidence(&next);
+                event.evidence["reason"] = reason.into();
+                event.action = Some(if length.is_some() { "temporary_ban" } else { "permanent_ban" }.to_owned());
+                Some((next, event))
+            })
+            .await?;
+        let record = record.ok_or_else(|| StoreError::Refused("the standing kept changing".to_owned()))?;
+        Ok((record, fresh))
+    }
+
+    /// An operator's lifting; `None` when no ban or throttle is in force. The detector that fired is left alone for the
+    /// policy's grace period.
+    ///
+    /// # Errors
+    /// When it could not be written: the ban is still in force then.
+    pub async fn lift(&self, subject: &Subject, reason: &str, now: Millis) -> Result<Option<StandingRecord>, StoreError> {
+        self.answering()?;
+        let policy = self.policy();
+        self.change(subject, reason, now, |current| {
+            if current.standing.state_at(now) == StandingState::Clear {
+                return None;
+            }
+            let fired = detector(&current.detail);
+            let next = ladder::lift(&current.standing, fired, &policy.policy.ladder, now);
+            Some((next, lifted(subject, reason, now)))
+        })
+        .await
+    }
+
+    /// Reads a standing, changes it and writes it back, again if somebody else was quicker.
+    async fn change(
+        &self,
+        subject: &Subject,
+        reason: &str,
+        now: Millis,
+        mut next: impl FnMut(&StandingRecord) -> Option<(Standing, Event)>,
+    ) -> Result<Option<StandingRecord>, StoreError> {
+        for _ in 0..TRIES {
+            let current = self.standing(subject).await?;
+            let Some((standing, event)) = next(&current) else { return Ok(None) };
+            let detail = StandingDetail { reason: reason.to_owned(), ..StandingDetail::default() };
+            let respond = Respond {
+                subject: subject.clone(),
+                now,
+                standing: Some((standing, detail.clone())),
+                refunds: Vec::new(),
+                events: vec![event],
+            };
+            if let Responded::Done(_) = self.store.respond(&respond).await? {
+                self.bans.set(subject, &standing, now);
+                return Ok(Some(StandingRecord { subject: subject.clone(), standing, detail }));
+            }
+        }
+        Err(StoreError::Refused("the standing changed too often meanwhile; try again".to_owned()))
+    }
+
+    /// The standing of a subject (a clear one when nothing was ever held against it).
+    ///
+    /// # Errors
+    /// When the store does not answer and this instance knows no ban of it.
+    pub async fn standing(&self, subject: &Subject) -> Result<StandingRecord, StoreError> {
+        let stored = match self.answering() {
+            Ok(()) => self.store.standing(subject).await,
+            Err(error) => Err(error),
+        };
+        let nothing = |standing| StandingRecord { subject: subject.clone(), standing, detail: StandingDetail::default() };
+        match (stored, self.bans.get(subject, self.now())) {
+            (Ok(record), _) => Ok(record.unwrap_or_else(|| nothing(Standing::default()))),
+            (Err(_), Some(known)) => Ok(nothing(known)),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// All that is known about a subject; `None` when nothing is.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn subject(&self, subject: &Subject, now: Millis) -> Result<Option<SubjectView>, StoreError> {
+        self.answering()?;
+        let query = EventQuery { subject: Some(subject.clone()), limit: RECENT_EVENTS, ..EventQuery::default() };
+        let (standing, observation, stored, events) = tokio::try_join!(
+            self.store.standing(subject),
+            self.store.inspect(subject, now),
+            self.store.profile(subject),
+            self.store.events(&query),
+        )?;
+        // What this instance has learned and not yet flushed belongs to the picture.
+        let at_hand = self.profiles.get(subject).map(|handle| handle.with(Profile::clone));
+        let profile = at_hand.filter(|p| !p.is_empty()).or(stored);
+        if standing.is_none() && observation.is_none() && profile.is_none() && events.items.is_empty() {
+            return Ok(None);
+        }
+        let standing = standing.unwrap_or_else(|| StandingRecord {
+            subject: subject.clone(),
+            standing: Standing::default(),
+            detail: StandingDetail::default(),
+        });
+        Ok(Some(SubjectView { standing, observation, profile, events: events.items }))
+    }
+
+    /// Deletes what is known about a subject; its events stay until their retention ends.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn forget(&self, subject: &Subject, reason: &str, now: Millis) -> Result<(), StoreError> {
+        self.answering()?;
+        let event = events::operator(now, EventType::SubjectForgotten, Severity::Low, Some(subject), reason);
+        self.store.forget(subject, &event).await?;
+        self.bans.forget(subject);
+        self.profiles.forget(subject);
+        Ok(())
+    }
+
+    /// An analyst's word about an event; `None` when there is no such event. A benign verdict lifts the ban, undoes its
+    /// strike and leaves the detector alone for the policy's grace period.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn feedback(
+        &self,
+        event_id: &str,
+        verdict: Verdict,
+        note: &str,
+        now: Millis,
+    ) -> Result<Option<Event>, StoreError> {
+        self.answering()?;
+        let Some(event) = self.store.event(event_id).await? else { return Ok(None) };
+        if let (Verdict::Benign, Some(subject)) = (verdict, &event.subject) {
+            let policy = self.policy();
+            let note = if note.is_empty() { "benign by an analyst's word" } else { note };
+            self.change(subject, note, now, |current| {
+                if current.standing.version == 0 {
+                    return None;
+                }
+                let fired = detector(&current.detail).or_else(|| kind_of(&event));
+                let lifted_standing = ladder::lift(&current.standing, fired, &policy.policy.ladder, now);
+                let strikes = (current.standing.strikes - 1.0).max(0.0);
+                let bans = current.standing.bans.saturating_sub(1);
+                let mut told = lifted(subject, note, now);
+                told.evidence = serde_json::json!({ "reason": note, "verdict": "benign", "event": event_id });
+                Some((Standing { strikes, bans, ..lifted_standing }, told))
+            })
+            .await?;
+        }
+        Ok(Some(event))
+    }
+
+    /// Puts a policy in force, here at once and on every instance within a second. Returns the new version.
+    ///
+    /// # Errors
+    /// When it could not be written: the former one is still in force then.
+    pub async fn set_policy(&self, policy: &Policy, now: Millis) -> Result<Arc<str>, StoreError> {
+        let body = serde_json::to_value(policy).map_err(|e| StoreError::Incompatible(e.to_string()))?;
+        let version = super::ActivePolicy::new(policy.clone(), Default::default()).version;
+        let document = Document { kind: DocumentKind::Policy, name: "current".to_owned(), body };
+        let evidence = serde_json::json!({ "version": &*version, "former_version": &*self.policy().version });
+        self.write_document(document, evidence, now).await?;
+        Ok(version)
+    }
+
+    /// Writes an allowlist entry (or deletes it, with a null body). Says whether it was there before.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn write_allowlist(&self, entry: &str, body: serde_json::Value, now: Millis) -> Result<bool, StoreError> {
+        let evidence = serde_json::json!({ "allowlist": entry, "entry": body });
+        let document = Document { kind: DocumentKind::Allowlist, name: entry.to_owned(), body };
+        self.write_document(document, evidence, now).await
+    }
+
+    async fn write_document(&self, document: Document, evidence: serde_json::Value, now: Millis) -> Result<bool, StoreError> {
+        self.answering()?;
+        let event = Event { evidence, ..events::operator(now, EventType::PolicyChanged, Severity::Low, None, "") };
+        let was_there = self.store.write_document(&document, &event).await?;
+        self.refresh_documents().await?;
+        Ok(was_there)
+    }
+}
+
+fn lifted(subject: &Subject, reason: &str, now: Millis) -> Event {
+    let mut event = events::operator(now, EventType::BanLifted, Severity::Low, Some(subject), reason);
+    event.action = Some("none".to_owned());
+    event
+}
+
+fn detector(detail: &StandingDetail) -> Option<AnomalyKind> {
+    let name = detail.detector.as_deref()?;
+    AnomalyKind::ALL.iter().copied().find(|kind| kind.detector() == name)
+}
+
+fn kind_of(event: &Event) -> Option<AnomalyKind> {
+    match event.kind {
+        EventType::Anomaly(kind) => Some(kind),
+        _ => detector(&StandingDetail { detector: event.detector.clone(), ..StandingDetail::default() }),
+    }
+}

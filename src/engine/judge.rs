@@ -1,0 +1,332 @@
+//! The judgement of one observed request: refusals, findings, the ladder, learning.
+
+use super::{
+    ActivePolicy, Engine, bans,
+    events::{self, Frame},
+    prepare::{Observed, refuse},
+};
+use crate::{
+    detect::{self, Case},
+    domain::{
+        HOUR, Millis, SECOND,
+        decision::{Action, Decision, LimitStatus, Reason},
+        event::Event,
+        finding::{Accused, Finding, Severity},
+        ladder::{self, Step},
+        observation::{ChargeMode, Observation, Peer},
+        place::{Place, PlaceCore, PlaceSummary},
+        profile::{Cell, Profile, Sample},
+        record::Record,
+        standing::{Standing, StandingState},
+        subject::Subject,
+        window::{FIVE_MINUTES, WINDOW_MILLIS, WindowLimits},
+    },
+    store::{Refund, Respond, Responded},
+};
+
+/// A ladder step that somebody else's change makes void is taken again this many times.
+const RETRIES: usize = 2;
+
+impl Engine {
+    /// Judges one request that the store (or the insurance) has observed.
+    pub(super) async fn judge(&self, record: &Record, observed: Observed, active: &ActivePolicy) -> Decision {
+        let now = observed.key.now;
+        if observed.degraded && active.policy.on_store_failure.record == crate::domain::policy::OnStoreFailure::Deny {
+            return self.unavailable(record, active, now);
+        }
+        let mut decision = self.plain_decision(record, active, now);
+        decision.degraded = observed.degraded;
+        decision.limits = limit_statuses(&observed.key, &observed.charge.limits);
+        let frame = Frame { record, place: observed.place.as_deref(), policy_version: &active.version, now };
+        // A ban that this very batch, or another instance, has made since the trip began.
+        if let Some((subject, standing)) = self.bans.find(record, now) {
+            self.outbox.push(frame.blocked(&subject, &standing));
+            refuse(&mut decision, &standing, bans::reason(&subject));
+            self.take_back(record, &observed, Vec::new()).await;
+            return decision;
+        }
+        if observed.key.standing.is_banned_at(now) {
+            self.bans.set(&record.key, &observed.key.standing, now);
+            self.outbox.push(frame.blocked(&record.key, &observed.key.standing));
+            refuse(&mut decision, &observed.key.standing, Reason::ApiKeyBanned);
+            return decision;
+        }
+        if !observed.key.tracked && observed.charge.mode == ChargeMode::Admit && !observed.degraded {
+            self.outbox.push(frame.capped());
+        }
+        if !observed.key.admitted {
+            self.refuse_by_limit(&mut decision, &frame, &observed.key);
+            return decision;
+        }
+        if observed.key.standing.state_at(now) == StandingState::Throttled {
+            decision.action = Action::Throttle;
+        }
+        if observed.charge.mode == ChargeMode::Peek {
+            return decision;
+        }
+        decision.anomalies = self.find(record, &observed, active);
+        if !decision.anomalies.is_empty() {
+            self.respond(record, &observed, active, &frame, &mut decision).await;
+        }
+        if decision.allowed && !decision.anomalies.iter().any(Finding::bars_learning) {
+            self.learn(record, &observed);
+        }
+        decision
+    }
+
+    /// The answer to a check: standing and limits, nothing counted.
+    pub(super) fn answer_check(&self, record: &Record, observed: &Observed, active: &ActivePolicy) -> Decision {
+        let now = observed.key.now;
+        let mut decision = self.plain_decision(record, active, now);
+        decision.degraded = observed.degraded;
+        decision.limits = limit_statuses(&observed.key, &observed.charge.limits);
+        if observed.degraded && active.policy.on_store_failure.check == crate::domain::policy::OnStoreFailure::Deny {
+            let (allowed, reason) = (false, Some(Reason::StoreUnavailable));
+            return Decision { allowed, reason, action: Action::Throttle, ..decision };
+        }
+        let frame = Frame { record, place: observed.place.as_deref(), policy_version: &active.version, now };
+        if observed.key.standing.is_banned_at(now) {
+            self.bans.set(&record.key, &observed.key.standing, now);
+            self.outbox.push(frame.blocked(&record.key, &observed.key.standing));
+            refuse(&mut decision, &observed.key.standing, Reason::ApiKeyBanned);
+        } else if !observed.key.admitted {
+            self.refuse_by_limit(&mut decision, &frame, &observed.key);
+        } else if observed.key.standing.state_at(now) == StandingState::Throttled {
+            decision.action = Action::Throttle;
+        }
+        decision
+    }
+
+    fn refuse_by_limit(&self, decision: &mut Decision, frame: &Frame<'_>, key: &Observation) {
+        decision.allowed = false;
+        decision.action = Action::Throttle;
+        decision.reason = Some(Reason::RateLimitExceeded);
+        let Some(refusal) = &key.refusal else { return };
+        // What never fits is worth another try when the window has emptied, with a smaller request.
+        decision.retry_at = Some(refusal.retry_at.unwrap_or(key.now + WINDOW_MILLIS[refusal.window]));
+        self.outbox.push(frame.limited(refusal, key.counts[refusal.window].of(refusal.unit)));
+    }
+
+    fn find(&self, record: &Record, observed: &Observed, active: &ActivePolicy) -> Vec<Finding> {
+        let core = observed.place.as_ref().map(|p| &p.core);
+        if active.allowlist.covers(&record.key, record.source_ip, core, observed.key.now) {
+            return Vec::new();
+        }
+        let describe = |core: &PlaceCore| self.describe(core);
+        observed.profile.with(|profile: &Profile| {
+            detect::judge(&Case {
+                record,
+                place: observed.place.as_deref(),
+                key: &observed.key,
+                address: observed.address.as_ref(),
+                profile,
+                features: &observed.features,
+                policy: &active.policy,
+                allowlist: &active.allowlist,
+                describe: &describe,
+            })
+        })
+    }
+
+    /// A place with its names: only its core is kept, and the database knows the rest.
+    pub(super) fn describe(&self, core: &PlaceCore) -> PlaceSummary {
+        let known = self.geo.lookup(core.prefix.address()).filter(|p| p.core.coordinates == core.coordinates);
+        let city = known.and_then(|place| place.city.clone());
+        Place { core: *core, city, organization: None }.summary()
+    }
+
+    /// Climbs the ladder for each accused subject, and writes what changed.
+    async fn respond(&self, record: &Record, observed: &Observed, active: &ActivePolicy, frame: &Frame<'_>, decision: &mut Decision) {
+        let findings = std::mem::take(&mut decision.anomalies);
+        let (by_key, by_address): (Vec<Finding>, Vec<Finding>) =
+            findings.into_iter().partition(|f| f.accused == Accused::Key);
+        let mut refused = None;
+        if !by_address.is_empty() {
+            let standing = observed.address.as_ref().map_or_else(Standing::default, |a| a.standing);
+            let action = self.climb(&record.address, standing, &by_address, observed, active, frame).await;
+            decision.degraded |= action.degraded;
+            decision.action = decision.action.max(action.action);
+            refused = refused.or(action.refused);
+        }
+        if !by_key.is_empty() {
+            let action = self.climb(&record.key, observed.key.standing, &by_key, observed, active, frame).await;
+            decision.degraded |= action.degraded;
+            decision.action = decision.action.max(action.action);
+            refused = action.refused.or(refused);
+        } else if refused.is_some() {
+            self.take_back(record, observed, Vec::new()).await;
+        }
+        if let Some(standing) = refused {
+            refuse(decision, &standing, Reason::CriticalAnomalyDetected);
+        }
+        decision.anomalies = by_key.into_iter().chain(by_address).collect();
+    }
+
+    async fn climb(
+        &self,
+        subject: &Subject,
+        mut standing: Standing,
+        findings: &[Finding],
+        observed: &Observed,
+        active: &ActivePolicy,
+        frame: &Frame<'_>,
+    ) -> Climbed {
+        let now = frame.now;
+        for _ in 0..RETRIES {
+            let step = ladder::climb(subject, &standing, findings, &active.policy.ladder, now);
+            let mut events = anomaly_events(subject, findings, &step, frame);
+            let cause = step.cause.and_then(|n| findings.get(n));
+            let (Some(next), Some(cause)) = (step.standing, cause) else {
+                events.into_iter().for_each(|event| self.outbox.push(event));
+                return Climbed { action: step.action, refused: None, degraded: false };
+            };
+            if let Some(kind) = step.event {
+                events.push(frame.response(kind, subject, &next, cause));
+            }
+            let banned = next.is_banned_at(now);
+            let is_key = *subject == frame.record.key;
+            let refunds = if banned && is_key { vec![refund(&observed.charge, &observed.key)] } else { Vec::new() };
+            let detail = events::detail(cause, frame.record);
+            let respond = Respond { subject: subject.clone(), now, standing: Some((next, detail)), refunds, events };
+            let refused = banned.then_some(next);
+            match self.write(&respond).await {
+                Some(Responded::Conflict(current)) if current.is_banned_at(now) => {
+                    self.bans.set(subject, &current, now);
+                    self.take_back(frame.record, observed, respond.events).await;
+                    return Climbed { action: step.action, refused: Some(current), degraded: false };
+                }
+                Some(Responded::Conflict(current)) => standing = current,
+                written => {
+                    self.bans.set(subject, &next, now);
+                    return Climbed { action: step.action, refused, degraded: written.is_none() };
+                }
+            }
+        }
+        Climbed { action: Action::Alert, refused: None, degraded: false }
+    }
+
+    /// Writes a response within the deadline. Without an answer, the standing holds here and is owed to the store.
+    async fn write(&self, respond: &Respond) -> Option<Responded> {
+        if self.breaker.open_since().is_none() {
+            let answer = tokio::time::timeout(self.patience(1), self.store.respond(respond)).await;
+            match answer {
+                Ok(Ok(responded)) => {
+                    self.breaker.succeeded();
+                    return Some(responded);
+                }
+                Ok(Err(error)) => self.store_failed(&error, respond.now),
+                Err(_) => {
+                    let late = crate::store::StoreError::Unavailable("no answer within the deadline".to_owned());
+                    self.store_failed(&late, respond.now);
+                }
+            }
+        }
+        if let Some((standing, detail)) = &respond.standing {
+            self.insurance.owe_standing(&respond.subject, *standing, detail.clone());
+        }
+        respond.events.iter().cloned().for_each(|event| self.outbox.push(event));
+        None
+    }
+
+    /// Takes back the charge of a request that is refused after all.
+    async fn take_back(&self, record: &Record, observed: &Observed, events: Vec<Event>) {
+        let charged = observed.key.admitted && observed.key.tracked && observed.charge.mode == ChargeMode::Admit;
+        if !charged && events.is_empty() {
+            return;
+        }
+        let refunds = if charged { vec![refund(&observed.charge, &observed.key)] } else { Vec::new() };
+        let subject = record.key.clone();
+        self.write(&Respond { subject, now: observed.key.now, standing: None, refunds, events }).await;
+    }
+
+    fn learn(&self, record: &Record, observed: &Observed) {
+        let core = observed.place.as_ref().map(|p| &p.core);
+        let sample = Sample {
+            now: observed.key.now,
+            place: core,
+            came_from: came_from(&observed.key),
+            client: observed.features.client.as_deref(),
+            endpoint: &observed.features.endpoint,
+            model: record.model.as_deref(),
+            tokens: record.tokens,
+            cost_nanos: record.cost_nanos.unwrap_or(0),
+            outcome: record.outcome(),
+            five_minute_requests: observed.key.counts[FIVE_MINUTES].requests,
+        };
+        self.profiles.learn(&record.key, &observed.profile, &sample);
+    }
+}
+
+/// What climbing led to.
+struct Climbed {
+    action: Action,
+    refused: Option<Standing>,
+    degraded: bool,
+}
+
+fn anomaly_events(subject: &Subject, findings: &[Finding], step: &Step, frame: &Frame<'_>) -> Vec<Event> {
+    let action = step.action.name();
+    let mut events: Vec<Event> = findings.iter().map(|f| frame.anomaly(f, subject, action)).collect();
+    let worst = findings.iter().filter(|f| f.is_enforced() && f.severity >= Severity::High);
+    if let Some(worst) = worst.max_by_key(|f| f.severity) {
+        events.push(frame.high_severity(worst, subject, action));
+    }
+    events
+}
+
+fn refund(charge: &crate::domain::observation::Charge, key: &Observation) -> Refund {
+    Refund { charged_at: key.now, counts: charge.counts, peer: charge.peer.as_ref().map(|p: &Peer| p.id) }
+}
+
+/// The cell the key was in last, within an hour.
+fn came_from(key: &Observation) -> Option<Cell> {
+    let recent = key.peers.first().filter(|seen| key.now - seen.last_seen <= HOUR)?;
+    PlaceCore::unpack(&recent.peer.data).coordinates.as_ref().map(Cell::of)
+}
+
+fn limit_statuses(key: &Observation, limits: &WindowLimits) -> Vec<LimitStatus> {
+    let limits = limits.at_share(key.standing.share_at(key.now));
+    limits
+        .set()
+        .map(|(window, unit, limit)| LimitStatus {
+            window,
+            unit,
+            limit,
+            used: key.counts[window].of(unit),
+            reset_seconds: seconds_until(key.resets_at[window].min(key.now + WINDOW_MILLIS[window]), key.now),
+        })
+        .collect()
+}
+
+fn seconds_until(at: Millis, now: Millis) -> u64 {
+    ((at - now).max(0) as u64).div_ceil(SECOND as u64)
+}
+
+/// Counters of decisions, made once so that the hot path only adds.
+pub(super) struct Meters {
+    decisions: [metrics::Counter; 5],
+    refused: metrics::Counter,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        let actions = [Action::None, Action::Alert, Action::Throttle, Action::TemporaryBan, Action::PermanentBan];
+        Self {
+            decisions: actions.map(|a| metrics::counter!("keyward_decisions_total", "action" => a.name())),
+            refused: metrics::counter!("keyward_refusals_total"),
+        }
+    }
+}
+
+impl Meters {
+    pub(super) fn count(&self, decision: &Decision) {
+        self.decisions[decision.action as usize].increment(1);
+        if !decision.allowed {
+            self.refused.increment(1);
+        }
+        for finding in &decision.anomalies {
+            let labels = [("detector", finding.kind.detector()), ("severity", finding.severity.name())];
+            metrics::counter!("keyward_findings_total", &labels).increment(1);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What happens in the background, off the hot path: following the log, writing events, flushing profiles, ending
+//! bans, following the store's clock, finding the store back.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Engine, events};
+use crate::{
+    domain::{
+        Millis,
+        event::{Event, EventType, format_millis},
+        finding::Severity,
+        standing::{Standing, StandingDetail},
+        subject::Subject,
+    },
+    store::{LogPosition, Respond, Responded, StoreError},
+};
+
+/// The rhythm of the background.
+const TICK: Duration = Duration::from_millis(200);
+/// Profiles are flushed and bans ended every this many ticks: 1 s.
+const SECOND_TICKS: u64 = 5;
+/// The store's clock is read every this many ticks: 10 s.
+const CLOCK_TICKS: u64 = 50;
+/// Bans are read anew every this many ticks, so that any instance re-asserts what a store has lost: 30 s.
+const RELOAD_TICKS: u64 = 150;
+/// Events read from the log at a time.
+const LOG_PAGE: usize = 1_000;
+/// What any background call may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What a probe of a lost store may take.
+const PROBE: Duration = Duration::from_millis(500);
+/// Events written at a time.
+const APPEND_PAGE: usize = 500;
+
+impl Engine {
+    /// Runs until `shutdown`, then writes what is left.
+    pub async fn upkeep(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut position = None;
+        for tick in 0_u64.. {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = ticks.tick() => self.tick(tick, &mut position).await,
+            }
+        }
+        self.outbox.end_folds();
+        self.finish().await;
+    }
+
+    async fn tick(&self, tick: u64, position: &mut Option<LogPosition>) {
+        let done = if self.breaker.open_since().is_some() {
+            self.find_store_back().await
+        } else {
+            self.tend(tick, position).await
+        };
+        if let Err(error) = done {
+            self.store_failed(&error, self.now());
+        }
+        if tick.is_multiple_of(SECOND_TICKS) {
+            let now = self.now();
+            self.bans.prune(now);
+            self.insurance.sweep(now);
+            metrics::gauge!("keyward_bans_held").set(self.bans.len() as f64);
+        }
+    }
+
+    async fn tend(&self, tick: u64, position: &mut Option<LogPosition>) -> Result<(), StoreError> {
+        self.follow_log(position).await?;
+        self.write_events().await?;
+        patient(self.refresh_documents_if_changed()).await?;
+        if tick.is_multiple_of(CLOCK_TICKS) {
+            self.follow_clock().await?;
+        }
+        if tick.is_multiple_of(SECOND_TICKS) {
+            patient(self.profiles.flush(&*self.store)).await?;
+            patient(self.store.expire_bans(self.now())).await?;
+        }
+        if tick > 0 && tick.is_multiple_of(RELOAD_TICKS) {
+            self.reload_bans(self.now()).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads what came into the log, tells the followers, and takes over bans that others made or lifted.
+    async fn follow_log(&self, position: &mut Option<LogPosition>) -> Result<(), StoreError> {
+        let Some(mut at) = position.take() else {
+            *position = Some(patient(self.store.log_end()).await?);
+            return Ok(());
+        };
+        loop {
+            let read = patient(self.store.read_log(&at, LOG_PAGE)).await;
+            let (events, next) = match read {
+                Ok(read) => read,
+                Err(error) => {
+                    *position = Some(at);
+                    return Err(error);
+                }
+            };
+            let full = events.len() >= LOG_PAGE;
+            at = next;
+            for event in events {
+                let taken = self.take_over(&event).await;
+                let _ = self.followers.send(Arc::new(event));
+                if let Err(error) = taken {
+                    *position = Some(at);
+                    return Err(error);
+                }
+            }
+            if !full {
+                *position = Some(at);
+                return Ok(());
+            }
+        }
+    }
+
+    async fn take_over(&self, event: &Event) -> Result<(), StoreError> {
+        let changes = matches!(
+            event.kind,
+            EventType::TemporaryBan | EventType::PermanentBan | EventType::BanLifted | EventType::SubjectForgotten
+        );
+        let (true, Some(subject)) = (changes, &event.subject) else { return Ok(()) };
+        match patient(self.store.standing(subject)).await? {
+            Some(record) => self.bans.set(subject, &record.standing, self.now()),
+            None => self.bans.forget(subject),
+        }
+        if event.kind == EventType::SubjectForgotten {
+            self.profiles.forget(subject);
+        }
+        Ok(())
+    }
+
+    async fn write_events(&self) -> Result<(), StoreError> {
+        let events = self.outbox.take(self.now());
+        let mut rest = events.as_slice();
+        while !rest.is_empty() {
+            let (page, later) = rest.split_at(rest.len().min(APPEND_PAGE));
+            if let Err(error) = patient(self.store.append(page)).await {
+                self.outbox.put_back(rest.to_vec());
+                return Err(error);
+            }
+            metrics::counter!("keyward_events_written_total").increment(page.len() as u64);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    async fn follow_clock(&self) -> Result<(), StoreError> {
+        let asked = std::time::Instant::now();
+        match patient(self.store.clock()).await? {
+            Some(time) => self.clock.follow(time, asked.elapsed()),
+            None => self.clock.catch_up(),
+        }
+        Ok(())
+    }
+
+    /// Reads every ban in force. Those that the store has lost (a failover, a restart without its last second) are
+    /// written again.
+    pub(super) async fn reload_bans(&self, now: Millis) -> Result<(), StoreError> {
+        let records = patient(self.store.standings_in_force(now)).await?;
+        let stored: Vec<(Subject, Standing)> = records.into_iter().map(|r| (r.subject, r.standing)).collect();
+        for (subject, standing) in self.bans.reload(&stored, now) {
+            match patient(self.store.standing(&subject)).await? {
+                // A later version without a ban is a person's word, not a loss.
+                Some(record) if record.standing.version >= standing.version => {
+                    self.bans.forget(&subject);
+                    self.bans.set(&subject, &record.standing, now);
+                }
+                _ => {
+                    let detail = StandingDetail { reason: "re-asserted: the store had lost it".to_owned(), ..StandingDetail::default() };
+                    self.assert_standing(&subject, standing, detail, now).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a ban that is in force here and unknown to the store, unless the store holds one that is.
+    async fn assert_standing(&self, subject: &Subject, known: Standing, detail: StandingDetail, now: Millis) -> Result<(), StoreError> {
+        let mut current = patient(self.store.standing(subject)).await?.map_or_else(Standing::default, |r| r.standing);
+        while known.is_banned_at(now) && !current.is_banned_at(now) {
+            let standing = Standing { version: current.version + 1, ..known };
+            let respond = Respond {
+                subject: subject.clone(),
+                now,
+                standing: Some((standing, detail.clone())),
+                refunds: Vec::new(),
+                events: Vec::new(),
+            };
+            match patient(self.store.respond(&respond)).await? {
+                Responded::Done(_) => current = standing,
+                Responded::Conflict(other) => current = other,
+            }
+        }
+        self.bans.forget(subject);
+        self.bans.set(subject, &current, now);
+        Ok(())
+    }
+
+    /// Probes a lost store; when it answers, tells it what happened meanwhile.
+    async fn find_store_back(&self) -> Result<(), StoreError> {
+        let found = matches!(timeout(PROBE, self.store.ping()).await, Ok(Ok(())));
+        if !found {
+            return Ok(());
+        }
+        self.follow_clock().await?;
+        let now = self.now();
+        for (subject, standing, detail) in self.insurance.take_standings() {
+            if let Err(error) = self.assert_standing(&subject, standing, detail.clone(), now).await {
+                self.insurance.owe_standing(&subject, standing, detail);
+                return Err(error);
+            }
+        }
+        self.reload_bans(now).await?;
+        let usage = self.insurance.take_usage(now);
+        for (done, page) in usage.chunks(APPEND_PAGE).enumerate() {
+            if let Err(error) = patient(self.store.observe(page)).await {
+                usage[done * APPEND_PAGE..].iter().for_each(|c| self.insurance.owe_usage(&c.subject, &c.counts));
+                return Err(error);
+            }
+        }
+        self.refresh_documents().await?;
+        if let Some(since) = self.breaker.close() {
+            tracing::info!("the store answers again");
+            metrics::gauge!("keyward_degraded").set(0.0);
+            let evidence = serde_json::json!({
+                "since": format_millis(since), "seconds": (now - since) / 1000, "subjects_reconciled": usage.len(),
+            });
+            self.outbox.push(events::store(now, EventType::StoreRecovered, Severity::Medium, evidence));
+        }
+        Ok(())
+    }
+
+    /// Writes what is still in memory, once, before the process ends.
+    async fn finish(&self) {
+        let written = async {
+            self.write_events().await?;
+            self.profiles.flush(&*self.store).await?;
+            self.store.close().await
+        };
+        if let Err(error) = patient(written).await {
+            tracing::error!(%error, "the last events and profiles could not be written");
+        }
+    }
+}
+
+async fn patient<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(PATIENCE, call).await.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 5 s".to_owned())))
+}
