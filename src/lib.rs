@@ -1,10 +1,12 @@
 //! Keyward watches API keys. The map of the code is in `docs/ARCHITECTURE.md`.
 
+pub mod answer;
 pub mod clock;
 pub mod config;
 pub mod detect;
 pub mod domain;
 pub mod engine;
 pub mod geo;
+pub mod http;
 pub mod intake;
 pub mod store;

@@ -103,20 +103,23 @@ impl<'de> Deserialize<'de> for EventType {
 }
 
 /// One entry of the log, as the API shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
     /// Stable id; empty until the store has appended it.
     #[serde(default)]
     pub id: String,
     /// When.
     #[serde(with = "rfc3339_millis")]
+    #[schema(value_type = String, format = DateTime)]
     pub time: Millis,
     /// What.
     #[serde(rename = "type")]
+    #[schema(value_type = String, example = "TEMPORARY_BAN")]
     pub kind: EventType,
     /// How bad.
     pub severity: Severity,
     /// About whom; `None` for events about the service itself.
+    #[schema(value_type = Option<String>)]
     pub subject: Option<Subject>,
     /// The key of the request, when there was one.
     pub key_id: Option<String>,

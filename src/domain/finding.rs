@@ -106,7 +106,7 @@ pub enum Accused {
 }
 
 /// A detector's finding about one request.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Finding {
     /// The anomaly type.
     #[serde(rename = "type")]

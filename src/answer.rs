@@ -1,0 +1,184 @@
+//! The answer to a caller as it is written on the wire: by the HTTP routes and by `replay` alike.
+//! It borrows from the decision, so that writing one costs no copy.
+
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+use crate::domain::{
+    decision::{Action, Decision, LimitStatus, Reason},
+    finding::Finding,
+    window::{Unit, WINDOW_NAMES},
+};
+
+/// The answer about one request.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Answer<'a> {
+    /// The caller's id for the request, or the one made for it.
+    pub request_id: &'a str,
+    /// Public id of the key.
+    pub key_id: &'a str,
+    /// Whether the request may go on.
+    pub allowed: bool,
+    /// What was done.
+    pub action: Action,
+    /// Why it may not go on; absent when allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Whole seconds after which it would be admitted; absent when allowed, when never, and when not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
+    /// What was found.
+    #[schema(value_type = Vec<Finding>)]
+    pub anomalies: &'a [Finding],
+    /// How the limits stand.
+    #[serde(serialize_with = "limits")]
+    #[schema(value_type = Vec<LimitAnswer>)]
+    pub limits: &'a [LimitStatus],
+    /// Decided without the store.
+    pub degraded: bool,
+    /// Present and true when the record was too old for windows and detectors.
+    #[serde(skip_serializing_if = "is_false")]
+    #[schema(required = false)]
+    pub late: bool,
+    /// The policy that judged.
+    pub policy_version: &'a str,
+}
+
+/// How one limit stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LimitAnswer {
+    /// `1min`, `5min`, `1hour` or `24hour`.
+    #[schema(value_type = String)]
+    pub window: &'static str,
+    /// What is counted.
+    pub unit: Unit,
+    /// The limit in force.
+    pub limit: u64,
+    /// What the window holds.
+    pub used: u64,
+    /// What is left.
+    pub remaining: u64,
+    /// Seconds until the oldest usage leaves the window.
+    pub reset_seconds: u64,
+}
+
+impl<'a> From<&'a Decision> for Answer<'a> {
+    fn from(decision: &'a Decision) -> Self {
+        let refused = !decision.allowed;
+        Self {
+            request_id: &decision.request_id,
+            key_id: &decision.key_id,
+            allowed: decision.allowed,
+            action: decision.action,
+            reason: decision.reason.filter(|_| refused),
+            retry_after_seconds: decision.retry_after_seconds().filter(|_| refused),
+            anomalies: &decision.anomalies,
+            limits: &decision.limits,
+            degraded: decision.degraded,
+            late: decision.late,
+            policy_version: &decision.policy_version,
+        }
+    }
+}
+
+impl From<&LimitStatus> for LimitAnswer {
+    fn from(status: &LimitStatus) -> Self {
+        Self {
+            window: WINDOW_NAMES.get(status.window).copied().unwrap_or("unknown"),
+            unit: status.unit,
+            limit: status.limit,
+            used: status.used,
+            remaining: status.limit.saturating_sub(status.used),
+            reset_seconds: status.reset_seconds,
+        }
+    }
+}
+
+fn limits<S: Serializer>(limits: &[LimitStatus], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(limits.iter().map(LimitAnswer::from))
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::finding::{Accused, AnomalyKind, Mode, Severity};
+
+    fn refused() -> Decision {
+        Decision {
+            request_id: "r-123".into(),
+            key_id: "k1:9f2c41d07be5a8c3".into(),
+            allowed: false,
+            action: Action::TemporaryBan,
+            reason: Some(Reason::CriticalAnomalyDetected),
+            retry_at: Some(1_800_000),
+            decided_at: 0,
+            anomalies: vec![Finding {
+                kind: AnomalyKind::ImpossibleTravel,
+                severity: Severity::Critical,
+                score: 0.98,
+                mode: Mode::Enforce,
+                recommendation: "Rotate the key.".to_owned(),
+                evidence: json!({"distance_km": 9264}),
+                accused: Accused::Key,
+            }],
+            limits: vec![LimitStatus {
+                window: 0,
+                unit: Unit::Tokens,
+                limit: 50_000,
+                used: 932,
+                reset_seconds: 60,
+            }],
+            degraded: false,
+            late: false,
+            policy_version: "p7".into(),
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_written_as_the_contract_shows_it() {
+        assert_eq!(
+            serde_json::to_string(&Answer::from(&refused())).unwrap(),
+            concat!(
+                r#"{"request_id":"r-123","key_id":"k1:9f2c41d07be5a8c3","allowed":false,"action":"temporary_ban","#,
+                r#""reason":"CRITICAL_ANOMALY_DETECTED","retry_after_seconds":1800,"#,
+                r#""anomalies":[{"type":"IMPOSSIBLE_TRAVEL","severity":"critical","score":0.98,"mode":"enforce","#,
+                r#""recommendation":"Rotate the key.","evidence":{"distance_km":9264}}],"#,
+                r#""limits":[{"window":"1min","unit":"tokens","limit":50000,"used":932,"remaining":49068,"#,
+                r#""reset_seconds":60}],"degraded":false,"policy_version":"p7"}"#,
+            )
+        );
+    }
+
+    #[test]
+    fn an_admission_has_no_reason_and_says_late_only_when_it_is() {
+        let mut decision = Decision { allowed: true, action: Action::None, ..refused() };
+        let keys = |d: &Decision| serde_json::to_value(Answer::from(d)).unwrap();
+        let value = keys(&decision);
+        for absent in ["reason", "retry_after_seconds", "late"] {
+            assert!(value.get(absent).is_none(), "{absent}");
+        }
+        decision.late = true;
+        assert_eq!(keys(&decision)["late"], json!(true));
+    }
+
+    #[test]
+    fn names_on_the_wire_are_those_of_the_domain() {
+        for action in
+            [Action::None, Action::Alert, Action::Throttle, Action::TemporaryBan, Action::PermanentBan]
+        {
+            assert_eq!(serde_json::to_value(action).unwrap(), json!(action.name()));
+        }
+        for reason in
+            [Reason::ApiKeyBanned, Reason::IpBanned, Reason::RateLimitExceeded, Reason::StoreUnavailable]
+        {
+            assert_eq!(serde_json::to_value(reason).unwrap(), json!(reason.name()));
+        }
+    }
+}

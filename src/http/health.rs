@@ -1,0 +1,86 @@
+//! `/livez`, `/readyz` and `/metrics`.
+
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    App,
+    error::{ApiError, Problem},
+};
+use crate::domain::event::format_millis;
+
+/// Whether the process lives.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Liveness {
+    /// `alive`
+    #[schema(value_type = String)]
+    pub status: &'static str,
+}
+
+/// Whether the service can work.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// `ready`, or `degraded` while the store does not answer; both serve.
+    #[schema(value_type = String)]
+    pub status: &'static str,
+    /// The store.
+    pub store: StoreHealth,
+    /// Geo database, sinks and whatever else the service was started with.
+    pub components: serde_json::Value,
+    /// When the service was started.
+    #[schema(format = DateTime)]
+    pub started: String,
+    /// The policy in force.
+    pub policy_version: String,
+}
+
+/// Whether the store answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StoreHealth {
+    /// `up` or `down`.
+    #[schema(value_type = String)]
+    pub status: &'static str,
+    /// Since when it does not answer.
+    #[schema(format = DateTime)]
+    pub degraded_since: Option<String>,
+}
+
+/// Says that the process lives. Asks nobody else.
+#[utoipa::path(get, path = "/livez", tag = "service", responses((status = 200, body = Liveness, description = "It lives.")))]
+pub async fn live() -> Json<Liveness> {
+    Json(Liveness { status: "alive" })
+}
+
+/// Says whether the service can work. Degraded is still ready: taking every instance out at once helps nobody.
+#[utoipa::path(get, path = "/readyz", tag = "service", responses(
+    (status = 200, body = Readiness, description = "It serves, perhaps degraded."),
+    (status = 503, body = Problem, content_type = "application/problem+json", description = "It is shutting down."),
+))]
+pub async fn ready(State(app): State<App>) -> Result<Json<Readiness>, ApiError> {
+    if app.shutdown.is_cancelled() {
+        return Err(ApiError::Stopping);
+    }
+    let since = app.engine.health().degraded_since;
+    let (status, store) = if since.is_some() { ("degraded", "down") } else { ("ready", "up") };
+    Ok(Json(Readiness {
+        status,
+        store: StoreHealth { status: store, degraded_since: since.map(format_millis) },
+        components: (app.components)(),
+        started: format_millis(app.started),
+        policy_version: app.engine.policy().version.to_string(),
+    }))
+}
+
+/// Shows the metrics, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "service", responses(
+    (status = 200, body = String, content_type = "text/plain", description = "Prometheus text format 0.0.4."),
+))]
+pub async fn metrics(State(app): State<App>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (app.metrics)()).into_response()
+}

@@ -1,0 +1,166 @@
+//! Bodies: their type, their size, the time they may take, and their form.
+//!
+//! Tokens are checked before a body is read, and a body takes memory only as its bytes arrive.
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, header},
+};
+use bytes::BytesMut;
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+
+use super::{App, error::ApiError};
+use crate::intake::parse;
+
+/// Most bytes of a body, in general.
+pub const BODY_LIMIT: usize = 64 * 1024;
+/// Most bytes of a batch.
+pub const BATCH_LIMIT: usize = 4 * 1024 * 1024;
+/// How much of a body that is too large is read and dropped, so that a client that sends first and reads then
+/// still gets its answer instead of a broken connection.
+const DISCARD_LIMIT: usize = 64 * 1024 * 1024;
+
+/// What a body claims to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// `application/json`
+    Json,
+    /// `application/x-ndjson`
+    Ndjson,
+}
+
+/// The type of a body, when it is one that any route takes.
+pub fn media(headers: &HeaderMap) -> Option<Media> {
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return None;
+    }
+    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let mut parts = text.split(';').map(str::trim);
+    let media = match parts.next()?.to_ascii_lowercase().as_str() {
+        "application/json" => Media::Json,
+        "application/x-ndjson" => Media::Ndjson,
+        _ => return None,
+    };
+    parts.all(is_utf8_or_no_charset).then_some(media)
+}
+
+fn is_utf8_or_no_charset(parameter: &str) -> bool {
+    let Some((name, value)) = parameter.split_once('=') else { return true };
+    let value = value.trim_matches('"');
+    !name.eq_ignore_ascii_case("charset") || ["utf-8", "utf8"].iter().any(|c| value.eq_ignore_ascii_case(c))
+}
+
+/// Reads a whole body of at most `limit` bytes.
+///
+/// # Errors
+/// Too large, too slow, broken off.
+pub async fn read(app: &App, request: Request, limit: usize) -> Result<Bytes, ApiError> {
+    let (parts, body) = request.into_parts();
+    let announced =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    let asks_first = parts.headers.contains_key(header::EXPECT);
+    if asks_first && announced.is_some_and(|length| length > limit) {
+        return Err(ApiError::TooLarge(limit));
+    }
+    match tokio::time::timeout(app.body_timeout, gather(body, limit)).await {
+        Ok(result) => result,
+        Err(_) => Err(ApiError::SlowBody),
+    }
+}
+
+async fn gather(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let mut stream = body.into_data_stream();
+    let mut all = BytesMut::new();
+    let mut seen = 0_usize;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| ApiError::BrokenBody)?;
+        seen = seen.saturating_add(chunk.len());
+        if seen <= limit {
+            all.extend_from_slice(&chunk);
+        } else {
+            all = BytesMut::new();
+            if seen > DISCARD_LIMIT {
+                break;
+            }
+        }
+    }
+    if seen > limit { Err(ApiError::TooLarge(limit)) } else { Ok(all.freeze()) }
+}
+
+/// A JSON body of a given form.
+pub struct JsonBody<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        json(app, request).await?.map(Self).ok_or(ApiError::EmptyBody)
+    }
+}
+
+/// A JSON body of a given form, or none.
+pub struct MaybeJson<T>(pub Option<T>);
+
+impl<T: DeserializeOwned> FromRequest<App> for MaybeJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        json(app, request).await.map(Self)
+    }
+}
+
+async fn json<T: DeserializeOwned>(app: &App, request: Request) -> Result<Option<T>, ApiError> {
+    let media = media(request.headers());
+    let bytes = read(app, request, BODY_LIMIT).await?;
+    if bytes.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    if media != Some(Media::Json) {
+        return Err(ApiError::MediaType("application/json"));
+    }
+    Ok(Some(parse(&bytes)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn media_of(content_type: &str, encoding: Option<&str>) -> Option<Media> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+        if let Some(encoding) = encoding {
+            headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
+        }
+        media(&headers)
+    }
+
+    #[test]
+    fn json_in_utf_8_is_taken_however_it_is_spelled() {
+        for text in
+            ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""]
+        {
+            assert_eq!(media_of(text, None), Some(Media::Json), "{text}");
+        }
+        assert_eq!(media_of("application/x-ndjson", Some("identity")), Some(Media::Ndjson));
+    }
+
+    #[test]
+    fn other_types_charsets_and_encodings_are_not() {
+        for text in
+            ["text/plain", "application/jsonx", "application/json; charset=latin1", "", "multipart/form-data"]
+        {
+            assert_eq!(media_of(text, None), None, "{text}");
+        }
+        assert_eq!(media_of("application/json", Some("gzip")), None);
+        assert_eq!(media(&HeaderMap::new()), None);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_taken_up_to_its_limit_and_not_beyond() {
+        assert_eq!(gather(Body::from(vec![0; 10]), 10).await.unwrap().len(), 10);
+        assert!(matches!(gather(Body::from(vec![0; 11]), 10).await, Err(ApiError::TooLarge(10))));
+    }
+}

@@ -1,0 +1,51 @@
+//! What every answer goes through: errors become problems, a panic becomes an error, and browsers are told to
+//! take nothing for what it is not.
+
+use std::any::Any;
+
+use axum::{
+    extract::Request,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::error::{ApiError, PROBLEM_JSON};
+
+/// Turns what the router or a layer refused by itself into a problem, and adds the headers that every answer has.
+pub async fn finish(request: Request, next: Next) -> Response {
+    let mut response = as_problem(next.run(request).await);
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    if !is_error || response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t == PROBLEM_JSON) {
+        return response;
+    }
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let mut problem = match status {
+        StatusCode::NOT_FOUND => ApiError::NoRoute,
+        StatusCode::METHOD_NOT_ALLOWED => ApiError::MethodNotAllowed,
+        other => ApiError::Other(other),
+    }
+    .into_response();
+    if let Some(allow) = allow {
+        problem.headers_mut().insert(header::ALLOW, allow);
+    }
+    problem
+}
+
+/// The answer to a request whose handler panicked. What it said goes to the log alone.
+pub fn panicked(reason: Box<dyn Any + Send>) -> Response {
+    let text = reason.downcast_ref::<&str>().copied();
+    let text = text.or(reason.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given");
+    tracing::error!(reason = text, "a handler panicked");
+    ApiError::Internal.into_response()
+}

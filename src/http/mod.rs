@@ -1,0 +1,116 @@
+//! The HTTP API: routes, who may call them, and what goes over the wire. Decisions are made in `engine`.
+//! HTTP's own words (status codes, headers) stay in here.
+
+mod allowlist;
+pub mod auth;
+mod ban_status;
+mod bans;
+mod batch;
+pub mod error;
+mod events;
+mod health;
+mod input;
+mod layers;
+mod lists;
+mod openapi;
+mod params;
+mod policy;
+mod profile_view;
+mod ratelimit;
+mod record;
+pub mod server;
+mod stream;
+mod subjects;
+mod text;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{MethodRouter, delete, get, post, put},
+};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use auth::{Auth, AuthError, Caller, Scope, new_token};
+pub use openapi::document;
+pub use server::serve;
+
+use crate::{domain::Millis, engine::Engine, intake::Intake};
+
+/// What the routes work with.
+pub struct AppState {
+    /// Decides and keeps.
+    pub engine: Arc<Engine>,
+    /// Takes records in.
+    pub intake: Intake,
+    /// Who may call.
+    pub auth: Auth,
+    /// The state of what the routes do not see (geo database, sinks), as `/readyz` shows it.
+    pub components: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// Renders the metrics as Prometheus text.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// When the service was started.
+    pub started: Millis,
+    /// How long a client may take to send a body.
+    pub body_timeout: Duration,
+    /// Ends streams, and readiness, when the service stops.
+    pub shutdown: CancellationToken,
+}
+
+/// The state as handlers share it.
+pub(crate) type App = Arc<AppState>;
+
+/// Every route.
+pub fn router(state: AppState) -> Router {
+    let app = Arc::new(state);
+    let on = Guard(app.clone());
+    use Scope::{Admin, BansWrite, Metrics, Read, Record};
+    Router::new()
+        .route("/v1/record", on.may(Record, post(record::record)))
+        .route("/v1/record/batch", on.may(Record, post(batch::batch)))
+        .route("/v1/check", on.may(Record, post(record::check)))
+        .route("/v1/bans", on.may(Read, get(bans::list)))
+        .route("/v1/bans/lookup", on.may(Read, post(bans::lookup)))
+        .route(
+            "/v1/bans/{*subject}",
+            on.may(Read, get(bans::show)).merge(on.may(BansWrite, put(bans::ban).delete(bans::lift))),
+        )
+        .route(
+            "/v1/subjects/{*subject}",
+            on.may(Read, get(subjects::show)).merge(on.may(Admin, delete(subjects::forget))),
+        )
+        .route("/v1/events", on.may(Read, get(events::list)))
+        .route("/v1/events/stream", on.may(Read, get(stream::stream)))
+        .route("/v1/events/{id}/feedback", on.may(BansWrite, post(events::feedback)))
+        .route("/v1/allowlist", on.may(Read, get(allowlist::list)))
+        .route(
+            "/v1/allowlist/{*entry}",
+            on.may(Read, get(allowlist::show))
+                .merge(on.may(Admin, put(allowlist::put).delete(allowlist::delete))),
+        )
+        .route("/v1/policy", on.may(Read, get(policy::show)).merge(on.may(Admin, put(policy::put))))
+        .route("/metrics", on.may(Metrics, get(health::metrics)))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/openapi.json", get(openapi::json))
+        .merge(openapi::page())
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(from_fn(layers::finish))
+        .with_state(app)
+}
+
+/// Puts scopes on routes.
+struct Guard(App);
+
+impl Guard {
+    fn may(&self, scope: Scope, route: MethodRouter<App>) -> MethodRouter<App> {
+        route.route_layer(from_fn_with_state((self.0.clone(), scope), auth::require))
+    }
+}
+
+/// Tells the log who did what. The event log has it too, where the engine writes it.
+fn audit(caller: &Caller, done: &str, to: &str) {
+    tracing::info!(target: "audit", by = &*caller.0, done, to, "an operator acted");
+}

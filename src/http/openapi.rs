@@ -1,0 +1,69 @@
+//! The OpenAPI document, gathered from the routes, and the page that shows it.
+
+use axum::{Json, response::IntoResponse};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::{allowlist, bans, batch, events, health, policy, record, stream, subjects};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Keyward", description = "Watches API keys: sliding windows, learned behaviour, graduated responses."),
+    paths(
+        record::record, record::check, batch::batch,
+        bans::list, bans::lookup, bans::show, bans::ban, bans::lift,
+        subjects::show, subjects::forget,
+        events::list, stream::stream, events::feedback,
+        allowlist::list, allowlist::show, allowlist::put, allowlist::delete,
+        policy::show, policy::put,
+        health::live, health::ready, health::metrics,
+    ),
+    modifiers(&Bearer),
+)]
+struct Document;
+
+/// Bearer tokens guard everything but the probes.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        openapi.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+        let none: [&str; 0] = [];
+        openapi.security = Some(vec![SecurityRequirement::new("bearer", none)]);
+    }
+}
+
+/// The OpenAPI 3.1 document.
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// Serves the document.
+pub async fn json() -> impl IntoResponse {
+    Json(document())
+}
+
+/// The page at `/docs`. All that it needs is in the binary.
+pub fn page() -> SwaggerUi {
+    SwaggerUi::new("/docs").config(Config::from("/openapi.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_is_openapi_3_1_and_every_reference_leads_somewhere() {
+        let document = serde_json::to_value(document()).unwrap();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+        let text = document.to_string();
+        for reference in text.split("\"$ref\":\"#").skip(1) {
+            let pointer = reference.split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! How limits stand, in the head of an answer: `RateLimit-Policy` and `RateLimit` as structured fields
+//! (draft-ietf-httpapi-ratelimit-headers-11), and `Retry-After`.
+
+use std::fmt::Write;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::domain::{
+    decision::{Decision, LimitStatus},
+    window::{Unit, WINDOW_MILLIS, WINDOW_NAMES},
+};
+
+/// The largest integer of a structured field (RFC 9651, section 3.3.1).
+const LARGEST: u64 = 999_999_999_999_999;
+
+/// Adds what a decision says about limits.
+pub fn add(headers: &mut HeaderMap, decision: &Decision) {
+    let mut put = |name: HeaderName, text: String| {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(name, value);
+        }
+    };
+    if let Some(tightest) = decision.limits.iter().min_by(|a, b| share_left(a).total_cmp(&share_left(b))) {
+        put(HeaderName::from_static("ratelimit-policy"), policies(&decision.limits));
+        put(HeaderName::from_static("ratelimit"), standing(tightest));
+    }
+    if let Some(seconds) = decision.retry_after_seconds().filter(|_| !decision.allowed) {
+        put(header::RETRY_AFTER, seconds.to_string());
+    }
+}
+
+/// Every limit: its name, quota, window in seconds, and unit where that is not the default, requests.
+fn policies(limits: &[LimitStatus]) -> String {
+    let mut out = String::with_capacity(limits.len() * 48);
+    for status in limits {
+        let seconds = WINDOW_MILLIS.get(status.window).copied().unwrap_or_default() / 1000;
+        let separator = if out.is_empty() { "" } else { ", " };
+        let (name, quota) = (Name(status), status.limit.min(LARGEST));
+        let _ = write!(out, "{separator}\"{name}\";q={quota};w={seconds}");
+        if status.unit != Unit::Requests {
+            let _ = write!(out, ";qu=\"{}\"", status.unit.name());
+        }
+    }
+    out
+}
+
+/// What is left of one limit, and when more comes.
+fn standing(status: &LimitStatus) -> String {
+    let remaining = status.limit.saturating_sub(status.used).min(LARGEST);
+    format!("\"{}\";r={remaining};t={}", Name(status), status.reset_seconds)
+}
+
+fn share_left(status: &LimitStatus) -> f64 {
+    status.limit.saturating_sub(status.used) as f64 / status.limit.max(1) as f64
+}
+
+/// `1min-tokens`
+struct Name<'a>(&'a LimitStatus);
+
+impl std::fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let window = WINDOW_NAMES.get(self.0.window).copied().unwrap_or("unknown");
+        write!(f, "{window}-{}", self.0.unit.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::decision::{Action, Reason};
+
+    fn limit(window: usize, unit: Unit, limit: u64, used: u64) -> LimitStatus {
+        LimitStatus { window, unit, limit, used, reset_seconds: 60 }
+    }
+
+    fn headers(allowed: bool, limits: Vec<LimitStatus>) -> HeaderMap {
+        let decision = Decision {
+            request_id: "r".into(),
+            key_id: "k".into(),
+            allowed,
+            action: Action::None,
+            reason: (!allowed).then_some(Reason::RateLimitExceeded),
+            retry_at: Some(12_345),
+            decided_at: 0,
+            anomalies: vec![],
+            limits,
+            degraded: false,
+            late: false,
+            policy_version: "p".into(),
+        };
+        let mut headers = HeaderMap::new();
+        add(&mut headers, &decision);
+        headers
+    }
+
+    #[test]
+    fn every_limit_is_named_and_the_tightest_stands_for_all() {
+        let limits = vec![
+            limit(0, Unit::Tokens, 50_000, 932),
+            limit(2, Unit::Tokens, 800_000, 700_000),
+            limit(0, Unit::Requests, u64::MAX, 1),
+        ];
+        let headers = headers(true, limits);
+        assert_eq!(
+            headers["ratelimit-policy"],
+            "\"1min-tokens\";q=50000;w=60;qu=\"tokens\", \"1hour-tokens\";q=800000;w=3600;qu=\"tokens\", \
+             \"1min-requests\";q=999999999999999;w=60"
+        );
+        assert_eq!(headers["ratelimit"], "\"1hour-tokens\";r=100000;t=60");
+        assert!(!headers.contains_key("retry-after"));
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_come_back() {
+        let headers = headers(false, vec![]);
+        assert_eq!(headers["retry-after"], "13");
+        assert!(!headers.contains_key("ratelimit"));
+    }
+}

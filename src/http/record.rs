@@ -1,0 +1,92 @@
+//! `POST /v1/record` and `POST /v1/check`: one request, one decision.
+
+use axum::{
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    App,
+    error::{ApiError, Problem},
+    input::JsonBody,
+    ratelimit,
+};
+use crate::{
+    answer::Answer,
+    domain::{Millis, decision::Decision, record::Record},
+    intake::{WireCheck, WireRecord, digest},
+};
+
+/// Reports one finished request and answers with the decision.
+#[utoipa::path(
+    post, path = "/v1/record", tag = "records", request_body = WireRecord,
+    responses(
+        (status = 200, description = "The decision, whether it admits or refuses.", body = Answer, headers(
+            ("RateLimit-Policy" = String, description = "Every limit (draft-ietf-httpapi-ratelimit-headers-11)."),
+            ("RateLimit" = String, description = "The tightest limit."),
+            ("Retry-After" = u64, description = "When refused and known."),
+        )),
+        (status = "4XX", description = "Nothing was recorded.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn record(
+    State(app): State<App>,
+    JsonBody(wire): JsonBody<WireRecord>,
+) -> Result<Response, ApiError> {
+    let now = app.engine.now();
+    let record = take(&app, wire, now)?;
+    let decisions = app.engine.record(std::slice::from_ref(&record), now).await;
+    decisions.first().map(answer).ok_or(ApiError::Internal)
+}
+
+/// Asks about a request before it is made. Counts no usage; a refusal is an event.
+#[utoipa::path(
+    post, path = "/v1/check", tag = "records", request_body = WireCheck,
+    responses(
+        (status = 200, description = "The decision, whether it admits or refuses.", body = Answer),
+        (status = "4XX", description = "The question cannot be answered.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn check(
+    State(app): State<App>,
+    JsonBody(wire): JsonBody<WireCheck>,
+) -> Result<Response, ApiError> {
+    if wire.reserve == Some(true) {
+        return Err(ApiError::field("/reserve", "must be false: this version holds no reservations"));
+    }
+    let now = app.engine.now();
+    let record = app.intake.record(wire.into(), 0, now).map_err(for_check)?;
+    Ok(answer(&app.engine.check(&record, now).await))
+}
+
+/// A record as it is taken in. Only a record with an id can be a retry, so only then is its digest worth its price.
+pub fn take(app: &App, wire: WireRecord, now: Millis) -> Result<Record, ApiError> {
+    let digest = wire.request_id.as_ref().map_or(0, |_| digest(&wire));
+    Ok(app.intake.record(wire, digest, now)?)
+}
+
+/// A check calls the record's `tokens_used` its `estimated_tokens`.
+fn for_check(error: crate::intake::InputError) -> ApiError {
+    match ApiError::from(error) {
+        ApiError::Fields(mut errors) => {
+            for error in errors.iter_mut().filter(|e| e.pointer == "/tokens_used") {
+                error.pointer = "/estimated_tokens".to_owned();
+            }
+            ApiError::Fields(errors)
+        }
+        other => other,
+    }
+}
+
+fn answer(decision: &Decision) -> Response {
+    let mut body = Vec::with_capacity(512);
+    if serde_json::to_writer(&mut body, &Answer::from(decision)).is_err() {
+        return ApiError::Internal.into_response();
+    }
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    ratelimit::add(headers, decision);
+    response
+}

@@ -1,0 +1,161 @@
+//! The accept loop: bounded connections, bounded waits, and an orderly end.
+//!
+//! It is written out because `axum::serve` sets no timer, without which hyper waits for a request's head for ever.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Body, http::Request};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::config;
+
+/// A pause after the system could not accept (out of file descriptors, say), so that trying again is no busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// HTTP/2: a silent client is asked for a sign of life this often, and has as long to give it.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// HTTP/2: requests at once on one connection.
+const MAX_STREAMS: u32 = 128;
+/// HTTP/1: the largest head.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// Serves until `shutdown`, then lets requests in flight end within the grace period.
+///
+/// # Errors
+/// When the listener's address cannot be read; single connections that fail are not errors.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: &config::Server,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    let end = CancellationToken::new();
+    let server = Server {
+        builder: builder(settings),
+        router,
+        head_timeout: Duration::from_millis(settings.header_timeout_ms),
+        graceful: GracefulShutdown::new(),
+        end: end.clone(),
+    };
+    let slots = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    while let Some((stream, slot)) = accept(&listener, &slots, &shutdown).await {
+        server.spawn(stream, slot);
+    }
+    drop(listener);
+    let grace = Duration::from_secs(settings.shutdown_grace_seconds);
+    if timeout(grace, server.graceful.shutdown()).await.is_err() {
+        tracing::warn!(seconds = grace.as_secs(), "requests were still in flight after the grace period");
+    }
+    end.cancel();
+    Ok(())
+}
+
+fn builder(settings: &config::Server) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(settings.header_timeout_ms))
+        .max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_EVERY)
+        .max_concurrent_streams(MAX_STREAMS);
+    builder
+}
+
+/// The next connection, once there is a slot for it; `None` at shutdown.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    shutdown: &CancellationToken,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let next = async {
+        let slot = slots.clone().acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => return Some((stream, slot)),
+                Err(error) => pause_after(&error).await,
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => None,
+        connection = next => connection,
+    }
+}
+
+/// A client that went away before it was accepted is no reason to wait.
+async fn pause_after(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+        tracing::warn!(%error, "cannot accept a connection");
+        sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+struct Server {
+    builder: auto::Builder<TokioExecutor>,
+    router: Router,
+    head_timeout: Duration,
+    graceful: GracefulShutdown,
+    /// Cancelled when even the grace period is over.
+    end: CancellationToken,
+}
+
+impl Server {
+    fn spawn(&self, stream: TcpStream, slot: OwnedSemaphorePermit) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
+        }
+        let spoke = Arc::new(AtomicBool::new(false));
+        let (router, seen) = (self.router.clone(), spoke.clone());
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            seen.store(true, Ordering::Relaxed);
+            router.clone().oneshot(request.map(Body::new))
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = self.graceful.watch(connection);
+        let (end, head_timeout) = (self.end.clone(), self.head_timeout);
+        tokio::spawn(async move {
+            let _slot = slot;
+            tokio::select! {
+                result = connection => if let Err(error) = result {
+                    tracing::debug!(error = %error, "a connection ended badly");
+                },
+                () = silence(&spoke, head_timeout) => tracing::debug!("a client connected and asked nothing"),
+                () = end.cancelled() => {}
+            }
+        });
+    }
+}
+
+/// Ends when a client has sent no first request in time. Hyper's own timer starts only once it is known which
+/// version of HTTP the client speaks, which a client that sends nothing never tells.
+async fn silence(spoke: &AtomicBool, head_timeout: Duration) {
+    sleep(head_timeout).await;
+    if spoke.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}

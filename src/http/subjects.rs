@@ -1,0 +1,162 @@
+//! `/v1/subjects`: what an analyst opens first, and forgetting a subject.
+
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    App, audit,
+    auth::Caller,
+    ban_status::BanStatus,
+    bans::{Because, because, status},
+    error::{ApiError, Problem},
+    input::MaybeJson,
+    params::{Params, SubjectPath},
+    profile_view::ProfileView,
+};
+use crate::{
+    domain::{
+        event::{Event, format_millis},
+        observation::{Observation, PeerSeen},
+        place::{Place, PlaceCore, PlaceSummary},
+        subject::SubjectKind,
+        window::WINDOW_NAMES,
+    },
+    engine::SubjectView,
+};
+
+/// All that is known about a subject.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SubjectPage {
+    /// Whom it is about.
+    pub subject: String,
+    /// Where it stands.
+    pub standing: BanStatus,
+    /// What its windows hold.
+    pub windows: Vec<WindowView>,
+    /// Where a key was seen lately, newest first.
+    pub recent_places: Vec<RecentPlace>,
+    /// What is normal for it; null when nothing was learned.
+    pub profile: Option<ProfileView>,
+    /// Its newest events.
+    pub events: Vec<Event>,
+}
+
+/// What one window holds.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WindowView {
+    /// `1min`, `5min`, `1hour` or `24hour`.
+    #[schema(value_type = String)]
+    pub window: &'static str,
+    /// Requests.
+    pub requests: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Requests answered 401 or 403.
+    pub auth_failures: u64,
+    /// Requests answered 404 or 405.
+    pub not_found: u64,
+    /// When the oldest usage leaves it.
+    #[schema(format = DateTime)]
+    pub resets_at: String,
+}
+
+/// A place where a key was seen lately.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecentPlace {
+    /// Where.
+    #[serde(flatten)]
+    pub place: PlaceSummary,
+    /// First seen, among the recent ones.
+    #[schema(format = DateTime)]
+    pub first_seen: String,
+    /// Last seen.
+    #[schema(format = DateTime)]
+    pub last_seen: String,
+    /// Requests since then.
+    pub hits: u64,
+}
+
+/// Shows standing, windows, places, profile and newest events of a subject.
+#[utoipa::path(
+    get, path = "/v1/subjects/{subject}", tag = "subjects",
+    params(("subject" = String, Path, description = "`key:<key_id>`, `ip:<address or prefix>` or `project:<id>`, percent-encoded.")),
+    responses(
+        (status = 200, body = SubjectPage, description = "All that is known."),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "Nothing is known."),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+    ),
+)]
+pub async fn show(
+    State(app): State<App>,
+    SubjectPath(subject): SubjectPath,
+) -> Result<Json<SubjectPage>, ApiError> {
+    let now = app.engine.now();
+    let view = app.engine.subject(&subject, now).await?;
+    let view = view.ok_or_else(|| ApiError::NotFound(format!("nothing is known about {subject}")))?;
+    let is_key = subject.kind() == SubjectKind::Key;
+    let SubjectView { standing, observation, profile, events } = view;
+    Ok(Json(SubjectPage {
+        subject: subject.to_string(),
+        standing: status(&app, &standing, now),
+        windows: observation.as_ref().map(windows).unwrap_or_default(),
+        recent_places: observation.filter(|_| is_key).as_ref().map(places).unwrap_or_default(),
+        profile: profile.map(|p| ProfileView::new(&p, now)),
+        events,
+    }))
+}
+
+/// Forgets a subject: its windows, profile and standing. Events stay until their retention ends.
+#[utoipa::path(
+    delete, path = "/v1/subjects/{subject}", tag = "subjects", request_body = Option<Because>,
+    params(
+        ("subject" = String, Path, description = "Whom to forget."),
+        ("reason" = Option<String>, Query, description = "Why."),
+    ),
+    responses(
+        (status = 204, description = "Nothing is kept about it now."),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+    ),
+)]
+pub async fn forget(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    SubjectPath(subject): SubjectPath,
+    params: Params,
+    MaybeJson(body): MaybeJson<Because>,
+) -> Result<StatusCode, ApiError> {
+    let reason = because(&params.only(&["reason"])?, body, &caller, "forgotten")?;
+    app.engine.forget(&subject, &reason, app.engine.now()).await?;
+    audit(&caller, "forget", subject.as_str());
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn windows(observation: &Observation) -> Vec<WindowView> {
+    let held = observation.counts.iter().zip(observation.resets_at);
+    WINDOW_NAMES
+        .iter()
+        .zip(held)
+        .map(|(window, (counts, resets_at))| WindowView {
+            window,
+            requests: counts.requests,
+            tokens: counts.tokens,
+            auth_failures: counts.auth_failures,
+            not_found: counts.not_found,
+            resets_at: format_millis(resets_at),
+        })
+        .collect()
+}
+
+fn places(observation: &Observation) -> Vec<RecentPlace> {
+    observation.peers.iter().map(place).collect()
+}
+
+fn place(seen: &PeerSeen) -> RecentPlace {
+    let core = PlaceCore::unpack(&seen.peer.data);
+    RecentPlace {
+        place: Place { core, city: None, organization: None }.summary(),
+        first_seen: format_millis(seen.first_seen),
+        last_seen: format_millis(seen.last_seen),
+        hits: seen.hits,
+    }
+}
