@@ -1,1 +1,214 @@
-//! The Redis store.
+//! The store that instances share: Redis, standalone, behind Sentinel or as a Cluster.
+//!
+//! What must be atomic is a script in `migrations/redis`; what belongs to a subject has the hash tag of its
+//! partition, so that one script can reach all of it. Only this room knows the `redis` crate.
+
+mod bans;
+mod claims;
+mod dial;
+mod documents;
+mod error;
+mod events;
+mod ids;
+mod keys;
+mod link;
+mod log;
+mod meta;
+mod observe;
+mod packing;
+mod profiles;
+mod respond;
+mod scripts;
+mod url;
+
+use std::time::Duration;
+
+use crate::domain::{
+    Millis,
+    event::Event,
+    observation::{Charge, Observation},
+    profile::Profile,
+    subject::Subject,
+};
+
+use super::{
+    Claim, Document, EventQuery, LogPosition, Page, Respond, Responded, StandingRecord, Store, StoreError,
+    StoreResult,
+};
+
+use keys::Keys;
+use link::Link;
+
+/// How the store is used.
+#[derive(Debug, Clone)]
+pub struct RedisOptions {
+    /// What every key starts with; instances that share it share everything.
+    pub namespace: String,
+    /// Slots over which subjects and events are spread, 1 to 1024. Only the first start decides.
+    pub partitions: u16,
+    /// How long one answer may take.
+    pub response_timeout: Duration,
+    /// How long making a connection may take.
+    pub connection_timeout: Duration,
+    /// Events kept per partition (about), whatever their age.
+    pub max_events_per_partition: u64,
+    /// How long events are kept.
+    pub event_retention: Duration,
+    /// How long the profile of a silent subject is kept.
+    pub profile_retention: Duration,
+    /// Whether to look at the server's version and settings at start.
+    pub check_server: bool,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            namespace: "kw".into(),
+            partitions: 32,
+            response_timeout: Duration::from_millis(500),
+            connection_timeout: Duration::from_secs(1),
+            max_events_per_partition: 100_000,
+            event_retention: 90 * DAY,
+            profile_retention: 45 * DAY,
+            check_server: true,
+        }
+    }
+}
+
+/// [`Store`] on Redis.
+pub struct RedisStore {
+    link: Link,
+    keys: Keys,
+    options: RedisOptions,
+}
+
+impl RedisStore {
+    /// Connects, checks the server and the keyspace, and notes what the first start fixes.
+    ///
+    /// `url` is `redis://` or `rediss://` (TLS) with an optional `user:password@`, or
+    /// `redis+cluster://[user:password@]host:port,...`, or
+    /// `redis+sentinel://[user:password@]host:port,.../<master>`; `rediss+cluster` and `rediss+sentinel` for TLS.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the URL is no such URL or nobody answers there,
+    /// [`StoreError::Incompatible`] when the server or the keyspace is not one this version can use.
+    pub async fn connect(url: &str, options: RedisOptions) -> Result<Self, StoreError> {
+        let target = url::parse(url)?;
+        let link = Link::connect(&target, &options).await?;
+        let mut store = Self { link, keys: Keys::new(&options.namespace, options.partitions), options };
+        if store.options.check_server {
+            store.check_server().await?;
+        }
+        store.adopt_keyspace().await?;
+        Ok(store)
+    }
+
+    /// How many partitions the keyspace has.
+    pub fn partitions(&self) -> u16 {
+        self.keys.partitions()
+    }
+}
+
+impl Store for RedisStore {
+    fn observe<'a>(&'a self, charges: &'a [Charge]) -> StoreResult<'a, Vec<Observation>> {
+        Box::pin(self.observe_all(charges))
+    }
+
+    fn respond<'a>(&'a self, respond: &'a Respond) -> StoreResult<'a, Responded> {
+        Box::pin(self.respond_one(respond))
+    }
+
+    fn standing<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<StandingRecord>> {
+        Box::pin(self.standing_of(subject))
+    }
+
+    fn inspect<'a>(&'a self, subject: &'a Subject, now: Millis) -> StoreResult<'a, Option<Observation>> {
+        Box::pin(self.peek_at(subject, now))
+    }
+
+    fn standings_in_force(&self, now: Millis) -> StoreResult<'_, Vec<StandingRecord>> {
+        Box::pin(self.all_in_force(now))
+    }
+
+    fn expire_bans(&self, now: Millis) -> StoreResult<'_, usize> {
+        Box::pin(self.expire_due(now))
+    }
+
+    fn append<'a>(&'a self, events: &'a [Event]) -> StoreResult<'a, Vec<Event>> {
+        Box::pin(self.append_all(events))
+    }
+
+    fn events<'a>(&'a self, query: &'a EventQuery) -> StoreResult<'a, Page<Event>> {
+        Box::pin(self.list_events(query))
+    }
+
+    fn event<'a>(&'a self, id: &'a str) -> StoreResult<'a, Option<Event>> {
+        Box::pin(self.event_by_id(id))
+    }
+
+    fn log_end(&self) -> StoreResult<'_, LogPosition> {
+        Box::pin(self.end_of_log())
+    }
+
+    fn position_after<'a>(&'a self, id: &'a str) -> StoreResult<'a, LogPosition> {
+        Box::pin(async move { self.position_behind(id) })
+    }
+
+    fn read_log<'a>(
+        &'a self,
+        position: &'a LogPosition,
+        limit: usize,
+    ) -> StoreResult<'a, (Vec<Event>, LogPosition)> {
+        Box::pin(self.follow_log(position, limit))
+    }
+
+    fn profile<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<Profile>> {
+        Box::pin(self.read_profile(subject))
+    }
+
+    fn merge_profile<'a>(&'a self, subject: &'a Subject, delta: &'a Profile) -> StoreResult<'a, Profile> {
+        Box::pin(self.merge_into_profile(subject, delta))
+    }
+
+    fn forget<'a>(&'a self, subject: &'a Subject, event: &'a Event) -> StoreResult<'a, ()> {
+        Box::pin(self.forget_subject(subject, event))
+    }
+
+    fn documents(&self) -> StoreResult<'_, (u64, Vec<Document>)> {
+        Box::pin(self.all_documents())
+    }
+
+    fn documents_revision(&self) -> StoreResult<'_, u64> {
+        Box::pin(self.revision())
+    }
+
+    fn write_document<'a>(&'a self, document: &'a Document, event: &'a Event) -> StoreResult<'a, bool> {
+        Box::pin(self.put_document(document, event))
+    }
+
+    fn claim<'a>(&'a self, request: &'a str, now: Millis) -> StoreResult<'a, Claim> {
+        Box::pin(self.claim_request(request, now))
+    }
+
+    fn finish_claim<'a>(&'a self, request: &'a str, answer: &'a [u8], now: Millis) -> StoreResult<'a, ()> {
+        Box::pin(self.answer_claim(request, answer, now))
+    }
+
+    fn register_pepper<'a>(&'a self, name: &'a str, fingerprint: &'a str) -> StoreResult<'a, Option<String>> {
+        Box::pin(self.note_pepper(name, fingerprint))
+    }
+
+    fn clock(&self) -> StoreResult<'_, Option<Millis>> {
+        Box::pin(self.server_time())
+    }
+
+    fn ping(&self) -> StoreResult<'_, ()> {
+        Box::pin(self.touch_meta())
+    }
+
+    fn close(&self) -> StoreResult<'_, ()> {
+        // Nothing is kept in memory.
+        Box::pin(async { Ok(()) })
+    }
+}

@@ -1,0 +1,27 @@
+#!lua
+-- Claims a request id for two minutes, or keeps the answer to a claimed one.
+--
+-- KEYS  1  claim: 8 bytes end of the claim (a double, ms), then "?" or "=" and the answer
+-- ARGV  1  now, 8 bytes (a double, ms)
+--       2  the answer; absent: claim
+--
+-- The end is kept in the value too, because now is the caller's time, which replay and tests choose.
+-- Reply to a claim: "" if it is the caller's, "?" if another one works on it, "=" and the answer if it is
+-- answered. Reply to an answer: "".
+--
+-- Example: claim "" | claim "?" | answer "ok" "" | claim "=ok".
+
+if #KEYS ~= 1 or #ARGV < 1 or #ARGV > 2 then
+  return redis.error_reply("KEYWARD claim wants 1 key and 1 or 2 arguments")
+end
+local TWO_MINUTES = 120000
+local now = struct.unpack("<d", ARGV[1])
+local held = redis.call("GET", KEYS[1])
+if held and struct.unpack("<d", held) <= now then held = false end
+if ARGV[2] then
+  if held then redis.call("SET", KEYS[1], held:sub(1, 8) .. "=" .. ARGV[2], "KEEPTTL") end
+  return ""
+end
+if held then return held:sub(9) end
+redis.call("SET", KEYS[1], struct.pack("<d", now + TWO_MINUTES) .. "?", "PX", TWO_MINUTES)
+return ""

@@ -1,0 +1,111 @@
+//! The names of everything in Redis. A script gets whole keys from here and never makes one.
+
+use crate::domain::{stable_hash, subject::Subject, window::WINDOW_COUNT};
+
+/// Version of the layout of keys and of what is in them; a new one lives beside the old one.
+pub(super) const LAYOUT: u32 = 1;
+
+/// Makes keys.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    prefix: String,
+    partitions: u16,
+}
+
+/// The keys of one subject.
+pub(super) struct SubjectKeys {
+    /// Packed standing, windows and peers.
+    pub state: String,
+    /// Closed buckets per window.
+    pub windows: [String; WINDOW_COUNT],
+    /// Detail of the standing.
+    pub detail: String,
+    /// Profile.
+    pub profile: String,
+}
+
+impl Keys {
+    /// Keys under `namespace`.
+    pub fn new(namespace: &str, partitions: u16) -> Self {
+        Self { prefix: format!("{namespace}:{LAYOUT}"), partitions: partitions.max(1) }
+    }
+
+    /// The same with the number of partitions that the keyspace really has.
+    pub fn with_partitions(&self, partitions: u16) -> Self {
+        Self { prefix: self.prefix.clone(), partitions: partitions.max(1) }
+    }
+
+    /// How many partitions there are.
+    pub fn partitions(&self) -> u16 {
+        self.partitions
+    }
+
+    /// The partition of what belongs to `subject`; what belongs to nobody is in partition 0.
+    pub fn partition(&self, subject: Option<&Subject>) -> u16 {
+        subject.map_or(0, |s| s.partition(self.partitions))
+    }
+
+    /// Facts about the keyspace.
+    pub fn meta(&self) -> String {
+        format!("{}:meta", self.prefix)
+    }
+
+    /// Keys of one subject.
+    pub fn subject(&self, subject: &Subject) -> SubjectKeys {
+        let base = self.in_partition(self.partition(Some(subject)), "");
+        SubjectKeys {
+            state: format!("{base}s:{subject}"),
+            windows: std::array::from_fn(|w| format!("{base}w{w}:{subject}")),
+            detail: format!("{base}d:{subject}"),
+            profile: format!("{base}p:{subject}"),
+        }
+    }
+
+    /// Only the state of a subject.
+    pub fn state(&self, subject: &Subject) -> String {
+        let base = self.in_partition(self.partition(Some(subject)), "");
+        format!("{base}s:{subject}")
+    }
+
+    /// The standings in force in a partition.
+    pub fn in_force(&self, partition: u16) -> String {
+        self.in_partition(partition, "in_force")
+    }
+
+    /// The event stream of a partition.
+    pub fn events(&self, partition: u16) -> String {
+        self.in_partition(partition, "events")
+    }
+
+    /// The documents: beside the stream of partition 0, so that one script writes both.
+    pub fn documents(&self) -> String {
+        self.in_partition(0, "documents")
+    }
+
+    /// The key of a claimed request.
+    pub fn claim(&self, request: &str) -> String {
+        let partition = (stable_hash(request.as_bytes()) % u64::from(self.partitions)) as u16;
+        self.in_partition(partition, &format!("claim:{request}"))
+    }
+
+    fn in_partition(&self, partition: u16, name: &str) -> String {
+        format!("{}:{{{partition}}}:{name}", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_a_subject_has_one_hash_tag() {
+        let keys = Keys::new("kw", 8);
+        let subject = Subject::key("k1:abc");
+        let tag = format!("kw:1:{{{}}}:", subject.partition(8));
+        let of = keys.subject(&subject);
+        let all = [&of.state, &of.detail, &of.profile].into_iter().chain(&of.windows);
+        assert!(all.into_iter().all(|key| key.starts_with(&tag)));
+        assert!(keys.events(subject.partition(8)).starts_with(&tag));
+        assert_eq!(keys.state(&subject), of.state);
+    }
+}

@@ -1,0 +1,278 @@
+//! The connection as the store uses it: it fails fast when it is down and comes back by itself.
+//!
+//! One task owns the dialer. Whoever sees the connection fail tells it the generation that failed; it replaces
+//! that one once, however many tell it. Calls made meanwhile wait for the new connection no longer than for an
+//! answer, and not at all once an attempt has failed. The client's own manager would keep a connection whose
+//! answers stay out, and one to a master that became a replica; so three waves of missing answers in a row, or
+//! one READONLY, count as a failure here.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::ConnectionLike};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use super::{
+    RedisOptions,
+    dial::{Connection, Dialer},
+    error::{is_misrouted, is_no_script, is_read_only, translate},
+    scripts::Call,
+    url::Target,
+};
+use crate::store::StoreError;
+
+/// Missing answers in a row after which the connection is replaced.
+const MISSES: u32 = 3;
+/// A caller that gave up after this long counts as a missing answer (it has a deadline of its own).
+const PATIENCE: Duration = Duration::from_millis(40);
+/// Between two attempts to connect, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+enum State {
+    Up { connection: Connection, generation: u64 },
+    Connecting,
+    Down(StoreError),
+}
+
+/// A connection that heals.
+pub(super) struct Link {
+    state: watch::Receiver<State>,
+    broken: mpsc::UnboundedSender<u64>,
+    misses: Arc<AtomicU32>,
+    wait: Duration,
+    secret: Option<String>,
+    keeper: JoinHandle<()>,
+}
+
+/// What one command was answered.
+pub(super) type Reply = RedisResult<Value>;
+
+impl Link {
+    /// Connects for the first time.
+    pub async fn connect(target: &Target, options: &RedisOptions) -> Result<Self, StoreError> {
+        install_tls();
+        let secret = target.secret().map(str::to_owned);
+        let mut dialer = Dialer::new(target, options).map_err(|e| translate(&e, secret.as_deref()))?;
+        let connection = dialer.dial().await.map_err(|e| translate(&e, secret.as_deref()))?;
+        let (sender, state) = watch::channel(State::Up { connection, generation: 0 });
+        let (broken, reports) = mpsc::unbounded_channel();
+        let misses = Arc::new(AtomicU32::new(0));
+        let keeper = tokio::spawn(keep(dialer, sender, reports, misses.clone(), secret.clone()));
+        Ok(Self { state, broken, misses, wait: options.response_timeout, secret, keeper })
+    }
+
+    /// Sends commands that may belong to several slots, together: one pipeline to one server; on a cluster one
+    /// per group, at the same time. Each group must stay in one slot; within it, order is kept.
+    pub async fn send(&self, groups: Vec<Vec<Cmd>>) -> Result<Vec<Vec<Reply>>, StoreError> {
+        let (connection, generation) = self.connection().await?;
+        let flight =
+            Flight { link: self, generation, started: Instant::now(), misses: self.misses(), landed: false };
+        let sent = match connection {
+            Connection::Single(connection) => send_merged(connection, groups).await,
+            Connection::Cluster(connection) => {
+                let each = groups.into_iter().map(|group| send_routed(connection.clone(), group));
+                futures::future::try_join_all(each).await
+            }
+        };
+        flight.land(&sent);
+        sent.map_err(|e| self.translate(&e))
+    }
+
+    /// Sends one command.
+    pub async fn command(&self, command: Cmd) -> Result<Value, StoreError> {
+        let mut groups = self.send(vec![vec![command]]).await?;
+        let reply = groups.pop().and_then(|mut group| group.pop());
+        reply.unwrap_or(Ok(Value::Nil)).map_err(|e| self.translate(&e))
+    }
+
+    /// Calls scripts, grouped as in [`Link::send`]; those that a server does not have are sent again with their
+    /// source. Where only some were missing (a flush in between), their order among the others may change.
+    pub async fn call_all(&self, groups: &[Vec<Call>]) -> Result<Vec<Vec<Reply>>, StoreError> {
+        let by_hash = groups.iter().map(|group| group.iter().map(Call::by_hash).collect()).collect();
+        let mut replies = self.send(by_hash).await?;
+        let missing = |reply: &Reply| reply.as_ref().is_err_and(is_no_script);
+        if replies.iter().flatten().any(missing) {
+            let again = groups.iter().zip(&replies).map(|(group, replies)| {
+                group.iter().zip(replies).filter(|(_, r)| missing(r)).map(|(c, _)| c.by_source()).collect()
+            });
+            let again = self.send(again.collect()).await?;
+            for (group, again) in replies.iter_mut().zip(again) {
+                group.iter_mut().filter(|r| missing(r)).zip(again).for_each(|(reply, new)| *reply = new);
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Calls one script.
+    pub async fn call(&self, call: Call) -> Result<Value, StoreError> {
+        let mut groups = self.call_all(&[vec![call]]).await?;
+        let reply = groups.pop().and_then(|mut group| group.pop());
+        reply.unwrap_or(Ok(Value::Nil)).map_err(|e| self.translate(&e))
+    }
+
+    /// What an error means, without secrets.
+    pub fn translate(&self, error: &RedisError) -> StoreError {
+        translate(error, self.secret.as_deref())
+    }
+
+    fn misses(&self) -> u32 {
+        self.misses.load(Ordering::Relaxed)
+    }
+
+    async fn connection(&self) -> Result<(Connection, u64), StoreError> {
+        let mut state = self.state.clone();
+        let settled = state.wait_for(|state| !matches!(state, State::Connecting));
+        let settled = tokio::time::timeout(self.wait, settled).await.ok().and_then(Result::ok);
+        match settled.as_deref() {
+            Some(State::Up { connection, generation }) => Ok((connection.clone(), *generation)),
+            Some(State::Down(error)) => Err(error.clone()),
+            _ => Err(StoreError::Unavailable("it is being connected to".into())),
+        }
+    }
+
+    fn report_broken(&self, generation: u64) {
+        // Nobody listens only when the store is being dropped.
+        let _ = self.broken.send(generation);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+/// A call under way; whatever becomes of it, also that it is given up, is counted.
+struct Flight<'a> {
+    link: &'a Link,
+    generation: u64,
+    started: Instant,
+    misses: u32,
+    landed: bool,
+}
+
+impl Flight<'_> {
+    fn land(mut self, sent: &RedisResult<Vec<Vec<Reply>>>) {
+        self.landed = true;
+        match sent {
+            Ok(replies) => {
+                self.link.misses.store(0, Ordering::Relaxed);
+                if replies.iter().flatten().any(|r| r.as_ref().is_err_and(is_read_only)) {
+                    self.link.report_broken(self.generation);
+                }
+            }
+            Err(error) if error.is_timeout() => self.miss(),
+            Err(_) => self.link.report_broken(self.generation),
+        }
+    }
+
+    /// Calls that went out together and miss their answers together are one miss.
+    fn miss(&self) {
+        let (before, counter) = (self.misses, &self.link.misses);
+        let counted = counter.compare_exchange(before, before + 1, Ordering::Relaxed, Ordering::Relaxed);
+        if counted.is_ok() && before + 1 >= MISSES {
+            self.link.report_broken(self.generation);
+        }
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        if !self.landed && self.started.elapsed() >= PATIENCE {
+            self.miss();
+        }
+    }
+}
+
+async fn keep(
+    mut dialer: Dialer,
+    state: watch::Sender<State>,
+    mut reports: mpsc::UnboundedReceiver<u64>,
+    misses: Arc<AtomicU32>,
+    secret: Option<String>,
+) {
+    let mut current = 0;
+    let mut dialed = Instant::now();
+    while let Some(generation) = reports.recv().await {
+        if generation != current {
+            continue;
+        }
+        // A connection that broke right after it was made is not tried again in a tight loop.
+        let mut pause = FIRST_PAUSE;
+        if dialed.elapsed() < pause {
+            state.send_replace(State::Down(StoreError::Unavailable("the connection keeps breaking".into())));
+            tokio::time::sleep(pause).await;
+        } else {
+            state.send_replace(State::Connecting);
+        }
+        let connection = loop {
+            match dialer.dial().await {
+                Ok(connection) => break connection,
+                Err(error) => {
+                    state.send_replace(State::Down(translate(&error, secret.as_deref())));
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        };
+        current += 1;
+        dialed = Instant::now();
+        misses.store(0, Ordering::Relaxed);
+        tracing::info!("connected to the store again");
+        state.send_replace(State::Up { connection, generation: current });
+    }
+}
+
+async fn send_merged<C: ConnectionLike>(
+    mut connection: C,
+    groups: Vec<Vec<Cmd>>,
+) -> RedisResult<Vec<Vec<Reply>>> {
+    let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
+    let mut replies = exchange(&mut connection, &pipeline(groups.into_iter().flatten())).await?.into_iter();
+    Ok(sizes.into_iter().map(|size| replies.by_ref().take(size).collect()).collect())
+}
+
+/// On a cluster a pipeline does not follow redirections; the commands that were redirected are sent again, one
+/// by one, in their order, which the client follows up.
+async fn send_routed<C: ConnectionLike>(mut connection: C, group: Vec<Cmd>) -> RedisResult<Vec<Reply>> {
+    let pipeline = pipeline(group.into_iter());
+    let mut replies = exchange(&mut connection, &pipeline).await?;
+    for (reply, command) in replies.iter_mut().zip(pipeline.cmd_iter()) {
+        if reply.as_ref().is_err_and(is_misrouted) {
+            *reply = command.query_async(&mut connection).await;
+        }
+    }
+    Ok(replies)
+}
+
+fn pipeline(commands: impl Iterator<Item = Cmd>) -> Pipeline {
+    let mut pipeline = Pipeline::new();
+    commands.for_each(|command| {
+        pipeline.add_command(command);
+    });
+    pipeline.ignore_errors();
+    pipeline
+}
+
+async fn exchange<C: ConnectionLike>(connection: &mut C, pipeline: &Pipeline) -> RedisResult<Vec<Reply>> {
+    if pipeline.is_empty() {
+        return Ok(Vec::new());
+    }
+    pipeline.query_async(connection).await
+}
+
+/// The TLS library asks for its cryptography to be named once per process; another part may have done so.
+fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

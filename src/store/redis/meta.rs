@@ -1,0 +1,116 @@
+//! What is checked and fixed at the start: the server, the layout of the keyspace, its partitions, the peppers.
+
+use redis::{Cmd, InfoDict, Value};
+
+use super::{
+    RedisStore,
+    error::unreadable,
+    keys::LAYOUT,
+    scripts::{Call, META},
+};
+use crate::{domain::Millis, store::StoreError};
+
+/// What the scripts need: `#!lua`, KEEPTTL, exclusive stream ranges.
+const OLDEST_SERVER: u32 = 7;
+/// What this version writes, and the lowest version of a reader that understands it.
+const SCHEMA: u32 = LAYOUT;
+const LOWEST_READER: u32 = 1;
+const MOST_PARTITIONS: u16 = 1024;
+
+impl RedisStore {
+    /// The server's version and the settings that would lose what must not be lost.
+    pub(super) async fn check_server(&self) -> Result<(), StoreError> {
+        let info = self.info("server").await?;
+        // Forks answer with the version they are compatible with here.
+        let version: String = info.get("redis_version").unwrap_or_default();
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok()).unwrap_or(0);
+        if major < OLDEST_SERVER {
+            let text = format!("the server is Redis {version}; version {OLDEST_SERVER} or later is needed");
+            return Err(StoreError::Incompatible(text));
+        }
+        // A server that does not tell (a managed one may not) is not warned about.
+        if let Ok(memory) = self.info("memory").await {
+            let bounded = memory.get::<u64>("maxmemory").unwrap_or(0) > 0;
+            let policy: String = memory.get("maxmemory_policy").unwrap_or_default();
+            if bounded && policy != "noeviction" {
+                tracing::warn!(
+                    policy,
+                    "Redis may evict bans and windows: set maxmemory-policy to noeviction"
+                );
+            }
+        }
+        if let Ok(persistence) = self.info("persistence").await
+            && persistence.get::<u8>("aof_enabled") == Some(0)
+        {
+            tracing::warn!("Redis keeps no append-only file: bans and events are lost when it is killed");
+        }
+        Ok(())
+    }
+
+    /// Notes or reads what the first start fixed. The number of partitions stored wins over the one configured.
+    pub(super) async fn adopt_keyspace(&mut self) -> Result<(), StoreError> {
+        let configured = self.keys.partitions().min(MOST_PARTITIONS);
+        let facts = [
+            ("schema", SCHEMA.to_string()),
+            ("lowest_reader", LOWEST_READER.to_string()),
+            ("partitions", configured.to_string()),
+        ];
+        let stored = self.fix(&facts).await?;
+        let [_, lowest_reader, partitions] = stored.as_slice() else {
+            return Err(unreadable("the meta key"));
+        };
+        let lowest_reader: u32 = lowest_reader.parse().map_err(|_| unreadable("the lowest reader"))?;
+        if lowest_reader > SCHEMA {
+            let text = format!("its layout needs version {lowest_reader} of the reader; this is {SCHEMA}");
+            return Err(StoreError::Incompatible(text));
+        }
+        let partitions: u16 = partitions.parse().map_err(|_| unreadable("the number of partitions"))?;
+        if partitions != configured {
+            tracing::warn!(configured, partitions, "the keyspace has another number of partitions; it stays");
+        }
+        self.keys = self.keys.with_partitions(partitions);
+        Ok(())
+    }
+
+    /// Notes a pepper's fingerprint; the one that is there already if it is another.
+    pub(super) async fn note_pepper(
+        &self,
+        name: &str,
+        fingerprint: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let stored = self.fix(&[(&format!("pepper:{name}"), fingerprint.to_owned())]).await?;
+        Ok(stored.into_iter().next().filter(|stored| stored != fingerprint))
+    }
+
+    /// The server's clock. On a cluster any node's: their clocks are as apart as they are.
+    pub(super) async fn server_time(&self) -> Result<Option<Millis>, StoreError> {
+        let time: (Millis, Millis) = self.read_value(self.link.command(redis::cmd("TIME")).await?)?;
+        Ok(Some(time.0 * 1_000 + time.1 / 1_000))
+    }
+
+    /// Asks for a key instead of PING, which on a cluster waits for every node.
+    pub(super) async fn touch_meta(&self) -> Result<(), StoreError> {
+        let mut command = redis::cmd("EXISTS");
+        command.arg(self.keys.meta());
+        self.link.command(command).await.map(drop)
+    }
+
+    async fn fix(&self, facts: &[(&str, String)]) -> Result<Vec<String>, StoreError> {
+        let mut call = Call::new(&META).key(self.keys.meta());
+        for (field, value) in facts {
+            call = call.arg(*field).arg(value.as_str());
+        }
+        self.read_value(self.link.call(call).await?)
+    }
+
+    async fn info(&self, section: &str) -> Result<InfoDict, StoreError> {
+        let mut command: Cmd = redis::cmd("INFO");
+        command.arg(section);
+        let text = match self.link.command(command).await? {
+            // A cluster answers with a text per node: the first speaks for all.
+            Value::Map(nodes) => nodes.into_iter().next().map(|(_, text)| text).unwrap_or(Value::Nil),
+            text => text,
+        };
+        self.read_value(text)
+    }
+}

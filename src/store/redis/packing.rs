@@ -1,0 +1,174 @@
+//! The packed form in which charges go to the observe script and observations come back.
+//! The layout is described in `migrations/redis/0001_observe.lua`. Numbers are exact up to 2^53.
+
+use crate::{
+    domain::{
+        Millis,
+        observation::{Charge, ChargeMode, LimitRefusal, Observation, Peer, PeerSeen, Peers},
+        place::PACKED_BYTES,
+        standing::{PACKED_NUMBERS, Standing},
+        window::{Counts, Unit, WINDOW_COUNT, WINDOW_MILLIS, WindowLimits, bucket_expires_at},
+    },
+    store::{StoreError, redis::error::unreadable},
+};
+
+/// Bytes of a packed standing.
+pub(super) const STANDING_BYTES: usize = PACKED_NUMBERS * 8;
+const HEAD_BYTES: usize = 3 + 2 * 8;
+const NUMBERS_PER_WINDOW: usize = 11;
+const PEER_BYTES: usize = 8 + 3 * 8 + PACKED_BYTES;
+/// The largest whole number up to which all are exact in a double.
+const EXACT: u64 = 1 << 53;
+const ADMITTED: u8 = 1;
+const CREATED: u8 = 2;
+const TRACKED: u8 = 4;
+
+/// Numbers as little-endian doubles.
+pub(super) fn doubles(numbers: impl IntoIterator<Item = f64>) -> Vec<u8> {
+    numbers.into_iter().flat_map(f64::to_le_bytes).collect()
+}
+
+/// Counts as numbers.
+pub(super) fn counts(counts: &Counts) -> [f64; 4] {
+    [counts.requests, counts.tokens, counts.auth_failures, counts.not_found].map(exact)
+}
+
+/// A standing as bytes.
+pub(super) fn standing(standing: &Standing) -> Vec<u8> {
+    doubles(standing.pack())
+}
+
+/// Reads a standing from the start of a state.
+pub(super) fn read_standing(bytes: &[u8]) -> Result<Standing, StoreError> {
+    let mut reader = Reader(bytes);
+    reader.standing().ok_or_else(|| unreadable("a standing"))
+}
+
+/// The first argument of the observe script.
+pub(super) fn charge(charge: &Charge) -> Vec<u8> {
+    let limit = |limit: Option<u64>| limit.map_or(-1.0, exact);
+    let mode = match charge.mode {
+        ChargeMode::Admit => 0.0,
+        ChargeMode::Peek => 1.0,
+        ChargeMode::Force => 2.0,
+    };
+    let numbers = std::iter::once(charge.now as f64)
+        .chain(counts(&charge.counts))
+        .chain(charge.limits.tokens.map(limit))
+        .chain(charge.limits.requests.map(limit))
+        .chain([mode, f64::from(charge.peer_capacity.max(1)), f64::from(u8::from(charge.may_create))]);
+    doubles(numbers)
+}
+
+/// The second argument of the observe script.
+pub(super) fn peer(peer: Option<&Peer>) -> Vec<u8> {
+    peer.map_or_else(Vec::new, |peer| [&peer.id.to_le_bytes()[..], &peer.data].concat())
+}
+
+/// Reads the reply to a charge made under `limits`.
+pub(super) fn read_observation(reply: &[u8], limits: &WindowLimits) -> Result<Observation, StoreError> {
+    parse(reply, limits).ok_or_else(|| unreadable("the state of a subject"))
+}
+
+fn parse(reply: &[u8], limits: &WindowLimits) -> Option<Observation> {
+    let (head, rest) = reply.split_at_checked(HEAD_BYTES)?;
+    let (flags, refused) = (head[0], head[1]);
+    let mut times = Reader(&head[3..]);
+    let (now, retry) = (times.millis()?, times.millis()?);
+    let mut reader = Reader(rest);
+    let standing = reader.standing()?;
+    reader.number()?;
+    let mut counts = [Counts::default(); WINDOW_COUNT];
+    let mut resets_at = [now; WINDOW_COUNT];
+    for window in 0..WINDOW_COUNT {
+        (counts[window], resets_at[window]) = read_window(reader.numbers()?, WINDOW_MILLIS[window], now);
+    }
+    let peers = reader.0.chunks_exact(PEER_BYTES).map(read_peer).collect::<Option<Peers>>()?;
+    let refusal = (refused > 0).then(|| refusal(usize::from(refused) - 1, retry, limits, &standing, now));
+    Some(Observation {
+        now,
+        standing,
+        admitted: flags & ADMITTED != 0,
+        refusal: refusal.flatten(),
+        counts,
+        resets_at,
+        peers,
+        created: flags & CREATED != 0,
+        tracked: flags & TRACKED != 0,
+    })
+}
+
+/// The sum of a window and when the oldest in it leaves, from its numbers in the state.
+fn read_window(numbers: [f64; NUMBERS_PER_WINDOW], length: Millis, now: Millis) -> (Counts, Millis) {
+    let [open_index, open @ .., _, _, _, _, oldest, _kept] = numbers;
+    let [_, _, _, _, _, requests, tokens, auth_failures, not_found, _, _] = numbers;
+    let sum = Counts {
+        requests: requests as u64,
+        tokens: tokens as u64,
+        auth_failures: auth_failures as u64,
+        not_found: not_found as u64,
+    };
+    let open: [f64; 4] = open;
+    let resets_at = if oldest >= 0.0 {
+        bucket_expires_at(length, oldest as i64)
+    } else if open.iter().all(|n| *n == 0.0) {
+        now
+    } else {
+        bucket_expires_at(length, open_index as i64)
+    };
+    (sum, resets_at)
+}
+
+fn refusal(
+    which: usize,
+    retry: Millis,
+    limits: &WindowLimits,
+    standing: &Standing,
+    now: Millis,
+) -> Option<LimitRefusal> {
+    let unit = if which < WINDOW_COUNT { Unit::Tokens } else { Unit::Requests };
+    let window = which % WINDOW_COUNT;
+    let share = standing.share_at(now);
+    let limits = if share == 1000 { *limits } else { limits.at_share(share) };
+    let limit = limits.of(window, unit)?;
+    Some(LimitRefusal { window, unit, limit, retry_at: (retry >= 0).then_some(retry) })
+}
+
+fn read_peer(bytes: &[u8]) -> Option<PeerSeen> {
+    let (id, rest) = bytes.split_first_chunk::<8>()?;
+    let mut reader = Reader(rest);
+    let (first_seen, last_seen, hits) = (reader.millis()?, reader.millis()?, reader.number()? as u64);
+    let peer = Peer { id: u64::from_le_bytes(*id), data: reader.0.try_into().ok()? };
+    Some(PeerSeen { peer, first_seen, last_seen, hits })
+}
+
+fn exact(number: u64) -> f64 {
+    number.min(EXACT) as f64
+}
+
+/// Takes numbers from the front of bytes.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn number(&mut self) -> Option<f64> {
+        let (number, rest) = self.0.split_first_chunk::<8>()?;
+        self.0 = rest;
+        Some(f64::from_le_bytes(*number))
+    }
+
+    fn millis(&mut self) -> Option<Millis> {
+        self.number().map(|n| n as Millis)
+    }
+
+    fn numbers<const N: usize>(&mut self) -> Option<[f64; N]> {
+        let mut numbers = [0.0; N];
+        for number in &mut numbers {
+            *number = self.number()?;
+        }
+        Some(numbers)
+    }
+
+    fn standing(&mut self) -> Option<Standing> {
+        self.numbers().map(|numbers| Standing::unpack(&numbers))
+    }
+}

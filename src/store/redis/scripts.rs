@@ -1,0 +1,123 @@
+//! The scripts and how they are called: by their hash, which is their version, and by their source where the
+//! server does not have them (after a restart, a failover, a flush). Functions would need an administrator to
+//! load them on every node, and two versions of this program would overwrite each other's.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, Script};
+
+macro_rules! scripts {
+    ($($(#[$doc:meta])* $name:ident = $file:literal;)+) => {
+        $($(#[$doc])* pub(super) static $name: LazyLock<Source> = LazyLock::new(|| {
+            Source::new(include_str!(concat!("../../../migrations/redis/", $file)))
+        });)+
+    };
+}
+
+scripts! {
+    /// Charge a subject.
+    OBSERVE = "0001_observe.lua";
+    /// Change a standing.
+    RESPOND = "0002_respond.lua";
+    /// Take an expired standing off the list.
+    EXPIRE = "0003_expire.lua";
+    /// Write a profile.
+    PROFILE = "0004_profile.lua";
+    /// Write a document.
+    DOCUMENT = "0005_document.lua";
+    /// Claim a request.
+    CLAIM = "0006_claim.lua";
+    /// Forget a subject.
+    FORGET = "0007_forget.lua";
+    /// Note facts about the keyspace.
+    META = "0008_meta.lua";
+}
+
+/// A script and its hash.
+pub(super) struct Source {
+    code: &'static str,
+    hash: String,
+}
+
+impl Source {
+    fn new(code: &'static str) -> Self {
+        Self { code, hash: Script::new(code).get_hash().into() }
+    }
+}
+
+/// One call of a script.
+pub(super) struct Call {
+    source: &'static Source,
+    keys: Vec<String>,
+    args: Vec<Vec<u8>>,
+}
+
+impl Call {
+    /// A call without keys or arguments yet.
+    pub fn new(source: &'static Source) -> Self {
+        Self { source, keys: Vec::new(), args: Vec::new() }
+    }
+
+    /// Adds a key.
+    pub fn key(mut self, key: String) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// Adds keys.
+    pub fn keys(mut self, keys: impl IntoIterator<Item = String>) -> Self {
+        self.keys.extend(keys);
+        self
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl Into<Vec<u8>>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// The command that calls it by its hash.
+    pub fn by_hash(&self) -> Cmd {
+        self.command("EVALSHA", &self.source.hash)
+    }
+
+    /// The command that brings the source along.
+    pub fn by_source(&self) -> Cmd {
+        self.command("EVAL", self.source.code)
+    }
+
+    fn command(&self, name: &str, script: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.args);
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::window::{WINDOW_MILLIS, bucket_expires_at, bucket_millis};
+
+    const ALL: [&LazyLock<Source>; 8] =
+        [&OBSERVE, &RESPOND, &EXPIRE, &PROFILE, &DOCUMENT, &CLAIM, &FORGET, &META];
+
+    #[test]
+    fn the_scripts_and_the_windows_agree_on_buckets() {
+        let list = |numbers: [i64; 4]| numbers.map(|n| n.to_string()).join(", ");
+        let buckets = format!("BUCKET = {{{}}}", list(WINDOW_MILLIS.map(bucket_millis)));
+        let spans = format!("SPAN = {{{}}}", list(WINDOW_MILLIS.map(|w| bucket_expires_at(w, 0))));
+        assert!(OBSERVE.code.contains(&buckets) && OBSERVE.code.contains(&spans));
+        assert!(RESPOND.code.contains(&buckets));
+    }
+
+    #[test]
+    fn every_script_is_refused_whole_when_memory_is_out_and_explains_itself() {
+        for script in ALL {
+            assert!(script.code.starts_with("#!lua\n-- "));
+            assert!(
+                ["-- KEYS", "-- ARGV", "-- Example", "error_reply"].iter().all(|t| script.code.contains(t))
+            );
+            assert!(["SCAN", "TIME\"", "random"].iter().all(|t| !script.code.contains(t)));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A Redis server per test binary, on a free port, without anything on disk that outlives it.
+//!
+//! Servers are children of a shell that waits for the end of its input: the pipe closes when this process ends,
+//! however it ends, and the shell then kills the server. Nothing is left over, also after a crash.
+//! Another test binary includes this file with `#[path]`.
+
+use std::{
+    io::Write,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+/// How long anything may take to come up.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A running server; it ends when this is dropped, or when the process ends.
+pub struct Server {
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    watchdog: Child,
+    directory: TempDir,
+}
+
+impl Server {
+    /// Starts `redis-server` with more arguments.
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::start_on(free_port(), arguments)
+    }
+
+    /// The same on a port.
+    pub fn start_on(port: u16, arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let watchdog = watch("redis-server", directory.path(), port, arguments);
+        let server = Self { port, watchdog, directory };
+        server.wait_until_it_answers();
+        server
+    }
+
+    /// Starts `redis-sentinel` over `master`, with a quorum of one.
+    pub fn sentinel(master: &str, master_port: u16) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sentinel.conf");
+        let lines = format!("sentinel monitor {master} 127.0.0.1 {master_port} 1\n");
+        std::fs::File::create(&path).unwrap().write_all(lines.as_bytes()).unwrap();
+        let port = free_port();
+        let watchdog = watch("redis-sentinel", directory.path(), port, &[]);
+        let server = Self { port, watchdog, directory };
+        server.wait_until_it_answers();
+        server
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its working directory.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Sends one command outside of the store and returns what the command line client prints.
+    pub fn cli(&self, arguments: &[&str]) -> String {
+        let output =
+            Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(arguments).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn wait_until_it_answers(&self) {
+        let started = std::time::Instant::now();
+        while self.cli(&["PING"]) != "PONG" {
+            assert!(started.elapsed() < DEADLINE, "no server on port {}", self.port);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.watchdog.stdin.take());
+        let _ = self.watchdog.wait();
+    }
+}
+
+/// Starts `program` under a shell that kills it when the pipe to this process closes.
+fn watch(program: &str, directory: &Path, port: u16, arguments: &[&str]) -> Child {
+    const SCRIPT: &str = r#""$@" </dev/null >/dev/null 2>&1 & read -r _; kill -9 $!; wait $!"#;
+    let mut command = Command::new("sh");
+    command.args(["-c", SCRIPT, "sh", program]).current_dir(directory);
+    if program == "redis-sentinel" {
+        command.arg("sentinel.conf");
+    } else {
+        command.args(["--save", "", "--appendonly", "no"]);
+    }
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// A port that nobody has, below the ports of outgoing connections; its cluster bus, 10000 higher, is free too.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let base = 10_000 + std::process::id() % 11_000;
+    loop {
+        let port = 10_000 + (base - 10_000 + NEXT.fetch_add(7, Ordering::Relaxed)) % 12_000;
+        let (port, bus) = (port as u16, port as u16 + 10_000);
+        if [port, bus].iter().all(|p| TcpListener::bind(("127.0.0.1", *p)).is_ok()) {
+            return port;
+        }
+    }
+}
+
+static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(&[]));
+
+/// The server that all tests of this binary share; statics are not dropped, the pipe's end ends it.
+pub fn shared() -> &'static Server {
+    &SHARED
+}
+
+/// A namespace that no other test has.
+pub fn namespace() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
