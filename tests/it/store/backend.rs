@@ -3,8 +3,11 @@
 use keyward::store::{
     Store,
     embedded::{EmbeddedOptions, EmbeddedStore},
+    redis::{RedisOptions, RedisStore},
 };
 use tempfile::TempDir;
+
+use super::redis_server;
 
 /// A store to test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub enum Backend {
     Embedded,
     /// The embedded store without a file.
     InMemory,
+    /// The Redis store, on the server that this test binary starts.
+    Redis,
 }
 
 /// An open store with nothing in it, and what has to live as long.
@@ -23,7 +28,7 @@ pub struct Opened {
 
 impl Backend {
     /// Every store.
-    pub const ALL: &'static [Self] = &[Self::Embedded, Self::InMemory];
+    pub const ALL: &'static [Self] = &[Self::Embedded, Self::InMemory, Self::Redis];
 
     /// Opens a fresh store that shares nothing with any other.
     pub async fn open(self) -> Opened {
@@ -35,6 +40,12 @@ impl Backend {
             }
             Self::InMemory => {
                 let store = EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap();
+                Opened { store: Box::new(store), _directory: None }
+            }
+            Self::Redis => {
+                let options =
+                    RedisOptions { namespace: redis_server::namespace(), ..RedisOptions::default() };
+                let store = RedisStore::connect(&redis_server::shared().url(), options).await.unwrap();
                 Opened { store: Box::new(store), _directory: None }
             }
         }

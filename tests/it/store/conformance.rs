@@ -7,9 +7,10 @@ macro_rules! on_every_store {
     ($($module:ident { $($case:ident)* })*) => {
         on_every_store!(@store embedded Embedded $($module { $($case)* })*);
         on_every_store!(@store in_memory InMemory $($module { $($case)* })*);
+        on_every_store!(@store redis Redis $($module { $($case)* })*);
 
         /// The stores that the list above covers.
-        const COVERED: &[Backend] = &[Backend::Embedded, Backend::InMemory];
+        const COVERED: &[Backend] = &[Backend::Embedded, Backend::InMemory, Backend::Redis];
     };
     (@store $name:ident $backend:ident $($module:ident { $($case:ident)* })*) => {
         mod $name {
