@@ -9,4 +9,5 @@ pub mod engine;
 pub mod geo;
 pub mod http;
 pub mod intake;
+pub mod replay;
 pub mod store;

@@ -96,17 +96,18 @@ pub enum Mode {
 }
 
 /// Whom a finding accuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Accused {
     /// The API key of the request.
+    #[default]
     Key,
     /// The source address of the request.
     Address,
 }
 
 /// A detector's finding about one request.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Finding {
     /// The anomaly type.
     #[serde(rename = "type")]

@@ -82,8 +82,8 @@ pub struct Record {
     pub refused_by_keyward: bool,
     /// A reservation that this record settles.
     pub reservation_id: Option<Arc<str>>,
-    /// A digest of the whole body, so that the same request id with another body is recognised.
-    pub digest: u64,
+    /// A digest of the whole body (request id and key included), by which a retry is recognised; 0 without an id.
+    pub digest: u128,
 }
 
 impl Record {

@@ -72,10 +72,12 @@ impl Engine {
             .change(subject, reason, now, |current| {
                 fresh = !current.standing.is_banned_at(now);
                 let next = ladder::operator_ban(&current.standing, length, now);
-                let mut event = events::operator(now, kind, ladder::response_severity(kind), Some(subject), reason);
+                let mut event =
+                    events::operator(now, kind, ladder::response_severity(kind), Some(subject), reason);
                 event.evidence = events::standing_evidence(&next);
                 event.evidence["reason"] = reason.into();
-                event.action = Some(if length.is_some() { "temporary_ban" } else { "permanent_ban" }.to_owned());
+                event.action =
+                    Some(if length.is_some() { "temporary_ban" } else { "permanent_ban" }.to_owned());
                 Some((next, event))
             })
             .await?;
@@ -88,7 +90,12 @@ impl Engine {
     ///
     /// # Errors
     /// When it could not be written: the ban is still in force then.
-    pub async fn lift(&self, subject: &Subject, reason: &str, now: Millis) -> Result<Option<StandingRecord>, StoreError> {
+    pub async fn lift(
+        &self,
+        subject: &Subject,
+        reason: &str,
+        now: Millis,
+    ) -> Result<Option<StandingRecord>, StoreError> {
         self.answering()?;
         let policy = self.policy();
         self.change(subject, reason, now, |current| {
@@ -138,7 +145,11 @@ impl Engine {
             Ok(()) => self.store.standing(subject).await,
             Err(error) => Err(error),
         };
-        let nothing = |standing| StandingRecord { subject: subject.clone(), standing, detail: StandingDetail::default() };
+        let nothing = |standing| StandingRecord {
+            subject: subject.clone(),
+            standing,
+            detail: StandingDetail::default(),
+        };
         match (stored, self.bans.get(subject, self.now())) {
             (Ok(record), _) => Ok(record.unwrap_or_else(|| nothing(Standing::default()))),
             (Err(_), Some(known)) => Ok(nothing(known)),
@@ -152,7 +163,8 @@ impl Engine {
     /// When the store does not answer.
     pub async fn subject(&self, subject: &Subject, now: Millis) -> Result<Option<SubjectView>, StoreError> {
         self.answering()?;
-        let query = EventQuery { subject: Some(subject.clone()), limit: RECENT_EVENTS, ..EventQuery::default() };
+        let query =
+            EventQuery { subject: Some(subject.clone()), limit: RECENT_EVENTS, ..EventQuery::default() };
         let (standing, observation, stored, events) = tokio::try_join!(
             self.store.standing(subject),
             self.store.inspect(subject, now),
@@ -237,15 +249,26 @@ impl Engine {
     ///
     /// # Errors
     /// When it could not be written.
-    pub async fn write_allowlist(&self, entry: &str, body: serde_json::Value, now: Millis) -> Result<bool, StoreError> {
+    pub async fn write_allowlist(
+        &self,
+        entry: &str,
+        body: serde_json::Value,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
         let evidence = serde_json::json!({ "allowlist": entry, "entry": body });
         let document = Document { kind: DocumentKind::Allowlist, name: entry.to_owned(), body };
         self.write_document(document, evidence, now).await
     }
 
-    async fn write_document(&self, document: Document, evidence: serde_json::Value, now: Millis) -> Result<bool, StoreError> {
+    async fn write_document(
+        &self,
+        document: Document,
+        evidence: serde_json::Value,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
         self.answering()?;
-        let event = Event { evidence, ..events::operator(now, EventType::PolicyChanged, Severity::Low, None, "") };
+        let event =
+            Event { evidence, ..events::operator(now, EventType::PolicyChanged, Severity::Low, None, "") };
         let was_there = self.store.write_document(&document, &event).await?;
         self.refresh_documents().await?;
         Ok(was_there)

@@ -47,7 +47,8 @@ impl BanIndex {
     /// Replaces everything with what the store holds, but keeps bans that it does not know and that are in force:
     /// those, it has lost. Returns them.
     pub fn reload(&self, stored: &[(Subject, Standing)], now: Millis) -> Vec<(Subject, Standing)> {
-        let known: HashMap<&Subject, &Standing> = stored.iter().map(|(subject, standing)| (subject, standing)).collect();
+        let known: HashMap<&Subject, &Standing> =
+            stored.iter().map(|(subject, standing)| (subject, standing)).collect();
         let lost = {
             let held = self.held.read();
             let lost = held.exact.iter().filter(|(s, b)| !known.contains_key(s) && b.is_banned_at(now));
@@ -96,11 +97,6 @@ impl BanIndex {
     /// How many are held.
     pub fn len(&self) -> usize {
         self.held.read().exact.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -158,7 +154,7 @@ mod tests {
             assert_eq!(index.find(&record, 10), None);
             index.set(&subject, &Standing { version: 2, ..Standing::default() }, 0);
             assert_eq!(index.find(&record, 5), None);
-            assert!(index.is_empty());
+            assert_eq!(index.len(), 0);
         }
     }
 

@@ -38,7 +38,8 @@ impl Breaker {
     /// The store did not answer. Says whether this very failure opened the breaker.
     pub fn failed(&self, now: Millis) -> bool {
         let failures = self.failures.fetch_add(1, Ordering::AcqRel) + 1;
-        failures >= FAILURES && self.since.compare_exchange(CLOSED, now, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        failures >= FAILURES
+            && self.since.compare_exchange(CLOSED, now, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// A probe found the store back. Returns since when it was gone, once.

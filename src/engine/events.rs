@@ -55,7 +55,13 @@ impl Frame<'_> {
     }
 
     /// A response of the ladder.
-    pub fn response(&self, kind: EventType, subject: &Subject, standing: &Standing, cause: &Finding) -> Event {
+    pub fn response(
+        &self,
+        kind: EventType,
+        subject: &Subject,
+        standing: &Standing,
+        cause: &Finding,
+    ) -> Event {
         let mut evidence = standing_evidence(standing);
         evidence["cause"] = serde_json::json!({ "anomaly": cause.kind, "evidence": cause.evidence });
         Event {
@@ -123,7 +129,13 @@ fn action_of(standing: &Standing) -> &'static str {
 }
 
 /// An operator's act.
-pub fn operator(now: Millis, kind: EventType, severity: Severity, subject: Option<&Subject>, reason: &str) -> Event {
+pub fn operator(
+    now: Millis,
+    kind: EventType,
+    severity: Severity,
+    subject: Option<&Subject>,
+    reason: &str,
+) -> Event {
     Event {
         detector: Some("operator".to_owned()),
         key_id: subject.filter(|s| s.as_str().starts_with("key:")).map(|s| s.id().to_owned()),

@@ -28,7 +28,6 @@ struct Owed {
 }
 
 /// The in-process limiter and what is owed to the store.
-#[derive(Debug)]
 pub struct Insurance {
     counters: Counters,
     owed: Mutex<Owed>,

@@ -31,7 +31,9 @@ impl Engine {
     /// Judges one request that the store (or the insurance) has observed.
     pub(super) async fn judge(&self, record: &Record, observed: Observed, active: &ActivePolicy) -> Decision {
         let now = observed.key.now;
-        if observed.degraded && active.policy.on_store_failure.record == crate::domain::policy::OnStoreFailure::Deny {
+        if observed.degraded
+            && active.policy.on_store_failure.record == crate::domain::policy::OnStoreFailure::Deny
+        {
             return self.unavailable(record, active, now);
         }
         let mut decision = self.plain_decision(record, active, now);
@@ -75,12 +77,19 @@ impl Engine {
     }
 
     /// The answer to a check: standing and limits, nothing counted.
-    pub(super) fn answer_check(&self, record: &Record, observed: &Observed, active: &ActivePolicy) -> Decision {
+    pub(super) fn answer_check(
+        &self,
+        record: &Record,
+        observed: &Observed,
+        active: &ActivePolicy,
+    ) -> Decision {
         let now = observed.key.now;
         let mut decision = self.plain_decision(record, active, now);
         decision.degraded = observed.degraded;
         decision.limits = limit_statuses(&observed.key, &observed.charge.limits);
-        if observed.degraded && active.policy.on_store_failure.check == crate::domain::policy::OnStoreFailure::Deny {
+        if observed.degraded
+            && active.policy.on_store_failure.check == crate::domain::policy::OnStoreFailure::Deny
+        {
             let (allowed, reason) = (false, Some(Reason::StoreUnavailable));
             return Decision { allowed, reason, action: Action::Throttle, ..decision };
         }
@@ -136,7 +145,14 @@ impl Engine {
     }
 
     /// Climbs the ladder for each accused subject, and writes what changed.
-    async fn respond(&self, record: &Record, observed: &Observed, active: &ActivePolicy, frame: &Frame<'_>, decision: &mut Decision) {
+    async fn respond(
+        &self,
+        record: &Record,
+        observed: &Observed,
+        active: &ActivePolicy,
+        frame: &Frame<'_>,
+        decision: &mut Decision,
+    ) {
         let findings = std::mem::take(&mut decision.anomalies);
         let (by_key, by_address): (Vec<Finding>, Vec<Finding>) =
             findings.into_iter().partition(|f| f.accused == Accused::Key);
@@ -149,7 +165,8 @@ impl Engine {
             refused = refused.or(action.refused);
         }
         if !by_key.is_empty() {
-            let action = self.climb(&record.key, observed.key.standing, &by_key, observed, active, frame).await;
+            let action =
+                self.climb(&record.key, observed.key.standing, &by_key, observed, active, frame).await;
             decision.degraded |= action.degraded;
             decision.action = decision.action.max(action.action);
             refused = action.refused.or(refused);
@@ -185,9 +202,11 @@ impl Engine {
             }
             let banned = next.is_banned_at(now);
             let is_key = *subject == frame.record.key;
-            let refunds = if banned && is_key { vec![refund(&observed.charge, &observed.key)] } else { Vec::new() };
+            let refunds =
+                if banned && is_key { vec![refund(&observed.charge, &observed.key)] } else { Vec::new() };
             let detail = events::detail(cause, frame.record);
-            let respond = Respond { subject: subject.clone(), now, standing: Some((next, detail)), refunds, events };
+            let respond =
+                Respond { subject: subject.clone(), now, standing: Some((next, detail)), refunds, events };
             let refused = banned.then_some(next);
             match self.write(&respond).await {
                 Some(Responded::Conflict(current)) if current.is_banned_at(now) => {
@@ -216,7 +235,8 @@ impl Engine {
                 }
                 Ok(Err(error)) => self.store_failed(&error, respond.now),
                 Err(_) => {
-                    let late = crate::store::StoreError::Unavailable("no answer within the deadline".to_owned());
+                    let late =
+                        crate::store::StoreError::Unavailable("no answer within the deadline".to_owned());
                     self.store_failed(&late, respond.now);
                 }
             }
@@ -230,7 +250,8 @@ impl Engine {
 
     /// Takes back the charge of a request that is refused after all.
     async fn take_back(&self, record: &Record, observed: &Observed, events: Vec<Event>) {
-        let charged = observed.key.admitted && observed.key.tracked && observed.charge.mode == ChargeMode::Admit;
+        let charged =
+            observed.key.admitted && observed.key.tracked && observed.charge.mode == ChargeMode::Admit;
         if !charged && events.is_empty() {
             return;
         }
@@ -306,14 +327,18 @@ fn seconds_until(at: Millis, now: Millis) -> u64 {
 pub(super) struct Meters {
     decisions: [metrics::Counter; 5],
     refused: metrics::Counter,
+    /// Time that the trip to the store took.
+    pub(super) observe: metrics::Histogram,
 }
 
 impl Default for Meters {
     fn default() -> Self {
-        let actions = [Action::None, Action::Alert, Action::Throttle, Action::TemporaryBan, Action::PermanentBan];
+        let actions =
+            [Action::None, Action::Alert, Action::Throttle, Action::TemporaryBan, Action::PermanentBan];
         Self {
             decisions: actions.map(|a| metrics::counter!("keyward_decisions_total", "action" => a.name())),
             refused: metrics::counter!("keyward_refusals_total"),
+            observe: metrics::histogram!("keyward_store_op_duration_seconds", "op" => "observe"),
         }
     }
 }

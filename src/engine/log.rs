@@ -149,7 +149,7 @@ mod tests {
         }
         outbox.push(blocked(5, "b"));
         assert_eq!(counts(&outbox.take(1_000)), [1, 1]);
-        assert_eq!(counts(&outbox.take(59_999)), []);
+        assert!(outbox.take(59_999).is_empty());
         assert_eq!(counts(&outbox.take(60_000)), [999]);
         outbox.push(blocked(60_001, "a"));
         assert_eq!(counts(&outbox.take(60_001)), [1]);

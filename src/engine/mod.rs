@@ -1,44 +1,66 @@
-//! observe -> detect -> ladder -> respond.
+//! observe -> detect -> ladder -> respond: the way of one usage record, readable in one sitting.
+//!
+//! [`Engine::record`] is the whole of it. Beside it live the caches and buffers that keep it to one wait for the
+//! store (`bans`, `profiles`, `answers`, `log`), what takes over when the store does not answer (`breaker`,
+//! `insurance`), people's acts (`acts`) and what happens in the background (`upkeep`).
+
+mod acts;
+mod answers;
+mod bans;
+mod breaker;
+mod events;
+mod insurance;
+mod judge;
+mod log;
+mod newcomers;
+mod policy;
+mod prepare;
+mod profiles;
+#[cfg(test)]
+mod tests;
+mod trip;
+mod upkeep;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::domain::{
-    Millis, allowlist::Allowlist, decision::Decision, event::Event, observation::Observation, policy::Policy,
-    profile::Profile, record::Record, subject::Subject,
+use arc_swap::ArcSwap;
+use tokio::sync::broadcast;
+
+pub use acts::{SubjectView, Verdict};
+pub use policy::ActivePolicy;
+
+use crate::{
+    clock::Clock,
+    config::IdempotencyScope,
+    domain::{
+        Millis, decision::Decision, event::Event, policy::Policy, record::Record, standing::Standing,
+        subject::Subject,
+    },
+    geo::Geo,
+    store::{Document, Store, StoreError},
 };
-use crate::store::{Document, StandingRecord, Store, StoreError};
 
-/// The policy in force, with its version and the allowlist.
-#[derive(Debug)]
-pub struct ActivePolicy {
-    /// Limits, thresholds, modes, ladder.
-    pub policy: Policy,
-    /// Names this policy in decisions and events.
-    pub version: Arc<str>,
-    /// What detectors leave alone.
-    pub allowlist: Allowlist,
-}
-
-/// All that an analyst opens first.
-#[derive(Debug)]
-pub struct SubjectView {
-    /// Standing.
-    pub standing: StandingRecord,
-    /// Windows and peers; `None` when nothing was counted.
-    pub observation: Option<Observation>,
-    /// What is normal for it.
-    pub profile: Option<Profile>,
-    /// Newest events.
-    pub events: Vec<Event>,
-}
-
-/// An analyst's word about an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It was nothing.
-    Benign,
-    /// It was an attack.
-    Attack,
+/// Settings of the engine beside the policy.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// The answer to a record waits no longer than this for the store.
+    pub deadline: Duration,
+    /// Answers remembered for retries.
+    pub idempotency_capacity: usize,
+    /// How far idempotency reaches.
+    pub idempotency_scope: IdempotencyScope,
+    /// Profiles cached.
+    pub profile_capacity: usize,
+    /// New subjects per minute.
+    pub newcomers: u32,
+    /// New subjects per minute and source address.
+    pub newcomers_per_address: u32,
+    /// Equal events within this many seconds become one.
+    pub fold_seconds: u64,
+    /// Events kept while the store does not take them; 0: no events are made (replay).
+    pub event_buffer: usize,
+    /// Whether learned deltas are flushed to the store by `upkeep`; else profiles live in memory alone (replay).
+    pub flushes: bool,
 }
 
 /// Whether the store answers.
@@ -48,98 +70,136 @@ pub struct Health {
     pub degraded_since: Option<Millis>,
 }
 
-/// The engine.
-pub struct Engine {}
+/// The engine: one per process.
+pub struct Engine {
+    store: Arc<dyn Store>,
+    geo: Arc<Geo>,
+    clock: Clock,
+    options: EngineOptions,
+    base_policy: Policy,
+    active: ArcSwap<ActivePolicy>,
+    allowlist: ArcSwap<Vec<Document>>,
+    bans: bans::BanIndex,
+    profiles: profiles::ProfileBook,
+    answers: answers::Answers,
+    newcomers: newcomers::Newcomers,
+    outbox: log::EventOutbox,
+    breaker: breaker::Breaker,
+    insurance: insurance::Insurance,
+    followers: broadcast::Sender<Arc<Event>>,
+    meters: judge::Meters,
+}
 
 impl Engine {
+    /// An engine over a store, with `policy` in force unless the store holds another. Reads what must be known before
+    /// the first decision: the policy, the allowlist and every ban.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        geo: Arc<Geo>,
+        policy: Policy,
+        options: EngineOptions,
+    ) -> Result<Arc<Self>, StoreError> {
+        let engine = Arc::new(Self {
+            active: ArcSwap::from_pointee(ActivePolicy::new(policy.clone(), Default::default())),
+            allowlist: ArcSwap::default(),
+            base_policy: policy,
+            bans: bans::BanIndex::default(),
+            profiles: profiles::ProfileBook::new(options.profile_capacity, options.flushes),
+            answers: answers::Answers::new(options.idempotency_capacity),
+            newcomers: newcomers::Newcomers::new(options.newcomers, options.newcomers_per_address),
+            outbox: log::EventOutbox::new(options.fold_seconds, options.event_buffer),
+            breaker: breaker::Breaker::default(),
+            insurance: insurance::Insurance::default(),
+            followers: broadcast::channel(1024).0,
+            meters: judge::Meters::default(),
+            clock: Clock::default(),
+            store,
+            geo,
+            options,
+        });
+        engine.refresh_documents().await?;
+        engine.reload_bans(engine.now()).await?;
+        Ok(engine)
+    }
+
     /// The time that decisions are made by: the machine's clock corrected by its offset to the store's.
     pub fn now(&self) -> Millis {
-        unimplemented!()
+        self.clock.now()
     }
-    /// Decides about finished requests, in order.
-    pub async fn record(&self, _records: &[Record], _now: Millis) -> Vec<Decision> {
-        unimplemented!()
+
+    /// Decides about finished requests, in order, and learns from them. Waits for the store once if nothing is found.
+    pub async fn record(&self, records: &[Record], now: Millis) -> Vec<Decision> {
+        let active = self.active.load_full();
+        let mut items = self.prepare(records, &active, now, prepare::Purpose::Record).await;
+        self.observe(&mut items, &active, now).await;
+        let mut decisions: Vec<Decision> = Vec::with_capacity(records.len());
+        for item in items {
+            let decision = match item.state {
+                prepare::State::Decided(decision) => *decision,
+                prepare::State::SameAs(earlier) => decisions[earlier].clone(),
+                prepare::State::Observed(observed) => self.judge(item.record, *observed, &active).await,
+                prepare::State::Waiting(_) => self.unavailable(item.record, &active, now),
+            };
+            self.remember(item.record, &decision, now).await;
+            self.meters.count(&decision);
+            decisions.push(decision);
+        }
+        decisions
     }
-    /// Decides about a request before it is made (`tokens` is the estimate). Counts nothing.
-    pub async fn check(&self, _record: &Record, _now: Millis) -> Decision {
-        unimplemented!()
+
+    /// Decides about a request before it is made (`tokens` is the estimate). Counts nothing; a refusal is an event.
+    pub async fn check(&self, record: &Record, now: Millis) -> Decision {
+        let active = self.active.load_full();
+        let mut items =
+            self.prepare(std::slice::from_ref(record), &active, now, prepare::Purpose::Check).await;
+        self.observe(&mut items, &active, now).await;
+        match items.pop().map(|item| item.state) {
+            Some(prepare::State::Decided(decision)) => *decision,
+            Some(prepare::State::Observed(observed)) => self.answer_check(record, &observed, &active),
+            _ => self.unavailable(record, &active, now),
+        }
     }
-    /// An operator's ban for `length`, or for good. Also says whether there was no ban before.
-    pub async fn ban(
-        &self,
-        _subject: &Subject,
-        _length: Option<Millis>,
-        _reason: &str,
-        _now: Millis,
-    ) -> Result<(StandingRecord, bool), StoreError> {
-        unimplemented!()
-    }
-    /// An operator's lifting; `None` when no ban or throttle is in force.
-    pub async fn lift(
-        &self,
-        _subject: &Subject,
-        _reason: &str,
-        _now: Millis,
-    ) -> Result<Option<StandingRecord>, StoreError> {
-        unimplemented!()
-    }
-    /// The standing of a subject (a clear one when nothing was ever held against it).
-    pub async fn standing(&self, _subject: &Subject) -> Result<StandingRecord, StoreError> {
-        unimplemented!()
-    }
-    /// All that is known about a subject; `None` when nothing is.
-    pub async fn subject(&self, _subject: &Subject, _now: Millis) -> Result<Option<SubjectView>, StoreError> {
-        unimplemented!()
-    }
-    /// Deletes what is known about a subject; its events stay until their retention ends.
-    pub async fn forget(&self, _subject: &Subject, _reason: &str, _now: Millis) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-    /// An analyst's word about an event; `None` when there is no such event. Benign: lifts the ban, undoes its strike.
-    pub async fn feedback(
-        &self,
-        _event_id: &str,
-        _verdict: Verdict,
-        _note: &str,
-        _now: Millis,
-    ) -> Result<Option<Event>, StoreError> {
-        unimplemented!()
-    }
+
     /// The policy in force.
     pub fn policy(&self) -> Arc<ActivePolicy> {
-        unimplemented!()
+        self.active.load_full()
     }
-    /// Puts a (validated) policy in force, here at once and on every instance within a second. Returns the new version.
-    pub async fn set_policy(&self, _policy: &Policy, _now: Millis) -> Result<Arc<str>, StoreError> {
-        unimplemented!()
-    }
+
     /// Every allowlist entry: its name is the entry, its body `{"reason","expires","created"}`.
     pub fn allowlist(&self) -> Arc<Vec<Document>> {
-        unimplemented!()
+        self.allowlist.load_full()
     }
-    /// Writes an allowlist entry (or deletes it, with a null body). Says whether it was there before.
-    pub async fn write_allowlist(
-        &self,
-        _entry: &str,
-        _body: serde_json::Value,
-        _now: Millis,
-    ) -> Result<bool, StoreError> {
-        unimplemented!()
-    }
+
     /// The store, for queries.
     pub fn store(&self) -> &dyn Store {
-        unimplemented!()
+        &*self.store
     }
+
     /// New events of every instance as they are appended (each within about a second).
-    pub fn follow(&self) -> tokio::sync::broadcast::Receiver<Arc<Event>> {
-        unimplemented!()
+    pub fn follow(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.followers.subscribe()
     }
+
     /// Whether the store answers.
     pub fn health(&self) -> Health {
-        unimplemented!()
+        Health { degraded_since: self.breaker.open_since() }
     }
+
     /// The deadline for an answer to a record.
     pub fn deadline(&self) -> Duration {
-        unimplemented!()
+        self.options.deadline
+    }
+
+    /// The ban in force on a subject as this instance knows it.
+    pub fn known_ban(&self, subject: &Subject, now: Millis) -> Option<Standing> {
+        self.bans.get(subject, now)
+    }
+
+    /// How many bans this instance holds.
+    pub fn bans_held(&self) -> usize {
+        self.bans.len()
     }
 }

@@ -42,7 +42,8 @@ impl Engine {
                 self.base_policy.clone()
             }
         };
-        let entries: Vec<Document> = documents.into_iter().filter(|d| d.kind == DocumentKind::Allowlist).collect();
+        let entries: Vec<Document> =
+            documents.into_iter().filter(|d| d.kind == DocumentKind::Allowlist).collect();
         let active = ActivePolicy { revision, ..ActivePolicy::new(policy, allowlist(&entries)) };
         self.active.store(Arc::new(active));
         self.allowlist.store(Arc::new(entries));

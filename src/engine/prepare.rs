@@ -81,7 +81,8 @@ impl Engine {
         let mut items = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
             let identity = if purpose == Purpose::Record { Answers::identity(record) } else { None };
-            let earlier = identity.and_then(|id| if records.len() > 1 { seen.insert(id, index) } else { None });
+            let earlier =
+                identity.and_then(|id| if records.len() > 1 { seen.insert(id, index) } else { None });
             let state = if let Some(decision) = self.refuse_banned(record, active, now) {
                 State::Decided(Box::new(decision))
             } else if let Some(earlier) = earlier {
@@ -113,7 +114,11 @@ impl Engine {
         if let Some(answer) = self.answers.get(identity, now) {
             return Some((*answer).clone());
         }
-        if self.options.idempotency_scope == IdempotencyScope::Store { self.claimed_elsewhere(identity, now).await } else { None }
+        if self.options.idempotency_scope == IdempotencyScope::Store {
+            self.claimed_elsewhere(identity, now).await
+        } else {
+            None
+        }
     }
 
     fn waiting(&self, record: &Record, limits: &WindowLimits, now: Millis, purpose: Purpose) -> Waiting {

@@ -7,7 +7,10 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
 use crate::{
-    domain::{profile::{Profile, Sample}, subject::Subject},
+    domain::{
+        profile::{Profile, Sample},
+        subject::Subject,
+    },
     store::{Store, StoreError},
 };
 
@@ -102,7 +105,12 @@ impl ProfileBook {
         results.into_iter().collect::<Result<Vec<()>, _>>().map(|_| count)
     }
 
-    async fn flush_one(&self, store: &dyn Store, subject: Subject, handle: ProfileHandle) -> Result<(), StoreError> {
+    async fn flush_one(
+        &self,
+        store: &dyn Store,
+        subject: Subject,
+        handle: ProfileHandle,
+    ) -> Result<(), StoreError> {
         let delta = std::mem::take(&mut handle.0.lock().pending);
         match store.merge_profile(&subject, &delta).await {
             Ok(mut merged) => {

@@ -8,6 +8,7 @@ use super::{
     profiles::ProfileHandle,
 };
 use crate::{
+    config::IdempotencyScope,
     domain::{
         Millis,
         decision::{Action, Decision, Reason},
@@ -26,8 +27,12 @@ impl Engine {
     /// Takes every waiting item to the store and back: all charges in one trip, beside it the profiles that are not at
     /// hand. When the store does not answer in time, the insurance observes in its place.
     pub(super) async fn observe(&self, items: &mut [Item<'_>], active: &ActivePolicy, now: Millis) {
-        let waiting: Vec<usize> =
-            items.iter().enumerate().filter(|(_, i)| matches!(i.state, State::Waiting(_))).map(|(n, _)| n).collect();
+        let waiting: Vec<usize> = items
+            .iter()
+            .enumerate()
+            .filter(|(_, i)| matches!(i.state, State::Waiting(_)))
+            .map(|(n, _)| n)
+            .collect();
         if waiting.is_empty() {
             return;
         }
@@ -58,7 +63,15 @@ impl Engine {
                 self.newcomers.came(&item.record.address, now);
             }
             let (place, features, charge) = (w.place, w.features, w.charge);
-            item.state = State::Observed(Box::new(Observed { place, features, charge, profile, key, address, degraded }));
+            item.state = State::Observed(Box::new(Observed {
+                place,
+                features,
+                charge,
+                profile,
+                key,
+                address,
+                degraded,
+            }));
         }
         self.observe_cold_addresses(items, &cold, now).await;
     }
@@ -93,7 +106,7 @@ impl Engine {
         }
         let started = std::time::Instant::now();
         let answer = tokio::time::timeout(self.patience(charges.len()), self.store.observe(charges)).await;
-        metrics::histogram!("keyward_store_op_duration_seconds", "op" => "observe").record(started.elapsed());
+        self.meters.observe.record(started.elapsed());
         match answer {
             Ok(Ok(observations)) if observations.len() == charges.len() => {
                 self.breaker.succeeded();
@@ -151,8 +164,10 @@ impl Engine {
         let loads = cold.iter().map(|subject| async move {
             let loaded = tokio::time::timeout(self.patience(cold.len()), self.store.profile(subject)).await;
             match loaded {
-                Ok(Ok(profile)) => Some((subject.clone(), self.profiles.put(subject, profile.unwrap_or_default()))),
-                // Not put at hand: an empty profile would pass for one that knows nothing.
+                Ok(Ok(profile)) => {
+                    Some((subject.clone(), self.profiles.put(subject, profile.unwrap_or_default())))
+                }
+                // The caller goes on with an empty one, which the first flush completes with what is stored.
                 _ => None,
             }
         });
@@ -168,16 +183,40 @@ impl Engine {
         Decision { allowed: !deny, reason, action, degraded: true, ..plain }
     }
 
-    /// The answer that another instance gave to the same request; claims the request when there is none.
+    /// The answer that another instance gave to the same request; claims the request when there is none. Two callers
+    /// at the same instant may both be counted: waiting for the other would cost more than it saves.
     pub(super) async fn claimed_elsewhere(&self, identity: u128, now: Millis) -> Option<Decision> {
-        let _ = (identity, now);
-        None
+        if self.breaker.open_since().is_some() {
+            return None;
+        }
+        let id = format!("{identity:032x}");
+        let claim = tokio::time::timeout(self.patience(1), self.store.claim(&id, now)).await;
+        match claim {
+            Ok(Ok(Claim::Answered(bytes))) => serde_json::from_slice(&bytes).ok(),
+            Ok(Ok(Claim::Fresh | Claim::InFlight)) => None,
+            Ok(Err(error)) => {
+                self.store_failed(&error, now);
+                None
+            }
+            Err(_) => None,
+        }
     }
 
-    /// Remembers the answer to a request with an id.
+    /// Remembers the answer to a request with an id. A refusal is not remembered: nothing was counted, and a retry
+    /// after its time deserves a fresh look.
     pub(super) async fn remember(&self, record: &Record, decision: &Decision, now: Millis) {
-        if let Some(identity) = super::answers::Answers::identity(record) {
-            self.answers.put(identity, decision.clone(), now);
+        let Some(identity) = super::answers::Answers::identity(record).filter(|_| decision.allowed) else {
+            return;
+        };
+        self.answers.put(identity, decision.clone(), now);
+        if self.options.idempotency_scope == IdempotencyScope::Store && self.breaker.open_since().is_none() {
+            let id = format!("{identity:032x}");
+            let answer = serde_json::to_vec(decision).unwrap_or_default();
+            let kept =
+                tokio::time::timeout(self.patience(1), self.store.finish_claim(&id, &answer, now)).await;
+            if let Ok(Err(error)) = kept {
+                self.store_failed(&error, now);
+            }
         }
     }
 }

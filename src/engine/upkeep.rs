@@ -120,7 +120,10 @@ impl Engine {
     async fn take_over(&self, event: &Event) -> Result<(), StoreError> {
         let changes = matches!(
             event.kind,
-            EventType::TemporaryBan | EventType::PermanentBan | EventType::BanLifted | EventType::SubjectForgotten
+            EventType::TemporaryBan
+                | EventType::PermanentBan
+                | EventType::BanLifted
+                | EventType::SubjectForgotten
         );
         let (true, Some(subject)) = (changes, &event.subject) else { return Ok(()) };
         match patient(self.store.standing(subject)).await? {
@@ -170,7 +173,10 @@ impl Engine {
                     self.bans.set(&subject, &record.standing, now);
                 }
                 _ => {
-                    let detail = StandingDetail { reason: "re-asserted: the store had lost it".to_owned(), ..StandingDetail::default() };
+                    let detail = StandingDetail {
+                        reason: "re-asserted: the store had lost it".to_owned(),
+                        ..StandingDetail::default()
+                    };
                     self.assert_standing(&subject, standing, detail, now).await?;
                 }
             }
@@ -179,8 +185,15 @@ impl Engine {
     }
 
     /// Writes a ban that is in force here and unknown to the store, unless the store holds one that is.
-    async fn assert_standing(&self, subject: &Subject, known: Standing, detail: StandingDetail, now: Millis) -> Result<(), StoreError> {
-        let mut current = patient(self.store.standing(subject)).await?.map_or_else(Standing::default, |r| r.standing);
+    async fn assert_standing(
+        &self,
+        subject: &Subject,
+        known: Standing,
+        detail: StandingDetail,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let mut current =
+            patient(self.store.standing(subject)).await?.map_or_else(Standing::default, |r| r.standing);
         while known.is_banned_at(now) && !current.is_banned_at(now) {
             let standing = Standing { version: current.version + 1, ..known };
             let respond = Respond {
@@ -218,7 +231,9 @@ impl Engine {
         let usage = self.insurance.take_usage(now);
         for (done, page) in usage.chunks(APPEND_PAGE).enumerate() {
             if let Err(error) = patient(self.store.observe(page)).await {
-                usage[done * APPEND_PAGE..].iter().for_each(|c| self.insurance.owe_usage(&c.subject, &c.counts));
+                usage[done * APPEND_PAGE..]
+                    .iter()
+                    .for_each(|c| self.insurance.owe_usage(&c.subject, &c.counts));
                 return Err(error);
             }
         }
@@ -248,5 +263,7 @@ impl Engine {
 }
 
 async fn patient<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(PATIENCE, call).await.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 5 s".to_owned())))
+    timeout(PATIENCE, call)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 5 s".to_owned())))
 }

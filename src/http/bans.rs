@@ -233,7 +233,7 @@ fn subjects_of(app: &App, api_key: String, now: Millis) -> Result<Vec<Subject>, 
         estimated_tokens: None,
         reserve: None,
     };
-    let record = app.intake.record(question.into(), 0, now)?;
+    let record = app.intake.record(question.into(), now)?;
     Ok(std::iter::once(record.key).chain(record.former_keys).collect())
 }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     answer::Answer,
     domain::{Millis, decision::Decision, record::Record},
-    intake::{WireCheck, WireRecord, digest},
+    intake::{WireCheck, WireRecord},
 };
 
 /// Reports one finished request and answers with the decision.
@@ -56,14 +56,13 @@ pub async fn check(
         return Err(ApiError::field("/reserve", "must be false: this version holds no reservations"));
     }
     let now = app.engine.now();
-    let record = app.intake.record(wire.into(), 0, now).map_err(for_check)?;
+    let record = app.intake.record(wire.into(), now).map_err(for_check)?;
     Ok(answer(&app.engine.check(&record, now).await))
 }
 
-/// A record as it is taken in. Only a record with an id can be a retry, so only then is its digest worth its price.
+/// A record as it is taken in.
 pub fn take(app: &App, wire: WireRecord, now: Millis) -> Result<Record, ApiError> {
-    let digest = wire.request_id.as_ref().map_or(0, |_| digest(&wire));
-    Ok(app.intake.record(wire, digest, now)?)
+    Ok(app.intake.record(wire, now)?)
 }
 
 /// A check calls the record's `tokens_used` its `estimated_tokens`.

@@ -9,13 +9,13 @@ pub use wire::{FieldError, InputError, WireCheck, WireRecord, parse};
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::domain::{
     Millis,
     record::Record,
-    stable_hash,
     subject::{Subject, valid_id},
 };
 
@@ -43,15 +43,16 @@ impl Intake {
         self.peppers.key_id(api_key)
     }
 
-    /// Validates a wire record and hashes its key. `digest` identifies the whole body.
+    /// Validates a wire record and hashes its key.
     ///
     /// # Errors
     /// Every field that is wrong, with what it must be.
-    pub fn record(&self, wire: WireRecord, digest: u64, now: Millis) -> Result<Record, InputError> {
+    pub fn record(&self, wire: WireRecord, now: Millis) -> Result<Record, InputError> {
         let mut errors = wire.errors();
         let timestamp = wire.timestamp(&mut errors);
         let late = self.judge_time(timestamp, now, &mut errors);
         let source_ip = wire.source_ip(&mut errors);
+        let digest = digest(&wire);
         if !errors.is_empty() {
             return Err(InputError::Fields(errors));
         }
@@ -128,9 +129,16 @@ fn new_request_id(now: Millis) -> String {
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)).to_string()
 }
 
-/// The digest by which the same body is recognised again: of its meaning, not its spacing.
-pub fn digest(wire: &WireRecord) -> u64 {
-    serde_json::to_vec(wire).map_or(0, |bytes| stable_hash(&bytes))
+/// The digest by which the same body is recognised again (of its meaning, not its spacing), for a request whose
+/// caller gave it an id. A cryptographic hash, so that nobody can make a second request pass for a retry of a first.
+fn digest(wire: &WireRecord) -> u128 {
+    if wire.request_id.as_ref().is_none_or(String::is_empty) {
+        return 0;
+    }
+    let mut first = [0; 16];
+    let hash = Sha256::digest(serde_json::to_vec(wire).unwrap_or_default());
+    first.copy_from_slice(&hash[..16]);
+    u128::from_be_bytes(first)
 }
 
 #[cfg(test)]
@@ -144,9 +152,7 @@ mod tests {
     }
 
     fn record(json: &str) -> Result<Record, InputError> {
-        let wire: WireRecord = parse(json.as_bytes())?;
-        let digest = digest(&wire);
-        intake().record(wire, digest, NOW)
+        intake().record(parse(json.as_bytes())?, NOW)
     }
 
     fn pointers(json: &str) -> Vec<String> {
@@ -214,7 +220,7 @@ mod tests {
             r#"{"key_id":"a","endpoint":"/x","source_ip":"1.2.3.4","timestamp":"2026-03-01T00:00:00Z"}"#;
         assert!(record(json).unwrap().late);
         let replay = Intake::replay(Peppers::parse("0123456789abcdef0123").unwrap());
-        assert!(!replay.record(parse(json.as_bytes()).unwrap(), 0, NOW).unwrap().late);
+        assert!(!replay.record(parse(json.as_bytes()).unwrap(), NOW).unwrap().late);
     }
 
     #[test]

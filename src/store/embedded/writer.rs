@@ -52,7 +52,11 @@ impl Writer {
     pub(super) async fn close(&self) -> Result<(), StoreError> {
         let (done, closed) = oneshot::channel();
         match self.send(Message::Close(done)) {
-            Ok(()) => closed.await.unwrap_or_else(|_| Err(gone())),
+            Ok(()) => {
+                let saved = closed.await.unwrap_or_else(|_| Err(gone()));
+                self.join();
+                saved
+            }
             Err((_, error)) if self.is_running() => Err(error),
             Err(_) => Ok(()),
         }
@@ -61,6 +65,14 @@ impl Writer {
     /// Whether the thread takes jobs.
     pub(super) fn is_running(&self) -> bool {
         self.thread.lock().as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Waits for the end of the thread, which must be on its way there.
+    fn join(&self) {
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic in the thread has been reported there; there is nobody left to tell here.
+            drop(thread.join());
+        }
     }
 
     fn send(&self, message: Message) -> Result<(), (Message, StoreError)> {
@@ -77,10 +89,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.queue = None;
-        if let Some(thread) = self.thread.lock().take() {
-            // A panic in the thread has been reported there; there is nobody left to tell here.
-            drop(thread.join());
-        }
+        self.join();
     }
 }
 

@@ -71,11 +71,13 @@ impl FromStr for EventId {
     fn from_str(text: &str) -> Result<Self, StoreError> {
         let mut parts = text.strip_prefix('e').ok_or(StoreError::BadCursor)?.splitn(3, '-');
         let mut part = || parts.next().ok_or(StoreError::BadCursor);
-        Ok(Self {
+        let id = Self {
             partition: part()?.parse().map_err(|_| StoreError::BadCursor)?,
             ms: part()?.parse().map_err(|_| StoreError::BadCursor)?,
             seq: part()?.parse().map_err(|_| StoreError::BadCursor)?,
-        })
+        };
+        // One entry, one id: `e0-1-01` is not another name of `e0-1-1`.
+        if id.to_string() == text { Ok(id) } else { Err(StoreError::BadCursor) }
     }
 }
 

@@ -1,0 +1,328 @@
+//! A day in use, over the in-memory store: what callers see of the engine as a whole.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    config::{DEFAULT_TOML, STRICT_TOML, default_policy},
+    domain::{
+        DAY, HOUR, MINUTE,
+        decision::{Action, Reason},
+        event::EventType,
+        finding::AnomalyKind,
+        policy::Preset,
+    },
+    intake::{Intake, Peppers},
+    store::{
+        EventQuery,
+        embedded::{EmbeddedOptions, EmbeddedStore},
+    },
+};
+
+/// Monday 2026-03-02, 09:00 UTC.
+const NOW: Millis = 1_772_442_000_000;
+const SINGAPORE: &str = "203.0.113.7";
+const BUCHAREST: &str = "198.51.100.7";
+
+struct Day {
+    engine: Arc<Engine>,
+    intake: Intake,
+    now: Millis,
+}
+
+impl Day {
+    async fn with(change: impl FnOnce(&mut Policy)) -> Self {
+        let mut policy = default_policy();
+        change(&mut policy);
+        let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
+        let geo = Arc::new(Geo::open(&[], true).unwrap());
+        let options = EngineOptions {
+            deadline: Duration::from_secs(10),
+            idempotency_capacity: 1000,
+            idempotency_scope: IdempotencyScope::Instance,
+            profile_capacity: 1000,
+            newcomers: 1000,
+            newcomers_per_address: 1000,
+            fold_seconds: 60,
+            event_buffer: 1000,
+            flushes: true,
+        };
+        let engine = Engine::start(store, geo, policy, options).await.unwrap();
+        let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), DAY);
+        Self { engine, intake, now: NOW }
+    }
+
+    async fn strict() -> Self {
+        assert!(DEFAULT_TOML.contains("balanced") && STRICT_TOML.contains("strict"));
+        Self::with(|policy| policy.preset = Preset::Strict).await
+    }
+
+    fn record(&self, fields: serde_json::Value) -> Record {
+        let mut body = json!({"key_id": "a", "endpoint": "/v1/chat/completions", "source_ip": SINGAPORE, "tokens_used": 10});
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        self.intake.record(serde_json::from_value(body).unwrap(), self.now).unwrap()
+    }
+
+    async fn ask(&mut self, fields: serde_json::Value) -> Decision {
+        let record = self.record(fields);
+        self.engine.record(&[record], self.now).await.remove(0)
+    }
+
+    async fn used(&self, key: &str) -> u64 {
+        let seen = self.engine.store().inspect(&Subject::key(key), self.now).await.unwrap();
+        seen.map_or(0, |o| o.counts[0].tokens)
+    }
+
+    async fn events(&self, kind: EventType) -> Vec<Event> {
+        let waiting = self.engine.outbox.take(self.now + HOUR);
+        self.engine.store().append(&waiting).await.unwrap();
+        let query = EventQuery { kind: Some(kind), limit: 100, ..EventQuery::default() };
+        self.engine.store().events(&query).await.unwrap().items
+    }
+}
+
+#[tokio::test]
+async fn a_quiet_request_goes_on_and_is_counted() {
+    let mut day = Day::with(|_| ()).await;
+    let decision = day.ask(json!({})).await;
+    assert!(decision.allowed && decision.anomalies.is_empty());
+    assert_eq!(decision.action, Action::None);
+    assert_eq!(decision.limits[0].used, 10);
+    assert_eq!(decision.limits[0].reset_seconds, 60);
+    assert_eq!(day.used("a").await, 10);
+}
+
+#[tokio::test]
+async fn strict_bans_an_impossible_traveller_at_once_for_thirty_minutes_and_takes_the_charge_back() {
+    let mut day = Day::strict().await;
+    day.ask(json!({})).await;
+    day.now += 30 * MINUTE;
+    let decision = day.ask(json!({"source_ip": BUCHAREST})).await;
+    assert_eq!((decision.allowed, decision.action), (false, Action::TemporaryBan));
+    assert_eq!(decision.reason, Some(Reason::CriticalAnomalyDetected));
+    assert_eq!(decision.retry_after_seconds(), Some(1800));
+    let finding = &decision.anomalies[0];
+    assert_eq!(finding.kind, AnomalyKind::ImpossibleTravel);
+    assert_eq!(finding.evidence["previous"]["country"], "SG");
+    assert_eq!(finding.evidence["current"]["city"], "Bucharest");
+    assert!(finding.evidence["distance_km"].as_i64().unwrap() > 8_000);
+    assert_eq!(day.used("a").await, 0);
+    let again = day.ask(json!({})).await;
+    assert_eq!(again.reason, Some(Reason::ApiKeyBanned));
+    assert_eq!(day.events(EventType::TemporaryBan).await.len(), 1);
+    assert_eq!(day.events(EventType::BannedRequestBlocked).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_owner_is_not_banned_again_when_the_ban_is_over() {
+    let mut day = Day::strict().await;
+    day.ask(json!({})).await;
+    day.now += MINUTE;
+    assert!(!day.ask(json!({"source_ip": BUCHAREST})).await.allowed);
+    day.now += 31 * MINUTE;
+    assert!(day.ask(json!({})).await.allowed);
+}
+
+#[tokio::test]
+async fn an_allowed_pair_of_places_is_left_alone() {
+    let mut day = Day::strict().await;
+    day.engine.write_allowlist("pair:SG~RO", json!({"reason": "two offices"}), day.now).await.unwrap();
+    day.ask(json!({})).await;
+    assert!(day.ask(json!({"source_ip": BUCHAREST})).await.allowed);
+}
+
+#[tokio::test]
+async fn balanced_alerts_while_it_learns() {
+    let mut day = Day::with(|_| ()).await;
+    day.ask(json!({})).await;
+    let decision = day.ask(json!({"source_ip": BUCHAREST})).await;
+    assert_eq!((decision.allowed, decision.action), (true, Action::Alert));
+}
+
+#[tokio::test]
+async fn limits_count_tokens_and_refuse_with_a_true_time() {
+    let mut day = Day::with(|policy| {
+        policy.limits.tokens.insert("1min".to_owned(), 25);
+    })
+    .await;
+    assert!(day.ask(json!({})).await.allowed && day.ask(json!({})).await.allowed);
+    let refused = day.ask(json!({})).await;
+    assert_eq!(refused.reason, Some(Reason::RateLimitExceeded));
+    assert_eq!(refused.action, Action::Throttle);
+    assert_eq!(day.used("a").await, 20);
+    day.now += refused.retry_after_seconds().unwrap() as Millis * 1000;
+    assert!(day.ask(json!({})).await.allowed);
+    assert_eq!(day.events(EventType::RateLimitExceeded).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_retry_is_counted_once_and_answered_alike() {
+    let mut day = Day::with(|_| ()).await;
+    let first = day.ask(json!({"request_id": "r-1"})).await;
+    let second = day.ask(json!({"request_id": "r-1"})).await;
+    assert_eq!(first.limits, second.limits);
+    assert_eq!(day.used("a").await, 10);
+    day.ask(json!({"request_id": "r-1", "tokens_used": 11})).await;
+    assert_eq!(day.used("a").await, 21);
+    let record = day.record(json!({"request_id": "r-2"}));
+    day.engine.record(&[record.clone(), record], day.now).await;
+    assert_eq!(day.used("a").await, 31);
+}
+
+#[tokio::test]
+async fn a_ban_half_way_through_a_batch_takes_the_later_charges_back() {
+    let mut day = Day::strict().await;
+    day.ask(json!({})).await;
+    day.now += MINUTE;
+    let batch = [json!({}), json!({"source_ip": BUCHAREST}), json!({}), json!({})].map(|f| day.record(f));
+    let decisions = day.engine.record(&batch, day.now).await;
+    assert_eq!(decisions.iter().map(|d| d.allowed).collect::<Vec<_>>(), [true, false, false, false]);
+    assert_eq!(day.used("a").await, 20);
+}
+
+#[tokio::test]
+async fn one_address_with_many_failing_unknown_keys_is_banned_and_a_known_key_is_not_counted() {
+    let mut day = Day::with(|_| ()).await;
+    let mut decision = day.ask(json!({"key_id": "known"})).await;
+    for n in 0..10 {
+        assert!(decision.allowed);
+        day.ask(json!({"key_id": "known", "response_status": 401})).await;
+        decision = day.ask(json!({"key_id": format!("guess-{n}"), "response_status": 401})).await;
+    }
+    assert_eq!(decision.reason, Some(Reason::CriticalAnomalyDetected));
+    assert_eq!(decision.anomalies[0].kind, AnomalyKind::CredentialStuffing);
+    assert_eq!(day.ask(json!({"key_id": "other"})).await.reason, Some(Reason::IpBanned));
+    assert!(day.ask(json!({"key_id": "other", "source_ip": BUCHAREST})).await.allowed);
+}
+
+#[tokio::test]
+async fn failing_credentials_throttle_and_a_success_after_them_bans() {
+    let mut day = Day::with(|_| ()).await;
+    let mut last = day.ask(json!({})).await;
+    for _ in 0..20 {
+        day.now += 1000;
+        last = day.ask(json!({"response_status": 401})).await;
+    }
+    assert_eq!(last.action, Action::Throttle);
+    let broke_in = day.ask(json!({})).await;
+    assert_eq!(broke_in.action, Action::TemporaryBan);
+}
+
+#[tokio::test]
+async fn a_provider_outage_accuses_nobody() {
+    let mut day = Day::with(|_| ()).await;
+    for _ in 0..200 {
+        day.now += 500;
+        let decision = day.ask(json!({"response_status": 503})).await;
+        assert!(decision.allowed && decision.anomalies.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn requests_that_keyward_refused_are_not_the_clients_failures() {
+    let mut day = Day::with(|_| ()).await;
+    for _ in 0..50 {
+        let decision = day.ask(json!({"response_status": 403, "refused_by": "keyward"})).await;
+        assert!(decision.anomalies.is_empty());
+    }
+    assert_eq!(day.used("a").await, 0);
+}
+
+#[tokio::test]
+async fn an_operator_bans_and_lifts_and_the_reasons_are_in_the_log() {
+    let mut day = Day::with(|_| ()).await;
+    for subject in ["key:a", "ip:203.0.113.7", "ip:203.0.113.0/24", "project:p"] {
+        let subject = Subject::parse(subject).unwrap();
+        let (_, fresh) = day.engine.ban(&subject, None, "leaked", day.now).await.unwrap();
+        assert!(fresh);
+        assert!(!day.ask(json!({"project_id": "p"})).await.allowed, "{subject}");
+        assert!(day.engine.lift(&subject, "found", day.now).await.unwrap().is_some());
+        assert!(day.ask(json!({"project_id": "p"})).await.allowed, "{subject}");
+        assert!(day.engine.lift(&subject, "again", day.now).await.unwrap().is_none());
+    }
+    assert_eq!(day.events(EventType::PermanentBan).await.len(), 4);
+    let lifted = day.events(EventType::BanLifted).await;
+    assert_eq!(lifted[0].evidence["reason"], "found");
+}
+
+#[tokio::test]
+async fn an_old_record_is_late_and_charges_nothing() {
+    let mut day = Day::with(|_| ()).await;
+    let decision = day.ask(json!({"timestamp": "2026-02-01T00:00:00Z"})).await;
+    assert!(decision.late && decision.allowed);
+    assert_eq!(day.used("a").await, 0);
+}
+
+#[tokio::test]
+async fn a_check_counts_nothing_and_refuses_what_would_not_fit() {
+    let mut day = Day::with(|_| ()).await;
+    let fits = day.record(json!({"tokens_used": 50_000}));
+    assert!(day.engine.check(&fits, day.now).await.allowed);
+    let too_large = day.record(json!({"tokens_used": 50_001}));
+    let refused = day.engine.check(&too_large, day.now).await;
+    assert_eq!(refused.reason, Some(Reason::RateLimitExceeded));
+    assert_eq!(day.used("a").await, 0);
+    assert_eq!(day.events(EventType::RateLimitExceeded).await.len(), 1);
+    day.ask(json!({})).await;
+}
+
+#[tokio::test]
+async fn a_benign_verdict_lifts_the_ban_and_undoes_its_strike() {
+    let mut day = Day::strict().await;
+    day.ask(json!({})).await;
+    day.now += MINUTE;
+    day.ask(json!({"source_ip": BUCHAREST})).await;
+    let event = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
+    day.engine.feedback(&event.id, Verdict::Benign, "their VPN", day.now).await.unwrap().unwrap();
+    let standing = day.engine.standing(&Subject::key("a")).await.unwrap().standing;
+    assert_eq!((standing.is_banned_at(day.now), standing.strikes), (false, 0.0));
+    assert!(day.ask(json!({"source_ip": BUCHAREST})).await.allowed);
+}
+
+#[tokio::test]
+async fn shadow_is_found_and_not_acted_on_and_off_is_not_looked_for() {
+    use crate::domain::finding::Mode;
+    for (mode, found) in [(Mode::Shadow, 1), (Mode::Off, 0)] {
+        let mut day = Day::with(|policy| {
+            policy.preset = Preset::Strict;
+            policy.detectors.impossible_travel.mode = mode;
+        })
+        .await;
+        day.ask(json!({})).await;
+        let decision = day.ask(json!({"source_ip": BUCHAREST})).await;
+        assert!(decision.allowed);
+        assert_eq!(decision.anomalies.len(), found);
+    }
+}
+
+#[tokio::test]
+async fn what_is_learned_reaches_the_store_and_flagged_requests_do_not() {
+    let mut day = Day::strict().await;
+    for _ in 0..5 {
+        day.now += MINUTE;
+        day.ask(json!({"model": "gpt-4.1", "user_agent": "openai-python/1.5"})).await;
+    }
+    day.ask(json!({"source_ip": BUCHAREST})).await;
+    day.engine.profiles.flush(day.engine.store()).await.unwrap();
+    let profile = day.engine.store().profile(&Subject::key("a")).await.unwrap().unwrap();
+    assert_eq!(profile.requests, 5);
+    assert_eq!(profile.countries.len(), 1);
+    assert_eq!(profile.clients.get("openai-python").unwrap().count, 5);
+}
+
+#[tokio::test]
+async fn new_keys_are_capped_and_still_answered() {
+    let day = Day::with(|_| ()).await;
+    let newcomers = super::newcomers::Newcomers::new(5, 5);
+    let mut engine = Arc::into_inner(day.engine).unwrap();
+    engine.newcomers = newcomers;
+    let mut day = Day { engine: Arc::new(engine), ..day };
+    for n in 0..20 {
+        assert!(day.ask(json!({"key_id": format!("k{n}")})).await.allowed);
+    }
+    assert_eq!(day.used("k4").await, 10);
+    assert_eq!(day.used("k5").await, 0);
+    assert_eq!(day.events(EventType::CardinalityCapped).await.len(), 2);
+}

@@ -1,0 +1,18 @@
+//! The conformance cases: each takes a store with nothing in it. They are listed in `conformance.rs`.
+
+pub mod events;
+pub mod keeping;
+pub mod peers;
+pub mod refunds;
+pub mod standings;
+pub mod windows;
+
+/// The files with the cases.
+pub const SOURCES: &[(&str, &str)] = &[
+    ("events.rs", include_str!("events.rs")),
+    ("keeping.rs", include_str!("keeping.rs")),
+    ("peers.rs", include_str!("peers.rs")),
+    ("refunds.rs", include_str!("refunds.rs")),
+    ("standings.rs", include_str!("standings.rs")),
+    ("windows.rs", include_str!("windows.rs")),
+];

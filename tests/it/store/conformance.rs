@@ -1,0 +1,112 @@
+//! The one list of conformance cases. Each runs on every store: there is no way to name a store here.
+
+use super::{backend::Backend, cases};
+
+/// Makes a test of each case for each store.
+macro_rules! on_every_store {
+    ($($module:ident { $($case:ident)* })*) => {
+        on_every_store!(@store embedded Embedded $($module { $($case)* })*);
+        on_every_store!(@store in_memory InMemory $($module { $($case)* })*);
+        on_every_store!(@store redis Redis $($module { $($case)* })*);
+
+        /// The stores that the list above covers.
+        const COVERED: &[Backend] = &[Backend::Embedded, Backend::InMemory, Backend::Redis];
+    };
+    (@store $name:ident $backend:ident $($module:ident { $($case:ident)* })*) => {
+        mod $name {
+            $(mod $module {
+                $(#[tokio::test]
+                async fn $case() {
+                    let opened = crate::store::backend::Backend::$backend.open().await;
+                    crate::store::cases::$module::$case(opened.store.as_ref()).await;
+                })*
+            })*
+        }
+    };
+}
+
+on_every_store! {
+    windows {
+        every_window_counts_and_forgets_in_its_own_time
+        tokens_and_requests_are_limited
+        a_charge_is_taken_by_all_windows_or_none
+        the_promised_moment_of_retry_is_true
+        the_limit_that_takes_longest_is_named
+        what_never_fits_has_no_moment_of_retry
+        a_subject_over_its_limit_is_refused_even_nothing
+        resets_are_when_the_oldest_usage_leaves
+        time_never_runs_backwards
+        charges_of_one_call_take_effect_in_order
+        a_peek_changes_nothing
+        force_ignores_limits
+        an_unknown_subject_is_only_created_when_it_may_be
+        a_refused_charge_makes_nobody_known
+        inspection_changes_nothing
+        many_buckets_are_counted_and_left
+    }
+    peers {
+        the_most_recent_is_first_and_the_ring_is_bounded
+        peers_are_shown_as_they_were_before
+        only_a_charge_touches_a_peer
+        a_ring_shrinks_to_a_smaller_capacity
+    }
+    refunds {
+        a_charge_is_taken_back_from_the_open_bucket
+        a_charge_is_taken_back_from_a_closed_bucket
+        what_has_left_cannot_be_taken_back
+        a_peer_seen_once_is_forgotten_and_others_lose_a_hit
+        taking_back_from_an_unknown_subject_makes_nobody_known
+    }
+    standings {
+        a_standing_is_kept_with_its_detail
+        a_change_from_an_old_version_is_a_conflict
+        a_conflict_writes_nothing
+        a_throttled_subject_has_a_share_of_its_limits
+        a_banned_subject_is_refused_in_every_mode
+        a_ban_ends_on_time
+        a_standing_makes_a_subject_known
+        those_in_force_are_listed_newest_first
+        a_ban_that_ran_out_is_noted_exactly_once
+        a_throttle_runs_out_in_silence
+        a_prolonged_ban_ends_at_its_new_end
+        a_lifted_or_permanent_ban_never_runs_out
+        ban_events_and_refunds_come_together
+        a_forgotten_subject_is_unknown
+    }
+    events {
+        an_event_is_kept_whole_and_found_by_its_id
+        what_is_no_id_finds_nothing
+        newest_come_first_page_by_page
+        filters_hold_together
+        garbage_is_no_cursor
+        the_log_is_followed_without_a_gap
+        following_starts_after_a_known_event
+        an_id_of_another_log_is_refused
+        a_subjects_events_stay_in_order
+    }
+    keeping {
+        profile_deltas_add_up
+        documents_have_a_revision_that_moves
+        a_request_is_claimed_once
+        a_claim_ends_after_two_minutes
+        a_pepper_is_recognised
+        it_answers_and_closes
+    }
+}
+
+#[test]
+fn no_store_is_left_out() {
+    assert_eq!(COVERED, Backend::ALL);
+}
+
+#[test]
+fn no_case_is_left_out() {
+    let listed = include_str!("conformance.rs");
+    for (file, source) in cases::SOURCES {
+        for line in source.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
+            let name = line.split('(').next().unwrap();
+            let named = listed.lines().any(|listed| listed.trim() == name);
+            assert!(named, "{file}: {name} is not in the list of tests/it/store/conformance.rs");
+        }
+    }
+}
