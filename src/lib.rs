@@ -4,4 +4,5 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod geo;
+pub mod simulate;
 pub mod store;
