@@ -10,4 +10,5 @@ pub mod geo;
 pub mod http;
 pub mod intake;
 pub mod replay;
+pub mod simulate;
 pub mod store;
