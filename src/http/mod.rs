@@ -21,6 +21,8 @@ mod record;
 pub mod server;
 mod stream;
 mod subjects;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::{sync::Arc, time::Duration};

@@ -1,0 +1,129 @@
+//! Who is let in, and what is turned away before any handler sees it.
+
+use axum::body::Body;
+
+use super::Api;
+use crate::http::{Scope, document, new_token};
+
+/// Every route of the OpenAPI document with an example in place of its parameter.
+fn routes() -> Vec<(String, String)> {
+    let document = serde_json::to_value(document()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let method_of = |item: &serde_json::Value| item.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    paths
+        .iter()
+        .flat_map(|(path, item)| method_of(item).into_iter().map(move |m| (m.to_uppercase(), path.clone())))
+        .map(|(method, path)| {
+            let path =
+                path.replace("{subject}", "key:a").replace("{entry}", "country:SG").replace("{id}", "1");
+            (method, path)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn every_documented_route_is_there_and_guarded_but_for_the_probes() {
+    let api = Api::guarded(vec![new_token(&[Scope::Read], None).unwrap().1]).await;
+    let routes = routes();
+    assert_eq!(routes.len(), 22);
+    for (method, path) in routes {
+        let reply = api.call(&method, &path, &[], Body::empty()).await;
+        if matches!(path.as_str(), "/livez" | "/readyz") {
+            assert_eq!(reply.status, 200, "{path}");
+        } else {
+            reply.problem(401);
+            assert!(reply.header("www-authenticate").starts_with("Bearer"), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_scope_opens_its_routes_and_no_others() {
+    let tokens = Scope::ALL.map(|scope| (scope, new_token(&[scope], None).unwrap()));
+    let api = Api::guarded(tokens.iter().map(|(_, (_, entry))| entry.clone()).collect()).await;
+    let needed = [
+        ("POST", "/v1/record", Scope::Record),
+        ("POST", "/v1/check", Scope::Record),
+        ("POST", "/v1/record/batch", Scope::Record),
+        ("GET", "/v1/bans", Scope::Read),
+        ("POST", "/v1/bans/lookup", Scope::Read),
+        ("PUT", "/v1/bans/key:a", Scope::BansWrite),
+        ("DELETE", "/v1/bans/key:a", Scope::BansWrite),
+        ("POST", "/v1/events/1/feedback", Scope::BansWrite),
+        ("PUT", "/v1/policy", Scope::Admin),
+        ("PUT", "/v1/allowlist/country:SG", Scope::Admin),
+        ("DELETE", "/v1/subjects/key:b", Scope::Admin),
+        ("GET", "/metrics", Scope::Metrics),
+    ];
+    for (method, path, needed) in needed {
+        for (held, (token, _)) in &tokens {
+            let bearer = format!("Bearer {}", **token);
+            let reply = api.call(method, path, &[("authorization", &bearer)], Body::empty()).await;
+            let open = *held == needed
+                || *held == Scope::Admin
+                || (*held == Scope::Read && needed == Scope::Metrics);
+            assert_eq!(reply.status != 403, open, "{method} {path} with {held:?}: {}", reply.text);
+            assert_ne!(reply.status, 401);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_operator_is_named_where_no_reason_is_given() {
+    let (token, entry) = new_token(&[Scope::Admin], None).unwrap();
+    let id = entry.id.clone();
+    let api = Api::guarded(vec![entry]).await;
+    let bearer = format!("Bearer {}", *token);
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    api.call("PUT", "/v1/bans/key:a", &headers, r#"{"duration_seconds":60,"reason":"x"}"#).await.good(201);
+    let lifted = api.call("DELETE", "/v1/bans/key:a", &headers, Body::empty()).await.good(200);
+    assert_eq!(lifted["reason"], format!("lifted by {id}"));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_problem_too() {
+    let api = Api::open().await;
+    for path in ["/", "/v1", "/v1/record/", "/v2/record", "/v1/bans/", "/docs/nothing.js"] {
+        api.get(path).await.problem(404);
+    }
+    let reply = api.get("/v1/record").await;
+    reply.problem(405);
+    assert_eq!(reply.header("allow"), "POST");
+    let reply = api.post("/v1/bans/key:a", "{}").await;
+    reply.problem(405);
+    for method in ["GET", "PUT", "DELETE"] {
+        assert!(reply.header("allow").contains(method), "{}", reply.header("allow"));
+    }
+}
+
+#[tokio::test]
+async fn a_body_must_be_json_and_not_too_large() {
+    let api = Api::open().await;
+    let body = super::record("acme", 1);
+    for content_type in
+        ["text/plain", "application/xml", "application/json; charset=latin1", "application/x-ndjson"]
+    {
+        api.call("POST", "/v1/record", &[("content-type", content_type)], body.clone()).await.problem(415);
+    }
+    api.call("POST", "/v1/record", &[], body.clone()).await.problem(415);
+    let gzip = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    api.call("POST", "/v1/record", &gzip, body.clone()).await.problem(415);
+    let spaced = [("content-type", "Application/JSON ; charset=UTF-8")];
+    api.call("POST", "/v1/record", &spaced, body).await.good(200);
+    for path in ["/v1/record", "/v1/check", "/v1/bans/lookup"] {
+        api.post(path, &" ".repeat(64 * 1024 + 1)).await.problem(413);
+    }
+    api.put("/v1/policy", &" ".repeat(64 * 1024 + 1)).await.problem(413);
+}
+
+#[tokio::test]
+async fn the_document_and_its_page_need_nothing_from_elsewhere() {
+    let api = Api::open().await;
+    let document = api.get("/openapi.json").await.good(200);
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let page = api.get("/docs/").await;
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-type").starts_with("text/html"));
+    assert!(!page.text.contains("https://") && !page.text.contains("//cdn"), "{}", page.text);
+    assert!(api.get("/docs/swagger-initializer.js").await.text.contains("/openapi.json"));
+}

@@ -1,0 +1,156 @@
+//! The routes over a real engine and an embedded store, in the process.
+
+mod acts;
+mod doors;
+mod events;
+mod records;
+mod served;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Request},
+};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::{AppState, Auth, router};
+use crate::{
+    config::{self, IdempotencyScope, default_policy},
+    domain::policy::Policy,
+    engine::{Engine, EngineOptions},
+    geo::Geo,
+    intake::{Intake, Peppers},
+    store::embedded::{EmbeddedOptions, EmbeddedStore},
+};
+
+/// The API, as a caller sees it.
+struct Api {
+    router: Router,
+    engine: Arc<Engine>,
+    shutdown: CancellationToken,
+}
+
+/// What came back.
+struct Reply {
+    status: u16,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Api {
+    async fn open() -> Self {
+        Self::with(Auth::default(), default_policy()).await
+    }
+
+    /// With tokens, one per list of scopes.
+    async fn guarded(tokens: Vec<config::Token>) -> Self {
+        Self::with(Auth::new(&config::Auth { tokens }).unwrap(), default_policy()).await
+    }
+
+    async fn with(auth: Auth, policy: Policy) -> Self {
+        let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
+        let engine = Engine::start(store, Arc::new(Geo::off()), policy, options()).await.unwrap();
+        let shutdown = CancellationToken::new();
+        let router = router(AppState {
+            engine: engine.clone(),
+            intake: Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), 300_000),
+            auth,
+            components: Arc::new(|| serde_json::json!({ "geo": "off" })),
+            metrics: Arc::new(|| "keyward_up 1\n".to_owned()),
+            started: 0,
+            body_timeout: Duration::from_secs(5),
+            shutdown: shutdown.clone(),
+        });
+        Self { router, engine, shutdown }
+    }
+
+    async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Reply {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        Reply {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            text: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Reply {
+        self.call("GET", path, &[], Body::empty()).await
+    }
+
+    async fn delete(&self, path: &str) -> Reply {
+        self.call("DELETE", path, &[], Body::empty()).await
+    }
+
+    async fn put(&self, path: &str, json: &str) -> Reply {
+        self.call("PUT", path, &[("content-type", "application/json")], json.to_owned()).await
+    }
+
+    async fn post(&self, path: &str, json: &str) -> Reply {
+        self.call("POST", path, &[("content-type", "application/json")], json.to_owned()).await
+    }
+
+    /// Reports one request of a key.
+    async fn record(&self, key_id: &str, tokens: u64) -> Reply {
+        self.post("/v1/record", &record(key_id, tokens)).await
+    }
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+
+    /// The answer, which must be a success with this status.
+    fn good(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/json");
+        self.json()
+    }
+
+    /// The problem, which must be one with this status.
+    fn problem(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        for member in ["type", "title", "detail"] {
+            assert!(problem[member].as_str().is_some_and(|t| !t.is_empty()), "{problem}");
+        }
+        problem
+    }
+}
+
+fn record(key_id: &str, tokens: u64) -> String {
+    serde_json::json!({
+        "key_id": key_id, "endpoint": "/v1/chat/completions", "source_ip": "203.0.113.7", "tokens_used": tokens,
+    })
+    .to_string()
+}
+
+fn options() -> EngineOptions {
+    EngineOptions {
+        deadline: Duration::from_secs(5),
+        idempotency_capacity: 100,
+        idempotency_scope: IdempotencyScope::Instance,
+        profile_capacity: 100,
+        newcomers: 6000,
+        newcomers_per_address: 6000,
+        fold_seconds: 60,
+        event_buffer: 1000,
+        flushes: true,
+    }
+}

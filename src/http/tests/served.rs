@@ -1,0 +1,139 @@
+//! The API over real connections: slow, silent and oversized clients, and the end of the service.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Api;
+use crate::{config, http::serve};
+
+struct Served {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+async fn serve_with(change: impl FnOnce(&mut config::Server)) -> Served {
+    let api = Api::open().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut settings = config::Server {
+        listen: address,
+        header_timeout_ms: 300,
+        request_timeout_ms: 5_000,
+        max_connections: 16,
+        shutdown_grace_seconds: 5,
+        max_clock_skew_seconds: 300,
+    };
+    change(&mut settings);
+    let shutdown = api.shutdown.clone();
+    let task = tokio::spawn(async move { serve(listener, api.router, &settings, api.shutdown).await });
+    Served { address, shutdown, task }
+}
+
+impl Served {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends bytes, then reads until the other side closes.
+    async fn exchange(&self, parts: &[&[u8]]) -> String {
+        let mut stream = self.connect().await;
+        for part in parts {
+            stream.write_all(part).await.unwrap();
+        }
+        read_all(&mut stream).await
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(10), self.task).await.unwrap().unwrap().unwrap();
+    }
+}
+
+async fn read_all(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let reading = stream.read_to_end(&mut bytes);
+    tokio::time::timeout(Duration::from_secs(10), reading).await.unwrap().unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_is_served() {
+    let served = serve_with(|_| {}).await;
+    let text = served.exchange(&[b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"]).await;
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with(r#"{"status":"alive"}"#), "{text}");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_ten_megabytes_first_still_reads_why_not() {
+    let served = serve_with(|_| {}).await;
+    let length = 10 * 1024 * 1024;
+    let head = format!(
+        "POST /v1/record HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    let text = served.exchange(&[head.as_bytes(), &vec![b' '; length]]).await;
+    assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
+    assert!(text.contains("application/problem+json"), "{text}");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_told_before_it_sends() {
+    let served = serve_with(|_| {}).await;
+    let head = b"POST /v1/record HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\nconnection: close\r\n\
+                 content-type: application/json\r\ncontent-length: 10485760\r\n\r\n";
+    let text = served.exchange(&[head]).await;
+    assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn silent_and_dawdling_clients_are_let_go() {
+    let served = serve_with(|_| {}).await;
+    for sent in [&b""[..], b"P", b"GET /livez HTTP/1.1\r\nhost"] {
+        let text = served.exchange(&[sent]).await;
+        assert!(text.is_empty() || text.starts_with("HTTP/1.1 408"), "{text}");
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_for_their_turn() {
+    let served = serve_with(|settings| {
+        settings.max_connections = 1;
+        settings.header_timeout_ms = 5_000;
+    })
+    .await;
+    let mut first = served.connect().await;
+    first.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut head = [0; 15];
+    first.read_exact(&mut head).await.unwrap();
+    let mut second = served.connect().await;
+    second.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut byte = [0; 1];
+    let waits = tokio::time::timeout(Duration::from_millis(200), second.read(&mut byte)).await;
+    assert!(waits.is_err(), "the second connection was served while the first was open");
+    drop(first);
+    assert!(read_all(&mut second).await.starts_with("HTTP/1.1 200"));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_service_ends_streams_and_idle_connections() {
+    let served = serve_with(|_| {}).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET /v1/events/stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut head = [0; 15];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    served.stop().await;
+    read_all(&mut stream).await;
+}
