@@ -13,7 +13,6 @@ use super::{
     App,
     error::{ApiError, Problem},
     input::{BATCH_LIMIT, Media, media, read},
-    record::take,
 };
 use crate::{
     answer::Answer,
@@ -92,7 +91,7 @@ fn parse_array(body: &[u8]) -> Result<Vec<&RawValue>, ApiError> {
 }
 
 fn take_item(app: &App, item: &[u8], now: Millis) -> Result<Record, ApiError> {
-    take(app, parse::<WireRecord>(item)?, now)
+    Ok(app.intake.record(parse(item)?, now)?)
 }
 
 /// The good records, and for each item either its index among them or its problem.

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     answer::Answer,
-    domain::{Millis, decision::Decision, record::Record},
-    intake::{WireCheck, WireRecord},
+    domain::decision::Decision,
+    intake::{InputError, WireCheck, WireRecord},
 };
 
 /// Reports one finished request and answers with the decision.
@@ -35,7 +35,7 @@ pub async fn record(
     JsonBody(wire): JsonBody<WireRecord>,
 ) -> Result<Response, ApiError> {
     let now = app.engine.now();
-    let record = take(&app, wire, now)?;
+    let record = app.intake.record(wire, now)?;
     let decisions = app.engine.record(std::slice::from_ref(&record), now).await;
     decisions.first().map(answer).ok_or(ApiError::Internal)
 }
@@ -60,13 +60,8 @@ pub async fn check(
     Ok(answer(&app.engine.check(&record, now).await))
 }
 
-/// A record as it is taken in.
-pub fn take(app: &App, wire: WireRecord, now: Millis) -> Result<Record, ApiError> {
-    Ok(app.intake.record(wire, now)?)
-}
-
 /// A check calls the record's `tokens_used` its `estimated_tokens`.
-fn for_check(error: crate::intake::InputError) -> ApiError {
+fn for_check(error: InputError) -> ApiError {
     match ApiError::from(error) {
         ApiError::Fields(mut errors) => {
             for error in errors.iter_mut().filter(|e| e.pointer == "/tokens_used") {
