@@ -35,7 +35,7 @@ pub enum BatchItem<'a> {
 
 /// Reports up to 1,000 finished requests, as a JSON array or as NDJSON; the answer has the form of the question.
 #[utoipa::path(
-    post, path = "/v1/record/batch", tag = "records",
+    post, path = "/v1/record/batch", tag = "records", operation_id = "record_batch",
     request_body(content((Vec<WireRecord> = "application/json"), (WireRecord = "application/x-ndjson"))),
     responses(
         (status = 200, description = "One answer per record, in order.", content(

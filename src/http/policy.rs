@@ -36,7 +36,7 @@ pub struct PolicyView<'a> {
 
 /// Shows the policy in force. Its version is also the `ETag`.
 #[utoipa::path(
-    get, path = "/v1/policy", tag = "policy",
+    get, path = "/v1/policy", tag = "policy", operation_id = "show_policy",
     responses((status = 200, body = PolicyView, description = "The policy.", headers(("ETag" = String, description = "Its version.")))),
 )]
 pub async fn show(State(app): State<App>) -> Response {
@@ -46,7 +46,7 @@ pub async fn show(State(app): State<App>) -> Response {
 
 /// Puts a whole policy in force: what GET shows, changed. It holds on every instance within a second.
 #[utoipa::path(
-    put, path = "/v1/policy", tag = "policy", request_body = PolicyView,
+    put, path = "/v1/policy", tag = "policy", operation_id = "put_policy", request_body = PolicyView,
     params(("If-Match" = Option<String>, Header, description = "The version that was changed; another one in force is an error.")),
     responses(
         (status = 200, body = PolicyView, description = "It is in force."),

@@ -20,7 +20,7 @@ use crate::{
 
 /// Reports one finished request and answers with the decision.
 #[utoipa::path(
-    post, path = "/v1/record", tag = "records", request_body = WireRecord,
+    post, path = "/v1/record", tag = "records", operation_id = "record", request_body = WireRecord,
     responses(
         (status = 200, description = "The decision, whether it admits or refuses.", body = Answer, headers(
             ("RateLimit-Policy" = String, description = "Every limit (draft-ietf-httpapi-ratelimit-headers-11)."),
@@ -42,7 +42,7 @@ pub async fn record(
 
 /// Asks about a request before it is made. Counts no usage; a refusal is an event.
 #[utoipa::path(
-    post, path = "/v1/check", tag = "records", request_body = WireCheck,
+    post, path = "/v1/check", tag = "records", operation_id = "check", request_body = WireCheck,
     responses(
         (status = 200, description = "The decision, whether it admits or refuses.", body = Answer),
         (status = "4XX", description = "The question cannot be answered.", body = Problem, content_type = "application/problem+json"),

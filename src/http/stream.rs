@@ -41,7 +41,7 @@ const PAGE: usize = 500;
 
 /// Follows the log. Resumes after the event that `Last-Event-ID` (or `last_event_id`) names, else starts now.
 #[utoipa::path(
-    get, path = "/v1/events/stream", tag = "events",
+    get, path = "/v1/events/stream", tag = "events", operation_id = "follow_events",
     params(
         ("Last-Event-ID" = Option<String>, Header, description = "The last event that arrived."),
         ("last_event_id" = Option<String>, Query, description = "The same, where headers cannot be set."),
