@@ -12,5 +12,6 @@ pub mod geo;
 pub mod http;
 pub mod intake;
 pub mod replay;
+pub mod simulate;
 pub mod store;
 pub mod telemetry;

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 
 use crate::{
     app::AppError, config::ConfigError, geo::GeoError, http::AuthError, intake::PepperError,
-    store::StoreError, telemetry::TelemetryError,
+    replay::ReplayError, store::StoreError, telemetry::TelemetryError,
 };
 
 /// Exit codes.
@@ -50,6 +50,25 @@ impl Failure {
     /// What to tell a person, unless there is nobody left to tell.
     pub fn message(&self) -> Option<String> {
         (self.code != code::GOOD).then(|| format!("{:#}", self.error))
+    }
+}
+
+impl Failure {
+    /// A file that cannot be read or written.
+    pub fn file(path: &std::path::Path, error: &io::Error) -> Self {
+        Self::io(&path.display().to_string(), error)
+    }
+
+    /// Something that cannot be read or written.
+    pub fn io(what: &str, error: &io::Error) -> Self {
+        Self { code: of_io(error), error: anyhow::Error::msg(format!("{what}: {error}")) }
+    }
+}
+
+fn of_replay(error: &ReplayError) -> u8 {
+    match error {
+        ReplayError::Io(error) => of_io(error),
+        ReplayError::Store(error) => of_store(error),
     }
 }
 
@@ -126,6 +145,9 @@ failures! {
     AppError => of_app,
     TelemetryError => |_: &TelemetryError| code::CONFIG,
     AuthError => |_: &AuthError| code::CONFIG,
+    GeoError => of_geo,
+    PepperError => of_pepper,
+    ReplayError => of_replay,
     serde_json::Error => |_: &serde_json::Error| code::SOFTWARE,
     toml::ser::Error => |_: &toml::ser::Error| code::SOFTWARE,
 }

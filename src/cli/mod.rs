@@ -9,8 +9,10 @@ mod failure;
 mod migrate;
 mod openapi;
 mod output;
+mod replay;
 mod serve;
 mod settings;
+mod simulate;
 mod status;
 mod token;
 mod unban;
@@ -55,6 +57,10 @@ enum Command {
     Token(token::Token),
     /// Print the OpenAPI document.
     Openapi(openapi::Openapi),
+    /// Decide recorded traffic as it would have been decided.
+    Replay(replay::Replay),
+    /// Make labelled traffic, and score the decisions about it.
+    Simulate(simulate::Simulate),
     /// Bring the store to this version's layout.
     Migrate(migrate::Migrate),
 }
@@ -77,6 +83,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Events(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Openapi(command) => command.run(),
+        Command::Replay(command) => command.run(),
+        Command::Simulate(command) => command.run(),
         Command::Migrate(command) => command.run(),
     };
     match done {

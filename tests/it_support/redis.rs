@@ -26,7 +26,8 @@ pub struct Server {
     /// Its port on 127.0.0.1.
     pub port: u16,
     watchdog: Child,
-    directory: TempDir,
+    /// Kept as long as the server may write there.
+    _directory: TempDir,
 }
 
 impl Server {
@@ -39,7 +40,7 @@ impl Server {
     pub fn start_on(port: u16, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let watchdog = watch("redis-server", directory.path(), port, arguments);
-        let server = Self { port, watchdog, directory };
+        let server = Self { port, watchdog, _directory: directory };
         server.wait_until_it_answers();
         server
     }
@@ -52,7 +53,7 @@ impl Server {
         std::fs::File::create(&path).unwrap().write_all(lines.as_bytes()).unwrap();
         let port = free_port();
         let watchdog = watch("redis-sentinel", directory.path(), port, &[]);
-        let server = Self { port, watchdog, directory };
+        let server = Self { port, watchdog, _directory: directory };
         server.wait_until_it_answers();
         server
     }
@@ -60,11 +61,6 @@ impl Server {
     /// Its URL.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    /// Its working directory.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
     }
 
     /// Sends one command outside of the store and returns what the command line client prints.
