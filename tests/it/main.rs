@@ -6,4 +6,5 @@
     reason = "a test that cannot go on fails; clippy's own exception covers only functions marked as tests"
 )]
 
+mod app;
 mod store;
