@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Under this pepper keys are hashed when none is given: a replay needs ids that are the same in each run.
-const REPLAY_PEPPER: &str = "k1:keyward replay, where no secret is kept";
+const REPLAY_PEPPER: &str = "k1:keyward replay keeps no secret";
 
 /// Decide recorded traffic as it would have been decided, in memory.
 #[derive(Debug, Args)]

@@ -21,7 +21,7 @@ const SHORT: [(&str, &str); 5] = [
 pub(super) fn layers(sources: &Sources, base: &Table) -> Vec<Layer> {
     let mut long: Vec<Layer> =
         sources.environment.iter().filter_map(|(n, v)| long_name(n, v, base)).collect();
-    long.sort_by(|a, b| a.origin.to_string().cmp(&b.origin.to_string()));
+    long.sort_by_key(|a| a.origin.to_string());
     let short = SHORT.iter().filter_map(|(name, setting)| {
         let text = sources.variable(name)?;
         let value = if *setting == "geoip.files" { list(text) } else { Value::String(text.to_owned()) };

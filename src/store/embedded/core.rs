@@ -411,7 +411,7 @@ mod tests {
         let second = append(&mut core, event(START + 1)).unwrap().remove(0);
         core.memory.tell(START + DAY + 1);
         core.tick();
-        assert_eq!(log::follow(&core.connection, 0, 10).unwrap().0, [second.clone()]);
+        assert_eq!(log::follow(&core.connection, 0, 10).unwrap().0, std::slice::from_ref(&second));
         core.memory.tell(START + 3 * DAY);
         core.tick();
         assert!(log::find(&core.connection, &second.id).unwrap().is_none());
