@@ -30,7 +30,9 @@ fn body(n: usize) -> String {
 
 fn records() -> Vec<Record> {
     let intake = intake();
-    (0..10_000).map(|n| intake.record(parse(body(n).as_bytes()).expect("JSON"), START).expect("a record")).collect()
+    (0..10_000)
+        .map(|n| intake.record(parse(body(n).as_bytes()).expect("JSON"), START).expect("a record"))
+        .collect()
 }
 
 fn engine(runtime: &tokio::runtime::Runtime) -> Arc<Engine> {

@@ -29,6 +29,17 @@ pub struct Server {
     directory: TempDir,
 }
 
+/// A server that is stopped in its tracks: its sockets are open and nobody answers. It goes on when this is dropped.
+pub struct Paused {
+    pid: String,
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        signal("-CONT", &self.pid);
+    }
+}
+
 impl Server {
     /// Starts `redis-server` with more arguments.
     pub fn start(arguments: &[&str]) -> Self {
@@ -62,6 +73,26 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Stops the process of the server (SIGSTOP) until what this returns is dropped.
+    pub fn pause(&self) -> Paused {
+        let info = self.cli(&["INFO", "server"]);
+        let pid = info.lines().find_map(|line| line.trim().strip_prefix("process_id:")).unwrap().to_owned();
+        signal("-STOP", &pid);
+        Paused { pid }
+    }
+
+    /// Kills the server (SIGKILL); what it left in its directory stays.
+    pub fn kill(&mut self) {
+        drop(self.watchdog.stdin.take());
+        let _ = self.watchdog.wait();
+    }
+
+    /// Starts it again after [`Server::kill`], on the same port and directory.
+    pub fn start_again(&mut self, arguments: &[&str]) {
+        self.watchdog = watch("redis-server", self.directory.path(), self.port, arguments);
+        self.wait_until_it_answers();
+    }
+
     /// Its working directory.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -84,9 +115,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.watchdog.stdin.take());
-        let _ = self.watchdog.wait();
+        self.kill();
     }
+}
+
+fn signal(name: &str, pid: &str) {
+    assert!(Command::new("kill").args([name, pid]).status().unwrap().success());
 }
 
 /// Starts `program` under a shell that kills it when the pipe to this process closes.

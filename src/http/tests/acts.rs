@@ -69,7 +69,10 @@ async fn bans_are_listed_newest_first_page_by_page() {
     }
     assert_eq!(seen.len(), 5);
     assert!(seen.is_sorted_by(|a, b| a.0 >= b.0), "{seen:?}");
-    assert_eq!(api.get("/v1/bans?subject=key:c&state=temporarily_banned").await.good(200)["items"][0]["subject"], "key:c");
+    assert_eq!(
+        api.get("/v1/bans?subject=key:c&state=temporarily_banned").await.good(200)["items"][0]["subject"],
+        "key:c"
+    );
     assert_eq!(api.get("/v1/bans?state=throttled").await.good(200)["items"], json!([]));
     for bad in ["state=banned", "limit=0", "subject=x", "cursor=x", "sort=asc"] {
         api.get(&format!("/v1/bans?{bad}")).await.problem(422);
@@ -125,7 +128,9 @@ async fn the_allowlist_is_kept_by_entry() {
     assert_eq!(api.delete("/v1/allowlist/pair:SG~RO").await.status, 204);
     api.delete("/v1/allowlist/pair:SG~RO").await.problem(404);
     api.put("/v1/allowlist/galaxy:x", office).await.problem(422);
-    api.put("/v1/allowlist/country:SG", r#"{"reason":"x","expires":"2020-01-01T00:00:00Z"}"#).await.problem(422);
+    api.put("/v1/allowlist/country:SG", r#"{"reason":"x","expires":"2020-01-01T00:00:00Z"}"#)
+        .await
+        .problem(422);
 }
 
 #[tokio::test]

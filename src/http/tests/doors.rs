@@ -14,7 +14,8 @@ fn routes() -> Vec<(String, String)> {
         .iter()
         .flat_map(|(path, item)| method_of(item).into_iter().map(move |m| (m.to_uppercase(), path.clone())))
         .map(|(method, path)| {
-            let path = path.replace("{subject}", "key:a").replace("{entry}", "country:SG").replace("{id}", "1");
+            let path =
+                path.replace("{subject}", "key:a").replace("{entry}", "country:SG").replace("{id}", "1");
             (method, path)
         })
         .collect()
@@ -99,7 +100,9 @@ async fn what_is_not_there_is_a_problem_too() {
 async fn a_body_must_be_json_and_not_too_large() {
     let api = Api::open().await;
     let body = super::record("acme", 1);
-    for content_type in ["text/plain", "application/xml", "application/json; charset=latin1", "application/x-ndjson"] {
+    for content_type in
+        ["text/plain", "application/xml", "application/json; charset=latin1", "application/x-ndjson"]
+    {
         api.call("POST", "/v1/record", &[("content-type", content_type)], body.clone()).await.problem(415);
     }
     api.call("POST", "/v1/record", &[], body.clone()).await.problem(415);

@@ -104,7 +104,8 @@ async fn a_stream_resumes_after_the_event_it_names() {
     let first = api.event_ids().await[0].clone();
     let mut stream = api.follow("/v1/events/stream", Some(&first)).await;
     assert_eq!(stream.subjects(2).await, ["key:b", "key:c"]);
-    let mut stream = api.follow(&format!("/v1/events/stream?last_event_id={first}&subject=key:c"), None).await;
+    let mut stream =
+        api.follow(&format!("/v1/events/stream?last_event_id={first}&subject=key:c"), None).await;
     assert_eq!(stream.subjects(1).await, ["key:c"]);
     let request = Request::get("/v1/events/stream").header("last-event-id", "nonsense").body(Body::empty());
     assert_eq!(api.router.clone().oneshot(request.unwrap()).await.unwrap().status(), 422);

@@ -19,7 +19,11 @@ async fn a_record_is_answered_in_the_shape_of_the_contract() {
     assert_eq!(minute["window"], "1min");
     assert_eq!((minute["used"].as_u64(), minute["remaining"].as_u64()), (Some(932), Some(49_068)));
     assert!(reply.header("ratelimit-policy").starts_with("\"1min-tokens\";q=50000;w=60;qu=\"tokens\", "));
-    assert!(reply.header("ratelimit").starts_with("\"1min-tokens\";r=49068;t="), "{}", reply.header("ratelimit"));
+    assert!(
+        reply.header("ratelimit").starts_with("\"1min-tokens\";r=49068;t="),
+        "{}",
+        reply.header("ratelimit")
+    );
     assert_eq!(reply.header("x-content-type-options"), "nosniff");
 }
 
@@ -80,7 +84,12 @@ async fn bad_records_are_named_and_not_recorded() {
         let named = problem["errors"][0]["pointer"].as_str().unwrap_or_default();
         assert_eq!(named, pointer, "{body}");
     }
-    let broken = api.call("POST", "/v1/record", &[("content-type", "application/json")], b"{\"key_id\":\"\xff\"}".to_vec());
+    let broken = api.call(
+        "POST",
+        "/v1/record",
+        &[("content-type", "application/json")],
+        b"{\"key_id\":\"\xff\"}".to_vec(),
+    );
     broken.await.problem(400);
     api.get("/v1/subjects/key:a").await.problem(404);
 }
@@ -107,7 +116,8 @@ async fn a_batch_is_answered_in_order_and_a_bad_item_spoils_nothing() {
     check_batch(answers.as_array().unwrap());
     let api = Api::open().await;
     let lines = format!("{}\n", items.join("\r\n\n"));
-    let reply = api.call("POST", "/v1/record/batch", &[("content-type", "application/x-ndjson")], lines).await;
+    let reply =
+        api.call("POST", "/v1/record/batch", &[("content-type", "application/x-ndjson")], lines).await;
     assert_eq!((reply.status, reply.header("content-type")), (200, "application/x-ndjson"));
     check_batch(&reply.text.lines().map(|l| serde_json::from_str(l).unwrap()).collect::<Vec<_>>());
 }
