@@ -111,7 +111,7 @@ fn fields() -> Vec<(String, u16, Vec<&'static str>)> {
 
 /// Bodies that are no record at all.
 fn bodies() -> Vec<(Vec<u8>, u16)> {
-    let deep = |open: &str, close: &str| format!("{}{}", open.repeat(20_000), close.repeat(20_000));
+    let deep = |open: &str, close: &str| format!("{}{}", open.repeat(10_000), close.repeat(10_000));
     vec![
         (b"null".to_vec(), 422),
         (b"7".to_vec(), 422),
