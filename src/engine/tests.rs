@@ -142,6 +142,16 @@ async fn balanced_alerts_while_it_learns() {
 }
 
 #[tokio::test]
+async fn a_new_key_is_no_stranger_in_its_own_home() {
+    let mut day = Day::with(|_| ()).await;
+    for _ in 0..100 {
+        day.now += SECOND;
+        let decision = day.ask(json!({})).await;
+        assert!(decision.anomalies.is_empty(), "{:?}", decision.anomalies);
+    }
+}
+
+#[tokio::test]
 async fn limits_count_tokens_and_refuse_with_a_true_time() {
     let mut day = Day::with(|policy| {
         policy.limits.tokens.insert("1min".to_owned(), 25);
