@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     config::{DEFAULT_TOML, STRICT_TOML, default_policy},
     domain::{
-        DAY, HOUR, MINUTE,
+        DAY, HOUR, MINUTE, SECOND,
         decision::{Action, Reason},
         event::EventType,
         finding::AnomalyKind,
