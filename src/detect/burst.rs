@@ -34,6 +34,9 @@ const SCHEDULED_REQUESTS: u64 = 40;
 /// At an hour at which the key never works, this many requests can be a burst.
 const LEAST: u64 = 12;
 
+/// Which peak of an hour is meant.
+type Peak = fn(&HourStat) -> u64;
+
 /// The rhythm of the key around this hour.
 struct Rhythm {
     hours: Vec<HourStat>,
@@ -73,7 +76,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let rhythm = rhythm(case.profile, case.now(), policy.min_hours)?;
-    let spans: [(&str, u64, fn(&HourStat) -> u64); 2] = [
+    let spans: [(&str, u64, Peak); 2] = [
         ("requests in 1 minute", counts[ONE_MINUTE].requests, |h| h.one_minute_peak),
         ("requests in 5 minutes", counts[FIVE_MINUTES].requests, |h| h.five_minute_peak),
     ];

@@ -44,14 +44,32 @@ impl BanIndex {
         }
     }
 
-    /// Replaces everything with what the store holds, but keeps bans that it does not know and that are in force:
-    /// those, it has lost. Returns them.
+    /// The version of the ban held on a subject.
+    pub fn version(&self, subject: &Subject) -> Option<u64> {
+        self.held.read().exact.get(subject).map(|standing| standing.version)
+    }
+
+    /// Takes over what the store holds now, whatever its version, unless the ban held is no longer the one of version
+    /// `held`, as it was before the store was asked: then somebody was quicker. A store that lost its data counts
+    /// versions anew, so the higher one is not always the later one.
+    pub fn replace(&self, subject: &Subject, held: Option<u64>, stored: &Standing, now: Millis) {
+        let mut inner = self.held.write();
+        if inner.exact.get(subject).map(|standing| standing.version) == held {
+            remove(&mut inner, subject);
+            drop(inner);
+            self.set(subject, stored, now);
+        }
+    }
+
+    /// Takes over what the store holds, but keeps bans in force that it does not know, or knows in an earlier version
+    /// only: those, it has lost. Returns them.
     pub fn reload(&self, stored: &[(Subject, Standing)], now: Millis) -> Vec<(Subject, Standing)> {
-        let known: HashMap<&Subject, &Standing> =
-            stored.iter().map(|(subject, standing)| (subject, standing)).collect();
+        let known: HashMap<&Subject, u64> =
+            stored.iter().map(|(subject, standing)| (subject, standing.version)).collect();
         let lost = {
             let held = self.held.read();
-            let lost = held.exact.iter().filter(|(s, b)| !known.contains_key(s) && b.is_banned_at(now));
+            let is_lost = |s: &Subject, b: &Standing| known.get(s).is_none_or(|version| *version < b.version);
+            let lost = held.exact.iter().filter(|(s, b)| b.is_banned_at(now) && is_lost(s, b));
             lost.map(|(s, b)| (s.clone(), *b)).collect()
         };
         for (subject, standing) in stored {
@@ -168,12 +186,27 @@ mod tests {
     }
 
     #[test]
+    fn what_the_store_holds_now_replaces_what_was_held_when_it_was_asked() {
+        let index = BanIndex::default();
+        let subject = Subject::key("a");
+        index.set(&subject, &Standing { version: 5, ..banned(None) }, 0);
+        let cleared = Standing { version: 2, ..Standing::default() };
+        index.replace(&subject, Some(4), &cleared, 0);
+        assert!(index.get(&subject, 0).is_some(), "somebody was quicker");
+        index.replace(&subject, index.version(&subject), &cleared, 0);
+        assert_eq!(index.get(&subject, 0), None);
+    }
+
+    #[test]
     fn bans_that_the_store_lost_are_kept_and_told() {
         let index = BanIndex::default();
         index.set(&Subject::key("kept"), &banned(None), 0);
         index.set(&Subject::key("over"), &banned(Some(5)), 0);
-        let lost = index.reload(&[(Subject::key("new"), banned(None))], 6);
-        assert_eq!(lost.into_iter().map(|(s, _)| s).collect::<Vec<_>>(), [Subject::key("kept")]);
+        index.set(&Subject::key("ahead"), &Standing { version: 7, ..banned(None) }, 0);
+        let stored = ["new", "ahead"].map(|key| (Subject::key(key), banned(None)));
+        let mut lost: Vec<_> = index.reload(&stored, 6).into_iter().map(|(s, _)| s).collect();
+        lost.sort();
+        assert_eq!(lost, [Subject::key("ahead"), Subject::key("kept")]);
         assert!(index.get(&Subject::key("new"), 6).is_some());
     }
 }

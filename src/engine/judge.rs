@@ -70,7 +70,8 @@ impl Engine {
         if !decision.anomalies.is_empty() {
             self.respond(record, &observed, active, &frame, &mut decision).await;
         }
-        if decision.allowed && !decision.anomalies.iter().any(Finding::bars_learning) {
+        let taken_on = observed.key.tracked;
+        if decision.allowed && taken_on && !decision.anomalies.iter().any(Finding::bars_learning) {
             self.learn(record, &observed);
         }
         decision

@@ -37,7 +37,7 @@ use crate::{
         subject::Subject,
     },
     geo::Geo,
-    store::{Document, Store, StoreError},
+    store::{Document, LogPosition, Store, StoreError},
 };
 
 /// Settings of the engine beside the policy.
@@ -79,14 +79,19 @@ pub struct Engine {
     base_policy: Policy,
     active: ArcSwap<ActivePolicy>,
     allowlist: ArcSwap<Vec<Document>>,
+    /// Every document as last read, to tell a store again that lost them.
+    documents: ArcSwap<Vec<Document>>,
     bans: bans::BanIndex,
     profiles: profiles::ProfileBook,
     answers: answers::Answers,
     newcomers: newcomers::Newcomers,
+    new_addresses: newcomers::Newcomers,
     outbox: log::EventOutbox,
     breaker: breaker::Breaker,
     insurance: insurance::Insurance,
     followers: broadcast::Sender<Arc<Event>>,
+    /// The end of the log before anything was read at the start: what comes after it is followed.
+    begin: LogPosition,
     meters: judge::Meters,
 }
 
@@ -102,20 +107,24 @@ impl Engine {
         policy: Policy,
         options: EngineOptions,
     ) -> Result<Arc<Self>, StoreError> {
+        let begin = store.log_end().await?;
         let engine = Arc::new(Self {
             active: ArcSwap::from_pointee(ActivePolicy::new(policy.clone(), Default::default())),
             allowlist: ArcSwap::default(),
+            documents: ArcSwap::default(),
             base_policy: policy,
             bans: bans::BanIndex::default(),
             profiles: profiles::ProfileBook::new(options.profile_capacity, options.flushes),
             answers: answers::Answers::new(options.idempotency_capacity),
             newcomers: newcomers::Newcomers::new(options.newcomers, options.newcomers_per_address),
+            new_addresses: newcomers::Newcomers::new(options.newcomers, options.newcomers),
             outbox: log::EventOutbox::new(options.fold_seconds, options.event_buffer),
             breaker: breaker::Breaker::default(),
             insurance: insurance::Insurance::default(),
             followers: broadcast::channel(1024).0,
             meters: judge::Meters::default(),
             clock: Clock::default(),
+            begin,
             store,
             geo,
             options,

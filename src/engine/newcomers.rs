@@ -30,25 +30,34 @@ impl Newcomers {
         Self { minute: Arc::default(), most, most_per_address }
     }
 
-    /// Whether another new subject from `address` may be created.
-    pub fn may_come(&self, address: &Subject, now: Millis) -> bool {
-        let minute = self.minute.lock();
-        if minute.index != now.div_euclid(MINUTE) {
-            return true;
-        }
-        minute.all < self.most && minute.by_address.get(address).is_none_or(|n| *n < self.most_per_address)
-    }
-
-    /// Notes that a new subject from `address` was created.
-    pub fn came(&self, address: &Subject, now: Millis) {
+    /// Takes a place for a new subject from `address`, if there is one left. Taken before the store is asked, so that
+    /// many at once cannot pass together; to be given back if nothing was created.
+    pub fn take(&self, address: &Subject, now: Millis) -> bool {
         let mut minute = self.minute.lock();
         let index = now.div_euclid(MINUTE);
         if minute.index != index {
             *minute = Minute { index, ..Minute::default() };
         }
+        let of_address = minute.by_address.get(address).copied().unwrap_or(0);
+        if minute.all >= self.most || of_address >= self.most_per_address {
+            return false;
+        }
         minute.all += 1;
-        if minute.by_address.len() < MAX_ADDRESSES || minute.by_address.contains_key(address) {
-            *minute.by_address.entry(address.clone()).or_default() += 1;
+        if of_address > 0 || minute.by_address.len() < MAX_ADDRESSES {
+            minute.by_address.insert(address.clone(), of_address + 1);
+        }
+        true
+    }
+
+    /// Gives a place back that was taken at `now`: the subject was known already, or was not created.
+    pub fn give_back(&self, address: &Subject, now: Millis) {
+        let mut minute = self.minute.lock();
+        if minute.index != now.div_euclid(MINUTE) {
+            return;
+        }
+        minute.all = minute.all.saturating_sub(1);
+        if let Some(taken) = minute.by_address.get_mut(address) {
+            *taken = taken.saturating_sub(1);
         }
     }
 }
@@ -61,11 +70,12 @@ mod tests {
     fn newcomers_are_capped_per_address_and_over_all_for_a_minute() {
         let newcomers = Newcomers::new(3, 2);
         let (a, b) = (Subject::parse("ip:203.0.113.1").unwrap(), Subject::parse("ip:203.0.113.2").unwrap());
-        newcomers.came(&a, 0);
-        newcomers.came(&a, 0);
-        assert!(!newcomers.may_come(&a, 1) && newcomers.may_come(&b, 1));
-        newcomers.came(&b, 1);
-        assert!(!newcomers.may_come(&b, 2));
-        assert!(newcomers.may_come(&a, MINUTE));
+        assert!(newcomers.take(&a, 0) && newcomers.take(&a, 0) && !newcomers.take(&a, 1));
+        assert!(newcomers.take(&b, 1) && !newcomers.take(&b, 2));
+        newcomers.give_back(&a, 3);
+        assert!(newcomers.take(&b, 3), "one over all was given back");
+        assert!(newcomers.take(&a, MINUTE));
+        newcomers.give_back(&b, 3);
+        assert!(newcomers.take(&a, MINUTE) && !newcomers.take(&a, MINUTE), "a former minute is over");
     }
 }

@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
-use super::Engine;
+use super::{Engine, events};
 use crate::{
-    domain::{allowlist::Allowlist, event::parse_millis, policy::Policy, stable_hash},
+    domain::{
+        allowlist::Allowlist,
+        event::{EventType, parse_millis},
+        finding::Severity,
+        policy::Policy,
+        stable_hash,
+    },
     store::{Document, DocumentKind, StoreError},
 };
 
@@ -33,6 +39,7 @@ impl Engine {
     /// Reads policy and allowlist from the store and puts them in force.
     pub(super) async fn refresh_documents(&self) -> Result<(), StoreError> {
         let (revision, documents) = self.store.documents().await?;
+        self.documents.store(Arc::new(documents.clone()));
         let stored = documents.iter().find(|d| d.kind == DocumentKind::Policy).map(|d| d.body.clone());
         let policy = match stored.map(serde_json::from_value::<Policy>) {
             None => self.base_policy.clone(),
@@ -50,10 +57,34 @@ impl Engine {
         Ok(())
     }
 
-    /// The same, if anything changed since.
+    /// The same, if anything changed since. Revisions only go up: where one is lower than that in force here, the
+    /// store has lost what it had acknowledged, and it is told again.
     pub(super) async fn refresh_documents_if_changed(&self) -> Result<(), StoreError> {
-        if self.store.documents_revision().await? != self.active.load().revision {
+        let (stored, known) = (self.store.documents_revision().await?, self.active.load().revision);
+        if stored < known {
+            self.assert_documents().await?;
+        }
+        if stored != known {
             self.refresh_documents().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the store's documents those that are known here.
+    async fn assert_documents(&self) -> Result<(), StoreError> {
+        let known = self.documents.load_full();
+        let (_, stored) = self.store.documents().await?;
+        let same = |a: &Document, b: &Document| a.kind == b.kind && a.name == b.name;
+        let lost = known.iter().filter(|document| !stored.contains(document)).cloned();
+        let undone = stored.iter().filter(|s| !known.iter().any(|k| same(s, k)));
+        let undone = undone.map(|document| Document { body: serde_json::Value::Null, ..document.clone() });
+        for document in lost.chain(undone) {
+            let evidence = serde_json::json!({
+                "document": document.kind.name(), "name": document.name, "reason": "re-asserted: the store had lost it",
+            });
+            let now = self.now();
+            let event = events::store(now, EventType::PolicyChanged, Severity::Medium, evidence);
+            self.store.write_document(&document, &event).await?;
         }
         Ok(())
     }

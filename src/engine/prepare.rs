@@ -55,6 +55,8 @@ pub(super) struct Waiting {
     pub features: Features,
     pub charge: Charge,
     pub profile: Option<ProfileHandle>,
+    /// Whether a newcomer's place was taken for it.
+    pub newcomer: bool,
 }
 
 /// What came back.
@@ -127,6 +129,7 @@ impl Engine {
         let profile = self.profiles.get(&record.key);
         let counted = purpose == Purpose::Record && !record.refused_by_keyward;
         let outcome = record.outcome();
+        let newcomer = counted && profile.is_none() && self.newcomers.take(&record.address, now);
         let counts = Counts {
             requests: 1,
             tokens: record.tokens,
@@ -141,9 +144,9 @@ impl Engine {
             mode: if counted { ChargeMode::Admit } else { ChargeMode::Peek },
             peer: Some(Peer::place(&core)),
             peer_capacity: KEY_PEERS,
-            may_create: profile.is_some() || self.newcomers.may_come(&record.address, now),
+            may_create: profile.is_some() || newcomer,
         };
-        Waiting { place, features: Features::of(record), charge, profile }
+        Waiting { place, features: Features::of(record), charge, profile, newcomer }
     }
 
     /// A decision with nothing against the request.
@@ -158,7 +161,7 @@ impl Engine {
             decided_at: now,
             anomalies: Vec::new(),
             limits: Vec::new(),
-            degraded: false,
+            degraded: self.breaker.open_since().is_some(),
             late: false,
             policy_version: active.version.clone(),
         }

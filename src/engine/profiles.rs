@@ -35,6 +35,11 @@ struct Entry {
 pub struct ProfileHandle(Arc<Mutex<Entry>>);
 
 impl ProfileHandle {
+    /// A profile that nobody else will see.
+    pub fn of(profile: Profile) -> Self {
+        Self(Arc::new(Mutex::new(Entry { view: profile, ..Entry::default() })))
+    }
+
     /// Looks at the profile.
     pub fn with<T>(&self, look: impl FnOnce(&Profile) -> T) -> T {
         look(&self.0.lock().view)
@@ -75,7 +80,7 @@ impl ProfileBook {
         if let Some(there) = self.cache.get(subject) {
             return there;
         }
-        let handle = ProfileHandle(Arc::new(Mutex::new(Entry { view: stored, ..Entry::default() })));
+        let handle = ProfileHandle::of(stored);
         self.cache.insert(subject.clone(), handle.clone());
         handle
     }

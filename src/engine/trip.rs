@@ -44,7 +44,7 @@ impl Engine {
             let suspicious = w.profile.as_ref().is_some_and(|p| accuses_address(items[n].record, w, p, now));
             addresses.push(suspicious.then_some(charges.len()));
             if suspicious {
-                charges.push(address_charge(items[n].record, now, w.charge.may_create));
+                charges.push(self.charge_address(items[n].record, now));
             }
         }
         let cold = cold_subjects(items, &waiting);
@@ -54,13 +54,24 @@ impl Engine {
         let mut observations = observations.unwrap_or_else(|| self.insure(&charges, active)).into_iter();
         for (&n, address) in waiting.iter().zip(addresses) {
             let Some(key) = observations.next() else { break };
-            let address = address.and_then(|_| observations.next());
+            let address = address.and_then(|at| {
+                let observation = observations.next()?;
+                self.settle_place(&charges[at], &observation);
+                Some(observation)
+            });
             let item = &mut items[n];
             let State::Waiting(w) = std::mem::replace(&mut item.state, State::SameAs(0)) else { continue };
-            let profile = w.profile.or_else(|| profiles.get(&item.record.key).cloned());
-            let profile = profile.unwrap_or_else(|| self.profiles.put(&item.record.key, Profile::default()));
-            if key.created {
-                self.newcomers.came(&item.record.address, now);
+            let profile = w.profile.unwrap_or_else(|| {
+                let stored = profiles.get(&item.record.key).cloned().unwrap_or_default();
+                // A subject that was not taken on leaves no profile behind either.
+                if key.tracked {
+                    self.profiles.put(&item.record.key, stored)
+                } else {
+                    ProfileHandle::of(stored)
+                }
+            });
+            if w.newcomer && !key.created {
+                self.newcomers.give_back(&item.record.address, now);
             }
             let (place, features, charge) = (w.place, w.features, w.charge);
             item.state = State::Observed(Box::new(Observed {
@@ -86,17 +97,30 @@ impl Engine {
             let fails = item.record.outcome() == Outcome::AuthFailure && cold.contains(&item.record.key);
             if asks && fails && never_succeeded(&o.profile, now) {
                 at.push(n);
-                charges.push(address_charge(item.record, now, o.charge.may_create));
+                charges.push(self.charge_address(item.record, now));
             }
         }
         if charges.is_empty() {
             return;
         }
         let Some(observations) = self.ask(&charges, now).await else { return };
-        for (n, observation) in at.into_iter().zip(observations) {
+        for ((n, charge), observation) in at.into_iter().zip(&charges).zip(observations) {
+            self.settle_place(charge, &observation);
             if let State::Observed(o) = &mut items[n].state {
                 o.address = Some(observation);
             }
+        }
+    }
+
+    /// The charge of a failing key to its address. New addresses have places of their own, so that a flood of new keys
+    /// does not hide the address it comes from.
+    fn charge_address(&self, record: &Record, now: Millis) -> Charge {
+        address_charge(record, now, self.new_addresses.take(&record.address, now))
+    }
+
+    fn settle_place(&self, charge: &Charge, address: &Observation) {
+        if charge.may_create && !address.created {
+            self.new_addresses.give_back(&charge.subject, charge.now);
         }
     }
 
@@ -148,8 +172,10 @@ impl Engine {
         charges
             .iter()
             .map(|charge| {
-                let observation = self.insurance.observe(charge, share);
-                if observation.admitted && charge.mode == ChargeMode::Admit {
+                let mut observation = self.insurance.observe(charge, share);
+                // The cap on new subjects holds here too: what it keeps out is not told to the store later.
+                observation.tracked &= charge.may_create;
+                if observation.admitted && observation.tracked && charge.mode == ChargeMode::Admit {
                     self.insurance.owe_usage(&charge.subject, &charge.counts);
                 }
                 observation
@@ -157,16 +183,14 @@ impl Engine {
             .collect()
     }
 
-    async fn load_profiles(&self, cold: &[Subject]) -> HashMap<Subject, ProfileHandle> {
+    async fn load_profiles(&self, cold: &[Subject]) -> HashMap<Subject, Profile> {
         if self.breaker.open_since().is_some() {
             return HashMap::new();
         }
         let loads = cold.iter().map(|subject| async move {
             let loaded = tokio::time::timeout(self.patience(cold.len()), self.store.profile(subject)).await;
             match loaded {
-                Ok(Ok(profile)) => {
-                    Some((subject.clone(), self.profiles.put(subject, profile.unwrap_or_default())))
-                }
+                Ok(Ok(profile)) => Some((subject.clone(), profile.unwrap_or_default())),
                 // The caller goes on with an empty one, which the first flush completes with what is stored.
                 _ => None,
             }

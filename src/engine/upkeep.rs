@@ -40,7 +40,7 @@ impl Engine {
     pub async fn upkeep(self: Arc<Self>, shutdown: CancellationToken) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut position = None;
+        let mut position = self.begin.clone();
         for tick in 0_u64.. {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -51,7 +51,7 @@ impl Engine {
         self.finish().await;
     }
 
-    async fn tick(&self, tick: u64, position: &mut Option<LogPosition>) {
+    async fn tick(&self, tick: u64, position: &mut LogPosition) {
         let done = if self.breaker.open_since().is_some() {
             self.find_store_back().await
         } else {
@@ -68,7 +68,7 @@ impl Engine {
         }
     }
 
-    async fn tend(&self, tick: u64, position: &mut Option<LogPosition>) -> Result<(), StoreError> {
+    async fn tend(&self, tick: u64, position: &mut LogPosition) -> Result<(), StoreError> {
         self.follow_log(position).await?;
         self.write_events().await?;
         patient(self.refresh_documents_if_changed()).await?;
@@ -76,6 +76,8 @@ impl Engine {
             self.follow_clock().await?;
         }
         if tick.is_multiple_of(SECOND_TICKS) {
+            // Also without an outage: a single trip that failed, or one that ended while the store came back.
+            self.settle(self.now()).await?;
             patient(self.profiles.flush(&*self.store)).await?;
             patient(self.store.expire_bans(self.now())).await?;
         }
@@ -86,32 +88,18 @@ impl Engine {
     }
 
     /// Reads what came into the log, tells the followers, and takes over bans that others made or lifted.
-    async fn follow_log(&self, position: &mut Option<LogPosition>) -> Result<(), StoreError> {
-        let Some(mut at) = position.take() else {
-            *position = Some(patient(self.store.log_end()).await?);
-            return Ok(());
-        };
+    async fn follow_log(&self, position: &mut LogPosition) -> Result<(), StoreError> {
         loop {
-            let read = patient(self.store.read_log(&at, LOG_PAGE)).await;
-            let (events, next) = match read {
-                Ok(read) => read,
-                Err(error) => {
-                    *position = Some(at);
-                    return Err(error);
-                }
-            };
+            let (events, next) = patient(self.store.read_log(position, LOG_PAGE)).await?;
             let full = events.len() >= LOG_PAGE;
-            at = next;
+            for event in &events {
+                self.take_over(event).await?;
+            }
+            *position = next;
             for event in events {
-                let taken = self.take_over(&event).await;
                 let _ = self.followers.send(Arc::new(event));
-                if let Err(error) = taken {
-                    *position = Some(at);
-                    return Err(error);
-                }
             }
             if !full {
-                *position = Some(at);
                 return Ok(());
             }
         }
@@ -126,10 +114,9 @@ impl Engine {
                 | EventType::SubjectForgotten
         );
         let (true, Some(subject)) = (changes, &event.subject) else { return Ok(()) };
-        match patient(self.store.standing(subject)).await? {
-            Some(record) => self.bans.set(subject, &record.standing, self.now()),
-            None => self.bans.forget(subject),
-        }
+        let held = self.bans.version(subject);
+        let stored = patient(self.store.standing(subject)).await?.map(|record| record.standing);
+        self.bans.replace(subject, held, &stored.unwrap_or_default(), self.now());
         if event.kind == EventType::SubjectForgotten {
             self.profiles.forget(subject);
         }
@@ -169,8 +156,7 @@ impl Engine {
             match patient(self.store.standing(&subject)).await? {
                 // A later version without a ban is a person's word, not a loss.
                 Some(record) if record.standing.version >= standing.version => {
-                    self.bans.forget(&subject);
-                    self.bans.set(&subject, &record.standing, now);
+                    self.bans.replace(&subject, Some(standing.version), &record.standing, now);
                 }
                 _ => {
                     let detail = StandingDetail {
@@ -208,8 +194,7 @@ impl Engine {
                 Responded::Conflict(other) => current = other,
             }
         }
-        self.bans.forget(subject);
-        self.bans.set(subject, &current, now);
+        self.bans.replace(subject, Some(known.version), &current, now);
         Ok(())
     }
 
@@ -221,13 +206,32 @@ impl Engine {
         }
         self.follow_clock().await?;
         let now = self.now();
-        for (subject, standing, detail) in self.insurance.take_standings() {
+        let reconciled = self.settle(now).await?;
+        self.reload_bans(now).await?;
+        patient(self.refresh_documents_if_changed()).await?;
+        // A store that reads but takes no writes is not back.
+        self.write_events().await?;
+        if let Some(since) = self.breaker.close() {
+            tracing::info!("the store answers again");
+            metrics::gauge!("keyward_degraded").set(0.0);
+            let evidence = serde_json::json!({
+                "since": format_millis(since), "seconds": (now - since) / 1000, "subjects_reconciled": reconciled,
+            });
+            self.outbox.push(events::store(now, EventType::StoreRecovered, Severity::Medium, evidence));
+        }
+        Ok(())
+    }
+
+    /// Tells the store what was decided and admitted without it; says of how many subjects there was usage.
+    async fn settle(&self, now: Millis) -> Result<usize, StoreError> {
+        let mut standings = self.insurance.take_standings().into_iter();
+        while let Some((subject, standing, detail)) = standings.next() {
             if let Err(error) = self.assert_standing(&subject, standing, detail.clone(), now).await {
                 self.insurance.owe_standing(&subject, standing, detail);
+                standings.for_each(|(subject, s, detail)| self.insurance.owe_standing(&subject, s, detail));
                 return Err(error);
             }
         }
-        self.reload_bans(now).await?;
         let usage = self.insurance.take_usage(now);
         for (done, page) in usage.chunks(APPEND_PAGE).enumerate() {
             if let Err(error) = patient(self.store.observe(page)).await {
@@ -237,16 +241,7 @@ impl Engine {
                 return Err(error);
             }
         }
-        self.refresh_documents().await?;
-        if let Some(since) = self.breaker.close() {
-            tracing::info!("the store answers again");
-            metrics::gauge!("keyward_degraded").set(0.0);
-            let evidence = serde_json::json!({
-                "since": format_millis(since), "seconds": (now - since) / 1000, "subjects_reconciled": usage.len(),
-            });
-            self.outbox.push(events::store(now, EventType::StoreRecovered, Severity::Medium, evidence));
-        }
-        Ok(())
+        Ok(usage.len())
     }
 
     /// Writes what is still in memory, once, before the process ends.

@@ -89,7 +89,7 @@ impl Intake {
             timestamp,
             late,
             refused_by_keyward: wire.refused_by.is_some(),
-            reservation_id: wire.reservation_id.map(Arc::from),
+            reservation_id: wire.reservation_id.map(scrub).map(Arc::from),
             digest,
         })
     }
@@ -209,6 +209,7 @@ mod tests {
             r#"{"api_key":{"x":"sk-live-secret"},"endpoint":"/x","source_ip":"1.2.3.4"}"#,
             r#"{"api_key":"a","endpoint":"/x","source_ip":"sk-live-secret"}"#,
             r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4","tokens_used":"sk-live-secret"}"#,
+            r#"{"sk-live-secret-as-long-as-they-come":"a","endpoint":"/x","source_ip":"1.2.3.4"}"#,
         ] {
             assert!(!format!("{:?}", record(json).unwrap_err()).contains("sk-live"), "{json}");
         }

@@ -12,6 +12,9 @@ const MAX_TOKENS: u64 = 1_000_000_000_000;
 /// Highest cost of one record, in USD.
 const MAX_COST_USD: f64 = 1_000_000.0;
 
+/// Longest name of a field that is repeated in an error.
+const LONGEST_NAME: usize = 32;
+
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
@@ -93,12 +96,17 @@ fn position(error: &serde_json::Error, what: &str) -> String {
     format!("{what} (line {}, column {})", error.line(), error.column())
 }
 
+/// A field is named as it was sent, but for a name longer than any field's: it may be a secret in the wrong place.
+fn named(key: &str) -> String {
+    if key.len() > LONGEST_NAME { "…".to_owned() } else { key.replace('~', "~0").replace('/', "~1") }
+}
+
 fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter()
         .map(|segment| match segment {
             Segment::Seq { index } => format!("/{index}"),
-            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Map { key } => format!("/{}", named(key)),
             Segment::Enum { variant } => format!("/{variant}"),
             Segment::Unknown => String::new(),
         })

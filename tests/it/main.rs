@@ -6,5 +6,16 @@
     reason = "a test that cannot go on fails; clippy's own exception covers only functions marked as tests"
 )]
 
+mod api;
 mod app;
+mod bad_input;
+mod concurrency;
+mod durability;
+mod failures;
+mod invariants;
+mod propagation;
+#[path = "../it_support/redis.rs"]
+mod redis_server;
+mod secrets;
 mod store;
+mod support;

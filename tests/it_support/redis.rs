@@ -29,7 +29,18 @@ pub struct Server {
     pub port: u16,
     watchdog: Child,
     /// Kept as long as the server may write there.
-    _directory: TempDir,
+    directory: TempDir,
+}
+
+/// A server that is stopped in its tracks: its sockets are open and nobody answers. It goes on when this is dropped.
+pub struct Paused {
+    pid: String,
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        signal("-CONT", &self.pid);
+    }
 }
 
 impl Server {
@@ -42,7 +53,7 @@ impl Server {
     pub fn start_on(port: u16, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let watchdog = watch("redis-server", directory.path(), port, arguments);
-        let server = Self { port, watchdog, _directory: directory };
+        let server = Self { port, watchdog, directory };
         server.wait_until_it_answers();
         server
     }
@@ -55,7 +66,7 @@ impl Server {
         std::fs::File::create(&path).unwrap().write_all(lines.as_bytes()).unwrap();
         let port = free_port();
         let watchdog = watch("redis-sentinel", directory.path(), port, &[]);
-        let server = Self { port, watchdog, _directory: directory };
+        let server = Self { port, watchdog, directory };
         server.wait_until_it_answers();
         server
     }
@@ -63,6 +74,31 @@ impl Server {
     /// Its URL.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Stops the process of the server (SIGSTOP) until what this returns is dropped.
+    pub fn pause(&self) -> Paused {
+        let info = self.cli(&["INFO", "server"]);
+        let pid = info.lines().find_map(|line| line.trim().strip_prefix("process_id:")).unwrap().to_owned();
+        signal("-STOP", &pid);
+        Paused { pid }
+    }
+
+    /// Kills the server (SIGKILL); what it left in its directory stays.
+    pub fn kill(&mut self) {
+        drop(self.watchdog.stdin.take());
+        let _ = self.watchdog.wait();
+    }
+
+    /// Starts it again after [`Server::kill`], on the same port and directory.
+    pub fn start_again(&mut self, arguments: &[&str]) {
+        self.watchdog = watch("redis-server", self.directory.path(), self.port, arguments);
+        self.wait_until_it_answers();
+    }
+
+    /// Its working directory.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Sends one command outside of the store and returns what the command line client prints.
@@ -82,9 +118,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.watchdog.stdin.take());
-        let _ = self.watchdog.wait();
+        self.kill();
     }
+}
+
+fn signal(name: &str, pid: &str) {
+    assert!(Command::new("kill").args([name, pid]).status().unwrap().success());
 }
 
 /// Starts `program` under a shell that kills it when the pipe to this process closes.

@@ -7,7 +7,7 @@ use keyward::store::{
 };
 use tempfile::TempDir;
 
-use super::redis_server;
+use crate::redis_server;
 
 /// A store to test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

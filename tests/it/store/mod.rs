@@ -6,6 +6,4 @@ mod conformance;
 mod durability;
 mod model;
 mod oracle;
-#[path = "../../it_support/redis.rs"]
-mod redis_server;
-mod support;
+pub mod support;

@@ -1,0 +1,83 @@
+//! An acknowledged ban survives that the store's process, or this one, is killed.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use keyward::{
+    domain::{decision::Reason, subject::Subject},
+    store::{
+        Store,
+        embedded::{EmbeddedOptions, EmbeddedStore},
+    },
+};
+
+use crate::{redis_server::Server, support::*};
+
+/// Where the child has its store; set in a child alone.
+const CHILD: &str = "KEYWARD_TEST_CHILD_DIRECTORY";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledged_ban_survives_that_redis_is_killed_right_after() {
+    const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
+    let mut server = Server::start(DURABLE);
+    let key = Subject::key("a");
+    let lifted = Subject::key("lifted");
+    {
+        // It is gone before Redis is back, so that nobody can tell Redis again.
+        let instance = Instance::on(&server, policy(), options()).await;
+        instance.ban(&lifted).await;
+        instance.engine.lift(&lifted, "found", instance.engine.now()).await.unwrap().unwrap();
+        instance.ban(&key).await;
+        server.kill();
+    }
+    server.start_again(DURABLE);
+    let instance = Instance::on(&server, policy(), options()).await;
+    assert!(instance.holds(&key) && !instance.holds(&lifted));
+    assert_eq!(instance.ask("a").await.reason, Some(Reason::ApiKeyBanned));
+    assert!(instance.ask("lifted").await.allowed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledged_ban_survives_that_this_process_is_killed_right_after() {
+    if let Some(directory) = std::env::var_os(CHILD) {
+        return ban_and_wait_for_the_end(Path::new(&directory)).await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "--nocapture",
+            "durability::an_acknowledged_ban_survives_that_this_process_is_killed_right_after",
+        ])
+        .env(CHILD, directory.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let acknowledged = lines.map_while(Result::ok).any(|line| line.ends_with("acknowledged"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(acknowledged, "the child banned");
+    let instance = Instance::start(embedded(directory.path()), policy(), options()).await;
+    assert!(instance.holds(&Subject::key("a")));
+    assert_eq!(instance.ask("a").await.reason, Some(Reason::ApiKeyBanned));
+    assert!(instance.ask("b").await.allowed);
+}
+
+/// What the child does: it bans, says so, and is killed while it waits.
+async fn ban_and_wait_for_the_end(directory: &Path) {
+    let instance = Instance::start(embedded(directory), policy(), options()).await;
+    assert!(instance.ask("a").await.allowed);
+    instance.ban(&Subject::key("a")).await;
+    println!("acknowledged");
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+fn embedded(directory: &Path) -> Arc<dyn Store> {
+    Arc::new(EmbeddedStore::open(directory, EmbeddedOptions::default()).unwrap())
+}

@@ -1,0 +1,6 @@
+//! What callers see while Redis is gone, comes back, has forgotten, or has no room.
+
+mod forgotten;
+mod killed;
+mod paused;
+mod troubled;

@@ -1,0 +1,92 @@
+//! What is done on one instance is in force on every other within a second.
+
+use std::time::{Duration, Instant};
+
+use keyward::domain::{
+    decision::{Action, Reason},
+    finding::Mode,
+    subject::Subject,
+};
+use serde_json::{Value, json};
+
+use crate::{redis_server::Server, support::*};
+
+const A_SECOND: Duration = Duration::from_secs(1);
+
+/// The instance answers about the key from its memory alone: Redis is silent meanwhile.
+async fn refuses_without_redis(instance: &Instance, server: &Server, key: &str) {
+    let _paused = server.pause();
+    let started = Instant::now();
+    let decision = instance.ask(key).await;
+    assert_eq!(decision.reason, Some(Reason::ApiKeyBanned));
+    assert!(started.elapsed() < Duration::from_millis(500), "it did not wait for Redis");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operators_ban_and_its_lifting_reach_the_other_instance_within_a_second() {
+    let server = Server::start(&[]);
+    let [one, other] = Instance::pair(&server, policy(), options()).await;
+    assert!(other.ask("a").await.allowed);
+    let key = Subject::key("a");
+    one.ban(&key).await;
+    within(A_SECOND, "the ban is known", async || other.holds(&key)).await;
+    assert_eq!(other.ask("a").await.reason, Some(Reason::ApiKeyBanned));
+    one.engine.lift(&key, "found", one.engine.now()).await.unwrap().unwrap();
+    within(A_SECOND, "the lifting is known", async || !other.holds(&key)).await;
+    assert!(other.ask("a").await.allowed && one.ask("a").await.allowed);
+    one.ban(&key).await;
+    within(A_SECOND, "the second ban is known", async || other.holds(&key)).await;
+    refuses_without_redis(&other, &server, "a").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_detectors_ban_reaches_the_other_instance_within_a_second() {
+    let server = Server::start(&[]);
+    let [one, other] = Instance::pair(&server, strict(), options()).await;
+    assert!(other.ask("a").await.allowed);
+    let caught = one.ask_with("a", json!({"source_ip": BUCHAREST})).await;
+    assert_eq!(caught.action, Action::TemporaryBan, "the other instance saw it in Singapore: {caught:?}");
+    let key = Subject::key("a");
+    within(A_SECOND, "the ban is known", async || other.holds(&key)).await;
+    refuses_without_redis(&other, &server, "a").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ban_is_refused_by_the_store_before_the_news_has_come() {
+    let server = Server::start(&[]);
+    let [one, other] = Instance::pair(&server, policy(), options()).await;
+    one.ban(&Subject::key("a")).await;
+    assert_eq!(other.ask("a").await.reason, Some(Reason::ApiKeyBanned));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_is_in_force_on_the_other_instance_within_a_second() {
+    let server = Server::start(&[]);
+    let [one, other] = Instance::pair(&server, strict(), options()).await;
+    let mut changed = strict();
+    changed.limits.tokens = [("1min".to_owned(), 15)].into();
+    changed.detectors.impossible_travel.mode = Mode::Off;
+    let version = one.engine.set_policy(&changed, one.engine.now()).await.unwrap();
+    within(A_SECOND, "the policy is known", async || other.engine.policy().version == version).await;
+    assert!(other.ask("a").await.allowed);
+    let refused = other.ask_with("a", json!({"source_ip": BUCHAREST})).await;
+    assert_eq!(refused.reason, Some(Reason::RateLimitExceeded));
+    assert_eq!(refused.policy_version, version);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_allowlist_entry_and_its_end_are_in_force_on_the_other_instance_within_a_second() {
+    let server = Server::start(&[]);
+    let [one, other] = Instance::pair(&server, strict(), options()).await;
+    let write = async |body: Value| {
+        one.engine.write_allowlist("pair:SG~RO", body, one.engine.now()).await.unwrap();
+    };
+    write(json!({"reason": "two offices"})).await;
+    within(A_SECOND, "the entry is known", async || other.engine.allowlist().len() == 1).await;
+    other.ask("a").await;
+    assert!(other.ask_with("a", json!({"source_ip": BUCHAREST})).await.allowed);
+    write(Value::Null).await;
+    within(A_SECOND, "its end is known", async || other.engine.allowlist().is_empty()).await;
+    other.ask("b").await;
+    assert!(!other.ask_with("b", json!({"source_ip": BUCHAREST})).await.allowed);
+}
