@@ -1,6 +1,8 @@
 //! Keyward watches API keys. The map of the code is in `docs/ARCHITECTURE.md`.
 
 pub mod answer;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod detect;
@@ -10,4 +12,6 @@ pub mod geo;
 pub mod http;
 pub mod intake;
 pub mod replay;
+pub mod simulate;
 pub mod store;
+pub mod telemetry;

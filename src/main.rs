@@ -1,3 +1,5 @@
 //! The door.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    keyward::cli::run(std::env::args_os())
+}

@@ -10,17 +10,22 @@
 --             mode (0 admit, 1 peek, 2 force), peer capacity, may create (0/1)
 --       2     the peer: 8 bytes id and 24 bytes data; empty: none
 --
--- State: 12 doubles of standing (version, state, since, until, share, ...), the subject's time, then for each
--- window 11 doubles (open index, 4 open counts, 4 sums, oldest closed index or -1, until when the sorted set is
--- kept), then up to 64 peers of 56 bytes (id, first seen, last seen, hits, data), most recent first.
+-- State, all numbers little-endian doubles; laid out so that what most calls change is one range of 136 bytes:
+--    1..96   standing: version, state, since, until, share, ... (src/domain/standing.rs)
+--   97..448  per window, longest first: open bucket's index, 4 totals when it was opened, 4 totals that have
+--            left the window, index of the oldest closed bucket or -1, until when the sorted set is kept
+--  449..528  the subject's time, 4 totals of all that was ever charged, 4 moments until which the windows stand
+--            as they are (shortest first), until when this state is kept
+--  529..     up to 64 peers of 56 bytes: id, first seen, last seen, hits, data; most recent first
+-- So a window holds total - left, and its open bucket total - opened.
 --
 -- Reply: 3 bytes (flags: 1 admitted, 2 created, 4 tracked; which limit refused, 1..8 in the order of ARGV 1;
--- zero), the subject's time and the moment of retry (-1: never) as doubles, then the state as above as of now,
--- but with the peers as they were before.
+-- n, see below), the subject's time and the moment of retry (-1: never) as doubles, bytes 449..528 of the state
+-- as of now, the n shortest windows as of now, longest first, and the whole state as it was before.
 --
 -- Example: a new subject at 1700000000000 with 1 request of 500 tokens under 1000 tokens a minute gets flags 7
--- and a 1min sum of {1, 500, 0, 0}; the same again gets flags 7 and {2, 1000, 0, 0}; a third time gets
--- flags 4, limit 1, and the moment when the first bucket leaves.
+-- and totals {1, 500, 0, 0}; the same again gets flags 5 and {2, 1000, 0, 0}; a third time gets flags 4,
+-- limit 1, and the moment when the first bucket leaves.
 
 if #KEYS ~= 5 or #ARGV ~= 2 then
   return redis.error_reply("KEYWARD observe wants 5 keys and 2 arguments")
@@ -29,119 +34,157 @@ end
 -- src/domain/window.rs: a bucket is W/64; bucket i counts until i * bucket + span, span = bucket + W/960 + W.
 local BUCKET = {937, 4687, 56250, 1350000}
 local SPAN = {60999, 304999, 3660000, 87840000}
-local WINDOWS = "<ddddddddddddddddddddddddddddddddddddddddddddd"
-local PEER = 56
-local DAY_AND_HOUR = 90000000
+local WINDOW, WINDOW_BYTES = "<ddddddddddd", 88
+local HEAD, HEAD_AT = "<dddddddddd", 449
+local PEERS_AT, PEER_BYTES = 529, 56
+local DAY_AND_HOUR, TWO_HOURS = 90000000, 7200000
 local THIRTY_DAYS = 2592000000
 local PEEK, FORCE = 1, 2
-local floor, max = math.floor, math.max
-local call = redis.call
+local floor, max, min = math.floor, math.max, math.min
+local pack, unpacked, call = struct.pack, struct.unpack, redis.call
 
-local a = {struct.unpack("<dddddddddddddddd", ARGV[1])}
-local mode = a[14]
+local charged_at, r, t, f, m = unpacked("<ddddd", ARGV[1])
+local mode, capacity, may_create = unpacked("<ddd", ARGV[1], 105)
 local raw = call("GET", KEYS[1])
-local s, standing, peers
-if raw then
-  standing, peers = raw:sub(1, 96), raw:sub(457)
-  s = {struct.unpack(WINDOWS, raw, 97)}
-else
-  standing, peers = struct.pack("<dddddddddddd", 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0), ""
-  s = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0,
-       0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0}
-  if a[16] == 0 then mode = PEEK end
+local known = raw
+if not known then
+  local window = pack(WINDOW, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0)
+  raw = pack("<dddddddddddd", 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0) .. window .. window .. window .. window
+    .. pack(HEAD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+  if may_create == 0 then mode = PEEK end
 end
-local now = max(a[1], s[1])
+local version, state, _, ends, share = unpacked("<ddddd", raw)
+local was, r0, t0, f0, m0, n1, n2, n3, n4, kept = unpacked(HEAD, raw, HEAD_AT)
+local now = max(charged_at, was)
 
-local function numbers_of(member)
-  local index, requests, tokens, auth, missing = member:match("^(%d+):(%d+):(%d+):(%d+):(%d+)$")
-  return tonumber(index), {tonumber(requests), tonumber(tokens), tonumber(auth), tonumber(missing)}
+-- Windows that do not stand any more are moved to now, in memory only. `closing[w]`: the bucket that becomes a
+-- closed one; `leaving[w]`: how many closed ones have left (-1: all).
+local moved, closing, leaving
+
+local function load(w)
+  return {unpacked(WINDOW, raw, HEAD_AT - w * WINDOW_BYTES)}
 end
 
--- Moves every window to now, in memory only. `closing[w]`: the bucket that becomes a closed one;
--- `leaving[w]`: how many closed ones have left (-1: all).
-local closing, leaving = {}, {}
-for w = 1, 4 do
-  local o = w * 11 - 10
-  local bucket, span = BUCKET[w], SPAN[w]
-  local index, open = floor(now / bucket), s[o + 1]
+local function index_of(member)
+  return tonumber(member:match("^%d+"))
+end
+
+local function counts_of(member)
+  local requests, tokens, auth, missing = member:match(":(%d+):(%d+):(%d+):(%d+)$")
+  return tonumber(requests), tonumber(tokens), tonumber(auth), tonumber(missing)
+end
+
+local function move(w)
+  local x, bucket, span = load(w), BUCKET[w], SPAN[w]
+  local index, open = floor(now / bucket), x[1]
   if index > open then
-    local r, t, f, m = s[o + 2], s[o + 3], s[o + 4], s[o + 5]
     if open * bucket + span <= now then
-      if s[o + 10] >= 0 then leaving[w] = -1 end
-      s[o + 6], s[o + 7], s[o + 8], s[o + 9], s[o + 10] = 0, 0, 0, 0, -1
-    elseif r ~= 0 or t ~= 0 or f ~= 0 or m ~= 0 then
-      closing[w] = {open, r, t, f, m}
-      if s[o + 10] < 0 then s[o + 10] = open end
+      if x[10] >= 0 then leaving[w] = -1 end
+      x[6], x[7], x[8], x[9], x[10] = r0, t0, f0, m0, -1
+    elseif r0 ~= x[2] or t0 ~= x[3] or f0 ~= x[4] or m0 ~= x[5] then
+      closing[w] = {open, r0 - x[2], t0 - x[3], f0 - x[4], m0 - x[5]}
+      if x[10] < 0 then x[10] = open end
     end
-    s[o + 1], s[o + 2], s[o + 3], s[o + 4], s[o + 5] = index, 0, 0, 0, 0
+    x[1], x[2], x[3], x[4], x[5] = index, r0, t0, f0, m0
   end
-  if s[o + 10] >= 0 and s[o + 10] * bucket + span <= now then
+  if x[10] >= 0 and x[10] * bucket + span <= now then
     local gone, chunk, found = 0, 1, false
     repeat
       local members = call("ZRANGE", KEYS[w + 1], gone, gone + chunk)
       for i = 1, #members do
-        local at, counts = numbers_of(members[i])
+        local at = index_of(members[i])
         if at * bucket + span > now then
-          s[o + 10], found = at, true
+          x[10], found = at, true
           break
         end
         gone = gone + 1
-        for k = 1, 4 do s[o + 5 + k] = max(s[o + 5 + k] - counts[k], 0) end
+        local br, bt, bf, bm = counts_of(members[i])
+        x[6], x[7], x[8], x[9] = min(x[6] + br, r0), min(x[7] + bt, t0), min(x[8] + bf, f0), min(x[9] + bm, m0)
       end
       if not found and #members <= chunk then
         -- None is left: what remains is what is open or closing, also if the set was lost.
         local last = closing[w]
-        for k = 1, 4 do s[o + 5 + k] = s[o + 1 + k] + (last and last[k + 1] or 0) end
-        s[o + 10], found = last and last[1] or -1, true
+        for k = 1, 4 do x[5 + k] = x[1 + k] - (last and last[k + 1] or 0) end
+        x[10], found = last and last[1] or -1, true
         if not last then gone = -1 end
       end
       chunk = 15
     until found
     leaving[w] = gone
   end
+  moved[w] = x
+  local stands = (x[1] + 1) * bucket
+  if x[10] >= 0 then stands = min(stands, x[10] * bucket + span) end
+  return stands
 end
 
-local version, state, _, ends, share = struct.unpack("<ddddd", standing)
+if now >= n1 or now >= n2 or now >= n3 or now >= n4 then
+  moved, closing, leaving = {}, {}, {}
+  if now >= n1 then n1 = move(1) end
+  if now >= n2 then n2 = move(2) end
+  if now >= n3 then n3 = move(3) end
+  if now >= n4 then
+    n4 = move(4)
+    -- Totals stay small, and so exact, by forgetting what has left the longest window.
+    local r4, t4, f4, m4 = moved[4][6], moved[4][7], moved[4][8], moved[4][9]
+    for w = 1, 4 do
+      local x = moved[w] or load(w)
+      x[2], x[3], x[4], x[5] = x[2] - r4, x[3] - t4, x[4] - f4, x[5] - m4
+      x[6], x[7], x[8], x[9] = x[6] - r4, x[7] - t4, x[8] - f4, x[9] - m4
+      moved[w] = x
+    end
+    r0, t0, f0, m0 = r0 - r4, t0 - t4, f0 - f4, m0 - m4
+  end
+end
+
 local in_force = ends < 0 or ends > now
 local banned = state >= 2 and in_force
 if state ~= 1 or not in_force then share = 1000 end
 
--- When `excess` of field `k` has left window `w`; -1: never. Walks from the oldest bucket to the open one.
+-- When `excess` of count `k` has left window `w`; -1: never. Walks from the oldest bucket to the open one.
 local function clears_at(w, k, excess)
-  local o = w * 11 - 10
-  local from = leaving[w] or 0
-  if from >= 0 and s[o + 10] >= 0 then
+  local x = moved and moved[w] or load(w)
+  local from = leaving and leaving[w] or 0
+  if from >= 0 and x[10] >= 0 then
     repeat
       local members = call("ZRANGE", KEYS[w + 1], from, from + 15)
       for i = 1, #members do
-        local at, counts = numbers_of(members[i])
-        excess = excess - counts[k]
-        if excess <= 0 then return at * BUCKET[w] + SPAN[w] end
+        local requests, tokens = counts_of(members[i])
+        excess = excess - (k == 1 and requests or tokens)
+        if excess <= 0 then return index_of(members[i]) * BUCKET[w] + SPAN[w] end
       end
       from = from + 16
     until #members < 16
   end
-  local last = closing[w]
+  local last = closing and closing[w]
   if last then
     excess = excess - last[k + 1]
     if excess <= 0 then return last[1] * BUCKET[w] + SPAN[w] end
   end
-  if excess - s[o + 1 + k] <= 0 then return s[o + 1] * BUCKET[w] + SPAN[w] end
+  local total = t0
+  if k == 1 then total = r0 end
+  if excess - (total - x[1 + k]) <= 0 then return x[1] * BUCKET[w] + SPAN[w] end
   return -1
 end
 
 local refused, retry = 0, 0
 if not banned and mode ~= FORCE then
+  local limits = {unpacked("<dddddddd", ARGV[1], 41)}
   for i = 1, 8 do
-    local limit = a[5 + i]
+    local limit = limits[i]
     if limit >= 0 then
-      local w, k = i, 2
-      if i > 4 then w, k = i - 4, 1 end
+      local w, k, amount, total = i, 2, t, t0
+      if i > 4 then w, k, amount, total = i - 4, 1, r, r0 end
       if share ~= 1000 then
         limit = floor(limit / 1000) * share + floor(limit % 1000 * share / 1000)
       end
-      local amount = a[1 + k]
-      local wanted = s[w * 11 - 5 + k] + amount
+      local left
+      if moved and moved[w] then
+        left = moved[w][5 + k]
+      else
+        left = unpacked("<d", raw, HEAD_AT - w * WINDOW_BYTES + (4 + k) * 8)
+      end
+      local wanted = total - left + amount
       if wanted > limit then
         local at = -1
         if amount <= limit then at = clears_at(w, k, wanted - limit) end
@@ -159,58 +202,73 @@ local admitted = not banned and refused == 0
 local charged = admitted and mode ~= PEEK
 local flags = 0
 if admitted then flags = 1 end
-if charged and not raw then flags = flags + 2 end
-if raw or (mode ~= PEEK) then flags = flags + 4 end
+if charged and not known then flags = flags + 2 end
+if known or mode ~= PEEK then flags = flags + 4 end
 
-if not charged then
-  return struct.pack("<BBBdd", flags, refused, 0, now, retry) .. standing .. struct.pack(WINDOWS, unpack(s, 1, 45)) .. peers
-end
-
-s[1] = now
-local r, t, f, m = a[2], a[3], a[4], a[5]
-for w = 1, 4 do
-  local o = w * 11 - 10
-  s[o + 2], s[o + 3], s[o + 4], s[o + 5] = s[o + 2] + r, s[o + 3] + t, s[o + 4] + f, s[o + 5] + m
-  s[o + 6], s[o + 7], s[o + 8], s[o + 9] = s[o + 6] + r, s[o + 7] + t, s[o + 8] + f, s[o + 9] + m
-  -- All gone: the set and its time to live go too. Else add before removing, so that the set, and with it
-  -- its time to live, is never gone in between.
-  local last, gone = closing[w], leaving[w]
-  if gone == -1 then
-    call("DEL", KEYS[w + 1])
-    s[o + 11] = 0
-  end
-  if last then
-    call("ZADD", KEYS[w + 1], last[1],
-      string.format("%.0f:%.0f:%.0f:%.0f:%.0f", last[1], last[2], last[3], last[4], last[5]))
-    if s[o + 11] < now + DAY_AND_HOUR then
-      s[o + 11] = now + DAY_AND_HOUR + 7200000
-      call("PEXPIRE", KEYS[w + 1], DAY_AND_HOUR + 7200000)
-    end
-  end
-  if gone and gone > 0 then call("ZREMRANGEBYRANK", KEYS[w + 1], 0, gone - 1) end
-end
-
-local touched = peers
-local peer = ARGV[2]
-if peer ~= "" then
-  local id, first, hits = peer:sub(1, 8), now, 0
-  for at = 1, #peers, PEER do
-    if peers:sub(at, at + 7) == id then
-      local _
-      first, _, hits = struct.unpack("<ddd", peers, at + 8)
-      touched = peers:sub(1, at - 1) .. peers:sub(at + PEER)
-      break
-    end
-  end
-  touched = (id .. struct.pack("<ddd", first, now, hits + 1) .. peer:sub(9) .. touched):sub(1, a[15] * PEER)
-end
-
-local head = standing .. struct.pack(WINDOWS, unpack(s, 1, 45))
-if version > 0 and state >= 2 and ends < 0 then
-  call("SET", KEYS[1], head .. touched)
-else
+local lasts
+if charged then
+  was, r0, t0, f0, m0 = now, r0 + r, t0 + t, f0 + f, m0 + m
   local keep = DAY_AND_HOUR
   if version > 0 then keep = max(ends - now, 0) + THIRTY_DAYS end
-  call("SET", KEYS[1], head .. touched, "PX", keep)
+  if kept < now + keep then
+    kept = now + keep + TWO_HOURS
+    lasts = keep + TWO_HOURS
+  end
+  -- All gone: the set and its time to live go too. Else add before removing, so that the set, and with it its
+  -- time to live, is never gone in between.
+  for w, gone in pairs(leaving or {}) do
+    if gone == -1 then
+      call("DEL", KEYS[w + 1])
+      moved[w][11] = 0
+    end
+  end
+  for w, last in pairs(closing or {}) do
+    call("ZADD", KEYS[w + 1], last[1],
+      string.format("%d:%d:%d:%d:%d", last[1], last[2], last[3], last[4], last[5]))
+    if moved[w][11] < now + DAY_AND_HOUR then
+      moved[w][11] = now + DAY_AND_HOUR + TWO_HOURS
+      call("PEXPIRE", KEYS[w + 1], DAY_AND_HOUR + TWO_HOURS)
+    end
+  end
+  for w, gone in pairs(leaving or {}) do
+    if gone > 0 then call("ZREMRANGEBYRANK", KEYS[w + 1], 0, gone - 1) end
+  end
 end
-return struct.pack("<BBBdd", flags, refused, 0, now, retry) .. head .. peers
+
+local count, windows = 0, ""
+if moved then
+  for w = 1, 4 do
+    if moved[w] then count = w end
+  end
+  for w = count, 1, -1 do
+    windows = windows .. pack(WINDOW, unpack(moved[w] or load(w), 1, 11))
+  end
+end
+local head = pack(HEAD, was, r0, t0, f0, m0, n1, n2, n3, n4, kept)
+
+if charged then
+  local peer, size, from = ARGV[2], #raw, HEAD_AT - count * WINDOW_BYTES
+  local changed, fits = windows .. head, true
+  if peer ~= "" then
+    local id, first, hits, at = peer:sub(1, 8), now, 0, PEERS_AT
+    while at < size and raw:sub(at, at + 7) ~= id do at = at + PEER_BYTES end
+    if at < size then first, _, hits = unpacked("<ddd", raw, at + 8) end
+    changed = changed .. id .. pack("<ddd", first, now, hits + 1) .. peer:sub(9)
+    if at > PEERS_AT or size >= PEERS_AT + capacity * PEER_BYTES then
+      local others = raw:sub(PEERS_AT, at - 1) .. raw:sub(at + PEER_BYTES)
+      changed = changed .. others:sub(1, (capacity - 1) * PEER_BYTES)
+      fits = from - 1 + #changed >= size
+    end
+  end
+  if not known then
+    call("SET", KEYS[1], raw:sub(1, from - 1) .. changed, "PX", lasts)
+  else
+    if fits then
+      call("SETRANGE", KEYS[1], from - 1, changed)
+    else
+      call("SET", KEYS[1], raw:sub(1, from - 1) .. changed, "KEEPTTL")
+    end
+    if lasts then call("PEXPIRE", KEYS[1], lasts) end
+  end
+end
+return pack("<BBBdd", flags, refused, count, now, retry) .. head .. windows .. raw

@@ -27,24 +27,27 @@ if #KEYS ~= 8 or #ARGV < 6 then
 end
 
 local BUCKET = {937, 4687, 56250, 1350000}
-local WINDOWS = "<ddddddddddddddddddddddddddddddddddddddddddddd"
-local PEER = 56
-local DAY_AND_HOUR = 90000000
+local WINDOW, WINDOW_BYTES = "<ddddddddddd", 88
+local HEAD, HEAD_AT = "<dddddddddd", 449
+local PEERS_AT, PEER_BYTES = 529, 56
 local THIRTY_DAYS = 2592000000
-local max, call = math.max, redis.call
+local FOR_EVER = 9e15
+local max, min, call = math.max, math.min, redis.call
 
 local now, wanted = tonumber(ARGV[1]), ARGV[3]
 local refunds = tonumber(ARGV[6])
 local raw = call("GET", KEYS[1])
-local standing, peers, s
-if raw then
-  standing, peers = raw:sub(1, 96), raw:sub(457)
-  s = {struct.unpack(WINDOWS, raw, 97)}
-else
-  standing, peers = struct.pack("<dddddddddddd", 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0), ""
-  s = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0,
-       0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0}
+local known = raw
+if not known then
+  local window = struct.pack(WINDOW, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0)
+  raw = struct.pack("<dddddddddddd", 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0) .. window .. window .. window .. window
+    .. struct.pack(HEAD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 end
+local standing, peers = raw:sub(1, 96), raw:sub(PEERS_AT)
+local head = {struct.unpack(HEAD, raw, HEAD_AT)}
+local total = {head[2], head[3], head[4], head[5]}
+local windows = {}
+for w = 1, 4 do windows[w] = {struct.unpack(WINDOW, raw, HEAD_AT - w * WINDOW_BYTES)} end
 
 if wanted ~= "" and struct.unpack("<d", wanted) ~= struct.unpack("<d", standing) + 1 then
   return {0, standing}
@@ -52,10 +55,10 @@ end
 
 -- Takes `counts` out of the bucket of window `w` that `at` fell into, if that is still counted.
 local function refund(w, at, counts)
-  local o = w * 11 - 10
+  local x = windows[w]
   local index = math.floor(at / BUCKET[w])
-  if index >= s[o + 1] then
-    for k = 1, 4 do s[o + 1 + k] = max(s[o + 1 + k] - counts[k], 0) end
+  if index >= x[1] then
+    for k = 1, 4 do x[1 + k] = min(x[1 + k] + counts[k], total[k]) end
   else
     local member = call("ZRANGEBYSCORE", KEYS[w + 1], index, index)[1]
     if not member then return end
@@ -68,23 +71,23 @@ local function refund(w, at, counts)
       call("ZREM", KEYS[w + 1], member)
     end
   end
-  for k = 1, 4 do s[o + 5 + k] = max(s[o + 5 + k] - counts[k], 0) end
+  for k = 1, 4 do x[5 + k] = min(x[5 + k] + counts[k], total[k]) end
 end
 
 -- One sighting less of the peer `id`; none left: it was never seen.
 local function unsee(id)
-  for at = 1, #peers, PEER do
+  for at = 1, #peers, PEER_BYTES do
     if peers:sub(at, at + 7) == id then
       local hits = struct.unpack("<d", peers, at + 24) - 1
       local entry = ""
-      if hits > 0 then entry = peers:sub(at, at + 23) .. struct.pack("<d", hits) .. peers:sub(at + 32, at + PEER - 1) end
-      peers = peers:sub(1, at - 1) .. entry .. peers:sub(at + PEER)
+      if hits > 0 then entry = peers:sub(at, at + 23) .. struct.pack("<d", hits) .. peers:sub(at + 32, at + PEER_BYTES - 1) end
+      peers = peers:sub(1, at - 1) .. entry .. peers:sub(at + PEER_BYTES)
       return
     end
   end
 end
 
-if raw then
+if known then
   for i = 7, 6 + refunds do
     local at, r, t, f, m = struct.unpack("<ddddd", ARGV[i])
     for w = 1, 4 do refund(w, at, {r, t, f, m}) end
@@ -92,15 +95,24 @@ if raw then
   end
 end
 
+local function packed(with)
+  local parts = {with}
+  for w = 4, 1, -1 do parts[#parts + 1] = struct.pack(WINDOW, unpack(windows[w], 1, 11)) end
+  parts[#parts + 1] = struct.pack(HEAD, unpack(head, 1, 10))
+  parts[#parts + 1] = peers
+  return table.concat(parts)
+end
+
 if wanted ~= "" then
   local _, state, _, ends = struct.unpack("<dddd", wanted)
-  local packed = wanted .. struct.pack(WINDOWS, unpack(s, 1, 45)) .. peers
   if state >= 2 and ends < 0 then
-    call("SET", KEYS[1], packed)
+    head[10] = FOR_EVER
+    call("SET", KEYS[1], packed(wanted))
     call("SET", KEYS[6], ARGV[4])
   else
     local keep = max(ends - now, 0) + THIRTY_DAYS
-    call("SET", KEYS[1], packed, "PX", keep)
+    head[10] = now + keep
+    call("SET", KEYS[1], packed(wanted), "PX", keep)
     -- Records lengthen the life of the state, not of the detail: it gets the double.
     call("SET", KEYS[6], ARGV[4], "PX", 2 * keep)
   end
@@ -111,8 +123,8 @@ if wanted ~= "" then
   else
     call("ZADD", KEYS[7], ends, ARGV[2])
   end
-elseif raw and refunds > 0 then
-  call("SET", KEYS[1], standing .. struct.pack(WINDOWS, unpack(s, 1, 45)) .. peers, "KEEPTTL")
+elseif known and refunds > 0 then
+  call("SET", KEYS[1], packed(standing), "KEEPTTL")
 end
 
 local reply = {1}

@@ -1,94 +1,171 @@
-//! Traffic bursts against the learned hour-of-week baseline.
+//! Traffic bursts and off-schedule work, against the learned rhythm of the week.
 //!
 //! Why: a runaway loop or a thief at work makes many more requests than the key ever does at this hour.
-//! Trips when: the 5-minute window holds `factor` times the baseline of this hour of the week. High at hours at which
-//! the key usually works, critical at others.
+//! Trips when: one minute or five minutes hold `factor` times the baseline of this hour of the week, and more than
+//! chance explains (six standard deviations of a Poisson count). High at hours at which the key usually works,
+//! critical at others. Also when a key that works a few hours a day is at work in an hour in which it never is.
 //! Stays quiet when: the history is shorter than `min_hours`, or the count is below `min_requests`.
 //! Blind spots: slow growth, which the baseline follows.
 //!
-//! The baseline is the larger of the mean rate and the median 5-minute peak of the hours compared: those at the same
-//! hour of the week (and its neighbours) where there are three or more, else the same hour of the day over two weeks,
-//! else all hours.
+//! Baseline: the median peak of the exact hour of the week over up to four weeks and the upper quartile of the peaks of
+//! the hours of the day around it on the same kind of day (working day or weekend) over two weeks, whichever is larger;
+//! with fewer than three such hours, the upper quartile of all hours.
 
 use super::{Case, Evidence};
 use crate::domain::{
     HOUR, Millis,
     finding::{AnomalyKind, Finding, Severity},
     profile::{HourStat, Profile},
-    window::FIVE_MINUTES,
+    window::{FIVE_MINUTES, ONE_HOUR, ONE_MINUTE},
 };
 
 const ADVICE: &str =
     "Look for a loop in the client; if the owner does not know this traffic, rotate the key.";
-const WEEK_HOURS: u32 = 168;
-/// 5-minute spans in an hour.
-const SPANS: f64 = 12.0;
+/// Standard deviations of a Poisson count beyond which chance is no explanation.
+const CHANCE: f64 = 6.0;
+/// A key that works in no more hours of the day than this has a schedule.
+const SCHEDULED_HOURS: usize = 6;
+/// Days of history before a schedule is one.
+const SCHEDULE_DAYS: u32 = 3;
 
-/// What 5 minutes usually hold at this hour.
-struct Baseline {
-    requests: f64,
-    hours: usize,
+/// The rhythm of the key around this hour.
+struct Rhythm {
+    hours: Vec<HourStat>,
+    exact: Vec<HourStat>,
     scope: &'static str,
-    /// Whether the key was ever active at this hour of the day.
+    /// Whether the key was ever active at this hour of the day, or the ones beside it.
     usual_hour: bool,
 }
 
-/// Holds the 5-minute window against the baseline.
+impl Rhythm {
+    fn baseline(&self, peak: impl Fn(&HourStat) -> u64 + Copy) -> f64 {
+        quantile(&self.hours, 0.75, peak).max(quantile(&self.exact, 0.5, peak))
+    }
+}
+
+/// Holds the windows against the rhythm.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let policy = &case.policy.detectors.traffic_burst;
-    let observed = case.key.counts[FIVE_MINUTES].requests;
-    if observed < policy.min_requests {
+    let counts = &case.key.counts;
+    let busy = counts[FIVE_MINUTES].requests >= policy.min_requests
+        || counts[ONE_HOUR].requests >= policy.min_requests;
+    if !busy {
         return None;
     }
-    let baseline = baseline(case.profile, case.now(), policy.min_hours)?;
-    let threshold = (baseline.requests * policy.factor).max(policy.min_requests as f64);
-    if (observed as f64) < threshold {
+    let rhythm = rhythm(case.profile, case.now(), policy.min_hours)?;
+    let spans = [
+        ("requests in 1 minute", counts[ONE_MINUTE].requests, rhythm.baseline(|h| h.one_minute_peak)),
+        ("requests in 5 minutes", counts[FIVE_MINUTES].requests, rhythm.baseline(|h| h.five_minute_peak)),
+    ];
+    for (unit, observed, baseline) in spans {
+        let chance = baseline + CHANCE * baseline.sqrt();
+        let threshold = (baseline * policy.factor).max(chance).max(policy.min_requests as f64);
+        if observed as f64 >= threshold {
+            let severity = if rhythm.usual_hour { Severity::High } else { Severity::Critical };
+            return Some(finding(case, severity, unit, observed, baseline, threshold, &rhythm));
+        }
+    }
+    off_schedule(case, &rhythm)
+}
+
+/// Work of a scheduled key in an hour in which it never works.
+fn off_schedule(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
+    let observed = case.key.counts[ONE_HOUR].requests;
+    let minimum = case.policy.detectors.traffic_burst.min_requests;
+    let scheduled = case.profile.days.count() >= SCHEDULE_DAYS
+        && active_hours(case.profile, case.now()) <= SCHEDULED_HOURS;
+    if rhythm.usual_hour || observed < minimum || !scheduled {
         return None;
     }
-    let severity = if baseline.usual_hour { Severity::High } else { Severity::Critical };
-    let times = observed as f64 / baseline.requests.max(1.0);
-    let evidence = Evidence::new(observed as f64, baseline.requests, threshold, baseline.hours as u64)
-        .with("unit", "requests in 5 minutes")
-        .with("baseline_scope", baseline.scope)
-        .with("usual_hour", baseline.usual_hour)
-        .number("times", times);
-    Some(case.finding(
-        AnomalyKind::TrafficBurst,
-        severity,
-        1.0 - 0.5 * policy.factor / times.max(policy.factor),
-        evidence,
-        ADVICE,
+    Some(finding(
+        case,
+        Severity::Critical,
+        "requests in 1 hour, off schedule",
+        observed,
+        0.0,
+        minimum as f64,
+        rhythm,
     ))
 }
 
-/// The baseline at `now`; `None` while the history is shorter than `min_hours`.
-fn baseline(profile: &Profile, now: Millis, min_hours: u32) -> Option<Baseline> {
-    let hour = u32::try_from(now.div_euclid(HOUR)).ok()?;
-    let first = u32::try_from(profile.first_seen?.div_euclid(HOUR)).ok()?;
-    if hour.saturating_sub(first) < min_hours {
-        return None;
-    }
-    let known =
-        |h: u32| (h >= first && h < hour).then(|| profile.history.hour(h).copied().unwrap_or_default());
-    let week: Vec<HourStat> = (1..=4)
-        .flat_map(|w| [-1_i64, 0, 1].map(|d| i64::from(hour) - i64::from(w * WEEK_HOURS) + d))
-        .filter_map(|h| known(u32::try_from(h).ok()?))
-        .collect();
-    let day: Vec<HourStat> = (1..=14).filter_map(|d| known(hour.checked_sub(d * 24)?)).collect();
-    let usual_hour = week.iter().chain(&day).any(|h| h.requests > 0);
-    let (hours, scope) = if week.len() >= 3 {
-        (week, "hour_of_week")
-    } else if day.len() >= 3 {
-        (day, "hour_of_day")
-    } else {
-        (profile.history.hours().filter(|(h, _)| *h < hour).map(|(_, s)| *s).collect(), "all_hours")
-    };
-    let mean = hours.iter().map(|h| h.requests as f64).sum::<f64>() / hours.len().max(1) as f64 / SPANS;
-    Some(Baseline { requests: mean.max(median_peak(&hours)), hours: hours.len(), scope, usual_hour })
+fn finding(
+    case: &Case<'_>,
+    severity: Severity,
+    unit: &str,
+    observed: u64,
+    baseline: f64,
+    threshold: f64,
+    rhythm: &Rhythm,
+) -> Finding {
+    let times = observed as f64 / baseline.max(1.0);
+    let evidence = Evidence::new(observed as f64, baseline, threshold, rhythm.hours.len() as u64)
+        .with("unit", unit)
+        .with("baseline_scope", rhythm.scope)
+        .with("usual_hour", rhythm.usual_hour)
+        .number("times", times);
+    case.finding(
+        AnomalyKind::TrafficBurst,
+        severity,
+        1.0 - 0.5 * threshold / observed as f64,
+        evidence,
+        ADVICE,
+    )
 }
 
-fn median_peak(hours: &[HourStat]) -> f64 {
-    let mut peaks: Vec<u64> = hours.iter().map(|h| h.five_minute_peak).collect();
+/// The rhythm at `now`; `None` while the history is shorter than `min_hours`.
+fn rhythm(profile: &Profile, now: Millis, min_hours: u32) -> Option<Rhythm> {
+    let hour = now.div_euclid(HOUR);
+    let first = profile.first_seen?.div_euclid(HOUR);
+    if hour - first < i64::from(min_hours) {
+        return None;
+    }
+    let known = |h: i64| {
+        let inside = h >= first && h < hour;
+        inside
+            .then(|| u32::try_from(h).ok().and_then(|h| profile.history.hour(h)).copied().unwrap_or_default())
+    };
+    let exact: Vec<HourStat> = (1..=4).filter_map(|week| known(hour - week * 168)).collect();
+    let around = |same_kind: bool| -> Vec<HourStat> {
+        (1..=14)
+            .filter(|day| !same_kind || is_weekend(hour - day * 24) == is_weekend(hour))
+            .flat_map(|day| [-1, 0, 1].map(|d| hour - day * 24 + d))
+            .filter_map(known)
+            .collect()
+    };
+    let usual_hour = around(false).iter().chain(&exact).any(|h| h.requests > 0);
+    let same_kind = around(true);
+    let (hours, scope) = if same_kind.len() >= 3 {
+        (same_kind, "hour_of_day")
+    } else if around(false).len() >= 3 {
+        (around(false), "hour_of_any_day")
+    } else {
+        (
+            profile.history.hours().filter(|(h, _)| i64::from(*h) < hour).map(|(_, s)| *s).collect(),
+            "all_hours",
+        )
+    };
+    let scope = if exact.is_empty() { scope } else { "hour_of_week" };
+    Some(Rhythm { hours, exact, scope, usual_hour })
+}
+
+/// Whether an hour since the epoch is on a Saturday or Sunday (UTC). Day 0 was a Thursday.
+fn is_weekend(hour: i64) -> bool {
+    matches!((hour.div_euclid(24) + 4).rem_euclid(7), 0 | 6)
+}
+
+fn active_hours(profile: &Profile, now: Millis) -> usize {
+    let hour = now.div_euclid(HOUR);
+    let mut of_day = [false; 24];
+    for (h, _) in profile.history.hours().filter(|(h, _)| i64::from(*h) < hour - 2) {
+        of_day[h as usize % 24] = true;
+    }
+    of_day.iter().filter(|active| **active).count()
+}
+
+/// The quantile `q` of a peak over hours; 0 for none.
+fn quantile(hours: &[HourStat], q: f64, peak: impl Fn(&HourStat) -> u64) -> f64 {
+    let mut peaks: Vec<u64> = hours.iter().map(peak).collect();
     peaks.sort_unstable();
-    peaks.get(peaks.len() / 2).map_or(0.0, |p| *p as f64)
+    let at = (peaks.len() as f64 * q) as usize;
+    peaks.get(at.min(peaks.len().saturating_sub(1))).map_or(0.0, |p| *p as f64)
 }

@@ -1,13 +1,13 @@
 //! Concurrent locations.
 //!
-//! Why: a key that is used from several distant places within minutes has been passed around.
-//! Trips when: at least so many places, each far from the others, within the span, and the present one is new.
-//! Stays quiet when: the profile knows the place (a service in three regions, a VPN's exits).
-//! Blind spots: thieves that share one exit; keys that are still learning (balanced preset: alerts only).
+//! Why: a key that is used from several distant places within the hour has been passed around.
+//! Trips when: at least so many places, each far from the others, within the span, and most of them new to the key.
+//! Stays quiet when: the profile knows the places (a service in three regions, a VPN's exits).
+//! Blind spots: thieves that share one exit; the first day of a key (balanced: alerts only).
 
 use smallvec::SmallVec;
 
-use super::{Case, Evidence, Knowledge, knowledge};
+use super::{Case, Evidence, knowledge, weight::known_days};
 use crate::domain::{
     finding::{AnomalyKind, Finding, Severity},
     place::{Coordinates, PlaceSummary},
@@ -15,18 +15,21 @@ use crate::domain::{
 };
 
 const ADVICE: &str = "Look where the key leaked (a repository, a page, a chat) and rotate it.";
+/// Days that a key must be known before new places at once are more than a start.
+const MIN_DAYS: f64 = 1.5;
 
 /// Counts distant places within the span.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let policy = &case.policy.detectors.concurrent_locations;
     let place = &case.place?.core;
     let here = place.coordinates?;
-    let since = case.now() - i64::try_from(policy.span_seconds).unwrap_or(i64::MAX / 1000) * 1000;
-    let mut distinct: SmallVec<[Coordinates; 8]> = SmallVec::from_slice(&[here]);
-    let mut unknown = u32::from(!knowledge::knows_place(case.profile, place, case.now()));
-    if unknown == 0 && case.policy.preset == Preset::Balanced {
+    let strict = case.policy.preset == Preset::Strict;
+    if knowledge::knows_place(case.profile, place, case.now()) {
         return None;
     }
+    let since = case.now() - i64::try_from(policy.span_seconds).unwrap_or(i64::MAX / 1000) * 1000;
+    let mut distinct: SmallVec<[Coordinates; 8]> = SmallVec::from_slice(&[here]);
+    let mut unknown = 1;
     let mut places: Vec<PlaceSummary> = Vec::new();
     for seen in case.key.peers.iter().filter(|seen| seen.last_seen >= since) {
         let peer = knowledge::peer_place(seen);
@@ -38,23 +41,18 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         }
     }
     let count = distinct.len() as u32;
-    if count < policy.min_places
-        || (unknown < policy.min_places - 1 && case.policy.preset == Preset::Balanced)
-    {
+    if count < policy.min_places || (!strict && unknown + 1 < policy.min_places) {
         return None;
     }
-    if unknown == 0 {
-        return None;
-    }
-    let severity = match (case.policy.preset, case.knowledge()) {
-        (Preset::Strict, _) | (_, Knowledge::Established) => Severity::Critical,
-        _ => Severity::Low,
-    };
+    let days = known_days(case.profile);
+    let severity = if strict || days >= MIN_DAYS { Severity::Critical } else { Severity::Low };
     let evidence = Evidence::new(f64::from(count), 1.0, f64::from(policy.min_places), case.profile.requests)
+        .with("unit", "distant places within the span")
         .with("places", places)
         .with("current", case.place.map(|p| p.summary()))
         .with("new_places", unknown)
-        .with("span_seconds", policy.span_seconds);
+        .with("span_seconds", policy.span_seconds)
+        .number("known_days", days);
     let score = 1.0 - 0.5 * f64::from(policy.min_places) / f64::from(count.max(1));
     Some(case.finding(AnomalyKind::ConcurrentLocations, severity, score, evidence, ADVICE))
 }

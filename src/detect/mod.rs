@@ -3,15 +3,23 @@
 
 mod burst;
 mod concurrent;
+mod drift;
 mod evidence;
 mod failures;
 mod knowledge;
+mod location;
+mod recent;
+mod scan;
 mod size;
+mod spike;
 mod stuffing;
 mod travel;
+mod weight;
 
 pub use evidence::Evidence;
-pub use knowledge::{Features, Knowledge};
+pub use knowledge::Features;
+pub use recent::{Recent, Seen};
+pub use weight::Weights;
 
 use crate::domain::{
     Millis,
@@ -21,7 +29,7 @@ use crate::domain::{
     place::{Place, PlaceCore, PlaceSummary},
     policy::Policy,
     profile::Profile,
-    record::Record,
+    record::{Outcome, Record},
 };
 
 /// All that is known when one request is judged.
@@ -36,6 +44,8 @@ pub struct Case<'a> {
     pub address: Option<&'a Observation>,
     /// What is normal for the key.
     pub profile: &'a Profile,
+    /// The key's last requests.
+    pub recent: &'a Recent,
     /// The request's features in the profile's terms.
     pub features: &'a Features,
     /// Limits, thresholds, modes.
@@ -44,17 +54,87 @@ pub struct Case<'a> {
     pub allowlist: &'a Allowlist,
     /// Names of a place of which only the core is kept.
     pub describe: &'a dyn Fn(&PlaceCore) -> PlaceSummary,
+    /// What is new about the request.
+    pub weights: Weights,
+    /// Deviations of its size above the usual, in log space; `None` when sizes say nothing.
+    pub size_z: Option<f64>,
+    /// Natural logarithm of its tokens, less the usual.
+    pub size_shift: f64,
+    /// Whether its endpoint is new and it was refused.
+    pub probing: bool,
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    /// A case, with what follows from its parts.
+    #[allow(clippy::too_many_arguments, reason = "the parts of a case are what a case is")]
+    pub fn new(
+        record: &'a Record,
+        place: Option<&'a Place>,
+        key: &'a Observation,
+        address: Option<&'a Observation>,
+        (profile, recent): (&'a Profile, &'a Recent),
+        features: &'a Features,
+        (policy, allowlist): (&'a Policy, &'a Allowlist),
+        describe: &'a dyn Fn(&PlaceCore) -> PlaceSummary,
+    ) -> Self {
+        let weights = Weights::of(record, place.map(|p| &p.core), features, profile, key.now);
+        let moments = profile.sizes.log_moments(key.now).filter(|_| record.tokens > 0);
+        let size_shift = moments.map_or(0.0, |(mean, _)| (record.tokens as f64).ln() - mean);
+        let size_z = moments.map(|(_, deviation)| size_shift / deviation.max(size::MIN_DEVIATION));
+        let new_endpoint = profile.endpoints.get(features.endpoint.as_str()).is_none();
+        let refused = matches!(record.outcome(), Outcome::AuthFailure | Outcome::NotFound);
+        let probing = refused && new_endpoint;
+        Self {
+            record,
+            place,
+            key,
+            address,
+            profile,
+            recent,
+            features,
+            policy,
+            allowlist,
+            describe,
+            weights,
+            size_z,
+            size_shift,
+            probing,
+        }
+    }
+
+    /// What is remembered of the request for the next ones.
+    pub fn seen(&self) -> Seen {
+        Seen { at: self.now(), size_z: self.size_z, size_shift: self.size_shift, probing: self.probing }
+    }
+
     /// The moment of judgement.
     pub fn now(&self) -> Millis {
         self.key.now
     }
 
-    /// How much the profile knows.
-    pub fn knowledge(&self) -> Knowledge {
-        Knowledge::of(self.profile, &self.policy.learning, self.now())
+    /// How bad evidence of this weight is.
+    fn severity_of(&self, weight: f64) -> Severity {
+        let thresholds = &self.policy.detectors.behavioral_drift;
+        if weight >= thresholds.weight_critical {
+            Severity::Critical
+        } else if weight >= thresholds.weight_high {
+            Severity::High
+        } else {
+            Severity::Low
+        }
+    }
+
+    /// How bad a request from a new place is, with all that is new about it and `more` on top. Critical only with
+    /// something else new beside the place; and once a place has been in use for an hour it is no news any more.
+    fn severity(&self, more: f64, place: &PlaceCore) -> Severity {
+        let severity = self.severity_of(self.weights.total() + more);
+        if self.weights.novelties() >= 2 {
+            severity
+        } else if knowledge::is_old_news(&self.key.peers, place, self.now()) {
+            Severity::Low
+        } else {
+            severity.min(Severity::High)
+        }
     }
 
     /// A finding against the key.
@@ -91,10 +171,15 @@ pub fn all() -> &'static [Detector] {
     &[
         Detector { kind: AnomalyKind::ImpossibleTravel, judge: travel::judge },
         Detector { kind: AnomalyKind::ConcurrentLocations, judge: concurrent::judge },
+        Detector { kind: AnomalyKind::NewLocation, judge: location::judge },
         Detector { kind: AnomalyKind::TrafficBurst, judge: burst::judge },
         Detector { kind: AnomalyKind::RequestSizeAnomaly, judge: size::judge },
         Detector { kind: AnomalyKind::HighFailureRate, judge: failures::judge },
         Detector { kind: AnomalyKind::CredentialStuffing, judge: stuffing::judge },
+        Detector { kind: AnomalyKind::BehavioralDrift, judge: drift::judge },
+        Detector { kind: AnomalyKind::EndpointScan, judge: scan::judge },
+        Detector { kind: AnomalyKind::TokenUsageSpike, judge: spike::judge_tokens },
+        Detector { kind: AnomalyKind::CostSpike, judge: spike::judge_cost },
     ]
 }
 

@@ -1,49 +1,83 @@
-//! Request sizes, as z-scores of the logarithm of tokens.
+//! Request sizes, in log space.
 //!
 //! Why: token exhaustion and bulk theft send requests far larger than the key's own.
-//! Trips when: the logarithm is `z_medium` (medium) or `z_high` (high) robust deviations above the mean.
-//! Stays quiet when: fewer than `min_samples` sizes are known; the request is smaller than some seen before.
+//! Trips when: one size, or a run of the last ones, is improbable: the sum of the last k deviations over the square
+//! root of k (Stouffer's z) passes `z_medium` or `z_high` for some k, and the run is on average at least twice
+//! (medium) or four times (high) the usual size.
+//! Stays quiet when: fewer than `min_samples` sizes are known.
 //! Blind spots: keys whose own sizes are spread over many orders of magnitude.
 //!
-//! Sizes of real LLM traffic are heavy-tailed (Patel et al., ISCA 2024), so raw counts would misfire; a floor under
-//! the deviation keeps keys with nearly constant sizes from tripping over small changes.
+//! Sizes of real LLM traffic are heavy-tailed (Patel et al., "Splitwise", ISCA 2024), so raw counts would misfire; a
+//! floor under the deviation keeps keys with nearly constant sizes from tripping over small changes.
 
 use super::{Case, Evidence};
-use crate::domain::finding::{AnomalyKind, Finding, Severity};
+use crate::domain::{
+    HOUR,
+    finding::{AnomalyKind, Finding, Severity},
+};
 
 const ADVICE: &str =
     "Compare the request with what the owner's application sends; set a limit on tokens per request.";
 /// Least standard deviation of the logarithm: sizes within a factor of 1.35 are the same.
-const MIN_DEVIATION: f64 = 0.3;
+pub const MIN_DEVIATION: f64 = 0.3;
+/// A run this much larger than usual is worth a remark (natural logarithm of 2).
+const SHIFT_MEDIUM: f64 = 0.69;
+/// A run this much larger is worth an answer (natural logarithm of 4).
+const SHIFT_HIGH: f64 = 1.39;
 
-/// Holds the size against those learned.
+/// The most improbable run that ends with the present request.
+struct Run {
+    z: f64,
+    shift: f64,
+    length: u32,
+}
+
+/// Holds the last sizes against those learned.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let policy = &case.policy.detectors.request_size;
     let sizes = &case.profile.sizes;
-    let tokens = case.record.tokens;
-    if tokens == 0 || sizes.count() < policy.min_samples {
+    let z = case.size_z?;
+    if z <= 0.0 || sizes.count() < policy.min_samples {
         return None;
     }
+    let run = worst_run(case, z);
     let (mean, deviation) = sizes.log_moments(case.now())?;
-    let z = ((tokens as f64).ln() - mean) / deviation.max(MIN_DEVIATION);
-    if z < policy.z_medium || sizes.share_above(tokens, case.now()) > 0.0 {
+    let severity = if run.z >= policy.z_high && run.shift >= SHIFT_HIGH {
+        Severity::High
+    } else if run.z >= policy.z_medium && run.shift >= SHIFT_MEDIUM {
+        Severity::Medium
+    } else {
         return None;
-    }
-    let severity = if z >= policy.z_high { Severity::High } else { Severity::Medium };
-    let evidence = Evidence::new(
-        tokens as f64,
-        mean.exp(),
-        (mean + policy.z_medium * deviation.max(MIN_DEVIATION)).exp(),
-        sizes.count(),
-    )
-    .with("unit", "tokens")
-    .number("z", z)
-    .number("log_deviation", deviation);
+    };
+    let threshold = (mean + policy.z_medium * deviation.max(MIN_DEVIATION)).exp();
+    let evidence =
+        Evidence::new(case.record.tokens as f64, mean.exp().round(), threshold.round(), sizes.count())
+            .with("unit", "tokens")
+            .number("z", run.z)
+            .with("run_length", run.length)
+            .number("times_usual", run.shift.exp())
+            .number("log_deviation", deviation);
     Some(case.finding(
         AnomalyKind::RequestSizeAnomaly,
         severity,
-        1.0 - 0.5 * policy.z_medium / z,
+        1.0 - 0.5 * policy.z_medium / run.z,
         evidence,
         ADVICE,
     ))
+}
+
+fn worst_run(case: &Case<'_>, z: f64) -> Run {
+    let mut worst = Run { z, shift: case.size_shift, length: 1 };
+    let (mut sum, mut shift, mut length) = (z, case.size_shift, 1.0);
+    for seen in case.recent.since(case.now() - 2 * HOUR) {
+        let Some(z) = seen.size_z else { continue };
+        sum += z;
+        shift += seen.size_shift;
+        length += 1.0;
+        let joint = sum / f64::sqrt(length);
+        if joint > worst.z {
+            worst = Run { z: joint, shift: shift / length, length: length as u32 };
+        }
+    }
+    worst
 }

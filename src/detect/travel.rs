@@ -1,13 +1,14 @@
 //! Impossible travel.
 //!
-//! Why: one secret used in two places that nobody can travel between is in two hands.
+//! Why: one secret used in two places that nobody can travel between is in two hands, or behind an exit far away.
 //! Trips when: the distance to a recent place, both accuracy radii taken off, and the speed it would take are above
-//! their limits, and the place is not one the key is known to be used from.
+//! their limits, and the place is not one the key is known to be used from. How bad it is follows from how settled the
+//! key is and what else is new about the request (balanced), or is critical at once (strict).
 //! Stays quiet when: either place has no coordinates or too vague ones; the profile knows the place, its network or
-//! the move; an operator allowed the pair.
-//! Blind spots: a thief in the victim's own region or network; the first hours of a key (balanced preset: alerts only).
+//! the region; an operator allowed the pair.
+//! Blind spots: a thief in the victim's own region or network; the first day of a key (balanced: alerts only).
 
-use super::{Case, Evidence, Knowledge, knowledge};
+use super::{Case, Evidence, knowledge, weight::known_days};
 use crate::domain::{
     HOUR,
     finding::{AnomalyKind, Finding, Severity},
@@ -16,6 +17,9 @@ use crate::domain::{
 };
 
 const ADVICE: &str = "Ask the key's owner whether they use this place; rotate the key if not, or allow the pair of places if so.";
+/// Weight of a move that nobody can make, beside the weight of the new place: about one in twenty keys that show up in
+/// a new place do so through an exit far away.
+const IMPOSSIBLE: f64 = 3.0;
 
 /// The fastest impossible move to the present place.
 struct Trip {
@@ -29,33 +33,29 @@ struct Trip {
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let policy = &case.policy.detectors.impossible_travel;
     let place = &case.place?.core;
-    let strict = case.policy.preset == Preset::Strict;
     let trip = fastest_trip(case, place)?;
     if case.allowlist.covers_pair(&trip.from, place, case.now()) {
         return None;
     }
-    let known = knowledge::knows_place(case.profile, place, case.now())
-        && (!strict || knowledge::known_moves(case.profile, &trip.from, place) > 0);
-    if known {
-        return None;
-    }
-    let novelties = case.features.novelties(case.record, case.profile);
-    let severity = match (strict, case.knowledge()) {
-        (true, _) => Severity::Critical,
-        (false, Knowledge::Established) if novelties > 0 => Severity::Critical,
-        (false, Knowledge::Established) => Severity::High,
-        (false, Knowledge::Learning) => Severity::Low,
+    let severity = match case.policy.preset {
+        Preset::Strict if knowledge::known_moves(case.profile, &trip.from, place) > 0 => return None,
+        Preset::Strict => Severity::Critical,
+        Preset::Balanced if knowledge::knows_place(case.profile, place, case.now()) => return None,
+        Preset::Balanced => case.severity(IMPOSSIBLE, place),
     };
-    let excess = trip.speed_kmh / policy.max_speed_kmh;
-    let evidence = Evidence::new(trip.speed_kmh, 0.0, policy.max_speed_kmh, case.profile.requests)
+    let weight = IMPOSSIBLE + case.weights.total();
+    let evidence = Evidence::new(trip.speed_kmh.round(), 0.0, policy.max_speed_kmh, case.profile.requests)
         .with("previous", (case.describe)(&trip.from))
         .with("current", case.place.map(|p| p.summary()))
         .number("distance_km", trip.distance_km.round())
         .number("speed_kmh", trip.speed_kmh.round())
         .number("limit_kmh", policy.max_speed_kmh)
         .with("seconds", trip.seconds)
-        .with("new_features", novelties);
-    Some(case.finding(AnomalyKind::ImpossibleTravel, severity, 1.0 - 0.5 / excess.max(1.0), evidence, ADVICE))
+        .with("new", case.weights.names())
+        .number("weight", weight)
+        .number("known_days", known_days(case.profile));
+    let score = 1.0 - (-weight).exp();
+    Some(case.finding(AnomalyKind::ImpossibleTravel, severity, score, evidence, ADVICE))
 }
 
 fn fastest_trip(case: &Case<'_>, place: &PlaceCore) -> Option<Trip> {

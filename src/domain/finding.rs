@@ -133,9 +133,9 @@ impl Finding {
         self.mode == Mode::Enforce
     }
 
-    /// Whether the request must teach the profile nothing: medium and worse. A low finding is a remark about
+    /// Whether the request must teach the profile nothing: high and worse. A lesser finding is a remark about
     /// something new (a first request from another place, say), which has to be learned to stop being new.
     pub fn bars_learning(&self) -> bool {
-        self.severity >= Severity::Medium
+        self.severity >= Severity::High
     }
 }

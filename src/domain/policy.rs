@@ -67,18 +67,6 @@ impl LimitPolicy {
     }
 }
 
-/// When a profile knows enough to be judged by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LearningPolicy {
-    /// Days after which a profile is established, whatever its requests.
-    pub established_days: u32,
-    /// A profile is also established with this many requests ...
-    pub established_requests: u64,
-    /// ... over at least this many days.
-    pub established_min_days: u32,
-}
-
 /// Impossible travel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -159,6 +147,56 @@ pub struct StuffingPolicy {
     pub span_seconds: u64,
 }
 
+/// New locations.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LocationPolicy {
+    /// Whether it acts.
+    pub mode: Mode,
+}
+
+/// Behavioural drift, and what evidence weighs in all detectors that add it up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DriftPolicy {
+    /// Whether it acts.
+    pub mode: Mode,
+    /// High from this weight (natural logarithm of the odds).
+    pub weight_high: f64,
+    /// Critical from this weight.
+    pub weight_critical: f64,
+}
+
+/// Endpoint scans.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScanPolicy {
+    /// Whether it acts.
+    pub mode: Mode,
+    /// From this share of refused requests to new endpoints among the last, 0 to 1.
+    pub share: f64,
+    /// And from this many of them; critical from twice as many. At most 16.
+    pub min_requests: u32,
+}
+
+/// Spikes of a day's tokens or cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpikePolicy {
+    /// Whether it acts.
+    pub mode: Mode,
+    /// Standard deviations above the mean of the last 7 days.
+    pub z: f64,
+    /// Times the mean of the last 7 days.
+    pub times_mean: f64,
+    /// Times the day before.
+    pub times_yesterday: f64,
+    /// Days needed before a day is judged.
+    pub min_days: u32,
+    /// Less than this in a day (tokens, or US dollars) is never a spike.
+    pub min_amount: f64,
+}
+
 /// One section per detector, named as [`AnomalyKind::detector`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -175,6 +213,16 @@ pub struct DetectorPolicies {
     pub failure_rate: FailurePolicy,
     /// Credential stuffing.
     pub credential_stuffing: StuffingPolicy,
+    /// New locations.
+    pub new_location: LocationPolicy,
+    /// Behavioural drift.
+    pub behavioral_drift: DriftPolicy,
+    /// Endpoint scans.
+    pub endpoint_scan: ScanPolicy,
+    /// Token spikes of a day.
+    pub token_usage_spike: SpikePolicy,
+    /// Cost spikes of a day.
+    pub cost_spike: SpikePolicy,
 }
 
 /// The graduated responses. A response acts on enforced findings of at least its severity.
@@ -221,8 +269,6 @@ pub struct Policy {
     pub on_store_failure: StoreFailurePolicy,
     /// Limits of every key.
     pub limits: LimitPolicy,
-    /// When a profile knows enough.
-    pub learning: LearningPolicy,
     /// Thresholds and modes.
     pub detectors: DetectorPolicies,
     /// Responses.
@@ -240,7 +286,7 @@ pub struct PolicyError {
 }
 
 impl Policy {
-    /// The mode of the detector of an anomaly type. Types without a section of their own are enforced.
+    /// The mode of the detector of an anomaly type.
     pub fn mode(&self, kind: AnomalyKind) -> Mode {
         let d = &self.detectors;
         match kind {
@@ -250,7 +296,11 @@ impl Policy {
             AnomalyKind::RequestSizeAnomaly => d.request_size.mode,
             AnomalyKind::HighFailureRate => d.failure_rate.mode,
             AnomalyKind::CredentialStuffing => d.credential_stuffing.mode,
-            _ => Mode::Enforce,
+            AnomalyKind::NewLocation => d.new_location.mode,
+            AnomalyKind::BehavioralDrift => d.behavioral_drift.mode,
+            AnomalyKind::EndpointScan => d.endpoint_scan.mode,
+            AnomalyKind::TokenUsageSpike => d.token_usage_spike.mode,
+            AnomalyKind::CostSpike => d.cost_spike.mode,
         }
     }
 
@@ -309,6 +359,29 @@ impl Policy {
             "must be from 2 to 64",
         )?;
         seconds(d.credential_stuffing.span_seconds, "detectors.credential_stuffing.span_seconds")?;
+        positive(d.behavioral_drift.weight_high, "detectors.behavioral_drift.weight_high")?;
+        ensure(
+            d.behavioral_drift.weight_critical >= d.behavioral_drift.weight_high,
+            "detectors.behavioral_drift.weight_critical",
+            "must be at least weight_high",
+        )?;
+        share(d.endpoint_scan.share, "detectors.endpoint_scan.share")?;
+        ensure(
+            (2..=16).contains(&d.endpoint_scan.min_requests),
+            "detectors.endpoint_scan.min_requests",
+            "must be from 2 to 16",
+        )?;
+        for (spike, name) in [(&d.token_usage_spike, "token_usage_spike"), (&d.cost_spike, "cost_spike")] {
+            positive(spike.z, &format!("detectors.{name}.z"))?;
+            positive(spike.times_mean, &format!("detectors.{name}.times_mean"))?;
+            positive(spike.times_yesterday, &format!("detectors.{name}.times_yesterday"))?;
+            positive(spike.min_amount, &format!("detectors.{name}.min_amount"))?;
+            ensure(
+                (2..=7).contains(&spike.min_days),
+                &format!("detectors.{name}.min_days"),
+                "must be from 2 to 7",
+            )?;
+        }
         share(l.throttle_share, "ladder.throttle_share")?;
         seconds(l.throttle_seconds, "ladder.throttle_seconds")?;
         seconds(l.ban_seconds, "ladder.ban_seconds")?;

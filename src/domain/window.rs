@@ -16,7 +16,9 @@ pub const WINDOW_COUNT: usize = 4;
 pub const WINDOW_MILLIS: [Millis; WINDOW_COUNT] = [MINUTE, 5 * MINUTE, HOUR, DAY];
 /// Names of the windows, in the same order.
 pub const WINDOW_NAMES: [&str; WINDOW_COUNT] = ["1min", "5min", "1hour", "24hour"];
-/// Index of the 5-minute window, which the detectors read.
+/// Index of the 1-minute window.
+pub const ONE_MINUTE: usize = 0;
+/// Index of the 5-minute window.
 pub const FIVE_MINUTES: usize = 1;
 /// Index of the 1-hour window.
 pub const ONE_HOUR: usize = 2;

@@ -6,7 +6,7 @@ use super::{
     prepare::{Observed, refuse},
 };
 use crate::{
-    detect::{self, Case},
+    detect::{self, Case, Recent},
     domain::{
         HOUR, Millis, SECOND,
         decision::{Action, Decision, LimitStatus, Reason},
@@ -19,7 +19,7 @@ use crate::{
         record::Record,
         standing::{Standing, StandingState},
         subject::Subject,
-        window::{FIVE_MINUTES, WINDOW_MILLIS, WindowLimits},
+        window::{FIVE_MINUTES, ONE_MINUTE, WINDOW_MILLIS, WindowLimits},
     },
     store::{Refund, Respond, Responded},
 };
@@ -123,18 +123,18 @@ impl Engine {
             return Vec::new();
         }
         let describe = |core: &PlaceCore| self.describe(core);
-        observed.profile.with(|profile: &Profile| {
-            detect::judge(&Case {
+        observed.profile.judge(|profile: &Profile, recent: &Recent| {
+            let case = Case::new(
                 record,
-                place: observed.place.as_deref(),
-                key: &observed.key,
-                address: observed.address.as_ref(),
-                profile,
-                features: &observed.features,
-                policy: &active.policy,
-                allowlist: &active.allowlist,
-                describe: &describe,
-            })
+                observed.place.as_deref(),
+                &observed.key,
+                observed.address.as_ref(),
+                (profile, recent),
+                &observed.features,
+                (&active.policy, &active.allowlist),
+                &describe,
+            );
+            (detect::judge(&case), case.seen())
         })
     }
 
@@ -273,7 +273,7 @@ impl Engine {
             tokens: record.tokens,
             cost_nanos: record.cost_nanos.unwrap_or(0),
             outcome: record.outcome(),
-            five_minute_requests: observed.key.counts[FIVE_MINUTES].requests,
+            peaks: (observed.key.counts[ONE_MINUTE].requests, observed.key.counts[FIVE_MINUTES].requests),
         };
         self.profiles.learn(&record.key, &observed.profile, &sample);
     }

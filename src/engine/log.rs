@@ -126,7 +126,7 @@ impl EventOutbox {
 }
 
 fn summary(fold: Fold) -> Option<Event> {
-    (fold.folded > 0).then(|| Event { count: fold.folded, ..fold.last })
+    if fold.folded == 0 { None } else { Some(Event { count: fold.folded, ..fold.last }) }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
 use crate::{
+    detect::{Recent, Seen},
     domain::{
         profile::{Profile, Sample},
         subject::Subject,
@@ -25,6 +26,8 @@ struct Entry {
     view: Profile,
     /// Learned here and not yet flushed.
     pending: Profile,
+    /// The last requests seen here.
+    recent: Recent,
 }
 
 /// A profile at hand.
@@ -34,12 +37,20 @@ pub struct ProfileHandle(Arc<Mutex<Entry>>);
 impl ProfileHandle {
     /// A profile that nobody else will see.
     pub fn of(profile: Profile) -> Self {
-        Self(Arc::new(Mutex::new(Entry { view: profile, pending: Profile::default() })))
+        Self(Arc::new(Mutex::new(Entry { view: profile, ..Entry::default() })))
     }
 
     /// Looks at the profile.
     pub fn with<T>(&self, look: impl FnOnce(&Profile) -> T) -> T {
         look(&self.0.lock().view)
+    }
+
+    /// Judges a request by the profile and the last requests, and remembers it among these.
+    pub fn judge<T>(&self, judge: impl FnOnce(&Profile, &Recent) -> (T, Seen)) -> T {
+        let mut entry = self.0.lock();
+        let (answer, seen) = judge(&entry.view, &entry.recent);
+        entry.recent.push(seen);
+        answer
     }
 }
 

@@ -42,7 +42,7 @@ impl Engine {
             let State::Waiting(w) = &items[n].state else { continue };
             charges.push(w.charge.clone());
             let suspicious = w.profile.as_ref().is_some_and(|p| accuses_address(items[n].record, w, p, now));
-            addresses.push(suspicious.then(|| charges.len()));
+            addresses.push(suspicious.then_some(charges.len()));
             if suspicious {
                 charges.push(self.charge_address(items[n].record, now));
             }

@@ -109,13 +109,16 @@ impl Survey {
         let mut seen = HashSet::new();
         // A tree of n nodes has at most n + 1 leaves; with more than 3n the walk goes in circles.
         let most = u64::from(metadata.node_count).saturating_mul(3);
-        for found in reader.networks(WithinOptions::default())? {
+        let mut leaves = 0;
+        // Leaves without data too: a circle that meets no data would be walked without an end otherwise.
+        for found in reader.networks(WithinOptions::default().include_networks_without_data())? {
             let found = found?;
-            survey.networks += 1;
-            if survey.networks > most {
+            leaves += 1;
+            if leaves > most {
                 return Err(MaxMindDbError::invalid_database("the search tree goes in circles"));
             }
             let Some(offset) = found.offset() else { continue };
+            survey.networks += 1;
             if seen.len() < CHECKED_RECORDS
                 && seen.insert(offset)
                 && let Some(entry) = decode(&found)?

@@ -80,7 +80,7 @@ impl AllowView {
 
 /// Lists the entries, newest first.
 #[utoipa::path(
-    get, path = "/v1/allowlist", tag = "policy",
+    get, path = "/v1/allowlist", tag = "policy", operation_id = "list_allowlist",
     params(
         ("cursor" = Option<String>, Query, description = "Where the last page ended."),
         ("limit" = Option<u16>, Query, description = "1 to 1000; 100 by default."),
@@ -102,7 +102,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Al
 
 /// Shows one entry.
 #[utoipa::path(
-    get, path = "/v1/allowlist/{entry}", tag = "policy",
+    get, path = "/v1/allowlist/{entry}", tag = "policy", operation_id = "show_allowlist_entry",
     params(("entry" = String, Path, description = "The entry, percent-encoded.")),
     responses(
         (status = 200, body = AllowView, description = "The entry."),
@@ -116,7 +116,7 @@ pub async fn show(State(app): State<App>, TextPath(text): TextPath) -> Result<Js
 
 /// Puts an entry on the list, or replaces it.
 #[utoipa::path(
-    put, path = "/v1/allowlist/{entry}", tag = "policy", request_body = AllowOrder,
+    put, path = "/v1/allowlist/{entry}", tag = "policy", operation_id = "put_allowlist_entry", request_body = AllowOrder,
     params(("entry" = String, Path, description = "The entry, percent-encoded.")),
     responses(
         (status = 200, body = AllowView, description = "Replaced."),
@@ -144,7 +144,7 @@ pub async fn put(
 
 /// Takes an entry off the list.
 #[utoipa::path(
-    delete, path = "/v1/allowlist/{entry}", tag = "policy",
+    delete, path = "/v1/allowlist/{entry}", tag = "policy", operation_id = "delete_allowlist_entry",
     params(("entry" = String, Path, description = "The entry, percent-encoded.")),
     responses(
         (status = 204, description = "It is off the list."),

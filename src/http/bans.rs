@@ -82,7 +82,7 @@ impl BanOrder {
 
 /// Lists every throttle and ban in force, newest first.
 #[utoipa::path(
-    get, path = "/v1/bans", tag = "bans",
+    get, path = "/v1/bans", tag = "bans", operation_id = "list_bans",
     params(
         ("subject" = Option<String>, Query, description = "Only this subject."),
         ("state" = Option<StandingState>, Query, description = "Only this state."),
@@ -126,7 +126,7 @@ fn state(params: &Params) -> Result<Option<StandingState>, ApiError> {
 
 /// Shows where a subject stands. One that nobody knows is clear.
 #[utoipa::path(
-    get, path = "/v1/bans/{subject}", tag = "bans",
+    get, path = "/v1/bans/{subject}", tag = "bans", operation_id = "show_ban",
     params(("subject" = String, Path, description = "`key:<key_id>`, `ip:<address or prefix>` or `project:<id>`, percent-encoded.")),
     responses(
         (status = 200, body = BanStatus, description = "Its standing."),
@@ -144,7 +144,7 @@ pub async fn show(
 
 /// Bans a subject, for a time or for good.
 #[utoipa::path(
-    put, path = "/v1/bans/{subject}", tag = "bans", request_body = BanOrder,
+    put, path = "/v1/bans/{subject}", tag = "bans", operation_id = "ban", request_body = BanOrder,
     params(("subject" = String, Path, description = "Whom to ban.")),
     responses(
         (status = 200, body = BanStatus, description = "It was banned before; this ban replaces that one."),
@@ -169,7 +169,7 @@ pub async fn ban(
 
 /// Lifts a ban or throttle. The reason may come in the body or as a parameter.
 #[utoipa::path(
-    delete, path = "/v1/bans/{subject}", tag = "bans", request_body = Option<Because>,
+    delete, path = "/v1/bans/{subject}", tag = "bans", operation_id = "lift_ban", request_body = Option<Because>,
     params(
         ("subject" = String, Path, description = "Whose ban to lift."),
         ("reason" = Option<String>, Query, description = "Why."),
@@ -199,7 +199,7 @@ pub async fn lift(
 
 /// Shows where a key stands, by the raw key, which so is never in a URL.
 #[utoipa::path(
-    post, path = "/v1/bans/lookup", tag = "bans", request_body = Lookup,
+    post, path = "/v1/bans/lookup", tag = "bans", operation_id = "lookup_ban", request_body = Lookup,
     responses(
         (status = 200, body = BanStatus, description = "Its standing."),
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The request is wrong."),

@@ -13,7 +13,6 @@ use super::{
     App,
     error::{ApiError, Problem},
     input::{BATCH_LIMIT, Media, media, read},
-    record::take,
 };
 use crate::{
     answer::Answer,
@@ -36,7 +35,7 @@ pub enum BatchItem<'a> {
 
 /// Reports up to 1,000 finished requests, as a JSON array or as NDJSON; the answer has the form of the question.
 #[utoipa::path(
-    post, path = "/v1/record/batch", tag = "records",
+    post, path = "/v1/record/batch", tag = "records", operation_id = "record_batch",
     request_body(content((Vec<WireRecord> = "application/json"), (WireRecord = "application/x-ndjson"))),
     responses(
         (status = 200, description = "One answer per record, in order.", content(
@@ -92,7 +91,7 @@ fn parse_array(body: &[u8]) -> Result<Vec<&RawValue>, ApiError> {
 }
 
 fn take_item(app: &App, item: &[u8], now: Millis) -> Result<Record, ApiError> {
-    take(app, parse::<WireRecord>(item)?, now)
+    Ok(app.intake.record(parse(item)?, now)?)
 }
 
 /// The good records, and for each item either its index among them or its problem.

@@ -66,7 +66,7 @@ impl EventFilter {
 
 /// Lists events, newest first.
 #[utoipa::path(
-    get, path = "/v1/events", tag = "events",
+    get, path = "/v1/events", tag = "events", operation_id = "list_events",
     params(
         ("since" = Option<String>, Query, description = "Not before (RFC 3339)."),
         ("until" = Option<String>, Query, description = "Before (RFC 3339)."),
@@ -121,7 +121,7 @@ pub enum VerdictWord {
 
 /// Takes an analyst's word about an event. A benign one lifts the ban and undoes its strike.
 #[utoipa::path(
-    post, path = "/v1/events/{id}/feedback", tag = "events", request_body = Feedback,
+    post, path = "/v1/events/{id}/feedback", tag = "events", operation_id = "give_feedback", request_body = Feedback,
     params(("id" = String, Path, description = "Which event.")),
     responses(
         (status = 200, body = Event, description = "The word is taken; the event that it leads to or is about."),

@@ -52,13 +52,13 @@ pub struct StoreHealth {
 }
 
 /// Says that the process lives. Asks nobody else.
-#[utoipa::path(get, path = "/livez", tag = "service", responses((status = 200, body = Liveness, description = "It lives.")))]
+#[utoipa::path(get, path = "/livez", tag = "service", operation_id = "live", security(()), responses((status = 200, body = Liveness, description = "It lives.")))]
 pub async fn live() -> Json<Liveness> {
     Json(Liveness { status: "alive" })
 }
 
 /// Says whether the service can work. Degraded is still ready: taking every instance out at once helps nobody.
-#[utoipa::path(get, path = "/readyz", tag = "service", responses(
+#[utoipa::path(get, path = "/readyz", tag = "service", operation_id = "ready", security(()), responses(
     (status = 200, body = Readiness, description = "It serves, perhaps degraded."),
     (status = 503, body = Problem, content_type = "application/problem+json", description = "It is shutting down."),
 ))]
@@ -78,7 +78,7 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Readiness>, ApiError> 
 }
 
 /// Shows the metrics, for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "service", responses(
+#[utoipa::path(get, path = "/metrics", tag = "service", operation_id = "show_metrics", responses(
     (status = 200, body = String, content_type = "text/plain", description = "Prometheus text format 0.0.4."),
 ))]
 pub async fn metrics(State(app): State<App>) -> Response {

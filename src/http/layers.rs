@@ -49,3 +49,35 @@ pub fn panicked(reason: Box<dyn Any + Send>) -> Response {
     tracing::error!(reason = text, "a handler panicked");
     ApiError::Internal.into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, middleware::from_fn, routing::get};
+    use tower::ServiceExt;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_that_tells_the_caller_nothing() {
+        async fn handler() -> &'static str {
+            panic!("about a secret")
+        }
+        let router = Router::new()
+            .route("/", get(handler))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(from_fn(finish));
+        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()["content-type"], PROBLEM_JSON);
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert!(!String::from_utf8(body.to_vec()).unwrap().contains("secret"));
+    }
+
+    #[test]
+    fn what_a_layer_refuses_by_itself_becomes_a_problem() {
+        let response = as_problem((StatusCode::URI_TOO_LONG, "no").into_response());
+        assert_eq!(response.status(), 414);
+        assert_eq!(response.headers()["content-type"], PROBLEM_JSON);
+    }
+}

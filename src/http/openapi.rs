@@ -66,4 +66,15 @@ mod tests {
             assert!(document.pointer(pointer).is_some(), "{pointer}");
         }
     }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own_and_a_summary() {
+        let document = serde_json::to_value(document()).unwrap();
+        let items = document["paths"].as_object().unwrap().values();
+        let operations: Vec<_> = items.flat_map(|item| item.as_object().unwrap().values()).collect();
+        let names: std::collections::BTreeSet<_> =
+            operations.iter().map(|o| o["operationId"].as_str().unwrap()).collect();
+        assert_eq!(names.len(), operations.len());
+        assert!(operations.iter().all(|o| o["summary"].is_string()));
+    }
 }

@@ -10,7 +10,10 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 use super::{
     App, audit,
@@ -24,19 +27,41 @@ use crate::{
 };
 
 /// The policy in force.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 pub struct PolicyView<'a> {
     /// Names this policy in decisions and events. In a PUT it may be left out and is not looked at; `If-Match` is.
     pub version: &'a str,
     /// The settings, side by side with the version.
     #[serde(flatten)]
-    #[schema(inline = false)]
     pub policy: &'a Policy,
+}
+
+/// The schema is the policy's own with one more property: put together by `allOf`, the two would exclude each other,
+/// as a policy takes no properties that it does not know.
+impl PartialSchema for PolicyView<'_> {
+    fn schema() -> RefOr<Schema> {
+        let version = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("Names this policy in decisions and events; not looked at in a PUT."));
+        match Policy::schema() {
+            RefOr::T(Schema::Object(mut policy)) => {
+                policy.properties.insert("version".to_owned(), version.build().into());
+                policy.into()
+            }
+            other => other,
+        }
+    }
+}
+
+impl ToSchema for PolicyView<'_> {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Policy::schemas(schemas);
+    }
 }
 
 /// Shows the policy in force. Its version is also the `ETag`.
 #[utoipa::path(
-    get, path = "/v1/policy", tag = "policy",
+    get, path = "/v1/policy", tag = "policy", operation_id = "show_policy",
     responses((status = 200, body = PolicyView, description = "The policy.", headers(("ETag" = String, description = "Its version.")))),
 )]
 pub async fn show(State(app): State<App>) -> Response {
@@ -46,7 +71,7 @@ pub async fn show(State(app): State<App>) -> Response {
 
 /// Puts a whole policy in force: what GET shows, changed. It holds on every instance within a second.
 #[utoipa::path(
-    put, path = "/v1/policy", tag = "policy", request_body = PolicyView,
+    put, path = "/v1/policy", tag = "policy", operation_id = "put_policy", request_body = PolicyView,
     params(("If-Match" = Option<String>, Header, description = "The version that was changed; another one in force is an error.")),
     responses(
         (status = 200, body = PolicyView, description = "It is in force."),
@@ -127,6 +152,13 @@ mod tests {
         assert_eq!(pointer(|d| d["ladder"]["ban_factor"] = "x".into()), "/ladder/ban_factor");
         assert_eq!(pointer(|d| d["limits"]["tokens"]["2min"] = 1.into()), "/limits/tokens/2min");
         assert_eq!(pointer(|d| d["laddder"] = 1.into()), "/laddder");
+    }
+
+    #[test]
+    fn the_schema_describes_what_is_shown() {
+        let schema = serde_json::to_value(PolicyView::schema()).unwrap();
+        let described: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
+        assert_eq!(described, shown().keys().collect::<Vec<_>>());
     }
 
     #[test]

@@ -144,7 +144,7 @@ mod tests {
             tokens: 100,
             cost_nanos: 0,
             outcome: Outcome::Success,
-            five_minute_requests: 1,
+            peaks: (1, 1),
         });
     }
 

@@ -14,13 +14,13 @@ use super::{
 };
 use crate::{
     answer::Answer,
-    domain::{Millis, decision::Decision, record::Record},
-    intake::{WireCheck, WireRecord},
+    domain::decision::Decision,
+    intake::{InputError, WireCheck, WireRecord},
 };
 
 /// Reports one finished request and answers with the decision.
 #[utoipa::path(
-    post, path = "/v1/record", tag = "records", request_body = WireRecord,
+    post, path = "/v1/record", tag = "records", operation_id = "record", request_body = WireRecord,
     responses(
         (status = 200, description = "The decision, whether it admits or refuses.", body = Answer, headers(
             ("RateLimit-Policy" = String, description = "Every limit (draft-ietf-httpapi-ratelimit-headers-11)."),
@@ -35,14 +35,14 @@ pub async fn record(
     JsonBody(wire): JsonBody<WireRecord>,
 ) -> Result<Response, ApiError> {
     let now = app.engine.now();
-    let record = take(&app, wire, now)?;
+    let record = app.intake.record(wire, now)?;
     let decisions = app.engine.record(std::slice::from_ref(&record), now).await;
     decisions.first().map(answer).ok_or(ApiError::Internal)
 }
 
 /// Asks about a request before it is made. Counts no usage; a refusal is an event.
 #[utoipa::path(
-    post, path = "/v1/check", tag = "records", request_body = WireCheck,
+    post, path = "/v1/check", tag = "records", operation_id = "check", request_body = WireCheck,
     responses(
         (status = 200, description = "The decision, whether it admits or refuses.", body = Answer),
         (status = "4XX", description = "The question cannot be answered.", body = Problem, content_type = "application/problem+json"),
@@ -60,13 +60,8 @@ pub async fn check(
     Ok(answer(&app.engine.check(&record, now).await))
 }
 
-/// A record as it is taken in.
-pub fn take(app: &App, wire: WireRecord, now: Millis) -> Result<Record, ApiError> {
-    Ok(app.intake.record(wire, now)?)
-}
-
 /// A check calls the record's `tokens_used` its `estimated_tokens`.
-fn for_check(error: crate::intake::InputError) -> ApiError {
+fn for_check(error: InputError) -> ApiError {
     match ApiError::from(error) {
         ApiError::Fields(mut errors) => {
             for error in errors.iter_mut().filter(|e| e.pointer == "/tokens_used") {

@@ -1,8 +1,7 @@
 //! `GET /v1/events/stream`: the log as server-sent events.
 //!
-//! A stream listens first and reads second, so that nothing falls between: one that resumes reads the log from the
-//! event it names until it has caught up, then takes events as they come. A stream that cannot keep up loses what
-//! is broadcast, so it goes back to the log, from the last event it had. It may repeat an event; it never skips one.
+//! A stream reads the log from its own position, so it skips nothing and knows nothing of what others read. What
+//! is broadcast only tells it that there is something to read: losing a part of that, or all of it, costs time alone.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
@@ -15,7 +14,10 @@ use axum::{
     },
 };
 use futures::Stream;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::timeout,
+};
 
 use super::{
     App,
@@ -32,12 +34,14 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Clients come back after this long.
 const RETRY: Duration = Duration::from_secs(2);
-/// Events read at once while catching up.
+/// The log is read this often even when nobody says that there is something new.
+const LOOK_ANYWAY: Duration = Duration::from_secs(10);
+/// Events read at once.
 const PAGE: usize = 500;
 
 /// Follows the log. Resumes after the event that `Last-Event-ID` (or `last_event_id`) names, else starts now.
 #[utoipa::path(
-    get, path = "/v1/events/stream", tag = "events",
+    get, path = "/v1/events/stream", tag = "events", operation_id = "follow_events",
     params(
         ("Last-Event-ID" = Option<String>, Header, description = "The last event that arrived."),
         ("last_event_id" = Option<String>, Query, description = "The same, where headers cannot be set."),
@@ -89,30 +93,26 @@ fn frame(event: &Event) -> sse::Event {
 struct Follower {
     app: App,
     filter: EventFilter,
-    live: Receiver<Arc<Event>>,
-    /// Where to read on in the log; `None` when caught up.
-    reading: Option<LogPosition>,
-    /// The end of the log when this began: where to go back to before any event came.
-    begin: LogPosition,
-    /// The last event that came, wanted or not.
-    last: Option<String>,
-    ready: VecDeque<Arc<Event>>,
+    news: Receiver<Arc<Event>>,
+    position: LogPosition,
+    /// Whether the log was read to its end.
+    caught_up: bool,
+    ready: VecDeque<Event>,
 }
 
 impl Follower {
     async fn start(app: App, filter: EventFilter, last: Option<String>) -> Result<Self, ApiError> {
-        let live = app.engine.follow();
-        let begin = app.engine.store().log_end().await?;
-        let reading = match &last {
-            Some(id) => Some(app.engine.store().position_after(id).await?),
-            None => None,
+        let news = app.engine.follow();
+        let position = match last {
+            Some(id) => app.engine.store().position_after(&id).await.map_err(named)?,
+            None => app.engine.store().log_end().await?,
         };
-        Ok(Self { app, filter, live, reading, begin, last, ready: VecDeque::new() })
+        Ok(Self { app, filter, news, position, caught_up: false, ready: VecDeque::new() })
     }
 
     /// The next event that is wanted; `None` at shutdown, and when the store fails (the client comes back then and
     /// resumes).
-    async fn next(&mut self) -> Option<Arc<Event>> {
+    async fn next(&mut self) -> Option<Event> {
         let shutdown = self.app.shutdown.clone();
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -131,43 +131,34 @@ impl Follower {
     }
 
     async fn step(&mut self) -> Result<(), StoreError> {
-        match self.reading.clone() {
-            Some(position) => self.read(&position).await,
-            None => self.listen().await,
+        if self.caught_up {
+            self.wait().await?;
         }
-    }
-
-    async fn read(&mut self, position: &LogPosition) -> Result<(), StoreError> {
-        let (events, next) = self.app.engine.store().read_log(position, PAGE).await?;
-        self.reading = (!events.is_empty()).then_some(next);
-        for event in events {
-            self.take(Arc::new(event));
-        }
+        let (events, next) = self.app.engine.store().read_log(&self.position, PAGE).await?;
+        self.caught_up = events.is_empty();
+        self.position = next;
+        self.ready.extend(events.into_iter().filter(|event| self.filter.admits(event)));
         Ok(())
     }
 
-    async fn listen(&mut self) -> Result<(), StoreError> {
-        match self.live.recv().await {
-            Ok(event) => self.take(event),
-            Err(RecvError::Lagged(_)) => self.reading = Some(self.last_position().await?),
-            Err(RecvError::Closed) => {
-                return Err(StoreError::Unavailable("events are no longer followed".into()));
+    /// Waits for news, but not for ever, and takes all that has come as one.
+    async fn wait(&mut self) -> Result<(), StoreError> {
+        match timeout(LOOK_ANYWAY, self.news.recv()).await {
+            Ok(Err(RecvError::Closed)) => {
+                Err(StoreError::Unavailable("events are no longer followed".to_owned()))
+            }
+            Ok(Ok(_) | Err(RecvError::Lagged(_))) | Err(_) => {
+                self.news = self.news.resubscribe();
+                Ok(())
             }
         }
-        Ok(())
     }
+}
 
-    async fn last_position(&self) -> Result<LogPosition, StoreError> {
-        match &self.last {
-            Some(id) => self.app.engine.store().position_after(id).await,
-            None => Ok(self.begin.clone()),
-        }
-    }
-
-    fn take(&mut self, event: Arc<Event>) {
-        self.last = Some(event.id.clone());
-        if self.filter.admits(&event) {
-            self.ready.push_back(event);
-        }
+/// What other lists call a cursor is the id of an event here.
+fn named(error: StoreError) -> ApiError {
+    match error {
+        StoreError::BadCursor => ApiError::field("/last_event_id", "is not the id of an event"),
+        other => other.into(),
     }
 }

@@ -79,7 +79,7 @@ pub struct RecentPlace {
 
 /// Shows standing, windows, places, profile and newest events of a subject.
 #[utoipa::path(
-    get, path = "/v1/subjects/{subject}", tag = "subjects",
+    get, path = "/v1/subjects/{subject}", tag = "subjects", operation_id = "show_subject",
     params(("subject" = String, Path, description = "`key:<key_id>`, `ip:<address or prefix>` or `project:<id>`, percent-encoded.")),
     responses(
         (status = 200, body = SubjectPage, description = "All that is known."),
@@ -108,7 +108,7 @@ pub async fn show(
 
 /// Forgets a subject: its windows, profile and standing. Events stay until their retention ends.
 #[utoipa::path(
-    delete, path = "/v1/subjects/{subject}", tag = "subjects", request_body = Option<Because>,
+    delete, path = "/v1/subjects/{subject}", tag = "subjects", operation_id = "forget_subject", request_body = Option<Because>,
     params(
         ("subject" = String, Path, description = "Whom to forget."),
         ("reason" = Option<String>, Query, description = "Why."),

@@ -1,13 +1,19 @@
 //! The integration tests, in one binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails; clippy's own exception covers only functions marked as tests"
+)]
 
 mod api;
+mod app;
 mod bad_input;
 mod concurrency;
 mod durability;
 mod failures;
 mod invariants;
 mod propagation;
-#[allow(dead_code, reason = "shared with another test binary, which uses more of it")]
 #[path = "../it_support/redis.rs"]
 mod redis_server;
 mod secrets;

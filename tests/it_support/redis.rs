@@ -3,6 +3,8 @@
 //! Servers are children of a shell that waits for the end of its input: the pipe closes when this process ends,
 //! however it ends, and the shell then kills the server. Nothing is left over, also after a crash.
 //! Another test binary includes this file with `#[path]`.
+#![allow(dead_code, reason = "not every test binary uses every part")]
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 use std::{
     io::Write,

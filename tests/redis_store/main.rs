@@ -1,4 +1,10 @@
 //! The Redis store against real servers: its scripts, its connections, and its windows against the model.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what is wrong by failing"
+)]
 
 #[path = "../it_support/redis.rs"]
 mod server;

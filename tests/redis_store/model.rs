@@ -188,12 +188,9 @@ async fn agree(store: &impl Store, key: &str, steps: &[Step]) -> Result<(), Test
                     ..charge(key, clock, 0)
                 };
                 let seen = store.observe(std::slice::from_ref(&charge)).await.unwrap().remove(0);
-                let before = model.clone();
+                let counted = seen.admitted && *mode != ChargeMode::Peek && (model.known || *may_create);
                 prop_assert_eq!(&seen, &model.observe(&charge), "{:?}", charge);
-                if seen.admitted
-                    && (model.last_now, model.known) != (before.last_now, false)
-                    && *mode != ChargeMode::Peek
-                {
+                if counted {
                     refundable.push(Refund { charged_at: seen.now, counts: *counts, peer: *seen_with });
                 }
             }

@@ -1,1 +1,84 @@
-//! x
+//! Profiles, documents, claims, peppers, the clock.
+
+use std::sync::Arc;
+
+use keyward::{
+    domain::{
+        MINUTE,
+        event::{Event, EventType},
+        finding::Severity,
+        profile::Profile,
+        subject::Subject,
+    },
+    store::{Claim, Document, DocumentKind, EventQuery, Store},
+};
+
+use crate::{T0, store};
+
+#[tokio::test]
+async fn deltas_of_many_instances_all_arrive_in_the_profile() {
+    let store = Arc::new(store().await);
+    let subject = Subject::key("k");
+    assert_eq!(store.profile(&subject).await.unwrap(), None);
+    let flushes = (0..6).map(|i| {
+        let (store, subject) = (store.clone(), subject.clone());
+        let delta = Profile { requests: 1 << i, first_seen: Some(T0 + i), ..Profile::default() };
+        tokio::spawn(async move { store.merge_profile(&subject, &delta).await.unwrap() })
+    });
+    futures::future::join_all(flushes).await.into_iter().for_each(|flushed| drop(flushed.unwrap()));
+    let profile = store.profile(&subject).await.unwrap().unwrap();
+    assert_eq!((profile.requests, profile.first_seen), (63, Some(T0)));
+}
+
+#[tokio::test]
+async fn a_document_and_the_event_about_it_come_together() {
+    let store = store().await;
+    let event = Event::new(T0, EventType::PolicyChanged, Severity::Low, None);
+    assert_eq!(store.documents().await.unwrap(), (0, Vec::new()));
+    let mut document = Document {
+        kind: DocumentKind::Allowlist,
+        name: "office/1".into(),
+        body: serde_json::json!({ "a": 1 }),
+    };
+    assert!(!store.write_document(&document, &event).await.unwrap());
+    let (first, documents) = store.documents().await.unwrap();
+    assert_eq!(documents, std::slice::from_ref(&document));
+    document.body = serde_json::Value::Null;
+    assert!(store.write_document(&document, &event).await.unwrap());
+    let (second, documents) = store.documents().await.unwrap();
+    assert!(documents.is_empty() && second != first);
+    assert_eq!(store.documents_revision().await.unwrap(), second);
+    let query = EventQuery { limit: 10, ..EventQuery::default() };
+    assert_eq!(store.events(&query).await.unwrap().items.len(), 2);
+}
+
+#[tokio::test]
+async fn a_request_is_claimed_once_for_two_minutes() {
+    let store = store().await;
+    assert_eq!(store.claim("r", T0).await.unwrap(), Claim::Fresh);
+    assert_eq!(store.claim("r", T0 + 1).await.unwrap(), Claim::InFlight);
+    store.finish_claim("r", b"", T0 + 2).await.unwrap();
+    assert_eq!(store.claim("r", T0 + 3).await.unwrap(), Claim::Answered(Vec::new()));
+    store.finish_claim("r", b"yes", T0 + 2).await.unwrap();
+    assert_eq!(store.claim("r", T0 + 2 * MINUTE - 1).await.unwrap(), Claim::Answered(b"yes".to_vec()));
+    assert_eq!(store.claim("r", T0 + 2 * MINUTE).await.unwrap(), Claim::Fresh);
+    store.finish_claim("unknown", b"no", T0).await.unwrap();
+    assert_eq!(store.claim("unknown", T0).await.unwrap(), Claim::Fresh);
+}
+
+#[tokio::test]
+async fn another_pepper_under_the_same_name_is_noticed() {
+    let store = store().await;
+    assert_eq!(store.register_pepper("k1", "aa").await.unwrap(), None);
+    assert_eq!(store.register_pepper("k1", "aa").await.unwrap(), None);
+    assert_eq!(store.register_pepper("k1", "bb").await.unwrap().as_deref(), Some("aa"));
+    assert_eq!(store.register_pepper("k2", "bb").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_clock_of_the_server_is_shared() {
+    let store = store().await;
+    assert!(store.clock().await.unwrap().unwrap() > T0);
+    store.ping().await.unwrap();
+    store.close().await.unwrap();
+}

@@ -22,6 +22,8 @@ pub struct HourStat {
     pub cost_nanos: u64,
     /// The most requests that any 5 minutes ending in this hour held.
     pub five_minute_peak: u64,
+    /// The most requests that any minute ending in this hour held.
+    pub one_minute_peak: u64,
 }
 
 /// What happened in one day (UTC).
@@ -53,13 +55,14 @@ pub fn day_of(at: Millis) -> u32 {
 }
 
 impl History {
-    /// Counts one request at `at`.
-    pub fn add(&mut self, at: Millis, tokens: u64, cost_nanos: u64, five_minute_requests: u64) {
+    /// Counts one request at `at`. `peaks`: requests in the 1-minute and in the 5-minute window, this one included.
+    pub fn add(&mut self, at: Millis, tokens: u64, cost_nanos: u64, peaks: (u64, u64)) {
         let hour = self.hours.entry(hour_of(at)).or_default();
         hour.requests += 1;
         hour.tokens = hour.tokens.saturating_add(tokens);
         hour.cost_nanos = hour.cost_nanos.saturating_add(cost_nanos);
-        hour.five_minute_peak = hour.five_minute_peak.max(five_minute_requests);
+        hour.one_minute_peak = hour.one_minute_peak.max(peaks.0);
+        hour.five_minute_peak = hour.five_minute_peak.max(peaks.1);
         let day = self.days.entry(day_of(at)).or_default();
         day.requests += 1;
         day.tokens = day.tokens.saturating_add(tokens);
@@ -74,6 +77,7 @@ impl History {
             hour.requests += row.requests;
             hour.tokens = hour.tokens.saturating_add(row.tokens);
             hour.cost_nanos = hour.cost_nanos.saturating_add(row.cost_nanos);
+            hour.one_minute_peak = hour.one_minute_peak.max(row.one_minute_peak);
             hour.five_minute_peak = hour.five_minute_peak.max(row.five_minute_peak);
         }
         for (index, row) in &other.days {
@@ -122,7 +126,7 @@ mod tests {
     fn four_weeks_of_hours_are_kept() {
         let mut history = History::default();
         for hour in 0..2_000 {
-            history.add(1_760_000_000_000 + hour * HOUR, 10, 1, 1);
+            history.add(1_760_000_000_000 + hour * HOUR, 10, 1, (1, 1));
         }
         assert_eq!(history.hours().count(), HOURS_KEPT as usize);
         assert_eq!(history.days().count(), DAYS_KEPT as usize);

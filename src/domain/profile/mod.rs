@@ -75,8 +75,8 @@ pub struct Sample<'a> {
     pub cost_nanos: u64,
     /// Outcome.
     pub outcome: Outcome,
-    /// Requests in the 5-minute window, this one included.
-    pub five_minute_requests: u64,
+    /// Requests in the 1-minute and in the 5-minute window, this one included.
+    pub peaks: (u64, u64),
 }
 
 /// What is normal for a subject.
@@ -127,7 +127,7 @@ impl Profile {
         self.last_seen = Some(self.last_seen.map_or(now, |t| t.max(now)));
         self.requests += 1;
         self.days.insert(now);
-        self.history.add(now, sample.tokens, sample.cost_nanos, sample.five_minute_requests);
+        self.history.add(now, sample.tokens, sample.cost_nanos, sample.peaks);
         if sample.tokens > 0 {
             self.sizes.add(sample.tokens, now);
         }
@@ -250,7 +250,7 @@ mod tests {
                 tokens: *tokens,
                 cost_nanos: tokens * 8_000,
                 outcome: Outcome::Success,
-                five_minute_requests: 3,
+                peaks: (1, 3),
             });
         }
         profile

@@ -43,18 +43,33 @@ fn one_bad_file_among_good_ones_is_the_one_that_is_named() {
     assert!(error.to_string().contains("bad.mmdb"), "{error}");
 }
 
-#[test]
-fn a_database_without_a_description_is_taken() {
+/// A database without a description, which the library's own check would refuse.
+fn bare() -> Vec<u8> {
     let mut writer = Writer::new("Test");
     writer.insert_value("192.0.2.0/24".parse::<IpNet>().unwrap(), network(64512_u32, "One")).unwrap();
+    writer.to_bytes().unwrap()
+}
+
+#[test]
+fn a_database_without_a_description_is_taken() {
     let shelf = Shelf::new();
-    let db = load(&[shelf.put_bytes("bare.mmdb", &writer.to_bytes().unwrap())]);
+    let db = load(&[shelf.put_bytes("bare.mmdb", &bare())]);
     assert_eq!(db.lookup(ip("192.0.2.1")).unwrap().core.asn, 64512);
 }
 
 #[test]
+fn a_search_tree_that_goes_in_circles_is_refused() {
+    let mut bytes = bare();
+    // Both branches of every node lead back to the first one; the separator's sixteen zeros end the tree.
+    let tree = bytes.windows(16).position(|window| window == [0; 16]).unwrap();
+    bytes[..tree].fill(0);
+    let error = refusal(Shelf::new().put_bytes("circle.mmdb", &bytes)).to_string();
+    assert!(error.contains("circle.mmdb") && error.contains("circles"), "{error}");
+}
+
+#[test]
 fn no_damage_makes_it_panic() {
-    let original = database(
+    let described = database(
         IpVersion::V6,
         &[
             ("192.0.2.0/24", nested("Lyon", "FR", 45.7, 4.8, 20)),
@@ -62,8 +77,10 @@ fn no_damage_makes_it_panic() {
             ("2001:db8::/32", nested("Oslo", "NO", 59.9, 10.7, 20)),
         ],
     );
+    let bare = bare();
     let shelf = Shelf::new();
-    for at in 0..original.len() {
+    let places = (0..described.len()).map(|at| (&described, at)).chain((0..bare.len()).map(|at| (&bare, at)));
+    for (original, at) in places {
         let mut bytes = original.clone();
         bytes[at] ^= [0xff, 0x01, 0x80, 0x20][at % 4];
         let path = shelf.put_bytes("damaged.mmdb", &bytes);

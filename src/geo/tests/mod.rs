@@ -86,9 +86,9 @@ fn load(files: &[PathBuf]) -> GeoDb {
 }
 
 fn refusal(path: PathBuf) -> GeoError {
-    match GeoDb::load(&[path], false) {
+    match GeoDb::load(std::slice::from_ref(&path), false) {
         Err(error) => error,
-        Ok(_) => panic!("the file was taken"),
+        Ok(_) => panic!("{} was taken", path.display()),
     }
 }
 

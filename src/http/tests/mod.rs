@@ -62,7 +62,7 @@ impl Api {
             components: Arc::new(|| serde_json::json!({ "geo": "off" })),
             metrics: Arc::new(|| "keyward_up 1\n".to_owned()),
             started: 0,
-            body_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(2),
             shutdown: shutdown.clone(),
         });
         Self { router, engine, shutdown }

@@ -137,3 +137,14 @@ async fn the_end_of_the_service_ends_streams_and_idle_connections() {
     served.stop().await;
     read_all(&mut stream).await;
 }
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let served = serve_with(|_| {}).await;
+    let head = b"POST /v1/record HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                 content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    let text = served.exchange(&[head]).await;
+    assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
+    assert!(text.contains("application/problem+json"), "{text}");
+    served.stop().await;
+}

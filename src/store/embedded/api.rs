@@ -12,7 +12,6 @@ use super::{
     changes::{self, Effects},
     core::Task,
     documents, log,
-    profiles::Lookup,
     sqlite::{decode, failed},
     standings,
 };
@@ -158,8 +157,8 @@ impl Store for EmbeddedStore {
     fn profile<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<Profile>> {
         async move {
             let mark = match self.memory.profiles.get(subject) {
-                Lookup::Found(profile) => return Ok(Some(profile)),
-                Lookup::Missing(mark) => mark,
+                Ok(profile) => return Ok(Some(profile)),
+                Err(mark) => mark,
             };
             let loaded = self.load_profile(subject).await?;
             if let Some(profile) = &loaded {
@@ -174,8 +173,8 @@ impl Store for EmbeddedStore {
         async move {
             loop {
                 let mark = match self.memory.profiles.merge(subject, delta) {
-                    Lookup::Found(merged) => return Ok(merged),
-                    Lookup::Missing(mark) => mark,
+                    Ok(merged) => return Ok(merged),
+                    Err(mark) => mark,
                 };
                 let loaded = self.load_profile(subject).await?;
                 if let Some(merged) = self.memory.profiles.merge_loaded(subject, mark, loaded, delta) {

@@ -181,11 +181,12 @@ impl Counters {
         })
     }
 
-    /// Notes that a snapshot of the subject could not be kept.
-    pub(super) fn mark_dirty(&self, subject: &Subject) {
+    /// Notes that a snapshot of the subject could not be kept. It may wait twice after this: whether it was
+    /// reached before the failure, and has changed again since, makes no difference worth telling apart.
+    pub(super) fn wait_again(&self, subject: &Subject) {
         let mut guard = self.shard(subject);
         let shard = &mut *guard;
-        if let Some(state) = shard.subjects.get_mut(subject).filter(|state| !state.dirty) {
+        if let Some(state) = shard.subjects.get_mut(subject) {
             state.dirty = true;
             shard.dirty.push(subject.clone());
         }

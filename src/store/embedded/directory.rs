@@ -40,8 +40,13 @@ impl Directory {
 
     /// Where the database is.
     pub(super) fn database(&self) -> PathBuf {
-        self.path.join("keyward.db")
+        database(&self.path)
     }
+}
+
+/// Where the database is in a data directory.
+pub(super) fn database(directory: &Path) -> PathBuf {
+    directory.join("keyward.db")
 }
 
 #[cfg(test)]

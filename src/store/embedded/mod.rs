@@ -26,6 +26,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 
 pub use counters::Counters;
+pub use sqlite::LAYOUT;
 
 use self::{core::Core, directory::Directory, memory::Memory, readers::Readers, writer::Writer};
 use crate::store::StoreError;
@@ -58,6 +59,15 @@ impl Default for EmbeddedOptions {
             snapshot_seconds: 2,
         }
     }
+}
+
+/// The layout of the database in a directory, which is not changed; `None` when there is no database yet.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn layout(directory: &Path) -> Result<Option<u32>, StoreError> {
+    let path = directory::database(directory);
+    if path.exists() { sqlite::layout_of(&path).map(Some) } else { Ok(None) }
 }
 
 /// The store in the process.

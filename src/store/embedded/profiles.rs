@@ -26,16 +26,11 @@ struct Shard {
     left: u64,
 }
 
-/// Where a profile is.
-pub(super) enum Lookup {
-    /// Here it is.
-    Found(Profile),
-    /// Not in memory; bring what SQLite has together with this mark.
-    Missing(Mark),
-}
+/// A profile in memory; or the mark to bring along with what SQLite has.
+pub(super) type Lookup = Result<Profile, Mark>;
 
 /// The moment at which a profile was not in memory.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark(u64);
 
 /// The cache of profiles.
@@ -59,14 +54,14 @@ impl Profiles {
     pub(super) fn get(&self, subject: &Subject) -> Lookup {
         let mut shard = self.shard(subject);
         let mark = Mark(shard.left);
-        shard.touch(subject).map_or(Lookup::Missing(mark), |entry| Lookup::Found(entry.profile.clone()))
+        shard.touch(subject).map(|entry| entry.profile.clone()).ok_or(mark)
     }
 
     /// Merges a delta into the profile, if it is in memory.
     pub(super) fn merge(&self, subject: &Subject, delta: &Profile) -> Lookup {
         let mut shard = self.shard(subject);
         let mark = Mark(shard.left);
-        shard.merge(subject, delta).map_or(Lookup::Missing(mark), Lookup::Found)
+        shard.merge(subject, delta).ok_or(mark)
     }
 
     /// Takes what SQLite had (nothing: an empty profile) when the profile was missing at `mark`, and merges a
@@ -123,9 +118,14 @@ impl Profiles {
         })
     }
 
-    /// Notes that a profile could not be written.
-    pub(super) fn mark_dirty(&self, subject: &Subject) {
-        self.shard(subject).mark_dirty(subject);
+    /// Notes that a profile could not be written. It may wait twice after this, which does no harm.
+    pub(super) fn wait_again(&self, subject: &Subject) {
+        let mut guard = self.shard(subject);
+        let shard = &mut *guard;
+        if let Some(entry) = shard.entries.get_mut(subject) {
+            entry.dirty = true;
+            shard.dirty.push(subject.clone());
+        }
     }
 
     /// Lets the clean profiles go that were not used for longest, down to the capacity.
@@ -189,22 +189,15 @@ mod tests {
         Profile { requests, last_seen: Some(1), ..Profile::default() }
     }
 
-    fn missing(lookup: Lookup) -> Mark {
-        match lookup {
-            Lookup::Missing(mark) => mark,
-            Lookup::Found(profile) => panic!("found {profile:?}"),
-        }
-    }
-
     #[test]
     fn what_was_read_before_an_entry_left_is_not_trusted() {
         let profiles = Profiles::new(16);
         let subject = Subject::key("k1:1");
-        let early = missing(profiles.get(&subject));
+        let early = profiles.get(&subject).unwrap_err();
         profiles.merge_loaded(&subject, early, None, &delta(5)).unwrap();
         profiles.remove(&subject);
         assert!(profiles.merge_loaded(&subject, early, Some(delta(1)), &delta(1)).is_none());
-        let now = missing(profiles.get(&subject));
+        let now = profiles.get(&subject).unwrap_err();
         assert_eq!(profiles.merge_loaded(&subject, now, Some(delta(5)), &delta(1)).unwrap().requests, 6);
     }
 
@@ -212,7 +205,7 @@ mod tests {
     fn two_who_missed_at_once_both_count() {
         let profiles = Profiles::new(16);
         let subject = Subject::key("k1:1");
-        let mark = missing(profiles.get(&subject));
+        let mark = profiles.get(&subject).unwrap_err();
         profiles.merge_loaded(&subject, mark, Some(delta(10)), &delta(1)).unwrap();
         assert_eq!(profiles.merge_loaded(&subject, mark, Some(delta(10)), &delta(1)).unwrap().requests, 12);
     }
@@ -226,16 +219,16 @@ mod tests {
             .take(3)
             .collect();
         for subject in &shard_mates {
-            profiles.merge_loaded(subject, missing(profiles.get(subject)), None, &delta(1)).unwrap();
+            profiles.merge_loaded(subject, profiles.get(subject).unwrap_err(), None, &delta(1)).unwrap();
         }
         profiles.shrink();
-        assert!(shard_mates.iter().all(|subject| matches!(profiles.get(subject), Lookup::Found(_))));
+        assert!(shard_mates.iter().all(|subject| profiles.get(subject).is_ok()));
         for subject in profiles.take_dirty() {
             profiles.save(&subject, |_| ()).unwrap();
         }
-        profiles.get(&shard_mates[0]);
+        profiles.get(&shard_mates[0]).unwrap();
         profiles.shrink();
-        assert!(matches!(profiles.get(&shard_mates[0]), Lookup::Found(_)));
-        assert!(matches!(profiles.get(&shard_mates[1]), Lookup::Missing(_)));
+        assert!(profiles.get(&shard_mates[0]).is_ok());
+        assert!(profiles.get(&shard_mates[1]).is_err());
     }
 }

@@ -9,6 +9,8 @@ use crate::store::StoreError;
 
 /// The steps that lead to the current layout; `user_version` counts those that were taken.
 const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_initial.sql")];
+/// The current layout.
+pub const LAYOUT: u32 = MIGRATIONS.len() as u32;
 /// How long one connection waits for another; only a backup tool beside us ever makes it wait.
 const BUSY: Duration = Duration::from_secs(5);
 /// The first byte of every blob: how the rest is to be read.
@@ -46,10 +48,17 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// The layout of a file, which is not changed.
+pub(super) fn layout_of(path: &Path) -> Result<u32, StoreError> {
+    layout(&open_reader(path)?)
+}
+
+fn layout(connection: &Connection) -> Result<u32, StoreError> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)
+}
+
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let taken: usize = connection
-        .pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
-        .map_err(failed)? as usize;
+    let taken = layout(connection)? as usize;
     if taken > MIGRATIONS.len() {
         return Err(StoreError::Incompatible(format!(
             "keyward.db has layout {taken}, this version knows {} and none after it",

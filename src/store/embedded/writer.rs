@@ -18,9 +18,12 @@ const QUEUE: usize = 8_192;
 /// Changes in one transaction, so that the first does not wait for all.
 const GROUP: usize = 256;
 
+/// Whoever waits for the store to close.
+type Closing = oneshot::Sender<Result<(), StoreError>>;
+
 enum Message {
     Job(Box<dyn Job>),
-    Close(oneshot::Sender<Result<(), StoreError>>),
+    Close(Closing),
 }
 
 /// The way to the writer thread. Dropping it writes what is in memory and waits for the thread to end.
@@ -134,10 +137,7 @@ fn run(mut core: Core, messages: &Receiver<Message>, every: Duration) {
 }
 
 /// The jobs that wait behind `first`, up to a group, and the call to close if one is among them.
-fn group(
-    first: Message,
-    messages: &Receiver<Message>,
-) -> (Vec<Box<dyn Job>>, Option<oneshot::Sender<Result<(), StoreError>>>) {
+fn group(first: Message, messages: &Receiver<Message>) -> (Vec<Box<dyn Job>>, Option<Closing>) {
     let mut jobs = Vec::new();
     for message in std::iter::once(first).chain(messages.try_iter()) {
         match message {

@@ -7,6 +7,9 @@ use redis::Value;
 
 use crate::store::StoreError;
 
+/// First byte of a cursor, so that few accidental texts are one.
+const MARK: u8 = b'e';
+
 /// `e<partition>-<ms>-<seq>`: the partition and its stream's own id, so that it needs no index.
 /// Ordered as the log is: by time of appending, then by number, then by partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +41,7 @@ impl EventId {
 
     /// A cursor that continues behind this entry.
     pub fn to_cursor(self) -> String {
-        let mut bytes = Vec::with_capacity(18);
+        let mut bytes = vec![MARK];
         bytes.extend(self.ms.to_be_bytes());
         bytes.extend(self.seq.to_be_bytes());
         bytes.extend(self.partition.to_be_bytes());
@@ -48,7 +51,8 @@ impl EventId {
     /// Reads a cursor.
     pub fn from_cursor(cursor: &str) -> Result<Self, StoreError> {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| StoreError::BadCursor)?;
-        let (ms, rest) = bytes.split_first_chunk::<8>().ok_or(StoreError::BadCursor)?;
+        let rest = bytes.strip_prefix(&[MARK]).ok_or(StoreError::BadCursor)?;
+        let (ms, rest) = rest.split_first_chunk::<8>().ok_or(StoreError::BadCursor)?;
         let (seq, rest) = rest.split_first_chunk::<8>().ok_or(StoreError::BadCursor)?;
         let partition: [u8; 2] = rest.try_into().map_err(|_| StoreError::BadCursor)?;
         Ok(Self {

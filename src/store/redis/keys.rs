@@ -3,7 +3,7 @@
 use crate::domain::{stable_hash, subject::Subject, window::WINDOW_COUNT};
 
 /// Version of the layout of keys and of what is in them; a new one lives beside the old one.
-pub(super) const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 1;
 
 /// Makes keys.
 #[derive(Debug, Clone)]

@@ -37,6 +37,7 @@ use super::{
 };
 
 use keys::Keys;
+pub use keys::LAYOUT;
 use link::Link;
 
 /// How the store is used.

@@ -1,6 +1,8 @@
 //! The packed form in which charges go to the observe script and observations come back.
 //! The layout is described in `migrations/redis/0001_observe.lua`. Numbers are exact up to 2^53.
 
+use smallvec::SmallVec;
+
 use crate::{
     domain::{
         Millis,
@@ -14,8 +16,8 @@ use crate::{
 
 /// Bytes of a packed standing.
 pub(super) const STANDING_BYTES: usize = PACKED_NUMBERS * 8;
-const HEAD_BYTES: usize = 3 + 2 * 8;
-const NUMBERS_PER_WINDOW: usize = 11;
+const HEAD_NUMBERS: usize = 10;
+const WINDOW_NUMBERS: usize = 11;
 const PEER_BYTES: usize = 8 + 3 * 8 + PACKED_BYTES;
 /// The largest whole number up to which all are exact in a double.
 const EXACT: u64 = 1 << 53;
@@ -71,47 +73,48 @@ pub(super) fn read_observation(reply: &[u8], limits: &WindowLimits) -> Result<Ob
 }
 
 fn parse(reply: &[u8], limits: &WindowLimits) -> Option<Observation> {
-    let (head, rest) = reply.split_at_checked(HEAD_BYTES)?;
-    let (flags, refused) = (head[0], head[1]);
-    let mut times = Reader(&head[3..]);
-    let (now, retry) = (times.millis()?, times.millis()?);
+    let ([flags, refused, moved], rest) = reply.split_first_chunk::<3>()?;
     let mut reader = Reader(rest);
+    let (now, retry) = (reader.millis()?, reader.millis()?);
+    let [_, totals @ .., _, _, _, _, _] = reader.numbers::<HEAD_NUMBERS>()?;
+    // The windows that moved come first, as they are now; then the state as it was.
+    let moved_windows = reader.windows(usize::from(*moved).min(WINDOW_COUNT))?;
     let standing = reader.standing()?;
-    reader.number()?;
-    let mut counts = [Counts::default(); WINDOW_COUNT];
-    let mut resets_at = [now; WINDOW_COUNT];
-    for window in 0..WINDOW_COUNT {
-        (counts[window], resets_at[window]) = read_window(reader.numbers()?, WINDOW_MILLIS[window], now);
-    }
+    let mut windows = reader.windows(WINDOW_COUNT)?;
+    windows[WINDOW_COUNT - moved_windows.len()..].copy_from_slice(&moved_windows);
+    windows.reverse();
+    reader.numbers::<HEAD_NUMBERS>()?;
     let peers = reader.0.chunks_exact(PEER_BYTES).map(read_peer).collect::<Option<Peers>>()?;
-    let refusal = (refused > 0).then(|| refusal(usize::from(refused) - 1, retry, limits, &standing, now));
+    let read: [(Counts, Millis); WINDOW_COUNT] =
+        std::array::from_fn(|w| read_window(windows[w], totals, WINDOW_MILLIS[w], now));
+    let refusal = (*refused > 0).then(|| refusal(usize::from(*refused) - 1, retry, limits, &standing, now));
     Some(Observation {
         now,
         standing,
         admitted: flags & ADMITTED != 0,
         refusal: refusal.flatten(),
-        counts,
-        resets_at,
+        counts: read.map(|(counts, _)| counts),
+        resets_at: read.map(|(_, resets_at)| resets_at),
         peers,
         created: flags & CREATED != 0,
         tracked: flags & TRACKED != 0,
     })
 }
 
-/// The sum of a window and when the oldest in it leaves, from its numbers in the state.
-fn read_window(numbers: [f64; NUMBERS_PER_WINDOW], length: Millis, now: Millis) -> (Counts, Millis) {
-    let [open_index, open @ .., _, _, _, _, oldest, _kept] = numbers;
-    let [_, _, _, _, _, requests, tokens, auth_failures, not_found, _, _] = numbers;
-    let sum = Counts {
-        requests: requests as u64,
-        tokens: tokens as u64,
-        auth_failures: auth_failures as u64,
-        not_found: not_found as u64,
-    };
-    let open: [f64; 4] = open;
+/// The sum of a window and when the oldest in it leaves: from its numbers in the state and the totals.
+fn read_window(
+    numbers: [f64; WINDOW_NUMBERS],
+    totals: [f64; 4],
+    length: Millis,
+    now: Millis,
+) -> (Counts, Millis) {
+    let [open_index, opened @ .., _, _, _, _, oldest, _kept] = numbers;
+    let [_, _, _, _, _, left @ .., _, _] = numbers;
+    let held = |which: usize| (totals[which] - left[which]) as u64;
+    let sum = Counts { requests: held(0), tokens: held(1), auth_failures: held(2), not_found: held(3) };
     let resets_at = if oldest >= 0.0 {
         bucket_expires_at(length, oldest as i64)
-    } else if open.iter().all(|n| *n == 0.0) {
+    } else if opened == totals {
         now
     } else {
         bucket_expires_at(length, open_index as i64)
@@ -166,6 +169,11 @@ impl Reader<'_> {
             *number = self.number()?;
         }
         Some(numbers)
+    }
+
+    /// The next `count` windows, longest first.
+    fn windows(&mut self, count: usize) -> Option<SmallVec<[[f64; WINDOW_NUMBERS]; WINDOW_COUNT]>> {
+        (0..count).map(|_| self.numbers()).collect()
     }
 
     fn standing(&mut self) -> Option<Standing> {

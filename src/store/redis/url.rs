@@ -76,8 +76,11 @@ pub(super) fn parse(url: &str) -> Result<Target, StoreError> {
     }
 }
 
+/// What a URL with several hosts says: the hosts with their ports, the user, and what follows the slash.
+type Authority<'a> = (Vec<(String, u16)>, Credentials, &'a str);
+
 /// `[user:password@]host[:port],.../path`
-fn authority(rest: &str, port: u16) -> Result<(Vec<(String, u16)>, Credentials, &str), StoreError> {
+fn authority(rest: &str, port: u16) -> Result<Authority<'_>, StoreError> {
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (credentials, hosts) = match authority.rsplit_once('@') {
         Some((userinfo, hosts)) => (credentials(userinfo)?, hosts),

@@ -27,7 +27,7 @@ fn learned(requests: i64, octet: u8) -> Profile {
             tokens: 100,
             cost_nanos: 5,
             outcome: Outcome::Success,
-            five_minute_requests: 1,
+            peaks: (1, 1),
         });
     }
     profile

@@ -1,13 +1,35 @@
 //! Settings: the embedded base layer, the preset, a file, the environment and flags, laid over each other.
+//!
+//! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes
+//! a [`Config`] of it all. What a setting means is said in `config/default.toml` and nowhere else.
+
+mod check;
+mod environment;
+mod error;
+mod layers;
+mod load;
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, Origin};
+pub use layers::Sources;
+pub(crate) use load::mask_url;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use zeroize::Zeroizing;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::policy::Policy;
 
 /// The base layer: every setting with its default.
-pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
+pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
 /// What the strict preset changes.
-pub const STRICT_TOML: &str = include_str!("../config/strict.toml");
+pub const STRICT_TOML: &str = include_str!("../../config/strict.toml");
 
 /// Every setting, after all layers. Meaning, unit and range of each are in `config/default.toml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,6 +46,45 @@ pub struct Config {
     pub auth: Auth,
     pub log: Log,
     pub policy: Policy,
+    /// What `KEYWARD_PEPPER` said. No setting, so that it is never printed or written to a file.
+    #[serde(skip)]
+    pub pepper: Option<PepperText>,
+}
+
+impl Config {
+    /// The directory of the embedded store; `None` when the store is Redis.
+    pub fn embedded_directory(&self) -> Option<&Path> {
+        self.store.url.strip_prefix("embedded:").map(Path::new)
+    }
+
+    /// Where a pepper is kept that Keyward made itself.
+    pub fn own_pepper_file(&self) -> PathBuf {
+        let configured = Some(self.secrets.data_directory.as_path()).filter(|d| !d.as_os_str().is_empty());
+        let directory = configured.or_else(|| self.embedded_directory());
+        directory.unwrap_or(Path::new("keyward-data")).join("pepper")
+    }
+}
+
+/// Pepper in the clear, on its way to be parsed.
+#[derive(Clone)]
+pub struct PepperText(Zeroizing<String>);
+
+impl PepperText {
+    /// Takes it over.
+    pub fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    /// Shows it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PepperText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PepperText(***)")
+    }
 }
 
 macro_rules! section {
@@ -62,11 +123,11 @@ section! {
 }
 section! {
     /// `[secrets]`
-    Secrets { pepper_file: String, data_directory: std::path::PathBuf }
+    Secrets { pepper_file: String, data_directory: PathBuf }
 }
 section! {
     /// `[geoip]`
-    Geoip { files: Vec<std::path::PathBuf>, demo: bool, reload_seconds: u64 }
+    Geoip { files: Vec<PathBuf>, demo: bool, reload_seconds: u64 }
 }
 section! {
     /// `[idempotency]`

@@ -1,0 +1,52 @@
+//! What a person reads at the start: where it listens, what it stands on, where to go next.
+
+use std::fmt::Write;
+
+use super::Running;
+use crate::{
+    config::{Config, mask_url},
+    geo::GeoState,
+};
+
+/// The lines that `serve` prints when it is ready. The first holds the URL.
+pub fn banner(config: &Config, running: &Running) -> String {
+    let url = format!("http://{}", running.address);
+    let open = config.auth.tokens.is_empty();
+    let header = if open { "" } else { " -H 'authorization: Bearer <token>'" };
+    let mut text = format!("keyward {} listens on {url}\n", env!("CARGO_PKG_VERSION"));
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "  store    {}", mask_url(&config.store.url));
+    let _ = writeln!(text, "  geo      {}", geo(running));
+    let _ = writeln!(text, "  access   {}", access(config));
+    let _ = writeln!(text, "  docs     {url}/docs");
+    let _ = writeln!(
+        text,
+        "  try      curl -s {url}/v1/record{header} -H 'content-type: application/json' \
+         -d '{{\"api_key\":\"sk-test\",\"endpoint\":\"/v1/chat/completions\",\"tokens_used\":900,\"source_ip\":\"203.0.113.7\"}}'"
+    );
+    text
+}
+
+fn geo(running: &Running) -> String {
+    let names: Vec<&str> = running.geo.files.iter().map(|file| file.name.as_str()).collect();
+    match &running.geo.state {
+        GeoState::Demo => {
+            "demo database: it knows documentation addresses only, so that travel is not detected for real traffic. \
+             Name real files with --geoip; geoip/README.md says where to get them"
+                .to_owned()
+        }
+        GeoState::Off => "no database: what depends on places is not detected".to_owned(),
+        GeoState::Ready => names.join(", "),
+        GeoState::Stale { error } => format!("{} ({error})", names.join(", ")),
+    }
+}
+
+fn access(config: &Config) -> String {
+    match config.auth.tokens.len() {
+        0 => "no token is configured: everybody on this machine may do everything, and nobody else reaches it. \
+              `keyward token new` makes one"
+            .to_owned(),
+        1 => "1 token".to_owned(),
+        many => format!("{many} tokens"),
+    }
+}

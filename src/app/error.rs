@@ -1,0 +1,71 @@
+//! Why the service cannot start, in the words of whoever has to mend it.
+
+use std::{io, net::SocketAddr};
+
+use crate::{
+    config::ConfigError, geo::GeoError, http::AuthError, intake::PepperError, store::StoreError,
+    telemetry::TelemetryError,
+};
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its tokens.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// Its log level.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The pepper.
+    #[error(transparent)]
+    Pepper(#[from] PepperError),
+    /// The store was filled under another pepper: no key would be recognised, and every ban of a key would be void.
+    #[error(
+        "the store {store} was filled with another pepper named {name} than the one from {source_of_pepper}: \
+         with it no banned key would be recognised. Start with the pepper that was used before (copy the pepper file \
+         of an instance that runs, or set KEYWARD_PEPPER); to bring in a new one, give it another name and list both, \
+         newest first: k2:<new>,k1:<former>"
+    )]
+    OtherPepper {
+        /// The store, without credentials.
+        store: String,
+        /// The pepper's name.
+        name: String,
+        /// Where this instance has its pepper from.
+        source_of_pepper: String,
+    },
+    /// The store.
+    #[error("{store}: {error}{}", mend(error))]
+    Store {
+        /// The store, without credentials.
+        store: String,
+        /// What it said.
+        error: StoreError,
+    },
+    /// The geo database.
+    #[error(transparent)]
+    Geo(#[from] GeoError),
+    /// The address.
+    #[error("cannot listen on {address}: {source}; choose another with --listen")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something in the process itself.
+    #[error("{0}")]
+    Internal(String),
+}
+
+fn mend(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Unavailable(_) => {
+            "; check that it runs and that store.url (--store, KEYWARD_STORE) leads to it, or use embedded:<directory>"
+        }
+        _ => "",
+    }
+}

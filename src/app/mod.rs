@@ -1,0 +1,142 @@
+//! Puts the rooms together: configuration, peppers, store, geo databases, engine, routes, accept loop; and takes them
+//! apart again in the opposite order.
+
+mod banner;
+mod error;
+mod open;
+
+pub use banner::banner;
+pub use error::AppError;
+pub use open::store as open_store;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock,
+    config::Config,
+    engine::{Engine, EngineOptions},
+    geo::{Geo, GeoStatus},
+    http::{self, AppState, Auth},
+    intake::Intake,
+    telemetry,
+};
+
+/// A service that runs.
+pub struct Running {
+    /// The address that it listens on, with the port that the system chose where 0 was asked for.
+    pub address: SocketAddr,
+    /// How the geo databases stood at the start.
+    pub geo: GeoStatus,
+    /// Decides; for tests and for whoever embeds the service.
+    pub engine: Arc<Engine>,
+    stop: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+    background: Background,
+}
+
+/// What goes on beside the requests.
+struct Background {
+    finish: CancellationToken,
+    upkeep: JoinHandle<()>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Stops accepting, lets requests in flight end, writes what is in memory.
+    ///
+    /// # Errors
+    /// When the accept loop or the upkeep failed; what could be written was.
+    pub async fn shutdown(self) -> Result<(), AppError> {
+        self.stop.cancel();
+        let served = self.serving.await;
+        // Only now: what the last requests led to is still to be written.
+        self.background.finish.cancel();
+        let finished = self.background.upkeep.await;
+        self.background.helpers.iter().for_each(JoinHandle::abort);
+        let internal = |error: &dyn std::error::Error| AppError::Internal(error.to_string());
+        served.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+        finished.map_err(|error| internal(&error))
+    }
+}
+
+/// Starts the service. When this returns, it answers.
+///
+/// # Errors
+/// [`AppError`] says what is missing or wrong, and the mend.
+pub async fn start(config: Config) -> Result<Running, AppError> {
+    let started = clock::wall();
+    let metrics = telemetry::start_metrics(started)?;
+    let auth = Auth::new(&config.auth)?;
+    let peppers = open::peppers(&config)?;
+    let geo = open::geo(&config).await?;
+    // Before the store is opened: an address that is taken is the likelier mistake, and leaves nothing behind.
+    let listener = listen(config.server.listen).await?;
+    let address =
+        listener.local_addr().map_err(|source| AppError::Listen { address: config.server.listen, source })?;
+    let store = open::store(&config).await?;
+    open::register(&peppers, &*store, &config).await?;
+    let engine = Engine::start(store, geo.clone(), config.policy.clone(), options(&config))
+        .await
+        .map_err(|error| AppError::Store { store: crate::config::mask_url(&config.store.url), error })?;
+
+    let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
+    let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
+    let every = Duration::from_secs(config.geoip.reload_seconds);
+    let helpers =
+        vec![tokio::spawn(telemetry::fold(metrics.clone())), tokio::spawn(reload(geo.clone(), every))];
+    let status = geo.status();
+    let skew = i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000;
+    let router = http::router(AppState {
+        engine: engine.clone(),
+        intake: Intake::live(peppers.peppers, skew),
+        auth,
+        components: Arc::new(move || serde_json::json!({ "geoip": geo.status() })),
+        metrics: Arc::new(move || metrics.render()),
+        started,
+        body_timeout: Duration::from_millis(config.server.request_timeout_ms),
+        shutdown: stop.clone(),
+    });
+    let (settings, until) = (config.server, stop.clone());
+    let serving = tokio::spawn(async move { http::serve(listener, router, &settings, until).await });
+    let background = Background { finish, upkeep, helpers };
+    Ok(Running { address, geo: status, engine, stop, serving, background })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address).await.map_err(|source| AppError::Listen { address, source })
+}
+
+fn options(config: &Config) -> EngineOptions {
+    EngineOptions {
+        deadline: Duration::from_millis(config.store.deadline_ms),
+        idempotency_capacity: config.idempotency.capacity,
+        idempotency_scope: config.idempotency.scope,
+        profile_capacity: config.cardinality.max_tracked_keys,
+        newcomers: config.cardinality.new_subjects_per_minute,
+        newcomers_per_address: config.cardinality.new_subjects_per_minute_per_address,
+        fold_seconds: config.events.fold_seconds,
+        event_buffer: config.events.buffer,
+        flushes: true,
+    }
+}
+
+/// Looks for changed geo databases until it is dropped. Reading them blocks, so it is done elsewhere.
+async fn reload(geo: Arc<Geo>, every: Duration) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let geo = geo.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || geo.reload_if_changed()).await {
+            tracing::error!(%error, "looking for changed geo databases failed");
+        }
+    }
+}

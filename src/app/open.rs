@@ -1,0 +1,100 @@
+//! Opening what the service stands on: peppers, store, geo databases.
+
+use std::{sync::Arc, time::Duration};
+
+use super::AppError;
+use crate::{
+    config::{Config, mask_url},
+    geo::Geo,
+    intake::Peppers,
+    store::{
+        Store, StoreError,
+        embedded::{EmbeddedOptions, EmbeddedStore},
+        redis::{RedisOptions, RedisStore},
+    },
+};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Peppers, and where they came from.
+pub(super) struct PepperSource {
+    pub peppers: Peppers,
+    pub origin: String,
+}
+
+/// The file that is configured, else `KEYWARD_PEPPER`, else the file that the first start made.
+pub(super) fn peppers(config: &Config) -> Result<PepperSource, AppError> {
+    if !config.secrets.pepper_file.is_empty() {
+        let path = config.secrets.pepper_file.as_ref();
+        return Ok(PepperSource { peppers: Peppers::read(path)?, origin: path.display().to_string() });
+    }
+    if let Some(text) = &config.pepper {
+        let origin = "KEYWARD_PEPPER".to_owned();
+        return Ok(PepperSource { peppers: Peppers::parse(text.expose())?, origin });
+    }
+    let path = config.own_pepper_file();
+    Ok(PepperSource { peppers: Peppers::read_or_make(&path)?, origin: path.display().to_string() })
+}
+
+/// The store, brought to this version's layout.
+///
+/// # Errors
+/// When it does not answer, is in use, or is not of this version.
+pub async fn store(config: &Config) -> Result<Arc<dyn Store>, AppError> {
+    let failed = |error| AppError::Store { store: mask_url(&config.store.url), error };
+    match config.embedded_directory() {
+        Some(directory) => {
+            let (directory, options) = (directory.to_owned(), embedded(config));
+            let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&directory, options)).await;
+            let opened = opened.map_err(|error| AppError::Internal(error.to_string()))?;
+            Ok(Arc::new(opened.map_err(failed)?))
+        }
+        None => Ok(Arc::new(RedisStore::connect(&config.store.url, redis(config)).await.map_err(failed)?)),
+    }
+}
+
+fn embedded(config: &Config) -> EmbeddedOptions {
+    EmbeddedOptions {
+        max_subjects: config.cardinality.max_tracked_keys,
+        event_retention_days: config.store.event_retention_days,
+        profile_retention_days: config.store.profile_retention_days,
+        snapshot_seconds: config.store.snapshot_seconds,
+        ..EmbeddedOptions::default()
+    }
+}
+
+fn redis(config: &Config) -> RedisOptions {
+    RedisOptions {
+        namespace: config.store.namespace.clone(),
+        partitions: config.store.partitions,
+        max_events_per_partition: config.store.max_events_per_partition,
+        event_retention: DAY * config.store.event_retention_days,
+        profile_retention: DAY * config.store.profile_retention_days,
+        ..RedisOptions::default()
+    }
+}
+
+/// Notes the fingerprint of every pepper in the store, or finds that it knows another one by that name.
+pub(super) async fn register(
+    source: &PepperSource,
+    store: &dyn Store,
+    config: &Config,
+) -> Result<(), AppError> {
+    let name_store = || mask_url(&config.store.url);
+    for (name, fingerprint) in source.peppers.fingerprints() {
+        let noted: Result<_, StoreError> = store.register_pepper(name, &fingerprint).await;
+        let other = noted.map_err(|error| AppError::Store { store: name_store(), error })?;
+        if other.is_some() {
+            let (name, source_of_pepper) = (name.to_owned(), source.origin.clone());
+            return Err(AppError::OtherPepper { store: name_store(), name, source_of_pepper });
+        }
+    }
+    Ok(())
+}
+
+/// The geo databases.
+pub(super) async fn geo(config: &Config) -> Result<Arc<Geo>, AppError> {
+    let (files, demo) = (config.geoip.files.clone(), config.geoip.demo);
+    let opened = tokio::task::spawn_blocking(move || Geo::open(&files, demo)).await;
+    Ok(Arc::new(opened.map_err(|error| AppError::Internal(error.to_string()))??))
+}

@@ -1,0 +1,35 @@
+//! `keyward ban`: an operator's ban.
+
+use clap::Args;
+use reqwest::Method;
+use serde_json::json;
+
+use super::{Failure, block_on, client::Service, duration, status};
+
+/// Ban a subject.
+#[derive(Debug, Args)]
+pub struct Ban {
+    /// key:<key_id>, ip:<address or prefix>, or project:<id>.
+    subject: String,
+    /// How long: 90s, 30m, 2h, 7d.
+    #[arg(long = "for", value_name = "LENGTH", value_parser = duration::seconds, required_unless_present = "permanent")]
+    length: Option<u64>,
+    /// For good.
+    #[arg(long, conflicts_with = "length")]
+    permanent: bool,
+    /// Why; it is kept with the ban and in the event log.
+    #[arg(long, default_value = "banned from the command line")]
+    reason: String,
+    #[command(flatten)]
+    service: Service,
+}
+
+impl Ban {
+    pub fn run(self) -> Result<(), Failure> {
+        let service = self.service.connect()?;
+        let body = json!({ "duration_seconds": self.length, "reason": self.reason });
+        let request = service.request(Method::PUT, &["v1", "bans", &self.subject]).json(&body);
+        let standing = block_on(service.json(request))?;
+        status::print_standing(&standing, self.service.json)
+    }
+}

@@ -1,0 +1,153 @@
+//! What went wrong, and the exit code that says so to scripts (sysexits.h).
+
+use std::io::{self, ErrorKind};
+
+use crate::{
+    app::AppError, config::ConfigError, geo::GeoError, http::AuthError, intake::PepperError,
+    replay::ReplayError, store::StoreError, telemetry::TelemetryError,
+};
+
+/// Exit codes.
+pub mod code {
+    /// All is well.
+    pub const GOOD: u8 = 0;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 2;
+    /// `EX_DATAERR`: the input was refused.
+    pub const DATA: u8 = 65;
+    /// `EX_NOINPUT`: a file, or what was asked for, is not there.
+    pub const NO_INPUT: u8 = 66;
+    /// `EX_UNAVAILABLE`: the store or the service does not answer.
+    pub const UNAVAILABLE: u8 = 69;
+    /// `EX_SOFTWARE`: something in the process itself.
+    pub const SOFTWARE: u8 = 70;
+    /// `EX_IOERR`: reading or writing failed.
+    pub const IO: u8 = 74;
+    /// `EX_NOPERM`: not allowed.
+    pub const NO_PERMISSION: u8 = 77;
+    /// `EX_CONFIG`: the configuration is wrong.
+    pub const CONFIG: u8 = 78;
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// A failure in words.
+    pub fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, error: anyhow::Error::msg(message.into()) }
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// What to tell a person, unless there is nobody left to tell.
+    pub fn message(&self) -> Option<String> {
+        (self.code != code::GOOD).then(|| format!("{:#}", self.error))
+    }
+}
+
+impl Failure {
+    /// A file that cannot be read or written.
+    pub fn file(path: &std::path::Path, error: &io::Error) -> Self {
+        Self::io(&path.display().to_string(), error)
+    }
+
+    /// Something that cannot be read or written.
+    pub fn io(what: &str, error: &io::Error) -> Self {
+        Self { code: of_io(error), error: anyhow::Error::msg(format!("{what}: {error}")) }
+    }
+}
+
+fn of_replay(error: &ReplayError) -> u8 {
+    match error {
+        ReplayError::Io(error) => of_io(error),
+        ReplayError::Store(error) => of_store(error),
+    }
+}
+
+fn of_io(error: &io::Error) -> u8 {
+    match error.kind() {
+        // Whoever read our output has seen enough: `keyward events | head`.
+        ErrorKind::BrokenPipe => code::GOOD,
+        ErrorKind::NotFound => code::NO_INPUT,
+        ErrorKind::PermissionDenied => code::NO_PERMISSION,
+        _ => code::IO,
+    }
+}
+
+fn of_config(error: &ConfigError) -> u8 {
+    match error {
+        ConfigError::Unreadable { source, .. } => of_io(source),
+        _ => code::CONFIG,
+    }
+}
+
+fn of_pepper(error: &PepperError) -> u8 {
+    match error {
+        PepperError::File { error, .. } => of_io(error),
+        PepperError::Random(_) => code::SOFTWARE,
+        PepperError::TooShort | PepperError::Empty | PepperError::SameName(_) => code::CONFIG,
+    }
+}
+
+fn of_geo(error: &GeoError) -> u8 {
+    match error {
+        GeoError::Unreadable { source, .. } => of_io(source),
+        GeoError::NotADatabase { .. } | GeoError::Damaged { .. } => code::DATA,
+    }
+}
+
+fn of_store(error: &StoreError) -> u8 {
+    match error {
+        StoreError::Unavailable(_) | StoreError::Refused(_) => code::UNAVAILABLE,
+        StoreError::Incompatible(_) | StoreError::BadCursor => code::DATA,
+    }
+}
+
+fn of_app(error: &AppError) -> u8 {
+    match error {
+        AppError::Config(error) => of_config(error),
+        AppError::Pepper(error) => of_pepper(error),
+        AppError::Geo(error) => of_geo(error),
+        AppError::Store { error, .. } => of_store(error),
+        AppError::Auth(AuthError::Random(_)) | AppError::Internal(_) => code::SOFTWARE,
+        AppError::Auth(_) | AppError::OtherPepper { .. } | AppError::Telemetry(TelemetryError::Filter(_)) => {
+            code::CONFIG
+        }
+        AppError::Telemetry(TelemetryError::Metrics(_)) => code::SOFTWARE,
+        AppError::Listen { source, .. } => match source.kind() {
+            ErrorKind::PermissionDenied => code::NO_PERMISSION,
+            _ => code::UNAVAILABLE,
+        },
+    }
+}
+
+macro_rules! failures {
+    ($($error:ty => $code:expr),+ $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self { code: $code(&error), error: error.into() }
+            }
+        })+
+    };
+}
+
+failures! {
+    io::Error => of_io,
+    ConfigError => of_config,
+    AppError => of_app,
+    TelemetryError => |_: &TelemetryError| code::CONFIG,
+    AuthError => |_: &AuthError| code::CONFIG,
+    GeoError => of_geo,
+    PepperError => of_pepper,
+    ReplayError => of_replay,
+    serde_json::Error => |_: &serde_json::Error| code::SOFTWARE,
+    toml::ser::Error => |_: &toml::ser::Error| code::SOFTWARE,
+}

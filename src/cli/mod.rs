@@ -1,0 +1,123 @@
+//! The command line: a file per command, and one line here to register it.
+
+mod ban;
+mod check_config;
+mod client;
+mod duration;
+mod events;
+mod failure;
+mod migrate;
+mod openapi;
+mod output;
+mod replay;
+mod serve;
+mod settings;
+mod simulate;
+mod status;
+mod token;
+mod unban;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+pub use failure::{Failure, code};
+
+/// Watches API keys: sliding windows, learned behaviour, graduated responses.
+#[derive(Debug, Parser)]
+#[command(name = "keyward", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Serve,
+}
+
+const AFTER_HELP: &str = "Without a command, keyward serves. Each flag of `serve` is also a variable: KEYWARD_LISTEN, \
+KEYWARD_STORE, KEYWARD_CONFIG, KEYWARD_GEOIP, KEYWARD_PRESET, KEYWARD_PEPPER_FILE; any setting is \
+KEYWARD__SECTION__KEY.\n\nExit codes: 0 good, 2 usage, 65 input refused, 66 not there, 69 store or service does not \
+answer, 70 internal, 74 input/output, 77 not allowed, 78 configuration.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service (the default).
+    Serve(serve::Serve),
+    /// Print the settings in effect as TOML, or what is wrong with them.
+    CheckConfig(check_config::CheckConfig),
+    /// Ban a key, an address or a project, on a running service.
+    Ban(ban::Ban),
+    /// Lift a ban, on a running service.
+    Unban(unban::Unban),
+    /// Show how a running service is, or where a subject stands.
+    Status(status::Status),
+    /// Show security events of a running service.
+    Events(events::Events),
+    /// Tokens for the HTTP API.
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Print the OpenAPI document.
+    Openapi(openapi::Openapi),
+    /// Decide recorded traffic as it would have been decided.
+    Replay(replay::Replay),
+    /// Make labelled traffic, and score the decisions about it.
+    Simulate(simulate::Simulate),
+    /// Bring the store to this version's layout.
+    Migrate(migrate::Migrate),
+}
+
+/// Runs a command line.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { code::USAGE } else { code::GOOD }.into();
+        }
+    };
+    let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(command) => command.run(),
+        Command::CheckConfig(command) => command.run(),
+        Command::Ban(command) => command.run(),
+        Command::Unban(command) => command.run(),
+        Command::Status(command) => command.run(),
+        Command::Events(command) => command.run(),
+        Command::Token(command) => command.run(),
+        Command::Openapi(command) => command.run(),
+        Command::Replay(command) => command.run(),
+        Command::Simulate(command) => command.run(),
+        Command::Migrate(command) => command.run(),
+    };
+    match done {
+        Ok(()) => code::GOOD.into(),
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                eprintln!("keyward: {message}");
+            }
+            failure.code().into()
+        }
+    }
+}
+
+/// A runtime on this thread alone: for commands that ask one thing and end.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_it_serves_and_takes_the_flags_of_serve() {
+        let cli = Cli::try_parse_from(["keyward", "--listen", "127.0.0.1:0"]).unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.serve.settings.listen.as_deref(), Some("127.0.0.1:0"));
+    }
+}

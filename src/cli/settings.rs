@@ -1,0 +1,65 @@
+//! The flags that stand for settings.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use toml::Value;
+
+use crate::config::{Config, ConfigError, Sources};
+
+/// Flags that stand for settings, shared by the commands that read a configuration.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Settings {
+    /// Address and port; other than loopback only with a token configured [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// embedded:<directory>, redis://…, rediss://…, redis+cluster://a,b, redis+sentinel://a,b/<master>
+    /// [default: embedded:./keyward-data].
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// TOML file with the settings that differ from the defaults.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Geo database (.mmdb); repeat it for several.
+    #[arg(long, value_name = "FILE")]
+    pub geoip: Vec<String>,
+    /// How much acts before it has learned [default: balanced].
+    #[arg(long)]
+    pub preset: Option<Preset>,
+    /// File with the pepper, under which API keys are hashed.
+    #[arg(long, value_name = "FILE")]
+    pub pepper_file: Option<String>,
+}
+
+/// The presets.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Preset {
+    /// Learns first; until then it alerts where it is not sure.
+    Balanced,
+    /// Travel and locations act at once.
+    Strict,
+}
+
+impl Settings {
+    /// The configuration that these flags, the environment and the embedded layers make together.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let text = |value: &Option<String>| value.clone().map(Value::String);
+        let files = (!self.geoip.is_empty()).then(|| self.geoip.iter().cloned().map(Value::String).collect());
+        let preset = self.preset.map(|preset| match preset {
+            Preset::Balanced => "balanced",
+            Preset::Strict => "strict",
+        });
+        let flags = [
+            ("--listen", "server.listen", text(&self.listen)),
+            ("--store", "store.url", text(&self.store)),
+            ("--geoip", "geoip.files", files.map(Value::Array)),
+            ("--preset", "policy.preset", preset.map(Value::from)),
+            ("--pepper-file", "secrets.pepper_file", text(&self.pepper_file)),
+        ];
+        let flags = flags.into_iter().filter_map(|(flag, name, value)| Some((flag, name, value?))).collect();
+        Config::load(&Sources { file: self.config.clone(), flags, ..Sources::of_process() })
+    }
+}

@@ -1,0 +1,122 @@
+//! `keyward token new`: a token for the HTTP API, shown once, and the entry that lets it in.
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, duration, output};
+use crate::{
+    clock,
+    config::Token as Entry,
+    domain::{
+        Millis,
+        event::{format_millis, parse_millis},
+    },
+    http::{Scope, new_token},
+};
+
+/// Tokens for the HTTP API.
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a token and print it, once, with its entry for the configuration.
+    New(New),
+}
+
+/// Make a token.
+#[derive(Debug, Args)]
+pub struct New {
+    /// What it may do: record, read, bans:write, admin or metrics. Repeat it, or separate by commas.
+    #[arg(long, required = true, value_delimiter = ',', value_parser = scope)]
+    scope: Vec<Scope>,
+    /// Until when: an RFC 3339 time, or a length such as 90d. Without it, for good.
+    #[arg(long, value_parser = expiry)]
+    expires: Option<Expiry>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// When a token ends.
+#[derive(Debug, Clone, Copy)]
+enum Expiry {
+    At(Millis),
+    In(Millis),
+}
+
+impl Token {
+    pub fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::New(new) => new.run(),
+        }
+    }
+}
+
+impl New {
+    fn run(self) -> Result<(), Failure> {
+        let expires = self.expires.map(|expiry| match expiry {
+            Expiry::At(time) => time,
+            Expiry::In(length) => clock::wall().saturating_add(length),
+        });
+        let (token, entry) = new_token(&self.scope, expires)?;
+        if self.json {
+            output::line(&serde_json::json!({ "token": token.as_str(), "entry": entry }).to_string())?;
+            return Ok(());
+        }
+        output::line(&token)?;
+        output::line(&format!("\n{}", snippet(&entry)))?;
+        Ok(())
+    }
+}
+
+fn snippet(entry: &Entry) -> String {
+    let scopes: Vec<String> = entry.scopes.iter().map(|scope| format!("\"{scope}\"")).collect();
+    let scopes = scopes.join(", ");
+    let (id, hash) = (&entry.id, &entry.hash);
+    let expires = entry.expires.as_ref().map(|at| format!("expires = \"{at}\""));
+    let line = expires.as_ref().map(|e| format!("{e}\n")).unwrap_or_default();
+    let inline = expires.map(|e| format!(", {e}")).unwrap_or_default();
+    format!(
+        "# Keep the token above; it is shown nowhere else. This lets it in, in the file given with --config:\n\
+         [[auth.tokens]]\nid = \"{id}\"\nhash = \"{hash}\"\nscopes = [{scopes}]\n{line}\n\
+         # or in the environment, with every other token in the same list:\n\
+         # KEYWARD__AUTH__TOKENS='[{{ id = \"{id}\", hash = \"{hash}\", scopes = [{scopes}]{inline} }}]'"
+    )
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    text.parse().map_err(|_| "scopes are record, read, bans:write, admin, metrics".to_owned())
+}
+
+fn expiry(text: &str) -> Result<Expiry, String> {
+    if let Ok(time) = parse_millis(text) {
+        return Ok(Expiry::At(time));
+    }
+    let seconds = duration::seconds(text).map_err(|_| {
+        format!("write a time such as {}, or a length such as 90d", format_millis(1_830_297_600_000))
+    })?;
+    Ok(Expiry::In(i64::try_from(seconds).unwrap_or(i64::MAX / 1000).saturating_mul(1000)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Sources};
+
+    #[test]
+    fn the_snippet_is_a_configuration_that_lets_the_token_in() {
+        let (token, entry) = new_token(&[Scope::Record, Scope::BansWrite], Some(1_830_297_600_000)).unwrap();
+        let text = snippet(&entry);
+        assert!(!text.contains(token.split_once('.').unwrap().1));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keyward.toml");
+        std::fs::write(&path, &text).unwrap();
+        let from_file = Config::load(&Sources { file: Some(path), ..Sources::default() }).unwrap();
+        let variable = text.lines().last().unwrap().trim_start_matches("# ");
+        let (name, value) = variable.split_once('=').unwrap();
+        let environment = vec![(name.to_owned(), value.trim_matches('\'').to_owned())];
+        let from_environment = Config::load(&Sources { environment, ..Sources::default() }).unwrap();
+        for config in [from_file, from_environment] {
+            assert_eq!(config.auth.tokens[0].hash, entry.hash);
+            assert_eq!(config.auth.tokens[0].expires.as_deref(), Some("2028-01-01T00:00:00.000Z"));
+            crate::http::Auth::new(&config.auth).unwrap();
+        }
+    }
+}

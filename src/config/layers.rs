@@ -1,0 +1,152 @@
+//! Layers of settings, laid over each other: tables are merged, everything else is replaced.
+
+use std::{fs, path::PathBuf};
+
+use toml::{Table, Value};
+
+use super::{ConfigError, DEFAULT_TOML, Origin, STRICT_TOML, environment};
+
+/// The tables whose entries a layer may take away with this word in place of a number.
+const NO_LIMIT: &str = "none";
+/// Where that is so.
+pub(super) const LIMITS: [&str; 2] = ["policy.limits.tokens", "policy.limits.requests"];
+
+/// Where settings are looked for beside what is embedded.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The file given with `--config`. Without one, `KEYWARD_CONFIG` names it.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub environment: Vec<(String, String)>,
+    /// Flags: name, dotted path of the setting, value.
+    pub flags: Vec<(&'static str, &'static str, Value)>,
+}
+
+impl Sources {
+    /// The environment of this process, and nothing else yet.
+    pub fn of_process() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self { environment: std::env::vars_os().filter_map(text).collect(), ..Self::default() }
+    }
+
+    /// The value of a variable; an empty one counts as not set.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        let found = self.environment.iter().find(|(n, _)| n == name)?;
+        Some(found.1.as_str()).filter(|value| !value.is_empty())
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        self.file.clone().or_else(|| self.variable("KEYWARD_CONFIG").map(PathBuf::from))
+    }
+}
+
+/// What one place says.
+#[derive(Debug, Clone)]
+pub(super) struct Layer {
+    pub origin: Origin,
+    pub table: Table,
+}
+
+/// Every layer, the weakest first.
+pub(super) struct Layers(Vec<Layer>);
+
+impl Layers {
+    /// Reads them all.
+    pub(super) fn read(sources: &Sources) -> Result<Self, ConfigError> {
+        let base = parse(DEFAULT_TOML, Origin::Default)?;
+        let mut said = Vec::new();
+        if let Some(path) = sources.file() {
+            let text = fs::read_to_string(&path)
+                .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+            said.push(parse(&text, Origin::File(path))?);
+        }
+        said.extend(environment::layers(sources, &base.table));
+        for (flag, name, value) in &sources.flags {
+            said.push(Layer { origin: Origin::Flag(flag), table: nested(name.split('.'), value.clone()) });
+        }
+        let mut layers = vec![base];
+        if last_preset(&said) == Some("strict") {
+            layers.push(parse(STRICT_TOML, Origin::Preset)?);
+        }
+        layers.append(&mut said);
+        Ok(Self(layers))
+    }
+
+    /// The base layer: it has every setting there is.
+    pub(super) fn base(&self) -> &Table {
+        &self.0[0].table
+    }
+
+    /// Every layer, the weakest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Layer> {
+        self.0.iter()
+    }
+
+    /// All of them as one.
+    pub(super) fn merged(&self) -> Table {
+        let mut merged = Table::new();
+        for layer in &self.0 {
+            merge(&mut merged, &layer.table);
+        }
+        LIMITS.iter().for_each(|name| drop_taken_away(&mut merged, name));
+        merged
+    }
+
+    /// Who had the last word on a setting.
+    pub(super) fn origin(&self, name: &str) -> Origin {
+        let says = |layer: &&Layer| look_up(&layer.table, name).is_some();
+        self.0.iter().rev().find(says).map_or(Origin::Default, |layer| layer.origin.clone())
+    }
+}
+
+fn last_preset(layers: &[Layer]) -> Option<&str> {
+    layers.iter().rev().find_map(|layer| look_up(&layer.table, "policy.preset")?.as_str())
+}
+
+fn parse(text: &str, origin: Origin) -> Result<Layer, ConfigError> {
+    match text.parse::<Table>() {
+        Ok(table) => Ok(Layer { origin, table }),
+        Err(error) => {
+            // Only the message: the excerpt that the parser would print may hold a secret.
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            Err(ConfigError::Syntax { origin, line, what: error.message().to_owned() })
+        }
+    }
+}
+
+fn merge(into: &mut Table, from: &Table) {
+    for (key, value) in from {
+        match (into.get_mut(key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
+            _ => drop(into.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
+fn drop_taken_away(table: &mut Table, name: &str) {
+    let found = name.split('.').try_fold(table, |table, part| table.get_mut(part)?.as_table_mut());
+    if let Some(limits) = found {
+        limits.retain(|_, value| value.as_str() != Some(NO_LIMIT));
+    }
+}
+
+/// The value under a dotted name.
+pub(super) fn look_up<'t>(table: &'t Table, name: &str) -> Option<&'t Value> {
+    match name.split_once('.') {
+        Some((first, rest)) => look_up(table.get(first)?.as_table()?, rest),
+        None => table.get(name),
+    }
+}
+
+/// A table with one value deep in it.
+pub(super) fn nested<'p>(path: impl DoubleEndedIterator<Item = &'p str>, value: Value) -> Table {
+    let whole =
+        path.rev().fold(value, |inner, part| Value::Table(Table::from_iter([(part.to_owned(), inner)])));
+    match whole {
+        Value::Table(table) => table,
+        _ => Table::new(),
+    }
+}

@@ -1,0 +1,226 @@
+//! Layers and their errors.
+
+use super::*;
+
+fn sources(environment: &[(&str, &str)]) -> Sources {
+    let environment = environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    Sources { environment, ..Sources::default() }
+}
+
+fn load(environment: &[(&str, &str)]) -> Result<Config, String> {
+    Config::load(&sources(environment)).map_err(|error| error.to_string())
+}
+
+fn load_file(text: &str) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keyward.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(&Sources { file: Some(path), ..Sources::default() }).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_defaults_are_valid_and_every_one_of_them_is_explained() {
+    Config::load(&Sources::default()).unwrap();
+    let mut explained = false;
+    for (number, line) in DEFAULT_TOML.lines().enumerate() {
+        let line = line.trim();
+        let is_setting = !line.starts_with(['#', '[']) && line.contains('=');
+        // Settings of one kind (windows, modes) are explained by the line above the first of them.
+        explained = line.contains('#') || (is_setting && explained) || line.starts_with("[policy.detectors");
+        assert!(!is_setting || explained, "config/default.toml, line {}: {line} says nothing", number + 1);
+    }
+}
+
+#[test]
+fn every_number_outside_the_policy_has_a_range_and_no_range_is_of_nothing() {
+    let base: toml::Table = DEFAULT_TOML.parse().unwrap();
+    let numbers: Vec<String> = check::names(&base, "")
+        .into_iter()
+        .filter(|name| !name.starts_with("policy."))
+        .filter(|name| layers::look_up(&base, name).unwrap().is_integer())
+        .collect();
+    for name in &numbers {
+        assert!(
+            check::RANGES.iter().any(|(known, ..)| known == name),
+            "{name} needs a range in config/check.rs"
+        );
+    }
+    assert_eq!(numbers.len(), check::RANGES.len());
+}
+
+#[test]
+fn flags_beat_the_environment_which_beats_the_file_which_beats_the_preset() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keyward.toml");
+    std::fs::write(
+        &path,
+        "[server]\nmax_connections = 1\nheader_timeout_ms = 1000\nshutdown_grace_seconds = 1\n\
+         [policy]\npreset = 'strict'\n[policy.ladder]\nban_seconds = 60\n",
+    )
+    .unwrap();
+    let mut sources = sources(&[
+        ("KEYWARD__SERVER__HEADER_TIMEOUT_MS", "2000"),
+        ("KEYWARD__SERVER__SHUTDOWN_GRACE_SECONDS", "2"),
+        ("KEYWARD_CONFIG", path.to_str().unwrap()),
+    ]);
+    sources.flags = vec![("--grace", "server.shutdown_grace_seconds", 3.into())];
+    let config = Config::load(&sources).unwrap();
+    let server = &config.server;
+    assert_eq!(
+        (server.max_connections, server.header_timeout_ms, server.shutdown_grace_seconds),
+        (1, 2000, 3)
+    );
+    assert_eq!(config.policy.ladder.ban_seconds, 60);
+    assert!(config.policy.ladder.permanent_without_person, "the overlay of the preset is in force");
+}
+
+#[test]
+fn the_last_word_on_the_preset_counts() {
+    let strict = load(&[("KEYWARD_PRESET", "strict")]).unwrap().policy;
+    assert!(strict.preset == crate::domain::policy::Preset::Strict && strict.ladder.permanent_without_person);
+    let mut both = sources(&[("KEYWARD_PRESET", "strict")]);
+    both.flags = vec![("--preset", "policy.preset", "balanced".into())];
+    assert_eq!(Config::load(&both).unwrap().policy, default_policy());
+    let error = load(&[("KEYWARD_PRESET", "paranoid")]).unwrap_err();
+    assert!(error.contains("policy.preset") && error.contains("KEYWARD_PRESET"), "{error}");
+}
+
+#[test]
+fn an_unknown_setting_is_named_in_full_with_the_one_that_was_meant() {
+    let error = load_file("[policy.detectors.traffic_burst]\nfacter = 4.0").unwrap_err();
+    assert!(error.contains("`policy.detectors.traffic_burst.facter`"), "{error}");
+    assert!(error.contains("did you mean `policy.detectors.traffic_burst.factor`?"), "{error}");
+    assert!(error.contains("keyward.toml"), "{error}");
+    let error = load(&[("KEYWARD__SERVER__LISTNE", "127.0.0.1:1")]).unwrap_err();
+    assert!(error.contains("KEYWARD__SERVER__LISTNE") && error.contains("`server.listen`"), "{error}");
+    let error = load_file("listen = '127.0.0.1:1'").unwrap_err();
+    assert!(error.contains("did you mean `server.listen`?"), "{error}");
+    let error = load_file("[colours]\nsky = 'blue'").unwrap_err();
+    assert!(error.contains("`colours`") && !error.contains("did you mean"), "{error}");
+}
+
+#[test]
+fn platform_variables_with_our_prefix_are_left_alone() {
+    load(&[
+        ("KEYWARD_SERVICE_HOST", "10.0.0.1"),
+        ("KEYWARD_PORT", "tcp://10.0.0.1:8080"),
+        ("KEYWARD_STORE", ""),
+    ])
+    .unwrap();
+}
+
+#[test]
+fn wrong_kinds_and_ranges_name_the_setting_and_the_mend() {
+    for (variable, value, expected) in [
+        (
+            "KEYWARD__SERVER__MAX_CONNECTIONS",
+            "many",
+            "`server.max_connections` must be a whole number, not text",
+        ),
+        ("KEYWARD__SERVER__MAX_CONNECTIONS", "0", "`server.max_connections` must be from 1 to"),
+        ("KEYWARD__STORE__PARTITIONS", "-1", "`store.partitions` must be from 1 to 1024"),
+        ("KEYWARD__SERVER", "7", "`server` must be a table"),
+        ("KEYWARD__POLICY__LADDER__BAN_SECONDS", "-5", "`policy.ladder.ban_seconds` must be 0 or more"),
+        ("KEYWARD__POLICY__LADDER__BAN_FACTOR", "0.5", "`policy.ladder.ban_factor` must be from 1 to 1000"),
+        (
+            "KEYWARD__POLICY__LIMITS__TOKENS__1MIN",
+            "0",
+            "`policy.limits.tokens.1min` must be a whole number above 0",
+        ),
+        ("KEYWARD__POLICY__LIMITS__TOKENS__2MIN", "5", "`policy.limits.tokens.2min` windows are 1min"),
+        ("KEYWARD__POLICY__DETECTORS__FAILURE_RATE__MODE", "on", "`policy.detectors.failure_rate.mode`"),
+        ("KEYWARD_LISTEN", "localhost", "`server.listen` must be an IP address and port"),
+        ("KEYWARD_STORE", "sqlite:x", "`store.url` must be embedded:"),
+        ("KEYWARD__LOG__LEVEL", "loud", "`log.level` must be error"),
+        ("KEYWARD__GEOIP__FILES", "[1]", "`geoip.files[0]`"),
+    ] {
+        let error = load(&[(variable, value)]).unwrap_err();
+        assert!(error.contains(expected), "{variable}: {error}");
+        assert!(error.contains(variable), "{variable} is where it was said: {error}");
+    }
+}
+
+#[test]
+fn values_of_the_environment_are_toml_or_else_text() {
+    let config = load(&[
+        ("KEYWARD__STORE__NAMESPACE", "7"),
+        ("KEYWARD__POLICY__DETECTORS__TRAFFIC_BURST__FACTOR", "4"),
+        ("KEYWARD__GEOIP__DEMO", "false"),
+        ("KEYWARD_GEOIP", "a.mmdb, b.mmdb"),
+        ("KEYWARD__LOG__LEVEL", "\"info\"\nformat = \"json\""),
+    ]);
+    assert!(config.unwrap_err().contains("log.level"), "a line break brings in no second setting");
+    let config = load(&[
+        ("KEYWARD__STORE__NAMESPACE", "7"),
+        ("KEYWARD__POLICY__DETECTORS__TRAFFIC_BURST__FACTOR", "4"),
+        ("KEYWARD__GEOIP__DEMO", "false"),
+        ("KEYWARD_GEOIP", "a.mmdb, b.mmdb"),
+        ("KEYWARD__LOG__LEVEL", "\"debug\""),
+    ])
+    .unwrap();
+    assert_eq!((config.store.namespace.as_str(), config.log.level.as_str()), ("7", "debug"));
+    assert!((config.policy.detectors.traffic_burst.factor - 4.0).abs() < f64::EPSILON && !config.geoip.demo);
+    assert_eq!(config.geoip.files, [PathBuf::from("a.mmdb"), PathBuf::from("b.mmdb")]);
+}
+
+#[test]
+fn limits_are_replaced_one_by_one_and_can_be_taken_away() {
+    let config = load_file(
+        "[policy.limits.tokens]\n'1min' = 7\n'24hour' = 'none'\n[policy.limits.requests]\n'1hour' = 9",
+    );
+    let limits = config.unwrap().policy.limits;
+    assert_eq!(limits.tokens["1min"], 7);
+    assert_eq!(limits.tokens["5min"], 200_000);
+    assert!(!limits.tokens.contains_key("24hour"));
+    assert_eq!(limits.requests["1hour"], 9);
+}
+
+#[test]
+fn an_address_that_others_reach_needs_a_token() {
+    let error = load(&[("KEYWARD_LISTEN", "0.0.0.0:8080")]).unwrap_err();
+    assert!(error.contains("keyward token new") && error.contains("KEYWARD_LISTEN"), "{error}");
+    let tokens = format!("[{{ id = 'a', hash = '{}', scopes = ['admin'] }}]", "0".repeat(64));
+    load(&[("KEYWARD_LISTEN", "0.0.0.0:8080"), ("KEYWARD__AUTH__TOKENS", &tokens)]).unwrap();
+    load(&[("KEYWARD_LISTEN", "[::1]:8080")]).unwrap();
+}
+
+#[test]
+fn no_error_and_no_print_shows_a_secret() {
+    for text in [
+        "store = 'redis://:hunter2@db'",
+        "[store]\nurl = 'http://:hunter2@db'",
+        "[auth]\ntokens = ['kw_1.hunter2']",
+        "[auth]\ntokens = [{ id = 'a', token = 'hunter2' }]",
+        "[store]\nurl = 'redis://:hunter2@db",
+        "[secrets]\npepper = 'hunter2'",
+    ] {
+        let error = load_file(text).unwrap_err();
+        assert!(!error.contains("hunter2"), "{text}: {error}");
+    }
+    let environment = [
+        ("KEYWARD_STORE", "rediss://ops:hunter2@db/0?password=hunter2"),
+        ("KEYWARD_PEPPER", "hunter2hunter2hunter2"),
+    ];
+    let config = load(&environment).unwrap();
+    assert_eq!(config.pepper.as_ref().unwrap().expose(), "hunter2hunter2hunter2");
+    assert_eq!(config.masked().store.url, "rediss://ops:***@db/0");
+    assert!(!toml::to_string(&config.masked()).unwrap().contains("hunter2"));
+    assert!(!format!("{:?}", config.pepper).contains("hunter2"));
+}
+
+#[test]
+fn a_broken_file_is_named_with_its_line() {
+    let error = load_file("[server]\nlisten = \n").unwrap_err();
+    assert!(error.contains("keyward.toml, line 2"), "{error}");
+    let missing = Sources { file: Some("no/such.toml".into()), ..Sources::default() };
+    assert!(matches!(Config::load(&missing), Err(ConfigError::Unreadable { .. })));
+}
+
+#[test]
+fn a_pepper_of_our_own_is_kept_beside_the_embedded_store() {
+    let at = |environment: &[(&str, &str)]| load(environment).unwrap().own_pepper_file();
+    assert_eq!(at(&[]), Path::new("./keyward-data/pepper"));
+    assert_eq!(at(&[("KEYWARD_STORE", "embedded:/srv/kw")]), Path::new("/srv/kw/pepper"));
+    assert_eq!(at(&[("KEYWARD_STORE", "redis://db")]), Path::new("keyward-data/pepper"));
+    assert_eq!(at(&[("KEYWARD__SECRETS__DATA_DIRECTORY", "/etc/kw")]), Path::new("/etc/kw/pepper"));
+}

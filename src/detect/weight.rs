@@ -1,0 +1,127 @@
+//! Evidence, weighed: how surprising what is new about a request is, given how often this key shows anything new.
+//!
+//! A single new thing is weak evidence, several at once are strong (Elastic's "new terms" and GuardDuty's rarity grade
+//! each on its own; here they are added up). Each feature's weight is the negative logarithm of the chance that this key
+//! shows a new value: `ln((n + 1) / (d + 1/2))`, where n is the number of days that the profile knows and d on how many
+//! values it found after its first day (the Krichevsky-Trofimov estimate of a rare event). A young key, or one that
+//! shows something new every other day, therefore weighs little; a settled one weighs a lot. Natural logarithms.
+
+use crate::domain::{
+    DAY, HOUR, Millis,
+    place::PlaceCore,
+    profile::{Profile, Table},
+    record::Record,
+};
+
+use super::{Features, knowledge};
+
+/// Requests that make a day count in full.
+const REQUESTS_PER_DAY: u64 = 10;
+/// Weight of work at an hour of the day at which the key never worked.
+const ODD_HOUR: f64 = 1.0;
+/// Days of history before an hour can be odd.
+const ODD_HOUR_DAYS: u32 = 5;
+
+/// What is new about a request, and how much each of it weighs.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Weights {
+    /// Network, country and region are all new.
+    pub place: f64,
+    /// The client family is new.
+    pub client: f64,
+    /// The endpoint template is new.
+    pub endpoint: f64,
+    /// The model is new.
+    pub model: f64,
+    /// The hour of the day is odd.
+    pub hour: f64,
+}
+
+impl Weights {
+    /// Weighs a request against a profile.
+    pub fn of(
+        record: &Record,
+        place: Option<&PlaceCore>,
+        features: &Features,
+        profile: &Profile,
+        now: Millis,
+    ) -> Self {
+        let days = known_days(profile);
+        if days == 0.0 {
+            return Self::default();
+        }
+        let client = features.client.as_deref().filter(|c| profile.clients.get(*c).is_none());
+        let endpoint = profile.endpoints.get(features.endpoint.as_str()).is_none();
+        let model = record.model.as_deref().filter(|m| profile.models.get(*m).is_none());
+        let new_place =
+            place.is_some_and(|p| knowledge::can_be_placed(p) && !knowledge::knows_place(profile, p, now));
+        let weigh = |is_new: bool, discoveries: usize| if is_new { weight(days, discoveries) } else { 0.0 };
+        Self {
+            place: weigh(
+                new_place,
+                discoveries(profile, &profile.cells).max(discoveries(profile, &profile.countries)),
+            ),
+            client: weigh(
+                client.is_some() && !profile.clients.is_empty(),
+                discoveries(profile, &profile.clients),
+            ),
+            endpoint: weigh(endpoint, discoveries(profile, &profile.endpoints)),
+            model: weigh(
+                model.is_some() && !profile.models.is_empty(),
+                discoveries(profile, &profile.models),
+            ),
+            hour: if is_odd_hour(profile, now) { ODD_HOUR } else { 0.0 },
+        }
+    }
+
+    /// How many of place, client, endpoint and model are new.
+    pub fn novelties(&self) -> u32 {
+        [self.place, self.client, self.endpoint, self.model].iter().map(|w| u32::from(*w > 0.0)).sum()
+    }
+
+    /// All of it.
+    pub fn total(&self) -> f64 {
+        self.place + self.client + self.endpoint + self.model + self.hour
+    }
+
+    /// The names of what is new.
+    pub fn names(&self) -> Vec<&'static str> {
+        let parts = [
+            ("place", self.place),
+            ("client", self.client),
+            ("endpoint", self.endpoint),
+            ("model", self.model),
+            ("hour", self.hour),
+        ];
+        parts.into_iter().filter(|(_, w)| *w > 0.0).map(|(name, _)| name).collect()
+    }
+}
+
+/// Days that the profile knows; a day with few requests counts in part.
+pub fn known_days(profile: &Profile) -> f64 {
+    let by_requests = profile.requests as f64 / REQUESTS_PER_DAY as f64;
+    f64::from(profile.days.count()).min(by_requests)
+}
+
+fn weight(days: f64, discoveries: usize) -> f64 {
+    ((days + 1.0) / (discoveries as f64 + 0.5)).ln().max(0.0)
+}
+
+/// Rows that came after the profile's first day of life: how often it shows something new.
+fn discoveries<K: Ord + Clone>(profile: &Profile, table: &Table<K>) -> usize {
+    let settled = profile.first_seen.map_or(Millis::MAX, |t| t + DAY);
+    table.iter().filter(|(_, row)| row.first_seen > settled).count()
+}
+
+/// Whether the key never worked at this hour of the day or the ones beside it, on days before today.
+fn is_odd_hour(profile: &Profile, now: Millis) -> bool {
+    if profile.days.count() < ODD_HOUR_DAYS {
+        return false;
+    }
+    let hour = now.div_euclid(HOUR);
+    let near = |other: i64| {
+        let apart = (other - hour).rem_euclid(24);
+        apart <= 1 || apart == 23
+    };
+    !profile.history.hours().any(|(h, _)| i64::from(h) < hour - 12 && near(i64::from(h)))
+}

@@ -1,0 +1,62 @@
+//! What rightful holders of keys do. One file per archetype, one line in [`ALL`] to register it.
+
+mod batch;
+mod changes;
+mod flaky;
+mod growing;
+mod interactive;
+mod mobile;
+mod newcomer;
+mod service;
+mod traveller;
+mod vpn;
+
+use super::{calendar::Span, persona::Persona, random::Random, wire::WireRecord};
+
+/// An archetype of benign keys.
+pub struct Archetype {
+    /// Its name in labels and tables.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub about: &'static str,
+    /// Draws a holder and everything that they do in a stretch of time, in any order. `rate` multiplies how much.
+    pub live: fn(&mut Random, Span, rate: f64) -> Life,
+}
+
+/// A holder and what they did.
+pub struct Life {
+    /// The holder.
+    pub persona: Persona,
+    /// Their requests.
+    pub records: Vec<WireRecord>,
+}
+
+/// Every archetype.
+pub const ALL: &[Archetype] = &[
+    interactive::ARCHETYPE,
+    service::ONE_REGION,
+    service::THREE_REGIONS,
+    batch::ARCHETYPE,
+    traveller::ARCHETYPE,
+    vpn::ARCHETYPE,
+    mobile::ARCHETYPE,
+    newcomer::ARCHETYPE,
+    growing::ARCHETYPE,
+    flaky::ARCHETYPE,
+    changes::SDK_UPGRADE,
+    changes::MODEL_MOVE,
+    changes::NEW_PROVIDER,
+    changes::NEW_ENDPOINT,
+];
+
+/// The archetype of a name.
+pub fn named(name: &str) -> Option<&'static Archetype> {
+    ALL.iter().find(|archetype| archetype.name == name)
+}
+
+/// Tokens that an ordinary key uses a day at most, a fraction of the default limit on 24 hours: nobody lives at the
+/// edge of their plan.
+const TOKENS_PER_DAY: f64 = 1_000_000.0;
+
+/// Tokens of an ordinary working day of a person.
+const TOKENS_PER_PERSON_DAY: f64 = 400_000.0;

@@ -1,0 +1,209 @@
+//! The world of the simulator: the cities and networks of the demo geo database.
+
+use std::{net::IpAddr, sync::LazyLock};
+
+use ipnet::IpNet;
+
+use super::random::Random;
+use crate::domain::{Millis, place::Coordinates};
+
+const CITIES: &str = include_str!("../../geoip/demo-cities.csv");
+const NETWORKS: &str = include_str!("../../geoip/demo-networks.csv");
+
+/// What sort of network an address belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// An internet provider's customers.
+    Residential,
+    /// A mobile carrier's customers, all over a region.
+    Mobile,
+    /// A cloud provider's region.
+    Cloud,
+    /// A hoster of VPN exits.
+    Vpn,
+    /// A company's own network.
+    Office,
+}
+
+impl Sort {
+    fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "residential" => Self::Residential,
+            "mobile" => Self::Mobile,
+            "cloud" => Self::Cloud,
+            "vpn" => Self::Vpn,
+            "office" => Self::Office,
+            _ => return None,
+        })
+    }
+}
+
+/// A city, with the networks in it.
+#[derive(Debug)]
+pub struct City {
+    /// Name in English.
+    pub name: &'static str,
+    /// ISO 3166-1 alpha-2 country.
+    pub country: &'static str,
+    /// Two letters for the continent.
+    pub continent: &'static str,
+    /// Its middle.
+    pub at: Coordinates,
+    /// Local time minus UTC, in milliseconds; summer time is left out.
+    pub offset: Millis,
+    /// Its networks. Those of a mobile carrier reach up to 250 km around.
+    pub networks: Vec<Network>,
+}
+
+/// A block of addresses.
+#[derive(Debug)]
+pub struct Network {
+    /// The block.
+    pub block: IpNet,
+    /// What it is used for.
+    pub sort: Sort,
+    /// Its autonomous system.
+    pub asn: u32,
+}
+
+impl Network {
+    /// A random address of the block, its network and broadcast addresses left out.
+    pub fn address(&self, random: &mut Random) -> IpAddr {
+        match self.block {
+            IpNet::V4(block) => {
+                let host = random.whole(1, (1_i64 << (32 - block.prefix_len())) - 2) as u32;
+                IpAddr::V4((u32::from(block.network()) | host).into())
+            }
+            IpNet::V6(block) => {
+                // A site's /64 and an interface in it.
+                let site = u128::from(random.bits() & 0xff_ffff) << 64;
+                IpAddr::V6((u128::from(block.network()) | site | u128::from(random.bits())).into())
+            }
+        }
+    }
+}
+
+/// Every city that has inhabitants, in the order of the table.
+pub static CITIES_OF_THE_WORLD: LazyLock<Vec<City>> = LazyLock::new(|| {
+    let mut cities: Vec<City> = rows(CITIES).filter_map(|row| city(&row)).collect();
+    let mut nearest = None;
+    for row in rows(NETWORKS) {
+        // A mobile block without a city follows the block of the city that it belongs to.
+        nearest = cities.iter().position(|city| row.get(1) == Some(&city.name)).or(nearest);
+        let place = nearest.and_then(|index| cities.get_mut(index));
+        if let (Some(city), Some(network)) = (place, network(&row)) {
+            city.networks.push(network);
+        }
+    }
+    // The seventh continent is for the map, not for traffic.
+    cities.retain(|city| city.continent != "AN");
+    cities
+});
+
+impl City {
+    /// Every city.
+    pub fn all() -> &'static [Self] {
+        &CITIES_OF_THE_WORLD
+    }
+
+    /// Cities with a network of this sort.
+    pub fn with(sort: Sort) -> Vec<&'static Self> {
+        Self::all().iter().filter(|city| city.has(sort)).collect()
+    }
+
+    /// Whether there is a network of this sort.
+    pub fn has(&self, sort: Sort) -> bool {
+        self.networks.iter().any(|network| network.sort == sort)
+    }
+
+    /// The networks of a sort.
+    pub fn networks(&self, sort: Sort) -> Vec<&Network> {
+        self.networks.iter().filter(|network| network.sort == sort).collect()
+    }
+
+    /// A random address in a network of this sort, or of any sort where there is none.
+    pub fn address(&self, sort: Sort, random: &mut Random) -> IpAddr {
+        let network = random.pick(&self.networks(sort)).copied().or_else(|| self.networks.first());
+        network.map_or(IpAddr::from([192, 0, 2, 1]), |network| network.address(random))
+    }
+
+    /// Distance to another city in km.
+    pub fn km(&self, other: &Self) -> f64 {
+        self.at.distance_km(&other.at)
+    }
+
+    /// The nearest city in another country.
+    pub fn neighbour(&self) -> &'static Self {
+        let abroad = Self::all().iter().filter(|city| city.country != self.country);
+        abroad.min_by(|a, b| self.km(a).total_cmp(&self.km(b))).unwrap_or(&Self::all()[0])
+    }
+
+    /// A random city that is at least this far away; the farthest one when none is.
+    pub fn far(&self, least_km: f64, random: &mut Random) -> &'static Self {
+        let far: Vec<&'static Self> = Self::all().iter().filter(|city| self.km(city) >= least_km).collect();
+        let farthest = || Self::all().iter().max_by(|a, b| self.km(a).total_cmp(&self.km(b)));
+        random.pick(&far).copied().or_else(farthest).unwrap_or(&Self::all()[0])
+    }
+}
+
+fn city(row: &[&'static str]) -> Option<City> {
+    let &[name, country, continent, latitude, longitude, _, minutes] = row else { return None };
+    let at =
+        Coordinates { latitude: latitude.parse().ok()?, longitude: longitude.parse().ok()?, radius_km: 0 };
+    let offset = minutes.parse::<Millis>().ok()? * crate::domain::MINUTE;
+    Some(City { name, country, continent, at, offset, networks: Vec::new() })
+}
+
+fn network(row: &[&'static str]) -> Option<Network> {
+    let &[block, _, _, _, _, _, sort, asn, _] = row else { return None };
+    Some(Network { block: block.parse().ok()?, sort: Sort::parse(sort)?, asn: asn.parse().ok()? })
+}
+
+fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+    let lines = table.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.skip(1).map(|line| line.split(',').collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geo::GeoDb;
+
+    #[test]
+    fn every_row_of_the_tables_is_understood() {
+        let networks: usize = City::all().iter().map(|city| city.networks.len()).sum();
+        assert_eq!(City::all().len() + 1, rows(CITIES).count());
+        assert_eq!(networks + 1, rows(NETWORKS).count());
+        for city in City::all() {
+            assert!(
+                city.has(Sort::Residential) && city.has(Sort::Mobile) && city.has(Sort::Office),
+                "{}",
+                city.name
+            );
+        }
+        assert!(City::with(Sort::Cloud).len() >= 12 && City::with(Sort::Vpn).len() >= 8);
+    }
+
+    #[test]
+    fn addresses_are_where_the_geo_database_says() {
+        let db = GeoDb::demo().unwrap();
+        let mut random = Random::new(3);
+        for city in City::all() {
+            for network in &city.networks {
+                let address = network.address(&mut random);
+                let place = db.lookup(address).unwrap();
+                assert_eq!(place.core.asn, network.asn, "{address}");
+                assert_eq!(place.core.country_code(), Some(city.country), "{address}");
+                let km = place.core.coordinates.unwrap().distance_km(&city.at);
+                assert!(km < if network.sort == Sort::Mobile { 260.0 } else { 1.0 }, "{address} {km}");
+            }
+        }
+    }
+
+    #[test]
+    fn neighbours_are_near_and_strangers_far() {
+        let bucharest = City::all().iter().find(|city| city.name == "Bucharest").unwrap();
+        assert_eq!(bucharest.neighbour().name, "Sofia");
+        assert!(bucharest.km(bucharest.far(4000.0, &mut Random::new(1))) >= 4000.0);
+    }
+}

@@ -1,0 +1,122 @@
+//! The service's own log and metrics. No key, address or project is ever a label.
+
+use std::{io::stderr, sync::OnceLock, time::Duration};
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+use crate::{
+    config::{Log, LogFormat},
+    domain::Millis,
+};
+
+/// Upper bounds of store durations in seconds: from an in-process count (tens of microseconds) over the default
+/// deadline (50 ms) to the patience of background work (5 s).
+const STORE_SECONDS: [f64; 15] =
+    [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Histogram samples are folded into buckets this often, so that they do not pile up between scrapes.
+const FOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// Why telemetry cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is none.
+    #[error("RUST_LOG cannot be used: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The recorder could not be built.
+    #[error("metrics cannot be recorded: {0}")]
+    Metrics(#[from] BuildError),
+}
+
+/// Sends the log to stderr. `RUST_LOG`, where it is set, wins over the configured level. A second call changes
+/// nothing: the first log of a process stays.
+///
+/// # Errors
+/// When the level or `RUST_LOG` is no filter.
+pub fn start_log(log: &Log) -> Result<(), TelemetryError> {
+    let directives = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let filter = EnvFilter::try_new(directives.as_deref().unwrap_or(&log.level))?;
+    let layer = fmt::layer().with_writer(stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    let _ = match log.format {
+        LogFormat::Text => {
+            let colours = std::io::IsTerminal::is_terminal(&stderr());
+            registry.with(layer.with_target(false).with_ansi(colours)).try_init()
+        }
+        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+    };
+    Ok(())
+}
+
+/// The metrics of this process: one recorder, however many services are started in it (tests start several).
+///
+/// # Errors
+/// When the recorder cannot be built.
+pub fn start_metrics(started: Millis) -> Result<PrometheusHandle, TelemetryError> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let store = Matcher::Full("keyward_store_op_duration_seconds".to_owned());
+    let recorder = PrometheusBuilder::new().set_buckets_for_metric(store, &STORE_SECONDS)?.build_recorder();
+    let handle = HANDLE.get_or_init(|| recorder.handle()).clone();
+    if metrics::set_global_recorder(recorder).is_ok() {
+        describe();
+        gauge!("keyward_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        gauge!("process_start_time_seconds").set(started as f64 / 1000.0);
+        gauge!("keyward_degraded").set(0.0);
+    }
+    Ok(handle)
+}
+
+/// Folds histogram samples until it is dropped.
+pub async fn fold(handle: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(FOLD_EVERY);
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
+}
+
+fn describe() {
+    describe_counter!("keyward_decisions_total", "Decisions, by what was done about the request.");
+    describe_counter!("keyward_refusals_total", "Requests that were refused.");
+    describe_counter!("keyward_findings_total", "Findings, by detector and severity.");
+    describe_histogram!(
+        "keyward_store_op_duration_seconds",
+        Unit::Seconds,
+        "How long the store took, by operation."
+    );
+    describe_counter!("keyward_store_failures_total", "Calls that the store did not answer, or not in time.");
+    describe_gauge!(
+        "keyward_degraded",
+        "1 while the store does not answer and this instance decides by itself."
+    );
+    describe_gauge!("keyward_bans_held", "Bans that this instance enforces without asking the store.");
+    describe_counter!("keyward_events_written_total", "Security events written to the log.");
+    describe_gauge!("keyward_build_info", "1; the version is a label.");
+    describe_gauge!(
+        "process_start_time_seconds",
+        Unit::Seconds,
+        "When the service was started, since the Unix epoch."
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_described_bucketed_and_shared_by_every_start() {
+        let handle = start_metrics(1_000).unwrap();
+        let again = start_metrics(2_000).unwrap();
+        metrics::histogram!("keyward_store_op_duration_seconds", "op" => "observe").record(0.0007);
+        let text = again.render();
+        assert!(text.contains("# HELP keyward_build_info"), "{text}");
+        assert!(text.contains("process_start_time_seconds 1\n"), "{text}");
+        assert!(text.contains("keyward_store_op_duration_seconds_bucket"), "{text}");
+        assert!(text.contains("le=\"0.001\""), "{text}");
+        drop(handle);
+    }
+}

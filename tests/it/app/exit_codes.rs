@@ -1,0 +1,71 @@
+//! What a script sees: exit codes, and messages that name the setting and the mend.
+
+use super::{keyward, run};
+
+#[test]
+fn each_kind_of_failure_has_its_code_and_names_what_to_mend() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let store = format!("embedded:{}", path("data"));
+    std::fs::write(path("unknown.toml"), "[server]\nlisten_on = 'x'").unwrap();
+    std::fs::write(path("short-pepper"), "k1:short").unwrap();
+    std::fs::write(path("not.mmdb"), "hello").unwrap();
+    let table: &[(&[&str], i32, &str)] = &[
+        (&["--version"], 0, ""),
+        (&["serve", "--lisen", "x"], 2, "--listen"),
+        (&["ban", "key:a"], 2, "--for"),
+        (&["token", "new", "--scope", "root"], 2, "scopes are"),
+        (&["status", "--url", "ftp://x"], 2, "--url"),
+        (&["check-config", "--config", &path("unknown.toml")], 78, "`server.listen_on`"),
+        (&["serve", "--config", &path("unknown.toml")], 78, "`server.listen_on`"),
+        (&["serve", "--listen", "0.0.0.0:0"], 78, "keyward token new"),
+        (&["serve", "--config", &path("missing.toml")], 66, "missing.toml"),
+        (&["serve", "--store", &store, "--geoip", &path("missing.mmdb")], 66, "missing.mmdb"),
+        (&["serve", "--store", &store, "--geoip", &path("not.mmdb")], 65, "not.mmdb"),
+        (&["serve", "--store", &store, "--pepper-file", &path("missing-pepper")], 66, "missing-pepper"),
+        (&["serve", "--store", &store, "--pepper-file", &path("short-pepper")], 78, "16 bytes"),
+        (&["status", "--url", "http://127.0.0.1:1"], 69, "keyward serve"),
+        (&["serve", "--listen", "127.0.0.1:0", "--store", "redis://127.0.0.1:1"], 69, "store.url"),
+    ];
+    for (arguments, code, words) in table {
+        let (got, _, stderr) = run(keyward(arguments).current_dir(dir.path()));
+        assert_eq!(got, *code, "{arguments:?}: {stderr}");
+        assert!(stderr.contains(words), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn check_config_prints_settings_that_mean_the_same_and_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = keyward(&["check-config", "--preset", "strict"]);
+    let (code, printed, stderr) = run(first.env("KEYWARD__POLICY__LADDER__BAN_SECONDS", "77"));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(printed.contains("ban_seconds = 77"), "{printed}");
+    let path = dir.path().join("printed.toml");
+    std::fs::write(&path, &printed).unwrap();
+    let (code, again, stderr) = run(&mut keyward(&["check-config", "--config", path.to_str().unwrap()]));
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(again, printed);
+    let (_, printed, _) = run(&mut keyward(&["check-config", "--store", "redis://ops:hunter2@db"]));
+    assert!(printed.contains("redis://ops:***@db") && !printed.contains("hunter2"), "{printed}");
+}
+
+#[test]
+fn migrate_makes_the_layout_and_says_which_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = format!("embedded:{}", dir.path().join("data").display());
+    let (code, before, _) = run(&mut keyward(&["migrate", "--dry-run", "--store", &store]));
+    assert!(code == 0 && before.contains("layout none"), "{before}");
+    assert!(!dir.path().join("data").exists(), "a dry run makes nothing");
+    assert_eq!(run(&mut keyward(&["migrate", "--store", &store])).0, 0);
+    let (_, after, _) = run(&mut keyward(&["migrate", "--dry-run", "--store", &store]));
+    assert!(!after.contains("none"), "{after}");
+}
+
+#[test]
+fn openapi_prints_the_document() {
+    let (code, printed, _) = run(&mut keyward(&["openapi"]));
+    let document: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(code, 0);
+    assert!(document["paths"]["/v1/record"].is_object());
+}

@@ -1,0 +1,97 @@
+//! The service as a whole: in this process, and as the binary that people run.
+
+mod durability;
+mod exit_codes;
+mod lifecycle;
+mod operator;
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use reqwest::Client;
+
+/// How long anything may take.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The binary, without anything that the environment of the test run may say.
+pub fn keyward(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+    let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KEYWARD"));
+    ours.for_each(|(name, _)| drop(command.env_remove(name)));
+    command.env_remove("RUST_LOG").args(arguments);
+    command
+}
+
+/// Exit code, standard output, standard error.
+pub fn run(command: &mut Command) -> (i32, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+/// A client that asks no proxy and needs no certificates.
+pub fn client() -> Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().tls_certs_only([]).timeout(DEADLINE).build().unwrap()
+}
+
+/// A served binary; killed when it is dropped.
+pub struct Served {
+    child: Child,
+    /// Where it listens.
+    pub url: String,
+}
+
+impl Served {
+    /// Starts `keyward serve` over a data directory, on a port that the system chooses, and waits until it listens.
+    pub fn start(directory: &Path) -> Self {
+        let store = format!("embedded:{}", directory.display());
+        Self::start_with(&mut keyward(&["serve", "--listen", "127.0.0.1:0", "--store", &store]))
+    }
+
+    /// The same with a command of one's own.
+    pub fn start_with(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (lines, said) = mpsc::channel();
+        // Goes on reading until the end, so that the service never waits for a full pipe.
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)))
+        });
+        let mut seen = Vec::new();
+        let until = Instant::now() + DEADLINE;
+        while let Ok(line) = said.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            if let Some((_, url)) = line.split_once(" listens on ") {
+                return Self { child, url: url.trim().to_owned() };
+            }
+            seen.push(line);
+        }
+        let _ = child.kill();
+        panic!("the service did not start:\n{}", seen.join("\n"));
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and how it ended.
+    pub fn terminate(mut self) -> ExitStatus {
+        let sent = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(sent.success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
