@@ -4,7 +4,8 @@
 //! Trips when: one minute or five minutes hold `factor` times the baseline of this hour of the week, and more than
 //! chance explains (six standard deviations of a Poisson count). High at hours at which the key usually works,
 //! critical at others. Also when a key that works a few hours a day is at work in an hour in which it never is.
-//! Stays quiet when: the history is shorter than `min_hours`, or the count is below `min_requests`.
+//! Stays quiet when: the history is shorter than `min_hours`, or the count is below `min_requests` (below what the key
+//! does in its busy hours, and 12, where it never works).
 //! Blind spots: slow growth, which the baseline follows.
 //!
 //! Baseline: the median peak of the exact hour of the week over up to four weeks and the upper quartile of the peaks of
@@ -25,13 +26,23 @@ const ADVICE: &str =
 const CHANCE: f64 = 6.0;
 /// A key that works in no more hours of the day than this has a schedule.
 const SCHEDULED_HOURS: usize = 6;
-/// Days of history before a schedule is one.
+/// Days of history before a schedule is one,
 const SCHEDULE_DAYS: u32 = 3;
+/// and requests a day: fewer are a person's.
+const SCHEDULED_REQUESTS: u64 = 40;
+
+/// At an hour at which the key never works, this many requests can be a burst.
+const LEAST: u64 = 12;
+
+/// Which peak of an hour is meant.
+type Peak = fn(&HourStat) -> u64;
 
 /// The rhythm of the key around this hour.
 struct Rhythm {
     hours: Vec<HourStat>,
     exact: Vec<HourStat>,
+    /// Every hour in which the key worked.
+    worked: Vec<HourStat>,
     scope: &'static str,
     /// Whether the key was ever active at this hour of the day, or the ones beside it.
     usual_hour: bool,
@@ -41,27 +52,42 @@ impl Rhythm {
     fn baseline(&self, peak: impl Fn(&HourStat) -> u64 + Copy) -> f64 {
         quantile(&self.hours, 0.75, peak).max(quantile(&self.exact, 0.5, peak))
     }
+
+    /// At an hour at which the key never works a burst is critical, unless it is so small that a person may be it.
+    fn severity(&self, observed: u64, min_requests: u64) -> Severity {
+        if self.usual_hour || observed < min_requests { Severity::High } else { Severity::Critical }
+    }
+
+    /// The least that is a burst at an hour at which the key never works: more than it does in its busy hours, though
+    /// never more than `most`.
+    fn least(&self, most: u64, peak: impl Fn(&HourStat) -> u64) -> f64 {
+        let busy = self.worked.iter().map(peak).max().unwrap_or(0) as f64;
+        busy.max(LEAST as f64).min(most as f64)
+    }
 }
 
 /// Holds the windows against the rhythm.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let policy = &case.policy.detectors.traffic_burst;
     let counts = &case.key.counts;
-    let busy = counts[FIVE_MINUTES].requests >= policy.min_requests
-        || counts[ONE_HOUR].requests >= policy.min_requests;
+    let least = policy.min_requests.min(LEAST);
+    let busy = counts[FIVE_MINUTES].requests >= least || counts[ONE_HOUR].requests >= least;
     if !busy {
         return None;
     }
     let rhythm = rhythm(case.profile, case.now(), policy.min_hours)?;
-    let spans = [
-        ("requests in 1 minute", counts[ONE_MINUTE].requests, rhythm.baseline(|h| h.one_minute_peak)),
-        ("requests in 5 minutes", counts[FIVE_MINUTES].requests, rhythm.baseline(|h| h.five_minute_peak)),
+    let spans: [(&str, u64, Peak); 2] = [
+        ("requests in 1 minute", counts[ONE_MINUTE].requests, |h| h.one_minute_peak),
+        ("requests in 5 minutes", counts[FIVE_MINUTES].requests, |h| h.five_minute_peak),
     ];
-    for (unit, observed, baseline) in spans {
+    for (unit, observed, peak) in spans {
+        let baseline = rhythm.baseline(peak);
         let chance = baseline + CHANCE * baseline.sqrt();
-        let threshold = (baseline * policy.factor).max(chance).max(policy.min_requests as f64);
+        let most = policy.min_requests;
+        let least = if rhythm.usual_hour { most as f64 } else { rhythm.least(most, peak) };
+        let threshold = (baseline * policy.factor).max(chance).max(least);
         if observed as f64 >= threshold {
-            let severity = if rhythm.usual_hour { Severity::High } else { Severity::Critical };
+            let severity = rhythm.severity(observed, policy.min_requests);
             return Some(finding(case, severity, unit, observed, baseline, threshold, &rhythm));
         }
     }
@@ -71,21 +97,17 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
 /// Work of a scheduled key in an hour in which it never works.
 fn off_schedule(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
     let observed = case.key.counts[ONE_HOUR].requests;
-    let minimum = case.policy.detectors.traffic_burst.min_requests;
-    let scheduled = case.profile.days.count() >= SCHEDULE_DAYS
-        && active_hours(case.profile, case.now()) <= SCHEDULED_HOURS;
+    let most = case.policy.detectors.traffic_burst.min_requests;
+    let minimum = most.min(LEAST);
+    let profile = case.profile;
+    let busy = profile.requests >= SCHEDULED_REQUESTS * u64::from(profile.days.count());
+    let scheduled =
+        profile.days.count() >= SCHEDULE_DAYS && busy && active_hours(profile, case.now()) <= SCHEDULED_HOURS;
     if rhythm.usual_hour || observed < minimum || !scheduled {
         return None;
     }
-    Some(finding(
-        case,
-        Severity::Critical,
-        "requests in 1 hour, off schedule",
-        observed,
-        0.0,
-        minimum as f64,
-        rhythm,
-    ))
+    let severity = rhythm.severity(observed, most);
+    Some(finding(case, severity, "requests in 1 hour, off schedule", observed, 0.0, minimum as f64, rhythm))
 }
 
 fn finding(
@@ -134,7 +156,7 @@ fn rhythm(profile: &Profile, now: Millis, min_hours: u32) -> Option<Rhythm> {
     };
     let usual_hour = around(false).iter().chain(&exact).any(|h| h.requests > 0);
     let same_kind = around(true);
-    let (hours, scope) = if same_kind.len() >= 3 {
+    let (hours, scope) = if same_kind.len() >= 6 {
         (same_kind, "hour_of_day")
     } else if around(false).len() >= 3 {
         (around(false), "hour_of_any_day")
@@ -145,7 +167,8 @@ fn rhythm(profile: &Profile, now: Millis, min_hours: u32) -> Option<Rhythm> {
         )
     };
     let scope = if exact.is_empty() { scope } else { "hour_of_week" };
-    Some(Rhythm { hours, exact, scope, usual_hour })
+    let worked = profile.history.hours().filter(|(h, _)| i64::from(*h) < hour).map(|(_, s)| *s).collect();
+    Some(Rhythm { hours, exact, worked, scope, usual_hour })
 }
 
 /// Whether an hour since the epoch is on a Saturday or Sunday (UTC). Day 0 was a Thursday.

@@ -7,7 +7,10 @@
 
 use smallvec::SmallVec;
 
-use super::{Case, Evidence, knowledge, weight::known_days};
+use super::{
+    Case, Evidence, knowledge,
+    weight::{is_warming_up, known_days},
+};
 use crate::domain::{
     finding::{AnomalyKind, Finding, Severity},
     place::{Coordinates, PlaceSummary},
@@ -15,8 +18,6 @@ use crate::domain::{
 };
 
 const ADVICE: &str = "Look where the key leaked (a repository, a page, a chat) and rotate it.";
-/// Days that a key must be known before new places at once are more than a start.
-const MIN_DAYS: f64 = 1.5;
 
 /// Counts distant places within the span.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
@@ -45,7 +46,8 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let days = known_days(case.profile);
-    let severity = if strict || days >= MIN_DAYS { Severity::Critical } else { Severity::Low };
+    let judged = strict || !is_warming_up(case.profile, case.now());
+    let severity = if judged { Severity::Critical } else { Severity::Low };
     let evidence = Evidence::new(f64::from(count), 1.0, f64::from(policy.min_places), case.profile.requests)
         .with("unit", "distant places within the span")
         .with("places", places)

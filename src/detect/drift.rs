@@ -6,7 +6,10 @@
 //! Stays quiet when: one thing is new, however new it is; the key shows new things all the time; the key is young.
 //! Blind spots: a thief with the victim's client, in the victim's region, calling what the victim calls.
 
-use super::{Case, Evidence, weight::known_days};
+use super::{
+    Case, Evidence,
+    weight::{is_warming_up, known_days},
+};
 use crate::domain::{
     finding::{AnomalyKind, Finding, Severity},
     policy::Preset,
@@ -20,7 +23,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let weights = case.weights;
     let novelties = weights.novelties();
     let place_is_new = weights.place > 0.0;
-    if novelties < 2 || (novelties == 2 && !place_is_new) {
+    if novelties < 2 || (novelties == 2 && !place_is_new) || is_warming_up(case.profile, case.now()) {
         return None;
     }
     let severity = match case.place.filter(|_| place_is_new) {

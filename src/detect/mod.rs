@@ -22,7 +22,7 @@ pub use recent::{Recent, Seen};
 pub use weight::Weights;
 
 use crate::domain::{
-    Millis,
+    DAY, Millis,
     allowlist::Allowlist,
     finding::{Accused, AnomalyKind, Finding, Mode, Severity},
     observation::Observation,
@@ -104,7 +104,32 @@ impl<'a> Case<'a> {
 
     /// What is remembered of the request for the next ones.
     pub fn seen(&self) -> Seen {
-        Seen { at: self.now(), size_z: self.size_z, size_shift: self.size_shift, probing: self.probing }
+        Seen {
+            at: self.now(),
+            size_z: self.size_z,
+            size_shift: self.size_shift,
+            fresh_model: self.model_is_fresh(),
+            probing: self.probing,
+        }
+    }
+
+    /// How much larger than usual the last requests are, this one included: mean natural logarithm. 0 for fewer than 8.
+    fn recent_shift(&self) -> f64 {
+        let (mut sum, mut count) = (self.size_shift, 1.0);
+        for seen in self.recent.since(self.now() - DAY) {
+            sum += seen.size_shift;
+            count += 1.0;
+        }
+        if count < 8.0 { 0.0 } else { sum / count }
+    }
+
+    /// Whether the model is new, or was until a day ago.
+    fn model_is_fresh(&self) -> bool {
+        let Some(model) = self.record.model.as_deref().filter(|_| !self.profile.models.is_empty()) else {
+            return false;
+        };
+        let first_seen = self.profile.models.get(model).map(|row| row.first_seen);
+        !weight::is_warming_up(self.profile, self.now()) && first_seen.is_none_or(|at| self.now() - at < DAY)
     }
 
     /// The moment of judgement.
@@ -124,9 +149,12 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// How bad a request from a new place is, with all that is new about it and `more` on top. Critical only with
-    /// something else new beside the place; and once a place has been in use for an hour it is no news any more.
+    /// How bad a request from a new place is, with all that is new about it and `more` on top. Low while the key is
+    /// warming up; critical only with something else new beside the place; and once a place has been in use for an hour it is no news any more.
     fn severity(&self, more: f64, place: &PlaceCore) -> Severity {
+        if weight::is_warming_up(self.profile, self.now()) {
+            return Severity::Low;
+        }
         let severity = self.severity_of(self.weights.total() + more);
         if self.weights.novelties() >= 2 {
             severity

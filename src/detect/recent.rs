@@ -17,6 +17,8 @@ pub struct Seen {
     pub size_z: Option<f64>,
     /// Natural logarithm of its tokens, less the profile's mean.
     pub size_shift: f64,
+    /// Whether its model was new, or had been until a day before.
+    pub fresh_model: bool,
     /// Whether its endpoint was new and it was refused (401, 403, 404, 405).
     pub probing: bool,
 }

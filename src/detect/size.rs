@@ -3,14 +3,16 @@
 //! Why: token exhaustion and bulk theft send requests far larger than the key's own.
 //! Trips when: one size, or a run of the last ones, is improbable: the sum of the last k deviations over the square
 //! root of k (Stouffer's z) passes `z_medium` or `z_high` for some k, and the run is on average at least twice
-//! (medium) or four times (high) the usual size.
+//! (medium) or four times (high) the usual size. Twice is high too when the run is twelve
+//! requests long and 2.5 times the usual size, or when four requests or more went to a model that is new as well
+//! (which is evidence of its own, so that 2.5 deviations will do).
 //! Stays quiet when: fewer than `min_samples` sizes are known.
 //! Blind spots: keys whose own sizes are spread over many orders of magnitude.
 //!
 //! Sizes of real LLM traffic are heavy-tailed (Patel et al., "Splitwise", ISCA 2024), so raw counts would misfire; a
 //! floor under the deviation keeps keys with nearly constant sizes from tripping over small changes.
 
-use super::{Case, Evidence};
+use super::{Case, Evidence, Seen};
 use crate::domain::{
     HOUR,
     finding::{AnomalyKind, Finding, Severity},
@@ -24,6 +26,11 @@ pub const MIN_DEVIATION: f64 = 0.3;
 const SHIFT_MEDIUM: f64 = 0.69;
 /// A run this much larger is worth an answer (natural logarithm of 4).
 const SHIFT_HIGH: f64 = 1.39;
+
+/// A run this long is no accident of a heavy tail,
+const LONG_RUN: u32 = 12;
+/// and this much larger (natural logarithm of 2.5) it is worth an answer.
+const SHIFT_SUSTAINED: f64 = 0.92;
 
 /// The most improbable run that ends with the present request.
 struct Run {
@@ -40,36 +47,47 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     if z <= 0.0 || sizes.count() < policy.min_samples {
         return None;
     }
-    let run = worst_run(case, z);
+    let run = worst_run(case, z, |_| true);
     let (mean, deviation) = sizes.log_moments(case.now())?;
-    let severity = if run.z >= policy.z_high && run.shift >= SHIFT_HIGH {
+    let sustained = run.length >= LONG_RUN && run.shift >= SHIFT_SUSTAINED && run.z >= policy.z_high;
+    let dearer = case.model_is_fresh().then(|| worst_run(case, z, |seen| seen.fresh_model)).filter(is_dearer);
+    let large = run.z >= policy.z_high && run.shift >= SHIFT_HIGH;
+    let severity = if large || sustained || dearer.is_some() {
         Severity::High
     } else if run.z >= policy.z_medium && run.shift >= SHIFT_MEDIUM {
         Severity::Medium
     } else {
         return None;
     };
+    let on_new_model = dearer.is_some();
+    let run = dearer.unwrap_or(run);
     let threshold = (mean + policy.z_medium * deviation.max(MIN_DEVIATION)).exp();
     let evidence =
         Evidence::new(case.record.tokens as f64, mean.exp().round(), threshold.round(), sizes.count())
             .with("unit", "tokens")
             .number("z", run.z)
             .with("run_length", run.length)
+            .with("on_new_model", on_new_model)
             .number("times_usual", run.shift.exp())
             .number("log_deviation", deviation);
     Some(case.finding(
         AnomalyKind::RequestSizeAnomaly,
         severity,
-        1.0 - 0.5 * policy.z_medium / run.z,
+        1.0 - 0.5 * policy.z_medium.min(run.z) / run.z,
         evidence,
         ADVICE,
     ))
 }
 
-fn worst_run(case: &Case<'_>, z: f64) -> Run {
+/// Whether a run on a new model is larger than chance explains.
+fn is_dearer(run: &Run) -> bool {
+    run.z >= 2.5 && run.shift >= SHIFT_MEDIUM && run.length >= 4
+}
+
+fn worst_run(case: &Case<'_>, z: f64, counts: impl Fn(&Seen) -> bool) -> Run {
     let mut worst = Run { z, shift: case.size_shift, length: 1 };
     let (mut sum, mut shift, mut length) = (z, case.size_shift, 1.0);
-    for seen in case.recent.since(case.now() - 2 * HOUR) {
+    for seen in case.recent.since(case.now() - 2 * HOUR).filter(|seen| counts(seen)) {
         let Some(z) = seen.size_z else { continue };
         sum += z;
         shift += seen.size_shift;

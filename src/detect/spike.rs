@@ -2,7 +2,8 @@
 //!
 //! Why: money leaks by the day: a dearer model, a loop, a thief who keeps to the limits.
 //! Trips when: today's sum so far is above `z` deviations of the last 7 days, `times_mean` their mean, or
-//! `times_yesterday` the day before. One of these is medium, two or more are high.
+//! `times_yesterday` the day before (a day that held next to nothing counts as half of the mean). One of these is
+//! medium, two or more are high; cost alone, without more tokens than usual, stays medium: that is a dearer model.
 //! Stays quiet when: fewer than `min_days` days are known, or today is below `min_tokens`.
 //! Blind spots: growth that the last week already shows.
 
@@ -15,6 +16,9 @@ use crate::domain::{
 };
 
 const ADVICE: &str = "Ask what changed today (model, prompt, load); set a daily budget.";
+
+/// The last requests are this much larger than usual (natural logarithm of 2).
+const RUN_SHIFT: f64 = 0.69;
 
 /// Today's tokens.
 pub fn judge_tokens(case: &Case<'_>) -> Option<Finding> {
@@ -32,7 +36,10 @@ pub fn judge_tokens(case: &Case<'_>) -> Option<Finding> {
 pub fn judge_cost(case: &Case<'_>) -> Option<Finding> {
     let cost = case.record.cost_nanos? as f64 / 1e9;
     let today = |stat: &DayStat| stat.cost_nanos as f64 / 1e9;
-    judge(case, AnomalyKind::CostSpike, &case.policy.detectors.cost_spike, today, cost)
+    let found = judge(case, AnomalyKind::CostSpike, &case.policy.detectors.cost_spike, today, cost)?;
+    let more_tokens = || judge_tokens(case).is_some() || case.recent_shift() >= RUN_SHIFT;
+    let severity = if more_tokens() { found.severity } else { found.severity.min(Severity::Medium) };
+    Some(Finding { severity, ..found })
 }
 
 fn judge(
@@ -64,7 +71,7 @@ fn judge(
     let signs = [
         z > policy.z,
         today > policy.times_mean * mean,
-        yesterday.is_some_and(|y| y > 0.0 && today > policy.times_yesterday * y),
+        yesterday.is_some_and(|y| today > policy.times_yesterday * y.max(mean * 0.5)),
     ];
     let count = signs.iter().filter(|s| **s).count();
     let severity = match count {

@@ -103,6 +103,12 @@ pub fn known_days(profile: &Profile) -> f64 {
     f64::from(profile.days.count()).min(by_requests)
 }
 
+/// Whether the key is too young to call anything about it unusual: it has been seen for less than a day and a half, or
+/// on too few requests. Its third day is judged, its first never.
+pub fn is_warming_up(profile: &Profile, now: Millis) -> bool {
+    known_days(profile) < 1.5 || profile.first_seen.is_none_or(|first| now - first < DAY + DAY / 2)
+}
+
 fn weight(days: f64, discoveries: usize) -> f64 {
     ((days + 1.0) / (discoveries as f64 + 0.5)).ln().max(0.0)
 }

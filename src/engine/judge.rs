@@ -176,6 +176,9 @@ impl Engine {
         }
         if let Some(standing) = refused {
             refuse(decision, &standing, Reason::CriticalAnomalyDetected);
+            for limit in &mut decision.limits {
+                limit.used = limit.used.saturating_sub(observed.charge.counts.of(limit.unit));
+            }
         }
         decision.anomalies = by_key.into_iter().chain(by_address).collect();
     }

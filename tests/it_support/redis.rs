@@ -28,6 +28,7 @@ pub struct Server {
     /// Its port on 127.0.0.1.
     pub port: u16,
     watchdog: Child,
+    /// Kept as long as the server may write there.
     directory: TempDir,
 }
 

@@ -21,8 +21,11 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// The binary, without anything that the environment of the test run may say.
 pub fn keyward(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
-    let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KEYWARD"));
-    ours.for_each(|(name, _)| drop(command.env_remove(name)));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("KEYWARD") {
+            command.env_remove(name);
+        }
+    }
     command.env_remove("RUST_LOG").args(arguments);
     command
 }
@@ -56,8 +59,9 @@ impl Served {
 
     /// The same with a command of one's own.
     pub fn start_with(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut served = Self { child, url: String::new() };
+        let stderr = BufReader::new(served.child.stderr.take().unwrap());
         let (lines, said) = mpsc::channel();
         // Goes on reading until the end, so that the service never waits for a full pipe.
         std::thread::spawn(move || {
@@ -67,11 +71,11 @@ impl Served {
         let until = Instant::now() + DEADLINE;
         while let Ok(line) = said.recv_timeout(until.saturating_duration_since(Instant::now())) {
             if let Some((_, url)) = line.split_once(" listens on ") {
-                return Self { child, url: url.trim().to_owned() };
+                url.trim().clone_into(&mut served.url);
+                return served;
             }
             seen.push(line);
         }
-        let _ = child.kill();
         panic!("the service did not start:\n{}", seen.join("\n"));
     }
 
