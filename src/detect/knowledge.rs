@@ -39,7 +39,7 @@ pub fn can_be_placed(place: &PlaceCore) -> bool {
 
 /// Whether the profile knows a place: its prefix, its network in that country, or its region.
 pub fn knows_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
-    let settled = |first_seen: Millis| now - first_seen >= SETTLING;
+    let settled = |first_seen: Millis| is_settled(profile, first_seen, now);
     let prefix = profile.prefixes.get(&place.prefix.0).is_some_and(|row| settled(row.first_seen));
     let country =
         place.country.and_then(|c| profile.countries.get(&c)).is_some_and(|row| settled(row.first_seen));
@@ -50,7 +50,13 @@ pub fn knows_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
 fn knows_region(profile: &Profile, at: &Coordinates, now: Millis) -> bool {
     let cell = Cell::of(at);
     let near = |other: &Cell| *other == cell || other.center().least_distance_km(at) <= SAME_REGION_KM;
-    profile.cells.iter().any(|(other, row)| now - row.first_seen >= SETTLING && near(other))
+    profile.cells.iter().any(|(other, row)| is_settled(profile, row.first_seen, now) && near(other))
+}
+
+/// Whether what was first seen then counts as known by now. What the key began with does at once: it is all there is
+/// to compare with, and a new key would else be a stranger in its own home for an hour.
+fn is_settled(profile: &Profile, first_seen: Millis, now: Millis) -> bool {
+    now - first_seen >= SETTLING || profile.first_seen == Some(first_seen)
 }
 
 /// How often the move between two places was made, in either direction.

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     config::{DEFAULT_TOML, STRICT_TOML, default_policy},
     domain::{
-        DAY, HOUR, MINUTE,
+        DAY, HOUR, MINUTE, SECOND,
         decision::{Action, Reason},
         event::EventType,
         finding::AnomalyKind,
@@ -141,6 +141,16 @@ async fn balanced_alerts_while_it_learns() {
     day.ask(json!({})).await;
     let decision = day.ask(json!({"source_ip": BUCHAREST})).await;
     assert_eq!((decision.allowed, decision.action), (true, Action::Alert));
+}
+
+#[tokio::test]
+async fn a_new_key_is_no_stranger_in_its_own_home() {
+    let mut day = Day::with(|_| ()).await;
+    for _ in 0..100 {
+        day.now += SECOND;
+        let decision = day.ask(json!({})).await;
+        assert!(decision.anomalies.is_empty(), "{:?}", decision.anomalies);
+    }
 }
 
 #[tokio::test]
