@@ -7,4 +7,5 @@
 )]
 
 mod app;
+mod scenarios;
 mod store;
