@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Keys have public names in the demo, so that nothing is ever hashed under this.
-const NO_PEPPER: &str = "k1:the demo hashes no key";
+pub(super) const NO_PEPPER: &str = "k1:the demo hashes no key";
 
 /// Why the past could not be learned.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +84,7 @@ fn records(cast: &Cast, now: Millis) -> Result<Vec<(Millis, Record)>, PastError>
     before.into_iter().zip(1..).map(read).collect()
 }
 
-fn options() -> EngineOptions {
+pub(super) fn options() -> EngineOptions {
     EngineOptions {
         deadline: Duration::from_secs(3600),
         idempotency_capacity: 1,

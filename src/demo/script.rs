@@ -43,7 +43,9 @@ pub fn script(
     suspects: impl Fn(&str) -> bool,
 ) -> Vec<Cue> {
     let root = Random::new(seed).part("script", 0);
-    let players: Vec<&Player> = cast.players.iter().filter(|player| !suspects(player.role.name)).collect();
+    // The first key is for whoever watches: what they do with it is none of the play's.
+    let players = cast.players.iter().skip(1).filter(|player| !suspects(player.role.name));
+    let players: Vec<&Player> = players.collect();
     let attacks = players.iter().filter(|player| player.attack.is_some()).count();
     let mut script = Script { length: length.as_millis() as f64, cues: Vec::new(), keys: 0, attacks: 0 };
     for player in players {
