@@ -17,5 +17,6 @@ mod propagation;
 #[path = "../it_support/redis.rs"]
 mod redis_server;
 mod secrets;
+mod scenarios;
 mod store;
 mod support;
