@@ -69,7 +69,8 @@ async fn main() -> anyhow::Result<()> {
     let next = Arc::new(AtomicU64::new(0));
     let started = Instant::now();
     let deadline = started + Duration::from_secs(options.seconds);
-    let workers = (0..options.connections).map(|_| tokio::spawn(work(options.clone(), next.clone(), deadline)));
+    let workers =
+        (0..options.connections).map(|_| tokio::spawn(work(options.clone(), next.clone(), deadline)));
     let mut all = Seen::default();
     for worker in workers.collect::<Vec<_>>() {
         let seen = worker.await??;

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 
 use crate::{
-    app::AppError, config::ConfigError, geo::GeoError, http::AuthError, intake::PepperError,
+    app::AppError, config::ConfigError, demo::PastError, geo::GeoError, http::AuthError, intake::PepperError,
     replay::ReplayError, store::StoreError, telemetry::TelemetryError,
 };
 
@@ -69,6 +69,13 @@ fn of_replay(error: &ReplayError) -> u8 {
     match error {
         ReplayError::Io(error) => of_io(error),
         ReplayError::Store(error) => of_store(error),
+    }
+}
+
+fn of_past(error: &PastError) -> u8 {
+    match error {
+        PastError::Store(error) => of_store(error),
+        PastError::Record(_) | PastError::Json(_) | PastError::Pepper(_) => code::SOFTWARE,
     }
 }
 
@@ -148,6 +155,7 @@ failures! {
     GeoError => of_geo,
     PepperError => of_pepper,
     ReplayError => of_replay,
+    PastError => of_past,
     serde_json::Error => |_: &serde_json::Error| code::SOFTWARE,
     toml::ser::Error => |_: &toml::ser::Error| code::SOFTWARE,
 }

@@ -3,6 +3,7 @@
 mod ban;
 mod check_config;
 mod client;
+mod demo;
 mod duration;
 mod events;
 mod failure;
@@ -42,6 +43,8 @@ answer, 70 internal, 74 input/output, 77 not allowed, 78 configuration.";
 enum Command {
     /// Run the service (the default).
     Serve(serve::Serve),
+    /// See it at work: a service with a past, under attack.
+    Demo(demo::Demo),
     /// Print the settings in effect as TOML, or what is wrong with them.
     CheckConfig(check_config::CheckConfig),
     /// Ban a key, an address or a project, on a running service.
@@ -76,6 +79,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(command) => command.run(),
+        Command::Demo(command) => command.run(),
         Command::CheckConfig(command) => command.run(),
         Command::Ban(command) => command.run(),
         Command::Unban(command) => command.run(),

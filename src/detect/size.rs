@@ -4,8 +4,8 @@
 //! Trips when: one size, or a run of the last ones, is improbable: the sum of the last k deviations over the square
 //! root of k (Stouffer's z) passes `z_medium` or `z_high` for some k, and the run is on average at least twice
 //! (medium) or four times (high) the usual size. Twice is high too when the run is twelve
-//! requests long and 2.5 times the usual size, or when four requests or more went to a model that is new as well
-//! (which is evidence of its own, so that 2.5 deviations will do).
+//! requests long and 2.5 times the usual size, or when five requests or more went to a model that is new as well
+//! (which is evidence of its own, so that 3.2 deviations will do).
 //! Stays quiet when: fewer than `min_samples` sizes are known.
 //! Blind spots: keys whose own sizes are spread over many orders of magnitude.
 //!
@@ -81,7 +81,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
 
 /// Whether a run on a new model is larger than chance explains.
 fn is_dearer(run: &Run) -> bool {
-    run.z >= 2.5 && run.shift >= SHIFT_MEDIUM && run.length >= 4
+    run.z >= 3.2 && run.shift >= SHIFT_MEDIUM && run.length >= 5
 }
 
 fn worst_run(case: &Case<'_>, z: f64, counts: impl Fn(&Seen) -> bool) -> Run {

@@ -2,7 +2,7 @@
 //!
 //! Why: money leaks by the day: a dearer model, a loop, a thief who keeps to the limits.
 //! Trips when: today's sum so far is above `z` deviations of the last 7 days, `times_mean` their mean, or
-//! `times_yesterday` the day before (a day that held next to nothing counts as half of the mean). One of these is
+//! `times_yesterday` the day before (a day that held next to nothing counts as three quarters of the mean). One of these is
 //! medium, two or more are high; cost alone, without more tokens than usual, stays medium: that is a dearer model.
 //! Stays quiet when: fewer than `min_days` days are known, or today is below `min_tokens`.
 //! Blind spots: growth that the last week already shows.
@@ -71,7 +71,7 @@ fn judge(
     let signs = [
         z > policy.z,
         today > policy.times_mean * mean,
-        yesterday.is_some_and(|y| today > policy.times_yesterday * y.max(mean * 0.5)),
+        yesterday.is_some_and(|y| today > policy.times_yesterday * y.max(mean * 0.75)),
     ];
     let count = signs.iter().filter(|s| **s).count();
     let severity = match count {

@@ -228,7 +228,7 @@ async fn a_provider_outage_accuses_nobody() {
     for _ in 0..200 {
         day.now += 500;
         let decision = day.ask(json!({"response_status": 503})).await;
-        assert!(decision.allowed && decision.anomalies.is_empty());
+        assert!(decision.allowed && decision.anomalies.is_empty(), "{decision:?}");
     }
 }
 

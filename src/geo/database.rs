@@ -107,15 +107,17 @@ impl Survey {
         }
         let mut survey = Self::default();
         let mut seen = HashSet::new();
-        // A tree of n nodes has at most n + 1 leaves; with more than 3n the walk goes in circles.
+        // A tree of n nodes has n + 1 leaves at most. One whose branches meet again can have 2^128.
         let most = u64::from(metadata.node_count).saturating_mul(3);
         let mut leaves = 0;
-        // Leaves without data too: a circle that meets no data would be walked without an end otherwise.
+        // Leaves without data too: branches that meet again and never meet data would be walked for ever.
         for found in reader.networks(WithinOptions::default().include_networks_without_data())? {
             let found = found?;
             leaves += 1;
             if leaves > most {
-                return Err(MaxMindDbError::invalid_database("the search tree goes in circles"));
+                return Err(MaxMindDbError::invalid_database(
+                    "the search tree has more leaves than its nodes allow",
+                ));
             }
             let Some(offset) = found.offset() else { continue };
             survey.networks += 1;

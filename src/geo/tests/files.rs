@@ -58,13 +58,26 @@ fn a_database_without_a_description_is_taken() {
 }
 
 #[test]
-fn a_search_tree_that_goes_in_circles_is_refused() {
-    let mut bytes = bare();
-    // Both branches of every node lead back to the first one; the separator's sixteen zeros end the tree.
-    let tree = bytes.windows(16).position(|window| window == [0; 16]).unwrap();
-    bytes[..tree].fill(0);
-    let error = refusal(Shelf::new().put_bytes("circle.mmdb", &bytes)).to_string();
-    assert!(error.contains("circle.mmdb") && error.contains("circles"), "{error}");
+fn a_search_tree_that_cannot_be_walked_is_refused() {
+    let mut writer = Writer::builder("Test").ip_version(IpVersion::V4).build();
+    writer.insert_value("192.0.2.1/32".parse::<IpNet>().unwrap(), network(64512_u32, "One")).unwrap();
+    let original = writer.to_bytes().unwrap();
+    let nodes = maxminddb::Reader::from_source(&original).unwrap().metadata().node_count;
+    let rewired = |child: fn(u32) -> u32| {
+        let mut bytes = original.clone();
+        for node in 0..nodes {
+            let [_, record @ ..] = child(node).to_be_bytes();
+            let at = node as usize * 6;
+            bytes[at..at + 3].copy_from_slice(&record);
+            bytes[at + 3..at + 6].copy_from_slice(&record);
+        }
+        refusal(Shelf::new().put_bytes("tree.mmdb", &bytes)).to_string()
+    };
+    let circle = rewired(|_| 0);
+    assert!(circle.contains("tree.mmdb") && circle.contains("cycle"), "{circle}");
+    // Both branches of each node lead to the next one: 2^32 ways to the end, and no data at any.
+    let ladder = rewired(|node| node + 1);
+    assert!(ladder.contains("tree.mmdb") && ladder.contains("more leaves"), "{ladder}");
 }
 
 #[test]

@@ -37,7 +37,6 @@ fn broken_samples_are_refused_by_name() {
         "GeoIP2-City-Test-Broken-Double-Format.mmdb",
         "GeoIP2-City-Test-Invalid-Node-Count.mmdb",
         "MaxMind-DB-test-broken-pointers-24.mmdb",
-        "libmaxminddb-corrupt-search-tree.mmdb",
     ] {
         let Some(path) = sample(name) else { continue };
         let message = refusal(path).to_string();
@@ -46,8 +45,14 @@ fn broken_samples_are_refused_by_name() {
 }
 
 #[test]
-fn deeply_nested_samples_are_refused_or_say_nothing() {
-    for name in ["libmaxminddb-deep-nesting.mmdb", "libmaxminddb-deep-array-nesting.mmdb"] {
+fn odd_samples_are_refused_or_say_nothing() {
+    let names = [
+        // Its root leads to data, the other 99 nodes nowhere: readable, and of no use.
+        "libmaxminddb-corrupt-search-tree.mmdb",
+        "libmaxminddb-deep-nesting.mmdb",
+        "libmaxminddb-deep-array-nesting.mmdb",
+    ];
+    for name in names {
         let Some(path) = sample(name) else { continue };
         if let Ok(db) = GeoDb::load(&[path], false) {
             for address in ["1.1.1.1", "0.0.0.0", "2001:db8::1"] {

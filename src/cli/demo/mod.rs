@@ -1,0 +1,106 @@
+//! `keyward demo`: the real service over a store of its own, with keys that have a past, and labelled traffic played
+//! into it over its HTTP API: decisions, bans and events within a minute.
+
+mod play;
+mod screen;
+
+use std::{sync::Arc, time::Duration};
+
+use clap::Args;
+use toml::Value;
+
+use super::{Failure, client::Service, serve::Signals};
+use crate::{
+    app, clock,
+    config::{Config, Sources},
+    demo::{Cast, Past, script, teach},
+    geo::Geo,
+    telemetry,
+};
+use screen::Screen;
+
+/// See it at work: a service with a past, under attack. Settings from the environment and from files are left aside.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Loopback address and port.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Keep the data: embedded:<directory> or redis://… [default: a temporary directory, removed at the end].
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Another seed, other traffic.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long the play takes.
+    #[arg(long, default_value_t = 40, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(5..=600))]
+    seconds: u64,
+    /// Stop after the play instead of serving on.
+    #[arg(long)]
+    exit: bool,
+}
+
+impl Demo {
+    pub fn run(self) -> Result<(), Failure> {
+        // Removed when it is dropped, after everything that works in it has ended.
+        let directory = tempfile::Builder::new().prefix("keyward-demo-").tempdir()?;
+        let own = format!("embedded:{}", directory.path().display());
+        let config = self.config(self.store.as_deref().unwrap_or(&own))?;
+        telemetry::start_log(&config.log)?;
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.stage(config))
+    }
+
+    /// The settings: the defaults, and what the play needs. Not the environment's, which may name a real store.
+    fn config(&self, store: &str) -> Result<Config, Failure> {
+        let text = |text: &str| Value::String(text.to_owned());
+        let mut flags = vec![
+            ("--listen", "server.listen", text(&self.listen)),
+            ("demo", "log.level", text("warn")),
+            // A laptop that is busy with other things shall not see a degraded service at its first meeting.
+            ("demo", "store.deadline_ms", Value::Integer(1_000)),
+        ];
+        flags.push(("--store", "store.url", text(store)));
+        Ok(Config::load(&Sources { flags, ..Sources::default() })?)
+    }
+
+    async fn stage(self, config: Config) -> Result<(), Failure> {
+        let mut signals = Signals::new()?;
+        let screen = Screen::new();
+        let done = tokio::select! {
+            done = self.perform(&config, &screen) => done,
+            _ = signals.next() => return Ok(()),
+        };
+        let running = done?;
+        if !self.exit {
+            screen.serving_on(running.address)?;
+            signals.next().await;
+        }
+        Ok(running.shutdown().await?)
+    }
+
+    /// The past, the service, the play. The service that is returned still runs.
+    async fn perform(&self, config: &Config, screen: &Screen) -> Result<app::Running, Failure> {
+        let cast = Cast::draw(self.seed, clock::wall());
+        screen.past_begins(cast.players.len())?;
+        let (past, took) = learn(config, &cast).await?;
+        screen.past_ends(past.requests, took)?;
+        let running = app::start(config.clone()).await?;
+        let url = format!("http://{}", running.address);
+        let length = Duration::from_secs(self.seconds);
+        screen.welcome(&url, cast.to_try(self.seed).as_ref(), length)?;
+        let suspect = |name: &str| past.suspects.iter().any(|suspect| &**suspect == name);
+        let cues = script(&cast, self.seed, clock::wall(), length, suspect);
+        let service = Service { url, token: None, json: true }.connect()?;
+        let score = play::play(&service, cues, screen).await?;
+        screen.result(&score)?;
+        Ok(running)
+    }
+}
+
+/// Teaches the store everybody's past; how long that took, in seconds.
+async fn learn(config: &Config, cast: &Cast) -> Result<(Past, f64), Failure> {
+    let began = clock::wall();
+    let geo = Arc::new(Geo::open(&[], true)?);
+    let store = app::open_store(config).await?;
+    let past = teach(cast, began, store, geo, config.policy.clone()).await?;
+    Ok((past, (clock::wall() - began) as f64 / 1000.0))
+}

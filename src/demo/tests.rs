@@ -1,0 +1,53 @@
+//! The play holds what it promises, whatever the seed and the hour.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::*;
+use crate::domain::DAY;
+
+const NOON: Millis = 1_772_452_800_000;
+const LENGTH: Duration = Duration::from_secs(40);
+
+#[test]
+fn the_same_seed_and_moment_make_the_same_play() {
+    let play = || script(&Cast::draw(3, NOON), 3, NOON, LENGTH, |_| false);
+    let same = |(a, b): (Cue, Cue)| a.after == b.after && a.labelled == b.labelled;
+    assert!(play().into_iter().zip(play()).all(same));
+}
+
+#[test]
+fn everybody_is_on_stage_and_eight_attacks_happen_at_any_hour_of_the_week() {
+    for shift in 0..4 {
+        let now = NOON + shift * (DAY * 7 / 4);
+        let cast = Cast::draw(1, now);
+        assert_eq!(cast.players.len(), 17);
+        let cues = script(&cast, 1, now, LENGTH, |_| false);
+        let attacks: BTreeSet<_> = cues.iter().filter_map(|cue| cue.labelled.label).collect();
+        assert_eq!(attacks.len(), 8, "{attacks:?}");
+        let own: BTreeSet<_> =
+            cues.iter().filter(|cue| cue.labelled.label.is_none()).map(|cue| cue.name).collect();
+        assert_eq!(own.len(), 17, "{own:?}");
+        assert!(cues.is_sorted_by_key(|cue| cue.after) && cues.iter().all(|cue| cue.after < LENGTH));
+    }
+}
+
+#[test]
+fn keys_have_public_names_so_that_people_can_ask_about_them() {
+    let cues = script(&Cast::draw(1, NOON), 1, NOON, LENGTH, |_| false);
+    for cue in cues.iter().filter(|cue| cue.labelled.label != Some("credential_stuffing")) {
+        assert_eq!(cue.labelled.record.key_id.as_deref(), Some(cue.name));
+    }
+}
+
+#[test]
+fn suspects_do_not_take_part() {
+    let cues = script(&Cast::draw(1, NOON), 1, NOON, LENGTH, |name| name == "bob-notebook");
+    assert!(cues.iter().all(|cue| cue.name != "bob-notebook"));
+}
+
+#[test]
+fn the_pair_to_try_differs_in_place_and_client_alone() {
+    let (own, stolen) = Cast::draw(1, NOON).to_try(1).unwrap();
+    assert_eq!((&own.key_id, &own.endpoint, &own.model), (&stolen.key_id, &stolen.endpoint, &stolen.model));
+    assert!(own.source_ip != stolen.source_ip && own.user_agent != stolen.user_agent);
+}
