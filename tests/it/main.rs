@@ -16,7 +16,7 @@ mod invariants;
 mod propagation;
 #[path = "../it_support/redis.rs"]
 mod redis_server;
-mod secrets;
 mod scenarios;
+mod secrets;
 mod store;
 mod support;
