@@ -80,18 +80,17 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         ("requests in 1 minute", counts[ONE_MINUTE].requests, |h| h.one_minute_peak),
         ("requests in 5 minutes", counts[FIVE_MINUTES].requests, |h| h.five_minute_peak),
     ];
-    for (unit, observed, peak) in spans {
+    let bursts = spans.into_iter().filter_map(|(unit, observed, peak)| {
         let baseline = rhythm.baseline(peak);
         let chance = baseline + CHANCE * baseline.sqrt();
         let most = policy.min_requests;
         let least = if rhythm.usual_hour { most as f64 } else { rhythm.least(most, peak) };
         let threshold = (baseline * policy.factor).max(chance).max(least);
-        if observed as f64 >= threshold {
-            let severity = rhythm.severity(observed, policy.min_requests);
-            return Some(finding(case, severity, unit, observed, baseline, threshold, &rhythm));
-        }
-    }
-    off_schedule(case, &rhythm)
+        let severity = rhythm.severity(observed, most);
+        (observed as f64 >= threshold)
+            .then(|| finding(case, severity, unit, observed, baseline, threshold, &rhythm))
+    });
+    bursts.max_by_key(|found| found.severity).or_else(|| off_schedule(case, &rhythm))
 }
 
 /// Work of a scheduled key in an hour in which it never works.
