@@ -154,12 +154,14 @@ fn rhythm(profile: &Profile, now: Millis, min_hours: u32) -> Option<Rhythm> {
             .filter_map(known)
             .collect()
     };
-    let usual_hour = around(false).iter().chain(&exact).any(|h| h.requests > 0);
+    // Before three days have shown what is usual at this hour, nothing about it is unusual.
+    let days = around(false);
+    let usual_hour = days.len() < 9 || days.iter().chain(&exact).any(|h| h.requests > 0);
     let same_kind = around(true);
     let (hours, scope) = if same_kind.len() >= 6 {
         (same_kind, "hour_of_day")
-    } else if around(false).len() >= 3 {
-        (around(false), "hour_of_any_day")
+    } else if days.len() >= 3 {
+        (days, "hour_of_any_day")
     } else {
         (
             profile.history.hours().filter(|(h, _)| i64::from(*h) < hour).map(|(_, s)| *s).collect(),
