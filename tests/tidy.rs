@@ -139,7 +139,8 @@ fn every_detector_has_its_section_and_its_page() {
     for kind in keyward::domain::finding::AnomalyKind::ALL {
         let section = format!("[policy.detectors.{}]", kind.detector());
         assert!(settings.contains(&section), "config/default.toml lacks {section}");
-        assert!(page.contains(kind.name()), "docs/detection.md lacks {}", kind.name());
+        let heading = format!("`{}`", kind.detector());
+        assert!(page.contains(&heading), "docs/detection.md lacks {heading}");
         assert!(
             keyward::detect::all().iter().any(|d| d.kind == *kind),
             "src/detect/mod.rs lacks {}",

@@ -23,7 +23,7 @@ use crate::{
 pub const DAYS: Millis = 10;
 
 /// Multiplies the usual rates of the simulator: ten days have to be learned in a few seconds.
-const RATE: f64 = 0.3;
+const RATE: f64 = 0.5;
 
 /// The time that the players' lives cover: the days before, and the hour from which the live traffic is taken.
 fn span(now: Millis) -> Span {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Cast, end_of_past};
 use crate::{
     config::IdempotencyScope,
-    domain::{Millis, finding::Severity, policy::Policy, record::Record},
+    domain::{Millis, policy::Policy, record::Record},
     engine::{Engine, EngineOptions},
     geo::Geo,
     intake::{InputError, Intake, Peppers, WireRecord, parse},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Keys have public names in the demo, so that nothing is ever hashed under this.
-const NO_PEPPER: &str = "k1:the demo hashes no key";
+pub(super) const NO_PEPPER: &str = "k1:the demo hashes no key";
 
 /// Why the past could not be learned.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum PastError {
 pub struct Past {
     /// Requests.
     pub requests: usize,
-    /// Keys against which something high was found in their own, rightful past. They are no longer like the others.
+    /// Keys that were refused in their own, rightful past. They still bear its marks and are no longer like the others.
     pub suspects: BTreeSet<Arc<str>>,
 }
 
@@ -59,9 +59,7 @@ pub async fn teach(
     for (time, record) in records(cast, now)? {
         past.requests += 1;
         let decisions = engine.record(std::slice::from_ref(&record), time).await;
-        let serious =
-            |d: &crate::domain::decision::Decision| d.anomalies.iter().any(|f| f.severity >= Severity::High);
-        if decisions.iter().any(|decision| !decision.allowed || serious(decision)) {
+        if decisions.iter().any(|decision| !decision.allowed) {
             past.suspects.insert(record.key_id.clone());
         }
     }
@@ -86,7 +84,7 @@ fn records(cast: &Cast, now: Millis) -> Result<Vec<(Millis, Record)>, PastError>
     before.into_iter().zip(1..).map(read).collect()
 }
 
-fn options() -> EngineOptions {
+pub(super) fn options() -> EngineOptions {
     EngineOptions {
         deadline: Duration::from_secs(3600),
         idempotency_capacity: 1,

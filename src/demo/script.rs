@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Cast, Player, end_of_past, span};
 use crate::{
-    domain::Millis,
-    simulate::{Labelled, WireRecord, attacks::Victim, random::Random},
+    domain::{Millis, profile::client_family},
+    simulate::{Labelled, WireRecord, attacks::Victim, persona::Persona, random::Random},
 };
 
 /// Rightful requests of a key in the play: few, as an hour's worth in a minute must not look like a burst.
@@ -16,6 +16,8 @@ const LEAST_REQUESTS: usize = 3;
 const OWN_TOKENS: u64 = 25_000;
 /// Requests of one attack in the play.
 const ATTACK_REQUESTS: usize = 60;
+/// Lives of the first attack drawn until one fits.
+const TRIES: u32 = 50;
 /// The part of the play before the first attack and the part in which the last one begins.
 const FIRST_ATTACK: f64 = 0.10;
 const LAST_ATTACK: f64 = 0.84;
@@ -41,7 +43,9 @@ pub fn script(
     suspects: impl Fn(&str) -> bool,
 ) -> Vec<Cue> {
     let root = Random::new(seed).part("script", 0);
-    let players: Vec<&Player> = cast.players.iter().filter(|player| !suspects(player.role.name)).collect();
+    // The first key is for whoever watches: what they do with it is none of the play's.
+    let players = cast.players.iter().skip(1).filter(|player| !suspects(player.role.name));
+    let players: Vec<&Player> = players.collect();
     let attacks = players.iter().filter(|player| player.attack.is_some()).count();
     let mut script = Script { length: length.as_millis() as f64, cues: Vec::new(), keys: 0, attacks: 0 };
     for player in players {
@@ -68,7 +72,10 @@ impl Script {
         let strike = player.attack.map(|attack| {
             let life = &player.life;
             let victim = Victim::new(life.persona.clone(), life.records.clone(), span(now));
-            let mut records = (attack.strike)(random, &victim);
+            let mut draw = |_| (attack.strike)(random, &victim);
+            // The first attack is the one that people look at: a thief who does not even take the victim's client.
+            let fits = |records: &Vec<WireRecord>| self.attacks > 0 || !is_disguised(records, &life.persona);
+            let mut records = (0..TRIES).map(&mut draw).find(fits).unwrap_or_default();
             records.sort_by_key(|record| record.timestamp);
             (attack.name, thinned(records))
         });
@@ -113,6 +120,13 @@ impl Script {
             self.cues.push(Cue { after, labelled, name: player.role.name });
         }
     }
+}
+
+/// Whether any request comes from a client that the holder has, in whatever version.
+fn is_disguised(records: &[WireRecord], holder: &Persona) -> bool {
+    let own =
+        |client: &str| holder.clients.iter().any(|(own, _)| client_family(own) == client_family(client));
+    records.iter().any(|record| own(&record.user_agent))
 }
 
 /// Every so many-th request, so that the shape of a long attack stays.

@@ -80,18 +80,17 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         ("requests in 1 minute", counts[ONE_MINUTE].requests, |h| h.one_minute_peak),
         ("requests in 5 minutes", counts[FIVE_MINUTES].requests, |h| h.five_minute_peak),
     ];
-    for (unit, observed, peak) in spans {
+    let bursts = spans.into_iter().filter_map(|(unit, observed, peak)| {
         let baseline = rhythm.baseline(peak);
         let chance = baseline + CHANCE * baseline.sqrt();
         let most = policy.min_requests;
         let least = if rhythm.usual_hour { most as f64 } else { rhythm.least(most, peak) };
         let threshold = (baseline * policy.factor).max(chance).max(least);
-        if observed as f64 >= threshold {
-            let severity = rhythm.severity(observed, policy.min_requests);
-            return Some(finding(case, severity, unit, observed, baseline, threshold, &rhythm));
-        }
-    }
-    off_schedule(case, &rhythm)
+        let severity = rhythm.severity(observed, most);
+        (observed as f64 >= threshold)
+            .then(|| finding(case, severity, unit, observed, baseline, threshold, &rhythm))
+    });
+    bursts.max_by_key(|found| found.severity).or_else(|| off_schedule(case, &rhythm))
 }
 
 /// Work of a scheduled key in an hour in which it never works.
@@ -154,12 +153,14 @@ fn rhythm(profile: &Profile, now: Millis, min_hours: u32) -> Option<Rhythm> {
             .filter_map(known)
             .collect()
     };
-    let usual_hour = around(false).iter().chain(&exact).any(|h| h.requests > 0);
+    // Before three days have shown what is usual at this hour, nothing about it is unusual.
+    let days = around(false);
+    let usual_hour = days.len() < 9 || days.iter().chain(&exact).any(|h| h.requests > 0);
     let same_kind = around(true);
     let (hours, scope) = if same_kind.len() >= 6 {
         (same_kind, "hour_of_day")
-    } else if around(false).len() >= 3 {
-        (around(false), "hour_of_any_day")
+    } else if days.len() >= 3 {
+        (days, "hour_of_any_day")
     } else {
         (
             profile.history.hours().filter(|(h, _)| i64::from(*h) < hour).map(|(_, s)| *s).collect(),

@@ -33,7 +33,7 @@ pub struct Weights {
     pub endpoint: f64,
     /// The model is new.
     pub model: f64,
-    /// The hour of the day is odd.
+    /// The hour of the day is odd, beside something that is new.
     pub hour: f64,
 }
 
@@ -55,23 +55,27 @@ impl Weights {
         let model = record.model.as_deref().filter(|m| profile.models.get(*m).is_none());
         let new_place =
             place.is_some_and(|p| knowledge::can_be_placed(p) && !knowledge::knows_place(profile, p, now));
-        let weigh = |is_new: bool, discoveries: usize| if is_new { weight(days, discoveries) } else { 0.0 };
-        Self {
-            place: weigh(
-                new_place,
-                discoveries(profile, &profile.cells).max(discoveries(profile, &profile.countries)),
-            ),
-            client: weigh(
-                client.is_some() && !profile.clients.is_empty(),
-                discoveries(profile, &profile.clients),
-            ),
-            endpoint: weigh(endpoint, discoveries(profile, &profile.endpoints)),
-            model: weigh(
-                model.is_some() && !profile.models.is_empty(),
-                discoveries(profile, &profile.models),
-            ),
-            hour: if is_odd_hour(profile, now) { ODD_HOUR } else { 0.0 },
+        // How often a table shows something new is asked only when this request does: most show nothing.
+        let weigh = |is_new: bool, discoveries: &dyn Fn() -> usize| {
+            if is_new { weight(days, discoveries()) } else { 0.0 }
+        };
+        let new_places =
+            || discoveries(profile, &profile.cells).max(discoveries(profile, &profile.countries));
+        let mut weights = Self {
+            place: weigh(new_place, &new_places),
+            client: weigh(client.is_some() && !profile.clients.is_empty(), &|| {
+                discoveries(profile, &profile.clients)
+            }),
+            endpoint: weigh(endpoint, &|| discoveries(profile, &profile.endpoints)),
+            model: weigh(model.is_some() && !profile.models.is_empty(), &|| {
+                discoveries(profile, &profile.models)
+            }),
+            hour: 0.0,
+        };
+        if weights.novelties() > 0 && is_odd_hour(profile, now) {
+            weights.hour = ODD_HOUR;
         }
+        weights
     }
 
     /// How many of place, client, endpoint and model are new.

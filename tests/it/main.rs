@@ -16,6 +16,7 @@ mod invariants;
 mod propagation;
 #[path = "../it_support/redis.rs"]
 mod redis_server;
+mod scenarios;
 mod secrets;
 mod store;
 mod support;

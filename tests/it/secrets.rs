@@ -144,7 +144,9 @@ async fn send_everywhere(api: &Api, instance: &Instance) {
         assert_clean(api.get(&path).await.all.as_bytes(), &path);
     }
     // As a detector sees it after the ban: more records, until there is a profile of the key to store.
-    instance.engine.lift(&key, "found", instance.engine.now()).await.unwrap();
+    let lifted = api.call("DELETE", &format!("/v1/bans/{subject}?reason=found"), None, String::new()).await;
+    assert_eq!(lifted.status, 200, "{}", lifted.body);
+    assert_clean(lifted.all.as_bytes(), "the answer to a lifting");
     assert!(api.post("/v1/record", bodies().remove(5)).await.json()["allowed"].as_bool().unwrap());
 }
 

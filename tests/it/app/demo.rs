@@ -27,7 +27,7 @@ fn the_demo_finds_the_attacks_harms_nobody_and_ends_in_time() {
     let numbers: Vec<u32> = sum.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
     let [found, attacks, refused, keys] = numbers[..] else { panic!("{sum}") };
     assert!(found >= 5 && attacks >= 6, "{printed}");
-    assert!(refused == 0 && keys >= 8, "{printed}");
+    assert!(refused == 0 && keys >= 6, "{printed}");
     assert!(!printed.contains('\u{1b}'), "colours are for terminals");
 }
 

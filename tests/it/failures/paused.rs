@@ -14,7 +14,7 @@ use keyward::{
 };
 use serde_json::json;
 
-use crate::{redis_server::Server, support::*};
+use crate::{api::Api, redis_server::Server, support::*};
 
 /// What scheduling may add on a machine that compiles meanwhile. Less than the store's own patience (500 ms), so that
 /// a wait for the store beyond the deadline shows.
@@ -28,6 +28,18 @@ async fn ask_in_time(instance: &Instance, key: &str, fields: serde_json::Value) 
     let took = started.elapsed();
     assert!(took < instance.engine.deadline() + SCHEDULING, "{took:?}");
     decision
+}
+
+/// A ban, its lifting and a record, as a caller of the API sees them.
+async fn acts_are_refused_over_http(instance: &Instance) {
+    let api = Api::over(instance.engine.clone(), String::new);
+    let order = r#"{"duration_seconds":60,"reason":"leaked"}"#;
+    let json = Some("application/json");
+    api.call("PUT", "/v1/bans/key:b", json, order).await.problem(503, "a ban");
+    api.call("DELETE", "/v1/bans/key:banned", None, "").await.problem(503, "its lifting");
+    let body = json!({"key_id": "a", "endpoint": "/x", "source_ip": SINGAPORE});
+    let reply = api.post("/v1/record", body.to_string()).await;
+    assert_eq!((reply.status, &reply.json()["degraded"]), (200, &json!(true)), "{}", reply.body);
 }
 
 /// Asks about a key of its own until the instance has noticed that the store does not answer.
@@ -59,6 +71,7 @@ async fn while_redis_is_silent_every_record_is_answered_in_time_and_known_bans_h
         let refused = instance.engine.ban(&Subject::key("b"), None, "leaked", instance.engine.now()).await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
         assert!(instance.engine.lift(&banned, "found", instance.engine.now()).await.is_err());
+        acts_are_refused_over_http(instance).await;
     }
     drop(paused);
     for instance in &instances {
