@@ -89,7 +89,16 @@ fn describe(error: &serde_json::Error, pointer: String) -> InputError {
 /// What serde expected, without the value that it got instead.
 fn expected(text: &str) -> String {
     let what = text.rsplit_once("expected ").map_or("another value", |(_, rest)| rest);
-    format!("must be {}", what.split(" at line ").next().unwrap_or(what))
+    let what = what.split(" at line ").next().unwrap_or(what);
+    let plain = match what {
+        "u64" | "u32" | "usize" => "a whole number from 0",
+        "u16" => "a whole number from 0 to 65535",
+        "i64" | "i32" => "a whole number",
+        "f64" | "f32" => "a number",
+        _ if what.starts_with("struct ") => "a JSON object",
+        other => other,
+    };
+    format!("must be {plain}")
 }
 
 fn position(error: &serde_json::Error, what: &str) -> String {
