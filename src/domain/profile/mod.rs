@@ -137,7 +137,9 @@ impl Profile {
             Outcome::NotFound => self.outcomes.not_found.add(now),
             Outcome::Throttled | Outcome::ClientError | Outcome::ServerError => self.outcomes.other.add(now),
         }
-        self.learn_features(sample);
+        // A path that was refused or is not there is no habit: a scan must not vouch for itself.
+        let refused = matches!(sample.outcome, Outcome::AuthFailure | Outcome::NotFound);
+        self.learn_features(&Sample { endpoint: if refused { "" } else { sample.endpoint }, ..*sample });
     }
 
     /// Learns place, client, endpoint and model alone, without counting a request.
