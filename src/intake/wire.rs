@@ -89,7 +89,13 @@ fn describe(error: &serde_json::Error, pointer: String) -> InputError {
 /// What serde expected, without the value that it got instead.
 fn expected(text: &str) -> String {
     let what = text.rsplit_once("expected ").map_or("another value", |(_, rest)| rest);
-    format!("must be {}", what.split(" at line ").next().unwrap_or(what))
+    let what = what.split(" at line ").next().unwrap_or(what);
+    let what = match what {
+        "u64" | "u32" | "u16" => "a whole number, not negative",
+        "f64" => "a number",
+        other => other,
+    };
+    format!("must be {what}")
 }
 
 fn position(error: &serde_json::Error, what: &str) -> String {
