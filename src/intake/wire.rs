@@ -91,10 +91,8 @@ fn expected(text: &str) -> String {
     let what = text.rsplit_once("expected ").map_or("another value", |(_, rest)| rest);
     let what = what.split(" at line ").next().unwrap_or(what);
     let plain = match what {
-        "u64" | "u32" | "usize" => "a whole number from 0",
-        "u16" => "a whole number from 0 to 65535",
-        "i64" | "i32" => "a whole number",
-        "f64" | "f32" => "a number",
+        "u64" | "u32" | "u16" => "a whole number, not negative",
+        "f64" => "a number",
         _ if what.starts_with("struct ") => "a JSON object",
         other => other,
     };
