@@ -30,6 +30,8 @@ pub enum EventType {
     BanExpired,
     /// Thresholds, modes, ladder or allowlist were changed by a person.
     PolicyChanged,
+    /// An analyst said what an event was.
+    FeedbackGiven,
     /// A subject's data was deleted by a person.
     SubjectForgotten,
     /// A key was reported with a project other than its registered one.
@@ -54,6 +56,7 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::BanLifted, "BAN_LIFTED"),
     (EventType::BanExpired, "BAN_EXPIRED"),
     (EventType::PolicyChanged, "POLICY_CHANGED"),
+    (EventType::FeedbackGiven, "FEEDBACK_GIVEN"),
     (EventType::SubjectForgotten, "SUBJECT_FORGOTTEN"),
     (EventType::ProjectMismatch, "PROJECT_MISMATCH"),
     (EventType::CardinalityCapped, "CARDINALITY_CAPPED"),

@@ -215,7 +215,8 @@ impl Engine {
     }
 
     /// An analyst's word about an event; `None` when there is no such event. A benign verdict lifts the ban, undoes its
-    /// strike and leaves the detector alone for the policy's grace period.
+    /// strike, teaches the profile, and leaves the detector alone for the policy's grace period. Either verdict is in the
+    /// log; the same one again changes nothing.
     ///
     /// # Errors
     /// When it could not be written.
@@ -228,7 +229,24 @@ impl Engine {
     ) -> Result<Option<Event>, StoreError> {
         self.answering()?;
         let Some(event) = self.store.event(event_id).await? else { return Ok(None) };
-        if let (Verdict::Benign, Some(subject)) = (verdict, &event.subject) {
+        let subject = event.subject.as_ref();
+        let query = EventQuery {
+            kind: Some(EventType::FeedbackGiven),
+            subject: subject.cloned(),
+            limit: 100,
+            ..EventQuery::default()
+        };
+        let word = if verdict == Verdict::Benign { "benign" } else { "attack" };
+        let evidence = serde_json::json!({ "event": event_id, "verdict": word, "note": note });
+        let same = |e: &Event| {
+            e.evidence["event"] == evidence["event"] && e.evidence["verdict"] == evidence["verdict"]
+        };
+        if self.store.events(&query).await?.items.iter().any(same) {
+            return Ok(Some(event));
+        }
+        let told = events::operator(now, EventType::FeedbackGiven, Severity::Low, subject, note);
+        self.store.append(&[Event { evidence, ..told }]).await?;
+        if let (Verdict::Benign, Some(subject)) = (verdict, subject) {
             let policy = self.policy();
             let note = if note.is_empty() { "benign by an analyst's word" } else { note };
             self.change(subject, note, now, |current| {

@@ -1,5 +1,7 @@
 //! The judgement of one observed request: refusals, findings, the ladder, learning.
 
+use std::time::Instant;
+
 use super::{
     ActivePolicy, Engine, bans,
     events::{self, Frame},
@@ -213,7 +215,7 @@ impl Engine {
             let respond =
                 Respond { subject: subject.clone(), now, standing: Some((next, detail)), refunds, events };
             let refused = banned.then_some(next);
-            match self.write(&respond).await {
+            match self.write(&respond, observed.write_by).await {
                 Some(Responded::Conflict(current)) if current.is_banned_at(now) => {
                     self.bans.set(subject, &current, now);
                     self.take_back(frame.record, observed, respond.events).await;
@@ -230,9 +232,10 @@ impl Engine {
     }
 
     /// Writes a response within the deadline. Without an answer, the standing holds here and is owed to the store.
-    async fn write(&self, respond: &Respond) -> Option<Responded> {
+    async fn write(&self, respond: &Respond, by: Instant) -> Option<Responded> {
         if self.breaker.open_since().is_none() {
-            let answer = tokio::time::timeout(self.patience(1), self.store.respond(respond)).await;
+            let patience = by.saturating_duration_since(Instant::now()).max(self.deadline() / 10);
+            let answer = tokio::time::timeout(patience, self.store.respond(respond)).await;
             match answer {
                 Ok(Ok(responded)) => {
                     self.breaker.succeeded();
@@ -262,7 +265,8 @@ impl Engine {
         }
         let refunds = if charged { vec![refund(&observed.charge, &observed.key)] } else { Vec::new() };
         let subject = record.key.clone();
-        self.write(&Respond { subject, now: observed.key.now, standing: None, refunds, events }).await;
+        let respond = Respond { subject, now: observed.key.now, standing: None, refunds, events };
+        self.write(&respond, observed.write_by).await;
     }
 
     fn learn(&self, record: &Record, observed: &Observed) {

@@ -1,6 +1,6 @@
 //! What is known of a request before the store is asked: retries, bans in force, its place, what it charges.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use super::{ActivePolicy, Engine, answers::Answers, bans, events::Frame, profiles::ProfileHandle};
 use crate::{
@@ -68,6 +68,8 @@ pub(super) struct Observed {
     pub key: Observation,
     pub address: Option<Observation>,
     pub degraded: bool,
+    /// By when what is found should be written, for the answer to be in time.
+    pub write_by: Instant,
 }
 
 impl Engine {

@@ -290,6 +290,13 @@ async fn a_benign_verdict_lifts_the_ban_and_undoes_its_strike() {
     day.engine.feedback(&event.id, Verdict::Benign, "their VPN", day.now).await.unwrap().unwrap();
     let standing = day.engine.standing(&Subject::key("a")).await.unwrap().standing;
     assert_eq!((standing.is_banned_at(day.now), standing.strikes), (false, 0.0));
+    day.engine.feedback(&event.id, Verdict::Benign, "again", day.now).await.unwrap().unwrap();
+    day.engine.feedback(&event.id, Verdict::Attack, "on second thoughts", day.now).await.unwrap().unwrap();
+    let told = day.events(EventType::FeedbackGiven).await;
+    assert_eq!(
+        told.iter().map(|e| e.evidence["note"].clone()).collect::<Vec<_>>(),
+        ["on second thoughts", "their VPN"]
+    );
     assert!(day.ask(json!({"source_ip": BUCHAREST})).await.allowed);
 }
 

@@ -57,6 +57,7 @@ impl Engine {
                 charges.push(self.charge_address(items[n].record, now));
             }
         }
+        let write_by = std::time::Instant::now() + self.patience(charges.len()) * 9 / 8;
         let cold = cold_subjects(items, &waiting);
         let asked = tokio::join!(self.ask(&charges, now), self.load_profiles(&cold));
         let (answer, profiles) = asked;
@@ -97,6 +98,7 @@ impl Engine {
                 key,
                 address,
                 degraded,
+                write_by,
             }));
         }
         self.observe_cold_addresses(items, &cold, now).await;
@@ -180,7 +182,8 @@ impl Engine {
         }
     }
 
-    /// How long the trip may take: four fifths of the deadline, and more for a large batch.
+    /// How long the trip may take: four fifths of the deadline, and more for a large batch. What is found then has the
+    /// rest of nine tenths of the deadline to be written ([`Observed::write_by`]).
     pub(super) fn patience(&self, charges: usize) -> Duration {
         self.options.deadline * 4 / 5 * (1 + u32::try_from(charges / 50).unwrap_or(0))
     }
