@@ -104,7 +104,7 @@ impl Replay {
         &self.engine
     }
 
-    /// Replays JSON lines: one line out for each line in that is not blank, in order. `progress` is told the bytes of
+    /// Replays JSON lines: one line out for each line in, in order. `progress` is told the bytes of
     /// each line read.
     ///
     /// # Errors
@@ -139,8 +139,9 @@ impl Replay {
                         serde_json::to_writer(&mut output, &bad).map_err(io::Error::from)?;
                     }
                 }
-                output.write_all(b"\n")?;
             }
+            // A blank line gets a blank line, so that line n of the output is about line n of the input.
+            output.write_all(b"\n")?;
             line.clear();
         }
         output.flush()?;

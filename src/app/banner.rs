@@ -35,6 +35,7 @@ fn geo(running: &Running) -> String {
              Name real files with --geoip; geoip/README.md says where to get them"
                 .to_owned()
         }
+        GeoState::NoCoordinates => "no file names coordinates: travel is not detected. Add a city database with --geoip".to_owned(),
         GeoState::Off => "no database: what depends on places is not detected".to_owned(),
         GeoState::Ready => names.join(", "),
         GeoState::Stale { error } => format!("{} ({error})", names.join(", ")),

@@ -85,7 +85,9 @@ impl Script {
         // A holder whose key is taken is seen at work before.
         let until = if harmed { begins } else { 0.97 };
         let own = own_requests(player, random, now);
-        self.add(player, own, (0.01, until), None, harmed);
+        // One after the other, so that people can follow.
+        let from = 0.01 + 0.004 * f64::from(self.keys);
+        self.add(player, own, (from, until), None, harmed);
         if let Some((name, records)) = strike {
             // Stuffing falls on nobody's key: the service that it calls stays in peace.
             self.keys += u32::from(!harmed);

@@ -35,7 +35,7 @@ pub enum SubjectError {
     #[error("the id after {0}: must be 1 to 128 printable characters without spaces")]
     BadId(&'static str),
     /// The address or prefix does not parse.
-    #[error("the part after ip: must be an IP address or a prefix such as 203.0.113.0/24")]
+    #[error("the part after ip: must be an IP address or a prefix such as 203.0.113.0/24 (IPv6: up to /64)")]
     BadAddress,
 }
 
@@ -120,7 +120,9 @@ fn parse_network(text: &str) -> Option<Subject> {
     let network = text.parse::<IpNet>().ok()?.trunc();
     match network {
         IpNet::V4(v4) if v4.prefix_len() == 32 => Some(Subject::ip(v4.addr().into())),
-        IpNet::V6(v6) if v6.prefix_len() > 64 => Some(Subject::ip(v6.addr().into())),
+        IpNet::V6(v6) if v6.prefix_len() == 128 => Some(Subject::ip(v6.addr().into())),
+        // IPv6 is judged by /64: what is narrower would be widened, which nobody asked for.
+        IpNet::V6(v6) if v6.prefix_len() > 64 => None,
         _ => Some(Subject(format!("ip:{network}").into())),
     }
 }
@@ -169,6 +171,7 @@ mod tests {
         assert_eq!(Subject::parse("key:"), Err(SubjectError::BadId("key")));
         assert_eq!(Subject::parse("key:a b"), Err(SubjectError::BadId("key")));
         assert_eq!(Subject::parse("ip:300.1.1.1"), Err(SubjectError::BadAddress));
+        assert_eq!(Subject::parse("ip:2001:db8::/96"), Err(SubjectError::BadAddress));
     }
 
     #[test]

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use super::{Engine, events};
 use crate::{
     domain::{
-        Millis,
+        HOUR, Millis,
         event::{Event, EventType, format_millis},
         finding::{AnomalyKind, Severity},
         ladder,
         observation::Observation,
+        place::Coordinates,
         policy::Policy,
-        profile::Profile,
+        profile::{Cell, Profile, Sample},
+        record::Outcome,
         standing::{Standing, StandingDetail, StandingState},
         subject::Subject,
     },
@@ -118,7 +120,7 @@ impl Engine {
         mut next: impl FnMut(&StandingRecord) -> Option<(Standing, Event)>,
     ) -> Result<Option<StandingRecord>, StoreError> {
         for _ in 0..TRIES {
-            let current = self.standing(subject).await?;
+            let current = self.own_standing(subject).await?;
             let Some((standing, event)) = next(&current) else { return Ok(None) };
             let detail = StandingDetail { reason: reason.to_owned(), ..StandingDetail::default() };
             let respond = Respond {
@@ -136,11 +138,25 @@ impl Engine {
         Err(StoreError::Refused("the standing changed too often meanwhile; try again".to_owned()))
     }
 
-    /// The standing of a subject (a clear one when nothing was ever held against it).
+    /// The standing of a subject (a clear one when nothing was ever held against it). An address within a banned prefix
+    /// stands as the prefix does.
     ///
     /// # Errors
     /// When the store does not answer and this instance knows no ban of it.
     pub async fn standing(&self, subject: &Subject) -> Result<StandingRecord, StoreError> {
+        let own = self.own_standing(subject).await?;
+        let now = self.now();
+        match self.bans.covering(subject, now).filter(|_| !own.standing.is_banned_at(now)) {
+            Some(prefix) => {
+                let mut record = self.own_standing(&prefix).await?;
+                record.detail.reason = format!("{} (by {prefix})", record.detail.reason);
+                Ok(StandingRecord { subject: subject.clone(), ..record })
+            }
+            None => Ok(own),
+        }
+    }
+
+    async fn own_standing(&self, subject: &Subject) -> Result<StandingRecord, StoreError> {
         let stored = match self.answering() {
             Ok(()) => self.store.standing(subject).await,
             Err(error) => Err(error),
@@ -228,8 +244,37 @@ impl Engine {
                 Some((Standing { strikes, bans, ..lifted_standing }, told))
             })
             .await?;
+            self.teach(&event, now).await?;
         }
         Ok(Some(event))
+    }
+
+    /// What an analyst calls benign is learned: the place of the event, the way there, and what was called.
+    async fn teach(&self, event: &Event, now: Millis) -> Result<(), StoreError> {
+        let source = event.source_ip.as_deref().and_then(|ip| ip.parse::<std::net::IpAddr>().ok());
+        let (Some(key_id), Some(source)) = (&event.key_id, source) else { return Ok(()) };
+        let evidence = event.evidence.pointer("/cause/evidence").unwrap_or(&event.evidence);
+        let text = |name: &str| evidence.get(name).and_then(serde_json::Value::as_str);
+        let place = self.geo.place_core(source);
+        let sample = Sample {
+            // As if it had been in use for long enough to be vouched for.
+            now: event.time.min(now - 2 * HOUR),
+            place: Some(&place),
+            came_from: evidence.get("previous").and_then(cell),
+            client: text("client"),
+            endpoint: text("endpoint").unwrap_or_default(),
+            model: text("model"),
+            tokens: 0,
+            cost_nanos: 0,
+            outcome: Outcome::Success,
+            peaks: (0, 0),
+        };
+        let mut delta = Profile::default();
+        delta.learn_features(&sample);
+        let key = Subject::key(key_id);
+        let merged = self.store.merge_profile(&key, &delta).await?;
+        self.profiles.replace(&key, merged);
+        Ok(())
     }
 
     /// Puts a policy in force, here at once and on every instance within a second. Returns the new version.
@@ -273,6 +318,13 @@ impl Engine {
         self.refresh_documents().await?;
         Ok(was_there)
     }
+}
+
+/// The grid cell of a place as evidence shows it.
+fn cell(place: &serde_json::Value) -> Option<Cell> {
+    let latitude = place.get("latitude")?.as_f64()?;
+    let longitude = place.get("longitude")?.as_f64()?;
+    Some(Cell::of(&Coordinates { latitude, longitude, radius_km: 0 }))
 }
 
 fn lifted(subject: &Subject, reason: &str, now: Millis) -> Event {

@@ -112,6 +112,15 @@ impl BanIndex {
         self.held.read().exact.get(subject).filter(|s| s.is_banned_at(now)).copied()
     }
 
+    /// The banned prefix that covers an address or a smaller prefix, other than itself.
+    pub fn covering(&self, subject: &Subject, now: Millis) -> Option<Subject> {
+        let network = subject.network()?;
+        let held = self.held.read();
+        let wider = held.networks.iter().filter(|(n, s)| s != subject && n.contains(&network));
+        let in_force = |s: &Subject| held.exact.get(s).is_some_and(|b| b.is_banned_at(now));
+        wider.map(|(_, s)| s).find(|s| in_force(s)).cloned()
+    }
+
     /// How many are held.
     pub fn len(&self) -> usize {
         self.held.read().exact.len()

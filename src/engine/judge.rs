@@ -112,8 +112,9 @@ impl Engine {
         decision.action = Action::Throttle;
         decision.reason = Some(Reason::RateLimitExceeded);
         let Some(refusal) = &key.refusal else { return };
-        // What never fits is worth another try when the window has emptied, with a smaller request.
-        decision.retry_at = Some(refusal.retry_at.unwrap_or(key.now + WINDOW_MILLIS[refusal.window]));
+        // What never fits gets no time, unless it is a throttle that makes it too large: that ends.
+        let throttled = key.standing.state_at(key.now) == StandingState::Throttled;
+        decision.retry_at = refusal.retry_at.or(key.standing.until.filter(|_| throttled));
         self.outbox.push(frame.limited(refusal, key.counts[refusal.window].of(refusal.unit)));
     }
 

@@ -85,6 +85,15 @@ impl ProfileBook {
         handle
     }
 
+    /// Takes over what the store holds now, with what was learned here since the last flush on top.
+    pub fn replace(&self, subject: &Subject, mut stored: Profile) {
+        if let Some(handle) = self.cache.get(subject) {
+            let mut entry = handle.0.lock();
+            stored.merge(&entry.pending);
+            entry.view = stored;
+        }
+    }
+
     /// Lets a subject's profile go, with what was learned and not flushed.
     pub fn forget(&self, subject: &Subject) {
         self.cache.remove(subject);

@@ -338,3 +338,55 @@ async fn new_keys_are_capped_and_still_answered() {
     assert_eq!(day.used("k5").await, 0);
     assert_eq!(day.events(EventType::CardinalityCapped).await.len(), 2);
 }
+
+#[tokio::test]
+async fn a_key_that_the_cap_keeps_out_is_held_to_its_limits_all_the_same() {
+    let day = Day::with(|_| ()).await;
+    let mut engine = Arc::into_inner(day.engine).unwrap();
+    engine.newcomers = super::newcomers::Newcomers::new(0, 0);
+    let mut day = Day { engine: Arc::new(engine), ..day };
+    let mut admitted = 0;
+    for _ in 0..10 {
+        admitted += u64::from(day.ask(json!({"tokens_used": 20_000})).await.allowed);
+    }
+    assert_eq!(admitted, 2);
+    assert_eq!(day.used("a").await, 0);
+}
+
+#[tokio::test]
+async fn a_benign_verdict_teaches_the_place_and_the_way_there() {
+    let mut day = Day::with(|policy| {
+        policy.preset = Preset::Strict;
+        policy.ladder.grace_seconds = 0;
+    })
+    .await;
+    day.ask(json!({})).await;
+    day.now += MINUTE;
+    assert!(!day.ask(json!({"source_ip": BUCHAREST})).await.allowed);
+    let event = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
+    day.engine.feedback(&event.id, Verdict::Benign, "two offices", day.now).await.unwrap().unwrap();
+    for _ in 0..3 {
+        day.now += MINUTE;
+        assert!(day.ask(json!({})).await.anomalies.is_empty());
+        assert!(day.ask(json!({"source_ip": BUCHAREST})).await.anomalies.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_address_stands_as_the_banned_prefix_around_it() {
+    let day = Day::with(|_| ()).await;
+    let prefix = Subject::parse("ip:203.0.113.0/24").unwrap();
+    day.engine.ban(&prefix, None, "a bad neighbourhood", day.now).await.unwrap();
+    let inside = day.engine.standing(&Subject::parse("ip:203.0.113.9").unwrap()).await.unwrap();
+    assert!(inside.standing.is_banned_at(day.now));
+    assert_eq!(inside.detail.reason, "a bad neighbourhood (by ip:203.0.113.0/24)");
+    let outside = day.engine.standing(&Subject::parse("ip:203.0.112.9").unwrap()).await.unwrap();
+    assert!(!outside.standing.is_banned_at(day.now));
+}
+
+#[tokio::test]
+async fn what_can_never_fit_is_promised_no_time() {
+    let mut day = Day::with(|_| ()).await;
+    let refused = day.ask(json!({"tokens_used": 50_001})).await;
+    assert_eq!((refused.reason, refused.retry_at), (Some(Reason::RateLimitExceeded), None));
+}

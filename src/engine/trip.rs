@@ -23,6 +23,16 @@ use crate::{
     store::{Claim, StoreError},
 };
 
+/// How a trip to the store went.
+enum Trip {
+    /// It answered.
+    Answered(Vec<Observation>),
+    /// It did not take the charges.
+    NotMade,
+    /// It may have taken them.
+    Unknown,
+}
+
 impl Engine {
     /// Takes every waiting item to the store and back: all charges in one trip, beside it the profiles that are not at
     /// hand. When the store does not answer in time, the insurance observes in its place.
@@ -49,9 +59,14 @@ impl Engine {
         }
         let cold = cold_subjects(items, &waiting);
         let asked = tokio::join!(self.ask(&charges, now), self.load_profiles(&cold));
-        let (observations, profiles) = asked;
-        let degraded = observations.is_none();
-        let mut observations = observations.unwrap_or_else(|| self.insure(&charges, active)).into_iter();
+        let (answer, profiles) = asked;
+        let degraded = !matches!(answer, Trip::Answered(_));
+        let mut observations = match answer {
+            Trip::Answered(observations) => self.count_those_kept_out(&charges, observations),
+            Trip::NotMade => self.insure(&charges, active, true),
+            Trip::Unknown => self.insure(&charges, active, false),
+        }
+        .into_iter();
         for (&n, address) in waiting.iter().zip(addresses) {
             let Some(key) = observations.next() else { break };
             let address = address.and_then(|at| {
@@ -103,7 +118,7 @@ impl Engine {
         if charges.is_empty() {
             return;
         }
-        let Some(observations) = self.ask(&charges, now).await else { return };
+        let Trip::Answered(observations) = self.ask(&charges, now).await else { return };
         for ((n, charge), observation) in at.into_iter().zip(&charges).zip(observations) {
             self.settle_place(charge, &observation);
             if let State::Observed(o) = &mut items[n].state {
@@ -124,9 +139,23 @@ impl Engine {
         }
     }
 
-    async fn ask(&self, charges: &[Charge], now: Millis) -> Option<Vec<Observation>> {
+    /// A subject that the cap on new ones keeps out of the store is still held to its limits: by this instance alone.
+    fn count_those_kept_out(
+        &self,
+        charges: &[Charge],
+        mut observations: Vec<Observation>,
+    ) -> Vec<Observation> {
+        for (charge, observation) in charges.iter().zip(&mut observations) {
+            if !observation.tracked && !charge.may_create {
+                *observation = Observation { tracked: false, ..self.insurance.observe(charge, 1000) };
+            }
+        }
+        observations
+    }
+
+    async fn ask(&self, charges: &[Charge], now: Millis) -> Trip {
         if self.breaker.open_since().is_some() {
-            return None;
+            return Trip::NotMade;
         }
         let started = std::time::Instant::now();
         let answer = tokio::time::timeout(self.patience(charges.len()), self.store.observe(charges)).await;
@@ -134,19 +163,19 @@ impl Engine {
         match answer {
             Ok(Ok(observations)) if observations.len() == charges.len() => {
                 self.breaker.succeeded();
-                Some(observations)
+                Trip::Answered(observations)
             }
             Ok(Ok(_)) => {
                 self.store_failed(&StoreError::Incompatible("answers are missing".to_owned()), now);
-                None
+                Trip::Unknown
             }
             Ok(Err(error)) => {
                 self.store_failed(&error, now);
-                None
+                Trip::NotMade
             }
             Err(_) => {
                 self.store_failed(&StoreError::Unavailable("no answer within the deadline".to_owned()), now);
-                None
+                Trip::Unknown
             }
         }
     }
@@ -167,7 +196,9 @@ impl Engine {
         }
     }
 
-    fn insure(&self, charges: &[Charge], active: &ActivePolicy) -> Vec<Observation> {
+    /// Observes in the store's place. What it admits is owed to the store, unless the store may have counted it: a trip
+    /// that timed out has usually arrived, and counting twice would refuse the rightful later.
+    fn insure(&self, charges: &[Charge], active: &ActivePolicy, owe: bool) -> Vec<Observation> {
         let share = (active.policy.on_store_failure.instance_share * 1000.0) as u16;
         charges
             .iter()
@@ -175,7 +206,7 @@ impl Engine {
                 let mut observation = self.insurance.observe(charge, share);
                 // The cap on new subjects holds here too: what it keeps out is not told to the store later.
                 observation.tracked &= charge.may_create;
-                if observation.admitted && observation.tracked && charge.mode == ChargeMode::Admit {
+                if owe && observation.admitted && observation.tracked && charge.mode == ChargeMode::Admit {
                     self.insurance.owe_usage(&charge.subject, &charge.counts);
                 }
                 observation

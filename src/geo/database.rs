@@ -65,6 +65,11 @@ impl Database {
             networks: survey.networks,
             gives: survey.gives(),
         };
+        // Damage that the format cannot show: a tree that leads to nothing, or records without a field.
+        if about.networks == 0 || survey.records == 0 {
+            let reason = "no address leads to a record".to_owned();
+            return Err(GeoError::Damaged { path: path.to_path_buf(), reason });
+        }
         Ok(Self { reader, about })
     }
 
@@ -91,6 +96,8 @@ fn decode<'a>(found: &LookupResult<'a, Vec<u8>>) -> Result<Option<Entry<'a>>, Ma
 #[derive(Default)]
 struct Survey {
     networks: u64,
+    /// Distinct records met.
+    records: u64,
     coordinates: bool,
     country: bool,
     asn: bool,
@@ -125,6 +132,7 @@ impl Survey {
                 && seen.insert(offset)
                 && let Some(entry) = decode(&found)?
             {
+                survey.records += 1;
                 survey.note(&entry);
             }
         }

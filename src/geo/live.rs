@@ -29,6 +29,8 @@ pub enum GeoState {
     Demo,
     /// There is no database: every place is absent.
     Off,
+    /// The files name no coordinates: places have countries or networks at best, and travel cannot be detected.
+    NoCoordinates,
     /// The files have changed and cannot be used; what was loaded before stays in force.
     Stale {
         /// What is wrong with the new files.
@@ -165,6 +167,9 @@ impl Geo {
             Some(error) => GeoState::Stale { error },
             None if loaded.db.is_demo() => GeoState::Demo,
             None if loaded.db.is_empty() => GeoState::Off,
+            None if !loaded.db.files().iter().any(|file| file.gives.contains(&"coordinates")) => {
+                GeoState::NoCoordinates
+            }
             None => GeoState::Ready,
         };
         GeoStatus { state, files: loaded.db.files() }

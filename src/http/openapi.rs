@@ -49,7 +49,7 @@ pub async fn json() -> impl IntoResponse {
 
 /// The page at `/docs`. All that it needs is in the binary.
 pub fn page() -> SwaggerUi {
-    SwaggerUi::new("/docs").config(Config::from("/openapi.json"))
+    SwaggerUi::new("/docs").config(Config::from("/openapi.json").validator_url("none"))
 }
 
 #[cfg(test)]

@@ -204,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_in_plain_words_what_a_number_must_be() {
+        let detail = |field: &str| {
+            let json = format!(r#"{{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4",{field}}}"#);
+            match record(&json).unwrap_err() {
+                InputError::Fields(errors) => errors[0].detail.clone(),
+                InputError::Syntax(detail) => detail,
+            }
+        };
+        assert_eq!(detail(r#""tokens_used":-1"#), "must be a whole number, not negative");
+        assert_eq!(detail(r#""latency_ms":"fast""#), "must be a number");
+    }
+
+    #[test]
     fn an_error_never_repeats_a_value() {
         for json in [
             r#"{"api_key":{"x":"sk-live-secret"},"endpoint":"/x","source_ip":"1.2.3.4"}"#,

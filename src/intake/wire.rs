@@ -89,7 +89,14 @@ fn describe(error: &serde_json::Error, pointer: String) -> InputError {
 /// What serde expected, without the value that it got instead.
 fn expected(text: &str) -> String {
     let what = text.rsplit_once("expected ").map_or("another value", |(_, rest)| rest);
-    format!("must be {}", what.split(" at line ").next().unwrap_or(what))
+    let what = what.split(" at line ").next().unwrap_or(what);
+    let plain = match what {
+        "u64" | "u32" | "u16" => "a whole number, not negative",
+        "f64" => "a number",
+        _ if what.starts_with("struct ") => "a JSON object",
+        other => other,
+    };
+    format!("must be {plain}")
 }
 
 fn position(error: &serde_json::Error, what: &str) -> String {

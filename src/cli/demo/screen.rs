@@ -1,6 +1,7 @@
 //! What people see of the play. Colours only on a terminal, and never where `NO_COLOR` asks for none.
 
 use std::{
+    collections::BTreeSet,
     io::{self, IsTerminal},
     net::{IpAddr, SocketAddr},
     time::Duration,
@@ -49,6 +50,7 @@ impl Screen {
         &self,
         url: &str,
         pair: Option<&(WireRecord, WireRecord)>,
+        cues: &[Cue],
         length: Duration,
     ) -> io::Result<()> {
         let strong = |text: &str| self.paint(Paint::Strong, text);
@@ -65,8 +67,11 @@ impl Screen {
             output::line(&format!("... and a moment later in {there} with another client: banned."))?;
             output::line(&curl(url, stolen))?;
         }
-        let seconds = length.as_secs();
-        output::line(&format!("\nNow playing: an hour of ordinary work and 8 attacks, in {seconds} s\n"))?;
+        let attacks: BTreeSet<_> = cues.iter().filter_map(|cue| cue.labelled.attack_id).collect();
+        let (attacks, seconds) = (attacks.len(), length.as_secs());
+        output::line(&format!(
+            "\nNow playing: an hour of ordinary work and {attacks} attacks, in {seconds} s\n"
+        ))?;
         let heads = format!(
             "{:>6}  {:<20} {:<17} {:<17} {:<31} decision",
             "time", "what it is", "key", "from", "finding"

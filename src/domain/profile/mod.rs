@@ -137,13 +137,23 @@ impl Profile {
             Outcome::NotFound => self.outcomes.not_found.add(now),
             Outcome::Throttled | Outcome::ClientError | Outcome::ServerError => self.outcomes.other.add(now),
         }
+        // A path that was refused or is not there is no habit: a scan must not vouch for itself.
+        let refused = matches!(sample.outcome, Outcome::AuthFailure | Outcome::NotFound);
+        self.learn_features(&Sample { endpoint: if refused { "" } else { sample.endpoint }, ..*sample });
+    }
+
+    /// Learns place, client, endpoint and model alone, without counting a request.
+    pub fn learn_features(&mut self, sample: &Sample<'_>) {
+        let now = sample.now;
         if let Some(place) = sample.place {
             self.learn_place(place, sample.came_from, now);
         }
         if let Some(client) = sample.client {
             self.clients.touch_str(client, now);
         }
-        self.endpoints.touch_str(sample.endpoint, now);
+        if !sample.endpoint.is_empty() {
+            self.endpoints.touch_str(sample.endpoint, now);
+        }
         if let Some(model) = sample.model {
             self.models.touch_str(model, now);
         }
