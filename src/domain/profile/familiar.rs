@@ -15,7 +15,7 @@ pub const TABLE_CAP: usize = 48;
 /// Rows above the cap that are tolerated, so that a full table is not sorted with each new row.
 const TABLE_SLACK: usize = 16;
 
-/// A count in which each request's weight halves every [`HALF_LIFE`].
+/// A count in which each request's weight halves every `HALF_LIFE`.
 ///
 /// Kept as the sum of `2^((t - landmark) / half_life)` (forward decay; Cormode, Shkapenyuk, Srivastava, Xu,
 /// "Forward Decay", ICDE 2009), so that sums merge without knowing the present. A double holds this until 2058.
@@ -115,7 +115,7 @@ impl Familiar {
     }
 }
 
-/// A bounded table: at most [`TABLE_CAP`] rows (a few more between clean-ups), the lightest out first.
+/// A bounded table: at most `TABLE_CAP` rows (a few more between clean-ups), the lightest out first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(
     bound = "K: Serialize + serde::de::DeserializeOwned + Clone",
