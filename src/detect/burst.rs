@@ -34,35 +34,48 @@ const SCHEDULED_REQUESTS: u64 = 40;
 /// At an hour at which the key never works, this many requests can be a burst.
 const LEAST: u64 = 12;
 
-/// Which peak of an hour is meant.
-type Peak = fn(&HourStat) -> u64;
-
-/// The rhythm of the key around this hour.
-struct Rhythm {
-    hours: Vec<HourStat>,
-    exact: Vec<HourStat>,
-    /// Every hour in which the key worked.
-    worked: Vec<HourStat>,
-    scope: &'static str,
-    /// Whether the key was ever active at this hour of the day, or the ones beside it.
-    usual_hour: bool,
+/// What is usual in one span (a minute, five minutes) around this hour.
+#[derive(Debug, Clone, Copy)]
+struct Usual {
+    /// Requests that the span holds at this hour of the week.
+    baseline: f64,
+    /// The most that it ever held.
+    busiest: f64,
 }
 
-impl Rhythm {
-    fn baseline(&self, peak: impl Fn(&HourStat) -> u64 + Copy) -> f64 {
-        quantile(&self.hours, 0.75, peak).max(quantile(&self.exact, 0.5, peak))
-    }
-
-    /// At an hour at which the key never works a burst is critical, unless it is so small that a person may be it.
-    fn severity(&self, observed: u64, min_requests: u64) -> Severity {
-        if self.usual_hour || observed < min_requests { Severity::High } else { Severity::Critical }
+impl Usual {
+    fn of(hours: &[HourStat], exact: &[HourStat], worked: &[HourStat], peak: fn(&HourStat) -> u64) -> Self {
+        Self {
+            baseline: quantile(hours, 0.75, peak).max(quantile(exact, 0.5, peak)),
+            busiest: worked.iter().map(peak).max().unwrap_or(0) as f64,
+        }
     }
 
     /// The least that is a burst at an hour at which the key never works: more than it does in its busy hours, though
     /// never more than `most`.
-    fn least(&self, most: u64, peak: impl Fn(&HourStat) -> u64) -> f64 {
-        let busy = self.worked.iter().map(peak).max().unwrap_or(0) as f64;
-        busy.max(LEAST as f64).min(most as f64)
+    fn least(&self, most: u64) -> f64 {
+        self.busiest.max(LEAST as f64).min(most as f64)
+    }
+}
+
+/// The rhythm of the key around this hour. It follows from the hours before, so it holds for the whole hour.
+#[derive(Debug, Clone, Copy)]
+pub struct Rhythm {
+    minute: Usual,
+    five_minutes: Usual,
+    /// Hours that were compared.
+    samples: usize,
+    scope: &'static str,
+    /// Whether the key was ever active at this hour of the day, or the ones beside it.
+    usual_hour: bool,
+    /// Hours of the day at which it was ever active.
+    active_hours: usize,
+}
+
+impl Rhythm {
+    /// At an hour at which the key never works a burst is critical, unless it is so small that a person may be it.
+    fn severity(&self, observed: u64, min_requests: u64) -> Severity {
+        if self.usual_hour || observed < min_requests { Severity::High } else { Severity::Critical }
     }
 }
 
@@ -75,16 +88,17 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     if !busy {
         return None;
     }
-    let rhythm = rhythm(case.profile, case.now(), policy.min_hours)?;
-    let spans: [(&str, u64, Peak); 2] = [
-        ("requests in 1 minute", counts[ONE_MINUTE].requests, |h| h.one_minute_peak),
-        ("requests in 5 minutes", counts[FIVE_MINUTES].requests, |h| h.five_minute_peak),
+    let hour = case.now().div_euclid(HOUR);
+    let rhythm = case.recent.rhythm(hour, || rhythm(case.profile, case.now(), policy.min_hours))?;
+    let spans = [
+        ("requests in 1 minute", counts[ONE_MINUTE].requests, rhythm.minute),
+        ("requests in 5 minutes", counts[FIVE_MINUTES].requests, rhythm.five_minutes),
     ];
-    let bursts = spans.into_iter().filter_map(|(unit, observed, peak)| {
-        let baseline = rhythm.baseline(peak);
+    let bursts = spans.into_iter().filter_map(|(unit, observed, usual)| {
+        let baseline = usual.baseline;
         let chance = baseline + CHANCE * baseline.sqrt();
         let most = policy.min_requests;
-        let least = if rhythm.usual_hour { most as f64 } else { rhythm.least(most, peak) };
+        let least = if rhythm.usual_hour { most as f64 } else { usual.least(most) };
         let threshold = (baseline * policy.factor).max(chance).max(least);
         let severity = rhythm.severity(observed, most);
         (observed as f64 >= threshold)
@@ -100,8 +114,7 @@ fn off_schedule(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
     let minimum = most.min(LEAST);
     let profile = case.profile;
     let busy = profile.requests >= SCHEDULED_REQUESTS * u64::from(profile.days.count());
-    let scheduled =
-        profile.days.count() >= SCHEDULE_DAYS && busy && active_hours(profile, case.now()) <= SCHEDULED_HOURS;
+    let scheduled = profile.days.count() >= SCHEDULE_DAYS && busy && rhythm.active_hours <= SCHEDULED_HOURS;
     if rhythm.usual_hour || observed < minimum || !scheduled {
         return None;
     }
@@ -119,7 +132,7 @@ fn finding(
     rhythm: &Rhythm,
 ) -> Finding {
     let times = observed as f64 / baseline.max(1.0);
-    let evidence = Evidence::new(observed as f64, baseline, threshold, rhythm.hours.len() as u64)
+    let evidence = Evidence::new(observed as f64, baseline, threshold, rhythm.samples as u64)
         .with("unit", unit)
         .with("baseline_scope", rhythm.scope)
         .with("usual_hour", rhythm.usual_hour)
@@ -168,8 +181,16 @@ fn rhythm(profile: &Profile, now: Millis, min_hours: u32) -> Option<Rhythm> {
         )
     };
     let scope = if exact.is_empty() { scope } else { "hour_of_week" };
-    let worked = profile.history.hours().filter(|(h, _)| i64::from(*h) < hour).map(|(_, s)| *s).collect();
-    Some(Rhythm { hours, exact, worked, scope, usual_hour })
+    let worked: Vec<HourStat> =
+        profile.history.hours().filter(|(h, _)| i64::from(*h) < hour).map(|(_, s)| *s).collect();
+    Some(Rhythm {
+        minute: Usual::of(&hours, &exact, &worked, |h| h.one_minute_peak),
+        five_minutes: Usual::of(&hours, &exact, &worked, |h| h.five_minute_peak),
+        samples: hours.len(),
+        scope,
+        usual_hour,
+        active_hours: active_hours(profile, now),
+    })
 }
 
 /// Whether an hour since the epoch is on a Saturday or Sunday (UTC). Day 0 was a Thursday.

@@ -1,8 +1,9 @@
 //! The last requests of a key as this instance saw them: what a single request cannot show, a run of them does.
 //! Kept in memory beside the profile, never stored: it is worth minutes.
 
-use std::collections::VecDeque;
+use std::{cell::Cell, collections::VecDeque};
 
+use super::burst::Rhythm;
 use crate::domain::Millis;
 
 /// Requests remembered.
@@ -25,19 +26,35 @@ pub struct Seen {
 
 /// The last requests, oldest first.
 #[derive(Debug, Clone, Default)]
-pub struct Recent(VecDeque<Seen>);
+pub struct Recent {
+    seen: VecDeque<Seen>,
+    /// The rhythm around the present hour, once it was needed: it takes hundreds of hours to work out.
+    rhythm: Cell<Option<(i64, Option<Rhythm>)>>,
+}
 
 impl Recent {
     /// Remembers one more.
     pub fn push(&mut self, seen: Seen) {
-        if self.0.len() >= CAPACITY {
-            self.0.pop_front();
+        if self.seen.len() >= CAPACITY {
+            self.seen.pop_front();
         }
-        self.0.push_back(seen);
+        self.seen.push_back(seen);
     }
 
     /// The last requests since `since`, newest first.
     pub fn since(&self, since: Millis) -> impl Iterator<Item = &Seen> {
-        self.0.iter().rev().take_while(move |seen| seen.at >= since)
+        self.seen.iter().rev().take_while(move |seen| seen.at >= since)
+    }
+
+    /// The rhythm around `hour`: as it was worked out before in this hour, or worked out now.
+    pub fn rhythm(&self, hour: i64, work_out: impl FnOnce() -> Option<Rhythm>) -> Option<Rhythm> {
+        match self.rhythm.get() {
+            Some((known, rhythm)) if known == hour => rhythm,
+            _ => {
+                let rhythm = work_out();
+                self.rhythm.set(Some((hour, rhythm)));
+                rhythm
+            }
+        }
     }
 }
