@@ -244,8 +244,6 @@ impl Engine {
         if self.store.events(&query).await?.items.iter().any(same) {
             return Ok(Some(event));
         }
-        let told = events::operator(now, EventType::FeedbackGiven, Severity::Low, subject, note);
-        self.store.append(&[Event { evidence, ..told }]).await?;
         if let (Verdict::Benign, Some(subject)) = (verdict, subject) {
             let policy = self.policy();
             let note = if note.is_empty() { "benign by an analyst's word" } else { note };
@@ -264,6 +262,9 @@ impl Engine {
             .await?;
             self.teach(&event, now).await?;
         }
+        // Last, so that a verdict that could not be carried out can be given again.
+        let told = events::operator(now, EventType::FeedbackGiven, Severity::Low, subject, note);
+        self.store.append(&[Event { evidence, ..told }]).await?;
         Ok(Some(event))
     }
 
