@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use familiar::{DaySet, Familiar, Mass, Table};
 pub use histogram::Histogram;
-pub use history::{DayStat, History, HourStat};
+pub use history::{DayStat, Days, History, HourStat};
 
 use super::{
     Millis,
@@ -112,12 +112,20 @@ pub struct Profile {
     pub endpoints: Table<String>,
     /// Models.
     pub models: Table<String>,
+    /// What was admitted and taught nothing, because it was flagged: spent all the same. Packed behind the rest.
+    #[serde(skip)]
+    pub flagged: Days,
 }
 
 impl Profile {
     /// Whether nothing was learned.
     pub fn is_empty(&self) -> bool {
-        self.requests == 0
+        self.requests == 0 && self.flagged.is_empty()
+    }
+
+    /// Counts a request that was admitted and teaches nothing.
+    pub fn count_flagged(&mut self, now: Millis, tokens: u64, cost_nanos: u64) {
+        self.flagged.add(now, tokens, cost_nanos);
     }
 
     /// Learns one request.
@@ -195,6 +203,7 @@ impl Profile {
         self.clients.merge(&other.clients);
         self.endpoints.merge(&other.endpoints);
         self.models.merge(&other.models);
+        self.flagged.merge(&other.flagged);
     }
 }
 
