@@ -60,7 +60,7 @@ fn judge(
         }
     }
     // What was flagged is no part of what is usual, and was spent all the same.
-    today += case.profile.flagged.day(day).map_or(0.0, &of);
+    today += case.profile.later.flagged.day(day).map_or(0.0, &of);
     if before.len() < policy.min_days as usize || today < policy.min_amount {
         return None;
     }

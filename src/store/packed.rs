@@ -1,24 +1,24 @@
 //! Profiles as bytes, the same in every store: postcard, with later parts behind the first ones, so that what an
 //! earlier version wrote can be read.
 
-use crate::domain::profile::{Days, Profile};
+use crate::domain::profile::{Later, Profile};
 
 /// Writes a profile behind `bytes`.
 ///
 /// # Errors
 /// When there is no room.
 pub fn pack(profile: &Profile, bytes: Vec<u8>) -> postcard::Result<Vec<u8>> {
-    postcard::to_extend(&profile.flagged, postcard::to_extend(profile, bytes)?)
+    postcard::to_extend(&profile.later, postcard::to_extend(profile, bytes)?)
 }
 
-/// Reads what [`pack`] wrote, now or before there were flagged days.
+/// Reads what [`pack`] wrote, now or before there were later parts.
 ///
 /// # Errors
 /// When it is no profile.
 pub fn unpack(bytes: &[u8]) -> postcard::Result<Profile> {
     let (profile, rest) = postcard::take_from_bytes::<Profile>(bytes)?;
-    let flagged = if rest.is_empty() { Days::default() } else { postcard::from_bytes(rest)? };
-    Ok(Profile { flagged, ..profile })
+    let later = if rest.is_empty() { Later::default() } else { postcard::from_bytes(rest)? };
+    Ok(Profile { later, ..profile })
 }
 
 #[cfg(test)]
@@ -37,9 +37,9 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_written_before_there_were_flagged_days_is_read_without_them() {
+    fn a_profile_written_before_there_were_later_parts_is_read_without_them() {
         let old = postcard::to_allocvec(&profile()).unwrap();
-        assert_eq!(unpack(&old).unwrap(), Profile { flagged: Days::default(), ..profile() });
+        assert_eq!(unpack(&old).unwrap(), Profile { later: Later::default(), ..profile() });
     }
 
     #[test]
