@@ -12,12 +12,13 @@
 //! the hours of the day around it on the same kind of day (working day or weekend) over two weeks, whichever is larger;
 //! with fewer than three such hours, the upper quartile of all hours.
 
-use super::{Case, Evidence};
+use super::{Case, Evidence, Margin, Quiet, Verdict};
 use crate::domain::{
     HOUR, Millis,
     finding::{AnomalyKind, Finding, Severity},
     profile::{HourStat, Profile},
     window::{FIVE_MINUTES, ONE_HOUR, ONE_MINUTE},
+    wording::{number, whole},
 };
 
 const ADVICE: &str =
@@ -80,31 +81,45 @@ impl Rhythm {
 }
 
 /// Holds the windows against the rhythm.
-pub fn judge(case: &Case<'_>) -> Option<Finding> {
+pub fn judge(case: &Case<'_>) -> Verdict {
     let policy = &case.policy.detectors.traffic_burst;
     let counts = &case.key.counts;
     let least = policy.min_requests.min(LEAST);
-    let busy = counts[FIVE_MINUTES].requests >= least || counts[ONE_HOUR].requests >= least;
-    if !busy {
-        return None;
+    let busiest = counts[FIVE_MINUTES].requests.max(counts[ONE_HOUR].requests);
+    if busiest < least {
+        let (busiest, least) = (busiest as f64, least as f64);
+        return Err(Quiet::below("too few requests for a burst", busiest, least, "requests in 1 hour"));
     }
     let hour = case.now().div_euclid(HOUR);
-    let rhythm = case.recent.rhythm(hour, || rhythm(case.profile, case.now(), policy.min_hours))?;
+    let rhythm = case.recent.rhythm(hour, || rhythm(case.profile, case.now(), policy.min_hours));
+    let rhythm = rhythm.ok_or_else(|| too_short(case.profile, hour, policy.min_hours))?;
     let spans = [
         ("requests in 1 minute", counts[ONE_MINUTE].requests, rhythm.minute),
         ("requests in 5 minutes", counts[FIVE_MINUTES].requests, rhythm.five_minutes),
     ];
-    let bursts = spans.into_iter().filter_map(|(unit, observed, usual)| {
+    let mut worst: Option<Finding> = None;
+    let mut nearest = Margin { observed: 0.0, threshold: f64::INFINITY, unit: "requests in 1 minute" };
+    for (unit, observed, usual) in spans {
         let baseline = usual.baseline;
         let chance = baseline + CHANCE * baseline.sqrt();
         let most = policy.min_requests;
         let least = if rhythm.usual_hour { most as f64 } else { usual.least(most) };
         let threshold = (baseline * policy.factor).max(chance).max(least);
         let severity = rhythm.severity(observed, most);
-        (observed as f64 >= threshold)
-            .then(|| finding(case, severity, unit, observed, baseline, threshold, &rhythm))
-    });
-    bursts.max_by_key(|found| found.severity).or_else(|| off_schedule(case, &rhythm))
+        let margin = Margin { observed: observed as f64, threshold, unit };
+        if margin.observed < threshold {
+            nearest = if margin.share() >= nearest.share() { margin } else { nearest };
+        } else if worst.as_ref().is_none_or(|found| severity >= found.severity) {
+            worst = Some(finding(case, severity, unit, observed, baseline, threshold, &rhythm));
+        }
+    }
+    let usual = Quiet { why: "no more than usual around this hour", margin: Some(nearest) };
+    worst.or_else(|| off_schedule(case, &rhythm)).ok_or(usual)
+}
+
+fn too_short(profile: &Profile, hour: i64, min_hours: u32) -> Quiet {
+    let hours = profile.first_seen.map_or(0, |first| hour - first.div_euclid(HOUR));
+    Quiet::below("the history is too short", hours as f64, f64::from(min_hours), "hours of history")
 }
 
 /// Work of a scheduled key in an hour in which it never works.
@@ -132,7 +147,8 @@ fn finding(
     rhythm: &Rhythm,
 ) -> Finding {
     let times = observed as f64 / baseline.max(1.0);
-    let evidence = Evidence::new(observed as f64, baseline, threshold, rhythm.samples as u64)
+    let summary = summary(unit, observed, baseline, threshold, rhythm);
+    let evidence = Evidence::new(summary, observed as f64, baseline, threshold, rhythm.samples as u64)
         .with("unit", unit)
         .with("baseline_scope", rhythm.scope)
         .with("usual_hour", rhythm.usual_hour)
@@ -144,6 +160,18 @@ fn finding(
         evidence,
         ADVICE,
     )
+}
+
+fn summary(unit: &str, observed: u64, baseline: f64, threshold: f64, rhythm: &Rhythm) -> String {
+    let unit = unit.trim_end_matches(", off schedule");
+    let hour = if !rhythm.usual_hour {
+        "at which the key never works".to_owned()
+    } else if baseline >= 1.0 {
+        format!("that usually sees {} at most", number(baseline))
+    } else {
+        "that usually sees none".to_owned()
+    };
+    format!("{} {unit} at an hour {hour}; limit {}.", whole(observed), number(threshold))
 }
 
 /// The rhythm at `now`; `None` while the history is shorter than `min_hours`.

@@ -7,31 +7,39 @@
 //! Blind spots: a thief with the victim's client, in the victim's region, calling what the victim calls.
 
 use super::{
-    Case, Evidence,
-    weight::{is_warming_up, known_days},
+    Case, Evidence, Quiet, Verdict,
+    weight::{WARMING_UP, is_warming_up, known_days},
 };
 use crate::domain::{
-    finding::{AnomalyKind, Finding, Severity},
+    finding::{AnomalyKind, Severity},
     policy::Preset,
+    wording::{count, list, number},
 };
 
 const ADVICE: &str =
     "Ask the key's owner whether they changed client, endpoints or provider just now; rotate the key if not.";
 
 /// Adds up what is new.
-pub fn judge(case: &Case<'_>) -> Option<Finding> {
+pub fn judge(case: &Case<'_>) -> Verdict {
     let weights = case.weights;
     let novelties = weights.novelties();
     let place_is_new = weights.place > 0.0;
-    if novelties < 2 || (novelties == 2 && !place_is_new) || is_warming_up(case.profile, case.now()) {
-        return None;
+    let least = if place_is_new { 2 } else { 3 };
+    if novelties < least {
+        let (novelties, least) = (f64::from(novelties), f64::from(least));
+        return Err(Quiet::below("too few things are new at once", novelties, least, "new things"));
+    }
+    if is_warming_up(case.profile, case.now()) {
+        return Err(WARMING_UP);
     }
     let severity = match case.place.filter(|_| place_is_new) {
         Some(place) => case.severity(0.0, &place.core),
         // In a place it knows the owner may still be rebuilding the application: slow down, do not cut off.
         None => case.severity_of(weights.total()).min(Severity::High),
     };
+    let days = known_days(case.profile);
     let evidence = Evidence::new(
+        summary(case, days),
         weights.total(),
         0.0,
         case.policy.detectors.behavioral_drift.weight_high,
@@ -43,8 +51,30 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     .with("endpoint", &case.features.endpoint)
     .with("model", case.record.model.as_deref())
     .with("current", case.place.map(|p| p.summary()))
-    .number("known_days", known_days(case.profile));
+    .number("known_days", days);
     let strictness = if case.policy.preset == Preset::Strict { 1.0 } else { 0.0 };
     let score = 1.0 - (-(weights.total() + strictness)).exp();
-    Some(case.finding(AnomalyKind::BehavioralDrift, severity, score, evidence, ADVICE))
+    Ok(case.finding(AnomalyKind::BehavioralDrift, severity, score, evidence, ADVICE))
+}
+
+fn summary(case: &Case<'_>, days: f64) -> String {
+    let values = |name: &str| match name {
+        "place" => case.place.map(|p| p.summary().name()),
+        "client" => case.features.client.clone(),
+        "endpoint" => Some(case.features.endpoint.clone()),
+        "model" => case.record.model.as_deref().map(str::to_owned),
+        _ => None,
+    };
+    let new = case.weights.names();
+    let named = new.iter().map(|name| match values(name) {
+        Some(value) => format!("{name} ({value})"),
+        None => (*name).to_owned(),
+    });
+    format!(
+        "New at once after {}: {}; weight {}, high from {}.",
+        count(days, "known day", "known days"),
+        list(&named.collect::<Vec<_>>()),
+        number(case.weights.total()),
+        number(case.policy.detectors.behavioral_drift.weight_high),
+    )
 }

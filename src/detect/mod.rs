@@ -1,4 +1,4 @@
-//! The detectors: pure functions from a case to a finding, one file each. To add one: its file, one line in
+//! The detectors: pure functions from a case to a verdict, one file each. To add one: its file, one line in
 //! [`all`], its section in `config/default.toml`, its page in `docs/detection.md`.
 
 mod burst;
@@ -13,12 +13,16 @@ mod scan;
 mod size;
 mod spike;
 mod stuffing;
+#[cfg(test)]
+mod tests;
 mod travel;
+mod verdict;
 mod weight;
 
 pub use evidence::Evidence;
 pub use knowledge::Features;
 pub use recent::{Recent, Seen};
+pub use verdict::{Judged, Margin, Quiet, Verdict};
 pub use weight::Weights;
 
 use crate::domain::{
@@ -191,7 +195,7 @@ pub struct Detector {
     /// What it finds.
     pub kind: AnomalyKind,
     /// Judges one case.
-    pub judge: fn(&Case<'_>) -> Option<Finding>,
+    pub judge: fn(&Case<'_>) -> Verdict,
 }
 
 /// Every detector.
@@ -213,5 +217,17 @@ pub fn all() -> &'static [Detector] {
 
 /// Asks every detector that is not off.
 pub fn judge(case: &Case<'_>) -> Vec<Finding> {
-    all().iter().filter(|d| case.policy.mode(d.kind) != Mode::Off).filter_map(|d| (d.judge)(case)).collect()
+    let on = all().iter().filter(|d| case.policy.mode(d.kind) != Mode::Off);
+    on.filter_map(|d| (d.judge)(case).ok()).collect()
+}
+
+/// What every detector says, for people who want to know why: the findings of [`judge`] are among it, in the same order.
+pub fn verdicts(case: &Case<'_>) -> Vec<Judged> {
+    let ask = |detector: &Detector| {
+        let mode = case.policy.mode(detector.kind);
+        let off = Quiet::because("the policy has it switched off");
+        let verdict = if mode == Mode::Off { Err(off) } else { (detector.judge)(case) };
+        Judged { kind: detector.kind, mode, verdict }
+    };
+    all().iter().map(ask).collect()
 }

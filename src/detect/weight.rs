@@ -13,7 +13,7 @@ use crate::domain::{
     record::Record,
 };
 
-use super::{Features, knowledge};
+use super::{Features, Quiet, knowledge};
 
 /// Requests that make a day count in full.
 const REQUESTS_PER_DAY: u64 = 10;
@@ -21,6 +21,9 @@ const REQUESTS_PER_DAY: u64 = 10;
 const ODD_HOUR: f64 = 1.0;
 /// Days of history before an hour can be odd.
 const ODD_HOUR_DAYS: u32 = 5;
+
+/// Said of a key that is warming up.
+pub const WARMING_UP: Quiet = Quiet::because("the key is too young for anything about it to be unusual");
 
 /// What is new about a request, and how much each of it weighs.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -179,6 +179,17 @@ pub struct PlaceSummary {
     pub radius_km: Option<u16>,
 }
 
+impl PlaceSummary {
+    /// The shortest name that says where it is: the city, else the country, else the network.
+    pub fn name(&self) -> String {
+        self.city
+            .clone()
+            .or_else(|| self.country.clone())
+            .or_else(|| self.asn.map(|asn| format!("AS{asn}")))
+            .unwrap_or_else(|| "an unnamed place".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
