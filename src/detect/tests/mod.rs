@@ -11,7 +11,7 @@ use crate::{
     config::default_policy,
     domain::{
         HOUR, MINUTE,
-        observation::{Peer, PeerSeen},
+        observation::{ClientMark, Peer, PeerSeen},
         place::Coordinates,
         profile::Sample,
         subject::Subject,
@@ -161,7 +161,7 @@ impl Scene {
     fn seen_in(mut self, city: City, before: Millis) -> Self {
         let at = NOON - before;
         self.key.peers.push(PeerSeen {
-            peer: Peer::place(&city.core()),
+            peer: Peer::place(&city.core(), ClientMark::default()),
             first_seen: at,
             last_seen: at,
             hits: 1,
