@@ -11,7 +11,7 @@
 
 use super::{Case, Evidence, Margin, Quiet, Verdict, knowledge, rhythm::{Rhythm, Usual}, weight::is_young};
 use crate::domain::{
-    HOUR,
+    DAY, HOUR, Millis,
     finding::{AnomalyKind, Finding, Severity},
     profile::{About, Profile},
     stable_hash,
@@ -32,12 +32,15 @@ const ABOVE_BUSIEST_HOUR: f64 = 1.5;
 /// of an hour of work from a new place (a traveller's days begin at other hours). Each grows with two days over the days
 /// known: a young history has not seen much of what is usual.
 const ABOVE_BUSIEST_FROM_NEW_PLACE: f64 = 1.3;
-/// A key that works in no more hours of the day than this has a schedule.
+/// A key has a schedule that works in no more hours of the day than this, for at least so many days, and so many
+/// requests a day: fewer are a person's.
 const SCHEDULED_HOURS: usize = 6;
-/// Days of history before a schedule is one,
 const SCHEDULE_DAYS: u32 = 3;
-/// and requests a day: fewer are a person's.
 const SCHEDULED_REQUESTS: u64 = 25;
+/// Also one that keeps to very few hours, since so long, and is busy in these.
+const TIGHT_HOURS: usize = 3;
+const TIGHT_FOR: Millis = 5 * DAY;
+const TIGHT_REQUESTS_PER_HOUR: u64 = 8;
 /// At an hour at which the key never works, this many requests can be a burst.
 const LEAST: u64 = 12;
 /// In a whole hour, it takes this many times `min_requests` for one.
@@ -159,9 +162,14 @@ fn off_schedule(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
     let observed = case.key.counts[ONE_HOUR].requests;
     let minimum = case.policy.detectors.traffic_burst.min_requests.min(LEAST);
     let profile = case.profile;
-    let busy = profile.requests >= SCHEDULED_REQUESTS * u64::from(profile.days.count());
-    let scheduled = profile.days.count() >= SCHEDULE_DAYS && busy && rhythm.active_hours <= SCHEDULED_HOURS;
-    if rhythm.usual_hour || observed < minimum || !scheduled {
+    let days = profile.days.count();
+    let daily = days >= SCHEDULE_DAYS
+        && profile.requests >= SCHEDULED_REQUESTS * u64::from(days)
+        && rhythm.active_hours <= SCHEDULED_HOURS;
+    let tight = rhythm.active_hours <= TIGHT_HOURS
+        && profile.first_seen.is_some_and(|first| case.now() - first >= TIGHT_FOR)
+        && profile.requests >= TIGHT_REQUESTS_PER_HOUR * profile.history.hours().count() as u64;
+    if rhythm.usual_hour || observed < minimum || !(daily || tight) {
         return None;
     }
     let unit = "requests in 1 hour, off schedule";

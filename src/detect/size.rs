@@ -4,8 +4,8 @@
 //! Trips when: one size, or a run of the last ones, is improbable: the sum of the last k deviations over the square
 //! root of k (Stouffer's z) passes `z_medium` or `z_high` for some k, and the run is on average at least twice
 //! (medium) or four times (high) the usual size. Also high: three or more of six times the usual size; twelve or more of 2.5
-//! times; five or more to a model that is new as well, if all of these are on average twice the usual size (which is
-//! evidence of its own, so that 3.5 deviations will do).
+//! times; four or more to a model that is new as well, if all of these are on average twice the usual size (which is
+//! evidence of its own, so that 2.8 deviations will do).
 //! Sizes are held against those of the same client on the same endpoint, where enough are known, else of the whole key; a
 //! client that is new to the key must be eight times off.
 //! Stays quiet when: fewer than `min_samples` sizes are known. What goes on after an hour was said, and is medium.
@@ -37,7 +37,9 @@ const LONG_RUN: u32 = 12;
 const SHIFT_SUSTAINED: f64 = 0.92;
 
 /// Standard deviations that will do when the model is new as well: that is evidence of its own.
-const Z_ON_NEW_MODEL: f64 = 3.5;
+const Z_ON_NEW_MODEL: f64 = 2.8;
+/// Requests to it that make a run.
+const RUN_ON_NEW_MODEL: u32 = 4;
 /// A few requests in a row, each very large: fewer deviations will do.
 const FEW: u32 = 3;
 const Z_FEW: f64 = 4.5;
@@ -139,12 +141,15 @@ fn summary(tokens: u64, usual: f64, run: &Run, on_new_model: bool, limit: f64) -
 impl Run {
     /// Whether a run on a new model is larger than chance explains.
     fn is_dearer(&self) -> bool {
-        self.z >= Z_ON_NEW_MODEL && self.shift >= SHIFT_MEDIUM && self.length >= 5
+        self.z >= Z_ON_NEW_MODEL && self.shift >= SHIFT_MEDIUM && self.length >= RUN_ON_NEW_MODEL
     }
 }
 
+/// The worst run of the last requests, or of those among them that are for the same: what one client does must not
+/// hide between the requests of another.
 fn worst_run(case: &Case<'_>, z: f64) -> Run {
-    let runs = runs(case, z, |_| true);
+    let context = case.sizes.context.any_model;
+    let runs = runs(case, z, |_| true).chain(runs(case, z, move |seen| seen.context == context));
     runs.reduce(|worst, run| if run.z > worst.z { run } else { worst }).unwrap_or(Run { z, shift: 0.0, length: 1 })
 }
 
