@@ -2,7 +2,7 @@
 //!
 //! [`Engine::record`] is the whole of it. Beside it live the caches and buffers that keep it to one wait for the
 //! store (`bans`, `profiles`, `answers`, `log`), what takes over when the store does not answer (`breaker`,
-//! `insurance`), people's acts (`acts`) and what happens in the background (`upkeep`).
+//! `insurance`), people's acts (`acts`, `verdicts`) and what happens in the background (`upkeep`).
 
 mod acts;
 mod answers;
@@ -20,14 +20,16 @@ mod profiles;
 mod tests;
 mod trip;
 mod upkeep;
+mod verdicts;
 
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
 
-pub use acts::{SubjectView, Verdict};
+pub use acts::SubjectView;
 pub use policy::ActivePolicy;
+pub use verdicts::{Feedback, Verdict};
 
 use crate::{
     clock::Clock,
