@@ -3,8 +3,15 @@
 use std::io::{self, ErrorKind};
 
 use crate::{
-    app::AppError, config::ConfigError, demo::PastError, geo::GeoError, http::AuthError, intake::PepperError,
-    replay::ReplayError, store::StoreError, telemetry::TelemetryError,
+    app::AppError,
+    config::ConfigError,
+    demo::PastError,
+    geo::GeoError,
+    http::AuthError,
+    intake::PepperError,
+    replay::{ReplayError, VerdictError},
+    store::StoreError,
+    telemetry::TelemetryError,
 };
 
 /// Exit codes.
@@ -62,6 +69,15 @@ impl Failure {
     /// Something that cannot be read or written.
     pub fn io(what: &str, error: &io::Error) -> Self {
         Self { code: of_io(error), error: anyhow::Error::msg(format!("{what}: {error}")) }
+    }
+
+    /// A file that holds no verdicts.
+    pub fn verdicts(path: &std::path::Path, error: &VerdictError) -> Self {
+        let code = match error {
+            VerdictError::Io(error) => of_io(error),
+            VerdictError::Line { .. } => code::DATA,
+        };
+        Self::new(code, format!("{}: {error}", path.display()))
     }
 }
 
