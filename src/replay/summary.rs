@@ -88,11 +88,7 @@ impl Summary {
         self.records += 1;
         self.span = Some(self.span.map_or((now, now), |(first, last)| (first.min(now), last.max(now))));
         let day = now.div_euclid(DAY);
-        if !self.keys.contains_key(&record.key_id) {
-            self.keys.insert(record.key_id.clone(), PerKey::new(day));
-            self.key_days += 1;
-        }
-        let Some(key) = self.keys.get_mut(&record.key_id) else { return };
+        let key = self.keys.entry(record.key_id.clone()).or_insert_with(|| PerKey::new(day - 1));
         if day > key.day {
             key.day = day;
             self.key_days += 1;
