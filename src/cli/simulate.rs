@@ -29,6 +29,9 @@ pub struct Simulate {
     /// Attacks of each kind.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=1000))]
     attacks: u32,
+    /// Share of the keys, benign and attacked, that carry two or three archetypes at once.
+    #[arg(long, default_value_t = Plan::THREE_WEEKS.mixed, value_parser = mixed)]
+    mixed: f64,
     /// Multiplies the rates of benign traffic.
     #[arg(long, default_value_t = 1.0, value_parser = rate)]
     rate: f64,
@@ -55,6 +58,7 @@ impl Simulate {
             days: self.days,
             keys_per_archetype: self.keys,
             attacks_per_kind: self.attacks,
+            mixed: self.mixed,
             rate: self.rate,
             ..Plan::THREE_WEEKS
         };
@@ -105,6 +109,15 @@ fn tell(labelled: &Labelled, decision: &crate::domain::decision::Decision) {
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "must be a number")?;
     if rate > 0.0 && rate <= 100.0 { Ok(rate) } else { Err("must be above 0 and at most 100".to_owned()) }
+}
+
+fn mixed(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "must be a number")?;
+    if (0.0..=0.9).contains(&share) {
+        Ok(share)
+    } else {
+        Err("must be at least 0 and at most 0.9".to_owned())
+    }
 }
 
 fn write_lines<T: serde::Serialize>(path: &Path, lines: impl Iterator<Item = T>) -> Result<(), Failure> {

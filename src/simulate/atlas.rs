@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::LazyLock};
 
 use ipnet::IpNet;
 
-use super::random::Random;
+use super::{calendar::Week, random::Random};
 use crate::domain::{Millis, place::Coordinates};
 
 const CITIES: &str = include_str!("../../geoip/demo-cities.csv");
@@ -127,21 +127,59 @@ impl City {
         network.map_or(IpAddr::from([192, 0, 2, 1]), |network| network.address(random))
     }
 
+    /// A provider with a network of this sort here; 0 where there is none.
+    pub fn provider(&self, sort: Sort, random: &mut Random) -> u32 {
+        random.pick(&self.networks(sort)).map_or(0, |network| network.asn)
+    }
+
+    /// A random address of a provider's networks of this sort, or of any provider's where it has none here.
+    pub fn address_of(&self, provider: u32, sort: Sort, random: &mut Random) -> IpAddr {
+        let own: Vec<_> = self.networks(sort).into_iter().filter(|network| network.asn == provider).collect();
+        match random.pick(&own).copied() {
+            Some(network) => network.address(random),
+            None => self.address(sort, random),
+        }
+    }
+
+    /// The city whose networks an address belongs to, and the network.
+    pub fn of(address: IpAddr) -> Option<(&'static Self, &'static Network)> {
+        let inside = |city: &'static Self| {
+            city.networks
+                .iter()
+                .find(|network| network.block.contains(&address))
+                .map(|network| (city, network))
+        };
+        Self::all().iter().find_map(inside)
+    }
+
+    /// On which days people work here.
+    pub fn week(&self) -> Week {
+        match self.country {
+            "IL" | "EG" => Week::SundayToThursday,
+            _ => Week::MondayToFriday,
+        }
+    }
+
     /// Distance to another city in km.
     pub fn km(&self, other: &Self) -> f64 {
         self.at.distance_km(&other.at)
     }
 
-    /// The nearest city in another country.
-    pub fn neighbour(&self) -> &'static Self {
-        let abroad = Self::all().iter().filter(|city| city.country != self.country);
+    /// The nearest city in a country other than those of `known`.
+    pub fn neighbour(&self, known: &[&'static Self]) -> &'static Self {
+        let home = |city: &Self| city.country == self.country;
+        let abroad = Self::all()
+            .iter()
+            .filter(|city| !home(city) && known.iter().all(|known| known.country != city.country));
         abroad.min_by(|a, b| self.km(a).total_cmp(&self.km(b))).unwrap_or(&Self::all()[0])
     }
 
-    /// A random city that is at least this far away; the farthest one when none is.
-    pub fn far(&self, least_km: f64, random: &mut Random) -> &'static Self {
-        let far: Vec<&'static Self> = Self::all().iter().filter(|city| self.km(city) >= least_km).collect();
-        let farthest = || Self::all().iter().max_by(|a, b| self.km(a).total_cmp(&self.km(b)));
+    /// A random city that is at least this far away from every city of `known`; the one that is farthest from the
+    /// nearest of them when none is.
+    pub fn far(known: &[&'static Self], least_km: f64, random: &mut Random) -> &'static Self {
+        let nearest = |city: &Self| known.iter().map(|known| known.km(city)).fold(f64::INFINITY, f64::min);
+        let far: Vec<&'static Self> = Self::all().iter().filter(|city| nearest(city) >= least_km).collect();
+        let farthest = || Self::all().iter().max_by(|a, b| nearest(a).total_cmp(&nearest(b)));
         random.pick(&far).copied().or_else(farthest).unwrap_or(&Self::all()[0])
     }
 }
@@ -193,6 +231,8 @@ mod tests {
                 let address = network.address(&mut random);
                 let place = db.lookup(address).unwrap();
                 assert_eq!(place.core.asn, network.asn, "{address}");
+                let (back, same) = City::of(address).unwrap();
+                assert_eq!((back.name, same.block), (city.name, network.block));
                 assert_eq!(place.core.country_code(), Some(city.country), "{address}");
                 let km = place.core.coordinates.unwrap().distance_km(&city.at);
                 assert!(km < if network.sort == Sort::Mobile { 260.0 } else { 1.0 }, "{address} {km}");
@@ -203,7 +243,12 @@ mod tests {
     #[test]
     fn neighbours_are_near_and_strangers_far() {
         let bucharest = City::all().iter().find(|city| city.name == "Bucharest").unwrap();
-        assert_eq!(bucharest.neighbour().name, "Sofia");
-        assert!(bucharest.km(bucharest.far(4000.0, &mut Random::new(1))) >= 4000.0);
+        let named = |name: &str| City::all().iter().find(|city| city.name == name).unwrap();
+        assert_eq!(bucharest.neighbour(&[]).name, "Sofia");
+        assert_eq!(bucharest.neighbour(&[named("Sofia")]).name, "Chisinau");
+        let stranger = City::far(&[bucharest, named("Tokyo")], 4000.0, &mut Random::new(1));
+        assert!(bucharest.km(stranger) >= 4000.0 && named("Tokyo").km(stranger) >= 4000.0);
+        let known: Vec<&City> = City::all().iter().collect();
+        assert!(City::all().iter().any(|city| city.name == City::far(&known, 1.0, &mut Random::new(1)).name));
     }
 }

@@ -55,17 +55,40 @@ pub fn hour(time: Millis, offset: Millis) -> f64 {
     (time + offset).rem_euclid(DAY) as f64 / HOUR as f64
 }
 
-/// Whether it is Saturday or Sunday there.
-pub fn is_weekend(time: Millis, offset: Millis) -> bool {
+/// The day of the week there, 0 for Monday.
+pub fn weekday(time: Millis, offset: Millis) -> i64 {
     // The epoch was a Thursday.
-    let weekday = ((time + offset).div_euclid(DAY) + 3).rem_euclid(7);
-    weekday >= 5
+    ((time + offset).div_euclid(DAY) + 3).rem_euclid(7)
 }
 
-/// How busy offices are, 0 to 1: up from 8, a dip at lunch, down by 19, little at night and on weekends.
+/// Whether it is Saturday or Sunday there.
+pub fn is_weekend(time: Millis, offset: Millis) -> bool {
+    weekday(time, offset) >= 5
+}
+
+/// On which days people work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Week {
+    /// They rest on Saturday and Sunday.
+    #[default]
+    MondayToFriday,
+    /// They rest on Friday and Saturday.
+    SundayToThursday,
+}
+
+impl Week {
+    /// Whether it is a day of rest there.
+    pub fn rests(self, time: Millis, offset: Millis) -> bool {
+        match self {
+            Self::MondayToFriday => is_weekend(time, offset),
+            Self::SundayToThursday => matches!(weekday(time, offset), 4 | 5),
+        }
+    }
+}
+
+/// How busy offices are on a working day, 0 to 1: up from 8, a dip at lunch, down by 19, a little in the evening.
 pub fn office_hours(time: Millis, offset: Millis) -> f64 {
-    let hour = hour(time, offset);
-    let day = match hour {
+    match hour(time, offset) {
         h if h < 7.5 => 0.0,
         h if h < 9.5 => (h - 7.5) / 2.0,
         h if (12.2..13.3).contains(&h) => 0.45,
@@ -73,15 +96,14 @@ pub fn office_hours(time: Millis, offset: Millis) -> f64 {
         h if h < 19.5 => 1.0 - (h - 17.0) / 2.5,
         h if h < 22.5 => 0.08,
         _ => 0.0,
-    };
-    if is_weekend(time, offset) { day * 0.06 } else { day }
+    }
 }
 
 /// How busy a service is, 0 to 1: the tide of its users' day, never quite dry.
-pub fn tide(time: Millis, offset: Millis, depth: f64) -> f64 {
+pub fn tide(time: Millis, offset: Millis, week: Week, depth: f64) -> f64 {
     let peak = 14.0;
     let swing = ((hour(time, offset) - peak) / 24.0 * std::f64::consts::TAU).cos();
-    let weekend = if is_weekend(time, offset) { 1.0 - depth * 0.3 } else { 1.0 };
+    let weekend = if week.rests(time, offset) { 1.0 - depth * 0.3 } else { 1.0 };
     (1.0 - depth * (1.0 - swing) / 2.0) * weekend
 }
 
@@ -135,6 +157,9 @@ mod tests {
         assert_eq!(hour(friday, 8 * HOUR), 4.0);
         assert_eq!(midnight(friday, 8 * HOUR), friday - 4 * HOUR);
         assert_eq!(office_hours(friday, 8 * HOUR), 0.0);
+        let [in_cairo, in_paris] = [Week::SundayToThursday, Week::MondayToFriday];
+        assert!(in_cairo.rests(friday, 2 * HOUR) && !in_paris.rests(friday, HOUR));
+        assert!(!in_cairo.rests(friday + 2 * DAY, 2 * HOUR) && in_paris.rests(friday + 2 * DAY, HOUR));
         assert!(office_hours(friday, -5 * HOUR) > 0.9);
     }
 

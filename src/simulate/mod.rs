@@ -2,13 +2,14 @@
 //! scenario tests. The same plan gives the same traffic; nothing here reads a clock.
 //!
 //! Addresses come from the demo geo database, so its networks and places are known to the detectors.
-//! `archetypes` are the benign keys and `attacks` what befalls some of them, one file each. `score` compares what
-//! was decided with the labels.
+//! `archetypes` are the benign keys and `attacks` what befalls some of them, one file each; `circumstances` make each
+//! key differ from the next. `score` compares what was decided with the labels.
 
 pub mod archetypes;
 pub mod atlas;
 pub mod attacks;
 pub mod calendar;
+pub mod circumstances;
 pub mod persona;
 pub mod random;
 pub mod score;
@@ -18,12 +19,19 @@ mod wire;
 
 pub use wire::{Labelled, WireRecord};
 
-use archetypes::Archetype;
+use archetypes::{Archetype, Life};
 use attacks::{Attack, Victim};
 use calendar::Span;
+use circumstances::Circumstances;
 use random::Random;
 
 use crate::domain::{DAY, Millis};
+
+/// Requests of a key in the whole run: a key of fewer is not worth a line. A victim's must be a few times as many, so
+/// that there is something to know about it.
+const LEAST_REQUESTS: usize = 20;
+/// Lives drawn until one has as many.
+const TRIES: u32 = 20;
 
 /// What traffic to make.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +46,8 @@ pub struct Plan {
     pub keys_per_archetype: u32,
     /// Attacks of each kind, each on a key of its own beside the benign ones.
     pub attacks_per_kind: u32,
+    /// Share of the keys that carry two or three archetypes at once, benign and attacked, 0 to 0.9.
+    pub mixed: f64,
     /// Multiplies the rates of benign traffic (attacks keep theirs).
     pub rate: f64,
 }
@@ -50,6 +60,7 @@ impl Plan {
         days: 21,
         keys_per_archetype: 4,
         attacks_per_kind: 4,
+        mixed: 0.35,
         rate: 1.0,
     };
 
@@ -57,16 +68,32 @@ impl Plan {
     pub fn span(&self) -> Span {
         Span { from: self.start, to: self.start + Millis::from(self.days) * DAY }
     }
+
+    /// Benign keys that carry two or three archetypes at once.
+    pub fn mixed_keys(&self) -> u32 {
+        let single = f64::from(self.keys_per_archetype) * archetypes::ALL.len() as f64;
+        (single * self.mixed / (1.0 - self.mixed)).round() as u32
+    }
 }
 
 /// Makes the traffic of a plan, in order of time.
 pub fn generate(plan: &Plan) -> impl Iterator<Item = Labelled> + use<> {
-    let mut traffic = Traffic { span: plan.span(), rate: plan.rate, keys: 0, attacks: 0, all: Vec::new() };
+    let mut traffic = Traffic {
+        span: plan.span(),
+        rate: plan.rate,
+        mixed: plan.mixed,
+        keys: 0,
+        attacks: 0,
+        all: Vec::new(),
+    };
     let root = Random::new(plan.seed);
     for archetype in archetypes::ALL {
         for index in 0..plan.keys_per_archetype {
             traffic.benign(&mut root.part(archetype.name, index.into()), archetype);
         }
+    }
+    for (archetype, index) in archetypes::MIXED.iter().cycle().zip(0..plan.mixed_keys()) {
+        traffic.benign(&mut root.part(archetype.name, index.into()), archetype);
     }
     for attack in attacks::ALL {
         for index in 0..plan.attacks_per_kind {
@@ -84,6 +111,7 @@ pub fn generate(plan: &Plan) -> impl Iterator<Item = Labelled> + use<> {
 struct Traffic {
     span: Span,
     rate: f64,
+    mixed: f64,
     keys: u32,
     attacks: u32,
     all: Vec<Labelled>,
@@ -91,36 +119,67 @@ struct Traffic {
 
 impl Traffic {
     fn benign(&mut self, random: &mut Random, archetype: &Archetype) {
-        let life = (archetype.live)(random, self.span, self.rate);
-        self.add(life.records, archetype.name, false, None);
+        let (life, circumstances) = self.live(random, archetype, LEAST_REQUESTS);
+        let records = life.records.into_iter().map(|record| circumstances.tell(record));
+        self.add(records, archetype.name, false, None);
         self.keys += 1;
     }
 
     fn attacked(&mut self, random: &mut Random, attack: &Attack) {
-        let victims: Vec<&Archetype> =
-            attack.victims.iter().filter_map(|name| archetypes::named(name)).collect();
-        let Some(archetype) = random.pick(&victims).copied() else { return };
-        let life = (archetype.live)(random, self.span, self.rate);
-        let victim = Victim::new(life.persona, life.records, self.span);
+        let archetype = self.victim(random, attack);
+        let (life, circumstances) = self.live(random, archetype, 4 * LEAST_REQUESTS);
+        let mut victim = Victim::new(life.persona, life.records, self.span);
+        if random.chance(0.35) {
+            victim.only_while_young();
+        }
         let strike = (attack.strike)(random, &victim);
         // Stuffing falls on nobody's key: the one whose service it calls stays benign.
         let attacked = strike.iter().any(|record| record.is_of(&victim.persona.key));
-        self.add(victim.records, archetype.name, attacked, None);
+        let own = victim.records.into_iter().map(|record| circumstances.tell(record));
+        self.add(own, archetype.name, attacked, None);
         self.keys += u32::from(!attacked);
+        let strike = strike.into_iter().map(|record| circumstances.tell(record));
         self.add(strike, archetype.name, true, Some(attack.name));
         self.attacks += 1;
         self.keys += 1;
     }
 
+    /// The sort of key that an attack falls on.
+    fn victim(&self, random: &mut Random, attack: &Attack) -> &'static Archetype {
+        let named: Vec<_> = attack.victims.iter().filter_map(|name| archetypes::named(name)).collect();
+        let mixed = random.chance(self.mixed);
+        let any = random.pick(if mixed { archetypes::MIXED } else { archetypes::ALL });
+        random.pick(&named).copied().or(any).unwrap_or(&archetypes::ALL[0])
+    }
+
+    /// A life of an archetype with at least so many requests, and its circumstances.
+    fn live(&self, random: &mut Random, archetype: &Archetype, least: usize) -> (Life, Circumstances) {
+        let mut draw = || {
+            let circumstances = Circumstances::draw(random, archetype);
+            let span = circumstances.life(self.span);
+            let mut life = (archetype.live)(random, span, self.rate * circumstances.rate);
+            circumstances.befall(random, &mut life);
+            (life, circumstances)
+        };
+        let mut drawn = draw();
+        for _ in 1..TRIES {
+            if drawn.0.records.len() >= least {
+                break;
+            }
+            drawn = draw();
+        }
+        drawn
+    }
+
     fn add(
         &mut self,
-        records: Vec<WireRecord>,
+        records: impl Iterator<Item = WireRecord>,
         archetype: &'static str,
         attacked: bool,
         label: Option<&'static str>,
     ) {
         let span = self.span;
-        let records = records.into_iter().filter(|record| span.contains(record.timestamp));
+        let records = records.filter(|record| span.contains(record.timestamp));
         self.all.extend(records.map(|record| Labelled {
             time: record.timestamp,
             record,

@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use super::{
     atlas::{City, Sort},
+    calendar::Week,
     random::Random,
     wire::WireRecord,
 };
@@ -69,6 +70,8 @@ pub struct Persona {
     pub project: Option<Arc<str>>,
     /// Where the holder lives.
     pub home: &'static City,
+    /// On which days the holder works.
+    pub week: Week,
     /// Clients.
     pub clients: Choice<Arc<str>>,
     /// Models.
@@ -118,16 +121,17 @@ impl Persona {
             named,
             project: random.chance(0.7).then(|| format!("project-{:02}", random.below(40)).into()),
             home,
+            week: if random.chance(0.88) { home.week() } else { Week::SundayToThursday },
             clients,
             models,
             endpoints,
             prompt: random.lognormal(650.0, 0.7).clamp(60.0, 4_000.0),
-            spread: random.between(0.35, 0.95),
+            spread: spread(random),
             answer: random.between(0.1, 0.6),
             latency: random.lognormal(900.0, 0.4),
             reports_cost: random.chance(0.6),
-            bad: random.between(0.001, 0.02),
-            failing: random.between(0.001, 0.01),
+            bad: random.between(0.0005, 0.012),
+            failing: random.between(0.0005, 0.01),
         }
     }
 
@@ -137,6 +141,28 @@ impl Persona {
         let mean = self.prompt * (1.0 + self.answer) * (self.spread * self.spread / 2.0).exp();
         let share = tokens / (mean * requests_per_day.max(1.0));
         self.prompt *= share.min(1.0);
+    }
+
+    /// Takes another holder's habits in, who uses the same key in `share` of the requests.
+    pub fn join(&mut self, other: &Self, share: f64) {
+        join(&mut self.clients, &other.clients, share);
+        join(&mut self.models, &other.models, share);
+        join(&mut self.endpoints, &other.endpoints, share);
+        let mean = |own: f64, other: f64| own * (1.0 - share) + other * share;
+        // What is large for the key must be large for both.
+        self.prompt = self.prompt.max(other.prompt);
+        self.spread = self.spread.max(other.spread);
+        self.answer = mean(self.answer, other.answer);
+        self.latency = mean(self.latency, other.latency);
+        self.bad = mean(self.bad, other.bad);
+        self.failing = mean(self.failing, other.failing);
+    }
+
+    /// Makes a record one of this holder's key.
+    pub fn sign(&self, record: &mut WireRecord) {
+        record.api_key = (!self.named).then(|| self.key.clone());
+        record.key_id = self.named.then(|| self.key.clone());
+        record.project_id = self.project.clone();
     }
 
     /// One of the holder's ordinary requests.
@@ -174,7 +200,9 @@ impl Persona {
 
     fn status(&self, random: &mut Random) -> u16 {
         if random.chance(self.bad) {
-            *random.weighted(&[(400, 6.0), (422, 2.0), (413, 1.0), (404, 0.4), (401, 0.2)]).unwrap_or(&400)
+            *random
+                .weighted(&[(400, 6.0), (422, 2.0), (413, 1.0), (404, 0.6), (401, 0.4), (403, 0.3)])
+                .unwrap_or(&400)
         } else if random.chance(self.failing) {
             *random.weighted(&[(429, 3.0), (500, 1.0), (502, 1.0), (503, 2.0), (504, 0.5)]).unwrap_or(&429)
         } else {
@@ -207,6 +235,26 @@ impl Persona {
         resize(&mut record, prompt, answer, self.reports_cost.then_some(model.price));
         record
     }
+}
+
+/// How much the sizes of a key's requests differ: most within a factor of a few, some are nearly constant, some
+/// spread over orders of magnitude.
+fn spread(random: &mut Random) -> f64 {
+    let [low, high] = *random
+        .weighted(&[([0.3, 0.95], 0.68), ([0.02, 0.12], 0.12), ([0.95, 1.5], 0.2)])
+        .unwrap_or(&[0.3, 0.95]);
+    random.between(low, high)
+}
+
+/// Adds choices to others, to be taken in `share` of all cases.
+fn join<T: Clone>(own: &mut Choice<T>, other: &Choice<T>, share: f64) {
+    let sum =
+        |choice: &Choice<T>| choice.iter().map(|(_, weight)| weight).sum::<f64>().max(f64::MIN_POSITIVE);
+    let (own_sum, other_sum) = (sum(own), sum(other));
+    for (_, weight) in own.iter_mut() {
+        *weight *= (1.0 - share) / own_sum;
+    }
+    own.extend(other.iter().map(|(item, weight)| (item.clone(), weight * share / other_sum)));
 }
 
 /// Sets tokens and cost.

@@ -39,7 +39,8 @@ pub struct WireRecord {
     pub cost_usd: Option<f64>,
     /// Where it came from.
     pub source_ip: IpAddr,
-    /// The client's name for itself.
+    /// The client's name for itself; empty where the middleware does not tell it.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub user_agent: Arc<str>,
     /// HTTP status of the answer.
     pub response_status: u16,

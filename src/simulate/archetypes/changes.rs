@@ -12,9 +12,13 @@ use crate::{
     },
 };
 
+/// They are people as often as services.
+const RATES: [f64; 2] = [0.05, 3.0];
+
 pub(super) const SDK_UPGRADE: Archetype = Archetype {
     name: "sdk_upgrade",
     about: "the client library is upgraded",
+    rates: RATES,
     live: |random, span, rate| {
         let mut life = usual(random, span, rate);
         let from = date(random, span);
@@ -32,6 +36,7 @@ pub(super) const SDK_UPGRADE: Archetype = Archetype {
 pub(super) const MODEL_MOVE: Archetype = Archetype {
     name: "model_move",
     about: "all requests move to another model within a day",
+    rates: RATES,
     live: |random, span, rate| {
         let mut life = usual(random, span, rate);
         let from = date(random, span);
@@ -49,6 +54,7 @@ pub(super) const MODEL_MOVE: Archetype = Archetype {
 pub(super) const NEW_PROVIDER: Archetype = Archetype {
     name: "new_provider",
     about: "a service moves to another cloud region within a few hours",
+    rates: RATES,
     live: |random, span, rate| {
         let service = Service::draw(random, rate, TOKENS_PER_DAY);
         let from = date(random, span);
@@ -72,6 +78,7 @@ pub(super) const NEW_PROVIDER: Archetype = Archetype {
 pub(super) const NEW_ENDPOINT: Archetype = Archetype {
     name: "new_endpoint",
     about: "a part of the requests goes to an endpoint that is new to the key",
+    rates: RATES,
     live: |random, span, rate| {
         let mut life = usual(random, span, rate);
         let from = date(random, span);

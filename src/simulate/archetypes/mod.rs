@@ -5,9 +5,11 @@ mod changes;
 mod flaky;
 mod growing;
 mod interactive;
+mod mixed;
 mod mobile;
 mod newcomer;
 mod service;
+mod team;
 mod traveller;
 mod vpn;
 
@@ -19,6 +21,8 @@ pub struct Archetype {
     pub name: &'static str,
     /// What it is, in a line.
     pub about: &'static str,
+    /// How much less and how much more than usual keys of it are used.
+    pub rates: [f64; 2],
     /// Draws a holder and everything that they do in a stretch of time, in any order. `rate` multiplies how much.
     pub live: fn(&mut Random, Span, rate: f64) -> Life,
 }
@@ -49,9 +53,22 @@ pub const ALL: &[Archetype] = &[
     changes::NEW_ENDPOINT,
 ];
 
-/// The archetype of a name.
+/// Keys that carry two or three archetypes at once.
+pub const MIXED: &[Archetype] = &[
+    mixed::INTERACTIVE_AND_BATCH,
+    mixed::SERVICE_AND_TRAVELLER,
+    mixed::VPN_AND_GROWING,
+    mixed::MOBILE_AND_BATCH,
+    mixed::THREE_REGIONS_AND_BATCH,
+    mixed::MOBILE_TRAVELLER,
+    mixed::GROWING_AND_FLAKY,
+    mixed::MEDLEY,
+    team::ARCHETYPE,
+];
+
+/// The archetype of a name, mixed or not.
 pub fn named(name: &str) -> Option<&'static Archetype> {
-    ALL.iter().find(|archetype| archetype.name == name)
+    ALL.iter().chain(MIXED).find(|archetype| archetype.name == name)
 }
 
 /// Tokens that an ordinary key uses a day at most, a fraction of the default limit on 24 hours: nobody lives at the

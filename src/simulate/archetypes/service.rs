@@ -16,6 +16,7 @@ use crate::{
 pub(super) const ONE_REGION: Archetype = Archetype {
     name: "service",
     about: "a service in one cloud region, around the clock",
+    rates: Service::RATES,
     live: |random, span, rate| {
         let service = Service::draw(random, rate, TOKENS_PER_DAY);
         let times = service.times(random, span, 1.0, |_| 1.0);
@@ -26,6 +27,7 @@ pub(super) const ONE_REGION: Archetype = Archetype {
 pub(super) const THREE_REGIONS: Archetype = Archetype {
     name: "service_three_regions",
     about: "a service on three continents at once, often in the same second",
+    rates: Service::RATES,
     live: |random, span, rate| {
         let service = Service::draw(random, rate, TOKENS_PER_DAY);
         let fleets = three_continents(random, service.persona.home)
@@ -34,7 +36,9 @@ pub(super) const THREE_REGIONS: Archetype = Archetype {
         let together = random.between(0.2, 0.6);
         let mut times = Vec::new();
         // Each tick is work in one region, or the same job in all of them within a second.
-        for tick in arrivals(random, span, service.per_hour * 0.6, |t| tide(t, 0, service.depth * 0.3)) {
+        for tick in arrivals(random, span, service.per_hour * 0.6, |t| {
+            tide(t, 0, service.persona.week, service.depth * 0.3)
+        }) {
             if random.chance(together) {
                 for fleet in &fleets {
                     times.push((tick + random.whole(0, SECOND - 1), fleet.address(random, tick)));
@@ -70,6 +74,9 @@ pub(super) struct Service {
 }
 
 impl Service {
+    /// From five requests a day to 300 an hour.
+    pub(super) const RATES: [f64; 2] = [0.02, 3.0];
+
     /// Draws a service that uses so many tokens a day at most.
     pub(super) fn draw(random: &mut Random, rate: f64, tokens_per_day: f64) -> Self {
         let mut persona = Persona::draw(random, Sort::Cloud);
@@ -88,7 +95,7 @@ impl Service {
         load: impl Fn(Millis) -> f64,
     ) -> Vec<(Millis, IpAddr)> {
         let offset = self.persona.home.offset;
-        let share = |time| tide(time, offset, self.depth) * load(time) / most;
+        let share = |time| tide(time, offset, self.persona.week, self.depth) * load(time) / most;
         let times = arrivals(random, span, self.per_hour * most, share);
         times.into_iter().map(|time| (time, self.fleet.address(random, time))).collect()
     }
@@ -111,7 +118,7 @@ pub(super) struct Fleet {
 
 impl Fleet {
     pub(super) fn draw(random: &mut Random, city: &'static City) -> Self {
-        let asn = random.pick(&city.networks(Sort::Cloud)).map_or(0, |network| network.asn);
+        let asn = city.provider(Sort::Cloud, random);
         let lifetime = (random.lognormal(40.0, 0.8) * HOUR as f64) as Millis;
         Self {
             city,
@@ -129,11 +136,6 @@ impl Fleet {
         let stagger = self.lifetime / self.machines as Millis * machine as Millis;
         let generation = (time + stagger).div_euclid(self.lifetime) as u64;
         let mut fixed = self.seed.part("machine", machine ^ (generation << 8));
-        let own: Vec<_> =
-            self.city.networks(Sort::Cloud).into_iter().filter(|network| network.asn == self.asn).collect();
-        match fixed.pick(&own).copied() {
-            Some(network) => network.address(&mut fixed),
-            None => self.city.address(Sort::Cloud, &mut fixed),
-        }
+        self.city.address_of(self.asn, Sort::Cloud, &mut fixed)
     }
 }

@@ -1,61 +1,62 @@
 //! A person who travels: plausible flights, a few days elsewhere, and back again.
 
-use std::net::IpAddr;
-
-use super::{Archetype, interactive::Habits};
+use super::{
+    Archetype,
+    interactive::{Desk, Habits},
+};
 use crate::{
     domain::{DAY, HOUR, Millis},
-    simulate::{
-        atlas::{City, Sort},
-        calendar::Span,
-        random::Random,
-    },
+    simulate::{atlas::City, calendar::Span, random::Random},
 };
 
 pub(super) const ARCHETYPE: Archetype = Archetype {
     name: "traveller",
     about: "a person with plausible flights, and back again",
+    rates: Habits::RATES,
     live: |random, span, rate| {
         let mut habits = Habits::draw(random, rate);
         let trips = Trip::plan(random, span, habits.persona.home);
-        let mut times = habits.sittings(random, span);
-        times.retain_mut(|(time, ip)| trips.iter().all(|trip| trip.bend(*time, ip)));
+        let mut times = habits.sittings(random, span, |_| 1.0);
+        times.retain(|(time, _)| trips.iter().all(|trip| !trip.span().contains(*time)));
+        for trip in &trips {
+            let mut desk = Desk::away(random, trip.city);
+            times.extend(habits.sittings_at(random, trip.stay(), &mut desk, |_| 1.0));
+        }
         habits.into_life(random, times)
     },
 };
 
 /// A stay elsewhere, with the journeys there and back.
-struct Trip {
+pub(super) struct Trip {
     there: Span,
     back: Span,
-    hotel: IpAddr,
+    pub(super) city: &'static City,
 }
 
 impl Trip {
     /// Trips one after the other through the whole span.
-    fn plan(random: &mut Random, span: Span, home: &City) -> Vec<Self> {
+    pub(super) fn plan(random: &mut Random, span: Span, home: &'static City) -> Vec<Self> {
         let mut trips = Vec::new();
         let mut leave = span.from + (random.between(2.0, 7.0) * DAY as f64) as Millis;
         while leave < span.to {
-            let city = home.far(600.0, random);
-            let stay = (random.between(1.5, 5.0) * DAY as f64) as Millis;
+            let city = City::far(&[home], 600.0, random);
+            let stay = (random.between(2.0, 10.0) * DAY as f64) as Millis;
             let there = Span { from: leave, to: leave + journey(random, home, city) };
             let back = Span { from: there.to + stay, to: there.to + stay + journey(random, city, home) };
-            leave = back.to + (random.between(3.0, 8.0) * DAY as f64) as Millis;
-            trips.push(Self { there, back, hotel: city.address(Sort::Residential, random) });
+            leave = back.to + (random.between(2.0, 8.0) * DAY as f64) as Millis;
+            trips.push(Self { there, back, city });
         }
         trips
     }
 
-    /// Whether a request can be made at a moment; on the trip it comes from the hotel.
-    fn bend(&self, time: Millis, ip: &mut IpAddr) -> bool {
-        if self.there.contains(time) || self.back.contains(time) {
-            return false;
-        }
-        if time >= self.there.to && time < self.back.from {
-            *ip = self.hotel;
-        }
-        true
+    /// From leaving home until being back.
+    pub(super) fn span(&self) -> Span {
+        Span { from: self.there.from, to: self.back.to }
+    }
+
+    /// From arriving until leaving again.
+    pub(super) fn stay(&self) -> Span {
+        Span { from: self.there.to, to: self.back.from }
     }
 }
 

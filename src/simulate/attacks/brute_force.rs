@@ -14,11 +14,10 @@ pub(super) const ATTACK: Attack = Attack {
     about: "93 % of the attempts on one key are refused, then some succeed",
     victims: ANYBODY,
     strike: |random, victim| {
-        let length = random.whole(6, 25) * MINUTE;
+        let length = random.whole(3, 12) * MINUTE;
         let from = victim.start(random, length + HOUR);
-        let thief = Thief::abroad(random, victim, 200.0, 0.2);
-        let attempts = random.between(80.0, 250.0);
-        let per_hour = attempts * HOUR as f64 / length as f64;
+        let thief = Thief::abroad(random, victim, 200.0);
+        let per_hour = random.between(20.0, 120.0) * (HOUR / MINUTE) as f64;
         let refused = random.between(0.90, 0.96);
         let mut records: Vec<_> = arrivals(random, Span { from, to: from + length }, per_hour, |_| 1.0)
             .into_iter()

@@ -1,6 +1,6 @@
 //! A burst on a weekend night, from the holder's own network.
 
-use super::{Attack, PEOPLE};
+use super::{ANYBODY, Attack};
 use crate::{
     domain::MINUTE,
     simulate::{
@@ -11,15 +11,16 @@ use crate::{
 
 pub(super) const ATTACK: Attack = Attack {
     name: "weekend_burst",
-    about: "many requests on a weekend night",
-    victims: PEOPLE,
+    about: "ten to forty times as many requests as usual on a weekend night",
+    victims: ANYBODY,
     strike: |random, victim| {
         let from = victim.night(random, true);
-        let length = random.whole(20, 90) * MINUTE;
+        let length = random.whole(15, 60) * MINUTE;
         let own = victim.address_at(from);
         let ip =
             if random.chance(0.5) { own } else { victim.persona.home.address(Sort::Residential, random) };
-        let per_hour = random.between(400.0, 1_500.0);
+        let times_usual = random.between(10.0, 40.0);
+        let per_hour = (victim.usual_per_hour() * times_usual).clamp(300.0, 6_000.0);
         let times = arrivals(random, Span { from, to: from + length }, per_hour, |_| 1.0);
         times.into_iter().map(|time| victim.persona.request(random, time, ip)).collect()
     },

@@ -3,8 +3,14 @@
 use super::{ANYBODY, Attack};
 use crate::{
     domain::{DAY, HOUR, MINUTE},
-    simulate::{calendar::Span, persona::dear_model},
+    simulate::{
+        calendar::{Span, arrivals},
+        persona::dear_model,
+    },
 };
+
+/// Requests of the day, of keys that are used less as well: with fewer there is nothing to spike.
+const LEAST: usize = 40;
 
 pub(super) const ATTACK: Attack = Attack {
     name: "cost_spike",
@@ -15,7 +21,12 @@ pub(super) const ATTACK: Attack = Attack {
         let model = dear_model(random);
         let size = random.between(2.5, 4.0);
         let share = random.between(0.6, 1.0);
-        let day: Vec<_> = victim.between(Span { from, to: from + DAY }).cloned().collect();
+        let span = Span { from, to: from + DAY };
+        let mut day: Vec<_> = victim.between(span).cloned().collect();
+        if day.len() < LEAST {
+            let more = arrivals(random, span, LEAST as f64 / 24.0, |_| 1.0);
+            day.extend(more.into_iter().map(|time| victim.own_request(random, time)));
+        }
         let mut records = Vec::new();
         for own in day {
             if own.response_status != 200 || !random.chance(share) {

@@ -15,7 +15,7 @@ pub(super) const ATTACK: Attack = Attack {
         let length = random.whole(6, 10) * MINUTE;
         let from = victim.start(random, length);
         let span = Span { from, to: from + length };
-        let mut thief = Thief::abroad(random, victim, 0.0, 0.0);
+        let mut thief = Thief::abroad(random, victim, 0.0);
         thief.addresses.truncate(1);
         let hits = random.between(0.0, 0.02);
         (0..random.whole(250, 350))

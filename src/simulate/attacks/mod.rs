@@ -13,12 +13,18 @@ mod stolen_far;
 mod stolen_night;
 mod token_exhaustion;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use super::{
     atlas::{City, Sort},
-    calendar::{Span, is_weekend},
-    persona::{Persona, client, strange_client},
+    calendar::Span,
+    persona::{
+        Model, Persona, client, curious_endpoint, dear_model, other_endpoint, other_model, strange_client,
+    },
     random::Random,
     wire::WireRecord,
 };
@@ -30,7 +36,7 @@ pub struct Attack {
     pub name: &'static str,
     /// What it is, in a line.
     pub about: &'static str,
-    /// Archetypes of the keys that it falls on.
+    /// Archetypes of the keys that it falls on; of any archetype, mixed or not, where none is named.
     pub victims: &'static [&'static str],
     /// Draws the attack's own requests, in any order, within the victim's window as far as that is long enough.
     pub strike: fn(&mut Random, &Victim) -> Vec<WireRecord>,
@@ -52,10 +58,14 @@ pub const ALL: &[Attack] = &[
     off_schedule::ATTACK,
 ];
 
-/// Keys of people.
-const PEOPLE: &[&str] = &["interactive", "newcomer", "sdk_upgrade"];
-/// Keys of people and machines alike.
-const ANYBODY: &[&str] = &["interactive", "service", "newcomer", "growing", "model_move", "new_endpoint"];
+/// Keys of any sort.
+const ANYBODY: &[&str] = &[];
+
+/// How often an attacker looks like the holder in everything but the place: the same client, endpoints and model.
+const DISGUISED: f64 = 1.0 / 3.0;
+
+/// Requests that a key has made before it is attacked: of one that was used less, nobody can say what is usual.
+const LEAST_PAST: usize = 30;
 
 /// The key that is attacked.
 pub struct Victim {
@@ -65,6 +75,8 @@ pub struct Victim {
     pub records: Vec<WireRecord>,
     /// When it may be attacked: from the key's third day on.
     pub window: Span,
+    /// When the key was first used.
+    born: Millis,
 }
 
 impl Victim {
@@ -75,7 +87,22 @@ impl Victim {
         // A key that is not used for so long gets its attack in the second half of its life.
         let life = span.to - born;
         let learned = if life > 5 * DAY / 2 { 2 * DAY } else { life / 2 };
-        Self { persona, records, window: span.after(born + learned) }
+        let past = records.get(LEAST_PAST).map_or(born + life / 2, |record| record.timestamp);
+        let from = (born + learned).max(past).min(span.to - life / 10);
+        Self { persona, records, window: span.after(from), born }
+    }
+
+    /// Has it attacked within the first days in which that is possible.
+    pub fn only_while_young(&mut self) {
+        self.window = self.window.before(self.window.from.max(self.born + 2 * DAY) + 3 * DAY);
+    }
+
+    /// Has it attacked after so many runs of a scheduled job, as far as there are so many.
+    fn only_after_runs(&self, runs: usize) -> Span {
+        let starts = self.records.windows(2).filter(|pair| pair[1].timestamp - pair[0].timestamp > 6 * HOUR);
+        // Each silence begins when a run ends.
+        let ends = starts.map(|pair| pair[0].timestamp).nth(runs.saturating_sub(1));
+        self.window.after(ends.unwrap_or(self.window.from).min(self.window.to - DAY))
     }
 
     /// A start from which an attack of this length is over within the window.
@@ -104,8 +131,11 @@ impl Victim {
             .map(|midnight| midnight + HOUR)
             .filter(|time| self.window.contains(*time) && self.window.contains(time + 3 * HOUR))
             .collect();
-        let chosen: Vec<_> =
-            nights.iter().copied().filter(|time| !weekend || is_weekend(*time, offset)).collect();
+        let chosen: Vec<_> = nights
+            .iter()
+            .copied()
+            .filter(|time| !weekend || self.persona.week.rests(*time, offset))
+            .collect();
         let night = random.pick(if chosen.is_empty() { &nights } else { &chosen }).copied();
         night.unwrap_or(self.window.from) + (random.between(0.0, 1.5) * HOUR as f64) as Millis
     }
@@ -126,34 +156,80 @@ impl Victim {
     fn between(&self, span: Span) -> impl Iterator<Item = &WireRecord> {
         self.records.iter().filter(move |record| span.contains(record.timestamp))
     }
+
+    /// The cities that the holder's requests come from.
+    fn places(&self) -> Vec<&'static City> {
+        let addresses: HashSet<IpAddr> = self.records.iter().map(|record| record.source_ip).collect();
+        let mut places: Vec<&'static City> =
+            addresses.into_iter().filter_map(City::of).map(|(city, _)| city).collect();
+        places.push(self.persona.home);
+        places.sort_by_key(|city| city.name);
+        places.dedup_by_key(|city| city.name);
+        places
+    }
+
+    /// The providers whose networks the holder's requests come from.
+    fn providers(&self) -> BTreeSet<u32> {
+        let addresses: HashSet<IpAddr> = self.records.iter().map(|record| record.source_ip).collect();
+        addresses.into_iter().filter_map(City::of).map(|(_, network)| network.asn).collect()
+    }
+
+    /// Requests an hour in those hours in which the key is in use at all.
+    fn usual_per_hour(&self) -> f64 {
+        let hours: HashSet<Millis> =
+            self.records.iter().map(|record| record.timestamp.div_euclid(HOUR)).collect();
+        self.records.len() as f64 / hours.len().max(1) as f64
+    }
 }
 
-/// Somebody who has a key that is not theirs.
+/// Somebody who has a key that is not theirs. What they leave as it is, is as the holder does it: on purpose, or
+/// because the key came with the code around it.
 struct Thief {
     addresses: Vec<IpAddr>,
-    /// Their own client; `None` when they use the victim's, on purpose or by chance.
     client: Option<Arc<str>>,
+    endpoint: Option<Arc<str>>,
+    model: Option<Model>,
 }
 
 impl Thief {
-    /// A thief in a city, whose requests look like the holder's this often.
-    fn draw(random: &mut Random, city: &City, disguised: f64) -> Self {
+    /// A thief in a city, who looks like the holder in everything else as often as not.
+    fn draw(random: &mut Random, victim: &Victim, city: &City) -> Self {
         let sorts: Vec<_> = [(Sort::Residential, 4.0), (Sort::Cloud, 4.0), (Sort::Vpn, 3.0)]
             .into_iter()
             .filter(|(sort, _)| city.has(*sort))
             .collect();
         let sort = random.weighted(&sorts).copied().unwrap_or(Sort::Residential);
-        let addresses = (0..random.whole(1, 3)).map(|_| city.address(sort, random)).collect();
-        let own =
-            |random: &mut Random| if random.chance(0.6) { strange_client(random) } else { client(random) };
-        let client = (!random.chance(disguised)).then(|| own(random));
-        Self { addresses, client }
+        let provider = city.provider(sort, random);
+        let addresses = (0..random.whole(1, 3)).map(|_| city.address_of(provider, sort, random)).collect();
+        let mut thief = Self { addresses, client: None, endpoint: None, model: None };
+        if !random.chance(DISGUISED) {
+            thief.client = Some(Self::own_client(random));
+            thief.endpoint = random.chance(0.4).then(|| Self::own_endpoint(random, victim));
+            thief.model = random.chance(0.4).then(|| Self::own_model(random, victim));
+        }
+        thief
     }
 
-    /// A thief somewhere at least this far from the holder's home.
-    fn abroad(random: &mut Random, victim: &Victim, least_km: f64, disguised: f64) -> Self {
-        let city = victim.persona.home.far(least_km, random);
-        Self::draw(random, city, disguised)
+    /// A thief somewhere at least this far from everywhere that the key is used.
+    fn abroad(random: &mut Random, victim: &Victim, least_km: f64) -> Self {
+        let city = City::far(&victim.places(), least_km, random);
+        Self::draw(random, victim, city)
+    }
+
+    fn own_client(random: &mut Random) -> Arc<str> {
+        if random.chance(0.6) { strange_client(random) } else { client(random) }
+    }
+
+    fn own_endpoint(random: &mut Random, victim: &Victim) -> Arc<str> {
+        if random.chance(0.4) {
+            curious_endpoint(random)
+        } else {
+            other_endpoint(random, &victim.persona.endpoints)
+        }
+    }
+
+    fn own_model(random: &mut Random, victim: &Victim) -> Model {
+        if random.chance(0.5) { dear_model(random) } else { other_model(random, &victim.persona.models) }
     }
 
     /// A request with the stolen key.
@@ -163,6 +239,12 @@ impl Thief {
         if let Some(client) = &self.client {
             record.user_agent = client.clone();
         }
-        record
+        if let Some(endpoint) = &self.endpoint {
+            record.endpoint = endpoint.clone();
+        }
+        match &self.model {
+            Some(model) => victim.persona.with_model(record, model),
+            None => record,
+        }
     }
 }

@@ -16,8 +16,8 @@ pub(super) const ATTACK: Attack = Attack {
         let mut cities: Vec<&City> = City::all().iter().collect();
         random.shuffle(&mut cities);
         let mut records = Vec::new();
-        for city in cities.into_iter().take(random.whole(17, 23) as usize) {
-            let mut finder = Thief::draw(random, city, 0.2);
+        for city in cities.into_iter().take(random.whole(15, 25) as usize) {
+            let mut finder = Thief::draw(random, victim, city);
             finder.addresses.truncate(1);
             let found = Span { from, to: from + length }.moment(random);
             let tries = Span { from: found, to: found + HOUR / 4 };

@@ -1,47 +1,51 @@
-//! A stolen key, used slowly and quietly: nine requests an hour, another client, other endpoints, another model.
+//! A stolen key, used slowly and quietly: nine requests an hour from another network, with one to three of another
+//! client, other endpoints and another model.
 
-use super::{ANYBODY, Attack, Thief};
+use super::{ANYBODY, Attack, Thief, Victim};
 use crate::{
     domain::{HOUR, Millis},
     simulate::{
-        atlas::City,
+        atlas::{City, Sort},
         calendar::{Span, arrivals},
-        persona::{client, curious_endpoint, dear_model, other_endpoint, other_model},
+        random::Random,
     },
 };
 
 pub(super) const ATTACK: Attack = Attack {
     name: "stolen_key_slow",
-    about: "nine requests an hour with another client, other endpoints and another model",
+    about: "nine requests an hour with another client, other endpoints or another model",
     victims: ANYBODY,
     strike: |random, victim| {
         let length = (random.between(6.0, 30.0) * HOUR as f64) as Millis;
         let from = victim.start(random, length);
-        let home = victim.persona.home;
-        let near: Vec<&City> = City::all().iter().filter(|city| city.country == home.country).collect();
-        let city = if random.chance(0.3) {
-            random.pick(&near).copied().unwrap_or(home)
-        } else {
-            home.far(500.0, random)
-        };
-        let mut thief = Thief::draw(random, city, 0.0);
-        let like_any_other = random.chance(0.3);
-        if like_any_other {
-            thief.client = Some(client(random));
+        let city = City::far(&victim.places(), 500.0, random);
+        let mut thief = Thief::draw(random, victim, city);
+        if random.chance(0.35) {
+            move_next_door(random, victim, &mut thief);
         }
-        let known = &victim.persona;
-        let model = if random.chance(0.5) { dear_model(random) } else { other_model(random, &known.models) };
-        let times = arrivals(random, Span { from, to: from + length }, 9.0, |_| 1.0);
-        let ask = |time| {
-            let mut record = thief.request(random, victim, time);
-            record = known.with_model(record, &model);
-            record.endpoint = if random.chance(0.4) {
-                curious_endpoint(random)
-            } else {
-                other_endpoint(random, &known.endpoints)
-            };
-            record
-        };
-        times.into_iter().map(ask).collect()
+        let mut habits = [0, 1, 2];
+        random.shuffle(&mut habits);
+        let new = &habits[..random.whole(1, 3) as usize];
+        thief.client = new.contains(&0).then(|| Thief::own_client(random));
+        thief.endpoint = new.contains(&1).then(|| Thief::own_endpoint(random, victim));
+        thief.model = new.contains(&2).then(|| Thief::own_model(random, victim));
+        let per_hour = random.between(6.0, 12.0);
+        let times = arrivals(random, Span { from, to: from + length }, per_hour, |_| 1.0);
+        times.into_iter().map(|time| thief.request(random, victim, time)).collect()
     },
 };
+
+/// Puts the thief into the holder's own country, with a provider that the holder never used, where there is one.
+fn move_next_door(random: &mut Random, victim: &Victim, thief: &mut Thief) {
+    let known = victim.providers();
+    let country = victim.persona.home.country;
+    let other: Vec<_> = City::all()
+        .iter()
+        .filter(|city| city.country == country)
+        .flat_map(|city| &city.networks)
+        .filter(|network| !matches!(network.sort, Sort::Office) && !known.contains(&network.asn))
+        .collect();
+    if let Some(network) = random.pick(&other) {
+        thief.addresses = (0..random.whole(1, 3)).map(|_| network.address(random)).collect();
+    }
+}

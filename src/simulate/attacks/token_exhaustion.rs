@@ -14,7 +14,7 @@ pub(super) const ATTACK: Attack = Attack {
         let length = (random.between(0.5, 2.0) * HOUR as f64) as Millis;
         let from = victim.at_work(random, length);
         // Injected through the holder's own application more often than with a stolen key.
-        let thief = random.chance(0.3).then(|| Thief::abroad(random, victim, 300.0, 0.7));
+        let thief = random.chance(0.3).then(|| Thief::abroad(random, victim, 300.0));
         let per_hour = random.between(20.0, 60.0);
         let times = arrivals(random, Span { from, to: from + length }, per_hour, |_| 1.0);
         let usual = victim.persona.prompt;
