@@ -46,9 +46,12 @@ use crate::{
 /// Why a replay could not be finished.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// Reading or writing failed.
-    #[error("{0}")]
+    /// Reading failed.
+    #[error("the records cannot be read: {0}")]
     Io(#[from] io::Error),
+    /// Writing failed.
+    #[error("what was decided cannot be written: {0}")]
+    Write(#[source] io::Error),
     /// The in-memory store could not be made.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -169,7 +172,7 @@ impl Replay {
                     write(&mut output, &mut text, &Answer::from(&decision))?;
                 }
                 // A blank line gets a blank line, so that line n of the output is about line n of the input.
-                Ok(None) => output.write_all(b"\n")?,
+                Ok(None) => output.write_all(b"\n").map_err(ReplayError::Write)?,
                 Err(error) => {
                     let errors =
                         if let InputError::Fields(errors) = &error { errors.as_slice() } else { &[] };
@@ -183,7 +186,7 @@ impl Replay {
         if let Some(backtest) = backtest {
             backtest.finish(&summary).await?;
         }
-        output.flush()?;
+        output.flush().map_err(ReplayError::Write)?;
         Ok(summary)
     }
 
@@ -199,9 +202,9 @@ impl Replay {
 }
 
 /// Writes a JSON line at one go: many small writes to what may be any stream would cost more than the line itself.
-fn write(output: &mut impl Write, text: &mut Vec<u8>, line: &impl Serialize) -> io::Result<()> {
+fn write(output: &mut impl Write, text: &mut Vec<u8>, line: &impl Serialize) -> Result<(), ReplayError> {
     text.clear();
-    serde_json::to_writer(&mut *text, line)?;
+    serde_json::to_writer(&mut *text, line).map_err(|error| ReplayError::Write(error.into()))?;
     text.push(b'\n');
-    output.write_all(text)
+    output.write_all(text).map_err(ReplayError::Write)
 }

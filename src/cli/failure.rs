@@ -56,7 +56,8 @@ impl Failure {
 
     /// What to tell a person, unless there is nobody left to tell.
     pub fn message(&self) -> Option<String> {
-        (self.code != code::GOOD).then(|| format!("{:#}", self.error))
+        // Each message holds its cause, so the chain of causes would say it twice.
+        (self.code != code::GOOD).then(|| self.error.to_string())
     }
 }
 
@@ -83,7 +84,7 @@ impl Failure {
 
 fn of_replay(error: &ReplayError) -> u8 {
     match error {
-        ReplayError::Io(error) => of_io(error),
+        ReplayError::Io(error) | ReplayError::Write(error) => of_io(error),
         ReplayError::Store(error) => of_store(error),
     }
 }

@@ -111,7 +111,7 @@ impl Backtest {
         self.summary.first_bad.clone_from(&read.first_bad);
         self.old.finish().await?;
         match &mut self.differences {
-            Some(out) => Ok(out.flush()?),
+            Some(out) => out.flush().map_err(ReplayError::Write),
             None => Ok(()),
         }
     }

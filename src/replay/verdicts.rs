@@ -115,19 +115,22 @@ impl Verdicts {
 
 fn parse(line: &str) -> Result<Given, String> {
     let event: Event = serde_json::from_str(line).map_err(|error| {
-        format!(
-            "not a security event: {error}; `keyward events --type FEEDBACK_GIVEN --all --json` writes them"
-        )
+        let what = without_position(&error);
+        format!("not a security event: {what}; `keyward events --type FEEDBACK_GIVEN --all --json` writes them")
     })?;
     if event.kind != EventType::FeedbackGiven {
         let kind = event.kind.name();
-        return Err(format!(
-            "{kind} is no verdict: leave only events of the type FEEDBACK_GIVEN in the file"
-        ));
+        return Err(format!("{kind} is no verdict: leave only events of the type FEEDBACK_GIVEN in the file"));
     }
     let at = event.time;
     serde_json::from_value(event.evidence).map(|feedback| Given { at, feedback }).map_err(|error| {
-        let given = format_millis(at);
-        format!("the evidence of the verdict of {given} does not say what it is about: {error}")
+        let (given, what) = (format_millis(at), without_position(&error));
+        format!("the evidence of the verdict of {given} does not say what it is about: {what}")
     })
+}
+
+/// What is wrong, without the position in the line: its line is always the first, which reads as that of the file.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what).to_owned()
 }
