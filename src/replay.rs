@@ -5,11 +5,12 @@
 //! keys and addresses, not with that of records.
 //!
 //! `summary` counts, `verdicts` gives analysts' words again, `backtest` runs a second engine beside the first and
-//! `comparison` holds the two against each other.
+//! `comparison` holds the two against each other, `seek` looks for one request.
 
 mod backtest;
 mod comparison;
 mod lines;
+mod seek;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 pub use backtest::Backtest;
 pub use comparison::{By, Comparison};
+pub use seek::{Missed, Sought, Wanted};
 pub use summary::Summary;
 pub use verdicts::{VerdictError, Verdicts};
 

@@ -2,18 +2,19 @@
 //!
 //! Why: a runaway loop or a thief at work makes many more requests than the key ever does at this hour.
 //! Trips when: a minute, five minutes or an hour hold `factor` times the baseline of this hour of the week, half as
-//! much again as they ever held at it, and more than chance explains (six standard deviations of a Poisson count). From a
-//! place that is new to the key half as much again as the baseline will do. Also when a key that works a few hours a
-//! day is at work in an hour in which it never is.
-//! Stays quiet when: the history is shorter than `min_hours`, or the count is below `min_requests` (at an hour at which
-//! the key never works: below half as much again as it does in its busiest hour, and 12).
+//! much again as they ever held at it, clearly more than they ever held at all, and more than chance explains (six
+//! standard deviations of a Poisson count). From a place that is new to the key less will do. Also when a key that
+//! works a few hours a day is at work in an hour in which it never is.
+//! Stays quiet when: the history is shorter than `min_hours`, or the count is below `min_requests` (12 at an hour at which
+//! the key never works). What goes on after an hour was said, and is medium.
 //! Blind spots: slow growth, which the baseline follows.
 
 use super::{Case, Evidence, Margin, Quiet, Verdict, knowledge, rhythm::{Rhythm, Usual}, weight::is_young};
 use crate::domain::{
     HOUR,
     finding::{AnomalyKind, Finding, Severity},
-    profile::Profile,
+    profile::{About, Profile},
+    stable_hash,
     window::{FIVE_MINUTES, ONE_HOUR, ONE_MINUTE},
     wording::{number, whole},
 };
@@ -22,8 +23,15 @@ const ADVICE: &str =
     "Look for a loop in the client; if the owner does not know this traffic, rotate the key.";
 /// Standard deviations of a Poisson count beyond which chance is no explanation.
 const CHANCE: f64 = 6.0;
-/// A burst is so many times the most that was ever seen at this hour.
+/// A burst is so many times the most that was ever seen at this hour,
 const HEADROOM: f64 = 1.5;
+/// and so many times the most that was ever seen at all: of a minute and five minutes,
+const ABOVE_BUSIEST: f64 = 1.15;
+/// of an hour (people work twice as much on some days as on others),
+const ABOVE_BUSIEST_HOUR: f64 = 1.5;
+/// of an hour of work from a new place (a traveller's days begin at other hours). Each grows with two days over the days
+/// known: a young history has not seen much of what is usual.
+const ABOVE_BUSIEST_FROM_NEW_PLACE: f64 = 1.3;
 /// A key that works in no more hours of the day than this has a schedule.
 const SCHEDULED_HOURS: usize = 6;
 /// Days of history before a schedule is one,
@@ -32,16 +40,16 @@ const SCHEDULE_DAYS: u32 = 3;
 const SCHEDULED_REQUESTS: u64 = 25;
 /// At an hour at which the key never works, this many requests can be a burst.
 const LEAST: u64 = 12;
-/// In a whole hour, it takes this many times `min_requests` for one,
+/// In a whole hour, it takes this many times `min_requests` for one.
 const HOUR_LEAST: f64 = 2.0;
-/// and so many times the most that any hour held: people work twice as much on some days as on others.
-const HOUR_HEADROOM: f64 = 1.75;
 /// Work from a new place: standard deviations above the baseline,
 const CHANCE_FROM_NEW_PLACE: f64 = 4.0;
-/// times the most that any hour held (a traveller's days begin at other hours),
-const HEADROOM_FROM_NEW_PLACE: f64 = 1.3;
-/// and requests.
+/// requests,
 const LEAST_FROM_NEW_PLACE: u64 = 20;
+/// and days of history.
+const DAYS_BEFORE_NEW_PLACE: u32 = 3;
+/// What goes on is news again when it is so many times what was said.
+const NEWS: f64 = 1.5;
 
 /// One span of time, and how much of it would be too much.
 struct Span {
@@ -79,17 +87,20 @@ pub fn judge(case: &Case<'_>) -> Verdict {
 fn spans(case: &Case<'_>, rhythm: &Rhythm) -> [Span; 3] {
     let policy = &case.policy.detectors.traffic_burst;
     let span = |unit, window: usize, usual: Usual| {
-        let most = policy.min_requests as f64;
+        let least = policy.min_requests as f64;
         let baseline = usual.baseline;
-        let floor = if window == ONE_HOUR { most * HOUR_LEAST } else { most };
-        let chance = baseline + CHANCE * baseline.sqrt();
-        let threshold = if window == ONE_HOUR {
-            (baseline * policy.factor).max(usual.busiest * HOUR_HEADROOM).max(chance).max(floor)
-        } else if rhythm.usual_hour {
-            (baseline * policy.factor).max(usual.highest * HEADROOM).max(chance).max(floor)
-        } else {
-            (usual.busiest * HEADROOM).max(LEAST as f64).min(floor)
+        let floor = match window {
+            ONE_HOUR => least * HOUR_LEAST,
+            _ if rhythm.usual_hour => least,
+            _ => least.min(LEAST as f64),
         };
+        let chance = baseline + CHANCE * baseline.sqrt();
+        let above = if window == ONE_HOUR { ABOVE_BUSIEST_HOUR } else { ABOVE_BUSIEST };
+        let threshold = (baseline * policy.factor)
+            .max(usual.highest * HEADROOM)
+            .max(usual.busiest * headroom(case, above))
+            .max(chance)
+            .max(floor);
         Span { unit, observed: case.key.counts[window].requests, usual, threshold }
     };
     [
@@ -97,6 +108,11 @@ fn spans(case: &Case<'_>, rhythm: &Rhythm) -> [Span; 3] {
         span("requests in 5 minutes", FIVE_MINUTES, rhythm.five_minutes),
         span("requests in 1 hour", ONE_HOUR, rhythm.hour),
     ]
+}
+
+/// How far above the busiest ever a count has to be: the younger the history, the farther.
+fn headroom(case: &Case<'_>, settled: f64) -> f64 {
+    settled * (1.0 + 2.0 / f64::from(case.profile.days.count().max(1)))
 }
 
 /// High; critical where nothing benign does the like: at an hour at which a settled key never works, and far more than
@@ -124,9 +140,10 @@ fn from_new_place(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
     let usual = rhythm.hour;
     let baseline = usual.baseline;
     let chance = baseline + CHANCE_FROM_NEW_PLACE * baseline.sqrt();
-    let threshold = (usual.busiest * HEADROOM_FROM_NEW_PLACE).max(chance);
+    let threshold = (usual.busiest * headroom(case, ABOVE_BUSIEST_FROM_NEW_PLACE)).max(chance);
     let threshold = threshold.max(LEAST_FROM_NEW_PLACE as f64);
-    if (observed as f64) < threshold || !knowledge::is_fresh_place(case.profile, place, case.now()) {
+    let known = case.profile.days.count() >= DAYS_BEFORE_NEW_PLACE;
+    if (observed as f64) < threshold || !known || !knowledge::is_fresh_place(case.profile, place, case.now()) {
         return None;
     }
     let from_here = knowledge::hits_from(&case.key.peers, place) + 1;
@@ -154,6 +171,9 @@ fn off_schedule(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
 
 fn finding(case: &Case<'_>, span: &Span, severity: Severity, rhythm: &Rhythm) -> Finding {
     let Span { unit, observed, usual, threshold } = *span;
+    let about = About { what: stable_hash(unit.as_bytes()) as u32, level: observed as f64 };
+    let heard = || case.heard(AnomalyKind::TrafficBurst, about.what).is_some_and(|s| about.level < s * NEWS);
+    let severity = if severity == Severity::High && heard() { Severity::Medium } else { severity };
     let summary = summary(span, rhythm);
     let evidence = Evidence::new(summary, observed as f64, usual.baseline, threshold, rhythm.samples as u64)
         .with("unit", unit)
@@ -161,7 +181,7 @@ fn finding(case: &Case<'_>, span: &Span, severity: Severity, rhythm: &Rhythm) ->
         .with("usual_hour", rhythm.usual_hour)
         .number("times", observed as f64 / usual.baseline.max(1.0));
     let score = 1.0 - 0.5 * threshold / observed as f64;
-    case.finding(AnomalyKind::TrafficBurst, severity, score, evidence, ADVICE)
+    Finding { about, ..case.finding(AnomalyKind::TrafficBurst, severity, score, evidence, ADVICE) }
 }
 
 fn summary(span: &Span, rhythm: &Rhythm) -> String {

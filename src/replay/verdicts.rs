@@ -116,11 +116,15 @@ impl Verdicts {
 fn parse(line: &str) -> Result<Given, String> {
     let event: Event = serde_json::from_str(line).map_err(|error| {
         let what = without_position(&error);
-        format!("not a security event: {what}; `keyward events --type FEEDBACK_GIVEN --all --json` writes them")
+        format!(
+            "not a security event: {what}; `keyward events --type FEEDBACK_GIVEN --all --json` writes them"
+        )
     })?;
     if event.kind != EventType::FeedbackGiven {
         let kind = event.kind.name();
-        return Err(format!("{kind} is no verdict: leave only events of the type FEEDBACK_GIVEN in the file"));
+        return Err(format!(
+            "{kind} is no verdict: leave only events of the type FEEDBACK_GIVEN in the file"
+        ));
     }
     let at = event.time;
     serde_json::from_value(event.evidence).map(|feedback| Given { at, feedback }).map_err(|error| {
