@@ -34,18 +34,33 @@ const MODELS: &[(&str, f64)] = &[
     ("claude-sonnet", 6.0),
     ("llama-70b", 0.9),
     ("mistral-small", 0.3),
+    ("mistral-large", 4.0),
+    ("gemini-flash", 0.6),
+    ("gemini-pro", 5.0),
+    ("deepseek-chat", 0.7),
+    ("qwen-72b", 0.8),
 ];
 /// Models that cost many times as much.
 const DEAR_MODELS: &[(&str, f64)] = &[("o3-pro", 50.0), ("claude-opus", 30.0), ("gpt-4.5", 90.0)];
 /// Endpoints, the usual ones first.
-const ENDPOINTS: &[&str] =
-    &["/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/v1/moderations"];
+const ENDPOINTS: &[&str] = &[
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/embeddings",
+    "/v1/moderations",
+    "/v1/completions",
+    "/v1/images/generations",
+    "/v1/audio/transcriptions",
+    "/v1/audio/speech",
+    "/v1/rerank",
+];
 /// Endpoints that somebody looks at who wants to know what a key is good for.
 const CURIOUS_ENDPOINTS: &[&str] =
     &["/v1/models", "/v1/files", "/v1/batches", "/v1/fine_tuning/jobs", "/v1/usage"];
 
 /// The largest prompt that ordinary applications send; they cut longer ones, so that the tail is heavy but ends.
-const MOST_TOKENS: f64 = 10_000.0;
+const MOST_TOKENS: f64 = 4_000.0;
 
 /// A choice with how often it is taken.
 pub type Choice<T> = Vec<(T, f64)>;
@@ -125,7 +140,7 @@ impl Persona {
             clients,
             models,
             endpoints,
-            prompt: random.lognormal(650.0, 0.7).clamp(60.0, 4_000.0),
+            prompt: random.lognormal(650.0, 0.7).clamp(60.0, 1_500.0),
             spread: spread(random),
             answer: random.between(0.1, 0.6),
             latency: random.lognormal(900.0, 0.4),
@@ -300,14 +315,17 @@ pub fn curious_endpoint(random: &mut Random) -> Arc<str> {
 /// An ordinary endpoint other than those given.
 pub fn other_endpoint(random: &mut Random, known: &Choice<Arc<str>>) -> Arc<str> {
     let other: Vec<_> = ENDPOINTS.iter().filter(|e| known.iter().all(|(k, _)| &**k != **e)).collect();
-    random.pick(&other).map_or_else(Arc::default, |endpoint| Arc::from(**endpoint))
+    match random.pick(&other) {
+        Some(endpoint) => Arc::from(**endpoint),
+        None => curious_endpoint(random),
+    }
 }
 
 /// An ordinary model other than those given.
 pub fn other_model(random: &mut Random, known: &Choice<Model>) -> Model {
     let other: Vec<_> =
         MODELS.iter().copied().filter(|(name, _)| known.iter().all(|(k, _)| &*k.name != *name)).collect();
-    model(random, &other)
+    model(random, if other.is_empty() { DEAR_MODELS } else { &other })
 }
 
 /// A model that costs many times as much as ordinary ones.

@@ -200,7 +200,9 @@ impl Thief {
             .collect();
         let sort = random.weighted(&sorts).copied().unwrap_or(Sort::Residential);
         let provider = city.provider(sort, random);
-        let addresses = (0..random.whole(1, 3)).map(|_| city.address_of(provider, sort, random)).collect();
+        let number = random.whole(1, 3);
+        let mut address = || Some(city.network_of(provider, sort, random)?.hideout(random));
+        let addresses = (0..number).filter_map(|_| address()).collect();
         let mut thief = Self { addresses, client: None, endpoint: None, model: None };
         if !random.chance(DISGUISED) {
             thief.client = Some(Self::own_client(random));

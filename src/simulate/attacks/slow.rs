@@ -46,6 +46,6 @@ fn move_next_door(random: &mut Random, victim: &Victim, thief: &mut Thief) {
         .filter(|network| !matches!(network.sort, Sort::Office) && !known.contains(&network.asn))
         .collect();
     if let Some(network) = random.pick(&other) {
-        thief.addresses = (0..random.whole(1, 3)).map(|_| network.address(random)).collect();
+        thief.addresses = (0..random.whole(1, 3)).map(|_| network.hideout(random)).collect();
     }
 }
