@@ -8,27 +8,31 @@
 use smallvec::SmallVec;
 
 use super::{
-    Case, Evidence, knowledge,
+    Case, Evidence, Quiet, Verdict, knowledge,
     weight::{is_warming_up, known_days},
 };
 use crate::domain::{
-    finding::{AnomalyKind, Finding, Severity},
+    SECOND,
+    finding::{AnomalyKind, Severity},
     place::{Coordinates, PlaceSummary},
     policy::Preset,
+    wording::{count, list, span},
 };
 
 const ADVICE: &str = "Look where the key leaked (a repository, a page, a chat) and rotate it.";
 
 /// Counts distant places within the span.
-pub fn judge(case: &Case<'_>) -> Option<Finding> {
+pub fn judge(case: &Case<'_>) -> Verdict {
     let policy = &case.policy.detectors.concurrent_locations;
-    let place = &case.place?.core;
-    let here = place.coordinates?;
+    let current = case.place.ok_or(Quiet::because("the request's place is unknown"))?;
+    let place = &current.core;
+    let here = place.coordinates.ok_or(Quiet::because("the request's place has no coordinates"))?;
     let strict = case.policy.preset == Preset::Strict;
     if knowledge::knows_place(case.profile, place, case.now()) {
-        return None;
+        return Err(Quiet::because("the profile knows the place"));
     }
-    let since = case.now() - i64::try_from(policy.span_seconds).unwrap_or(i64::MAX / 1000) * 1000;
+    let span_millis = i64::try_from(policy.span_seconds).unwrap_or(i64::MAX / SECOND) * SECOND;
+    let since = case.now() - span_millis;
     let mut distinct: SmallVec<[Coordinates; 8]> = SmallVec::from_slice(&[here]);
     let mut unknown = 1;
     let mut places: Vec<PlaceSummary> = Vec::new();
@@ -41,20 +45,43 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
             places.push((case.describe)(&peer));
         }
     }
-    let count = distinct.len() as u32;
-    if count < policy.min_places || (!strict && unknown + 1 < policy.min_places) {
-        return None;
+    let distant = distinct.len() as u32;
+    let least = policy.min_places;
+    if distant < least {
+        let (distant, least) = (f64::from(distant), f64::from(least));
+        return Err(Quiet::below("too few distant places at once", distant, least, "places"));
+    }
+    if !strict && unknown + 1 < least {
+        let (unknown, least) = (f64::from(unknown), f64::from(least - 1));
+        return Err(Quiet::below("the profile knows most of the places", unknown, least, "new places"));
     }
     let days = known_days(case.profile);
     let judged = strict || !is_warming_up(case.profile, case.now());
     let severity = if judged { Severity::Critical } else { Severity::Low };
-    let evidence = Evidence::new(f64::from(count), 1.0, f64::from(policy.min_places), case.profile.requests)
+    let summary = summary(&current.summary(), &places, unknown, span_millis, least);
+    let evidence = Evidence::new(summary, f64::from(distant), 1.0, f64::from(least), case.profile.requests)
         .with("unit", "distant places within the span")
         .with("places", places)
-        .with("current", case.place.map(|p| p.summary()))
+        .with("current", current.summary())
         .with("new_places", unknown)
         .with("span_seconds", policy.span_seconds)
         .number("known_days", days);
-    let score = 1.0 - 0.5 * f64::from(policy.min_places) / f64::from(count.max(1));
-    Some(case.finding(AnomalyKind::ConcurrentLocations, severity, score, evidence, ADVICE))
+    let score = 1.0 - 0.5 * f64::from(least) / f64::from(distant.max(1));
+    Ok(case.finding(AnomalyKind::ConcurrentLocations, severity, score, evidence, ADVICE))
+}
+
+fn summary(
+    current: &PlaceSummary,
+    others: &[PlaceSummary],
+    unknown: u32,
+    span_millis: i64,
+    least: u32,
+) -> String {
+    let names: Vec<String> = std::iter::once(current).chain(others).map(PlaceSummary::name).collect();
+    format!(
+        "Used from {} within {} ({}), {unknown} of them new to the key; limit {least}.",
+        count(names.len() as f64, "distant place", "distant places"),
+        span(span_millis),
+        list(&names),
+    )
 }

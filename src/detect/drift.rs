@@ -1,37 +1,49 @@
 //! Behavioural drift: several things about a request are new at once.
 //!
 //! Why: a thief brings along a network, a client, habits of their own; the owner changes one thing at a time.
-//! Trips when: the weights of what is new (place, client, endpoint, model, hour) add up past the severity thresholds:
+//! Trips when: the weights of what is new (place or network, client, endpoint, model, hour) add up past the severity thresholds:
 //! two new things of which one is the place, or three others.
 //! Stays quiet when: one thing is new, however new it is; the key shows new things all the time; the key is young.
 //! Blind spots: a thief with the victim's client, in the victim's region, calling what the victim calls.
 
 use super::{
-    Case, Evidence,
-    weight::{is_warming_up, known_days},
+    Case, Evidence, Quiet, Verdict,
+    weight::{WARMING_UP, is_warming_up, known_days},
 };
 use crate::domain::{
     finding::{AnomalyKind, Finding, Severity},
     policy::Preset,
+    profile::{About, Context},
+    wording::{count, list, number},
 };
 
 const ADVICE: &str =
     "Ask the key's owner whether they changed client, endpoints or provider just now; rotate the key if not.";
 
 /// Adds up what is new.
-pub fn judge(case: &Case<'_>) -> Option<Finding> {
+pub fn judge(case: &Case<'_>) -> Verdict {
     let weights = case.weights;
     let novelties = weights.novelties();
     let place_is_new = weights.place > 0.0;
-    if novelties < 2 || (novelties == 2 && !place_is_new) || is_warming_up(case.profile, case.now()) {
-        return None;
+    let least = if place_is_new { 2 } else { 3 };
+    if novelties < least {
+        let (novelties, least) = (f64::from(novelties), f64::from(least));
+        return Err(Quiet::below("too few things are new at once", novelties, least, "new things"));
     }
+    if is_warming_up(case.profile, case.now()) {
+        return Err(WARMING_UP);
+    }
+    let what = what(case);
     let severity = match case.place.filter(|_| place_is_new) {
         Some(place) => case.severity(0.0, &place.core),
-        // In a place it knows the owner may still be rebuilding the application: slow down, do not cut off.
+        // In a place it knows the owner may still be rebuilding the application: slow down, do not cut off, and say
+        // so once.
+        None if case.heard(AnomalyKind::BehavioralDrift, what).is_some() => Severity::Low,
         None => case.severity_of(weights.total()).min(Severity::High),
     };
+    let days = known_days(case.profile);
     let evidence = Evidence::new(
+        summary(case, days),
         weights.total(),
         0.0,
         case.policy.detectors.behavioral_drift.weight_high,
@@ -43,8 +55,36 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     .with("endpoint", &case.features.endpoint)
     .with("model", case.record.model.as_deref())
     .with("current", case.place.map(|p| p.summary()))
-    .number("known_days", known_days(case.profile));
+    .number("known_days", days);
     let strictness = if case.policy.preset == Preset::Strict { 1.0 } else { 0.0 };
     let score = 1.0 - (-(weights.total() + strictness)).exp();
-    Some(case.finding(AnomalyKind::BehavioralDrift, severity, score, evidence, ADVICE))
+    let finding = case.finding(AnomalyKind::BehavioralDrift, severity, score, evidence, ADVICE);
+    Ok(Finding { about: About { what, level: weights.total() }, ..finding })
+}
+
+/// Tells one new client, or one new model of a known client, from another.
+fn what(case: &Case<'_>) -> u32 {
+    Context::of(case.features.client.as_deref(), "", case.record.model.as_deref()).full
+}
+
+fn summary(case: &Case<'_>, days: f64) -> String {
+    let values = |name: &str| match name {
+        "place" | "network" => case.place.map(|p| p.summary().name()),
+        "client" => case.features.client.clone(),
+        "endpoint" => Some(case.features.endpoint.clone()),
+        "model" => case.record.model.as_deref().map(str::to_owned),
+        _ => None,
+    };
+    let new = case.weights.names();
+    let named = new.iter().map(|name| match values(name) {
+        Some(value) => format!("{name} ({value})"),
+        None => (*name).to_owned(),
+    });
+    format!(
+        "New at once after {}: {}; weight {}, high from {}.",
+        count(days, "known day", "known days"),
+        list(&named.collect::<Vec<_>>()),
+        number(case.weights.total()),
+        number(case.policy.detectors.behavioral_drift.weight_high),
+    )
 }

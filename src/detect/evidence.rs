@@ -3,15 +3,16 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Evidence under construction. Every finding names the observed value, the baseline it was held against, the
-/// threshold that it crossed and the samples behind the baseline.
+/// Evidence under construction. Every finding says in one plain sentence why it was made (`summary`), and names the
+/// observed value, the baseline it was held against, the threshold that it crossed and the samples behind the baseline.
 #[derive(Debug, Default)]
 pub struct Evidence(Map<String, Value>);
 
 impl Evidence {
-    /// Starts with the four parts that every finding has.
-    pub fn new(observed: f64, baseline: f64, threshold: f64, samples: u64) -> Self {
+    /// Starts with the five parts that every finding has.
+    pub fn new(summary: String, observed: f64, baseline: f64, threshold: f64, samples: u64) -> Self {
         Self::default()
+            .with("summary", summary)
             .number("observed", observed)
             .number("baseline", baseline)
             .number("threshold", threshold)

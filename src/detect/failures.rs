@@ -7,12 +7,13 @@
 //! Stays quiet when: the failures are 5xx or 429, which accuse the provider or us.
 //! Blind spots: tries spread over hours.
 
-use super::{Case, Evidence};
+use super::{Case, Evidence, Quiet, Verdict};
 use crate::domain::{
-    finding::{AnomalyKind, Finding, Severity},
+    finding::{AnomalyKind, Severity},
     profile::Outcomes,
     record::Outcome,
     window::FIVE_MINUTES,
+    wording::{percent, whole},
 };
 
 const ADVICE: &str =
@@ -21,26 +22,39 @@ const ADVICE: &str =
 const TIMES_USUAL: f64 = 3.0;
 
 /// Holds the share of failures in 5 minutes against the limit and the usual share.
-pub fn judge(case: &Case<'_>) -> Option<Finding> {
+pub fn judge(case: &Case<'_>) -> Verdict {
     let policy = &case.policy.detectors.failure_rate;
     let window = &case.key.counts[FIVE_MINUTES];
-    if window.requests <= policy.min_requests || window.auth_failures == 0 {
-        return None;
+    if window.auth_failures == 0 {
+        return Err(Quiet::because("no request was refused with 401 or 403 in 5 minutes"));
+    }
+    if window.requests <= policy.min_requests {
+        let (requests, least) = (window.requests as f64, policy.min_requests as f64);
+        return Err(Quiet::below("too few requests for a share", requests, least, "requests in 5 minutes"));
     }
     let observed = window.auth_failures as f64 / window.requests as f64;
     let usual = usual_share(&case.profile.outcomes, case.now());
     let threshold = policy.share.max((usual * TIMES_USUAL).min(0.95));
     if observed <= threshold {
-        return None;
+        let unit = "share of 401 and 403 in 5 minutes";
+        return Err(Quiet::below("few enough requests were refused", observed, threshold, unit));
     }
     let broke_in = case.record.outcome() == Outcome::Success && window.auth_failures > policy.min_requests;
     let severity = if broke_in { Severity::Critical } else { Severity::High };
-    let evidence = Evidence::new(observed, usual, threshold, window.requests)
+    let summary = format!(
+        "{} of {} requests in 5 minutes were refused with 401 or 403 ({}, limit {}){}.",
+        whole(window.auth_failures),
+        whole(window.requests),
+        percent(observed),
+        percent(threshold),
+        if broke_in { "; then one succeeded" } else { "" },
+    );
+    let evidence = Evidence::new(summary, observed, usual, threshold, window.requests)
         .with("unit", "share of 401 and 403 in 5 minutes")
         .with("auth_failures", window.auth_failures)
         .with("requests", window.requests)
         .with("then_succeeded", broke_in);
-    Some(case.finding(AnomalyKind::HighFailureRate, severity, observed, evidence, ADVICE))
+    Ok(case.finding(AnomalyKind::HighFailureRate, severity, observed, evidence, ADVICE))
 }
 
 fn usual_share(outcomes: &Outcomes, now: i64) -> f64 {

@@ -7,28 +7,42 @@
 //! Blind spots: the victim's own region or network.
 
 use super::{
-    Case, Evidence, knowledge,
-    weight::{is_warming_up, known_days},
+    Case, Evidence, Quiet, Verdict, knowledge,
+    weight::{WARMING_UP, is_warming_up, known_days},
 };
-use crate::domain::finding::{AnomalyKind, Finding, Severity};
+use crate::domain::{
+    finding::{AnomalyKind, Severity},
+    wording::count,
+};
 
 const ADVICE: &str = "Nothing, if the owner travels or moved; otherwise watch the key.";
 
 /// Remarks on a new place.
-pub fn judge(case: &Case<'_>) -> Option<Finding> {
-    let place = case.place?;
-    if case.weights.place <= 0.0 || is_warming_up(case.profile, case.now()) {
-        return None;
+pub fn judge(case: &Case<'_>) -> Verdict {
+    let place = case.place.ok_or(Quiet::because("the request's place is unknown"))?;
+    if case.weights.place <= 0.0 {
+        return Err(Quiet::because("the profile knows the place, or shows new ones all the time"));
+    }
+    if is_warming_up(case.profile, case.now()) {
+        return Err(WARMING_UP);
     }
     if knowledge::is_old_news(&case.key.peers, &place.core, case.now()) {
-        return None;
+        return Err(Quiet::because("the place is in use for an hour already"));
     }
     let samples = case.profile.requests;
-    let evidence = Evidence::new(case.weights.place, 0.0, 0.0, samples)
+    let (current, countries) = (place.summary(), case.profile.countries.len());
+    let days = known_days(case.profile);
+    let summary = format!(
+        "Used from {}, which is new to the key: known from {} over {}.",
+        current.name(),
+        count(countries as f64, "country", "countries"),
+        count(days, "day", "days"),
+    );
+    let evidence = Evidence::new(summary, case.weights.place, 0.0, 0.0, samples)
         .with("unit", "natural logarithm of the odds of a new place")
-        .with("current", place.summary())
-        .with("known_countries", case.profile.countries.len())
-        .number("known_days", known_days(case.profile));
+        .with("current", current)
+        .with("known_countries", countries)
+        .number("known_days", days);
     let score = 1.0 - (-case.weights.place).exp();
-    Some(case.finding(AnomalyKind::NewLocation, Severity::Low, score, evidence, ADVICE))
+    Ok(case.finding(AnomalyKind::NewLocation, Severity::Low, score, evidence, ADVICE))
 }

@@ -6,20 +6,22 @@
 //! Stays quiet when: a client keeps calling one path that is gone; the failures are 5xx or 429.
 //! Blind spots: a scan of a few paths a day.
 
-use super::{Case, Evidence};
+use super::{Case, Evidence, Quiet, Verdict};
 use crate::domain::{
     MINUTE,
-    finding::{AnomalyKind, Finding, Severity},
+    finding::{AnomalyKind, Severity},
 };
 
 const ADVICE: &str =
     "Look who holds the key: an application does not guess paths. Rotate it if the owner does not know.";
 
+const UNIT: &str = "refused requests to new endpoints among the last";
+
 /// Counts probing requests among the last ones.
-pub fn judge(case: &Case<'_>) -> Option<Finding> {
+pub fn judge(case: &Case<'_>) -> Verdict {
     let policy = &case.policy.detectors.endpoint_scan;
     if !case.probing {
-        return None;
+        return Err(Quiet::because("the endpoint is known, or the request was not refused"));
     }
     let (mut probing, mut all) = (1_u32, 1_u32);
     for seen in case.recent.since(case.now() - 10 * MINUTE) {
@@ -27,13 +29,22 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         probing += u32::from(seen.probing);
     }
     let share = f64::from(probing) / f64::from(all);
-    if probing < policy.min_requests || share < policy.share {
-        return None;
+    if probing < policy.min_requests {
+        let (probing, least) = (f64::from(probing), f64::from(policy.min_requests));
+        return Err(Quiet::below("too few endpoints were probed", probing, least, UNIT));
+    }
+    if share < policy.share {
+        let unit = "share of the last requests";
+        return Err(Quiet::below("most of the last requests were ordinary", share, policy.share, unit));
     }
     let severity = if probing >= 2 * policy.min_requests { Severity::Critical } else { Severity::High };
-    let evidence = Evidence::new(f64::from(probing), 0.0, f64::from(policy.min_requests), u64::from(all))
-        .with("unit", "refused requests to new endpoints among the last")
+    let least = policy.min_requests;
+    let summary = format!(
+        "{probing} of the last {all} requests in 10 minutes were refused on endpoints that the key never called; limit {least}."
+    );
+    let evidence = Evidence::new(summary, f64::from(probing), 0.0, f64::from(least), u64::from(all))
+        .with("unit", UNIT)
         .number("share", share)
         .with("endpoint", &case.features.endpoint);
-    Some(case.finding(AnomalyKind::EndpointScan, severity, share, evidence, ADVICE))
+    Ok(case.finding(AnomalyKind::EndpointScan, severity, share, evidence, ADVICE))
 }

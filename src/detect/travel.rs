@@ -8,18 +8,25 @@
 //! the region; an operator allowed the pair.
 //! Blind spots: a thief in the victim's own region or network; the first day of a key (balanced: alerts only).
 
-use super::{Case, Evidence, knowledge, weight::known_days};
+use super::{Case, Evidence, Quiet, Verdict, knowledge, weight::known_days};
 use crate::domain::{
-    HOUR,
-    finding::{AnomalyKind, Finding, Severity},
-    place::PlaceCore,
+    HOUR, SECOND,
+    finding::{AnomalyKind, Severity},
+    observation::ClientMark,
+    place::{Coordinates, PlaceCore, PlaceSummary},
     policy::Preset,
+    wording::{number, span},
 };
 
 const ADVICE: &str = "Ask the key's owner whether they use this place; rotate the key if not, or allow the pair of places if so.";
 /// Weight of a move that nobody can make, beside the weight of the new place: about one in twenty keys that show up in
 /// a new place do so through an exit far away.
 const IMPOSSIBLE: f64 = 3.0;
+/// The same where another client of the key was in the other place, and this one could have come here: one key, used by
+/// a service at home and a traveller, does that on each journey.
+const POSSIBLE_FOR_THIS_CLIENT: f64 = 0.5;
+/// More when the other place is back in between: somebody is in both.
+const BACK_AND_FORTH: f64 = 1.0;
 
 /// The fastest impossible move to the present place.
 struct Trip {
@@ -27,48 +34,108 @@ struct Trip {
     distance_km: f64,
     seconds: i64,
     speed_kmh: f64,
+    /// Whether the same client would have had to make the move, as far as clients say who they are.
+    same_client: bool,
+    /// Whether the other place was used since this one was.
+    back_and_forth: bool,
+}
+
+impl Trip {
+    fn weight(&self) -> f64 {
+        let impossible = if self.same_client { IMPOSSIBLE } else { POSSIBLE_FOR_THIS_CLIENT };
+        if self.back_and_forth && self.same_client { impossible + BACK_AND_FORTH } else { impossible }
+    }
 }
 
 /// Judges the move from each recent place to this one.
-pub fn judge(case: &Case<'_>) -> Option<Finding> {
+pub fn judge(case: &Case<'_>) -> Verdict {
     let policy = &case.policy.detectors.impossible_travel;
-    let place = &case.place?.core;
+    let here = case.place.ok_or(Quiet::because("the request's place is unknown"))?;
+    let place = &here.core;
     let trip = fastest_trip(case, place)?;
     if case.allowlist.covers_pair(&trip.from, place, case.now()) {
-        return None;
+        return Err(Quiet::because("the allowlist has this pair of places"));
     }
     let severity = match case.policy.preset {
-        Preset::Strict if knowledge::known_moves(case.profile, &trip.from, place) > 0 => return None,
+        Preset::Strict if knowledge::known_moves(case.profile, &trip.from, place) > 0 => {
+            return Err(Quiet::because("the profile knows this move"));
+        }
         Preset::Strict => Severity::Critical,
-        Preset::Balanced if knowledge::knows_place(case.profile, place, case.now()) => return None,
-        Preset::Balanced => case.severity(IMPOSSIBLE, place),
+        Preset::Balanced if knowledge::knows_place(case.profile, place, case.now()) => {
+            return Err(Quiet::because("the profile knows the place"));
+        }
+        Preset::Balanced => case.severity(trip.weight(), place),
     };
-    let weight = IMPOSSIBLE + case.weights.total();
-    let evidence = Evidence::new(trip.speed_kmh.round(), 0.0, policy.max_speed_kmh, case.profile.requests)
-        .with("previous", (case.describe)(&trip.from))
-        .with("current", case.place.map(|p| p.summary()))
-        .number("distance_km", trip.distance_km.round())
-        .number("speed_kmh", trip.speed_kmh.round())
-        .number("limit_kmh", policy.max_speed_kmh)
-        .with("seconds", trip.seconds)
-        .with("new", case.weights.names())
-        .number("weight", weight)
-        .number("known_days", known_days(case.profile));
+    let weight = trip.weight() + case.weights.total();
+    let (previous, current) = ((case.describe)(&trip.from), here.summary());
+    let summary = trip.summary(&previous, &current, policy.max_speed_kmh);
+    let evidence =
+        Evidence::new(summary, trip.speed_kmh.round(), 0.0, policy.max_speed_kmh, case.profile.requests)
+            .with("previous", previous)
+            .with("current", current)
+            .number("distance_km", trip.distance_km.round())
+            .number("speed_kmh", trip.speed_kmh.round())
+            .number("limit_kmh", policy.max_speed_kmh)
+            .with("seconds", trip.seconds)
+            .with("new", case.weights.names())
+            .number("weight", weight)
+            .number("known_days", known_days(case.profile));
     let score = 1.0 - (-weight).exp();
-    Some(case.finding(AnomalyKind::ImpossibleTravel, severity, score, evidence, ADVICE))
+    Ok(case.finding(AnomalyKind::ImpossibleTravel, severity, score, evidence, ADVICE))
 }
 
-fn fastest_trip(case: &Case<'_>, place: &PlaceCore) -> Option<Trip> {
+impl Trip {
+    fn summary(&self, previous: &PlaceSummary, current: &PlaceSummary, limit_kmh: f64) -> String {
+        let when = match self.seconds {
+            0 => "within a second of".to_owned(),
+            seconds => format!("{} after", span(seconds * SECOND)),
+        };
+        format!(
+            "Used in {} {when} {}, {} km away: {} km/h, limit {}.",
+            current.name(),
+            previous.name(),
+            number(self.distance_km.round()),
+            number(self.speed_kmh.round()),
+            number(limit_kmh),
+        )
+    }
+}
+
+/// The fastest of the moves that nobody can make; else how near one was.
+fn fastest_trip(case: &Case<'_>, place: &PlaceCore) -> Result<Trip, Quiet> {
     let policy = &case.policy.detectors.impossible_travel;
-    let here = place.coordinates.filter(|c| c.radius_km <= policy.max_radius_km)?;
-    let trips = case.key.peers.iter().filter_map(|seen| {
+    let precise = |c: &Coordinates| c.radius_km <= policy.max_radius_km;
+    let vague = Quiet::because("the request's place has no coordinates, or too vague ones");
+    let here = place.coordinates.filter(precise).ok_or(vague)?;
+    let new_client = case.weights.client > 0.0;
+    let (client, none) = (ClientMark::of(case.features.client.as_deref()), ClientMark::default());
+    let arrived = knowledge::first_seen_at(&case.key.peers, place);
+    let mut fastest: Option<Trip> = None;
+    let (mut farthest_km, mut fastest_kmh) = (f64::NEG_INFINITY, 0.0_f64);
+    for seen in &case.key.peers {
         let from = knowledge::peer_place(seen);
-        let there = from.coordinates.filter(|c| c.radius_km <= policy.max_radius_km)?;
+        let Some(there) = from.coordinates.filter(precise) else { continue };
         let distance_km = there.least_distance_km(&here);
         let seconds = ((case.now() - seen.last_seen) / 1000).max(0);
         let speed_kmh = distance_km / (seconds.max(1) as f64 / (HOUR / 1000) as f64);
-        let impossible = distance_km >= policy.min_distance_km && speed_kmh > policy.max_speed_kmh;
-        impossible.then_some(Trip { from, distance_km, seconds, speed_kmh })
-    });
-    trips.max_by(|a, b| a.speed_kmh.total_cmp(&b.speed_kmh))
+        farthest_km = farthest_km.max(distance_km);
+        if distance_km < policy.min_distance_km {
+            continue;
+        }
+        fastest_kmh = fastest_kmh.max(speed_kmh);
+        let same_client = new_client || client == none || seen.peer.client() == client || seen.peer.client() == none;
+        let back_and_forth = arrived.is_some_and(|at| at < seen.last_seen);
+        let trip = Trip { from, distance_km, seconds, speed_kmh, same_client, back_and_forth };
+        let rank = |t: &Trip| (t.same_client, t.speed_kmh);
+        if speed_kmh > policy.max_speed_kmh && fastest.as_ref().is_none_or(|t| rank(&trip) >= rank(t)) {
+            fastest = Some(trip);
+        }
+    }
+    fastest.ok_or(if farthest_km == f64::NEG_INFINITY {
+        Quiet::because("no recent place with coordinates to compare with")
+    } else if farthest_km < policy.min_distance_km {
+        Quiet::below("every recent place is near", farthest_km, policy.min_distance_km, "km")
+    } else {
+        Quiet::below("somebody can travel that fast", fastest_kmh, policy.max_speed_kmh, "km/h")
+    })
 }

@@ -16,6 +16,7 @@ pub mod record;
 pub mod standing;
 pub mod subject;
 pub mod window;
+pub mod wording;
 
 /// Milliseconds since the Unix epoch, UTC.
 pub type Millis = i64;

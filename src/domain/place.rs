@@ -12,6 +12,8 @@ use super::stable_hash;
 const EARTH_RADIUS_KM: f64 = 6371.0088;
 /// Bytes of a packed place.
 pub const PACKED_BYTES: usize = 24;
+/// The byte of a packed place that no place uses.
+pub const SPARE_BYTE: usize = 22;
 
 /// A point with its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -40,7 +42,7 @@ impl Coordinates {
     }
 }
 
-/// A network prefix: /24 for IPv4, /48 for IPv6, packed with its family in the top byte.
+/// A network prefix: /24 for IPv4, /48 for IPv6, packed with its family in the top byte and nothing in the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Prefix(pub u64);
 
@@ -93,7 +95,8 @@ impl PlaceCore {
         self.country.as_ref().and_then(|code| std::str::from_utf8(code).ok())
     }
 
-    /// Packs into a fixed size: latitude and longitude in 1e-5 degrees (about 1 m).
+    /// Packs into a fixed size: latitude and longitude in 1e-5 degrees (about 1 m). Byte [`SPARE_BYTE`] stays 0, for
+    /// others to use.
     pub fn pack(&self) -> [u8; PACKED_BYTES] {
         let mut out = [0; PACKED_BYTES];
         let (lat, lon, radius) = self.coordinates.map_or((i32::MIN, i32::MIN, 0), |c| {
@@ -120,7 +123,7 @@ impl PlaceCore {
         let mut prefix = [0; 8];
         prefix.copy_from_slice(&bytes[16..24]);
         Self {
-            prefix: Prefix(u64::from_le_bytes(prefix)),
+            prefix: Prefix(u64::from_le_bytes(prefix) & !(0xff << 48)),
             asn: int(10) as u32,
             country: (bytes[14] != 0).then_some([bytes[14], bytes[15]]),
             coordinates,
@@ -174,6 +177,17 @@ pub struct PlaceSummary {
     /// Accuracy radius in km.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub radius_km: Option<u16>,
+}
+
+impl PlaceSummary {
+    /// The shortest name that says where it is: the city, else the country, else the network.
+    pub fn name(&self) -> String {
+        self.city
+            .clone()
+            .or_else(|| self.country.clone())
+            .or_else(|| self.asn.map(|asn| format!("AS{asn}")))
+            .unwrap_or_else(|| "an unnamed place".to_owned())
+    }
 }
 
 #[cfg(test)]

@@ -73,8 +73,8 @@ impl Engine {
             self.respond(record, &observed, active, &frame, &mut decision).await;
         }
         let taken_on = observed.key.tracked;
-        if decision.allowed && taken_on && !decision.anomalies.iter().any(Finding::bars_learning) {
-            self.learn(record, &observed);
+        if decision.allowed && taken_on {
+            self.learn(record, &observed, &decision.anomalies);
         }
         decision
     }
@@ -269,7 +269,7 @@ impl Engine {
         self.write(&respond, observed.write_by).await;
     }
 
-    fn learn(&self, record: &Record, observed: &Observed) {
+    fn learn(&self, record: &Record, observed: &Observed, findings: &[Finding]) {
         let core = observed.place.as_ref().map(|p| &p.core);
         let sample = Sample {
             now: observed.key.now,
@@ -283,7 +283,11 @@ impl Engine {
             outcome: record.outcome(),
             peaks: (observed.key.counts[ONE_MINUTE].requests, observed.key.counts[FIVE_MINUTES].requests),
         };
-        self.profiles.learn(&record.key, &observed.profile, &sample);
+        if findings.iter().any(Finding::bars_learning) {
+            self.profiles.count_flagged(&record.key, &observed.profile, &sample, findings);
+        } else {
+            self.profiles.learn(&record.key, &observed.profile, &sample);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         Millis,
         decision::{Action, Decision},
-        observation::{Charge, ChargeMode, Observation, Peer},
+        observation::{Charge, ChargeMode, ClientMark, Observation, Peer},
         place::{Place, PlaceCore},
         record::{Outcome, Record},
         standing::{Standing, StandingState},
@@ -138,17 +138,19 @@ impl Engine {
             auth_failures: u64::from(outcome == Outcome::AuthFailure),
             not_found: u64::from(outcome == Outcome::NotFound),
         };
+        let features = Features::of(record);
+        let client = ClientMark::of(features.client.as_deref());
         let charge = Charge {
             subject: record.key.clone(),
             now,
             counts,
             limits: *limits,
             mode: if counted { ChargeMode::Admit } else { ChargeMode::Peek },
-            peer: Some(Peer::place(&core)),
+            peer: Some(Peer::place(&core, client)),
             peer_capacity: KEY_PEERS,
             may_create: profile.is_some() || newcomer,
         };
-        Waiting { place, features: Features::of(record), charge, profile, newcomer }
+        Waiting { place, features, charge, profile, newcomer }
     }
 
     /// A decision with nothing against the request.

@@ -9,6 +9,7 @@ use quick_cache::sync::Cache;
 use crate::{
     detect::{Recent, Seen},
     domain::{
+        finding::Finding,
         profile::{Profile, Sample},
         subject::Subject,
     },
@@ -102,11 +103,31 @@ impl ProfileBook {
 
     /// Learns one request.
     pub fn learn(&self, subject: &Subject, handle: &ProfileHandle, sample: &Sample<'_>) {
+        self.change(subject, handle, |profile| profile.learn(sample));
+    }
+
+    /// Counts a request that teaches nothing, and the alarms that it raised.
+    pub fn count_flagged(
+        &self,
+        subject: &Subject,
+        handle: &ProfileHandle,
+        sample: &Sample<'_>,
+        findings: &[Finding],
+    ) {
+        self.change(subject, handle, |profile| {
+            profile.count_flagged(sample.now, sample.tokens, sample.cost_nanos);
+            for finding in findings.iter().filter(|finding| finding.bars_learning()) {
+                profile.later.alarms.raise(finding.kind, finding.about, sample.now);
+            }
+        });
+    }
+
+    fn change(&self, subject: &Subject, handle: &ProfileHandle, change: impl Fn(&mut Profile)) {
         let mut entry = handle.0.lock();
-        entry.view.learn(sample);
+        change(&mut entry.view);
         if self.flushes {
             let first = entry.pending.is_empty();
-            entry.pending.learn(sample);
+            change(&mut entry.pending);
             drop(entry);
             if first {
                 self.dirty.lock().push((subject.clone(), handle.clone()));

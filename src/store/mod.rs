@@ -3,6 +3,7 @@
 //! A store counts and keeps; it never judges. Thresholds and the ladder are in `domain` and `detect`.
 
 pub mod embedded;
+mod packed;
 pub mod redis;
 
 use futures::future::BoxFuture;

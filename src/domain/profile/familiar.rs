@@ -23,7 +23,8 @@ const TABLE_SLACK: usize = 16;
 pub struct Mass(f64);
 
 impl Mass {
-    fn weight(at: Millis) -> f64 {
+    /// What a request at `at` adds.
+    pub(super) fn weight(at: Millis) -> f64 {
         ((at - LANDMARK) as f64 / HALF_LIFE as f64).clamp(-500.0, 1000.0).exp2()
     }
 
@@ -32,9 +33,14 @@ impl Mass {
         self.0 += Self::weight(at);
     }
 
-    /// Counts `amount` at `at`.
-    pub fn add_amount(&mut self, at: Millis, amount: f64) {
-        self.0 += amount * Self::weight(at);
+    /// Adds an amount that was multiplied by [`Mass::weight`].
+    pub(super) fn add_weighted(&mut self, weighted: f64) {
+        self.0 += weighted;
+    }
+
+    /// Orders by size.
+    pub(super) fn total_cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
     }
 
     /// Adds another mass.
@@ -167,7 +173,7 @@ impl<K: Ord + Clone> Table<K> {
             return;
         }
         let mut masses: Vec<(Mass, K)> = self.0.iter().map(|(k, row)| (row.mass, k.clone())).collect();
-        masses.sort_by(|a, b| a.0.0.total_cmp(&b.0.0).then_with(|| a.1.cmp(&b.1)));
+        masses.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
         for (_, key) in masses.into_iter().take(self.0.len() - TABLE_CAP) {
             self.0.remove(&key);
         }

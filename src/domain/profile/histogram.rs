@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::familiar::Mass;
+use super::{familiar::Mass, moments::Moments};
 use crate::domain::Millis;
 
 /// Bins per doubling.
@@ -15,11 +15,7 @@ const BINS: usize = 96;
 pub struct Histogram {
     /// Masses of bins that are not empty.
     bins: std::collections::BTreeMap<u8, Mass>,
-    /// Requests, ever.
-    count: u64,
-    total: Mass,
-    sum: Mass,
-    squares: Mass,
+    moments: Moments,
 }
 
 /// The bin of a token count.
@@ -30,12 +26,8 @@ fn bin(tokens: u64) -> u8 {
 impl Histogram {
     /// Counts a request of `tokens` (1 or more) at `at`.
     pub fn add(&mut self, tokens: u64, at: Millis) {
-        let log = (tokens.max(1) as f64).ln();
         self.bins.entry(bin(tokens)).or_default().add(at);
-        self.count += 1;
-        self.total.add(at);
-        self.sum.add_amount(at, log);
-        self.squares.add_amount(at, log * log);
+        self.moments.add(tokens, at);
     }
 
     /// Adds another histogram.
@@ -43,38 +35,34 @@ impl Histogram {
         for (bin, mass) in &other.bins {
             self.bins.entry(*bin).or_default().merge(mass);
         }
-        self.count += other.count;
-        self.total.merge(&other.total);
-        self.sum.merge(&other.sum);
-        self.squares.merge(&other.squares);
+        self.moments.merge(&other.moments);
     }
 
     /// Requests counted, ever.
     pub fn count(&self) -> u64 {
-        self.count
+        self.moments.count()
+    }
+
+    /// The moments of the logarithm.
+    pub fn moments(&self) -> &Moments {
+        &self.moments
     }
 
     /// Mean and standard deviation of the natural logarithm of tokens; `None` when empty.
     pub fn log_moments(&self, now: Millis) -> Option<(f64, f64)> {
-        let total = self.total.at(now);
-        if total <= 0.0 {
-            return None;
-        }
-        let mean = self.sum.at(now) / total;
-        let variance = (self.squares.at(now) / total - mean * mean).max(0.0);
-        Some((mean, variance.sqrt()))
+        self.moments.mean_and_deviation(now)
     }
 
     /// The share of past requests in bins above that of `tokens`.
     pub fn share_above(&self, tokens: u64, now: Millis) -> f64 {
-        let total = self.total.at(now);
+        let total = self.moments.mass(now);
         let above: f64 = self.bins.range(bin(tokens) + 1..).map(|(_, mass)| mass.at(now)).sum();
         if total > 0.0 { above / total } else { 0.0 }
     }
 
     /// The upper edge, in tokens, of the bin that holds quantile `q` (0 to 1); `None` when empty.
     pub fn quantile(&self, q: f64, now: Millis) -> Option<f64> {
-        let mut left = self.total.at(now) * q.clamp(0.0, 1.0);
+        let mut left = self.moments.mass(now) * q.clamp(0.0, 1.0);
         let mut edge = None;
         for (bin, mass) in &self.bins {
             edge = Some(((f64::from(*bin) + 1.0) / PER_OCTAVE).exp2());

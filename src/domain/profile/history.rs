@@ -41,7 +41,58 @@ pub struct DayStat {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct History {
     hours: BTreeMap<u32, HourStat>,
-    days: BTreeMap<u32, DayStat>,
+    days: Days,
+}
+
+/// Counts by day (UTC). A day without requests has no row.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Days(BTreeMap<u32, DayStat>);
+
+impl Days {
+    /// Counts one request at `at`.
+    pub fn add(&mut self, at: Millis, tokens: u64, cost_nanos: u64) {
+        self.add_to(day_of(at), &DayStat { requests: 1, tokens, cost_nanos });
+        self.trim();
+    }
+
+    /// Adds the counts of others.
+    pub fn merge(&mut self, other: &Self) {
+        for (index, row) in &other.0 {
+            self.add_to(*index, row);
+        }
+        self.trim();
+    }
+
+    fn add_to(&mut self, index: u32, more: &DayStat) {
+        let day = self.0.entry(index).or_default();
+        day.requests += more.requests;
+        day.tokens = day.tokens.saturating_add(more.tokens);
+        day.cost_nanos = day.cost_nanos.saturating_add(more.cost_nanos);
+    }
+
+    fn trim(&mut self) {
+        if let Some((&last, _)) = self.0.last_key_value() {
+            while let Some(entry) = self.0.first_entry().filter(|e| *e.key() + DAYS_KEPT <= last) {
+                entry.remove();
+            }
+        }
+    }
+
+    /// The row of a day since the epoch.
+    pub fn day(&self, index: u32) -> Option<&DayStat> {
+        self.0.get(&index)
+    }
+
+    /// Rows, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u32, &DayStat)> {
+        self.0.iter().map(|(day, row)| (*day, row))
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// The hour (since the epoch) of a time.
@@ -63,10 +114,7 @@ impl History {
         hour.cost_nanos = hour.cost_nanos.saturating_add(cost_nanos);
         hour.one_minute_peak = hour.one_minute_peak.max(peaks.0);
         hour.five_minute_peak = hour.five_minute_peak.max(peaks.1);
-        let day = self.days.entry(day_of(at)).or_default();
-        day.requests += 1;
-        day.tokens = day.tokens.saturating_add(tokens);
-        day.cost_nanos = day.cost_nanos.saturating_add(cost_nanos);
+        self.days.add(at, tokens, cost_nanos);
         self.trim();
     }
 
@@ -80,23 +128,13 @@ impl History {
             hour.one_minute_peak = hour.one_minute_peak.max(row.one_minute_peak);
             hour.five_minute_peak = hour.five_minute_peak.max(row.five_minute_peak);
         }
-        for (index, row) in &other.days {
-            let day = self.days.entry(*index).or_default();
-            day.requests += row.requests;
-            day.tokens = day.tokens.saturating_add(row.tokens);
-            day.cost_nanos = day.cost_nanos.saturating_add(row.cost_nanos);
-        }
+        self.days.merge(&other.days);
         self.trim();
     }
 
     fn trim(&mut self) {
         if let Some((&last, _)) = self.hours.last_key_value() {
             while let Some(entry) = self.hours.first_entry().filter(|e| *e.key() + HOURS_KEPT <= last) {
-                entry.remove();
-            }
-        }
-        if let Some((&last, _)) = self.days.last_key_value() {
-            while let Some(entry) = self.days.first_entry().filter(|e| *e.key() + DAYS_KEPT <= last) {
                 entry.remove();
             }
         }
@@ -114,7 +152,7 @@ impl History {
 
     /// Rows of days, oldest first.
     pub fn days(&self) -> impl DoubleEndedIterator<Item = (u32, &DayStat)> {
-        self.days.iter().map(|(day, row)| (*day, row))
+        self.days.iter()
     }
 }
 

@@ -5,15 +5,19 @@
 //! instance gathers its own and flushes them off the hot path. Adding is exact for counts; masses are sums of
 //! doubles, equal up to rounding. Above a table's cap the lightest rows leave.
 
+mod alarms;
 mod familiar;
 mod histogram;
 mod history;
+mod moments;
 
 use serde::{Deserialize, Serialize};
 
+pub use alarms::{About, Alarms};
 pub use familiar::{DaySet, Familiar, Mass, Table};
 pub use histogram::Histogram;
-pub use history::{DayStat, History, HourStat};
+pub use history::{DayStat, Days, History, HourStat};
+pub use moments::{Context, Contexts, Moments};
 
 use super::{
     Millis,
@@ -112,12 +116,31 @@ pub struct Profile {
     pub endpoints: Table<String>,
     /// Models.
     pub models: Table<String>,
+    /// Parts that came later.
+    #[serde(skip)]
+    pub later: Later,
+}
+
+/// Parts of a profile that came later: packed behind the rest, so that profiles written before are read.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Later {
+    /// What was admitted and taught nothing, because it was flagged: spent all the same.
+    pub flagged: Days,
+    /// Alarms of the last days.
+    pub alarms: Alarms,
+    /// Request sizes by context.
+    pub contexts: Contexts,
 }
 
 impl Profile {
     /// Whether nothing was learned.
     pub fn is_empty(&self) -> bool {
-        self.requests == 0
+        self.requests == 0 && self.later.flagged.is_empty() && self.later.alarms.is_empty()
+    }
+
+    /// Counts a request that was admitted and teaches nothing.
+    pub fn count_flagged(&mut self, now: Millis, tokens: u64, cost_nanos: u64) {
+        self.later.flagged.add(now, tokens, cost_nanos);
     }
 
     /// Learns one request.
@@ -130,6 +153,8 @@ impl Profile {
         self.history.add(now, sample.tokens, sample.cost_nanos, sample.peaks);
         if sample.tokens > 0 {
             self.sizes.add(sample.tokens, now);
+            let context = Context::of(sample.client, sample.endpoint, sample.model);
+            self.later.contexts.add(context, sample.tokens, now);
         }
         match sample.outcome {
             Outcome::Success => self.outcomes.success.add(now),
@@ -195,6 +220,9 @@ impl Profile {
         self.clients.merge(&other.clients);
         self.endpoints.merge(&other.endpoints);
         self.models.merge(&other.models);
+        self.later.flagged.merge(&other.later.flagged);
+        self.later.alarms.merge(&other.later.alarms);
+        self.later.contexts.merge(&other.later.contexts);
     }
 }
 

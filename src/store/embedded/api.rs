@@ -12,7 +12,7 @@ use super::{
     changes::{self, Effects},
     core::Task,
     documents, log,
-    sqlite::{decode, failed},
+    sqlite::{decode_profile, failed},
     standings,
 };
 use crate::domain::{
@@ -69,7 +69,7 @@ impl EmbeddedStore {
                     statement.query_row([subject.as_str()], |row| row.get(0)).optional()
                 })
                 .map_err(failed)?;
-            blob.map(|blob| decode(&blob)).transpose()
+            blob.map(|blob| decode_profile(&blob)).transpose()
         })
         .await
     }

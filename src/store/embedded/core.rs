@@ -16,7 +16,7 @@ use super::{
     directory::Directory,
     documents, log,
     memory::Memory,
-    sqlite::{decode, encode, failed},
+    sqlite::{decode, encode, encode_profile, failed},
     standings,
 };
 use crate::domain::{DAY, HOUR, Millis, subject::Subject};
@@ -255,7 +255,7 @@ fn save_windows(connection: &Connection, memory: &Memory, subject: &Subject) -> 
 }
 
 fn save_profile(connection: &Connection, memory: &Memory, subject: &Subject) -> Result<(), StoreError> {
-    let read = |profile: &crate::domain::profile::Profile| (profile.last_seen, encode(profile));
+    let read = |profile: &crate::domain::profile::Profile| (profile.last_seen, encode_profile(profile));
     let Some((last_seen, blob)) = memory.profiles.save(subject, read) else { return Ok(()) };
     let sql = "INSERT OR REPLACE INTO profiles (subject, last_seen, profile) VALUES (?, ?, ?)";
     let values = params![subject.as_str(), last_seen.unwrap_or_default(), blob?];

@@ -5,7 +5,10 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::store::StoreError;
+use crate::{
+    domain::profile::Profile,
+    store::{StoreError, packed},
+};
 
 /// The steps that lead to the current layout; `user_version` counts those that were taken.
 const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_initial.sql")];
@@ -97,10 +100,24 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
     postcard::to_extend(value, vec![BLOB_VERSION]).map_err(unreadable)
 }
 
+/// Writes a profile as a blob.
+pub(super) fn encode_profile(profile: &Profile) -> Result<Vec<u8>, StoreError> {
+    packed::pack(profile, vec![BLOB_VERSION]).map_err(unreadable)
+}
+
+/// Reads a blob that holds a profile.
+pub(super) fn decode_profile(blob: &[u8]) -> Result<Profile, StoreError> {
+    packed::unpack(content(blob)?).map_err(unreadable)
+}
+
 /// Reads a blob.
 pub(super) fn decode<T: DeserializeOwned>(blob: &[u8]) -> Result<T, StoreError> {
+    postcard::from_bytes(content(blob)?).map_err(unreadable)
+}
+
+fn content(blob: &[u8]) -> Result<&[u8], StoreError> {
     match blob.split_first() {
-        Some((&BLOB_VERSION, rest)) => postcard::from_bytes(rest).map_err(unreadable),
+        Some((&BLOB_VERSION, rest)) => Ok(rest),
         Some((version, _)) => Err(unreadable(format!("a blob of version {version}"))),
         None => Err(unreadable("an empty blob")),
     }

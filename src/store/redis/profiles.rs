@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{profile::Profile, subject::Subject},
-    store::StoreError,
+    store::{StoreError, packed},
 };
 
 /// Version of the packed form, the byte behind the counter.
@@ -76,13 +76,13 @@ fn pack(read: Option<[u8; COUNTER_BYTES]>, profile: &Profile) -> Result<Vec<u8>,
     let mut bytes = counter.to_le_bytes().to_vec();
     bytes.push(FORMAT);
     let full = |e| StoreError::Refused(format!("a profile cannot be packed: {e}"));
-    postcard::to_extend(profile, bytes).map_err(full)
+    packed::pack(profile, bytes).map_err(full)
 }
 
 fn unpack(bytes: &[u8]) -> Option<([u8; COUNTER_BYTES], Profile)> {
     let (counter, rest) = bytes.split_first_chunk::<COUNTER_BYTES>()?;
-    let (format, packed) = rest.split_first()?;
-    let profile = (*format == FORMAT).then(|| postcard::from_bytes(packed).ok())??;
+    let (format, bytes) = rest.split_first()?;
+    let profile = (*format == FORMAT).then(|| packed::unpack(bytes).ok())??;
     Some((*counter, profile))
 }
 

@@ -1,0 +1,73 @@
+//! Travel, concurrent places, new places.
+
+use super::*;
+use AnomalyKind::{ConcurrentLocations, ImpossibleTravel, NewLocation};
+
+#[test]
+fn a_move_that_nobody_can_make_is_found() {
+    let scene = Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST);
+    let (severity, summary) = scene.found(ImpossibleTravel);
+    assert_eq!(severity, Severity::High);
+    assert_eq!(
+        summary,
+        "Used in Bucharest 30 minutes after Singapore, 8,896 km away: 17,793 km/h, limit 1,000."
+    );
+}
+
+#[test]
+fn a_move_that_somebody_can_make_is_left_alone() {
+    let scene = Scene::settled().seen_in(SINGAPORE, 15 * HOUR).from(BUCHAREST);
+    assert_eq!(scene.quiet(ImpossibleTravel), "somebody can travel that fast");
+    assert_eq!(scene.margin(ImpossibleTravel), (593.0, 1_000.0, "km/h"));
+}
+
+#[test]
+fn travel_to_a_place_that_the_profile_knows_is_left_alone() {
+    let scene = Scene::settled().with(|scene| scene.learn(NOON - DAY, BUCHAREST));
+    let scene = scene.seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST);
+    assert_eq!(scene.quiet(ImpossibleTravel), "the profile knows the place");
+    assert_eq!(scene.quiet(ConcurrentLocations), "the profile knows the place");
+}
+
+#[test]
+fn without_a_place_nothing_is_said_about_places() {
+    let scene = Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).with(|scene| scene.place = None);
+    for kind in [ImpossibleTravel, ConcurrentLocations, NewLocation] {
+        assert_eq!(scene.quiet(kind), "the request's place is unknown", "{kind:?}");
+    }
+}
+
+#[test]
+fn three_distant_places_within_the_hour_are_found() {
+    let scene = Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).seen_in(LIMA, 20 * MINUTE).from(BUCHAREST);
+    let (severity, summary) = scene.found(ConcurrentLocations);
+    assert_eq!(severity, Severity::Critical);
+    assert_eq!(
+        summary,
+        "Used from 3 distant places within 1 hour (Bucharest, Singapore and Lima), 2 of them new to the key; limit 3."
+    );
+}
+
+#[test]
+fn two_places_at_once_are_left_alone() {
+    let scene = Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST);
+    assert_eq!(scene.margin(ConcurrentLocations), (2.0, 3.0, "places"));
+}
+
+#[test]
+fn a_first_request_from_another_country_is_remarked_on() {
+    let (severity, summary) = Scene::settled().from(BUCHAREST).found(NewLocation);
+    assert_eq!(severity, Severity::Low);
+    assert_eq!(summary, "Used from Bucharest, which is new to the key: known from 1 country over 14 days.");
+}
+
+#[test]
+fn every_place_of_a_young_key_is_new_and_none_is_news() {
+    let scene = Scene::unknown().with(|scene| {
+        for n in 0..20 {
+            scene.learn(NOON - HOUR + n * MINUTE, SINGAPORE);
+        }
+    });
+    let why = scene.from(BUCHAREST).quiet(NewLocation);
+    assert_eq!(why, "the key is too young for anything about it to be unusual");
+}

@@ -1,0 +1,92 @@
+//! Bursts, sizes, spikes of a day.
+
+use super::*;
+use AnomalyKind::{CostSpike, RequestSizeAnomaly, TokenUsageSpike, TrafficBurst};
+
+#[test]
+fn many_more_requests_than_the_hour_usually_sees_are_a_burst() {
+    let (severity, summary) = Scene::settled().holding([42, 42, 42, 42]).found(TrafficBurst);
+    assert_eq!(severity, Severity::High);
+    assert_eq!(summary, "42 requests in 5 minutes at an hour that usually sees 5 at most; limit 30.");
+}
+
+#[test]
+fn a_burst_at_an_hour_at_which_the_key_never_works_is_critical() {
+    let night = Scene::settled().holding([42, 42, 42, 42]).with(|scene| scene.key.now += 14 * HOUR);
+    let (severity, summary) = night.found(TrafficBurst);
+    assert_eq!(severity, Severity::Critical);
+    assert_eq!(summary, "42 requests in 5 minutes at an hour at which the key never works; limit 12.");
+}
+
+#[test]
+fn a_busy_hour_is_no_burst() {
+    let scene = Scene::settled().holding([4, 20, 60, 60]);
+    assert_eq!(scene.quiet(TrafficBurst), "no more than usual around this hour");
+    assert_eq!(scene.margin(TrafficBurst), (20.0, 30.0, "requests in 5 minutes"));
+}
+
+#[test]
+fn a_short_history_knows_no_bursts() {
+    let scene = Scene::unknown().with(|scene| scene.learn(NOON - 5 * HOUR, SINGAPORE));
+    let margin = scene.holding([42, 42, 42, 42]).margin(TrafficBurst);
+    assert_eq!(margin, (5.0, 24.0, "hours of history"));
+}
+
+#[test]
+fn a_request_far_larger_than_usual_is_found() {
+    let scene = Scene::settled().with(|scene| scene.record.tokens = 100_000);
+    let (severity, summary) = scene.found(RequestSizeAnomaly);
+    assert_eq!(severity, Severity::High);
+    assert_eq!(
+        summary,
+        "100,000 tokens in one request, 100 times the usual 1,000: 15.4 standard deviations, limit 6."
+    );
+}
+
+#[test]
+fn a_run_of_larger_requests_is_found_where_one_would_not_be() {
+    let larger = Scene::settled().with(|scene| scene.record.tokens = 2_700);
+    assert_eq!(larger.quiet(RequestSizeAnomaly), "chance explains the last sizes");
+    let (severity, summary) = larger.repeated(15).found(RequestSizeAnomaly);
+    assert_eq!(severity, Severity::High);
+    assert_eq!(
+        summary,
+        "The last 16 requests were on average 2.7 times the usual 1,000 tokens: 13.2 standard deviations, limit 6."
+    );
+}
+
+#[test]
+fn too_few_sizes_say_nothing() {
+    let scene = Scene::unknown().with(|scene| {
+        for n in 0..40 {
+            scene.learn(NOON - 2 * DAY + n * MINUTE, SINGAPORE);
+        }
+        scene.record.tokens = 100_000;
+    });
+    assert_eq!(scene.margin(RequestSizeAnomaly), (40.0, 100.0, "sizes"));
+}
+
+#[test]
+fn a_day_of_many_times_the_usual_tokens_and_cost_is_a_spike() {
+    let scene = Scene::settled().with(|scene| {
+        scene.record.tokens = 620_000;
+        scene.record.cost_nanos = Some(6_200_000_000);
+    });
+    let (severity, summary) = scene.found(TokenUsageSpike);
+    assert_eq!(severity, Severity::High);
+    assert_eq!(
+        summary,
+        "620,000 tokens today, usually 100,000 a day: 20.8 standard deviations above the mean (limit 2.5), \
+         6.2 times the mean (limit 3) and 6.2 times yesterday (limit 5)."
+    );
+    let (_, summary) = scene.found(CostSpike);
+    assert!(summary.starts_with("$6.20 today, usually $1.00 a day: "), "{summary}");
+}
+
+#[test]
+fn a_day_like_the_others_is_no_spike() {
+    let scene = Scene::settled().with(|scene| scene.record.tokens = 120_000);
+    assert_eq!(scene.quiet(TokenUsageSpike), "no more today than on the days before");
+    let unreported = scene.with(|scene| scene.record.cost_nanos = None);
+    assert_eq!(unreported.quiet(CostSpike), "the record does not report its cost");
+}

@@ -1,0 +1,101 @@
+//! Numbers, times and lists as people read them: for the sentences that say why something was found or done.
+
+use super::{DAY, HOUR, MINUTE, Millis, SECOND};
+
+/// A whole number with its thousands apart: `9,264`.
+pub fn whole(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A number with as many digits as matter: `18,528`, `6.2`, `0.31`; a whole one without a point.
+pub fn number(value: f64) -> String {
+    let (sign, size) = (if value < 0.0 { "-" } else { "" }, value.abs());
+    let digits = if size >= 99.95 { 0 } else { 1 + usize::from(size < 0.995) };
+    let scale = [1.0, 10.0, 100.0][digits];
+    let rounded = (size * scale).round() / scale;
+    if rounded.fract() == 0.0 {
+        return format!("{sign}{}", whole(rounded as u64));
+    }
+    let text = format!("{rounded:.digits$}");
+    format!("{sign}{}", text.trim_end_matches('0'))
+}
+
+/// So many of something: `1 day`, `4,210 requests`.
+pub fn count(amount: f64, one: &str, many: &str) -> String {
+    let shown = number(amount);
+    let unit = if shown == "1" { one } else { many };
+    format!("{shown} {unit}")
+}
+
+/// A length of time, in the largest unit of which it holds at least two, or exactly one: `30 minutes`, `1 hour`.
+pub fn span(millis: Millis) -> String {
+    let units = [(DAY, "day", "days"), (HOUR, "hour", "hours"), (MINUTE, "minute", "minutes")];
+    let fits = |(unit, ..): &(Millis, &str, &str)| millis >= 2 * unit || millis == *unit;
+    let (unit, one, many) = units.into_iter().find(fits).unwrap_or((SECOND, "second", "seconds"));
+    count((millis.max(0) as f64 / unit as f64).round(), one, many)
+}
+
+/// An amount of US dollars: `$12.40`, `$1,204`.
+pub fn dollars(amount: f64) -> String {
+    if amount.abs() >= 1_000.0 { format!("${}", number(amount)) } else { format!("${amount:.2}") }
+}
+
+/// A share, 0 to 1, in percent: `84 %`.
+pub fn percent(share: f64) -> String {
+    format!("{} %", number(share * 100.0))
+}
+
+/// Things in a row: `a`, `a and b`, `a, b and c`.
+pub fn list<T: AsRef<str>>(items: &[T]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.as_ref().to_owned(),
+        [init @ .., last] => {
+            let init: Vec<&str> = init.iter().map(AsRef::as_ref).collect();
+            format!("{} and {}", init.join(", "), last.as_ref())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_show_the_digits_that_matter() {
+        let shown = [0.0, 0.314, 1.0, 6.25, 12.0, 99.96, 18_528.4, -4.2].map(number);
+        assert_eq!(shown, ["0", "0.31", "1", "6.3", "12", "100", "18,528", "-4.2"]);
+        assert_eq!([7, 999, 1_000, 1_234_567].map(whole), ["7", "999", "1,000", "1,234,567"]);
+        assert_eq!([0.5, 12.4, 1_204.4].map(dollars), ["$0.50", "$12.40", "$1,204"]);
+        assert_eq!(percent(0.84), "84 %");
+    }
+
+    #[test]
+    fn spans_use_the_unit_that_people_would() {
+        let shown = [0, SECOND, 90 * SECOND, 30 * MINUTE, HOUR, 90 * MINUTE, 47 * HOUR, 14 * DAY].map(span);
+        let expected = [
+            "0 seconds",
+            "1 second",
+            "90 seconds",
+            "30 minutes",
+            "1 hour",
+            "90 minutes",
+            "47 hours",
+            "14 days",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn lists_end_with_an_and() {
+        assert_eq!([list(&["a"]), list(&["a", "b"]), list(&["a", "b", "c"])], ["a", "a and b", "a, b and c"]);
+    }
+}
