@@ -222,3 +222,58 @@ fn write_lines<T: serde::Serialize>(path: &Path, lines: impl Iterator<Item = T>)
     }
     out.flush().map_err(|e| Failure::file(path, &e))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        simulate: Simulate,
+    }
+
+    fn line(words: &str) -> Result<Simulate, clap::Error> {
+        Ok(Line::try_parse_from(words.split(' '))?.simulate)
+    }
+
+    #[test]
+    fn seeds_are_a_list_or_repeated() {
+        assert_eq!(line("simulate --score --seed 3,4 --seed 9").unwrap().seed, [3, 4, 9]);
+        assert_eq!(line("simulate --score").unwrap().seed, [1]);
+    }
+
+    #[test]
+    fn shares_and_bars_are_checked_on_the_line() {
+        assert!(line("simulate --score --mixed 0.95").is_err());
+        assert!(line("simulate --score --mixed 0").is_ok());
+        assert!(line("simulate --require --output -").is_err());
+    }
+
+    #[test]
+    fn records_are_of_one_seed() {
+        let failure = line("simulate --output - --seed 1,2").unwrap().run().unwrap_err();
+        assert_eq!(failure.code(), code::USAGE);
+    }
+
+    #[test]
+    fn a_missed_bar_is_named_and_told_to_scripts() {
+        let run = |words: &str| {
+            line(&format!("simulate --score --days 2 --keys 0 --attacks 0{words}")).unwrap().run()
+        };
+        assert!(run("").is_ok());
+        let failure = run(" --require").unwrap_err();
+        assert_eq!(failure.code(), 1);
+        assert!(failure.message().unwrap().contains("there are no attacks to find"));
+    }
+
+    #[test]
+    fn seeds_are_scored_together() {
+        let words = "simulate --score --days 3 --keys 1 --attacks 0 --mixed 0 --rate 0.1 --seed";
+        let keys =
+            |seeds: &str| line(&format!("{words} {seeds}")).unwrap().score().unwrap().all_benign().keys;
+        assert_eq!(keys("5,6"), keys("5") + keys("6"));
+    }
+}

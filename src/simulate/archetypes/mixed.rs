@@ -143,8 +143,9 @@ pub(super) fn from_the_start(
     mut draw: impl FnMut(&mut Random) -> Life,
 ) -> Life {
     let begins_early = |life: &Life| {
-        let rests = |days| life.persona.week.rests(span.from + days * DAY, life.persona.home.offset);
-        let wait = if rests(0) || rests(1) { 3 * DAY } else { DAY };
+        // At its noon, the day is the same in most of the world.
+        let rests = |time| life.persona.week.rests(time, life.persona.home.offset);
+        let wait = if rests(span.from + DAY / 2) { 3 * DAY } else { DAY };
         life.records.iter().any(|record| record.timestamp < span.from + wait)
     };
     let mut life = draw(random);

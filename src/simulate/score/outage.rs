@@ -37,7 +37,7 @@ mod tests {
         let mut outages = Outages::default();
         let mut fails = |minute: Millis, status| outages.fails(minute * MINUTE, status);
         assert!(![200, 503, 200, 502].into_iter().zip(0..).any(|(status, minute)| fails(minute, status)));
-        assert!(fails(4, 500) && fails(5, 200) && fails(11, 200));
+        assert!(fails(4, 500) && fails(5, 200) && fails(10, 200));
         assert!(!fails(16, 200) && !fails(40, 503));
     }
 

@@ -1,8 +1,11 @@
 //! What the traffic must be like, whatever the seed.
 
 mod attacks;
+mod bars;
 mod benign;
 mod score;
+mod strikes;
+mod variety;
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
