@@ -9,7 +9,11 @@
 //! the key never works). What goes on after an hour was said, and is medium.
 //! Blind spots: slow growth, which the baseline follows.
 
-use super::{Case, Evidence, Margin, Quiet, Verdict, knowledge, rhythm::{Rhythm, Usual}, weight::is_young};
+use super::{
+    Case, Evidence, Margin, Quiet, Verdict, knowledge,
+    rhythm::{Rhythm, Usual},
+    weight::is_young,
+};
 use crate::domain::{
     HOUR,
     finding::{AnomalyKind, Finding, Severity},
@@ -143,11 +147,13 @@ fn from_new_place(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
     let threshold = (usual.busiest * headroom(case, ABOVE_BUSIEST_FROM_NEW_PLACE)).max(chance);
     let threshold = threshold.max(LEAST_FROM_NEW_PLACE as f64);
     let known = case.profile.days.count() >= DAYS_BEFORE_NEW_PLACE;
-    if (observed as f64) < threshold || !known || !knowledge::is_fresh_place(case.profile, place, case.now()) {
+    if (observed as f64) < threshold || !known || !knowledge::is_fresh_place(case.profile, place, case.now())
+    {
         return None;
     }
     let from_here = knowledge::hits_from(&case.key.peers, place) + 1;
-    if from_here < LEAST_FROM_NEW_PLACE.min(LEAST) || (from_here as f64) < (observed as f64 - baseline) / 2.0 {
+    if from_here < LEAST_FROM_NEW_PLACE.min(LEAST) || (from_here as f64) < (observed as f64 - baseline) / 2.0
+    {
         return None;
     }
     let unit = "requests in 1 hour, from a new place";

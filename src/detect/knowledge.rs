@@ -99,7 +99,8 @@ pub fn first_seen_at(peers: &[PeerSeen], place: &PlaceCore) -> Option<Millis> {
 /// Whether two places are one: their prefix, their network in that country, or their region.
 fn is_same_place(a: &PlaceCore, b: &PlaceCore) -> bool {
     let same_network = a.asn != 0 && a.asn == b.asn && a.country == b.country;
-    let near = a.coordinates.zip(b.coordinates).is_some_and(|(a, b)| a.least_distance_km(&b) <= SAME_REGION_KM);
+    let near =
+        a.coordinates.zip(b.coordinates).is_some_and(|(a, b)| a.least_distance_km(&b) <= SAME_REGION_KM);
     a.prefix == b.prefix || same_network || near
 }
 

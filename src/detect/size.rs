@@ -145,7 +145,11 @@ impl Run {
 
 fn worst_run(case: &Case<'_>, z: f64) -> Run {
     let runs = runs(case, z, |_| true);
-    runs.reduce(|worst, run| if run.z > worst.z { run } else { worst }).unwrap_or(Run { z, shift: 0.0, length: 1 })
+    runs.reduce(|worst, run| if run.z > worst.z { run } else { worst }).unwrap_or(Run {
+        z,
+        shift: 0.0,
+        length: 1,
+    })
 }
 
 /// All of the last requests to a model that is new: picking the worst among them would find one by chance.
@@ -154,7 +158,11 @@ fn run_on_new_model(case: &Case<'_>, z: f64) -> Run {
 }
 
 /// The runs that end with the present request, shortest first.
-fn runs<'a>(case: &'a Case<'_>, z: f64, counts: impl Fn(&Seen) -> bool + 'a) -> impl Iterator<Item = Run> + 'a {
+fn runs<'a>(
+    case: &'a Case<'_>,
+    z: f64,
+    counts: impl Fn(&Seen) -> bool + 'a,
+) -> impl Iterator<Item = Run> + 'a {
     let first = Run { z, shift: case.size_shift, length: 1 };
     let last = case.recent.since(case.now() - 2 * HOUR).filter(move |seen| counts(seen));
     let longer = last.filter_map(|seen| Some((seen.size_z?, seen.size_shift))).scan(

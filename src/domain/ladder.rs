@@ -171,7 +171,7 @@ mod tests {
             recommendation: String::new(),
             evidence: serde_json::Value::Null,
             accused: Accused::Key,
-                about: Default::default(),
+            about: Default::default(),
         }
     }
 

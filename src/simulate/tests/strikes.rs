@@ -19,11 +19,12 @@ fn strikes(kind: &str, number: u64) -> Vec<(Victim, Vec<WireRecord>)> {
     let attack = attacks::ALL.iter().find(|attack| attack.name == kind).unwrap();
     let from = Plan::THREE_WEEKS.start;
     let span = Span { from, to: from + 9 * DAY };
-    let falls_on = |name: &str| attack.victims.is_empty() || attack.victims.contains(&name);
-    let mut archetypes = archetypes::ALL.iter().chain(archetypes::MIXED).filter(|a| falls_on(a.name)).cycle();
+    let any = archetypes::ALL.iter().chain(archetypes::MIXED).map(|archetype| archetype.name);
+    let names: Vec<_> = if attack.victims.is_empty() { any.collect() } else { attack.victims.to_vec() };
+    let mut victims = names.into_iter().filter_map(archetypes::named).cycle();
     let mut strike = |index| {
         let mut random = Random::new(21).part(kind, index);
-        let life = (archetypes.next().unwrap().live)(&mut random, span, 0.4);
+        let life = (victims.next().unwrap().live)(&mut random, span, 0.4);
         if life.records.len() < 60 {
             return None;
         }
