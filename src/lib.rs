@@ -9,6 +9,7 @@ pub mod demo;
 pub mod detect;
 pub mod domain;
 pub mod engine;
+pub mod explain;
 pub mod geo;
 pub mod http;
 pub mod intake;

@@ -3,6 +3,8 @@
 //! Records are decided in the order of the input; each one's own `timestamp` is the time of its decision (without
 //! one: the time of the line before). Nothing is written but the decisions.
 
+mod seek;
+
 use std::{
     collections::{HashMap, HashSet},
     io::{self, BufRead, Write},
@@ -11,6 +13,8 @@ use std::{
 };
 
 use serde::Serialize;
+
+pub use seek::{Missed, Sought, Wanted};
 
 use crate::{
     answer::Answer,

@@ -6,6 +6,7 @@ mod client;
 mod demo;
 mod duration;
 mod events;
+mod explain;
 mod failure;
 mod migrate;
 mod openapi;
@@ -62,6 +63,8 @@ enum Command {
     Openapi(openapi::Openapi),
     /// Decide recorded traffic as it would have been decided.
     Replay(replay::Replay),
+    /// Show why a request of recorded traffic is decided as it is.
+    Explain(explain::Explain),
     /// Make labelled traffic, and score the decisions about it.
     Simulate(simulate::Simulate),
     /// Bring the store to this version's layout.
@@ -88,6 +91,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Token(command) => command.run(),
         Command::Openapi(command) => command.run(),
         Command::Replay(command) => command.run(),
+        Command::Explain(command) => command.run(),
         Command::Simulate(command) => command.run(),
         Command::Migrate(command) => command.run(),
     };

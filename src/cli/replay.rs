@@ -90,7 +90,8 @@ fn peppers(config: &Config) -> Result<Peppers, PepperError> {
     }
 }
 
-fn open(path: &Path) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
+/// An input with its size, where that is known.
+pub fn open(path: &Path) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
     if is_dash(path) {
         return Ok((Box::new(BufReader::new(io::stdin())), None));
     }
@@ -103,7 +104,8 @@ fn is_dash(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn progress(size: Option<u64>) -> ProgressBar {
+/// A bar for the bytes of an input; hidden where nobody watches.
+pub fn progress(size: Option<u64>) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -24,7 +24,7 @@ pub use evidence::Evidence;
 pub use knowledge::Features;
 pub use recent::{Recent, Seen};
 pub use verdict::{Judged, Margin, Quiet, Verdict};
-pub use weight::Weights;
+pub use weight::{Weights, is_warming_up, known_days};
 
 use crate::domain::{
     DAY, Millis,

@@ -1,5 +1,7 @@
 //! What a detector answers about a case: a finding, or why it stayed quiet and how near it was.
 
+use serde::Serialize;
+
 use crate::domain::finding::{AnomalyKind, Finding, Mode};
 
 /// A detector's answer. It is a `Result` so that `?` ends a judgement where there is nothing to find; being quiet is no
@@ -7,7 +9,7 @@ use crate::domain::finding::{AnomalyKind, Finding, Mode};
 pub type Verdict = Result<Finding, Quiet>;
 
 /// Why a detector stayed quiet. Made for nearly every request, so it never allocates.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Quiet {
     /// The reason: a clause for people, without a full stop.
     pub why: &'static str,
@@ -16,7 +18,7 @@ pub struct Quiet {
 }
 
 /// What was observed beside what would have counted.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Margin {
     /// What was observed.
     pub observed: f64,

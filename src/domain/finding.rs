@@ -50,6 +50,16 @@ anomaly_kinds! {
 }
 
 impl AnomalyKind {
+    /// The name as people say it, for example `impossible travel`.
+    pub fn words(self) -> String {
+        self.name().to_lowercase().replace('_', " ")
+    }
+
+    /// The type that a detector of this name finds.
+    pub fn of_detector(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.detector() == name)
+    }
+
     /// The bit of this type in a mask of detectors.
     pub fn bit(self) -> u32 {
         1 << (self as u32)

@@ -52,8 +52,7 @@ pub fn climb(
 }
 
 fn ban(subject: &Subject, standing: &Standing, policy: &LadderPolicy, now: Millis, cause: usize) -> Step {
-    let half_life = millis(policy.strike_half_life_seconds);
-    let strikes_before = standing.strikes_at(now, half_life);
+    let strikes_before = strikes(standing, policy, now);
     let span_over = now - standing.bans_since >= millis(policy.permanent_span_seconds);
     let (bans, bans_since) = if span_over { (0, now) } else { (standing.bans, standing.bans_since) };
     let for_good = bans >= policy.permanent_after && policy.permanent_without_person;
@@ -76,6 +75,11 @@ fn ban(subject: &Subject, standing: &Standing, policy: &LadderPolicy, now: Milli
         (Action::TemporaryBan, EventType::TemporaryBan)
     };
     Step { action, standing: Some(next), event: Some(event), cause: Some(cause) }
+}
+
+/// Strikes of a standing as they have decayed by `now`.
+pub fn strikes(standing: &Standing, policy: &LadderPolicy, now: Millis) -> f64 {
+    standing.strikes_at(now, millis(policy.strike_half_life_seconds))
 }
 
 /// `ban_seconds * ban_factor^strikes`, at most `ban_max_seconds` (fail2ban's growing bans work alike). The first ban

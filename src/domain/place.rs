@@ -180,6 +180,17 @@ pub struct PlaceSummary {
 }
 
 impl PlaceSummary {
+    /// Everything but the coordinates: `Frankfurt, DE (AS3320)`.
+    pub fn full_name(&self) -> String {
+        let parts: Vec<&str> =
+            [&self.city, &self.country].into_iter().flatten().map(String::as_str).collect();
+        match self.asn {
+            Some(asn) if !parts.is_empty() => format!("{} (AS{asn})", parts.join(", ")),
+            _ if parts.is_empty() => self.name(),
+            _ => parts.join(", "),
+        }
+    }
+
     /// The shortest name that says where it is: the city, else the country, else the network.
     pub fn name(&self) -> String {
         self.city

@@ -1,6 +1,6 @@
 //! Numbers, times and lists as people read them: for the sentences that say why something was found or done.
 
-use super::{DAY, HOUR, MINUTE, Millis, SECOND};
+use super::{DAY, HOUR, MINUTE, Millis, SECOND, event::format_millis};
 
 /// A whole number with its thousands apart: `9,264`.
 pub fn whole(number: u64) -> String {
@@ -37,10 +37,25 @@ pub fn count(amount: f64, one: &str, many: &str) -> String {
 
 /// A length of time, in the largest unit of which it holds at least two, or exactly one: `30 minutes`, `1 hour`.
 pub fn span(millis: Millis) -> String {
+    if millis < SECOND {
+        return "less than a second".to_owned();
+    }
     let units = [(DAY, "day", "days"), (HOUR, "hour", "hours"), (MINUTE, "minute", "minutes")];
     let fits = |(unit, ..): &(Millis, &str, &str)| millis >= 2 * unit || millis == *unit;
     let (unit, one, many) = units.into_iter().find(fits).unwrap_or((SECOND, "second", "seconds"));
-    count((millis.max(0) as f64 / unit as f64).round(), one, many)
+    count((millis as f64 / unit as f64).round(), one, many)
+}
+
+/// A moment as seen from `now`: `14:05 UTC` on the same day, else `2026-03-02 14:05 UTC`.
+pub fn moment(at: Millis, now: Millis) -> String {
+    let text = format_millis(at);
+    let (day, time) = text.split_once('T').unwrap_or((&text, ""));
+    let time = time.get(..5).unwrap_or(time);
+    if at.div_euclid(DAY) == now.div_euclid(DAY) {
+        format!("{time} UTC")
+    } else {
+        format!("{day} {time} UTC")
+    }
 }
 
 /// An amount of US dollars: `$12.40`, `$1,204`.
@@ -82,7 +97,7 @@ mod tests {
     fn spans_use_the_unit_that_people_would() {
         let shown = [0, SECOND, 90 * SECOND, 30 * MINUTE, HOUR, 90 * MINUTE, 47 * HOUR, 14 * DAY].map(span);
         let expected = [
-            "0 seconds",
+            "less than a second",
             "1 second",
             "90 seconds",
             "30 minutes",
@@ -92,6 +107,13 @@ mod tests {
             "14 days",
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_moment_of_another_day_names_the_day() {
+        let now = 1_772_442_802_123;
+        assert_eq!(moment(now + 30 * MINUTE, now), "09:43 UTC");
+        assert_eq!(moment(now + DAY, now), "2026-03-03 09:13 UTC");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{
     ActivePolicy, Engine, bans,
     events::{self, Frame},
+    explain::{Fact, Witness},
     prepare::{Observed, refuse},
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
         finding::{Accused, Finding, Severity},
         ladder::{self, Step},
         observation::{ChargeMode, Observation, Peer},
-        place::{Place, PlaceCore, PlaceSummary},
+        place::PlaceCore,
         profile::{Cell, Profile, Sample},
         record::Record,
         standing::{Standing, StandingState},
@@ -31,7 +32,13 @@ const RETRIES: usize = 2;
 
 impl Engine {
     /// Judges one request that the store (or the insurance) has observed.
-    pub(super) async fn judge(&self, record: &Record, observed: Observed, active: &ActivePolicy) -> Decision {
+    pub(super) async fn judge(
+        &self,
+        record: &Record,
+        observed: Observed,
+        active: &ActivePolicy,
+        witness: &mut impl Witness,
+    ) -> Decision {
         let now = observed.key.now;
         if observed.degraded
             && active.policy.on_store_failure.record == crate::domain::policy::OnStoreFailure::Deny
@@ -68,13 +75,15 @@ impl Engine {
         if observed.charge.mode == ChargeMode::Peek {
             return decision;
         }
-        decision.anomalies = self.find(record, &observed, active);
+        decision.anomalies = self.find(record, &observed, active, witness);
         if !decision.anomalies.is_empty() {
-            self.respond(record, &observed, active, &frame, &mut decision).await;
+            self.respond(record, &observed, active, &frame, &mut decision, witness).await;
         }
         let taken_on = observed.key.tracked;
         if decision.allowed && taken_on {
+            let flagged = decision.anomalies.iter().any(Finding::bars_learning);
             self.learn(record, &observed, &decision.anomalies);
+            witness.see(Fact::Learned { flagged });
         }
         decision
     }
@@ -120,7 +129,13 @@ impl Engine {
         self.outbox.push(frame.limited(refusal, key.counts[refusal.window].of(refusal.unit)));
     }
 
-    fn find(&self, record: &Record, observed: &Observed, active: &ActivePolicy) -> Vec<Finding> {
+    fn find(
+        &self,
+        record: &Record,
+        observed: &Observed,
+        active: &ActivePolicy,
+        witness: &mut impl Witness,
+    ) -> Vec<Finding> {
         let core = observed.place.as_ref().map(|p| &p.core);
         if active.allowlist.covers(&record.key, record.source_ip, core, observed.key.now) {
             return Vec::new();
@@ -137,15 +152,9 @@ impl Engine {
                 (&active.policy, &active.allowlist),
                 &describe,
             );
+            witness.see(Fact::Asked(&case));
             (detect::judge(&case), case.seen())
         })
-    }
-
-    /// A place with its names: only its core is kept, and the database knows the rest.
-    pub(super) fn describe(&self, core: &PlaceCore) -> PlaceSummary {
-        let known = self.geo.lookup(core.prefix.address()).filter(|p| p.core.coordinates == core.coordinates);
-        let city = known.and_then(|place| place.city.clone());
-        Place { core: *core, city, organization: None }.summary()
     }
 
     /// Climbs the ladder for each accused subject, and writes what changed.
@@ -156,21 +165,20 @@ impl Engine {
         active: &ActivePolicy,
         frame: &Frame<'_>,
         decision: &mut Decision,
+        witness: &mut impl Witness,
     ) {
         let findings = std::mem::take(&mut decision.anomalies);
         let (by_key, by_address): (Vec<Finding>, Vec<Finding>) =
             findings.into_iter().partition(|f| f.accused == Accused::Key);
         let mut refused = None;
         if !by_address.is_empty() {
-            let standing = observed.address.as_ref().map_or_else(Standing::default, |a| a.standing);
-            let action = self.climb(&record.address, standing, &by_address, observed, active, frame).await;
+            let action = self.climb(&record.address, &by_address, observed, active, frame, witness).await;
             decision.degraded |= action.degraded;
             decision.action = decision.action.max(action.action);
             refused = refused.or(action.refused);
         }
         if !by_key.is_empty() {
-            let action =
-                self.climb(&record.key, observed.key.standing, &by_key, observed, active, frame).await;
+            let action = self.climb(&record.key, &by_key, observed, active, frame, witness).await;
             decision.degraded |= action.degraded;
             decision.action = decision.action.max(action.action);
             refused = action.refused.or(refused);
@@ -189,15 +197,19 @@ impl Engine {
     async fn climb(
         &self,
         subject: &Subject,
-        mut standing: Standing,
         findings: &[Finding],
         observed: &Observed,
         active: &ActivePolicy,
         frame: &Frame<'_>,
+        witness: &mut impl Witness,
     ) -> Climbed {
         let now = frame.now;
+        let is_key = *subject == frame.record.key;
+        let accused = if is_key { Some(&observed.key) } else { observed.address.as_ref() };
+        let mut standing = accused.map_or_else(Standing::default, |accused| accused.standing);
         for _ in 0..RETRIES {
             let step = ladder::climb(subject, &standing, findings, &active.policy.ladder, now);
+            witness.see(Fact::Climbed(subject, &standing, findings, &step));
             let mut events = anomaly_events(subject, findings, &step, frame);
             let cause = step.cause.and_then(|n| findings.get(n));
             let (Some(next), Some(cause)) = (step.standing, cause) else {
@@ -208,7 +220,6 @@ impl Engine {
                 events.push(frame.response(kind, subject, &next, cause));
             }
             let banned = next.is_banned_at(now);
-            let is_key = *subject == frame.record.key;
             let refunds =
                 if banned && is_key { vec![refund(&observed.charge, &observed.key)] } else { Vec::new() };
             let detail = events::detail(cause, frame.record);

@@ -2,17 +2,20 @@
 //!
 //! [`Engine::record`] is the whole of it. Beside it live the caches and buffers that keep it to one wait for the
 //! store (`bans`, `profiles`, `answers`, `log`), what takes over when the store does not answer (`breaker`,
-//! `insurance`), people's acts (`acts`) and what happens in the background (`upkeep`).
+//! `insurance`), people's acts (`acts`) and what happens in the background (`upkeep`). [`Engine::explain`] is `record`,
+//! watched.
 
 mod acts;
 mod answers;
 mod bans;
 mod breaker;
 mod events;
+mod explain;
 mod insurance;
 mod judge;
 mod log;
 mod newcomers;
+mod places;
 mod policy;
 mod prepare;
 mod profiles;
@@ -27,7 +30,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
 
 pub use acts::{SubjectView, Verdict};
+pub use explain::{Climb, Course, Explanation, Learned, RecentPlace};
+pub use places::KnownPlace;
 pub use policy::ActivePolicy;
+
+use explain::{Fact, Witness};
 
 use crate::{
     clock::Clock,
@@ -141,6 +148,10 @@ impl Engine {
 
     /// Decides about finished requests, in order, and learns from them. Waits for the store once if nothing is found.
     pub async fn record(&self, records: &[Record], now: Millis) -> Vec<Decision> {
+        self.decide(records, now, &mut ()).await
+    }
+
+    async fn decide(&self, records: &[Record], now: Millis, witness: &mut impl Witness) -> Vec<Decision> {
         let active = self.active.load_full();
         let mut items = self.prepare(records, &active, now, prepare::Purpose::Record).await;
         self.observe(&mut items, &active, now).await;
@@ -149,7 +160,10 @@ impl Engine {
             let decision = match item.state {
                 prepare::State::Decided(decision) => *decision,
                 prepare::State::SameAs(earlier) => decisions[earlier].clone(),
-                prepare::State::Observed(observed) => self.judge(item.record, *observed, &active).await,
+                prepare::State::Observed(observed) => {
+                    witness.see(Fact::Observed(&observed));
+                    self.judge(item.record, *observed, &active, witness).await
+                }
                 prepare::State::Waiting(_) => self.unavailable(item.record, &active, now),
             };
             self.remember(item.record, &decision, now).await;

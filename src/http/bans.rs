@@ -14,7 +14,6 @@ use utoipa::ToSchema;
 use super::{
     App, audit,
     auth::Caller,
-    ban_status::BanStatus,
     error::{ApiError, Problem},
     input::{JsonBody, MaybeJson},
     lists::{Cursor, List},
@@ -23,6 +22,7 @@ use super::{
 };
 use crate::{
     domain::{Millis, SECOND, standing::StandingState, subject::Subject},
+    explain::BanStatus,
     intake::{FieldError, WireCheck},
     store::StandingRecord,
 };

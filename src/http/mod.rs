@@ -3,7 +3,6 @@
 
 mod allowlist;
 pub mod auth;
-mod ban_status;
 mod bans;
 mod batch;
 pub mod error;
@@ -15,7 +14,6 @@ mod lists;
 mod openapi;
 mod params;
 mod policy;
-mod profile_view;
 mod ratelimit;
 mod record;
 pub mod server;

@@ -7,22 +7,21 @@ use utoipa::ToSchema;
 use super::{
     App, audit,
     auth::Caller,
-    ban_status::BanStatus,
     bans::{Because, because, status},
     error::{ApiError, Problem},
     input::MaybeJson,
     params::{Params, SubjectPath},
-    profile_view::ProfileView,
 };
 use crate::{
     domain::{
         event::{Event, format_millis},
         observation::{Observation, PeerSeen},
-        place::{Place, PlaceCore, PlaceSummary},
+        place::{PlaceCore, PlaceSummary},
         subject::SubjectKind,
         window::WINDOW_NAMES,
     },
-    engine::SubjectView,
+    engine::{Engine, SubjectView},
+    explain::{self, BanStatus, ProfileView},
 };
 
 /// All that is known about a subject.
@@ -30,6 +29,9 @@ use crate::{
 pub struct SubjectPage {
     /// Whom it is about.
     pub subject: String,
+    /// Why it stands as it does, and what is known of it, in a sentence or two.
+    #[schema(example = "Clear. Learned from 14 days, 4,210 requests; usually from Frankfurt, DE (AS3320).")]
+    pub summary: String,
     /// Where it stands.
     pub standing: BanStatus,
     /// What its windows hold.
@@ -96,12 +98,16 @@ pub async fn show(
     let view = view.ok_or_else(|| ApiError::NotFound(format!("nothing is known about {subject}")))?;
     let is_key = subject.kind() == SubjectKind::Key;
     let SubjectView { standing, observation, profile, events } = view;
+    let places = profile.as_ref().map(|profile| app.engine.known_places(profile)).unwrap_or_default();
+    let seen = observation.as_ref().filter(|_| is_key);
+    let known = profile.as_ref().map(|profile| (profile, &*places));
     Ok(Json(SubjectPage {
         subject: subject.to_string(),
+        summary: explain::of_subject(&standing, known, &app.engine.policy().policy.ladder, now),
         standing: status(&app, &standing, now),
         windows: observation.as_ref().map(windows).unwrap_or_default(),
-        recent_places: observation.filter(|_| is_key).as_ref().map(places).unwrap_or_default(),
-        profile: profile.map(|p| ProfileView::new(&p, now)),
+        recent_places: seen.map(|seen| recent_places(&app.engine, seen)).unwrap_or_default(),
+        profile: profile.as_ref().map(|profile| ProfileView::new(profile, &places, now)),
         events,
     }))
 }
@@ -147,16 +153,12 @@ fn windows(observation: &Observation) -> Vec<WindowView> {
         .collect()
 }
 
-fn places(observation: &Observation) -> Vec<RecentPlace> {
-    observation.peers.iter().map(place).collect()
-}
-
-fn place(seen: &PeerSeen) -> RecentPlace {
-    let core = PlaceCore::unpack(&seen.peer.data);
-    RecentPlace {
-        place: Place { core, city: None, organization: None }.summary(),
+fn recent_places(engine: &Engine, observation: &Observation) -> Vec<RecentPlace> {
+    let shown = |seen: &PeerSeen| RecentPlace {
+        place: engine.describe(&PlaceCore::unpack(&seen.peer.data)),
         first_seen: format_millis(seen.first_seen),
         last_seen: format_millis(seen.last_seen),
         hits: seen.hits,
-    }
+    };
+    observation.peers.iter().map(shown).collect()
 }

@@ -3,10 +3,15 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::{
-    HOUR, Millis,
-    event::format_millis,
-    profile::{History, Profile, Table},
+use crate::{
+    detect::{is_warming_up, known_days},
+    domain::{
+        HOUR, Millis,
+        event::format_millis,
+        place::PlaceSummary,
+        profile::{History, Profile, Table},
+    },
+    engine::KnownPlace,
 };
 
 /// Hours of a week.
@@ -29,6 +34,12 @@ pub struct ProfileView {
     pub requests: u64,
     /// Days of the last 32 on which it was seen.
     pub days_seen: u32,
+    /// Whether it is too young for anything about it to be called unusual.
+    pub warming_up: bool,
+    /// Days that it knows; one with few requests counts in part.
+    pub known_days: f64,
+    /// Places by the names that the geo database has for them now, most frequent first.
+    pub places: Vec<KnownPlaceView>,
     /// Countries, most frequent first.
     pub countries: Vec<FamiliarView>,
     /// Autonomous systems, most frequent first.
@@ -52,6 +63,23 @@ pub struct FamiliarView {
     pub value: String,
     /// Requests, ever.
     pub count: u64,
+    /// Days of the last 32 on which it was seen.
+    pub days: u32,
+    /// Last seen.
+    #[schema(format = DateTime)]
+    pub last_seen: String,
+}
+
+/// A place that the subject was seen in.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KnownPlaceView {
+    /// Where.
+    #[serde(flatten)]
+    pub place: PlaceSummary,
+    /// Requests, ever.
+    pub count: u64,
+    /// Days of the last 32 on which it was seen.
+    pub days: u32,
     /// Last seen.
     #[schema(format = DateTime)]
     pub last_seen: String,
@@ -66,19 +94,24 @@ pub struct Sizes {
     pub p50: Option<f64>,
     /// 90 % have no more.
     pub p90: Option<f64>,
+    /// 95 % have no more.
+    pub p95: Option<f64>,
     /// 99 % have no more.
     pub p99: Option<f64>,
 }
 
 impl ProfileView {
-    /// The profile as of `now`.
-    pub fn new(profile: &Profile, now: Millis) -> Self {
+    /// The profile as of `now`, with the names of its places.
+    pub fn new(profile: &Profile, places: &[KnownPlace], now: Millis) -> Self {
         let quantile = |q| profile.sizes.quantile(q, now).map(f64::round);
         Self {
             first_seen: profile.first_seen.map(format_millis),
             last_seen: profile.last_seen.map(format_millis),
             requests: profile.requests,
             days_seen: profile.days.count(),
+            warming_up: is_warming_up(profile, now),
+            known_days: (known_days(profile) * 100.0).round() / 100.0,
+            places: places.iter().map(KnownPlaceView::from).collect(),
             countries: table(&profile.countries, |c| String::from_utf8_lossy(c).into_owned()),
             asns: table(&profile.asns, ToString::to_string),
             clients: table(&profile.clients, Clone::clone),
@@ -89,8 +122,20 @@ impl ProfileView {
                 count: profile.sizes.count(),
                 p50: quantile(0.5),
                 p90: quantile(0.9),
+                p95: quantile(0.95),
                 p99: quantile(0.99),
             },
+        }
+    }
+}
+
+impl From<&KnownPlace> for KnownPlaceView {
+    fn from(known: &KnownPlace) -> Self {
+        Self {
+            place: known.place.clone(),
+            count: known.requests,
+            days: known.days.count(),
+            last_seen: format_millis(known.last_seen),
         }
     }
 }
@@ -102,6 +147,7 @@ fn table<K: Ord + Clone>(table: &Table<K>, show: impl Fn(&K) -> String) -> Vec<F
         .map(|(key, familiar)| FamiliarView {
             value: show(key),
             count: familiar.count,
+            days: familiar.days.count(),
             last_seen: format_millis(familiar.last_seen),
         })
         .collect()
@@ -154,7 +200,7 @@ mod tests {
         for at in [MONDAY, MONDAY + 1, MONDAY + 7 * DAY] {
             learn(&mut profile, at);
         }
-        let view = ProfileView::new(&profile, MONDAY + 7 * DAY);
+        let view = ProfileView::new(&profile, &[], MONDAY + 7 * DAY);
         assert_eq!(view.hours.len(), 7);
         assert_eq!(view.hours[0][9], 1.5);
         assert_eq!(view.hours.iter().flatten().sum::<f64>(), 1.5);
@@ -167,14 +213,14 @@ mod tests {
         learn(&mut profile, MONDAY);
         profile.models.touch_str("gpt-5", MONDAY);
         profile.models.touch_str("gpt-5", MONDAY);
-        let view = ProfileView::new(&profile, MONDAY);
+        let view = ProfileView::new(&profile, &[], MONDAY);
         let models: Vec<_> = view.models.iter().map(|m| (m.value.as_str(), m.count)).collect();
         assert_eq!(models, [("gpt-5", 2), ("gpt-4.1", 1)]);
     }
 
     #[test]
     fn an_empty_profile_can_be_shown() {
-        let view = ProfileView::new(&Profile::default(), MONDAY);
+        let view = ProfileView::new(&Profile::default(), &[], MONDAY);
         assert_eq!((view.first_seen, view.sizes.p50), (None, None));
     }
 }

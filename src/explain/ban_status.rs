@@ -5,8 +5,9 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
-        Millis, SECOND,
+        Millis,
         event::format_millis,
+        ladder,
         policy::LadderPolicy,
         standing::{Origin, StandingState},
     },
@@ -39,11 +40,9 @@ pub struct BanStatus {
 
 impl BanStatus {
     /// The standing as of `now`.
-    pub fn new(record: &StandingRecord, ladder: &LadderPolicy, now: Millis) -> Self {
+    pub fn new(record: &StandingRecord, policy: &LadderPolicy, now: Millis) -> Self {
         let (standing, detail) = (&record.standing, &record.detail);
-        let half_life =
-            i64::try_from(ladder.strike_half_life_seconds).unwrap_or(Millis::MAX / SECOND) * SECOND;
-        let strikes = (standing.strikes_at(now, half_life) * 1000.0).round() / 1000.0;
+        let strikes = (ladder::strikes(standing, policy, now) * 1000.0).round() / 1000.0;
         let status = Self {
             subject: record.subject.to_string(),
             state: standing.state_at(now),
