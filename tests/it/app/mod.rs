@@ -3,6 +3,7 @@
 mod demo;
 mod durability;
 mod exit_codes;
+mod explain;
 mod lifecycle;
 mod operator;
 
