@@ -127,6 +127,7 @@ mod tests {
                 recommendation: "Rotate the key.".to_owned(),
                 evidence: json!({"distance_km": 9264}),
                 accused: Accused::Key,
+                about: Default::default(),
             }],
             limits: vec![LimitStatus {
                 window: 0,

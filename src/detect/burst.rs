@@ -1,22 +1,20 @@
 //! Traffic bursts and off-schedule work, against the learned rhythm of the week.
 //!
 //! Why: a runaway loop or a thief at work makes many more requests than the key ever does at this hour.
-//! Trips when: one minute or five minutes hold `factor` times the baseline of this hour of the week, and more than
-//! chance explains (six standard deviations of a Poisson count). High at hours at which the key usually works,
-//! critical at others. Also when a key that works a few hours a day is at work in an hour in which it never is.
-//! Stays quiet when: the history is shorter than `min_hours`, or the count is below `min_requests` (below what the key
-//! does in its busy hours, and 12, where it never works).
+//! Trips when: a minute, five minutes or an hour hold `factor` times the baseline of this hour of the week, half as
+//! much again as they ever held at it, clearly more than they ever held at all, and more than chance explains (six
+//! standard deviations of a Poisson count). From a place that is new to the key less will do. Also when a key that
+//! works a few hours a day is at work in an hour in which it never is.
+//! Stays quiet when: the history is shorter than `min_hours`, or the count is below `min_requests` (12 at an hour at which
+//! the key never works). What goes on after an hour was said, and is medium.
 //! Blind spots: slow growth, which the baseline follows.
-//!
-//! Baseline: the median peak of the exact hour of the week over up to four weeks and the upper quartile of the peaks of
-//! the hours of the day around it on the same kind of day (working day or weekend) over two weeks, whichever is larger;
-//! with fewer than three such hours, the upper quartile of all hours.
 
-use super::{Case, Evidence, Margin, Quiet, Verdict};
+use super::{Case, Evidence, Margin, Quiet, Verdict, knowledge, rhythm::{Rhythm, Usual}, weight::is_young};
 use crate::domain::{
-    HOUR, Millis,
+    HOUR,
     finding::{AnomalyKind, Finding, Severity},
-    profile::{HourStat, Profile},
+    profile::{About, Profile},
+    stable_hash,
     window::{FIVE_MINUTES, ONE_HOUR, ONE_MINUTE},
     wording::{number, whole},
 };
@@ -25,59 +23,40 @@ const ADVICE: &str =
     "Look for a loop in the client; if the owner does not know this traffic, rotate the key.";
 /// Standard deviations of a Poisson count beyond which chance is no explanation.
 const CHANCE: f64 = 6.0;
+/// A burst is so many times the most that was ever seen at this hour,
+const HEADROOM: f64 = 1.5;
+/// and so many times the most that was ever seen at all: of a minute and five minutes,
+const ABOVE_BUSIEST: f64 = 1.15;
+/// of an hour (people work twice as much on some days as on others),
+const ABOVE_BUSIEST_HOUR: f64 = 1.5;
+/// of an hour of work from a new place (a traveller's days begin at other hours). Each grows with two days over the days
+/// known: a young history has not seen much of what is usual.
+const ABOVE_BUSIEST_FROM_NEW_PLACE: f64 = 1.3;
 /// A key that works in no more hours of the day than this has a schedule.
 const SCHEDULED_HOURS: usize = 6;
 /// Days of history before a schedule is one,
 const SCHEDULE_DAYS: u32 = 3;
 /// and requests a day: fewer are a person's.
-const SCHEDULED_REQUESTS: u64 = 40;
-
+const SCHEDULED_REQUESTS: u64 = 25;
 /// At an hour at which the key never works, this many requests can be a burst.
 const LEAST: u64 = 12;
+/// In a whole hour, it takes this many times `min_requests` for one.
+const HOUR_LEAST: f64 = 2.0;
+/// Work from a new place: standard deviations above the baseline,
+const CHANCE_FROM_NEW_PLACE: f64 = 4.0;
+/// requests,
+const LEAST_FROM_NEW_PLACE: u64 = 20;
+/// and days of history.
+const DAYS_BEFORE_NEW_PLACE: u32 = 3;
+/// What goes on is news again when it is so many times what was said.
+const NEWS: f64 = 1.5;
 
-/// What is usual in one span (a minute, five minutes) around this hour.
-#[derive(Debug, Clone, Copy)]
-struct Usual {
-    /// Requests that the span holds at this hour of the week.
-    baseline: f64,
-    /// The most that it ever held.
-    busiest: f64,
-}
-
-impl Usual {
-    fn of(hours: &[HourStat], exact: &[HourStat], worked: &[HourStat], peak: fn(&HourStat) -> u64) -> Self {
-        Self {
-            baseline: quantile(hours, 0.75, peak).max(quantile(exact, 0.5, peak)),
-            busiest: worked.iter().map(peak).max().unwrap_or(0) as f64,
-        }
-    }
-
-    /// The least that is a burst at an hour at which the key never works: more than it does in its busy hours, though
-    /// never more than `most`.
-    fn least(&self, most: u64) -> f64 {
-        self.busiest.max(LEAST as f64).min(most as f64)
-    }
-}
-
-/// The rhythm of the key around this hour. It follows from the hours before, so it holds for the whole hour.
-#[derive(Debug, Clone, Copy)]
-pub struct Rhythm {
-    minute: Usual,
-    five_minutes: Usual,
-    /// Hours that were compared.
-    samples: usize,
-    scope: &'static str,
-    /// Whether the key was ever active at this hour of the day, or the ones beside it.
-    usual_hour: bool,
-    /// Hours of the day at which it was ever active.
-    active_hours: usize,
-}
-
-impl Rhythm {
-    /// At an hour at which the key never works a burst is critical, unless it is so small that a person may be it.
-    fn severity(&self, observed: u64, min_requests: u64) -> Severity {
-        if self.usual_hour || observed < min_requests { Severity::High } else { Severity::Critical }
-    }
+/// One span of time, and how much of it would be too much.
+struct Span {
+    unit: &'static str,
+    observed: u64,
+    usual: Usual,
+    threshold: f64,
 }
 
 /// Holds the windows against the rhythm.
@@ -91,30 +70,61 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         return Err(Quiet::below("too few requests for a burst", busiest, least, "requests in 1 hour"));
     }
     let hour = case.now().div_euclid(HOUR);
-    let rhythm = case.recent.rhythm(hour, || rhythm(case.profile, case.now(), policy.min_hours));
+    let rhythm = case.recent.rhythm(hour, || Rhythm::at(case.profile, case.now(), policy.min_hours));
     let rhythm = rhythm.ok_or_else(|| too_short(case.profile, hour, policy.min_hours))?;
-    let spans = [
-        ("requests in 1 minute", counts[ONE_MINUTE].requests, rhythm.minute),
-        ("requests in 5 minutes", counts[FIVE_MINUTES].requests, rhythm.five_minutes),
-    ];
-    let mut worst: Option<Finding> = None;
     let mut nearest = Margin { observed: 0.0, threshold: f64::INFINITY, unit: "requests in 1 minute" };
-    for (unit, observed, usual) in spans {
-        let baseline = usual.baseline;
-        let chance = baseline + CHANCE * baseline.sqrt();
-        let most = policy.min_requests;
-        let least = if rhythm.usual_hour { most as f64 } else { usual.least(most) };
-        let threshold = (baseline * policy.factor).max(chance).max(least);
-        let severity = rhythm.severity(observed, most);
-        let margin = Margin { observed: observed as f64, threshold, unit };
-        if margin.observed < threshold {
-            nearest = if margin.share() >= nearest.share() { margin } else { nearest };
-        } else if worst.as_ref().is_none_or(|found| severity >= found.severity) {
-            worst = Some(finding(case, severity, unit, observed, baseline, threshold, &rhythm));
+    for span in spans(case, &rhythm) {
+        let margin = Margin { observed: span.observed as f64, threshold: span.threshold, unit: span.unit };
+        if margin.observed >= margin.threshold {
+            return Ok(finding(case, &span, severity(case, &span, &rhythm), &rhythm));
         }
+        nearest = if margin.share() >= nearest.share() { margin } else { nearest };
     }
     let usual = Quiet { why: "no more than usual around this hour", margin: Some(nearest) };
-    worst.or_else(|| off_schedule(case, &rhythm)).ok_or(usual)
+    from_new_place(case, &rhythm).or_else(|| off_schedule(case, &rhythm)).ok_or(usual)
+}
+
+fn spans(case: &Case<'_>, rhythm: &Rhythm) -> [Span; 3] {
+    let policy = &case.policy.detectors.traffic_burst;
+    let span = |unit, window: usize, usual: Usual| {
+        let least = policy.min_requests as f64;
+        let baseline = usual.baseline;
+        let floor = match window {
+            ONE_HOUR => least * HOUR_LEAST,
+            _ if rhythm.usual_hour => least,
+            _ => least.min(LEAST as f64),
+        };
+        let chance = baseline + CHANCE * baseline.sqrt();
+        let above = if window == ONE_HOUR { ABOVE_BUSIEST_HOUR } else { ABOVE_BUSIEST };
+        let threshold = (baseline * policy.factor)
+            .max(usual.highest * HEADROOM)
+            .max(usual.busiest * headroom(case, above))
+            .max(chance)
+            .max(floor);
+        Span { unit, observed: case.key.counts[window].requests, usual, threshold }
+    };
+    [
+        span("requests in 1 minute", ONE_MINUTE, rhythm.minute),
+        span("requests in 5 minutes", FIVE_MINUTES, rhythm.five_minutes),
+        span("requests in 1 hour", ONE_HOUR, rhythm.hour),
+    ]
+}
+
+/// How far above the busiest ever a count has to be: the younger the history, the farther.
+fn headroom(case: &Case<'_>, settled: f64) -> f64 {
+    settled * (1.0 + 2.0 / f64::from(case.profile.days.count().max(1)))
+}
+
+/// High; critical where nothing benign does the like: at an hour at which a settled key never works, and far more than
+/// it does in its busiest.
+fn severity(case: &Case<'_>, span: &Span, rhythm: &Rhythm) -> Severity {
+    let floor = 2 * case.policy.detectors.traffic_burst.min_requests;
+    let huge = span.observed as f64 >= 3.0 * span.usual.busiest && span.observed >= floor;
+    if !rhythm.usual_hour && huge && !is_young(case.profile, case.now()) {
+        Severity::Critical
+    } else {
+        Severity::High
+    }
 }
 
 fn too_short(profile: &Profile, hour: i64, min_hours: u32) -> Quiet {
@@ -122,48 +132,61 @@ fn too_short(profile: &Profile, hour: i64, min_hours: u32) -> Quiet {
     Quiet::below("the history is too short", hours as f64, f64::from(min_hours), "hours of history")
 }
 
+/// More than usual, and most of what is more comes from a place that the key has not been used from for a day: volume and
+/// place together are evidence where neither is.
+fn from_new_place(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
+    let place = &case.place?.core;
+    let observed = case.key.counts[ONE_HOUR].requests;
+    let usual = rhythm.hour;
+    let baseline = usual.baseline;
+    let chance = baseline + CHANCE_FROM_NEW_PLACE * baseline.sqrt();
+    let threshold = (usual.busiest * headroom(case, ABOVE_BUSIEST_FROM_NEW_PLACE)).max(chance);
+    let threshold = threshold.max(LEAST_FROM_NEW_PLACE as f64);
+    let known = case.profile.days.count() >= DAYS_BEFORE_NEW_PLACE;
+    if (observed as f64) < threshold || !known || !knowledge::is_fresh_place(case.profile, place, case.now()) {
+        return None;
+    }
+    let from_here = knowledge::hits_from(&case.key.peers, place) + 1;
+    if from_here < LEAST_FROM_NEW_PLACE.min(LEAST) || (from_here as f64) < (observed as f64 - baseline) / 2.0 {
+        return None;
+    }
+    let unit = "requests in 1 hour, from a new place";
+    Some(finding(case, &Span { unit, observed, usual, threshold }, Severity::High, rhythm))
+}
+
 /// Work of a scheduled key in an hour in which it never works.
 fn off_schedule(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
     let observed = case.key.counts[ONE_HOUR].requests;
-    let most = case.policy.detectors.traffic_burst.min_requests;
-    let minimum = most.min(LEAST);
+    let minimum = case.policy.detectors.traffic_burst.min_requests.min(LEAST);
     let profile = case.profile;
     let busy = profile.requests >= SCHEDULED_REQUESTS * u64::from(profile.days.count());
     let scheduled = profile.days.count() >= SCHEDULE_DAYS && busy && rhythm.active_hours <= SCHEDULED_HOURS;
     if rhythm.usual_hour || observed < minimum || !scheduled {
         return None;
     }
-    let severity = rhythm.severity(observed, most);
-    Some(finding(case, severity, "requests in 1 hour, off schedule", observed, 0.0, minimum as f64, rhythm))
+    let unit = "requests in 1 hour, off schedule";
+    let span = Span { unit, observed, usual: rhythm.hour, threshold: minimum as f64 };
+    Some(finding(case, &span, Severity::High, rhythm))
 }
 
-fn finding(
-    case: &Case<'_>,
-    severity: Severity,
-    unit: &str,
-    observed: u64,
-    baseline: f64,
-    threshold: f64,
-    rhythm: &Rhythm,
-) -> Finding {
-    let times = observed as f64 / baseline.max(1.0);
-    let summary = summary(unit, observed, baseline, threshold, rhythm);
-    let evidence = Evidence::new(summary, observed as f64, baseline, threshold, rhythm.samples as u64)
+fn finding(case: &Case<'_>, span: &Span, severity: Severity, rhythm: &Rhythm) -> Finding {
+    let Span { unit, observed, usual, threshold } = *span;
+    let about = About { what: stable_hash(unit.as_bytes()) as u32, level: observed as f64 };
+    let heard = || case.heard(AnomalyKind::TrafficBurst, about.what).is_some_and(|s| about.level < s * NEWS);
+    let severity = if severity == Severity::High && heard() { Severity::Medium } else { severity };
+    let summary = summary(span, rhythm);
+    let evidence = Evidence::new(summary, observed as f64, usual.baseline, threshold, rhythm.samples as u64)
         .with("unit", unit)
         .with("baseline_scope", rhythm.scope)
         .with("usual_hour", rhythm.usual_hour)
-        .number("times", times);
-    case.finding(
-        AnomalyKind::TrafficBurst,
-        severity,
-        1.0 - 0.5 * threshold / observed as f64,
-        evidence,
-        ADVICE,
-    )
+        .number("times", observed as f64 / usual.baseline.max(1.0));
+    let score = 1.0 - 0.5 * threshold / observed as f64;
+    Finding { about, ..case.finding(AnomalyKind::TrafficBurst, severity, score, evidence, ADVICE) }
 }
 
-fn summary(unit: &str, observed: u64, baseline: f64, threshold: f64, rhythm: &Rhythm) -> String {
-    let unit = unit.trim_end_matches(", off schedule");
+fn summary(span: &Span, rhythm: &Rhythm) -> String {
+    let unit = span.unit.trim_end_matches(", off schedule");
+    let baseline = span.usual.baseline;
     let hour = if !rhythm.usual_hour {
         "at which the key never works".to_owned()
     } else if baseline >= 1.0 {
@@ -171,74 +194,5 @@ fn summary(unit: &str, observed: u64, baseline: f64, threshold: f64, rhythm: &Rh
     } else {
         "that usually sees none".to_owned()
     };
-    format!("{} {unit} at an hour {hour}; limit {}.", whole(observed), number(threshold))
-}
-
-/// The rhythm at `now`; `None` while the history is shorter than `min_hours`.
-fn rhythm(profile: &Profile, now: Millis, min_hours: u32) -> Option<Rhythm> {
-    let hour = now.div_euclid(HOUR);
-    let first = profile.first_seen?.div_euclid(HOUR);
-    if hour - first < i64::from(min_hours) {
-        return None;
-    }
-    let known = |h: i64| {
-        let inside = h >= first && h < hour;
-        inside
-            .then(|| u32::try_from(h).ok().and_then(|h| profile.history.hour(h)).copied().unwrap_or_default())
-    };
-    let exact: Vec<HourStat> = (1..=4).filter_map(|week| known(hour - week * 168)).collect();
-    let around = |same_kind: bool| -> Vec<HourStat> {
-        (1..=14)
-            .filter(|day| !same_kind || is_weekend(hour - day * 24) == is_weekend(hour))
-            .flat_map(|day| [-1, 0, 1].map(|d| hour - day * 24 + d))
-            .filter_map(known)
-            .collect()
-    };
-    // Before three days have shown what is usual at this hour, nothing about it is unusual.
-    let days = around(false);
-    let usual_hour = days.len() < 9 || days.iter().chain(&exact).any(|h| h.requests > 0);
-    let same_kind = around(true);
-    let (hours, scope) = if same_kind.len() >= 6 {
-        (same_kind, "hour_of_day")
-    } else if days.len() >= 3 {
-        (days, "hour_of_any_day")
-    } else {
-        (
-            profile.history.hours().filter(|(h, _)| i64::from(*h) < hour).map(|(_, s)| *s).collect(),
-            "all_hours",
-        )
-    };
-    let scope = if exact.is_empty() { scope } else { "hour_of_week" };
-    let worked: Vec<HourStat> =
-        profile.history.hours().filter(|(h, _)| i64::from(*h) < hour).map(|(_, s)| *s).collect();
-    Some(Rhythm {
-        minute: Usual::of(&hours, &exact, &worked, |h| h.one_minute_peak),
-        five_minutes: Usual::of(&hours, &exact, &worked, |h| h.five_minute_peak),
-        samples: hours.len(),
-        scope,
-        usual_hour,
-        active_hours: active_hours(profile, now),
-    })
-}
-
-/// Whether an hour since the epoch is on a Saturday or Sunday (UTC). Day 0 was a Thursday.
-fn is_weekend(hour: i64) -> bool {
-    matches!((hour.div_euclid(24) + 4).rem_euclid(7), 0 | 6)
-}
-
-fn active_hours(profile: &Profile, now: Millis) -> usize {
-    let hour = now.div_euclid(HOUR);
-    let mut of_day = [false; 24];
-    for (h, _) in profile.history.hours().filter(|(h, _)| i64::from(*h) < hour - 2) {
-        of_day[h as usize % 24] = true;
-    }
-    of_day.iter().filter(|active| **active).count()
-}
-
-/// The quantile `q` of a peak over hours; 0 for none.
-fn quantile(hours: &[HourStat], q: f64, peak: impl Fn(&HourStat) -> u64) -> f64 {
-    let mut peaks: Vec<u64> = hours.iter().map(peak).collect();
-    peaks.sort_unstable();
-    let at = (peaks.len() as f64 * q) as usize;
-    peaks.get(at.min(peaks.len().saturating_sub(1))).map_or(0.0, |p| *p as f64)
+    format!("{} {unit} at an hour {hour}; limit {}.", whole(span.observed), number(span.threshold))
 }

@@ -1,7 +1,7 @@
 //! Behavioural drift: several things about a request are new at once.
 //!
 //! Why: a thief brings along a network, a client, habits of their own; the owner changes one thing at a time.
-//! Trips when: the weights of what is new (place, client, endpoint, model, hour) add up past the severity thresholds:
+//! Trips when: the weights of what is new (place or network, client, endpoint, model, hour) add up past the severity thresholds:
 //! two new things of which one is the place, or three others.
 //! Stays quiet when: one thing is new, however new it is; the key shows new things all the time; the key is young.
 //! Blind spots: a thief with the victim's client, in the victim's region, calling what the victim calls.
@@ -11,8 +11,9 @@ use super::{
     weight::{WARMING_UP, is_warming_up, known_days},
 };
 use crate::domain::{
-    finding::{AnomalyKind, Severity},
+    finding::{AnomalyKind, Finding, Severity},
     policy::Preset,
+    profile::{About, Context},
     wording::{count, list, number},
 };
 
@@ -32,9 +33,12 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     if is_warming_up(case.profile, case.now()) {
         return Err(WARMING_UP);
     }
+    let what = what(case);
     let severity = match case.place.filter(|_| place_is_new) {
         Some(place) => case.severity(0.0, &place.core),
-        // In a place it knows the owner may still be rebuilding the application: slow down, do not cut off.
+        // In a place it knows the owner may still be rebuilding the application: slow down, do not cut off, and say
+        // so once.
+        None if case.heard(AnomalyKind::BehavioralDrift, what).is_some() => Severity::Low,
         None => case.severity_of(weights.total()).min(Severity::High),
     };
     let days = known_days(case.profile);
@@ -54,12 +58,18 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     .number("known_days", days);
     let strictness = if case.policy.preset == Preset::Strict { 1.0 } else { 0.0 };
     let score = 1.0 - (-(weights.total() + strictness)).exp();
-    Ok(case.finding(AnomalyKind::BehavioralDrift, severity, score, evidence, ADVICE))
+    let finding = case.finding(AnomalyKind::BehavioralDrift, severity, score, evidence, ADVICE);
+    Ok(Finding { about: About { what, level: weights.total() }, ..finding })
+}
+
+/// Tells one new client, or one new model of a known client, from another.
+fn what(case: &Case<'_>) -> u32 {
+    Context::of(case.features.client.as_deref(), "", case.record.model.as_deref()).full
 }
 
 fn summary(case: &Case<'_>, days: f64) -> String {
     let values = |name: &str| match name {
-        "place" => case.place.map(|p| p.summary().name()),
+        "place" | "network" => case.place.map(|p| p.summary().name()),
         "client" => case.features.client.clone(),
         "endpoint" => Some(case.features.endpoint.clone()),
         "model" => case.record.model.as_deref().map(str::to_owned),

@@ -1,7 +1,7 @@
 //! What of a request a profile knows already.
 
 use crate::domain::{
-    HOUR, Millis,
+    DAY, HOUR, Millis,
     observation::PeerSeen,
     place::{Coordinates, PlaceCore},
     profile::{Cell, Profile, client_family, endpoint_template},
@@ -39,24 +39,33 @@ pub fn can_be_placed(place: &PlaceCore) -> bool {
 
 /// Whether the profile knows a place: its prefix, its network in that country, or its region.
 pub fn knows_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
-    let settled = |first_seen: Millis| is_settled(profile, first_seen, now);
+    knows_place_for(profile, place, now, SETTLING)
+}
+
+/// Whether a place is one that the key was first used from within the last day, or never.
+pub fn is_fresh_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
+    can_be_placed(place) && !knows_place_for(profile, place, now, DAY)
+}
+
+fn knows_place_for(profile: &Profile, place: &PlaceCore, now: Millis, settling: Millis) -> bool {
+    let settled = |first_seen: Millis| is_settled(profile, first_seen, now, settling);
     let prefix = profile.prefixes.get(&place.prefix.0).is_some_and(|row| settled(row.first_seen));
     let country =
         place.country.and_then(|c| profile.countries.get(&c)).is_some_and(|row| settled(row.first_seen));
     let network = place.asn != 0 && profile.asns.get(&place.asn).is_some_and(|row| settled(row.first_seen));
-    prefix || (network && country) || place.coordinates.is_some_and(|c| knows_region(profile, &c, now))
+    prefix || (network && country) || place.coordinates.is_some_and(|c| knows_region(profile, &c, &settled))
 }
 
-fn knows_region(profile: &Profile, at: &Coordinates, now: Millis) -> bool {
+fn knows_region(profile: &Profile, at: &Coordinates, settled: &impl Fn(Millis) -> bool) -> bool {
     let cell = Cell::of(at);
     let near = |other: &Cell| *other == cell || other.center().least_distance_km(at) <= SAME_REGION_KM;
-    profile.cells.iter().any(|(other, row)| is_settled(profile, row.first_seen, now) && near(other))
+    profile.cells.iter().any(|(other, row)| settled(row.first_seen) && near(other))
 }
 
 /// Whether what was first seen then counts as known by now. What the key began with does at once: it is all there is
 /// to compare with, and a new key would else be a stranger in its own home for an hour.
-fn is_settled(profile: &Profile, first_seen: Millis, now: Millis) -> bool {
-    now - first_seen >= SETTLING || profile.first_seen == Some(first_seen)
+fn is_settled(profile: &Profile, first_seen: Millis, now: Millis, settling: Millis) -> bool {
+    now - first_seen >= settling || profile.first_seen == Some(first_seen)
 }
 
 /// How often the move between two places was made, in either direction.
@@ -74,12 +83,30 @@ pub fn peer_place(seen: &PeerSeen) -> PlaceCore {
 /// Whether the recent places show that this one has been in use for longer than the settling time: what is to be said
 /// of it has been said.
 pub fn is_old_news(peers: &[PeerSeen], place: &PlaceCore, now: Millis) -> bool {
-    peers.iter().filter(|seen| now - seen.first_seen >= SETTLING).map(peer_place).any(|peer| {
-        let same_network = peer.asn != 0 && peer.asn == place.asn && peer.country == place.country;
-        let near = peer
-            .coordinates
-            .zip(place.coordinates)
-            .is_some_and(|(a, b)| a.least_distance_km(&b) <= SAME_REGION_KM);
-        peer.prefix == place.prefix || same_network || near
-    })
+    peers.iter().any(|seen| now - seen.first_seen >= SETTLING && is_same_place(&peer_place(seen), place))
+}
+
+/// Requests that came from a place lately.
+pub fn hits_from(peers: &[PeerSeen], place: &PlaceCore) -> u64 {
+    peers.iter().filter(|seen| is_same_place(&peer_place(seen), place)).map(|seen| seen.hits).sum()
+}
+
+/// Since when a place is among the recent ones.
+pub fn first_seen_at(peers: &[PeerSeen], place: &PlaceCore) -> Option<Millis> {
+    peers.iter().filter(|seen| is_same_place(&peer_place(seen), place)).map(|seen| seen.first_seen).min()
+}
+
+/// Whether two places are one: their prefix, their network in that country, or their region.
+fn is_same_place(a: &PlaceCore, b: &PlaceCore) -> bool {
+    let same_network = a.asn != 0 && a.asn == b.asn && a.country == b.country;
+    let near = a.coordinates.zip(b.coordinates).is_some_and(|(a, b)| a.least_distance_km(&b) <= SAME_REGION_KM);
+    a.prefix == b.prefix || same_network || near
+}
+
+/// Whether the network is one that the key never used, in a region that it knows.
+pub fn is_new_network(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
+    let known = |asn: &u32| {
+        profile.asns.get(asn).is_some_and(|row| is_settled(profile, row.first_seen, now, SETTLING))
+    };
+    place.asn != 0 && !profile.asns.is_empty() && !known(&place.asn)
 }

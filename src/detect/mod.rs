@@ -9,6 +9,7 @@ mod failures;
 mod knowledge;
 mod location;
 mod recent;
+mod rhythm;
 mod scan;
 mod size;
 mod spike;
@@ -32,7 +33,7 @@ use crate::domain::{
     observation::Observation,
     place::{Place, PlaceCore, PlaceSummary},
     policy::Policy,
-    profile::Profile,
+    profile::{About, Context, Moments, Profile},
     record::{Outcome, Record},
 };
 
@@ -60,12 +61,31 @@ pub struct Case<'a> {
     pub describe: &'a dyn Fn(&PlaceCore) -> PlaceSummary,
     /// What is new about the request.
     pub weights: Weights,
+    /// The sizes that are usual for what it is for.
+    pub sizes: Sizes<'a>,
     /// Deviations of its size above the usual, in log space; `None` when sizes say nothing.
     pub size_z: Option<f64>,
     /// Natural logarithm of its tokens, less the usual.
     pub size_shift: f64,
     /// Whether its endpoint is new and it was refused.
     pub probing: bool,
+}
+
+/// The sizes that a request's own is held against.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes<'a> {
+    /// Their moments: of the same client on the same endpoint where enough is known of that, else of the whole key.
+    pub moments: &'a Moments,
+    /// Whether they are of the request's own context.
+    pub own: bool,
+}
+
+impl<'a> Sizes<'a> {
+    fn of(record: &Record, features: &Features, profile: &'a Profile, min_samples: u64) -> Self {
+        let context = Context::of(features.client.as_deref(), &features.endpoint, record.model.as_deref());
+        let own = profile.later.contexts.narrowest(context, min_samples.div_ceil(2));
+        Self { moments: own.unwrap_or_else(|| profile.sizes.moments()), own: own.is_some() }
+    }
 }
 
 impl<'a> Case<'a> {
@@ -82,7 +102,8 @@ impl<'a> Case<'a> {
         describe: &'a dyn Fn(&PlaceCore) -> PlaceSummary,
     ) -> Self {
         let weights = Weights::of(record, place.map(|p| &p.core), features, profile, key.now);
-        let moments = profile.sizes.log_moments(key.now).filter(|_| record.tokens > 0);
+        let sizes = Sizes::of(record, features, profile, policy.detectors.request_size.min_samples);
+        let moments = sizes.moments.mean_and_deviation(key.now).filter(|_| record.tokens > 0);
         let size_shift = moments.map_or(0.0, |(mean, _)| (record.tokens as f64).ln() - mean);
         let size_z = moments.map(|(_, deviation)| size_shift / deviation.max(size::MIN_DEVIATION));
         let new_endpoint = profile.endpoints.get(features.endpoint.as_str()).is_none();
@@ -100,6 +121,7 @@ impl<'a> Case<'a> {
             allowlist,
             describe,
             weights,
+            sizes,
             size_z,
             size_shift,
             probing,
@@ -154,19 +176,24 @@ impl<'a> Case<'a> {
     }
 
     /// How bad a request from a new place is, with all that is new about it and `more` on top. Low while the key is
-    /// warming up; critical only with something else new beside the place; and once a place has been in use for an hour it is no news any more.
+    /// warming up. Critical only with something else new beside the place, and once the key has been seen for a week:
+    /// until then somebody else of its users may simply come by for the first time. What is not critical is no news any
+    /// more once the place has been in use for an hour.
     fn severity(&self, more: f64, place: &PlaceCore) -> Severity {
         if weight::is_warming_up(self.profile, self.now()) {
             return Severity::Low;
         }
-        let severity = self.severity_of(self.weights.total() + more);
-        if self.weights.novelties() >= 2 {
-            severity
-        } else if knowledge::is_old_news(&self.key.peers, place, self.now()) {
-            Severity::Low
-        } else {
-            severity.min(Severity::High)
+        let mut severity = self.severity_of(self.weights.total() + more);
+        if self.weights.novelties() < 2 || weight::is_young(self.profile, self.now()) {
+            severity = severity.min(Severity::High);
         }
+        let old_news = || knowledge::is_old_news(&self.key.peers, place, self.now());
+        if severity == Severity::High && old_news() { Severity::Low } else { severity }
+    }
+
+    /// The loudest alarm of this kind about the same that people have had time to hear.
+    fn heard(&self, kind: AnomalyKind, what: u32) -> Option<f64> {
+        self.profile.later.alarms.heard(kind, what, self.now())
     }
 
     /// A finding against the key.
@@ -186,6 +213,7 @@ impl<'a> Case<'a> {
             recommendation: advice.to_owned(),
             evidence: evidence.into_json(),
             accused: Accused::Key,
+            about: About::default(),
         }
     }
 }

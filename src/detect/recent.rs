@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, collections::VecDeque};
 
-use super::burst::Rhythm;
+use super::rhythm::Rhythm;
 use crate::domain::Millis;
 
 /// Requests remembered.

@@ -3,10 +3,12 @@
 //! Why: token exhaustion and bulk theft send requests far larger than the key's own.
 //! Trips when: one size, or a run of the last ones, is improbable: the sum of the last k deviations over the square
 //! root of k (Stouffer's z) passes `z_medium` or `z_high` for some k, and the run is on average at least twice
-//! (medium) or four times (high) the usual size. Twice is high too when the run is twelve
-//! requests long and 2.5 times the usual size, or when five requests or more went to a model that is new as well
-//! (which is evidence of its own, so that 3.2 deviations will do).
-//! Stays quiet when: fewer than `min_samples` sizes are known.
+//! (medium) or four times (high) the usual size. Also high: three or more of six times the usual size; twelve or more of 2.5
+//! times; five or more to a model that is new as well, if all of these are on average twice the usual size (which is
+//! evidence of its own, so that 3.5 deviations will do).
+//! Sizes are held against those of the same client on the same endpoint, where enough are known, else of the whole key; a
+//! client that is new to the key must be eight times off.
+//! Stays quiet when: fewer than `min_samples` sizes are known. What goes on after an hour was said, and is medium.
 //! Blind spots: keys whose own sizes are spread over many orders of magnitude.
 //!
 //! Sizes of real LLM traffic are heavy-tailed (Patel et al., "Splitwise", ISCA 2024), so raw counts would misfire; a
@@ -15,7 +17,8 @@
 use super::{Case, Evidence, Quiet, Seen, Verdict};
 use crate::domain::{
     HOUR,
-    finding::{AnomalyKind, Severity},
+    finding::{AnomalyKind, Finding, Severity},
+    profile::About,
     wording::{number, whole},
 };
 
@@ -34,34 +37,53 @@ const LONG_RUN: u32 = 12;
 const SHIFT_SUSTAINED: f64 = 0.92;
 
 /// Standard deviations that will do when the model is new as well: that is evidence of its own.
-const Z_ON_NEW_MODEL: f64 = 3.2;
+const Z_ON_NEW_MODEL: f64 = 3.5;
+/// A few requests in a row, each very large: fewer deviations will do.
+const FEW: u32 = 3;
+const Z_FEW: f64 = 4.5;
+/// Natural logarithm of 6.
+const SHIFT_FEW: f64 = 1.79;
+/// What is so much larger (natural logarithm of 8) is worth an answer also from a client of which no sizes are known.
+const SHIFT_STRANGE: f64 = 2.08;
+/// What goes on is news again when it is so much larger (natural logarithm of 1.5) than what was said.
+const NEWS: f64 = 0.41;
 
 /// The most improbable run that ends with the present request.
+#[derive(Clone, Copy)]
 struct Run {
     z: f64,
     shift: f64,
     length: u32,
 }
 
+impl Run {
+    /// Whether it is worth an answer.
+    fn is_high(&self, z_high: f64, known: bool) -> bool {
+        let large = self.z >= z_high && self.shift >= SHIFT_HIGH;
+        let few = self.length >= FEW && self.shift >= SHIFT_FEW && self.z >= Z_FEW;
+        let sustained = self.length >= LONG_RUN && self.shift >= SHIFT_SUSTAINED && self.z >= z_high;
+        if known { large || few || sustained } else { (large || few) && self.shift >= SHIFT_STRANGE }
+    }
+}
+
 /// Holds the last sizes against those learned.
 pub fn judge(case: &Case<'_>) -> Verdict {
     let policy = &case.policy.detectors.request_size;
-    let sizes = &case.profile.sizes;
     let sizeless = Quiet::because("the request has no tokens, or no size is known yet");
     let z = case.size_z.ok_or(sizeless)?;
     if z <= 0.0 {
         return Err(Quiet::because("the request is no larger than usual"));
     }
-    if sizes.count() < policy.min_samples {
-        let (known, least) = (sizes.count() as f64, policy.min_samples as f64);
-        return Err(Quiet::below("too few sizes are known", known, least, "sizes"));
+    let known = case.profile.sizes.count();
+    if known < policy.min_samples {
+        let least = policy.min_samples as f64;
+        return Err(Quiet::below("too few sizes are known", known as f64, least, "sizes"));
     }
-    let run = worst_run(case, z, |_| true);
-    let (mean, deviation) = sizes.log_moments(case.now()).ok_or(sizeless)?;
-    let sustained = run.length >= LONG_RUN && run.shift >= SHIFT_SUSTAINED && run.z >= policy.z_high;
-    let dearer = case.model_is_fresh().then(|| worst_run(case, z, |seen| seen.fresh_model)).filter(is_dearer);
-    let large = run.z >= policy.z_high && run.shift >= SHIFT_HIGH;
-    let severity = if large || sustained || dearer.is_some() {
+    let (mean, deviation) = case.sizes.moments.mean_and_deviation(case.now()).ok_or(sizeless)?;
+    let run = worst_run(case, z);
+    let dearer = case.model_is_fresh().then(|| run_on_new_model(case, z)).filter(Run::is_dearer);
+    let is_known = case.sizes.own || case.weights.client == 0.0;
+    let severity = if dearer.is_some() || run.is_high(policy.z_high, is_known) {
         Severity::High
     } else if run.z >= policy.z_medium && run.shift >= SHIFT_MEDIUM {
         Severity::Medium
@@ -70,39 +92,34 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         return Err(Quiet::below("chance explains the last sizes", run.z, policy.z_medium, unit));
     } else {
         let (times, least) = (run.shift.exp(), SHIFT_MEDIUM.exp());
-        return Err(Quiet::below(
-            "the last sizes are less than twice the usual",
-            times,
-            least,
-            "times the usual size",
-        ));
+        let unit = "times the usual size";
+        return Err(Quiet::below("the last sizes are less than twice the usual", times, least, unit));
     };
     let on_new_model = dearer.is_some();
     let run = dearer.unwrap_or(run);
-    let threshold = (mean + policy.z_medium * deviation.max(MIN_DEVIATION)).exp();
-    let limit = if on_new_model {
-        Z_ON_NEW_MODEL
-    } else if severity == Severity::High {
-        policy.z_high
-    } else {
-        policy.z_medium
+    let heard = || case.heard(AnomalyKind::RequestSizeAnomaly, 0).is_some_and(|said| run.shift < said + NEWS);
+    let severity = if severity == Severity::High && heard() { Severity::Medium } else { severity };
+    let limit = match severity {
+        _ if on_new_model => Z_ON_NEW_MODEL,
+        Severity::High if run.z < policy.z_high => Z_FEW,
+        Severity::High => policy.z_high,
+        _ => policy.z_medium,
     };
     let summary = summary(case.record.tokens, mean.exp(), &run, on_new_model, limit);
-    let usual = mean.exp().round();
-    let evidence = Evidence::new(summary, case.record.tokens as f64, usual, threshold.round(), sizes.count())
-        .with("unit", "tokens")
-        .number("z", run.z)
-        .with("run_length", run.length)
-        .with("on_new_model", on_new_model)
-        .number("times_usual", run.shift.exp())
-        .number("log_deviation", deviation);
-    Ok(case.finding(
-        AnomalyKind::RequestSizeAnomaly,
-        severity,
-        1.0 - 0.5 * policy.z_medium.min(run.z) / run.z,
-        evidence,
-        ADVICE,
-    ))
+    let (usual, threshold) = (mean.exp(), (mean + policy.z_medium * deviation.max(MIN_DEVIATION)).exp());
+    let samples = case.sizes.moments.count();
+    let evidence =
+        Evidence::new(summary, case.record.tokens as f64, usual.round(), threshold.round(), samples)
+            .with("unit", "tokens")
+            .with("baseline_scope", if case.sizes.own { "client_and_endpoint" } else { "key" })
+            .number("z", run.z)
+            .with("run_length", run.length)
+            .with("on_new_model", on_new_model)
+            .number("times_usual", run.shift.exp())
+            .number("log_deviation", deviation);
+    let score = 1.0 - 0.5 * policy.z_medium.min(run.z) / run.z;
+    let finding = case.finding(AnomalyKind::RequestSizeAnomaly, severity, score, evidence, ADVICE);
+    Ok(Finding { about: About { what: 0, level: run.shift }, ..finding })
 }
 
 fn summary(tokens: u64, usual: f64, run: &Run, on_new_model: bool, limit: f64) -> String {
@@ -119,23 +136,36 @@ fn summary(tokens: u64, usual: f64, run: &Run, on_new_model: bool, limit: f64) -
     format!("{what}: {} standard deviations, limit {}.", number(run.z), number(limit))
 }
 
-/// Whether a run on a new model is larger than chance explains.
-fn is_dearer(run: &Run) -> bool {
-    run.z >= Z_ON_NEW_MODEL && run.shift >= SHIFT_MEDIUM && run.length >= 5
+impl Run {
+    /// Whether a run on a new model is larger than chance explains.
+    fn is_dearer(&self) -> bool {
+        self.z >= Z_ON_NEW_MODEL && self.shift >= SHIFT_MEDIUM && self.length >= 5
+    }
 }
 
-fn worst_run(case: &Case<'_>, z: f64, counts: impl Fn(&Seen) -> bool) -> Run {
-    let mut worst = Run { z, shift: case.size_shift, length: 1 };
-    let (mut sum, mut shift, mut length) = (z, case.size_shift, 1.0);
-    for seen in case.recent.since(case.now() - 2 * HOUR).filter(|seen| counts(seen)) {
-        let Some(z) = seen.size_z else { continue };
-        sum += z;
-        shift += seen.size_shift;
-        length += 1.0;
-        let joint = sum / f64::sqrt(length);
-        if joint > worst.z {
-            worst = Run { z: joint, shift: shift / length, length: length as u32 };
-        }
-    }
-    worst
+fn worst_run(case: &Case<'_>, z: f64) -> Run {
+    let runs = runs(case, z, |_| true);
+    runs.reduce(|worst, run| if run.z > worst.z { run } else { worst }).unwrap_or(Run { z, shift: 0.0, length: 1 })
+}
+
+/// All of the last requests to a model that is new: picking the worst among them would find one by chance.
+fn run_on_new_model(case: &Case<'_>, z: f64) -> Run {
+    runs(case, z, |seen| seen.fresh_model).last().unwrap_or(Run { z, shift: 0.0, length: 1 })
+}
+
+/// The runs that end with the present request, shortest first.
+fn runs<'a>(case: &'a Case<'_>, z: f64, counts: impl Fn(&Seen) -> bool + 'a) -> impl Iterator<Item = Run> + 'a {
+    let first = Run { z, shift: case.size_shift, length: 1 };
+    let last = case.recent.since(case.now() - 2 * HOUR).filter(move |seen| counts(seen));
+    let longer = last.filter_map(|seen| Some((seen.size_z?, seen.size_shift))).scan(
+        (z, case.size_shift, 1_u32),
+        |(sum, shift, length), (more, further)| {
+            *sum += more;
+            *shift += further;
+            *length += 1;
+            let count = f64::from(*length);
+            Some(Run { z: *sum / count.sqrt(), shift: *shift / count, length: *length })
+        },
+    );
+    std::iter::once(first).chain(longer)
 }

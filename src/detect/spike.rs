@@ -2,45 +2,69 @@
 //!
 //! Why: money leaks by the day: a dearer model, a loop, a thief who keeps to the limits.
 //! Trips when: today's sum so far is above `z` deviations of the last 7 days, `times_mean` their mean, or
-//! `times_yesterday` the day before (a day that held next to nothing counts as three quarters of the mean). One of these is
-//! medium, two or more are high; cost alone, without more tokens than usual, stays medium: that is a dearer model.
-//! Stays quiet when: fewer than `min_days` days are known, or today is below `min_tokens`.
+//! `times_yesterday` the day before (a day that held next to nothing counts as three quarters of the mean): medium. High
+//! when two of these hold and the requests are also twice as large (or dear) on average as on the days before, or when
+//! the sum is twice `times_mean` the mean and more than any of the days; also when one hour holds four times what any
+//! hour held. Twice as many requests are a launch, and a medium remark.
+//! Stays quiet when: fewer than `min_days` days are known, or today is below `min_amount`. What goes on after an hour was
+//! said, and is medium.
 //! Blind spots: growth that the last week already shows.
 
 use super::{Case, Evidence, Margin, Quiet, Verdict};
 use crate::domain::{
-    DAY,
+    DAY, HOUR,
     finding::{AnomalyKind, Finding, Severity},
     policy::SpikePolicy,
-    profile::DayStat,
+    profile::{About, DayStat, HourStat},
     wording::{dollars, list, number},
 };
 
 const ADVICE: &str = "Ask what changed today (model, prompt, load); set a daily budget.";
 
-/// The last requests are this much larger than usual (natural logarithm of 2).
-const RUN_SHIFT: f64 = 0.69;
+/// Today's requests are this many times larger on average: it is not their number alone.
+const LARGER: f64 = 2.0;
+/// So many requests make an average.
+const AVERAGE_OF: u64 = 5;
+/// One hour holds so many times what any hour held.
+const HOUR_TIMES: f64 = 4.0;
+/// What goes on is news again when it is so many times what was said.
+const NEWS: f64 = 1.5;
+
+/// What is summed up.
+struct Amount {
+    kind: AnomalyKind,
+    unit: &'static str,
+    of_day: fn(&DayStat) -> f64,
+    of_hour: fn(&HourStat) -> f64,
+    present: f64,
+}
 
 /// Today's tokens.
 pub fn judge_tokens(case: &Case<'_>) -> Verdict {
-    let today = |stat: &DayStat| stat.tokens as f64;
-    judge(
-        case,
-        AnomalyKind::TokenUsageSpike,
-        &case.policy.detectors.token_usage_spike,
-        today,
-        case.record.tokens as f64,
-    )
+    let amount = Amount {
+        kind: AnomalyKind::TokenUsageSpike,
+        unit: "tokens today",
+        of_day: |stat| stat.tokens as f64,
+        of_hour: |stat| stat.tokens as f64,
+        present: case.record.tokens as f64,
+    };
+    judge(case, &amount, &case.policy.detectors.token_usage_spike)
 }
 
 /// Today's cost, in US dollars; only of records that report theirs.
 pub fn judge_cost(case: &Case<'_>) -> Verdict {
     let unreported = Quiet::because("the record does not report its cost");
-    let cost = case.record.cost_nanos.ok_or(unreported)? as f64 / 1e9;
-    let today = |stat: &DayStat| stat.cost_nanos as f64 / 1e9;
-    let found = judge(case, AnomalyKind::CostSpike, &case.policy.detectors.cost_spike, today, cost)?;
-    let more_tokens = || judge_tokens(case).is_ok() || case.recent_shift() >= RUN_SHIFT;
-    let severity = if more_tokens() { found.severity } else { found.severity.min(Severity::Medium) };
+    let amount = Amount {
+        kind: AnomalyKind::CostSpike,
+        unit: "US dollars today",
+        of_day: |stat| stat.cost_nanos as f64 / 1e9,
+        of_hour: |stat| stat.cost_nanos as f64 / 1e9,
+        present: case.record.cost_nanos.ok_or(unreported)? as f64 / 1e9,
+    };
+    let found = judge(case, &amount, &case.policy.detectors.cost_spike)?;
+    // Dearer alone is another model; dearer and larger is a leak.
+    let larger = case.recent_shift() >= LARGER.ln();
+    let severity = if larger { found.severity } else { found.severity.min(Severity::Medium) };
     Ok(Finding { severity, ..found })
 }
 
@@ -57,26 +81,22 @@ impl Sign {
     }
 }
 
-fn judge(
-    case: &Case<'_>,
-    kind: AnomalyKind,
-    policy: &SpikePolicy,
-    of: impl Fn(&DayStat) -> f64,
-    present: f64,
-) -> Verdict {
-    let unit = if kind == AnomalyKind::CostSpike { "US dollars today" } else { "tokens today" };
+fn judge(case: &Case<'_>, amount: &Amount, policy: &SpikePolicy) -> Verdict {
+    let Amount { kind, unit, of_day, of_hour, present } = *amount;
     let day = u32::try_from(case.now().div_euclid(DAY)).unwrap_or(0);
     let mut before = Vec::with_capacity(7);
-    let mut today = present;
-    for (index, stat) in case.profile.history.days().rev() {
+    let (mut today, mut requests, mut requests_before) = (present, 1, 0);
+    // What was flagged is no part of what is usual, and was spent all the same.
+    let flagged = case.profile.later.flagged.day(day).map(|stat| (day, stat));
+    for (index, stat) in case.profile.history.days().rev().chain(flagged) {
         if index == day {
-            today += of(stat);
+            today += of_day(stat);
+            requests += stat.requests;
         } else if index < day && index + 7 >= day {
-            before.push((index, of(stat)));
+            before.push((index, of_day(stat)));
+            requests_before += stat.requests;
         }
     }
-    // What was flagged is no part of what is usual, and was spent all the same.
-    today += case.profile.later.flagged.day(day).map_or(0.0, &of);
     if before.len() < policy.min_days as usize {
         let (days, least) = (before.len() as f64, f64::from(policy.min_days));
         return Err(Quiet::below("too few of the last 7 days are known", days, least, "days"));
@@ -85,7 +105,8 @@ fn judge(
         return Err(Quiet::below("too little today for a spike", today, policy.min_amount, unit));
     }
     let count = before.len() as f64;
-    let mean = before.iter().map(|(_, v)| v).sum::<f64>() / count;
+    let sum = before.iter().map(|(_, v)| v).sum::<f64>();
+    let mean = sum / count;
     let variance = before.iter().map(|(_, v)| (v - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
     let deviation = variance.sqrt().max(mean * 0.25);
     let yesterday = before.iter().find(|(index, _)| index + 1 == day).map(|(_, v)| *v);
@@ -98,18 +119,39 @@ fn judge(
         Sign { observed: times_yesterday, limit: policy.times_yesterday, unit: "times yesterday" },
     ];
     let count = signs.iter().filter(|sign| sign.shows()).count();
+    let average = |sum: f64, requests: u64| sum / requests.max(1) as f64;
+    let larger = requests >= AVERAGE_OF && average(today, requests) >= LARGER * average(sum, requests_before);
+    let huge = times(mean) >= 2.0 * policy.times_mean && before.iter().all(|(_, v)| today > *v);
     let severity = match count {
         0 => return Err(ordinary(&signs)),
         1 => Severity::Medium,
-        _ => Severity::High,
+        _ if larger || huge || in_one_hour(case, of_hour, present) => Severity::High,
+        _ => Severity::Medium,
     };
+    let heard = || case.heard(kind, 0).is_some_and(|said| times(mean) < said * NEWS);
+    let severity = if severity == Severity::High && heard() { Severity::Medium } else { severity };
     let summary = summary(kind, today, mean, &signs);
     let evidence = Evidence::new(summary, today, mean, policy.times_mean * mean, before.len() as u64)
         .with("unit", unit)
         .number("z", z)
         .number("times_mean", times(mean))
         .with("yesterday", yesterday);
-    Ok(case.finding(kind, severity, 0.4 + 0.2 * count as f64, evidence, ADVICE))
+    let finding = case.finding(kind, severity, 0.4 + 0.2 * count as f64, evidence, ADVICE);
+    Ok(Finding { about: About { what: 0, level: times(mean) }, ..finding })
+}
+
+/// Whether the present hour holds far more than any hour before.
+fn in_one_hour(case: &Case<'_>, of: fn(&HourStat) -> f64, present: f64) -> bool {
+    let hour = u32::try_from(case.now().div_euclid(HOUR)).unwrap_or(0);
+    let (mut now, mut most) = (present, 0.0_f64);
+    for (index, stat) in case.profile.history.hours() {
+        if index == hour {
+            now += of(stat);
+        } else {
+            most = most.max(of(stat));
+        }
+    }
+    now > HOUR_TIMES * most
 }
 
 /// No sign shows: how near the nearest was.

@@ -12,6 +12,7 @@ use super::{Case, Evidence, Quiet, Verdict, knowledge, weight::known_days};
 use crate::domain::{
     HOUR, SECOND,
     finding::{AnomalyKind, Severity},
+    observation::ClientMark,
     place::{Coordinates, PlaceCore, PlaceSummary},
     policy::Preset,
     wording::{number, span},
@@ -21,6 +22,11 @@ const ADVICE: &str = "Ask the key's owner whether they use this place; rotate th
 /// Weight of a move that nobody can make, beside the weight of the new place: about one in twenty keys that show up in
 /// a new place do so through an exit far away.
 const IMPOSSIBLE: f64 = 3.0;
+/// The same where another client of the key was in the other place, and this one could have come here: one key, used by
+/// a service at home and a traveller, does that on each journey.
+const POSSIBLE_FOR_THIS_CLIENT: f64 = 0.5;
+/// More when the other place is back in between: somebody is in both.
+const BACK_AND_FORTH: f64 = 1.0;
 
 /// The fastest impossible move to the present place.
 struct Trip {
@@ -28,6 +34,17 @@ struct Trip {
     distance_km: f64,
     seconds: i64,
     speed_kmh: f64,
+    /// Whether the same client would have had to make the move, as far as clients say who they are.
+    same_client: bool,
+    /// Whether the other place was used since this one was.
+    back_and_forth: bool,
+}
+
+impl Trip {
+    fn weight(&self) -> f64 {
+        let impossible = if self.same_client { IMPOSSIBLE } else { POSSIBLE_FOR_THIS_CLIENT };
+        if self.back_and_forth && self.same_client { impossible + BACK_AND_FORTH } else { impossible }
+    }
 }
 
 /// Judges the move from each recent place to this one.
@@ -47,9 +64,9 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         Preset::Balanced if knowledge::knows_place(case.profile, place, case.now()) => {
             return Err(Quiet::because("the profile knows the place"));
         }
-        Preset::Balanced => case.severity(IMPOSSIBLE, place),
+        Preset::Balanced => case.severity(trip.weight(), place),
     };
-    let weight = IMPOSSIBLE + case.weights.total();
+    let weight = trip.weight() + case.weights.total();
     let (previous, current) = ((case.describe)(&trip.from), here.summary());
     let summary = trip.summary(&previous, &current, policy.max_speed_kmh);
     let evidence =
@@ -90,6 +107,9 @@ fn fastest_trip(case: &Case<'_>, place: &PlaceCore) -> Result<Trip, Quiet> {
     let precise = |c: &Coordinates| c.radius_km <= policy.max_radius_km;
     let vague = Quiet::because("the request's place has no coordinates, or too vague ones");
     let here = place.coordinates.filter(precise).ok_or(vague)?;
+    let new_client = case.weights.client > 0.0;
+    let (client, none) = (ClientMark::of(case.features.client.as_deref()), ClientMark::default());
+    let arrived = knowledge::first_seen_at(&case.key.peers, place);
     let mut fastest: Option<Trip> = None;
     let (mut farthest_km, mut fastest_kmh) = (f64::NEG_INFINITY, 0.0_f64);
     for seen in &case.key.peers {
@@ -103,8 +123,12 @@ fn fastest_trip(case: &Case<'_>, place: &PlaceCore) -> Result<Trip, Quiet> {
             continue;
         }
         fastest_kmh = fastest_kmh.max(speed_kmh);
-        if speed_kmh > policy.max_speed_kmh && fastest.as_ref().is_none_or(|t| speed_kmh >= t.speed_kmh) {
-            fastest = Some(Trip { from, distance_km, seconds, speed_kmh });
+        let same_client = new_client || client == none || seen.peer.client() == client || seen.peer.client() == none;
+        let back_and_forth = arrived.is_some_and(|at| at < seen.last_seen);
+        let trip = Trip { from, distance_km, seconds, speed_kmh, same_client, back_and_forth };
+        let rank = |t: &Trip| (t.same_client, t.speed_kmh);
+        if speed_kmh > policy.max_speed_kmh && fastest.as_ref().is_none_or(|t| rank(&trip) >= rank(t)) {
+            fastest = Some(trip);
         }
     }
     fastest.ok_or(if farthest_km == f64::NEG_INFINITY {

@@ -3,7 +3,7 @@
 //! A single new thing is weak evidence, several at once are strong (Elastic's "new terms" and GuardDuty's rarity grade
 //! each on its own; here they are added up). Each feature's weight is the negative logarithm of the chance that this key
 //! shows a new value: `ln((n + 1) / (d + 1/2))`, where n is the number of days that the profile knows and d on how many
-//! values it found after its first day (the Krichevsky-Trofimov estimate of a rare event). A young key, or one that
+//! of them, after its first, it showed one (the Krichevsky-Trofimov estimate of a rare event). A young key, or one that
 //! shows something new every other day, therefore weighs little; a settled one weighs a lot. Natural logarithms.
 
 use crate::domain::{
@@ -12,6 +12,8 @@ use crate::domain::{
     profile::{Profile, Table},
     record::Record,
 };
+
+use smallvec::SmallVec;
 
 use super::{Features, Quiet, knowledge};
 
@@ -30,6 +32,8 @@ pub const WARMING_UP: Quiet = Quiet::because("the key is too young for anything 
 pub struct Weights {
     /// Network, country and region are all new.
     pub place: f64,
+    /// The network is new, in a region that is known.
+    pub network: f64,
     /// The client family is new.
     pub client: f64,
     /// The endpoint template is new.
@@ -64,8 +68,10 @@ impl Weights {
         };
         let new_places =
             || discoveries(profile, &profile.cells).max(discoveries(profile, &profile.countries));
+        let new_network = !new_place && place.is_some_and(|p| knowledge::is_new_network(profile, p, now));
         let mut weights = Self {
             place: weigh(new_place, &new_places),
+            network: weigh(new_network, &|| discoveries(profile, &profile.asns)),
             client: weigh(client.is_some() && !profile.clients.is_empty(), &|| {
                 discoveries(profile, &profile.clients)
             }),
@@ -75,26 +81,31 @@ impl Weights {
             }),
             hour: 0.0,
         };
+        // People change networks all the time: one is a sign only beside a client or a model that is new too.
+        if weights.client == 0.0 && weights.model == 0.0 {
+            weights.network = 0.0;
+        }
         if weights.novelties() > 0 && is_odd_hour(profile, now) {
             weights.hour = ODD_HOUR;
         }
         weights
     }
 
-    /// How many of place, client, endpoint and model are new.
+    /// How many of place (or network), client, endpoint and model are new.
     pub fn novelties(&self) -> u32 {
-        [self.place, self.client, self.endpoint, self.model].iter().map(|w| u32::from(*w > 0.0)).sum()
+        [self.place, self.network, self.client, self.endpoint, self.model].iter().map(|w| u32::from(*w > 0.0)).sum()
     }
 
     /// All of it.
     pub fn total(&self) -> f64 {
-        self.place + self.client + self.endpoint + self.model + self.hour
+        self.place + self.network + self.client + self.endpoint + self.model + self.hour
     }
 
     /// The names of what is new.
     pub fn names(&self) -> Vec<&'static str> {
         let parts = [
             ("place", self.place),
+            ("network", self.network),
             ("client", self.client),
             ("endpoint", self.endpoint),
             ("model", self.model),
@@ -120,10 +131,19 @@ fn weight(days: f64, discoveries: usize) -> f64 {
     ((days + 1.0) / (discoveries as f64 + 0.5)).ln().max(0.0)
 }
 
-/// Rows that came after the profile's first day of life: how often it shows something new.
+/// Days after the profile's first on which something new came: how often it shows something new.
 fn discoveries<K: Ord + Clone>(profile: &Profile, table: &Table<K>) -> usize {
     let settled = profile.first_seen.map_or(Millis::MAX, |t| t + DAY);
-    table.iter().filter(|(_, row)| row.first_seen > settled).count()
+    let mut days: SmallVec<[i64; 16]> =
+        table.iter().map(|(_, row)| row.first_seen).filter(|t| *t > settled).map(|t| t.div_euclid(DAY)).collect();
+    days.sort_unstable();
+    days.dedup();
+    days.len()
+}
+
+/// Whether the key has not been seen for a whole week yet: somebody who uses it on Mondays may not have come by.
+pub fn is_young(profile: &Profile, now: Millis) -> bool {
+    profile.first_seen.is_none_or(|first| now - first < 7 * DAY)
 }
 
 /// Whether the key never worked at this hour of the day or the ones beside it, on days before today.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::profile::About;
+
 /// Defines the anomaly types once: the variant, its name on the wire and its name in the configuration.
 macro_rules! anomaly_kinds {
     ($($(#[$doc:meta])* $variant:ident $wire:literal $setting:literal,)+) => {
@@ -135,6 +137,9 @@ pub struct Finding {
     /// Whom it accuses.
     #[serde(skip)]
     pub accused: Accused,
+    /// What it is about, where the same may go on for long.
+    #[serde(skip)]
+    pub about: About,
 }
 
 impl Finding {

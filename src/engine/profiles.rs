@@ -9,6 +9,7 @@ use quick_cache::sync::Cache;
 use crate::{
     detect::{Recent, Seen},
     domain::{
+        finding::Finding,
         profile::{Profile, Sample},
         subject::Subject,
     },
@@ -105,10 +106,19 @@ impl ProfileBook {
         self.change(subject, handle, |profile| profile.learn(sample));
     }
 
-    /// Counts a request that teaches nothing.
-    pub fn count_flagged(&self, subject: &Subject, handle: &ProfileHandle, sample: &Sample<'_>) {
+    /// Counts a request that teaches nothing, and the alarms that it raised.
+    pub fn count_flagged(
+        &self,
+        subject: &Subject,
+        handle: &ProfileHandle,
+        sample: &Sample<'_>,
+        findings: &[Finding],
+    ) {
         self.change(subject, handle, |profile| {
             profile.count_flagged(sample.now, sample.tokens, sample.cost_nanos);
+            for finding in findings.iter().filter(|finding| finding.bars_learning()) {
+                profile.later.alarms.raise(finding.kind, finding.about, sample.now);
+            }
         });
     }
 

@@ -161,7 +161,7 @@ impl Scene {
     fn seen_in(mut self, city: City, before: Millis) -> Self {
         let at = NOON - before;
         self.key.peers.push(PeerSeen {
-            peer: Peer::place(&city.core(), ClientMark::default()),
+            peer: Peer::place(&city.core(), ClientMark::of(Some("openai-python"))),
             first_seen: at,
             last_seen: at,
             hits: 1,
