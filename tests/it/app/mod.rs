@@ -4,6 +4,7 @@ mod backtest;
 mod demo;
 mod durability;
 mod exit_codes;
+mod explain;
 mod lifecycle;
 mod operator;
 
