@@ -81,12 +81,20 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     let rhythm = case.recent.rhythm(hour, || Rhythm::at(case.profile, case.now(), policy.min_hours));
     let rhythm = rhythm.ok_or_else(|| too_short(case.profile, hour, policy.min_hours))?;
     let mut nearest = Margin { observed: 0.0, threshold: f64::INFINITY, unit: "requests in 1 minute" };
+    let mut worst: Option<(Severity, Span)> = None;
     for span in spans(case, &rhythm) {
         let margin = Margin { observed: span.observed as f64, threshold: span.threshold, unit: span.unit };
-        if margin.observed >= margin.threshold {
-            return Ok(finding(case, &span, severity(case, &span, &rhythm), &rhythm));
+        if margin.observed < margin.threshold {
+            nearest = if margin.share() >= nearest.share() { margin } else { nearest };
+            continue;
         }
-        nearest = if margin.share() >= nearest.share() { margin } else { nearest };
+        let severity = severity(case, &span, &rhythm);
+        if worst.as_ref().is_none_or(|(other, _)| severity > *other) {
+            worst = Some((severity, span));
+        }
+    }
+    if let Some((severity, span)) = worst {
+        return Ok(finding(case, &span, severity, &rhythm));
     }
     let usual = Quiet { why: "no more than usual around this hour", margin: Some(nearest) };
     from_new_place(case, &rhythm).or_else(|| off_schedule(case, &rhythm)).ok_or(usual)

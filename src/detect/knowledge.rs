@@ -44,7 +44,12 @@ pub fn knows_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
 
 /// Whether a place is one that the key was first used from within the last day, or never.
 pub fn is_fresh_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
-    can_be_placed(place) && !knows_place_for(profile, place, now, DAY)
+    can_be_placed(place) && !is_settled_place(profile, place, now)
+}
+
+/// Whether a place has been in use for a day.
+pub fn is_settled_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
+    knows_place_for(profile, place, now, DAY)
 }
 
 fn knows_place_for(profile: &Profile, place: &PlaceCore, now: Millis, settling: Millis) -> bool {

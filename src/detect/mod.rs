@@ -24,7 +24,7 @@ pub use evidence::Evidence;
 pub use knowledge::Features;
 pub use recent::{Recent, Seen};
 pub use verdict::{Judged, Margin, Quiet, Verdict};
-pub use weight::{Weights, is_warming_up, known_days};
+pub use weight::{Weights, is_warming_up, is_young, known_days};
 
 use crate::domain::{
     DAY, Millis,
@@ -49,6 +49,8 @@ pub struct Case<'a> {
     pub address: Option<&'a Observation>,
     /// What is normal for the key.
     pub profile: &'a Profile,
+    /// What is normal for its project, while the key is young.
+    pub prior: Option<&'a Profile>,
     /// The key's last requests.
     pub recent: &'a Recent,
     /// The request's features in the profile's terms.
@@ -98,12 +100,12 @@ impl<'a> Case<'a> {
         place: Option<&'a Place>,
         key: &'a Observation,
         address: Option<&'a Observation>,
-        (profile, recent): (&'a Profile, &'a Recent),
+        (profile, prior, recent): (&'a Profile, Option<&'a Profile>, &'a Recent),
         features: &'a Features,
         (policy, allowlist): (&'a Policy, &'a Allowlist),
         describe: &'a dyn Fn(&PlaceCore) -> PlaceSummary,
     ) -> Self {
-        let weights = Weights::of(record, place.map(|p| &p.core), features, profile, key.now);
+        let weights = Weights::of(record, place.map(|p| &p.core), features, (profile, prior), key.now);
         let sizes = Sizes::of(record, features, profile, policy.detectors.request_size.min_samples);
         let moments = sizes.moments.mean_and_deviation(key.now).filter(|_| record.tokens > 0);
         let size_shift = moments.map_or(0.0, |(mean, _)| (record.tokens as f64).ln() - mean);
@@ -117,6 +119,7 @@ impl<'a> Case<'a> {
             key,
             address,
             profile,
+            prior,
             recent,
             features,
             policy,
@@ -192,6 +195,12 @@ impl<'a> Case<'a> {
         }
         let old_news = || knowledge::is_old_news(&self.key.peers, place, self.now());
         if severity == Severity::High && old_news() { Severity::Low } else { severity }
+    }
+
+    /// Whether the key, or while it is young its project, is known to be used from a place.
+    fn knows_place(&self, place: &PlaceCore) -> bool {
+        knowledge::knows_place(self.profile, place, self.now())
+            || self.prior.is_some_and(|prior| knowledge::is_settled_place(prior, place, self.now()))
     }
 
     /// The loudest alarm of this kind about the same that people have had time to hear.

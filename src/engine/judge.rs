@@ -7,6 +7,7 @@ use super::{
     events::{self, Frame},
     explain::{Fact, Witness},
     prepare::{Observed, refuse},
+    profiles::ProfileHandle,
 };
 use crate::{
     detect::{self, Case, Recent},
@@ -143,12 +144,15 @@ impl Engine {
         }
         let describe = |core: &PlaceCore| self.describe(core);
         observed.profile.judge(|profile: &Profile, recent: &Recent| {
+            // Only a young key is judged by others; locks are taken in this order alone.
+            let prior = observed.prior.as_ref().filter(|_| detect::is_young(profile, observed.key.now));
+            let prior = prior.map(ProfileHandle::read);
             let case = Case::new(
                 record,
                 observed.place.as_deref(),
                 &observed.key,
                 observed.address.as_ref(),
-                (profile, recent),
+                (profile, prior.as_deref(), recent),
                 &observed.features,
                 (&active.policy, &active.allowlist),
                 &describe,
@@ -300,6 +304,9 @@ impl Engine {
             self.profiles.count_flagged(&record.key, &observed.profile, &sample, findings);
         } else {
             self.profiles.learn(&record.key, &observed.profile, &sample);
+            if let (Some(project), Some(prior)) = (&record.project, &observed.prior) {
+                self.profiles.learn(project, prior, &sample);
+            }
         }
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Waiting {
     pub features: Features,
     pub charge: Charge,
     pub profile: Option<ProfileHandle>,
+    /// The profile of its project.
+    pub prior: Option<ProfileHandle>,
     /// Whether a newcomer's place was taken for it.
     pub newcomer: bool,
 }
@@ -65,6 +67,8 @@ pub(super) struct Observed {
     pub features: Features,
     pub charge: Charge,
     pub profile: ProfileHandle,
+    /// The profile of its project, when one is named.
+    pub prior: Option<ProfileHandle>,
     pub key: Observation,
     pub address: Option<Observation>,
     pub degraded: bool,
@@ -128,6 +132,7 @@ impl Engine {
         let place = self.geo.lookup(record.source_ip);
         let core = place.as_ref().map_or_else(|| PlaceCore::unknown(record.source_ip), |p| p.core);
         let profile = self.profiles.get(&record.key);
+        let prior = record.project.as_ref().and_then(|project| self.profiles.get(project));
         let counted = purpose == Purpose::Record && !record.refused_by_keyward;
         let outcome = record.outcome();
         let newcomer = counted && profile.is_none() && self.newcomers.take(&record.address, now);
@@ -149,7 +154,7 @@ impl Engine {
             peer_capacity: KEY_PEERS,
             may_create: profile.is_some() || newcomer,
         };
-        Waiting { place, features, charge, profile, newcomer }
+        Waiting { place, features, charge, profile, prior, newcomer }
     }
 
     /// A decision with nothing against the request.

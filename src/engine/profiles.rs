@@ -41,6 +41,11 @@ impl ProfileHandle {
         Self(Arc::new(Mutex::new(Entry { view: profile, ..Entry::default() })))
     }
 
+    /// The profile, to be looked at for a while.
+    pub fn read(&self) -> impl std::ops::Deref<Target = Profile> + '_ {
+        parking_lot::MutexGuard::map(self.0.lock(), |entry| &mut entry.view)
+    }
+
     /// Looks at the profile.
     pub fn with<T>(&self, look: impl FnOnce(&Profile) -> T) -> T {
         look(&self.0.lock().view)

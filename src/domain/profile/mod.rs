@@ -372,13 +372,6 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_survives_storage() {
-        let profile = learned(&[(1, 2, 3), (70, 900_000, 4), (90_000, 1, 5)]);
-        let bytes = postcard::to_stdvec(&profile).unwrap();
-        assert_eq!(postcard::from_bytes::<Profile>(&bytes).unwrap(), profile);
-    }
-
-    #[test]
     fn clients_and_endpoints_are_reduced_to_what_repeats() {
         assert_eq!(client_family("openai-python/1.51.0"), "openai-python");
         assert_eq!(client_family("Mozilla/5.0 (X11)"), "mozilla");
