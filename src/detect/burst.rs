@@ -89,7 +89,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
             continue;
         }
         let severity = severity(case, &span, &rhythm);
-        if worst.as_ref().is_none_or(|(other, _)| severity > *other) {
+        if worst.as_ref().is_none_or(|(other, _)| severity >= *other) {
             worst = Some((severity, span));
         }
     }

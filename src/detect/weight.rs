@@ -58,7 +58,8 @@ impl Weights {
             return Self::default();
         }
         let usual = |table: fn(&Profile) -> &Table<String>, value: &str| {
-            let known = |prior: &Profile| table(prior).get(value).is_some_and(|row| now - row.first_seen >= DAY);
+            let known =
+                |prior: &Profile| table(prior).get(value).is_some_and(|row| now - row.first_seen >= DAY);
             table(profile).get(value).is_some() || prior.is_some_and(known)
         };
         let client = features.client.as_deref().filter(|c| !usual(|p| &p.clients, c));
@@ -76,7 +77,8 @@ impl Weights {
         };
         let new_places =
             || discoveries(profile, &profile.cells).max(discoveries(profile, &profile.countries));
-        let new_network = !new_place && place.is_some_and(|p| knowledge::is_new_network(profile, p, now))
+        let new_network = !new_place
+            && place.is_some_and(|p| knowledge::is_new_network(profile, p, now))
             && !prior.is_some_and(|prior| place.is_some_and(|p| prior.asns.get(&p.asn).is_some()));
         let mut weights = Self {
             place: weigh(new_place, &new_places),
