@@ -17,3 +17,4 @@ pub mod replay;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;
+pub mod watch;

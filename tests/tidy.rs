@@ -81,7 +81,8 @@ fn rooms_look_down_and_never_up() {
     );
     up(&["crate::store", "crate::engine", "crate::http", "crate::app", "crate::cli"], &["src/detect"]);
     up(&["crate::detect", "crate::engine", "crate::http", "crate::app", "crate::cli"], &["src/store"]);
-    up(&["crate::http", "crate::app", "crate::cli"], &["src/engine"]);
+    up(&["crate::explain", "crate::http", "crate::app", "crate::cli"], &["src/engine"]);
+    up(&["crate::replay", "crate::http", "crate::app", "crate::cli"], &["src/explain"]);
     up(&["crate::app", "crate::cli"], &["src/http"]);
     up(&["crate::cli"], &["src/app"]);
 }

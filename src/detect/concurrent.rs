@@ -28,7 +28,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     let place = &current.core;
     let here = place.coordinates.ok_or(Quiet::because("the request's place has no coordinates"))?;
     let strict = case.policy.preset == Preset::Strict;
-    if knowledge::knows_place(case.profile, place, case.now()) {
+    if case.knows_place(place) {
         return Err(Quiet::because("the profile knows the place"));
     }
     let span_millis = i64::try_from(policy.span_seconds).unwrap_or(i64::MAX / SECOND) * SECOND;
@@ -41,7 +41,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         let Some(there) = peer.coordinates else { continue };
         if distinct.iter().all(|c| c.least_distance_km(&there) >= policy.min_distance_km) {
             distinct.push(there);
-            unknown += u32::from(!knowledge::knows_place(case.profile, &peer, case.now()));
+            unknown += u32::from(!case.knows_place(&peer));
             places.push((case.describe)(&peer));
         }
     }

@@ -4,7 +4,7 @@ use crate::domain::{
     DAY, HOUR, Millis,
     observation::PeerSeen,
     place::{Coordinates, PlaceCore},
-    profile::{Cell, Profile, client_family, endpoint_template},
+    profile::{Cell, Network, Profile, client_family, endpoint_template},
     record::Record,
 };
 
@@ -44,16 +44,20 @@ pub fn knows_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
 
 /// Whether a place is one that the key was first used from within the last day, or never.
 pub fn is_fresh_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
-    can_be_placed(place) && !knows_place_for(profile, place, now, DAY)
+    can_be_placed(place) && !is_settled_place(profile, place, now)
+}
+
+/// Whether a place has been in use for a day.
+pub fn is_settled_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
+    knows_place_for(profile, place, now, DAY)
 }
 
 fn knows_place_for(profile: &Profile, place: &PlaceCore, now: Millis, settling: Millis) -> bool {
     let settled = |first_seen: Millis| is_settled(profile, first_seen, now, settling);
     let prefix = profile.prefixes.get(&place.prefix.0).is_some_and(|row| settled(row.first_seen));
-    let country =
-        place.country.and_then(|c| profile.countries.get(&c)).is_some_and(|row| settled(row.first_seen));
-    let network = place.asn != 0 && profile.asns.get(&place.asn).is_some_and(|row| settled(row.first_seen));
-    prefix || (network && country) || place.coordinates.is_some_and(|c| knows_region(profile, &c, &settled))
+    let known = |network: Network| profile.later.networks.get(&network).map(|row| row.first_seen);
+    let network = Network::of(place).and_then(known).is_some_and(settled);
+    prefix || network || place.coordinates.is_some_and(|c| knows_region(profile, &c, &settled))
 }
 
 fn knows_region(profile: &Profile, at: &Coordinates, settled: &impl Fn(Millis) -> bool) -> bool {

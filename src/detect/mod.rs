@@ -24,7 +24,7 @@ pub use evidence::Evidence;
 pub use knowledge::Features;
 pub use recent::{Recent, Seen};
 pub use verdict::{Judged, Margin, Quiet, Verdict};
-pub use weight::{Weights, is_warming_up, known_days};
+pub use weight::{Weights, is_warming_up, is_young, known_days};
 
 use crate::domain::{
     DAY, Millis,
@@ -49,6 +49,8 @@ pub struct Case<'a> {
     pub address: Option<&'a Observation>,
     /// What is normal for the key.
     pub profile: &'a Profile,
+    /// What is normal for its project, while the key is young.
+    pub prior: Option<&'a Profile>,
     /// The key's last requests.
     pub recent: &'a Recent,
     /// The request's features in the profile's terms.
@@ -78,13 +80,15 @@ pub struct Sizes<'a> {
     pub moments: &'a Moments,
     /// Whether they are of the request's own context.
     pub own: bool,
+    /// What the request is for.
+    pub context: Context,
 }
 
 impl<'a> Sizes<'a> {
     fn of(record: &Record, features: &Features, profile: &'a Profile, min_samples: u64) -> Self {
         let context = Context::of(features.client.as_deref(), &features.endpoint, record.model.as_deref());
         let own = profile.later.contexts.narrowest(context, min_samples.div_ceil(2));
-        Self { moments: own.unwrap_or_else(|| profile.sizes.moments()), own: own.is_some() }
+        Self { moments: own.unwrap_or_else(|| profile.sizes.moments()), own: own.is_some(), context }
     }
 }
 
@@ -96,12 +100,12 @@ impl<'a> Case<'a> {
         place: Option<&'a Place>,
         key: &'a Observation,
         address: Option<&'a Observation>,
-        (profile, recent): (&'a Profile, &'a Recent),
+        (profile, prior, recent): (&'a Profile, Option<&'a Profile>, &'a Recent),
         features: &'a Features,
         (policy, allowlist): (&'a Policy, &'a Allowlist),
         describe: &'a dyn Fn(&PlaceCore) -> PlaceSummary,
     ) -> Self {
-        let weights = Weights::of(record, place.map(|p| &p.core), features, profile, key.now);
+        let weights = Weights::of(record, place.map(|p| &p.core), features, (profile, prior), key.now);
         let sizes = Sizes::of(record, features, profile, policy.detectors.request_size.min_samples);
         let moments = sizes.moments.mean_and_deviation(key.now).filter(|_| record.tokens > 0);
         let size_shift = moments.map_or(0.0, |(mean, _)| (record.tokens as f64).ln() - mean);
@@ -115,6 +119,7 @@ impl<'a> Case<'a> {
             key,
             address,
             profile,
+            prior,
             recent,
             features,
             policy,
@@ -134,6 +139,7 @@ impl<'a> Case<'a> {
             at: self.now(),
             size_z: self.size_z,
             size_shift: self.size_shift,
+            context: self.sizes.context.any_model,
             fresh_model: self.model_is_fresh(),
             probing: self.probing,
         }
@@ -189,6 +195,12 @@ impl<'a> Case<'a> {
         }
         let old_news = || knowledge::is_old_news(&self.key.peers, place, self.now());
         if severity == Severity::High && old_news() { Severity::Low } else { severity }
+    }
+
+    /// Whether the key, or while it is young its project, is known to be used from a place.
+    fn knows_place(&self, place: &PlaceCore) -> bool {
+        knowledge::knows_place(self.profile, place, self.now())
+            || self.prior.is_some_and(|prior| knowledge::is_settled_place(prior, place, self.now()))
     }
 
     /// The loudest alarm of this kind about the same that people have had time to hear.

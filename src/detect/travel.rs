@@ -61,7 +61,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
             return Err(Quiet::because("the profile knows this move"));
         }
         Preset::Strict => Severity::Critical,
-        Preset::Balanced if knowledge::knows_place(case.profile, place, case.now()) => {
+        Preset::Balanced if case.knows_place(place) => {
             return Err(Quiet::because("the profile knows the place"));
         }
         Preset::Balanced => case.severity(trip.weight(), place),

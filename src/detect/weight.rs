@@ -45,30 +45,39 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Weighs a request against a profile.
+    /// Weighs a request against a profile. What is usual in the key's project (`prior`, known for a day) is not new.
     pub fn of(
         record: &Record,
         place: Option<&PlaceCore>,
         features: &Features,
-        profile: &Profile,
+        (profile, prior): (&Profile, Option<&Profile>),
         now: Millis,
     ) -> Self {
         let days = known_days(profile);
         if days == 0.0 {
             return Self::default();
         }
-        let client = features.client.as_deref().filter(|c| profile.clients.get(*c).is_none());
-        let endpoint = profile.endpoints.get(features.endpoint.as_str()).is_none();
-        let model = record.model.as_deref().filter(|m| profile.models.get(*m).is_none());
-        let new_place =
-            place.is_some_and(|p| knowledge::can_be_placed(p) && !knowledge::knows_place(profile, p, now));
+        let usual = |table: fn(&Profile) -> &Table<String>, value: &str| {
+            let known = |prior: &Profile| table(prior).get(value).is_some_and(|row| now - row.first_seen >= DAY);
+            table(profile).get(value).is_some() || prior.is_some_and(known)
+        };
+        let client = features.client.as_deref().filter(|c| !usual(|p| &p.clients, c));
+        let endpoint = !usual(|p| &p.endpoints, &features.endpoint);
+        let model = record.model.as_deref().filter(|m| !usual(|p| &p.models, m));
+        let is_new_place = |p: &PlaceCore| {
+            knowledge::can_be_placed(p)
+                && !knowledge::knows_place(profile, p, now)
+                && !prior.is_some_and(|prior| knowledge::is_settled_place(prior, p, now))
+        };
+        let new_place = place.is_some_and(is_new_place);
         // How often a table shows something new is asked only when this request does: most show nothing.
         let weigh = |is_new: bool, discoveries: &dyn Fn() -> usize| {
             if is_new { weight(days, discoveries()) } else { 0.0 }
         };
         let new_places =
             || discoveries(profile, &profile.cells).max(discoveries(profile, &profile.countries));
-        let new_network = !new_place && place.is_some_and(|p| knowledge::is_new_network(profile, p, now));
+        let new_network = !new_place && place.is_some_and(|p| knowledge::is_new_network(profile, p, now))
+            && !prior.is_some_and(|prior| place.is_some_and(|p| prior.asns.get(&p.asn).is_some()));
         let mut weights = Self {
             place: weigh(new_place, &new_places),
             network: weigh(new_network, &|| discoveries(profile, &profile.asns)),

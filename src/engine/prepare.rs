@@ -55,6 +55,8 @@ pub(super) struct Waiting {
     pub features: Features,
     pub charge: Charge,
     pub profile: Option<ProfileHandle>,
+    /// The profile of its project.
+    pub prior: Option<ProfileHandle>,
     /// Whether a newcomer's place was taken for it.
     pub newcomer: bool,
 }
@@ -65,6 +67,8 @@ pub(super) struct Observed {
     pub features: Features,
     pub charge: Charge,
     pub profile: ProfileHandle,
+    /// The profile of its project, when one is named.
+    pub prior: Option<ProfileHandle>,
     pub key: Observation,
     pub address: Option<Observation>,
     pub degraded: bool,
@@ -80,7 +84,6 @@ impl Engine {
         now: Millis,
         purpose: Purpose,
     ) -> Vec<Item<'r>> {
-        let limits = active.policy.limits.windows();
         let mut seen: HashMap<u128, usize> = HashMap::new();
         let mut items = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
@@ -96,7 +99,7 @@ impl Engine {
             } else if record.late {
                 State::Decided(Box::new(Decision { late: true, ..self.plain_decision(record, active, now) }))
             } else {
-                State::Waiting(Box::new(self.waiting(record, &limits, now, purpose)))
+                State::Waiting(Box::new(self.waiting(record, &active.limits, now, purpose)))
             };
             items.push(Item { record, state });
         }
@@ -107,7 +110,7 @@ impl Engine {
         let (subject, standing) = self.bans.find(record, now)?;
         let place = self.geo.lookup(record.source_ip);
         let frame = Frame { record, place: place.as_deref(), policy_version: &active.version, now };
-        self.outbox.push(frame.blocked(&subject, &standing));
+        self.outbox.tell(|| frame.blocked(&subject, &standing));
         let mut decision = self.plain_decision(record, active, now);
         refuse(&mut decision, &standing, bans::reason(&subject));
         Some(decision)
@@ -129,6 +132,7 @@ impl Engine {
         let place = self.geo.lookup(record.source_ip);
         let core = place.as_ref().map_or_else(|| PlaceCore::unknown(record.source_ip), |p| p.core);
         let profile = self.profiles.get(&record.key);
+        let prior = record.project.as_ref().and_then(|project| self.profiles.get(project));
         let counted = purpose == Purpose::Record && !record.refused_by_keyward;
         let outcome = record.outcome();
         let newcomer = counted && profile.is_none() && self.newcomers.take(&record.address, now);
@@ -150,7 +154,7 @@ impl Engine {
             peer_capacity: KEY_PEERS,
             may_create: profile.is_some() || newcomer,
         };
-        Waiting { place, features, charge, profile, newcomer }
+        Waiting { place, features, charge, profile, prior, newcomer }
     }
 
     /// A decision with nothing against the request.

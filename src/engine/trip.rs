@@ -77,15 +77,13 @@ impl Engine {
             });
             let item = &mut items[n];
             let State::Waiting(w) = std::mem::replace(&mut item.state, State::SameAs(0)) else { continue };
-            let profile = w.profile.unwrap_or_else(|| {
-                let stored = profiles.get(&item.record.key).cloned().unwrap_or_default();
+            let at_hand = |subject: &Subject| {
+                let stored = profiles.get(subject).cloned().unwrap_or_default();
                 // A subject that was not taken on leaves no profile behind either.
-                if key.tracked {
-                    self.profiles.put(&item.record.key, stored)
-                } else {
-                    ProfileHandle::of(stored)
-                }
-            });
+                if key.tracked { self.profiles.put(subject, stored) } else { ProfileHandle::of(stored) }
+            };
+            let profile = w.profile.unwrap_or_else(|| at_hand(&item.record.key));
+            let prior = w.prior.or_else(|| item.record.project.as_ref().map(at_hand));
             if w.newcomer && !key.created {
                 self.newcomers.give_back(&item.record.address, now);
             }
@@ -95,6 +93,7 @@ impl Engine {
                 features,
                 charge,
                 profile,
+                prior,
                 key,
                 address,
                 degraded,
@@ -283,8 +282,13 @@ fn cold_subjects(items: &[Item<'_>], waiting: &[usize]) -> Vec<Subject> {
     let mut cold: Vec<Subject> = Vec::new();
     for &n in waiting {
         let State::Waiting(w) = &items[n].state else { continue };
-        if w.profile.is_none() && !cold.contains(&items[n].record.key) {
-            cold.push(items[n].record.key.clone());
+        let record = items[n].record;
+        let key = w.profile.is_none().then_some(&record.key);
+        let project = record.project.as_ref().filter(|_| w.prior.is_none());
+        for subject in key.into_iter().chain(project) {
+            if !cold.contains(subject) {
+                cold.push(subject.clone());
+            }
         }
     }
     cold

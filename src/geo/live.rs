@@ -1,12 +1,6 @@
 //! The databases in force: swapped whole when their files change, with the answers remembered.
 
-use std::{
-    fs,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -14,7 +8,10 @@ use quick_cache::sync::Cache;
 use serde::Serialize;
 
 use super::{GeoDb, GeoError, GeoFile};
-use crate::domain::place::{Place, PlaceCore};
+use crate::{
+    domain::place::{Place, PlaceCore},
+    watch::{Look, Reload, Watch},
+};
 
 /// Addresses whose answers are remembered, "nothing known" included: about 10 MiB at most.
 const CACHED_ADDRESSES: usize = 65_536;
@@ -48,20 +45,6 @@ pub struct GeoStatus {
     pub files: Vec<GeoFile>,
 }
 
-/// What a look at the files led to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reload {
-    /// The files are as they were when they were last looked at.
-    Unchanged,
-    /// Changed files are in force now.
-    Reloaded,
-    /// Changed files cannot be used; those before stay in force.
-    Failed,
-}
-
-/// What a file looks like from outside; `None` when it cannot be seen.
-type Fingerprint = Option<(SystemTime, u64)>;
-
 /// A set of databases together with the answers it gave: they are swapped together, so that no answer of an old
 /// database can be remembered for a new one.
 struct Loaded {
@@ -75,15 +58,8 @@ impl Loaded {
     }
 }
 
-/// The files as they were last looked at.
-struct Watch {
-    in_force: Vec<Fingerprint>,
-    looked_at: Vec<Fingerprint>,
-}
-
 /// The databases in force. Shared by reference; every method may be called from any thread.
 pub struct Geo {
-    files: Vec<PathBuf>,
     loaded: ArcSwap<Loaded>,
     watch: Mutex<Watch>,
     // Apart from `watch`, which is held while files are read: the status must not wait for that.
@@ -96,19 +72,16 @@ impl Geo {
     /// # Errors
     /// The first file that cannot be used.
     pub fn open(files: &[PathBuf], demo: bool) -> Result<Self, GeoError> {
-        // Before the files are read, so that a change in between is seen as one.
-        let seen = fingerprints(files);
+        let watch = Mutex::new(Watch::new(files));
         let loaded = ArcSwap::new(Loaded::new(GeoDb::load(files, demo)?));
         warn_of_useless(&loaded.load().db);
-        let watch = Mutex::new(Watch { in_force: seen.clone(), looked_at: seen });
-        Ok(Self { files: files.to_vec(), loaded, watch, error: Mutex::new(None) })
+        Ok(Self { loaded, watch, error: Mutex::new(None) })
     }
 
     /// No database: every place is absent.
     pub fn off() -> Self {
         let loaded = ArcSwap::new(Loaded::new(GeoDb::none()));
-        let watch = Mutex::new(Watch { in_force: Vec::new(), looked_at: Vec::new() });
-        Self { files: Vec::new(), loaded, watch, error: Mutex::new(None) }
+        Self { loaded, watch: Mutex::new(Watch::new(&[])), error: Mutex::new(None) }
     }
 
     /// The place of an address; `None` when no database knows anything of it.
@@ -133,22 +106,21 @@ impl Geo {
     /// reads, so keep it off threads that answer requests.
     pub fn reload_if_changed(&self) -> Reload {
         let mut watch = self.watch.lock();
-        let seen = fingerprints(&self.files);
-        if seen == watch.looked_at {
-            return Reload::Unchanged;
+        match watch.look() {
+            Look::Same => return Reload::Unchanged,
+            Look::Back => {
+                // A bad file was taken back before it could do anything.
+                *self.error.lock() = None;
+                return Reload::Unchanged;
+            }
+            Look::New => {}
         }
-        watch.looked_at.clone_from(&seen);
-        if seen == watch.in_force {
-            // A bad file was taken back before it could do anything.
-            *self.error.lock() = None;
-            return Reload::Unchanged;
-        }
-        match GeoDb::load(&self.files, false) {
+        match GeoDb::load(watch.files(), false) {
             Ok(db) => {
                 warn_of_useless(&db);
-                tracing::info!(files = self.files.len(), "geo databases reloaded");
+                tracing::info!(files = watch.files().len(), "geo databases reloaded");
                 self.loaded.store(Loaded::new(db));
-                watch.in_force = seen;
+                watch.taken();
                 *self.error.lock() = None;
                 Reload::Reloaded
             }
@@ -174,15 +146,6 @@ impl Geo {
         };
         GeoStatus { state, files: loaded.db.files() }
     }
-}
-
-fn fingerprints(files: &[PathBuf]) -> Vec<Fingerprint> {
-    files.iter().map(|path| fingerprint(path)).collect()
-}
-
-fn fingerprint(path: &Path) -> Fingerprint {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 /// A file of another kind (anonymous addresses, say) does no harm, but whoever configured it expects something.

@@ -18,7 +18,7 @@ mod tests;
 pub use database::GeoFile;
 pub use entry::DEFAULT_RADIUS_KM;
 pub use error::GeoError;
-pub use live::{Geo, GeoState, GeoStatus, Reload};
+pub use live::{Geo, GeoState, GeoStatus};
 pub use set::GeoDb;
 
 /// The demo database, made by `examples/make_demo_geo.rs` from the tables in `geoip/`.

@@ -7,7 +7,7 @@ use AnomalyKind::{CostSpike, RequestSizeAnomaly, TokenUsageSpike, TrafficBurst};
 fn many_more_requests_than_the_hour_usually_sees_are_a_burst() {
     let (severity, summary) = Scene::settled().holding([42, 42, 42, 42]).found(TrafficBurst);
     assert_eq!(severity, Severity::High);
-    assert_eq!(summary, "42 requests in 5 minutes at an hour that usually sees 5 at most; limit 30.");
+    assert_eq!(summary, "42 requests in 5 minutes at an hour that usually sees 5 at most; limit 20.");
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn a_burst_at_an_hour_at_which_the_key_never_works_is_critical() {
 fn a_busy_hour_is_no_burst() {
     let scene = Scene::settled().holding([4, 20, 60, 60]);
     assert_eq!(scene.quiet(TrafficBurst), "no more than usual around this hour");
-    assert_eq!(scene.margin(TrafficBurst), (20.0, 30.0, "requests in 5 minutes"));
+    assert_eq!(scene.margin(TrafficBurst), (60.0, 60.0, "requests in 1 hour"));
 }
 
 #[test]

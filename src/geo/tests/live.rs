@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::*;
-use crate::geo::{DEMO, Geo, GeoState, Reload};
+use crate::{
+    geo::{DEMO, Geo, GeoState},
+    watch::Reload,
+};
 
 /// Sets the time of the last change, since two writes of a test may fall into one tick of the file system.
 fn touched(path: &Path, seconds: u64) {

@@ -100,10 +100,15 @@ async fn a_subject_is_shown_and_forgotten() {
     let page = api.get("/v1/subjects/key:acme").await.good(200);
     assert_eq!(page["subject"], "key:acme");
     assert_eq!(page["standing"]["state"], "clear");
+    assert_eq!(page["summary"], "Clear. Learned from 1 day, 1 request; still warming up.");
     assert_eq!(page["windows"][0]["window"], "1min");
     assert_eq!(page["windows"][3]["tokens"], 7);
     assert_eq!(page["profile"]["requests"], 1);
     assert_eq!(page["profile"]["hours"].as_array().unwrap().len(), 7);
+    api.put("/v1/bans/key:acme", HOUR).await.good(201);
+    let page = api.get("/v1/subjects/key:acme").await.good(200);
+    let summary = page["summary"].as_str().unwrap();
+    assert!(summary.starts_with("Banned until ") && summary.ends_with(" by an operator: leaked on a forum."));
     let gone = api.delete("/v1/subjects/key:acme?reason=asked").await;
     assert_eq!((gone.status, gone.text.as_str()), (204, ""));
     let page = api.get("/v1/subjects/key:acme").await.good(200);

@@ -1,8 +1,10 @@
 //! The service as a whole: in this process, and as the binary that people run.
 
+mod backtest;
 mod demo;
 mod durability;
 mod exit_codes;
+mod explain;
 mod lifecycle;
 mod operator;
 
