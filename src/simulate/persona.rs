@@ -62,8 +62,8 @@ const CURIOUS_ENDPOINTS: &[&str] =
 /// The longest prompt that ordinary applications send; they cut longer ones, so that the tail is heavy but ends. Busy
 /// ones cut at the first, those that are hardly used at the second.
 const LONGEST_PROMPT: [f64; 2] = [3_000.0, 8_000.0];
-/// Tokens of a day in which every prompt is as long as any.
-const LONGEST_DAY: f64 = 8_000_000.0;
+/// Tokens of a busy hour in which every prompt is as long as any.
+const LONGEST_HOUR: f64 = 300_000.0;
 
 /// A choice with how often it is taken.
 pub type Choice<T> = Vec<(T, f64)>;
@@ -156,15 +156,15 @@ impl Persona {
         }
     }
 
-    /// Makes the requests smaller where so many a day would exceed `tokens`, and cuts the longest where there are many:
-    /// holders choose plans that fit them.
-    pub fn fit(&mut self, requests_per_day: f64, tokens: f64) {
+    /// Makes the requests smaller where so many, in so many hours a day, would exceed `tokens` a day, and cuts the
+    /// longest where there are many an hour: holders choose plans that fit them.
+    pub fn fit(&mut self, requests_per_hour: f64, hours: f64, tokens: f64) {
         // Mean of a log-normal over its median.
         let mean = self.prompt * (1.0 + self.answer) * (self.spread * self.spread / 2.0).exp();
-        let share = tokens / (mean * requests_per_day.max(1.0));
+        let share = tokens / (mean * (requests_per_hour * hours).max(1.0));
         self.prompt *= share.min(1.0);
         let [busy, idle] = LONGEST_PROMPT;
-        self.longest = (LONGEST_DAY / requests_per_day.max(1.0)).clamp(busy, idle);
+        self.longest = (LONGEST_HOUR / requests_per_hour.max(1.0)).clamp(busy, idle);
     }
 
     /// Takes another holder's habits in, who uses the same key in `share` of the requests.

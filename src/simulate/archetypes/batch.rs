@@ -68,7 +68,7 @@ impl Batch {
         let mut persona = Persona::draw(random, sort);
         let per_hour = random.between(220.0, 300.0) * rate;
         let hours = random.between(0.8, 2.2);
-        persona.fit(per_hour * hours, TOKENS_PER_DAY * 0.4);
+        persona.fit(per_hour, hours, TOKENS_PER_DAY * 0.4);
         let provider = persona.home.provider(sort, random);
         Self {
             per_hour,

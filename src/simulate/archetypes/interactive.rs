@@ -48,7 +48,7 @@ impl Habits {
         let mut persona = Persona::draw(random, Sort::Residential);
         let sittings_per_hour = random.lognormal(2.2, 0.5).clamp(0.8, 6.0) * rate;
         let requests_per_sitting = random.between(2.5, 8.0);
-        persona.fit(sittings_per_hour * requests_per_sitting * 9.0, TOKENS_PER_PERSON_DAY);
+        persona.fit(sittings_per_hour * requests_per_sitting, 9.0, TOKENS_PER_PERSON_DAY);
         Self {
             sittings_per_hour,
             requests_per_sitting,
@@ -64,7 +64,7 @@ impl Habits {
     /// Begins with less, so that `times` as much in the end is still a person's work.
     pub(super) fn grow(&mut self, times: f64) {
         self.sittings_per_hour *= 0.4 * times;
-        self.persona.fit(self.sittings_per_hour * self.requests_per_sitting * 9.0, TOKENS_PER_PERSON_DAY);
+        self.persona.fit(self.sittings_per_hour * self.requests_per_sitting, 9.0, TOKENS_PER_PERSON_DAY);
     }
 
     /// Every request's time, with the address where the person sits then. `load` multiplies how much they do and is

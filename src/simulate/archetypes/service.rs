@@ -81,7 +81,7 @@ impl Service {
     pub(super) fn draw(random: &mut Random, rate: f64, tokens_per_day: f64) -> Self {
         let mut persona = Persona::draw(random, Sort::Cloud);
         let per_hour = random.lognormal(28.0, 0.6).clamp(6.0, 110.0) * rate;
-        persona.fit(per_hour * 24.0, tokens_per_day);
+        persona.fit(per_hour, 24.0, tokens_per_day);
         let fleet = Fleet::draw(random, persona.home);
         Self { persona, per_hour, depth: random.between(0.1, 0.8), fleet }
     }
