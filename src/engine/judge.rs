@@ -81,8 +81,7 @@ impl Engine {
         }
         let taken_on = observed.key.tracked;
         if decision.allowed && taken_on {
-            let flagged = decision.anomalies.iter().any(Finding::bars_learning);
-            self.learn(record, &observed, &decision.anomalies);
+            let flagged = self.learn(record, &observed, &decision.anomalies);
             witness.see(Fact::Learned { flagged });
         }
         decision
@@ -280,7 +279,8 @@ impl Engine {
         self.write(&respond, observed.write_by).await;
     }
 
-    fn learn(&self, record: &Record, observed: &Observed, findings: &[Finding]) {
+    /// Tells the profile of a request, and says whether it was flagged: then it taught nothing.
+    fn learn(&self, record: &Record, observed: &Observed, findings: &[Finding]) -> bool {
         let core = observed.place.as_ref().map(|p| &p.core);
         let sample = Sample {
             now: observed.key.now,
@@ -294,11 +294,13 @@ impl Engine {
             outcome: record.outcome(),
             peaks: (observed.key.counts[ONE_MINUTE].requests, observed.key.counts[FIVE_MINUTES].requests),
         };
-        if findings.iter().any(Finding::bars_learning) {
+        let flagged = findings.iter().any(Finding::bars_learning);
+        if flagged {
             self.profiles.count_flagged(&record.key, &observed.profile, &sample, findings);
         } else {
             self.profiles.learn(&record.key, &observed.profile, &sample);
         }
+        flagged
     }
 }
 
