@@ -1,12 +1,22 @@
 //! Recorded traffic through the production engine, on event time, in memory: what would have been decided.
 //!
 //! Records are decided in the order of the input; each one's own `timestamp` is the time of its decision (without
-//! one: the time of the line before). Nothing is written but the decisions.
+//! one: the time of the line before). Nothing is written but the decisions, and what is kept grows with the number of
+//! keys and addresses, not with that of records.
+//!
+//! `summary` counts, `verdicts` gives analysts' words again, `backtest` runs a second engine beside the first and
+//! `comparison` holds the two against each other, `seek` looks for one request.
 
+mod backtest;
+mod comparison;
+mod lines;
 mod seek;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod verdicts;
 
 use std::{
-    collections::{HashMap, HashSet},
     io::{self, BufRead, Write},
     sync::Arc,
     time::Duration,
@@ -14,17 +24,18 @@ use std::{
 
 use serde::Serialize;
 
+pub use backtest::Backtest;
+pub use comparison::{By, Comparison};
 pub use seek::{Missed, Sought, Wanted};
+pub use summary::Summary;
+pub use verdicts::{VerdictError, Verdicts};
+
+use lines::Lines;
 
 use crate::{
     answer::Answer,
     config::{Config, IdempotencyScope},
-    domain::{
-        DAY, HOUR, Millis,
-        decision::{Action, Decision},
-        finding::Severity,
-        record::Record,
-    },
+    domain::{Millis, decision::Decision, record::Record},
     engine::{Engine, EngineOptions},
     geo::Geo,
     intake::{InputError, Intake, Peppers, WireRecord, parse},
@@ -37,9 +48,12 @@ use crate::{
 /// Why a replay could not be finished.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// Reading or writing failed.
-    #[error("{0}")]
+    /// Reading failed.
+    #[error("the records cannot be read: {0}")]
     Io(#[from] io::Error),
+    /// Writing failed.
+    #[error("what was decided cannot be written: {0}")]
+    Write(#[source] io::Error),
     /// The in-memory store could not be made.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -61,6 +75,7 @@ pub struct Replay {
     engine: Arc<Engine>,
     intake: Intake,
     now: Millis,
+    verdicts: Verdicts,
 }
 
 impl Replay {
@@ -85,7 +100,7 @@ impl Replay {
             flushes: false,
         };
         let engine = Engine::start(store, geo, config.policy.clone(), options).await?;
-        Ok(Self { engine, intake: Intake::replay(peppers), now: 0 })
+        Ok(Self { engine, intake: Intake::replay(peppers), now: 0, verdicts: Verdicts::default() })
     }
 
     /// Reads one line.
@@ -108,169 +123,90 @@ impl Replay {
         &self.engine
     }
 
-    /// Replays JSON lines: one line out for each line in, in order. `progress` is told the bytes of
-    /// each line read.
+    /// Gives these verdicts while it runs, each at its time.
+    pub fn honour(&mut self, verdicts: Verdicts) {
+        self.verdicts = verdicts;
+    }
+
+    /// The verdicts, with what became of those that were given.
+    pub fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
+    }
+
+    /// Replays JSON lines: one line out for each line in, in order. `progress` is told the bytes read since it was
+    /// last told.
     ///
     /// # Errors
     /// When reading or writing fails.
     pub async fn run(
         &mut self,
-        mut input: impl BufRead,
+        input: impl BufRead,
+        output: impl Write,
+        progress: impl FnMut(u64),
+    ) -> Result<Summary, ReplayError> {
+        self.run_beside(input, output, progress, None).await
+    }
+
+    /// The same with a second engine beside this one, where there is one.
+    ///
+    /// # Errors
+    /// When reading or writing fails.
+    pub async fn run_beside(
+        &mut self,
+        input: impl BufRead,
         mut output: impl Write,
-        mut progress: impl FnMut(u64),
+        progress: impl FnMut(u64),
+        mut backtest: Option<&mut Backtest>,
     ) -> Result<Summary, ReplayError> {
         let mut summary = Summary::default();
-        let mut line = Vec::new();
-        while input.read_until(b'\n', &mut line)? > 0 {
-            progress(line.len() as u64);
+        let mut lines = Lines::new(input, progress);
+        let mut text = Vec::new();
+        while let Some(line) = lines.next()? {
             summary.lines += 1;
-            let text = line.trim_ascii();
-            if !text.is_empty() {
-                match self.read(text) {
-                    Ok(record) => {
-                        let decision = self.decide(&record).await;
-                        if let Some(decision) = decision {
-                            serde_json::to_writer(&mut output, &Answer::from(&decision))
-                                .map_err(io::Error::from)?;
-                            summary.add(&record, &decision, self.now);
-                        }
+            match line.and_then(|text| (!text.is_empty()).then(|| self.read(text)).transpose()) {
+                Ok(Some(record)) => {
+                    self.catch_up().await?;
+                    let Some(decision) = self.decide(&record).await else { continue };
+                    summary.add(&record, &decision, self.now);
+                    if let Some(backtest) = &mut backtest {
+                        backtest.add(summary.lines, &record, &decision, self.now).await?;
                     }
-                    Err(error) => {
-                        summary.bad_lines += 1;
-                        let errors =
-                            if let InputError::Fields(errors) = &error { errors.as_slice() } else { &[] };
-                        let bad = BadLine { line: summary.lines, error: error.to_string(), errors };
-                        serde_json::to_writer(&mut output, &bad).map_err(io::Error::from)?;
-                    }
+                    write(&mut output, &mut text, &Answer::from(&decision))?;
+                }
+                // A blank line gets a blank line, so that line n of the output is about line n of the input.
+                Ok(None) => output.write_all(b"\n").map_err(ReplayError::Write)?,
+                Err(error) => {
+                    let errors =
+                        if let InputError::Fields(errors) = &error { errors.as_slice() } else { &[] };
+                    let bad = BadLine { line: summary.lines, error: error.to_string(), errors };
+                    summary.add_bad(&bad);
+                    write(&mut output, &mut text, &bad)?;
                 }
             }
-            // A blank line gets a blank line, so that line n of the output is about line n of the input.
-            output.write_all(b"\n")?;
-            line.clear();
         }
-        output.flush()?;
+        self.finish().await?;
+        if let Some(backtest) = backtest {
+            backtest.finish(&summary).await?;
+        }
+        output.flush().map_err(ReplayError::Write)?;
         Ok(summary)
     }
-}
 
-/// What a replay came to.
-#[derive(Debug, Default)]
-pub struct Summary {
-    /// Lines read.
-    pub lines: u64,
-    /// Lines that are no records.
-    pub bad_lines: u64,
-    records: u64,
-    refused: u64,
-    first: Option<Millis>,
-    last: Option<Millis>,
-    keys: HashSet<Arc<str>>,
-    refused_keys: HashSet<Arc<str>>,
-    banned_keys: HashSet<Arc<str>>,
-    key_days: HashSet<(Arc<str>, i64)>,
-    by_reason: HashMap<&'static str, u64>,
-    detectors: HashMap<&'static str, PerDetector>,
-    serious: HashSet<(Arc<str>, &'static str, i64)>,
-}
-
-#[derive(Debug, Default)]
-struct PerDetector {
-    findings: u64,
-    serious: u64,
-    keys: HashSet<Arc<str>>,
-    banned: HashSet<Arc<str>>,
-}
-
-impl Summary {
-    /// Counts one decision.
-    pub fn add(&mut self, record: &Record, decision: &Decision, now: Millis) {
-        self.records += 1;
-        self.first = Some(self.first.map_or(now, |t| t.min(now)));
-        self.last = Some(self.last.map_or(now, |t| t.max(now)));
-        let key = &record.key_id;
-        if !self.keys.contains(key) {
-            self.keys.insert(key.clone());
-        }
-        let day = (key.clone(), now.div_euclid(DAY));
-        if !self.key_days.contains(&day) {
-            self.key_days.insert(day);
-        }
-        if !decision.allowed {
-            self.refused += 1;
-            self.refused_keys.insert(key.clone());
-            *self.by_reason.entry(decision.reason.map_or("UNKNOWN", |r| r.name())).or_default() += 1;
-        }
-        let banned = decision.action >= Action::TemporaryBan && !decision.anomalies.is_empty();
-        if banned {
-            self.banned_keys.insert(key.clone());
-        }
-        for finding in &decision.anomalies {
-            let row = self.detectors.entry(finding.kind.name()).or_default();
-            row.findings += 1;
-            row.keys.insert(key.clone());
-            if finding.severity >= Severity::High {
-                row.serious += 1;
-                self.serious.insert((key.clone(), finding.kind.name(), now.div_euclid(HOUR)));
-            }
-            if banned && finding.severity == Severity::Critical {
-                row.banned.insert(key.clone());
-            }
-        }
+    /// Gives the verdicts that are due.
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
+        self.verdicts.carry_out(&self.engine, self.now).await
     }
 
-    /// The summary for people.
-    pub fn render(&self) -> String {
-        use std::fmt::Write as _;
-        let mut out = String::new();
-        let key_days = self.key_days.len().max(1) as f64;
-        let _ = writeln!(
-            out,
-            "{} records of {} keys over {:.1} key-days; {} bad lines",
-            self.records,
-            self.keys.len(),
-            key_days,
-            self.bad_lines
-        );
-        if let (Some(first), Some(last)) = (self.first, self.last) {
-            let format = crate::domain::event::format_millis;
-            let _ = writeln!(out, "from {} to {}", format(first), format(last));
-        }
-        let _ = writeln!(
-            out,
-            "{} requests refused, of {} keys; {} keys would have been banned",
-            self.refused,
-            self.refused_keys.len(),
-            self.banned_keys.len()
-        );
-        let _ = writeln!(
-            out,
-            "{:.4} high or critical findings per key-day (once per key, type and hour)",
-            self.serious.len() as f64 / key_days
-        );
-        let mut reasons: Vec<_> = self.by_reason.iter().collect();
-        reasons.sort();
-        for (reason, count) in reasons {
-            let _ = writeln!(out, "  refused for {reason}: {count}");
-        }
-        let mut rows: Vec<_> = self.detectors.iter().collect();
-        rows.sort_by_key(|(name, _)| **name);
-        if !rows.is_empty() {
-            let _ = writeln!(
-                out,
-                "{:<24}{:>10}{:>16}{:>8}{:>8}",
-                "detector", "findings", "high/critical", "keys", "banned"
-            );
-        }
-        for (name, row) in rows {
-            let _ = writeln!(
-                out,
-                "{name:<24}{:>10}{:>16}{:>8}{:>8}",
-                row.findings,
-                row.serious,
-                row.keys.len(),
-                row.banned.len()
-            );
-        }
-        out
+    /// Gives the verdicts that came after the last record.
+    async fn finish(&mut self) -> Result<(), StoreError> {
+        self.verdicts.carry_out(&self.engine, Millis::MAX).await
     }
+}
+
+/// Writes a JSON line at one go: many small writes to what may be any stream would cost more than the line itself.
+fn write(output: &mut impl Write, text: &mut Vec<u8>, line: &impl Serialize) -> Result<(), ReplayError> {
+    text.clear();
+    serde_json::to_writer(&mut *text, line).map_err(|error| ReplayError::Write(error.into()))?;
+    text.push(b'\n');
+    output.write_all(text).map_err(ReplayError::Write)
 }

@@ -15,6 +15,8 @@ use super::{
 
 /// A stream that ended is opened again after this long.
 const RETRY: Duration = Duration::from_secs(2);
+/// Events asked for at a time where all are wanted: the most that the service gives.
+const PAGE: u16 = 1000;
 
 /// Show security events.
 #[derive(Debug, Args)]
@@ -40,6 +42,9 @@ pub struct Events {
     /// At most this many, newest first.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "follow")]
     limit: u16,
+    /// All of them, however many, newest first.
+    #[arg(long, conflicts_with_all = ["follow", "limit"])]
+    all: bool,
     #[command(flatten)]
     service: Service,
 }
@@ -56,14 +61,23 @@ impl Events {
     }
 
     async fn list(&self, service: &Connection) -> Result<(), Failure> {
-        let limit = self.limit.to_string();
+        let limit = if self.all { PAGE } else { self.limit }.to_string();
         let mut query = self.filter();
         let span =
             [("since", self.since.as_deref()), ("until", self.until.as_deref()), ("limit", Some(&*limit))];
         query.extend(span.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        let page = service.json(service.request(Method::GET, &["v1", "events"]).query(&query)).await?;
-        let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        items.iter().try_for_each(|event| self.print(event))
+        let mut cursor = None::<String>;
+        loop {
+            let from: Vec<_> = cursor.iter().map(|cursor| ("cursor", cursor)).collect();
+            let request = service.request(Method::GET, &["v1", "events"]).query(&query).query(&from);
+            let page = service.json(request).await?;
+            let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+            items.iter().try_for_each(|event| self.print(event))?;
+            cursor = page["next_cursor"].as_str().map(str::to_owned).filter(|_| self.all);
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// Follows until the reader goes away or the service refuses. A stream that breaks is resumed where it broke.

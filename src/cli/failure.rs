@@ -3,8 +3,15 @@
 use std::io::{self, ErrorKind};
 
 use crate::{
-    app::AppError, config::ConfigError, demo::PastError, geo::GeoError, http::AuthError, intake::PepperError,
-    replay::ReplayError, store::StoreError, telemetry::TelemetryError,
+    app::AppError,
+    config::ConfigError,
+    demo::PastError,
+    geo::GeoError,
+    http::AuthError,
+    intake::PepperError,
+    replay::{ReplayError, VerdictError},
+    store::StoreError,
+    telemetry::TelemetryError,
 };
 
 /// Exit codes.
@@ -49,7 +56,8 @@ impl Failure {
 
     /// What to tell a person, unless there is nobody left to tell.
     pub fn message(&self) -> Option<String> {
-        (self.code != code::GOOD).then(|| format!("{:#}", self.error))
+        // Each message holds its cause, so the chain of causes would say it twice.
+        (self.code != code::GOOD).then(|| self.error.to_string())
     }
 }
 
@@ -63,11 +71,20 @@ impl Failure {
     pub fn io(what: &str, error: &io::Error) -> Self {
         Self { code: of_io(error), error: anyhow::Error::msg(format!("{what}: {error}")) }
     }
+
+    /// A file that holds no verdicts.
+    pub fn verdicts(path: &std::path::Path, error: &VerdictError) -> Self {
+        let code = match error {
+            VerdictError::Io(error) => of_io(error),
+            VerdictError::Line { .. } => code::DATA,
+        };
+        Self::new(code, format!("{}: {error}", path.display()))
+    }
 }
 
 fn of_replay(error: &ReplayError) -> u8 {
     match error {
-        ReplayError::Io(error) => of_io(error),
+        ReplayError::Io(error) | ReplayError::Write(error) => of_io(error),
         ReplayError::Store(error) => of_store(error),
     }
 }

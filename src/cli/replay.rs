@@ -1,7 +1,7 @@
-//! `keyward replay`: recorded traffic through the production engine, on event time.
+//! `keyward replay`: recorded traffic through the production engine, on event time, under one policy or two.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write},
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,16 +10,19 @@ use std::{
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Failure, settings::Settings};
+use super::{Failure, code, output::plain, settings::Settings};
 use crate::{
-    config::Config,
+    config::{Config, PolicyFile},
+    domain::policy::Policy,
     geo::Geo,
     intake::{PepperError, Peppers},
-    replay::{Replay as Engine, Summary},
+    replay::{Backtest, Replay as Engine, Summary, Verdicts},
 };
 
 /// Under this pepper keys are hashed when none is given: a replay needs ids that are the same in each run.
 const REPLAY_PEPPER: &str = "k1:keyward replay keeps no secret";
+/// Bytes read or written at a time.
+const CHUNK: usize = 1 << 20;
 
 /// Decide recorded traffic as it would have been decided, in memory.
 #[derive(Debug, Args)]
@@ -27,45 +30,132 @@ pub struct Replay {
     /// JSON lines with usage records; `-` reads standard input.
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Where one decision per record goes; `-` writes standard output (the summary then goes to standard error).
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    output: PathBuf,
+    /// Where one decision per record goes; `-` writes standard output (the summary then goes to standard error)
+    /// [default: -, and with --compare nowhere].
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Decide by the policy in this file in place of the configured one: TOML with a [policy] table, laid over the
+    /// defaults, or what GET /v1/policy answers.
+    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    policy: Option<PathBuf>,
+    /// Decide by the policy in this file too, and show what the first one does that this one does not, and the other
+    /// way round.
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// With --compare: where the requests go that are decided differently, one JSON line each; `-` writes standard
+    /// output.
+    #[arg(long, value_name = "FILE", requires = "compare")]
+    differences: Option<PathBuf>,
+    /// Give the verdicts again that analysts gave, each at its time: FEEDBACK_GIVEN events as JSON lines, from
+    /// `keyward events --type FEEDBACK_GIVEN --all --json`; `-` reads standard input.
+    #[arg(long, value_name = "FILE")]
+    verdicts: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
 }
 
 impl Replay {
     pub fn run(self) -> Result<(), Failure> {
-        let config = self.settings.load()?;
-        let mut engine = engine(&config)?;
+        self.check_files()?;
+        let mut config = self.settings.load()?;
+        if let Some(path) = &self.policy {
+            config.policy = policy(path)?;
+        }
+        let old = self.compare.as_deref().map(policy).transpose()?;
+        let geo = Arc::new(Geo::open(&config.geoip.files, config.geoip.demo)?);
+        let mut new = engine_over(&config, &geo)?;
+        let mut old = match old {
+            Some(policy) => Some(engine_over(&Config { policy, ..config }, &geo)?),
+            None => None,
+        };
+        if let Some(path) = &self.verdicts {
+            let verdicts = Verdicts::read(open(path)?.0).map_err(|error| Failure::verdicts(path, &error))?;
+            old.iter_mut().for_each(|old| old.honour(verdicts.clone()));
+            new.honour(verdicts);
+        }
         let (input, size) = open(&self.input)?;
+        let differences = self.differences.as_deref().map(create).transpose()?;
+        let mut backtest = old.map(|old| Backtest::between(&new, old, differences));
+        let decisions = self.decisions().as_deref().map_or_else(|| Ok(Box::new(io::sink()) as _), create)?;
         let bar = progress(size);
-        let summary = self.write(&mut engine, input, &bar)?;
+        let told = |bytes| bar.inc(bytes);
+        let summary = runtime()?.block_on(new.run_beside(input, decisions, told, backtest.as_mut()))?;
         bar.finish_and_clear();
-        if is_dash(&self.output) {
-            let _ = write!(io::stderr(), "{}", summary.render());
-        } else {
-            write!(io::stdout(), "{}", summary.render()).map_err(|e| Failure::io("standard output", &e))?;
+        self.tell(&self.report(&new, &summary, backtest.as_ref()))?;
+        if summary.records == 0 && summary.bad_lines > 0 {
+            let input = self.input.display();
+            return Err(Failure::new(code::DATA, format!("{input}: no line of it is a usage record")));
         }
         Ok(())
     }
 
-    fn write(
-        &self,
-        engine: &mut Engine,
-        input: Box<dyn BufRead>,
-        bar: &ProgressBar,
-    ) -> Result<Summary, Failure> {
-        let told = |bytes| bar.inc(bytes);
-        let runtime = runtime()?;
-        let done = if is_dash(&self.output) {
-            runtime.block_on(engine.run(input, BufWriter::new(io::stdout().lock()), told))
-        } else {
-            let file = File::create(&self.output).map_err(|e| Failure::file(&self.output, &e))?;
-            runtime.block_on(engine.run(input, BufWriter::with_capacity(1 << 20, file), told))
-        };
-        Ok(done?)
+    /// What would destroy a file or mix two streams is a slip, and noticed before anything is read or written.
+    fn check_files(&self) -> Result<(), Failure> {
+        let decisions = self.decisions();
+        let all = [
+            ("--input", Some(&self.input), Use::Read),
+            ("--verdicts", self.verdicts.as_ref(), Use::Read),
+            ("--policy", self.policy.as_ref(), Use::Read),
+            ("--compare", self.compare.as_ref(), Use::Read),
+            ("--output", decisions.as_ref(), Use::Write),
+            ("--differences", self.differences.as_ref(), Use::Write),
+        ];
+        let given: Vec<_> = all.into_iter().filter_map(|(name, path, to)| Some((name, path?, to))).collect();
+        for (n, (name, path, to)) in given.iter().enumerate() {
+            let clashes = |other: Use| {
+                if is_dash(path) { *to == other } else { [*to, other].contains(&Use::Write) }
+            };
+            let clash = given[n + 1..].iter().find(|(_, other, to)| same_file(path, other) && clashes(*to));
+            if let Some((other, ..)) = clash {
+                let both = format!("{name} and {other} are both {}; give each its own", path.display());
+                return Err(Failure::new(code::USAGE, both));
+            }
+        }
+        Ok(())
     }
+
+    /// Where decisions go. With a comparison, that is what is asked for.
+    fn decisions(&self) -> Option<PathBuf> {
+        self.output.clone().or_else(|| self.compare.is_none().then(|| "-".into()))
+    }
+
+    fn report(&self, new: &Engine, summary: &Summary, backtest: Option<&Backtest>) -> String {
+        let mut out = String::new();
+        if let (Some(backtest), Some(old)) = (backtest, &self.compare) {
+            let name = match &self.policy {
+                Some(path) => path.display().to_string(),
+                None => "as configured".to_owned(),
+            };
+            let versions = [new, backtest.old()].map(|engine| engine.engine().policy().version.clone());
+            out += &format!("new policy: {name} ({})\n{}\n", versions[0], summary.render());
+            out +=
+                &format!("old policy: {} ({})\n{}\n", old.display(), versions[1], backtest.summary.render());
+            if versions[0] == versions[1] {
+                out += "the two policies are the same\n";
+            }
+            out += &backtest.comparison.to_string();
+        } else {
+            out += &summary.render();
+        }
+        out + &new.verdicts().render(summary).unwrap_or_default()
+    }
+
+    /// Tells people, where no data goes.
+    fn tell(&self, report: &str) -> Result<(), Failure> {
+        let report: String = report.lines().map(|line| plain(line) + "\n").collect();
+        if [self.decisions(), self.differences.clone()].iter().flatten().any(|path| is_dash(path)) {
+            let _ = write!(io::stderr(), "{report}");
+            return Ok(());
+        }
+        write!(io::stdout(), "{report}").map_err(|e| Failure::io("standard output", &e))
+    }
+}
+
+/// What is done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Read,
+    Write,
 }
 
 /// A runtime for one thread: replay is one stream of records.
@@ -78,8 +168,26 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 /// The production engine in memory, under a configuration.
 pub fn engine(config: &Config) -> Result<Engine, Failure> {
-    let geo = Geo::open(&config.geoip.files, config.geoip.demo)?;
-    Ok(runtime()?.block_on(Engine::new(config, Arc::new(geo), peppers(config)?))?)
+    engine_over(config, &Arc::new(Geo::open(&config.geoip.files, config.geoip.demo)?))
+}
+
+fn engine_over(config: &Config, geo: &Arc<Geo>) -> Result<Engine, Failure> {
+    Ok(runtime()?.block_on(Engine::new(config, geo.clone(), peppers(config)?))?)
+}
+
+/// The policy in a file. What else is in the file has no part in it, which is said.
+fn policy(path: &Path) -> Result<Policy, Failure> {
+    let file = PolicyFile::read(path)?;
+    if !file.unused.is_empty() {
+        let sections: Vec<_> = file.unused.iter().map(|name| format!("[{name}]")).collect();
+        let path = path.display();
+        let _ = writeln!(
+            io::stderr(),
+            "keyward: {path}: only [policy] is used here, {} is not; that is for --config",
+            sections.join(", ")
+        );
+    }
+    Ok(file.policy)
 }
 
 fn peppers(config: &Config) -> Result<Peppers, PepperError> {
@@ -93,11 +201,26 @@ fn peppers(config: &Config) -> Result<Peppers, PepperError> {
 /// An input with its size, where that is known.
 pub fn open(path: &Path) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
     if is_dash(path) {
-        return Ok((Box::new(BufReader::new(io::stdin())), None));
+        return Ok((Box::new(BufReader::with_capacity(CHUNK, io::stdin())), None));
     }
     let file = File::open(path).map_err(|e| Failure::file(path, &e))?;
     let size = file.metadata().ok().map(|m| m.len());
-    Ok((Box::new(BufReader::with_capacity(1 << 20, file)), size))
+    Ok((Box::new(BufReader::with_capacity(CHUNK, file)), size))
+}
+
+fn create(path: &Path) -> Result<Box<dyn Write>, Failure> {
+    if is_dash(path) {
+        return Ok(Box::new(BufWriter::new(io::stdout().lock())));
+    }
+    let file = File::create(path).map_err(|e| Failure::file(path, &e))?;
+    Ok(Box::new(BufWriter::with_capacity(CHUNK, file)))
+}
+
+/// Whether two names are of one file. Devices may be named as often as one likes.
+fn same_file(a: &Path, b: &Path) -> bool {
+    let device = fs::metadata(a).is_ok_and(|data| !data.is_file());
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    !device && (a == b || real(a).is_some_and(|a| real(b) == Some(a)))
 }
 
 fn is_dash(path: &Path) -> bool {

@@ -4,22 +4,31 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
+    sync::Mutex,
+    thread,
 };
 
 use clap::Args;
 
-use super::{Failure, output, replay, settings::Settings};
-use crate::simulate::{
-    Labelled, Plan, generate,
-    score::{Score, Scorer, Verdict},
+use super::{Failure, code, output, replay, settings::Settings};
+use crate::{
+    config::Config,
+    domain::decision::Decision,
+    simulate::{
+        Labelled, Plan, generate,
+        score::{Score, Scorer, Verdict, missed_bars},
+    },
 };
+
+/// What scripts are told when a bar is missed.
+const BAR_MISSED: u8 = 1;
 
 /// Make labelled traffic of benign keys and attacks; with --score, decide it and score the decisions.
 #[derive(Debug, Args)]
 pub struct Simulate {
-    /// Another seed, other traffic.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Another seed, other traffic. With --score: several, with commas between or repeated, are scored together.
+    #[arg(long, value_name = "SEED", value_delimiter = ',', default_values_t = [1])]
+    seed: Vec<u64>,
     /// Days of traffic, from Monday 2026-03-02.
     #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u32).range(1..=60))]
     days: u32,
@@ -30,7 +39,7 @@ pub struct Simulate {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=1000))]
     attacks: u32,
     /// Share of the keys, benign and attacked, that carry two or three archetypes at once.
-    #[arg(long, default_value_t = Plan::THREE_WEEKS.mixed, value_parser = mixed)]
+    #[arg(long, value_name = "SHARE", default_value_t = Plan::THREE_WEEKS.mixed, value_parser = mixed)]
     mixed: f64,
     /// Multiplies the rates of benign traffic.
     #[arg(long, default_value_t = 1.0, value_parser = rate)]
@@ -44,7 +53,11 @@ pub struct Simulate {
     /// Decide the traffic in memory and print recall, time to detection and harm.
     #[arg(long)]
     score: bool,
-    /// With --score: print each benign refusal and missed attack as JSON lines to standard error.
+    /// With --score: fail with exit code 1 when the decisions miss a bar, and say which.
+    #[arg(long, requires = "score")]
+    require: bool,
+    /// With --score: print what harms benign keys, once per key, type and hour, and each missed attack, as JSON lines
+    /// to standard error.
     #[arg(long, requires = "score")]
     verbose: bool,
     #[command(flatten)]
@@ -53,55 +66,131 @@ pub struct Simulate {
 
 impl Simulate {
     pub fn run(self) -> Result<(), Failure> {
-        let plan = Plan {
-            seed: self.seed,
+        self.write()?;
+        if !self.score {
+            return Ok(());
+        }
+        let score = self.score()?;
+        output::line(&score.to_string())?;
+        let missed = missed_bars(&score);
+        if self.require && !missed.is_empty() {
+            let words = format!("bars missed: {}\n  {}", missed.len(), missed.join("\n  "));
+            return Err(Failure::new(BAR_MISSED, words));
+        }
+        Ok(())
+    }
+
+    fn plan(&self, seed: u64) -> Plan {
+        Plan {
+            seed,
             days: self.days,
             keys_per_archetype: self.keys,
             attacks_per_kind: self.attacks,
             mixed: self.mixed,
             rate: self.rate,
             ..Plan::THREE_WEEKS
+        }
+    }
+
+    /// Writes records and labels where they are asked for.
+    fn write(&self) -> Result<(), Failure> {
+        if self.output.is_none() && self.labels.is_none() {
+            return Ok(());
+        }
+        let [seed] = self.seed[..] else {
+            return Err(Failure::new(code::USAGE, "--output and --labels take one --seed"));
         };
+        let plan = self.plan(seed);
         if let Some(path) = &self.output {
             write_lines(path, generate(&plan).map(|labelled| labelled.record))?;
         }
         if let Some(path) = &self.labels {
             write_lines(path, generate(&plan))?;
         }
-        if self.score {
-            output::line(&self.decide(&plan)?.to_string())?;
-        }
         Ok(())
     }
 
-    fn decide(&self, plan: &Plan) -> Result<Score, Failure> {
+    /// Scores all seeds, as many at once as there are processors.
+    fn score(&self) -> Result<Score, Failure> {
         let config = self.settings.load()?;
-        let mut engine = replay::engine(&config)?;
+        let left = Mutex::new(self.seed.iter().copied().enumerate());
+        let next = || left.lock().ok()?.next();
+        let work = || {
+            let mut done = Vec::new();
+            while let Some((index, seed)) = next() {
+                done.push((index, seed, self.decide(&config, seed)?));
+            }
+            Ok::<_, Failure>(done)
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(self.seed.len());
+        let done = thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let join = |worker: thread::ScopedJoinHandle<'_, _>| {
+                worker.join().unwrap_or_else(|_| Err(Failure::new(code::SOFTWARE, "a run was broken off")))
+            };
+            workers.into_iter().map(join).collect::<Result<Vec<_>, Failure>>()
+        })?;
+        let mut runs: Vec<_> = done.into_iter().flatten().collect();
+        runs.sort_by_key(|(index, ..)| *index);
+        if runs.len() > 1 {
+            output::line(&runs_in_short(&runs))?;
+        }
+        let mut all = Score::default();
+        runs.iter().for_each(|(_, _, score)| all.merge(score));
+        Ok(all)
+    }
+
+    /// Decides the traffic of one seed.
+    fn decide(&self, config: &Config, seed: u64) -> Result<Score, Failure> {
+        let mut engine = replay::engine(config)?;
         let runtime = replay::runtime()?;
         let mut scorer = Scorer::default();
-        for labelled in generate(plan) {
+        for labelled in generate(&self.plan(seed)) {
             let line = serde_json::to_vec(&labelled.record)?;
-            let Ok(record) = engine.read(&line) else { continue };
+            let refused =
+                |error| Failure::new(code::SOFTWARE, format!("a generated record is none: {error}"));
+            let record = engine.read(&line).map_err(refused)?;
             let Some(decision) = runtime.block_on(engine.decide(&record)) else { continue };
-            if self.verbose
-                && (!decision.allowed
-                    || decision
-                        .anomalies
-                        .iter()
-                        .any(|f| f.severity >= crate::domain::finding::Severity::High))
-            {
-                tell(&labelled, &decision);
+            if scorer.add(&labelled, &Verdict::from(&decision)) && self.verbose {
+                tell(seed, &labelled, &decision);
             }
-            scorer.add(&labelled, &Verdict::from(&decision));
         }
-        Ok(scorer.finish())
+        let score = scorer.finish();
+        if self.verbose {
+            for missed in &score.missed {
+                let _ = writeln!(io::stderr(), "{}", serde_json::json!({ "seed": seed, "missed": missed }));
+            }
+        }
+        Ok(score)
     }
 }
 
-fn tell(labelled: &Labelled, decision: &crate::domain::decision::Decision) {
+/// A line for each seed.
+fn runs_in_short(runs: &[(usize, u64, Score)]) -> String {
+    let mut lines = format!(
+        "{:<24}{:>8}{:>8}{:>8}{:>8}{:>8}{:>14}\n",
+        "seed", "attacks", "found", "recall", "keys", "refused", "high/key-day"
+    );
+    for (_, seed, score) in runs {
+        let (attacks, benign) = (score.all_attacks(), score.all_benign());
+        let recall = format!("{:.1}%", attacks.recall() * 100.0);
+        lines += &format!(
+            "{seed:<24}{:>8}{:>8}{recall:>8}{:>8}{:>8}{:>14.4}\n",
+            attacks.attacks,
+            attacks.found,
+            benign.keys,
+            benign.keys_refused,
+            benign.findings_per_key_day()
+        );
+    }
+    lines
+}
+
+fn tell(seed: u64, labelled: &Labelled, decision: &Decision) {
     let told = serde_json::json!({
-        "truth": labelled, "key": decision.key_id, "time": labelled.record.timestamp, "allowed": decision.allowed,
-        "reason": decision.reason, "anomalies": decision.anomalies,
+        "seed": seed, "truth": labelled, "record": labelled.record, "key": decision.key_id,
+        "allowed": decision.allowed, "action": decision.action, "reason": decision.reason,
+        "anomalies": decision.anomalies,
     });
     let _ = writeln!(io::stderr(), "{told}");
 }
@@ -132,4 +221,59 @@ fn write_lines<T: serde::Serialize>(path: &Path, lines: impl Iterator<Item = T>)
         out.write_all(b"\n").map_err(|e| Failure::file(path, &e))?;
     }
     out.flush().map_err(|e| Failure::file(path, &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        simulate: Simulate,
+    }
+
+    fn line(words: &str) -> Result<Simulate, clap::Error> {
+        Ok(Line::try_parse_from(words.split(' '))?.simulate)
+    }
+
+    #[test]
+    fn seeds_are_a_list_or_repeated() {
+        assert_eq!(line("simulate --score --seed 3,4 --seed 9").unwrap().seed, [3, 4, 9]);
+        assert_eq!(line("simulate --score").unwrap().seed, [1]);
+    }
+
+    #[test]
+    fn shares_and_bars_are_checked_on_the_line() {
+        assert!(line("simulate --score --mixed 0.95").is_err());
+        assert!(line("simulate --score --mixed 0").is_ok());
+        assert!(line("simulate --require --output -").is_err());
+    }
+
+    #[test]
+    fn records_are_of_one_seed() {
+        let failure = line("simulate --output - --seed 1,2").unwrap().run().unwrap_err();
+        assert_eq!(failure.code(), code::USAGE);
+    }
+
+    #[test]
+    fn a_missed_bar_is_named_and_told_to_scripts() {
+        let run = |words: &str| {
+            line(&format!("simulate --score --days 2 --keys 0 --attacks 0{words}")).unwrap().run()
+        };
+        assert!(run("").is_ok());
+        let failure = run(" --require").unwrap_err();
+        assert_eq!(failure.code(), 1);
+        assert!(failure.message().unwrap().contains("there are no attacks to find"));
+    }
+
+    #[test]
+    fn seeds_are_scored_together() {
+        let words = "simulate --score --days 3 --keys 1 --attacks 0 --mixed 0 --rate 0.1 --seed";
+        let keys =
+            |seeds: &str| line(&format!("{words} {seeds}")).unwrap().score().unwrap().all_benign().keys;
+        assert_eq!(keys("5,6"), keys("5") + keys("6"));
+    }
 }

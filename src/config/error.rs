@@ -34,7 +34,7 @@ impl fmt::Display for Origin {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is not there or may not be read.
-    #[error("cannot read the configuration {}: {source}; check --config and the file's permissions", path.display())]
+    #[error("cannot read the settings in {}: {source}; check the name (--config, --policy, --compare) and the file's permissions", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -1,13 +1,16 @@
 //! Layers of settings, laid over each other: tables are merged, everything else is replaced.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use toml::{Table, Value};
 
 use super::{ConfigError, DEFAULT_TOML, Origin, STRICT_TOML, environment};
 
 /// The tables whose entries a layer may take away with this word in place of a number.
-const NO_LIMIT: &str = "none";
+pub(super) const NO_LIMIT: &str = "none";
 /// Where that is so.
 pub(super) const LIMITS: [&str; 2] = ["policy.limits.tokens", "policy.limits.requests"];
 
@@ -55,18 +58,20 @@ pub(super) struct Layers(Vec<Layer>);
 impl Layers {
     /// Reads them all.
     pub(super) fn read(sources: &Sources) -> Result<Self, ConfigError> {
-        let base = parse(DEFAULT_TOML, Origin::Default)?;
         let mut said = Vec::new();
         if let Some(path) = sources.file() {
-            let text = fs::read_to_string(&path)
-                .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-            said.push(parse(&text, Origin::File(path))?);
+            said.push(parse(&text_of(&path)?, Origin::File(path))?);
         }
-        said.extend(environment::layers(sources, &base.table));
+        said.extend(environment::layers(sources, &parse(DEFAULT_TOML, Origin::Default)?.table));
         for (flag, name, value) in &sources.flags {
             said.push(Layer { origin: Origin::Flag(flag), table: nested(name.split('.'), value.clone()) });
         }
-        let mut layers = vec![base];
+        Self::over_defaults(said)
+    }
+
+    /// What is said over the base layer, and over the preset that it names.
+    pub(super) fn over_defaults(mut said: Vec<Layer>) -> Result<Self, ConfigError> {
+        let mut layers = vec![parse(DEFAULT_TOML, Origin::Default)?];
         if last_preset(&said) == Some("strict") {
             layers.push(parse(STRICT_TOML, Origin::Preset)?);
         }
@@ -105,7 +110,13 @@ fn last_preset(layers: &[Layer]) -> Option<&str> {
     layers.iter().rev().find_map(|layer| look_up(&layer.table, "policy.preset")?.as_str())
 }
 
-fn parse(text: &str, origin: Origin) -> Result<Layer, ConfigError> {
+/// The text of a file.
+pub(super) fn text_of(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
+}
+
+/// A layer in TOML.
+pub(super) fn parse(text: &str, origin: Origin) -> Result<Layer, ConfigError> {
     match text.parse::<Table>() {
         Ok(table) => Ok(Layer { origin, table }),
         Err(error) => {

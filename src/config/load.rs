@@ -32,7 +32,8 @@ impl Config {
     }
 }
 
-fn typed(merged: Table, layers: &Layers) -> Result<Config, ConfigError> {
+/// The merged layers as a configuration.
+pub(super) fn typed(merged: Table, layers: &Layers) -> Result<Config, ConfigError> {
     serde_path_to_error::deserialize(Value::Table(merged)).map_err(|error| {
         let name = error.path().to_string();
         // Serde repeats the value, which under [auth] may be a token.

@@ -1,19 +1,21 @@
 //! Settings: the embedded base layer, the preset, a file, the environment and flags, laid over each other.
 //!
 //! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes
-//! a [`Config`] of it all. What a setting means is said in `config/default.toml` and nowhere else.
+//! a [`Config`] of it all, `policy_file` a policy alone. What a setting means is said in `config/default.toml` and nowhere else.
 
 mod check;
 mod environment;
 mod error;
 mod layers;
 mod load;
+mod policy_file;
 #[cfg(test)]
 mod tests;
 
 pub use error::{ConfigError, Origin};
 pub use layers::Sources;
 pub(crate) use load::mask_url;
+pub use policy_file::PolicyFile;
 
 use std::{
     fmt,

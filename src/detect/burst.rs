@@ -9,9 +9,13 @@
 //! the key never works). What goes on after an hour was said, and is medium.
 //! Blind spots: slow growth, which the baseline follows.
 
-use super::{Case, Evidence, Margin, Quiet, Verdict, knowledge, rhythm::{Rhythm, Usual}, weight::is_young};
+use super::{
+    Case, Evidence, Margin, Quiet, Verdict, knowledge,
+    rhythm::{Rhythm, Usual},
+    weight::is_young,
+};
 use crate::domain::{
-    HOUR,
+    DAY, HOUR, Millis,
     finding::{AnomalyKind, Finding, Severity},
     profile::{About, Profile},
     stable_hash,
@@ -32,22 +36,26 @@ const ABOVE_BUSIEST_HOUR: f64 = 1.5;
 /// of an hour of work from a new place (a traveller's days begin at other hours). Each grows with two days over the days
 /// known: a young history has not seen much of what is usual.
 const ABOVE_BUSIEST_FROM_NEW_PLACE: f64 = 1.3;
-/// A key that works in no more hours of the day than this has a schedule.
+/// A key has a schedule that works in no more hours of the day than this, for at least so many days, and so many
+/// requests a day: fewer are a person's.
 const SCHEDULED_HOURS: usize = 6;
-/// Days of history before a schedule is one,
 const SCHEDULE_DAYS: u32 = 3;
-/// and requests a day: fewer are a person's.
 const SCHEDULED_REQUESTS: u64 = 25;
+/// Also one that keeps to very few hours, since so long, and is busy in these.
+const TIGHT_HOURS: usize = 3;
+const TIGHT_FOR: Millis = 5 * DAY;
+const TIGHT_REQUESTS_PER_HOUR: u64 = 8;
 /// At an hour at which the key never works, this many requests can be a burst.
 const LEAST: u64 = 12;
-/// In a whole hour, it takes this many times `min_requests` for one.
+/// In a whole hour, it takes this many times `min_requests` for one, this many times `factor`,
 const HOUR_LEAST: f64 = 2.0;
+const HOUR_FACTOR: f64 = 4.0 / 3.0;
 /// Work from a new place: standard deviations above the baseline,
 const CHANCE_FROM_NEW_PLACE: f64 = 4.0;
 /// requests,
 const LEAST_FROM_NEW_PLACE: u64 = 20;
-/// and days of history.
-const DAYS_BEFORE_NEW_PLACE: u32 = 3;
+/// and days of history, as for a whole hour.
+const DAYS_BEFORE_HOURS: u32 = 3;
 /// What goes on is news again when it is so many times what was said.
 const NEWS: f64 = 1.5;
 
@@ -95,8 +103,12 @@ fn spans(case: &Case<'_>, rhythm: &Rhythm) -> [Span; 3] {
             _ => least.min(LEAST as f64),
         };
         let chance = baseline + CHANCE * baseline.sqrt();
-        let above = if window == ONE_HOUR { ABOVE_BUSIEST_HOUR } else { ABOVE_BUSIEST };
-        let threshold = (baseline * policy.factor)
+        let (factor, above) = match window {
+            ONE_HOUR if case.profile.days.count() < DAYS_BEFORE_HOURS => (f64::INFINITY, ABOVE_BUSIEST_HOUR),
+            ONE_HOUR => (policy.factor * HOUR_FACTOR, ABOVE_BUSIEST_HOUR),
+            _ => (policy.factor, ABOVE_BUSIEST),
+        };
+        let threshold = (baseline.max(1.0) * factor)
             .max(usual.highest * HEADROOM)
             .max(usual.busiest * headroom(case, above))
             .max(chance)
@@ -142,12 +154,14 @@ fn from_new_place(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
     let chance = baseline + CHANCE_FROM_NEW_PLACE * baseline.sqrt();
     let threshold = (usual.busiest * headroom(case, ABOVE_BUSIEST_FROM_NEW_PLACE)).max(chance);
     let threshold = threshold.max(LEAST_FROM_NEW_PLACE as f64);
-    let known = case.profile.days.count() >= DAYS_BEFORE_NEW_PLACE;
-    if (observed as f64) < threshold || !known || !knowledge::is_fresh_place(case.profile, place, case.now()) {
+    let known = case.profile.days.count() >= DAYS_BEFORE_HOURS;
+    if (observed as f64) < threshold || !known || !knowledge::is_fresh_place(case.profile, place, case.now())
+    {
         return None;
     }
     let from_here = knowledge::hits_from(&case.key.peers, place) + 1;
-    if from_here < LEAST_FROM_NEW_PLACE.min(LEAST) || (from_here as f64) < (observed as f64 - baseline) / 2.0 {
+    if from_here < LEAST_FROM_NEW_PLACE.min(LEAST) || (from_here as f64) < (observed as f64 - baseline) / 2.0
+    {
         return None;
     }
     let unit = "requests in 1 hour, from a new place";
@@ -159,9 +173,14 @@ fn off_schedule(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
     let observed = case.key.counts[ONE_HOUR].requests;
     let minimum = case.policy.detectors.traffic_burst.min_requests.min(LEAST);
     let profile = case.profile;
-    let busy = profile.requests >= SCHEDULED_REQUESTS * u64::from(profile.days.count());
-    let scheduled = profile.days.count() >= SCHEDULE_DAYS && busy && rhythm.active_hours <= SCHEDULED_HOURS;
-    if rhythm.usual_hour || observed < minimum || !scheduled {
+    let days = profile.days.count();
+    let daily = days >= SCHEDULE_DAYS
+        && profile.requests >= SCHEDULED_REQUESTS * u64::from(days)
+        && rhythm.active_hours <= SCHEDULED_HOURS;
+    let tight = rhythm.active_hours <= TIGHT_HOURS
+        && profile.first_seen.is_some_and(|first| case.now() - first >= TIGHT_FOR)
+        && profile.requests >= TIGHT_REQUESTS_PER_HOUR * profile.history.hours().count() as u64;
+    if rhythm.usual_hour || observed < minimum || !(daily || tight) {
         return None;
     }
     let unit = "requests in 1 hour, off schedule";

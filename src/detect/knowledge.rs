@@ -4,7 +4,7 @@ use crate::domain::{
     DAY, HOUR, Millis,
     observation::PeerSeen,
     place::{Coordinates, PlaceCore},
-    profile::{Cell, Profile, client_family, endpoint_template},
+    profile::{Cell, Network, Profile, client_family, endpoint_template},
     record::Record,
 };
 
@@ -50,10 +50,9 @@ pub fn is_fresh_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool
 fn knows_place_for(profile: &Profile, place: &PlaceCore, now: Millis, settling: Millis) -> bool {
     let settled = |first_seen: Millis| is_settled(profile, first_seen, now, settling);
     let prefix = profile.prefixes.get(&place.prefix.0).is_some_and(|row| settled(row.first_seen));
-    let country =
-        place.country.and_then(|c| profile.countries.get(&c)).is_some_and(|row| settled(row.first_seen));
-    let network = place.asn != 0 && profile.asns.get(&place.asn).is_some_and(|row| settled(row.first_seen));
-    prefix || (network && country) || place.coordinates.is_some_and(|c| knows_region(profile, &c, &settled))
+    let known = |network: Network| profile.later.networks.get(&network).map(|row| row.first_seen);
+    let network = Network::of(place).and_then(known).is_some_and(settled);
+    prefix || network || place.coordinates.is_some_and(|c| knows_region(profile, &c, &settled))
 }
 
 fn knows_region(profile: &Profile, at: &Coordinates, settled: &impl Fn(Millis) -> bool) -> bool {
@@ -99,7 +98,8 @@ pub fn first_seen_at(peers: &[PeerSeen], place: &PlaceCore) -> Option<Millis> {
 /// Whether two places are one: their prefix, their network in that country, or their region.
 fn is_same_place(a: &PlaceCore, b: &PlaceCore) -> bool {
     let same_network = a.asn != 0 && a.asn == b.asn && a.country == b.country;
-    let near = a.coordinates.zip(b.coordinates).is_some_and(|(a, b)| a.least_distance_km(&b) <= SAME_REGION_KM);
+    let near =
+        a.coordinates.zip(b.coordinates).is_some_and(|(a, b)| a.least_distance_km(&b) <= SAME_REGION_KM);
     a.prefix == b.prefix || same_network || near
 }
 

@@ -78,13 +78,15 @@ pub struct Sizes<'a> {
     pub moments: &'a Moments,
     /// Whether they are of the request's own context.
     pub own: bool,
+    /// What the request is for.
+    pub context: Context,
 }
 
 impl<'a> Sizes<'a> {
     fn of(record: &Record, features: &Features, profile: &'a Profile, min_samples: u64) -> Self {
         let context = Context::of(features.client.as_deref(), &features.endpoint, record.model.as_deref());
         let own = profile.later.contexts.narrowest(context, min_samples.div_ceil(2));
-        Self { moments: own.unwrap_or_else(|| profile.sizes.moments()), own: own.is_some() }
+        Self { moments: own.unwrap_or_else(|| profile.sizes.moments()), own: own.is_some(), context }
     }
 }
 
@@ -134,6 +136,7 @@ impl<'a> Case<'a> {
             at: self.now(),
             size_z: self.size_z,
             size_shift: self.size_shift,
+            context: self.sizes.context.any_model,
             fresh_model: self.model_is_fresh(),
             probing: self.probing,
         }

@@ -18,6 +18,8 @@ pub struct Seen {
     pub size_z: Option<f64>,
     /// Natural logarithm of its tokens, less the profile's mean.
     pub size_shift: f64,
+    /// Client and endpoint, hashed ([`Context::any_model`](crate::domain::profile::Context)).
+    pub context: u32,
     /// Whether its model was new, or had been until a day before.
     pub fresh_model: bool,
     /// Whether its endpoint was new and it was refused (401, 403, 404, 405).

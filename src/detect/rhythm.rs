@@ -95,9 +95,17 @@ impl Hours<'_> {
 
     fn same_hour_of_day(&self, hour: i64, weeks: &[HourStat]) -> Vec<HourStat> {
         let silent = !weeks.is_empty() && weeks.iter().all(|stat| stat.requests == 0);
-        let free = is_weekend(hour) && silent;
-        let days = (1..=DAYS).map(|day| hour - day * 24).filter(|h| !free || is_weekend(*h));
-        days.filter_map(|h| self.around(h)).collect()
+        let days: Vec<i64> = (1..=DAYS).map(|day| hour - day * 24).collect();
+        let stats =
+            |hours: &[i64]| -> Vec<HourStat> { hours.iter().filter_map(|h| self.around(*h)).collect() };
+        if is_weekend(hour) && silent {
+            let free: Vec<i64> = days.iter().copied().filter(|h| is_weekend(*h)).collect();
+            let free = stats(&free);
+            if free.len() >= LEAST_DAYS {
+                return free;
+            }
+        }
+        stats(&days)
     }
 
     /// Whether the key works at this hour. Before some days have shown it, every hour is usual.

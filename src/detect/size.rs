@@ -3,20 +3,20 @@
 //! Why: token exhaustion and bulk theft send requests far larger than the key's own.
 //! Trips when: one size, or a run of the last ones, is improbable: the sum of the last k deviations over the square
 //! root of k (Stouffer's z) passes `z_medium` or `z_high` for some k, and the run is on average at least twice
-//! (medium) or four times (high) the usual size. Also high: three or more of six times the usual size; twelve or more of 2.5
-//! times; five or more to a model that is new as well, if all of these are on average twice the usual size (which is
-//! evidence of its own, so that 3.5 deviations will do).
-//! Sizes are held against those of the same client on the same endpoint, where enough are known, else of the whole key; a
-//! client that is new to the key must be eight times off.
-//! Stays quiet when: fewer than `min_samples` sizes are known. What goes on after an hour was said, and is medium.
+//! (medium) or four times (high) the usual size. Also high: three to six of six times the usual size; twelve or more of 2.5
+//! times; four or more to a model that is new as well, if all of these are on average twice the usual size (which is
+//! evidence of its own, so that 2.8 deviations will do; 2.33 when a token costs three times as much, too).
+//! Sizes are held against those of the same client on the same endpoint, where enough are known (half of `min_samples`),
+//! else of the whole key, and must then be eight times the usual to be high.
+//! Stays quiet when: fewer than `min_samples` sizes are known. Medium at most while the key is warming up. What goes on after an hour was said, and is medium.
 //! Blind spots: keys whose own sizes are spread over many orders of magnitude.
 //!
 //! Sizes of real LLM traffic are heavy-tailed (Patel et al., "Splitwise", ISCA 2024), so raw counts would misfire; a
 //! floor under the deviation keeps keys with nearly constant sizes from tripping over small changes.
 
-use super::{Case, Evidence, Quiet, Seen, Verdict};
+use super::{Case, Evidence, Quiet, Seen, Verdict, weight};
 use crate::domain::{
-    HOUR,
+    DAY, HOUR,
     finding::{AnomalyKind, Finding, Severity},
     profile::About,
     wording::{number, whole},
@@ -36,14 +36,19 @@ const LONG_RUN: u32 = 12;
 /// and this much larger (natural logarithm of 2.5) it is worth an answer.
 const SHIFT_SUSTAINED: f64 = 0.92;
 
-/// Standard deviations that will do when the model is new as well: that is evidence of its own.
-const Z_ON_NEW_MODEL: f64 = 3.5;
+/// Standard deviations that will do when the model is new as well: that is evidence of its own,
+const Z_ON_NEW_MODEL: f64 = 2.8;
+/// more so when it is also dearer: a token costs so many times what it did.
+const Z_ON_DEARER_MODEL: f64 = 2.33;
+const DEARER: f64 = 3.0;
+/// Requests to it that make a run.
+const RUN_ON_NEW_MODEL: u32 = 4;
 /// A few requests in a row, each very large: fewer deviations will do.
-const FEW: u32 = 3;
-const Z_FEW: f64 = 4.5;
+const FEW: std::ops::RangeInclusive<u32> = 3..=6;
+const Z_FEW: f64 = 5.0;
 /// Natural logarithm of 6.
 const SHIFT_FEW: f64 = 1.79;
-/// What is so much larger (natural logarithm of 8) is worth an answer also from a client of which no sizes are known.
+/// Where the request's own context is not known, its sizes must be so much larger (natural logarithm of 8).
 const SHIFT_STRANGE: f64 = 2.08;
 /// What goes on is news again when it is so much larger (natural logarithm of 1.5) than what was said.
 const NEWS: f64 = 0.41;
@@ -60,9 +65,9 @@ impl Run {
     /// Whether it is worth an answer.
     fn is_high(&self, z_high: f64, known: bool) -> bool {
         let large = self.z >= z_high && self.shift >= SHIFT_HIGH;
-        let few = self.length >= FEW && self.shift >= SHIFT_FEW && self.z >= Z_FEW;
+        let few = FEW.contains(&self.length) && self.shift >= SHIFT_FEW && self.z >= Z_FEW;
         let sustained = self.length >= LONG_RUN && self.shift >= SHIFT_SUSTAINED && self.z >= z_high;
-        if known { large || few || sustained } else { (large || few) && self.shift >= SHIFT_STRANGE }
+        if known { large || few || sustained } else { large && self.shift >= SHIFT_STRANGE }
     }
 }
 
@@ -81,10 +86,12 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     }
     let (mean, deviation) = case.sizes.moments.mean_and_deviation(case.now()).ok_or(sizeless)?;
     let run = worst_run(case, z);
-    let dearer = case.model_is_fresh().then(|| run_on_new_model(case, z)).filter(Run::is_dearer);
-    let is_known = case.sizes.own || case.weights.client == 0.0;
-    let severity = if dearer.is_some() || run.is_high(policy.z_high, is_known) {
-        Severity::High
+    let z_on_new_model = if is_dearer(case) { Z_ON_DEARER_MODEL } else { Z_ON_NEW_MODEL };
+    let on_new_model = case.model_is_fresh().then(|| run_on_new_model(case, z));
+    let dearer = on_new_model.filter(|run| run.is_larger(z_on_new_model));
+    let severity = if dearer.is_some() || run.is_high(policy.z_high, case.sizes.own) {
+        let warming_up = weight::is_warming_up(case.profile, case.now());
+        if warming_up { Severity::Medium } else { Severity::High }
     } else if run.z >= policy.z_medium && run.shift >= SHIFT_MEDIUM {
         Severity::Medium
     } else if run.z < policy.z_medium {
@@ -100,7 +107,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     let heard = || case.heard(AnomalyKind::RequestSizeAnomaly, 0).is_some_and(|said| run.shift < said + NEWS);
     let severity = if severity == Severity::High && heard() { Severity::Medium } else { severity };
     let limit = match severity {
-        _ if on_new_model => Z_ON_NEW_MODEL,
+        _ if on_new_model => z_on_new_model,
         Severity::High if run.z < policy.z_high => Z_FEW,
         Severity::High => policy.z_high,
         _ => policy.z_medium,
@@ -138,14 +145,32 @@ fn summary(tokens: u64, usual: f64, run: &Run, on_new_model: bool, limit: f64) -
 
 impl Run {
     /// Whether a run on a new model is larger than chance explains.
-    fn is_dearer(&self) -> bool {
-        self.z >= Z_ON_NEW_MODEL && self.shift >= SHIFT_MEDIUM && self.length >= 5
+    fn is_larger(&self, z: f64) -> bool {
+        self.z >= z && self.shift >= SHIFT_MEDIUM && self.length >= RUN_ON_NEW_MODEL
     }
 }
 
+/// Whether the request's tokens cost much more each than those of the days before.
+fn is_dearer(case: &Case<'_>) -> bool {
+    let today = case.now().div_euclid(DAY);
+    let before = case.profile.history.days().filter(|(day, _)| i64::from(*day) < today);
+    let (cost, tokens) = before.fold((0.0, 0.0), |(cost, tokens), (_, stat)| {
+        (cost + stat.cost_nanos as f64, tokens + stat.tokens as f64)
+    });
+    let present = case.record.cost_nanos.unwrap_or(0) as f64 / case.record.tokens.max(1) as f64;
+    cost > 0.0 && present >= DEARER * cost / tokens
+}
+
+/// The worst run of the last requests, or of those among them that are for the same: what one client does must not
+/// hide between the requests of another.
 fn worst_run(case: &Case<'_>, z: f64) -> Run {
-    let runs = runs(case, z, |_| true);
-    runs.reduce(|worst, run| if run.z > worst.z { run } else { worst }).unwrap_or(Run { z, shift: 0.0, length: 1 })
+    let context = case.sizes.context.any_model;
+    let runs = runs(case, z, |_| true).chain(runs(case, z, move |seen| seen.context == context));
+    runs.reduce(|worst, run| if run.z > worst.z { run } else { worst }).unwrap_or(Run {
+        z,
+        shift: 0.0,
+        length: 1,
+    })
 }
 
 /// All of the last requests to a model that is new: picking the worst among them would find one by chance.
@@ -154,7 +179,11 @@ fn run_on_new_model(case: &Case<'_>, z: f64) -> Run {
 }
 
 /// The runs that end with the present request, shortest first.
-fn runs<'a>(case: &'a Case<'_>, z: f64, counts: impl Fn(&Seen) -> bool + 'a) -> impl Iterator<Item = Run> + 'a {
+fn runs<'a>(
+    case: &'a Case<'_>,
+    z: f64,
+    counts: impl Fn(&Seen) -> bool + 'a,
+) -> impl Iterator<Item = Run> + 'a {
     let first = Run { z, shift: case.size_shift, length: 1 };
     let last = case.recent.since(case.now() - 2 * HOUR).filter(move |seen| counts(seen));
     let longer = last.filter_map(|seen| Some((seen.size_z?, seen.size_shift))).scan(

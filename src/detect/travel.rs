@@ -123,7 +123,8 @@ fn fastest_trip(case: &Case<'_>, place: &PlaceCore) -> Result<Trip, Quiet> {
             continue;
         }
         fastest_kmh = fastest_kmh.max(speed_kmh);
-        let same_client = new_client || client == none || seen.peer.client() == client || seen.peer.client() == none;
+        let same_client =
+            new_client || client == none || seen.peer.client() == client || seen.peer.client() == none;
         let back_and_forth = arrived.is_some_and(|at| at < seen.last_seen);
         let trip = Trip { from, distance_km, seconds, speed_kmh, same_client, back_and_forth };
         let rank = |t: &Trip| (t.same_client, t.speed_kmh);

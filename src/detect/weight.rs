@@ -93,7 +93,10 @@ impl Weights {
 
     /// How many of place (or network), client, endpoint and model are new.
     pub fn novelties(&self) -> u32 {
-        [self.place, self.network, self.client, self.endpoint, self.model].iter().map(|w| u32::from(*w > 0.0)).sum()
+        [self.place, self.network, self.client, self.endpoint, self.model]
+            .iter()
+            .map(|w| u32::from(*w > 0.0))
+            .sum()
     }
 
     /// All of it.
@@ -134,8 +137,12 @@ fn weight(days: f64, discoveries: usize) -> f64 {
 /// Days after the profile's first on which something new came: how often it shows something new.
 fn discoveries<K: Ord + Clone>(profile: &Profile, table: &Table<K>) -> usize {
     let settled = profile.first_seen.map_or(Millis::MAX, |t| t + DAY);
-    let mut days: SmallVec<[i64; 16]> =
-        table.iter().map(|(_, row)| row.first_seen).filter(|t| *t > settled).map(|t| t.div_euclid(DAY)).collect();
+    let mut days: SmallVec<[i64; 16]> = table
+        .iter()
+        .map(|(_, row)| row.first_seen)
+        .filter(|t| *t > settled)
+        .map(|t| t.div_euclid(DAY))
+        .collect();
     days.sort_unstable();
     days.dedup();
     days.len()

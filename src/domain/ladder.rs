@@ -175,7 +175,7 @@ mod tests {
             recommendation: String::new(),
             evidence: serde_json::Value::Null,
             accused: Accused::Key,
-                about: Default::default(),
+            about: Default::default(),
         }
     }
 

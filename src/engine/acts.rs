@@ -1,20 +1,18 @@
-//! What people do: ban, lift, allow, change the policy, forget, judge an event. Never acknowledged unless written:
-//! while the store does not answer, each of these fails and says so.
+//! What people do: ban, lift, allow, change the policy, forget. Never acknowledged unless written: while the store does
+//! not answer, each of these fails and says so. Judging an event is in `verdicts`.
 
 use std::sync::Arc;
 
 use super::{Engine, events};
 use crate::{
     domain::{
-        HOUR, Millis,
+        Millis,
         event::{Event, EventType, format_millis},
         finding::{AnomalyKind, Severity},
         ladder,
         observation::Observation,
-        place::Coordinates,
         policy::Policy,
-        profile::{Cell, Profile, Sample},
-        record::Outcome,
+        profile::Profile,
         standing::{Standing, StandingDetail, StandingState},
         subject::Subject,
     },
@@ -39,17 +37,8 @@ pub struct SubjectView {
     pub events: Vec<Event>,
 }
 
-/// An analyst's word about an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It was nothing.
-    Benign,
-    /// It was an attack.
-    Attack,
-}
-
 impl Engine {
-    fn answering(&self) -> Result<(), StoreError> {
+    pub(super) fn answering(&self) -> Result<(), StoreError> {
         match self.breaker.open_since() {
             None => Ok(()),
             Some(since) => Err(StoreError::Unavailable(format!("since {}", format_millis(since)))),
@@ -112,7 +101,7 @@ impl Engine {
     }
 
     /// Reads a standing, changes it and writes it back, again if somebody else was quicker.
-    async fn change(
+    pub(super) async fn change(
         &self,
         subject: &Subject,
         reason: &str,
@@ -214,88 +203,6 @@ impl Engine {
         Ok(())
     }
 
-    /// An analyst's word about an event; `None` when there is no such event. A benign verdict lifts the ban, undoes its
-    /// strike, teaches the profile, and leaves the detector alone for the policy's grace period. Either verdict is in the
-    /// log; the same one again changes nothing.
-    ///
-    /// # Errors
-    /// When it could not be written.
-    pub async fn feedback(
-        &self,
-        event_id: &str,
-        verdict: Verdict,
-        note: &str,
-        now: Millis,
-    ) -> Result<Option<Event>, StoreError> {
-        self.answering()?;
-        let Some(event) = self.store.event(event_id).await? else { return Ok(None) };
-        let subject = event.subject.as_ref();
-        let query = EventQuery {
-            kind: Some(EventType::FeedbackGiven),
-            subject: subject.cloned(),
-            limit: 100,
-            ..EventQuery::default()
-        };
-        let word = if verdict == Verdict::Benign { "benign" } else { "attack" };
-        let evidence = serde_json::json!({ "event": event_id, "verdict": word, "note": note });
-        let same = |e: &Event| {
-            e.evidence["event"] == evidence["event"] && e.evidence["verdict"] == evidence["verdict"]
-        };
-        if self.store.events(&query).await?.items.iter().any(same) {
-            return Ok(Some(event));
-        }
-        if let (Verdict::Benign, Some(subject)) = (verdict, subject) {
-            let policy = self.policy();
-            let note = if note.is_empty() { "benign by an analyst's word" } else { note };
-            self.change(subject, note, now, |current| {
-                if current.standing.version == 0 {
-                    return None;
-                }
-                let fired = detector(&current.detail).or_else(|| kind_of(&event));
-                let lifted_standing = ladder::lift(&current.standing, fired, &policy.policy.ladder, now);
-                let strikes = (current.standing.strikes - 1.0).max(0.0);
-                let bans = current.standing.bans.saturating_sub(1);
-                let mut told = lifted(subject, note, now);
-                told.evidence = serde_json::json!({ "reason": note, "verdict": "benign", "event": event_id });
-                Some((Standing { strikes, bans, ..lifted_standing }, told))
-            })
-            .await?;
-            self.teach(&event, now).await?;
-        }
-        // Last, so that a verdict that could not be carried out can be given again.
-        let told = events::operator(now, EventType::FeedbackGiven, Severity::Low, subject, note);
-        self.store.append(&[Event { evidence, ..told }]).await?;
-        Ok(Some(event))
-    }
-
-    /// What an analyst calls benign is learned: the place of the event, the way there, and what was called.
-    async fn teach(&self, event: &Event, now: Millis) -> Result<(), StoreError> {
-        let source = event.source_ip.as_deref().and_then(|ip| ip.parse::<std::net::IpAddr>().ok());
-        let (Some(key_id), Some(source)) = (&event.key_id, source) else { return Ok(()) };
-        let evidence = event.evidence.pointer("/cause/evidence").unwrap_or(&event.evidence);
-        let text = |name: &str| evidence.get(name).and_then(serde_json::Value::as_str);
-        let place = self.geo.place_core(source);
-        let sample = Sample {
-            // As if it had been in use for long enough to be vouched for.
-            now: event.time.min(now - 2 * HOUR),
-            place: Some(&place),
-            came_from: evidence.get("previous").and_then(cell),
-            client: text("client"),
-            endpoint: text("endpoint").unwrap_or_default(),
-            model: text("model"),
-            tokens: 0,
-            cost_nanos: 0,
-            outcome: Outcome::Success,
-            peaks: (0, 0),
-        };
-        let mut delta = Profile::default();
-        delta.learn_features(&sample);
-        let key = Subject::key(key_id);
-        let merged = self.store.merge_profile(&key, &delta).await?;
-        self.profiles.replace(&key, merged);
-        Ok(())
-    }
-
     /// Puts a policy in force, here at once and on every instance within a second. Returns the new version.
     ///
     /// # Errors
@@ -339,27 +246,15 @@ impl Engine {
     }
 }
 
-/// The grid cell of a place as evidence shows it.
-fn cell(place: &serde_json::Value) -> Option<Cell> {
-    let latitude = place.get("latitude")?.as_f64()?;
-    let longitude = place.get("longitude")?.as_f64()?;
-    Some(Cell::of(&Coordinates { latitude, longitude, radius_km: 0 }))
-}
-
-fn lifted(subject: &Subject, reason: &str, now: Millis) -> Event {
+/// The event that tells of a lifting.
+pub(super) fn lifted(subject: &Subject, reason: &str, now: Millis) -> Event {
     let mut event = events::operator(now, EventType::BanLifted, Severity::Low, Some(subject), reason);
     event.action = Some("none".to_owned());
     event
 }
 
-fn detector(detail: &StandingDetail) -> Option<AnomalyKind> {
+/// The detector that led to a standing.
+pub(super) fn detector(detail: &StandingDetail) -> Option<AnomalyKind> {
     let name = detail.detector.as_deref()?;
     AnomalyKind::ALL.iter().copied().find(|kind| kind.detector() == name)
-}
-
-fn kind_of(event: &Event) -> Option<AnomalyKind> {
-    match event.kind {
-        EventType::Anomaly(kind) => Some(kind),
-        _ => detector(&StandingDetail { detector: event.detector.clone(), ..StandingDetail::default() }),
-    }
 }

@@ -51,19 +51,19 @@ impl Engine {
         let frame = Frame { record, place: observed.place.as_deref(), policy_version: &active.version, now };
         // A ban that this very batch, or another instance, has made since the trip began.
         if let Some((subject, standing)) = self.bans.find(record, now) {
-            self.outbox.push(frame.blocked(&subject, &standing));
+            self.outbox.tell(|| frame.blocked(&subject, &standing));
             refuse(&mut decision, &standing, bans::reason(&subject));
             self.take_back(record, &observed, Vec::new()).await;
             return decision;
         }
         if observed.key.standing.is_banned_at(now) {
             self.bans.set(&record.key, &observed.key.standing, now);
-            self.outbox.push(frame.blocked(&record.key, &observed.key.standing));
+            self.outbox.tell(|| frame.blocked(&record.key, &observed.key.standing));
             refuse(&mut decision, &observed.key.standing, Reason::ApiKeyBanned);
             return decision;
         }
         if !observed.key.tracked && observed.charge.mode == ChargeMode::Admit && !observed.degraded {
-            self.outbox.push(frame.capped());
+            self.outbox.tell(|| frame.capped());
         }
         if !observed.key.admitted {
             self.refuse_by_limit(&mut decision, &frame, &observed.key);
@@ -107,7 +107,7 @@ impl Engine {
         let frame = Frame { record, place: observed.place.as_deref(), policy_version: &active.version, now };
         if observed.key.standing.is_banned_at(now) {
             self.bans.set(&record.key, &observed.key.standing, now);
-            self.outbox.push(frame.blocked(&record.key, &observed.key.standing));
+            self.outbox.tell(|| frame.blocked(&record.key, &observed.key.standing));
             refuse(&mut decision, &observed.key.standing, Reason::ApiKeyBanned);
         } else if !observed.key.admitted {
             self.refuse_by_limit(&mut decision, &frame, &observed.key);
@@ -125,7 +125,8 @@ impl Engine {
         // What never fits gets no time, unless it is a throttle that makes it too large: that ends.
         let throttled = key.standing.state_at(key.now) == StandingState::Throttled;
         decision.retry_at = refusal.retry_at.or(key.standing.until.filter(|_| throttled));
-        self.outbox.push(frame.limited(refusal, key.counts[refusal.window].of(refusal.unit)));
+        let used = key.counts[refusal.window].of(refusal.unit);
+        self.outbox.tell(|| frame.limited(refusal, used));
     }
 
     fn find(
@@ -209,13 +210,14 @@ impl Engine {
         for _ in 0..RETRIES {
             let step = ladder::climb(subject, &standing, findings, &active.policy.ladder, now);
             witness.see(Fact::Climbed(subject, &standing, findings, &step));
-            let mut events = anomaly_events(subject, findings, &step, frame);
+            let told = self.outbox.is_open();
+            let mut events = if told { anomaly_events(subject, findings, &step, frame) } else { Vec::new() };
             let cause = step.cause.and_then(|n| findings.get(n));
             let (Some(next), Some(cause)) = (step.standing, cause) else {
                 events.into_iter().for_each(|event| self.outbox.push(event));
                 return Climbed { action: step.action, refused: None, degraded: false };
             };
-            if let Some(kind) = step.event {
+            if let Some(kind) = step.event.filter(|_| told) {
                 events.push(frame.response(kind, subject, &next, cause));
             }
             let banned = next.is_banned_at(now);

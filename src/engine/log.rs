@@ -39,16 +39,29 @@ pub struct EventOutbox {
 }
 
 impl EventOutbox {
-    /// Folds equal events within `fold_seconds`; keeps at most `capacity` while the store does not take them.
+    /// Folds equal events within `fold_seconds`; keeps at most `capacity` while the store does not take them. With a
+    /// capacity of 0 there is no log.
     pub fn new(fold_seconds: u64, capacity: usize) -> Self {
         let fold = Millis::try_from(fold_seconds).unwrap_or(0).saturating_mul(SECOND);
         Self { inner: Mutex::default(), fold, capacity }
     }
 
+    /// Whether anybody wants to be told: else no event needs to be made.
+    pub fn is_open(&self) -> bool {
+        self.capacity > 0
+    }
+
+    /// Takes an event, which is only made if it is wanted.
+    pub fn tell(&self, event: impl FnOnce() -> Event) {
+        if self.is_open() {
+            self.push(event());
+        }
+    }
+
     /// Takes an event. The first of its kind goes out at once; equal ones within the span become one with a count.
     /// Events are equal when subject, type, severity and detector are.
     pub fn push(&self, event: Event) {
-        if self.capacity == 0 {
+        if !self.is_open() {
             return;
         }
         let key = (event.subject.clone(), event.kind, event.severity, event.detector.clone());

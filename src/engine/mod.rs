@@ -2,8 +2,8 @@
 //!
 //! [`Engine::record`] is the whole of it. Beside it live the caches and buffers that keep it to one wait for the
 //! store (`bans`, `profiles`, `answers`, `log`), what takes over when the store does not answer (`breaker`,
-//! `insurance`), people's acts (`acts`) and what happens in the background (`upkeep`). [`Engine::explain`] is `record`,
-//! watched.
+//! `insurance`), people's acts (`acts`, `verdicts`) and what happens in the background (`upkeep`). [`Engine::explain`] is
+//! `record`, watched.
 
 mod acts;
 mod answers;
@@ -23,16 +23,18 @@ mod profiles;
 mod tests;
 mod trip;
 mod upkeep;
+mod verdicts;
 
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
 
-pub use acts::{SubjectView, Verdict};
+pub use acts::SubjectView;
 pub use explain::{Climb, Course, Explanation, Learned, RecentPlace};
 pub use places::KnownPlace;
 pub use policy::ActivePolicy;
+pub use verdicts::{Feedback, Verdict};
 
 use explain::{Fact, Witness};
 

@@ -10,6 +10,7 @@ use crate::{
         finding::Severity,
         policy::Policy,
         stable_hash,
+        window::WindowLimits,
     },
     store::{Document, DocumentKind, StoreError},
 };
@@ -19,6 +20,8 @@ use crate::{
 pub struct ActivePolicy {
     /// Limits, thresholds, modes, ladder.
     pub policy: Policy,
+    /// Its limits as the stores take them.
+    pub(super) limits: WindowLimits,
     /// Names this policy in decisions and events: a digest of its content.
     pub version: Arc<str>,
     /// What detectors leave alone.
@@ -31,7 +34,8 @@ impl ActivePolicy {
     /// A policy with its digest.
     pub fn new(policy: Policy, allowlist: Allowlist) -> Self {
         let text = serde_json::to_vec(&policy).unwrap_or_default();
-        Self { version: format!("{:016x}", stable_hash(&text)).into(), policy, allowlist, revision: 0 }
+        let version = format!("{:016x}", stable_hash(&text)).into();
+        Self { version, limits: policy.limits.windows(), policy, allowlist, revision: 0 }
     }
 }
 

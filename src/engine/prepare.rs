@@ -80,7 +80,6 @@ impl Engine {
         now: Millis,
         purpose: Purpose,
     ) -> Vec<Item<'r>> {
-        let limits = active.policy.limits.windows();
         let mut seen: HashMap<u128, usize> = HashMap::new();
         let mut items = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
@@ -96,7 +95,7 @@ impl Engine {
             } else if record.late {
                 State::Decided(Box::new(Decision { late: true, ..self.plain_decision(record, active, now) }))
             } else {
-                State::Waiting(Box::new(self.waiting(record, &limits, now, purpose)))
+                State::Waiting(Box::new(self.waiting(record, &active.limits, now, purpose)))
             };
             items.push(Item { record, state });
         }
@@ -107,7 +106,7 @@ impl Engine {
         let (subject, standing) = self.bans.find(record, now)?;
         let place = self.geo.lookup(record.source_ip);
         let frame = Frame { record, place: place.as_deref(), policy_version: &active.version, now };
-        self.outbox.push(frame.blocked(&subject, &standing));
+        self.outbox.tell(|| frame.blocked(&subject, &standing));
         let mut decision = self.plain_decision(record, active, now);
         refuse(&mut decision, &standing, bans::reason(&subject));
         Some(decision)

@@ -86,13 +86,23 @@ impl ProfileBook {
         handle
     }
 
-    /// Takes over what the store holds now, with what was learned here since the last flush on top.
-    pub fn replace(&self, subject: &Subject, mut stored: Profile) {
+    /// Adds what somebody else has learned of a subject: to what is stored, and to what is at hand.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn add(&self, store: &dyn Store, subject: &Subject, delta: &Profile) -> Result<(), StoreError> {
+        if let Some(handle) = self.cache.get(subject).filter(|_| !self.flushes) {
+            // What is stored lacks all that was learned here, so it must not take its place.
+            handle.0.lock().view.merge(delta);
+            return Ok(());
+        }
+        let mut stored = store.merge_profile(subject, delta).await?;
         if let Some(handle) = self.cache.get(subject) {
             let mut entry = handle.0.lock();
             stored.merge(&entry.pending);
             entry.view = stored;
         }
+        Ok(())
     }
 
     /// Lets a subject's profile go, with what was learned and not flushed.

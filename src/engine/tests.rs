@@ -1,5 +1,7 @@
 //! A day in use, over the in-memory store: what callers see of the engine as a whole.
 
+mod verdicts;
+
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
@@ -281,26 +283,6 @@ async fn a_check_counts_nothing_and_refuses_what_would_not_fit() {
 }
 
 #[tokio::test]
-async fn a_benign_verdict_lifts_the_ban_and_undoes_its_strike() {
-    let mut day = Day::strict().await;
-    day.ask(json!({})).await;
-    day.now += MINUTE;
-    day.ask(json!({"source_ip": BUCHAREST})).await;
-    let event = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
-    day.engine.feedback(&event.id, Verdict::Benign, "their VPN", day.now).await.unwrap().unwrap();
-    let standing = day.engine.standing(&Subject::key("a")).await.unwrap().standing;
-    assert_eq!((standing.is_banned_at(day.now), standing.strikes), (false, 0.0));
-    day.engine.feedback(&event.id, Verdict::Benign, "again", day.now).await.unwrap().unwrap();
-    day.engine.feedback(&event.id, Verdict::Attack, "on second thoughts", day.now).await.unwrap().unwrap();
-    let told = day.events(EventType::FeedbackGiven).await;
-    assert_eq!(
-        told.iter().map(|e| e.evidence["note"].clone()).collect::<Vec<_>>(),
-        ["on second thoughts", "their VPN"]
-    );
-    assert!(day.ask(json!({"source_ip": BUCHAREST})).await.allowed);
-}
-
-#[tokio::test]
 async fn shadow_is_found_and_not_acted_on_and_off_is_not_looked_for() {
     use crate::domain::finding::Mode;
     for (mode, found) in [(Mode::Shadow, 1), (Mode::Off, 0)] {
@@ -358,25 +340,6 @@ async fn a_key_that_the_cap_keeps_out_is_held_to_its_limits_all_the_same() {
     }
     assert_eq!(admitted, 2);
     assert_eq!(day.used("a").await, 0);
-}
-
-#[tokio::test]
-async fn a_benign_verdict_teaches_the_place_and_the_way_there() {
-    let mut day = Day::with(|policy| {
-        policy.preset = Preset::Strict;
-        policy.ladder.grace_seconds = 0;
-    })
-    .await;
-    day.ask(json!({})).await;
-    day.now += MINUTE;
-    assert!(!day.ask(json!({"source_ip": BUCHAREST})).await.allowed);
-    let event = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
-    day.engine.feedback(&event.id, Verdict::Benign, "two offices", day.now).await.unwrap().unwrap();
-    for _ in 0..3 {
-        day.now += MINUTE;
-        assert!(day.ask(json!({})).await.anomalies.is_empty());
-        assert!(day.ask(json!({"source_ip": BUCHAREST})).await.anomalies.is_empty());
-    }
 }
 
 #[tokio::test]

@@ -136,8 +136,9 @@ fn digest(wire: &WireRecord) -> u128 {
         return 0;
     }
     let mut first = [0; 16];
-    let hash = Sha256::digest(serde_json::to_vec(wire).unwrap_or_default());
-    first.copy_from_slice(&hash[..16]);
+    let mut hash = Sha256::new();
+    wire.spell(|bytes| hash.update(bytes));
+    first.copy_from_slice(&hash.finalize()[..16]);
     u128::from_be_bytes(first)
 }
 
@@ -176,6 +177,44 @@ mod tests {
         assert_eq!(r.address.as_str(), "ip:203.0.113.7");
         assert_eq!(&*r.endpoint, "/v1/chat/completions");
         assert!(!format!("{r:?}").contains("sk-live-secret"), "{r:?}");
+    }
+
+    #[test]
+    fn a_digest_is_of_the_meaning_and_of_all_of_it() {
+        let full = serde_json::json!({
+            "request_id": "r", "api_key": "k", "project_id": "p", "endpoint": "/x", "model": "m", "tokens_used": 1,
+            "prompt_tokens": 2, "completion_tokens": 3, "cached_tokens": 4, "cost_usd": 0.5, "latency_ms": 6.0,
+            "source_ip": "1.2.3.4", "user_agent": "u", "response_status": 201, "timestamp": "2026-03-02T09:13:22.123Z",
+            "refused_by": "keyward", "reservation_id": "v",
+        });
+        let of = |value: &serde_json::Value| digest(&parse(value.to_string().as_bytes()).unwrap());
+        let pretty = serde_json::to_string_pretty(&full).unwrap();
+        assert_eq!(of(&full), digest(&parse(pretty.as_bytes()).unwrap()));
+        let mut digests = std::collections::HashSet::from([
+            of(&full),
+            of(&serde_json::json!({
+                "request_id": "r", "key_id": "k", "endpoint": "/x", "source_ip": "1.2.3.4",
+            })),
+        ]);
+        for (field, value) in full.as_object().unwrap() {
+            let mut other = full.clone();
+            other[field] = match value {
+                serde_json::Value::String(text) if field != "refused_by" => format!("{text}1").into(),
+                serde_json::Value::Number(_) => 7.into(),
+                _ => serde_json::Value::Null,
+            };
+            assert!(digests.insert(of(&other)), "{field}");
+            if !["request_id", "endpoint", "source_ip", "refused_by"].contains(&field.as_str()) {
+                other[field] = serde_json::Value::Null;
+                assert!(digests.insert(of(&other)), "{field}");
+            }
+        }
+        let moved = |a: &str, b: &str| {
+            serde_json::json!({
+                "request_id": "r", "key_id": "k", "endpoint": "/x", "source_ip": "1.2.3.4", "model": a, "user_agent": b,
+            })
+        };
+        assert_ne!(of(&moved("ab", "c")), of(&moved("a", "bc")));
     }
 
     #[test]

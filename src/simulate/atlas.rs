@@ -67,12 +67,24 @@ pub struct Network {
 }
 
 impl Network {
-    /// A random address of the block, its network and broadcast addresses left out.
+    /// A random address of the block that a rightful holder may have.
     pub fn address(&self, random: &mut Random) -> IpAddr {
+        self.host(random, |last| (1, last * 3 / 4))
+    }
+
+    /// A random address of the block that no rightful holder has. The blocks of the demo database are small: strangers
+    /// would share an address with their victims' neighbours far more often than in the world.
+    pub fn hideout(&self, random: &mut Random) -> IpAddr {
+        self.host(random, |last| (last * 3 / 4 + 1, last))
+    }
+
+    /// An address out of a part of the block, given by its last host.
+    fn host(&self, random: &mut Random, part: impl Fn(i64) -> (i64, i64)) -> IpAddr {
         match self.block {
             IpNet::V4(block) => {
-                let host = random.whole(1, (1_i64 << (32 - block.prefix_len())) - 2) as u32;
-                IpAddr::V4((u32::from(block.network()) | host).into())
+                // The network and the broadcast address are no hosts.
+                let (low, high) = part((1_i64 << (32 - block.prefix_len())) - 2);
+                IpAddr::V4((u32::from(block.network()) | random.whole(low, high) as u32).into())
             }
             IpNet::V6(block) => {
                 // A site's /64 and an interface in it.
@@ -134,11 +146,15 @@ impl City {
 
     /// A random address of a provider's networks of this sort, or of any provider's where it has none here.
     pub fn address_of(&self, provider: u32, sort: Sort, random: &mut Random) -> IpAddr {
-        let own: Vec<_> = self.networks(sort).into_iter().filter(|network| network.asn == provider).collect();
-        match random.pick(&own).copied() {
-            Some(network) => network.address(random),
-            None => self.address(sort, random),
-        }
+        let network = self.network_of(provider, sort, random);
+        network.map_or(IpAddr::from([192, 0, 2, 1]), |network| network.address(random))
+    }
+
+    /// The network of a provider's customers of this sort, or of any provider's where it has none here.
+    pub fn network_of(&self, provider: u32, sort: Sort, random: &mut Random) -> Option<&Network> {
+        let all = self.networks(sort);
+        let own: Vec<_> = all.iter().copied().filter(|network| network.asn == provider).collect();
+        random.pick(if own.is_empty() { &all } else { &own }).copied().or_else(|| self.networks.first())
     }
 
     /// The city whose networks an address belongs to, and the network.
@@ -237,6 +253,15 @@ mod tests {
                 let km = place.core.coordinates.unwrap().distance_km(&city.at);
                 assert!(km < if network.sort == Sort::Mobile { 260.0 } else { 1.0 }, "{address} {km}");
             }
+        }
+    }
+
+    #[test]
+    fn strangers_never_have_an_address_of_a_holder() {
+        let mut random = Random::new(4);
+        for network in City::all().iter().flat_map(|city| &city.networks) {
+            let holders: Vec<_> = (0..60).map(|_| network.address(&mut random)).collect();
+            assert!((0..60).all(|_| !holders.contains(&network.hideout(&mut random))), "{}", network.block);
         }
     }
 

@@ -38,7 +38,7 @@ impl Circumstances {
             made: if random.chance(0.12) { random.between(0.33, 0.8) } else { 0.0 },
             tells_client: !random.chance(0.1),
             tells_model: !random.chance(0.08),
-            expires: random.chance(0.1),
+            expires: random.chance(0.06),
         }
     }
 

@@ -28,7 +28,7 @@ use random::Random;
 use crate::domain::{DAY, Millis};
 
 /// Requests of a key in the whole run: a key of fewer is not worth a line. A victim's must be a few times as many, so
-/// that there is something to know about it.
+/// that there is something to know about it. Both are made before the last seventh of the run.
 const LEAST_REQUESTS: usize = 20;
 /// Lives drawn until one has as many.
 const TRIES: u32 = 20;
@@ -129,6 +129,7 @@ impl Traffic {
         let archetype = self.victim(random, attack);
         let (life, circumstances) = self.live(random, archetype, 4 * LEAST_REQUESTS);
         let mut victim = Victim::new(life.persona, life.records, self.span);
+        victim.untold(circumstances.tells_client, circumstances.tells_model);
         if random.chance(0.35) {
             victim.only_while_young();
         }
@@ -163,12 +164,18 @@ impl Traffic {
         };
         let mut drawn = draw();
         for _ in 1..TRIES {
-            if drawn.0.records.len() >= least {
+            if self.suffices(&drawn.0, least) {
                 break;
             }
             drawn = draw();
         }
         drawn
+    }
+
+    /// Whether a life has so many requests, the first of them early enough to be learned from.
+    fn suffices(&self, life: &Life, least: usize) -> bool {
+        let born = life.records.iter().map(|record| record.timestamp).min();
+        life.records.len() >= least && born.is_some_and(|born| born <= self.span.to - self.span.length() / 7)
     }
 
     fn add(

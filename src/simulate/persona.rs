@@ -34,18 +34,36 @@ const MODELS: &[(&str, f64)] = &[
     ("claude-sonnet", 6.0),
     ("llama-70b", 0.9),
     ("mistral-small", 0.3),
+    ("mistral-large", 4.0),
+    ("gemini-flash", 0.6),
+    ("gemini-pro", 5.0),
+    ("deepseek-chat", 0.7),
+    ("qwen-72b", 0.8),
 ];
 /// Models that cost many times as much.
 const DEAR_MODELS: &[(&str, f64)] = &[("o3-pro", 50.0), ("claude-opus", 30.0), ("gpt-4.5", 90.0)];
 /// Endpoints, the usual ones first.
-const ENDPOINTS: &[&str] =
-    &["/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/v1/moderations"];
+const ENDPOINTS: &[&str] = &[
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/embeddings",
+    "/v1/moderations",
+    "/v1/completions",
+    "/v1/images/generations",
+    "/v1/audio/transcriptions",
+    "/v1/audio/speech",
+    "/v1/rerank",
+];
 /// Endpoints that somebody looks at who wants to know what a key is good for.
 const CURIOUS_ENDPOINTS: &[&str] =
     &["/v1/models", "/v1/files", "/v1/batches", "/v1/fine_tuning/jobs", "/v1/usage"];
 
-/// The largest prompt that ordinary applications send; they cut longer ones, so that the tail is heavy but ends.
-const MOST_TOKENS: f64 = 10_000.0;
+/// The longest prompt that ordinary applications send; they cut longer ones, so that the tail is heavy but ends. Busy
+/// ones cut at the first, those that are hardly used at the second.
+const LONGEST_PROMPT: [f64; 2] = [3_000.0, 8_000.0];
+/// Tokens of a day in which every prompt is as long as any.
+const LONGEST_DAY: f64 = 8_000_000.0;
 
 /// A choice with how often it is taken.
 pub type Choice<T> = Vec<(T, f64)>;
@@ -82,6 +100,8 @@ pub struct Persona {
     pub prompt: f64,
     /// Spread of the prompt: standard deviation of its logarithm.
     pub spread: f64,
+    /// The longest prompt, in tokens.
+    pub longest: f64,
     /// Median of the answer's tokens as a share of the prompt's.
     pub answer: f64,
     /// Median milliseconds per request.
@@ -125,8 +145,9 @@ impl Persona {
             clients,
             models,
             endpoints,
-            prompt: random.lognormal(650.0, 0.7).clamp(60.0, 4_000.0),
+            prompt: random.lognormal(650.0, 0.7).clamp(60.0, 1_500.0),
             spread: spread(random),
+            longest: LONGEST_PROMPT[1],
             answer: random.between(0.1, 0.6),
             latency: random.lognormal(900.0, 0.4),
             reports_cost: random.chance(0.6),
@@ -135,12 +156,15 @@ impl Persona {
         }
     }
 
-    /// Makes the requests smaller where so many a day would exceed `tokens`: holders choose plans that fit them.
+    /// Makes the requests smaller where so many a day would exceed `tokens`, and cuts the longest where there are many:
+    /// holders choose plans that fit them.
     pub fn fit(&mut self, requests_per_day: f64, tokens: f64) {
         // Mean of a log-normal over its median.
         let mean = self.prompt * (1.0 + self.answer) * (self.spread * self.spread / 2.0).exp();
         let share = tokens / (mean * requests_per_day.max(1.0));
         self.prompt *= share.min(1.0);
+        let [busy, idle] = LONGEST_PROMPT;
+        self.longest = (LONGEST_DAY / requests_per_day.max(1.0)).clamp(busy, idle);
     }
 
     /// Takes another holder's habits in, who uses the same key in `share` of the requests.
@@ -152,6 +176,7 @@ impl Persona {
         // What is large for the key must be large for both.
         self.prompt = self.prompt.max(other.prompt);
         self.spread = self.spread.max(other.spread);
+        self.longest = self.longest.max(other.longest);
         self.answer = mean(self.answer, other.answer);
         self.latency = mean(self.latency, other.latency);
         self.bad = mean(self.bad, other.bad);
@@ -169,8 +194,8 @@ impl Persona {
     pub fn request(&self, random: &mut Random, time: Millis, source_ip: IpAddr) -> WireRecord {
         let model = random.weighted(&self.models).cloned();
         let endpoint = random.weighted(&self.endpoints).cloned().unwrap_or_default();
-        let prompt = random.lognormal(self.prompt, self.spread).clamp(1.0, MOST_TOKENS);
-        let answer = random.lognormal(prompt * self.answer, 0.5).clamp(1.0, MOST_TOKENS / 2.0);
+        let prompt = random.lognormal(self.prompt, self.spread).clamp(1.0, self.longest);
+        let answer = random.lognormal(prompt * self.answer, 0.5).clamp(1.0, self.longest / 2.0);
         let status = self.status(random);
         let mut record = WireRecord {
             request_id: 0,
@@ -300,14 +325,17 @@ pub fn curious_endpoint(random: &mut Random) -> Arc<str> {
 /// An ordinary endpoint other than those given.
 pub fn other_endpoint(random: &mut Random, known: &Choice<Arc<str>>) -> Arc<str> {
     let other: Vec<_> = ENDPOINTS.iter().filter(|e| known.iter().all(|(k, _)| &**k != **e)).collect();
-    random.pick(&other).map_or_else(Arc::default, |endpoint| Arc::from(**endpoint))
+    match random.pick(&other) {
+        Some(endpoint) => Arc::from(**endpoint),
+        None => curious_endpoint(random),
+    }
 }
 
 /// An ordinary model other than those given.
 pub fn other_model(random: &mut Random, known: &Choice<Model>) -> Model {
     let other: Vec<_> =
         MODELS.iter().copied().filter(|(name, _)| known.iter().all(|(k, _)| &*k.name != *name)).collect();
-    model(random, &other)
+    model(random, if other.is_empty() { DEAR_MODELS } else { &other })
 }
 
 /// A model that costs many times as much as ordinary ones.

@@ -66,9 +66,7 @@ impl Alarms {
 
     fn trim(&mut self) {
         let Some((&(last, _), _)) = self.0.last_key_value() else { return };
-        while let Some(entry) =
-            self.0.first_entry().filter(|entry| entry.key().0 + DAYS < last)
-        {
+        while let Some(entry) = self.0.first_entry().filter(|entry| entry.key().0 + DAYS < last) {
             entry.remove();
         }
         while self.0.len() > ALARMS {

@@ -130,6 +130,19 @@ pub struct Later {
     pub alarms: Alarms,
     /// Request sizes by context.
     pub contexts: Contexts,
+    /// Autonomous systems by country.
+    pub networks: Table<Network>,
+}
+
+/// An autonomous system in one country: carriers and VPN providers are in many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Network(pub u32, pub [u8; 2]);
+
+impl Network {
+    /// The network of a place, when it is known.
+    pub fn of(place: &PlaceCore) -> Option<Self> {
+        (place.asn != 0).then(|| Self(place.asn, place.country.unwrap_or_default()))
+    }
 }
 
 impl Profile {
@@ -186,8 +199,9 @@ impl Profile {
 
     fn learn_place(&mut self, place: &PlaceCore, came_from: Option<Cell>, now: Millis) {
         self.prefixes.touch(place.prefix.0, now);
-        if place.asn != 0 {
+        if let Some(network) = Network::of(place) {
             self.asns.touch(place.asn, now);
+            self.later.networks.touch(network, now);
         }
         if let Some(country) = place.country {
             self.countries.touch(country, now);
@@ -223,6 +237,7 @@ impl Profile {
         self.later.flagged.merge(&other.later.flagged);
         self.later.alarms.merge(&other.later.alarms);
         self.later.contexts.merge(&other.later.contexts);
+        self.later.networks.merge(&other.later.networks);
     }
 }
 

@@ -78,7 +78,8 @@ pub struct Context {
 impl Context {
     /// The context of a request.
     pub fn of(client: Option<&str>, endpoint: &str, model: Option<&str>) -> Self {
-        let use_of = stable_hash(client.unwrap_or("").as_bytes()) ^ stable_hash(endpoint.as_bytes()).rotate_left(17);
+        let use_of =
+            stable_hash(client.unwrap_or("").as_bytes()) ^ stable_hash(endpoint.as_bytes()).rotate_left(17);
         let with_model = use_of ^ model.map_or(0, |name| stable_hash(name.as_bytes()).rotate_left(31));
         let fold = |hash: u64, kind: u32| (hash ^ (hash >> 32)) as u32 & !1 | kind;
         Self { full: fold(with_model, 1), any_model: fold(use_of, 0) }

@@ -16,15 +16,27 @@ use crate::{
 pub(super) const ARCHETYPE: Archetype = Archetype {
     name: "batch",
     about: "silence, then about 260 requests an hour from 02:00",
-    rates: [0.05, 1.2],
+    rates: RATES,
     live: |random, span, rate| {
-        let batch = Batch::draw(random, rate);
-        let times = batch.times(random, span);
-        let persona = batch.persona;
-        let records = times.into_iter().map(|(time, ip)| persona.request(random, time, ip)).collect();
-        Life { persona, records }
+        let any = [(Days::All, 0.6), (Days::Working, 0.28), (Days::Weekly(random.whole(0, 6)), 0.12)];
+        let days = random.weighted(&any).copied().unwrap_or(Days::All);
+        Batch::draw(random, rate, days).into_life(random, span)
     },
 };
+
+/// The part of a mixed key: a weekly run would be the first sight of half of the key's habits, a week too late.
+pub(super) const NIGHTLY: Archetype = Archetype {
+    name: "nightly",
+    about: "silence, then about 260 requests an hour from 02:00, on most nights",
+    rates: RATES,
+    live: |random, span, rate| {
+        let days = if random.chance(0.7) { Days::All } else { Days::Working };
+        Batch::draw(random, rate, days).into_life(random, span)
+    },
+};
+
+/// Up to 300 requests an hour.
+const RATES: [f64; 2] = [0.05, 1.2];
 
 /// On which days it runs.
 #[derive(Debug, Clone, Copy)]
@@ -51,20 +63,19 @@ struct Batch {
 }
 
 impl Batch {
-    fn draw(random: &mut Random, rate: f64) -> Self {
+    fn draw(random: &mut Random, rate: f64, days: Days) -> Self {
         let sort = if random.chance(0.6) { Sort::Cloud } else { Sort::Office };
         let mut persona = Persona::draw(random, sort);
         let per_hour = random.between(220.0, 300.0) * rate;
         let hours = random.between(0.8, 2.2);
         persona.fit(per_hour * hours, TOKENS_PER_DAY * 0.4);
-        let days = [(Days::All, 0.6), (Days::Working, 0.28), (Days::Weekly(random.whole(0, 6)), 0.12)];
         let provider = persona.home.provider(sort, random);
         Self {
             per_hour,
             hours,
             // Two in three keep to their own zone; the others are scheduled in UTC.
             offset: if random.chance(0.66) { persona.home.offset } else { 0 },
-            days: random.weighted(&days).copied().unwrap_or(Days::All),
+            days,
             monthly: random.chance(0.2).then(|| (random.whole(0, 20), random.between(1.5, 2.5))),
             drift: (random.between(0.2, 7.0) * MINUTE as f64),
             machines: (0..random.whole(1, 3))
@@ -99,5 +110,11 @@ impl Batch {
         }
         times.retain(|(time, _)| span.contains(*time));
         times
+    }
+
+    fn into_life(self, random: &mut Random, span: Span) -> Life {
+        let times = self.times(random, span);
+        let records = times.into_iter().map(|(time, ip)| self.persona.request(random, time, ip)).collect();
+        Life { persona: self.persona, records }
     }
 }

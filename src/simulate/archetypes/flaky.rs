@@ -84,3 +84,27 @@ impl Provider {
 fn status(random: &mut Random) -> u16 {
     *random.pick(&[500, 502, 503, 504]).unwrap_or(&503)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::atlas::Sort;
+
+    #[test]
+    fn clients_that_try_again_make_more_requests_while_the_provider_fails_and_none_else() {
+        let mut random = Random::new(3);
+        let persona = Persona::draw(&mut random, Sort::Cloud);
+        let provider =
+            Provider { outages: vec![Span { from: HOUR, to: 2 * HOUR }], failing: 0.5, retries: 3 };
+        let ip = persona.home.address(Sort::Cloud, &mut random);
+        let minute = |minute| persona.request(&mut Random::new(minute as u64), minute * HOUR / 60, ip);
+        let mut records: Vec<_> = (0..180).map(minute).collect();
+        records.iter_mut().for_each(|record| record.response_status = 200);
+        provider.answer(&mut random, &persona, &mut records);
+        let failed = records.iter().filter(|record| record.response_status >= 500).count();
+        let during = records.iter().filter(|record| provider.is_down(record)).count();
+        assert!((80..150).contains(&during), "{during} instead of 60");
+        assert!((during * 2 / 5..during * 3 / 5 + 5).contains(&failed), "{failed} of {during}");
+        assert!(records.len() - during <= 120 + 5, "only those that began in the outage go on after it");
+    }
+}

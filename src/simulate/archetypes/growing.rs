@@ -60,3 +60,23 @@ impl Growth {
         self.launched * (1.0 + self.daily).powf(self.span.length() as f64 / DAY as f64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_grows_by_five_percent_a_day_and_doubles_or_more_on_one() {
+        let span = Span { from: 0, to: 21 * DAY };
+        for seed in 0..50 {
+            let growth = Growth::draw(&mut Random::new(seed), span, 0);
+            let step = |from: Millis, to: Millis| growth.load(to) / growth.load(from);
+            let launch = growth.launch;
+            assert!((2.0..=2.5).contains(&step(launch.from - 1, launch.from)));
+            assert!((0.4..=0.5).contains(&step(launch.to - 1, launch.to)));
+            let quiet = if launch.from >= 10 * DAY { 0 } else { 12 * DAY };
+            assert!((1.04..=1.06).contains(&step(quiet, quiet + DAY)));
+            assert!((0..=21 * 24).all(|hour| growth.load(hour * DAY / 24) <= growth.most() * 1.000_001));
+        }
+    }
+}

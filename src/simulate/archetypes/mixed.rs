@@ -16,7 +16,13 @@ use super::{
     vpn,
     vpn::Tunnel,
 };
-use crate::simulate::{calendar::Span, random::Random};
+use crate::{
+    domain::DAY,
+    simulate::{calendar::Span, random::Random},
+};
+
+/// Parts drawn until one begins with the key.
+const TRIES: u32 = 20;
 
 /// How much less and how much more than usual mixed keys are used.
 const RATES: [f64; 2] = [0.04, 1.2];
@@ -25,7 +31,7 @@ pub(super) const INTERACTIVE_AND_BATCH: Archetype = Archetype {
     name: "interactive_and_batch",
     about: "a person in business hours, and their nightly job with the same key",
     rates: RATES,
-    live: |random, span, rate| blend(random, span, rate, &interactive::ARCHETYPE, &[batch::ARCHETYPE]),
+    live: |random, span, rate| blend(random, span, rate, &interactive::ARCHETYPE, &[batch::NIGHTLY]),
 };
 
 pub(super) const SERVICE_AND_TRAVELLER: Archetype = Archetype {
@@ -39,14 +45,14 @@ pub(super) const MOBILE_AND_BATCH: Archetype = Archetype {
     name: "mobile_and_batch",
     about: "a phone, and a nightly job with the same key",
     rates: RATES,
-    live: |random, span, rate| blend(random, span, rate, &mobile::ARCHETYPE, &[batch::ARCHETYPE]),
+    live: |random, span, rate| blend(random, span, rate, &mobile::ARCHETYPE, &[batch::NIGHTLY]),
 };
 
 pub(super) const THREE_REGIONS_AND_BATCH: Archetype = Archetype {
     name: "three_regions_and_batch",
     about: "a service on three continents, and a nightly job with the same key",
     rates: RATES,
-    live: |random, span, rate| blend(random, span, rate, &service::THREE_REGIONS, &[batch::ARCHETYPE]),
+    live: |random, span, rate| blend(random, span, rate, &service::THREE_REGIONS, &[batch::NIGHTLY]),
 };
 
 pub(super) const MEDLEY: Archetype = Archetype {
@@ -56,7 +62,7 @@ pub(super) const MEDLEY: Archetype = Archetype {
     live: |random, span, rate| {
         let mut any = [
             interactive::ARCHETYPE,
-            batch::ARCHETYPE,
+            batch::NIGHTLY,
             service::ONE_REGION,
             service::THREE_REGIONS,
             growing::ARCHETYPE,
@@ -122,9 +128,34 @@ pub(super) const GROWING_AND_FLAKY: Archetype = Archetype {
 
 /// Lives of several archetypes under the key of the first.
 fn blend(random: &mut Random, span: Span, rate: f64, first: &Archetype, others: &[Archetype]) -> Life {
-    let first = (first.live)(random, span, rate);
-    let others = others.iter().map(|archetype| (archetype.live)(random, span, rate)).collect();
+    let mut part =
+        |archetype: &Archetype| from_the_start(random, span, |random| (archetype.live)(random, span, rate));
+    let first = part(first);
+    let others = others.iter().map(part).collect();
     under_one_key(first, others)
+}
+
+/// Draws a part of a key's life until one begins on the key's first working day: a second user, place and client that
+/// turn up weeks later are what a theft looks like, and nobody can tell.
+pub(super) fn from_the_start(
+    random: &mut Random,
+    span: Span,
+    mut draw: impl FnMut(&mut Random) -> Life,
+) -> Life {
+    let begins_early = |life: &Life| {
+        // At its noon, the day is the same in most of the world.
+        let rests = |time| life.persona.week.rests(time, life.persona.home.offset);
+        let wait = if rests(span.from + DAY / 2) { 3 * DAY } else { DAY };
+        life.records.iter().any(|record| record.timestamp < span.from + wait)
+    };
+    let mut life = draw(random);
+    for _ in 1..TRIES {
+        if begins_early(&life) {
+            break;
+        }
+        life = draw(random);
+    }
+    life
 }
 
 /// Puts lives under the key of the first.

@@ -66,9 +66,12 @@ pub const MIXED: &[Archetype] = &[
     team::ARCHETYPE,
 ];
 
+/// Those that are only a part of mixed keys, or only attacked.
+const PARTS: &[Archetype] = &[batch::NIGHTLY];
+
 /// The archetype of a name, mixed or not.
 pub fn named(name: &str) -> Option<&'static Archetype> {
-    ALL.iter().chain(MIXED).find(|archetype| archetype.name == name)
+    ALL.iter().chain(MIXED).chain(PARTS).find(|archetype| archetype.name == name)
 }
 
 /// Tokens that an ordinary key uses a day at most, a fraction of the default limit on 24 hours: nobody lives at the

@@ -65,3 +65,26 @@ fn journey(random: &mut Random, from: &City, to: &City) -> Millis {
     let hours = from.km(to) / random.between(700.0, 850.0) + random.between(2.5, 5.0);
     (hours * HOUR as f64) as Millis
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trips_take_two_to_ten_days_and_flights_as_long_as_they_must() {
+        let span = Span { from: 0, to: 60 * DAY };
+        for seed in 0..50 {
+            let home = &City::all()[seed as usize];
+            let trips = Trip::plan(&mut Random::new(seed), span, home);
+            assert!(trips.len() >= 3);
+            for trip in &trips {
+                assert!((2 * DAY..=10 * DAY).contains(&trip.stay().length()));
+                let least = home.km(trip.city) / 850.0 + 2.5;
+                for flight in [trip.there, trip.back] {
+                    assert!(flight.length() as f64 / HOUR as f64 >= least - 0.01);
+                }
+            }
+            assert!(trips.windows(2).all(|pair| pair[1].span().from >= pair[0].span().to + 2 * DAY));
+        }
+    }
+}

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Requests of the day, of keys that are used less as well: with fewer there is nothing to spike.
-const LEAST: usize = 40;
+const LEAST: usize = 100;
 
 pub(super) const ATTACK: Attack = Attack {
     name: "cost_spike",
@@ -24,7 +24,8 @@ pub(super) const ATTACK: Attack = Attack {
         let span = Span { from, to: from + DAY };
         let mut day: Vec<_> = victim.between(span).cloned().collect();
         if day.len() < LEAST {
-            let more = arrivals(random, span, LEAST as f64 / 24.0, |_| 1.0);
+            let busy = Span { from, to: from + 12 * HOUR };
+            let more = arrivals(random, busy, LEAST as f64 / 12.0, |_| 1.0);
             day.extend(more.into_iter().map(|time| victim.own_request(random, time)));
         }
         let mut records = Vec::new();

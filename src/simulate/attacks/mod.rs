@@ -77,6 +77,8 @@ pub struct Victim {
     pub window: Span,
     /// When the key was first used.
     born: Millis,
+    /// Whether the middleware tells clients, and models.
+    tells: [bool; 2],
 }
 
 impl Victim {
@@ -89,12 +91,17 @@ impl Victim {
         let learned = if life > 5 * DAY / 2 { 2 * DAY } else { life / 2 };
         let past = records.get(LEAST_PAST).map_or(born + life / 2, |record| record.timestamp);
         let from = (born + learned).max(past).min(span.to - life / 10);
-        Self { persona, records, window: span.after(from), born }
+        Self { persona, records, window: span.after(from), born, tells: [true; 2] }
     }
 
     /// Has it attacked within the first days in which that is possible.
     pub fn only_while_young(&mut self) {
         self.window = self.window.before(self.window.from.max(self.born + 2 * DAY) + 3 * DAY);
+    }
+
+    /// Has it attacked by somebody whose client or model is not told.
+    pub fn untold(&mut self, tells_client: bool, tells_model: bool) {
+        self.tells = [tells_client, tells_model];
     }
 
     /// Has it attacked after so many runs of a scheduled job, as far as there are so many.
@@ -200,7 +207,9 @@ impl Thief {
             .collect();
         let sort = random.weighted(&sorts).copied().unwrap_or(Sort::Residential);
         let provider = city.provider(sort, random);
-        let addresses = (0..random.whole(1, 3)).map(|_| city.address_of(provider, sort, random)).collect();
+        let number = random.whole(1, 3);
+        let mut address = || Some(city.network_of(provider, sort, random)?.hideout(random));
+        let addresses = (0..number).filter_map(|_| address()).collect();
         let mut thief = Self { addresses, client: None, endpoint: None, model: None };
         if !random.chance(DISGUISED) {
             thief.client = Some(Self::own_client(random));

@@ -9,7 +9,8 @@ use crate::{
 pub(super) const ATTACK: Attack = Attack {
     name: "batch_off_schedule",
     about: "a nightly job's key at work in the day",
-    victims: &["batch"],
+    // A job that ran once or twice has no schedule yet.
+    victims: &["nightly"],
     strike: |random, victim| {
         let length = (random.between(0.5, 2.0) * HOUR as f64) as Millis;
         // The schedule is where the holder's requests are, whatever the zone.

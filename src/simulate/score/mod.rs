@@ -1,16 +1,25 @@
 //! How good the decisions were: attacks found and how soon, benign keys harmed and how much.
 //!
 //! *Found* means that one of the attack's own requests was refused or carries a high or critical finding. Findings
-//! of benign keys count once per key, type and hour. Keys that are attacked at any time do not count as benign.
+//! of benign keys count once per key, type and hour. A key that is attacked is benign until its attack begins: what
+//! is done to it before then counts like what is done to any other key, and what its owner suffers afterwards does not
+//! count at all.
 
+mod bars;
+mod outage;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+pub use bars::missed_bars;
+use serde::Serialize;
+
+use self::outage::Outages;
 use super::wire::Labelled;
 use crate::domain::{
     DAY, HOUR, Millis,
     decision::Decision,
+    event::rfc3339_millis,
     finding::{AnomalyKind, Severity},
 };
 
@@ -30,7 +39,7 @@ impl From<&Decision> for Verdict {
     }
 }
 
-/// How one kind of attack fared.
+/// How one kind of attack fared, or the attacks on one archetype.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AttackScore {
     /// Attacks of this kind.
@@ -40,14 +49,34 @@ pub struct AttackScore {
     /// From an attack's first request to the first of its requests that gave it away, in milliseconds: the median
     /// over the attacks that were found.
     pub median_delay: Option<Millis>,
+    /// The attack's own requests up to the one that gave it away, which counts: the median likewise.
+    pub median_requests: Option<u32>,
     /// Which findings gave them away, by attacks; refusals without a finding of their own are not in here.
     pub by: BTreeMap<AnomalyKind, u32>,
+    /// The delays of those that were found, in order.
+    delays: Vec<Millis>,
+    /// Their requests, in order.
+    requests: Vec<u32>,
 }
 
 impl AttackScore {
     /// Share of the attacks that were found, 0 to 1; 1 when there were none.
     pub fn recall(&self) -> f64 {
         share(self.found.into(), self.attacks.into(), 1.0)
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.attacks += other.attacks;
+        self.found += other.found;
+        for (finding, count) in &other.by {
+            *self.by.entry(*finding).or_default() += count;
+        }
+        self.delays.extend(&other.delays);
+        self.requests.extend(&other.requests);
+        self.delays.sort_unstable();
+        self.requests.sort_unstable();
+        self.median_delay = self.delays.get(self.delays.len() / 2).copied();
+        self.median_requests = self.requests.get(self.requests.len() / 2).copied();
     }
 }
 
@@ -62,6 +91,8 @@ pub struct BenignScore {
     pub requests: u64,
     /// Requests refused.
     pub requests_refused: u64,
+    /// Those of them that were made while the provider failed.
+    pub refused_in_outage: u64,
     /// Days on which a key was in use, over all keys.
     pub key_days: u64,
     /// High or critical findings, once per key, type and hour.
@@ -94,6 +125,7 @@ impl BenignScore {
         self.keys_refused += other.keys_refused;
         self.requests += other.requests;
         self.requests_refused += other.requests_refused;
+        self.refused_in_outage += other.refused_in_outage;
         self.key_days += other.key_days;
         for (kind, count) in &other.findings {
             *self.findings.entry(*kind).or_default() += count;
@@ -101,35 +133,68 @@ impl BenignScore {
     }
 }
 
+/// An attack that was not found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Missed {
+    /// Its kind.
+    pub attack: &'static str,
+    /// What sort of key it fell on.
+    pub archetype: &'static str,
+    /// Its number in its run.
+    pub attack_id: u32,
+    /// The key, counted from 0.
+    pub key: u32,
+    /// Its first request.
+    #[serde(with = "rfc3339_millis")]
+    pub began: Millis,
+    /// Its requests.
+    pub requests: u32,
+}
+
 /// How good the decisions were. Shows itself as a table.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Score {
     /// By kind of attack.
     pub attacks: BTreeMap<&'static str, AttackScore>,
+    /// The same attacks by archetype of the key that they fell on.
+    pub victims: BTreeMap<&'static str, AttackScore>,
+    /// Attacks that were not found.
+    pub missed: Vec<Missed>,
     /// By archetype of benign keys.
     pub benign: BTreeMap<&'static str, BenignScore>,
 }
 
 impl Score {
-    /// All kinds of attack together, without their delays.
+    /// All kinds of attack together.
     pub fn all_attacks(&self) -> AttackScore {
-        self.attacks.values().fold(AttackScore::default(), |mut sum, kind| {
-            sum.attacks += kind.attacks;
-            sum.found += kind.found;
-            for (finding, count) in &kind.by {
-                *sum.by.entry(*finding).or_default() += count;
-            }
-            sum
-        })
+        sum(self.attacks.values(), AttackScore::add)
     }
 
     /// All benign keys together.
     pub fn all_benign(&self) -> BenignScore {
-        self.benign.values().fold(BenignScore::default(), |mut sum, archetype| {
-            sum.add(archetype);
-            sum
-        })
+        sum(self.benign.values(), BenignScore::add)
     }
+
+    /// Takes another run in, of other keys and attacks.
+    pub fn merge(&mut self, other: &Self) {
+        for (name, score) in &other.attacks {
+            self.attacks.entry(name).or_default().add(score);
+        }
+        for (name, score) in &other.victims {
+            self.victims.entry(name).or_default().add(score);
+        }
+        self.missed.extend_from_slice(&other.missed);
+        for (name, score) in &other.benign {
+            self.benign.entry(name).or_default().add(score);
+        }
+    }
+}
+
+fn sum<'a, T: Default + 'a>(parts: impl Iterator<Item = &'a T>, add: impl Fn(&mut T, &T)) -> T {
+    parts.fold(T::default(), |mut sum, part| {
+        add(&mut sum, part);
+        sum
+    })
 }
 
 /// Scores a whole run: each record with what was decided about it, in order of time.
@@ -146,12 +211,17 @@ pub fn score<'a>(decided: impl IntoIterator<Item = (&'a Labelled, Verdict)>) -> 
 pub struct Scorer {
     attacks: BTreeMap<u32, AttackSeen>,
     benign: BTreeMap<u32, KeySeen>,
+    /// Keys whose attack has begun.
+    struck: HashSet<u32>,
 }
 
 #[derive(Debug)]
 struct AttackSeen {
     kind: &'static str,
+    archetype: &'static str,
+    key: u32,
     began: Millis,
+    requests: u32,
     found: Option<Millis>,
     by: BTreeSet<AnomalyKind>,
 }
@@ -161,70 +231,105 @@ struct KeySeen {
     archetype: &'static str,
     score: BenignScore,
     days: HashSet<Millis>,
-    hours: HashSet<(AnomalyKind, Millis)>,
+    hours: HashSet<(Option<AnomalyKind>, Millis)>,
+    outages: Outages,
 }
 
 impl Scorer {
-    /// Takes in the next record, in order of time.
-    pub fn add(&mut self, labelled: &Labelled, verdict: &Verdict) {
+    /// Takes in the next record, in order of time. Whether it is news of a benign key: the first refusal, or the first
+    /// finding of its type, within the hour.
+    pub fn add(&mut self, labelled: &Labelled, verdict: &Verdict) -> bool {
         let serious = verdict.findings.iter().filter(|(_, severity)| *severity >= Severity::High);
         let kinds: BTreeSet<AnomalyKind> = serious.map(|(kind, _)| *kind).collect();
-        match (labelled.label, labelled.attack_id) {
-            (Some(kind), Some(id)) => {
-                let seen = self.attacks.entry(id).or_insert_with(|| AttackSeen {
-                    kind,
-                    began: labelled.time,
-                    found: None,
-                    by: BTreeSet::new(),
-                });
-                if seen.found.is_none() && (!verdict.allowed || !kinds.is_empty()) {
-                    seen.found = Some(labelled.time);
-                    seen.by = kinds;
-                }
-            }
-            _ if labelled.attacked => {}
-            _ => self.add_benign(labelled, verdict.allowed, &kinds),
+        if let (Some(kind), Some(id)) = (labelled.label, labelled.attack_id) {
+            self.struck.insert(labelled.key);
+            self.add_attack(kind, id, labelled, verdict.allowed, kinds);
+            false
+        } else if labelled.attacked && self.struck.contains(&labelled.key) {
+            false
+        } else {
+            self.add_benign(labelled, verdict.allowed, &kinds)
         }
     }
 
-    fn add_benign(&mut self, labelled: &Labelled, allowed: bool, kinds: &BTreeSet<AnomalyKind>) {
+    fn add_attack(
+        &mut self,
+        kind: &'static str,
+        id: u32,
+        labelled: &Labelled,
+        allowed: bool,
+        kinds: BTreeSet<AnomalyKind>,
+    ) {
+        let seen = self.attacks.entry(id).or_insert_with(|| AttackSeen {
+            kind,
+            archetype: labelled.archetype,
+            key: labelled.key,
+            began: labelled.time,
+            requests: 0,
+            found: None,
+            by: BTreeSet::new(),
+        });
+        if seen.found.is_some() {
+            return;
+        }
+        seen.requests += 1;
+        if !allowed || !kinds.is_empty() {
+            seen.found = Some(labelled.time);
+            seen.by = kinds;
+        }
+    }
+
+    fn add_benign(&mut self, labelled: &Labelled, allowed: bool, kinds: &BTreeSet<AnomalyKind>) -> bool {
         let seen = self.benign.entry(labelled.key).or_insert_with(|| KeySeen {
             archetype: labelled.archetype,
             score: BenignScore { keys: 1, ..BenignScore::default() },
             days: HashSet::new(),
             hours: HashSet::new(),
+            outages: Outages::default(),
         });
+        let hour = labelled.time.div_euclid(HOUR);
+        let fails = seen.outages.fails(labelled.time, labelled.record.response_status);
         seen.score.requests += 1;
         seen.days.insert(labelled.time.div_euclid(DAY));
+        let mut news = false;
         if !allowed {
             seen.score.requests_refused += 1;
+            seen.score.refused_in_outage += u64::from(fails);
             seen.score.keys_refused = 1;
+            news |= seen.hours.insert((None, hour));
         }
         for kind in kinds {
-            if seen.hours.insert((*kind, labelled.time.div_euclid(HOUR))) {
+            if seen.hours.insert((Some(*kind), hour)) {
                 *seen.score.findings.entry(*kind).or_default() += 1;
+                news = true;
             }
         }
+        news
     }
 
     /// The score of everything taken in.
     pub fn finish(self) -> Score {
         let mut score = Score::default();
-        let mut delays: BTreeMap<&'static str, Vec<Millis>> = BTreeMap::new();
-        for seen in self.attacks.into_values() {
-            let kind = score.attacks.entry(seen.kind).or_default();
-            kind.attacks += 1;
-            let Some(found) = seen.found else { continue };
-            kind.found += 1;
-            delays.entry(seen.kind).or_default().push(found - seen.began);
-            for finding in seen.by {
-                *kind.by.entry(finding).or_default() += 1;
-            }
-        }
-        for (kind, mut delays) in delays {
-            delays.sort_unstable();
-            if let Some(entry) = score.attacks.get_mut(kind) {
-                entry.median_delay = delays.get(delays.len() / 2).copied();
+        for (id, seen) in self.attacks {
+            let one = AttackScore {
+                attacks: 1,
+                found: u32::from(seen.found.is_some()),
+                by: seen.by.iter().map(|kind| (*kind, 1)).collect(),
+                delays: seen.found.map(|found| found - seen.began).into_iter().collect(),
+                requests: seen.found.map(|_| seen.requests).into_iter().collect(),
+                ..AttackScore::default()
+            };
+            score.attacks.entry(seen.kind).or_default().add(&one);
+            score.victims.entry(seen.archetype).or_default().add(&one);
+            if seen.found.is_none() {
+                score.missed.push(Missed {
+                    attack: seen.kind,
+                    archetype: seen.archetype,
+                    attack_id: id,
+                    key: seen.key,
+                    began: seen.began,
+                    requests: seen.requests,
+                });
             }
         }
         for mut seen in self.benign.into_values() {

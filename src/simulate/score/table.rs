@@ -7,19 +7,22 @@ use crate::domain::{HOUR, MINUTE, Millis, SECOND, finding::AnomalyKind};
 
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{:<24}{:>8}{:>8}{:>8}{:>12}  found by",
-            "attack", "number", "found", "recall", "median"
-        )?;
-        for (name, kind) in &self.attacks {
-            attack(f, name, kind)?;
-        }
+        attacks(f, "attack", &self.attacks)?;
         attack(f, "all attacks", &self.all_attacks())?;
         writeln!(f)?;
-        let heading = ["keys", "refused", "requests", "refused", "high/key-day"];
+        attacks(f, "attacked keys", &self.victims)?;
+        if !self.missed.is_empty() {
+            let mut counts = BTreeMap::<_, u32>::new();
+            for missed in &self.missed {
+                *counts.entry((missed.attack, missed.archetype)).or_default() += 1;
+            }
+            let missed = counts.iter().map(|((kind, victim), count)| format!("{kind} on {victim} {count}"));
+            writeln!(f, "missed: {}", missed.collect::<Vec<_>>().join(", "))?;
+        }
+        writeln!(f)?;
+        let heading = ["keys", "refused", "requests", "refused", "in outage", "high/key-day"];
         write!(f, "{:<24}", "benign keys")?;
-        for (column, width) in heading.iter().zip([8, 8, 12, 10, 14]) {
+        for (column, width) in heading.iter().zip([8, 8, 12, 10, 10, 14]) {
             write!(f, "{column:>width$}")?;
         }
         writeln!(f, "  high findings")?;
@@ -30,17 +33,31 @@ impl fmt::Display for Score {
     }
 }
 
+fn attacks(
+    f: &mut fmt::Formatter<'_>,
+    heading: &str,
+    scores: &BTreeMap<&'static str, AttackScore>,
+) -> fmt::Result {
+    write!(f, "{heading:<24}")?;
+    for (column, width) in ["number", "found", "recall", "median", "requests"].iter().zip([8, 8, 8, 12, 10]) {
+        write!(f, "{column:>width$}")?;
+    }
+    writeln!(f, "  found by")?;
+    scores.iter().try_for_each(|(name, score)| attack(f, name, score))
+}
+
 fn attack(f: &mut fmt::Formatter<'_>, name: &str, score: &AttackScore) -> fmt::Result {
     let recall = format!("{:.1}%", score.recall() * 100.0);
     let delay = score.median_delay.map_or_else(String::new, duration);
-    write!(f, "{name:<24}{:>8}{:>8}{recall:>8}{delay:>12}", score.attacks, score.found)?;
+    let requests = score.median_requests.map_or_else(String::new, |requests| requests.to_string());
+    write!(f, "{name:<24}{:>8}{:>8}{recall:>8}{delay:>12}{requests:>10}", score.attacks, score.found)?;
     kinds(f, &score.by)
 }
 
 fn benign(f: &mut fmt::Formatter<'_>, name: &str, score: &BenignScore) -> fmt::Result {
     let refused = format!("{:.3}%", score.requests_refused_share() * 100.0);
     write!(f, "{name:<24}{:>8}{:>8}{:>12}{refused:>10}", score.keys, score.keys_refused, score.requests)?;
-    write!(f, "{:>14.4}", score.findings_per_key_day())?;
+    write!(f, "{:>10}{:>14.4}", score.refused_in_outage, score.findings_per_key_day())?;
     kinds(f, &score.findings)
 }
 

@@ -1,8 +1,11 @@
 //! What the traffic must be like, whatever the seed.
 
 mod attacks;
+mod bars;
 mod benign;
 mod score;
+mod strikes;
+mod variety;
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -45,7 +48,9 @@ fn every_record_names_its_key_one_way_and_adds_up() {
         assert_eq!(record.tokens_used, record.prompt_tokens + record.completion_tokens);
         assert!(record.latency_ms.is_finite() && record.latency_ms >= 0.0);
         assert!(record.cost_usd.is_none_or(|cost| cost >= 0.0));
-        assert!(record.endpoint.starts_with('/'));
+        assert!(
+            record.endpoint.starts_with('/') && record.model.as_ref().is_none_or(|model| !model.is_empty())
+        );
     }
     let told = |tells: fn(&Labelled) -> bool| TRAFFIC.iter().filter(|l| tells(l)).count() * 2 > TRAFFIC.len();
     assert!(told(|l| l.record.model.is_some()) && told(|l| !l.record.user_agent.is_empty()));

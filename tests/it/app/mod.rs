@@ -1,5 +1,6 @@
 //! The service as a whole: in this process, and as the binary that people run.
 
+mod backtest;
 mod demo;
 mod durability;
 mod exit_codes;

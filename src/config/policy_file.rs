@@ -1,0 +1,159 @@
+//! A policy in a file of its own, as `keyward replay` compares them: the `[policy]` of a configuration, or what
+//! `GET /v1/policy` answers.
+
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::{
+    ConfigError, Origin, check,
+    layers::{LIMITS, Layer, Layers, NO_LIMIT, look_up, parse, text_of},
+    load::typed,
+};
+use crate::domain::policy::Policy;
+
+/// What a policy has at its top; a document with any of these and without `[policy]` is what the API answers.
+const PARTS: [&str; 5] = ["preset", "on_store_failure", "limits", "detectors", "ladder"];
+
+/// A policy that was read from a file.
+#[derive(Debug, Clone)]
+pub struct PolicyFile {
+    /// The policy, over the defaults and its preset.
+    pub policy: Policy,
+    /// Sections of the file that are no part of a policy: they are checked and not used.
+    pub unused: Vec<String>,
+}
+
+impl PolicyFile {
+    /// Reads a policy. A `[policy]` table is laid over the defaults, and over the preset that it names. What the API
+    /// answers is a whole policy: a limit that it does not have, there is not.
+    ///
+    /// # Errors
+    /// As for a configuration: the first thing that is wrong, with its name and what it must be.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let origin = Origin::File(path.to_owned());
+        let text = text_of(path)?;
+        let table = if text.trim_start().starts_with('{') {
+            json(&text, &origin)?
+        } else {
+            parse(&text, origin.clone())?.table
+        };
+        Self::of(table, origin)
+    }
+
+    fn of(table: Table, origin: Origin) -> Result<Self, ConfigError> {
+        let defaults = Layers::over_defaults(Vec::new())?;
+        let table = if is_answer(&table) { whole(table, defaults.base()) } else { table };
+        let mut layer = Layer { origin, table };
+        check::names_and_kinds(&layer, defaults.base())?;
+        let Some(policy) = layer.table.remove("policy") else {
+            let mend = "is not there: a policy file has a [policy] table, or is what GET /v1/policy answers";
+            return Err(ConfigError::setting("policy", layer.origin, mend));
+        };
+        let unused = layer.table.keys().cloned().collect();
+        layer.table = Table::from_iter([("policy".to_owned(), policy)]);
+        let layers = Layers::over_defaults(vec![layer])?;
+        let merged = layers.merged();
+        check::ranges(&merged, &layers)?;
+        let config = typed(merged, &layers)?;
+        check::meaning(&config, &layers)?;
+        Ok(Self { policy: config.policy, unused })
+    }
+}
+
+fn json(text: &str, origin: &Origin) -> Result<Table, ConfigError> {
+    serde_json::from_str(text).map_err(|error| {
+        let what = error.to_string();
+        let what = what.split(" at line ").next().unwrap_or_default().to_owned();
+        ConfigError::Syntax { origin: origin.clone(), line: error.line(), what }
+    })
+}
+
+fn is_answer(table: &Table) -> bool {
+    !table.contains_key("policy") && PARTS.iter().any(|part| table.contains_key(*part))
+}
+
+/// An answer of the API as a configuration: without the version, which is a digest of the rest, and with no limit of
+/// the defaults that it does not repeat.
+fn whole(mut policy: Table, base: &Table) -> Table {
+    policy.remove("version");
+    let mut table = Table::from_iter([("policy".to_owned(), Value::Table(policy))]);
+    for name in LIMITS {
+        let said = name.split('.').try_fold(&mut table, |table, part| table.get_mut(part)?.as_table_mut());
+        let known = look_up(base, name).and_then(Value::as_table);
+        if let (Some(said), Some(known)) = (said, known) {
+            for window in known.keys() {
+                said.entry(window.clone()).or_insert_with(|| NO_LIMIT.into());
+            }
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::default_policy,
+        domain::{finding::Mode, policy::Preset},
+    };
+
+    fn read(text: &str) -> Result<PolicyFile, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.policy");
+        std::fs::write(&path, text).unwrap();
+        PolicyFile::read(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_table_is_laid_over_the_defaults_and_over_the_preset_that_it_names() {
+        assert_eq!(read("[policy]").unwrap().policy, default_policy());
+        let text =
+            "[policy]\npreset = 'strict'\n[policy.detectors.traffic_burst]\nmode = 'shadow'\nfactor = 4";
+        let policy = read(text).unwrap().policy;
+        assert_eq!(policy.preset, Preset::Strict);
+        assert!(policy.ladder.permanent_without_person, "the overlay of the preset is in force");
+        assert_eq!(policy.detectors.traffic_burst.mode, Mode::Shadow);
+        assert_eq!(policy.limits, default_policy().limits);
+    }
+
+    #[test]
+    fn what_the_api_answers_is_a_whole_policy() {
+        let mut policy = default_policy();
+        policy.limits.tokens.remove("5min");
+        policy.ladder.ban_seconds = 7;
+        let mut answer = serde_json::to_value(&policy).unwrap();
+        answer["version"] = "2995ea91612b8162".into();
+        assert_eq!(read(&answer.to_string()).unwrap().policy, policy);
+        assert_eq!(read(&toml::to_string(&policy).unwrap()).unwrap().policy, policy);
+        assert_eq!(read(r#"{"limits":{"tokens":{}},"ladder":{}}"#).unwrap().policy.limits.tokens.len(), 0);
+    }
+
+    #[test]
+    fn other_sections_of_a_configuration_are_checked_and_told() {
+        let file = read("[server]\nlisten = '0.0.0.0:1'\n[policy.ladder]\nban_seconds = 7").unwrap();
+        assert_eq!((file.policy.ladder.ban_seconds, file.unused), (7, vec!["server".to_owned()]));
+        assert!(read("[server]\nlisten_on = 'x'\n[policy]").unwrap_err().contains("`server.listen_on`"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_in_full() {
+        for (text, words) in [
+            ("[policy.detectors.traffic_burst]\nfacter = 4.0", "`policy.detectors.traffic_burst.facter`"),
+            ("[policy.ladder]\nban_factor = 0.5", "`policy.ladder.ban_factor` must be from 1 to 1000"),
+            (r#"{"ladder":{"ban_factor":0.5}}"#, "`policy.ladder.ban_factor` must be from 1 to 1000"),
+            (r#"{"ladder":{"ban_faktor":2}}"#, "did you mean `policy.ladder.ban_factor`?"),
+            ("[policy.limits.tokens]\n'2min' = 5", "`policy.limits.tokens.2min` windows are 1min"),
+            ("[policy]\npreset = 'paranoid'", "`policy.preset`"),
+            ("[server]", "`policy` is not there"),
+            ("", "`policy` is not there"),
+            ("policy = 7", "`policy` must be a table"),
+            ("{\n\"ladder\": nothing}", "line 2"),
+            ("[policy]\nladder = ", "line 2"),
+            ("{\"request_id\":\"r-1\"}\n{\"request_id\":\"r-2\"}", "line 2"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(words) && error.contains("a.policy"), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! An analyst's word about an event: what it does, and how the log keeps it so that `replay` can do it again.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Engine,
+    acts::{detector, lifted},
+    events,
+};
+use crate::{
+    domain::{
+        HOUR, Millis,
+        event::{Event, EventType},
+        finding::{AnomalyKind, Severity},
+        ladder,
+        place::Coordinates,
+        profile::{Cell, Profile, Sample},
+        record::Outcome,
+        standing::{Standing, StandingDetail},
+        subject::Subject,
+    },
+    store::{EventQuery, StoreError},
+};
+
+/// Verdicts on one subject among which the same one is looked for.
+const EARLIER: usize = 100;
+
+/// What an event was, in an analyst's eyes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It was nothing.
+    Benign,
+    /// It was an attack.
+    Attack,
+}
+
+/// An analyst's word, as the evidence of a `FEEDBACK_GIVEN` event keeps it. It holds the event that it is about, so
+/// that it can be carried out again where that event has another id, or was never made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Feedback {
+    /// Id of the event that it is about.
+    pub event: String,
+    /// The word.
+    pub verdict: Verdict,
+    /// Why.
+    #[serde(default)]
+    pub note: String,
+    /// The event that it is about.
+    pub judged: Event,
+}
+
+impl Feedback {
+    fn new(mut judged: Event, verdict: Verdict, note: &str) -> Self {
+        // A word about a word would else hold every word before it.
+        if let Some(evidence) = judged.evidence.as_object_mut() {
+            evidence.remove("judged");
+        }
+        Self { event: judged.id.clone(), verdict, note: note.to_owned(), judged }
+    }
+}
+
+impl Engine {
+    /// An analyst's word about an event; `None` when there is no such event. Either verdict is in the log; the same one
+    /// again changes nothing.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn feedback(
+        &self,
+        event_id: &str,
+        verdict: Verdict,
+        note: &str,
+        now: Millis,
+    ) -> Result<Option<Event>, StoreError> {
+        self.answering()?;
+        let Some(event) = self.store.event(event_id).await? else { return Ok(None) };
+        let feedback = Feedback::new(event.clone(), verdict, note);
+        let evidence =
+            serde_json::to_value(&feedback).map_err(|e| StoreError::Incompatible(e.to_string()))?;
+        if self.was_given(&event, &evidence).await? {
+            return Ok(Some(event));
+        }
+        self.carry_out(&feedback, now).await?;
+        // Last, so that a verdict that could not be carried out can be given again.
+        let subject = event.subject.as_ref();
+        let told = events::operator(now, EventType::FeedbackGiven, Severity::Low, subject, note);
+        self.store.append(&[Event { evidence, ..told }]).await?;
+        Ok(Some(event))
+    }
+
+    async fn was_given(&self, event: &Event, evidence: &serde_json::Value) -> Result<bool, StoreError> {
+        let query = EventQuery {
+            kind: Some(EventType::FeedbackGiven),
+            subject: event.subject.clone(),
+            limit: EARLIER,
+            ..EventQuery::default()
+        };
+        let same = |e: &Event| {
+            e.evidence["event"] == evidence["event"] && e.evidence["verdict"] == evidence["verdict"]
+        };
+        Ok(self.store.events(&query).await?.items.iter().any(same))
+    }
+
+    /// Does what a verdict says, without a word in the log. A benign one lifts the ban, undoes its strike, teaches the
+    /// profile, and leaves the detector alone for the policy's grace period; one about an attack changes nothing. Where
+    /// nothing was ever held against the subject, there is nothing to lift and the profile learns all the same.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn carry_out(&self, feedback: &Feedback, now: Millis) -> Result<(), StoreError> {
+        let (Verdict::Benign, Some(subject)) = (feedback.verdict, &feedback.judged.subject) else {
+            return Ok(());
+        };
+        let policy = self.policy();
+        let note =
+            if feedback.note.is_empty() { "benign by an analyst's word" } else { feedback.note.as_str() };
+        self.change(subject, note, now, |current| {
+            if current.standing.version == 0 {
+                return None;
+            }
+            let fired = detector(&current.detail).or_else(|| kind_of(&feedback.judged));
+            let lifted_standing = ladder::lift(&current.standing, fired, &policy.policy.ladder, now);
+            let strikes = (current.standing.strikes - 1.0).max(0.0);
+            let bans = current.standing.bans.saturating_sub(1);
+            let mut told = lifted(subject, note, now);
+            told.evidence =
+                serde_json::json!({ "reason": note, "verdict": "benign", "event": feedback.event });
+            Some((Standing { strikes, bans, ..lifted_standing }, told))
+        })
+        .await?;
+        self.teach(&feedback.judged, now).await
+    }
+
+    /// What an analyst calls benign is learned: the place of the event, the way there, and what was called.
+    async fn teach(&self, event: &Event, now: Millis) -> Result<(), StoreError> {
+        let source = event.source_ip.as_deref().and_then(|ip| ip.parse::<std::net::IpAddr>().ok());
+        let (Some(key_id), Some(source)) = (&event.key_id, source) else { return Ok(()) };
+        let evidence = event.evidence.pointer("/cause/evidence").unwrap_or(&event.evidence);
+        let text = |name: &str| evidence.get(name).and_then(serde_json::Value::as_str);
+        let place = self.geo.place_core(source);
+        let sample = Sample {
+            // As if it had been in use for long enough to be vouched for.
+            now: event.time.min(now - 2 * HOUR),
+            place: Some(&place),
+            came_from: evidence.get("previous").and_then(cell),
+            client: text("client"),
+            endpoint: text("endpoint").unwrap_or_default(),
+            model: text("model"),
+            tokens: 0,
+            cost_nanos: 0,
+            outcome: Outcome::Success,
+            peaks: (0, 0),
+        };
+        let mut delta = Profile::default();
+        delta.learn_features(&sample);
+        self.profiles.add(&*self.store, &Subject::key(key_id), &delta).await
+    }
+}
+
+/// The grid cell of a place as evidence shows it.
+fn cell(place: &serde_json::Value) -> Option<Cell> {
+    let latitude = place.get("latitude")?.as_f64()?;
+    let longitude = place.get("longitude")?.as_f64()?;
+    Some(Cell::of(&Coordinates { latitude, longitude, radius_km: 0 }))
+}
+
+fn kind_of(event: &Event) -> Option<AnomalyKind> {
+    match event.kind {
+        EventType::Anomaly(kind) => Some(kind),
+        _ => detector(&StandingDetail { detector: event.detector.clone(), ..StandingDetail::default() }),
+    }
+}

@@ -1,0 +1,285 @@
+//! What two policies decided differently about the same requests: per key and address, and over all. It grows with the
+//! number of keys about which anything was found or refused.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use super::summary::{banning, worst};
+use crate::domain::{
+    Millis,
+    decision::{Action, Decision, Reason},
+    event::format_millis,
+    finding::{Accused, AnomalyKind, Severity},
+    policy::Policy,
+    record::Record,
+    subject::{Subject, SubjectKind},
+};
+
+/// Rows of the table for people; the file of differences has every request.
+const ROWS: usize = 50;
+
+/// What a decision was made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// A finding, of this request or of the one that led to the ban or throttle in force.
+    Detector(AnomalyKind),
+    /// Something else that refuses.
+    Reason(Reason),
+    /// Nothing that is known.
+    Unknown,
+}
+
+impl By {
+    /// The anomaly type, or the reason of the refusal, as they are on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Detector(kind) => kind.name(),
+            Self::Reason(reason) => reason.name(),
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// Where two policies differ; `new` is held against `old`.
+#[derive(Debug)]
+pub struct Comparison {
+    rows: HashMap<Subject, Row>,
+    findings: BTreeMap<(&'static str, Severity), [u64; 2]>,
+    differing: u64,
+    /// From which severity a finding leads to a throttle or a ban, under each policy.
+    acts_from: [Severity; 2],
+}
+
+/// What the two did about one subject.
+#[derive(Debug, Default)]
+struct Row {
+    /// Under the new policy and under the old.
+    sides: [Side; 2],
+    differing: u64,
+    first: Option<First>,
+}
+
+#[derive(Debug, Default)]
+struct Side {
+    refused: u64,
+    throttled: u64,
+    bans: u64,
+    /// A digest of when its bans began and end.
+    ban_times: u64,
+    /// What led to the last throttle or ban.
+    cause: Option<AnomalyKind>,
+}
+
+/// The first request about which they differ.
+#[derive(Debug)]
+struct First {
+    at: Millis,
+    request_id: Arc<str>,
+    by: By,
+    done: [(bool, Action); 2],
+}
+
+/// How the bans of a subject compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Bans {
+    NewOnly,
+    OldOnly,
+    OtherTimes,
+    Same,
+    None,
+}
+
+impl Comparison {
+    /// Nothing compared yet.
+    pub fn between(new: &Policy, old: &Policy) -> Self {
+        let acts_from = [new, old].map(|p| p.ladder.throttle_from.min(p.ladder.ban_from));
+        Self { rows: HashMap::new(), findings: BTreeMap::new(), differing: 0, acts_from }
+    }
+
+    /// Holds two decisions about one request against each other. Where what was done differs, says what the severer one
+    /// was made for.
+    pub fn add(&mut self, record: &Record, new: &Decision, old: &Decision, now: Millis) -> Option<By> {
+        let both = [new, old];
+        if both.iter().all(|d| d.allowed && d.action == Action::None && d.anomalies.is_empty()) {
+            return None;
+        }
+        for (n, decision) in both.iter().enumerate() {
+            for finding in &decision.anomalies {
+                self.findings.entry((finding.kind.name(), finding.severity)).or_default()[n] += 1;
+            }
+            self.note(n, &record.key, Accused::Key, decision);
+            let by_address = decision.anomalies.iter().any(|f| f.accused == Accused::Address);
+            if by_address || decision.reason == Some(Reason::IpBanned) {
+                self.note(n, &record.address, Accused::Address, decision);
+            }
+        }
+        let done = both.map(|d| (d.allowed, d.action));
+        if done[0] == done[1] {
+            return None;
+        }
+        let severer = usize::from((!old.allowed, old.action) > (!new.allowed, new.action));
+        let by = self.by(severer, record, both[severer]);
+        self.differing += 1;
+        let row = self.rows.entry(record.key.clone()).or_default();
+        row.differing += 1;
+        row.first.get_or_insert_with(|| First { at: now, request_id: record.request_id.clone(), by, done });
+        Some(by)
+    }
+
+    /// Counts in the row of `subject` what a decision says about it.
+    fn note(&mut self, n: usize, subject: &Subject, accused: Accused, decision: &Decision) {
+        let side = &mut self.rows.entry(subject.clone()).or_default().sides[n];
+        let of_it = accused == Accused::Key || decision.reason == Some(Reason::IpBanned);
+        side.refused += u64::from(of_it && !decision.allowed);
+        side.throttled += u64::from(of_it && decision.allowed && decision.action == Action::Throttle);
+        let found = worst(decision.anomalies.iter().filter(|f| f.accused == accused));
+        if let Some(found) = found.filter(|f| f.severity >= self.acts_from[n]) {
+            side.cause = Some(found.kind);
+        }
+        if banning(decision).any(|f| f.accused == accused) {
+            side.bans += 1;
+            let mut hasher = DefaultHasher::new();
+            (side.ban_times, decision.decided_at, decision.retry_at).hash(&mut hasher);
+            side.ban_times = hasher.finish();
+        }
+    }
+
+    /// What a decision was made for.
+    fn by(&self, n: usize, record: &Record, decision: &Decision) -> By {
+        let found = worst(decision.anomalies.iter());
+        let led = found.filter(|f| decision.action == Action::Alert || f.severity >= self.acts_from[n]);
+        if let Some(finding) = led {
+            return By::Detector(finding.kind);
+        }
+        let subject = match decision.reason {
+            None | Some(Reason::ApiKeyBanned) => &record.key,
+            Some(Reason::IpBanned) => &record.address,
+            Some(reason) => return By::Reason(reason),
+        };
+        let cause = self.rows.get(subject).and_then(|row| row.sides[n].cause);
+        cause.map(By::Detector).or(decision.reason.map(By::Reason)).unwrap_or(By::Unknown)
+    }
+}
+
+impl Row {
+    fn bans(&self) -> Bans {
+        let [new, old] = &self.sides;
+        match (new.bans > 0, old.bans > 0) {
+            (false, false) => Bans::None,
+            (true, false) => Bans::NewOnly,
+            (false, true) => Bans::OldOnly,
+            (true, true) if new.ban_times == old.ban_times => Bans::Same,
+            (true, true) => Bans::OtherTimes,
+        }
+    }
+
+    fn differs(&self) -> bool {
+        let [new, old] = &self.sides;
+        let counts = |side: &Side| (side.refused, side.throttled);
+        self.differing > 0 || counts(new) != counts(old) || !matches!(self.bans(), Bans::Same | Bans::None)
+    }
+}
+
+impl Bans {
+    fn name(self) -> &'static str {
+        match self {
+            Self::NewOnly => "new only",
+            Self::OldOnly => "old only",
+            Self::OtherTimes => "other times",
+            Self::Same => "same",
+            Self::None => "-",
+        }
+    }
+}
+
+impl fmt::Display for First {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [new, old] = self.done.map(|(allowed, action)| match (allowed, action) {
+            (false, Action::Throttle) => "refused",
+            (_, action) => action.name(),
+        });
+        let at = format_millis(self.at);
+        write!(f, "{at} {}: {}, {new} (old: {old})", self.request_id, self.by.name())
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.rows.values().filter(|row| row.differing > 0).count();
+        writeln!(f, "{} requests of {keys} keys were decided differently", self.differing)?;
+        writeln!(f, "{:<40}{:>10}{:>10}", "", "new", "old")?;
+        for (what, [new, old]) in self.totals() {
+            writeln!(f, "{what:<40}{new:>10}{old:>10}")?;
+        }
+        for ((kind, severity), [new, old]) in &self.findings {
+            let what = format!("{kind} {}", severity.name());
+            writeln!(f, "{what:<40}{new:>10}{old:>10}")?;
+        }
+        self.write_rows(f)
+    }
+}
+
+impl Comparison {
+    /// What is counted over all keys, or over all addresses: under the new policy and under the old.
+    fn totals(&self) -> [(&'static str, [u64; 2]); 5] {
+        let sum = |of: SubjectKind, count: fn(&Side) -> u64| {
+            [0, 1].map(|n| {
+                let rows = self.rows.iter().filter(|(subject, _)| subject.kind() == of);
+                rows.map(|(_, row)| count(&row.sides[n])).sum()
+            })
+        };
+        [
+            ("requests refused", sum(SubjectKind::Key, |side| side.refused)),
+            ("requests throttled", sum(SubjectKind::Key, |side| side.throttled)),
+            ("keys throttled", sum(SubjectKind::Key, |side| u64::from(side.throttled > 0))),
+            ("keys banned", sum(SubjectKind::Key, |side| u64::from(side.bans > 0))),
+            ("addresses banned", sum(SubjectKind::Ip, |side| u64::from(side.bans > 0))),
+        ]
+    }
+
+    fn write_rows(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows: Vec<_> = self.rows.iter().filter(|(_, row)| row.differs()).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let count = |bans: Bans| rows.iter().filter(|(_, row)| row.bans() == bans).count();
+        let [new, old, other] = [Bans::NewOnly, Bans::OldOnly, Bans::OtherTimes].map(count);
+        writeln!(
+            f,
+            "banned under the new policy only: {new}; under the old only: {old}; under both, at other times: {other}"
+        )?;
+        rows.sort_by_key(|(subject, row)| (row.bans(), std::cmp::Reverse(row.differing), *subject));
+        let widest = rows.iter().take(ROWS).map(|(s, _)| s.as_str().chars().count()).max().unwrap_or(0);
+        writeln!(
+            f,
+            "{:<widest$}  {:<12}{:>9}{:>9}{:>11}{:>11}{:>9}  first difference",
+            "subject", "banned", "refused", "(old)", "throttled", "(old)", "differ"
+        )?;
+        for (subject, row) in rows.iter().take(ROWS) {
+            let [new, old] = &row.sides;
+            write!(
+                f,
+                "{:<widest$}  {:<12}{:>9}{:>9}{:>11}{:>11}{:>9}  ",
+                subject.as_str(),
+                row.bans().name(),
+                new.refused,
+                old.refused,
+                new.throttled,
+                old.throttled,
+                row.differing
+            )?;
+            match &row.first {
+                Some(first) => writeln!(f, "{first}")?,
+                None => writeln!(f, "-")?,
+            }
+        }
+        if rows.len() > ROWS {
+            writeln!(f, "and {} more; --differences FILE has every request", rows.len() - ROWS)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! What the detectors are to reach on every run that is large enough to tell.
+
+use super::{AttackScore, Score};
+use crate::domain::{MINUTE, Millis};
+
+/// Share of all attacks that is found at least.
+const RECALL: f64 = 0.98;
+/// Share of the attacks of each kind.
+const RECALL_OF_A_KIND: f64 = 0.9;
+/// Kinds of which half are found within a minute, and within half an hour.
+const WITHIN_A_MINUTE: &[&str] = &["weekend_burst", "brute_force", "endpoint_scan", "stolen_key_far"];
+const WITHIN_HALF_AN_HOUR: &[&str] = &["stolen_key_slow", "cost_spike"];
+/// Kinds of which half are found by their third request.
+const WITHIN_THREE_REQUESTS: &[&str] = &["token_exhaustion"];
+/// Share of the benign keys of which any request is refused, at most.
+const KEYS_REFUSED: f64 = 0.005;
+/// High or critical findings per benign key and day, at most.
+const FINDINGS_PER_KEY_DAY: f64 = 0.01;
+
+/// The bars that a run does not reach, in words. One without attacks or without benign keys reaches none of theirs:
+/// it does not tell.
+pub fn missed_bars(score: &Score) -> Vec<String> {
+    let mut missed = Vec::new();
+    let mut bar = |holds: bool, words: String| {
+        if !holds {
+            missed.push(words);
+        }
+    };
+    let all = score.all_attacks();
+    bar(all.attacks > 0, "there are no attacks to find".to_owned());
+    bar(all.recall() >= RECALL, recall("all attacks", &all, RECALL));
+    for (name, kind) in &score.attacks {
+        bar(kind.recall() >= RECALL_OF_A_KIND, recall(name, kind, RECALL_OF_A_KIND));
+    }
+    let named =
+        |names: &'static [&str]| names.iter().filter_map(|name| Some((*name, score.attacks.get(name)?)));
+    let limits = [(WITHIN_A_MINUTE, MINUTE), (WITHIN_HALF_AN_HOUR, 30 * MINUTE)];
+    for (names, limit) in limits {
+        for (name, kind) in named(names) {
+            bar(kind.median_delay.is_some_and(|delay| delay <= limit), delay(name, kind, limit));
+        }
+    }
+    for (name, kind) in named(WITHIN_THREE_REQUESTS) {
+        let requests = kind.median_requests.unwrap_or(u32::MAX);
+        let words =
+            format!("{name}: the median attack is found by its request {requests}, at most 3 is the bar");
+        bar(requests <= 3, words);
+    }
+    let benign = score.all_benign();
+    bar(benign.keys > 0, "there are no benign keys to leave in peace".to_owned());
+    bar(
+        benign.keys_refused_share() <= KEYS_REFUSED,
+        format!(
+            "benign keys: {} of {} were refused ({:.2}%), at most {:.1}% is the bar",
+            benign.keys_refused,
+            benign.keys,
+            benign.keys_refused_share() * 100.0,
+            KEYS_REFUSED * 100.0
+        ),
+    );
+    bar(
+        benign.findings_per_key_day() <= FINDINGS_PER_KEY_DAY,
+        format!(
+            "benign keys: {:.4} high or critical findings per key-day, at most {FINDINGS_PER_KEY_DAY} is the bar",
+            benign.findings_per_key_day()
+        ),
+    );
+    bar(
+        benign.refused_in_outage == 0,
+        format!(
+            "benign keys: {} requests refused while the provider failed, 0 is the bar",
+            benign.refused_in_outage
+        ),
+    );
+    missed
+}
+
+fn recall(name: &str, score: &AttackScore, least: f64) -> String {
+    format!(
+        "{name}: {} of {} found ({:.1}%), at least {:.0}% is the bar",
+        score.found,
+        score.attacks,
+        score.recall() * 100.0,
+        least * 100.0
+    )
+}
+
+fn delay(name: &str, score: &AttackScore, limit: Millis) -> String {
+    let minutes = |time: Millis| time as f64 / MINUTE as f64;
+    let took =
+        score.median_delay.map_or_else(|| "never".to_owned(), |t| format!("after {:.1} min", minutes(t)));
+    format!("{name}: the median attack is found {took}, at most {} min is the bar", minutes(limit))
+}
