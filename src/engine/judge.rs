@@ -82,8 +82,7 @@ impl Engine {
         }
         let taken_on = observed.key.tracked;
         if decision.allowed && taken_on {
-            let flagged = decision.anomalies.iter().any(Finding::bars_learning);
-            self.learn(record, &observed, &decision.anomalies);
+            let flagged = self.learn(record, &observed, &decision.anomalies);
             witness.see(Fact::Learned { flagged });
         }
         decision
@@ -286,7 +285,8 @@ impl Engine {
         self.write(&respond, observed.write_by).await;
     }
 
-    fn learn(&self, record: &Record, observed: &Observed, findings: &[Finding]) {
+    /// Tells the profile of a request, and says whether it was flagged: then it taught nothing.
+    fn learn(&self, record: &Record, observed: &Observed, findings: &[Finding]) -> bool {
         let core = observed.place.as_ref().map(|p| &p.core);
         let sample = Sample {
             now: observed.key.now,
@@ -300,7 +300,8 @@ impl Engine {
             outcome: record.outcome(),
             peaks: (observed.key.counts[ONE_MINUTE].requests, observed.key.counts[FIVE_MINUTES].requests),
         };
-        if findings.iter().any(Finding::bars_learning) {
+        let flagged = findings.iter().any(Finding::bars_learning);
+        if flagged {
             self.profiles.count_flagged(&record.key, &observed.profile, &sample, findings);
         } else {
             self.profiles.learn(&record.key, &observed.profile, &sample);
@@ -308,6 +309,7 @@ impl Engine {
                 self.profiles.learn(project, prior, &sample);
             }
         }
+        flagged
     }
 }
 
