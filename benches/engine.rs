@@ -10,13 +10,15 @@ use keyward::{
     engine::{Engine, EngineOptions},
     geo::Geo,
     intake::{Intake, Peppers, parse},
+    pricing::Prices,
     store::embedded::{EmbeddedOptions, EmbeddedStore},
 };
 
 const START: i64 = 1_772_442_000_000;
 
 fn intake() -> Intake {
-    Intake::live(Peppers::parse("0123456789abcdef0123").expect("a pepper"), i64::MAX / 4)
+    let prices = Arc::new(Prices::open(None).expect("the built-in prices"));
+    Intake::live(Peppers::parse("0123456789abcdef0123").expect("a pepper"), prices, i64::MAX / 4)
 }
 
 fn body(n: usize) -> String {
