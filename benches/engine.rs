@@ -1,4 +1,4 @@
-//! What the engine costs per record, store in memory: the quiet path, a batch, and reading a record.
+//! What the engine costs per record, store in memory: the quiet path, a batch, reading a record, and pricing it.
 #![allow(clippy::expect_used, missing_docs, reason = "a bench stops at the first surprise")]
 
 use std::{hint::black_box, sync::Arc, time::Duration};
@@ -6,17 +6,19 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use keyward::{
     config::{Config, DEFAULT_TOML, IdempotencyScope},
-    domain::record::Record,
+    domain::{price::Tokens, record::Record},
     engine::{Engine, EngineOptions},
     geo::Geo,
     intake::{Intake, Peppers, parse},
+    pricing::Prices,
     store::embedded::{EmbeddedOptions, EmbeddedStore},
 };
 
 const START: i64 = 1_772_442_000_000;
 
 fn intake() -> Intake {
-    Intake::live(Peppers::parse("0123456789abcdef0123").expect("a pepper"), i64::MAX / 4)
+    let prices = Arc::new(Prices::open(None).expect("the built-in prices"));
+    Intake::live(Peppers::parse("0123456789abcdef0123").expect("a pepper"), prices, i64::MAX / 4)
 }
 
 fn body(n: usize) -> String {
@@ -90,5 +92,18 @@ fn reading(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, quiet_path, reading);
+fn pricing(c: &mut Criterion) {
+    let prices = Prices::open(None).expect("the built-in prices");
+    let tokens = Tokens { input: 812, cached_input: 0, output: 120 };
+    let mut group = c.benchmark_group("pricing");
+    group.throughput(Throughput::Elements(1));
+    for (name, model) in
+        [("by_name", "gpt-4.1"), ("by_pattern", "gpt-4.1-2025-04-14"), ("by_fallback", "no-such-model")]
+    {
+        group.bench_function(name, |b| b.iter(|| black_box(prices.cost(black_box(model), START, &tokens))));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, quiet_path, reading, pricing);
 criterion_main!(benches);

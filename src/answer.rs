@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::domain::{
     decision::{Action, Decision, LimitStatus, Reason},
     finding::Finding,
+    money::Usd,
     window::{Unit, WINDOW_NAMES},
 };
 
@@ -34,6 +35,13 @@ pub struct Answer<'a> {
     #[serde(serialize_with = "limits")]
     #[schema(value_type = Vec<LimitAnswer>)]
     pub limits: &'a [LimitStatus],
+    /// What the request costs in US dollars, a decimal to the nano-dollar; of a check, what the estimate would.
+    #[schema(value_type = String, example = "0.007456")]
+    pub cost_usd: Usd,
+    /// Present and true when the model has no price: the cost is by the fallback price.
+    #[serde(skip_serializing_if = "is_false")]
+    #[schema(required = false)]
+    pub price_fallback: bool,
     /// Decided without the store.
     pub degraded: bool,
     /// Present and true when the record was too old for windows and detectors.
@@ -74,6 +82,8 @@ impl<'a> From<&'a Decision> for Answer<'a> {
             retry_after_seconds: decision.retry_after_seconds().filter(|_| refused),
             anomalies: &decision.anomalies,
             limits: &decision.limits,
+            cost_usd: Usd(decision.cost.nanos),
+            price_fallback: decision.cost.fallback,
             degraded: decision.degraded,
             late: decision.late,
             policy_version: &decision.policy_version,
@@ -108,7 +118,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::finding::{Accused, AnomalyKind, Mode, Severity};
+    use crate::domain::{
+        finding::{Accused, AnomalyKind, Mode, Severity},
+        price::Cost,
+    };
 
     fn refused() -> Decision {
         Decision {
@@ -136,6 +149,7 @@ mod tests {
                 used: 932,
                 reset_seconds: 60,
             }],
+            cost: Cost { nanos: 7_456_000, fallback: false },
             degraded: false,
             late: false,
             policy_version: "p7".into(),
@@ -152,7 +166,7 @@ mod tests {
                 r#""anomalies":[{"type":"IMPOSSIBLE_TRAVEL","severity":"critical","score":0.98,"mode":"enforce","#,
                 r#""recommendation":"Rotate the key.","evidence":{"distance_km":9264}}],"#,
                 r#""limits":[{"window":"1min","unit":"tokens","limit":50000,"used":932,"remaining":49068,"#,
-                r#""reset_seconds":60}],"degraded":false,"policy_version":"p7"}"#,
+                r#""reset_seconds":60}],"cost_usd":"0.007456","degraded":false,"policy_version":"p7"}"#,
             )
         );
     }
@@ -162,11 +176,13 @@ mod tests {
         let mut decision = Decision { allowed: true, action: Action::None, ..refused() };
         let keys = |d: &Decision| serde_json::to_value(Answer::from(d)).unwrap();
         let value = keys(&decision);
-        for absent in ["reason", "retry_after_seconds", "late"] {
+        for absent in ["reason", "retry_after_seconds", "late", "price_fallback"] {
             assert!(value.get(absent).is_none(), "{absent}");
         }
         decision.late = true;
-        assert_eq!(keys(&decision)["late"], json!(true));
+        decision.cost.fallback = true;
+        let value = keys(&decision);
+        assert_eq!((&value["late"], &value["price_fallback"]), (&json!(true), &json!(true)));
     }
 
     #[test]

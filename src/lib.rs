@@ -13,6 +13,7 @@ pub mod explain;
 pub mod geo;
 pub mod http;
 pub mod intake;
+pub mod pricing;
 pub mod replay;
 pub mod simulate;
 pub mod store;

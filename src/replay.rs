@@ -39,6 +39,7 @@ use crate::{
     engine::{Engine, EngineOptions},
     geo::Geo,
     intake::{InputError, Intake, Peppers, WireRecord, parse},
+    pricing::{PriceError, Prices},
     store::{
         StoreError,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -57,6 +58,9 @@ pub enum ReplayError {
     /// The in-memory store could not be made.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The price list cannot be used.
+    #[error("{0}")]
+    Prices(#[from] PriceError),
 }
 
 /// A line that is no record.
@@ -79,10 +83,10 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// An engine with the policy of `config`.
+    /// An engine with the policy and the prices of `config`.
     ///
     /// # Errors
-    /// When the in-memory store cannot be made.
+    /// When the in-memory store cannot be made, or the prices cannot be read.
     pub async fn new(config: &Config, geo: Arc<Geo>, peppers: Peppers) -> Result<Self, ReplayError> {
         let capacity = config.cardinality.max_tracked_keys;
         let options =
@@ -100,7 +104,8 @@ impl Replay {
             flushes: false,
         };
         let engine = Engine::start(store, geo, config.policy.clone(), options).await?;
-        Ok(Self { engine, intake: Intake::replay(peppers), now: 0, verdicts: Verdicts::default() })
+        let prices = Arc::new(Prices::open(config.prices.file())?);
+        Ok(Self { engine, intake: Intake::replay(peppers, prices), now: 0, verdicts: Verdicts::default() })
     }
 
     /// Reads one line.

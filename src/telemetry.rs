@@ -82,6 +82,10 @@ pub async fn fold(handle: PrometheusHandle) {
 fn describe() {
     describe_counter!("keyward_decisions_total", "Decisions, by what was done about the request.");
     describe_counter!("keyward_refusals_total", "Requests that were refused.");
+    describe_counter!(
+        "keyward_price_fallbacks_total",
+        "Requests whose model has no price; they cost the fallback price."
+    );
     describe_counter!("keyward_findings_total", "Findings, by detector and severity.");
     describe_histogram!(
         "keyward_store_op_duration_seconds",

@@ -76,9 +76,20 @@ fn rooms_look_down_and_never_up() {
     let up =
         |words: &[&str], rooms: &[&str]| nobody(strangers(words, rooms), "a lower room uses a higher one");
     up(
-        &["crate::detect", "crate::store", "crate::engine", "crate::http", "crate::app", "crate::cli"],
+        &[
+            "crate::detect",
+            "crate::store",
+            "crate::pricing",
+            "crate::engine",
+            "crate::http",
+            "crate::app",
+            "crate::cli",
+        ],
         &["src/domain"],
     );
+    let above_intake = ["crate::engine", "crate::http", "crate::app", "crate::cli"];
+    up(&["crate::intake", "crate::engine", "crate::http", "crate::app", "crate::cli"], &["src/pricing"]);
+    up(&above_intake, &["src/intake"]);
     up(&["crate::store", "crate::engine", "crate::http", "crate::app", "crate::cli"], &["src/detect"]);
     up(&["crate::detect", "crate::engine", "crate::http", "crate::app", "crate::cli"], &["src/store"]);
     up(&["crate::explain", "crate::http", "crate::app", "crate::cli"], &["src/engine"]);
@@ -106,6 +117,17 @@ fn only_the_clock_reads_the_wall_clock() {
         trespassers(&["SystemTime::now", "Timestamp::now"], &["src/clock.rs"]),
         "only src/clock.rs reads the clock",
     );
+}
+
+#[test]
+fn money_is_never_a_binary_fraction() {
+    let rooms = ["src/domain/money.rs", "src/domain/price.rs", "src/intake/cost.rs", "src/pricing"];
+    let in_rooms = |name: &str| rooms.iter().any(|room| name.starts_with(room));
+    for (name, text) in files("src", ".rs").into_iter().filter(|(name, _)| in_rooms(name)) {
+        for (number, line) in code(&text) {
+            assert!(!["f32", "f64"].iter().any(|word| line.contains(word)), "{name}:{number}: {line}");
+        }
+    }
 }
 
 #[test]

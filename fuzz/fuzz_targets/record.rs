@@ -2,17 +2,21 @@
 //! names at least one thing that is wrong, and what is taken does not hold the secret.
 #![no_main]
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use keyward::intake::{InputError, Intake, Peppers, WireRecord, parse};
+use keyward::{
+    intake::{InputError, Intake, Peppers, WireRecord, parse},
+    pricing::Prices,
+};
 use libfuzzer_sys::fuzz_target;
 
 const NOW: i64 = 1_772_442_000_000;
 const SKEW: i64 = 300_000;
 
 static INTAKES: LazyLock<[Intake; 2]> = LazyLock::new(|| {
+    let prices = Arc::new(Prices::open(None).expect("the built-in prices"));
     let peppers = || Peppers::parse("k2:0123456789abcdef0123,k1:fedcba98765432100123").expect("two peppers");
-    [Intake::live(peppers(), SKEW), Intake::replay(peppers())]
+    [Intake::live(peppers(), prices.clone(), SKEW), Intake::replay(peppers(), prices)]
 });
 
 fuzz_target!(|bytes: &[u8]| {

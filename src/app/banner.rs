@@ -6,6 +6,7 @@ use super::Running;
 use crate::{
     config::{Config, mask_url},
     geo::GeoState,
+    pricing::{PriceSource, PriceStatus},
 };
 
 /// The lines that `serve` prints when it is ready. The first holds the URL.
@@ -17,6 +18,7 @@ pub fn banner(config: &Config, running: &Running) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "  store    {}", mask_url(&config.store.url));
     let _ = writeln!(text, "  geo      {}", geo(running));
+    let _ = writeln!(text, "  prices   {}", prices(&running.prices));
     let _ = writeln!(text, "  access   {}", access(config));
     let _ = writeln!(text, "  docs     {url}/docs");
     let _ = writeln!(
@@ -39,6 +41,17 @@ fn geo(running: &Running) -> String {
         GeoState::Off => "no database: what depends on places is not detected".to_owned(),
         GeoState::Ready => names.join(", "),
         GeoState::Stale { error } => format!("{} ({error})", names.join(", ")),
+    }
+}
+
+fn prices(status: &PriceStatus) -> String {
+    let models = status.models;
+    match &status.source {
+        PriceSource::BuiltIn => {
+            format!("built-in list of {models} models. Name your own with --prices; docs/costs.md")
+        }
+        PriceSource::File => format!("{models} models"),
+        PriceSource::Stale { error } => format!("{models} models ({error})"),
     }
 }
 

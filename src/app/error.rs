@@ -3,8 +3,8 @@
 use std::{io, net::SocketAddr};
 
 use crate::{
-    config::ConfigError, geo::GeoError, http::AuthError, intake::PepperError, store::StoreError,
-    telemetry::TelemetryError,
+    config::ConfigError, geo::GeoError, http::AuthError, intake::PepperError, pricing::PriceError,
+    store::StoreError, telemetry::TelemetryError,
 };
 
 /// Why the service cannot start.
@@ -48,6 +48,9 @@ pub enum AppError {
     /// The geo database.
     #[error(transparent)]
     Geo(#[from] GeoError),
+    /// The prices.
+    #[error(transparent)]
+    Prices(#[from] PriceError),
     /// The address.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {

@@ -1,4 +1,4 @@
-//! Puts the rooms together: configuration, peppers, store, geo databases, engine, routes, accept loop; and takes them
+//! Puts the rooms together: configuration, peppers, store, geo databases, prices, engine, routes, accept loop; and takes them
 //! apart again in the opposite order.
 
 mod banner;
@@ -22,10 +22,12 @@ use crate::{
     clock,
     config::Config,
     engine::{Engine, EngineOptions},
-    geo::{Geo, GeoStatus},
+    geo::GeoStatus,
     http::{self, AppState, Auth},
     intake::Intake,
+    pricing::PriceStatus,
     telemetry,
+    watch::Reload,
 };
 
 /// A service that runs.
@@ -34,6 +36,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// How the geo databases stood at the start.
     pub geo: GeoStatus,
+    /// How the prices stood at the start.
+    pub prices: PriceStatus,
     /// Decides; for tests and for whoever embeds the service.
     pub engine: Arc<Engine>,
     stop: CancellationToken,
@@ -76,6 +80,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let auth = Auth::new(&config.auth)?;
     let peppers = open::peppers(&config)?;
     let geo = open::geo(&config).await?;
+    let prices = open::prices(&config).await?;
     // Before the store is opened: an address that is taken is the likelier mistake, and leaves nothing behind.
     let listener = listen(config.server.listen).await?;
     let address =
@@ -88,16 +93,19 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
 
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
-    let every = Duration::from_secs(config.geoip.reload_seconds);
-    let helpers =
-        vec![tokio::spawn(telemetry::fold(metrics.clone())), tokio::spawn(reload(geo.clone(), every))];
-    let status = geo.status();
+    let (geo_files, price_file) = (geo.clone(), prices.clone());
+    let helpers = vec![
+        tokio::spawn(telemetry::fold(metrics.clone())),
+        tokio::spawn(reload(config.geoip.reload_seconds, move || geo_files.reload_if_changed())),
+        tokio::spawn(reload(config.prices.reload_seconds, move || price_file.reload_if_changed())),
+    ];
+    let (geo_status, price_status) = (geo.status(), prices.status());
     let skew = i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000;
     let router = http::router(AppState {
         engine: engine.clone(),
-        intake: Intake::live(peppers.peppers, skew),
+        intake: Intake::live(peppers.peppers, prices.clone(), skew),
         auth,
-        components: Arc::new(move || serde_json::json!({ "geoip": geo.status() })),
+        components: Arc::new(move || serde_json::json!({ "geoip": geo.status(), "prices": prices.status() })),
         metrics: Arc::new(move || metrics.render()),
         started,
         body_timeout: Duration::from_millis(config.server.request_timeout_ms),
@@ -106,7 +114,8 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let (settings, until) = (config.server, stop.clone());
     let serving = tokio::spawn(async move { http::serve(listener, router, &settings, until).await });
     let background = Background { finish, upkeep, helpers };
-    Ok(Running { address, geo: status, engine, stop, serving, background })
+    let (geo, prices) = (geo_status, price_status);
+    Ok(Running { address, geo, prices, engine, stop, serving, background })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
@@ -127,16 +136,15 @@ fn options(config: &Config) -> EngineOptions {
     }
 }
 
-/// Looks for changed geo databases until it is dropped. Reading them blocks, so it is done elsewhere.
-async fn reload(geo: Arc<Geo>, every: Duration) {
-    let mut ticks = interval(every);
+/// Looks for changed files until it is dropped. Reading them blocks, so it is done elsewhere.
+async fn reload(every_seconds: u64, look: impl Fn() -> Reload + Clone + Send + 'static) {
+    let mut ticks = interval(Duration::from_secs(every_seconds));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        let geo = geo.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || geo.reload_if_changed()).await {
-            tracing::error!(%error, "looking for changed geo databases failed");
+        if let Err(error) = tokio::task::spawn_blocking(look.clone()).await {
+            tracing::error!(%error, "looking for changed files failed");
         }
     }
 }

@@ -1,12 +1,13 @@
-//! Opening what the service stands on: peppers, store, geo databases.
+//! Opening what the service stands on: peppers, store, geo databases, prices.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use super::AppError;
 use crate::{
     config::{Config, mask_url},
     geo::Geo,
     intake::Peppers,
+    pricing::Prices,
     store::{
         Store, StoreError,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -96,5 +97,12 @@ pub(super) async fn register(
 pub(super) async fn geo(config: &Config) -> Result<Arc<Geo>, AppError> {
     let (files, demo) = (config.geoip.files.clone(), config.geoip.demo);
     let opened = tokio::task::spawn_blocking(move || Geo::open(&files, demo)).await;
+    Ok(Arc::new(opened.map_err(|error| AppError::Internal(error.to_string()))??))
+}
+
+/// The price list.
+pub(super) async fn prices(config: &Config) -> Result<Arc<Prices>, AppError> {
+    let file = config.prices.file().map(Path::to_path_buf);
+    let opened = tokio::task::spawn_blocking(move || Prices::open(file.as_deref())).await;
     Ok(Arc::new(opened.map_err(|error| AppError::Internal(error.to_string()))??))
 }

@@ -9,6 +9,7 @@ use crate::{
     geo::GeoError,
     http::AuthError,
     intake::PepperError,
+    pricing::PriceError,
     replay::{ReplayError, VerdictError},
     store::StoreError,
     telemetry::TelemetryError,
@@ -86,12 +87,14 @@ fn of_replay(error: &ReplayError) -> u8 {
     match error {
         ReplayError::Io(error) | ReplayError::Write(error) => of_io(error),
         ReplayError::Store(error) => of_store(error),
+        ReplayError::Prices(error) => of_prices(error),
     }
 }
 
 fn of_past(error: &PastError) -> u8 {
     match error {
         PastError::Store(error) => of_store(error),
+        PastError::Prices(error) => of_prices(error),
         PastError::Record(_) | PastError::Json(_) | PastError::Pepper(_) => code::SOFTWARE,
     }
 }
@@ -128,6 +131,13 @@ fn of_geo(error: &GeoError) -> u8 {
     }
 }
 
+fn of_prices(error: &PriceError) -> u8 {
+    match error {
+        PriceError::Unreadable { source, .. } => of_io(source),
+        PriceError::Wrong { .. } => code::CONFIG,
+    }
+}
+
 fn of_store(error: &StoreError) -> u8 {
     match error {
         StoreError::Unavailable(_) | StoreError::Refused(_) => code::UNAVAILABLE,
@@ -140,6 +150,7 @@ fn of_app(error: &AppError) -> u8 {
         AppError::Config(error) => of_config(error),
         AppError::Pepper(error) => of_pepper(error),
         AppError::Geo(error) => of_geo(error),
+        AppError::Prices(error) => of_prices(error),
         AppError::Store { error, .. } => of_store(error),
         AppError::Auth(AuthError::Random(_)) | AppError::Internal(_) => code::SOFTWARE,
         AppError::Auth(_) | AppError::OtherPepper { .. } | AppError::Telemetry(TelemetryError::Filter(_)) => {
@@ -170,6 +181,7 @@ failures! {
     TelemetryError => |_: &TelemetryError| code::CONFIG,
     AuthError => |_: &AuthError| code::CONFIG,
     GeoError => of_geo,
+    PriceError => of_prices,
     PepperError => of_pepper,
     ReplayError => of_replay,
     PastError => of_past,

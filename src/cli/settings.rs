@@ -23,6 +23,9 @@ pub struct Settings {
     /// Geo database (.mmdb); repeat it for several.
     #[arg(long, value_name = "FILE")]
     pub geoip: Vec<String>,
+    /// TOML file with what models cost [default: the built-in list].
+    #[arg(long, value_name = "FILE")]
+    pub prices: Option<String>,
     /// How much acts before it has learned [default: balanced].
     #[arg(long)]
     pub preset: Option<Preset>,
@@ -56,6 +59,7 @@ impl Settings {
             ("--listen", "server.listen", text(&self.listen)),
             ("--store", "store.url", text(&self.store)),
             ("--geoip", "geoip.files", files.map(Value::Array)),
+            ("--prices", "prices.file", text(&self.prices)),
             ("--preset", "policy.preset", preset.map(Value::from)),
             ("--pepper-file", "secrets.pepper_file", text(&self.pepper_file)),
         ];

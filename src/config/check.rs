@@ -25,6 +25,7 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("store.profile_retention_days", 1, 3_650),
     ("store.snapshot_seconds", 1, 3_600),
     ("geoip.reload_seconds", 1, 86_400),
+    ("prices.reload_seconds", 1, 86_400),
     ("idempotency.capacity", 1, 100_000_000),
     ("cardinality.max_tracked_keys", 1, 100_000_000),
     ("cardinality.new_subjects_per_minute", 1, 4_294_967_295),

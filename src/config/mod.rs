@@ -42,6 +42,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub secrets: Secrets,
     pub geoip: Geoip,
+    pub prices: PricesConfig,
     pub idempotency: Idempotency,
     pub cardinality: Cardinality,
     pub events: Events,
@@ -64,6 +65,13 @@ impl Config {
         let configured = Some(self.secrets.data_directory.as_path()).filter(|d| !d.as_os_str().is_empty());
         let directory = configured.or_else(|| self.embedded_directory());
         directory.unwrap_or(Path::new("keyward-data")).join("pepper")
+    }
+}
+
+impl PricesConfig {
+    /// The configured price list, if there is one.
+    pub fn file(&self) -> Option<&Path> {
+        Some(self.file.as_path()).filter(|file| !file.as_os_str().is_empty())
     }
 }
 
@@ -130,6 +138,10 @@ section! {
 section! {
     /// `[geoip]`
     Geoip { files: Vec<PathBuf>, demo: bool, reload_seconds: u64 }
+}
+section! {
+    /// `[prices]`
+    PricesConfig { file: PathBuf, reload_seconds: u64 }
 }
 section! {
     /// `[idempotency]`

@@ -155,12 +155,15 @@ fn values_of_the_environment_are_toml_or_else_text() {
         ("KEYWARD__POLICY__DETECTORS__TRAFFIC_BURST__FACTOR", "4"),
         ("KEYWARD__GEOIP__DEMO", "false"),
         ("KEYWARD_GEOIP", "a.mmdb, b.mmdb"),
+        ("KEYWARD_PRICES", "prices.toml"),
         ("KEYWARD__LOG__LEVEL", "\"debug\""),
     ])
     .unwrap();
     assert_eq!((config.store.namespace.as_str(), config.log.level.as_str()), ("7", "debug"));
     assert!((config.policy.detectors.traffic_burst.factor - 4.0).abs() < f64::EPSILON && !config.geoip.demo);
     assert_eq!(config.geoip.files, [PathBuf::from("a.mmdb"), PathBuf::from("b.mmdb")]);
+    assert_eq!(config.prices.file(), Some(Path::new("prices.toml")));
+    assert_eq!(load(&[]).unwrap().prices.file(), None);
 }
 
 #[test]

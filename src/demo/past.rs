@@ -11,6 +11,7 @@ use crate::{
     engine::{Engine, EngineOptions},
     geo::Geo,
     intake::{InputError, Intake, Peppers, WireRecord, parse},
+    pricing::{PriceError, Prices},
     store::{Store, StoreError},
 };
 
@@ -29,6 +30,9 @@ pub enum PastError {
     /// A generated record could not be written.
     #[error("a generated record cannot be written: {0}")]
     Json(#[from] serde_json::Error),
+    /// The prices cannot be used.
+    #[error("{0}")]
+    Prices(#[from] PriceError),
     /// The pepper is not one.
     #[error("{0}")]
     Pepper(#[from] crate::intake::PepperError),
@@ -72,7 +76,7 @@ pub async fn teach(
 
 /// Everybody's requests before now, in order of time.
 fn records(cast: &Cast, now: Millis) -> Result<Vec<(Millis, Record)>, PastError> {
-    let intake = Intake::replay(Peppers::parse(NO_PEPPER)?);
+    let intake = Intake::replay(Peppers::parse(NO_PEPPER)?, Arc::new(Prices::open(None)?));
     let requests = cast.players.iter().flat_map(|player| &player.life.records);
     let mut before: Vec<_> = requests.filter(|request| request.timestamp < end_of_past(now)).collect();
     before.sort_by_key(|request| request.timestamp);

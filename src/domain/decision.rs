@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Millis, finding::Finding, window::Unit};
+use super::{Millis, finding::Finding, price::Cost, window::Unit};
 
 /// What was done about a request.
 #[derive(
@@ -106,6 +106,9 @@ pub struct Decision {
     pub anomalies: Vec<Finding>,
     /// How the limits stand.
     pub limits: Vec<LimitStatus>,
+    /// What the request costs, or would, admitted or not. Answers that older instances left have none.
+    #[serde(default)]
+    pub cost: Cost,
     /// Decided without the store.
     pub degraded: bool,
     /// The record was too old for windows and detectors.

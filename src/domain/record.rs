@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{Millis, subject::Subject};
+use super::{Millis, price::Cost, subject::Subject};
 
 /// What the status of a request says about whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,8 +64,10 @@ pub struct Record {
     pub completion_tokens: Option<u64>,
     /// Prompt tokens that came from a cache, when reported.
     pub cached_tokens: Option<u64>,
-    /// Cost in nano-dollars, when reported.
+    /// Cost in nano-dollars, as reported or else by the price list; `None` when no model was called.
     pub cost_nanos: Option<u64>,
+    /// The model has no price: the cost is by the fallback price.
+    pub price_fallback: bool,
     /// Latency in milliseconds, when reported.
     pub latency_ms: Option<f64>,
     /// Where the request came from, mapped IPv4 already unmapped.
@@ -87,6 +89,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// What it costs; nothing when no model was called.
+    pub fn cost(&self) -> Cost {
+        Cost { nanos: self.cost_nanos.unwrap_or(0), fallback: self.price_fallback }
+    }
+
     /// What the status says.
     pub fn outcome(&self) -> Outcome {
         Outcome::of_status(self.status)

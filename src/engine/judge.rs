@@ -296,7 +296,7 @@ impl Engine {
             endpoint: &observed.features.endpoint,
             model: record.model.as_deref(),
             tokens: record.tokens,
-            cost_nanos: record.cost_nanos.unwrap_or(0),
+            cost_nanos: record.cost().nanos,
             outcome: record.outcome(),
             peaks: (observed.key.counts[ONE_MINUTE].requests, observed.key.counts[FIVE_MINUTES].requests),
         };
@@ -362,6 +362,7 @@ fn seconds_until(at: Millis, now: Millis) -> u64 {
 pub(super) struct Meters {
     decisions: [metrics::Counter; 5],
     refused: metrics::Counter,
+    unpriced: metrics::Counter,
     /// Time that the trip to the store took.
     pub(super) observe: metrics::Histogram,
 }
@@ -373,6 +374,7 @@ impl Default for Meters {
         Self {
             decisions: actions.map(|a| metrics::counter!("keyward_decisions_total", "action" => a.name())),
             refused: metrics::counter!("keyward_refusals_total"),
+            unpriced: metrics::counter!("keyward_price_fallbacks_total"),
             observe: metrics::histogram!("keyward_store_op_duration_seconds", "op" => "observe"),
         }
     }
@@ -383,6 +385,9 @@ impl Meters {
         self.decisions[decision.action as usize].increment(1);
         if !decision.allowed {
             self.refused.increment(1);
+        }
+        if decision.cost.fallback {
+            self.unpriced.increment(1);
         }
         for finding in &decision.anomalies {
             let labels = [("detector", finding.kind.detector()), ("severity", finding.severity.name())];

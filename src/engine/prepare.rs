@@ -169,6 +169,7 @@ impl Engine {
             decided_at: now,
             anomalies: Vec::new(),
             limits: Vec::new(),
+            cost: record.cost(),
             degraded: self.breaker.open_since().is_some(),
             late: false,
             policy_version: active.version.clone(),

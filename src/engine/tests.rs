@@ -17,6 +17,7 @@ use crate::{
         policy::Preset,
     },
     intake::{Intake, Peppers},
+    pricing::built_in,
     store::{
         EventQuery,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -52,7 +53,7 @@ impl Day {
             flushes: true,
         };
         let engine = Engine::start(store, geo, policy, options).await.unwrap();
-        let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), DAY);
+        let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), built_in(), DAY);
         Self { engine, intake, now: NOW }
     }
 

@@ -67,7 +67,10 @@ impl std::fmt::Display for Name<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::decision::{Action, Reason};
+    use crate::domain::{
+        decision::{Action, Reason},
+        price::Cost,
+    };
 
     fn limit(window: usize, unit: Unit, limit: u64, used: u64) -> LimitStatus {
         LimitStatus { window, unit, limit, used, reset_seconds: 60 }
@@ -84,6 +87,7 @@ mod tests {
             decided_at: 0,
             anomalies: vec![],
             limits,
+            cost: Cost::default(),
             degraded: false,
             late: false,
             policy_version: "p".into(),

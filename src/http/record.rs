@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::{HeaderValue, header},
+    http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     answer::Answer,
-    domain::decision::Decision,
+    domain::{decision::Decision, money::Usd},
     intake::{InputError, WireCheck, WireRecord},
 };
 
@@ -26,6 +26,7 @@ use crate::{
             ("RateLimit-Policy" = String, description = "Every limit (draft-ietf-httpapi-ratelimit-headers-11)."),
             ("RateLimit" = String, description = "The tightest limit."),
             ("Retry-After" = u64, description = "When refused and known."),
+            ("X-Cost-USD" = String, description = "What the request costs, as `cost_usd`."),
         )),
         (status = "4XX", description = "Nothing was recorded.", body = Problem, content_type = "application/problem+json"),
     ),
@@ -44,7 +45,12 @@ pub async fn record(
 #[utoipa::path(
     post, path = "/v1/check", tag = "records", operation_id = "check", request_body = WireCheck,
     responses(
-        (status = 200, description = "The decision, whether it admits or refuses.", body = Answer),
+        (status = 200, description = "The decision, whether it admits or refuses.", body = Answer, headers(
+            ("RateLimit-Policy" = String, description = "Every limit (draft-ietf-httpapi-ratelimit-headers-11)."),
+            ("RateLimit" = String, description = "The tightest limit."),
+            ("Retry-After" = u64, description = "When refused and known."),
+            ("X-Cost-USD" = String, description = "What the estimate would cost, as `cost_usd`."),
+        )),
         (status = "4XX", description = "The question cannot be answered.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -82,5 +88,8 @@ fn answer(decision: &Decision) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     ratelimit::add(headers, decision);
+    if let Ok(cost) = HeaderValue::try_from(Usd(decision.cost.nanos).to_string()) {
+        headers.insert(HeaderName::from_static("x-cost-usd"), cost);
+    }
     response
 }

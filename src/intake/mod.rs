@@ -1,9 +1,12 @@
-//! The door for usage records: the wire form, its bounds, and the place where the API key is hashed and dropped.
+//! The door for usage records: the wire form, its bounds, the place where the API key is hashed and dropped, and where
+//! a request gets its cost.
 //! Used by the HTTP routes and by `replay` alike.
 
+mod cost;
 mod pepper;
 mod wire;
 
+pub use cost::WireCost;
 pub use pepper::{PepperError, Peppers};
 pub use wire::{FieldError, InputError, WireCheck, WireRecord, parse};
 
@@ -13,29 +16,34 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::domain::{
-    Millis,
-    record::Record,
-    subject::{Subject, valid_id},
+use crate::{
+    domain::{
+        Millis,
+        price::Cost,
+        record::Record,
+        subject::{Subject, valid_id},
+    },
+    pricing::Prices,
 };
 
 /// Turns wire records into records.
 #[derive(Debug, Clone)]
 pub struct Intake {
     peppers: Peppers,
+    prices: Arc<Prices>,
     /// A timestamp may differ from now by this much; `None` in replay, where timestamps are the time.
     max_skew: Option<Millis>,
 }
 
 impl Intake {
     /// For live traffic: timestamps are evidence, and one further than `max_skew` in the future is refused.
-    pub fn live(peppers: Peppers, max_skew: Millis) -> Self {
-        Self { peppers, max_skew: Some(max_skew) }
+    pub fn live(peppers: Peppers, prices: Arc<Prices>, max_skew: Millis) -> Self {
+        Self { peppers, prices, max_skew: Some(max_skew) }
     }
 
     /// For replay: any timestamp goes.
-    pub fn replay(peppers: Peppers) -> Self {
-        Self { peppers, max_skew: None }
+    pub fn replay(peppers: Peppers, prices: Arc<Prices>) -> Self {
+        Self { peppers, prices, max_skew: None }
     }
 
     /// The public id of an API key.
@@ -56,7 +64,9 @@ impl Intake {
         if !errors.is_empty() {
             return Err(InputError::Fields(errors));
         }
-        let Some(source_ip) = source_ip else { return Err(InputError::Fields(errors)) };
+        let (Some(source_ip), Some(tokens)) = (source_ip, wire.tokens()) else {
+            return Err(InputError::Fields(errors));
+        };
         let secret = wire.api_key.map(Zeroizing::new);
         let scrub = |text: String| scrub(text, secret.as_deref().map(String::as_str));
         let (key_id, former) = match (&secret, wire.key_id) {
@@ -66,6 +76,14 @@ impl Intake {
         };
         let parts = wire.prompt_tokens.unwrap_or(0) + wire.completion_tokens.unwrap_or(0);
         let endpoint = wire.endpoint.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let model = wire.model.map(scrub).map(Arc::from);
+        let time = timestamp.unwrap_or(now);
+        // What the caller knows is what was paid. A request that names no model calls none, and costs nothing.
+        let cost = match (wire.cost_usd, &model) {
+            (Some(cost), _) => Some(Cost { nanos: cost.nanos(), fallback: false }),
+            (None, Some(model)) => Some(self.prices.cost(model, time, &tokens)),
+            (None, None) => None,
+        };
         let given = wire.request_id.filter(|id| !id.is_empty());
         Ok(Record {
             request_id_given: given.is_some(),
@@ -76,12 +94,13 @@ impl Intake {
             address: Subject::ip(source_ip),
             project: wire.project_id.map(scrub).map(|id| Subject::project(&id)),
             endpoint: scrub(endpoint).into(),
-            model: wire.model.map(scrub).map(Arc::from),
+            model,
             tokens: wire.tokens_used.unwrap_or(parts),
             prompt_tokens: wire.prompt_tokens,
             completion_tokens: wire.completion_tokens,
             cached_tokens: wire.cached_tokens,
-            cost_nanos: wire.cost_usd.map(|usd| (usd * 1e9).round() as u64),
+            cost_nanos: cost.map(|cost| cost.nanos),
+            price_fallback: cost.is_some_and(|cost| cost.fallback),
             latency_ms: wire.latency_ms,
             source_ip,
             user_agent: wire.user_agent.map(scrub).map(Arc::from),
@@ -145,11 +164,12 @@ fn digest(wire: &WireRecord) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pricing::built_in;
 
     const NOW: Millis = 1_772_442_802_123;
 
     fn intake() -> Intake {
-        Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), 300_000)
+        Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), built_in(), 300_000)
     }
 
     fn record(json: &str) -> Result<Record, InputError> {
@@ -218,6 +238,68 @@ mod tests {
     }
 
     #[test]
+    fn a_cost_is_the_callers_own_else_by_the_price_list_else_nothing() {
+        let cost = |fields: &str| {
+            let record =
+                record(&format!(r#"{{"key_id":"a","endpoint":"/x","source_ip":"1.2.3.4",{fields}}}"#));
+            record.map(|r| (r.cost_nanos, r.price_fallback)).unwrap()
+        };
+        let split = r#""prompt_tokens":812,"completion_tokens":120"#;
+        assert_eq!(cost(&format!(r#""model":"gpt-4.1",{split}"#)), (Some(7_456_000), false));
+        assert_eq!(cost(r#""model":"gpt-4.1","tokens_used":932"#), (Some(7_456_000), false));
+        assert_eq!(cost(&format!(r#""model":"gpt-4.1","cost_usd":0.0000000015,{split}"#)), (Some(2), false));
+        assert_eq!(cost(&format!(r#""model":"new","cost_usd":"0.5",{split}"#)), (Some(500_000_000), false));
+        assert_eq!(cost(&format!(r#""model":"new",{split}"#)), (Some(13_980_000), true));
+        assert_eq!(cost(r#""model":"gpt-4.1""#), (Some(0), false));
+        assert_eq!(cost(split), (None, false), "no model, no price");
+        assert_eq!(cost(r#""cost_usd":1"#), (Some(1_000_000_000), false));
+    }
+
+    #[test]
+    fn more_from_the_cache_than_was_asked_is_refused() {
+        let with =
+            |fields: &str| format!(r#"{{"key_id":"a","endpoint":"/x","source_ip":"1.2.3.4",{fields}}}"#);
+        for fields in [
+            r#""prompt_tokens":10,"cached_tokens":11"#,
+            r#""tokens_used":30,"prompt_tokens":10,"completion_tokens":20,"cached_tokens":11"#,
+            r#""tokens_used":30,"completion_tokens":20,"cached_tokens":11"#,
+            r#""cached_tokens":1"#,
+        ] {
+            assert_eq!(pointers(&with(fields)), ["/cached_tokens"], "{fields}");
+        }
+        record(&with(r#""prompt_tokens":10,"cached_tokens":10"#)).unwrap();
+        record(&with(r#""tokens_used":10,"cached_tokens":10"#)).unwrap();
+    }
+
+    #[test]
+    fn a_request_costs_what_its_model_cost_at_its_own_time() {
+        let shelf = tempfile::tempdir().unwrap();
+        let path = shelf.path().join("prices.toml");
+        let list = "[fallback]\ninput = 9\noutput = 9\n\
+            [[prices]]\nmodel = 'm'\ninput = 1\noutput = 1\n\
+            [[prices]]\nmodel = 'm'\nfrom = 2026-03-02\ninput = 2\noutput = 2\n";
+        std::fs::write(&path, list).unwrap();
+        let prices = Arc::new(Prices::open(Some(&path)).unwrap());
+        let peppers = || Peppers::parse("0123456789abcdef0123").unwrap();
+        let live = Intake::live(peppers(), prices.clone(), 300_000);
+        let replay = Intake::replay(peppers(), prices);
+        let record = |intake: &Intake, time: &str| {
+            let json = format!(
+                r#"{{"key_id":"a","endpoint":"/x","source_ip":"1.2.3.4","model":"m","tokens_used":1{time}}}"#
+            );
+            intake.record(parse(json.as_bytes()).unwrap(), NOW).unwrap()
+        };
+        let before = r#","timestamp":"2026-03-01T23:59:59.999Z""#;
+        let after = r#","timestamp":"2026-03-02T00:00:00Z""#;
+        for intake in [&live, &replay] {
+            assert_eq!(record(intake, before).cost_nanos, Some(1_000));
+            assert_eq!(record(intake, after).cost_nanos, Some(2_000));
+            assert_eq!(record(intake, "").cost_nanos, Some(2_000), "now");
+        }
+        assert!(record(&live, before).late, "late, and still at its own price");
+    }
+
+    #[test]
     fn bad_fields_are_each_named() {
         assert_eq!(pointers(r#"{"endpoint":"/x","source_ip":"1.2.3.4"}"#), ["/api_key"]);
         assert_eq!(
@@ -272,7 +354,7 @@ mod tests {
         let json =
             r#"{"key_id":"a","endpoint":"/x","source_ip":"1.2.3.4","timestamp":"2026-03-01T00:00:00Z"}"#;
         assert!(record(json).unwrap().late);
-        let replay = Intake::replay(Peppers::parse("0123456789abcdef0123").unwrap());
+        let replay = Intake::replay(Peppers::parse("0123456789abcdef0123").unwrap(), built_in());
         assert!(!replay.record(parse(json.as_bytes()).unwrap(), NOW).unwrap().late);
     }
 

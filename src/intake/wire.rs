@@ -4,13 +4,12 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::check_id;
-use crate::domain::{Millis, event::parse_millis};
-
-/// Most tokens of one record.
-const MAX_TOKENS: u64 = 1_000_000_000_000;
-/// Highest cost of one record, in USD.
-const MAX_COST_USD: f64 = 1_000_000.0;
+use super::{check_id, cost::WireCost};
+use crate::domain::{
+    Millis,
+    event::parse_millis,
+    price::{MAX_TOKENS, Tokens, Told},
+};
 
 /// Longest name of a field that is repeated in an error.
 const LONGEST_NAME: usize = 32;
@@ -163,12 +162,14 @@ pub struct WireRecord {
     /// Completion tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_tokens: Option<u64>,
-    /// Prompt tokens that came from a cache.
+    /// Prompt tokens that came from a cache; they are part of the prompt tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
-    /// Cost in US dollars, when the caller knows it.
+    /// Cost in US dollars from 0 to 1000000, when the caller knows it: a number, or the same as text. Without it, the
+    /// cost is worked out from model and tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cost_usd: Option<f64>,
+    #[schema(value_type = Option<f64>)]
+    pub cost_usd: Option<WireCost>,
     /// Latency in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<f64>,
@@ -276,8 +277,8 @@ impl WireRecord {
         if self.latency_ms.is_some_and(|l| !(0.0..=1e12).contains(&l)) {
             errors.push(FieldError::new("/latency_ms", "must be from 0 to 1e12"));
         }
-        if self.cost_usd.is_some_and(|c| !(0.0..=MAX_COST_USD).contains(&c)) {
-            errors.push(FieldError::new("/cost_usd", format!("must be from 0 to {MAX_COST_USD}")));
+        if self.tokens().is_none() && self.cached_tokens.is_some_and(|t| t <= MAX_TOKENS) {
+            errors.push(FieldError::new("/cached_tokens", "must not be more than the prompt tokens"));
         }
         if self.response_status.is_some_and(|s| !(100..=599).contains(&s)) {
             errors.push(FieldError::new("/response_status", "must be an HTTP status from 100 to 599"));
@@ -317,12 +318,22 @@ impl WireRecord {
             tell(text.as_bytes());
         }
         let whole = [*tokens_used, *prompt_tokens, *completion_tokens, *cached_tokens];
-        let broken = [*cost_usd, *latency_ms].map(|number| number.map(f64::to_bits));
+        let broken = [cost_usd.map(WireCost::nanos), latency_ms.map(f64::to_bits)];
         let small = [response_status.map(u64::from), refused_by.map(|RefusedBy::Keyward| 1)];
         for number in whole.into_iter().chain(broken).chain(small) {
             tell(&[u8::from(number.is_some())]);
             tell(&number.unwrap_or_default().to_le_bytes());
         }
+    }
+
+    /// The tokens by what they cost; `None` when more came from a cache than was asked.
+    pub(super) fn tokens(&self) -> Option<Tokens> {
+        Tokens::of(Told {
+            used: self.tokens_used,
+            prompt: self.prompt_tokens,
+            completion: self.completion_tokens,
+            cached: self.cached_tokens,
+        })
     }
 
     pub(super) fn timestamp(&self, errors: &mut Vec<FieldError>) -> Option<Millis> {

@@ -10,11 +10,12 @@ use axum::{
 use keyward::{
     engine::Engine,
     http::{AppState, Auth, router},
-    intake::{Intake, Peppers},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+
+use crate::support::intake;
 
 /// The API over an engine.
 pub struct Api {
@@ -37,7 +38,7 @@ impl Api {
         let shutdown = CancellationToken::new();
         let state = AppState {
             engine,
-            intake: Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), 300_000),
+            intake: intake(300_000),
             auth: Auth::default(),
             components: Arc::new(|| json!({ "geo": "off" })),
             metrics: Arc::new(metrics),

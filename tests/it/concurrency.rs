@@ -12,7 +12,6 @@ use keyward::{
     },
     engine::Engine,
     geo::Geo,
-    intake::{Intake, Peppers},
     store::{
         Store,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -62,7 +61,7 @@ fn tokens(round: i64, caller: u64) -> u64 {
 
 /// All callers ask at each moment, spread over the engines; every one of them many times the limit.
 async fn storm(engines: &[Arc<Engine>]) -> Vec<Asked> {
-    let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), MINUTE);
+    let intake = intake(MINUTE);
     let mut asked = Vec::new();
     for round in 0..ROUNDS {
         let at = moment(round);

@@ -6,7 +6,6 @@ use keyward::{
     domain::{DAY, HOUR, MINUTE, Millis, SECOND, observation::Charge, subject::Subject},
     engine::{Engine, EngineOptions},
     geo::Geo,
-    intake::{Intake, Peppers},
     store::{
         Store,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -68,7 +67,7 @@ fn capped() -> EngineOptions {
 
 /// 50,000 distinct keys from one address within a minute, each reported twice, in batches.
 async fn flood(engine: &Engine, now: Millis) {
-    let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), DAY);
+    let intake = intake(DAY);
     for batch in 0..50 {
         let keys = || (0..1_000).map(|n| format!("guess-{}", batch * 1_000 + n));
         for status in [200, 401] {
@@ -118,7 +117,7 @@ async fn a_flood_of_new_keys_leaves_no_more_subjects_in_the_embedded_store_than_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_new_addresses_with_one_bad_key_is_capped_too() {
     let (engine, store) = embedded().await;
-    let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), DAY);
+    let intake = intake(DAY);
     let address = |n: u32| format!("2001:db8:{:x}:{:x}::1", n / 1_000, n % 1_000);
     for n in 0..2_000 {
         let fields = json!({"response_status": 401, "source_ip": address(n)});
@@ -143,7 +142,7 @@ async fn engines() -> [Arc<Engine>; 2] {
 
 #[tokio::test]
 async fn a_ban_ends_on_its_moment_and_a_clock_that_jumps_back_does_not_lift_it() {
-    let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), 365 * DAY);
+    let intake = intake(365 * DAY);
     for engine in engines().await {
         let allowed = async |engine: &Engine, now: Millis| {
             engine.record(&[record(&intake, "a", json!({}), now)], now).await.remove(0).allowed

@@ -10,6 +10,7 @@ mod api;
 mod app;
 mod bad_input;
 mod concurrency;
+mod costs;
 mod durability;
 mod failures;
 mod invariants;

@@ -19,6 +19,7 @@ use keyward::{
     engine::{Engine, EngineOptions},
     geo::Geo,
     intake::{Intake, Peppers, WireRecord, parse},
+    pricing::Prices,
     store::{
         EventQuery, Store,
         redis::{RedisOptions, RedisStore},
@@ -101,7 +102,7 @@ impl Instance {
         let engine = Engine::start(store, geo, policy, options).await.unwrap();
         let stop = CancellationToken::new();
         let upkeep = tokio::spawn(engine.clone().upkeep(stop.clone()));
-        let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), DAY);
+        let intake = intake(DAY);
         Self { engine, intake, upkeep, stop: stop.drop_guard() }
     }
 
@@ -169,6 +170,12 @@ impl Instance {
         eventually("the event is in the log", async || !self.events(kind).await.is_empty()).await;
         self.events(kind).await.remove(0)
     }
+}
+
+/// The door of every instance here: timestamps this far from now are taken.
+pub fn intake(max_skew: Millis) -> Intake {
+    let prices = Arc::new(Prices::open(None).unwrap());
+    Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), prices, max_skew)
 }
 
 /// A record of ten tokens by `key` from Singapore, with other fields on top.

@@ -114,6 +114,7 @@ impl Scene {
                 completion_tokens: None,
                 cached_tokens: None,
                 cost_nanos: Some(10_000_000),
+                price_fallback: false,
                 latency_ms: None,
                 source_ip: SINGAPORE.address(),
                 user_agent: Some("openai-python/1.51.0".into()),

@@ -1,6 +1,7 @@
 //! The routes over a real engine and an embedded store, in the process.
 
 mod acts;
+mod costs;
 mod doors;
 mod events;
 mod records;
@@ -24,6 +25,7 @@ use crate::{
     engine::{Engine, EngineOptions},
     geo::Geo,
     intake::{Intake, Peppers},
+    pricing::built_in,
     store::embedded::{EmbeddedOptions, EmbeddedStore},
 };
 
@@ -57,7 +59,7 @@ impl Api {
         let shutdown = CancellationToken::new();
         let router = router(AppState {
             engine: engine.clone(),
-            intake: Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), 300_000),
+            intake: Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), built_in(), 300_000),
             auth,
             components: Arc::new(|| serde_json::json!({ "geo": "off" })),
             metrics: Arc::new(|| "keyward_up 1\n".to_owned()),

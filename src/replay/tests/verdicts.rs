@@ -11,6 +11,7 @@ use crate::{
         subject::Subject,
     },
     engine::Verdict,
+    pricing::built_in,
 };
 
 /// What a live service would have written about the traveller, judged two minutes after the ban.
@@ -29,7 +30,7 @@ async fn judged(verdict: Verdict) -> Event {
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
     let geo = Arc::new(Geo::open(&[], true).unwrap());
     let engine = Engine::start(store, geo, config(strict).policy, options).await.unwrap();
-    let intake = Intake::replay(peppers());
+    let intake = Intake::replay(peppers(), built_in());
     for line in &traveller("a")[..2] {
         let record = intake.record(parse(line.to_string().as_bytes()).unwrap(), 0).unwrap();
         let now = record.timestamp.unwrap();

@@ -10,6 +10,7 @@ fn each_kind_of_failure_has_its_code_and_names_what_to_mend() {
     std::fs::write(path("unknown.toml"), "[server]\nlisten_on = 'x'").unwrap();
     std::fs::write(path("short-pepper"), "k1:short").unwrap();
     std::fs::write(path("not.mmdb"), "hello").unwrap();
+    std::fs::write(path("prices.toml"), "[fallback]\ninput = 15\noutput = -1").unwrap();
     let table: &[(&[&str], i32, &str)] = &[
         (&["--version"], 0, ""),
         (&["serve", "--lisen", "x"], 2, "--listen"),
@@ -22,6 +23,13 @@ fn each_kind_of_failure_has_its_code_and_names_what_to_mend() {
         (&["serve", "--config", &path("missing.toml")], 66, "missing.toml"),
         (&["serve", "--store", &store, "--geoip", &path("missing.mmdb")], 66, "missing.mmdb"),
         (&["serve", "--store", &store, "--geoip", &path("not.mmdb")], 65, "not.mmdb"),
+        (&["check-config", "--prices", &path("missing-prices.toml")], 66, "missing-prices.toml"),
+        (&["check-config", "--prices", &path("prices.toml")], 78, "prices.toml, line 3: `fallback.output`"),
+        (
+            &["serve", "--store", &store, "--prices", &path("prices.toml")],
+            78,
+            "`fallback.output` must not be below 0",
+        ),
         (&["serve", "--store", &store, "--pepper-file", &path("missing-pepper")], 66, "missing-pepper"),
         (&["serve", "--store", &store, "--pepper-file", &path("short-pepper")], 78, "16 bytes"),
         (&["status", "--url", "http://127.0.0.1:1"], 69, "keyward serve"),

@@ -1,0 +1,24 @@
+//! What models cost: the price list, how a name finds its price in it, and how a changed list comes into force.
+//!
+//! `file` reads the list strictly, `list` answers which prices a name has, `live` keeps the list current and remembers
+//! names. What a number of tokens costs at a price is arithmetic, and is in `domain/price`.
+
+mod error;
+mod file;
+mod list;
+mod live;
+#[cfg(test)]
+mod tests;
+
+pub use error::PriceError;
+pub use list::PriceList;
+pub use live::{PriceSource, PriceStatus, Prices};
+
+/// The price list that is in force where no other is configured.
+pub const BUILT_IN: &str = include_str!("../../config/prices.toml");
+
+/// The built-in prices, for tests.
+#[cfg(test)]
+pub fn built_in() -> std::sync::Arc<Prices> {
+    std::sync::Arc::new(Prices::open(None).expect("config/prices.toml is valid"))
+}
