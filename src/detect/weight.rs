@@ -77,9 +77,11 @@ impl Weights {
         };
         let new_places =
             || discoveries(profile, &profile.cells).max(discoveries(profile, &profile.countries));
-        let new_network = !new_place
-            && place.is_some_and(|p| knowledge::is_new_network(profile, p, now))
-            && !prior.is_some_and(|prior| place.is_some_and(|p| prior.asns.get(&p.asn).is_some()));
+        let is_new_network = |p: &PlaceCore| {
+            knowledge::is_new_network(profile, p, now)
+                && prior.is_none_or(|prior| prior.asns.get(&p.asn).is_none())
+        };
+        let new_network = !new_place && place.is_some_and(is_new_network);
         let mut weights = Self {
             place: weigh(new_place, &new_places),
             network: weigh(new_network, &|| discoveries(profile, &profile.asns)),

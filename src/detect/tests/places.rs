@@ -71,3 +71,48 @@ fn every_place_of_a_young_key_is_new_and_none_is_news() {
     let why = scene.from(BUCHAREST).quiet(NewLocation);
     assert_eq!(why, "the key is too young for anything about it to be unusual");
 }
+
+#[test]
+fn a_journey_that_only_another_client_cannot_have_made_weighs_little() {
+    let service_at_home = |scene: &mut Scene| {
+        for peer in &mut scene.key.peers {
+            peer.peer = Peer::place(&SINGAPORE.core(), ClientMark::of(Some("a-service")));
+        }
+    };
+    let scene = Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST);
+    assert_eq!(scene.found(ImpossibleTravel).0, Severity::High);
+    let (severity, _) = scene.with(service_at_home).found(ImpossibleTravel);
+    assert_eq!(severity, Severity::Low, "the traveller's client was not in Singapore");
+}
+
+/// A key that worked three days from Singapore.
+fn young() -> Scene {
+    let mut scene = Scene::unknown();
+    for hour in (1..=3).flat_map(|day| (8..18).map(move |hour| (hour - 12) * HOUR - day * 24 * HOUR)) {
+        for request in 0..10 {
+            scene.learn(NOON + hour + request * 5 * MINUTE, SINGAPORE);
+        }
+    }
+    scene
+}
+
+#[test]
+fn nobody_is_banned_for_being_new_in_a_keys_first_week() {
+    let stranger = |scene: Scene| {
+        let scene = scene.seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST);
+        scene.with(|scene| scene.record.user_agent = Some("curl/8.0".into()))
+    };
+    assert_eq!(stranger(young()).found(ImpossibleTravel).0, Severity::High);
+    assert_eq!(stranger(Scene::settled()).found(ImpossibleTravel).0, Severity::Critical);
+}
+
+#[test]
+fn what_is_usual_in_the_project_is_not_new_to_a_young_key() {
+    let scene = young().seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST);
+    assert_eq!(scene.found(ImpossibleTravel).0, Severity::High);
+    let mut colleague = Scene::unknown();
+    colleague.learn(NOON - 2 * DAY, BUCHAREST);
+    let scene = scene.with(|scene| scene.prior = Some(colleague.profile));
+    assert_eq!(scene.quiet(ImpossibleTravel), "the profile knows the place");
+    assert_eq!(scene.quiet(NewLocation), "the profile knows the place, or shows new ones all the time");
+}

@@ -5,14 +5,14 @@ use AnomalyKind::{CostSpike, RequestSizeAnomaly, TokenUsageSpike, TrafficBurst};
 
 #[test]
 fn many_more_requests_than_the_hour_usually_sees_are_a_burst() {
-    let (severity, summary) = Scene::settled().holding([42, 42, 42, 42]).found(TrafficBurst);
+    let (severity, summary) = Scene::settled().holding([42, 42, 39, 39]).found(TrafficBurst);
     assert_eq!(severity, Severity::High);
     assert_eq!(summary, "42 requests in 5 minutes at an hour that usually sees 5 at most; limit 20.");
 }
 
 #[test]
 fn a_burst_at_an_hour_at_which_the_key_never_works_is_critical() {
-    let night = Scene::settled().holding([42, 42, 42, 42]).with(|scene| scene.key.now += 14 * HOUR);
+    let night = Scene::settled().holding([42, 42, 39, 39]).with(|scene| scene.key.now += 14 * HOUR);
     let (severity, summary) = night.found(TrafficBurst);
     assert_eq!(severity, Severity::Critical);
     assert_eq!(summary, "42 requests in 5 minutes at an hour at which the key never works; limit 12.");
@@ -20,9 +20,9 @@ fn a_burst_at_an_hour_at_which_the_key_never_works_is_critical() {
 
 #[test]
 fn a_busy_hour_is_no_burst() {
-    let scene = Scene::settled().holding([4, 19, 59, 60]);
+    let scene = Scene::settled().holding([4, 19, 39, 39]);
     assert_eq!(scene.quiet(TrafficBurst), "no more than usual around this hour");
-    assert_eq!(scene.margin(TrafficBurst), (59.0, 60.0, "requests in 1 hour"));
+    assert_eq!(scene.margin(TrafficBurst), (39.0, 40.0, "requests in 1 hour"));
 }
 
 #[test]
@@ -89,4 +89,41 @@ fn a_day_like_the_others_is_no_spike() {
     assert_eq!(scene.quiet(TokenUsageSpike), "no more today than on the days before");
     let unreported = scene.with(|scene| scene.record.cost_nanos = None);
     assert_eq!(unreported.quiet(CostSpike), "the record does not report its cost");
+}
+
+#[test]
+fn what_was_said_an_hour_ago_is_a_remark_until_it_grows() {
+    let about = |scene: &mut Scene, level: f64, hours: i64| {
+        let at = NOON - hours * HOUR;
+        scene.profile.later.alarms.raise(RequestSizeAnomaly, About { what: 0, level }, at);
+    };
+    let large = Scene::settled().with(|scene| scene.record.tokens = 100_000);
+    let times_100 = 100_f64.ln();
+    let said = |level, hours| {
+        Scene::settled().with(|scene| {
+            scene.record.tokens = 100_000;
+            about(scene, level, hours);
+        })
+    };
+    assert_eq!(large.found(RequestSizeAnomaly).0, Severity::High);
+    assert_eq!(said(times_100, 0).found(RequestSizeAnomaly).0, Severity::High, "nobody has heard it yet");
+    assert_eq!(said(times_100, 2).found(RequestSizeAnomaly).0, Severity::Medium);
+    assert_eq!(said(10_f64.ln(), 2).found(RequestSizeAnomaly).0, Severity::High, "ten times what was said");
+}
+
+#[test]
+fn twice_as_many_requests_from_a_new_place_are_found_where_from_home_they_are_not() {
+    let busy = |scene: Scene| {
+        scene.holding([3, 9, 30, 30]).with(|scene| {
+            for peer in &mut scene.key.peers {
+                peer.hits = 25;
+            }
+        })
+    };
+    let home = busy(Scene::settled().seen_in(SINGAPORE, 10 * MINUTE));
+    assert_eq!(home.quiet(TrafficBurst), "no more than usual around this hour");
+    let abroad = busy(Scene::settled().seen_in(BUCHAREST, 10 * MINUTE).from(BUCHAREST));
+    let (severity, summary) = abroad.found(TrafficBurst);
+    assert_eq!(severity, Severity::High);
+    assert!(summary.starts_with("30 requests in 1 hour, from a new place"), "{summary}");
 }
