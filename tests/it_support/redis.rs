@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 use std::{
+    hash::{BuildHasher, RandomState},
     io::Write,
     net::TcpListener,
     path::Path,
@@ -52,20 +53,21 @@ impl Server {
     /// The same on a port.
     pub fn start_on(port: u16, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let watchdog = watch("redis-server", directory.path(), port, arguments);
+        let watchdog = watch(directory.path(), port, &on_disk_nothing(arguments));
         let server = Self { port, watchdog, directory };
         server.wait_until_it_answers();
         server
     }
 
-    /// Starts `redis-sentinel` over `master`, with a quorum of one.
+    /// Starts a sentinel over `master`, with a quorum of one.
     pub fn sentinel(master: &str, master_port: u16) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sentinel.conf");
         let lines = format!("sentinel monitor {master} 127.0.0.1 {master_port} 1\n");
         std::fs::File::create(&path).unwrap().write_all(lines.as_bytes()).unwrap();
         let port = free_port();
-        let watchdog = watch("redis-sentinel", directory.path(), port, &[]);
+        // Some packages leave the name `redis-sentinel` out; the program is the same.
+        let watchdog = watch(directory.path(), port, &["sentinel.conf", "--sentinel"]);
         let server = Self { port, watchdog, directory };
         server.wait_until_it_answers();
         server
@@ -92,7 +94,7 @@ impl Server {
 
     /// Starts it again after [`Server::kill`], on the same port and directory.
     pub fn start_again(&mut self, arguments: &[&str]) {
-        self.watchdog = watch("redis-server", self.directory.path(), self.port, arguments);
+        self.watchdog = watch(self.directory.path(), self.port, &on_disk_nothing(arguments));
         self.wait_until_it_answers();
     }
 
@@ -108,10 +110,19 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Waits for this very server: on a port that somebody else took in between, somebody else would answer.
     fn wait_until_it_answers(&self) {
         let started = std::time::Instant::now();
-        while self.cli(&["PING"]) != "PONG" {
-            assert!(started.elapsed() < DEADLINE, "no server on port {}", self.port);
+        let pid_file = self.directory.path().join(PID_FILE);
+        loop {
+            let pid = std::fs::read_to_string(&pid_file).unwrap_or_default();
+            let info = self.cli(&["INFO", "server"]);
+            let answers =
+                info.lines().any(|line| line.trim().strip_prefix("process_id:") == Some(pid.trim()));
+            if answers && self.cli(&["PING"]) == "PONG" {
+                return;
+            }
+            assert!(started.elapsed() < DEADLINE, "no server of ours on port {}", self.port);
         }
     }
 }
@@ -126,28 +137,35 @@ fn signal(name: &str, pid: &str) {
     assert!(Command::new("kill").args([name, pid]).status().unwrap().success());
 }
 
-/// Starts `program` under a shell that kills it when the pipe to this process closes.
-fn watch(program: &str, directory: &Path, port: u16, arguments: &[&str]) -> Child {
-    const SCRIPT: &str = r#""$@" </dev/null >/dev/null 2>&1 & read -r _; kill -9 $!; wait $!"#;
+/// Where the process id of the server stands in its directory.
+const PID_FILE: &str = "pid";
+
+/// The arguments of a server that writes nothing to the disk unless `more` says so.
+fn on_disk_nothing<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    ["--save", "", "--appendonly", "no"].into_iter().chain(more.iter().copied()).collect()
+}
+
+/// Starts `redis-server` under a shell that kills it when the pipe to this process closes.
+fn watch(directory: &Path, port: u16, arguments: &[&str]) -> Child {
+    const SCRIPT: &str = r#""$@" </dev/null >/dev/null 2>&1 & echo $! >pid; read -r _; kill -9 $!; wait $!"#;
+    let _ = std::fs::remove_file(directory.join(PID_FILE));
     let mut command = Command::new("sh");
-    command.args(["-c", SCRIPT, "sh", program]).current_dir(directory);
-    if program == "redis-sentinel" {
-        command.arg("sentinel.conf");
-    } else {
-        command.args(["--save", "", "--appendonly", "no"]);
-    }
-    command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]).args(arguments);
+    command.args(["-c", SCRIPT, "sh", "redis-server"]).current_dir(directory);
+    command.args(arguments).args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// A port that nobody has, below the ports of outgoing connections; its cluster bus, 10000 higher, is free too.
+///
+/// Every test is a process of its own under some runners, and all look at the same time: each starts to look somewhere
+/// else.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let base = 10_000 + std::process::id() % 11_000;
+    static NEXT: LazyLock<AtomicU32> =
+        LazyLock::new(|| AtomicU32::new(RandomState::new().hash_one(0) as u32 % PORTS));
+    const PORTS: u32 = 12_000;
     loop {
-        let port = 10_000 + (base - 10_000 + NEXT.fetch_add(7, Ordering::Relaxed)) % 12_000;
-        let (port, bus) = (port as u16, port as u16 + 10_000);
-        if [port, bus].iter().all(|p| TcpListener::bind(("127.0.0.1", *p)).is_ok()) {
+        let port = (10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS) as u16;
+        if [port, port + 10_000].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
             return port;
         }
     }
