@@ -6,13 +6,13 @@
 //! standard deviations of a Poisson count). From a place that is new to the key less will do. Also when a key that
 //! works a few hours a day is at work in an hour in which it never is.
 //! Stays quiet when: the history is shorter than `min_hours`, or the count is below `min_requests` (12 at an hour at which
-//! the key never works). What goes on after an hour was said, and is medium.
+//! the key never works). Medium while the key is warming up. What goes on after an hour was said, and is medium.
 //! Blind spots: slow growth, which the baseline follows.
 
 use super::{
     Case, Evidence, Margin, Quiet, Verdict, knowledge,
     rhythm::{Rhythm, Usual},
-    weight::is_young,
+    weight::{is_warming_up, is_young},
 };
 use crate::domain::{
     DAY, HOUR, Millis,
@@ -45,8 +45,13 @@ const SCHEDULED_REQUESTS: u64 = 25;
 const TIGHT_HOURS: usize = 3;
 const TIGHT_FOR: Millis = 5 * DAY;
 const TIGHT_REQUESTS_PER_HOUR: u64 = 8;
+/// In its first days, one that keeps to so few hours, busy with as many requests in each as only a machine makes.
+const FIRST_DAYS: Millis = 2 * DAY;
+const FIRST_REQUESTS_PER_HOUR: u64 = 16;
 /// At an hour at which the key never works, this many requests can be a burst.
 const LEAST: u64 = 12;
+/// and so many are work, for a key that is not at work at all then.
+const LEAST_OFF_SCHEDULE: u64 = 16;
 /// In a whole hour, it takes this many times `min_requests` for one, this many times `factor`,
 const HOUR_LEAST: f64 = 2.0;
 const HOUR_FACTOR: f64 = 4.0 / 3.0;
@@ -179,7 +184,8 @@ fn from_new_place(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
 /// Work of a scheduled key in an hour in which it never works.
 fn off_schedule(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
     let observed = case.key.counts[ONE_HOUR].requests;
-    let minimum = case.policy.detectors.traffic_burst.min_requests.min(LEAST);
+    let policy = &case.policy.detectors.traffic_burst;
+    let minimum = policy.min_requests.min(LEAST);
     let profile = case.profile;
     let days = profile.days.count();
     let daily = days >= SCHEDULE_DAYS
@@ -188,11 +194,21 @@ fn off_schedule(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
     let tight = rhythm.active_hours <= TIGHT_HOURS
         && profile.first_seen.is_some_and(|first| case.now() - first >= TIGHT_FOR)
         && profile.requests >= TIGHT_REQUESTS_PER_HOUR * profile.history.hours().count() as u64;
-    if rhythm.usual_hour || observed < minimum || !(daily || tight) {
+    let first = rhythm.first_time
+        && rhythm.active_hours <= TIGHT_HOURS
+        && profile.first_seen.is_some_and(|first| case.now() - first >= FIRST_DAYS)
+        && profile.requests >= FIRST_REQUESTS_PER_HOUR * profile.history.hours().count() as u64;
+    let threshold = match () {
+        () if first => (rhythm.hour.busiest / 4.0).max(minimum as f64),
+        () if tight => minimum as f64,
+        () => policy.min_requests.min(LEAST_OFF_SCHEDULE) as f64,
+    };
+    let scheduled = if rhythm.usual_hour { first } else { daily || tight };
+    if !scheduled || (observed as f64) < threshold {
         return None;
     }
     let unit = "requests in 1 hour, off schedule";
-    let span = Span { unit, observed, usual: rhythm.hour, threshold: minimum as f64 };
+    let span = Span { unit, observed, usual: rhythm.hour, threshold };
     Some(finding(case, &span, Severity::High, rhythm))
 }
 
@@ -200,7 +216,8 @@ fn finding(case: &Case<'_>, span: &Span, severity: Severity, rhythm: &Rhythm) ->
     let Span { unit, observed, usual, threshold } = *span;
     let about = About { what: stable_hash(unit.as_bytes()) as u32, level: observed as f64 };
     let heard = || case.heard(AnomalyKind::TrafficBurst, about.what).is_some_and(|s| about.level < s * NEWS);
-    let severity = if severity == Severity::High && heard() { Severity::Medium } else { severity };
+    let unsure = || is_warming_up(case.profile, case.now()) || heard();
+    let severity = if severity == Severity::High && unsure() { Severity::Medium } else { severity };
     let summary = summary(span, rhythm);
     let evidence = Evidence::new(summary, observed as f64, usual.baseline, threshold, rhythm.samples as u64)
         .with("unit", unit)
@@ -214,7 +231,7 @@ fn finding(case: &Case<'_>, span: &Span, severity: Severity, rhythm: &Rhythm) ->
 fn summary(span: &Span, rhythm: &Rhythm) -> String {
     let unit = span.unit.trim_end_matches(", off schedule");
     let baseline = span.usual.baseline;
-    let hour = if !rhythm.usual_hour {
+    let hour = if !rhythm.usual_hour || rhythm.first_time {
         "at which the key never works".to_owned()
     } else if baseline >= 1.0 {
         format!("that usually sees {} at most", number(baseline))

@@ -2,7 +2,8 @@
 //!
 //! Why: refused credentials in a row are somebody trying.
 //! Trips when: more than `share` of more than `min_requests` requests in 5 minutes were answered 401 or 403, and more
-//! than three times the share that is usual for this key. High; critical when a request then succeeds, which is how a
+//! than three times the share that is usual for this key, and more than chance explains (five standard deviations of a
+//! binomial count, where one request in ten may always fail). High; critical when a request then succeeds, which is how a
 //! brute force ends.
 //! Stays quiet when: the failures are 5xx or 429, which accuse the provider or us.
 //! Blind spots: tries spread over hours.
@@ -20,6 +21,10 @@ const ADVICE: &str =
     "If the owner did not change or revoke the key just now, somebody is guessing: rotate it.";
 /// Failing this many times the usual share is unusual.
 const TIMES_USUAL: f64 = 3.0;
+/// Standard deviations of a binomial count beyond which chance is no explanation,
+const CHANCE: f64 = 5.0;
+/// where so many fail that nobody need look into it.
+const ORDINARY: f64 = 0.1;
 
 /// Holds the share of failures in 5 minutes against the limit and the usual share.
 pub fn judge(case: &Case<'_>) -> Verdict {
@@ -34,7 +39,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     }
     let observed = window.auth_failures as f64 / window.requests as f64;
     let usual = usual_share(&case.profile.outcomes, case.now());
-    let threshold = policy.share.max((usual * TIMES_USUAL).min(0.95));
+    let threshold = policy.share.max((usual * TIMES_USUAL).min(0.95)).max(by_chance(usual, window.requests));
     if observed <= threshold {
         let unit = "share of 401 and 403 in 5 minutes";
         return Err(Quiet::below("few enough requests were refused", observed, threshold, unit));
@@ -55,6 +60,12 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         .with("requests", window.requests)
         .with("then_succeeded", broke_in);
     Ok(case.finding(AnomalyKind::HighFailureRate, severity, observed, evidence, ADVICE))
+}
+
+/// The largest share of so many requests that may fail by chance.
+fn by_chance(usual: f64, requests: u64) -> f64 {
+    let share = usual.clamp(ORDINARY, 0.5);
+    (share + CHANCE * (share * (1.0 - share) / requests as f64).sqrt()).min(0.95)
 }
 
 fn usual_share(outcomes: &Outcomes, now: i64) -> f64 {

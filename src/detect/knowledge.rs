@@ -4,7 +4,7 @@ use crate::domain::{
     DAY, HOUR, Millis,
     observation::PeerSeen,
     place::{Coordinates, PlaceCore},
-    profile::{Cell, Network, Profile, client_family, endpoint_template},
+    profile::{Cell, Familiar, Network, Profile, client_family, endpoint_template},
     record::Record,
 };
 
@@ -60,10 +60,25 @@ fn knows_place_for(profile: &Profile, place: &PlaceCore, now: Millis, settling: 
     prefix || network || place.coordinates.is_some_and(|c| knows_region(profile, &c, &settled))
 }
 
+/// The share of a profile's requests that come from a place: its network in that country or its region, whichever holds
+/// more; of what has been in use for a day.
+pub fn share_from(profile: &Profile, place: &PlaceCore, now: Millis) -> f64 {
+    let settled = |row: &Familiar| now - row.first_seen >= DAY;
+    let network = Network::of(place).and_then(|network| profile.later.networks.get(&network));
+    let network = network.filter(|row| settled(row)).map_or(0, |row| row.count);
+    let region = |at: Coordinates| -> u64 {
+        let near = profile.cells.iter().filter(|(cell, row)| settled(row) && is_near(cell, &at));
+        near.map(|(_, row)| row.count).sum()
+    };
+    network.max(place.coordinates.map_or(0, region)) as f64 / profile.requests.max(1) as f64
+}
+
+fn is_near(cell: &Cell, at: &Coordinates) -> bool {
+    *cell == Cell::of(at) || cell.center().least_distance_km(at) <= SAME_REGION_KM
+}
+
 fn knows_region(profile: &Profile, at: &Coordinates, settled: &impl Fn(Millis) -> bool) -> bool {
-    let cell = Cell::of(at);
-    let near = |other: &Cell| *other == cell || other.center().least_distance_km(at) <= SAME_REGION_KM;
-    profile.cells.iter().any(|(other, row)| settled(row.first_seen) && near(other))
+    profile.cells.iter().any(|(cell, row)| settled(row.first_seen) && is_near(cell, at))
 }
 
 /// Whether what was first seen then counts as known by now. What the key began with does at once: it is all there is

@@ -37,6 +37,11 @@ use crate::domain::{
     record::{Outcome, Record},
 };
 
+/// A place from which so much of a project's traffic comes is one that all of its keys may be used from.
+const COMMON_IN_PROJECT: f64 = 0.1;
+/// Requests from a new place that are more than a visit.
+const SETTLING_IN: u64 = 12;
+
 /// All that is known when one request is judged.
 pub struct Case<'a> {
     /// The request.
@@ -182,7 +187,7 @@ impl<'a> Case<'a> {
     }
 
     /// How bad a request from a new place is, with all that is new about it and `more` on top. Low while the key is
-    /// warming up. Critical only with something else new beside the place, and once the key has been seen for a week:
+    /// warming up. Critical only with a client, or two other things, new beside the place, and once the key has been seen for a week:
     /// until then somebody else of its users may simply come by for the first time. What is not critical is no news any
     /// more once the place has been in use for an hour.
     fn severity(&self, more: f64, place: &PlaceCore) -> Severity {
@@ -190,17 +195,30 @@ impl<'a> Case<'a> {
             return Severity::Low;
         }
         let mut severity = self.severity_of(self.weights.total() + more);
-        if self.weights.novelties() < 2 || weight::is_young(self.profile, self.now()) {
+        let novelties = self.weights.novelties();
+        let stranger = novelties > 2 || novelties == 2 && self.weights.client > 0.0;
+        if !stranger || weight::is_young(self.profile, self.now()) {
             severity = severity.min(Severity::High);
         }
         let old_news = || knowledge::is_old_news(&self.key.peers, place, self.now());
         if severity == Severity::High && old_news() { Severity::Low } else { severity }
     }
 
-    /// Whether the key, or while it is young its project, is known to be used from a place.
+    /// Whether the key is known to be used from a place, or, while it is young, much of its project's traffic is.
     fn knows_place(&self, place: &PlaceCore) -> bool {
-        knowledge::knows_place(self.profile, place, self.now())
-            || self.prior.is_some_and(|prior| knowledge::is_settled_place(prior, place, self.now()))
+        let common = |prior| knowledge::share_from(prior, place, self.now()) >= COMMON_IN_PROJECT;
+        knowledge::knows_place(self.profile, place, self.now()) || self.prior.is_some_and(common)
+    }
+
+    /// Whether many of the last requests, and this one, came from a place where the key has not been used for a day
+    /// yet. Unusual numbers are evidence of a thief there, where at home they are a busy day.
+    fn is_settling_in(&self) -> bool {
+        let fresh = |place: &PlaceCore| {
+            knowledge::is_fresh_place(self.profile, place, self.now()) && !self.knows_place(place)
+        };
+        let here = self.place.map(|p| &p.core).filter(|place| fresh(place));
+        let settled = !weight::is_warming_up(self.profile, self.now());
+        settled && here.is_some_and(|p| knowledge::hits_from(&self.key.peers, p) + 1 >= SETTLING_IN)
     }
 
     /// The loudest alarm of this kind about the same that people have had time to hear.

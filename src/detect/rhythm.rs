@@ -44,6 +44,9 @@ pub struct Rhythm {
     pub usual_hour: bool,
     /// Hours of the day at which it was ever active.
     pub active_hours: usize,
+    /// In a history of too few days to say what is usual: whether the key was never at work around this hour, nor in the
+    /// one before it.
+    pub first_time: bool,
 }
 
 impl Rhythm {
@@ -141,16 +144,21 @@ impl Hours<'_> {
                 "hour_of_week"
             },
             usual_hour,
-            active_hours: self.active_hours(),
+            active_hours: self.of_day().iter().filter(|active| **active).count(),
+            first_time: few && !self.worked_at(self.now - 1) && {
+                let of_day = self.of_day();
+                (hour - 1..=hour + 1).all(|h| !of_day[h.rem_euclid(24) as usize])
+            },
         }
     }
 
-    fn active_hours(&self) -> usize {
+    /// The hours of the day at which the key was ever at work, but for the last two hours.
+    fn of_day(&self) -> [bool; 24] {
         let mut of_day = [false; 24];
         for (hour, _) in self.profile.history.hours().filter(|(h, _)| i64::from(*h) < self.now - 2) {
             of_day[hour as usize % 24] = true;
         }
-        of_day.iter().filter(|active| **active).count()
+        of_day
     }
 }
 

@@ -8,7 +8,9 @@
 //! evidence of its own, so that 2.8 deviations will do; 2.33 when a token costs three times as much, too).
 //! Sizes are held against those of the same client on the same endpoint, where enough are known (half of `min_samples`),
 //! else of the whole key, and must then be eight times the usual to be high.
-//! Stays quiet when: fewer than `min_samples` sizes are known. Medium at most while the key is warming up. What goes on after an hour was said, and is medium.
+//! From a place that is new to the key what would be medium is high.
+//! Stays quiet when: fewer than three tenths of `min_samples` sizes are known; below all of them, deviations count as two
+//! thirds. Medium at most while the key is warming up. What goes on after an hour was said, and is medium.
 //! Blind spots: keys whose own sizes are spread over many orders of magnitude.
 //!
 //! Sizes of real LLM traffic are heavy-tailed (Patel et al., "Splitwise", ISCA 2024), so raw counts would misfire; a
@@ -48,6 +50,9 @@ const FEW: std::ops::RangeInclusive<u32> = 3..=6;
 const Z_FEW: f64 = 5.0;
 /// Natural logarithm of 6.
 const SHIFT_FEW: f64 = 1.79;
+/// Below `min_samples` known sizes, but not below this share of them, deviations count as so many times fewer.
+const FEW_SAMPLES: f64 = 0.3;
+const UNSURE: f64 = 1.5;
 /// Where the request's own context is not known, its sizes must be so much larger (natural logarithm of 8).
 const SHIFT_STRANGE: f64 = 2.08;
 /// What goes on is news again when it is so much larger (natural logarithm of 1.5) than what was said.
@@ -62,6 +67,11 @@ struct Run {
 }
 
 impl Run {
+    /// The same for a usual size that is known less well.
+    fn unsure(self, by: f64) -> Self {
+        Self { z: self.z / by, ..self }
+    }
+
     /// Whether it is worth an answer.
     fn is_high(&self, z_high: f64, known: bool) -> bool {
         let large = self.z >= z_high && self.shift >= SHIFT_HIGH;
@@ -80,20 +90,22 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         return Err(Quiet::because("the request is no larger than usual"));
     }
     let known = case.profile.sizes.count();
-    if known < policy.min_samples {
-        let least = policy.min_samples as f64;
+    let least = (policy.min_samples as f64 * FEW_SAMPLES).ceil();
+    if (known as f64) < least {
         return Err(Quiet::below("too few sizes are known", known as f64, least, "sizes"));
     }
     let (mean, deviation) = case.sizes.moments.mean_and_deviation(case.now()).ok_or(sizeless)?;
-    let run = worst_run(case, z);
+    // Until `min_samples` are known, it takes half as much again.
+    let unsure = if known < policy.min_samples { UNSURE } else { 1.0 };
+    let run = worst_run(case, z).unsure(unsure);
     let z_on_new_model = if is_dearer(case) { Z_ON_DEARER_MODEL } else { Z_ON_NEW_MODEL };
-    let on_new_model = case.model_is_fresh().then(|| run_on_new_model(case, z));
+    let on_new_model = case.model_is_fresh().then(|| run_on_new_model(case, z).unsure(unsure));
     let dearer = on_new_model.filter(|run| run.is_larger(z_on_new_model));
     let severity = if dearer.is_some() || run.is_high(policy.z_high, case.sizes.own) {
         let warming_up = weight::is_warming_up(case.profile, case.now());
         if warming_up { Severity::Medium } else { Severity::High }
     } else if run.z >= policy.z_medium && run.shift >= SHIFT_MEDIUM {
-        Severity::Medium
+        if case.is_settling_in() { Severity::High } else { Severity::Medium }
     } else if run.z < policy.z_medium {
         let unit = "standard deviations above the usual size";
         return Err(Quiet::below("chance explains the last sizes", run.z, policy.z_medium, unit));
@@ -127,6 +139,16 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     let score = 1.0 - 0.5 * policy.z_medium.min(run.z) / run.z;
     let finding = case.finding(AnomalyKind::RequestSizeAnomaly, severity, score, evidence, ADVICE);
     Ok(Finding { about: About { what: 0, level: run.shift }, ..finding })
+}
+
+/// Whether a long run of requests is larger than usual, by more than chance explains.
+pub fn is_sustained(case: &Case<'_>) -> bool {
+    let policy = &case.policy.detectors.request_size;
+    let known = case.profile.sizes.count() >= policy.min_samples;
+    case.size_z.filter(|z| known && *z > 0.0).is_some_and(|z| {
+        let run = worst_run(case, z);
+        run.z >= policy.z_medium && run.shift >= SHIFT_MEDIUM && run.length >= LONG_RUN
+    })
 }
 
 fn summary(tokens: u64, usual: f64, run: &Run, on_new_model: bool, limit: f64) -> String {

@@ -5,12 +5,13 @@
 //! `times_yesterday` the day before (a day that held next to nothing counts as three quarters of the mean): medium. High
 //! when two of these hold and the requests are also twice as large (or dear) on average as on the days before, or when
 //! the sum is twice `times_mean` the mean and more than any of the days; also when one hour holds four times what any
-//! hour held. Twice as many requests are a launch, and a medium remark.
+//! hour held. High for one of them when the last requests are unusually large as well (`request_size_anomaly`), or come
+//! from a place that is new to the key. Twice as many requests are a launch, and a medium remark.
 //! Stays quiet when: fewer than `min_days` days are known, or today is below `min_amount`. What goes on after an hour was
 //! said, and is medium.
 //! Blind spots: growth that the last week already shows.
 
-use super::{Case, Evidence, Margin, Quiet, Verdict};
+use super::{Case, Evidence, Margin, Quiet, Verdict, size};
 use crate::domain::{
     DAY, HOUR,
     finding::{AnomalyKind, Finding, Severity},
@@ -124,6 +125,8 @@ fn judge(case: &Case<'_>, amount: &Amount, policy: &SpikePolicy) -> Verdict {
     let huge = times(mean) >= 2.0 * policy.times_mean && before.iter().all(|(_, v)| today > *v);
     let severity = match count {
         0 => return Err(ordinary(&signs)),
+        // What the last requests say is evidence of another kind.
+        _ if case.is_settling_in() || size::is_sustained(case) => Severity::High,
         1 => Severity::Medium,
         _ if larger || huge || in_one_hour(case, of_hour, present) => Severity::High,
         _ => Severity::Medium,

@@ -5,6 +5,11 @@
 //! shows a new value: `ln((n + 1) / (d + 1/2))`, where n is the number of days that the profile knows and d on how many
 //! of them, after its first, it showed one (the Krichevsky-Trofimov estimate of a rare event). A young key, or one that
 //! shows something new every other day, therefore weighs little; a settled one weighs a lot. Natural logarithms.
+//!
+//! A young key shares its project's habits. What is new to it and common in the project is what the next of its users
+//! brings along; what is rare there, a thief may have brought just as well. So a value that makes up the share s of the
+//! project's requests weighs less by `ln(s / c)`, where c is the share that anybody at all would have (one client
+//! library, endpoint or model in ten; one place in fifty), and never more.
 
 use crate::domain::{
     DAY, HOUR, Millis,
@@ -23,6 +28,11 @@ const REQUESTS_PER_DAY: u64 = 10;
 const ODD_HOUR: f64 = 1.0;
 /// Days of history before an hour can be odd.
 const ODD_HOUR_DAYS: u32 = 5;
+
+/// The share of a client family, an endpoint or a model among all there are, more or less,
+const VALUE_BY_CHANCE: f64 = 0.1;
+/// and of a place.
+const PLACE_BY_CHANCE: f64 = 0.02;
 
 /// Said of a key that is warming up.
 pub const WARMING_UP: Quiet = Quiet::because("the key is too young for anything about it to be unusual");
@@ -45,7 +55,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Weighs a request against a profile. What is usual in the key's project (`prior`, known for a day) is not new.
+    /// Weighs a request against a profile, and what is new against its project's (`prior`).
     pub fn of(
         record: &Record,
         place: Option<&PlaceCore>,
@@ -57,41 +67,39 @@ impl Weights {
         if days == 0.0 {
             return Self::default();
         }
-        let usual = |table: fn(&Profile) -> &Table<String>, value: &str| {
-            let known =
-                |prior: &Profile| table(prior).get(value).is_some_and(|row| now - row.first_seen >= DAY);
-            table(profile).get(value).is_some() || prior.is_some_and(known)
+        let value = |table: fn(&Profile) -> &Table<String>, value: &str| {
+            let own = table(profile);
+            if own.get(value).is_some() {
+                return 0.0;
+            }
+            let row = prior.and_then(|prior| Some((table(prior).get(value)?, prior.requests)));
+            let share = row.map_or(0.0, |(row, of)| {
+                if now - row.first_seen < DAY { 0.0 } else { row.count as f64 / of.max(1) as f64 }
+            });
+            (weight(days, discoveries(profile, own)) - discount(share, VALUE_BY_CHANCE)).max(0.0)
         };
-        let client = features.client.as_deref().filter(|c| !usual(|p| &p.clients, c));
-        let endpoint = !usual(|p| &p.endpoints, &features.endpoint);
-        let model = record.model.as_deref().filter(|m| !usual(|p| &p.models, m));
-        let is_new_place = |p: &PlaceCore| {
-            knowledge::can_be_placed(p)
-                && !knowledge::knows_place(profile, p, now)
-                && !prior.is_some_and(|prior| knowledge::is_settled_place(prior, p, now))
+        let named = |table: fn(&Profile) -> &Table<String>, name: Option<&str>| {
+            name.filter(|_| !table(profile).is_empty()).map_or(0.0, |name| value(table, name))
         };
-        let new_place = place.is_some_and(is_new_place);
-        // How often a table shows something new is asked only when this request does: most show nothing.
-        let weigh = |is_new: bool, discoveries: &dyn Fn() -> usize| {
-            if is_new { weight(days, discoveries()) } else { 0.0 }
-        };
-        let new_places =
-            || discoveries(profile, &profile.cells).max(discoveries(profile, &profile.countries));
+        let new_place = place
+            .filter(|p| knowledge::can_be_placed(p) && !knowledge::knows_place(profile, p, now))
+            .map_or(0.0, |p| {
+                let places =
+                    discoveries(profile, &profile.cells).max(discoveries(profile, &profile.countries));
+                let share = prior.map_or(0.0, |prior| knowledge::share_from(prior, p, now));
+                (weight(days, places) - discount(share, PLACE_BY_CHANCE)).max(0.0)
+            });
         let is_new_network = |p: &PlaceCore| {
             knowledge::is_new_network(profile, p, now)
                 && prior.is_none_or(|prior| prior.asns.get(&p.asn).is_none())
         };
-        let new_network = !new_place && place.is_some_and(is_new_network);
+        let new_network = new_place == 0.0 && place.is_some_and(is_new_network);
         let mut weights = Self {
-            place: weigh(new_place, &new_places),
-            network: weigh(new_network, &|| discoveries(profile, &profile.asns)),
-            client: weigh(client.is_some() && !profile.clients.is_empty(), &|| {
-                discoveries(profile, &profile.clients)
-            }),
-            endpoint: weigh(endpoint, &|| discoveries(profile, &profile.endpoints)),
-            model: weigh(model.is_some() && !profile.models.is_empty(), &|| {
-                discoveries(profile, &profile.models)
-            }),
+            place: new_place,
+            network: if new_network { weight(days, discoveries(profile, &profile.asns)) } else { 0.0 },
+            client: named(|p| &p.clients, features.client.as_deref()),
+            endpoint: value(|p| &p.endpoints, &features.endpoint),
+            model: named(|p| &p.models, record.model.as_deref()),
             hour: 0.0,
         };
         // People change networks all the time: one is a sign only beside a client or a model that is new too.
@@ -137,10 +145,17 @@ pub fn known_days(profile: &Profile) -> f64 {
     f64::from(profile.days.count()).min(by_requests)
 }
 
-/// Whether the key is too young to call anything about it unusual: it has been seen for less than a day and a half, or
-/// on too few requests. Its third day is judged, its first never.
+/// Whether the key is too young to call anything about it unusual: it is the first day (UTC) of its life or the second,
+/// it has been seen for less than a day and a quarter, or on too few requests. Its third day is judged.
 pub fn is_warming_up(profile: &Profile, now: Millis) -> bool {
-    known_days(profile) < 1.5 || profile.first_seen.is_none_or(|first| now - first < DAY + DAY / 2)
+    let is_early =
+        |first: Millis| now.div_euclid(DAY) - first.div_euclid(DAY) < 2 || now - first < DAY + DAY / 4;
+    known_days(profile) < 1.5 || profile.first_seen.is_none_or(is_early)
+}
+
+/// What a share in the project's requests takes off the weight of something new.
+fn discount(share: f64, by_chance: f64) -> f64 {
+    (share / by_chance).ln().max(0.0)
 }
 
 fn weight(days: f64, discoveries: usize) -> f64 {

@@ -131,6 +131,22 @@ async fn the_owner_is_not_banned_again_when_the_ban_is_over() {
 }
 
 #[tokio::test]
+async fn a_young_key_may_be_used_where_its_project_is() {
+    let mut day = Day::with(|_| ()).await;
+    for hour in 0..72 {
+        day.now = NOW + hour * HOUR;
+        day.ask(json!({"project_id": "p"})).await;
+        day.ask(json!({"key_id": "stranger"})).await;
+        day.ask(json!({"key_id": "colleague", "project_id": "p", "source_ip": BUCHAREST})).await;
+    }
+    day.now += MINUTE;
+    let colleague = day.ask(json!({"project_id": "p", "source_ip": BUCHAREST})).await;
+    assert_eq!(colleague.anomalies, []);
+    let stranger = day.ask(json!({"key_id": "stranger", "source_ip": BUCHAREST})).await;
+    assert_eq!(stranger.anomalies[0].kind, AnomalyKind::ImpossibleTravel);
+}
+
+#[tokio::test]
 async fn an_allowed_pair_of_places_is_left_alone() {
     let mut day = Day::strict().await;
     day.engine.write_allowlist("pair:SG~RO", json!({"reason": "two offices"}), day.now).await.unwrap();

@@ -12,7 +12,7 @@ fn refused_credentials_in_a_row_are_found() {
     });
     let (severity, summary) = scene.found(HighFailureRate);
     assert_eq!(severity, Severity::High);
-    assert_eq!(summary, "15 of 20 requests in 5 minutes were refused with 401 or 403 (75 %, limit 30 %).");
+    assert_eq!(summary, "15 of 20 requests in 5 minutes were refused with 401 or 403 (75 %, limit 43.5 %).");
     let (severity, summary) = scene.with(|scene| scene.record.status = 200).found(HighFailureRate);
     assert_eq!(severity, Severity::Critical);
     assert!(summary.ends_with("; then one succeeded."), "{summary}");

@@ -116,3 +116,45 @@ fn what_is_usual_in_the_project_is_not_new_to_a_young_key() {
     assert_eq!(scene.quiet(ImpossibleTravel), "the profile knows the place");
     assert_eq!(scene.quiet(NewLocation), "the profile knows the place, or shows new ones all the time");
 }
+
+/// A project that works as `young` does, and every `rare`-th time from Bucharest with curl.
+fn project(rare: usize) -> Scene {
+    let mut scene = young();
+    for n in 0..scene.profile.requests as usize / rare {
+        scene.record.user_agent = Some("curl/8.0".into());
+        scene.learn(NOON - 2 * DAY + n as i64 * MINUTE, BUCHAREST);
+    }
+    scene
+}
+
+#[test]
+fn what_few_in_the_project_do_is_as_new_to_a_young_key_as_what_nobody_does() {
+    let stranger = young().seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST).with(|scene| {
+        scene.record.user_agent = Some("curl/8.0".into());
+    });
+    let alone = stranger.look(|case| case.weights);
+    let within = |rare, scene: Scene| {
+        scene.with(|scene| scene.prior = Some(project(rare).profile)).look(|case| case.weights)
+    };
+    let rare = within(50, stranger);
+    assert_eq!((rare.place, rare.client), (alone.place, alone.client));
+    let stranger = young().from(BUCHAREST).with(|scene| scene.record.user_agent = Some("curl/8.0".into()));
+    let common = within(1, stranger);
+    assert_eq!(common.place, 0.0, "half of the project is there");
+    assert!(common.client > 0.0 && common.client < alone.client, "{common:?}");
+}
+
+#[test]
+fn a_new_key_is_not_judged_on_its_second_day_and_is_on_its_third() {
+    let born = |before: Millis| {
+        let mut scene = Scene::unknown();
+        for request in 0..40 {
+            scene.learn(NOON - before + request * MINUTE, SINGAPORE);
+            scene.learn(NOON - before / 2 + request * MINUTE, SINGAPORE);
+        }
+        let scene = scene.seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST);
+        scene.with(|scene| scene.record.user_agent = Some("curl/8.0".into())).found(ImpossibleTravel).0
+    };
+    assert_eq!(born(35 * HOUR), Severity::Low, "yesterday at one");
+    assert_eq!(born(37 * HOUR), Severity::High, "the day before at eleven at night");
+}

@@ -57,13 +57,53 @@ fn a_run_of_larger_requests_is_found_where_one_would_not_be() {
 
 #[test]
 fn too_few_sizes_say_nothing() {
-    let scene = Scene::unknown().with(|scene| {
-        for n in 0..40 {
-            scene.learn(NOON - 2 * DAY + n * MINUTE, SINGAPORE);
-        }
-        scene.record.tokens = 100_000;
-    });
-    assert_eq!(scene.margin(RequestSizeAnomaly), (40.0, 100.0, "sizes"));
+    let known = |sizes: i64, tokens: u64| {
+        Scene::unknown().with(|scene| {
+            for n in 0..sizes {
+                scene.learn(NOON - 3 * DAY + n * 90 * MINUTE, SINGAPORE);
+            }
+            scene.record.tokens = tokens;
+        })
+    };
+    assert_eq!(known(29, 100_000).margin(RequestSizeAnomaly), (29.0, 30.0, "sizes"));
+    assert_eq!(known(40, 100_000).found(RequestSizeAnomaly).0, Severity::High);
+    // Five deviations: too little while few sizes are known, a remark later.
+    assert_eq!(known(40, 4_600).quiet(RequestSizeAnomaly), "chance explains the last sizes");
+    assert_eq!(known(100, 4_600).found(RequestSizeAnomaly).0, Severity::Medium);
+}
+
+#[test]
+fn a_day_above_the_others_is_a_spike_where_the_last_requests_are_large_too() {
+    let day = |tokens: u64, large: u64| {
+        Scene::settled().with(|scene| {
+            for n in 0..24 {
+                scene.record.tokens = tokens;
+                scene.learn(NOON - 4 * HOUR + n * MINUTE, SINGAPORE);
+            }
+            scene.record.tokens = large;
+        })
+    };
+    let ordinary = day(7_000, 1_000);
+    assert_eq!(ordinary.found(TokenUsageSpike).0, Severity::Medium);
+    assert_eq!(day(7_000, 2_500).repeated(15).found(TokenUsageSpike).0, Severity::High);
+    let stranger =
+        ordinary.from(BUCHAREST).seen_in(BUCHAREST, HOUR).with(|scene| scene.key.peers[0].hits = 11);
+    assert_eq!(stranger.found(TokenUsageSpike).0, Severity::High, "from a new place");
+}
+
+#[test]
+fn a_job_of_two_nights_has_a_schedule_and_a_person_of_two_mornings_none() {
+    let worked = |an_hour: i64| {
+        Scene::unknown().holding([1, 8, 30, 30]).with(|scene| {
+            for request in (1..=2).flat_map(|day| (0..an_hour).map(move |n| day * DAY - n * HOUR / an_hour)) {
+                scene.learn(NOON + 10 * HOUR - DAY - request, SINGAPORE);
+            }
+        })
+    };
+    let (severity, summary) = worked(60).found(TrafficBurst);
+    assert_eq!(severity, Severity::High, "{summary}");
+    assert_eq!(summary, "30 requests in 1 hour at an hour at which the key never works; limit 15.");
+    assert_eq!(worked(15).quiet(TrafficBurst), "no more than usual around this hour");
 }
 
 #[test]
