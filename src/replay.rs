@@ -38,7 +38,7 @@ use crate::{
     domain::{Millis, decision::Decision, record::Record},
     engine::{Engine, EngineOptions},
     geo::Geo,
-    intake::{InputError, Intake, Peppers, WireRecord, parse},
+    intake::{FieldError, InputError, Intake, Peppers, WireRecord, parse},
     pricing::{PriceError, Prices},
     store::{
         StoreError,
@@ -114,6 +114,10 @@ impl Replay {
     /// What is wrong with it.
     pub fn read(&mut self, line: &[u8]) -> Result<Record, InputError> {
         let record = self.intake.record(parse::<WireRecord>(line)?, self.now)?;
+        if record.timestamp.is_none() && self.now == 0 {
+            let error = FieldError::new("/timestamp", "is required, as no line before it says when it was");
+            return Err(InputError::Fields(vec![error]));
+        }
         self.now = record.timestamp.unwrap_or(self.now);
         Ok(record)
     }

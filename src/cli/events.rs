@@ -134,7 +134,10 @@ fn row(event: &Value) -> String {
     let address =
         event["source_ip"].as_str().map(|address| format!("  from {}", super::output::plain(address)));
     let (count, address) = (count.unwrap_or_default(), address.unwrap_or_default());
-    format!("{time}  {severity:<8}  {kind}{count}  {subject}{address}  -> {action}")
+    let why = ["/evidence/summary", "/evidence/cause/evidence/summary", "/evidence/note", "/evidence/reason"];
+    let why = why.iter().find_map(|path| event.pointer(path)?.as_str()).filter(|why| !why.is_empty());
+    let why = why.map(|why| format!("  {}", super::output::plain(why))).unwrap_or_default();
+    format!("{time}  {severity:<8}  {kind}{count}  {subject}{address}  -> {action}{why}")
 }
 
 /// Puts lines together from pieces that end anywhere.

@@ -10,7 +10,7 @@
 //! Blind spots: slow growth, which the baseline follows.
 
 use super::{
-    Case, Evidence, Margin, Quiet, Verdict, knowledge,
+    Case, Evidence, Margin, Quiet, SAID, Verdict, YOUNG, knowledge,
     rhythm::{Rhythm, Usual},
     weight::{is_warming_up, is_young},
 };
@@ -216,14 +216,18 @@ fn finding(case: &Case<'_>, span: &Span, severity: Severity, rhythm: &Rhythm) ->
     let Span { unit, observed, usual, threshold } = *span;
     let about = About { what: stable_hash(unit.as_bytes()) as u32, level: observed as f64 };
     let heard = || case.heard(AnomalyKind::TrafficBurst, about.what).is_some_and(|s| about.level < s * NEWS);
-    let unsure = || is_warming_up(case.profile, case.now()) || heard();
-    let severity = if severity == Severity::High && unsure() { Severity::Medium } else { severity };
+    let (severity, because) = match severity {
+        Severity::High if is_warming_up(case.profile, case.now()) => (Severity::Medium, Some(YOUNG)),
+        Severity::High if heard() => (Severity::Medium, Some(SAID)),
+        other => (other, None),
+    };
     let summary = summary(span, rhythm);
     let evidence = Evidence::new(summary, observed as f64, usual.baseline, threshold, rhythm.samples as u64)
         .with("unit", unit)
         .with("baseline_scope", rhythm.scope)
         .with("usual_hour", rhythm.usual_hour)
-        .number("times", observed as f64 / usual.baseline.max(1.0));
+        .number("times", observed as f64 / usual.baseline.max(1.0))
+        .because(because);
     let score = 1.0 - 0.5 * threshold / observed as f64;
     Finding { about, ..case.finding(AnomalyKind::TrafficBurst, severity, score, evidence, ADVICE) }
 }

@@ -7,7 +7,7 @@
 //! Blind spots: a thief with the victim's client, in the victim's region, calling what the victim calls.
 
 use super::{
-    Case, Evidence, Quiet, Verdict,
+    Case, Evidence, Quiet, SAID, Verdict,
     weight::{WARMING_UP, is_warming_up, known_days},
 };
 use crate::domain::{
@@ -34,12 +34,12 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         return Err(WARMING_UP);
     }
     let what = what(case);
-    let severity = match case.place.filter(|_| place_is_new) {
+    let (severity, because) = match case.place.filter(|_| place_is_new) {
         Some(place) => case.severity(0.0, &place.core),
         // In a place it knows the owner may still be rebuilding the application: slow down, do not cut off, and say
         // so once.
-        None if case.heard(AnomalyKind::BehavioralDrift, what).is_some() => Severity::Low,
-        None => case.severity_of(weights.total()).min(Severity::High),
+        None if case.heard(AnomalyKind::BehavioralDrift, what).is_some() => (Severity::Low, Some(SAID)),
+        None => (case.severity_of(weights.total()).min(Severity::High), None),
     };
     let days = known_days(case.profile);
     let evidence = Evidence::new(
@@ -55,7 +55,8 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     .with("endpoint", &case.features.endpoint)
     .with("model", case.record.model.as_deref())
     .with("current", case.place.map(|p| p.summary()))
-    .number("known_days", days);
+    .number("known_days", days)
+    .because(because);
     let strictness = if case.policy.preset == Preset::Strict { 1.0 } else { 0.0 };
     let score = 1.0 - (-(weights.total() + strictness)).exp();
     let finding = case.finding(AnomalyKind::BehavioralDrift, severity, score, evidence, ADVICE);

@@ -34,6 +34,14 @@ impl Evidence {
         self
     }
 
+    /// Says why the finding is less or more severe than its numbers alone would have it.
+    pub fn because(self, why: Option<&'static str>) -> Self {
+        match why {
+            Some(why) => self.with("severity_because", why),
+            None => self,
+        }
+    }
+
     /// The finished evidence.
     pub fn into_json(self) -> Value {
         Value::Object(self.0)

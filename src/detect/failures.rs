@@ -5,7 +5,7 @@
 //! than three times the share that is usual for this key, and more than chance explains (five standard deviations of a
 //! binomial count, where one request in ten may always fail). High; critical when a request then succeeds, which is how a
 //! brute force ends.
-//! Stays quiet when: the failures are 5xx or 429, which accuse the provider or us.
+//! Stays quiet when: the request itself did not fail so (but for that success); the failures are 5xx or 429, which accuse the provider or us.
 //! Blind spots: tries spread over hours.
 
 use super::{Case, Evidence, Quiet, Verdict};
@@ -45,6 +45,9 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         return Err(Quiet::below("few enough requests were refused", observed, threshold, unit));
     }
     let broke_in = case.record.outcome() == Outcome::Success && window.auth_failures > policy.min_requests;
+    if !broke_in && case.record.outcome() != Outcome::AuthFailure {
+        return Err(Quiet::because("the request itself was not refused with 401 or 403"));
+    }
     let severity = if broke_in { Severity::Critical } else { Severity::High };
     let summary = format!(
         "{} of {} requests in 5 minutes were refused with 401 or 403 ({}, limit {}){}.",

@@ -42,6 +42,14 @@ const COMMON_IN_PROJECT: f64 = 0.1;
 /// Requests from a new place that are more than a visit.
 const SETTLING_IN: u64 = 12;
 
+/// Why a finding is less severe than its numbers.
+const YOUNG: &str = "the key is in its first two days";
+const FIRST_WEEK: &str = "the key is in its first week";
+const NO_STRANGER: &str = "beside the place at most one other thing is new, and that not the client";
+const SAID: &str = "it was said an hour ago or more, and is not clearly worse";
+/// Why a finding is more severe than its numbers.
+const NEW_PLACE: &str = "a dozen requests came from a place that is new to the key";
+
 /// All that is known when one request is judged.
 pub struct Case<'a> {
     /// The request.
@@ -190,18 +198,23 @@ impl<'a> Case<'a> {
     /// warming up. Critical only with a client, or two other things, new beside the place, and once the key has been seen for a week:
     /// until then somebody else of its users may simply come by for the first time. What is not critical is no news any
     /// more once the place has been in use for an hour.
-    fn severity(&self, more: f64, place: &PlaceCore) -> Severity {
+    fn severity(&self, more: f64, place: &PlaceCore) -> (Severity, Option<&'static str>) {
         if weight::is_warming_up(self.profile, self.now()) {
-            return Severity::Low;
+            return (Severity::Low, Some(YOUNG));
         }
         let mut severity = self.severity_of(self.weights.total() + more);
         let novelties = self.weights.novelties();
         let stranger = novelties > 2 || novelties == 2 && self.weights.client > 0.0;
-        if !stranger || weight::is_young(self.profile, self.now()) {
-            severity = severity.min(Severity::High);
+        let mut because = None;
+        if severity == Severity::Critical && (!stranger || weight::is_young(self.profile, self.now())) {
+            because = Some(if stranger { FIRST_WEEK } else { NO_STRANGER });
+            severity = Severity::High;
         }
         let old_news = || knowledge::is_old_news(&self.key.peers, place, self.now());
-        if severity == Severity::High && old_news() { Severity::Low } else { severity }
+        if severity == Severity::High && old_news() {
+            return (Severity::Low, Some("the place has been in use for an hour, and that was said"));
+        }
+        (severity, because)
     }
 
     /// Whether the key is known to be used from a place, or, while it is young, much of its project's traffic is.

@@ -16,7 +16,7 @@
 //! Sizes of real LLM traffic are heavy-tailed (Patel et al., "Splitwise", ISCA 2024), so raw counts would misfire; a
 //! floor under the deviation keeps keys with nearly constant sizes from tripping over small changes.
 
-use super::{Case, Evidence, Quiet, Seen, Verdict, weight};
+use super::{Case, Evidence, NEW_PLACE, Quiet, SAID, Seen, Verdict, YOUNG, weight};
 use crate::domain::{
     DAY, HOUR,
     finding::{AnomalyKind, Finding, Severity},
@@ -101,11 +101,11 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     let z_on_new_model = if is_dearer(case) { Z_ON_DEARER_MODEL } else { Z_ON_NEW_MODEL };
     let on_new_model = case.model_is_fresh().then(|| run_on_new_model(case, z).unsure(unsure));
     let dearer = on_new_model.filter(|run| run.is_larger(z_on_new_model));
-    let severity = if dearer.is_some() || run.is_high(policy.z_high, case.sizes.own) {
+    let (severity, because) = if dearer.is_some() || run.is_high(policy.z_high, case.sizes.own) {
         let warming_up = weight::is_warming_up(case.profile, case.now());
-        if warming_up { Severity::Medium } else { Severity::High }
+        if warming_up { (Severity::Medium, Some(YOUNG)) } else { (Severity::High, None) }
     } else if run.z >= policy.z_medium && run.shift >= SHIFT_MEDIUM {
-        if case.is_settling_in() { Severity::High } else { Severity::Medium }
+        if case.is_settling_in() { (Severity::High, Some(NEW_PLACE)) } else { (Severity::Medium, None) }
     } else if run.z < policy.z_medium {
         let unit = "standard deviations above the usual size";
         return Err(Quiet::below("chance explains the last sizes", run.z, policy.z_medium, unit));
@@ -117,11 +117,15 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     let on_new_model = dearer.is_some();
     let run = dearer.unwrap_or(run);
     let heard = || case.heard(AnomalyKind::RequestSizeAnomaly, 0).is_some_and(|said| run.shift < said + NEWS);
-    let severity = if severity == Severity::High && heard() { Severity::Medium } else { severity };
+    let (severity, because) = if severity == Severity::High && heard() {
+        (Severity::Medium, Some(SAID))
+    } else {
+        (severity, because)
+    };
     let limit = match severity {
         _ if on_new_model => z_on_new_model,
-        Severity::High if run.z < policy.z_high => Z_FEW,
-        Severity::High => policy.z_high,
+        Severity::High if run.z >= policy.z_high => policy.z_high,
+        Severity::High if run.z >= Z_FEW => Z_FEW,
         _ => policy.z_medium,
     };
     let summary = summary(case.record.tokens, mean.exp(), &run, on_new_model, limit);
@@ -135,7 +139,8 @@ pub fn judge(case: &Case<'_>) -> Verdict {
             .with("run_length", run.length)
             .with("on_new_model", on_new_model)
             .number("times_usual", run.shift.exp())
-            .number("log_deviation", deviation);
+            .number("log_deviation", deviation)
+            .because(because);
     let score = 1.0 - 0.5 * policy.z_medium.min(run.z) / run.z;
     let finding = case.finding(AnomalyKind::RequestSizeAnomaly, severity, score, evidence, ADVICE);
     Ok(Finding { about: About { what: 0, level: run.shift }, ..finding })

@@ -11,7 +11,7 @@
 //! said, and is medium.
 //! Blind spots: growth that the last week already shows.
 
-use super::{Case, Evidence, Margin, Quiet, Verdict, size};
+use super::{Case, Evidence, Margin, NEW_PLACE, Quiet, SAID, Verdict, size};
 use crate::domain::{
     DAY, HOUR,
     finding::{AnomalyKind, Finding, Severity},
@@ -62,11 +62,7 @@ pub fn judge_cost(case: &Case<'_>) -> Verdict {
         of_hour: |stat| stat.cost_nanos as f64 / 1e9,
         present: case.record.cost_nanos.ok_or(unreported)? as f64 / 1e9,
     };
-    let found = judge(case, &amount, &case.policy.detectors.cost_spike)?;
-    // Dearer alone is another model; dearer and larger is a leak.
-    let larger = case.recent_shift() >= LARGER.ln();
-    let severity = if larger { found.severity } else { found.severity.min(Severity::Medium) };
-    Ok(Finding { severity, ..found })
+    judge(case, &amount, &case.policy.detectors.cost_spike)
 }
 
 /// One way in which today can be unusual.
@@ -123,22 +119,39 @@ fn judge(case: &Case<'_>, amount: &Amount, policy: &SpikePolicy) -> Verdict {
     let average = |sum: f64, requests: u64| sum / requests.max(1) as f64;
     let larger = requests >= AVERAGE_OF && average(today, requests) >= LARGER * average(sum, requests_before);
     let huge = times(mean) >= 2.0 * policy.times_mean && before.iter().all(|(_, v)| today > *v);
-    let severity = match count {
+    let (severity, because) = match count {
         0 => return Err(ordinary(&signs)),
         // What the last requests say is evidence of another kind.
-        _ if case.is_settling_in() || size::is_sustained(case) => Severity::High,
-        1 => Severity::Medium,
-        _ if larger || huge || in_one_hour(case, of_hour, present) => Severity::High,
-        _ => Severity::Medium,
+        _ if case.is_settling_in() => (Severity::High, Some(NEW_PLACE)),
+        _ if size::is_sustained(case) => (Severity::High, Some("a dozen requests in a row were large, too")),
+        1 => (Severity::Medium, None),
+        _ if larger => (Severity::High, Some("the requests are also twice as large, or dear, on average")),
+        _ if huge => (Severity::High, Some("no day before came near")),
+        _ if in_one_hour(case, of_hour, present) => {
+            (Severity::High, Some("no hour before held a quarter of this one"))
+        }
+        _ => (Severity::Medium, Some("the requests are as large as ever, there are only more of them")),
+    };
+    let (severity, because) = match severity {
+        // Dearer alone is another model; dearer and larger is a leak.
+        Severity::High if kind == AnomalyKind::CostSpike && case.recent_shift() < LARGER.ln() => {
+            (Severity::Medium, Some("the last requests are dearer, and no larger"))
+        }
+        severity => (severity, because),
     };
     let heard = || case.heard(kind, 0).is_some_and(|said| times(mean) < said * NEWS);
-    let severity = if severity == Severity::High && heard() { Severity::Medium } else { severity };
+    let (severity, because) = if severity == Severity::High && heard() {
+        (Severity::Medium, Some(SAID))
+    } else {
+        (severity, because)
+    };
     let summary = summary(kind, today, mean, &signs);
     let evidence = Evidence::new(summary, today, mean, policy.times_mean * mean, before.len() as u64)
         .with("unit", unit)
         .number("z", z)
         .number("times_mean", times(mean))
-        .with("yesterday", yesterday);
+        .with("yesterday", yesterday)
+        .because(because);
     let finding = case.finding(kind, severity, 0.4 + 0.2 * count as f64, evidence, ADVICE);
     Ok(Finding { about: About { what: 0, level: times(mean) }, ..finding })
 }

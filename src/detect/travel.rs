@@ -56,11 +56,11 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     if case.allowlist.covers_pair(&trip.from, place, case.now()) {
         return Err(Quiet::because("the allowlist has this pair of places"));
     }
-    let severity = match case.policy.preset {
+    let (severity, because) = match case.policy.preset {
         Preset::Strict if knowledge::known_moves(case.profile, &trip.from, place) > 0 => {
             return Err(Quiet::because("the profile knows this move"));
         }
-        Preset::Strict => Severity::Critical,
+        Preset::Strict => (Severity::Critical, None),
         Preset::Balanced if case.knows_place(place) => {
             return Err(Quiet::because("the profile knows the place"));
         }
@@ -79,7 +79,8 @@ pub fn judge(case: &Case<'_>) -> Verdict {
             .with("seconds", trip.seconds)
             .with("new", case.weights.names())
             .number("weight", weight)
-            .number("known_days", known_days(case.profile));
+            .number("known_days", known_days(case.profile))
+            .because(because);
     let score = 1.0 - (-weight).exp();
     Ok(case.finding(AnomalyKind::ImpossibleTravel, severity, score, evidence, ADVICE))
 }

@@ -179,14 +179,13 @@ impl Engine {
         // What this instance has learned and not yet flushed belongs to the picture.
         let at_hand = self.profiles.get(subject).map(|handle| handle.with(Profile::clone));
         let profile = at_hand.filter(|p| !p.is_empty()).or(stored);
-        if standing.is_none() && observation.is_none() && profile.is_none() && events.items.is_empty() {
+        let covered = self.bans.covering(subject, now).is_some();
+        let nothing = standing.is_none() && observation.is_none() && profile.is_none();
+        if nothing && events.items.is_empty() && !covered {
             return Ok(None);
         }
-        let standing = standing.unwrap_or_else(|| StandingRecord {
-            subject: subject.clone(),
-            standing: Standing::default(),
-            detail: StandingDetail::default(),
-        });
+        // An address stands as the banned prefix does that it is in.
+        let standing = self.standing(subject).await?;
         Ok(Some(SubjectView { standing, observation, profile, events: events.items }))
     }
 

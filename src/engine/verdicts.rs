@@ -16,10 +16,10 @@ use crate::{
         place::Coordinates,
         profile::{Cell, Profile, Sample},
         record::Outcome,
-        standing::{Standing, StandingDetail},
+        standing::{Origin, Standing, StandingDetail, StandingState},
         subject::Subject,
     },
-    store::{EventQuery, StoreError},
+    store::{EventQuery, StandingRecord, StoreError},
 };
 
 /// Verdicts on one subject among which the same one is looked for.
@@ -61,8 +61,8 @@ impl Feedback {
 }
 
 impl Engine {
-    /// An analyst's word about an event; `None` when there is no such event. Either verdict is in the log; the same one
-    /// again changes nothing.
+    /// An analyst's word about an event; `None` when there is no such event. Each change of mind is in the log; the last
+    /// word again changes nothing.
     ///
     /// # Errors
     /// When it could not be written.
@@ -78,7 +78,7 @@ impl Engine {
         let feedback = Feedback::new(event.clone(), verdict, note);
         let evidence =
             serde_json::to_value(&feedback).map_err(|e| StoreError::Incompatible(e.to_string()))?;
-        if self.was_given(&event, &evidence).await? {
+        if self.is_last_word(&event, &evidence).await? {
             return Ok(Some(event));
         }
         self.carry_out(&feedback, now).await?;
@@ -89,22 +89,22 @@ impl Engine {
         Ok(Some(event))
     }
 
-    async fn was_given(&self, event: &Event, evidence: &serde_json::Value) -> Result<bool, StoreError> {
+    async fn is_last_word(&self, event: &Event, evidence: &serde_json::Value) -> Result<bool, StoreError> {
         let query = EventQuery {
             kind: Some(EventType::FeedbackGiven),
             subject: event.subject.clone(),
             limit: EARLIER,
             ..EventQuery::default()
         };
-        let same = |e: &Event| {
-            e.evidence["event"] == evidence["event"] && e.evidence["verdict"] == evidence["verdict"]
-        };
-        Ok(self.store.events(&query).await?.items.iter().any(same))
+        let about_it = |e: &&Event| e.evidence["event"] == evidence["event"];
+        let events = self.store.events(&query).await?;
+        Ok(events.items.iter().find(about_it).is_some_and(|e| e.evidence["verdict"] == evidence["verdict"]))
     }
 
-    /// Does what a verdict says, without a word in the log. A benign one lifts the ban, undoes its strike, teaches the
-    /// profile, and leaves the detector alone for the policy's grace period; one about an attack changes nothing. Where
-    /// nothing was ever held against the subject, there is nothing to lift and the profile learns all the same.
+    /// Does what a verdict says, without a word in the log. A benign one lifts the ban or throttle that the event led to,
+    /// undoes its strike, teaches the profile, and leaves the detector alone for the policy's grace period; one about an
+    /// attack changes nothing. Where nothing was ever held against the subject, or what is in force has another reason
+    /// (an operator's ban always has), there is nothing to lift and the profile learns all the same.
     ///
     /// # Errors
     /// When it could not be written.
@@ -116,7 +116,8 @@ impl Engine {
         let note =
             if feedback.note.is_empty() { "benign by an analyst's word" } else { feedback.note.as_str() };
         self.change(subject, note, now, |current| {
-            if current.standing.version == 0 {
+            let in_force = current.standing.state_at(now) != StandingState::Clear;
+            if current.standing.version == 0 || in_force && !led_to(&feedback.judged, current) {
                 return None;
             }
             let fired = detector(&current.detail).or_else(|| kind_of(&feedback.judged));
@@ -155,6 +156,21 @@ impl Engine {
         let mut delta = Profile::default();
         delta.learn_features(&sample);
         self.profiles.add(&*self.store, &Subject::key(key_id), &delta).await
+    }
+}
+
+/// Whether an event is what led to the standing in force, or tells of it. An operator's ban is only contested by the
+/// event that tells of it.
+fn led_to(event: &Event, current: &StandingRecord) -> bool {
+    let by_detector = current.standing.origin == Origin::Detector;
+    let same_request = current.detail.request_id.is_some() && current.detail.request_id == event.request_id;
+    let same_detector = detector(&current.detail).is_some_and(|fired| kind_of(event) == Some(fired));
+    match event.kind {
+        EventType::Anomaly(_) => by_detector && (same_request || same_detector),
+        EventType::TemporaryBan | EventType::PermanentBan => {
+            by_detector || event.time >= current.standing.since
+        }
+        _ => by_detector,
     }
 }
 

@@ -32,8 +32,10 @@ impl Display for Account<'_> {
         } else {
             writeln!(f, "\nUsual for the key\n  nothing is known yet")?;
         }
-        if !self.detectors.is_empty() {
-            writeln!(f, "\nDetectors")?;
+        writeln!(f, "\nDetectors")?;
+        if self.detectors.is_empty() {
+            writeln!(f, "  not asked: the decision was made before it came to them")?;
+        } else {
             self.detectors.iter().try_for_each(|detector| verdict(f, detector))?;
         }
         if !self.ladder.is_empty() {
@@ -54,9 +56,12 @@ impl Display for Account<'_> {
 impl Account<'_> {
     fn request(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let request: &RequestView<'_> = &self.request;
-        writeln!(f, "Request {} of key {}", request.request_id, request.key_id)?;
-        for also in &self.located.also_at {
+        writeln!(f, "Request {} of key {}", one_line(request.request_id), one_line(request.key_id))?;
+        for also in self.located.also_at.iter().take(ROWS) {
             writeln!(f, "  the same id is on line {}, of key {}", whole(also.line), also.key_id)?;
+        }
+        if self.located.also_at.len() > ROWS {
+            writeln!(f, "  and on {} more", whole((self.located.also_at.len() - ROWS) as u64))?;
         }
         row(f, "line", &whole(self.located.line))?;
         let late = if request.out_of_order {
@@ -83,7 +88,7 @@ impl Account<'_> {
         parts.push(format!("action {}", answer.action.name()));
         parts.extend(answer.reason.map(|reason| reason.name().to_owned()));
         parts.extend(answer.retry_after_seconds.map(|seconds| format!("retry after {} s", whole(seconds))));
-        writeln!(f, "\nDecision\n  {}\n  {}", self.summary, parts.join(", "))
+        writeln!(f, "\nDecision\n  {}\n  {}", one_line(&self.summary), parts.join(", "))
     }
 
     fn observed(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -157,8 +162,8 @@ fn verdict(f: &mut Formatter<'_>, view: &DetectorView<'_>) -> fmt::Result {
         (Some(finding), _) => {
             let severity = finding.severity.name().to_uppercase();
             let mode = if finding.is_enforced() { "" } else { " (shadow: not acted on)" };
-            writeln!(f, "  {name:<22}{severity:<10}{}{mode}", sentence::summary(finding))?;
-            writeln!(f, "  {:<32}{}", "", numbers(&finding.evidence))
+            writeln!(f, "  {name:<22}{severity:<10}{}{mode}", one_line(&sentence::summary(finding)))?;
+            writeln!(f, "  {:<32}{}", "", one_line(&numbers(&finding.evidence)))
         }
         (None, Some(Quiet { why, margin })) => {
             let margin = margin
@@ -200,6 +205,11 @@ fn climb(f: &mut Formatter<'_>, step: &ClimbView) -> fmt::Result {
     row(f, "strikes", &format!("{before} before, {after} after"))
 }
 
+/// Breaks and other control characters are shown, not obeyed: a request could else write lines of its own.
+fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_unicode().collect() } else { vec![c] }).collect()
+}
+
 /// Usual hours of working days and of weekends.
 fn hours(week: &[Vec<f64>]) -> String {
     let busiest = week.iter().flatten().copied().fold(0.0, f64::max);
@@ -229,8 +239,9 @@ fn ranges(is_usual: impl Fn(usize) -> bool) -> String {
     }
 }
 
+/// One line, whatever breaks are in what others wrote.
 fn row(f: &mut Formatter<'_>, name: &str, value: &str) -> fmt::Result {
-    writeln!(f, "  {name:<10}{value}")
+    writeln!(f, "  {name:<10}{}", one_line(value))
 }
 
 fn list(f: &mut Formatter<'_>, name: &str, items: Vec<String>) -> fmt::Result {

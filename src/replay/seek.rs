@@ -3,11 +3,12 @@
 
 use std::io::BufRead;
 
-use super::{Replay, ReplayError};
+use super::{Lines, Replay, ReplayError};
 use crate::{
     domain::record::Record,
     engine::Explanation,
     explain::{Located, Met},
+    intake::InputError,
 };
 
 /// Which request is meant.
@@ -70,6 +71,12 @@ impl Wanted {
     }
 }
 
+/// What is wrong with a line, with its fields.
+fn told(error: &InputError) -> String {
+    let InputError::Fields(fields) = error else { return error.to_string() };
+    fields.iter().map(|field| format!("{} {}", field.pointer, field.detail)).collect::<Vec<_>>().join("; ")
+}
+
 impl Replay {
     /// Decides records up to the one that is wanted, and explains that. `progress` is told the bytes of each line read.
     ///
@@ -77,25 +84,21 @@ impl Replay {
     /// When reading fails.
     pub async fn explain(
         &mut self,
-        mut input: impl BufRead,
+        input: impl BufRead,
         wanted: &Wanted,
-        mut progress: impl FnMut(u64),
+        progress: impl FnMut(u64),
     ) -> Result<Result<Sought, Missed>, ReplayError> {
         let mut missed = Missed::default();
         let mut sought: Option<Sought> = None;
-        let mut line = Vec::new();
-        while {
-            line.clear();
-            input.read_until(b'\n', &mut line)? > 0
-        } {
-            progress(line.len() as u64);
+        let mut lines = Lines::new(input, progress);
+        while let Some(line) = lines.next()? {
             missed.lines += 1;
             let number = missed.lines;
-            let text = line.trim_ascii();
-            if sought.is_some() && !wanted.may_be_in(text) {
+            if sought.is_some() && !line.as_ref().is_ok_and(|text| wanted.may_be_in(text)) {
                 continue;
             }
-            match self.read(text) {
+            let is_blank = line.as_ref().is_ok_and(|text| text.is_empty());
+            match line.and_then(|text| self.read(text)) {
                 Ok(record) if sought.is_none() && wanted.is(&record, number) => {
                     let explained = self.engine.explain(&record, self.now).await?;
                     let also_at = std::mem::take(&mut missed.others);
@@ -116,11 +119,11 @@ impl Replay {
                         self.decide(&record).await;
                     }
                 }
-                Err(_) if text.is_empty() && *wanted != Wanted::Line(number) => {}
+                Err(_) if is_blank && *wanted != Wanted::Line(number) => {}
                 Err(error) => {
                     missed.bad_lines += 1;
                     if *wanted == Wanted::Line(number) {
-                        missed.bad = Some(error.to_string());
+                        missed.bad = Some(told(&error));
                         break;
                     }
                 }

@@ -61,11 +61,21 @@ fn somebody_who_tries_paths_is_found() {
         scene.record.status = 404;
     });
     assert_eq!(probing.quiet(EndpointScan), "too few endpoints were probed");
-    let (severity, summary) = probing.repeated(9).found(EndpointScan);
+    let again = probing.repeated(20);
+    assert_eq!(again.quiet(EndpointScan), "the same few endpoints were tried");
+    let scanning = (0..9).fold(Scene::settled(), |scene, n| {
+        scene
+            .with(|scene| {
+                scene.record.endpoint = format!("/admin/{}", ["a", "b", "c", "d", "e"][n % 5]).into();
+                scene.record.status = 404;
+            })
+            .repeated(1)
+    });
+    let (severity, summary) = scanning.found(EndpointScan);
     assert_eq!(severity, Severity::High);
     assert_eq!(
         summary,
-        "10 of the last 10 requests in 10 minutes were refused on endpoints that the key never called; limit 8."
+        "10 of the last 10 requests in 10 minutes were refused on 5 endpoints that the key never called; limit 8."
     );
 }
 

@@ -117,3 +117,35 @@ async fn a_lesson_takes_nothing_from_a_profile_that_lives_in_memory_alone() {
     let known = book.get(&subject).unwrap().with(Profile::clone);
     assert_eq!((known.requests, known.clients.len()), (7, 1));
 }
+
+#[tokio::test]
+async fn a_verdict_on_a_finding_lifts_no_ban_that_an_operator_gave() {
+    let mut day = Day::strict().await;
+    day.ask(json!({})).await;
+    day.now += MINUTE;
+    day.ask(json!({"source_ip": BUCHAREST})).await;
+    let found = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
+    day.now += HOUR;
+    day.engine.ban(&Subject::key("a"), None, "contract ended", day.now).await.unwrap();
+    day.engine.feedback(&found.id, Verdict::Benign, "vpn", day.now).await.unwrap();
+    assert!(day.engine.standing(&Subject::key("a")).await.unwrap().standing.is_banned_at(day.now));
+    let banned = day.events(EventType::PermanentBan).await.remove(0);
+    day.engine.feedback(&banned.id, Verdict::Benign, "it did not", day.now).await.unwrap();
+    assert!(!day.engine.standing(&Subject::key("a")).await.unwrap().standing.is_banned_at(day.now));
+}
+
+#[tokio::test]
+async fn each_change_of_mind_is_in_the_log() {
+    let mut day = Day::strict().await;
+    day.ask(json!({})).await;
+    day.now += MINUTE;
+    day.ask(json!({"source_ip": BUCHAREST})).await;
+    let found = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
+    for verdict in [Verdict::Attack, Verdict::Attack, Verdict::Benign, Verdict::Attack, Verdict::Attack] {
+        day.now += SECOND;
+        day.engine.feedback(&found.id, verdict, "", day.now).await.unwrap();
+    }
+    let words = day.events(EventType::FeedbackGiven).await;
+    let words: Vec<&str> = words.iter().rev().filter_map(|e| e.evidence["verdict"].as_str()).collect();
+    assert_eq!(words, ["attack", "benign", "attack"]);
+}

@@ -59,7 +59,9 @@ fn what_is_not_there_is_said_with_where_to_look() {
     let dir = tempfile::tempdir().unwrap();
     let input = dir.path().join("records.jsonl");
     let record = |key: &str| {
-        format!(r#"{{"request_id":"r-1","key_id":"{key}","endpoint":"/v1","source_ip":"203.0.113.7"}}"#)
+        format!(
+            r#"{{"request_id":"r-1","key_id":"{key}","endpoint":"/v1","source_ip":"203.0.113.7","timestamp":"2026-03-02T09:00:00Z"}}"#
+        )
     };
     std::fs::write(&input, format!("{}\n{}\nnonsense\n", record("a"), record("b"))).unwrap();
     let table: &[(&[&str], i32, &str)] = &[
