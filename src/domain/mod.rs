@@ -14,6 +14,7 @@ pub mod place;
 pub mod policy;
 pub mod price;
 pub mod profile;
+pub mod quota;
 pub mod record;
 pub mod standing;
 pub mod subject;

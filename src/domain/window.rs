@@ -46,6 +46,12 @@ pub enum Unit {
     Requests,
     /// Tokens.
     Tokens,
+    /// Prompt tokens.
+    InputTokens,
+    /// Completion tokens.
+    OutputTokens,
+    /// US dollars; counted in nano-dollars.
+    CostUsd,
 }
 
 impl Unit {
@@ -54,6 +60,9 @@ impl Unit {
         match self {
             Self::Requests => "requests",
             Self::Tokens => "tokens",
+            Self::InputTokens => "input_tokens",
+            Self::OutputTokens => "output_tokens",
+            Self::CostUsd => "cost_usd",
         }
     }
 }
@@ -88,11 +97,12 @@ impl Counts {
         self.not_found = self.not_found.saturating_sub(other.not_found);
     }
 
-    /// The count of one unit.
+    /// The count of one unit; the four windows hold requests and tokens alone.
     pub fn of(&self, unit: Unit) -> u64 {
         match unit {
             Unit::Requests => self.requests,
             Unit::Tokens => self.tokens,
+            Unit::InputTokens | Unit::OutputTokens | Unit::CostUsd => 0,
         }
     }
 
@@ -117,6 +127,7 @@ impl WindowLimits {
         match unit {
             Unit::Requests => self.requests[window],
             Unit::Tokens => self.tokens[window],
+            Unit::InputTokens | Unit::OutputTokens | Unit::CostUsd => None,
         }
     }
 

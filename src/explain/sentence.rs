@@ -128,7 +128,7 @@ pub fn of_decision(record: &Record, explained: &Explanation) -> String {
             let used = counts.map_or(0, |counts| counts.of(refusal.unit));
             let asked = match refusal.unit {
                 Unit::Requests => "one more does".to_owned(),
-                Unit::Tokens => format!("the {} of this request do", whole(record.tokens)),
+                _ => format!("the {} of this request do", whole(record.tokens)),
             };
             format!(
                 "Refused by the limit of {} {} in {}: {} are used, and {asked} not fit; {}.",

@@ -1,0 +1,411 @@
+//! Limits beyond a key's four windows: on a key, a project, or everything; for some models; in any unit; over spans that
+//! slide or follow the calendar.
+//!
+//! A limit is counted in a *counter*: amounts with the moments at which they stop counting. For a span that slides, that
+//! is when the bucket (1/64 of the span) is older than the span and a slack of 1/960, so that nothing within the true span is
+//! ever left out and the oldest leaves at most 1/60 late; for a calendar span, when the period ends. A counter knows
+//! nothing else of time, so both stores and all spans share one rule.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use jiff::{Timestamp, ToSpan, Zoned, tz::TimeZone};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::{DAY, HOUR, MINUTE, Millis, SECOND, stable_hash, subject::Subject, window::Unit};
+
+/// The shortest span that slides.
+pub const SHORTEST: Millis = SECOND;
+/// The longest span that slides.
+pub const LONGEST: Millis = 30 * DAY;
+
+/// Over what a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Span {
+    /// The last so many milliseconds, `SHORTEST` to `LONGEST`.
+    Sliding(Millis),
+    /// The calendar period that the moment is in.
+    Calendar(Calendar),
+}
+
+/// A period of the calendar, in the time zone of whom the limit is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Calendar {
+    /// From the full hour.
+    Hour,
+    /// From midnight.
+    Day,
+    /// From Monday, midnight.
+    Week,
+    /// From the first of the month, midnight.
+    Month,
+}
+
+impl Calendar {
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::Hour, "hour"), (Self::Day, "day"), (Self::Week, "week"), (Self::Month, "month")];
+
+    /// The beginning of the period that `now` is in and of the next one.
+    pub fn period(self, now: Millis, zone: &TimeZone) -> (Millis, Millis) {
+        let at = |zoned: &Zoned| zoned.timestamp().as_millisecond();
+        let period = || -> Result<(Millis, Millis), jiff::Error> {
+            let here = Timestamp::from_millisecond(now)?.to_zoned(zone.clone());
+            if self == Self::Hour {
+                // Zones are off by quarters of an hour, and an hour that is repeated is two: the offset decides.
+                let offset = Millis::from(here.offset().seconds()) * SECOND;
+                let begin = (now + offset).div_euclid(HOUR) * HOUR - offset;
+                return Ok((begin, begin + HOUR));
+            }
+            let midnight = here.start_of_day()?;
+            let (begin, step) = match self {
+                Self::Week => {
+                    let since = i64::from(here.weekday().to_monday_zero_offset());
+                    (midnight.checked_sub(since.days())?.start_of_day()?, 7.days())
+                }
+                Self::Month => (here.first_of_month()?.start_of_day()?, 1.month()),
+                _ => (midnight, 1.day()),
+            };
+            let end = begin.checked_add(step)?.start_of_day()?;
+            Ok((at(&begin), at(&end)))
+        };
+        // Only times that no calendar knows fail: they are in a day of their own.
+        period().unwrap_or_else(|_| (now.div_euclid(DAY) * DAY, (now.div_euclid(DAY) + 1) * DAY))
+    }
+}
+
+impl Span {
+    /// When what is counted at `now` stops counting.
+    pub fn counts_until(self, now: Millis, zone: &TimeZone) -> Millis {
+        match self {
+            Self::Sliding(length) => {
+                let bucket = (length / 64).max(1);
+                (now.div_euclid(bucket) + 1) * bucket + length / 960 + length
+            }
+            Self::Calendar(calendar) => calendar.period(now, zone).1,
+        }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Calendar(calendar) => {
+                let named = Calendar::ALL.iter().find(|(c, _)| c == calendar);
+                f.write_str(named.map_or("", |(_, name)| name))
+            }
+            Self::Sliding(length) => {
+                // The names that the four windows of every key have.
+                let (unit, name) = match *length {
+                    DAY => return f.write_str("24hour"),
+                    l if l % DAY == 0 => (DAY, "d"),
+                    l if l % HOUR == 0 => (HOUR, "hour"),
+                    l if l % MINUTE == 0 => (MINUTE, "min"),
+                    _ => (SECOND, "s"),
+                };
+                write!(f, "{}{name}", length / unit)
+            }
+        }
+    }
+}
+
+/// A text that is no span.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("must be hour, day, week or month, or 1s to 30d such as 10s, 1min, 24hour, 7d")]
+pub struct NoSpan;
+
+impl FromStr for Span {
+    type Err = NoSpan;
+
+    fn from_str(text: &str) -> Result<Self, NoSpan> {
+        if let Some((calendar, _)) = Calendar::ALL.iter().find(|(_, name)| *name == text) {
+            return Ok(Self::Calendar(*calendar));
+        }
+        let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or(NoSpan)?;
+        let (count, unit) = text.split_at(digits);
+        let unit = match unit {
+            "s" | "sec" => SECOND,
+            "m" | "min" => MINUTE,
+            "h" | "hour" => HOUR,
+            "d" | "day" => DAY,
+            _ => return Err(NoSpan),
+        };
+        let length = count.parse::<Millis>().ok().and_then(|count| count.checked_mul(unit)).ok_or(NoSpan)?;
+        if (SHORTEST..=LONGEST).contains(&length) { Ok(Self::Sliding(length)) } else { Err(NoSpan) }
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// One limit on whom it was set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// What is counted.
+    pub unit: Unit,
+    /// Over what.
+    pub span: Span,
+    /// Most of it: requests, tokens, or nano-dollars.
+    pub most: u64,
+    /// Only requests to models of this name or pattern (`claude-*`); all together are one count.
+    pub model: Option<Arc<str>>,
+}
+
+/// On whom a limit is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// A key or a project.
+    Subject(Subject),
+    /// All requests together.
+    Everything,
+}
+
+impl Scope {
+    /// As it is written: `key:…`, `project:…` or `everything`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Subject(subject) => subject.as_str(),
+            Self::Everything => "everything",
+        }
+    }
+}
+
+/// How soon a request is refused as a limit fills up.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Default,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// First.
+    Low,
+    /// Then.
+    #[default]
+    Medium,
+    /// Only when the limit is full.
+    High,
+}
+
+/// Where a limit is counted: a scope, and the limit's identity there. What a limit allows is not part of it, so that
+/// raising a limit does not forget what was used.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Counter {
+    /// On whom.
+    pub scope: Scope,
+    /// Unit, span, zone and models, hashed.
+    pub id: u64,
+}
+
+impl Counter {
+    /// The counter of a limit. Limits of a plan on a key and of the key itself share it: what they count is the same.
+    pub fn of(scope: &Scope, limit: &Limit, zone: &TimeZone) -> Self {
+        let zone = match limit.span {
+            Span::Calendar(_) => zone.iana_name().unwrap_or("UTC"),
+            Span::Sliding(_) => "",
+        };
+        let model = limit.model.as_deref().unwrap_or("");
+        let text = format!("{}\n{}\n{zone}\n{model}", limit.unit.name(), limit.span);
+        Self { scope: scope.clone(), id: stable_hash(text.as_bytes()) }
+    }
+}
+
+/// What one request charges to one counter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaCharge {
+    /// Where.
+    pub counter: Counter,
+    /// How much, in the limit's unit.
+    pub amount: u64,
+    /// The most that the counter may hold with it.
+    pub most: u64,
+    /// When it stops counting ([`Span::counts_until`]).
+    pub until: Millis,
+}
+
+/// What a counter holds after a charge, or would without it where it was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuotaCount {
+    /// The amount.
+    pub used: u64,
+    /// When the oldest of it stops counting; `None` when it is empty.
+    pub resets_at: Option<Millis>,
+}
+
+/// Which of the charges of a request was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotaRefusal {
+    /// Its place among the charges; of several the one that keeps out longest.
+    pub index: usize,
+    /// When it would fit if nobody else came; `None`: it never does.
+    pub retry_at: Option<Millis>,
+}
+
+/// Amounts that count until some moment, oldest first: what a store keeps of a counter.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Amounts(pub Vec<(Millis, u64)>);
+
+impl Amounts {
+    /// What counts at `now`.
+    pub fn used(&self, now: Millis) -> QuotaCount {
+        let counting = self.0.iter().filter(|(until, _)| *until > now);
+        let used = counting.clone().fold(0_u64, |sum, (_, amount)| sum.saturating_add(*amount));
+        QuotaCount { used, resets_at: counting.clone().next().map(|(until, _)| *until) }
+    }
+
+    /// When `amount` would fit below `most`; `None` when never.
+    pub fn fits_at(&self, amount: u64, most: u64, now: Millis) -> Option<Millis> {
+        if amount > most {
+            return None;
+        }
+        let mut used = self.used(now).used;
+        if used.saturating_add(amount) <= most {
+            return Some(now);
+        }
+        for (until, part) in self.0.iter().filter(|(until, _)| *until > now) {
+            used -= part;
+            if used.saturating_add(amount) <= most {
+                return Some(*until);
+            }
+        }
+        None
+    }
+
+    /// Counts an amount. One that comes with an earlier end than the last (clocks differ a little) ends with that.
+    pub fn add(&mut self, amount: u64, until: Millis, now: Millis) {
+        self.0.retain(|(end, _)| *end > now);
+        match self.0.last_mut() {
+            Some((end, last)) if *end >= until => *last = last.saturating_add(amount),
+            _ => self.0.push((until, amount)),
+        }
+    }
+
+    /// Gives an amount back that counted until then, or as near to it as there is.
+    pub fn give_back(&mut self, amount: u64, until: Millis) {
+        let at = self.0.partition_point(|(end, _)| *end < until);
+        if let Some((_, part)) = self.0.get_mut(at) {
+            *part = part.saturating_sub(amount);
+        }
+        self.0.retain(|(_, part)| *part > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Millis {
+        text.parse::<Timestamp>().unwrap().as_millisecond()
+    }
+
+    fn zone(name: &str) -> TimeZone {
+        TimeZone::get(name).unwrap()
+    }
+
+    fn period(calendar: Calendar, now: &str, zone_name: &str) -> (String, String) {
+        let (begin, end) = calendar.period(at(now), &zone(zone_name));
+        let text = |millis| Timestamp::from_millisecond(millis).unwrap().to_string();
+        (text(begin), text(end))
+    }
+
+    #[test]
+    fn periods_follow_the_calendar_of_their_zone() {
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        let month = period(Calendar::Month, "2026-03-01T02:00:00Z", "America/New_York");
+        assert_eq!(month, pair("2026-02-01T05:00:00Z", "2026-03-01T05:00:00Z"));
+        let week = period(Calendar::Week, "2026-03-08T14:59:59Z", "Asia/Tokyo");
+        assert_eq!(week, pair("2026-03-01T15:00:00Z", "2026-03-08T15:00:00Z"));
+        let hour = period(Calendar::Hour, "2026-03-08T10:20:00Z", "Asia/Kathmandu");
+        assert_eq!(hour, pair("2026-03-08T10:15:00Z", "2026-03-08T11:15:00Z"));
+    }
+
+    #[test]
+    fn days_of_23_and_25_hours_are_days() {
+        let hours = |now: &str| {
+            let (begin, end) = Calendar::Day.period(at(now), &zone("Europe/Berlin"));
+            (end - begin) / HOUR
+        };
+        assert_eq!(hours("2026-03-29T10:00:00Z"), 23);
+        assert_eq!(hours("2026-10-25T10:00:00Z"), 25);
+        // The hour that is repeated is two.
+        let twice = ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"];
+        let periods = twice.map(|now| Calendar::Hour.period(at(now), &zone("Europe/Berlin")));
+        assert_eq!(periods[0].1, periods[1].0);
+        // Midnight itself is skipped: the day begins at one.
+        let (begin, _) = Calendar::Day.period(at("2018-11-04T12:00:00Z"), &zone("America/Sao_Paulo"));
+        assert_eq!(begin, at("2018-11-04T03:00:00Z"));
+    }
+
+    #[test]
+    fn spans_are_read_and_written() {
+        for (text, written) in [
+            ("1min", "1min"),
+            ("60s", "1min"),
+            ("90s", "90s"),
+            ("24hour", "24hour"),
+            ("1d", "24hour"),
+            ("7d", "7d"),
+            ("36h", "36hour"),
+            ("month", "month"),
+        ] {
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), written, "{text}");
+        }
+        for text in ["", "1", "0s", "31d", "999999999999999999d", "-1s", "min", "fortnight", "1.5h"] {
+            assert_eq!(text.parse::<Span>(), Err(NoSpan), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_counted_stays_for_the_whole_span_and_a_sixtieth_at_most() {
+        for length in [SHORTEST, 10 * SECOND, MINUTE, HOUR, DAY, LONGEST] {
+            for now in [0, 1, 999, 123_456_789, 1_772_442_802_123] {
+                let late = Span::Sliding(length).counts_until(now, &TimeZone::UTC) - now - length;
+                assert!(late > 0 && late <= length / 60 + 1, "{length} {now} {late}");
+            }
+        }
+    }
+
+    #[test]
+    fn amounts_leave_at_their_time_and_tell_when_more_fits() {
+        let mut amounts = Amounts::default();
+        for (amount, until) in [(5, 100), (3, 100), (4, 200)] {
+            amounts.add(amount, until, 0);
+        }
+        assert_eq!(amounts.used(0), QuotaCount { used: 12, resets_at: Some(100) });
+        assert_eq!(amounts.used(100), QuotaCount { used: 4, resets_at: Some(200) });
+        let fits = |amount| amounts.fits_at(amount, 12, 0);
+        assert_eq!([fits(0), fits(8), fits(9), fits(13)], [Some(0), Some(100), Some(200), None]);
+        amounts.give_back(2, 100);
+        assert_eq!(amounts.used(0).used, 10);
+        // A clock that is behind adds to the last.
+        amounts.add(1, 150, 0);
+        assert_eq!(amounts.0, [(100, 6), (200, 5)]);
+    }
+
+    #[test]
+    fn raising_a_limit_forgets_nothing() {
+        let limit =
+            Limit { unit: Unit::CostUsd, span: Span::Calendar(Calendar::Month), most: 1, model: None };
+        let raised = Limit { most: 2, ..limit.clone() };
+        let scope = Scope::Subject(Subject::project("p"));
+        let of = |limit: &Limit, name: &str| Counter::of(&scope, limit, &zone(name));
+        assert_eq!(of(&limit, "UTC"), of(&raised, "UTC"));
+        assert_ne!(of(&limit, "UTC"), of(&limit, "Asia/Tokyo"));
+    }
+}
