@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::{
     Millis,
     place::{PACKED_BYTES, PlaceCore, SPARE_BYTE},
+    quota::{Lease, QuotaCharge, QuotaCount, QuotaRefusal},
     standing::Standing,
     subject::Subject,
     window::{Counts, Unit, WINDOW_COUNT, WindowLimits},
@@ -96,6 +97,10 @@ pub struct Charge {
     pub peer_capacity: u8,
     /// Whether a subject that the store does not know yet may be created.
     pub may_create: bool,
+    /// What it charges beyond the subject's windows: all is charged, or none.
+    pub quotas: Vec<QuotaCharge>,
+    /// Keeps what is charged as a reservation.
+    pub lease: Option<Lease>,
 }
 
 /// A refusal by a limit.
@@ -122,6 +127,10 @@ pub struct Observation {
     pub admitted: bool,
     /// The limit that refused, when one did.
     pub refusal: Option<LimitRefusal>,
+    /// The counter that refused, when one did: an index of [`Charge::quotas`].
+    pub quota_refusal: Option<QuotaRefusal>,
+    /// What each counter of [`Charge::quotas`] holds, this charge included if it was admitted.
+    pub quotas: Vec<QuotaCount>,
     /// What each window holds, this charge included if it was admitted.
     pub counts: [Counts; WINDOW_COUNT],
     /// When the oldest usage of each window leaves it.
@@ -142,6 +151,8 @@ impl Observation {
             standing: Standing::default(),
             admitted: true,
             refusal: None,
+            quota_refusal: None,
+            quotas: Vec::new(),
             counts: Default::default(),
             resets_at: [now; WINDOW_COUNT],
             peers: Peers::new(),

@@ -11,7 +11,11 @@ use std::{fmt, str::FromStr, sync::Arc};
 use jiff::{Timestamp, ToSpan, Zoned, tz::TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::{DAY, HOUR, MINUTE, Millis, SECOND, stable_hash, subject::Subject, window::Unit};
+use super::{
+    DAY, HOUR, MINUTE, Millis, SECOND, stable_hash,
+    subject::Subject,
+    window::{Counts, Unit},
+};
 
 /// The shortest span that slides.
 pub const SHORTEST: Millis = SECOND;
@@ -168,14 +172,25 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Reads what [`Scope::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            EVERYTHING => Some(Self::Everything),
+            subject => Subject::parse(subject).ok().map(Self::Subject),
+        }
+    }
+
     /// As it is written: `key:…`, `project:…` or `everything`.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Subject(subject) => subject.as_str(),
-            Self::Everything => "everything",
+            Self::Everything => EVERYTHING,
         }
     }
 }
+
+/// The scope of all requests, as it is written.
+const EVERYTHING: &str = "everything";
 
 /// How soon a request is refused as a limit fills up.
 #[derive(
@@ -237,6 +252,47 @@ pub struct QuotaCharge {
     pub most: u64,
     /// When it stops counting ([`Span::counts_until`]).
     pub until: Millis,
+    /// What a reservation holds there and this charge settles: amount and end.
+    pub held: Option<(u64, Millis)>,
+}
+
+/// A change of a counter that no limit is asked about: an amount given back, an amount added, each with its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaChange {
+    /// Where.
+    pub counter: Counter,
+    /// What goes.
+    pub back: Option<(u64, Millis)>,
+    /// What comes.
+    pub add: Option<(u64, Millis)>,
+}
+
+/// An estimate that is held until the request is reported, or until the lease ends: then all of it is given back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Names it.
+    pub id: Arc<str>,
+    /// Whose windows hold it.
+    pub key: Arc<str>,
+    /// When it was charged, by the store; set when it is read.
+    #[serde(skip)]
+    pub charged_at: Millis,
+    /// What the windows hold of it.
+    pub counts: Counts,
+    /// What counters hold of it: scope, id, amount, end. These end by themselves.
+    pub quotas: Vec<(Arc<str>, u64, u64, Millis)>,
+    /// When it ends.
+    pub until: Millis,
+}
+
+impl Lease {
+    /// What it holds in a counter.
+    pub fn held(&self, counter: &Counter) -> Option<(u64, Millis)> {
+        let here = |(scope, id, _, _): &&(Arc<str>, u64, u64, Millis)| {
+            **scope == *counter.scope.as_str() && *id == counter.id
+        };
+        self.quotas.iter().find(here).map(|(_, _, amount, until)| (*amount, *until))
+    }
 }
 
 /// What a counter holds after a charge, or would without it where it was refused.
@@ -287,22 +343,32 @@ impl Amounts {
         None
     }
 
-    /// Counts an amount. One that comes with an earlier end than the last (clocks differ a little) ends with that.
+    /// Counts an amount, and forgets what has ended.
     pub fn add(&mut self, amount: u64, until: Millis, now: Millis) {
         self.0.retain(|(end, _)| *end > now);
-        match self.0.last_mut() {
-            Some((end, last)) if *end >= until => *last = last.saturating_add(amount),
-            _ => self.0.push((until, amount)),
+        if amount == 0 || until <= now {
+            return;
+        }
+        let at = self.0.partition_point(|(end, _)| *end < until);
+        match self.0.get_mut(at) {
+            Some((end, part)) if *end == until => *part = part.saturating_add(amount),
+            _ => self.0.insert(at, (until, amount)),
         }
     }
 
-    /// Gives an amount back that counted until then, or as near to it as there is.
+    /// Gives an amount back that counted until then; nothing, if it has ended.
     pub fn give_back(&mut self, amount: u64, until: Millis) {
-        let at = self.0.partition_point(|(end, _)| *end < until);
-        if let Some((_, part)) = self.0.get_mut(at) {
-            *part = part.saturating_sub(amount);
+        if let Ok(at) = self.0.binary_search_by_key(&until, |(end, _)| *end) {
+            self.0[at].1 = self.0[at].1.saturating_sub(amount);
+            if self.0[at].1 == 0 {
+                self.0.remove(at);
+            }
         }
-        self.0.retain(|(_, part)| *part > 0);
+    }
+
+    /// Whether nothing counts any more.
+    pub fn is_over(&self, now: Millis) -> bool {
+        self.0.last().is_none_or(|(end, _)| *end <= now)
     }
 }
 
@@ -393,9 +459,13 @@ mod tests {
         assert_eq!([fits(0), fits(8), fits(9), fits(13)], [Some(0), Some(100), Some(200), None]);
         amounts.give_back(2, 100);
         assert_eq!(amounts.used(0).used, 10);
-        // A clock that is behind adds to the last.
         amounts.add(1, 150, 0);
-        assert_eq!(amounts.0, [(100, 6), (200, 5)]);
+        amounts.give_back(1, 120);
+        assert_eq!(amounts.0, [(100, 6), (150, 1), (200, 4)]);
+        amounts.give_back(1, 150);
+        amounts.add(1, 250, 100);
+        assert_eq!(amounts.0, [(200, 4), (250, 1)]);
+        assert_eq!((amounts.is_over(249), amounts.is_over(250)), (false, true));
     }
 
     #[test]

@@ -82,6 +82,8 @@ impl Insurance {
                 peer: None,
                 peer_capacity: 1,
                 may_create: true,
+                quotas: Vec::new(),
+                lease: None,
             })
             .collect()
     }

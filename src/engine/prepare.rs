@@ -153,6 +153,8 @@ impl Engine {
             peer: Some(Peer::place(&core, client)),
             peer_capacity: KEY_PEERS,
             may_create: profile.is_some() || newcomer,
+            quotas: Vec::new(),
+            lease: None,
         };
         Waiting { place, features, charge, profile, prior, newcomer }
     }
@@ -188,6 +190,8 @@ pub(super) fn address_charge(record: &Record, now: Millis, may_create: bool) -> 
         peer: Some(Peer::key(&record.key)),
         peer_capacity: ADDRESS_PEERS,
         may_create,
+        quotas: Vec::new(),
+        lease: None,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::domain::{
     finding::Severity,
     observation::{Charge, Observation},
     profile::Profile,
+    quota::{Counter, Lease, QuotaChange, QuotaCount},
     standing::{Standing, StandingDetail},
     subject::Subject,
     window::Counts,
@@ -173,6 +174,18 @@ pub trait Store: Send + Sync + 'static {
     /// charges of one subject take effect in that order. A banned subject, a refused charge and a peek change
     /// neither windows nor peers.
     fn observe<'a>(&'a self, charges: &'a [Charge]) -> StoreResult<'a, Vec<Observation>>;
+
+    /// Changes counters, whatever their limits. Each counter changes atomically.
+    fn change_quotas<'a>(&'a self, changes: &'a [QuotaChange], now: Millis) -> StoreResult<'a, ()>;
+
+    /// What counters hold at `now`, in their order.
+    fn quotas<'a>(&'a self, counters: &'a [Counter], now: Millis) -> StoreResult<'a, Vec<QuotaCount>>;
+
+    /// Takes a reservation, for settling it: whoever comes second gets `None`.
+    fn take_lease<'a>(&'a self, key: &'a Subject, id: &'a str) -> StoreResult<'a, Option<Lease>>;
+
+    /// Takes reservations that ended by `now`, at most about `limit`, for giving back what windows hold of them.
+    fn take_ended_leases(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Lease>>;
 
     /// Changes a standing, takes back charges and appends events, atomically. Acknowledged only when durable.
     fn respond<'a>(&'a self, respond: &'a Respond) -> StoreResult<'a, Responded>;

@@ -185,6 +185,8 @@ async fn agree(store: &impl Store, key: &str, steps: &[Step]) -> Result<(), Test
                     peer: seen_with.map(peer),
                     peer_capacity: 4,
                     may_create: *may_create,
+                    quotas: Vec::new(),
+                    lease: None,
                     ..charge(key, clock, 0)
                 };
                 let seen = store.observe(std::slice::from_ref(&charge)).await.unwrap().remove(0);
@@ -252,6 +254,8 @@ fn full_windows_get_the_answers_of_the_model() {
                 mode: ChargeMode::Admit,
                 peer: Some((i % 5) as u64),
                 may_create: true,
+                quotas: Vec::new(),
+                lease: None,
             })
             .collect();
         runtime.block_on(agree(&store, name, &dense)).unwrap();

@@ -20,6 +20,7 @@ use crate::domain::{
     event::Event,
     observation::{Charge, Observation},
     profile::Profile,
+    quota::{Counter, Lease, QuotaChange, QuotaCount},
     subject::Subject,
 };
 use crate::store::{
@@ -77,8 +78,35 @@ impl EmbeddedStore {
 
 impl Store for EmbeddedStore {
     fn observe<'a>(&'a self, charges: &'a [Charge]) -> StoreResult<'a, Vec<Observation>> {
-        let observe = move || Ok(charges.iter().map(|charge| self.memory.counters.observe(charge)).collect());
-        future::lazy(move |_| observe()).boxed()
+        let observe = |charge: &Charge| {
+            let counters = &self.memory.counters;
+            if charge.quotas.is_empty() && charge.lease.is_none() {
+                counters.observe(charge)
+            } else {
+                self.memory.quotas.observe(charge, counters)
+            }
+        };
+        future::lazy(move |_| Ok(charges.iter().map(observe).collect())).boxed()
+    }
+
+    fn change_quotas<'a>(&'a self, changes: &'a [QuotaChange], now: Millis) -> StoreResult<'a, ()> {
+        future::lazy(move |_| {
+            self.memory.quotas.change(changes, now);
+            Ok(())
+        })
+        .boxed()
+    }
+
+    fn quotas<'a>(&'a self, counters: &'a [Counter], now: Millis) -> StoreResult<'a, Vec<QuotaCount>> {
+        future::lazy(move |_| Ok(self.memory.quotas.used(counters, now))).boxed()
+    }
+
+    fn take_lease<'a>(&'a self, _key: &'a Subject, id: &'a str) -> StoreResult<'a, Option<Lease>> {
+        future::lazy(move |_| Ok(self.memory.quotas.take_lease(id))).boxed()
+    }
+
+    fn take_ended_leases(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Lease>> {
+        future::lazy(move |_| Ok(self.memory.quotas.take_ended(now, limit))).boxed()
     }
 
     fn respond<'a>(&'a self, respond: &'a Respond) -> StoreResult<'a, Responded> {

@@ -16,6 +16,7 @@ use super::{
     directory::Directory,
     documents, log,
     memory::Memory,
+    quota_rows,
     sqlite::{decode, encode, encode_profile, failed},
     standings,
 };
@@ -113,6 +114,7 @@ impl Core {
                 (Err(error), _) => tracing::warn!(subject, %error, "the windows of a subject are lost"),
             }
         }
+        quota_rows::load(&self.connection, &self.memory.quotas)?;
         for record in standings::all(&self.connection)? {
             self.memory.counters.apply(&record.subject, Some(record.standing), &[]);
         }
@@ -161,10 +163,29 @@ impl Core {
         self.backlog.extend(self.memory.counters.take_dirty().into_iter().map(Unsaved::Windows));
         self.backlog.extend(self.memory.profiles.take_dirty().into_iter().map(Unsaved::Profile));
         let now = self.memory.latest();
+        if let Err(error) = self.save_quotas(now) {
+            tracing::warn!(%error, "counters of limits could not be written; they stay in memory");
+        }
         let forgotten = self.delete_old(now).and_then(|()| self.sweep(now));
         if let Err(error) = forgotten {
             tracing::warn!(%error, "old entries could not be deleted");
         }
+    }
+
+    fn save_quotas(&mut self, now: Millis) -> Result<(), StoreError> {
+        self.memory.quotas.sweep(now);
+        let unsaved = self.memory.quotas.take_dirty();
+        if unsaved.counters.is_empty() && unsaved.leases.is_empty() {
+            return Ok(());
+        }
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let saved = quota_rows::save(&transaction, &unsaved);
+        let saved = saved.and_then(|()| transaction.commit().map_err(failed));
+        if saved.is_err() {
+            self.memory.quotas.wait_again(&unsaved);
+        }
+        saved
     }
 
     /// Whether [`Core::save_some`] has work.
@@ -310,6 +331,8 @@ mod tests {
             peer: None,
             peer_capacity: 1,
             may_create: true,
+            quotas: Vec::new(),
+            lease: None,
         }
     }
 

@@ -226,6 +226,8 @@ mod tests {
             peer: None,
             peer_capacity: 8,
             may_create: true,
+            quotas: Vec::new(),
+            lease: None,
         }
     }
 

@@ -8,6 +8,7 @@ use super::{
     claims::Claims,
     counters::Counters,
     profiles::Profiles,
+    quotas::Quotas,
 };
 use crate::domain::{MINUTE, Millis};
 
@@ -20,6 +21,7 @@ pub(super) struct Memory {
     pub(super) counters: Counters,
     pub(super) profiles: Profiles,
     pub(super) claims: Claims,
+    pub(super) quotas: Quotas,
     log_end: AtomicI64,
     revision: AtomicU64,
     /// No throttle or ban runs out before this.
@@ -36,6 +38,7 @@ impl Memory {
             counters,
             profiles: Profiles::new(options.max_profiles),
             claims: Claims::new(options.max_claims),
+            quotas: Quotas::default(),
             log_end: AtomicI64::new(0),
             revision: AtomicU64::new(0),
             next_end: AtomicI64::new(Millis::MAX),

@@ -15,6 +15,8 @@ mod documents;
 mod log;
 mod memory;
 mod profiles;
+mod quota_rows;
+mod quotas;
 mod readers;
 mod sqlite;
 mod standings;
@@ -26,6 +28,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 
 pub use counters::Counters;
+pub(crate) use quotas::Quotas;
 pub use sqlite::LAYOUT;
 
 use self::{core::Core, directory::Directory, memory::Memory, readers::Readers, writer::Writer};

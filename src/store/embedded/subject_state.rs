@@ -188,6 +188,8 @@ fn seen(windows: &Windows, state: &SubjectState, now: Millis) -> Observation {
         standing: state.standing,
         admitted: true,
         refusal: None,
+        quota_refusal: None,
+        quotas: Vec::new(),
         counts,
         resets_at,
         peers: state.peers.clone(),
@@ -230,6 +232,8 @@ mod tests {
             peer: Some(Peer { id: peer, data: [7; PACKED_BYTES] }),
             peer_capacity: 3,
             may_create: true,
+            quotas: Vec::new(),
+            lease: None,
         }
     }
 

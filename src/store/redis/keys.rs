@@ -88,6 +88,21 @@ impl Keys {
         self.in_partition(partition, &format!("claim:{request}"))
     }
 
+    /// A counter of a scope.
+    pub fn counter(&self, partition: u16, scope: &str, id: u64) -> String {
+        self.in_partition(partition, &format!("q{id:016x}:{scope}"))
+    }
+
+    /// The reservations of a partition.
+    pub fn leases(&self, partition: u16) -> String {
+        self.in_partition(partition, "leases")
+    }
+
+    /// Their ids, by the moment of their end.
+    pub fn lease_ends(&self, partition: u16) -> String {
+        self.in_partition(partition, "lease_ends")
+    }
+
     fn in_partition(&self, partition: u16, name: &str) -> String {
         format!("{}:{{{partition}}}:{name}", self.prefix)
     }

@@ -17,6 +17,7 @@ mod meta;
 mod observe;
 mod packing;
 mod profiles;
+mod quotas;
 mod respond;
 mod scripts;
 mod url;
@@ -28,6 +29,7 @@ use crate::domain::{
     event::Event,
     observation::{Charge, Observation},
     profile::Profile,
+    quota::{Counter, Lease, QuotaChange, QuotaCount},
     subject::Subject,
 };
 
@@ -82,6 +84,8 @@ pub struct RedisStore {
     link: Link,
     keys: Keys,
     options: RedisOptions,
+    /// Whether a script reaches one slot only.
+    cluster: bool,
 }
 
 impl RedisStore {
@@ -97,7 +101,9 @@ impl RedisStore {
     pub async fn connect(url: &str, options: RedisOptions) -> Result<Self, StoreError> {
         let target = url::parse(url)?;
         let link = Link::connect(&target, &options).await?;
-        let mut store = Self { link, keys: Keys::new(&options.namespace, options.partitions), options };
+        let keys = Keys::new(&options.namespace, options.partitions);
+        let cluster = matches!(target, url::Target::Cluster { .. });
+        let mut store = Self { link, keys, options, cluster };
         if store.options.check_server {
             store.check_server().await?;
         }
@@ -114,6 +120,22 @@ impl RedisStore {
 impl Store for RedisStore {
     fn observe<'a>(&'a self, charges: &'a [Charge]) -> StoreResult<'a, Vec<Observation>> {
         Box::pin(self.observe_all(charges))
+    }
+
+    fn change_quotas<'a>(&'a self, changes: &'a [QuotaChange], now: Millis) -> StoreResult<'a, ()> {
+        Box::pin(self.change_counters(changes, now))
+    }
+
+    fn quotas<'a>(&'a self, counters: &'a [Counter], now: Millis) -> StoreResult<'a, Vec<QuotaCount>> {
+        Box::pin(self.read_counters(counters, now))
+    }
+
+    fn take_lease<'a>(&'a self, key: &'a Subject, id: &'a str) -> StoreResult<'a, Option<Lease>> {
+        Box::pin(self.take_one_lease(key, id))
+    }
+
+    fn take_ended_leases(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Lease>> {
+        Box::pin(self.take_leases_until(now, limit))
     }
 
     fn respond<'a>(&'a self, respond: &'a Respond) -> StoreResult<'a, Responded> {

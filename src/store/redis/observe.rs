@@ -23,20 +23,31 @@ use crate::{
 impl RedisStore {
     /// All charges go out at once; those of one partition, and so of one subject, in their order.
     pub(super) async fn observe_all(&self, charges: &[Charge]) -> Result<Vec<Observation>, StoreError> {
+        let mut spread = Vec::new();
         let mut by_partition: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
         for (index, charge) in charges.iter().enumerate() {
+            if self.is_spread(charge) {
+                spread.push(index);
+                continue;
+            }
             by_partition.entry(self.keys.partition(Some(&charge.subject))).or_default().push(index);
         }
         let groups: Vec<Vec<usize>> = by_partition.into_values().collect();
         let calls: Vec<Vec<Call>> = groups
             .iter()
-            .map(|group| group.iter().map(|i| self.charge_call(&charges[*i])).collect())
-            .collect();
+            .map(|group| group.iter().map(|i| self.call_for(&charges[*i])).collect())
+            .collect::<Result<_, _>>()?;
         let replies = self.link.call_all(&calls).await?;
         let mut observations: Vec<Option<Observation>> = vec![None; charges.len()];
         for (index, reply) in groups.iter().flatten().zip(replies.into_iter().flatten()) {
             let reply = reply.map_err(|e| self.link.translate(&e))?;
-            observations[*index] = Some(read(&reply, &charges[*index])?);
+            let charge = &charges[*index];
+            let is_plain = charge.quotas.is_empty() && charge.lease.is_none();
+            let observation = if is_plain { read(&reply, charge)? } else { self.read_quota(&reply, charge)? };
+            observations[*index] = Some(observation);
+        }
+        for index in spread {
+            observations[index] = Some(self.observe_spread(&charges[index]).await?);
         }
         observations.into_iter().collect::<Option<_>>().ok_or_else(|| unreadable("the reply to a charge"))
     }
@@ -56,10 +67,21 @@ impl RedisStore {
             peer: None,
             peer_capacity: 1,
             may_create: false,
+            quotas: Vec::new(),
+            lease: None,
         };
         let reply = self.link.call(self.charge_call(&look)).await?;
         let observation = read(&reply, &look)?;
         Ok(observation.tracked.then_some(observation))
+    }
+
+    /// A charge of the windows alone is one script with one GET and one SET.
+    fn call_for(&self, charge: &Charge) -> Result<Call, StoreError> {
+        if charge.quotas.is_empty() && charge.lease.is_none() {
+            Ok(self.charge_call(charge))
+        } else {
+            self.quota_call(charge)
+        }
     }
 
     fn charge_call(&self, charge: &Charge) -> Call {

@@ -93,6 +93,8 @@ fn parse(reply: &[u8], limits: &WindowLimits) -> Option<Observation> {
         standing,
         admitted: flags & ADMITTED != 0,
         refusal: refusal.flatten(),
+        quota_refusal: None,
+        quotas: Vec::new(),
         counts: read.map(|(counts, _)| counts),
         resets_at: read.map(|(_, resets_at)| resets_at),
         peers,
@@ -145,7 +147,8 @@ fn read_peer(bytes: &[u8]) -> Option<PeerSeen> {
     Some(PeerSeen { peer, first_seen, last_seen, hits })
 }
 
-fn exact(number: u64) -> f64 {
+/// The number, as near as a double comes to it.
+pub(super) fn exact(number: u64) -> f64 {
     number.min(EXACT) as f64
 }
 

@@ -31,17 +31,33 @@ scripts! {
     FORGET = "0007_forget.lua";
     /// Note facts about the keyspace.
     META = "0008_meta.lua";
+    /// Charge a subject and counters.
+    QUOTA = "0010_quota.lua";
+    /// Change counters.
+    COUNTERS = "0011_counters.lua";
+    /// Take reservations.
+    LEASE = "0012_lease.lua";
 }
+
+/// What scripts may include, by the line that asks for it.
+const PARTS: [(&str, &str); 2] = [
+    ("-- @include 0001_observe.lua", include_str!("../../../migrations/redis/0001_observe.lua")),
+    ("-- @include parts/counters.lua", include_str!("../../../migrations/redis/parts/counters.lua")),
+];
 
 /// A script and its hash.
 pub(super) struct Source {
-    code: &'static str,
+    code: String,
     hash: String,
 }
 
 impl Source {
-    fn new(code: &'static str) -> Self {
-        Self { code, hash: Script::new(code).get_hash().into() }
+    fn new(code: &str) -> Self {
+        let mut code = code.to_owned();
+        for (line, part) in PARTS {
+            code = code.replace(line, part.trim_start_matches("#!lua\n"));
+        }
+        Self { hash: Script::new(&code).get_hash().into(), code }
     }
 }
 
@@ -83,7 +99,7 @@ impl Call {
 
     /// The command that brings the source along.
     pub fn by_source(&self) -> Cmd {
-        self.command("EVAL", self.source.code)
+        self.command("EVAL", &self.source.code)
     }
 
     fn command(&self, name: &str, script: &str) -> Cmd {
@@ -98,8 +114,8 @@ mod tests {
     use super::*;
     use crate::domain::window::{WINDOW_MILLIS, bucket_expires_at, bucket_millis};
 
-    const ALL: [&LazyLock<Source>; 8] =
-        [&OBSERVE, &RESPOND, &EXPIRE, &PROFILE, &DOCUMENT, &CLAIM, &FORGET, &META];
+    const ALL: [&LazyLock<Source>; 11] =
+        [&OBSERVE, &RESPOND, &EXPIRE, &PROFILE, &DOCUMENT, &CLAIM, &FORGET, &META, &QUOTA, &COUNTERS, &LEASE];
 
     #[test]
     fn the_scripts_and_the_windows_agree_on_buckets() {

@@ -44,6 +44,15 @@ on_every_store! {
         inspection_changes_nothing
         many_buckets_are_counted_and_left
     }
+    quotas {
+        all_counters_and_windows_are_charged_or_none
+        the_counter_that_keeps_out_longest_is_named_with_a_true_moment
+        counters_agree_with_an_exact_oracle_over_random_spans
+        a_counter_is_shared_by_all_that_charge_it
+        a_budget_admits_exactly_what_it_holds_however_many_ask
+        a_reservation_is_settled_once_and_ends_by_itself
+        a_peek_says_what_a_charge_would_and_changes_nothing
+    }
     peers {
         the_most_recent_is_first_and_the_ring_is_bounded
         peers_are_shown_as_they_were_before

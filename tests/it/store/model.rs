@@ -192,6 +192,8 @@ impl Run {
             peer,
             peer_capacity: shot.peer_capacity,
             may_create: shot.may_create,
+            quotas: Vec::new(),
+            lease: None,
         }
     }
 

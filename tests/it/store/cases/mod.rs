@@ -3,6 +3,7 @@
 pub mod events;
 pub mod keeping;
 pub mod peers;
+pub mod quotas;
 pub mod refunds;
 pub mod standings;
 pub mod windows;

@@ -1,0 +1,66 @@
+-- Counters: amounts that each count until some moment. A counter is a string of little-endian doubles: what counted when
+-- it was written, then pairs (until, amount) in order of time. `now` is set by whoever includes this.
+
+-- What of a counter counts now, and where its pairs that do begin.
+local function live(raw)
+  if not raw then return 0, 9 end
+  local used, at, size = unpacked("<d", raw), 9, #raw
+  while at < size do
+    local ends, amount = unpacked("<dd", raw, at)
+    if ends > now then break end
+    used, at = used - amount, at + 16
+  end
+  return used, at
+end
+
+-- When an amount would fit, if nobody else came; -1: never.
+local function fits_at(raw, used, at, amount, most)
+  if amount > most then return -1 end
+  local size, when = raw and #raw or 0, now
+  while used + amount > most do
+    if at >= size then return -1 end
+    local ends, part = unpacked("<dd", raw, at)
+    used, at, when = used - part, at + 16, ends
+  end
+  return when
+end
+
+-- Where the pair that ends then is, and its amount; else where it would be.
+local function place(pairs_, ends)
+  local at = #pairs_ + 1
+  while at > 1 do
+    local other, amount = unpacked("<dd", pairs_, at - 16)
+    if other == ends then return at - 16, amount end
+    if other < ends then break end
+    at = at - 16
+  end
+  return at
+end
+
+-- Gives an amount back that counted until then (nothing, if that has ended), adds another, and writes the counter.
+-- Returns what counts from here on and when the first of it ends (-1: nothing counts).
+local function change(key, raw, back, back_ends, amount, ends)
+  local used, from = live(raw)
+  local rest = raw and raw:sub(from) or ""
+  if back > 0 then
+    local at, there = place(rest, back_ends)
+    if there then
+      local gone = math.min(there, back)
+      local left = there > gone and pack("<dd", back_ends, there - gone) or ""
+      used, rest = used - gone, rest:sub(1, at - 1) .. left .. rest:sub(at + 16)
+    end
+  end
+  if amount > 0 and ends > now then
+    local at, there = place(rest, ends)
+    local behind = there and at + 16 or at
+    used = used + amount
+    rest = rest:sub(1, at - 1) .. pack("<dd", ends, (there or 0) + amount) .. rest:sub(behind)
+  end
+  if rest == "" then
+    if raw then call("DEL", key) end
+    return 0, -1
+  end
+  local last = unpacked("<d", rest, #rest - 15)
+  call("SET", key, pack("<d", used) .. rest, "PX", math.ceil(last - now) + 3600000)
+  return used, (unpacked("<d", rest))
+end
