@@ -286,6 +286,11 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// Whose windows hold it, as a subject.
+    pub fn subject(&self) -> Subject {
+        Subject::key(&self.key)
+    }
+
     /// What it holds in a counter.
     pub fn held(&self, counter: &Counter) -> Option<(u64, Millis)> {
         let here = |(scope, id, _, _): &&(Arc<str>, u64, u64, Millis)| {

@@ -184,8 +184,11 @@ pub trait Store: Send + Sync + 'static {
     /// Takes a reservation, for settling it: whoever comes second gets `None`.
     fn take_lease<'a>(&'a self, key: &'a Subject, id: &'a str) -> StoreResult<'a, Option<Lease>>;
 
-    /// Takes reservations that ended by `now`, at most about `limit`, for giving back what windows hold of them.
-    fn take_ended_leases(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Lease>>;
+    /// Reservations that ended by `now` and were not settled, at most about `limit` of a partition.
+    fn ended_leases(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Lease>>;
+
+    /// Takes a reservation, and what the windows of its key hold of it; says whether nobody was quicker.
+    fn end_lease<'a>(&'a self, lease: &'a Lease, now: Millis) -> StoreResult<'a, bool>;
 
     /// Changes a standing, takes back charges and appends events, atomically. Acknowledged only when durable.
     fn respond<'a>(&'a self, respond: &'a Respond) -> StoreResult<'a, Responded>;

@@ -24,8 +24,8 @@ use crate::domain::{
     subject::Subject,
 };
 use crate::store::{
-    Claim, Document, EventQuery, LogPosition, Page, Respond, Responded, StandingRecord, Store, StoreError,
-    StoreResult,
+    Claim, Document, EventQuery, LogPosition, Page, Refund, Respond, Responded, StandingRecord, Store,
+    StoreError, StoreResult,
 };
 
 impl EmbeddedStore {
@@ -105,8 +105,21 @@ impl Store for EmbeddedStore {
         future::lazy(move |_| Ok(self.memory.quotas.take_lease(id))).boxed()
     }
 
-    fn take_ended_leases(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Lease>> {
-        future::lazy(move |_| Ok(self.memory.quotas.take_ended(now, limit))).boxed()
+    fn ended_leases(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Lease>> {
+        future::lazy(move |_| Ok(self.memory.quotas.ended(now, limit))).boxed()
+    }
+
+    fn end_lease<'a>(&'a self, lease: &'a Lease, _now: Millis) -> StoreResult<'a, bool> {
+        // Both in one breath of this process: a crash between them forgets the same snapshot of either.
+        future::lazy(move |_| {
+            let taken = self.memory.quotas.take_lease(&lease.id);
+            if let Some(lease) = &taken {
+                let refund = Refund { charged_at: lease.charged_at, counts: lease.counts, peer: None };
+                self.memory.counters.apply(&lease.subject(), None, &[refund]);
+            }
+            Ok(taken.is_some())
+        })
+        .boxed()
     }
 
     fn respond<'a>(&'a self, respond: &'a Respond) -> StoreResult<'a, Responded> {

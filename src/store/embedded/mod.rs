@@ -28,7 +28,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 
 pub use counters::Counters;
-pub(crate) use quotas::Quotas;
+pub use quotas::Quotas;
 pub use sqlite::LAYOUT;
 
 use self::{core::Core, directory::Directory, memory::Memory, readers::Readers, writer::Writer};

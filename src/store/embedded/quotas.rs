@@ -26,11 +26,11 @@ struct Inner {
 
 /// Counters and reservations.
 #[derive(Default)]
-pub(crate) struct Quotas(Mutex<Inner>);
+pub struct Quotas(Mutex<Inner>);
 
 impl Quotas {
     /// Charges the windows of a subject and its counters: all, or none.
-    pub(crate) fn observe(&self, charge: &Charge, windows: &Counters) -> Observation {
+    pub fn observe(&self, charge: &Charge, windows: &Counters) -> Observation {
         let mut inner = self.0.lock();
         let now = charge.now;
         let forced = charge.mode == ChargeMode::Force;
@@ -58,7 +58,7 @@ impl Quotas {
     }
 
     /// See [`crate::store::Store::change_quotas`].
-    pub(crate) fn change(&self, changes: &[QuotaChange], now: Millis) {
+    pub fn change(&self, changes: &[QuotaChange], now: Millis) {
         let mut inner = self.0.lock();
         for change in changes {
             inner.change(&change.counter, change.back, change.add, now);
@@ -66,7 +66,7 @@ impl Quotas {
     }
 
     /// See [`crate::store::Store::quotas`].
-    pub(crate) fn used(&self, counters: &[Counter], now: Millis) -> Vec<QuotaCount> {
+    pub fn used(&self, counters: &[Counter], now: Millis) -> Vec<QuotaCount> {
         let inner = self.0.lock();
         counters.iter().map(|counter| inner.used(counter, now)).collect()
     }
@@ -76,16 +76,15 @@ impl Quotas {
         self.0.lock().take(id)
     }
 
-    /// See [`crate::store::Store::take_ended_leases`].
-    pub(super) fn take_ended(&self, now: Millis, limit: usize) -> Vec<Lease> {
-        let mut inner = self.0.lock();
+    /// See [`crate::store::Store::ended_leases`].
+    pub(super) fn ended(&self, now: Millis, limit: usize) -> Vec<Lease> {
+        let inner = self.0.lock();
         let ended = inner.ends.iter().take_while(|(until, _)| *until <= now).take(limit);
-        let ended: Vec<String> = ended.map(|(_, id)| id.clone()).collect();
-        ended.iter().filter_map(|id| inner.take(id)).collect()
+        ended.filter_map(|(_, id)| inner.leases.get(id).cloned()).collect()
     }
 
     /// Forgets counters in which nothing counts any more.
-    pub(crate) fn sweep(&self, now: Millis) {
+    pub fn sweep(&self, now: Millis) {
         let mut inner = self.0.lock();
         let over: Vec<Counter> =
             inner.counters.iter().filter(|(_, a)| a.is_over(now)).map(|(c, _)| c.clone()).collect();

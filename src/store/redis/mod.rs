@@ -134,8 +134,12 @@ impl Store for RedisStore {
         Box::pin(self.take_one_lease(key, id))
     }
 
-    fn take_ended_leases(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Lease>> {
-        Box::pin(self.take_leases_until(now, limit))
+    fn ended_leases(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Lease>> {
+        Box::pin(self.leases_until(now, limit))
+    }
+
+    fn end_lease<'a>(&'a self, lease: &'a Lease, now: Millis) -> StoreResult<'a, bool> {
+        Box::pin(self.end_one_lease(lease, now))
     }
 
     fn respond<'a>(&'a self, respond: &'a Respond) -> StoreResult<'a, Responded> {

@@ -12,7 +12,7 @@ use super::{
     RedisStore,
     error::unreadable,
     packing,
-    scripts::{COUNTERS, Call, LEASE, QUOTA},
+    scripts::{COUNTERS, Call, END_LEASE, LEASE, QUOTA},
 };
 use crate::{
     domain::{
@@ -21,7 +21,7 @@ use crate::{
         quota::{Counter, Lease, QuotaChange, QuotaCharge, QuotaCount, QuotaRefusal, Scope},
         subject::Subject,
     },
-    store::StoreError,
+    store::{Refund, Respond, StoreError},
 };
 
 /// A charge of a counter in another slot that is not confirmed by then is no more.
@@ -224,11 +224,7 @@ impl RedisStore {
     }
 
     /// Those that have ended in every partition, all asked at once.
-    pub(super) async fn take_leases_until(
-        &self,
-        now: Millis,
-        limit: usize,
-    ) -> Result<Vec<Lease>, StoreError> {
+    pub(super) async fn leases_until(&self, now: Millis, limit: usize) -> Result<Vec<Lease>, StoreError> {
         let calls: Vec<Vec<Call>> = (0..self.keys.partitions())
             .map(|partition| vec![self.lease_call(partition, "", now, limit)])
             .collect();
@@ -237,6 +233,22 @@ impl RedisStore {
             leases.extend(read_leases(&reply.map_err(|e| self.link.translate(&e))?)?);
         }
         Ok(leases)
+    }
+
+    /// One script: it is taken and given back, or neither.
+    pub(super) async fn end_one_lease(&self, lease: &Lease, now: Millis) -> Result<bool, StoreError> {
+        let partition = self.keys.partition(Some(&lease.subject()));
+        let refund = Refund { charged_at: lease.charged_at, counts: lease.counts, peer: None };
+        let respond = Respond {
+            subject: lease.subject(),
+            now,
+            standing: None,
+            refunds: vec![refund],
+            events: Vec::new(),
+        };
+        let call = self.respond_call(Call::new(&END_LEASE).arg(lease.id.as_bytes()), &respond)?;
+        let call = call.key(self.keys.leases(partition)).key(self.keys.lease_ends(partition));
+        Ok(self.link.call(call).await? == Value::Int(1))
     }
 
     fn lease_call(&self, partition: u16, id: &str, now: Millis, limit: usize) -> Call {

@@ -17,7 +17,7 @@ use crate::{
 impl RedisStore {
     /// One script: all of it or nothing.
     pub(super) async fn respond_one(&self, respond: &Respond) -> Result<Responded, StoreError> {
-        let reply = self.link.call(self.respond_call(respond)?).await?;
+        let reply = self.link.call(self.respond_call(Call::new(&RESPOND), respond)?).await?;
         let Value::Array(parts) = reply else { return Err(unreadable("the reply to a response")) };
         match parts.split_first() {
             Some((Value::Int(1), ids)) => Ok(Responded::Done(self.with_ids(respond, ids)?)),
@@ -48,14 +48,15 @@ impl RedisStore {
         self.options.max_events_per_partition.to_string()
     }
 
-    fn respond_call(&self, respond: &Respond) -> Result<Call, StoreError> {
+    /// A call of a script that takes what 0002_respond.lua does, behind what `call` has already.
+    pub(super) fn respond_call(&self, call: Call, respond: &Respond) -> Result<Call, StoreError> {
         let partition = self.keys.partition(Some(&respond.subject));
         let keys = self.keys.subject(&respond.subject);
         let (standing, detail) = match &respond.standing {
             Some((standing, detail)) => (packing::standing(standing), json(detail)?),
             None => Default::default(),
         };
-        let mut call = Call::new(&RESPOND)
+        let mut call = call
             .key(keys.state)
             .keys(keys.windows)
             .key(keys.detail)

@@ -35,12 +35,15 @@ scripts! {
     QUOTA = "0010_quota.lua";
     /// Change counters.
     COUNTERS = "0011_counters.lua";
-    /// Take reservations.
+    /// Take or show reservations.
     LEASE = "0012_lease.lua";
+    /// End a reservation.
+    END_LEASE = "0013_end_lease.lua";
 }
 
 /// What scripts may include, by the line that asks for it.
-const PARTS: [(&str, &str); 2] = [
+const PARTS: [(&str, &str); 3] = [
+    ("-- @include 0002_respond.lua", include_str!("../../../migrations/redis/0002_respond.lua")),
     ("-- @include 0001_observe.lua", include_str!("../../../migrations/redis/0001_observe.lua")),
     ("-- @include parts/counters.lua", include_str!("../../../migrations/redis/parts/counters.lua")),
 ];
@@ -114,8 +117,10 @@ mod tests {
     use super::*;
     use crate::domain::window::{WINDOW_MILLIS, bucket_expires_at, bucket_millis};
 
-    const ALL: [&LazyLock<Source>; 11] =
-        [&OBSERVE, &RESPOND, &EXPIRE, &PROFILE, &DOCUMENT, &CLAIM, &FORGET, &META, &QUOTA, &COUNTERS, &LEASE];
+    const ALL: [&LazyLock<Source>; 12] = [
+        &OBSERVE, &RESPOND, &EXPIRE, &PROFILE, &DOCUMENT, &CLAIM, &FORGET, &META, &QUOTA, &COUNTERS, &LEASE,
+        &END_LEASE,
+    ];
 
     #[test]
     fn the_scripts_and_the_windows_agree_on_buckets() {

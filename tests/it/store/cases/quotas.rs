@@ -241,12 +241,17 @@ pub async fn a_reservation_is_settled_once_and_ends_by_itself(store: &dyn Store)
     };
     store.change_quotas(&[back], START).await.unwrap();
     assert!(observe(store, reserve("three", START)).await.admitted);
-    assert_eq!(store.take_ended_leases(until - 1, 10).await.unwrap(), []);
+    assert_eq!(store.ended_leases(until - 1, 10).await.unwrap(), []);
     assert_eq!(store.quotas(std::slice::from_ref(&counter), until - 1).await.unwrap()[0].used, 60);
     assert_eq!(store.quotas(std::slice::from_ref(&counter), until).await.unwrap()[0].used, 0);
-    let ended = store.take_ended_leases(until, 10).await.unwrap();
+    let ended = store.ended_leases(until, 10).await.unwrap();
     assert_eq!(ended.iter().map(|lease| &*lease.id).collect::<Vec<_>>(), ["three"]);
-    assert_eq!(store.take_ended_leases(until, 10).await.unwrap(), []);
+    let hour = |seen: Option<Observation>| seen.unwrap().counts[2].tokens;
+    assert_eq!(hour(store.inspect(&subject, until).await.unwrap()), 60 + 50 + 60);
+    let both = tokio::join!(store.end_lease(&ended[0], until), store.end_lease(&ended[0], until));
+    assert_eq!(u32::from(both.0.unwrap()) + u32::from(both.1.unwrap()), 1);
+    assert_eq!(hour(store.inspect(&subject, until).await.unwrap()), 60 + 50);
+    assert_eq!(store.ended_leases(until, 10).await.unwrap(), []);
 }
 
 /// Also with counters.
