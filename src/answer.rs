@@ -8,7 +8,8 @@ use crate::domain::{
     decision::{Action, Decision, LimitStatus, Reason},
     finding::Finding,
     money::Usd,
-    window::{Unit, WINDOW_NAMES},
+    quota::Span,
+    window::Unit,
 };
 
 /// The answer about one request.
@@ -35,6 +36,12 @@ pub struct Answer<'a> {
     #[serde(serialize_with = "limits")]
     #[schema(value_type = Vec<LimitAnswer>)]
     pub limits: &'a [LimitStatus],
+    /// Names what a check holds until the record gives this id back; present when it was asked to and admitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reservation_id: Option<&'a str>,
+    /// Seconds that it is held for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease_seconds: Option<u64>,
     /// What the request costs in US dollars, a decimal to the nano-dollar; of a check, what the estimate would.
     #[schema(value_type = String, example = "0.007456")]
     pub cost_usd: Usd,
@@ -52,20 +59,43 @@ pub struct Answer<'a> {
     pub policy_version: &'a str,
 }
 
+/// An amount of a unit: US dollars as a decimal text, all else as a number.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Amount {
+    /// Requests or tokens.
+    Count(u64),
+    /// US dollars.
+    #[schema(value_type = String)]
+    Money(Usd),
+}
+
+impl Amount {
+    fn of(unit: Unit, amount: u64) -> Self {
+        if unit == Unit::CostUsd { Self::Money(Usd(amount)) } else { Self::Count(amount) }
+    }
+}
+
 /// How one limit stands.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct LimitAnswer {
-    /// `1min`, `5min`, `1hour` or `24hour`.
+pub struct LimitAnswer<'a> {
+    /// On whom (`key`, `project` or `everything`), where it is not the policy's limit of every key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<&'a str>,
+    /// For which models, where not for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<&'a str>,
+    /// `1min`, `5min`, `1hour`, `24hour`, or as it was set.
     #[schema(value_type = String)]
-    pub window: &'static str,
+    pub window: Span,
     /// What is counted.
     pub unit: Unit,
     /// The limit in force.
-    pub limit: u64,
+    pub limit: Amount,
     /// What the window holds.
-    pub used: u64,
+    pub used: Amount,
     /// What is left.
-    pub remaining: u64,
+    pub remaining: Amount,
     /// Seconds until the oldest usage leaves the window.
     pub reset_seconds: u64,
 }
@@ -82,6 +112,8 @@ impl<'a> From<&'a Decision> for Answer<'a> {
             retry_after_seconds: decision.retry_after_seconds().filter(|_| refused),
             anomalies: &decision.anomalies,
             limits: &decision.limits,
+            reservation_id: decision.reservation.as_ref().map(|reservation| &*reservation.id),
+            lease_seconds: decision.reservation.as_ref().map(|reservation| reservation.lease_seconds),
             cost_usd: Usd(decision.cost.nanos),
             price_fallback: decision.cost.fallback,
             degraded: decision.degraded,
@@ -91,14 +123,17 @@ impl<'a> From<&'a Decision> for Answer<'a> {
     }
 }
 
-impl From<&LimitStatus> for LimitAnswer {
-    fn from(status: &LimitStatus) -> Self {
+impl<'a> From<&'a LimitStatus> for LimitAnswer<'a> {
+    fn from(status: &'a LimitStatus) -> Self {
+        let amount = |amount| Amount::of(status.unit, amount);
         Self {
-            window: WINDOW_NAMES.get(status.window).copied().unwrap_or("unknown"),
+            scope: status.scope.as_deref(),
+            model: status.model.as_deref(),
+            window: status.window,
             unit: status.unit,
-            limit: status.limit,
-            used: status.used,
-            remaining: status.limit.saturating_sub(status.used),
+            limit: amount(status.limit),
+            used: amount(status.used),
+            remaining: amount(status.limit.saturating_sub(status.used)),
             reset_seconds: status.reset_seconds,
         }
     }
@@ -143,12 +178,15 @@ mod tests {
                 about: Default::default(),
             }],
             limits: vec![LimitStatus {
-                window: 0,
+                scope: None,
+                model: None,
+                window: Span::Sliding(60_000),
                 unit: Unit::Tokens,
                 limit: 50_000,
                 used: 932,
                 reset_seconds: 60,
             }],
+            reservation: None,
             cost: Cost { nanos: 7_456_000, fallback: false },
             degraded: false,
             late: false,

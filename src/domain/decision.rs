@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Millis, finding::Finding, price::Cost, window::Unit};
+use super::{Millis, finding::Finding, price::Cost, quota::Span, window::Unit};
 
 /// What was done about a request.
 #[derive(
@@ -50,6 +50,8 @@ pub enum Reason {
     ProjectBanned,
     /// A limit refused.
     RateLimitExceeded,
+    /// A limit on what may be spent refused.
+    BudgetExceeded,
     /// A finding of this very request led to a ban.
     CriticalAnomalyDetected,
     /// The store does not answer and the policy says to refuse then.
@@ -64,6 +66,7 @@ impl Reason {
             Self::IpBanned => "IP_BANNED",
             Self::ProjectBanned => "PROJECT_BANNED",
             Self::RateLimitExceeded => "RATE_LIMIT_EXCEEDED",
+            Self::BudgetExceeded => "BUDGET_EXCEEDED",
             Self::CriticalAnomalyDetected => "CRITICAL_ANOMALY_DETECTED",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
         }
@@ -71,18 +74,33 @@ impl Reason {
 }
 
 /// How one limit stands after a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitStatus {
-    /// Index of the window.
-    pub window: usize,
+    /// On whom, where that is not the policy's limit of every key: `key`, `project` or `everything`.
+    #[serde(default)]
+    pub scope: Option<Arc<str>>,
+    /// For which models, where not for all.
+    #[serde(default)]
+    pub model: Option<Arc<str>>,
+    /// Over what it counts.
+    pub window: Span,
     /// What is counted.
     pub unit: Unit,
-    /// The limit in force, throttle included.
+    /// The limit in force, throttle and priority included. Nano-dollars, where dollars are counted.
     pub limit: u64,
     /// What the window holds.
     pub used: u64,
     /// Seconds until the oldest usage still counted leaves the window, at most the window's length.
     pub reset_seconds: u64,
+}
+
+/// An estimate that is held until the request is reported, or the lease ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// To be given with the record.
+    pub id: Arc<str>,
+    /// How long it is held.
+    pub lease_seconds: u64,
 }
 
 /// The answer to the caller about one request.
@@ -109,6 +127,9 @@ pub struct Decision {
     /// What the request costs, or would, admitted or not. Answers that older instances left have none.
     #[serde(default)]
     pub cost: Cost,
+    /// What is held for it, where a check asked for that and was admitted.
+    #[serde(default)]
+    pub reservation: Option<Reservation>,
     /// Decided without the store.
     pub degraded: bool,
     /// The record was too old for windows and detectors.

@@ -77,6 +77,17 @@ impl Calendar {
 }
 
 impl Span {
+    /// How long it is, or at most is, in milliseconds.
+    pub fn length(self) -> Millis {
+        match self {
+            Self::Sliding(length) => length,
+            Self::Calendar(Calendar::Hour) => HOUR,
+            Self::Calendar(Calendar::Day) => DAY,
+            Self::Calendar(Calendar::Week) => 7 * DAY,
+            Self::Calendar(Calendar::Month) => 31 * DAY,
+        }
+    }
+
     /// When what is counted at `now` stops counting.
     pub fn counts_until(self, now: Millis, zone: &TimeZone) -> Millis {
         match self {

@@ -9,11 +9,12 @@ use crate::{
     domain::{
         Millis,
         observation::{Charge, ChargeMode, Observation},
+        quota::{Counter, QuotaChange, QuotaCharge},
         standing::{Standing, StandingDetail},
         subject::Subject,
         window::{Counts, WindowLimits},
     },
-    store::embedded::Counters,
+    store::embedded::{Counters, Quotas},
 };
 
 /// Subjects that the insurance counts at most.
@@ -25,17 +26,19 @@ const MAX_STANDINGS: usize = 100_000;
 struct Owed {
     usage: HashMap<Subject, Counts>,
     standings: HashMap<Subject, (Standing, StandingDetail)>,
+    quotas: HashMap<(Counter, Millis), u64>,
 }
 
 /// The in-process limiter and what is owed to the store.
 pub struct Insurance {
     counters: Counters,
+    quotas: Quotas,
     owed: Mutex<Owed>,
 }
 
 impl Default for Insurance {
     fn default() -> Self {
-        Self { counters: Counters::new(MAX_SUBJECTS), owed: Mutex::default() }
+        Self { counters: Counters::new(MAX_SUBJECTS), quotas: Quotas::default(), owed: Mutex::default() }
     }
 }
 
@@ -43,7 +46,46 @@ impl Insurance {
     /// Observes a charge in memory, with each limit at this instance's share (thousandths).
     pub fn observe(&self, charge: &Charge, share_permille: u16) -> Observation {
         let limits: WindowLimits = charge.limits.at_share(share_permille);
-        self.counters.observe(&Charge { limits, may_create: true, ..charge.clone() })
+        let mut charge = Charge { limits, may_create: true, lease: None, ..charge.clone() };
+        if charge.quotas.is_empty() {
+            return self.counters.observe(&charge);
+        }
+        for quota in &mut charge.quotas {
+            quota.most = (u128::from(quota.most) * u128::from(share_permille) / 1000) as u64;
+            quota.held = None;
+        }
+        self.quotas.observe(&charge, &self.counters)
+    }
+
+    /// Notes what the store's counters have to be told.
+    pub fn owe_quotas(&self, quotas: &[QuotaCharge]) {
+        let mut owed = self.owed.lock();
+        for quota in quotas {
+            let key = (quota.counter.clone(), quota.until);
+            if owed.quotas.len() < MAX_SUBJECTS || owed.quotas.contains_key(&key) {
+                let amount = owed.quotas.entry(key).or_default();
+                *amount = amount.saturating_add(quota.amount);
+            }
+        }
+    }
+
+    /// What counters are owed, taken.
+    pub fn take_quotas(&self) -> Vec<QuotaChange> {
+        let quotas = std::mem::take(&mut self.owed.lock().quotas);
+        let change =
+            |((counter, until), amount)| QuotaChange { counter, back: None, add: Some((amount, until)) };
+        quotas.into_iter().map(change).collect()
+    }
+
+    /// Owes again what could not be told.
+    pub fn owe_changes(&self, changes: &[QuotaChange]) {
+        let mut owed = self.owed.lock();
+        for change in changes {
+            if let Some((amount, until)) = change.add {
+                let owed = owed.quotas.entry((change.counter.clone(), until)).or_default();
+                *owed = owed.saturating_add(amount);
+            }
+        }
     }
 
     /// Notes usage that the store has to be told.
@@ -91,5 +133,6 @@ impl Insurance {
     /// Forgets counters of subjects that are long idle.
     pub fn sweep(&self, now: Millis) {
         self.counters.sweep(now);
+        self.quotas.sweep(now);
     }
 }

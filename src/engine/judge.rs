@@ -20,6 +20,7 @@ use crate::{
         observation::{ChargeMode, Observation, Peer},
         place::PlaceCore,
         profile::{Cell, Profile, Sample},
+        quota::Span,
         record::Record,
         standing::{Standing, StandingState},
         subject::Subject,
@@ -55,13 +56,22 @@ impl Engine {
             self.outbox.tell(|| frame.blocked(&subject, &standing));
             refuse(&mut decision, &standing, bans::reason(&subject));
             self.take_back(record, &observed, Vec::new()).await;
+            if observed.key.admitted && observed.charge.mode != ChargeMode::Peek {
+                self.give_quotas_back(&observed).await;
+            }
             return decision;
         }
         if observed.key.standing.is_banned_at(now) {
             self.bans.set(&record.key, &observed.key.standing, now);
             self.outbox.tell(|| frame.blocked(&record.key, &observed.key.standing));
             refuse(&mut decision, &observed.key.standing, Reason::ApiKeyBanned);
+            if let Some(lease) = &observed.lease {
+                self.give_all_back(record, &observed, lease).await;
+            }
             return decision;
+        }
+        if let Some(lease) = &observed.lease {
+            self.give_rest_back(record, &observed, lease).await;
         }
         if !observed.key.tracked && observed.charge.mode == ChargeMode::Admit && !observed.degraded {
             self.outbox.tell(|| frame.capped());
@@ -114,6 +124,9 @@ impl Engine {
             self.refuse_by_limit(&mut decision, &frame, &observed.key);
         } else if observed.key.standing.state_at(now) == StandingState::Throttled {
             decision.action = Action::Throttle;
+        }
+        if decision.allowed {
+            decision.reservation = self.reservation(observed);
         }
         decision
     }
@@ -190,6 +203,7 @@ impl Engine {
             self.take_back(record, observed, Vec::new()).await;
         }
         if let Some(standing) = refused {
+            self.give_quotas_back(observed).await;
             refuse(decision, &standing, Reason::CriticalAnomalyDetected);
             for limit in &mut decision.limits {
                 limit.used = limit.used.saturating_sub(observed.charge.counts.of(limit.unit));
@@ -225,8 +239,7 @@ impl Engine {
                 events.push(frame.response(kind, subject, &next, cause));
             }
             let banned = next.is_banned_at(now);
-            let refunds =
-                if banned && is_key { vec![refund(&observed.charge, &observed.key)] } else { Vec::new() };
+            let refunds = if banned && is_key { refunds(observed) } else { Vec::new() };
             let detail = events::detail(cause, frame.record);
             let respond =
                 Respond { subject: subject.clone(), now, standing: Some((next, detail)), refunds, events };
@@ -275,11 +288,22 @@ impl Engine {
     /// Takes back the charge of a request that is refused after all.
     async fn take_back(&self, record: &Record, observed: &Observed, events: Vec<Event>) {
         let charged =
-            observed.key.admitted && observed.key.tracked && observed.charge.mode == ChargeMode::Admit;
+            observed.key.admitted && observed.key.tracked && observed.charge.mode != ChargeMode::Peek;
         if !charged && events.is_empty() {
             return;
         }
-        let refunds = if charged { vec![refund(&observed.charge, &observed.key)] } else { Vec::new() };
+        let refunds = if charged { refunds(observed) } else { Vec::new() };
+        self.refund(record, observed, refunds, events).await;
+    }
+
+    /// Takes charges back, and writes events.
+    pub(super) async fn refund(
+        &self,
+        record: &Record,
+        observed: &Observed,
+        refunds: Vec<Refund>,
+        events: Vec<Event>,
+    ) {
         let subject = record.key.clone();
         let respond = Respond { subject, now: observed.key.now, standing: None, refunds, events };
         self.write(&respond, observed.write_by).await;
@@ -330,8 +354,13 @@ fn anomaly_events(subject: &Subject, findings: &[Finding], step: &Step, frame: &
     events
 }
 
-fn refund(charge: &crate::domain::observation::Charge, key: &Observation) -> Refund {
-    Refund { charged_at: key.now, counts: charge.counts, peer: charge.peer.as_ref().map(|p: &Peer| p.id) }
+/// What a request charged to the windows: itself, and the reservation that it settled.
+fn refunds(observed: &Observed) -> Vec<Refund> {
+    let peer = observed.charge.peer.as_ref().map(|p: &Peer| p.id);
+    let own = Refund { charged_at: observed.key.now, counts: observed.charge.counts, peer };
+    let held = observed.lease.as_ref();
+    let held = held.map(|lease| Refund { charged_at: lease.charged_at, counts: lease.counts, peer: None });
+    std::iter::once(own).chain(held).collect()
 }
 
 /// The cell the key was in last, within an hour.
@@ -345,7 +374,9 @@ fn limit_statuses(key: &Observation, limits: &WindowLimits) -> Vec<LimitStatus> 
     limits
         .set()
         .map(|(window, unit, limit)| LimitStatus {
-            window,
+            scope: None,
+            model: None,
+            window: Span::Sliding(WINDOW_MILLIS[window]),
             unit,
             limit,
             used: key.counts[window].of(unit),

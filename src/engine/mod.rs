@@ -19,6 +19,7 @@ mod places;
 mod policy;
 mod prepare;
 mod profiles;
+mod quotas;
 #[cfg(test)]
 mod tests;
 mod trip;
@@ -96,6 +97,7 @@ pub struct Engine {
     newcomers: newcomers::Newcomers,
     new_addresses: newcomers::Newcomers,
     outbox: log::EventOutbox,
+    leases: quotas::Leases,
     breaker: breaker::Breaker,
     insurance: insurance::Insurance,
     followers: broadcast::Sender<Arc<Event>>,
@@ -128,6 +130,7 @@ impl Engine {
             newcomers: newcomers::Newcomers::new(options.newcomers, options.newcomers_per_address),
             new_addresses: newcomers::Newcomers::new(options.newcomers, options.newcomers),
             outbox: log::EventOutbox::new(options.fold_seconds, options.event_buffer),
+            leases: quotas::Leases::default(),
             breaker: breaker::Breaker::default(),
             insurance: insurance::Insurance::default(),
             followers: broadcast::channel(1024).0,
@@ -175,11 +178,12 @@ impl Engine {
         decisions
     }
 
-    /// Decides about a request before it is made (`tokens` is the estimate). Counts nothing; a refusal is an event.
-    pub async fn check(&self, record: &Record, now: Millis) -> Decision {
+    /// Decides about a request before it is made (`tokens` is the estimate). Counts nothing; a refusal is an event. With
+    /// `reserve` the estimate is held until the record settles it, or for the lease of a minute.
+    pub async fn check(&self, record: &Record, reserve: bool, now: Millis) -> Decision {
         let active = self.active.load_full();
-        let mut items =
-            self.prepare(std::slice::from_ref(record), &active, now, prepare::Purpose::Check).await;
+        let purpose = if reserve { prepare::Purpose::Reserve } else { prepare::Purpose::Check };
+        let mut items = self.prepare(std::slice::from_ref(record), &active, now, purpose).await;
         self.observe(&mut items, &active, now).await;
         match items.pop().map(|item| item.state) {
             Some(prepare::State::Decided(decision)) => *decision,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use super::{ActivePolicy, Engine, answers::Answers, bans, events::Frame, profiles::ProfileHandle};
+use super::{ActivePolicy, Engine, answers::Answers, bans, events::Frame, profiles::ProfileHandle, quotas};
 use crate::{
     config::IdempotencyScope,
     detect::Features,
@@ -11,6 +11,7 @@ use crate::{
         decision::{Action, Decision},
         observation::{Charge, ChargeMode, ClientMark, Observation, Peer},
         place::{Place, PlaceCore},
+        quota::Lease,
         record::{Outcome, Record},
         standing::{Standing, StandingState},
         window::{Counts, WindowLimits},
@@ -29,6 +30,8 @@ pub(super) enum Purpose {
     Record,
     /// It is to happen.
     Check,
+    /// It is to happen, and room for it is to be held.
+    Reserve,
 }
 
 /// A request on its way through the engine.
@@ -59,6 +62,8 @@ pub(super) struct Waiting {
     pub prior: Option<ProfileHandle>,
     /// Whether a newcomer's place was taken for it.
     pub newcomer: bool,
+    /// The reservation that it settles.
+    pub lease: Option<Lease>,
 }
 
 /// What came back.
@@ -72,6 +77,8 @@ pub(super) struct Observed {
     pub key: Observation,
     pub address: Option<Observation>,
     pub degraded: bool,
+    /// The reservation that it settles.
+    pub lease: Option<Lease>,
     /// By when what is found should be written, for the answer to be in time.
     pub write_by: Instant,
 }
@@ -99,7 +106,14 @@ impl Engine {
             } else if record.late {
                 State::Decided(Box::new(Decision { late: true, ..self.plain_decision(record, active, now) }))
             } else {
-                State::Waiting(Box::new(self.waiting(record, &active.limits, now, purpose)))
+                let mut waiting = self.waiting(record, &active.limits, now, purpose);
+                if purpose == Purpose::Record && waiting.charge.mode == ChargeMode::Admit {
+                    waiting.lease = self.reserved_for(record).await;
+                    if let Some(lease) = &waiting.lease {
+                        quotas::settle(&mut waiting.charge, lease);
+                    }
+                }
+                State::Waiting(Box::new(waiting))
             };
             items.push(Item { record, state });
         }
@@ -133,7 +147,11 @@ impl Engine {
         let core = place.as_ref().map_or_else(|| PlaceCore::unknown(record.source_ip), |p| p.core);
         let profile = self.profiles.get(&record.key);
         let prior = record.project.as_ref().and_then(|project| self.profiles.get(project));
-        let counted = purpose == Purpose::Record && !record.refused_by_keyward;
+        let counted = match purpose {
+            Purpose::Record => !record.refused_by_keyward,
+            Purpose::Check => false,
+            Purpose::Reserve => true,
+        };
         let outcome = record.outcome();
         let newcomer = counted && profile.is_none() && self.newcomers.take(&record.address, now);
         let counts = Counts {
@@ -144,7 +162,7 @@ impl Engine {
         };
         let features = Features::of(record);
         let client = ClientMark::of(features.client.as_deref());
-        let charge = Charge {
+        let mut charge = Charge {
             subject: record.key.clone(),
             now,
             counts,
@@ -156,7 +174,12 @@ impl Engine {
             quotas: Vec::new(),
             lease: None,
         };
-        Waiting { place, features, charge, profile, prior, newcomer }
+        if purpose == Purpose::Reserve {
+            // It has not been made yet: its place will be touched when it is reported.
+            charge.peer = None;
+            quotas::reserve(&mut charge, record, &self.leases);
+        }
+        Waiting { place, features, charge, profile, prior, newcomer, lease: None }
     }
 
     /// A decision with nothing against the request.
@@ -171,6 +194,7 @@ impl Engine {
             decided_at: now,
             anomalies: Vec::new(),
             limits: Vec::new(),
+            reservation: None,
             cost: record.cost(),
             degraded: self.breaker.open_since().is_some(),
             late: false,

@@ -290,9 +290,9 @@ async fn an_old_record_is_late_and_charges_nothing() {
 async fn a_check_counts_nothing_and_refuses_what_would_not_fit() {
     let mut day = Day::with(|_| ()).await;
     let fits = day.record(json!({"tokens_used": 50_000}));
-    assert!(day.engine.check(&fits, day.now).await.allowed);
+    assert!(day.engine.check(&fits, false, day.now).await.allowed);
     let too_large = day.record(json!({"tokens_used": 50_001}));
-    let refused = day.engine.check(&too_large, day.now).await;
+    let refused = day.engine.check(&too_large, false, day.now).await;
     assert_eq!(refused.reason, Some(Reason::RateLimitExceeded));
     assert_eq!(day.used("a").await, 0);
     assert_eq!(day.events(EventType::RateLimitExceeded).await.len(), 1);

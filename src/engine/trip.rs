@@ -87,7 +87,7 @@ impl Engine {
             if w.newcomer && !key.created {
                 self.newcomers.give_back(&item.record.address, now);
             }
-            let (place, features, charge) = (w.place, w.features, w.charge);
+            let (place, features, charge, lease) = (w.place, w.features, w.charge, w.lease);
             item.state = State::Observed(Box::new(Observed {
                 place,
                 features,
@@ -97,6 +97,7 @@ impl Engine {
                 key,
                 address,
                 degraded,
+                lease,
                 write_by,
             }));
         }
@@ -210,6 +211,7 @@ impl Engine {
                 observation.tracked &= charge.may_create;
                 if owe && observation.admitted && observation.tracked && charge.mode == ChargeMode::Admit {
                     self.insurance.owe_usage(&charge.subject, &charge.counts);
+                    self.insurance.owe_quotas(&charge.quotas);
                 }
                 observation
             })

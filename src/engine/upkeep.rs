@@ -75,6 +75,10 @@ impl Engine {
         if tick.is_multiple_of(CLOCK_TICKS) {
             self.follow_clock().await?;
         }
+        // At once for those that were made here, so that nothing is held past its lease.
+        if self.leases.may_end(self.now()) || tick.is_multiple_of(SECOND_TICKS) {
+            patient(self.end_leases(self.now())).await?;
+        }
         if tick.is_multiple_of(SECOND_TICKS) {
             // Also without an outage: a single trip that failed, or one that ended while the store came back.
             self.settle(self.now()).await?;
@@ -229,6 +233,13 @@ impl Engine {
             if let Err(error) = self.assert_standing(&subject, standing, detail.clone(), now).await {
                 self.insurance.owe_standing(&subject, standing, detail);
                 standings.for_each(|(subject, s, detail)| self.insurance.owe_standing(&subject, s, detail));
+                return Err(error);
+            }
+        }
+        let changes = self.insurance.take_quotas();
+        for (done, page) in changes.chunks(APPEND_PAGE).enumerate() {
+            if let Err(error) = patient(self.store.change_quotas(page, now)).await {
+                self.insurance.owe_changes(&changes[done * APPEND_PAGE..]);
                 return Err(error);
             }
         }

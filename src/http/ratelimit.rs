@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::domain::{
     decision::{Decision, LimitStatus},
-    window::{Unit, WINDOW_MILLIS, WINDOW_NAMES},
+    window::Unit,
 };
 
 /// The largest integer of a structured field (RFC 9651, section 3.3.1).
@@ -33,7 +33,7 @@ pub fn add(headers: &mut HeaderMap, decision: &Decision) {
 fn policies(limits: &[LimitStatus]) -> String {
     let mut out = String::with_capacity(limits.len() * 48);
     for status in limits {
-        let seconds = WINDOW_MILLIS.get(status.window).copied().unwrap_or_default() / 1000;
+        let seconds = status.window.length() / 1000;
         let separator = if out.is_empty() { "" } else { ", " };
         let (name, quota) = (Name(status), status.limit.min(LARGEST));
         let _ = write!(out, "{separator}\"{name}\";q={quota};w={seconds}");
@@ -54,13 +54,20 @@ fn share_left(status: &LimitStatus) -> f64 {
     status.limit.saturating_sub(status.used) as f64 / status.limit.max(1) as f64
 }
 
-/// `1min-tokens`
+/// `1min-tokens`, `project-month-cost_usd`, `key-1min-requests-claude-*`
 struct Name<'a>(&'a LimitStatus);
 
 impl std::fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let window = WINDOW_NAMES.get(self.0.window).copied().unwrap_or("unknown");
-        write!(f, "{window}-{}", self.0.unit.name())
+        let status = self.0;
+        if let Some(scope) = &status.scope {
+            write!(f, "{scope}-")?;
+        }
+        write!(f, "{}-{}", status.window, status.unit.name())?;
+        // Names of models come from operators: what would end the text in a header is left out.
+        let plain = |c: &char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+        let model = status.model.iter().flat_map(|model| model.chars()).filter(plain);
+        if status.model.is_some() { write!(f, "-{}", model.collect::<String>()) } else { Ok(()) }
     }
 }
 
@@ -70,10 +77,13 @@ mod tests {
     use crate::domain::{
         decision::{Action, Reason},
         price::Cost,
+        quota::Span,
+        window::WINDOW_MILLIS,
     };
 
     fn limit(window: usize, unit: Unit, limit: u64, used: u64) -> LimitStatus {
-        LimitStatus { window, unit, limit, used, reset_seconds: 60 }
+        let window = Span::Sliding(WINDOW_MILLIS[window]);
+        LimitStatus { scope: None, model: None, window, unit, limit, used, reset_seconds: 60 }
     }
 
     fn headers(allowed: bool, limits: Vec<LimitStatus>) -> HeaderMap {
@@ -87,6 +97,7 @@ mod tests {
             decided_at: 0,
             anomalies: vec![],
             limits,
+            reservation: None,
             cost: Cost::default(),
             degraded: false,
             late: false,

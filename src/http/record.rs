@@ -58,12 +58,10 @@ pub async fn check(
     State(app): State<App>,
     JsonBody(wire): JsonBody<WireCheck>,
 ) -> Result<Response, ApiError> {
-    if wire.reserve == Some(true) {
-        return Err(ApiError::field("/reserve", "must be false: this version holds no reservations"));
-    }
     let now = app.engine.now();
+    let reserve = wire.reserve == Some(true);
     let record = app.intake.record(wire.into(), now).map_err(for_check)?;
-    Ok(answer(&app.engine.check(&record, now).await))
+    Ok(answer(&app.engine.check(&record, reserve, now).await))
 }
 
 /// A check calls the record's `tokens_used` its `estimated_tokens`.

@@ -50,6 +50,8 @@ impl Model {
             (next.known, next.last_now) = (true, now);
         }
         let observation = Observation {
+            quota_refusal: None,
+            quotas: Vec::new(),
             now,
             standing: self.standing,
             admitted,
@@ -254,8 +256,6 @@ fn full_windows_get_the_answers_of_the_model() {
                 mode: ChargeMode::Admit,
                 peer: Some((i % 5) as u64),
                 may_create: true,
-                quotas: Vec::new(),
-                lease: None,
             })
             .collect();
         runtime.block_on(agree(&store, name, &dense)).unwrap();

@@ -148,7 +148,7 @@ async fn where_the_policy_says_deny_records_are_refused_while_redis_is_silent() 
     }
     let check = instance.record("a", json!({}));
     assert!(
-        instance.engine.check(&check, instance.engine.now()).await.allowed,
+        instance.engine.check(&check, false, instance.engine.now()).await.allowed,
         "each route has its own word"
     );
     drop(paused);
