@@ -24,7 +24,7 @@ use crate::{
         record::Record,
         standing::{Standing, StandingState},
         subject::Subject,
-        window::{FIVE_MINUTES, ONE_MINUTE, WINDOW_MILLIS, WindowLimits},
+        window::{FIVE_MINUTES, ONE_MINUTE, Unit, WINDOW_MILLIS, WindowLimits},
     },
     store::{Refund, Respond, Responded},
 };
@@ -71,7 +71,11 @@ impl Engine {
             return decision;
         }
         if let Some(lease) = &observed.lease {
-            self.give_rest_back(record, &observed, lease).await;
+            let spare = self.give_rest_back(record, &observed, lease).await;
+            let windows = |limit: &&mut LimitStatus| limit.scope.is_none() && limit.unit == Unit::Tokens;
+            for limit in decision.limits.iter_mut().filter(windows) {
+                limit.used = limit.used.saturating_sub(spare);
+            }
         }
         if !observed.key.tracked && observed.charge.mode == ChargeMode::Admit && !observed.degraded {
             self.outbox.tell(|| frame.capped());

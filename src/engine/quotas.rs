@@ -118,8 +118,9 @@ impl Engine {
         self.change_quotas(&changes_back(lease, |_| true), observed.key.now).await;
     }
 
-    /// What a settled reservation held too much of, in windows, and in counters that the record does not touch.
-    pub(super) async fn give_rest_back(&self, record: &Record, observed: &Observed, lease: &Lease) {
+    /// What a settled reservation held too much of, in windows, and in counters that the record does not touch. Returns
+    /// the tokens that windows hold less.
+    pub(super) async fn give_rest_back(&self, record: &Record, observed: &Observed, lease: &Lease) -> u64 {
         let spare = lease.counts.tokens.saturating_sub(record.tokens);
         if spare > 0 {
             let counts = Counts { tokens: spare, ..Counts::default() };
@@ -129,6 +130,7 @@ impl Engine {
         let touched = |counter: &Counter| observed.charge.quotas.iter().any(|q| q.counter == *counter);
         let changes = changes_back(lease, |counter| !touched(counter));
         self.change_quotas(&changes, observed.key.now).await;
+        spare
     }
 
     /// Takes back what a request that is refused after all charged to counters.

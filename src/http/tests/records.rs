@@ -104,8 +104,23 @@ async fn a_check_answers_alike_and_counts_nothing() {
     let wrong = r#"{"key_id":"acme","source_ip":"203.0.113.7","estimated_tokens":9000000000000}"#;
     let problem = api.post("/v1/check", wrong).await.problem(422);
     assert_eq!(problem["errors"][0]["pointer"], "/estimated_tokens");
-    let reserve = r#"{"key_id":"acme","source_ip":"203.0.113.7","estimated_tokens":3,"reserve":true}"#;
-    assert_eq!(api.post("/v1/check", reserve).await.problem(422)["errors"][0]["pointer"], "/reserve");
+}
+
+#[tokio::test]
+async fn a_check_that_reserves_names_what_the_record_settles() {
+    let api = Api::open().await;
+    let reserve = r#"{"key_id":"acme","source_ip":"203.0.113.7","estimated_tokens":300,"reserve":true}"#;
+    let held = api.post("/v1/check", reserve).await.good(200);
+    assert_eq!((&held["allowed"], &held["lease_seconds"]), (&json!(true), &json!(60)));
+    assert_eq!(held["limits"][0]["used"], 300);
+    let id = held["reservation_id"].as_str().unwrap();
+    let settle = format!(
+        r#"{{"key_id":"acme","endpoint":"/v1","source_ip":"203.0.113.7","tokens_used":120,"reservation_id":"{id}"}}"#
+    );
+    let settled = api.post("/v1/record", &settle).await.good(200);
+    assert_eq!(settled["limits"][0]["used"], 120);
+    assert!(settled.get("reservation_id").is_none() && settled.get("lease_seconds").is_none());
+    assert_eq!(api.record("acme", 5).await.good(200)["limits"][0]["used"], 125);
 }
 
 #[tokio::test]
