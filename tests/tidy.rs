@@ -133,9 +133,10 @@ fn money_is_never_a_binary_fraction() {
 #[test]
 fn scripts_take_their_time_and_keys_from_their_caller() {
     for (name, text) in files("migrations/redis", ".lua") {
+        let is_part = name.contains("/parts/");
         assert!(
-            text.starts_with("#!lua"),
-            "{name}: #!lua comes first, so that Redis refuses it whole when memory is out"
+            text.starts_with("#!lua") != is_part,
+            "{name}: #!lua comes first in a script (and not in a part), so that Redis refuses it whole when memory is out"
         );
         for word in ["'TIME'", "\"TIME\"", "math.random", "\"SCAN\"", "\"KEYS\""] {
             assert!(!text.contains(word), "{name} uses {word}");

@@ -14,6 +14,7 @@ mod explain;
 mod insurance;
 mod judge;
 mod log;
+mod meters;
 mod newcomers;
 mod places;
 mod policy;
@@ -103,7 +104,7 @@ pub struct Engine {
     followers: broadcast::Sender<Arc<Event>>,
     /// The end of the log before anything was read at the start: what comes after it is followed.
     begin: LogPosition,
-    meters: judge::Meters,
+    meters: meters::Meters,
 }
 
 impl Engine {
@@ -134,7 +135,7 @@ impl Engine {
             breaker: breaker::Breaker::default(),
             insurance: insurance::Insurance::default(),
             followers: broadcast::channel(1024).0,
-            meters: judge::Meters::default(),
+            meters: meters::Meters::default(),
             clock: Clock::default(),
             begin,
             store,
