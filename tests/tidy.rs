@@ -141,7 +141,7 @@ fn scripts_take_their_time_and_keys_from_their_caller() {
         for word in ["'TIME'", "\"TIME\"", "math.random", "\"SCAN\"", "\"KEYS\""] {
             assert!(!text.contains(word), "{name} uses {word}");
         }
-        assert!(text.contains("#KEYS") && text.contains("#ARGV"), "{name} checks its arity");
+        assert!(is_part || text.contains("#KEYS") && text.contains("#ARGV"), "{name} checks its arity");
     }
 }
 
