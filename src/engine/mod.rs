@@ -23,6 +23,7 @@ mod profiles;
 mod tests;
 mod trip;
 mod upkeep;
+mod usage;
 mod verdicts;
 
 use std::{sync::Arc, time::Duration};
@@ -70,6 +71,8 @@ pub struct EngineOptions {
     pub event_buffer: usize,
     /// Whether learned deltas are flushed to the store by `upkeep`; else profiles live in memory alone (replay).
     pub flushes: bool,
+    /// Series of usage told apart per hour; 0: usage is not counted (replay).
+    pub usage_series: usize,
 }
 
 /// Whether the store answers.
@@ -102,6 +105,7 @@ pub struct Engine {
     /// The end of the log before anything was read at the start: what comes after it is followed.
     begin: LogPosition,
     meters: judge::Meters,
+    usage: usage::UsageBook,
 }
 
 impl Engine {
@@ -132,6 +136,7 @@ impl Engine {
             insurance: insurance::Insurance::default(),
             followers: broadcast::channel(1024).0,
             meters: judge::Meters::default(),
+            usage: usage::UsageBook::new(options.usage_series, options.idempotency_capacity)?,
             clock: Clock::default(),
             begin,
             store,
@@ -170,6 +175,7 @@ impl Engine {
             };
             self.remember(item.record, &decision, now).await;
             self.meters.count(&decision);
+            self.count_usage(item.record, &decision, item.elsewhere, now);
             decisions.push(decision);
         }
         decisions

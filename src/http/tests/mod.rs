@@ -154,5 +154,6 @@ fn options() -> EngineOptions {
         fold_seconds: 60,
         event_buffer: 1000,
         flushes: true,
+        usage_series: 1000,
     }
 }

@@ -11,7 +11,10 @@ use crate::{
 };
 
 /// The steps that lead to the current layout; `user_version` counts those that were taken.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../../migrations/sqlite/0002_usage.sql"),
+];
 /// The current layout.
 pub const LAYOUT: u32 = MIGRATIONS.len() as u32;
 /// How long one connection waits for another; only a backup tool beside us ever makes it wait.

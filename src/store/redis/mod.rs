@@ -20,6 +20,7 @@ mod profiles;
 mod respond;
 mod scripts;
 mod url;
+mod usage;
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use crate::domain::{
     observation::{Charge, Observation},
     profile::Profile,
     subject::Subject,
+    usage::{Keep, UsageBatch, UsageQuery, UsageTable},
 };
 
 use super::{
@@ -57,6 +59,8 @@ pub struct RedisOptions {
     pub event_retention: Duration,
     /// How long the profile of a silent subject is kept.
     pub profile_retention: Duration,
+    /// How long roll-ups of usage are kept.
+    pub usage: Keep,
     /// Whether to look at the server's version and settings at start.
     pub check_server: bool,
 }
@@ -72,6 +76,7 @@ impl Default for RedisOptions {
             max_events_per_partition: 100_000,
             event_retention: 90 * DAY,
             profile_retention: 45 * DAY,
+            usage: Keep::default(),
             check_server: true,
         }
     }
@@ -198,6 +203,14 @@ impl Store for RedisStore {
 
     fn register_pepper<'a>(&'a self, name: &'a str, fingerprint: &'a str) -> StoreResult<'a, Option<String>> {
         Box::pin(self.note_pepper(name, fingerprint))
+    }
+
+    fn add_usage<'a>(&'a self, batch: &'a UsageBatch) -> StoreResult<'a, ()> {
+        Box::pin(self.add_usage_batch(batch))
+    }
+
+    fn usage<'a>(&'a self, query: &'a UsageQuery) -> StoreResult<'a, UsageTable> {
+        Box::pin(self.read_usage(query))
     }
 
     fn clock(&self) -> StoreResult<'_, Option<Millis>> {

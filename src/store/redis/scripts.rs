@@ -31,6 +31,8 @@ scripts! {
     FORGET = "0007_forget.lua";
     /// Note facts about the keyspace.
     META = "0008_meta.lua";
+    /// Add usage to a roll-up.
+    USAGE = "0009_usage.lua";
 }
 
 /// A script and its hash.
@@ -98,8 +100,8 @@ mod tests {
     use super::*;
     use crate::domain::window::{WINDOW_MILLIS, bucket_expires_at, bucket_millis};
 
-    const ALL: [&LazyLock<Source>; 8] =
-        [&OBSERVE, &RESPOND, &EXPIRE, &PROFILE, &DOCUMENT, &CLAIM, &FORGET, &META];
+    const ALL: [&LazyLock<Source>; 9] =
+        [&OBSERVE, &RESPOND, &EXPIRE, &PROFILE, &DOCUMENT, &CLAIM, &FORGET, &META, &USAGE];
 
     #[test]
     fn the_scripts_and_the_windows_agree_on_buckets() {
