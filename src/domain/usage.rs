@@ -493,9 +493,8 @@ mod tests {
     #[test]
     fn only_what_is_kept_and_has_begun_is_looked_for() {
         let now = 100 * DAY + HOUR / 2;
-        let starts = |query: &UsageQuery| {
-            query.cells(Keep::default()).map(|cell| cell.start).collect::<Vec<_>>()
-        };
+        let starts =
+            |query: &UsageQuery| query.cells(Keep::default()).map(|cell| cell.start).collect::<Vec<_>>();
         let day = query(Bucket::Day, 98 * DAY, 200 * DAY, now);
         assert_eq!(starts(&day), [98 * DAY, 99 * DAY, 100 * DAY]);
         let hours = query(Bucket::Hour, 0, 100 * DAY, now);

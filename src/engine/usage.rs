@@ -164,8 +164,7 @@ impl UsageBook {
             shard.hour = hour;
         }
         let other = || self.other.clone();
-        let nobody =
-            || Series { project: Some(Subject::project(OTHER)), model: Some(other()), key: other() };
+        let nobody = || Series { project: Some(Subject::project(OTHER)), model: Some(other()), key: other() };
         if self.waiting.load(Relaxed) >= WAITING_PER_SERIES * self.max_series {
             metrics::counter!("keyward_usage_folded_total").increment(1);
             // Late records may be of any minute: those are as many as there are days.

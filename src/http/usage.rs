@@ -137,7 +137,8 @@ impl Asked {
         let from = params.time("from")?.unwrap_or_else(|| Bucket::Day.start(now));
         let to = params.time("to")?.unwrap_or_else(|| now.saturating_add(1));
         if from >= to {
-            let detail = "must be before to; from is the beginning of today and to is now where they are not given";
+            let detail =
+                "must be before to; from is the beginning of today and to is now where they are not given";
             return Err(ApiError::field("/from", detail));
         }
         // A bucket that is begun is given as a whole.
@@ -276,11 +277,8 @@ fn as_csv(query: &UsageQuery, table: &UsageTable) -> String {
         let named = |asked: bool, name: &Option<Arc<str>>| {
             asked.then(|| csv::name(name.as_deref().unwrap_or_default()).into_owned())
         };
-        let names = [
-            named(group.project, &key.project),
-            named(group.model, &key.model),
-            named(group.key, &key.key),
-        ];
+        let names =
+            [named(group.project, &key.project), named(group.model, &key.model), named(group.key, &key.key)];
         let sums = Sums::from(totals);
         let numbers = [
             sums.requests,
@@ -400,7 +398,8 @@ pub async fn forecast(State(app): State<App>, params: Params) -> Result<Json<Exp
     let (zone, now) = (zone.unwrap_or(TimeZone::UTC), app.engine.now());
     let seen = app.engine.forecast(only(&params), &zone, now).await?;
     let Some(Forecast { basis, hours, days, day, month }) = seen else {
-        let detail = "would look at too many series; ask for everything, or for a project, without model and key";
+        let detail =
+            "would look at too many series; ask for everything, or for a project, without model and key";
         return Err(ApiError::field("/key", detail));
     };
     Ok(Json(Expected {

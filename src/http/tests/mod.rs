@@ -6,6 +6,7 @@ mod doors;
 mod events;
 mod records;
 mod served;
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 

@@ -28,8 +28,7 @@ pub(super) fn add(connection: &Connection, batch: &UsageBatch, keep: Keep) -> Re
         return Ok(());
     }
     let read = "SELECT totals FROM usage WHERE bucket = ? AND detail = ? AND start = ? AND series = ?";
-    let write =
-        "INSERT OR REPLACE INTO usage (bucket, detail, start, series, totals) VALUES (?, ?, ?, ?, ?)";
+    let write = "INSERT OR REPLACE INTO usage (bucket, detail, start, series, totals) VALUES (?, ?, ?, ?, ?)";
     let mut read = connection.prepare_cached(read).map_err(failed)?;
     let mut write = connection.prepare_cached(write).map_err(failed)?;
     for (cell, series) in batch.cells(keep) {
@@ -51,9 +50,8 @@ pub(super) fn add(connection: &Connection, batch: &UsageBatch, keep: Keep) -> Re
 /// Deletes some of what is no longer kept.
 fn forget(connection: &Connection, keep: Keep, now: Millis) -> Result<(), StoreError> {
     let old = "SELECT bucket, detail, start, series FROM usage WHERE bucket = ? AND detail = ? AND start < ?";
-    let sql = format!(
-        "DELETE FROM usage WHERE (bucket, detail, start, series) IN ({old} LIMIT {DELETED_AT_ONCE})"
-    );
+    let sql =
+        format!("DELETE FROM usage WHERE (bucket, detail, start, series) IN ({old} LIMIT {DELETED_AT_ONCE})");
     let mut delete = connection.prepare_cached(&sql).map_err(failed)?;
     for bucket in Bucket::ALL {
         for detail in Detail::ALL {

@@ -5,6 +5,7 @@ pub mod keeping;
 pub mod peers;
 pub mod refunds;
 pub mod standings;
+pub mod usage;
 pub mod windows;
 
 /// The files with the cases.
@@ -14,5 +15,6 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("peers.rs", include_str!("peers.rs")),
     ("refunds.rs", include_str!("refunds.rs")),
     ("standings.rs", include_str!("standings.rs")),
+    ("usage.rs", include_str!("usage.rs")),
     ("windows.rs", include_str!("windows.rs")),
 ];
