@@ -50,6 +50,7 @@ fn engine(runtime: &tokio::runtime::Runtime) -> Arc<Engine> {
         fold_seconds: 60,
         event_buffer: 1000,
         flushes: false,
+        usage_series: 10_000,
     };
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).expect("a store"));
     let geo = Arc::new(Geo::open(&[], true).expect("the demo database"));

@@ -102,6 +102,7 @@ impl Replay {
             fold_seconds: config.events.fold_seconds,
             event_buffer: 0,
             flushes: false,
+            usage_series: 0,
         };
         let engine = Engine::start(store, geo, config.policy.clone(), options).await?;
         let prices = Arc::new(Prices::open(config.prices.file())?);

@@ -99,6 +99,20 @@ fn describe() {
     );
     describe_gauge!("keyward_bans_held", "Bans that this instance enforces without asking the store.");
     describe_counter!("keyward_events_written_total", "Security events written to the log.");
+    describe_gauge!(
+        "keyward_usage_lag_seconds",
+        Unit::Seconds,
+        "How long ago all usage was in the store: what a killed process would lose."
+    );
+    describe_gauge!("keyward_usage_series", "Series of usage in this hour: project, model and key.");
+    describe_counter!(
+        "keyward_usage_folded_total",
+        "Additions of usage to a sum of others, beyond the cap on series."
+    );
+    describe_counter!(
+        "keyward_usage_flush_failures_total",
+        "Times that usage could not be added to the store."
+    );
     describe_gauge!("keyward_build_info", "1; the version is a label.");
     describe_gauge!(
         "process_start_time_seconds",

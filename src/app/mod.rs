@@ -133,6 +133,7 @@ fn options(config: &Config) -> EngineOptions {
         fold_seconds: config.events.fold_seconds,
         event_buffer: config.events.buffer,
         flushes: true,
+        usage_series: config.usage.max_series,
     }
 }
 

@@ -60,6 +60,7 @@ fn embedded(config: &Config) -> EmbeddedOptions {
         event_retention_days: config.store.event_retention_days,
         profile_retention_days: config.store.profile_retention_days,
         snapshot_seconds: config.store.snapshot_seconds,
+        usage: config.usage.keep(),
         ..EmbeddedOptions::default()
     }
 }
@@ -71,6 +72,7 @@ fn redis(config: &Config) -> RedisOptions {
         max_events_per_partition: config.store.max_events_per_partition,
         event_retention: DAY * config.store.event_retention_days,
         profile_retention: DAY * config.store.profile_retention_days,
+        usage: config.usage.keep(),
         ..RedisOptions::default()
     }
 }

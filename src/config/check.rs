@@ -30,6 +30,10 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("cardinality.max_tracked_keys", 1, 100_000_000),
     ("cardinality.new_subjects_per_minute", 1, 4_294_967_295),
     ("cardinality.new_subjects_per_minute_per_address", 1, 4_294_967_295),
+    ("usage.max_series", 1, 1_000_000),
+    ("usage.minute_days", 1, 7),
+    ("usage.hour_days", 32, 366),
+    ("usage.day_days", 32, 3_650),
     ("events.fold_seconds", 1, 86_400),
     ("events.buffer", 1, 10_000_000),
 ];

@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::policy::Policy;
+use crate::domain::{policy::Policy, usage::Keep};
 
 /// The base layer: every setting with its default.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -45,6 +45,7 @@ pub struct Config {
     pub prices: PricesConfig,
     pub idempotency: Idempotency,
     pub cardinality: Cardinality,
+    pub usage: UsageConfig,
     pub events: Events,
     pub auth: Auth,
     pub log: Log,
@@ -65,6 +66,13 @@ impl Config {
         let configured = Some(self.secrets.data_directory.as_path()).filter(|d| !d.as_os_str().is_empty());
         let directory = configured.or_else(|| self.embedded_directory());
         directory.unwrap_or(Path::new("keyward-data")).join("pepper")
+    }
+}
+
+impl UsageConfig {
+    /// How long roll-ups are kept.
+    pub fn keep(&self) -> Keep {
+        Keep { minute_days: self.minute_days, hour_days: self.hour_days, day_days: self.day_days }
     }
 }
 
@@ -154,6 +162,10 @@ section! {
         new_subjects_per_minute: u32,
         new_subjects_per_minute_per_address: u32,
     }
+}
+section! {
+    /// `[usage]`
+    UsageConfig { max_series: usize, minute_days: u32, hour_days: u32, day_days: u32 }
 }
 section! {
     /// `[events]`

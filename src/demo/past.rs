@@ -100,5 +100,6 @@ pub(super) fn options() -> EngineOptions {
         // What happened before the curtain rose is no news.
         event_buffer: 0,
         flushes: true,
+        usage_series: 0,
     }
 }

@@ -7,6 +7,7 @@ pub mod allowlist;
 pub mod decision;
 pub mod event;
 pub mod finding;
+pub mod forecast;
 pub mod ladder;
 pub mod money;
 pub mod observation;
@@ -18,6 +19,7 @@ pub mod quota;
 pub mod record;
 pub mod standing;
 pub mod subject;
+pub mod usage;
 pub mod window;
 pub mod wording;
 

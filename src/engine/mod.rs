@@ -25,6 +25,7 @@ mod quotas;
 mod tests;
 mod trip;
 mod upkeep;
+mod usage;
 mod verdicts;
 
 use std::{sync::Arc, time::Duration};
@@ -72,6 +73,8 @@ pub struct EngineOptions {
     pub event_buffer: usize,
     /// Whether learned deltas are flushed to the store by `upkeep`; else profiles live in memory alone (replay).
     pub flushes: bool,
+    /// Series of usage told apart per hour; 0: usage is not counted (replay).
+    pub usage_series: usize,
 }
 
 /// Whether the store answers.
@@ -105,6 +108,7 @@ pub struct Engine {
     /// The end of the log before anything was read at the start: what comes after it is followed.
     begin: LogPosition,
     meters: meters::Meters,
+    usage: usage::UsageBook,
 }
 
 impl Engine {
@@ -136,6 +140,7 @@ impl Engine {
             insurance: insurance::Insurance::default(),
             followers: broadcast::channel(1024).0,
             meters: meters::Meters::default(),
+            usage: usage::UsageBook::new(options.usage_series, options.idempotency_capacity)?,
             clock: Clock::default(),
             begin,
             store,
@@ -174,6 +179,7 @@ impl Engine {
             };
             self.remember(item.record, &decision, now).await;
             self.meters.count(&decision);
+            self.count_usage(item.record, &decision, item.elsewhere, now);
             decisions.push(decision);
         }
         decisions

@@ -38,6 +38,8 @@ pub(super) enum Purpose {
 pub(super) struct Item<'r> {
     pub record: &'r Record,
     pub state: State,
+    /// Another instance has taken the same request on, and counts what it used.
+    pub elsewhere: bool,
 }
 
 /// How far it is.
@@ -97,11 +99,12 @@ impl Engine {
             let identity = if purpose == Purpose::Record { Answers::identity(record) } else { None };
             let earlier =
                 identity.and_then(|id| if records.len() > 1 { seen.insert(id, index) } else { None });
+            let mut elsewhere = false;
             let state = if let Some(decision) = self.refuse_banned(record, active, now) {
                 State::Decided(Box::new(decision))
             } else if let Some(earlier) = earlier {
                 State::SameAs(earlier)
-            } else if let Some(answer) = self.answered_before(identity, now).await {
+            } else if let Some(answer) = self.answered_before(identity, now, &mut elsewhere).await {
                 State::Decided(Box::new(answer))
             } else if record.late {
                 State::Decided(Box::new(Decision { late: true, ..self.plain_decision(record, active, now) }))
@@ -115,7 +118,7 @@ impl Engine {
                 }
                 State::Waiting(Box::new(waiting))
             };
-            items.push(Item { record, state });
+            items.push(Item { record, state, elsewhere });
         }
         items
     }
@@ -130,13 +133,20 @@ impl Engine {
         Some(decision)
     }
 
-    async fn answered_before(&self, identity: Option<u128>, now: Millis) -> Option<Decision> {
+    async fn answered_before(
+        &self,
+        identity: Option<u128>,
+        now: Millis,
+        elsewhere: &mut bool,
+    ) -> Option<Decision> {
         let identity = identity?;
         if let Some(answer) = self.answers.get(identity, now) {
             return Some((*answer).clone());
         }
         if self.options.idempotency_scope == IdempotencyScope::Store {
-            self.claimed_elsewhere(identity, now).await
+            let claimed = self.claimed_elsewhere(identity, now).await;
+            *elsewhere = claimed.is_some();
+            claimed.flatten()
         } else {
             None
         }

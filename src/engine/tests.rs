@@ -1,6 +1,7 @@
 //! A day in use, over the in-memory store: what callers see of the engine as a whole.
 
 mod reservations;
+mod usage;
 mod verdicts;
 
 use std::{sync::Arc, time::Duration};
@@ -52,6 +53,7 @@ impl Day {
             fold_seconds: 60,
             event_buffer: 1000,
             flushes: true,
+            usage_series: 1000,
         };
         let engine = Engine::start(store, geo, policy, options).await.unwrap();
         let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), built_in(), DAY);

@@ -243,16 +243,18 @@ impl Engine {
     }
 
     /// The answer that another instance gave to the same request; claims the request when there is none. Two callers
-    /// at the same instant may both be counted: waiting for the other would cost more than it saves.
-    pub(super) async fn claimed_elsewhere(&self, identity: u128, now: Millis) -> Option<Decision> {
+    /// at the same instant may both be counted by the limits: waiting for the other would cost more than it saves.
+    /// `Some(None)`: another has the request and no answer yet, or one that is not remembered.
+    pub(super) async fn claimed_elsewhere(&self, identity: u128, now: Millis) -> Option<Option<Decision>> {
         if self.breaker.open_since().is_some() {
             return None;
         }
         let id = format!("{identity:032x}");
         let claim = tokio::time::timeout(self.patience(1), self.store.claim(&id, now)).await;
         match claim {
-            Ok(Ok(Claim::Answered(bytes))) => serde_json::from_slice(&bytes).ok(),
-            Ok(Ok(Claim::Fresh | Claim::InFlight)) => None,
+            Ok(Ok(Claim::Answered(bytes))) => Some(serde_json::from_slice(&bytes).ok()),
+            Ok(Ok(Claim::InFlight)) => Some(None),
+            Ok(Ok(Claim::Fresh)) => None,
             Ok(Err(error)) => {
                 self.store_failed(&error, now);
                 None

@@ -20,6 +20,8 @@ use crate::{
 
 /// The rhythm of the background.
 const TICK: Duration = Duration::from_millis(200);
+/// Usage is added to the store this often: what a killed process loses of it.
+const USAGE_TICK: Duration = Duration::from_millis(400);
 /// Profiles are flushed and bans ended every this many ticks: 1 s.
 const SECOND_TICKS: u64 = 5;
 /// The store's clock is read every this many ticks: 10 s.
@@ -38,6 +40,12 @@ const APPEND_PAGE: usize = 500;
 impl Engine {
     /// Runs until `shutdown`, then writes what is left.
     pub async fn upkeep(self: Arc<Self>, shutdown: CancellationToken) {
+        tokio::join!(self.tend_until(&shutdown), self.add_usage_until(&shutdown));
+        self.outbox.end_folds();
+        self.finish().await;
+    }
+
+    async fn tend_until(&self, shutdown: &CancellationToken) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut position = self.begin.clone();
@@ -47,8 +55,27 @@ impl Engine {
                 _ = ticks.tick() => self.tick(tick, &mut position).await,
             }
         }
-        self.outbox.end_folds();
-        self.finish().await;
+    }
+
+    /// Apart from all else, so that nothing slow holds it up.
+    async fn add_usage_until(&self, shutdown: &CancellationToken) {
+        let mut ticks = interval(USAGE_TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut flushed_at = self.now();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            let now = self.now();
+            if self.breaker.open_since().is_none() {
+                match self.flush_usage(now).await {
+                    Ok(()) => flushed_at = now,
+                    Err(error) => tracing::warn!(%error, "usage could not be added to the store; it is kept"),
+                }
+            }
+            metrics::gauge!("keyward_usage_lag_seconds").set((now - flushed_at) as f64 / 1000.0);
+        }
     }
 
     async fn tick(&self, tick: u64, position: &mut LogPosition) {
@@ -258,17 +285,20 @@ impl Engine {
     /// Writes what is still in memory, once, before the process ends.
     async fn finish(&self) {
         let written = async {
+            let counted = self.flush_usage(self.now()).await;
             self.write_events().await?;
+            counted?;
             self.profiles.flush(&*self.store).await?;
             self.store.close().await
         };
         if let Err(error) = patient(written).await {
-            tracing::error!(%error, "the last events and profiles could not be written");
+            tracing::error!(%error, "the last usage, events and profiles could not be written");
         }
     }
 }
 
-async fn patient<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+/// Bounds a background call.
+pub(super) async fn patient<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     timeout(PATIENCE, call)
         .await
         .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 5 s".to_owned())))

@@ -5,6 +5,7 @@ mod allowlist;
 pub mod auth;
 mod bans;
 mod batch;
+mod csv;
 pub mod error;
 mod events;
 mod health;
@@ -22,6 +23,7 @@ mod subjects;
 #[cfg(test)]
 mod tests;
 mod text;
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 
@@ -91,6 +93,8 @@ pub fn router(state: AppState) -> Router {
                 .merge(on.may(Admin, put(allowlist::put).delete(allowlist::delete))),
         )
         .route("/v1/policy", on.may(Read, get(policy::show)).merge(on.may(Admin, put(policy::put))))
+        .route("/v1/usage", on.may(Read, get(usage::list)))
+        .route("/v1/usage/forecast", on.may(Read, get(usage::forecast)))
         .route("/metrics", on.may(Metrics, get(health::metrics)))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

@@ -7,7 +7,7 @@ use utoipa::{
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{allowlist, bans, batch, events, health, policy, record, stream, subjects};
+use super::{allowlist, bans, batch, events, health, policy, record, stream, subjects, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +19,7 @@ use super::{allowlist, bans, batch, events, health, policy, record, stream, subj
         events::list, stream::stream, events::feedback,
         allowlist::list, allowlist::show, allowlist::put, allowlist::delete,
         policy::show, policy::put,
+        usage::list, usage::forecast,
         health::live, health::ready, health::metrics,
     ),
     modifiers(&Bearer),

@@ -18,6 +18,7 @@ use crate::domain::{
     quota::{Counter, Lease, QuotaChange, QuotaCount},
     standing::{Standing, StandingDetail},
     subject::Subject,
+    usage::{UsageBatch, UsageQuery, UsageTable},
     window::Counts,
 };
 
@@ -255,6 +256,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Notes the fingerprint of the pepper with this name, or returns the different one that is there already.
     fn register_pepper<'a>(&'a self, name: &'a str, fingerprint: &'a str) -> StoreResult<'a, Option<String>>;
+
+    /// Adds usage to the roll-ups of minutes, hours and days: once, also when the batch is sent again because its
+    /// answer was lost. On several servers parts may be added before others; sending it again completes it.
+    fn add_usage<'a>(&'a self, batch: &'a UsageBatch) -> StoreResult<'a, ()>;
+
+    /// Usage by the roll-ups, as far as they are kept.
+    fn usage<'a>(&'a self, query: &'a UsageQuery) -> StoreResult<'a, UsageTable>;
 
     /// The store's own clock, if it has one that instances share.
     fn clock(&self) -> StoreResult<'_, Option<Millis>>;

@@ -21,3 +21,4 @@ mod scenarios;
 mod secrets;
 mod store;
 mod support;
+mod usage;

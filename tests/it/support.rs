@@ -73,6 +73,7 @@ pub fn options() -> EngineOptions {
         fold_seconds: 60,
         event_buffer: 1_000,
         flushes: true,
+        usage_series: 10_000,
     }
 }
 

@@ -25,7 +25,7 @@ fn routes() -> Vec<(String, String)> {
 async fn every_documented_route_is_there_and_guarded_but_for_the_probes() {
     let api = Api::guarded(vec![new_token(&[Scope::Read], None).unwrap().1]).await;
     let routes = routes();
-    assert_eq!(routes.len(), 22);
+    assert_eq!(routes.len(), 24);
     for (method, path) in routes {
         let reply = api.call(&method, &path, &[], Body::empty()).await;
         if matches!(path.as_str(), "/livez" | "/readyz") {

@@ -6,6 +6,7 @@ mod doors;
 mod events;
 mod records;
 mod served;
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 
@@ -154,5 +155,6 @@ fn options() -> EngineOptions {
         fold_seconds: 60,
         event_buffer: 1000,
         flushes: true,
+        usage_series: 1000,
     }
 }

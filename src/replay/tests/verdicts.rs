@@ -26,6 +26,7 @@ async fn judged(verdict: Verdict) -> Event {
         fold_seconds: 60,
         event_buffer: 100,
         flushes: true,
+        usage_series: 0,
     };
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
     let geo = Arc::new(Geo::open(&[], true).unwrap());

@@ -13,7 +13,7 @@ use super::{
     core::Task,
     documents, log,
     sqlite::{decode_profile, failed},
-    standings,
+    standings, usage,
 };
 use crate::domain::{
     Millis,
@@ -22,6 +22,7 @@ use crate::domain::{
     profile::Profile,
     quota::{Counter, Lease, QuotaChange, QuotaCount},
     subject::Subject,
+    usage::{UsageBatch, UsageQuery, UsageTable},
 };
 use crate::store::{
     Claim, Document, EventQuery, LogPosition, Page, Refund, Respond, Responded, StandingRecord, Store,
@@ -260,6 +261,16 @@ impl Store for EmbeddedStore {
     fn register_pepper<'a>(&'a self, name: &'a str, fingerprint: &'a str) -> StoreResult<'a, Option<String>> {
         let (name, fingerprint) = (name.to_owned(), fingerprint.to_owned());
         self.write(move |connection, _| changes::register_pepper(connection, &name, &fingerprint)).boxed()
+    }
+
+    fn add_usage<'a>(&'a self, batch: &'a UsageBatch) -> StoreResult<'a, ()> {
+        let (batch, keep) = (batch.clone(), self.keep);
+        self.write(move |connection, _| usage::add(connection, &batch, keep)).boxed()
+    }
+
+    fn usage<'a>(&'a self, query: &'a UsageQuery) -> StoreResult<'a, UsageTable> {
+        let (query, keep) = (query.clone(), self.keep);
+        self.read(move |connection| usage::read(connection, &query, keep)).boxed()
     }
 
     fn clock(&self) -> StoreResult<'_, Option<Millis>> {

@@ -21,6 +21,7 @@ mod readers;
 mod sqlite;
 mod standings;
 mod subject_state;
+mod usage;
 mod writer;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -32,7 +33,7 @@ pub use quotas::Quotas;
 pub use sqlite::LAYOUT;
 
 use self::{core::Core, directory::Directory, memory::Memory, readers::Readers, writer::Writer};
-use crate::store::StoreError;
+use crate::{domain::usage::Keep, store::StoreError};
 
 /// How an [`EmbeddedStore`] keeps things.
 #[derive(Debug, Clone)]
@@ -49,6 +50,8 @@ pub struct EmbeddedOptions {
     pub profile_retention_days: u32,
     /// Windows and profiles are written this often, in seconds; a crash loses at most that.
     pub snapshot_seconds: u64,
+    /// How long roll-ups of usage are kept.
+    pub usage: Keep,
 }
 
 impl Default for EmbeddedOptions {
@@ -60,6 +63,7 @@ impl Default for EmbeddedOptions {
             event_retention_days: 90,
             profile_retention_days: 45,
             snapshot_seconds: 2,
+            usage: Keep::default(),
         }
     }
 }
@@ -77,6 +81,7 @@ pub fn layout(directory: &Path) -> Result<Option<u32>, StoreError> {
 pub struct EmbeddedStore {
     memory: Arc<Memory>,
     backing: Backing,
+    keep: Keep,
 }
 
 /// Where the store's database is, and who works on it.
@@ -101,10 +106,11 @@ impl EmbeddedStore {
         let counters = Counters::tracking_changes(options.max_subjects);
         let memory = Arc::new(Memory::new(&options, counters));
         let every = Duration::from_secs(options.snapshot_seconds.max(1));
+        let keep = options.usage;
         let core = Core::new(connection, Arc::clone(&memory), options, Some(directory))?;
         let backing =
             Backing::File { writer: Writer::start(core, every)?, readers: Arc::new(Readers::new(path)) };
-        Ok(Self { memory, backing })
+        Ok(Self { memory, backing, keep })
     }
 
     /// A store of the same meaning that is gone with the process: for `replay` and tests. Profiles are never
@@ -115,7 +121,8 @@ impl EmbeddedStore {
     pub fn in_memory(options: EmbeddedOptions) -> Result<Self, StoreError> {
         let connection = sqlite::open_in_memory()?;
         let memory = Arc::new(Memory::new(&options, Counters::new(options.max_subjects)));
+        let keep = options.usage;
         let core = Core::new(connection, Arc::clone(&memory), options, None)?;
-        Ok(Self { memory, backing: Backing::Memory(Mutex::new(core)) })
+        Ok(Self { memory, backing: Backing::Memory(Mutex::new(core)), keep })
     }
 }

@@ -13,6 +13,7 @@ use crate::{
 /// The steps that lead to the current layout; `user_version` counts those that were taken.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../../migrations/sqlite/0002_usage.sql"),
     include_str!("../../../migrations/sqlite/0003_quotas.sql"),
 ];
 /// The current layout.

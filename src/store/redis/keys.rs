@@ -82,6 +82,11 @@ impl Keys {
         self.in_partition(0, "documents")
     }
 
+    /// A roll-up of usage.
+    pub fn usage(&self, partition: u16, name: &str) -> String {
+        self.in_partition(partition, &format!("usage:{name}"))
+    }
+
     /// The key of a claimed request.
     pub fn claim(&self, request: &str) -> String {
         let partition = (stable_hash(request.as_bytes()) % u64::from(self.partitions)) as u16;

@@ -21,6 +21,7 @@ mod quotas;
 mod respond;
 mod scripts;
 mod url;
+mod usage;
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use crate::domain::{
     profile::Profile,
     quota::{Counter, Lease, QuotaChange, QuotaCount},
     subject::Subject,
+    usage::{Keep, UsageBatch, UsageQuery, UsageTable},
 };
 
 use super::{
@@ -59,6 +61,8 @@ pub struct RedisOptions {
     pub event_retention: Duration,
     /// How long the profile of a silent subject is kept.
     pub profile_retention: Duration,
+    /// How long roll-ups of usage are kept.
+    pub usage: Keep,
     /// Whether to look at the server's version and settings at start.
     pub check_server: bool,
 }
@@ -74,6 +78,7 @@ impl Default for RedisOptions {
             max_events_per_partition: 100_000,
             event_retention: 90 * DAY,
             profile_retention: 45 * DAY,
+            usage: Keep::default(),
             check_server: true,
         }
     }
@@ -224,6 +229,14 @@ impl Store for RedisStore {
 
     fn register_pepper<'a>(&'a self, name: &'a str, fingerprint: &'a str) -> StoreResult<'a, Option<String>> {
         Box::pin(self.note_pepper(name, fingerprint))
+    }
+
+    fn add_usage<'a>(&'a self, batch: &'a UsageBatch) -> StoreResult<'a, ()> {
+        Box::pin(self.add_usage_batch(batch))
+    }
+
+    fn usage<'a>(&'a self, query: &'a UsageQuery) -> StoreResult<'a, UsageTable> {
+        Box::pin(self.read_usage(query))
     }
 
     fn clock(&self) -> StoreResult<'_, Option<Millis>> {

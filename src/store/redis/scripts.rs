@@ -31,6 +31,8 @@ scripts! {
     FORGET = "0007_forget.lua";
     /// Note facts about the keyspace.
     META = "0008_meta.lua";
+    /// Add usage to a roll-up.
+    USAGE = "0009_usage.lua";
     /// Charge a subject and counters.
     QUOTA = "0010_quota.lua";
     /// Change counters.
@@ -117,9 +119,9 @@ mod tests {
     use super::*;
     use crate::domain::window::{WINDOW_MILLIS, bucket_expires_at, bucket_millis};
 
-    const ALL: [&LazyLock<Source>; 12] = [
-        &OBSERVE, &RESPOND, &EXPIRE, &PROFILE, &DOCUMENT, &CLAIM, &FORGET, &META, &QUOTA, &COUNTERS, &LEASE,
-        &END_LEASE,
+    const ALL: [&LazyLock<Source>; 13] = [
+        &OBSERVE, &RESPOND, &EXPIRE, &PROFILE, &DOCUMENT, &CLAIM, &FORGET, &META, &USAGE, &QUOTA, &COUNTERS,
+        &LEASE, &END_LEASE,
     ];
 
     #[test]

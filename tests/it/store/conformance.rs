@@ -101,6 +101,14 @@ on_every_store! {
         a_pepper_is_recognised
         it_answers_and_closes
     }
+    usage {
+        usage_adds_up_in_every_bucket
+        a_batch_that_is_sent_again_counts_once
+        a_batch_of_nothing_is_taken
+        usage_is_kept_as_long_as_was_promised
+        sums_are_exact_and_stop_at_the_largest_number
+        usage_of_one_project_model_or_key_is_found
+    }
 }
 
 #[test]

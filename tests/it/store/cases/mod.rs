@@ -6,6 +6,7 @@ pub mod peers;
 pub mod quotas;
 pub mod refunds;
 pub mod standings;
+pub mod usage;
 pub mod windows;
 
 /// The files with the cases.
@@ -15,5 +16,6 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("peers.rs", include_str!("peers.rs")),
     ("refunds.rs", include_str!("refunds.rs")),
     ("standings.rs", include_str!("standings.rs")),
+    ("usage.rs", include_str!("usage.rs")),
     ("windows.rs", include_str!("windows.rs")),
 ];

@@ -1,0 +1,106 @@
+//! What counts as usage, and under which name.
+
+use super::*;
+use crate::domain::usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery};
+
+impl Day {
+    async fn usage_by(&self, bucket: Bucket, group: Grouping) -> Vec<(Millis, UsageKey, Totals)> {
+        let (from, only) = (bucket.start(self.now - 30 * DAY), UsageKey::default());
+        let (to, now) = (self.now + DAY, self.now);
+        let (max_rows, max_scanned) = (usize::MAX, usize::MAX);
+        let query = UsageQuery { bucket, from, to, now, group, only, max_rows, max_scanned };
+        let table = self.engine.usage(&query).await.unwrap();
+        table.rows.into_iter().map(|((start, key), totals)| (start, key, totals)).collect()
+    }
+
+    async fn requests(&self) -> u64 {
+        let rows = self.usage_by(Bucket::Day, Grouping::default()).await;
+        rows.iter().map(|(_, _, totals)| totals.requests).sum()
+    }
+
+    fn counting(self, usage: super::super::usage::UsageBook) -> Self {
+        let mut engine = Arc::into_inner(self.engine).unwrap();
+        engine.usage = usage;
+        Self { engine: Arc::new(engine), ..self }
+    }
+}
+
+#[tokio::test]
+async fn every_valid_record_counts_once_whatever_was_decided() {
+    let mut day = Day::with(|_| ()).await;
+    day.ask(json!({"request_id": "r-1"})).await;
+    day.ask(json!({"request_id": "r-1"})).await;
+    assert_eq!(day.requests().await, 1, "a retry");
+    day.ask(json!({"request_id": "r-1", "tokens_used": 11})).await;
+    assert_eq!(day.requests().await, 2, "the same id with another body");
+    for _ in 0..2 {
+        let refused = day.ask(json!({"request_id": "r-2", "tokens_used": 60_000})).await;
+        assert!(!refused.allowed);
+    }
+    assert_eq!(day.requests().await, 3, "a refused record, and its retry");
+    let (subject, now) = (Subject::key("a"), day.now);
+    day.engine.ban(&subject, None, "leaked", now).await.unwrap();
+    for _ in 0..2 {
+        day.ask(json!({"request_id": "r-3"})).await;
+    }
+    assert_eq!(day.requests().await, 4, "a banned one");
+    day.now += 3 * MINUTE;
+    day.ask(json!({"request_id": "r-3"})).await;
+    assert_eq!(day.requests().await, 5, "after two minutes it is a request of its own");
+    let record = day.record(json!({"key_id": "b"}));
+    day.engine.check(&record, false, day.now).await;
+    assert_eq!(day.requests().await, 5, "a check is no usage");
+    let twice = day.record(json!({"key_id": "b", "request_id": "r-4"}));
+    day.engine.record(&[twice.clone(), twice], day.now).await;
+    assert_eq!(day.requests().await, 6, "twice in a batch");
+}
+
+#[tokio::test]
+async fn a_late_record_is_in_the_bucket_of_its_own_time_and_others_in_that_of_now() {
+    let mut day = Day::with(|_| ()).await;
+    let late = day.ask(json!({"timestamp": "2026-02-20T10:30:00Z"})).await;
+    assert!(late.late);
+    day.ask(json!({"timestamp": "2026-03-02T08:59:30Z"})).await;
+    let rows = day.usage_by(Bucket::Hour, Grouping::default()).await;
+    let starts: Vec<Millis> = rows.iter().map(|(start, _, _)| *start).collect();
+    assert_eq!(starts, [NOW - 10 * DAY + HOUR, NOW]);
+}
+
+#[tokio::test]
+async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
+    let day = Day::with(|_| ()).await;
+    let mut day = day.counting(super::super::usage::UsageBook::new(8, 1_000).unwrap());
+    for n in 0..40 {
+        day.ask(json!({"key_id": format!("k{n}"), "project_id": format!("p{}", n % 5), "model": "m"})).await;
+    }
+    let group = Grouping { project: true, model: true, key: true };
+    let rows = day.usage_by(Bucket::Day, group).await;
+    assert_eq!(rows.iter().map(|(_, _, totals)| totals.requests).sum::<u64>(), 40);
+    assert!(rows.len() <= 13, "{} series", rows.len());
+    let others = rows.iter().filter(|(_, key, _)| key.key.as_deref() == Some(OTHER));
+    assert_eq!(others.map(|(_, _, totals)| totals.requests).sum::<u64>(), 32);
+    assert_eq!(day.requests().await, 40);
+}
+
+#[tokio::test]
+async fn a_replay_counts_no_usage() {
+    let day = Day::with(|_| ()).await;
+    let mut day = day.counting(super::super::usage::UsageBook::new(0, 1_000).unwrap());
+    day.ask(json!({})).await;
+    assert_eq!(day.requests().await, 0);
+}
+
+#[tokio::test]
+async fn a_request_that_another_instance_has_claimed_is_counted_there() {
+    let day = Day::with(|_| ()).await;
+    let mut engine = Arc::into_inner(day.engine).unwrap();
+    engine.options.idempotency_scope = IdempotencyScope::Store;
+    let mut day = Day { engine: Arc::new(engine), ..day };
+    let claimed = day.record(json!({"request_id": "r-1"}));
+    day.engine.store().claim(&format!("{:032x}", claimed.digest), day.now).await.unwrap();
+    day.ask(json!({"request_id": "r-1"})).await;
+    assert_eq!(day.requests().await, 0);
+    day.ask(json!({"request_id": "r-2"})).await;
+    day.ask(json!({"request_id": "r-2"})).await;
+    assert_eq!(day.requests().await, 1);
+}

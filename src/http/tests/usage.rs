@@ -1,0 +1,108 @@
+//! What was used: which questions are taken, and how the answers look.
+
+use axum::body::Body;
+use serde_json::json;
+
+use super::*;
+
+impl Api {
+    async fn used(&self, fields: serde_json::Value) {
+        let mut body: serde_json::Value = serde_json::from_str(&record("a", 10)).unwrap();
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        assert_eq!(self.post("/v1/record", &body.to_string()).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_record_just_acknowledged_is_in_the_answer() {
+    let api = Api::open().await;
+    api.used(json!({"project_id": "p", "model": "gpt-4.1", "cost_usd": "0.000000001"})).await;
+    api.used(json!({"project_id": "p", "model": "gpt-4.1", "cost_usd": 0.25, "response_status": 500})).await;
+    api.used(json!({"key_id": "b", "tokens_used": 60_000})).await;
+    let usage = api.get("/v1/usage?group_by=project,key&bucket=day").await.good(200);
+    assert_eq!((&usage["bucket"], &usage["group_by"]), (&json!("day"), &json!(["project", "key"])));
+    let rows = usage["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "{usage}");
+    assert_eq!((&rows[0]["project"], &rows[0]["key"]), (&json!(null), &json!("b")));
+    assert_eq!((&rows[0]["requests"], &rows[0]["refused"]), (&json!(1), &json!(1)), "it is above the limit");
+    assert_eq!((&rows[1]["project"], &rows[1]["key"]), (&json!("p"), &json!("a")));
+    assert_eq!(rows[1]["cost_usd"], "0.250000001");
+    assert_eq!((&rows[1]["server_errors"], &rows[1]["tokens"]), (&json!(1), &json!(20)));
+    assert!(rows[1].get("model").is_none());
+    for sum in ["total", "today", "month_to_date"] {
+        assert_eq!(usage[sum]["cost_usd"], "0.250000001", "{sum}");
+        assert_eq!(usage[sum]["requests"], 3, "{sum}");
+    }
+    let of_p = api.get("/v1/usage?project=p&from=2020-01-01T00:00:00Z&bucket=day").await.good(200);
+    assert_eq!((&of_p["total"]["requests"], &of_p["today"]["requests"]), (&json!(2), &json!(2)));
+    let none = api.get("/v1/usage?key=nobody").await.good(200);
+    assert_eq!((&none["rows"], &none["total"]["cost_usd"]), (&json!([]), &json!("0")));
+}
+
+#[tokio::test]
+async fn questions_that_make_no_sense_are_refused_by_name() {
+    let api = Api::open().await;
+    for (query, pointer) in [
+        ("bucket=week", "/bucket"),
+        ("group_by=model,colour", "/group_by"),
+        ("group_by=key&group_by=model", "/group_by"),
+        ("form=csv", "/form"),
+        ("format=xml", "/format"),
+        ("from=yesterday", "/from"),
+        ("to=2020-01-01T00:00:00Z", "/from"),
+        ("from=2026-03-02T00:00:00Z&to=2026-03-02T00:00:00Z", "/from"),
+        ("bucket=minute&from=2020-01-01T00:00:00Z", "/from"),
+    ] {
+        let problem = api.get(&format!("/v1/usage?{query}")).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{query}");
+    }
+    let problem = api.get("/v1/usage/forecast?timezone=Mars/Olympus").await.problem(422);
+    assert_eq!(problem["errors"][0]["pointer"], "/timezone");
+    api.get("/v1/usage/forecast?bucket=day").await.problem(422);
+}
+
+#[tokio::test]
+async fn csv_is_given_where_it_is_asked_for_and_no_name_becomes_a_formula() {
+    let api = Api::open().await;
+    api.used(json!({"project_id": "=cmd|'/c'!A0", "model": "a,\"b\"", "cost_usd": "1.5"})).await;
+    let expected_header = "start,project,model,requests,refused,client_errors,server_errors,tokens,input_tokens,\
+        cached_tokens,output_tokens,cost_usd\r\n";
+    let asked = api.get("/v1/usage?group_by=model,project&bucket=day&format=csv").await;
+    let accept = [("accept", "text/csv")];
+    let path = "/v1/usage?group_by=model,project&bucket=day";
+    let accepted = api.call("GET", path, &accept, Body::empty()).await;
+    for reply in [asked, accepted] {
+        assert_eq!((reply.status, reply.header("content-type")), (200, "text/csv; charset=utf-8"));
+        let (header, rows) = reply.text.split_at(expected_header.len());
+        assert_eq!(header, expected_header);
+        let row = rows.split_once(',').unwrap().1;
+        assert_eq!(row, "'=cmd|'/c'!A0,\"a,\"\"b\"\"\",1,0,0,0,10,10,0,0,1.5\r\n");
+    }
+    let json = format!("{path}&format=json");
+    api.call("GET", &json, &accept, Body::empty()).await.good(200);
+}
+
+#[tokio::test]
+async fn a_forecast_says_what_it_is_made_of() {
+    let api = Api::open().await;
+    api.used(json!({"project_id": "p", "cost_usd": "2"})).await;
+    let seen = api.get("/v1/usage/forecast?project=p&timezone=Asia/Kolkata").await.good(200);
+    assert_eq!((&seen["basis"], &seen["timezone"]), (&json!("nothing"), &json!("Asia/Kolkata")));
+    assert_eq!(seen["samples"], json!({"hours": 0, "days": 0}));
+    for period in ["day", "month"] {
+        assert_eq!(seen[period]["so_far"]["cost_usd"], "2");
+        assert_eq!(seen[period]["cost_usd"], json!({"expected": "2", "low": null, "high": null}));
+        assert_eq!(seen[period]["requests"]["expected"], 1);
+    }
+    let nobody = api.get("/v1/usage/forecast?key=nobody").await.good(200);
+    assert_eq!(nobody["month"]["tokens"]["expected"], 0);
+}
+
+#[tokio::test]
+async fn usage_is_read_with_the_scope_for_reading() {
+    let (token, entry) = super::super::new_token(&[super::super::Scope::Record], None).unwrap();
+    let api = Api::guarded(vec![entry]).await;
+    let headers = [("authorization", &*format!("Bearer {}", &*token))];
+    api.call("GET", "/v1/usage", &headers, Body::empty()).await.problem(403);
+    api.get("/v1/usage/forecast").await.problem(401);
+}
