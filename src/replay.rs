@@ -103,7 +103,7 @@ impl Replay {
             event_buffer: 0,
             flushes: false,
         };
-        let engine = Engine::start(store, geo, config.policy.clone(), options).await?;
+        let engine = Engine::start(store, geo, config, options).await?;
         let prices = Arc::new(Prices::open(config.prices.file())?);
         Ok(Self { engine, intake: Intake::replay(peppers, prices), now: 0, verdicts: Verdicts::default() })
     }

@@ -52,6 +52,10 @@ pub enum Reason {
     RateLimitExceeded,
     /// A finding of this very request led to a ban.
     CriticalAnomalyDetected,
+    /// The key may not be used from this network or country, for this model, or any more.
+    KeyNotAllowed,
+    /// The key is not registered, and such keys are refused.
+    UnknownKey,
     /// The store does not answer and the policy says to refuse then.
     StoreUnavailable,
 }
@@ -65,6 +69,8 @@ impl Reason {
             Self::ProjectBanned => "PROJECT_BANNED",
             Self::RateLimitExceeded => "RATE_LIMIT_EXCEEDED",
             Self::CriticalAnomalyDetected => "CRITICAL_ANOMALY_DETECTED",
+            Self::KeyNotAllowed => "KEY_NOT_ALLOWED",
+            Self::UnknownKey => "UNKNOWN_KEY",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
         }
     }

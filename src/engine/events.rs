@@ -8,6 +8,7 @@ use crate::domain::{
     observation::LimitRefusal,
     place::Place,
     record::Record,
+    registry::NotAllowed,
     standing::{Origin, Standing, StandingDetail, StandingState},
     subject::Subject,
     window::WINDOW_NAMES,
@@ -90,6 +91,36 @@ impl Frame<'_> {
             evidence,
             action: Some("throttle".to_owned()),
             ..self.event(EventType::RateLimitExceeded, Severity::Medium, &self.record.key, "limits")
+        }
+    }
+
+    /// A request that its key may not make. Keys that nobody registered are told by their address, so that a flood of
+    /// made-up ones is folded.
+    pub fn not_allowed(&self, refusal: NotAllowed) -> Event {
+        let words = refusal.words();
+        let evidence = serde_json::json!({
+            "summary": format!("Refused: {words}."), "cause": refusal.name(), "endpoint": self.record.endpoint,
+            "model": self.record.model, "project": self.record.project.as_ref().map(Subject::id),
+        });
+        let unknown = refusal == NotAllowed::UnknownKey;
+        let subject = if unknown { &self.record.address } else { &self.record.key };
+        let (kind, severity) = match unknown {
+            true => (EventType::UnknownKey, Severity::Low),
+            false => (EventType::KeyNotAllowed, Severity::Medium),
+        };
+        Event { evidence, action: Some("none".to_owned()), ..self.event(kind, severity, subject, "registry") }
+    }
+
+    /// A record that names another project than the one that its key is registered to.
+    pub fn mismatch(&self, registered: Option<&Subject>) -> Event {
+        let evidence = serde_json::json!({
+            "registered": registered.map(Subject::id), "reported": self.record.project.as_ref().map(Subject::id),
+        });
+        let (kind, severity) = (EventType::ProjectMismatch, Severity::Medium);
+        Event {
+            evidence,
+            action: Some("none".to_owned()),
+            ..self.event(kind, severity, &self.record.key, "registry")
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
+use smallvec::SmallVec;
+
 use super::{ActivePolicy, Engine, answers::Answers, bans, events::Frame, profiles::ProfileHandle};
 use crate::{
     config::IdempotencyScope,
@@ -12,6 +14,7 @@ use crate::{
         observation::{Charge, ChargeMode, ClientMark, Observation, Peer},
         place::{Place, PlaceCore},
         record::{Outcome, Record},
+        registry::{Applied, Terms},
         standing::{Standing, StandingState},
         window::{Counts, WindowLimits},
     },
@@ -30,6 +33,9 @@ pub(super) enum Purpose {
     /// It is to happen.
     Check,
 }
+
+/// Limits of the registry that apply to a request.
+pub(super) type Quotas = SmallVec<[Applied; 4]>;
 
 /// A request on its way through the engine.
 pub(super) struct Item<'r> {
@@ -54,6 +60,8 @@ pub(super) struct Waiting {
     pub place: Option<Arc<Place>>,
     pub features: Features,
     pub charge: Charge,
+    /// The registry's limits that apply to it.
+    pub limits: Quotas,
     pub profile: Option<ProfileHandle>,
     /// The profile of its project.
     pub prior: Option<ProfileHandle>,
@@ -66,6 +74,9 @@ pub(super) struct Observed {
     pub place: Option<Arc<Place>>,
     pub features: Features,
     pub charge: Charge,
+    /// The registry's limits that apply to it.
+    #[allow(dead_code, reason = "charged from here, once the stores count them")]
+    pub limits: Quotas,
     pub profile: ProfileHandle,
     /// The profile of its project, when one is named.
     pub prior: Option<ProfileHandle>,
@@ -80,18 +91,23 @@ impl Engine {
     pub(super) async fn prepare<'r>(
         &self,
         records: &'r [Record],
+        terms: Vec<Terms>,
         active: &ActivePolicy,
         now: Millis,
         purpose: Purpose,
     ) -> Vec<Item<'r>> {
         let mut seen: HashMap<u128, usize> = HashMap::new();
         let mut items = Vec::with_capacity(records.len());
+        let mut terms = terms.into_iter();
         for (index, record) in records.iter().enumerate() {
             let identity = if purpose == Purpose::Record { Answers::identity(record) } else { None };
             let earlier =
                 identity.and_then(|id| if records.len() > 1 { seen.insert(id, index) } else { None });
+            let terms = terms.next().unwrap_or_default();
             let state = if let Some(decision) = self.refuse_banned(record, active, now) {
                 State::Decided(Box::new(decision))
+            } else if let Some(refusal) = terms.refusal {
+                State::Decided(Box::new(self.refuse_by_registry(record, refusal, active, now)))
             } else if let Some(earlier) = earlier {
                 State::SameAs(earlier)
             } else if let Some(answer) = self.answered_before(identity, now).await {
@@ -99,7 +115,7 @@ impl Engine {
             } else if record.late {
                 State::Decided(Box::new(Decision { late: true, ..self.plain_decision(record, active, now) }))
             } else {
-                State::Waiting(Box::new(self.waiting(record, &active.limits, now, purpose)))
+                State::Waiting(Box::new(self.waiting(record, terms.limits, &active.limits, now, purpose)))
             };
             items.push(Item { record, state });
         }
@@ -128,7 +144,14 @@ impl Engine {
         }
     }
 
-    fn waiting(&self, record: &Record, limits: &WindowLimits, now: Millis, purpose: Purpose) -> Waiting {
+    fn waiting(
+        &self,
+        record: &Record,
+        applied: Quotas,
+        limits: &WindowLimits,
+        now: Millis,
+        purpose: Purpose,
+    ) -> Waiting {
         let place = self.geo.lookup(record.source_ip);
         let core = place.as_ref().map_or_else(|| PlaceCore::unknown(record.source_ip), |p| p.core);
         let profile = self.profiles.get(&record.key);
@@ -154,7 +177,7 @@ impl Engine {
             peer_capacity: KEY_PEERS,
             may_create: profile.is_some() || newcomer,
         };
-        Waiting { place, features, charge, profile, prior, newcomer }
+        Waiting { place, features, charge, limits: applied, profile, prior, newcomer }
     }
 
     /// A decision with nothing against the request.

@@ -87,11 +87,12 @@ impl Engine {
             if w.newcomer && !key.created {
                 self.newcomers.give_back(&item.record.address, now);
             }
-            let (place, features, charge) = (w.place, w.features, w.charge);
+            let (place, features, charge, limits) = (w.place, w.features, w.charge, w.limits);
             item.state = State::Observed(Box::new(Observed {
                 place,
                 features,
                 charge,
+                limits,
                 profile,
                 prior,
                 key,

@@ -123,6 +123,7 @@ pub fn of_decision(record: &Record, explained: &Explanation) -> String {
                 by.unwrap_or_default()
             )
         }
+        Course::NotAllowed(refusal) => format!("Refused: {}.", refusal.words()),
         Course::Limited(refusal) => {
             let counts = explained.observation.as_ref().map(|o| o.counts[refusal.window]);
             let used = counts.map_or(0, |counts| counts.of(refusal.unit));

@@ -7,7 +7,11 @@ use utoipa::{
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{allowlist, bans, batch, events, health, policy, record, stream, subjects};
+use super::{
+    allowlist, bans, batch, events, health, policy, record,
+    registry::{keys, plans, projects},
+    stream, subjects,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +23,9 @@ use super::{allowlist, bans, batch, events, health, policy, record, stream, subj
         events::list, stream::stream, events::feedback,
         allowlist::list, allowlist::show, allowlist::put, allowlist::delete,
         policy::show, policy::put,
+        plans::list, plans::show, plans::put, plans::delete,
+        projects::list, projects::show, projects::put, projects::delete,
+        keys::list, keys::show, keys::put, keys::delete,
         health::live, health::ready, health::metrics,
     ),
     modifiers(&Bearer),
