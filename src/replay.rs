@@ -104,7 +104,7 @@ impl Replay {
             flushes: false,
             usage_series: 0,
         };
-        let engine = Engine::start(store, geo, config.policy.clone(), options).await?;
+        let engine = Engine::start(store, geo, config, options).await?;
         let prices = Arc::new(Prices::open(config.prices.file())?);
         Ok(Self { engine, intake: Intake::replay(peppers, prices), now: 0, verdicts: Verdicts::default() })
     }

@@ -87,7 +87,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         listener.local_addr().map_err(|source| AppError::Listen { address: config.server.listen, source })?;
     let store = open::store(&config).await?;
     open::register(&peppers, &*store, &config).await?;
-    let engine = Engine::start(store, geo.clone(), config.policy.clone(), options(&config))
+    let engine = Engine::start(store, geo.clone(), &config, options(&config))
         .await
         .map_err(|error| AppError::Store { store: crate::config::mask_url(&config.store.url), error })?;
 

@@ -11,6 +11,9 @@ use super::{
 /// Names this similar are worth a question.
 const NEAR: usize = 3;
 
+/// The tables whose names people choose. What is in them is read as the API reads it.
+const NAMED: [&str; 2] = ["plans", "projects"];
+
 /// Whole numbers outside the policy: name, least, most.
 pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("server.header_timeout_ms", 100, 300_000),
@@ -48,6 +51,13 @@ fn table(said: &Table, known: &Table, path: &str, origin: &Origin, base: &Table)
         let name = join(path, key);
         if LIMITS.contains(&path) {
             limit(value, &name, origin)?;
+            continue;
+        }
+        if NAMED.contains(&path) {
+            if !value.is_table() {
+                let mend = format!("must be a table, not {}", kind(value));
+                return Err(ConfigError::setting(name, origin.clone(), mend));
+            }
             continue;
         }
         match (known.get(key), value) {
@@ -158,6 +168,9 @@ pub(super) fn meaning(config: &Config, layers: &Layers) -> Result<(), ConfigErro
     }
     if let Err(error) = config.policy.validate() {
         return refuse(&format!("policy.{}", error.setting), &error.mend);
+    }
+    if let Err((setting, mend)) = super::registry::meaning(config) {
+        return refuse(&setting, mend);
     }
     if !config.server.listen.ip().is_loopback() && config.auth.tokens.is_empty() {
         return refuse(

@@ -36,6 +36,12 @@ impl Config {
 pub(super) fn typed(merged: Table, layers: &Layers) -> Result<Config, ConfigError> {
     serde_path_to_error::deserialize(Value::Table(merged)).map_err(|error| {
         let name = error.path().to_string();
+        let message = error.inner().message();
+        if let ("plans" | "projects" | "limits", Some((rest, mend))) =
+            (name.as_str(), message.split_once(' '))
+        {
+            return ConfigError::setting(format!("{name}{rest}"), layers.origin(&name), mend);
+        }
         // Serde repeats the value, which under [auth] may be a token.
         let mend = match name.as_str() {
             "server.listen" => {
@@ -44,7 +50,7 @@ pub(super) fn typed(merged: Table, layers: &Layers) -> Result<Config, ConfigErro
             name if name.starts_with("auth.tokens") => {
                 "must be { id, hash, scopes, expires }; `keyward token new` prints an entry".to_owned()
             }
-            _ => format!("cannot be used: {}", error.inner().message()),
+            _ => format!("cannot be used: {message}"),
         };
         let said = name.split('[').next().unwrap_or_default();
         ConfigError::setting(&name, layers.origin(said), mend)

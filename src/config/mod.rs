@@ -1,7 +1,7 @@
 //! Settings: the embedded base layer, the preset, a file, the environment and flags, laid over each other.
 //!
 //! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes
-//! a [`Config`] of it all, `policy_file` a policy alone. What a setting means is said in `config/default.toml` and nowhere else.
+//! a [`Config`] of it all, `policy_file` a policy alone, `registry` plans and projects. What a setting means is said in `config/default.toml` and nowhere else.
 
 mod check;
 mod environment;
@@ -9,6 +9,7 @@ mod error;
 mod layers;
 mod load;
 mod policy_file;
+mod registry;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ pub(crate) use load::mask_url;
 pub use policy_file::PolicyFile;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -26,7 +28,11 @@ use zeroize::Zeroizing;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{policy::Policy, usage::Keep};
+use crate::domain::{
+    policy::Policy,
+    registry::{LimitBody, Plan, Project, UnknownKeys},
+    usage::Keep,
+};
 
 /// The base layer: every setting with its default.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -38,6 +44,8 @@ pub const STRICT_TOML: &str = include_str!("../../config/strict.toml");
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented where the defaults are, in config/default.toml")]
 pub struct Config {
+    #[serde(deserialize_with = "registry::limits")]
+    pub limits: Vec<LimitBody>,
     pub server: Server,
     pub store: StoreConfig,
     pub secrets: Secrets,
@@ -49,6 +57,12 @@ pub struct Config {
     pub events: Events,
     pub auth: Auth,
     pub log: Log,
+    pub registry: RegistryConfig,
+    pub priorities: Priorities,
+    #[serde(deserialize_with = "registry::plans")]
+    pub plans: BTreeMap<String, Plan>,
+    #[serde(deserialize_with = "registry::projects")]
+    pub projects: BTreeMap<String, Project>,
     pub policy: Policy,
     /// What `KEYWARD_PEPPER` said. No setting, so that it is never printed or written to a file.
     #[serde(skip)]
@@ -178,6 +192,15 @@ section! {
 section! {
     /// `[log]`
     Log { format: LogFormat, level: String }
+}
+
+section! {
+    /// `[registry]`
+    RegistryConfig { unknown_keys: UnknownKeys, default_plan: String }
+}
+section! {
+    /// `[priorities]`
+    Priorities { low: f64, medium: f64 }
 }
 
 /// How far idempotency reaches.

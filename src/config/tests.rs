@@ -227,3 +227,53 @@ fn a_pepper_of_our_own_is_kept_beside_the_embedded_store() {
     assert_eq!(at(&[("KEYWARD_STORE", "redis://db")]), Path::new("keyward-data/pepper"));
     assert_eq!(at(&[("KEYWARD__SECRETS__DATA_DIRECTORY", "/etc/kw")]), Path::new("/etc/kw/pepper"));
 }
+
+#[test]
+fn plans_projects_and_limits_are_read_as_the_api_reads_them() {
+    let config = load_file(
+        "[[limits]]\nunit = 'requests'\nwindow = '1s'\nlimit = 500\n\
+         [registry]\nunknown_keys = 'refuse'\ndefault_plan = 'free'\n\
+         [priorities]\nlow = 0.5\n\
+         [plans.free]\nlimits = [{ unit = 'cost_usd', window = 'month', limit = '2.50' }]\n\
+         [projects.analytics]\nplan = 'free'\nbudget_usd = 100\npriority = 'high'\ntimezone = 'Asia/Tokyo'\n",
+    )
+    .unwrap();
+    let registry = config.registry();
+    assert_eq!((registry.limits.len(), registry.plans.len(), registry.projects.len()), (1, 1, 1));
+    assert_eq!((registry.shares.low, registry.shares.medium), (500, 900));
+    assert_eq!(serde_json::to_value(&registry.plans["free"]).unwrap()["limits"][0]["limit"], "2.5");
+    // What check-config prints is a configuration again.
+    let printed = toml::to_string(&config.masked()).unwrap();
+    assert_eq!(load_file(&printed).unwrap().projects, config.projects, "{printed}");
+    assert!(load(&[]).unwrap().registry().default_plan.is_empty());
+}
+
+#[test]
+fn what_is_wrong_with_a_plan_is_named_in_full() {
+    for (text, words) in [
+        (
+            "[[limits]]\nunit = 'requests'\nwindow = '1s'\nlimit = 0",
+            "`limits.0.limit` must be a whole number",
+        ),
+        (
+            "[plans.a]\nlimits = [{ unit = 'cost_usd', window = 'day', limit = 2.5 }]",
+            "`plans.a.limits.0.limit` must be a whole number, or a decimal in quotes",
+        ),
+        (
+            "[plans.a]\nlimits = [{ unit = 'tokens', window = 'year', limit = 2 }]",
+            "`plans.a.limits.0.window` must be hour",
+        ),
+        ("[plans.a]\nlimit = 1", "`plans.a.limit` is not a field"),
+        ("[plans]\na = 1", "`plans.a` must be a table"),
+        ("[plans.'a b']", "`plans` has a name"),
+        ("[projects.p]\nplan = 'none'", "`projects.p.plan` must name a plan"),
+        ("[projects.p]\ntimezone = 'Mars'", "`projects.p.timezone` must be a time zone"),
+        ("[registry]\ndefault_plan = 'none'", "`registry.default_plan` must name a plan"),
+        ("[registry]\nunknown_keys = 'ask'", "`registry.unknown_keys`"),
+        ("[priorities]\nlow = 0.95", "`priorities.low` must be above 0 and at most"),
+        ("[priorities]\nmedium = 1.5", "`priorities.medium` must be above 0"),
+    ] {
+        let error = load_file(text).unwrap_err();
+        assert!(error.contains(words) && error.contains("keyward.toml"), "{text}: {error}");
+    }
+}

@@ -54,6 +54,10 @@ pub enum Reason {
     BudgetExceeded,
     /// A finding of this very request led to a ban.
     CriticalAnomalyDetected,
+    /// The key may not be used from this network or country, for this model, or any more.
+    KeyNotAllowed,
+    /// The key is not registered, and such keys are refused.
+    UnknownKey,
     /// The store does not answer and the policy says to refuse then.
     StoreUnavailable,
 }
@@ -68,6 +72,8 @@ impl Reason {
             Self::RateLimitExceeded => "RATE_LIMIT_EXCEEDED",
             Self::BudgetExceeded => "BUDGET_EXCEEDED",
             Self::CriticalAnomalyDetected => "CRITICAL_ANOMALY_DETECTED",
+            Self::KeyNotAllowed => "KEY_NOT_ALLOWED",
+            Self::UnknownKey => "UNKNOWN_KEY",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
         }
     }

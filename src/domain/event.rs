@@ -18,6 +18,10 @@ pub enum EventType {
     BannedRequestBlocked,
     /// A request was refused by a limit.
     RateLimitExceeded,
+    /// A request was refused because its key may not make it.
+    KeyNotAllowed,
+    /// A request was refused because its key is not registered.
+    UnknownKey,
     /// A subject was throttled.
     Throttled,
     /// A subject was banned for a time.
@@ -28,7 +32,7 @@ pub enum EventType {
     BanLifted,
     /// A ban ran out.
     BanExpired,
-    /// Thresholds, modes, ladder or allowlist were changed by a person.
+    /// Thresholds, modes, ladder, allowlist, or a plan, project or key were changed by a person.
     PolicyChanged,
     /// An analyst said what an event was.
     FeedbackGiven,
@@ -50,6 +54,8 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::HighSeverityAnomaly, "HIGH_SEVERITY_ANOMALY"),
     (EventType::BannedRequestBlocked, "BANNED_REQUEST_BLOCKED"),
     (EventType::RateLimitExceeded, "RATE_LIMIT_EXCEEDED"),
+    (EventType::KeyNotAllowed, "KEY_NOT_ALLOWED"),
+    (EventType::UnknownKey, "UNKNOWN_KEY"),
     (EventType::Throttled, "THROTTLED"),
     (EventType::TemporaryBan, "TEMPORARY_BAN"),
     (EventType::PermanentBan, "PERMANENT_BAN"),
@@ -130,7 +136,7 @@ pub struct Event {
     pub source_ip: Option<String>,
     /// Where from, when known.
     pub place: Option<PlaceSummary>,
-    /// The detector behind it, or `operator` or `ladder` or `limits` or `store`.
+    /// The detector behind it, or `operator` or `ladder` or `limits` or `registry` or `store`.
     pub detector: Option<String>,
     /// The numbers behind it.
     pub evidence: serde_json::Value,

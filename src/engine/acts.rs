@@ -230,7 +230,7 @@ impl Engine {
         self.write_document(document, evidence, now).await
     }
 
-    async fn write_document(
+    pub(super) async fn write_document(
         &self,
         document: Document,
         evidence: serde_json::Value,
@@ -240,7 +240,7 @@ impl Engine {
         let event =
             Event { evidence, ..events::operator(now, EventType::PolicyChanged, Severity::Low, None, "") };
         let was_there = self.store.write_document(&document, &event).await?;
-        self.refresh_documents().await?;
+        self.take_in(document).await?;
         Ok(was_there)
     }
 }

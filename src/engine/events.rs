@@ -2,15 +2,17 @@
 
 use crate::domain::{
     Millis,
+    decision::LimitStatus,
     event::{Event, EventType},
     finding::{Finding, Severity},
     ladder,
-    observation::LimitRefusal,
+    money::Usd,
     place::Place,
     record::Record,
+    registry::NotAllowed,
     standing::{Origin, Standing, StandingDetail, StandingState},
     subject::Subject,
-    window::WINDOW_NAMES,
+    window::Unit,
 };
 
 /// What every event about one request has.
@@ -81,15 +83,49 @@ impl Frame<'_> {
     }
 
     /// A request that a limit refused.
-    pub fn limited(&self, refusal: &LimitRefusal, used: u64) -> Event {
+    pub fn limited(&self, limit: &LimitStatus) -> Event {
+        let amount = |amount: u64| -> serde_json::Value {
+            if limit.unit == Unit::CostUsd { Usd(amount).to_string().into() } else { amount.into() }
+        };
         let evidence = serde_json::json!({
-            "window": WINDOW_NAMES[refusal.window], "unit": refusal.unit.name(), "limit": refusal.limit, "used": used,
-            "requested_tokens": self.record.tokens,
+            "scope": limit.scope, "model": limit.model, "window": limit.window.to_string(), "unit": limit.unit.name(),
+            "limit": amount(limit.limit), "used": amount(limit.used), "requested_tokens": self.record.tokens,
+            "requested_cost_usd": Usd(self.record.cost().nanos).to_string(),
         });
         Event {
             evidence,
             action: Some("throttle".to_owned()),
             ..self.event(EventType::RateLimitExceeded, Severity::Medium, &self.record.key, "limits")
+        }
+    }
+
+    /// A request that its key may not make. Keys that nobody registered are told by their address, so that a flood of
+    /// made-up ones is folded.
+    pub fn not_allowed(&self, refusal: NotAllowed) -> Event {
+        let words = refusal.words();
+        let evidence = serde_json::json!({
+            "summary": format!("Refused: {words}."), "cause": refusal.name(), "endpoint": self.record.endpoint,
+            "model": self.record.model, "project": self.record.project.as_ref().map(Subject::id),
+        });
+        let unknown = refusal == NotAllowed::UnknownKey;
+        let subject = if unknown { &self.record.address } else { &self.record.key };
+        let (kind, severity) = match unknown {
+            true => (EventType::UnknownKey, Severity::Low),
+            false => (EventType::KeyNotAllowed, Severity::Medium),
+        };
+        Event { evidence, action: Some("none".to_owned()), ..self.event(kind, severity, subject, "registry") }
+    }
+
+    /// A record that names another project than the one that its key is registered to.
+    pub fn mismatch(&self, registered: Option<&Subject>) -> Event {
+        let evidence = serde_json::json!({
+            "registered": registered.map(Subject::id), "reported": self.record.project.as_ref().map(Subject::id),
+        });
+        let (kind, severity) = (EventType::ProjectMismatch, Severity::Medium);
+        Event {
+            evidence,
+            action: Some("none".to_owned()),
+            ..self.event(kind, severity, &self.record.key, "registry")
         }
     }
 

@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
-use super::{ActivePolicy, Engine, KnownPlace, prepare::Observed};
+use super::{ActivePolicy, Engine, KnownPlace, limits, prepare::Observed};
 use crate::{
     detect::{self, Case, Judged},
     domain::{
         Millis,
-        decision::{Action, Decision, Reason},
+        decision::{Action, Decision, LimitStatus, Reason},
         finding::Finding,
         ladder::Step,
-        observation::{LimitRefusal, Observation},
+        observation::Observation,
         place::{Place, PlaceCore, PlaceSummary},
         profile::Profile,
         record::Record,
+        registry::NotAllowed,
         standing::{Standing, StandingDetail},
         subject::Subject,
     },
@@ -50,8 +51,10 @@ pub enum Course {
     Judged,
     /// A ban in force refused it: the standing with its reason.
     Banned(Box<StandingRecord>),
+    /// Its key may not make it.
+    NotAllowed(NotAllowed),
     /// A limit refused it.
-    Limited(LimitRefusal),
+    Limited(LimitStatus),
     /// A retry of a request that was answered before: it got the same answer and was not counted again.
     Repeated,
     /// Too old for windows and detectors.
@@ -181,7 +184,9 @@ impl Engine {
         let policy = self.policy();
         // What a response overwrites, or the request changes, is looked at before.
         let standing = self.standing_with_reason(&record.key).await?;
-        let ban = self.bans.find(record, now).map(|(subject, _)| subject);
+        let terms = self.terms_of(record, &policy, now);
+        let placed = terms.project.map(|project| Record { project: Some(project), ..record.clone() });
+        let ban = self.bans.find(placed.as_ref().unwrap_or(record), now).map(|(subject, _)| subject);
         let known = self.store.inspect(&record.key, now).await?;
         let profile = self.profiles.get(&record.key).map(|handle| handle.with(Profile::clone));
         let mut notes = Notes {
@@ -200,7 +205,7 @@ impl Engine {
             }
             _ => None,
         };
-        let course = notes.course(record, &decision, banned_by);
+        let course = notes.course(record, &decision, banned_by, terms.refusal);
         let observation = notes.observation.or(known);
         Ok(Explanation {
             now: observation.as_ref().map_or(now, |o| o.now.max(now)),
@@ -239,12 +244,24 @@ impl Engine {
 }
 
 impl Notes {
-    fn course(&self, record: &Record, decision: &Decision, banned_by: Option<StandingRecord>) -> Course {
-        let refusal = self.observation.as_ref().and_then(|o| o.refusal);
+    fn course(
+        &self,
+        record: &Record,
+        decision: &Decision,
+        banned_by: Option<StandingRecord>,
+        not_allowed: Option<NotAllowed>,
+    ) -> Course {
+        let refusal = self.observation.as_ref().and_then(|o| limits::refusing(o, &decision.limits));
+        let refusal = refusal.and_then(|(index, _)| decision.limits.get(index)).cloned();
         match (banned_by, refusal, decision.reason) {
             (Some(ban), ..) => Course::Banned(Box::new(ban)),
+            (.., Some(Reason::KeyNotAllowed | Reason::UnknownKey)) => {
+                Course::NotAllowed(not_allowed.unwrap_or(NotAllowed::UnknownKey))
+            }
             (_, _, Some(Reason::StoreUnavailable)) => Course::Unavailable,
-            (_, Some(refusal), Some(Reason::RateLimitExceeded)) => Course::Limited(refusal),
+            (_, Some(refusal), Some(Reason::RateLimitExceeded | Reason::BudgetExceeded)) => {
+                Course::Limited(refusal)
+            }
             _ if !self.verdicts.is_empty() => Course::Judged,
             _ if self.observation.is_some() && record.refused_by_keyward => Course::NotCounted,
             _ if self.observation.is_some() => Course::Allowlisted,

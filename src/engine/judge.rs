@@ -6,13 +6,14 @@ use super::{
     ActivePolicy, Engine, bans,
     events::{self, Frame},
     explain::{Fact, Witness},
+    limits,
     prepare::{Observed, refuse},
     profiles::ProfileHandle,
 };
 use crate::{
     detect::{self, Case, Recent},
     domain::{
-        HOUR, Millis, SECOND,
+        HOUR,
         decision::{Action, Decision, LimitStatus, Reason},
         event::Event,
         finding::{Accused, Finding, Severity},
@@ -20,11 +21,10 @@ use crate::{
         observation::{ChargeMode, Observation, Peer},
         place::PlaceCore,
         profile::{Cell, Profile, Sample},
-        quota::Span,
         record::Record,
         standing::{Standing, StandingState},
         subject::Subject,
-        window::{FIVE_MINUTES, ONE_MINUTE, Unit, WINDOW_MILLIS, WindowLimits},
+        window::{FIVE_MINUTES, ONE_MINUTE, Unit},
     },
     store::{Refund, Respond, Responded},
 };
@@ -49,7 +49,7 @@ impl Engine {
         }
         let mut decision = self.plain_decision(record, active, now);
         decision.degraded = observed.degraded;
-        decision.limits = limit_statuses(&observed.key, &observed.charge.limits);
+        decision.limits = limits::statuses(&observed);
         let frame = Frame { record, place: observed.place.as_deref(), policy_version: &active.version, now };
         // A ban that this very batch, or another instance, has made since the trip began.
         if let Some((subject, standing)) = self.bans.find(record, now) {
@@ -112,7 +112,7 @@ impl Engine {
         let now = observed.key.now;
         let mut decision = self.plain_decision(record, active, now);
         decision.degraded = observed.degraded;
-        decision.limits = limit_statuses(&observed.key, &observed.charge.limits);
+        decision.limits = limits::statuses(observed);
         if observed.degraded
             && active.policy.on_store_failure.check == crate::domain::policy::OnStoreFailure::Deny
         {
@@ -139,12 +139,15 @@ impl Engine {
         decision.allowed = false;
         decision.action = Action::Throttle;
         decision.reason = Some(Reason::RateLimitExceeded);
-        let Some(refusal) = &key.refusal else { return };
+        let Some((index, retry_at)) = limits::refusing(key, &decision.limits) else { return };
+        let Some(limit) = decision.limits.get(index) else { return };
+        if limit.unit == Unit::CostUsd {
+            decision.reason = Some(Reason::BudgetExceeded);
+        }
         // What never fits gets no time, unless it is a throttle that makes it too large: that ends.
         let throttled = key.standing.state_at(key.now) == StandingState::Throttled;
-        decision.retry_at = refusal.retry_at.or(key.standing.until.filter(|_| throttled));
-        let used = key.counts[refusal.window].of(refusal.unit);
-        self.outbox.tell(|| frame.limited(refusal, used));
+        decision.retry_at = retry_at.or(key.standing.until.filter(|_| throttled));
+        self.outbox.tell(|| frame.limited(limit));
     }
 
     fn find(
@@ -209,9 +212,14 @@ impl Engine {
         if let Some(standing) = refused {
             self.give_quotas_back(observed).await;
             refuse(decision, &standing, Reason::CriticalAnomalyDetected);
-            for limit in &mut decision.limits {
+            let windows = decision.limits.iter_mut().filter(|limit| limit.scope.is_none());
+            windows.for_each(|limit| {
                 limit.used = limit.used.saturating_sub(observed.charge.counts.of(limit.unit));
-            }
+            });
+            let counters = decision.limits.iter_mut().filter(|limit| limit.scope.is_some());
+            counters.zip(&observed.charge.quotas).for_each(|(limit, quota)| {
+                limit.used = limit.used.saturating_sub(quota.amount);
+            });
         }
         decision.anomalies = by_key.into_iter().chain(by_address).collect();
     }
@@ -371,24 +379,4 @@ fn refunds(observed: &Observed) -> Vec<Refund> {
 fn came_from(key: &Observation) -> Option<Cell> {
     let recent = key.peers.first().filter(|seen| key.now - seen.last_seen <= HOUR)?;
     PlaceCore::unpack(&recent.peer.data).coordinates.as_ref().map(Cell::of)
-}
-
-fn limit_statuses(key: &Observation, limits: &WindowLimits) -> Vec<LimitStatus> {
-    let limits = limits.at_share(key.standing.share_at(key.now));
-    limits
-        .set()
-        .map(|(window, unit, limit)| LimitStatus {
-            scope: None,
-            model: None,
-            window: Span::Sliding(WINDOW_MILLIS[window]),
-            unit,
-            limit,
-            used: key.counts[window].of(unit),
-            reset_seconds: seconds_until(key.resets_at[window].min(key.now + WINDOW_MILLIS[window]), key.now),
-        })
-        .collect()
-}
-
-fn seconds_until(at: Millis, now: Millis) -> u64 {
-    ((at - now).max(0) as u64).div_ceil(SECOND as u64)
 }

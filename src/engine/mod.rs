@@ -2,7 +2,7 @@
 //!
 //! [`Engine::record`] is the whole of it. Beside it live the caches and buffers that keep it to one wait for the
 //! store (`bans`, `profiles`, `answers`, `log`), what takes over when the store does not answer (`breaker`,
-//! `insurance`), people's acts (`acts`, `verdicts`) and what happens in the background (`upkeep`). [`Engine::explain`] is
+//! `insurance`), what the registry says (`registry`), people's acts (`acts`, `verdicts`) and what happens in the background (`upkeep`). [`Engine::explain`] is
 //! `record`, watched.
 
 mod acts;
@@ -13,6 +13,7 @@ mod events;
 mod explain;
 mod insurance;
 mod judge;
+mod limits;
 mod log;
 mod meters;
 mod newcomers;
@@ -21,6 +22,7 @@ mod policy;
 mod prepare;
 mod profiles;
 mod quotas;
+mod registry;
 #[cfg(test)]
 mod tests;
 mod trip;
@@ -31,12 +33,13 @@ mod verdicts;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 pub use acts::SubjectView;
 pub use explain::{Climb, Course, Explanation, Learned, RecentPlace};
 pub use places::KnownPlace;
-pub use policy::ActivePolicy;
+pub use policy::{ActivePolicy, Base};
 pub use verdicts::{Feedback, Verdict};
 
 use explain::{Fact, Witness};
@@ -45,8 +48,7 @@ use crate::{
     clock::Clock,
     config::IdempotencyScope,
     domain::{
-        Millis, decision::Decision, event::Event, policy::Policy, record::Record, standing::Standing,
-        subject::Subject,
+        Millis, decision::Decision, event::Event, record::Record, standing::Standing, subject::Subject,
     },
     geo::Geo,
     store::{Document, LogPosition, Store, StoreError},
@@ -90,11 +92,13 @@ pub struct Engine {
     geo: Arc<Geo>,
     clock: Clock,
     options: EngineOptions,
-    base_policy: Policy,
+    base: Base,
     active: ArcSwap<ActivePolicy>,
     allowlist: ArcSwap<Vec<Document>>,
     /// Every document as last read, to tell a store again that lost them.
-    documents: ArcSwap<Vec<Document>>,
+    documents: Mutex<policy::Known>,
+    /// Held while they are read, so that what is older never replaces what is newer.
+    refreshing: tokio::sync::Mutex<()>,
     bans: bans::BanIndex,
     profiles: profiles::ProfileBook,
     answers: answers::Answers,
@@ -112,23 +116,25 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine over a store, with `policy` in force unless the store holds another. Reads what must be known before
-    /// the first decision: the policy, the allowlist and every ban.
+    /// An engine over a store, with `base` (a policy, or a whole configuration's) in force where the store holds nothing
+    /// else. Reads what must be known before the first decision: the policy, the allowlist, the registry and every ban.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn start(
         store: Arc<dyn Store>,
         geo: Arc<Geo>,
-        policy: Policy,
+        base: impl Into<Base>,
         options: EngineOptions,
     ) -> Result<Arc<Self>, StoreError> {
         let begin = store.log_end().await?;
+        let base = base.into();
         let engine = Arc::new(Self {
-            active: ArcSwap::from_pointee(ActivePolicy::new(policy.clone(), Default::default())),
+            active: ArcSwap::from_pointee(ActivePolicy::new(base.policy.clone(), Default::default())),
             allowlist: ArcSwap::default(),
-            documents: ArcSwap::default(),
-            base_policy: policy,
+            documents: Mutex::default(),
+            refreshing: tokio::sync::Mutex::default(),
+            base,
             bans: bans::BanIndex::default(),
             profiles: profiles::ProfileBook::new(options.profile_capacity, options.flushes),
             answers: answers::Answers::new(options.idempotency_capacity),
@@ -164,7 +170,8 @@ impl Engine {
 
     async fn decide(&self, records: &[Record], now: Millis, witness: &mut impl Witness) -> Vec<Decision> {
         let active = self.active.load_full();
-        let mut items = self.prepare(records, &active, now, prepare::Purpose::Record).await;
+        let (records, terms) = self.terms(records, &active, now);
+        let mut items = self.prepare(&records, terms, &active, now, prepare::Purpose::Record).await;
         self.observe(&mut items, &active, now).await;
         let mut decisions: Vec<Decision> = Vec::with_capacity(records.len());
         for item in items {
@@ -190,11 +197,14 @@ impl Engine {
     pub async fn check(&self, record: &Record, reserve: bool, now: Millis) -> Decision {
         let active = self.active.load_full();
         let purpose = if reserve { prepare::Purpose::Reserve } else { prepare::Purpose::Check };
-        let mut items = self.prepare(std::slice::from_ref(record), &active, now, purpose).await;
+        let (records, terms) = self.terms(std::slice::from_ref(record), &active, now);
+        let mut items = self.prepare(&records, terms, &active, now, purpose).await;
         self.observe(&mut items, &active, now).await;
-        match items.pop().map(|item| item.state) {
-            Some(prepare::State::Decided(decision)) => *decision,
-            Some(prepare::State::Observed(observed)) => self.answer_check(record, &observed, &active),
+        match items.pop().map(|item| (item.record, item.state)) {
+            Some((_, prepare::State::Decided(decision))) => *decision,
+            Some((record, prepare::State::Observed(observed))) => {
+                self.answer_check(record, &observed, &active)
+            }
             _ => self.unavailable(record, &active, now),
         }
     }

@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use super::{ActivePolicy, Engine, answers::Answers, bans, events::Frame, profiles::ProfileHandle, quotas};
+use smallvec::SmallVec;
+
+use super::{
+    ActivePolicy, Engine, answers::Answers, bans, events::Frame, limits, profiles::ProfileHandle, quotas,
+};
 use crate::{
     config::IdempotencyScope,
     detect::Features,
@@ -13,6 +17,7 @@ use crate::{
         place::{Place, PlaceCore},
         quota::Lease,
         record::{Outcome, Record},
+        registry::{Applied, Terms},
         standing::{Standing, StandingState},
         window::{Counts, WindowLimits},
     },
@@ -33,6 +38,9 @@ pub(super) enum Purpose {
     /// It is to happen, and room for it is to be held.
     Reserve,
 }
+
+/// Limits of the registry that apply to a request.
+pub(super) type Quotas = SmallVec<[Applied; 4]>;
 
 /// A request on its way through the engine.
 pub(super) struct Item<'r> {
@@ -59,6 +67,8 @@ pub(super) struct Waiting {
     pub place: Option<Arc<Place>>,
     pub features: Features,
     pub charge: Charge,
+    /// The registry's limits that apply to it.
+    pub limits: Quotas,
     pub profile: Option<ProfileHandle>,
     /// The profile of its project.
     pub prior: Option<ProfileHandle>,
@@ -73,6 +83,8 @@ pub(super) struct Observed {
     pub place: Option<Arc<Place>>,
     pub features: Features,
     pub charge: Charge,
+    /// The registry's limits that apply to it.
+    pub limits: Quotas,
     pub profile: ProfileHandle,
     /// The profile of its project, when one is named.
     pub prior: Option<ProfileHandle>,
@@ -89,19 +101,24 @@ impl Engine {
     pub(super) async fn prepare<'r>(
         &self,
         records: &'r [Record],
+        terms: Vec<Terms>,
         active: &ActivePolicy,
         now: Millis,
         purpose: Purpose,
     ) -> Vec<Item<'r>> {
         let mut seen: HashMap<u128, usize> = HashMap::new();
         let mut items = Vec::with_capacity(records.len());
+        let mut terms = terms.into_iter();
         for (index, record) in records.iter().enumerate() {
             let identity = if purpose == Purpose::Record { Answers::identity(record) } else { None };
             let earlier =
                 identity.and_then(|id| if records.len() > 1 { seen.insert(id, index) } else { None });
             let mut elsewhere = false;
+            let terms = terms.next().unwrap_or_default();
             let state = if let Some(decision) = self.refuse_banned(record, active, now) {
                 State::Decided(Box::new(decision))
+            } else if let Some(refusal) = terms.refusal {
+                State::Decided(Box::new(self.refuse_by_registry(record, refusal, active, now)))
             } else if let Some(earlier) = earlier {
                 State::SameAs(earlier)
             } else if let Some(answer) = self.answered_before(identity, now, &mut elsewhere).await {
@@ -109,7 +126,8 @@ impl Engine {
             } else if record.late {
                 State::Decided(Box::new(Decision { late: true, ..self.plain_decision(record, active, now) }))
             } else {
-                let mut waiting = self.waiting(record, &active.limits, now, purpose);
+                let mut waiting =
+                    self.waiting(record, limits::distinct(terms.limits), &active.limits, now, purpose);
                 if purpose == Purpose::Record && waiting.charge.mode == ChargeMode::Admit {
                     waiting.lease = self.reserved_for(record).await;
                     if let Some(lease) = &waiting.lease {
@@ -152,7 +170,14 @@ impl Engine {
         }
     }
 
-    fn waiting(&self, record: &Record, limits: &WindowLimits, now: Millis, purpose: Purpose) -> Waiting {
+    fn waiting(
+        &self,
+        record: &Record,
+        applied: Quotas,
+        limits: &WindowLimits,
+        now: Millis,
+        purpose: Purpose,
+    ) -> Waiting {
         let place = self.geo.lookup(record.source_ip);
         let core = place.as_ref().map_or_else(|| PlaceCore::unknown(record.source_ip), |p| p.core);
         let profile = self.profiles.get(&record.key);
@@ -181,7 +206,7 @@ impl Engine {
             peer: Some(Peer::place(&core, client)),
             peer_capacity: KEY_PEERS,
             may_create: profile.is_some() || newcomer,
-            quotas: Vec::new(),
+            quotas: applied.iter().map(|limit| limit.charge(record, now)).collect(),
             lease: None,
         };
         if purpose == Purpose::Reserve {
@@ -189,7 +214,7 @@ impl Engine {
             charge.peer = None;
             quotas::reserve(&mut charge, record, &self.leases);
         }
-        Waiting { place, features, charge, profile, prior, newcomer, lease: None }
+        Waiting { place, features, charge, limits: applied, profile, prior, newcomer, lease: None }
     }
 
     /// A decision with nothing against the request.

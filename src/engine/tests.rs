@@ -1,5 +1,6 @@
 //! A day in use, over the in-memory store: what callers see of the engine as a whole.
 
+mod registry;
 mod reservations;
 mod usage;
 mod verdicts;
@@ -16,7 +17,7 @@ use crate::{
         decision::{Action, Reason},
         event::EventType,
         finding::AnomalyKind,
-        policy::Preset,
+        policy::{Policy, Preset},
     },
     intake::{Intake, Peppers},
     pricing::built_in,

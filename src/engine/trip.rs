@@ -87,11 +87,12 @@ impl Engine {
             if w.newcomer && !key.created {
                 self.newcomers.give_back(&item.record.address, now);
             }
-            let (place, features, charge, lease) = (w.place, w.features, w.charge, w.lease);
+            let (place, features, charge, lease, limits) = (w.place, w.features, w.charge, w.lease, w.limits);
             item.state = State::Observed(Box::new(Observed {
                 place,
                 features,
                 charge,
+                limits,
                 profile,
                 prior,
                 key,

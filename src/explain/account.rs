@@ -288,6 +288,7 @@ fn course(course: &Course) -> &'static str {
     match course {
         Course::Judged => "judged",
         Course::Banned(_) => "banned",
+        Course::NotAllowed(_) => "not_allowed",
         Course::Limited(_) => "limited",
         Course::Repeated => "repeated",
         Course::Late => "late",

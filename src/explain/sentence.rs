@@ -7,12 +7,13 @@ use crate::{
         decision::{Action, Decision},
         finding::{AnomalyKind, Finding},
         ladder,
+        money::Usd,
         policy::LadderPolicy,
         profile::Profile,
         record::Record,
         standing::{Origin, Standing, StandingDetail, StandingState},
         subject::{Subject, SubjectKind},
-        window::{Unit, WINDOW_NAMES},
+        window::Unit,
         wording::{count, moment, percent, span, whole},
     },
     engine::{Climb, Course, Explanation, KnownPlace},
@@ -123,19 +124,25 @@ pub fn of_decision(record: &Record, explained: &Explanation) -> String {
                 by.unwrap_or_default()
             )
         }
+        Course::NotAllowed(refusal) => format!("Refused: {}.", refusal.words()),
         Course::Limited(refusal) => {
-            let counts = explained.observation.as_ref().map(|o| o.counts[refusal.window]);
-            let used = counts.map_or(0, |counts| counts.of(refusal.unit));
+            let amount = |amount: u64| match refusal.unit {
+                Unit::CostUsd => format!("${}", Usd(amount)),
+                _ => whole(amount),
+            };
             let asked = match refusal.unit {
                 Unit::Requests => "one more does".to_owned(),
+                Unit::CostUsd => format!("the ${} of this request do", Usd(record.cost().nanos)),
                 _ => format!("the {} of this request do", whole(record.tokens)),
             };
+            let whose = refusal.scope.as_ref().map(|scope| format!(" on {scope}")).unwrap_or_default();
+            let model = refusal.model.as_ref().map(|model| format!(" for {model}")).unwrap_or_default();
             format!(
-                "Refused by the limit of {} {} in {}: {} are used, and {asked} not fit; {}.",
-                whole(refusal.limit),
+                "Refused by the limit of {} {}{model} in {}{whose}: {} are used, and {asked} not fit; {}.",
+                amount(refusal.limit),
                 refusal.unit.name(),
-                WINDOW_NAMES[refusal.window],
-                whole(used),
+                refusal.window,
+                amount(refusal.used),
                 retry(decision),
             )
         }

@@ -76,6 +76,9 @@ pub enum ApiError {
     /// The route has other methods.
     #[error("this path does not take this method; the Allow header names those it takes")]
     MethodNotAllowed,
+    /// It does not go together with what is there.
+    #[error("{0}")]
+    Conflict(String),
     /// `If-Match` names another version.
     #[error("it has changed since the version that If-Match names; read it again")]
     Changed,
@@ -128,6 +131,7 @@ impl ApiError {
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "urn:keyward:problem:method", "Method not allowed")
             }
+            Self::Conflict(_) => (StatusCode::CONFLICT, "urn:keyward:problem:conflict", "Conflict"),
             Self::Changed => {
                 (StatusCode::PRECONDITION_FAILED, "urn:keyward:problem:changed", "Changed meanwhile")
             }
@@ -230,6 +234,7 @@ mod tests {
             (ApiError::Unauthenticated("no"), 401, Some("www-authenticate")),
             (ApiError::Forbidden(Scope::Admin), 403, Some("www-authenticate")),
             (ApiError::NoRoute, 404, None),
+            (ApiError::Conflict("it is in use".into()), 409, None),
             (ApiError::Store(StoreError::Unavailable("x".into())), 503, Some("retry-after")),
             (ApiError::Store(StoreError::Refused("x".into())), 503, Some("retry-after")),
             (ApiError::Store(StoreError::BadCursor), 422, None),

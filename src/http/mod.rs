@@ -17,6 +17,7 @@ mod params;
 mod policy;
 mod ratelimit;
 mod record;
+mod registry;
 pub mod server;
 mod stream;
 mod subjects;
@@ -69,6 +70,7 @@ pub fn router(state: AppState) -> Router {
     let app = Arc::new(state);
     let on = Guard(app.clone());
     use Scope::{Admin, BansWrite, Metrics, Read, Record};
+    use registry::{keys, plans, projects};
     Router::new()
         .route("/v1/record", on.may(Record, post(record::record)))
         .route("/v1/record/batch", on.may(Record, post(batch::batch)))
@@ -91,6 +93,22 @@ pub fn router(state: AppState) -> Router {
             "/v1/allowlist/{*entry}",
             on.may(Read, get(allowlist::show))
                 .merge(on.may(Admin, put(allowlist::put).delete(allowlist::delete))),
+        )
+        .route("/v1/plans", on.may(Read, get(plans::list)))
+        .route(
+            "/v1/plans/{*name}",
+            on.may(Read, get(plans::show)).merge(on.may(Admin, put(plans::put).delete(plans::delete))),
+        )
+        .route("/v1/projects", on.may(Read, get(projects::list)))
+        .route(
+            "/v1/projects/{*id}",
+            on.may(Read, get(projects::show))
+                .merge(on.may(Admin, put(projects::put).delete(projects::delete))),
+        )
+        .route("/v1/keys", on.may(Read, get(keys::list)))
+        .route(
+            "/v1/keys/{*key_id}",
+            on.may(Read, get(keys::show)).merge(on.may(Admin, put(keys::put).delete(keys::delete))),
         )
         .route("/v1/policy", on.may(Read, get(policy::show)).merge(on.may(Admin, put(policy::put))))
         .route("/v1/usage", on.may(Read, get(usage::list)))

@@ -7,7 +7,11 @@ use utoipa::{
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{allowlist, bans, batch, events, health, policy, record, stream, subjects, usage};
+use super::{
+    allowlist, bans, batch, events, health, policy, record,
+    registry::{keys, plans, projects},
+    stream, subjects, usage,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +24,9 @@ use super::{allowlist, bans, batch, events, health, policy, record, stream, subj
         allowlist::list, allowlist::show, allowlist::put, allowlist::delete,
         policy::show, policy::put,
         usage::list, usage::forecast,
+        plans::list, plans::show, plans::put, plans::delete,
+        projects::list, projects::show, projects::put, projects::delete,
+        keys::list, keys::show, keys::put, keys::delete,
         health::live, health::ready, health::metrics,
     ),
     modifiers(&Bearer),

@@ -8,21 +8,17 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{
-    PriceError, PriceList,
-    list::{Entry, Name},
-};
+use super::{PriceError, PriceList, list::Entry};
 use crate::domain::{
     Millis,
     event::parse_millis,
+    model::{LONGEST_MODEL as LONGEST, ModelName},
     money::{NotAnAmount, decimal},
     price::{MAX_PRICE, PRICE_PLACES, Price, Timeline},
 };
 
 /// Names this similar are worth a question.
 const NEAR: usize = 3;
-/// Longest name of a model, in bytes; records hold no longer one.
-const LONGEST: usize = 128;
 /// Highest price, as it is written.
 const MAX_WRITTEN: u64 = MAX_PRICE / 1_000_000;
 
@@ -76,8 +72,8 @@ impl Reader<'_> {
             }
         }
         for (text, prices) in models {
-            let name = Name::parse(&text).map_err(|what| self.wrong(0..0, what))?;
-            entries.push(Entry { text, name, alias: false, prices });
+            let name = ModelName::parse(&text).map_err(|what| self.wrong(0..0, what))?;
+            entries.push(Entry { name, alias: false, prices });
         }
         Ok(PriceList::new(entries, fallback))
     }
@@ -185,7 +181,7 @@ impl Reader<'_> {
             let what = format!("`{path}` leads to a model without an entry in [[prices]]{near}");
             return Err(self.wrong(target.span(), what));
         };
-        Ok(Entry { text, name, alias: true, prices: prices.clone() })
+        Ok(Entry { name, alias: true, prices: prices.clone() })
     }
 
     fn name<'v>(&self, value: &'v Value<'_>, path: &str) -> Result<&'v str, PriceError> {
@@ -196,11 +192,11 @@ impl Reader<'_> {
         Ok(text)
     }
 
-    fn parse_name(&self, text: &str, path: &str, span: Range<usize>) -> Result<Name, PriceError> {
+    fn parse_name(&self, text: &str, path: &str, span: Range<usize>) -> Result<ModelName, PriceError> {
         if !(1..=LONGEST).contains(&text.len()) {
             return Err(self.wrong(span, format!("`{path}` must be 1 to {LONGEST} bytes long")));
         }
-        Name::parse(text).map_err(|error| self.wrong(span, format!("`{path}` is no pattern: {error}")))
+        ModelName::parse(text).map_err(|error| self.wrong(span, format!("`{path}` is no pattern: {error}")))
     }
 
     fn table<'v, 'd>(&self, value: &'v Value<'d>, path: &str) -> Result<&'v DeTable<'d>, PriceError> {

@@ -3,64 +3,27 @@
 
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
-use globset::{Glob, GlobMatcher};
-
 use crate::domain::{
     Millis,
+    model::ModelName,
     price::{Cost, Price, Timeline, Tokens},
 };
-
-/// What makes a name a pattern.
-const SPECIAL: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
-
-/// A name in the list.
-#[derive(Debug)]
-pub(super) enum Name {
-    /// One model.
-    Exact,
-    /// Every model that fits.
-    Pattern(GlobMatcher),
-}
-
-impl Name {
-    /// Reads a name.
-    ///
-    /// # Errors
-    /// What is wrong with a pattern.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if !text.contains(SPECIAL) {
-            return Ok(Self::Exact);
-        }
-        let glob = Glob::new(text).map_err(|error| error.kind().to_string())?;
-        Ok(Self::Pattern(glob.compile_matcher()))
-    }
-}
 
 /// A name with its prices.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub text: String,
-    pub name: Name,
+    pub name: ModelName,
     /// Whether it is another name for a model of the list.
     pub alias: bool,
     pub prices: Arc<Timeline>,
 }
 
 impl Entry {
-    fn fits(&self, model: &str) -> bool {
-        match &self.name {
-            Name::Exact => self.text == model,
-            Name::Pattern(glob) => glob.is_match(model),
-        }
-    }
-
     /// The lower, the better a fit it is.
     fn rank(&self) -> impl Ord + '_ {
-        let length = match self.name {
-            Name::Exact => usize::MAX,
-            Name::Pattern(_) => self.text.len(),
-        };
-        (Reverse(length), if length == usize::MAX { "" } else { &self.text }, self.alias)
+        let (text, pattern) = (self.name.text(), self.name.is_pattern());
+        let length = if pattern { text.len() } else { usize::MAX };
+        (Reverse(length), if pattern { text } else { "" }, self.alias)
     }
 }
 
@@ -80,13 +43,13 @@ impl PriceList {
     pub(super) fn new(mut entries: Vec<Entry>, fallback: Price) -> Self {
         entries.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let models = entries.iter().filter(|entry| !entry.alias).count();
-        let exact = |entry: &&Entry| matches!(entry.name, Name::Exact);
+        let exact = |entry: &&Entry| !entry.name.is_pattern();
         let exact = entries
             .iter()
             .filter(exact)
-            .map(|entry| (entry.text.as_str().into(), merged(&entries, &entry.text)))
+            .map(|entry| (entry.name.text().into(), merged(&entries, entry.name.text())))
             .collect();
-        let patterns = entries.into_iter().filter(|entry| !matches!(entry.name, Name::Exact)).collect();
+        let patterns = entries.into_iter().filter(|entry| entry.name.is_pattern()).collect();
         Self { exact, patterns, fallback, models }
     }
 
@@ -122,6 +85,7 @@ impl PriceList {
 
 /// The prices of every entry that fits, which are in order of their fit.
 fn merged(best_first: &[Entry], model: &str) -> Arc<Timeline> {
-    let fitting: Vec<&Timeline> = best_first.iter().filter(|e| e.fits(model)).map(|e| &*e.prices).collect();
+    let fitting: Vec<&Timeline> =
+        best_first.iter().filter(|e| e.name.fits(model)).map(|e| &*e.prices).collect();
     Arc::new(Timeline::merged(&fitting))
 }

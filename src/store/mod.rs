@@ -125,17 +125,26 @@ pub enum DocumentKind {
     Policy,
     /// Allowlist entries.
     Allowlist,
+    /// Plans.
+    Plan,
+    /// Projects.
+    Project,
+    /// Registered keys.
+    Key,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: &'static [Self] = &[Self::Policy, Self::Allowlist];
+    pub const ALL: &'static [Self] = &[Self::Policy, Self::Allowlist, Self::Plan, Self::Project, Self::Key];
 
     /// The name under which it is stored.
     pub fn name(self) -> &'static str {
         match self {
             Self::Policy => "policy",
             Self::Allowlist => "allowlist",
+            Self::Plan => "plan",
+            Self::Project => "project",
+            Self::Key => "key",
         }
     }
 }

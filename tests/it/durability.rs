@@ -8,7 +8,11 @@ use std::{
 };
 
 use keyward::{
-    domain::{decision::Reason, subject::Subject},
+    domain::{
+        decision::Reason,
+        registry::{Entry, KeyEntry},
+        subject::Subject,
+    },
     store::{
         Store,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -67,6 +71,33 @@ async fn an_acknowledged_ban_survives_that_this_process_is_killed_right_after() 
     assert!(instance.holds(&Subject::key("a")));
     assert_eq!(instance.ask("a").await.reason, Some(Reason::ApiKeyBanned));
     assert!(instance.ask("b").await.allowed);
+}
+
+/// A key that may be used from nowhere that the tests know.
+async fn register(instance: &Instance, key: &str) {
+    let body = serde_json::json!({"allowed_networks": ["192.0.2.0/24"]});
+    let entry = serde_json::from_value::<KeyEntry>(body).unwrap().checked().unwrap();
+    instance.engine.put_entry(key, &Entry::Key(entry), instance.engine.now()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registered_key_survives_that_redis_is_killed_and_that_the_embedded_store_is_opened_again() {
+    const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
+    let mut server = Server::start(DURABLE);
+    let instance = Instance::on(&server, policy(), options()).await;
+    register(&instance, "a").await;
+    server.kill();
+    drop(instance);
+    server.start_again(DURABLE);
+    let instance = Instance::on(&server, policy(), options()).await;
+    assert_eq!(instance.ask("a").await.reason, Some(Reason::KeyNotAllowed));
+
+    let directory = tempfile::tempdir().unwrap();
+    let instance = Instance::start(embedded(directory.path()), policy(), options()).await;
+    register(&instance, "a").await;
+    instance.shut_down().await;
+    let instance = Instance::start(embedded(directory.path()), policy(), options()).await;
+    assert_eq!(instance.ask("a").await.reason, Some(Reason::KeyNotAllowed));
 }
 
 /// What the child does: it bans, says so, and is killed while it waits.

@@ -2,10 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use keyward::domain::{
-    decision::{Action, Reason},
-    finding::Mode,
-    subject::Subject,
+use keyward::{
+    domain::{
+        decision::{Action, Reason},
+        finding::Mode,
+        registry::{Entry, KeyEntry, Project},
+        subject::Subject,
+    },
+    store::DocumentKind,
 };
 use serde_json::{Value, json};
 
@@ -89,4 +93,28 @@ async fn an_allowlist_entry_and_its_end_are_in_force_on_the_other_instance_withi
     within(A_SECOND, "its end is known", async || other.engine.allowlist().is_empty()).await;
     other.ask("b").await;
     assert!(!other.ask_with("b", json!({"source_ip": BUCHAREST})).await.allowed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_project_and_its_key_are_in_force_on_the_other_instance_within_a_second_and_so_is_their_end() {
+    let server = Server::start(&[]);
+    let [one, other] = Instance::pair(&server, policy(), options()).await;
+    assert!(other.ask("a").await.allowed);
+    let now = one.engine.now();
+    one.engine.put_entry("p", &Entry::Project(Project::default()), now).await.unwrap();
+    let key = json!({"project": "p", "allowed_networks": ["198.51.100.0/24"]});
+    let key = serde_json::from_value::<KeyEntry>(key).unwrap().checked().unwrap();
+    one.engine.put_entry("a", &Entry::Key(key), now).await.unwrap();
+    assert_eq!(one.ask("a").await.reason, Some(Reason::KeyNotAllowed), "here at once");
+    let knows = |key: bool| {
+        let registry = other.engine.policy().registry.clone();
+        registry.key("a").is_some() == key
+    };
+    within(A_SECOND, "the key is known", async || knows(true)).await;
+    assert_eq!(other.ask("a").await.reason, Some(Reason::KeyNotAllowed));
+    assert!(other.engine.policy().registry.projects().contains_key("p"));
+    assert!(other.engine.delete_entry(DocumentKind::Key, "a", other.engine.now()).await.unwrap());
+    assert!(other.ask("a").await.allowed);
+    within(A_SECOND, "its end is known", async || one.engine.policy().registry.key("a").is_none()).await;
+    assert!(one.ask("a").await.allowed);
 }

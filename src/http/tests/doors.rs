@@ -14,8 +14,14 @@ fn routes() -> Vec<(String, String)> {
         .iter()
         .flat_map(|(path, item)| method_of(item).into_iter().map(move |m| (m.to_uppercase(), path.clone())))
         .map(|(method, path)| {
-            let path =
-                path.replace("{subject}", "key:a").replace("{entry}", "country:SG").replace("{id}", "1");
+            let examples = [
+                ("{subject}", "key:a"),
+                ("{entry}", "country:SG"),
+                ("{id}", "1"),
+                ("{name}", "a"),
+                ("{key_id}", "a"),
+            ];
+            let path = examples.iter().fold(path, |path, (name, example)| path.replace(name, example));
             (method, path)
         })
         .collect()
@@ -25,7 +31,7 @@ fn routes() -> Vec<(String, String)> {
 async fn every_documented_route_is_there_and_guarded_but_for_the_probes() {
     let api = Api::guarded(vec![new_token(&[Scope::Read], None).unwrap().1]).await;
     let routes = routes();
-    assert_eq!(routes.len(), 24);
+    assert_eq!(routes.len(), 36);
     for (method, path) in routes {
         let reply = api.call(&method, &path, &[], Body::empty()).await;
         if matches!(path.as_str(), "/livez" | "/readyz") {
@@ -53,6 +59,11 @@ async fn a_scope_opens_its_routes_and_no_others() {
         ("PUT", "/v1/policy", Scope::Admin),
         ("PUT", "/v1/allowlist/country:SG", Scope::Admin),
         ("DELETE", "/v1/subjects/key:b", Scope::Admin),
+        ("GET", "/v1/plans", Scope::Read),
+        ("GET", "/v1/keys/a", Scope::Read),
+        ("PUT", "/v1/plans/a", Scope::Admin),
+        ("PUT", "/v1/projects/a", Scope::Admin),
+        ("DELETE", "/v1/keys/a", Scope::Admin),
         ("GET", "/metrics", Scope::Metrics),
     ];
     for (method, path, needed) in needed {

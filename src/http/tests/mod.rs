@@ -5,6 +5,7 @@ mod costs;
 mod doors;
 mod events;
 mod records;
+mod registry;
 mod served;
 mod usage;
 

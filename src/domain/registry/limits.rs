@@ -1,0 +1,252 @@
+//! Limits as people write them, and as they are applied to a request.
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::value::RawValue;
+
+use super::Wrong;
+use crate::domain::{
+    Millis,
+    model::{LONGEST_MODEL, ModelName},
+    money::{NANO_PLACES, NANOS_PER_DOLLAR, Usd, decimal},
+    price::{Tokens, Told},
+    quota::{Counter, Limit, QuotaCharge, Scope, Span},
+    record::Record,
+    window::Unit,
+};
+
+/// Most limits of one plan or project, and on everything.
+pub const MAX_LIMITS: usize = 32;
+/// The most that a limit may allow: what Redis's scripts, which count in binary fractions, still count exactly.
+const MOST: u64 = 9_000_000 * NANOS_PER_DOLLAR;
+
+/// An amount as it was written, digit by digit: whole, or a decimal (in quotes or not).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Amount {
+    /// Without a point.
+    Whole(u64),
+    /// Anything else.
+    Decimal(String),
+}
+
+impl Amount {
+    /// In the unit's own parts (nano-dollars), or what it must be.
+    fn of(&self, unit: Unit) -> Result<u64, String> {
+        let whole;
+        let text = match self {
+            Self::Whole(number) => {
+                whole = number.to_string();
+                &whole
+            }
+            Self::Decimal(text) => text,
+        };
+        let places = if unit == Unit::CostUsd { NANO_PLACES } else { 0 };
+        let read = decimal(text, places).ok().filter(|d| d.exact && (1..=MOST).contains(&d.units));
+        read.map(|d| d.units).ok_or_else(|| match unit {
+            Unit::CostUsd => {
+                format!("must be US dollars, from {} to {}, with at most 9 decimals", Usd(1), Usd(MOST))
+            }
+            _ => format!("must be a whole number from 1 to {MOST}"),
+        })
+    }
+
+    fn written(units: u64, unit: Unit) -> Self {
+        if unit == Unit::CostUsd { Self::Decimal(Usd(units).to_string()) } else { Self::Whole(units) }
+    }
+
+    /// US dollars, in nano-dollars.
+    pub(super) fn nanos(&self) -> Result<u64, String> {
+        self.of(Unit::CostUsd)
+    }
+
+    /// Nano-dollars, as they are shown.
+    pub(super) fn dollars(nanos: u64) -> Self {
+        Self::written(nanos, Unit::CostUsd)
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Whole(number) => serializer.serialize_u64(*number),
+            Self::Decimal(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+/// Reads JSON, whose numbers are decimals: none of them becomes a binary fraction on the way.
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let text = raw.get();
+        if let Ok(number) = text.parse() {
+            return Ok(Self::Whole(number));
+        }
+        let digits = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        if digits.len() > 64 || digits.starts_with(['t', 'f', 'n', '[', '{']) {
+            return Err(D::Error::custom("expected a number, or one in quotes"));
+        }
+        Ok(Self::Decimal(digits.to_owned()))
+    }
+}
+
+/// A limit: at most so much of a unit in a window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitBody {
+    /// What is counted.
+    pub unit: Unit,
+    /// `1s` to `30d` slides; `hour`, `day`, `week` and `month` follow the calendar.
+    #[schema(example = "month")]
+    pub window: String,
+    /// The most: a whole number, or for `cost_usd` a decimal, in quotes or not; it is shown in quotes.
+    #[schema(value_type = serde_json::Value, example = "250.00")]
+    pub limit: Amount,
+    /// Only requests to models of this name or pattern (`claude-*`), counted together; absent: every request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 128)]
+    pub model: Option<String>,
+}
+
+impl From<&Limit> for LimitBody {
+    fn from(limit: &Limit) -> Self {
+        Self {
+            unit: limit.unit,
+            window: limit.span.to_string(),
+            limit: Amount::written(limit.most, limit.unit),
+            model: limit.model.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+/// Reads limits that stand at `pointer`; notes all that is wrong with them.
+pub(super) fn read(bodies: &[LimitBody], pointer: &str, wrong: &mut Vec<Wrong>) -> Vec<Limit> {
+    if bodies.len() > MAX_LIMITS {
+        wrong.push(Wrong::new(pointer, format!("must have at most {MAX_LIMITS} entries")));
+        return Vec::new();
+    }
+    let mut limits: Vec<Limit> = Vec::with_capacity(bodies.len());
+    for (index, body) in bodies.iter().enumerate() {
+        let Some(limit) = read_one(body, &format!("{pointer}/{index}"), wrong) else { continue };
+        match limits.iter().position(|earlier| same_count(earlier, &limit)) {
+            Some(earlier) => wrong.push(Wrong::new(
+                format!("{pointer}/{index}"),
+                format!("counts the same as {pointer}/{earlier}; leave one of them out"),
+            )),
+            None => limits.push(limit),
+        }
+    }
+    limits
+}
+
+/// Whether two limits on one subject count the same: then only the smaller one would mean anything.
+pub(super) fn same_count(a: &Limit, b: &Limit) -> bool {
+    (a.unit, a.span, &a.model) == (b.unit, b.span, &b.model)
+}
+
+fn read_one(body: &LimitBody, pointer: &str, wrong: &mut Vec<Wrong>) -> Option<Limit> {
+    let mut noted = |field: &str, mend: String| wrong.push(Wrong::new(format!("{pointer}/{field}"), mend));
+    let span = body.window.parse::<Span>().map_err(|mend| noted("window", mend.to_string()));
+    let most = body.limit.of(body.unit).map_err(|mend| noted("limit", mend));
+    let model = body.model.as_deref().map(|text| model(text).map(|name| name.text().into())).transpose();
+    let model = model.map_err(|mend| noted("model", mend));
+    Some(Limit { unit: body.unit, span: span.ok()?, most: most.ok()?, model: model.ok()? })
+}
+
+/// Reads the name or pattern of a model.
+pub(super) fn model(text: &str) -> Result<ModelName, String> {
+    if !(1..=LONGEST_MODEL).contains(&text.len()) {
+        return Err(format!("must be 1 to {LONGEST_MODEL} bytes long"));
+    }
+    ModelName::parse(text).map_err(|error| format!("must be a model, or a pattern such as claude-*: {error}"))
+}
+
+/// A limit in a time zone, made ready to be applied.
+#[derive(Debug)]
+pub struct Rule {
+    /// What it allows.
+    pub limit: Limit,
+    /// By whose calendar.
+    pub zone: TimeZone,
+    name: Option<ModelName>,
+    /// [`Counter::id`] of it, on any scope.
+    id: u64,
+}
+
+/// Rules that belong together.
+pub(super) type Rules = Arc<[Arc<Rule>]>;
+
+/// Makes limits ready.
+pub(super) fn rules(limits: &[Limit], zone: &TimeZone) -> Rules {
+    let rule = |limit: &Limit| Rule {
+        name: limit.model.as_deref().and_then(|text| ModelName::parse(text).ok()),
+        id: Counter::of(&Scope::Everything, limit, zone).id,
+        zone: zone.clone(),
+        limit: limit.clone(),
+    };
+    limits.iter().map(|limit| Arc::new(rule(limit))).collect()
+}
+
+impl Rule {
+    /// Whether it is about requests to this model.
+    pub fn covers(&self, model: Option<&str>) -> bool {
+        self.name.as_ref().is_none_or(|name| model.is_some_and(|model| name.fits(model)))
+    }
+
+    /// The rule on a scope, of which a request may use `share` thousandths.
+    pub(super) fn on(self: &Arc<Self>, scope: &Scope, share: u16) -> Applied {
+        let most = u128::from(self.limit.most) * u128::from(share) / 1000;
+        Applied {
+            counter: Counter { scope: scope.clone(), id: self.id },
+            most: u64::try_from(most).unwrap_or(self.limit.most),
+            rule: self.clone(),
+        }
+    }
+}
+
+/// A limit that applies to a request.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// Where it is counted.
+    pub counter: Counter,
+    /// The most that may be counted there with this request: the limit, or the share of it that the priority has.
+    pub most: u64,
+    /// The limit itself, and its zone.
+    pub rule: Arc<Rule>,
+}
+
+impl Applied {
+    /// What a request charges to it.
+    pub fn charge(&self, record: &Record, now: Millis) -> QuotaCharge {
+        let Rule { limit, zone, .. } = &*self.rule;
+        QuotaCharge {
+            counter: self.counter.clone(),
+            amount: amount(record, limit.unit),
+            most: self.most,
+            until: limit.span.counts_until(now, zone),
+            held: None,
+        }
+    }
+}
+
+/// How much of a unit a request uses. Prompt and answer are told apart as they are for its price.
+pub fn amount(record: &Record, unit: Unit) -> u64 {
+    let split = || {
+        let told = Told {
+            used: Some(record.tokens),
+            prompt: record.prompt_tokens,
+            completion: record.completion_tokens,
+            cached: None,
+        };
+        Tokens::of(told).unwrap_or_default()
+    };
+    match unit {
+        Unit::Requests => 1,
+        Unit::Tokens => record.tokens,
+        Unit::InputTokens => split().input,
+        Unit::OutputTokens => split().output,
+        Unit::CostUsd => record.cost().nanos,
+    }
+}

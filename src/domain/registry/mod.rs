@@ -1,0 +1,391 @@
+//! Plans, projects and keys: which limits apply to a request, and whether its key may make it at all.
+//!
+//! A [`Registry`] is made of the configuration and of what the store holds, which wins where both have a name. It is
+//! never changed: a change makes another one that shares with the former what is the same, so that one of 100,000 keys
+//! can change at the cost of a few hundred. `bodies` are the forms that people write, `limits` the limits in them,
+//! `keys` what is kept of each key. Nothing is counted here.
+
+mod bodies;
+mod keys;
+mod limits;
+#[cfg(test)]
+mod tests;
+
+pub use bodies::{KeyEntry, MAX_ALLOWED, Plan, Project, Wrong};
+pub use keys::NotAllowed;
+pub use limits::{Amount, Applied, LimitBody, MAX_LIMITS, Rule, amount};
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use self::{keys::Keys, limits::Rules};
+use super::{
+    Millis,
+    quota::{Priority, Scope},
+    record::Record,
+    subject::Subject,
+};
+
+/// What the rest of a limit is kept for is told in thousandths.
+const WHOLE: u16 = 1000;
+/// The zone of whoever has none.
+const UTC: &str = "UTC";
+
+/// What becomes of keys that are not registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownKeys {
+    /// They have the default plan.
+    #[default]
+    Admit,
+    /// They are refused.
+    Refuse,
+}
+
+/// How much of a limit that several share the requests of a priority may fill, in thousandths. High ones may fill it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// Of low priority.
+    pub low: u16,
+    /// Of medium priority.
+    pub medium: u16,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self { low: WHOLE, medium: WHOLE }
+    }
+}
+
+impl Shares {
+    fn of(&self, priority: Priority) -> u16 {
+        match priority {
+            Priority::Low => self.low,
+            Priority::Medium => self.medium,
+            Priority::High => WHOLE,
+        }
+    }
+}
+
+/// What the configuration says. Every body in it is checked.
+#[derive(Debug, Clone, Default)]
+pub struct Configured {
+    /// Plans by their name.
+    pub plans: BTreeMap<String, Plan>,
+    /// Projects by their id.
+    pub projects: BTreeMap<String, Project>,
+    /// Limits on everything.
+    pub limits: Vec<LimitBody>,
+    /// What becomes of keys that are not registered.
+    pub unknown_keys: UnknownKeys,
+    /// The plan of keys without one; empty: none.
+    pub default_plan: String,
+    /// What priorities mean.
+    pub shares: Shares,
+}
+
+/// What an entry of the registry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A plan.
+    Plan(Plan),
+    /// A project.
+    Project(Project),
+    /// A key.
+    Key(KeyEntry),
+}
+
+/// Something in the registry.
+#[derive(Debug, Clone)]
+pub struct Held<T> {
+    /// What it is.
+    pub body: Arc<T>,
+    /// When it was put; `None`: it is the configuration's.
+    pub updated: Option<Millis>,
+}
+
+type Named<T> = Arc<BTreeMap<Arc<str>, Held<T>>>;
+
+/// Every plan, project and key in force.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    configured: Arc<Configured>,
+    plans: Named<Plan>,
+    projects: Named<Project>,
+    keys: Keys,
+    ready: Arc<Ready>,
+    /// Nothing in it concerns any request.
+    idle: bool,
+}
+
+/// What follows from plans, projects and configuration, made ready for requests.
+#[derive(Debug, Default)]
+struct Ready {
+    /// Of each plan, its rules by the zone of the calendar.
+    plans: HashMap<Arc<str>, HashMap<Arc<str>, Rules>>,
+    projects: HashMap<Subject, ReadyProject>,
+    everything: Rules,
+    /// Whether any project has a priority: else nobody is to be cut for anybody.
+    prioritised: bool,
+}
+
+#[derive(Debug)]
+struct ReadyProject {
+    rules: Rules,
+    plan: Option<Arc<str>>,
+    zone: Arc<str>,
+    priority: Option<Priority>,
+}
+
+/// What the registry says about a request.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// The project that its key is registered to, which wins over the one that the record names.
+    pub project: Option<Subject>,
+    /// The record names another one.
+    pub mismatch: bool,
+    /// Why it is refused.
+    pub refusal: Option<NotAllowed>,
+    /// The limits that apply to it: of its key, its project, and everything. None when it is refused.
+    pub limits: SmallVec<[Applied; 4]>,
+}
+
+impl Registry {
+    /// The registry of a configuration and of what is stored.
+    pub fn new(
+        configured: Arc<Configured>,
+        stored: impl IntoIterator<Item = (String, Entry, Millis)>,
+    ) -> Self {
+        fn held<T: Clone>(configured: &BTreeMap<String, T>) -> BTreeMap<Arc<str>, Held<T>> {
+            let held = |body: &T| Held { body: Arc::new(body.clone()), updated: None };
+            configured.iter().map(|(name, body)| (name.as_str().into(), held(body))).collect()
+        }
+        let (mut plans, mut projects) = (held(&configured.plans), held(&configured.projects));
+        let mut keys = Vec::new();
+        for (name, entry, at) in stored {
+            let (name, updated) = (Arc::from(name), Some(at));
+            match entry {
+                Entry::Plan(body) => drop(plans.insert(name, Held { body: Arc::new(body), updated })),
+                Entry::Project(body) => drop(projects.insert(name, Held { body: Arc::new(body), updated })),
+                Entry::Key(body) => keys.push((name, body, at)),
+            }
+        }
+        let (plans, projects, keys) = (Arc::new(plans), Arc::new(projects), Keys::new(keys));
+        Self { configured, plans, projects, keys, ..Self::default() }.made_ready()
+    }
+
+    /// The registry with another entry.
+    #[must_use]
+    pub fn with(&self, name: &str, entry: Entry, at: Millis) -> Self {
+        let mut next = self.clone();
+        let updated = Some(at);
+        match entry {
+            Entry::Plan(body) => {
+                Arc::make_mut(&mut next.plans).insert(name.into(), Held { body: Arc::new(body), updated });
+            }
+            Entry::Project(body) => {
+                Arc::make_mut(&mut next.projects).insert(name.into(), Held { body: Arc::new(body), updated });
+            }
+            Entry::Key(body) => {
+                next.keys.put(name, body, at);
+                return next.noticed();
+            }
+        }
+        next.made_ready()
+    }
+
+    /// The registry without the stored plan of this name; the configured one is in force again, if there is one.
+    #[must_use]
+    pub fn without_plan(&self, name: &str) -> Self {
+        let mut next = self.clone();
+        give_back(Arc::make_mut(&mut next.plans), name, self.configured.plans.get(name));
+        next.made_ready()
+    }
+
+    /// The same for a project.
+    #[must_use]
+    pub fn without_project(&self, id: &str) -> Self {
+        let mut next = self.clone();
+        give_back(Arc::make_mut(&mut next.projects), id, self.configured.projects.get(id));
+        next.made_ready()
+    }
+
+    /// The same for a key.
+    #[must_use]
+    pub fn without_key(&self, key_id: &str) -> Self {
+        let mut next = self.clone();
+        next.keys.remove(key_id);
+        next.noticed()
+    }
+
+    fn made_ready(mut self) -> Self {
+        self.ready = Arc::new(Ready::new(&self.configured, &self.plans, &self.projects));
+        self.noticed()
+    }
+
+    fn noticed(mut self) -> Self {
+        let default_is_empty = self.configured.default_plan.is_empty();
+        let admits = self.configured.unknown_keys == UnknownKeys::Admit;
+        let none = self.keys.is_empty() && self.projects.is_empty() && self.ready.everything.is_empty();
+        self.idle = none && default_is_empty && admits;
+        self
+    }
+
+    /// Every plan by its name.
+    pub fn plans(&self) -> &BTreeMap<Arc<str>, Held<Plan>> {
+        &self.plans
+    }
+
+    /// Every project by its id.
+    pub fn projects(&self) -> &BTreeMap<Arc<str>, Held<Project>> {
+        &self.projects
+    }
+
+    /// A key.
+    pub fn key(&self, key_id: &str) -> Option<Held<KeyEntry>> {
+        self.keys.held(key_id)
+    }
+
+    /// Every key, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = (&Arc<str>, Held<KeyEntry>)> {
+        self.keys.iter()
+    }
+
+    /// Whether nothing in it concerns any request.
+    pub fn is_idle(&self) -> bool {
+        self.idle
+    }
+
+    /// Whether a plan of this name is the configuration's, whatever is stored.
+    pub fn configures_plan(&self, name: &str) -> bool {
+        self.configured.plans.contains_key(name)
+    }
+
+    /// Whether a project of this id is the configuration's, whatever is stored.
+    pub fn configures_project(&self, id: &str) -> bool {
+        self.configured.projects.contains_key(id)
+    }
+
+    /// Who has a plan: `default_plan`, `project:…`, `key:…`; the first few of them.
+    pub fn users_of_plan(&self, name: &str, at_most: usize) -> Vec<String> {
+        let default = (self.configured.default_plan == name).then(|| "default_plan".to_owned());
+        let projects = self.projects.iter().filter(|(_, held)| held.body.plan.as_deref() == Some(name));
+        let keys = self.keys.iter().filter(|(_, held)| held.body.plan.as_deref() == Some(name));
+        let projects = projects.map(|(id, _)| format!("project:{id}"));
+        let keys = keys.map(|(id, _)| format!("key:{id}"));
+        default.into_iter().chain(projects).chain(keys).take(at_most).collect()
+    }
+
+    /// Which keys are registered to a project: the first few of them.
+    pub fn users_of_project(&self, id: &str, at_most: usize) -> Vec<String> {
+        let keys = self.keys.iter().filter(|(_, held)| held.body.project.as_deref() == Some(id));
+        keys.map(|(id, _)| format!("key:{id}")).take(at_most).collect()
+    }
+
+    /// What is said about a request at a moment. `country` is asked for only where it matters.
+    pub fn terms(&self, record: &Record, country: impl FnOnce() -> Option<[u8; 2]>, now: Millis) -> Terms {
+        if self.idle {
+            return Terms::default();
+        }
+        let former = || record.former_keys.iter().find_map(|key| self.keys.get(key.id()));
+        let key = self.keys.get(&record.key_id).or_else(former);
+        let registered = key.and_then(|key| key.project.as_ref());
+        let mut terms = Terms {
+            project: registered.cloned(),
+            mismatch: registered.is_some()
+                && record.project.is_some()
+                && registered != record.project.as_ref(),
+            refusal: match key {
+                Some(key) => key.refuses(record, country, now),
+                None => {
+                    (self.configured.unknown_keys == UnknownKeys::Refuse).then_some(NotAllowed::UnknownKey)
+                }
+            },
+            limits: SmallVec::new(),
+        };
+        if terms.refusal.is_none() {
+            let plan = key.and_then(|key| key.body.plan.as_deref());
+            self.ready.apply(
+                plan,
+                &self.configured,
+                registered.or(record.project.as_ref()),
+                record,
+                &mut terms.limits,
+            );
+        }
+        terms
+    }
+}
+
+fn give_back<T: Clone>(held: &mut BTreeMap<Arc<str>, Held<T>>, name: &str, configured: Option<&T>) {
+    match configured {
+        Some(body) => drop(held.insert(name.into(), Held { body: Arc::new(body.clone()), updated: None })),
+        None => drop(held.remove(name)),
+    }
+}
+
+impl Ready {
+    fn new(configured: &Configured, plans: &Named<Plan>, projects: &Named<Project>) -> Self {
+        let mut zones: BTreeMap<Arc<str>, TimeZone> = BTreeMap::from([(UTC.into(), TimeZone::UTC)]);
+        let mut ready = Self {
+            everything: limits::rules(&limits::read(&configured.limits, "", &mut Vec::new()), &TimeZone::UTC),
+            ..Self::default()
+        };
+        for (id, Held { body, .. }) in projects.iter() {
+            let zone = body.zone();
+            let name: Arc<str> = zone.iana_name().unwrap_or(UTC).into();
+            zones.entry(name.clone()).or_insert_with(|| zone.clone());
+            ready.prioritised |= body.priority.is_some();
+            let project = ReadyProject {
+                rules: limits::rules(&body.limits(), &zone),
+                plan: body.plan.as_deref().map(Into::into),
+                zone: name,
+                priority: body.priority,
+            };
+            ready.projects.insert(Subject::project(id), project);
+        }
+        for (name, Held { body, .. }) in plans.iter() {
+            let limits = body.limits();
+            let by_zone =
+                zones.iter().map(|(zone_name, zone)| (zone_name.clone(), limits::rules(&limits, zone)));
+            ready.plans.insert(name.clone(), by_zone.collect());
+        }
+        ready
+    }
+
+    fn apply(
+        &self,
+        plan: Option<&str>,
+        configured: &Configured,
+        project: Option<&Subject>,
+        record: &Record,
+        limits: &mut SmallVec<[Applied; 4]>,
+    ) {
+        let model = record.model.as_deref();
+        let mut add = |rules: &Rules, scope: &dyn Fn() -> Scope, share: u16| {
+            let covering = rules.iter().filter(|rule| rule.covers(model));
+            limits.extend(covering.map(|rule| rule.on(&scope(), share)));
+        };
+        let known = project.and_then(|project| self.projects.get(project));
+        let plan = plan.and_then(|name| self.plans.get(name));
+        let plan = plan.or_else(|| self.plans.get(known?.plan.as_deref()?));
+        let plan = plan.or_else(|| self.plans.get(configured.default_plan.as_str()));
+        if let Some(rules) = plan.and_then(|by_zone| by_zone.get(known.map_or(UTC, |project| &project.zone)))
+        {
+            add(rules, &|| Scope::Subject(record.key.clone()), WHOLE);
+        }
+        if let (Some(subject), Some(known)) = (project, known) {
+            let share = known.priority.map_or(WHOLE, |priority| configured.shares.of(priority));
+            add(&known.rules, &|| Scope::Subject(subject.clone()), share);
+        }
+        let priority = known.and_then(|project| project.priority).unwrap_or_default();
+        let share = if self.prioritised { configured.shares.of(priority) } else { WHOLE };
+        add(&self.everything, &|| Scope::Everything, share);
+    }
+}

@@ -1,0 +1,304 @@
+//! Which limits apply, to whom, up to how much; and whom a key's entry keeps out.
+
+use super::*;
+use crate::domain::window::Unit;
+
+const NOW: Millis = 1_772_442_802_123;
+
+fn record(key_id: &str, project: Option<&str>, model: Option<&str>) -> Record {
+    Record {
+        request_id: "r".into(),
+        request_id_given: false,
+        key_id: key_id.into(),
+        key: Subject::key(key_id),
+        former_keys: Vec::new(),
+        address: Subject::ip([203, 0, 113, 7].into()),
+        project: project.map(Subject::project),
+        endpoint: "/v1".into(),
+        model: model.map(Into::into),
+        tokens: 30,
+        prompt_tokens: Some(20),
+        completion_tokens: None,
+        cached_tokens: None,
+        cost_nanos: Some(7),
+        price_fallback: false,
+        latency_ms: None,
+        source_ip: [203, 0, 113, 7].into(),
+        user_agent: None,
+        status: 200,
+        timestamp: None,
+        late: false,
+        refused_by_keyward: false,
+        reservation_id: None,
+        digest: 0,
+    }
+}
+
+fn plan(json: &str) -> Plan {
+    serde_json::from_str::<Plan>(json).unwrap().checked().unwrap()
+}
+
+fn project(json: &str) -> Project {
+    serde_json::from_str::<Project>(json).unwrap().checked().unwrap()
+}
+
+fn key(json: &str) -> KeyEntry {
+    serde_json::from_str::<KeyEntry>(json).unwrap().checked().unwrap()
+}
+
+fn stored(entries: Vec<(&str, Entry)>) -> Registry {
+    let entries = entries.into_iter().map(|(name, entry)| (name.to_owned(), entry, NOW));
+    Registry::new(Arc::default(), entries)
+}
+
+/// What applies, as `scope unit span most`.
+fn applied(registry: &Registry, record: &Record) -> Vec<String> {
+    let terms = registry.terms(record, || None, NOW);
+    let told = terms.limits.iter().map(|applied| {
+        let limit = &applied.rule.limit;
+        format!("{} {} {} {}", applied.counter.scope.as_str(), limit.unit.name(), limit.span, applied.most)
+    });
+    told.collect()
+}
+
+fn requests(most: u64) -> String {
+    format!(r#"{{"limits":[{{"unit":"requests","window":"1min","limit":{most}}}]}}"#)
+}
+
+#[test]
+fn an_empty_registry_says_nothing_and_a_plan_that_nobody_has_concerns_nobody() {
+    let registry = Registry::default();
+    assert!(registry.with("free", Entry::Plan(plan(&requests(1))), NOW).is_idle());
+    let terms = registry.terms(&record("a", Some("p"), None), || panic!("nobody asks where"), NOW);
+    assert!(terms.limits.is_empty() && terms.refusal.is_none() && terms.project.is_none());
+}
+
+#[test]
+fn a_key_has_its_own_plan_else_its_projects_else_the_default_one() {
+    let configured = Configured {
+        plans: [("base".to_owned(), plan(&requests(1)))].into(),
+        default_plan: "base".to_owned(),
+        ..Configured::default()
+    };
+    let entries = [
+        ("team", Entry::Plan(plan(&requests(2)))),
+        ("own", Entry::Plan(plan(&requests(3)))),
+        ("p", Entry::Project(project(r#"{"plan":"team"}"#))),
+        ("a", Entry::Key(key(r#"{"project":"p","plan":"own"}"#))),
+        ("b", Entry::Key(key(r#"{"project":"p"}"#))),
+        ("c", Entry::Key(key(r#"{"plan":"gone"}"#))),
+    ];
+    let entries = entries.into_iter().map(|(name, entry)| (name.to_owned(), entry, NOW));
+    let registry = Registry::new(Arc::new(configured), entries);
+    for (id, project, most) in [
+        ("a", None, 3),
+        ("b", None, 2),
+        ("c", None, 1),
+        ("x", None, 1),
+        ("x", Some("p"), 2),
+        ("x", Some("q"), 1),
+    ] {
+        let expected = format!("key:{id} requests 1min {most}");
+        assert_eq!(applied(&registry, &record(id, project, None)), [expected], "{id} {project:?}");
+    }
+}
+
+#[test]
+fn the_registered_project_wins_and_another_one_is_a_mismatch() {
+    let registry = stored(vec![
+        ("p", Entry::Project(project(&requests(5)))),
+        ("a", Entry::Key(key(r#"{"project":"p"}"#))),
+    ]);
+    let terms = |named: Option<&str>| registry.terms(&record("a", named, None), || None, NOW);
+    assert_eq!(terms(Some("q")).project, Some(Subject::project("p")));
+    assert_eq!(
+        [terms(Some("q")).mismatch, terms(Some("p")).mismatch, terms(None).mismatch],
+        [true, false, false]
+    );
+    assert_eq!(applied(&registry, &record("a", Some("q"), None)), ["project:p requests 1min 5"]);
+    let mut moved = record("new", None, None);
+    moved.former_keys = vec![Subject::key("a")];
+    assert_eq!(
+        registry.terms(&moved, || None, NOW).project,
+        Some(Subject::project("p")),
+        "under an older pepper"
+    );
+}
+
+#[test]
+fn a_limit_for_a_model_applies_to_what_fits_and_a_budget_is_a_limit_by_the_projects_calendar() {
+    let body = r#"{"limits":[{"unit":"tokens","window":"60s","limit":"10","model":"claude-*"}],
+        "budget_usd":12.50,"timezone":"Asia/Tokyo"}"#;
+    let registry = stored(vec![("p", Entry::Project(project(body)))]);
+    let budget = "project:p cost_usd month 12500000000".to_owned();
+    let tokens = "project:p tokens 1min 10".to_owned();
+    let of = |model: Option<&str>| applied(&registry, &record("a", Some("p"), model));
+    assert_eq!(of(Some("claude-3")), [tokens, budget.clone()]);
+    assert_eq!(of(Some("gpt-4")), std::slice::from_ref(&budget));
+    assert_eq!(of(None), [budget]);
+    let terms = registry.terms(&record("a", Some("p"), None), || None, NOW);
+    let charge = terms.limits[0].charge(&record("a", Some("p"), None), NOW);
+    assert_eq!((charge.amount, charge.most), (7, 12_500_000_000));
+    assert_eq!(crate::domain::event::format_millis(charge.until), "2026-03-31T15:00:00.000Z");
+    let split = record("a", None, None);
+    assert_eq!([amount(&split, Unit::InputTokens), amount(&split, Unit::OutputTokens)], [20, 10]);
+}
+
+#[test]
+fn a_priority_is_a_share_and_nobody_is_cut_where_nobody_has_one() {
+    let configured = Arc::new(Configured {
+        limits: plan(&requests(15)).limits,
+        shares: Shares { low: 500, medium: 900 },
+        ..Configured::default()
+    });
+    let with = |priority: &str| project(&requests(7).replace("{\"limits", &format!("{{{priority}\"limits")));
+    let plain = Registry::new(configured, [("p".to_owned(), Entry::Project(with("")), NOW)]);
+    let of = |registry: &Registry, id: &str| applied(registry, &record("a", Some(id), None));
+    assert_eq!(of(&plain, "p"), ["project:p requests 1min 7", "everything requests 1min 15"]);
+    let low = plain.with("low", Entry::Project(with(r#""priority":"low","#)), NOW);
+    assert_eq!(
+        of(&low, "low"),
+        ["project:low requests 1min 3", "everything requests 1min 7"],
+        "rounded down"
+    );
+    assert_eq!(of(&low, "p"), ["project:p requests 1min 7", "everything requests 1min 13"]);
+    assert_eq!(of(&low, "unheard"), ["everything requests 1min 13"]);
+    let high = low.with("high", Entry::Project(with(r#""priority":"high","#)), NOW);
+    assert_eq!(of(&high, "high"), ["project:high requests 1min 7", "everything requests 1min 15"]);
+}
+
+#[test]
+fn a_key_is_kept_to_its_networks_countries_models_and_time() {
+    let entry =
+        key(r#"{"allowed_networks":["203.0.113.9/24"],"allowed_countries":["sg"],"allowed_models":["gpt-*"],
+        "expires":"2026-03-02T10:13:22.124+01:00"}"#);
+    let registry = stored(vec![("a", Entry::Key(entry))]);
+    let refusal = |record: &Record, country: Option<&[u8; 2]>, now| {
+        registry.terms(record, || country.copied(), now).refusal
+    };
+    let good = record("a", None, Some("gpt-4"));
+    assert_eq!(refusal(&good, Some(b"SG"), NOW), None);
+    assert_eq!(refusal(&record("a", None, None), Some(b"SG"), NOW), None, "no model is called");
+    assert_eq!(refusal(&good, Some(b"SG"), NOW + 1), Some(NotAllowed::Expired));
+    assert_eq!(refusal(&good, Some(b"RO"), NOW), Some(NotAllowed::Country));
+    assert_eq!(refusal(&good, None, NOW), Some(NotAllowed::Country), "nobody knows from where");
+    assert_eq!(refusal(&record("a", None, Some("o3")), Some(b"SG"), NOW), Some(NotAllowed::Model));
+    let elsewhere = Record { source_ip: [198, 51, 100, 7].into(), ..good };
+    assert_eq!(refusal(&elsewhere, Some(b"SG"), NOW), Some(NotAllowed::Network));
+    assert_eq!(refusal(&record("b", None, None), None, NOW), None, "others are not concerned");
+}
+
+#[test]
+fn unknown_keys_are_refused_where_the_configuration_says_so() {
+    let configured = Configured { unknown_keys: UnknownKeys::Refuse, ..Configured::default() };
+    let registry =
+        Registry::new(Arc::new(configured), [("a".to_owned(), Entry::Key(KeyEntry::default()), NOW)]);
+    let refusal = |id: &str| registry.terms(&record(id, None, None), || None, NOW).refusal;
+    assert_eq!((refusal("a"), refusal("b")), (None, Some(NotAllowed::UnknownKey)));
+    let gone = registry.without_key("a");
+    assert_eq!(gone.terms(&record("a", None, None), || None, NOW).refusal, Some(NotAllowed::UnknownKey));
+}
+
+#[test]
+fn what_is_stored_takes_the_place_of_what_is_configured_until_it_is_deleted() {
+    let configured = Configured {
+        plans: [("base".to_owned(), plan(&requests(1)))].into(),
+        projects: [("p".to_owned(), project(&requests(2)))].into(),
+        default_plan: "base".to_owned(),
+        ..Configured::default()
+    };
+    let registry = Registry::new(Arc::new(configured), []);
+    let of = |registry: &Registry| applied(registry, &record("a", Some("p"), None));
+    let before = of(&registry);
+    assert_eq!(before, ["key:a requests 1min 1", "project:p requests 1min 2"]);
+    let next = registry.with("base", Entry::Plan(plan(&requests(3))), NOW);
+    let next = next.with("p", Entry::Project(project(&requests(4))), NOW);
+    assert_eq!(of(&next), ["key:a requests 1min 3", "project:p requests 1min 4"]);
+    assert_eq!(next.plans()["base"].updated, Some(NOW));
+    assert_eq!(of(&next.without_plan("base").without_project("p")), before);
+    assert_eq!(registry.users_of_plan("base", 9), ["default_plan"]);
+}
+
+#[test]
+fn bodies_have_one_spelling() {
+    let body = r#"{"limits":[{"unit":"cost_usd","window":"24h","limit":0.10},{"unit":"cost_usd","window":"day","limit":"1e1"},
+        {"unit":"tokens","window":"7d","limit":1e3}],"timezone":"UTC","owner":"ops"}"#;
+    let written = serde_json::to_value(project(body)).unwrap();
+    assert_eq!(
+        written["limits"],
+        serde_json::json!([
+            {"unit": "cost_usd", "window": "24hour", "limit": "0.1"}, {"unit": "cost_usd", "window": "day", "limit": "10"},
+            {"unit": "tokens", "window": "7d", "limit": 1000},
+        ])
+    );
+    assert_eq!(project(&written.to_string()), project(body));
+    let entry = key(r#"{"allowed_networks":["203.0.113.9/24","::ffff:198.51.100.7","2001:db8::1"]}"#);
+    assert_eq!(entry.allowed_networks, ["203.0.113.0/24", "198.51.100.7/32", "2001:db8::1/128"]);
+}
+
+#[test]
+fn everything_that_is_wrong_is_named_with_its_mend() {
+    let wrong = |json: &str| -> Vec<String> {
+        let checked = serde_json::from_str::<Project>(json).unwrap().checked();
+        checked.unwrap_err().into_iter().map(|wrong| wrong.to_string()).collect()
+    };
+    let limit = |fields: &str| wrong(&format!(r#"{{"limits":[{{{fields}}}]}}"#));
+    for (fields, pointer, mend) in [
+        (
+            r#""unit":"tokens","window":"1year","limit":1"#,
+            "/limits/0/window",
+            "must be hour, day, week or month",
+        ),
+        (
+            r#""unit":"tokens","window":"1min","limit":1.5"#,
+            "/limits/0/limit",
+            "must be a whole number from 1 to",
+        ),
+        (r#""unit":"tokens","window":"1min","limit":0"#, "/limits/0/limit", "from 1 to"),
+        (r#""unit":"tokens","window":"1min","limit":-3"#, "/limits/0/limit", "from 1 to"),
+        (
+            r#""unit":"cost_usd","window":"1min","limit":"0.0000000001"#,
+            "/limits/0/limit",
+            "at most 9 decimals",
+        ),
+        (r#""unit":"cost_usd","window":"1min","limit":9000000.000000001"#, "/limits/0/limit", "to 9000000"),
+        (r#""unit":"tokens","window":"1min","limit":1,"model":"a[""#, "/limits/0/model", "a pattern such as"),
+        (r#""unit":"tokens","window":"1min","limit":1,"model":"""#, "/limits/0/model", "1 to 128 bytes"),
+    ] {
+        let fields = if fields.ends_with("0000000001") { format!("{fields}\"") } else { fields.to_owned() };
+        let told = limit(&fields);
+        assert!(
+            told.len() == 1 && told[0].starts_with(pointer) && told[0].contains(mend),
+            "{fields}: {told:?}"
+        );
+    }
+    let month = r#"{"unit":"cost_usd","window":"month","limit":1}"#;
+    assert!(wrong(&format!(r#"{{"limits":[{month},{month}]}}"#))[0].starts_with("/limits/1 counts the same"));
+    assert!(
+        wrong(&format!(r#"{{"limits":[{month}],"budget_usd":2}}"#))[0].starts_with("/budget_usd is what")
+    );
+    let many = vec![month; 33].join(",");
+    assert_eq!(wrong(&format!(r#"{{"limits":[{many}]}}"#)), ["/limits must have at most 32 entries"]);
+    let told = wrong(r#"{"timezone":"Mars/Base","plan":"a b","owner":"a\nb"}"#);
+    assert_eq!(told.len(), 3, "{told:?}");
+    let told = serde_json::from_str::<KeyEntry>(
+        r#"{"allowed_networks":["x"],"allowed_countries":["SGP"],"allowed_models":["{"],"expires":"soon"}"#,
+    );
+    let told: Vec<String> =
+        told.unwrap().checked().unwrap_err().into_iter().map(|wrong| wrong.pointer).collect();
+    assert_eq!(told, ["/allowed_networks/0", "/allowed_countries/0", "/allowed_models/0", "/expires"]);
+}
+
+#[test]
+fn a_key_changes_at_the_cost_of_a_few() {
+    let keys = (0..5_000).map(|n| {
+        (format!("k{n}"), Entry::Key(KeyEntry { label: Some(n.to_string()), ..KeyEntry::default() }), NOW)
+    });
+    let registry = Registry::new(Arc::default(), keys);
+    assert_eq!(registry.keys().count(), 5_000);
+    let next =
+        registry.with("k7", Entry::Key(KeyEntry::default()), NOW + 1).without_key("k8").without_key("none");
+    assert_eq!((next.keys().count(), next.key("k7").unwrap().updated), (4_999, Some(NOW + 1)));
+    assert_eq!(registry.key("k8").unwrap().body.label.as_deref(), Some("8"), "the former one is as it was");
+    assert!(next.terms(&record("k7", None, None), || None, NOW).limits.is_empty());
+}

@@ -1,0 +1,88 @@
+//! How limits stand after a request, and which of them refused it: the four windows of its key, and what the registry adds.
+
+use super::prepare::Observed;
+use crate::domain::{
+    Millis, SECOND,
+    decision::LimitStatus,
+    observation::Observation,
+    quota::{Counter, Scope, Span},
+    registry::Applied,
+    subject::SubjectKind,
+    window::{WINDOW_MILLIS, WindowLimits},
+};
+
+/// Every limit on a request: first those of its windows, then those of counters, in the order of their charges.
+pub(super) fn statuses(observed: &Observed) -> Vec<LimitStatus> {
+    let mut statuses = of_windows(&observed.key, &observed.charge.limits);
+    let counters = observed.limits.iter().zip(&observed.key.quotas);
+    statuses.extend(counters.map(|(applied, count)| {
+        let limit = &applied.rule.limit;
+        // An empty counter is as its span would leave it.
+        let reset_at = count.resets_at.unwrap_or(observed.key.now);
+        LimitStatus {
+            scope: Some(scope_name(&applied.counter).into()),
+            model: limit.model.clone(),
+            window: limit.span,
+            unit: limit.unit,
+            limit: applied.most,
+            used: count.used,
+            reset_seconds: seconds_until(reset_at, observed.key.now),
+        }
+    }));
+    statuses
+}
+
+/// The limit that refused a charge, as its place among [`statuses`], and when it would admit (`None`: never). Of a window
+/// and a counter the one that keeps out longer.
+pub(super) fn refusing(key: &Observation, statuses: &[LimitStatus]) -> Option<(usize, Option<Millis>)> {
+    let of_windows = statuses.iter().take_while(|status| status.scope.is_none()).count();
+    let window = key.refusal.as_ref().and_then(|refusal| {
+        let span = Span::Sliding(WINDOW_MILLIS[refusal.window]);
+        let is_it = |status: &LimitStatus| status.window == span && status.unit == refusal.unit;
+        Some((statuses[..of_windows].iter().position(is_it)?, refusal.retry_at))
+    });
+    let counter = key.quota_refusal.map(|refusal| (of_windows + refusal.index, refusal.retry_at));
+    let wait = |(_, at): &(usize, Option<Millis>)| at.unwrap_or(Millis::MAX);
+    window.into_iter().chain(counter).reduce(|a, b| if wait(&b) > wait(&a) { b } else { a })
+}
+
+/// Limits that count the same thing are one: the tightest.
+pub(super) fn distinct(limits: impl IntoIterator<Item = Applied>) -> super::prepare::Quotas {
+    let mut distinct = super::prepare::Quotas::new();
+    for limit in limits {
+        match distinct.iter_mut().find(|other| other.counter == limit.counter) {
+            Some(other) if other.most > limit.most => *other = limit,
+            Some(_) => {}
+            None => distinct.push(limit),
+        }
+    }
+    distinct
+}
+
+fn scope_name(counter: &Counter) -> &'static str {
+    match &counter.scope {
+        Scope::Everything => "everything",
+        Scope::Subject(subject) if subject.kind() == SubjectKind::Key => "key",
+        Scope::Subject(_) => "project",
+    }
+}
+
+fn of_windows(key: &Observation, limits: &WindowLimits) -> Vec<LimitStatus> {
+    let limits = limits.at_share(key.standing.share_at(key.now));
+    limits
+        .set()
+        .map(|(window, unit, limit)| LimitStatus {
+            scope: None,
+            model: None,
+            window: Span::Sliding(WINDOW_MILLIS[window]),
+            unit,
+            limit,
+            used: key.counts[window].of(unit),
+            reset_seconds: seconds_until(key.resets_at[window].min(key.now + WINDOW_MILLIS[window]), key.now),
+        })
+        .collect()
+}
+
+fn seconds_until(at: Millis, now: Millis) -> u64 {
+    ((at - now).max(0) as u64).div_ceil(SECOND as u64)
+}

@@ -1,0 +1,151 @@
+//! The registry at work: what applies to each request, who is refused by it, and how people change it.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{ActivePolicy, Engine, events::Frame};
+use crate::{
+    domain::{
+        Millis,
+        decision::{Decision, Reason},
+        event::{format_millis, parse_millis},
+        record::Record,
+        registry::{Entry, NotAllowed, Registry, Terms},
+    },
+    store::{Document, DocumentKind, StoreError},
+};
+
+impl Engine {
+    /// What the registry says about each record, and the records as it sees them: with the project that their key is
+    /// registered to. Nothing is copied, and no terms are made, where it says nothing.
+    pub(super) fn terms<'r>(
+        &self,
+        records: &'r [Record],
+        active: &ActivePolicy,
+        now: Millis,
+    ) -> (Cow<'r, [Record]>, Vec<Terms>) {
+        let mut placed = Cow::Borrowed(records);
+        if active.registry.is_idle() {
+            return (placed, Vec::new());
+        }
+        let mut all = Vec::with_capacity(records.len());
+        for (index, record) in records.iter().enumerate() {
+            let terms = self.terms_of(record, active, now);
+            if terms.mismatch {
+                let place = self.geo.lookup(record.source_ip);
+                let frame = Frame { record, place: place.as_deref(), policy_version: &active.version, now };
+                self.outbox.tell(|| frame.mismatch(terms.project.as_ref()));
+            }
+            let moves = terms.project.is_some() && terms.project != record.project;
+            if moves && let Some(record) = placed.to_mut().get_mut(index) {
+                record.project.clone_from(&terms.project);
+            }
+            all.push(terms);
+        }
+        (placed, all)
+    }
+
+    /// What the registry says about one record.
+    pub(super) fn terms_of(&self, record: &Record, active: &ActivePolicy, now: Millis) -> Terms {
+        active.registry.terms(record, || self.geo.place_core(record.source_ip).country, now)
+    }
+
+    /// The decision about a request that its key may not make. It charges nothing and teaches nothing.
+    pub(super) fn refuse_by_registry(
+        &self,
+        record: &Record,
+        refusal: NotAllowed,
+        active: &ActivePolicy,
+        now: Millis,
+    ) -> Decision {
+        let place = self.geo.lookup(record.source_ip);
+        let frame = Frame { record, place: place.as_deref(), policy_version: &active.version, now };
+        self.outbox.tell(|| frame.not_allowed(refusal));
+        let reason = match refusal {
+            NotAllowed::UnknownKey => Reason::UnknownKey,
+            _ => Reason::KeyNotAllowed,
+        };
+        Decision { allowed: false, reason: Some(reason), ..self.plain_decision(record, active, now) }
+    }
+
+    /// Puts a plan, project or key in force, here at once and on every instance within a second. It must be checked. Says
+    /// whether there was one of this name.
+    ///
+    /// # Errors
+    /// When it could not be written: what was in force still is then.
+    pub async fn put_entry(&self, name: &str, entry: &Entry, now: Millis) -> Result<bool, StoreError> {
+        let (kind, body) = match entry {
+            Entry::Plan(plan) => (DocumentKind::Plan, serde_json::to_value(plan)),
+            Entry::Project(project) => (DocumentKind::Project, serde_json::to_value(project)),
+            Entry::Key(key) => (DocumentKind::Key, serde_json::to_value(key)),
+        };
+        let body = body.map_err(|error| StoreError::Incompatible(error.to_string()))?;
+        let before = shown(&self.policy().registry, kind, name);
+        let evidence = json!({ "document": kind.name(), "name": name, "before": before, "after": body });
+        let body = json!({ "entry": body, "updated": format_millis(now) });
+        let stored =
+            self.write_document(Document { kind, name: name.to_owned(), body }, evidence, now).await?;
+        Ok(stored || before.is_some())
+    }
+
+    /// Deletes a stored plan, project or key; a configured one of the same name is in force again then. Says whether
+    /// there was one in the store.
+    ///
+    /// # Errors
+    /// When it could not be written: it is still in force then.
+    pub async fn delete_entry(
+        &self,
+        kind: DocumentKind,
+        name: &str,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        let before = shown(&self.policy().registry, kind, name);
+        let evidence = json!({ "document": kind.name(), "name": name, "before": before, "after": null });
+        let document = Document { kind, name: name.to_owned(), body: Value::Null };
+        self.write_document(document, evidence, now).await
+    }
+}
+
+fn shown(registry: &Registry, kind: DocumentKind, name: &str) -> Option<Value> {
+    match kind {
+        DocumentKind::Plan => {
+            registry.plans().get(name).and_then(|held| serde_json::to_value(&*held.body).ok())
+        }
+        DocumentKind::Project => {
+            registry.projects().get(name).and_then(|held| serde_json::to_value(&*held.body).ok())
+        }
+        DocumentKind::Key => registry.key(name).and_then(|held| serde_json::to_value(&*held.body).ok()),
+        DocumentKind::Policy | DocumentKind::Allowlist => None,
+    }
+}
+
+/// What a document says of the registry; `None` for other documents, and for what this version cannot read.
+pub(super) fn entry(kind: DocumentKind, name: &str, body: &Value) -> Option<(Entry, Millis)> {
+    let said = &body["entry"];
+    let read = match kind {
+        DocumentKind::Plan => Deserialize::deserialize(said).map(Entry::Plan),
+        DocumentKind::Project => Deserialize::deserialize(said).map(Entry::Project),
+        DocumentKind::Key => Deserialize::deserialize(said).map(Entry::Key),
+        DocumentKind::Policy | DocumentKind::Allowlist => return None,
+    };
+    let at = body["updated"].as_str().and_then(|text| parse_millis(text).ok()).unwrap_or_default();
+    read.map(|entry| (entry, at))
+        .map_err(|error| tracing::error!(kind = kind.name(), name, %error, "it cannot be read and is not in force"))
+        .ok()
+}
+
+/// The registry after one document has changed; `None` where it is not the registry's.
+pub(super) fn changed(registry: &Registry, document: &Document) -> Option<Registry> {
+    let Document { kind, name, body } = document;
+    if !body.is_null() {
+        return entry(*kind, name, body).map(|(entry, at)| registry.with(name, entry, at));
+    }
+    match kind {
+        DocumentKind::Plan => Some(registry.without_plan(name)),
+        DocumentKind::Project => Some(registry.without_project(name)),
+        DocumentKind::Key => Some(registry.without_key(name)),
+        DocumentKind::Policy | DocumentKind::Allowlist => None,
+    }
+}

@@ -1,0 +1,136 @@
+//! Plans, projects and keys at work, by injected time.
+
+use std::time::Instant;
+
+use super::*;
+use crate::{
+    domain::registry::{Configured, Entry, KeyEntry, Plan, Project, UnknownKeys},
+    engine::Base,
+};
+
+fn key(body: serde_json::Value) -> Entry {
+    Entry::Key(serde_json::from_value::<KeyEntry>(body).unwrap().checked().unwrap())
+}
+
+impl Day {
+    async fn put(&self, name: &str, entry: Entry) {
+        self.engine.put_entry(name, &entry, self.now).await.unwrap();
+    }
+
+    /// An engine over the same store, with another configuration.
+    async fn configured(registry: Configured) -> Self {
+        let day = Self::with(|_| ()).await;
+        let base = Base { policy: default_policy(), registry: Arc::new(registry) };
+        let options = day.engine.options.clone();
+        let engine =
+            Engine::start(day.engine.store.clone(), day.engine.geo.clone(), base, options).await.unwrap();
+        Self { engine, ..day }
+    }
+
+    async fn refusal(&mut self, fields: serde_json::Value) -> Option<Reason> {
+        let decision = self.ask(fields).await;
+        assert_eq!((decision.allowed, decision.action), (decision.reason.is_none(), Action::None));
+        decision.reason
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_refused_outside_of_its_countries_models_and_time_and_learns_nothing_from_it() {
+    let mut day = Day::with(|_| ()).await;
+    let body = json!({
+        "allowed_countries": ["SG"], "allowed_models": ["gpt-*"], "expires": "2026-03-02T10:00:00Z",
+    });
+    day.put("a", key(body)).await;
+    let refused = Some(Reason::KeyNotAllowed);
+    assert_eq!(day.refusal(json!({"model": "gpt-4.1"})).await, None);
+    assert_eq!(day.refusal(json!({"source_ip": BUCHAREST})).await, refused);
+    assert_eq!(day.refusal(json!({"model": "o3"})).await, refused);
+    let check = day.record(json!({"model": "o3"}));
+    assert_eq!(day.engine.check(&check, false, day.now).await.reason, refused);
+    day.now = NOW + HOUR - 1;
+    assert_eq!(day.refusal(json!({})).await, None);
+    day.now = NOW + HOUR;
+    assert_eq!(day.refusal(json!({})).await, refused);
+    assert_eq!(day.used("a").await, 10, "of the last minute one was admitted, and no other is charged");
+    let told = day.events(EventType::KeyNotAllowed).await;
+    assert_eq!(told.iter().map(|event| event.count).sum::<u64>(), 4);
+    assert!(told.iter().all(|event| event.subject == Some(Subject::key("a"))));
+    assert!(told.iter().any(|event| event.evidence["cause"] == "expired"));
+    assert!(day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.is_empty());
+}
+
+#[tokio::test]
+async fn unknown_keys_are_refused_and_a_flood_of_them_is_one_event_per_address() {
+    let mut day =
+        Day::configured(Configured { unknown_keys: UnknownKeys::Refuse, ..Configured::default() }).await;
+    day.put("a", key(json!({}))).await;
+    assert_eq!(day.refusal(json!({})).await, None);
+    for n in 0..50 {
+        assert_eq!(day.refusal(json!({"key_id": format!("k{n}")})).await, Some(Reason::UnknownKey));
+    }
+    let told = day.events(EventType::UnknownKey).await;
+    assert_eq!(told.iter().map(|event| event.count).collect::<Vec<_>>(), [49, 1]);
+    assert_eq!(told[0].subject.as_ref().unwrap().as_str(), "ip:203.0.113.7");
+    assert_eq!(day.engine.store().inspect(&Subject::key("k1"), day.now).await.unwrap(), None);
+    let explained = day.engine.explain(&day.record(json!({"key_id": "x"})), day.now).await.unwrap();
+    assert_eq!(explained.course, Course::NotAllowed(crate::domain::registry::NotAllowed::UnknownKey));
+}
+
+#[tokio::test]
+async fn another_project_than_the_registered_one_is_told_and_not_used() {
+    let mut day = Day::with(|_| ()).await;
+    day.put("p", Entry::Project(Project::default())).await;
+    day.put("a", key(json!({"project": "p"}))).await;
+    let (p, q) = (Subject::project("p"), Subject::project("q"));
+    day.engine.ban(&q, None, "spent", day.now).await.unwrap();
+    assert_eq!(day.refusal(json!({"project_id": "q"})).await, None);
+    day.engine.ban(&p, None, "spent", day.now).await.unwrap();
+    let batch =
+        [json!({"key_id": "b"}), json!({"project_id": "q"}), json!({})].map(|fields| day.record(fields));
+    let decisions = day.engine.record(&batch, day.now).await;
+    let reasons: Vec<_> = decisions.iter().map(|decision| decision.reason).collect();
+    assert_eq!(reasons, [None, Some(Reason::ProjectBanned), Some(Reason::ProjectBanned)]);
+    let told = day.events(EventType::ProjectMismatch).await;
+    assert_eq!(told.iter().map(|event| event.count).sum::<u64>(), 2);
+    assert_eq!(told[0].evidence, json!({"registered": "p", "reported": "q"}));
+}
+
+#[tokio::test]
+async fn limits_that_apply_go_along_with_the_request() {
+    let day = Day::with(|_| ()).await;
+    let plan = json!({"limits": [{"unit": "requests", "window": "day", "limit": 5}]});
+    let plan: Plan = serde_json::from_value(plan).unwrap();
+    day.put("free", Entry::Plan(plan.checked().unwrap())).await;
+    day.put("a", key(json!({"plan": "free"}))).await;
+    let records = [day.record(json!({})), day.record(json!({"key_id": "b"}))];
+    let active = day.engine.policy();
+    let (placed, terms) = day.engine.terms(&records, &active, day.now);
+    let mut items =
+        day.engine.prepare(&placed, terms, &active, day.now, super::super::prepare::Purpose::Record).await;
+    day.engine.observe(&mut items, &active, day.now).await;
+    let limits = items.into_iter().map(|item| match item.state {
+        super::super::prepare::State::Observed(observed) => observed.limits.len(),
+        _ => panic!("it is observed"),
+    });
+    assert_eq!(limits.collect::<Vec<_>>(), [1, 0]);
+}
+
+/// How long 100,000 keys take to be read: `cargo test --release -- --ignored --nocapture a_refresh_of`.
+#[tokio::test]
+#[ignore = "measures"]
+async fn a_refresh_of_100_000_keys() {
+    let day = Day::with(|_| ()).await;
+    let begun = Instant::now();
+    for n in 0..100_000 {
+        let body = json!({"label": format!("key {n}"), "allowed_networks": ["203.0.113.0/24"], "allowed_models": ["gpt-*"]});
+        day.put(&format!("k1:{n:016x}"), key(body)).await;
+    }
+    println!("put one by one: {:?} each", begun.elapsed() / 100_000);
+    let begun = Instant::now();
+    day.engine.store().documents().await.unwrap();
+    println!("read from the store: {:?}", begun.elapsed());
+    let begun = Instant::now();
+    day.engine.refresh_documents().await.unwrap();
+    println!("read and put in force: {:?}", begun.elapsed());
+    assert_eq!(day.engine.policy().registry.keys().count(), 100_000);
+}

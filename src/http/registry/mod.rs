@@ -1,0 +1,138 @@
+//! `/v1/plans`, `/v1/projects`, `/v1/keys`: who belongs where, and which limits are on whom.
+
+pub mod keys;
+pub mod plans;
+pub mod projects;
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    App,
+    error::ApiError,
+    lists::{Cursor, List},
+    params::Params,
+};
+use crate::{
+    domain::{
+        Millis,
+        registry::{Registry, Wrong},
+        subject::valid_id,
+    },
+    intake::FieldError,
+    store::DocumentKind,
+};
+
+/// How many users of what cannot be deleted are named.
+const NAMED: usize = 5;
+
+/// Where an entry is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The configuration.
+    Configured,
+    /// It was put.
+    Stored,
+}
+
+impl Source {
+    fn of(updated: Option<Millis>) -> Self {
+        if updated.is_some() { Self::Stored } else { Self::Configured }
+    }
+}
+
+/// The registry in force.
+fn registry(app: &App) -> std::sync::Arc<Registry> {
+    app.engine.policy().registry.clone()
+}
+
+/// The name that a path holds.
+fn named(name: String, pointer: &str) -> Result<String, ApiError> {
+    if valid_id(&name) {
+        return Ok(name);
+    }
+    Err(ApiError::field(pointer, "must be 1 to 128 bytes of printable text without spaces"))
+}
+
+fn bad(wrong: Vec<Wrong>) -> ApiError {
+    ApiError::Fields(wrong.into_iter().map(|w| FieldError::new(w.pointer, w.mend)).collect())
+}
+
+/// That a plan which is named exists.
+fn plan_exists(registry: &Registry, plan: Option<&str>) -> Result<(), ApiError> {
+    match plan.filter(|name| !registry.plans().contains_key(*name)) {
+        Some(name) => {
+            Err(ApiError::field("/plan", format!("must name a plan that exists; there is no {name}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A page of a list, newest first; what the configuration has comes last.
+fn page<'r, T: 'r, V>(
+    entries: impl Iterator<Item = (&'r str, Option<Millis>, T)>,
+    params: Params,
+    view: impl Fn(&str, T) -> V,
+) -> Result<Json<List<V>>, ApiError> {
+    let params = params.only(&["cursor", "limit"])?;
+    let (cursor, limit) = (params.text("cursor").map(Cursor::decode).transpose()?, params.limit()?);
+    let after = |time: Millis, name: &str| cursor.as_ref().is_none_or(|c| c.precedes(time, name));
+    let mut entries: Vec<_> = entries
+        .map(|(name, updated, entry)| (std::cmp::Reverse(updated.unwrap_or_default()), name, entry))
+        .filter(|(time, name, _)| after(time.0, name))
+        .collect();
+    let more = entries.len() > limit;
+    if more {
+        // Only a page of what may be 100,000 is sorted.
+        entries.select_nth_unstable_by(limit, |a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+        entries.truncate(limit);
+    }
+    entries.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+    let end = entries.last().filter(|_| more);
+    let next_cursor = end.map(|(time, name, _)| Cursor { time: time.0, name: (*name).to_owned() }.encode());
+    let items = entries.into_iter().map(|(_, name, entry)| view(name, entry)).collect();
+    Ok(Json(List { items, next_cursor }))
+}
+
+/// The answer to a PUT.
+fn answer(existed: bool, view: impl Serialize) -> Response {
+    let code = if existed { StatusCode::OK } else { StatusCode::CREATED };
+    (code, Json(view)).into_response()
+}
+
+/// Deletes what is stored under a name. What only the configuration has cannot be deleted here.
+async fn delete(app: &App, kind: DocumentKind, name: &str, configured: bool) -> Result<StatusCode, ApiError> {
+    if app.engine.delete_entry(kind, name, app.engine.now()).await? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    if configured {
+        return Err(ApiError::Conflict(format!(
+            "the {} {name} is in the configuration; take it out there, or put another one over it",
+            kind.name()
+        )));
+    }
+    Err(absent(kind, name))
+}
+
+fn absent(kind: DocumentKind, name: &str) -> ApiError {
+    ApiError::NotFound(format!("there is no {} {name}", kind.name()))
+}
+
+/// That what is to be deleted is used by nobody.
+fn unused(kind: DocumentKind, name: &str, mut users: Vec<String>) -> Result<(), ApiError> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    if users.len() > NAMED {
+        users.truncate(NAMED);
+        users.push("others".to_owned());
+    }
+    let users = users.join(", ");
+    Err(ApiError::Conflict(format!("the {} {name} is in use by {users}; change these first", kind.name())))
+}

@@ -1,0 +1,149 @@
+//! `/v1/projects`: what keys have in common: limits, a budget, a plan, a priority, an owner.
+
+use axum::{Extension, Json, extract::State, http::StatusCode, response::Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    NAMED, Source, absent, answer, bad, delete as delete_stored, named, page, plan_exists, registry, unused,
+};
+use crate::{
+    domain::{
+        event::format_millis,
+        quota::Priority,
+        registry::{Amount, Entry, Held, LimitBody, Project},
+    },
+    http::{
+        App, audit,
+        auth::Caller,
+        error::{ApiError, Problem},
+        input::JsonBody,
+        lists::List,
+        params::{Params, TextPath},
+    },
+    store::DocumentKind,
+};
+
+/// A project.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProjectView {
+    /// Its id.
+    pub id: String,
+    /// Limits over all its requests.
+    pub limits: Vec<LimitBody>,
+    /// US dollars per calendar month.
+    #[schema(value_type = Option<String>, example = "250")]
+    pub budget_usd: Option<Amount>,
+    /// The plan of those of its keys that have none of their own.
+    pub plan: Option<String>,
+    /// How soon its requests are refused as limits fill up.
+    pub priority: Option<Priority>,
+    /// By whose calendar its days, weeks and months begin; null: UTC.
+    pub timezone: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// Where it is from.
+    pub source: Source,
+    /// When it was put; null: it is the configuration's.
+    #[schema(format = DateTime)]
+    pub updated: Option<String>,
+}
+
+impl ProjectView {
+    fn of(id: &str, held: &Held<Project>) -> Self {
+        let Project { limits, budget_usd, plan, priority, timezone, owner } = (*held.body).clone();
+        Self {
+            id: id.to_owned(),
+            limits,
+            budget_usd,
+            plan,
+            priority,
+            timezone,
+            owner,
+            source: Source::of(held.updated),
+            updated: held.updated.map(format_millis),
+        }
+    }
+}
+
+/// Lists the projects, newest first; the configuration's last.
+#[utoipa::path(
+    get, path = "/v1/projects", tag = "registry", operation_id = "list_projects",
+    params(
+        ("cursor" = Option<String>, Query, description = "Where the last page ended."),
+        ("limit" = Option<u16>, Query, description = "1 to 1000; 100 by default."),
+    ),
+    responses((status = 200, body = List<ProjectView>, description = "A page.")),
+)]
+pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<ProjectView>>, ApiError> {
+    let registry = registry(&app);
+    let entries = registry.projects().iter().map(|(name, held)| (&**name, held.updated, held));
+    page(entries, params, ProjectView::of)
+}
+
+/// Shows one project.
+#[utoipa::path(
+    get, path = "/v1/projects/{id}", tag = "registry", operation_id = "show_project",
+    params(("id" = String, Path, description = "The id, percent-encoded.")),
+    responses(
+        (status = 200, body = ProjectView, description = "The project."),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none."),
+    ),
+)]
+pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Json<ProjectView>, ApiError> {
+    let registry = registry(&app);
+    let held = registry.projects().get(name.as_str());
+    held.map(|held| Json(ProjectView::of(&name, held))).ok_or_else(|| absent(DocumentKind::Project, &name))
+}
+
+/// Puts a project in force, or replaces it as a whole. It holds on every instance within a second.
+#[utoipa::path(
+    put, path = "/v1/projects/{id}", tag = "registry", operation_id = "put_project", request_body = Project,
+    params(("id" = String, Path, description = "The id, percent-encoded.")),
+    responses(
+        (status = 200, body = ProjectView, description = "Replaced."),
+        (status = 201, body = ProjectView, description = "New."),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Something in it is wrong, or its plan does not exist; nothing changed."),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+    ),
+)]
+pub async fn put(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    TextPath(name): TextPath,
+    JsonBody(body): JsonBody<Project>,
+) -> Result<Response, ApiError> {
+    let name = named(name, "/id")?;
+    let body = body.checked().map_err(bad)?;
+    plan_exists(&registry(&app), body.plan.as_deref())?;
+    let now = app.engine.now();
+    let existed = app.engine.put_entry(&name, &Entry::Project(body.clone()), now).await?;
+    audit(&caller, "project put", &name);
+    Ok(answer(existed, ProjectView::of(&name, &Held { body: body.into(), updated: Some(now) })))
+}
+
+/// Deletes a project. Where the configuration has one of this name, that one is in force again.
+#[utoipa::path(
+    delete, path = "/v1/projects/{id}", tag = "registry", operation_id = "delete_project",
+    params(("id" = String, Path, description = "The id, percent-encoded.")),
+    responses(
+        (status = 204, description = "It is gone, or the one of the configuration is in force again."),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none."),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is in use, or in the configuration alone."),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+    ),
+)]
+pub async fn delete(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    TextPath(name): TextPath,
+) -> Result<StatusCode, ApiError> {
+    let registry = registry(&app);
+    let configured = registry.configures_project(&name);
+    if !configured {
+        unused(DocumentKind::Project, &name, registry.users_of_project(&name, NAMED + 1))?;
+    }
+    let done = delete_stored(&app, DocumentKind::Project, &name, configured).await?;
+    audit(&caller, "project delete", &name);
+    Ok(done)
+}

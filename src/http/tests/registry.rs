@@ -1,0 +1,139 @@
+//! Plans, projects and keys: put, shown, listed, deleted, and in force.
+
+use serde_json::{Value, json};
+
+use super::{Api, record};
+use crate::{domain::event::EventType, store::EventQuery};
+
+const LIMIT: &str = r#"{"limits":[{"unit":"cost_usd","window":"60s","limit":2.50,"model":"claude-*"}]}"#;
+
+#[tokio::test]
+async fn each_is_put_shown_replaced_and_deleted() {
+    let api = Api::open().await;
+    api.get("/v1/plans/free").await.problem(404);
+    let plan = api.put("/v1/plans/free", LIMIT).await.good(201);
+    let limits = json!([{"unit": "cost_usd", "window": "1min", "limit": "2.5", "model": "claude-*"}]);
+    assert_eq!(
+        (&plan["name"], &plan["limits"], &plan["source"]),
+        (&json!("free"), &limits, &json!("stored"))
+    );
+    assert_eq!(api.get("/v1/plans/free").await.good(200), plan);
+    api.put("/v1/plans/free", r#"{"limits":[]}"#).await.good(200);
+
+    let body =
+        r#"{"budget_usd":"100.00","plan":"free","priority":"low","timezone":"Asia/Tokyo","owner":"Ada"}"#;
+    let project = api.put("/v1/projects/analytics", body).await.good(201);
+    assert_eq!(project["budget_usd"], "100");
+    assert_eq!((&project["id"], &project["priority"]), (&json!("analytics"), &json!("low")));
+
+    let body = r#"{"project":"analytics","label":"CI","allowed_networks":["203.0.113.7"],"expires":"2999-01-01T00:00:00Z"}"#;
+    let key = api.put("/v1/keys/k1:9f2c41d07be5a8c3", body).await.good(201);
+    assert_eq!(key["allowed_networks"], json!(["203.0.113.7/32"]));
+    assert_eq!(api.get("/v1/keys/k1%3A9f2c41d07be5a8c3").await.good(200), key);
+
+    let used = api.delete("/v1/plans/free").await.problem(409);
+    assert!(used["detail"].as_str().unwrap().contains("project:analytics"), "{used}");
+    let used = api.delete("/v1/projects/analytics").await.problem(409);
+    assert!(used["detail"].as_str().unwrap().contains("key:k1:9f2c41d07be5a8c3"), "{used}");
+    for path in ["/v1/keys/k1:9f2c41d07be5a8c3", "/v1/projects/analytics", "/v1/plans/free"] {
+        assert_eq!(api.delete(path).await.status, 204);
+        api.delete(path).await.problem(404);
+        api.get(path).await.problem(404);
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named_and_nothing_changes() {
+    let api = Api::open().await;
+    for (path, body, pointer) in [
+        ("/v1/plans/a", r#"{"limits":[{"unit":"tokens","window":"1min","limit":1.5}]}"#, "/limits/0/limit"),
+        ("/v1/plans/a", r#"{"limits":[{"unit":"tokens","window":"1min","limit":true}]}"#, "/limits/0/limit"),
+        ("/v1/plans/a", r#"{"limits":[{"unit":"words","window":"1min","limit":1}]}"#, "/limits/0/unit"),
+        ("/v1/plans/a", r#"{"limits":[{"unit":"tokens","limit":1}]}"#, "/limits/0/window"),
+        ("/v1/plans/a", r#"{"limit":[]}"#, "/limit"),
+        ("/v1/plans/a%20b", "{}", "/name"),
+        ("/v1/projects/a", r#"{"plan":"none"}"#, "/plan"),
+        ("/v1/projects/a", r#"{"priority":"urgent"}"#, "/priority"),
+        ("/v1/keys/a", r#"{"project":"none"}"#, "/project"),
+        ("/v1/keys/a", r#"{"plan":"none"}"#, "/plan"),
+        ("/v1/keys/a", r#"{"allowed_networks":["203.0.113.0/33"]}"#, "/allowed_networks/0"),
+        ("/v1/keys/a", r#"{"api_key":"sk-live-secret"}"#, "/api_key"),
+    ] {
+        let problem = api.put(path, body).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{body}: {problem}");
+        assert!(!problem.to_string().contains("sk-live-secret"));
+    }
+    for list in ["plans", "projects", "keys"] {
+        assert_eq!(api.get(&format!("/v1/{list}")).await.good(200)["items"], json!([]));
+    }
+}
+
+#[tokio::test]
+async fn lists_come_page_by_page() {
+    let api = Api::open().await;
+    for n in 0..5 {
+        api.put(&format!("/v1/keys/k{n}"), "{}").await.good(201);
+    }
+    let mut seen = Vec::new();
+    let mut path = "/v1/keys?limit=2".to_owned();
+    loop {
+        let page = api.get(&path).await.good(200);
+        let items = page["items"].as_array().unwrap().clone();
+        assert!(items.len() <= 2);
+        seen.extend(items.iter().map(|item| item["key_id"].as_str().unwrap().to_owned()));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/keys?limit=2&cursor={cursor}");
+    }
+    seen.sort();
+    assert_eq!(seen, ["k0", "k1", "k2", "k3", "k4"]);
+    api.get("/v1/plans?sort=asc").await.problem(422);
+}
+
+#[tokio::test]
+async fn a_change_is_in_the_log_with_what_was_before() {
+    let api = Api::open().await;
+    api.put("/v1/plans/free", LIMIT).await.good(201);
+    api.put("/v1/plans/free", r#"{"limits":[]}"#).await.good(200);
+    api.delete("/v1/plans/free").await;
+    let query = EventQuery { kind: Some(EventType::PolicyChanged), limit: 10, ..EventQuery::default() };
+    let events = api.engine.store().events(&query).await.unwrap().items;
+    let evidence: Vec<&Value> = events.iter().map(|event| &event.evidence).collect();
+    assert_eq!(evidence.len(), 3);
+    assert_eq!((&evidence[0]["document"], &evidence[0]["after"]), (&json!("plan"), &json!(null)));
+    assert_eq!(evidence[1]["before"]["limits"][0]["limit"], "2.5");
+    assert_eq!((&evidence[2]["name"], &evidence[2]["before"]), (&json!("free"), &json!(null)));
+}
+
+#[tokio::test]
+async fn a_key_that_may_not_is_refused_by_records_and_checks_and_leaves_no_trace() {
+    let api = Api::open().await;
+    api.put("/v1/keys/a", r#"{"allowed_networks":["198.51.100.0/24"]}"#).await.good(201);
+    for path in ["/v1/record", "/v1/check"] {
+        let body = record("a", 1)
+            .replace("tokens_used", if path.ends_with('d') { "tokens_used" } else { "estimated_tokens" });
+        let refused = api.post(path, &body).await.good(200);
+        assert_eq!((&refused["allowed"], &refused["reason"]), (&json!(false), &json!("KEY_NOT_ALLOWED")));
+        assert_eq!(refused["action"], "none");
+    }
+    api.get("/v1/subjects/key:a").await.problem(404);
+    assert_eq!(api.record("b", 1).await.good(200)["allowed"], true);
+    assert_eq!(api.delete("/v1/keys/a").await.status, 204);
+    assert_eq!(api.record("a", 1).await.good(200)["allowed"], true);
+}
+
+#[tokio::test]
+async fn a_ban_of_the_registered_project_holds_whatever_a_record_says() {
+    let api = Api::open().await;
+    api.put("/v1/projects/p", "{}").await.good(201);
+    api.put("/v1/keys/a", r#"{"project":"p"}"#).await.good(201);
+    api.put("/v1/bans/project:p", r#"{"duration_seconds":60,"reason":"spent"}"#).await.good(201);
+    let with_project = |project: &str| {
+        let mut body: Value = serde_json::from_str(&record("a", 1)).unwrap();
+        body["project_id"] = project.into();
+        body.to_string()
+    };
+    for body in [record("a", 1), with_project("p"), with_project("q")] {
+        assert_eq!(api.post("/v1/record", &body).await.good(200)["reason"], "PROJECT_BANNED");
+    }
+    assert_eq!(api.record("b", 1).await.good(200)["allowed"], true);
+}
