@@ -8,6 +8,7 @@ use keyward::{
         MINUTE, Millis,
         decision::{Decision, Reason},
         record::Record,
+        registry::{Entry, Project},
         window::slack_millis,
     },
     engine::Engine,
@@ -136,4 +137,53 @@ async fn four_instances_with_skewed_clocks_never_admit_more_than_the_limit_and_u
 async fn many_callers_of_the_embedded_store_never_get_more_than_the_limit_and_use_it_up() {
     let store = EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap();
     judge(&storm(&[engine(Arc::new(store)).await]).await);
+}
+
+/// Registers a project with a budget of one dollar; engines that start later know it.
+async fn with_a_budget(engine: Arc<Engine>) -> Arc<Engine> {
+    let body = serde_json::from_value::<Project>(json!({"budget_usd": "1"})).unwrap().checked().unwrap();
+    engine.put_entry("shared", &Entry::Project(body), START).await.unwrap();
+    engine
+}
+
+/// 64 tasks on each of four instances ask for a share of one monthly budget of a project, each with a key of its own: as
+/// many are admitted as it holds, to the nano-dollar, whether they reserve or report.
+async fn share_a_budget(engines: &[Arc<Engine>], reserve: bool) {
+    let intake = intake(MINUTE);
+    let mut calls = JoinSet::new();
+    for task in 0..CALLERS * engines.len() as u64 {
+        let engine = engines[task as usize % engines.len()].clone();
+        let body = json!({"project_id": "shared", "cost_usd": 0.007456789});
+        let record: Record = record(&intake, &format!("k{task}"), body, START);
+        calls.spawn(async move {
+            if reserve {
+                engine.check(&record, true, START).await.allowed
+            } else {
+                engine.record(&[record], START).await.remove(0).allowed
+            }
+        });
+    }
+    let admitted = calls.join_all().await.into_iter().filter(|admitted| *admitted).count();
+    assert_eq!(admitted as u64, 1_000_000_000 / 7_456_789);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_instances_admit_exactly_what_a_shared_budget_holds() {
+    for reserve in [false, true] {
+        let namespace = namespace();
+        let connect = async || {
+            let options = RedisOptions {
+                namespace: namespace.clone(),
+                response_timeout: Duration::from_secs(10),
+                ..RedisOptions::default()
+            };
+            let store = RedisStore::connect(&redis_server::shared().url(), options).await.unwrap();
+            engine(Arc::new(store)).await
+        };
+        let mut engines = vec![with_a_budget(connect().await).await];
+        engines.extend(join_all((0..3).map(|_| connect())).await);
+        share_a_budget(&engines, reserve).await;
+        let store = EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap();
+        share_a_budget(&[with_a_budget(engine(Arc::new(store)).await).await], reserve).await;
+    }
 }

@@ -1,0 +1,152 @@
+//! Limits of projects, plans and everything at work, by injected time.
+
+use super::{super::quotas::LEASE, *};
+use crate::domain::registry::{Entry, KeyEntry, Plan, Project};
+
+fn project(body: serde_json::Value) -> Entry {
+    Entry::Project(serde_json::from_value::<Project>(body).unwrap().checked().unwrap())
+}
+
+fn plan(body: serde_json::Value) -> Entry {
+    Entry::Plan(serde_json::from_value::<Plan>(body).unwrap().checked().unwrap())
+}
+
+fn key(body: serde_json::Value) -> Entry {
+    Entry::Key(serde_json::from_value::<KeyEntry>(body).unwrap().checked().unwrap())
+}
+
+async fn day(entries: &[(&str, Entry)]) -> Day {
+    let day = Day::with(|policy| policy.limits = Default::default()).await;
+    for (name, entry) in entries {
+        day.engine.put_entry(name, entry, day.now).await.unwrap();
+    }
+    day
+}
+
+fn ask(key: &str, cost: &str) -> serde_json::Value {
+    json!({"key_id": key, "project_id": "p", "cost_usd": cost.parse::<f64>().unwrap()})
+}
+
+#[tokio::test]
+async fn a_budget_is_shared_by_the_keys_of_a_project_to_the_nano_dollar_and_ends_with_the_month() {
+    let budget = project(json!({"budget_usd": "10", "timezone": "Asia/Tokyo"}));
+    let mut day = day(&[("p", budget)]).await;
+    assert!(day.ask(ask("a", "6.5")).await.allowed);
+    let left = day.ask(ask("b", "3.499999999")).await;
+    assert!(left.allowed);
+    let status = &left.limits[0];
+    assert_eq!(status.scope.as_deref(), Some("project"));
+    assert_eq!((status.limit, status.used), (10_000_000_000, 9_999_999_999));
+    assert!(day.ask(ask("c", "0.000000001")).await.allowed);
+    let refused = day.ask(ask("a", "0.000000001")).await;
+    assert_eq!((refused.allowed, refused.reason), (false, Some(Reason::BudgetExceeded)));
+    // Midnight of 1 April in Tokyo.
+    let until = 1_774_969_200_000;
+    assert_eq!(refused.retry_at, Some(until));
+    day.now = until - 1;
+    assert!(!day.ask(ask("a", "0.01")).await.allowed);
+    day.now = until;
+    assert!(day.ask(ask("a", "10")).await.allowed);
+    let told = day.events(EventType::RateLimitExceeded).await;
+    assert_eq!(told[0].evidence["limit"], "10");
+}
+
+#[tokio::test]
+async fn the_tightest_answers_and_all_or_none_is_charged() {
+    let both = project(json!({"limits": [
+        {"unit": "requests", "window": "10s", "limit": 3}, {"unit": "tokens", "window": "day", "limit": 100},
+        {"unit": "requests", "window": "1min", "limit": 2, "model": "claude-*"},
+    ]}));
+    let mut day = day(&[("p", both)]).await;
+    let asked = |tokens: u64, model: &str| json!({"project_id": "p", "tokens_used": tokens, "model": model});
+    for _ in 0..2 {
+        assert!(day.ask(asked(10, "claude-opus-4.7")).await.allowed);
+    }
+    let refused = day.ask(asked(10, "claude-opus-4.7")).await;
+    assert_eq!(refused.reason, Some(Reason::RateLimitExceeded));
+    let others = day.ask(asked(80, "gpt-4.1")).await;
+    assert!(others.allowed, "what was refused was charged nowhere");
+    assert_eq!(others.limits.iter().map(|limit| limit.used).collect::<Vec<_>>(), [3, 100]);
+    // Refused by the day and by ten seconds: told the longer of both, and then it is true.
+    let refused = day.ask(asked(1, "gpt-4.1")).await;
+    assert_eq!(refused.retry_after_seconds(), Some(15 * 3600), "nine o'clock");
+    day.now += 15 * HOUR;
+    assert!(day.ask(asked(1, "gpt-4.1")).await.allowed);
+}
+
+#[tokio::test]
+async fn a_caller_that_waits_as_long_as_it_is_told_is_admitted() {
+    let mut day =
+        day(&[("p", project(json!({"limits": [{"unit": "tokens", "window": "90s", "limit": 100}]})))]).await;
+    let asked = |tokens: u64| json!({"project_id": "p", "tokens_used": tokens});
+    let (mut refusals, mut tokens) = (0, 7);
+    for _ in 0..200 {
+        tokens = (tokens * 31 + 11) % 90;
+        let answer = day.ask(asked(tokens)).await;
+        if !answer.allowed {
+            refusals += 1;
+            day.now += answer.retry_after_seconds().unwrap() as Millis * SECOND;
+            assert!(day.ask(asked(tokens)).await.allowed);
+        }
+        day.now += SECOND;
+    }
+    assert!(refusals > 20, "{refusals}");
+}
+
+#[tokio::test]
+async fn a_plan_counts_per_key_and_low_priority_is_refused_first() {
+    let mut day = day(&[
+        ("small", plan(json!({"limits": [{"unit": "requests", "window": "hour", "limit": 2}]}))),
+        ("p", project(json!({"plan": "small", "limits": [{"unit": "requests", "window": "day", "limit": 10}], "priority": "low"}))),
+        ("vip", key(json!({"project": "p"}))),
+    ])
+    .await;
+    let asked = |key: &str| json!({"key_id": key, "project_id": "p"});
+    for n in 0..4 {
+        assert!(
+            day.ask(asked(&format!("k{n}"))).await.allowed && day.ask(asked(&format!("k{n}"))).await.allowed
+        );
+        let over = day.ask(asked(&format!("k{n}"))).await;
+        assert!(!over.allowed, "the third of the hour");
+    }
+    let shared = day.ask(asked("k9")).await;
+    assert_eq!(
+        (shared.allowed, shared.limits.last().unwrap().limit),
+        (false, 8),
+        "eight of ten are for low priority"
+    );
+}
+
+#[tokio::test]
+async fn reservations_hold_budgets_and_what_is_not_settled_is_free_when_the_lease_ends() {
+    let mut day =
+        day(&[("p", project(json!({"limits": [{"unit": "tokens", "window": "month", "limit": 1000}]})))])
+            .await;
+    let estimate = |day: &Day, tokens: u64| day.record(json!({"project_id": "p", "tokens_used": tokens}));
+    let held = day.engine.check(&estimate(&day, 700), true, day.now).await;
+    let id = held.reservation.unwrap().id;
+    assert!(!day.ask(json!({"project_id": "p", "tokens_used": 301})).await.allowed);
+    assert!(!day.engine.check(&estimate(&day, 301), true, day.now).await.allowed);
+    let settled = json!({"project_id": "p", "tokens_used": 100, "reservation_id": &*id});
+    let settled = day.ask(settled).await;
+    assert_eq!((settled.allowed, settled.limits[0].used), (true, 100));
+    assert!(day.engine.check(&estimate(&day, 900), true, day.now).await.allowed);
+    let refused = day.ask(json!({"project_id": "p", "tokens_used": 1})).await;
+    assert_eq!(refused.retry_after_seconds(), Some(60), "true if nobody settles");
+    day.now += LEASE;
+    let after = day.ask(json!({"project_id": "p", "tokens_used": 900})).await;
+    assert_eq!((after.allowed, after.limits[0].used), (true, 1_000));
+}
+
+#[tokio::test]
+async fn what_a_finding_refuses_is_charged_to_no_budget() {
+    let mut day = Day::strict().await;
+    day.engine.put_entry("p", &project(json!({"budget_usd": 5})), day.now).await.unwrap();
+    assert!(day.ask(ask("a", "1")).await.allowed);
+    day.now += MINUTE;
+    let mut stolen = ask("a", "2");
+    stolen["source_ip"] = BUCHAREST.into();
+    assert!(!day.ask(stolen).await.allowed);
+    let left = day.ask(ask("b", "4")).await;
+    assert_eq!((left.allowed, left.limits.last().unwrap().used), (true, 5_000_000_000));
+}
