@@ -63,6 +63,15 @@ impl Basis {
         }
     }
 
+    /// How many kinds of hours there are.
+    fn kinds(self) -> f64 {
+        match self {
+            Self::HourOfWeek => 168.0,
+            Self::HourOfDay => 24.0,
+            Self::Flat | Self::Nothing => 1.0,
+        }
+    }
+
     fn kind(self, hour: Millis, zone: &TimeZone) -> usize {
         let Ok(time) = Timestamp::from_millisecond(hour) else { return 0 };
         let local = zone.to_datetime(time);
@@ -170,6 +179,26 @@ struct Spread {
     high: f64,
     /// How alike a day is to the one before, 0 to [`MOST_ALIKE`].
     alike: f64,
+    /// How many past hours of a kind there are, as their weights make it.
+    past: f64,
+    /// How many days in a row are expected from hours of their own.
+    kinds: f64,
+}
+
+impl Spread {
+    /// How far the sum of so many days strays, by how far one does: their own chance, which evens out as far as days
+    /// are not alike, and that of the means they are expected from, which are as many as there are kinds of days.
+    fn of_days(&self, days: f64) -> f64 {
+        let apart = (days * (1.0 - self.alike) / (1.0 + self.alike)).max(1.0);
+        let means = days.clamp(1.0, self.kinds) * self.past;
+        ((1.0 / apart + 1.0 / means) / (1.0 + 1.0 / self.past)).sqrt().min(1.0)
+    }
+}
+
+/// How many equal weights would tell as much.
+fn effective(weights: impl Iterator<Item = f64>) -> f64 {
+    let (sum, squares) = weights.fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
+    if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 
 /// What the past says about one amount.
@@ -217,6 +246,8 @@ impl Past {
             low: quantile(&days, TAIL).min(1.0),
             high: quantile(&days, 1.0 - TAIL).max(1.0),
             alike: likeness(&days).clamp(0.0, MOST_ALIKE),
+            past: effective(past.iter().map(|(hour, _)| weigh(*hour))) / basis.kinds(),
+            kinds: basis.kinds() / 24.0,
         });
         Self { basis, hours: past.len(), days: days.len(), kinds, spread }
     }
@@ -231,10 +262,8 @@ impl Past {
             hour += HOUR;
         }
         let interval = self.spread.map(|spread| {
-            // The mean of n days that are alike by r strays as that of n (1 - r) / (1 + r) days that are not.
-            let days = (to - now) as f64 / DAY as f64;
-            let apart = (days * (1.0 - spread.alike) / (1.0 + spread.alike)).max(1.0);
-            let bound = |tail: f64| so_far + rest * (1.0 + (tail - 1.0) / apart.sqrt()).max(0.0);
+            let shrink = spread.of_days((to - now) as f64 / DAY as f64);
+            let bound = |tail: f64| so_far + rest * (1.0 + (tail - 1.0) * shrink).max(0.0);
             (bound(spread.low), bound(spread.high))
         });
         Outlook { expected: so_far + rest, interval }

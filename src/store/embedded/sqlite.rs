@@ -151,6 +151,22 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_an_older_layout_is_brought_forward_with_what_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keyward.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute("INSERT INTO peppers (name, fingerprint) VALUES ('k1', 'abc')", []).unwrap();
+        drop(old);
+        let now = open_writer(&path).unwrap();
+        assert_eq!(layout(&now).unwrap(), LAYOUT);
+        let text = |sql: &str| now.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+        assert_eq!(text("SELECT fingerprint FROM peppers"), "abc");
+        assert_eq!(text("SELECT CAST(count(*) AS TEXT) FROM usage"), "0");
+    }
+
+    #[test]
     fn a_blob_of_another_version_is_not_guessed_at() {
         let mut blob = encode(&(7_u64, "text")).unwrap();
         assert_eq!(decode::<(u64, String)>(&blob).unwrap(), (7, "text".to_owned()));
