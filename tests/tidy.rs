@@ -124,6 +124,7 @@ fn money_is_never_a_binary_fraction() {
     let rooms = [
         "src/domain/money.rs",
         "src/domain/price.rs",
+        "src/domain/registry",
         "src/domain/usage.rs",
         "src/intake/cost.rs",
         "src/pricing",

@@ -239,6 +239,8 @@ impl Engine {
         self.answering()?;
         let event =
             Event { evidence, ..events::operator(now, EventType::PolicyChanged, Severity::Low, None, "") };
+        // Until it is in force here: so that nobody reads all documents meanwhile because of this one.
+        let _alone = self.refreshing.lock().await;
         let was_there = self.store.write_document(&document, &event).await?;
         self.take_in(document).await?;
         Ok(was_there)

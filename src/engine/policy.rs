@@ -129,10 +129,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Puts in force what was just written. Where nothing else has changed since, nothing else is read: else each of
+    /// Puts in force what was just written by whoever holds `refreshing`. Where nothing else has changed since, nothing else is read: else each of
     /// many entries that are written one by one would cost the reading of all.
     pub(super) async fn take_in(&self, document: Document) -> Result<(), StoreError> {
-        let _alone = self.refreshing.lock().await;
         let stored = self.store.documents_revision().await?;
         let active = self.active.load_full();
         let next = (stored == active.revision + 1).then(|| registry::changed(&active.registry, &document));
@@ -159,15 +158,16 @@ impl Engine {
         body.map_or(document.body.is_null(), |body| *body == document.body)
     }
 
-    /// The same, if anything changed since. Revisions only go up: where one is lower than that in force here, the
+    /// Reads them again, if anything changed since. Revisions only go up: where one is lower than that in force here, the
     /// store has lost what it had acknowledged, and it is told again.
     pub(super) async fn refresh_documents_if_changed(&self) -> Result<(), StoreError> {
+        let _alone = self.refreshing.lock().await;
         let (stored, known) = (self.store.documents_revision().await?, self.active.load().revision);
         if stored < known {
             self.assert_documents().await?;
         }
         if stored != known {
-            self.refresh_documents().await?;
+            self.read_documents().await?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Limits of projects, plans and everything at work, by injected time.
 
 use super::{super::quotas::LEASE, *};
-use crate::domain::registry::{Entry, KeyEntry, Plan, Project};
+use crate::domain::registry::{Configured, Entry, KeyEntry, Plan, Project, Shares};
 
 fn project(body: serde_json::Value) -> Entry {
     Entry::Project(serde_json::from_value::<Project>(body).unwrap().checked().unwrap())
@@ -95,12 +95,22 @@ async fn a_caller_that_waits_as_long_as_it_is_told_is_admitted() {
 
 #[tokio::test]
 async fn a_plan_counts_per_key_and_low_priority_is_refused_first() {
-    let mut day = day(&[
+    let shares = Shares { low: 800, medium: 900 };
+    let mut day = Day::configured(Configured { shares, ..Configured::default() }).await;
+    let free = Policy { limits: Default::default(), ..default_policy() };
+    day.engine.set_policy(&free, day.now).await.unwrap();
+    for (name, entry) in [
         ("small", plan(json!({"limits": [{"unit": "requests", "window": "hour", "limit": 2}]}))),
-        ("p", project(json!({"plan": "small", "limits": [{"unit": "requests", "window": "day", "limit": 10}], "priority": "low"}))),
+        (
+            "p",
+            project(
+                json!({"plan": "small", "limits": [{"unit": "requests", "window": "day", "limit": 10}], "priority": "low"}),
+            ),
+        ),
         ("vip", key(json!({"project": "p"}))),
-    ])
-    .await;
+    ] {
+        day.engine.put_entry(name, &entry, day.now).await.unwrap();
+    }
     let asked = |key: &str| json!({"key_id": key, "project_id": "p"});
     for n in 0..4 {
         assert!(

@@ -1,7 +1,5 @@
 //! Plans, projects and keys at work, by injected time.
 
-use std::time::Instant;
-
 use super::*;
 use crate::{
     domain::registry::{Configured, Entry, KeyEntry, Plan, Project, UnknownKeys},
@@ -18,7 +16,7 @@ impl Day {
     }
 
     /// An engine over the same store, with another configuration.
-    async fn configured(registry: Configured) -> Self {
+    pub(super) async fn configured(registry: Configured) -> Self {
         let day = Self::with(|_| ()).await;
         let base = Base { policy: default_policy(), registry: Arc::new(registry) };
         let options = day.engine.options.clone();
@@ -113,24 +111,4 @@ async fn limits_that_apply_go_along_with_the_request() {
         _ => panic!("it is observed"),
     });
     assert_eq!(limits.collect::<Vec<_>>(), [1, 0]);
-}
-
-/// How long 100,000 keys take to be read: `cargo test --release -- --ignored --nocapture a_refresh_of`.
-#[tokio::test]
-#[ignore = "measures"]
-async fn a_refresh_of_100_000_keys() {
-    let day = Day::with(|_| ()).await;
-    let begun = Instant::now();
-    for n in 0..100_000 {
-        let body = json!({"label": format!("key {n}"), "allowed_networks": ["203.0.113.0/24"], "allowed_models": ["gpt-*"]});
-        day.put(&format!("k1:{n:016x}"), key(body)).await;
-    }
-    println!("put one by one: {:?} each", begun.elapsed() / 100_000);
-    let begun = Instant::now();
-    day.engine.store().documents().await.unwrap();
-    println!("read from the store: {:?}", begun.elapsed());
-    let begun = Instant::now();
-    day.engine.refresh_documents().await.unwrap();
-    println!("read and put in force: {:?}", begun.elapsed());
-    assert_eq!(day.engine.policy().registry.keys().count(), 100_000);
 }

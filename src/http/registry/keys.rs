@@ -146,7 +146,7 @@ pub async fn delete(
     Extension(caller): Extension<Caller>,
     TextPath(name): TextPath,
 ) -> Result<StatusCode, ApiError> {
-    let done = delete_stored(&app, DocumentKind::Key, &name, false).await?;
+    let done = delete_stored(&app, DocumentKind::Key, &name).await?;
     audit(&caller, "key delete", &name);
     Ok(done)
 }

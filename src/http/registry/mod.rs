@@ -21,7 +21,7 @@ use super::{
 use crate::{
     domain::{
         Millis,
-        registry::{Registry, Wrong},
+        registry::{Held, Registry, Wrong},
         subject::valid_id,
     },
     intake::FieldError,
@@ -106,18 +106,21 @@ fn answer(existed: bool, view: impl Serialize) -> Response {
     (code, Json(view)).into_response()
 }
 
-/// Deletes what is stored under a name. What only the configuration has cannot be deleted here.
-async fn delete(app: &App, kind: DocumentKind, name: &str, configured: bool) -> Result<StatusCode, ApiError> {
-    if app.engine.delete_entry(kind, name, app.engine.now()).await? {
-        return Ok(StatusCode::NO_CONTENT);
+/// Deletes what is stored under a name.
+async fn delete(app: &App, kind: DocumentKind, name: &str) -> Result<StatusCode, ApiError> {
+    let there = app.engine.delete_entry(kind, name, app.engine.now()).await?;
+    if there { Ok(StatusCode::NO_CONTENT) } else { Err(absent(kind, name)) }
+}
+
+/// That what is to be deleted is not in the configuration alone.
+fn stored<T>(kind: DocumentKind, name: &str, held: Option<&Held<T>>) -> Result<(), ApiError> {
+    if held.is_none_or(|held| held.updated.is_some()) {
+        return Ok(());
     }
-    if configured {
-        return Err(ApiError::Conflict(format!(
-            "the {} {name} is in the configuration; take it out there, or put another one over it",
-            kind.name()
-        )));
-    }
-    Err(absent(kind, name))
+    let kind = kind.name();
+    Err(ApiError::Conflict(format!(
+        "the {kind} {name} is in the configuration; take it out there, or put another one over it"
+    )))
 }
 
 fn absent(kind: DocumentKind, name: &str) -> ApiError {

@@ -4,7 +4,9 @@ use axum::{Extension, Json, extract::State, http::StatusCode, response::Response
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{NAMED, Source, absent, answer, bad, delete as delete_stored, named, page, registry, unused};
+use super::{
+    NAMED, Source, absent, answer, bad, delete as delete_stored, named, page, registry, stored, unused,
+};
 use crate::{
     domain::{
         event::format_millis,
@@ -119,11 +121,11 @@ pub async fn delete(
     TextPath(name): TextPath,
 ) -> Result<StatusCode, ApiError> {
     let registry = registry(&app);
-    let configured = registry.configures_plan(&name);
-    if !configured {
+    stored(DocumentKind::Plan, &name, registry.plans().get(name.as_str()))?;
+    if !registry.configures_plan(&name) {
         unused(DocumentKind::Plan, &name, registry.users_of_plan(&name, NAMED + 1))?;
     }
-    let done = delete_stored(&app, DocumentKind::Plan, &name, configured).await?;
+    let done = delete_stored(&app, DocumentKind::Plan, &name).await?;
     audit(&caller, "plan delete", &name);
     Ok(done)
 }

@@ -5,7 +5,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    NAMED, Source, absent, answer, bad, delete as delete_stored, named, page, plan_exists, registry, unused,
+    NAMED, Source, absent, answer, bad, delete as delete_stored, named, page, plan_exists, registry, stored,
+    unused,
 };
 use crate::{
     domain::{
@@ -139,11 +140,11 @@ pub async fn delete(
     TextPath(name): TextPath,
 ) -> Result<StatusCode, ApiError> {
     let registry = registry(&app);
-    let configured = registry.configures_project(&name);
-    if !configured {
+    stored(DocumentKind::Project, &name, registry.projects().get(name.as_str()))?;
+    if !registry.configures_project(&name) {
         unused(DocumentKind::Project, &name, registry.users_of_project(&name, NAMED + 1))?;
     }
-    let done = delete_stored(&app, DocumentKind::Project, &name, configured).await?;
+    let done = delete_stored(&app, DocumentKind::Project, &name).await?;
     audit(&caller, "project delete", &name);
     Ok(done)
 }

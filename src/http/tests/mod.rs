@@ -23,8 +23,7 @@ use tower::ServiceExt;
 use super::{AppState, Auth, router};
 use crate::{
     config::{self, IdempotencyScope, default_policy},
-    domain::policy::Policy,
-    engine::{Engine, EngineOptions},
+    engine::{Base, Engine, EngineOptions},
     geo::Geo,
     intake::{Intake, Peppers},
     pricing::built_in,
@@ -55,9 +54,9 @@ impl Api {
         Self::with(Auth::new(&config::Auth { tokens }).unwrap(), default_policy()).await
     }
 
-    async fn with(auth: Auth, policy: Policy) -> Self {
+    async fn with(auth: Auth, base: impl Into<Base>) -> Self {
         let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
-        let engine = Engine::start(store, Arc::new(Geo::off()), policy, options()).await.unwrap();
+        let engine = Engine::start(store, Arc::new(Geo::off()), base, options()).await.unwrap();
         let shutdown = CancellationToken::new();
         let router = router(AppState {
             engine: engine.clone(),

@@ -3,7 +3,16 @@
 use serde_json::{Value, json};
 
 use super::{Api, record};
-use crate::{domain::event::EventType, store::EventQuery};
+use crate::{
+    config::default_policy,
+    domain::{
+        event::EventType,
+        registry::{Configured, Plan, Project},
+    },
+    engine::Base,
+    http::Auth,
+    store::EventQuery,
+};
 
 const LIMIT: &str = r#"{"limits":[{"unit":"cost_usd","window":"60s","limit":2.50,"model":"claude-*"}]}"#;
 
@@ -136,4 +145,25 @@ async fn a_ban_of_the_registered_project_holds_whatever_a_record_says() {
         assert_eq!(api.post("/v1/record", &body).await.good(200)["reason"], "PROJECT_BANNED");
     }
     assert_eq!(api.record("b", 1).await.good(200)["allowed"], true);
+}
+
+#[tokio::test]
+async fn what_is_configured_can_be_put_over_and_not_deleted() {
+    let registry = Configured {
+        plans: [("free".to_owned(), Plan::default())].into(),
+        projects: [("p".to_owned(), Project { plan: Some("free".to_owned()), ..Project::default() })].into(),
+        ..Configured::default()
+    };
+    let base = Base { policy: default_policy(), registry: registry.into() };
+    let api = Api::with(Auth::default(), base).await;
+    for path in ["/v1/plans/free", "/v1/projects/p"] {
+        let configured = api.get(path).await.good(200);
+        assert_eq!((&configured["source"], &configured["updated"]), (&json!("configured"), &json!(null)));
+        let problem = api.delete(path).await.problem(409);
+        assert!(problem["detail"].as_str().unwrap().contains("configuration"), "{problem}");
+        assert_eq!(api.put(path, LIMIT).await.good(200)["source"], "stored");
+        assert_eq!(api.delete(path).await.status, 204, "the project has the configured plan again");
+        assert_eq!(api.get(path).await.good(200), configured);
+    }
+    assert_eq!(api.get("/v1/plans").await.good(200)["items"][0]["name"], "free");
 }

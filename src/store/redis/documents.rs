@@ -18,17 +18,20 @@ use crate::{
 /// The field that counts changes; no document's field is without a slash.
 const REVISION: &str = "#";
 
+/// So many are read on a thread of their own: 100,000 take longer than a request may wait.
+const MANY: usize = 500;
+
 impl RedisStore {
     /// All of them, as one moment saw them.
     pub(super) async fn all_documents(&self) -> Result<(u64, Vec<Document>), StoreError> {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.keys.documents());
-        let fields: BTreeMap<String, String> = self.read_value(self.link.command(command).await?)?;
-        let mut documents = Vec::new();
-        for (field, body) in fields.iter().filter(|(field, _)| *field != REVISION) {
-            documents.extend(document(field, body)?);
+        let reply = self.link.command(command).await?;
+        if matches!(&reply, Value::Map(fields) if fields.len() < MANY) {
+            return read_all(reply);
         }
-        Ok((revision_of(fields.get(REVISION).map(String::as_str))?, documents))
+        let read = tokio::task::spawn_blocking(move || read_all(reply)).await;
+        read.map_err(|_| unreadable("the documents"))?
     }
 
     /// How often any of them changed.
@@ -52,6 +55,16 @@ impl RedisStore {
             .arg(encode(event)?);
         Ok(self.link.call(call).await? == Value::Int(1))
     }
+}
+
+fn read_all(reply: Value) -> Result<(u64, Vec<Document>), StoreError> {
+    let fields: BTreeMap<String, String> =
+        redis::from_redis_value(reply).map_err(|_| unreadable("the documents"))?;
+    let mut documents = Vec::with_capacity(fields.len());
+    for (field, body) in fields.iter().filter(|(field, _)| *field != REVISION) {
+        documents.extend(document(field, body)?);
+    }
+    Ok((revision_of(fields.get(REVISION).map(String::as_str))?, documents))
 }
 
 fn revision_of(text: Option<&str>) -> Result<u64, StoreError> {
