@@ -2,8 +2,15 @@
 
 use std::{net::TcpListener, process::Command, time::Duration};
 
+use jiff::tz::TimeZone;
 use keyward::{
-    domain::{event::EventType, subject::Subject},
+    domain::{
+        event::EventType,
+        observation::Charge,
+        quota::{Calendar, Counter, Lease, Limit, QuotaCharge, Scope, Span},
+        subject::Subject,
+        window::{Unit, WindowLimits},
+    },
     store::{
         EventQuery, Responded, Store, StoreError,
         redis::{RedisOptions, RedisStore},
@@ -158,6 +165,76 @@ async fn a_cluster_is_used_in_all_its_slots() {
     let charges: Vec<_> = (0..50).map(|i| charge(&format!("c{}", i % 25), T0, 1)).collect();
     let seen = store.observe(&charges).await.unwrap();
     assert!(seen[25..].iter().all(|o| o.counts[0].requests == 2));
+    limits_across_slots(&store).await;
+    a_reservation_ends(&store).await;
+}
+
+/// Limits whose counters are in several slots: all or none, never over, and what is refused or reserved leaves nothing.
+async fn limits_across_slots(store: &RedisStore) {
+    let day = Span::Calendar(Calendar::Day);
+    let limit = Limit { unit: Unit::Tokens, span: day, most: 0, model: None };
+    let scopes =
+        [Scope::Everything, Scope::Subject(Subject::project("p")), Scope::Subject(Subject::project("q"))];
+    let counters = scopes.map(|scope| Counter::of(&scope, &limit, &TimeZone::UTC));
+    let until = day.counts_until(T0, &TimeZone::UTC);
+    let quota = |n: usize, amount, most| QuotaCharge {
+        counter: counters[n].clone(),
+        amount,
+        most,
+        until,
+        held: None,
+    };
+    let asked = |key: &str, most: [u64; 3]| Charge {
+        quotas: (0..3).map(|n| quota(n, 7, most[n])).collect(),
+        ..charge(key, T0, 1)
+    };
+    let used = async || -> Vec<u64> {
+        store.quotas(&counters, T0).await.unwrap().iter().map(|count| count.used).collect()
+    };
+    let calls = (0..40).map(|n| {
+        let charge = asked(&format!("spread-{n}"), [1_000, 100, 1_000]);
+        async move { store.observe(&[charge]).await.unwrap().remove(0) }
+    });
+    let admitted = futures::future::join_all(calls).await;
+    let admitted = admitted.iter().filter(|seen| seen.admitted).count() as u64;
+    // Requests that are refused in the end may keep others out for a moment, and nothing is ever over.
+    assert!((1..=14).contains(&admitted), "{admitted}");
+    assert_eq!(used().await, [7 * admitted; 3]);
+    let rest = 14 - admitted;
+    for n in 0..rest {
+        assert!(
+            store.observe(&[asked(&format!("rest-{n}"), [1_000, 100, 1_000])]).await.unwrap()[0].admitted
+        );
+    }
+    let refused = store.observe(&[asked("one", [1_000, 100, 1_000])]).await.unwrap().remove(0);
+    assert_eq!((refused.admitted, refused.quota_refusal.unwrap().index), (false, 1));
+    assert_eq!(refused.quota_refusal.unwrap().retry_at, Some(until));
+    let by_window = Charge {
+        limits: WindowLimits { tokens: [Some(0); 4], ..WindowLimits::default() },
+        ..asked("two", [1_000; 3])
+    };
+    assert!(!store.observe(&[by_window]).await.unwrap()[0].admitted);
+    assert_eq!(used().await, [98; 3], "what was refused was given back");
+    // What was confirmed counts on when the moment of an unconfirmed one is over.
+    let later = store.quotas(&counters, T0 + 60_000).await.unwrap();
+    assert!(later.iter().all(|count| count.used == 98), "{later:?}");
+}
+
+/// A reservation lives in the slot of its key, and is found by whoever looks for ended ones.
+async fn a_reservation_ends(store: &RedisStore) {
+    let lease = Lease {
+        id: "rsv".into(),
+        key: "leased".into(),
+        charged_at: 0,
+        counts: charge("leased", T0, 5).counts,
+        quotas: Vec::new(),
+        until: T0 + 60_000,
+    };
+    store.observe(&[Charge { lease: Some(lease), ..charge("leased", T0, 5) }]).await.unwrap();
+    let ended = store.ended_leases(T0 + 60_000, 10).await.unwrap();
+    assert_eq!(ended.len(), 1);
+    assert!(store.end_lease(&ended[0], T0 + 60_000).await.unwrap());
+    assert_eq!(store.inspect(&Subject::key("leased"), T0).await.unwrap().unwrap().counts[3].tokens, 0);
 }
 
 #[tokio::test]
