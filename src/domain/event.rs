@@ -40,6 +40,8 @@ pub enum EventType {
     SubjectForgotten,
     /// A key was reported with a project other than its registered one.
     ProjectMismatch,
+    /// So much of a budget is used.
+    BudgetUsed,
     /// New subjects came faster than the cap on them allows.
     CardinalityCapped,
     /// Events were trimmed or lost before they could be kept.
@@ -65,6 +67,7 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::FeedbackGiven, "FEEDBACK_GIVEN"),
     (EventType::SubjectForgotten, "SUBJECT_FORGOTTEN"),
     (EventType::ProjectMismatch, "PROJECT_MISMATCH"),
+    (EventType::BudgetUsed, "BUDGET_USED"),
     (EventType::CardinalityCapped, "CARDINALITY_CAPPED"),
     (EventType::EventGap, "EVENT_GAP"),
     (EventType::StoreDegraded, "STORE_DEGRADED"),

@@ -8,8 +8,9 @@ use crate::domain::{
     ladder,
     money::Usd,
     place::Place,
+    quota::Scope,
     record::Record,
-    registry::NotAllowed,
+    registry::{Applied, NotAllowed},
     standing::{Origin, Standing, StandingDetail, StandingState},
     subject::Subject,
     window::Unit,
@@ -97,6 +98,23 @@ impl Frame<'_> {
             action: Some("throttle".to_owned()),
             ..self.event(EventType::RateLimitExceeded, Severity::Medium, &self.record.key, "limits")
         }
+    }
+
+    /// So many thousandths of a budget are used. Told of whom the budget is; of everything: of nobody.
+    pub fn budget_used(&self, applied: &Applied, used: u64, mark: u64, severity: Severity) -> Event {
+        let limit = &applied.rule.limit;
+        let (percent, most) = (mark / 10, Usd(limit.most));
+        let evidence = serde_json::json!({
+            "summary": format!("{percent} % of ${most} per {} are used: ${}.", limit.span, Usd(used)),
+            "percent": percent, "limit_usd": most.to_string(), "used_usd": Usd(used).to_string(),
+            "window": limit.span.to_string(), "model": limit.model, "scope": applied.counter.scope.as_str(),
+        });
+        let subject = match &applied.counter.scope {
+            Scope::Subject(subject) => Some(subject.clone()),
+            Scope::Everything => None,
+        };
+        let event = self.event(EventType::BudgetUsed, severity, &self.record.key, "budgets");
+        Event { evidence, action: Some("alert".to_owned()), subject, ..event }
     }
 
     /// A request that its key may not make. Keys that nobody registered are told by their address, so that a flood of

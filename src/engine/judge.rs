@@ -94,6 +94,9 @@ impl Engine {
         if !decision.anomalies.is_empty() {
             self.respond(record, &observed, active, &frame, &mut decision, witness).await;
         }
+        if decision.allowed && !observed.limits.is_empty() {
+            self.tell_budgets(&observed, &frame);
+        }
         let taken_on = observed.key.tracked;
         if decision.allowed && taken_on {
             let flagged = self.learn(record, &observed, &decision.anomalies);

@@ -19,6 +19,7 @@ pub(super) fn statuses(observed: &Observed) -> Vec<LimitStatus> {
         let limit = &applied.rule.limit;
         // An empty counter is as its span would leave it.
         let reset_at = count.resets_at.unwrap_or(observed.key.now);
+        let reset_at = reset_at.min(observed.key.now + limit.span.length());
         LimitStatus {
             scope: Some(scope_name(&applied.counter).into()),
             model: limit.model.clone(),

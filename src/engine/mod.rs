@@ -9,6 +9,7 @@ mod acts;
 mod answers;
 mod bans;
 mod breaker;
+mod budgets;
 mod events;
 mod explain;
 mod insurance;
@@ -106,6 +107,7 @@ pub struct Engine {
     new_addresses: newcomers::Newcomers,
     outbox: log::EventOutbox,
     leases: quotas::Leases,
+    budgets: budgets::Budgets,
     breaker: breaker::Breaker,
     insurance: insurance::Insurance,
     followers: broadcast::Sender<Arc<Event>>,
@@ -142,6 +144,7 @@ impl Engine {
             new_addresses: newcomers::Newcomers::new(options.newcomers, options.newcomers),
             outbox: log::EventOutbox::new(options.fold_seconds, options.event_buffer),
             leases: quotas::Leases::default(),
+            budgets: budgets::Budgets::default(),
             breaker: breaker::Breaker::default(),
             insurance: insurance::Insurance::default(),
             followers: broadcast::channel(1024).0,

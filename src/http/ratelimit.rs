@@ -38,7 +38,9 @@ fn policies(limits: &[LimitStatus]) -> String {
         let (name, quota) = (Name(status), status.limit.min(LARGEST));
         let _ = write!(out, "{separator}\"{name}\";q={quota};w={seconds}");
         if status.unit != Unit::Requests {
-            let _ = write!(out, ";qu=\"{}\"", status.unit.name());
+            // A quota is a whole number.
+            let unit = if status.unit == Unit::CostUsd { "nano_usd" } else { status.unit.name() };
+            let _ = write!(out, ";qu=\"{unit}\"");
         }
     }
     out

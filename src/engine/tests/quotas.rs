@@ -160,3 +160,31 @@ async fn what_a_finding_refuses_is_charged_to_no_budget() {
     let left = day.ask(ask("b", "4")).await;
     assert_eq!((left.allowed, left.limits.last().unwrap().used), (true, 5_000_000_000));
 }
+
+#[tokio::test]
+async fn a_budget_tells_of_each_mark_once_a_month_on_two_instances() {
+    let mut day = day(&[("p", project(json!({"budget_usd": "10"})))]).await;
+    let base = crate::engine::Base { policy: default_policy(), registry: Arc::default() };
+    let options = day.engine.options.clone();
+    let second =
+        Engine::start(day.engine.store.clone(), day.engine.geo.clone(), base, options).await.unwrap();
+    for month in 0..2 {
+        day.now = NOW + month * 31 * DAY;
+        for n in 0..101 {
+            let record = day.record(ask(&format!("k{}", n % 7), "0.1"));
+            let engine = if n % 2 == 0 { &day.engine } else { &second };
+            engine.record(&[record], day.now).await;
+        }
+    }
+    let mut told = Vec::new();
+    for engine in [&day.engine, &second] {
+        let waiting = engine.outbox.take(day.now + HOUR);
+        told.extend(waiting.into_iter().filter(|event| event.kind == EventType::BudgetUsed));
+    }
+    told.sort_by_key(|event| (event.time, event.severity));
+    let marks: Vec<_> =
+        told.iter().map(|event| (event.evidence["percent"].as_u64().unwrap(), event.count)).collect();
+    assert_eq!(marks, [(50, 1), (80, 1), (100, 1), (50, 1), (80, 1), (100, 1)]);
+    assert_eq!(told[0].subject, Some(Subject::project("p")));
+    assert_eq!(told[0].evidence["summary"], "50 % of $10 per month are used: $5.");
+}
