@@ -53,7 +53,7 @@ impl Engine {
                 u128::from(before) < at(mark.0) && at(mark.0) <= u128::from(count.used)
             };
             // One that takes it over several marks tells of the last.
-            let Some((mark, severity)) = MARKS.iter().filter(passed).next_back() else { continue };
+            let Some((mark, severity)) = MARKS.iter().rfind(passed) else { continue };
             if self.budgets.is_news((quota.counter.clone(), quota.until, *mark), observed.key.now) {
                 self.outbox.tell(|| frame.budget_used(applied, count.used, *mark, *severity));
             }
