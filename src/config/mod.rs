@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
+    alert::AlertRule,
     policy::Policy,
     registry::{LimitBody, Plan, Project, UnknownKeys},
     usage::Keep,
@@ -46,6 +47,7 @@ pub const STRICT_TOML: &str = include_str!("../../config/strict.toml");
 pub struct Config {
     #[serde(deserialize_with = "registry::limits")]
     pub limits: Vec<LimitBody>,
+    pub alerts: Vec<AlertRule>,
     pub server: Server,
     pub store: StoreConfig,
     pub secrets: Secrets,

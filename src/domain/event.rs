@@ -42,6 +42,8 @@ pub enum EventType {
     ProjectMismatch,
     /// So much of a budget is used.
     BudgetUsed,
+    /// An alert rule fired.
+    AlertRule,
     /// New subjects came faster than the cap on them allows.
     CardinalityCapped,
     /// Events were trimmed or lost before they could be kept.
@@ -68,6 +70,7 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::SubjectForgotten, "SUBJECT_FORGOTTEN"),
     (EventType::ProjectMismatch, "PROJECT_MISMATCH"),
     (EventType::BudgetUsed, "BUDGET_USED"),
+    (EventType::AlertRule, "ALERT_RULE"),
     (EventType::CardinalityCapped, "CARDINALITY_CAPPED"),
     (EventType::EventGap, "EVENT_GAP"),
     (EventType::StoreDegraded, "STORE_DEGRADED"),

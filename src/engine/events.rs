@@ -2,8 +2,9 @@
 
 use crate::domain::{
     Millis,
+    alert::AlertRule,
     decision::LimitStatus,
-    event::{Event, EventType},
+    event::{Event, EventType, format_millis},
     finding::{Finding, Severity},
     ladder,
     money::Usd,
@@ -151,6 +152,20 @@ impl Frame<'_> {
     pub fn capped(&self) -> Event {
         self.event(EventType::CardinalityCapped, Severity::Medium, &self.record.address, "limits")
     }
+}
+
+/// An alert rule fired: of a project, or of everything.
+pub fn alert(rule: &AlertRule, subject: Option<&Subject>, value: &str, start: Millis, now: Millis) -> Event {
+    let metric = serde_json::to_value(rule.metric).unwrap_or_default();
+    let whose = subject.map_or("all requests", Subject::as_str);
+    let metric = metric.as_str().unwrap_or_default();
+    let evidence = serde_json::json!({
+        "summary": format!("{metric} of {whose} is {value}; the rule's threshold is {}.", rule.threshold.as_str()),
+        "metric": metric, "operator": rule.operator, "threshold": rule.threshold, "observed": value,
+        "start": format_millis(start), "scope": rule.scope,
+    });
+    let event = Event::new(now, EventType::AlertRule, rule.severity, subject.cloned());
+    Event { evidence, action: Some("alert".to_owned()), detector: Some("alerts".to_owned()), ..event }
 }
 
 /// What is kept with a standing for people.

@@ -6,6 +6,7 @@
 //! `record`, watched.
 
 mod acts;
+mod alerts;
 mod answers;
 mod bans;
 mod breaker;
@@ -108,6 +109,7 @@ pub struct Engine {
     outbox: log::EventOutbox,
     leases: quotas::Leases,
     budgets: budgets::Budgets,
+    alerts: alerts::Alerts,
     breaker: breaker::Breaker,
     insurance: insurance::Insurance,
     followers: broadcast::Sender<Arc<Event>>,
@@ -145,6 +147,7 @@ impl Engine {
             outbox: log::EventOutbox::new(options.fold_seconds, options.event_buffer),
             leases: quotas::Leases::default(),
             budgets: budgets::Budgets::default(),
+            alerts: alerts::Alerts::default(),
             breaker: breaker::Breaker::default(),
             insurance: insurance::Insurance::default(),
             followers: broadcast::channel(1024).0,

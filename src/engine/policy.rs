@@ -8,6 +8,7 @@ use super::{Engine, events, registry};
 use crate::{
     config::Config,
     domain::{
+        alert::AlertRule,
         allowlist::Allowlist,
         event::{EventType, parse_millis},
         finding::Severity,
@@ -29,17 +30,20 @@ pub struct Base {
     pub policy: Policy,
     /// Plans, projects, and what concerns them all.
     pub registry: Arc<Configured>,
+    /// Alert rules.
+    pub alerts: Vec<AlertRule>,
 }
 
 impl From<Policy> for Base {
     fn from(policy: Policy) -> Self {
-        Self { policy, registry: Arc::default() }
+        Self { policy, registry: Arc::default(), alerts: Vec::new() }
     }
 }
 
 impl From<&Config> for Base {
     fn from(config: &Config) -> Self {
-        Self { policy: config.policy.clone(), registry: Arc::new(config.registry()) }
+        let alerts = config.alerts.clone();
+        Self { policy: config.policy.clone(), registry: Arc::new(config.registry()), alerts }
     }
 }
 

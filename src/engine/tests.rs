@@ -1,5 +1,6 @@
 //! A day in use, over the in-memory store: what callers see of the engine as a whole.
 
+mod alerts;
 mod quotas;
 mod registry;
 mod reservations;

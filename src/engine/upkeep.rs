@@ -28,6 +28,8 @@ const SECOND_TICKS: u64 = 5;
 const CLOCK_TICKS: u64 = 50;
 /// Bans are read anew every this many ticks, so that any instance re-asserts what a store has lost: 30 s.
 const RELOAD_TICKS: u64 = 150;
+/// Alert rules are looked at every this many ticks: 2 s.
+const ALERT_TICKS: u64 = 10;
 /// Events read from the log at a time.
 const LOG_PAGE: usize = 1_000;
 /// What any background call may take.
@@ -111,6 +113,9 @@ impl Engine {
             self.settle(self.now()).await?;
             patient(self.profiles.flush(&*self.store)).await?;
             patient(self.store.expire_bans(self.now())).await?;
+        }
+        if tick > 0 && tick.is_multiple_of(ALERT_TICKS) {
+            self.watch_rules(self.now()).await?;
         }
         if tick > 0 && tick.is_multiple_of(RELOAD_TICKS) {
             self.reload_bans(self.now()).await?;
