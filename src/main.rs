@@ -1,5 +1,9 @@
 //! The door.
 
+/// Every request allocates texts on one thread and frees them on another, which this does in less time than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     keyward::cli::run(std::env::args_os())
 }
