@@ -30,46 +30,22 @@ local now, mode = unpacked("<d", ARGV[1]), unpacked("<d", ARGV[1], 105)
 local PEEK, FORCE = 1, 2
 -- @include parts/counters.lua
 
-local n, raws = #KEYS - 7, {}
-if n > 0 then raws = call("MGET", unpack(KEYS, 8)) end
+local counters, raws = {unpack(KEYS, 8)}, {}
+if #counters > 0 then raws = call("MGET", unpack(counters)) end
 
 local refused, retry = 0, 0
-if mode ~= FORCE then
-  for i = 1, n do
-    local amount, most = unpacked("<dd", ARGV[3], i * 40 - 39)
-    local used, from = live(raws[i])
-    if used + amount > most then
-      local at = fits_at(raws[i], used, from, amount, most)
-      if at < 0 then
-        refused, retry = i, -1
-        break
-      end
-      if refused == 0 or at > retry then refused, retry = i, at end
-    end
-  end
-end
+if mode ~= FORCE then refused, retry = refusal(#counters, raws, ARGV[3]) end
 
 local charge = ARGV[1]
 if refused > 0 then charge = charge:sub(1, 104) .. pack("<d", PEEK) .. charge:sub(113) end
 local reply = observe({KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]}, {charge, ARGV[2]})
 if type(reply) == "table" then return reply end
 
-local admitted = reply:byte(1) % 2 == 1 and refused == 0
-local counts = pack("<dd", refused, retry)
-for i = 1, n do
-  local used, first
-  if admitted and mode ~= PEEK then
-    local amount, _, ends, held, held_ends = unpacked("<ddddd", ARGV[3], i * 40 - 39)
-    used, first = change(KEYS[7 + i], raws[i], held, held_ends, amount, ends)
-  else
-    local from
-    used, from = live(raws[i])
-    first = raws[i] and from < #raws[i] and unpacked("<d", raws[i], from) or -1
-  end
-  counts = counts .. pack("<dd", used, first)
-end
-if admitted and mode ~= PEEK and ARGV[4] ~= "" then
+-- Flags of the reply: 1 admitted, 4 tracked. What is not tracked has no windows to hold anything in.
+local flags = reply:byte(1)
+local charged = flags % 2 == 1 and refused == 0 and mode ~= PEEK
+if charged and flags >= 4 and ARGV[4] ~= "" then
   call("HSET", KEYS[6], ARGV[4], reply:sub(4, 11) .. ARGV[5])
   call("ZADD", KEYS[7], ARGV[6], ARGV[4])
 end
-return {reply, counts}
+return {reply, pack("<dd", refused, retry) .. counts(#counters, counters, raws, ARGV[3], charged)}

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use parking_lot::Mutex;
 
-use super::{Engine, events};
+use super::{Engine, events, upkeep::patient};
 use crate::{
     domain::{
         MINUTE, Millis,
@@ -19,8 +19,6 @@ use crate::{
     store::{Claim, StoreError},
 };
 
-/// Projects that are looked at; more than that are watched together only.
-const MAX_PROJECTS: usize = 10_000;
 /// After a span has ended its sum is still looked at for so long: other instances write theirs a little later.
 const LATE: Millis = 20_000;
 const _: () = assert!(LATE < MINUTE);
@@ -67,8 +65,9 @@ impl Engine {
             now,
             group: Grouping { project: true, model: false, key: false },
             only: UsageKey::default(),
-            max_rows: MAX_PROJECTS,
-            max_scanned: MAX_PROJECTS,
+            // All of it, or the sum of everything would be too small; `usage.max_series` bounds it.
+            max_rows: usize::MAX,
+            max_scanned: usize::MAX,
         };
         let table = self.usage(&query).await?;
         for rule in rules {
@@ -108,7 +107,7 @@ impl Engine {
         if !self.alerts.0.lock().insert(mark) {
             return Ok(());
         }
-        match self.store.claim(&format!("alert-{:016x}-{start}", mark.0), now).await {
+        match patient(self.store.claim(&format!("alert-{:016x}-{start}", mark.0), now)).await {
             Ok(Claim::Fresh) => {
                 let subject = project.map(Subject::project);
                 self.outbox.push(events::alert(rule, subject.as_ref(), &rule.shown(totals), start, now));

@@ -6,7 +6,6 @@ use crate::domain::{
     decision::LimitStatus,
     observation::Observation,
     quota::{Counter, Scope, Span},
-    registry::Applied,
     subject::SubjectKind,
     window::{WINDOW_MILLIS, WindowLimits},
 };
@@ -45,19 +44,6 @@ pub(super) fn refusing(key: &Observation, statuses: &[LimitStatus]) -> Option<(u
     let counter = key.quota_refusal.map(|refusal| (of_windows + refusal.index, refusal.retry_at));
     let wait = |(_, at): &(usize, Option<Millis>)| at.unwrap_or(Millis::MAX);
     window.into_iter().chain(counter).reduce(|a, b| if wait(&b) > wait(&a) { b } else { a })
-}
-
-/// Limits that count the same thing are one: the tightest.
-pub(super) fn distinct(limits: impl IntoIterator<Item = Applied>) -> super::prepare::Quotas {
-    let mut distinct = super::prepare::Quotas::new();
-    for limit in limits {
-        match distinct.iter_mut().find(|other| other.counter == limit.counter) {
-            Some(other) if other.most > limit.most => *other = limit,
-            Some(_) => {}
-            None => distinct.push(limit),
-        }
-    }
-    distinct
 }
 
 fn scope_name(counter: &Counter) -> &'static str {

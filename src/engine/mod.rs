@@ -2,8 +2,9 @@
 //!
 //! [`Engine::record`] is the whole of it. Beside it live the caches and buffers that keep it to one wait for the
 //! store (`bans`, `profiles`, `answers`, `log`), what takes over when the store does not answer (`breaker`,
-//! `insurance`), what the registry says (`registry`), people's acts (`acts`, `verdicts`) and what happens in the background (`upkeep`). [`Engine::explain`] is
-//! `record`, watched.
+//! `insurance`), what the registry says (`registry`) and its limits and budgets (`limits`, `quotas`, `budgets`), what was
+//! used (`usage`, `alerts`), people's acts (`acts`, `verdicts`) and what happens in the background (`upkeep`).
+//! [`Engine::explain`] is `record`, watched.
 
 mod acts;
 mod alerts;

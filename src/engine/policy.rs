@@ -133,8 +133,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Puts in force what was just written by whoever holds `refreshing`. Where nothing else has changed since, nothing else is read: else each of
-    /// many entries that are written one by one would cost the reading of all.
+    /// Puts in force what was just written by whoever holds `refreshing`. Where nothing else has changed since, nothing
+    /// else is read: else each of many entries that are written one by one would cost the reading of all.
     pub(super) async fn take_in(&self, document: Document) -> Result<(), StoreError> {
         let stored = self.store.documents_revision().await?;
         let active = self.active.load_full();

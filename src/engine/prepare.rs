@@ -4,9 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use smallvec::SmallVec;
 
-use super::{
-    ActivePolicy, Engine, answers::Answers, bans, events::Frame, limits, profiles::ProfileHandle, quotas,
-};
+use super::{ActivePolicy, Engine, answers::Answers, bans, events::Frame, profiles::ProfileHandle, quotas};
 use crate::{
     config::IdempotencyScope,
     detect::Features,
@@ -126,8 +124,7 @@ impl Engine {
             } else if record.late {
                 State::Decided(Box::new(Decision { late: true, ..self.plain_decision(record, active, now) }))
             } else {
-                let mut waiting =
-                    self.waiting(record, limits::distinct(terms.limits), &active.limits, now, purpose);
+                let mut waiting = self.waiting(record, terms.limits, &active.limits, now, purpose);
                 if purpose == Purpose::Record && waiting.charge.mode == ChargeMode::Admit {
                     waiting.lease = self.reserved_for(record).await;
                     if let Some(lease) = &waiting.lease {

@@ -84,6 +84,15 @@ fn is_of(id: &str, record: &Record) -> bool {
     id.rsplit_once('_').is_some_and(|(_, hash)| hash == format!("{key:08x}"))
 }
 
+/// What takes charges of counters back.
+pub(super) fn back(quotas: &[QuotaCharge]) -> impl Iterator<Item = QuotaChange> {
+    quotas.iter().map(|quota| QuotaChange {
+        counter: quota.counter.clone(),
+        back: Some((quota.amount, quota.until)),
+        add: None,
+    })
+}
+
 /// What a reservation holds in those of its counters.
 fn changes_back(lease: &Lease, of: impl Fn(&Counter) -> bool) -> Vec<QuotaChange> {
     let held = lease.quotas.iter().filter_map(|(scope, id, amount, until)| {
@@ -135,16 +144,11 @@ impl Engine {
 
     /// Takes back what a request that is refused after all charged to counters.
     pub(super) async fn give_quotas_back(&self, observed: &Observed) {
-        let back = |quota: &QuotaCharge| QuotaChange {
-            counter: quota.counter.clone(),
-            back: Some((quota.amount, quota.until)),
-            add: None,
-        };
-        let changes: Vec<QuotaChange> = observed.charge.quotas.iter().map(back).collect();
+        let changes: Vec<QuotaChange> = back(&observed.charge.quotas).collect();
         self.change_quotas(&changes, observed.key.now).await;
     }
 
-    async fn change_quotas(&self, changes: &[QuotaChange], now: Millis) {
+    pub(super) async fn change_quotas(&self, changes: &[QuotaChange], now: Millis) {
         if changes.is_empty() || self.breaker.open_since().is_some() {
             return;
         }
@@ -156,7 +160,8 @@ impl Engine {
 
     /// What is held for the caller.
     pub(super) fn reservation(&self, observed: &Observed) -> Option<Reservation> {
-        let lease = observed.charge.lease.as_ref().filter(|_| observed.key.admitted && !observed.degraded)?;
+        let is_held = observed.key.admitted && observed.key.tracked && !observed.degraded;
+        let lease = observed.charge.lease.as_ref().filter(|_| is_held)?;
         let seconds = (lease.until - observed.charge.now).max(0) / SECOND;
         Some(Reservation { id: lease.id.clone(), lease_seconds: seconds.unsigned_abs() })
     }

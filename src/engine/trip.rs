@@ -6,6 +6,7 @@ use super::{
     ActivePolicy, Engine, events,
     prepare::{Item, Observed, State, Waiting, address_charge},
     profiles::ProfileHandle,
+    quotas,
 };
 use crate::{
     config::IdempotencyScope,
@@ -63,7 +64,7 @@ impl Engine {
         let (answer, profiles) = asked;
         let degraded = !matches!(answer, Trip::Answered(_));
         let mut observations = match answer {
-            Trip::Answered(observations) => self.count_those_kept_out(&charges, observations),
+            Trip::Answered(observations) => self.count_those_kept_out(&charges, observations, now).await,
             Trip::NotMade => self.insure(&charges, active, true),
             Trip::Unknown => self.insure(&charges, active, false),
         }
@@ -111,7 +112,7 @@ impl Engine {
         let mut charges = Vec::new();
         for (n, item) in items.iter().enumerate() {
             let State::Observed(o) = &item.state else { continue };
-            let asks = o.address.is_none() && !o.degraded && o.charge.mode == ChargeMode::Admit;
+            let asks = o.address.is_none() && !o.degraded && o.charge.mode != ChargeMode::Peek;
             let fails = item.record.outcome() == Outcome::AuthFailure && cold.contains(&item.record.key);
             if asks && fails && never_succeeded(&o.profile, now) {
                 at.push(n);
@@ -142,17 +143,34 @@ impl Engine {
         }
     }
 
-    /// A subject that the cap on new ones keeps out of the store is still held to its limits: by this instance alone.
-    fn count_those_kept_out(
+    /// A subject that the cap on new ones keeps out of the store is still held to its windows: by this instance alone. The
+    /// counters that it shares with others are the store's, as ever.
+    async fn count_those_kept_out(
         &self,
         charges: &[Charge],
         mut observations: Vec<Observation>,
+        now: Millis,
     ) -> Vec<Observation> {
+        let mut back = Vec::new();
         for (charge, observation) in charges.iter().zip(&mut observations) {
-            if !observation.tracked && !charge.may_create {
-                *observation = Observation { tracked: false, ..self.insurance.observe(charge, 1000) };
+            if observation.tracked || charge.may_create {
+                continue;
             }
+            let refused = observation.quota_refusal.is_some();
+            let mode = if refused { ChargeMode::Peek } else { charge.mode };
+            let here = self.insurance.observe(&Charge { mode, quotas: Vec::new(), ..charge.clone() }, 1000);
+            if !refused && !here.admitted && charge.mode != ChargeMode::Peek {
+                back.extend(quotas::back(&charge.quotas));
+            }
+            *observation = Observation {
+                tracked: false,
+                admitted: here.admitted && !refused,
+                quota_refusal: observation.quota_refusal,
+                quotas: std::mem::take(&mut observation.quotas),
+                ..here
+            };
         }
+        self.change_quotas(&back, now).await;
         observations
     }
 
@@ -300,7 +318,7 @@ fn cold_subjects(items: &[Item<'_>], waiting: &[usize]) -> Vec<Subject> {
 }
 
 fn accuses_address(record: &Record, waiting: &Waiting, profile: &ProfileHandle, now: Millis) -> bool {
-    waiting.charge.mode == ChargeMode::Admit
+    waiting.charge.mode != ChargeMode::Peek
         && record.outcome() == Outcome::AuthFailure
         && never_succeeded(profile, now)
 }

@@ -5,6 +5,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use keyward::{
@@ -16,10 +17,15 @@ use keyward::{
     store::{
         Store,
         embedded::{EmbeddedOptions, EmbeddedStore},
+        redis::{RedisOptions, RedisStore},
     },
 };
 
-use crate::{redis_server::Server, support::*};
+use crate::{
+    redis_server::Server,
+    store::cases::quotas::{half_used, is_half_used},
+    support::*,
+};
 
 /// Where the child has its store; set in a child alone.
 const CHILD: &str = "KEYWARD_TEST_CHILD_DIRECTORY";
@@ -98,6 +104,19 @@ async fn a_registered_key_survives_that_redis_is_killed_and_that_the_embedded_st
     instance.shut_down().await;
     let instance = Instance::start(embedded(directory.path()), policy(), options()).await;
     assert_eq!(instance.ask("a").await.reason, Some(Reason::KeyNotAllowed));
+}
+
+#[tokio::test]
+async fn budgets_and_reservations_survive_that_redis_is_killed() {
+    const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
+    let mut server = Server::start(DURABLE);
+    let options = || RedisOptions { response_timeout: Duration::from_secs(10), ..RedisOptions::default() };
+    let store = RedisStore::connect(&server.url(), options()).await.unwrap();
+    half_used(&store).await;
+    server.kill();
+    drop(store);
+    server.start_again(DURABLE);
+    is_half_used(&RedisStore::connect(&server.url(), options()).await.unwrap()).await;
 }
 
 /// What the child does: it bans, says so, and is killed while it waits.

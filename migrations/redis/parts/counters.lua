@@ -64,3 +64,38 @@ local function change(key, raw, back, back_ends, amount, ends)
   call("SET", key, pack("<d", used) .. rest, "PX", math.ceil(last - now) + 3600000)
   return used, (unpacked("<d", rest))
 end
+
+-- Which of n counters would be over its limit (0: none), and when it would admit (-1: never): of several the one that takes
+-- longest, or the first that never does. `charges`: 5 doubles per counter, of which the first are amount and most.
+local function refusal(n, raws, charges)
+  local refused, retry = 0, 0
+  for i = 1, n do
+    local amount, most = unpacked("<dd", charges, i * 40 - 39)
+    local used, from = live(raws[i])
+    if used + amount > most then
+      local at = fits_at(raws[i], used, from, amount, most)
+      if at < 0 then return i, -1 end
+      if refused == 0 or at > retry then refused, retry = i, at end
+    end
+  end
+  return refused, retry
+end
+
+-- Charges n counters (amount, most, until, amount to give back, until when that counted), or leaves them as they are.
+-- Returns, packed, what counts of each then and when the first of it ends (-1: nothing counts).
+local function counts(n, keys, raws, charges, charged)
+  local all = ""
+  for i = 1, n do
+    local used, first
+    if charged then
+      local amount, _, ends, back, back_ends = unpacked("<ddddd", charges, i * 40 - 39)
+      used, first = change(keys[i], raws[i], back, back_ends, amount, ends)
+    else
+      local from
+      used, from = live(raws[i])
+      first = raws[i] and from < #raws[i] and unpacked("<d", raws[i], from) or -1
+    end
+    all = all .. pack("<dd", used, first)
+  end
+  return all
+end

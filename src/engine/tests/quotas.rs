@@ -188,3 +188,26 @@ async fn a_budget_tells_of_each_mark_once_a_month_on_two_instances() {
     assert_eq!(told[0].subject, Some(Subject::project("p")));
     assert_eq!(told[0].evidence["summary"], "50 % of $10 per month are used: $5.");
 }
+
+#[tokio::test]
+async fn a_budget_holds_for_keys_that_the_cap_on_new_ones_keeps_out() {
+    let day = day(&[("p", project(json!({"budget_usd": "10"})))]).await;
+    let policy = Policy { limits: Default::default(), ..default_policy() };
+    let options = EngineOptions { newcomers: 1, newcomers_per_address: 1, ..day.engine.options.clone() };
+    let engine =
+        Engine::start(day.engine.store.clone(), day.engine.geo.clone(), policy, options).await.unwrap();
+    let mut day = Day { engine, ..day };
+    let mut admitted = 0;
+    for n in 0..30 {
+        let answer = day.ask(ask(&format!("made-up-{n}"), "1")).await;
+        admitted += u32::from(answer.allowed);
+        assert_eq!(answer.limits[0].used, u64::from(admitted) * 1_000_000_000);
+    }
+    assert_eq!(admitted, 10);
+    let reserved = day.engine.check(&day.record(ask("made-up", "0")), true, day.now).await;
+    assert_eq!(
+        (reserved.allowed, reserved.reservation),
+        (true, None),
+        "there are no windows to hold anything in"
+    );
+}

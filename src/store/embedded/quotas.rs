@@ -49,7 +49,7 @@ impl Quotas {
             for quota in &charge.quotas {
                 inner.change(&quota.counter, quota.held, Some((quota.amount, quota.until)), now);
             }
-            if let Some(lease) = &charge.lease {
+            if let Some(lease) = charge.lease.as_ref().filter(|_| observation.tracked) {
                 inner.keep(Lease { charged_at: observation.now, ..lease.clone() });
             }
         }

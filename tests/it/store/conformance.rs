@@ -52,6 +52,7 @@ on_every_store! {
         a_budget_admits_exactly_what_it_holds_however_many_ask
         a_reservation_is_settled_once_and_ends_by_itself
         a_peek_says_what_a_charge_would_and_changes_nothing
+        a_subject_that_is_kept_out_still_charges_what_it_shares
     }
     peers {
         the_most_recent_is_first_and_the_ring_is_bounded

@@ -10,7 +10,7 @@ use keyward::{
     },
 };
 
-use super::support::*;
+use super::{cases, support::*};
 
 fn open(directory: &Path) -> EmbeddedStore {
     // Snapshots only at the end, so that what is found after a crash was not saved by luck.
@@ -85,6 +85,20 @@ async fn windows_peers_and_profiles_survive_a_restart() {
     assert_eq!(again.merge_profile(&key("a"), &delta).await.unwrap().requests, 14);
     drop(again);
     assert_eq!(open(directory.path()).profile(&key("a")).await.unwrap().unwrap().requests, 14);
+}
+
+#[tokio::test]
+async fn counters_and_reservations_survive_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    cases::quotas::half_used(&store).await;
+    store.close().await.unwrap();
+    drop(store);
+    let store = open(directory.path());
+    cases::quotas::is_half_used(&store).await;
+    drop(store);
+    let store = open(directory.path());
+    assert_eq!(store.ended_leases(START + HOUR, 10).await.unwrap(), [], "what was ended is not there again");
 }
 
 #[tokio::test]

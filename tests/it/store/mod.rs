@@ -1,7 +1,7 @@
 //! Tests of the stores through their trait.
 
 mod backend;
-mod cases;
+pub mod cases;
 mod conformance;
 mod durability;
 mod model;

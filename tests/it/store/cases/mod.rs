@@ -14,6 +14,7 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("events.rs", include_str!("events.rs")),
     ("keeping.rs", include_str!("keeping.rs")),
     ("peers.rs", include_str!("peers.rs")),
+    ("quotas.rs", include_str!("quotas.rs")),
     ("refunds.rs", include_str!("refunds.rs")),
     ("standings.rs", include_str!("standings.rs")),
     ("usage.rs", include_str!("usage.rs")),

@@ -265,3 +265,63 @@ pub async fn a_peek_says_what_a_charge_would_and_changes_nothing(store: &dyn Sto
     let seen = observe(store, asked(ChargeMode::Admit, 100)).await;
     assert_eq!((seen.admitted, used(&seen)), (true, vec![100]));
 }
+
+/// It has no windows, and so nothing that a reservation could hold; what it shares with others holds for it too.
+pub async fn a_subject_that_is_kept_out_still_charges_what_it_shares(store: &dyn Store) {
+    let lease = Lease {
+        id: "kept-out".into(),
+        key: "k1:kept-out".into(),
+        charged_at: 0,
+        counts: charge(&key("kept-out"), START, 1).counts,
+        quotas: Vec::new(),
+        until: START + MINUTE,
+    };
+    let asked = |amount| Charge {
+        may_create: false,
+        lease: Some(lease.clone()),
+        ..with(
+            charge(&key("kept-out"), START, 1),
+            vec![quota(project("kept-out"), DAILY, amount, 100, START)],
+        )
+    };
+    let seen = observe(store, asked(60)).await;
+    assert_eq!((seen.admitted, seen.tracked, used(&seen)), (true, false, vec![60]));
+    let refused = observe(store, asked(60)).await;
+    assert_eq!((refused.admitted, refused.tracked, used(&refused)), (false, false, vec![60]));
+    assert_eq!(store.inspect(&key("kept-out"), START).await.unwrap(), None);
+    assert_eq!(store.take_lease(&key("kept-out"), "kept-out").await.unwrap(), None);
+}
+
+/// What a restart has to keep: a counter that is half used, and a reservation.
+pub(crate) async fn half_used(store: &dyn Store) {
+    let lease = Lease {
+        id: "open".into(),
+        key: "k1:restart".into(),
+        charged_at: 0,
+        counts: charge(&key("restart"), START, 40).counts,
+        quotas: Vec::new(),
+        until: START + MINUTE,
+    };
+    let quotas = vec![quota(project("restart"), Span::Calendar(Calendar::Month), 40, 100, START)];
+    let seen =
+        observe(store, Charge { lease: Some(lease), ..with(charge(&key("restart"), START, 40), quotas) })
+            .await;
+    assert!(seen.admitted);
+}
+
+/// What must be there of it afterwards.
+pub(crate) async fn is_half_used(store: &dyn Store) {
+    let month = Span::Calendar(Calendar::Month);
+    let asked = |amount| {
+        with(charge(&key("restart"), START, 0), vec![quota(project("restart"), month, amount, 100, START)])
+    };
+    assert!(!observe(store, asked(61)).await.admitted);
+    assert!(observe(store, asked(60)).await.admitted);
+    let ended = store.ended_leases(START + MINUTE, 10).await.unwrap();
+    assert_eq!(
+        ended.iter().map(|lease| (&*lease.id, lease.charged_at)).collect::<Vec<_>>(),
+        [("open", START)]
+    );
+    assert!(store.end_lease(&ended[0], START + MINUTE).await.unwrap());
+    assert_eq!(store.inspect(&key("restart"), START + MINUTE).await.unwrap().unwrap().counts[3].tokens, 0);
+}
