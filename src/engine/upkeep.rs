@@ -15,7 +15,7 @@ use crate::{
         standing::{Standing, StandingDetail},
         subject::Subject,
     },
-    store::{LogPosition, Respond, Responded, StoreError},
+    store::{LogPage, LogPosition, Respond, Responded, StoreError},
 };
 
 /// The rhythm of the background.
@@ -126,7 +126,7 @@ impl Engine {
     /// Reads what came into the log, tells the followers, and takes over bans that others made or lifted.
     async fn follow_log(&self, position: &mut LogPosition) -> Result<(), StoreError> {
         loop {
-            let (events, next) = patient(self.store.read_log(position, LOG_PAGE)).await?;
+            let LogPage { events, next, .. } = patient(self.store.read_log(position, LOG_PAGE)).await?;
             let full = events.len() >= LOG_PAGE;
             for event in &events {
                 self.take_over(event).await?;

@@ -134,10 +134,10 @@ impl Follower {
         if self.caught_up {
             self.wait().await?;
         }
-        let (events, next) = self.app.engine.store().read_log(&self.position, PAGE).await?;
-        self.caught_up = events.is_empty();
-        self.position = next;
-        self.ready.extend(events.into_iter().filter(|event| self.filter.admits(event)));
+        let page = self.app.engine.store().read_log(&self.position, PAGE).await?;
+        self.caught_up = page.events.is_empty();
+        self.position = page.next;
+        self.ready.extend(page.events.into_iter().filter(|event| self.filter.admits(event)));
         Ok(())
     }
 

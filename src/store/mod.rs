@@ -5,9 +5,12 @@
 pub mod embedded;
 mod packed;
 pub mod redis;
+mod sinks;
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+
+pub use sinks::{DeadLetter, DeadLetterAct, MAX_DEAD_LETTERS, SinkLead, SinkRecord, SinkStep, Stepped};
 
 use crate::domain::{
     Millis,
@@ -165,6 +168,17 @@ pub struct Document {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogPosition(pub Vec<(u64, u64)>);
 
+/// A page of the log as a follower reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogPage {
+    /// Oldest first, in order per subject.
+    pub events: Vec<Event>,
+    /// Behind them.
+    pub next: LogPosition,
+    /// Whether events between the position that was read from and these may have been deleted unread.
+    pub gap: bool,
+}
+
 /// What was claimed for a request id (idempotency shared through the store).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
@@ -233,11 +247,43 @@ pub trait Store: Send + Sync + 'static {
 
     /// Events after `position` in the order of the log (oldest first, in order per subject), at most about
     /// `limit`, and the position after them. Never waits for events to come.
-    fn read_log<'a>(
+    fn read_log<'a>(&'a self, position: &'a LogPosition, limit: usize) -> StoreResult<'a, LogPage>;
+
+    /// `position` moved on to just behind the event with this id, which was read from there.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`] for what is no id of this store.
+    fn advance(&self, position: &LogPosition, id: &str) -> Result<LogPosition, StoreError>;
+
+    /// Becomes, or stays, the one that sends for a sink until `until`; `None` while somebody else is.
+    fn lead_sink<'a>(
         &'a self,
-        position: &'a LogPosition,
-        limit: usize,
-    ) -> StoreResult<'a, (Vec<Event>, LogPosition)>;
+        sink: &'a str,
+        owner: &'a str,
+        now: Millis,
+        until: Millis,
+    ) -> StoreResult<'a, Option<SinkLead>>;
+
+    /// Lets a sink go, if `owner` leads it.
+    fn leave_sink<'a>(&'a self, sink: &'a str, owner: &'a str) -> StoreResult<'a, ()>;
+
+    /// Notes that a sink has come further, and what it would not take; all of it or nothing.
+    fn step_sink<'a>(&'a self, step: &'a SinkStep) -> StoreResult<'a, Stepped>;
+
+    /// What is known of a sink; `None` if nobody ever sent for it.
+    fn sink<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Option<SinkRecord>>;
+
+    /// Every dead letter of a sink, at most [`MAX_DEAD_LETTERS`].
+    fn dead_letters<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Vec<DeadLetter>>;
+
+    /// Marks dead letters to be sent again, or gives them up: those with these event ids; all, if none is given. Says
+    /// how many.
+    fn act_on_dead_letters<'a>(
+        &'a self,
+        sink: &'a str,
+        act: DeadLetterAct,
+        ids: &'a [String],
+    ) -> StoreResult<'a, usize>;
 
     /// The profile of a subject; `None` if none was learned.
     fn profile<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<Profile>>;

@@ -10,7 +10,7 @@ use keyward::{
         subject::Subject,
     },
     store::{
-        EventQuery, LogPosition, Store, StoreError,
+        EventQuery, LogPage, LogPosition, Store, StoreError,
         redis::{RedisOptions, RedisStore},
     },
 };
@@ -93,7 +93,7 @@ async fn the_log_is_followed_without_gaps_and_in_order_per_subject() {
     for limit in [1, 10, 1_000] {
         let (mut position, mut read) = (start.clone(), Vec::new());
         loop {
-            let (events, next) = store.read_log(&position, limit).await.unwrap();
+            let LogPage { events, next, .. } = store.read_log(&position, limit).await.unwrap();
             assert!(events.len() <= limit);
             if events.is_empty() {
                 assert_eq!(next, position);
@@ -111,7 +111,7 @@ async fn the_log_is_followed_without_gaps_and_in_order_per_subject() {
             assert_eq!(of(&read), of(&appended));
         }
     }
-    let (events, _) = store.read_log(&LogPosition::default(), 1_000).await.unwrap();
+    let events = store.read_log(&LogPosition::default(), 1_000).await.unwrap().events;
     assert_eq!(events.len(), appended.len());
 }
 
@@ -120,7 +120,7 @@ async fn a_position_behind_an_event_skips_none_that_came_later() {
     let store = store().await;
     let appended = fill(&store, 40).await;
     let position = store.position_after(&appended[19].id).await.unwrap();
-    let (events, _) = store.read_log(&position, 1_000).await.unwrap();
+    let events = store.read_log(&position, 1_000).await.unwrap().events;
     assert!(appended[20..].iter().all(|e| events.contains(e)));
     assert!(!events.contains(&appended[19]));
 }

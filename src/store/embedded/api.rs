@@ -11,7 +11,7 @@ use super::{
     Backing, EmbeddedStore,
     changes::{self, Effects},
     core::Task,
-    documents, log,
+    documents, log, sinks,
     sqlite::{decode_profile, failed},
     standings, usage,
 };
@@ -25,8 +25,8 @@ use crate::domain::{
     usage::{UsageBatch, UsageQuery, UsageTable},
 };
 use crate::store::{
-    Claim, Document, EventQuery, LogPosition, Page, Refund, Respond, Responded, StandingRecord, Store,
-    StoreError, StoreResult,
+    Claim, DeadLetter, DeadLetterAct, Document, EventQuery, LogPage, LogPosition, Page, Refund, Respond,
+    Responded, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store, StoreError, StoreResult,
 };
 
 impl EmbeddedStore {
@@ -180,20 +180,61 @@ impl Store for EmbeddedStore {
         self.read(move |connection| log::after(connection, &id, end)).boxed()
     }
 
-    fn read_log<'a>(
-        &'a self,
-        position: &'a LogPosition,
-        limit: usize,
-    ) -> StoreResult<'a, (Vec<Event>, LogPosition)> {
+    fn read_log<'a>(&'a self, position: &'a LogPosition, limit: usize) -> StoreResult<'a, LogPage> {
         async move {
             let end = self.memory.log_end();
             let seq = log::seq_of(position, end)?;
             if seq == end {
-                return Ok((Vec::new(), log::position(seq)));
+                return Ok(LogPage { events: Vec::new(), next: log::position(seq), gap: false });
             }
             self.read(move |connection| log::follow(connection, seq, limit)).await
         }
         .boxed()
+    }
+
+    fn advance(&self, _position: &LogPosition, id: &str) -> Result<LogPosition, StoreError> {
+        log::behind(id)
+    }
+
+    fn lead_sink<'a>(
+        &'a self,
+        sink: &'a str,
+        owner: &'a str,
+        now: Millis,
+        until: Millis,
+    ) -> StoreResult<'a, Option<SinkLead>> {
+        let (sink, owner) = (sink.to_owned(), owner.to_owned());
+        self.write(move |connection, _| sinks::lead(connection, &sink, &owner, now, until)).boxed()
+    }
+
+    fn leave_sink<'a>(&'a self, sink: &'a str, owner: &'a str) -> StoreResult<'a, ()> {
+        let (sink, owner) = (sink.to_owned(), owner.to_owned());
+        self.write(move |connection, _| sinks::leave(connection, &sink, &owner)).boxed()
+    }
+
+    fn step_sink<'a>(&'a self, step: &'a SinkStep) -> StoreResult<'a, Stepped> {
+        let step = step.clone();
+        self.write(move |connection, _| sinks::step(connection, &step)).boxed()
+    }
+
+    fn sink<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Option<SinkRecord>> {
+        let sink = sink.to_owned();
+        self.read(move |connection| sinks::record(connection, &sink)).boxed()
+    }
+
+    fn dead_letters<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Vec<DeadLetter>> {
+        let sink = sink.to_owned();
+        self.read(move |connection| sinks::letters(connection, &sink)).boxed()
+    }
+
+    fn act_on_dead_letters<'a>(
+        &'a self,
+        sink: &'a str,
+        act: DeadLetterAct,
+        ids: &'a [String],
+    ) -> StoreResult<'a, usize> {
+        let (sink, ids) = (sink.to_owned(), ids.to_vec());
+        self.write(move |connection, _| sinks::act(connection, &sink, act, &ids)).boxed()
     }
 
     fn profile<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<Profile>> {

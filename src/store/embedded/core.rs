@@ -420,7 +420,7 @@ mod tests {
         assert!(first.try_recv().unwrap().is_ok());
         assert!(matches!(second.try_recv().unwrap(), Err(StoreError::BadCursor)));
         let last = third.try_recv().unwrap().unwrap().remove(0);
-        assert_eq!(log::follow(&core.connection, 0, 10).unwrap().0.len(), 2);
+        assert_eq!(log::follow(&core.connection, 0, 10).unwrap().events.len(), 2);
         assert_eq!(
             log::position(core.memory.log_end()),
             log::after(&core.connection, &last.id, i64::MAX).unwrap()
@@ -434,13 +434,13 @@ mod tests {
         let second = append(&mut core, event(START + 1)).unwrap().remove(0);
         core.memory.tell(START + DAY + 1);
         core.tick();
-        assert_eq!(log::follow(&core.connection, 0, 10).unwrap().0, std::slice::from_ref(&second));
+        assert_eq!(log::follow(&core.connection, 0, 10).unwrap().events, std::slice::from_ref(&second));
         core.memory.tell(START + 3 * DAY);
         core.tick();
         assert!(log::find(&core.connection, &second.id).unwrap().is_none());
         let third = append(&mut core, event(START + 3 * DAY)).unwrap().remove(0);
         let position = log::after(&core.connection, &second.id, core.memory.log_end()).unwrap();
         let seq = log::seq_of(&position, core.memory.log_end()).unwrap();
-        assert_eq!(log::follow(&core.connection, seq, 10).unwrap().0, [third]);
+        assert_eq!(log::follow(&core.connection, seq, 10).unwrap().events, [third]);
     }
 }

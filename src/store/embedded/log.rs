@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::sqlite::{failed, unreadable};
 use crate::domain::{Millis, event::Event, finding::Severity};
-use crate::store::{EventQuery, LogPosition, Page, StoreError};
+use crate::store::{EventQuery, LogPage, LogPosition, Page, StoreError};
 
 const COLUMNS: &str = "seq, time, json";
 
@@ -127,16 +127,20 @@ pub(super) fn after(connection: &Connection, id: &str, end: i64) -> Result<LogPo
     if found.is_some_and(|found| found != time) { Err(StoreError::BadCursor) } else { Ok(position(seq)) }
 }
 
+/// Behind the event with this id.
+pub(super) fn behind(id: &str) -> Result<LogPosition, StoreError> {
+    parse_id(id).map(|(_, seq)| position(seq)).ok_or(StoreError::BadCursor)
+}
+
 /// At most `limit` events after `seq`, oldest first, and the position after them.
-pub(super) fn follow(
-    connection: &Connection,
-    seq: i64,
-    limit: usize,
-) -> Result<(Vec<Event>, LogPosition), StoreError> {
+pub(super) fn follow(connection: &Connection, seq: i64, limit: usize) -> Result<LogPage, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM events WHERE seq > ? ORDER BY seq LIMIT ?");
     let rows = collect(connection, &sql, params![seq, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    // Numbers are given without gaps.
+    let gap = seq > 0 && rows.first().is_some_and(|row| row.0 != seq + 1);
     let end = rows.last().map_or(seq, |row| row.0);
-    Ok((rows.into_iter().map(parsed).collect::<Result<_, _>>()?, position(end)))
+    let events = rows.into_iter().map(parsed).collect::<Result<_, _>>()?;
+    Ok(LogPage { events, next: position(end), gap })
 }
 
 #[cfg(test)]

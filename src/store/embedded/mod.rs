@@ -18,6 +18,7 @@ mod profiles;
 mod quota_rows;
 mod quotas;
 mod readers;
+mod sinks;
 mod sqlite;
 mod standings;
 mod subject_state;

@@ -108,6 +108,12 @@ impl Keys {
         self.in_partition(partition, "lease_ends")
     }
 
+    /// A sink, its dead letters, and which of them are to be sent again.
+    pub fn sink(&self, name: &str) -> [String; 3] {
+        let partition = (stable_hash(name.as_bytes()) % u64::from(self.partitions)) as u16;
+        ["", ":dead", ":again"].map(|part| self.in_partition(partition, &format!("sink:{name}{part}")))
+    }
+
     fn in_partition(&self, partition: u16, name: &str) -> String {
         format!("{}:{{{partition}}}:{name}", self.prefix)
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{Millis, event::Event},
-    store::{LogPosition, StoreError},
+    store::{LogPage, LogPosition, StoreError},
 };
 
 /// How far a position lies before an event in the partitions that are not its own, ms: servers of a cluster
@@ -77,34 +77,53 @@ impl RedisStore {
         Ok(LogPosition((0..self.keys.partitions()).map(of).collect()))
     }
 
-    /// Reads on behind `position`, oldest first.
+    /// Behind an event in its own partition.
+    pub(super) fn advanced(&self, position: &LogPosition, id: &str) -> Result<LogPosition, StoreError> {
+        let id: EventId = id.parse()?;
+        let mut after = self.in_every_partition(position);
+        let own = after.get_mut(usize::from(id.partition)).ok_or(StoreError::BadCursor)?;
+        *own = (id.ms, id.seq);
+        Ok(LogPosition(after))
+    }
+
+    fn in_every_partition(&self, position: &LogPosition) -> Vec<(u64, u64)> {
+        let partitions = usize::from(self.keys.partitions());
+        let mut after: Vec<(u64, u64)> = position.0.iter().copied().take(partitions).collect();
+        after.resize(partitions, (0, 0));
+        after
+    }
+
+    /// Reads on behind `position`, oldest first. It is read from the last event that was read before: when that is
+    /// gone, what followed it may be, too.
     pub(super) async fn follow_log(
         &self,
         position: &LogPosition,
         limit: usize,
-    ) -> Result<(Vec<Event>, LogPosition), StoreError> {
-        let partitions = self.keys.partitions();
-        let mut after: Vec<(u64, u64)> = position.0.iter().copied().take(partitions.into()).collect();
-        after.resize(partitions.into(), (0, 0));
+    ) -> Result<LogPage, StoreError> {
+        let mut after = self.in_every_partition(position);
         // Most of the time few partitions have news: a quarter of the limit from each is enough to fill it.
         let count = limit.div_ceil(4).clamp(1, 1_000);
         let next = |(partition, (ms, seq)): (u16, &(u64, u64))| {
             let mut command = redis::cmd("XRANGE");
-            let start = format!("({ms}-{seq}");
-            command.arg(self.keys.events(partition)).arg(start).arg("+").arg("COUNT").arg(count);
+            let start = format!("{ms}-{seq}");
+            command.arg(self.keys.events(partition)).arg(start).arg("+").arg("COUNT").arg(count + 1);
             vec![command]
         };
         let replies = self.link.send((0..).zip(&after).map(next).collect()).await?;
-        let mut entries = Vec::new();
-        for (partition, reply) in (0..).zip(replies.into_iter().flatten()) {
-            entries.extend(self.entries(partition, reply)?);
+        let (mut entries, mut gap) = (Vec::new(), false);
+        for ((partition, read), reply) in (0..).zip(&after).zip(replies.into_iter().flatten()) {
+            let mut found = self.entries(partition, reply)?.into_iter().peekable();
+            let known = found.next_if(|(id, _)| (id.ms, id.seq) == *read).is_some();
+            gap |= !known && *read != (0, 0) && found.peek().is_some();
+            entries.extend(found);
         }
         entries.sort_by_key(|(id, _)| *id);
         entries.truncate(limit.max(1));
         for (id, _) in &entries {
             after[usize::from(id.partition)] = (id.ms, id.seq);
         }
-        Ok((entries.into_iter().filter_map(|(_, event)| event).collect(), LogPosition(after)))
+        let events = entries.into_iter().filter_map(|(_, event)| event).collect();
+        Ok(LogPage { events, next: LogPosition(after), gap })
     }
 
     /// Lets go of events past their age. Whole nodes of a stream at a time: cheap, and a little late.

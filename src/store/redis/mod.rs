@@ -20,6 +20,7 @@ mod profiles;
 mod quotas;
 mod respond;
 mod scripts;
+mod sinks;
 mod url;
 mod usage;
 
@@ -36,8 +37,8 @@ use crate::domain::{
 };
 
 use super::{
-    Claim, Document, EventQuery, LogPosition, Page, Respond, Responded, StandingRecord, Store, StoreError,
-    StoreResult,
+    Claim, DeadLetter, DeadLetterAct, Document, EventQuery, LogPage, LogPosition, Page, Respond, Responded,
+    SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store, StoreError, StoreResult,
 };
 
 use keys::Keys;
@@ -187,12 +188,47 @@ impl Store for RedisStore {
         Box::pin(async move { self.position_behind(id) })
     }
 
-    fn read_log<'a>(
-        &'a self,
-        position: &'a LogPosition,
-        limit: usize,
-    ) -> StoreResult<'a, (Vec<Event>, LogPosition)> {
+    fn read_log<'a>(&'a self, position: &'a LogPosition, limit: usize) -> StoreResult<'a, LogPage> {
         Box::pin(self.follow_log(position, limit))
+    }
+
+    fn advance(&self, position: &LogPosition, id: &str) -> Result<LogPosition, StoreError> {
+        self.advanced(position, id)
+    }
+
+    fn lead_sink<'a>(
+        &'a self,
+        sink: &'a str,
+        owner: &'a str,
+        now: Millis,
+        until: Millis,
+    ) -> StoreResult<'a, Option<SinkLead>> {
+        Box::pin(self.lead_one(sink, owner, now, until))
+    }
+
+    fn leave_sink<'a>(&'a self, sink: &'a str, owner: &'a str) -> StoreResult<'a, ()> {
+        Box::pin(self.leave_one(sink, owner))
+    }
+
+    fn step_sink<'a>(&'a self, step: &'a SinkStep) -> StoreResult<'a, Stepped> {
+        Box::pin(self.step_one(step))
+    }
+
+    fn sink<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Option<SinkRecord>> {
+        Box::pin(self.sink_record(sink))
+    }
+
+    fn dead_letters<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Vec<DeadLetter>> {
+        Box::pin(self.letters_of(sink))
+    }
+
+    fn act_on_dead_letters<'a>(
+        &'a self,
+        sink: &'a str,
+        act: DeadLetterAct,
+        ids: &'a [String],
+    ) -> StoreResult<'a, usize> {
+        Box::pin(self.act_on_letters(sink, act, ids))
     }
 
     fn profile<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<Profile>> {

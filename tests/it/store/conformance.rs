@@ -54,6 +54,13 @@ on_every_store! {
         a_peek_says_what_a_charge_would_and_changes_nothing
         a_subject_that_is_kept_out_still_charges_what_it_shares
     }
+    sinks {
+        one_leads_a_sink_until_its_time_is_up_or_it_leaves
+        a_step_is_taken_by_the_leader_alone_and_all_at_once
+        dead_letters_are_listed_sent_again_and_given_up
+        too_many_dead_letters_stop_the_sink
+        a_follower_may_stop_behind_any_event
+    }
     peers {
         the_most_recent_is_first_and_the_ring_is_bounded
         peers_are_shown_as_they_were_before

@@ -16,8 +16,8 @@ use keyward::{
         usage::{UsageBatch, UsageQuery, UsageTable},
     },
     store::{
-        Claim, Document, EventQuery, LogPosition, Page, Respond, Responded, StandingRecord, Store,
-        StoreError, StoreResult,
+        Claim, DeadLetter, DeadLetterAct, Document, EventQuery, LogPage, LogPosition, Page, Respond,
+        Responded, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store, StoreError, StoreResult,
     },
 };
 
@@ -56,7 +56,13 @@ impl Store for Forgetful {
         events<'a>(query: &'a EventQuery) -> Page<Event>;
         event<'a>(id: &'a str) -> Option<Event>;
         position_after<'a>(id: &'a str) -> LogPosition;
-        read_log<'a>(position: &'a LogPosition, limit: usize) -> (Vec<Event>, LogPosition);
+        read_log<'a>(position: &'a LogPosition, limit: usize) -> LogPage;
+        lead_sink<'a>(sink: &'a str, owner: &'a str, now: Millis, until: Millis) -> Option<SinkLead>;
+        leave_sink<'a>(sink: &'a str, owner: &'a str) -> ();
+        step_sink<'a>(step: &'a SinkStep) -> Stepped;
+        sink<'a>(sink: &'a str) -> Option<SinkRecord>;
+        dead_letters<'a>(sink: &'a str) -> Vec<DeadLetter>;
+        act_on_dead_letters<'a>(sink: &'a str, act: DeadLetterAct, ids: &'a [String]) -> usize;
         profile<'a>(subject: &'a Subject) -> Option<Profile>;
         merge_profile<'a>(subject: &'a Subject, delta: &'a Profile) -> Profile;
         forget<'a>(subject: &'a Subject, event: &'a Event) -> ();
@@ -82,6 +88,10 @@ impl Store for Forgetful {
         clock() -> Option<Millis>;
         ping() -> ();
         close() -> ();
+    }
+
+    fn advance(&self, position: &LogPosition, id: &str) -> Result<LogPosition, StoreError> {
+        self.inner.advance(position, id)
     }
 
     fn add_usage<'a>(&'a self, batch: &'a UsageBatch) -> StoreResult<'a, ()> {

@@ -6,7 +6,7 @@ use keyward::{
         finding::{AnomalyKind, Severity},
         place::PlaceSummary,
     },
-    store::{EventQuery, LogPosition, Store, StoreError},
+    store::{EventQuery, LogPage, LogPosition, Store, StoreError},
 };
 
 use crate::store::support::*;
@@ -40,7 +40,8 @@ fn everything(limit: usize) -> EventQuery {
 async fn follow(store: &dyn Store, position: &mut LogPosition, limit: usize) -> Vec<Event> {
     let mut all = Vec::new();
     loop {
-        let (events, next) = store.read_log(position, limit).await.unwrap();
+        let LogPage { events, next, gap } = store.read_log(position, limit).await.unwrap();
+        assert!(!gap);
         *position = next;
         if events.is_empty() {
             return all;

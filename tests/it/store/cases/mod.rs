@@ -5,6 +5,7 @@ pub mod keeping;
 pub mod peers;
 pub mod quotas;
 pub mod refunds;
+pub mod sinks;
 pub mod standings;
 pub mod usage;
 pub mod windows;
@@ -16,6 +17,7 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("peers.rs", include_str!("peers.rs")),
     ("quotas.rs", include_str!("quotas.rs")),
     ("refunds.rs", include_str!("refunds.rs")),
+    ("sinks.rs", include_str!("sinks.rs")),
     ("standings.rs", include_str!("standings.rs")),
     ("usage.rs", include_str!("usage.rs")),
     ("windows.rs", include_str!("windows.rs")),

@@ -1,0 +1,138 @@
+//! Sinks: how far each has come, and its dead letters. One process has the file, so a lease is never in dispute; it
+//! counts all the same, so that what an earlier sender of this process still writes is refused.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::sqlite::{failed, unreadable};
+use crate::{
+    domain::Millis,
+    store::{
+        DeadLetter, DeadLetterAct, LogPosition, SinkLead, SinkRecord, SinkStep, Stepped, StoreError,
+        sinks::{MAX_DEAD_LETTERS, position_from_text, position_to_text},
+    },
+};
+
+/// See [`crate::store::Store::lead_sink`].
+pub(super) fn lead(
+    connection: &Connection,
+    sink: &str,
+    owner: &str,
+    now: Millis,
+    until: Millis,
+) -> Result<Option<SinkLead>, StoreError> {
+    let sql = "SELECT owner, until, epoch, position, state FROM sinks WHERE name = ?";
+    type Row = (String, Millis, i64, String, Vec<u8>);
+    let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Row> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+    };
+    let held = connection.query_row(sql, [sink], read).optional().map_err(failed)?;
+    let (held_by, held_until, epoch, position, state) = held.unwrap_or_default();
+    let mine = held_by == owner && epoch > 0;
+    if !mine && !held_by.is_empty() && held_until > now {
+        return Ok(None);
+    }
+    let epoch = if mine { epoch } else { epoch + 1 };
+    let sql =
+        "INSERT OR REPLACE INTO sinks (name, owner, until, epoch, position, state) VALUES (?, ?, ?, ?, ?, ?)";
+    connection.execute(sql, params![sink, owner, until, epoch, position, state]).map_err(failed)?;
+    let sql = "SELECT EXISTS (SELECT 1 FROM dead_letters WHERE sink = ? AND again = 1)";
+    let again = connection.query_row(sql, [sink], |row| row.get(0)).map_err(failed)?;
+    Ok(Some(SinkLead { epoch: epoch.max(0) as u64, position: position_of(&position)?, state, again }))
+}
+
+/// See [`crate::store::Store::leave_sink`].
+pub(super) fn leave(connection: &Connection, sink: &str, owner: &str) -> Result<(), StoreError> {
+    let sql = "UPDATE sinks SET owner = '', until = 0 WHERE name = ? AND owner = ?";
+    connection.execute(sql, [sink, owner]).map(drop).map_err(failed)
+}
+
+/// See [`crate::store::Store::step_sink`].
+pub(super) fn step(connection: &Connection, step: &SinkStep) -> Result<Stepped, StoreError> {
+    let sql = "SELECT epoch FROM sinks WHERE name = ?";
+    let epoch: Option<i64> =
+        connection.query_row(sql, [&step.sink], |row| row.get(0)).optional().map_err(failed)?;
+    if epoch.map(|epoch| epoch.max(0) as u64) != Some(step.epoch) {
+        return Ok(Stepped::NotLeading);
+    }
+    if !step.parked.is_empty() {
+        let count = dead_letters(connection, &step.sink)?;
+        if count.saturating_sub(step.done.len()) + step.parked.len() > MAX_DEAD_LETTERS {
+            return Ok(Stepped::Full);
+        }
+    }
+    let sql = "UPDATE sinks SET position = ?, state = ? WHERE name = ?";
+    let position = position_to_text(&step.position);
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut s| s.execute(params![position, step.state, step.sink]))
+        .map_err(failed)?;
+    for id in &step.done {
+        let sql = "DELETE FROM dead_letters WHERE sink = ? AND event_id = ?";
+        connection.execute(sql, [&step.sink, id]).map_err(failed)?;
+    }
+    for letter in &step.parked {
+        let sql = "INSERT OR REPLACE INTO dead_letters (sink, event_id, again, json) VALUES (?, ?, 0, ?)";
+        let json = serde_json::to_string(letter).map_err(unreadable)?;
+        connection.execute(sql, params![step.sink, letter.event.id, json]).map_err(failed)?;
+    }
+    Ok(Stepped::Done)
+}
+
+/// Every dead letter of a sink, by event id.
+pub(super) fn letters(connection: &Connection, sink: &str) -> Result<Vec<DeadLetter>, StoreError> {
+    let sql = "SELECT again, json FROM dead_letters WHERE sink = ? ORDER BY event_id";
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    let rows = statement.query_map([sink], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, String>(1)?)));
+    let letter = |row: rusqlite::Result<(bool, String)>| {
+        let (again, json) = row.map_err(failed)?;
+        let letter: DeadLetter = serde_json::from_str(&json).map_err(unreadable)?;
+        Ok(DeadLetter { again, ..letter })
+    };
+    rows.map_err(failed)?.map(letter).collect()
+}
+
+/// See [`crate::store::Store::act_on_dead_letters`].
+pub(super) fn act(
+    connection: &Connection,
+    sink: &str,
+    act: DeadLetterAct,
+    ids: &[String],
+) -> Result<usize, StoreError> {
+    let sql = match act {
+        DeadLetterAct::Redeliver => "UPDATE dead_letters SET again = 1 WHERE sink = ?",
+        DeadLetterAct::Discard => "DELETE FROM dead_letters WHERE sink = ?",
+    };
+    if ids.is_empty() {
+        return connection.execute(sql, [sink]).map_err(failed);
+    }
+    let sql = format!("{sql} AND event_id = ?");
+    let mut count = 0;
+    for id in ids {
+        count += connection.execute(&sql, [sink, id]).map_err(failed)?;
+    }
+    Ok(count)
+}
+
+/// See [`crate::store::Store::sink`].
+pub(super) fn record(connection: &Connection, sink: &str) -> Result<Option<SinkRecord>, StoreError> {
+    let sql = "SELECT owner, until, position FROM sinks WHERE name = ?";
+    let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(String, Millis, String)> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    };
+    let held = connection.query_row(sql, [sink], read).optional().map_err(failed)?;
+    let Some((owner, until, position)) = held else { return Ok(None) };
+    let (position, dead_letters) = (position_of(&position)?, dead_letters(connection, sink)?);
+    Ok(Some(SinkRecord { sink: sink.to_owned(), owner, until, position, dead_letters }))
+}
+
+fn dead_letters(connection: &Connection, sink: &str) -> Result<usize, StoreError> {
+    let sql = "SELECT count(*) FROM dead_letters WHERE sink = ?";
+    let count: i64 = connection.query_row(sql, [sink], |row| row.get(0)).map_err(failed)?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
+/// An empty one is none.
+fn position_of(text: &str) -> Result<Option<LogPosition>, StoreError> {
+    let text = Some(text).filter(|text| !text.is_empty());
+    text.map(|text| position_from_text(text).ok_or_else(|| unreadable("a position"))).transpose()
+}

@@ -1,0 +1,127 @@
+//! What is kept of a sink: how far it has come in the log, who sends for it, and what it would not take.
+
+use serde::{Deserialize, Serialize};
+
+use super::LogPosition;
+use crate::domain::{
+    Millis,
+    event::{Event, rfc3339_millis},
+};
+
+/// Dead letters kept per sink. Beyond it nothing is parked: sending waits until somebody has looked at them.
+pub const MAX_DEAD_LETTERS: usize = 10_000;
+
+/// What an instance gets that sends for a sink from now on, until somebody else does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkLead {
+    /// Counts who led the sink: what an earlier one writes is refused.
+    pub epoch: u64,
+    /// Behind the last event that is done with; `None` for a sink that is new.
+    pub position: Option<LogPosition>,
+    /// What the sender wants to know again, its own business.
+    pub state: Vec<u8>,
+    /// Whether dead letters wait to be sent again.
+    pub again: bool,
+}
+
+/// A sink has come further.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SinkStep {
+    /// Which.
+    pub sink: String,
+    /// [`SinkLead::epoch`] of the one who says so.
+    pub epoch: u64,
+    /// Behind the last event that is done with.
+    pub position: LogPosition,
+    /// [`SinkLead::state`] from now on.
+    pub state: Vec<u8>,
+    /// Events that the sink would not take.
+    pub parked: Vec<DeadLetter>,
+    /// Event ids of dead letters that are done with.
+    pub done: Vec<String>,
+}
+
+/// How a [`SinkStep`] went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stepped {
+    /// Written.
+    Done,
+    /// Somebody else leads the sink: nothing was written.
+    NotLeading,
+    /// The sink has too many dead letters for these: nothing was written.
+    Full,
+}
+
+/// An event that a sink would not take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DeadLetter {
+    /// The sink.
+    pub sink: String,
+    /// The event.
+    pub event: Event,
+    /// Why, in the sink's words.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was put aside.
+    #[serde(with = "rfc3339_millis")]
+    #[schema(value_type = String, format = DateTime)]
+    pub parked_at: Millis,
+    /// Whether it is to be sent again.
+    #[serde(default)]
+    pub again: bool,
+}
+
+/// What is known of a sink, whoever sends for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkRecord {
+    /// Its name.
+    pub sink: String,
+    /// Who sends for it.
+    pub owner: String,
+    /// Until when, unless renewed.
+    pub until: Millis,
+    /// Behind the last event that is done with.
+    pub position: Option<LogPosition>,
+    /// How many dead letters it has.
+    pub dead_letters: usize,
+}
+
+/// What is to be done with dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeadLetterAct {
+    /// They are sent again.
+    Redeliver,
+    /// They are given up.
+    Discard,
+}
+
+/// Positions as they are stored: numbers by commas.
+pub(super) fn position_to_text(position: &LogPosition) -> String {
+    let pairs: Vec<String> = position.0.iter().map(|(a, b)| format!("{a}-{b}")).collect();
+    pairs.join(",")
+}
+
+/// Reads what [`position_to_text`] wrote.
+pub(super) fn position_from_text(text: &str) -> Option<LogPosition> {
+    let pair = |pair: &str| {
+        let (a, b) = pair.split_once('-')?;
+        Some((a.parse().ok()?, b.parse().ok()?))
+    };
+    text.split(',').filter(|pair| !pair.is_empty()).map(pair).collect::<Option<_>>().map(LogPosition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_read_as_they_were_written() {
+        for position in
+            [LogPosition(vec![]), LogPosition(vec![(0, 7)]), LogPosition(vec![(1, 2), (u64::MAX, 0)])]
+        {
+            assert_eq!(position_from_text(&position_to_text(&position)), Some(position));
+        }
+        assert_eq!(position_from_text("1-x"), None);
+    }
+}
