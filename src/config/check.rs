@@ -172,6 +172,16 @@ pub(super) fn meaning(config: &Config, layers: &Layers) -> Result<(), ConfigErro
     if let Err((setting, mend)) = super::registry::meaning(config) {
         return refuse(&setting, mend);
     }
+    let mut names: Vec<&str> = config.sinks.iter().map(|sink| sink.common().name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        let setting = format!("sinks.{}.name", twice[0]);
+        return Err(ConfigError::setting(
+            setting,
+            layers.origin("sinks"),
+            "must not be that of another sink",
+        ));
+    }
     if !config.server.listen.ip().is_loopback() && config.auth.tokens.is_empty() {
         return refuse(
             "server.listen",

@@ -42,6 +42,12 @@ pub(super) fn typed(merged: Table, layers: &Layers) -> Result<Config, ConfigErro
         {
             return ConfigError::setting(format!("{name}{rest}"), layers.origin(&name), mend);
         }
+        // A sink says itself what is wrong with which of its settings.
+        if name.starts_with("sinks")
+            && let Some((setting, mend)) = message.split_once(' ')
+        {
+            return ConfigError::setting(setting, layers.origin("sinks"), mend);
+        }
         // Serde repeats the value, which under [auth] may be a token.
         let mend = match name.as_str() {
             "server.listen" => {

@@ -34,6 +34,7 @@ use crate::domain::{
     registry::{LimitBody, Plan, Project, UnknownKeys},
     usage::Keep,
 };
+use crate::forward::SinkSettings;
 
 /// The base layer: every setting with its default.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -48,6 +49,7 @@ pub struct Config {
     #[serde(deserialize_with = "registry::limits")]
     pub limits: Vec<LimitBody>,
     pub alerts: Vec<AlertRule>,
+    pub sinks: Vec<SinkSettings>,
     pub server: Server,
     pub store: StoreConfig,
     pub secrets: Secrets,

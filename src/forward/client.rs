@@ -1,0 +1,232 @@
+//! Requests to other services: to allowed addresses only, without redirects, without the environment's proxy, with
+//! bounded times and bodies; and what their answers mean.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use reqwest::{
+    Certificate, Client, Identity, Url,
+    dns::{Addrs, Name, Resolve, Resolving},
+    header::HeaderMap,
+    redirect::Policy,
+};
+
+use super::{Common, Failure, Guard};
+
+/// Most of an answer that is read.
+const MOST_ANSWER: usize = 64 * 1024;
+/// Most of an answer that is shown.
+const MOST_SHOWN: usize = 300;
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Sends requests to one service.
+#[derive(Clone)]
+pub struct HttpClient {
+    client: Client,
+    url: Url,
+}
+
+/// An answer in the 200s.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its body, as far as it was read.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// In a line, for people.
+    pub fn shown(&self) -> String {
+        shown(self.status, &self.body)
+    }
+}
+
+impl HttpClient {
+    /// For a URL that may be connected to.
+    ///
+    /// # Errors
+    /// The setting that is wrong (`url`, or one about certificates) and the mend; says nothing of what is in the URL
+    /// but its host.
+    pub fn new(url: &str, common: &Common) -> Result<Self, (&'static str, String)> {
+        let url = check_url(url, common)?;
+        let guard = Guard { networks: common.allow_networks.clone(), plaintext: url.scheme() == "http" };
+        // One provider for the whole process; that another call came first is no failure.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT.min(common.timeout))
+            .timeout(common.timeout)
+            .dns_resolver(Arc::new(Guarded(guard)))
+            .user_agent(concat!("keyward/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = &common.ca_file {
+            let pem = read("ca_file", path)?;
+            let certificates = Certificate::from_pem_bundle(&pem)
+                .map_err(|_| ("ca_file", "must hold certificates in PEM".to_owned()))?;
+            builder = builder.tls_certs_only(certificates);
+        }
+        if let (Some(certificate), Some(key)) = (&common.client_certificate_file, &common.client_key_file) {
+            let mut pem = read("client_certificate_file", certificate)?;
+            pem.push(b'\n');
+            pem.extend(read("client_key_file", key)?);
+            let identity = Identity::from_pem(&pem)
+                .map_err(|_| ("client_key_file", "and client_certificate_file must hold PEM".to_owned()))?;
+            builder = builder.identity(identity);
+        }
+        let client =
+            builder.build().map_err(|error| ("ca_file", format!("cannot be used: {}", describe(error))))?;
+        Ok(Self { client, url })
+    }
+
+    /// Sends a POST to the URL with `path` added.
+    ///
+    /// # Errors
+    /// When it was not answered in the 200s; what the answer means.
+    pub async fn post(&self, path: &str, headers: HeaderMap, body: Vec<u8>) -> Result<Answer, Failure> {
+        let mut url = self.url.clone();
+        if !path.is_empty() {
+            let joined = format!("{}{path}", url.path().trim_end_matches('/'));
+            url.set_path(&joined);
+        }
+        let sent = self.client.post(url).headers(headers).body(body).send().await;
+        let mut response = sent.map_err(|error| Failure::Unreachable(describe(error)))?;
+        let status = response.status().as_u16();
+        let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        let after = after.and_then(retry_after);
+        let mut body = Vec::new();
+        while body.len() < MOST_ANSWER {
+            match response.chunk().await {
+                Ok(Some(chunk)) => {
+                    body.extend_from_slice(&chunk[..chunk.len().min(MOST_ANSWER - body.len())])
+                }
+                Ok(None) => break,
+                // The status says that it was taken; who needs the body will see that it is not whole.
+                Err(_) if (200..300).contains(&status) => break,
+                Err(error) => return Err(Failure::Unreachable(describe(error))),
+            }
+        }
+        judge(status, after, body)
+    }
+}
+
+/// What an answer means.
+fn judge(status: u16, after: Option<Duration>, body: Vec<u8>) -> Result<Answer, Failure> {
+    let why = shown(status, &body);
+    match status {
+        200..=299 => Ok(Answer { status, body }),
+        300..=399 => Err(Failure::Denied(format!("{why}: redirects are not followed, name the final URL"))),
+        400 | 413 | 415 | 422 => Err(Failure::Refused(why)),
+        408 | 425 | 429 | 503 => Err(Failure::Busy { why, after }),
+        400..=499 => Err(Failure::Denied(why)),
+        _ if after.is_some() => Err(Failure::Busy { why, after }),
+        _ => Err(Failure::Broken(why)),
+    }
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110), which is as far away as it is from the clock's now.
+fn retry_after(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp().as_millisecond();
+    u64::try_from(date - crate::clock::wall()).ok().map(Duration::from_millis)
+}
+
+/// A line that fits on a line.
+fn shown(status: u16, body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(MOST_SHOWN)]);
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text = text.trim();
+    if text.is_empty() { format!("answered {status}") } else { format!("answered {status}: {text}") }
+}
+
+/// The whole chain of causes, without the URL, which may be a secret.
+fn describe(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn check_url(url: &str, common: &Common) -> Result<Url, (&'static str, String)> {
+    let wrong = |mend: &str| ("url", mend.to_owned());
+    let url = Url::parse(url.trim()).map_err(|_| wrong("must be a URL such as https://siem.example/hook"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(wrong("must begin with https:// (or http:// within allow_networks)"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("must not hold a user or password; there are settings for what is secret"));
+    }
+    let guard = Guard { networks: common.allow_networks.clone(), plaintext: url.scheme() == "http" };
+    // A host that is an address never meets the resolver.
+    let host = url.host_str().unwrap_or_default();
+    if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        guard
+            .check(address)
+            .map_err(|why| ("url", format!("leads to an address that is not allowed: {why}")))?;
+    }
+    if guard.plaintext && guard.networks.is_empty() {
+        return Err(wrong("must begin with https://; http:// is for networks that allow_networks names"));
+    }
+    Ok(url)
+}
+
+fn read(setting: &'static str, path: &std::path::Path) -> Result<Vec<u8>, (&'static str, String)> {
+    std::fs::read(path)
+        .map_err(|error| (setting, format!("cannot be read: {}: {}", path.display(), error.kind())))
+}
+
+/// Resolves names to the addresses that are allowed.
+struct Guarded(Guard);
+
+impl Resolve for Guarded {
+    fn resolve(&self, name: Name) -> Resolving {
+        let guard = self.0.clone();
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let mut refused = None;
+            let mut allowed = Vec::with_capacity(found.len());
+            for address in found {
+                match guard.check(address.ip()) {
+                    Ok(()) => allowed.push(address),
+                    Err(why) => refused = Some(why),
+                }
+            }
+            match refused {
+                Some(why) if allowed.is_empty() => Err(why.into()),
+                _ => Ok(Box::new(allowed.into_iter()) as Addrs),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_says_whether_to_wait_to_park_or_to_mend() {
+        let of = |status, after| judge(status, after, b"no\r\nway".to_vec());
+        let soon = Some(Duration::from_secs(7));
+        assert_eq!(of(202, None).unwrap().shown(), "answered 202: no  way");
+        assert!(matches!(of(301, None), Err(Failure::Denied(_))));
+        assert!(matches!(of(400, None), Err(Failure::Refused(_))));
+        assert!(matches!(of(401, None), Err(Failure::Denied(_))));
+        assert!(matches!(of(410, None), Err(Failure::Denied(_))));
+        assert_eq!(of(429, soon), Err(Failure::Busy { why: "answered 429: no  way".into(), after: soon }));
+        assert!(matches!(of(500, None), Err(Failure::Broken(_))));
+        assert!(matches!(of(502, soon), Err(Failure::Busy { .. })));
+        assert_eq!(retry_after("120"), Some(Duration::from_secs(120)));
+        assert!(retry_after("Fri, 31 Dec 2100 23:59:59 GMT").unwrap() > Duration::from_secs(3_600));
+        assert_eq!(retry_after("Fri, 31 Dec 1999 23:59:59 GMT"), None);
+        assert_eq!(retry_after("soon"), None);
+    }
+}

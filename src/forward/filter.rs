@@ -1,0 +1,28 @@
+//! Which events a sink wants.
+
+use std::collections::BTreeSet;
+
+use crate::domain::{
+    event::{Event, EventType},
+    finding::Severity,
+};
+
+/// What a sink wants of the log.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of at least this severity.
+    pub min_severity: Option<Severity>,
+    /// Of these types; none named: of all.
+    pub types: BTreeSet<EventType>,
+    /// Not of these types.
+    pub exclude_types: BTreeSet<EventType>,
+}
+
+impl Filter {
+    /// Whether it wants this one.
+    pub fn admits(&self, event: &Event) -> bool {
+        self.min_severity.is_none_or(|least| event.severity >= least)
+            && (self.types.is_empty() || self.types.contains(&event.kind))
+            && !self.exclude_types.contains(&event.kind)
+    }
+}

@@ -1,0 +1,146 @@
+//! Which addresses may be connected to. Checked on the address that is really used, so that a name cannot lead
+//! elsewhere later.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// Says where connections may go.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    /// Networks that are allowed though they are not public.
+    pub networks: Vec<IpNet>,
+    /// Whether what is sent can be read on the way: then only those networks.
+    pub plaintext: bool,
+}
+
+impl Guard {
+    /// Whether this address may be connected to.
+    ///
+    /// # Errors
+    /// Why not, and the mend.
+    pub fn check(&self, address: IpAddr) -> Result<(), String> {
+        let inner = embedded(address);
+        if [address, inner].iter().any(|a| self.networks.iter().any(|network| network.contains(a))) {
+            return Ok(());
+        }
+        let mend = "if it is meant, name its network in allow_networks";
+        match (not_public(inner), self.plaintext) {
+            (Some(what), _) => Err(format!("{address} is {what}; {mend}")),
+            (None, true) => {
+                Err(format!("{address} would be sent to in the clear; use TLS (https), or {mend}"))
+            }
+            (None, false) => Ok(()),
+        }
+    }
+}
+
+/// The IPv4 address that an IPv6 address stands for, if it does.
+fn embedded(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else { return address };
+    let octets = v6.octets();
+    let v4 =
+        |at: usize| IpAddr::V4(Ipv4Addr::new(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]));
+    match v6.segments() {
+        // Mapped, and compatible (but for :: and ::1).
+        [0, 0, 0, 0, 0, 0xffff, ..] => v4(12),
+        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => v4(12),
+        // NAT64.
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => v4(12),
+        // 6to4.
+        [0x2002, ..] => v4(2),
+        _ => address,
+    }
+}
+
+fn not_public(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(v4) => not_public_v4(v4),
+        IpAddr::V6(v6) => not_public_v6(v6),
+    }
+}
+
+/// By the registry of special-purpose addresses (RFC 6890).
+fn not_public_v4(address: Ipv4Addr) -> Option<&'static str> {
+    let [a, b, c, _] = address.octets();
+    let what = match (a, b, c) {
+        (0, ..) => "an address of this network",
+        (127, ..) => "a loopback address",
+        (10, ..) | (172, 16..=31, _) | (192, 168, _) => "a private address",
+        (169, 254, _) => "a link-local address (cloud metadata is there)",
+        (100, 64..=127, _) => "a shared address (carrier-grade NAT)",
+        (192, 0, 0) | (192, 0, 2) | (198, 51, 100) | (203, 0, 113) | (192, 88, 99) | (198, 18..=19, _) => {
+            "a reserved address"
+        }
+        (224.., ..) => "a multicast or reserved address",
+        _ => return None,
+    };
+    Some(what)
+}
+
+fn not_public_v6(address: Ipv6Addr) -> Option<&'static str> {
+    let what = match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 1] => "a loopback address",
+        [0xfe80..=0xfebf, ..] => "a link-local address",
+        [0xfc00..=0xfdff, ..] => "a private address",
+        [0xff00..=0xffff, ..] => "a multicast address",
+        [0x2001, 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] => "a reserved address",
+        // Global unicast is 2000::/3; the first 512 addresses of 2001::/23 are special.
+        [0x2001, 0..=0x01ff, ..] => "a reserved address",
+        [0x2000..=0x3fff, ..] => return None,
+        _ => "a reserved address",
+    };
+    Some(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(guard: &Guard, address: &str) -> bool {
+        guard.check(address.parse().unwrap()).is_ok()
+    }
+
+    #[test]
+    fn only_public_addresses_and_those_that_are_named_are_connected_to() {
+        let guard = Guard::default();
+        for public in ["8.8.8.8", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"] {
+            assert!(allowed(&guard, public), "{public}");
+        }
+        for special in [
+            "127.0.0.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.31.255.255",
+            "192.168.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "100.100.100.200",
+            "192.0.0.192",
+            "255.255.255.255",
+            "224.0.0.1",
+            "::",
+            "::1",
+            "::ffff:10.0.0.1",
+            "::127.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "2002:7f00:1::",
+            "fd00:ec2::254",
+            "fe80::1",
+            "ff02::1",
+            "2001:db8::1",
+        ] {
+            assert!(!allowed(&guard, special), "{special}");
+        }
+        let guard = Guard { networks: vec!["10.0.0.0/8".parse().unwrap()], plaintext: false };
+        assert!(allowed(&guard, "10.9.9.9") && allowed(&guard, "::ffff:10.0.0.1"));
+        assert!(!allowed(&guard, "192.168.0.1"));
+    }
+
+    #[test]
+    fn what_is_not_encrypted_stays_in_the_named_networks() {
+        let guard = Guard { networks: vec!["127.0.0.1/32".parse().unwrap()], plaintext: true };
+        assert!(allowed(&guard, "127.0.0.1"));
+        assert!(guard.check("8.8.8.8".parse().unwrap()).unwrap_err().contains("in the clear"));
+    }
+}

@@ -1,0 +1,97 @@
+//! Events on their way out: from the durable log to sinks (SIEMs, webhooks, files, people), at least once.
+//!
+//! Each sink has a cursor of its own in the store. One instance at a time sends for a sink, under a lease; it reads on
+//! behind the cursor, sends a batch, and only then moves the cursor. Nothing on the way of a request knows of any of
+//! this: events reach the log whether sinks are there or not.
+//!
+//! `settings` says what a sink is, `outlet` holds one file per kind of sink, `sender` is the loop that all share,
+//! `guard` and `client` keep what is sent to addresses that are allowed.
+
+mod backoff;
+mod client;
+mod filter;
+pub mod format;
+mod guard;
+mod outlet;
+mod secret;
+mod sender;
+mod settings;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use client::{Answer, HttpClient};
+pub use filter::Filter;
+pub use guard::Guard;
+pub use outlet::{Failure, KINDS, Outlet, OutletSettings, Sent};
+pub use secret::{Place, Secret};
+pub use sender::{LEASE, Sender};
+pub use settings::{Common, SettingError, SinkSettings, Start};
+pub use status::{SinkStatus, Status};
+
+use crate::{
+    domain::{Millis, event::Event},
+    store::Store,
+};
+
+/// What forwarding needs of the rest of the service.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where the log and the cursors are.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub now: Arc<dyn Fn() -> Millis + Send + Sync>,
+    /// Puts an event into the log.
+    pub tell: Arc<dyn Fn(Event) + Send + Sync>,
+    /// The name of this instance while it runs.
+    pub instance: String,
+}
+
+/// Sinks that are sent to.
+pub struct Forwarder {
+    statuses: Vec<Arc<Status>>,
+    senders: Vec<JoinHandle<()>>,
+}
+
+impl Forwarder {
+    /// Opens every sink and begins to send.
+    ///
+    /// # Errors
+    /// The first sink that cannot be opened: a secret that is missing, a file that cannot be written.
+    pub fn start(
+        sinks: &[SinkSettings],
+        surroundings: &Surroundings,
+        stop: &CancellationToken,
+    ) -> Result<Self, SettingError> {
+        let mut opened = Vec::with_capacity(sinks.len());
+        for sink in sinks {
+            opened.push((sink, sink.open(surroundings)?));
+        }
+        let (mut statuses, mut senders) = (Vec::new(), Vec::new());
+        for (sink, outlet) in opened {
+            let sender = Sender::new(sink.common().clone(), outlet, surroundings.clone(), stop.clone());
+            statuses.push(sender.status());
+            senders.push(tokio::spawn(sender.run()));
+        }
+        Ok(Self { statuses, senders })
+    }
+
+    /// How every sink is doing, as this instance knows it.
+    pub fn statuses(&self) -> Vec<Arc<Status>> {
+        self.statuses.clone()
+    }
+
+    /// Waits until every sender has left its sink; `stop` was cancelled before.
+    pub async fn finish(self) {
+        for sender in self.senders {
+            if let Err(error) = sender.await {
+                tracing::error!(%error, "a sender has ended badly");
+            }
+        }
+    }
+}

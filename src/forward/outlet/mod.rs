@@ -1,0 +1,133 @@
+//! The kinds of sinks: one file each, and one line in [`KINDS`].
+//!
+//! An outlet is told which events to send, in order, and says what became of them. When to try again, what to do with
+//! an event that is refused, and where to go on after a restart is decided in `sender`, once for all.
+
+mod file;
+mod webhook;
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use serde::de::DeserializeOwned;
+use toml::Table;
+
+use super::{Common, SettingError, Surroundings};
+use crate::domain::{Millis, event::Event};
+
+/// A kind of sink.
+pub struct Kind {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub summary: &'static str,
+    /// Reads its own settings.
+    pub read: fn(Table) -> Result<Arc<dyn OutletSettings>, (String, String)>,
+}
+
+/// Every kind of sink.
+pub const KINDS: &[Kind] = &[
+    Kind {
+        name: "webhook",
+        summary: "JSON over HTTPS, signed as Standard Webhooks",
+        read: read::<webhook::Webhook>,
+    },
+    Kind { name: "file", summary: "lines at the end of a file", read: read::<file::File> },
+    Kind { name: "stdout", summary: "lines on standard output", read: read::<file::Stdout> },
+];
+
+/// The settings of one kind of sink.
+pub trait OutletSettings: Debug + Send + Sync {
+    /// What is wrong with them together with those that all sinks have.
+    ///
+    /// # Errors
+    /// The name of the setting and the mend.
+    fn check(&self, common: &Common) -> Result<(), (&'static str, String)>;
+
+    /// Makes ready to send; reads secrets.
+    ///
+    /// # Errors
+    /// The name of the setting and the mend.
+    fn open(&self, common: &Common, around: &Surroundings)
+    -> Result<Box<dyn Outlet>, (&'static str, String)>;
+
+    /// Events in a batch unless `batch` is set.
+    fn batch(&self) -> usize {
+        100
+    }
+}
+
+/// Sends.
+pub trait Outlet: Send + Sync {
+    /// Sends these, in their order. `Ok`: the sink has them, but for those that it refused for good.
+    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>>;
+
+    /// Takes up what an earlier sender left.
+    fn restore(&mut self, _state: &[u8]) {}
+
+    /// What the next sender must know; kept with the cursor.
+    fn state(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Does what is due by now though no event came; called every second. Says whether [`Outlet::state`] changed.
+    fn tick(&mut self, _now: Millis) -> BoxFuture<'_, Result<bool, Failure>> {
+        Box::pin(async { Ok(false) })
+    }
+
+    /// Sends one event right now, to see what comes back.
+    fn test<'a>(&'a mut self, event: &'a Event) -> BoxFuture<'a, Result<Sent, Failure>> {
+        self.send(std::slice::from_ref(event))
+    }
+}
+
+/// What became of a batch that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// The places in the batch of events that will never be taken, and why.
+    pub refused: Vec<(usize, String)>,
+    /// What the other side said, for people.
+    pub answer: String,
+}
+
+/// Why nothing of a batch is known to have been taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It was not reached, or broke off: the same again later.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It asked for patience.
+    #[error("{why}")]
+    Busy {
+        /// What it said.
+        why: String,
+        /// For how long.
+        after: Option<Duration>,
+    },
+    /// It failed by itself. That may be because of what is in the batch.
+    #[error("{0}")]
+    Broken(String),
+    /// It does not let us in, or is another place than was thought: somebody must mend the settings.
+    #[error("{0}")]
+    Denied(String),
+    /// It will never take this batch as it is.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Reads the settings of one kind; names the one that is wrong, and says the mend.
+fn read<T: OutletSettings + DeserializeOwned + 'static>(
+    table: Table,
+) -> Result<Arc<dyn OutletSettings>, (String, String)> {
+    let settings: T = serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|error| {
+        let path = error.path().to_string();
+        (if path == "." { String::new() } else { path }, error.inner().message().to_owned())
+    })?;
+    Ok(Arc::new(settings))
+}
+
+impl From<(&'static str, String)> for SettingError {
+    fn from((setting, mend): (&'static str, String)) -> Self {
+        Self { setting: setting.to_owned(), mend }
+    }
+}

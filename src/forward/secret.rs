@@ -1,0 +1,123 @@
+//! Secrets of sinks: never in the configuration itself, only where they are to be found.
+
+use std::{fmt, path::Path};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use zeroize::Zeroizing;
+
+/// Where a secret is: `file:<path>` or `env:<NAME>`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// In a file; blanks and line breaks at its end are not part of it.
+    File(String),
+    /// In the environment.
+    Environment(String),
+}
+
+impl Secret {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When it is not there, or is empty; never says what it is.
+    pub fn read(&self) -> Result<Zeroizing<String>, String> {
+        let text = match self {
+            Self::File(path) => std::fs::read_to_string(Path::new(path))
+                .map_err(|error| format!("names the file {path}, which cannot be read: {}", error.kind()))?,
+            Self::Environment(name) => std::env::var(name).map_err(|_| {
+                format!("names the environment variable {name}, which is not set (or is no text)")
+            })?,
+        };
+        let text = Zeroizing::new(text);
+        let trimmed = Zeroizing::new(text.trim().to_owned());
+        if trimmed.is_empty() { Err(format!("is empty: {self}")) } else { Ok(trimmed) }
+    }
+}
+
+/// A URL: in the configuration, or where a secret is when it is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// As it is.
+    Plain(String),
+    /// Elsewhere.
+    Secret(Secret),
+}
+
+impl Place {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// As [`Secret::read`].
+    pub fn read(&self) -> Result<Zeroizing<String>, String> {
+        match self {
+            Self::Plain(text) => Ok(Zeroizing::new(text.clone())),
+            Self::Secret(secret) => secret.read(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.starts_with("file:") || text.starts_with("env:") {
+            return Secret::deserialize(serde::de::value::StringDeserializer::new(text)).map(Self::Secret);
+        }
+        Ok(Self::Plain(text))
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{path}"),
+            Self::Environment(name) => write!(f, "env:{name}"),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mend = || {
+            D::Error::custom("must be file:<path> or env:<NAME>: where the secret is, not the secret itself")
+        };
+        let text = Zeroizing::new(String::deserialize(deserializer).map_err(|_| mend())?);
+        match text.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.to_owned())),
+            Some(("env", name)) if !name.is_empty() => Ok(Self::Environment(name.to_owned())),
+            _ => Err(mend()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_where_it_is_said_to_be_and_is_never_repeated() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "s3cret\n").unwrap();
+        let spec = format!("file:{}", file.path().display());
+        let secret: Secret = serde_json::from_value(json!(spec)).unwrap();
+        assert_eq!(secret.read().unwrap().as_str(), "s3cret");
+        let inline = serde_json::from_value::<Secret>(json!("hunter2")).unwrap_err().to_string();
+        assert!(inline.contains("env:<NAME>") && !inline.contains("hunter2"));
+        std::fs::write(file.path(), "\n").unwrap();
+        assert!(secret.read().unwrap_err().contains("is empty"));
+        let absent: Secret = serde_json::from_value(json!("env:KEYWARD_NO_SUCH_VARIABLE")).unwrap();
+        assert!(absent.read().unwrap_err().contains("KEYWARD_NO_SUCH_VARIABLE"));
+    }
+}

@@ -1,0 +1,210 @@
+//! What a sink is, as the configuration says it: settings that all sinks have, and those of its kind.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use toml::Table;
+
+use super::{Filter, KINDS, Outlet, OutletSettings, Surroundings, format::Format};
+use crate::domain::{event::EventType, finding::Severity};
+
+/// Something is wrong with a setting of a sink.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} {mend}")]
+pub struct SettingError {
+    /// Its full name, such as `sinks.siem.url`.
+    pub setting: String,
+    /// What it must be.
+    pub mend: String,
+}
+
+/// Where a new sink begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// With what happens from now on.
+    #[default]
+    Now,
+    /// With the oldest event that is kept.
+    Beginning,
+}
+
+/// What all sinks have.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// Its name: its cursor goes by it.
+    pub name: String,
+    /// What it is.
+    pub kind: &'static str,
+    /// In what format, where that is a choice.
+    pub format: Option<Format>,
+    /// What it wants.
+    pub filter: Filter,
+    /// Where it begins.
+    pub start: Start,
+    /// Most events in a batch.
+    pub batch: usize,
+    /// The longest wait between attempts.
+    pub max_backoff: Duration,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// Networks that are allowed though they are not public.
+    pub allow_networks: Vec<IpNet>,
+    /// Certificates of authorities to trust instead of the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate, PEM, and its key.
+    pub client_certificate_file: Option<PathBuf>,
+    /// The key to our certificate, PEM.
+    pub client_key_file: Option<PathBuf>,
+}
+
+/// The same as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    format: Option<Format>,
+    min_severity: Option<Severity>,
+    #[serde(default)]
+    types: Vec<EventType>,
+    #[serde(default)]
+    exclude_types: Vec<EventType>,
+    #[serde(default)]
+    start: Start,
+    batch: Option<usize>,
+    max_backoff_seconds: Option<u64>,
+    timeout_seconds: Option<u64>,
+    #[serde(default)]
+    allow_networks: Vec<IpNet>,
+    ca_file: Option<PathBuf>,
+    client_certificate_file: Option<PathBuf>,
+    client_key_file: Option<PathBuf>,
+}
+
+const COMMON: [&str; 14] = [
+    "name",
+    "type",
+    "format",
+    "min_severity",
+    "types",
+    "exclude_types",
+    "start",
+    "batch",
+    "max_backoff_seconds",
+    "timeout_seconds",
+    "allow_networks",
+    "ca_file",
+    "client_certificate_file",
+    "client_key_file",
+];
+
+/// A sink.
+#[derive(Debug, Clone)]
+pub struct SinkSettings {
+    written: Table,
+    common: Common,
+    outlet: Arc<dyn OutletSettings>,
+}
+
+impl SinkSettings {
+    /// What all sinks have.
+    pub fn common(&self) -> &Common {
+        &self.common
+    }
+
+    /// Makes ready to send.
+    ///
+    /// # Errors
+    /// When a secret or a file is missing, or settings contradict each other.
+    pub fn open(&self, around: &Surroundings) -> Result<Box<dyn Outlet>, SettingError> {
+        let opened = self.outlet.open(&self.common, around);
+        opened.map_err(|(setting, mend)| named(&self.common.name, setting, mend))
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// The name of the setting and the mend.
+    pub fn read(written: Table) -> Result<Self, SettingError> {
+        let name = written.get("name").and_then(toml::Value::as_str).unwrap_or("?").to_owned();
+        let (common, own): (Table, Table) =
+            written.clone().into_iter().partition(|(key, _)| COMMON.contains(&key.as_str()));
+        let common: Written =
+            serde_path_to_error::deserialize(toml::Value::Table(common)).map_err(|error| {
+                let path = error.path().to_string();
+                named(&name, if path == "." { "" } else { &path }, error.inner().message().to_owned())
+            })?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        if !(1..=64).contains(&common.name.len()) || !common.name.chars().all(plain) {
+            return Err(named(&name, "name", "must be 1 to 64 letters, digits, - or _".to_owned()));
+        }
+        let kind = KINDS.iter().find(|kind| kind.name == common.kind).ok_or_else(|| {
+            let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+            named(&name, "type", format!("must be one of {}", known.join(", ")))
+        })?;
+        let outlet = (kind.read)(own).map_err(|(setting, mend)| named(&name, &setting, mend))?;
+        let common = common.meant(kind.name, &*outlet).map_err(|(s, mend)| named(&name, s, mend))?;
+        outlet.check(&common).map_err(|(setting, mend)| named(&name, setting, mend))?;
+        Ok(Self { written, common, outlet })
+    }
+}
+
+impl Written {
+    fn meant(
+        self,
+        kind: &'static str,
+        outlet: &dyn OutletSettings,
+    ) -> Result<Common, (&'static str, String)> {
+        let within = |setting: &'static str, value: u64, most: u64| {
+            let mend = || (setting, format!("must be from 1 to {most}"));
+            if (1..=most).contains(&value) { Ok(value) } else { Err(mend()) }
+        };
+        let batch = self.batch.unwrap_or_else(|| outlet.batch());
+        within("batch", batch as u64, 1_000)?;
+        let seconds = |setting, value: Option<u64>, default, most| {
+            within(setting, value.unwrap_or(default), most).map(Duration::from_secs)
+        };
+        if self.client_certificate_file.is_some() != self.client_key_file.is_some() {
+            return Err(("client_key_file", "and client_certificate_file must be set together".to_owned()));
+        }
+        Ok(Common {
+            name: self.name,
+            kind,
+            format: self.format,
+            filter: Filter {
+                min_severity: self.min_severity,
+                types: self.types.into_iter().collect(),
+                exclude_types: self.exclude_types.into_iter().collect(),
+            },
+            start: self.start,
+            batch,
+            max_backoff: seconds("max_backoff_seconds", self.max_backoff_seconds, 60, 86_400)?,
+            timeout: seconds("timeout_seconds", self.timeout_seconds, 15, 300)?,
+            allow_networks: self.allow_networks,
+            ca_file: self.ca_file,
+            client_certificate_file: self.client_certificate_file,
+            client_key_file: self.client_key_file,
+        })
+    }
+}
+
+fn named(sink: &str, setting: &str, mend: String) -> SettingError {
+    let setting =
+        if setting.is_empty() { format!("sinks.{sink}") } else { format!("sinks.{sink}.{setting}") };
+    SettingError { setting, mend }
+}
+
+impl Serialize for SinkSettings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.written.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SinkSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::read(Table::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
