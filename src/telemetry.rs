@@ -113,6 +113,18 @@ fn describe() {
         "keyward_usage_flush_failures_total",
         "Times that usage could not be added to the store."
     );
+    describe_counter!("keyward_sink_events_sent_total", "Events that a sink has taken.");
+    describe_counter!(
+        "keyward_sink_events_parked_total",
+        "Events that a sink refused for good: dead letters."
+    );
+    describe_counter!("keyward_sink_failures_total", "Times that a sink did not take what it was sent.");
+    describe_gauge!(
+        "keyward_sink_lag_seconds",
+        Unit::Seconds,
+        "How old the oldest event is that a sink has not taken; 0 on instances that do not send for it."
+    );
+    describe_gauge!("keyward_sink_leading", "1 while this instance sends for the sink.");
     describe_gauge!("keyward_build_info", "1; the version is a label.");
     describe_gauge!(
         "process_start_time_seconds",

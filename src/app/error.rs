@@ -3,8 +3,8 @@
 use std::{io, net::SocketAddr};
 
 use crate::{
-    config::ConfigError, geo::GeoError, http::AuthError, intake::PepperError, pricing::PriceError,
-    store::StoreError, telemetry::TelemetryError,
+    config::ConfigError, forward::SettingError, geo::GeoError, http::AuthError, intake::PepperError,
+    pricing::PriceError, store::StoreError, telemetry::TelemetryError,
 };
 
 /// Why the service cannot start.
@@ -51,6 +51,9 @@ pub enum AppError {
     /// The prices.
     #[error(transparent)]
     Prices(#[from] PriceError),
+    /// A sink.
+    #[error(transparent)]
+    Sink(#[from] SettingError),
     /// The address.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {

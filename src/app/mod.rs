@@ -22,6 +22,7 @@ use crate::{
     clock,
     config::Config,
     engine::{Engine, EngineOptions},
+    forward::{Forwarder, Surroundings},
     geo::GeoStatus,
     http::{self, AppState, Auth},
     intake::Intake,
@@ -49,6 +50,8 @@ pub struct Running {
 struct Background {
     finish: CancellationToken,
     upkeep: JoinHandle<()>,
+    forwarder: Forwarder,
+    stop_forwarding: CancellationToken,
     helpers: Vec<JoinHandle<()>>,
 }
 
@@ -60,6 +63,9 @@ impl Running {
     pub async fn shutdown(self) -> Result<(), AppError> {
         self.stop.cancel();
         let served = self.serving.await;
+        // Before the store is closed: the cursors are in it.
+        self.background.stop_forwarding.cancel();
+        self.background.forwarder.finish().await;
         // Only now: what the last requests led to is still to be written.
         self.background.finish.cancel();
         let finished = self.background.upkeep.await;
@@ -91,6 +97,9 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         .await
         .map_err(|error| AppError::Store { store: crate::config::mask_url(&config.store.url), error })?;
 
+    let stop_forwarding = CancellationToken::new();
+    let forwarder = Forwarder::start(&config.sinks, &surroundings(&engine), &stop_forwarding)?;
+    let sinks = forwarder.statuses();
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
     let (geo_files, price_file) = (geo.clone(), prices.clone());
@@ -101,11 +110,16 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     ];
     let (geo_status, price_status) = (geo.status(), prices.status());
     let skew = i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000;
+    let (shown, clock) = (sinks.clone(), engine.clone());
     let router = http::router(AppState {
         engine: engine.clone(),
         intake: Intake::live(peppers.peppers, prices.clone(), skew),
         auth,
-        components: Arc::new(move || serde_json::json!({ "geoip": geo.status(), "prices": prices.status() })),
+        components: Arc::new(move || {
+            let sinks: Vec<_> = shown.iter().map(|sink| sink.show(clock.now())).collect();
+            serde_json::json!({ "geoip": geo.status(), "prices": prices.status(), "sinks": sinks })
+        }),
+        sinks,
         metrics: Arc::new(move || metrics.render()),
         started,
         body_timeout: Duration::from_millis(config.server.request_timeout_ms),
@@ -113,9 +127,20 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     });
     let (settings, until) = (config.server, stop.clone());
     let serving = tokio::spawn(async move { http::serve(listener, router, &settings, until).await });
-    let background = Background { finish, upkeep, helpers };
+    let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
     Ok(Running { address, geo, prices, engine, stop, serving, background })
+}
+
+/// What sinks need of the rest.
+fn surroundings(engine: &Arc<Engine>) -> Surroundings {
+    let (clock, log) = (engine.clone(), engine.clone());
+    Surroundings {
+        store: engine.shared_store(),
+        now: Arc::new(move || clock.now()),
+        tell: Arc::new(move |event| log.tell(event)),
+        instance: uuid::Uuid::now_v7().to_string(),
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {

@@ -1,13 +1,35 @@
-//! `keyward check-config`: the settings in effect, without secrets, and whether the price list can be used.
+//! `keyward check-config`: the settings in effect, without secrets; whether the price list can be used and every sink
+//! opened; and, where it is asked for, what a sink answers to one event.
+
+use std::sync::Arc;
 
 use clap::Args;
+use tokio::time::timeout;
 
-use super::{Failure, output, settings::Settings};
-use crate::{http::Auth, pricing::Prices};
+use super::{Failure, block_on, code, output, settings::Settings};
+use crate::{
+    app::AppError,
+    clock,
+    config::Config,
+    domain::{
+        event::{Event, EventType},
+        finding::Severity,
+    },
+    forward::Surroundings,
+    http::Auth,
+    pricing::Prices,
+    store::{
+        StoreError,
+        embedded::{EmbeddedOptions, EmbeddedStore},
+    },
+};
 
 /// Print the settings in effect.
 #[derive(Debug, Args)]
 pub struct CheckConfig {
+    /// Send one test event to this sink, and tell what came back.
+    #[arg(long, value_name = "SINK")]
+    send_test: Option<String>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -17,7 +39,61 @@ impl CheckConfig {
         let config = self.settings.load()?;
         Auth::new(&config.auth)?;
         Prices::open(config.prices.file())?;
+        if let Some(sink) = &self.send_test {
+            return block_on(send_test(&config, sink));
+        }
+        block_on(async {
+            let around = surroundings()?;
+            for sink in &config.sinks {
+                sink.open(&around).map_err(AppError::from)?;
+            }
+            Ok(())
+        })?;
         output::line(toml::to_string(&config.masked())?.trim_end())?;
         Ok(())
+    }
+}
+
+/// A sink that is only tried has no log behind it.
+fn surroundings() -> Result<Surroundings, Failure> {
+    Ok(Surroundings {
+        store: Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).map_err(in_memory)?),
+        now: Arc::new(clock::wall),
+        tell: Arc::new(|_| {}),
+        instance: "check-config".to_owned(),
+    })
+}
+
+fn in_memory(error: StoreError) -> Failure {
+    Failure::new(code::SOFTWARE, error.to_string())
+}
+
+async fn send_test(config: &Config, name: &str) -> Result<(), Failure> {
+    let Some(sink) = config.sinks.iter().find(|sink| sink.common().name == name) else {
+        let names: Vec<&str> = config.sinks.iter().map(|sink| sink.common().name.as_str()).collect();
+        let known = if names.is_empty() { "none is configured".to_owned() } else { names.join(", ") };
+        return Err(Failure::new(code::USAGE, format!("there is no sink {name}: {known}")));
+    };
+    let mut outlet = sink.open(&surroundings()?).map_err(AppError::from)?;
+    let limit = sink.common().timeout;
+    let sent = timeout(limit, outlet.test(&test_event())).await;
+    let failed = |why: String| Err(Failure::new(code::UNAVAILABLE, format!("{name}: {why}")));
+    match sent {
+        Ok(Ok(sent)) => match sent.refused.into_iter().next() {
+            Some((_, why)) => failed(format!("the test event was refused: {why}")),
+            None => Ok(output::line(&format!("{name}: sent; {}", output::plain(&sent.answer)))?),
+        },
+        Ok(Err(failure)) => failed(output::plain(&failure.to_string()).to_string()),
+        Err(_) => failed(format!("no answer within {} s", limit.as_secs())),
+    }
+}
+
+fn test_event() -> Event {
+    let now = clock::wall();
+    Event {
+        id: format!("test-{now}"),
+        detector: Some("forward".to_owned()),
+        evidence: serde_json::json!({ "summary": "A test of this sink, sent with keyward check-config --send-test." }),
+        ..Event::new(now, EventType::SinkTest, Severity::Low, None)
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     Failure, block_on,
     client::{Connection, Service},
+    dead_letters,
     output::line,
     status::text,
 };
@@ -45,6 +46,21 @@ pub struct Events {
     /// All of them, however many, newest first.
     #[arg(long, conflicts_with_all = ["follow", "limit"])]
     all: bool,
+    /// Show what sinks would not take, instead of events.
+    #[arg(long, conflicts_with_all = ["follow", "subject", "kind", "severity", "since", "until", "all"])]
+    dead_letters: bool,
+    /// Have dead letters sent again.
+    #[arg(long, conflicts_with_all = ["follow", "subject", "kind", "severity", "since", "until", "all", "dead_letters"])]
+    redeliver: bool,
+    /// Give dead letters up.
+    #[arg(long, requires = "sink", conflicts_with_all = ["follow", "subject", "kind", "severity", "since", "until", "all", "dead_letters", "redeliver"])]
+    discard: bool,
+    /// Dead letters of this sink only.
+    #[arg(long, value_name = "NAME", conflicts_with = "follow")]
+    sink: Option<String>,
+    /// The dead letter with this event id only; may be given several times.
+    #[arg(long = "id", value_name = "EVENT_ID", requires = "sink")]
+    ids: Vec<String>,
     #[command(flatten)]
     service: Service,
 }
@@ -52,7 +68,26 @@ pub struct Events {
 impl Events {
     pub fn run(self) -> Result<(), Failure> {
         let service = self.service.connect()?;
+        if let Some(act) = self.act() {
+            let (sink, json) = (self.sink.as_deref(), self.service.json);
+            return block_on(dead_letters::run(&service, act, sink, &self.ids, json));
+        }
+        if self.sink.is_some() {
+            return Err(Failure::new(
+                super::code::USAGE,
+                "--sink goes with --dead-letters, --redeliver or --discard",
+            ));
+        }
         block_on(async { if self.follow { self.follow(&service).await } else { self.list(&service).await } })
+    }
+
+    fn act(&self) -> Option<dead_letters::Act> {
+        match (self.dead_letters, self.redeliver, self.discard) {
+            (true, ..) => Some(dead_letters::Act::List),
+            (_, true, _) => Some(dead_letters::Act::Redeliver),
+            (.., true) => Some(dead_letters::Act::Discard),
+            _ => None,
+        }
     }
 
     fn filter(&self) -> Vec<(&'static str, &str)> {

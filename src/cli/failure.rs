@@ -153,9 +153,10 @@ fn of_app(error: &AppError) -> u8 {
         AppError::Prices(error) => of_prices(error),
         AppError::Store { error, .. } => of_store(error),
         AppError::Auth(AuthError::Random(_)) | AppError::Internal(_) => code::SOFTWARE,
-        AppError::Auth(_) | AppError::OtherPepper { .. } | AppError::Telemetry(TelemetryError::Filter(_)) => {
-            code::CONFIG
-        }
+        AppError::Sink(_)
+        | AppError::Auth(_)
+        | AppError::OtherPepper { .. }
+        | AppError::Telemetry(TelemetryError::Filter(_)) => code::CONFIG,
         AppError::Telemetry(TelemetryError::Metrics(_)) => code::SOFTWARE,
         AppError::Listen { source, .. } => match source.kind() {
             ErrorKind::PermissionDenied => code::NO_PERMISSION,

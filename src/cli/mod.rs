@@ -3,6 +3,7 @@
 mod ban;
 mod check_config;
 mod client;
+mod dead_letters;
 mod demo;
 mod duration;
 mod events;

@@ -48,6 +48,10 @@ pub enum EventType {
     CardinalityCapped,
     /// Events were trimmed or lost before they could be kept.
     EventGap,
+    /// An emergency hook was called, and what came back.
+    EmergencyHook,
+    /// A sink was tried out.
+    SinkTest,
     /// The store does not answer; each instance decides by itself.
     StoreDegraded,
     /// The store answers again.
@@ -73,6 +77,8 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::AlertRule, "ALERT_RULE"),
     (EventType::CardinalityCapped, "CARDINALITY_CAPPED"),
     (EventType::EventGap, "EVENT_GAP"),
+    (EventType::EmergencyHook, "EMERGENCY_HOOK"),
+    (EventType::SinkTest, "SINK_TEST"),
     (EventType::StoreDegraded, "STORE_DEGRADED"),
     (EventType::StoreRecovered, "STORE_RECOVERED"),
 ];

@@ -226,6 +226,16 @@ impl Engine {
         self.allowlist.load_full()
     }
 
+    /// The same store, for what goes on beside the engine.
+    pub fn shared_store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    /// Puts an event into the log, with the next that are written.
+    pub fn tell(&self, event: Event) {
+        self.outbox.push(event);
+    }
+
     /// The store, for queries.
     pub fn store(&self) -> &dyn Store {
         &*self.store

@@ -54,6 +54,11 @@ impl Status {
         Self { name: name.to_owned(), kind: kind.to_owned(), known: Mutex::default() }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// As it is shown.
     pub fn show(&self, now: Millis) -> SinkStatus {
         let known = self.known.lock();

@@ -19,6 +19,7 @@ mod ratelimit;
 mod record;
 mod registry;
 pub mod server;
+mod sinks;
 mod stream;
 mod subjects;
 #[cfg(test)]
@@ -40,7 +41,7 @@ pub use auth::{Auth, AuthError, Caller, Scope, new_token};
 pub use openapi::document;
 pub use server::serve;
 
-use crate::{domain::Millis, engine::Engine, intake::Intake};
+use crate::{domain::Millis, engine::Engine, forward, intake::Intake};
 
 /// What the routes work with.
 pub struct AppState {
@@ -52,6 +53,8 @@ pub struct AppState {
     pub auth: Auth,
     /// The state of what the routes do not see (geo database, sinks), as `/readyz` shows it.
     pub components: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// The sinks that this instance may send for.
+    pub sinks: Vec<Arc<forward::Status>>,
     /// Renders the metrics as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// When the service was started.
@@ -113,6 +116,10 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/policy", on.may(Read, get(policy::show)).merge(on.may(Admin, put(policy::put))))
         .route("/v1/usage", on.may(Read, get(usage::list)))
         .route("/v1/usage/forecast", on.may(Read, get(usage::forecast)))
+        .route("/v1/sinks", on.may(Read, get(sinks::list)))
+        .route("/v1/sinks/{name}/dead-letters", on.may(Read, get(sinks::dead_letters)))
+        .route("/v1/sinks/{name}/dead-letters/redeliver", on.may(Admin, post(sinks::redeliver)))
+        .route("/v1/sinks/{name}/dead-letters/discard", on.may(Admin, post(sinks::discard)))
         .route("/metrics", on.may(Metrics, get(health::metrics)))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

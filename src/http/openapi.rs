@@ -10,7 +10,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::{
     allowlist, bans, batch, events, health, policy, record,
     registry::{keys, plans, projects},
-    stream, subjects, usage,
+    sinks, stream, subjects, usage,
 };
 
 #[derive(OpenApi)]
@@ -27,6 +27,7 @@ use super::{
         plans::list, plans::show, plans::put, plans::delete,
         projects::list, projects::show, projects::put, projects::delete,
         keys::list, keys::show, keys::put, keys::delete,
+        sinks::list, sinks::dead_letters, sinks::redeliver, sinks::discard,
         health::live, health::ready, health::metrics,
     ),
     modifiers(&Bearer),

@@ -41,6 +41,7 @@ impl Api {
             intake: intake(300_000),
             auth: Auth::default(),
             components: Arc::new(|| json!({ "geo": "off" })),
+            sinks: Vec::new(),
             metrics: Arc::new(metrics),
             started: 0,
             body_timeout: Duration::from_secs(10),

@@ -56,7 +56,11 @@ impl Group {
             | EventType::PolicyChanged
             | EventType::FeedbackGiven
             | EventType::SubjectForgotten => Self::Administration,
-            EventType::EventGap | EventType::StoreDegraded | EventType::StoreRecovered => Self::Service,
+            EventType::EventGap
+            | EventType::EmergencyHook
+            | EventType::SinkTest
+            | EventType::StoreDegraded
+            | EventType::StoreRecovered => Self::Service,
         }
     }
 

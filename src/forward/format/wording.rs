@@ -33,6 +33,8 @@ pub fn title(kind: EventType) -> &'static str {
         EventType::AlertRule => "Alert rule fired",
         EventType::CardinalityCapped => "Too many new subjects",
         EventType::EventGap => "Security events lost",
+        EventType::EmergencyHook => "Emergency hook called",
+        EventType::SinkTest => "Test of a sink",
         EventType::StoreDegraded => "Store does not answer",
         EventType::StoreRecovered => "Store answers again",
     }

@@ -4,6 +4,7 @@
 //! an event that is refused, and where to go on after a restart is decided in `sender`, once for all.
 
 mod file;
+mod hook;
 mod webhook;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
@@ -31,6 +32,11 @@ pub const KINDS: &[Kind] = &[
         name: "webhook",
         summary: "JSON over HTTPS, signed as Standard Webhooks",
         read: read::<webhook::Webhook>,
+    },
+    Kind {
+        name: "emergency_hook",
+        summary: "asks a provider to disable or rotate a key that was cut off",
+        read: read::<hook::EmergencyHook>,
     },
     Kind { name: "file", summary: "lines at the end of a file", read: read::<file::File> },
     Kind { name: "stdout", summary: "lines on standard output", read: read::<file::Stdout> },

@@ -31,7 +31,7 @@ fn routes() -> Vec<(String, String)> {
 async fn every_documented_route_is_there_and_guarded_but_for_the_probes() {
     let api = Api::guarded(vec![new_token(&[Scope::Read], None).unwrap().1]).await;
     let routes = routes();
-    assert_eq!(routes.len(), 36);
+    assert_eq!(routes.len(), 40);
     for (method, path) in routes {
         let reply = api.call(&method, &path, &[], Body::empty()).await;
         if matches!(path.as_str(), "/livez" | "/readyz") {
@@ -64,6 +64,10 @@ async fn a_scope_opens_its_routes_and_no_others() {
         ("PUT", "/v1/plans/a", Scope::Admin),
         ("PUT", "/v1/projects/a", Scope::Admin),
         ("DELETE", "/v1/keys/a", Scope::Admin),
+        ("GET", "/v1/sinks", Scope::Read),
+        ("GET", "/v1/sinks/a/dead-letters", Scope::Read),
+        ("POST", "/v1/sinks/a/dead-letters/redeliver", Scope::Admin),
+        ("POST", "/v1/sinks/a/dead-letters/discard", Scope::Admin),
         ("GET", "/metrics", Scope::Metrics),
     ];
     for (method, path, needed) in needed {

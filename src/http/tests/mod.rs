@@ -7,6 +7,7 @@ mod events;
 mod records;
 mod registry;
 mod served;
+mod sinks;
 mod usage;
 
 use std::{sync::Arc, time::Duration};
@@ -24,6 +25,7 @@ use super::{AppState, Auth, router};
 use crate::{
     config::{self, IdempotencyScope, default_policy},
     engine::{Base, Engine, EngineOptions},
+    forward::Status,
     geo::Geo,
     intake::{Intake, Peppers},
     pricing::built_in,
@@ -63,6 +65,7 @@ impl Api {
             intake: Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), built_in(), 300_000),
             auth,
             components: Arc::new(|| serde_json::json!({ "geo": "off" })),
+            sinks: vec![Arc::new(Status::new("siem", "webhook"))],
             metrics: Arc::new(|| "keyward_up 1\n".to_owned()),
             started: 0,
             body_timeout: Duration::from_secs(2),

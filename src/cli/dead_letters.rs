@@ -1,0 +1,92 @@
+//! `keyward events --dead-letters`: what sinks would not take; and what is to become of it.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{
+    Failure,
+    client::Connection,
+    output::{line, plain},
+    status::text,
+};
+
+/// Letters asked for at a time: the most that the service gives.
+const PAGE: &str = "1000";
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy)]
+pub enum Act {
+    /// Show them.
+    List,
+    /// Have them sent again.
+    Redeliver,
+    /// Give them up.
+    Discard,
+}
+
+/// Does it for one sink, or for all.
+pub async fn run(
+    service: &Connection,
+    act: Act,
+    sink: Option<&str>,
+    ids: &[String],
+    json: bool,
+) -> Result<(), Failure> {
+    let sinks = match sink {
+        Some(name) => vec![name.to_owned()],
+        None => names(service).await?,
+    };
+    for sink in sinks {
+        match act {
+            Act::List => list(service, &sink, json).await?,
+            Act::Redeliver => order(service, &sink, "redeliver", "will be sent again", ids).await?,
+            Act::Discard => order(service, &sink, "discard", "given up", ids).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn names(service: &Connection) -> Result<Vec<String>, Failure> {
+    let page = service.json(service.request(Method::GET, &["v1", "sinks"])).await?;
+    let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(items.iter().filter_map(|sink| sink["name"].as_str()).map(str::to_owned).collect())
+}
+
+async fn list(service: &Connection, sink: &str, json: bool) -> Result<(), Failure> {
+    let mut cursor = None::<String>;
+    loop {
+        let from: Vec<_> = cursor.iter().map(|cursor| ("cursor", cursor)).collect();
+        let request = service
+            .request(Method::GET, &["v1", "sinks", sink, "dead-letters"])
+            .query(&[("limit", PAGE)])
+            .query(&from);
+        let page = service.json(request).await?;
+        for letter in page["items"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            line(&if json { letter.to_string() } else { row(letter) })?;
+        }
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn order(
+    service: &Connection,
+    sink: &str,
+    act: &str,
+    done: &str,
+    ids: &[String],
+) -> Result<(), Failure> {
+    let body = if ids.is_empty() { json!({}) } else { json!({ "ids": ids }) };
+    let request = service.request(Method::POST, &["v1", "sinks", sink, "dead-letters", act]).json(&body);
+    let reply = service.json(request).await?;
+    Ok(line(&format!("{sink}: {} {done}", reply["count"]))?)
+}
+
+fn row(letter: &Value) -> String {
+    let [parked, sink, reason] = ["parked_at", "sink", "reason"].map(|name| text(&letter[name]));
+    let [id, kind, subject] = ["id", "type", "subject"].map(|name| text(&letter["event"][name]));
+    let again = if letter["again"] == true { "  (will be sent again)" } else { "" };
+    format!("{parked}  {sink}  {id}  {kind}  {subject}  {}{again}", plain(&reason))
+}

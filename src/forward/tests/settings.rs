@@ -1,0 +1,65 @@
+//! What the configuration says of sinks, and how it is told that it is wrong.
+
+use super::*;
+
+fn refused(text: &str) -> String {
+    let read = SinkSettings::read(toml::from_str(text).unwrap());
+    read.err().map(|error| error.to_string()).unwrap_or_else(|| panic!("{text} was taken"))
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_mend() {
+    let base = "name = \"hook\"\ntype = \"webhook\"\nurl = \"https://siem.example\"\n";
+    for (more, named, mend) in [
+        ("secert = \"env:X\"", "sinks.hook", "unknown field `secert`"),
+        ("batch = 0", "sinks.hook.batch", "from 1 to 1000"),
+        ("timeout_seconds = 301", "sinks.hook.timeout_seconds", "from 1 to 300"),
+        ("types = [\"BANNED\"]", "sinks.hook.types", "unknown event type BANNED"),
+        ("allow_networks = [\"10.0.0.0\"]", "sinks.hook.allow_networks", ""),
+        ("format = \"cef\"", "sinks.hook.format", "json, ocsf or ecs"),
+        ("secret = \"whsec_abc\"", "sinks.hook.secret", "env:<NAME>"),
+        ("client_key_file = \"k\"", "sinks.hook.client_key_file", "together"),
+    ] {
+        let error = refused(&format!("{base}{more}"));
+        assert!(error.starts_with(named) && error.contains(mend), "{error}");
+        assert!(!error.contains("whsec_abc"), "{error}");
+    }
+    assert!(refused("name = \"a\"\ntype = \"webhok\"").contains("must be one of webhook"));
+    assert!(refused("name = \"a b\"\ntype = \"stdout\"").contains("sinks.a b.name must be 1 to 64"));
+    assert!(refused("type = \"stdout\"").contains("missing field `name`"));
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_public_is_refused_when_the_sink_is_opened() {
+    let house = House::new();
+    let open = |url: &str, more: &str| {
+        let text = format!("name = \"hook\"\ntype = \"webhook\"\nurl = \"{url}\"\n{more}");
+        let opened = SinkSettings::read(toml::from_str(&text).unwrap()).unwrap().open(&house.around("a"));
+        opened.err().map(|error| error.to_string())
+    };
+    for (url, why) in [
+        ("https://169.254.169.254/latest", "link-local"),
+        ("https://[::ffff:10.0.0.1]/", "private"),
+        ("https://127.1/", "loopback"),
+        ("https://0x7f000001/", "loopback"),
+        ("http://siem.example/", "must begin with https://"),
+        ("ftp://siem.example/", "must begin with https://"),
+        ("https://user:pa55@siem.example/", "must not hold a user or password"),
+        ("not a url", "must be a URL"),
+        ("env:KEYWARD_NO_SUCH_URL", "KEYWARD_NO_SUCH_URL"),
+    ] {
+        let error = open(url, "").unwrap();
+        assert!(error.starts_with("sinks.hook.url ") && error.contains(why), "{error}");
+        assert!(!error.contains("pa55"));
+    }
+    assert_eq!(open("http://127.0.0.1:1/", "allow_networks = [\"127.0.0.0/8\"]"), None);
+    assert_eq!(open("https://siem.example/", ""), None);
+}
+
+#[test]
+fn a_filter_wants_by_severity_and_type() {
+    let event = |kind, severity| Event::new(START, kind, severity, None);
+    let filter = Filter { min_severity: Some(Severity::High), ..Filter::default() };
+    assert!(filter.admits(&event(EventType::Throttled, Severity::Critical)));
+    assert!(!filter.admits(&event(EventType::Throttled, Severity::Medium)));
+}

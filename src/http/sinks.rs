@@ -1,0 +1,171 @@
+//! `/v1/sinks`: how forwarding is doing, and what sinks would not take.
+
+use axum::{Extension, Json, extract::State};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    App, audit,
+    auth::Caller,
+    error::{ApiError, Problem},
+    input::MaybeJson,
+    lists::{Cursor, List},
+    params::{Params, TextPath},
+};
+use crate::{
+    domain::Millis,
+    forward::SinkStatus,
+    store::{DeadLetter, DeadLetterAct},
+};
+
+/// Most dead letters that one call may name.
+const MOST_IDS: usize = 1_000;
+
+/// A sink, over all instances.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SinkView {
+    /// As the instance that answers knows it.
+    #[serde(flatten)]
+    pub here: SinkStatus,
+    /// The instance that sends for it now; null: none does.
+    pub sender: Option<String>,
+    /// Events that it would not take.
+    pub dead_letters: usize,
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    /// Their event ids, at most 1000; without: all of the sink.
+    #[serde(default)]
+    pub ids: Option<Vec<String>>,
+}
+
+/// How many were meant.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Affected {
+    /// So many.
+    pub count: usize,
+}
+
+/// Lists the sinks, by name.
+#[utoipa::path(
+    get, path = "/v1/sinks", tag = "sinks", operation_id = "list_sinks",
+    responses(
+        (status = 200, body = List<SinkView>, description = "Every sink that is configured."),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+    ),
+)]
+pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<SinkView>>, ApiError> {
+    params.only(&[])?;
+    let now = app.engine.now();
+    let mut items = Vec::with_capacity(app.sinks.len());
+    for status in &app.sinks {
+        let here = status.show(now);
+        let record = app.engine.store().sink(&here.name).await?;
+        let sender =
+            record.as_ref().filter(|r| r.until > now && !r.owner.is_empty()).map(|r| r.owner.clone());
+        items.push(SinkView { here, sender, dead_letters: record.map_or(0, |r| r.dead_letters) });
+    }
+    items.sort_by(|a, b| a.here.name.cmp(&b.here.name));
+    Ok(Json(List { items, next_cursor: None }))
+}
+
+/// Lists what a sink would not take, newest first.
+#[utoipa::path(
+    get, path = "/v1/sinks/{name}/dead-letters", tag = "sinks", operation_id = "list_dead_letters",
+    params(
+        ("name" = String, Path, description = "The sink."),
+        ("cursor" = Option<String>, Query, description = "Where the last page ended."),
+        ("limit" = Option<u16>, Query, description = "1 to 1000; 100 by default."),
+    ),
+    responses(
+        (status = 200, body = List<DeadLetter>, description = "A page."),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is no sink of that name."),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+    ),
+)]
+pub async fn dead_letters(
+    State(app): State<App>,
+    TextPath(name): TextPath,
+    params: Params,
+) -> Result<Json<List<DeadLetter>>, ApiError> {
+    let params = params.only(&["cursor", "limit"])?;
+    let (cursor, limit) = (params.text("cursor").map(Cursor::decode).transpose()?, params.limit()?);
+    known(&app, &name)?;
+    let mut items = app.engine.store().dead_letters(&name).await?;
+    let place = |letter: &DeadLetter| -> (Millis, String) { (letter.parked_at, letter.event.id.clone()) };
+    items.retain(|l| cursor.as_ref().is_none_or(|c| c.precedes(l.parked_at, &l.event.id)));
+    items.sort_by_key(|letter| {
+        let (time, id) = place(letter);
+        (std::cmp::Reverse(time), id)
+    });
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next_cursor = items.last().filter(|_| more).map(|letter| {
+        let (time, name) = place(letter);
+        Cursor { time, name }.encode()
+    });
+    Ok(Json(List { items, next_cursor }))
+}
+
+/// Has dead letters sent again. The instance that sends for the sink does so within about a second.
+#[utoipa::path(
+    post, path = "/v1/sinks/{name}/dead-letters/redeliver", tag = "sinks", operation_id = "redeliver_dead_letters",
+    request_body = Option<Which>,
+    params(("name" = String, Path, description = "The sink.")),
+    responses(
+        (status = 200, body = Affected, description = "So many will be sent again."),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The request is wrong."),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer; nothing is acknowledged."),
+    ),
+)]
+pub async fn redeliver(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    TextPath(name): TextPath,
+    MaybeJson(which): MaybeJson<Which>,
+) -> Result<Json<Affected>, ApiError> {
+    let count = act(&app, &name, DeadLetterAct::Redeliver, which).await?;
+    audit(&caller, "redeliver dead letters", &name);
+    Ok(Json(Affected { count }))
+}
+
+/// Gives dead letters up. They stay in the event log as long as events are kept.
+#[utoipa::path(
+    post, path = "/v1/sinks/{name}/dead-letters/discard", tag = "sinks", operation_id = "discard_dead_letters",
+    request_body = Option<Which>,
+    params(("name" = String, Path, description = "The sink.")),
+    responses(
+        (status = 200, body = Affected, description = "So many are given up."),
+        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The request is wrong."),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer; nothing is acknowledged."),
+    ),
+)]
+pub async fn discard(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    TextPath(name): TextPath,
+    MaybeJson(which): MaybeJson<Which>,
+) -> Result<Json<Affected>, ApiError> {
+    let count = act(&app, &name, DeadLetterAct::Discard, which).await?;
+    audit(&caller, "discard dead letters", &name);
+    Ok(Json(Affected { count }))
+}
+
+async fn act(app: &App, name: &str, act: DeadLetterAct, which: Option<Which>) -> Result<usize, ApiError> {
+    known(app, name)?;
+    let ids = match which.and_then(|which| which.ids) {
+        Some(ids) if ids.is_empty() || ids.len() > MOST_IDS => {
+            return Err(ApiError::field("/ids", "must name 1 to 1000 events; leave it out to mean all"));
+        }
+        ids => ids.unwrap_or_default(),
+    };
+    Ok(app.engine.store().act_on_dead_letters(name, act, &ids).await?)
+}
+
+fn known(app: &App, name: &str) -> Result<(), ApiError> {
+    let there = app.sinks.iter().any(|sink| sink.name() == name);
+    if there { Ok(()) } else { Err(ApiError::NotFound(format!("no sink {name} is configured"))) }
+}

@@ -1,0 +1,83 @@
+//! Sinks and their dead letters, over HTTP.
+
+use super::Api;
+use crate::{
+    domain::{
+        event::{Event, EventType},
+        finding::Severity,
+    },
+    store::{DeadLetter, LogPosition, SinkStep},
+};
+
+async fn with_letters(count: usize) -> Api {
+    let api = Api::open().await;
+    let store = api.engine.store();
+    let now = api.engine.now();
+    let lead = store.lead_sink("siem", "me", now, now + 4_000).await.unwrap().unwrap();
+    let letter = |n: usize| DeadLetter {
+        sink: "siem".to_owned(),
+        event: Event {
+            id: format!("e0-{n}-1"),
+            ..Event::new(now, EventType::Throttled, Severity::High, None)
+        },
+        reason: "answered 400".to_owned(),
+        attempts: 1,
+        parked_at: now + n as i64,
+        again: false,
+    };
+    let step = SinkStep {
+        sink: "siem".to_owned(),
+        epoch: lead.epoch,
+        position: LogPosition(vec![(0, 1)]),
+        state: vec![],
+        parked: (0..count).map(letter).collect(),
+        done: vec![],
+    };
+    store.step_sink(&step).await.unwrap();
+    api
+}
+
+#[tokio::test]
+async fn a_sink_shows_who_sends_and_how_many_letters_are_dead() {
+    let api = with_letters(3).await;
+    let list = api.get("/v1/sinks").await.json();
+    let sink = &list["items"][0];
+    assert_eq!((sink["name"].as_str(), sink["type"].as_str()), (Some("siem"), Some("webhook")));
+    assert_eq!((sink["sender"].as_str(), sink["dead_letters"].as_u64()), (Some("me"), Some(3)));
+    assert_eq!((sink["leading"].as_bool(), sink["lag_seconds"].as_u64()), (Some(false), Some(0)));
+}
+
+#[tokio::test]
+async fn dead_letters_come_in_pages_newest_first_and_are_sent_again_or_given_up() {
+    let api = with_letters(5).await;
+    let mut ids = Vec::new();
+    let mut path = "/v1/sinks/siem/dead-letters?limit=2".to_owned();
+    loop {
+        let page = api.get(&path).await.json();
+        ids.extend(
+            page["items"].as_array().unwrap().iter().map(|l| l["event"]["id"].as_str().unwrap().to_owned()),
+        );
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/sinks/siem/dead-letters?limit=2&cursor={cursor}");
+    }
+    assert_eq!(ids, ["e0-4-1", "e0-3-1", "e0-2-1", "e0-1-1", "e0-0-1"]);
+    let again = api.post("/v1/sinks/siem/dead-letters/redeliver", r#"{"ids":["e0-4-1","no"]}"#).await.json();
+    assert_eq!(again["count"], 1);
+    let first = api.get("/v1/sinks/siem/dead-letters?limit=1").await.json();
+    assert_eq!(first["items"][0]["again"], true);
+    let all = api.post("/v1/sinks/siem/dead-letters/discard", "{}").await.json();
+    assert_eq!(all["count"], 5);
+    assert_eq!(api.get("/v1/sinks").await.json()["items"][0]["dead_letters"], 0);
+}
+
+#[tokio::test]
+async fn an_unknown_sink_and_an_empty_list_of_ids_are_refused() {
+    let api = with_letters(1).await;
+    for (method, path) in [("GET", ""), ("POST", "/redeliver"), ("POST", "/discard")] {
+        let path = format!("/v1/sinks/splunk/dead-letters{path}");
+        let reply = api.call(method, &path, &[("content-type", "application/json")], "{}").await;
+        assert!(reply.problem(404)["detail"].as_str().unwrap().contains("splunk"));
+    }
+    let nothing = api.post("/v1/sinks/siem/dead-letters/discard", r#"{"ids":[]}"#).await;
+    assert_eq!(nothing.problem(422)["errors"][0]["pointer"], "/ids");
+}
