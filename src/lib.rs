@@ -10,6 +10,7 @@ pub mod detect;
 pub mod domain;
 pub mod engine;
 pub mod explain;
+pub mod forward;
 pub mod geo;
 pub mod http;
 pub mod intake;

@@ -1,0 +1,178 @@
+//! Elastic Common Schema.
+//!
+//! Detections are alerts; refusals by what is in force, acts of people and trouble of the service are events. The four
+//! categorisation fields hold allowed values only, and in `event.type` only those expected with their category.
+//! `event.outcome` says how an act of a person or of the service ended; it is left out elsewhere, since neither
+//! "success" nor "failure" says that a request was refused: `event.type: denied` does.
+//!
+//! What ECS has no field for is under `keyward`. `keyward.evidence` differs by detector: map it as `flattened`.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::{
+    PRODUCT, VENDOR, VERSION,
+    facts::{self, Effect, Group, present},
+    json::pruned,
+    text::one_line,
+    wording,
+};
+use crate::domain::event::{Event, EventType, format_millis};
+
+/// The version of ECS that the fields were checked against.
+pub const ECS_VERSION: &str = "9.4.0";
+/// Elasticsearch does not index keywords that are longer (`ignore_above`).
+const LONGEST: usize = 1024;
+
+/// The event as a document.
+pub fn value(event: &Event) -> Value {
+    let detector = present(&event.detector).map(|detector| one_line(detector, LONGEST));
+    let key = present(&event.key_id).map(|key| one_line(key, LONGEST));
+    let address = facts::address(event);
+    // Of an act of a person, the key is what was acted on, and who acted is not in the event.
+    let by_person = Group::of(event) == Group::Administration;
+    let user = if by_person { json!({ "target": { "id": key } }) } else { json!({ "id": key }) };
+    let mut document = pruned(json!({
+        "@timestamp": format_millis(event.time),
+        "ecs": { "version": ECS_VERSION },
+        "message": wording::message(event),
+        "log": { "level": event.severity.name() },
+        "event": categorised(event),
+        "rule": rule(event),
+        "source": source(event, address),
+        "user": user,
+        "related": { "ip": address.into_iter().collect::<Vec<_>>(), "user": key.iter().collect::<Vec<_>>() },
+        "http": { "request": { "id": event.request_id } },
+        "observer": { "vendor": VENDOR, "product": PRODUCT, "version": VERSION, "type": "ids" },
+        "keyward": {
+            "subject": event.subject, "detector": detector, "action": event.action, "count": event.count,
+            "policy_version": event.policy_version,
+            "radius_km": event.place.as_ref().and_then(|place| place.radius_km),
+        },
+    }));
+    let (evidence, truncated) = facts::evidence(event, facts::MOST_EVIDENCE);
+    if !evidence.is_null() {
+        document["keyward"]["evidence"] = evidence;
+    }
+    if truncated {
+        document["keyward"]["evidence_truncated"] = true.into();
+    }
+    document
+}
+
+/// What found or refused it; nothing where no rule was at work.
+fn rule(event: &Event) -> Value {
+    match Group::of(event) {
+        Group::Administration | Group::Service => Value::Null,
+        group => json!({
+            "id": present(&event.detector).map(|detector| one_line(detector, LONGEST)),
+            "name": wording::title(event.kind), "category": group.name(), "ruleset": "keyward",
+            "version": event.policy_version,
+        }),
+    }
+}
+
+fn categorised(event: &Event) -> Value {
+    let categories = Categories::of(event);
+    let evidence = &event.evidence;
+    json!({
+        "kind": categories.kind,
+        "category": categories.category,
+        "type": categories.types,
+        "outcome": categories.outcome,
+        "id": event.id,
+        "code": event.kind.name(),
+        "action": event.kind.name().to_lowercase().replace('_', "-"),
+        "severity": facts::severity_of_ten(event.severity),
+        "risk_score": evidence["score"].as_f64(),
+        "reason": facts::word(evidence, "reason").map(|reason| one_line(reason, LONGEST)),
+        "start": moment(event, "since"),
+        // A ban in force ends in the future, which is no end of what this event tells.
+        "end": moment(event, "until").filter(|_| event.kind == EventType::BanExpired),
+        "module": "keyward",
+        "dataset": "keyward.events",
+        "provider": "keyward",
+    })
+}
+
+fn moment(event: &Event, name: &str) -> Option<String> {
+    let text = facts::word(&event.evidence, name)?;
+    crate::domain::event::parse_millis(text).ok().map(format_millis)
+}
+
+fn source(event: &Event, address: Option<IpAddr>) -> Value {
+    let place = event.place.as_ref();
+    let location = facts::coordinates(event).map(|(lat, lon)| json!({ "lat": lat, "lon": lon }));
+    json!({
+        "ip": address,
+        "address": present(&event.source_ip).map(|text| one_line(text, LONGEST)),
+        "geo": {
+            "city_name": place.and_then(|place| present(&place.city)),
+            "country_iso_code": place.and_then(|place| present(&place.country)),
+            "location": location,
+        },
+        "as": { "number": place.and_then(|place| place.asn) },
+    })
+}
+
+/// The categorisation fields.
+struct Categories {
+    kind: &'static str,
+    category: &'static [&'static str],
+    types: &'static [&'static str],
+    outcome: Option<&'static str>,
+}
+
+impl Categories {
+    fn of(event: &Event) -> Self {
+        match Group::of(event) {
+            Group::Anomaly | Group::Response | Group::Notice => Self::alert(Effect::of(event)),
+            Group::Refusal => Self::event(&["api"], &["denied"], None),
+            Group::Expiry => Self::event(&["iam"], &["change", "info"], None),
+            Group::Administration => Self::act(event),
+            Group::Service => Self::service(event.kind),
+        }
+    }
+
+    fn event(
+        category: &'static [&'static str],
+        types: &'static [&'static str],
+        outcome: Option<&'static str>,
+    ) -> Self {
+        Self { kind: "event", category, types, outcome }
+    }
+
+    fn alert(effect: Effect) -> Self {
+        let types: &[&str] = match effect {
+            Effect::Revoked | Effect::Blocked | Effect::Unauthorized => &["denied", "info"],
+            Effect::Slowed | Effect::Alerted | Effect::Shadowed => &["allowed", "info"],
+            Effect::Noted | Effect::Released => &["info"],
+        };
+        Self { kind: "alert", category: &["api", "intrusion_detection"], types, outcome: None }
+    }
+
+    fn act(event: &Event) -> Self {
+        let success = Some("success");
+        match event.kind {
+            EventType::PolicyChanged => {
+                let types: &[&str] = match facts::Change::of(&event.evidence) {
+                    facts::Change::Made => &["creation"],
+                    facts::Change::Altered => &["change"],
+                    facts::Change::Removed => &["deletion"],
+                };
+                Self::event(&["configuration"], types, success)
+            }
+            EventType::SubjectForgotten => Self::event(&["iam"], &["admin", "deletion"], success),
+            EventType::FeedbackGiven => Self::event(&["intrusion_detection"], &["info"], success),
+            _ => Self::event(&["iam"], &["admin", "change"], success),
+        }
+    }
+
+    fn service(kind: EventType) -> Self {
+        match kind {
+            EventType::StoreRecovered => Self::event(&["database"], &["info"], Some("success")),
+            _ => Self::event(&["database"], &["error"], Some("failure")),
+        }
+    }
+}

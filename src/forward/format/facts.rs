@@ -1,0 +1,205 @@
+//! What the formats need to know of an event and the event does not say in so many words: which group it belongs to,
+//! what became of the request, how severe it is as a number, and as much of its evidence as fits.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value};
+
+use super::json;
+use crate::domain::{
+    event::{Event, EventType},
+    finding::Severity,
+};
+
+/// The most bytes of evidence that are forwarded: more than any detector writes, and less than the 32,766 bytes that
+/// Elasticsearch takes as one keyword.
+pub const MOST_EVIDENCE: usize = 16 * 1024;
+
+/// The kind of thing that an event tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// A detector found something.
+    Anomaly,
+    /// The ladder answered: a throttle or a ban.
+    Response,
+    /// A request was refused by what is in force.
+    Refusal,
+    /// Something to know, on which nothing was done.
+    Notice,
+    /// A ban ran out.
+    Expiry,
+    /// A person changed something.
+    Administration,
+    /// Keyward itself has trouble, or is over it.
+    Service,
+}
+
+impl Group {
+    /// The group of an event.
+    pub fn of(event: &Event) -> Self {
+        if event.detector.as_deref() == Some("operator") {
+            return Self::Administration;
+        }
+        match event.kind {
+            EventType::Anomaly(_) | EventType::HighSeverityAnomaly => Self::Anomaly,
+            EventType::Throttled | EventType::TemporaryBan | EventType::PermanentBan => Self::Response,
+            EventType::BannedRequestBlocked
+            | EventType::RateLimitExceeded
+            | EventType::KeyNotAllowed
+            | EventType::UnknownKey => Self::Refusal,
+            EventType::ProjectMismatch
+            | EventType::BudgetUsed
+            | EventType::AlertRule
+            | EventType::CardinalityCapped => Self::Notice,
+            EventType::BanExpired => Self::Expiry,
+            EventType::BanLifted
+            | EventType::PolicyChanged
+            | EventType::FeedbackGiven
+            | EventType::SubjectForgotten => Self::Administration,
+            EventType::EventGap | EventType::StoreDegraded | EventType::StoreRecovered => Self::Service,
+        }
+    }
+
+    /// The name, the same in every format and version.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anomaly => "anomaly",
+            Self::Response => "response",
+            Self::Refusal => "refusal",
+            Self::Notice => "notice",
+            Self::Expiry => "expiry",
+            Self::Administration => "administration",
+            Self::Service => "service",
+        }
+    }
+}
+
+/// What became of the request or the subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Banned: this request and those to come are refused.
+    Revoked,
+    /// Refused by a ban or a limit.
+    Blocked,
+    /// Refused since the key has no right to it.
+    Unauthorized,
+    /// Slowed down.
+    Slowed,
+    /// Let through, and somebody is told.
+    Alerted,
+    /// Let through, since the detector only watches.
+    Shadowed,
+    /// Let through, or nothing to do with one request.
+    Noted,
+    /// Free again.
+    Released,
+}
+
+impl Effect {
+    /// The effect that an event tells of.
+    pub fn of(event: &Event) -> Self {
+        match event.kind {
+            EventType::BannedRequestBlocked | EventType::RateLimitExceeded => return Self::Blocked,
+            EventType::KeyNotAllowed | EventType::UnknownKey => return Self::Unauthorized,
+            EventType::BanExpired | EventType::BanLifted => return Self::Released,
+            _ => {}
+        }
+        match event.action.as_deref() {
+            Some("temporary_ban" | "permanent_ban") => Self::Revoked,
+            Some("throttle") => Self::Slowed,
+            Some("alert") => Self::Alerted,
+            Some("shadow") => Self::Shadowed,
+            _ => Self::Noted,
+        }
+    }
+}
+
+/// What a person did to a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// There was none before.
+    Made,
+    /// It says something else now.
+    Altered,
+    /// There is none any more.
+    Removed,
+}
+
+impl Change {
+    /// The change that the evidence of a `POLICY_CHANGED` tells: null where there was no document, or is none.
+    pub fn of(evidence: &Value) -> Self {
+        let is_null = |name: &str| evidence.get(name).is_some_and(Value::is_null);
+        if is_null("after") || is_null("entry") {
+            Self::Removed
+        } else if is_null("before") {
+            Self::Made
+        } else {
+            Self::Altered
+        }
+    }
+}
+
+/// The severity from 1 to 10, the same in every format that counts so, so that one threshold does for all. The bands
+/// are CEF's: 0 to 3 low, 4 to 6 medium, 7 and 8 high, 9 and 10 very high.
+pub fn severity_of_ten(severity: Severity) -> u8 {
+    match severity {
+        Severity::Low => 3,
+        Severity::Medium => 5,
+        Severity::High => 8,
+        Severity::Critical => 10,
+    }
+}
+
+/// The source address, when it is one: SIEMs refuse whole events for an address that does not parse.
+pub fn address(event: &Event) -> Option<IpAddr> {
+    let address: IpAddr = event.source_ip.as_deref()?.parse().ok()?;
+    Some(address.to_canonical())
+}
+
+/// The coordinates of the place, when they are on this earth.
+pub fn coordinates(event: &Event) -> Option<(f64, f64)> {
+    let place = event.place.as_ref()?;
+    let (latitude, longitude) = (place.latitude?, place.longitude?);
+    (latitude.abs() <= 90.0 && longitude.abs() <= 180.0).then_some((latitude, longitude))
+}
+
+/// A member that is text and not empty.
+pub fn word<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value[name].as_str().filter(|text| !text.is_empty())
+}
+
+/// Text or a number, as text.
+pub fn shown(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A text of the event that is there and not empty.
+pub fn present(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
+}
+
+/// As many members of the evidence as fit into `most` bytes of JSON, shortest first, and whether that is not all.
+pub fn evidence(event: &Event, most: usize) -> (Value, bool) {
+    let size = |value: &Value| json::line(value).len();
+    if size(&event.evidence) <= most {
+        return (event.evidence.clone(), false);
+    }
+    let Value::Object(members) = &event.evidence else { return (Value::Null, true) };
+    let mut sized: Vec<(usize, &String, &Value)> =
+        members.iter().map(|(name, member)| (size(member) + name.len() * 6 + 4, name, member)).collect();
+    sized.sort_by_key(|(bytes, name, _)| (*bytes, *name));
+    let mut left = most.saturating_sub(2);
+    let mut kept = Map::new();
+    for (bytes, name, member) in sized {
+        if bytes > left {
+            break;
+        }
+        left -= bytes;
+        kept.insert(name.clone(), member.clone());
+    }
+    (Value::Object(kept), true)
+}
