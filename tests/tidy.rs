@@ -66,9 +66,10 @@ fn nobody(found: Vec<String>, rule: &str) {
 }
 
 #[test]
-fn domain_and_detect_wait_for_nothing_and_know_no_machinery() {
+fn domain_detect_and_formats_wait_for_nothing_and_know_no_machinery() {
     let words = ["tokio", "redis::", "rusqlite", "axum", ".await", "async fn", "Instant::", "SystemTime"];
-    nobody(strangers(&words, &["src/domain", "src/detect"]), "src/domain and src/detect are pure");
+    let rooms = ["src/domain", "src/detect", "src/forward/format"];
+    nobody(strangers(&words, &rooms), "src/domain, src/detect and src/forward/format are pure");
 }
 
 #[test]
@@ -92,6 +93,9 @@ fn rooms_look_down_and_never_up() {
     up(&above_intake, &["src/intake"]);
     up(&["crate::store", "crate::engine", "crate::http", "crate::app", "crate::cli"], &["src/detect"]);
     up(&["crate::detect", "crate::engine", "crate::http", "crate::app", "crate::cli"], &["src/store"]);
+    up(&["crate::engine", "crate::http", "crate::app", "crate::cli"], &["src/forward"]);
+    up(&["crate::detect", "crate::store", "crate::config"], &["src/forward/format"]);
+    up(&["crate::forward"], &["src/domain", "src/detect", "src/store"]);
     up(&["crate::explain", "crate::http", "crate::app", "crate::cli"], &["src/engine"]);
     up(&["crate::replay", "crate::http", "crate::app", "crate::cli"], &["src/explain"]);
     up(&["crate::app", "crate::cli"], &["src/http"]);

@@ -39,7 +39,9 @@ fn extension(event: &Event, to: &mut Extension<'_>) {
     if event.count > 1 {
         to.pair("cnt", &event.count.to_string(), LONGEST);
     }
-    to.some("suid", facts::present(&event.key_id), LONGEST);
+    // Of an act of a person, the key is what was acted on.
+    let user = if group == facts::Group::Administration { "duid" } else { "suid" };
+    to.some(user, facts::present(&event.key_id), LONGEST);
     match facts::address(event) {
         Some(IpAddr::V4(address)) => to.pair("src", &address.to_string(), LONGEST),
         Some(IpAddr::V6(address)) => to.labelled("c6a2", "Source IPv6 Address", &address.to_string()),

@@ -30,18 +30,18 @@ pub fn value(event: &Event) -> Value {
     let detector = present(&event.detector).map(|detector| one_line(detector, LONGEST));
     let key = present(&event.key_id).map(|key| one_line(key, LONGEST));
     let address = facts::address(event);
+    // Of an act of a person, the key is what was acted on, and who acted is not in the event.
+    let by_person = Group::of(event) == Group::Administration;
+    let user = if by_person { json!({ "target": { "id": key } }) } else { json!({ "id": key }) };
     let mut document = pruned(json!({
         "@timestamp": format_millis(event.time),
         "ecs": { "version": ECS_VERSION },
         "message": wording::message(event),
         "log": { "level": event.severity.name() },
         "event": categorised(event),
-        "rule": {
-            "id": detector, "name": wording::title(event.kind), "category": Group::of(event).name(),
-            "ruleset": "keyward", "version": event.policy_version,
-        },
+        "rule": rule(event),
         "source": source(event, address),
-        "user": { "id": key },
+        "user": user,
         "related": { "ip": address.into_iter().collect::<Vec<_>>(), "user": key.iter().collect::<Vec<_>>() },
         "http": { "request": { "id": event.request_id } },
         "observer": { "vendor": VENDOR, "product": PRODUCT, "version": VERSION, "type": "ids" },
@@ -59,6 +59,18 @@ pub fn value(event: &Event) -> Value {
         document["keyward"]["evidence_truncated"] = true.into();
     }
     document
+}
+
+/// What found or refused it; nothing where no rule was at work.
+fn rule(event: &Event) -> Value {
+    match Group::of(event) {
+        Group::Administration | Group::Service => Value::Null,
+        group => json!({
+            "id": present(&event.detector).map(|detector| one_line(detector, LONGEST)),
+            "name": wording::title(event.kind), "category": group.name(), "ruleset": "keyward",
+            "version": event.policy_version,
+        }),
+    }
 }
 
 fn categorised(event: &Event) -> Value {

@@ -88,26 +88,58 @@ fn is_act(kind: EventType) -> bool {
     matches!(kind, EventType::TemporaryBan | EventType::PermanentBan)
 }
 
+/// What the evidence adds, by what each kind of it has.
 fn detail(evidence: &Value) -> Option<String> {
-    let said = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    facts::word(&evidence["cause"]["evidence"], "summary")
-        .or_else(|| facts::word(evidence, "reason"))
-        .or_else(|| facts::word(evidence, "error"))
-        .and_then(said)
+    let said = |value: &Value, name: &str| facts::word(value, name).map(str::to_owned);
+    said(&evidence["cause"]["evidence"], "summary")
+        .or_else(|| verdict(evidence))
+        .or_else(|| said(evidence, "reason"))
+        .or_else(|| said(evidence, "error"))
         .or_else(|| limit(evidence))
+        .or_else(|| worst(evidence))
         .or_else(|| document(evidence))
+        .or_else(|| projects(evidence))
+        .or_else(|| service(evidence))
 }
 
-/// `1000 of 1000 requests in 1min`.
+/// `benign: the owner is in Bucharest this week`.
+fn verdict(evidence: &Value) -> Option<String> {
+    let verdict = facts::word(evidence, "verdict")?;
+    let note = facts::word(evidence, "note").map_or_else(|| ".".to_owned(), |note| format!(": {note}"));
+    Some(format!("{verdict}{note}"))
+}
+
+/// `600 of 600 requests in 1min.`
 fn limit(evidence: &Value) -> Option<String> {
     let part = |name: &str| facts::shown(&evidence[name]);
     let (used, limit, unit, window) = (part("used")?, part("limit")?, part("unit")?, part("window")?);
     Some(format!("{used} of {limit} {unit} in {window}."))
 }
 
-/// `plan free`, of what a person changed.
+/// `IMPOSSIBLE_TRAVEL. Ask the key's owner ...`
+fn worst(evidence: &Value) -> Option<String> {
+    let anomaly = facts::word(evidence, "anomaly")?;
+    Some(format!("{anomaly}. {}", facts::word(evidence, "recommendation").unwrap_or_default()))
+}
+
+/// What a person changed: `plan free.`, `p-77aa10ce, was p-3f9c2b1a.`
 fn document(evidence: &Value) -> Option<String> {
-    let kind = facts::word(evidence, "document")?;
-    let name = facts::word(evidence, "name")?;
-    Some(format!("{kind} {name}."))
+    let word = |name: &str| facts::word(evidence, name);
+    let named = word("document").zip(word("name")).map(|(kind, name)| format!("{kind} {name}."));
+    named.or_else(|| word("allowlist").map(|entry| format!("allowlist {entry}."))).or_else(|| {
+        word("version").zip(word("former_version")).map(|(new, old)| format!("{new}, was {old}."))
+    })
+}
+
+/// `registered for shop, reported with mail.`
+fn projects(evidence: &Value) -> Option<String> {
+    let (registered, reported) = (evidence.get("registered")?, evidence.get("reported")?);
+    let name = |project: &Value| project.as_str().unwrap_or("no project").to_owned();
+    Some(format!("registered for {}, reported with {}.", name(registered), name(reported)))
+}
+
+/// `3 events.`, `after 41 seconds.`
+fn service(evidence: &Value) -> Option<String> {
+    let lost = evidence["lost_events"].as_u64().map(|lost| format!("{lost} events."));
+    lost.or_else(|| evidence["seconds"].as_u64().map(|seconds| format!("after {seconds} seconds.")))
 }

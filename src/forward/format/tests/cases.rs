@@ -17,6 +17,7 @@ const KEY: &str = "k1:9f2c41d07be5a8c3";
 pub fn all() -> Vec<(&'static str, Event)> {
     vec![
         ("impossible_travel", impossible_travel()),
+        ("high_severity", high_severity()),
         ("throttled", throttled()),
         ("temporary_ban", temporary_ban()),
         ("permanent_ban", permanent_ban()),
@@ -82,6 +83,14 @@ pub fn impossible_travel() -> Event {
     let kind = EventType::Anomaly(AnomalyKind::ImpossibleTravel);
     let event = from_bucharest(kind, Severity::Critical, "impossible_travel", travel_evidence());
     Event { action: Some("temporary_ban".to_owned()), ..event }
+}
+
+fn high_severity() -> Event {
+    let evidence = json!({
+        "anomaly": "IMPOSSIBLE_TRAVEL", "score": 0.998,
+        "recommendation": "Ask the key's owner whether they use this place; rotate the key if not.",
+    });
+    Event { kind: EventType::HighSeverityAnomaly, evidence, ..impossible_travel() }
 }
 
 fn standing(until: Option<&str>) -> Value {

@@ -53,3 +53,27 @@ fn every_type_is_written_as_its_golden_file_says() {
         check(format.name(), "every_type", "lines", &lines.join("\n"));
     }
 }
+
+#[test]
+fn the_page_about_formats_shows_lines_that_are_written() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/siem-formats.md")).unwrap();
+    let shown = [
+        "ocsf/impossible_travel.json",
+        "ecs/rate_limit_exceeded.json",
+        "cef/impossible_travel.cef",
+        "leef/temporary_ban.leef",
+        "syslog/banned_request_blocked.json.log",
+    ];
+    for name in shown {
+        let golden = fs::read_to_string(root.join("tests/golden/forward").join(name)).unwrap();
+        assert!(page.contains(&golden), "docs/siem-formats.md: its example is not {name}");
+    }
+    for format in Format::ALL {
+        assert!(
+            page.contains(&format!("| `{}` |", format.name())),
+            "docs/siem-formats.md lacks {}",
+            format.name()
+        );
+    }
+}

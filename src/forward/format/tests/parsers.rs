@@ -95,20 +95,20 @@ pub fn leef(line: &str) -> Parsed {
 
 /// `<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID [SD-ID PARAM="VALUE" ...] MSG`, by the grammar of section 6.
 pub fn syslog(line: &str) -> Parsed {
-    let (header, rest) = line.split_at(line.find('[').expect("structured data"));
-    let header: Vec<String> = header.split(' ').map(str::to_owned).collect();
-    assert_eq!((header.len(), header[6].as_str()), (7, ""), "six parts, a space behind each");
+    let mut parts = line.splitn(7, ' ');
+    let header: Vec<String> = parts.by_ref().take(6).map(str::to_owned).collect();
+    let rest = parts.next().and_then(|rest| rest.strip_prefix('[')).expect("structured data");
     let longest = [usize::MAX, 24, 255, 48, 128, 32];
     for (part, most) in header.iter().zip(longest) {
         assert!(!part.is_empty() && part.len() <= most, "{part}");
         assert!(part.bytes().all(|b| (33..=126).contains(&b)), "{part} is printable ASCII");
     }
     let mut parsed = Parsed { header, ..Parsed::default() };
-    let mut chars = rest[1..].chars();
+    let mut chars = rest.chars();
     let mut name = String::new();
     let sd_id: String = chars.by_ref().take_while(|c| *c != ' ').collect();
     assert!(!sd_id.is_empty() && sd_id.len() <= 32 && !sd_id.contains(['=', ']', '"']));
-    parsed.header[6] = sd_id;
+    parsed.header.push(sd_id);
     while let Some(c) = chars.next() {
         match c {
             ']' => break,
