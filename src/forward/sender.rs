@@ -8,7 +8,7 @@
 //!
 //! Whether an event is the sink's trouble or the sink itself: a batch that is refused is halved until one event is
 //! refused alone, which is parked. One on which the sink fails ([`Failure::Broken`]) again and again is parked if it takes
-//! the one after it; if it does not, nothing is parked and all wait.
+//! one about another subject meanwhile; if it does not, nothing is parked and all wait.
 
 use std::{
     sync::{
@@ -202,7 +202,7 @@ impl Sender {
             }
             desk.status.waits_since(Some(page.events[*first].time));
             let batch = &rest[..rest.len().min(progress.batch)];
-            match self.attempt(progress, &page, batch, rest.len() > batch.len()).await? {
+            match self.attempt(progress, &page, batch).await? {
                 Some(done) => rest = &rest[done..],
                 None => return Ok(()),
             }
@@ -229,7 +229,6 @@ impl Sender {
         progress: &mut Progress,
         page: &LogPage,
         batch: &[usize],
-        more: bool,
     ) -> Result<Option<usize>, Ended> {
         let events: Vec<Event> = batch.iter().map(|n| page.events[*n].clone()).collect();
         let failure = match self.send(&events).await {
@@ -254,18 +253,10 @@ impl Sender {
                 progress.batch = (events.len() / 2).max(1);
                 return Ok(Some(0));
             }
-            (Failure::Broken(_), [event]) if progress.failures >= SUSPECT_AFTER && more => {
-                // Is it the event or the sink? The next one tells.
-                let next = self.wanted_after(page, batch[0]);
-                if let Some(next) = next
-                    && self
-                        .send(std::slice::from_ref(&page.events[next]))
-                        .await
-                        .is_ok_and(|s| s.refused.is_empty())
-                {
-                    let letter = self.letter(event, &why, progress.failures);
-                    self.step(progress, page, &[batch[0], next], vec![letter]).await?;
-                    return Ok(Some(2));
+            (Failure::Broken(_), [event]) if progress.failures >= SUSPECT_AFTER => {
+                if let Some((done, parked)) = self.suspect(event, page, batch[0], progress.failures).await {
+                    self.step(progress, page, &done, parked).await?;
+                    return Ok(Some(done.len()));
                 }
             }
             (Failure::Broken(_), _) if progress.failures >= HALVE_AFTER => {
@@ -279,8 +270,35 @@ impl Sender {
         Ok(None)
     }
 
-    fn wanted_after(&self, page: &LogPage, place: usize) -> Option<usize> {
-        (place + 1..page.events.len()).find(|n| self.desk.common.filter.admits(&page.events[*n]))
+    /// Is it the event or the sink? One about somebody else tells. If the sink takes that one, and this one still
+    /// not, this one is parked. Says which places of the page are done with, and what is parked; `None` if the sink takes
+    /// nothing, or there is nothing to try it with.
+    async fn suspect(
+        &mut self,
+        event: &Event,
+        page: &LogPage,
+        place: usize,
+        attempts: u32,
+    ) -> Option<(Vec<usize>, Vec<DeadLetter>)> {
+        let wanted = |n: &usize| self.desk.common.filter.admits(&page.events[*n]);
+        let next = (place + 1..page.events.len()).find(wanted)?;
+        let other =
+            (next..page.events.len()).find(|n| wanted(n) && page.events[*n].subject != event.subject)?;
+        if !self
+            .send(std::slice::from_ref(&page.events[other]))
+            .await
+            .is_ok_and(|sent| sent.refused.is_empty())
+        {
+            return None;
+        }
+        let parked = match self.send(std::slice::from_ref(event)).await {
+            Ok(sent) => sent.refused.into_iter().map(|(_, why)| why).collect(),
+            Err(Failure::Broken(why) | Failure::Refused(why)) => vec![why],
+            Err(_) => return None,
+        };
+        let parked = parked.iter().map(|why| self.letter(event, why, attempts + 1)).collect();
+        // The other one is sent again later, unless it was the next.
+        Some((if other == next { vec![place, next] } else { vec![place] }, parked))
     }
 
     async fn send(&mut self, events: &[Event]) -> Result<Sent, Failure> {
