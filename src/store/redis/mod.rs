@@ -36,8 +36,8 @@ use crate::domain::{
 };
 
 use super::{
-    Claim, Document, EventQuery, LogPosition, Page, Respond, Responded, StandingRecord, Store, StoreError,
-    StoreResult,
+    Changed, Claim, Document, EventQuery, LogPosition, Page, Respond, Responded, Revision, StandingRecord,
+    Store, StoreError, StoreResult,
 };
 
 use keys::Keys;
@@ -207,12 +207,16 @@ impl Store for RedisStore {
         Box::pin(self.forget_subject(subject, event))
     }
 
-    fn documents(&self) -> StoreResult<'_, (u64, Vec<Document>)> {
+    fn documents(&self) -> StoreResult<'_, (Revision, Vec<Document>)> {
         Box::pin(self.all_documents())
     }
 
-    fn documents_revision(&self) -> StoreResult<'_, u64> {
+    fn documents_revision(&self) -> StoreResult<'_, Revision> {
         Box::pin(self.revision())
+    }
+
+    fn documents_since(&self, known: Revision) -> StoreResult<'_, Option<Changed>> {
+        Box::pin(self.changed_documents(known))
     }
 
     fn write_document<'a>(&'a self, document: &'a Document, event: &'a Event) -> StoreResult<'a, bool> {

@@ -41,6 +41,8 @@ scripts! {
     LEASE = "0012_lease.lua";
     /// End a reservation.
     END_LEASE = "0013_end_lease.lua";
+    /// Show which documents changed.
+    CHANGES = "0014_changes.lua";
 }
 
 /// What scripts may include, by the line that asks for it.
@@ -119,9 +121,9 @@ mod tests {
     use super::*;
     use crate::domain::window::{WINDOW_MILLIS, bucket_expires_at, bucket_millis};
 
-    const ALL: [&LazyLock<Source>; 13] = [
+    const ALL: [&LazyLock<Source>; 14] = [
         &OBSERVE, &RESPOND, &EXPIRE, &PROFILE, &DOCUMENT, &CLAIM, &FORGET, &META, &USAGE, &QUOTA, &COUNTERS,
-        &LEASE, &END_LEASE,
+        &LEASE, &END_LEASE, &CHANGES,
     ];
 
     #[test]

@@ -16,8 +16,8 @@ use keyward::{
         usage::{UsageBatch, UsageQuery, UsageTable},
     },
     store::{
-        Claim, Document, EventQuery, LogPosition, Page, Respond, Responded, StandingRecord, Store,
-        StoreError, StoreResult,
+        Changed, Claim, Document, EventQuery, LogPosition, Page, Respond, Responded, Revision,
+        StandingRecord, Store, StoreError, StoreResult,
     },
 };
 
@@ -77,8 +77,9 @@ impl Store for Forgetful {
         standings_in_force(now: Millis) -> Vec<StandingRecord>;
         expire_bans(now: Millis) -> usize;
         log_end() -> LogPosition;
-        documents() -> (u64, Vec<Document>);
-        documents_revision() -> u64;
+        documents() -> (Revision, Vec<Document>);
+        documents_revision() -> Revision;
+        documents_since(known: Revision) -> Option<Changed>;
         clock() -> Option<Millis>;
         ping() -> ();
         close() -> ();
