@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock,
     config::Config,
+    domain::SECOND,
     engine::{Engine, EngineOptions},
     geo::GeoStatus,
     http::{self, AppState, Auth},
@@ -134,6 +135,7 @@ fn options(config: &Config) -> EngineOptions {
         event_buffer: config.events.buffer,
         flushes: true,
         usage_series: config.usage.max_series,
+        lease: config.reservations.lease_seconds * SECOND,
     }
 }
 

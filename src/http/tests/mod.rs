@@ -23,7 +23,7 @@ use tower::ServiceExt;
 use super::{AppState, Auth, router};
 use crate::{
     config::{self, IdempotencyScope, default_policy},
-    engine::{Base, Engine, EngineOptions},
+    engine::{Base, Engine, EngineOptions, LEASE},
     geo::Geo,
     intake::{Intake, Peppers},
     pricing::built_in,
@@ -156,5 +156,6 @@ fn options() -> EngineOptions {
         event_buffer: 1000,
         flushes: true,
         usage_series: 1000,
+        lease: LEASE,
     }
 }

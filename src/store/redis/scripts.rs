@@ -42,7 +42,7 @@ scripts! {
     /// End a reservation.
     END_LEASE = "0013_end_lease.lua";
     /// Show which documents changed.
-    CHANGES = "0014_changes.lua";
+    CHANGES = "0015_changes.lua";
 }
 
 /// What scripts may include, by the line that asks for it.
