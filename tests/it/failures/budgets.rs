@@ -126,12 +126,16 @@ async fn call(
 
 /// Which of the requests are charged in the store.
 async fn charged(store: &Arc<dyn Store>, seen: &Seen) -> BTreeSet<String> {
-    let asked = seen.admitted.union(&seen.unanswered).cloned();
-    let looked = join_all(asked.map(|key| async move {
-        let windows = store.inspect(&Subject::key(&key), START).await.unwrap();
-        windows.filter(|windows| windows.counts[3].tokens == COST).map(|_| key)
-    }));
-    looked.await.into_iter().flatten().collect()
+    let asked: Vec<&String> = seen.admitted.union(&seen.unanswered).collect();
+    let mut charged = BTreeSet::new();
+    for page in asked.chunks(100) {
+        let looked = page.iter().map(|key| async move {
+            let windows = store.inspect(&Subject::key(key), START).await.unwrap();
+            windows.filter(|windows| windows.counts[3].tokens == COST).map(|_| (*key).clone())
+        });
+        charged.extend(join_all(looked).await.into_iter().flatten());
+    }
+    charged
 }
 
 async fn used(store: &Arc<dyn Store>) -> u64 {
