@@ -37,6 +37,7 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("usage.minute_days", 1, 7),
     ("usage.hour_days", 32, 366),
     ("usage.day_days", 32, 3_650),
+    ("reservations.lease_seconds", 1, 3_600),
     ("events.fold_seconds", 1, 86_400),
     ("events.buffer", 1, 10_000_000),
 ];

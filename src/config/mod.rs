@@ -58,6 +58,7 @@ pub struct Config {
     pub idempotency: Idempotency,
     pub cardinality: Cardinality,
     pub usage: UsageConfig,
+    pub reservations: Reservations,
     pub events: Events,
     pub auth: Auth,
     pub log: Log,
@@ -184,6 +185,10 @@ section! {
 section! {
     /// `[usage]`
     UsageConfig { max_series: usize, minute_days: u32, hour_days: u32, day_days: u32 }
+}
+section! {
+    /// `[reservations]`
+    Reservations { lease_seconds: i64 }
 }
 section! {
     /// `[events]`

@@ -239,10 +239,10 @@ impl Engine {
         self.answering()?;
         let event =
             Event { evidence, ..events::operator(now, EventType::PolicyChanged, Severity::Low, None, "") };
-        // Until it is in force here: so that nobody reads all documents meanwhile because of this one.
+        // Until it is in force here: so that nobody else takes it in meanwhile.
         let _alone = self.refreshing.lock().await;
         let was_there = self.store.write_document(&document, &event).await?;
-        self.take_in(document).await?;
+        self.take_changes_in().await?;
         Ok(was_there)
     }
 }

@@ -43,6 +43,7 @@ pub use acts::SubjectView;
 pub use explain::{Climb, Course, Explanation, Learned, RecentPlace};
 pub use places::KnownPlace;
 pub use policy::{ActivePolicy, Base};
+pub use quotas::LEASE;
 pub use verdicts::{Feedback, Verdict};
 
 use explain::{Fact, Witness};
@@ -80,6 +81,8 @@ pub struct EngineOptions {
     pub flushes: bool,
     /// Series of usage told apart per hour; 0: usage is not counted (replay).
     pub usage_series: usize,
+    /// How long a reservation is held, ms.
+    pub lease: Millis,
 }
 
 /// Whether the store answers.

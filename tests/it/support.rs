@@ -16,7 +16,7 @@ use keyward::{
         record::Record,
         subject::Subject,
     },
-    engine::{Engine, EngineOptions},
+    engine::{Engine, EngineOptions, LEASE},
     geo::Geo,
     intake::{Intake, Peppers, WireRecord, parse},
     pricing::Prices,
@@ -74,6 +74,7 @@ pub fn options() -> EngineOptions {
         event_buffer: 1_000,
         flushes: true,
         usage_series: 10_000,
+        lease: LEASE,
     }
 }
 

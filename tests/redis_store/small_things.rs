@@ -10,10 +10,10 @@ use keyward::{
         profile::Profile,
         subject::Subject,
     },
-    store::{Claim, Document, DocumentKind, EventQuery, Store},
+    store::{Claim, Document, DocumentKind, EventQuery, Revision, Store, redis::RedisStore},
 };
 
-use crate::{T0, store};
+use crate::{T0, options, server::shared, store};
 
 #[tokio::test]
 async fn deltas_of_many_instances_all_arrive_in_the_profile() {
@@ -34,7 +34,7 @@ async fn deltas_of_many_instances_all_arrive_in_the_profile() {
 async fn a_document_and_the_event_about_it_come_together() {
     let store = store().await;
     let event = Event::new(T0, EventType::PolicyChanged, Severity::Low, None);
-    assert_eq!(store.documents().await.unwrap(), (0, Vec::new()));
+    assert_eq!(store.documents().await.unwrap(), (Revision::default(), Vec::new()));
     let mut document = Document {
         kind: DocumentKind::Allowlist,
         name: "office/1".into(),
@@ -50,6 +50,73 @@ async fn a_document_and_the_event_about_it_come_together() {
     assert_eq!(store.documents_revision().await.unwrap(), second);
     let query = EventQuery { limit: 10, ..EventQuery::default() };
     assert_eq!(store.events(&query).await.unwrap().items.len(), 2);
+}
+
+/// Writes a key through the store.
+async fn write(store: &impl Store, name: &str, label: &str) {
+    let body = serde_json::json!({ "label": label });
+    let document = Document { kind: DocumentKind::Key, name: name.into(), body };
+    store
+        .write_document(&document, &Event::new(T0, EventType::PolicyChanged, Severity::Low, None))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_a_version_without_a_list_of_changes_writes_is_not_missed() {
+    let options = options();
+    let documents = format!("{}:1:{{0}}:documents", options.namespace);
+    let store = RedisStore::connect(&shared().url(), options).await.unwrap();
+    let as_before = |name: &str| {
+        shared().cli(&["HSET", &documents, &format!("key/{name}"), "{}"]);
+        shared().cli(&["HINCRBY", &documents, "#", "1"]);
+    };
+    as_before("a");
+    let (first, all) = store.documents().await.unwrap();
+    assert_eq!((first, all.len()), (Revision { number: 1, mark: 0 }, 1));
+    write(&store, "b", "1").await;
+    let changed = store.documents_since(first).await.unwrap().expect("what follows is noted");
+    assert_eq!((changed.documents.len(), changed.revision.number), (1, 2));
+    as_before("c");
+    for known in [first, changed.revision] {
+        assert_eq!(store.documents_since(known).await.unwrap(), None, "a change was not noted");
+    }
+    let (third, all) = store.documents().await.unwrap();
+    assert_eq!((third, all.len()), (Revision { number: 3, mark: 0 }, 3));
+    write(&store, "d", "1").await;
+    for known in [first, changed.revision] {
+        assert_eq!(store.documents_since(known).await.unwrap(), None, "a change was not noted");
+    }
+    assert_eq!(store.documents_since(third).await.unwrap().unwrap().documents.len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_lost_changes_and_counted_on_is_told_from_the_one_that_was_known() {
+    let options = options();
+    let keys = ["documents", "document_changes"].map(|key| format!("{}:1:{{0}}:{key}", options.namespace));
+    let store = RedisStore::connect(&shared().url(), options).await.unwrap();
+    write(&store, "a", "1").await;
+    let old = store.documents_revision().await.unwrap();
+    for key in &keys {
+        assert_eq!(shared().cli(&["COPY", key, &format!("{key}:old")]), "1");
+    }
+    write(&store, "b", "lost").await;
+    let lost = store.documents_revision().await.unwrap();
+    for key in &keys {
+        assert_eq!(shared().cli(&["COPY", &format!("{key}:old"), key, "REPLACE"]), "1");
+    }
+    assert_eq!(store.documents_since(lost).await.unwrap(), None, "it is ahead");
+    write(&store, "c", "1").await;
+    let now = store.documents_revision().await.unwrap();
+    assert_eq!((now.number, now == lost), (lost.number, false));
+    assert_eq!(store.documents_since(lost).await.unwrap(), None, "that never was");
+    assert_eq!(store.documents_since(old).await.unwrap().unwrap().documents.len(), 1);
+    shared().cli(&["DEL", &keys[0]]);
+    write(&store, "d", "1").await;
+    assert_eq!(store.documents_revision().await.unwrap().number, 1);
+    assert_eq!(store.documents_since(now).await.unwrap(), None);
+    let none = Revision::default();
+    assert_eq!(store.documents_since(none).await.unwrap().unwrap().documents.len(), 1);
 }
 
 #[tokio::test]
