@@ -2,7 +2,7 @@
 
 use crate::domain::{
     Millis,
-    alert::AlertRule,
+    alert::{AlertRule, Bar, Fired, Watched},
     decision::LimitStatus,
     event::{Event, EventType, format_millis},
     finding::{Finding, Severity},
@@ -154,17 +154,61 @@ impl Frame<'_> {
     }
 }
 
-/// An alert rule fired: of a project, or of everything.
-pub fn alert(rule: &AlertRule, subject: Option<&Subject>, value: &str, start: Millis, now: Millis) -> Event {
-    let metric = serde_json::to_value(rule.metric).unwrap_or_default();
-    let whose = subject.map_or("all requests", Subject::as_str);
-    let metric = metric.as_str().unwrap_or_default();
-    let evidence = serde_json::json!({
-        "summary": format!("{metric} of {whose} is {value}; the rule's threshold is {}.", rule.threshold.as_str()),
-        "metric": metric, "operator": rule.operator, "threshold": rule.threshold, "observed": value,
-        "start": format_millis(start), "scope": rule.scope,
+/// An alert rule fired: of a project, key or model, or of everything. Models are no subjects.
+pub fn alert(rule: &AlertRule, name: Option<&str>, fired: &Fired, start: Millis, now: Millis) -> Event {
+    let mut event = of_rule(rule, start, now);
+    event.subject = match (rule.scope, name) {
+        (Watched::Project, Some(name)) => Some(Subject::project(name)),
+        (Watched::Key, Some(name)) => Some(Subject::key(name)),
+        _ => None,
+    };
+    event.key_id = name.filter(|_| rule.scope == Watched::Key).map(str::to_owned);
+    let model = name.filter(|_| rule.scope == Watched::Model);
+    let whose = match (&event.subject, model) {
+        (Some(subject), _) => subject.to_string(),
+        (None, Some(model)) => format!("model {model}"),
+        (None, None) => "all requests".to_owned(),
+    };
+    let metric = event.evidence["metric"].as_str().unwrap_or_default();
+    let Fired { observed, threshold, .. } = fired;
+    let bar = match (&rule.bar, &fired.baseline) {
+        (Bar::TimesBaseline(_), Some((mean, weeks))) => {
+            format!("the rule's threshold is {threshold}, from a mean of {mean} over {weeks} weeks")
+        }
+        _ => format!("the rule's threshold is {threshold}"),
+    };
+    event.evidence["summary"] = format!("{metric} of {whose} is {observed}; {bar}.").into();
+    event.evidence["observed"] = observed.as_str().into();
+    event.evidence["threshold"] = threshold.as_str().into();
+    if let Some((mean, weeks)) = &fired.baseline {
+        event.evidence["baseline"] = mean.as_str().into();
+        event.evidence["samples"] = (*weeks).into();
+    }
+    if let Some(model) = model {
+        event.evidence["model"] = model.into();
+    }
+    event
+}
+
+/// An alert rule fires at more than it tells of.
+pub fn crowd(rule: &AlertRule, most: usize, start: Millis, now: Millis) -> Event {
+    let mut event = of_rule(rule, start, now);
+    let metric = event.evidence["metric"].as_str().unwrap_or_default();
+    let of = if rule.scope == Watched::Key { "keys" } else { "names" };
+    event.evidence["summary"] =
+        format!("{metric} fires at more than {most} {of}; GET /v1/usage has the others.").into();
+    event.evidence["more_than"] = most.into();
+    event
+}
+
+fn of_rule(rule: &AlertRule, start: Millis, now: Millis) -> Event {
+    let mut evidence = serde_json::json!({
+        "metric": rule.metric, "operator": rule.operator, "start": format_millis(start), "scope": rule.scope,
     });
-    let event = Event::new(now, EventType::AlertRule, rule.severity, subject.cloned());
+    if let Bar::TimesBaseline(times) = &rule.bar {
+        evidence["times_baseline"] = serde_json::json!(times);
+    }
+    let event = Event::new(now, EventType::AlertRule, rule.severity, None);
     Event { evidence, action: Some("alert".to_owned()), detector: Some("alerts".to_owned()), ..event }
 }
 
