@@ -105,6 +105,7 @@ impl Engine {
                 watched.push(self.watch_rules(&alerts::MANY, self.now()).await);
                 rested = Instant::now() + began.elapsed() * REST;
             }
+            watched.push(self.watch_spend(self.now()).await);
             for error in watched.into_iter().filter_map(Result::err) {
                 tracing::warn!(%error, "usage could not be held against rules; it is tried again");
             }
