@@ -3,7 +3,7 @@
 //! [`Engine::record`] is the whole of it. Beside it live the caches and buffers that keep it to one wait for the
 //! store (`bans`, `profiles`, `answers`, `log`), what takes over when the store does not answer (`breaker`,
 //! `insurance`), what the registry says (`registry`) and its limits and budgets (`limits`, `quotas`, `budgets`), what was
-//! used (`usage`, `alerts`), people's acts (`acts`, `verdicts`) and what happens in the background (`upkeep`).
+//! used (`usage`, `alerts`, `spend`), people's acts (`acts`, `verdicts`) and what happens in the background (`upkeep`).
 //! [`Engine::explain`] is `record`, watched.
 
 mod acts;
@@ -26,6 +26,7 @@ mod prepare;
 mod profiles;
 mod quotas;
 mod registry;
+mod spend;
 #[cfg(test)]
 mod tests;
 mod trip;
@@ -114,6 +115,7 @@ pub struct Engine {
     leases: quotas::Leases,
     budgets: budgets::Budgets,
     alerts: alerts::Alerts,
+    spend: spend::SpendWatch,
     breaker: breaker::Breaker,
     insurance: insurance::Insurance,
     followers: broadcast::Sender<Arc<Event>>,
@@ -152,6 +154,7 @@ impl Engine {
             leases: quotas::Leases::default(),
             budgets: budgets::Budgets::default(),
             alerts: alerts::Alerts::default(),
+            spend: spend::SpendWatch::default(),
             breaker: breaker::Breaker::default(),
             insurance: insurance::Insurance::default(),
             followers: broadcast::channel(1024).0,

@@ -15,7 +15,7 @@ use crate::{
         finding::Severity,
         policy::Policy,
         registry::{Configured, Registry},
-        stable_hash,
+        spend, stable_hash,
         window::WindowLimits,
     },
     store::{Changed, Document, DocumentKind, Revision, StoreError},
@@ -45,18 +45,21 @@ pub struct Base {
     pub registry: Arc<Configured>,
     /// Alert rules.
     pub alerts: Vec<AlertRule>,
+    /// What keys spend is held against this; `None`: it is not.
+    pub spend: Option<spend::Rules>,
 }
 
 impl From<Policy> for Base {
     fn from(policy: Policy) -> Self {
-        Self { policy, registry: Arc::default(), alerts: Vec::new() }
+        Self { policy, registry: Arc::default(), alerts: Vec::new(), spend: None }
     }
 }
 
 impl From<&Config> for Base {
     fn from(config: &Config) -> Self {
         let alerts = config.alerts.clone();
-        Self { policy: config.policy.clone(), registry: Arc::new(config.registry()), alerts }
+        let (policy, registry) = (config.policy.clone(), Arc::new(config.registry()));
+        Self { policy, registry, alerts, spend: config.spend.rules() }
     }
 }
 

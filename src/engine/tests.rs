@@ -4,6 +4,7 @@ mod alerts;
 mod quotas;
 mod registry;
 mod reservations;
+mod spend;
 mod usage;
 mod verdicts;
 

@@ -3,10 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, events};
+use super::{Engine, alerts, events};
 use crate::{
     domain::{
         Millis,
@@ -28,8 +28,10 @@ const SECOND_TICKS: u64 = 5;
 const CLOCK_TICKS: u64 = 50;
 /// Bans are read anew every this many ticks, so that any instance re-asserts what a store has lost: 30 s.
 const RELOAD_TICKS: u64 = 150;
-/// Alert rules are looked at every this many ticks: 2 s.
-const ALERT_TICKS: u64 = 10;
+/// Alert rules are looked at this often.
+const ALERT_TICK: Duration = Duration::from_secs(2);
+/// Sums by key and model are read so many times less long than they are left alone: at most a twentieth of the time.
+const REST: u32 = 19;
 /// Events read from the log at a time.
 const LOG_PAGE: usize = 1_000;
 /// What any background call may take.
@@ -42,7 +44,11 @@ const APPEND_PAGE: usize = 500;
 impl Engine {
     /// Runs until `shutdown`, then writes what is left.
     pub async fn upkeep(self: Arc<Self>, shutdown: CancellationToken) {
-        tokio::join!(self.tend_until(&shutdown), self.add_usage_until(&shutdown));
+        tokio::join!(
+            self.tend_until(&shutdown),
+            self.add_usage_until(&shutdown),
+            self.watch_until(&shutdown)
+        );
         self.outbox.end_folds();
         self.finish().await;
     }
@@ -80,6 +86,32 @@ impl Engine {
         }
     }
 
+    /// What is spent: alert rules, and each key's days. Apart from all else too: it may read much.
+    async fn watch_until(&self, shutdown: &CancellationToken) {
+        let mut ticks = interval_at(Instant::now() + ALERT_TICK, ALERT_TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rested = Instant::now();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            if self.breaker.open_since().is_some() {
+                continue;
+            }
+            let mut watched = vec![self.watch_rules(&alerts::FEW, self.now()).await];
+            let began = Instant::now();
+            if began >= rested {
+                watched.push(self.watch_rules(&alerts::MANY, self.now()).await);
+                rested = Instant::now() + began.elapsed() * REST;
+            }
+            watched.push(self.watch_spend(self.now()).await);
+            for error in watched.into_iter().filter_map(Result::err) {
+                tracing::warn!(%error, "usage could not be held against rules; it is tried again");
+            }
+        }
+    }
+
     async fn tick(&self, tick: u64, position: &mut LogPosition) {
         let done = if self.breaker.open_since().is_some() {
             self.find_store_back().await
@@ -113,9 +145,6 @@ impl Engine {
             self.settle(self.now()).await?;
             patient(self.profiles.flush(&*self.store)).await?;
             patient(self.store.expire_bans(self.now())).await?;
-        }
-        if tick > 0 && tick.is_multiple_of(ALERT_TICKS) {
-            self.watch_rules(self.now()).await?;
         }
         if tick > 0 && tick.is_multiple_of(RELOAD_TICKS) {
             self.reload_bans(self.now()).await?;

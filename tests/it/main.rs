@@ -19,6 +19,7 @@ mod propagation;
 mod redis_server;
 mod scenarios;
 mod secrets;
+mod spend;
 mod store;
 mod support;
 mod usage;

@@ -9,6 +9,7 @@ use keyward::{
         finding::Severity,
         profile::Profile,
         subject::Subject,
+        usage::{Bucket, Grouping, Totals, UsageBatch, UsageDelta, UsageKey, UsageQuery},
     },
     store::{Claim, Document, DocumentKind, EventQuery, Revision, Store, redis::RedisStore},
 };
@@ -148,4 +149,57 @@ async fn the_clock_of_the_server_is_shared() {
     assert!(store.clock().await.unwrap().unwrap() > T0);
     store.ping().await.unwrap();
     store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_roll_up_of_many_series_is_read_whole_while_it_grows() {
+    let store = Arc::new(store().await);
+    let batch = |instance: &str, seq: u64, keys: std::ops::Range<u64>| UsageBatch {
+        instance: instance.into(),
+        seq,
+        now: T0,
+        deltas: keys
+            .map(|n| UsageDelta {
+                minute: Bucket::Minute.start(T0),
+                key: UsageKey { key: Some(format!("k{n}").into()), ..UsageKey::default() },
+                totals: Totals { requests: 1, cost_nanos: n, ..Totals::default() },
+            })
+            .collect(),
+    };
+    const OLD: u64 = 4_000;
+    for part in 0..8 {
+        store.add_usage(&batch("old", part + 1, part * OLD / 8..(part + 1) * OLD / 8)).await.unwrap();
+    }
+    let grows = {
+        let (store, batches): (_, Vec<_>) = (
+            store.clone(),
+            (0..40).map(|part| batch("new", part + 1, OLD + part * 250..OLD + (part + 1) * 250)).collect(),
+        );
+        tokio::spawn(async move {
+            for batch in batches {
+                store.add_usage(&batch).await.unwrap();
+            }
+        })
+    };
+    let query = UsageQuery {
+        bucket: Bucket::Day,
+        from: Bucket::Day.start(T0),
+        to: T0 + MINUTE,
+        now: T0,
+        group: Grouping { key: true, ..Grouping::default() },
+        only: UsageKey::default(),
+        max_rows: usize::MAX,
+        max_scanned: usize::MAX,
+    };
+    for last in [false, false, true] {
+        if last {
+            while !grows.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        }
+        let table = store.usage(&query).await.unwrap();
+        assert!(table.rows.len() >= OLD as usize);
+        assert!(table.rows.values().all(|totals| totals.requests == 1), "each once");
+        assert!(!last || table.rows.len() == 14_000);
+    }
 }

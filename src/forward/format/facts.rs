@@ -41,8 +41,11 @@ impl Group {
             return Self::Administration;
         }
         match event.kind {
-            EventType::Anomaly(_) | EventType::HighSeverityAnomaly => Self::Anomaly,
-            EventType::Throttled | EventType::TemporaryBan | EventType::PermanentBan => Self::Response,
+            EventType::Anomaly(_) | EventType::HighSeverityAnomaly | EventType::SpendAnomaly => Self::Anomaly,
+            EventType::Throttled
+            | EventType::TemporaryBan
+            | EventType::PermanentBan
+            | EventType::KeyCutOff => Self::Response,
             EventType::BannedRequestBlocked
             | EventType::RateLimitExceeded
             | EventType::KeyNotAllowed
