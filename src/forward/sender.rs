@@ -366,14 +366,17 @@ impl Sender {
         let now = (self.desk.around.now)();
         self.desk.status.measure(now);
         match timeout(self.desk.common.timeout, self.outlet.tick(now)).await {
-            Ok(Ok(true)) => self.note(progress, Vec::new(), Vec::new()).await,
+            Ok(Ok(true)) => {
+                self.desk.status.ticked(Ok(()));
+                self.note(progress, Vec::new(), Vec::new()).await
+            }
             Ok(Ok(false)) => Ok(()),
             Ok(Err(failure)) => {
-                self.desk.status.failed(&failure.to_string());
+                self.desk.status.ticked(Err(&failure.to_string()));
                 Ok(())
             }
             Err(_) => {
-                self.desk.status.failed("no answer in time");
+                self.desk.status.ticked(Err("no answer in time"));
                 Ok(())
             }
         }
