@@ -4,14 +4,15 @@
 //! behind the cursor, sends a batch, and only then moves the cursor. Nothing on the way of a request knows of any of
 //! this: events reach the log whether sinks are there or not.
 //!
-//! `settings` says what a sink is, `outlet` holds one file per kind of sink, `sender` is the loop that all share,
-//! `guard` and `client` keep what is sent to addresses that are allowed.
+//! `settings` says what a sink is, `outlet` holds one file per kind of sink, `notify` those that tell people, `sender` is
+//! the loop that all share, `guard` and `client` keep what is sent to addresses that are allowed.
 
 mod backoff;
 mod client;
 mod filter;
 pub mod format;
 mod guard;
+pub mod notify;
 mod outlet;
 mod secret;
 mod sender;
