@@ -22,8 +22,11 @@ pub struct Kind {
     /// What it is, in a line.
     pub summary: &'static str,
     /// Reads its own settings.
-    pub read: fn(Table) -> Result<Arc<dyn OutletSettings>, (String, String)>,
+    pub read: Read,
 }
+
+/// Reads the settings of a kind; or names the one that is wrong, and says the mend.
+type Read = fn(Table) -> Result<Arc<dyn OutletSettings>, (String, String)>;
 
 /// Every kind of sink.
 pub const KINDS: &[Kind] = &[
