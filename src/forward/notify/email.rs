@@ -22,10 +22,13 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::{Channel, ChannelSettings, Nature, Notice, Told, message, rule::digest};
+use super::{
+    Channel, ChannelSettings, Nature, Notice, Told, message,
+    rule::{LONGEST_KEY, digest},
+};
 use crate::{
     domain::Millis,
-    forward::{Common, Failure, Guard, Secret},
+    forward::{Common, Failure, Guard, Secret, format::text::one_line},
 };
 
 type Wrong = (&'static str, String);
@@ -102,6 +105,7 @@ impl ChannelSettings for Email {
             from: mailbox("from", &self.from)?,
             to: self.to.iter().map(|to| mailbox("to", to)).collect::<Result<_, _>>()?,
             common: common.clone(),
+            turn: 0,
         }))
     }
 }
@@ -157,6 +161,8 @@ struct Mailer {
     from: Mailbox,
     to: Vec<Mailbox>,
     common: Common,
+    /// Which of the server's addresses is next: another one after each that could not be reached.
+    turn: usize,
 }
 
 impl Channel for Mailer {
@@ -172,10 +178,21 @@ impl Channel for Mailer {
 }
 
 impl Mailer {
-    async fn mail(&self, notice: &Notice) -> Result<String, Failure> {
+    async fn mail(&mut self, notice: &Notice) -> Result<String, Failure> {
         let mail = letter(notice, &self.from, &self.to).map_err(Failure::Refused)?;
+        let turn = self.turn;
+        // Before, since whoever calls may not wait for the end.
+        self.turn = turn.wrapping_add(1);
+        let sent = self.deliver(mail, turn).await;
+        if !matches!(sent, Err(Failure::Unreachable(_))) {
+            self.turn = turn;
+        }
+        sent
+    }
+
+    async fn deliver(&self, mail: Message, turn: usize) -> Result<String, Failure> {
         let sent = async {
-            let transport = self.transport(self.address().await?);
+            let transport = self.transport(self.address(turn).await?);
             let response = transport.send(mail).await.map_err(|error| judge(&error))?;
             let said: Vec<&str> = response.message().collect();
             Ok(format!("answered {}: {}", response.code(), said.join(" ")))
@@ -186,17 +203,19 @@ impl Mailer {
     }
 
     /// An address of the server that may be connected to.
-    async fn address(&self) -> Result<IpAddr, Failure> {
+    async fn address(&self, turn: usize) -> Result<IpAddr, Failure> {
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
         let found = found.map_err(|error| Failure::Unreachable(format!("its name is not known: {error}")))?;
         let mut refused = "its name has no address".to_owned();
+        let mut allowed = Vec::new();
         for address in found {
             match self.guard.check(address.ip()) {
-                Ok(()) => return Ok(address.ip()),
+                Ok(()) => allowed.push(address.ip()),
                 Err(why) => refused = why,
             }
         }
-        Err(Failure::Unreachable(refused))
+        let place = turn.checked_rem(allowed.len());
+        place.and_then(|place| allowed.get(place).copied()).ok_or(Failure::Unreachable(refused))
     }
 
     fn transport(&self, address: IpAddr) -> AsyncSmtpTransport<Tokio1Executor> {
@@ -238,7 +257,7 @@ fn letter(notice: &Notice, from: &Mailbox, to: &[Mailbox]) -> Result<Message, St
         "{}\n\n{}\n\n-- \nKeyward, {}\n",
         message::headline(notice),
         message::body(notice),
-        notice.dedup_key
+        one_line(&notice.dedup_key, LONGEST_KEY),
     );
     mail.body(text).map_err(|error| format!("no mail can be made of it: {error}"))
 }
@@ -252,7 +271,7 @@ fn judge(error: &smtp::Error) -> Failure {
         why = format!("{why}: {cause}");
         source = cause.source();
     }
-    let why = crate::forward::format::text::one_line(&why, 300);
+    let why = one_line(&why, 300);
     match error.status().map(u16::from) {
         Some(552 | 554) => Failure::Refused(why),
         Some(500..) => Failure::Denied(why),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Channel, ChannelSettings, Nature, Notice, message};
 use crate::{
     domain::Millis,
-    forward::{Common, Failure, HttpClient, Secret},
+    forward::{Common, Failure, HttpClient, Secret, format::text::one_line},
 };
 
 /// Most characters of a header, of the text of a section and of one in a context (Slack's Block Kit: 150, 3,000, 2,000),
@@ -65,7 +65,7 @@ pub(super) fn payload(notice: &Notice, sink: &str) -> Value {
     let plain =
         |text: &str, most| json!({ "type": "plain_text", "text": escaped(text, most), "emoji": false });
     let (headline, body) = (message::headline(notice), message::body(notice));
-    let about = format!("Keyward, sink {sink}, {}", notice.dedup_key);
+    let about = one_line(&format!("Keyward, sink {sink}, {}", notice.dedup_key), CONTEXT);
     json!({
         "text": escaped(&calm(&format!("{headline}\n{body}")), FALLBACK),
         "blocks": [

@@ -66,6 +66,10 @@ fn slack_gets_no_markup_from_events_and_nothing_that_is_too_long() {
         for text in found {
             assert!(!text.contains(['<', '>']), "{text}");
             assert!(
+                text.split('\n').all(|line| !line.contains(crate::forward::format::text::is_unsafe)),
+                "{text:?}"
+            );
+            assert!(
                 text.split('&')
                     .skip(1)
                     .all(|rest| ["amp;", "lt;", "gt;"].iter().any(|e| rest.starts_with(e)))
