@@ -8,13 +8,13 @@
 
 mod cef;
 mod ecs;
-mod facts;
+pub(super) mod facts;
 mod json;
 mod leef;
 mod ocsf;
 pub mod syslog;
-mod text;
-mod wording;
+pub(super) mod text;
+pub(super) mod wording;
 
 #[cfg(test)]
 mod tests;
