@@ -13,6 +13,7 @@ mod concurrency;
 mod costs;
 mod durability;
 mod failures;
+mod forward;
 mod forward_notify;
 mod invariants;
 mod propagation;

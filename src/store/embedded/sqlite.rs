@@ -37,6 +37,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         )
         .map_err(failed)?;
     migrate(&mut connection)?;
+    // Whoever sent for a sink has ended with the process that had the file.
+    connection.execute("UPDATE sinks SET owner = '', until = 0", []).map_err(failed)?;
     Ok(connection)
 }
 
