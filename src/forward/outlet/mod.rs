@@ -75,6 +75,11 @@ pub trait Outlet: Send + Sync {
         Box::pin(async { Ok(false) })
     }
 
+    /// Called when this instance stops to send: ends in good order what is open.
+    fn close(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
     /// Sends one event right now, to see what comes back.
     fn test<'a>(&'a mut self, event: &'a Event) -> BoxFuture<'a, Result<Sent, Failure>> {
         self.send(std::slice::from_ref(event))
