@@ -4,6 +4,7 @@
 //! an event that is refused, and where to go on after a restart is decided in `sender`, once for all.
 
 mod file;
+mod syslog;
 mod webhook;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
@@ -32,6 +33,7 @@ pub const KINDS: &[Kind] = &[
         summary: "JSON over HTTPS, signed as Standard Webhooks",
         read: read::<webhook::Webhook>,
     },
+    Kind { name: "syslog", summary: "RFC 5424 over TLS, TCP or UDP", read: read::<syslog::Syslog> },
     Kind { name: "file", summary: "lines at the end of a file", read: read::<file::File> },
     Kind { name: "stdout", summary: "lines on standard output", read: read::<file::Stdout> },
 ];
