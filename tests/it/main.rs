@@ -13,6 +13,7 @@ mod concurrency;
 mod costs;
 mod durability;
 mod failures;
+mod forward_syslog;
 mod invariants;
 mod propagation;
 #[path = "../it_support/redis.rs"]
@@ -21,4 +22,6 @@ mod scenarios;
 mod secrets;
 mod store;
 mod support;
+#[path = "../it_support/syslog.rs"]
+mod syslog_receiver;
 mod usage;
