@@ -110,6 +110,7 @@ impl Sender {
                         last = self.send_while_leading(lead, known.clone()) => Some(last),
                         () = out_of_time => known,
                     };
+                    let _ = timeout(GRACE, self.outlet.close()).await;
                     self.desk.status.leads(false);
                 }
                 Ok(None) => {}

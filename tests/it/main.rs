@@ -15,6 +15,7 @@ mod durability;
 mod failures;
 mod forward;
 mod forward_notify;
+mod forward_syslog;
 mod invariants;
 mod propagation;
 #[path = "../it_support/redis.rs"]
@@ -24,4 +25,6 @@ mod secrets;
 mod spend;
 mod store;
 mod support;
+#[path = "../it_support/syslog.rs"]
+mod syslog_receiver;
 mod usage;

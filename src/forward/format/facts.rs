@@ -51,6 +51,8 @@ impl Group {
             | EventType::KeyNotAllowed
             | EventType::UnknownKey => Self::Refusal,
             EventType::ProjectMismatch
+            | EventType::EmergencyHook
+            | EventType::SinkTest
             | EventType::BudgetUsed
             | EventType::AlertRule
             | EventType::CardinalityCapped => Self::Notice,
@@ -59,11 +61,7 @@ impl Group {
             | EventType::PolicyChanged
             | EventType::FeedbackGiven
             | EventType::SubjectForgotten => Self::Administration,
-            EventType::EventGap
-            | EventType::EmergencyHook
-            | EventType::SinkTest
-            | EventType::StoreDegraded
-            | EventType::StoreRecovered => Self::Service,
+            EventType::EventGap | EventType::StoreDegraded | EventType::StoreRecovered => Self::Service,
         }
     }
 

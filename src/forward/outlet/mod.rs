@@ -5,6 +5,7 @@
 
 mod file;
 mod hook;
+mod syslog;
 pub(super) mod webhook;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
@@ -41,6 +42,7 @@ pub const KINDS: &[Kind] = &[
         summary: "asks a provider to disable or rotate a key that was cut off",
         read: read::<hook::EmergencyHook>,
     },
+    Kind { name: "syslog", summary: "RFC 5424 over TLS, TCP or UDP", read: read::<syslog::Syslog> },
     Kind { name: "file", summary: "lines at the end of a file", read: read::<file::File> },
     Kind { name: "stdout", summary: "lines on standard output", read: read::<file::Stdout> },
     Kind {
@@ -109,6 +111,11 @@ pub trait Outlet: Send + Sync {
     /// Does what is due by now though no event came; called every second. Says whether [`Outlet::state`] changed.
     fn tick(&mut self, _now: Millis) -> BoxFuture<'_, Result<bool, Failure>> {
         Box::pin(async { Ok(false) })
+    }
+
+    /// Called when this instance stops to send: ends in good order what is open.
+    fn close(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
     }
 
     /// Sends one event right now, to see what comes back.
