@@ -63,7 +63,7 @@ async fn one_instance_that_is_killed_ten_times_loses_nothing() {
         served.kill();
     }
     let last = Served::start_with(&mut serve(directory.path(), &store, &receiver.url));
-    until_whole(&receiver).await;
+    receiver.until_all(EVENTS).await;
     last.terminate();
     let twice = whole(&receiver.events(), EVENTS);
     assert!(twice <= KILLS * BATCH, "{twice} came twice");
@@ -94,17 +94,7 @@ async fn two_instances_take_over_from_each_other_and_lose_nothing() {
         instances.remove(leading.expect("one of them sends")).kill();
         instances.push(start());
     }
-    until_whole(&receiver).await;
+    receiver.until_all(EVENTS).await;
     let twice = whole(&receiver.events(), EVENTS);
     assert!(twice <= KILLS * BATCH, "{twice} came twice");
-}
-
-/// Waits until the last event of every subject has come.
-async fn until_whole(receiver: &Receiver) {
-    receiver
-        .until_done(|events| {
-            let ids: std::collections::HashSet<&str> = events.iter().map(|event| event.id.as_str()).collect();
-            ids.len() >= EVENTS
-        })
-        .await;
 }

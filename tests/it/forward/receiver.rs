@@ -1,7 +1,7 @@
 //! A webhook as somebody would write it who reads the Standard Webhooks specification: it checks every header and the
 //! signature before it takes anything.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -82,20 +82,21 @@ impl Receiver {
 
     /// Waits until so many events are taken.
     pub async fn until(&self, count: usize) {
-        self.until_within(count, Duration::from_secs(60)).await;
-    }
-
-    pub async fn until_within(&self, count: usize, limit: Duration) {
         let mut news = self.news.clone();
-        let enough = tokio::time::timeout(limit, news.wait_for(|taken| *taken >= count)).await;
+        let enough =
+            tokio::time::timeout(Duration::from_secs(60), news.wait_for(|taken| *taken >= count)).await;
         assert!(enough.is_ok(), "{} of {count} came", self.taken.lock().events.len());
     }
 
-    /// Waits until what was taken is enough.
-    pub async fn until_done(&self, enough: impl Fn(&[Event]) -> bool) {
+    /// Waits until so many events are taken, those that came twice not counted.
+    pub async fn until_all(&self, count: usize) {
         let mut news = self.news.clone();
         let done = async {
-            while !enough(&self.taken.lock().events) {
+            loop {
+                let taken: HashSet<String> = self.taken.lock().events.iter().map(|e| e.id.clone()).collect();
+                if taken.len() >= count {
+                    return;
+                }
                 news.changed().await.unwrap();
             }
         };

@@ -22,7 +22,7 @@ async fn through(receiver: &Receiver, count: usize, more: &str) -> usize {
     }
     let more = format!("secret = \"file:{}\"\nmax_backoff_seconds = 1\n{more}", secret.path().display());
     let forwarding = Forwarding::start(store.clone(), &[webhook(&receiver.url, &more)]);
-    receiver.until(count).await;
+    receiver.until_all(count).await;
     forwarding.finish().await;
     assert_eq!(store.dead_letters("siem").await.unwrap(), []);
     whole(&receiver.events(), count)
