@@ -70,9 +70,6 @@ async fn a_sender_that_lost_its_lease_moves_nothing_any_more() {
     assert_eq!(slow.taken(), ids);
     assert!(!slow.status.show(START).leading);
     let record = house.store.sink("siem").await.unwrap().unwrap();
-    assert_eq!(
-        (record.owner.as_str(), record.position),
-        ("other", None)
-    );
+    assert_eq!((record.owner.as_str(), record.position), ("other", None));
     slow.kill();
 }
