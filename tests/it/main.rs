@@ -14,6 +14,7 @@ mod costs;
 mod durability;
 mod failures;
 mod invariants;
+mod monitoring;
 mod propagation;
 #[path = "../it_support/redis.rs"]
 mod redis_server;
