@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use keyward::{
     config::{Config, DEFAULT_TOML, IdempotencyScope},
     domain::{price::Tokens, record::Record},
-    engine::{Engine, EngineOptions},
+    engine::{Engine, EngineOptions, LEASE},
     geo::Geo,
     intake::{Intake, Peppers, parse},
     pricing::Prices,
@@ -51,6 +51,7 @@ fn engine(runtime: &tokio::runtime::Runtime) -> Arc<Engine> {
         event_buffer: 1000,
         flushes: false,
         usage_series: 10_000,
+        lease: LEASE,
     };
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).expect("a store"));
     let geo = Arc::new(Geo::open(&[], true).expect("the demo database"));

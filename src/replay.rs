@@ -35,7 +35,7 @@ use lines::Lines;
 use crate::{
     answer::Answer,
     config::{Config, IdempotencyScope},
-    domain::{Millis, decision::Decision, record::Record},
+    domain::{Millis, SECOND, decision::Decision, record::Record},
     engine::{Engine, EngineOptions},
     geo::Geo,
     intake::{FieldError, InputError, Intake, Peppers, WireRecord, parse},
@@ -103,6 +103,7 @@ impl Replay {
             event_buffer: 0,
             flushes: false,
             usage_series: 0,
+            lease: config.reservations.lease_seconds * SECOND,
         };
         let engine = Engine::start(store, geo, config, options).await?;
         let prices = Arc::new(Prices::open(config.prices.file())?);

@@ -146,6 +146,19 @@ fn describe() {
         "How old the oldest event is that a sink has not taken; 0 on instances that do not send for it."
     );
     describe_gauge!("keyward_sink_leading", "1 while this instance sends for the sink.");
+    describe_counter!("keyward_notices_sent_total", "Messages that a channel has taken.");
+    describe_counter!(
+        "keyward_notices_held_back_total",
+        "Notices that were not sent one by one, because a message stood for them all."
+    );
+    describe_counter!(
+        "keyward_notices_refused_total",
+        "Notices that a channel refused for good; they are given up."
+    );
+    describe_gauge!(
+        "keyward_notice_groups",
+        "Groups of events that a channel has been told of and that are not over."
+    );
     describe_gauge!("keyward_build_info", "1; the version is a label.");
     describe_gauge!(
         "process_start_time_seconds",

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock,
     config::Config,
+    domain::SECOND,
     engine::{Engine, EngineOptions},
     forward::{Forwarder, Surroundings},
     geo::GeoStatus,
@@ -159,6 +160,7 @@ fn options(config: &Config) -> EngineOptions {
         event_buffer: config.events.buffer,
         flushes: true,
         usage_series: config.usage.max_series,
+        lease: config.reservations.lease_seconds * SECOND,
     }
 }
 

@@ -37,6 +37,10 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("usage.minute_days", 1, 7),
     ("usage.hour_days", 32, 366),
     ("usage.day_days", 32, 3_650),
+    ("reservations.lease_seconds", 1, 3_600),
+    ("spend.min_days", 2, 7),
+    ("spend.min_tokens", 1, i64::MAX),
+    ("spend.cut_off_after", 0, 24),
     ("events.fold_seconds", 1, 86_400),
     ("events.buffer", 1, 10_000_000),
 ];
@@ -171,6 +175,9 @@ pub(super) fn meaning(config: &Config, layers: &Layers) -> Result<(), ConfigErro
     }
     if let Err((setting, mend)) = super::registry::meaning(config) {
         return refuse(&setting, mend);
+    }
+    if let Err((setting, mend)) = super::spend::meaning(&config.spend) {
+        return refuse(setting, mend);
     }
     let mut names: Vec<&str> = config.sinks.iter().map(|sink| sink.common().name.as_str()).collect();
     names.sort_unstable();

@@ -1,7 +1,7 @@
 //! Settings: the embedded base layer, the preset, a file, the environment and flags, laid over each other.
 //!
 //! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes
-//! a [`Config`] of it all, `policy_file` a policy alone, `registry` plans and projects. What a setting means is said in `config/default.toml` and nowhere else.
+//! a [`Config`] of it all, `policy_file` a policy alone, `registry` plans and projects, `spend` what days are held against. What a setting means is said in `config/default.toml` and nowhere else.
 
 mod check;
 mod environment;
@@ -10,6 +10,7 @@ mod layers;
 mod load;
 mod policy_file;
 mod registry;
+mod spend;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +30,8 @@ use zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    alert::AlertRule,
+    alert::{AlertRule, Threshold},
+    finding::Mode,
     policy::Policy,
     registry::{LimitBody, Plan, Project, UnknownKeys},
     usage::Keep,
@@ -58,6 +60,8 @@ pub struct Config {
     pub idempotency: Idempotency,
     pub cardinality: Cardinality,
     pub usage: UsageConfig,
+    pub reservations: Reservations,
+    pub spend: SpendConfig,
     pub events: Events,
     pub auth: Auth,
     pub log: Log,
@@ -184,6 +188,24 @@ section! {
 section! {
     /// `[usage]`
     UsageConfig { max_series: usize, minute_days: u32, hour_days: u32, day_days: u32 }
+}
+section! {
+    /// `[reservations]`
+    Reservations { lease_seconds: i64 }
+}
+section! {
+    /// `[spend]`
+    SpendConfig {
+        mode: Mode,
+        z: f64,
+        times_mean: f64,
+        times_yesterday: f64,
+        same_weekday: f64,
+        min_days: usize,
+        min_cost: Threshold,
+        min_tokens: u64,
+        cut_off_after: usize,
+    }
 }
 section! {
     /// `[events]`

@@ -277,3 +277,38 @@ fn what_is_wrong_with_a_plan_is_named_in_full() {
         assert!(error.contains(words) && error.contains("keyward.toml"), "{text}: {error}");
     }
 }
+
+#[test]
+fn what_is_wrong_with_an_alert_rule_or_with_spend_is_named_with_its_mend() {
+    let rule = |bars: &str| {
+        format!(
+            "alerts = [{{ metric = 'request_count', operator = 'gt', {bars} scope = 'key', severity = 'low' }}]"
+        )
+    };
+    for (text, words) in [
+        (rule(""), "`alerts[0]` cannot be used: it must have either `threshold` or `times_baseline`"),
+        (rule("threshold = 1, times_baseline = 2,"), "`alerts[0]` cannot be used: it must have either"),
+        (rule("times_baseline = 1.5,"), "a decimal in quotes"),
+        (rule("threshold = 1, times = 2,"), "unknown field `times`"),
+        ("[spend]\nz = 0".to_owned(), "`spend.z` must be from 0.1 to 100"),
+        ("[spend]\ntimes_mean = 0.5".to_owned(), "`spend.times_mean` must be from 1 to 1000000"),
+        ("[spend]\nsame_weekday = -1".to_owned(), "`spend.same_weekday` must be 0 or more"),
+        ("[spend]\nmin_days = 8".to_owned(), "`spend.min_days` must be from 2 to 7"),
+        ("[spend]\nmin_cost = '0'".to_owned(), "`spend.min_cost` must be above 0"),
+        ("[spend]\nmin_cost = 50".to_owned(), "`spend.min_cost` must be text, not a whole number"),
+        (
+            "[spend]\nmin_cost = '5o'".to_owned(),
+            "`spend.min_cost` cannot be used: must be a whole number, or",
+        ),
+        ("[spend]\nmode = 'on'".to_owned(), "`spend.mode`"),
+        ("[spend]\ncut_off_after = 25".to_owned(), "`spend.cut_off_after` must be from 0 to 24"),
+    ] {
+        let error = load_file(&text).unwrap_err();
+        assert!(error.contains(words) && error.contains("keyward.toml"), "{text}: {error}");
+    }
+    let config = load_file(&rule("times_baseline = '1.5',")).unwrap();
+    assert_eq!(load_file(&toml::to_string(&config.masked()).unwrap()).unwrap().alerts, config.alerts);
+    let rules = load_file("[spend]\nmin_cost = '12.50'\nz = 3").unwrap().spend.rules().unwrap();
+    assert_eq!((rules.min_cost, rules.z, rules.times_mean), (12_500_000_000, 3_000, 3_000));
+    assert!(load_file("[spend]\nmode = 'off'").unwrap().spend.rules().is_none());
+}

@@ -8,7 +8,7 @@ use super::{Cast, end_of_past};
 use crate::{
     config::IdempotencyScope,
     domain::{Millis, policy::Policy, record::Record},
-    engine::{Engine, EngineOptions},
+    engine::{Engine, EngineOptions, LEASE},
     geo::Geo,
     intake::{InputError, Intake, Peppers, WireRecord, parse},
     pricing::{PriceError, Prices},
@@ -101,5 +101,6 @@ pub(super) fn options() -> EngineOptions {
         event_buffer: 0,
         flushes: true,
         usage_series: 0,
+        lease: LEASE,
     }
 }

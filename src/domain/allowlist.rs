@@ -129,6 +129,11 @@ impl Allowlist {
         })
     }
 
+    /// Whether detectors must leave a key alone, wherever it is used.
+    pub fn covers_key(&self, key: &Subject, now: Millis) -> bool {
+        self.in_force(now).any(|entry| matches!(entry, AllowEntry::Key(subject) if subject == key))
+    }
+
     /// Whether a move between two places is allowed, in either direction.
     pub fn covers_pair(&self, a: &PlaceCore, b: &PlaceCore, now: Millis) -> bool {
         self.in_force(now).any(|entry| match entry {

@@ -44,6 +44,10 @@ pub enum EventType {
     BudgetUsed,
     /// An alert rule fired.
     AlertRule,
+    /// A key's day is unlike its days before in what it spends.
+    SpendAnomaly,
+    /// A key was cut off because of what it spends.
+    KeyCutOff,
     /// New subjects came faster than the cap on them allows.
     CardinalityCapped,
     /// Events were trimmed or lost before they could be kept.
@@ -75,6 +79,8 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::ProjectMismatch, "PROJECT_MISMATCH"),
     (EventType::BudgetUsed, "BUDGET_USED"),
     (EventType::AlertRule, "ALERT_RULE"),
+    (EventType::SpendAnomaly, "SPEND_ANOMALY"),
+    (EventType::KeyCutOff, "KEY_CUT_OFF"),
     (EventType::CardinalityCapped, "CARDINALITY_CAPPED"),
     (EventType::EventGap, "EVENT_GAP"),
     (EventType::EmergencyHook, "EMERGENCY_HOOK"),
@@ -148,7 +154,7 @@ pub struct Event {
     pub source_ip: Option<String>,
     /// Where from, when known.
     pub place: Option<PlaceSummary>,
-    /// The detector behind it, or `operator` or `ladder` or `limits` or `registry` or `store`.
+    /// The detector behind it, or `operator`, `ladder`, `limits`, `budgets`, `alerts`, `spend`, `registry` or `store`.
     pub detector: Option<String>,
     /// The numbers behind it.
     pub evidence: serde_json::Value,

@@ -51,6 +51,21 @@ pub fn climb(
     }
 }
 
+/// A key is cut off: a ban for good, by what it spent. It adds a strike, as every ban that is no person's does.
+pub fn cut_off(standing: &Standing, policy: &LadderPolicy, now: Millis) -> Standing {
+    Standing {
+        version: standing.version + 1,
+        state: StandingState::PermanentlyBanned,
+        since: now,
+        until: None,
+        strikes: strikes(standing, policy, now) + 1.0,
+        strikes_at: now,
+        bans: standing.bans + 1,
+        origin: Origin::Detector,
+        ..*standing
+    }
+}
+
 fn ban(subject: &Subject, standing: &Standing, policy: &LadderPolicy, now: Millis, cause: usize) -> Step {
     let strikes_before = strikes(standing, policy, now);
     let span_over = now - standing.bans_since >= millis(policy.permanent_span_seconds);

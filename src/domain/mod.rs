@@ -20,6 +20,7 @@ pub mod profile;
 pub mod quota;
 pub mod record;
 pub mod registry;
+pub mod spend;
 pub mod standing;
 pub mod subject;
 pub mod usage;

@@ -108,16 +108,29 @@ impl Engine {
         now: Millis,
         mut next: impl FnMut(&StandingRecord) -> Option<(Standing, Event)>,
     ) -> Result<Option<StandingRecord>, StoreError> {
+        let detail = StandingDetail { reason: reason.to_owned(), ..StandingDetail::default() };
+        let next = |current: &StandingRecord| {
+            next(current).map(|(standing, event)| (standing, detail.clone(), vec![event]))
+        };
+        self.change_with(subject, now, next).await
+    }
+
+    /// The same with a detail and events of one's own.
+    pub(super) async fn change_with(
+        &self,
+        subject: &Subject,
+        now: Millis,
+        mut next: impl FnMut(&StandingRecord) -> Option<(Standing, StandingDetail, Vec<Event>)>,
+    ) -> Result<Option<StandingRecord>, StoreError> {
         for _ in 0..TRIES {
             let current = self.own_standing(subject).await?;
-            let Some((standing, event)) = next(&current) else { return Ok(None) };
-            let detail = StandingDetail { reason: reason.to_owned(), ..StandingDetail::default() };
+            let Some((standing, detail, events)) = next(&current) else { return Ok(None) };
             let respond = Respond {
                 subject: subject.clone(),
                 now,
                 standing: Some((standing, detail.clone())),
                 refunds: Vec::new(),
-                events: vec![event],
+                events,
             };
             if let Responded::Done(events) = self.store.respond(&respond).await? {
                 self.meters.events_written.increment(events.len() as u64);
@@ -241,11 +254,11 @@ impl Engine {
         self.answering()?;
         let event =
             Event { evidence, ..events::operator(now, EventType::PolicyChanged, Severity::Low, None, "") };
-        // Until it is in force here: so that nobody reads all documents meanwhile because of this one.
+        // Until it is in force here: so that nobody else takes it in meanwhile.
         let _alone = self.refreshing.lock().await;
         let was_there = self.store.write_document(&document, &event).await?;
         self.meters.events_written.increment(1);
-        self.take_in(document).await?;
+        self.take_changes_in().await?;
         Ok(was_there)
     }
 }

@@ -1,123 +1,269 @@
 //! Alert rules at work: every few seconds the sums of the present minute, hour and day are held against them.
 //!
-//! The sums are those of usage, over all instances. A rule fires once per span and project: the instance that sees it first
-//! claims it in the store, and each remembers what has been told.
+//! The sums are those of usage, over all instances. A rule fires once per span and subject: the instance that sees it
+//! first claims it in the store, and each remembers what has been told. Sums by key or model are many, so that they are
+//! read only as often as reading them allows.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 
 use super::{Engine, events, upkeep::patient};
 use crate::{
     domain::{
-        MINUTE, Millis,
-        alert::{AlertRule, Operator, Watched},
+        DAY, MINUTE, Millis,
+        alert::{AlertRule, Bar, Baseline, Fired, Operator, WEEKS, Watched},
         stable_hash,
-        subject::Subject,
-        usage::{Bucket, Grouping, Totals, UsageKey, UsageQuery},
+        usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery, UsageTable},
     },
     store::{Claim, StoreError},
 };
 
+/// What is told of few, and read quickly.
+pub(super) const FEW: [Watched; 2] = [Watched::Everything, Watched::Project];
+/// What is told of many.
+pub(super) const MANY: [Watched; 2] = [Watched::Key, Watched::Model];
+
 /// After a span has ended its sum is still looked at for so long: other instances write theirs a little later.
 const LATE: Millis = 20_000;
 const _: () = assert!(LATE < MINUTE);
+/// Who a rule tells of in one span, at most; then it says so, once.
+const MOST_TOLD: usize = 1_000;
+/// Sums that are held against rules before others get their turn.
+const AT_ONCE: usize = 2_048;
 
-/// What has been told: the rule, of whom, and the start of the span, hashed.
+/// Whose sum: a project, key or model; everything has no name.
+type Name = Option<Arc<str>>;
+/// What the weeks before held.
+type Baselines = HashMap<Name, Baseline>;
+
 #[derive(Debug, Default)]
-pub(super) struct Alerts(Mutex<HashSet<(u64, Millis)>>);
+pub(super) struct Alerts(Mutex<Seen>);
 
-impl Engine {
-    /// Looks at every rule.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub(super) async fn watch_rules(&self, now: Millis) -> Result<(), StoreError> {
-        for bucket in Bucket::ALL {
-            let rules: Vec<&AlertRule> =
-                self.base.alerts.iter().filter(|rule| rule.metric.bucket() == bucket).collect();
-            if rules.is_empty() {
-                continue;
-            }
-            let start = bucket.start(now);
-            self.watch_span(&rules, bucket, start, now, false).await?;
-            if now - start < LATE {
-                self.watch_span(&rules, bucket, start - bucket.millis(), now, true).await?;
-            }
-        }
-        let oldest = Bucket::Day.start(now) - Bucket::Day.millis();
-        self.alerts.0.lock().retain(|(_, start)| *start >= oldest);
-        Ok(())
+#[derive(Debug, Default)]
+struct Seen {
+    /// What has been told: by span and rule, of whom.
+    told: HashMap<(Bucket, Millis), HashMap<u64, HashSet<Name>>>,
+    /// The last span that was looked at when everybody's sums of it had come.
+    ended: HashMap<(Bucket, Watched), Millis>,
+    /// By the longer span that they are of, and when it begins.
+    baselines: HashMap<(Bucket, Watched), (Millis, Arc<Baselines>)>,
+}
+
+/// Sums of one span that are looked at.
+#[derive(Clone, Copy)]
+struct Look {
+    bucket: Bucket,
+    scope: Watched,
+    start: Millis,
+    now: Millis,
+}
+
+impl Look {
+    fn is_over(&self) -> bool {
+        self.now >= self.start + self.bucket.millis()
     }
 
-    async fn watch_span(
-        &self,
-        rules: &[&AlertRule],
-        bucket: Bucket,
-        start: Millis,
-        now: Millis,
-        over: bool,
-    ) -> Result<(), StoreError> {
-        let query = UsageQuery {
+    /// Since when it is over; below 0: it runs.
+    fn over_for(&self) -> Millis {
+        self.now - self.start - self.bucket.millis()
+    }
+
+    /// Whether all sums have come: the last seconds of a span may still be on their way when it ends.
+    fn is_whole(&self) -> bool {
+        self.over_for() >= LATE / 4
+    }
+
+    fn query(&self, bucket: Bucket, start: Millis) -> UsageQuery {
+        let by = |scope| self.scope == scope;
+        UsageQuery {
             bucket,
             from: start,
             to: start + bucket.millis(),
-            now,
-            group: Grouping { project: true, model: false, key: false },
+            now: self.now,
+            group: Grouping {
+                project: by(Watched::Project),
+                model: by(Watched::Model),
+                key: by(Watched::Key),
+            },
             only: UsageKey::default(),
             // All of it, or the sum of everything would be too small; `usage.max_series` bounds it.
             max_rows: usize::MAX,
             max_scanned: usize::MAX,
-        };
-        let table = self.usage(&query).await?;
-        for rule in rules {
-            match rule.scope {
-                Watched::Everything => self.hold(rule, None, &table.total, start, now, over).await?,
-                Watched::Project => {
-                    for ((_, key), totals) in &table.rows {
-                        if let Some(project) = &key.project {
-                            self.hold(rule, Some(project), totals, start, now, over).await?;
-                        }
+        }
+    }
+
+    /// The sums of a table by whom they are of. What is summed as `(other)` is of nobody.
+    fn sums(&self, table: UsageTable) -> Vec<(Name, Totals)> {
+        let scope = self.scope;
+        if scope == Watched::Everything {
+            return vec![(None, table.total)];
+        }
+        let named = table.rows.into_iter().filter_map(|((_, key), totals)| {
+            let name = match scope {
+                Watched::Everything => None,
+                Watched::Project => key.project,
+                Watched::Key => key.key,
+                Watched::Model => key.model,
+            };
+            Some((Some(name.filter(|name| **name != *OTHER)?), totals))
+        });
+        named.collect()
+    }
+}
+
+impl Engine {
+    /// Looks at every rule of these scopes.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(super) async fn watch_rules(&self, scopes: &[Watched], now: Millis) -> Result<(), StoreError> {
+        for bucket in Bucket::ALL {
+            for &scope in scopes {
+                let of = |rule: &&AlertRule| rule.metric.bucket() == bucket && rule.scope == scope;
+                let rules: Vec<&AlertRule> = self.base.alerts.iter().filter(of).collect();
+                if rules.is_empty() {
+                    continue;
+                }
+                let start = bucket.start(now);
+                let (running, last) = (
+                    Look { bucket, scope, start, now },
+                    Look { bucket, scope, start: start - bucket.millis(), now },
+                );
+                self.watch_span(&rules, running).await?;
+                if self.alerts.is_due(&last) {
+                    self.watch_span(&rules, last).await?;
+                    self.alerts.looked_at(&last);
+                }
+            }
+        }
+        self.alerts.forget(now);
+        Ok(())
+    }
+
+    async fn watch_span(&self, rules: &[&AlertRule], look: Look) -> Result<(), StoreError> {
+        let sums = look.sums(self.usage(&look.query(look.bucket, look.start)).await?);
+        let wanted = rules.iter().any(|rule| matches!(rule.bar, Bar::TimesBaseline(_)));
+        let baselines = if wanted { Some(self.baselines(look).await?) } else { None };
+        for part in sums.chunks(AT_ONCE) {
+            for (name, totals) in part {
+                let baseline = baselines.as_ref().and_then(|known| known.get(name));
+                for rule in rules {
+                    // What is below or exactly a figure is only known when the span is over, and whole.
+                    if look.is_over() && !look.is_whole() && rule.operator != Operator::Gt {
+                        continue;
+                    }
+                    if let Some(fired) = rule.fires(totals, baseline, look.is_over()) {
+                        self.tell_rule(rule, name, &fired, look).await?;
                     }
                 }
             }
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    /// Holds one sum against one rule. What is below or exactly a figure is only known when the span is over.
-    async fn hold(
+    /// What the same hour of the week, or weekday, held in the weeks before the span: read once per hour, or day.
+    async fn baselines(&self, look: Look) -> Result<Arc<Baselines>, StoreError> {
+        let bucket = if look.bucket == Bucket::Day { Bucket::Day } else { Bucket::Hour };
+        let (place, start) = ((bucket, look.scope), bucket.start(look.start));
+        let known = self.alerts.0.lock().baselines.get(&place).cloned();
+        if let Some((_, known)) = known.filter(|(of, _)| *of == start) {
+            return Ok(known);
+        }
+        let mut baselines = Baselines::new();
+        for week in 1..=WEEKS {
+            let table = patient(self.store.usage(&look.query(bucket, start - week * 7 * DAY))).await?;
+            for (name, totals) in look.sums(table).into_iter().filter(|(_, totals)| totals.requests > 0) {
+                baselines.entry(name).or_default().add(&totals);
+            }
+        }
+        let baselines = Arc::new(baselines);
+        self.alerts.0.lock().baselines.insert(place, (start, baselines.clone()));
+        Ok(baselines)
+    }
+
+    /// Tells of whom a rule fires at, unless somebody has.
+    async fn tell_rule(
         &self,
         rule: &AlertRule,
-        project: Option<&str>,
-        totals: &Totals,
-        start: Millis,
-        now: Millis,
-        over: bool,
+        name: &Name,
+        fired: &Fired,
+        look: Look,
     ) -> Result<(), StoreError> {
-        // The last seconds may still be on their way: a sum that has ended is taken when they have come.
-        let waits =
-            over && rule.operator != Operator::Gt && now - start - rule.metric.bucket().millis() < LATE / 4;
-        if waits || !rule.fires(totals, over) {
-            return Ok(());
-        }
-        let named =
-            format!("{}\n{}", serde_json::to_string(rule).unwrap_or_default(), project.unwrap_or_default());
-        let mark = (stable_hash(named.as_bytes()), start);
-        if !self.alerts.0.lock().insert(mark) {
-            return Ok(());
-        }
-        match patient(self.store.claim(&format!("alert-{:016x}-{start}", mark.0), now)).await {
+        let written = serde_json::to_string(rule).unwrap_or_default();
+        let Some(told) = self.alerts.tells(&written, name, &look) else { return Ok(()) };
+        let whom = if told == Told::Crowd { "more\n" } else { name.as_deref().unwrap_or_default() };
+        let mark = stable_hash(format!("{written}\n{whom}").as_bytes());
+        match patient(self.store.claim(&format!("alert-{mark:016x}-{}", look.start), look.now)).await {
             Ok(Claim::Fresh) => {
-                let subject = project.map(Subject::project);
-                self.outbox.push(events::alert(rule, subject.as_ref(), &rule.shown(totals), start, now));
+                let event = match told {
+                    Told::Of => events::alert(rule, name.as_deref(), fired, look.start, look.now),
+                    Told::Crowd => events::crowd(rule, MOST_TOLD, look.start, look.now),
+                };
+                self.outbox.push_apart(event);
                 Ok(())
             }
             Ok(_) => Ok(()),
             Err(error) => {
-                self.alerts.0.lock().remove(&mark);
+                self.alerts.untell(&written, name, &look);
                 Err(error)
             }
         }
+    }
+}
+
+/// What is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Of this one.
+    Of,
+    /// That there are more.
+    Crowd,
+}
+
+impl Alerts {
+    /// Whether a span that has ended is to be looked at: for a while, and once when it is whole. One that ended long
+    /// before anything was looked at here is left to those that were there.
+    fn is_due(&self, look: &Look) -> bool {
+        let mut seen = self.0.lock();
+        let last = seen.ended.entry((look.bucket, look.scope)).or_insert_with(|| {
+            if look.over_for() < LATE { look.start - look.bucket.millis() } else { look.start }
+        });
+        look.over_for() < LATE || *last < look.start
+    }
+
+    fn looked_at(&self, look: &Look) {
+        if look.is_whole() {
+            self.0.lock().ended.insert((look.bucket, look.scope), look.start);
+        }
+    }
+
+    /// What a rule has to tell that fires at `name`: nothing, if it did or is past the most that it tells of.
+    fn tells(&self, rule: &str, name: &Name, look: &Look) -> Option<Told> {
+        let mut seen = self.0.lock();
+        let told = seen.told.entry((look.bucket, look.start)).or_default();
+        let told = told.entry(stable_hash(rule.as_bytes())).or_default();
+        if told.len() > MOST_TOLD || !told.insert(name.clone()) {
+            return None;
+        }
+        Some(if told.len() > MOST_TOLD { Told::Crowd } else { Told::Of })
+    }
+
+    fn untell(&self, rule: &str, name: &Name, look: &Look) {
+        let mut seen = self.0.lock();
+        let told = seen.told.get_mut(&(look.bucket, look.start));
+        if let Some(told) = told.and_then(|told| told.get_mut(&stable_hash(rule.as_bytes()))) {
+            told.remove(name);
+        }
+    }
+
+    /// Forgets what was told of spans that are no longer looked at.
+    fn forget(&self, now: Millis) {
+        let ended = |bucket: Bucket, start: Millis| start < bucket.start(now) - bucket.millis();
+        self.0.lock().told.retain(|(bucket, start), _| !ended(*bucket, *start));
     }
 }

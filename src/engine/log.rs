@@ -94,6 +94,13 @@ impl EventOutbox {
         self.wait(&mut inner, event);
     }
 
+    /// Takes an event that is told once as it is, and never folded into others.
+    pub fn push_apart(&self, event: Event) {
+        if self.is_open() {
+            self.wait(&mut self.inner.lock(), event);
+        }
+    }
+
     fn wait(&self, inner: &mut Inner, event: Event) {
         if inner.waiting.len() >= self.capacity {
             inner.waiting.pop_front();

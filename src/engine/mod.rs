@@ -3,7 +3,7 @@
 //! [`Engine::record`] is the whole of it. Beside it live the caches and buffers that keep it to one wait for the
 //! store (`bans`, `profiles`, `answers`, `log`), what takes over when the store does not answer (`breaker`,
 //! `insurance`), what the registry says (`registry`) and its limits and budgets (`limits`, `quotas`, `budgets`), what was
-//! used (`usage`, `alerts`), people's acts (`acts`, `verdicts`) and what happens in the background (`upkeep`).
+//! used (`usage`, `alerts`, `spend`), people's acts (`acts`, `verdicts`) and what happens in the background (`upkeep`).
 //! [`Engine::explain`] is `record`, watched.
 
 mod acts;
@@ -26,6 +26,7 @@ mod prepare;
 mod profiles;
 mod quotas;
 mod registry;
+mod spend;
 #[cfg(test)]
 mod tests;
 mod trip;
@@ -43,6 +44,7 @@ pub use acts::SubjectView;
 pub use explain::{Climb, Course, Explanation, Learned, RecentPlace};
 pub use places::KnownPlace;
 pub use policy::{ActivePolicy, Base};
+pub use quotas::LEASE;
 pub use verdicts::{Feedback, Verdict};
 
 use explain::{Fact, Witness};
@@ -80,6 +82,8 @@ pub struct EngineOptions {
     pub flushes: bool,
     /// Series of usage told apart per hour; 0: usage is not counted (replay).
     pub usage_series: usize,
+    /// How long a reservation is held, ms.
+    pub lease: Millis,
 }
 
 /// Whether the store answers.
@@ -111,6 +115,7 @@ pub struct Engine {
     leases: quotas::Leases,
     budgets: budgets::Budgets,
     alerts: alerts::Alerts,
+    spend: spend::SpendWatch,
     breaker: breaker::Breaker,
     insurance: insurance::Insurance,
     followers: broadcast::Sender<Arc<Event>>,
@@ -149,6 +154,7 @@ impl Engine {
             leases: quotas::Leases::default(),
             budgets: budgets::Budgets::default(),
             alerts: alerts::Alerts::default(),
+            spend: spend::SpendWatch::default(),
             breaker: breaker::Breaker::default(),
             insurance: insurance::Insurance::default(),
             followers: broadcast::channel(1024).0,

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Engine, events, registry};
@@ -14,14 +15,26 @@ use crate::{
         finding::Severity,
         policy::Policy,
         registry::{Configured, Registry},
-        stable_hash,
+        spend, stable_hash,
         window::WindowLimits,
     },
-    store::{Document, DocumentKind, StoreError},
+    store::{Changed, Document, DocumentKind, Revision, StoreError},
 };
 
-/// So many documents are read on a thread of their own, as it takes longer than a request may wait.
+/// So many documents (or projects, whose limits are made ready together) are taken in on a thread of their own, as it takes
+/// longer than a request may wait.
 const MANY: usize = 500;
+
+/// Works on another thread where that takes long.
+async fn apart_if<T: Send + 'static>(
+    long: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    if !long {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Incompatible(error.to_string()))
+}
 
 /// What is in force unless the store holds another.
 #[derive(Debug, Clone)]
@@ -32,18 +45,21 @@ pub struct Base {
     pub registry: Arc<Configured>,
     /// Alert rules.
     pub alerts: Vec<AlertRule>,
+    /// What keys spend is held against this; `None`: it is not.
+    pub spend: Option<spend::Rules>,
 }
 
 impl From<Policy> for Base {
     fn from(policy: Policy) -> Self {
-        Self { policy, registry: Arc::default(), alerts: Vec::new() }
+        Self { policy, registry: Arc::default(), alerts: Vec::new(), spend: None }
     }
 }
 
 impl From<&Config> for Base {
     fn from(config: &Config) -> Self {
         let alerts = config.alerts.clone();
-        Self { policy: config.policy.clone(), registry: Arc::new(config.registry()), alerts }
+        let (policy, registry) = (config.policy.clone(), Arc::new(config.registry()));
+        Self { policy, registry, alerts, spend: config.spend.rules() }
     }
 }
 
@@ -64,7 +80,7 @@ pub struct ActivePolicy {
     /// Plans, projects and keys.
     pub registry: Arc<Registry>,
     /// Revision of the store's documents from which it was made.
-    pub(super) revision: u64,
+    pub(super) revision: Revision,
 }
 
 impl ActivePolicy {
@@ -73,7 +89,7 @@ impl ActivePolicy {
         let text = serde_json::to_vec(&policy).unwrap_or_default();
         let version = format!("{:016x}", stable_hash(&text)).into();
         let limits = policy.limits.windows();
-        Self { version, limits, policy, allowlist, registry: Arc::default(), revision: 0 }
+        Self { version, limits, policy, allowlist, registry: Arc::default(), revision: Revision::default() }
     }
 }
 
@@ -85,16 +101,9 @@ struct Read {
 }
 
 impl Read {
-    fn of(revision: u64, documents: Vec<Document>, base: &Base) -> Self {
-        let stored = documents.iter().find(|d| d.kind == DocumentKind::Policy).map(|d| d.body.clone());
-        let policy = match stored.map(serde_json::from_value::<Policy>) {
-            None => base.policy.clone(),
-            Some(Ok(policy)) => policy,
-            Some(Err(error)) => {
-                tracing::error!(%error, "the stored policy cannot be read by this version; the configured one is in force");
-                base.policy.clone()
-            }
-        };
+    fn of(revision: Revision, documents: Vec<Document>, base: &Base) -> Self {
+        let policy = documents.iter().find(|d| d.kind == DocumentKind::Policy).map(|d| &d.body);
+        let policy = policy_of(policy.unwrap_or(&Value::Null), base);
         let entries: Vec<Document> =
             documents.iter().filter(|d| d.kind == DocumentKind::Allowlist).cloned().collect();
         let registered = documents.iter().filter_map(|document| {
@@ -111,6 +120,32 @@ fn known(documents: Vec<Document>) -> Known {
     documents.into_iter().map(|document| ((document.kind, document.name), document.body)).collect()
 }
 
+/// The policy that is stored; where none is, or none that this version can read, the configured one.
+fn policy_of(stored: &Value, base: &Base) -> Policy {
+    if stored.is_null() {
+        return base.policy.clone();
+    }
+    Policy::deserialize(stored).unwrap_or_else(|error| {
+        tracing::error!(%error, "the stored policy cannot be read by this version; the configured one is in force");
+        base.policy.clone()
+    })
+}
+
+/// What is in force after some documents have changed: what they are not about is shared with what was.
+fn after(
+    active: &ActivePolicy,
+    changed: &Changed,
+    allowed: Option<&[Document]>,
+    base: &Base,
+) -> ActivePolicy {
+    let stored = changed.documents.iter().find(|d| d.kind == DocumentKind::Policy).map(|d| &d.body);
+    let policy = stored.map_or_else(|| active.policy.clone(), |body| policy_of(body, base));
+    let list = allowed.map_or_else(|| active.allowlist.clone(), allowlist);
+    let registry = registry::changed(&active.registry, &changed.documents);
+    let registry = registry.map_or_else(|| active.registry.clone(), Arc::new);
+    ActivePolicy { revision: changed.revision, registry, ..ActivePolicy::new(policy, list) }
+}
+
 impl Engine {
     /// Reads policy, allowlist and registry from the store and puts them in force.
     pub(super) async fn refresh_documents(&self) -> Result<(), StoreError> {
@@ -120,58 +155,61 @@ impl Engine {
 
     async fn read_documents(&self) -> Result<(), StoreError> {
         let (revision, documents) = self.store.documents().await?;
-        let Read { active, entries, known } = if documents.len() < MANY {
-            Read::of(revision, documents, &self.base)
-        } else {
-            let base = self.base.clone();
-            let read = tokio::task::spawn_blocking(move || Read::of(revision, documents, &base)).await;
-            read.map_err(|error| StoreError::Incompatible(error.to_string()))?
-        };
+        let base = self.base.clone();
+        let many = documents.len() >= MANY;
+        let Read { active, entries, known } =
+            apart_if(many, move || Read::of(revision, documents, &base)).await?;
         *self.documents.lock() = known;
         self.active.store(Arc::new(active));
         self.allowlist.store(Arc::new(entries));
         Ok(())
     }
 
-    /// Puts in force what was just written by whoever holds `refreshing`. Where nothing else has changed since, nothing
-    /// else is read: else each of many entries that are written one by one would cost the reading of all.
-    pub(super) async fn take_in(&self, document: Document) -> Result<(), StoreError> {
-        let stored = self.store.documents_revision().await?;
+    /// Puts in force what changed since, by whoever holds `refreshing`. What did not change is neither read nor made anew:
+    /// else each of many entries that are written one by one would cost the reading of all, on every instance.
+    pub(super) async fn take_changes_in(&self) -> Result<(), StoreError> {
         let active = self.active.load_full();
-        let next = (stored == active.revision + 1).then(|| registry::changed(&active.registry, &document));
-        let Some(registry) = next.flatten() else {
-            return if stored == active.revision && self.knows(&document) {
-                Ok(())
-            } else {
-                self.read_documents().await
-            };
+        let Some(changed) = self.store.documents_since(active.revision).await? else {
+            return self.read_documents().await;
         };
-        let registry = Arc::new(registry);
-        let Document { kind, name, body } = document;
-        match body {
-            Value::Null => drop(self.documents.lock().remove(&(kind, name))),
-            body => drop(self.documents.lock().insert((kind, name), body)),
+        let allowed = self.note(&changed.documents);
+        let many = changed.documents.len() + active.registry.projects().len() >= MANY;
+        let (base, entries) = (self.base.clone(), allowed.clone());
+        let next = apart_if(many, move || after(&active, &changed, entries.as_deref(), &base)).await?;
+        self.active.store(Arc::new(next));
+        if let Some(entries) = allowed {
+            self.allowlist.store(Arc::new(entries));
         }
-        self.active.store(Arc::new(ActivePolicy { registry, revision: stored, ..(*active).clone() }));
         Ok(())
     }
 
-    fn knows(&self, document: &Document) -> bool {
-        let known = self.documents.lock();
-        let body = known.get(&(document.kind, document.name.clone()));
-        body.map_or(document.body.is_null(), |body| *body == document.body)
+    /// Remembers what changed. Returns the allowlist, if that did.
+    fn note(&self, changed: &[Document]) -> Option<Vec<Document>> {
+        let mut known = self.documents.lock();
+        for Document { kind, name, body } in changed {
+            match body {
+                Value::Null => drop(known.remove(&(*kind, name.clone()))),
+                body => drop(known.insert((*kind, name.clone()), body.clone())),
+            }
+        }
+        changed.iter().any(|d| d.kind == DocumentKind::Allowlist).then(|| {
+            let entries = known.iter().filter(|((kind, _), _)| *kind == DocumentKind::Allowlist);
+            entries
+                .map(|((kind, name), body)| Document { kind: *kind, name: name.clone(), body: body.clone() })
+                .collect()
+        })
     }
 
-    /// Reads them again, if anything changed since. Revisions only go up: where one is lower than that in force here, the
-    /// store has lost what it had acknowledged, and it is told again.
+    /// Takes in what changed, if anything did. Revisions only go up: where one is lower than that in force here, the store
+    /// has lost what it had acknowledged, and it is told again.
     pub(super) async fn refresh_documents_if_changed(&self) -> Result<(), StoreError> {
         let _alone = self.refreshing.lock().await;
         let (stored, known) = (self.store.documents_revision().await?, self.active.load().revision);
-        if stored < known {
+        if stored.number < known.number {
             self.assert_documents().await?;
-        }
-        if stored != known {
             self.read_documents().await?;
+        } else if stored != known {
+            self.take_changes_in().await?;
         }
         Ok(())
     }

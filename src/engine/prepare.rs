@@ -126,10 +126,7 @@ impl Engine {
             } else {
                 let mut waiting = self.waiting(record, terms.limits, &active.limits, now, purpose);
                 if purpose == Purpose::Record && waiting.charge.mode == ChargeMode::Admit {
-                    waiting.lease = self.reserved_for(record).await;
-                    if let Some(lease) = &waiting.lease {
-                        quotas::settle(&mut waiting.charge, lease);
-                    }
+                    waiting.lease = self.settle_reserved(record, &mut waiting.charge).await;
                 }
                 State::Waiting(Box::new(waiting))
             };
@@ -209,7 +206,7 @@ impl Engine {
         if purpose == Purpose::Reserve {
             // It has not been made yet: its place will be touched when it is reported.
             charge.peer = None;
-            quotas::reserve(&mut charge, record, &self.leases);
+            quotas::reserve(&mut charge, record, &self.leases, self.options.lease);
         }
         Waiting { place, features, charge, limits: applied, profile, prior, newcomer, lease: None }
     }

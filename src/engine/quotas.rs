@@ -21,7 +21,7 @@ use crate::{
     store::{Refund, StoreError},
 };
 
-/// How long an estimate is held.
+/// How long an estimate is held where nothing else is set.
 pub const LEASE: Millis = MINUTE;
 /// Reservations that are ended at a time, per partition of the store.
 const ENDED_PAGE: usize = 200;
@@ -42,8 +42,8 @@ impl Leases {
 }
 
 /// Makes a charge one that holds its estimate: where it would count for longer than the lease, it counts as long as that.
-pub(super) fn reserve(charge: &mut Charge, record: &Record, leases: &Leases) {
-    let until = charge.now + LEASE;
+pub(super) fn reserve(charge: &mut Charge, record: &Record, leases: &Leases, lease: Millis) {
+    let until = charge.now + lease;
     charge.mode = ChargeMode::Admit;
     for quota in &mut charge.quotas {
         quota.until = quota.until.min(until);
@@ -64,7 +64,7 @@ pub(super) fn reserve(charge: &mut Charge, record: &Record, leases: &Leases) {
 
 /// Makes a charge one that settles a reservation: what is held is given back, and the real figure charged, whatever the
 /// limits. The request itself, and tokens up to the estimate, are in the windows already.
-pub(super) fn settle(charge: &mut Charge, lease: &Lease) {
+fn settle(charge: &mut Charge, lease: &Lease) {
     charge.mode = ChargeMode::Force;
     charge.counts.requests = charge.counts.requests.saturating_sub(lease.counts.requests);
     charge.counts.tokens = charge.counts.tokens.saturating_sub(lease.counts.tokens);
@@ -103,21 +103,25 @@ fn changes_back(lease: &Lease, of: impl Fn(&Counter) -> bool) -> Vec<QuotaChange
 }
 
 impl Engine {
-    /// The reservation that a record settles; `None` when there is none (any more): then it is charged as any other.
-    pub(super) async fn reserved_for(&self, record: &Record) -> Option<Lease> {
+    /// Makes a charge settle the reservation that its record names; without one (any more) it is charged as any other. When
+    /// the store does not say whether there is one, it is charged whatever the limits, as the request was let through:
+    /// what may be held for it then is held until the lease ends.
+    pub(super) async fn settle_reserved(&self, record: &Record, charge: &mut Charge) -> Option<Lease> {
         let id = record.reservation_id.as_deref().filter(|id| is_of(id, record))?;
-        if self.breaker.open_since().is_some() {
-            return None;
-        }
-        let taken = tokio::time::timeout(self.patience(1), self.store.take_lease(&record.key, id)).await;
-        match taken {
-            Ok(Ok(lease)) => lease.filter(|lease| lease.key == record.key_id),
-            Ok(Err(error)) => {
+        let taken = match self.breaker.open_since() {
+            None => tokio::time::timeout(self.patience(1), self.store.take_lease(&record.key, id)).await,
+            Some(_) => Ok(Err(StoreError::Unavailable("it is being waited for".to_owned()))),
+        };
+        let Ok(Ok(taken)) = taken else {
+            charge.mode = ChargeMode::Force;
+            if let (Ok(Err(error)), None) = (taken, self.breaker.open_since()) {
                 self.store_failed(&error, self.now());
-                None
             }
-            Err(_) => None,
-        }
+            return None;
+        };
+        let lease = taken.filter(|lease| lease.key == record.key_id)?;
+        settle(charge, &lease);
+        Some(lease)
     }
 
     /// What a reservation held whose record a ban has refused.

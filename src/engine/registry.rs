@@ -12,7 +12,7 @@ use crate::{
         decision::{Decision, Reason},
         event::{format_millis, parse_millis},
         record::Record,
-        registry::{Entry, NotAllowed, Registry, Terms},
+        registry::{Change, Entry, NotAllowed, Registry, Terms},
     },
     store::{Document, DocumentKind, StoreError},
 };
@@ -136,16 +136,20 @@ pub(super) fn entry(kind: DocumentKind, name: &str, body: &Value) -> Option<(Ent
         .ok()
 }
 
-/// The registry after one document has changed; `None` where it is not the registry's.
-pub(super) fn changed(registry: &Registry, document: &Document) -> Option<Registry> {
-    let Document { kind, name, body } = document;
-    if !body.is_null() {
-        return entry(*kind, name, body).map(|(entry, at)| registry.with(name, entry, at));
-    }
-    match kind {
-        DocumentKind::Plan => Some(registry.without_plan(name)),
-        DocumentKind::Project => Some(registry.without_project(name)),
-        DocumentKind::Key => Some(registry.without_key(name)),
-        DocumentKind::Policy | DocumentKind::Allowlist => None,
-    }
+/// The registry after some documents have changed; `None` where none of them is the registry's.
+pub(super) fn changed(registry: &Registry, documents: &[Document]) -> Option<Registry> {
+    let changes: Vec<_> = documents.iter().filter_map(|d| Some((d.name.as_str(), change(d)?))).collect();
+    (!changes.is_empty()).then(|| registry.after(changes))
+}
+
+fn change(document: &Document) -> Option<Change> {
+    let gone = match document.kind {
+        DocumentKind::Plan => Change::NoPlan,
+        DocumentKind::Project => Change::NoProject,
+        DocumentKind::Key => Change::NoKey,
+        DocumentKind::Policy | DocumentKind::Allowlist => return None,
+    };
+    // What cannot be read is not in force, as if all had been read.
+    let put = (!document.body.is_null()).then(|| entry(document.kind, &document.name, &document.body));
+    Some(put.flatten().map_or(gone, |(entry, at)| Change::Put(entry, at)))
 }

@@ -4,6 +4,7 @@ mod alerts;
 mod quotas;
 mod registry;
 mod reservations;
+mod spend;
 mod usage;
 mod verdicts;
 
@@ -57,6 +58,7 @@ impl Day {
             event_buffer: 1000,
             flushes: true,
             usage_series: 1000,
+            lease: LEASE,
         };
         let engine = Engine::start(store, geo, policy, options).await.unwrap();
         let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), built_in(), DAY);

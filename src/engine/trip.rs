@@ -228,7 +228,9 @@ impl Engine {
                 let mut observation = self.insurance.observe(charge, share);
                 // The cap on new subjects holds here too: what it keeps out is not told to the store later.
                 observation.tracked &= charge.may_create;
-                if owe && observation.admitted && observation.tracked && charge.mode == ChargeMode::Admit {
+                // An estimate that is not held is no usage; a settlement is, whose estimate ends by itself.
+                let is_usage = charge.mode != ChargeMode::Peek && charge.lease.is_none();
+                if owe && observation.admitted && observation.tracked && is_usage {
                     self.insurance.owe_usage(&charge.subject, &charge.counts);
                     self.insurance.owe_quotas(&charge.quotas);
                 }

@@ -1,16 +1,13 @@
 //! What happens in the background, off the hot path: following the log, writing events, flushing profiles, ending
 //! bans, following the store's clock, finding the store back.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use metrics::Histogram;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, events};
+use super::{Engine, alerts, events};
 use crate::{
     domain::{
         Millis,
@@ -32,8 +29,10 @@ const SECOND_TICKS: u64 = 5;
 const CLOCK_TICKS: u64 = 50;
 /// Bans are read anew every this many ticks, so that any instance re-asserts what a store has lost: 30 s.
 const RELOAD_TICKS: u64 = 150;
-/// Alert rules are looked at every this many ticks: 2 s.
-const ALERT_TICKS: u64 = 10;
+/// Alert rules are looked at this often.
+const ALERT_TICK: Duration = Duration::from_secs(2);
+/// Sums by key and model are read so many times less long than they are left alone: at most a twentieth of the time.
+const REST: u32 = 19;
 /// Events read from the log at a time.
 const LOG_PAGE: usize = 1_000;
 /// What any background call may take.
@@ -46,7 +45,11 @@ const APPEND_PAGE: usize = 500;
 impl Engine {
     /// Runs until `shutdown`, then writes what is left.
     pub async fn upkeep(self: Arc<Self>, shutdown: CancellationToken) {
-        tokio::join!(self.tend_until(&shutdown), self.add_usage_until(&shutdown));
+        tokio::join!(
+            self.tend_until(&shutdown),
+            self.add_usage_until(&shutdown),
+            self.watch_until(&shutdown)
+        );
         self.outbox.end_folds();
         self.finish().await;
     }
@@ -81,6 +84,32 @@ impl Engine {
                 }
             }
             metrics::gauge!("keyward_usage_lag_seconds").set((now - flushed_at) as f64 / 1000.0);
+        }
+    }
+
+    /// What is spent: alert rules, and each key's days. Apart from all else too: it may read much.
+    async fn watch_until(&self, shutdown: &CancellationToken) {
+        let mut ticks = interval_at(Instant::now() + ALERT_TICK, ALERT_TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rested = Instant::now();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            if self.breaker.open_since().is_some() {
+                continue;
+            }
+            let mut watched = vec![self.watch_rules(&alerts::FEW, self.now()).await];
+            let began = Instant::now();
+            if began >= rested {
+                watched.push(self.watch_rules(&alerts::MANY, self.now()).await);
+                rested = Instant::now() + began.elapsed() * REST;
+            }
+            watched.push(self.watch_spend(self.now()).await);
+            for error in watched.into_iter().filter_map(Result::err) {
+                tracing::warn!(%error, "usage could not be held against rules; it is tried again");
+            }
         }
     }
 
@@ -119,9 +148,6 @@ impl Engine {
             patient(self.profiles.flush(&*self.store)).await?;
             let ended = patient(self.store.expire_bans(self.now())).await?;
             self.meters.events_written.increment(ended as u64);
-        }
-        if tick > 0 && tick.is_multiple_of(ALERT_TICKS) {
-            self.watch_rules(self.now()).await?;
         }
         if tick > 0 && tick.is_multiple_of(RELOAD_TICKS) {
             self.reload_bans(self.now()).await?;
@@ -182,7 +208,7 @@ impl Engine {
     }
 
     async fn follow_clock(&self) -> Result<(), StoreError> {
-        let asked = Instant::now();
+        let asked = std::time::Instant::now();
         match patient(self.store.clock()).await? {
             Some(time) => self.clock.follow(time, asked.elapsed()),
             None => self.clock.catch_up(),

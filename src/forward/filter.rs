@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::notify::is_end;
 use crate::domain::{
     event::{Event, EventType},
     finding::Severity,
@@ -16,13 +17,16 @@ pub struct Filter {
     pub types: BTreeSet<EventType>,
     /// Not of these types.
     pub exclude_types: BTreeSet<EventType>,
+    /// All that ends what was told, however severe and of whatever type.
+    pub ends: bool,
 }
 
 impl Filter {
     /// Whether it wants this one.
     pub fn admits(&self, event: &Event) -> bool {
-        self.min_severity.is_none_or(|least| event.severity >= least)
-            && (self.types.is_empty() || self.types.contains(&event.kind))
-            && !self.exclude_types.contains(&event.kind)
+        self.ends && is_end(event.kind)
+            || self.min_severity.is_none_or(|least| event.severity >= least)
+                && (self.types.is_empty() || self.types.contains(&event.kind))
+                && !self.exclude_types.contains(&event.kind)
     }
 }

@@ -4,14 +4,16 @@
 //! behind the cursor, sends a batch, and only then moves the cursor. Nothing on the way of a request knows of any of
 //! this: events reach the log whether sinks are there or not.
 //!
-//! `settings` says what a sink is, `outlet` holds one file per kind of sink, `sender` is the loop that all share,
-//! `guard` and `client` keep what is sent to addresses that are allowed.
+//! `settings` says what a sink is, `outlet` holds one file per kind of sink, `notify` those that tell people, `sender` is
+//! the loop that all share, `lead` its lease, `guard` and `client` keep what is sent to addresses that are allowed.
 
 mod backoff;
 mod client;
 mod filter;
 pub mod format;
 mod guard;
+mod lead;
+pub mod notify;
 mod outlet;
 mod secret;
 mod sender;
@@ -28,9 +30,10 @@ use tokio_util::sync::CancellationToken;
 pub use client::{Answer, HttpClient};
 pub use filter::Filter;
 pub use guard::Guard;
+pub use lead::LEASE;
 pub use outlet::{Failure, KINDS, Outlet, OutletSettings, Sent};
 pub use secret::{Place, Secret};
-pub use sender::{LEASE, Sender};
+pub use sender::Sender;
 pub use settings::{Common, SettingError, SinkSettings, Start};
 pub use status::{SinkStatus, Status};
 

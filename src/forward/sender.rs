@@ -8,7 +8,7 @@
 //!
 //! Whether an event is the sink's trouble or the sink itself: a batch that is refused is halved until one event is
 //! refused alone, which is parked. One on which the sink fails ([`Failure::Broken`]) again and again is parked if it takes
-//! the one after it; if it does not, nothing is parked and all wait.
+//! one about another subject meanwhile; if it does not, nothing is parked and all wait.
 
 use std::{
     sync::{
@@ -22,20 +22,15 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Common, Failure, Outlet, Sent, Start, Status, Surroundings,
+    Common, Failure, Outlet, Sent, Status, Surroundings,
     backoff::{random, wait},
+    lead::{Desk, patient},
 };
 use crate::{
-    domain::{
-        Millis,
-        event::{Event, EventType},
-        finding::Severity,
-    },
+    domain::event::Event,
     store::{DeadLetter, LogPage, LogPosition, SinkLead, SinkStep, Stepped, StoreError},
 };
 
-/// How long a lease lasts: the longest that nobody sends when an instance dies.
-pub const LEASE: Duration = Duration::from_secs(4);
 /// Between looks for a lease that ran out, and for news in the log.
 const LOOK_FOR_LEASE: Duration = Duration::from_secs(1);
 const LOOK_FOR_NEWS: Duration = Duration::from_millis(200);
@@ -48,24 +43,11 @@ const HALVE_AFTER: u32 = 3;
 const SUSPECT_AFTER: u32 = 6;
 /// What a batch that is on its way gets at shutdown.
 const GRACE: Duration = Duration::from_secs(5);
-/// What a call of the store may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Sends for one sink.
 pub struct Sender {
     desk: Arc<Desk>,
     outlet: Box<dyn Outlet>,
-}
-
-/// What the one who sends and the one who renews the lease share.
-struct Desk {
-    common: Common,
-    around: Surroundings,
-    status: Arc<Status>,
-    /// Dead letters wait to be sent again.
-    again: AtomicBool,
-    /// The process ends.
-    stop: CancellationToken,
 }
 
 /// Where sending stands.
@@ -128,6 +110,7 @@ impl Sender {
                         last = self.send_while_leading(lead, known.clone()) => Some(last),
                         () = out_of_time => known,
                     };
+                    let _ = timeout(GRACE, self.outlet.close()).await;
                     self.desk.status.leads(false);
                 }
                 Ok(None) => {}
@@ -156,8 +139,8 @@ impl Sender {
         };
         match lead.position.or(known) {
             Some(position) => progress.position = position,
-            None => match self.desk.begin(&mut progress, self.outlet.state()).await {
-                Ok(()) => {}
+            None => match self.desk.begin(lead.epoch, self.outlet.state()).await {
+                Ok(position) => progress.position = position,
                 Err(_) => return progress.position,
             },
         }
@@ -202,7 +185,7 @@ impl Sender {
             }
             desk.status.waits_since(Some(page.events[*first].time));
             let batch = &rest[..rest.len().min(progress.batch)];
-            match self.attempt(progress, &page, batch, rest.len() > batch.len()).await? {
+            match self.attempt(progress, &page, batch).await? {
                 Some(done) => rest = &rest[done..],
                 None => return Ok(()),
             }
@@ -229,7 +212,6 @@ impl Sender {
         progress: &mut Progress,
         page: &LogPage,
         batch: &[usize],
-        more: bool,
     ) -> Result<Option<usize>, Ended> {
         let events: Vec<Event> = batch.iter().map(|n| page.events[*n].clone()).collect();
         let failure = match self.send(&events).await {
@@ -254,18 +236,10 @@ impl Sender {
                 progress.batch = (events.len() / 2).max(1);
                 return Ok(Some(0));
             }
-            (Failure::Broken(_), [event]) if progress.failures >= SUSPECT_AFTER && more => {
-                // Is it the event or the sink? The next one tells.
-                let next = self.wanted_after(page, batch[0]);
-                if let Some(next) = next
-                    && self
-                        .send(std::slice::from_ref(&page.events[next]))
-                        .await
-                        .is_ok_and(|s| s.refused.is_empty())
-                {
-                    let letter = self.letter(event, &why, progress.failures);
-                    self.step(progress, page, &[batch[0], next], vec![letter]).await?;
-                    return Ok(Some(2));
+            (Failure::Broken(_), [event]) if progress.failures >= SUSPECT_AFTER => {
+                if let Some((done, parked)) = self.suspect(event, page, batch[0], progress.failures).await {
+                    self.step(progress, page, &done, parked).await?;
+                    return Ok(Some(done.len()));
                 }
             }
             (Failure::Broken(_), _) if progress.failures >= HALVE_AFTER => {
@@ -279,8 +253,35 @@ impl Sender {
         Ok(None)
     }
 
-    fn wanted_after(&self, page: &LogPage, place: usize) -> Option<usize> {
-        (place + 1..page.events.len()).find(|n| self.desk.common.filter.admits(&page.events[*n]))
+    /// Is it the event or the sink? One about somebody else tells. If the sink takes that one, and this one still
+    /// not, this one is parked. Says which places of the page are done with, and what is parked; `None` if the sink takes
+    /// nothing, or there is nothing to try it with.
+    async fn suspect(
+        &mut self,
+        event: &Event,
+        page: &LogPage,
+        place: usize,
+        attempts: u32,
+    ) -> Option<(Vec<usize>, Vec<DeadLetter>)> {
+        let wanted = |n: &usize| self.desk.common.filter.admits(&page.events[*n]);
+        let next = (place + 1..page.events.len()).find(wanted)?;
+        let other =
+            (next..page.events.len()).find(|n| wanted(n) && page.events[*n].subject != event.subject)?;
+        if !self
+            .send(std::slice::from_ref(&page.events[other]))
+            .await
+            .is_ok_and(|sent| sent.refused.is_empty())
+        {
+            return None;
+        }
+        let parked = match self.send(std::slice::from_ref(event)).await {
+            Ok(sent) => sent.refused.into_iter().map(|(_, why)| why).collect(),
+            Err(Failure::Broken(why) | Failure::Refused(why)) => vec![why],
+            Err(_) => return None,
+        };
+        let parked = parked.iter().map(|why| self.letter(event, why, attempts + 1)).collect();
+        // The other one is sent again later, unless it was the next.
+        Some((if other == next { vec![place, next] } else { vec![place] }, parked))
     }
 
     async fn send(&mut self, events: &[Event]) -> Result<Sent, Failure> {
@@ -366,14 +367,17 @@ impl Sender {
         let now = (self.desk.around.now)();
         self.desk.status.measure(now);
         match timeout(self.desk.common.timeout, self.outlet.tick(now)).await {
-            Ok(Ok(true)) => self.note(progress, Vec::new(), Vec::new()).await,
+            Ok(Ok(true)) => {
+                self.desk.status.ticked(Ok(()));
+                self.note(progress, Vec::new(), Vec::new()).await
+            }
             Ok(Ok(false)) => Ok(()),
             Ok(Err(failure)) => {
-                self.desk.status.failed(&failure.to_string());
+                self.desk.status.ticked(Err(&failure.to_string()));
                 Ok(())
             }
             Err(_) => {
-                self.desk.status.failed("no answer in time");
+                self.desk.status.ticked(Err("no answer in time"));
                 Ok(())
             }
         }
@@ -418,70 +422,4 @@ impl Sender {
             again: false,
         }
     }
-}
-
-impl Desk {
-    /// Waits, unless the process ends.
-    async fn pause(&self, time: Duration) {
-        let _ = timeout(time, self.stop.cancelled()).await;
-    }
-
-    async fn lead(&self) -> Result<Option<SinkLead>, StoreError> {
-        let now = (self.around.now)();
-        let until = now + LEASE.as_millis() as Millis;
-        let led = patient(self.around.store.lead_sink(&self.common.name, &self.around.instance, now, until))
-            .await?;
-        if let Some(lead) = &led {
-            self.again.fetch_or(lead.again, Relaxed);
-        }
-        Ok(led)
-    }
-
-    /// Renews the lease; ends when it is lost, or may be.
-    async fn keep_leading(&self, epoch: u64) {
-        let mut renewed = tokio::time::Instant::now();
-        loop {
-            sleep(LEASE / 4).await;
-            self.status.measure((self.around.now)());
-            let asked = tokio::time::Instant::now();
-            match self.lead().await {
-                Ok(Some(lead)) if lead.epoch == epoch => renewed = asked,
-                Ok(_) => return,
-                Err(_) if renewed.elapsed() < LEASE => {}
-                Err(error) => {
-                    self.status.failed(&format!("its lease cannot be renewed: {error}"));
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Notes where a new sink begins.
-    async fn begin(&self, progress: &mut Progress, state: Vec<u8>) -> Result<(), StoreError> {
-        if self.common.start == Start::Now {
-            progress.position = patient(self.around.store.log_end()).await?;
-        }
-        let (sink, position) = (self.common.name.clone(), progress.position.clone());
-        let step = SinkStep { sink, epoch: progress.epoch, position, state, parked: vec![], done: vec![] };
-        patient(self.around.store.step_sink(&step)).await.map(drop)
-    }
-
-    fn gap(&self) -> Event {
-        let mut event = Event::new((self.around.now)(), EventType::EventGap, Severity::High, None);
-        event.detector = Some("forward".to_owned());
-        event.evidence = serde_json::json!({
-            "sink": self.common.name,
-            "summary": format!(
-                "Events were deleted from the log before the sink {} had taken them: it was behind for too long.",
-                self.common.name,
-            ),
-        });
-        event
-    }
-}
-
-/// Bounds a call of the store.
-async fn patient<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = || StoreError::Unavailable("no answer within 5 s".to_owned());
-    timeout(PATIENCE, call).await.unwrap_or_else(|_| Err(late()))
 }

@@ -175,9 +175,10 @@ impl Written {
             kind,
             format: self.format,
             filter: Filter {
-                min_severity: self.min_severity,
+                min_severity: self.min_severity.or(outlet.notifies().then_some(Severity::High)),
                 types: self.types.into_iter().collect(),
                 exclude_types: self.exclude_types.into_iter().collect(),
+                ends: outlet.notifies(),
             },
             start: self.start,
             batch,

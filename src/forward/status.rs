@@ -31,6 +31,8 @@ struct Known {
     /// When the oldest event that waits was made.
     waiting_since: Option<Millis>,
     error: Option<String>,
+    /// Why what was due by time was not done.
+    overdue: Option<String>,
     last_sent: Option<Millis>,
 }
 
@@ -67,7 +69,7 @@ impl Status {
             kind: self.kind.clone(),
             leading: known.leading,
             lag_seconds: lag(&known, now).try_into().unwrap_or_default(),
-            error: known.error.clone(),
+            error: known.error.clone().or_else(|| known.overdue.clone()),
             last_sent: known.last_sent,
         }
     }
@@ -104,6 +106,23 @@ impl Status {
         }
         metrics::counter!("keyward_sink_events_sent_total", "sink" => self.name.clone())
             .increment(count as u64);
+    }
+
+    /// It did what was due by time, or could not. That events are taken meanwhile does not mend this.
+    pub(super) fn ticked(&self, done: Result<(), &str>) {
+        let mut known = self.known.lock();
+        let before = std::mem::replace(&mut known.overdue, done.err().map(str::to_owned));
+        drop(known);
+        match done {
+            Ok(()) if before.is_some() => tracing::info!(sink = self.name, "the sink sends again"),
+            Ok(()) => {}
+            Err(why) => {
+                if before.as_deref() != Some(why) {
+                    tracing::warn!(sink = self.name, why, "the sink could not send what was due; it waits");
+                }
+                metrics::counter!("keyward_sink_failures_total", "sink" => self.name.clone()).increment(1);
+            }
+        }
     }
 
     /// It refused some for good.

@@ -163,6 +163,27 @@ pub struct Document {
     pub body: serde_json::Value,
 }
 
+/// Changes of documents that a store remembers at least: whoever missed more reads all documents.
+const CHANGES_KEPT: u64 = 5_000;
+
+/// How often documents changed. A store that lost changes, and has counted on since, has another mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Revision {
+    /// Changes so far.
+    pub number: u64,
+    /// Names the last change; 0: it is not known which that was.
+    pub mark: u64,
+}
+
+/// What became of the documents between two revisions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed {
+    /// The later one.
+    pub revision: Revision,
+    /// What changed until then, each once; with a null body what is gone.
+    pub documents: Vec<Document>,
+}
+
 /// A position in the event log from which it can be followed without skipping an event.
 /// One number pair per partition; opaque outside the stores.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -295,12 +316,17 @@ pub trait Store: Send + Sync + 'static {
     fn forget<'a>(&'a self, subject: &'a Subject, event: &'a Event) -> StoreResult<'a, ()>;
 
     /// Every document, with a revision that changes whenever any of them does.
-    fn documents(&self) -> StoreResult<'_, (u64, Vec<Document>)>;
+    fn documents(&self) -> StoreResult<'_, (Revision, Vec<Document>)>;
 
     /// The revision of the documents.
-    fn documents_revision(&self) -> StoreResult<'_, u64>;
+    fn documents_revision(&self) -> StoreResult<'_, Revision>;
 
-    /// Writes a document (or deletes it, with `body` null) and appends `event`. Says whether it was there before.
+    /// The documents that changed after `known`. `None` where the store cannot tell, so that all must be read: that is too
+    /// long ago, or never was so (it was emptied, or restored to what it had been before).
+    fn documents_since(&self, known: Revision) -> StoreResult<'_, Option<Changed>>;
+
+    /// Writes a document (or deletes it, with `body` null) and appends `event`. Says whether it was there before: where
+    /// what is to be deleted was not, nothing is written at all.
     fn write_document<'a>(&'a self, document: &'a Document, event: &'a Event) -> StoreResult<'a, bool>;
 
     /// Claims a request for two minutes from `now`.

@@ -120,7 +120,7 @@ fn panels() -> Vec<String> {
     filled.inspect(|expression| assert!(!expression.contains('$'), "{expression}")).collect()
 }
 
-/// A service with a sink and a geo database of its own, and a token that may read the metrics.
+/// A service with sinks and a geo database of its own, and a token that may read the metrics.
 struct Watched {
     served: Served,
     token: String,
@@ -141,7 +141,12 @@ impl Watched {
         let settings = json!({
             "auth": { "tokens": [all_entry, metrics_entry] },
             "geoip": { "files": [path("geoip/demo.mmdb")] },
-            "sinks": [{ "name": "lines", "type": "file", "path": directory.path().join("events.jsonl") }],
+            "sinks": [
+                { "name": "lines", "type": "file", "path": directory.path().join("events.jsonl") },
+                // Nothing happens that people would be told of.
+                { "name": "people", "type": "alertmanager", "url": "http://127.0.0.1:9",
+                  "allow_networks": ["127.0.0.0/8"] },
+            ],
         });
         let file = directory.path().join("keyward.toml");
         let without_nulls: toml::Value = serde_json::from_value(strip_nulls(settings)).unwrap();
@@ -280,7 +285,7 @@ async fn a_real_prometheus_scrapes_a_service_and_every_panel_has_values() {
         ("sum(keyward_records_total)", records),
         ("sum(keyward_decisions_total)", records),
         ("keyward_store_op_duration_seconds_count{op=\"observe\"}", records),
-        ("sum by (sink) (keyward_sink_leading)", 1.0),
+        ("sum by (sink) (keyward_sink_leading{sink=\"lines\"})", 1.0),
         ("sum(keyward_findings_total{severity=\"critical\"})", 0.0),
         ("keyward_degraded", 0.0),
     ] {

@@ -1,19 +1,28 @@
 //! What is done on one instance is in force on every other within a second.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use keyward::{
     domain::{
         decision::{Action, Reason},
         finding::Mode,
-        registry::{Entry, KeyEntry, Project},
+        registry::{Entry, KeyEntry, Project, Registry},
         subject::Subject,
     },
-    store::DocumentKind,
+    store::{
+        DocumentKind,
+        redis::{RedisOptions, RedisStore},
+    },
 };
 use serde_json::{Value, json};
 
 use crate::{redis_server::Server, support::*};
+
+/// Keys of a large installation.
+const MANY: usize = 100_000;
 
 const A_SECOND: Duration = Duration::from_secs(1);
 
@@ -117,4 +126,76 @@ async fn a_project_and_its_key_are_in_force_on_the_other_instance_within_a_secon
     assert!(other.ask("a").await.allowed);
     within(A_SECOND, "its end is known", async || one.engine.policy().registry.key("a").is_none()).await;
     assert!(one.ask("a").await.allowed);
+}
+
+/// Registers many keys as a version without a list of changes wrote them, and starts two instances over them.
+async fn pair_with_many_keys(server: &Server) -> [Instance; 2] {
+    let script = format!(
+        "for n = 1, {MANY} do redis.call('HSET', KEYS[1], 'key/k' .. n, ARGV[1]) end \
+         return redis.call('HSET', KEYS[1], '#', {MANY})"
+    );
+    let body = json!({
+        "entry": {"label": "one of many", "allowed_networks": ["203.0.113.0/24", "2001:db8::/32"]},
+        "updated": "2026-03-02T09:13:22.123Z",
+    });
+    let written = server.cli(&["EVAL", &script, "1", "kw:1:{0}:documents", &body.to_string()]);
+    assert_eq!(written, "1");
+    let start = async || {
+        let patient = RedisOptions { partitions: 4, response_timeout: PATIENCE, ..RedisOptions::default() };
+        let store = RedisStore::connect(&server.url(), patient).await.unwrap();
+        Instance::start(Arc::new(store), policy(), options()).await
+    };
+    [start().await, start().await]
+}
+
+/// What the server has sent so far, in bytes, and how often it was asked for a whole hash.
+fn sent(server: &Server) -> (u64, u64) {
+    let info = server.cli(&["INFO", "everything"]);
+    let figure = |name: &str| {
+        let line = info.lines().find_map(|line| line.trim().strip_prefix(name));
+        line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+    };
+    (figure("total_net_output_bytes:"), figure("cmdstat_hgetall:calls="))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn among_100_000_keys_a_change_costs_every_instance_what_changed() {
+    const CHANGES: usize = 20;
+    let server = Server::start(&[]);
+    let [one, other] = pair_with_many_keys(&server).await;
+    let before = other.engine.policy().registry.clone();
+    assert_eq!(before.keys().count(), MANY);
+    let key = |label: String| Entry::Key(KeyEntry { label: Some(label), ..KeyEntry::default() });
+    let is_known = async |id: &str, label: &str| {
+        let held = other.engine.policy().registry.key(id);
+        held.is_some_and(|held| held.body.label.as_deref() == Some(label))
+    };
+    let (bytes, wholes) = sent(&server);
+    let (mut acknowledged, mut slowest) = (Duration::ZERO, Duration::ZERO);
+    for n in 1..=CHANGES {
+        let (id, label) = (format!("k{n}"), format!("changed {n}"));
+        let began = Instant::now();
+        one.engine.put_entry(&id, &key(label.clone()), one.engine.now()).await.unwrap();
+        acknowledged = acknowledged.max(began.elapsed());
+        let took = within(A_SECOND, "the change is known", async || is_known(&id, &label).await).await;
+        slowest = slowest.max(took);
+    }
+    assert!(other.engine.delete_entry(DocumentKind::Key, "k50", other.engine.now()).await.unwrap());
+    within(A_SECOND, "the end is known", async || one.engine.policy().registry.key("k50").is_none()).await;
+    let (bytes, wholes) = (sent(&server).0 - bytes, sent(&server).1 - wholes);
+    println!(
+        "among {MANY} keys: acknowledged within {acknowledged:?}, known elsewhere {slowest:?} later at most; {} bytes each",
+        bytes / CHANGES as u64
+    );
+    assert_eq!(wholes, 0, "nobody reads all documents");
+    assert!(bytes < 1_000_000, "{bytes} bytes were sent for {CHANGES} changes; all documents are 15,000,000");
+    for instance in [&one, &other] {
+        assert_eq!(instance.engine.policy().registry.keys().count(), MANY - 1);
+    }
+    let after = other.engine.policy().registry.clone();
+    let same = |n: usize| {
+        let body = |registry: &Registry| registry.key(&format!("k{n}")).unwrap().body;
+        Arc::ptr_eq(&body(&before), &body(&after))
+    };
+    assert!((51..=MANY).all(same), "what did not change was not made anew");
 }

@@ -16,7 +16,7 @@ use keyward::{
         record::Record,
         subject::Subject,
     },
-    engine::{Engine, EngineOptions},
+    engine::{Base, Engine, EngineOptions, LEASE},
     geo::Geo,
     intake::{Intake, Peppers, WireRecord, parse},
     pricing::Prices,
@@ -74,6 +74,7 @@ pub fn options() -> EngineOptions {
         event_buffer: 1_000,
         flushes: true,
         usage_series: 10_000,
+        lease: LEASE,
     }
 }
 
@@ -98,9 +99,9 @@ pub struct Instance {
 
 impl Instance {
     /// An engine with its upkeep running.
-    pub async fn start(store: Arc<dyn Store>, policy: Policy, options: EngineOptions) -> Self {
+    pub async fn start(store: Arc<dyn Store>, base: impl Into<Base>, options: EngineOptions) -> Self {
         let geo = Arc::new(Geo::open(&[], true).unwrap());
-        let engine = Engine::start(store, geo, policy, options).await.unwrap();
+        let engine = Engine::start(store, geo, base, options).await.unwrap();
         let stop = CancellationToken::new();
         let upkeep = tokio::spawn(engine.clone().upkeep(stop.clone()));
         let intake = intake(DAY);

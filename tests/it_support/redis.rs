@@ -133,6 +133,37 @@ impl Drop for Server {
     }
 }
 
+/// Three servers that share the slots among them.
+pub struct Cluster {
+    /// They.
+    pub servers: Vec<Server>,
+}
+
+impl Cluster {
+    /// Starts them and waits until each knows all slots.
+    pub fn start() -> Self {
+        let servers: Vec<Server> = (0..3).map(|_| Server::start(&["--cluster-enabled", "yes"])).collect();
+        let addresses = servers.iter().map(|server| format!("127.0.0.1:{}", server.port));
+        let created = Command::new("redis-cli")
+            .args(["--cluster", "create"])
+            .args(addresses)
+            .arg("--cluster-yes")
+            .output()
+            .unwrap();
+        assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
+        let started = std::time::Instant::now();
+        while !servers.iter().all(|server| server.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
+            assert!(started.elapsed() < DEADLINE, "not every node knows all slots");
+        }
+        Self { servers }
+    }
+
+    /// Its URL, which names two of them.
+    pub fn url(&self) -> String {
+        format!("redis+cluster://127.0.0.1:{},127.0.0.1:{}", self.servers[0].port, self.servers[1].port)
+    }
+}
+
 fn signal(name: &str, pid: &str) {
     assert!(Command::new("kill").args([name, pid]).status().unwrap().success());
 }

@@ -1,6 +1,6 @@
 //! Finding servers of every kind, losing them, and finding them again.
 
-use std::{net::TcpListener, process::Command, time::Duration};
+use std::{net::TcpListener, time::Duration};
 
 use jiff::tz::TimeZone;
 use keyward::{
@@ -19,7 +19,7 @@ use keyward::{
 
 use crate::{
     T0, ban, charge, event, options,
-    server::{Server, free_port, shared},
+    server::{Cluster, Server, free_port, shared},
     setting, until,
 };
 
@@ -141,25 +141,12 @@ async fn the_first_start_decides_on_partitions_and_a_newer_layout_is_refused() {
 
 #[tokio::test]
 async fn a_cluster_is_used_in_all_its_slots() {
-    let servers: Vec<Server> = (0..3).map(|_| Server::start(&["--cluster-enabled", "yes"])).collect();
-    let addresses: Vec<String> = servers.iter().map(|s| format!("127.0.0.1:{}", s.port)).collect();
-    let created = Command::new("redis-cli")
-        .args(["--cluster", "create"])
-        .args(&addresses)
-        .arg("--cluster-yes")
-        .output()
-        .unwrap();
-    assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
-    until("every node knows all slots", || async {
-        servers.iter().all(|s| s.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"))
-    })
-    .await;
+    let cluster = Cluster::start();
     let options = RedisOptions { partitions: 16, ..options() };
-    let url = format!("redis+cluster://{},{}", addresses[0], addresses[1]);
-    let store = RedisStore::connect(&url, options).await.unwrap();
+    let store = RedisStore::connect(&cluster.url(), options).await.unwrap();
     round(&store, "k").await;
-    assert!(servers.iter().all(|s| s.cli(&["DBSIZE"]) != "0"), "all nodes hold something");
-    for server in &servers {
+    assert!(cluster.servers.iter().all(|s| s.cli(&["DBSIZE"]) != "0"), "all nodes hold something");
+    for server in &cluster.servers {
         server.cli(&["SCRIPT", "FLUSH"]);
     }
     let charges: Vec<_> = (0..50).map(|i| charge(&format!("c{}", i % 25), T0, 1)).collect();

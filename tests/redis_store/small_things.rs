@@ -9,11 +9,12 @@ use keyward::{
         finding::Severity,
         profile::Profile,
         subject::Subject,
+        usage::{Bucket, Grouping, Totals, UsageBatch, UsageDelta, UsageKey, UsageQuery},
     },
-    store::{Claim, Document, DocumentKind, EventQuery, Store},
+    store::{Claim, Document, DocumentKind, EventQuery, Revision, Store, redis::RedisStore},
 };
 
-use crate::{T0, store};
+use crate::{T0, options, server::shared, store};
 
 #[tokio::test]
 async fn deltas_of_many_instances_all_arrive_in_the_profile() {
@@ -34,7 +35,7 @@ async fn deltas_of_many_instances_all_arrive_in_the_profile() {
 async fn a_document_and_the_event_about_it_come_together() {
     let store = store().await;
     let event = Event::new(T0, EventType::PolicyChanged, Severity::Low, None);
-    assert_eq!(store.documents().await.unwrap(), (0, Vec::new()));
+    assert_eq!(store.documents().await.unwrap(), (Revision::default(), Vec::new()));
     let mut document = Document {
         kind: DocumentKind::Allowlist,
         name: "office/1".into(),
@@ -50,6 +51,73 @@ async fn a_document_and_the_event_about_it_come_together() {
     assert_eq!(store.documents_revision().await.unwrap(), second);
     let query = EventQuery { limit: 10, ..EventQuery::default() };
     assert_eq!(store.events(&query).await.unwrap().items.len(), 2);
+}
+
+/// Writes a key through the store.
+async fn write(store: &impl Store, name: &str, label: &str) {
+    let body = serde_json::json!({ "label": label });
+    let document = Document { kind: DocumentKind::Key, name: name.into(), body };
+    store
+        .write_document(&document, &Event::new(T0, EventType::PolicyChanged, Severity::Low, None))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_a_version_without_a_list_of_changes_writes_is_not_missed() {
+    let options = options();
+    let documents = format!("{}:1:{{0}}:documents", options.namespace);
+    let store = RedisStore::connect(&shared().url(), options).await.unwrap();
+    let as_before = |name: &str| {
+        shared().cli(&["HSET", &documents, &format!("key/{name}"), "{}"]);
+        shared().cli(&["HINCRBY", &documents, "#", "1"]);
+    };
+    as_before("a");
+    let (first, all) = store.documents().await.unwrap();
+    assert_eq!((first, all.len()), (Revision { number: 1, mark: 0 }, 1));
+    write(&store, "b", "1").await;
+    let changed = store.documents_since(first).await.unwrap().expect("what follows is noted");
+    assert_eq!((changed.documents.len(), changed.revision.number), (1, 2));
+    as_before("c");
+    for known in [first, changed.revision] {
+        assert_eq!(store.documents_since(known).await.unwrap(), None, "a change was not noted");
+    }
+    let (third, all) = store.documents().await.unwrap();
+    assert_eq!((third, all.len()), (Revision { number: 3, mark: 0 }, 3));
+    write(&store, "d", "1").await;
+    for known in [first, changed.revision] {
+        assert_eq!(store.documents_since(known).await.unwrap(), None, "a change was not noted");
+    }
+    assert_eq!(store.documents_since(third).await.unwrap().unwrap().documents.len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_lost_changes_and_counted_on_is_told_from_the_one_that_was_known() {
+    let options = options();
+    let keys = ["documents", "document_changes"].map(|key| format!("{}:1:{{0}}:{key}", options.namespace));
+    let store = RedisStore::connect(&shared().url(), options).await.unwrap();
+    write(&store, "a", "1").await;
+    let old = store.documents_revision().await.unwrap();
+    for key in &keys {
+        assert_eq!(shared().cli(&["COPY", key, &format!("{key}:old")]), "1");
+    }
+    write(&store, "b", "lost").await;
+    let lost = store.documents_revision().await.unwrap();
+    for key in &keys {
+        assert_eq!(shared().cli(&["COPY", &format!("{key}:old"), key, "REPLACE"]), "1");
+    }
+    assert_eq!(store.documents_since(lost).await.unwrap(), None, "it is ahead");
+    write(&store, "c", "1").await;
+    let now = store.documents_revision().await.unwrap();
+    assert_eq!((now.number, now == lost), (lost.number, false));
+    assert_eq!(store.documents_since(lost).await.unwrap(), None, "that never was");
+    assert_eq!(store.documents_since(old).await.unwrap().unwrap().documents.len(), 1);
+    shared().cli(&["DEL", &keys[0]]);
+    write(&store, "d", "1").await;
+    assert_eq!(store.documents_revision().await.unwrap().number, 1);
+    assert_eq!(store.documents_since(now).await.unwrap(), None);
+    let none = Revision::default();
+    assert_eq!(store.documents_since(none).await.unwrap().unwrap().documents.len(), 1);
 }
 
 #[tokio::test]
@@ -81,4 +149,57 @@ async fn the_clock_of_the_server_is_shared() {
     assert!(store.clock().await.unwrap().unwrap() > T0);
     store.ping().await.unwrap();
     store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_roll_up_of_many_series_is_read_whole_while_it_grows() {
+    let store = Arc::new(store().await);
+    let batch = |instance: &str, seq: u64, keys: std::ops::Range<u64>| UsageBatch {
+        instance: instance.into(),
+        seq,
+        now: T0,
+        deltas: keys
+            .map(|n| UsageDelta {
+                minute: Bucket::Minute.start(T0),
+                key: UsageKey { key: Some(format!("k{n}").into()), ..UsageKey::default() },
+                totals: Totals { requests: 1, cost_nanos: n, ..Totals::default() },
+            })
+            .collect(),
+    };
+    const OLD: u64 = 4_000;
+    for part in 0..8 {
+        store.add_usage(&batch("old", part + 1, part * OLD / 8..(part + 1) * OLD / 8)).await.unwrap();
+    }
+    let grows = {
+        let (store, batches): (_, Vec<_>) = (
+            store.clone(),
+            (0..40).map(|part| batch("new", part + 1, OLD + part * 250..OLD + (part + 1) * 250)).collect(),
+        );
+        tokio::spawn(async move {
+            for batch in batches {
+                store.add_usage(&batch).await.unwrap();
+            }
+        })
+    };
+    let query = UsageQuery {
+        bucket: Bucket::Day,
+        from: Bucket::Day.start(T0),
+        to: T0 + MINUTE,
+        now: T0,
+        group: Grouping { key: true, ..Grouping::default() },
+        only: UsageKey::default(),
+        max_rows: usize::MAX,
+        max_scanned: usize::MAX,
+    };
+    for last in [false, false, true] {
+        if last {
+            while !grows.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        }
+        let table = store.usage(&query).await.unwrap();
+        assert!(table.rows.len() >= OLD as usize);
+        assert!(table.rows.values().all(|totals| totals.requests == 1), "each once");
+        assert!(!last || table.rows.len() == 14_000);
+    }
 }

@@ -101,6 +101,19 @@ pub enum Entry {
     Key(KeyEntry),
 }
 
+/// What becomes of a name in the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It is put, at a moment.
+    Put(Entry, Millis),
+    /// The stored plan goes; the configured one is in force again, if there is one.
+    NoPlan,
+    /// The stored project goes, likewise.
+    NoProject,
+    /// The key goes.
+    NoKey,
+}
+
 /// Something in the registry.
 #[derive(Debug, Clone)]
 pub struct Held<T> {
@@ -180,48 +193,28 @@ impl Registry {
         Self { configured, plans, projects, keys, ..Self::default() }.made_ready()
     }
 
-    /// The registry with another entry.
+    /// The registry after changes, made in their order. Names that none of them is about cost nothing, unless they share
+    /// a part of the keys with one.
     #[must_use]
-    pub fn with(&self, name: &str, entry: Entry, at: Millis) -> Self {
+    pub fn after<'c>(&self, changes: impl IntoIterator<Item = (&'c str, Change)>) -> Self {
         let mut next = self.clone();
-        let updated = Some(at);
-        match entry {
-            Entry::Plan(body) => {
-                Arc::make_mut(&mut next.plans).insert(name.into(), Held { body: Arc::new(body), updated });
-            }
-            Entry::Project(body) => {
-                Arc::make_mut(&mut next.projects).insert(name.into(), Held { body: Arc::new(body), updated });
-            }
-            Entry::Key(body) => {
-                next.keys.put(name, body, at);
-                return next.noticed();
-            }
+        let mut limits_change = false;
+        for (name, change) in changes {
+            limits_change |= !matches!(change, Change::NoKey | Change::Put(Entry::Key(_), _));
+            next.change(name, change);
         }
-        next.made_ready()
+        if limits_change { next.made_ready() } else { next.noticed() }
     }
 
-    /// The registry without the stored plan of this name; the configured one is in force again, if there is one.
-    #[must_use]
-    pub fn without_plan(&self, name: &str) -> Self {
-        let mut next = self.clone();
-        give_back(Arc::make_mut(&mut next.plans), name, self.configured.plans.get(name));
-        next.made_ready()
-    }
-
-    /// The same for a project.
-    #[must_use]
-    pub fn without_project(&self, id: &str) -> Self {
-        let mut next = self.clone();
-        give_back(Arc::make_mut(&mut next.projects), id, self.configured.projects.get(id));
-        next.made_ready()
-    }
-
-    /// The same for a key.
-    #[must_use]
-    pub fn without_key(&self, key_id: &str) -> Self {
-        let mut next = self.clone();
-        next.keys.remove(key_id);
-        next.noticed()
+    fn change(&mut self, name: &str, change: Change) {
+        match change {
+            Change::Put(Entry::Plan(body), at) => put(&mut self.plans, name, body, Some(at)),
+            Change::Put(Entry::Project(body), at) => put(&mut self.projects, name, body, Some(at)),
+            Change::Put(Entry::Key(body), at) => self.keys.put(name, body, at),
+            Change::NoPlan => give_back(&mut self.plans, name, self.configured.plans.get(name)),
+            Change::NoProject => give_back(&mut self.projects, name, self.configured.projects.get(name)),
+            Change::NoKey => self.keys.remove(name),
+        }
     }
 
     fn made_ready(mut self) -> Self {
@@ -323,10 +316,14 @@ impl Registry {
     }
 }
 
-fn give_back<T: Clone>(held: &mut BTreeMap<Arc<str>, Held<T>>, name: &str, configured: Option<&T>) {
+fn put<T: Clone>(held: &mut Named<T>, name: &str, body: T, updated: Option<Millis>) {
+    Arc::make_mut(held).insert(name.into(), Held { body: Arc::new(body), updated });
+}
+
+fn give_back<T: Clone>(held: &mut Named<T>, name: &str, configured: Option<&T>) {
     match configured {
-        Some(body) => drop(held.insert(name.into(), Held { body: Arc::new(body.clone()), updated: None })),
-        None => drop(held.remove(name)),
+        Some(body) => put(held, name, body.clone(), None),
+        None => drop(Arc::make_mut(held).remove(name)),
     }
 }
 

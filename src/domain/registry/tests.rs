@@ -65,10 +65,14 @@ fn requests(most: u64) -> String {
     format!(r#"{{"limits":[{{"unit":"requests","window":"1min","limit":{most}}}]}}"#)
 }
 
+fn with_one(registry: &Registry, name: &str, entry: Entry) -> Registry {
+    registry.after([(name, Change::Put(entry, NOW))])
+}
+
 #[test]
 fn an_empty_registry_says_nothing_and_a_plan_that_nobody_has_concerns_nobody() {
     let registry = Registry::default();
-    assert!(registry.with("free", Entry::Plan(plan(&requests(1))), NOW).is_idle());
+    assert!(with_one(&registry, "free", Entry::Plan(plan(&requests(1)))).is_idle());
     let terms = registry.terms(&record("a", Some("p"), None), || panic!("nobody asks where"), NOW);
     assert!(terms.limits.is_empty() && terms.refusal.is_none() && terms.project.is_none());
 }
@@ -155,7 +159,7 @@ fn a_priority_is_a_share_and_nobody_is_cut_where_nobody_has_one() {
     let plain = Registry::new(configured, [("p".to_owned(), Entry::Project(with("")), NOW)]);
     let of = |registry: &Registry, id: &str| applied(registry, &record("a", Some(id), None));
     assert_eq!(of(&plain, "p"), ["project:p requests 1min 7", "everything requests 1min 15"]);
-    let low = plain.with("low", Entry::Project(with(r#""priority":"low","#)), NOW);
+    let low = with_one(&plain, "low", Entry::Project(with(r#""priority":"low","#)));
     assert_eq!(
         of(&low, "low"),
         ["project:low requests 1min 3", "everything requests 1min 7"],
@@ -163,7 +167,7 @@ fn a_priority_is_a_share_and_nobody_is_cut_where_nobody_has_one() {
     );
     assert_eq!(of(&low, "p"), ["project:p requests 1min 7", "everything requests 1min 13"]);
     assert_eq!(of(&low, "unheard"), ["everything requests 1min 13"]);
-    let high = low.with("high", Entry::Project(with(r#""priority":"high","#)), NOW);
+    let high = with_one(&low, "high", Entry::Project(with(r#""priority":"high","#)));
     assert_eq!(of(&high, "high"), ["project:high requests 1min 7", "everything requests 1min 15"]);
 }
 
@@ -195,7 +199,7 @@ fn unknown_keys_are_refused_where_the_configuration_says_so() {
         Registry::new(Arc::new(configured), [("a".to_owned(), Entry::Key(KeyEntry::default()), NOW)]);
     let refusal = |id: &str| registry.terms(&record(id, None, None), || None, NOW).refusal;
     assert_eq!((refusal("a"), refusal("b")), (None, Some(NotAllowed::UnknownKey)));
-    let gone = registry.without_key("a");
+    let gone = registry.after([("a", Change::NoKey)]);
     assert_eq!(gone.terms(&record("a", None, None), || None, NOW).refusal, Some(NotAllowed::UnknownKey));
 }
 
@@ -211,11 +215,13 @@ fn what_is_stored_takes_the_place_of_what_is_configured_until_it_is_deleted() {
     let of = |registry: &Registry| applied(registry, &record("a", Some("p"), None));
     let before = of(&registry);
     assert_eq!(before, ["key:a requests 1min 1", "project:p requests 1min 2"]);
-    let next = registry.with("base", Entry::Plan(plan(&requests(3))), NOW);
-    let next = next.with("p", Entry::Project(project(&requests(4))), NOW);
+    let next = registry.after([
+        ("base", Change::Put(Entry::Plan(plan(&requests(3))), NOW)),
+        ("p", Change::Put(Entry::Project(project(&requests(4))), NOW)),
+    ]);
     assert_eq!(of(&next), ["key:a requests 1min 3", "project:p requests 1min 4"]);
     assert_eq!(next.plans()["base"].updated, Some(NOW));
-    assert_eq!(of(&next.without_plan("base").without_project("p")), before);
+    assert_eq!(of(&next.after([("base", Change::NoPlan), ("p", Change::NoProject)])), before);
     assert_eq!(registry.users_of_plan("base", 9), ["default_plan"]);
 }
 
@@ -296,8 +302,10 @@ fn a_key_changes_at_the_cost_of_a_few() {
     });
     let registry = Registry::new(Arc::default(), keys);
     assert_eq!(registry.keys().count(), 5_000);
-    let next =
-        registry.with("k7", Entry::Key(KeyEntry::default()), NOW + 1).without_key("k8").without_key("none");
+    let put = Change::Put(Entry::Key(KeyEntry::default()), NOW + 1);
+    let next = registry.after([("k7", put), ("k8", Change::NoKey), ("none", Change::NoKey)]);
+    let same = |id: &str| Arc::ptr_eq(&registry.key(id).unwrap().body, &next.key(id).unwrap().body);
+    assert!((9..5_000).all(|n| same(&format!("k{n}"))), "the others are not made anew");
     assert_eq!((next.keys().count(), next.key("k7").unwrap().updated), (4_999, Some(NOW + 1)));
     assert_eq!(registry.key("k8").unwrap().body.label.as_deref(), Some("8"), "the former one is as it was");
     assert!(next.terms(&record("k7", None, None), || None, NOW).limits.is_empty());

@@ -1,26 +1,34 @@
 //! Alert rules over a scripted day on two instances.
 
 use super::*;
-use crate::engine::Base;
+use crate::engine::{
+    Base,
+    alerts::{FEW, MANY},
+};
 
 const RULES: &str = r#"
-alerts = [
   { metric = "request_count", operator = "lt", threshold = 2, scope = "project", severity = "low" },
   { metric = "cost_per_hour", operator = "gt", threshold = "0.5", scope = "project", severity = "high" },
-]
 "#;
 
 async fn two(rules: &str) -> (Day, Arc<Engine>) {
     let day = Day::with(|policy| policy.limits = Default::default()).await;
     let config: crate::config::Config = toml::from_str(rules).unwrap();
     let policy = Policy { limits: Default::default(), ..default_policy() };
-    let base = Base { policy, registry: Arc::default(), alerts: config.alerts };
+    let base = Base { policy, registry: Arc::default(), alerts: config.alerts, spend: None };
     let start = || {
         let options = EngineOptions { usage_series: 1000, ..day.engine.options.clone() };
         Engine::start(day.engine.store.clone(), day.engine.geo.clone(), base.clone(), options)
     };
     let (first, second) = (start().await.unwrap(), start().await.unwrap());
     (Day { engine: first, ..day }, second)
+}
+
+impl Engine {
+    pub(super) async fn watch_all(&self, now: Millis) -> Result<(), StoreError> {
+        self.watch_rules(&FEW, now).await?;
+        self.watch_rules(&MANY, now).await
+    }
 }
 
 /// Spends so much at each minute, in turn on both instances, while both look at the rules every ten seconds.
@@ -32,8 +40,8 @@ async fn spend(day: &mut Day, second: &Engine, minutes: &[&str]) -> Vec<(String,
             let engine = if n % 2 == 0 { &*day.engine } else { second };
             engine.record(&[record], day.now).await;
             day.now += 10 * SECOND;
-            second.watch_rules(day.now).await.unwrap();
-            day.engine.watch_rules(day.now).await.unwrap();
+            second.watch_all(day.now).await.unwrap();
+            day.engine.watch_all(day.now).await.unwrap();
         }
     }
     let mut told = Vec::new();
@@ -73,18 +81,125 @@ async fn every_default_rule_fires_once_and_once_only() {
     assert_eq!(named, expected);
 }
 
+/// The rules in place of the default ones.
+async fn with_rules(rules: &str) -> (Day, Arc<Engine>) {
+    let (before, after) = DEFAULT_TOML.split_once("alerts = [").unwrap();
+    let (_, after) = after.split_once("]\n").unwrap();
+    two(&format!("{before}alerts = [{rules}]\n{after}")).await
+}
+
+/// What was told, in its order: by whom, and the evidence.
+async fn told(day: &Day, second: &Engine) -> Vec<Event> {
+    let mut events: Vec<Event> =
+        [&*day.engine, second].into_iter().flat_map(|engine| engine.outbox.take(day.now + DAY)).collect();
+    events.retain(|event| event.kind == EventType::AlertRule);
+    events.sort_by_key(|event| (event.time, event.evidence["summary"].to_string()));
+    events
+}
+
+#[tokio::test]
+async fn keys_and_models_are_watched_apart_and_told_once() {
+    let rules = r#"
+      { metric = "requests_per_hour", operator = "gt", threshold = 2, scope = "key", severity = "low" },
+      { metric = "tokens_per_day", operator = "gt", threshold = 25, scope = "model", severity = "low" },
+      { metric = "requests_per_day", operator = "gt", threshold = 2, scope = "model", severity = "low" },
+    "#;
+    let (mut day, second) = with_rules(rules).await;
+    for (key, model) in [("a", "m"), ("a", "m"), ("a", "m"), ("b", "n"), ("b", "n"), ("c", "m")] {
+        day.ask(json!({"key_id": key, "model": model})).await;
+        for engine in [&*day.engine, &second] {
+            engine.watch_all(day.now).await.unwrap();
+        }
+    }
+    let told = told(&day, &second).await;
+    let summaries: Vec<_> = told.iter().map(|event| event.evidence["summary"].as_str().unwrap()).collect();
+    let expected = [
+        "requests_per_day of model m is 3; the rule's threshold is 2.",
+        "requests_per_hour of key:a is 3; the rule's threshold is 2.",
+        "tokens_per_day of model m is 30; the rule's threshold is 25.",
+    ];
+    assert_eq!(summaries, expected);
+    assert_eq!((&told[1].subject, told[1].key_id.as_deref()), (&Some(Subject::key("a")), Some("a")));
+    assert_eq!((&told[2].subject, &told[2].evidence["model"]), (&None, &json!("m")));
+}
+
+#[tokio::test]
+async fn a_multiple_of_the_same_hour_of_the_weeks_before_is_told_and_too_short_a_history_is_not() {
+    let rules = r#"
+      { metric = "cost_per_hour", operator = "gt", times_baseline = "3", scope = "project", severity = "high" },
+      { metric = "requests_per_day", operator = "gt", times_baseline = 2, scope = "key", severity = "high" },
+    "#;
+    let (mut day, second) = with_rules(rules).await;
+    let late = |project: &str, at: Millis, cost: f64| {
+        json!({
+            "project_id": project, "key_id": project, "cost_usd": cost, "timestamp": crate::domain::event::format_millis(at),
+        })
+    };
+    // Two weeks of `old` are known, one of `young`; the hour before is no measure.
+    for (project, at, cost) in [
+        ("old", NOW - 14 * DAY, 1.0),
+        ("old", NOW - 7 * DAY + HOUR / 2, 3.0),
+        ("young", NOW - 7 * DAY, 1.0),
+        ("young", NOW - 7 * DAY - HOUR, 1.0),
+    ] {
+        day.ask(late(project, at, cost)).await;
+    }
+    day.now += 10 * MINUTE;
+    for (cost, expected) in [(3.0, 0), (3.0, 0), (0.1, 1), (9.0, 0)] {
+        for project in ["old", "young"] {
+            day.ask(json!({"project_id": project, "key_id": project, "cost_usd": cost})).await;
+        }
+        for engine in [&*day.engine, &second] {
+            engine.watch_all(day.now).await.unwrap();
+        }
+        let told = told(&day, &second).await;
+        let costs: Vec<_> = told.iter().filter(|e| e.evidence["metric"] == "cost_per_hour").collect();
+        assert_eq!(costs.len(), expected, "{cost}");
+        for event in costs {
+            let summary = "cost_per_hour of project:old is 6.1; the rule's threshold is 6, from a mean of 2 over 2 weeks.";
+            assert_eq!(event.evidence["summary"], summary);
+            assert_eq!(
+                (&event.evidence["samples"], &event.evidence["times_baseline"]),
+                (&json!(2), &json!("3"))
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_fires_at_very_many_says_so_once() {
+    let rules =
+        r#"{ metric = "request_count", operator = "gt", threshold = 0, scope = "key", severity = "low" }"#;
+    let (day, second) = with_rules(rules).await;
+    let deltas = (0..1_300).map(|n| crate::domain::usage::UsageDelta {
+        minute: NOW,
+        key: crate::domain::usage::UsageKey { key: Some(format!("k{n}").into()), ..Default::default() },
+        totals: crate::domain::usage::Totals { requests: 1, ..Default::default() },
+    });
+    let batch =
+        crate::domain::usage::UsageBatch { instance: "x".into(), seq: 1, now: NOW, deltas: deltas.collect() };
+    day.engine.store.add_usage(&batch).await.unwrap();
+    for engine in [&*second, &day.engine, &second] {
+        engine.watch_all(day.now).await.unwrap();
+    }
+    let told =
+        [&*day.engine, &*second].into_iter().flat_map(|e| e.outbox.take(day.now + DAY)).collect::<Vec<_>>();
+    let crowd =
+        told.iter().filter(|event| event.subject.is_none() && event.evidence["more_than"] == 1_000).count();
+    // The outbox of these tests holds a thousand.
+    assert_eq!(crowd, 1);
+}
+
 #[tokio::test]
 async fn what_is_too_little_is_told_when_its_minute_is_over() {
-    let rules = DEFAULT_TOML.split_once("alerts = [").unwrap();
-    let (_, rest) = rules.1.split_once("]\n").unwrap();
-    let (mut day, second) = two(&format!("{}{RULES}{rest}", rules.0)).await;
+    let (mut day, second) = with_rules(RULES).await;
     day.ask(json!({"project_id": "p", "cost_usd": 0.5})).await;
     day.now += 30 * SECOND;
-    day.engine.watch_rules(day.now).await.unwrap();
+    day.engine.watch_all(day.now).await.unwrap();
     assert!(day.events(EventType::AlertRule).await.is_empty(), "half a dollar is not above half a dollar");
     day.now += 40 * SECOND;
     for engine in [&*day.engine, &*second] {
-        engine.watch_rules(day.now).await.unwrap();
+        engine.watch_all(day.now).await.unwrap();
     }
     let told = day.events(EventType::AlertRule).await;
     assert_eq!(told.len(), 1);

@@ -41,13 +41,18 @@ impl Group {
             return Self::Administration;
         }
         match event.kind {
-            EventType::Anomaly(_) | EventType::HighSeverityAnomaly => Self::Anomaly,
-            EventType::Throttled | EventType::TemporaryBan | EventType::PermanentBan => Self::Response,
+            EventType::Anomaly(_) | EventType::HighSeverityAnomaly | EventType::SpendAnomaly => Self::Anomaly,
+            EventType::Throttled
+            | EventType::TemporaryBan
+            | EventType::PermanentBan
+            | EventType::KeyCutOff => Self::Response,
             EventType::BannedRequestBlocked
             | EventType::RateLimitExceeded
             | EventType::KeyNotAllowed
             | EventType::UnknownKey => Self::Refusal,
             EventType::ProjectMismatch
+            | EventType::EmergencyHook
+            | EventType::SinkTest
             | EventType::BudgetUsed
             | EventType::AlertRule
             | EventType::CardinalityCapped => Self::Notice,
@@ -56,11 +61,7 @@ impl Group {
             | EventType::PolicyChanged
             | EventType::FeedbackGiven
             | EventType::SubjectForgotten => Self::Administration,
-            EventType::EventGap
-            | EventType::EmergencyHook
-            | EventType::SinkTest
-            | EventType::StoreDegraded
-            | EventType::StoreRecovered => Self::Service,
+            EventType::EventGap | EventType::StoreDegraded | EventType::StoreRecovered => Self::Service,
         }
     }
 

@@ -8,13 +8,13 @@
 
 mod cef;
 mod ecs;
-mod facts;
+pub(super) mod facts;
 mod json;
 mod leef;
 mod ocsf;
 pub mod syslog;
-mod text;
-mod wording;
+pub(super) mod text;
+pub(super) mod wording;
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +42,22 @@ pub enum Format {
     Cef,
     /// QRadar Log Event Extended Format, version 2.0.
     Leef,
+}
+
+/// How many bytes of JSON the evidence of an event is.
+pub fn evidence_bytes(event: &Event) -> usize {
+    json::line(&event.evidence).len()
+}
+
+/// The event with no more of its evidence than fits into `most` bytes of JSON, beside `"truncated": true`: for sinks whose
+/// messages may not be longer. The whole event is in the log, under the same id.
+pub fn with_less_evidence(event: &Event, most: usize) -> Event {
+    let (mut evidence, _) = facts::evidence(event, most);
+    match evidence.as_object_mut() {
+        Some(members) => drop(members.insert("truncated".to_owned(), true.into())),
+        None => evidence = serde_json::json!({"truncated": true}),
+    }
+    Event { evidence, ..event.clone() }
 }
 
 impl Format {

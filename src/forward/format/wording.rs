@@ -35,6 +35,8 @@ pub fn title(kind: EventType) -> &'static str {
         EventType::EventGap => "Security events lost",
         EventType::EmergencyHook => "Emergency hook called",
         EventType::SinkTest => "Test of a sink",
+        EventType::SpendAnomaly => "Unusual spend of a day",
+        EventType::KeyCutOff => "Key cut off",
         EventType::StoreDegraded => "Store does not answer",
         EventType::StoreRecovered => "Store answers again",
     }

@@ -123,6 +123,12 @@ impl Outlet for Hook {
         Box::pin(async move {
             let Some(event) = events.first() else { return Ok(Sent::default()) };
             let now = (self.around.now)();
+            if event.action.as_deref() == Some("shadow") {
+                return Ok(Sent {
+                    refused: Vec::new(),
+                    answer: "only watched: nobody was called".to_owned(),
+                });
+            }
             match self.call(event, now).await {
                 Ok(answer) => {
                     let summary = format!("The emergency hook {} took the request: {answer}.", self.sink);

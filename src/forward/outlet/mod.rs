@@ -5,7 +5,8 @@
 
 mod file;
 mod hook;
-mod webhook;
+mod syslog;
+pub(super) mod webhook;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -13,7 +14,7 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-use super::{Common, SettingError, Surroundings};
+use super::{Common, SettingError, Surroundings, notify};
 use crate::domain::{Millis, event::Event};
 
 /// A kind of sink.
@@ -23,8 +24,11 @@ pub struct Kind {
     /// What it is, in a line.
     pub summary: &'static str,
     /// Reads its own settings.
-    pub read: fn(Table) -> Result<Arc<dyn OutletSettings>, (String, String)>,
+    pub read: Read,
 }
+
+/// Reads the settings of a kind; or names the one that is wrong, and says the mend.
+type Read = fn(Table) -> Result<Arc<dyn OutletSettings>, (String, String)>;
 
 /// Every kind of sink.
 pub const KINDS: &[Kind] = &[
@@ -38,8 +42,30 @@ pub const KINDS: &[Kind] = &[
         summary: "asks a provider to disable or rotate a key that was cut off",
         read: read::<hook::EmergencyHook>,
     },
+    Kind { name: "syslog", summary: "RFC 5424 over TLS, TCP or UDP", read: read::<syslog::Syslog> },
     Kind { name: "file", summary: "lines at the end of a file", read: read::<file::File> },
     Kind { name: "stdout", summary: "lines on standard output", read: read::<file::Stdout> },
+    Kind {
+        name: "slack",
+        summary: "notices to a Slack-compatible webhook",
+        read: notify::read::<notify::Slack>,
+    },
+    Kind {
+        name: "pagerduty",
+        summary: "incidents by PagerDuty Events v2",
+        read: notify::read::<notify::PagerDuty>,
+    },
+    Kind {
+        name: "alertmanager",
+        summary: "alerts in Prometheus Alertmanager",
+        read: notify::read::<notify::Alertmanager>,
+    },
+    Kind { name: "email", summary: "notices by SMTP", read: notify::read::<notify::Email> },
+    Kind {
+        name: "notify_webhook",
+        summary: "notices as JSON over HTTPS, signed as Standard Webhooks",
+        read: notify::read::<notify::NotifyWebhook>,
+    },
 ];
 
 /// The settings of one kind of sink.
@@ -61,6 +87,12 @@ pub trait OutletSettings: Debug + Send + Sync {
     fn batch(&self) -> usize {
         100
     }
+
+    /// Whether it tells people: then it takes high and worse events unless `min_severity` is set, and always those that
+    /// end what was told.
+    fn notifies(&self) -> bool {
+        false
+    }
 }
 
 /// Sends.
@@ -79,6 +111,11 @@ pub trait Outlet: Send + Sync {
     /// Does what is due by now though no event came; called every second. Says whether [`Outlet::state`] changed.
     fn tick(&mut self, _now: Millis) -> BoxFuture<'_, Result<bool, Failure>> {
         Box::pin(async { Ok(false) })
+    }
+
+    /// Called when this instance stops to send: ends in good order what is open.
+    fn close(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
     }
 
     /// Sends one event right now, to see what comes back.

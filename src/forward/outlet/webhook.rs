@@ -71,7 +71,7 @@ pub(super) fn json_only(common: &Common) -> Result<(), (&'static str, String)> {
     }
 }
 
-pub(super) fn headers(authorization: Option<&Secret>) -> Result<HeaderMap, (&'static str, String)> {
+pub(crate) fn headers(authorization: Option<&Secret>) -> Result<HeaderMap, (&'static str, String)> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(secret) = authorization {
@@ -85,7 +85,7 @@ pub(super) fn headers(authorization: Option<&Secret>) -> Result<HeaderMap, (&'st
 }
 
 /// Signs messages.
-pub(super) struct Signer {
+pub(crate) struct Signer {
     keys: Vec<Zeroizing<Vec<u8>>>,
 }
 

@@ -134,7 +134,9 @@ async fn an_event_on_which_the_sink_fails_is_parked_only_when_others_are_taken()
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let mut taken = sending.finish().await;
     taken.dedup();
-    assert_eq!(taken, ids.iter().filter(|id| **id != poison).cloned().collect::<Vec<_>>());
+    // What another was tried with may change places with it; events about one subject do not.
+    let expected: Vec<String> = ids.iter().filter(|id| **id != poison).cloned().collect();
+    assert_eq!(by_subject(&taken), by_subject(&expected));
     let letters = house.store.dead_letters("siem").await.unwrap();
     assert_eq!(letters.iter().map(|letter| letter.event.id.clone()).collect::<Vec<_>>(), [poison]);
 }

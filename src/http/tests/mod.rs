@@ -24,7 +24,7 @@ use tower::ServiceExt;
 use super::{AppState, Auth, router};
 use crate::{
     config::{self, IdempotencyScope, default_policy},
-    engine::{Base, Engine, EngineOptions},
+    engine::{Base, Engine, EngineOptions, LEASE},
     forward::Status,
     geo::Geo,
     intake::{Intake, Peppers},
@@ -159,5 +159,6 @@ fn options() -> EngineOptions {
         event_buffer: 1000,
         flushes: true,
         usage_series: 1000,
+        lease: LEASE,
     }
 }

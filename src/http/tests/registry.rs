@@ -103,11 +103,14 @@ async fn a_change_is_in_the_log_with_what_was_before() {
     let api = Api::open().await;
     api.put("/v1/plans/free", LIMIT).await.good(201);
     api.put("/v1/plans/free", r#"{"limits":[]}"#).await.good(200);
-    api.delete("/v1/plans/free").await;
+    assert_eq!(api.delete("/v1/plans/free").await.status, 204);
+    for absent in ["/v1/plans/free", "/v1/projects/none", "/v1/keys/none", "/v1/allowlist/country:SG"] {
+        api.delete(absent).await.problem(404);
+    }
     let query = EventQuery { kind: Some(EventType::PolicyChanged), limit: 10, ..EventQuery::default() };
     let events = api.engine.store().events(&query).await.unwrap().items;
     let evidence: Vec<&Value> = events.iter().map(|event| &event.evidence).collect();
-    assert_eq!(evidence.len(), 3);
+    assert_eq!(evidence.len(), 3, "what was not there left no event");
     assert_eq!((&evidence[0]["document"], &evidence[0]["after"]), (&json!("plan"), &json!(null)));
     assert_eq!(evidence[1]["before"]["limits"][0]["limit"], "2.5");
     assert_eq!((&evidence[2]["name"], &evidence[2]["before"]), (&json!("free"), &json!(null)));
@@ -154,7 +157,7 @@ async fn what_is_configured_can_be_put_over_and_not_deleted() {
         projects: [("p".to_owned(), Project { plan: Some("free".to_owned()), ..Project::default() })].into(),
         ..Configured::default()
     };
-    let base = Base { policy: default_policy(), registry: registry.into(), alerts: Vec::new() };
+    let base = Base { policy: default_policy(), registry: registry.into(), alerts: Vec::new(), spend: None };
     let api = Api::with(Auth::default(), base).await;
     for path in ["/v1/plans/free", "/v1/projects/p"] {
         let configured = api.get(path).await.good(200);

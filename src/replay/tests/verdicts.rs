@@ -10,7 +10,7 @@ use crate::{
         finding::{AnomalyKind, Severity},
         subject::Subject,
     },
-    engine::Verdict,
+    engine::{LEASE, Verdict},
     pricing::built_in,
 };
 
@@ -27,6 +27,7 @@ async fn judged(verdict: Verdict) -> Event {
         event_buffer: 100,
         flushes: true,
         usage_series: 0,
+        lease: LEASE,
     };
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
     let geo = Arc::new(Geo::open(&[], true).unwrap());

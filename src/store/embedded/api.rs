@@ -25,8 +25,9 @@ use crate::domain::{
     usage::{UsageBatch, UsageQuery, UsageTable},
 };
 use crate::store::{
-    Claim, DeadLetter, DeadLetterAct, Document, EventQuery, LogPage, LogPosition, Page, Refund, Respond,
-    Responded, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store, StoreError, StoreResult,
+    Changed, Claim, DeadLetter, DeadLetterAct, Document, EventQuery, LogPage, LogPosition, Page, Refund,
+    Respond, Responded, Revision, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store, StoreError,
+    StoreResult,
 };
 
 impl EmbeddedStore {
@@ -273,12 +274,16 @@ impl Store for EmbeddedStore {
         self.write(move |connection, effects| changes::forget(connection, subject, event, effects)).boxed()
     }
 
-    fn documents(&self) -> StoreResult<'_, (u64, Vec<Document>)> {
+    fn documents(&self) -> StoreResult<'_, (Revision, Vec<Document>)> {
         self.read(documents::all).boxed()
     }
 
-    fn documents_revision(&self) -> StoreResult<'_, u64> {
-        future::lazy(|_| Ok(self.memory.revision())).boxed()
+    fn documents_revision(&self) -> StoreResult<'_, Revision> {
+        future::lazy(|_| Ok(documents::unmarked(self.memory.revision()))).boxed()
+    }
+
+    fn documents_since(&self, known: Revision) -> StoreResult<'_, Option<Changed>> {
+        self.read(move |connection| documents::since(connection, known)).boxed()
     }
 
     fn write_document<'a>(&'a self, document: &'a Document, event: &'a Event) -> StoreResult<'a, bool> {

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
+    documents,
     log::{event_id, rank},
     sqlite::{failed, unreadable},
     standings,
@@ -133,6 +134,9 @@ pub(super) fn write_document(
     let known = "SELECT 1 FROM documents WHERE kind = ? AND name = ?";
     let known = connection.query_row(known, [kind, name], |_| Ok(())).optional().map_err(failed)?.is_some();
     if document.body.is_null() {
+        if !known {
+            return Ok(false);
+        }
         let sql = "DELETE FROM documents WHERE kind = ? AND name = ?";
         connection.execute(sql, [kind, name]).map_err(failed)?;
     } else {
@@ -141,6 +145,7 @@ pub(super) fn write_document(
     }
     let sql = "UPDATE meta SET value = value + 1 WHERE key = 'documents_revision' RETURNING value";
     let revision: i64 = connection.query_row(sql, [], |row| row.get(0)).map_err(failed)?;
+    documents::note_change(connection, revision, document)?;
     append(connection, vec![event], effects)?;
     effects.push(Effect::Revision(revision.max(0) as u64));
     Ok(known)

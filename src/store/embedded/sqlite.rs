@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0002_usage.sql"),
     include_str!("../../../migrations/sqlite/0003_quotas.sql"),
     include_str!("../../../migrations/sqlite/0004_sinks.sql"),
+    include_str!("../../../migrations/sqlite/0005_document_changes.sql"),
 ];
 /// The current layout.
 pub const LAYOUT: u32 = MIGRATIONS.len() as u32;
@@ -36,6 +37,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         )
         .map_err(failed)?;
     migrate(&mut connection)?;
+    // Whoever sent for a sink has ended with the process that had the file.
+    connection.execute("UPDATE sinks SET owner = '', until = 0", []).map_err(failed)?;
     Ok(connection)
 }
 

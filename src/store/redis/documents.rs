@@ -1,6 +1,4 @@
-//! Documents: small things that people configure, in one hash with a revision.
-
-use std::collections::BTreeMap;
+//! Documents: small things that people configure, in one hash with a revision, beside a stream of what changed at which.
 
 use redis::Value;
 
@@ -8,22 +6,24 @@ use super::{
     RedisStore,
     error::unreadable,
     respond::{encode, json},
-    scripts::{Call, DOCUMENT},
+    scripts::{CHANGES, Call, DOCUMENT},
 };
 use crate::{
-    domain::event::Event,
-    store::{Document, DocumentKind, StoreError},
+    domain::{event::Event, stable_hash},
+    store::{CHANGES_KEPT, Changed, Document, DocumentKind, Revision, StoreError},
 };
 
 /// The field that counts changes; no document's field is without a slash.
 const REVISION: &str = "#";
+/// The field with the mark of the last change, and with its revision: a version without marks does not write it.
+const MARK: &str = "#mark";
 
 /// So many are read on a thread of their own: 100,000 take longer than a request may wait.
 const MANY: usize = 500;
 
 impl RedisStore {
     /// All of them, as one moment saw them.
-    pub(super) async fn all_documents(&self) -> Result<(u64, Vec<Document>), StoreError> {
+    pub(super) async fn all_documents(&self) -> Result<(Revision, Vec<Document>), StoreError> {
         let mut command = redis::cmd("HGETALL");
         command.arg(self.keys.documents());
         let reply = self.link.command(command).await?;
@@ -35,40 +35,77 @@ impl RedisStore {
     }
 
     /// How often any of them changed.
-    pub(super) async fn revision(&self) -> Result<u64, StoreError> {
-        let mut command = redis::cmd("HGET");
-        command.arg(self.keys.documents()).arg(REVISION);
-        let revision: Option<String> = self.read_value(self.link.command(command).await?)?;
-        revision_of(revision.as_deref())
+    pub(super) async fn revision(&self) -> Result<Revision, StoreError> {
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.keys.documents()).arg(REVISION).arg(MARK);
+        let (number, mark): (Option<String>, Option<String>) =
+            self.read_value(self.link.command(command).await?)?;
+        revision_of(number.as_deref(), mark.as_deref())
+    }
+
+    /// Those that changed since.
+    pub(super) async fn changed_documents(&self, known: Revision) -> Result<Option<Changed>, StoreError> {
+        let call = Call::new(&CHANGES)
+            .key(self.keys.documents())
+            .key(self.keys.document_changes())
+            .arg(known.number.to_string())
+            .arg(if known.mark == 0 { String::new() } else { format!("{:x}", known.mark) });
+        let reply = self.link.call(call).await?;
+        let Some(texts) = self.read_value::<Option<Vec<Option<String>>>>(reply)? else { return Ok(None) };
+        let (head, pairs) = texts.split_at_checked(2).ok_or_else(|| unreadable("what changed"))?;
+        let mut documents = Vec::with_capacity(pairs.len() / 2);
+        for pair in pairs.chunks_exact(2) {
+            let field = pair[0].as_deref().unwrap_or_default();
+            documents.extend(document(field, pair[1].as_deref().unwrap_or("null"))?);
+        }
+        Ok(Some(Changed { revision: revision_of(head[0].as_deref(), head[1].as_deref())?, documents }))
     }
 
     /// Writes one, or deletes it where its body is null, and says so in the log.
     pub(super) async fn put_document(&self, document: &Document, event: &Event) -> Result<bool, StoreError> {
         let body = if document.body.is_null() { Vec::new() } else { json(&document.body)? };
-        // Both keys are in partition 0's slot, whatever the event is about.
+        let (field, event) = (format!("{}/{}", document.kind.name(), document.name), encode(event)?);
+        let change = [field.as_bytes(), &body, &event].concat();
+        let mark = format!("{:x}", stable_hash(&change).max(1));
+        // All keys are in partition 0's slot, whatever the event is about.
         let call = Call::new(&DOCUMENT)
             .key(self.keys.documents())
+            .key(self.keys.document_changes())
             .key(self.keys.events(0))
-            .arg(format!("{}/{}", document.kind.name(), document.name))
+            .arg(field)
             .arg(body)
             .arg(self.event_cap())
-            .arg(encode(event)?);
+            .arg(event)
+            .arg(mark)
+            .arg(CHANGES_KEPT.to_string());
         Ok(self.link.call(call).await? == Value::Int(1))
     }
 }
 
-fn read_all(reply: Value) -> Result<(u64, Vec<Document>), StoreError> {
-    let fields: BTreeMap<String, String> =
+fn read_all(reply: Value) -> Result<(Revision, Vec<Document>), StoreError> {
+    let fields: Vec<(String, String)> =
         redis::from_redis_value(reply).map_err(|_| unreadable("the documents"))?;
+    let (mut number, mut mark) = (None, None);
     let mut documents = Vec::with_capacity(fields.len());
-    for (field, body) in fields.iter().filter(|(field, _)| *field != REVISION) {
-        documents.extend(document(field, body)?);
+    for (field, body) in &fields {
+        match field.as_str() {
+            REVISION => number = Some(body.as_str()),
+            MARK => mark = Some(body.as_str()),
+            field => documents.extend(document(field, body)?),
+        }
     }
-    Ok((revision_of(fields.get(REVISION).map(String::as_str))?, documents))
+    documents.sort_unstable_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    Ok((revision_of(number, mark)?, documents))
 }
 
-fn revision_of(text: Option<&str>) -> Result<u64, StoreError> {
-    text.map_or(Ok(0), |text| text.parse().map_err(|_| unreadable("the revision of the documents")))
+fn revision_of(number: Option<&str>, mark: Option<&str>) -> Result<Revision, StoreError> {
+    let wrong = || unreadable("the revision of the documents");
+    let number = number.unwrap_or("0");
+    let mark = match mark.and_then(|mark| mark.split_once(' ')) {
+        Some((of, mark)) if of == number => u64::from_str_radix(mark, 16).map_err(|_| wrong())?,
+        _ => 0,
+    };
+    Ok(Revision { number: number.parse().map_err(|_| wrong())?, mark })
 }
 
 /// A kind that this version does not know is a newer one's business.

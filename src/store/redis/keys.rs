@@ -82,6 +82,11 @@ impl Keys {
         self.in_partition(0, "documents")
     }
 
+    /// What changed in the documents, beside them.
+    pub fn document_changes(&self) -> String {
+        self.in_partition(0, "document_changes")
+    }
+
     /// A roll-up of usage.
     pub fn usage(&self, partition: u16, name: &str) -> String {
         self.in_partition(partition, &format!("usage:{name}"))

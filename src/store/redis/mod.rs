@@ -37,8 +37,9 @@ use crate::domain::{
 };
 
 use super::{
-    Claim, DeadLetter, DeadLetterAct, Document, EventQuery, LogPage, LogPosition, Page, Respond, Responded,
-    SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store, StoreError, StoreResult,
+    Changed, Claim, DeadLetter, DeadLetterAct, Document, EventQuery, LogPage, LogPosition, Page, Respond,
+    Responded, Revision, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store, StoreError,
+    StoreResult,
 };
 
 use keys::Keys;
@@ -243,12 +244,16 @@ impl Store for RedisStore {
         Box::pin(self.forget_subject(subject, event))
     }
 
-    fn documents(&self) -> StoreResult<'_, (u64, Vec<Document>)> {
+    fn documents(&self) -> StoreResult<'_, (Revision, Vec<Document>)> {
         Box::pin(self.all_documents())
     }
 
-    fn documents_revision(&self) -> StoreResult<'_, u64> {
+    fn documents_revision(&self) -> StoreResult<'_, Revision> {
         Box::pin(self.revision())
+    }
+
+    fn documents_since(&self, known: Revision) -> StoreResult<'_, Option<Changed>> {
+        Box::pin(self.changed_documents(known))
     }
 
     fn write_document<'a>(&'a self, document: &'a Document, event: &'a Event) -> StoreResult<'a, bool> {

@@ -43,6 +43,8 @@ scripts! {
     END_LEASE = "0013_end_lease.lua";
     /// Act on a sink.
     SINK = "0014_sink.lua";
+    /// Show which documents changed.
+    CHANGES = "0015_changes.lua";
 }
 
 /// What scripts may include, by the line that asks for it.
@@ -121,9 +123,9 @@ mod tests {
     use super::*;
     use crate::domain::window::{WINDOW_MILLIS, bucket_expires_at, bucket_millis};
 
-    const ALL: [&LazyLock<Source>; 14] = [
+    const ALL: [&LazyLock<Source>; 15] = [
         &OBSERVE, &RESPOND, &EXPIRE, &PROFILE, &DOCUMENT, &CLAIM, &FORGET, &META, &USAGE, &QUOTA, &COUNTERS,
-        &LEASE, &END_LEASE, &SINK,
+        &LEASE, &END_LEASE, &SINK, &CHANGES,
     ];
 
     #[test]

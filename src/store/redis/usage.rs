@@ -2,6 +2,8 @@
 //! the minutes of a day are spread over the slots; what must be remembered so that nothing is added twice is in the
 //! same hash, so one script in one slot adds to it, and both come and go together.
 
+use std::collections::HashSet;
+
 use redis::Value;
 
 use super::{
@@ -15,7 +17,27 @@ use crate::{
 };
 
 /// Roll-ups read at a time.
-const READ_AT_ONCE: usize = 64;
+const READ_AT_ONCE: usize = 32;
+/// Series of each that are read at a time.
+const PIECE: usize = 500;
+/// The cursor at which reading begins, and which says that it has ended.
+const START: &str = "0";
+
+/// Series and totals.
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// How far a roll-up has been read.
+struct Reading {
+    cell: Cell,
+    cursor: String,
+    seen: HashSet<Vec<u8>>,
+}
+
+impl Reading {
+    fn of(cell: &Cell) -> Self {
+        Self { cell: *cell, cursor: START.to_owned(), seen: HashSet::new() }
+    }
+}
 
 impl RedisStore {
     /// Adds a batch to every roll-up that it touches. A part that was added already is not added again.
@@ -41,23 +63,25 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Reads every roll-up between the ends of the query, by its name: nothing is searched for.
+    /// Reads every roll-up between the ends of the query, by its name: nothing is searched for. Large ones are read in
+    /// pieces, between which the server answers others: a hundred thousand series at once would hold it up for 50 ms.
     pub(super) async fn read_usage(&self, query: &UsageQuery) -> Result<UsageTable, StoreError> {
         let mut table = UsageTable::new(query, self.options.usage);
         let cells: Vec<Cell> = query.cells(self.options.usage).collect();
         for cells in cells.chunks(READ_AT_ONCE) {
-            if table.overflowed {
-                break;
-            }
-            let commands = cells.iter().map(|cell| {
-                let mut command = redis::cmd("HGETALL");
-                command.arg(self.usage_key(cell));
-                vec![command]
-            });
-            let replies = self.link.send(commands.collect()).await?;
-            for (cell, reply) in cells.iter().zip(replies.into_iter().flatten()) {
-                let value = reply.map_err(|error| self.link.translate(&error))?;
-                self.take_in(&mut table, query, cell, value)?;
+            let mut open: Vec<Reading> = cells.iter().map(Reading::of).collect();
+            while !open.is_empty() && !table.overflowed {
+                let commands = open.iter().map(|reading| {
+                    let mut command = redis::cmd("HSCAN");
+                    command.arg(self.usage_key(&reading.cell)).arg(&reading.cursor).arg("COUNT").arg(PIECE);
+                    vec![command]
+                });
+                let replies = self.link.send(commands.collect()).await?;
+                for (reading, reply) in open.iter_mut().zip(replies.into_iter().flatten()) {
+                    let value = reply.map_err(|error| self.link.translate(&error))?;
+                    self.take_in(&mut table, query, reading, value)?;
+                }
+                open.retain(|reading| reading.cursor != START);
             }
         }
         Ok(table)
@@ -67,14 +91,19 @@ impl RedisStore {
         &self,
         table: &mut UsageTable,
         query: &UsageQuery,
-        cell: &Cell,
+        reading: &mut Reading,
         value: Value,
     ) -> Result<(), StoreError> {
-        let fields: Vec<(Vec<u8>, Vec<u8>)> = self.read_value(value)?;
-        for (series, totals) in fields.iter().filter(|(field, _)| !field.starts_with(b"#")) {
-            let key = UsageKey::decode(series).ok_or_else(|| unreadable("a series of usage"))?;
-            let totals = Totals::unpack(totals).ok_or_else(|| unreadable("usage"))?;
-            table.add(query, cell.start, key, &totals);
+        let (next, fields): (String, Fields) = self.read_value(value)?;
+        let whole = reading.cursor == START && next == START;
+        reading.cursor = next;
+        for (series, totals) in fields.into_iter().filter(|(field, _)| !field.starts_with(b"#")) {
+            let key = UsageKey::decode(&series).ok_or_else(|| unreadable("a series of usage"))?;
+            let totals = Totals::unpack(&totals).ok_or_else(|| unreadable("usage"))?;
+            // What is read in pieces may hold a series twice.
+            if whole || reading.seen.insert(series) {
+                table.add(query, reading.cell.start, key, &totals);
+            }
         }
         Ok(())
     }

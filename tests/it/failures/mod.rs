@@ -1,6 +1,8 @@
 //! What callers see while Redis is gone, comes back, has forgotten, or has no room.
 
+mod budgets;
 mod forgotten;
 mod killed;
 mod paused;
+mod reservations;
 mod troubled;

@@ -104,6 +104,9 @@ on_every_store! {
     keeping {
         profile_deltas_add_up
         documents_have_a_revision_that_moves
+        deleting_what_is_not_there_writes_nothing
+        what_changed_since_a_revision_is_told_and_nothing_else
+        changes_that_are_long_past_or_never_were_are_not_told
         a_request_is_claimed_once
         a_claim_ends_after_two_minutes
         a_pepper_is_recognised

@@ -16,8 +16,9 @@ use keyward::{
         usage::{UsageBatch, UsageQuery, UsageTable},
     },
     store::{
-        Claim, DeadLetter, DeadLetterAct, Document, EventQuery, LogPage, LogPosition, Page, Respond,
-        Responded, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store, StoreError, StoreResult,
+        Changed, Claim, DeadLetter, DeadLetterAct, Document, EventQuery, LogPage, LogPosition, Page, Respond,
+        Responded, Revision, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store, StoreError,
+        StoreResult,
     },
 };
 
@@ -83,8 +84,9 @@ impl Store for Forgetful {
         standings_in_force(now: Millis) -> Vec<StandingRecord>;
         expire_bans(now: Millis) -> usize;
         log_end() -> LogPosition;
-        documents() -> (u64, Vec<Document>);
-        documents_revision() -> u64;
+        documents() -> (Revision, Vec<Document>);
+        documents_revision() -> Revision;
+        documents_since(known: Revision) -> Option<Changed>;
         clock() -> Option<Millis>;
         ping() -> ();
         close() -> ();

@@ -1,5 +1,6 @@
 //! Usage agrees, to the nano-dollar, with the sum of all records: over instances, lost answers, restarts and outages.
 
+mod cluster;
 mod forgetful;
 mod oracle;
 

@@ -1,5 +1,7 @@
 //! Profiles, documents, claims, peppers, and being there at all.
 
+use std::collections::BTreeMap;
+
 use keyward::{
     domain::{
         MINUTE, SECOND,
@@ -8,7 +10,7 @@ use keyward::{
         profile::{Profile, Sample},
         record::Outcome,
     },
-    store::{Claim, Document, DocumentKind, EventQuery, Store},
+    store::{Claim, Document, DocumentKind, EventQuery, Revision, Store},
 };
 use serde_json::{Value, json};
 
@@ -46,9 +48,17 @@ pub async fn profile_deltas_add_up(store: &dyn Store) {
     assert!(store.inspect(&subject, START).await.unwrap().is_none(), "a profile is not a standing");
 }
 
+fn document(kind: DocumentKind, name: &str, body: Value) -> Document {
+    Document { kind, name: name.to_owned(), body }
+}
+
+async fn changes_told(store: &dyn Store) -> usize {
+    let query = EventQuery { kind: Some(EventType::PolicyChanged), limit: 100, ..EventQuery::default() };
+    store.events(&query).await.unwrap().items.len()
+}
+
 pub async fn documents_have_a_revision_that_moves(store: &dyn Store) {
     assert!(store.documents().await.unwrap().1.is_empty());
-    let document = |kind, name: &str, body| Document { kind, name: name.to_owned(), body };
     let policy = document(DocumentKind::Policy, "current", json!({"preset": "strict", "x": [1.5, null]}));
     let entry = document(DocumentKind::Allowlist, "203.0.113.0/24", json!({"note": "büro"}));
     let mut revisions = vec![store.documents_revision().await.unwrap()];
@@ -62,16 +72,91 @@ pub async fn documents_have_a_revision_that_moves(store: &dyn Store) {
     let changed = Document { body: json!({"preset": "balanced"}), ..policy };
     assert!(store.write_document(&changed, &note(START + 2)).await.unwrap());
     revisions.push(store.documents_revision().await.unwrap());
-    assert!(
-        store.write_document(&Document { body: Value::Null, ..entry.clone() }, &note(START)).await.unwrap()
-    );
+    let gone = Document { body: Value::Null, ..entry };
+    assert!(store.write_document(&gone, &note(START)).await.unwrap());
     revisions.push(store.documents_revision().await.unwrap());
     assert_eq!(store.documents().await.unwrap(), (revisions[4], vec![changed]));
-    assert!(!store.write_document(&Document { body: Value::Null, ..entry }, &note(START)).await.unwrap());
-    let distinct: std::collections::BTreeSet<_> = revisions.iter().collect();
-    assert_eq!(distinct.len(), revisions.len());
-    let query = EventQuery { kind: Some(EventType::PolicyChanged), limit: 10, ..EventQuery::default() };
-    assert_eq!(store.events(&query).await.unwrap().items.len(), 5);
+    assert!(revisions.windows(2).all(|pair| pair[0].number + 1 == pair[1].number));
+    assert_eq!(changes_told(store).await, 4);
+}
+
+pub async fn deleting_what_is_not_there_writes_nothing(store: &dyn Store) {
+    let absent = document(DocumentKind::Key, "none", Value::Null);
+    assert!(!store.write_document(&absent, &note(START)).await.unwrap());
+    assert_eq!(
+        (store.documents_revision().await.unwrap(), changes_told(store).await),
+        (Revision::default(), 0)
+    );
+    let there = document(DocumentKind::Key, "none", json!({"label": "there"}));
+    assert!(!store.write_document(&there, &note(START)).await.unwrap());
+    let deletions = futures::future::join_all((0..8).map(|_| {
+        let absent = &absent;
+        async move { store.write_document(absent, &note(START)).await.unwrap() }
+    }));
+    let deleted = deletions.await.into_iter().filter(|was_there| *was_there).count();
+    assert_eq!((deleted, changes_told(store).await), (1, 2), "one of them found it, and one is told");
+    assert_eq!(store.documents_revision().await.unwrap().number, 2);
+}
+
+/// What `known` has to be told to hold what all have that are read.
+async fn follow(store: &dyn Store, known: &mut (Revision, BTreeMap<(DocumentKind, String), Value>)) -> usize {
+    let changed = store.documents_since(known.0).await.unwrap().expect("it can tell");
+    known.0 = changed.revision;
+    let number = changed.documents.len();
+    for Document { kind, name, body } in changed.documents {
+        match body {
+            Value::Null => drop(known.1.remove(&(kind, name))),
+            body => drop(known.1.insert((kind, name), body)),
+        }
+    }
+    number
+}
+
+pub async fn what_changed_since_a_revision_is_told_and_nothing_else(store: &dyn Store) {
+    let key = |n: usize, body| document(DocumentKind::Key, &format!("k{n}"), body);
+    let mut early = (store.documents_revision().await.unwrap(), BTreeMap::new());
+    let mut known = early.clone();
+    assert_eq!(follow(store, &mut known).await, 0);
+    for n in 0..40 {
+        store.write_document(&key(n, json!({"label": n})), &note(START)).await.unwrap();
+    }
+    assert_eq!(follow(store, &mut known).await, 40);
+    assert_eq!(follow(store, &mut known).await, 0);
+    for body in [json!({"label": "x"}), Value::Null, json!({"label": "ü"})] {
+        store.write_document(&key(7, body), &note(START + 1)).await.unwrap();
+    }
+    store.write_document(&key(9, Value::Null), &note(START + 2)).await.unwrap();
+    store.write_document(&document(DocumentKind::Plan, "k9", json!({})), &note(START + 3)).await.unwrap();
+    assert_eq!(follow(store, &mut known).await, 3, "each once, as it is now");
+    assert_eq!(follow(store, &mut early).await, 41);
+    let (revision, documents) = store.documents().await.unwrap();
+    let all = documents.into_iter().map(|d| ((d.kind, d.name), d.body)).collect();
+    assert_eq!(known, (revision, all));
+    assert_eq!(early, known);
+}
+
+pub async fn changes_that_are_long_past_or_never_were_are_not_told(store: &dyn Store) {
+    let write = async |n: usize| {
+        let key = document(DocumentKind::Key, &format!("k{}", n % 3), json!({"label": n}));
+        store.write_document(&key, &note(START + n as i64)).await.unwrap();
+    };
+    write(0).await;
+    let first = store.documents_revision().await.unwrap();
+    for from in (1..6_000).step_by(250) {
+        futures::future::join_all((from..6_000.min(from + 250)).map(&write)).await;
+    }
+    assert_eq!(store.documents_since(first).await.unwrap(), None, "it was 5,999 changes ago");
+    let now = store.documents_revision().await.unwrap();
+    for never in [
+        Revision { number: now.number + 1, ..now },
+        Revision { mark: now.mark ^ 1, ..now },
+        Revision { mark: now.mark ^ 1, number: now.number - 1 },
+    ] {
+        assert_eq!(store.documents_since(never).await.unwrap(), None, "{never:?}");
+    }
+    write(0).await;
+    let changed = store.documents_since(now).await.unwrap().expect("it was one change ago");
+    assert_eq!((changed.documents.len(), changed.revision.number), (1, now.number + 1));
 }
 
 pub async fn a_request_is_claimed_once(store: &dyn Store) {

@@ -1,0 +1,368 @@
+//! Spend anomalies: after each full hour every key's day so far is held against its days before, once over all
+//! instances, and a key that stays critical is cut off.
+//!
+//! All of it is worked out from the roll-ups of usage: days for the judgement, hours for how the day stood at the checks
+//! before. What was told and what people said is read from the event log, so nothing else is stored.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use super::{Engine, events, upkeep::patient};
+use crate::{
+    domain::{
+        DAY, HOUR, Millis, SECOND,
+        event::{Event, EventType, format_millis},
+        finding::{Mode, Severity},
+        ladder,
+        spend::{Judgement, Rules, SPAN, Spent},
+        standing::{StandingDetail, StandingState},
+        subject::Subject,
+        usage::{Bucket, Grouping, OTHER, UsageKey, UsageQuery},
+    },
+    store::{Claim, EventQuery, StoreError},
+};
+
+/// So long after a full hour what was used in it has come from every instance.
+const SETTLED: Millis = 10 * SECOND;
+/// Days that are read: yesterday is judged too, for what came late.
+const DAYS: usize = SPAN + 1;
+/// When one check would cut off more keys than this, and more than a quarter of those that matter, they have a common
+/// cause (a price, say), and none is cut off.
+const MANY: usize = 10;
+/// Events looked at for what was told or said, in pages of a hundred.
+const PAGES: usize = 50;
+
+/// What this instance knows of checks.
+#[derive(Debug, Default)]
+pub(super) struct SpendWatch(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The last check that is done, here or elsewhere.
+    done: Millis,
+    /// The last one that this instance has taken on.
+    claimed: Millis,
+    /// What was told: by key and day, the worst.
+    told: HashMap<(Subject, Millis), Severity>,
+}
+
+/// A key's days, today first.
+type Days = [Spent; DAYS];
+
+/// A check: at a full hour, of the day that the hour before it is in.
+#[derive(Debug, Clone, Copy)]
+struct Check {
+    at: Millis,
+    now: Millis,
+}
+
+impl Check {
+    fn day(&self) -> Millis {
+        Bucket::Day.start(self.at - 1)
+    }
+
+    /// The one so many hours before.
+    fn before(self, hours: usize) -> Self {
+        Self { at: self.at - HOUR * Millis::try_from(hours).unwrap_or(0), ..self }
+    }
+}
+
+/// What keys that matter used: by day, and by hour since the first check that is looked at.
+struct Book {
+    check: Check,
+    days: HashMap<Arc<str>, Days>,
+    hours: HashMap<Arc<str>, Vec<(Millis, Spent)>>,
+}
+
+impl Book {
+    /// The days of a key as they stood at a check on this day or the one before.
+    fn days_at(&self, key: &str, check: Check) -> Option<[Spent; SPAN]> {
+        let back = usize::try_from((self.check.day() - check.day()) / DAY).ok()?;
+        let mut days: [Spent; SPAN] = self.days.get(key)?.get(back..back + SPAN)?.try_into().ok()?;
+        let end = check.day() + DAY;
+        for (hour, spent) in self.hours.get(key).into_iter().flatten() {
+            if (check.at..end.min(self.check.at)).contains(hour) {
+                days[0] = days[0].without(*spent);
+            }
+        }
+        Some(days)
+    }
+
+    /// Whether a key used anything in the hour before the check.
+    fn goes_on(&self, key: &str) -> bool {
+        let last = self.check.at - HOUR;
+        self.hours.get(key).into_iter().flatten().any(|(hour, spent)| *hour == last && spent.is_some())
+    }
+}
+
+/// A key that is to be cut off.
+struct CutOff {
+    key: Arc<str>,
+    found: Judgement,
+    /// What the day held at each check in a row, the newest first.
+    checks: Vec<(Millis, u64)>,
+}
+
+impl Engine {
+    /// Makes the check of the last full hour, unless it is done or somebody else makes it.
+    ///
+    /// # Errors
+    /// When the store does not answer: then it is made again.
+    pub(super) async fn watch_spend(&self, now: Millis) -> Result<(), StoreError> {
+        let Some(rules) = self.base.spend else { return Ok(()) };
+        let check = Check { at: Bucket::Hour.start(now), now };
+        let claimed = {
+            let known = self.spend.0.lock();
+            if known.done >= check.at || now - check.at < SETTLED {
+                return Ok(());
+            }
+            known.claimed >= check.at
+        };
+        if claimed || patient(self.store.claim(&format!("spend-{}", check.at), now)).await? == Claim::Fresh {
+            self.spend.0.lock().claimed = check.at;
+            self.check_spend(&rules, check).await?;
+        }
+        let mut known = self.spend.0.lock();
+        known.done = check.at;
+        known.told.retain(|(_, day), _| *day >= check.day() - DAY);
+        Ok(())
+    }
+
+    async fn check_spend(&self, rules: &Rules, check: Check) -> Result<(), StoreError> {
+        self.flush_usage(check.now).await?;
+        let mut book = self.read_days(rules, check).await?;
+        let mut critical = HashSet::new();
+        for key in book.days.keys() {
+            // Yesterday first, for what came late.
+            for at in [check.day(), check.at] {
+                let judged = Check { at, ..check };
+                let Some(days) = book.days_at(key, judged) else { continue };
+                if let Some(found) = rules.judge(&days) {
+                    self.tell_spend(key, &found, judged).await?;
+                    if at == check.at && found.is_critical() {
+                        critical.insert(key.clone());
+                    }
+                }
+            }
+        }
+        if critical.is_empty() || rules.cut_off_after == 0 {
+            return Ok(());
+        }
+        self.read_hours(rules, &mut book, &critical).await?;
+        let streaks: Vec<CutOff> = critical.into_iter().filter_map(|key| streak(rules, &book, key)).collect();
+        let matter = book.days.values().filter(|days| rules.matters(days[0])).count();
+        let common = streaks.len() > MANY && streaks.len() * 4 > matter;
+        for cut in &streaks {
+            self.cut_off(rules, cut, check, common).await?;
+        }
+        Ok(())
+    }
+
+    /// The days of every key whose day or day before matters.
+    async fn read_days(&self, rules: &Rules, check: Check) -> Result<Book, StoreError> {
+        let mut days: HashMap<Arc<str>, Days> = HashMap::new();
+        let mut start = check.day();
+        for back in 0..DAYS {
+            for (key, spent) in self.spent(Bucket::Day, start, check.now).await? {
+                if back < 2 && rules.matters(spent) || days.contains_key(&key) {
+                    days.entry(key).or_default()[back] = spent;
+                }
+            }
+            if back == 0 && check.at < check.day() + DAY {
+                // What has come since the full hour belongs to the next check.
+                for (key, spent) in self.spent(Bucket::Hour, check.at, check.now).await? {
+                    if let Some(days) = days.get_mut(&key) {
+                        days[0] = days[0].without(spent);
+                    }
+                }
+            }
+            if days.is_empty() && back > 0 {
+                break;
+            }
+            start -= DAY;
+        }
+        Ok(Book { check, days, hours: HashMap::new() })
+    }
+
+    /// The hours of some keys between the first check of a row and the last, and the one before the last.
+    async fn read_hours(
+        &self,
+        rules: &Rules,
+        book: &mut Book,
+        keys: &HashSet<Arc<str>>,
+    ) -> Result<(), StoreError> {
+        for back in 1..=rules.cut_off_after.saturating_sub(1).max(1) {
+            let hour = book.check.before(back).at;
+            for (key, spent) in self.spent(Bucket::Hour, hour, book.check.now).await? {
+                if keys.contains(&key) {
+                    book.hours.entry(key).or_default().push((hour, spent));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What each key used in a span. What is summed as `(other)` is of no key.
+    async fn spent(
+        &self,
+        bucket: Bucket,
+        start: Millis,
+        now: Millis,
+    ) -> Result<Vec<(Arc<str>, Spent)>, StoreError> {
+        let query = UsageQuery {
+            bucket,
+            from: start,
+            to: start + bucket.millis(),
+            now,
+            group: Grouping { key: true, ..Grouping::default() },
+            only: UsageKey::default(),
+            max_rows: usize::MAX,
+            max_scanned: usize::MAX,
+        };
+        let table = patient(self.store.usage(&query)).await?;
+        let named = table.rows.into_iter().filter_map(|((_, series), totals)| {
+            let key = series.key.filter(|key| **key != *OTHER)?;
+            Some((key, Spent { cost_nanos: totals.cost_nanos, tokens: totals.tokens }))
+        });
+        Ok(named.collect())
+    }
+
+    /// Tells of an unusual day, unless as much was told of it.
+    async fn tell_spend(&self, key: &str, found: &Judgement, judged: Check) -> Result<(), StoreError> {
+        let (subject, day) = (Subject::key(key), judged.day());
+        let place = (subject.clone(), day);
+        let known = self.spend.0.lock().told.get(&place).copied();
+        if known.is_some_and(|told| told >= found.severity()) {
+            return Ok(());
+        }
+        let day_name = format_millis(day);
+        let of_day = |event: &Event| {
+            event.severity >= found.severity() && event.evidence["day"].as_str() == Some(&day_name)
+        };
+        if !self.was_said(&subject, EventType::SpendAnomaly, day, of_day).await? {
+            let version = self.policy().version.clone();
+            let event = events::spend_anomaly(&subject, found, day, judged.at, &version, judged.now);
+            patient(self.store.append(&[event])).await?;
+            self.meters.events_written.increment(1);
+        }
+        self.spend.0.lock().told.insert(place, found.severity());
+        Ok(())
+    }
+
+    /// Cuts a key off for good, or says that it would be. Not one that people have spoken for since the first of the
+    /// checks, or that was cut off on this day.
+    async fn cut_off(
+        &self,
+        rules: &Rules,
+        cut: &CutOff,
+        check: Check,
+        common: bool,
+    ) -> Result<(), StoreError> {
+        let (subject, policy, now) = (Subject::key(&cut.key), self.policy(), check.now);
+        if policy.allowlist.covers_key(&subject, now) || self.was_spoken_for(&subject, cut, check).await? {
+            return Ok(());
+        }
+        let why = match rules.mode {
+            _ if common => Some("held: so many keys at once have a common cause, such as a price"),
+            Mode::Shadow => Some("shadow"),
+            _ => None,
+        };
+        let event =
+            events::key_cut_off(&subject, &cut.found, (check.day(), &cut.checks), &policy.version, now);
+        if let Some(why) = why {
+            let standing = patient(self.store.standing(&subject)).await?;
+            if standing.is_none_or(|held| held.standing.state_at(now) != StandingState::PermanentlyBanned) {
+                patient(self.store.append(&[events::not_cut_off(event, why)])).await?;
+                self.meters.events_written.increment(1);
+            }
+            return Ok(());
+        }
+        let detail = StandingDetail {
+            reason: event.evidence["summary"].as_str().unwrap_or_default().trim_end_matches('.').to_owned(),
+            detector: Some("spend".to_owned()),
+            evidence: event.evidence.clone(),
+            request_id: None,
+        };
+        let done = self.change_with(&subject, now, |current| {
+            if current.standing.state_at(now) == StandingState::PermanentlyBanned {
+                return None;
+            }
+            let standing = ladder::cut_off(&current.standing, &policy.policy.ladder, now);
+            let banned = events::banned_by_spend(&event, &standing);
+            Some((standing, detail.clone(), vec![banned, event.clone()]))
+        });
+        patient(done).await.map(drop)
+    }
+
+    /// Whether a person lifted a ban of the key, or called an event about its spending benign, on a day of these checks
+    /// or since; or whether it was cut off on the last of these days.
+    async fn was_spoken_for(
+        &self,
+        subject: &Subject,
+        cut: &CutOff,
+        check: Check,
+    ) -> Result<bool, StoreError> {
+        let first = cut.checks.last().map_or(check.at, |(at, _)| *at);
+        let since = Bucket::Day.start(first - 1);
+        let benign = |event: &Event| {
+            let about = event.evidence["judged"]["type"].as_str().and_then(EventType::parse);
+            let spend =
+                about.is_some_and(|kind| [EventType::SpendAnomaly, EventType::KeyCutOff].contains(&kind));
+            spend && event.evidence["verdict"] == "benign"
+        };
+        let day_name = format_millis(check.day());
+        let this_day = |event: &Event| event.evidence["day"].as_str() == Some(&day_name);
+        Ok(self.was_said(subject, EventType::BanLifted, since, |_| true).await?
+            || self.was_said(subject, EventType::FeedbackGiven, since, benign).await?
+            || self.was_said(subject, EventType::KeyCutOff, check.day(), this_day).await?)
+    }
+
+    /// Whether the log has an event of this type about a key.
+    async fn was_said(
+        &self,
+        subject: &Subject,
+        kind: EventType,
+        since: Millis,
+        fits: impl Fn(&Event) -> bool,
+    ) -> Result<bool, StoreError> {
+        let mut query = EventQuery {
+            subject: Some(subject.clone()),
+            kind: Some(kind),
+            since: Some(since),
+            limit: 100,
+            ..EventQuery::default()
+        };
+        for _ in 0..PAGES {
+            let page = patient(self.store.events(&query)).await?;
+            if page.items.iter().any(&fits) {
+                return Ok(true);
+            }
+            if page.next.is_none() {
+                return Ok(false);
+            }
+            query.cursor = page.next;
+        }
+        Ok(false)
+    }
+}
+
+/// A key that is critical at so many checks in a row and goes on. By the sums of a day alone one that has stopped would
+/// stay critical until midnight, and there would be nothing left to cut off.
+fn streak(rules: &Rules, book: &Book, key: Arc<str>) -> Option<CutOff> {
+    if !book.goes_on(&key) {
+        return None;
+    }
+    let mut checks = Vec::with_capacity(rules.cut_off_after);
+    let mut last = None;
+    for back in 0..rules.cut_off_after {
+        let check = book.check.before(back);
+        let found = rules.judge(&book.days_at(&key, check)?).filter(Judgement::is_critical)?;
+        checks.push((check.at, found.observed));
+        last.get_or_insert(found);
+    }
+    last.map(|found| CutOff { key, found, checks })
+}

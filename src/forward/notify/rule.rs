@@ -1,0 +1,159 @@
+//! What an event means for its group: which rule it belongs to, what it holds against its subject, what it ends.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    domain::{
+        Millis,
+        event::{Event, EventType, parse_millis},
+        subject::Subject,
+    },
+    forward::format::{facts, text::one_line},
+};
+
+/// The longest key that PagerDuty takes, in bytes.
+pub const LONGEST_KEY: usize = 255;
+/// The longest name of a rule, in characters.
+const LONGEST_RULE: usize = 80;
+
+/// What is held against a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Whether requests are refused, and not slowed down.
+    pub ban: bool,
+    /// Until when; `None`: until somebody lifts it.
+    pub until: Option<Millis>,
+}
+
+impl Hold {
+    /// What an event says is held against its subject.
+    pub fn of(event: &Event) -> Option<Self> {
+        let until = facts::word(&event.evidence, "until").and_then(|text| parse_millis(text).ok());
+        match event.kind {
+            EventType::TemporaryBan | EventType::BannedRequestBlocked => Some(Self { ban: true, until }),
+            EventType::PermanentBan => Some(Self { ban: true, until: None }),
+            EventType::Throttled => Some(Self { ban: false, until }),
+            _ => None,
+        }
+    }
+}
+
+/// Why a group is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// The ban or throttle ran out.
+    Expired,
+    /// A person lifted it.
+    Lifted,
+    /// An analyst called it benign.
+    Benign,
+    /// A person deleted all that is known of the subject.
+    Forgotten,
+    /// The store answers again.
+    Recovered,
+    /// Nothing came for a while.
+    Quiet,
+}
+
+impl End {
+    /// In words, after what is over.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Expired => "it ran out",
+            Self::Lifted => "it was lifted",
+            Self::Benign => "an analyst called it benign",
+            Self::Forgotten => "the subject was forgotten",
+            Self::Recovered => "the store answers again",
+            Self::Quiet => "nothing more came",
+        }
+    }
+}
+
+/// Whether events of this type end groups, and never open one.
+pub fn is_end(kind: EventType) -> bool {
+    matches!(
+        kind,
+        EventType::BanExpired
+            | EventType::BanLifted
+            | EventType::SubjectForgotten
+            | EventType::StoreRecovered
+            | EventType::FeedbackGiven
+    )
+}
+
+/// The rule that an event belongs to. All that a detector led to is one: the finding, the event that tells that it is
+/// high, the throttle and the ban.
+pub fn rule(event: &Event) -> String {
+    let by_detector = matches!(
+        event.kind,
+        EventType::Anomaly(_)
+            | EventType::HighSeverityAnomaly
+            | EventType::Throttled
+            | EventType::TemporaryBan
+            | EventType::PermanentBan
+    );
+    let mut rule = match facts::present(&event.detector).filter(|_| by_detector) {
+        Some(detector) => detector.to_owned(),
+        None => event.kind.name().to_lowercase(),
+    };
+    if event.kind == EventType::AlertRule {
+        for part in ["metric", "operator", "threshold"] {
+            if let Some(text) = facts::shown(&event.evidence[part]) {
+                rule.push(' ');
+                rule.push_str(&text);
+            }
+        }
+    }
+    one_line(&rule, LONGEST_RULE)
+}
+
+/// The name that a group goes by wherever it is told of: at most 255 bytes, the same as long as rule and subject are.
+pub fn dedup_key(rule: &str, subject: Option<&Subject>) -> String {
+    let key = format!("keyward:{rule}:{}", subject.map_or("", Subject::as_str));
+    if key.len() <= LONGEST_KEY { key } else { format!("keyward:{}", digest(&key, 32)) }
+}
+
+/// So many bytes of the SHA-256 of a text, in hex.
+pub fn digest(text: &str, bytes: usize) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(bytes).fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::finding::{AnomalyKind, Severity};
+
+    #[test]
+    fn what_a_detector_led_to_is_one_rule_and_what_a_person_did_another() {
+        let mut event =
+            Event::new(0, EventType::Anomaly(AnomalyKind::ImpossibleTravel), Severity::High, None);
+        event.detector = Some("impossible_travel".to_owned());
+        assert_eq!(rule(&event), "impossible_travel");
+        event.kind = EventType::TemporaryBan;
+        assert_eq!(rule(&event), "impossible_travel");
+        event.detector = Some("operator".to_owned());
+        assert_eq!(rule(&event), "operator");
+        event.kind = EventType::RateLimitExceeded;
+        assert_eq!(rule(&event), "rate_limit_exceeded");
+        event.kind = EventType::AlertRule;
+        event.evidence = json!({"metric": "cost_per_hour", "operator": "gt", "threshold": "10"});
+        assert_eq!(rule(&event), "alert_rule cost_per_hour gt 10");
+    }
+
+    #[test]
+    fn a_key_fits_wherever_it_goes_and_long_ones_stay_apart() {
+        let subject = Subject::key("k1:9f2c");
+        assert_eq!(dedup_key("impossible_travel", Some(&subject)), "keyward:impossible_travel:key:k1:9f2c");
+        let long = |id: char| dedup_key(&"漢".repeat(80), Some(&Subject::key(&id.to_string().repeat(128))));
+        assert!(long('a').len() <= LONGEST_KEY && long('a') != long('b'));
+    }
+}

@@ -1,0 +1,180 @@
+//! The groups by examples.
+
+use serde_json::json;
+
+use super::*;
+use crate::forward::notify::{End, groups::MOST_GROUPS};
+
+#[test]
+fn one_incident_is_one_message_and_its_end_another() {
+    let mut day = Day::of(Nature::READ);
+    day.take(travel(Severity::High, "a"));
+    day.take(event(EventType::HighSeverityAnomaly, Severity::High, "a"));
+    day.take(ban("a", Some(NOW + 30 * MINUTE)));
+    assert!(day.after(9 * SECOND).is_empty(), "the group is waited for");
+    let notices = day.after(SECOND);
+    assert_eq!(told(&notices), [(Told::Firing, 3)]);
+    assert_eq!(notices[0].title, "Impossible travel");
+    assert_eq!(notices[0].samples.len(), 3);
+    assert!(day.after(29 * MINUTE).is_empty());
+    day.take(event(EventType::BanExpired, Severity::Low, "a"));
+    let notices = day.after(0);
+    assert_eq!((told(&notices), notices[0].end), (vec![(Told::Resolved, 0)], Some(End::Expired)));
+    assert_eq!(day.groups.len(), 0);
+}
+
+#[test]
+fn what_is_worse_is_told_soon_what_is_new_later_and_more_of_the_same_last() {
+    let mut day = Day::of(Nature::READ);
+    day.take(travel(Severity::High, "a"));
+    assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1)]);
+    day.take(travel(Severity::High, "a"));
+    assert!(day.after(10 * MINUTE).is_empty(), "more of the same");
+    day.take(event(EventType::HighSeverityAnomaly, Severity::High, "a"));
+    assert_eq!(told(&day.after(0)), [(Told::Update, 2)], "a type of event that was not told of");
+    day.take(travel(Severity::Critical, "a"));
+    assert!(day.after(9 * SECOND).is_empty());
+    assert_eq!(told(&day.after(SECOND)), [(Told::Update, 1)], "it got worse");
+    for _ in 0..8 {
+        day.take(travel(Severity::High, "a"));
+        assert!(day.after(29 * MINUTE).is_empty());
+    }
+    day.take(travel(Severity::High, "a"));
+    assert_eq!(told(&day.after(8 * MINUTE)), [(Told::Update, 9)], "four hours after the last message");
+}
+
+#[test]
+fn a_throttle_ends_with_its_time_and_a_longer_ban_takes_its_place() {
+    let mut day = Day::of(Nature::READ);
+    let mut throttle = ban("a", Some(NOW + 10 * MINUTE));
+    throttle.kind = EventType::Throttled;
+    day.take(throttle.clone());
+    assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1)]);
+    assert_eq!(told(&day.after(11 * MINUTE)), [(Told::Resolved, 0)], "throttles end in silence");
+    day.take(ban("b", Some(day.now + 10 * MINUTE)));
+    let mut longer = ban("b", None);
+    longer.detector = Some("operator".to_owned());
+    day.take(longer);
+    assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1), (Told::Firing, 1)]);
+    assert!(day.after(12 * HOUR).is_empty());
+    day.take(event(EventType::BanLifted, Severity::Low, "b"));
+    assert_eq!(told(&day.after(0)), [(Told::Resolved, 0), (Told::Resolved, 0)]);
+}
+
+#[test]
+fn that_nothing_more_came_is_told_where_something_stays_open() {
+    for (nature, expected) in [(Nature::READ, vec![]), (CLOSES, vec![(Told::Resolved, 0)])] {
+        let mut day = Day::of(nature);
+        day.take(travel(Severity::High, "a"));
+        assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1)]);
+        assert_eq!(told(&day.after(HOUR)), expected);
+        assert_eq!(day.groups.len(), 0);
+        day.take(travel(Severity::High, "a"));
+        assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1)], "it begins anew");
+    }
+}
+
+#[test]
+fn what_the_bucket_does_not_allow_is_one_message_when_it_does() {
+    let grouping = Grouping { burst: 2, max_per_minute: 1, ..Grouping::default() };
+    let mut day = Day::with(grouping.clone(), Nature::READ);
+    for key in ["a", "b", "c", "d", "e"] {
+        day.take(travel(Severity::High, key));
+    }
+    day.take(travel(Severity::Critical, "e"));
+    let notices = day.after(10 * SECOND);
+    assert_eq!(told(&notices), [(Told::Firing, 2), (Told::Firing, 1)], "the worst first");
+    assert!(day.after(59 * SECOND).is_empty());
+    let notices = day.after(SECOND);
+    assert_eq!(told(&notices), [(Told::HeldBack, 3)]);
+    assert_eq!(notices[0].parts.len(), 3);
+    assert!(day.after(HOUR).is_empty());
+
+    let mut day = Day::with(grouping, CLOSES);
+    for key in ["a", "b", "c", "d"] {
+        day.take(ban(key, Some(NOW + 5 * MINUTE)));
+    }
+    assert_eq!(told(&day.after(10 * SECOND)).len(), 2);
+    assert_eq!(told(&day.after(MINUTE)), [(Told::HeldBack, 2)]);
+    for key in ["a", "b", "c", "d"] {
+        day.take(event(EventType::BanExpired, Severity::Low, key));
+    }
+    let mut resolved: Vec<_> = (0..5).flat_map(|_| day.after(MINUTE)).collect();
+    assert_eq!(resolved.len(), 4, "each is closed on its own");
+    resolved = day.after(HOUR);
+    assert_eq!(told(&resolved), [(Told::Resolved, 0)], "and the one that stood for what was held back");
+    assert_eq!(day.groups.len(), 0);
+}
+
+#[test]
+fn more_groups_than_there_is_room_for_are_one() {
+    let mut day = Day::with(Grouping { burst: 1_000, ..Grouping::default() }, Nature::READ);
+    for n in 0..MOST_GROUPS + 50 {
+        day.take(travel(Severity::High, &format!("k{n}")));
+    }
+    assert_eq!(day.groups.len(), MOST_GROUPS + 1);
+    assert!(day.groups.save().len() < 1_500_000, "{}", day.groups.save().len());
+    let notices: Vec<_> = (0..10).flat_map(|_| day.after(MINUTE)).collect();
+    assert_eq!(notices.iter().map(|notice| notice.events).sum::<u64>(), MOST_GROUPS as u64 + 50);
+    assert!(notices.iter().any(|notice| notice.title == "Many more subjects" && notice.events == 50));
+}
+
+#[test]
+fn an_analysts_word_acknowledges_or_ends() {
+    let word = |verdict: &str| {
+        let mut said = event(EventType::FeedbackGiven, Severity::Low, "a");
+        said.evidence = json!({ "verdict": verdict, "judged": travel(Severity::High, "a") });
+        said
+    };
+    for (nature, expected) in [(Nature::READ, vec![]), (CLOSES, vec![(Told::Acknowledged, 0)])] {
+        let mut day = Day::of(nature);
+        day.take(travel(Severity::High, "a"));
+        day.after(10 * SECOND);
+        day.take(word("attack"));
+        assert_eq!(told(&day.after(0)), expected);
+        day.take(word("benign"));
+        let notices = day.after(0);
+        assert_eq!((notices[0].told, notices[0].end), (Told::Resolved, Some(End::Benign)));
+    }
+}
+
+#[test]
+fn what_ends_before_it_was_told_is_told_first() {
+    let mut day = Day::of(Nature::READ);
+    day.take(ban("a", Some(NOW + HOUR)));
+    day.take(event(EventType::BanLifted, Severity::Low, "a"));
+    assert_eq!(told(&day.after(0)), [(Told::Firing, 1), (Told::Resolved, 0)]);
+    day.take(event(EventType::BanLifted, Severity::Low, "a"));
+    assert!(day.after(HOUR).is_empty(), "an end alone is no news");
+}
+
+#[test]
+fn a_store_that_answers_again_ends_what_was_told_of_it() {
+    let mut day = Day::of(Nature::READ);
+    day.take(Event::new(NOW, EventType::StoreDegraded, Severity::High, None));
+    assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1)]);
+    day.take(Event::new(NOW, EventType::StoreRecovered, Severity::Medium, None));
+    assert_eq!(told(&day.after(0)), [(Told::Resolved, 0)]);
+}
+
+#[test]
+fn an_event_in_a_group_that_was_about_to_be_over_goes_on() {
+    let mut day = Day::of(CLOSES);
+    day.take(travel(Severity::High, "a"));
+    day.after(10 * SECOND);
+    day.now += HOUR;
+    assert_eq!(day.groups.next(day.now)[0].told, Told::Resolved, "and it fails");
+    day.take(travel(Severity::High, "a"));
+    assert!(day.after(SECOND).is_empty());
+}
+
+#[test]
+fn groups_that_cannot_be_read_begin_anew() {
+    let mut day = Day::of(Nature::READ);
+    day.take(travel(Severity::High, "a"));
+    let saved = day.groups.save();
+    assert!(day.groups.restore(b"{").is_err());
+    assert_eq!(day.groups.len(), 0);
+    day.groups.restore(&saved).unwrap();
+    assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1)]);
+}

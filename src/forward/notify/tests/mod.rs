@@ -1,0 +1,82 @@
+//! The groups, by examples and by what must hold whatever happens; and what channels make of hostile events.
+
+mod examples;
+mod payloads;
+mod properties;
+
+use serde_json::json;
+
+use super::{Grouping, Nature, Notice, Told, groups::Groups};
+use crate::domain::{
+    Millis,
+    event::{Event, EventType, format_millis},
+    finding::{AnomalyKind, Severity},
+    subject::Subject,
+};
+
+pub const NOW: Millis = 1_772_442_802_000;
+pub const SECOND: Millis = 1_000;
+pub const MINUTE: Millis = 60 * SECOND;
+pub const HOUR: Millis = 60 * MINUTE;
+/// Like PagerDuty.
+pub const CLOSES: Nature = Nature { closes: true, acknowledges: true, ..Nature::READ };
+
+/// Groups with the default settings and their clock.
+pub struct Day {
+    pub groups: Groups,
+    pub now: Millis,
+}
+
+impl Day {
+    pub fn of(nature: Nature) -> Self {
+        Self::with(Grouping::default(), nature)
+    }
+
+    pub fn with(grouping: Grouping, nature: Nature) -> Self {
+        Self { groups: Groups::new(grouping, nature), now: NOW }
+    }
+
+    pub fn take(&mut self, mut event: Event) {
+        event.time = self.now;
+        self.groups.take(&event, self.now);
+    }
+
+    /// What is told when the time comes, each message at once.
+    pub fn after(&mut self, time: Millis) -> Vec<Notice> {
+        self.now += time;
+        let mut told = Vec::new();
+        loop {
+            let notices = self.groups.next(self.now);
+            if notices.is_empty() {
+                return told;
+            }
+            self.groups.done(&notices, self.now);
+            told.extend(notices);
+        }
+    }
+}
+
+/// An event of a detector about a key.
+pub fn event(kind: EventType, severity: Severity, key: &str) -> Event {
+    let mut event = Event::new(NOW, kind, severity, Some(Subject::key(key)));
+    event.detector = Some("impossible_travel".to_owned());
+    event.key_id = Some(key.to_owned());
+    event.evidence = json!({ "summary": "Used in Bucharest 4 minutes after Singapore." });
+    event
+}
+
+pub fn travel(severity: Severity, key: &str) -> Event {
+    event(EventType::Anomaly(AnomalyKind::ImpossibleTravel), severity, key)
+}
+
+pub fn ban(key: &str, until: Option<Millis>) -> Event {
+    let kind = if until.is_some() { EventType::TemporaryBan } else { EventType::PermanentBan };
+    let mut event = event(kind, Severity::High, key);
+    event.evidence = json!({ "until": until.map(format_millis) });
+    event.action = Some("temporary_ban".to_owned());
+    event
+}
+
+pub fn told(notices: &[Notice]) -> Vec<(Told, u64)> {
+    notices.iter().map(|notice| (notice.told, notice.events)).collect()
+}

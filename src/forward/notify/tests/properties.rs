@@ -1,0 +1,186 @@
+//! What must hold whatever happens, and in whatever order.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// An event of one of four keys.
+    Take(EventType, Severity, u8, u64),
+    /// Time passes, in seconds.
+    Pass(u16),
+    /// The next message fails.
+    Fail,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let kind = prop::sample::select(vec![
+        EventType::Anomaly(AnomalyKind::ImpossibleTravel),
+        EventType::HighSeverityAnomaly,
+        EventType::TemporaryBan,
+        EventType::PermanentBan,
+        EventType::Throttled,
+        EventType::RateLimitExceeded,
+        EventType::BanExpired,
+        EventType::BanLifted,
+        EventType::SubjectForgotten,
+        EventType::FeedbackGiven,
+    ]);
+    let severity = prop::sample::select(vec![Severity::Low, Severity::High, Severity::Critical]);
+    prop_oneof![
+        6 => (kind, severity, 0..4_u8, 1..5_u64).prop_map(|(kind, severity, key, count)| Step::Take(kind, severity, key, count)),
+        3 => prop_oneof![0..20_u16, 0..600_u16, 0..20_000_u16].prop_map(Step::Pass),
+        1 => Just(Step::Fail),
+    ]
+}
+
+fn grouping() -> impl Strategy<Value = Grouping> {
+    (1..4_u32, 1..20_u32, 0..30_u64).prop_map(|(burst, max_per_minute, group_wait_seconds)| Grouping {
+        burst,
+        max_per_minute,
+        group_wait_seconds,
+        ..Grouping::default()
+    })
+}
+
+fn nature() -> impl Strategy<Value = Nature> {
+    let state = Nature { at_once: 1_000, acknowledges: false, ..CLOSES };
+    prop::sample::select(vec![Nature::READ, CLOSES, state])
+}
+
+/// What was sent, when.
+type Sent = Vec<(Millis, Vec<Notice>)>;
+
+struct Run {
+    groups: Groups,
+    now: Millis,
+    fails: bool,
+    sent: Sent,
+    taken: u64,
+}
+
+impl Run {
+    fn new(groups: Groups) -> Self {
+        Self { groups, now: NOW, fails: false, sent: Vec::new(), taken: 0 }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Take(kind, severity, key, count) => {
+                let mut taken = event(*kind, *severity, &key.to_string());
+                (taken.time, taken.count) = (self.now, *count);
+                match kind {
+                    EventType::TemporaryBan | EventType::Throttled => {
+                        taken.evidence = json!({ "until": format_millis(self.now + 20 * MINUTE) });
+                    }
+                    EventType::FeedbackGiven => {
+                        let verdict = if *count > 2 { "attack" } else { "benign" };
+                        taken.evidence =
+                            json!({ "verdict": verdict, "judged": travel(*severity, &key.to_string()) });
+                    }
+                    _ => {}
+                }
+                if !super::super::is_end(*kind) {
+                    self.taken += count;
+                }
+                self.groups.take(&taken, self.now);
+            }
+            Step::Pass(seconds) => self.now += Millis::from(*seconds) * SECOND,
+            Step::Fail => self.fails = true,
+        }
+        let notices = self.groups.next(self.now);
+        if notices.is_empty() || std::mem::take(&mut self.fails) {
+            return;
+        }
+        self.groups.done(&notices, self.now);
+        self.sent.push((self.now, notices));
+    }
+
+    /// Until nothing is left to tell.
+    fn drain(&mut self) {
+        for _ in 0..400 {
+            self.step(&Step::Pass(300));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn there_are_never_more_messages_in_any_span_than_the_bucket_allows(
+        steps in prop::collection::vec(step(), 1..120), grouping in grouping(), nature in nature(),
+    ) {
+        let mut run = Run::new(Groups::new(grouping.clone(), nature));
+        steps.iter().for_each(|step| run.step(step));
+        run.drain();
+        for (n, (from, _)) in run.sent.iter().enumerate() {
+            for (m, (to, _)) in run.sent.iter().enumerate().skip(n) {
+                let allowed = u64::from(grouping.burst) * 60_000
+                    + u64::from(grouping.max_per_minute) * u64::try_from(to - from).unwrap();
+                prop_assert!((m - n + 1) as u64 * 60_000 <= allowed);
+            }
+        }
+    }
+
+    #[test]
+    fn every_event_is_told_in_exactly_one_message(
+        steps in prop::collection::vec(step(), 1..120), grouping in grouping(), nature in nature(),
+    ) {
+        let mut run = Run::new(Groups::new(grouping, nature));
+        steps.iter().for_each(|step| run.step(step));
+        run.drain();
+        let told: u64 = run.sent.iter().flat_map(|(_, notices)| notices).map(|notice| notice.events).sum();
+        prop_assert_eq!(told, run.taken);
+    }
+
+    #[test]
+    fn nothing_is_over_that_was_not_told_to_have_begun(
+        steps in prop::collection::vec(step(), 1..120), grouping in grouping(), nature in nature(),
+    ) {
+        let mut run = Run::new(Groups::new(grouping, nature.clone()));
+        steps.iter().for_each(|step| run.step(step));
+        run.drain();
+        let mut begun: HashSet<&str> = HashSet::new();
+        for notice in run.sent.iter().flat_map(|(_, notices)| notices) {
+            match notice.told {
+                // That nothing more came is not told to people: it may begin again.
+                Told::Firing => prop_assert!(begun.insert(&notice.dedup_key) || !nature.closes),
+                Told::Update | Told::Acknowledged => prop_assert!(begun.contains(notice.dedup_key.as_str())),
+                Told::Resolved => prop_assert!(begun.remove(notice.dedup_key.as_str())),
+                Told::HeldBack => {
+                    begun.insert(&notice.dedup_key);
+                    begun.extend(notice.parts.iter().map(|part| part.dedup_key.as_str()));
+                    for over in notice.parts.iter().filter(|part| part.end.is_some() && !nature.closes) {
+                        begun.remove(over.dedup_key.as_str());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_restart_at_any_point_leads_to_the_same_messages(
+        steps in prop::collection::vec(step(), 2..120), at in any::<prop::sample::Index>(), grouping in grouping(),
+        nature in nature(),
+    ) {
+        let at = at.index(steps.len());
+        let mut whole = Run::new(Groups::new(grouping.clone(), nature.clone()));
+        let mut cut = Run::new(Groups::new(grouping.clone(), nature.clone()));
+        for (n, step) in steps.iter().enumerate() {
+            if n == at {
+                let saved = cut.groups.save();
+                cut.groups = Groups::new(grouping.clone(), nature.clone());
+                cut.groups.restore(&saved).unwrap();
+            }
+            whole.step(step);
+            cut.step(step);
+        }
+        whole.drain();
+        cut.drain();
+        prop_assert_eq!(whole.sent, cut.sent);
+    }
+}

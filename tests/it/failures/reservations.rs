@@ -1,0 +1,91 @@
+//! The service is killed with reservations open: what they held is free again when their lease ends.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value, json};
+
+use crate::{
+    app::{Served, client, keyward},
+    redis_server::Server,
+    support::eventually,
+};
+
+/// How long reservations are held here, and by how much more everything must be free.
+const LEASE: Duration = Duration::from_secs(4);
+const LATE: Duration = Duration::from_secs(3);
+/// All that a key may use in a minute, and a project in a month.
+const ALL: u64 = 1_000;
+
+fn serve(store: &str, directory: &Path) -> Served {
+    let mut command = keyward(&["serve", "--listen", "127.0.0.1:0", "--store", store]);
+    command.env("KEYWARD__RESERVATIONS__LEASE_SECONDS", LEASE.as_secs().to_string());
+    command.env("KEYWARD__STORE__SNAPSHOT_SECONDS", "1");
+    command.env("KEYWARD__STORE__DEADLINE_MS", "5000");
+    command.env("KEYWARD__SECRETS__DATA_DIRECTORY", directory);
+    command.env("KEYWARD__POLICY__LIMITS__TOKENS__1MIN", ALL.to_string());
+    Served::start_with(&mut command)
+}
+
+async fn post(served: &Served, path: &str, body: &Value) -> Value {
+    let answer = client().post(format!("{}{path}", served.url)).json(body).send().await.unwrap();
+    answer.error_for_status().unwrap().json().await.unwrap()
+}
+
+/// Reserves all that a project may use by one key, and all that another key may by itself; is killed, starts again, and asks
+/// until the next caller of either is admitted. `is_kept` says that the store would bring it all back.
+async fn is_free_when_the_lease_ends(store: &str, directory: &Path, is_kept: impl Fn() -> bool) {
+    let served = serve(store, directory);
+    let limits = json!({"limits": [{"unit": "tokens", "window": "month", "limit": ALL}]});
+    let put = client().put(format!("{}/v1/projects/p", served.url)).json(&limits).send().await.unwrap();
+    assert_eq!(put.status(), 201);
+    let asks = |key: &str, project: Value| {
+        json!({"key_id": key, "project_id": project, "source_ip": "203.0.113.7", "estimated_tokens": ALL,
+            "reserve": true})
+    };
+    let before = Instant::now();
+    for asked in [asks("one", "p".into()), asks("alone", Value::Null)] {
+        let held = post(&served, "/v1/check", &asked).await;
+        assert_eq!((&held["allowed"], &held["lease_seconds"]), (&json!(true), &json!(LEASE.as_secs())));
+        assert!(held["reservation_id"].is_string());
+    }
+    let after = Instant::now();
+    eventually("the store has it all", async || is_kept()).await;
+    served.kill();
+    let served = serve(store, directory);
+    // A budget is kept from other keys; windows are the key's own. A check holds nothing by itself.
+    for (key, project) in [("another", json!("p")), ("alone", Value::Null)] {
+        let mut asked = asks(key, project);
+        asked["reserve"] = false.into();
+        let admitted = async || post(&served, "/v1/check", &asked).await["allowed"] == json!(true);
+        eventually("the next caller is admitted", async || admitted().await).await;
+        assert!(before.elapsed() >= LEASE, "{key}: while it is held, nobody else has it");
+        let late = after.elapsed().saturating_sub(LEASE);
+        assert!(late < LATE, "{key}: free {late:?} after the lease ended");
+    }
+    served.kill();
+}
+
+#[tokio::test]
+async fn what_a_killed_service_had_reserved_in_redis_is_free_when_the_lease_ends() {
+    let server = Server::start(&[]);
+    let directory = tempfile::tempdir().unwrap();
+    is_free_when_the_lease_ends(&server.url(), directory.path(), || true).await;
+}
+
+#[tokio::test]
+async fn what_a_killed_service_had_reserved_in_its_own_store_is_free_when_the_lease_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("keyward.db");
+    let rows = |table: &str| -> i64 {
+        let connection = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let sql = format!("SELECT count(*) FROM {table}");
+        connection.query_row(&sql, [], |row| row.get(0)).unwrap_or(0)
+    };
+    let is_kept = || rows("leases") == 2 && rows("quotas") >= 1 && rows("subjects") >= 2;
+    let store = format!("embedded:{}", directory.path().display());
+    is_free_when_the_lease_ends(&store, directory.path(), is_kept).await;
+}
