@@ -80,8 +80,16 @@ pub async fn fold(handle: PrometheusHandle) {
 }
 
 fn describe() {
-    describe_counter!("keyward_decisions_total", "Decisions, by what was done about the request.");
-    describe_counter!("keyward_refusals_total", "Requests that were refused.");
+    describe_counter!(
+        "keyward_records_total",
+        "Records that were decided about; late ones are too old for windows and detectors."
+    );
+    describe_counter!("keyward_checks_total", "Checks that were answered: requests that are to be made.");
+    describe_counter!(
+        "keyward_decisions_total",
+        "Decisions about records, by what was done about the request."
+    );
+    describe_counter!("keyward_refusals_total", "Records and checks that were refused, by reason.");
     describe_counter!(
         "keyward_price_fallbacks_total",
         "Requests whose model has no price; they cost the fallback price."
@@ -98,7 +106,20 @@ fn describe() {
         "1 while the store does not answer and this instance decides by itself."
     );
     describe_gauge!("keyward_bans_held", "Bans that this instance enforces without asking the store.");
-    describe_counter!("keyward_events_written_total", "Security events written to the log.");
+    describe_counter!(
+        "keyward_events_written_total",
+        "Security events that this instance has written to the log."
+    );
+    describe_counter!(
+        "keyward_events_lost_total",
+        "Security events that were lost because the buffer was full while the store took none."
+    );
+    describe_gauge!("keyward_events_waiting", "Security events in the buffer, to be written to the log.");
+    describe_gauge!(
+        "keyward_geo_database_build_timestamp_seconds",
+        Unit::Seconds,
+        "When the publisher built the geo database, since the Unix epoch; none for the demo database."
+    );
     describe_gauge!(
         "keyward_usage_lag_seconds",
         Unit::Seconds,
@@ -125,6 +146,19 @@ fn describe() {
         "How old the oldest event is that a sink has not taken; 0 on instances that do not send for it."
     );
     describe_gauge!("keyward_sink_leading", "1 while this instance sends for the sink.");
+    describe_counter!("keyward_notices_sent_total", "Messages that a channel has taken.");
+    describe_counter!(
+        "keyward_notices_held_back_total",
+        "Notices that were not sent one by one, because a message stood for them all."
+    );
+    describe_counter!(
+        "keyward_notices_refused_total",
+        "Notices that a channel refused for good; they are given up."
+    );
+    describe_gauge!(
+        "keyward_notice_groups",
+        "Groups of events that a channel has been told of and that are not over."
+    );
     describe_gauge!("keyward_build_info", "1; the version is a label.");
     describe_gauge!(
         "process_start_time_seconds",

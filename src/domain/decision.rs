@@ -63,6 +63,19 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason, in the order above.
+    pub const ALL: [Self; Self::StoreUnavailable as usize + 1] = [
+        Self::ApiKeyBanned,
+        Self::IpBanned,
+        Self::ProjectBanned,
+        Self::RateLimitExceeded,
+        Self::BudgetExceeded,
+        Self::CriticalAnomalyDetected,
+        Self::KeyNotAllowed,
+        Self::UnknownKey,
+        Self::StoreUnavailable,
+    ];
+
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {

@@ -132,7 +132,8 @@ impl Engine {
                 refunds: Vec::new(),
                 events,
             };
-            if let Responded::Done(_) = self.store.respond(&respond).await? {
+            if let Responded::Done(events) = self.store.respond(&respond).await? {
+                self.meters.events_written.increment(events.len() as u64);
                 self.bans.set(subject, &standing, now);
                 return Ok(Some(StandingRecord { subject: subject.clone(), standing, detail }));
             }
@@ -210,6 +211,7 @@ impl Engine {
         self.answering()?;
         let event = events::operator(now, EventType::SubjectForgotten, Severity::Low, Some(subject), reason);
         self.store.forget(subject, &event).await?;
+        self.meters.events_written.increment(1);
         self.bans.forget(subject);
         self.profiles.forget(subject);
         Ok(())
@@ -255,6 +257,7 @@ impl Engine {
         // Until it is in force here: so that nobody else takes it in meanwhile.
         let _alone = self.refreshing.lock().await;
         let was_there = self.store.write_document(&document, &event).await?;
+        self.meters.events_written.increment(1);
         self.take_changes_in().await?;
         Ok(was_there)
     }

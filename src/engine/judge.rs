@@ -279,10 +279,15 @@ impl Engine {
     async fn write(&self, respond: &Respond, by: Instant) -> Option<Responded> {
         if self.breaker.open_since().is_none() {
             let patience = by.saturating_duration_since(Instant::now()).max(self.deadline() / 10);
+            let asked = Instant::now();
             let answer = tokio::time::timeout(patience, self.store.respond(respond)).await;
+            self.meters.respond.record(asked.elapsed());
             match answer {
                 Ok(Ok(responded)) => {
                     self.breaker.succeeded();
+                    if let Responded::Done(events) = &responded {
+                        self.meters.events_written.increment(events.len() as u64);
+                    }
                     return Some(responded);
                 }
                 Ok(Err(error)) => self.store_failed(&error, respond.now),

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use metrics::Counter;
 use parking_lot::Mutex;
 
 use crate::domain::{
@@ -36,6 +37,7 @@ pub struct EventOutbox {
     inner: Mutex<Inner>,
     fold: Millis,
     capacity: usize,
+    lost: Counter,
 }
 
 impl EventOutbox {
@@ -43,7 +45,12 @@ impl EventOutbox {
     /// capacity of 0 there is no log.
     pub fn new(fold_seconds: u64, capacity: usize) -> Self {
         let fold = Millis::try_from(fold_seconds).unwrap_or(0).saturating_mul(SECOND);
-        Self { inner: Mutex::default(), fold, capacity }
+        Self { inner: Mutex::default(), fold, capacity, lost: metrics::counter!("keyward_events_lost_total") }
+    }
+
+    /// How many events wait to be written, without those that are still being folded.
+    pub fn waiting(&self) -> usize {
+        self.inner.lock().waiting.len()
     }
 
     /// Whether anybody wants to be told: else no event needs to be made.
@@ -97,9 +104,15 @@ impl EventOutbox {
     fn wait(&self, inner: &mut Inner, event: Event) {
         if inner.waiting.len() >= self.capacity {
             inner.waiting.pop_front();
-            inner.dropped += 1;
+            self.lose(inner);
         }
         inner.waiting.push_back(event);
+    }
+
+    /// An event is gone: told in the log by the next gap, and at once by the metric.
+    fn lose(&self, inner: &mut Inner) {
+        inner.dropped += 1;
+        self.lost.increment(1);
     }
 
     /// What is to be written now: waiting events, the summaries of folds that ended, and a gap if events were lost.
@@ -137,7 +150,7 @@ impl EventOutbox {
         let mut inner = self.inner.lock();
         for event in events.into_iter().rev() {
             if inner.waiting.len() >= self.capacity {
-                inner.dropped += 1;
+                self.lose(&mut inner);
             } else {
                 inner.waiting.push_front(event);
             }
@@ -187,6 +200,20 @@ mod tests {
         assert_eq!(events[3].evidence["lost_events"], 2);
         outbox.put_back(events);
         assert_eq!(outbox.take(10).len(), 4);
+    }
+
+    #[test]
+    fn every_lost_event_is_counted_before_the_log_can_tell_of_it() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            let outbox = EventOutbox::new(0, 2);
+            for i in 0..3 {
+                outbox.push(blocked(i, "a"));
+            }
+            assert_eq!(outbox.waiting(), 2);
+            outbox.put_back(vec![blocked(0, "b")]);
+        });
+        assert!(recorder.handle().render().contains("keyward_events_lost_total 2\n"));
     }
 
     #[test]

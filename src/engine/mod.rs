@@ -213,13 +213,15 @@ impl Engine {
         let (records, terms) = self.terms(std::slice::from_ref(record), &active, now);
         let mut items = self.prepare(&records, terms, &active, now, purpose).await;
         self.observe(&mut items, &active, now).await;
-        match items.pop().map(|item| (item.record, item.state)) {
+        let decision = match items.pop().map(|item| (item.record, item.state)) {
             Some((_, prepare::State::Decided(decision))) => *decision,
             Some((record, prepare::State::Observed(observed))) => {
                 self.answer_check(record, &observed, &active)
             }
             _ => self.unavailable(record, &active, now),
-        }
+        };
+        self.meters.count_check(&decision);
+        decision
     }
 
     /// The policy in force.

@@ -228,6 +228,7 @@ impl Engine {
             let event = events::store(now, EventType::PolicyChanged, Severity::Medium, evidence);
             let document = Document { kind: *kind, name: name.clone(), body: body.clone() };
             self.store.write_document(&document, &event).await?;
+            self.meters.events_written.increment(1);
         }
         Ok(())
     }

@@ -247,6 +247,7 @@ impl Engine {
             let version = self.policy().version.clone();
             let event = events::spend_anomaly(&subject, found, day, judged.at, &version, judged.now);
             patient(self.store.append(&[event])).await?;
+            self.meters.events_written.increment(1);
         }
         self.spend.0.lock().told.insert(place, found.severity());
         Ok(())
@@ -276,6 +277,7 @@ impl Engine {
             let standing = patient(self.store.standing(&subject)).await?;
             if standing.is_none_or(|held| held.standing.state_at(now) != StandingState::PermanentlyBanned) {
                 patient(self.store.append(&[events::not_cut_off(event, why)])).await?;
+                self.meters.events_written.increment(1);
             }
             return Ok(());
         }

@@ -209,7 +209,7 @@ impl Engine {
 
     /// Notes that the store failed; when it has failed too often, says so once.
     pub(super) fn store_failed(&self, error: &StoreError, now: Millis) {
-        metrics::counter!("keyward_store_failures_total").increment(1);
+        self.meters.store_failures.increment(1);
         if self.breaker.failed(now) {
             tracing::error!(%error, "the store does not answer; deciding without it");
             metrics::gauge!("keyward_degraded").set(1.0);

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use metrics::Histogram;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -126,6 +127,7 @@ impl Engine {
             self.bans.prune(now);
             self.insurance.sweep(now);
             metrics::gauge!("keyward_bans_held").set(self.bans.len() as f64);
+            metrics::gauge!("keyward_events_waiting").set(self.outbox.waiting() as f64);
         }
     }
 
@@ -144,7 +146,8 @@ impl Engine {
             // Also without an outage: a single trip that failed, or one that ended while the store came back.
             self.settle(self.now()).await?;
             patient(self.profiles.flush(&*self.store)).await?;
-            patient(self.store.expire_bans(self.now())).await?;
+            let ended = patient(self.store.expire_bans(self.now())).await?;
+            self.meters.events_written.increment(ended as u64);
         }
         if tick > 0 && tick.is_multiple_of(RELOAD_TICKS) {
             self.reload_bans(self.now()).await?;
@@ -155,7 +158,8 @@ impl Engine {
     /// Reads what came into the log, tells the followers, and takes over bans that others made or lifted.
     async fn follow_log(&self, position: &mut LogPosition) -> Result<(), StoreError> {
         loop {
-            let LogPage { events, next, .. } = patient(self.store.read_log(position, LOG_PAGE)).await?;
+            let LogPage { events, next, .. } =
+                measured(self.store.read_log(position, LOG_PAGE), &self.meters.read_log).await?;
             let full = events.len() >= LOG_PAGE;
             for event in &events {
                 self.take_over(event).await?;
@@ -193,11 +197,11 @@ impl Engine {
         let mut rest = events.as_slice();
         while !rest.is_empty() {
             let (page, later) = rest.split_at(rest.len().min(APPEND_PAGE));
-            if let Err(error) = patient(self.store.append(page)).await {
+            if let Err(error) = measured(self.store.append(page), &self.meters.append).await {
                 self.outbox.put_back(rest.to_vec());
                 return Err(error);
             }
-            metrics::counter!("keyward_events_written_total").increment(page.len() as u64);
+            self.meters.events_written.increment(page.len() as u64);
             rest = later;
         }
         Ok(())
@@ -336,4 +340,15 @@ pub(super) async fn patient<T>(call: impl Future<Output = Result<T, StoreError>>
     timeout(PATIENCE, call)
         .await
         .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 5 s".to_owned())))
+}
+
+/// Bounds a background call, and notes how long it took, answered or not.
+pub(super) async fn measured<T>(
+    call: impl Future<Output = Result<T, StoreError>>,
+    took: &Histogram,
+) -> Result<T, StoreError> {
+    let asked = Instant::now();
+    let answer = patient(call).await;
+    took.record(asked.elapsed());
+    answer
 }

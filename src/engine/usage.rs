@@ -11,12 +11,14 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
+use metrics::{Counter, Histogram};
 use parking_lot::Mutex;
 
 use super::{
     Engine,
     answers::{Answers, SPAN},
-    upkeep::patient,
+    meters::store_op,
+    upkeep::{measured, patient},
 };
 use crate::{
     domain::{
@@ -86,6 +88,10 @@ pub(super) struct UsageBook {
     waiting: AtomicUsize,
     remembered: usize,
     other: Arc<str>,
+    folded: Counter,
+    failures: Counter,
+    /// How long the store takes for a batch.
+    took: Histogram,
 }
 
 impl UsageBook {
@@ -107,6 +113,9 @@ impl UsageBook {
             waiting: AtomicUsize::new(0),
             remembered: remembered.div_ceil(SHARDS).max(1),
             other: OTHER.into(),
+            folded: metrics::counter!("keyward_usage_folded_total"),
+            failures: metrics::counter!("keyward_usage_flush_failures_total"),
+            took: store_op("add_usage"),
         })
     }
 
@@ -166,7 +175,7 @@ impl UsageBook {
         let other = || self.other.clone();
         let nobody = || Series { project: Some(Subject::project(OTHER)), model: Some(other()), key: other() };
         if self.waiting.load(Relaxed) >= WAITING_PER_SERIES * self.max_series {
-            metrics::counter!("keyward_usage_folded_total").increment(1);
+            self.folded.increment(1);
             // Late records may be of any minute: those are as many as there are days.
             return (if late { Bucket::Day.start(minute) } else { minute }, nobody());
         }
@@ -179,7 +188,7 @@ impl UsageBook {
         let folds = [(series, room), (without_key, room + room / 4), (without_model, room + room / 2)];
         for (n, (series, room)) in folds.into_iter().enumerate() {
             if n > 0 && shard.known.contains(&series) {
-                metrics::counter!("keyward_usage_folded_total").increment(1);
+                self.folded.increment(1);
                 return (minute, series);
             }
             if self.series.load(Relaxed) < room {
@@ -188,7 +197,7 @@ impl UsageBook {
                 return (minute, series);
             }
         }
-        metrics::counter!("keyward_usage_folded_total").increment(1);
+        self.folded.increment(1);
         (minute, nobody())
     }
 
@@ -203,7 +212,7 @@ impl UsageBook {
     async fn send(&self, outgoing: &mut Outgoing, store: &dyn Store, now: Millis) -> Result<(), StoreError> {
         while let Some(batch) = outgoing.batches.front_mut() {
             batch.now = now;
-            patient(store.add_usage(batch)).await?;
+            measured(store.add_usage(batch), &self.took).await?;
             outgoing.batches.pop_front();
         }
         Ok(())
@@ -295,7 +304,7 @@ impl Engine {
     pub(super) async fn flush_usage(&self, now: Millis) -> Result<(), StoreError> {
         let flushed = self.usage.flush(&*self.store, now).await;
         if flushed.is_err() {
-            metrics::counter!("keyward_usage_flush_failures_total").increment(1);
+            self.usage.failures.increment(1);
         }
         metrics::gauge!("keyward_usage_series").set(self.usage.series.load(Relaxed) as f64);
         flushed

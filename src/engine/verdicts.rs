@@ -86,6 +86,7 @@ impl Engine {
         let subject = event.subject.as_ref();
         let told = events::operator(now, EventType::FeedbackGiven, Severity::Low, subject, note);
         self.store.append(&[Event { evidence, ..told }]).await?;
+        self.meters.events_written.increment(1);
         Ok(Some(event))
     }
 

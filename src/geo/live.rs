@@ -1,6 +1,6 @@
 //! The databases in force: swapped whole when their files change, with the answers remembered.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{cmp::Reverse, net::IpAddr, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -75,6 +75,7 @@ impl Geo {
         let watch = Mutex::new(Watch::new(files));
         let loaded = ArcSwap::new(Loaded::new(GeoDb::load(files, demo)?));
         warn_of_useless(&loaded.load().db);
+        tell_age(&[], &loaded.load().db);
         Ok(Self { loaded, watch, error: Mutex::new(None) })
     }
 
@@ -119,6 +120,7 @@ impl Geo {
             Ok(db) => {
                 warn_of_useless(&db);
                 tracing::info!(files = watch.files().len(), "geo databases reloaded");
+                tell_age(&self.loaded.load().db.files(), &db);
                 self.loaded.store(Loaded::new(db));
                 watch.taken();
                 *self.error.lock() = None;
@@ -157,4 +159,14 @@ fn warn_of_useless(db: &GeoDb) {
             "this database names no places and no networks"
         );
     }
+}
+
+/// Says when each kind of database was built; of several of a kind, the oldest. What is said of those that are gone is
+/// taken back. The demo database is of no age.
+fn tell_age(former: &[GeoFile], db: &GeoDb) {
+    let built = |file: &GeoFile| metrics::gauge!("keyward_geo_database_build_timestamp_seconds", "database" => file.database_type.clone());
+    former.iter().for_each(|file| built(file).set(f64::NAN));
+    let mut files = if db.is_demo() { Vec::new() } else { db.files() };
+    files.sort_by_key(|file| Reverse(file.build_time));
+    files.iter().for_each(|file| built(file).set((file.build_time / 1000) as f64));
 }

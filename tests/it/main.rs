@@ -17,6 +17,7 @@ mod forward;
 mod forward_notify;
 mod forward_syslog;
 mod invariants;
+mod monitoring;
 mod propagation;
 #[path = "../it_support/redis.rs"]
 mod redis_server;

@@ -106,3 +106,35 @@ fn the_status_reads_well_as_json() {
     assert_eq!(status["files"][0]["build_time"], "2026-01-01T00:00:00.000Z");
     assert_eq!(status["files"][0]["gives"], serde_json::json!(["coordinates", "country", "asn"]));
 }
+
+#[test]
+fn the_age_of_each_kind_of_database_is_told_and_taken_back_when_it_goes() {
+    let written = |kind: &str, built: u64| {
+        let epoch = UNIX_EPOCH + Duration::from_secs(built);
+        let mut writer = mmdb_writer::Writer::builder(kind).build_epoch(epoch).build();
+        let record = nested("Lyon", "FR", 45.7, 4.8, 20);
+        writer.insert_value("192.0.2.0/24".parse::<IpNet>().unwrap(), record).unwrap();
+        writer.to_bytes().unwrap()
+    };
+    let shelf = Shelf::new();
+    let first = shelf.put_bytes("1.mmdb", &written("A-City", 1_000_000));
+    let second = shelf.put_bytes("2.mmdb", &written("A-City", 2_000_000));
+    touched(&second, 1);
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let told = |kind: &str| {
+        let series = format!("keyward_geo_database_build_timestamp_seconds{{database=\"{kind}\"}} ");
+        let text = recorder.handle().render();
+        text.lines().find_map(|line| line.strip_prefix(&series).map(str::to_owned))
+    };
+    metrics::with_local_recorder(&recorder, || {
+        Geo::open(&[], true).unwrap();
+        assert_eq!(recorder.handle().render(), "", "the demo database has no age");
+        let geo = Geo::open(&[first.clone(), second.clone()], true).unwrap();
+        assert_eq!(told("A-City").as_deref(), Some("1000000"), "the older of two of a kind");
+        shelf.put_bytes("1.mmdb", &written("B-City", 3_000_000));
+        shelf.put_bytes("2.mmdb", &written("B-City", 4_000_000));
+        touched(&second, 2);
+        assert_eq!(geo.reload_if_changed(), Reload::Reloaded);
+        assert_eq!((told("A-City").as_deref(), told("B-City").as_deref()), (Some("NaN"), Some("3000000")));
+    });
+}
