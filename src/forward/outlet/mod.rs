@@ -5,6 +5,9 @@
 
 mod file;
 mod hook;
+#[cfg(test)]
+mod samples;
+mod splunk;
 mod syslog;
 pub(super) mod webhook;
 
@@ -43,6 +46,7 @@ pub const KINDS: &[Kind] = &[
         read: read::<hook::EmergencyHook>,
     },
     Kind { name: "syslog", summary: "RFC 5424 over TLS, TCP or UDP", read: read::<syslog::Syslog> },
+    Kind { name: "splunk", summary: "the HTTP Event Collector of Splunk", read: read::<splunk::Splunk> },
     Kind { name: "file", summary: "lines at the end of a file", read: read::<file::File> },
     Kind { name: "stdout", summary: "lines on standard output", read: read::<file::Stdout> },
     Kind {
