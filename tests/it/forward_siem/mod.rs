@@ -1,5 +1,7 @@
-//! Events on their way into Splunk, which is a fake that checks the protocol: through the real sender, over the embedded store in memory.
+//! Events on their way into Splunk and Elasticsearch, which are fakes that check the protocol: through
+//! the real sender, over the embedded store in memory.
 
+mod elasticsearch;
 mod fake;
 mod splunk;
 
