@@ -6,6 +6,7 @@
 mod elasticsearch;
 mod file;
 mod hook;
+mod otlp;
 #[cfg(test)]
 mod samples;
 mod splunk;
@@ -53,6 +54,7 @@ pub const KINDS: &[Kind] = &[
         summary: "an index or a data stream of Elasticsearch or OpenSearch",
         read: read::<elasticsearch::Elasticsearch>,
     },
+    Kind { name: "otlp", summary: "OpenTelemetry logs over HTTP", read: read::<otlp::Otlp> },
     Kind { name: "file", summary: "lines at the end of a file", read: read::<file::File> },
     Kind { name: "stdout", summary: "lines on standard output", read: read::<file::Stdout> },
     Kind {

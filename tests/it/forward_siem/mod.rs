@@ -1,8 +1,9 @@
-//! Events on their way into Splunk and Elasticsearch, which are fakes that check the protocol: through
+//! Events on their way into Splunk, Elasticsearch and OpenTelemetry, which are fakes that check the protocol: through
 //! the real sender, over the embedded store in memory.
 
 mod elasticsearch;
 mod fake;
+mod otlp;
 mod splunk;
 
 use std::{
