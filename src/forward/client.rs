@@ -13,11 +13,12 @@ use reqwest::{
     header::HeaderMap,
     redirect::Policy,
 };
+use serde::de::DeserializeOwned;
 
 use super::{Common, Failure, Guard};
 
-/// Most of an answer that is read.
-const MOST_ANSWER: usize = 64 * 1024;
+/// Most of an answer that is read: a thousand results of Elasticsearch, each with a long reason.
+const MOST_ANSWER: usize = 1024 * 1024;
 /// Most of an answer that is shown.
 const MOST_SHOWN: usize = 300;
 const CONNECT: Duration = Duration::from_secs(5);
@@ -29,19 +30,61 @@ pub struct HttpClient {
     url: Url,
 }
 
-/// An answer in the 200s.
+/// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Its status.
     pub status: u16,
+    /// For how long it asks to be left alone (`Retry-After`).
+    pub after: Option<Duration>,
     /// Its body, as far as it was read.
     pub body: Vec<u8>,
+    /// Whether that is all of it: it neither broke off nor was longer than is read.
+    pub whole: bool,
 }
 
 impl Answer {
+    /// Whether its status is in the 200s.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Whether its body is longer than is read.
+    pub fn is_too_long(&self) -> bool {
+        !self.whole && self.body.len() >= MOST_ANSWER
+    }
+
+    /// Its body, if it is whole and is such a JSON object. (Serde alone would take an array for one.)
+    pub fn object<T: DeserializeOwned>(&self) -> Option<T> {
+        let is_object = self.whole && self.body.trim_ascii_start().starts_with(b"{");
+        if is_object { serde_json::from_slice(&self.body).ok() } else { None }
+    }
+
     /// In a line, for people.
     pub fn shown(&self) -> String {
-        shown(self.status, &self.body)
+        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(MOST_SHOWN)]);
+        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let (status, text) = (self.status, text.trim());
+        if text.is_empty() { format!("answered {status}") } else { format!("answered {status}: {text}") }
+    }
+
+    /// What it means, as far as its status tells.
+    ///
+    /// # Errors
+    /// When its status is not in the 200s.
+    pub fn judged(self) -> Result<Self, Failure> {
+        let (why, after) = (self.shown(), self.after);
+        match self.status {
+            200..=299 => Ok(self),
+            300..=399 => {
+                Err(Failure::Denied(format!("{why}: redirects are not followed, name the final URL")))
+            }
+            400 | 413 | 415 | 422 => Err(Failure::Refused(why)),
+            408 | 425 | 429 | 503 => Err(Failure::Busy { why, after }),
+            400..=499 => Err(Failure::Denied(why)),
+            _ if after.is_some() => Err(Failure::Busy { why, after }),
+            _ => Err(Failure::Broken(why)),
+        }
     }
 }
 
@@ -82,11 +125,25 @@ impl HttpClient {
         Ok(Self { client, url })
     }
 
+    /// The same, with a parameter added to its URL.
+    pub fn with_parameter(mut self, name: &str, value: &str) -> Self {
+        self.url.query_pairs_mut().append_pair(name, value);
+        self
+    }
+
     /// Sends a POST to the URL with `path` added.
     ///
     /// # Errors
     /// When it was not answered in the 200s; what the answer means.
     pub async fn post(&self, path: &str, headers: HeaderMap, body: Vec<u8>) -> Result<Answer, Failure> {
+        self.exchange(path, headers, body).await?.judged()
+    }
+
+    /// The same for who reads answers of every status.
+    ///
+    /// # Errors
+    /// When there was no answer.
+    pub async fn exchange(&self, path: &str, headers: HeaderMap, body: Vec<u8>) -> Result<Answer, Failure> {
         let mut url = self.url.clone();
         if !path.is_empty() {
             let joined = format!("{}{path}", url.path().trim_end_matches('/'));
@@ -97,33 +154,23 @@ impl HttpClient {
         let status = response.status().as_u16();
         let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let after = after.and_then(retry_after);
-        let mut body = Vec::new();
-        while body.len() < MOST_ANSWER {
+        let mut answer = Answer { status, after, body: Vec::new(), whole: false };
+        while answer.body.len() < MOST_ANSWER {
             match response.chunk().await {
                 Ok(Some(chunk)) => {
-                    body.extend_from_slice(&chunk[..chunk.len().min(MOST_ANSWER - body.len())])
+                    let room = MOST_ANSWER - answer.body.len();
+                    answer.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
                 }
-                Ok(None) => break,
-                // The status says that it was taken; who needs the body will see that it is not whole.
-                Err(_) if (200..300).contains(&status) => break,
+                Ok(None) => {
+                    answer.whole = true;
+                    break;
+                }
+                // The status says that it was taken; who needs the body sees that it is not whole.
+                Err(_) if answer.is_success() => break,
                 Err(error) => return Err(Failure::Unreachable(describe(error))),
             }
         }
-        judge(status, after, body)
-    }
-}
-
-/// What an answer means.
-fn judge(status: u16, after: Option<Duration>, body: Vec<u8>) -> Result<Answer, Failure> {
-    let why = shown(status, &body);
-    match status {
-        200..=299 => Ok(Answer { status, body }),
-        300..=399 => Err(Failure::Denied(format!("{why}: redirects are not followed, name the final URL"))),
-        400 | 413 | 415 | 422 => Err(Failure::Refused(why)),
-        408 | 425 | 429 | 503 => Err(Failure::Busy { why, after }),
-        400..=499 => Err(Failure::Denied(why)),
-        _ if after.is_some() => Err(Failure::Busy { why, after }),
-        _ => Err(Failure::Broken(why)),
+        Ok(answer)
     }
 }
 
@@ -134,14 +181,6 @@ fn retry_after(text: &str) -> Option<Duration> {
     }
     let date = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp().as_millisecond();
     u64::try_from(date - crate::clock::wall()).ok().map(Duration::from_millis)
-}
-
-/// A line that fits on a line.
-fn shown(status: u16, body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(MOST_SHOWN)]);
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let text = text.trim();
-    if text.is_empty() { format!("answered {status}") } else { format!("answered {status}: {text}") }
 }
 
 /// The whole chain of causes, without the URL, which may be a secret.
@@ -214,7 +253,7 @@ mod tests {
 
     #[test]
     fn an_answer_says_whether_to_wait_to_park_or_to_mend() {
-        let of = |status, after| judge(status, after, b"no\r\nway".to_vec());
+        let of = |status, after| Answer { status, after, body: b"no\r\nway".to_vec(), whole: true }.judged();
         let soon = Some(Duration::from_secs(7));
         assert_eq!(of(202, None).unwrap().shown(), "answered 202: no  way");
         assert!(matches!(of(301, None), Err(Failure::Denied(_))));

@@ -15,6 +15,7 @@ mod durability;
 mod failures;
 mod forward;
 mod forward_notify;
+mod forward_siem;
 mod forward_syslog;
 mod invariants;
 mod monitoring;

@@ -3,8 +3,13 @@
 //! An outlet is told which events to send, in order, and says what became of them. When to try again, what to do with
 //! an event that is refused, and where to go on after a restart is decided in `sender`, once for all.
 
+mod elasticsearch;
 mod file;
 mod hook;
+mod otlp;
+#[cfg(test)]
+mod samples;
+mod splunk;
 mod syslog;
 pub(super) mod webhook;
 
@@ -43,6 +48,13 @@ pub const KINDS: &[Kind] = &[
         read: read::<hook::EmergencyHook>,
     },
     Kind { name: "syslog", summary: "RFC 5424 over TLS, TCP or UDP", read: read::<syslog::Syslog> },
+    Kind { name: "splunk", summary: "the HTTP Event Collector of Splunk", read: read::<splunk::Splunk> },
+    Kind {
+        name: "elasticsearch",
+        summary: "an index or a data stream of Elasticsearch or OpenSearch",
+        read: read::<elasticsearch::Elasticsearch>,
+    },
+    Kind { name: "otlp", summary: "OpenTelemetry logs over HTTP", read: read::<otlp::Otlp> },
     Kind { name: "file", summary: "lines at the end of a file", read: read::<file::File> },
     Kind { name: "stdout", summary: "lines on standard output", read: read::<file::Stdout> },
     Kind {

@@ -1,0 +1,328 @@
+//! OpenTelemetry logs: OTLP over HTTP, in JSON.
+//!
+//! The JSON encoding is part of the protocol and needs nothing but JSON; receivers take both encodings on one port, by
+//! the content type. Numbers of 64 bits are strings in it, enumerations are numbers, names are in lower camel case.
+
+use futures::future::BoxFuture;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Failure, Outlet, OutletSettings, Sent, webhook};
+use crate::{
+    domain::{event::Event, finding::Severity},
+    forward::{Answer, Common, HttpClient, Place, Secret, Surroundings, format::Format},
+};
+
+const LOGS: &str = "/v1/logs";
+/// Headers that are not for others to set.
+const OURS: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_LENGTH, HOST];
+
+/// `type = "otlp"`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Otlp {
+    url: Place,
+    /// Lines such as `authorization: Bearer …`.
+    headers: Option<Secret>,
+}
+
+impl OutletSettings for Otlp {
+    fn check(&self, _common: &Common) -> Result<(), (&'static str, String)> {
+        Ok(())
+    }
+
+    fn open(
+        &self,
+        common: &Common,
+        around: &Surroundings,
+    ) -> Result<Box<dyn Outlet>, (&'static str, String)> {
+        let url = self.url.read().map_err(|mend| ("url", mend))?;
+        let client = HttpClient::new(&url, common)?;
+        let mut headers = webhook::headers(None)?;
+        if let Some(secret) = &self.headers {
+            let text = secret.read().map_err(|mend| ("headers", mend))?;
+            headers.extend(lines(&text).map_err(|mend| ("headers", mend))?);
+        }
+        let format = common.format.unwrap_or(Format::Json);
+        let instance = around.instance.clone();
+        Ok(Box::new(Logs { client, headers, format, instance, warning: String::new() }))
+    }
+}
+
+/// Headers as they are written, one a line; says nothing of what is in them.
+fn lines(text: &str) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let wrong = || format!("must hold lines such as `authorization: Bearer …`; line {} is none", n + 1);
+        let (name, value) = line.split_once(':').ok_or_else(wrong)?;
+        let name: HeaderName = name.trim().parse().map_err(|_| wrong())?;
+        if OURS.contains(&name) {
+            return Err(format!("must not set {name}"));
+        }
+        let mut value = HeaderValue::from_str(value.trim()).map_err(|_| wrong())?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+struct Logs {
+    client: HttpClient,
+    headers: HeaderMap,
+    format: Format,
+    instance: String,
+    /// What the receiver last warned of.
+    warning: String,
+}
+
+impl Outlet for Logs {
+    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
+        Box::pin(async move {
+            let body = request(events, self.format, &self.instance).to_string().into_bytes();
+            let answer = self.client.exchange(LOGS, self.headers.clone(), body).await?;
+            let answer = judged(answer)?;
+            let shown = answer.shown();
+            let said = partial(&answer)?;
+            if said.rejected == 0 {
+                self.warn(said.message);
+                return Ok(Sent { refused: Vec::new(), answer: shown });
+            }
+            Ok(Sent { refused: said.refused(events.len()), answer: shown })
+        })
+    }
+}
+
+impl Logs {
+    /// Repeats a warning of the receiver, once.
+    fn warn(&mut self, message: String) {
+        if message != self.warning && !message.is_empty() {
+            tracing::warn!(message, "the OTLP receiver took the events and warns");
+        }
+        self.warning = message;
+    }
+}
+
+/// An `ExportLogsServiceRequest`.
+fn request(events: &[Event], format: Format, instance: &str) -> Value {
+    let version = env!("CARGO_PKG_VERSION");
+    let resource = [
+        attribute("service.name", text("keyward")),
+        attribute("service.version", text(version)),
+        attribute("service.instance.id", text(instance)),
+    ];
+    let records: Vec<Value> = events.iter().map(|event| record(event, format)).collect();
+    json!({
+        "resourceLogs": [{
+            "resource": { "attributes": resource },
+            "scopeLogs": [{ "scope": { "name": "keyward", "version": version }, "logRecords": records }],
+        }],
+    })
+}
+
+/// A `LogRecord`. An event is observed where it comes to be, so both of its times are the same.
+fn record(event: &Event, format: Format) -> Value {
+    let nanos = (i128::from(event.time.max(0)) * 1_000_000).to_string();
+    let mut line = Vec::new();
+    format.render(event, &mut line);
+    json!({
+        "timeUnixNano": nanos,
+        "observedTimeUnixNano": nanos,
+        "severityNumber": severity_number(event.severity),
+        "severityText": event.severity.name(),
+        "eventName": format!("keyward.{}", event.kind.name().to_lowercase()),
+        "body": text(&String::from_utf8_lossy(&line)),
+        "attributes": attributes(event),
+    })
+}
+
+/// INFO, WARN, ERROR and FATAL: the first number of each range.
+fn severity_number(severity: Severity) -> u8 {
+    match severity {
+        Severity::Low => 9,
+        Severity::Medium => 13,
+        Severity::High => 17,
+        Severity::Critical => 21,
+    }
+}
+
+/// By the semantic conventions where they have a name, else under `keyward`.
+fn attributes(event: &Event) -> Vec<Value> {
+    let place = event.place.as_ref();
+    let some = |value: Option<&str>| value.filter(|value| !value.is_empty()).map(text);
+    let number = |value: Option<f64>| value.filter(|v| v.is_finite()).map(|v| json!({ "doubleValue": v }));
+    let named = [
+        ("log.record.uid", some(Some(&event.id))),
+        ("client.address", some(event.source_ip.as_deref())),
+        ("geo.country.iso_code", some(place.and_then(|place| place.country.as_deref()))),
+        ("geo.locality.name", some(place.and_then(|place| place.city.as_deref()))),
+        ("geo.location.lat", number(place.and_then(|place| place.latitude))),
+        ("geo.location.lon", number(place.and_then(|place| place.longitude))),
+        ("keyward.type", some(Some(event.kind.name()))),
+        ("keyward.subject", some(event.subject.as_ref().map(|subject| subject.as_str()))),
+        ("keyward.key_id", some(event.key_id.as_deref())),
+        ("keyward.detector", some(event.detector.as_deref())),
+        ("keyward.action", some(event.action.as_deref())),
+        ("keyward.request_id", some(event.request_id.as_deref())),
+        ("keyward.policy_version", some(event.policy_version.as_deref())),
+        ("keyward.count", Some(json!({ "intValue": event.count.to_string() }))),
+    ];
+    named.into_iter().filter_map(|(name, value)| Some(attribute(name, value?))).collect()
+}
+
+fn attribute(name: &str, value: Value) -> Value {
+    json!({ "key": name, "value": value })
+}
+
+fn text(value: &str) -> Value {
+    json!({ "stringValue": value })
+}
+
+/// By the protocol's list of what may be sent again. Where the protocol has an exporter give events up (other statuses
+/// in the 400s and 500s), ours stay in the log until somebody has mended what is wrong.
+fn judged(answer: Answer) -> Result<Answer, Failure> {
+    match answer.status {
+        502 | 504 => Err(Failure::Busy { why: answer.shown(), after: answer.after }),
+        _ => answer.judged(),
+    }
+}
+
+/// What was rejected of a request that was taken.
+#[derive(Debug, PartialEq)]
+struct Partial {
+    rejected: u64,
+    message: String,
+}
+
+/// Reads an `ExportLogsServiceResponse`.
+fn partial(answer: &Answer) -> Result<Partial, Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Response {
+        #[serde(default)]
+        partial_success: Option<PartialSuccess>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct PartialSuccess {
+        #[serde(default)]
+        rejected_log_records: Value,
+        #[serde(default)]
+        error_message: String,
+    }
+    let none = || Partial { rejected: 0, message: String::new() };
+    if answer.whole && answer.body.is_empty() {
+        return Ok(none());
+    }
+    let Some(response) = answer.object::<Response>() else {
+        let why = answer.shown();
+        return Err(Failure::Unreachable(format!(
+            "{why}: that is no OTLP receiver, or its answer broke off"
+        )));
+    };
+    let Some(said) = response.partial_success else { return Ok(none()) };
+    let number = &said.rejected_log_records;
+    let rejected = number.as_u64().or_else(|| number.as_str()?.parse().ok()).unwrap_or_default();
+    Ok(Partial { rejected, message: said.error_message })
+}
+
+impl Partial {
+    /// The answer gives a number, not which. The protocol forbids to send the request again, and nothing may be lost: so
+    /// all of it is refused, and a person may have them sent again, each alone.
+    fn refused(&self, sent: usize) -> Vec<(usize, String)> {
+        let why = if self.rejected >= sent as u64 {
+            format!("rejected: {}", self.message)
+        } else {
+            let (rejected, message) = (self.rejected, &self.message);
+            format!("the receiver rejected {rejected} of {sent} and does not say which: {message}")
+        };
+        (0..sent).map(|n| (n, why.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::forward::outlet::samples;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer { status, after: None, body: body.as_bytes().to_vec(), whole: true }
+    }
+
+    #[test]
+    fn only_what_the_protocol_lets_be_sent_again_is_busy() {
+        for status in [429, 502, 503, 504] {
+            assert!(matches!(judged(answer(status, "")), Err(Failure::Busy { .. })), "{status}");
+        }
+        for status in [400, 413] {
+            assert!(matches!(judged(answer(status, "")), Err(Failure::Refused(_))), "{status}");
+        }
+        for status in [301, 401, 403, 404] {
+            assert!(matches!(judged(answer(status, "")), Err(Failure::Denied(_))), "{status}");
+        }
+        assert!(matches!(judged(answer(500, "")), Err(Failure::Broken(_))));
+    }
+
+    #[test]
+    fn a_partial_success_refuses_all_that_may_be_meant() {
+        let of = |body: &str| partial(&answer(200, body)).unwrap();
+        for full in ["", "{}", r#"{"partialSuccess":{}}"#, r#"{"partialSuccess":null}"#] {
+            assert_eq!(of(full), Partial { rejected: 0, message: String::new() }, "{full}");
+        }
+        let warning = of(r#"{"partialSuccess":{"errorMessage":"soon full"}}"#);
+        assert_eq!(warning, Partial { rejected: 0, message: "soon full".to_owned() });
+        for number in ["2", "\"2\""] {
+            let body =
+                format!(r#"{{"partialSuccess":{{"rejectedLogRecords":{number},"errorMessage":"too old"}}}}"#);
+            let refused = of(&body).refused(3);
+            assert_eq!(refused.len(), 3);
+            assert!(refused[0].1.contains("2 of 3") && refused[0].1.contains("too old"));
+            assert_eq!(of(&body).refused(2)[0].1, "rejected: too old");
+        }
+        for garbage in ["<html>", "ok", "[]", r#"{"partialSuccess":"#] {
+            assert!(matches!(partial(&answer(200, garbage)), Err(Failure::Unreachable(_))), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn headers_are_lines_and_a_bad_one_is_not_repeated() {
+        let headers = lines("Authorization: Bearer a:b=c\n\nX-Scope-OrgID: 7\n").unwrap();
+        assert_eq!(headers["authorization"], "Bearer a:b=c");
+        assert_eq!(headers["x-scope-orgid"], "7");
+        for bad in ["hunter2", "a b: hunter2", "x: hun\u{7}ter2", "content-type: hunter2"] {
+            let mend = lines(bad).unwrap_err();
+            assert!(!mend.contains("hun"), "{mend}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn whatever_is_in_events_a_receiver_reads_it_back(
+            events in prop::collection::vec(samples::event(), 1..5),
+            format in prop::sample::select(Format::ALL.to_vec()),
+        ) {
+            let body = request(&events, format, "node-1").to_string();
+            let read: Value = serde_json::from_str(&body).unwrap();
+            let records = read["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array().unwrap();
+            prop_assert_eq!(records.len(), events.len());
+            for (record, event) in records.iter().zip(&events) {
+                prop_assert_eq!(&record["body"]["stringValue"], &json!(samples::rendered(format, event)));
+                let nanos: u64 = record["timeUnixNano"].as_str().unwrap().parse().unwrap();
+                prop_assert_eq!(nanos, event.time as u64 * 1_000_000);
+                let found = |name: &str| {
+                    let attributes = record["attributes"].as_array().unwrap();
+                    let found: Vec<&Value> = attributes.iter().filter(|a| a["key"] == name).collect();
+                    assert!(found.len() <= 1, "attribute keys are unique");
+                    found.first().map(|attribute| attribute["value"]["stringValue"].clone())
+                };
+                prop_assert_eq!(found("log.record.uid"), Some(json!(event.id)));
+                let key = event.key_id.clone().filter(|key| !key.is_empty());
+                prop_assert_eq!(found("keyward.key_id"), key.map(|key| json!(key)));
+            }
+        }
+    }
+}
