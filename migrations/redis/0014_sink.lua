@@ -5,6 +5,7 @@
 --       2  its dead letters: hash of event id -> JSON
 --       3  ids of dead letters that are to be sent again: set
 -- ARGV  1  "lead"   2 owner  3 now, ms  4 until, ms
+--          "renew"  2 epoch  3 until, ms
 --          "leave"  2 owner
 --          "step"   2 epoch  3 position  4 state  5 most dead letters  6 number of ids done with, n
 --                   then n ids, then pairs of id and JSON to park
@@ -13,7 +14,7 @@
 --
 -- Times are the caller's; an instance's clock follows the server's.
 -- Reply to lead: {epoch, position or "", state, 1 if letters are to be sent again} or {0} if somebody else leads;
--- to step: 1 done, 0 not leading, 2 no room; to leave: 1; to again and discard: how many.
+-- to renew: 0 if somebody else leads, else 1, or 2 if letters are to be sent again; to step: 1 done, 0 not leading, 2 no room; to leave: 1; to again and discard: how many.
 --
 -- Example: lead a 0 5000 -> {1, "", "", 0}; lead b 1000 6000 -> {0}; step 1 "0-7" "" 100 0 -> 1;
 -- lead b 5000 9000 -> {2, "0-7", "", 0}; step 1 ... -> 0.
@@ -33,6 +34,12 @@ if act == "lead" then
   end
   call("HSET", KEYS[1], "until", ARGV[4])
   return {epoch, held[4] or "", held[5] or "", call("EXISTS", KEYS[3])}
+end
+
+if act == "renew" then
+  if call("HGET", KEYS[1], "epoch") ~= ARGV[2] then return 0 end
+  call("HSET", KEYS[1], "until", ARGV[3])
+  return 1 + call("EXISTS", KEYS[3])
 end
 
 if act == "leave" then

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Common, Start, Status, Surroundings};
@@ -18,7 +18,7 @@ use crate::{
         event::{Event, EventType},
         finding::Severity,
     },
-    store::{LogPosition, SinkLead, SinkStep, StoreError},
+    store::{LogPosition, SinkLead, StoreError},
 };
 
 /// How long a lease lasts: the longest that nobody sends when an instance dies.
@@ -38,58 +38,67 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    /// For one sink.
+    pub fn new(common: Common, around: Surroundings, status: Arc<Status>, stop: CancellationToken) -> Self {
+        Self { common, around, status, again: AtomicBool::new(false), stop }
+    }
+
     /// Waits, unless the process ends.
     pub async fn pause(&self, time: Duration) {
         let _ = timeout(time, self.stop.cancelled()).await;
     }
 
-    /// Takes the lease, or renews it; `None` while somebody else has it.
+    /// Takes the lease; `None` while somebody else has it.
     pub async fn lead(&self) -> Result<Option<SinkLead>, StoreError> {
-        let now = (self.around.now)();
-        let until = now + LEASE.as_millis() as Millis;
-        let led = patient(self.around.store.lead_sink(&self.common.name, &self.around.instance, now, until))
-            .await?;
-        if let Some(lead) = &led {
-            self.again.fetch_or(lead.again, Relaxed);
-        }
+        let (now, until) = self.lease();
+        let Surroundings { store, instance, .. } = &self.around;
+        let led = patient(store.lead_sink(&self.common.name, instance, now, until)).await?;
+        self.again.store(led.as_ref().is_some_and(|lead| lead.again), Relaxed);
         Ok(led)
+    }
+
+    fn lease(&self) -> (Millis, Millis) {
+        let now = (self.around.now)();
+        (now, now + LEASE.as_millis() as Millis)
     }
 
     /// Renews the lease; ends when it is lost, or may be.
     pub async fn keep_leading(&self, epoch: u64) {
-        let mut renewed = tokio::time::Instant::now();
+        let mut renewed = Instant::now();
         loop {
             sleep(LEASE / 4).await;
             self.status.measure((self.around.now)());
-            let asked = tokio::time::Instant::now();
-            match self.lead().await {
-                Ok(Some(lead)) if lead.epoch == epoch => renewed = asked,
-                Ok(_) => return,
-                Err(_) if renewed.elapsed() < LEASE => {}
-                Err(error) => {
+            let asked = Instant::now();
+            let left = LEASE.saturating_sub(renewed.elapsed());
+            let renewing = self.around.store.renew_sink(&self.common.name, epoch, self.lease().1);
+            match timeout(left, renewing).await {
+                Ok(Ok(Some(again))) => {
+                    self.again.fetch_or(again, Relaxed);
+                    renewed = asked;
+                }
+                Ok(Ok(None)) => return,
+                Ok(Err(_)) if renewed.elapsed() < LEASE => {}
+                Ok(Err(error)) => {
                     self.status.failed(&format!("its lease cannot be renewed: {error}"));
                     return;
                 }
+                Err(_) => return,
             }
         }
     }
 
-    /// Notes where a new sink begins.
-    pub async fn begin(&self, epoch: u64, state: Vec<u8>) -> Result<LogPosition, StoreError> {
-        let position = match self.common.start {
-            Start::Now => patient(self.around.store.log_end()).await?,
-            Start::Beginning => LogPosition::default(),
-        };
-        let (sink, at) = (self.common.name.clone(), position.clone());
-        let step = SinkStep { sink, epoch, position: at, state, parked: vec![], done: vec![] };
-        patient(self.around.store.step_sink(&step)).await?;
-        Ok(position)
+    /// Where a sink begins of which the store knows nothing.
+    pub async fn begin(&self) -> Result<LogPosition, StoreError> {
+        match self.common.start {
+            Start::Now => patient(self.around.store.log_end()).await,
+            Start::Beginning => Ok(LogPosition::default()),
+        }
     }
 
     /// Events were deleted before they were sent.
     pub fn gap(&self) -> Event {
         let mut event = Event::new((self.around.now)(), EventType::EventGap, Severity::High, None);
-        event.detector = Some("forward".to_owned());
+        event.detector = Some(format!("forward:{}", self.common.name));
         event.evidence = serde_json::json!({
             "sink": self.common.name,
             "summary": format!(

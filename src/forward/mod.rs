@@ -7,6 +7,7 @@
 //! `settings` says what a sink is, `outlet` holds one file per kind of sink, `notify` those that tell people, `sender` is
 //! the loop that all share, `lead` its lease, `guard` and `client` keep what is sent to addresses that are allowed.
 
+mod attempt;
 mod backoff;
 mod client;
 mod filter;
@@ -15,6 +16,7 @@ mod guard;
 mod lead;
 pub mod notify;
 mod outlet;
+mod redelivery;
 mod secret;
 mod sender;
 mod settings;
@@ -41,6 +43,9 @@ use crate::{
     domain::{Millis, event::Event},
     store::Store,
 };
+
+/// After a sender ended badly.
+const RESTART: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What forwarding needs of the rest of the service.
 #[derive(Clone)]
@@ -77,9 +82,15 @@ impl Forwarder {
         }
         let (mut statuses, mut senders) = (Vec::new(), Vec::new());
         for (sink, outlet) in opened {
-            let sender = Sender::new(sink.common().clone(), outlet, surroundings.clone(), stop.clone());
-            statuses.push(sender.status());
-            senders.push(tokio::spawn(sender.run()));
+            let status = Arc::new(Status::new(&sink.common().name, sink.common().kind));
+            statuses.push(status.clone());
+            senders.push(tokio::spawn(keep_sending(
+                sink.clone(),
+                outlet,
+                surroundings.clone(),
+                status,
+                stop.clone(),
+            )));
         }
         Ok(Self { statuses, senders })
     }
@@ -97,4 +108,34 @@ impl Forwarder {
             }
         }
     }
+}
+
+/// Sends; and begins again where a sender ended by a mistake in this program, which must not end the sink.
+async fn keep_sending(
+    sink: SinkSettings,
+    outlet: Box<dyn Outlet>,
+    around: Surroundings,
+    status: Arc<Status>,
+    stop: CancellationToken,
+) {
+    let mut outlet = Some(outlet);
+    while !stop.is_cancelled() {
+        let opened = outlet.take().map_or_else(|| sink.open(&around), Ok);
+        match opened {
+            Ok(outlet) => {
+                let common = sink.common().clone();
+                let sender = Sender::new(common, outlet, around.clone(), status.clone(), stop.clone());
+                let Err(error) = tokio::spawn(sender.run()).await else { return };
+                tracing::error!(sink = sink.common().name, %error, "a sender has ended badly; it begins again");
+                status_of(&status, "its sender ended badly");
+            }
+            Err(error) => status_of(&status, &error.to_string()),
+        }
+        let _ = tokio::time::timeout(RESTART, stop.cancelled()).await;
+    }
+}
+
+fn status_of(status: &Status, why: &str) {
+    status.leads(false);
+    status.failed(why);
 }

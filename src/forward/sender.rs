@@ -7,24 +7,18 @@
 //! sender ends, or an answer is lost, between a batch and its cursor.
 //!
 //! Whether an event is the sink's trouble or the sink itself: a batch that is refused is halved until one event is
-//! refused alone, which is parked. One on which the sink fails ([`Failure::Broken`]) again and again is parked if it takes
-//! one about another subject meanwhile; if it does not, nothing is parked and all wait.
+//! refused alone, which is parked. What that needs is in `attempt`. `redelivery` sends dead letters again.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Common, Failure, Outlet, Sent, Status, Surroundings,
-    backoff::{random, wait},
+    Common, Outlet, Status, Surroundings,
+    attempt::Suspicion,
     lead::{Desk, patient},
+    redelivery::Redelivery,
 };
 use crate::{
     domain::event::Event,
@@ -35,35 +29,41 @@ use crate::{
 const LOOK_FOR_LEASE: Duration = Duration::from_secs(1);
 const LOOK_FOR_NEWS: Duration = Duration::from_millis(200);
 /// Events read at a time.
-const PAGE: usize = 1_000;
+pub(super) const PAGE: usize = 1_000;
 /// The cursor is moved at least this often over events that the sink does not want.
 const SKIPPED: Duration = Duration::from_secs(1);
-/// Failures of the sink itself after which smaller batches are tried, and after which an event alone is suspected.
-const HALVE_AFTER: u32 = 3;
-const SUSPECT_AFTER: u32 = 6;
 /// What a batch that is on its way gets at shutdown.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Sends for one sink.
 pub struct Sender {
-    desk: Arc<Desk>,
-    outlet: Box<dyn Outlet>,
+    pub(super) desk: Arc<Desk>,
+    pub(super) outlet: Box<dyn Outlet>,
 }
 
 /// Where sending stands.
-struct Progress {
-    epoch: u64,
-    position: LogPosition,
+pub(super) struct Progress {
+    pub epoch: u64,
+    /// Behind the last event that is done with.
+    pub position: LogPosition,
+    /// The same as it is in the store.
+    pub noted: LogPosition,
     /// Most events in the next batch.
-    batch: usize,
-    failures: u32,
+    pub batch: usize,
+    /// In a row.
+    pub failures: u32,
+    /// The event that may be why.
+    pub suspicion: Option<Suspicion>,
+    pub redelivery: Redelivery,
+    /// Where a gap was told of.
+    gap_told: Option<LogPosition>,
     /// Moved over unwanted events and not noted yet, since then.
-    unnoted: Option<tokio::time::Instant>,
-    ticked: tokio::time::Instant,
+    unnoted: Option<Instant>,
+    ticked: Instant,
 }
 
 /// Why sending ended.
-enum Ended {
+pub(super) enum Ended {
     NotLeading,
     Stopped,
     Store(StoreError),
@@ -81,24 +81,19 @@ impl Sender {
         common: Common,
         outlet: Box<dyn Outlet>,
         around: Surroundings,
+        status: Arc<Status>,
         stop: CancellationToken,
     ) -> Self {
-        let status = Arc::new(Status::new(&common.name, common.kind));
-        let again = AtomicBool::new(false);
-        Self { desk: Arc::new(Desk { common, around, status, again, stop }), outlet }
-    }
-
-    /// How it is doing.
-    pub fn status(&self) -> Arc<Status> {
-        self.desk.status.clone()
+        Self { desk: Arc::new(Desk::new(common, around, status, stop)), outlet }
     }
 
     /// Sends until the process ends.
     pub async fn run(mut self) {
         let stop = self.desk.stop.clone();
+        // Where this sink is as far as this instance knows: for one that is new, or a store that has lost its data.
         let mut known = None;
         while !stop.is_cancelled() {
-            match self.desk.lead().await {
+            match self.lead(&mut known).await {
                 Ok(Some(lead)) => {
                     self.desk.status.leads(true);
                     // A batch that is on its way may arrive, so that it is not sent again after the restart.
@@ -106,14 +101,14 @@ impl Sender {
                         stop.cancelled().await;
                         sleep(GRACE).await;
                     };
-                    known = tokio::select! {
-                        last = self.send_while_leading(lead, known.clone()) => Some(last),
-                        () = out_of_time => known,
-                    };
+                    tokio::select! {
+                        last = self.send_while_leading(lead, known.clone()) => known = Some(last),
+                        () = out_of_time => {}
+                    }
                     let _ = timeout(GRACE, self.outlet.close()).await;
                     self.desk.status.leads(false);
                 }
-                Ok(None) => {}
+                Ok(None) => self.desk.status.fine(),
                 Err(error) => self.desk.status.failed(&format!("the cursor cannot be read: {error}")),
             }
             self.desk.pause(LOOK_FOR_LEASE).await;
@@ -124,32 +119,42 @@ impl Sender {
         }
     }
 
-    /// Returns where it was when it no longer leads. `known`: where this instance was before, for a store that has
-    /// lost its data.
+    async fn lead(&self, known: &mut Option<LogPosition>) -> Result<Option<SinkLead>, StoreError> {
+        if known.is_none() {
+            *known = Some(self.desk.begin().await?);
+        }
+        self.desk.lead().await
+    }
+
+    /// Returns where it was when it no longer leads.
     async fn send_while_leading(&mut self, lead: SinkLead, known: Option<LogPosition>) -> LogPosition {
-        let now = tokio::time::Instant::now();
+        let is_new = lead.position.is_none();
+        let position = lead.position.or(known).unwrap_or_default();
         self.outlet.restore(&lead.state);
         let mut progress = Progress {
             epoch: lead.epoch,
-            position: LogPosition::default(),
+            noted: position.clone(),
+            position,
             batch: self.desk.common.batch,
             failures: 0,
+            suspicion: None,
+            redelivery: Redelivery::default(),
+            gap_told: None,
             unnoted: None,
-            ticked: now,
+            ticked: Instant::now(),
         };
-        match lead.position.or(known) {
-            Some(position) => progress.position = position,
-            None => match self.desk.begin(lead.epoch, self.outlet.state()).await {
-                Ok(position) => progress.position = position,
-                Err(_) => return progress.position,
-            },
-        }
         let desk = self.desk.clone();
+        let sending = async {
+            // Where a new sink begins must be known to whoever comes next.
+            if !is_new || self.note(&mut progress, Vec::new()).await.is_ok() {
+                self.send_on(&mut progress).await;
+            }
+        };
         tokio::select! {
             () = desk.keep_leading(lead.epoch) => {}
-            () = self.send_on(&mut progress) => {}
+            () = sending => {}
         }
-        progress.position
+        progress.noted
     }
 
     async fn send_on(&mut self, progress: &mut Progress) {
@@ -157,6 +162,7 @@ impl Sender {
             match self.round(progress).await {
                 Ok(()) => {}
                 Err(Ended::NotLeading | Ended::Stopped) => return,
+                Err(Ended::Store(_)) if self.desk.stop.is_cancelled() => return,
                 Err(Ended::Store(error)) => {
                     self.desk.status.failed(&format!("the log cannot be read: {error}"));
                     self.desk.pause(LOOK_FOR_LEASE).await;
@@ -168,12 +174,11 @@ impl Sender {
     /// Reads a page and sends what is wanted of it, until it is done with or something fails.
     async fn round(&mut self, progress: &mut Progress) -> Result<(), Ended> {
         let desk = self.desk.clone();
-        if desk.again.swap(false, Relaxed) {
-            self.redeliver(progress).await?;
-        }
+        self.redeliver(progress).await?;
         self.tick(progress).await?;
         let page = patient(desk.around.store.read_log(&progress.position, PAGE)).await?;
-        if page.gap {
+        if page.gap && progress.gap_told.as_ref() != Some(&progress.position) {
+            progress.gap_told = Some(progress.position.clone());
             (desk.around.tell)(desk.gap());
         }
         let wanted: Vec<usize> =
@@ -191,153 +196,62 @@ impl Sender {
             }
         }
         desk.status.waits_since(None);
+        if progress.redelivery.is_well() {
+            desk.status.fine();
+        }
+        // Also without events: what cannot be read is passed over.
+        if page.next != progress.position {
+            progress.position = page.next;
+            progress.unnoted.get_or_insert_with(Instant::now);
+        }
+        let stops = desk.stop.is_cancelled();
+        let due = if stops { Duration::ZERO } else { SKIPPED };
+        if progress.unnoted.is_some_and(|since| since.elapsed() >= due) {
+            self.note(progress, Vec::new()).await?;
+        }
         if page.events.is_empty() {
-            let at_once = desk.stop.is_cancelled();
-            self.note_skipped(progress, if at_once { Duration::ZERO } else { SKIPPED }).await?;
-            if at_once {
+            if stops {
                 return Err(Ended::Stopped);
             }
             desk.pause(LOOK_FOR_NEWS).await;
-        } else if page.next != progress.position {
-            progress.position = page.next;
-            progress.unnoted.get_or_insert_with(tokio::time::Instant::now);
-            self.note_skipped(progress, SKIPPED).await?;
         }
         Ok(())
     }
 
-    /// Sends a batch; says how many events of the page are done with, or that it failed, and has then waited.
-    async fn attempt(
-        &mut self,
-        progress: &mut Progress,
-        page: &LogPage,
-        batch: &[usize],
-    ) -> Result<Option<usize>, Ended> {
-        let events: Vec<Event> = batch.iter().map(|n| page.events[*n].clone()).collect();
-        let failure = match self.send(&events).await {
-            Ok(sent) => {
-                let refused =
-                    sent.refused.iter().filter_map(|(n, why)| Some((events.get(*n)?, why.as_str())));
-                let parked = refused.map(|(event, why)| self.letter(event, why, 1)).collect();
-                self.step(progress, page, batch, parked).await?;
-                return Ok(Some(batch.len()));
-            }
-            Err(failure) => failure,
-        };
-        let why = failure.to_string();
-        progress.failures += 1;
-        match (&failure, events.as_slice()) {
-            (Failure::Refused(_), [event]) => {
-                let letter = self.letter(event, &why, progress.failures);
-                self.step(progress, page, batch, vec![letter]).await?;
-                return Ok(Some(1));
-            }
-            (Failure::Refused(_), _) => {
-                progress.batch = (events.len() / 2).max(1);
-                return Ok(Some(0));
-            }
-            (Failure::Broken(_), [event]) if progress.failures >= SUSPECT_AFTER => {
-                if let Some((done, parked)) = self.suspect(event, page, batch[0], progress.failures).await {
-                    self.step(progress, page, &done, parked).await?;
-                    return Ok(Some(done.len()));
-                }
-            }
-            (Failure::Broken(_), _) if progress.failures >= HALVE_AFTER => {
-                progress.batch = (events.len() / 2).max(1);
-            }
-            _ => {}
-        }
-        self.desk.status.failed(&why);
-        let asked = if let Failure::Busy { after, .. } = failure { after } else { None };
-        self.desk.pause(wait(progress.failures, self.desk.common.max_backoff, asked, random())).await;
-        Ok(None)
-    }
-
-    /// Is it the event or the sink? One about somebody else tells. If the sink takes that one, and this one still
-    /// not, this one is parked. Says which places of the page are done with, and what is parked; `None` if the sink takes
-    /// nothing, or there is nothing to try it with.
-    async fn suspect(
-        &mut self,
-        event: &Event,
-        page: &LogPage,
-        place: usize,
-        attempts: u32,
-    ) -> Option<(Vec<usize>, Vec<DeadLetter>)> {
-        let wanted = |n: &usize| self.desk.common.filter.admits(&page.events[*n]);
-        let next = (place + 1..page.events.len()).find(wanted)?;
-        let other =
-            (next..page.events.len()).find(|n| wanted(n) && page.events[*n].subject != event.subject)?;
-        if !self
-            .send(std::slice::from_ref(&page.events[other]))
-            .await
-            .is_ok_and(|sent| sent.refused.is_empty())
-        {
-            return None;
-        }
-        let parked = match self.send(std::slice::from_ref(event)).await {
-            Ok(sent) => sent.refused.into_iter().map(|(_, why)| why).collect(),
-            Err(Failure::Broken(why) | Failure::Refused(why)) => vec![why],
-            Err(_) => return None,
-        };
-        let parked = parked.iter().map(|why| self.letter(event, why, attempts + 1)).collect();
-        // The other one is sent again later, unless it was the next.
-        Some((if other == next { vec![place, next] } else { vec![place] }, parked))
-    }
-
-    async fn send(&mut self, events: &[Event]) -> Result<Sent, Failure> {
-        let limit = self.desk.common.timeout;
-        let late = || Failure::Unreachable(format!("no answer within {} s", limit.as_secs()));
-        timeout(limit, self.outlet.send(events)).await.unwrap_or_else(|_| Err(late()))
-    }
-
     /// Moves the cursor behind a batch that is done with.
-    async fn step(
+    pub(super) async fn step(
         &mut self,
         progress: &mut Progress,
         page: &LogPage,
         batch: &[usize],
         parked: Vec<DeadLetter>,
     ) -> Result<(), Ended> {
-        let (store, status) = (&self.desk.around.store, &self.desk.status);
         let mut position = progress.position.clone();
         // Everything before is done with, also what was not wanted.
         let last = batch.last().map_or(0, |last| last + 1);
         for event in &page.events[..last] {
-            position = store.advance(&position, &event.id)?;
+            position = self.desk.around.store.advance(&position, &event.id)?;
         }
         let (sent, refused) = (batch.len() - parked.len(), parked.len());
         progress.position = position;
-        self.note(progress, parked, Vec::new()).await?;
-        status.parked(refused);
-        if sent > 0 {
-            status.sent(sent, (self.desk.around.now)());
-        }
+        self.note(progress, parked).await?;
+        self.desk.status.parked(refused);
+        self.desk.status.sent(sent, (self.desk.around.now)());
         progress.failures = 0;
+        progress.suspicion = None;
         progress.batch = (progress.batch * 2).min(self.desk.common.batch);
         Ok(())
     }
 
     /// Writes the cursor. While there is no room for dead letters it waits for somebody to make some.
-    async fn note(
-        &self,
-        progress: &mut Progress,
-        parked: Vec<DeadLetter>,
-        done: Vec<String>,
-    ) -> Result<(), Ended> {
-        let step = SinkStep {
-            sink: self.desk.common.name.clone(),
-            epoch: progress.epoch,
-            position: progress.position.clone(),
-            state: self.outlet.state(),
-            parked,
-            done,
-        };
+    async fn note(&mut self, progress: &mut Progress, parked: Vec<DeadLetter>) -> Result<(), Ended> {
         loop {
-            match patient(self.desk.around.store.step_sink(&step)).await {
+            match self.write(progress.epoch, &progress.position, &parked, Vec::new()).await {
                 Ok(Stepped::Done) => break,
                 Ok(Stepped::NotLeading) => return Err(Ended::NotLeading),
                 Ok(Stepped::Full) => {
                     self.desk.status.failed("it has too many dead letters: redeliver or discard some");
+                    self.redeliver(progress).await?;
                 }
                 // What was sent is sent: asking again is better than sending again.
                 Err(error) => self.desk.status.failed(&format!("the cursor cannot be written: {error}")),
@@ -347,15 +261,28 @@ impl Sender {
             }
             self.desk.pause(LOOK_FOR_LEASE).await;
         }
+        progress.noted.clone_from(&progress.position);
         progress.unnoted = None;
         Ok(())
     }
 
-    async fn note_skipped(&self, progress: &mut Progress, after: Duration) -> Result<(), Ended> {
-        if progress.unnoted.is_some_and(|since| since.elapsed() >= after) {
-            self.note(progress, Vec::new(), Vec::new()).await?;
-        }
-        Ok(())
+    /// One step, as it is.
+    pub(super) async fn write(
+        &self,
+        epoch: u64,
+        position: &LogPosition,
+        parked: &[DeadLetter],
+        done: Vec<String>,
+    ) -> Result<Stepped, StoreError> {
+        let step = SinkStep {
+            sink: self.desk.common.name.clone(),
+            epoch,
+            position: position.clone(),
+            state: self.outlet.state(),
+            parked: parked.to_vec(),
+            done,
+        };
+        patient(self.desk.around.store.step_sink(&step)).await
     }
 
     /// Lets the outlet do what is due without events.
@@ -363,13 +290,13 @@ impl Sender {
         if progress.ticked.elapsed() < LOOK_FOR_LEASE {
             return Ok(());
         }
-        progress.ticked = tokio::time::Instant::now();
+        progress.ticked = Instant::now();
         let now = (self.desk.around.now)();
         self.desk.status.measure(now);
         match timeout(self.desk.common.timeout, self.outlet.tick(now)).await {
             Ok(Ok(true)) => {
                 self.desk.status.ticked(Ok(()));
-                self.note(progress, Vec::new(), Vec::new()).await
+                self.note(progress, Vec::new()).await
             }
             Ok(Ok(false)) => Ok(()),
             Ok(Err(failure)) => {
@@ -383,36 +310,7 @@ impl Sender {
         }
     }
 
-    /// Sends dead letters that somebody wants sent, each alone. What fails keeps its mark; what is refused loses it.
-    async fn redeliver(&mut self, progress: &mut Progress) -> Result<(), Ended> {
-        let letters = patient(self.desk.around.store.dead_letters(&self.desk.common.name)).await?;
-        for letter in letters.into_iter().filter(|letter| letter.again) {
-            let (mut parked, mut done) = (Vec::new(), Vec::new());
-            let sent = self.send(std::slice::from_ref(&letter.event)).await;
-            let refused = match sent {
-                Ok(sent) => sent.refused.into_iter().next().map(|(_, why)| why),
-                Err(Failure::Refused(why) | Failure::Broken(why)) => Some(why),
-                Err(failure) => {
-                    self.desk.status.failed(&failure.to_string());
-                    return Ok(());
-                }
-            };
-            match refused {
-                Some(reason) => parked.push(self.letter(&letter.event, &reason, letter.attempts + 1)),
-                None => {
-                    self.desk.status.sent(1, (self.desk.around.now)());
-                    done.push(letter.event.id.clone());
-                }
-            }
-            if !parked.is_empty() {
-                done.push(letter.event.id);
-            }
-            self.note(progress, parked, done).await?;
-        }
-        Ok(())
-    }
-
-    fn letter(&self, event: &Event, reason: &str, attempts: u32) -> DeadLetter {
+    pub(super) fn letter(&self, event: &Event, reason: &str, attempts: u32) -> DeadLetter {
         DeadLetter {
             sink: self.desk.common.name.clone(),
             event: event.clone(),

@@ -95,15 +95,21 @@ impl Status {
         metrics::gauge!("keyward_sink_lag_seconds", "sink" => self.name.clone()).set(lag as f64);
     }
 
-    /// It took so many events.
-    pub(super) fn sent(&self, count: usize, now: Millis) {
-        let mut known = self.known.lock();
-        let before = known.error.take();
-        known.last_sent = Some(now);
-        drop(known);
+    /// Nothing is wrong, or no longer.
+    pub(super) fn fine(&self) {
+        let before = self.known.lock().error.take();
         if before.is_some() {
             tracing::info!(sink = self.name, "the sink takes events again");
         }
+    }
+
+    /// It took so many events.
+    pub(super) fn sent(&self, count: usize, now: Millis) {
+        self.fine();
+        if count == 0 {
+            return;
+        }
+        self.known.lock().last_sent = Some(now);
         metrics::counter!("keyward_sink_events_sent_total", "sink" => self.name.clone())
             .increment(count as u64);
     }

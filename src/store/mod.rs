@@ -276,7 +276,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::BadCursor`] for what is no id of this store.
     fn advance(&self, position: &LogPosition, id: &str) -> Result<LogPosition, StoreError>;
 
-    /// Becomes, or stays, the one that sends for a sink until `until`; `None` while somebody else is.
+    /// Becomes the one that sends for a sink until `until`; `None` while somebody else is.
     fn lead_sink<'a>(
         &'a self,
         sink: &'a str,
@@ -284,6 +284,10 @@ pub trait Store: Send + Sync + 'static {
         now: Millis,
         until: Millis,
     ) -> StoreResult<'a, Option<SinkLead>>;
+
+    /// Stays the one that sends for a sink until `until`: says whether dead letters wait to be sent again; `None` if
+    /// somebody else leads it since.
+    fn renew_sink<'a>(&'a self, sink: &'a str, epoch: u64, until: Millis) -> StoreResult<'a, Option<bool>>;
 
     /// Lets a sink go, if `owner` leads it.
     fn leave_sink<'a>(&'a self, sink: &'a str, owner: &'a str) -> StoreResult<'a, ()>;

@@ -68,8 +68,8 @@ impl Run {
         };
         let stop = CancellationToken::new();
         let outlet = settings.open(&around).unwrap();
-        let sender = Sender::new(settings.common().clone(), outlet, around, stop.clone());
-        let status = sender.status();
+        let status = Arc::new(Status::new(&settings.common().name, settings.common().kind));
+        let sender = Sender::new(settings.common().clone(), outlet, around, status.clone(), stop.clone());
         Self { store, events: HashMap::new(), stop, status, sender: tokio::spawn(sender.run()) }
     }
 

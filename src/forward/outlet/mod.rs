@@ -170,6 +170,13 @@ pub enum Failure {
     Refused(String),
 }
 
+impl Failure {
+    /// Whether it may be what is in the batch that made it fail.
+    pub fn is_perhaps_about_the_event(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::Unreachable(_) | Self::Denied(_))
+    }
+}
+
 /// Reads the settings of one kind; names the one that is wrong, and says the mend.
 fn read<T: OutletSettings + DeserializeOwned + 'static>(
     table: Table,

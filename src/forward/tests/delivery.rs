@@ -142,6 +142,102 @@ async fn an_event_on_which_the_sink_fails_is_parked_only_when_others_are_taken()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_that_is_too_much_is_made_smaller_whatever_the_sink_says_to_it() {
+    let house = House::new();
+    let ids = house.append(200).await;
+    let answer: Answer = Box::new(|events, _| {
+        if events.len() > 7 {
+            Err(Failure::Unreachable("connection reset".to_owned()))
+        } else {
+            Ok(Sent::default())
+        }
+    });
+    let sending = house.send("a", SINK, answer);
+    sending.until_taken(200).await;
+    assert_eq!(sending.finish().await, ids);
+    assert_eq!(house.store.dead_letters("siem").await.unwrap(), []);
+}
+
+/// A firewall before the sink does not like what is in it, and says 403; the next event that the sink wants is thousands of
+/// others away.
+#[tokio::test(start_paused = true)]
+async fn a_poison_event_does_not_hold_up_a_sink_that_wants_few() {
+    let house = House::new();
+    let cut_off =
+        |key: &str| Event::new(START, EventType::KeyCutOff, Severity::Critical, Some(Subject::key(key)));
+    let poison = house.store.append(&[cut_off("a")]).await.unwrap().remove(0).id;
+    house.append(25_000).await;
+    let other = house.store.append(&[cut_off("b")]).await.unwrap().remove(0).id;
+    let bad = poison.clone();
+    let answer: Answer = Box::new(move |events, _| {
+        let spoiled = events.iter().any(|event| event.id == bad);
+        if spoiled { Err(Failure::Denied("answered 403: blocked".to_owned())) } else { Ok(Sent::default()) }
+    });
+    let sending = house.send("a", &format!("{SINK}types = [\"KEY_CUT_OFF\"]\nbatch = 1"), answer);
+    sending.until(|seen| seen.taken.len() >= 2).await;
+    assert!(sending.finish().await.iter().all(|id| *id == other), "it was tried, and sent in its turn");
+    let letters = house.store.dead_letters("siem").await.unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.event.id.clone()).collect::<Vec<_>>(), [poison]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_log_of_dead_letters_waits_and_redelivery_frees_it() {
+    let house = House::new();
+    let count = crate::store::MAX_DEAD_LETTERS + 200;
+    let ids = house.append(count).await;
+    let mended = Arc::new(Mutex::new(false));
+    let now_good = mended.clone();
+    let answer: Answer = Box::new(move |events, _| {
+        let all = (0..events.len()).map(|n| (n, "mapping".to_owned()));
+        let refused = if *now_good.lock() { Vec::new() } else { all.collect() };
+        Ok(Sent { refused, answer: String::new() })
+    });
+    let sending = house.send("a", &format!("{SINK}batch = 1000"), answer);
+    loop {
+        let error = sending.status.show(START).error.unwrap_or_default();
+        if error.contains("too many dead letters") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    *mended.lock() = true;
+    house.store.act_on_dead_letters("siem", crate::store::DeadLetterAct::Redeliver, &[]).await.unwrap();
+    sending.until(|seen| seen.taken.len() >= 10_000).await;
+    // What was refused while there was no room has a place now.
+    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    house.store.act_on_dead_letters("siem", crate::store::DeadLetterAct::Redeliver, &[]).await.unwrap();
+    sending.until(|seen| seen.taken.len() >= count).await;
+    let mut taken = sending.finish().await;
+    taken.sort_by_key(|id| id.rsplit('-').next().unwrap().parse::<usize>().unwrap());
+    assert_eq!(taken, ids);
+}
+
+#[tokio::test(start_paused = true)]
+async fn redelivery_is_as_patient_as_the_sink_asks() {
+    let house = House::new();
+    house.append(1).await;
+    let answer: Answer = Box::new(|_, calls| match calls {
+        0 => Err(Failure::Refused("answered 400".to_owned())),
+        1 => Err(Failure::Busy {
+            why: "answered 429".to_owned(),
+            after: Some(std::time::Duration::from_secs(600)),
+        }),
+        _ => Ok(Sent::default()),
+    });
+    let sending = house.send("a", SINK, answer);
+    sending.until(|seen| seen.calls == 1).await;
+    while house.store.dead_letters("siem").await.unwrap().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    house.store.act_on_dead_letters("siem", crate::store::DeadLetterAct::Redeliver, &[]).await.unwrap();
+    sending.until(|seen| seen.calls == 2).await;
+    tokio::time::sleep(std::time::Duration::from_secs(590)).await;
+    assert_eq!(sending.seen.lock().calls, 2);
+    sending.until_taken(1).await;
+    sending.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn settings_that_are_wrong_park_nothing() {
     let house = House::new();
     house.append(5).await;

@@ -109,8 +109,9 @@ impl House {
         let seen = Arc::<Mutex<Seen>>::default();
         let outlet = Box::new(Fake { answer, seen: seen.clone() });
         let stop = CancellationToken::new();
-        let sender = Sender::new(settings.common().clone(), outlet, self.around(instance), stop.clone());
-        let status = sender.status();
+        let common = settings.common().clone();
+        let status = Arc::new(Status::new(&common.name, common.kind));
+        let sender = Sender::new(common, outlet, self.around(instance), status.clone(), stop.clone());
         Sending { seen, status, stop, task: tokio::spawn(sender.run()) }
     }
 }

@@ -208,6 +208,11 @@ impl Store for EmbeddedStore {
         self.write(move |connection, _| sinks::lead(connection, &sink, &owner, now, until)).boxed()
     }
 
+    fn renew_sink<'a>(&'a self, sink: &'a str, epoch: u64, until: Millis) -> StoreResult<'a, Option<bool>> {
+        let sink = sink.to_owned();
+        self.write(move |connection, _| sinks::renew(connection, &sink, epoch, until)).boxed()
+    }
+
     fn leave_sink<'a>(&'a self, sink: &'a str, owner: &'a str) -> StoreResult<'a, ()> {
         let (sink, owner) = (sink.to_owned(), owner.to_owned());
         self.write(move |connection, _| sinks::leave(connection, &sink, &owner)).boxed()

@@ -139,7 +139,14 @@ pub(super) fn follow(connection: &Connection, seq: i64, limit: usize) -> Result<
     // Numbers are given without gaps.
     let gap = seq > 0 && rows.first().is_some_and(|row| row.0 != seq + 1);
     let end = rows.last().map_or(seq, |row| row.0);
-    let events = rows.into_iter().map(parsed).collect::<Result<_, _>>()?;
+    // Written by a newer version: skipping one event beats never getting past it.
+    let readable = |row: (i64, Millis, String)| {
+        let seq = row.0;
+        parsed(row)
+            .inspect_err(|error| tracing::warn!(seq, %error, "an event cannot be read and is skipped"))
+            .ok()
+    };
+    let events = rows.into_iter().filter_map(readable).collect();
     Ok(LogPage { events, next: position(end), gap })
 }
 

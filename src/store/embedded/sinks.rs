@@ -35,9 +35,26 @@ pub(super) fn lead(
     let sql =
         "INSERT OR REPLACE INTO sinks (name, owner, until, epoch, position, state) VALUES (?, ?, ?, ?, ?, ?)";
     connection.execute(sql, params![sink, owner, until, epoch, position, state]).map_err(failed)?;
-    let sql = "SELECT EXISTS (SELECT 1 FROM dead_letters WHERE sink = ? AND again = 1)";
-    let again = connection.query_row(sql, [sink], |row| row.get(0)).map_err(failed)?;
+    let again = waits_again(connection, sink)?;
     Ok(Some(SinkLead { epoch: epoch.max(0) as u64, position: position_of(&position)?, state, again }))
+}
+
+/// See [`crate::store::Store::renew_sink`].
+pub(super) fn renew(
+    connection: &Connection,
+    sink: &str,
+    epoch: u64,
+    until: Millis,
+) -> Result<Option<bool>, StoreError> {
+    let sql = "UPDATE sinks SET until = ? WHERE name = ? AND epoch = ?";
+    let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
+    let renewed = connection.execute(sql, params![until, sink, epoch]).map_err(failed)?;
+    if renewed == 0 { Ok(None) } else { waits_again(connection, sink).map(Some) }
+}
+
+fn waits_again(connection: &Connection, sink: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM dead_letters WHERE sink = ? AND again = 1)";
+    connection.query_row(sql, [sink], |row| row.get(0)).map_err(failed)
 }
 
 /// See [`crate::store::Store::leave_sink`].
@@ -83,12 +100,16 @@ pub(super) fn letters(connection: &Connection, sink: &str) -> Result<Vec<DeadLet
     let sql = "SELECT again, json FROM dead_letters WHERE sink = ? ORDER BY event_id";
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;
     let rows = statement.query_map([sink], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, String>(1)?)));
-    let letter = |row: rusqlite::Result<(bool, String)>| {
+    let mut letters = Vec::new();
+    for row in rows.map_err(failed)? {
         let (again, json) = row.map_err(failed)?;
-        let letter: DeadLetter = serde_json::from_str(&json).map_err(unreadable)?;
-        Ok(DeadLetter { again, ..letter })
-    };
-    rows.map_err(failed)?.map(letter).collect()
+        match serde_json::from_str::<DeadLetter>(&json) {
+            Ok(letter) => letters.push(DeadLetter { again, ..letter }),
+            // Written by a newer version.
+            Err(error) => tracing::warn!(sink, %error, "a dead letter cannot be read and is passed over"),
+        }
+    }
+    Ok(letters)
 }
 
 /// See [`crate::store::Store::act_on_dead_letters`].

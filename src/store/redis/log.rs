@@ -19,6 +19,9 @@ use crate::{
 /// have their own clocks, and events are appended by them.
 const CLOCKS_APART: u64 = 10_000;
 
+/// Stands for a place behind every event of a millisecond.
+const BEHIND_ALL: u64 = u64::MAX;
+
 /// An entry of a stream: its id and the event, `None` where this version cannot read it.
 pub(super) type Entry = (EventId, Option<Event>);
 
@@ -56,7 +59,7 @@ impl RedisStore {
             command.arg(self.keys.events(partition)).arg("+").arg("-").arg("COUNT").arg(1);
             vec![command]
         };
-        let replies = self.link.send((0..self.keys.partitions()).map(last).collect()).await?;
+        let replies = self.aside.send((0..self.keys.partitions()).map(last).collect()).await?;
         let mut position = Vec::with_capacity(replies.len());
         for (partition, reply) in (0..).zip(replies.into_iter().flatten()) {
             let entries = self.entries(partition, reply)?;
@@ -101,21 +104,29 @@ impl RedisStore {
         limit: usize,
     ) -> Result<LogPage, StoreError> {
         let mut after = self.in_every_partition(position);
-        // Most of the time few partitions have news: a quarter of the limit from each is enough to fill it.
-        let count = limit.div_ceil(4).clamp(1, 1_000);
+        // Twice its share from each partition: behind by much, all have some; a page may be short of its limit.
+        let count = (2 * limit).div_ceil(after.len().max(1)).clamp(16, 1_000);
         let next = |(partition, (ms, seq)): (u16, &(u64, u64))| {
             let mut command = redis::cmd("XRANGE");
             let start = format!("{ms}-{seq}");
             command.arg(self.keys.events(partition)).arg(start).arg("+").arg("COUNT").arg(count + 1);
             vec![command]
         };
-        let replies = self.link.send((0..).zip(&after).map(next).collect()).await?;
-        let (mut entries, mut gap) = (Vec::new(), false);
+        let replies = self.aside.send((0..).zip(&after).map(next).collect()).await?;
+        let (mut entries, mut gap, mut gone) = (Vec::new(), false, Vec::new());
         for ((partition, read), reply) in (0..).zip(&after).zip(replies.into_iter().flatten()) {
             let mut found = self.entries(partition, reply)?.into_iter().peekable();
             let known = found.next_if(|(id, _)| (id.ms, id.seq) == *read).is_some();
-            gap |= !known && *read != (0, 0) && found.peek().is_some();
+            let is_there = known || *read == (0, 0) || read.1 == BEHIND_ALL;
+            gap |= !is_there && found.peek().is_some();
+            if !is_there && found.peek().is_none() {
+                gone.push(partition);
+            }
             entries.extend(found);
+        }
+        // What was read last has been deleted, and nothing came after it: what comes then is no gap.
+        for partition in gone {
+            after[usize::from(partition)].1 = BEHIND_ALL;
         }
         entries.sort_by_key(|(id, _)| *id);
         entries.truncate(limit.max(1));

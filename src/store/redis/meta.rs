@@ -92,7 +92,9 @@ impl RedisStore {
     pub(super) async fn touch_meta(&self) -> Result<(), StoreError> {
         let mut command = redis::cmd("EXISTS");
         command.arg(self.keys.meta());
-        self.link.command(command).await.map(drop)
+        // On both connections: either may have been lost alone.
+        let both = futures::future::try_join(self.link.command(command.clone()), self.aside.command(command));
+        both.await.map(drop)
     }
 
     async fn fix(&self, facts: &[(&str, String)]) -> Result<Vec<String>, StoreError> {

@@ -89,6 +89,8 @@ impl Default for RedisOptions {
 /// [`Store`] on Redis.
 pub struct RedisStore {
     link: Link,
+    /// A connection apart for the log and for sinks: large answers must not stand before small ones.
+    aside: Link,
     keys: Keys,
     options: RedisOptions,
     /// Whether a script reaches one slot only.
@@ -108,9 +110,10 @@ impl RedisStore {
     pub async fn connect(url: &str, options: RedisOptions) -> Result<Self, StoreError> {
         let target = url::parse(url)?;
         let link = Link::connect(&target, &options).await?;
+        let aside = Link::connect(&target, &options).await?;
         let keys = Keys::new(&options.namespace, options.partitions);
         let cluster = matches!(target, url::Target::Cluster { .. });
-        let mut store = Self { link, keys, options, cluster };
+        let mut store = Self { link, aside, keys, options, cluster };
         if store.options.check_server {
             store.check_server().await?;
         }
@@ -205,6 +208,10 @@ impl Store for RedisStore {
         until: Millis,
     ) -> StoreResult<'a, Option<SinkLead>> {
         Box::pin(self.lead_one(sink, owner, now, until))
+    }
+
+    fn renew_sink<'a>(&'a self, sink: &'a str, epoch: u64, until: Millis) -> StoreResult<'a, Option<bool>> {
+        Box::pin(self.renew_one(sink, epoch, until))
     }
 
     fn leave_sink<'a>(&'a self, sink: &'a str, owner: &'a str) -> StoreResult<'a, ()> {

@@ -29,7 +29,7 @@ impl RedisStore {
         until: Millis,
     ) -> Result<Option<SinkLead>, StoreError> {
         let call = self.sink_call(sink).arg("lead").arg(owner).arg(now.to_string()).arg(until.to_string());
-        let Value::Array(reply) = self.link.call(call).await? else { return Err(unreadable("a lease")) };
+        let Value::Array(reply) = self.aside.call(call).await? else { return Err(unreadable("a lease")) };
         match reply.as_slice() {
             [Value::Int(0)] => Ok(None),
             [Value::Int(epoch), Value::BulkString(position), Value::BulkString(state), Value::Int(again)] => {
@@ -44,9 +44,24 @@ impl RedisStore {
         }
     }
 
+    /// See [`crate::store::Store::renew_sink`].
+    pub(super) async fn renew_one(
+        &self,
+        sink: &str,
+        epoch: u64,
+        until: Millis,
+    ) -> Result<Option<bool>, StoreError> {
+        let call = self.sink_call(sink).arg("renew").arg(epoch.to_string()).arg(until.to_string());
+        match self.aside.call(call).await? {
+            Value::Int(0) => Ok(None),
+            Value::Int(reply) => Ok(Some(reply > 1)),
+            _ => Err(unreadable("a lease")),
+        }
+    }
+
     /// See [`crate::store::Store::leave_sink`].
     pub(super) async fn leave_one(&self, sink: &str, owner: &str) -> Result<(), StoreError> {
-        self.link.call(self.sink_call(sink).arg("leave").arg(owner)).await.map(drop)
+        self.aside.call(self.sink_call(sink).arg("leave").arg(owner)).await.map(drop)
     }
 
     /// See [`crate::store::Store::step_sink`].
@@ -65,7 +80,7 @@ impl RedisStore {
         for letter in &step.parked {
             call = call.arg(letter.event.id.as_str()).arg(json(letter)?);
         }
-        match self.link.call(call).await? {
+        match self.aside.call(call).await? {
             Value::Int(1) => Ok(Stepped::Done),
             Value::Int(0) => Ok(Stepped::NotLeading),
             Value::Int(2) => Ok(Stepped::Full),
@@ -79,15 +94,17 @@ impl RedisStore {
         let (mut letters, mut marks) = (redis::cmd("HGETALL"), redis::cmd("SMEMBERS"));
         letters.arg(dead);
         marks.arg(again);
-        let mut replies = self.link.send(vec![vec![letters, marks]]).await?.into_iter().flatten();
+        let mut replies = self.aside.send(vec![vec![letters, marks]]).await?.into_iter().flatten();
         let mut next = || replies.next().ok_or_else(|| unreadable("dead letters"));
         let letters: BTreeMap<String, Vec<u8>> = self.read(next()?)?;
         let marks: HashSet<String> = self.read(next()?)?;
         let mut all = Vec::with_capacity(letters.len());
         for (id, json) in letters {
-            let letter: DeadLetter =
-                serde_json::from_slice(&json).map_err(|_| unreadable("a dead letter"))?;
-            all.push(DeadLetter { again: marks.contains(&id), ..letter });
+            match serde_json::from_slice::<DeadLetter>(&json) {
+                Ok(letter) => all.push(DeadLetter { again: marks.contains(&id), ..letter }),
+                // Written by a newer version.
+                Err(error) => tracing::warn!(id, %error, "a dead letter cannot be read and is passed over"),
+            }
         }
         Ok(all)
     }
@@ -104,7 +121,7 @@ impl RedisStore {
             DeadLetterAct::Discard => "discard",
         };
         let call = ids.iter().fold(self.sink_call(sink).arg(act), |call, id| call.arg(id.as_str()));
-        match self.link.call(call).await? {
+        match self.aside.call(call).await? {
             Value::Int(count) => usize::try_from(count).map_err(|_| unreadable("a count")),
             _ => Err(unreadable("a count")),
         }
@@ -116,7 +133,7 @@ impl RedisStore {
         let (mut fields, mut count) = (redis::cmd("HMGET"), redis::cmd("HLEN"));
         fields.arg(key).arg("owner").arg("until").arg("position");
         count.arg(dead);
-        let mut replies = self.link.send(vec![vec![fields, count]]).await?.into_iter().flatten();
+        let mut replies = self.aside.send(vec![vec![fields, count]]).await?.into_iter().flatten();
         let mut next = || replies.next().ok_or_else(|| unreadable("a sink"));
         let (owner, until, position): (Option<String>, Option<Millis>, Option<String>) = self.read(next()?)?;
         let dead_letters = self.read(next()?)?;

@@ -85,8 +85,8 @@ impl Log {
         };
         let outlet = sink.open(&around).unwrap();
         let stop = CancellationToken::new();
-        let sender = Sender::new(sink.common().clone(), outlet, around, stop.clone());
-        let status = sender.status();
+        let status = Arc::new(Status::new(&sink.common().name, sink.common().kind));
+        let sender = Sender::new(sink.common().clone(), outlet, around, status.clone(), stop.clone());
         Running { store: self.store.clone(), status, stop, task: tokio::spawn(sender.run()) }
     }
 }

@@ -59,6 +59,7 @@ impl Store for Forgetful {
         position_after<'a>(id: &'a str) -> LogPosition;
         read_log<'a>(position: &'a LogPosition, limit: usize) -> LogPage;
         lead_sink<'a>(sink: &'a str, owner: &'a str, now: Millis, until: Millis) -> Option<SinkLead>;
+        renew_sink<'a>(sink: &'a str, epoch: u64, until: Millis) -> Option<bool>;
         leave_sink<'a>(sink: &'a str, owner: &'a str) -> ();
         step_sink<'a>(step: &'a SinkStep) -> Stepped;
         sink<'a>(sink: &'a str) -> Option<SinkRecord>;

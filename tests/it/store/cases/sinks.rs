@@ -47,9 +47,11 @@ pub async fn one_leads_a_sink_until_its_time_is_up_or_it_leaves(store: &dyn Stor
     let first = lead(store, "a", 0).await.unwrap();
     assert_eq!((first.epoch, first.position, first.state, first.again), (1, None, vec![], false));
     assert_eq!(lead(store, "b", 4_999).await, None);
-    assert_eq!(lead(store, "a", 4_000).await.unwrap().epoch, 1);
+    assert_eq!(store.renew_sink(SINK, 1, START + 9_000).await.unwrap(), Some(false));
+    assert_eq!(store.renew_sink(SINK, 7, START + 90_000).await.unwrap(), None);
     assert_eq!(lead(store, "b", 8_999).await, None, "it was renewed");
     assert_eq!(lead(store, "b", 9_000).await.unwrap().epoch, 2);
+    assert_eq!(store.renew_sink(SINK, 1, START + 90_000).await.unwrap(), None, "somebody else leads");
     store.leave_sink(SINK, "a").await.unwrap();
     assert_eq!(lead(store, "a", 9_001).await, None, "only who leads can leave");
     let record = store.sink(SINK).await.unwrap().unwrap();
@@ -96,6 +98,7 @@ pub async fn dead_letters_are_listed_sent_again_and_given_up(store: &dyn Store) 
     let marked =
         store.act_on_dead_letters(SINK, again, &[ids[0].clone(), "no-such".to_owned()]).await.unwrap();
     assert_eq!((marked, listed(true).await), (1, vec![ids[0].clone()]));
+    assert_eq!(store.renew_sink(SINK, epoch, START + 5_001).await.unwrap(), Some(true));
     assert!(lead(store, "a", 1).await.unwrap().again);
     // Sent at last; another is refused once more, which takes its mark away.
     assert_eq!(store.act_on_dead_letters(SINK, again, &[ids[1].clone()]).await.unwrap(), 1);
