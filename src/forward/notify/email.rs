@@ -250,7 +250,9 @@ fn letter(notice: &Notice, from: &Mailbox, to: &[Mailbox]) -> Result<Message, St
     mail = if notice.told == Told::Firing {
         mail.message_id(Some(root_id))
     } else {
-        let own = format!("<{root}.{}.{}@{domain}>", notice.told.name().replace('_', "-"), notice.total);
+        let told = notice.told.name().replace('_', "-");
+        // Two about what was held back may differ in nothing but the last time.
+        let own = format!("<{root}.{told}.{}.{}@{domain}>", notice.total, notice.last);
         mail.message_id(Some(own)).in_reply_to(root_id.clone()).references(root_id)
     };
     let text = format!(
@@ -291,6 +293,23 @@ fn is_about_the_mail(code: u16, said: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{
+        event::{Event, EventType},
+        finding::Severity,
+    };
+
+    #[test]
+    fn two_mails_of_what_was_held_back_have_two_ids() {
+        let event = Event::new(0, EventType::TemporaryBan, Severity::High, None);
+        let somebody = mailbox("to", "oncall@example.com").unwrap();
+        let id = |last| {
+            let notice = Notice { told: Told::HeldBack, last, ..Notice::alone(&event) };
+            let mail = letter(&notice, &somebody, std::slice::from_ref(&somebody)).unwrap();
+            mail.headers().get_raw("Message-ID").unwrap().to_owned()
+        };
+        assert_ne!(id(1), id(2));
+        assert_eq!(id(1), id(1));
+    }
 
     #[test]
     fn a_mail_is_refused_only_when_the_server_blames_the_mail() {
