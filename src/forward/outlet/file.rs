@@ -3,11 +3,13 @@
 
 use std::{
     fs::{File as Handle, OpenOptions},
-    io::{Read, Seek, SeekFrom, Write},
+    io::{ErrorKind, Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use futures::future::BoxFuture;
+use rustix::fs::Access;
 use serde::Deserialize;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -39,13 +41,36 @@ impl OutletSettings for File {
         common: &Common,
         _around: &Surroundings,
     ) -> Result<Box<dyn Outlet>, (&'static str, String)> {
-        appending(&self.path)
-            .map_err(|error| ("path", format!("cannot be written: {}: {error}", self.path.display())))?;
+        appending(&self.path).map_err(|error| self.unwritable(&error))?;
         Ok(Box::new(Lines::new(common, Target::File(self.path.clone()))))
+    }
+
+    /// A file that the service is to make is not made by whoever checks.
+    fn probe(&self, _common: &Common, _around: &Surroundings) -> Result<(), (&'static str, String)> {
+        let opened = match OpenOptions::new().append(true).open(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.could_be_made(),
+            opened => opened.map(drop),
+        };
+        opened.map_err(|error| self.unwritable(&error))
     }
 
     fn batch(&self) -> usize {
         1_000
+    }
+}
+
+impl File {
+    fn could_be_made(&self) -> std::io::Result<()> {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = parent.unwrap_or(Path::new("."));
+        if !std::fs::metadata(directory)?.is_dir() {
+            return Err(ErrorKind::NotADirectory.into());
+        }
+        Ok(rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
+    }
+
+    fn unwritable(&self, error: &std::io::Error) -> (&'static str, String) {
+        ("path", format!("cannot be written: {}: {error}", self.path.display()))
     }
 }
 
@@ -127,8 +152,9 @@ fn write(target: &Target, lines: &[u8]) -> std::io::Result<()> {
     }
 }
 
+/// What is made is readable by the service's user alone: events name keys and addresses.
 fn appending(path: &Path) -> std::io::Result<Handle> {
-    OpenOptions::new().create(true).read(true).append(true).open(path)
+    OpenOptions::new().create(true).mode(0o600).read(true).append(true).open(path)
 }
 
 /// A process that was killed may have left half a line.
@@ -140,4 +166,19 @@ fn end_last_line(file: &mut Handle, end: u64) -> std::io::Result<()> {
     file.seek(SeekFrom::Start(end - 1))?;
     file.read_exact(&mut last)?;
     if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_the_service_makes_only_its_user_may_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.log");
+        write(&Target::File(path.clone()), b"{}\n").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }

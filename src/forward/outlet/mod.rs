@@ -95,6 +95,14 @@ pub trait OutletSettings: Debug + Send + Sync {
     fn open(&self, common: &Common, around: &Surroundings)
     -> Result<Box<dyn Outlet>, (&'static str, String)>;
 
+    /// Whether it could be opened, without leaving anything behind.
+    ///
+    /// # Errors
+    /// The name of the setting and the mend.
+    fn probe(&self, common: &Common, around: &Surroundings) -> Result<(), (&'static str, String)> {
+        self.open(common, around).map(drop)
+    }
+
     /// Events in a batch unless `batch` is set.
     fn batch(&self) -> usize {
         100

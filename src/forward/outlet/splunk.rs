@@ -261,7 +261,8 @@ impl Collector {
         loop {
             let Some(acks) = &mut self.acks else { return Ok(()) };
             let own = acks.requests.iter().filter(|request| request.has_one_of(events));
-            let waiting: Vec<u64> = own.filter(|request| !request.indexed).map(|request| request.ack).collect();
+            let waiting: Vec<u64> =
+                own.filter(|request| !request.indexed).map(|request| request.ack).collect();
             if waiting.is_empty() {
                 acks.requests.retain(|request| !request.has_one_of(events));
                 return Ok(());
