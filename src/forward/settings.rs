@@ -133,6 +133,12 @@ impl SinkSettings {
         probed.map_err(|(setting, mend)| named(&self.common.name, setting, mend))
     }
 
+    /// The file that it alone must write, if it writes one.
+    pub fn file(&self) -> Option<PathBuf> {
+        let path = self.outlet.file()?;
+        Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+    }
+
     /// The same for people to read: what is behind the host in a plain URL may be a secret.
     pub fn masked(&self) -> Self {
         let mut masked = self.clone();
