@@ -1,5 +1,5 @@
 //! `keyward check-config`: the settings in effect, without secrets; whether the price list can be used and every sink
-//! opened; and, where it is asked for, what a sink answers to one event.
+//! could be opened (which leaves nothing behind: whoever checks may be somebody else than the service); and, where it is asked for, what a sink answers to one event.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl CheckConfig {
         block_on(async {
             let around = surroundings()?;
             for sink in &config.sinks {
-                sink.open(&around).map_err(AppError::from)?;
+                sink.probe(&around).map_err(AppError::from)?;
             }
             Ok(())
         })?;

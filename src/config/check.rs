@@ -7,6 +7,7 @@ use super::{
     Config, ConfigError, Origin,
     layers::{LIMITS, Layer, Layers, look_up},
 };
+use crate::forward::SinkSettings;
 
 /// Names this similar are worth a question.
 const NEAR: usize = 3;
@@ -179,15 +180,8 @@ pub(super) fn meaning(config: &Config, layers: &Layers) -> Result<(), ConfigErro
     if let Err((setting, mend)) = super::spend::meaning(&config.spend) {
         return refuse(setting, mend);
     }
-    let mut names: Vec<&str> = config.sinks.iter().map(|sink| sink.common().name.as_str()).collect();
-    names.sort_unstable();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        let setting = format!("sinks.{}.name", twice[0]);
-        return Err(ConfigError::setting(
-            setting,
-            layers.origin("sinks"),
-            "must not be that of another sink",
-        ));
+    if let Err((setting, mend)) = apart(&config.sinks) {
+        return Err(ConfigError::setting(setting, layers.origin("sinks"), mend));
     }
     if !config.server.listen.ip().is_loopback() && config.auth.tokens.is_empty() {
         return refuse(
@@ -195,6 +189,22 @@ pub(super) fn meaning(config: &Config, layers: &Layers) -> Result<(), ConfigErro
             "is not a loopback address and no token is configured: everybody who reaches it could lift bans. \
              Make a token with `keyward token new` and put it under [auth], or listen on 127.0.0.1",
         );
+    }
+    Ok(())
+}
+
+/// Whether no two sinks have one name, and so one cursor, or one file.
+fn apart(sinks: &[SinkSettings]) -> Result<(), (String, String)> {
+    for (n, sink) in sinks.iter().enumerate() {
+        let (name, before) = (&sink.common().name, &sinks[..n]);
+        if before.iter().any(|other| other.common().name == *name) {
+            return Err((format!("sinks.{name}.name"), "must not be that of another sink".to_owned()));
+        }
+        let file = sink.file();
+        if let Some(other) = before.iter().find(|other| file.is_some() && other.file() == file) {
+            let mend = format!("must not be that of the sink {}, too", other.common().name);
+            return Err((format!("sinks.{name}.path"), mend));
+        }
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ impl Config {
     pub fn masked(&self) -> Self {
         let mut masked = self.clone();
         masked.store.url = mask_url(&self.store.url);
+        masked.sinks.iter_mut().for_each(|sink| *sink = sink.masked());
         masked.auth.tokens.iter_mut().for_each(|token| token.hash = "***".to_owned());
         masked.pepper = None;
         masked

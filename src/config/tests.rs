@@ -279,6 +279,23 @@ fn what_is_wrong_with_a_plan_is_named_in_full() {
 }
 
 #[test]
+fn two_sinks_have_neither_one_name_nor_one_file() {
+    let sinks = |second: &str| {
+        load_file(&format!(
+            "[[sinks]]\nname = 'log'\ntype = 'file'\npath = 'events.log'\n[[sinks]]\n{second}"
+        ))
+    };
+    let name = sinks("name = 'log'\ntype = 'stdout'").unwrap_err();
+    assert!(name.contains("`sinks.log.name` must not be that of another sink"), "{name}");
+    for path in ["events.log", "./events.log"] {
+        let error = sinks(&format!("name = 'copy'\ntype = 'file'\npath = '{path}'")).unwrap_err();
+        assert!(error.contains("`sinks.copy.path` must not be that of the sink log"), "{error}");
+    }
+    assert_eq!(sinks("name = 'copy'\ntype = 'file'\npath = 'copy.log'").unwrap().sinks.len(), 2);
+    assert_eq!(sinks("name = 'copy'\ntype = 'stdout'").unwrap().sinks.len(), 2);
+}
+
+#[test]
 fn what_is_wrong_with_an_alert_rule_or_with_spend_is_named_with_its_mend() {
     let rule = |bars: &str| {
         format!(

@@ -55,6 +55,21 @@ impl Place {
     }
 }
 
+/// A place as the configuration says it, for people to read: of a URL no more than its scheme, host and port.
+pub fn mask_place(text: &str) -> String {
+    if text.starts_with("file:") || text.starts_with("env:") {
+        return text.to_owned();
+    }
+    let Some((scheme, rest)) = text.split_once("://") else { return "***".to_owned() };
+    let (authority, behind) = rest.split_at(rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len()));
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((_, host)) => ("***@", host),
+        None => ("", authority),
+    };
+    let behind = if matches!(behind, "" | "/") { behind } else { "/***" };
+    format!("{scheme}://{user}{host}{behind}")
+}
+
 impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -105,6 +120,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn of_a_url_people_see_no_more_than_the_host() {
+        for (text, shown) in [
+            ("https://siem.example:8088", "https://siem.example:8088"),
+            ("https://siem.example/", "https://siem.example/"),
+            ("https://siem.example/hook/hunter2", "https://siem.example/***"),
+            ("https://siem.example?token=hunter2@a/b", "https://siem.example/***"),
+            ("https://siem.example#hunter2", "https://siem.example/***"),
+            ("https://ops:hunter2@siem.example/hook", "https://***@siem.example/***"),
+            ("https:/siem.example/hunter2", "***"),
+            ("env:HOOK_URL", "env:HOOK_URL"),
+            ("file:/run/secrets/url", "file:/run/secrets/url"),
+        ] {
+            assert_eq!(mask_place(text), shown);
+        }
+    }
 
     #[test]
     fn a_secret_is_where_it_is_said_to_be_and_is_never_repeated() {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use toml::Table;
 
-use super::{Filter, KINDS, Outlet, OutletSettings, Surroundings, format::Format};
+use super::{Filter, KINDS, Outlet, OutletSettings, Surroundings, format::Format, secret::mask_place};
 use crate::domain::{event::EventType, finding::Severity};
 
 /// Something is wrong with a setting of a sink.
@@ -122,6 +122,30 @@ impl SinkSettings {
     pub fn open(&self, around: &Surroundings) -> Result<Box<dyn Outlet>, SettingError> {
         let opened = self.outlet.open(&self.common, around);
         opened.map_err(|(setting, mend)| named(&self.common.name, setting, mend))
+    }
+
+    /// Whether it could be opened, without leaving anything behind.
+    ///
+    /// # Errors
+    /// As [`SinkSettings::open`].
+    pub fn probe(&self, around: &Surroundings) -> Result<(), SettingError> {
+        let probed = self.outlet.probe(&self.common, around);
+        probed.map_err(|(setting, mend)| named(&self.common.name, setting, mend))
+    }
+
+    /// The file that it alone must write, if it writes one.
+    pub fn file(&self) -> Option<PathBuf> {
+        let path = self.outlet.file()?;
+        Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+    }
+
+    /// The same for people to read: what is behind the host in a plain URL may be a secret.
+    pub fn masked(&self) -> Self {
+        let mut masked = self.clone();
+        if let Some(toml::Value::String(url)) = masked.written.get_mut("url") {
+            *url = mask_place(url);
+        }
+        masked
     }
 
     /// Reads one.

@@ -21,6 +21,10 @@ class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("nobody@"):
             return "550 5.1.1 no such user"
+        if address.startswith("blocked@"):
+            return "554 5.7.1 client host blocked"
+        if address.startswith("content@"):
+            return "554 5.6.0 content not supported"
         if address.startswith("later@"):
             return "451 4.7.1 try again later"
         envelope.rcpt_tos.append(address)

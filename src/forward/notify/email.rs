@@ -250,7 +250,9 @@ fn letter(notice: &Notice, from: &Mailbox, to: &[Mailbox]) -> Result<Message, St
     mail = if notice.told == Told::Firing {
         mail.message_id(Some(root_id))
     } else {
-        let own = format!("<{root}.{}.{}@{domain}>", notice.told.name().replace('_', "-"), notice.total);
+        let told = notice.told.name().replace('_', "-");
+        // Two about what was held back may differ in nothing but the last time.
+        let own = format!("<{root}.{told}.{}.{}@{domain}>", notice.total, notice.last);
         mail.message_id(Some(own)).in_reply_to(root_id.clone()).references(root_id)
     };
     let text = format!(
@@ -263,19 +265,66 @@ fn letter(notice: &Notice, from: &Mailbox, to: &[Mailbox]) -> Result<Message, St
 }
 
 /// What an error means. That a server will not have us, or does not know a recipient, is for somebody to mend; that it
-/// will not have this mail is the mail's own trouble.
+/// will not have this mail is the mail's own trouble, but only where it says so: what is refused is lost.
 fn judge(error: &smtp::Error) -> Failure {
     let mut why = error.to_string();
     let mut source = std::error::Error::source(error);
+    let said = source.map(ToString::to_string).unwrap_or_default();
     while let Some(cause) = source {
         why = format!("{why}: {cause}");
         source = cause.source();
     }
     let why = one_line(&why, 300);
     match error.status().map(u16::from) {
-        Some(552 | 554) => Failure::Refused(why),
+        Some(code) if is_about_the_mail(code, &said) => Failure::Refused(why),
         Some(500..) => Failure::Denied(why),
         Some(_) => Failure::Busy { why, after: None },
         None => Failure::Unreachable(why),
+    }
+}
+
+/// Whether a server will never take this mail, whoever sends it: it is too long (552), or 554 comes with an enhanced status
+/// that blames its content (RFC 3463: 5.6.x) or its length (5.3.4). A bare 554 may as well mean that we are blocked.
+fn is_about_the_mail(code: u16, said: &str) -> bool {
+    let status = said.split_whitespace().next().unwrap_or_default();
+    code == 552 || code == 554 && (status == "5.3.4" || status.starts_with("5.6."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        event::{Event, EventType},
+        finding::Severity,
+    };
+
+    #[test]
+    fn two_mails_of_what_was_held_back_have_two_ids() {
+        let event = Event::new(0, EventType::TemporaryBan, Severity::High, None);
+        let somebody = mailbox("to", "oncall@example.com").unwrap();
+        let id = |last| {
+            let notice = Notice { told: Told::HeldBack, last, ..Notice::alone(&event) };
+            let mail = letter(&notice, &somebody, std::slice::from_ref(&somebody)).unwrap();
+            mail.headers().get_raw("Message-ID").unwrap().to_owned()
+        };
+        assert_ne!(id(1), id(2));
+        assert_eq!(id(1), id(1));
+    }
+
+    #[test]
+    fn a_mail_is_refused_only_when_the_server_blames_the_mail() {
+        for (code, said) in [(552, "too long"), (554, "5.6.0 bad content"), (554, "5.3.4 too big")] {
+            assert!(is_about_the_mail(code, said), "{code} {said}");
+        }
+        for (code, said) in [
+            (554, "Service unavailable"),
+            (554, "5.7.1 client host blocked"),
+            (554, "5.3.2 system not accepting messages, see 5.6.0"),
+            (550, "5.6.0 bad content"),
+            (535, ""),
+            (451, "5.6.0"),
+        ] {
+            assert!(!is_about_the_mail(code, said), "{code} {said}");
+        }
     }
 }

@@ -60,9 +60,10 @@ impl Channel for Post {
     }
 }
 
-/// The same when the same notice is sent again.
+/// The same when the same notice is sent again. The last time is in it since two about what was held back may begin at the
+/// same time and be about as many events.
 fn id(notice: &Notice) -> String {
-    let what = format!("{} {} {}", notice.dedup_key, notice.first, notice.total);
+    let what = format!("{} {} {} {}", notice.dedup_key, notice.first, notice.last, notice.total);
     format!("{}-{}", notice.told.name(), digest(&what, 16))
 }
 
@@ -106,4 +107,24 @@ fn payload(notice: &Notice) -> Value {
             "held_back": { "groups": notice.parts.len(), "named": held },
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{
+            event::{Event, EventType},
+            finding::Severity,
+        },
+        forward::notify::Told,
+    };
+
+    #[test]
+    fn two_notices_of_what_was_held_back_have_two_ids() {
+        let event = Event::new(0, EventType::TemporaryBan, Severity::High, None);
+        let held = |last| Notice { told: Told::HeldBack, last, ..Notice::alone(&event) };
+        assert_ne!(id(&held(1)), id(&held(2)));
+        assert_eq!(id(&held(1)), id(&held(1)));
+    }
 }

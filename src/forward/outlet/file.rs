@@ -3,11 +3,13 @@
 
 use std::{
     fs::{File as Handle, OpenOptions},
-    io::{Read, Seek, SeekFrom, Write},
+    io::{ErrorKind, Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use futures::future::BoxFuture;
+use rustix::fs::Access;
 use serde::Deserialize;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -39,13 +41,40 @@ impl OutletSettings for File {
         common: &Common,
         _around: &Surroundings,
     ) -> Result<Box<dyn Outlet>, (&'static str, String)> {
-        appending(&self.path)
-            .map_err(|error| ("path", format!("cannot be written: {}: {error}", self.path.display())))?;
+        appending(&self.path).map_err(|error| self.unwritable(&error))?;
         Ok(Box::new(Lines::new(common, Target::File(self.path.clone()))))
+    }
+
+    /// A file that the service is to make is not made by whoever checks.
+    fn probe(&self, _common: &Common, _around: &Surroundings) -> Result<(), (&'static str, String)> {
+        let opened = match OpenOptions::new().append(true).open(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.could_be_made(),
+            opened => opened.map(drop),
+        };
+        opened.map_err(|error| self.unwritable(&error))
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(&self.path)
     }
 
     fn batch(&self) -> usize {
         1_000
+    }
+}
+
+impl File {
+    fn could_be_made(&self) -> std::io::Result<()> {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = parent.unwrap_or(Path::new("."));
+        if !std::fs::metadata(directory)?.is_dir() {
+            return Err(ErrorKind::NotADirectory.into());
+        }
+        Ok(rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
+    }
+
+    fn unwritable(&self, error: &std::io::Error) -> (&'static str, String) {
+        ("path", format!("cannot be written: {}: {error}", self.path.display()))
     }
 }
 
@@ -116,10 +145,12 @@ fn write(target: &Target, lines: &[u8]) -> std::io::Result<()> {
         Target::File(path) => {
             let mut file = appending(path)?;
             let end = file.seek(SeekFrom::End(0))?;
-            let whole = end_last_line(&mut file, end).and_then(|()| file.write_all(lines));
-            if let Err(error) = whole.and_then(|()| file.sync_data()) {
-                // Half a batch would be there twice after the next attempt, and half a line not at all.
-                file.set_len(end)?;
+            let is_half_a_line = is_half_a_line(&mut file, end)?;
+            let mut counted = Counted { file, written: 0 };
+            let ended = if is_half_a_line { counted.write_all(b"\n") } else { Ok(()) };
+            let whole = ended.and_then(|()| counted.write_all(lines));
+            if let Err(error) = whole.and_then(|()| counted.file.sync_data()) {
+                take_back(&counted.file, end, counted.written)?;
                 return Err(error);
             }
             Ok(())
@@ -127,17 +158,94 @@ fn write(target: &Target, lines: &[u8]) -> std::io::Result<()> {
     }
 }
 
+/// What is made is readable by the service's user alone: events name keys and addresses.
 fn appending(path: &Path) -> std::io::Result<Handle> {
-    OpenOptions::new().create(true).read(true).append(true).open(path)
+    OpenOptions::new().create(true).mode(0o600).read(true).append(true).open(path)
 }
 
-/// A process that was killed may have left half a line.
-fn end_last_line(file: &mut Handle, end: u64) -> std::io::Result<()> {
+/// Whether a process that was killed has left half a line.
+fn is_half_a_line(file: &mut Handle, end: u64) -> std::io::Result<bool> {
     if end == 0 {
-        return Ok(());
+        return Ok(false);
     }
     let mut last = [0];
     file.seek(SeekFrom::Start(end - 1))?;
     file.read_exact(&mut last)?;
-    if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
+    Ok(last != *b"\n")
+}
+
+/// Knows how much was written, also when it fails half-way.
+struct Counted<W> {
+    file: W,
+    written: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Takes back what was written behind `end`: half a batch would be there twice after the next attempt, and half a line not
+/// at all. Not when somebody else has written meanwhile: their lines would go with it.
+fn take_back(file: &Handle, end: u64, written: u64) -> std::io::Result<()> {
+    if file.metadata()?.len() == end + written { file.set_len(end) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn half_a_batch_is_taken_back_unless_somebody_wrote_meanwhile() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let length = || std::fs::metadata(path.path()).unwrap().len();
+        let mut file = appending(path.path()).unwrap();
+        file.write_all(b"{}\n{\"id").unwrap();
+        take_back(&file, 3, 4).unwrap();
+        assert_eq!(length(), 3);
+        file.write_all(b"{\"id").unwrap();
+        appending(path.path()).unwrap().write_all(b"theirs\n").unwrap();
+        take_back(&file, 3, 4).unwrap();
+        assert_eq!(length(), 14);
+    }
+
+    /// Has room for so many bytes.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let written = bytes.len().min(self.0);
+            self.0 -= written;
+            if written == 0 { Err(ErrorKind::StorageFull.into()) } else { Ok(written) }
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_was_written_before_the_disk_was_full_is_counted() {
+        let mut counted = Counted { file: Full(5), written: 0 };
+        counted.write_all(b"\n").unwrap();
+        assert_eq!(counted.write_all(b"{\"id\":1}\n").unwrap_err().kind(), ErrorKind::StorageFull);
+        assert_eq!(counted.written, 5);
+    }
+
+    #[test]
+    fn what_the_service_makes_only_its_user_may_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.log");
+        write(&Target::File(path.clone()), b"{}\n").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }

@@ -42,6 +42,9 @@ enum Request {
     #[default]
     Disable,
     Rotate,
+    /// Nothing: somebody tries the sink.
+    #[serde(skip_deserializing)]
+    Test,
 }
 
 impl OutletSettings for EmergencyHook {
@@ -95,11 +98,11 @@ struct Hook {
 }
 
 impl Hook {
-    async fn call(&self, event: &Event, now: Millis) -> Result<String, Failure> {
+    async fn call(&self, event: &Event, request: Request, now: Millis) -> Result<String, Failure> {
         let message = json!({
             "type": event.kind.name(),
             "timestamp": format_millis(event.time),
-            "data": { "request": self.request, "key_id": key_of(event), "event": event },
+            "data": { "request": request, "key_id": key_of(event), "event": event },
         });
         let body = message.to_string().into_bytes();
         let mut headers = self.headers.clone();
@@ -129,7 +132,7 @@ impl Outlet for Hook {
                     answer: "only watched: nobody was called".to_owned(),
                 });
             }
-            match self.call(event, now).await {
+            match self.call(event, self.request, now).await {
                 Ok(answer) => {
                     let summary = format!("The emergency hook {} took the request: {answer}.", self.sink);
                     self.tell(event, Severity::High, summary, "taken", now);
@@ -150,6 +153,14 @@ impl Outlet for Hook {
                     Err(failure)
                 }
             }
+        })
+    }
+
+    /// Whoever tries a sink wants no key disabled.
+    fn test<'a>(&'a mut self, event: &'a Event) -> BoxFuture<'a, Result<Sent, Failure>> {
+        Box::pin(async move {
+            let answer = self.call(event, Request::Test, (self.around.now)()).await?;
+            Ok(Sent { refused: Vec::new(), answer })
         })
     }
 }

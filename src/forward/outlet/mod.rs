@@ -13,7 +13,7 @@ mod splunk;
 mod syslog;
 pub(super) mod webhook;
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt::Debug, path::Path, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -94,6 +94,19 @@ pub trait OutletSettings: Debug + Send + Sync {
     /// The name of the setting and the mend.
     fn open(&self, common: &Common, around: &Surroundings)
     -> Result<Box<dyn Outlet>, (&'static str, String)>;
+
+    /// Whether it could be opened, without leaving anything behind.
+    ///
+    /// # Errors
+    /// The name of the setting and the mend.
+    fn probe(&self, common: &Common, around: &Surroundings) -> Result<(), (&'static str, String)> {
+        self.open(common, around).map(drop)
+    }
+
+    /// The file that it alone must write.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
 
     /// Events in a batch unless `batch` is set.
     fn batch(&self) -> usize {

@@ -181,6 +181,12 @@ struct Request {
     indexed: bool,
 }
 
+impl Request {
+    fn has_one_of(&self, events: &[Event]) -> bool {
+        events.iter().any(|event| self.ids.contains(&event.id))
+    }
+}
+
 impl Outlet for Collector {
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(self.deliver(events))
@@ -246,16 +252,19 @@ impl Collector {
         Ok(())
     }
 
-    /// Waits until every request with these events is indexed.
+    /// Waits until every request with one of these events is indexed. Those with others (a dead letter that is sent
+    /// again meanwhile) hold nothing up; they are remembered for as long as they may take, since to forget them at once
+    /// would be to send their events again.
     async fn indexed(&mut self, events: &[Event]) -> Result<(), Failure> {
         let started = Instant::now();
         let mut pause = FIRST_QUESTION;
         loop {
             let Some(acks) = &mut self.acks else { return Ok(()) };
+            let own = acks.requests.iter().filter(|request| request.has_one_of(events));
             let waiting: Vec<u64> =
-                acks.requests.iter().filter(|request| !request.indexed).map(|request| request.ack).collect();
+                own.filter(|request| !request.indexed).map(|request| request.ack).collect();
             if waiting.is_empty() {
-                acks.requests.retain(|request| !events.iter().any(|event| request.ids.contains(&event.id)));
+                acks.requests.retain(|request| !request.has_one_of(events));
                 return Ok(());
             }
             if started.elapsed() + pause > acks.patience {

@@ -1,8 +1,8 @@
 //! JSON by HTTPS POST, signed as Standard Webhooks 1.0.0 says.
 //!
 //! With `batch = 1` a message is one event: `{"type", "timestamp", "data": event}` and its id is the event's id. Else it
-//! is several: `{"type": "events", "timestamp", "data": {"events": […]}}`, and its id is that of the first event with
-//! their number; the events in it have ids of their own.
+//! is several: `{"type": "events", "timestamp", "data": {"events": […]}}`, and its id names which: a batch that is cut
+//! elsewhere has another one. The events in it have ids of their own.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{Failure, Outlet, OutletSettings, Sent};
@@ -145,8 +145,7 @@ impl Outlet for Post {
             let (id, body) = if self.single {
                 (first.id.clone(), message(first.kind.name(), first.time, events, self.format, None))
             } else {
-                let id = format!("{}+{}", first.id, events.len());
-                (id, message("events", first.time, events, self.format, Some("events")))
+                (batch_id(first, events), message("events", first.time, events, self.format, Some("events")))
             };
             let mut headers = self.headers.clone();
             self.signer.sign(&mut headers, &id, (self.now)(), &body);
@@ -154,6 +153,16 @@ impl Outlet for Post {
             Ok(Sent { refused: Vec::new(), answer: answer.shown() })
         })
     }
+}
+
+/// `<first id>+<count>-<hash>`: 16 hex digits of the SHA-256 of all ids, each with a line feed behind it.
+fn batch_id(first: &Event, events: &[Event]) -> String {
+    let mut ids = Sha256::new();
+    for event in events {
+        ids.update(event.id.as_bytes());
+        ids.update(b"\n");
+    }
+    format!("{}+{}-{}", first.id, events.len(), hex::encode(&ids.finalize()[..8]))
 }
 
 /// The body of a message.
@@ -182,6 +191,23 @@ pub(super) fn message(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{event::EventType, finding::Severity};
+
+    #[test]
+    fn the_id_of_a_batch_names_what_is_in_it() {
+        let of = |ids: &[&str]| {
+            let event = |id: &&str| Event {
+                id: (*id).to_owned(),
+                ..Event::new(0, EventType::TemporaryBan, Severity::High, None)
+            };
+            let events: Vec<Event> = ids.iter().map(event).collect();
+            batch_id(&events[0], &events)
+        };
+        // printf 'e0-1\ne0-2\n' | sha256sum
+        assert_eq!(of(&["e0-1", "e0-2"]), "e0-1+2-cf187af7a51f5706");
+        assert_ne!(of(&["e0-1", "e0-2"]), of(&["e0-1", "e0-3"]));
+        assert_ne!(of(&["e0-1", "1-2", "3"]), of(&["e0-1", "1-23", ""]));
+    }
 
     fn signer(text: &str) -> Result<Signer, (&'static str, String)> {
         let file = tempfile::NamedTempFile::new().unwrap();

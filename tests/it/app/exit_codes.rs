@@ -59,6 +59,28 @@ fn check_config_prints_settings_that_mean_the_same_and_no_secret() {
 }
 
 #[test]
+fn checking_makes_no_file_and_shows_no_path_of_a_url() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let config = path("keyward.toml");
+    let check = |sinks: &str| {
+        std::fs::write(&config, sinks).unwrap();
+        run(&mut keyward(&["check-config", "--config", &config]))
+    };
+    let file = |path: &str| format!("[[sinks]]\nname = 'log'\ntype = 'file'\npath = '{path}'\n");
+    let hook = "[[sinks]]\nname = 'hook'\ntype = 'webhook'\nurl = 'https://siem.example:8443/in/hunter2?t=hunter2'\n";
+    let (code, printed, stderr) = check(&format!("{}{hook}", file(&path("events.log"))));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(!dir.path().join("events.log").exists(), "the service makes it, with its own user");
+    assert!(printed.contains("https://siem.example:8443/***") && !printed.contains("hunter2"), "{printed}");
+    assert_eq!(check(&printed).0, 0, "what is printed is a configuration again");
+    for nowhere in [path("missing/events.log"), path("keyward.toml/events.log"), path("")] {
+        let (code, _, stderr) = check(&file(&nowhere));
+        assert!(code == 78 && stderr.contains("sinks.log.path"), "{nowhere}: {code} {stderr}");
+    }
+}
+
+#[test]
 fn migrate_makes_the_layout_and_says_which_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let store = format!("embedded:{}", dir.path().join("data").display());

@@ -66,6 +66,16 @@ fn webhook(url: &str, more: &str) -> SinkSettings {
     SinkSettings::read(text.parse().unwrap()).unwrap()
 }
 
+/// One that asks for keys to be rotated.
+fn emergency_hook(url: &str, secret: &std::path::Path) -> SinkSettings {
+    let text = format!(
+        "name = \"rotate\"\ntype = \"emergency_hook\"\nurl = \"{url}\"\nstart = \"beginning\"\ntypes = [\"KEY_CUT_OFF\"]\n\
+         allow_networks = [\"127.0.0.0/8\"]\nrequest = \"rotate\"\nsecret = \"file:{}\"",
+        secret.display()
+    );
+    SinkSettings::read(text.parse().unwrap()).unwrap()
+}
+
 /// Forwards from a store until it is stopped.
 struct Forwarding {
     forwarder: Forwarder,

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use keyward::store::{
-    Store,
-    embedded::{EmbeddedOptions, EmbeddedStore},
+use keyward::{
+    domain::event::Event,
+    forward::Surroundings,
+    store::{
+        Store,
+        embedded::{EmbeddedOptions, EmbeddedStore},
+    },
 };
+use sha2::{Digest, Sha256};
 
 use super::{
-    Forwarding, SECRET, events,
+    Forwarding, SECRET, emergency_hook, events,
     receiver::{Mood, Receiver},
     webhook, whole,
 };
@@ -21,6 +26,13 @@ fn secret() -> tempfile::NamedTempFile {
 
 fn memory() -> Arc<dyn Store> {
     Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap())
+}
+
+/// As docs/sinks.md says that it is made.
+fn batch_id(events: &[Event]) -> String {
+    let lines: String = events.iter().map(|event| format!("{}\n", event.id)).collect();
+    let hash = hex::encode(Sha256::digest(lines));
+    format!("{}+{}-{}", events[0].id, events.len(), &hash[..16])
 }
 
 #[tokio::test]
@@ -37,7 +49,7 @@ async fn a_message_of_one_event_has_its_id_and_one_of_several_lists_them() {
         assert_eq!(whole(&receiver.events(), 50), 0);
         let message = receiver.taken.lock().messages[0].clone();
         assert_eq!(message.body["type"], kind);
-        let id = if batch == 1 { appended[0].id.clone() } else { format!("{}+20", appended[0].id) };
+        let id = if batch == 1 { appended[0].id.clone() } else { batch_id(&appended[..20]) };
         assert_eq!(message.id, id);
     }
 }
@@ -81,11 +93,7 @@ async fn a_name_that_leads_to_a_forbidden_address_is_not_connected_to() {
 
 #[tokio::test]
 async fn an_emergency_hook_is_signed_and_what_it_answers_is_an_event() {
-    use keyward::domain::{
-        event::{Event, EventType},
-        finding::Severity,
-        subject::Subject,
-    };
+    use keyward::domain::{event::EventType, finding::Severity, subject::Subject};
     let receiver = Receiver::start(|n| if n == 0 { Mood::Broken } else { Mood::Well }).await;
     let (store, secret) = (memory(), secret());
     let cut = |key: &str, action: &str| {
@@ -100,14 +108,7 @@ async fn an_emergency_hook_is_signed_and_what_it_answers_is_an_event() {
     };
     store.append(&events(3)).await.unwrap();
     store.append(&[cut("watched", "shadow"), cut("leaked", "permanent_ban")]).await.unwrap();
-    let text = format!(
-        "name = \"rotate\"\ntype = \"emergency_hook\"\nurl = \"{}\"\nstart = \"beginning\"\ntypes = [\"KEY_CUT_OFF\"]\n\
-         allow_networks = [\"127.0.0.0/8\"]\nrequest = \"rotate\"\nsecret = \"file:{}\"",
-        receiver.url,
-        secret.path().display()
-    );
-    let sink = keyward::forward::SinkSettings::read(text.parse().unwrap()).unwrap();
-    let forwarding = Forwarding::start(store, &[sink]);
+    let forwarding = Forwarding::start(store, &[emergency_hook(&receiver.url, secret.path())]);
     while forwarding.told.lock().len() < 2 {
         tokio::task::yield_now().await;
     }
@@ -120,4 +121,20 @@ async fn an_emergency_hook_is_signed_and_what_it_answers_is_an_event() {
     assert_eq!(taken.messages.len(), 1);
     let data = &taken.messages[0].body["data"];
     assert_eq!((data["request"].as_str(), data["key_id"].as_str()), (Some("rotate"), Some("leaked")));
+}
+
+#[tokio::test]
+async fn a_trial_of_an_emergency_hook_asks_for_nothing_to_be_done() {
+    let receiver = Receiver::start(|_| Mood::Well).await;
+    let secret = secret();
+    let around = Surroundings {
+        store: memory(),
+        now: Arc::new(keyward::clock::wall),
+        tell: Arc::new(|event| panic!("a trial is not told of: {event:?}")),
+        instance: "check-config".to_owned(),
+    };
+    let mut hook = emergency_hook(&receiver.url, secret.path()).open(&around).unwrap();
+    let sent = hook.test(&events(1)[0]).await.unwrap();
+    assert_eq!(sent.answer, "answered 202: ok");
+    assert_eq!(receiver.taken.lock().messages[0].body["data"]["request"], "test");
 }

@@ -177,13 +177,25 @@ async fn what_somebody_must_mend_waits_and_says_what_it_is_but_never_the_passwor
     assert!(matches!(failure, Failure::Denied(_)) && !failure.to_string().contains(SECRET), "{failure:?}");
 
     let server = Server::start(&[]);
-    for (to, denied) in [("nobody@example.com", true), ("later@example.com", false)] {
+    for (to, denied) in
+        [("nobody@example.com", true), ("blocked@example.com", true), ("later@example.com", false)]
+    {
         let own = own(&server, "none", "").replace("oncall@example.com", to);
         let mut channel = Channel::open("email", &own);
         channel.take(&incident("a")).await;
         let failure = channel.after(10).await.unwrap_err();
         assert_eq!(matches!(failure, Failure::Denied(_)), denied, "{failure:?}");
     }
+}
+
+#[tokio::test]
+async fn only_a_mail_that_the_server_blames_itself_is_given_up() {
+    let server = Server::start(&[]);
+    let own = own(&server, "none", "").replace("oncall@", "content@");
+    let mut channel = Channel::open("email", &own);
+    channel.take(&incident("a")).await;
+    assert_eq!(channel.told_after(10).await, 1, "given up");
+    assert_eq!(server.rest(), 0);
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ const POISON: &str = "poison";
 /// A log with events, in their order: one for each name of a key.
 struct Log {
     store: Arc<dyn Store>,
+    events: Vec<Event>,
     ids: Vec<String>,
 }
 
@@ -61,8 +62,9 @@ impl Log {
             event
         };
         let events: Vec<Event> = keys.iter().enumerate().map(event).collect();
-        let kept = store.append(&events).await.unwrap();
-        Self { store, ids: kept.into_iter().map(|event| event.id).collect() }
+        let events = store.append(&events).await.unwrap();
+        let ids = events.iter().map(|event| event.id.clone()).collect();
+        Self { store, events, ids }
     }
 
     /// So many, none of them bad.
@@ -70,8 +72,8 @@ impl Log {
         Self::of(&vec!["k1"; count]).await
     }
 
-    /// Begins to forward it.
-    fn forward(&self, kind: &str, url: &str, own: &str) -> Running {
+    /// A sink for it.
+    fn sink(&self, kind: &str, url: &str, own: &str) -> (SinkSettings, Surroundings) {
         let text = format!(
             "name = 'siem'\ntype = '{kind}'\nurl = '{url}'\nallow_networks = ['127.0.0.0/8']\n\
              start = 'beginning'\nmax_backoff_seconds = 1\n{own}"
@@ -83,6 +85,12 @@ impl Log {
             tell: Arc::new(|event| panic!("nothing is to be told: {event:?}")),
             instance: "node-1".to_owned(),
         };
+        (sink, around)
+    }
+
+    /// Begins to forward it.
+    fn forward(&self, kind: &str, url: &str, own: &str) -> Running {
+        let (sink, around) = self.sink(kind, url, own);
         let outlet = sink.open(&around).unwrap();
         let stop = CancellationToken::new();
         let status = Arc::new(Status::new(&sink.common().name, sink.common().kind));

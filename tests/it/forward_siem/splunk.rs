@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyward::domain::event::Event;
+use keyward::{domain::event::Event, forward::Failure};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -278,6 +278,25 @@ async fn what_splunk_loses_on_its_way_to_the_index_is_sent_again() {
     let parked = running.finish().await;
     assert_eq!((splunk.arrived.all_but(&log.ids, &parked), parked.len()), (0, 0));
     assert_eq!(splunk.posts.lock().unwrap().len(), 2);
+    fake.is_content();
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_holds_up_no_other_events_and_is_not_sent_again() {
+    let acks = Acks { loses: 1, ..Acks::default() };
+    let (splunk, fake) = Splunk { acks: Some(acks), ..Splunk::default() }.listen().await;
+    let log = Log::good(4).await;
+    let (_file, token) = secret(TOKEN);
+    let own = format!(
+        "token = '{token}'\nindex = 'security'\nhost = 'gate-1'\nacknowledge = true\ntimeout_seconds = 4"
+    );
+    let (sink, around) = log.sink("splunk", &fake.url, &own);
+    let mut outlet = sink.open(&around).unwrap();
+    let (lost, others) = log.events.split_at(2);
+    assert!(matches!(outlet.send(lost).await, Err(Failure::Busy { .. })));
+    outlet.send(others).await.unwrap();
+    assert!(matches!(outlet.send(lost).await, Err(Failure::Busy { .. })));
+    assert_eq!((splunk.posts.lock().unwrap().len(), splunk.arrived.count()), (2, 2));
     fake.is_content();
 }
 
