@@ -125,7 +125,11 @@ async fn what_is_sent_again_is_there_once() {
     let (running, _key) = forward(&log, &fake, "timeout_seconds = 1");
     let parked = running.finish().await;
     assert_eq!((cluster.arrived.all_but(&log.ids, &parked), parked.len()), (0, 1));
-    assert_eq!(*cluster.conflicts.lock().unwrap(), 4, "in smaller batches: what was there before is there once");
+    assert_eq!(
+        *cluster.conflicts.lock().unwrap(),
+        4,
+        "in smaller batches: what was there before is there once"
+    );
     fake.is_content();
 }
 
