@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{
     Failure,
     client::Connection,
+    code,
     output::{line, plain},
     status::text,
 };
@@ -81,6 +82,9 @@ async fn order(
     let body = if ids.is_empty() { json!({}) } else { json!({ "ids": ids }) };
     let request = service.request(Method::POST, &["v1", "sinks", sink, "dead-letters", act]).json(&body);
     let reply = service.json(request).await?;
+    if !ids.is_empty() && reply["count"] == 0 {
+        return Err(Failure::new(code::NO_INPUT, format!("{sink} has no such dead letter")));
+    }
     Ok(line(&format!("{sink}: {} {done}", reply["count"]))?)
 }
 

@@ -50,6 +50,12 @@ impl Status {
         line(&format!("service  {} (store {})", text(&ready["status"]), text(&ready["store"]["status"])))?;
         line(&format!("geo      {}", text(&ready["components"]["geoip"]["state"])))?;
         line(&format!("policy   {}", text(&ready["policy_version"])))?;
+        for sink in ready["components"]["sinks"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            let how = if sink["error"].is_null() { "well".to_owned() } else { text(&sink["error"]) };
+            let who =
+                if sink["leading"] == true { how } else { "another instance sends, or none".to_owned() };
+            line(&format!("sink     {} ({}): {who}", text(&sink["name"]), text(&sink["type"])))?;
+        }
         let items = bans["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         let more = if bans["next_cursor"].is_null() { "" } else { " (and more)" };
         line(&format!("held     {}{more}", items.len()))?;

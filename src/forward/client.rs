@@ -149,8 +149,10 @@ impl HttpClient {
             let joined = format!("{}{path}", url.path().trim_end_matches('/'));
             url.set_path(&joined);
         }
+        let (host, hidden) = (host_of(&url), secrets_in(&url, &headers));
         let sent = self.client.post(url).headers(headers).body(body).send().await;
-        let mut response = sent.map_err(|error| Failure::Unreachable(describe(error)))?;
+        let mut response =
+            sent.map_err(|error| Failure::Unreachable(format!("{host}: {}", describe(error))))?;
         let status = response.status().as_u16();
         let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let after = after.and_then(retry_after);
@@ -167,9 +169,10 @@ impl HttpClient {
                 }
                 // The status says that it was taken; who needs the body sees that it is not whole.
                 Err(_) if answer.is_success() => break,
-                Err(error) => return Err(Failure::Unreachable(describe(error))),
+                Err(error) => return Err(Failure::Unreachable(format!("{host}: {}", describe(error)))),
             }
         }
+        hide(&hidden, &mut answer.body);
         Ok(answer)
     }
 }
@@ -183,6 +186,35 @@ fn retry_after(text: &str) -> Option<Duration> {
     u64::try_from(date - crate::clock::wall()).ok().map(Duration::from_millis)
 }
 
+fn host_of(url: &Url) -> String {
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{}:{port}", url.host_str().unwrap_or_default())
+}
+
+/// Shorter ones are no secrets, and would hide half of what is said.
+const SHORTEST_SECRET: usize = 8;
+
+/// What must not come back to us by an answer that repeats the request: sensitive headers, and what in the URL looks like a
+/// secret.
+fn secrets_in(url: &Url, headers: &HeaderMap) -> Vec<String> {
+    let sensitive = headers.values().filter(|value| value.is_sensitive()).filter_map(|v| v.to_str().ok());
+    let words = sensitive.flat_map(str::split_whitespace).map(str::to_owned);
+    let segments =
+        url.path_segments().into_iter().flatten().filter(|s| s.bytes().any(|b| b.is_ascii_digit()));
+    let query = url.query_pairs().map(|(_, value)| value.into_owned());
+    let all = words.chain(segments.map(str::to_owned)).chain(query);
+    all.filter(|secret| secret.len() >= SHORTEST_SECRET).collect()
+}
+
+fn hide(secrets: &[String], body: &mut Vec<u8>) {
+    for secret in secrets {
+        let text = String::from_utf8_lossy(body);
+        if text.contains(secret.as_str()) {
+            *body = text.replace(secret.as_str(), "***").into_bytes();
+        }
+    }
+}
+
 /// The whole chain of causes, without the URL, which may be a secret.
 fn describe(error: reqwest::Error) -> String {
     let error = error.without_url();
@@ -191,6 +223,9 @@ fn describe(error: reqwest::Error) -> String {
     while let Some(cause) = source {
         text = format!("{text}: {cause}");
         source = cause.source();
+    }
+    if text.contains("UnknownIssuer") {
+        text.push_str("; name the authority of its certificate in ca_file");
     }
     text
 }
@@ -250,6 +285,19 @@ impl Resolve for Guarded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_answer_repeats_of_our_secrets_is_hidden() {
+        let url = Url::parse("https://hooks.example/services/T0K3N12345/x?key=query-secret&a=b").unwrap();
+        let mut headers = HeaderMap::new();
+        let mut value = reqwest::header::HeaderValue::from_static("Bearer very-secret-7731");
+        value.set_sensitive(true);
+        headers.insert("authorization", value);
+        let secrets = secrets_in(&url, &headers);
+        let mut body = b"you sent Bearer very-secret-7731 to /services/T0K3N12345?key=query-secret".to_vec();
+        hide(&secrets, &mut body);
+        assert_eq!(String::from_utf8(body).unwrap(), "you sent Bearer *** to /services/***?key=***");
+    }
 
     #[test]
     fn an_answer_says_whether_to_wait_to_park_or_to_mend() {

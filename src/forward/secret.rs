@@ -106,7 +106,10 @@ impl<'de> Deserialize<'de> for Secret {
         let mend = || {
             D::Error::custom("must be file:<path> or env:<NAME>: where the secret is, not the secret itself")
         };
-        let text = Zeroizing::new(String::deserialize(deserializer).map_err(|_| mend())?);
+        // Any other error would repeat the value.
+        let said =
+            |error: D::Error| if error.to_string().starts_with("missing field") { error } else { mend() };
+        let text = Zeroizing::new(String::deserialize(deserializer).map_err(said)?);
         match text.split_once(':') {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.to_owned())),
             Some(("env", name)) if !name.is_empty() => Ok(Self::Environment(name.to_owned())),

@@ -163,13 +163,14 @@ impl SinkSettings {
             })?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
         if !(1..=64).contains(&common.name.len()) || !common.name.chars().all(plain) {
-            return Err(named(&name, "name", "must be 1 to 64 letters, digits, - or _".to_owned()));
+            let mend = format!("must be 1 to 64 letters, digits, - or _, and not {:?}", common.name);
+            return Err(SettingError { setting: "sinks.name".to_owned(), mend });
         }
         let kind = KINDS.iter().find(|kind| kind.name == common.kind).ok_or_else(|| {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            named(&name, "type", format!("must be one of {}", known.join(", ")))
+            named(&name, "type", format!("must be one of {}, not {:?}", known.join(", "), common.kind))
         })?;
-        let outlet = (kind.read)(own).map_err(|(setting, mend)| named(&name, &setting, mend))?;
+        let outlet = (kind.read)(own).map_err(|(setting, mend)| named(&name, &setting, guessed(mend)))?;
         let common = common.meant(kind.name, &*outlet).map_err(|(s, mend)| named(&name, s, mend))?;
         outlet.check(&common).map_err(|(setting, mend)| named(&name, setting, mend))?;
         Ok(Self { written, common, outlet })
@@ -191,6 +192,9 @@ impl Written {
         let seconds = |setting, value: Option<u64>, default, most| {
             within(setting, value.unwrap_or(default), most).map(Duration::from_secs)
         };
+        if !self.types.is_empty() && self.types.iter().all(|kind| self.exclude_types.contains(kind)) {
+            return Err(("exclude_types", "leaves nothing of types".to_owned()));
+        }
         if self.client_certificate_file.is_some() != self.client_key_file.is_some() {
             return Err(("client_key_file", "and client_certificate_file must be set together".to_owned()));
         }
@@ -213,6 +217,19 @@ impl Written {
             client_certificate_file: self.client_certificate_file,
             client_key_file: self.client_key_file,
         })
+    }
+}
+
+/// Adds what was perhaps meant by a setting that there is not.
+fn guessed(mend: String) -> String {
+    let mut names = mend.split('`').skip(1).step_by(2);
+    let Some(written) = names.next().filter(|_| mend.starts_with("unknown field")) else { return mend };
+    let known = names.chain(COMMON).map(|known| (strsim::damerau_levenshtein(written, known), known));
+    match known.min() {
+        Some((distance, nearest)) if distance <= 3 => {
+            format!("unknown field `{written}`: did you mean `{nearest}`?")
+        }
+        _ => format!("{mend}; and those that all sinks have: {}", COMMON.join(", ")),
     }
 }
 

@@ -15,14 +15,24 @@ pub struct SinkStatus {
     pub kind: String,
     /// Whether this instance sends for it now.
     pub leading: bool,
-    /// Seconds since the oldest event that is not sent was made; 0 when all are. Known to the instance that sends.
-    pub lag_seconds: u64,
+    /// Seconds since the oldest event that is not sent was made; 0 when all are. `null` on an instance that does not
+    /// send for it and so does not know.
+    pub lag_seconds: Option<u64>,
     /// Why it does not take events now; `null` when it does.
     pub error: Option<String>,
     /// When it last took something.
     #[serde(with = "rfc3339_millis::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_sent: Option<Millis>,
+}
+
+impl SinkStatus {
+    /// Without what the other side said in words of its own.
+    pub fn in_short(mut self) -> Self {
+        let short = |error: &String| error.split(": ").next().unwrap_or_default().to_owned();
+        self.error = self.error.as_ref().map(short);
+        self
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +78,7 @@ impl Status {
             name: self.name.clone(),
             kind: self.kind.clone(),
             leading: known.leading,
-            lag_seconds: lag(&known, now).try_into().unwrap_or_default(),
+            lag_seconds: known.leading.then(|| lag(&known, now).try_into().unwrap_or_default()),
             error: known.error.clone().or_else(|| known.overdue.clone()),
             last_sent: known.last_sent,
         }

@@ -20,6 +20,7 @@ use crate::{
         finding::Severity,
     },
     forward::{Common, HttpClient, Place, Secret, Surroundings},
+    store::StoreError,
 };
 
 /// `type = "emergency_hook"`
@@ -110,6 +111,15 @@ impl Hook {
         Ok(self.client.post("", headers, body).await?.shown())
     }
 
+    /// Whether the ban that the event tells of has been lifted since. What is no ban is not withdrawn.
+    async fn is_withdrawn(&self, event: &Event, now: Millis) -> Result<bool, StoreError> {
+        let is_ban =
+            matches!(event.kind, EventType::KeyCutOff | EventType::PermanentBan | EventType::TemporaryBan);
+        let Some(subject) = event.subject.as_ref().filter(|_| is_ban) else { return Ok(false) };
+        let record = self.around.store.standing(subject).await?;
+        Ok(!record.is_some_and(|record| record.standing.is_banned_at(now)))
+    }
+
     fn tell(&self, about: &Event, severity: Severity, summary: String, outcome: &str, now: Millis) {
         let mut event = Event::new(now, EventType::EmergencyHook, severity, about.subject.clone());
         event.key_id.clone_from(&about.key_id);
@@ -131,6 +141,19 @@ impl Outlet for Hook {
                     refused: Vec::new(),
                     answer: "only watched: nobody was called".to_owned(),
                 });
+            }
+            match self.is_withdrawn(event, now).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    let answer = "nobody was called: the key is no longer banned".to_owned();
+                    let summary =
+                        format!("The emergency hook {} was not called: the ban was lifted.", self.sink);
+                    self.tell(event, Severity::Medium, summary, "withdrawn", now);
+                    return Ok(Sent { refused: Vec::new(), answer });
+                }
+                Err(error) => {
+                    return Err(Failure::Unreachable(format!("the ban cannot be looked up: {error}")));
+                }
             }
             match self.call(event, self.request, now).await {
                 Ok(answer) => {

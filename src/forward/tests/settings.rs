@@ -11,7 +11,13 @@ fn refused(text: &str) -> String {
 fn what_is_wrong_is_named_with_its_mend() {
     let base = "name = \"hook\"\ntype = \"webhook\"\nurl = \"https://siem.example\"\n";
     for (more, named, mend) in [
-        ("secert = \"env:X\"", "sinks.hook", "unknown field `secert`"),
+        ("secert = \"env:X\"", "sinks.hook", "did you mean `secret`?"),
+        ("min_severty = \"low\"", "sinks.hook", "did you mean `min_severity`?"),
+        (
+            "types = [\"THROTTLED\"]\nexclude_types = [\"THROTTLED\"]",
+            "sinks.hook.exclude_types",
+            "leaves nothing",
+        ),
         ("batch = 0", "sinks.hook.batch", "from 1 to 1000"),
         ("timeout_seconds = 301", "sinks.hook.timeout_seconds", "from 1 to 300"),
         ("types = [\"BANNED\"]", "sinks.hook.types", "unknown event type BANNED"),
@@ -25,7 +31,10 @@ fn what_is_wrong_is_named_with_its_mend() {
         assert!(!error.contains("whsec_abc"), "{error}");
     }
     assert!(refused("name = \"a\"\ntype = \"webhok\"").contains("must be one of webhook"));
-    assert!(refused("name = \"a b\"\ntype = \"stdout\"").contains("sinks.a b.name must be 1 to 64"));
+    assert!(refused("name = \"a b\"\ntype = \"stdout\"").contains("sinks.name must be 1 to 64"));
+    let hook =
+        "name = \"a\"\ntype = \"emergency_hook\"\nurl = \"https://a.example\"\ntypes = [\"KEY_CUT_OFF\"]";
+    assert!(refused(hook).contains("missing field `secret`"), "{}", refused(hook));
     assert!(refused("type = \"stdout\"").contains("missing field `name`"));
 }
 

@@ -93,7 +93,15 @@ async fn a_name_that_leads_to_a_forbidden_address_is_not_connected_to() {
 
 #[tokio::test]
 async fn an_emergency_hook_is_signed_and_what_it_answers_is_an_event() {
-    use keyward::domain::{event::EventType, finding::Severity, subject::Subject};
+    use keyward::{
+        domain::{
+            event::{Event, EventType},
+            finding::Severity,
+            standing::{Standing, StandingDetail, StandingState},
+            subject::Subject,
+        },
+        store::Respond,
+    };
     let receiver = Receiver::start(|n| if n == 0 { Mood::Broken } else { Mood::Well }).await;
     let (store, secret) = (memory(), secret());
     let cut = |key: &str, action: &str| {
@@ -107,16 +115,31 @@ async fn an_emergency_hook_is_signed_and_what_it_answers_is_an_event() {
         event
     };
     store.append(&events(3)).await.unwrap();
-    store.append(&[cut("watched", "shadow"), cut("leaked", "permanent_ban")]).await.unwrap();
+    let now = keyward::clock::wall();
+    let ban =
+        Standing { state: StandingState::PermanentlyBanned, since: now, version: 1, ..Standing::default() };
+    let respond = Respond {
+        subject: Subject::key("leaked"),
+        now,
+        standing: Some((ban, StandingDetail::default())),
+        refunds: vec![],
+        events: vec![],
+    };
+    store.respond(&respond).await.unwrap();
+    // The ban of the third was lifted before the hook could be called.
+    store
+        .append(&[cut("forgiven", "permanent_ban"), cut("watched", "shadow"), cut("leaked", "permanent_ban")])
+        .await
+        .unwrap();
     let forwarding = Forwarding::start(store, &[emergency_hook(&receiver.url, secret.path())]);
-    while forwarding.told.lock().len() < 2 {
+    while forwarding.told.lock().len() < 3 {
         tokio::task::yield_now().await;
     }
     let told = forwarding.finish().await;
     let outcomes: Vec<&str> = told.iter().map(|event| event.evidence["outcome"].as_str().unwrap()).collect();
-    assert_eq!(outcomes, ["failed", "taken"]);
+    assert_eq!(outcomes, ["withdrawn", "failed", "taken"]);
     assert!(told.iter().all(|event| event.kind == EventType::EmergencyHook));
-    assert_eq!(told[0].subject, Some(Subject::key("leaked")));
+    assert_eq!(told[1].subject, Some(Subject::key("leaked")));
     let taken = receiver.taken.lock();
     assert_eq!(taken.messages.len(), 1);
     let data = &taken.messages[0].body["data"];
