@@ -294,11 +294,15 @@ impl Sender {
         let now = (self.desk.around.now)();
         self.desk.status.measure(now);
         match timeout(self.desk.common.timeout, self.outlet.tick(now)).await {
-            Ok(Ok(true)) => {
-                self.desk.status.ticked(Ok(()));
-                self.note(progress, Vec::new()).await
+            Ok(Ok(changed)) => {
+                match self.outlet.trouble() {
+                    None => self.desk.status.ticked(Ok(())),
+                    Some(why) if changed => self.desk.status.ticked(Err(why)),
+                    // It was told of when it came.
+                    Some(_) => {}
+                }
+                if changed { self.note(progress, Vec::new()).await } else { Ok(()) }
             }
-            Ok(Ok(false)) => Ok(()),
             Ok(Err(failure)) => {
                 self.desk.status.ticked(Err(&failure.to_string()));
                 Ok(())

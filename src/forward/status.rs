@@ -41,7 +41,7 @@ struct Known {
     /// When the oldest event that waits was made.
     waiting_since: Option<Millis>,
     error: Option<String>,
-    /// Why what was due by time was not done.
+    /// Why what was due by time was not done, or was given up.
     overdue: Option<String>,
     last_sent: Option<Millis>,
 }
@@ -134,7 +134,7 @@ impl Status {
             Ok(()) => {}
             Err(why) => {
                 if before.as_deref() != Some(why) {
-                    tracing::warn!(sink = self.name, why, "the sink could not send what was due; it waits");
+                    tracing::warn!(sink = self.name, why, "the sink could not send what was due");
                 }
                 metrics::counter!("keyward_sink_failures_total", "sink" => self.name.clone()).increment(1);
             }

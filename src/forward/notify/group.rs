@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Nature,
     notice::{Notice, Part, Sample, Told},
-    rule::{End, Hold},
+    rule::{End, Hold, SPEND},
     settings::Grouping,
 };
 use crate::{
@@ -249,6 +249,7 @@ impl Group {
         match self.rule.as_str() {
             OTHERS => "Many more subjects",
             HELD_BACK => "Notices held back",
+            SPEND if self.hold.is_some() => wording::title(EventType::KeyCutOff),
             rule => match AnomalyKind::of_detector(rule) {
                 Some(kind) => wording::anomaly_title(kind),
                 None => wording::title(self.kind),

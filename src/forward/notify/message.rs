@@ -132,7 +132,10 @@ fn done(notice: &Notice) -> Option<String> {
     let action = match notice.samples.last()?.action.as_deref()? {
         "shadow" => "nothing: the detector only watches",
         "alert" | "none" => "nothing but this notice",
-        other => other,
+        "throttle" => "throttled",
+        "temporary_ban" => "banned for a time",
+        "permanent_ban" => "banned until somebody lifts it",
+        other => return Some(other.replace('_', " ")),
     };
     Some(action.to_owned())
 }

@@ -2,7 +2,7 @@
 //!
 //! One message at a time, and at most one a second. The groups are written down with the cursor after each one, so that
 //! a restart repeats the last message at most. A message that fails stays due, and is tried again with growing waits; one
-//! that is refused for good is given up, and that is logged and counted.
+//! that is refused for good is given up, and that is logged, counted, and shown until another one is taken.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,6 +30,8 @@ pub struct Notifier {
     not_before: Millis,
     /// When what is active was told again.
     renewed: Option<Millis>,
+    /// Why the last message was not taken.
+    trouble: Option<String>,
 }
 
 impl Notifier {
@@ -56,6 +58,7 @@ impl Notifier {
             failures: 0,
             not_before: Millis::MIN,
             renewed: None,
+            trouble: None,
         }
     }
 
@@ -63,7 +66,13 @@ impl Notifier {
     async fn tell(&mut self, notices: &[Notice], now: Millis) -> Result<String, Failure> {
         self.failures += 1;
         self.wait_for(None, now);
+        self.trouble = Some("no answer in time".to_owned());
         let told = self.channel.tell(notices, now).await;
+        self.trouble = match &told {
+            Ok(_) => None,
+            Err(Failure::Refused(why)) => Some(format!("refused a notice, which is given up: {why}")),
+            Err(failure) => Some(failure.to_string()),
+        };
         match &told {
             Ok(_) | Err(Failure::Refused(_)) => (self.failures, self.not_before) = (0, Millis::MIN),
             Err(Failure::Busy { after, .. }) => self.wait_for(*after, (self.now)()),
@@ -138,7 +147,7 @@ impl Outlet for Notifier {
     }
 
     fn restore(&mut self, state: &[u8]) {
-        self.renewed = None;
+        (self.renewed, self.trouble) = (None, None);
         if let Err(error) = self.groups.restore(state) {
             tracing::warn!(sink = self.sink, %error, "the sink's groups cannot be read; they begin anew");
         }
@@ -150,6 +159,10 @@ impl Outlet for Notifier {
 
     fn tick(&mut self, now: Millis) -> BoxFuture<'_, Result<bool, Failure>> {
         Box::pin(self.send_due(now))
+    }
+
+    fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// A notice of its own, past all groups; where it would stay open it is over at once.

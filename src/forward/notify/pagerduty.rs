@@ -61,21 +61,28 @@ impl Channel for Events {
                 let mut headers = HeaderMap::new();
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 let body = event(notice, &self.routing_key, &self.sink).to_string().into_bytes();
-                answer = self.client.post("/v2/enqueue", headers, body).await.map_err(patient)?.shown();
+                answer = self.client.post("/v2/enqueue", headers, body).await.map_err(judge)?.shown();
             }
             Ok(answer)
         })
     }
 }
 
-/// 429 comes without a time, and lasts minutes.
-fn patient(failure: Failure) -> Failure {
+/// 429 comes without a time, and lasts minutes. A wrong routing key is answered like a wrong event, with 400, but it is
+/// the settings that must be mended: no event would be taken.
+fn judge(failure: Failure) -> Failure {
     match failure {
+        Failure::Refused(why) if names_the_key(&why) => Failure::Denied(why),
         Failure::Busy { why, after } => {
             Failure::Busy { why, after: Some(after.unwrap_or(PATIENCE).max(PATIENCE)) }
         }
         other => other,
     }
+}
+
+fn names_the_key(why: &str) -> bool {
+    let why = why.to_lowercase();
+    why.contains("routing key") || why.contains("routing_key")
 }
 
 /// The event. `acknowledge` and `resolve` need nothing but the key.

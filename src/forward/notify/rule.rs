@@ -16,6 +16,8 @@ use crate::{
 
 /// The longest key that PagerDuty takes, in bytes.
 pub const LONGEST_KEY: usize = 255;
+/// The rule of all that the spend of a key led to.
+pub const SPEND: &str = "spend";
 /// The longest name of a rule, in characters.
 const LONGEST_RULE: usize = 80;
 
@@ -34,7 +36,8 @@ impl Hold {
         let until = facts::word(&event.evidence, "until").and_then(|text| parse_millis(text).ok());
         match event.kind {
             EventType::TemporaryBan | EventType::BannedRequestBlocked => Some(Self { ban: true, until }),
-            EventType::PermanentBan => Some(Self { ban: true, until: None }),
+            EventType::KeyCutOff if event.action.as_deref() == Some("shadow") => None,
+            EventType::PermanentBan | EventType::KeyCutOff => Some(Self { ban: true, until: None }),
             EventType::Throttled => Some(Self { ban: false, until }),
             _ => None,
         }
@@ -86,7 +89,7 @@ pub fn is_end(kind: EventType) -> bool {
 }
 
 /// The rule that an event belongs to. All that a detector led to is one: the finding, the event that tells that it is
-/// high, the throttle and the ban.
+/// high, the throttle and the ban. So is all about the spend of a key, with the emergency hook that it calls.
 pub fn rule(event: &Event) -> String {
     let by_detector = matches!(
         event.kind,
@@ -96,19 +99,31 @@ pub fn rule(event: &Event) -> String {
             | EventType::TemporaryBan
             | EventType::PermanentBan
     );
-    let mut rule = match facts::present(&event.detector).filter(|_| by_detector) {
-        Some(detector) => detector.to_owned(),
-        None => event.kind.name().to_lowercase(),
-    };
-    if event.kind == EventType::AlertRule {
-        for part in ["metric", "operator", "threshold"] {
-            if let Some(text) = facts::shown(&event.evidence[part]) {
-                rule.push(' ');
-                rule.push_str(&text);
-            }
+    let detector = facts::present(&event.detector);
+    let rule = match (event.kind, detector.filter(|_| by_detector)) {
+        (EventType::SpendAnomaly | EventType::KeyCutOff, _) => SPEND.to_owned(),
+        (EventType::EmergencyHook, _) if detector.is_some_and(|name| name.starts_with("hook:")) => {
+            SPEND.to_owned()
         }
-    }
+        (EventType::AlertRule, _) => alert_rule(event),
+        (_, Some(detector)) => detector.to_owned(),
+        (kind, None) => kind.name().to_lowercase(),
+    };
     one_line(&rule, LONGEST_RULE)
+}
+
+/// An alert rule as it is configured: a threshold that is computed is another one each hour.
+fn alert_rule(event: &Event) -> String {
+    let shown = |part: &str| facts::shown(&event.evidence[part]);
+    let (bar, scope) = match shown("times_baseline") {
+        Some(times) => {
+            let times = times.strip_suffix(".0").unwrap_or(&times);
+            (Some(format!("{times}x baseline")), shown("scope"))
+        }
+        None => (shown("threshold"), None),
+    };
+    let parts = [Some(event.kind.name().to_lowercase()), shown("metric"), shown("operator"), bar, scope];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// The name that a group goes by wherever it is told of: at most 255 bytes, the same as long as rule and subject are.
@@ -147,6 +162,18 @@ mod tests {
         event.kind = EventType::AlertRule;
         event.evidence = json!({"metric": "cost_per_hour", "operator": "gt", "threshold": "10"});
         assert_eq!(rule(&event), "alert_rule cost_per_hour gt 10");
+    }
+
+    #[test]
+    fn a_rule_by_a_baseline_is_the_same_each_hour() {
+        let mut event = Event::new(0, EventType::AlertRule, Severity::High, None);
+        for (times, threshold) in [(json!(3.0), "0.75"), (json!(3), "0.81")] {
+            event.evidence = json!({
+                "metric": "cost_per_hour", "operator": "gt", "threshold": threshold, "baseline": "0.25",
+                "times_baseline": times, "scope": "project",
+            });
+            assert_eq!(rule(&event), "alert_rule cost_per_hour gt 3x baseline project");
+        }
     }
 
     #[test]

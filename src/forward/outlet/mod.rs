@@ -138,6 +138,12 @@ pub trait Outlet: Send + Sync {
         Box::pin(async { Ok(false) })
     }
 
+    /// What went wrong at a tick and is not mended yet, though the last tick had nothing to do: it waits to try again, or
+    /// gave something up.
+    fn trouble(&self) -> Option<&str> {
+        None
+    }
+
     /// Called when this instance stops to send: ends in good order what is open.
     fn close(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(async {})

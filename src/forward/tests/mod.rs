@@ -3,6 +3,7 @@
 mod delivery;
 mod settings;
 mod takeover;
+mod ticks;
 
 use std::sync::Arc;
 
@@ -105,9 +106,20 @@ impl House {
 
     /// An instance that sends.
     fn send(&self, instance: &str, settings: &str, answer: Answer) -> Sending {
-        let settings = SinkSettings::read(toml::from_str(settings).unwrap()).unwrap();
         let seen = Arc::<Mutex<Seen>>::default();
         let outlet = Box::new(Fake { answer, seen: seen.clone() });
+        self.send_by(instance, settings, outlet, seen)
+    }
+
+    /// The same by any outlet.
+    fn send_by(
+        &self,
+        instance: &str,
+        settings: &str,
+        outlet: Box<dyn Outlet>,
+        seen: Arc<Mutex<Seen>>,
+    ) -> Sending {
+        let settings = SinkSettings::read(toml::from_str(settings).unwrap()).unwrap();
         let stop = CancellationToken::new();
         let common = settings.common().clone();
         let status = Arc::new(Status::new(&common.name, common.kind));

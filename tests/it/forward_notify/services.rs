@@ -48,9 +48,14 @@ fn pagerduty(path: &str, body: &Value) -> Result<(u16, String), String> {
     if path != "/v2/enqueue" || !fields.keys().all(|name| known.contains(&name.as_str())) {
         return Err("unknown path or field".to_owned());
     }
-    if body["routing_key"] != SECRET || !text(&body["dedup_key"], 255) || body.to_string().len() > 512 * 1024
-    {
-        return Err("routing_key, dedup_key or size".to_owned());
+    if body["routing_key"] != SECRET {
+        let errors = "[\"Invalid routing key\"]";
+        return Err(format!(
+            "{{\"status\":\"invalid event\",\"message\":\"Event object is invalid\",\"errors\":{errors}}}"
+        ));
+    }
+    if !text(&body["dedup_key"], 255) || body.to_string().len() > 512 * 1024 {
+        return Err("dedup_key or size".to_owned());
     }
     let payload = &body["payload"];
     let severities = ["critical", "error", "warning", "info"];
@@ -126,11 +131,15 @@ async fn a_message_that_is_refused_is_given_up_and_one_that_failed_is_not() {
     channel.take(&incident("a")).await;
     assert_eq!(channel.told_after(10).await, 1, "given up");
     assert_eq!((fake.asked(), fake.taken().len()), (1, 0));
+    let shown = channel.outlet.trouble().unwrap().to_owned();
+    assert!(shown.contains("refused a notice") && shown.contains("400"), "{shown}");
     for status in [500, 404, 302] {
         fake.trouble(status, None);
         channel.take(&incident(&format!("k{status}"))).await;
         assert!(channel.after(10).await.is_err(), "{status}");
+        assert!(channel.outlet.trouble().is_some(), "{status}");
         assert_eq!(channel.told_after(60).await, 1, "{status}");
+        assert_eq!(channel.outlet.trouble(), None, "{status}");
     }
     assert_eq!(fake.taken().len(), 3);
 }
@@ -187,6 +196,28 @@ async fn pagerduty_opens_acknowledges_and_closes_one_incident() {
     );
     assert_eq!(taken[0].body["payload"]["severity"], "critical");
     assert_eq!(taken[0].body["payload"]["custom_details"]["undo"], "keyward unban key:k1:9f2c");
+}
+
+#[tokio::test]
+async fn a_wrong_routing_key_loses_no_page() {
+    let fake = Fake::start(pagerduty).await;
+    let key = SecretFile::new("R0UT1NG-of-another-service");
+    let own = format!("routing_key = \"{}\"\nurl = \"{}\"", key.setting(), fake.url);
+    let mut channel = Channel::open("pagerduty", &own);
+    channel.take(&incident("a")).await;
+    for _ in 0..3 {
+        let failure = channel.after(600).await.unwrap_err();
+        assert!(matches!(failure, Failure::Denied(_)), "{failure:?}");
+        assert!(channel.outlet.trouble().is_some_and(|why| why.contains("Invalid routing key")));
+    }
+    // Mended, after a restart.
+    let saved = channel.outlet.state();
+    let key = SecretFile::new(SECRET);
+    let own = format!("routing_key = \"{}\"\nurl = \"{}\"", key.setting(), fake.url);
+    let mut channel = Channel::open("pagerduty", &own);
+    channel.outlet.restore(&saved);
+    assert_eq!(channel.told_after(10).await, 1);
+    assert_eq!(fake.taken().len(), 1);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::forward::notify::{End, groups::MOST_GROUPS};
+use crate::forward::notify::{End, groups::MOST_GROUPS, message};
 
 #[test]
 fn one_incident_is_one_message_and_its_end_another() {
@@ -59,6 +59,54 @@ fn a_throttle_ends_with_its_time_and_a_longer_ban_takes_its_place() {
     assert!(day.after(12 * HOUR).is_empty());
     day.take(event(EventType::BanLifted, Severity::Low, "b"));
     assert_eq!(told(&day.after(0)), [(Told::Resolved, 0), (Told::Resolved, 0)]);
+}
+
+#[test]
+fn a_key_that_is_cut_off_is_one_incident_until_the_ban_is_lifted() {
+    let of = |kind, detector: &str, action: Option<&str>| {
+        let mut event = event(kind, Severity::Critical, "a");
+        (event.detector, event.action) = (Some(detector.to_owned()), action.map(str::to_owned));
+        event
+    };
+    let mut day = Day::of(CLOSES);
+    day.take(of(EventType::SpendAnomaly, "spend", Some("alert")));
+    day.take(of(EventType::KeyCutOff, "spend", Some("permanent_ban")));
+    day.take(of(EventType::PermanentBan, "spend", Some("permanent_ban")));
+    day.take(of(EventType::EmergencyHook, "hook:rotate", None));
+    let notices = day.after(10 * SECOND);
+    assert_eq!(told(&notices), [(Told::Firing, 4)]);
+    assert_eq!(notices[0].dedup_key, "keyward:spend:key:a");
+    let headline = message::headline(&notices[0]);
+    assert_eq!(headline, "[CRITICAL] Key cut off: key:a banned until somebody lifts it");
+    let lines = message::lines(&notices[0]);
+    for line in [("Done", "banned until somebody lifts it"), ("Undo", "keyward unban key:a")] {
+        assert!(lines.contains(&(line.0, line.1.to_owned())), "{line:?} in {lines:?}");
+    }
+    day.take(event(EventType::BanLifted, Severity::Low, "a"));
+    let notices = day.after(0);
+    assert_eq!((told(&notices), notices[0].end), (vec![(Told::Resolved, 0)], Some(End::Lifted)));
+    assert_eq!(day.groups.len(), 0);
+
+    day.take(of(EventType::KeyCutOff, "spend", Some("permanent_ban")));
+    assert!(day.after(10 * SECOND)[0].hold.is_some(), "it says so by itself");
+    day.take(event(EventType::BanLifted, Severity::Low, "a"));
+    assert_eq!(told(&day.after(0)), [(Told::Resolved, 0)]);
+    day.take(of(EventType::KeyCutOff, "spend", Some("shadow")));
+    assert_eq!(day.after(10 * SECOND)[0].hold, None, "only watched");
+}
+
+#[test]
+fn what_was_done_is_told_in_words() {
+    for (action, words) in [
+        ("permanent_ban", "banned until somebody lifts it"),
+        ("temporary_ban", "banned for a time"),
+        ("some_new_act", "some new act"),
+    ] {
+        let mut event = travel(Severity::High, "a");
+        event.action = Some(action.to_owned());
+        let lines = message::lines(&Notice::alone(&event));
+        assert!(lines.contains(&("Done", words.to_owned())), "{lines:?}");
+    }
 }
 
 #[test]
