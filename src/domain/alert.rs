@@ -162,7 +162,9 @@ impl TryFrom<Written> for AlertRule {
         };
         match &bar {
             Bar::Threshold(share) if metric.is_share() && u128::from(share.billionths) > ONE => {
-                return Err("the `threshold` of failure_rate and refused_share is a share, 0 to 1, such as \"0.25\"");
+                return Err(
+                    "the `threshold` of failure_rate and refused_share is a share, 0 to 1, such as \"0.25\"",
+                );
             }
             Bar::TimesBaseline(times) if times.billionths == 0 => {
                 return Err("`times_baseline` must be above 0");
