@@ -306,6 +306,10 @@ fn what_is_wrong_with_an_alert_rule_or_with_spend_is_named_with_its_mend() {
         (rule(""), "`alerts[0]` cannot be used: it must have either `threshold` or `times_baseline`"),
         (rule("threshold = 1, times_baseline = 2,"), "`alerts[0]` cannot be used: it must have either"),
         (rule("times_baseline = 1.5,"), "a decimal in quotes"),
+        (
+            rule("threshold = '25',").replace("request_count", "failure_rate"),
+            "`alerts[0]` cannot be used: the `threshold` of failure_rate and refused_share is a share, 0 to 1",
+        ),
         (rule("threshold = 1, times = 2,"), "unknown field `times`"),
         ("[spend]\nz = 0".to_owned(), "`spend.z` must be from 0.1 to 100"),
         ("[spend]\ntimes_mean = 0.5".to_owned(), "`spend.times_mean` must be from 1 to 1000000"),

@@ -161,6 +161,11 @@ impl TryFrom<Written> for AlertRule {
             _ => return Err("it must have either `threshold` or `times_baseline`, and not both"),
         };
         match &bar {
+            Bar::Threshold(share) if metric.is_share() && u128::from(share.billionths) > ONE => {
+                return Err(
+                    "the `threshold` of failure_rate and refused_share is a share, 0 to 1, such as \"0.25\"",
+                );
+            }
             Bar::TimesBaseline(times) if times.billionths == 0 => {
                 return Err("`times_baseline` must be above 0");
             }
@@ -401,6 +406,8 @@ mod tests {
             (json!({ "metric": "request_count", "operator": "gt", "times_baseline": 0 }), "above 0"),
             (json!({ "metric": "request_count", "operator": "eq", "times_baseline": 2 }), "`eq` needs"),
             (json!({ "metric": "request_count", "operator": "gt", "threshold": "-1" }), "not below 0"),
+            (json!({ "metric": "failure_rate", "operator": "gt", "threshold": "25" }), "is a share, 0 to 1"),
+            (json!({ "metric": "refused_share", "operator": "eq", "threshold": "1.000000001" }), "0 to 1"),
             (
                 json!({ "metric": "request_count", "operator": "gt", "threshold": 1, "minimum_requests": 5 }),
                 "failure_rate and refused_share alone",
@@ -410,6 +417,7 @@ mod tests {
             assert!(error.contains(words), "{error}");
         }
         for body in [
+            json!({ "metric": "refused_share", "operator": "lt", "threshold": "1", "scope": "key", "severity": "low", "minimum_requests": 7 }),
             json!({ "metric": "failure_rate", "operator": "gt", "threshold": "0.25", "scope": "key", "severity": "low", "minimum_requests": 7 }),
             json!({ "metric": "tokens_per_day", "operator": "lt", "times_baseline": "0.1", "scope": "model", "severity": "high" }),
         ] {

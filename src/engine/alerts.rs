@@ -1,8 +1,9 @@
 //! Alert rules at work: every few seconds the sums of the present minute, hour and day are held against them.
 //!
 //! The sums are those of usage, over all instances. A rule fires once per span and subject: the instance that sees it
-//! first claims it in the store, and each remembers what has been told. Sums by key or model are many, so that they are
-//! read only as often as reading them allows.
+//! first claims it in the store, and each remembers what has been told. Claims end soon, so an instance that starts, or
+//! was away, first reads in the event log what has been told. Sums by key or model are many, so that they are read only
+//! as often as reading them allows.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,10 +17,12 @@ use crate::{
     domain::{
         DAY, MINUTE, Millis,
         alert::{AlertRule, Bar, Baseline, Fired, Operator, WEEKS, Watched},
+        event::{Event, EventType, parse_millis},
         stable_hash,
+        subject::Subject,
         usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery, UsageTable},
     },
-    store::{Claim, StoreError},
+    store::{Claim, EventQuery, StoreError},
 };
 
 /// What is told of few, and read quickly.
@@ -35,6 +38,14 @@ const MOST_TOLD: usize = 1_000;
 /// Sums that are held against rules before others get their turn.
 const AT_ONCE: usize = 2_048;
 
+/// After so long without a pass the log is read for what others have told: well before their claims end.
+const AWAY: Millis = MINUTE;
+/// What was told just before the last pass may have come to the log after it.
+const MARGIN: Millis = 5 * MINUTE;
+/// Events in a page of the log, and pages that are read, at most.
+const PAGE: usize = 1_000;
+const PAGES: usize = 20;
+
 /// Whose sum: a project, key or model; everything has no name.
 type Name = Option<Arc<str>>;
 /// What the weeks before held.
@@ -49,6 +60,8 @@ struct Seen {
     told: HashMap<(Bucket, Millis), HashMap<u64, HashSet<Name>>>,
     /// The last span that was looked at when everybody's sums of it had come.
     ended: HashMap<(Bucket, Watched), Millis>,
+    /// When the last pass over the sums of a scope began that the store answered to its end.
+    passed: HashMap<Watched, Millis>,
     /// By the longer span that they are of, and when it begins.
     baselines: HashMap<(Bucket, Watched), (Millis, Arc<Baselines>)>,
 }
@@ -121,6 +134,7 @@ impl Engine {
     /// # Errors
     /// When the store does not answer.
     pub(super) async fn watch_rules(&self, scopes: &[Watched], now: Millis) -> Result<(), StoreError> {
+        self.read_told(scopes, now).await?;
         for bucket in Bucket::ALL {
             for &scope in scopes {
                 let of = |rule: &&AlertRule| rule.metric.bucket() == bucket && rule.scope == scope;
@@ -140,7 +154,44 @@ impl Engine {
                 }
             }
         }
+        self.alerts.passes(scopes, now);
         self.alerts.forget(now);
+        Ok(())
+    }
+
+    /// After a start, or a while without a pass: what the log says was told of the spans that are looked at.
+    async fn read_told(&self, scopes: &[Watched], now: Millis) -> Result<(), StoreError> {
+        let rules: HashMap<String, (&AlertRule, String)> = self
+            .base
+            .alerts
+            .iter()
+            .filter(|rule| scopes.contains(&rule.scope))
+            .map(|rule| (events::rule_id(rule), (rule, written(rule))))
+            .collect();
+        let last = self.alerts.last_pass(scopes);
+        if !rules.is_empty() && last.is_none_or(|last| now - last > AWAY) {
+            let day = Bucket::Day.start(now - LATE);
+            let since = last.map_or(day, |last| day.max(last - MARGIN));
+            let mut query = EventQuery {
+                kind: Some(EventType::AlertRule),
+                since: Some(since),
+                limit: PAGE,
+                ..EventQuery::default()
+            };
+            for _ in 0..PAGES {
+                let page = patient(self.store.events(&query)).await?;
+                for event in &page.items {
+                    let rule = event.evidence["rule"].as_str().and_then(|id| rules.get(id));
+                    if let Some((rule, written)) = rule {
+                        self.alerts.recall(rule, written, event, now);
+                    }
+                }
+                query.cursor = page.next;
+                if query.cursor.is_none() {
+                    break;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -194,7 +245,7 @@ impl Engine {
         fired: &Fired,
         look: Look,
     ) -> Result<(), StoreError> {
-        let written = serde_json::to_string(rule).unwrap_or_default();
+        let written = written(rule);
         let Some(told) = self.alerts.tells(&written, name, &look) else { return Ok(()) };
         let whom = if told == Told::Crowd { "more\n" } else { name.as_deref().unwrap_or_default() };
         let mark = stable_hash(format!("{written}\n{whom}").as_bytes());
@@ -216,6 +267,11 @@ impl Engine {
     }
 }
 
+/// A rule as it is told apart from others.
+fn written(rule: &AlertRule) -> String {
+    serde_json::to_string(rule).unwrap_or_default()
+}
+
 /// What is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
@@ -234,6 +290,39 @@ impl Alerts {
             if look.over_for() < LATE { look.start - look.bucket.millis() } else { look.start }
         });
         look.over_for() < LATE || *last < look.start
+    }
+
+    fn last_pass(&self, scopes: &[Watched]) -> Option<Millis> {
+        let seen = self.0.lock();
+        scopes.iter().map(|scope| seen.passed.get(scope).copied()).min().flatten()
+    }
+
+    fn passes(&self, scopes: &[Watched], now: Millis) {
+        self.0.lock().passed.extend(scopes.iter().map(|scope| (*scope, now)));
+    }
+
+    /// Takes over what an event in the log says was told.
+    fn recall(&self, rule: &AlertRule, written: &str, event: &Event, now: Millis) {
+        let bucket = rule.metric.bucket();
+        let start = event.evidence["start"].as_str().and_then(|start| parse_millis(start).ok());
+        let Some(start) = start.filter(|start| !is_forgotten(bucket, *start, now)) else { return };
+        let mut seen = self.0.lock();
+        let told = seen.told.entry((bucket, start)).or_default();
+        let told = told.entry(stable_hash(written.as_bytes())).or_default();
+        if event.evidence.get("more_than").is_some() {
+            // Whoever else it was told of: nobody more.
+            let others = (told.len()..=MOST_TOLD).map(|n| Some(format!("more\n{n}").into()));
+            told.extend(others.collect::<Vec<Name>>());
+            return;
+        }
+        let name = match rule.scope {
+            Watched::Everything => None,
+            Watched::Project | Watched::Key => event.subject.as_ref().map(Subject::id),
+            Watched::Model => event.evidence["model"].as_str(),
+        };
+        if name.is_some() || rule.scope == Watched::Everything {
+            told.insert(name.map(Arc::from));
+        }
     }
 
     fn looked_at(&self, look: &Look) {
@@ -263,7 +352,11 @@ impl Alerts {
 
     /// Forgets what was told of spans that are no longer looked at.
     fn forget(&self, now: Millis) {
-        let ended = |bucket: Bucket, start: Millis| start < bucket.start(now) - bucket.millis();
-        self.0.lock().told.retain(|(bucket, start), _| !ended(*bucket, *start));
+        self.0.lock().told.retain(|(bucket, start), _| !is_forgotten(*bucket, *start, now));
     }
+}
+
+/// Whether a span is no longer looked at.
+fn is_forgotten(bucket: Bucket, start: Millis, now: Millis) -> bool {
+    start < bucket.start(now) - bucket.millis()
 }

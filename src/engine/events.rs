@@ -13,6 +13,7 @@ use crate::domain::{
     record::Record,
     registry::{Applied, NotAllowed},
     spend::{Judgement, Sign},
+    stable_hash,
     standing::{Origin, Standing, StandingDetail, StandingState},
     subject::Subject,
     window::Unit,
@@ -203,9 +204,16 @@ pub fn crowd(rule: &AlertRule, most: usize, start: Millis, now: Millis) -> Event
     event
 }
 
+/// What tells a rule apart from others, as long as nothing in it is changed.
+pub fn rule_id(rule: &AlertRule) -> String {
+    let written = serde_json::to_string(rule).unwrap_or_default();
+    format!("{:016x}", stable_hash(written.as_bytes()))
+}
+
 fn of_rule(rule: &AlertRule, start: Millis, now: Millis) -> Event {
     let mut evidence = serde_json::json!({
         "metric": rule.metric, "operator": rule.operator, "start": format_millis(start), "scope": rule.scope,
+        "rule": rule_id(rule),
     });
     if let Bar::TimesBaseline(times) = &rule.bar {
         evidence["times_baseline"] = serde_json::json!(times);

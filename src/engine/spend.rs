@@ -15,7 +15,7 @@ use super::{Engine, events, upkeep::patient};
 use crate::{
     domain::{
         DAY, HOUR, Millis, SECOND,
-        event::{Event, EventType, format_millis},
+        event::{Event, EventType, format_millis, parse_millis},
         finding::{Mode, Severity},
         ladder,
         spend::{Judgement, Rules, SPAN, Spent},
@@ -105,6 +105,14 @@ struct CutOff {
     found: Judgement,
     /// What the day held at each check in a row, the newest first.
     checks: Vec<(Millis, u64)>,
+}
+
+impl CutOff {
+    /// The day of the first of the checks.
+    fn first_day(&self, last: Check) -> Millis {
+        let first = self.checks.last().map_or(last.at, |(at, _)| *at);
+        Bucket::Day.start(first - 1)
+    }
 }
 
 impl Engine {
@@ -253,8 +261,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Cuts a key off for good, or says that it would be. Not one that people have spoken for since the first of the
-    /// checks, or that was cut off on this day.
+    /// Cuts a key off for good, or says that it would be. Not one that nobody was warned of, that people have spoken
+    /// for since the first of the checks, or that was cut off on this day.
     async fn cut_off(
         &self,
         rules: &Rules,
@@ -263,7 +271,10 @@ impl Engine {
         common: bool,
     ) -> Result<(), StoreError> {
         let (subject, policy, now) = (Subject::key(&cut.key), self.policy(), check.now);
-        if policy.allowlist.covers_key(&subject, now) || self.was_spoken_for(&subject, cut, check).await? {
+        if policy.allowlist.covers_key(&subject, now)
+            || !self.was_warned_of(&subject, cut, check).await?
+            || self.was_spoken_for(&subject, cut, check).await?
+        {
             return Ok(());
         }
         let why = match rules.mode {
@@ -298,6 +309,17 @@ impl Engine {
         patient(done).await.map(drop)
     }
 
+    /// Whether an earlier check told that one of the days of these checks is critical. What comes late, and all at once,
+    /// makes checks critical that found nothing when they were made.
+    async fn was_warned_of(&self, subject: &Subject, cut: &CutOff, check: Check) -> Result<bool, StoreError> {
+        let since = cut.first_day(check);
+        let earlier = |event: &Event| {
+            let day = event.evidence["day"].as_str().and_then(|day| parse_millis(day).ok());
+            event.severity == Severity::Critical && event.time < check.at && day >= Some(since)
+        };
+        self.was_said(subject, EventType::SpendAnomaly, since, earlier).await
+    }
+
     /// Whether a person lifted a ban of the key, or called an event about its spending benign, on a day of these checks
     /// or since; or whether it was cut off on the last of these days.
     async fn was_spoken_for(
@@ -306,8 +328,7 @@ impl Engine {
         cut: &CutOff,
         check: Check,
     ) -> Result<bool, StoreError> {
-        let first = cut.checks.last().map_or(check.at, |(at, _)| *at);
-        let since = Bucket::Day.start(first - 1);
+        let since = cut.first_day(check);
         let benign = |event: &Event| {
             let about = event.evidence["judged"]["type"].as_str().and_then(EventType::parse);
             let spend =

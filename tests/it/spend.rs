@@ -6,7 +6,8 @@ use keyward::{
     config::{Config, DEFAULT_TOML},
     domain::{
         DAY, HOUR, Millis,
-        event::EventType,
+        event::{Event, EventType, format_millis},
+        finding::Severity,
         subject::Subject,
         usage::{Bucket, Totals, UsageBatch, UsageDelta, UsageKey},
     },
@@ -25,13 +26,18 @@ fn used(key: &str, minute: Millis, dollars: u64) -> UsageDelta {
     UsageDelta { minute, key: UsageKey { key: Some(key.into()), ..UsageKey::default() }, totals }
 }
 
-/// Two weeks of a hundred dollars a day, and a thousand in each of the last three full hours.
+/// Two weeks of a hundred dollars a day, and a thousand in each of the last three full hours; the check before told it.
 async fn books(store: &Arc<dyn Store>, key: &str, now: Millis) {
     let last = Bucket::Hour.start(now);
     let first = Bucket::Day.start(last - 3 * HOUR);
     let usual = (1..=14).map(|days| used(key, first - days * DAY + 12 * HOUR, 100));
     let deltas = usual.chain((1..=3).map(|hours| used(key, last - hours * HOUR, 1_000))).collect();
     store.add_usage(&UsageBatch { instance: "books".into(), seq: 1, now, deltas }).await.unwrap();
+    let day = format_millis(Bucket::Day.start(last - HOUR - 1));
+    let subject = Some(Subject::key(key));
+    let event = Event::new(last - HOUR + 10_000, EventType::SpendAnomaly, Severity::Critical, subject);
+    let event = Event { evidence: serde_json::json!({ "day": day }), ..event };
+    store.append(&[event]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -207,3 +207,67 @@ async fn what_is_too_little_is_told_when_its_minute_is_over() {
     let summary = "request_count of project:p is 1; the rule's threshold is 2.";
     assert_eq!(told[0].evidence["summary"], summary);
 }
+
+/// Everything that was told so far, over instances that all write to the log at once.
+async fn in_log(day: &Day, engines: &[&Engine]) -> usize {
+    for engine in engines {
+        day.engine.store().append(&engine.outbox.take(day.now + DAY)).await.unwrap();
+    }
+    day.events(EventType::AlertRule).await.len()
+}
+
+#[tokio::test]
+async fn a_rule_fires_once_also_across_a_restart_and_for_who_was_away() {
+    let rules = r#"
+      { metric = "cost_per_hour", operator = "gt", threshold = "0.5", scope = "everything", severity = "low" },
+      { metric = "cost_per_hour", operator = "gt", threshold = "0.6", scope = "everything", severity = "low" },
+      { metric = "cost_per_day", operator = "gt", threshold = "0.5", scope = "project", severity = "low" },
+      { metric = "tokens_per_hour", operator = "gt", threshold = 5, scope = "key", severity = "low" },
+      { metric = "requests_per_day", operator = "gt", times_baseline = "1", scope = "key", severity = "low" },
+      { metric = "tokens_per_day", operator = "gt", threshold = 5, scope = "model", severity = "low" },
+    "#;
+    let (mut day, second) = with_rules(rules).await;
+    second.watch_all(day.now).await.unwrap();
+    let ask = json!({"key_id": "a:b", "project_id": "p", "model": "m", "cost_usd": 0.7});
+    day.ask(ask.clone()).await;
+    day.engine.watch_all(day.now).await.unwrap();
+    assert_eq!(in_log(&day, &[]).await, 5, "all but the one without a history");
+    // Claims have expired, and `second` saw nothing of it.
+    day.now += 3 * MINUTE;
+    let start = || {
+        let (store, geo) = (day.engine.store.clone(), day.engine.geo.clone());
+        Engine::start(store, geo, second.base.clone(), day.engine.options.clone())
+    };
+    let third = start().await.unwrap();
+    for engine in [&*third, &*second, &*day.engine] {
+        engine.watch_all(day.now).await.unwrap();
+    }
+    assert_eq!(in_log(&day, &[&second, &third]).await, 5);
+    // The next hour is told of, once, and the day is not.
+    day.now += HOUR;
+    day.ask(ask).await;
+    for engine in [&*third, &*second, &*day.engine] {
+        engine.watch_all(day.now).await.unwrap();
+    }
+    assert_eq!(in_log(&day, &[&second, &third]).await, 8);
+}
+
+#[tokio::test]
+async fn a_rule_that_fired_at_very_many_stays_quiet_after_a_restart() {
+    let rules = r#"{ metric = "requests_per_hour", operator = "gt", threshold = 0, scope = "key", severity = "low" }"#;
+    let (mut day, second) = with_rules(rules).await;
+    let rule = &second.base.alerts[0];
+    let told = [crate::engine::events::crowd(
+        rule,
+        1_000,
+        crate::domain::usage::Bucket::Hour.start(day.now),
+        day.now,
+    )];
+    day.engine.store().append(&told).await.unwrap();
+    day.ask(json!({"key_id": "a"})).await;
+    day.now += 3 * MINUTE;
+    for engine in [&*second, &*day.engine] {
+        engine.watch_all(day.now).await.unwrap();
+    }
+    assert_eq!(in_log(&day, &[&second]).await, 1);
+}

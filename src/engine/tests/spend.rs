@@ -172,6 +172,39 @@ async fn a_night_across_midnight_is_one_row_of_checks() {
 }
 
 #[tokio::test]
+async fn a_key_whose_records_come_late_and_all_at_once_is_warned_of_before_it_is_cut_off() {
+    let mut books = Books::open(|_| ()).await;
+    books.usual("a").await;
+    books.hours("a", 0, &[1.0, 1.0, 1.0]).await;
+    // Of yesterday and of this morning: critical at each of the checks, had they been in time.
+    books
+        .book("a", [(TODAY - HOUR, 900.0), (TODAY, 900.0), (TODAY + HOUR, 100.0), (TODAY + 3 * HOUR, 1.0)])
+        .await;
+    books.check(4).await;
+    books.day.now += 5 * MINUTE;
+    books.second.watch_spend(books.day.now).await.unwrap();
+    let told = books.told(EventType::SpendAnomaly).await;
+    assert_eq!(told.iter().map(|event| event.severity).collect::<Vec<_>>(), [Severity::Critical; 2]);
+    assert_eq!(books.cut_off_at().await, [0; 0]);
+    books.hours("a", 4, &[1.0]).await;
+    assert_eq!(books.cut_off_at().await, [5]);
+}
+
+#[tokio::test]
+async fn a_warning_of_another_day_is_none_of_this_one() {
+    let mut books = Books::open(|_| ()).await;
+    books.usual("a").await;
+    books.book("a", [(TODAY - HOUR, 900.0)]).await;
+    books.hours("a", 0, &[1.0, 1.0, 1.0, 1.0]).await;
+    assert_eq!(books.told(EventType::SpendAnomaly).await.len(), 1);
+    books.book("a", [(TODAY, 2_000.0)]).await;
+    books.hours("a", 4, &[1.0]).await;
+    assert_eq!(books.cut_off_at().await, [0; 0]);
+    books.hours("a", 5, &[1.0]).await;
+    assert_eq!(books.cut_off_at().await, [6]);
+}
+
+#[tokio::test]
 async fn a_persons_word_holds_for_the_day() {
     let mut books = Books::open(|_| ()).await;
     books.usual("a").await;

@@ -185,8 +185,19 @@ fn control(effect: Effect) -> (Choice, Choice) {
     }
 }
 
+/// What found it. The outlets, which tell of their own work, find nothing.
 fn analytic(event: &Event) -> Value {
     let detector = present(&event.detector).unwrap_or("keyward");
+    let part = detector.split_once(':').map_or(detector, |(part, _)| part);
+    if matches!(part, "hook" | "forward")
+        || matches!(event.kind, EventType::EmergencyHook | EventType::SinkTest)
+    {
+        return Value::Null;
+    }
+    if detector == "spend" {
+        let name = wording::title(EventType::SpendAnomaly);
+        return json!({ "uid": detector, "name": name, "type_id": 3, "type": "Statistical" });
+    }
     let anomaly = match event.kind {
         EventType::Anomaly(kind) => Some(kind),
         _ => AnomalyKind::of_detector(detector),
@@ -294,4 +305,28 @@ fn observables(event: &Event, class: &Class) -> Value {
 /// OCSF's integers are signed; nothing here counts beyond 32 bits of them.
 fn integer(number: u64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(kind: EventType, detector: &str) -> Value {
+        let event = Event::new(0, kind, Severity::Critical, None);
+        value(&Event { detector: Some(detector.to_owned()), ..event })["finding_info"]["analytic"].clone()
+    }
+
+    #[test]
+    fn spending_is_judged_by_statistics_and_outlets_are_no_analytic() {
+        for kind in [EventType::SpendAnomaly, EventType::KeyCutOff, EventType::PermanentBan] {
+            let expected = json!({
+                "uid": "spend", "name": "Unusual spend of a day", "type_id": 3, "type": "Statistical",
+            });
+            assert_eq!(of(kind, "spend"), expected);
+        }
+        assert_eq!(of(EventType::EmergencyHook, "hook:desk"), Value::Null);
+        assert_eq!(of(EventType::SinkTest, "forward"), Value::Null);
+        assert_eq!(of(EventType::SinkTest, "forward:desk"), Value::Null);
+        assert_eq!(of(EventType::AlertRule, "alerts")["type"], "Rule");
+    }
 }

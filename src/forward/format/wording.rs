@@ -6,6 +6,7 @@ use super::{facts, text::one_line};
 use crate::domain::{
     event::{Event, EventType},
     finding::AnomalyKind,
+    wording::whole,
 };
 
 /// The longest message, in characters: what CEF's `msg` holds, and less than Elasticsearch's `ignore_above` of 1,024.
@@ -111,11 +112,24 @@ fn verdict(evidence: &Value) -> Option<String> {
     Some(format!("{verdict}{note}"))
 }
 
-/// `600 of 600 requests in 1min.`
+/// `600 of 600 requests in 1min.`; of one request that alone is too much `0 of 50,000 tokens used in 1min, 60,000 asked
+/// for.`
 fn limit(evidence: &Value) -> Option<String> {
-    let part = |name: &str| facts::shown(&evidence[name]);
-    let (used, limit, unit, window) = (part("used")?, part("limit")?, part("unit")?, part("window")?);
-    Some(format!("{used} of {limit} {unit} in {window}."))
+    let (unit, window) = (facts::shown(&evidence["unit"])?, facts::shown(&evidence["window"])?);
+    let (unit, asked) = match unit.as_str() {
+        "cost_usd" => (String::new(), "requested_cost_usd"),
+        "tokens" => (" tokens".to_owned(), "requested_tokens"),
+        _ => (format!(" {}", unit.replace('_', " ")), ""),
+    };
+    let amount = |name: &str| match &evidence[name] {
+        Value::String(dollars) => Some(format!("${dollars}")),
+        number => number.as_u64().map(whole),
+    };
+    let (used, limit) = (amount("used")?, amount("limit")?);
+    match amount(asked).filter(|_| used != limit) {
+        Some(asked) => Some(format!("{used} of {limit}{unit} used in {window}, {asked} asked for.")),
+        None => Some(format!("{used} of {limit}{unit} in {window}.")),
+    }
 }
 
 /// `IMPOSSIBLE_TRAVEL. Ask the key's owner ...`
@@ -144,4 +158,29 @@ fn projects(evidence: &Value) -> Option<String> {
 fn service(evidence: &Value) -> Option<String> {
     let lost = evidence["lost_events"].as_u64().map(|lost| format!("{lost} events."));
     lost.or_else(|| evidence["seconds"].as_u64().map(|seconds| format!("after {seconds} seconds.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_limit_says_what_was_asked_for_where_some_of_it_was_left() {
+        let said = |unit: &str, limit: Value, used: Value| {
+            let evidence = json!({
+                "window": "1min", "unit": unit, "limit": limit, "used": used, "requested_tokens": 60_000,
+                "requested_cost_usd": "0.6",
+            });
+            super::limit(&evidence).unwrap()
+        };
+        let words = "0 of 50,000 tokens used in 1min, 60,000 asked for.";
+        assert_eq!(said("tokens", json!(50_000), json!(0)), words);
+        assert_eq!(said("tokens", json!(50_000), json!(50_000)), "50,000 of 50,000 tokens in 1min.");
+        let words = "$9.5 of $10 used in 1min, $0.6 asked for.";
+        assert_eq!(said("cost_usd", json!("10"), json!("9.5")), words);
+        assert_eq!(said("requests", json!(600), json!(600)), "600 of 600 requests in 1min.");
+        assert_eq!(said("input_tokens", json!(600), json!(5)), "5 of 600 input tokens in 1min.");
+    }
 }

@@ -5,10 +5,13 @@
 use std::{fs, path::PathBuf};
 
 use super::{
-    super::{Format, syslog::SyslogHeader},
+    super::{Format, facts::Group, syslog::SyslogHeader},
     cases, header, line, message,
 };
-use crate::domain::event::Event;
+use crate::domain::{
+    event::{Event, EventType},
+    finding::Severity,
+};
 
 fn check(format: &str, case: &str, ending: &str, line: &str) {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/forward");
@@ -75,5 +78,19 @@ fn the_page_about_formats_shows_lines_that_are_written() {
             "docs/siem-formats.md lacks {}",
             format.name()
         );
+    }
+}
+
+#[test]
+fn the_page_about_formats_names_the_group_of_every_type() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/siem-formats.md")).unwrap();
+    for kind in EventType::names().map(|name| EventType::parse(name).unwrap()) {
+        if matches!(kind, EventType::Anomaly(_)) {
+            continue;
+        }
+        let group = Group::of(&Event::new(0, kind, Severity::Low, None)).name();
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{group}` | "))).unwrap();
+        assert!(row.contains(&format!("`{kind}`")), "docs/siem-formats.md lacks {kind} in {row}");
     }
 }
