@@ -160,7 +160,8 @@ impl Engine {
         loop {
             let LogPage { events, next, .. } =
                 measured(self.store.read_log(position, LOG_PAGE), &self.meters.read_log).await?;
-            let full = events.len() >= LOG_PAGE;
+            // A page that is not full may still not be all: one partition may have more than its share of a page.
+            let is_all = events.is_empty();
             for event in &events {
                 self.take_over(event).await?;
             }
@@ -168,7 +169,7 @@ impl Engine {
             for event in events {
                 let _ = self.followers.send(Arc::new(event));
             }
-            if !full {
+            if is_all {
                 return Ok(());
             }
         }

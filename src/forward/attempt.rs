@@ -57,7 +57,6 @@ impl Sender {
         };
         let why = failure.to_string();
         progress.failures += 1;
-        let others = || Failure::is_perhaps_about_the_event(&failure);
         match (&failure, events.as_slice()) {
             (Failure::Refused(_), [event]) => {
                 let letter = self.letter(event, &why, progress.failures);
@@ -68,7 +67,7 @@ impl Sender {
                 progress.batch = (events.len() / 2).max(1);
                 return Ok(Some(0));
             }
-            (_, [event]) if others() => {
+            (failure, [event]) if failure.is_perhaps_about_the_event() => {
                 if let Some(done) = self.suspect(progress, event, page, batch[0]).await? {
                     return Ok(Some(done));
                 }

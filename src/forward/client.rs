@@ -14,6 +14,7 @@ use reqwest::{
     redirect::Policy,
 };
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 use super::{Common, Failure, Guard};
 
@@ -28,6 +29,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub struct HttpClient {
     client: Client,
     url: Url,
+    /// Secrets that are sent in bodies.
+    hidden: Vec<Zeroizing<String>>,
 }
 
 /// What came back.
@@ -122,7 +125,13 @@ impl HttpClient {
         }
         let client =
             builder.build().map_err(|error| ("ca_file", format!("cannot be used: {}", describe(error))))?;
-        Ok(Self { client, url })
+        Ok(Self { client, url, hidden: Vec::new() })
+    }
+
+    /// The same; `secret`, which bodies hold, is hidden where an answer repeats it.
+    pub fn hiding(mut self, secret: &str) -> Self {
+        self.hidden.push(Zeroizing::new(secret.to_owned()));
+        self
     }
 
     /// The same, with a parameter added to its URL.
@@ -149,7 +158,9 @@ impl HttpClient {
             let joined = format!("{}{path}", url.path().trim_end_matches('/'));
             url.set_path(&joined);
         }
-        let (host, hidden) = (host_of(&url), secrets_in(&url, &headers));
+        let host = host_of(&url);
+        let mut hidden = secrets_in(&url, &headers);
+        hidden.extend(self.hidden.iter().map(|secret| secret.to_string()));
         let sent = self.client.post(url).headers(headers).body(body).send().await;
         let mut response =
             sent.map_err(|error| Failure::Unreachable(format!("{host}: {}", describe(error))))?;

@@ -127,15 +127,16 @@ async fn keep_sending(
                 let sender = Sender::new(common, outlet, around.clone(), status.clone(), stop.clone());
                 let Err(error) = tokio::spawn(sender.run()).await else { return };
                 tracing::error!(sink = sink.common().name, %error, "a sender has ended badly; it begins again");
-                status_of(&status, "its sender ended badly");
+                show_down(&status, "its sender ended badly");
             }
-            Err(error) => status_of(&status, &error.to_string()),
+            Err(error) => show_down(&status, &error.to_string()),
         }
         let _ = tokio::time::timeout(RESTART, stop.cancelled()).await;
     }
 }
 
-fn status_of(status: &Status, why: &str) {
+/// Nobody sends here for now.
+fn show_down(status: &Status, why: &str) {
     status.leads(false);
     status.failed(why);
 }

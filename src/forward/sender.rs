@@ -1,7 +1,7 @@
 //! The loop that every sink has: lead it, read on in the log, send, move the cursor; wait and try again when it fails; put
 //! aside what is refused for good.
 //!
-//! One instance leads a sink at a time. It renews its lease three times as often as needed; who finds a lease that ran out
+//! One instance leads a sink at a time. It renews its lease every quarter of its time; who finds a lease that ran out
 //! takes over behind the cursor. An instance that was held up may still send a batch that another has sent already,
 //! but it cannot move the cursor. So an event is sent at least once, in order per subject, and twice only when a
 //! sender ends, or an answer is lost, between a batch and its cursor.

@@ -42,7 +42,7 @@ impl ChannelSettings for PagerDuty {
     fn open(&self, common: &Common) -> Result<Box<dyn Channel>, (&'static str, String)> {
         let url = self.url.read().map_err(|mend| ("url", mend))?;
         let routing_key = self.routing_key.read().map_err(|mend| ("routing_key", mend))?;
-        let client = HttpClient::new(&url, common)?;
+        let client = HttpClient::new(&url, common)?.hiding(&routing_key);
         Ok(Box::new(Events { client, routing_key, sink: common.name.clone() }))
     }
 }

@@ -55,10 +55,9 @@ async fn one_instance_that_is_killed_ten_times_loses_nothing() {
     drop(filled);
     let receiver = receiver().await;
     let store = format!("embedded:{}", data.display());
-    for kill in 1..=KILLS {
+    for _ in 0..KILLS {
         let served = Served::start_with(&mut serve(directory.path(), &store, &receiver.url));
         let before = receiver.events().len();
-        receiver.until(before.max(kill * 137)).await;
         receiver.until(before + 60).await;
         served.kill();
     }
