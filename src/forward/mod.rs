@@ -5,7 +5,7 @@
 //! this: events reach the log whether sinks are there or not.
 //!
 //! `settings` says what a sink is, `outlet` holds one file per kind of sink, `notify` those that tell people, `sender` is
-//! the loop that all share, `lead` its lease, `guard` and `client` keep what is sent to addresses that are allowed.
+//! the loop that all share, `lead` its lease, `guard`, `client` and `reach` keep what is sent to addresses that are allowed.
 
 mod attempt;
 mod backoff;
@@ -16,6 +16,7 @@ mod guard;
 mod lead;
 pub mod notify;
 mod outlet;
+mod reach;
 mod redelivery;
 mod secret;
 mod sender;

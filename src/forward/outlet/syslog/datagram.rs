@@ -9,10 +9,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{route::Route, shape::Shape};
+use super::shape::Shape;
 use crate::{
     domain::event::Event,
-    forward::{Failure, Outlet, Sent},
+    forward::{Failure, Outlet, Sent, reach::Route},
 };
 
 /// Datagrams that may follow each other at once.

@@ -6,30 +6,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use socket2::{SockRef, Socket, TcpKeepalive};
+use socket2::{SockRef, Socket};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::{TcpSocket, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{
-    route::Route,
-    tls::{Tls, failure},
+use crate::forward::{
+    Failure,
+    reach::{Io, Route, Tls, connect, failure},
 };
-use crate::forward::Failure;
 
 /// What one address gets to answer, and to shake hands.
 const CONNECT: Duration = Duration::from_secs(5);
-/// An idle connection is asked for a sign of life this often. Rarely needed, as idle ones are ended.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-/// A machine that acknowledges nothing for so long is gone.
-const SILENCE: Duration = Duration::from_secs(30);
 /// Of what was written, so much may wait here for the network: little, as it is lost with the connection.
 const SEND_BUFFER: u32 = 256 * 1024;
-
-trait Io: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Io for T {}
 
 /// Makes connections.
 pub struct Connector {
@@ -89,7 +80,7 @@ impl Connector {
 
     async fn link(&self, address: SocketAddr) -> Result<Link, Failure> {
         let unreachable = |error: io::Error| Failure::Unreachable(format!("{address}: {error}"));
-        let stream = plain(address).await.map_err(unreachable)?;
+        let stream = connect(address, Some(SEND_BUFFER)).await.map_err(unreachable)?;
         let socket = SockRef::from(&stream).try_clone().map_err(unreachable)?;
         let io: Box<dyn Io> = match &self.tls {
             Some(tls) => Box::new(tls.connect(stream).await?),
@@ -98,18 +89,6 @@ impl Connector {
         let owed = VecDeque::new();
         Ok(Link { io, socket, owed, paid: false, fresh: true, ending: false, written: Instant::now() })
     }
-}
-
-async fn plain(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    let stream = socket.connect(address).await?;
-    stream.set_nodelay(true)?;
-    let facts = SockRef::from(&stream);
-    facts.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
-    #[cfg(target_os = "linux")]
-    facts.set_tcp_user_timeout(Some(SILENCE))?;
-    Ok(stream)
 }
 
 impl Link {

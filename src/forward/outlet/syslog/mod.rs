@@ -18,19 +18,16 @@
 //! too; and over UDP anything at any time. A message that is too long is never cut: it loses evidence, and is refused,
 //! so that it becomes a dead letter, if that does not suffice.
 //!
-//! Here are the settings; `shape` makes messages, `stream` sends them over TCP and TLS, `datagram` over UDP, `route` and
-//! `tls` lead to the receiver.
+//! Here are the settings; `shape` makes messages, `stream` sends them over TCP and TLS, `datagram` over UDP.
 
 mod datagram;
 mod facility;
 mod link;
-mod route;
 mod shape;
 mod stream;
 mod tail;
 #[cfg(test)]
 mod tests;
-mod tls;
 
 use serde::Deserialize;
 
@@ -38,10 +35,8 @@ use self::{
     datagram::Datagrams,
     facility::Facility,
     link::Connector,
-    route::Route,
     shape::{Framing, Shape},
     stream::Stream,
-    tls::Tls,
 };
 use super::{Outlet, OutletSettings};
 use crate::forward::{
@@ -50,6 +45,7 @@ use crate::forward::{
         Format,
         syslog::{DEFAULT_SD_ID, SyslogHeader},
     },
+    reach::{Route, Trust, server_name},
 };
 
 /// The longest message that fits into a datagram over IPv4 (RFC 5426, 3.2).
@@ -97,7 +93,12 @@ type Wrong = (&'static str, String);
 
 impl OutletSettings for Syslog {
     fn check(&self, common: &Common) -> Result<(), Wrong> {
-        self.route(common)?.check()?;
+        let route = self.route(common)?;
+        route.check().map_err(|why| ("address", why))?;
+        if self.transport != Transport::Tls && common.allow_networks.is_empty() {
+            let mend = "must be \"tls\": udp and tcp are for networks that allow_networks names";
+            return Err(("transport", mend.to_owned()));
+        }
         self.check_transport(common)?;
         self.check_header()?;
         let most = if self.transport == Transport::Udp { MOST_UDP } else { MOST_STREAM };
@@ -126,7 +127,7 @@ impl OutletSettings for Syslog {
             Transport::Tcp => Box::new(Stream::new(Connector::new(route, None), shape, common.timeout)),
             Transport::Tls => {
                 let name = self.server_name.clone().unwrap_or_else(|| route.host.clone());
-                let tls = Tls::open(&name, common)?;
+                let tls = Trust::open("transport", common)?.towards(&name)?;
                 Box::new(Stream::new(Connector::new(route, Some(tls)), shape, common.timeout))
             }
         })
@@ -139,7 +140,8 @@ impl Syslog {
             Transport::Udp | Transport::Tcp => (514, true),
             Transport::Tls => (6514, false),
         };
-        Route::parse(&self.address, port, Guard { networks: common.allow_networks.clone(), plaintext })
+        let guard = Guard { networks: common.allow_networks.clone(), plaintext };
+        Route::parse("address", &self.address, port, guard)
     }
 
     fn sd_id(&self) -> &str {
@@ -159,7 +161,7 @@ impl Syslog {
     fn check_transport(&self, common: &Common) -> Result<(), Wrong> {
         let only = |setting, of: &str| Err((setting, format!("is for transport = {of}")));
         if self.transport == Transport::Tls {
-            tls::server_name(self.server_name.as_deref().unwrap_or(&self.route(common)?.host))?;
+            server_name(self.server_name.as_deref().unwrap_or(&self.route(common)?.host))?;
         } else {
             for (setting, is_set) in [
                 ("server_name", self.server_name.is_some()),

@@ -14,21 +14,24 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::forward::{Common, Failure};
 
+/// Whom we trust and who we are, whoever is connected to.
+pub struct Trust(TlsConnector);
+
 /// Makes connections private.
 pub struct Tls {
     connector: TlsConnector,
     name: ServerName<'static>,
 }
 
-impl Tls {
-    /// Towards a receiver whose certificate must hold this name.
+impl Trust {
+    /// Reads certificates; an error of the library itself is blamed on `setting`.
     ///
     /// # Errors
     /// The setting that is wrong and the mend.
-    pub fn open(name: &str, common: &Common) -> Result<Self, (&'static str, String)> {
+    pub fn open(setting: &'static str, common: &Common) -> Result<Self, (&'static str, String)> {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|error| ("transport", error.to_string()))?;
+            .map_err(|error| (setting, error.to_string()))?;
         let config = trusting(config, common.ca_file.as_deref())?;
         let config = match (&common.client_certificate_file, &common.client_key_file) {
             (Some(certificate), Some(key)) => {
@@ -42,9 +45,19 @@ impl Tls {
             }
             _ => config.with_no_client_auth(),
         };
-        Ok(Self { connector: Arc::new(config).into(), name: server_name(name)? })
+        Ok(Self(Arc::new(config).into()))
     }
 
+    /// Towards a receiver whose certificate must hold this name.
+    ///
+    /// # Errors
+    /// When it is no name.
+    pub fn towards(&self, name: &str) -> Result<Tls, (&'static str, String)> {
+        Ok(Tls { connector: self.0.clone(), name: server_name(name)? })
+    }
+}
+
+impl Tls {
     /// Shakes hands.
     ///
     /// # Errors

@@ -9,21 +9,25 @@ use crate::forward::{Failure, Guard};
 pub struct Route {
     /// A name or an address, without brackets.
     pub host: String,
-    port: u16,
+    /// Where it listens.
+    pub port: u16,
     guard: Guard,
 }
 
 impl Route {
-    /// Reads `host`, `host:port`, `IPv6`, `[IPv6]` or `[IPv6]:port`.
+    /// Reads `host`, `host:port`, `IPv6`, `[IPv6]` or `[IPv6]:port` from a setting.
     ///
     /// # Errors
     /// The setting and the mend.
-    pub fn parse(text: &str, default: u16, guard: Guard) -> Result<Self, (&'static str, String)> {
+    pub fn parse(
+        setting: &'static str,
+        text: &str,
+        default: u16,
+        guard: Guard,
+    ) -> Result<Self, (&'static str, String)> {
         let wrong = || {
-            (
-                "address",
-                "must be host or host:port, such as logs.example:6514 or [2001:db8::1]:6514".to_owned(),
-            )
+            let mend = "must be host or host:port, such as host.example:PORT or [2001:db8::1]:PORT";
+            (setting, mend.replace("PORT", &default.to_string()))
         };
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -34,26 +38,25 @@ impl Route {
             None => text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
         };
         let port = port.map_or(Ok(default), |port| port.parse()).map_err(|_| wrong())?;
+        Self::to(host, port, guard).ok_or_else(wrong)
+    }
+
+    /// To a name or an address, without brackets; `None` if it is neither.
+    pub fn to(host: &str, port: u16, guard: Guard) -> Option<Self> {
         let is_name = |host: &str| host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
-        if port == 0 || host.is_empty() || !(is_name(host) || host.parse::<IpAddr>().is_ok()) {
-            return Err(wrong());
-        }
-        Ok(Self { host: host.to_owned(), port, guard })
+        let is_meant = port != 0 && !host.is_empty() && (is_name(host) || host.parse::<IpAddr>().is_ok());
+        is_meant.then(|| Self { host: host.to_owned(), port, guard })
     }
 
     /// What can be known without asking for addresses.
     ///
     /// # Errors
-    /// The setting and the mend.
-    pub fn check(&self) -> Result<(), (&'static str, String)> {
-        if let Ok(address) = self.host.parse() {
-            self.guard.check(address).map_err(|why| ("address", format!("is not allowed: {why}")))?;
+    /// Why it may not be connected to.
+    pub fn check(&self) -> Result<(), String> {
+        match self.host.parse() {
+            Ok(address) => self.guard.check(address).map_err(|why| format!("is not allowed: {why}")),
+            Err(_) => Ok(()),
         }
-        if self.guard.plaintext && self.guard.networks.is_empty() {
-            let mend = "must be \"tls\": udp and tcp are for networks that allow_networks names";
-            return Err(("transport", mend.to_owned()));
-        }
-        Ok(())
     }
 
     /// The addresses that may be sent to now, at least one.
