@@ -6,6 +6,8 @@
 mod elasticsearch;
 mod file;
 mod hook;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod otlp;
 #[cfg(test)]
 mod samples;
@@ -35,6 +37,21 @@ pub struct Kind {
 /// Reads the settings of a kind; or names the one that is wrong, and says the mend.
 type Read = fn(Table) -> Result<Arc<dyn OutletSettings>, (String, String)>;
 
+#[cfg(feature = "kafka")]
+const KAFKA: Read = read::<kafka::Kafka>;
+#[cfg(not(feature = "kafka"))]
+const KAFKA: Read = |_| Err(not_built("kafka"));
+
+/// A kind that this program was built without.
+#[cfg(any(test, not(feature = "kafka")))]
+fn not_built(kind: &str) -> (String, String) {
+    let mend = format!(
+        "{kind} is not in this program: build it with `cargo build --release --features {kind}`, or take the \
+         container image (Dockerfile), which has it"
+    );
+    ("type".to_owned(), mend)
+}
+
 /// Every kind of sink.
 pub const KINDS: &[Kind] = &[
     Kind {
@@ -54,6 +71,7 @@ pub const KINDS: &[Kind] = &[
         summary: "an index or a data stream of Elasticsearch or OpenSearch",
         read: read::<elasticsearch::Elasticsearch>,
     },
+    Kind { name: "kafka", summary: "messages in a topic of Apache Kafka", read: KAFKA },
     Kind { name: "otlp", summary: "OpenTelemetry logs over HTTP", read: read::<otlp::Otlp> },
     Kind { name: "file", summary: "lines at the end of a file", read: read::<file::File> },
     Kind { name: "stdout", summary: "lines on standard output", read: read::<file::Stdout> },
@@ -210,5 +228,16 @@ fn read<T: OutletSettings + DeserializeOwned + 'static>(
 impl From<(&'static str, String)> for SettingError {
     fn from((setting, mend): (&'static str, String)) -> Self {
         Self { setting: setting.to_owned(), mend }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_that_was_left_out_says_how_to_get_it() {
+        let (setting, mend) = not_built("kafka");
+        assert!(setting == "type" && mend.contains("--features kafka") && mend.contains("image"), "{mend}");
     }
 }

@@ -1,0 +1,115 @@
+//! Which broker leads which partition, and where it is: as the cluster said last.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::{
+    messages::{Metadata, Topic},
+    verdict,
+};
+use crate::forward::Failure;
+
+/// More partitions than this no topic has.
+const MOST_PARTITIONS: usize = 200_000;
+
+/// A topic on its cluster.
+#[derive(Debug)]
+pub struct Atlas {
+    brokers: BTreeMap<i32, (String, u16)>,
+    /// By partition; none where an election goes on.
+    leaders: Vec<Option<i32>>,
+    pub learned: Instant,
+}
+
+impl Atlas {
+    /// Of what the cluster said.
+    ///
+    /// # Errors
+    /// When there is no such topic, or it may not be seen.
+    pub fn of(said: &Metadata, topic: &str) -> Result<Self, Failure> {
+        let found = said.topics.iter().find(|found| found.name == topic);
+        let found = found
+            .ok_or_else(|| Failure::Unreachable(format!("the cluster says nothing of topic {topic}")))?;
+        match found.error {
+            0 => {}
+            // Right after the topic was made it may be so for a moment.
+            3 => {
+                return Err(Failure::Denied(format!("topic {topic} is not there: create it, or mend topic")));
+            }
+            error => return Err(verdict::failure(error, Some(&format!("topic {topic}")))),
+        }
+        let brokers = said.brokers.iter();
+        let brokers =
+            brokers.filter_map(|(id, host, port)| Some((*id, (host.clone(), u16::try_from(*port).ok()?))));
+        Ok(Self { brokers: brokers.collect(), leaders: leaders(found)?, learned: Instant::now() })
+    }
+
+    /// How many partitions there are, at least one.
+    pub fn partitions(&self) -> i32 {
+        self.leaders.len() as i32
+    }
+
+    /// Who leads a partition.
+    pub fn leader(&self, partition: i32) -> Option<i32> {
+        let leader = usize::try_from(partition).ok().and_then(|n| *self.leaders.get(n)?);
+        leader.filter(|leader| self.brokers.contains_key(leader))
+    }
+
+    /// Where a broker is.
+    pub fn place(&self, broker: i32) -> Option<(&str, u16)> {
+        self.brokers.get(&broker).map(|(host, port)| (host.as_str(), *port))
+    }
+
+    /// Every broker, and where it is.
+    pub fn brokers(&self) -> impl Iterator<Item = (i32, &str, u16)> {
+        self.brokers.iter().map(|(id, (host, port))| (*id, host.as_str(), *port))
+    }
+}
+
+/// By partition, which must be numbered from 0 on without a gap.
+fn leaders(topic: &Topic) -> Result<Vec<Option<i32>>, Failure> {
+    let garbled =
+        || Failure::Unreachable(format!("what the cluster says of topic {} is no topic", topic.name));
+    let count = topic.partitions.len();
+    let mut leaders = vec![None; count];
+    if count == 0 || count > MOST_PARTITIONS {
+        return Err(garbled());
+    }
+    let mut seen = vec![false; count];
+    for (_, index, leader) in &topic.partitions {
+        let n = usize::try_from(*index).ok().filter(|n| *n < count).ok_or_else(garbled)?;
+        if std::mem::replace(&mut seen[n], true) {
+            return Err(garbled());
+        }
+        // Whatever its error is, a leader that is named can be asked.
+        leaders[n] = (*leader >= 0).then_some(*leader);
+    }
+    Ok(leaders)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn atlas(partitions: &[(i16, i32, i32)]) -> Result<Atlas, Failure> {
+        let topic = Topic { error: 0, name: "t".to_owned(), partitions: partitions.to_vec() };
+        let brokers = vec![(1, "a.example".to_owned(), 9092), (2, "b.example".to_owned(), 70_000)];
+        Atlas::of(&Metadata { throttle: 0, brokers, topics: vec![topic] }, "t")
+    }
+
+    #[test]
+    fn a_partition_has_a_leader_or_an_election_goes_on() {
+        let atlas = atlas(&[(0, 1, 1), (5, 0, -1), (0, 2, 2), (0, 3, 9)]).unwrap();
+        assert_eq!(atlas.partitions(), 4);
+        assert_eq!((0..5).map(|n| atlas.leader(n)).collect::<Vec<_>>(), [None, Some(1), None, None, None]);
+        assert_eq!(atlas.place(1), Some(("a.example", 9092)));
+    }
+
+    #[test]
+    fn partitions_that_cannot_be_are_not_believed() {
+        for partitions in [&[][..], &[(0, 1, 1)], &[(0, -1, 1)], &[(0, 0, 1), (0, 0, 1)]] {
+            assert!(atlas(partitions).is_err(), "{partitions:?}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The way to a broker: an address that the guard allows, TLS, the versions that both sides speak, and logging in. For the
+//! brokers in the settings, and for those that the cluster names.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{
+    link::{Link, about},
+    messages::{Spoken, VERSIONS},
+    sasl::Credentials,
+    verdict,
+};
+use crate::forward::{
+    Failure, Guard,
+    reach::{Io, Route, Trust, connect},
+};
+
+/// What one address gets to answer, and to shake hands.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Makes connections to brokers.
+pub struct Dialer {
+    pub guard: Guard,
+    /// None: without TLS.
+    pub trust: Option<Trust>,
+    /// The name in every broker's certificate, if it is not the host by which the broker goes.
+    pub server_name: Option<String>,
+    pub credentials: Option<Credentials>,
+    pub client: String,
+    /// How long an answer may take.
+    pub limit: Duration,
+}
+
+impl Dialer {
+    /// Connects to a broker.
+    ///
+    /// # Errors
+    /// Why none of its addresses will do.
+    pub async fn dial(&self, host: &str, port: u16) -> Result<Link, Failure> {
+        let name = format!("{host}:{port}");
+        let named = |failure| about(&format!("broker {name}"), failure);
+        let Some(route) = Route::to(host, port, self.guard.clone()) else {
+            let what = verdict::shown(&name);
+            return Err(Failure::Denied(format!("the cluster names a broker {what:?}, which is no address")));
+        };
+        let mut failed = None;
+        for address in route.addresses().await.map_err(named)? {
+            let late =
+                || Failure::Unreachable(format!("{address}: no answer within {} s", CONNECT.as_secs()));
+            let io = timeout(CONNECT, self.reach(address, host)).await.unwrap_or_else(|_| Err(late()));
+            match io.map_err(named) {
+                Ok(io) => {
+                    return self
+                        .introduce(Link::new(io, name.clone(), self.client.clone(), self.limit))
+                        .await;
+                }
+                Err(why) => failed = Some(why),
+            }
+        }
+        Err(failed.unwrap_or_else(|| Failure::Unreachable(format!("broker {name} has no address"))))
+    }
+
+    async fn reach(&self, address: SocketAddr, host: &str) -> Result<Box<dyn Io>, Failure> {
+        let stream = connect(address, None).await;
+        let stream = stream.map_err(|error| Failure::Unreachable(format!("{address}: {error}")))?;
+        let Some(trust) = &self.trust else { return Ok(Box::new(stream)) };
+        let name = self.server_name.as_deref().unwrap_or(host);
+        let tls =
+            trust.towards(name).map_err(|(setting, mend)| Failure::Denied(format!("{setting} {mend}")))?;
+        Ok(Box::new(tls.connect(stream).await?))
+    }
+
+    /// Asks what is spoken, and logs in.
+    async fn introduce(&self, mut link: Link) -> Result<Link, Failure> {
+        let answer = link.ask(VERSIONS, VERSIONS.newest, &[]).await?;
+        let spoken = Spoken::read(&answer).map_err(|garbled| link.garbled(VERSIONS, garbled))?;
+        link.spoken = spoken.map_err(|error| link.named(verdict::failure(error, None)))?;
+        if let Some(credentials) = &self.credentials {
+            credentials.log_in(&mut link).await?;
+        }
+        Ok(link)
+    }
+}

@@ -1,0 +1,125 @@
+//! A batch of events on its way: a lane for each partition, in each lane groups of events, one behind another.
+//!
+//! Of a lane only the first group is on its way at a time, and the next goes when that was taken, or refused for good. So no
+//! event overtakes another one in its partition.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// Events of one group, by their places in the batch; never none.
+pub type Group = Vec<usize>;
+
+/// What is still to be sent, by partition.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lanes(BTreeMap<i32, VecDeque<Group>>);
+
+impl Lanes {
+    /// Of events in their order, each with its place, partition and size. A group has no more than `most` bytes, unless a
+    /// single event has.
+    pub fn of(events: impl Iterator<Item = (usize, i32, usize)>, most: usize) -> Self {
+        let mut lanes: BTreeMap<i32, VecDeque<Group>> = BTreeMap::new();
+        let mut last: BTreeMap<i32, usize> = BTreeMap::new();
+        for (place, partition, size) in events {
+            let (lane, bytes) = (lanes.entry(partition).or_default(), last.entry(partition).or_default());
+            match lane.back_mut() {
+                Some(group) if *bytes + size <= most => {
+                    group.push(place);
+                    *bytes += size;
+                }
+                _ => {
+                    lane.push_back(vec![place]);
+                    *bytes = size;
+                }
+            }
+        }
+        Self(lanes)
+    }
+
+    /// The first group of each lane.
+    pub fn first(&self) -> impl Iterator<Item = (i32, &Group)> {
+        self.0.iter().filter_map(|(partition, lane)| Some((*partition, lane.front()?)))
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes the first group out of a lane: it is done with.
+    pub fn pass(&mut self, partition: i32) -> Group {
+        let Some(lane) = self.0.get_mut(&partition) else { return Group::new() };
+        let group = lane.pop_front().unwrap_or_default();
+        if lane.is_empty() {
+            self.0.remove(&partition);
+        }
+        group
+    }
+
+    /// Puts a group before all others of a lane.
+    pub fn put_back(&mut self, partition: i32, group: Group) {
+        if !group.is_empty() {
+            self.0.entry(partition).or_default().push_front(group);
+        }
+    }
+
+    /// Makes two groups of the first one of a lane.
+    pub fn halve(&mut self, partition: i32) {
+        let mut first = self.pass(partition);
+        let second = first.split_off(first.len().div_ceil(2));
+        self.put_back(partition, second);
+        self.put_back(partition, first);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Takes everything out, as if all were taken; partition by partition.
+    fn passed(mut lanes: Lanes) -> BTreeMap<i32, Vec<Group>> {
+        let mut passed: BTreeMap<i32, Vec<Group>> = BTreeMap::new();
+        let next = |lanes: &Lanes| lanes.first().map(|(partition, _)| partition).next();
+        while let Some(partition) = next(&lanes) {
+            passed.entry(partition).or_default().push(lanes.pass(partition));
+        }
+        assert!(lanes.is_empty());
+        passed
+    }
+
+    #[test]
+    fn a_group_ends_where_it_would_be_too_large() {
+        let sizes = [30, 30, 60, 1, 200, 1];
+        let lanes = Lanes::of(sizes.into_iter().enumerate().map(|(n, size)| (n, 0, size)), 100);
+        assert_eq!(passed(lanes)[&0], [vec![0, 1], vec![2, 3], vec![4], vec![5]]);
+    }
+
+    #[test]
+    fn halves_stay_in_order() {
+        let mut lanes = Lanes::of((0..5).map(|n| (n, 7, 1)), 3);
+        lanes.halve(7);
+        assert_eq!(passed(lanes)[&7], [vec![0, 1], vec![2], vec![3, 4]]);
+        let mut one = Lanes::of([(9, 7, 1)].into_iter(), 3);
+        one.halve(7);
+        assert_eq!(passed(one)[&7], [vec![9]]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_is_in_its_lane_once_and_in_order(
+            events in prop::collection::vec((0..5_i32, 1..200_usize), 0..100),
+            most in 1..500_usize,
+            halved in prop::collection::vec(0..5_i32, 0..10),
+        ) {
+            let places = events.iter().enumerate().map(|(n, (partition, size))| (n, *partition, *size));
+            let mut lanes = Lanes::of(places.clone(), most);
+            halved.iter().for_each(|partition| lanes.halve(*partition));
+            let passed = passed(lanes);
+            for partition in 0..5 {
+                let expected: Vec<usize> = places.clone().filter(|(_, p, _)| *p == partition).map(|(n, ..)| n).collect();
+                let found: Vec<usize> = passed.get(&partition).into_iter().flatten().flatten().copied().collect();
+                prop_assert_eq!(found, expected);
+            }
+        }
+    }
+}

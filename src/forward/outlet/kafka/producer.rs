@@ -1,0 +1,394 @@
+//! Sends batches: asks who leads the partitions, gives each leader the first group of each of its lanes, and hears what
+//! became of them, until nothing is left or something fails.
+//!
+//! What fails fails for the whole batch, which the sender then sends again. So what was taken until then is remembered, by
+//! id, and left out: nothing comes twice but what was on its way when a connection broke. And of a partition where
+//! something failed, nothing that is behind it was sent.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+use futures::future::{BoxFuture, join_all};
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    Key,
+    atlas::Atlas,
+    dial::Dialer,
+    lanes::{Group, Lanes},
+    link::{Link, about},
+    messages::{METADATA, Metadata, PRODUCE, PartitionProduced, Produced, ask_metadata, ask_produce},
+    partition::partition_of,
+    record::{Record, batch},
+    verdict::{Verdict, shown, verdict},
+};
+use crate::{
+    domain::event::Event,
+    forward::{Failure, Outlet, Sent, format::Format},
+};
+
+/// Who leads is asked anew after this time, as by other clients: partitions may have been added.
+const KNOWN: Duration = Duration::from_secs(300);
+/// The largest group at first, in bytes: below what brokers take unless they are told otherwise (1 MiB).
+const MOST_GROUP: usize = 512 * 1024;
+/// No topic is held to be so strict that a group may not have this many bytes.
+const LEAST_GROUP: usize = 4 * 1024;
+
+/// What is the same for every batch.
+pub struct Plan {
+    pub topic: String,
+    pub key: Key,
+    pub format: Format,
+    /// For one attempt.
+    pub limit: Duration,
+}
+
+/// Sends to a topic.
+pub struct Producer {
+    dialer: Dialer,
+    /// Where the cluster is asked for first.
+    bootstrap: Vec<(String, u16)>,
+    /// Which of them is next.
+    next: usize,
+    plan: Plan,
+    atlas: Option<Atlas>,
+    /// Whether who leads must be asked anew.
+    stale: bool,
+    links: HashMap<i32, Link>,
+    /// Of a batch that failed, the ids of events that were taken.
+    taken: HashSet<String>,
+    /// The largest group.
+    most: usize,
+}
+
+/// Groups on their way to one broker.
+struct Parcel {
+    broker: i32,
+    link: Option<Link>,
+    groups: Vec<(i32, Vec<u8>)>,
+}
+
+/// What came back, and the connection if it can still be used.
+struct Receipt {
+    broker: i32,
+    link: Option<Link>,
+    produced: Result<Vec<PartitionProduced>, Failure>,
+}
+
+/// What a batch has come to so far.
+#[derive(Default)]
+struct Outcome {
+    sent: Sent,
+    /// Partition and offset of what was taken last.
+    last: Option<(i32, i64)>,
+    failed: Option<Failure>,
+}
+
+impl Outcome {
+    /// A failure that somebody must mend is worth more than others: only it says how.
+    fn fail(&mut self, failure: Failure) {
+        if self.failed.is_none() || matches!(failure, Failure::Denied(_)) {
+            self.failed = Some(failure);
+        }
+    }
+}
+
+impl Producer {
+    pub fn new(dialer: Dialer, bootstrap: Vec<(String, u16)>, plan: Plan) -> Self {
+        let (links, taken) = (HashMap::new(), HashSet::new());
+        Self { dialer, bootstrap, next: 0, plan, atlas: None, stale: false, links, taken, most: MOST_GROUP }
+    }
+
+    async fn deliver(&mut self, events: &[Event]) -> Result<Sent, Failure> {
+        self.survey().await?;
+        let partitions = self.atlas.as_ref().map_or(1, Atlas::partitions);
+        let records: Vec<Record> = events.iter().map(|event| self.plan.record(event)).collect();
+        let places = (0..events.len()).filter(|n| !self.taken.contains(&events[*n].id));
+        let placed = places.map(|n| (n, self.plan.partition(&events[n], partitions), records[n].size()));
+        let mut lanes = Lanes::of(placed, self.most);
+        let mut outcome = Outcome::default();
+        while !lanes.is_empty() {
+            self.round(events, &records, &mut lanes, &mut outcome).await?;
+            if let Some(failure) = outcome.failed {
+                return Err(failure);
+            }
+        }
+        for event in events {
+            self.taken.remove(&event.id);
+        }
+        outcome.sent.answer = match outcome.last {
+            Some((partition, offset)) => {
+                let topic = &self.plan.topic;
+                format!(
+                    "{topic} has it on all replicas in sync, the last in partition {partition} at offset {offset}"
+                )
+            }
+            None => "nothing was left to be sent".to_owned(),
+        };
+        Ok(outcome.sent)
+    }
+
+    /// Sends the first group of each lane.
+    async fn round(
+        &mut self,
+        events: &[Event],
+        records: &[Record],
+        lanes: &mut Lanes,
+        outcome: &mut Outcome,
+    ) -> Result<(), Failure> {
+        let leaders = lanes.first().filter_map(|(partition, _)| self.leader(partition));
+        let rests = leaders.filter_map(|broker| self.links.get(&broker)?.rests).max();
+        self.plan.let_rest(rests).await?;
+        let parcels = self.parcels(records, lanes, outcome);
+        let (dialer, atlas, plan) = (&self.dialer, self.atlas.as_ref(), &self.plan);
+        let deliveries = parcels.into_iter().map(|parcel| async move {
+            let place = atlas.and_then(|atlas| atlas.place(parcel.broker));
+            parcel.deliver(dialer, place, plan).await
+        });
+        let receipts = join_all(deliveries).await;
+        for receipt in receipts {
+            if let Some(link) = receipt.link {
+                self.links.insert(receipt.broker, link);
+            }
+            match receipt.produced {
+                Ok(produced) => {
+                    produced.into_iter().for_each(|partition| self.settle(events, partition, lanes, outcome));
+                }
+                Err(failure) => {
+                    self.stale = true;
+                    outcome.fail(failure);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first groups, by who leads their partitions.
+    fn parcels(&mut self, records: &[Record], lanes: &Lanes, outcome: &mut Outcome) -> Vec<Parcel> {
+        let mut groups: BTreeMap<i32, Vec<(i32, Vec<u8>)>> = BTreeMap::new();
+        for (partition, group) in lanes.first() {
+            match self.leader(partition) {
+                Some(leader) => {
+                    let batch = batch(group.iter().map(|n| &records[*n]));
+                    groups.entry(leader).or_default().push((partition, batch));
+                }
+                None => {
+                    self.stale = true;
+                    let why = format!("partition {partition} of {} has no leader now", self.plan.topic);
+                    outcome.fail(Failure::Busy { why, after: None });
+                }
+            }
+        }
+        let parcel = |(broker, groups)| Parcel { broker, link: self.links.remove(&broker), groups };
+        groups.into_iter().map(parcel).collect()
+    }
+
+    fn leader(&self, partition: i32) -> Option<i32> {
+        self.atlas.as_ref().and_then(|atlas| atlas.leader(partition))
+    }
+
+    /// Heeds what became of a group.
+    fn settle(
+        &mut self,
+        events: &[Event],
+        produced: PartitionProduced,
+        lanes: &mut Lanes,
+        outcome: &mut Outcome,
+    ) {
+        let partition = produced.index;
+        match verdict(produced.error, produced.said.as_deref()) {
+            Verdict::Taken => {
+                let group = lanes.pass(partition);
+                outcome.last = Some((partition, produced.offset + group.len() as i64 - 1));
+                self.taken.extend(group.into_iter().map(|n| events[n].id.clone()));
+            }
+            Verdict::Refused(why) => {
+                refuse(partition, &produced.culprits, &why, lanes, outcome);
+            }
+            Verdict::TooLarge(why) => {
+                if refuse(partition, &[], &why, lanes, outcome) {
+                    self.most = (self.most / 2).max(LEAST_GROUP);
+                }
+            }
+            Verdict::Failed(failure, moved) => {
+                self.stale |= moved;
+                outcome.fail(about(&format!("partition {partition} of {}", self.plan.topic), failure));
+            }
+        }
+    }
+
+    /// Learns who leads, unless that is known.
+    async fn survey(&mut self) -> Result<(), Failure> {
+        if !self.stale && self.atlas.as_ref().is_some_and(|atlas| atlas.learned.elapsed() < KNOWN) {
+            return Ok(());
+        }
+        let open = self.links.iter().next().map(|(broker, link)| (*broker, link.rests));
+        if let Some((broker, rests)) = open {
+            self.plan.let_rest(rests).await?;
+            if let Some(mut link) = self.links.remove(&broker)
+                && link.is_fine().await
+                && let Ok(atlas) = self.plan.ask(&mut link).await
+            {
+                self.links.insert(broker, link);
+                self.learn(atlas);
+                return Ok(());
+            }
+        }
+        let known = self.atlas.iter().flat_map(Atlas::brokers).map(|(_, host, port)| (host.to_owned(), port));
+        let places: Vec<(String, u16)> = self.bootstrap.iter().cloned().chain(known).collect();
+        let mut outcome = Outcome::default();
+        for _ in 0..places.len() {
+            // Kept, so that the next attempt goes on where this one ran out of time.
+            self.next = (self.next + 1) % places.len();
+            let (host, port) = &places[self.next];
+            match self.ask_at(host, *port).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => outcome.fail(failure),
+            }
+        }
+        Err(outcome.failed.unwrap_or_else(|| Failure::Unreachable("there is no broker".to_owned())))
+    }
+
+    async fn ask_at(&mut self, host: &str, port: u16) -> Result<(), Failure> {
+        let mut link = self.dialer.dial(host, port).await?;
+        let atlas = self.plan.ask(&mut link).await?;
+        let own = atlas.brokers().find(|(_, h, p)| (*h, *p) == (host, port)).map(|(id, ..)| id);
+        self.learn(atlas);
+        if let Some(own) = own {
+            self.links.entry(own).or_insert(link);
+        }
+        Ok(())
+    }
+
+    /// Connections to brokers that are elsewhere now are of no use.
+    fn learn(&mut self, atlas: Atlas) {
+        self.stale = false;
+        let known = self.atlas.replace(atlas);
+        let (Some(old), Some(new)) = (&known, &self.atlas) else { return };
+        self.links.retain(|broker, _| old.place(*broker) == new.place(*broker));
+    }
+}
+
+/// Takes out of a lane what is refused for good; or makes smaller groups, when it is not known which events that is, and
+/// says so.
+fn refuse(
+    partition: i32,
+    culprits: &[(i32, Option<String>)],
+    why: &str,
+    lanes: &mut Lanes,
+    outcome: &mut Outcome,
+) -> bool {
+    let group = lanes.pass(partition);
+    let refused: BTreeMap<usize, String> = match group.as_slice() {
+        [_] => BTreeMap::from([(0, why.to_owned())]),
+        _ => culprits
+            .iter()
+            .filter_map(|(n, said)| {
+                let n = usize::try_from(*n).ok().filter(|n| *n < group.len())?;
+                let said = said.as_deref().map(shown).filter(|said| !said.is_empty());
+                Some((n, said.map_or_else(|| why.to_owned(), |said| format!("{why}: {said}"))))
+            })
+            .collect(),
+    };
+    let rest: Group = (0..group.len()).filter(|n| !refused.contains_key(n)).map(|n| group[n]).collect();
+    let is_unknown = refused.is_empty();
+    outcome.sent.refused.extend(refused.into_iter().map(|(n, why)| (group[n], why)));
+    lanes.put_back(partition, rest);
+    if is_unknown {
+        lanes.halve(partition);
+    }
+    is_unknown
+}
+
+impl Plan {
+    fn record(&self, event: &Event) -> Record {
+        Record::of(event, self.key.of(event), self.format)
+    }
+
+    fn partition(&self, event: &Event, partitions: i32) -> i32 {
+        partition_of(self.key.of(event).as_deref(), partitions)
+    }
+
+    /// Leaves brokers alone that asked for it: here, when that is short, else until the sender tries again.
+    async fn let_rest(&self, until: Option<Instant>) -> Result<(), Failure> {
+        let Some(until) = until.filter(|until| *until > Instant::now()) else { return Ok(()) };
+        let time = until - Instant::now();
+        if time > self.limit / 4 {
+            let why =
+                format!("a broker wants to be left alone for {} ms: a quota is used up", time.as_millis());
+            return Err(Failure::Busy { why, after: Some(time) });
+        }
+        sleep_until(until).await;
+        Ok(())
+    }
+
+    /// Asks a broker who leads.
+    async fn ask(&self, link: &mut Link) -> Result<Atlas, Failure> {
+        let version = link.version(METADATA)?;
+        let answer = link.ask(METADATA, version, &ask_metadata(version, &self.topic)).await?;
+        let said = Metadata::read(&answer, version).map_err(|garbled| link.garbled(METADATA, garbled))?;
+        link.rest(said.throttle);
+        Atlas::of(&said, &self.topic).map_err(|failure| link.named(failure))
+    }
+}
+
+impl Parcel {
+    async fn deliver(mut self, dialer: &Dialer, place: Option<(&str, u16)>, plan: &Plan) -> Receipt {
+        let produced = self.exchange(dialer, place, plan).await;
+        let link = self.link.filter(|_| produced.is_ok());
+        Receipt { broker: self.broker, link, produced }
+    }
+
+    async fn exchange(
+        &mut self,
+        dialer: &Dialer,
+        place: Option<(&str, u16)>,
+        plan: &Plan,
+    ) -> Result<Vec<PartitionProduced>, Failure> {
+        let kept = match self.link.take() {
+            Some(mut link) => link.is_fine().await.then_some(link),
+            None => None,
+        };
+        let link = match (kept, place) {
+            (Some(link), _) => link,
+            (None, Some((host, port))) => dialer.dial(host, port).await?,
+            (None, None) => return Err(Failure::Unreachable(format!("broker {} is gone", self.broker))),
+        };
+        let link = self.link.insert(link);
+        let version = link.version(PRODUCE)?;
+        // The broker says when its replicas are slow, before we stop to wait.
+        let patience = (link.limit / 2).as_millis().try_into().unwrap_or(i32::MAX);
+        let answer = link.ask(PRODUCE, version, &ask_produce(&plan.topic, patience, &self.groups)).await?;
+        let produced = Produced::read(&answer, version).map_err(|garbled| link.garbled(PRODUCE, garbled))?;
+        link.rest(produced.throttle);
+        let own = produced.topics.into_iter().filter(|(topic, _)| *topic == plan.topic);
+        let said: Vec<PartitionProduced> = own.flat_map(|(_, partitions)| partitions).collect();
+        let asked = |index: i32| self.groups.iter().filter(|(partition, _)| *partition == index).count();
+        let is_whole =
+            said.len() == self.groups.len() && said.iter().all(|partition| asked(partition.index) == 1);
+        let indices: HashSet<i32> = said.iter().map(|partition| partition.index).collect();
+        if !is_whole || indices.len() != said.len() {
+            let why = "it did not say of each partition what became of it".to_owned();
+            return Err(link.named(Failure::Unreachable(why)));
+        }
+        Ok(said)
+    }
+}
+
+impl Outlet for Producer {
+    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
+        Box::pin(self.deliver(events))
+    }
+
+    /// Others may have sent since: what was taken before says nothing of what is sent now.
+    fn restore(&mut self, _state: &[u8]) {
+        self.taken.clear();
+    }
+
+    fn close(&mut self) -> BoxFuture<'_, ()> {
+        self.links.clear();
+        Box::pin(async {})
+    }
+}
