@@ -14,6 +14,8 @@ mod costs;
 mod durability;
 mod failures;
 mod forward;
+#[cfg(feature = "kafka")]
+mod forward_kafka;
 mod forward_notify;
 mod forward_siem;
 mod forward_syslog;

@@ -241,7 +241,7 @@ log {{ source(s); destination(d); flags(flow-control); }};
 }
 
 /// An authority, the receiver and a client by it, and a stranger with an authority of its own.
-fn certificates(directory: &Path) {
+pub fn certificates(directory: &Path) {
     let authority = || {
         let mut parameters = CertificateParams::new([]).unwrap();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
