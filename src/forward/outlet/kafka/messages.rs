@@ -245,7 +245,20 @@ fn text(reader: &mut Reader<'_>) -> Result<String, Garbled> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_answered_is_read_or_cannot_be(bytes: Vec<u8>, version in 0..9_i16) {
+            let _ = Spoken::read(&bytes);
+            let _ = Metadata::read(&bytes, version);
+            let _ = Produced::read(&bytes, version);
+            let _ = read_handshake(&bytes);
+            let _ = Authenticated::read(&bytes, version);
+        }
+    }
 
     #[test]
     fn the_newest_version_is_spoken_that_both_sides_know() {

@@ -14,7 +14,7 @@
 //!
 //! Batches are not compressed: a compressor would be a dependency for this alone.
 //!
-//! Here are the settings. `producer` sends: `lanes` keeps the order, `atlas` knows who leads, `partition` chooses, `record`
+//! Here are the settings. `producer` sends, a `parcel` to each broker: `lanes` keeps the order, `atlas` knows who leads, `partition` chooses, `record`
 //! writes batches. `dial` and `sasl` (with `scram`) lead to a broker, `link` is a connection, `messages` (of `bytes`) what
 //! is said over it, `verdict` what errors mean.
 
@@ -24,6 +24,7 @@ mod dial;
 mod lanes;
 mod link;
 mod messages;
+mod parcel;
 mod partition;
 mod producer;
 mod record;

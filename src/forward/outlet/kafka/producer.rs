@@ -19,7 +19,8 @@ use super::{
     dial::Dialer,
     lanes::{Group, Lanes},
     link::{Link, about},
-    messages::{METADATA, Metadata, PRODUCE, PartitionProduced, Produced, ask_metadata, ask_produce},
+    messages::{METADATA, Metadata, PartitionProduced, ask_metadata},
+    parcel::Parcel,
     partition::partition_of,
     record::{Record, batch},
     verdict::{Verdict, shown, verdict},
@@ -61,20 +62,6 @@ pub struct Producer {
     taken: HashSet<String>,
     /// The largest group.
     most: usize,
-}
-
-/// Groups on their way to one broker.
-struct Parcel {
-    broker: i32,
-    link: Option<Link>,
-    groups: Vec<(i32, Vec<u8>)>,
-}
-
-/// What came back, and the connection if it can still be used.
-struct Receipt {
-    broker: i32,
-    link: Option<Link>,
-    produced: Result<Vec<PartitionProduced>, Failure>,
 }
 
 /// What a batch has come to so far.
@@ -145,7 +132,7 @@ impl Producer {
         let (dialer, atlas, plan) = (&self.dialer, self.atlas.as_ref(), &self.plan);
         let deliveries = parcels.into_iter().map(|parcel| async move {
             let place = atlas.and_then(|atlas| atlas.place(parcel.broker));
-            parcel.deliver(dialer, place, plan).await
+            parcel.deliver(dialer, place, &plan.topic).await
         });
         let receipts = join_all(deliveries).await;
         for receipt in receipts {
@@ -331,49 +318,6 @@ impl Plan {
         let said = Metadata::read(&answer, version).map_err(|garbled| link.garbled(METADATA, garbled))?;
         link.rest(said.throttle);
         Atlas::of(&said, &self.topic).map_err(|failure| link.named(failure))
-    }
-}
-
-impl Parcel {
-    async fn deliver(mut self, dialer: &Dialer, place: Option<(&str, u16)>, plan: &Plan) -> Receipt {
-        let produced = self.exchange(dialer, place, plan).await;
-        let link = self.link.filter(|_| produced.is_ok());
-        Receipt { broker: self.broker, link, produced }
-    }
-
-    async fn exchange(
-        &mut self,
-        dialer: &Dialer,
-        place: Option<(&str, u16)>,
-        plan: &Plan,
-    ) -> Result<Vec<PartitionProduced>, Failure> {
-        let kept = match self.link.take() {
-            Some(mut link) => link.is_fine().await.then_some(link),
-            None => None,
-        };
-        let link = match (kept, place) {
-            (Some(link), _) => link,
-            (None, Some((host, port))) => dialer.dial(host, port).await?,
-            (None, None) => return Err(Failure::Unreachable(format!("broker {} is gone", self.broker))),
-        };
-        let link = self.link.insert(link);
-        let version = link.version(PRODUCE)?;
-        // The broker says when its replicas are slow, before we stop to wait.
-        let patience = (link.limit / 2).as_millis().try_into().unwrap_or(i32::MAX);
-        let answer = link.ask(PRODUCE, version, &ask_produce(&plan.topic, patience, &self.groups)).await?;
-        let produced = Produced::read(&answer, version).map_err(|garbled| link.garbled(PRODUCE, garbled))?;
-        link.rest(produced.throttle);
-        let own = produced.topics.into_iter().filter(|(topic, _)| *topic == plan.topic);
-        let said: Vec<PartitionProduced> = own.flat_map(|(_, partitions)| partitions).collect();
-        let asked = |index: i32| self.groups.iter().filter(|(partition, _)| *partition == index).count();
-        let is_whole =
-            said.len() == self.groups.len() && said.iter().all(|partition| asked(partition.index) == 1);
-        let indices: HashSet<i32> = said.iter().map(|partition| partition.index).collect();
-        if !is_whole || indices.len() != said.len() {
-            let why = "it did not say of each partition what became of it".to_owned();
-            return Err(link.named(Failure::Unreachable(why)));
-        }
-        Ok(said)
     }
 }
 
