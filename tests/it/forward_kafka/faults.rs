@@ -26,7 +26,8 @@ async fn through(troubles: &[Trouble], count: usize, own: &str) -> usize {
 async fn what_one_partition_does_not_take_does_not_come_twice_elsewhere() {
     let codes = [3, 5, 6, 7, 8, 9, 13, 19, 20, 56, 74, 75, 89, -1, 2, 29];
     let runs = codes.map(async |code| {
-        let troubles = [[0, 2].as_slice(), &[2], &[1, 2, 3]].map(|partitions| Trouble::Error(partitions, code));
+        let troubles =
+            [[0, 2].as_slice(), &[2], &[1, 2, 3]].map(|partitions| Trouble::Error(partitions, code));
         assert_eq!(through(&troubles, 300, "batch = 100").await, 0, "{code}");
     });
     futures::future::join_all(runs).await;
