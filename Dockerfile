@@ -10,7 +10,7 @@ WORKDIR /keyward
 COPY . .
 # The caches stay with the builder, so that a change of the code compiles the code and not its dependencies.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/keyward/target \
-    cargo build --release --locked --bin keyward && cp target/release/keyward /usr/local/bin/keyward
+    cargo build --release --locked --features kafka --bin keyward && cp target/release/keyward /usr/local/bin/keyward
 
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin keyward \
