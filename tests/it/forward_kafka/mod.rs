@@ -50,6 +50,7 @@ fn surroundings(store: Arc<dyn Store>) -> Surroundings {
         store,
         now: Arc::new(keyward::clock::wall),
         tell: Arc::new(|event| panic!("{event:?}")),
+        news: None,
         instance: "i-1".to_owned(),
     }
 }

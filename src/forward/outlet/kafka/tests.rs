@@ -81,6 +81,7 @@ fn a_password_is_never_in_the_settings_and_never_shown() {
         store: Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap()),
         now: Arc::new(|| 0),
         tell: Arc::new(|_| {}),
+        news: None,
         instance: "i-1".to_owned(),
     };
     for (password, is_fine) in [("hunter2", true), ("hunter\0", false), ("", false)] {
