@@ -6,14 +6,13 @@ use utoipa::ToSchema;
 
 use super::{
     App, audit,
-    auth::Caller,
     error::{ApiError, Problem},
     input::MaybeJson,
     lists::{Cursor, List},
     params::{Params, TextPath},
 };
 use crate::{
-    domain::Millis,
+    domain::{Millis, actor::Actor},
     forward::SinkStatus,
     store::{DeadLetter, DeadLetterAct},
 };
@@ -123,12 +122,12 @@ pub async fn dead_letters(
 )]
 pub async fn redeliver(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
     MaybeJson(which): MaybeJson<Which>,
 ) -> Result<Json<Affected>, ApiError> {
-    let count = act(&app, &name, DeadLetterAct::Redeliver, which).await?;
-    audit(&caller, "redeliver dead letters", &name);
+    let count = act(&app, &name, DeadLetterAct::Redeliver, which, &actor).await?;
+    audit(&actor, "redeliver dead letters", &name);
     Ok(Json(Affected { count }))
 }
 
@@ -145,16 +144,22 @@ pub async fn redeliver(
 )]
 pub async fn discard(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
     MaybeJson(which): MaybeJson<Which>,
 ) -> Result<Json<Affected>, ApiError> {
-    let count = act(&app, &name, DeadLetterAct::Discard, which).await?;
-    audit(&caller, "discard dead letters", &name);
+    let count = act(&app, &name, DeadLetterAct::Discard, which, &actor).await?;
+    audit(&actor, "discard dead letters", &name);
     Ok(Json(Affected { count }))
 }
 
-async fn act(app: &App, name: &str, act: DeadLetterAct, which: Option<Which>) -> Result<usize, ApiError> {
+async fn act(
+    app: &App,
+    name: &str,
+    act: DeadLetterAct,
+    which: Option<Which>,
+    by: &Actor,
+) -> Result<usize, ApiError> {
     known(app, name)?;
     let ids = match which.and_then(|which| which.ids) {
         Some(ids) if ids.is_empty() || ids.len() > MOST_IDS => {
@@ -162,7 +167,7 @@ async fn act(app: &App, name: &str, act: DeadLetterAct, which: Option<Which>) ->
         }
         ids => ids.unwrap_or_default(),
     };
-    Ok(app.engine.store().act_on_dead_letters(name, act, &ids).await?)
+    Ok(app.engine.act_on_dead_letters(name, act, &ids, by, app.engine.now()).await?)
 }
 
 fn known(app: &App, name: &str) -> Result<(), ApiError> {

@@ -11,6 +11,12 @@ use crate::{
 
 async fn with_letters(count: usize) -> Api {
     let api = Api::open().await;
+    park(&api, count).await;
+    api
+}
+
+/// Makes so many dead letters of the sink `siem`.
+pub(super) async fn park(api: &Api, count: usize) {
     let store = api.engine.store();
     let now = api.engine.now();
     let lead = store.lead_sink("siem", "me", now, now + 4_000).await.unwrap().unwrap();
@@ -34,7 +40,6 @@ async fn with_letters(count: usize) -> Api {
         done: vec![],
     };
     store.step_sink(&step).await.unwrap();
-    api
 }
 
 #[tokio::test]
