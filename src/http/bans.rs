@@ -40,6 +40,10 @@ pub struct BanOrder {
     /// Why, in at most 1000 bytes.
     #[schema(min_length = 1, max_length = 1000)]
     pub reason: String,
+    /// Bans a network however wide it is. Without, one wider than an IPv4 /8 or an IPv6 /16 is refused: a slip would
+    /// refuse nearly everybody at once.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// Why an operator lifts a ban, or has a subject forgotten.
@@ -65,8 +69,16 @@ fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D
 }
 
 impl BanOrder {
-    fn length(&self) -> Result<Option<Millis>, ApiError> {
+    /// For how long, if all is well with it.
+    fn checked(&self, subject: &Subject) -> Result<Option<Millis>, ApiError> {
         let mut errors = Vec::new();
+        if subject.is_vast() && !self.force {
+            let detail = format!(
+                "{subject} is wider than an IPv4 /8 or an IPv6 /16: a large part of the internet would be refused. Name a \
+                 longer prefix or, if that is meant, send force: true (keyward ban --force)"
+            );
+            errors.push(FieldError::new("/force", detail));
+        }
         if self.duration_seconds.is_some_and(|s| !(1..=MAX_SECONDS).contains(&s)) {
             let detail = format!("must be from 1 to {MAX_SECONDS}, or null for a permanent ban");
             errors.push(FieldError::new("/duration_seconds", detail));
@@ -158,7 +170,7 @@ pub async fn ban(
     SubjectPath(subject): SubjectPath,
     JsonBody(order): JsonBody<BanOrder>,
 ) -> Result<Response, ApiError> {
-    let length = order.length()?;
+    let length = order.checked(&subject)?;
     let now = app.engine.now();
     let (record, fresh) = app.engine.ban(&subject, length, &order.reason, &actor, now).await?;
     audit(&actor, "ban", subject.as_str());
@@ -256,7 +268,7 @@ mod tests {
     use crate::intake::parse;
 
     fn checked(json: &str) -> Result<Option<Millis>, ApiError> {
-        parse::<BanOrder>(json.as_bytes())?.length()
+        parse::<BanOrder>(json.as_bytes())?.checked(&Subject::key("a"))
     }
 
     fn pointers(json: &str) -> Vec<String> {
