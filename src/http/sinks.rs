@@ -23,9 +23,9 @@ const MOST_IDS: usize = 1_000;
 /// A sink, over all instances.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SinkView {
-    /// As the instance that answers knows it.
+    /// As the instance that sends for it knows it; `leading` is of the one that answers.
     #[serde(flatten)]
-    pub here: SinkStatus,
+    pub status: SinkStatus,
     /// The instance that sends for it now; null: none does.
     pub sender: Option<String>,
     /// Events that it would not take.
@@ -61,13 +61,17 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Si
     let now = app.engine.now();
     let mut items = Vec::with_capacity(app.sinks.len());
     for status in &app.sinks {
-        let here = status.show(now);
-        let record = app.engine.store().sink(&here.name).await?;
-        let sender =
-            record.as_ref().filter(|r| r.until > now && !r.owner.is_empty()).map(|r| r.owner.clone());
-        items.push(SinkView { here, sender, dead_letters: record.map_or(0, |r| r.dead_letters) });
+        let (here, record) = (status.show(now), app.engine.store().sink(status.name()).await?);
+        items.push(match record {
+            Some(record) => SinkView {
+                status: here.or_as_told(&record, now),
+                sender: record.sender(now).map(str::to_owned),
+                dead_letters: record.dead_letters,
+            },
+            None => SinkView { status: here, sender: None, dead_letters: 0 },
+        });
     }
-    items.sort_by(|a, b| a.here.name.cmp(&b.here.name));
+    items.sort_by(|a, b| a.status.name.cmp(&b.status.name));
     Ok(Json(List { items, next_cursor: None }))
 }
 
