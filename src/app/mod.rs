@@ -142,6 +142,7 @@ fn surroundings(engine: &Arc<Engine>) -> Surroundings {
         now: Arc::new(move || clock.now()),
         tell: Arc::new(move |event| log.tell(event)),
         instance: uuid::Uuid::now_v7().to_string(),
+        news: Some(engine.news()),
     }
 }
 

@@ -62,6 +62,7 @@ fn surroundings() -> Result<Surroundings, Failure> {
         now: Arc::new(clock::wall),
         tell: Arc::new(|_| {}),
         instance: "check-config".to_owned(),
+        news: None,
     })
 }
 

@@ -38,7 +38,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 pub use acts::SubjectView;
 pub use explain::{Climb, Course, Explanation, Learned, RecentPlace};
@@ -119,6 +119,8 @@ pub struct Engine {
     breaker: breaker::Breaker,
     insurance: insurance::Insurance,
     followers: broadcast::Sender<Arc<Event>>,
+    /// Counts up when events came into the log, for those who read it themselves.
+    news: watch::Sender<u64>,
     /// The end of the log before anything was read at the start: what comes after it is followed.
     begin: LogPosition,
     meters: meters::Meters,
@@ -158,6 +160,7 @@ impl Engine {
             breaker: breaker::Breaker::default(),
             insurance: insurance::Insurance::default(),
             followers: broadcast::channel(1024).0,
+            news: watch::channel(0).0,
             meters: meters::Meters::default(),
             usage: usage::UsageBook::new(options.usage_series, options.idempotency_capacity)?,
             clock: Clock::default(),
@@ -252,6 +255,11 @@ impl Engine {
     /// New events of every instance as they are appended (each within about a second).
     pub fn follow(&self) -> broadcast::Receiver<Arc<Event>> {
         self.followers.subscribe()
+    }
+
+    /// Changes whenever events of any instance came into the log, for those who read it themselves.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
     }
 
     /// Whether the store answers.

@@ -166,6 +166,9 @@ impl Engine {
                 self.take_over(event).await?;
             }
             *position = next;
+            if !is_all {
+                self.news.send_modify(|count| *count = count.wrapping_add(1));
+            }
             for event in events {
                 let _ = self.followers.send(Arc::new(event));
             }

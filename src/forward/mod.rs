@@ -14,6 +14,7 @@ mod filter;
 pub mod format;
 mod guard;
 mod lead;
+mod news;
 pub mod notify;
 mod outlet;
 mod redelivery;
@@ -26,7 +27,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Answer, HttpClient};
@@ -58,6 +59,8 @@ pub struct Surroundings {
     pub tell: Arc<dyn Fn(Event) + Send + Sync>,
     /// The name of this instance while it runs.
     pub instance: String,
+    /// Changes when events came into the log; without it the log is looked at again and again.
+    pub news: Option<watch::Receiver<u64>>,
 }
 
 /// Sinks that are sent to.

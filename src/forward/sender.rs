@@ -18,6 +18,7 @@ use super::{
     Common, Outlet, Status, Surroundings,
     attempt::Suspicion,
     lead::{Desk, patient},
+    news::News,
     redelivery::Redelivery,
 };
 use crate::{
@@ -25,9 +26,8 @@ use crate::{
     store::{DeadLetter, LogPage, LogPosition, SinkLead, SinkStep, Stepped, StoreError},
 };
 
-/// Between looks for a lease that ran out, and for news in the log.
+/// Between looks for a lease that ran out.
 const LOOK_FOR_LEASE: Duration = Duration::from_secs(1);
-const LOOK_FOR_NEWS: Duration = Duration::from_millis(200);
 /// Events read at a time.
 pub(super) const PAGE: usize = 1_000;
 /// The cursor is moved at least this often over events that the sink does not want.
@@ -59,6 +59,7 @@ pub(super) struct Progress {
     gap_told: Option<LogPosition>,
     /// Moved over unwanted events and not noted yet, since then.
     unnoted: Option<Instant>,
+    news: News,
     ticked: Instant,
 }
 
@@ -141,6 +142,7 @@ impl Sender {
             redelivery: Redelivery::default(),
             gap_told: None,
             unnoted: None,
+            news: News::new(self.desk.around.news.clone()),
             ticked: Instant::now(),
         };
         let desk = self.desk.clone();
@@ -176,6 +178,7 @@ impl Sender {
         let desk = self.desk.clone();
         self.redeliver(progress).await?;
         self.tick(progress).await?;
+        progress.news.looks();
         let page = patient(desk.around.store.read_log(&progress.position, PAGE)).await?;
         if page.gap && progress.gap_told.as_ref() != Some(&progress.position) {
             progress.gap_told = Some(progress.position.clone());
@@ -213,7 +216,13 @@ impl Sender {
             if stops {
                 return Err(Ended::Stopped);
             }
-            desk.pause(LOOK_FOR_NEWS).await;
+            let _ = timeout(progress.news.patience(), async {
+                tokio::select! {
+                    () = progress.news.come() => {}
+                    () = desk.stop.cancelled() => {}
+                }
+            })
+            .await;
         }
         Ok(())
     }

@@ -65,6 +65,7 @@ impl Run {
             now: Arc::new(keyward::clock::wall),
             tell: Arc::new(|event| panic!("{event:?}")),
             instance: "i-1".to_owned(),
+            news: None,
         };
         let stop = CancellationToken::new();
         let outlet = settings.open(&around).unwrap();

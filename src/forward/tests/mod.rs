@@ -90,6 +90,7 @@ impl House {
             now: Arc::new(move || START + began.elapsed().as_millis() as Millis),
             tell: Arc::new(move |event| told.lock().push(event)),
             instance: instance.to_owned(),
+            news: None,
         }
     }
 

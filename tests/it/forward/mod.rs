@@ -92,6 +92,7 @@ impl Forwarding {
             now: Arc::new(clock::wall),
             tell: Arc::new(move |event| log.lock().push(event)),
             instance: "one".to_owned(),
+            news: None,
         };
         let stop = CancellationToken::new();
         let forwarder = Forwarder::start(sinks, &around, &stop).unwrap();

@@ -76,6 +76,7 @@ fn around(store: Arc<dyn Store>, time: &Shifted, instance: &str) -> Surroundings
         now: Arc::new(move || time.now()),
         tell: Arc::new(|_| {}),
         instance: instance.to_owned(),
+        news: None,
     }
 }
 

@@ -84,6 +84,7 @@ impl Log {
             now: Arc::new(|| START),
             tell: Arc::new(|event| panic!("nothing is to be told: {event:?}")),
             instance: "node-1".to_owned(),
+            news: None,
         };
         (sink, around)
     }

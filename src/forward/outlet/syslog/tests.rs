@@ -31,6 +31,7 @@ fn outlet(more: &str) -> Box<dyn Outlet> {
         now: Arc::new(|| 0),
         tell: Arc::new(|_| {}),
         instance: "i-1".to_owned(),
+        news: None,
     };
     settings(more).unwrap().open(&around).unwrap()
 }
