@@ -384,11 +384,11 @@ pub fn dead_letters(
     now: Millis,
 ) -> Event {
     let (act, done) = match act {
-        DeadLetterAct::Redeliver => ("redeliver", "will be sent again"),
-        DeadLetterAct::Discard => ("discard", "are given up"),
+        DeadLetterAct::Redeliver => ("redeliver", "to be sent again"),
+        DeadLetterAct::Discard => ("discard", "given up"),
     };
     let evidence = serde_json::json!({
-        "summary": format!("{count} dead letters of the sink {sink} {done}."), "sink": sink, "act": act, "count": count,
+        "summary": format!("Dead letters of the sink {sink} {done}: {count}."), "sink": sink, "act": act, "count": count,
         "events": ids.iter().take(MOST_NAMED).collect::<Vec<_>>(),
     });
     operator(now, EventType::DeadLettersChanged, Severity::Low, None, Some(by), evidence)

@@ -180,7 +180,7 @@ fn feedback_given() -> Event {
 
 fn dead_letters_changed() -> Event {
     let evidence = json!({
-        "summary": "2 dead letters of the sink siem are given up.", "sink": "siem", "act": "discard", "count": 2,
+        "summary": "Dead letters of the sink siem given up: 2.", "sink": "siem", "act": "discard", "count": 2,
         "events": ["e17-1772442802130-0", "e17-1772442802131-0"],
     });
     by_operator(EventType::DeadLettersChanged, Severity::Low, None, evidence)
