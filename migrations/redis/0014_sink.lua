@@ -1,11 +1,11 @@
 #!lua
 -- Who sends for a sink, how far it has come, and what it would not take: one act on it.
 --
--- KEYS  1  the sink: hash of owner, until (ms), epoch, position, state
+-- KEYS  1  the sink: hash of owner, until (ms), epoch, position, state, health (JSON)
 --       2  its dead letters: hash of event id -> JSON
 --       3  ids of dead letters that are to be sent again: set
 -- ARGV  1  "lead"   2 owner  3 now, ms  4 until, ms
---          "renew"  2 epoch  3 until, ms
+--          "renew"  2 epoch  3 until, ms  4 health
 --          "leave"  2 owner
 --          "step"   2 epoch  3 position  4 state  5 most dead letters  6 number of ids done with, n
 --                   then n ids, then pairs of id and JSON to park
@@ -38,7 +38,7 @@ end
 
 if act == "renew" then
   if call("HGET", KEYS[1], "epoch") ~= ARGV[2] then return 0 end
-  call("HSET", KEYS[1], "until", ARGV[3])
+  call("HSET", KEYS[1], "until", ARGV[3], "health", ARGV[4])
   return 1 + call("EXISTS", KEYS[3])
 end
 

@@ -19,6 +19,9 @@ pub fn banner(config: &Config, running: &Running) -> String {
     let _ = writeln!(text, "  store    {}", mask_url(&config.store.url));
     let _ = writeln!(text, "  geo      {}", geo(running));
     let _ = writeln!(text, "  prices   {}", prices(&running.prices));
+    if let Some(sinks) = sinks(config) {
+        let _ = writeln!(text, "  sinks    {sinks}");
+    }
     let _ = writeln!(text, "  access   {}", access(config));
     let _ = writeln!(text, "  docs     {url}/docs");
     let _ = writeln!(
@@ -55,6 +58,13 @@ fn prices(status: &PriceStatus) -> String {
     }
 }
 
+/// `siem (syslog), desk (slack)`: names and kinds alone, as URLs may hold secrets. Nothing where there are none.
+fn sinks(config: &Config) -> Option<String> {
+    let named = config.sinks.iter().map(|sink| format!("{} ({})", sink.common().name, sink.common().kind));
+    let names: Vec<String> = named.collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
 fn access(config: &Config) -> String {
     match config.auth.tokens.len() {
         0 => "no token is configured: everybody on this machine may do everything, and nobody else reaches it. \
@@ -62,5 +72,28 @@ fn access(config: &Config) -> String {
             .to_owned(),
         1 => "1 token".to_owned(),
         many => format!("{many} tokens"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    #[test]
+    fn sinks_are_named_with_their_kinds_and_nothing_of_their_urls() {
+        let with = |sinks: &str| {
+            let sinks = toml::from_str::<toml::Table>(sinks).unwrap().remove("sinks").unwrap();
+            Config::load(&Sources { flags: vec![("--sinks", "sinks", sinks)], ..Sources::default() }).unwrap()
+        };
+        assert_eq!(super::sinks(&with("sinks = []")), None);
+        let two = with(
+            r#"
+            sinks = [
+              { name = "siem", type = "syslog", address = "logs.example:6514" },
+              { name = "desk", type = "slack", url = "file:/run/secrets/slack-url" },
+            ]"#,
+        );
+        assert_eq!(super::sinks(&two).unwrap(), "siem (syslog), desk (slack)");
     }
 }

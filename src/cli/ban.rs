@@ -20,6 +20,9 @@ pub struct Ban {
     /// Why; it is kept with the ban and in the event log.
     #[arg(long, default_value = "banned from the command line")]
     reason: String,
+    /// Also a network wider than an IPv4 /8 or an IPv6 /16, which is refused otherwise.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     service: Service,
 }
@@ -27,7 +30,11 @@ pub struct Ban {
 impl Ban {
     pub fn run(self) -> Result<(), Failure> {
         let service = self.service.connect()?;
-        let body = json!({ "duration_seconds": self.length, "reason": self.reason });
+        let mut body = json!({ "duration_seconds": self.length, "reason": self.reason });
+        if self.force {
+            // Only then: a service of an earlier version does not know it.
+            body["force"] = true.into();
+        }
         let request = service.request(Method::PUT, &["v1", "bans", &self.subject]).json(&body);
         let standing = block_on(service.json(request))?;
         status::print_standing(&standing, self.service.json)

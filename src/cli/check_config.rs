@@ -12,6 +12,7 @@ use crate::{
     clock,
     config::Config,
     domain::{
+        actor::Actor,
         event::{Event, EventType},
         finding::Severity,
     },
@@ -91,10 +92,14 @@ async fn send_test(config: &Config, name: &str) -> Result<(), Failure> {
 
 fn test_event() -> Event {
     let now = clock::wall();
+    let user = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let by = Actor::command_line(user.as_deref());
     Event {
         id: format!("test-{now}"),
         detector: Some("forward".to_owned()),
-        evidence: serde_json::json!({ "summary": "A test of this sink, sent with keyward check-config --send-test." }),
+        evidence: serde_json::json!({
+            "summary": "A test of this sink, sent with keyward check-config --send-test.", "by": by,
+        }),
         ..Event::new(now, EventType::SinkTest, Severity::Low, None)
     }
 }

@@ -56,6 +56,8 @@ pub enum EventType {
     EmergencyHook,
     /// A sink was tried out.
     SinkTest,
+    /// A person had dead letters of a sink sent again, or gave them up.
+    DeadLettersChanged,
     /// The store does not answer; each instance decides by itself.
     StoreDegraded,
     /// The store answers again.
@@ -85,6 +87,7 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::EventGap, "EVENT_GAP"),
     (EventType::EmergencyHook, "EMERGENCY_HOOK"),
     (EventType::SinkTest, "SINK_TEST"),
+    (EventType::DeadLettersChanged, "DEAD_LETTERS_CHANGED"),
     (EventType::StoreDegraded, "STORE_DEGRADED"),
     (EventType::StoreRecovered, "STORE_RECOVERED"),
 ];
@@ -156,7 +159,7 @@ pub struct Event {
     pub place: Option<PlaceSummary>,
     /// The detector behind it, or `operator`, `ladder`, `limits`, `budgets`, `alerts`, `spend`, `registry` or `store`.
     pub detector: Option<String>,
-    /// The numbers behind it.
+    /// The numbers behind it; of an operator's act also `by`: who acted, by the id of the token.
     pub evidence: serde_json::Value,
     /// What was done.
     pub action: Option<String>,

@@ -3,6 +3,7 @@
 //! Nothing in here waits, reads a clock, or knows of HTTP, Redis or SQLite: time is always an argument
 //! (milliseconds since the Unix epoch) and every function gives the same answer to the same call.
 
+pub mod actor;
 pub mod alert;
 pub mod allowlist;
 pub mod decision;

@@ -10,6 +10,11 @@ use super::stable_hash;
 /// The longest key id or project id accepted, in bytes.
 pub const MAX_ID_BYTES: usize = 128;
 
+/// The widest networks, IPv4 and IPv6, that somebody may well mean: about what the largest holders have. IANA gave IPv4 out
+/// by the /8. Of IPv6 it gives a /12 to a whole region of the world, which hands on no more than a small part of it to
+/// anybody.
+const WIDEST: (u8, u8) = (8, 16);
+
 /// What kind of subject an id names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SubjectKind {
@@ -102,6 +107,15 @@ impl Subject {
         self.id().parse().ok().or_else(|| self.id().parse::<IpAddr>().ok().map(IpNet::from))
     }
 
+    /// Whether it is a network so wide that it is more likely a slip than meant: wider than an IPv4 /8 or an IPv6 /16.
+    pub fn is_vast(&self) -> bool {
+        match self.network() {
+            Some(IpNet::V4(network)) => network.prefix_len() < WIDEST.0,
+            Some(IpNet::V6(network)) => network.prefix_len() < WIDEST.1,
+            None => false,
+        }
+    }
+
     /// Which of `partitions` holds everything that belongs to this subject.
     pub fn partition(&self, partitions: u16) -> u16 {
         (stable_hash(self.0.as_bytes()) % u64::from(partitions.max(1))) as u16
@@ -162,6 +176,20 @@ mod tests {
         assert_eq!(Subject::parse("ip:::ffff:203.0.113.7").unwrap().as_str(), "ip:203.0.113.7");
         assert_eq!(Subject::parse("ip:203.0.113.9/24").unwrap().as_str(), "ip:203.0.113.0/24");
         assert_eq!(Subject::parse("ip:203.0.113.9/32").unwrap().as_str(), "ip:203.0.113.9");
+    }
+
+    #[test]
+    fn half_the_internet_is_vast_and_what_one_holder_has_is_not() {
+        for vast in
+            ["ip:0.0.0.0/0", "ip:128.0.0.0/1", "ip:10.0.0.0/7", "ip:::/0", "ip:2000::/3", "ip:2a00::/12"]
+        {
+            assert!(Subject::parse(vast).unwrap().is_vast(), "{vast}");
+        }
+        for single in
+            ["ip:10.0.0.0/8", "ip:2001:db8::/32", "ip:2630::/16", "ip:203.0.113.7", "key:a", "project:ip"]
+        {
+            assert!(!Subject::parse(single).unwrap().is_vast(), "{single}");
+        }
     }
 
     #[test]

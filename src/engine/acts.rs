@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::{Engine, events};
 use crate::{
     domain::{
         Millis,
+        actor::Actor,
         event::{Event, EventType, format_millis},
         finding::{AnomalyKind, Severity},
         ladder,
@@ -16,7 +19,9 @@ use crate::{
         standing::{Standing, StandingDetail, StandingState},
         subject::Subject,
     },
-    store::{Document, DocumentKind, EventQuery, Respond, Responded, StandingRecord, StoreError},
+    store::{
+        DeadLetterAct, Document, DocumentKind, EventQuery, Respond, Responded, StandingRecord, StoreError,
+    },
 };
 
 /// Another change of the same standing in between is met with another try, this often.
@@ -54,6 +59,7 @@ impl Engine {
         subject: &Subject,
         length: Option<Millis>,
         reason: &str,
+        by: &Actor,
         now: Millis,
     ) -> Result<(StandingRecord, bool), StoreError> {
         self.answering()?;
@@ -63,10 +69,10 @@ impl Engine {
             .change(subject, reason, now, |current| {
                 fresh = !current.standing.is_banned_at(now);
                 let next = ladder::operator_ban(&current.standing, length, now);
-                let mut event =
-                    events::operator(now, kind, ladder::response_severity(kind), Some(subject), reason);
-                event.evidence = events::standing_evidence(&next);
-                event.evidence["reason"] = reason.into();
+                let mut evidence = events::standing_evidence(&next);
+                evidence["reason"] = reason.into();
+                let severity = ladder::response_severity(kind);
+                let mut event = events::operator(now, kind, severity, Some(subject), Some(by), evidence);
                 event.action =
                     Some(if length.is_some() { "temporary_ban" } else { "permanent_ban" }.to_owned());
                 Some((next, event))
@@ -85,6 +91,7 @@ impl Engine {
         &self,
         subject: &Subject,
         reason: &str,
+        by: &Actor,
         now: Millis,
     ) -> Result<Option<StandingRecord>, StoreError> {
         self.answering()?;
@@ -95,7 +102,7 @@ impl Engine {
             }
             let fired = detector(&current.detail);
             let next = ladder::lift(&current.standing, fired, &policy.policy.ladder, now);
-            Some((next, lifted(subject, reason, now)))
+            Some((next, lifted(subject, Some(by), json!({ "reason": reason }), now)))
         })
         .await
     }
@@ -207,9 +214,16 @@ impl Engine {
     ///
     /// # Errors
     /// When it could not be written.
-    pub async fn forget(&self, subject: &Subject, reason: &str, now: Millis) -> Result<(), StoreError> {
+    pub async fn forget(
+        &self,
+        subject: &Subject,
+        reason: &str,
+        by: &Actor,
+        now: Millis,
+    ) -> Result<(), StoreError> {
         self.answering()?;
-        let event = events::operator(now, EventType::SubjectForgotten, Severity::Low, Some(subject), reason);
+        let (kind, evidence) = (EventType::SubjectForgotten, json!({ "reason": reason }));
+        let event = events::operator(now, kind, Severity::Low, Some(subject), Some(by), evidence);
         self.store.forget(subject, &event).await?;
         self.meters.events_written.increment(1);
         self.bans.forget(subject);
@@ -221,12 +235,12 @@ impl Engine {
     ///
     /// # Errors
     /// When it could not be written: the former one is still in force then.
-    pub async fn set_policy(&self, policy: &Policy, now: Millis) -> Result<Arc<str>, StoreError> {
+    pub async fn set_policy(&self, policy: &Policy, by: &Actor, now: Millis) -> Result<Arc<str>, StoreError> {
         let body = serde_json::to_value(policy).map_err(|e| StoreError::Incompatible(e.to_string()))?;
         let version = super::ActivePolicy::new(policy.clone(), Default::default()).version;
         let document = Document { kind: DocumentKind::Policy, name: "current".to_owned(), body };
-        let evidence = serde_json::json!({ "version": &*version, "former_version": &*self.policy().version });
-        self.write_document(document, evidence, now).await?;
+        let evidence = json!({ "version": &*version, "former_version": &*self.policy().version });
+        self.write_document(document, evidence, by, now).await?;
         Ok(version)
     }
 
@@ -238,22 +252,24 @@ impl Engine {
         &self,
         entry: &str,
         body: serde_json::Value,
+        by: &Actor,
         now: Millis,
     ) -> Result<bool, StoreError> {
-        let evidence = serde_json::json!({ "allowlist": entry, "entry": body });
+        let evidence = json!({ "allowlist": entry, "entry": body });
         let document = Document { kind: DocumentKind::Allowlist, name: entry.to_owned(), body };
-        self.write_document(document, evidence, now).await
+        self.write_document(document, evidence, by, now).await
     }
 
     pub(super) async fn write_document(
         &self,
         document: Document,
         evidence: serde_json::Value,
+        by: &Actor,
         now: Millis,
     ) -> Result<bool, StoreError> {
         self.answering()?;
-        let event =
-            Event { evidence, ..events::operator(now, EventType::PolicyChanged, Severity::Low, None, "") };
+        let kind = EventType::PolicyChanged;
+        let event = events::operator(now, kind, Severity::Low, None, Some(by), evidence);
         // Until it is in force here: so that nobody else takes it in meanwhile.
         let _alone = self.refreshing.lock().await;
         let was_there = self.store.write_document(&document, &event).await?;
@@ -261,11 +277,42 @@ impl Engine {
         self.take_changes_in().await?;
         Ok(was_there)
     }
+
+    /// Has dead letters of a sink sent again, or gives them up: those with these event ids, or all without any. Returns how
+    /// many.
+    ///
+    /// # Errors
+    /// When it could not be written: nothing is done then.
+    pub async fn act_on_dead_letters(
+        &self,
+        sink: &str,
+        act: DeadLetterAct,
+        ids: &[String],
+        by: &Actor,
+        now: Millis,
+    ) -> Result<usize, StoreError> {
+        self.answering()?;
+        let count = self.store.act_on_dead_letters(sink, act, ids).await?;
+        if count > 0 {
+            let event = events::dead_letters(sink, act, (ids, count), by, now);
+            match self.store.append(std::slice::from_ref(&event)).await {
+                Ok(_) => self.meters.events_written.increment(1),
+                // It is done, so it is told as soon as the store takes it.
+                Err(_) => self.outbox.push_apart(event),
+            }
+        }
+        Ok(count)
+    }
 }
 
 /// The event that tells of a lifting.
-pub(super) fn lifted(subject: &Subject, reason: &str, now: Millis) -> Event {
-    let mut event = events::operator(now, EventType::BanLifted, Severity::Low, Some(subject), reason);
+pub(super) fn lifted(
+    subject: &Subject,
+    by: Option<&Actor>,
+    evidence: serde_json::Value,
+    now: Millis,
+) -> Event {
+    let mut event = events::operator(now, EventType::BanLifted, Severity::Low, Some(subject), by, evidence);
     event.action = Some("none".to_owned());
     event
 }

@@ -1,24 +1,31 @@
 //! How the engine words its events.
 
-use crate::domain::{
-    Millis,
-    alert::{AlertRule, Bar, Fired, Watched},
-    decision::LimitStatus,
-    event::{Event, EventType, format_millis},
-    finding::{Finding, Severity},
-    ladder,
-    money::Usd,
-    place::Place,
-    quota::Scope,
-    record::Record,
-    registry::{Applied, NotAllowed},
-    spend::{Judgement, Sign},
-    stable_hash,
-    standing::{Origin, Standing, StandingDetail, StandingState},
-    subject::Subject,
-    window::Unit,
-    wording::list,
+use crate::{
+    domain::{
+        Millis,
+        actor::Actor,
+        alert::{AlertRule, Bar, Fired, Watched},
+        decision::LimitStatus,
+        event::{Event, EventType, format_millis},
+        finding::{Finding, Severity},
+        ladder,
+        money::Usd,
+        place::Place,
+        quota::Scope,
+        record::Record,
+        registry::{Applied, NotAllowed},
+        spend::{Judgement, Sign},
+        stable_hash,
+        standing::{Origin, Standing, StandingDetail, StandingState},
+        subject::Subject,
+        window::Unit,
+        wording::list,
+    },
+    store::DeadLetterAct,
 };
+
+/// Most dead letters that an event names.
+const MOST_NAMED: usize = 100;
 
 /// What every event about one request has.
 pub struct Frame<'a> {
@@ -347,20 +354,44 @@ fn action_of(standing: &Standing) -> &'static str {
     }
 }
 
-/// An operator's act.
+/// An operator's act. The evidence, an object, gets `by`: who acted; nobody is known of what `replay` does again of a log
+/// that does not say.
 pub fn operator(
     now: Millis,
     kind: EventType,
     severity: Severity,
     subject: Option<&Subject>,
-    reason: &str,
+    by: Option<&Actor>,
+    mut evidence: serde_json::Value,
 ) -> Event {
+    if let Some(by) = by {
+        evidence["by"] = by.as_str().into();
+    }
     Event {
         detector: Some("operator".to_owned()),
         key_id: subject.filter(|s| s.as_str().starts_with("key:")).map(|s| s.id().to_owned()),
-        evidence: serde_json::json!({ "reason": reason }),
+        evidence,
         ..Event::new(now, kind, severity, subject.cloned())
     }
+}
+
+/// An operator had dead letters of a sink sent again, or gave them up: so many, of these ids or of all where there are none.
+pub fn dead_letters(
+    sink: &str,
+    act: DeadLetterAct,
+    (ids, count): (&[String], usize),
+    by: &Actor,
+    now: Millis,
+) -> Event {
+    let (act, done) = match act {
+        DeadLetterAct::Redeliver => ("redeliver", "to be sent again"),
+        DeadLetterAct::Discard => ("discard", "given up"),
+    };
+    let evidence = serde_json::json!({
+        "summary": format!("Dead letters of the sink {sink} {done}: {count}."), "sink": sink, "act": act, "count": count,
+        "events": ids.iter().take(MOST_NAMED).collect::<Vec<_>>(),
+    });
+    operator(now, EventType::DeadLettersChanged, Severity::Low, None, Some(by), evidence)
 }
 
 /// Something about the store.

@@ -9,6 +9,7 @@ use super::{ActivePolicy, Engine, events::Frame};
 use crate::{
     domain::{
         Millis,
+        actor::Actor,
         decision::{Decision, Reason},
         event::{format_millis, parse_millis},
         record::Record,
@@ -75,7 +76,13 @@ impl Engine {
     ///
     /// # Errors
     /// When it could not be written: what was in force still is then.
-    pub async fn put_entry(&self, name: &str, entry: &Entry, now: Millis) -> Result<bool, StoreError> {
+    pub async fn put_entry(
+        &self,
+        name: &str,
+        entry: &Entry,
+        by: &Actor,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
         let (kind, body) = match entry {
             Entry::Plan(plan) => (DocumentKind::Plan, serde_json::to_value(plan)),
             Entry::Project(project) => (DocumentKind::Project, serde_json::to_value(project)),
@@ -85,8 +92,8 @@ impl Engine {
         let before = shown(&self.policy().registry, kind, name);
         let evidence = json!({ "document": kind.name(), "name": name, "before": before, "after": body });
         let body = json!({ "entry": body, "updated": format_millis(now) });
-        let stored =
-            self.write_document(Document { kind, name: name.to_owned(), body }, evidence, now).await?;
+        let document = Document { kind, name: name.to_owned(), body };
+        let stored = self.write_document(document, evidence, by, now).await?;
         Ok(stored || before.is_some())
     }
 
@@ -99,12 +106,13 @@ impl Engine {
         &self,
         kind: DocumentKind,
         name: &str,
+        by: &Actor,
         now: Millis,
     ) -> Result<bool, StoreError> {
         let before = shown(&self.policy().registry, kind, name);
         let evidence = json!({ "document": kind.name(), "name": name, "before": before, "after": null });
         let document = Document { kind, name: name.to_owned(), body: Value::Null };
-        self.write_document(document, evidence, now).await
+        self.write_document(document, evidence, by, now).await
     }
 }
 

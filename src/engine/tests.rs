@@ -1,5 +1,6 @@
 //! A day in use, over the in-memory store: what callers see of the engine as a whole.
 
+mod acts;
 mod alerts;
 mod quotas;
 mod registry;
@@ -17,6 +18,7 @@ use crate::{
     config::{DEFAULT_TOML, STRICT_TOML, default_policy},
     domain::{
         DAY, HOUR, MINUTE, SECOND,
+        actor::Actor,
         decision::{Action, Reason},
         event::EventType,
         finding::AnomalyKind,
@@ -157,7 +159,10 @@ async fn a_young_key_may_be_used_where_its_project_is() {
 #[tokio::test]
 async fn an_allowed_pair_of_places_is_left_alone() {
     let mut day = Day::strict().await;
-    day.engine.write_allowlist("pair:SG~RO", json!({"reason": "two offices"}), day.now).await.unwrap();
+    day.engine
+        .write_allowlist("pair:SG~RO", json!({"reason": "two offices"}), &Actor::local(), day.now)
+        .await
+        .unwrap();
     day.ask(json!({})).await;
     assert!(day.ask(json!({"source_ip": BUCHAREST})).await.allowed);
 }
@@ -270,23 +275,6 @@ async fn requests_that_keyward_refused_are_not_the_clients_failures() {
 }
 
 #[tokio::test]
-async fn an_operator_bans_and_lifts_and_the_reasons_are_in_the_log() {
-    let mut day = Day::with(|_| ()).await;
-    for subject in ["key:a", "ip:203.0.113.7", "ip:203.0.113.0/24", "project:p"] {
-        let subject = Subject::parse(subject).unwrap();
-        let (_, fresh) = day.engine.ban(&subject, None, "leaked", day.now).await.unwrap();
-        assert!(fresh);
-        assert!(!day.ask(json!({"project_id": "p"})).await.allowed, "{subject}");
-        assert!(day.engine.lift(&subject, "found", day.now).await.unwrap().is_some());
-        assert!(day.ask(json!({"project_id": "p"})).await.allowed, "{subject}");
-        assert!(day.engine.lift(&subject, "again", day.now).await.unwrap().is_none());
-    }
-    assert_eq!(day.events(EventType::PermanentBan).await.len(), 4);
-    let lifted = day.events(EventType::BanLifted).await;
-    assert_eq!(lifted[0].evidence["reason"], "found");
-}
-
-#[tokio::test]
 async fn an_old_record_is_late_and_charges_nothing() {
     let mut day = Day::with(|_| ()).await;
     let decision = day.ask(json!({"timestamp": "2026-02-01T00:00:00Z"})).await;
@@ -371,7 +359,7 @@ async fn a_key_that_the_cap_keeps_out_is_held_to_its_limits_all_the_same() {
 async fn an_address_stands_as_the_banned_prefix_around_it() {
     let day = Day::with(|_| ()).await;
     let prefix = Subject::parse("ip:203.0.113.0/24").unwrap();
-    day.engine.ban(&prefix, None, "a bad neighbourhood", day.now).await.unwrap();
+    day.engine.ban(&prefix, None, "a bad neighbourhood", &Actor::local(), day.now).await.unwrap();
     let inside = day.engine.standing(&Subject::parse("ip:203.0.113.9").unwrap()).await.unwrap();
     assert!(inside.standing.is_banned_at(day.now));
     assert_eq!(inside.detail.reason, "a bad neighbourhood (by ip:203.0.113.0/24)");

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     domain::{
         HOUR, Millis,
+        actor::Actor,
         event::{Event, EventType},
         finding::{AnomalyKind, Severity},
         ladder,
@@ -46,17 +47,21 @@ pub struct Feedback {
     /// Why.
     #[serde(default)]
     pub note: String,
+    /// Whose word it is; a log that was written before this was kept does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
     /// The event that it is about.
     pub judged: Event,
 }
 
 impl Feedback {
-    fn new(mut judged: Event, verdict: Verdict, note: &str) -> Self {
+    fn new(mut judged: Event, verdict: Verdict, note: &str, by: &Actor) -> Self {
         // A word about a word would else hold every word before it.
         if let Some(evidence) = judged.evidence.as_object_mut() {
             evidence.remove("judged");
         }
-        Self { event: judged.id.clone(), verdict, note: note.to_owned(), judged }
+        let (event, note) = (judged.id.clone(), note.to_owned());
+        Self { event, verdict, note, by: Some(by.clone()), judged }
     }
 }
 
@@ -71,11 +76,12 @@ impl Engine {
         event_id: &str,
         verdict: Verdict,
         note: &str,
+        by: &Actor,
         now: Millis,
     ) -> Result<Option<Event>, StoreError> {
         self.answering()?;
         let Some(event) = self.store.event(event_id).await? else { return Ok(None) };
-        let feedback = Feedback::new(event.clone(), verdict, note);
+        let feedback = Feedback::new(event.clone(), verdict, note, by);
         let evidence =
             serde_json::to_value(&feedback).map_err(|e| StoreError::Incompatible(e.to_string()))?;
         if self.is_last_word(&event, &evidence).await? {
@@ -84,8 +90,9 @@ impl Engine {
         self.carry_out(&feedback, now).await?;
         // Last, so that a verdict that could not be carried out can be given again.
         let subject = event.subject.as_ref();
-        let told = events::operator(now, EventType::FeedbackGiven, Severity::Low, subject, note);
-        self.store.append(&[Event { evidence, ..told }]).await?;
+        let kind = EventType::FeedbackGiven;
+        let told = events::operator(now, kind, Severity::Low, subject, Some(by), evidence);
+        self.store.append(&[told]).await?;
         self.meters.events_written.increment(1);
         Ok(Some(event))
     }
@@ -125,9 +132,9 @@ impl Engine {
             let lifted_standing = ladder::lift(&current.standing, fired, &policy.policy.ladder, now);
             let strikes = (current.standing.strikes - 1.0).max(0.0);
             let bans = current.standing.bans.saturating_sub(1);
-            let mut told = lifted(subject, note, now);
-            told.evidence =
+            let evidence =
                 serde_json::json!({ "reason": note, "verdict": "benign", "event": feedback.event });
+            let told = lifted(subject, feedback.by.as_ref(), evidence, now);
             Some((Standing { strikes, bans, ..lifted_standing }, told))
         })
         .await?;

@@ -67,10 +67,12 @@ impl Desk {
         let mut renewed = Instant::now();
         loop {
             sleep(LEASE / 4).await;
-            self.status.measure((self.around.now)());
+            let now = (self.around.now)();
+            self.status.measure(now);
+            let health = self.status.health(now);
             let asked = Instant::now();
             let left = LEASE.saturating_sub(renewed.elapsed());
-            let renewing = self.around.store.renew_sink(&self.common.name, epoch, self.lease().1);
+            let renewing = self.around.store.renew_sink(&self.common.name, epoch, self.lease().1, &health);
             match timeout(left, renewing).await {
                 Ok(Ok(Some(again))) => {
                     self.again.fetch_or(again, Relaxed);

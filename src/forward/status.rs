@@ -1,9 +1,16 @@
-//! How a sink is doing, as this instance knows it: for `/readyz`, the API and the metrics.
+//! How a sink is doing: for `/readyz`, the API and the metrics. Who sends for it knows, and tells the others through the
+//! store when it renews its lease.
 
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::domain::{Millis, event::rfc3339_millis};
+use crate::{
+    domain::{Millis, event::rfc3339_millis},
+    store::{SinkHealth, SinkRecord},
+};
+
+/// Most of an error that other instances are told, in characters.
+const LONGEST_ERROR: usize = 500;
 
 /// A sink as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -15,11 +22,15 @@ pub struct SinkStatus {
     pub kind: String,
     /// Whether this instance sends for it now.
     pub leading: bool,
-    /// Seconds since the oldest event that is not sent was made; 0 when all are. `null` on an instance that does not
-    /// send for it and so does not know.
+    /// Seconds since the oldest event that is not sent was made; 0 when all are. `null` where nobody knows: no
+    /// instance sends for it now.
     pub lag_seconds: Option<u64>,
     /// Why it does not take events now; `null` when it does.
     pub error: Option<String>,
+    /// Since when, within a second, as the instance knows it that sends for it.
+    #[serde(with = "rfc3339_millis::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub failing_since: Option<Millis>,
     /// When it last took something.
     #[serde(with = "rfc3339_millis::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -27,6 +38,20 @@ pub struct SinkStatus {
 }
 
 impl SinkStatus {
+    /// With what the store holds of it, where another instance sends for it. What is wrong here stays said.
+    pub fn or_as_told(mut self, record: &SinkRecord, now: Millis) -> Self {
+        let Some(told) = record.health.as_ref().filter(|_| !self.leading) else { return self };
+        // While nobody sends for it, nobody knows whether something waits that did not before.
+        let known = record.sender(now).is_some() || told.waiting_since.is_some();
+        self.lag_seconds = known.then(|| lag(told.waiting_since, now));
+        self.last_sent = self.last_sent.max(told.last_sent);
+        if self.error.is_none() {
+            self.error.clone_from(&told.error);
+            self.failing_since = told.failing_since;
+        }
+        self
+    }
+
     /// Without what the other side said in words of its own.
     pub fn in_short(mut self) -> Self {
         let short = |error: &String| error.split(": ").next().unwrap_or_default().to_owned();
@@ -43,6 +68,8 @@ struct Known {
     error: Option<String>,
     /// Why what was due by time was not done, or was given up.
     overdue: Option<String>,
+    /// Since when one of the two is so; found out within a second.
+    failing_since: Option<Millis>,
     last_sent: Option<Millis>,
 }
 
@@ -71,15 +98,27 @@ impl Status {
         &self.name
     }
 
-    /// As it is shown.
+    /// As it is shown, of what this instance knows by itself.
     pub fn show(&self, now: Millis) -> SinkStatus {
-        let known = self.known.lock();
+        let mut known = self.known.lock();
         SinkStatus {
             name: self.name.clone(),
             kind: self.kind.clone(),
             leading: known.leading,
-            lag_seconds: known.leading.then(|| lag(&known, now).try_into().unwrap_or_default()),
-            error: known.error.clone().or_else(|| known.overdue.clone()),
+            lag_seconds: known.leading.then(|| lag(known.waiting_since, now)),
+            failing_since: known.failing_since(now),
+            error: known.error().cloned(),
+            last_sent: known.last_sent,
+        }
+    }
+
+    /// What other instances are told.
+    pub(super) fn health(&self, now: Millis) -> SinkHealth {
+        let mut known = self.known.lock();
+        SinkHealth {
+            waiting_since: known.waiting_since,
+            failing_since: known.failing_since(now),
+            error: known.error().map(|error| error.chars().take(LONGEST_ERROR).collect()),
             last_sent: known.last_sent,
         }
     }
@@ -101,7 +140,7 @@ impl Status {
 
     /// The lag goes on while nothing else happens.
     pub(super) fn measure(&self, now: Millis) {
-        let lag = lag(&self.known.lock(), now);
+        let lag = lag(self.known.lock().waiting_since, now);
         metrics::gauge!("keyward_sink_lag_seconds", "sink" => self.name.clone()).set(lag as f64);
     }
 
@@ -167,6 +206,19 @@ impl Status {
     }
 }
 
-fn lag(known: &Known, now: Millis) -> Millis {
-    known.waiting_since.map_or(0, |since| (now - since).max(0) / 1000)
+impl Known {
+    fn error(&self) -> Option<&String> {
+        self.error.as_ref().or(self.overdue.as_ref())
+    }
+
+    fn failing_since(&mut self, now: Millis) -> Option<Millis> {
+        self.failing_since = self.error().is_some().then(|| self.failing_since.unwrap_or(now));
+        self.failing_since
+    }
+}
+
+/// In seconds.
+fn lag(waiting_since: Option<Millis>, now: Millis) -> u64 {
+    let waits = waiting_since.map_or(0, |since| (now - since).max(0) / 1000);
+    waits.try_into().unwrap_or_default()
 }

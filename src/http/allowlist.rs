@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 
 use super::{
     App, audit,
-    auth::Caller,
     error::{ApiError, Problem},
     input::JsonBody,
     lists::{Cursor, List},
@@ -22,6 +21,7 @@ use super::{
 use crate::{
     domain::{
         Millis,
+        actor::Actor,
         allowlist::{AllowEntry, Side},
         event::{format_millis, parse_millis},
         subject::Subject,
@@ -127,7 +127,7 @@ pub async fn show(State(app): State<App>, TextPath(text): TextPath) -> Result<Js
 )]
 pub async fn put(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     TextPath(text): TextPath,
     JsonBody(order): JsonBody<AllowOrder>,
 ) -> Result<Response, ApiError> {
@@ -136,8 +136,8 @@ pub async fn put(
     let expires = order.checked(now)?.map(format_millis);
     let view = AllowView { entry, reason: Some(order.reason), expires, created: Some(format_millis(now)) };
     let body = json!({ "reason": view.reason, "expires": view.expires, "created": view.created });
-    let replaced = app.engine.write_allowlist(&view.entry, body, now).await?;
-    audit(&caller, "allowlist put", &view.entry);
+    let replaced = app.engine.write_allowlist(&view.entry, body, &actor, now).await?;
+    audit(&actor, "allowlist put", &view.entry);
     let code = if replaced { StatusCode::OK } else { StatusCode::CREATED };
     Ok((code, Json(view)).into_response())
 }
@@ -154,15 +154,16 @@ pub async fn put(
 )]
 pub async fn delete(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     TextPath(text): TextPath,
 ) -> Result<StatusCode, ApiError> {
     let entry = canonical(&text)?;
-    let there = app.engine.write_allowlist(&entry, serde_json::Value::Null, app.engine.now()).await?;
+    let now = app.engine.now();
+    let there = app.engine.write_allowlist(&entry, serde_json::Value::Null, &actor, now).await?;
     if !there {
         return Err(absent(&entry));
     }
-    audit(&caller, "allowlist delete", &entry);
+    audit(&actor, "allowlist delete", &entry);
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -3,7 +3,7 @@
 //! A token is `kw_<id>.<secret>`. It is looked up by its id and compared, as a whole, by hash and in constant time.
 //! Without any token configured everything is open; that the service then listens on loopback only is the app's care.
 
-use std::{collections::HashMap, str::FromStr, sync::Arc};
+use std::{collections::HashMap, str::FromStr};
 
 use axum::{
     extract::{Request, State},
@@ -21,6 +21,7 @@ use crate::{
     config,
     domain::{
         Millis,
+        actor::{Actor, valid_token_id},
         event::{format_millis, parse_millis},
     },
 };
@@ -84,8 +85,11 @@ pub enum AuthError {
     /// Two tokens with one id.
     #[error("auth.tokens: two tokens have the id {0}; each needs one of its own")]
     SameId(String),
-    /// No id.
-    #[error("auth.tokens: a token needs an id without a dot")]
+    /// No id, or one that cannot stand in a token or for its holder.
+    #[error(
+        "auth.tokens: a token needs an id of 1 to 64 letters, digits, - or _, other than `local` and `cli` (which name \
+         acts without a token); `keyward token new` makes one"
+    )]
     Id,
     /// The system gave no random bytes.
     #[error("the system gave no random bytes: {0}")]
@@ -94,15 +98,11 @@ pub enum AuthError {
 
 #[derive(Debug)]
 struct Entry {
-    id: Arc<str>,
+    holder: Actor,
     hash: [u8; 32],
     scopes: Vec<Scope>,
     expires: Option<Millis>,
 }
-
-/// Who acts: the id of the token, or `local` where no tokens are configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller(pub Arc<str>);
 
 /// The tokens that are configured.
 #[derive(Debug, Default)]
@@ -119,7 +119,7 @@ impl Auth {
         let mut tokens = HashMap::new();
         for token in &config.tokens {
             let entry = read(token)?;
-            let id = entry.id.to_string();
+            let id = entry.holder.to_string();
             if tokens.insert(id.clone(), entry).is_some() {
                 return Err(AuthError::SameId(id));
             }
@@ -132,7 +132,7 @@ impl Auth {
         self.tokens.is_empty()
     }
 
-    /// Lets a request in, or says why not.
+    /// Lets a request in and says who calls, or says why not.
     ///
     /// # Errors
     /// [`ApiError::Unauthenticated`] or [`ApiError::Forbidden`].
@@ -141,9 +141,9 @@ impl Auth {
         headers: &HeaderMap,
         needed: Scope,
         now: impl FnOnce() -> Millis,
-    ) -> Result<Caller, ApiError> {
+    ) -> Result<Actor, ApiError> {
         if self.is_open() {
-            return Ok(Caller("local".into()));
+            return Ok(Actor::local());
         }
         let token = bearer(headers).ok_or(ApiError::Unauthenticated("send Authorization: Bearer <token>"))?;
         let entry = self.verify(token).ok_or(ApiError::Unauthenticated("the token is not a valid one"))?;
@@ -153,7 +153,7 @@ impl Auth {
         if !entry.scopes.iter().any(|scope| scope.covers(needed)) {
             return Err(ApiError::Forbidden(needed));
         }
-        Ok(Caller(entry.id.clone()))
+        Ok(entry.holder.clone())
     }
 
     /// The token's entry. An id that is not known costs the same comparison as one that is.
@@ -167,14 +167,14 @@ impl Auth {
 
 fn read(token: &config::Token) -> Result<Entry, AuthError> {
     let id = token.id.strip_prefix("kw_").unwrap_or(&token.id);
-    if id.is_empty() || id.contains('.') {
+    if !valid_token_id(id) {
         return Err(AuthError::Id);
     }
     let mut hash = [0; 32];
     hex::decode_to_slice(&token.hash, &mut hash).map_err(|_| AuthError::Hash(id.to_owned()))?;
     let expires = token.expires.as_deref().map(parse_millis).transpose();
     Ok(Entry {
-        id: id.into(),
+        holder: Actor::token(id),
         hash,
         scopes: token.scopes.iter().map(|s| s.parse()).collect::<Result<_, _>>()?,
         expires: expires.map_err(|_| AuthError::Expires(id.to_owned()))?,
@@ -224,8 +224,8 @@ pub async fn require(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let caller = app.auth.admit(request.headers(), needed, || app.engine.now())?;
-    request.extensions_mut().insert(caller);
+    let actor = app.auth.admit(request.headers(), needed, || app.engine.now())?;
+    request.extensions_mut().insert(actor);
     Ok(next.run(request).await)
 }
 
@@ -238,7 +238,7 @@ mod tests {
         (token, Auth::new(&config::Auth { tokens: vec![entry] }).unwrap())
     }
 
-    fn try_with(auth: &Auth, authorization: &str, needed: Scope, now: Millis) -> Result<Caller, u16> {
+    fn try_with(auth: &Auth, authorization: &str, needed: Scope, now: Millis) -> Result<Actor, u16> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
         auth.admit(&headers, needed, || now).map_err(|e| e.into_problem().status)
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn without_tokens_everything_is_open() {
         let auth = Auth::default();
-        assert_eq!(auth.admit(&HeaderMap::new(), Scope::Admin, || 0).unwrap(), Caller("local".into()));
+        assert_eq!(auth.admit(&HeaderMap::new(), Scope::Admin, || 0).unwrap(), Actor::local());
     }
 
     #[test]
@@ -314,6 +314,8 @@ mod tests {
         assert_eq!(bad(|t| t.scopes.push("root".into())), AuthError::Scope("root".into()));
         assert_eq!(bad(|t| t.expires = Some("soon".into())), AuthError::Expires("ops".into()));
         assert_eq!(bad(|t| t.id = "a.b".into()), AuthError::Id);
+        assert_eq!(bad(|t| t.id = "a\nb".into()), AuthError::Id);
+        assert_eq!(bad(|t| t.id = "local".into()), AuthError::Id);
         let twice = config::Auth { tokens: vec![good.clone(), good.clone()] };
         assert_eq!(Auth::new(&twice).unwrap_err(), AuthError::SameId(good.id));
     }

@@ -13,7 +13,6 @@ use utoipa::ToSchema;
 
 use super::{
     App, audit,
-    auth::Caller,
     error::{ApiError, Problem},
     input::{JsonBody, MaybeJson},
     lists::{Cursor, List},
@@ -21,7 +20,7 @@ use super::{
     text,
 };
 use crate::{
-    domain::{Millis, SECOND, standing::StandingState, subject::Subject},
+    domain::{Millis, SECOND, actor::Actor, standing::StandingState, subject::Subject},
     explain::BanStatus,
     intake::{FieldError, WireCheck},
     store::StandingRecord,
@@ -41,6 +40,10 @@ pub struct BanOrder {
     /// Why, in at most 1000 bytes.
     #[schema(min_length = 1, max_length = 1000)]
     pub reason: String,
+    /// Bans a network however wide it is. Without, one wider than an IPv4 /8 or an IPv6 /16 is refused: a slip would
+    /// refuse nearly everybody at once.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// Why an operator lifts a ban, or has a subject forgotten.
@@ -66,8 +69,16 @@ fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D
 }
 
 impl BanOrder {
-    fn length(&self) -> Result<Option<Millis>, ApiError> {
+    /// For how long, if all is well with it.
+    fn checked(&self, subject: &Subject) -> Result<Option<Millis>, ApiError> {
         let mut errors = Vec::new();
+        if subject.is_vast() && !self.force {
+            let detail = format!(
+                "{subject} is wider than an IPv4 /8 or an IPv6 /16: a large part of the internet would be refused. Name a \
+                 longer prefix or, if that is meant, send force: true (keyward ban --force)"
+            );
+            errors.push(FieldError::new("/force", detail));
+        }
         if self.duration_seconds.is_some_and(|s| !(1..=MAX_SECONDS).contains(&s)) {
             let detail = format!("must be from 1 to {MAX_SECONDS}, or null for a permanent ban");
             errors.push(FieldError::new("/duration_seconds", detail));
@@ -155,14 +166,14 @@ pub async fn show(
 )]
 pub async fn ban(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     SubjectPath(subject): SubjectPath,
     JsonBody(order): JsonBody<BanOrder>,
 ) -> Result<Response, ApiError> {
-    let length = order.length()?;
+    let length = order.checked(&subject)?;
     let now = app.engine.now();
-    let (record, fresh) = app.engine.ban(&subject, length, &order.reason, now).await?;
-    audit(&caller, "ban", subject.as_str());
+    let (record, fresh) = app.engine.ban(&subject, length, &order.reason, &actor, now).await?;
+    audit(&actor, "ban", subject.as_str());
     let code = if fresh { StatusCode::CREATED } else { StatusCode::OK };
     Ok((code, Json(status(&app, &record, now))).into_response())
 }
@@ -183,17 +194,17 @@ pub async fn ban(
 )]
 pub async fn lift(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     SubjectPath(subject): SubjectPath,
     params: Params,
     MaybeJson(body): MaybeJson<Because>,
 ) -> Result<Json<BanStatus>, ApiError> {
-    let reason = because(&params.only(&["reason"])?, body, &caller, "lifted")?;
+    let reason = because(&params.only(&["reason"])?, body, &actor, "lifted")?;
     let now = app.engine.now();
-    let lifted = app.engine.lift(&subject, &reason, now).await?;
+    let lifted = app.engine.lift(&subject, &reason, &actor, now).await?;
     let record =
         lifted.ok_or_else(|| ApiError::NotFound(format!("{subject} is neither banned nor throttled")))?;
-    audit(&caller, "lift", subject.as_str());
+    audit(&actor, "lift", subject.as_str());
     Ok(Json(status(&app, &record, now)))
 }
 
@@ -243,14 +254,9 @@ pub fn status(app: &App, record: &StandingRecord, now: Millis) -> BanStatus {
 }
 
 /// The reason from the body, else from the parameter, else who did it.
-pub fn because(
-    params: &Params,
-    body: Option<Because>,
-    caller: &Caller,
-    done: &str,
-) -> Result<String, ApiError> {
+pub fn because(params: &Params, body: Option<Because>, by: &Actor, done: &str) -> Result<String, ApiError> {
     let given = body.and_then(|b| b.reason).or_else(|| params.text("reason").map(str::to_owned));
-    let reason = given.filter(|r| !r.trim().is_empty()).unwrap_or_else(|| format!("{done} by {}", caller.0));
+    let reason = given.filter(|r| !r.trim().is_empty()).unwrap_or_else(|| format!("{done} by {by}"));
     let mut errors = Vec::new();
     text::check("/reason", &reason, 0, &mut errors);
     if errors.is_empty() { Ok(reason) } else { Err(ApiError::Fields(errors)) }
@@ -261,15 +267,18 @@ mod tests {
     use super::*;
     use crate::intake::parse;
 
+    fn checked(json: &str) -> Result<Option<Millis>, ApiError> {
+        parse::<BanOrder>(json.as_bytes())?.checked(&Subject::key("a"))
+    }
+
     fn pointers(json: &str) -> Vec<String> {
-        let order = parse::<BanOrder>(json.as_bytes()).map_err(ApiError::from);
-        let problem = order.and_then(|o| o.length()).unwrap_err().into_problem();
+        let problem = checked(json).unwrap_err().into_problem();
         problem.errors.into_iter().map(|e| e.pointer).collect()
     }
 
     #[test]
     fn an_order_says_how_long_or_that_it_is_for_good() {
-        let length = |json: &str| parse::<BanOrder>(json.as_bytes()).unwrap().length().unwrap();
+        let length = |json: &str| checked(json).unwrap();
         assert_eq!(length(r#"{"duration_seconds":3600,"reason":"x"}"#), Some(3_600_000));
         assert_eq!(length(r#"{"duration_seconds":null,"reason":"x"}"#), None);
     }

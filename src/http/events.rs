@@ -6,7 +6,6 @@ use utoipa::ToSchema;
 
 use super::{
     App, audit,
-    auth::Caller,
     error::{ApiError, Problem},
     input::JsonBody,
     lists::List,
@@ -15,6 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
+        actor::Actor,
         event::{Event, EventType},
         finding::Severity,
         subject::Subject,
@@ -132,7 +132,7 @@ pub enum VerdictWord {
 )]
 pub async fn feedback(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     TextPath(id): TextPath,
     JsonBody(word): JsonBody<Feedback>,
 ) -> Result<Json<Event>, ApiError> {
@@ -146,9 +146,9 @@ pub async fn feedback(
         VerdictWord::Benign => Verdict::Benign,
         VerdictWord::Attack => Verdict::Attack,
     };
-    let event = app.engine.feedback(&id, verdict, &note, app.engine.now()).await?;
+    let event = app.engine.feedback(&id, verdict, &note, &actor, app.engine.now()).await?;
     let event = event.ok_or_else(|| ApiError::NotFound("there is no event with this id".to_owned()))?;
-    audit(&caller, "feedback", &id);
+    audit(&actor, "feedback", &id);
     Ok(Json(event))
 }
 

@@ -37,11 +37,16 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use auth::{Auth, AuthError, Caller, Scope, new_token};
+pub use auth::{Auth, AuthError, Scope, new_token};
 pub use openapi::document;
 pub use server::serve;
 
-use crate::{domain::Millis, engine::Engine, forward, intake::Intake};
+use crate::{
+    domain::{Millis, actor::Actor},
+    engine::Engine,
+    forward,
+    intake::Intake,
+};
 
 /// What the routes work with.
 pub struct AppState {
@@ -139,7 +144,7 @@ impl Guard {
     }
 }
 
-/// Tells the log who did what. The event log has it too, where the engine writes it.
-fn audit(caller: &Caller, done: &str, to: &str) {
-    tracing::info!(target: "audit", by = &*caller.0, done, to, "an operator acted");
+/// Tells the log who did what. The event of the act has it too.
+fn audit(by: &Actor, done: &str, to: &str) {
+    tracing::info!(target: "audit", by = by.as_str(), done, to, "an operator acted");
 }

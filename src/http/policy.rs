@@ -17,12 +17,14 @@ use utoipa::{
 
 use super::{
     App, audit,
-    auth::Caller,
     error::{ApiError, Problem},
     input::JsonBody,
 };
 use crate::{
-    domain::policy::{Policy, PolicyError},
+    domain::{
+        actor::Actor,
+        policy::{Policy, PolicyError},
+    },
     intake::parse,
 };
 
@@ -82,7 +84,7 @@ pub async fn show(State(app): State<App>) -> Response {
 )]
 pub async fn put(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     headers: HeaderMap,
     JsonBody(document): JsonBody<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
@@ -90,8 +92,8 @@ pub async fn put(
     if !matches(&headers, &app.engine.policy().version) {
         return Err(ApiError::Changed);
     }
-    let version: Arc<str> = app.engine.set_policy(&policy, app.engine.now()).await?;
-    audit(&caller, "policy put", &version);
+    let version: Arc<str> = app.engine.set_policy(&policy, &actor, app.engine.now()).await?;
+    audit(&actor, "policy put", &version);
     Ok(respond(&policy, &version))
 }
 

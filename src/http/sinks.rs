@@ -6,14 +6,13 @@ use utoipa::ToSchema;
 
 use super::{
     App, audit,
-    auth::Caller,
     error::{ApiError, Problem},
     input::MaybeJson,
     lists::{Cursor, List},
     params::{Params, TextPath},
 };
 use crate::{
-    domain::Millis,
+    domain::{Millis, actor::Actor},
     forward::SinkStatus,
     store::{DeadLetter, DeadLetterAct},
 };
@@ -24,9 +23,9 @@ const MOST_IDS: usize = 1_000;
 /// A sink, over all instances.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SinkView {
-    /// As the instance that answers knows it.
+    /// As the instance that sends for it knows it; `leading` is of the one that answers.
     #[serde(flatten)]
-    pub here: SinkStatus,
+    pub status: SinkStatus,
     /// The instance that sends for it now; null: none does.
     pub sender: Option<String>,
     /// Events that it would not take.
@@ -62,13 +61,17 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Si
     let now = app.engine.now();
     let mut items = Vec::with_capacity(app.sinks.len());
     for status in &app.sinks {
-        let here = status.show(now);
-        let record = app.engine.store().sink(&here.name).await?;
-        let sender =
-            record.as_ref().filter(|r| r.until > now && !r.owner.is_empty()).map(|r| r.owner.clone());
-        items.push(SinkView { here, sender, dead_letters: record.map_or(0, |r| r.dead_letters) });
+        let (here, record) = (status.show(now), app.engine.store().sink(status.name()).await?);
+        items.push(match record {
+            Some(record) => SinkView {
+                status: here.or_as_told(&record, now),
+                sender: record.sender(now).map(str::to_owned),
+                dead_letters: record.dead_letters,
+            },
+            None => SinkView { status: here, sender: None, dead_letters: 0 },
+        });
     }
-    items.sort_by(|a, b| a.here.name.cmp(&b.here.name));
+    items.sort_by(|a, b| a.status.name.cmp(&b.status.name));
     Ok(Json(List { items, next_cursor: None }))
 }
 
@@ -123,12 +126,12 @@ pub async fn dead_letters(
 )]
 pub async fn redeliver(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
     MaybeJson(which): MaybeJson<Which>,
 ) -> Result<Json<Affected>, ApiError> {
-    let count = act(&app, &name, DeadLetterAct::Redeliver, which).await?;
-    audit(&caller, "redeliver dead letters", &name);
+    let count = act(&app, &name, DeadLetterAct::Redeliver, which, &actor).await?;
+    audit(&actor, "redeliver dead letters", &name);
     Ok(Json(Affected { count }))
 }
 
@@ -145,16 +148,22 @@ pub async fn redeliver(
 )]
 pub async fn discard(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
     MaybeJson(which): MaybeJson<Which>,
 ) -> Result<Json<Affected>, ApiError> {
-    let count = act(&app, &name, DeadLetterAct::Discard, which).await?;
-    audit(&caller, "discard dead letters", &name);
+    let count = act(&app, &name, DeadLetterAct::Discard, which, &actor).await?;
+    audit(&actor, "discard dead letters", &name);
     Ok(Json(Affected { count }))
 }
 
-async fn act(app: &App, name: &str, act: DeadLetterAct, which: Option<Which>) -> Result<usize, ApiError> {
+async fn act(
+    app: &App,
+    name: &str,
+    act: DeadLetterAct,
+    which: Option<Which>,
+    by: &Actor,
+) -> Result<usize, ApiError> {
     known(app, name)?;
     let ids = match which.and_then(|which| which.ids) {
         Some(ids) if ids.is_empty() || ids.len() > MOST_IDS => {
@@ -162,7 +171,7 @@ async fn act(app: &App, name: &str, act: DeadLetterAct, which: Option<Which>) ->
         }
         ids => ids.unwrap_or_default(),
     };
-    Ok(app.engine.store().act_on_dead_letters(name, act, &ids).await?)
+    Ok(app.engine.act_on_dead_letters(name, act, &ids, by, app.engine.now()).await?)
 }
 
 fn known(app: &App, name: &str) -> Result<(), ApiError> {

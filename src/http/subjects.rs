@@ -6,7 +6,6 @@ use utoipa::ToSchema;
 
 use super::{
     App, audit,
-    auth::Caller,
     bans::{Because, because, status},
     error::{ApiError, Problem},
     input::MaybeJson,
@@ -14,6 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
+        actor::Actor,
         event::{Event, format_millis},
         observation::{Observation, PeerSeen},
         place::{PlaceCore, PlaceSummary},
@@ -126,14 +126,14 @@ pub async fn show(
 )]
 pub async fn forget(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     SubjectPath(subject): SubjectPath,
     params: Params,
     MaybeJson(body): MaybeJson<Because>,
 ) -> Result<StatusCode, ApiError> {
-    let reason = because(&params.only(&["reason"])?, body, &caller, "forgotten")?;
-    app.engine.forget(&subject, &reason, app.engine.now()).await?;
-    audit(&caller, "forget", subject.as_str());
+    let reason = because(&params.only(&["reason"])?, body, &actor, "forgotten")?;
+    app.engine.forget(&subject, &reason, &actor, app.engine.now()).await?;
+    audit(&actor, "forget", subject.as_str());
     Ok(StatusCode::NO_CONTENT)
 }
 

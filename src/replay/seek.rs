@@ -143,7 +143,7 @@ mod tests {
     use crate::{
         answer::Answer,
         config::{Config, DEFAULT_TOML},
-        domain::{decision::Reason, finding::AnomalyKind},
+        domain::{actor::Actor, decision::Reason, finding::AnomalyKind},
         engine::{Course, Learned},
         explain::Account,
         geo::Geo,
@@ -249,7 +249,11 @@ mod tests {
         let input = refused.to_string();
         let sought = replay.explain(input.as_bytes(), &id("r-0"), |_| ()).await.unwrap().unwrap();
         assert_eq!(sought.explained.course, Course::NotCounted);
-        replay.engine().write_allowlist("key:a", json!({ "reason": "ours" }), 0).await.unwrap();
+        replay
+            .engine()
+            .write_allowlist("key:a", json!({ "reason": "ours" }), &Actor::local(), 0)
+            .await
+            .unwrap();
         let input = request("r-1", "a", 1, SINGAPORE);
         let sought = replay.explain(input.as_bytes(), &id("r-1"), |_| ()).await.unwrap().unwrap();
         assert_eq!(sought.explained.course, Course::Allowlisted);

@@ -10,7 +10,9 @@ mod sinks;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-pub use sinks::{DeadLetter, DeadLetterAct, MAX_DEAD_LETTERS, SinkLead, SinkRecord, SinkStep, Stepped};
+pub use sinks::{
+    DeadLetter, DeadLetterAct, MAX_DEAD_LETTERS, SinkHealth, SinkLead, SinkRecord, SinkStep, Stepped,
+};
 
 use crate::domain::{
     Millis,
@@ -285,9 +287,15 @@ pub trait Store: Send + Sync + 'static {
         until: Millis,
     ) -> StoreResult<'a, Option<SinkLead>>;
 
-    /// Stays the one that sends for a sink until `until`: says whether dead letters wait to be sent again; `None` if
+    /// Stays the one that sends for a sink until `until`, and says how it is doing. Returns whether dead letters wait to be sent again; `None` if
     /// somebody else leads it since.
-    fn renew_sink<'a>(&'a self, sink: &'a str, epoch: u64, until: Millis) -> StoreResult<'a, Option<bool>>;
+    fn renew_sink<'a>(
+        &'a self,
+        sink: &'a str,
+        epoch: u64,
+        until: Millis,
+        health: &'a SinkHealth,
+    ) -> StoreResult<'a, Option<bool>>;
 
     /// Lets a sink go, if `owner` leads it.
     fn leave_sink<'a>(&'a self, sink: &'a str, owner: &'a str) -> StoreResult<'a, ()>;

@@ -24,6 +24,20 @@ pub struct SinkLead {
     pub again: bool,
 }
 
+/// How a sink is doing, as who sends for it says with each renewal of the lease: so every instance knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SinkHealth {
+    /// When the oldest event that waits was made; `None`: none waits.
+    pub waiting_since: Option<Millis>,
+    /// Why it does not take events; `None` when it does.
+    pub error: Option<String>,
+    /// Since when, seen by who says so.
+    pub failing_since: Option<Millis>,
+    /// When it last took something from who says so.
+    pub last_sent: Option<Millis>,
+}
+
 /// A sink has come further.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SinkStep {
@@ -85,6 +99,15 @@ pub struct SinkRecord {
     pub position: Option<LogPosition>,
     /// How many dead letters it has.
     pub dead_letters: usize,
+    /// How it was doing last; `None`: nobody has said.
+    pub health: Option<SinkHealth>,
+}
+
+impl SinkRecord {
+    /// Who sends for it now.
+    pub fn sender(&self, now: Millis) -> Option<&str> {
+        Some(self.owner.as_str()).filter(|owner| self.until > now && !owner.is_empty())
+    }
 }
 
 /// What is to be done with dead letters.
@@ -94,6 +117,11 @@ pub enum DeadLetterAct {
     Redeliver,
     /// They are given up.
     Discard,
+}
+
+/// Reads a [`SinkHealth`] as it is stored. One that a newer version wrote otherwise is one that nobody has said.
+pub(super) fn health_from_text(text: &str) -> Option<SinkHealth> {
+    serde_json::from_str(text).ok()
 }
 
 /// Positions as they are stored: numbers by commas.

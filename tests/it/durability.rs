@@ -10,6 +10,7 @@ use std::{
 
 use keyward::{
     domain::{
+        actor::Actor,
         decision::Reason,
         registry::{Entry, KeyEntry},
         subject::Subject,
@@ -40,7 +41,12 @@ async fn an_acknowledged_ban_survives_that_redis_is_killed_right_after() {
         // It is gone before Redis is back, so that nobody can tell Redis again.
         let instance = Instance::on(&server, policy(), options()).await;
         instance.ban(&lifted).await;
-        instance.engine.lift(&lifted, "found", instance.engine.now()).await.unwrap().unwrap();
+        instance
+            .engine
+            .lift(&lifted, "found", &Actor::local(), instance.engine.now())
+            .await
+            .unwrap()
+            .unwrap();
         instance.ban(&key).await;
         server.kill();
     }
@@ -83,7 +89,7 @@ async fn an_acknowledged_ban_survives_that_this_process_is_killed_right_after() 
 async fn register(instance: &Instance, key: &str) {
     let body = serde_json::json!({"allowed_networks": ["192.0.2.0/24"]});
     let entry = serde_json::from_value::<KeyEntry>(body).unwrap().checked().unwrap();
-    instance.engine.put_entry(key, &Entry::Key(entry), instance.engine.now()).await.unwrap();
+    instance.engine.put_entry(key, &Entry::Key(entry), &Actor::local(), instance.engine.now()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,6 +7,7 @@ use std::{
 
 use keyward::{
     domain::{
+        actor::Actor,
         decision::{Action, Reason},
         finding::Mode,
         registry::{Entry, KeyEntry, Project, Registry},
@@ -44,7 +45,7 @@ async fn an_operators_ban_and_its_lifting_reach_the_other_instance_within_a_seco
     one.ban(&key).await;
     within(A_SECOND, "the ban is known", async || other.holds(&key)).await;
     assert_eq!(other.ask("a").await.reason, Some(Reason::ApiKeyBanned));
-    one.engine.lift(&key, "found", one.engine.now()).await.unwrap().unwrap();
+    one.engine.lift(&key, "found", &Actor::local(), one.engine.now()).await.unwrap().unwrap();
     within(A_SECOND, "the lifting is known", async || !other.holds(&key)).await;
     assert!(other.ask("a").await.allowed && one.ask("a").await.allowed);
     one.ban(&key).await;
@@ -79,7 +80,7 @@ async fn a_policy_is_in_force_on_the_other_instance_within_a_second() {
     let mut changed = strict();
     changed.limits.tokens = [("1min".to_owned(), 15)].into();
     changed.detectors.impossible_travel.mode = Mode::Off;
-    let version = one.engine.set_policy(&changed, one.engine.now()).await.unwrap();
+    let version = one.engine.set_policy(&changed, &Actor::local(), one.engine.now()).await.unwrap();
     within(A_SECOND, "the policy is known", async || other.engine.policy().version == version).await;
     assert!(other.ask("a").await.allowed);
     let refused = other.ask_with("a", json!({"source_ip": BUCHAREST})).await;
@@ -92,7 +93,7 @@ async fn an_allowlist_entry_and_its_end_are_in_force_on_the_other_instance_withi
     let server = Server::start(&[]);
     let [one, other] = Instance::pair(&server, strict(), options()).await;
     let write = async |body: Value| {
-        one.engine.write_allowlist("pair:SG~RO", body, one.engine.now()).await.unwrap();
+        one.engine.write_allowlist("pair:SG~RO", body, &Actor::local(), one.engine.now()).await.unwrap();
     };
     write(json!({"reason": "two offices"})).await;
     within(A_SECOND, "the entry is known", async || other.engine.allowlist().len() == 1).await;
@@ -110,10 +111,10 @@ async fn a_project_and_its_key_are_in_force_on_the_other_instance_within_a_secon
     let [one, other] = Instance::pair(&server, policy(), options()).await;
     assert!(other.ask("a").await.allowed);
     let now = one.engine.now();
-    one.engine.put_entry("p", &Entry::Project(Project::default()), now).await.unwrap();
+    one.engine.put_entry("p", &Entry::Project(Project::default()), &Actor::local(), now).await.unwrap();
     let key = json!({"project": "p", "allowed_networks": ["198.51.100.0/24"]});
     let key = serde_json::from_value::<KeyEntry>(key).unwrap().checked().unwrap();
-    one.engine.put_entry("a", &Entry::Key(key), now).await.unwrap();
+    one.engine.put_entry("a", &Entry::Key(key), &Actor::local(), now).await.unwrap();
     assert_eq!(one.ask("a").await.reason, Some(Reason::KeyNotAllowed), "here at once");
     let knows = |key: bool| {
         let registry = other.engine.policy().registry.clone();
@@ -122,7 +123,9 @@ async fn a_project_and_its_key_are_in_force_on_the_other_instance_within_a_secon
     within(A_SECOND, "the key is known", async || knows(true)).await;
     assert_eq!(other.ask("a").await.reason, Some(Reason::KeyNotAllowed));
     assert!(other.engine.policy().registry.projects().contains_key("p"));
-    assert!(other.engine.delete_entry(DocumentKind::Key, "a", other.engine.now()).await.unwrap());
+    assert!(
+        other.engine.delete_entry(DocumentKind::Key, "a", &Actor::local(), other.engine.now()).await.unwrap()
+    );
     assert!(other.ask("a").await.allowed);
     within(A_SECOND, "its end is known", async || one.engine.policy().registry.key("a").is_none()).await;
     assert!(one.ask("a").await.allowed);
@@ -175,12 +178,18 @@ async fn among_100_000_keys_a_change_costs_every_instance_what_changed() {
     for n in 1..=CHANGES {
         let (id, label) = (format!("k{n}"), format!("changed {n}"));
         let began = Instant::now();
-        one.engine.put_entry(&id, &key(label.clone()), one.engine.now()).await.unwrap();
+        one.engine.put_entry(&id, &key(label.clone()), &Actor::local(), one.engine.now()).await.unwrap();
         acknowledged = acknowledged.max(began.elapsed());
         let took = within(A_SECOND, "the change is known", async || is_known(&id, &label).await).await;
         slowest = slowest.max(took);
     }
-    assert!(other.engine.delete_entry(DocumentKind::Key, "k50", other.engine.now()).await.unwrap());
+    assert!(
+        other
+            .engine
+            .delete_entry(DocumentKind::Key, "k50", &Actor::local(), other.engine.now())
+            .await
+            .unwrap()
+    );
     within(A_SECOND, "the end is known", async || one.engine.policy().registry.key("k50").is_none()).await;
     let (bytes, wholes) = (sent(&server).0 - bytes, sent(&server).1 - wholes);
     println!(

@@ -9,6 +9,7 @@ use keyward::{
     config::{Config, DEFAULT_TOML, IdempotencyScope},
     domain::{
         DAY, Millis,
+        actor::Actor,
         decision::Decision,
         event::{Event, EventType},
         finding::Mode,
@@ -142,7 +143,7 @@ impl Instance {
 
     /// Bans for good by an operator's word, which must be acknowledged.
     pub async fn ban(&self, subject: &Subject) {
-        self.engine.ban(subject, None, "leaked", self.engine.now()).await.unwrap();
+        self.engine.ban(subject, None, "leaked", &Actor::local(), self.engine.now()).await.unwrap();
     }
 
     /// Whether this instance answers from its own memory that the subject is banned.
@@ -152,7 +153,10 @@ impl Instance {
 
     /// Whether an operator is told that a ban could not be written.
     pub async fn ban_is_refused(&self) -> bool {
-        self.engine.ban(&Subject::key("refused"), None, "leaked", self.engine.now()).await.is_err()
+        self.engine
+            .ban(&Subject::key("refused"), None, "leaked", &Actor::local(), self.engine.now())
+            .await
+            .is_err()
     }
 
     /// Waits until the store answers this instance.

@@ -1,7 +1,10 @@
 //! Limits of projects, plans and everything at work, by injected time.
 
 use super::{super::quotas::LEASE, *};
-use crate::domain::registry::{Configured, Entry, KeyEntry, Plan, Project, Shares};
+use crate::domain::{
+    actor::Actor,
+    registry::{Configured, Entry, KeyEntry, Plan, Project, Shares},
+};
 
 fn project(body: serde_json::Value) -> Entry {
     Entry::Project(serde_json::from_value::<Project>(body).unwrap().checked().unwrap())
@@ -18,7 +21,7 @@ fn key(body: serde_json::Value) -> Entry {
 async fn day(entries: &[(&str, Entry)]) -> Day {
     let day = Day::with(|policy| policy.limits = Default::default()).await;
     for (name, entry) in entries {
-        day.engine.put_entry(name, entry, day.now).await.unwrap();
+        day.engine.put_entry(name, entry, &Actor::local(), day.now).await.unwrap();
     }
     day
 }
@@ -98,7 +101,7 @@ async fn a_plan_counts_per_key_and_low_priority_is_refused_first() {
     let shares = Shares { low: 800, medium: 900 };
     let mut day = Day::configured(Configured { shares, ..Configured::default() }).await;
     let free = Policy { limits: Default::default(), ..default_policy() };
-    day.engine.set_policy(&free, day.now).await.unwrap();
+    day.engine.set_policy(&free, &Actor::local(), day.now).await.unwrap();
     for (name, entry) in [
         ("small", plan(json!({"limits": [{"unit": "requests", "window": "hour", "limit": 2}]}))),
         (
@@ -109,7 +112,7 @@ async fn a_plan_counts_per_key_and_low_priority_is_refused_first() {
         ),
         ("vip", key(json!({"project": "p"}))),
     ] {
-        day.engine.put_entry(name, &entry, day.now).await.unwrap();
+        day.engine.put_entry(name, &entry, &Actor::local(), day.now).await.unwrap();
     }
     let asked = |key: &str| json!({"key_id": key, "project_id": "p"});
     for n in 0..4 {
@@ -151,7 +154,7 @@ async fn reservations_hold_budgets_and_what_is_not_settled_is_free_when_the_leas
 #[tokio::test]
 async fn what_a_finding_refuses_is_charged_to_no_budget() {
     let mut day = Day::strict().await;
-    day.engine.put_entry("p", &project(json!({"budget_usd": 5})), day.now).await.unwrap();
+    day.engine.put_entry("p", &project(json!({"budget_usd": 5})), &Actor::local(), day.now).await.unwrap();
     assert!(day.ask(ask("a", "1")).await.allowed);
     day.now += MINUTE;
     let mut stolen = ask("a", "2");

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     domain::{
+        actor::Actor,
         finding::{Mode, Severity},
         spend::Rules,
         standing::{Origin, StandingState},
@@ -211,7 +212,7 @@ async fn a_persons_word_holds_for_the_day() {
     books.hours("a", 0, &[400.0, 10.0, 10.0]).await;
     assert_eq!(books.cut_off_at().await, [3]);
     let (subject, now) = (Subject::key("a"), books.day.now);
-    books.day.engine.lift(&subject, "a launch", now).await.unwrap().unwrap();
+    books.day.engine.lift(&subject, "a launch", &Actor::local(), now).await.unwrap().unwrap();
     let mut on = vec![10.0; 21];
     on.extend([400.0, 10.0, 10.0, 10.0]);
     books.hours("a", 3, &on).await;
@@ -225,7 +226,12 @@ async fn a_benign_verdict_on_the_anomaly_keeps_the_key() {
     books.hours("a", 0, &[400.0]).await;
     let told = books.told(EventType::SpendAnomaly).await;
     let now = books.day.now;
-    books.day.engine.feedback(&told[0].id, super::super::Verdict::Benign, "a launch", now).await.unwrap();
+    books
+        .day
+        .engine
+        .feedback(&told[0].id, super::super::Verdict::Benign, "a launch", &Actor::local(), now)
+        .await
+        .unwrap();
     books.hours("a", 1, &[10.0; 6]).await;
     assert_eq!(books.cut_off_at().await, [0; 0]);
 }
@@ -248,7 +254,7 @@ async fn in_shadow_mode_it_is_said_once_and_nobody_is_banned() {
 async fn allowed_keys_are_told_of_and_kept_and_nobody_is_cut_off_after_0_checks() {
     let mut books = Books::open(|_| ()).await;
     let now = books.day.now;
-    books.day.engine.write_allowlist("key:a", json!({"reason": "ours"}), now).await.unwrap();
+    books.day.engine.write_allowlist("key:a", json!({"reason": "ours"}), &Actor::local(), now).await.unwrap();
     books.second.refresh_documents_if_changed().await.unwrap();
     books.usual("a").await;
     books.hours("a", 0, &[400.0, 10.0, 10.0, 10.0]).await;

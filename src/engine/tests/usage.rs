@@ -1,7 +1,10 @@
 //! What counts as usage, and under which name.
 
 use super::*;
-use crate::domain::usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery};
+use crate::domain::{
+    actor::Actor,
+    usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery},
+};
 
 impl Day {
     async fn usage_by(&self, bucket: Bucket, group: Grouping) -> Vec<(Millis, UsageKey, Totals)> {
@@ -39,7 +42,7 @@ async fn every_valid_record_counts_once_whatever_was_decided() {
     }
     assert_eq!(day.requests().await, 3, "a refused record, and its retry");
     let (subject, now) = (Subject::key("a"), day.now);
-    day.engine.ban(&subject, None, "leaked", now).await.unwrap();
+    day.engine.ban(&subject, None, "leaked", &Actor::local(), now).await.unwrap();
     for _ in 0..2 {
         day.ask(json!({"request_id": "r-3"})).await;
     }

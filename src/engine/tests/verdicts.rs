@@ -1,7 +1,7 @@
 //! What an analyst's word does, and what the log keeps of it.
 
 use super::*;
-use crate::domain::profile::Profile;
+use crate::domain::{actor::Actor, profile::Profile};
 
 #[tokio::test]
 async fn a_benign_verdict_lifts_the_ban_and_undoes_its_strike() {
@@ -10,11 +10,23 @@ async fn a_benign_verdict_lifts_the_ban_and_undoes_its_strike() {
     day.now += MINUTE;
     day.ask(json!({"source_ip": BUCHAREST})).await;
     let event = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
-    day.engine.feedback(&event.id, Verdict::Benign, "their VPN", day.now).await.unwrap().unwrap();
+    day.engine
+        .feedback(&event.id, Verdict::Benign, "their VPN", &Actor::local(), day.now)
+        .await
+        .unwrap()
+        .unwrap();
     let standing = day.engine.standing(&Subject::key("a")).await.unwrap().standing;
     assert_eq!((standing.is_banned_at(day.now), standing.strikes), (false, 0.0));
-    day.engine.feedback(&event.id, Verdict::Benign, "again", day.now).await.unwrap().unwrap();
-    day.engine.feedback(&event.id, Verdict::Attack, "on second thoughts", day.now).await.unwrap().unwrap();
+    day.engine
+        .feedback(&event.id, Verdict::Benign, "again", &Actor::local(), day.now)
+        .await
+        .unwrap()
+        .unwrap();
+    day.engine
+        .feedback(&event.id, Verdict::Attack, "on second thoughts", &Actor::local(), day.now)
+        .await
+        .unwrap()
+        .unwrap();
     let told = day.events(EventType::FeedbackGiven).await;
     assert_eq!(
         told.iter().map(|e| e.evidence["note"].clone()).collect::<Vec<_>>(),
@@ -34,7 +46,11 @@ async fn a_benign_verdict_teaches_the_place_and_the_way_there() {
     day.now += MINUTE;
     assert!(!day.ask(json!({"source_ip": BUCHAREST})).await.allowed);
     let event = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
-    day.engine.feedback(&event.id, Verdict::Benign, "two offices", day.now).await.unwrap().unwrap();
+    day.engine
+        .feedback(&event.id, Verdict::Benign, "two offices", &Actor::local(), day.now)
+        .await
+        .unwrap()
+        .unwrap();
     for _ in 0..3 {
         day.now += MINUTE;
         assert!(day.ask(json!({})).await.anomalies.is_empty());
@@ -55,7 +71,11 @@ async fn the_log_keeps_all_that_it_takes_to_carry_a_verdict_out_elsewhere() {
     let other = json!({"source_ip": BUCHAREST, "request_id": "r-2", "user_agent": "curl/8", "model": "o3"});
     live.ask(other.clone()).await;
     let banned = live.events(EventType::TemporaryBan).await.remove(0);
-    live.engine.feedback(&banned.id, Verdict::Benign, "their VPN", live.now + 5).await.unwrap().unwrap();
+    live.engine
+        .feedback(&banned.id, Verdict::Benign, "their VPN", &Actor::local(), live.now + 5)
+        .await
+        .unwrap()
+        .unwrap();
     let feedback = given(&live).await;
     assert_eq!((&feedback.event, feedback.note.as_str()), (&banned.id, "their VPN"));
     assert_eq!(feedback.judged, banned);
@@ -78,10 +98,14 @@ async fn the_log_keeps_all_that_it_takes_to_carry_a_verdict_out_elsewhere() {
 async fn a_word_about_a_word_does_not_hold_every_word_before_it() {
     let mut day = Day::strict().await;
     day.ask(json!({})).await;
-    day.engine.ban(&Subject::key("a"), None, "leaked", day.now).await.unwrap();
+    day.engine.ban(&Subject::key("a"), None, "leaked", &Actor::local(), day.now).await.unwrap();
     let mut id = day.events(EventType::PermanentBan).await.remove(0).id;
     for _ in 0..3 {
-        day.engine.feedback(&id, Verdict::Attack, "see there", day.now).await.unwrap().unwrap();
+        day.engine
+            .feedback(&id, Verdict::Attack, "see there", &Actor::local(), day.now)
+            .await
+            .unwrap()
+            .unwrap();
         id = day.events(EventType::FeedbackGiven).await.remove(0).id;
     }
     assert_eq!(given(&day).await.judged.evidence.get("judged"), None);
@@ -94,7 +118,7 @@ async fn what_nothing_was_found_about_is_taught_and_nothing_else_changes() {
     live.now += MINUTE;
     live.ask(json!({"source_ip": BUCHAREST})).await;
     let found = live.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
-    live.engine.feedback(&found.id, Verdict::Benign, "", live.now).await.unwrap();
+    live.engine.feedback(&found.id, Verdict::Benign, "", &Actor::local(), live.now).await.unwrap();
     let feedback = given(&live).await;
 
     let quiet = Day::strict().await;
@@ -126,11 +150,11 @@ async fn a_verdict_on_a_finding_lifts_no_ban_that_an_operator_gave() {
     day.ask(json!({"source_ip": BUCHAREST})).await;
     let found = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
     day.now += HOUR;
-    day.engine.ban(&Subject::key("a"), None, "contract ended", day.now).await.unwrap();
-    day.engine.feedback(&found.id, Verdict::Benign, "vpn", day.now).await.unwrap();
+    day.engine.ban(&Subject::key("a"), None, "contract ended", &Actor::local(), day.now).await.unwrap();
+    day.engine.feedback(&found.id, Verdict::Benign, "vpn", &Actor::local(), day.now).await.unwrap();
     assert!(day.engine.standing(&Subject::key("a")).await.unwrap().standing.is_banned_at(day.now));
     let banned = day.events(EventType::PermanentBan).await.remove(0);
-    day.engine.feedback(&banned.id, Verdict::Benign, "it did not", day.now).await.unwrap();
+    day.engine.feedback(&banned.id, Verdict::Benign, "it did not", &Actor::local(), day.now).await.unwrap();
     assert!(!day.engine.standing(&Subject::key("a")).await.unwrap().standing.is_banned_at(day.now));
 }
 
@@ -143,7 +167,7 @@ async fn each_change_of_mind_is_in_the_log() {
     let found = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
     for verdict in [Verdict::Attack, Verdict::Attack, Verdict::Benign, Verdict::Attack, Verdict::Attack] {
         day.now += SECOND;
-        day.engine.feedback(&found.id, verdict, "", day.now).await.unwrap();
+        day.engine.feedback(&found.id, verdict, "", &Actor::local(), day.now).await.unwrap();
     }
     let words = day.events(EventType::FeedbackGiven).await;
     let words: Vec<&str> = words.iter().rev().filter_map(|e| e.evidence["verdict"].as_str()).collect();

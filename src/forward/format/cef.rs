@@ -39,7 +39,8 @@ fn extension(event: &Event, to: &mut Extension<'_>) {
     if event.count > 1 {
         to.pair("cnt", &event.count.to_string(), LONGEST);
     }
-    // Of an act of a person, the key is what was acted on.
+    // Of an act of a person, the key is what was acted on, and the source user is who acted.
+    to.some("suid", facts::actor(event), LONGEST);
     let user = if group == facts::Group::Administration { "duid" } else { "suid" };
     to.some(user, facts::present(&event.key_id), LONGEST);
     match facts::address(event) {

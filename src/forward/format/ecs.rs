@@ -28,11 +28,17 @@ const LONGEST: usize = 1024;
 /// The event as a document.
 pub fn value(event: &Event) -> Value {
     let detector = present(&event.detector).map(|detector| one_line(detector, LONGEST));
-    let key = present(&event.key_id).map(|key| one_line(key, LONGEST));
+    let name = |text: &str| Some(one_line(text, LONGEST)).filter(|text| !text.is_empty());
+    let key = present(&event.key_id).and_then(name);
     let address = facts::address(event);
-    // Of an act of a person, the key is what was acted on, and who acted is not in the event.
+    // By ECS, `user` at the root is who acts, and `user.target` is who is acted on: of an act of a person, the key.
+    let actor = facts::actor(event).and_then(name);
     let by_person = Group::of(event) == Group::Administration;
-    let user = if by_person { json!({ "target": { "id": key } }) } else { json!({ "id": key }) };
+    let user = match by_person {
+        true => json!({ "id": actor, "target": { "id": key } }),
+        false => json!({ "id": key.as_ref().or(actor.as_ref()) }),
+    };
+    let users: Vec<&String> = actor.iter().chain(&key).collect();
     let mut document = pruned(json!({
         "@timestamp": format_millis(event.time),
         "ecs": { "version": ECS_VERSION },
@@ -42,7 +48,7 @@ pub fn value(event: &Event) -> Value {
         "rule": rule(event),
         "source": source(event, address),
         "user": user,
-        "related": { "ip": address.into_iter().collect::<Vec<_>>(), "user": key.iter().collect::<Vec<_>>() },
+        "related": { "ip": address.into_iter().collect::<Vec<_>>(), "user": users },
         "http": { "request": { "id": event.request_id } },
         "observer": { "vendor": VENDOR, "product": PRODUCT, "version": VERSION, "type": "ids" },
         "keyward": {
@@ -164,6 +170,7 @@ impl Categories {
                 Self::event(&["configuration"], types, success)
             }
             EventType::SubjectForgotten => Self::event(&["iam"], &["admin", "deletion"], success),
+            EventType::DeadLettersChanged => Self::event(&["configuration"], &["change"], success),
             EventType::FeedbackGiven => Self::event(&["intrusion_detection"], &["info"], success),
             _ => Self::event(&["iam"], &["admin", "change"], success),
         }

@@ -60,7 +60,8 @@ impl Group {
             EventType::BanLifted
             | EventType::PolicyChanged
             | EventType::FeedbackGiven
-            | EventType::SubjectForgotten => Self::Administration,
+            | EventType::SubjectForgotten
+            | EventType::DeadLettersChanged => Self::Administration,
             EventType::EventGap | EventType::StoreDegraded | EventType::StoreRecovered => Self::Service,
         }
     }
@@ -153,6 +154,12 @@ pub fn severity_of_ten(severity: Severity) -> u8 {
         Severity::High => 8,
         Severity::Critical => 10,
     }
+}
+
+/// Who acted, of an act of a person: the id of a token, `local` or `cli`.
+pub fn actor(event: &Event) -> Option<&str> {
+    let acted = Group::of(event) == Group::Administration || event.kind == EventType::SinkTest;
+    word(&event.evidence, "by").filter(|_| acted)
 }
 
 /// The source address, when it is one: SIEMs refuse whole events for an address that does not parse.

@@ -48,7 +48,7 @@ fn attributes(event: &Event) -> Vec<(&'static str, Option<String>, usize)> {
         ("devTimeFormat", format, LONGEST),
         ("sev", Some(facts::severity_of_ten(event.severity).to_string()), LONGEST),
         ("src", facts::address(event).map(|address| address.to_string()), LONGEST),
-        ("usrName", event.key_id.clone(), LONGEST_NAME),
+        ("usrName", user(event), LONGEST_NAME),
         ("policy", event.policy_version.clone(), LONGEST),
         ("externalId", Some(event.id.clone()), LONGEST),
         ("eventName", Some(wording::title(event.kind).to_owned()), LONGEST),
@@ -68,6 +68,14 @@ fn attributes(event: &Event) -> Vec<(&'static str, Option<String>, usize)> {
         ("threshold", number("threshold"), LONGEST),
         ("evidence", evidence(event), LONGEST),
     ]
+}
+
+/// Who did it: of an act of a person who acted, and the key is what was acted on, as `subject` says.
+fn user(event: &Event) -> Option<String> {
+    match facts::Group::of(event) {
+        facts::Group::Administration => facts::actor(event).map(str::to_owned),
+        _ => event.key_id.clone(),
+    }
 }
 
 fn time(time: Millis) -> Option<String> {

@@ -36,6 +36,7 @@ pub fn title(kind: EventType) -> &'static str {
         EventType::EventGap => "Security events lost",
         EventType::EmergencyHook => "Emergency hook called",
         EventType::SinkTest => "Test of a sink",
+        EventType::DeadLettersChanged => "Dead letters changed",
         EventType::SpendAnomaly => "Unusual spend of a day",
         EventType::KeyCutOff => "Key cut off",
         EventType::StoreDegraded => "Store does not answer",

@@ -27,8 +27,8 @@ pub use email::Email;
 pub use hook::NotifyWebhook;
 pub use notice::{Notice, Part, Sample, Told};
 pub use pagerduty::PagerDuty;
-pub(super) use rule::is_end;
 pub use rule::{End, Hold};
+pub(super) use rule::{is_end, rule};
 pub use settings::{ChannelSettings, Grouping, read};
 pub use slack::Slack;
 

@@ -89,7 +89,7 @@ pub fn is_end(kind: EventType) -> bool {
 }
 
 /// The rule that an event belongs to. All that a detector led to is one: the finding, the event that tells that it is
-/// high, the throttle and the ban. So is all about the spend of a key, with the emergency hook that it calls.
+/// high, the throttle and the ban. So is all about the spend of a key. An emergency hook belongs to what it was called for.
 pub fn rule(event: &Event) -> String {
     let by_detector = matches!(
         event.kind,
@@ -102,14 +102,17 @@ pub fn rule(event: &Event) -> String {
     let detector = facts::present(&event.detector);
     let rule = match (event.kind, detector.filter(|_| by_detector)) {
         (EventType::SpendAnomaly | EventType::KeyCutOff, _) => SPEND.to_owned(),
-        (EventType::EmergencyHook, _) if detector.is_some_and(|name| name.starts_with("hook:")) => {
-            SPEND.to_owned()
-        }
+        (EventType::EmergencyHook, _) => called_for(event),
         (EventType::AlertRule, _) => alert_rule(event),
         (_, Some(detector)) => detector.to_owned(),
         (kind, None) => kind.name().to_lowercase(),
     };
     one_line(&rule, LONGEST_RULE)
+}
+
+/// What an emergency hook was called for, as its event says since hooks are called for more than spend.
+fn called_for(event: &Event) -> String {
+    facts::word(&event.evidence, "rule").unwrap_or(SPEND).to_owned()
 }
 
 /// An alert rule as it is configured: a threshold that is computed is another one each hour.
@@ -162,6 +165,15 @@ mod tests {
         event.kind = EventType::AlertRule;
         event.evidence = json!({"metric": "cost_per_hour", "operator": "gt", "threshold": "10"});
         assert_eq!(rule(&event), "alert_rule cost_per_hour gt 10");
+    }
+
+    #[test]
+    fn a_hook_belongs_to_what_it_was_called_for() {
+        let mut event = Event::new(0, EventType::EmergencyHook, Severity::High, None);
+        event.detector = Some("hook:rotate".to_owned());
+        assert_eq!(rule(&event), SPEND, "as earlier versions wrote it");
+        event.evidence = json!({ "cause": "TEMPORARY_BAN", "rule": "impossible_travel" });
+        assert_eq!(rule(&event), "impossible_travel");
     }
 
     #[test]

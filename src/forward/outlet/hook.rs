@@ -19,7 +19,7 @@ use crate::{
         event::{Event, EventType, format_millis},
         finding::Severity,
     },
-    forward::{Common, HttpClient, Place, Secret, Surroundings},
+    forward::{Common, HttpClient, Place, Secret, Surroundings, notify::rule},
     store::StoreError,
 };
 
@@ -126,6 +126,7 @@ impl Hook {
         event.detector = Some(format!("hook:{}", self.sink));
         event.evidence = json!({
             "summary": summary, "outcome": outcome, "request": self.request, "sink": self.sink, "event": about.id,
+            "cause": about.kind, "rule": rule(about),
         });
         (self.around.tell)(event);
     }

@@ -62,6 +62,9 @@ async fn an_outage_loses_nothing_and_its_end_is_noticed() {
     let shown = sending.status.show(START + 60_000);
     assert_eq!(shown.error.as_deref(), Some("connection refused"));
     assert!(shown.leading && shown.lag_seconds >= Some(59), "{shown:?}");
+    let told = house.store.sink("siem").await.unwrap().unwrap().health.unwrap();
+    assert_eq!(told.error, shown.error, "other instances know it, too");
+    assert!(told.waiting_since.is_some() && told.failing_since.is_some() && told.last_sent.is_none());
     sending.until(|seen| seen.calls >= 11).await;
     let asked_at = tokio::time::Instant::now();
     sending.until_taken(1).await;
@@ -69,7 +72,7 @@ async fn an_outage_loses_nothing_and_its_end_is_noticed() {
     sending.until_taken(500).await;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let shown = sending.status.show(START + 3_600_000);
-    assert_eq!((shown.error, shown.lag_seconds), (None, Some(0)));
+    assert_eq!((shown.error, shown.lag_seconds, shown.failing_since), (None, Some(0), None));
     assert_eq!(sending.finish().await, ids);
 }
 

@@ -7,12 +7,12 @@ use utoipa::ToSchema;
 use super::{Source, absent, answer, bad, delete as delete_stored, named, page, plan_exists, registry};
 use crate::{
     domain::{
+        actor::Actor,
         event::format_millis,
         registry::{Entry, Held, KeyEntry},
     },
     http::{
         App, audit,
-        auth::Caller,
         error::{ApiError, Problem},
         input::JsonBody,
         lists::List,
@@ -111,7 +111,7 @@ pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Js
 )]
 pub async fn put(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
     JsonBody(body): JsonBody<KeyEntry>,
 ) -> Result<Response, ApiError> {
@@ -126,8 +126,8 @@ pub async fn put(
         ));
     }
     let now = app.engine.now();
-    let existed = app.engine.put_entry(&name, &Entry::Key(body.clone()), now).await?;
-    audit(&caller, "key put", &name);
+    let existed = app.engine.put_entry(&name, &Entry::Key(body.clone()), &actor, now).await?;
+    audit(&actor, "key put", &name);
     Ok(answer(existed, KeyEntryView::of(&name, &Held { body: body.into(), updated: Some(now) })))
 }
 
@@ -143,10 +143,10 @@ pub async fn put(
 )]
 pub async fn delete(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
 ) -> Result<StatusCode, ApiError> {
-    let done = delete_stored(&app, DocumentKind::Key, &name).await?;
-    audit(&caller, "key delete", &name);
+    let done = delete_stored(&app, DocumentKind::Key, &name, &actor).await?;
+    audit(&actor, "key delete", &name);
     Ok(done)
 }

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     domain::{
         Millis,
+        actor::Actor,
         registry::{Held, Registry, Wrong},
         subject::valid_id,
     },
@@ -107,8 +108,8 @@ fn answer(existed: bool, view: impl Serialize) -> Response {
 }
 
 /// Deletes what is stored under a name.
-async fn delete(app: &App, kind: DocumentKind, name: &str) -> Result<StatusCode, ApiError> {
-    let there = app.engine.delete_entry(kind, name, app.engine.now()).await?;
+async fn delete(app: &App, kind: DocumentKind, name: &str, by: &Actor) -> Result<StatusCode, ApiError> {
+    let there = app.engine.delete_entry(kind, name, by, app.engine.now()).await?;
     if there { Ok(StatusCode::NO_CONTENT) } else { Err(absent(kind, name)) }
 }
 

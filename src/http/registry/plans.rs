@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{
     domain::{
+        actor::Actor,
         event::format_millis,
         registry::{Entry, Held, LimitBody, Plan},
     },
     http::{
         App, audit,
-        auth::Caller,
         error::{ApiError, Problem},
         input::JsonBody,
         lists::List,
@@ -92,15 +92,15 @@ pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Js
 )]
 pub async fn put(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
     JsonBody(body): JsonBody<Plan>,
 ) -> Result<Response, ApiError> {
     let name = named(name, "/name")?;
     let body = body.checked().map_err(bad)?;
     let now = app.engine.now();
-    let existed = app.engine.put_entry(&name, &Entry::Plan(body.clone()), now).await?;
-    audit(&caller, "plan put", &name);
+    let existed = app.engine.put_entry(&name, &Entry::Plan(body.clone()), &actor, now).await?;
+    audit(&actor, "plan put", &name);
     Ok(answer(existed, PlanView::of(&name, &Held { body: body.into(), updated: Some(now) })))
 }
 
@@ -117,7 +117,7 @@ pub async fn put(
 )]
 pub async fn delete(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
 ) -> Result<StatusCode, ApiError> {
     let registry = registry(&app);
@@ -125,7 +125,7 @@ pub async fn delete(
     if !registry.configures_plan(&name) {
         unused(DocumentKind::Plan, &name, registry.users_of_plan(&name, NAMED + 1))?;
     }
-    let done = delete_stored(&app, DocumentKind::Plan, &name).await?;
-    audit(&caller, "plan delete", &name);
+    let done = delete_stored(&app, DocumentKind::Plan, &name, &actor).await?;
+    audit(&actor, "plan delete", &name);
     Ok(done)
 }

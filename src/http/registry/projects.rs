@@ -10,13 +10,13 @@ use super::{
 };
 use crate::{
     domain::{
+        actor::Actor,
         event::format_millis,
         quota::Priority,
         registry::{Amount, Entry, Held, LimitBody, Project},
     },
     http::{
         App, audit,
-        auth::Caller,
         error::{ApiError, Problem},
         input::JsonBody,
         lists::List,
@@ -110,7 +110,7 @@ pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Js
 )]
 pub async fn put(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
     JsonBody(body): JsonBody<Project>,
 ) -> Result<Response, ApiError> {
@@ -118,8 +118,8 @@ pub async fn put(
     let body = body.checked().map_err(bad)?;
     plan_exists(&registry(&app), body.plan.as_deref())?;
     let now = app.engine.now();
-    let existed = app.engine.put_entry(&name, &Entry::Project(body.clone()), now).await?;
-    audit(&caller, "project put", &name);
+    let existed = app.engine.put_entry(&name, &Entry::Project(body.clone()), &actor, now).await?;
+    audit(&actor, "project put", &name);
     Ok(answer(existed, ProjectView::of(&name, &Held { body: body.into(), updated: Some(now) })))
 }
 
@@ -136,7 +136,7 @@ pub async fn put(
 )]
 pub async fn delete(
     State(app): State<App>,
-    Extension(caller): Extension<Caller>,
+    Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
 ) -> Result<StatusCode, ApiError> {
     let registry = registry(&app);
@@ -144,7 +144,7 @@ pub async fn delete(
     if !registry.configures_project(&name) {
         unused(DocumentKind::Project, &name, registry.users_of_project(&name, NAMED + 1))?;
     }
-    let done = delete_stored(&app, DocumentKind::Project, &name).await?;
-    audit(&caller, "project delete", &name);
+    let done = delete_stored(&app, DocumentKind::Project, &name, &actor).await?;
+    audit(&actor, "project delete", &name);
     Ok(done)
 }

@@ -52,6 +52,26 @@ async fn a_network_is_named_with_its_slash_encoded_or_not() {
 }
 
 #[tokio::test]
+async fn a_ban_of_half_the_internet_asks_back() {
+    let api = Api::open().await;
+    for vast in ["ip:0.0.0.0%2F0", "ip:128.0.0.0%2F1", "ip:::%2F0"] {
+        let path = format!("/v1/bans/{vast}");
+        let problem = api.put(&path, HOUR).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], "/force");
+        assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("send force: true"), "{problem}");
+        let not_forced = r#"{"duration_seconds":60,"reason":"x","force":false}"#;
+        api.put(&path, not_forced).await.problem(422);
+    }
+    assert_eq!(api.record("acme", 1).await.good(200)["allowed"], true);
+    let meant = r#"{"duration_seconds":60,"reason":"closed for the night","force":true}"#;
+    api.put("/v1/bans/ip:0.0.0.0%2F0", meant).await.good(201);
+    assert_eq!(api.record("acme", 1).await.good(200)["reason"], "IP_BANNED");
+    // Lifting never asks.
+    api.delete("/v1/bans/ip:0.0.0.0%2F0").await.good(200);
+    api.put("/v1/bans/ip:10.0.0.0%2F8", HOUR).await.good(201);
+}
+
+#[tokio::test]
 async fn bans_are_listed_newest_first_page_by_page() {
     let api = Api::open().await;
     for key in ["a", "b", "c", "d", "e"] {

@@ -1,5 +1,6 @@
 //! The routes over a real engine and an embedded store, in the process.
 
+mod actors;
 mod acts;
 mod costs;
 mod doors;

@@ -1,16 +1,24 @@
 //! Sinks and their dead letters, over HTTP.
 
+use serde_json::json;
+
 use super::Api;
 use crate::{
     domain::{
-        event::{Event, EventType},
+        event::{Event, EventType, format_millis},
         finding::Severity,
     },
-    store::{DeadLetter, LogPosition, SinkStep},
+    store::{DeadLetter, LogPosition, SinkHealth, SinkStep},
 };
 
 async fn with_letters(count: usize) -> Api {
     let api = Api::open().await;
+    park(&api, count).await;
+    api
+}
+
+/// Makes so many dead letters of the sink `siem`.
+pub(super) async fn park(api: &Api, count: usize) {
     let store = api.engine.store();
     let now = api.engine.now();
     let lead = store.lead_sink("siem", "me", now, now + 4_000).await.unwrap().unwrap();
@@ -34,7 +42,6 @@ async fn with_letters(count: usize) -> Api {
         done: vec![],
     };
     store.step_sink(&step).await.unwrap();
-    api
 }
 
 #[tokio::test]
@@ -45,6 +52,30 @@ async fn a_sink_shows_who_sends_and_how_many_letters_are_dead() {
     assert_eq!((sink["name"].as_str(), sink["type"].as_str()), (Some("siem"), Some("webhook")));
     assert_eq!((sink["sender"].as_str(), sink["dead_letters"].as_u64()), (Some("me"), Some(3)));
     assert_eq!((sink["leading"].as_bool(), sink["lag_seconds"].as_u64()), (Some(false), None));
+}
+
+#[tokio::test]
+async fn every_instance_answers_what_the_one_that_sends_has_said() {
+    let api = with_letters(0).await;
+    let (store, now) = (api.engine.store(), api.engine.now());
+    let said = SinkHealth {
+        waiting_since: Some(now - 90_000),
+        error: Some("answered 503".to_owned()),
+        failing_since: Some(now - 60_000),
+        last_sent: Some(now - 120_000),
+    };
+    store.renew_sink("siem", 1, now + 60_000, &said).await.unwrap();
+    let sink = api.get("/v1/sinks").await.json()["items"][0].clone();
+    assert!(sink["lag_seconds"].as_u64().is_some_and(|lag| (90..120).contains(&lag)), "{sink}");
+    assert_eq!((&sink["error"], &sink["leading"]), (&json!("answered 503"), &json!(false)));
+    for (name, at) in [("failing_since", now - 60_000), ("last_sent", now - 120_000)] {
+        assert_eq!(sink[name], format_millis(at), "{name}");
+    }
+    // Whoever sent for it is gone, and nothing waited when it went: what waits now is not known.
+    let well = SinkHealth { waiting_since: None, ..said };
+    store.renew_sink("siem", 1, now - 1, &well).await.unwrap();
+    let sink = api.get("/v1/sinks").await.json()["items"][0].clone();
+    assert_eq!((&sink["lag_seconds"], &sink["sender"]), (&json!(null), &json!(null)), "{sink}");
 }
 
 #[tokio::test]

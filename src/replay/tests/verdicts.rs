@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     domain::{
         HOUR,
+        actor::Actor,
         event::{Event, EventType},
         finding::{AnomalyKind, Severity},
         subject::Subject,
@@ -43,7 +44,11 @@ async fn judged(verdict: Verdict) -> Event {
         engine.store().events(&query).await.unwrap().items.remove(0)
     };
     let found = newest(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await;
-    engine.feedback(&found.id, verdict, "two offices", NOW + 3 * MINUTE).await.unwrap().unwrap();
+    engine
+        .feedback(&found.id, verdict, "two offices", &Actor::local(), NOW + 3 * MINUTE)
+        .await
+        .unwrap()
+        .unwrap();
     newest(EventType::FeedbackGiven).await
 }
 

@@ -26,8 +26,8 @@ use crate::domain::{
 };
 use crate::store::{
     Changed, Claim, DeadLetter, DeadLetterAct, Document, EventQuery, LogPage, LogPosition, Page, Refund,
-    Respond, Responded, Revision, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store, StoreError,
-    StoreResult,
+    Respond, Responded, Revision, SinkHealth, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store,
+    StoreError, StoreResult,
 };
 
 impl EmbeddedStore {
@@ -208,9 +208,15 @@ impl Store for EmbeddedStore {
         self.write(move |connection, _| sinks::lead(connection, &sink, &owner, now, until)).boxed()
     }
 
-    fn renew_sink<'a>(&'a self, sink: &'a str, epoch: u64, until: Millis) -> StoreResult<'a, Option<bool>> {
-        let sink = sink.to_owned();
-        self.write(move |connection, _| sinks::renew(connection, &sink, epoch, until)).boxed()
+    fn renew_sink<'a>(
+        &'a self,
+        sink: &'a str,
+        epoch: u64,
+        until: Millis,
+        health: &'a SinkHealth,
+    ) -> StoreResult<'a, Option<bool>> {
+        let (sink, health) = (sink.to_owned(), health.clone());
+        self.write(move |connection, _| sinks::renew(connection, &sink, epoch, until, &health)).boxed()
     }
 
     fn leave_sink<'a>(&'a self, sink: &'a str, owner: &'a str) -> StoreResult<'a, ()> {

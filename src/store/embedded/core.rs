@@ -163,17 +163,21 @@ impl Core {
         self.backlog.extend(self.memory.counters.take_dirty().into_iter().map(Unsaved::Windows));
         self.backlog.extend(self.memory.profiles.take_dirty().into_iter().map(Unsaved::Profile));
         let now = self.memory.latest();
-        if let Err(error) = self.save_quotas(now) {
-            tracing::warn!(%error, "counters of limits could not be written; they stay in memory");
-        }
+        self.memory.quotas.sweep(now);
         let forgotten = self.delete_old(now).and_then(|()| self.sweep(now));
         if let Err(error) = forgotten {
             tracing::warn!(%error, "old entries could not be deleted");
         }
     }
 
-    fn save_quotas(&mut self, now: Millis) -> Result<(), StoreError> {
-        self.memory.quotas.sweep(now);
+    /// Writes the counters of limits, and reservations, that have changed.
+    pub(super) fn save_counters(&mut self) {
+        if let Err(error) = self.save_quotas() {
+            tracing::warn!(%error, "counters of limits could not be written; they stay in memory");
+        }
+    }
+
+    fn save_quotas(&mut self) -> Result<(), StoreError> {
         let unsaved = self.memory.quotas.take_dirty();
         if unsaved.counters.is_empty() && unsaved.leases.is_empty() {
             return Ok(());
@@ -224,6 +228,7 @@ impl Core {
     /// Writes everything that waits and folds the log of SQLite into its file.
     pub(super) fn save_all(&mut self) -> Result<(), StoreError> {
         self.tick();
+        self.save_counters();
         while self.has_backlog() {
             self.save_some()?;
         }

@@ -7,8 +7,9 @@ use super::sqlite::{failed, unreadable};
 use crate::{
     domain::Millis,
     store::{
-        DeadLetter, DeadLetterAct, LogPosition, SinkLead, SinkRecord, SinkStep, Stepped, StoreError,
-        sinks::{MAX_DEAD_LETTERS, position_from_text, position_to_text},
+        DeadLetter, DeadLetterAct, LogPosition, SinkHealth, SinkLead, SinkRecord, SinkStep, Stepped,
+        StoreError,
+        sinks::{MAX_DEAD_LETTERS, health_from_text, position_from_text, position_to_text},
     },
 };
 
@@ -32,8 +33,9 @@ pub(super) fn lead(
         return Ok(None);
     }
     let epoch = if mine { epoch } else { epoch + 1 };
-    let sql =
-        "INSERT OR REPLACE INTO sinks (name, owner, until, epoch, position, state) VALUES (?, ?, ?, ?, ?, ?)";
+    // Position, state and health stay as they are.
+    let sql = "INSERT INTO sinks (name, owner, until, epoch, position, state) VALUES (?, ?, ?, ?, ?, ?)
+               ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until, epoch = excluded.epoch";
     connection.execute(sql, params![sink, owner, until, epoch, position, state]).map_err(failed)?;
     let again = waits_again(connection, sink)?;
     Ok(Some(SinkLead { epoch: epoch.max(0) as u64, position: position_of(&position)?, state, again }))
@@ -45,10 +47,12 @@ pub(super) fn renew(
     sink: &str,
     epoch: u64,
     until: Millis,
+    health: &SinkHealth,
 ) -> Result<Option<bool>, StoreError> {
-    let sql = "UPDATE sinks SET until = ? WHERE name = ? AND epoch = ?";
+    let sql = "UPDATE sinks SET until = ?, health = ? WHERE name = ? AND epoch = ?";
+    let health = serde_json::to_string(health).map_err(unreadable)?;
     let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
-    let renewed = connection.execute(sql, params![until, sink, epoch]).map_err(failed)?;
+    let renewed = connection.execute(sql, params![until, health, sink, epoch]).map_err(failed)?;
     if renewed == 0 { Ok(None) } else { waits_again(connection, sink).map(Some) }
 }
 
@@ -136,14 +140,15 @@ pub(super) fn act(
 
 /// See [`crate::store::Store::sink`].
 pub(super) fn record(connection: &Connection, sink: &str) -> Result<Option<SinkRecord>, StoreError> {
-    let sql = "SELECT owner, until, position FROM sinks WHERE name = ?";
-    let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(String, Millis, String)> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    let sql = "SELECT owner, until, position, health FROM sinks WHERE name = ?";
+    let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(String, Millis, String, String)> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
     };
     let held = connection.query_row(sql, [sink], read).optional().map_err(failed)?;
-    let Some((owner, until, position)) = held else { return Ok(None) };
+    let Some((owner, until, position, health)) = held else { return Ok(None) };
     let (position, dead_letters) = (position_of(&position)?, dead_letters(connection, sink)?);
-    Ok(Some(SinkRecord { sink: sink.to_owned(), owner, until, position, dead_letters }))
+    let health = health_from_text(&health);
+    Ok(Some(SinkRecord { sink: sink.to_owned(), owner, until, position, dead_letters, health }))
 }
 
 fn dead_letters(connection: &Connection, sink: &str) -> Result<usize, StoreError> {

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0003_quotas.sql"),
     include_str!("../../../migrations/sqlite/0004_sinks.sql"),
     include_str!("../../../migrations/sqlite/0005_document_changes.sql"),
+    include_str!("../../../migrations/sqlite/0006_sink_health.sql"),
 ];
 /// The current layout.
 pub const LAYOUT: u32 = MIGRATIONS.len() as u32;

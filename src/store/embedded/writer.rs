@@ -17,6 +17,10 @@ use crate::store::StoreError;
 const QUEUE: usize = 8_192;
 /// Changes in one transaction, so that the first does not wait for all.
 const GROUP: usize = 256;
+/// Counters of limits are written this often, apart from all else: a budget is the last thing that a crash may forget.
+const COUNTERS: Duration = Duration::from_millis(250);
+/// With very many of them less often, so that no more than this part of the thread's time goes into it.
+const COUNTERS_SHARE: u32 = 20;
 
 /// Whoever waits for the store to close.
 type Closing = oneshot::Sender<Result<(), StoreError>>;
@@ -102,9 +106,11 @@ fn gone() -> StoreError {
 
 fn run(mut core: Core, messages: &Receiver<Message>, every: Duration) {
     let mut due = Instant::now() + every;
+    let mut counters_due = Instant::now() + COUNTERS;
     let close = loop {
+        let next = due.min(counters_due);
         let wait =
-            if core.has_backlog() { Duration::ZERO } else { due.saturating_duration_since(Instant::now()) };
+            if core.has_backlog() { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
         match messages.recv_timeout(wait) {
             Ok(first) => {
                 let (jobs, close) = group(first, messages);
@@ -115,6 +121,11 @@ fn run(mut core: Core, messages: &Receiver<Message>, every: Duration) {
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break None,
+        }
+        let began = Instant::now();
+        if began >= counters_due {
+            core.save_counters();
+            counters_due = Instant::now() + COUNTERS.max(began.elapsed() * COUNTERS_SHARE);
         }
         if core.has_backlog() {
             if let Err(error) = core.save_some() {

@@ -38,8 +38,8 @@ use crate::domain::{
 
 use super::{
     Changed, Claim, DeadLetter, DeadLetterAct, Document, EventQuery, LogPage, LogPosition, Page, Respond,
-    Responded, Revision, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store, StoreError,
-    StoreResult,
+    Responded, Revision, SinkHealth, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store,
+    StoreError, StoreResult,
 };
 
 use keys::Keys;
@@ -210,8 +210,14 @@ impl Store for RedisStore {
         Box::pin(self.lead_one(sink, owner, now, until))
     }
 
-    fn renew_sink<'a>(&'a self, sink: &'a str, epoch: u64, until: Millis) -> StoreResult<'a, Option<bool>> {
-        Box::pin(self.renew_one(sink, epoch, until))
+    fn renew_sink<'a>(
+        &'a self,
+        sink: &'a str,
+        epoch: u64,
+        until: Millis,
+        health: &'a SinkHealth,
+    ) -> StoreResult<'a, Option<bool>> {
+        Box::pin(self.renew_one(sink, epoch, until, health))
     }
 
     fn leave_sink<'a>(&'a self, sink: &'a str, owner: &'a str) -> StoreResult<'a, ()> {

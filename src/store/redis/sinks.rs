@@ -14,8 +14,8 @@ use super::{
 use crate::{
     domain::Millis,
     store::{
-        DeadLetter, DeadLetterAct, SinkLead, SinkRecord, SinkStep, Stepped, StoreError,
-        sinks::{MAX_DEAD_LETTERS, position_from_text, position_to_text},
+        DeadLetter, DeadLetterAct, SinkHealth, SinkLead, SinkRecord, SinkStep, Stepped, StoreError,
+        sinks::{MAX_DEAD_LETTERS, health_from_text, position_from_text, position_to_text},
     },
 };
 
@@ -50,8 +50,10 @@ impl RedisStore {
         sink: &str,
         epoch: u64,
         until: Millis,
+        health: &SinkHealth,
     ) -> Result<Option<bool>, StoreError> {
         let call = self.sink_call(sink).arg("renew").arg(epoch.to_string()).arg(until.to_string());
+        let call = call.arg(json(health)?);
         match self.aside.call(call).await? {
             Value::Int(0) => Ok(None),
             Value::Int(reply) => Ok(Some(reply > 1)),
@@ -131,15 +133,17 @@ impl RedisStore {
     pub(super) async fn sink_record(&self, sink: &str) -> Result<Option<SinkRecord>, StoreError> {
         let [key, dead, _] = self.keys.sink(sink);
         let (mut fields, mut count) = (redis::cmd("HMGET"), redis::cmd("HLEN"));
-        fields.arg(key).arg("owner").arg("until").arg("position");
+        fields.arg(key).arg("owner").arg("until").arg("position").arg("health");
         count.arg(dead);
         let mut replies = self.aside.send(vec![vec![fields, count]]).await?.into_iter().flatten();
         let mut next = || replies.next().ok_or_else(|| unreadable("a sink"));
-        let (owner, until, position): (Option<String>, Option<Millis>, Option<String>) = self.read(next()?)?;
+        type Fields = (Option<String>, Option<Millis>, Option<String>, Option<String>);
+        let (owner, until, position, health): Fields = self.read(next()?)?;
         let dead_letters = self.read(next()?)?;
         let (Some(owner), Some(until)) = (owner, until) else { return Ok(None) };
         let position = position_of(position.as_deref())?;
-        Ok(Some(SinkRecord { sink: sink.to_owned(), owner, until, position, dead_letters }))
+        let health = health.as_deref().and_then(health_from_text);
+        Ok(Some(SinkRecord { sink: sink.to_owned(), owner, until, position, dead_letters, health }))
     }
 
     fn sink_call(&self, sink: &str) -> Call {

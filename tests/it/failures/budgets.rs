@@ -17,6 +17,7 @@ use jiff::tz::TimeZone;
 use keyward::{
     domain::{
         DAY, MINUTE, Millis,
+        actor::Actor,
         observation::Charge,
         policy::{OnStoreFailure, Policy},
         quota::{Counter, Limit, QuotaCharge, Scope, Span},
@@ -280,7 +281,11 @@ async fn reservations_that_are_settled_while_redis_is_killed_are_all_charged_and
     let instances = Instance::pair(&server, strictly_by_the_store(), options()).await;
     let limits = json!({"limits": [{"unit": "tokens", "window": "30d", "limit": BUDGET}]});
     let project = Entry::Project(serde_json::from_value::<Project>(limits).unwrap().checked().unwrap());
-    instances[0].engine.put_entry("shared", &project, instances[0].engine.now()).await.unwrap();
+    instances[0]
+        .engine
+        .put_entry("shared", &project, &Actor::local(), instances[0].engine.now())
+        .await
+        .unwrap();
     eventually("both know it", async || {
         instances.iter().all(|i| i.engine.policy().registry.projects().contains_key("shared"))
     })

@@ -1,6 +1,6 @@
 //! Redis comes back empty: what instances know is told to it again.
 
-use keyward::domain::{decision::Reason, subject::Subject};
+use keyward::domain::{actor::Actor, decision::Reason, subject::Subject};
 use serde_json::json;
 
 use crate::{redis_server::Server, support::*};
@@ -19,12 +19,16 @@ async fn forgotten() -> Forgotten {
     // Not its first standing, so that the numbers that instances hold are ahead of those that come.
     for _ in 0..3 {
         instances[0].ban(&key).await;
-        instances[0].engine.lift(&key, "found", instances[0].engine.now()).await.unwrap();
+        instances[0].engine.lift(&key, "found", &Actor::local(), instances[0].engine.now()).await.unwrap();
     }
     instances[0].ban(&key).await;
     let now = instances[0].engine.now();
-    instances[0].engine.set_policy(&limits_alone(100), now).await.unwrap();
-    instances[1].engine.write_allowlist("country:SG", json!({"reason": "office"}), now).await.unwrap();
+    instances[0].engine.set_policy(&limits_alone(100), &Actor::local(), now).await.unwrap();
+    instances[1]
+        .engine
+        .write_allowlist("country:SG", json!({"reason": "office"}), &Actor::local(), now)
+        .await
+        .unwrap();
     eventually("both know everything", async || {
         instances.iter().all(|i| i.holds(&key) && i.knows_documents())
     })
@@ -58,7 +62,11 @@ async fn a_ban_that_redis_has_forgotten_is_told_again_and_can_still_be_lifted_ev
     for instance in [&one, &other] {
         assert_eq!(instance.ask("banned").await.reason, Some(Reason::ApiKeyBanned));
     }
-    one.engine.lift(&key, "found", one.engine.now()).await.unwrap().expect("there is a ban to lift");
+    one.engine
+        .lift(&key, "found", &Actor::local(), one.engine.now())
+        .await
+        .unwrap()
+        .expect("there is a ban to lift");
     eventually("the other instance lets go", async || !other.holds(&key)).await;
     for instance in [&one, &other] {
         eventually("the key may come", async || instance.ask("banned").await.allowed).await;
@@ -73,7 +81,7 @@ async fn policy_and_allowlist_that_redis_has_forgotten_are_told_again() {
     assert!(fresh.knows_documents(), "they are in Redis again");
     let entry = "country:SG";
     let now = instances[1].engine.now();
-    instances[1].engine.write_allowlist(entry, serde_json::Value::Null, now).await.unwrap();
+    instances[1].engine.write_allowlist(entry, serde_json::Value::Null, &Actor::local(), now).await.unwrap();
     eventually("a later change reaches everybody", async || {
         instances.iter().chain([&fresh]).all(|i| i.engine.allowlist().is_empty())
     })

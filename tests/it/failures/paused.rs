@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use keyward::{
     domain::{
+        actor::Actor,
         decision::{Action, Decision, Reason},
         event::EventType,
         policy::OnStoreFailure,
@@ -68,9 +69,14 @@ async fn while_redis_is_silent_every_record_is_answered_in_time_and_known_bans_h
         let refused = ask_in_time(instance, "banned", json!({})).await;
         assert_eq!(refused.reason, Some(Reason::ApiKeyBanned));
         assert!(refused.degraded, "a ban held from memory alone is a degraded answer");
-        let refused = instance.engine.ban(&Subject::key("b"), None, "leaked", instance.engine.now()).await;
+        let refused = instance
+            .engine
+            .ban(&Subject::key("b"), None, "leaked", &Actor::local(), instance.engine.now())
+            .await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-        assert!(instance.engine.lift(&banned, "found", instance.engine.now()).await.is_err());
+        assert!(
+            instance.engine.lift(&banned, "found", &Actor::local(), instance.engine.now()).await.is_err()
+        );
         acts_are_refused_over_http(instance).await;
     }
     drop(paused);

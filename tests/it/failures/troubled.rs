@@ -1,7 +1,7 @@
 //! Redis answers, but somebody flushes its scripts, cuts its connections, or lets its memory run out.
 
 use keyward::{
-    domain::{decision::Reason, event::EventType, subject::Subject},
+    domain::{actor::Actor, decision::Reason, event::EventType, subject::Subject},
     store::StoreError,
 };
 use serde_json::json;
@@ -44,7 +44,7 @@ async fn cut_connections_are_made_again_and_every_request_is_answered() {
     }
     let again = Subject::key("again");
     eventually("acts go through", async || {
-        one.engine.ban(&again, None, "leaked", one.engine.now()).await.is_ok()
+        one.engine.ban(&again, None, "leaked", &Actor::local(), one.engine.now()).await.is_ok()
     })
     .await;
 }
@@ -57,7 +57,11 @@ async fn without_memory_records_are_answered_and_acts_refused_until_there_is_som
     one.ban(&key).await;
     eventually("the other instance knows the ban", async || other.holds(&key)).await;
     assert_eq!(server.cli(&["CONFIG", "SET", "maxmemory", "1mb"]), "OK");
-    let refused = one.engine.ban(&Subject::key("b"), None, "leaked", one.engine.now()).await.unwrap_err();
+    let refused = one
+        .engine
+        .ban(&Subject::key("b"), None, "leaked", &Actor::local(), one.engine.now())
+        .await
+        .unwrap_err();
     assert!(
         matches!(&refused, StoreError::Refused(_) | StoreError::Unavailable(_)),
         "an operator is told that it was not done: {refused}"

@@ -140,6 +140,10 @@ async fn an_emergency_hook_is_signed_and_what_it_answers_is_an_event() {
     assert_eq!(outcomes, ["withdrawn", "failed", "taken"]);
     assert!(told.iter().all(|event| event.kind == EventType::EmergencyHook));
     assert_eq!(told[1].subject, Some(Subject::key("leaked")));
+    assert_eq!(
+        (&told[1].evidence["cause"], &told[1].evidence["rule"]),
+        (&"KEY_CUT_OFF".into(), &"spend".into())
+    );
     let taken = receiver.taken.lock();
     assert_eq!(taken.messages.len(), 1);
     let data = &taken.messages[0].body["data"];

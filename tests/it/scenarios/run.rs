@@ -4,7 +4,7 @@ use std::{io::Write, sync::Arc};
 
 use keyward::{
     config::{Config, Sources},
-    domain::{DAY, Millis, decision::Decision, subject::Subject},
+    domain::{DAY, Millis, actor::Actor, decision::Decision, subject::Subject},
     geo::Geo,
     intake::Peppers,
     replay::Replay,
@@ -91,11 +91,12 @@ impl Play {
         *last = from;
         if let Some(entry) = &step.allow {
             let body = serde_json::json!({ "reason": "by the story" });
-            self.0.engine().write_allowlist(entry, body, from).await.unwrap();
+            self.0.engine().write_allowlist(entry, body, &Actor::local(), from).await.unwrap();
             return Vec::new();
         }
         if let Some(reason) = &step.lift {
-            let lifted = self.0.engine().lift(&Subject::key(KEY), reason, from).await.unwrap();
+            let lifted =
+                self.0.engine().lift(&Subject::key(KEY), reason, &Actor::local(), from).await.unwrap();
             return if lifted.is_some() { Vec::new() } else { vec!["there was no ban to lift".to_owned()] };
         }
         let requests = stage.requests(step, from);

@@ -56,6 +56,7 @@ on_every_store! {
     }
     sinks {
         one_leads_a_sink_until_its_time_is_up_or_it_leaves
+        how_a_sink_is_doing_is_known_to_all_and_said_by_the_leader_alone
         a_step_is_taken_by_the_leader_alone_and_all_at_once
         dead_letters_are_listed_sent_again_and_given_up
         too_many_dead_letters_stop_the_sink

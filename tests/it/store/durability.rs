@@ -11,6 +11,7 @@ use keyward::{
 };
 
 use super::{cases, support::*};
+use crate::support::eventually;
 
 fn open(directory: &Path) -> EmbeddedStore {
     // Snapshots only at the end, so that what is found after a crash was not saved by luck.
@@ -99,6 +100,19 @@ async fn counters_and_reservations_survive_a_restart() {
     drop(store);
     let store = open(directory.path());
     assert_eq!(store.ended_leases(START + HOUR, 10).await.unwrap(), [], "what was ended is not there again");
+}
+
+#[tokio::test]
+async fn a_crash_forgets_no_more_of_a_budget_than_its_last_moments() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    cases::quotas::half_used(&store).await;
+    assert_eq!(cases::quotas::used_of_half(&store).await, 40);
+    eventually("the counter is on the disk, though snapshots are an hour apart", async || {
+        let copy = crashed(directory.path());
+        cases::quotas::used_of_half(&open(copy.path())).await == 40
+    })
+    .await;
 }
 
 #[tokio::test]

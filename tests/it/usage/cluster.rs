@@ -1,6 +1,7 @@
 //! Usage on a Redis Cluster: over its slots, for as long as it is kept, and after the service was killed.
 
 use std::{
+    collections::HashSet,
     path::Path,
     time::{Duration, Instant},
 };
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     app::{Served, client, keyward},
     redis_server::Cluster,
+    support::eventually,
 };
 
 /// What a killed service may lose (docs/costs.md).
@@ -25,9 +27,16 @@ fn serve(cluster: &Cluster, directory: &Path) -> Served {
 }
 
 async fn record(client: &reqwest::Client, served: &Served, n: usize) -> bool {
+    send(client, served, n, None).await
+}
+
+async fn send(client: &reqwest::Client, served: &Served, n: usize, time: Option<Millis>) -> bool {
     let model = ["gpt-4.1", "deepseek-v3.2"][n % 2];
-    let record = json!({"key_id": format!("k{}", n % 5), "project_id": format!("p{}", n % 3), "endpoint": "/v1/x",
+    let mut record = json!({"key_id": format!("k{}", n % 5), "project_id": format!("p{}", n % 3), "endpoint": "/v1/x",
         "model": model, "source_ip": "203.0.113.7", "tokens_used": TOKENS});
+    if let Some(time) = time {
+        record["timestamp"] = json!(keyward::domain::event::format_millis(time));
+    }
     let sent = client.post(format!("{}/v1/record", served.url)).json(&record).send().await;
     sent.is_ok_and(|answer| answer.status() == 200)
 }
@@ -80,9 +89,6 @@ async fn usage_on_a_cluster_is_whole_ends_in_time_and_survives_a_kill_but_for_it
             }
         }
     }
-    let nodes: std::collections::BTreeSet<_> = held.iter().map(|(_, node, _)| node).collect();
-    assert!(nodes.len() > 1, "they are spread: {held:?}");
-
     let (started, mut answered) = (Instant::now(), Vec::new());
     while started.elapsed() < 3 * LOST {
         assert!(record(&client, &served, FIRST + answered.len()).await);
@@ -99,5 +105,15 @@ async fn usage_on_a_cluster_is_whole_ends_in_time_and_survives_a_kill_but_for_it
         assert!((safe as u64..=all as u64).contains(&requests), "{bucket}: {requests} of {safe} to {all}");
         assert_eq!(tokens, requests * TOKENS, "{bucket}: no record is there in part");
     }
+    // The slot of a roll-up goes by its time: those of a dozen days cannot all be on one node.
+    let now = keyward::clock::wall();
+    for days in 1..=12 {
+        assert!(send(&client, &served, 0, Some(now - days * DAY)).await);
+    }
+    eventually("roll-ups are spread over the nodes", async || {
+        let nodes: HashSet<_> = roll_ups(&cluster).into_iter().map(|(_, node, _)| node).collect();
+        nodes.len() > 1
+    })
+    .await;
     served.kill();
 }

@@ -17,8 +17,8 @@ use keyward::{
     },
     store::{
         Changed, Claim, DeadLetter, DeadLetterAct, Document, EventQuery, LogPage, LogPosition, Page, Respond,
-        Responded, Revision, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store, StoreError,
-        StoreResult,
+        Responded, Revision, SinkHealth, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store,
+        StoreError, StoreResult,
     },
 };
 
@@ -59,7 +59,7 @@ impl Store for Forgetful {
         position_after<'a>(id: &'a str) -> LogPosition;
         read_log<'a>(position: &'a LogPosition, limit: usize) -> LogPage;
         lead_sink<'a>(sink: &'a str, owner: &'a str, now: Millis, until: Millis) -> Option<SinkLead>;
-        renew_sink<'a>(sink: &'a str, epoch: u64, until: Millis) -> Option<bool>;
+        renew_sink<'a>(sink: &'a str, epoch: u64, until: Millis, health: &'a SinkHealth) -> Option<bool>;
         leave_sink<'a>(sink: &'a str, owner: &'a str) -> ();
         step_sink<'a>(step: &'a SinkStep) -> Stepped;
         sink<'a>(sink: &'a str) -> Option<SinkRecord>;

@@ -1,6 +1,7 @@
 //! Entity Management: what people did.
 //!
-//! Events do not name the person (tokens have no names in the log), so there is no `actor`.
+//! The class does not require an `actor`; where the event names who acted, it is the user whose id that is. Who acts has an
+//! id and nothing else: a token is no person, and has no name.
 
 use serde_json::{Value, json};
 
@@ -22,6 +23,7 @@ const OTHER: u8 = 99;
 /// The class, the activity, and what the class has beside the base.
 pub fn management(event: &Event) -> (Class, Choice, Value) {
     let special = json!({
+        "actor": { "user": { "uid": facts::actor(event) } },
         "entity": entity(event),
         "comment": facts::word(&event.evidence, "reason").or_else(|| facts::word(&event.evidence, "note")),
         // It is in the log because it is in force.
@@ -37,6 +39,7 @@ fn activity(event: &Event) -> Choice {
         EventType::BanLifted => RESUME,
         EventType::SubjectForgotten => DELETE,
         EventType::PolicyChanged => change(&event.evidence),
+        EventType::DeadLettersChanged if facts::word(&event.evidence, "act") == Some("discard") => DELETE,
         _ => UPDATE,
     }
 }
@@ -53,6 +56,7 @@ fn entity(event: &Event) -> Value {
     match (event.kind, &event.subject) {
         (EventType::FeedbackGiven, _) => judged(event),
         (EventType::PolicyChanged, _) => document(event),
+        (EventType::DeadLettersChanged, _) => letters(event),
         (_, Some(subject)) => {
             json!({ "type_id": OTHER, "type": type_of(subject), "uid": subject.id(), "name": subject })
         }
@@ -66,6 +70,11 @@ fn judged(event: &Event) -> Value {
         "type_id": OTHER, "type": "Security Event", "uid": uid, "name": "Security event",
         "data": { "verdict": facts::word(&event.evidence, "verdict") },
     })
+}
+
+fn letters(event: &Event) -> Value {
+    let sink = facts::word(&event.evidence, "sink");
+    json!({ "type_id": OTHER, "type": "Dead Letters", "uid": sink, "name": sink.unwrap_or("Dead letters") })
 }
 
 fn document(event: &Event) -> Value {

@@ -27,6 +27,7 @@ pub fn all() -> Vec<(&'static str, Event)> {
         ("policy_changed", policy_changed()),
         ("key_deleted", key_deleted()),
         ("feedback_given", feedback_given()),
+        ("dead_letters_changed", dead_letters_changed()),
         ("rate_limit_exceeded", rate_limit_exceeded()),
         ("banned_request_blocked", banned_request_blocked()),
         ("unknown_key_ipv6", unknown_key_ipv6()),
@@ -133,7 +134,8 @@ fn ban_expired() -> Event {
     }
 }
 
-fn by_operator(kind: EventType, severity: Severity, subject: Option<Subject>, evidence: Value) -> Event {
+fn by_operator(kind: EventType, severity: Severity, subject: Option<Subject>, mut evidence: Value) -> Event {
+    evidence["by"] = json!("5b1e9c07a2d4");
     Event {
         id: "e3-1772442802999-1".to_owned(),
         detector: Some("operator".to_owned()),
@@ -174,6 +176,14 @@ fn feedback_given() -> Event {
         "judged": impossible_travel(),
     });
     by_operator(EventType::FeedbackGiven, Severity::Low, Some(key()), evidence)
+}
+
+fn dead_letters_changed() -> Event {
+    let evidence = json!({
+        "summary": "Dead letters of the sink siem given up: 2.", "sink": "siem", "act": "discard", "count": 2,
+        "events": ["e17-1772442802130-0", "e17-1772442802131-0"],
+    });
+    by_operator(EventType::DeadLettersChanged, Severity::Low, None, evidence)
 }
 
 fn rate_limit_exceeded() -> Event {

@@ -53,6 +53,7 @@ const SHARP: &[char] = &[
 const KNOWN: &[&str] = &[
     "summary",
     "reason",
+    "by",
     "since",
     "until",
     "cause",
@@ -156,8 +157,15 @@ fn breaks(c: char) -> bool {
 
 /// Whether a person did it.
 fn is_act(event: &Event) -> bool {
-    let acts = ["BAN_LIFTED", "POLICY_CHANGED", "FEEDBACK_GIVEN", "SUBJECT_FORGOTTEN"];
+    let acts =
+        ["BAN_LIFTED", "POLICY_CHANGED", "FEEDBACK_GIVEN", "SUBJECT_FORGOTTEN", "DEAD_LETTERS_CHANGED"];
     event.detector.as_deref() == Some("operator") || acts.contains(&event.kind.name())
+}
+
+/// Who acted, as the event says.
+fn by(event: &Event) -> Option<String> {
+    let acted = is_act(event) || event.kind == EventType::SinkTest;
+    event.evidence["by"].as_str().filter(|_| acted).map(str::to_owned)
 }
 
 /// Whether `part` has nothing that `whole` has not, and all of it when that is short.
@@ -206,8 +214,10 @@ proptest! {
         let ecs: Value = serde_json::from_str(&line(Format::Ecs, &event)).unwrap();
         prop_assert_eq!(&ecs["keyward"]["evidence"], &event.evidence);
         let key = event.key_id.as_deref().and_then(|key| shown(key, 1024, breaks));
-        let user = if is_act(&event) { &ecs["user"]["target"] } else { &ecs["user"] };
-        prop_assert_eq!(user["id"].as_str().unwrap_or_default(), key.unwrap_or_default());
+        let by = by(&event).and_then(|by| shown(&by, 1024, breaks));
+        let (user, target) = if is_act(&event) { (by, key) } else { (key.or(by), None) };
+        prop_assert_eq!(ecs["user"]["id"].as_str(), user.as_deref());
+        prop_assert_eq!(ecs["user"]["target"]["id"].as_str(), target.as_deref());
         prop_assert_eq!(&ecs["event"]["id"].as_str().unwrap_or_default(), &event.id);
     }
 
@@ -222,6 +232,10 @@ proptest! {
         for (key, (_, value, most)) in keys.into_iter().zip(fields(&event)) {
             let value = value.and_then(|text| shown(&text, most, |c| breaks(c) && !matches!(c, '\r' | '\n')));
             prop_assert_eq!(parsed.pairs.get(key), value.as_ref(), "{}", key);
+        }
+        if is_act(&event) {
+            let by = by(&event).and_then(|by| shown(&by, 1023, |c| breaks(c) && !matches!(c, '\r' | '\n')));
+            prop_assert_eq!(parsed.pairs.get("suid"), by.as_ref());
         }
         if let Some(evidence) = parsed.pairs.get("cs6") {
             prop_assert!(is_part_of(&serde_json::from_str(evidence).unwrap(), &event.evidence));
@@ -238,6 +252,7 @@ proptest! {
         prop_assert_eq!(&parsed.header[4], event.kind.name());
         let keys = ["externalId", "usrName", "subject", "detector", "action", "requestId"];
         for (key, (_, value, _)) in keys.into_iter().zip(fields(&event)) {
+            let value = if key == "usrName" && is_act(&event) { by(&event) } else { value };
             let value = value.and_then(|text| shown(&text, 255, |c| breaks(c) || c == '^'));
             prop_assert_eq!(parsed.pairs.get(key), value.as_ref(), "{}", key);
         }

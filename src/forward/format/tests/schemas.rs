@@ -142,7 +142,7 @@ fn ocsf_classes_follow_from_who_did_what() {
         let class = match event.kind {
             _ if by_operator => 3004,
             EventType::PolicyChanged | EventType::FeedbackGiven => 3004,
-            EventType::SubjectForgotten | EventType::BanLifted => 3004,
+            EventType::SubjectForgotten | EventType::BanLifted | EventType::DeadLettersChanged => 3004,
             EventType::StoreDegraded | EventType::StoreRecovered | EventType::EventGap => 6008,
             _ => 2004,
         };

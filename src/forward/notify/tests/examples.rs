@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::forward::notify::{End, groups::MOST_GROUPS, message};
+use crate::forward::notify::{End, groups::MOST_GROUPS, message, rule::rule};
 
 #[test]
 fn one_incident_is_one_message_and_its_end_another() {
@@ -93,6 +93,20 @@ fn a_key_that_is_cut_off_is_one_incident_until_the_ban_is_lifted() {
     assert_eq!(told(&day.after(0)), [(Told::Resolved, 0)]);
     day.take(of(EventType::KeyCutOff, "spend", Some("shadow")));
     assert_eq!(day.after(10 * SECOND)[0].hold, None, "only watched");
+}
+
+#[test]
+fn a_hook_that_a_ban_calls_is_told_with_that_ban() {
+    let mut day = Day::of(CLOSES);
+    let ban = ban("a", None);
+    let mut hook = event(EventType::EmergencyHook, Severity::High, "a");
+    hook.detector = Some("hook:rotate".to_owned());
+    hook.evidence = json!({ "cause": ban.kind, "rule": rule(&ban) });
+    day.take(ban);
+    day.take(hook);
+    let notices = day.after(10 * SECOND);
+    assert_eq!(told(&notices), [(Told::Firing, 2)]);
+    assert_eq!(notices[0].dedup_key, "keyward:impossible_travel:key:a");
 }
 
 #[test]

@@ -309,6 +309,12 @@ pub(crate) async fn half_used(store: &dyn Store) {
     assert!(seen.admitted);
 }
 
+/// What the store counts of it.
+pub(crate) async fn used_of_half(store: &dyn Store) -> u64 {
+    let month = counter(project("restart"), Span::Calendar(Calendar::Month), &TimeZone::UTC);
+    store.quotas(&[month], START).await.unwrap()[0].used
+}
+
 /// What must be there of it afterwards.
 pub(crate) async fn is_half_used(store: &dyn Store) {
     let month = Span::Calendar(Calendar::Month);

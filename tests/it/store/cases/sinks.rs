@@ -6,8 +6,8 @@ use keyward::{
         finding::Severity,
     },
     store::{
-        DeadLetter, DeadLetterAct, LogPosition, MAX_DEAD_LETTERS, SinkLead, SinkStep, Stepped, Store,
-        StoreError,
+        DeadLetter, DeadLetterAct, LogPosition, MAX_DEAD_LETTERS, SinkHealth, SinkLead, SinkStep, Stepped,
+        Store, StoreError,
     },
 };
 
@@ -31,6 +31,10 @@ fn letter(event: &Event, reason: &str) -> DeadLetter {
     DeadLetter { sink, event, reason, attempts: 3, parked_at: START, again: false }
 }
 
+async fn renew(store: &dyn Store, epoch: u64, until: i64) -> Option<bool> {
+    store.renew_sink(SINK, epoch, until, &SinkHealth::default()).await.unwrap()
+}
+
 fn step(epoch: u64, position: &LogPosition, parked: Vec<DeadLetter>) -> SinkStep {
     SinkStep {
         sink: SINK.to_owned(),
@@ -47,17 +51,38 @@ pub async fn one_leads_a_sink_until_its_time_is_up_or_it_leaves(store: &dyn Stor
     let first = lead(store, "a", 0).await.unwrap();
     assert_eq!((first.epoch, first.position, first.state, first.again), (1, None, vec![], false));
     assert_eq!(lead(store, "b", 4_999).await, None);
-    assert_eq!(store.renew_sink(SINK, 1, START + 9_000).await.unwrap(), Some(false));
-    assert_eq!(store.renew_sink(SINK, 7, START + 90_000).await.unwrap(), None);
+    assert_eq!(renew(store, 1, START + 9_000).await, Some(false));
+    assert_eq!(renew(store, 7, START + 90_000).await, None);
     assert_eq!(lead(store, "b", 8_999).await, None, "it was renewed");
     assert_eq!(lead(store, "b", 9_000).await.unwrap().epoch, 2);
-    assert_eq!(store.renew_sink(SINK, 1, START + 90_000).await.unwrap(), None, "somebody else leads");
+    assert_eq!(renew(store, 1, START + 90_000).await, None, "somebody else leads");
     store.leave_sink(SINK, "a").await.unwrap();
     assert_eq!(lead(store, "a", 9_001).await, None, "only who leads can leave");
     let record = store.sink(SINK).await.unwrap().unwrap();
     assert_eq!((record.owner.as_str(), record.until, record.dead_letters), ("b", START + 14_000, 0));
     store.leave_sink(SINK, "b").await.unwrap();
     assert_eq!(lead(store, "a", 9_002).await.unwrap().epoch, 3);
+}
+
+pub async fn how_a_sink_is_doing_is_known_to_all_and_said_by_the_leader_alone(store: &dyn Store) {
+    let epoch = lead(store, "a", 0).await.unwrap().epoch;
+    assert_eq!(store.sink(SINK).await.unwrap().unwrap().health, None, "nobody has said");
+    let well = SinkHealth { last_sent: Some(START), ..SinkHealth::default() };
+    let ill = SinkHealth {
+        waiting_since: Some(START - 7_000),
+        error: Some("answered 503: \u{fc}ber\nfull".to_owned()),
+        failing_since: Some(START - 60_000),
+        last_sent: None,
+    };
+    for said in [&well, &ill, &well, &ill] {
+        assert_eq!(store.renew_sink(SINK, epoch, START + 5_000, said).await.unwrap(), Some(false));
+        assert_eq!(store.sink(SINK).await.unwrap().unwrap().health.as_ref(), Some(said));
+    }
+    assert_eq!(lead(store, "b", 5_000).await.unwrap().epoch, epoch + 1);
+    assert_eq!(store.renew_sink(SINK, epoch, START + 9_000, &well).await.unwrap(), None);
+    let held = store.sink(SINK).await.unwrap().unwrap();
+    assert_eq!((held.sender(START + 9_999), held.sender(START + 10_000)), (Some("b"), None));
+    assert_eq!(held.health, Some(ill), "what was said last stays said");
 }
 
 pub async fn a_step_is_taken_by_the_leader_alone_and_all_at_once(store: &dyn Store) {
@@ -98,7 +123,7 @@ pub async fn dead_letters_are_listed_sent_again_and_given_up(store: &dyn Store) 
     let marked =
         store.act_on_dead_letters(SINK, again, &[ids[0].clone(), "no-such".to_owned()]).await.unwrap();
     assert_eq!((marked, listed(true).await), (1, vec![ids[0].clone()]));
-    assert_eq!(store.renew_sink(SINK, epoch, START + 5_001).await.unwrap(), Some(true));
+    assert_eq!(renew(store, epoch, START + 5_001).await, Some(true));
     assert!(lead(store, "a", 1).await.unwrap().again);
     // Sent at last; another is refused once more, which takes its mark away.
     assert_eq!(store.act_on_dead_letters(SINK, again, &[ids[1].clone()]).await.unwrap(), 1);
