@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Engine, events, upkeep::patient};
+use super::{Engine, events};
 use crate::{
     domain::{
         DAY, MINUTE, Millis,
@@ -22,7 +22,7 @@ use crate::{
         subject::Subject,
         usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery, UsageTable},
     },
-    store::{Claim, EventQuery, StoreError},
+    store::{Claim, EventQuery, StoreError, patient},
 };
 
 /// What is told of few, and read quickly.

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Engine, events, upkeep::patient};
+use super::{Engine, events};
 use crate::{
     domain::{
         DAY, HOUR, Millis, SECOND,
@@ -23,7 +23,7 @@ use crate::{
         subject::Subject,
         usage::{Bucket, Grouping, OTHER, UsageKey, UsageQuery},
     },
-    store::{Claim, EventQuery, StoreError},
+    store::{Claim, EventQuery, StoreError, patient},
 };
 
 /// So long after a full hour what was used in it has come from every instance.

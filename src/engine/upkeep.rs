@@ -16,7 +16,7 @@ use crate::{
         standing::{Standing, StandingDetail},
         subject::Subject,
     },
-    store::{LogPage, LogPosition, Respond, Responded, StoreError},
+    store::{LogPage, LogPosition, Respond, Responded, StoreError, patient},
 };
 
 /// The rhythm of the background.
@@ -35,8 +35,6 @@ const ALERT_TICK: Duration = Duration::from_secs(2);
 const REST: u32 = 19;
 /// Events read from the log at a time.
 const LOG_PAGE: usize = 1_000;
-/// What any background call may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// What a probe of a lost store may take.
 const PROBE: Duration = Duration::from_millis(500);
 /// Events written at a time.
@@ -337,13 +335,6 @@ impl Engine {
             tracing::error!(%error, "the last usage, events and profiles could not be written");
         }
     }
-}
-
-/// Bounds a background call.
-pub(super) async fn patient<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(PATIENCE, call)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer within 5 s".to_owned())))
 }
 
 /// Bounds a background call, and notes how long it took, answered or not.

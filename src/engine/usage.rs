@@ -18,7 +18,7 @@ use super::{
     Engine,
     answers::{Answers, SPAN},
     meters::store_op,
-    upkeep::{measured, patient},
+    upkeep::measured,
 };
 use crate::{
     domain::{
@@ -29,7 +29,7 @@ use crate::{
         subject::Subject,
         usage::{Bucket, Grouping, OTHER, Totals, UsageBatch, UsageDelta, UsageKey, UsageQuery, UsageTable},
     },
-    store::{Store, StoreError},
+    store::{Store, StoreError, patient},
 };
 
 /// Parts that are locked apart. All of one key is in one part.

@@ -11,12 +11,11 @@ use tokio::time::timeout;
 use super::{
     Failure, Sender, Sent,
     backoff::{random, wait},
-    lead::patient,
     sender::{Ended, PAGE, Progress},
 };
 use crate::{
     domain::event::Event,
-    store::{LogPage, LogPosition},
+    store::{LogPage, LogPosition, patient},
 };
 
 /// Failures in a row after which smaller batches are tried.

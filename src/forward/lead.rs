@@ -18,13 +18,11 @@ use crate::{
         event::{Event, EventType},
         finding::Severity,
     },
-    store::{LogPosition, SinkLead, StoreError},
+    store::{LogPosition, SinkLead, StoreError, patient},
 };
 
 /// How long a lease lasts: the longest that nobody sends when an instance dies.
 pub const LEASE: Duration = Duration::from_secs(4);
-/// What a call of the store may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the one who sends and the one who renews the lease share.
 pub(super) struct Desk {
@@ -110,10 +108,4 @@ impl Desk {
         });
         event
     }
-}
-
-/// Bounds a call of the store.
-pub(super) async fn patient<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = || StoreError::Unavailable("no answer within 5 s".to_owned());
-    timeout(PATIENCE, call).await.unwrap_or_else(|_| Err(late()))
 }

@@ -7,10 +7,9 @@ use tokio::time::Instant;
 use super::{
     Failure, Sender,
     backoff::{random, wait},
-    lead::patient,
     sender::{Ended, Progress},
 };
-use crate::store::{DeadLetter, Stepped};
+use crate::store::{DeadLetter, Stepped, patient};
 
 /// Letters sent before what is new has its turn.
 const AT_ONCE: usize = 100;

@@ -15,15 +15,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Common, Outlet, Status, Surroundings,
-    attempt::Suspicion,
-    lead::{Desk, patient},
-    news::News,
-    redelivery::Redelivery,
+    Common, Outlet, Status, Surroundings, attempt::Suspicion, lead::Desk, news::News, redelivery::Redelivery,
 };
 use crate::{
     domain::event::Event,
-    store::{DeadLetter, LogPage, LogPosition, SinkLead, SinkStep, Stepped, StoreError},
+    store::{DeadLetter, LogPage, LogPosition, SinkLead, SinkStep, Stepped, StoreError, patient},
 };
 
 /// Between looks for a lease that ran out.

@@ -4,12 +4,14 @@
 
 pub mod embedded;
 mod packed;
+mod patience;
 pub mod redis;
 mod sinks;
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use patience::patient;
 pub use sinks::{
     DeadLetter, DeadLetterAct, MAX_DEAD_LETTERS, SinkHealth, SinkLead, SinkRecord, SinkStep, Stepped,
 };

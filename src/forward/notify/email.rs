@@ -283,11 +283,12 @@ fn judge(error: &smtp::Error) -> Failure {
     }
 }
 
-/// Whether a server will never take this mail, whoever sends it: it is too long (552), or 554 comes with an enhanced status
-/// that blames its content (RFC 3463: 5.6.x) or its length (5.3.4). A bare 554 may as well mean that we are blocked.
+/// Whether a server will never take this mail, whoever sends it: it is too long (552, unless the enhanced status says that
+/// the mailbox is full: RFC 3463, 5.2.2), or 554 comes with one that blames its content (5.6.x) or its length (5.3.4). A bare
+/// 554 may as well mean that we are blocked.
 fn is_about_the_mail(code: u16, said: &str) -> bool {
     let status = said.split_whitespace().next().unwrap_or_default();
-    code == 552 || code == 554 && (status == "5.3.4" || status.starts_with("5.6."))
+    code == 552 && status != "5.2.2" || code == 554 && (status == "5.3.4" || status.starts_with("5.6."))
 }
 
 #[cfg(test)]
@@ -317,6 +318,7 @@ mod tests {
             assert!(is_about_the_mail(code, said), "{code} {said}");
         }
         for (code, said) in [
+            (552, "5.2.2 mailbox full"),
             (554, "Service unavailable"),
             (554, "5.7.1 client host blocked"),
             (554, "5.3.2 system not accepting messages, see 5.6.0"),
