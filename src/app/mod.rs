@@ -7,7 +7,7 @@ mod open;
 
 pub use banner::banner;
 pub use error::AppError;
-pub use open::store as open_store;
+pub use open::{probe, store as open_store};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -37,6 +37,21 @@ pub(super) fn peppers(config: &Config) -> Result<PepperSource, AppError> {
     Ok(PepperSource { peppers: Peppers::read_or_make(&path)?, origin: path.display().to_string() })
 }
 
+/// Whether what the service reads at its start could be read: peppers, geo databases, prices. Leaves nothing behind: peppers
+/// that the first start would make are not made.
+///
+/// # Errors
+/// What could not be read.
+pub async fn probe(config: &Config) -> Result<(), AppError> {
+    let made_at_start = config.secrets.pepper_file.is_empty() && config.pepper.is_none();
+    if !made_at_start || config.own_pepper_file().exists() {
+        peppers(config)?;
+    }
+    geo(config).await?;
+    prices(config).await?;
+    Ok(())
+}
+
 /// The store, brought to this version's layout.
 ///
 /// # Errors

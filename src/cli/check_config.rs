@@ -1,5 +1,5 @@
-//! `keyward check-config`: the settings in effect, without secrets; whether the price list can be used and every sink
-//! could be opened (which leaves nothing behind: whoever checks may be somebody else than the service); and, where it is asked for, what a sink answers to one event.
+//! `keyward check-config`: the settings in effect, without secrets; whether peppers, geo databases and the price list can be
+//! read and every sink could be opened (which leaves nothing behind: whoever checks may be somebody else than the service); and, where it is asked for, what a sink answers to one event.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{Failure, block_on, code, output, settings::Settings};
 use crate::{
-    app::AppError,
+    app::{self, AppError},
     clock,
     config::Config,
     domain::{
@@ -18,7 +18,6 @@ use crate::{
     },
     forward::Surroundings,
     http::Auth,
-    pricing::Prices,
     store::{
         StoreError,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -39,11 +38,11 @@ impl CheckConfig {
     pub fn run(self) -> Result<(), Failure> {
         let config = self.settings.load()?;
         Auth::new(&config.auth)?;
-        Prices::open(config.prices.file())?;
         if let Some(sink) = &self.send_test {
             return block_on(send_test(&config, sink));
         }
         block_on(async {
+            app::probe(&config).await?;
             let around = surroundings()?;
             for sink in &config.sinks {
                 sink.probe(&around).map_err(AppError::from)?;

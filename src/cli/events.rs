@@ -13,6 +13,7 @@ use super::{
     output::line,
     status::text,
 };
+use crate::forward::format::json_line;
 
 /// A stream that ended is opened again after this long.
 const RETRY: Duration = Duration::from_secs(2);
@@ -152,7 +153,7 @@ impl Events {
     }
 
     fn print(&self, event: &Value) -> Result<(), Failure> {
-        line(&if self.service.json { event.to_string() } else { row(event) })?;
+        line(&if self.service.json { json_line(event) } else { row(event) })?;
         Ok(())
     }
 }

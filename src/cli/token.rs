@@ -8,6 +8,7 @@ use crate::{
     config::Token as Entry,
     domain::{
         Millis,
+        actor::valid_token_id,
         event::{format_millis, parse_millis},
     },
     http::{Scope, new_token},
@@ -26,6 +27,9 @@ pub struct New {
     /// What it may do: record, read, bans:write, admin or metrics. Repeat it, or separate by commas.
     #[arg(long, required = true, value_delimiter = ',', value_parser = scope)]
     scope: Vec<Scope>,
+    /// Who it is for, as events will say it: 1 to 64 letters, digits, - or _. It is part of the token. Without it, a random one.
+    #[arg(long, value_parser = token_id)]
+    id: Option<String>,
     /// Until when: an RFC 3339 time, or a length such as 90d. Without it, for good.
     #[arg(long, value_parser = expiry)]
     expires: Option<Expiry>,
@@ -55,7 +59,7 @@ impl New {
             Expiry::At(time) => time,
             Expiry::In(length) => clock::wall().saturating_add(length),
         });
-        let (token, entry) = new_token(&self.scope, expires)?;
+        let (token, entry) = new_token(self.id.as_deref(), &self.scope, expires)?;
         if self.json {
             output::line(&serde_json::json!({ "token": token.as_str(), "entry": entry }).to_string())?;
             return Ok(());
@@ -85,6 +89,11 @@ fn scope(text: &str) -> Result<Scope, String> {
     text.parse().map_err(|_| "scopes are record, read, bans:write, admin, metrics".to_owned())
 }
 
+fn token_id(text: &str) -> Result<String, String> {
+    let mend = "write 1 to 64 letters, digits, - or _; local and cli stand for something else";
+    valid_token_id(text).then(|| text.to_owned()).ok_or_else(|| mend.to_owned())
+}
+
 fn expiry(text: &str) -> Result<Expiry, String> {
     if let Ok(time) = parse_millis(text) {
         return Ok(Expiry::At(time));
@@ -102,7 +111,9 @@ mod tests {
 
     #[test]
     fn the_snippet_is_a_configuration_that_lets_the_token_in() {
-        let (token, entry) = new_token(&[Scope::Record, Scope::BansWrite], Some(1_830_297_600_000)).unwrap();
+        let scopes = [Scope::Record, Scope::BansWrite];
+        let (token, entry) = new_token(Some("alice"), &scopes, Some(1_830_297_600_000)).unwrap();
+        assert!(token.starts_with("kw_alice.") && entry.id == "alice");
         let text = snippet(&entry);
         assert!(!text.contains(token.split_once('.').unwrap().1));
         let dir = tempfile::tempdir().unwrap();

@@ -64,7 +64,8 @@ impl From<Actor> for String {
 /// Whether `id` may name a token: 1 to 64 letters, digits, `-` and `_`, and not what stands for acts without one.
 pub fn valid_token_id(id: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    is_short(id) && id.bytes().all(fits) && ![LOCAL, COMMAND_LINE].contains(&id)
+    let reserved = |word: &&str| word.eq_ignore_ascii_case(id);
+    is_short(id) && id.bytes().all(fits) && ![LOCAL, COMMAND_LINE].iter().any(reserved)
 }
 
 fn is_short(text: &str) -> bool {
@@ -80,7 +81,7 @@ mod tests {
         for id in ["ops", "4f9a00c1d2e3", "ci_deploy-2", &"x".repeat(64)] {
             assert!(valid_token_id(id), "{id}");
         }
-        for id in ["", "local", "cli", "cli:anna", "a.b", "a b", "a\nb", "\u{e9}", &"x".repeat(65)] {
+        for id in ["", "local", "cli", "CLI", "cli:anna", "a.b", "a b", "a\nb", "\u{e9}", &"x".repeat(65)] {
             assert!(!valid_token_id(id), "{id}");
         }
     }

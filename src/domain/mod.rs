@@ -7,6 +7,7 @@ pub mod actor;
 pub mod alert;
 pub mod allowlist;
 pub mod decision;
+pub mod difference;
 pub mod event;
 pub mod finding;
 pub mod forecast;

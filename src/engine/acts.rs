@@ -10,6 +10,7 @@ use crate::{
     domain::{
         Millis,
         actor::Actor,
+        difference::difference,
         event::{Event, EventType, format_millis},
         finding::{AnomalyKind, Severity},
         ladder,
@@ -239,8 +240,14 @@ impl Engine {
         let body = serde_json::to_value(policy).map_err(|e| StoreError::Incompatible(e.to_string()))?;
         let version = super::ActivePolicy::new(policy.clone(), Default::default()).version;
         let document = Document { kind: DocumentKind::Policy, name: "current".to_owned(), body };
-        let evidence = json!({ "version": &*version, "former_version": &*self.policy().version });
-        self.write_document(document, evidence, by, now).await?;
+        let former = self.policy();
+        let before =
+            serde_json::to_value(&former.policy).map_err(|e| StoreError::Incompatible(e.to_string()))?;
+        let evidence = json!({
+            "version": &*version, "former_version": &*former.version,
+            "changes": difference(&before, &document.body),
+        });
+        self.write_document(document, Severity::Medium, evidence, by, now).await?;
         Ok(version)
     }
 
@@ -257,19 +264,20 @@ impl Engine {
     ) -> Result<bool, StoreError> {
         let evidence = json!({ "allowlist": entry, "entry": body });
         let document = Document { kind: DocumentKind::Allowlist, name: entry.to_owned(), body };
-        self.write_document(document, evidence, by, now).await
+        self.write_document(document, Severity::Medium, evidence, by, now).await
     }
 
     pub(super) async fn write_document(
         &self,
         document: Document,
+        severity: Severity,
         evidence: serde_json::Value,
         by: &Actor,
         now: Millis,
     ) -> Result<bool, StoreError> {
         self.answering()?;
         let kind = EventType::PolicyChanged;
-        let event = events::operator(now, kind, Severity::Low, None, Some(by), evidence);
+        let event = events::operator(now, kind, severity, None, Some(by), evidence);
         // Until it is in force here: so that nobody else takes it in meanwhile.
         let _alone = self.refreshing.lock().await;
         let was_there = self.store.write_document(&document, &event).await?;
@@ -292,9 +300,13 @@ impl Engine {
         now: Millis,
     ) -> Result<usize, StoreError> {
         self.answering()?;
+        // Which they are is known only before, and the event must say it.
+        let letters = self.store.dead_letters(sink).await?;
+        let there = letters.into_iter().map(|letter| letter.event.id);
+        let meant: Vec<String> = there.filter(|id| ids.is_empty() || ids.contains(id)).collect();
         let count = self.store.act_on_dead_letters(sink, act, ids).await?;
         if count > 0 {
-            let event = events::dead_letters(sink, act, (ids, count), by, now);
+            let event = events::dead_letters(sink, act, (&meant, count), by, now);
             match self.store.append(std::slice::from_ref(&event)).await {
                 Ok(_) => self.meters.events_written.increment(1),
                 // It is done, so it is told as soon as the store takes it.

@@ -375,7 +375,7 @@ pub fn operator(
     }
 }
 
-/// An operator had dead letters of a sink sent again, or gave them up: so many, of these ids or of all where there are none.
+/// An operator had dead letters of a sink sent again, or gave them up: so many, and which, as far as an event has room.
 pub fn dead_letters(
     sink: &str,
     act: DeadLetterAct,
@@ -391,7 +391,9 @@ pub fn dead_letters(
         "summary": format!("Dead letters of the sink {sink} {done}: {count}."), "sink": sink, "act": act, "count": count,
         "events": ids.iter().take(MOST_NAMED).collect::<Vec<_>>(),
     });
-    operator(now, EventType::DeadLettersChanged, Severity::Low, None, Some(by), evidence)
+    // Events that are given up do not reach whoever waits for them there.
+    let severity = if act == "discard" { Severity::Medium } else { Severity::Low };
+    operator(now, EventType::DeadLettersChanged, severity, None, Some(by), evidence)
 }
 
 /// Something about the store.

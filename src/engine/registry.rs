@@ -12,6 +12,7 @@ use crate::{
         actor::Actor,
         decision::{Decision, Reason},
         event::{format_millis, parse_millis},
+        finding::Severity,
         record::Record,
         registry::{Change, Entry, NotAllowed, Registry, Terms},
     },
@@ -93,7 +94,7 @@ impl Engine {
         let evidence = json!({ "document": kind.name(), "name": name, "before": before, "after": body });
         let body = json!({ "entry": body, "updated": format_millis(now) });
         let document = Document { kind, name: name.to_owned(), body };
-        let stored = self.write_document(document, evidence, by, now).await?;
+        let stored = self.write_document(document, Severity::Low, evidence, by, now).await?;
         Ok(stored || before.is_some())
     }
 
@@ -112,7 +113,7 @@ impl Engine {
         let before = shown(&self.policy().registry, kind, name);
         let evidence = json!({ "document": kind.name(), "name": name, "before": before, "after": null });
         let document = Document { kind, name: name.to_owned(), body: Value::Null };
-        self.write_document(document, evidence, by, now).await
+        self.write_document(document, Severity::Low, evidence, by, now).await
     }
 }
 

@@ -159,7 +159,7 @@ impl HttpClient {
             url.set_path(&joined);
         }
         let host = host_of(&url);
-        let mut hidden = secrets_in(&url, &headers);
+        let mut hidden = secrets_in(&self.url, &url, &headers);
         hidden.extend(self.hidden.iter().map(|secret| secret.to_string()));
         let sent = self.client.post(url).headers(headers).body(body).send().await;
         let mut response =
@@ -205,13 +205,13 @@ fn host_of(url: &Url) -> String {
 /// Shorter ones are no secrets, and would hide half of what is said.
 const SHORTEST_SECRET: usize = 8;
 
-/// What must not come back to us by an answer that repeats the request: sensitive headers, and what in the URL looks like a
-/// secret.
-fn secrets_in(url: &Url, headers: &HeaderMap) -> Vec<String> {
+/// What must not come back to us by an answer that repeats the request: sensitive headers, every part of the URL that is
+/// configured, and of what we add to it what looks like a secret.
+fn secrets_in(configured: &Url, url: &Url, headers: &HeaderMap) -> Vec<String> {
     let sensitive = headers.values().filter(|value| value.is_sensitive()).filter_map(|v| v.to_str().ok());
     let words = sensitive.flat_map(str::split_whitespace).map(str::to_owned);
-    let segments =
-        url.path_segments().into_iter().flatten().filter(|s| s.bytes().any(|b| b.is_ascii_digit()));
+    let added = url.path_segments().into_iter().flatten().filter(|s| s.bytes().any(|b| b.is_ascii_digit()));
+    let segments = configured.path_segments().into_iter().flatten().chain(added);
     let query = url.query_pairs().map(|(_, value)| value.into_owned());
     let all = words.chain(segments.map(str::to_owned)).chain(query);
     all.filter(|secret| secret.len() >= SHORTEST_SECRET).collect()
@@ -219,10 +219,21 @@ fn secrets_in(url: &Url, headers: &HeaderMap) -> Vec<String> {
 
 fn hide(secrets: &[String], body: &mut Vec<u8>) {
     for secret in secrets {
-        let text = String::from_utf8_lossy(body);
-        if text.contains(secret.as_str()) {
-            *body = text.replace(secret.as_str(), "***").into_bytes();
+        // An answer may spell it in capitals. ASCII, so that places in both texts are the same.
+        let (text, wanted) = (String::from_utf8_lossy(body), secret.to_ascii_lowercase());
+        let lower = text.to_ascii_lowercase();
+        let places: Vec<usize> = lower.match_indices(&wanted).map(|(place, _)| place).collect();
+        if places.is_empty() {
+            continue;
         }
+        let (mut shown, mut done) = (String::with_capacity(text.len()), 0);
+        for place in places {
+            shown.push_str(&text[done..place]);
+            shown.push_str("***");
+            done = place + secret.len();
+        }
+        shown.push_str(&text[done..]);
+        *body = shown.into_bytes();
     }
 }
 
@@ -299,15 +310,17 @@ mod tests {
 
     #[test]
     fn what_an_answer_repeats_of_our_secrets_is_hidden() {
-        let url = Url::parse("https://hooks.example/services/T0K3N12345/x?key=query-secret&a=b").unwrap();
+        let configured = Url::parse("https://hooks.example/hooks/wordsecret?key=query-secret&a=b").unwrap();
+        let url = configured.join("/hooks/wordsecret/answers/T0K3N12345?key=query-secret").unwrap();
         let mut headers = HeaderMap::new();
         let mut value = reqwest::header::HeaderValue::from_static("Bearer very-secret-7731");
         value.set_sensitive(true);
         headers.insert("authorization", value);
-        let secrets = secrets_in(&url, &headers);
-        let mut body = b"you sent Bearer very-secret-7731 to /services/T0K3N12345?key=query-secret".to_vec();
+        let secrets = secrets_in(&configured, &url, &headers);
+        let said = "B\u{e9}arer very-secret-7731 to /hooks/WORDSECRET/T0K3N12345?key=query-secret, /hooks/wordsecret";
+        let mut body = said.as_bytes().to_vec();
         hide(&secrets, &mut body);
-        assert_eq!(String::from_utf8(body).unwrap(), "you sent Bearer *** to /services/***?key=***");
+        assert_eq!(String::from_utf8(body).unwrap(), "B\u{e9}arer *** to /hooks/***/***?key=***, /hooks/***");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Secrets of sinks: never in the configuration itself, only where they are to be found.
 
-use std::{fmt, path::Path};
+use std::{fmt, io::Read, path::Path};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use zeroize::Zeroizing;
@@ -21,8 +21,8 @@ impl Secret {
     /// When it is not there, or is empty; never says what it is.
     pub fn read(&self) -> Result<Zeroizing<String>, String> {
         let text = match self {
-            Self::File(path) => std::fs::read_to_string(Path::new(path))
-                .map_err(|error| format!("names the file {path}, which cannot be read: {}", error.kind()))?,
+            Self::File(path) => read_bounded(Path::new(path))
+                .map_err(|error| format!("names the file {path}, which cannot be read: {error}"))?,
             Self::Environment(name) => std::env::var(name).map_err(|_| {
                 format!("names the environment variable {name}, which is not set (or is no text)")
             })?,
@@ -31,6 +31,16 @@ impl Secret {
         let trimmed = Zeroizing::new(text.trim().to_owned());
         if trimmed.is_empty() { Err(format!("is empty: {self}")) } else { Ok(trimmed) }
     }
+}
+
+/// No secret is longer, and a device has no end.
+const LONGEST: u64 = 64 * 1024;
+
+fn read_bounded(path: &Path) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.kind().to_string())?;
+    let mut text = String::new();
+    let read = file.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| error.kind().to_string())?;
+    if read as u64 > LONGEST { Err(format!("it has more than {LONGEST} bytes")) } else { Ok(text) }
 }
 
 /// A URL: in the configuration, or where a secret is when it is one.
@@ -152,6 +162,8 @@ mod tests {
         assert!(inline.contains("env:<NAME>") && !inline.contains("hunter2"));
         std::fs::write(file.path(), "\n").unwrap();
         assert!(secret.read().unwrap_err().contains("is empty"));
+        std::fs::write(file.path(), "x".repeat(70_000)).unwrap();
+        assert!(secret.read().unwrap_err().contains("more than 65536 bytes"));
         let absent: Secret = serde_json::from_value(json!("env:KEYWARD_NO_SUCH_VARIABLE")).unwrap();
         assert!(absent.read().unwrap_err().contains("KEYWARD_NO_SUCH_VARIABLE"));
     }

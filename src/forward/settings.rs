@@ -1,6 +1,6 @@
 //! What a sink is, as the configuration says it: settings that all sinks have, and those of its kind.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -68,8 +68,7 @@ struct Written {
     kind: String,
     format: Option<Format>,
     min_severity: Option<Severity>,
-    #[serde(default)]
-    types: Vec<EventType>,
+    types: Option<Vec<EventType>>,
     #[serde(default)]
     exclude_types: Vec<EventType>,
     #[serde(default)]
@@ -192,7 +191,11 @@ impl Written {
         let seconds = |setting, value: Option<u64>, default, most| {
             within(setting, value.unwrap_or(default), most).map(Duration::from_secs)
         };
-        if !self.types.is_empty() && self.types.iter().all(|kind| self.exclude_types.contains(kind)) {
+        if self.types.as_ref().is_some_and(Vec::is_empty) {
+            return Err(("types", "must name one at least; leave it out for all".to_owned()));
+        }
+        let types: BTreeSet<EventType> = self.types.into_iter().flatten().collect();
+        if !types.is_empty() && types.iter().all(|kind| self.exclude_types.contains(kind)) {
             return Err(("exclude_types", "leaves nothing of types".to_owned()));
         }
         if self.client_certificate_file.is_some() != self.client_key_file.is_some() {
@@ -204,7 +207,7 @@ impl Written {
             format: self.format,
             filter: Filter {
                 min_severity: self.min_severity.or(outlet.notifies().then_some(Severity::High)),
-                types: self.types.into_iter().collect(),
+                types,
                 exclude_types: self.exclude_types.into_iter().collect(),
                 ends: outlet.notifies(),
             },

@@ -194,19 +194,24 @@ fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Makes a token: the text to hand out, which is kept nowhere, and the entry for `[auth] tokens`.
+/// Makes a token: the text to hand out, which is kept nowhere, and the entry for `[auth] tokens`. Its id is part of both;
+/// without one it gets a random one.
 ///
 /// # Errors
-/// [`AuthError::Random`] when the system gives no random bytes.
+/// [`AuthError::Id`] when the id is none, [`AuthError::Random`] when the system gives no random bytes.
 pub fn new_token(
+    id: Option<&str>,
     scopes: &[Scope],
     expires: Option<Millis>,
 ) -> Result<(Zeroizing<String>, config::Token), AuthError> {
-    let mut id = [0_u8; 6];
+    let mut random = [0_u8; 6];
     let mut secret = Zeroizing::new([0_u8; 32]);
-    getrandom::fill(&mut id).map_err(|e| AuthError::Random(e.to_string()))?;
+    getrandom::fill(&mut random).map_err(|e| AuthError::Random(e.to_string()))?;
     getrandom::fill(secret.as_mut()).map_err(|e| AuthError::Random(e.to_string()))?;
-    let id = hex::encode(id);
+    let id = id.map_or_else(|| hex::encode(random), str::to_owned);
+    if !valid_token_id(&id) {
+        return Err(AuthError::Id);
+    }
     let secret = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(secret.as_ref()));
     let token = Zeroizing::new(format!("kw_{id}.{}", secret.as_str()));
     let entry = config::Token {
@@ -234,7 +239,7 @@ mod tests {
     use super::*;
 
     fn with(scopes: &[Scope], expires: Option<Millis>) -> (Zeroizing<String>, Auth) {
-        let (token, entry) = new_token(scopes, expires).unwrap();
+        let (token, entry) = new_token(None, scopes, expires).unwrap();
         (token, Auth::new(&config::Auth { tokens: vec![entry] }).unwrap())
     }
 
@@ -293,7 +298,7 @@ mod tests {
     #[test]
     fn an_entry_does_not_hold_the_token_and_old_and_new_overlap() {
         let ((old, a), (new, b)) =
-            (new_token(&[Scope::Read], None).unwrap(), new_token(&[Scope::Read], None).unwrap());
+            (new_token(None, &[Scope::Read], None).unwrap(), new_token(None, &[Scope::Read], None).unwrap());
         assert!(!format!("{a:?}").contains(old.split_once('.').unwrap().1));
         let auth = Auth::new(&config::Auth { tokens: vec![a, b] }).unwrap();
         for token in [old, new] {
@@ -303,7 +308,7 @@ mod tests {
 
     #[test]
     fn bad_entries_are_refused_with_their_id() {
-        let good = new_token(&[Scope::Read], None).unwrap().1;
+        let good = new_token(None, &[Scope::Read], None).unwrap().1;
         let bad = |change: fn(&mut config::Token)| {
             let mut token = good.clone();
             token.id = "ops".to_owned();

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
@@ -225,8 +225,16 @@ fn network(text: &str) -> Result<IpNet, String> {
     let read = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(|ip| ip.to_canonical().into()));
     let network: Result<IpNet, _> = read;
     network
-        .map(|network| network.trunc())
+        .map(|network| canonical(network.trunc()))
         .map_err(|_| "must be an address or prefix such as 203.0.113.0/24".to_owned())
+}
+
+/// Addresses are compared as IPv4 where they are mapped ones, so such a prefix must be one of IPv4.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else { return network };
+    let length = v6.prefix_len().checked_sub(96);
+    let mapped = v6.addr().to_ipv4_mapped().zip(length);
+    mapped.and_then(|(address, length)| Ipv4Net::new(address, length).ok()).map_or(network, IpNet::V4)
 }
 
 fn country(text: &str) -> Result<[u8; 2], String> {

@@ -238,8 +238,13 @@ fn bodies_have_one_spelling() {
         ])
     );
     assert_eq!(project(&written.to_string()), project(body));
-    let entry = key(r#"{"allowed_networks":["203.0.113.9/24","::ffff:198.51.100.7","2001:db8::1"]}"#);
-    assert_eq!(entry.allowed_networks, ["203.0.113.0/24", "198.51.100.7/32", "2001:db8::1/128"]);
+    let entry = key(
+        r#"{"allowed_networks":["203.0.113.9/24","::ffff:198.51.100.7","2001:db8::1","::ffff:192.0.2.9/120"]}"#,
+    );
+    assert_eq!(
+        entry.allowed_networks,
+        ["203.0.113.0/24", "198.51.100.7/32", "2001:db8::1/128", "192.0.2.0/24"]
+    );
 }
 
 #[test]

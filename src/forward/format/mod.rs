@@ -19,6 +19,8 @@ pub(super) mod wording;
 #[cfg(test)]
 mod tests;
 
+pub use json::line as json_line;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::event::Event;

@@ -27,8 +27,8 @@ impl Hand<'_> {
 
 #[tokio::test]
 async fn each_act_names_the_token_that_it_was_done_with() {
-    let (token, entry) = new_token(&[Scope::Admin], None).unwrap();
-    let (other, spare) = new_token(&[Scope::Admin], None).unwrap();
+    let (token, entry) = new_token(None, &[Scope::Admin], None).unwrap();
+    let (other, spare) = new_token(None, &[Scope::Admin], None).unwrap();
     let by = entry.id.clone();
     let api = Api::guarded(vec![entry, spare]).await;
     park(&api, 2).await;
@@ -69,8 +69,36 @@ async fn each_act_names_the_token_that_it_was_done_with() {
 }
 
 #[tokio::test]
+async fn a_change_of_the_policy_says_what_was_before_and_after() {
+    let api = Api::open().await;
+    let mut policy: Value = serde_json::from_str(&api.get("/v1/policy").await.text).unwrap();
+    policy["ladder"]["ban_seconds"] = json!(77);
+    api.put("/v1/policy", &policy.to_string()).await.good(200);
+    let told = Hand { api: &api, bearer: "" }.newest("POLICY_CHANGED").await;
+    assert_eq!(told["evidence"]["changes"], json!({"ladder.ban_seconds": {"before": 1800, "after": 77}}));
+    assert_eq!(told["severity"], "medium");
+}
+
+#[tokio::test]
+async fn what_is_done_to_dead_letters_names_those_that_were_there() {
+    let api = Api::open().await;
+    park(&api, 2).await;
+    let letters = api.get("/v1/sinks/siem/dead-letters").await.good(200);
+    let id = letters["items"][0]["event"]["id"].clone();
+    let hand = Hand { api: &api, bearer: "" };
+    let path = "/v1/sinks/siem/dead-letters/redeliver";
+    assert_eq!(hand.call("POST", path, &json!({"ids": [id, "nope"]}).to_string()).await, 200);
+    let told = hand.newest("DEAD_LETTERS_CHANGED").await;
+    assert_eq!((&told["evidence"]["events"], &told["evidence"]["count"]), (&json!([id]), &json!(1)));
+    assert_eq!(hand.call("POST", "/v1/sinks/siem/dead-letters/discard", "").await, 200);
+    let told = hand.newest("DEAD_LETTERS_CHANGED").await;
+    assert_eq!(told["evidence"]["events"].as_array().unwrap().len(), 2, "{told}");
+    assert_eq!(told["severity"], "medium");
+}
+
+#[tokio::test]
 async fn a_verdict_and_what_it_lifts_name_who_gave_it() {
-    let (token, entry) = new_token(&[Scope::Admin], None).unwrap();
+    let (token, entry) = new_token(None, &[Scope::Admin], None).unwrap();
     let by = json!(entry.id);
     let api = Api::guarded(vec![entry]).await;
     let bearer = format!("Bearer {}", *token);

@@ -29,7 +29,7 @@ fn routes() -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn every_documented_route_is_there_and_guarded_but_for_the_probes() {
-    let api = Api::guarded(vec![new_token(&[Scope::Read], None).unwrap().1]).await;
+    let api = Api::guarded(vec![new_token(None, &[Scope::Read], None).unwrap().1]).await;
     let routes = routes();
     assert_eq!(routes.len(), 40);
     for (method, path) in routes {
@@ -45,7 +45,7 @@ async fn every_documented_route_is_there_and_guarded_but_for_the_probes() {
 
 #[tokio::test]
 async fn a_scope_opens_its_routes_and_no_others() {
-    let tokens = Scope::ALL.map(|scope| (scope, new_token(&[scope], None).unwrap()));
+    let tokens = Scope::ALL.map(|scope| (scope, new_token(None, &[scope], None).unwrap()));
     let api = Api::guarded(tokens.iter().map(|(_, (_, entry))| entry.clone()).collect()).await;
     let needed = [
         ("POST", "/v1/record", Scope::Record),
@@ -85,7 +85,7 @@ async fn a_scope_opens_its_routes_and_no_others() {
 
 #[tokio::test]
 async fn an_operator_is_named_where_no_reason_is_given() {
-    let (token, entry) = new_token(&[Scope::Admin], None).unwrap();
+    let (token, entry) = new_token(None, &[Scope::Admin], None).unwrap();
     let id = entry.id.clone();
     let api = Api::guarded(vec![entry]).await;
     let bearer = format!("Bearer {}", *token);

@@ -100,7 +100,7 @@ async fn a_forecast_says_what_it_is_made_of() {
 
 #[tokio::test]
 async fn usage_is_read_with_the_scope_for_reading() {
-    let (token, entry) = super::super::new_token(&[super::super::Scope::Record], None).unwrap();
+    let (token, entry) = super::super::new_token(None, &[super::super::Scope::Record], None).unwrap();
     let api = Api::guarded(vec![entry]).await;
     let headers = [("authorization", &*format!("Bearer {}", &*token))];
     api.call("GET", "/v1/usage", &headers, Body::empty()).await.problem(403);

@@ -11,6 +11,7 @@ fn each_kind_of_failure_has_its_code_and_names_what_to_mend() {
     std::fs::write(path("short-pepper"), "k1:short").unwrap();
     std::fs::write(path("not.mmdb"), "hello").unwrap();
     std::fs::write(path("prices.toml"), "[fallback]\ninput = 15\noutput = -1").unwrap();
+    std::fs::write(path("no-types.toml"), "[[sinks]]\nname = 'out'\ntype = 'stdout'\ntypes = []").unwrap();
     let table: &[(&[&str], i32, &str)] = &[
         (&["--version"], 0, ""),
         (&["serve", "--lisen", "x"], 2, "--listen"),
@@ -32,6 +33,12 @@ fn each_kind_of_failure_has_its_code_and_names_what_to_mend() {
         ),
         (&["serve", "--store", &store, "--pepper-file", &path("missing-pepper")], 66, "missing-pepper"),
         (&["serve", "--store", &store, "--pepper-file", &path("short-pepper")], 78, "16 bytes"),
+        (&["check-config", "--geoip", &path("missing.mmdb")], 66, "missing.mmdb"),
+        (&["check-config", "--geoip", &path("not.mmdb")], 65, "not.mmdb"),
+        (&["check-config", "--pepper-file", &path("missing-pepper")], 66, "missing-pepper"),
+        (&["check-config", "--pepper-file", &path("short-pepper")], 78, "16 bytes"),
+        (&["check-config", "--config", &path("no-types.toml")], 78, "sinks.out.types"),
+        (&["token", "new", "--scope", "read", "--id", "a.b"], 2, "1 to 64 letters"),
         (&["status", "--url", "http://127.0.0.1:1"], 69, "keyward serve"),
         (&["serve", "--listen", "127.0.0.1:0", "--store", "redis://127.0.0.1:1"], 69, "store.url"),
     ];
@@ -65,13 +72,17 @@ fn checking_makes_no_file_and_shows_no_path_of_a_url() {
     let config = path("keyward.toml");
     let check = |sinks: &str| {
         std::fs::write(&config, sinks).unwrap();
-        run(&mut keyward(&["check-config", "--config", &config]))
+        run(keyward(&["check-config", "--config", &config]).current_dir(dir.path()))
     };
     let file = |path: &str| format!("[[sinks]]\nname = 'log'\ntype = 'file'\npath = '{path}'\n");
     let hook = "[[sinks]]\nname = 'hook'\ntype = 'webhook'\nurl = 'https://siem.example:8443/in/hunter2?t=hunter2'\n";
     let (code, printed, stderr) = check(&format!("{}{hook}", file(&path("events.log"))));
     assert_eq!(code, 0, "{stderr}");
-    assert!(!dir.path().join("events.log").exists(), "the service makes it, with its own user");
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        1,
+        "the service makes files and secrets, with its own user"
+    );
     assert!(printed.contains("https://siem.example:8443/***") && !printed.contains("hunter2"), "{printed}");
     assert_eq!(check(&printed).0, 0, "what is printed is a configuration again");
     for nowhere in [path("missing/events.log"), path("keyward.toml/events.log"), path("")] {
