@@ -132,10 +132,12 @@ impl SinkSettings {
         probed.map_err(|(setting, mend)| named(&self.common.name, setting, mend))
     }
 
-    /// The file that it alone must write, if it writes one.
+    /// The file that it alone must write, if it writes one: where links lead, and by its folder while it is not there yet.
     pub fn file(&self) -> Option<PathBuf> {
         let path = self.outlet.file()?;
-        Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let by_folder = || Some(absolute.parent()?.canonicalize().ok()?.join(absolute.file_name()?));
+        absolute.canonicalize().ok().or_else(by_folder).or(Some(absolute))
     }
 
     /// The same for people to read: what is behind the host in a plain URL may be a secret.

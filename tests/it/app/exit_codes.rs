@@ -85,6 +85,10 @@ fn checking_makes_no_file_and_shows_no_path_of_a_url() {
     );
     assert!(printed.contains("https://siem.example:8443/***") && !printed.contains("hunter2"), "{printed}");
     assert_eq!(check(&printed).0, 0, "what is printed is a configuration again");
+    std::fs::create_dir(dir.path().join("logs")).unwrap();
+    let again = file(&path("logs/../events.log")).replace("'log'", "'again'");
+    let (code, _, stderr) = check(&format!("{}{again}", file(&path("events.log"))));
+    assert!(code == 78 && stderr.contains("sinks.again.path"), "{code} {stderr}");
     for nowhere in [path("missing/events.log"), path("keyward.toml/events.log"), path("")] {
         let (code, _, stderr) = check(&file(&nowhere));
         assert!(code == 78 && stderr.contains("sinks.log.path"), "{nowhere}: {code} {stderr}");
