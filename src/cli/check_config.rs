@@ -1,5 +1,6 @@
 //! `keyward check-config`: the settings in effect, without secrets; whether peppers, geo databases and the price list can be
-//! read and every sink could be opened (which leaves nothing behind: whoever checks may be somebody else than the service); and, where it is asked for, what a sink answers to one event.
+//! read and every sink could be opened (which leaves nothing behind: whoever checks may be somebody else than the service);
+//! and, where it is asked for, what a sink answers to one event.
 
 use std::sync::Arc;
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
@@ -12,17 +11,13 @@ use keyward::{
         finding::Severity,
         subject::Subject,
     },
-    forward::{Sender, SinkSettings, Status, Surroundings},
-    store::{
-        LogPosition, Store,
-        embedded::{EmbeddedOptions, EmbeddedStore},
-    },
+    forward::SinkSettings,
+    store::LogPosition,
 };
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
+    forward_run::Run,
     support::{eventually, within},
     syslog_receiver::{Program, Reached, Receiver},
 };
@@ -31,73 +26,24 @@ const EVENTS: usize = 10_000;
 const SUBJECTS: usize = 40;
 const LONG: Duration = Duration::from_secs(120);
 
-/// Events that a sink sends, and what must come of them.
-struct Run {
-    store: Arc<EmbeddedStore>,
-    events: HashMap<String, Event>,
-    stop: CancellationToken,
-    status: Arc<Status>,
-    sender: JoinHandle<()>,
-}
-
-impl Run {
-    /// A sender towards the receiver, with more settings.
-    fn start(receiver: &Receiver, reached: Reached, more: &str) -> Self {
-        let transport = match reached {
-            Reached::Udp => "udp",
-            Reached::Tcp => "tcp",
-            Reached::Tls | Reached::TlsWithCertificate => "tls",
-        };
-        let mut text = format!(
-            "name = \"siem\"\ntype = \"syslog\"\nstart = \"beginning\"\naddress = \"127.0.0.1:{}\"\n\
-             transport = \"{transport}\"\nallow_networks = [\"127.0.0.0/8\"]\nhostname = \"kw.example\"\n\
-             max_backoff_seconds = 1\n{more}\n",
-            receiver.port
-        );
-        if transport == "tls" {
-            let ca = receiver.file("ca.pem");
-            text += &format!("ca_file = \"{}\"\nserver_name = \"logs.example\"\n", ca.display());
-        }
-        let settings = SinkSettings::read(toml::from_str(&text).unwrap()).unwrap();
-        let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
-        let around = Surroundings {
-            store: store.clone(),
-            now: Arc::new(keyward::clock::wall),
-            tell: Arc::new(|event| panic!("{event:?}")),
-            instance: "i-1".to_owned(),
-            news: None,
-        };
-        let stop = CancellationToken::new();
-        let outlet = settings.open(&around).unwrap();
-        let status = Arc::new(Status::new(&settings.common().name, settings.common().kind));
-        let sender = Sender::new(settings.common().clone(), outlet, around, status.clone(), stop.clone());
-        Self { store, events: HashMap::new(), stop, status, sender: tokio::spawn(sender.run()) }
+/// A sender towards the receiver, with more settings.
+fn start(receiver: &Receiver, reached: Reached, more: &str) -> Run {
+    let transport = match reached {
+        Reached::Udp => "udp",
+        Reached::Tcp => "tcp",
+        Reached::Tls | Reached::TlsWithCertificate => "tls",
+    };
+    let mut text = format!(
+        "name = \"siem\"\ntype = \"syslog\"\nstart = \"beginning\"\naddress = \"127.0.0.1:{}\"\n\
+         transport = \"{transport}\"\nallow_networks = [\"127.0.0.0/8\"]\nhostname = \"kw.example\"\n\
+         max_backoff_seconds = 1\n{more}\n",
+        receiver.port
+    );
+    if transport == "tls" {
+        let ca = receiver.file("ca.pem");
+        text += &format!("ca_file = \"{}\"\nserver_name = \"logs.example\"\n", ca.display());
     }
-
-    /// Puts so many more into the log.
-    async fn append(&mut self, count: usize) {
-        let first = self.events.len();
-        let made: Vec<Event> = (first..first + count).map(event).collect();
-        for event in self.store.append(&made).await.unwrap() {
-            self.events.insert(event.id.clone(), event);
-        }
-    }
-
-    /// Waits until the sender believes that it has sent everything.
-    async fn all_sent(&self) {
-        let end = self.store.log_end().await.unwrap();
-        within(LONG, "the cursor is at the end", async || self.cursor().await.as_ref() == Some(&end)).await;
-    }
-
-    async fn cursor(&self) -> Option<LogPosition> {
-        self.store.sink("siem").await.unwrap().and_then(|sink| sink.position)
-    }
-
-    async fn finish(self) -> HashMap<String, Event> {
-        self.stop.cancel();
-        self.sender.await.unwrap();
-        self.events
-    }
+    Run::start(&SinkSettings::read(toml::from_str(&text).unwrap()).unwrap(), event)
 }
 
 /// The event with this number, with what syslog must escape.
@@ -203,14 +149,14 @@ async fn quietly(program: Program, reached: Reached, more: &str) -> (Outcome, Du
     let mut written = receiver.written();
     let before = written.lines();
     let more = more.replace("DIR", &receiver.file("").display().to_string());
-    let mut run = Run::start(&receiver, reached, &more);
+    let mut run = start(&receiver, reached, &more);
     let started = std::time::Instant::now();
     for _ in 0..EVENTS / 500 {
         run.append(500).await;
     }
     run.all_sent().await;
     let took = started.elapsed();
-    let sent = run.finish().await;
+    let (sent, _) = run.finish().await;
     if reached != Reached::Udp {
         let lines = parking_lot::Mutex::new(written);
         within(LONG, "everything is written", async || lines.lock().lines() >= before + EVENTS).await;
@@ -292,11 +238,10 @@ async fn a_receiver_that_does_not_let_us_in_takes_nothing() {
         for more in ["", &stranger] {
             let receiver = Receiver::start(program, Reached::TlsWithCertificate).await;
             let more = more.replace("DIR", &receiver.file("").display().to_string());
-            let mut run = Run::start(&receiver, Reached::TlsWithCertificate, &more);
+            let mut run = start(&receiver, Reached::TlsWithCertificate, &more);
             run.append(10).await;
-            let error = || run.status.show(0).error;
-            eventually("it is refused", async || error().is_some()).await;
-            println!("{program:?}: {}", error().unwrap_or_default());
+            eventually("it is refused", async || !run.error().is_empty()).await;
+            println!("{program:?}: {}", run.error());
             let beginning = LogPosition::default();
             assert_eq!(run.cursor().await.unwrap_or_default(), beginning, "{program:?} {more}");
             run.finish().await;
@@ -313,7 +258,7 @@ async fn nothing_is_missing_when_the_receiver_is_killed_while_it_receives() {
     ] {
         let mut receiver = Receiver::start(program, reached).await;
         let written = parking_lot::Mutex::new(receiver.written());
-        let mut run = Run::start(&receiver, reached, "");
+        let mut run = start(&receiver, reached, "");
         for _ in 0..EVENTS / 500 {
             run.append(500).await;
         }
@@ -322,7 +267,7 @@ async fn nothing_is_missing_when_the_receiver_is_killed_while_it_receives() {
         let until_then = written.lock().lines();
         receiver.start_again(reached).await;
         all_arrive(&receiver, &run).await;
-        let sent = run.finish().await;
+        let (sent, _) = run.finish().await;
         let outcome = compare(&receiver.written().text(), &sent);
         println!("{program:?} {reached:?} killed after {until_then}: {} twice", outcome.twice);
         assert_eq!(outcome.missing, 0, "{program:?} {reached:?}");
@@ -335,7 +280,7 @@ async fn nothing_is_missing_when_the_receiver_is_killed_while_it_receives() {
 async fn nothing_is_missing_when_the_receiver_is_killed_before_it_reads() {
     for (program, reached) in [(Program::Rsyslog, Reached::Tcp), (Program::SyslogNg, Reached::Tls)] {
         let mut receiver = Receiver::start(program, reached).await;
-        let mut run = Run::start(&receiver, reached, "");
+        let mut run = start(&receiver, reached, "");
         run.append(100).await;
         all_arrive(&receiver, &run).await;
         receiver.pause();
@@ -344,7 +289,7 @@ async fn nothing_is_missing_when_the_receiver_is_killed_before_it_reads() {
         receiver.kill();
         receiver.start_again(reached).await;
         all_arrive(&receiver, &run).await;
-        let sent = run.finish().await;
+        let (sent, _) = run.finish().await;
         let outcome = compare(&receiver.written().text(), &sent);
         println!("{program:?} {reached:?} killed with 100 unread: {} twice", outcome.twice);
         assert_eq!(outcome.missing, 0, "{program:?} {reached:?}");

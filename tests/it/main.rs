@@ -17,6 +17,7 @@ mod forward;
 #[cfg(feature = "kafka")]
 mod forward_kafka;
 mod forward_notify;
+mod forward_run;
 mod forward_siem;
 mod forward_syslog;
 mod invariants;

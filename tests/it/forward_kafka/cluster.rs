@@ -7,7 +7,7 @@ const EVENTS: usize = 10_000;
 #[tokio::test(flavor = "multi_thread")]
 async fn kcat_reads_every_event_once_where_the_java_client_would_have_put_it() {
     let mut cluster = Cluster::start(12);
-    let mut run = Run::start(&plain(&cluster.brokers));
+    let mut run = start(&plain(&cluster.brokers));
     for _ in 0..EVENTS / 500 {
         run.append(500).await;
     }
@@ -29,7 +29,7 @@ async fn kcat_reads_every_event_once_where_the_java_client_would_have_put_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_missing_when_brokers_fail_and_partitions_move_meanwhile() {
     let mut cluster = Cluster::start(12);
-    let mut run = Run::start(&plain(&cluster.brokers));
+    let mut run = start(&plain(&cluster.brokers));
     for step in 0..EVENTS / 500 {
         run.append(500).await;
         match step {
@@ -55,9 +55,9 @@ async fn nothing_is_missing_when_brokers_fail_and_partitions_move_meanwhile() {
 async fn all_brokers_are_down_and_come_back() {
     let mut cluster = Cluster::start(3);
     cluster.order("down -1");
-    let mut run = Run::start(&plain(&cluster.brokers));
+    let mut run = start(&plain(&cluster.brokers));
     run.append(100).await;
-    run.complains("Connection refused").await;
+    complains(&run, "Connection refused").await;
     cluster.order("up -1");
     run.all_sent().await;
     let (sent, _) = run.finish().await;
@@ -68,9 +68,9 @@ async fn all_brokers_are_down_and_come_back() {
 async fn a_partition_without_a_leader_holds_up_and_loses_nothing() {
     let mut cluster = Cluster::start(3);
     cluster.order("leader 1 -1");
-    let mut run = Run::start(&plain(&cluster.brokers));
+    let mut run = start(&plain(&cluster.brokers));
     run.append(200).await;
-    run.complains("partition 1 of keyward.events has no leader now").await;
+    complains(&run, "partition 1 of keyward.events has no leader now").await;
     cluster.order("leader 1 2");
     run.all_sent().await;
     let (sent, _) = run.finish().await;

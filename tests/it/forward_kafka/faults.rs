@@ -12,7 +12,7 @@ use crate::support::eventually;
 async fn through(troubles: &[Trouble], count: usize, own: &str) -> usize {
     let fake = Fake::start(Nature::default()).await;
     fake.script(troubles);
-    let mut run = Run::start(&(plain(&fake.brokers) + own));
+    let mut run = start(&(plain(&fake.brokers) + own));
     run.append(count).await;
     run.all_sent().await;
     let (sent, parked) = run.finish().await;
@@ -63,7 +63,7 @@ async fn a_broker_that_says_nothing_is_not_waited_for_without_end() {
 async fn a_broker_that_wants_to_be_left_alone_is_left_alone() {
     let fake = Fake::start(Nature::default()).await;
     fake.script(&[Trouble::Throttle(400), Trouble::Throttle(400)]);
-    let mut run = Run::start(&(plain(&fake.brokers) + "batch = 10"));
+    let mut run = start(&(plain(&fake.brokers) + "batch = 10"));
     run.append(30).await;
     run.all_sent().await;
     assert_eq!(run.error(), "", "a short rest is no failure");
@@ -77,9 +77,9 @@ async fn a_broker_that_wants_to_be_left_alone_is_left_alone() {
 async fn a_long_rest_is_left_to_the_sender() {
     let fake = Fake::start(Nature::default()).await;
     fake.script(&[Trouble::Throttle(1_000)]);
-    let mut run = Run::start(&(plain(&fake.brokers) + "batch = 10\ntimeout_seconds = 2"));
+    let mut run = start(&(plain(&fake.brokers) + "batch = 10\ntimeout_seconds = 2"));
     run.append(20).await;
-    run.complains("wants to be left alone").await;
+    complains(&run, "wants to be left alone").await;
     run.all_sent().await;
     let asked = fake.state.lock().unwrap().asked.clone();
     assert!(asked.len() == 2 && gaps(&asked)[0].as_millis() >= 1_000, "{:?}", gaps(&asked));
@@ -97,7 +97,7 @@ fn about(name: &str, summary: usize) -> Event {
 #[tokio::test]
 async fn the_one_event_that_is_too_large_is_put_aside_and_the_others_arrive() {
     let fake = Fake::start(Nature { most: 6_000, ..Nature::default() }).await;
-    let mut run = Run::start(&plain(&fake.brokers));
+    let mut run = start(&plain(&fake.brokers));
     run.append(100).await;
     let large = run.append_these(vec![about("large", 6_000)]).await;
     run.append(100).await;
@@ -117,7 +117,7 @@ async fn events_that_a_broker_finds_wrong_are_put_aside_whether_it_names_them_or
     for newest in [12, 6] {
         let versions = vec![[0, 0, newest], [3, 0, 6], [18, 0, 2]];
         let fake = Fake::start(Nature { versions, partitions: 1, ..Nature::default() }).await;
-        let mut run = Run::start(&plain(&fake.brokers));
+        let mut run = start(&plain(&fake.brokers));
         let mut poison = Vec::new();
         for _ in 0..3 {
             run.append(40).await;
@@ -143,7 +143,7 @@ async fn events_that_a_broker_finds_wrong_are_put_aside_whether_it_names_them_or
 #[tokio::test]
 async fn partitions_are_followed_to_where_they_are_led() {
     let fake = Fake::start(Nature::default()).await;
-    let mut run = Run::start(&(plain(&fake.brokers) + "batch = 20"));
+    let mut run = start(&(plain(&fake.brokers) + "batch = 20"));
     for step in 0..8 {
         fake.state.lock().unwrap().leaders = (0..4).map(|n| (n + step) % 2 + 1).collect();
         run.append(100).await;
@@ -158,10 +158,10 @@ async fn partitions_are_followed_to_where_they_are_led() {
 async fn an_address_that_the_cluster_names_is_checked_as_those_in_the_settings_are() {
     for host in ["127.0.0.2", "169.254.169.254", "[::1]", "a b"] {
         let fake = Fake::start(Nature { host, ..Nature::default() }).await;
-        let mut run = Run::start(&plain(&fake.brokers));
+        let mut run = start(&plain(&fake.brokers));
         run.append(1).await;
         let says = if host == "127.0.0.2" { "127.0.0.2 is a loopback address" } else { host };
-        run.complains(says).await;
+        complains(&run, says).await;
         run.finish().await;
         assert!(fake.state.lock().unwrap().asked.is_empty());
     }
@@ -178,9 +178,9 @@ async fn a_topic_that_is_not_there_is_waited_for() {
         (5, "LEADER_NOT_AVAILABLE (5)"),
     ] {
         let fake = Fake::start(Nature { topic_error: error, ..Nature::default() }).await;
-        let mut run = Run::start(&plain(&fake.brokers));
+        let mut run = start(&plain(&fake.brokers));
         run.append(10).await;
-        run.complains(says).await;
+        complains(&run, says).await;
         fake.state.lock().unwrap().topic_error = 0;
         run.all_sent().await;
         let (sent, parked) = run.finish().await;
@@ -192,9 +192,9 @@ async fn a_topic_that_is_not_there_is_waited_for() {
 async fn who_may_not_write_is_told_so_and_nothing_is_put_aside() {
     let fake = Fake::start(Nature::default()).await;
     fake.script(&[Trouble::Error(&[0, 1, 2, 3], 29); 8]);
-    let mut run = Run::start(&plain(&fake.brokers));
+    let mut run = start(&plain(&fake.brokers));
     run.append(10).await;
-    run.complains("the user needs the permissions DESCRIBE and WRITE for the topic").await;
+    complains(&run, "the user needs the permissions DESCRIBE and WRITE for the topic").await;
     run.all_sent().await;
     let (sent, parked) = run.finish().await;
     assert_eq!((compare(&fake.read(), &sent).missing, parked.len()), (0, 0));
@@ -205,7 +205,7 @@ async fn versions_of_old_and_new_brokers_are_spoken_and_those_of_none_are_not() 
     for newest in [[3, 1], [5, 5], [7, 7], [8, 8], [12, 13]] {
         let versions = vec![[0, 3, newest[0]], [3, 0, newest[1]], [18, 0, 4]];
         let fake = Fake::start(Nature { versions, ..Nature::default() }).await;
-        let mut run = Run::start(&plain(&fake.brokers));
+        let mut run = start(&plain(&fake.brokers));
         run.append(100).await;
         run.all_sent().await;
         let (sent, _) = run.finish().await;
@@ -216,9 +216,9 @@ async fn versions_of_old_and_new_brokers_are_spoken_and_those_of_none_are_not() 
     {
         let fake =
             Fake::start(Nature { versions: vec![produce, [3, 0, 8], [18, 0, 2]], ..Nature::default() }).await;
-        let mut run = Run::start(&plain(&fake.brokers));
+        let mut run = start(&plain(&fake.brokers));
         run.append(1).await;
-        run.complains(says).await;
+        complains(&run, says).await;
         run.finish().await;
     }
 }
@@ -251,7 +251,7 @@ async fn what_is_no_broker_is_said_to_be_none() {
 #[tokio::test]
 async fn an_event_from_before_1970_is_taken() {
     let fake = Fake::start(Nature::default()).await;
-    let mut run = Run::start(&plain(&fake.brokers));
+    let mut run = start(&plain(&fake.brokers));
     let mut old = event(7);
     old.time = -5;
     let ids = run.append_these(vec![old]).await;

@@ -235,7 +235,7 @@ async fn who_may_stay_for_a_while_only_logs_in_again_in_time() {
     let door = Door { lifetime: 200, ..Door::of("PLAIN") };
     let fake = Fake::start(Nature { door: Some(door), ..Nature::default() }).await;
     let (_file, own) = with_login("plain", PASSWORD);
-    let run = tokio::sync::Mutex::new(Run::start(&(plain(&fake.brokers) + &own)));
+    let run = tokio::sync::Mutex::new(start(&(plain(&fake.brokers) + &own)));
     within(LONG, "it logs in again", async || {
         run.lock().await.append(1).await;
         fake.state.lock().unwrap().greeted >= 3

@@ -15,17 +15,15 @@ use keyward::{
         finding::Severity,
         subject::Subject,
     },
-    forward::{Sender, SinkSettings, Status, Surroundings},
-    store::{
-        DeadLetter, LogPosition, Store,
-        embedded::{EmbeddedOptions, EmbeddedStore},
-    },
+    forward::SinkSettings,
+    store::embedded::{EmbeddedOptions, EmbeddedStore},
 };
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use crate::support::within;
+use crate::{
+    forward_run::{Run, surroundings},
+    support::within,
+};
 
 const LONG: Duration = Duration::from_secs(60);
 const TOPIC: &str = "keyward.events";
@@ -45,79 +43,14 @@ fn plain(brokers: &str) -> String {
     format!("brokers = [{}]\ntls = false\nallow_networks = [\"127.0.0.1/32\"]\n", brokers.join(", "))
 }
 
-fn surroundings(store: Arc<dyn Store>) -> Surroundings {
-    Surroundings {
-        store,
-        now: Arc::new(keyward::clock::wall),
-        tell: Arc::new(|event| panic!("{event:?}")),
-        news: None,
-        instance: "i-1".to_owned(),
-    }
+/// A sender with these settings.
+fn start(own: &str) -> Run {
+    Run::start(&sink(own), event)
 }
 
-/// A log, and the sender that empties it.
-struct Run {
-    store: Arc<EmbeddedStore>,
-    events: HashMap<String, Event>,
-    stop: CancellationToken,
-    status: Arc<Status>,
-    sender: JoinHandle<()>,
-}
-
-impl Run {
-    fn start(own: &str) -> Self {
-        let settings = sink(own);
-        let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
-        let around = surroundings(store.clone());
-        let outlet = settings.open(&around).unwrap();
-        let stop = CancellationToken::new();
-        let status = Arc::new(Status::new(&settings.common().name, settings.common().kind));
-        let sender = Sender::new(settings.common().clone(), outlet, around, status.clone(), stop.clone());
-        Self { store, events: HashMap::new(), stop, status, sender: tokio::spawn(sender.run()) }
-    }
-
-    /// Puts so many more into the log.
-    async fn append(&mut self, count: usize) {
-        let first = self.events.len();
-        self.append_these((first..first + count).map(event).collect()).await;
-    }
-
-    async fn append_these(&mut self, events: Vec<Event>) -> Vec<String> {
-        let made = self.store.append(&events).await.unwrap();
-        let ids = made.iter().map(|event| event.id.clone()).collect();
-        self.events.extend(made.into_iter().map(|event| (event.id.clone(), event)));
-        ids
-    }
-
-    /// Waits until the sender is done with everything.
-    async fn all_sent(&self) {
-        let end = self.store.log_end().await.unwrap();
-        let done = async || self.cursor().await.as_ref() == Some(&end);
-        let took = within(LONG, "the cursor is at the end", done).await;
-        println!("{} events: the rest in {took:?}", self.events.len());
-    }
-
-    async fn cursor(&self) -> Option<LogPosition> {
-        self.store.sink("siem").await.unwrap().and_then(|sink| sink.position)
-    }
-
-    fn error(&self) -> String {
-        self.status.show(0).error.unwrap_or_default()
-    }
-
-    /// Waits until it says why it does not go on.
-    async fn complains(&self, of: &str) {
-        let says = async || self.error().contains(of);
-        let complaint = tokio::time::timeout(LONG, async { within(LONG, of, says).await }).await;
-        complaint.unwrap_or_else(|_| panic!("{of}: {}", self.error()));
-    }
-
-    /// What was sent, and what was put aside.
-    async fn finish(self) -> (HashMap<String, Event>, Vec<DeadLetter>) {
-        self.stop.cancel();
-        self.sender.await.unwrap();
-        (self.events, self.store.dead_letters("siem").await.unwrap())
-    }
+/// Waits until it says why it does not go on.
+async fn complains(run: &Run, of: &str) {
+    within(LONG, &format!("it says: {of}"), async || run.error().contains(of)).await;
 }
 
 /// The event with this number; one in fifty is about the service itself.
