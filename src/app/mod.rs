@@ -103,10 +103,13 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let sinks = forwarder.statuses();
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
-    let (geo_files, price_file) = (geo.clone(), prices.clone());
+    geo.note_loaded(engine.now());
+    let (geo_files, geo_clock, price_file) = (geo.clone(), engine.clone(), prices.clone());
     let helpers = vec![
         tokio::spawn(telemetry::fold(metrics.clone())),
-        tokio::spawn(reload(config.geoip.reload_seconds, move || geo_files.reload_if_changed())),
+        tokio::spawn(reload(config.geoip.reload_seconds, move || {
+            geo_files.reload_if_changed(geo_clock.now())
+        })),
         tokio::spawn(reload(config.prices.reload_seconds, move || price_file.reload_if_changed())),
     ];
     let (geo_status, price_status) = (geo.status(), prices.status());

@@ -85,9 +85,14 @@ impl PlaceCore {
         Self { prefix: Prefix::of(address), asn: 0, country: None, coordinates: None }
     }
 
-    /// Identity of the place among a subject's recent places: its network prefix.
+    /// Identity of the place among a subject's recent places: its network prefix. 63 bits.
     pub fn id(&self) -> u64 {
-        stable_hash(&self.prefix.0.to_be_bytes())
+        stable_hash(&self.prefix.0.to_be_bytes()) >> 1
+    }
+
+    /// The place without coordinates that are vaguer than `max_radius_km`: the middle of a country is no place.
+    pub fn precise(self, max_radius_km: u16) -> Self {
+        Self { coordinates: self.coordinates.filter(|c| c.radius_km <= max_radius_km), ..self }
     }
 
     /// The country as text, when known.

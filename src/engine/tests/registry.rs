@@ -22,7 +22,7 @@ impl Day {
     pub(super) async fn configured(registry: Configured) -> Self {
         let day = Self::with(|_| ()).await;
         let base =
-            Base { policy: default_policy(), registry: Arc::new(registry), alerts: Vec::new(), spend: None };
+            Base { policy: default_policy(), registry: Arc::new(registry), alerts: Vec::new(), spend: None, has_emergency_hook: false };
         let options = day.engine.options.clone();
         let engine =
             Engine::start(day.engine.store.clone(), day.engine.geo.clone(), base, options).await.unwrap();

@@ -28,7 +28,7 @@ impl Books {
         let mut rules = config.spend.rules().unwrap();
         change(&mut rules);
         let policy = Policy { limits: Default::default(), ..default_policy() };
-        let base = Base { spend: Some(rules), ..Base::from(policy) };
+        let base = Base { spend: Some(rules), has_emergency_hook: true, ..Base::from(policy) };
         let start = || {
             let (store, geo) = (day.engine.store.clone(), day.engine.geo.clone());
             Engine::start(store, geo, base.clone(), day.engine.options.clone())

@@ -51,6 +51,7 @@ impl Group {
             | EventType::KeyNotAllowed
             | EventType::UnknownKey => Self::Refusal,
             EventType::ProjectMismatch
+            | EventType::KeySpared
             | EventType::EmergencyHook
             | EventType::SinkTest
             | EventType::BudgetUsed
