@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(policy.preset, Preset::Strict);
         assert!(policy.ladder.permanent_without_person, "the overlay of the preset is in force");
         assert_eq!(policy.detectors.traffic_burst.mode, Mode::Shadow);
-        assert_eq!(policy.limits, default_policy().limits);
+        assert_eq!(policy.limits.tokens["1min"] * 20, default_policy().limits.tokens["1min"]);
     }
 
     #[test]

@@ -173,7 +173,7 @@ fn limits_are_replaced_one_by_one_and_can_be_taken_away() {
     );
     let limits = config.unwrap().policy.limits;
     assert_eq!(limits.tokens["1min"], 7);
-    assert_eq!(limits.tokens["5min"], 200_000);
+    assert_eq!(limits.tokens["5min"], 4_000_000);
     assert!(!limits.tokens.contains_key("24hour"));
     assert_eq!(limits.requests["1hour"], 9);
 }

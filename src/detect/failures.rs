@@ -24,8 +24,7 @@ use crate::domain::{
     wording::{percent, whole},
 };
 
-const ADVICE: &str =
-    "If the owner did not change or revoke the key just now, somebody is guessing: watch the address, and rotate the key if one of its guesses succeeded.";
+const ADVICE: &str = "If the owner did not change or revoke the key just now, somebody is guessing: watch the address, and rotate the key if one of its guesses succeeded.";
 const OWNERS_ADVICE: &str = "Ask the key's owner, or the provider, which permission the key has lost.";
 const UNIT: &str = "refused credentials of one address";
 
@@ -46,8 +45,12 @@ const ORDINARY: f64 = 0.1;
 pub fn judge(case: &Case<'_>) -> Verdict {
     match (case.attribution, case.address) {
         (Attribution::Source, Some(address)) => guesses(case, address),
-        (Attribution::Key, Some(address)) if case.record.outcome() == Outcome::Success => broke_in(case, address),
-        (Attribution::Nobody, _) => Err(Quiet::because("the key succeeds from this network: a revoked key, or an outage")),
+        (Attribution::Key, Some(address)) if case.record.outcome() == Outcome::Success => {
+            broke_in(case, address)
+        }
+        (Attribution::Nobody, _) => {
+            Err(Quiet::because("the key succeeds from this network: a revoked key, or an outage"))
+        }
         _ => own_share(case),
     }
 }
@@ -56,18 +59,18 @@ pub fn judge(case: &Case<'_>) -> Verdict {
 fn guesses(case: &Case<'_>, address: &Observation) -> Verdict {
     let least = case.policy.detectors.failure_rate.min_requests;
     let elsewhere = case.succeeds_elsewhere();
-    let mut nearest = Quiet::because("the address had no credentials refused");
-    let mut worst: Option<(usize, u64, u64)> = None;
-    for (window, times) in SPANS {
-        let failures = address.counts[window].auth_failures;
-        let least = if elsewhere && window == FIVE_MINUTES { least.div_ceil(2) } else { least * times + 1 };
-        if failures < least {
-            nearest = Quiet::below("few enough credentials were refused", failures as f64, least as f64, UNIT);
-        } else if worst.is_none_or(|(_, count, of)| failures * of > count * least) {
-            worst = Some((window, failures, least));
-        }
+    let spans = SPANS.map(|(window, times)| {
+        let half = elsewhere && window == FIVE_MINUTES;
+        let least = if half { least.div_ceil(2) } else { least * times + 1 };
+        (window, address.counts[window].auth_failures, least)
+    });
+    let nearest = spans.into_iter().max_by(|a, b| (a.1 * b.2).cmp(&(b.1 * a.2)));
+    let (window, failures, least) =
+        nearest.ok_or(Quiet::because("the address had no credentials refused"))?;
+    if failures < least {
+        let (failures, least) = (failures as f64, least as f64);
+        return Err(Quiet::below("few enough credentials were refused", failures, least, UNIT));
     }
-    let (window, failures, least) = worst.ok_or(nearest)?;
     let recent = address.peers.iter().filter(|seen| address.now - seen.last_seen <= HOUR);
     let this = Peer::id_of_key(&case.record.key);
     let keys = 1 + recent.filter(|seen| seen.peer.id != this).count();
@@ -99,7 +102,8 @@ fn broke_in(case: &Case<'_>, address: &Observation) -> Verdict {
     let least = case.policy.detectors.failure_rate.min_requests;
     let this = Peer::id_of_key(&case.record.key);
     let recent = |seen: &&crate::domain::observation::PeerSeen| address.now - seen.last_seen <= HOUR;
-    let failed = address.peers.iter().filter(recent).find(|seen| seen.peer.id == this).map_or(0, |seen| seen.hits);
+    let failed =
+        address.peers.iter().filter(recent).find(|seen| seen.peer.id == this).map_or(0, |seen| seen.hits);
     if failed <= least || !case.succeeds_elsewhere() {
         let (failed, least) = (failed as f64, least as f64);
         return Err(Quiet::below("the key did not fail often from this address", failed, least, UNIT));
@@ -150,7 +154,9 @@ fn own_share(case: &Case<'_>) -> Verdict {
         .with("unit", "share of 403 in 5 minutes")
         .with("auth_failures", window.auth_failures)
         .with("requests", window.requests)
-        .because(Some("the key succeeds from this network: a permission was taken away, or the provider is at fault"));
+        .because(Some(
+            "the key succeeds from this network: a permission was taken away, or the provider is at fault",
+        ));
     let kind = AnomalyKind::HighFailureRate;
     Ok(case.finding(kind, Severity::Medium, observed, evidence, OWNERS_ADVICE))
 }

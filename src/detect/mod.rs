@@ -268,7 +268,8 @@ impl<'a> Case<'a> {
     /// A ban of a key needs evidence of another actor: a place or a client that the key never had. What is only loud may
     /// be a launch, a monthly job or a loop of the owner's own, and is high at most.
     fn held_to_its_actor(&self, finding: Finding) -> Finding {
-        let of_places = [AnomalyKind::ImpossibleTravel, AnomalyKind::ConcurrentLocations].contains(&finding.kind);
+        let of_places =
+            [AnomalyKind::ImpossibleTravel, AnomalyKind::ConcurrentLocations].contains(&finding.kind);
         let another = of_places || self.weights.shows_another_actor();
         if finding.accused != Accused::Key || finding.severity < Severity::Critical || another {
             return finding;
@@ -322,7 +323,9 @@ impl Detector {
     /// Judges one case.
     fn verdict(&self, case: &Case<'_>) -> Verdict {
         if case.attribution != Attribution::Key && !self.judges_sources {
-            return Err(Quiet::because("the credentials were refused, which accuses their source and not the key"));
+            return Err(Quiet::because(
+                "the credentials were refused, which accuses their source and not the key",
+            ));
         }
         (self.judge)(case).map(|finding| case.held_to_its_actor(finding))
     }

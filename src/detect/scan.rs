@@ -89,7 +89,8 @@ impl Probes {
             }
             let Some(probe) = seen.probe else { continue };
             probes.probing.push(probe);
-            let follows = |later: &&Seen| later.client == seen.client && later.at - seen.at <= FOLLOWED_WITHIN;
+            let follows =
+                |later: &&Seen| later.client == seen.client && later.at - seen.at <= FOLLOWED_WITHIN;
             if successes.iter().any(follows) {
                 probes.followed.push(probe);
             }
@@ -108,7 +109,8 @@ impl Probes {
     fn looked_up(&self) -> u32 {
         let below = |parent: u32| self.probing.iter().filter(|probe| probe.parent == parent).count();
         let parent = self.probing.iter().map(|probe| probe.parent).max_by_key(|parent| below(*parent));
-        let Some(parent) = parent.filter(|p| below(*p) as f64 >= BELOW_ONE_PATH * self.probing.len() as f64) else {
+        let Some(parent) = parent.filter(|p| below(*p) as f64 >= BELOW_ONE_PATH * self.probing.len() as f64)
+        else {
             return 0;
         };
         self.followed.iter().filter(|probe| probe.parent == parent).count() as u32

@@ -60,8 +60,9 @@ pub fn judge(case: &Case<'_>) -> Verdict {
 fn failing_keys(case: &Case<'_>, address: &Observation, span: Millis) -> u32 {
     let this = Peer::id_of_key(&case.record.key);
     let since = address.now - span;
-    let others = address.peers.iter().filter(|seen| {
-        seen.last_seen >= since && seen.peer.id != this && !seen.peer.succeeds_elsewhere()
-    });
+    let others = address
+        .peers
+        .iter()
+        .filter(|seen| seen.last_seen >= since && seen.peer.id != this && !seen.peer.succeeds_elsewhere());
     u32::try_from(others.count()).unwrap_or(u32::MAX).saturating_add(1)
 }

@@ -127,7 +127,9 @@ fn fastest_trip(case: &Case<'_>, place: &PlaceCore) -> Result<Trip, Quiet> {
     let (mut farthest_km, mut fastest_kmh) = (f64::NEG_INFINITY, 0.0_f64);
     for seen in &case.key.peers {
         let from = case.precise(knowledge::peer_place(seen));
-        let Some(there) = from.coordinates.filter(|_| !is_made_by_a_file(case, &from, place)) else { continue };
+        let Some(there) = from.coordinates.filter(|_| !is_made_by_a_file(case, &from, place)) else {
+            continue;
+        };
         let distance_km = there.least_distance_km(&here);
         let seconds = ((case.now() - seen.last_seen) / 1000).max(0);
         let speed_kmh = distance_km / (seconds.max(1) as f64 / (HOUR / 1000) as f64);
@@ -136,8 +138,7 @@ fn fastest_trip(case: &Case<'_>, place: &PlaceCore) -> Result<Trip, Quiet> {
             continue;
         }
         fastest_kmh = fastest_kmh.max(speed_kmh);
-        let same_client =
-            new_client || seen.peer.client() == client || seen.peer.client() == none;
+        let same_client = new_client || seen.peer.client() == client || seen.peer.client() == none;
         let back_and_forth = arrived.is_some_and(|at| at < seen.last_seen);
         let trip = Trip { from, distance_km, seconds, speed_kmh, same_client, back_and_forth };
         let rank = |t: &Trip| (t.same_client, t.speed_kmh);

@@ -102,11 +102,16 @@ impl Frame<'_> {
     /// A ban of an address leaves a key alone that has long succeeded from there.
     pub fn spared(&self, address: &Subject, ban: &Standing) -> Event {
         let until = ban.until.map(format_millis);
-        let summary = format!("The ban of {address} spares {}, which has long succeeded from there.", self.record.key);
+        let summary =
+            format!("The ban of {address} spares {}, which has long succeeded from there.", self.record.key);
         let evidence = serde_json::json!({
             "summary": summary, "key": self.record.key, "banned_since": format_millis(ban.since), "banned_until": until,
         });
-        Event { evidence, action: Some("none".to_owned()), ..self.event(EventType::KeySpared, Severity::Low, address, "ladder") }
+        Event {
+            evidence,
+            action: Some("none".to_owned()),
+            ..self.event(EventType::KeySpared, Severity::Low, address, "ladder")
+        }
     }
 
     /// A request that a limit refused.

@@ -348,7 +348,10 @@ impl Engine {
         active: &ActivePolicy,
         findings: &[Finding],
     ) -> bool {
-        let core = observed.place.as_ref().map(|p| p.core.precise(active.policy.detectors.impossible_travel.max_radius_km));
+        let core = observed
+            .place
+            .as_ref()
+            .map(|p| p.core.precise(active.policy.detectors.impossible_travel.max_radius_km));
         let sample = Sample {
             now: observed.key.now,
             place: core.as_ref(),

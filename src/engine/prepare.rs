@@ -218,7 +218,17 @@ impl Engine {
             charge.peer = None;
             quotas::reserve(&mut charge, record, &self.leases, self.options.lease);
         }
-        Waiting { place, features, attribution, charge, limits: applied, profile, prior, newcomer, lease: None }
+        Waiting {
+            place,
+            features,
+            attribution,
+            charge,
+            limits: applied,
+            profile,
+            prior,
+            newcomer,
+            lease: None,
+        }
     }
 
     /// Whose a request is. What Keyward refused is nobody's failure.

@@ -51,7 +51,8 @@ impl Engine {
 
     /// The ban that refuses a request, told to nobody.
     pub(super) fn quiet_ban_on(&self, record: &Record, now: Millis) -> Option<(Subject, Standing)> {
-        self.bans.find(record, now, |address, ban| spares(ban, address, record, self.profiles.get(&record.key)))
+        self.bans
+            .find(record, now, |address, ban| spares(ban, address, record, self.profiles.get(&record.key)))
     }
 
     /// Brings the profiles of keys that a ban of their address may spare at hand. So many new ones per minute and address: a

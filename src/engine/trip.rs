@@ -54,7 +54,8 @@ impl Engine {
         for &n in &waiting {
             let State::Waiting(w) = &items[n].state else { continue };
             charges.push(w.charge.clone());
-            let address = w.profile.as_ref().and_then(|p| self.about_address(items[n].record, w.attribution, p, now));
+            let address =
+                w.profile.as_ref().and_then(|p| self.about_address(items[n].record, w.attribution, p, now));
             addresses.push(address.as_ref().map(|_| charges.len()));
             charges.extend(address);
         }
@@ -344,5 +345,3 @@ fn cold_subjects(items: &[Item<'_>], waiting: &[usize]) -> Vec<Subject> {
     }
     cold
 }
-
-

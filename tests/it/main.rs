@@ -11,6 +11,7 @@ mod app;
 mod bad_input;
 mod concurrency;
 mod costs;
+mod denials;
 mod durability;
 mod failures;
 mod forward;

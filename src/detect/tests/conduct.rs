@@ -36,7 +36,10 @@ fn credentials_refused_in_a_keys_name_accuse_their_source() {
     assert_eq!((finding.severity, finding.accused), (Severity::High, Accused::Address));
     let (severity, summary) = tried(15).found(HighFailureRate);
     assert_eq!(severity, Severity::Critical);
-    assert_eq!(summary, "15 credentials of 1 key from one address were refused with 401 or 403 in 5min; limit 5.");
+    assert_eq!(
+        summary,
+        "15 credentials of 1 key from one address were refused with 401 or 403 in 5min; limit 5."
+    );
 }
 
 #[test]
@@ -76,7 +79,10 @@ fn a_key_that_an_address_failed_with_and_then_succeeds_from_there_was_guessed() 
     };
     let finding = succeeds(Scene::settled(), 11).finding(HighFailureRate);
     assert_eq!((finding.severity, finding.accused), (Severity::Critical, Accused::Address));
-    assert_eq!(succeeds(Scene::settled(), 10).quiet(HighFailureRate), "the key did not fail often from this address");
+    assert_eq!(
+        succeeds(Scene::settled(), 10).quiet(HighFailureRate),
+        "the key did not fail often from this address"
+    );
     let newcomer = succeeds(Scene::unknown(), 11);
     assert_eq!(newcomer.quiet(HighFailureRate), "the key did not fail often from this address");
 }
@@ -140,7 +146,7 @@ fn somebody_who_tries_paths_is_found() {
     assert_eq!(severity, Severity::High);
     assert_eq!(
         summary,
-        "10 of the last 10 requests in 10 minutes were refused on 5 endpoints that the key never called; limit 8."
+        "10 of the last 10 requests in 10 minutes were refused on 5 paths that the key never called; limit 8."
     );
 }
 
@@ -214,7 +220,8 @@ fn misses_that_nothing_follows_or_only_another_clients_success_are_a_scan() {
 fn a_scan_over_names_that_make_one_template_is_found() {
     let scanning = (0..20).fold(Scene::settled(), |scene, n| {
         let path = format!("/old-20{:02}-01-01.sql", n);
-        let probing = |scene: &mut Scene| (scene.record.endpoint, scene.record.status) = (path.as_str().into(), 404);
+        let probing =
+            |scene: &mut Scene| (scene.record.endpoint, scene.record.status) = (path.as_str().into(), 404);
         scene.with(probing).repeated(1)
     });
     assert_eq!(scanning.found(EndpointScan).0, Severity::High, "nothing shows another actor");

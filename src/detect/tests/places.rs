@@ -174,7 +174,8 @@ fn the_middle_of_a_country_counts_in_no_detector_of_places() {
     for kind in [ImpossibleTravel, ConcurrentLocations, NewLocation] {
         assert!(scene.verdict(kind).is_err(), "{kind:?}");
     }
-    let mut there = Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).seen_in(LIMA, 20 * MINUTE).from(BUCHAREST);
+    let mut there =
+        Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).seen_in(LIMA, 20 * MINUTE).from(BUCHAREST);
     let middle = vague(LIMA).core;
     there.key.peers[1].peer = Peer::place(&middle, ClientMark::of("openai-python"));
     assert_eq!(there.margin(ConcurrentLocations), (2.0, 3.0, "places"));
@@ -214,13 +215,17 @@ fn a_known_country_is_no_news_where_the_file_knows_no_more() {
 
 #[test]
 fn a_geo_file_moves_nobody() {
-    let strict = |scene: Scene| scene.with(|scene| scene.policy.preset = crate::domain::policy::Preset::Strict);
+    let strict =
+        |scene: Scene| scene.with(|scene| scene.policy.preset = crate::domain::policy::Preset::Strict);
     let same = strict(Scene::settled().seen_in(SINGAPORE, 30 * MINUTE)).with(|scene| {
         let mut place = BUCHAREST.place();
         place.core.prefix = SINGAPORE.core().prefix;
         scene.place = Some(place);
     });
-    assert!(same.verdict(ImpossibleTravel).is_err(), "the network is the same, only the file says another place");
+    assert!(
+        same.verdict(ImpossibleTravel).is_err(),
+        "the network is the same, only the file says another place"
+    );
     let both_known = |loaded| {
         let scene = strict(Scene::settled()).with(|scene| scene.learn(NOON - 2 * DAY, BUCHAREST));
         let scene = scene.seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST);

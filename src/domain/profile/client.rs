@@ -136,7 +136,10 @@ mod tests {
                 "Mozilla/5.0 (Windows NT; Windows NT 10.0; en-US) WindowsPowerShell/5.1.19041.1682",
                 "mozilla (windowspowershell)",
             ),
-            ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "mozilla (googlebot)"),
+            (
+                "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+                "mozilla (googlebot)",
+            ),
             ("Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1)", "mozilla (windows)"),
         ] {
             assert_eq!(client_family(Some(user_agent)), family);

@@ -80,8 +80,7 @@ impl Context {
     pub fn of(client: &str, endpoint: &str, model: Option<&str>) -> Self {
         // As contexts of requests that name no client were always written.
         let client = if client == NO_CLIENT { "" } else { client };
-        let use_of =
-            stable_hash(client.as_bytes()) ^ stable_hash(endpoint.as_bytes()).rotate_left(17);
+        let use_of = stable_hash(client.as_bytes()) ^ stable_hash(endpoint.as_bytes()).rotate_left(17);
         let with_model = use_of ^ model.map_or(0, |name| stable_hash(name.as_bytes()).rotate_left(31));
         let fold = |hash: u64, kind: u32| (hash ^ (hash >> 32)) as u32 & !1 | kind;
         Self { full: fold(with_model, 1), any_model: fold(use_of, 0) }
