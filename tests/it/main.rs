@@ -12,6 +12,7 @@ mod bad_input;
 mod concurrency;
 mod costs;
 mod durability;
+mod examples;
 mod failures;
 mod forward;
 #[cfg(feature = "kafka")]

@@ -1,0 +1,59 @@
+//! The documented middleware, as it stands on the pages, in the programs that it is for, in front of the service as people run
+//! it. `scripts/middleware` provides the programs.
+
+mod application;
+mod pages;
+mod programs;
+mod questions;
+mod scene;
+
+use programs::Example;
+
+/// The same questions to each program.
+macro_rules! asked_of {
+    ($($module:ident: $example:ident),*) => {$(mod $module {
+        use super::{Example::$example, questions};
+
+        #[tokio::test]
+        async fn a_banned_key_is_refused_in_every_header_and_spelling() {
+            questions::a_banned_key_is_refused_in_every_header_and_spelling($example).await;
+        }
+
+        #[tokio::test]
+        async fn one_key_passes_however_often_it_is_named_and_two_keys_do_not() {
+            questions::one_key_passes_however_often_it_is_named_and_two_keys_do_not($example).await;
+        }
+
+        #[tokio::test]
+        async fn a_limited_key_is_told_when_to_come_back_and_asks_nothing_of_a_model_for_free() {
+            questions::a_limited_key_is_told_when_to_come_back_and_asks_nothing_of_a_model_for_free($example).await;
+        }
+
+        #[tokio::test]
+        async fn what_was_held_is_settled_however_the_request_ends() {
+            questions::what_was_held_is_settled_however_the_request_ends($example).await;
+        }
+
+        #[tokio::test]
+        async fn without_keyward_it_lets_through_or_refuses_as_it_is_told() {
+            questions::without_keyward_it_lets_through_or_refuses_as_it_is_told($example).await;
+        }
+    })*};
+}
+
+asked_of!(python: Python, node: Node, nginx: Nginx, envoy: Envoy);
+
+#[test]
+fn every_example_on_the_pages_is_one_that_runs() {
+    assert_eq!(pages::languages(pages::README, "## Behind your API"), ["python"]);
+    let middleware: Vec<&str> = ["## Node", "## nginx", "## Envoy"]
+        .into_iter()
+        .flat_map(|part| pages::languages(pages::MIDDLEWARE, part))
+        .collect();
+    assert_eq!(middleware, ["js", "js", "nginx", "sh", "lua", "yaml"]);
+    assert_eq!(
+        pages::all_languages(pages::MIDDLEWARE),
+        middleware,
+        "no example stands elsewhere on the page"
+    );
+}
