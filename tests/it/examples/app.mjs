@@ -9,6 +9,7 @@ app.use((req, res) => {
   const mood = req.url.split('?')[1];
   if (mood === 'fail') throw new Error('as asked');
   if (mood === 'hang') return writeFileSync('hanging', '');
+  if (mood === 'stream') return res.write('hello');
   if (mood === 'count') res.tokensUsed = 7;
   res.status(mood === 'invalid' ? 422 : 200).end('hello');
 });

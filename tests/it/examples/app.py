@@ -21,7 +21,9 @@ async def application(scope, receive, send):
             message = await receive()
         return
     await send({"type": "http.response.start", "status": 422 if mood == b"invalid" else 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"hello"})
+    await send({"type": "http.response.body", "body": b"hello", "more_body": mood == b"stream"})
+    while mood == b"stream" and message["type"] != "http.disconnect":
+        message = await receive()
 
 
 app = Keyward(application, fail_open=os.environ["FAIL_OPEN"] == "true")

@@ -1,14 +1,17 @@
 //! The application behind nginx and Envoy. The query of a request says how it goes, as in `app.py` and `app.mjs`: `count`
-//! says what was used, `invalid` and `fail` are errors that say nothing, `hang` leaves the file `hanging` and never answers.
+//! says what was used, `invalid` and `fail` are errors that say nothing, `hang` leaves the file `hanging` and never answers,
+//! `stream` begins to answer and never ends.
 
 use std::path::{Path, PathBuf};
 
 use axum::{
     Router,
+    body::{Body, Bytes},
     extract::{RawQuery, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use futures::{StreamExt, stream};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 /// A running application; it ends when this is dropped.
@@ -42,6 +45,10 @@ async fn answer(State(hanging): State<PathBuf>, RawQuery(mood): RawQuery) -> Res
         Some("hang") => {
             std::fs::write(hanging, "").unwrap();
             std::future::pending().await
+        }
+        Some("stream") => {
+            let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"hello"))]);
+            Body::from_stream(first.chain(stream::pending())).into_response()
         }
         _ => "hello".into_response(),
     }

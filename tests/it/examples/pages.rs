@@ -1,25 +1,32 @@
 //! The code blocks of the documentation.
 
+use std::path::Path;
+
 /// The page with the Python example.
-pub const README: &str = include_str!("../../../README.md");
+pub const README: &str = "README.md";
 /// The page with all others.
-pub const MIDDLEWARE: &str = include_str!("../../../docs/middleware.md");
+pub const MIDDLEWARE: &str = "docs/middleware.md";
+
+fn read(page: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap()
+}
 
 /// The blocks of a text, each with its language.
 fn blocks(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split("\n```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'))
 }
 
-/// The part of a page that begins with a heading, up to the next of the same rank.
-fn part<'a>(page: &'a str, heading: &str) -> &'a str {
-    let start = page.find(&format!("\n{heading}")).unwrap_or_else(|| panic!("no part {heading}")) + 1;
-    let end = page[start..].find("\n## ").map_or(page.len(), |length| start + length);
-    &page[start..end]
+/// The part of a text that begins with a heading, up to the next of the same rank.
+fn part<'a>(text: &'a str, heading: &str) -> &'a str {
+    let start = text.find(&format!("\n{heading}")).unwrap_or_else(|| panic!("no part {heading}")) + 1;
+    let end = text[start..].find("\n## ").map_or(text.len(), |length| start + length);
+    &text[start..end]
 }
 
-/// The only block in a language under a heading. What is in `changes` must stand in it, and is put in its place's stead.
+/// The only block in a language under a heading. The first of each pair in `changes` must stand in it, and becomes the second.
 pub fn block(page: &str, heading: &str, language: &str, changes: &[(&str, String)]) -> String {
-    let mut found = blocks(part(page, heading)).filter(|(of, _)| *of == language);
+    let page = read(page);
+    let mut found = blocks(part(&page, heading)).filter(|(of, _)| *of == language);
     let (_, text) = found.next().unwrap_or_else(|| panic!("no {language} under {heading}"));
     assert!(found.next().is_none(), "one {language} under {heading}");
     let mut text = format!("{text}\n");
@@ -30,12 +37,9 @@ pub fn block(page: &str, heading: &str, language: &str, changes: &[(&str, String
     text
 }
 
-/// The languages of the blocks under a heading, in their order.
-pub fn languages<'a>(page: &'a str, heading: &str) -> Vec<&'a str> {
-    all_languages(part(page, heading))
-}
-
-/// The languages of all blocks of a text, in their order.
-pub fn all_languages(text: &str) -> Vec<&str> {
-    blocks(text).map(|(language, _)| language).collect()
+/// The languages of the blocks under a heading, or of a whole page, in their order.
+pub fn languages(page: &str, heading: Option<&str>) -> Vec<String> {
+    let page = read(page);
+    let text = heading.map_or(page.as_str(), |heading| part(&page, heading));
+    blocks(text).map(|(language, _)| language.to_owned()).collect()
 }

@@ -76,6 +76,7 @@ pub async fn what_was_held_is_settled_however_the_request_ends(example: Example)
     let held = scene.leave("left").await;
     let expected = if example.is_proxy() { 4_096 + 12..=4_096 + 13 } else { 100 + 12..=100 + 13 };
     assert!(expected.contains(&held), "the most that it may use is held: {held}");
+    assert_eq!(scene.leave_midway("left-midway").await, held);
     for (mood, status) in [("count", 200), ("invalid", 422), ("fail", 500)] {
         assert_eq!(scene.ask(mood, mood).await.status, status, "{mood}");
     }
@@ -89,6 +90,7 @@ pub async fn what_was_held_is_settled_however_the_request_ends(example: Example)
     scene.settled("invalid", 0).await;
     scene.settled("fail", held).await;
     scene.settled("left", held).await;
+    scene.settled("left-midway", held).await;
 }
 
 pub async fn without_keyward_it_lets_through_or_refuses_as_it_is_told(example: Example) {
@@ -104,6 +106,14 @@ pub async fn without_keyward_it_lets_through_or_refuses_as_it_is_told(example: E
         200,
         "without a key it is the application's to refuse"
     );
+    let silent = scene.service.silent();
+    assert_eq!(scene.hello(&key).await.status, 200, "open, and Keyward does not say anything");
+    assert_eq!(
+        scene.hello_at(&closed.url, &key).await.status,
+        503,
+        "closed, and Keyward does not say anything"
+    );
+    drop(silent);
     scene.service.start();
     if !example.is_proxy() {
         scene.settled("meanwhile", 7).await;

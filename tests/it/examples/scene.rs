@@ -1,6 +1,6 @@
 //! A program with its example, the service that it asks, and the application.
 
-use std::time::Duration;
+use std::{net::TcpListener, time::Duration};
 
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
@@ -51,6 +51,11 @@ impl Service {
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.running.take().unwrap().kill();
+    }
+
+    /// After [`Service::kill`]: one that takes connections and never answers, until this is dropped.
+    pub fn silent(&self) -> TcpListener {
+        TcpListener::bind(("127.0.0.1", self.port)).unwrap()
     }
 
     async fn call(&self, request: RequestBuilder) -> Value {
@@ -167,6 +172,16 @@ impl Scene {
         let held = self.service.used(key).await;
         request.abort();
         held
+    }
+
+    /// Makes a request, waits until the answer has begun and it is held, and leaves. Returns the tokens that were held.
+    pub async fn leave_midway(&self, key: &str) -> u64 {
+        let mut answer = self.question("stream", key).send().await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), answer.chunk().await.unwrap().unwrap().as_ref()),
+            (200, &b"hello"[..])
+        );
+        self.service.used(key).await
     }
 
     /// Waits until one request of a key is reported with these tokens, and no more of them are held.
