@@ -1,5 +1,5 @@
-//! The documented middleware, as it stands on the pages, in the programs that it is for, in front of the service as people run
-//! it. `scripts/middleware` provides the programs.
+//! The documented middleware, as it stands on the pages, in the programs that it is for, in front of the service as
+//! people run it. `scripts/middleware` provides the programs.
 
 mod application;
 mod pages;
@@ -37,6 +37,11 @@ macro_rules! asked_of {
         #[tokio::test]
         async fn without_keyward_it_lets_through_or_refuses_as_it_is_told() {
             questions::without_keyward_it_lets_through_or_refuses_as_it_is_told($example).await;
+        }
+
+        #[tokio::test]
+        async fn without_its_store_the_service_refuses_and_nobody_is_called_banned() {
+            questions::without_its_store_the_service_refuses_and_nobody_is_called_banned($example).await;
         }
     })*};
 }

@@ -23,7 +23,8 @@ fn part<'a>(text: &'a str, heading: &str) -> &'a str {
     &text[start..end]
 }
 
-/// The only block in a language under a heading. The first of each pair in `changes` must stand in it, and becomes the second.
+/// The only block in a language under a heading. The first of each pair in `changes` must stand in it, and becomes the
+/// second.
 pub fn block(page: &str, heading: &str, language: &str, changes: &[(&str, String)]) -> String {
     let page = read(page);
     let mut found = blocks(part(&page, heading)).filter(|(of, _)| *of == language);

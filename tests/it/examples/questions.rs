@@ -1,6 +1,7 @@
 //! What every example is asked.
 
 use super::{programs::Example, scene::Scene};
+use crate::{redis_server::Server, support::eventually};
 
 /// What one test calls a key.
 const KEY: &str = "sk-live-4f9a";
@@ -121,4 +122,18 @@ pub async fn without_keyward_it_lets_through_or_refuses_as_it_is_told(example: E
     scene.service.ban(KEY).await;
     assert_eq!(scene.hello(&key).await.status, 403, "open, and Keyward is back");
     assert_eq!(scene.hello_at(&closed.url, &key).await.status, 403, "closed, and Keyward is back");
+}
+
+pub async fn without_its_store_the_service_refuses_and_nobody_is_called_banned(example: Example) {
+    let mut store = Server::start(&[]);
+    let scene = Scene::over(example, Some(store.url())).await;
+    let key = [("x-api-key", KEY)];
+    assert_eq!(scene.hello(&key).await.status, 200, "while there is a store");
+    store.kill();
+    eventually("a request is refused with 503", async || {
+        let status = scene.hello(&key).await.status;
+        assert!([200, 503].contains(&status), "{status}");
+        status == 503
+    })
+    .await;
 }

@@ -16,8 +16,10 @@ use crate::{
     support::eventually,
 };
 
-/// A limit that two requests to a model fill, and leases that no test outlives: what is free again was settled.
-const SETTINGS: &str = "[policy.limits.tokens]\n\"1min\" = 10000\n[reservations]\nlease_seconds = 3600\n";
+/// A limit that two requests to a model fill, refusals while the store is away, and leases that no test outlives: what is
+/// free again was settled.
+const SETTINGS: &str = "[policy.limits.tokens]\n\"1min\" = 10000\n[policy.on_store_failure]\ncheck = \"deny\"\n\
+                        [reservations]\nlease_seconds = 3600\n";
 /// A question to a model: the most that it may use is these tokens and a third of its bytes.
 pub const QUESTION: &str = r#"{"model":"gpt-4.1","max_tokens":100}"#;
 /// The route that asks a model.
@@ -27,15 +29,19 @@ pub const MODEL: &str = "/v1/chat/completions";
 pub struct Service {
     running: Option<Served>,
     pub port: u16,
+    /// Where it keeps what it knows, as the command line has it.
+    store: String,
     directory: TempDir,
     http: Client,
 }
 
 impl Service {
-    fn new() -> Self {
+    /// Starts one over a store; without one over an embedded store in its folder.
+    fn over(store: Option<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("keyward.toml"), SETTINGS).unwrap();
-        let mut service = Self { running: None, port: free_port(), directory, http: client() };
+        let store = store.unwrap_or_else(|| format!("embedded:{}", directory.path().join("data").display()));
+        let mut service = Self { running: None, port: free_port(), store, directory, http: client() };
         service.start();
         service
     }
@@ -43,9 +49,9 @@ impl Service {
     /// Starts it over what it had.
     pub fn start(&mut self) {
         let (listen, path) = (format!("127.0.0.1:{}", self.port), self.directory.path());
-        let store = format!("embedded:{}", path.join("data").display());
-        let mut command = keyward(&["serve", "--listen", &listen, "--store", &store, "--config"]);
-        self.running = Some(Served::start_with(command.arg(path.join("keyward.toml"))));
+        let mut command = keyward(&["serve", "--listen", &listen, "--store", &self.store, "--config"]);
+        command.arg(path.join("keyward.toml")).env("KEYWARD_PEPPER", "0123456789abcdef0123");
+        self.running = Some(Served::start_with(&mut command));
     }
 
     /// `kill -9`.
@@ -126,7 +132,12 @@ pub struct Reply {
 impl Scene {
     /// Starts them; the example lets requests pass while the service does not answer.
     pub async fn set(example: Example) -> Self {
-        let (service, directory) = (Service::new(), tempfile::tempdir().unwrap());
+        Self::over(example, None).await
+    }
+
+    /// The same with a service over this store.
+    pub async fn over(example: Example, store: Option<String>) -> Self {
+        let (service, directory) = (Service::over(store), tempfile::tempdir().unwrap());
         let application = Application::start(directory.path()).await;
         let program = example.start(service.port, application.port, true, directory).await;
         Self { service, program, example, application: Some(application), http: client() }
@@ -165,7 +176,7 @@ impl Scene {
         reply(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
-    /// Makes a request, waits until the application has it and it is held, and leaves. Returns the tokens that were held.
+    /// Makes a request, waits until the application has it, and leaves. Returns the tokens that were held.
     pub async fn leave(&self, key: &str) -> u64 {
         let request = tokio::spawn(self.question("hang", key).send());
         eventually("the application has the request", async || self.program.hangs()).await;
@@ -174,7 +185,7 @@ impl Scene {
         held
     }
 
-    /// Makes a request, waits until the answer has begun and it is held, and leaves. Returns the tokens that were held.
+    /// Makes a request, waits until the answer has begun and leaves. Returns the tokens that were held.
     pub async fn leave_midway(&self, key: &str) -> u64 {
         let mut answer = self.question("stream", key).send().await.unwrap();
         assert_eq!(
