@@ -48,7 +48,8 @@ async fn answer(State(hanging): State<PathBuf>, RawQuery(mood): RawQuery) -> Res
         }
         Some("stream") => {
             let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"hello"))]);
-            Body::from_stream(first.chain(stream::pending())).into_response()
+            // nginx passes on at once what it is told not to keep back.
+            ([("x-accel-buffering", "no")], Body::from_stream(first.chain(stream::pending()))).into_response()
         }
         _ => "hello".into_response(),
     }

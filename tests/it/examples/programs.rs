@@ -33,10 +33,27 @@ pub struct Around<'a> {
     pub keyward: u16,
     /// Port of the application, where the example is none of its parts.
     pub application: u16,
-    /// Whether requests pass while the service does not answer.
-    pub fail_open: bool,
+    /// What happens while the service does not answer.
+    pub without: Without,
     /// The folder that the program runs in.
     pub directory: &'a Path,
+}
+
+/// What an example does while the service does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Without {
+    /// It lets requests pass after the documented deadline.
+    Open,
+    /// It refuses them after the documented deadline.
+    Closed,
+    /// It waits for ten seconds, so that a machine that compiles meanwhile is not taken for a service that is away.
+    Patience,
+}
+
+impl Around<'_> {
+    fn is_open(&self) -> bool {
+        self.without != Without::Closed
+    }
 }
 
 /// A running program; it ends when this is dropped, or when the process ends.
@@ -56,9 +73,15 @@ impl Example {
     }
 
     /// Starts the program and waits until it listens. The folder may have been made for the application.
-    pub async fn start(self, keyward: u16, application: u16, fail_open: bool, directory: TempDir) -> Program {
+    pub async fn start(
+        self,
+        keyward: u16,
+        application: u16,
+        without: Without,
+        directory: TempDir,
+    ) -> Program {
         let port = free_port();
-        let around = Around { keyward, application, fail_open, directory: directory.path() };
+        let around = Around { keyward, application, without, directory: directory.path() };
         let mut command = watched(directory.path(), if self == Self::Nginx { "TERM" } else { "KILL" });
         match self {
             Self::Python => python(&around, port, &mut command),
@@ -141,7 +164,13 @@ fn moved(around: &Around) -> (&'static str, String) {
 
 /// The line that says what happens while the service does not answer.
 fn fails(around: &Around) -> (&'static str, String) {
-    ("FAIL_OPEN = true", format!("FAIL_OPEN = {}", around.fail_open))
+    ("FAIL_OPEN = true", format!("FAIL_OPEN = {}", around.is_open()))
+}
+
+/// The deadline of a check, in its place; it stays as documented unless there is to be patience.
+fn deadline(around: &Around, documented: &'static str, patient: &str) -> (&'static str, String) {
+    let patience = around.without == Without::Patience;
+    (documented, if patience { patient } else { documented }.to_owned())
 }
 
 fn write(around: &Around, name: &str, text: &str) {
@@ -153,7 +182,16 @@ fn here(around: &Around, name: &str) -> String {
 }
 
 fn python(around: &Around, port: u16, command: &mut Command) {
-    write(around, "keyward.py", &block(README, "## Behind your API", "python", &[moved(around)]));
+    write(
+        around,
+        "keyward.py",
+        &block(
+            README,
+            "## Behind your API",
+            "python",
+            &[moved(around), deadline(around, "timeout=0.2", "timeout=10")],
+        ),
+    );
     write(around, "app.py", include_str!("app.py"));
     command.arg(provided("venv/bin/python")).args([
         "-m",
@@ -163,17 +201,21 @@ fn python(around: &Around, port: u16, command: &mut Command) {
         "--port",
         &port.to_string(),
     ]);
-    command.arg("app:app").env("FAIL_OPEN", around.fail_open.to_string());
+    command.arg("app:app").env("FAIL_OPEN", around.is_open().to_string());
 }
 
 fn node(around: &Around, port: u16, command: &mut Command) {
-    write(around, "keyward.mjs", &block(MIDDLEWARE, "## Node", "js", &[moved(around)]));
+    write(
+        around,
+        "keyward.mjs",
+        &block(MIDDLEWARE, "## Node", "js", &[moved(around), deadline(around, "ms = 200", "ms = 10_000")]),
+    );
     write(around, "app.mjs", include_str!("app.mjs"));
     symlink(provided("node/node_modules"), around.directory.join("node_modules")).unwrap();
     command
         .args(["node", "app.mjs"])
         .env("PORT", port.to_string())
-        .env("FAIL_OPEN", around.fail_open.to_string());
+        .env("FAIL_OPEN", around.is_open().to_string());
 }
 
 fn nginx(around: &Around, port: u16, command: &mut Command) {
@@ -182,7 +224,18 @@ fn nginx(around: &Around, port: u16, command: &mut Command) {
     let application = ("127.0.0.1:3000", format!("127.0.0.1:{}", around.application));
     let listen = ("listen 80;", format!("listen 127.0.0.1:{port};"));
     write(around, "keyward.js", &block(MIDDLEWARE, "## nginx", "js", &[moved(around), fails(around)]));
-    let example = block(MIDDLEWARE, "## nginx", "nginx", &[script, log, application, listen]);
+    let example = block(
+        MIDDLEWARE,
+        "## nginx",
+        "nginx",
+        &[
+            script,
+            log,
+            application,
+            listen,
+            deadline(around, "js_fetch_timeout 200ms", "js_fetch_timeout 10s"),
+        ],
+    );
     write(around, "keyward.conf", &example);
     let module = provided("nginx/usr/lib/nginx/modules/ngx_http_js_module.so").display().to_string();
     write(around, "nginx.conf", &include_str!("nginx.conf").replace("MODULE", &module));
@@ -197,7 +250,16 @@ fn envoy(around: &Around, port: u16, command: &mut Command) {
     let application = ("port_value: 3000", format!("port_value: {}", around.application));
     let keyward = ("port_value: 8080", format!("port_value: {}", around.keyward));
     let listen = ("address: 0.0.0.0, port_value: 80 ", format!("address: 127.0.0.1, port_value: {port} "));
-    write(around, "keyward.lua", &block(MIDDLEWARE, "## Envoy", "lua", &[fails(around)]));
+    write(
+        around,
+        "keyward.lua",
+        &block(
+            MIDDLEWARE,
+            "## Envoy",
+            "lua",
+            &[fails(around), deadline(around, "most), 200)", "most), 10000)")],
+        ),
+    );
     // The longer one first: the number of the shorter one begins it.
     let changes = [script, log, application, keyward, listen];
     write(around, "envoy.yaml", &block(MIDDLEWARE, "## Envoy", "yaml", &changes));

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{
     application::Application,
-    programs::{Example, Program},
+    programs::{Example, Program, Without},
 };
 use crate::{
     app::{Served, client, keyward},
@@ -130,23 +130,25 @@ pub struct Reply {
 }
 
 impl Scene {
-    /// Starts them; the example lets requests pass while the service does not answer.
+    /// Starts them; the example waits for the service.
     pub async fn set(example: Example) -> Self {
-        Self::over(example, None).await
+        Self::over(example, None, Without::Patience).await
     }
 
-    /// The same with a service over this store.
-    pub async fn over(example: Example, store: Option<String>) -> Self {
+    /// The same with a service over this store, and with an example that does without the service as it is told.
+    pub async fn over(example: Example, store: Option<String>, without: Without) -> Self {
         let (service, directory) = (Service::over(store), tempfile::tempdir().unwrap());
         let application = Application::start(directory.path()).await;
-        let program = example.start(service.port, application.port, true, directory).await;
+        let program = example.start(service.port, application.port, without, directory).await;
         Self { service, program, example, application: Some(application), http: client() }
     }
 
     /// The same program beside the first, refusing while the service does not answer.
     pub async fn closed(&self) -> Program {
         let application = self.application.as_ref().unwrap().port;
-        self.example.start(self.service.port, application, false, tempfile::tempdir().unwrap()).await
+        self.example
+            .start(self.service.port, application, Without::Closed, tempfile::tempdir().unwrap())
+            .await
     }
 
     /// Ends the application behind a proxy.
