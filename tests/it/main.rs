@@ -13,6 +13,7 @@ mod concurrency;
 mod costs;
 mod denials;
 mod durability;
+mod examples;
 mod failures;
 mod forward;
 #[cfg(feature = "kafka")]
