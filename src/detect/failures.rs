@@ -4,7 +4,7 @@
 //! name they came.
 //! Trips when: one address had more than `min_requests` credentials refused in 5 minutes (half as many in the name of a
 //! key that succeeds elsewhere), three times as many in an hour, or ten times as many in a day. High; critical, which
-//! bans the address, from three times that where it guesses (three keys or more, or a key that succeeds elsewhere), and
+//! bans the address, from three times `min_requests` in such a span on where it guesses (three keys or more, or a key that succeeds elsewhere), and
 //! when a key that it failed with then succeeds from there.
 //! Also when: more than `share` of more than `min_requests` requests of a key in 5 minutes were answered 403 from networks
 //! from which it succeeds, and more than three times its usual share, and more than chance explains. Medium: it is the
@@ -59,11 +59,14 @@ pub fn judge(case: &Case<'_>) -> Verdict {
 fn guesses(case: &Case<'_>, address: &Observation) -> Verdict {
     let least = case.policy.detectors.failure_rate.min_requests;
     let elsewhere = case.succeeds_elsewhere();
+    let full = |times: u64| least * times + 1;
     let spans = SPANS.map(|(window, times)| {
         let half = elsewhere && window == FIVE_MINUTES;
-        let least = if half { least.div_ceil(2) } else { least * times + 1 };
+        let least = if half { least.div_ceil(2) } else { full(times) };
         (window, address.counts[window].auth_failures, least)
     });
+    let bans =
+        SPANS.iter().any(|(window, times)| address.counts[*window].auth_failures >= BAN * full(*times));
     let nearest = spans.into_iter().max_by(|a, b| (a.1 * b.2).cmp(&(b.1 * a.2)));
     let (window, failures, least) =
         nearest.ok_or(Quiet::because("the address had no credentials refused"))?;
@@ -75,7 +78,7 @@ fn guesses(case: &Case<'_>, address: &Observation) -> Verdict {
     let this = Peer::id_of_key(&case.record.key);
     let keys = 1 + recent.filter(|seen| seen.peer.id != this).count();
     let (severity, because) = match () {
-        () if failures < least * BAN => (Severity::High, None),
+        () if !bans => (Severity::High, None),
         () if elsewhere || keys >= GUESSED_KEYS => (Severity::Critical, None),
         () => (Severity::High, Some("one key that never worked may be a client with a wrong key")),
     };

@@ -35,7 +35,7 @@ use crate::domain::{
     observation::Observation,
     place::{Place, PlaceCore, PlaceSummary},
     policy::Policy,
-    profile::{About, Context, Moments, Profile},
+    profile::{About, Context, Familiar, Moments, Profile},
     record::{Outcome, Record},
     stable_hash,
 };
@@ -270,13 +270,24 @@ impl<'a> Case<'a> {
     fn held_to_its_actor(&self, finding: Finding) -> Finding {
         let of_places =
             [AnomalyKind::ImpossibleTravel, AnomalyKind::ConcurrentLocations].contains(&finding.kind);
-        let another = of_places || self.weights.shows_another_actor();
+        let another = of_places || self.shows_another_actor();
         if finding.accused != Accused::Key || finding.severity < Severity::Critical || another {
             return finding;
         }
         let mut evidence = finding.evidence;
         evidence["severity_because"] = NO_OTHER_ACTOR.into();
         Finding { severity: Severity::High, evidence, ..finding }
+    }
+
+    /// Whether the place, the network or the client is one that the key never had, or first had within the last day: what
+    /// somebody does first must not vouch for what they do next.
+    fn shows_another_actor(&self) -> bool {
+        let row = self.profile.clients.get(self.features.client.as_str());
+        let fresh = |row: &Familiar| {
+            self.now() - row.first_seen < DAY && self.profile.first_seen != Some(row.first_seen)
+        };
+        let fresh_client = !weight::is_warming_up(self.profile, self.now()) && row.is_some_and(fresh);
+        self.weights.shows_another_actor() || fresh_client || self.is_settling_in()
     }
 
     /// A finding against the key.

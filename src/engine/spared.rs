@@ -10,12 +10,14 @@ use crate::{
     detect,
     domain::{
         Millis,
+        event::EventType,
         place::Prefix,
         profile::Profile,
         record::Record,
         standing::{Origin, Standing},
         subject::{Subject, SubjectKind},
     },
+    store::{EventQuery, StandingRecord, StoreError},
 };
 
 /// Keys remembered of whom it was told that a ban spares them.
@@ -74,6 +76,28 @@ impl Engine {
                 self.profiles.put(&subject, profile);
             }
         }
+    }
+
+    /// The keys of which it was told that a ban in force spares them, at most a page of a hundred events.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn spared_by(&self, ban: &StandingRecord, now: Millis) -> Result<Vec<String>, StoreError> {
+        if !ban.standing.is_banned_at(now) || !can_spare(&ban.standing, &ban.subject) {
+            return Ok(Vec::new());
+        }
+        let query = EventQuery {
+            subject: Some(ban.subject.clone()),
+            kind: Some(EventType::KeySpared),
+            since: Some(ban.standing.since),
+            limit: 100,
+            ..EventQuery::default()
+        };
+        let told = self.store.events(&query).await?.items;
+        let mut keys: Vec<String> = told.into_iter().filter_map(|event| event.key_id).collect();
+        keys.sort();
+        keys.dedup();
+        Ok(keys)
     }
 
     fn tell_spared(

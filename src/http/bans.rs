@@ -150,7 +150,9 @@ pub async fn show(
     SubjectPath(subject): SubjectPath,
 ) -> Result<Json<BanStatus>, ApiError> {
     let record = app.engine.standing(&subject).await?;
-    Ok(Json(status(&app, &record, app.engine.now())))
+    let now = app.engine.now();
+    let spared = app.engine.spared_by(&record, now).await?;
+    Ok(Json(BanStatus { spared, ..status(&app, &record, now) }))
 }
 
 /// Bans a subject, for a time or for good.

@@ -34,11 +34,12 @@ fn credentials_refused_in_a_keys_name_accuse_their_source() {
     assert_eq!(tried(4).margin(HighFailureRate), (4.0, 5.0, "refused credentials of one address"));
     let finding = tried(5).finding(HighFailureRate);
     assert_eq!((finding.severity, finding.accused), (Severity::High, Accused::Address));
-    let (severity, summary) = tried(15).found(HighFailureRate);
+    assert_eq!(tried(32).found(HighFailureRate).0, Severity::High);
+    let (severity, summary) = tried(33).found(HighFailureRate);
     assert_eq!(severity, Severity::Critical);
     assert_eq!(
         summary,
-        "15 credentials of 1 key from one address were refused with 401 or 403 in 5min; limit 5."
+        "33 credentials of 1 key from one address were refused with 401 or 403 in 5min; limit 5."
     );
 }
 
