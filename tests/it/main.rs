@@ -27,6 +27,7 @@ mod propagation;
 mod redis_server;
 mod scenarios;
 mod secrets;
+mod spelling;
 mod spend;
 mod store;
 mod support;
