@@ -124,6 +124,53 @@ fn only_the_clock_reads_the_wall_clock() {
 }
 
 #[test]
+fn addresses_are_read_in_one_place() {
+    let types = ["IpAddr", "Ipv4Addr", "Ipv6Addr", "IpNet", "Ipv4Net", "Ipv6Net"];
+    let of_std = ["to_canonical()", "to_ipv4_mapped()", "to_ipv4()"];
+    // Where Keyward itself connects to, the spelling chooses the route, and nobody is judged by it.
+    let rooms = [
+        "src/domain/address.rs",
+        "src/forward/client.rs",
+        "src/forward/reach/route.rs",
+        "src/forward/notify/email.rs",
+    ];
+    let reads = |line: &str| {
+        let is_typed = types.iter().any(|name| line.contains(name));
+        let parses = [".parse", "from_str"].iter().any(|word| line.contains(word));
+        is_typed && parses || of_std.iter().any(|word| line.contains(word))
+    };
+    let mut found = Vec::new();
+    for (name, text) in files("src", ".rs") {
+        let is_room = rooms.contains(&name.as_str()) || name.contains("/tests");
+        for (number, line) in code(&text).filter(|(_, line)| !is_room && reads(line)) {
+            found.push(format!("{name}:{number}: {}", line.trim()));
+        }
+    }
+    nobody(found, "src/domain/address.rs alone reads addresses and networks, so that each has one form");
+}
+
+#[test]
+fn addresses_in_what_is_read_are_text() {
+    let fields = ["IpAddr", "Ipv4Addr", "Ipv6Addr", "IpNet", "Ipv4Net", "Ipv6Net"]
+        .map(|name| [format!(": {name},"), format!("<{name}>,")])
+        .concat();
+    // Networks that sinks may connect to: see `addresses_are_read_in_one_place`.
+    let exempt = "src/forward/settings.rs";
+    for (name, text) in files("src", ".rs").into_iter().filter(|(name, _)| name != exempt) {
+        let mut is_read = false;
+        for (number, line) in code(&text) {
+            is_read =
+                if line.contains("derive(") { line.contains("Deserialize") } else { is_read && line != "}" };
+            let holds = fields.iter().any(|field| line.contains(field.as_str()));
+            assert!(
+                !(is_read && holds),
+                "{name}:{number}: read text, and let domain/address.rs parse it: {line}"
+            );
+        }
+    }
+}
+
+#[test]
 fn money_is_never_a_binary_fraction() {
     let rooms = [
         "src/domain/money.rs",

@@ -6,7 +6,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::stable_hash;
+use super::{address, stable_hash};
 
 /// Mean Earth radius in km (IUGG 1980), for the haversine distance.
 const EARTH_RADIUS_KM: f64 = 6371.0088;
@@ -49,7 +49,7 @@ pub struct Prefix(pub u64);
 impl Prefix {
     /// The prefix of an address.
     pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
+        match address::unfold(address) {
             IpAddr::V4(v4) => Self(4 << 56 | u64::from(u32::from(v4) >> 8)),
             IpAddr::V6(v6) => Self(6 << 56 | (u128::from(v6) >> 80) as u64),
         }

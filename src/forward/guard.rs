@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::domain::address;
+
 /// Says where connections may go.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
@@ -20,7 +22,8 @@ impl Guard {
     /// # Errors
     /// Why not, and the mend.
     pub fn check(&self, address: IpAddr) -> Result<(), String> {
-        let inner = embedded(address);
+        // A connection to an address that stands for an IPv4 address ends at that one.
+        let inner = address::unfold(address);
         if [address, inner].iter().any(|a| self.networks.iter().any(|network| network.contains(a))) {
             return Ok(());
         }
@@ -32,24 +35,6 @@ impl Guard {
             }
             (None, false) => Ok(()),
         }
-    }
-}
-
-/// The IPv4 address that an IPv6 address stands for, if it does.
-fn embedded(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = address else { return address };
-    let octets = v6.octets();
-    let v4 =
-        |at: usize| IpAddr::V4(Ipv4Addr::new(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]));
-    match v6.segments() {
-        // Mapped, and compatible (but for :: and ::1).
-        [0, 0, 0, 0, 0, 0xffff, ..] => v4(12),
-        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => v4(12),
-        // NAT64.
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] => v4(12),
-        // 6to4.
-        [0x2002, ..] => v4(2),
-        _ => address,
     }
 }
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::{GeoDb, GeoError, GeoFile};
 use crate::{
     domain::{
-        Millis,
+        Millis, address,
         place::{Place, PlaceCore},
     },
     watch::{Look, Reload, Watch},
@@ -114,7 +114,7 @@ impl Geo {
 
     /// The place of an address; `None` when no database knows anything of it.
     pub fn lookup(&self, address: IpAddr) -> Option<Arc<Place>> {
-        let address = address.to_canonical();
+        let address = address::unfold(address);
         let loaded = self.loaded.load();
         if let Some(known) = loaded.answers.get(&address) {
             return known;

@@ -29,6 +29,7 @@ mod propagation;
 mod redis_server;
 mod scenarios;
 mod secrets;
+mod spelling;
 mod spend;
 mod store;
 mod support;

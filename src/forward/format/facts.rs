@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::json;
 use crate::domain::{
+    address,
     event::{Event, EventType},
     finding::Severity,
 };
@@ -165,8 +166,7 @@ pub fn actor(event: &Event) -> Option<&str> {
 
 /// The source address, when it is one: SIEMs refuse whole events for an address that does not parse.
 pub fn address(event: &Event) -> Option<IpAddr> {
-    let address: IpAddr = event.source_ip.as_deref()?.parse().ok()?;
-    Some(address.to_canonical())
+    address::parse(event.source_ip.as_deref()?).ok()
 }
 
 /// The coordinates of the place, when they are on this earth.

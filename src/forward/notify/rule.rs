@@ -192,7 +192,7 @@ mod tests {
     fn a_key_fits_wherever_it_goes_and_long_ones_stay_apart() {
         let subject = Subject::key("k1:9f2c");
         assert_eq!(dedup_key("impossible_travel", Some(&subject)), "keyward:impossible_travel:key:k1:9f2c");
-        let long = |id: char| dedup_key(&"漢".repeat(80), Some(&Subject::key(&id.to_string().repeat(128))));
+        let long = |id: char| dedup_key(&"漢".repeat(80), Some(&Subject::key(&id.to_string().repeat(256))));
         assert!(long('a').len() <= LONGEST_KEY && long('a') != long('b'));
     }
 }

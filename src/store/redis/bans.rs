@@ -41,7 +41,7 @@ impl RedisStore {
         let mut subjects = Vec::new();
         for list in lists.into_iter().flatten() {
             let members: Vec<String> = self.read(list)?;
-            subjects.extend(members.iter().filter_map(|member| Subject::parse(member).ok()));
+            subjects.extend(members.iter().filter_map(|member| Subject::stored(member).ok()));
         }
         let mut records = Vec::with_capacity(subjects.len());
         for chunk in subjects.chunks(CHUNK) {
@@ -66,7 +66,7 @@ impl RedisStore {
             for list in lists.into_iter().flatten() {
                 let members: Vec<String> = self.read(list)?;
                 more |= members.len() >= CHUNK;
-                subjects.extend(members.iter().filter_map(|member| Subject::parse(member).ok()));
+                subjects.extend(members.iter().filter_map(|member| Subject::stored(member).ok()));
             }
             let mut removed = 0;
             for chunk in subjects.chunks(CHUNK) {

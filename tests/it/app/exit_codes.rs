@@ -40,12 +40,16 @@ fn each_kind_of_failure_has_its_code_and_names_what_to_mend() {
         (&["check-config", "--config", &path("no-types.toml")], 78, "sinks.out.types"),
         (&["token", "new", "--scope", "read", "--id", "a.b"], 2, "1 to 64 letters"),
         (&["status", "--url", "http://127.0.0.1:1"], 69, "keyward serve"),
+        (&["explain", "--input", "-", "--request-id", "r", "--key-id", "sk-hidden"], 2, "public id"),
+        (&["explain", "--input", "-", "--request-id", "r", "--key-id", "hidden key"], 2, "visible ASCII"),
+        (&["ban", "key:sk-hidden", "--permanent", "--url", "http://127.0.0.1:1"], 69, "keyward serve"),
         (&["serve", "--listen", "127.0.0.1:0", "--store", "redis://127.0.0.1:1"], 69, "store.url"),
     ];
     for (arguments, code, words) in table {
         let (got, _, stderr) = run(keyward(arguments).current_dir(dir.path()));
         assert_eq!(got, *code, "{arguments:?}: {stderr}");
         assert!(stderr.contains(words), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("hidden"), "{arguments:?}: {stderr}");
     }
 }
 
