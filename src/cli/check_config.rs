@@ -76,9 +76,9 @@ async fn send_test(config: &Config, name: &str) -> Result<(), Failure> {
         let known = if names.is_empty() { "none is configured".to_owned() } else { names.join(", ") };
         return Err(Failure::new(code::USAGE, format!("there is no sink {name}: {known}")));
     };
-    let mut outlet = sink.open(&surroundings()?).map_err(AppError::from)?;
+    let mut opened = sink.open(&surroundings()?).map_err(AppError::from)?;
     let limit = sink.common().timeout;
-    let sent = timeout(limit, outlet.test(&test_event())).await;
+    let sent = timeout(limit, opened.test(&test_event())).await;
     let failed = |why: String| Err(Failure::new(code::UNAVAILABLE, format!("{name}: {why}")));
     match sent {
         Ok(Ok(sent)) => match sent.refused.into_iter().next() {

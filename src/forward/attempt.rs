@@ -160,6 +160,6 @@ impl Sender {
     pub(super) async fn send(&mut self, events: &[Event]) -> Result<Sent, Failure> {
         let limit = self.desk.common.timeout;
         let late = || Failure::Unreachable(format!("no answer within {} s", limit.as_secs()));
-        timeout(limit, self.outlet.send(events)).await.unwrap_or_else(|_| Err(late()))
+        timeout(limit, self.sink.send(events)).await.unwrap_or_else(|_| Err(late()))
     }
 }

@@ -4,7 +4,7 @@
 //! behind the cursor, sends a batch, and only then moves the cursor. Nothing on the way of a request knows of any of
 //! this: events reach the log whether sinks are there or not.
 //!
-//! `settings` says what a sink is, `outlet` holds one file per kind of sink, `notify` those that tell people, `sender` is
+//! `settings` says what a sink is, `sink` holds one file per kind of sink, `notify` those that tell people, `sender` is
 //! the loop that all share, `lead` its lease, `guard`, `client` and `reach` keep what is sent to addresses that are allowed.
 
 mod attempt;
@@ -16,12 +16,12 @@ mod guard;
 mod lead;
 mod news;
 pub mod notify;
-mod outlet;
 mod reach;
 mod redelivery;
 mod secret;
 mod sender;
 mod settings;
+mod sink;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -35,10 +35,10 @@ pub use client::{Answer, HttpClient};
 pub use filter::Filter;
 pub use guard::Guard;
 pub use lead::LEASE;
-pub use outlet::{Failure, KINDS, Outlet, OutletSettings, Sent};
 pub use secret::{Place, Secret};
 pub use sender::Sender;
 pub use settings::{Common, SettingError, SinkSettings, Start};
+pub use sink::{Failure, KINDS, KindSettings, Sent, Sink};
 pub use status::{SinkStatus, Status};
 
 use crate::{
@@ -81,16 +81,16 @@ impl Forwarder {
         stop: &CancellationToken,
     ) -> Result<Self, SettingError> {
         let mut opened = Vec::with_capacity(sinks.len());
-        for sink in sinks {
-            opened.push((sink, sink.open(surroundings)?));
+        for settings in sinks {
+            opened.push((settings, settings.open(surroundings)?));
         }
         let (mut statuses, mut senders) = (Vec::new(), Vec::new());
-        for (sink, outlet) in opened {
-            let status = Arc::new(Status::new(&sink.common().name, sink.common().kind));
+        for (settings, sink) in opened {
+            let status = Arc::new(Status::new(&settings.common().name, settings.common().kind));
             statuses.push(status.clone());
             senders.push(tokio::spawn(keep_sending(
-                sink.clone(),
-                outlet,
+                settings.clone(),
+                sink,
                 surroundings.clone(),
                 status,
                 stop.clone(),
@@ -116,21 +116,21 @@ impl Forwarder {
 
 /// Sends; and begins again where a sender ended by a mistake in this program, which must not end the sink.
 async fn keep_sending(
-    sink: SinkSettings,
-    outlet: Box<dyn Outlet>,
+    settings: SinkSettings,
+    sink: Box<dyn Sink>,
     around: Surroundings,
     status: Arc<Status>,
     stop: CancellationToken,
 ) {
-    let mut outlet = Some(outlet);
+    let mut sink = Some(sink);
     while !stop.is_cancelled() {
-        let opened = outlet.take().map_or_else(|| sink.open(&around), Ok);
+        let opened = sink.take().map_or_else(|| settings.open(&around), Ok);
         match opened {
-            Ok(outlet) => {
-                let common = sink.common().clone();
-                let sender = Sender::new(common, outlet, around.clone(), status.clone(), stop.clone());
+            Ok(sink) => {
+                let common = settings.common().clone();
+                let sender = Sender::new(common, sink, around.clone(), status.clone(), stop.clone());
                 let Err(error) = tokio::spawn(sender.run()).await else { return };
-                tracing::error!(sink = sink.common().name, %error, "a sender has ended badly; it begins again");
+                tracing::error!(sink = settings.common().name, %error, "a sender has ended badly; it begins again");
                 show_down(&status, "its sender ended badly");
             }
             Err(error) => show_down(&status, &error.to_string()),

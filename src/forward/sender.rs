@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Common, Outlet, Status, Surroundings, attempt::Suspicion, lead::Desk, news::News, redelivery::Redelivery,
+    Common, Sink, Status, Surroundings, attempt::Suspicion, lead::Desk, news::News, redelivery::Redelivery,
 };
 use crate::{
     domain::event::Event,
@@ -34,7 +34,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Sends for one sink.
 pub struct Sender {
     pub(super) desk: Arc<Desk>,
-    pub(super) outlet: Box<dyn Outlet>,
+    pub(super) sink: Box<dyn Sink>,
 }
 
 /// Where sending stands.
@@ -76,12 +76,12 @@ impl Sender {
     /// For one sink.
     pub fn new(
         common: Common,
-        outlet: Box<dyn Outlet>,
+        sink: Box<dyn Sink>,
         around: Surroundings,
         status: Arc<Status>,
         stop: CancellationToken,
     ) -> Self {
-        Self { desk: Arc::new(Desk::new(common, around, status, stop)), outlet }
+        Self { desk: Arc::new(Desk::new(common, around, status, stop)), sink }
     }
 
     /// Sends until the process ends.
@@ -102,7 +102,7 @@ impl Sender {
                         last = self.send_while_leading(lead, known.clone()) => known = Some(last),
                         () = out_of_time => {}
                     }
-                    let _ = timeout(GRACE, self.outlet.close()).await;
+                    let _ = timeout(GRACE, self.sink.close()).await;
                     self.desk.status.leads(false);
                 }
                 Ok(None) => self.desk.status.fine(),
@@ -127,7 +127,7 @@ impl Sender {
     async fn send_while_leading(&mut self, lead: SinkLead, known: Option<LogPosition>) -> LogPosition {
         let is_new = lead.position.is_none();
         let position = lead.position.or(known).unwrap_or_default();
-        self.outlet.restore(&lead.state);
+        self.sink.restore(&lead.state);
         let mut progress = Progress {
             epoch: lead.epoch,
             noted: position.clone(),
@@ -283,14 +283,14 @@ impl Sender {
             sink: self.desk.common.name.clone(),
             epoch,
             position: position.clone(),
-            state: self.outlet.state(),
+            state: self.sink.state(),
             parked: parked.to_vec(),
             done,
         };
         patient(self.desk.around.store.step_sink(&step)).await
     }
 
-    /// Lets the outlet do what is due without events.
+    /// Lets the sink do what is due without events.
     async fn tick(&mut self, progress: &mut Progress) -> Result<(), Ended> {
         if progress.ticked.elapsed() < LOOK_FOR_LEASE {
             return Ok(());
@@ -298,9 +298,9 @@ impl Sender {
         progress.ticked = Instant::now();
         let now = (self.desk.around.now)();
         self.desk.status.measure(now);
-        match timeout(self.desk.common.timeout, self.outlet.tick(now)).await {
+        match timeout(self.desk.common.timeout, self.sink.tick(now)).await {
             Ok(Ok(changed)) => {
-                match self.outlet.trouble() {
+                match self.sink.trouble() {
                     None => self.desk.status.ticked(Ok(())),
                     Some(why) if changed => self.desk.status.ticked(Err(why)),
                     // It was told of when it came.

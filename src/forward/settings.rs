@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use toml::Table;
 
-use super::{Filter, KINDS, Outlet, OutletSettings, Surroundings, format::Format, secret::mask_place};
+use super::{Filter, KINDS, KindSettings, Sink, Surroundings, format::Format, secret::mask_place};
 use crate::domain::{event::EventType, finding::Severity};
 
 /// Something is wrong with a setting of a sink.
@@ -105,7 +105,7 @@ const COMMON: [&str; 14] = [
 pub struct SinkSettings {
     written: Table,
     common: Common,
-    outlet: Arc<dyn OutletSettings>,
+    kind_settings: Arc<dyn KindSettings>,
 }
 
 impl SinkSettings {
@@ -118,8 +118,8 @@ impl SinkSettings {
     ///
     /// # Errors
     /// When a secret or a file is missing, or settings contradict each other.
-    pub fn open(&self, around: &Surroundings) -> Result<Box<dyn Outlet>, SettingError> {
-        let opened = self.outlet.open(&self.common, around);
+    pub fn open(&self, around: &Surroundings) -> Result<Box<dyn Sink>, SettingError> {
+        let opened = self.kind_settings.open(&self.common, around);
         opened.map_err(|(setting, mend)| named(&self.common.name, setting, mend))
     }
 
@@ -128,13 +128,13 @@ impl SinkSettings {
     /// # Errors
     /// As [`SinkSettings::open`].
     pub fn probe(&self, around: &Surroundings) -> Result<(), SettingError> {
-        let probed = self.outlet.probe(&self.common, around);
+        let probed = self.kind_settings.probe(&self.common, around);
         probed.map_err(|(setting, mend)| named(&self.common.name, setting, mend))
     }
 
     /// The file that it alone must write, if it writes one: where links lead, and by its folder while it is not there yet.
     pub fn file(&self) -> Option<PathBuf> {
-        let path = self.outlet.file()?;
+        let path = self.kind_settings.file()?;
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let by_folder = || Some(absolute.parent()?.canonicalize().ok()?.join(absolute.file_name()?));
         absolute.canonicalize().ok().or_else(by_folder).or(Some(absolute))
@@ -171,10 +171,11 @@ impl SinkSettings {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
             named(&name, "type", format!("must be one of {}, not {:?}", known.join(", "), common.kind))
         })?;
-        let outlet = (kind.read)(own).map_err(|(setting, mend)| named(&name, &setting, guessed(mend)))?;
-        let common = common.meant(kind.name, &*outlet).map_err(|(s, mend)| named(&name, s, mend))?;
-        outlet.check(&common).map_err(|(setting, mend)| named(&name, setting, mend))?;
-        Ok(Self { written, common, outlet })
+        let kind_settings =
+            (kind.read)(own).map_err(|(setting, mend)| named(&name, &setting, guessed(mend)))?;
+        let common = common.meant(kind.name, &*kind_settings).map_err(|(s, mend)| named(&name, s, mend))?;
+        kind_settings.check(&common).map_err(|(setting, mend)| named(&name, setting, mend))?;
+        Ok(Self { written, common, kind_settings })
     }
 }
 
@@ -182,13 +183,13 @@ impl Written {
     fn meant(
         self,
         kind: &'static str,
-        outlet: &dyn OutletSettings,
+        kind_settings: &dyn KindSettings,
     ) -> Result<Common, (&'static str, String)> {
         let within = |setting: &'static str, value: u64, most: u64| {
             let mend = || (setting, format!("must be from 1 to {most}"));
             if (1..=most).contains(&value) { Ok(value) } else { Err(mend()) }
         };
-        let batch = self.batch.unwrap_or_else(|| outlet.batch());
+        let batch = self.batch.unwrap_or_else(|| kind_settings.batch());
         within("batch", batch as u64, 1_000)?;
         let seconds = |setting, value: Option<u64>, default, most| {
             within(setting, value.unwrap_or(default), most).map(Duration::from_secs)
@@ -208,10 +209,10 @@ impl Written {
             kind,
             format: self.format,
             filter: Filter {
-                min_severity: self.min_severity.or(outlet.notifies().then_some(Severity::High)),
+                min_severity: self.min_severity.or(kind_settings.notifies().then_some(Severity::High)),
                 types,
                 exclude_types: self.exclude_types.into_iter().collect(),
-                ends: outlet.notifies(),
+                ends: kind_settings.notifies(),
             },
             start: self.start,
             batch,

@@ -43,10 +43,10 @@ impl Run {
     pub(crate) fn start(settings: &SinkSettings, event: fn(usize) -> Event) -> Self {
         let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
         let around = surroundings(store.clone());
-        let outlet = settings.open(&around).unwrap();
+        let sink = settings.open(&around).unwrap();
         let stop = CancellationToken::new();
         let status = Arc::new(Status::new(&settings.common().name, settings.common().kind));
-        let sender = Sender::new(settings.common().clone(), outlet, around, status.clone(), stop.clone());
+        let sender = Sender::new(settings.common().clone(), sink, around, status.clone(), stop.clone());
         Self { store, events: HashMap::new(), status, event, stop, sender: tokio::spawn(sender.run()) }
     }
 

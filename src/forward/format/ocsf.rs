@@ -185,7 +185,7 @@ fn control(effect: Effect) -> (Choice, Choice) {
     }
 }
 
-/// What found it. The outlets, which tell of their own work, find nothing.
+/// What found it. The sinks, which tell of their own work, find nothing.
 fn analytic(event: &Event) -> Value {
     let detector = present(&event.detector).unwrap_or("keyward");
     let part = detector.split_once(':').map_or(detector, |(part, _)| part);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn spending_is_judged_by_statistics_and_outlets_are_no_analytic() {
+    fn spending_is_judged_by_statistics_and_sinks_are_no_analytic() {
         for kind in [EventType::SpendAnomaly, EventType::KeyCutOff, EventType::PermanentBan] {
             let expected = json!({
                 "uid": "spend", "name": "Unusual spend of a day", "type_id": 3, "type": "Statistical",

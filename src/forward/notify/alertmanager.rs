@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Channel, ChannelSettings, Nature, Notice, Told, message};
 use crate::{
     domain::{Millis, event::format_millis, finding::Severity, subject::SubjectKind},
-    forward::{Common, Failure, HttpClient, Place, Secret, outlet::webhook},
+    forward::{Common, Failure, HttpClient, Place, Secret, sink::webhook},
 };
 
 /// How often active alerts are told again, and how long each post holds, in milliseconds.

@@ -10,7 +10,7 @@ use crate::{
     domain::{Millis, event::format_millis},
     forward::{
         Common, Failure, HttpClient, Place, Secret,
-        outlet::webhook::{Signer, headers},
+        sink::webhook::{Signer, headers},
     },
 };
 

@@ -12,7 +12,7 @@ use super::{Channel, Nature, Notice, Told, groups::Groups, settings::Grouping};
 use crate::{
     domain::{Millis, event::Event},
     forward::{
-        Common, Failure, Outlet, Sent,
+        Common, Failure, Sent, Sink,
         backoff::{random, wait},
     },
 };
@@ -137,7 +137,7 @@ impl Notifier {
     }
 }
 
-impl Outlet for Notifier {
+impl Sink for Notifier {
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         let now = (self.now)();
         for event in events {

@@ -8,7 +8,7 @@ use toml::Table;
 use super::{Channel, Nature, notifier::Notifier};
 use crate::{
     domain::Millis,
-    forward::{Common, Outlet, OutletSettings, Surroundings},
+    forward::{Common, KindSettings, Sink, Surroundings},
 };
 
 type Wrong = (&'static str, String);
@@ -117,7 +117,7 @@ struct Notify<C> {
     channel: C,
 }
 
-impl<C: ChannelSettings> OutletSettings for Notify<C> {
+impl<C: ChannelSettings> KindSettings for Notify<C> {
     fn check(&self, common: &Common) -> Result<(), Wrong> {
         if common.format.is_some() {
             return Err(("format", format!("is not for a sink of type {}", common.kind)));
@@ -126,7 +126,7 @@ impl<C: ChannelSettings> OutletSettings for Notify<C> {
         self.channel.check(common)
     }
 
-    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Outlet>, Wrong> {
+    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Sink>, Wrong> {
         let channel = self.channel.open(common)?;
         Ok(Box::new(Notifier::new(self.grouping.clone(), C::NATURE, channel, common, around.now.clone())))
     }
@@ -145,7 +145,7 @@ impl<C: ChannelSettings> OutletSettings for Notify<C> {
 ///
 /// # Errors
 /// The name of the setting that is wrong, and the mend.
-pub fn read<C: ChannelSettings + 'static>(table: Table) -> Result<Arc<dyn OutletSettings>, (String, String)> {
+pub fn read<C: ChannelSettings + 'static>(table: Table) -> Result<Arc<dyn KindSettings>, (String, String)> {
     let (grouping, own): (Table, Table) =
         table.into_iter().partition(|(key, _)| GROUPING.contains(&key.as_str()));
     Ok(Arc::new(Notify::<C> { grouping: read_part(grouping)?, channel: read_part(own)? }))

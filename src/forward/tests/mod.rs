@@ -1,4 +1,4 @@
-//! Forwarding with outlets that do as they are told, over the embedded store in memory and on paused time.
+//! Forwarding with sinks that do as they are told, over the embedded store in memory and on paused time.
 
 mod delivery;
 mod settings;
@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Filter, Outlet, Sender, Sent, SinkSettings, Status, Surroundings};
+use super::{Failure, Filter, Sender, Sent, Sink, SinkSettings, Status, Surroundings};
 use crate::{
     domain::{
         Millis,
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// How an outlet answers: by the batch, and how many it was sent before.
+/// How a sink answers: by the batch, and how many it was sent before.
 type Answer = Box<dyn FnMut(&[Event], usize) -> Result<Sent, Failure> + Send + Sync>;
 
 /// What the sink at the other end has seen.
@@ -55,7 +55,7 @@ struct Fake {
     seen: Arc<Mutex<Seen>>,
 }
 
-impl Outlet for Fake {
+impl Sink for Fake {
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(async move {
             let calls = self.seen.lock().calls;
@@ -108,23 +108,23 @@ impl House {
     /// An instance that sends.
     fn send(&self, instance: &str, settings: &str, answer: Answer) -> Sending {
         let seen = Arc::<Mutex<Seen>>::default();
-        let outlet = Box::new(Fake { answer, seen: seen.clone() });
-        self.send_by(instance, settings, outlet, seen)
+        let sink = Box::new(Fake { answer, seen: seen.clone() });
+        self.send_by(instance, settings, sink, seen)
     }
 
-    /// The same by any outlet.
+    /// The same by any sink.
     fn send_by(
         &self,
         instance: &str,
         settings: &str,
-        outlet: Box<dyn Outlet>,
+        sink: Box<dyn Sink>,
         seen: Arc<Mutex<Seen>>,
     ) -> Sending {
         let settings = SinkSettings::read(toml::from_str(settings).unwrap()).unwrap();
         let stop = CancellationToken::new();
         let common = settings.common().clone();
         let status = Arc::new(Status::new(&common.name, common.kind));
-        let sender = Sender::new(common, outlet, self.around(instance), status.clone(), stop.clone());
+        let sender = Sender::new(common, sink, self.around(instance), status.clone(), stop.clone());
         Sending { seen, status, stop, task: tokio::spawn(sender.run()) }
     }
 }

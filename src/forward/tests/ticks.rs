@@ -7,13 +7,13 @@ use super::*;
 /// What a tick comes to: what it says, and what is wrong after it.
 type Tick = (Result<bool, Failure>, Option<&'static str>);
 
-/// An outlet that does at a tick as it is told.
+/// A sink that does at a tick as it is told.
 struct Ticking {
     next: Arc<Mutex<Tick>>,
     trouble: Option<&'static str>,
 }
 
-impl Outlet for Ticking {
+impl Sink for Ticking {
     fn send<'a>(&'a mut self, _events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(async { Ok(Sent::default()) })
     }
@@ -33,8 +33,8 @@ impl Outlet for Ticking {
 async fn trouble_by_time_is_shown_until_it_is_over_and_no_longer() {
     let house = House::new();
     let next = Arc::new(Mutex::<Tick>::new((Ok(false), None)));
-    let outlet = Box::new(Ticking { next: next.clone(), trouble: None });
-    let sending = house.send_by("a", SINK, outlet, Arc::default());
+    let sink = Box::new(Ticking { next: next.clone(), trouble: None });
+    let sending = house.send_by("a", SINK, sink, Arc::default());
     let gone = || Failure::Unreachable("connection refused".to_owned());
     for (tick, shown) in [
         // Like syslog, which only says that nothing is wrong.

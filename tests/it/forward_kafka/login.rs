@@ -170,10 +170,10 @@ const NAME: &str = "server_name = \"logs.example\"\n";
 /// One event through a sink of its own; says what came back.
 async fn send_test(own: &str) -> Result<keyward::forward::Sent, Failure> {
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
-    let mut outlet = sink(own).open(&surroundings(store)).unwrap();
+    let mut sink = sink(own).open(&surroundings(store)).unwrap();
     let mut event = event(1);
     event.id = "test-1".to_owned();
-    outlet.test(&event).await
+    sink.test(&event).await
 }
 
 async fn denied(own: &str) -> String {

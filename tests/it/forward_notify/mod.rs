@@ -24,7 +24,7 @@ use keyward::{
         place::PlaceSummary,
         subject::Subject,
     },
-    forward::{Failure, Outlet, SettingError, SinkSettings, Surroundings},
+    forward::{Failure, SettingError, Sink, SinkSettings, Surroundings},
     store::{
         Store,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -92,27 +92,27 @@ fn settings(kind: &str, own: &str) -> Result<SinkSettings, SettingError> {
 
 /// A channel that is told events and time by the test.
 struct Channel {
-    outlet: Box<dyn Outlet>,
+    sink: Box<dyn Sink>,
     time: Shifted,
 }
 
 impl Channel {
     fn open(kind: &str, own: &str) -> Self {
         let time = Shifted::default();
-        let outlet = settings(kind, own).unwrap().open(&around(memory(), &time, "one")).unwrap();
-        Self { outlet, time }
+        let sink = settings(kind, own).unwrap().open(&around(memory(), &time, "one")).unwrap();
+        Self { sink, time }
     }
 
     async fn take(&mut self, events: &[Event]) {
         let events: Vec<Event> =
             events.iter().map(|event| Event { time: self.time.now(), ..event.clone() }).collect();
-        self.outlet.send(&events).await.unwrap();
+        self.sink.send(&events).await.unwrap();
     }
 
     /// Whether something was told after so many seconds.
     async fn after(&mut self, seconds: i64) -> Result<bool, Failure> {
         self.time.pass(seconds);
-        self.outlet.tick(self.time.now()).await
+        self.sink.tick(self.time.now()).await
     }
 
     /// How many messages are told by now.

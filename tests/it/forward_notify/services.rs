@@ -131,15 +131,15 @@ async fn a_message_that_is_refused_is_given_up_and_one_that_failed_is_not() {
     channel.take(&incident("a")).await;
     assert_eq!(channel.told_after(10).await, 1, "given up");
     assert_eq!((fake.asked(), fake.taken().len()), (1, 0));
-    let shown = channel.outlet.trouble().unwrap().to_owned();
+    let shown = channel.sink.trouble().unwrap().to_owned();
     assert!(shown.contains("refused a notice") && shown.contains("400"), "{shown}");
     for status in [500, 404, 302] {
         fake.trouble(status, None);
         channel.take(&incident(&format!("k{status}"))).await;
         assert!(channel.after(10).await.is_err(), "{status}");
-        assert!(channel.outlet.trouble().is_some(), "{status}");
+        assert!(channel.sink.trouble().is_some(), "{status}");
         assert_eq!(channel.told_after(60).await, 1, "{status}");
-        assert_eq!(channel.outlet.trouble(), None, "{status}");
+        assert_eq!(channel.sink.trouble(), None, "{status}");
     }
     assert_eq!(fake.taken().len(), 3);
 }
@@ -208,14 +208,14 @@ async fn a_wrong_routing_key_loses_no_page() {
     for _ in 0..3 {
         let failure = channel.after(600).await.unwrap_err();
         assert!(matches!(failure, Failure::Denied(_)), "{failure:?}");
-        assert!(channel.outlet.trouble().is_some_and(|why| why.contains("Invalid routing key")));
+        assert!(channel.sink.trouble().is_some_and(|why| why.contains("Invalid routing key")));
     }
     // Mended, after a restart.
-    let saved = channel.outlet.state();
+    let saved = channel.sink.state();
     let key = SecretFile::new(SECRET);
     let own = format!("routing_key = \"{}\"\nurl = \"{}\"", key.setting(), fake.url);
     let mut channel = Channel::open("pagerduty", &own);
-    channel.outlet.restore(&saved);
+    channel.sink.restore(&saved);
     assert_eq!(channel.told_after(10).await, 1);
     assert_eq!(fake.taken().len(), 1);
 }
@@ -246,9 +246,9 @@ async fn a_webhook_gets_the_notice_signed_under_one_id_however_often_it_is_sent(
     let mut channel = Channel::open("notify_webhook", &own);
     channel.take(&incident("a")).await;
     channel.time.pass(10);
-    let saved = channel.outlet.state();
+    let saved = channel.sink.state();
     assert_eq!(channel.told_after(0).await, 1);
-    channel.outlet.restore(&saved);
+    channel.sink.restore(&saved);
     assert_eq!(channel.told_after(0).await, 1, "the answer was lost, say");
     channel.take(&[expired("a")]).await;
     assert_eq!(channel.told_after(0).await, 1);
@@ -273,7 +273,7 @@ async fn a_trial_is_told_at_once_and_leaves_nothing_open() {
     let key = SecretFile::new(SECRET);
     let own = format!("routing_key = \"{}\"\nurl = \"{}\"", key.setting(), fake.url);
     let mut channel = Channel::open("pagerduty", &own);
-    let sent = channel.outlet.test(&incident("a")[0]).await.unwrap();
+    let sent = channel.sink.test(&incident("a")[0]).await.unwrap();
     assert!(sent.answer.contains("Event processed"), "{}", sent.answer);
     let actions: Vec<_> = fake.taken().iter().map(|taken| taken.body["event_action"].clone()).collect();
     assert_eq!(actions, ["trigger", "resolve"]);

@@ -92,10 +92,10 @@ impl Log {
     /// Begins to forward it.
     fn forward(&self, kind: &str, url: &str, own: &str) -> Running {
         let (sink, around) = self.sink(kind, url, own);
-        let outlet = sink.open(&around).unwrap();
+        let sink = sink.open(&around).unwrap();
         let stop = CancellationToken::new();
         let status = Arc::new(Status::new(&sink.common().name, sink.common().kind));
-        let sender = Sender::new(sink.common().clone(), outlet, around, status.clone(), stop.clone());
+        let sender = Sender::new(sink.common().clone(), sink, around, status.clone(), stop.clone());
         Running { store: self.store.clone(), status, stop, task: tokio::spawn(sender.run()) }
     }
 }

@@ -291,11 +291,11 @@ async fn what_is_on_its_way_holds_up_no_other_events_and_is_not_sent_again() {
         "token = '{token}'\nindex = 'security'\nhost = 'gate-1'\nacknowledge = true\ntimeout_seconds = 4"
     );
     let (sink, around) = log.sink("splunk", &fake.url, &own);
-    let mut outlet = sink.open(&around).unwrap();
+    let mut sink = sink.open(&around).unwrap();
     let (lost, others) = log.events.split_at(2);
-    assert!(matches!(outlet.send(lost).await, Err(Failure::Busy { .. })));
-    outlet.send(others).await.unwrap();
-    assert!(matches!(outlet.send(lost).await, Err(Failure::Busy { .. })));
+    assert!(matches!(sink.send(lost).await, Err(Failure::Busy { .. })));
+    sink.send(others).await.unwrap();
+    assert!(matches!(sink.send(lost).await, Err(Failure::Busy { .. })));
     assert_eq!((splunk.posts.lock().unwrap().len(), splunk.arrived.count()), (2, 2));
     fake.is_content();
 }

@@ -38,7 +38,7 @@ use self::{
     shape::{Framing, Shape},
     stream::Stream,
 };
-use super::{Outlet, OutletSettings};
+use super::{KindSettings, Sink};
 use crate::forward::{
     Common, Guard, Surroundings,
     format::{
@@ -91,7 +91,7 @@ pub struct Syslog {
 
 type Wrong = (&'static str, String);
 
-impl OutletSettings for Syslog {
+impl KindSettings for Syslog {
     fn check(&self, common: &Common) -> Result<(), Wrong> {
         let route = self.route(common)?;
         route.check().map_err(|why| ("address", why))?;
@@ -108,7 +108,7 @@ impl OutletSettings for Syslog {
         Ok(())
     }
 
-    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Outlet>, Wrong> {
+    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Sink>, Wrong> {
         let route = self.route(common)?;
         let shape = Shape {
             format: common.format.unwrap_or(Format::Json),

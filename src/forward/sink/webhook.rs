@@ -14,7 +14,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Failure, Outlet, OutletSettings, Sent};
+use super::{Failure, KindSettings, Sent, Sink};
 use crate::{
     domain::{
         Millis,
@@ -37,16 +37,12 @@ pub struct Webhook {
     authorization: Option<Secret>,
 }
 
-impl OutletSettings for Webhook {
+impl KindSettings for Webhook {
     fn check(&self, common: &Common) -> Result<(), (&'static str, String)> {
         json_only(common)
     }
 
-    fn open(
-        &self,
-        common: &Common,
-        around: &Surroundings,
-    ) -> Result<Box<dyn Outlet>, (&'static str, String)> {
+    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
         let url = self.url.read().map_err(|mend| ("url", mend))?;
         let client = HttpClient::new(&url, common)?;
         let signer = Signer::open(self.secret.as_ref())?;
@@ -138,7 +134,7 @@ struct Post {
     now: Arc<dyn Fn() -> Millis + Send + Sync>,
 }
 
-impl Outlet for Post {
+impl Sink for Post {
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(async move {
             let Some(first) = events.first() else { return Ok(Sent::default()) };

@@ -12,7 +12,7 @@ use tokio::{
 use super::shape::Shape;
 use crate::{
     domain::event::Event,
-    forward::{Failure, Outlet, Sent, reach::Route},
+    forward::{Failure, Sent, Sink, reach::Route},
 };
 
 /// Datagrams that may follow each other at once.
@@ -77,7 +77,7 @@ fn unreachable(error: std::io::Error) -> Failure {
     Failure::Unreachable(format!("a datagram could not be sent: {error}"))
 }
 
-impl Outlet for Datagrams {
+impl Sink for Datagrams {
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(async move {
             let (mut messages, mut refused) = (Vec::with_capacity(events.len()), Vec::new());

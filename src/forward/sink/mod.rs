@@ -1,6 +1,6 @@
 //! The kinds of sinks: one file each, and one line in [`KINDS`].
 //!
-//! An outlet is told which events to send, in order, and says what became of them. When to try again, what to do with
+//! A sink is told which events to send, in order, and says what became of them. When to try again, what to do with
 //! an event that is refused, and where to go on after a restart is decided in `sender`, once for all.
 
 mod elasticsearch;
@@ -35,7 +35,7 @@ pub struct Kind {
 }
 
 /// Reads the settings of a kind; or names the one that is wrong, and says the mend.
-type Read = fn(Table) -> Result<Arc<dyn OutletSettings>, (String, String)>;
+type Read = fn(Table) -> Result<Arc<dyn KindSettings>, (String, String)>;
 
 #[cfg(feature = "kafka")]
 const KAFKA: Read = read::<kafka::Kafka>;
@@ -99,7 +99,7 @@ pub const KINDS: &[Kind] = &[
 ];
 
 /// The settings of one kind of sink.
-pub trait OutletSettings: Debug + Send + Sync {
+pub trait KindSettings: Debug + Send + Sync {
     /// What is wrong with them together with those that all sinks have.
     ///
     /// # Errors
@@ -110,8 +110,7 @@ pub trait OutletSettings: Debug + Send + Sync {
     ///
     /// # Errors
     /// The name of the setting and the mend.
-    fn open(&self, common: &Common, around: &Surroundings)
-    -> Result<Box<dyn Outlet>, (&'static str, String)>;
+    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)>;
 
     /// Whether it could be opened, without leaving anything behind.
     ///
@@ -139,7 +138,7 @@ pub trait OutletSettings: Debug + Send + Sync {
 }
 
 /// Sends.
-pub trait Outlet: Send + Sync {
+pub trait Sink: Send + Sync {
     /// Sends these, in their order. `Ok`: the sink has them, but for those that it refused for good.
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>>;
 
@@ -151,7 +150,7 @@ pub trait Outlet: Send + Sync {
         Vec::new()
     }
 
-    /// Does what is due by now though no event came; called every second. Says whether [`Outlet::state`] changed.
+    /// Does what is due by now though no event came; called every second. Says whether [`Sink::state`] changed.
     fn tick(&mut self, _now: Millis) -> BoxFuture<'_, Result<bool, Failure>> {
         Box::pin(async { Ok(false) })
     }
@@ -215,9 +214,9 @@ impl Failure {
 }
 
 /// Reads the settings of one kind; names the one that is wrong, and says the mend.
-fn read<T: OutletSettings + DeserializeOwned + 'static>(
+fn read<T: KindSettings + DeserializeOwned + 'static>(
     table: Table,
-) -> Result<Arc<dyn OutletSettings>, (String, String)> {
+) -> Result<Arc<dyn KindSettings>, (String, String)> {
     let settings: T = serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|error| {
         let path = error.path().to_string();
         (if path == "." { String::new() } else { path }, error.inner().message().to_owned())

@@ -13,7 +13,7 @@ use rustix::fs::Access;
 use serde::Deserialize;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::{Failure, Outlet, OutletSettings, Sent};
+use super::{Failure, KindSettings, Sent, Sink};
 use crate::{
     domain::event::Event,
     forward::{Common, Surroundings, format::Format},
@@ -31,16 +31,12 @@ pub struct File {
 #[serde(deny_unknown_fields)]
 pub struct Stdout {}
 
-impl OutletSettings for File {
+impl KindSettings for File {
     fn check(&self, _common: &Common) -> Result<(), (&'static str, String)> {
         if self.path.as_os_str().is_empty() { Err(("path", "must name a file".to_owned())) } else { Ok(()) }
     }
 
-    fn open(
-        &self,
-        common: &Common,
-        _around: &Surroundings,
-    ) -> Result<Box<dyn Outlet>, (&'static str, String)> {
+    fn open(&self, common: &Common, _around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
         appending(&self.path).map_err(|error| self.unwritable(&error))?;
         Ok(Box::new(Lines::new(common, Target::File(self.path.clone()))))
     }
@@ -78,16 +74,12 @@ impl File {
     }
 }
 
-impl OutletSettings for Stdout {
+impl KindSettings for Stdout {
     fn check(&self, _common: &Common) -> Result<(), (&'static str, String)> {
         Ok(())
     }
 
-    fn open(
-        &self,
-        common: &Common,
-        _around: &Surroundings,
-    ) -> Result<Box<dyn Outlet>, (&'static str, String)> {
+    fn open(&self, common: &Common, _around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
         Ok(Box::new(Lines::new(common, Target::Stdout)))
     }
 }
@@ -111,7 +103,7 @@ impl Lines {
     }
 }
 
-impl Outlet for Lines {
+impl Sink for Lines {
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(async move {
             if self.stuck.as_ref().is_some_and(|write| !write.is_finished()) {

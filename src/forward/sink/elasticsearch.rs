@@ -8,7 +8,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Failure, Outlet, OutletSettings, Sent, webhook};
+use super::{Failure, KindSettings, Sent, Sink, webhook};
 use crate::{
     domain::event::{Event, format_millis},
     forward::{Answer, Common, HttpClient, Place, Secret, Surroundings, format::Format},
@@ -40,7 +40,7 @@ pub struct Elasticsearch {
     authorization: Option<Secret>,
 }
 
-impl OutletSettings for Elasticsearch {
+impl KindSettings for Elasticsearch {
     fn check(&self, common: &Common) -> Result<(), (&'static str, String)> {
         webhook::json_only(common)?;
         if self.api_key.is_some() && self.authorization.is_some() {
@@ -57,11 +57,7 @@ impl OutletSettings for Elasticsearch {
         Ok(())
     }
 
-    fn open(
-        &self,
-        common: &Common,
-        _around: &Surroundings,
-    ) -> Result<Box<dyn Outlet>, (&'static str, String)> {
+    fn open(&self, common: &Common, _around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
         let url = self.url.read().map_err(|mend| ("url", mend))?;
         let client = HttpClient::new(&url, common)?.with_parameter("filter_path", FILTER);
         let mut headers = webhook::headers(self.authorization.as_ref())?;
@@ -90,7 +86,7 @@ struct Bulk {
     format: Format,
 }
 
-impl Outlet for Bulk {
+impl Sink for Bulk {
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(async move {
             let mut body = Vec::new();
@@ -226,7 +222,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::forward::outlet::samples;
+    use crate::forward::sink::samples;
 
     fn of(status: u16, body: &str, expected: usize) -> Result<Sent, Failure> {
         results(Answer { status, after: None, body: body.as_bytes().to_vec(), whole: true }, expected)

@@ -41,7 +41,7 @@ use self::{
     producer::{Plan, Producer},
     sasl::{Credentials, Mechanism},
 };
-use super::{Outlet, OutletSettings};
+use super::{KindSettings, Sink};
 use crate::{
     domain::event::Event,
     forward::{
@@ -104,7 +104,7 @@ fn yes() -> bool {
 
 type Wrong = (&'static str, String);
 
-impl OutletSettings for Kafka {
+impl KindSettings for Kafka {
     fn check(&self, common: &Common) -> Result<(), Wrong> {
         for route in self.routes(common)? {
             route.check().map_err(|why| ("brokers", why))?;
@@ -121,7 +121,7 @@ impl OutletSettings for Kafka {
         self.check_sasl()
     }
 
-    fn open(&self, common: &Common, _around: &Surroundings) -> Result<Box<dyn Outlet>, Wrong> {
+    fn open(&self, common: &Common, _around: &Surroundings) -> Result<Box<dyn Sink>, Wrong> {
         let bootstrap = self.routes(common)?.into_iter().map(|route| (route.host, route.port)).collect();
         let dialer = Dialer {
             guard: self.guard(common),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{Millis, event::Event},
-    forward::{Failure, Outlet, Sent},
+    forward::{Failure, Sent, Sink},
 };
 
 /// How long a new connection must live on for what was written over it to count: longer than a refusal takes to come.
@@ -155,7 +155,7 @@ impl Stream {
     }
 }
 
-impl Outlet for Stream {
+impl Sink for Stream {
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(async move {
             let (frames, refused) = self.shape.frames(events);

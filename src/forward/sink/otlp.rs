@@ -8,7 +8,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Failure, Outlet, OutletSettings, Sent, webhook};
+use super::{Failure, KindSettings, Sent, Sink, webhook};
 use crate::{
     domain::{event::Event, finding::Severity},
     forward::{Answer, Common, HttpClient, Place, Secret, Surroundings, format::Format},
@@ -27,16 +27,12 @@ pub struct Otlp {
     headers: Option<Secret>,
 }
 
-impl OutletSettings for Otlp {
+impl KindSettings for Otlp {
     fn check(&self, _common: &Common) -> Result<(), (&'static str, String)> {
         Ok(())
     }
 
-    fn open(
-        &self,
-        common: &Common,
-        around: &Surroundings,
-    ) -> Result<Box<dyn Outlet>, (&'static str, String)> {
+    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
         let url = self.url.read().map_err(|mend| ("url", mend))?;
         let client = HttpClient::new(&url, common)?;
         let mut headers = webhook::headers(None)?;
@@ -76,7 +72,7 @@ struct Logs {
     warning: String,
 }
 
-impl Outlet for Logs {
+impl Sink for Logs {
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(async move {
             let body = request(events, self.format, &self.instance).to_string().into_bytes();
@@ -245,7 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::forward::outlet::samples;
+    use crate::forward::sink::samples;
 
     fn answer(status: u16, body: &str) -> Answer {
         Answer { status, after: None, body: body.as_bytes().to_vec(), whole: true }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{Failure, Outlet, OutletSettings, Sent, webhook};
+use super::{Failure, KindSettings, Sent, Sink, webhook};
 use crate::{
     domain::event::Event,
     forward::{Answer, Common, HttpClient, Place, Secret, Surroundings, format::Format},
@@ -50,7 +50,7 @@ pub struct Splunk {
     acknowledge_seconds: Option<u64>,
 }
 
-impl OutletSettings for Splunk {
+impl KindSettings for Splunk {
     fn check(&self, _common: &Common) -> Result<(), (&'static str, String)> {
         let named = [
             ("index", &self.index),
@@ -72,11 +72,7 @@ impl OutletSettings for Splunk {
         }
     }
 
-    fn open(
-        &self,
-        common: &Common,
-        _around: &Surroundings,
-    ) -> Result<Box<dyn Outlet>, (&'static str, String)> {
+    fn open(&self, common: &Common, _around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
         let url = self.url.read().map_err(|mend| ("url", mend))?;
         let client = HttpClient::new(&url, common)?;
         let mut headers = webhook::headers(None)?;
@@ -187,7 +183,7 @@ impl Request {
     }
 }
 
-impl Outlet for Collector {
+impl Sink for Collector {
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(self.deliver(events))
     }
@@ -359,7 +355,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::forward::outlet::samples;
+    use crate::forward::sink::samples;
 
     fn said(status: u16, body: &str) -> Result<Verdict, Failure> {
         verdict(Answer { status, after: None, body: body.as_bytes().to_vec(), whole: true })

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Failure, Outlet, OutletSettings, Sent,
+    Failure, KindSettings, Sent, Sink,
     webhook::{Signer, headers},
 };
 use crate::{
@@ -48,7 +48,7 @@ enum Request {
     Test,
 }
 
-impl OutletSettings for EmergencyHook {
+impl KindSettings for EmergencyHook {
     fn check(&self, common: &Common) -> Result<(), (&'static str, String)> {
         if common.format.is_some() {
             return Err(("format", "is not a choice for an emergency hook".to_owned()));
@@ -65,11 +65,7 @@ impl OutletSettings for EmergencyHook {
         Ok(())
     }
 
-    fn open(
-        &self,
-        common: &Common,
-        around: &Surroundings,
-    ) -> Result<Box<dyn Outlet>, (&'static str, String)> {
+    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
         let url = self.url.read().map_err(|mend| ("url", mend))?;
         Ok(Box::new(Hook {
             sink: common.name.clone(),
@@ -132,7 +128,7 @@ impl Hook {
     }
 }
 
-impl Outlet for Hook {
+impl Sink for Hook {
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(async move {
             let Some(event) = events.first() else { return Ok(Sent::default()) };

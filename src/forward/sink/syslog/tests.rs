@@ -25,7 +25,7 @@ fn settings(more: &str) -> Result<SinkSettings, String> {
     SinkSettings::read(toml::from_str(&text).unwrap()).map_err(|error| error.to_string())
 }
 
-fn outlet(more: &str) -> Box<dyn Outlet> {
+fn sink(more: &str) -> Box<dyn Sink> {
     let around = Surroundings {
         store: Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap()),
         now: Arc::new(|| 0),
@@ -36,8 +36,8 @@ fn outlet(more: &str) -> Box<dyn Outlet> {
     settings(more).unwrap().open(&around).unwrap()
 }
 
-fn over(transport: &str, port: u16, more: &str) -> Box<dyn Outlet> {
-    outlet(&format!(
+fn over(transport: &str, port: u16, more: &str) -> Box<dyn Sink> {
+    sink(&format!(
         "address = \"127.0.0.1:{port}\"\ntransport = \"{transport}\"\nallow_networks = [\"127.0.0.0/8\"]\n{more}"
     ))
 }
@@ -191,12 +191,12 @@ fn a_message_that_is_too_long_without_evidence_is_refused_alone() {
 #[tokio::test]
 async fn frames_are_counted_and_the_connection_is_kept() {
     let (listener, port) = listener().await;
-    let mut outlet = over("tcp", port, "hostname = \"h\"\nfacility = \"audit\"");
+    let mut sink = over("tcp", port, "hostname = \"h\"\nfacility = \"audit\"");
     let receiver = tokio::spawn(async move { frames(&mut listener.accept().await.unwrap().0).await });
     for id in ["e1", "e2"] {
-        outlet.send(&[event(id)]).await.unwrap();
+        sink.send(&[event(id)]).await.unwrap();
     }
-    drop(outlet);
+    drop(sink);
     let received = receiver.await.unwrap();
     assert_eq!(received.iter().map(|frame| id_of(frame)).collect::<Vec<_>>(), ["e1", "e2"]);
     let start = "<107>1 2026-03-02T09:13:22.123Z h keyward i-1 TEMPORARY_BAN [keyward@32473 id=\"e1\" ";
@@ -206,14 +206,14 @@ async fn frames_are_counted_and_the_connection_is_kept() {
 #[tokio::test]
 async fn lines_end_with_a_line_feed_where_that_is_asked_for() {
     let (listener, port) = listener().await;
-    let mut outlet = over("tcp", port, "framing = \"lf\"\nformat = \"cef\"");
+    let mut sink = over("tcp", port, "framing = \"lf\"\nformat = \"cef\"");
     let receiver = tokio::spawn(async move {
         let mut text = String::new();
         listener.accept().await.unwrap().0.read_to_string(&mut text).await.unwrap();
         text
     });
-    outlet.send(&[event("e1"), event("e2")]).await.unwrap();
-    drop(outlet);
+    sink.send(&[event("e1"), event("e2")]).await.unwrap();
+    drop(sink);
     let text = receiver.await.unwrap();
     assert!(text.ends_with('\n') && text.lines().all(|line| line.starts_with("<83>1 ")), "{text}");
     assert_eq!(text.lines().count(), 2);
@@ -222,13 +222,13 @@ async fn lines_end_with_a_line_feed_where_that_is_asked_for() {
 #[tokio::test]
 async fn what_a_receiver_read_just_before_it_ended_is_sent_again() {
     let (listener, port) = listener().await;
-    let mut outlet = over("tcp", port, "");
-    outlet.send(&[event("e1")]).await.unwrap();
+    let mut sink = over("tcp", port, "");
+    sink.send(&[event("e1")]).await.unwrap();
     let (mut first, _) = listener.accept().await.unwrap();
     assert_eq!(id_of(&frame(&mut first).await), "e1");
     drop(first);
-    outlet.send(&[event("e2")]).await.unwrap();
-    drop(outlet);
+    sink.send(&[event("e2")]).await.unwrap();
+    drop(sink);
     let again = frames(&mut listener.accept().await.unwrap().0).await;
     assert_eq!(again.iter().map(|frame| id_of(frame)).collect::<Vec<_>>(), ["e1", "e2"]);
 }
@@ -236,14 +236,14 @@ async fn what_a_receiver_read_just_before_it_ended_is_sent_again() {
 #[tokio::test]
 async fn what_was_read_long_before_an_orderly_end_is_not_sent_again() {
     let (listener, port) = listener().await;
-    let mut outlet = over("tcp", port, "");
-    outlet.send(&[event("e1")]).await.unwrap();
+    let mut sink = over("tcp", port, "");
+    sink.send(&[event("e1")]).await.unwrap();
     let (mut first, _) = listener.accept().await.unwrap();
     assert_eq!(id_of(&frame(&mut first).await), "e1");
     drop(first);
     forward_by(DIGESTION * 2).await;
-    outlet.send(&[event("e2")]).await.unwrap();
-    drop(outlet);
+    sink.send(&[event("e2")]).await.unwrap();
+    drop(sink);
     let again = frames(&mut listener.accept().await.unwrap().0).await;
     assert_eq!(again.iter().map(|frame| id_of(frame)).collect::<Vec<_>>(), ["e2"]);
 }
@@ -251,14 +251,14 @@ async fn what_was_read_long_before_an_orderly_end_is_not_sent_again() {
 #[tokio::test]
 async fn what_a_receiver_never_read_is_sent_again_however_old_and_without_news() {
     let (listener, port) = listener().await;
-    let mut outlet = over("tcp", port, "");
-    outlet.send(&[event("e1")]).await.unwrap();
-    outlet.send(&[event("e2")]).await.unwrap();
+    let mut sink = over("tcp", port, "");
+    sink.send(&[event("e1")]).await.unwrap();
+    sink.send(&[event("e2")]).await.unwrap();
     // Closed with something unread: reset.
     drop(listener.accept().await.unwrap());
     forward_by(DIGESTION * 5).await;
-    outlet.tick(0).await.unwrap();
-    drop(outlet);
+    sink.tick(0).await.unwrap();
+    drop(sink);
     let again = frames(&mut listener.accept().await.unwrap().0).await;
     assert_eq!(again.iter().map(|frame| id_of(frame)).collect::<Vec<_>>(), ["e1", "e2"]);
 }
@@ -266,14 +266,14 @@ async fn what_a_receiver_never_read_is_sent_again_however_old_and_without_news()
 #[tokio::test]
 async fn a_receiver_that_hangs_up_at_once_takes_nothing() {
     let (listener, port) = listener().await;
-    let mut outlet = over("tcp", port, "");
+    let mut sink = over("tcp", port, "");
     let rude = tokio::spawn(async move {
         for _ in 0..3 {
             drop(listener.accept().await.unwrap());
         }
     });
     for _ in 0..3 {
-        let failure = outlet.send(&[event("e1")]).await.unwrap_err();
+        let failure = sink.send(&[event("e1")]).await.unwrap_err();
         assert!(matches!(failure, Failure::Unreachable(_)), "{failure:?}");
     }
     rude.await.unwrap();
@@ -282,14 +282,14 @@ async fn a_receiver_that_hangs_up_at_once_takes_nothing() {
 #[tokio::test]
 async fn an_idle_connection_is_ended_which_confirms_what_was_written() {
     let (listener, port) = listener().await;
-    let mut outlet = over("tcp", port, "");
-    outlet.send(&[event("e1")]).await.unwrap();
+    let mut sink = over("tcp", port, "");
+    sink.send(&[event("e1")]).await.unwrap();
     forward_by(IDLE).await;
-    outlet.tick(0).await.unwrap();
+    sink.tick(0).await.unwrap();
     let first = frames(&mut listener.accept().await.unwrap().0).await;
     assert_eq!(first.len(), 1);
-    outlet.send(&[event("e2")]).await.unwrap();
-    drop(outlet);
+    sink.send(&[event("e2")]).await.unwrap();
+    drop(sink);
     let second = frames(&mut listener.accept().await.unwrap().0).await;
     assert_eq!(second.iter().map(|frame| id_of(frame)).collect::<Vec<_>>(), ["e2"]);
 }
@@ -297,14 +297,14 @@ async fn an_idle_connection_is_ended_which_confirms_what_was_written() {
 #[tokio::test]
 async fn an_end_that_is_not_confirmed_confirms_nothing() {
     let (listener, port) = listener().await;
-    let mut outlet = over("tcp", port, "");
-    outlet.send(&[event("e1")]).await.unwrap();
+    let mut sink = over("tcp", port, "");
+    sink.send(&[event("e1")]).await.unwrap();
     forward_by(IDLE).await;
-    outlet.tick(0).await.unwrap();
+    sink.tick(0).await.unwrap();
     drop(listener.accept().await.unwrap());
     let receiver = tokio::spawn(async move { frames(&mut listener.accept().await.unwrap().0).await });
-    outlet.send(&[event("e2")]).await.unwrap();
-    outlet.close().await;
+    sink.send(&[event("e2")]).await.unwrap();
+    sink.close().await;
     let second = receiver.await.unwrap();
     assert_eq!(second.iter().map(|frame| id_of(frame)).collect::<Vec<_>>(), ["e1", "e2"]);
 }
@@ -313,10 +313,10 @@ async fn an_end_that_is_not_confirmed_confirms_nothing() {
 async fn a_name_does_not_lead_to_an_address_that_is_not_allowed() {
     let (_listener, port) = listener().await;
     for transport in ["tcp", "udp"] {
-        let mut outlet = outlet(&format!(
+        let mut sink = sink(&format!(
             "address = \"localhost:{port}\"\ntransport = \"{transport}\"\nallow_networks = [\"10.0.0.0/8\"]"
         ));
-        let failure = outlet.send(&[event("e1")]).await.unwrap_err();
+        let failure = sink.send(&[event("e1")]).await.unwrap_err();
         assert!(matches!(&failure, Failure::Denied(why) if why.contains("loopback")), "{failure:?}");
     }
 }
@@ -324,11 +324,11 @@ async fn a_name_does_not_lead_to_an_address_that_is_not_allowed() {
 #[tokio::test]
 async fn a_datagram_is_a_message_and_none_is_longer_than_it_may_be() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut outlet = over("udp", socket.local_addr().unwrap().port(), "max_message_bytes = 700");
+    let mut sink = over("udp", socket.local_addr().unwrap().port(), "max_message_bytes = 700");
     let mut long = event("e2");
     long.evidence = json!({"agents": vec!["agent"; 400]});
     let mut received = Vec::new();
-    let sent = outlet.send(&[event("e1"), long]).await.unwrap();
+    let sent = sink.send(&[event("e1"), long]).await.unwrap();
     assert!(sent.refused.is_empty());
     let mut bytes = [0; 2_048];
     for _ in 0..2 {
@@ -342,7 +342,7 @@ async fn a_datagram_is_a_message_and_none_is_longer_than_it_may_be() {
 #[tokio::test]
 async fn that_nobody_listens_is_noticed_over_udp_too() {
     let port = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let mut outlet = over("udp", port, "");
-    let failure = outlet.send(&[event("e1")]).await.unwrap_err();
+    let mut sink = over("udp", port, "");
+    let failure = sink.send(&[event("e1")]).await.unwrap_err();
     assert!(matches!(failure, Failure::Unreachable(_)), "{failure:?}");
 }

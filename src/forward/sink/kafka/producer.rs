@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     domain::event::Event,
-    forward::{Failure, Outlet, Sent, format::Format},
+    forward::{Failure, Sent, Sink, format::Format},
 };
 
 /// Who leads is asked anew after this time, as by other clients: partitions may have been added.
@@ -321,7 +321,7 @@ impl Plan {
     }
 }
 
-impl Outlet for Producer {
+impl Sink for Producer {
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(self.deliver(events))
     }
