@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     domain::SECOND,
     engine::{Engine, EngineOptions},
-    forward::{Forwarder, Surroundings},
+    forward::{Forwarder, SinkContext},
     geo::GeoStatus,
     http::{self, AppState, Auth},
     intake::Intake,
@@ -99,7 +99,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         .map_err(|error| AppError::Store { store: crate::config::mask_url(&config.store.url), error })?;
 
     let stop_forwarding = CancellationToken::new();
-    let forwarder = Forwarder::start(&config.sinks, &surroundings(&engine), &stop_forwarding)?;
+    let forwarder = Forwarder::start(&config.sinks, &sink_context(&engine), &stop_forwarding)?;
     let sinks = forwarder.statuses();
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
@@ -135,9 +135,9 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
 }
 
 /// What sinks need of the rest.
-fn surroundings(engine: &Arc<Engine>) -> Surroundings {
+fn sink_context(engine: &Arc<Engine>) -> SinkContext {
     let (clock, log) = (engine.clone(), engine.clone());
-    Surroundings {
+    SinkContext {
         store: engine.shared_store(),
         now: Arc::new(move || clock.now()),
         tell: Arc::new(move |event| log.tell(event)),

@@ -17,7 +17,7 @@ use crate::{
         event::{Event, EventType},
         finding::Severity,
     },
-    forward::Surroundings,
+    forward::SinkContext,
     http::Auth,
     store::{
         StoreError,
@@ -44,9 +44,9 @@ impl CheckConfig {
         }
         block_on(async {
             app::probe(&config).await?;
-            let around = surroundings()?;
+            let context = sink_context()?;
             for sink in &config.sinks {
-                sink.probe(&around).map_err(AppError::from)?;
+                sink.probe(&context).map_err(AppError::from)?;
             }
             Ok(())
         })?;
@@ -56,8 +56,8 @@ impl CheckConfig {
 }
 
 /// A sink that is only tried has no log behind it.
-fn surroundings() -> Result<Surroundings, Failure> {
-    Ok(Surroundings {
+fn sink_context() -> Result<SinkContext, Failure> {
+    Ok(SinkContext {
         store: Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).map_err(in_memory)?),
         now: Arc::new(clock::wall),
         tell: Arc::new(|_| {}),
@@ -76,7 +76,7 @@ async fn send_test(config: &Config, name: &str) -> Result<(), Failure> {
         let known = if names.is_empty() { "none is configured".to_owned() } else { names.join(", ") };
         return Err(Failure::new(code::USAGE, format!("there is no sink {name}: {known}")));
     };
-    let mut opened = sink.open(&surroundings()?).map_err(AppError::from)?;
+    let mut opened = sink.open(&sink_context()?).map_err(AppError::from)?;
     let limit = sink.common().timeout;
     let sent = timeout(limit, opened.test(&test_event())).await;
     let failed = |why: String| Err(Failure::new(code::UNAVAILABLE, format!("{name}: {why}")));

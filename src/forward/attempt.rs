@@ -143,7 +143,7 @@ impl Sender {
         }
         let mut position = suspicion.searched.take().unwrap_or_else(|| page.next.clone());
         for _ in 0..SEARCH_PAGES {
-            let more = patient(self.desk.around.store.read_log(&position, PAGE)).await?;
+            let more = patient(self.desk.context.store.read_log(&position, PAGE)).await?;
             if let Some(found) = more.events.iter().find(fits) {
                 suspicion.searched = Some(position);
                 return Ok(Some(found.clone()));

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Common, Start, Status, Surroundings};
+use super::{Common, SinkContext, Start, Status};
 use crate::{
     domain::{
         Millis,
@@ -27,7 +27,7 @@ pub const LEASE: Duration = Duration::from_secs(4);
 /// What the one who sends and the one who renews the lease share.
 pub(super) struct Desk {
     pub common: Common,
-    pub around: Surroundings,
+    pub context: SinkContext,
     pub status: Arc<Status>,
     /// Dead letters wait to be sent again.
     pub again: AtomicBool,
@@ -37,8 +37,8 @@ pub(super) struct Desk {
 
 impl Desk {
     /// For one sink.
-    pub fn new(common: Common, around: Surroundings, status: Arc<Status>, stop: CancellationToken) -> Self {
-        Self { common, around, status, again: AtomicBool::new(false), stop }
+    pub fn new(common: Common, context: SinkContext, status: Arc<Status>, stop: CancellationToken) -> Self {
+        Self { common, context, status, again: AtomicBool::new(false), stop }
     }
 
     /// Waits, unless the process ends.
@@ -49,14 +49,14 @@ impl Desk {
     /// Takes the lease; `None` while somebody else has it.
     pub async fn lead(&self) -> Result<Option<SinkLead>, StoreError> {
         let (now, until) = self.lease();
-        let Surroundings { store, instance, .. } = &self.around;
+        let SinkContext { store, instance, .. } = &self.context;
         let led = patient(store.lead_sink(&self.common.name, instance, now, until)).await?;
         self.again.store(led.as_ref().is_some_and(|lead| lead.again), Relaxed);
         Ok(led)
     }
 
     fn lease(&self) -> (Millis, Millis) {
-        let now = (self.around.now)();
+        let now = (self.context.now)();
         (now, now + LEASE.as_millis() as Millis)
     }
 
@@ -65,12 +65,12 @@ impl Desk {
         let mut renewed = Instant::now();
         loop {
             sleep(LEASE / 4).await;
-            let now = (self.around.now)();
+            let now = (self.context.now)();
             self.status.measure(now);
             let health = self.status.health(now);
             let asked = Instant::now();
             let left = LEASE.saturating_sub(renewed.elapsed());
-            let renewing = self.around.store.renew_sink(&self.common.name, epoch, self.lease().1, &health);
+            let renewing = self.context.store.renew_sink(&self.common.name, epoch, self.lease().1, &health);
             match timeout(left, renewing).await {
                 Ok(Ok(Some(again))) => {
                     self.again.fetch_or(again, Relaxed);
@@ -90,14 +90,14 @@ impl Desk {
     /// Where a sink begins of which the store knows nothing.
     pub async fn begin(&self) -> Result<LogPosition, StoreError> {
         match self.common.start {
-            Start::Now => patient(self.around.store.log_end()).await,
+            Start::Now => patient(self.context.store.log_end()).await,
             Start::Beginning => Ok(LogPosition::default()),
         }
     }
 
     /// Events were deleted before they were sent.
     pub fn gap(&self) -> Event {
-        let mut event = Event::new((self.around.now)(), EventType::EventGap, Severity::High, None);
+        let mut event = Event::new((self.context.now)(), EventType::EventGap, Severity::High, None);
         event.detector = Some(format!("forward:{}", self.common.name));
         event.evidence = serde_json::json!({
             "sink": self.common.name,

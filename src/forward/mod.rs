@@ -51,7 +51,7 @@ const RESTART: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What forwarding needs of the rest of the service.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct SinkContext {
     /// Where the log and the cursors are.
     pub store: Arc<dyn Store>,
     /// The time.
@@ -77,12 +77,12 @@ impl Forwarder {
     /// The first sink that cannot be opened: a secret that is missing, a file that cannot be written.
     pub fn start(
         sinks: &[SinkSettings],
-        surroundings: &Surroundings,
+        sink_context: &SinkContext,
         stop: &CancellationToken,
     ) -> Result<Self, SettingError> {
         let mut opened = Vec::with_capacity(sinks.len());
         for settings in sinks {
-            opened.push((settings, settings.open(surroundings)?));
+            opened.push((settings, settings.open(sink_context)?));
         }
         let (mut statuses, mut senders) = (Vec::new(), Vec::new());
         for (settings, sink) in opened {
@@ -91,7 +91,7 @@ impl Forwarder {
             senders.push(tokio::spawn(keep_sending(
                 settings.clone(),
                 sink,
-                surroundings.clone(),
+                sink_context.clone(),
                 status,
                 stop.clone(),
             )));
@@ -118,17 +118,17 @@ impl Forwarder {
 async fn keep_sending(
     settings: SinkSettings,
     sink: Box<dyn Sink>,
-    around: Surroundings,
+    context: SinkContext,
     status: Arc<Status>,
     stop: CancellationToken,
 ) {
     let mut sink = Some(sink);
     while !stop.is_cancelled() {
-        let opened = sink.take().map_or_else(|| settings.open(&around), Ok);
+        let opened = sink.take().map_or_else(|| settings.open(&context), Ok);
         match opened {
             Ok(sink) => {
                 let common = settings.common().clone();
-                let sender = Sender::new(common, sink, around.clone(), status.clone(), stop.clone());
+                let sender = Sender::new(common, sink, context.clone(), status.clone(), stop.clone());
                 let Err(error) = tokio::spawn(sender.run()).await else { return };
                 tracing::error!(sink = settings.common().name, %error, "a sender has ended badly; it begins again");
                 show_down(&status, "its sender ended badly");

@@ -44,7 +44,7 @@ impl Sender {
             return Ok(());
         }
         let longest = self.desk.common.max_backoff;
-        let letters = match patient(self.desk.around.store.dead_letters(&self.desk.common.name)).await {
+        let letters = match patient(self.desk.context.store.dead_letters(&self.desk.common.name)).await {
             Ok(letters) => letters,
             Err(error) => {
                 self.desk.status.failed(&format!("dead letters cannot be read: {error}"));
@@ -73,7 +73,7 @@ impl Sender {
                 Stepped::Done | Stepped::Full => {}
             }
             if parked.is_empty() {
-                self.desk.status.sent(1, (self.desk.around.now)());
+                self.desk.status.sent(1, (self.desk.context.now)());
             }
             progress.redelivery = Redelivery::default();
         }

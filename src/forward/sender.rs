@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Common, Sink, Status, Surroundings, attempt::Suspicion, lead::Desk, news::News, redelivery::Redelivery,
+    Common, Sink, SinkContext, Status, attempt::Suspicion, lead::Desk, news::News, redelivery::Redelivery,
 };
 use crate::{
     domain::event::Event,
@@ -77,11 +77,11 @@ impl Sender {
     pub fn new(
         common: Common,
         sink: Box<dyn Sink>,
-        around: Surroundings,
+        context: SinkContext,
         status: Arc<Status>,
         stop: CancellationToken,
     ) -> Self {
-        Self { desk: Arc::new(Desk::new(common, around, status, stop)), sink }
+        Self { desk: Arc::new(Desk::new(common, context, status, stop)), sink }
     }
 
     /// Sends until the process ends.
@@ -110,8 +110,8 @@ impl Sender {
             }
             self.desk.pause(LOOK_FOR_LEASE).await;
         }
-        let Desk { around, common, .. } = &*self.desk;
-        if let Err(error) = patient(around.store.leave_sink(&common.name, &around.instance)).await {
+        let Desk { context, common, .. } = &*self.desk;
+        if let Err(error) = patient(context.store.leave_sink(&common.name, &context.instance)).await {
             tracing::warn!(sink = common.name, %error, "the sink's lease was not given back; it will run out");
         }
     }
@@ -138,7 +138,7 @@ impl Sender {
             redelivery: Redelivery::default(),
             gap_told: None,
             unnoted: None,
-            news: News::new(self.desk.around.news.clone()),
+            news: News::new(self.desk.context.news.clone()),
             ticked: Instant::now(),
         };
         let desk = self.desk.clone();
@@ -175,10 +175,10 @@ impl Sender {
         self.redeliver(progress).await?;
         self.tick(progress).await?;
         progress.news.looks();
-        let page = patient(desk.around.store.read_log(&progress.position, PAGE)).await?;
+        let page = patient(desk.context.store.read_log(&progress.position, PAGE)).await?;
         if page.gap && progress.gap_told.as_ref() != Some(&progress.position) {
             progress.gap_told = Some(progress.position.clone());
-            (desk.around.tell)(desk.gap());
+            (desk.context.tell)(desk.gap());
         }
         let wanted: Vec<usize> =
             (0..page.events.len()).filter(|n| desk.common.filter.admits(&page.events[*n])).collect();
@@ -235,13 +235,13 @@ impl Sender {
         // Everything before is done with, also what was not wanted.
         let last = batch.last().map_or(0, |last| last + 1);
         for event in &page.events[..last] {
-            position = self.desk.around.store.advance(&position, &event.id)?;
+            position = self.desk.context.store.advance(&position, &event.id)?;
         }
         let (sent, refused) = (batch.len() - parked.len(), parked.len());
         progress.position = position;
         self.note(progress, parked).await?;
         self.desk.status.parked(refused);
-        self.desk.status.sent(sent, (self.desk.around.now)());
+        self.desk.status.sent(sent, (self.desk.context.now)());
         progress.failures = 0;
         progress.suspicion = None;
         progress.batch = (progress.batch * 2).min(self.desk.common.batch);
@@ -287,7 +287,7 @@ impl Sender {
             parked: parked.to_vec(),
             done,
         };
-        patient(self.desk.around.store.step_sink(&step)).await
+        patient(self.desk.context.store.step_sink(&step)).await
     }
 
     /// Lets the sink do what is due without events.
@@ -296,7 +296,7 @@ impl Sender {
             return Ok(());
         }
         progress.ticked = Instant::now();
-        let now = (self.desk.around.now)();
+        let now = (self.desk.context.now)();
         self.desk.status.measure(now);
         match timeout(self.desk.common.timeout, self.sink.tick(now)).await {
             Ok(Ok(changed)) => {
@@ -325,7 +325,7 @@ impl Sender {
             event: event.clone(),
             reason: reason.to_owned(),
             attempts,
-            parked_at: (self.desk.around.now)(),
+            parked_at: (self.desk.context.now)(),
             again: false,
         }
     }

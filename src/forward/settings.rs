@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use toml::Table;
 
-use super::{Filter, KINDS, KindSettings, Sink, Surroundings, format::Format, secret::mask_place};
+use super::{Filter, KINDS, KindSettings, Sink, SinkContext, format::Format, secret::mask_place};
 use crate::domain::{event::EventType, finding::Severity};
 
 /// Something is wrong with a setting of a sink.
@@ -118,8 +118,8 @@ impl SinkSettings {
     ///
     /// # Errors
     /// When a secret or a file is missing, or settings contradict each other.
-    pub fn open(&self, around: &Surroundings) -> Result<Box<dyn Sink>, SettingError> {
-        let opened = self.kind_settings.open(&self.common, around);
+    pub fn open(&self, context: &SinkContext) -> Result<Box<dyn Sink>, SettingError> {
+        let opened = self.kind_settings.open(&self.common, context);
         opened.map_err(|(setting, mend)| named(&self.common.name, setting, mend))
     }
 
@@ -127,8 +127,8 @@ impl SinkSettings {
     ///
     /// # Errors
     /// As [`SinkSettings::open`].
-    pub fn probe(&self, around: &Surroundings) -> Result<(), SettingError> {
-        let probed = self.kind_settings.probe(&self.common, around);
+    pub fn probe(&self, context: &SinkContext) -> Result<(), SettingError> {
+        let probed = self.kind_settings.probe(&self.common, context);
         probed.map_err(|(setting, mend)| named(&self.common.name, setting, mend))
     }
 

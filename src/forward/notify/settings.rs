@@ -8,7 +8,7 @@ use toml::Table;
 use super::{Channel, Nature, notifier::Notifier};
 use crate::{
     domain::Millis,
-    forward::{Common, KindSettings, Sink, Surroundings},
+    forward::{Common, KindSettings, Sink, SinkContext},
 };
 
 type Wrong = (&'static str, String);
@@ -126,9 +126,9 @@ impl<C: ChannelSettings> KindSettings for Notify<C> {
         self.channel.check(common)
     }
 
-    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Sink>, Wrong> {
+    fn open(&self, common: &Common, context: &SinkContext) -> Result<Box<dyn Sink>, Wrong> {
         let channel = self.channel.open(common)?;
-        Ok(Box::new(Notifier::new(self.grouping.clone(), C::NATURE, channel, common, around.now.clone())))
+        Ok(Box::new(Notifier::new(self.grouping.clone(), C::NATURE, channel, common, context.now.clone())))
     }
 
     /// What a batch costs is one write of the groups, whatever is in it.

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Failure, KindSettings, Sent, Sink, webhook};
 use crate::{
     domain::event::{Event, format_millis},
-    forward::{Answer, Common, HttpClient, Place, Secret, Surroundings, format::Format},
+    forward::{Answer, Common, HttpClient, Place, Secret, SinkContext, format::Format},
 };
 
 /// By the naming scheme of data streams, type-dataset-namespace; the dataset is the `event.dataset` of our ECS events.
@@ -57,7 +57,7 @@ impl KindSettings for Elasticsearch {
         Ok(())
     }
 
-    fn open(&self, common: &Common, _around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
+    fn open(&self, common: &Common, _context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
         let url = self.url.read().map_err(|mend| ("url", mend))?;
         let client = HttpClient::new(&url, common)?.with_parameter("filter_path", FILTER);
         let mut headers = webhook::headers(self.authorization.as_ref())?;

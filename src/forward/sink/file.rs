@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::{Failure, KindSettings, Sent, Sink};
 use crate::{
     domain::event::Event,
-    forward::{Common, Surroundings, format::Format},
+    forward::{Common, SinkContext, format::Format},
 };
 
 /// `type = "file"`
@@ -36,13 +36,13 @@ impl KindSettings for File {
         if self.path.as_os_str().is_empty() { Err(("path", "must name a file".to_owned())) } else { Ok(()) }
     }
 
-    fn open(&self, common: &Common, _around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
+    fn open(&self, common: &Common, _context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
         appending(&self.path).map_err(|error| self.unwritable(&error))?;
         Ok(Box::new(Lines::new(common, Target::File(self.path.clone()))))
     }
 
     /// A file that the service is to make is not made by whoever checks.
-    fn probe(&self, _common: &Common, _around: &Surroundings) -> Result<(), (&'static str, String)> {
+    fn probe(&self, _common: &Common, _context: &SinkContext) -> Result<(), (&'static str, String)> {
         let opened = match OpenOptions::new().append(true).open(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => self.could_be_made(),
             opened => opened.map(drop),
@@ -79,7 +79,7 @@ impl KindSettings for Stdout {
         Ok(())
     }
 
-    fn open(&self, common: &Common, _around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
+    fn open(&self, common: &Common, _context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
         Ok(Box::new(Lines::new(common, Target::Stdout)))
     }
 }

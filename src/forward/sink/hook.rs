@@ -19,7 +19,7 @@ use crate::{
         event::{Event, EventType, format_millis},
         finding::Severity,
     },
-    forward::{Common, HttpClient, Place, Secret, Surroundings, notify::rule},
+    forward::{Common, HttpClient, Place, Secret, SinkContext, notify::rule},
     store::StoreError,
 };
 
@@ -65,7 +65,7 @@ impl KindSettings for EmergencyHook {
         Ok(())
     }
 
-    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
+    fn open(&self, common: &Common, context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
         let url = self.url.read().map_err(|mend| ("url", mend))?;
         Ok(Box::new(Hook {
             sink: common.name.clone(),
@@ -73,7 +73,7 @@ impl KindSettings for EmergencyHook {
             signer: Signer::open(Some(&self.secret))?,
             headers: headers(self.authorization.as_ref())?,
             request: self.request,
-            around: around.clone(),
+            context: context.clone(),
             told_of: None,
         }))
     }
@@ -89,7 +89,7 @@ struct Hook {
     signer: Signer,
     headers: HeaderMap,
     request: Request,
-    around: Surroundings,
+    context: SinkContext,
     /// The event for which a failure was told.
     told_of: Option<String>,
 }
@@ -112,7 +112,7 @@ impl Hook {
         let is_ban =
             matches!(event.kind, EventType::KeyCutOff | EventType::PermanentBan | EventType::TemporaryBan);
         let Some(subject) = event.subject.as_ref().filter(|_| is_ban) else { return Ok(false) };
-        let record = self.around.store.standing(subject).await?;
+        let record = self.context.store.standing(subject).await?;
         Ok(!record.is_some_and(|record| record.standing.is_banned_at(now)))
     }
 
@@ -124,7 +124,7 @@ impl Hook {
             "summary": summary, "outcome": outcome, "request": self.request, "sink": self.sink, "event": about.id,
             "cause": about.kind, "rule": rule(about),
         });
-        (self.around.tell)(event);
+        (self.context.tell)(event);
     }
 }
 
@@ -132,7 +132,7 @@ impl Sink for Hook {
     fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(async move {
             let Some(event) = events.first() else { return Ok(Sent::default()) };
-            let now = (self.around.now)();
+            let now = (self.context.now)();
             if event.action.as_deref() == Some("shadow") {
                 return Ok(Sent {
                     refused: Vec::new(),
@@ -179,7 +179,7 @@ impl Sink for Hook {
     /// Whoever tries a sink wants no key disabled.
     fn test<'a>(&'a mut self, event: &'a Event) -> BoxFuture<'a, Result<Sent, Failure>> {
         Box::pin(async move {
-            let answer = self.call(event, Request::Test, (self.around.now)()).await?;
+            let answer = self.call(event, Request::Test, (self.context.now)()).await?;
             Ok(Sent { refused: Vec::new(), answer })
         })
     }

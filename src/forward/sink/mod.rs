@@ -21,7 +21,7 @@ use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-use super::{Common, SettingError, Surroundings, notify};
+use super::{Common, SettingError, SinkContext, notify};
 use crate::domain::{Millis, event::Event};
 
 /// A kind of sink.
@@ -110,14 +110,14 @@ pub trait KindSettings: Debug + Send + Sync {
     ///
     /// # Errors
     /// The name of the setting and the mend.
-    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)>;
+    fn open(&self, common: &Common, context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)>;
 
     /// Whether it could be opened, without leaving anything behind.
     ///
     /// # Errors
     /// The name of the setting and the mend.
-    fn probe(&self, common: &Common, around: &Surroundings) -> Result<(), (&'static str, String)> {
-        self.open(common, around).map(drop)
+    fn probe(&self, common: &Common, context: &SinkContext) -> Result<(), (&'static str, String)> {
+        self.open(common, context).map(drop)
     }
 
     /// The file that it alone must write.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Failure, KindSettings, Sent, Sink, webhook};
 use crate::{
     domain::{event::Event, finding::Severity},
-    forward::{Answer, Common, HttpClient, Place, Secret, Surroundings, format::Format},
+    forward::{Answer, Common, HttpClient, Place, Secret, SinkContext, format::Format},
 };
 
 const LOGS: &str = "/v1/logs";
@@ -32,7 +32,7 @@ impl KindSettings for Otlp {
         Ok(())
     }
 
-    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
+    fn open(&self, common: &Common, context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
         let url = self.url.read().map_err(|mend| ("url", mend))?;
         let client = HttpClient::new(&url, common)?;
         let mut headers = webhook::headers(None)?;
@@ -41,7 +41,7 @@ impl KindSettings for Otlp {
             headers.extend(lines(&text).map_err(|mend| ("headers", mend))?);
         }
         let format = common.format.unwrap_or(Format::Json);
-        let instance = around.instance.clone();
+        let instance = context.instance.clone();
         Ok(Box::new(Logs { client, headers, format, instance, warning: String::new() }))
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::{Failure, KindSettings, Sent, Sink, webhook};
 use crate::{
     domain::event::Event,
-    forward::{Answer, Common, HttpClient, Place, Secret, Surroundings, format::Format},
+    forward::{Answer, Common, HttpClient, Place, Secret, SinkContext, format::Format},
 };
 
 const EVENT: &str = "/services/collector/event";
@@ -72,7 +72,7 @@ impl KindSettings for Splunk {
         }
     }
 
-    fn open(&self, common: &Common, _around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
+    fn open(&self, common: &Common, _context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
         let url = self.url.read().map_err(|mend| ("url", mend))?;
         let client = HttpClient::new(&url, common)?;
         let mut headers = webhook::headers(None)?;

@@ -20,7 +20,7 @@ use crate::{
         Millis,
         event::{Event, format_millis},
     },
-    forward::{Common, HttpClient, Place, Secret, Surroundings, format::Format},
+    forward::{Common, HttpClient, Place, Secret, SinkContext, format::Format},
 };
 
 /// Of a secret, in bytes (Standard Webhooks).
@@ -42,13 +42,13 @@ impl KindSettings for Webhook {
         json_only(common)
     }
 
-    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Sink>, (&'static str, String)> {
+    fn open(&self, common: &Common, context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
         let url = self.url.read().map_err(|mend| ("url", mend))?;
         let client = HttpClient::new(&url, common)?;
         let signer = Signer::open(self.secret.as_ref())?;
         let headers = headers(self.authorization.as_ref())?;
         let format = common.format.unwrap_or(Format::Json);
-        let now = around.now.clone();
+        let now = context.now.clone();
         Ok(Box::new(Post { client, signer, headers, format, single: common.batch == 1, now }))
     }
 

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Filter, Sender, Sent, Sink, SinkSettings, Status, Surroundings};
+use super::{Failure, Filter, Sender, Sent, Sink, SinkContext, SinkSettings, Status};
 use crate::{
     domain::{
         Millis,
@@ -83,9 +83,9 @@ impl House {
         Self { store: Arc::new(store), began: tokio::time::Instant::now(), told: Arc::default() }
     }
 
-    fn around(&self, instance: &str) -> Surroundings {
+    fn context(&self, instance: &str) -> SinkContext {
         let (began, told) = (self.began, self.told.clone());
-        Surroundings {
+        SinkContext {
             store: self.store.clone(),
             now: Arc::new(move || START + began.elapsed().as_millis() as Millis),
             tell: Arc::new(move |event| told.lock().push(event)),
@@ -124,7 +124,7 @@ impl House {
         let stop = CancellationToken::new();
         let common = settings.common().clone();
         let status = Arc::new(Status::new(&common.name, common.kind));
-        let sender = Sender::new(common, sink, self.around(instance), status.clone(), stop.clone());
+        let sender = Sender::new(common, sink, self.context(instance), status.clone(), stop.clone());
         Sending { seen, status, stop, task: tokio::spawn(sender.run()) }
     }
 }

@@ -43,7 +43,7 @@ async fn an_address_that_is_not_public_is_refused_when_the_sink_is_opened() {
     let house = House::new();
     let open = |url: &str, more: &str| {
         let text = format!("name = \"hook\"\ntype = \"webhook\"\nurl = \"{url}\"\n{more}");
-        let opened = SinkSettings::read(toml::from_str(&text).unwrap()).unwrap().open(&house.around("a"));
+        let opened = SinkSettings::read(toml::from_str(&text).unwrap()).unwrap().open(&house.context("a"));
         opened.err().map(|error| error.to_string())
     };
     for (url, why) in [

@@ -239,7 +239,7 @@ async fn what_is_no_broker_is_said_to_be_none() {
             }
         });
         let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
-        let mut sink = sink(&own).open(&surroundings(store)).unwrap();
+        let mut sink = sink(&own).open(&sink_context(store)).unwrap();
         let why = sink.test(&event(1)).await.unwrap_err();
         assert!(matches!(&why, Failure::Unreachable(why) if why.starts_with("broker 127.0.0.1:")), "{why}");
         assert!(says.is_empty() || why.to_string().contains("is it Kafka, and TLS as tls says?"), "{why}");

@@ -170,7 +170,7 @@ const NAME: &str = "server_name = \"logs.example\"\n";
 /// One event through a sink of its own; says what came back.
 async fn send_test(own: &str) -> Result<keyward::forward::Sent, Failure> {
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
-    let mut sink = sink(own).open(&surroundings(store)).unwrap();
+    let mut sink = sink(own).open(&sink_context(store)).unwrap();
     let mut event = event(1);
     event.id = "test-1".to_owned();
     sink.test(&event).await

@@ -24,7 +24,7 @@ use keyward::{
         place::PlaceSummary,
         subject::Subject,
     },
-    forward::{Failure, SettingError, Sink, SinkSettings, Surroundings},
+    forward::{Failure, SettingError, Sink, SinkContext, SinkSettings},
     store::{
         Store,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -69,9 +69,9 @@ fn memory() -> Arc<dyn Store> {
     Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap())
 }
 
-fn around(store: Arc<dyn Store>, time: &Shifted, instance: &str) -> Surroundings {
+fn context(store: Arc<dyn Store>, time: &Shifted, instance: &str) -> SinkContext {
     let time = time.clone();
-    Surroundings {
+    SinkContext {
         store,
         now: Arc::new(move || time.now()),
         tell: Arc::new(|_| {}),
@@ -99,7 +99,7 @@ struct Channel {
 impl Channel {
     fn open(kind: &str, own: &str) -> Self {
         let time = Shifted::default();
-        let sink = settings(kind, own).unwrap().open(&around(memory(), &time, "one")).unwrap();
+        let sink = settings(kind, own).unwrap().open(&context(memory(), &time, "one")).unwrap();
         Self { sink, time }
     }
 

@@ -290,8 +290,8 @@ async fn what_is_on_its_way_holds_up_no_other_events_and_is_not_sent_again() {
     let own = format!(
         "token = '{token}'\nindex = 'security'\nhost = 'gate-1'\nacknowledge = true\ntimeout_seconds = 4"
     );
-    let (sink, around) = log.sink("splunk", &fake.url, &own);
-    let mut sink = sink.open(&around).unwrap();
+    let (sink, context) = log.sink("splunk", &fake.url, &own);
+    let mut sink = sink.open(&context).unwrap();
     let (lost, others) = log.events.split_at(2);
     assert!(matches!(sink.send(lost).await, Err(Failure::Busy { .. })));
     sink.send(others).await.unwrap();

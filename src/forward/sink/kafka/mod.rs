@@ -45,7 +45,7 @@ use super::{KindSettings, Sink};
 use crate::{
     domain::event::Event,
     forward::{
-        Common, Guard, Secret, Surroundings,
+        Common, Guard, Secret, SinkContext,
         format::Format,
         reach::{Route, Trust, server_name},
     },
@@ -121,7 +121,7 @@ impl KindSettings for Kafka {
         self.check_sasl()
     }
 
-    fn open(&self, common: &Common, _around: &Surroundings) -> Result<Box<dyn Sink>, Wrong> {
+    fn open(&self, common: &Common, _context: &SinkContext) -> Result<Box<dyn Sink>, Wrong> {
         let bootstrap = self.routes(common)?.into_iter().map(|route| (route.host, route.port)).collect();
         let dialer = Dialer {
             guard: self.guard(common),

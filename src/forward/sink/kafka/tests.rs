@@ -77,7 +77,7 @@ fn a_password_is_never_in_the_settings_and_never_shown() {
     let login =
         format!("sasl = \"plain\"\nusername = \"u\"\npassword = \"file:{}\"\n", file.path().display());
     let sink = settings(&format!("{LEAST}{login}")).unwrap();
-    let around = Surroundings {
+    let context = SinkContext {
         store: Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap()),
         now: Arc::new(|| 0),
         tell: Arc::new(|_| {}),
@@ -86,7 +86,7 @@ fn a_password_is_never_in_the_settings_and_never_shown() {
     };
     for (password, is_fine) in [("hunter2", true), ("hunter\0", false), ("", false)] {
         std::fs::write(file.path(), password).unwrap();
-        let probed = sink.probe(&around).map_err(|error| error.to_string());
+        let probed = sink.probe(&context).map_err(|error| error.to_string());
         assert_eq!(probed.is_ok(), is_fine, "{probed:?}");
         let said = format!("{probed:?}{sink:?}{}", toml::to_string(&sink.masked()).unwrap());
         assert!(!said.contains("hunter"), "{said}");

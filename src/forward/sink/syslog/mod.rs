@@ -40,7 +40,7 @@ use self::{
 };
 use super::{KindSettings, Sink};
 use crate::forward::{
-    Common, Guard, Surroundings,
+    Common, Guard, SinkContext,
     format::{
         Format,
         syslog::{DEFAULT_SD_ID, SyslogHeader},
@@ -108,7 +108,7 @@ impl KindSettings for Syslog {
         Ok(())
     }
 
-    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Sink>, Wrong> {
+    fn open(&self, common: &Common, context: &SinkContext) -> Result<Box<dyn Sink>, Wrong> {
         let route = self.route(common)?;
         let shape = Shape {
             format: common.format.unwrap_or(Format::Json),
@@ -116,7 +116,7 @@ impl KindSettings for Syslog {
                 facility: self.facility.0,
                 hostname: self.hostname.clone().unwrap_or_else(machine),
                 app_name: self.app_name.clone().unwrap_or_else(|| "keyward".to_owned()),
-                proc_id: around.instance.clone(),
+                proc_id: context.instance.clone(),
                 sd_id: self.sd_id().to_owned(),
             },
             framing: self.framing.unwrap_or_default(),

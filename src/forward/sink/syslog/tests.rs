@@ -26,14 +26,14 @@ fn settings(more: &str) -> Result<SinkSettings, String> {
 }
 
 fn sink(more: &str) -> Box<dyn Sink> {
-    let around = Surroundings {
+    let context = SinkContext {
         store: Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap()),
         now: Arc::new(|| 0),
         tell: Arc::new(|_| {}),
         instance: "i-1".to_owned(),
         news: None,
     };
-    settings(more).unwrap().open(&around).unwrap()
+    settings(more).unwrap().open(&context).unwrap()
 }
 
 fn over(transport: &str, port: u16, more: &str) -> Box<dyn Sink> {
