@@ -76,9 +76,9 @@ impl Sender {
             }
             _ => {}
         }
-        self.desk.status.failed(&why);
+        self.leader.status.failed(&why);
         let asked = if let Failure::Busy { after, .. } = failure { after } else { None };
-        self.desk.pause(wait(progress.failures, self.desk.common.max_backoff, asked, random())).await;
+        self.leader.pause(wait(progress.failures, self.leader.common.max_backoff, asked, random())).await;
         Ok(None)
     }
 
@@ -120,7 +120,8 @@ impl Sender {
             break;
         }
         // The other one is sent again later, unless it was the next.
-        let next = (place + 1..page.events.len()).find(|n| self.desk.common.filter.admits(&page.events[*n]));
+        let next =
+            (place + 1..page.events.len()).find(|n| self.leader.common.filter.admits(&page.events[*n]));
         let done = match next {
             Some(next) if page.events[next].id == other.id => vec![place, next],
             _ => vec![place],
@@ -137,13 +138,13 @@ impl Sender {
         page: &LogPage,
         place: usize,
     ) -> Result<Option<Event>, Ended> {
-        let fits = |other: &&Event| self.desk.common.filter.admits(other) && other.subject != event.subject;
+        let fits = |other: &&Event| self.leader.common.filter.admits(other) && other.subject != event.subject;
         if let Some(found) = page.events[place + 1..].iter().find(fits) {
             return Ok(Some(found.clone()));
         }
         let mut position = suspicion.searched.take().unwrap_or_else(|| page.next.clone());
         for _ in 0..SEARCH_PAGES {
-            let more = patient(self.desk.context.store.read_log(&position, PAGE)).await?;
+            let more = patient(self.leader.context.store.read_log(&position, PAGE)).await?;
             if let Some(found) = more.events.iter().find(fits) {
                 suspicion.searched = Some(position);
                 return Ok(Some(found.clone()));
@@ -158,7 +159,7 @@ impl Sender {
     }
 
     pub(super) async fn send(&mut self, events: &[Event]) -> Result<Sent, Failure> {
-        let limit = self.desk.common.timeout;
+        let limit = self.leader.common.timeout;
         let late = || Failure::Unreachable(format!("no answer within {} s", limit.as_secs()));
         timeout(limit, self.sink.send(events)).await.unwrap_or_else(|_| Err(late()))
     }

@@ -5,7 +5,7 @@
 //! this: events reach the log whether sinks are there or not.
 //!
 //! `settings` says what a sink is, `sink` holds one file per kind of sink, `notify` those that tell people, `sender` is
-//! the loop that all share, `lead` its lease, `guard`, `client` and `reach` keep what is sent to addresses that are allowed.
+//! the loop that all share, `leader` its lease, `guard`, `client` and `reach` keep what is sent to addresses that are allowed.
 
 mod attempt;
 mod backoff;
@@ -13,7 +13,7 @@ mod client;
 mod filter;
 pub mod format;
 mod guard;
-mod lead;
+mod leader;
 mod news;
 pub mod notify;
 mod reach;
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 pub use client::{Answer, HttpClient};
 pub use filter::Filter;
 pub use guard::Guard;
-pub use lead::LEASE;
+pub use leader::LEASE;
 pub use secret::{Place, Secret};
 pub use sender::Sender;
 pub use settings::{Common, SettingError, SinkSettings, Start};

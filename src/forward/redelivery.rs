@@ -39,15 +39,15 @@ impl Sender {
     /// Sends dead letters that are marked. What fails keeps its mark; what is refused loses it. The cursor stays.
     pub(super) async fn redeliver(&mut self, progress: &mut Progress) -> Result<(), Ended> {
         if progress.redelivery.after.is_some_and(|after| Instant::now() < after)
-            || !self.desk.again.swap(false, Relaxed)
+            || !self.leader.again.swap(false, Relaxed)
         {
             return Ok(());
         }
-        let longest = self.desk.common.max_backoff;
-        let letters = match patient(self.desk.context.store.dead_letters(&self.desk.common.name)).await {
+        let longest = self.leader.common.max_backoff;
+        let letters = match patient(self.leader.context.store.dead_letters(&self.leader.common.name)).await {
             Ok(letters) => letters,
             Err(error) => {
-                self.desk.status.failed(&format!("dead letters cannot be read: {error}"));
+                self.leader.status.failed(&format!("dead letters cannot be read: {error}"));
                 progress.redelivery.fails(longest, None);
                 return Ok(());
             }
@@ -58,7 +58,7 @@ impl Sender {
                 Err(Failure::Refused(why) | Failure::Broken(why)) => Some(why),
                 Err(failure) => {
                     let asked = if let Failure::Busy { after, .. } = failure { after } else { None };
-                    self.desk.status.failed(&failure.to_string());
+                    self.leader.status.failed(&failure.to_string());
                     progress.redelivery.fails(longest, asked);
                     return Ok(());
                 }
@@ -73,7 +73,7 @@ impl Sender {
                 Stepped::Done | Stepped::Full => {}
             }
             if parked.is_empty() {
-                self.desk.status.sent(1, (self.desk.context.now)());
+                self.leader.status.sent(1, (self.leader.context.now)());
             }
             progress.redelivery = Redelivery::default();
         }

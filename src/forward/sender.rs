@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Common, Sink, SinkContext, Status, attempt::Suspicion, lead::Desk, news::News, redelivery::Redelivery,
+    Common, Sink, SinkContext, Status, attempt::Suspicion, leader::SinkLeader, news::News,
+    redelivery::Redelivery,
 };
 use crate::{
     domain::event::Event,
@@ -33,7 +34,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Sends for one sink.
 pub struct Sender {
-    pub(super) desk: Arc<Desk>,
+    pub(super) leader: Arc<SinkLeader>,
     pub(super) sink: Box<dyn Sink>,
 }
 
@@ -81,18 +82,18 @@ impl Sender {
         status: Arc<Status>,
         stop: CancellationToken,
     ) -> Self {
-        Self { desk: Arc::new(Desk::new(common, context, status, stop)), sink }
+        Self { leader: Arc::new(SinkLeader::new(common, context, status, stop)), sink }
     }
 
     /// Sends until the process ends.
     pub async fn run(mut self) {
-        let stop = self.desk.stop.clone();
+        let stop = self.leader.stop.clone();
         // Where this sink is as far as this instance knows: for one that is new, or a store that has lost its data.
         let mut known = None;
         while !stop.is_cancelled() {
             match self.lead(&mut known).await {
                 Ok(Some(lead)) => {
-                    self.desk.status.leads(true);
+                    self.leader.status.leads(true);
                     // A batch that is on its way may arrive, so that it is not sent again after the restart.
                     let out_of_time = async {
                         stop.cancelled().await;
@@ -103,14 +104,14 @@ impl Sender {
                         () = out_of_time => {}
                     }
                     let _ = timeout(GRACE, self.sink.close()).await;
-                    self.desk.status.leads(false);
+                    self.leader.status.leads(false);
                 }
-                Ok(None) => self.desk.status.fine(),
-                Err(error) => self.desk.status.failed(&format!("the cursor cannot be read: {error}")),
+                Ok(None) => self.leader.status.fine(),
+                Err(error) => self.leader.status.failed(&format!("the cursor cannot be read: {error}")),
             }
-            self.desk.pause(LOOK_FOR_LEASE).await;
+            self.leader.pause(LOOK_FOR_LEASE).await;
         }
-        let Desk { context, common, .. } = &*self.desk;
+        let SinkLeader { context, common, .. } = &*self.leader;
         if let Err(error) = patient(context.store.leave_sink(&common.name, &context.instance)).await {
             tracing::warn!(sink = common.name, %error, "the sink's lease was not given back; it will run out");
         }
@@ -118,9 +119,9 @@ impl Sender {
 
     async fn lead(&self, known: &mut Option<LogPosition>) -> Result<Option<SinkLead>, StoreError> {
         if known.is_none() {
-            *known = Some(self.desk.begin().await?);
+            *known = Some(self.leader.begin().await?);
         }
-        self.desk.lead().await
+        self.leader.lead().await
     }
 
     /// Returns where it was when it no longer leads.
@@ -132,16 +133,16 @@ impl Sender {
             epoch: lead.epoch,
             noted: position.clone(),
             position,
-            batch: self.desk.common.batch,
+            batch: self.leader.common.batch,
             failures: 0,
             suspicion: None,
             redelivery: Redelivery::default(),
             gap_told: None,
             unnoted: None,
-            news: News::new(self.desk.context.news.clone()),
+            news: News::new(self.leader.context.news.clone()),
             ticked: Instant::now(),
         };
-        let desk = self.desk.clone();
+        let leader = self.leader.clone();
         let sending = async {
             // Where a new sink begins must be known to whoever comes next.
             if !is_new || self.note(&mut progress, Vec::new()).await.is_ok() {
@@ -149,7 +150,7 @@ impl Sender {
             }
         };
         tokio::select! {
-            () = desk.keep_leading(lead.epoch) => {}
+            () = leader.keep_leading(lead.epoch) => {}
             () = sending => {}
         }
         progress.noted
@@ -160,10 +161,10 @@ impl Sender {
             match self.round(progress).await {
                 Ok(()) => {}
                 Err(Ended::NotLeading | Ended::Stopped) => return,
-                Err(Ended::Store(_)) if self.desk.stop.is_cancelled() => return,
+                Err(Ended::Store(_)) if self.leader.stop.is_cancelled() => return,
                 Err(Ended::Store(error)) => {
-                    self.desk.status.failed(&format!("the log cannot be read: {error}"));
-                    self.desk.pause(LOOK_FOR_LEASE).await;
+                    self.leader.status.failed(&format!("the log cannot be read: {error}"));
+                    self.leader.pause(LOOK_FOR_LEASE).await;
                 }
             }
         }
@@ -171,39 +172,39 @@ impl Sender {
 
     /// Reads a page and sends what is wanted of it, until it is done with or something fails.
     async fn round(&mut self, progress: &mut Progress) -> Result<(), Ended> {
-        let desk = self.desk.clone();
+        let leader = self.leader.clone();
         self.redeliver(progress).await?;
         self.tick(progress).await?;
         progress.news.looks();
-        let page = patient(desk.context.store.read_log(&progress.position, PAGE)).await?;
+        let page = patient(leader.context.store.read_log(&progress.position, PAGE)).await?;
         if page.gap && progress.gap_told.as_ref() != Some(&progress.position) {
             progress.gap_told = Some(progress.position.clone());
-            (desk.context.tell)(desk.gap());
+            (leader.context.tell)(leader.gap());
         }
         let wanted: Vec<usize> =
-            (0..page.events.len()).filter(|n| desk.common.filter.admits(&page.events[*n])).collect();
+            (0..page.events.len()).filter(|n| leader.common.filter.admits(&page.events[*n])).collect();
         let mut rest = wanted.as_slice();
         while let Some(first) = rest.first() {
-            if desk.stop.is_cancelled() {
+            if leader.stop.is_cancelled() {
                 return Err(Ended::Stopped);
             }
-            desk.status.waits_since(Some(page.events[*first].time));
+            leader.status.waits_since(Some(page.events[*first].time));
             let batch = &rest[..rest.len().min(progress.batch)];
             match self.attempt(progress, &page, batch).await? {
                 Some(done) => rest = &rest[done..],
                 None => return Ok(()),
             }
         }
-        desk.status.waits_since(None);
+        leader.status.waits_since(None);
         if progress.redelivery.is_well() {
-            desk.status.fine();
+            leader.status.fine();
         }
         // Also without events: what cannot be read is passed over.
         if page.next != progress.position {
             progress.position = page.next;
             progress.unnoted.get_or_insert_with(Instant::now);
         }
-        let stops = desk.stop.is_cancelled();
+        let stops = leader.stop.is_cancelled();
         let due = if stops { Duration::ZERO } else { SKIPPED };
         if progress.unnoted.is_some_and(|since| since.elapsed() >= due) {
             self.note(progress, Vec::new()).await?;
@@ -215,7 +216,7 @@ impl Sender {
             let _ = timeout(progress.news.patience(), async {
                 tokio::select! {
                     () = progress.news.come() => {}
-                    () = desk.stop.cancelled() => {}
+                    () = leader.stop.cancelled() => {}
                 }
             })
             .await;
@@ -235,16 +236,16 @@ impl Sender {
         // Everything before is done with, also what was not wanted.
         let last = batch.last().map_or(0, |last| last + 1);
         for event in &page.events[..last] {
-            position = self.desk.context.store.advance(&position, &event.id)?;
+            position = self.leader.context.store.advance(&position, &event.id)?;
         }
         let (sent, refused) = (batch.len() - parked.len(), parked.len());
         progress.position = position;
         self.note(progress, parked).await?;
-        self.desk.status.parked(refused);
-        self.desk.status.sent(sent, (self.desk.context.now)());
+        self.leader.status.parked(refused);
+        self.leader.status.sent(sent, (self.leader.context.now)());
         progress.failures = 0;
         progress.suspicion = None;
-        progress.batch = (progress.batch * 2).min(self.desk.common.batch);
+        progress.batch = (progress.batch * 2).min(self.leader.common.batch);
         Ok(())
     }
 
@@ -255,16 +256,16 @@ impl Sender {
                 Ok(Stepped::Done) => break,
                 Ok(Stepped::NotLeading) => return Err(Ended::NotLeading),
                 Ok(Stepped::Full) => {
-                    self.desk.status.failed("it has too many dead letters: redeliver or discard some");
+                    self.leader.status.failed("it has too many dead letters: redeliver or discard some");
                     self.redeliver(progress).await?;
                 }
                 // What was sent is sent: asking again is better than sending again.
-                Err(error) => self.desk.status.failed(&format!("the cursor cannot be written: {error}")),
+                Err(error) => self.leader.status.failed(&format!("the cursor cannot be written: {error}")),
             }
-            if self.desk.stop.is_cancelled() {
+            if self.leader.stop.is_cancelled() {
                 return Err(Ended::Stopped);
             }
-            self.desk.pause(LOOK_FOR_LEASE).await;
+            self.leader.pause(LOOK_FOR_LEASE).await;
         }
         progress.noted.clone_from(&progress.position);
         progress.unnoted = None;
@@ -280,14 +281,14 @@ impl Sender {
         done: Vec<String>,
     ) -> Result<Stepped, StoreError> {
         let step = SinkStep {
-            sink: self.desk.common.name.clone(),
+            sink: self.leader.common.name.clone(),
             epoch,
             position: position.clone(),
             state: self.sink.state(),
             parked: parked.to_vec(),
             done,
         };
-        patient(self.desk.context.store.step_sink(&step)).await
+        patient(self.leader.context.store.step_sink(&step)).await
     }
 
     /// Lets the sink do what is due without events.
@@ -296,24 +297,24 @@ impl Sender {
             return Ok(());
         }
         progress.ticked = Instant::now();
-        let now = (self.desk.context.now)();
-        self.desk.status.measure(now);
-        match timeout(self.desk.common.timeout, self.sink.tick(now)).await {
+        let now = (self.leader.context.now)();
+        self.leader.status.measure(now);
+        match timeout(self.leader.common.timeout, self.sink.tick(now)).await {
             Ok(Ok(changed)) => {
                 match self.sink.trouble() {
-                    None => self.desk.status.ticked(Ok(())),
-                    Some(why) if changed => self.desk.status.ticked(Err(why)),
+                    None => self.leader.status.ticked(Ok(())),
+                    Some(why) if changed => self.leader.status.ticked(Err(why)),
                     // It was told of when it came.
                     Some(_) => {}
                 }
                 if changed { self.note(progress, Vec::new()).await } else { Ok(()) }
             }
             Ok(Err(failure)) => {
-                self.desk.status.ticked(Err(&failure.to_string()));
+                self.leader.status.ticked(Err(&failure.to_string()));
                 Ok(())
             }
             Err(_) => {
-                self.desk.status.ticked(Err("no answer in time"));
+                self.leader.status.ticked(Err("no answer in time"));
                 Ok(())
             }
         }
@@ -321,11 +322,11 @@ impl Sender {
 
     pub(super) fn letter(&self, event: &Event, reason: &str, attempts: u32) -> DeadLetter {
         DeadLetter {
-            sink: self.desk.common.name.clone(),
+            sink: self.leader.common.name.clone(),
             event: event.clone(),
             reason: reason.to_owned(),
             attempts,
-            parked_at: (self.desk.context.now)(),
+            parked_at: (self.leader.context.now)(),
             again: false,
         }
     }

@@ -324,9 +324,9 @@ mod tests {
             });
             assert_eq!(of(kind, "spend"), expected);
         }
-        assert_eq!(of(EventType::EmergencyHook, "hook:desk"), Value::Null);
+        assert_eq!(of(EventType::EmergencyHook, "hook:leader"), Value::Null);
         assert_eq!(of(EventType::SinkTest, "forward"), Value::Null);
-        assert_eq!(of(EventType::SinkTest, "forward:desk"), Value::Null);
+        assert_eq!(of(EventType::SinkTest, "forward:leader"), Value::Null);
         assert_eq!(of(EventType::AlertRule, "alerts")["type"], "Rule");
     }
 }

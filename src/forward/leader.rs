@@ -25,7 +25,7 @@ use crate::{
 pub const LEASE: Duration = Duration::from_secs(4);
 
 /// What the one who sends and the one who renews the lease share.
-pub(super) struct Desk {
+pub(super) struct SinkLeader {
     pub common: Common,
     pub context: SinkContext,
     pub status: Arc<Status>,
@@ -35,7 +35,7 @@ pub(super) struct Desk {
     pub stop: CancellationToken,
 }
 
-impl Desk {
+impl SinkLeader {
     /// For one sink.
     pub fn new(common: Common, context: SinkContext, status: Arc<Status>, stop: CancellationToken) -> Self {
         Self { common, context, status, again: AtomicBool::new(false), stop }
