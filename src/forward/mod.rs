@@ -35,7 +35,7 @@ pub use client::{Answer, HttpClient};
 pub use filter::Filter;
 pub use guard::Guard;
 pub use leader::LEASE;
-pub use secret::{Place, Secret};
+pub use secret::{Secret, UrlSource};
 pub use sender::Sender;
 pub use settings::{Common, SettingError, SinkSettings, Start};
 pub use sink::{Failure, KINDS, KindSettings, Sent, Sink};

@@ -45,14 +45,14 @@ fn read_bounded(path: &Path) -> Result<String, String> {
 
 /// A URL: in the configuration, or where a secret is when it is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum UrlSource {
     /// As it is.
     Plain(String),
     /// Elsewhere.
     Secret(Secret),
 }
 
-impl Place {
+impl UrlSource {
     /// Reads it.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Place {
 }
 
 /// A place as the configuration says it, for people to read: of a URL no more than its scheme, host and port.
-pub fn mask_place(text: &str) -> String {
+pub fn mask_url_source(text: &str) -> String {
     if text.starts_with("file:") || text.starts_with("env:") {
         return text.to_owned();
     }
@@ -80,7 +80,7 @@ pub fn mask_place(text: &str) -> String {
     format!("{scheme}://{user}{host}{behind}")
 }
 
-impl<'de> Deserialize<'de> for Place {
+impl<'de> Deserialize<'de> for UrlSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         if text.starts_with("file:") || text.starts_with("env:") {
@@ -147,7 +147,7 @@ mod tests {
             ("env:HOOK_URL", "env:HOOK_URL"),
             ("file:/run/secrets/url", "file:/run/secrets/url"),
         ] {
-            assert_eq!(mask_place(text), shown);
+            assert_eq!(mask_url_source(text), shown);
         }
     }
 

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use toml::Table;
 
-use super::{Filter, KINDS, KindSettings, Sink, SinkContext, format::Format, secret::mask_place};
+use super::{Filter, KINDS, KindSettings, Sink, SinkContext, format::Format, secret::mask_url_source};
 use crate::domain::{event::EventType, finding::Severity};
 
 /// Something is wrong with a setting of a sink.
@@ -144,7 +144,7 @@ impl SinkSettings {
     pub fn masked(&self) -> Self {
         let mut masked = self.clone();
         if let Some(toml::Value::String(url)) = masked.written.get_mut("url") {
-            *url = mask_place(url);
+            *url = mask_url_source(url);
         }
         masked
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Channel, ChannelSettings, Nature, Notice, Told, message};
 use crate::{
     domain::{Millis, event::format_millis, finding::Severity, subject::SubjectKind},
-    forward::{Common, Failure, HttpClient, Place, Secret, sink::webhook},
+    forward::{Common, Failure, HttpClient, Secret, UrlSource, sink::webhook},
 };
 
 /// How often active alerts are told again, and how long each post holds, in milliseconds.
@@ -24,7 +24,7 @@ const HOLDS: Millis = 300_000;
 #[serde(deny_unknown_fields)]
 pub struct Alertmanager {
     /// Without `/api/v2/alerts`.
-    url: Place,
+    url: UrlSource,
     /// What the header `Authorization` says.
     authorization: Option<Secret>,
 }

@@ -9,7 +9,7 @@ use super::{Channel, ChannelSettings, Hold, Nature, Notice, message, rule::diges
 use crate::{
     domain::{Millis, event::format_millis},
     forward::{
-        Common, Failure, HttpClient, Place, Secret,
+        Common, Failure, HttpClient, Secret, UrlSource,
         sink::webhook::{Signer, headers},
     },
 };
@@ -21,7 +21,7 @@ const NAMED: usize = 1_000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NotifyWebhook {
-    url: Place,
+    url: UrlSource,
     /// `whsec_` and base64; several, by blanks or lines, while they are being changed: each signs.
     secret: Option<Secret>,
     /// What the header `Authorization` says.

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::{Channel, ChannelSettings, Nature, Notice, Part, Told, message};
 use crate::{
     domain::{Millis, event::format_millis, finding::Severity},
-    forward::{Common, Failure, HttpClient, Place, Secret},
+    forward::{Common, Failure, HttpClient, Secret, UrlSource},
 };
 
 /// Most characters of a summary (Events API v2).
@@ -29,11 +29,11 @@ pub struct PagerDuty {
     routing_key: Secret,
     /// `https://events.eu.pagerduty.com` for accounts in the EU.
     #[serde(default = "us")]
-    url: Place,
+    url: UrlSource,
 }
 
-fn us() -> Place {
-    Place::Plain("https://events.pagerduty.com".to_owned())
+fn us() -> UrlSource {
+    UrlSource::Plain("https://events.pagerduty.com".to_owned())
 }
 
 impl ChannelSettings for PagerDuty {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Failure, KindSettings, Sent, Sink, webhook};
 use crate::{
     domain::event::{Event, format_millis},
-    forward::{Answer, Common, HttpClient, Place, Secret, SinkContext, format::Format},
+    forward::{Answer, Common, HttpClient, Secret, SinkContext, UrlSource, format::Format},
 };
 
 /// By the naming scheme of data streams, type-dataset-namespace; the dataset is the `event.dataset` of our ECS events.
@@ -32,7 +32,7 @@ const ABOUT_THE_INDEX: [&str; 4] = [
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Elasticsearch {
-    url: Place,
+    url: UrlSource,
     index: Option<String>,
     /// The encoded form of an API key.
     api_key: Option<Secret>,

@@ -19,7 +19,7 @@ use crate::{
         event::{Event, EventType, format_millis},
         finding::Severity,
     },
-    forward::{Common, HttpClient, Place, Secret, SinkContext, notify::rule},
+    forward::{Common, HttpClient, Secret, SinkContext, UrlSource, notify::rule},
     store::StoreError,
 };
 
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmergencyHook {
-    url: Place,
+    url: UrlSource,
     /// Signs: whoever can disable keys must know who asks.
     secret: Secret,
     authorization: Option<Secret>,

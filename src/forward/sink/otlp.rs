@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Failure, KindSettings, Sent, Sink, webhook};
 use crate::{
     domain::{event::Event, finding::Severity},
-    forward::{Answer, Common, HttpClient, Place, Secret, SinkContext, format::Format},
+    forward::{Answer, Common, HttpClient, Secret, SinkContext, UrlSource, format::Format},
 };
 
 const LOGS: &str = "/v1/logs";
@@ -22,7 +22,7 @@ const OURS: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_LENGTH, HOST];
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Otlp {
-    url: Place,
+    url: UrlSource,
     /// Lines such as `authorization: Bearer …`.
     headers: Option<Secret>,
 }

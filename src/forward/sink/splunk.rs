@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::{Failure, KindSettings, Sent, Sink, webhook};
 use crate::{
     domain::event::Event,
-    forward::{Answer, Common, HttpClient, Place, Secret, SinkContext, format::Format},
+    forward::{Answer, Common, HttpClient, Secret, SinkContext, UrlSource, format::Format},
 };
 
 const EVENT: &str = "/services/collector/event";
@@ -38,7 +38,7 @@ const MOST_REFUSED: usize = 10;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Splunk {
-    url: Place,
+    url: UrlSource,
     token: Secret,
     /// Where events are kept; the token's own index if it is not set.
     index: Option<String>,

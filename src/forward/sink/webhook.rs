@@ -20,7 +20,7 @@ use crate::{
         Millis,
         event::{Event, format_millis},
     },
-    forward::{Common, HttpClient, Place, Secret, SinkContext, format::Format},
+    forward::{Common, HttpClient, Secret, SinkContext, UrlSource, format::Format},
 };
 
 /// Of a secret, in bytes (Standard Webhooks).
@@ -30,7 +30,7 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
-    url: Place,
+    url: UrlSource,
     /// `whsec_` and base64; several, by blanks or lines, while they are being changed: each signs.
     secret: Option<Secret>,
     /// What the header `Authorization` says.
