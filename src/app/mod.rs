@@ -80,7 +80,7 @@ impl Running {
 /// Starts the service. When this returns, it answers.
 ///
 /// # Errors
-/// [`AppError`] says what is missing or wrong, and the mend.
+/// [`AppError`] says what is missing or wrong, and the hint.
 pub async fn start(config: Config) -> Result<Running, AppError> {
     let started = clock::wall();
     let metrics = telemetry::start_metrics(started)?;

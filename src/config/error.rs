@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration: the setting, where it came from, and the mend. Never a value that may be
+//! What can be wrong with a configuration: the setting, where it came from, and the hint. Never a value that may be
 //! secret.
 
 use std::{fmt, io, path::PathBuf};
@@ -62,21 +62,21 @@ pub enum ConfigError {
         suggestion: Option<String>,
     },
     /// The value is of the wrong kind or out of its range.
-    #[error("{origin}: `{name}` {mend}")]
+    #[error("{origin}: `{name}` {hint}")]
     Setting {
         /// The full dotted name.
         name: String,
         /// Where it was said.
         origin: Origin,
         /// What it must be.
-        mend: String,
+        hint: String,
     },
 }
 
 impl ConfigError {
     /// A value that cannot be.
-    pub(super) fn setting(name: impl Into<String>, origin: Origin, mend: impl Into<String>) -> Self {
-        Self::Setting { name: name.into(), origin, mend: mend.into() }
+    pub(super) fn setting(name: impl Into<String>, origin: Origin, hint: impl Into<String>) -> Self {
+        Self::Setting { name: name.into(), origin, hint: hint.into() }
     }
 }
 

@@ -38,19 +38,19 @@ pub(super) fn typed(merged: Table, layers: &Layers) -> Result<Config, ConfigErro
     serde_path_to_error::deserialize(Value::Table(merged)).map_err(|error| {
         let name = error.path().to_string();
         let message = error.inner().message();
-        if let ("plans" | "projects" | "limits", Some((rest, mend))) =
+        if let ("plans" | "projects" | "limits", Some((rest, hint))) =
             (name.as_str(), message.split_once(' '))
         {
-            return ConfigError::setting(format!("{name}{rest}"), layers.origin(&name), mend);
+            return ConfigError::setting(format!("{name}{rest}"), layers.origin(&name), hint);
         }
         // A sink says itself what is wrong with which of its settings.
         if name.starts_with("sinks")
-            && let Some((setting, mend)) = message.split_once(' ')
+            && let Some((setting, hint)) = message.split_once(' ')
         {
-            return ConfigError::setting(setting, layers.origin("sinks"), mend);
+            return ConfigError::setting(setting, layers.origin("sinks"), hint);
         }
         // Serde repeats the value, which under [auth] may be a token.
-        let mend = match name.as_str() {
+        let hint = match name.as_str() {
             "server.listen" => {
                 "must be an IP address and port, such as 127.0.0.1:8080 or [::1]:8080".to_owned()
             }
@@ -60,7 +60,7 @@ pub(super) fn typed(merged: Table, layers: &Layers) -> Result<Config, ConfigErro
             _ => format!("cannot be used: {message}"),
         };
         let said = name.split('[').next().unwrap_or_default();
-        ConfigError::setting(&name, layers.origin(said), mend)
+        ConfigError::setting(&name, layers.origin(said), hint)
     })
 }
 

@@ -47,8 +47,8 @@ impl PolicyFile {
         let mut layer = Layer { origin, table };
         check::names_and_kinds(&layer, defaults.base())?;
         let Some(policy) = layer.table.remove("policy") else {
-            let mend = "is not there: a policy file has a [policy] table, or is what GET /v1/policy answers";
-            return Err(ConfigError::setting("policy", layer.origin, mend));
+            let hint = "is not there: a policy file has a [policy] table, or is what GET /v1/policy answers";
+            return Err(ConfigError::setting("policy", layer.origin, hint));
         };
         let unused = layer.table.keys().cloned().collect();
         layer.table = Table::from_iter([("policy".to_owned(), policy)]);

@@ -95,7 +95,7 @@ impl HttpClient {
     /// For a URL that may be connected to.
     ///
     /// # Errors
-    /// The setting that is wrong (`url`, or one about certificates) and the mend; says nothing of what is in the URL
+    /// The setting that is wrong (`url`, or one about certificates) and the hint; says nothing of what is in the URL
     /// but its host.
     pub fn new(url: &str, common: &Common) -> Result<Self, (&'static str, String)> {
         let url = check_url(url, common)?;
@@ -253,7 +253,7 @@ fn describe(error: reqwest::Error) -> String {
 }
 
 fn check_url(url: &str, common: &Common) -> Result<Url, (&'static str, String)> {
-    let wrong = |mend: &str| ("url", mend.to_owned());
+    let wrong = |hint: &str| ("url", hint.to_owned());
     let url = Url::parse(url.trim()).map_err(|_| wrong("must be a URL such as https://siem.example/hook"))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(wrong("must begin with https:// (or http:// within allow_networks)"));
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_says_whether_to_wait_to_park_or_to_mend() {
+    fn an_answer_says_whether_to_wait_to_park_or_to_correct() {
         let of = |status, after| Answer { status, after, body: b"no\r\nway".to_vec(), whole: true }.judged();
         let soon = Some(Duration::from_secs(7));
         assert_eq!(of(202, None).unwrap().shown(), "answered 202: no  way");

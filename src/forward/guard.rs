@@ -18,17 +18,17 @@ impl Guard {
     /// Whether this address may be connected to.
     ///
     /// # Errors
-    /// Why not, and the mend.
+    /// Why not, and the hint.
     pub fn check(&self, address: IpAddr) -> Result<(), String> {
         let inner = embedded(address);
         if [address, inner].iter().any(|a| self.networks.iter().any(|network| network.contains(a))) {
             return Ok(());
         }
-        let mend = "if it is meant, name its network in allow_networks";
+        let hint = "if it is meant, name its network in allow_networks";
         match (not_public(inner), self.plaintext) {
-            (Some(what), _) => Err(format!("{address} is {what}; {mend}")),
+            (Some(what), _) => Err(format!("{address} is {what}; {hint}")),
             (None, true) => {
-                Err(format!("{address} would be sent to in the clear; use TLS (https), or {mend}"))
+                Err(format!("{address} would be sent to in the clear; use TLS (https), or {hint}"))
             }
             (None, false) => Ok(()),
         }

@@ -113,17 +113,17 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mend = || {
+        let hint = || {
             D::Error::custom("must be file:<path> or env:<NAME>: where the secret is, not the secret itself")
         };
         // Any other error would repeat the value.
         let said =
-            |error: D::Error| if error.to_string().starts_with("missing field") { error } else { mend() };
+            |error: D::Error| if error.to_string().starts_with("missing field") { error } else { hint() };
         let text = Zeroizing::new(String::deserialize(deserializer).map_err(said)?);
         match text.split_once(':') {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.to_owned())),
             Some(("env", name)) if !name.is_empty() => Ok(Self::Environment(name.to_owned())),
-            _ => Err(mend()),
+            _ => Err(hint()),
         }
     }
 }

@@ -11,12 +11,12 @@ use crate::domain::{event::EventType, finding::Severity};
 
 /// Something is wrong with a setting of a sink.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{setting} {mend}")]
+#[error("{setting} {hint}")]
 pub struct SettingError {
     /// Its full name, such as `sinks.siem.url`.
     pub setting: String,
     /// What it must be.
-    pub mend: String,
+    pub hint: String,
 }
 
 /// Where a new sink begins.
@@ -120,7 +120,7 @@ impl SinkSettings {
     /// When a secret or a file is missing, or settings contradict each other.
     pub fn open(&self, context: &SinkContext) -> Result<Box<dyn Sink>, SettingError> {
         let opened = self.kind_settings.open(&self.common, context);
-        opened.map_err(|(setting, mend)| named(&self.common.name, setting, mend))
+        opened.map_err(|(setting, hint)| named(&self.common.name, setting, hint))
     }
 
     /// Whether it could be opened, without leaving anything behind.
@@ -129,7 +129,7 @@ impl SinkSettings {
     /// As [`SinkSettings::open`].
     pub fn probe(&self, context: &SinkContext) -> Result<(), SettingError> {
         let probed = self.kind_settings.probe(&self.common, context);
-        probed.map_err(|(setting, mend)| named(&self.common.name, setting, mend))
+        probed.map_err(|(setting, hint)| named(&self.common.name, setting, hint))
     }
 
     /// The file that it alone must write, if it writes one: where links lead, and by its folder while it is not there yet.
@@ -152,7 +152,7 @@ impl SinkSettings {
     /// Reads one.
     ///
     /// # Errors
-    /// The name of the setting and the mend.
+    /// The name of the setting and the hint.
     pub fn read(written: Table) -> Result<Self, SettingError> {
         let name = written.get("name").and_then(toml::Value::as_str).unwrap_or("?").to_owned();
         let (common, own): (Table, Table) =
@@ -164,17 +164,17 @@ impl SinkSettings {
             })?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
         if !(1..=64).contains(&common.name.len()) || !common.name.chars().all(plain) {
-            let mend = format!("must be 1 to 64 letters, digits, - or _, and not {:?}", common.name);
-            return Err(SettingError { setting: "sinks.name".to_owned(), mend });
+            let hint = format!("must be 1 to 64 letters, digits, - or _, and not {:?}", common.name);
+            return Err(SettingError { setting: "sinks.name".to_owned(), hint });
         }
         let kind = KINDS.iter().find(|kind| kind.name == common.kind).ok_or_else(|| {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
             named(&name, "type", format!("must be one of {}, not {:?}", known.join(", "), common.kind))
         })?;
         let kind_settings =
-            (kind.read)(own).map_err(|(setting, mend)| named(&name, &setting, guessed(mend)))?;
-        let common = common.meant(kind.name, &*kind_settings).map_err(|(s, mend)| named(&name, s, mend))?;
-        kind_settings.check(&common).map_err(|(setting, mend)| named(&name, setting, mend))?;
+            (kind.read)(own).map_err(|(setting, hint)| named(&name, &setting, guessed(hint)))?;
+        let common = common.meant(kind.name, &*kind_settings).map_err(|(s, hint)| named(&name, s, hint))?;
+        kind_settings.check(&common).map_err(|(setting, hint)| named(&name, setting, hint))?;
         Ok(Self { written, common, kind_settings })
     }
 }
@@ -186,8 +186,8 @@ impl Written {
         kind_settings: &dyn KindSettings,
     ) -> Result<Common, (&'static str, String)> {
         let within = |setting: &'static str, value: u64, most: u64| {
-            let mend = || (setting, format!("must be from 1 to {most}"));
-            if (1..=most).contains(&value) { Ok(value) } else { Err(mend()) }
+            let hint = || (setting, format!("must be from 1 to {most}"));
+            if (1..=most).contains(&value) { Ok(value) } else { Err(hint()) }
         };
         let batch = self.batch.unwrap_or_else(|| kind_settings.batch());
         within("batch", batch as u64, 1_000)?;
@@ -227,22 +227,22 @@ impl Written {
 }
 
 /// Adds what was perhaps meant by a setting that there is not.
-fn guessed(mend: String) -> String {
-    let mut names = mend.split('`').skip(1).step_by(2);
-    let Some(written) = names.next().filter(|_| mend.starts_with("unknown field")) else { return mend };
+fn guessed(hint: String) -> String {
+    let mut names = hint.split('`').skip(1).step_by(2);
+    let Some(written) = names.next().filter(|_| hint.starts_with("unknown field")) else { return hint };
     let known = names.chain(COMMON).map(|known| (strsim::damerau_levenshtein(written, known), known));
     match known.min() {
         Some((distance, nearest)) if distance <= 3 => {
             format!("unknown field `{written}`: did you mean `{nearest}`?")
         }
-        _ => format!("{mend}; and those that all sinks have: {}", COMMON.join(", ")),
+        _ => format!("{hint}; and those that all sinks have: {}", COMMON.join(", ")),
     }
 }
 
-fn named(sink: &str, setting: &str, mend: String) -> SettingError {
+fn named(sink: &str, setting: &str, hint: String) -> SettingError {
     let setting =
         if setting.is_empty() { format!("sinks.{sink}") } else { format!("sinks.{sink}.{setting}") };
-    SettingError { setting, mend }
+    SettingError { setting, hint }
 }
 
 impl Serialize for SinkSettings {

@@ -163,7 +163,7 @@ impl Status {
             .increment(count as u64);
     }
 
-    /// It did what was due by time, or could not. That events are taken meanwhile does not mend this.
+    /// It did what was due by time, or could not. That events are taken meanwhile does not end this.
     pub(super) fn ticked(&self, done: Result<(), &str>) {
         let mut known = self.known.lock();
         let before = std::mem::replace(&mut known.overdue, done.err().map(str::to_owned));

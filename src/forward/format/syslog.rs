@@ -38,7 +38,7 @@ pub struct SyslogHeader {
     pub sd_id: String,
 }
 
-/// Appends the message for an event, context the `body` that a format rendered. One line, if the body is one.
+/// Appends the message for an event, around the `body` that a format rendered. One line, if the body is one.
 pub fn message(event: &Event, body: &[u8], settings: &SyslogHeader, out: &mut Vec<u8>) {
     let priority = settings.facility.min(HIGHEST_FACILITY) * 8 + severity(event.severity);
     let header = format!(

@@ -33,7 +33,7 @@ impl ChannelSettings for Alertmanager {
     const NATURE: Nature = Nature { closes: true, acknowledges: false, at_once: 1_000, renew: Some(RENEW) };
 
     fn open(&self, common: &Common) -> Result<Box<dyn Channel>, (&'static str, String)> {
-        let url = self.url.read().map_err(|mend| ("url", mend))?;
+        let url = self.url.read().map_err(|hint| ("url", hint))?;
         let client = HttpClient::new(&url, common)?;
         let headers = webhook::headers(self.authorization.as_ref())?;
         Ok(Box::new(Alerts { client, headers, sink: common.name.clone() }))

@@ -87,7 +87,7 @@ impl ChannelSettings for Email {
     fn open(&self, common: &Common) -> Result<Box<dyn Channel>, Wrong> {
         let credentials = match (&self.username, &self.password) {
             (Some(name), Some(password)) => {
-                let password = password.read().map_err(|mend| ("password", mend))?;
+                let password = password.read().map_err(|hint| ("password", hint))?;
                 Some((name.clone(), password))
             }
             _ => None,
@@ -118,8 +118,8 @@ impl Email {
             return Err(("host", "must be the name or address of a mail server".to_owned()));
         }
         if plaintext && guard.networks.is_empty() {
-            let mend = "must be \"starttls\" or \"tls\"; \"none\" is for networks that allow_networks names";
-            return Err(("tls", mend.to_owned()));
+            let hint = "must be \"starttls\" or \"tls\"; \"none\" is for networks that allow_networks names";
+            return Err(("tls", hint.to_owned()));
         }
         if let Ok(address) = self.host.parse::<IpAddr>() {
             guard
@@ -264,7 +264,7 @@ fn letter(notice: &Notice, from: &Mailbox, to: &[Mailbox]) -> Result<Message, St
     mail.body(text).map_err(|error| format!("no mail can be made of it: {error}"))
 }
 
-/// What an error means. That a server will not have us, or does not know a recipient, is for somebody to mend; that it
+/// What an error means. That a server will not have us, or does not know a recipient, is for somebody to correct; that it
 /// will not have this mail is the mail's own trouble, but only where it says so: what is refused is lost.
 fn judge(error: &smtp::Error) -> Failure {
     let mut why = error.to_string();

@@ -32,7 +32,7 @@ impl ChannelSettings for NotifyWebhook {
     const NATURE: Nature = Nature { closes: true, acknowledges: true, ..Nature::READ };
 
     fn open(&self, common: &Common) -> Result<Box<dyn Channel>, (&'static str, String)> {
-        let url = self.url.read().map_err(|mend| ("url", mend))?;
+        let url = self.url.read().map_err(|hint| ("url", hint))?;
         let client = HttpClient::new(&url, common)?;
         let signer = Signer::open(self.secret.as_ref())?;
         Ok(Box::new(Post { client, signer, headers: headers(self.authorization.as_ref())? }))

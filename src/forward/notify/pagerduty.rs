@@ -40,8 +40,8 @@ impl ChannelSettings for PagerDuty {
     const NATURE: Nature = Nature { closes: true, acknowledges: true, ..Nature::READ };
 
     fn open(&self, common: &Common) -> Result<Box<dyn Channel>, (&'static str, String)> {
-        let url = self.url.read().map_err(|mend| ("url", mend))?;
-        let routing_key = self.routing_key.read().map_err(|mend| ("routing_key", mend))?;
+        let url = self.url.read().map_err(|hint| ("url", hint))?;
+        let routing_key = self.routing_key.read().map_err(|hint| ("routing_key", hint))?;
         let client = HttpClient::new(&url, common)?.hiding(&routing_key);
         Ok(Box::new(Events { client, routing_key, sink: common.name.clone() }))
     }
@@ -69,7 +69,7 @@ impl Channel for Events {
 }
 
 /// 429 comes without a time, and lasts minutes. A wrong routing key is answered like a wrong event, with 400, but it is
-/// the settings that must be mended: no event would be taken.
+/// the settings that must be corrected: no event would be taken.
 fn judge(failure: Failure) -> Failure {
     match failure {
         Failure::Refused(why) if names_the_key(&why) => Failure::Denied(why),

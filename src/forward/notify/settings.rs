@@ -53,8 +53,8 @@ impl Default for Grouping {
 impl Grouping {
     fn check(&self) -> Result<(), Wrong> {
         let within = |setting, value: u64, least: u64, most: u64| {
-            let mend = || (setting, format!("must be from {least} to {most}"));
-            if (least..=most).contains(&value) { Ok(()) } else { Err(mend()) }
+            let hint = || (setting, format!("must be from {least} to {most}"));
+            if (least..=most).contains(&value) { Ok(()) } else { Err(hint()) }
         };
         within("group_wait_seconds", self.group_wait_seconds, 0, 3_600)?;
         within("group_interval_seconds", self.group_interval_seconds, 1, LONGEST)?;
@@ -98,7 +98,7 @@ pub trait ChannelSettings: Debug + Send + Sync + DeserializeOwned {
     /// What is wrong with them together with those that all sinks have.
     ///
     /// # Errors
-    /// The name of the setting and the mend.
+    /// The name of the setting and the hint.
     fn check(&self, _common: &Common) -> Result<(), Wrong> {
         Ok(())
     }
@@ -106,7 +106,7 @@ pub trait ChannelSettings: Debug + Send + Sync + DeserializeOwned {
     /// Makes ready to send; reads secrets.
     ///
     /// # Errors
-    /// The name of the setting and the mend.
+    /// The name of the setting and the hint.
     fn open(&self, common: &Common) -> Result<Box<dyn Channel>, Wrong>;
 }
 
@@ -144,7 +144,7 @@ impl<C: ChannelSettings> KindSettings for Notify<C> {
 /// Reads the settings of a channel.
 ///
 /// # Errors
-/// The name of the setting that is wrong, and the mend.
+/// The name of the setting that is wrong, and the hint.
 pub fn read<C: ChannelSettings + 'static>(table: Table) -> Result<Arc<dyn KindSettings>, (String, String)> {
     let (grouping, own): (Table, Table) =
         table.into_iter().partition(|(key, _)| GROUPING.contains(&key.as_str()));

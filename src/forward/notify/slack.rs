@@ -34,7 +34,7 @@ impl ChannelSettings for Slack {
     const NATURE: Nature = Nature::READ;
 
     fn open(&self, common: &Common) -> Result<Box<dyn Channel>, (&'static str, String)> {
-        let url = self.url.read().map_err(|mend| ("url", mend))?;
+        let url = self.url.read().map_err(|hint| ("url", hint))?;
         let client = HttpClient::new(&url, common)?;
         Ok(Box::new(Post { client, sink: common.name.clone() }))
     }

@@ -18,7 +18,7 @@ impl Route {
     /// Reads `host`, `host:port`, `IPv6`, `[IPv6]` or `[IPv6]:port` from a setting.
     ///
     /// # Errors
-    /// The setting and the mend.
+    /// The setting and the hint.
     pub fn parse(
         setting: &'static str,
         text: &str,
@@ -26,8 +26,8 @@ impl Route {
         guard: Guard,
     ) -> Result<Self, (&'static str, String)> {
         let wrong = || {
-            let mend = "must be host or host:port, such as host.example:PORT or [2001:db8::1]:PORT";
-            (setting, mend.replace("PORT", &default.to_string()))
+            let hint = "must be host or host:port, such as host.example:PORT or [2001:db8::1]:PORT";
+            (setting, hint.replace("PORT", &default.to_string()))
         };
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {

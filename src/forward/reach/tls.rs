@@ -27,7 +27,7 @@ impl Trust {
     /// Reads certificates; an error of the library itself is blamed on `setting`.
     ///
     /// # Errors
-    /// The setting that is wrong and the mend.
+    /// The setting that is wrong and the hint.
     pub fn open(setting: &'static str, common: &Common) -> Result<Self, (&'static str, String)> {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -36,7 +36,7 @@ impl Trust {
         let config = match (&common.client_certificate_file, &common.client_key_file) {
             (Some(certificate), Some(key)) => {
                 let chain = certificates("client_certificate_file", certificate)?;
-                let wrong = |mend: &str| ("client_key_file", mend.to_owned());
+                let wrong = |hint: &str| ("client_key_file", hint.to_owned());
                 let key = PrivateKeyDer::from_pem_file(key)
                     .map_err(|_| wrong("cannot be read, or holds no private key in PEM"))?;
                 config
@@ -81,7 +81,7 @@ pub fn failure(error: &io::Error) -> Failure {
 /// The name of a server as certificates have it.
 ///
 /// # Errors
-/// The setting and the mend.
+/// The setting and the hint.
 pub fn server_name(name: &str) -> Result<ServerName<'static>, (&'static str, String)> {
     ServerName::try_from(name.to_owned()).map_err(|_| {
         ("server_name", "must be the name or the address in the receiver's certificate".to_owned())
@@ -92,7 +92,7 @@ fn trusting(
     config: ConfigBuilder<ClientConfig, WantsVerifier>,
     ca_file: Option<&Path>,
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, (&'static str, String)> {
-    let wrong = |mend: String| ("ca_file", mend);
+    let wrong = |hint: String| ("ca_file", hint);
     let Some(path) = ca_file else {
         return config
             .with_platform_verifier()

@@ -50,20 +50,20 @@ impl KindSettings for Elasticsearch {
         let bad = |c: char| c.is_uppercase() || c.is_control() || "\\/*?\"<>| ,#:%".contains(c);
         if !(1..=255).contains(&index.len()) || index.starts_with(['-', '_', '+', '.']) || index.contains(bad)
         {
-            let mend = "must be the name of an index, an alias or a data stream: lower case, without \\/*?\"<>|,#:% \
+            let hint = "must be the name of an index, an alias or a data stream: lower case, without \\/*?\"<>|,#:% \
                         and blanks, and not beginning with -, _, + or .";
-            return Err(("index", mend.to_owned()));
+            return Err(("index", hint.to_owned()));
         }
         Ok(())
     }
 
     fn open(&self, common: &Common, _context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
-        let url = self.url.read().map_err(|mend| ("url", mend))?;
+        let url = self.url.read().map_err(|hint| ("url", hint))?;
         let client = HttpClient::new(&url, common)?.with_parameter("filter_path", FILTER);
         let mut headers = webhook::headers(self.authorization.as_ref())?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         if let Some(key) = &self.api_key {
-            let key = key.read().map_err(|mend| ("api_key", mend))?;
+            let key = key.read().map_err(|hint| ("api_key", hint))?;
             let mut value = HeaderValue::from_str(&format!("ApiKey {}", key.as_str()))
                 .map_err(|_| ("api_key", "must be printable text in one line".to_owned()))?;
             value.set_sensitive(true);

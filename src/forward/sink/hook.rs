@@ -66,7 +66,7 @@ impl KindSettings for EmergencyHook {
     }
 
     fn open(&self, common: &Common, context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
-        let url = self.url.read().map_err(|mend| ("url", mend))?;
+        let url = self.url.read().map_err(|hint| ("url", hint))?;
         Ok(Box::new(Hook {
             sink: common.name.clone(),
             client: HttpClient::new(&url, common)?,

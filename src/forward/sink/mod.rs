@@ -34,7 +34,7 @@ pub struct Kind {
     pub read: Read,
 }
 
-/// Reads the settings of a kind; or names the one that is wrong, and says the mend.
+/// Reads the settings of a kind; or names the one that is wrong, and says the hint.
 type Read = fn(Table) -> Result<Arc<dyn KindSettings>, (String, String)>;
 
 #[cfg(feature = "kafka")]
@@ -45,11 +45,11 @@ const KAFKA: Read = |_| Err(not_built("kafka"));
 /// A kind that this program was built without.
 #[cfg(any(test, not(feature = "kafka")))]
 fn not_built(kind: &str) -> (String, String) {
-    let mend = format!(
+    let hint = format!(
         "{kind} is not in this program: build it with `cargo build --release --features {kind}`, or take the \
          container image (Dockerfile), which has it"
     );
-    ("type".to_owned(), mend)
+    ("type".to_owned(), hint)
 }
 
 /// Every kind of sink.
@@ -103,19 +103,19 @@ pub trait KindSettings: Debug + Send + Sync {
     /// What is wrong with them together with those that all sinks have.
     ///
     /// # Errors
-    /// The name of the setting and the mend.
+    /// The name of the setting and the hint.
     fn check(&self, common: &Common) -> Result<(), (&'static str, String)>;
 
     /// Makes ready to send; reads secrets.
     ///
     /// # Errors
-    /// The name of the setting and the mend.
+    /// The name of the setting and the hint.
     fn open(&self, common: &Common, context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)>;
 
     /// Whether it could be opened, without leaving anything behind.
     ///
     /// # Errors
-    /// The name of the setting and the mend.
+    /// The name of the setting and the hint.
     fn probe(&self, common: &Common, context: &SinkContext) -> Result<(), (&'static str, String)> {
         self.open(common, context).map(drop)
     }
@@ -155,7 +155,7 @@ pub trait Sink: Send + Sync {
         Box::pin(async { Ok(false) })
     }
 
-    /// What went wrong at a tick and is not mended yet, though the last tick had nothing to do: it waits to try again, or
+    /// What went wrong at a tick and is not solved yet, though the last tick had nothing to do: it waits to try again, or
     /// gave something up.
     fn trouble(&self) -> Option<&str> {
         None
@@ -198,7 +198,7 @@ pub enum Failure {
     /// It failed by itself. That may be because of what is in the batch.
     #[error("{0}")]
     Broken(String),
-    /// It does not let us in, or is another place than was thought: somebody must mend the settings.
+    /// It does not let us in, or is another place than was thought: somebody must correct the settings.
     #[error("{0}")]
     Denied(String),
     /// It will never take this batch as it is.
@@ -213,7 +213,7 @@ impl Failure {
     }
 }
 
-/// Reads the settings of one kind; names the one that is wrong, and says the mend.
+/// Reads the settings of one kind; names the one that is wrong, and says the hint.
 fn read<T: KindSettings + DeserializeOwned + 'static>(
     table: Table,
 ) -> Result<Arc<dyn KindSettings>, (String, String)> {
@@ -225,8 +225,8 @@ fn read<T: KindSettings + DeserializeOwned + 'static>(
 }
 
 impl From<(&'static str, String)> for SettingError {
-    fn from((setting, mend): (&'static str, String)) -> Self {
-        Self { setting: setting.to_owned(), mend }
+    fn from((setting, hint): (&'static str, String)) -> Self {
+        Self { setting: setting.to_owned(), hint }
     }
 }
 
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_kind_that_was_left_out_says_how_to_get_it() {
-        let (setting, mend) = not_built("kafka");
-        assert!(setting == "type" && mend.contains("--features kafka") && mend.contains("image"), "{mend}");
+        let (setting, hint) = not_built("kafka");
+        assert!(setting == "type" && hint.contains("--features kafka") && hint.contains("image"), "{hint}");
     }
 }

@@ -33,12 +33,12 @@ impl KindSettings for Otlp {
     }
 
     fn open(&self, common: &Common, context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
-        let url = self.url.read().map_err(|mend| ("url", mend))?;
+        let url = self.url.read().map_err(|hint| ("url", hint))?;
         let client = HttpClient::new(&url, common)?;
         let mut headers = webhook::headers(None)?;
         if let Some(secret) = &self.headers {
-            let text = secret.read().map_err(|mend| ("headers", mend))?;
-            headers.extend(lines(&text).map_err(|mend| ("headers", mend))?);
+            let text = secret.read().map_err(|hint| ("headers", hint))?;
+            headers.extend(lines(&text).map_err(|hint| ("headers", hint))?);
         }
         let format = common.format.unwrap_or(Format::Json);
         let instance = context.instance.clone();
@@ -175,7 +175,7 @@ fn text(value: &str) -> Value {
 }
 
 /// By the protocol's list of what may be sent again. Where the protocol has an exporter give events up (other statuses
-/// in the 400s and 500s), ours stay in the log until somebody has mended what is wrong.
+/// in the 400s and 500s), ours stay in the log until somebody has corrected what is wrong.
 fn judged(answer: Answer) -> Result<Answer, Failure> {
     match answer.status {
         502 | 504 => Err(Failure::Busy { why: answer.shown(), after: answer.after }),
@@ -288,8 +288,8 @@ mod tests {
         assert_eq!(headers["authorization"], "Bearer a:b=c");
         assert_eq!(headers["x-scope-orgid"], "7");
         for bad in ["hunter2", "a b: hunter2", "x: hun\u{7}ter2", "content-type: hunter2"] {
-            let mend = lines(bad).unwrap_err();
-            assert!(!mend.contains("hun"), "{mend}");
+            let hint = lines(bad).unwrap_err();
+            assert!(!hint.contains("hun"), "{hint}");
         }
     }
 

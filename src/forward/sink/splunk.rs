@@ -73,10 +73,10 @@ impl KindSettings for Splunk {
     }
 
     fn open(&self, common: &Common, _context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
-        let url = self.url.read().map_err(|mend| ("url", mend))?;
+        let url = self.url.read().map_err(|hint| ("url", hint))?;
         let client = HttpClient::new(&url, common)?;
         let mut headers = webhook::headers(None)?;
-        let token = self.token.read().map_err(|mend| ("token", mend))?;
+        let token = self.token.read().map_err(|hint| ("token", hint))?;
         let mut token = HeaderValue::from_str(&format!("Splunk {}", token.as_str()))
             .map_err(|_| ("token", "must be printable text in one line".to_owned()))?;
         token.set_sensitive(true);
@@ -237,8 +237,8 @@ impl Collector {
         let Some(acks) = &mut self.acks else { return Ok(()) };
         let Some(ack) = ack else {
             acks.enabled = false;
-            let mend = "enable indexer acknowledgement for the token, or set acknowledge = false";
-            return Err(Failure::Denied(format!("Splunk gave no ackId: {mend}")));
+            let hint = "enable indexer acknowledgement for the token, or set acknowledge = false";
+            return Err(Failure::Denied(format!("Splunk gave no ackId: {hint}")));
         };
         // They count up. One that does not is from after a restart, which knows nothing of those before.
         if acks.requests.iter().any(|request| request.ack >= ack) {
@@ -320,14 +320,14 @@ fn verdict(answer: Answer) -> Result<Verdict, Failure> {
     let (why, after) = (answer.shown(), answer.after);
     let Some(said) = answer.object::<Said>() else {
         answer.judged()?;
-        let mend = "that is no HTTP Event Collector, or its answer broke off";
-        return Err(Failure::Unreachable(format!("{why}: {mend}")));
+        let hint = "that is no HTTP Event Collector, or its answer broke off";
+        return Err(Failure::Unreachable(format!("{why}: {hint}")));
     };
-    let denied = |mend: &str| Err(Failure::Denied(format!("{why}: {mend}")));
+    let denied = |hint: &str| Err(Failure::Denied(format!("{why}: {hint}")));
     match said.code {
         // 24 and 25: taken, but queues are nearly full.
         0 | 24 | 25 if answer.is_success() => Ok(Verdict::Taken(said.ack.as_ref().and_then(number))),
-        1..=4 | 16 | 21 | 22 => denied("mend the token, in Splunk or here"),
+        1..=4 | 16 | 21 | 22 => denied("correct the token, in Splunk or here"),
         5 | 6 | 12 | 13 | 15 => match said.invalid {
             Some(n) => Ok(Verdict::Without(n, why)),
             None => Err(Failure::Refused(why)),
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_of_splunk_says_whether_to_wait_to_park_or_to_mend() {
+    fn every_code_of_splunk_says_whether_to_wait_to_park_or_to_correct() {
         let of = |status: u16, code: u16| said(status, &format!(r#"{{"text":"x","code":{code}}}"#));
         assert_eq!(of(200, 0), Ok(Verdict::Taken(None)));
         assert_eq!(said(200, r#"{"text":"Success","code":0,"ackId":7}"#), Ok(Verdict::Taken(Some(7))));

@@ -43,7 +43,7 @@ impl KindSettings for Webhook {
     }
 
     fn open(&self, common: &Common, context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
-        let url = self.url.read().map_err(|mend| ("url", mend))?;
+        let url = self.url.read().map_err(|hint| ("url", hint))?;
         let client = HttpClient::new(&url, common)?;
         let signer = Signer::open(self.secret.as_ref())?;
         let headers = headers(self.authorization.as_ref())?;
@@ -71,7 +71,7 @@ pub(crate) fn headers(authorization: Option<&Secret>) -> Result<HeaderMap, (&'st
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(secret) = authorization {
-        let text = secret.read().map_err(|mend| ("authorization", mend))?;
+        let text = secret.read().map_err(|hint| ("authorization", hint))?;
         let mut value = HeaderValue::from_str(&text)
             .map_err(|_| ("authorization", "must be printable text in one line".to_owned()))?;
         value.set_sensitive(true);
@@ -88,7 +88,7 @@ pub(crate) struct Signer {
 impl Signer {
     pub fn open(secret: Option<&Secret>) -> Result<Self, (&'static str, String)> {
         let Some(secret) = secret else { return Ok(Self { keys: Vec::new() }) };
-        let text = secret.read().map_err(|mend| ("secret", mend))?;
+        let text = secret.read().map_err(|hint| ("secret", hint))?;
         let wrong = || {
             let (least, most) = (SECRET_BYTES.start(), SECRET_BYTES.end());
             ("secret", format!("must be whsec_ and {least} to {most} random bytes in base64"))
@@ -229,8 +229,8 @@ mod tests {
         signer(two).unwrap().sign(&mut headers, "a", 0, b"");
         assert_eq!(headers["webhook-signature"].to_str().unwrap().split(' ').count(), 2);
         for bad in ["whsec_AAAA", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_%%"] {
-            let (setting, mend) = signer(bad).err().unwrap();
-            assert!(setting == "secret" && !mend.contains(bad), "{mend}");
+            let (setting, hint) = signer(bad).err().unwrap();
+            assert!(setting == "secret" && !hint.contains(bad), "{hint}");
         }
     }
 }

@@ -188,8 +188,8 @@ async fn a_full_log_of_dead_letters_waits_and_redelivery_frees_it() {
     let house = House::new();
     let count = crate::store::MAX_DEAD_LETTERS + 200;
     let ids = house.append(count).await;
-    let mended = Arc::new(Mutex::new(false));
-    let now_good = mended.clone();
+    let repaired = Arc::new(Mutex::new(false));
+    let now_good = repaired.clone();
     let answer: Answer = Box::new(move |events, _| {
         let all = (0..events.len()).map(|n| (n, "mapping".to_owned()));
         let refused = if *now_good.lock() { Vec::new() } else { all.collect() };
@@ -203,7 +203,7 @@ async fn a_full_log_of_dead_letters_waits_and_redelivery_frees_it() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    *mended.lock() = true;
+    *repaired.lock() = true;
     house.store.act_on_dead_letters("siem", crate::store::DeadLetterAct::Redeliver, &[]).await.unwrap();
     sending.until(|seen| seen.taken.len() >= 10_000).await;
     // What was refused while there was no room has a place now.
@@ -256,8 +256,8 @@ async fn settings_that_are_wrong_park_nothing() {
 async fn dead_letters_are_sent_again_when_somebody_says_so() {
     let house = House::new();
     let ids = house.append(3).await;
-    let mended = Arc::new(Mutex::new(false));
-    let (now_good, bad) = (mended.clone(), ids[1].clone());
+    let repaired = Arc::new(Mutex::new(false));
+    let (now_good, bad) = (repaired.clone(), ids[1].clone());
     let answer: Answer = Box::new(move |events, _| {
         let spoiled = events.iter().any(|event| event.id == bad) && !*now_good.lock();
         if spoiled { Err(Failure::Refused("answered 400".to_owned())) } else { Ok(Sent::default()) }
@@ -277,7 +277,7 @@ async fn dead_letters_are_sent_again_when_somebody_says_so() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    *mended.lock() = true;
+    *repaired.lock() = true;
     house.store.act_on_dead_letters("siem", again, &[]).await.unwrap();
     sending.until_taken(3).await;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;

@@ -8,9 +8,9 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_mend() {
+fn what_is_wrong_is_named_with_its_hint() {
     let base = "name = \"hook\"\ntype = \"webhook\"\nurl = \"https://siem.example\"\n";
-    for (more, named, mend) in [
+    for (more, named, hint) in [
         ("secert = \"env:X\"", "sinks.hook", "did you mean `secret`?"),
         ("min_severty = \"low\"", "sinks.hook", "did you mean `min_severity`?"),
         (
@@ -27,7 +27,7 @@ fn what_is_wrong_is_named_with_its_mend() {
         ("client_key_file = \"k\"", "sinks.hook.client_key_file", "together"),
     ] {
         let error = refused(&format!("{base}{more}"));
-        assert!(error.starts_with(named) && error.contains(mend), "{error}");
+        assert!(error.starts_with(named) && error.contains(hint), "{error}");
         assert!(!error.contains("whsec_abc"), "{error}");
     }
     assert!(refused("name = \"a\"\ntype = \"webhok\"").contains("must be one of webhook"));

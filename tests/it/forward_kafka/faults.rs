@@ -170,7 +170,7 @@ async fn an_address_that_the_cluster_names_is_checked_as_those_in_the_settings_a
 #[tokio::test]
 async fn a_topic_that_is_not_there_is_waited_for() {
     for (error, says) in [
-        (3, "topic keyward.events is not there: create it, or mend topic"),
+        (3, "topic keyward.events is not there: create it, or correct topic"),
         (
             29,
             "TOPIC_AUTHORIZATION_FAILED (29): topic keyward.events: the user needs the permissions DESCRIBE and WRITE",

@@ -205,7 +205,7 @@ async fn each_way_to_log_in_leads_in_and_a_wrong_password_does_not() {
         let (_file, own) = with_login(mechanism, "another password");
         let why = denied(&(plain(&fake.brokers) + &own)).await;
         assert!(
-            why.contains("SASL_AUTHENTICATION_FAILED (58): not you: ") && why.contains("mend sasl"),
+            why.contains("SASL_AUTHENTICATION_FAILED (58): not you: ") && why.contains("correct sasl"),
             "{why}"
         );
         assert!(!why.contains("another password"), "{why}");

@@ -165,7 +165,7 @@ async fn a_server_that_offers_no_encryption_gets_no_mail() {
 }
 
 #[tokio::test]
-async fn what_somebody_must_mend_waits_and_says_what_it_is_but_never_the_password() {
+async fn what_somebody_must_correct_waits_and_says_what_it_is_but_never_the_password() {
     let certificate = certificate();
     let path = certificate.path().display().to_string();
     let server = Server::start(&[&path, "starttls"]);

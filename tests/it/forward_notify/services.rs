@@ -153,7 +153,7 @@ async fn what_nobody_answers_names_no_secret() {
     assert!(matches!(failure, Failure::Unreachable(_)) && !failure.to_string().contains(SECRET), "{failure}");
     let inline =
         settings("slack", &format!("url = \"https://hooks.slack.com/services/{SECRET}\"")).unwrap_err();
-    assert!(inline.setting == "sinks.people.url" && !inline.mend.contains(SECRET), "{inline}");
+    assert!(inline.setting == "sinks.people.url" && !inline.hint.contains(SECRET), "{inline}");
 }
 
 #[tokio::test]

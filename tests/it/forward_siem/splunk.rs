@@ -232,9 +232,9 @@ async fn a_splunk_in_trouble_gets_everything_later() {
 }
 
 #[tokio::test]
-async fn wrong_settings_park_nothing_and_say_the_mend() {
+async fn wrong_settings_park_nothing_and_say_the_hint() {
     let wrong = [
-        (403, r#"{"text":"Invalid token","code":4}"#, "mend the token"),
+        (403, r#"{"text":"Invalid token","code":4}"#, "correct the token"),
         (
             400,
             r#"{"text":"Incorrect index","code":7,"invalid-event-number":0}"#,
@@ -247,8 +247,8 @@ async fn wrong_settings_park_nothing_and_say_the_mend() {
     let (splunk, fake) = Splunk::saying(script).listen().await;
     let log = Log::good(3).await;
     let (running, _token) = forward(&log, &fake, "");
-    for (_, _, mend) in wrong {
-        running.complains(mend).await;
+    for (_, _, hint) in wrong {
+        running.complains(hint).await;
     }
     let parked = running.finish().await;
     assert_eq!((splunk.arrived.all_but(&log.ids, &parked), parked.len()), (0, 0));

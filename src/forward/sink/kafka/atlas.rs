@@ -35,7 +35,9 @@ impl Atlas {
             0 => {}
             // Right after the topic was made it may be so for a moment.
             3 => {
-                return Err(Failure::Denied(format!("topic {topic} is not there: create it, or mend topic")));
+                return Err(Failure::Denied(format!(
+                    "topic {topic} is not there: create it, or correct topic"
+                )));
             }
             error => return Err(verdict::failure(error, Some(&format!("topic {topic}")))),
         }

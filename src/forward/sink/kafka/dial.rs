@@ -67,7 +67,7 @@ impl Dialer {
         let Some(trust) = &self.trust else { return Ok(Box::new(stream)) };
         let name = self.server_name.as_deref().unwrap_or(host);
         let tls =
-            trust.towards(name).map_err(|(setting, mend)| Failure::Denied(format!("{setting} {mend}")))?;
+            trust.towards(name).map_err(|(setting, hint)| Failure::Denied(format!("{setting} {hint}")))?;
         Ok(Box::new(tls.connect(stream).await?))
     }
 

@@ -78,9 +78,9 @@ impl Link {
         let most = if api.name == "Metadata" { MOST_ANSWER } else { MOST_SMALL_ANSWER };
         let length =
             usize::try_from(length).ok().filter(|length| (4..=most).contains(length)).ok_or_else(|| {
-                let mend = "is it Kafka, and TLS as tls says?";
+                let hint = "is it Kafka, and TLS as tls says?";
                 Failure::Unreachable(format!(
-                    "its answer of {length} bytes is none, or more than {most} bytes: {mend}"
+                    "its answer of {length} bytes is none, or more than {most} bytes: {hint}"
                 ))
             })?;
         // Grows with what arrives.

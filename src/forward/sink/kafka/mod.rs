@@ -170,8 +170,8 @@ impl Kafka {
             }
         }
         if common.allow_networks.is_empty() {
-            let mend = "must be true: events, and passwords, go in the clear only to networks that allow_networks names";
-            return Err(("tls", mend.to_owned()));
+            let hint = "must be true: events, and passwords, go in the clear only to networks that allow_networks names";
+            return Err(("tls", hint.to_owned()));
         }
         Ok(())
     }
@@ -182,8 +182,8 @@ impl Kafka {
             match (self.sasl, is_set) {
                 (Some(_), false) => return Err((setting, "must be set for sasl".to_owned())),
                 (None, true) => {
-                    let mend = "is for sasl = \"scram-sha-512\", \"scram-sha-256\" or \"plain\"";
-                    return Err((setting, mend.to_owned()));
+                    let hint = "is for sasl = \"scram-sha-512\", \"scram-sha-256\" or \"plain\"";
+                    return Err((setting, hint.to_owned()));
                 }
                 _ => {}
             }
@@ -199,7 +199,7 @@ impl Kafka {
         else {
             return Ok(None);
         };
-        let password = password.read().map_err(|mend| ("password", mend))?;
+        let password = password.read().map_err(|hint| ("password", hint))?;
         if password.contains('\0') {
             return Err(("password", "must not hold a zero byte".to_owned()));
         }

@@ -74,7 +74,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// A failure that somebody must mend is worth more than others: only it says how.
+    /// A failure that somebody must correct is worth more than others: only it says how.
     fn fail(&mut self, failure: Failure) {
         if self.failed.is_none() || matches!(failure, Failure::Denied(_)) {
             self.failed = Some(failure);

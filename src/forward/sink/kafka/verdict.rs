@@ -18,7 +18,7 @@ enum Kind {
     Busy,
     /// Later, though these records may be why.
     Broken,
-    /// Somebody must mend something: what.
+    /// Somebody must correct something: what.
     Denied(&'static str),
 }
 
@@ -34,7 +34,7 @@ pub enum Verdict {
 }
 
 const AUTHORISE: &str = "the user needs the permissions DESCRIBE and WRITE for the topic";
-const LET_IN: &str = "mend sasl, username or password, or the listener that brokers names";
+const LET_IN: &str = "correct sasl, username or password, or the listener that brokers names";
 
 /// By <https://kafka.apache.org/protocol#protocol_error_codes>: what a producer can be told. The rest is taken as
 /// [`Kind::Broken`].
@@ -48,7 +48,7 @@ const CODES: &[(i16, &str, Kind)] = &[
     (9, "REPLICA_NOT_AVAILABLE", Kind::Moved),
     (10, "MESSAGE_TOO_LARGE", Kind::TooLarge),
     (13, "NETWORK_EXCEPTION", Kind::Moved),
-    (17, "INVALID_TOPIC_EXCEPTION", Kind::Denied("mend topic")),
+    (17, "INVALID_TOPIC_EXCEPTION", Kind::Denied("correct topic")),
     (18, "RECORD_LIST_TOO_LARGE", Kind::TooLarge),
     (19, "NOT_ENOUGH_REPLICAS", Kind::Busy),
     (20, "NOT_ENOUGH_REPLICAS_AFTER_APPEND", Kind::Busy),
@@ -80,7 +80,7 @@ pub fn verdict(code: i16, said: Option<&str>) -> Verdict {
         Some(Kind::TooLarge) => Verdict::TooLarge(why),
         Some(Kind::Moved) => Verdict::Failed(Failure::Busy { why, after: None }, true),
         Some(Kind::Busy) => Verdict::Failed(Failure::Busy { why, after: None }, false),
-        Some(Kind::Denied(mend)) => Verdict::Failed(Failure::Denied(format!("{why}: {mend}")), true),
+        Some(Kind::Denied(hint)) => Verdict::Failed(Failure::Denied(format!("{why}: {hint}")), true),
         Some(Kind::Broken) | None => Verdict::Failed(Failure::Broken(why), true),
     }
 }
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_tried_again_and_what_does_not_is_said_with_its_mend() {
+    fn what_passes_is_tried_again_and_what_does_not_is_said_with_its_hint() {
         assert_eq!(verdict(0, None), Verdict::Taken);
         assert!(matches!(verdict(19, None), Verdict::Failed(Failure::Busy { .. }, false)));
         assert!(matches!(verdict(6, None), Verdict::Failed(Failure::Busy { .. }, true)));

@@ -26,15 +26,15 @@ impl<'de> Deserialize<'de> for Facility {
             Number(u8),
             Name(String),
         }
-        let mend =
+        let hint =
             || D::Error::custom(format!("must be a number from 0 to 23, or one of {}", NAMES.join(", ")));
-        let number = match Written::deserialize(deserializer).map_err(|_| mend())? {
+        let number = match Written::deserialize(deserializer).map_err(|_| hint())? {
             Written::Number(number) => number,
             Written::Name(name) => {
-                let place = NAMES.iter().position(|known| *known == name).ok_or_else(mend)?;
-                u8::try_from(place).map_err(|_| mend())?
+                let place = NAMES.iter().position(|known| *known == name).ok_or_else(hint)?;
+                u8::try_from(place).map_err(|_| hint())?
             }
         };
-        if usize::from(number) < NAMES.len() { Ok(Self(number)) } else { Err(mend()) }
+        if usize::from(number) < NAMES.len() { Ok(Self(number)) } else { Err(hint()) }
     }
 }

@@ -96,8 +96,8 @@ impl KindSettings for Syslog {
         let route = self.route(common)?;
         route.check().map_err(|why| ("address", why))?;
         if self.transport != Transport::Tls && common.allow_networks.is_empty() {
-            let mend = "must be \"tls\": udp and tcp are for networks that allow_networks names";
-            return Err(("transport", mend.to_owned()));
+            let hint = "must be \"tls\": udp and tcp are for networks that allow_networks names";
+            return Err(("transport", hint.to_owned()));
         }
         self.check_transport(common)?;
         self.check_header()?;
@@ -182,8 +182,8 @@ impl Syslog {
             (Transport::Udp, _) => {
                 let longest = common.batch as f64 / f64::from(self.per_second());
                 if longest > common.timeout.as_secs_f64() / 2.0 {
-                    let mend = "must let a batch pass in half of timeout_seconds: raise it, or lower batch";
-                    return Err(("max_messages_per_second", mend.to_owned()));
+                    let hint = "must let a batch pass in half of timeout_seconds: raise it, or lower batch";
+                    return Err(("max_messages_per_second", hint.to_owned()));
                 }
                 Ok(())
             }
@@ -207,9 +207,9 @@ impl Syslog {
         if graphic(self.sd_id(), 32) && graphic(name, 32) && !name.contains(['=', ']', '"']) && is_number {
             Ok(())
         } else {
-            let mend =
+            let hint =
                 "must be name@number, the number being your private enterprise number; at most 32 characters";
-            Err(("sd_id", mend.to_owned()))
+            Err(("sd_id", hint.to_owned()))
         }
     }
 }
