@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Key,
-    atlas::Atlas,
+    cluster_metadata::ClusterMetadata,
     dial::Dialer,
     lanes::{Group, Lanes},
     link::{Link, about},
@@ -54,7 +54,7 @@ pub struct Producer {
     /// Which of them is next.
     next: usize,
     plan: Plan,
-    atlas: Option<Atlas>,
+    metadata: Option<ClusterMetadata>,
     /// Whether who leads must be asked anew.
     stale: bool,
     links: HashMap<i32, Link>,
@@ -85,12 +85,22 @@ impl Outcome {
 impl Producer {
     pub fn new(dialer: Dialer, bootstrap: Vec<(String, u16)>, plan: Plan) -> Self {
         let (links, taken) = (HashMap::new(), HashSet::new());
-        Self { dialer, bootstrap, next: 0, plan, atlas: None, stale: false, links, taken, most: MOST_GROUP }
+        Self {
+            dialer,
+            bootstrap,
+            next: 0,
+            plan,
+            metadata: None,
+            stale: false,
+            links,
+            taken,
+            most: MOST_GROUP,
+        }
     }
 
     async fn deliver(&mut self, events: &[Event]) -> Result<Sent, Failure> {
         self.survey().await?;
-        let partitions = self.atlas.as_ref().map_or(1, Atlas::partitions);
+        let partitions = self.metadata.as_ref().map_or(1, ClusterMetadata::partitions);
         let records: Vec<Record> = events.iter().map(|event| self.plan.record(event)).collect();
         let places = (0..events.len()).filter(|n| !self.taken.contains(&events[*n].id));
         let placed = places.map(|n| (n, self.plan.partition(&events[n], partitions), records[n].size()));
@@ -129,9 +139,9 @@ impl Producer {
         let rests = leaders.filter_map(|broker| self.links.get(&broker)?.rests).max();
         self.plan.let_rest(rests).await?;
         let parcels = self.parcels(records, lanes, outcome);
-        let (dialer, atlas, plan) = (&self.dialer, self.atlas.as_ref(), &self.plan);
+        let (dialer, metadata, plan) = (&self.dialer, self.metadata.as_ref(), &self.plan);
         let deliveries = parcels.into_iter().map(|parcel| async move {
-            let place = atlas.and_then(|atlas| atlas.place(parcel.broker));
+            let place = metadata.and_then(|metadata| metadata.place(parcel.broker));
             parcel.deliver(dialer, place, &plan.topic).await
         });
         let receipts = join_all(deliveries).await;
@@ -173,7 +183,7 @@ impl Producer {
     }
 
     fn leader(&self, partition: i32) -> Option<i32> {
-        self.atlas.as_ref().and_then(|atlas| atlas.leader(partition))
+        self.metadata.as_ref().and_then(|metadata| metadata.leader(partition))
     }
 
     /// Heeds what became of a group.
@@ -208,7 +218,7 @@ impl Producer {
 
     /// Learns who leads, unless that is known.
     async fn survey(&mut self) -> Result<(), Failure> {
-        if !self.stale && self.atlas.as_ref().is_some_and(|atlas| atlas.learned.elapsed() < KNOWN) {
+        if !self.stale && self.metadata.as_ref().is_some_and(|metadata| metadata.learned.elapsed() < KNOWN) {
             return Ok(());
         }
         let open = self.links.iter().next().map(|(broker, link)| (*broker, link.rests));
@@ -216,14 +226,18 @@ impl Producer {
             self.plan.let_rest(rests).await?;
             if let Some(mut link) = self.links.remove(&broker)
                 && link.is_fine().await
-                && let Ok(atlas) = self.plan.ask(&mut link).await
+                && let Ok(metadata) = self.plan.ask(&mut link).await
             {
                 self.links.insert(broker, link);
-                self.learn(atlas);
+                self.learn(metadata);
                 return Ok(());
             }
         }
-        let known = self.atlas.iter().flat_map(Atlas::brokers).map(|(_, host, port)| (host.to_owned(), port));
+        let known = self
+            .metadata
+            .iter()
+            .flat_map(ClusterMetadata::brokers)
+            .map(|(_, host, port)| (host.to_owned(), port));
         let places: Vec<(String, u16)> = self.bootstrap.iter().cloned().chain(known).collect();
         let mut outcome = Outcome::default();
         for _ in 0..places.len() {
@@ -240,9 +254,9 @@ impl Producer {
 
     async fn ask_at(&mut self, host: &str, port: u16) -> Result<(), Failure> {
         let mut link = self.dialer.dial(host, port).await?;
-        let atlas = self.plan.ask(&mut link).await?;
-        let own = atlas.brokers().find(|(_, h, p)| (*h, *p) == (host, port)).map(|(id, ..)| id);
-        self.learn(atlas);
+        let metadata = self.plan.ask(&mut link).await?;
+        let own = metadata.brokers().find(|(_, h, p)| (*h, *p) == (host, port)).map(|(id, ..)| id);
+        self.learn(metadata);
         if let Some(own) = own {
             self.links.entry(own).or_insert(link);
         }
@@ -250,10 +264,10 @@ impl Producer {
     }
 
     /// Connections to brokers that are elsewhere now are of no use.
-    fn learn(&mut self, atlas: Atlas) {
+    fn learn(&mut self, metadata: ClusterMetadata) {
         self.stale = false;
-        let known = self.atlas.replace(atlas);
-        let (Some(old), Some(new)) = (&known, &self.atlas) else { return };
+        let known = self.metadata.replace(metadata);
+        let (Some(old), Some(new)) = (&known, &self.metadata) else { return };
         self.links.retain(|broker, _| old.place(*broker) == new.place(*broker));
     }
 }
@@ -312,12 +326,12 @@ impl Plan {
     }
 
     /// Asks a broker who leads.
-    async fn ask(&self, link: &mut Link) -> Result<Atlas, Failure> {
+    async fn ask(&self, link: &mut Link) -> Result<ClusterMetadata, Failure> {
         let version = link.version(METADATA)?;
         let answer = link.ask(METADATA, version, &ask_metadata(version, &self.topic)).await?;
         let said = Metadata::read(&answer, version).map_err(|garbled| link.garbled(METADATA, garbled))?;
         link.rest(said.throttle);
-        Atlas::of(&said, &self.topic).map_err(|failure| link.named(failure))
+        ClusterMetadata::of(&said, &self.topic).map_err(|failure| link.named(failure))
     }
 }
 

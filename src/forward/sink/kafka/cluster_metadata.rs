@@ -15,14 +15,14 @@ const MOST_PARTITIONS: usize = 200_000;
 
 /// A topic on its cluster.
 #[derive(Debug)]
-pub struct Atlas {
+pub struct ClusterMetadata {
     brokers: BTreeMap<i32, (String, u16)>,
     /// By partition; none where an election goes on.
     leaders: Vec<Option<i32>>,
     pub learned: Instant,
 }
 
-impl Atlas {
+impl ClusterMetadata {
     /// Of what the cluster said.
     ///
     /// # Errors
@@ -94,24 +94,24 @@ fn leaders(topic: &Topic) -> Result<Vec<Option<i32>>, Failure> {
 mod tests {
     use super::*;
 
-    fn atlas(partitions: &[(i16, i32, i32)]) -> Result<Atlas, Failure> {
+    fn metadata(partitions: &[(i16, i32, i32)]) -> Result<ClusterMetadata, Failure> {
         let topic = Topic { error: 0, name: "t".to_owned(), partitions: partitions.to_vec() };
         let brokers = vec![(1, "a.example".to_owned(), 9092), (2, "b.example".to_owned(), 70_000)];
-        Atlas::of(&Metadata { throttle: 0, brokers, topics: vec![topic] }, "t")
+        ClusterMetadata::of(&Metadata { throttle: 0, brokers, topics: vec![topic] }, "t")
     }
 
     #[test]
     fn a_partition_has_a_leader_or_an_election_goes_on() {
-        let atlas = atlas(&[(0, 1, 1), (5, 0, -1), (0, 2, 2), (0, 3, 9)]).unwrap();
-        assert_eq!(atlas.partitions(), 4);
-        assert_eq!((0..5).map(|n| atlas.leader(n)).collect::<Vec<_>>(), [None, Some(1), None, None, None]);
-        assert_eq!(atlas.place(1), Some(("a.example", 9092)));
+        let metadata = metadata(&[(0, 1, 1), (5, 0, -1), (0, 2, 2), (0, 3, 9)]).unwrap();
+        assert_eq!(metadata.partitions(), 4);
+        assert_eq!((0..5).map(|n| metadata.leader(n)).collect::<Vec<_>>(), [None, Some(1), None, None, None]);
+        assert_eq!(metadata.place(1), Some(("a.example", 9092)));
     }
 
     #[test]
     fn partitions_that_cannot_be_are_not_believed() {
         for partitions in [&[][..], &[(0, 1, 1)], &[(0, -1, 1)], &[(0, 0, 1), (0, 0, 1)]] {
-            assert!(atlas(partitions).is_err(), "{partitions:?}");
+            assert!(metadata(partitions).is_err(), "{partitions:?}");
         }
     }
 }
