@@ -1,4 +1,4 @@
-//! What goes to one broker at a time: the first group of each lane that it leads, in one question, and what became of each.
+//! What goes to one broker at a time: the first group of each queue that it leads, in one question, and what became of each.
 
 use super::{
     dial::Dialer,

@@ -1,4 +1,4 @@
-//! Sends batches: asks who leads the partitions, gives each leader the first group of each of its lanes, and hears what
+//! Sends batches: asks who leads the partitions, gives each leader the first group of each of its queues, and hears what
 //! became of them, until nothing is left or something fails.
 //!
 //! What fails fails for the whole batch, which the sender then sends again. So what was taken until then is remembered, by
@@ -17,11 +17,11 @@ use super::{
     Key,
     cluster_metadata::ClusterMetadata,
     dial::Dialer,
-    lanes::{Group, Lanes},
     link::{Link, about},
     messages::{METADATA, Metadata, PartitionProduced, ask_metadata},
     parcel::Parcel,
     partition::partition_of,
+    partition_queues::{Group, PartitionQueues},
     record::{Record, batch},
     verdict::{Verdict, shown, verdict},
 };
@@ -104,10 +104,10 @@ impl Producer {
         let records: Vec<Record> = events.iter().map(|event| self.plan.record(event)).collect();
         let places = (0..events.len()).filter(|n| !self.taken.contains(&events[*n].id));
         let placed = places.map(|n| (n, self.plan.partition(&events[n], partitions), records[n].size()));
-        let mut lanes = Lanes::of(placed, self.most);
+        let mut queues = PartitionQueues::of(placed, self.most);
         let mut outcome = Outcome::default();
-        while !lanes.is_empty() {
-            self.round(events, &records, &mut lanes, &mut outcome).await?;
+        while !queues.is_empty() {
+            self.round(events, &records, &mut queues, &mut outcome).await?;
             if let Some(failure) = outcome.failed {
                 return Err(failure);
             }
@@ -127,18 +127,18 @@ impl Producer {
         Ok(outcome.sent)
     }
 
-    /// Sends the first group of each lane.
+    /// Sends the first group of each queue.
     async fn round(
         &mut self,
         events: &[Event],
         records: &[Record],
-        lanes: &mut Lanes,
+        queues: &mut PartitionQueues,
         outcome: &mut Outcome,
     ) -> Result<(), Failure> {
-        let leaders = lanes.first().filter_map(|(partition, _)| self.leader(partition));
+        let leaders = queues.first().filter_map(|(partition, _)| self.leader(partition));
         let rests = leaders.filter_map(|broker| self.links.get(&broker)?.rests).max();
         self.plan.let_rest(rests).await?;
-        let parcels = self.parcels(records, lanes, outcome);
+        let parcels = self.parcels(records, queues, outcome);
         let (dialer, metadata, plan) = (&self.dialer, self.metadata.as_ref(), &self.plan);
         let deliveries = parcels.into_iter().map(|parcel| async move {
             let place = metadata.and_then(|metadata| metadata.place(parcel.broker));
@@ -151,7 +151,9 @@ impl Producer {
             }
             match receipt.produced {
                 Ok(produced) => {
-                    produced.into_iter().for_each(|partition| self.settle(events, partition, lanes, outcome));
+                    produced
+                        .into_iter()
+                        .for_each(|partition| self.settle(events, partition, queues, outcome));
                 }
                 Err(failure) => {
                     self.stale = true;
@@ -163,9 +165,14 @@ impl Producer {
     }
 
     /// The first groups, by who leads their partitions.
-    fn parcels(&mut self, records: &[Record], lanes: &Lanes, outcome: &mut Outcome) -> Vec<Parcel> {
+    fn parcels(
+        &mut self,
+        records: &[Record],
+        queues: &PartitionQueues,
+        outcome: &mut Outcome,
+    ) -> Vec<Parcel> {
         let mut groups: BTreeMap<i32, Vec<(i32, Vec<u8>)>> = BTreeMap::new();
-        for (partition, group) in lanes.first() {
+        for (partition, group) in queues.first() {
             match self.leader(partition) {
                 Some(leader) => {
                     let batch = batch(group.iter().map(|n| &records[*n]));
@@ -191,21 +198,21 @@ impl Producer {
         &mut self,
         events: &[Event],
         produced: PartitionProduced,
-        lanes: &mut Lanes,
+        queues: &mut PartitionQueues,
         outcome: &mut Outcome,
     ) {
         let partition = produced.index;
         match verdict(produced.error, produced.said.as_deref()) {
             Verdict::Taken => {
-                let group = lanes.pass(partition);
+                let group = queues.pass(partition);
                 outcome.last = Some((partition, produced.offset + group.len() as i64 - 1));
                 self.taken.extend(group.into_iter().map(|n| events[n].id.clone()));
             }
             Verdict::Refused(why) => {
-                refuse(partition, &produced.culprits, &why, lanes, outcome);
+                refuse(partition, &produced.culprits, &why, queues, outcome);
             }
             Verdict::TooLarge(why) => {
-                if refuse(partition, &[], &why, lanes, outcome) {
+                if refuse(partition, &[], &why, queues, outcome) {
                     self.most = (self.most / 2).max(LEAST_GROUP);
                 }
             }
@@ -272,16 +279,16 @@ impl Producer {
     }
 }
 
-/// Takes out of a lane what is refused for good; or makes smaller groups, when it is not known which events that is, and
+/// Takes out of a queue what is refused for good; or makes smaller groups, when it is not known which events that is, and
 /// says so.
 fn refuse(
     partition: i32,
     culprits: &[(i32, Option<String>)],
     why: &str,
-    lanes: &mut Lanes,
+    queues: &mut PartitionQueues,
     outcome: &mut Outcome,
 ) -> bool {
-    let group = lanes.pass(partition);
+    let group = queues.pass(partition);
     let refused: BTreeMap<usize, String> = match group.as_slice() {
         [_] => BTreeMap::from([(0, why.to_owned())]),
         _ => culprits
@@ -296,9 +303,9 @@ fn refuse(
     let rest: Group = (0..group.len()).filter(|n| !refused.contains_key(n)).map(|n| group[n]).collect();
     let is_unknown = refused.is_empty();
     outcome.sent.refused.extend(refused.into_iter().map(|(n, why)| (group[n], why)));
-    lanes.put_back(partition, rest);
+    queues.put_back(partition, rest);
     if is_unknown {
-        lanes.halve(partition);
+        queues.halve(partition);
     }
     is_unknown
 }

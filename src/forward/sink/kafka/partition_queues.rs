@@ -1,6 +1,6 @@
-//! A batch of events on its way: a lane for each partition, in each lane groups of events, one behind another.
+//! A batch of events on its way: a queue for each partition, in each queue groups of events, one behind another.
 //!
-//! Of a lane only the first group is on its way at a time, and the next goes when that was taken, or refused for good. So no
+//! Of a queue only the first group is on its way at a time, and the next goes when that was taken, or refused for good. So no
 //! event overtakes another one in its partition.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,33 +10,33 @@ pub type Group = Vec<usize>;
 
 /// What is still to be sent, by partition.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Lanes(BTreeMap<i32, VecDeque<Group>>);
+pub struct PartitionQueues(BTreeMap<i32, VecDeque<Group>>);
 
-impl Lanes {
+impl PartitionQueues {
     /// Of events in their order, each with its place, partition and size. A group has no more than `most` bytes, unless a
     /// single event has.
     pub fn of(events: impl Iterator<Item = (usize, i32, usize)>, most: usize) -> Self {
-        let mut lanes: BTreeMap<i32, VecDeque<Group>> = BTreeMap::new();
+        let mut queues: BTreeMap<i32, VecDeque<Group>> = BTreeMap::new();
         let mut last: BTreeMap<i32, usize> = BTreeMap::new();
         for (place, partition, size) in events {
-            let (lane, bytes) = (lanes.entry(partition).or_default(), last.entry(partition).or_default());
-            match lane.back_mut() {
+            let (queue, bytes) = (queues.entry(partition).or_default(), last.entry(partition).or_default());
+            match queue.back_mut() {
                 Some(group) if *bytes + size <= most => {
                     group.push(place);
                     *bytes += size;
                 }
                 _ => {
-                    lane.push_back(vec![place]);
+                    queue.push_back(vec![place]);
                     *bytes = size;
                 }
             }
         }
-        Self(lanes)
+        Self(queues)
     }
 
-    /// The first group of each lane.
+    /// The first group of each queue.
     pub fn first(&self) -> impl Iterator<Item = (i32, &Group)> {
-        self.0.iter().filter_map(|(partition, lane)| Some((*partition, lane.front()?)))
+        self.0.iter().filter_map(|(partition, queue)| Some((*partition, queue.front()?)))
     }
 
     /// Whether nothing is left.
@@ -44,24 +44,24 @@ impl Lanes {
         self.0.is_empty()
     }
 
-    /// Takes the first group out of a lane: it is done with.
+    /// Takes the first group out of a queue: it is done with.
     pub fn pass(&mut self, partition: i32) -> Group {
-        let Some(lane) = self.0.get_mut(&partition) else { return Group::new() };
-        let group = lane.pop_front().unwrap_or_default();
-        if lane.is_empty() {
+        let Some(queue) = self.0.get_mut(&partition) else { return Group::new() };
+        let group = queue.pop_front().unwrap_or_default();
+        if queue.is_empty() {
             self.0.remove(&partition);
         }
         group
     }
 
-    /// Puts a group before all others of a lane.
+    /// Puts a group before all others of a queue.
     pub fn put_back(&mut self, partition: i32, group: Group) {
         if !group.is_empty() {
             self.0.entry(partition).or_default().push_front(group);
         }
     }
 
-    /// Makes two groups of the first one of a lane.
+    /// Makes two groups of the first one of a queue.
     pub fn halve(&mut self, partition: i32) {
         let mut first = self.pass(partition);
         let second = first.split_off(first.len().div_ceil(2));
@@ -77,44 +77,44 @@ mod tests {
     use super::*;
 
     /// Takes everything out, as if all were taken; partition by partition.
-    fn passed(mut lanes: Lanes) -> BTreeMap<i32, Vec<Group>> {
+    fn passed(mut queues: PartitionQueues) -> BTreeMap<i32, Vec<Group>> {
         let mut passed: BTreeMap<i32, Vec<Group>> = BTreeMap::new();
-        let next = |lanes: &Lanes| lanes.first().map(|(partition, _)| partition).next();
-        while let Some(partition) = next(&lanes) {
-            passed.entry(partition).or_default().push(lanes.pass(partition));
+        let next = |queues: &PartitionQueues| queues.first().map(|(partition, _)| partition).next();
+        while let Some(partition) = next(&queues) {
+            passed.entry(partition).or_default().push(queues.pass(partition));
         }
-        assert!(lanes.is_empty());
+        assert!(queues.is_empty());
         passed
     }
 
     #[test]
     fn a_group_ends_where_it_would_be_too_large() {
         let sizes = [30, 30, 60, 1, 200, 1];
-        let lanes = Lanes::of(sizes.into_iter().enumerate().map(|(n, size)| (n, 0, size)), 100);
-        assert_eq!(passed(lanes)[&0], [vec![0, 1], vec![2, 3], vec![4], vec![5]]);
+        let queues = PartitionQueues::of(sizes.into_iter().enumerate().map(|(n, size)| (n, 0, size)), 100);
+        assert_eq!(passed(queues)[&0], [vec![0, 1], vec![2, 3], vec![4], vec![5]]);
     }
 
     #[test]
     fn halves_stay_in_order() {
-        let mut lanes = Lanes::of((0..5).map(|n| (n, 7, 1)), 3);
-        lanes.halve(7);
-        assert_eq!(passed(lanes)[&7], [vec![0, 1], vec![2], vec![3, 4]]);
-        let mut one = Lanes::of([(9, 7, 1)].into_iter(), 3);
+        let mut queues = PartitionQueues::of((0..5).map(|n| (n, 7, 1)), 3);
+        queues.halve(7);
+        assert_eq!(passed(queues)[&7], [vec![0, 1], vec![2], vec![3, 4]]);
+        let mut one = PartitionQueues::of([(9, 7, 1)].into_iter(), 3);
         one.halve(7);
         assert_eq!(passed(one)[&7], [vec![9]]);
     }
 
     proptest! {
         #[test]
-        fn every_event_is_in_its_lane_once_and_in_order(
+        fn every_event_is_in_its_queue_once_and_in_order(
             events in prop::collection::vec((0..5_i32, 1..200_usize), 0..100),
             most in 1..500_usize,
             halved in prop::collection::vec(0..5_i32, 0..10),
         ) {
             let places = events.iter().enumerate().map(|(n, (partition, size))| (n, *partition, *size));
-            let mut lanes = Lanes::of(places.clone(), most);
-            halved.iter().for_each(|partition| lanes.halve(*partition));
-            let passed = passed(lanes);
+            let mut queues = PartitionQueues::of(places.clone(), most);
+            halved.iter().for_each(|partition| queues.halve(*partition));
+            let passed = passed(queues);
             for partition in 0..5 {
                 let expected: Vec<usize> = places.clone().filter(|(_, p, _)| *p == partition).map(|(n, ..)| n).collect();
                 let found: Vec<usize> = passed.get(&partition).into_iter().flatten().flatten().copied().collect();
