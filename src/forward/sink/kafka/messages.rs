@@ -154,14 +154,14 @@ pub fn ask_produce(topic: &str, patience: i32, batches: &[(i32, Vec<u8>)]) -> Ve
 
 /// What became of batches.
 #[derive(Debug)]
-pub struct Produced {
+pub struct ProduceResponse {
     pub throttle: i32,
     /// By topic.
-    pub topics: Vec<(String, Vec<PartitionProduced>)>,
+    pub topics: Vec<(String, Vec<PartitionResponse>)>,
 }
 
 #[derive(Debug)]
-pub struct PartitionProduced {
+pub struct PartitionResponse {
     pub index: i32,
     pub error: i16,
     pub offset: i64,
@@ -170,17 +170,17 @@ pub struct PartitionProduced {
     pub said: Option<String>,
 }
 
-impl Produced {
+impl ProduceResponse {
     pub fn read(bytes: &[u8], version: i16) -> Result<Self, Garbled> {
         let mut reader = Reader::new(bytes);
-        let topics = reader.list(|r| Ok((text(r)?, r.list(|r| PartitionProduced::read(r, version))?)))?;
+        let topics = reader.list(|r| Ok((text(r)?, r.list(|r| PartitionResponse::read(r, version))?)))?;
         let throttle = reader.i32()?;
         reader.end()?;
         Ok(Self { throttle, topics })
     }
 }
 
-impl PartitionProduced {
+impl PartitionResponse {
     fn read(reader: &mut Reader<'_>, version: i16) -> Result<Self, Garbled> {
         let (index, error, offset) = (reader.i32()?, reader.i16()?, reader.i64()?);
         reader.i64()?;
@@ -254,7 +254,7 @@ mod tests {
         fn whatever_is_answered_is_read_or_cannot_be(bytes: Vec<u8>, version in 0..9_i16) {
             let _ = Spoken::read(&bytes);
             let _ = Metadata::read(&bytes, version);
-            let _ = Produced::read(&bytes, version);
+            let _ = ProduceResponse::read(&bytes, version);
             let _ = read_handshake(&bytes);
             let _ = Authenticated::read(&bytes, version);
         }

@@ -14,7 +14,7 @@
 //!
 //! Batches are not compressed: a compressor would be a dependency for this alone.
 //!
-//! Here are the settings. `producer` sends, a `parcel` to each broker: `partition_queues` keeps the order, `cluster_metadata` knows who leads, `partition` chooses, `record`
+//! Here are the settings. `producer` sends, a `produce_request` to each broker: `partition_queues` keeps the order, `cluster_metadata` knows who leads, `partition` chooses, `record`
 //! writes batches. `dial` and `sasl` (with `scram`) lead to a broker, `link` is a connection, `messages` (of `bytes`) what
 //! is said over it, `verdict` what errors mean.
 
@@ -23,9 +23,9 @@ mod cluster_metadata;
 mod dial;
 mod link;
 mod messages;
-mod parcel;
 mod partition;
 mod partition_queues;
+mod produce_request;
 mod producer;
 mod record;
 mod sasl;

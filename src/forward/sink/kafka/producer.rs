@@ -18,10 +18,10 @@ use super::{
     cluster_metadata::ClusterMetadata,
     dial::Dialer,
     link::{Link, about},
-    messages::{METADATA, Metadata, PartitionProduced, ask_metadata},
-    parcel::Parcel,
+    messages::{METADATA, Metadata, PartitionResponse, ask_metadata},
     partition::partition_of,
     partition_queues::{Group, PartitionQueues},
+    produce_request::ProduceRequest,
     record::{Record, batch},
     verdict::{Verdict, shown, verdict},
 };
@@ -138,18 +138,18 @@ impl Producer {
         let leaders = queues.first().filter_map(|(partition, _)| self.leader(partition));
         let rests = leaders.filter_map(|broker| self.links.get(&broker)?.rests).max();
         self.plan.let_rest(rests).await?;
-        let parcels = self.parcels(records, queues, outcome);
+        let requests = self.requests(records, queues, outcome);
         let (dialer, metadata, plan) = (&self.dialer, self.metadata.as_ref(), &self.plan);
-        let deliveries = parcels.into_iter().map(|parcel| async move {
-            let place = metadata.and_then(|metadata| metadata.place(parcel.broker));
-            parcel.deliver(dialer, place, &plan.topic).await
+        let exchanges = requests.into_iter().map(|request| async move {
+            let place = metadata.and_then(|metadata| metadata.place(request.broker));
+            request.deliver(dialer, place, &plan.topic).await
         });
-        let receipts = join_all(deliveries).await;
-        for receipt in receipts {
-            if let Some(link) = receipt.link {
-                self.links.insert(receipt.broker, link);
+        let results = join_all(exchanges).await;
+        for result in results {
+            if let Some(link) = result.link {
+                self.links.insert(result.broker, link);
             }
-            match receipt.produced {
+            match result.produced {
                 Ok(produced) => {
                     produced
                         .into_iter()
@@ -165,12 +165,12 @@ impl Producer {
     }
 
     /// The first groups, by who leads their partitions.
-    fn parcels(
+    fn requests(
         &mut self,
         records: &[Record],
         queues: &PartitionQueues,
         outcome: &mut Outcome,
-    ) -> Vec<Parcel> {
+    ) -> Vec<ProduceRequest> {
         let mut groups: BTreeMap<i32, Vec<(i32, Vec<u8>)>> = BTreeMap::new();
         for (partition, group) in queues.first() {
             match self.leader(partition) {
@@ -185,8 +185,8 @@ impl Producer {
                 }
             }
         }
-        let parcel = |(broker, groups)| Parcel { broker, link: self.links.remove(&broker), groups };
-        groups.into_iter().map(parcel).collect()
+        let request = |(broker, groups)| ProduceRequest { broker, link: self.links.remove(&broker), groups };
+        groups.into_iter().map(request).collect()
     }
 
     fn leader(&self, partition: i32) -> Option<i32> {
@@ -197,7 +197,7 @@ impl Producer {
     fn settle(
         &mut self,
         events: &[Event],
-        produced: PartitionProduced,
+        produced: PartitionResponse,
         queues: &mut PartitionQueues,
         outcome: &mut Outcome,
     ) {

@@ -3,12 +3,12 @@
 use super::{
     dial::Dialer,
     link::Link,
-    messages::{PRODUCE, PartitionProduced, Produced, ask_produce},
+    messages::{PRODUCE, PartitionResponse, ProduceResponse, ask_produce},
 };
 use crate::forward::Failure;
 
 /// Groups on their way to one broker.
-pub struct Parcel {
+pub struct ProduceRequest {
     pub broker: i32,
     /// The connection, if there is one.
     pub link: Option<Link>,
@@ -17,18 +17,18 @@ pub struct Parcel {
 }
 
 /// What came back, and the connection if it can still be used.
-pub struct Receipt {
+pub struct BrokerResult {
     pub broker: i32,
     pub link: Option<Link>,
-    pub produced: Result<Vec<PartitionProduced>, Failure>,
+    pub produced: Result<Vec<PartitionResponse>, Failure>,
 }
 
-impl Parcel {
+impl ProduceRequest {
     /// Delivers it to the broker, which is at `place`.
-    pub async fn deliver(mut self, dialer: &Dialer, place: Option<(&str, u16)>, topic: &str) -> Receipt {
+    pub async fn deliver(mut self, dialer: &Dialer, place: Option<(&str, u16)>, topic: &str) -> BrokerResult {
         let produced = self.exchange(dialer, place, topic).await;
         let link = self.link.filter(|_| produced.is_ok());
-        Receipt { broker: self.broker, link, produced }
+        BrokerResult { broker: self.broker, link, produced }
     }
 
     async fn exchange(
@@ -36,7 +36,7 @@ impl Parcel {
         dialer: &Dialer,
         place: Option<(&str, u16)>,
         topic: &str,
-    ) -> Result<Vec<PartitionProduced>, Failure> {
+    ) -> Result<Vec<PartitionResponse>, Failure> {
         let kept = match self.link.take() {
             Some(mut link) => link.is_fine().await.then_some(link),
             None => None,
@@ -51,10 +51,11 @@ impl Parcel {
         // The broker says when its replicas are slow, before we stop to wait.
         let patience = (link.limit / 2).as_millis().try_into().unwrap_or(i32::MAX);
         let answer = link.ask(PRODUCE, version, &ask_produce(topic, patience, &self.groups)).await?;
-        let produced = Produced::read(&answer, version).map_err(|garbled| link.garbled(PRODUCE, garbled))?;
+        let produced =
+            ProduceResponse::read(&answer, version).map_err(|garbled| link.garbled(PRODUCE, garbled))?;
         link.rest(produced.throttle);
         let own = produced.topics.into_iter().filter(|(name, _)| name == topic);
-        let mut said: Vec<PartitionProduced> = own.flat_map(|(_, partitions)| partitions).collect();
+        let mut said: Vec<PartitionResponse> = own.flat_map(|(_, partitions)| partitions).collect();
         said.sort_by_key(|partition| partition.index);
         let asked = self.groups.iter().map(|(partition, _)| *partition);
         if !asked.eq(said.iter().map(|partition| partition.index)) {
