@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::time::timeout;
 
 use super::{
-    link::{Link, about},
+    connection::{BrokerConnection, about},
     messages::{Spoken, VERSIONS},
     sasl::Credentials,
     verdict,
@@ -37,7 +37,7 @@ impl Dialer {
     ///
     /// # Errors
     /// Why none of its addresses will do.
-    pub async fn dial(&self, host: &str, port: u16) -> Result<Link, Failure> {
+    pub async fn dial(&self, host: &str, port: u16) -> Result<BrokerConnection, Failure> {
         let name = format!("{host}:{port}");
         let named = |failure| about(&format!("broker {name}"), failure);
         let Some(route) = Route::to(host, port, self.guard.clone()) else {
@@ -52,7 +52,7 @@ impl Dialer {
             match io.map_err(named) {
                 Ok(io) => {
                     return self
-                        .introduce(Link::new(io, name.clone(), self.client.clone(), self.limit))
+                        .introduce(BrokerConnection::new(io, name.clone(), self.client.clone(), self.limit))
                         .await;
                 }
                 Err(why) => failed = Some(why),
@@ -72,13 +72,13 @@ impl Dialer {
     }
 
     /// Asks what is spoken, and logs in.
-    async fn introduce(&self, mut link: Link) -> Result<Link, Failure> {
-        let answer = link.ask(VERSIONS, VERSIONS.newest, &[]).await?;
-        let spoken = Spoken::read(&answer).map_err(|garbled| link.garbled(VERSIONS, garbled))?;
-        link.spoken = spoken.map_err(|error| link.named(verdict::failure(error, None)))?;
+    async fn introduce(&self, mut connection: BrokerConnection) -> Result<BrokerConnection, Failure> {
+        let answer = connection.ask(VERSIONS, VERSIONS.newest, &[]).await?;
+        let spoken = Spoken::read(&answer).map_err(|garbled| connection.garbled(VERSIONS, garbled))?;
+        connection.spoken = spoken.map_err(|error| connection.named(verdict::failure(error, None)))?;
         if let Some(credentials) = &self.credentials {
-            credentials.log_in(&mut link).await?;
+            credentials.log_in(&mut connection).await?;
         }
-        Ok(link)
+        Ok(connection)
     }
 }

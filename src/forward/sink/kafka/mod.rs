@@ -15,13 +15,13 @@
 //! Batches are not compressed: a compressor would be a dependency for this alone.
 //!
 //! Here are the settings. `producer` sends, a `produce_request` to each broker: `partition_queues` keeps the order, `cluster_metadata` knows who leads, `partition` chooses, `record`
-//! writes batches. `dial` and `sasl` (with `scram`) lead to a broker, `link` is a connection, `messages` (of `bytes`) what
+//! writes batches. `dial` and `sasl` (with `scram`) lead to a broker, `connection` is one to a broker, `messages` (of `bytes`) what
 //! is said over it, `verdict` what errors mean.
 
 mod bytes;
 mod cluster_metadata;
+mod connection;
 mod dial;
-mod link;
 mod messages;
 mod partition;
 mod partition_queues;

@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     Key,
     cluster_metadata::ClusterMetadata,
+    connection::{BrokerConnection, about},
     dial::Dialer,
-    link::{Link, about},
     messages::{METADATA, Metadata, PartitionResponse, ask_metadata},
     partition::partition_of,
     partition_queues::{Group, PartitionQueues},
@@ -57,7 +57,7 @@ pub struct Producer {
     metadata: Option<ClusterMetadata>,
     /// Whether who leads must be asked anew.
     stale: bool,
-    links: HashMap<i32, Link>,
+    connections: HashMap<i32, BrokerConnection>,
     /// Of a batch that failed, the ids of events that were taken.
     taken: HashSet<String>,
     /// The largest group.
@@ -84,7 +84,7 @@ impl Outcome {
 
 impl Producer {
     pub fn new(dialer: Dialer, bootstrap: Vec<(String, u16)>, plan: Plan) -> Self {
-        let (links, taken) = (HashMap::new(), HashSet::new());
+        let (connections, taken) = (HashMap::new(), HashSet::new());
         Self {
             dialer,
             bootstrap,
@@ -92,7 +92,7 @@ impl Producer {
             plan,
             metadata: None,
             stale: false,
-            links,
+            connections,
             taken,
             most: MOST_GROUP,
         }
@@ -136,7 +136,7 @@ impl Producer {
         outcome: &mut Outcome,
     ) -> Result<(), Failure> {
         let leaders = queues.first().filter_map(|(partition, _)| self.leader(partition));
-        let rests = leaders.filter_map(|broker| self.links.get(&broker)?.rests).max();
+        let rests = leaders.filter_map(|broker| self.connections.get(&broker)?.rests).max();
         self.plan.let_rest(rests).await?;
         let requests = self.requests(records, queues, outcome);
         let (dialer, metadata, plan) = (&self.dialer, self.metadata.as_ref(), &self.plan);
@@ -146,8 +146,8 @@ impl Producer {
         });
         let results = join_all(exchanges).await;
         for result in results {
-            if let Some(link) = result.link {
-                self.links.insert(result.broker, link);
+            if let Some(connection) = result.connection {
+                self.connections.insert(result.broker, connection);
             }
             match result.produced {
                 Ok(produced) => {
@@ -185,7 +185,11 @@ impl Producer {
                 }
             }
         }
-        let request = |(broker, groups)| ProduceRequest { broker, link: self.links.remove(&broker), groups };
+        let request = |(broker, groups)| ProduceRequest {
+            broker,
+            connection: self.connections.remove(&broker),
+            groups,
+        };
         groups.into_iter().map(request).collect()
     }
 
@@ -228,14 +232,14 @@ impl Producer {
         if !self.stale && self.metadata.as_ref().is_some_and(|metadata| metadata.learned.elapsed() < KNOWN) {
             return Ok(());
         }
-        let open = self.links.iter().next().map(|(broker, link)| (*broker, link.rests));
+        let open = self.connections.iter().next().map(|(broker, connection)| (*broker, connection.rests));
         if let Some((broker, rests)) = open {
             self.plan.let_rest(rests).await?;
-            if let Some(mut link) = self.links.remove(&broker)
-                && link.is_fine().await
-                && let Ok(metadata) = self.plan.ask(&mut link).await
+            if let Some(mut connection) = self.connections.remove(&broker)
+                && connection.is_fine().await
+                && let Ok(metadata) = self.plan.ask(&mut connection).await
             {
-                self.links.insert(broker, link);
+                self.connections.insert(broker, connection);
                 self.learn(metadata);
                 return Ok(());
             }
@@ -260,12 +264,12 @@ impl Producer {
     }
 
     async fn ask_at(&mut self, host: &str, port: u16) -> Result<(), Failure> {
-        let mut link = self.dialer.dial(host, port).await?;
-        let metadata = self.plan.ask(&mut link).await?;
+        let mut connection = self.dialer.dial(host, port).await?;
+        let metadata = self.plan.ask(&mut connection).await?;
         let own = metadata.brokers().find(|(_, h, p)| (*h, *p) == (host, port)).map(|(id, ..)| id);
         self.learn(metadata);
         if let Some(own) = own {
-            self.links.entry(own).or_insert(link);
+            self.connections.entry(own).or_insert(connection);
         }
         Ok(())
     }
@@ -275,7 +279,7 @@ impl Producer {
         self.stale = false;
         let known = self.metadata.replace(metadata);
         let (Some(old), Some(new)) = (&known, &self.metadata) else { return };
-        self.links.retain(|broker, _| old.place(*broker) == new.place(*broker));
+        self.connections.retain(|broker, _| old.place(*broker) == new.place(*broker));
     }
 }
 
@@ -333,12 +337,13 @@ impl Plan {
     }
 
     /// Asks a broker who leads.
-    async fn ask(&self, link: &mut Link) -> Result<ClusterMetadata, Failure> {
-        let version = link.version(METADATA)?;
-        let answer = link.ask(METADATA, version, &ask_metadata(version, &self.topic)).await?;
-        let said = Metadata::read(&answer, version).map_err(|garbled| link.garbled(METADATA, garbled))?;
-        link.rest(said.throttle);
-        ClusterMetadata::of(&said, &self.topic).map_err(|failure| link.named(failure))
+    async fn ask(&self, connection: &mut BrokerConnection) -> Result<ClusterMetadata, Failure> {
+        let version = connection.version(METADATA)?;
+        let answer = connection.ask(METADATA, version, &ask_metadata(version, &self.topic)).await?;
+        let said =
+            Metadata::read(&answer, version).map_err(|garbled| connection.garbled(METADATA, garbled))?;
+        connection.rest(said.throttle);
+        ClusterMetadata::of(&said, &self.topic).map_err(|failure| connection.named(failure))
     }
 }
 
@@ -353,7 +358,7 @@ impl Sink for Producer {
     }
 
     fn close(&mut self) -> BoxFuture<'_, ()> {
-        self.links.clear();
+        self.connections.clear();
         Box::pin(async {})
     }
 }

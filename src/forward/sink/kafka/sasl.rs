@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{
-    link::Link,
+    connection::BrokerConnection,
     messages::{AUTHENTICATE, Authenticated, HANDSHAKE, ask_authenticate, ask_handshake, read_handshake},
     scram::{Hash, Scram},
     verdict,
@@ -52,58 +52,60 @@ impl Credentials {
     ///
     /// # Errors
     /// When we are not let in: [`Failure::Denied`].
-    pub async fn log_in(&self, link: &mut Link) -> Result<(), Failure> {
-        self.greet(link).await?;
+    pub async fn log_in(&self, connection: &mut BrokerConnection) -> Result<(), Failure> {
+        self.greet(connection).await?;
         match self.mechanism {
             Mechanism::Plain => {
                 let said = Zeroizing::new(format!("\0{}\0{}", self.username, self.password.as_str()));
-                self.say(link, &said).await.map(drop)
+                self.say(connection, &said).await.map(drop)
             }
-            Mechanism::ScramSha256 => self.prove(link, Hash::Sha256).await,
-            Mechanism::ScramSha512 => self.prove(link, Hash::Sha512).await,
+            Mechanism::ScramSha256 => self.prove(connection, Hash::Sha256).await,
+            Mechanism::ScramSha512 => self.prove(connection, Hash::Sha512).await,
         }
     }
 
-    async fn greet(&self, link: &mut Link) -> Result<(), Failure> {
-        let version = link.version(HANDSHAKE)?;
-        let answer = link.ask(HANDSHAKE, version, &ask_handshake(self.mechanism.name())).await?;
-        let (error, known) = read_handshake(&answer).map_err(|garbled| link.garbled(HANDSHAKE, garbled))?;
+    async fn greet(&self, connection: &mut BrokerConnection) -> Result<(), Failure> {
+        let version = connection.version(HANDSHAKE)?;
+        let answer = connection.ask(HANDSHAKE, version, &ask_handshake(self.mechanism.name())).await?;
+        let (error, known) =
+            read_handshake(&answer).map_err(|garbled| connection.garbled(HANDSHAKE, garbled))?;
         if error == 0 {
             return Ok(());
         }
         let known = verdict::shown(&known.join(", "));
         let said = format!("it has {}", if known.is_empty() { "none" } else { &known });
-        Err(link.named(verdict::failure(error, Some(&said))))
+        Err(connection.named(verdict::failure(error, Some(&said))))
     }
 
-    async fn prove(&self, link: &mut Link, hash: Hash) -> Result<(), Failure> {
+    async fn prove(&self, connection: &mut BrokerConnection, hash: Hash) -> Result<(), Failure> {
         let nonce =
             nonce().map_err(|why| Failure::Unreachable(format!("random numbers are needed: {why}")))?;
         let scram = Scram::new(hash, &self.username, &self.password, &nonce);
-        let said = self.say(link, &scram.first()).await?;
-        let wrong =
-            |link: &Link, why: &str| link.named(Failure::Denied(format!("{}: {why}", self.mechanism.name())));
-        let proof = scram.prove(&said).map_err(|why| wrong(link, why))?;
-        let said = self.say(link, &proof.message).await?;
-        proof.check(&said).map_err(|why| wrong(link, why))
+        let said = self.say(connection, &scram.first()).await?;
+        let wrong = |connection: &BrokerConnection, why: &str| {
+            connection.named(Failure::Denied(format!("{}: {why}", self.mechanism.name())))
+        };
+        let proof = scram.prove(&said).map_err(|why| wrong(connection, why))?;
+        let said = self.say(connection, &proof.message).await?;
+        proof.check(&said).map_err(|why| wrong(connection, why))
     }
 
     /// Says something, and returns what is said back.
-    async fn say(&self, link: &mut Link, text: &str) -> Result<String, Failure> {
-        let version = link.version(AUTHENTICATE)?;
+    async fn say(&self, connection: &mut BrokerConnection, text: &str) -> Result<String, Failure> {
+        let version = connection.version(AUTHENTICATE)?;
         let question = Zeroizing::new(ask_authenticate(text.as_bytes()));
-        let answer = link.ask(AUTHENTICATE, version, &question).await?;
-        let answer =
-            Authenticated::read(&answer, version).map_err(|garbled| link.garbled(AUTHENTICATE, garbled))?;
+        let answer = connection.ask(AUTHENTICATE, version, &question).await?;
+        let answer = Authenticated::read(&answer, version)
+            .map_err(|garbled| connection.garbled(AUTHENTICATE, garbled))?;
         if answer.error != 0 {
             let said = answer.message.map(|said| self.hidden(said));
-            return Err(link.named(verdict::failure(answer.error, said.as_deref())));
+            return Err(connection.named(verdict::failure(answer.error, said.as_deref())));
         }
         // Logs in anew well before the time is up.
         let lifetime = u64::try_from(answer.lifetime).ok().filter(|lifetime| *lifetime > 0);
-        link.ends = lifetime.map(|lifetime| Instant::now() + Duration::from_millis(lifetime) * 4 / 5);
+        connection.ends = lifetime.map(|lifetime| Instant::now() + Duration::from_millis(lifetime) * 4 / 5);
         String::from_utf8(answer.said)
-            .map_err(|_| link.named(Failure::Denied("what it says to log in is no text".to_owned())))
+            .map_err(|_| connection.named(Failure::Denied("what it says to log in is no text".to_owned())))
     }
 
     /// What a broker says, without our password should it repeat that.

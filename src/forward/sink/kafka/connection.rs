@@ -22,7 +22,7 @@ const MOST_ANSWER: usize = 16 * 1024 * 1024;
 const MOST_SMALL_ANSWER: usize = 1024 * 1024;
 
 /// A connection. Over one on which an exchange was broken off nothing more may be asked: drop it.
-pub struct Link {
+pub struct BrokerConnection {
     io: Box<dyn Io>,
     /// The broker, for people.
     name: String,
@@ -38,7 +38,7 @@ pub struct Link {
     pub rests: Option<Instant>,
 }
 
-impl Link {
+impl BrokerConnection {
     pub fn new(io: Box<dyn Io>, name: String, client: String, limit: Duration) -> Self {
         let spoken = Spoken::default();
         Self { io, name, client, correlation: 0, spoken, limit, ends: None, rests: None }
