@@ -15,13 +15,13 @@
 //! Batches are not compressed: a compressor would be a dependency for this alone.
 //!
 //! Here are the settings. `producer` sends, a `produce_request` to each broker: `partition_queues` keeps the order, `cluster_metadata` knows who leads, `partition` chooses, `record`
-//! writes batches. `dial` and `sasl` (with `scram`) lead to a broker, `connection` is one to a broker, `messages` (of `bytes`) what
+//! writes batches. `connect` and `sasl` (with `scram`) lead to a broker, `connection` is one to a broker, `messages` (of `bytes`) what
 //! is said over it, `verdict` what errors mean.
 
 mod bytes;
 mod cluster_metadata;
+mod connect;
 mod connection;
-mod dial;
 mod messages;
 mod partition;
 mod partition_queues;
@@ -37,7 +37,7 @@ mod verdict;
 use serde::Deserialize;
 
 use self::{
-    dial::Dialer,
+    connect::BrokerConnector,
     producer::{Plan, Producer},
     sasl::{Credentials, Mechanism},
 };
@@ -123,7 +123,7 @@ impl KindSettings for Kafka {
 
     fn open(&self, common: &Common, _context: &SinkContext) -> Result<Box<dyn Sink>, Wrong> {
         let bootstrap = self.routes(common)?.into_iter().map(|route| (route.host, route.port)).collect();
-        let dialer = Dialer {
+        let connector = BrokerConnector {
             guard: self.guard(common),
             trust: self.tls.then(|| Trust::open("tls", common)).transpose()?,
             server_name: self.server_name.clone(),
@@ -134,7 +134,7 @@ impl KindSettings for Kafka {
         };
         let format = common.format.unwrap_or(Format::Json);
         let plan = Plan { topic: self.topic.clone(), key: self.key, format, limit: common.timeout };
-        Ok(Box::new(Producer::new(dialer, bootstrap, plan)))
+        Ok(Box::new(Producer::new(connector, bootstrap, plan)))
     }
 
     /// An answer for each batch, after all replicas have it: better many events for one.

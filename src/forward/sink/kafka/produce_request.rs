@@ -1,8 +1,8 @@
 //! What goes to one broker at a time: the first group of each queue that it leads, in one question, and what became of each.
 
 use super::{
+    connect::BrokerConnector,
     connection::BrokerConnection,
-    dial::Dialer,
     messages::{PRODUCE, PartitionResponse, ProduceResponse, ask_produce},
 };
 use crate::forward::Failure;
@@ -25,15 +25,20 @@ pub struct BrokerResult {
 
 impl ProduceRequest {
     /// Delivers it to the broker, which is at `place`.
-    pub async fn deliver(mut self, dialer: &Dialer, place: Option<(&str, u16)>, topic: &str) -> BrokerResult {
-        let produced = self.exchange(dialer, place, topic).await;
+    pub async fn deliver(
+        mut self,
+        connector: &BrokerConnector,
+        place: Option<(&str, u16)>,
+        topic: &str,
+    ) -> BrokerResult {
+        let produced = self.exchange(connector, place, topic).await;
         let connection = self.connection.filter(|_| produced.is_ok());
         BrokerResult { broker: self.broker, connection, produced }
     }
 
     async fn exchange(
         &mut self,
-        dialer: &Dialer,
+        connector: &BrokerConnector,
         place: Option<(&str, u16)>,
         topic: &str,
     ) -> Result<Vec<PartitionResponse>, Failure> {
@@ -43,7 +48,7 @@ impl ProduceRequest {
         };
         let connection = match (kept, place) {
             (Some(connection), _) => connection,
-            (None, Some((host, port))) => dialer.dial(host, port).await?,
+            (None, Some((host, port))) => connector.connect(host, port).await?,
             (None, None) => return Err(Failure::Unreachable(format!("broker {} is gone", self.broker))),
         };
         let connection = self.connection.insert(connection);

@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     Key,
     cluster_metadata::ClusterMetadata,
+    connect::BrokerConnector,
     connection::{BrokerConnection, about},
-    dial::Dialer,
     messages::{METADATA, Metadata, PartitionResponse, ask_metadata},
     partition::partition_of,
     partition_queues::{Group, PartitionQueues},
@@ -48,7 +48,7 @@ pub struct Plan {
 
 /// Sends to a topic.
 pub struct Producer {
-    dialer: Dialer,
+    connector: BrokerConnector,
     /// Where the cluster is asked for first.
     bootstrap: Vec<(String, u16)>,
     /// Which of them is next.
@@ -83,10 +83,10 @@ impl Outcome {
 }
 
 impl Producer {
-    pub fn new(dialer: Dialer, bootstrap: Vec<(String, u16)>, plan: Plan) -> Self {
+    pub fn new(connector: BrokerConnector, bootstrap: Vec<(String, u16)>, plan: Plan) -> Self {
         let (connections, taken) = (HashMap::new(), HashSet::new());
         Self {
-            dialer,
+            connector,
             bootstrap,
             next: 0,
             plan,
@@ -139,10 +139,10 @@ impl Producer {
         let rests = leaders.filter_map(|broker| self.connections.get(&broker)?.rests).max();
         self.plan.let_rest(rests).await?;
         let requests = self.requests(records, queues, outcome);
-        let (dialer, metadata, plan) = (&self.dialer, self.metadata.as_ref(), &self.plan);
+        let (connector, metadata, plan) = (&self.connector, self.metadata.as_ref(), &self.plan);
         let exchanges = requests.into_iter().map(|request| async move {
             let place = metadata.and_then(|metadata| metadata.place(request.broker));
-            request.deliver(dialer, place, &plan.topic).await
+            request.deliver(connector, place, &plan.topic).await
         });
         let results = join_all(exchanges).await;
         for result in results {
@@ -264,7 +264,7 @@ impl Producer {
     }
 
     async fn ask_at(&mut self, host: &str, port: u16) -> Result<(), Failure> {
-        let mut connection = self.dialer.dial(host, port).await?;
+        let mut connection = self.connector.connect(host, port).await?;
         let metadata = self.plan.ask(&mut connection).await?;
         let own = metadata.brokers().find(|(_, h, p)| (*h, *p) == (host, port)).map(|(id, ..)| id);
         self.learn(metadata);

@@ -20,7 +20,7 @@ use crate::forward::{
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Makes connections to brokers.
-pub struct Dialer {
+pub struct BrokerConnector {
     pub guard: Guard,
     /// None: without TLS.
     pub trust: Option<Trust>,
@@ -32,12 +32,12 @@ pub struct Dialer {
     pub limit: Duration,
 }
 
-impl Dialer {
+impl BrokerConnector {
     /// Connects to a broker.
     ///
     /// # Errors
     /// Why none of its addresses will do.
-    pub async fn dial(&self, host: &str, port: u16) -> Result<BrokerConnection, Failure> {
+    pub async fn connect(&self, host: &str, port: u16) -> Result<BrokerConnection, Failure> {
         let name = format!("{host}:{port}");
         let named = |failure| about(&format!("broker {name}"), failure);
         let Some(route) = Route::to(host, port, self.guard.clone()) else {
