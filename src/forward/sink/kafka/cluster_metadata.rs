@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use super::{
+    error_code,
     messages::{Metadata, Topic},
-    verdict,
 };
 use crate::forward::Failure;
 
@@ -39,7 +39,7 @@ impl ClusterMetadata {
                     "topic {topic} is not there: create it, or correct topic"
                 )));
             }
-            error => return Err(verdict::failure(error, Some(&format!("topic {topic}")))),
+            error => return Err(error_code::failure(error, Some(&format!("topic {topic}")))),
         }
         let brokers = said.brokers.iter();
         let brokers =

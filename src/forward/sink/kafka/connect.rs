@@ -7,9 +7,9 @@ use tokio::time::timeout;
 
 use super::{
     connection::{BrokerConnection, about},
+    error_code,
     messages::{Spoken, VERSIONS},
     sasl::Credentials,
-    verdict,
 };
 use crate::forward::{
     Failure, Guard,
@@ -41,7 +41,7 @@ impl BrokerConnector {
         let name = format!("{host}:{port}");
         let named = |failure| about(&format!("broker {name}"), failure);
         let Some(route) = Route::to(host, port, self.guard.clone()) else {
-            let what = verdict::shown(&name);
+            let what = error_code::shown(&name);
             return Err(Failure::Denied(format!("the cluster names a broker {what:?}, which is no address")));
         };
         let mut failed = None;
@@ -75,7 +75,7 @@ impl BrokerConnector {
     async fn introduce(&self, mut connection: BrokerConnection) -> Result<BrokerConnection, Failure> {
         let answer = connection.ask(VERSIONS, VERSIONS.newest, &[]).await?;
         let spoken = Spoken::read(&answer).map_err(|garbled| connection.garbled(VERSIONS, garbled))?;
-        connection.spoken = spoken.map_err(|error| connection.named(verdict::failure(error, None)))?;
+        connection.spoken = spoken.map_err(|error| connection.named(error_code::failure(error, None)))?;
         if let Some(credentials) = &self.credentials {
             credentials.log_in(&mut connection).await?;
         }

@@ -16,12 +16,13 @@
 //!
 //! Here are the settings. `producer` sends, a `produce_request` to each broker: `partition_queues` keeps the order, `cluster_metadata` knows who leads, `partition` chooses, `record`
 //! writes batches. `connect` and `sasl` (with `scram`) lead to a broker, `connection` is one to a broker, `messages` (of `bytes`) what
-//! is said over it, `verdict` what errors mean.
+//! is said over it, `error_code` what errors mean.
 
 mod bytes;
 mod cluster_metadata;
 mod connect;
 mod connection;
+mod error_code;
 mod messages;
 mod partition;
 mod partition_queues;
@@ -32,7 +33,6 @@ mod sasl;
 mod scram;
 #[cfg(test)]
 mod tests;
-mod verdict;
 
 use serde::Deserialize;
 

@@ -18,12 +18,12 @@ use super::{
     cluster_metadata::ClusterMetadata,
     connect::BrokerConnector,
     connection::{BrokerConnection, about},
+    error_code::{ProduceOutcome, outcome, shown},
     messages::{METADATA, Metadata, PartitionResponse, ask_metadata},
     partition::partition_of,
     partition_queues::{Group, PartitionQueues},
     produce_request::ProduceRequest,
     record::{Record, batch},
-    verdict::{Verdict, shown, verdict},
 };
 use crate::{
     domain::event::Event,
@@ -206,21 +206,21 @@ impl Producer {
         outcome: &mut Outcome,
     ) {
         let partition = produced.index;
-        match verdict(produced.error, produced.said.as_deref()) {
-            Verdict::Taken => {
+        match outcome(produced.error, produced.said.as_deref()) {
+            ProduceOutcome::Taken => {
                 let group = queues.pass(partition);
                 outcome.last = Some((partition, produced.offset + group.len() as i64 - 1));
                 self.taken.extend(group.into_iter().map(|n| events[n].id.clone()));
             }
-            Verdict::Refused(why) => {
+            ProduceOutcome::Refused(why) => {
                 refuse(partition, &produced.culprits, &why, queues, outcome);
             }
-            Verdict::TooLarge(why) => {
+            ProduceOutcome::TooLarge(why) => {
                 if refuse(partition, &[], &why, queues, outcome) {
                     self.most = (self.most / 2).max(LEAST_GROUP);
                 }
             }
-            Verdict::Failed(failure, moved) => {
+            ProduceOutcome::Failed(failure, moved) => {
                 self.stale |= moved;
                 outcome.fail(about(&format!("partition {partition} of {}", self.plan.topic), failure));
             }

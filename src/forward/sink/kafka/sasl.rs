@@ -9,9 +9,9 @@ use zeroize::Zeroizing;
 
 use super::{
     connection::BrokerConnection,
+    error_code,
     messages::{AUTHENTICATE, Authenticated, HANDSHAKE, ask_authenticate, ask_handshake, read_handshake},
     scram::{Hash, Scram},
-    verdict,
 };
 use crate::forward::Failure;
 
@@ -72,9 +72,9 @@ impl Credentials {
         if error == 0 {
             return Ok(());
         }
-        let known = verdict::shown(&known.join(", "));
+        let known = error_code::shown(&known.join(", "));
         let said = format!("it has {}", if known.is_empty() { "none" } else { &known });
-        Err(connection.named(verdict::failure(error, Some(&said))))
+        Err(connection.named(error_code::failure(error, Some(&said))))
     }
 
     async fn prove(&self, connection: &mut BrokerConnection, hash: Hash) -> Result<(), Failure> {
@@ -99,7 +99,7 @@ impl Credentials {
             .map_err(|garbled| connection.garbled(AUTHENTICATE, garbled))?;
         if answer.error != 0 {
             let said = answer.message.map(|said| self.hidden(said));
-            return Err(connection.named(verdict::failure(answer.error, said.as_deref())));
+            return Err(connection.named(error_code::failure(answer.error, said.as_deref())));
         }
         // Logs in anew well before the time is up.
         let lifetime = u64::try_from(answer.lifetime).ok().filter(|lifetime| *lifetime > 0);
