@@ -1,33 +1,34 @@
-//! Where the receiver is: a host and a port, and the addresses behind them that may be sent to.
+//! Where another service listens: a host and a port, and the addresses behind them that may be connected to.
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::forward::{Failure, Guard};
+use super::{error::OutboundError, guard::AddressGuard};
+use crate::settings::SettingError;
 
-/// The way to a receiver.
+/// The host and the port of another service.
 #[derive(Debug, Clone)]
-pub struct Route {
+pub struct Endpoint {
     /// A name or an address, without brackets.
     pub host: String,
-    /// Where it listens.
+    /// The port that the service listens on, from 1.
     pub port: u16,
-    guard: Guard,
+    guard: AddressGuard,
 }
 
-impl Route {
+impl Endpoint {
     /// Reads `host`, `host:port`, `IPv6`, `[IPv6]` or `[IPv6]:port` from a setting.
     ///
     /// # Errors
-    /// The setting and the hint.
+    /// The setting, if `text` is none of these.
     pub fn parse(
         setting: &'static str,
         text: &str,
-        default: u16,
-        guard: Guard,
-    ) -> Result<Self, (&'static str, String)> {
+        default_port: u16,
+        guard: AddressGuard,
+    ) -> Result<Self, SettingError> {
         let wrong = || {
             let hint = "must be host or host:port, such as host.example:PORT or [2001:db8::1]:PORT";
-            (setting, hint.replace("PORT", &default.to_string()))
+            SettingError::new(setting, hint.replace("PORT", &default_port.to_string()))
         };
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -37,47 +38,38 @@ impl Route {
             None if text.parse::<IpAddr>().is_ok() => (text, None),
             None => text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
         };
-        let port = port.map_or(Ok(default), |port| port.parse()).map_err(|_| wrong())?;
-        Self::to(host, port, guard).ok_or_else(wrong)
+        let port = port.map_or(Ok(default_port), |port| port.parse()).map_err(|_| wrong())?;
+        Self::new(host, port, guard).ok_or_else(wrong)
     }
 
-    /// To a name or an address, without brackets; `None` if it is neither.
-    pub fn to(host: &str, port: u16, guard: Guard) -> Option<Self> {
+    /// A name or an address, without brackets, and a port; `None` if the host is neither.
+    pub fn new(host: &str, port: u16, guard: AddressGuard) -> Option<Self> {
         let is_name = |host: &str| host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
         let is_meant = port != 0 && !host.is_empty() && (is_name(host) || host.parse::<IpAddr>().is_ok());
         is_meant.then(|| Self { host: host.to_owned(), port, guard })
     }
 
-    /// What can be known without asking for addresses.
+    /// Checks what can be known without resolving the host.
     ///
     /// # Errors
-    /// Why it may not be connected to.
-    pub fn check(&self) -> Result<(), String> {
-        match self.host.parse() {
-            Ok(address) => self.guard.check(address).map_err(|why| format!("is not allowed: {why}")),
-            Err(_) => Ok(()),
-        }
+    /// The setting, if the host is an address that may not be connected to.
+    pub fn check(&self, setting: &'static str) -> Result<(), SettingError> {
+        let Ok(address) = self.host.parse() else { return Ok(()) };
+        self.guard.check(address).map_err(|why| SettingError::new(setting, "is not allowed").because(why))
     }
 
-    /// The addresses that may be sent to now, at least one.
+    /// The addresses behind the host that may be connected to now, at least one.
     ///
     /// # Errors
-    /// When there is none.
-    pub async fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
-        let host = &self.host;
-        let found = tokio::net::lookup_host((host.as_str(), self.port)).await;
-        let found = found.map_err(|error| Failure::Unreachable(format!("{host} is not found: {error}")))?;
-        let (mut allowed, mut refused) = (Vec::new(), None);
-        for address in found {
-            match self.guard.check(address.ip()) {
-                Ok(()) => allowed.push(address),
-                Err(why) => refused = Some(why),
-            }
-        }
-        match refused {
-            _ if !allowed.is_empty() => Ok(allowed),
-            Some(why) => Err(Failure::Denied(why)),
-            None => Err(Failure::Unreachable(format!("{host} has no address"))),
+    /// Why there is none.
+    pub async fn addresses(&self) -> Result<Vec<SocketAddr>, OutboundError> {
+        let host = self.host.clone();
+        match tokio::net::lookup_host((host.as_str(), self.port)).await {
+            Ok(found) => match self.guard.filter(found)? {
+                allowed if allowed.is_empty() => Err(OutboundError::NoAddress { host }),
+                allowed => Ok(allowed),
+            },
+            Err(source) => Err(OutboundError::NotFound { host, source }),
         }
     }
 }

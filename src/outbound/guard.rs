@@ -1,36 +1,76 @@
-//! Which addresses may be connected to. Checked on the address that is really used, so that a name cannot lead
+//! Which addresses may be connected to. The address that is really used is checked, so that a name cannot lead
 //! elsewhere later.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
 /// Says where connections may go.
 #[derive(Debug, Clone, Default)]
-pub struct Guard {
-    /// Networks that are allowed though they are not public.
+pub struct AddressGuard {
+    /// Networks that may be connected to although they are not public.
     pub networks: Vec<IpNet>,
-    /// Whether what is sent can be read on the way: then only those networks.
+    /// Whether what is sent can be read on the way. Then only those networks may be connected to.
     pub plaintext: bool,
 }
 
-impl Guard {
-    /// Whether this address may be connected to.
+/// An address may not be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AddressNotAllowed {
+    /// It is not public.
+    #[error("{address} is {range}; if it is meant, name its network in allow_networks")]
+    NotPublic {
+        /// The address that was checked.
+        address: IpAddr,
+        /// The range of special addresses that it belongs to, for people.
+        range: &'static str,
+    },
+    /// It is public, and nothing is encrypted.
+    #[error(
+        "{address} would be sent to in the clear; use TLS (https), or if it is meant, name its network in \
+         allow_networks"
+    )]
+    Plaintext {
+        /// The address that was checked.
+        address: IpAddr,
+    },
+}
+
+impl AddressGuard {
+    /// Checks an address that is about to be connected to.
     ///
     /// # Errors
-    /// Why not, and the hint.
-    pub fn check(&self, address: IpAddr) -> Result<(), String> {
+    /// Why it may not be connected to, and which setting allows it.
+    pub fn check(&self, address: IpAddr) -> Result<(), AddressNotAllowed> {
         let inner = embedded(address);
         if [address, inner].iter().any(|a| self.networks.iter().any(|network| network.contains(a))) {
             return Ok(());
         }
-        let hint = "if it is meant, name its network in allow_networks";
         match (not_public(inner), self.plaintext) {
-            (Some(what), _) => Err(format!("{address} is {what}; {hint}")),
-            (None, true) => {
-                Err(format!("{address} would be sent to in the clear; use TLS (https), or {hint}"))
-            }
+            (Some(range), _) => Err(AddressNotAllowed::NotPublic { address, range }),
+            (None, true) => Err(AddressNotAllowed::Plaintext { address }),
             (None, false) => Ok(()),
+        }
+    }
+
+    /// Those of the addresses that may be connected to, in their order; at least one, unless there is none at all.
+    ///
+    /// # Errors
+    /// Why the last one may not be connected to, if none may.
+    pub fn filter(
+        &self,
+        addresses: impl Iterator<Item = SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, AddressNotAllowed> {
+        let (mut allowed, mut refused) = (Vec::new(), None);
+        for address in addresses {
+            match self.check(address.ip()) {
+                Ok(()) => allowed.push(address),
+                Err(why) => refused = Some(why),
+            }
+        }
+        match refused {
+            Some(why) if allowed.is_empty() => Err(why),
+            _ => Ok(allowed),
         }
     }
 }
@@ -60,7 +100,7 @@ fn not_public(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// By the registry of special-purpose addresses (RFC 6890).
+/// The range of a special address, by the registry of special-purpose addresses (RFC 6890).
 fn not_public_v4(address: Ipv4Addr) -> Option<&'static str> {
     let [a, b, c, _] = address.octets();
     let what = match (a, b, c) {
@@ -97,13 +137,13 @@ fn not_public_v6(address: Ipv6Addr) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn allowed(guard: &Guard, address: &str) -> bool {
+    fn allowed(guard: &AddressGuard, address: &str) -> bool {
         guard.check(address.parse().unwrap()).is_ok()
     }
 
     #[test]
     fn only_public_addresses_and_those_that_are_named_are_connected_to() {
-        let guard = Guard::default();
+        let guard = AddressGuard::default();
         for public in ["8.8.8.8", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"] {
             assert!(allowed(&guard, public), "{public}");
         }
@@ -132,15 +172,15 @@ mod tests {
         ] {
             assert!(!allowed(&guard, special), "{special}");
         }
-        let guard = Guard { networks: vec!["10.0.0.0/8".parse().unwrap()], plaintext: false };
+        let guard = AddressGuard { networks: vec!["10.0.0.0/8".parse().unwrap()], plaintext: false };
         assert!(allowed(&guard, "10.9.9.9") && allowed(&guard, "::ffff:10.0.0.1"));
         assert!(!allowed(&guard, "192.168.0.1"));
     }
 
     #[test]
     fn what_is_not_encrypted_stays_in_the_named_networks() {
-        let guard = Guard { networks: vec!["127.0.0.1/32".parse().unwrap()], plaintext: true };
+        let guard = AddressGuard { networks: vec!["127.0.0.1/32".parse().unwrap()], plaintext: true };
         assert!(allowed(&guard, "127.0.0.1"));
-        assert!(guard.check("8.8.8.8".parse().unwrap()).unwrap_err().contains("in the clear"));
+        assert!(guard.check("8.8.8.8".parse().unwrap()).unwrap_err().to_string().contains("in the clear"));
     }
 }

@@ -1,4 +1,4 @@
-//! Sockets that notice when nobody is there any more.
+//! TCP connections that notice when nobody is at the other end any more.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -8,30 +8,30 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-/// An idle connection is asked for a sign of life this often.
+/// How often an idle connection is asked for a sign of life.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-/// A machine that acknowledges nothing for so long is gone.
-const SILENCE: Duration = Duration::from_secs(30);
+/// How long the other machine may acknowledge nothing before it counts as gone.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A connection, with or without TLS.
-pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Io for T {}
+/// The bytes of a connection, with or without TLS.
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> ByteStream for T {}
 
-/// Connects to an address, which must have been checked. Of what is written, `buffer` bytes may wait here for the network;
-/// without it, as many as the system likes.
+/// Connects to `address`, which must have been checked by the guard. `send_buffer` bounds how many written bytes may
+/// wait here for the network; `None` leaves it to the system.
 ///
 /// # Errors
-/// When nobody answers there.
-pub async fn connect(address: SocketAddr, buffer: Option<u32>) -> io::Result<TcpStream> {
+/// The error of the system, if nobody answers at the address.
+pub async fn connect(address: SocketAddr, send_buffer: Option<u32>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(bytes) = buffer {
+    if let Some(bytes) = send_buffer {
         socket.set_send_buffer_size(bytes)?;
     }
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
-    let facts = SockRef::from(&stream);
-    facts.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
     #[cfg(target_os = "linux")]
-    facts.set_tcp_user_timeout(Some(SILENCE))?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     Ok(stream)
 }

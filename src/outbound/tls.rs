@@ -1,6 +1,6 @@
-//! TLS to a receiver: whom to trust, and who we are. As in `client`, which does the same for HTTPS.
+//! TLS over a TCP connection: whom to trust, and who we are. [`HttpClient`](super::HttpClient) does the same for HTTPS.
 
-use std::{io, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
@@ -12,31 +12,33 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::forward::{Common, Failure};
+use super::{error::OutboundError, settings::OutboundSettings};
+use crate::settings::SettingError;
 
-/// Whom we trust and who we are, whoever is connected to.
-pub struct Trust(TlsConnector);
+/// Whom we trust and who we are, whichever server is connected to.
+pub struct TlsContext(TlsConnector);
 
-/// Makes connections private.
-pub struct Tls {
+/// Encrypts connections to one server, by the name that its certificate must hold.
+pub struct TlsClient {
     connector: TlsConnector,
     name: ServerName<'static>,
 }
 
-impl Trust {
-    /// Reads certificates; an error of the library itself is blamed on `setting`.
+impl TlsContext {
+    /// Reads the certificates; an error of the library itself is blamed on `setting`.
     ///
     /// # Errors
-    /// The setting that is wrong and the hint.
-    pub fn open(setting: &'static str, common: &Common) -> Result<Self, (&'static str, String)> {
+    /// The setting that is wrong.
+    pub fn new(setting: &'static str, settings: &OutboundSettings) -> Result<Self, SettingError> {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|error| (setting, error.to_string()))?;
-        let config = trusting(config, common.ca_file.as_deref())?;
-        let config = match (&common.client_certificate_file, &common.client_key_file) {
+            .map_err(|error| SettingError::new(setting, "cannot be used").because(error))?;
+        let config = with_trust(config, settings.ca_file.as_deref())?;
+        let config = match (&settings.client_certificate_file, &settings.client_key_file) {
             (Some(certificate), Some(key)) => {
                 let chain = certificates("client_certificate_file", certificate)?;
-                let wrong = |hint: &str| ("client_key_file", hint.to_owned());
+                let wrong = |hint: &str| SettingError::new("client_key_file", hint);
+                // Neither error is repeated: it might show a part of the key.
                 let key = PrivateKeyDer::from_pem_file(key)
                     .map_err(|_| wrong("cannot be read, or holds no private key in PEM"))?;
                 config
@@ -48,71 +50,60 @@ impl Trust {
         Ok(Self(Arc::new(config).into()))
     }
 
-    /// Towards a receiver whose certificate must hold this name.
+    /// A client for a server whose certificate must hold this name.
     ///
     /// # Errors
-    /// When it is no name.
-    pub fn towards(&self, name: &str) -> Result<Tls, (&'static str, String)> {
-        Ok(Tls { connector: self.0.clone(), name: server_name(name)? })
+    /// The setting `server_name`, if the name is none.
+    pub fn client_for(&self, name: &str) -> Result<TlsClient, SettingError> {
+        Ok(TlsClient { connector: self.0.clone(), name: server_name(name)? })
     }
 }
 
-impl Tls {
-    /// Shakes hands.
+impl TlsClient {
+    /// Makes the handshake over a connection.
     ///
     /// # Errors
-    /// When either does not trust the other: [`Failure::Denied`].
-    pub async fn connect(&self, socket: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
-        self.connector.connect(self.name.clone(), socket).await.map_err(|error| failure(&error))
-    }
-}
-
-/// What an error on a TLS connection means.
-pub fn failure(error: &io::Error) -> Failure {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)) => {
-            Failure::Denied(format!("no TLS with the receiver: {error}"))
-        }
-        _ => Failure::Unreachable(error.to_string()),
+    /// [`OutboundError::NotTrusted`] if either side does not trust the other, else why the connection broke.
+    pub async fn connect(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, OutboundError> {
+        self.connector.connect(self.name.clone(), stream).await.map_err(OutboundError::of_connection)
     }
 }
 
 /// The name of a server as certificates have it.
 ///
 /// # Errors
-/// The setting and the hint.
-pub fn server_name(name: &str) -> Result<ServerName<'static>, (&'static str, String)> {
-    ServerName::try_from(name.to_owned()).map_err(|_| {
-        ("server_name", "must be the name or the address in the receiver's certificate".to_owned())
+/// The setting `server_name`, if the name is none.
+pub fn server_name(name: &str) -> Result<ServerName<'static>, SettingError> {
+    ServerName::try_from(name.to_owned()).map_err(|error| {
+        SettingError::new("server_name", "must be the name or the address in the receiver's certificate")
+            .because(error)
     })
 }
 
-fn trusting(
+fn with_trust(
     config: ConfigBuilder<ClientConfig, WantsVerifier>,
     ca_file: Option<&Path>,
-) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, (&'static str, String)> {
-    let wrong = |hint: String| ("ca_file", hint);
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, SettingError> {
+    let wrong = |hint: &str| SettingError::new("ca_file", hint);
     let Some(path) = ca_file else {
         return config
             .with_platform_verifier()
-            .map_err(|error| wrong(format!("must be set: the system's cannot be used: {error}")));
+            .map_err(|error| wrong("must be set: the system's cannot be used").because(error));
     };
     let mut roots = RootCertStore::empty();
     for certificate in certificates("ca_file", path)? {
-        roots.add(certificate).map_err(|error| wrong(format!("holds what is no certificate: {error}")))?;
+        roots.add(certificate).map_err(|error| wrong("holds what is no certificate").because(error))?;
     }
     Ok(config.with_root_certificates(roots))
 }
 
-fn certificates(
-    setting: &'static str,
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, (&'static str, String)> {
+fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, SettingError> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err((setting, "must hold certificates in PEM".to_owned())),
-        Err(error) => Err((setting, format!("cannot be read: {}: {error}", path.display()))),
+        Ok(_) => Err(SettingError::new(setting, "must hold certificates in PEM")),
+        Err(error) => {
+            Err(SettingError::new(setting, format!("cannot be read: {}", path.display())).because(error))
+        }
     }
 }
