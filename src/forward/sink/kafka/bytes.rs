@@ -5,10 +5,10 @@
 
 use bytes::{Buf, BufMut};
 
-/// An answer is not what its kind and version say.
+/// A response is not what its kind and version say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it cannot be read")]
-pub struct Garbled;
+pub struct MalformedResponse;
 
 /// Reads what has arrived.
 pub struct Reader<'a>(&'a [u8]);
@@ -18,31 +18,33 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    pub fn i16(&mut self) -> Result<i16, Garbled> {
-        self.0.try_get_i16().map_err(|_| Garbled)
+    pub fn i16(&mut self) -> Result<i16, MalformedResponse> {
+        self.0.try_get_i16().map_err(|_| MalformedResponse)
     }
 
-    pub fn i32(&mut self) -> Result<i32, Garbled> {
-        self.0.try_get_i32().map_err(|_| Garbled)
+    pub fn i32(&mut self) -> Result<i32, MalformedResponse> {
+        self.0.try_get_i32().map_err(|_| MalformedResponse)
     }
 
-    pub fn i64(&mut self) -> Result<i64, Garbled> {
-        self.0.try_get_i64().map_err(|_| Garbled)
+    pub fn i64(&mut self) -> Result<i64, MalformedResponse> {
+        self.0.try_get_i64().map_err(|_| MalformedResponse)
     }
 
     /// Passes over a truth value.
-    pub fn flag(&mut self) -> Result<(), Garbled> {
-        self.0.try_get_u8().map(drop).map_err(|_| Garbled)
+    pub fn flag(&mut self) -> Result<(), MalformedResponse> {
+        self.0.try_get_u8().map(drop).map_err(|_| MalformedResponse)
     }
 
     /// A text, which may be absent.
-    pub fn text(&mut self) -> Result<Option<&'a str>, Garbled> {
+    pub fn text(&mut self) -> Result<Option<&'a str>, MalformedResponse> {
         let length = self.i16()?;
-        self.piece(length.into())?.map(|bytes| std::str::from_utf8(bytes).map_err(|_| Garbled)).transpose()
+        self.piece(length.into())?
+            .map(|bytes| std::str::from_utf8(bytes).map_err(|_| MalformedResponse))
+            .transpose()
     }
 
     /// Bytes, which may be absent.
-    pub fn bytes(&mut self) -> Result<Option<&'a [u8]>, Garbled> {
+    pub fn bytes(&mut self) -> Result<Option<&'a [u8]>, MalformedResponse> {
         let length = self.i32()?;
         self.piece(length)
     }
@@ -50,8 +52,8 @@ impl<'a> Reader<'a> {
     /// A list; one that is absent is empty.
     pub fn list<T>(
         &mut self,
-        mut item: impl FnMut(&mut Self) -> Result<T, Garbled>,
-    ) -> Result<Vec<T>, Garbled> {
+        mut item: impl FnMut(&mut Self) -> Result<T, MalformedResponse>,
+    ) -> Result<Vec<T>, MalformedResponse> {
         let count = self.i32()?;
         // It grows with what is read: more items than there are bytes for end in an error.
         let mut items = Vec::new();
@@ -62,16 +64,16 @@ impl<'a> Reader<'a> {
     }
 
     /// What is left must be nothing.
-    pub fn end(self) -> Result<(), Garbled> {
-        if self.0.is_empty() { Ok(()) } else { Err(Garbled) }
+    pub fn end(self) -> Result<(), MalformedResponse> {
+        if self.0.is_empty() { Ok(()) } else { Err(MalformedResponse) }
     }
 
-    fn piece(&mut self, length: i32) -> Result<Option<&'a [u8]>, Garbled> {
+    fn piece(&mut self, length: i32) -> Result<Option<&'a [u8]>, MalformedResponse> {
         if length == -1 {
             return Ok(None);
         }
-        let length = usize::try_from(length).map_err(|_| Garbled)?;
-        let (piece, rest) = self.0.split_at_checked(length).ok_or(Garbled)?;
+        let length = usize::try_from(length).map_err(|_| MalformedResponse)?;
+        let (piece, rest) = self.0.split_at_checked(length).ok_or(MalformedResponse)?;
         self.0 = rest;
         Ok(Some(piece))
     }
@@ -84,7 +86,7 @@ pub fn put_text(out: &mut Vec<u8>, text: &str) {
     out.put_slice(text.as_bytes());
 }
 
-/// Appends bytes.
+/// Appends bytes behind their length.
 pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.put_i32(bytes.len() as i32);
     out.put_slice(bytes);
@@ -107,13 +109,13 @@ mod tests {
     #[test]
     fn nothing_is_read_beyond_the_end_and_nothing_set_aside_for_a_count() {
         let mut reader = Reader::new(&[0x7f, 0xff, 0xff, 0xff, 1, 2]);
-        assert_eq!(reader.list(Reader::i16), Err(Garbled));
-        assert_eq!(Reader::new(&[0x7f, 0xff, b'a']).text(), Err(Garbled));
-        assert_eq!(Reader::new(&[0xff, 0xfe]).text(), Err(Garbled));
-        assert_eq!(Reader::new(&[0, 1, 0xff]).text(), Err(Garbled));
+        assert_eq!(reader.list(Reader::i16), Err(MalformedResponse));
+        assert_eq!(Reader::new(&[0x7f, 0xff, b'a']).text(), Err(MalformedResponse));
+        assert_eq!(Reader::new(&[0xff, 0xfe]).text(), Err(MalformedResponse));
+        assert_eq!(Reader::new(&[0, 1, 0xff]).text(), Err(MalformedResponse));
         assert_eq!(Reader::new(&[0xff, 0xff]).text(), Ok(None));
         assert_eq!(Reader::new(&[0, 0, 0, 2, 1, 2, 3]).bytes(), Ok(Some(&[1, 2][..])));
-        assert_eq!(Reader::new(&[0]).end(), Err(Garbled));
+        assert_eq!(Reader::new(&[0]).end(), Err(MalformedResponse));
     }
 
     /// Of the Protocol Buffers' documentation on zigzag numbers, and the ends of the range.

@@ -1,81 +1,80 @@
-//! The way to a broker: an address that the guard allows, TLS, the versions that both sides speak, and logging in. For the
-//! brokers in the settings, and for those that the cluster names.
+//! The way to a broker: an address that the guard allows, TLS, the versions that both sides support, and logging in.
+//! For the brokers in the settings, and for those that the cluster names.
 
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::time::timeout;
 
 use super::{
-    connection::{BrokerConnection, about},
-    error_code,
-    messages::{Spoken, VERSIONS},
+    connection::BrokerConnection,
+    error_code::{error_of, shown},
+    messages::{SupportedVersions, VERSIONS},
     sasl::Credentials,
 };
-use crate::forward::{
-    Failure, Guard,
-    reach::{Io, Route, Trust, connect},
+use crate::{
+    forward::error::SendError,
+    outbound::{AddressGuard, ByteStream, Endpoint, OutboundError, TlsContext, connect},
 };
 
-/// What one address gets to answer, and to shake hands.
-const CONNECT: Duration = Duration::from_secs(5);
+/// How long one address has to answer and to make the TLS handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes connections to brokers.
 pub struct BrokerConnector {
-    pub guard: Guard,
-    /// None: without TLS.
-    pub trust: Option<Trust>,
+    pub guard: AddressGuard,
+    /// `None` for connections in the clear.
+    pub tls: Option<TlsContext>,
     /// The name in every broker's certificate, if it is not the host by which the broker goes.
     pub server_name: Option<String>,
     pub credentials: Option<Credentials>,
-    pub client: String,
-    /// How long an answer may take.
-    pub limit: Duration,
+    pub client_id: String,
+    /// How long a response may take.
+    pub timeout: Duration,
 }
 
 impl BrokerConnector {
-    /// Connects to a broker.
+    /// Connects to a broker and logs in.
     ///
     /// # Errors
-    /// Why none of its addresses will do.
-    pub async fn connect(&self, host: &str, port: u16) -> Result<BrokerConnection, Failure> {
+    /// Why the last of its addresses will not do.
+    pub async fn connect(&self, host: &str, port: u16) -> Result<BrokerConnection, SendError> {
         let name = format!("{host}:{port}");
-        let named = |failure| about(&format!("broker {name}"), failure);
-        let Some(route) = Route::to(host, port, self.guard.clone()) else {
-            let what = error_code::shown(&name);
-            return Err(Failure::Denied(format!("the cluster names a broker {what:?}, which is no address")));
+        let named = |error: SendError| error.about(format!("broker {name}"));
+        let Some(endpoint) = Endpoint::new(host, port, self.guard.clone()) else {
+            let what = shown(&name);
+            return Err(SendError::denied("the cluster names a broker that has no address").detail(what));
         };
-        let mut failed = None;
-        for address in route.addresses().await.map_err(named)? {
-            let late =
-                || Failure::Unreachable(format!("{address}: no answer within {} s", CONNECT.as_secs()));
-            let io = timeout(CONNECT, self.reach(address, host)).await.unwrap_or_else(|_| Err(late()));
-            match io.map_err(named) {
-                Ok(io) => {
-                    return self
-                        .introduce(BrokerConnection::new(io, name.clone(), self.client.clone(), self.limit))
-                        .await;
+        let addresses = endpoint.addresses().await.map_err(|error| named(error.into()))?;
+        let mut failed = SendError::unreachable(format!("broker {name} has no address"));
+        for address in addresses {
+            let late = || Err(OutboundError::TimedOut { address, limit: CONNECT_TIMEOUT }.into());
+            let stream = timeout(CONNECT_TIMEOUT, self.open(address, host)).await.unwrap_or_else(|_| late());
+            match stream.map_err(named) {
+                Ok(stream) => {
+                    let client_id = self.client_id.clone();
+                    return self.log_in(BrokerConnection::new(stream, name, client_id, self.timeout)).await;
                 }
-                Err(why) => failed = Some(why),
+                Err(error) => failed = error,
             }
         }
-        Err(failed.unwrap_or_else(|| Failure::Unreachable(format!("broker {name} has no address"))))
+        Err(failed)
     }
 
-    async fn reach(&self, address: SocketAddr, host: &str) -> Result<Box<dyn Io>, Failure> {
+    async fn open(&self, address: SocketAddr, host: &str) -> Result<Box<dyn ByteStream>, SendError> {
         let stream = connect(address, None).await;
-        let stream = stream.map_err(|error| Failure::Unreachable(format!("{address}: {error}")))?;
-        let Some(trust) = &self.trust else { return Ok(Box::new(stream)) };
+        let stream = stream.map_err(|source| OutboundError::NotConnected { address, source })?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
         let name = self.server_name.as_deref().unwrap_or(host);
-        let tls =
-            trust.towards(name).map_err(|(setting, hint)| Failure::Denied(format!("{setting} {hint}")))?;
+        let tls = tls.client_for(name).map_err(|error| SendError::denied(error.to_string()))?;
         Ok(Box::new(tls.connect(stream).await?))
     }
 
-    /// Asks what is spoken, and logs in.
-    async fn introduce(&self, mut connection: BrokerConnection) -> Result<BrokerConnection, Failure> {
-        let answer = connection.ask(VERSIONS, VERSIONS.newest, &[]).await?;
-        let spoken = Spoken::read(&answer).map_err(|garbled| connection.garbled(VERSIONS, garbled))?;
-        connection.spoken = spoken.map_err(|error| connection.named(error_code::failure(error, None)))?;
+    /// Asks which versions are supported, and logs in.
+    async fn log_in(&self, mut connection: BrokerConnection) -> Result<BrokerConnection, SendError> {
+        let response = connection.request(VERSIONS, VERSIONS.newest, &[]).await?;
+        let supported =
+            SupportedVersions::read(&response).map_err(|error| connection.malformed(VERSIONS, error))?;
+        connection.supported = supported.map_err(|code| connection.named(error_of(code, None)))?;
         if let Some(credentials) = &self.credentials {
             credentials.log_in(&mut connection).await?;
         }

@@ -1,6 +1,6 @@
-//! One connection to a broker: a question, its answer, the next question. Answers are bounded in size and time.
+//! One connection to a broker: a request, its response, the next request. Responses are bounded in size and time.
 
-use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use std::{future::poll_fn, io, pin::Pin, task::Poll, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
@@ -8,130 +8,138 @@ use tokio::{
 };
 
 use super::{
-    bytes::{Garbled, Reader},
-    messages::{Api, Spoken, frame},
+    bytes::{MalformedResponse, Reader},
+    messages::{RequestKind, SupportedVersions, frame},
 };
-use crate::forward::{
-    Failure,
-    reach::{Io, failure},
+use crate::{
+    forward::error::SendError,
+    outbound::{ByteStream, OutboundError},
 };
 
-/// The longest answer, in bytes: the metadata of a topic with a hundred thousand partitions.
-const MOST_ANSWER: usize = 16 * 1024 * 1024;
-/// Any other is shorter.
-const MOST_SMALL_ANSWER: usize = 1024 * 1024;
+/// The longest metadata, in bytes: those of a topic with a hundred thousand partitions.
+const MAX_METADATA: usize = 16 * 1024 * 1024;
+/// The longest response of any other kind, in bytes.
+const MAX_RESPONSE: usize = 1024 * 1024;
 
-/// A connection. Over one on which an exchange was broken off nothing more may be asked: drop it.
+/// A connection to a broker. When an exchange was broken off, nothing more may be asked over it: drop it.
 pub struct BrokerConnection {
-    io: Box<dyn Io>,
-    /// The broker, for people.
+    stream: Box<dyn ByteStream>,
+    /// The host and the port of the broker, for people.
     name: String,
-    client: String,
-    /// Of the next question.
+    client_id: String,
+    /// The number of the last request.
     correlation: i32,
-    pub spoken: Spoken,
-    /// How long an answer may take.
-    pub limit: Duration,
-    /// When the broker will hang up unless we log in anew.
-    pub ends: Option<Instant>,
-    /// Until then the broker wants to be left alone.
-    pub rests: Option<Instant>,
+    /// The versions that the broker supports.
+    pub supported: SupportedVersions,
+    /// How long a response may take.
+    pub timeout: Duration,
+    /// When the broker will hang up unless we log in again.
+    pub session_ends: Option<Instant>,
+    /// Until when the broker wants to be left alone.
+    pub throttled_until: Option<Instant>,
 }
 
 impl BrokerConnection {
-    pub fn new(io: Box<dyn Io>, name: String, client: String, limit: Duration) -> Self {
-        let spoken = Spoken::default();
-        Self { io, name, client, correlation: 0, spoken, limit, ends: None, rests: None }
+    /// A connection on which nothing has been asked yet.
+    pub fn new(stream: Box<dyn ByteStream>, name: String, client_id: String, timeout: Duration) -> Self {
+        Self {
+            stream,
+            name,
+            client_id,
+            correlation: 0,
+            supported: SupportedVersions::default(),
+            timeout,
+            session_ends: None,
+            throttled_until: None,
+        }
     }
 
-    /// The version in which something can be asked here.
+    /// The newest version of a request that both sides support.
     ///
     /// # Errors
-    /// When there is none.
-    pub fn version(&self, api: &Api) -> Result<i16, Failure> {
-        self.spoken.newest(api).map_err(|has| {
-            let has =
-                has.map_or("nothing of the kind".to_owned(), |(from, to)| format!("versions {from} to {to}"));
-            let why =
-                format!("it speaks {has} of {}, and Keyward {} to {}", api.name, api.oldest, api.newest);
-            self.named(Failure::Denied(format!("{why}: it must be a Kafka from 0.11 to 4.x")))
+    /// What the broker supports, if there is none.
+    pub fn version(&self, kind: &RequestKind) -> Result<i16, SendError> {
+        self.supported.newest(kind).map_err(|range| {
+            let range = range
+                .map_or("nothing of the kind".to_owned(), |(from, to)| format!("versions {from} to {to}"));
+            let (name, oldest, newest) = (kind.name, kind.oldest, kind.newest);
+            let why = format!("it speaks {range} of {name}, and Keyward {oldest} to {newest}");
+            self.named(SendError::denied(why).detail("it must be a Kafka from 0.11 to 4.x"))
         })
     }
 
-    /// Asks something, and waits for the answer.
+    /// Sends a request, and waits for the body of its response.
     ///
     /// # Errors
-    /// When none came in time, or one that is too long, or not to this question.
-    pub async fn ask(&mut self, api: &Api, version: i16, body: &[u8]) -> Result<Vec<u8>, Failure> {
-        let limit = self.limit;
-        let late = || Failure::Unreachable(format!("no answer within {} s", limit.as_secs()));
-        let answer = timeout(limit, self.exchange(api, version, body)).await;
-        answer.unwrap_or_else(|_| Err(late())).map_err(|failure| self.named(failure))
+    /// Why there is none: it came late, was too long, or was not to this request.
+    pub async fn request(
+        &mut self,
+        kind: &RequestKind,
+        version: i16,
+        body: &[u8],
+    ) -> Result<Vec<u8>, SendError> {
+        let limit = self.timeout;
+        let response = timeout(limit, self.exchange(kind, version, body)).await;
+        response.unwrap_or_else(|_| Err(SendError::timed_out(limit))).map_err(|error| self.named(error))
     }
 
-    async fn exchange(&mut self, api: &Api, version: i16, body: &[u8]) -> Result<Vec<u8>, Failure> {
+    async fn exchange(
+        &mut self,
+        kind: &RequestKind,
+        version: i16,
+        body: &[u8],
+    ) -> Result<Vec<u8>, SendError> {
+        let broken = |error: io::Error| SendError::from(OutboundError::of_connection(error));
         self.correlation = self.correlation.wrapping_add(1);
-        let question = frame(api, version, self.correlation, &self.client, body);
-        self.io.write_all(&question).await.map_err(|error| failure(&error))?;
-        self.io.flush().await.map_err(|error| failure(&error))?;
-        let length = self.io.read_i32().await.map_err(|error| failure(&error))?;
-        let most = if api.name == "Metadata" { MOST_ANSWER } else { MOST_SMALL_ANSWER };
-        let length =
-            usize::try_from(length).ok().filter(|length| (4..=most).contains(length)).ok_or_else(|| {
-                let hint = "is it Kafka, and TLS as tls says?";
-                Failure::Unreachable(format!(
-                    "its answer of {length} bytes is none, or more than {most} bytes: {hint}"
-                ))
-            })?;
+        let request = frame(kind, version, self.correlation, &self.client_id, body);
+        self.stream.write_all(&request).await.map_err(broken)?;
+        self.stream.flush().await.map_err(broken)?;
+        let announced = self.stream.read_i32().await.map_err(broken)?;
+        let most = if kind.name == "Metadata" { MAX_METADATA } else { MAX_RESPONSE };
+        let length = usize::try_from(announced).ok().filter(|length| (4..=most).contains(length));
+        let length = length.ok_or_else(|| {
+            let why = format!("its answer of {announced} bytes is none, or more than {most} bytes");
+            SendError::unreachable(why).detail("is it Kafka, and TLS as tls says?")
+        })?;
         // Grows with what arrives.
-        let mut answer = Vec::new();
-        let mut rest = (&mut self.io).take(length as u64);
-        rest.read_to_end(&mut answer).await.map_err(|error| failure(&error))?;
-        if answer.len() < length {
-            return Err(Failure::Unreachable("it hung up in the middle of its answer".to_owned()));
+        let mut response = Vec::new();
+        let mut rest = (&mut self.stream).take(length as u64);
+        rest.read_to_end(&mut response).await.map_err(broken)?;
+        if response.len() < length {
+            return Err(SendError::unreachable("it hung up in the middle of its answer"));
         }
-        if Reader::new(&answer).i32() != Ok(self.correlation) {
-            return Err(Failure::Unreachable("it answered another question".to_owned()));
+        if Reader::new(&response).i32() != Ok(self.correlation) {
+            return Err(SendError::unreachable("it answered another question"));
         }
-        Ok(answer.split_off(4))
+        Ok(response.split_off(4))
     }
 
-    /// Whether it can still be used: not ended by the other side, not about to be, and nothing unasked was said.
-    pub async fn is_fine(&mut self) -> bool {
-        if self.ends.is_some_and(|ends| ends <= Instant::now()) {
+    /// Whether it can still be used: not ended by the broker, not about to be, and nothing unasked was said.
+    pub async fn is_usable(&mut self) -> bool {
+        if self.session_ends.is_some_and(|ends| ends <= Instant::now()) {
             return false;
         }
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
-        poll_fn(|context| Poll::Ready(Pin::new(&mut self.io).poll_read(context, &mut buffer).is_pending()))
-            .await
+        poll_fn(|context| {
+            Poll::Ready(Pin::new(&mut self.stream).poll_read(context, &mut buffer).is_pending())
+        })
+        .await
     }
 
-    /// Heeds that the broker wants to be left alone for so many milliseconds.
-    pub fn rest(&mut self, milliseconds: i32) {
+    /// Notes that the broker wants to be left alone for so many milliseconds; 0 or less: not at all.
+    pub fn throttle(&mut self, milliseconds: i32) {
         let time = u64::try_from(milliseconds).unwrap_or(0);
-        self.rests = (time > 0).then(|| Instant::now() + Duration::from_millis(time));
+        self.throttled_until = (time > 0).then(|| Instant::now() + Duration::from_millis(time));
     }
 
-    /// An answer that cannot be read.
-    pub fn garbled(&self, api: &Api, garbled: Garbled) -> Failure {
-        self.named(Failure::Unreachable(format!("its answer to {}: {garbled}", api.name)))
+    /// The error about a response that cannot be read.
+    pub fn malformed(&self, kind: &RequestKind, error: MalformedResponse) -> SendError {
+        self.named(SendError::unreachable(format!("its answer to {}", kind.name)).because(error))
     }
 
-    /// A failure with the broker's name.
-    pub fn named(&self, failure: Failure) -> Failure {
-        about(&format!("broker {}", self.name), failure)
-    }
-}
-
-/// A failure that says what it is about.
-pub fn about(what: &str, failure: Failure) -> Failure {
-    let with = |why: String| format!("{what}: {why}");
-    match failure {
-        Failure::Unreachable(why) => Failure::Unreachable(with(why)),
-        Failure::Busy { why, after } => Failure::Busy { why: with(why), after },
-        Failure::Broken(why) => Failure::Broken(with(why)),
-        Failure::Denied(why) => Failure::Denied(with(why)),
-        Failure::Refused(why) => Failure::Refused(with(why)),
+    /// An error with the broker's name in front.
+    pub fn named(&self, error: SendError) -> SendError {
+        error.about(format!("broker {}", self.name))
     }
 }

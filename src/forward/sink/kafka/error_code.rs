@@ -1,9 +1,9 @@
 //! What Kafka's error codes mean for a batch and for whoever runs this.
 
-use crate::forward::Failure;
+use crate::forward::error::{SendError, SendErrorKind};
 
-/// Most of what a broker says that is shown.
-const MOST_SHOWN: usize = 300;
+/// Most bytes of what a broker says that people are shown.
+const MAX_SHOWN: usize = 300;
 
 /// What follows from a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,25 +12,30 @@ enum Meaning {
     Refused,
     /// As [`Meaning::Refused`], but fewer of them might be.
     TooLarge,
-    /// Later, perhaps elsewhere: who leads must be asked anew.
+    /// The same again later, perhaps elsewhere: the metadata is out of date.
     Moved,
-    /// Later.
+    /// The same again later.
     Busy,
-    /// Later, though these records may be why.
+    /// The same again later, although these records may be why.
     Broken,
     /// Somebody must correct something: what.
     Denied(&'static str),
 }
 
 /// What becomes of a batch of records.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum ProduceOutcome {
     Taken,
-    /// Never, for this reason; a smaller one may be.
+    /// The records will never be taken, for this reason; a smaller batch may be.
     Refused(String),
+    /// As [`ProduceOutcome::Refused`], because of the size of the batch.
     TooLarge(String),
-    /// Not now, and whether who leads must be asked anew.
-    Failed(Failure, bool),
+    /// The records are not taken now.
+    Failed {
+        error: SendError,
+        /// Whether the metadata may be out of date.
+        refresh_metadata: bool,
+    },
 }
 
 const AUTHORISE: &str = "the user needs the permissions DESCRIBE and WRITE for the topic";
@@ -69,50 +74,61 @@ const CODES: &[(i16, &str, Meaning)] = &[
     (89, "THROTTLING_QUOTA_EXCEEDED", Meaning::Busy),
 ];
 
-/// What `code` means for records that were sent, and what was said beside it.
-pub fn outcome(code: i16, said: Option<&str>) -> ProduceOutcome {
+/// What `code` means for records that were sent, with what the broker said beside it.
+pub fn outcome_of(code: i16, message: Option<&str>) -> ProduceOutcome {
     if code == 0 {
         return ProduceOutcome::Taken;
     }
-    let why = describe(code, said);
-    match kind(code) {
-        Some(Meaning::Refused) => ProduceOutcome::Refused(why),
-        Some(Meaning::TooLarge) => ProduceOutcome::TooLarge(why),
-        Some(Meaning::Moved) => ProduceOutcome::Failed(Failure::Busy { why, after: None }, true),
-        Some(Meaning::Busy) => ProduceOutcome::Failed(Failure::Busy { why, after: None }, false),
-        Some(Meaning::Denied(hint)) => {
-            ProduceOutcome::Failed(Failure::Denied(format!("{why}: {hint}")), true)
-        }
-        Some(Meaning::Broken) | None => ProduceOutcome::Failed(Failure::Broken(why), true),
+    let failed = |kind, hint: &str, refresh_metadata| ProduceOutcome::Failed {
+        error: SendError::new(kind, name_of(code))
+            .detail(message.map(shown).unwrap_or_default())
+            .detail(hint),
+        refresh_metadata,
+    };
+    let busy = SendErrorKind::Busy { retry_after: None };
+    match meaning(code) {
+        Some(Meaning::Refused) => ProduceOutcome::Refused(describe(code, message)),
+        Some(Meaning::TooLarge) => ProduceOutcome::TooLarge(describe(code, message)),
+        Some(Meaning::Moved) => failed(busy, "", true),
+        Some(Meaning::Busy) => failed(busy, "", false),
+        Some(Meaning::Denied(hint)) => failed(SendErrorKind::Denied, hint, true),
+        Some(Meaning::Broken) | None => failed(SendErrorKind::Broken, "", true),
     }
 }
 
-/// What `code` means when no records were sent.
-pub fn failure(code: i16, said: Option<&str>) -> Failure {
-    match outcome(code, said) {
-        ProduceOutcome::Failed(failure, _) => failure,
-        ProduceOutcome::Taken => Failure::Broken("it says nothing".to_owned()),
-        ProduceOutcome::Refused(why) | ProduceOutcome::TooLarge(why) => Failure::Broken(why),
+/// What `code`, which is not 0, means when no records were sent.
+pub fn error_of(code: i16, message: Option<&str>) -> SendError {
+    match outcome_of(code, message) {
+        ProduceOutcome::Failed { error, .. } => error,
+        ProduceOutcome::Taken => SendError::broken("it says nothing"),
+        ProduceOutcome::Refused(why) | ProduceOutcome::TooLarge(why) => SendError::broken(why),
     }
 }
 
-fn kind(code: i16) -> Option<Meaning> {
-    CODES.iter().find(|(known, ..)| *known == code).map(|(.., kind)| *kind)
+fn meaning(code: i16) -> Option<Meaning> {
+    CODES.iter().find(|(known, ..)| *known == code).map(|(.., meaning)| *meaning)
 }
 
-/// A code by its name, and what was said.
-pub fn describe(code: i16, said: Option<&str>) -> String {
-    let name = CODES.iter().find(|(known, ..)| *known == code).map_or("", |(_, name, _)| name);
-    let name = if name.is_empty() { format!("error {code}") } else { format!("{name} ({code})") };
-    match said.map(shown).filter(|said| !said.is_empty()) {
-        Some(said) => format!("{name}: {said}"),
+/// A code by its name and its number, for people.
+fn name_of(code: i16) -> String {
+    match CODES.iter().find(|(known, ..)| *known == code) {
+        Some((_, name, _)) => format!("{name} ({code})"),
+        None => format!("error {code}"),
+    }
+}
+
+/// A code by its name, and what the broker said.
+fn describe(code: i16, message: Option<&str>) -> String {
+    let name = name_of(code);
+    match message.map(shown).filter(|message| !message.is_empty()) {
+        Some(message) => format!("{name}: {message}"),
         None => name,
     }
 }
 
-/// What a broker says, in a line.
+/// What a broker says, on one line of at most 300 bytes.
 pub fn shown(text: &str) -> String {
-    let text = &text[..text.floor_char_boundary(MOST_SHOWN)];
+    let text = &text[..text.floor_char_boundary(MAX_SHOWN)];
     let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     plain.trim().to_owned()
 }
@@ -129,14 +145,20 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_tried_again_and_what_does_not_is_said_with_its_hint() {
-        assert_eq!(outcome(0, None), ProduceOutcome::Taken);
-        assert!(matches!(outcome(19, None), ProduceOutcome::Failed(Failure::Busy { .. }, false)));
-        assert!(matches!(outcome(6, None), ProduceOutcome::Failed(Failure::Busy { .. }, true)));
-        assert!(matches!(outcome(-1, None), ProduceOutcome::Failed(Failure::Broken(_), _)));
-        assert!(matches!(outcome(87, None), ProduceOutcome::Refused(_)));
-        assert!(matches!(outcome(10, None), ProduceOutcome::TooLarge(_)));
-        let ProduceOutcome::Failed(Failure::Denied(why), _) = outcome(29, None) else { panic!() };
-        assert!(why.contains("WRITE"), "{why}");
+    fn what_passes_is_tried_again_and_what_does_not_is_said_with_a_hint() {
+        let failed = |code| match outcome_of(code, None) {
+            ProduceOutcome::Failed { error, refresh_metadata } => (error, refresh_metadata),
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(outcome_of(0, None), ProduceOutcome::Taken));
+        let (error, refresh_metadata) = failed(19);
+        assert!(matches!(error.kind, SendErrorKind::Busy { .. }) && !refresh_metadata);
+        let (error, refresh_metadata) = failed(6);
+        assert!(matches!(error.kind, SendErrorKind::Busy { .. }) && refresh_metadata);
+        assert_eq!(failed(-1).0.kind, SendErrorKind::Broken);
+        assert!(matches!(outcome_of(87, None), ProduceOutcome::Refused(_)));
+        assert!(matches!(outcome_of(10, None), ProduceOutcome::TooLarge(_)));
+        let (error, _) = failed(29);
+        assert!(error.kind == SendErrorKind::Denied && error.to_string().contains("WRITE"), "{error}");
     }
 }

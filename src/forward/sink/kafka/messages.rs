@@ -1,28 +1,30 @@
-//! The five kinds of requests that are made, and their answers, each in the versions that are spoken here: those before
-//! the "flexible" ones, which every Kafka from 0.11 to 4.x has. What is not used is passed over, but must be well-formed.
+//! The five kinds of requests that are made, and their answers, each in the versions that are supported here: those
+//! before the "flexible" ones, which every Kafka from 0.11 to 4.x has. What is not used is passed over, but must be
+//! well-formed.
 
 use bytes::BufMut;
 
-use super::bytes::{Garbled, Reader, put_bytes, put_text};
+use super::bytes::{MalformedResponse, Reader, put_bytes, put_text};
 
-/// A kind of request.
+/// A kind of request, and the versions of it that Keyward can make.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Api {
-    /// Its number.
+pub struct RequestKind {
+    /// The number of the kind: Kafka's API key.
     pub key: i16,
     pub name: &'static str,
     pub oldest: i16,
     pub newest: i16,
 }
 
-pub const PRODUCE: &Api = &Api { key: 0, name: "Produce", oldest: 3, newest: 8 };
-pub const METADATA: &Api = &Api { key: 3, name: "Metadata", oldest: 1, newest: 8 };
-pub const HANDSHAKE: &Api = &Api { key: 17, name: "SaslHandshake", oldest: 1, newest: 1 };
-pub const VERSIONS: &Api = &Api { key: 18, name: "ApiVersions", oldest: 0, newest: 0 };
-pub const AUTHENTICATE: &Api = &Api { key: 36, name: "SaslAuthenticate", oldest: 0, newest: 1 };
+pub const PRODUCE: &RequestKind = &RequestKind { key: 0, name: "Produce", oldest: 3, newest: 8 };
+pub const METADATA: &RequestKind = &RequestKind { key: 3, name: "Metadata", oldest: 1, newest: 8 };
+pub const HANDSHAKE: &RequestKind = &RequestKind { key: 17, name: "SaslHandshake", oldest: 1, newest: 1 };
+pub const VERSIONS: &RequestKind = &RequestKind { key: 18, name: "ApiVersions", oldest: 0, newest: 0 };
+pub const AUTHENTICATE: &RequestKind =
+    &RequestKind { key: 36, name: "SaslAuthenticate", oldest: 0, newest: 1 };
 
 /// A frame: its length, what is asked and by whom, and the body.
-pub fn frame(api: &Api, version: i16, correlation: i32, client: &str, body: &[u8]) -> Vec<u8> {
+pub fn frame(api: &RequestKind, version: i16, correlation: i32, client: &str, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(16 + client.len() + body.len());
     out.put_i32(0);
     out.put_i16(api.key);
@@ -35,22 +37,22 @@ pub fn frame(api: &Api, version: i16, correlation: i32, client: &str, body: &[u8
     out
 }
 
-/// What a broker speaks.
+/// The versions of each kind of request that a broker supports.
 #[derive(Debug, Default)]
-pub struct Spoken(Vec<[i16; 3]>);
+pub struct SupportedVersions(Vec<[i16; 3]>);
 
-impl Spoken {
+impl SupportedVersions {
     /// Reads the answer to `VERSIONS`: an error, or the versions.
-    pub fn read(bytes: &[u8]) -> Result<Result<Self, i16>, Garbled> {
+    pub fn read(bytes: &[u8]) -> Result<Result<Self, i16>, MalformedResponse> {
         let mut reader = Reader::new(bytes);
         let error = reader.i16()?;
-        let spoken = reader.list(|r| Ok([r.i16()?, r.i16()?, r.i16()?]))?;
+        let supported = reader.list(|r| Ok([r.i16()?, r.i16()?, r.i16()?]))?;
         reader.end()?;
-        Ok(if error == 0 { Ok(Self(spoken)) } else { Err(error) })
+        Ok(if error == 0 { Ok(Self(supported)) } else { Err(error) })
     }
 
     /// The newest version that both sides speak; else the broker's range, if it knows the kind at all.
-    pub fn newest(&self, api: &Api) -> Result<i16, Option<(i16, i16)>> {
+    pub fn newest(&self, api: &RequestKind) -> Result<i16, Option<(i16, i16)>> {
         let [_, oldest, newest] = *self.0.iter().find(|[key, ..]| *key == api.key).ok_or(None)?;
         let version = newest.min(api.newest);
         if version >= oldest.max(api.oldest) { Ok(version) } else { Err(Some((oldest, newest))) }
@@ -58,7 +60,7 @@ impl Spoken {
 }
 
 /// Asks who leads the partitions of a topic, which is not to be made. (Before version 4 that cannot be said.)
-pub fn ask_metadata(version: i16, topic: &str) -> Vec<u8> {
+pub fn metadata_request(version: i16, topic: &str) -> Vec<u8> {
     let mut out = Vec::new();
     out.put_i32(1);
     put_text(&mut out, topic);
@@ -75,7 +77,7 @@ pub fn ask_metadata(version: i16, topic: &str) -> Vec<u8> {
 #[derive(Debug)]
 pub struct Metadata {
     pub throttle: i32,
-    /// Number, host, port.
+    /// The id, the host and the port of each broker.
     pub brokers: Vec<(i32, String, i32)>,
     pub topics: Vec<Topic>,
 }
@@ -84,12 +86,12 @@ pub struct Metadata {
 pub struct Topic {
     pub error: i16,
     pub name: String,
-    /// Error, index, leader.
+    /// The error code, the index and the leader of each partition; -1: no leader.
     pub partitions: Vec<(i16, i32, i32)>,
 }
 
 impl Metadata {
-    pub fn read(bytes: &[u8], version: i16) -> Result<Self, Garbled> {
+    pub fn read(bytes: &[u8], version: i16) -> Result<Self, MalformedResponse> {
         let mut reader = Reader::new(bytes);
         let throttle = if version >= 3 { reader.i32()? } else { 0 };
         let brokers = reader.list(|r| {
@@ -112,7 +114,7 @@ impl Metadata {
 }
 
 impl Topic {
-    fn read(reader: &mut Reader<'_>, version: i16) -> Result<Self, Garbled> {
+    fn read(reader: &mut Reader<'_>, version: i16) -> Result<Self, MalformedResponse> {
         let (error, name) = (reader.i16()?, text(reader)?);
         reader.flag()?;
         let partitions = reader.list(|r| {
@@ -133,15 +135,15 @@ impl Topic {
     }
 }
 
-/// Asks to keep batches, each for a partition of one topic. It is to be answered when every replica in sync has them, or
-/// after so many milliseconds.
-pub fn ask_produce(topic: &str, patience: i32, batches: &[(i32, Vec<u8>)]) -> Vec<u8> {
+/// Asks to keep batches, each for a partition of one topic. It is to be answered when every replica in sync has them,
+/// or after so many milliseconds.
+pub fn produce_request(topic: &str, timeout_ms: i32, batches: &[(i32, Vec<u8>)]) -> Vec<u8> {
     let records: usize = batches.iter().map(|(_, records)| records.len() + 8).sum();
     let mut out = Vec::with_capacity(32 + topic.len() + records);
     // No transaction; all replicas.
     out.put_i16(-1);
     out.put_i16(-1);
-    out.put_i32(patience);
+    out.put_i32(timeout_ms);
     out.put_i32(1);
     put_text(&mut out, topic);
     out.put_i32(batches.len() as i32);
@@ -156,7 +158,7 @@ pub fn ask_produce(topic: &str, patience: i32, batches: &[(i32, Vec<u8>)]) -> Ve
 #[derive(Debug)]
 pub struct ProduceResponse {
     pub throttle: i32,
-    /// By topic.
+    /// The name of each topic, and what became of its batches.
     pub topics: Vec<(String, Vec<PartitionResponse>)>,
 }
 
@@ -165,13 +167,14 @@ pub struct PartitionResponse {
     pub index: i32,
     pub error: i16,
     pub offset: i64,
-    /// The places in the batch of records that are why it was not taken, and what is wrong with each.
-    pub culprits: Vec<(i32, Option<String>)>,
-    pub said: Option<String>,
+    /// The indexes in the batch of records that are why it was not taken, and what is wrong with each.
+    pub record_errors: Vec<(i32, Option<String>)>,
+    /// What is wrong with the batch, in the broker's words.
+    pub message: Option<String>,
 }
 
 impl ProduceResponse {
-    pub fn read(bytes: &[u8], version: i16) -> Result<Self, Garbled> {
+    pub fn read(bytes: &[u8], version: i16) -> Result<Self, MalformedResponse> {
         let mut reader = Reader::new(bytes);
         let topics = reader.list(|r| Ok((text(r)?, r.list(|r| PartitionResponse::read(r, version))?)))?;
         let throttle = reader.i32()?;
@@ -181,66 +184,67 @@ impl ProduceResponse {
 }
 
 impl PartitionResponse {
-    fn read(reader: &mut Reader<'_>, version: i16) -> Result<Self, Garbled> {
+    fn read(reader: &mut Reader<'_>, version: i16) -> Result<Self, MalformedResponse> {
         let (index, error, offset) = (reader.i32()?, reader.i16()?, reader.i64()?);
         reader.i64()?;
         if version >= 5 {
             reader.i64()?;
         }
-        let (mut culprits, mut said) = (Vec::new(), None);
+        let (mut record_errors, mut message) = (Vec::new(), None);
         if version >= 8 {
-            culprits = reader.list(|r| Ok((r.i32()?, r.text()?.map(str::to_owned))))?;
-            said = reader.text()?.map(str::to_owned);
+            record_errors = reader.list(|r| Ok((r.i32()?, r.text()?.map(str::to_owned))))?;
+            message = reader.text()?.map(str::to_owned);
         }
-        Ok(Self { index, error, offset, culprits, said })
+        Ok(Self { index, error, offset, record_errors, message })
     }
 }
 
-/// Asks to be let in in this way.
-pub fn ask_handshake(mechanism: &str) -> Vec<u8> {
+/// Asks to log in by this SASL mechanism.
+pub fn handshake_request(mechanism: &str) -> Vec<u8> {
     let mut out = Vec::new();
     put_text(&mut out, mechanism);
     out
 }
 
-/// The error, and the ways that there are.
-pub fn read_handshake(bytes: &[u8]) -> Result<(i16, Vec<String>), Garbled> {
+/// The error code, and the mechanisms that the broker has.
+pub fn read_handshake_response(bytes: &[u8]) -> Result<(i16, Vec<String>), MalformedResponse> {
     let mut reader = Reader::new(bytes);
     let answer = (reader.i16()?, reader.list(text)?);
     reader.end()?;
     Ok(answer)
 }
 
-/// Says what the way in wants to hear.
-pub fn ask_authenticate(said: &[u8]) -> Vec<u8> {
+/// One step of the mechanism.
+pub fn authenticate_request(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    put_bytes(&mut out, said);
+    put_bytes(&mut out, data);
     out
 }
 
-/// What was said back.
+/// The answer to one step of the mechanism.
 #[derive(Debug)]
-pub struct Authenticated {
+pub struct AuthenticateResponse {
     pub error: i16,
     pub message: Option<String>,
-    pub said: Vec<u8>,
-    /// In milliseconds; 0 for ever.
+    /// The next step of the mechanism.
+    pub data: Vec<u8>,
+    /// How long the session lasts, in milliseconds; 0: for ever.
     pub lifetime: i64,
 }
 
-impl Authenticated {
-    pub fn read(bytes: &[u8], version: i16) -> Result<Self, Garbled> {
+impl AuthenticateResponse {
+    pub fn read(bytes: &[u8], version: i16) -> Result<Self, MalformedResponse> {
         let mut reader = Reader::new(bytes);
         let (error, message) = (reader.i16()?, reader.text()?.map(str::to_owned));
-        let said = reader.bytes()?.unwrap_or_default().to_vec();
+        let data = reader.bytes()?.unwrap_or_default().to_vec();
         let lifetime = if version >= 1 { reader.i64()? } else { 0 };
         reader.end()?;
-        Ok(Self { error, message, said, lifetime })
+        Ok(Self { error, message, data, lifetime })
     }
 }
 
-fn text(reader: &mut Reader<'_>) -> Result<String, Garbled> {
-    reader.text()?.map(str::to_owned).ok_or(Garbled)
+fn text(reader: &mut Reader<'_>) -> Result<String, MalformedResponse> {
+    reader.text()?.map(str::to_owned).ok_or(MalformedResponse)
 }
 
 #[cfg(test)]
@@ -252,33 +256,33 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_answered_is_read_or_cannot_be(bytes: Vec<u8>, version in 0..9_i16) {
-            let _ = Spoken::read(&bytes);
+            let _ = SupportedVersions::read(&bytes);
             let _ = Metadata::read(&bytes, version);
             let _ = ProduceResponse::read(&bytes, version);
-            let _ = read_handshake(&bytes);
-            let _ = Authenticated::read(&bytes, version);
+            let _ = read_handshake_response(&bytes);
+            let _ = AuthenticateResponse::read(&bytes, version);
         }
     }
 
     #[test]
-    fn the_newest_version_is_spoken_that_both_sides_know() {
-        let spoken = Spoken(vec![[0, 0, 13], [3, 0, 5], [36, 2, 2]]);
-        assert_eq!(spoken.newest(PRODUCE), Ok(8));
-        assert_eq!(spoken.newest(METADATA), Ok(5));
-        assert_eq!(spoken.newest(AUTHENTICATE), Err(Some((2, 2))));
-        assert_eq!(spoken.newest(HANDSHAKE), Err(None));
-        assert_eq!(Spoken(vec![[0, 0, 2]]).newest(PRODUCE), Err(Some((0, 2))));
+    fn the_newest_version_is_supported_that_both_sides_know() {
+        let supported = SupportedVersions(vec![[0, 0, 13], [3, 0, 5], [36, 2, 2]]);
+        assert_eq!(supported.newest(PRODUCE), Ok(8));
+        assert_eq!(supported.newest(METADATA), Ok(5));
+        assert_eq!(supported.newest(AUTHENTICATE), Err(Some((2, 2))));
+        assert_eq!(supported.newest(HANDSHAKE), Err(None));
+        assert_eq!(SupportedVersions(vec![[0, 0, 2]]).newest(PRODUCE), Err(Some((0, 2))));
     }
 
     #[test]
     fn half_an_answer_and_too_much_of_one_cannot_be_read() {
         let mut whole = vec![0, 0];
         whole.extend([0, 0, 0, 1, 0, 18, 0, 0, 0, 3]);
-        assert!(Spoken::read(&whole).unwrap().is_ok());
+        assert!(SupportedVersions::read(&whole).unwrap().is_ok());
         for length in 0..whole.len() {
-            assert!(Spoken::read(&whole[..length]).is_err());
+            assert!(SupportedVersions::read(&whole[..length]).is_err());
         }
         whole.push(0);
-        assert!(Spoken::read(&whole).is_err());
+        assert!(SupportedVersions::read(&whole).is_err());
     }
 }

@@ -1,28 +1,28 @@
-//! A batch of events on its way: a queue for each partition, in each queue groups of events, one behind another.
+//! Events on their way: a queue for each partition, in each queue batches of records, one behind another.
 //!
-//! Of a queue only the first group is on its way at a time, and the next goes when that was taken, or refused for good. So no
-//! event overtakes another one in its partition.
+//! Of a queue only the first batch is on its way at a time. The next one goes when that was taken, or refused for
+//! good. So no event overtakes another one in its partition.
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// Events of one group, by their places in the batch; never none.
-pub type Group = Vec<usize>;
+/// The records of one batch, by the indexes of their events; never none.
+pub type RecordBatch = Vec<usize>;
 
-/// What is still to be sent, by partition.
+/// The batches that are still to be sent, by partition.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct PartitionQueues(BTreeMap<i32, VecDeque<Group>>);
+pub struct PartitionQueues(BTreeMap<i32, VecDeque<RecordBatch>>);
 
 impl PartitionQueues {
-    /// Of events in their order, each with its place, partition and size. A group has no more than `most` bytes, unless a
-    /// single event has.
-    pub fn of(events: impl Iterator<Item = (usize, i32, usize)>, most: usize) -> Self {
-        let mut queues: BTreeMap<i32, VecDeque<Group>> = BTreeMap::new();
+    /// Queues of events in their order, each with its index, partition and size. A batch has at most `max_bytes`,
+    /// unless a single event has more.
+    pub fn of(events: impl Iterator<Item = (usize, i32, usize)>, max_bytes: usize) -> Self {
+        let mut queues: BTreeMap<i32, VecDeque<RecordBatch>> = BTreeMap::new();
         let mut last: BTreeMap<i32, usize> = BTreeMap::new();
         for (place, partition, size) in events {
             let (queue, bytes) = (queues.entry(partition).or_default(), last.entry(partition).or_default());
             match queue.back_mut() {
-                Some(group) if *bytes + size <= most => {
-                    group.push(place);
+                Some(batch) if *bytes + size <= max_bytes => {
+                    batch.push(place);
                     *bytes += size;
                 }
                 _ => {
@@ -34,8 +34,8 @@ impl PartitionQueues {
         Self(queues)
     }
 
-    /// The first group of each queue.
-    pub fn first(&self) -> impl Iterator<Item = (i32, &Group)> {
+    /// The first batch of each queue.
+    pub fn first(&self) -> impl Iterator<Item = (i32, &RecordBatch)> {
         self.0.iter().filter_map(|(partition, queue)| Some((*partition, queue.front()?)))
     }
 
@@ -44,24 +44,24 @@ impl PartitionQueues {
         self.0.is_empty()
     }
 
-    /// Takes the first group out of a queue: it is done with.
-    pub fn pass(&mut self, partition: i32) -> Group {
-        let Some(queue) = self.0.get_mut(&partition) else { return Group::new() };
-        let group = queue.pop_front().unwrap_or_default();
+    /// Takes the first batch out of a queue: it is done with.
+    pub fn pass(&mut self, partition: i32) -> RecordBatch {
+        let Some(queue) = self.0.get_mut(&partition) else { return RecordBatch::new() };
+        let batch = queue.pop_front().unwrap_or_default();
         if queue.is_empty() {
             self.0.remove(&partition);
         }
-        group
+        batch
     }
 
-    /// Puts a group before all others of a queue.
-    pub fn put_back(&mut self, partition: i32, group: Group) {
-        if !group.is_empty() {
-            self.0.entry(partition).or_default().push_front(group);
+    /// Puts a batch before all others of a queue.
+    pub fn put_back(&mut self, partition: i32, batch: RecordBatch) {
+        if !batch.is_empty() {
+            self.0.entry(partition).or_default().push_front(batch);
         }
     }
 
-    /// Makes two groups of the first one of a queue.
+    /// Makes two batches of the first one of a queue.
     pub fn halve(&mut self, partition: i32) {
         let mut first = self.pass(partition);
         let second = first.split_off(first.len().div_ceil(2));
@@ -77,8 +77,8 @@ mod tests {
     use super::*;
 
     /// Takes everything out, as if all were taken; partition by partition.
-    fn passed(mut queues: PartitionQueues) -> BTreeMap<i32, Vec<Group>> {
-        let mut passed: BTreeMap<i32, Vec<Group>> = BTreeMap::new();
+    fn passed(mut queues: PartitionQueues) -> BTreeMap<i32, Vec<RecordBatch>> {
+        let mut passed: BTreeMap<i32, Vec<RecordBatch>> = BTreeMap::new();
         let next = |queues: &PartitionQueues| queues.first().map(|(partition, _)| partition).next();
         while let Some(partition) = next(&queues) {
             passed.entry(partition).or_default().push(queues.pass(partition));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_ends_where_it_would_be_too_large() {
+    fn a_batch_ends_where_it_would_be_too_large() {
         let sizes = [30, 30, 60, 1, 200, 1];
         let queues = PartitionQueues::of(sizes.into_iter().enumerate().map(|(n, size)| (n, 0, size)), 100);
         assert_eq!(passed(queues)[&0], [vec![0, 1], vec![2, 3], vec![4], vec![5]]);
@@ -116,7 +116,8 @@ mod tests {
             halved.iter().for_each(|partition| queues.halve(*partition));
             let passed = passed(queues);
             for partition in 0..5 {
-                let expected: Vec<usize> = places.clone().filter(|(_, p, _)| *p == partition).map(|(n, ..)| n).collect();
+                let own = places.clone().filter(|(_, p, _)| *p == partition);
+                let expected: Vec<usize> = own.map(|(n, ..)| n).collect();
                 let found: Vec<usize> = passed.get(&partition).into_iter().flatten().flatten().copied().collect();
                 prop_assert_eq!(found, expected);
             }

@@ -1,72 +1,74 @@
-//! What goes to one broker at a time: the first group of each queue that it leads, in one question, and what became of each.
+//! What goes to one broker at a time: the first batch of each queue that the broker leads, in one request, and what
+//! became of each.
 
 use super::{
     connect::BrokerConnector,
     connection::BrokerConnection,
-    messages::{PRODUCE, PartitionResponse, ProduceResponse, ask_produce},
+    messages::{PRODUCE, PartitionResponse, ProduceResponse, produce_request},
 };
-use crate::forward::Failure;
+use crate::forward::error::SendError;
 
-/// Groups on their way to one broker.
+/// Batches on their way to one broker.
 pub struct ProduceRequest {
     pub broker: i32,
     /// The connection, if there is one.
     pub connection: Option<BrokerConnection>,
-    /// By partition, in ascending order.
-    pub groups: Vec<(i32, Vec<u8>)>,
+    /// The batch of each partition, by ascending partition.
+    pub batches: Vec<(i32, Vec<u8>)>,
 }
 
 /// What came back, and the connection if it can still be used.
 pub struct BrokerResult {
     pub broker: i32,
     pub connection: Option<BrokerConnection>,
-    pub produced: Result<Vec<PartitionResponse>, Failure>,
+    pub partitions: Result<Vec<PartitionResponse>, SendError>,
 }
 
 impl ProduceRequest {
-    /// Delivers it to the broker, which is at `place`.
-    pub async fn deliver(
+    /// Sends the request to the broker, which is at `address`; `None` if the cluster no longer has the broker.
+    pub async fn send(
         mut self,
         connector: &BrokerConnector,
-        place: Option<(&str, u16)>,
+        address: Option<(&str, u16)>,
         topic: &str,
     ) -> BrokerResult {
-        let produced = self.exchange(connector, place, topic).await;
-        let connection = self.connection.filter(|_| produced.is_ok());
-        BrokerResult { broker: self.broker, connection, produced }
+        let partitions = self.exchange(connector, address, topic).await;
+        let connection = self.connection.filter(|_| partitions.is_ok());
+        BrokerResult { broker: self.broker, connection, partitions }
     }
 
     async fn exchange(
         &mut self,
         connector: &BrokerConnector,
-        place: Option<(&str, u16)>,
+        address: Option<(&str, u16)>,
         topic: &str,
-    ) -> Result<Vec<PartitionResponse>, Failure> {
+    ) -> Result<Vec<PartitionResponse>, SendError> {
         let kept = match self.connection.take() {
-            Some(mut connection) => connection.is_fine().await.then_some(connection),
+            Some(mut connection) => connection.is_usable().await.then_some(connection),
             None => None,
         };
-        let connection = match (kept, place) {
+        let connection = match (kept, address) {
             (Some(connection), _) => connection,
             (None, Some((host, port))) => connector.connect(host, port).await?,
-            (None, None) => return Err(Failure::Unreachable(format!("broker {} is gone", self.broker))),
+            (None, None) => return Err(SendError::unreachable(format!("broker {} is gone", self.broker))),
         };
         let connection = self.connection.insert(connection);
         let version = connection.version(PRODUCE)?;
         // The broker says when its replicas are slow, before we stop to wait.
-        let patience = (connection.limit / 2).as_millis().try_into().unwrap_or(i32::MAX);
-        let answer = connection.ask(PRODUCE, version, &ask_produce(topic, patience, &self.groups)).await?;
-        let produced = ProduceResponse::read(&answer, version)
-            .map_err(|garbled| connection.garbled(PRODUCE, garbled))?;
-        connection.rest(produced.throttle);
-        let own = produced.topics.into_iter().filter(|(name, _)| name == topic);
-        let mut said: Vec<PartitionResponse> = own.flat_map(|(_, partitions)| partitions).collect();
-        said.sort_by_key(|partition| partition.index);
-        let asked = self.groups.iter().map(|(partition, _)| *partition);
-        if !asked.eq(said.iter().map(|partition| partition.index)) {
-            let why = "it did not say of each partition what became of it".to_owned();
-            return Err(connection.named(Failure::Unreachable(why)));
+        let timeout_ms = (connection.timeout / 2).as_millis().try_into().unwrap_or(i32::MAX);
+        let request = produce_request(topic, timeout_ms, &self.batches);
+        let response = connection.request(PRODUCE, version, &request).await?;
+        let response = ProduceResponse::read(&response, version)
+            .map_err(|error| connection.malformed(PRODUCE, error))?;
+        connection.throttle(response.throttle);
+        let own = response.topics.into_iter().filter(|(name, _)| name == topic);
+        let mut partitions: Vec<PartitionResponse> = own.flat_map(|(_, partitions)| partitions).collect();
+        partitions.sort_by_key(|partition| partition.index);
+        let asked = self.batches.iter().map(|(partition, _)| *partition);
+        if !asked.eq(partitions.iter().map(|partition| partition.index)) {
+            let why = "it did not say of each partition what became of it";
+            return Err(connection.named(SendError::unreachable(why)));
         }
-        Ok(said)
+        Ok(partitions)
     }
 }

@@ -1,7 +1,7 @@
-//! Sends batches: asks who leads the partitions, gives each leader the first group of each of its queues, and hears what
-//! became of them, until nothing is left or something fails.
+//! Sends batches: asks who leads the partitions, gives each leader the first batch of each of its queues, and reads
+//! what became of them, until nothing is left or something fails.
 //!
-//! What fails fails for the whole batch, which the sender then sends again. So what was taken until then is remembered, by
+//! What fails fails for all events, which the sender then sends again. So what was taken until then is remembered, by
 //! id, and left out: nothing comes twice but what was on its way when a connection broke. And of a partition where
 //! something failed, nothing that is behind it was sent.
 
@@ -14,258 +14,226 @@ use futures::future::{BoxFuture, join_all};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Key,
     cluster_metadata::ClusterMetadata,
     connect::BrokerConnector,
-    connection::{BrokerConnection, about},
-    error_code::{ProduceOutcome, outcome, shown},
-    messages::{METADATA, Metadata, PartitionResponse, ask_metadata},
-    partition::partition_of,
-    partition_queues::{Group, PartitionQueues},
+    connection::BrokerConnection,
+    error_code::{ProduceOutcome, outcome_of},
+    messages::{METADATA, Metadata, PartitionResponse, metadata_request},
+    partition::{PartitionKey, partition_of},
+    partition_queues::PartitionQueues,
     produce_request::ProduceRequest,
-    record::{Record, batch},
+    progress::Progress,
+    record::{ProducerRecord, batch},
 };
 use crate::{
     domain::event::Event,
-    forward::{Failure, Sent, Sink, format::Format},
+    forward::{
+        contract::{SendReport, Sink},
+        error::{SendError, SendErrorKind},
+        format::Format,
+    },
 };
 
-/// Who leads is asked anew after this time, as by other clients: partitions may have been added.
-const KNOWN: Duration = Duration::from_secs(300);
-/// The largest group at first, in bytes: below what brokers take unless they are told otherwise (1 MiB).
-const MOST_GROUP: usize = 512 * 1024;
-/// No topic is held to be so strict that a group may not have this many bytes.
-const LEAST_GROUP: usize = 4 * 1024;
+/// How old the metadata may be, as with other clients: partitions may have been added.
+const MAX_METADATA_AGE: Duration = Duration::from_secs(300);
+/// The largest batch at first, in bytes: below what brokers take unless they are told otherwise (1 MiB).
+const MAX_BATCH: usize = 512 * 1024;
+/// The smallest bound of a batch, in bytes: no topic is held to be stricter.
+const MIN_BATCH: usize = 4 * 1024;
 
-/// What is the same for every batch.
-pub struct Plan {
+/// What is the same for all events.
+pub struct ProducerConfig {
     pub topic: String,
-    pub key: Key,
+    pub key: PartitionKey,
     pub format: Format,
-    /// For one attempt.
-    pub limit: Duration,
+    /// How long one attempt may take.
+    pub timeout: Duration,
 }
 
 /// Sends to a topic.
 pub struct Producer {
     connector: BrokerConnector,
-    /// Where the cluster is asked for first.
+    /// Where the cluster is asked for first: host and port.
     bootstrap: Vec<(String, u16)>,
-    /// Which of them is next.
+    /// The index of the address that is asked next.
     next: usize,
-    plan: Plan,
+    config: ProducerConfig,
     metadata: Option<ClusterMetadata>,
-    /// Whether who leads must be asked anew.
+    /// Whether the metadata may be out of date.
     stale: bool,
     connections: HashMap<i32, BrokerConnection>,
-    /// Of a batch that failed, the ids of events that were taken.
+    /// The ids of events that were taken, of an attempt that failed.
     taken: HashSet<String>,
-    /// The largest group.
-    most: usize,
-}
-
-/// What a batch has come to so far.
-#[derive(Default)]
-struct Outcome {
-    sent: Sent,
-    /// Partition and offset of what was taken last.
-    last: Option<(i32, i64)>,
-    failed: Option<Failure>,
-}
-
-impl Outcome {
-    /// A failure that somebody must correct is worth more than others: only it says how.
-    fn fail(&mut self, failure: Failure) {
-        if self.failed.is_none() || matches!(failure, Failure::Denied(_)) {
-            self.failed = Some(failure);
-        }
-    }
+    /// The largest batch that is made, in bytes.
+    max_batch: usize,
 }
 
 impl Producer {
-    pub fn new(connector: BrokerConnector, bootstrap: Vec<(String, u16)>, plan: Plan) -> Self {
-        let (connections, taken) = (HashMap::new(), HashSet::new());
+    /// A producer that has no connection yet.
+    pub fn new(connector: BrokerConnector, bootstrap: Vec<(String, u16)>, config: ProducerConfig) -> Self {
         Self {
             connector,
             bootstrap,
             next: 0,
-            plan,
+            config,
             metadata: None,
             stale: false,
-            connections,
-            taken,
-            most: MOST_GROUP,
+            connections: HashMap::new(),
+            taken: HashSet::new(),
+            max_batch: MAX_BATCH,
         }
     }
 
-    async fn deliver(&mut self, events: &[Event]) -> Result<Sent, Failure> {
-        self.survey().await?;
+    async fn deliver(&mut self, events: &[Event]) -> Result<SendReport, SendError> {
+        self.refresh_metadata().await?;
         let partitions = self.metadata.as_ref().map_or(1, ClusterMetadata::partitions);
-        let records: Vec<Record> = events.iter().map(|event| self.plan.record(event)).collect();
-        let places = (0..events.len()).filter(|n| !self.taken.contains(&events[*n].id));
-        let placed = places.map(|n| (n, self.plan.partition(&events[n], partitions), records[n].size()));
-        let mut queues = PartitionQueues::of(placed, self.most);
-        let mut outcome = Outcome::default();
-        while !queues.is_empty() {
-            self.round(events, &records, &mut queues, &mut outcome).await?;
-            if let Some(failure) = outcome.failed {
-                return Err(failure);
+        let records: Vec<ProducerRecord> = events.iter().map(|event| self.config.record(event)).collect();
+        let left = (0..events.len()).filter(|n| !self.taken.contains(&events[*n].id));
+        let placed = left.map(|n| (n, self.config.partition(&events[n], partitions), records[n].size()));
+        let mut progress = Progress::new(PartitionQueues::of(placed, self.max_batch));
+        while !progress.queues.is_empty() {
+            self.round(events, &records, &mut progress).await?;
+            if let Some(error) = progress.failed {
+                return Err(error);
             }
         }
         for event in events {
             self.taken.remove(&event.id);
         }
-        outcome.sent.answer = match outcome.last {
-            Some((partition, offset)) => {
-                let topic = &self.plan.topic;
-                format!(
-                    "{topic} has it on all replicas in sync, the last in partition {partition} at offset {offset}"
-                )
-            }
-            None => "nothing was left to be sent".to_owned(),
-        };
-        Ok(outcome.sent)
+        Ok(progress.report(&self.config.topic))
     }
 
-    /// Sends the first group of each queue.
+    /// Sends the first batch of each queue.
     async fn round(
         &mut self,
         events: &[Event],
-        records: &[Record],
-        queues: &mut PartitionQueues,
-        outcome: &mut Outcome,
-    ) -> Result<(), Failure> {
-        let leaders = queues.first().filter_map(|(partition, _)| self.leader(partition));
-        let rests = leaders.filter_map(|broker| self.connections.get(&broker)?.rests).max();
-        self.plan.let_rest(rests).await?;
-        let requests = self.requests(records, queues, outcome);
-        let (connector, metadata, plan) = (&self.connector, self.metadata.as_ref(), &self.plan);
+        records: &[ProducerRecord],
+        progress: &mut Progress,
+    ) -> Result<(), SendError> {
+        let leaders = progress.queues.first().filter_map(|(partition, _)| self.leader(partition));
+        let throttled = leaders.filter_map(|broker| self.connections.get(&broker)?.throttled_until).max();
+        self.config.wait_for_quota(throttled).await?;
+        let requests = self.requests(records, progress);
+        let (connector, metadata, config) = (&self.connector, self.metadata.as_ref(), &self.config);
         let exchanges = requests.into_iter().map(|request| async move {
-            let place = metadata.and_then(|metadata| metadata.place(request.broker));
-            request.deliver(connector, place, &plan.topic).await
+            let address = metadata.and_then(|metadata| metadata.address(request.broker));
+            request.send(connector, address, &config.topic).await
         });
         let results = join_all(exchanges).await;
         for result in results {
             if let Some(connection) = result.connection {
                 self.connections.insert(result.broker, connection);
             }
-            match result.produced {
-                Ok(produced) => {
-                    produced
-                        .into_iter()
-                        .for_each(|partition| self.settle(events, partition, queues, outcome));
+            match result.partitions {
+                Ok(partitions) => {
+                    partitions.into_iter().for_each(|partition| self.settle(events, partition, progress));
                 }
-                Err(failure) => {
+                Err(error) => {
                     self.stale = true;
-                    outcome.fail(failure);
+                    progress.fail(error);
                 }
             }
         }
         Ok(())
     }
 
-    /// The first groups, by who leads their partitions.
-    fn requests(
-        &mut self,
-        records: &[Record],
-        queues: &PartitionQueues,
-        outcome: &mut Outcome,
-    ) -> Vec<ProduceRequest> {
-        let mut groups: BTreeMap<i32, Vec<(i32, Vec<u8>)>> = BTreeMap::new();
-        for (partition, group) in queues.first() {
+    /// The first batches, by who leads their partitions.
+    fn requests(&mut self, records: &[ProducerRecord], progress: &mut Progress) -> Vec<ProduceRequest> {
+        let mut batches: BTreeMap<i32, Vec<(i32, Vec<u8>)>> = BTreeMap::new();
+        let mut leaderless = Vec::new();
+        for (partition, indexes) in progress.queues.first() {
             match self.leader(partition) {
                 Some(leader) => {
-                    let batch = batch(group.iter().map(|n| &records[*n]));
-                    groups.entry(leader).or_default().push((partition, batch));
+                    let batch = batch(indexes.iter().map(|n| &records[*n]));
+                    batches.entry(leader).or_default().push((partition, batch));
                 }
-                None => {
-                    self.stale = true;
-                    let why = format!("partition {partition} of {} has no leader now", self.plan.topic);
-                    outcome.fail(Failure::Busy { why, after: None });
-                }
+                None => leaderless.push(partition),
             }
         }
-        let request = |(broker, groups)| ProduceRequest {
+        for partition in leaderless {
+            self.stale = true;
+            let why = format!("partition {partition} of {} has no leader now", self.config.topic);
+            progress.fail(SendError::busy(why));
+        }
+        let request = |(broker, batches)| ProduceRequest {
             broker,
             connection: self.connections.remove(&broker),
-            groups,
+            batches,
         };
-        groups.into_iter().map(request).collect()
+        batches.into_iter().map(request).collect()
     }
 
     fn leader(&self, partition: i32) -> Option<i32> {
         self.metadata.as_ref().and_then(|metadata| metadata.leader(partition))
     }
 
-    /// Heeds what became of a group.
-    fn settle(
-        &mut self,
-        events: &[Event],
-        produced: PartitionResponse,
-        queues: &mut PartitionQueues,
-        outcome: &mut Outcome,
-    ) {
-        let partition = produced.index;
-        match outcome(produced.error, produced.said.as_deref()) {
+    /// Notes what became of a batch.
+    fn settle(&mut self, events: &[Event], response: PartitionResponse, progress: &mut Progress) {
+        let partition = response.index;
+        match outcome_of(response.error, response.message.as_deref()) {
             ProduceOutcome::Taken => {
-                let group = queues.pass(partition);
-                outcome.last = Some((partition, produced.offset + group.len() as i64 - 1));
-                self.taken.extend(group.into_iter().map(|n| events[n].id.clone()));
+                let indexes = progress.taken(partition, response.offset);
+                self.taken.extend(indexes.into_iter().map(|n| events[n].id.clone()));
             }
-            ProduceOutcome::Refused(why) => {
-                refuse(partition, &produced.culprits, &why, queues, outcome);
-            }
+            ProduceOutcome::Refused(why) => drop(progress.refuse(partition, &response.record_errors, &why)),
             ProduceOutcome::TooLarge(why) => {
-                if refuse(partition, &[], &why, queues, outcome) {
-                    self.most = (self.most / 2).max(LEAST_GROUP);
+                if progress.refuse(partition, &[], &why) {
+                    self.max_batch = (self.max_batch / 2).max(MIN_BATCH);
                 }
             }
-            ProduceOutcome::Failed(failure, moved) => {
-                self.stale |= moved;
-                outcome.fail(about(&format!("partition {partition} of {}", self.plan.topic), failure));
+            ProduceOutcome::Failed { error, refresh_metadata } => {
+                self.stale |= refresh_metadata;
+                progress.fail(error.about(format!("partition {partition} of {}", self.config.topic)));
             }
         }
     }
 
-    /// Learns who leads, unless that is known.
-    async fn survey(&mut self) -> Result<(), Failure> {
-        if !self.stale && self.metadata.as_ref().is_some_and(|metadata| metadata.learned.elapsed() < KNOWN) {
+    /// Asks who leads, unless that is known.
+    async fn refresh_metadata(&mut self) -> Result<(), SendError> {
+        let is_young = |metadata: &ClusterMetadata| metadata.learned.elapsed() < MAX_METADATA_AGE;
+        if !self.stale && self.metadata.as_ref().is_some_and(is_young) {
             return Ok(());
         }
-        let open = self.connections.iter().next().map(|(broker, connection)| (*broker, connection.rests));
-        if let Some((broker, rests)) = open {
-            self.plan.let_rest(rests).await?;
-            if let Some(mut connection) = self.connections.remove(&broker)
-                && connection.is_fine().await
-                && let Ok(metadata) = self.plan.ask(&mut connection).await
-            {
-                self.connections.insert(broker, connection);
-                self.learn(metadata);
-                return Ok(());
-            }
+        if self.ask_open_connection().await? {
+            return Ok(());
         }
-        let known = self
-            .metadata
-            .iter()
-            .flat_map(ClusterMetadata::brokers)
-            .map(|(_, host, port)| (host.to_owned(), port));
-        let places: Vec<(String, u16)> = self.bootstrap.iter().cloned().chain(known).collect();
-        let mut outcome = Outcome::default();
-        for _ in 0..places.len() {
+        let known = self.metadata.iter().flat_map(ClusterMetadata::brokers);
+        let known = known.map(|(_, host, port)| (host.to_owned(), port));
+        let addresses: Vec<(String, u16)> = self.bootstrap.iter().cloned().chain(known).collect();
+        let mut progress = Progress::default();
+        for _ in 0..addresses.len() {
             // Kept, so that the next attempt goes on where this one ran out of time.
-            self.next = (self.next + 1) % places.len();
-            let (host, port) = &places[self.next];
+            self.next = (self.next + 1) % addresses.len();
+            let (host, port) = &addresses[self.next];
             match self.ask_at(host, *port).await {
                 Ok(()) => return Ok(()),
-                Err(failure) => outcome.fail(failure),
+                Err(error) => progress.fail(error),
             }
         }
-        Err(outcome.failed.unwrap_or_else(|| Failure::Unreachable("there is no broker".to_owned())))
+        Err(progress.failed.unwrap_or_else(|| SendError::unreachable("there is no broker")))
     }
 
-    async fn ask_at(&mut self, host: &str, port: u16) -> Result<(), Failure> {
+    /// Asks over a connection that is there; says whether there was one that answered.
+    async fn ask_open_connection(&mut self) -> Result<bool, SendError> {
+        let open = self.connections.iter().next();
+        let Some((broker, throttled)) = open.map(|(broker, open)| (*broker, open.throttled_until)) else {
+            return Ok(false);
+        };
+        self.config.wait_for_quota(throttled).await?;
+        if let Some(mut connection) = self.connections.remove(&broker)
+            && connection.is_usable().await
+            && let Ok(metadata) = self.config.ask(&mut connection).await
+        {
+            self.connections.insert(broker, connection);
+            self.learn(metadata);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    async fn ask_at(&mut self, host: &str, port: u16) -> Result<(), SendError> {
         let mut connection = self.connector.connect(host, port).await?;
-        let metadata = self.plan.ask(&mut connection).await?;
+        let metadata = self.config.ask(&mut connection).await?;
         let own = metadata.brokers().find(|(_, h, p)| (*h, *p) == (host, port)).map(|(id, ..)| id);
         self.learn(metadata);
         if let Some(own) = own {
@@ -274,49 +242,18 @@ impl Producer {
         Ok(())
     }
 
-    /// Connections to brokers that are elsewhere now are of no use.
+    /// Takes in new metadata. Connections to brokers that are elsewhere now are dropped.
     fn learn(&mut self, metadata: ClusterMetadata) {
         self.stale = false;
         let known = self.metadata.replace(metadata);
         let (Some(old), Some(new)) = (&known, &self.metadata) else { return };
-        self.connections.retain(|broker, _| old.place(*broker) == new.place(*broker));
+        self.connections.retain(|broker, _| old.address(*broker) == new.address(*broker));
     }
 }
 
-/// Takes out of a queue what is refused for good; or makes smaller groups, when it is not known which events that is, and
-/// says so.
-fn refuse(
-    partition: i32,
-    culprits: &[(i32, Option<String>)],
-    why: &str,
-    queues: &mut PartitionQueues,
-    outcome: &mut Outcome,
-) -> bool {
-    let group = queues.pass(partition);
-    let refused: BTreeMap<usize, String> = match group.as_slice() {
-        [_] => BTreeMap::from([(0, why.to_owned())]),
-        _ => culprits
-            .iter()
-            .filter_map(|(n, said)| {
-                let n = usize::try_from(*n).ok().filter(|n| *n < group.len())?;
-                let said = said.as_deref().map(shown).filter(|said| !said.is_empty());
-                Some((n, said.map_or_else(|| why.to_owned(), |said| format!("{why}: {said}"))))
-            })
-            .collect(),
-    };
-    let rest: Group = (0..group.len()).filter(|n| !refused.contains_key(n)).map(|n| group[n]).collect();
-    let is_unknown = refused.is_empty();
-    outcome.sent.refused.extend(refused.into_iter().map(|(n, why)| (group[n], why)));
-    queues.put_back(partition, rest);
-    if is_unknown {
-        queues.halve(partition);
-    }
-    is_unknown
-}
-
-impl Plan {
-    fn record(&self, event: &Event) -> Record {
-        Record::of(event, self.key.of(event), self.format)
+impl ProducerConfig {
+    fn record(&self, event: &Event) -> ProducerRecord {
+        ProducerRecord::of(event, self.key.of(event), self.format)
     }
 
     fn partition(&self, event: &Event, partitions: i32) -> i32 {
@@ -324,31 +261,32 @@ impl Plan {
     }
 
     /// Leaves brokers alone that asked for it: here, when that is short, else until the sender tries again.
-    async fn let_rest(&self, until: Option<Instant>) -> Result<(), Failure> {
+    async fn wait_for_quota(&self, until: Option<Instant>) -> Result<(), SendError> {
         let Some(until) = until.filter(|until| *until > Instant::now()) else { return Ok(()) };
         let time = until - Instant::now();
-        if time > self.limit / 4 {
-            let why =
-                format!("a broker wants to be left alone for {} ms: a quota is used up", time.as_millis());
-            return Err(Failure::Busy { why, after: Some(time) });
+        if time > self.timeout / 4 {
+            let busy = SendErrorKind::Busy { retry_after: Some(time) };
+            let why = format!("a broker wants to be left alone for {} ms", time.as_millis());
+            return Err(SendError::new(busy, why).detail("a quota is used up"));
         }
         sleep_until(until).await;
         Ok(())
     }
 
     /// Asks a broker who leads.
-    async fn ask(&self, connection: &mut BrokerConnection) -> Result<ClusterMetadata, Failure> {
+    async fn ask(&self, connection: &mut BrokerConnection) -> Result<ClusterMetadata, SendError> {
         let version = connection.version(METADATA)?;
-        let answer = connection.ask(METADATA, version, &ask_metadata(version, &self.topic)).await?;
-        let said =
-            Metadata::read(&answer, version).map_err(|garbled| connection.garbled(METADATA, garbled))?;
-        connection.rest(said.throttle);
-        ClusterMetadata::of(&said, &self.topic).map_err(|failure| connection.named(failure))
+        let request = metadata_request(version, &self.topic);
+        let response = connection.request(METADATA, version, &request).await?;
+        let response =
+            Metadata::read(&response, version).map_err(|error| connection.malformed(METADATA, error))?;
+        connection.throttle(response.throttle);
+        ClusterMetadata::of(&response, &self.topic).map_err(|error| connection.named(error))
     }
 }
 
 impl Sink for Producer {
-    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
+    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<SendReport, SendError>> {
         Box::pin(self.deliver(events))
     }
 

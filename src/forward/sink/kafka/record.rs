@@ -1,4 +1,5 @@
-//! Events as records, and records as a batch: what a partition keeps (record batches of version 2, as since Kafka 0.11).
+//! Events as records, and records as a batch: what a partition keeps (record batches of version 2, as since Kafka
+//! 0.11).
 
 use bytes::BufMut;
 
@@ -9,13 +10,13 @@ use crate::{domain::event::Event, forward::format::Format};
 const HEAD: usize = 61;
 /// What a record has at most beside its texts, in bytes: numbers of up to 10 bytes.
 const BESIDE: usize = 64;
-/// What stands where there is none: no producer's number, epoch and sequence, no leader's epoch. By these Kafka keeps out
-/// what a producer sends twice, but only while that producer lives; our cursor outlives it.
+/// What stands where there is none: no producer's number, epoch and sequence, no leader's epoch. By these Kafka keeps
+/// out what a producer sends twice, but only while that producer lives; our cursor outlives it.
 const NONE: i8 = -1;
 
-/// One message.
-pub struct Record {
-    /// What decides its partition.
+/// One event as a record of a topic.
+pub struct ProducerRecord {
+    /// The bytes whose hash decides the partition; `None` where there is no subject.
     pub key: Option<Vec<u8>>,
     headers: [(&'static str, Vec<u8>); 4],
     value: Vec<u8>,
@@ -23,8 +24,8 @@ pub struct Record {
     time: i64,
 }
 
-impl Record {
-    /// Of an event.
+impl ProducerRecord {
+    /// The record of an event, in this format and with this key.
     pub fn of(event: &Event, key: Option<Vec<u8>>, format: Format) -> Self {
         let mut value = Vec::new();
         format.render(event, &mut value);
@@ -68,7 +69,7 @@ fn put_piece(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Records as one batch. What a partition is sent, it takes whole or not at all.
-pub fn batch<'a>(records: impl ExactSizeIterator<Item = &'a Record> + Clone) -> Vec<u8> {
+pub fn batch<'a>(records: impl ExactSizeIterator<Item = &'a ProducerRecord> + Clone) -> Vec<u8> {
     let count = records.len() as i32;
     let first = records.clone().next().map_or(0, |record| record.time);
     let last = records.clone().map(|record| record.time).max().unwrap_or(0);

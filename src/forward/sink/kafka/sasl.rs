@@ -9,19 +9,22 @@ use zeroize::Zeroizing;
 
 use super::{
     connection::BrokerConnection,
-    error_code,
-    messages::{AUTHENTICATE, Authenticated, HANDSHAKE, ask_authenticate, ask_handshake, read_handshake},
-    scram::{Hash, Scram},
+    error_code::{error_of, shown},
+    messages::{
+        AUTHENTICATE, AuthenticateResponse, HANDSHAKE, authenticate_request, handshake_request,
+        read_handshake_response,
+    },
+    scram::{Scram, ScramHash},
 };
-use crate::forward::Failure;
+use crate::forward::error::SendError;
 
-/// A shorter password would be found in any text.
-const SHORTEST_HIDDEN: usize = 4;
+/// Fewest bytes of a password that is hidden: a shorter one would be found in any text.
+const MIN_HIDDEN: usize = 4;
 
-/// How we log in.
+/// The SASL mechanism by which we log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mechanism {
+pub enum SaslMechanism {
     Plain,
     #[serde(rename = "scram-sha-256")]
     ScramSha256,
@@ -29,7 +32,7 @@ pub enum Mechanism {
     ScramSha512,
 }
 
-impl Mechanism {
+impl SaslMechanism {
     /// Its name in the registry of SASL mechanisms.
     fn name(self) -> &'static str {
         match self {
@@ -40,9 +43,9 @@ impl Mechanism {
     }
 }
 
-/// Who we are, and how we show it.
+/// Who we are, and how we prove it.
 pub struct Credentials {
-    pub mechanism: Mechanism,
+    pub mechanism: SaslMechanism,
     pub username: String,
     pub password: Zeroizing<String>,
 }
@@ -51,69 +54,77 @@ impl Credentials {
     /// Logs in on a new connection.
     ///
     /// # Errors
-    /// When we are not let in: [`Failure::Denied`].
-    pub async fn log_in(&self, connection: &mut BrokerConnection) -> Result<(), Failure> {
-        self.greet(connection).await?;
+    /// [`SendErrorKind::Denied`](crate::forward::SendErrorKind::Denied) if we are not let in.
+    pub async fn log_in(&self, connection: &mut BrokerConnection) -> Result<(), SendError> {
+        self.choose_mechanism(connection).await?;
         match self.mechanism {
-            Mechanism::Plain => {
-                let said = Zeroizing::new(format!("\0{}\0{}", self.username, self.password.as_str()));
-                self.say(connection, &said).await.map(drop)
+            SaslMechanism::Plain => {
+                let message = Zeroizing::new(format!("\0{}\0{}", self.username, self.password.as_str()));
+                self.authenticate(connection, &message).await.map(drop)
             }
-            Mechanism::ScramSha256 => self.prove(connection, Hash::Sha256).await,
-            Mechanism::ScramSha512 => self.prove(connection, Hash::Sha512).await,
+            SaslMechanism::ScramSha256 => self.authenticate_by_scram(connection, ScramHash::Sha256).await,
+            SaslMechanism::ScramSha512 => self.authenticate_by_scram(connection, ScramHash::Sha512).await,
         }
     }
 
-    async fn greet(&self, connection: &mut BrokerConnection) -> Result<(), Failure> {
+    async fn choose_mechanism(&self, connection: &mut BrokerConnection) -> Result<(), SendError> {
         let version = connection.version(HANDSHAKE)?;
-        let answer = connection.ask(HANDSHAKE, version, &ask_handshake(self.mechanism.name())).await?;
-        let (error, known) =
-            read_handshake(&answer).map_err(|garbled| connection.garbled(HANDSHAKE, garbled))?;
-        if error == 0 {
+        let request = handshake_request(self.mechanism.name());
+        let response = connection.request(HANDSHAKE, version, &request).await?;
+        let (code, known) =
+            read_handshake_response(&response).map_err(|error| connection.malformed(HANDSHAKE, error))?;
+        if code == 0 {
             return Ok(());
         }
-        let known = error_code::shown(&known.join(", "));
-        let said = format!("it has {}", if known.is_empty() { "none" } else { &known });
-        Err(connection.named(error_code::failure(error, Some(&said))))
+        let known = shown(&known.join(", "));
+        let message = format!("it has {}", if known.is_empty() { "none" } else { &known });
+        Err(connection.named(error_of(code, Some(&message))))
     }
 
-    async fn prove(&self, connection: &mut BrokerConnection, hash: Hash) -> Result<(), Failure> {
+    async fn authenticate_by_scram(
+        &self,
+        connection: &mut BrokerConnection,
+        hash: ScramHash,
+    ) -> Result<(), SendError> {
         let nonce =
-            nonce().map_err(|why| Failure::Unreachable(format!("random numbers are needed: {why}")))?;
+            nonce().map_err(|error| SendError::unreachable("random numbers are needed").because(error))?;
         let scram = Scram::new(hash, &self.username, &self.password, &nonce);
-        let said = self.say(connection, &scram.first()).await?;
-        let wrong = |connection: &BrokerConnection, why: &str| {
-            connection.named(Failure::Denied(format!("{}: {why}", self.mechanism.name())))
+        let challenge = self.authenticate(connection, &scram.first()).await?;
+        let denied = |connection: &BrokerConnection, why: &str| {
+            connection.named(SendError::denied(self.mechanism.name()).detail(why))
         };
-        let proof = scram.prove(&said).map_err(|why| wrong(connection, why))?;
-        let said = self.say(connection, &proof.message).await?;
-        proof.check(&said).map_err(|why| wrong(connection, why))
+        let proof = scram.prove(&challenge).map_err(|why| denied(connection, why))?;
+        let answer = self.authenticate(connection, &proof.message).await?;
+        proof.check(&answer).map_err(|why| denied(connection, why))
     }
 
-    /// Says something, and returns what is said back.
-    async fn say(&self, connection: &mut BrokerConnection, text: &str) -> Result<String, Failure> {
+    /// Sends one step of the mechanism, and returns the broker's.
+    async fn authenticate(&self, connection: &mut BrokerConnection, text: &str) -> Result<String, SendError> {
         let version = connection.version(AUTHENTICATE)?;
-        let question = Zeroizing::new(ask_authenticate(text.as_bytes()));
-        let answer = connection.ask(AUTHENTICATE, version, &question).await?;
-        let answer = Authenticated::read(&answer, version)
-            .map_err(|garbled| connection.garbled(AUTHENTICATE, garbled))?;
-        if answer.error != 0 {
-            let said = answer.message.map(|said| self.hidden(said));
-            return Err(connection.named(error_code::failure(answer.error, said.as_deref())));
+        let request = Zeroizing::new(authenticate_request(text.as_bytes()));
+        let response = connection.request(AUTHENTICATE, version, &request).await?;
+        let response = AuthenticateResponse::read(&response, version)
+            .map_err(|error| connection.malformed(AUTHENTICATE, error))?;
+        if response.error != 0 {
+            let message = response.message.map(|message| self.without_password(message));
+            return Err(connection.named(error_of(response.error, message.as_deref())));
         }
         // Logs in anew well before the time is up.
-        let lifetime = u64::try_from(answer.lifetime).ok().filter(|lifetime| *lifetime > 0);
-        connection.ends = lifetime.map(|lifetime| Instant::now() + Duration::from_millis(lifetime) * 4 / 5);
-        String::from_utf8(answer.said)
-            .map_err(|_| connection.named(Failure::Denied("what it says to log in is no text".to_owned())))
+        let lifetime = u64::try_from(response.lifetime).ok().filter(|lifetime| *lifetime > 0);
+        connection.session_ends =
+            lifetime.map(|lifetime| Instant::now() + Duration::from_millis(lifetime) * 4 / 5);
+        String::from_utf8(response.data).map_err(|error| {
+            let error = SendError::denied("what it says to log in is no text").because(error.utf8_error());
+            connection.named(error)
+        })
     }
 
     /// What a broker says, without our password should it repeat that.
-    fn hidden(&self, said: String) -> String {
-        if self.password.len() >= SHORTEST_HIDDEN {
-            said.replace(self.password.as_str(), "***")
+    fn without_password(&self, message: String) -> String {
+        if self.password.len() >= MIN_HIDDEN {
+            message.replace(self.password.as_str(), "***")
         } else {
-            said
+            message
         }
     }
 }

@@ -1,5 +1,5 @@
-//! SCRAM (RFC 5802, and RFC 7677 for SHA-256): proves to the broker that we know the password, without telling it, and has
-//! the broker prove that it knew it, too. Without channel binding, as Kafka has it.
+//! SCRAM (RFC 5802, and RFC 7677 for SHA-256): proves to the broker that we know the password, without telling it, and
+//! has the broker prove that it knew it, too. Without channel binding, as Kafka has it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -12,16 +12,16 @@ const LEAST_ITERATIONS: u32 = 4_096;
 /// Kafka has at most 16,384; more than this would keep us busy for nothing.
 const MOST_ITERATIONS: u32 = 65_536;
 
-/// Of which hash function SCRAM is made.
+/// The hash function that SCRAM uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hash {
+pub enum ScramHash {
     Sha256,
     Sha512,
 }
 
-/// A conversation.
+/// The client's side of one SCRAM exchange.
 pub struct Scram<'a> {
-    hash: Hash,
+    hash: ScramHash,
     password: &'a str,
     nonce: String,
     /// The first message without its header.
@@ -30,14 +30,14 @@ pub struct Scram<'a> {
 
 /// What is to be said last, and what the broker must then answer.
 #[derive(Debug)]
-pub struct Proof {
+pub struct ClientProof {
     pub message: String,
     signature: Vec<u8>,
 }
 
 impl<'a> Scram<'a> {
     /// Begins one. `nonce` is random, of printable characters without a comma, and used only once.
-    pub fn new(hash: Hash, username: &str, password: &'a str, nonce: &str) -> Self {
+    pub fn new(hash: ScramHash, username: &str, password: &'a str, nonce: &str) -> Self {
         let name = username.replace('=', "=3D").replace(',', "=2C");
         Self { hash, password, nonce: nonce.to_owned(), bare: format!("n={name},r={nonce}") }
     }
@@ -51,8 +51,8 @@ impl<'a> Scram<'a> {
     ///
     /// # Errors
     /// What is wrong with that.
-    pub fn prove(&self, said: &str) -> Result<Proof, &'static str> {
-        let mut parts = said.split(',');
+    pub fn prove(&self, message: &str) -> Result<ClientProof, &'static str> {
+        let mut parts = message.split(',');
         let mut next = |name| parts.next().and_then(|part| part.strip_prefix(name));
         let nonce = next("r=").ok_or("it sent no nonce")?;
         let salt = next("s=").ok_or("it sent no salt")?;
@@ -65,23 +65,23 @@ impl<'a> Scram<'a> {
             return Err("it asks for fewer than 4,096 iterations or more than 65,536");
         }
         let without_proof = format!("c=biws,r={nonce}");
-        let all = format!("{},{said},{without_proof}", self.bare);
+        let all = format!("{},{message},{without_proof}", self.bare);
         let salted = self.hash.salted(self.password, &salt, iterations);
         let key = Zeroizing::new(self.hash.sign(&salted, &[b"Client Key"]));
         let mask = self.hash.sign(&self.hash.digest(&key), &[all.as_bytes()]);
         let proof: Vec<u8> = key.iter().zip(mask).map(|(key, mask)| key ^ mask).collect();
         let signature = self.hash.sign(&self.hash.sign(&salted, &[b"Server Key"]), &[all.as_bytes()]);
-        Ok(Proof { message: format!("{without_proof},p={}", STANDARD.encode(proof)), signature })
+        Ok(ClientProof { message: format!("{without_proof},p={}", STANDARD.encode(proof)), signature })
     }
 }
 
-impl Proof {
+impl ClientProof {
     /// Checks what the broker says last.
     ///
     /// # Errors
     /// When it has not proven that it knows the password.
-    pub fn check(&self, said: &str) -> Result<(), &'static str> {
-        let signature = said.split(',').next().and_then(|part| part.strip_prefix("v="));
+    pub fn check(&self, message: &str) -> Result<(), &'static str> {
+        let signature = message.split(',').next().and_then(|part| part.strip_prefix("v="));
         let signature = signature.and_then(|text| STANDARD.decode(text).ok());
         match signature {
             Some(signature) if bool::from(signature.ct_eq(&self.signature)) => Ok(()),
@@ -90,7 +90,7 @@ impl Proof {
     }
 }
 
-impl Hash {
+impl ScramHash {
     fn digest(self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Self::Sha256 => Sha256::digest(bytes).to_vec(),
@@ -149,7 +149,7 @@ mod tests {
         "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
 
     fn scram() -> Scram<'static> {
-        Scram::new(Hash::Sha256, "user", "pencil", "rOprNGfwEbeRWgbNEkqO")
+        Scram::new(ScramHash::Sha256, "user", "pencil", "rOprNGfwEbeRWgbNEkqO")
     }
 
     /// The example in RFC 7677, 3.
@@ -170,7 +170,7 @@ mod tests {
     /// Python: `base64.b64encode(hashlib.pbkdf2_hmac("sha512", b"pencil", b"salt", 4096))`
     #[test]
     fn a_password_is_stretched_with_sha_512() {
-        let salted = Hash::Sha512.salted("pencil", b"salt", 4_096);
+        let salted = ScramHash::Sha512.salted("pencil", b"salt", 4_096);
         assert_eq!(STANDARD.encode(&*salted), PENCIL_512);
     }
 
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_anything() {
-        let scram = Scram::new(Hash::Sha512, "a=b,c", "", "N");
+        let scram = Scram::new(ScramHash::Sha512, "a=b,c", "", "N");
         assert_eq!(scram.first(), "n,,n=a=3Db=2Cc,r=N");
     }
 }

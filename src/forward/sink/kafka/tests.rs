@@ -63,16 +63,16 @@ fn what_is_wrong_is_said_by_name() {
         (with("key = \"source_ip\""), "sinks.siem.key"),
         (with("acks = 1"), "sinks.siem.acks"),
     ] {
-        let said = settings(&wrong).unwrap_err();
-        assert!(said.starts_with(setting), "{wrong}: {said}");
+        let error = settings(&wrong).unwrap_err();
+        assert!(error.starts_with(setting), "{wrong}: {error}");
     }
 }
 
 #[test]
 fn a_password_is_never_in_the_settings_and_never_shown() {
-    let said =
+    let error =
         settings(&format!("{LEAST}sasl = \"plain\"\nusername = \"u\"\npassword = \"hunter2\"")).unwrap_err();
-    assert!(said.contains("env:<NAME>") && !said.contains("hunter2"), "{said}");
+    assert!(error.contains("env:<NAME>") && !error.contains("hunter2"), "{error}");
     let file = tempfile::NamedTempFile::new().unwrap();
     let login =
         format!("sasl = \"plain\"\nusername = \"u\"\npassword = \"file:{}\"\n", file.path().display());
@@ -80,15 +80,15 @@ fn a_password_is_never_in_the_settings_and_never_shown() {
     let context = SinkContext {
         store: Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap()),
         now: Arc::new(|| 0),
-        tell: Arc::new(|_| {}),
-        news: None,
+        log_event: Arc::new(|_| {}),
+        log_changes: None,
         instance: "i-1".to_owned(),
     };
     for (password, is_fine) in [("hunter2", true), ("hunter\0", false), ("", false)] {
         std::fs::write(file.path(), password).unwrap();
         let probed = sink.probe(&context).map_err(|error| error.to_string());
         assert_eq!(probed.is_ok(), is_fine, "{probed:?}");
-        let said = format!("{probed:?}{sink:?}{}", toml::to_string(&sink.masked()).unwrap());
-        assert!(!said.contains("hunter"), "{said}");
+        let error = format!("{probed:?}{sink:?}{}", toml::to_string(&sink.masked()).unwrap());
+        assert!(!error.contains("hunter"), "{error}");
     }
 }
