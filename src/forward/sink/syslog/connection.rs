@@ -12,134 +12,141 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::forward::{
-    Failure,
-    reach::{Io, Route, Tls, connect, failure},
+use crate::{
+    forward::error::{SendError, SendErrorKind},
+    outbound::{ByteStream, Endpoint, OutboundError, TlsClient, connect},
 };
 
-/// What one address gets to answer, and to shake hands.
-const CONNECT: Duration = Duration::from_secs(5);
-/// Of what was written, so much may wait here for the network: little, as it is lost with the connection.
+/// How long one address has to answer and to make the TLS handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many written bytes may wait here for the network: few, as they are lost with the connection.
 const SEND_BUFFER: u32 = 256 * 1024;
 
-/// Makes connections.
-pub struct Connector {
-    route: Route,
-    tls: Option<Tls>,
+/// Connects to a receiver.
+pub struct StreamConnector {
+    endpoint: Endpoint,
+    tls: Option<TlsClient>,
 }
 
-/// What was seen of the other end.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Seen {
+/// What is known of the other end of a connection.
+#[derive(Debug)]
+pub enum PeerState {
     /// Nothing: the connection is open.
     Open,
     /// It has ended the connection, having read all that had arrived.
-    Ended,
+    Closed,
     /// The connection is gone, and what it held with it.
-    Broken(Failure),
+    Broken(SendError),
 }
 
-/// A connection.
-pub struct Link {
-    io: Box<dyn Io>,
+/// A connection to a receiver.
+pub struct StreamConnection {
+    stream: Box<dyn ByteStream>,
     /// The same connection, for what only the system knows of it.
     socket: Socket,
-    /// What must be written before anything else.
-    pub owed: VecDeque<Bytes>,
-    /// Whether something was owed and is written now.
-    pub paid: bool,
+    /// What must be written again before anything new.
+    pub to_retransmit: VecDeque<Bytes>,
+    /// Whether everything that had to be written again is written now.
+    pub retransmitted: bool,
     /// Whether it is still to be seen that the other side does not hang up at once.
-    pub fresh: bool,
+    pub on_probation: bool,
     /// Whether our side is ended.
-    pub ending: bool,
+    pub closing: bool,
+    /// When something was last written.
     pub written: Instant,
 }
 
-impl Connector {
-    /// Along a route, private if `tls` is there.
-    pub fn new(route: Route, tls: Option<Tls>) -> Self {
-        Self { route, tls }
+impl StreamConnector {
+    /// Connects to an endpoint, with TLS if `tls` is there.
+    pub fn new(endpoint: Endpoint, tls: Option<TlsClient>) -> Self {
+        Self { endpoint, tls }
     }
 
     /// Connects to the first allowed address that answers.
     ///
     /// # Errors
-    /// Why none does.
-    pub async fn connect(&self) -> Result<Link, Failure> {
-        let mut failed = None;
-        for address in self.route.addresses().await? {
-            let late =
-                || Failure::Unreachable(format!("{address}: no answer within {} s", CONNECT.as_secs()));
-            match timeout(CONNECT, self.link(address)).await.unwrap_or_else(|_| Err(late())) {
-                Ok(link) => return Ok(link),
-                Err(why) => failed = Some(why),
+    /// Why the last address does not.
+    pub async fn connect(&self) -> Result<StreamConnection, SendError> {
+        let mut failed = SendError::unreachable("it has no address");
+        for address in self.endpoint.addresses().await? {
+            let late = || Err(OutboundError::TimedOut { address, limit: CONNECT_TIMEOUT });
+            match timeout(CONNECT_TIMEOUT, self.open(address)).await.unwrap_or_else(|_| late()) {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failed = error.into(),
             }
         }
-        Err(failed.unwrap_or_else(|| Failure::Unreachable("it has no address".to_owned())))
+        Err(failed)
     }
 
-    async fn link(&self, address: SocketAddr) -> Result<Link, Failure> {
-        let unreachable = |error: io::Error| Failure::Unreachable(format!("{address}: {error}"));
-        let stream = connect(address, Some(SEND_BUFFER)).await.map_err(unreachable)?;
-        let socket = SockRef::from(&stream).try_clone().map_err(unreachable)?;
-        let io: Box<dyn Io> = match &self.tls {
+    async fn open(&self, address: SocketAddr) -> Result<StreamConnection, OutboundError> {
+        let failed = |source: io::Error| OutboundError::NotConnected { address, source };
+        let stream = connect(address, Some(SEND_BUFFER)).await.map_err(failed)?;
+        let socket = SockRef::from(&stream).try_clone().map_err(failed)?;
+        let stream: Box<dyn ByteStream> = match &self.tls {
             Some(tls) => Box::new(tls.connect(stream).await?),
             None => Box::new(stream),
         };
-        let owed = VecDeque::new();
-        Ok(Link { io, socket, owed, paid: false, fresh: true, ending: false, written: Instant::now() })
+        Ok(StreamConnection {
+            stream,
+            socket,
+            to_retransmit: VecDeque::new(),
+            retransmitted: false,
+            on_probation: true,
+            closing: false,
+            written: Instant::now(),
+        })
     }
 }
 
-impl Link {
+impl StreamConnection {
     /// Writes all of it, and everything behind it that TLS holds back.
     ///
     /// # Errors
     /// When the connection is gone. How much has arrived is not known then.
-    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let written = match self.io.write_all(bytes).await {
-            Ok(()) => self.io.flush().await,
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        let written = match self.stream.write_all(bytes).await {
+            Ok(()) => self.stream.flush().await,
             failed => failed,
         };
         self.written = Instant::now();
         match written {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.why(&error).await),
+            Err(error) => Err(self.write_error(error).await),
         }
     }
 
-    /// Writes what is owed. Goes on where it was when it is called again after it was dropped.
+    /// Writes what must be written again. Goes on where it was when it is called again after it was dropped.
     ///
     /// # Errors
     /// When the connection is gone.
-    pub async fn pay(&mut self) -> Result<(), Failure> {
-        while let Some(first) = self.owed.front_mut() {
+    pub async fn retransmit(&mut self) -> Result<(), SendError> {
+        while let Some(first) = self.to_retransmit.front_mut() {
             if first.is_empty() {
-                self.owed.pop_front();
+                self.to_retransmit.pop_front();
                 continue;
             }
-            if let Err(error) = self.io.write_buf(first).await {
-                return Err(self.why(&error).await);
+            if let Err(error) = self.stream.write_buf(first).await {
+                return Err(self.write_error(error).await);
             }
         }
-        (self.paid, self.written) = (true, Instant::now());
-        self.io.flush().await.map_err(|error| failure(&error))
+        (self.retransmitted, self.written) = (true, Instant::now());
+        self.stream.flush().await.map_err(broken)
     }
 
     /// Why it cannot be written to: the other side may have said so before it hung up.
-    async fn why(&mut self, error: &io::Error) -> Failure {
-        match self.look().await {
-            Seen::Broken(said @ Failure::Denied(_)) => said,
-            _ => failure(error),
+    async fn write_error(&mut self, error: io::Error) -> SendError {
+        match self.peer_state().await {
+            PeerState::Broken(said) if said.kind == SendErrorKind::Denied => said,
+            _ => broken(error),
         }
     }
 
-    /// What there is to be seen now, without waiting. What the other side says means nothing in syslog.
-    pub async fn look(&mut self) -> Seen {
+    /// What is known of the other end now, without waiting. What it says means nothing in syslog.
+    pub async fn peer_state(&mut self) -> PeerState {
         let mut bytes = [MaybeUninit::uninit(); 4_096];
         loop {
             let mut buffer = ReadBuf::uninit(&mut bytes);
-            let read = poll_fn(|context| match Pin::new(&mut self.io).poll_read(context, &mut buffer) {
+            let read = poll_fn(|context| match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
                 Poll::Ready(read) => Poll::Ready(Some(read)),
                 // The system may know what the runtime has not been told yet.
                 Poll::Pending => match self.socket.peek(&mut [MaybeUninit::uninit()]) {
@@ -149,23 +156,23 @@ impl Link {
                 },
             });
             match read.await {
-                None => return Seen::Open,
+                None => return PeerState::Open,
                 Some(Ok(())) if !buffer.filled().is_empty() => {}
-                Some(end) => return self.ended(end),
+                Some(end) => return self.state_after(end),
             }
         }
     }
 
-    /// Waits for the other side to end the connection, for so long at most.
-    pub async fn linger(&mut self, time: Duration) -> Seen {
+    /// Waits for the other side to end the connection, for `time` at most.
+    pub async fn wait_for_close(&mut self, time: Duration) -> PeerState {
         let until = Instant::now() + time;
         let mut bytes = [0; 4_096];
         loop {
-            match timeout_at(until, self.io.read(&mut bytes)).await {
-                Err(_) => return self.look().await,
-                Ok(Ok(0)) => return self.ended(Ok(())),
+            match timeout_at(until, self.stream.read(&mut bytes)).await {
+                Err(_) => return self.peer_state().await,
+                Ok(Ok(0)) => return self.state_after(Ok(())),
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => return self.ended(Err(error)),
+                Ok(Err(error)) => return self.state_after(Err(error)),
             }
         }
     }
@@ -174,23 +181,28 @@ impl Link {
     ///
     /// # Errors
     /// When the connection is gone.
-    pub async fn end(&mut self) -> Result<(), Failure> {
-        self.ending = true;
-        self.io.shutdown().await.map_err(|error| failure(&error))
+    pub async fn close(&mut self) -> Result<(), SendError> {
+        self.closing = true;
+        self.stream.shutdown().await.map_err(broken)
     }
 
-    fn ended(&self, end: io::Result<()>) -> Seen {
-        let said = match &end {
+    fn state_after(&self, end: io::Result<()>) -> PeerState {
+        let failed = match end {
             Ok(()) => None,
             // Many end TLS without a word. That is good enough once we have ended our side.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && self.ending => None,
-            Err(error) => Some(failure(error)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && self.closing => None,
+            Err(error) => Some(broken(error)),
         };
-        match (said, self.socket.take_error()) {
-            (Some(why), _) => Seen::Broken(why),
+        match (failed, self.socket.take_error()) {
+            (Some(why), _) => PeerState::Broken(why),
             // Data that came after the other side had ended is refused, which only this tells.
-            (None, Ok(Some(error)) | Err(error)) => Seen::Broken(Failure::Unreachable(error.to_string())),
-            (None, Ok(None)) => Seen::Ended,
+            (None, Ok(Some(error)) | Err(error)) => PeerState::Broken(broken(error)),
+            (None, Ok(None)) => PeerState::Closed,
         }
     }
+}
+
+/// An error on a connection that was made.
+fn broken(error: io::Error) -> SendError {
+    OutboundError::of_connection(error).into()
 }

@@ -1,5 +1,5 @@
-//! Sends over UDP: a message, a datagram. Nothing says whether one arrives; a burst is more than a receiver's buffer holds,
-//! so they are sent evenly. That nobody listens is noticed when the other machine says so.
+//! Sends over UDP: a message, a datagram. Nothing says whether one arrives; a burst is more than a receiver's buffer
+//! holds, so they are sent evenly. That nobody listens is noticed when the other machine says so.
 
 use std::{net::UdpSocket as Plain, time::Duration};
 
@@ -9,33 +9,37 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::shape::Shape;
+use super::encoder::MessageEncoder;
 use crate::{
     domain::event::Event,
-    forward::{Failure, Sent, Sink, reach::Route},
+    forward::{
+        contract::{SendReport, Sink},
+        error::SendError,
+    },
+    outbound::Endpoint,
 };
 
-/// Datagrams that may follow each other at once.
+/// DatagramSink that may follow each other at once.
 const BURST: u32 = 20;
-/// The name is asked for again after this time: a receiver that has moved is not noticed otherwise.
-const KNOWN: Duration = Duration::from_secs(60);
+/// How long a resolved address is used: a receiver that has moved is not noticed otherwise.
+const MAX_ADDRESS_AGE: Duration = Duration::from_secs(60);
 
-/// Sends datagrams.
-pub struct Datagrams {
-    route: Route,
-    shape: Shape,
+/// Sends each event as a datagram.
+pub struct DatagramSink {
+    endpoint: Endpoint,
+    encoder: MessageEncoder,
     per_second: u32,
     socket: Option<(UdpSocket, Instant)>,
 }
 
-impl Datagrams {
-    /// At most so many in a second.
-    pub fn new(route: Route, shape: Shape, per_second: u32) -> Self {
-        Self { route, shape, per_second: per_second.max(1), socket: None }
+impl DatagramSink {
+    /// A sink that sends at most `per_second` datagrams in a second.
+    pub fn new(endpoint: Endpoint, encoder: MessageEncoder, per_second: u32) -> Self {
+        Self { endpoint, encoder, per_second: per_second.max(1), socket: None }
     }
 
-    async fn send_evenly(&mut self, messages: &[Vec<u8>]) -> Result<(), Failure> {
-        if self.socket.as_ref().is_none_or(|(_, since)| since.elapsed() >= KNOWN) {
+    async fn send_evenly(&mut self, messages: &[Vec<u8>]) -> Result<(), SendError> {
+        if self.socket.as_ref().is_none_or(|(_, since)| since.elapsed() >= MAX_ADDRESS_AGE) {
             self.socket = Some((self.connect().await?, Instant::now()));
         }
         let Some((socket, _)) = &self.socket else { return Ok(()) };
@@ -55,9 +59,9 @@ impl Datagrams {
     }
 
     /// Connected to one address, so that the system hands us what the other machine says about it.
-    async fn connect(&self) -> Result<UdpSocket, Failure> {
-        let mut failed = Failure::Unreachable("it has no address".to_owned());
-        for address in self.route.addresses().await? {
+    async fn connect(&self) -> Result<UdpSocket, SendError> {
+        let mut failed = SendError::unreachable("it has no address");
+        for address in self.endpoint.addresses().await? {
             let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
             let bound = Plain::bind(any).and_then(|socket| {
                 socket.connect(address)?;
@@ -73,18 +77,18 @@ impl Datagrams {
     }
 }
 
-fn unreachable(error: std::io::Error) -> Failure {
-    Failure::Unreachable(format!("a datagram could not be sent: {error}"))
+fn unreachable(error: std::io::Error) -> SendError {
+    SendError::unreachable("a datagram could not be sent").because(error)
 }
 
-impl Sink for Datagrams {
-    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
+impl Sink for DatagramSink {
+    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<SendReport, SendError>> {
         Box::pin(async move {
             let (mut messages, mut refused) = (Vec::with_capacity(events.len()), Vec::new());
-            for (place, event) in events.iter().enumerate() {
-                match self.shape.message(event) {
+            for (index, event) in events.iter().enumerate() {
+                match self.encoder.message(event) {
                     Ok(message) => messages.push(message),
-                    Err(why) => refused.push((place, why)),
+                    Err(why) => refused.push((index, why)),
                 }
             }
             let sent = self.send_evenly(&messages).await;
@@ -92,7 +96,7 @@ impl Sink for Datagrams {
                 self.socket = None;
             }
             sent?;
-            Ok(Sent { refused, answer: format!("{} datagrams sent; nobody answers", messages.len()) })
+            Ok(SendReport { refused, answer: format!("{} datagrams sent; nobody answers", messages.len()) })
         })
     }
 }

@@ -22,17 +22,17 @@ impl<'de> Deserialize<'de> for Facility {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Written {
+        enum NumberOrName {
             Number(u8),
             Name(String),
         }
         let hint =
             || D::Error::custom(format!("must be a number from 0 to 23, or one of {}", NAMES.join(", ")));
-        let number = match Written::deserialize(deserializer).map_err(|_| hint())? {
-            Written::Number(number) => number,
-            Written::Name(name) => {
-                let place = NAMES.iter().position(|known| *known == name).ok_or_else(hint)?;
-                u8::try_from(place).map_err(|_| hint())?
+        let number = match NumberOrName::deserialize(deserializer).map_err(|_| hint())? {
+            NumberOrName::Number(number) => number,
+            NumberOrName::Name(name) => {
+                let index = NAMES.iter().position(|known| *known == name).ok_or_else(hint)?;
+                u8::try_from(index).map_err(|_| hint())?
             }
         };
         if usize::from(number) < NAMES.len() { Ok(Self(number)) } else { Err(hint()) }

@@ -9,14 +9,14 @@ use tokio::{
     time::{Duration, advance, pause, resume},
 };
 
-use super::{shape::Framing, stream::IDLE, tail::DIGESTION, *};
+use super::{encoder::Framing, stream::IDLE_TIMEOUT, unconfirmed::RECEIVER_GRACE, *};
 use crate::{
     domain::{
         event::{Event, EventType},
         finding::Severity,
         subject::Subject,
     },
-    forward::{Failure, SinkSettings, format::Format},
+    forward::{SendErrorKind, SinkSettings, format::Format},
     store::embedded::{EmbeddedOptions, EmbeddedStore},
 };
 
@@ -29,9 +29,9 @@ fn sink(more: &str) -> Box<dyn Sink> {
     let context = SinkContext {
         store: Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap()),
         now: Arc::new(|| 0),
-        tell: Arc::new(|_| {}),
+        log_event: Arc::new(|_| {}),
         instance: "i-1".to_owned(),
-        news: None,
+        log_changes: None,
     };
     settings(more).unwrap().open(&context).unwrap()
 }
@@ -149,7 +149,7 @@ fn facilities_are_numbers_or_names() {
     assert_eq!(Facility::default().0, read(json!("authpriv")));
 }
 
-fn shape(format: Format, framing: Framing, most: usize) -> Shape {
+fn encoder(format: Format, framing: Framing, max_bytes: usize) -> MessageEncoder {
     let header = SyslogHeader {
         facility: 10,
         hostname: "h".to_owned(),
@@ -157,7 +157,7 @@ fn shape(format: Format, framing: Framing, most: usize) -> Shape {
         proc_id: "i".to_owned(),
         sd_id: DEFAULT_SD_ID.to_owned(),
     };
-    Shape { format, header, framing, most }
+    MessageEncoder { format, header, framing, max_bytes }
 }
 
 #[test]
@@ -165,8 +165,8 @@ fn a_message_that_is_too_long_loses_evidence_and_stays_whole() {
     let mut long = event("e1");
     long.evidence = json!({"score": 0.9, "agents": vec!["\u{e9}\u{2028}".repeat(9); 400]});
     for format in Format::ALL {
-        let shape = shape(*format, Framing::Lf, 2_048);
-        let message = String::from_utf8(shape.message(&long).unwrap()).unwrap();
+        let encoder = encoder(*format, Framing::Lf, 2_048);
+        let message = String::from_utf8(encoder.message(&long).unwrap()).unwrap();
         assert!(message.len() <= 2_048 && message.contains("id=\"e1\""), "{message}");
         if format.is_json() {
             let body = message.split_once("] ").unwrap().1;
@@ -182,7 +182,7 @@ fn a_message_that_is_too_long_without_evidence_is_refused_alone() {
     let mut long = event("e2");
     long.request_id = Some("r".repeat(600));
     let events = [event("e1"), long, event("e3")];
-    let (frames, refused) = shape(Format::Json, Framing::Lf, 600).frames(&events);
+    let (frames, refused) = encoder(Format::Json, Framing::Lf, 600).frames(&events);
     assert_eq!(frames.iter().filter(|byte| **byte == b'\n').count(), 2);
     assert_eq!(refused.len(), 1);
     assert!(refused[0].0 == 1 && refused[0].1.contains("max_message_bytes is 600"), "{refused:?}");
@@ -241,7 +241,7 @@ async fn what_was_read_long_before_an_orderly_end_is_not_sent_again() {
     let (mut first, _) = listener.accept().await.unwrap();
     assert_eq!(id_of(&frame(&mut first).await), "e1");
     drop(first);
-    forward_by(DIGESTION * 2).await;
+    forward_by(RECEIVER_GRACE * 2).await;
     sink.send(&[event("e2")]).await.unwrap();
     drop(sink);
     let again = frames(&mut listener.accept().await.unwrap().0).await;
@@ -249,14 +249,14 @@ async fn what_was_read_long_before_an_orderly_end_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn what_a_receiver_never_read_is_sent_again_however_old_and_without_news() {
+async fn what_a_receiver_never_read_is_sent_again_however_old_and_without_a_new_batch() {
     let (listener, port) = listener().await;
     let mut sink = over("tcp", port, "");
     sink.send(&[event("e1")]).await.unwrap();
     sink.send(&[event("e2")]).await.unwrap();
     // Closed with something unread: reset.
     drop(listener.accept().await.unwrap());
-    forward_by(DIGESTION * 5).await;
+    forward_by(RECEIVER_GRACE * 5).await;
     sink.tick(0).await.unwrap();
     drop(sink);
     let again = frames(&mut listener.accept().await.unwrap().0).await;
@@ -273,8 +273,8 @@ async fn a_receiver_that_hangs_up_at_once_takes_nothing() {
         }
     });
     for _ in 0..3 {
-        let failure = sink.send(&[event("e1")]).await.unwrap_err();
-        assert!(matches!(failure, Failure::Unreachable(_)), "{failure:?}");
+        let error = sink.send(&[event("e1")]).await.unwrap_err();
+        assert_eq!(error.kind, SendErrorKind::Unreachable, "{error:?}");
     }
     rude.await.unwrap();
 }
@@ -284,7 +284,7 @@ async fn an_idle_connection_is_ended_which_confirms_what_was_written() {
     let (listener, port) = listener().await;
     let mut sink = over("tcp", port, "");
     sink.send(&[event("e1")]).await.unwrap();
-    forward_by(IDLE).await;
+    forward_by(IDLE_TIMEOUT).await;
     sink.tick(0).await.unwrap();
     let first = frames(&mut listener.accept().await.unwrap().0).await;
     assert_eq!(first.len(), 1);
@@ -299,7 +299,7 @@ async fn an_end_that_is_not_confirmed_confirms_nothing() {
     let (listener, port) = listener().await;
     let mut sink = over("tcp", port, "");
     sink.send(&[event("e1")]).await.unwrap();
-    forward_by(IDLE).await;
+    forward_by(IDLE_TIMEOUT).await;
     sink.tick(0).await.unwrap();
     drop(listener.accept().await.unwrap());
     let receiver = tokio::spawn(async move { frames(&mut listener.accept().await.unwrap().0).await });
@@ -316,8 +316,8 @@ async fn a_name_does_not_lead_to_an_address_that_is_not_allowed() {
         let mut sink = sink(&format!(
             "address = \"localhost:{port}\"\ntransport = \"{transport}\"\nallow_networks = [\"10.0.0.0/8\"]"
         ));
-        let failure = sink.send(&[event("e1")]).await.unwrap_err();
-        assert!(matches!(&failure, Failure::Denied(why) if why.contains("loopback")), "{failure:?}");
+        let error = sink.send(&[event("e1")]).await.unwrap_err();
+        assert!(error.kind == SendErrorKind::Denied && error.to_string().contains("loopback"), "{error:?}");
     }
 }
 
@@ -343,6 +343,6 @@ async fn a_datagram_is_a_message_and_none_is_longer_than_it_may_be() {
 async fn that_nobody_listens_is_noticed_over_udp_too() {
     let port = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let mut sink = over("udp", port, "");
-    let failure = sink.send(&[event("e1")]).await.unwrap_err();
-    assert!(matches!(failure, Failure::Unreachable(_)), "{failure:?}");
+    let error = sink.send(&[event("e1")]).await.unwrap_err();
+    assert_eq!(error.kind, SendErrorKind::Unreachable, "{error:?}");
 }

@@ -1,4 +1,4 @@
-//! What was written over a connection and is not confirmed: the end of the stream, kept to be written again.
+//! What was written over a connection and is not confirmed, kept to be written again.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -6,71 +6,72 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 /// The most bytes that are kept. By Linux's defaults at most 6 MiB wait in the receiver's buffers, and ours are small.
-pub const MOST: usize = 8 * 1024 * 1024;
+pub const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How long a receiver may need for what it has read, until it is kept.
-pub const DIGESTION: Duration = Duration::from_secs(2);
-/// A batch is written again so often at most: a receiver that never ends connections in order must not make us repeat
+pub const RECEIVER_GRACE: Duration = Duration::from_secs(2);
+/// How often a batch is written again at most: a receiver that never ends connections in order must not make us repeat
 /// ourselves for ever.
-const MOST_REPEATS: u8 = 3;
+const MAX_RETRANSMITS: u8 = 3;
 
-/// A batch as it was written.
-struct Written {
+/// A batch of frames as it was written.
+struct WrittenBatch {
     frames: Bytes,
     at: Instant,
-    repeats: u8,
+    retransmits: u8,
 }
 
-/// The end of the stream, oldest first.
+/// The batches that are not confirmed, oldest first.
 #[derive(Default)]
-pub struct Tail {
-    batches: VecDeque<Written>,
+pub struct UnconfirmedWrites {
+    batches: VecDeque<WrittenBatch>,
     bytes: usize,
 }
 
-impl Tail {
-    /// Nothing waits to be confirmed.
+impl UnconfirmedWrites {
+    /// Whether nothing waits to be confirmed.
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
 
-    /// How much waits.
+    /// How many bytes wait to be confirmed.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// A batch was written. The oldest give way, never the newest.
+    /// Adds a batch that was written. The oldest give way, never the newest.
     pub fn push(&mut self, frames: Bytes, at: Instant) {
         self.bytes += frames.len();
-        self.batches.push_back(Written { frames, at, repeats: 0 });
-        while self.bytes > MOST && self.batches.len() > 1 {
+        self.batches.push_back(WrittenBatch { frames, at, retransmits: 0 });
+        while self.bytes > MAX_BYTES && self.batches.len() > 1 {
             self.drop_oldest();
         }
     }
 
-    /// All of it is confirmed.
+    /// Forgets everything: all of it is confirmed.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// The other side has read all of it; what it read lately it may not have kept.
-    pub fn read_by(&mut self, now: Instant) {
-        while self.batches.front().is_some_and(|oldest| now - oldest.at > DIGESTION) {
+    /// Forgets what the other side has certainly kept, since it has read everything. What it read lately it may not
+    /// have kept.
+    pub fn received_until(&mut self, now: Instant) {
+        while self.batches.front().is_some_and(|oldest| now - oldest.at > RECEIVER_GRACE) {
             self.drop_oldest();
         }
     }
 
-    /// What must be written again.
-    pub fn repeat(&self) -> VecDeque<Bytes> {
+    /// The batches that must be written again, oldest first.
+    pub fn to_retransmit(&self) -> VecDeque<Bytes> {
         self.batches.iter().map(|batch| batch.frames.clone()).collect()
     }
 
-    /// All of it was written again.
-    pub fn repeated(&mut self, now: Instant) {
+    /// Notes that all of it was written again.
+    pub fn retransmitted(&mut self, now: Instant) {
         for batch in &mut self.batches {
             batch.at = now;
-            batch.repeats += 1;
+            batch.retransmits += 1;
         }
-        let worn = |batch: &Written| batch.repeats >= MOST_REPEATS;
+        let worn = |batch: &WrittenBatch| batch.retransmits >= MAX_RETRANSMITS;
         self.batches.retain(|batch| !worn(batch));
         self.bytes = self.batches.iter().map(|batch| batch.frames.len()).sum();
     }
