@@ -4,18 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::Millis;
 
-/// What one message takes. A bucket that gets `n` messages a minute gets `n` of these parts each millisecond.
+/// How many parts one message takes. A bucket that gets `n` messages a minute gets `n` of these parts each millisecond.
 const MESSAGE: u64 = 60_000;
 
 /// A token bucket that counts in whole numbers, so that it is the same after it was written down.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bucket {
+pub struct TokenBucket {
     /// What was taken and has not come back yet.
     missing: u64,
     at: Millis,
 }
 
-impl Bucket {
+impl TokenBucket {
     /// Lets come back what is due by now.
     pub fn refill(&mut self, per_minute: u32, now: Millis) {
         let gone = u64::try_from(now - self.at).unwrap_or(0);
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_what_comes_back() {
-        let mut bucket = Bucket::default();
+        let mut bucket = TokenBucket::default();
         bucket.refill(6, 1_000_000);
         for _ in 0..3 {
             assert!(bucket.has_one(3));

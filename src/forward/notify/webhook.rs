@@ -5,73 +5,87 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Channel, ChannelSettings, Hold, Nature, Notice, message, rule::digest};
+use super::{
+    channel::{Channel, ChannelSettings, ChannelTraits},
+    message,
+    notice::Notice,
+    rule::{Restriction, digest},
+};
 use crate::{
     domain::{Millis, event::format_millis},
     forward::{
-        Common, Failure, HttpClient, Secret, UrlSource,
-        sink::webhook::{Signer, headers},
+        common::CommonSettings,
+        error::SendError,
+        http::{json_headers, post},
+        secret::{Secret, UrlSource},
+        signer::WebhookSigner,
     },
+    outbound::HttpClient,
+    settings::SettingError,
 };
 
-/// Groups that are named in one about what was held back.
-const NAMED: usize = 1_000;
+/// Most groups that are named in a notice about what was held back.
+const MAX_NAMED: usize = 1_000;
 
-/// `type = "notify_webhook"`
+/// The own settings of a sink with `type = "notify_webhook"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NotifyWebhook {
     url: UrlSource,
-    /// `whsec_` and base64; several, by blanks or lines, while they are being changed: each signs.
+    /// `whsec_` and base64. Several, separated by blanks or lines, all sign: so a key can be replaced.
     secret: Option<Secret>,
-    /// What the header `Authorization` says.
+    /// The value of the header `Authorization`.
     authorization: Option<Secret>,
 }
 
 impl ChannelSettings for NotifyWebhook {
-    const NATURE: Nature = Nature { closes: true, acknowledges: true, ..Nature::READ };
+    const TRAITS: ChannelTraits =
+        ChannelTraits { closes: true, acknowledges: true, ..ChannelTraits::READ_BY_PEOPLE };
 
-    fn open(&self, common: &Common) -> Result<Box<dyn Channel>, (&'static str, String)> {
-        let url = self.url.read().map_err(|hint| ("url", hint))?;
-        let client = HttpClient::new(&url, common)?;
-        let signer = Signer::open(self.secret.as_ref())?;
-        Ok(Box::new(Post { client, signer, headers: headers(self.authorization.as_ref())? }))
+    fn open(&self, common: &CommonSettings) -> Result<Box<dyn Channel>, SettingError> {
+        let client = HttpClient::new(&self.url.read("url")?, &common.outbound)?;
+        let signer = WebhookSigner::open(self.secret.as_ref())?;
+        Ok(Box::new(WebhookChannel { client, signer, headers: json_headers(self.authorization.as_ref())? }))
     }
 }
 
-struct Post {
+struct WebhookChannel {
     client: HttpClient,
-    signer: Signer,
+    signer: WebhookSigner,
     headers: HeaderMap,
 }
 
-impl Channel for Post {
-    fn tell<'a>(&'a mut self, notices: &'a [Notice], now: Millis) -> BoxFuture<'a, Result<String, Failure>> {
+impl Channel for WebhookChannel {
+    fn send<'a>(
+        &'a mut self,
+        notices: &'a [Notice],
+        now: Millis,
+    ) -> BoxFuture<'a, Result<String, SendError>> {
         Box::pin(async move {
             let mut answer = String::new();
             for notice in notices {
                 let body = payload(notice).to_string().into_bytes();
                 let mut headers = self.headers.clone();
                 self.signer.sign(&mut headers, &id(notice), now, &body);
-                answer = self.client.post("", headers, body).await?.shown();
+                answer = post(&self.client, "", headers, body).await?.summary();
             }
             Ok(answer)
         })
     }
 }
 
-/// The same when the same notice is sent again. The last time is in it since two about what was held back may begin at the
-/// same time and be about as many events.
+/// The same when the same notice is sent again. The last time is in it since two about what was held back may begin at
+/// the same time and be about as many events.
 fn id(notice: &Notice) -> String {
     let what = format!("{} {} {} {}", notice.dedup_key, notice.first, notice.last, notice.total);
-    format!("{}-{}", notice.told.name(), digest(&what, 16))
+    format!("{}-{}", notice.kind.name(), digest(&what, 16))
 }
 
 fn payload(notice: &Notice) -> Value {
-    let hold = |hold: Hold| json!({ "ban": hold.ban, "until": hold.until.map(format_millis) });
+    let hold = |Restriction { ban, until }| json!({ "ban": ban, "until": until.map(format_millis) });
     let lines: Vec<Value> =
         message::lines(notice).into_iter().map(|(word, text)| json!([word, text])).collect();
-    let held: Vec<Value> = notice.parts.iter().take(NAMED).map(|part| {
+    let held: Vec<Value> = notice.parts.iter().take(MAX_NAMED).map(|part| {
         json!({
             "dedup_key": part.dedup_key, "title": part.title, "subject": part.subject, "severity": part.severity,
             "events": part.events, "end": part.end,
@@ -87,7 +101,7 @@ fn payload(notice: &Notice) -> Value {
         })
         .collect();
     json!({
-        "type": format!("notice.{}", notice.told.name()),
+        "type": format!("notice.{}", notice.kind.name()),
         "timestamp": format_millis(notice.last),
         "data": {
             "dedup_key": notice.dedup_key,
@@ -99,7 +113,7 @@ fn payload(notice: &Notice) -> Value {
             "total": notice.total,
             "first": format_millis(notice.first),
             "last": format_millis(notice.last),
-            "hold": notice.hold.map(hold),
+            "hold": notice.restriction.map(hold),
             "end": notice.end,
             "headline": message::headline(notice),
             "lines": lines,
@@ -117,13 +131,13 @@ mod tests {
             event::{Event, EventType},
             finding::Severity,
         },
-        forward::notify::Told,
+        forward::notify::notice::NoticeKind,
     };
 
     #[test]
     fn two_notices_of_what_was_held_back_have_two_ids() {
         let event = Event::new(0, EventType::TemporaryBan, Severity::High, None);
-        let held = |last| Notice { told: Told::HeldBack, last, ..Notice::alone(&event) };
+        let held = |last| Notice { kind: NoticeKind::HeldBack, last, ..Notice::alone(&event) };
         assert_ne!(id(&held(1)), id(&held(2)));
         assert_eq!(id(&held(1)), id(&held(1)));
     }
