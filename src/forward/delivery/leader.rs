@@ -11,12 +11,17 @@ use std::{
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Common, SinkContext, Start, Status};
 use crate::{
     domain::{
         Millis,
         event::{Event, EventType},
         finding::Severity,
+    },
+    forward::{
+        common::{CommonSettings, StartAt},
+        context::SinkContext,
+        error::Problem,
+        status::Status,
     },
     store::{LogPosition, SinkLead, StoreError, patient},
 };
@@ -24,21 +29,26 @@ use crate::{
 /// How long a lease lasts: the longest that nobody sends when an instance dies.
 pub const LEASE: Duration = Duration::from_secs(4);
 
-/// What the one who sends and the one who renews the lease share.
+/// Takes the lease of a sink and keeps it. Shared by whoever sends and whoever renews the lease.
 pub(super) struct SinkLeader {
-    pub common: Common,
+    pub common: CommonSettings,
     pub context: SinkContext,
     pub status: Arc<Status>,
-    /// Dead letters wait to be sent again.
-    pub again: AtomicBool,
-    /// The process ends.
+    /// Whether dead letters wait to be sent again.
+    pub redeliver: AtomicBool,
+    /// Cancelled when the process ends.
     pub stop: CancellationToken,
 }
 
 impl SinkLeader {
-    /// For one sink.
-    pub fn new(common: Common, context: SinkContext, status: Arc<Status>, stop: CancellationToken) -> Self {
-        Self { common, context, status, again: AtomicBool::new(false), stop }
+    /// Leads nothing yet: see [`SinkLeader::lead`].
+    pub fn new(
+        common: CommonSettings,
+        context: SinkContext,
+        status: Arc<Status>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { common, context, status, redeliver: AtomicBool::new(false), stop }
     }
 
     /// Waits, unless the process ends.
@@ -46,13 +56,13 @@ impl SinkLeader {
         let _ = timeout(time, self.stop.cancelled()).await;
     }
 
-    /// Takes the lease; `None` while somebody else has it.
+    /// Takes the lease; `None` while another instance has it.
     pub async fn lead(&self) -> Result<Option<SinkLead>, StoreError> {
         let (now, until) = self.lease();
         let SinkContext { store, instance, .. } = &self.context;
-        let led = patient(store.lead_sink(&self.common.name, instance, now, until)).await?;
-        self.again.store(led.as_ref().is_some_and(|lead| lead.again), Relaxed);
-        Ok(led)
+        let lead = patient(store.lead_sink(&self.common.name, instance, now, until)).await?;
+        self.redeliver.store(lead.as_ref().is_some_and(|lead| lead.again), Relaxed);
+        Ok(lead)
     }
 
     fn lease(&self) -> (Millis, Millis) {
@@ -60,7 +70,7 @@ impl SinkLeader {
         (now, now + LEASE.as_millis() as Millis)
     }
 
-    /// Renews the lease; ends when it is lost, or may be.
+    /// Renews the lease; returns when it is lost, or may be.
     pub async fn keep_leading(&self, epoch: u64) {
         let mut renewed = Instant::now();
         loop {
@@ -72,14 +82,14 @@ impl SinkLeader {
             let left = LEASE.saturating_sub(renewed.elapsed());
             let renewing = self.context.store.renew_sink(&self.common.name, epoch, self.lease().1, &health);
             match timeout(left, renewing).await {
-                Ok(Ok(Some(again))) => {
-                    self.again.fetch_or(again, Relaxed);
+                Ok(Ok(Some(redeliver))) => {
+                    self.redeliver.fetch_or(redeliver, Relaxed);
                     renewed = asked;
                 }
                 Ok(Ok(None)) => return,
                 Ok(Err(_)) if renewed.elapsed() < LEASE => {}
                 Ok(Err(error)) => {
-                    self.status.failed(&format!("its lease cannot be renewed: {error}"));
+                    self.status.failed(&Problem::because("its lease cannot be renewed", &error));
                     return;
                 }
                 Err(_) => return,
@@ -87,16 +97,24 @@ impl SinkLeader {
         }
     }
 
-    /// Where a sink begins of which the store knows nothing.
-    pub async fn begin(&self) -> Result<LogPosition, StoreError> {
-        match self.common.start {
-            Start::Now => patient(self.context.store.log_end()).await,
-            Start::Beginning => Ok(LogPosition::default()),
+    /// Gives the lease back, so that another instance need not wait for its end.
+    pub async fn leave(&self) {
+        let SinkContext { store, instance, .. } = &self.context;
+        if let Err(error) = patient(store.leave_sink(&self.common.name, instance)).await {
+            tracing::warn!(sink = self.common.name, %error, "the sink's lease was not given back; it will run out");
         }
     }
 
-    /// Events were deleted before they were sent.
-    pub fn gap(&self) -> Event {
+    /// Where a sink begins that the store does not know.
+    pub async fn first_position(&self) -> Result<LogPosition, StoreError> {
+        match self.common.start {
+            StartAt::Now => patient(self.context.store.log_end()).await,
+            StartAt::Beginning => Ok(LogPosition::default()),
+        }
+    }
+
+    /// The event that says that events were deleted before they were sent.
+    pub fn gap_event(&self) -> Event {
         let mut event = Event::new((self.context.now)(), EventType::EventGap, Severity::High, None);
         event.detector = Some(format!("forward:{}", self.common.name));
         event.evidence = serde_json::json!({

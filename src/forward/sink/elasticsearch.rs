@@ -1,25 +1,37 @@
 //! Elasticsearch and OpenSearch: the bulk API, `create` actions only.
 //!
-//! A data stream takes nothing but `create`, and with the event's id as the document's a second copy is a conflict, which
-//! is as good as sent. So a batch may be sent again as often as need be.
+//! A data stream takes nothing but `create`, and with the event's id as the document's a second copy is a conflict,
+//! which is as good as sent. So a batch may be sent again as often as need be.
 
 use futures::future::BoxFuture;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::json;
+use zeroize::Zeroizing;
 
-use super::{Failure, KindSettings, Sent, Sink, webhook};
 use crate::{
     domain::event::{Event, format_millis},
-    forward::{Answer, Common, HttpClient, Secret, SinkContext, UrlSource, format::Format},
+    forward::{
+        common::CommonSettings,
+        context::SinkContext,
+        contract::{KindSettings, SendReport, Sink},
+        error::{SendError, SendErrorKind},
+        format::Format,
+        http,
+        secret::{Secret, UrlSource},
+    },
+    outbound::{HttpClient, HttpResponse},
+    settings::{SettingError, SettingErrors},
 };
 
 /// By the naming scheme of data streams, type-dataset-namespace; the dataset is the `event.dataset` of our ECS events.
 /// Elasticsearch makes a data stream of it by itself, by its own template for `logs-*-*`.
 const INDEX: &str = "logs-keyward.events-default";
-/// All of an answer that is read. The rest is longer than what was sent.
+/// The members of an answer that are asked for; the rest is longer than what was sent.
 const FILTER: &str =
     "items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason,error";
+/// Most characters of an error that people are shown.
+const MAX_SHOWN: usize = 1_000;
 /// Errors that come with status 400 and are about the index, not about what is in a document.
 const ABOUT_THE_INDEX: [&str; 4] = [
     "index_closed_exception",
@@ -28,7 +40,7 @@ const ABOUT_THE_INDEX: [&str; 4] = [
     "action_request_validation_exception",
 ];
 
-/// `type = "elasticsearch"`
+/// The own settings of a sink with `type = "elasticsearch"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Elasticsearch {
@@ -36,42 +48,36 @@ pub struct Elasticsearch {
     index: Option<String>,
     /// The encoded form of an API key.
     api_key: Option<Secret>,
-    /// What the header `Authorization` says.
+    /// The value of the header `Authorization`.
     authorization: Option<Secret>,
 }
 
 impl KindSettings for Elasticsearch {
-    fn check(&self, common: &Common) -> Result<(), (&'static str, String)> {
-        webhook::json_only(common)?;
+    fn check(&self, common: &CommonSettings, errors: &mut SettingErrors) {
+        errors.check(common.require_json());
         if self.api_key.is_some() && self.authorization.is_some() {
-            return Err(("authorization", "cannot be set together with api_key".to_owned()));
+            let hint = "cannot be set together with api_key";
+            errors.check(Err(SettingError::new("authorization", hint)));
         }
-        let Some(index) = &self.index else { return Ok(()) };
-        let bad = |c: char| c.is_uppercase() || c.is_control() || "\\/*?\"<>| ,#:%".contains(c);
-        if !(1..=255).contains(&index.len()) || index.starts_with(['-', '_', '+', '.']) || index.contains(bad)
-        {
+        if self.index.as_deref().is_some_and(|index| !is_index(index)) {
             let hint = "must be the name of an index, an alias or a data stream: lower case, without \\/*?\"<>|,#:% \
                         and blanks, and not beginning with -, _, + or .";
-            return Err(("index", hint.to_owned()));
+            errors.check(Err(SettingError::new("index", hint)));
         }
-        Ok(())
     }
 
-    fn open(&self, common: &Common, _context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
-        let url = self.url.read().map_err(|hint| ("url", hint))?;
-        let client = HttpClient::new(&url, common)?.with_parameter("filter_path", FILTER);
-        let mut headers = webhook::headers(self.authorization.as_ref())?;
+    fn open(&self, common: &CommonSettings, _context: &SinkContext) -> Result<Box<dyn Sink>, SettingError> {
+        let url = self.url.read("url")?;
+        let client = HttpClient::new(&url, &common.outbound)?.with_parameter("filter_path", FILTER);
+        let mut headers = http::json_headers(self.authorization.as_ref())?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         if let Some(key) = &self.api_key {
-            let key = key.read().map_err(|hint| ("api_key", hint))?;
-            let mut value = HeaderValue::from_str(&format!("ApiKey {}", key.as_str()))
-                .map_err(|_| ("api_key", "must be printable text in one line".to_owned()))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+            let value = Zeroizing::new(format!("ApiKey {}", key.read("api_key")?.as_str()));
+            headers.insert(AUTHORIZATION, http::sensitive("api_key", &value)?);
         }
         let path = format!("/{}/_bulk", self.index.as_deref().unwrap_or(INDEX));
         let format = common.format.unwrap_or(Format::Ecs);
-        Ok(Box::new(Bulk { client, headers, path, format }))
+        Ok(Box::new(ElasticsearchSink { client, headers, path, format }))
     }
 
     fn batch(&self) -> usize {
@@ -79,26 +85,32 @@ impl KindSettings for Elasticsearch {
     }
 }
 
-struct Bulk {
+/// Whether Elasticsearch takes this as the name of an index.
+fn is_index(name: &str) -> bool {
+    let bad = |c: char| c.is_uppercase() || c.is_control() || "\\/*?\"<>| ,#:%".contains(c);
+    (1..=255).contains(&name.len()) && !name.starts_with(['-', '_', '+', '.']) && !name.contains(bad)
+}
+
+struct ElasticsearchSink {
     client: HttpClient,
     headers: HeaderMap,
     path: String,
     format: Format,
 }
 
-impl Sink for Bulk {
-    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
+impl Sink for ElasticsearchSink {
+    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<SendReport, SendError>> {
         Box::pin(async move {
             let mut body = Vec::new();
-            events.iter().for_each(|event| action(event, self.format, &mut body));
-            let answer = self.client.exchange(&self.path, self.headers.clone(), body).await?;
-            results(answer, events.len())
+            events.iter().for_each(|event| put_action(event, self.format, &mut body));
+            let response = self.client.post(&self.path, self.headers.clone(), body).await?;
+            report(response, events.len())
         })
     }
 }
 
-/// Appends the two lines of an event.
-fn action(event: &Event, format: Format, out: &mut Vec<u8>) {
+/// Appends the two lines of an event: the action and the document.
+fn put_action(event: &Event, format: Format, out: &mut Vec<u8>) {
     out.extend(json!({ "create": { "_id": event.id } }).to_string().bytes());
     out.push(b'\n');
     if format == Format::Ecs {
@@ -114,105 +126,113 @@ fn action(event: &Event, format: Format, out: &mut Vec<u8>) {
 }
 
 #[derive(Deserialize)]
-struct Items {
-    items: Vec<Item>,
+struct BulkResponse {
+    items: Vec<BulkItem>,
 }
 
 #[derive(Deserialize)]
-struct Item {
-    create: Outcome,
+struct BulkItem {
+    create: CreateResult,
 }
 
 #[derive(Deserialize)]
-struct Outcome {
+struct CreateResult {
     status: u16,
-    error: Option<Problem>,
+    error: Option<ElasticError>,
 }
 
 /// What is wrong, with a document or with the whole request.
 #[derive(Deserialize)]
-struct Problem {
+struct ElasticError {
     #[serde(rename = "type")]
     kind: String,
     reason: Option<String>,
-    caused_by: Option<Cause>,
+    caused_by: Option<ElasticCause>,
 }
 
 #[derive(Deserialize)]
-struct Cause {
+struct ElasticCause {
     reason: Option<String>,
 }
 
-impl Problem {
+impl ElasticError {
     fn is_about_the_index(&self) -> bool {
         ABOUT_THE_INDEX.contains(&self.kind.as_str())
     }
+
+    /// The type and the reasons, for people.
+    fn shown(&self) -> String {
+        let cause = self.caused_by.as_ref().and_then(|cause| cause.reason.as_deref());
+        let reasons: Vec<&str> = self.reason.as_deref().into_iter().chain(cause).collect();
+        let text = format!("{}: {}", self.kind, reasons.join(": "));
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SHOWN).collect()
+    }
 }
 
-impl Outcome {
-    /// In a line, for people.
+impl CreateResult {
+    /// The status and the error on one line, for people.
     fn shown(&self) -> String {
-        let Some(problem) = &self.error else { return format!("status {}", self.status) };
-        let cause = problem.caused_by.as_ref().and_then(|cause| cause.reason.as_deref());
-        let reasons: Vec<&str> = problem.reason.as_deref().into_iter().chain(cause).collect();
-        let text = format!("status {}, {}: {}", self.status, problem.kind, reasons.join(": "));
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1_000).collect()
+        let status = format!("status {}", self.status);
+        self.error.as_ref().map_or(status.clone(), |error| format!("{status}, {}", error.shown()))
+    }
+
+    fn failed(&self, kind: SendErrorKind) -> SendError {
+        let error = self.error.as_ref().map(ElasticError::shown).unwrap_or_default();
+        SendError::new(kind, format!("status {}", self.status)).detail(error)
     }
 }
 
 /// What became of so many events.
-fn results(answer: Answer, expected: usize) -> Result<Sent, Failure> {
-    if !answer.is_success() {
-        return Err(failed(answer));
+fn report(response: HttpResponse, expected: usize) -> Result<SendReport, SendError> {
+    if !response.is_success() {
+        return Err(whole_request_failed(response));
     }
-    if answer.is_too_long() {
-        return Err(Failure::Refused(
-            "its answer is too long to be read: smaller batches are tried".to_owned(),
-        ));
+    if response.is_too_long() {
+        return Err(
+            SendError::refused("its answer is too long to be read").detail("smaller batches are tried")
+        );
     }
-    let Some(Items { items }) = answer.object() else {
-        let shown = answer.shown();
-        return Err(Failure::Unreachable(format!(
-            "{shown}: that is no result of a bulk request, or broke off"
-        )));
+    let Some(BulkResponse { items }) = response.object() else {
+        return Err(http::answered(SendErrorKind::Unreachable, &response)
+            .detail("that is no result of a bulk request, or broke off"));
     };
     if items.len() != expected {
-        let why = format!("it answered for {} of {expected} events", items.len());
-        return Err(Failure::Unreachable(why));
+        return Err(SendError::unreachable(format!("it answered for {} of {expected} events", items.len())));
     }
     let (mut created, mut known, mut refused) = (0, 0, Vec::new());
-    let mut again: Option<Failure> = None;
-    for (n, Item { create: outcome }) in items.iter().enumerate() {
-        let about_the_index = outcome.error.as_ref().is_some_and(Problem::is_about_the_index);
-        match outcome.status {
+    let mut again: Option<SendError> = None;
+    for (n, BulkItem { create }) in items.iter().enumerate() {
+        let about_the_index = create.error.as_ref().is_some_and(ElasticError::is_about_the_index);
+        let busy = SendErrorKind::Busy { retry_after: response.retry_after };
+        match create.status {
             200..=299 => created += 1,
             409 => known += 1,
-            401 | 403 | 404 => return Err(Failure::Denied(outcome.shown())),
-            _ if about_the_index => return Err(Failure::Denied(outcome.shown())),
-            429 | 503 => again = Some(Failure::Busy { why: outcome.shown(), after: answer.after }),
-            400..=499 => refused.push((n, outcome.shown())),
-            _ => again = again.or_else(|| Some(Failure::Broken(outcome.shown()))),
+            401 | 403 | 404 => return Err(create.failed(SendErrorKind::Denied)),
+            _ if about_the_index => return Err(create.failed(SendErrorKind::Denied)),
+            429 | 503 => again = Some(create.failed(busy)),
+            400..=499 => refused.push((n, create.shown())),
+            _ => again = again.or_else(|| Some(create.failed(SendErrorKind::Broken))),
         }
     }
     match again {
-        Some(failure) => Err(failure),
-        None => Ok(Sent { answer: format!("{created} created, {known} were there already"), refused }),
+        Some(error) => Err(error),
+        None => Ok(SendReport { answer: format!("{created} created, {known} were there already"), refused }),
     }
 }
 
 /// Why a whole request failed.
-fn failed(answer: Answer) -> Failure {
+fn whole_request_failed(response: HttpResponse) -> SendError {
     #[derive(Deserialize)]
-    struct Whole {
-        error: Problem,
+    struct FailedRequest {
+        error: ElasticError,
     }
-    let why = answer.shown();
-    if answer.object::<Whole>().is_some_and(|whole| whole.error.is_about_the_index()) {
-        return Failure::Denied(why);
+    let failed: Option<FailedRequest> = response.object();
+    if failed.is_some_and(|failed| failed.error.is_about_the_index()) {
+        return http::answered(SendErrorKind::Denied, &response);
     }
-    match answer.judged() {
-        Err(failure) => failure,
-        Ok(_) => Failure::Unreachable(why),
+    match http::accepted(response) {
+        Err(error) => error,
+        Ok(response) => http::answered(SendErrorKind::Unreachable, &response),
     }
 }
 
@@ -222,10 +242,14 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::forward::sink::samples;
+    use crate::forward::{SinkSettings, sink::samples};
 
-    fn of(status: u16, body: &str, expected: usize) -> Result<Sent, Failure> {
-        results(Answer { status, after: None, body: body.as_bytes().to_vec(), whole: true }, expected)
+    fn response(body: &str, complete: bool) -> HttpResponse {
+        HttpResponse { status: 200, retry_after: None, body: body.as_bytes().to_vec(), complete }
+    }
+
+    fn of(status: u16, body: &str, expected: usize) -> Result<SendReport, SendErrorKind> {
+        report(HttpResponse { status, ..response(body, true) }, expected).map_err(|error| error.kind)
     }
 
     fn item(status: u16, kind: &str) -> Value {
@@ -235,7 +259,7 @@ mod tests {
         json!({ "create": { "status": status, "error": { "type": kind, "reason": "so\nit is" } } })
     }
 
-    fn items(items: &[Value]) -> Result<Sent, Failure> {
+    fn items(items: &[Value]) -> Result<SendReport, SendErrorKind> {
         of(200, &json!({ "items": items }).to_string(), items.len())
     }
 
@@ -248,10 +272,10 @@ mod tests {
         assert_eq!(sent.refused, vec![(2, "status 400, document_parsing_exception: so it is".to_owned())]);
         for status in [429, 503] {
             let again = items(&[fine.clone(), bad.clone(), item(status, "es_rejected_execution_exception")]);
-            assert!(matches!(again, Err(Failure::Busy { .. })), "{status}");
+            assert!(matches!(again, Err(SendErrorKind::Busy { .. })), "{status}");
         }
         let broken = items(&[fine.clone(), item(500, "illegal_state_exception")]);
-        assert!(matches!(broken, Err(Failure::Broken(_))));
+        assert!(matches!(broken, Err(SendErrorKind::Broken)));
         for (status, kind) in [
             (403, "cluster_block_exception"),
             (403, "security_exception"),
@@ -260,21 +284,21 @@ mod tests {
             (400, "validation_exception"),
         ] {
             let denied = items(&[fine.clone(), bad.clone(), item(status, kind)]);
-            assert!(matches!(denied, Err(Failure::Denied(_))), "{kind}");
+            assert!(matches!(denied, Err(SendErrorKind::Denied)), "{kind}");
         }
     }
 
     #[test]
     fn an_answer_that_does_not_tell_of_each_event_tells_nothing() {
         let one = json!({ "items": [item(201, "")] }).to_string();
-        assert!(matches!(of(200, &one, 2), Err(Failure::Unreachable(_))));
+        assert!(matches!(of(200, &one, 2), Err(SendErrorKind::Unreachable)));
         for text in ["", "{}", "<html>", r#"{"items":[{"index":{"status":201}}]}"#, &one[..one.len() - 3]] {
-            assert!(matches!(of(200, text, 1), Err(Failure::Unreachable(_))), "{text}");
+            assert!(matches!(of(200, text, 1), Err(SendErrorKind::Unreachable)), "{text}");
         }
-        let cut = Answer { status: 200, after: None, body: one.into_bytes(), whole: false };
-        assert!(matches!(results(cut, 1), Err(Failure::Unreachable(_))));
-        let long = Answer { status: 200, after: None, body: vec![b' '; 1024 * 1024], whole: false };
-        assert!(matches!(results(long, 1), Err(Failure::Refused(_))), "smaller batches have shorter answers");
+        let cut = report(response(&one, false), 1).unwrap_err();
+        assert_eq!(cut.kind, SendErrorKind::Unreachable);
+        let long = report(response(&" ".repeat(1024 * 1024), false), 1).unwrap_err();
+        assert_eq!(long.kind, SendErrorKind::Refused, "smaller batches have shorter answers");
     }
 
     #[test]
@@ -282,13 +306,13 @@ mod tests {
         let whole = |status: u16, kind: &str| {
             of(status, &json!({ "error": { "type": kind, "reason": "x" }, "status": status }).to_string(), 1)
         };
-        assert!(matches!(whole(401, "security_exception"), Err(Failure::Denied(_))));
-        assert!(matches!(whole(404, "index_not_found_exception"), Err(Failure::Denied(_))));
-        assert!(matches!(whole(400, "invalid_index_name_exception"), Err(Failure::Denied(_))));
-        assert!(matches!(whole(400, "illegal_argument_exception"), Err(Failure::Refused(_))));
-        assert!(matches!(of(413, "", 1), Err(Failure::Refused(_))));
-        assert!(matches!(whole(429, "circuit_breaking_exception"), Err(Failure::Busy { .. })));
-        assert!(matches!(of(502, "", 1), Err(Failure::Broken(_))));
+        assert!(matches!(whole(401, "security_exception"), Err(SendErrorKind::Denied)));
+        assert!(matches!(whole(404, "index_not_found_exception"), Err(SendErrorKind::Denied)));
+        assert!(matches!(whole(400, "invalid_index_name_exception"), Err(SendErrorKind::Denied)));
+        assert!(matches!(whole(400, "illegal_argument_exception"), Err(SendErrorKind::Refused)));
+        assert!(matches!(of(413, "", 1), Err(SendErrorKind::Refused)));
+        assert!(matches!(whole(429, "circuit_breaking_exception"), Err(SendErrorKind::Busy { .. })));
+        assert!(matches!(of(502, "", 1), Err(SendErrorKind::Broken)));
     }
 
     #[test]
@@ -296,7 +320,8 @@ mod tests {
         let read = |own: &str| {
             let text =
                 format!("name = 'e'\ntype = 'elasticsearch'\nurl = 'https://elastic.example:9200'\n{own}");
-            crate::forward::SinkSettings::read(text.parse().unwrap()).map(|_| ()).map_err(|e| e.setting)
+            let read = SinkSettings::read(text.parse().unwrap());
+            read.map(|_| ()).map_err(|errors| errors.iter().next().unwrap().setting.clone())
         };
         assert_eq!(read("index = 'logs-keyward.events-prod'\napi_key = 'env:K'"), Ok(()));
         for index in ["Keyward", "_all", "a b", "a,b", "a*", "a/b", ""] {
@@ -319,7 +344,7 @@ mod tests {
             format in prop::sample::select(vec![Format::Json, Format::Ocsf, Format::Ecs]),
         ) {
             let mut body = Vec::new();
-            events.iter().for_each(|event| action(event, format, &mut body));
+            events.iter().for_each(|event| put_action(event, format, &mut body));
             let body = String::from_utf8(body).unwrap();
             prop_assert!(body.ends_with('\n'));
             let lines: Vec<&str> = body.trim_end_matches('\n').split('\n').collect();

@@ -1,80 +1,83 @@
 //! The emergency hook: asks the provider of a key, or whoever holds its secret, to disable or rotate it.
 //!
-//! A signed message for each event that a key was cut off (or for the types that are configured), sent like any other: from
-//! the log, until it is taken. What came back is an event of its own, and so is the first failure: people must know that a
-//! key lives on.
+//! A signed message for each event that a key was cut off (or for the types that are configured), sent like any other:
+//! from the log, until it is taken. What came back is an event of its own, and so is the first failure: people must
+//! know that a key lives on.
 
 use futures::future::BoxFuture;
 use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{
-    Failure, KindSettings, Sent, Sink,
-    webhook::{Signer, headers},
-};
 use crate::{
     domain::{
         Millis,
         event::{Event, EventType, format_millis},
         finding::Severity,
     },
-    forward::{Common, HttpClient, Secret, SinkContext, UrlSource, notify::rule},
+    forward::{
+        common::CommonSettings,
+        context::SinkContext,
+        contract::{KindSettings, SendReport, Sink},
+        error::{SendError, SendErrorKind},
+        http,
+        notify::rule::rule,
+        secret::{Secret, UrlSource},
+        signer::WebhookSigner,
+    },
+    outbound::HttpClient,
+    settings::{SettingError, SettingErrors},
     store::StoreError,
 };
 
-/// `type = "emergency_hook"`
+/// The own settings of a sink with `type = "emergency_hook"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmergencyHook {
     url: UrlSource,
-    /// Signs: whoever can disable keys must know who asks.
+    /// Signs the message: whoever can disable keys must know who asks.
     secret: Secret,
+    /// The value of the header `Authorization`.
     authorization: Option<Secret>,
-    /// What is asked for.
     #[serde(default)]
-    request: Request,
+    request: KeyRequest,
 }
 
 /// What the other side is to do with the key.
 #[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Request {
+enum KeyRequest {
     #[default]
     Disable,
     Rotate,
-    /// Nothing: somebody tries the sink.
+    /// Nothing is to be done: somebody tries the sink.
     #[serde(skip_deserializing)]
     Test,
 }
 
 impl KindSettings for EmergencyHook {
-    fn check(&self, common: &Common) -> Result<(), (&'static str, String)> {
-        if common.format.is_some() {
-            return Err(("format", "is not a choice for an emergency hook".to_owned()));
-        }
-        if common.batch != 1 {
-            return Err(("batch", "must be 1 for an emergency hook, as it is by default".to_owned()));
-        }
-        if common.filter.types.is_empty() {
-            return Err(("types", "must name the events that call it, such as [\"KEY_CUT_OFF\"]".to_owned()));
-        }
-        if common.filter.types.contains(&EventType::EmergencyHook) {
-            return Err(("types", "must not name EMERGENCY_HOOK: it would call itself".to_owned()));
-        }
-        Ok(())
+    fn check(&self, common: &CommonSettings, errors: &mut SettingErrors) {
+        let mut refuse_if = |wrong: bool, setting: &str, hint: &str| {
+            errors.check(if wrong { Err(SettingError::new(setting, hint)) } else { Ok(()) });
+        };
+        refuse_if(common.format.is_some(), "format", "is not a choice for an emergency hook");
+        refuse_if(common.batch != 1, "batch", "must be 1 for an emergency hook, as it is by default");
+        let types = &common.filter.types;
+        let hint = "must name the events that call it, such as [\"KEY_CUT_OFF\"]";
+        refuse_if(types.is_empty(), "types", hint);
+        let hint = "must not name EMERGENCY_HOOK: it would call itself";
+        refuse_if(types.contains(&EventType::EmergencyHook), "types", hint);
     }
 
-    fn open(&self, common: &Common, context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
-        let url = self.url.read().map_err(|hint| ("url", hint))?;
-        Ok(Box::new(Hook {
+    fn open(&self, common: &CommonSettings, context: &SinkContext) -> Result<Box<dyn Sink>, SettingError> {
+        Ok(Box::new(EmergencyHookSink {
             sink: common.name.clone(),
-            client: HttpClient::new(&url, common)?,
-            signer: Signer::open(Some(&self.secret))?,
-            headers: headers(self.authorization.as_ref())?,
+            client: HttpClient::new(&self.url.read("url")?, &common.outbound)?,
+            signer: WebhookSigner::open(Some(&self.secret))?,
+            headers: http::json_headers(self.authorization.as_ref())?,
             request: self.request,
             context: context.clone(),
-            told_of: None,
+            failure_logged: None,
         }))
     }
 
@@ -83,19 +86,19 @@ impl KindSettings for EmergencyHook {
     }
 }
 
-struct Hook {
+struct EmergencyHookSink {
     sink: String,
     client: HttpClient,
-    signer: Signer,
+    signer: WebhookSigner,
     headers: HeaderMap,
-    request: Request,
+    request: KeyRequest,
     context: SinkContext,
-    /// The event for which a failure was told.
-    told_of: Option<String>,
+    /// The id of the last event whose failure is in the log.
+    failure_logged: Option<String>,
 }
 
-impl Hook {
-    async fn call(&self, event: &Event, request: Request, now: Millis) -> Result<String, Failure> {
+impl EmergencyHookSink {
+    async fn call(&self, event: &Event, request: KeyRequest, now: Millis) -> Result<String, SendError> {
         let message = json!({
             "type": event.kind.name(),
             "timestamp": format_millis(event.time),
@@ -104,10 +107,10 @@ impl Hook {
         let body = message.to_string().into_bytes();
         let mut headers = self.headers.clone();
         self.signer.sign(&mut headers, &event.id, now, &body);
-        Ok(self.client.post("", headers, body).await?.shown())
+        Ok(http::post(&self.client, "", headers, body).await?.summary())
     }
 
-    /// Whether the ban that the event tells of has been lifted since. What is no ban is not withdrawn.
+    /// Whether the ban that the event reports has been lifted since. What is no ban is not withdrawn.
     async fn is_withdrawn(&self, event: &Event, now: Millis) -> Result<bool, StoreError> {
         let is_ban =
             matches!(event.kind, EventType::KeyCutOff | EventType::PermanentBan | EventType::TemporaryBan);
@@ -116,7 +119,7 @@ impl Hook {
         Ok(!record.is_some_and(|record| record.standing.is_banned_at(now)))
     }
 
-    fn tell(&self, about: &Event, severity: Severity, summary: String, outcome: &str, now: Millis) {
+    fn log(&self, about: &Event, severity: Severity, summary: String, outcome: &str, now: Millis) {
         let mut event = Event::new(now, EventType::EmergencyHook, severity, about.subject.clone());
         event.key_id.clone_from(&about.key_id);
         event.detector = Some(format!("hook:{}", self.sink));
@@ -124,63 +127,61 @@ impl Hook {
             "summary": summary, "outcome": outcome, "request": self.request, "sink": self.sink, "event": about.id,
             "cause": about.kind, "rule": rule(about),
         });
-        (self.context.tell)(event);
+        (self.context.log_event)(event);
+    }
+
+    /// Logs the first failure to call about an event: people must know that a key lives on.
+    fn log_failure(&mut self, event: &Event, error: &SendError, now: Millis) {
+        if self.failure_logged.as_ref() == Some(&event.id) {
+            return;
+        }
+        self.failure_logged = Some(event.id.clone());
+        let next = if error.kind == SendErrorKind::Refused {
+            "it is a dead letter now"
+        } else {
+            "it will be tried again"
+        };
+        let summary = format!("The emergency hook {} failed: {error}; {next}.", self.sink);
+        self.log(event, Severity::Critical, summary, "failed", now);
     }
 }
 
-impl Sink for Hook {
-    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
+impl Sink for EmergencyHookSink {
+    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<SendReport, SendError>> {
         Box::pin(async move {
-            let Some(event) = events.first() else { return Ok(Sent::default()) };
+            let Some(event) = events.first() else { return Ok(SendReport::default()) };
             let now = (self.context.now)();
             if event.action.as_deref() == Some("shadow") {
-                return Ok(Sent {
-                    refused: Vec::new(),
-                    answer: "only watched: nobody was called".to_owned(),
-                });
+                return Ok(SendReport::all_taken("only watched: nobody was called"));
             }
-            match self.is_withdrawn(event, now).await {
-                Ok(false) => {}
-                Ok(true) => {
-                    let answer = "nobody was called: the key is no longer banned".to_owned();
-                    let summary =
-                        format!("The emergency hook {} was not called: the ban was lifted.", self.sink);
-                    self.tell(event, Severity::Medium, summary, "withdrawn", now);
-                    return Ok(Sent { refused: Vec::new(), answer });
-                }
-                Err(error) => {
-                    return Err(Failure::Unreachable(format!("the ban cannot be looked up: {error}")));
-                }
+            let withdrawn = self.is_withdrawn(event, now).await;
+            if withdrawn
+                .map_err(|error| SendError::unreachable("the ban cannot be looked up").because(error))?
+            {
+                let summary = format!("The emergency hook {} was not called: the ban was lifted.", self.sink);
+                self.log(event, Severity::Medium, summary, "withdrawn", now);
+                return Ok(SendReport::all_taken("nobody was called: the key is no longer banned"));
             }
             match self.call(event, self.request, now).await {
                 Ok(answer) => {
                     let summary = format!("The emergency hook {} took the request: {answer}.", self.sink);
-                    self.tell(event, Severity::High, summary, "taken", now);
-                    self.told_of = None;
-                    Ok(Sent { refused: Vec::new(), answer })
+                    self.log(event, Severity::High, summary, "taken", now);
+                    self.failure_logged = None;
+                    Ok(SendReport::all_taken(answer))
                 }
-                Err(failure) => {
-                    if self.told_of.as_ref() != Some(&event.id) {
-                        self.told_of = Some(event.id.clone());
-                        let again = if matches!(failure, Failure::Refused(_)) {
-                            "it is a dead letter now"
-                        } else {
-                            "it will be tried again"
-                        };
-                        let summary = format!("The emergency hook {} failed: {failure}; {again}.", self.sink);
-                        self.tell(event, Severity::Critical, summary, "failed", now);
-                    }
-                    Err(failure)
+                Err(error) => {
+                    self.log_failure(event, &error, now);
+                    Err(error)
                 }
             }
         })
     }
 
     /// Whoever tries a sink wants no key disabled.
-    fn test<'a>(&'a mut self, event: &'a Event) -> BoxFuture<'a, Result<Sent, Failure>> {
+    fn test<'a>(&'a mut self, event: &'a Event) -> BoxFuture<'a, Result<SendReport, SendError>> {
         Box::pin(async move {
-            let answer = self.call(event, Request::Test, (self.context.now)()).await?;
-            Ok(Sent { refused: Vec::new(), answer })
+            let answer = self.call(event, KeyRequest::Test, (self.context.now)()).await?;
+            Ok(SendReport::all_taken(answer))
         })
     }
 }

@@ -13,41 +13,49 @@ use rustix::fs::Access;
 use serde::Deserialize;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::{Failure, KindSettings, Sent, Sink};
 use crate::{
     domain::event::Event,
-    forward::{Common, SinkContext, format::Format},
+    forward::{
+        common::CommonSettings,
+        context::SinkContext,
+        contract::{KindSettings, SendReport, Sink},
+        error::SendError,
+        format::Format,
+    },
+    settings::{SettingError, SettingErrors},
 };
 
-/// `type = "file"`
+/// The own settings of a sink with `type = "file"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
     path: PathBuf,
 }
 
-/// `type = "stdout"`
+/// The own settings of a sink with `type = "stdout"`: it has none.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stdout {}
 
 impl KindSettings for File {
-    fn check(&self, _common: &Common) -> Result<(), (&'static str, String)> {
-        if self.path.as_os_str().is_empty() { Err(("path", "must name a file".to_owned())) } else { Ok(()) }
+    fn check(&self, _common: &CommonSettings, errors: &mut SettingErrors) {
+        if self.path.as_os_str().is_empty() {
+            errors.check(Err(SettingError::new("path", "must name a file")));
+        }
     }
 
-    fn open(&self, common: &Common, _context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
-        appending(&self.path).map_err(|error| self.unwritable(&error))?;
-        Ok(Box::new(Lines::new(common, Target::File(self.path.clone()))))
+    fn open(&self, common: &CommonSettings, _context: &SinkContext) -> Result<Box<dyn Sink>, SettingError> {
+        open_for_append(&self.path).map_err(|error| self.unwritable(error))?;
+        Ok(Box::new(LineSink::new(common, Target::File(self.path.clone()))))
     }
 
     /// A file that the service is to make is not made by whoever checks.
-    fn probe(&self, _common: &Common, _context: &SinkContext) -> Result<(), (&'static str, String)> {
+    fn probe(&self, _common: &CommonSettings, _context: &SinkContext) -> Result<(), SettingError> {
         let opened = match OpenOptions::new().append(true).open(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => self.could_be_made(),
             opened => opened.map(drop),
         };
-        opened.map_err(|error| self.unwritable(&error))
+        opened.map_err(|error| self.unwritable(error))
     }
 
     fn file(&self) -> Option<&Path> {
@@ -69,18 +77,16 @@ impl File {
         Ok(rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
     }
 
-    fn unwritable(&self, error: &std::io::Error) -> (&'static str, String) {
-        ("path", format!("cannot be written: {}: {error}", self.path.display()))
+    fn unwritable(&self, error: std::io::Error) -> SettingError {
+        SettingError::new("path", format!("cannot be written: {}", self.path.display())).because(error)
     }
 }
 
 impl KindSettings for Stdout {
-    fn check(&self, _common: &Common) -> Result<(), (&'static str, String)> {
-        Ok(())
-    }
+    fn check(&self, _common: &CommonSettings, _errors: &mut SettingErrors) {}
 
-    fn open(&self, common: &Common, _context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
-        Ok(Box::new(Lines::new(common, Target::Stdout)))
+    fn open(&self, common: &CommonSettings, _context: &SinkContext) -> Result<Box<dyn Sink>, SettingError> {
+        Ok(Box::new(LineSink::new(common, Target::Stdout)))
     }
 }
 
@@ -90,24 +96,24 @@ enum Target {
     Stdout,
 }
 
-struct Lines {
+struct LineSink {
     format: Format,
     target: Target,
     /// A write that nobody waited for to its end: whoever reads our standard output has stopped.
     stuck: Option<JoinHandle<std::io::Result<()>>>,
 }
 
-impl Lines {
-    fn new(common: &Common, target: Target) -> Self {
+impl LineSink {
+    fn new(common: &CommonSettings, target: Target) -> Self {
         Self { format: common.format.unwrap_or(Format::Json), target, stuck: None }
     }
 }
 
-impl Sink for Lines {
-    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
+impl Sink for LineSink {
+    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<SendReport, SendError>> {
         Box::pin(async move {
             if self.stuck.as_ref().is_some_and(|write| !write.is_finished()) {
-                return Err(Failure::Unreachable("an earlier write has not ended yet".to_owned()));
+                return Err(SendError::unreachable("an earlier write has not ended yet"));
             }
             let mut lines = Vec::with_capacity(events.len() * 512);
             for event in events {
@@ -119,9 +125,9 @@ impl Sink for Lines {
             let written = write.await;
             self.stuck = None;
             match written {
-                Ok(Ok(())) => Ok(Sent { refused: Vec::new(), answer: format!("{bytes} bytes written") }),
-                Ok(Err(error)) => Err(Failure::Unreachable(format!("cannot be written: {error}"))),
-                Err(error) => Err(Failure::Unreachable(error.to_string())),
+                Ok(Ok(())) => Ok(SendReport::all_taken(format!("{bytes} bytes written"))),
+                Ok(Err(error)) => Err(SendError::unreachable("cannot be written").because(error)),
+                Err(error) => Err(SendError::unreachable("").because(error)),
             }
         })
     }
@@ -135,10 +141,10 @@ fn write(target: &Target, lines: &[u8]) -> std::io::Result<()> {
             out.flush()
         }
         Target::File(path) => {
-            let mut file = appending(path)?;
+            let mut file = open_for_append(path)?;
             let end = file.seek(SeekFrom::End(0))?;
-            let is_half_a_line = is_half_a_line(&mut file, end)?;
-            let mut counted = Counted { file, written: 0 };
+            let is_half_a_line = ends_in_half_a_line(&mut file, end)?;
+            let mut counted = CountedWriter { file, written: 0 };
             let ended = if is_half_a_line { counted.write_all(b"\n") } else { Ok(()) };
             let whole = ended.and_then(|()| counted.write_all(lines));
             if let Err(error) = whole.and_then(|()| counted.file.sync_data()) {
@@ -151,12 +157,12 @@ fn write(target: &Target, lines: &[u8]) -> std::io::Result<()> {
 }
 
 /// What is made is readable by the service's user alone: events name keys and addresses.
-fn appending(path: &Path) -> std::io::Result<Handle> {
+fn open_for_append(path: &Path) -> std::io::Result<Handle> {
     OpenOptions::new().create(true).mode(0o600).read(true).append(true).open(path)
 }
 
 /// Whether a process that was killed has left half a line.
-fn is_half_a_line(file: &mut Handle, end: u64) -> std::io::Result<bool> {
+fn ends_in_half_a_line(file: &mut Handle, end: u64) -> std::io::Result<bool> {
     if end == 0 {
         return Ok(false);
     }
@@ -167,12 +173,12 @@ fn is_half_a_line(file: &mut Handle, end: u64) -> std::io::Result<bool> {
 }
 
 /// Knows how much was written, also when it fails half-way.
-struct Counted<W> {
+struct CountedWriter<W> {
     file: W,
     written: u64,
 }
 
-impl<W: Write> Write for Counted<W> {
+impl<W: Write> Write for CountedWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.written += written as u64;
@@ -184,8 +190,8 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// Takes back what was written behind `end`: half a batch would be there twice after the next attempt, and half a line not
-/// at all. Not when somebody else has written meanwhile: their lines would go with it.
+/// Takes back what was written behind `end`: half a batch would be there twice after the next attempt, and half a line
+/// not at all. Not when somebody else has written meanwhile: their lines would go with it.
 fn take_back(file: &Handle, end: u64, written: u64) -> std::io::Result<()> {
     if file.metadata()?.len() == end + written { file.set_len(end) } else { Ok(()) }
 }
@@ -200,12 +206,12 @@ mod tests {
     fn half_a_batch_is_taken_back_unless_somebody_wrote_meanwhile() {
         let path = tempfile::NamedTempFile::new().unwrap();
         let length = || std::fs::metadata(path.path()).unwrap().len();
-        let mut file = appending(path.path()).unwrap();
+        let mut file = open_for_append(path.path()).unwrap();
         file.write_all(b"{}\n{\"id").unwrap();
         take_back(&file, 3, 4).unwrap();
         assert_eq!(length(), 3);
         file.write_all(b"{\"id").unwrap();
-        appending(path.path()).unwrap().write_all(b"theirs\n").unwrap();
+        open_for_append(path.path()).unwrap().write_all(b"theirs\n").unwrap();
         take_back(&file, 3, 4).unwrap();
         assert_eq!(length(), 14);
     }
@@ -227,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_was_written_before_the_disk_was_full_is_counted() {
-        let mut counted = Counted { file: Full(5), written: 0 };
+        let mut counted = CountedWriter { file: Full(5), written: 0 };
         counted.write_all(b"\n").unwrap();
         assert_eq!(counted.write_all(b"{\"id\":1}\n").unwrap_err().kind(), ErrorKind::StorageFull);
         assert_eq!(counted.written, 5);

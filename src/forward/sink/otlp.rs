@@ -8,17 +8,26 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Failure, KindSettings, Sent, Sink, webhook};
 use crate::{
     domain::{event::Event, finding::Severity},
-    forward::{Answer, Common, HttpClient, Secret, SinkContext, UrlSource, format::Format},
+    forward::{
+        common::CommonSettings,
+        context::SinkContext,
+        contract::{KindSettings, SendReport, Sink},
+        error::{SendError, SendErrorKind},
+        format::Format,
+        http,
+        secret::{Secret, UrlSource},
+    },
+    outbound::{HttpClient, HttpResponse},
+    settings::{SettingError, SettingErrors},
 };
 
 const LOGS: &str = "/v1/logs";
-/// Headers that are not for others to set.
-const OURS: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_LENGTH, HOST];
+/// Headers that the setting `headers` cannot set.
+const RESERVED: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_LENGTH, HOST];
 
-/// `type = "otlp"`
+/// The own settings of a sink with `type = "otlp"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Otlp {
@@ -28,33 +37,32 @@ pub struct Otlp {
 }
 
 impl KindSettings for Otlp {
-    fn check(&self, _common: &Common) -> Result<(), (&'static str, String)> {
-        Ok(())
-    }
+    fn check(&self, _common: &CommonSettings, _errors: &mut SettingErrors) {}
 
-    fn open(&self, common: &Common, context: &SinkContext) -> Result<Box<dyn Sink>, (&'static str, String)> {
-        let url = self.url.read().map_err(|hint| ("url", hint))?;
-        let client = HttpClient::new(&url, common)?;
-        let mut headers = webhook::headers(None)?;
+    fn open(&self, common: &CommonSettings, context: &SinkContext) -> Result<Box<dyn Sink>, SettingError> {
+        let client = HttpClient::new(&self.url.read("url")?, &common.outbound)?;
+        let mut headers = http::json_headers(None)?;
         if let Some(secret) = &self.headers {
-            let text = secret.read().map_err(|hint| ("headers", hint))?;
-            headers.extend(lines(&text).map_err(|hint| ("headers", hint))?);
+            headers.extend(header_lines(&secret.read("headers")?)?);
         }
         let format = common.format.unwrap_or(Format::Json);
         let instance = context.instance.clone();
-        Ok(Box::new(Logs { client, headers, format, instance, warning: String::new() }))
+        Ok(Box::new(OtlpSink { client, headers, format, instance, warning: String::new() }))
     }
 }
 
-/// Headers as they are written, one a line; says nothing of what is in them.
-fn lines(text: &str) -> Result<HeaderMap, String> {
+/// Headers as they are written, one a line. An error says nothing of what is in them.
+fn header_lines(text: &str) -> Result<HeaderMap, SettingError> {
     let mut headers = HeaderMap::new();
     for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let wrong = || format!("must hold lines such as `authorization: Bearer …`; line {} is none", n + 1);
+        let wrong = || {
+            let hint = format!("must hold lines such as `authorization: Bearer …`; line {} is none", n + 1);
+            SettingError::new("headers", hint)
+        };
         let (name, value) = line.split_once(':').ok_or_else(wrong)?;
         let name: HeaderName = name.trim().parse().map_err(|_| wrong())?;
-        if OURS.contains(&name) {
-            return Err(format!("must not set {name}"));
+        if RESERVED.contains(&name) {
+            return Err(SettingError::new("headers", format!("must not set {name}")));
         }
         let mut value = HeaderValue::from_str(value.trim()).map_err(|_| wrong())?;
         value.set_sensitive(true);
@@ -63,34 +71,34 @@ fn lines(text: &str) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-struct Logs {
+struct OtlpSink {
     client: HttpClient,
     headers: HeaderMap,
     format: Format,
     instance: String,
-    /// What the receiver last warned of.
+    /// The last warning of the receiver.
     warning: String,
 }
 
-impl Sink for Logs {
-    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
+impl Sink for OtlpSink {
+    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<SendReport, SendError>> {
         Box::pin(async move {
             let body = request(events, self.format, &self.instance).to_string().into_bytes();
-            let answer = self.client.exchange(LOGS, self.headers.clone(), body).await?;
-            let answer = judged(answer)?;
-            let shown = answer.shown();
-            let said = partial(&answer)?;
-            if said.rejected == 0 {
-                self.warn(said.message);
-                return Ok(Sent { refused: Vec::new(), answer: shown });
+            let response = self.client.post(LOGS, self.headers.clone(), body).await?;
+            let response = accepted(response)?;
+            let answer = response.summary();
+            let partial = partial_success(&response)?;
+            if partial.rejected == 0 {
+                self.warn(partial.message);
+                return Ok(SendReport::all_taken(answer));
             }
-            Ok(Sent { refused: said.refused(events.len()), answer: shown })
+            Ok(SendReport { refused: partial.refused(events.len()), answer })
         })
     }
 }
 
-impl Logs {
-    /// Repeats a warning of the receiver, once.
+impl OtlpSink {
+    /// Logs a warning of the receiver, once.
     fn warn(&mut self, message: String) {
         if message != self.warning && !message.is_empty() {
             tracing::warn!(message, "the OTLP receiver took the events and warns");
@@ -99,7 +107,7 @@ impl Logs {
     }
 }
 
-/// An `ExportLogsServiceRequest`.
+/// An `ExportLogsServiceRequest` with a record for each event.
 fn request(events: &[Event], format: Format, instance: &str) -> Value {
     let version = env!("CARGO_PKG_VERSION");
     let resource = [
@@ -174,57 +182,59 @@ fn text(value: &str) -> Value {
     json!({ "stringValue": value })
 }
 
-/// By the protocol's list of what may be sent again. Where the protocol has an exporter give events up (other statuses
-/// in the 400s and 500s), ours stay in the log until somebody has corrected what is wrong.
-fn judged(answer: Answer) -> Result<Answer, Failure> {
-    match answer.status {
-        502 | 504 => Err(Failure::Busy { why: answer.shown(), after: answer.after }),
-        _ => answer.judged(),
+/// The answer, if its status says that the request was taken. What may be sent again is by the protocol's list. Where
+/// the protocol has an exporter give events up (other statuses in the 400s and 500s), ours stay in the log until
+/// somebody has corrected the settings.
+fn accepted(response: HttpResponse) -> Result<HttpResponse, SendError> {
+    match response.status {
+        502 | 504 => {
+            let busy = SendErrorKind::Busy { retry_after: response.retry_after };
+            Err(http::answered(busy, &response))
+        }
+        _ => http::accepted(response),
     }
 }
 
 /// What was rejected of a request that was taken.
 #[derive(Debug, PartialEq)]
-struct Partial {
+struct PartialSuccess {
     rejected: u64,
     message: String,
 }
 
-/// Reads an `ExportLogsServiceResponse`.
-fn partial(answer: &Answer) -> Result<Partial, Failure> {
+/// Reads an `ExportLogsServiceResponse`: what was rejected, which is mostly nothing.
+fn partial_success(response: &HttpResponse) -> Result<PartialSuccess, SendError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Response {
+    struct ExportResponse {
         #[serde(default)]
-        partial_success: Option<PartialSuccess>,
+        partial_success: Option<Rejected>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct PartialSuccess {
+    struct Rejected {
         #[serde(default)]
         rejected_log_records: Value,
         #[serde(default)]
         error_message: String,
     }
-    let none = || Partial { rejected: 0, message: String::new() };
-    if answer.whole && answer.body.is_empty() {
+    let none = || PartialSuccess { rejected: 0, message: String::new() };
+    if response.complete && response.body.is_empty() {
         return Ok(none());
     }
-    let Some(response) = answer.object::<Response>() else {
-        let why = answer.shown();
-        return Err(Failure::Unreachable(format!(
-            "{why}: that is no OTLP receiver, or its answer broke off"
-        )));
+    let Some(export) = response.object::<ExportResponse>() else {
+        return Err(http::answered(SendErrorKind::Unreachable, response)
+            .detail("that is no OTLP receiver, or its answer broke off"));
     };
-    let Some(said) = response.partial_success else { return Ok(none()) };
-    let number = &said.rejected_log_records;
+    let Some(partial) = export.partial_success else { return Ok(none()) };
+    let number = &partial.rejected_log_records;
     let rejected = number.as_u64().or_else(|| number.as_str()?.parse().ok()).unwrap_or_default();
-    Ok(Partial { rejected, message: said.error_message })
+    Ok(PartialSuccess { rejected, message: partial.error_message })
 }
 
-impl Partial {
-    /// The answer gives a number, not which. The protocol forbids to send the request again, and nothing may be lost: so
-    /// all of it is refused, and a person may have them sent again, each alone.
+impl PartialSuccess {
+    /// Every event of the request. The answer gives a number, not which; the protocol forbids to send the request
+    /// again, and nothing may be lost. So all of it is refused, and a person may have them sent again, each alone.
     fn refused(&self, sent: usize) -> Vec<(usize, String)> {
         let why = if self.rejected >= sent as u64 {
             format!("rejected: {}", self.message)
@@ -243,32 +253,36 @@ mod tests {
     use super::*;
     use crate::forward::sink::samples;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, after: None, body: body.as_bytes().to_vec(), whole: true }
+    fn response(status: u16, body: &str) -> HttpResponse {
+        HttpResponse { status, retry_after: None, body: body.as_bytes().to_vec(), complete: true }
+    }
+
+    fn failure(status: u16) -> SendErrorKind {
+        accepted(response(status, "")).unwrap_err().kind
     }
 
     #[test]
     fn only_what_the_protocol_lets_be_sent_again_is_busy() {
         for status in [429, 502, 503, 504] {
-            assert!(matches!(judged(answer(status, "")), Err(Failure::Busy { .. })), "{status}");
+            assert!(matches!(failure(status), SendErrorKind::Busy { .. }), "{status}");
         }
         for status in [400, 413] {
-            assert!(matches!(judged(answer(status, "")), Err(Failure::Refused(_))), "{status}");
+            assert!(matches!(failure(status), SendErrorKind::Refused), "{status}");
         }
         for status in [301, 401, 403, 404] {
-            assert!(matches!(judged(answer(status, "")), Err(Failure::Denied(_))), "{status}");
+            assert!(matches!(failure(status), SendErrorKind::Denied), "{status}");
         }
-        assert!(matches!(judged(answer(500, "")), Err(Failure::Broken(_))));
+        assert!(matches!(failure(500), SendErrorKind::Broken));
     }
 
     #[test]
     fn a_partial_success_refuses_all_that_may_be_meant() {
-        let of = |body: &str| partial(&answer(200, body)).unwrap();
+        let of = |body: &str| partial_success(&response(200, body)).unwrap();
         for full in ["", "{}", r#"{"partialSuccess":{}}"#, r#"{"partialSuccess":null}"#] {
-            assert_eq!(of(full), Partial { rejected: 0, message: String::new() }, "{full}");
+            assert_eq!(of(full), PartialSuccess { rejected: 0, message: String::new() }, "{full}");
         }
         let warning = of(r#"{"partialSuccess":{"errorMessage":"soon full"}}"#);
-        assert_eq!(warning, Partial { rejected: 0, message: "soon full".to_owned() });
+        assert_eq!(warning, PartialSuccess { rejected: 0, message: "soon full".to_owned() });
         for number in ["2", "\"2\""] {
             let body =
                 format!(r#"{{"partialSuccess":{{"rejectedLogRecords":{number},"errorMessage":"too old"}}}}"#);
@@ -278,18 +292,19 @@ mod tests {
             assert_eq!(of(&body).refused(2)[0].1, "rejected: too old");
         }
         for garbage in ["<html>", "ok", "[]", r#"{"partialSuccess":"#] {
-            assert!(matches!(partial(&answer(200, garbage)), Err(Failure::Unreachable(_))), "{garbage}");
+            let error = partial_success(&response(200, garbage)).unwrap_err();
+            assert_eq!(error.kind, SendErrorKind::Unreachable, "{garbage}");
         }
     }
 
     #[test]
     fn headers_are_lines_and_a_bad_one_is_not_repeated() {
-        let headers = lines("Authorization: Bearer a:b=c\n\nX-Scope-OrgID: 7\n").unwrap();
+        let headers = header_lines("Authorization: Bearer a:b=c\n\nX-Scope-OrgID: 7\n").unwrap();
         assert_eq!(headers["authorization"], "Bearer a:b=c");
         assert_eq!(headers["x-scope-orgid"], "7");
         for bad in ["hunter2", "a b: hunter2", "x: hun\u{7}ter2", "content-type: hunter2"] {
-            let hint = lines(bad).unwrap_err();
-            assert!(!hint.contains("hun"), "{hint}");
+            let error = header_lines(bad).unwrap_err().to_string();
+            assert!(!error.contains("hun"), "{error}");
         }
     }
 

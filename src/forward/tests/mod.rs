@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Filter, Sender, Sent, Sink, SinkContext, SinkSettings, Status};
+use super::{Filter, SendError, SendErrorKind, SendReport, Sender, Sink, SinkContext, SinkSettings, Status};
 use crate::{
     domain::{
         Millis,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How a sink answers: by the batch, and how many it was sent before.
-type Answer = Box<dyn FnMut(&[Event], usize) -> Result<Sent, Failure> + Send + Sync>;
+type Answer = Box<dyn FnMut(&[Event], usize) -> Result<SendReport, SendError> + Send + Sync>;
 
 /// What the sink at the other end has seen.
 #[derive(Default)]
@@ -38,7 +38,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn note(&mut self, events: &[Event], answered: &Result<Sent, Failure>) {
+    fn note(&mut self, events: &[Event], answered: &Result<SendReport, SendError>) {
         self.calls += 1;
         let Ok(sent) = answered else { return };
         let refused = |n: &usize| sent.refused.iter().any(|(place, _)| place == n);
@@ -56,7 +56,7 @@ struct Fake {
 }
 
 impl Sink for Fake {
-    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
+    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<SendReport, SendError>> {
         Box::pin(async move {
             let calls = self.seen.lock().calls;
             let answered = (self.answer)(events, calls);
@@ -72,7 +72,7 @@ impl Sink for Fake {
 struct House {
     store: Arc<dyn Store>,
     began: tokio::time::Instant,
-    told: Arc<Mutex<Vec<Event>>>,
+    logged: Arc<Mutex<Vec<Event>>>,
 }
 
 const START: Millis = 1_760_000_000_000;
@@ -80,17 +80,17 @@ const START: Millis = 1_760_000_000_000;
 impl House {
     fn new() -> Self {
         let store = EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap();
-        Self { store: Arc::new(store), began: tokio::time::Instant::now(), told: Arc::default() }
+        Self { store: Arc::new(store), began: tokio::time::Instant::now(), logged: Arc::default() }
     }
 
     fn context(&self, instance: &str) -> SinkContext {
-        let (began, told) = (self.began, self.told.clone());
+        let (began, logged) = (self.began, self.logged.clone());
         SinkContext {
             store: self.store.clone(),
             now: Arc::new(move || START + began.elapsed().as_millis() as Millis),
-            tell: Arc::new(move |event| told.lock().push(event)),
+            log_event: Arc::new(move |event| logged.lock().push(event)),
             instance: instance.to_owned(),
-            news: None,
+            log_changes: None,
         }
     }
 
@@ -179,8 +179,12 @@ fn by_subject(ids: &[String]) -> [Vec<String>; 5] {
     std::array::from_fn(|subject| ids.iter().filter(|id| of(id) % 5 == subject).cloned().collect())
 }
 
+fn busy(why: &str, retry_after: std::time::Duration) -> SendError {
+    SendError::new(SendErrorKind::Busy { retry_after: Some(retry_after) }, why)
+}
+
 fn always() -> Answer {
-    Box::new(|_, _| Ok(Sent::default()))
+    Box::new(|_, _| Ok(SendReport::default()))
 }
 
 const SINK: &str = "name = \"siem\"\ntype = \"stdout\"\nstart = \"beginning\"\n";
