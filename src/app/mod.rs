@@ -118,7 +118,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         auth,
         components: Arc::new(move || {
             // No token is needed to see this: not what others answered.
-            let sinks: Vec<_> = shown.iter().map(|sink| sink.show(clock.now()).in_short()).collect();
+            let sinks: Vec<_> = shown.iter().map(|sink| sink.show_in_short(clock.now())).collect();
             serde_json::json!({ "geoip": geo.status(), "prices": prices.status(), "sinks": sinks })
         }),
         sinks,
@@ -140,9 +140,9 @@ fn sink_context(engine: &Arc<Engine>) -> SinkContext {
     SinkContext {
         store: engine.shared_store(),
         now: Arc::new(move || clock.now()),
-        tell: Arc::new(move |event| log.tell(event)),
+        log_event: Arc::new(move |event| log.tell(event)),
         instance: uuid::Uuid::now_v7().to_string(),
-        news: Some(engine.news()),
+        log_changes: Some(engine.news()),
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use crate::settings::SettingErrors;
+
 /// Where a setting was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -71,6 +73,14 @@ pub enum ConfigError {
         /// What it must be.
         hint: String,
     },
+    /// Values of sinks cannot be used: one line each.
+    #[error("{}", sink_errors(origin, errors))]
+    Sinks {
+        /// Where the sinks were said.
+        origin: Origin,
+        /// Everything that is wrong with them.
+        errors: SettingErrors,
+    },
 }
 
 impl ConfigError {
@@ -85,4 +95,13 @@ fn suggest(name: Option<&str>) -> String {
         Some(name) => format!("; did you mean `{name}`?"),
         None => "; `keyward check-config` prints every setting".to_owned(),
     }
+}
+
+fn sink_errors(origin: &Origin, errors: &SettingErrors) -> String {
+    let line = |line: usize| format!(", line {line}");
+    let lines = errors.iter().map(|error| {
+        let line = error.line.map(line).unwrap_or_default();
+        format!("{origin}{line}: `{}` {}", error.setting, error.explanation())
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, PepperText, Sources, check, layers::Layers};
+use super::{Config, ConfigError, PepperText, Sources, check, layers::Layers, sinks};
 
 impl Config {
     /// The configuration that these sources and the embedded layers make together.
@@ -14,9 +14,11 @@ impl Config {
         for layer in layers.iter() {
             check::names_and_kinds(layer, layers.base())?;
         }
-        let merged = layers.merged();
+        let mut merged = layers.merged();
         check::ranges(&merged, &layers)?;
+        let sinks = sinks::read(&mut merged, &layers)?;
         let mut config = typed(merged, &layers)?;
+        config.sinks = sinks;
         check::meaning(&config, &layers)?;
         config.pepper = sources.variable("KEYWARD_PEPPER").map(PepperText::new);
         Ok(config)
@@ -42,12 +44,6 @@ pub(super) fn typed(merged: Table, layers: &Layers) -> Result<Config, ConfigErro
             (name.as_str(), message.split_once(' '))
         {
             return ConfigError::setting(format!("{name}{rest}"), layers.origin(&name), hint);
-        }
-        // A sink says itself what is wrong with which of its settings.
-        if name.starts_with("sinks")
-            && let Some((setting, hint)) = message.split_once(' ')
-        {
-            return ConfigError::setting(setting, layers.origin("sinks"), hint);
         }
         // Serde repeats the value, which under [auth] may be a token.
         let hint = match name.as_str() {

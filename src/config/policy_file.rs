@@ -44,7 +44,7 @@ impl PolicyFile {
     fn of(table: Table, origin: Origin) -> Result<Self, ConfigError> {
         let defaults = Layers::over_defaults(Vec::new())?;
         let table = if is_answer(&table) { whole(table, defaults.base()) } else { table };
-        let mut layer = Layer { origin, table };
+        let mut layer = Layer::new(origin, table);
         check::names_and_kinds(&layer, defaults.base())?;
         let Some(policy) = layer.table.remove("policy") else {
             let hint = "is not there: a policy file has a [policy] table, or is what GET /v1/policy answers";
