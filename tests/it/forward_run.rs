@@ -22,9 +22,9 @@ pub(crate) fn sink_context(store: Arc<dyn Store>) -> SinkContext {
     SinkContext {
         store,
         now: Arc::new(keyward::clock::wall),
-        tell: Arc::new(|event| panic!("{event:?}")),
+        log_event: Arc::new(|event| panic!("{event:?}")),
         instance: "i-1".to_owned(),
-        news: None,
+        log_changes: None,
     }
 }
 

@@ -90,9 +90,9 @@ impl Forwarding {
         let context = SinkContext {
             store,
             now: Arc::new(clock::wall),
-            tell: Arc::new(move |event| log.lock().push(event)),
+            log_event: Arc::new(move |event| log.lock().push(event)),
             instance: "one".to_owned(),
-            news: None,
+            log_changes: None,
         };
         let stop = CancellationToken::new();
         let forwarder = Forwarder::start(sinks, &context, &stop).unwrap();

@@ -157,9 +157,9 @@ async fn a_trial_of_an_emergency_hook_asks_for_nothing_to_be_done() {
     let context = SinkContext {
         store: memory(),
         now: Arc::new(keyward::clock::wall),
-        tell: Arc::new(|event| panic!("a trial is not told of: {event:?}")),
+        log_event: Arc::new(|event| panic!("a trial is not told of: {event:?}")),
         instance: "check-config".to_owned(),
-        news: None,
+        log_changes: None,
     };
     let mut hook = emergency_hook(&receiver.url, secret.path()).open(&context).unwrap();
     let sent = hook.test(&events(1)[0]).await.unwrap();

@@ -24,7 +24,8 @@ use keyward::{
         place::PlaceSummary,
         subject::Subject,
     },
-    forward::{Failure, SettingError, Sink, SinkContext, SinkSettings},
+    forward::{SendError, Sink, SinkContext, SinkSettings},
+    settings::SettingErrors,
     store::{
         Store,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -74,14 +75,14 @@ fn context(store: Arc<dyn Store>, time: &Shifted, instance: &str) -> SinkContext
     SinkContext {
         store,
         now: Arc::new(move || time.now()),
-        tell: Arc::new(|_| {}),
+        log_event: Arc::new(|_| {}),
         instance: instance.to_owned(),
-        news: None,
+        log_changes: None,
     }
 }
 
 /// The settings of a sink that may send to this machine.
-fn settings(kind: &str, own: &str) -> Result<SinkSettings, SettingError> {
+fn settings(kind: &str, own: &str) -> Result<SinkSettings, SettingErrors> {
     let mut text = format!("name = \"people\"\ntype = \"{kind}\"\n");
     if !own.contains("allow_networks") {
         text.push_str("allow_networks = [\"127.0.0.0/8\"]\n");
@@ -110,7 +111,7 @@ impl Channel {
     }
 
     /// Whether something was told after so many seconds.
-    async fn after(&mut self, seconds: i64) -> Result<bool, Failure> {
+    async fn after(&mut self, seconds: i64) -> Result<bool, SendError> {
         self.time.pass(seconds);
         self.sink.tick(self.time.now()).await
     }

@@ -82,9 +82,9 @@ impl Log {
         let context = SinkContext {
             store: self.store.clone(),
             now: Arc::new(|| START),
-            tell: Arc::new(|event| panic!("nothing is to be told: {event:?}")),
+            log_event: Arc::new(|event| panic!("nothing is to be told: {event:?}")),
             instance: "node-1".to_owned(),
-            news: None,
+            log_changes: None,
         };
         (sink, context)
     }

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyward::{domain::event::Event, forward::Failure};
+use keyward::{
+    domain::event::Event,
+    forward::{SendError, SendErrorKind},
+};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -293,9 +296,9 @@ async fn what_is_on_its_way_holds_up_no_other_events_and_is_not_sent_again() {
     let (sink, context) = log.sink("splunk", &fake.url, &own);
     let mut sink = sink.open(&context).unwrap();
     let (lost, others) = log.events.split_at(2);
-    assert!(matches!(sink.send(lost).await, Err(Failure::Busy { .. })));
+    assert!(matches!(sink.send(lost).await, Err(SendError { kind: SendErrorKind::Busy { .. }, .. })));
     sink.send(others).await.unwrap();
-    assert!(matches!(sink.send(lost).await, Err(Failure::Busy { .. })));
+    assert!(matches!(sink.send(lost).await, Err(SendError { kind: SendErrorKind::Busy { .. }, .. })));
     assert_eq!((splunk.posts.lock().unwrap().len(), splunk.arrived.count()), (2, 2));
     fake.is_content();
 }
