@@ -1,4 +1,4 @@
-//! Prometheus Alertmanager by its API v2: a group is an alert, told again as long as it goes on.
+//! Prometheus Alertmanager by its API v2: a group is an alert, posted again as long as it goes on.
 //!
 //! What is active is posted once a minute and holds for five: an alert does not flap when one post fails, and ends by
 //! itself when Keyward does. Labels are what an alert is, so none of them changes while a group is open but `severity`:
@@ -48,17 +48,17 @@ impl ChannelSettings for Alertmanager {
     fn open(&self, common: &CommonSettings) -> Result<Box<dyn Channel>, SettingError> {
         let client = HttpClient::new(&self.url.read("url")?, &common.outbound)?;
         let headers = json_headers(self.authorization.as_ref())?;
-        Ok(Box::new(Alerts { client, headers, sink: common.name.clone() }))
+        Ok(Box::new(AlertmanagerChannel { client, headers, sink: common.name.clone() }))
     }
 }
 
-struct Alerts {
+struct AlertmanagerChannel {
     client: HttpClient,
     headers: HeaderMap,
     sink: String,
 }
 
-impl Channel for Alerts {
+impl Channel for AlertmanagerChannel {
     fn send<'a>(
         &'a mut self,
         notices: &'a [Notice],

@@ -15,7 +15,7 @@ use crate::{
 /// How a kind of channel differs from others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelTraits {
-    /// Whether the channel keeps an alert open until it is told that the alert is over. Then it is told so also when
+    /// Whether the channel keeps an alert open until it hears that the alert is over. Then it hears so also when
     /// the reason is only that nothing more came, and never as part of a summary.
     pub closes: bool,
     /// Whether the channel wants to know that somebody has seen an alert.

@@ -42,17 +42,17 @@ impl Day {
         self.groups.take(&event, self.now);
     }
 
-    /// What is told when the time comes, each message at once.
+    /// What is sent when the time comes, each message at once.
     pub fn after(&mut self, time: Millis) -> Vec<Notice> {
         self.now += time;
-        let mut told = Vec::new();
+        let mut sent = Vec::new();
         loop {
             let notices = self.groups.next(self.now);
             if notices.is_empty() {
-                return told;
+                return sent;
             }
             self.groups.done(&notices, self.now);
-            told.extend(notices);
+            sent.extend(notices);
         }
     }
 }
@@ -78,6 +78,6 @@ pub fn ban(key: &str, until: Option<Millis>) -> Event {
     event
 }
 
-pub fn told(notices: &[Notice]) -> Vec<(NoticeKind, u64)> {
+pub fn kinds(notices: &[Notice]) -> Vec<(NoticeKind, u64)> {
     notices.iter().map(|notice| (notice.kind, notice.events)).collect()
 }

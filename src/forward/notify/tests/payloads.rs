@@ -32,7 +32,7 @@ fn held_back() -> Notice {
         events: u64::MAX,
         end: None,
     };
-    Notice { told: NoticeKind::HeldBack, parts: vec![part; 1_001], ..notice }
+    Notice { kind: NoticeKind::HeldBack, parts: vec![part; 1_001], ..notice }
 }
 
 fn texts<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
@@ -95,7 +95,7 @@ fn pagerduty_gets_what_its_events_api_takes() {
         assert_eq!(event["payload"]["severity"], "critical");
         assert!(event.to_string().len() <= 512 * 1024, "{}", event.to_string().len());
     }
-    let resolve = pagerduty::event(&Notice { told: NoticeKind::Resolved, ..hostile() }, "R0123", "pager");
+    let resolve = pagerduty::event(&Notice { kind: NoticeKind::Resolved, ..hostile() }, "R0123", "pager");
     assert_eq!(resolve.as_object().unwrap().len(), 3);
 }
 

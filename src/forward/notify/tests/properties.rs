@@ -84,7 +84,7 @@ impl Run {
                     }
                     _ => {}
                 }
-                if !super::super::ends_group(*kind) {
+                if !super::super::rule::ends_group(*kind) {
                     self.taken += count;
                 }
                 self.groups.take(&taken, self.now);
@@ -128,18 +128,18 @@ proptest! {
     }
 
     #[test]
-    fn every_event_is_told_in_exactly_one_message(
+    fn every_event_is_sent_in_exactly_one_message(
         steps in prop::collection::vec(step(), 1..120), grouping in grouping(), traits in traits(),
     ) {
         let mut run = Run::new(AlertGroups::new(grouping, traits));
         steps.iter().for_each(|step| run.step(step));
         run.drain();
-        let told: u64 = run.sent.iter().flat_map(|(_, notices)| notices).map(|notice| notice.events).sum();
-        prop_assert_eq!(told, run.taken);
+        let sent: u64 = run.sent.iter().flat_map(|(_, notices)| notices).map(|notice| notice.events).sum();
+        prop_assert_eq!(sent, run.taken);
     }
 
     #[test]
-    fn nothing_is_over_that_was_not_told_to_have_begun(
+    fn nothing_is_over_that_was_not_reported_to_have_begun(
         steps in prop::collection::vec(step(), 1..120), grouping in grouping(), traits in traits(),
     ) {
         let mut run = Run::new(AlertGroups::new(grouping, traits.clone()));
@@ -148,7 +148,7 @@ proptest! {
         let mut begun: HashSet<&str> = HashSet::new();
         for notice in run.sent.iter().flat_map(|(_, notices)| notices) {
             match notice.kind {
-                // That nothing more came is not told to people: it may begin again.
+                // That nothing more came is not sent to people: it may begin again.
                 NoticeKind::Firing => prop_assert!(begun.insert(&notice.dedup_key) || !traits.closes),
                 NoticeKind::Update | NoticeKind::Acknowledged => {
                     prop_assert!(begun.contains(notice.dedup_key.as_str()));
