@@ -77,7 +77,7 @@ async fn send_test(config: &Config, name: &str) -> Result<(), Failure> {
         return Err(Failure::new(code::USAGE, format!("there is no sink {name}: {known}")));
     };
     let mut opened = sink.open(&sink_context()?).map_err(|error| AppError::Sink(error.into()))?;
-    let limit = sink.common().timeout;
+    let limit = sink.common().timeout();
     let sent = timeout(limit, opened.test(&test_event())).await;
     let failed = |why: String| Err(Failure::new(code::UNAVAILABLE, format!("{name}: {why}")));
     match sent {

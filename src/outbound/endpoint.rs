@@ -63,13 +63,10 @@ impl Endpoint {
     /// # Errors
     /// Why there is none.
     pub async fn addresses(&self) -> Result<Vec<SocketAddr>, OutboundError> {
-        let host = self.host.clone();
-        match tokio::net::lookup_host((host.as_str(), self.port)).await {
-            Ok(found) => match self.guard.filter(found)? {
-                allowed if allowed.is_empty() => Err(OutboundError::NoAddress { host }),
-                allowed => Ok(allowed),
-            },
-            Err(source) => Err(OutboundError::NotFound { host, source }),
-        }
+        let host = || self.host.clone();
+        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
+        let found = found.map_err(|source| OutboundError::NotFound { host: host(), source })?;
+        let allowed = self.guard.filter(found)?;
+        if allowed.is_empty() { Err(OutboundError::NoAddress { host: host() }) } else { Ok(allowed) }
     }
 }

@@ -92,10 +92,10 @@ impl Log {
     /// Begins to forward it.
     fn forward(&self, kind: &str, url: &str, own: &str) -> Running {
         let (sink, context) = self.sink(kind, url, own);
-        let sink = sink.open(&context).unwrap();
+        let opened = sink.open(&context).unwrap();
         let stop = CancellationToken::new();
         let status = Arc::new(Status::new(&sink.common().name, sink.common().kind));
-        let sender = Sender::new(sink.common().clone(), sink, context, status.clone(), stop.clone());
+        let sender = Sender::new(sink.common().clone(), opened, context, status.clone(), stop.clone());
         Running { store: self.store.clone(), status, stop, task: tokio::spawn(sender.run()) }
     }
 }

@@ -41,7 +41,7 @@ pub enum ProduceOutcome {
 const AUTHORISE: &str = "the user needs the permissions DESCRIBE and WRITE for the topic";
 const LET_IN: &str = "correct sasl, username or password, or the listener that brokers names";
 
-/// By <https://kafka.apache.org/protocol#protocol_error_codes>: what a producer can be told. The rest is taken as
+/// By <https://kafka.apache.org/protocol#protocol_error_codes>: what a producer can be answered. The rest is taken as
 /// [`Meaning::Broken`].
 const CODES: &[(i16, &str, Meaning)] = &[
     (2, "CORRUPT_MESSAGE", Meaning::Broken),

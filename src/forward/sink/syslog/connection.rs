@@ -148,7 +148,7 @@ impl StreamConnection {
             let mut buffer = ReadBuf::uninit(&mut bytes);
             let read = poll_fn(|context| match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
                 Poll::Ready(read) => Poll::Ready(Some(read)),
-                // The system may know what the runtime has not been told yet.
+                // The system may know what the runtime does not know yet.
                 Poll::Pending => match self.socket.peek(&mut [MaybeUninit::uninit()]) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Ready(None),
                     Err(error) => Poll::Ready(Some(Err(error))),

@@ -19,7 +19,7 @@ use crate::{
     outbound::Endpoint,
 };
 
-/// DatagramSink that may follow each other at once.
+/// How many datagrams may follow each other at once.
 const BURST: u32 = 20;
 /// How long a resolved address is used: a receiver that has moved is not noticed otherwise.
 const MAX_ADDRESS_AGE: Duration = Duration::from_secs(60);
