@@ -284,7 +284,7 @@ async fn a_trial_is_told_at_once_and_leaves_nothing_open() {
 
 #[test]
 fn settings_that_make_no_sense_are_named() {
-    let wrong = |kind, own: &str| settings(kind, own).unwrap_err().iter().next().unwrap().setting;
+    let wrong = |kind, own: &str| settings(kind, own).unwrap_err().iter().next().unwrap().setting.clone();
     let slack = |own: &str| wrong("slack", &format!("url = \"env:X\"\n{own}"));
     assert_eq!(slack("burst = 0"), "sinks.people.burst");
     assert_eq!(slack("repeat_interval_seconds = 10"), "sinks.people.repeat_interval_seconds");
