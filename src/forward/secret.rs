@@ -143,11 +143,11 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(SecretVisitor)
+        deserializer.deserialize_any(SecretVisitor)
     }
 }
 
-/// Reads a [`Secret`]. Serde's own errors would repeat the value, which may be the secret itself.
+/// Reads a [`Secret`] from a value of any type: Serde's own errors would repeat the value, which may be the secret.
 struct SecretVisitor;
 
 impl<'de> Visitor<'de> for SecretVisitor {
