@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::event::Event,
     forward::error::SendErrorKind,
-    store::{DeadLetter, LogPage, patient},
+    store::{LogPage, patient},
 };
 
 /// Failures of one event alone after which it is suspected.
@@ -25,8 +25,8 @@ const SEARCH_PAGES: usize = 10;
 enum LastChances {
     /// The sink took it.
     Taken,
-    /// The sink will not take it.
-    Parked(DeadLetter),
+    /// The sink will not take it: why, and after how many attempts.
+    Refused(String, u32),
     /// The sink asked for patience: nothing is known.
     Unknown,
 }
@@ -58,7 +58,7 @@ impl Sender {
         }
         let parked = match self.last_chances(event, attempts).await {
             LastChances::Taken => Vec::new(),
-            LastChances::Parked(letter) => vec![letter],
+            LastChances::Refused(why, attempts) => vec![self.dead_letter(event, &why, attempts)],
             LastChances::Unknown => return Ok(None),
         };
         // The other one is sent again later, unless it was the next.
@@ -86,7 +86,7 @@ impl Sender {
                 }
                 Err(error) => error.to_string(),
             };
-            return LastChances::Parked(self.dead_letter(event, &why, attempts + chance));
+            return LastChances::Refused(why, attempts + chance);
         }
         LastChances::Unknown
     }
