@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     domain::SECOND,
     engine::{Engine, EngineOptions},
-    forward::{Forwarder, Surroundings},
+    forward::{Forwarder, SinkContext},
     geo::GeoStatus,
     http::{self, AppState, Auth},
     intake::Intake,
@@ -80,7 +80,7 @@ impl Running {
 /// Starts the service. When this returns, it answers.
 ///
 /// # Errors
-/// [`AppError`] says what is missing or wrong, and the mend.
+/// [`AppError`] says what is missing or wrong, and the hint.
 pub async fn start(config: Config) -> Result<Running, AppError> {
     let started = clock::wall();
     let metrics = telemetry::start_metrics(started)?;
@@ -99,7 +99,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         .map_err(|error| AppError::Store { store: crate::config::mask_url(&config.store.url), error })?;
 
     let stop_forwarding = CancellationToken::new();
-    let forwarder = Forwarder::start(&config.sinks, &surroundings(&engine), &stop_forwarding)?;
+    let forwarder = Forwarder::start(&config.sinks, &sink_context(&engine), &stop_forwarding)?;
     let sinks = forwarder.statuses();
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
@@ -121,7 +121,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         auth,
         components: Arc::new(move || {
             // No token is needed to see this: not what others answered.
-            let sinks: Vec<_> = shown.iter().map(|sink| sink.show(clock.now()).in_short()).collect();
+            let sinks: Vec<_> = shown.iter().map(|sink| sink.show_in_short(clock.now())).collect();
             serde_json::json!({ "geoip": geo.status(), "prices": prices.status(), "sinks": sinks })
         }),
         sinks,
@@ -138,14 +138,14 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
 }
 
 /// What sinks need of the rest.
-fn surroundings(engine: &Arc<Engine>) -> Surroundings {
+fn sink_context(engine: &Arc<Engine>) -> SinkContext {
     let (clock, log) = (engine.clone(), engine.clone());
-    Surroundings {
+    SinkContext {
         store: engine.shared_store(),
         now: Arc::new(move || clock.now()),
-        tell: Arc::new(move |event| log.tell(event)),
+        log_event: Arc::new(move |event| log.tell(event)),
         instance: uuid::Uuid::now_v7().to_string(),
-        news: Some(engine.news()),
+        log_changes: Some(engine.news()),
     }
 }
 

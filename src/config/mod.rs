@@ -1,7 +1,8 @@
 //! Settings: the embedded base layer, the preset, a file, the environment and flags, laid over each other.
 //!
 //! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes
-//! a [`Config`] of it all, `policy_file` a policy alone, `registry` plans and projects, `spend` what days are held against. What a setting means is said in `config/default.toml` and nowhere else.
+//! a [`Config`] of it all, `policy_file` a policy alone, `registry` plans and projects, `sinks` sinks,
+//! `spend` what days are held against. What a setting means is said in `config/default.toml` and nowhere else.
 
 mod check;
 mod environment;
@@ -10,6 +11,7 @@ mod layers;
 mod load;
 mod policy_file;
 mod registry;
+mod sinks;
 mod spend;
 #[cfg(test)]
 mod tests;

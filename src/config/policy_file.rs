@@ -44,11 +44,11 @@ impl PolicyFile {
     fn of(table: Table, origin: Origin) -> Result<Self, ConfigError> {
         let defaults = Layers::over_defaults(Vec::new())?;
         let table = if is_answer(&table) { whole(table, defaults.base()) } else { table };
-        let mut layer = Layer { origin, table };
+        let mut layer = Layer::new(origin, table);
         check::names_and_kinds(&layer, defaults.base())?;
         let Some(policy) = layer.table.remove("policy") else {
-            let mend = "is not there: a policy file has a [policy] table, or is what GET /v1/policy answers";
-            return Err(ConfigError::setting("policy", layer.origin, mend));
+            let hint = "is not there: a policy file has a [policy] table, or is what GET /v1/policy answers";
+            return Err(ConfigError::setting("policy", layer.origin, hint));
         };
         let unused = layer.table.keys().cloned().collect();
         layer.table = Table::from_iter([("policy".to_owned(), policy)]);

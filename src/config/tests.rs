@@ -333,3 +333,25 @@ fn what_is_wrong_with_an_alert_rule_or_with_spend_is_named_with_its_mend() {
     assert_eq!((rules.min_cost, rules.z, rules.times_mean), (12_500_000_000, 3_000, 3_000));
     assert!(load_file("[spend]\nmode = 'off'").unwrap().spend.rules().is_none());
 }
+
+#[test]
+fn every_mistake_of_every_sink_is_shown_at_once_with_its_line_and_what_was_meant() {
+    let error = load_file(
+        "[[sinks]]\nname = 'log'\ntype = 'stdout'\nbatch = 0\ntimeout_seconds = 0\n\n\
+         [[sinks]]\nname = 'siem'\ntype = 'syslog'\naddress = 'logs.example'\ntransport = 'tsl'\n\n\
+         [[sinks]]\nname = 'hook'\ntype = 'webhok'\n\n\
+         [[sinks]]\nname = 'post'\ntype = 'webhook'\nurl = 'https://siem.example'\nsecert = 'env:X'\n",
+    )
+    .unwrap_err();
+    let lines: Vec<&str> = error.lines().collect();
+    for (line, words) in lines.iter().zip([
+        "keyward.toml, line 4: `sinks.log.batch` must be from 1 to 1000",
+        "keyward.toml, line 5: `sinks.log.timeout_seconds` must be from 1 to 300",
+        "keyward.toml, line 11: `sinks.siem.transport` must be one of udp, tcp, tls, not \"tsl\"; did you mean `tls`?",
+        "keyward.toml, line 15: `sinks.hook.type` must be one of webhook,",
+        "keyward.toml, line 21: `sinks.post.secert` is no setting here; did you mean `secret`?",
+    ]) {
+        assert!(line.contains(words), "{line}");
+    }
+    assert!(lines[3].ends_with("did you mean `webhook`?") && lines.len() == 5, "{error}");
+}

@@ -83,8 +83,8 @@ fn captured() -> &'static (Log, PrometheusHandle) {
 fn assert_clean(bytes: &[u8], place: &str) {
     let needle = &SECRET.as_bytes()[..PREFIX];
     if let Some(at) = bytes.windows(PREFIX).position(|w| w == needle) {
-        let around = &bytes[at.saturating_sub(80)..(at + 80).min(bytes.len())];
-        panic!("the raw key is in {place}: …{}…", String::from_utf8_lossy(around));
+        let context = &bytes[at.saturating_sub(80)..(at + 80).min(bytes.len())];
+        panic!("the raw key is in {place}: …{}…", String::from_utf8_lossy(context));
     }
 }
 

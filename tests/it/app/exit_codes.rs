@@ -1,9 +1,9 @@
-//! What a script sees: exit codes, and messages that name the setting and the mend.
+//! What a script sees: exit codes, and messages that name the setting and the hint.
 
 use super::{keyward, run};
 
 #[test]
-fn each_kind_of_failure_has_its_code_and_names_what_to_mend() {
+fn each_kind_of_failure_has_its_code_and_names_what_to_correct() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
     let store = format!("embedded:{}", path("data"));
