@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
-    config::Config,
+    config::{AllowedHosts, Config},
     domain::SECOND,
     engine::{Engine, EngineOptions},
     forward::{Forwarder, Surroundings},
@@ -116,6 +116,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         engine: engine.clone(),
         intake: Intake::live(peppers.peppers, prices.clone(), skew),
         auth,
+        hosts: AllowedHosts::new(&config.server),
         components: Arc::new(move || {
             // No token is needed to see this: not what others answered.
             let sinks: Vec<_> = shown.iter().map(|sink| sink.show(clock.now()).in_short()).collect();

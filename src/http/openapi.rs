@@ -1,6 +1,6 @@
 //! The OpenAPI document, gathered from the routes, and the page that shows it.
 
-use axum::{Json, response::IntoResponse};
+use axum::{Json, Router, middleware::from_fn, response::IntoResponse};
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
@@ -8,7 +8,9 @@ use utoipa::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    allowlist, bans, batch, events, health, policy, record,
+    allowlist, bans, batch,
+    door::page_policy,
+    events, health, policy, record,
     registry::{keys, plans, projects},
     sinks, stream, subjects, usage,
 };
@@ -57,8 +59,9 @@ pub async fn json() -> impl IntoResponse {
 }
 
 /// The page at `/docs`. All that it needs is in the binary.
-pub fn page() -> SwaggerUi {
-    SwaggerUi::new("/docs").config(Config::from("/openapi.json").validator_url("none"))
+pub fn page<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let page = SwaggerUi::new("/docs").config(Config::from("/openapi.json").validator_url("none"));
+    Router::from(page).layer(from_fn(page_policy::docs))
 }
 
 #[cfg(test)]

@@ -9,8 +9,11 @@
 mod api;
 mod app;
 mod bad_input;
+#[path = "../it_support/browser.rs"]
+mod browser;
 mod concurrency;
 mod costs;
+mod door;
 mod durability;
 mod failures;
 mod forward;
