@@ -25,7 +25,7 @@ use super::{App, error::ApiError};
 use crate::config::AllowedHosts;
 
 /// Paths that any host is called by: probes and scrapers send the address of the instance.
-const PROBED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+pub const PROBED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 /// Lets a request through that no page of another origin can have sent.
 pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Result<Response, ApiError> {

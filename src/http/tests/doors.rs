@@ -6,7 +6,7 @@ use super::Api;
 use crate::http::{Scope, document, new_token};
 
 /// Every route of the OpenAPI document with an example in place of its parameter.
-fn routes() -> Vec<(String, String)> {
+pub(super) fn routes() -> Vec<(String, String)> {
     let document = serde_json::to_value(document()).unwrap();
     let paths = document["paths"].as_object().unwrap();
     let method_of = |item: &serde_json::Value| item.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

@@ -5,6 +5,7 @@ mod acts;
 mod costs;
 mod doors;
 mod events;
+mod pages;
 mod records;
 mod registry;
 mod served;
@@ -102,6 +103,14 @@ impl Api {
             headers: parts.headers,
             text: String::from_utf8(bytes.to_vec()).unwrap(),
         }
+    }
+
+    /// What the browser may do with an answer whose body is no text.
+    async fn page_policy(&self, path: &str) -> String {
+        let request = Request::builder().uri(path).header("host", "localhost").body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        response.headers()["content-security-policy"].to_str().unwrap().to_owned()
     }
 
     async fn get(&self, path: &str) -> Reply {
