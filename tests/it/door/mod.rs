@@ -143,8 +143,7 @@ async fn the_page_of_the_service_works_and_the_browser_has_nothing_to_complain_a
     click(".opblock-summary-control").await;
     click(".try-out__btn").await;
     click("button.execute").await;
-    let shown =
-        "document.querySelector('#operations-bans-list_bans .live-responses-table .response-col_status')";
+    let shown = "document.querySelector('#operations-bans-list_bans .live-responses-table tbody .response-col_status')";
     let status = browser.wait_for(&format!("{shown}?.innerText ?? null")).await;
     assert!(status.as_str().unwrap().starts_with("200"), "{status}");
     let ban = "const answer = await fetch('/v1/bans/key:a', { method: 'PUT',

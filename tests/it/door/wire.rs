@@ -49,21 +49,30 @@ impl Wire {
         *self.leads_to.lock().unwrap() = address;
     }
 
-    /// Every request line that went over it.
+    /// Every request line that went over it, without its version.
     pub fn requests(&self) -> Vec<String> {
-        self.lines(0, |line| line.ends_with(" HTTP/1.1"))
+        // What comes before it may be a body, which has no line break at its end.
+        const METHODS: [&str; 5] = ["GET /", "POST /", "PUT /", "DELETE /", "OPTIONS /"];
+        let begins = |line: &str| METHODS.iter().filter_map(|method| line.rfind(method)).max();
+        let request = |text: &str| begins(text).map(|at| text[at..].to_owned());
+        self.all(0)
+            .iter()
+            .flat_map(|text| text.split(" HTTP/1.1\r\n").filter_map(request).collect::<Vec<_>>())
+            .collect()
     }
 
     /// Every status that came back.
     pub fn statuses(&self) -> Vec<u16> {
-        let lines = self.lines(1, |line| line.starts_with("HTTP/1.1 "));
-        lines.iter().map(|line| line[9..12].parse().unwrap()).collect()
+        let status = |text: &str| text[..3].parse().unwrap();
+        self.all(1)
+            .iter()
+            .flat_map(|text| text.split("HTTP/1.1 ").skip(1).map(status).collect::<Vec<_>>())
+            .collect()
     }
 
-    fn lines(&self, way: usize, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        let connections = self.connections.lock().unwrap();
-        let texts: Vec<String> = connections.iter().map(|both| both[way].lock().unwrap().clone()).collect();
-        texts.iter().flat_map(|text| text.lines()).filter(|line| wanted(line)).map(str::to_owned).collect()
+    /// What went one way, connection by connection.
+    fn all(&self, way: usize) -> Vec<String> {
+        self.connections.lock().unwrap().iter().map(|both| both[way].lock().unwrap().clone()).collect()
     }
 }
 
