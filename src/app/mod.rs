@@ -5,7 +5,7 @@ mod banner;
 mod error;
 mod open;
 
-pub use banner::banner;
+pub use banner::{banner, reachable};
 pub use error::AppError;
 pub use open::{probe, store as open_store};
 

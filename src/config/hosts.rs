@@ -1,8 +1,8 @@
 //! The hosts that the service answers to: `server.hosts`, and what holds where that list is empty.
 //!
-//! A web page whose own name leads to this machine (DNS rebinding) is, for its browser, a page of this service. Only the
-//! name itself tells it apart. So a service that trusts whoever reaches it answers to names alone that no stranger can
-//! own: those of the loopback interface.
+//! A web page whose own name leads to this machine (DNS rebinding) is, for its browser, a page of this service. Only
+//! the name itself tells it apart. So a service that trusts whoever reaches it answers to names alone that no stranger
+//! can own: those of the loopback interface.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -50,7 +50,8 @@ impl Host {
         }
     }
 
-    /// Whether it is `0.0.0.0` or `[::]`, which name every interface and no service. Browsers lead them to this machine.
+    /// Whether it is `0.0.0.0` or `[::]`, which name every interface and no service. Browsers lead them to this
+    /// machine.
     fn is_unspecified(&self) -> bool {
         matches!(self, Self::Address(address) if address.is_unspecified())
     }
@@ -86,8 +87,8 @@ impl FromStr for HostPattern {
 
 impl HostPattern {
     /// What an entry must be, as an error says it.
-    pub(super) const FORM: &str = "must be a host name, *.name for all names below one, an IP address or \"*\", without a \
-                                   scheme and without a port (0.0.0.0 and [::] are none)";
+    pub(super) const FORM: &str = "must be a host name, *.name for all names below one, an IP address or \"*\", \
+                                   without a scheme and without a port (0.0.0.0 and [::] are none)";
 
     fn matches(&self, host: &Host) -> bool {
         match (self, host) {

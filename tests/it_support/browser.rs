@@ -102,7 +102,7 @@ impl Browser {
         }
     }
 
-    /// What was written to the console since this was last asked: errors, warnings, and what the browser itself refused.
+    /// What was written to the console since this was last asked: errors, warnings, and what the browser refused.
     pub async fn console(&self) -> Vec<String> {
         let entries = self.command("/se/log", &json!({ "type": "browser" })).await;
         let text = |entry: &Value| format!("{} {}", entry["level"], entry["message"]);
@@ -138,9 +138,10 @@ struct Driver {
 
 impl Driver {
     fn start() -> Self {
-        // A session of its own, so that its whole group can be ended by its id.
+        // A session of its own, so that its whole group can be ended by its id. The shell outlives the signals that
+        // end a test run, which reach it, too.
         const SCRIPT: &str =
-            r#"setsid "$@" </dev/null & read -r _; kill -s KILL -- "-$!" || kill -s KILL "$!"; wait $!"#;
+            r#"setsid "$@" </dev/null & trap "" TERM INT HUP; read -r _; kill -s KILL -- "-$!"; wait $!"#;
         let mut command = Command::new("sh");
         command.args(["-c", SCRIPT, "sh", "chromedriver", "--port=0"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());

@@ -1,7 +1,7 @@
 //! Whether a web page sent a request, and which.
 //!
-//! A browser adds `Origin` to what pages send (not to plain reads of their own origin), and `Sec-Fetch-Site` wherever it
-//! holds the address to be trustworthy, as it does for loopback. Programs send neither, and are not concerned.
+//! A browser adds `Origin` to what pages send (not to plain reads of their own origin), and `Sec-Fetch-Site` wherever
+//! it holds the address to be trustworthy, as it does for loopback. Programs send neither, and are not concerned.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 

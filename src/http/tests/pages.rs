@@ -1,5 +1,5 @@
-//! What a web page of another origin can send, at every route: refused, and nothing is changed by it. The routes are those
-//! of the OpenAPI document, so that a new one is tried without a word here.
+//! What a web page of another origin can send, at every route: refused, and nothing is changed by it. The routes are
+//! those of the OpenAPI document, so that a new one is tried without a word here.
 
 use super::{Api, doors::routes, record, sinks::park};
 use crate::http::document;

@@ -35,7 +35,8 @@ function submit(action) {
     document.body.append(frame, form);
     frame.onload = () => {
       try {
-        resolve(frame.contentDocument && frame.contentDocument.URL !== "about:blank" ? frame.contentDocument.body.innerText : null);
+        const shown = frame.contentDocument;
+        resolve(shown && shown.URL !== "about:blank" ? shown.body.innerText : null);
       } catch {
         resolve(null);
       }

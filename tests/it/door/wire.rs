@@ -1,5 +1,5 @@
-//! A wire between a browser and whoever it believes to talk to: it can be led elsewhere, as a name can, and it keeps what
-//! went over it.
+//! A wire between a browser and whoever it believes to talk to: it can be led elsewhere, as a name can, and it keeps
+//! what went over it.
 
 use std::{
     net::SocketAddr,
