@@ -5,7 +5,7 @@ mod banner;
 mod error;
 mod open;
 
-pub use banner::banner;
+pub use banner::{banner, reachable};
 pub use error::AppError;
 pub use open::{probe, store as open_store};
 
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
-    config::Config,
+    config::{AllowedHosts, Config},
     domain::SECOND,
     engine::{Engine, EngineOptions},
     forward::{Forwarder, SinkContext},
@@ -119,6 +119,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         engine: engine.clone(),
         intake: Intake::live(peppers.peppers, prices.clone(), skew),
         auth,
+        hosts: AllowedHosts::new(&config.server),
         components: Arc::new(move || {
             // No token is needed to see this: not what others answered.
             let sinks: Vec<_> = shown.iter().map(|sink| sink.show_in_short(clock.now())).collect();

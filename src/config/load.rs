@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, PepperText, Sources, check, layers::Layers, sinks};
+use super::{Config, ConfigError, HostPattern, PepperText, Sources, check, layers::Layers, sinks};
 
 impl Config {
     /// The configuration that these sources and the embedded layers make together.
@@ -50,6 +50,7 @@ pub(super) fn typed(merged: Table, layers: &Layers) -> Result<Config, ConfigErro
             "server.listen" => {
                 "must be an IP address and port, such as 127.0.0.1:8080 or [::1]:8080".to_owned()
             }
+            name if name.starts_with("server.hosts") => HostPattern::FORM.to_owned(),
             name if name.starts_with("auth.tokens") => {
                 "must be { id, hash, scopes, expires }; `keyward token new` prints an entry".to_owned()
             }

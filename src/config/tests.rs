@@ -188,6 +188,30 @@ fn an_address_that_others_reach_needs_a_token() {
 }
 
 #[test]
+fn every_host_is_answered_to_only_where_a_token_is_asked_for() {
+    let error = load(&[("KEYWARD__SERVER__HOSTS", "[\"*\"]")]).unwrap_err();
+    assert!(error.contains("`server.hosts`") && error.contains("keyward token new"), "{error}");
+    let tokens = format!("[{{ id = 'a', hash = '{}', scopes = ['admin'] }}]", "0".repeat(64));
+    load(&[("KEYWARD__SERVER__HOSTS", "['*']"), ("KEYWARD__AUTH__TOKENS", &tokens)]).unwrap();
+    load(&[("KEYWARD__SERVER__HOSTS", "['keyward.internal', '*.example', '::1']")]).unwrap();
+}
+
+#[test]
+fn a_host_that_is_none_is_named_with_its_place_and_what_it_must_be() {
+    for (list, place) in [
+        ("['a', 'http://b']", "`server.hosts[1]` must be a host name"),
+        ("['a:8080']", "`server.hosts[0]` must be a host name"),
+        ("['0.0.0.0']", "(0.0.0.0 and [::] are none)"),
+        ("[7]", "`server.hosts[0]` must be a host name"),
+        ("keyward.internal", "`server.hosts` must be a list, not text"),
+    ] {
+        let error = load(&[("KEYWARD__SERVER__HOSTS", list)]).unwrap_err();
+        assert!(error.contains(place), "{list}: {error}");
+        assert!(error.contains("KEYWARD__SERVER__HOSTS"), "{error}");
+    }
+}
+
+#[test]
 fn no_error_and_no_print_shows_a_secret() {
     for text in [
         "store = 'redis://:hunter2@db'",

@@ -9,9 +9,12 @@
 mod api;
 mod app;
 mod bad_input;
+#[path = "../it_support/browser.rs"]
+mod browser;
 mod concurrency;
 mod costs;
 mod denials;
+mod door;
 mod durability;
 mod examples;
 mod failures;
