@@ -1,11 +1,13 @@
 //! How the engine words its events.
 
+use super::{ActivePolicy, bans, prepare::Purpose};
 use crate::{
     domain::{
         Millis,
         actor::Actor,
         alert::{AlertRule, Bar, Fired, Watched},
-        decision::LimitStatus,
+        decision::{Action, LimitStatus, Reason, Would},
+        enforcement::Enforcement,
         event::{Event, EventType, format_millis},
         finding::{Finding, Severity},
         ladder,
@@ -37,9 +39,31 @@ pub struct Frame<'a> {
     pub policy_version: &'a str,
     /// When.
     pub now: Millis,
+    enforcement: Enforcement,
+    /// By which call the request came: `check` or `record`.
+    call: &'static str,
 }
 
-impl Frame<'_> {
+impl<'a> Frame<'a> {
+    /// What events about a request say of it, under the policy that judges.
+    pub fn new(
+        record: &'a Record,
+        place: Option<&'a Place>,
+        active: &'a ActivePolicy,
+        purpose: Purpose,
+        now: Millis,
+    ) -> Self {
+        let call = if purpose == Purpose::Record { "record" } else { "check" };
+        let enforcement = active.policy.enforcement;
+        Self { record, place, policy_version: &active.version, now, enforcement, call }
+    }
+
+    /// An event of what was ruled: done where it is enforced; else `done` was, and it would have been.
+    fn ruled(&self, event: Event, done: Action, ruled: Would) -> Event {
+        let (action, would) = self.enforcement.split(done, ruled);
+        Event { action: Some(action.name().to_owned()), would, ..event }
+    }
+
     fn event(&self, kind: EventType, severity: Severity, subject: &Subject, detector: &str) -> Event {
         Event {
             key_id: Some(self.record.key_id.to_string()),
@@ -53,17 +77,23 @@ impl Frame<'_> {
     }
 
     /// A detector's finding.
-    pub fn anomaly(&self, finding: &Finding, subject: &Subject, action: &str) -> Event {
+    pub fn anomaly(&self, finding: &Finding, subject: &Subject, action: Action) -> Event {
         let kind = EventType::Anomaly(finding.kind);
-        Event {
-            evidence: finding.evidence.clone(),
-            action: Some(if finding.is_enforced() { action } else { "shadow" }.to_owned()),
-            ..self.event(kind, finding.severity, subject, finding.kind.detector())
+        let event = self.event(kind, finding.severity, subject, finding.kind.detector());
+        let event = Event { evidence: finding.evidence.clone(), ..event };
+        match action {
+            _ if !finding.is_enforced() => Event { action: Some("shadow".to_owned()), ..event },
+            Action::None | Action::Alert => Event { action: Some(action.name().to_owned()), ..event },
+            Action::Throttle => self.ruled(event, Action::Alert, Would::go_on(action)),
+            Action::TemporaryBan | Action::PermanentBan => {
+                let reason = Reason::CriticalAnomalyDetected;
+                self.ruled(event, Action::Alert, Would::refuse(action, reason, None, self.now))
+            }
         }
     }
 
     /// The one type to alert on, beside the anomaly itself.
-    pub fn high_severity(&self, finding: &Finding, subject: &Subject, action: &str) -> Event {
+    pub fn high_severity(&self, finding: &Finding, subject: &Subject, action: Action) -> Event {
         let evidence = serde_json::json!({ "anomaly": finding.kind, "score": finding.score, "recommendation": finding.recommendation });
         Event { kind: EventType::HighSeverityAnomaly, evidence, ..self.anomaly(finding, subject, action) }
     }
@@ -78,37 +108,37 @@ impl Frame<'_> {
     ) -> Event {
         let mut evidence = standing_evidence(standing);
         evidence["cause"] = serde_json::json!({ "anomaly": cause.kind, "evidence": cause.evidence });
-        Event {
-            evidence,
-            action: Some(action_of(standing).to_owned()),
-            ..self.event(kind, ladder::response_severity(kind), subject, cause.kind.detector())
-        }
+        let event = self.event(kind, ladder::response_severity(kind), subject, cause.kind.detector());
+        let ruled = match action_of(standing) {
+            action @ (Action::TemporaryBan | Action::PermanentBan) => {
+                Would::refuse(action, Reason::CriticalAnomalyDetected, standing.until, self.now)
+            }
+            action => Would::go_on(action),
+        };
+        self.ruled(Event { evidence, ..event }, Action::None, ruled)
     }
 
     /// A request of a banned subject.
     pub fn blocked(&self, subject: &Subject, standing: &Standing) -> Event {
-        Event {
-            evidence: standing_evidence(standing),
-            action: Some(action_of(standing).to_owned()),
-            ..self.event(EventType::BannedRequestBlocked, Severity::Low, subject, "ladder")
-        }
+        let event = self.event(EventType::BannedRequestBlocked, Severity::Low, subject, "ladder");
+        let mut evidence = standing_evidence(standing);
+        evidence["call"] = self.call.into();
+        let ruled = Would::refuse(action_of(standing), bans::reason(subject), standing.until, self.now);
+        self.ruled(Event { evidence, ..event }, Action::None, ruled)
     }
 
-    /// A request that a limit refused.
-    pub fn limited(&self, limit: &LimitStatus) -> Event {
+    /// A request that a limit refused, which the ruling says.
+    pub fn limited(&self, limit: &LimitStatus, ruled: Would) -> Event {
         let amount = |amount: u64| -> serde_json::Value {
             if limit.unit == Unit::CostUsd { Usd(amount).to_string().into() } else { amount.into() }
         };
         let evidence = serde_json::json!({
             "scope": limit.scope, "model": limit.model, "window": limit.window.to_string(), "unit": limit.unit.name(),
             "limit": amount(limit.limit), "used": amount(limit.used), "requested_tokens": self.record.tokens,
-            "requested_cost_usd": Usd(self.record.cost().nanos).to_string(),
+            "requested_cost_usd": Usd(self.record.cost().nanos).to_string(), "call": self.call,
         });
-        Event {
-            evidence,
-            action: Some("throttle".to_owned()),
-            ..self.event(EventType::RateLimitExceeded, Severity::Medium, &self.record.key, "limits")
-        }
+        let event = self.event(EventType::RateLimitExceeded, Severity::Medium, &self.record.key, "limits");
+        self.ruled(Event { evidence, ..event }, Action::None, ruled)
     }
 
     /// So many thousandths of a budget are used. Told of whom the budget is; of everything: of nobody.
@@ -132,9 +162,10 @@ impl Frame<'_> {
     /// made-up ones is folded.
     pub fn not_allowed(&self, refusal: NotAllowed) -> Event {
         let words = refusal.words();
+        let refused = if self.enforcement.observes() { "Would be refused" } else { "Refused" };
         let evidence = serde_json::json!({
-            "summary": format!("Refused: {words}."), "cause": refusal.name(), "endpoint": self.record.endpoint,
-            "model": self.record.model, "project": self.record.project.as_ref().map(Subject::id),
+            "summary": format!("{refused}: {words}."), "cause": refusal.name(), "endpoint": self.record.endpoint,
+            "model": self.record.model, "project": self.record.project.as_ref().map(Subject::id), "call": self.call,
         });
         let unknown = refusal == NotAllowed::UnknownKey;
         let subject = if unknown { &self.record.address } else { &self.record.key };
@@ -142,7 +173,9 @@ impl Frame<'_> {
             true => (EventType::UnknownKey, Severity::Low),
             false => (EventType::KeyNotAllowed, Severity::Medium),
         };
-        Event { evidence, action: Some("none".to_owned()), ..self.event(kind, severity, subject, "registry") }
+        let reason = if unknown { Reason::UnknownKey } else { Reason::KeyNotAllowed };
+        let ruled = Would::refuse(Action::None, reason, None, self.now);
+        self.ruled(Event { evidence, ..self.event(kind, severity, subject, "registry") }, Action::None, ruled)
     }
 
     /// A record that names another project than the one that its key is registered to.
@@ -305,6 +338,12 @@ pub fn not_cut_off(mut event: Event, why: &str) -> Event {
     Event { action: Some("shadow".to_owned()), ..event }
 }
 
+/// The same where the policy only observes: the key is not cut off.
+pub fn cut_off_in_theory(event: Event, now: Millis) -> Event {
+    let would = Some(Would::refuse(Action::PermanentBan, Reason::ApiKeyBanned, None, now));
+    Event { action: Some(Action::None.name().to_owned()), would, ..event }
+}
+
 /// The ban of a key that is cut off.
 pub fn banned_by_spend(cut_off: &Event, standing: &Standing) -> Event {
     let mut evidence = standing_evidence(standing);
@@ -345,12 +384,13 @@ pub fn standing_evidence(standing: &Standing) -> serde_json::Value {
     })
 }
 
-fn action_of(standing: &Standing) -> &'static str {
+/// What holds a subject to its standing.
+pub fn action_of(standing: &Standing) -> Action {
     match standing.state {
-        StandingState::Clear => "none",
-        StandingState::Throttled => "throttle",
-        StandingState::TemporarilyBanned => "temporary_ban",
-        StandingState::PermanentlyBanned => "permanent_ban",
+        StandingState::Clear => Action::None,
+        StandingState::Throttled => Action::Throttle,
+        StandingState::TemporarilyBanned => Action::TemporaryBan,
+        StandingState::PermanentlyBanned => Action::PermanentBan,
     }
 }
 

@@ -191,7 +191,7 @@ impl Engine {
         self.observe(&mut items, &active, now).await;
         let mut decisions: Vec<Decision> = Vec::with_capacity(records.len());
         for item in items {
-            let decision = match item.state {
+            let mut decision = match item.state {
                 prepare::State::Decided(decision) => *decision,
                 prepare::State::SameAs(earlier) => decisions[earlier].clone(),
                 prepare::State::Observed(observed) => {
@@ -200,6 +200,7 @@ impl Engine {
                 }
                 prepare::State::Waiting(_) => self.unavailable(item.record, &active, now),
             };
+            active.policy.enforcement.soften(&mut decision);
             self.remember(item.record, &decision, now).await;
             self.meters.count(&decision);
             self.count_usage(item.record, &decision, item.elsewhere, now);
@@ -216,13 +217,14 @@ impl Engine {
         let (records, terms) = self.terms(std::slice::from_ref(record), &active, now);
         let mut items = self.prepare(&records, terms, &active, now, purpose).await;
         self.observe(&mut items, &active, now).await;
-        let decision = match items.pop().map(|item| (item.record, item.state)) {
+        let mut decision = match items.pop().map(|item| (item.record, item.state)) {
             Some((_, prepare::State::Decided(decision))) => *decision,
             Some((record, prepare::State::Observed(observed))) => {
                 self.answer_check(record, &observed, &active)
             }
             _ => self.unavailable(record, &active, now),
         };
+        active.policy.enforcement.soften(&mut decision);
         self.meters.count_check(&decision);
         decision
     }

@@ -2,6 +2,7 @@
 
 mod acts;
 mod alerts;
+mod observe;
 mod quotas;
 mod registry;
 mod reservations;

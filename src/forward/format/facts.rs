@@ -93,7 +93,7 @@ pub enum Effect {
     Slowed,
     /// Let through, and somebody is told.
     Alerted,
-    /// Let through, since the detector only watches.
+    /// Let through, since the detector or the whole policy only watches.
     Shadowed,
     /// Let through, or nothing to do with one request.
     Noted,
@@ -104,6 +104,9 @@ pub enum Effect {
 impl Effect {
     /// The effect that an event tells of.
     pub fn of(event: &Event) -> Self {
+        if event.would.is_some() {
+            return Self::Shadowed;
+        }
         match event.kind {
             EventType::BannedRequestBlocked | EventType::RateLimitExceeded => return Self::Blocked,
             EventType::KeyNotAllowed | EventType::UnknownKey => return Self::Unauthorized,

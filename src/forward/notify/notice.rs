@@ -73,6 +73,9 @@ pub struct Sample {
     /// What was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// Whether the policy only observed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unenforced: bool,
     /// The event's id.
     pub event: String,
 }
@@ -98,6 +101,7 @@ impl Sample {
             source_ip: word(&event.source_ip),
             place: place.filter(|text| !text.is_empty()),
             action: word(&event.action),
+            unenforced: event.would.is_some(),
             event: event.id.clone(),
         }
     }

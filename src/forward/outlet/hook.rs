@@ -117,7 +117,7 @@ impl Hook {
             matches!(event.kind, EventType::KeyCutOff | EventType::PermanentBan | EventType::TemporaryBan);
         let Some(subject) = event.subject.as_ref().filter(|_| is_ban) else { return Ok(false) };
         let record = self.around.store.standing(subject).await?;
-        Ok(!record.is_some_and(|record| record.standing.is_banned_at(now)))
+        Ok(!record.is_some_and(|record| record.standing.counting(false).is_banned_at(now)))
     }
 
     fn tell(&self, about: &Event, severity: Severity, summary: String, outcome: &str, now: Millis) {
@@ -137,7 +137,7 @@ impl Outlet for Hook {
         Box::pin(async move {
             let Some(event) = events.first() else { return Ok(Sent::default()) };
             let now = (self.around.now)();
-            if event.action.as_deref() == Some("shadow") {
+            if event.action.as_deref() == Some("shadow") || event.would.is_some() {
                 return Ok(Sent {
                     refused: Vec::new(),
                     answer: "only watched: nobody was called".to_owned(),
