@@ -251,9 +251,7 @@ mod tests {
 
     #[test]
     fn names_on_the_wire_are_those_of_the_domain() {
-        for action in
-            [Action::None, Action::Alert, Action::Throttle, Action::TemporaryBan, Action::PermanentBan]
-        {
+        for action in Action::ALL {
             assert_eq!(serde_json::to_value(action).unwrap(), json!(action.name()));
         }
         for reason in

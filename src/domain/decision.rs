@@ -26,6 +26,10 @@ pub enum Action {
 }
 
 impl Action {
+    /// Every action, the mildest first.
+    pub const ALL: [Self; 5] =
+        [Self::None, Self::Alert, Self::Throttle, Self::TemporaryBan, Self::PermanentBan];
+
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {

@@ -46,13 +46,12 @@ pub(super) struct Meters {
 
 impl Default for Meters {
     fn default() -> Self {
-        let actions =
-            [Action::None, Action::Alert, Action::Throttle, Action::TemporaryBan, Action::PermanentBan];
         Self {
             on_time: metrics::counter!("keyward_records_total", "timing" => "on_time"),
             late: metrics::counter!("keyward_records_total", "timing" => "late"),
             checks: metrics::counter!("keyward_checks_total"),
-            decisions: actions.map(|a| metrics::counter!("keyward_decisions_total", "action" => a.name())),
+            decisions: Action::ALL
+                .map(|a| metrics::counter!("keyward_decisions_total", "action" => a.name())),
             refusals: ["record", "check"].map(|call| refusals("keyward_refusals_total", call)),
             observed_refusals: ["record", "check"]
                 .map(|call| refusals("keyward_observed_refusals_total", call)),

@@ -5,14 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{
-    domain::{
-        Millis,
-        decision::Reason,
-        event::{Event, EventType, format_millis, parse_millis},
-        subject::{Subject, SubjectKind},
-    },
-    forward::format::facts::{self, word},
+use crate::domain::{
+    Millis,
+    decision::Reason,
+    event::{Event, EventType, format_millis, parse_millis},
+    subject::{Subject, SubjectKind},
 };
 
 /// Whom a request is put down to that a ban refused which was made before the span.
@@ -208,7 +205,7 @@ impl Hit {
         let (first, last) = self.span.unwrap_or((event.time, event.time));
         self.span = Some((first.min(event.time), last.max(event.time)));
         let place = event.place.iter().flat_map(|place| [&place.city, &place.country]);
-        let place: Vec<&str> = place.filter_map(facts::present).collect();
+        let place: Vec<&str> = place.filter_map(Option::as_deref).filter(|name| !name.is_empty()).collect();
         if !place.is_empty() {
             self.places.insert(place.join(", "));
         }
@@ -248,6 +245,11 @@ fn banned(subject: &Subject) -> Reason {
         SubjectKind::Ip => Reason::IpBanned,
         SubjectKind::Project => Reason::ProjectBanned,
     }
+}
+
+/// A text in the evidence.
+fn word<'a>(evidence: &'a Value, name: &str) -> Option<&'a str> {
+    evidence[name].as_str()
 }
 
 /// Sums by a part of what answers are counted by.
