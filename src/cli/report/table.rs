@@ -55,14 +55,14 @@ fn totals(out: &mut String, of: &str, totals: &[Total]) {
 fn subjects(out: &mut String, rows: &[Row]) {
     let _ = writeln!(
         out,
-        "\n{:<34}{:>10}{:>10}{:>17}{:>17}{:>12}",
+        "\n{:<30}{:>14}{:>14}{:>13}{:>13}{:>16}",
         "subject", "would", "refused", "first (UTC)", "last (UTC)", "cost USD"
     );
     for row in rows.iter().take(ROWS) {
         let _ = writeln!(
             out,
-            "{:<34}{:>10}{:>10}{:>17}{:>17}{:>12}",
-            cut(row.subject.as_str(), 33),
+            "{:<30}{:>14}{:>14}{:>13}{:>13}{:>16}",
+            cut(row.subject.as_str(), 29),
             whole(row.would_refuse),
             whole(row.refused),
             short(&row.first),

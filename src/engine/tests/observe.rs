@@ -225,7 +225,10 @@ async fn the_registry_and_a_store_that_is_away_refuse_nobody() {
     let unknown = day.ask(json!({})).await;
     assert_eq!(would(&unknown), (false, Action::None, Some(Reason::UnknownKey)));
     let event = day.events(EventType::UnknownKey).await.remove(0);
-    assert_eq!(event.evidence["summary"], "Would be refused: the key is not registered.");
+    assert_eq!(
+        event.evidence["summary"],
+        "Would be refused: the key is not registered, and such keys are refused."
+    );
     let known = Entry::Key(serde_json::from_value(json!({})).unwrap());
     day.engine.put_entry("a", &known, &Actor::local(), day.now).await.unwrap();
     for _ in 0..5 {

@@ -105,7 +105,9 @@ impl Effect {
     /// The effect that an event tells of.
     pub fn of(event: &Event) -> Self {
         if event.would.is_some() {
-            return Self::Shadowed;
+            // A finding is still told to people.
+            let is_told = event.action.as_deref() == Some("alert");
+            return if is_told { Self::Alerted } else { Self::Shadowed };
         }
         match event.kind {
             EventType::BannedRequestBlocked | EventType::RateLimitExceeded => return Self::Blocked,

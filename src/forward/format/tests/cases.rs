@@ -62,6 +62,7 @@ pub fn observed(event: Event, done: &str) -> Event {
         EventType::BannedRequestBlocked | EventType::KeyCutOff => Reason::ApiKeyBanned,
         EventType::RateLimitExceeded => Reason::RateLimitExceeded,
         EventType::UnknownKey => Reason::UnknownKey,
+        _ if event.detector.as_deref() == Some("operator") => Reason::ApiKeyBanned,
         _ => Reason::CriticalAnomalyDetected,
     };
     let until = event.evidence["until"].as_str().map(|until| parse_millis(until).unwrap());
@@ -69,6 +70,10 @@ pub fn observed(event: Event, done: &str) -> Event {
         EventType::Throttled => Would::go_on(action),
         _ => Would::refuse(action, reason, until, event.time),
     };
+    let mut event = event;
+    if event.kind == EventType::UnknownKey {
+        event.evidence["summary"] = json!("Would be refused: the key is not registered.");
+    }
     Event { action: Some(done.to_owned()), would: Some(would), ..event }
 }
 

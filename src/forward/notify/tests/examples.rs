@@ -104,7 +104,7 @@ fn a_notice_of_what_was_only_observed_says_so_and_holds_nobody() {
     day.take(observed);
     let notice = day.after(10 * SECOND).remove(0);
     assert_eq!(notice.hold, None);
-    assert_eq!(message::headline(&notice), "[HIGH] Temporary ban (observed only): key:a");
+    assert_eq!(message::headline(&notice), "[HIGH] Impossible travel (observed only): key:a");
     let lines = message::lines(&notice);
     assert!(lines.contains(&("Done", "nothing: the policy only observes".to_owned())), "{lines:?}");
     assert!(
