@@ -14,6 +14,7 @@ mod breaker;
 mod budgets;
 mod events;
 mod explain;
+mod frame;
 mod insurance;
 mod judge;
 mod limits;

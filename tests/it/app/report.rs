@@ -27,7 +27,7 @@ impl Desk {
         let store = format!("embedded:{}", dir.path().display());
         let mut command =
             keyward(&["serve", "--listen", "127.0.0.1:0", "--store", &store, "--preset", "strict"]);
-        let served = Served::start_with(command.args(flags).env("KEYWARD__EVENTS__FOLD_SECONDS", "0"));
+        let served = Served::start_with(command.args(flags).env("KEYWARD__EVENTS__FOLD_SECONDS", "1"));
         Self { served, client: client(), _dir: dir }
     }
 
