@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::domain::{
-    decision::{Action, Decision, LimitStatus, Reason},
+    decision::{Action, Decision, LimitStatus, Reason, Would},
     finding::Finding,
     money::Usd,
     quota::Span,
@@ -29,6 +29,9 @@ pub struct Answer<'a> {
     /// Whole seconds after which it would be admitted; absent when allowed, when never, and when not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u64>,
+    /// What enforcement would have answered; present where it would have refused and the policy only observes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would: Option<Would>,
     /// What was found.
     #[schema(value_type = Vec<Finding>)]
     pub anomalies: &'a [Finding],
@@ -110,6 +113,7 @@ impl<'a> From<&'a Decision> for Answer<'a> {
             action: decision.action,
             reason: decision.reason.filter(|_| refused),
             retry_after_seconds: decision.retry_after_seconds().filter(|_| refused),
+            would: decision.would.filter(|would| !would.allowed),
             anomalies: &decision.anomalies,
             limits: &decision.limits,
             reservation_id: decision.reservation.as_ref().map(|reservation| &*reservation.id),
@@ -154,6 +158,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
+        enforcement::Enforcement,
         finding::{Accused, AnomalyKind, Mode, Severity},
         price::Cost,
     };
@@ -189,6 +194,7 @@ mod tests {
             reservation: None,
             cost: Cost { nanos: 7_456_000, fallback: false },
             degraded: false,
+            would: None,
             late: false,
             policy_version: "p7".into(),
         }
@@ -224,10 +230,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_only_observed_is_allowed_and_says_what_would_have_been() {
+        let mut decision = refused();
+        Enforcement::Observe.soften(&mut decision);
+        let value = serde_json::to_value(Answer::from(&decision)).unwrap();
+        assert_eq!((&value["allowed"], &value["action"]), (&json!(true), &json!("alert")));
+        assert!(value.get("reason").is_none() && value.get("retry_after_seconds").is_none());
+        let would = json!({
+            "allowed": false, "action": "temporary_ban", "reason": "CRITICAL_ANOMALY_DETECTED",
+            "retry_after_seconds": 1800,
+        });
+        assert_eq!(value["would"], would);
+        let mut slowed =
+            Decision { allowed: true, action: Action::Throttle, anomalies: Vec::new(), ..refused() };
+        Enforcement::Observe.soften(&mut slowed);
+        let value = serde_json::to_value(Answer::from(&slowed)).unwrap();
+        assert_eq!((&value["action"], value.get("would")), (&json!("none"), None));
+        assert_eq!(slowed.ruling(), Would::go_on(Action::Throttle));
+    }
+
+    #[test]
     fn names_on_the_wire_are_those_of_the_domain() {
-        for action in
-            [Action::None, Action::Alert, Action::Throttle, Action::TemporaryBan, Action::PermanentBan]
-        {
+        for action in Action::ALL {
             assert_eq!(serde_json::to_value(action).unwrap(), json!(action.name()));
         }
         for reason in

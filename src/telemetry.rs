@@ -91,6 +91,10 @@ fn describe() {
     );
     describe_counter!("keyward_refusals_total", "Records and checks that were refused, by reason.");
     describe_counter!(
+        "keyward_observed_refusals_total",
+        "Records and checks that would have been refused, while the policy only observes."
+    );
+    describe_counter!(
         "keyward_price_fallbacks_total",
         "Requests whose model has no price; they cost the fallback price."
     );

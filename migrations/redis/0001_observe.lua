@@ -5,13 +5,14 @@
 -- KEYS  1     state: one packed string (layout below)
 --       2..5  closed buckets of the 1min, 5min, 1hour, 24hour window: sorted sets,
 --             score = bucket index, member = "index:requests:tokens:auth_failures:not_found"
--- ARGV  1     16 little-endian doubles: now, requests, tokens, auth_failures, not_found,
+-- ARGV  1     17 little-endian doubles: now, requests, tokens, auth_failures, not_found,
 --             4 token limits, 4 request limits (shortest window first, -1: none),
---             mode (0 admit, 1 peek, 2 force), peer capacity, may create (0/1)
+--             mode (0 admit, 1 peek, 2 force), peer capacity, may create (0/1), whether a standing that was only
+--             observed counts (0/1)
 --       2     the peer: 8 bytes id and 24 bytes data; empty: none
 --
 -- State, all numbers little-endian doubles; laid out so that what most calls change is one range of 136 bytes:
---    1..96   standing: version, state, since, until, share, ... (src/domain/standing.rs)
+--    1..96   standing: version, state, since, until, share, ..., marks (src/domain/standing.rs)
 --   97..448  per window, longest first: open bucket's index, 4 totals when it was opened, 4 totals that have
 --            left the window, index of the oldest closed bucket or -1, until when the sorted set is kept
 --  449..528  the subject's time, 4 totals of all that was ever charged, 4 moments until which the windows stand
@@ -44,7 +45,7 @@ local floor, max, min = math.floor, math.max, math.min
 local pack, unpacked, call = struct.pack, struct.unpack, redis.call
 
 local charged_at, r, t, f, m = unpacked("<ddddd", ARGV[1])
-local mode, capacity, may_create = unpacked("<ddd", ARGV[1], 105)
+local mode, capacity, may_create, observing = unpacked("<dddd", ARGV[1], 105)
 local raw = call("GET", KEYS[1])
 local known = raw
 if not known then
@@ -138,6 +139,8 @@ if now >= n1 or now >= n2 or now >= n3 or now >= n4 then
 end
 
 local in_force = ends < 0 or ends > now
+-- Bit 1 of the marks: it was only observed.
+if state > 0 and observing == 0 and unpacked("<d", raw, 89) % 4 >= 2 then in_force = false end
 local banned = state >= 2 and in_force
 if state ~= 1 or not in_force then share = 1000 end
 

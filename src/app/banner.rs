@@ -12,6 +12,10 @@ use crate::{
     pricing::{PriceSource, PriceStatus},
 };
 
+/// Said where nothing is refused, so that nobody takes it for protection.
+const OBSERVES: &str = "*** OBSERVES ONLY *** nothing is refused: bans, throttles and limits are said and not enforced. \
+                        `keyward report` shows whom they would hit; `policy.enforcement = \"enforce\"` makes them hold";
+
 /// The lines that `serve` prints when it is ready. The first holds the URL.
 pub fn banner(config: &Config, running: &Running) -> String {
     let url = format!("http://{}", reachable(running.address));
@@ -19,6 +23,9 @@ pub fn banner(config: &Config, running: &Running) -> String {
     let header = if open { "" } else { " -H 'authorization: Bearer <token>'" };
     let mut text = format!("keyward {} listens on {url}\n", env!("CARGO_PKG_VERSION"));
     // Writing to a String cannot fail.
+    if running.engine.policy().observes() {
+        let _ = writeln!(text, "  {OBSERVES}");
+    }
     if running.address.ip().is_unspecified() {
         let _ = writeln!(text, "  listens  on every address of this machine ({})", running.address);
     }

@@ -173,7 +173,10 @@ fn row(event: &Value) -> String {
     let why = ["/evidence/summary", "/evidence/cause/evidence/summary", "/evidence/note", "/evidence/reason"];
     let why = why.iter().find_map(|path| event.pointer(path)?.as_str()).filter(|why| !why.is_empty());
     let why = why.map(|why| format!("  {}", super::output::plain(why))).unwrap_or_default();
-    format!("{time}  {severity:<8}  {kind}{count}  {subject}{address}  -> {action}{why}")
+    let would = event["would"]["action"].as_str();
+    let would =
+        would.map(|would| format!(" (not enforced: {})", super::output::plain(would))).unwrap_or_default();
+    format!("{time}  {severity:<8}  {kind}{count}  {subject}{address}  -> {action}{would}{why}")
 }
 
 /// Puts lines together from pieces that end anywhere.

@@ -13,6 +13,7 @@ mod migrate;
 mod openapi;
 mod output;
 mod replay;
+mod report;
 mod serve;
 mod settings;
 mod simulate;
@@ -37,7 +38,7 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "Without a command, keyward serves. Each flag of `serve` is also a variable: KEYWARD_LISTEN, \
-KEYWARD_STORE, KEYWARD_CONFIG, KEYWARD_GEOIP, KEYWARD_PRICES, KEYWARD_PRESET, KEYWARD_PEPPER_FILE; any setting is \
+KEYWARD_STORE, KEYWARD_CONFIG, KEYWARD_GEOIP, KEYWARD_PRICES, KEYWARD_PRESET, KEYWARD_ENFORCEMENT, KEYWARD_PEPPER_FILE; any setting is \
 KEYWARD__SECTION__KEY.\n\nExit codes: 0 good, 2 usage, 65 input refused, 66 not there, 69 store or service does not \
 answer, 70 internal, 74 input/output, 77 not allowed, 78 configuration.";
 
@@ -57,6 +58,8 @@ enum Command {
     Status(status::Status),
     /// Show security events of a running service.
     Events(events::Events),
+    /// Show whom a running service refused, or would have refused while it only observes.
+    Report(report::Report),
     /// Tokens for the HTTP API.
     #[command(subcommand)]
     Token(token::Token),
@@ -89,6 +92,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Unban(command) => command.run(),
         Command::Status(command) => command.run(),
         Command::Events(command) => command.run(),
+        Command::Report(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Openapi(command) => command.run(),
         Command::Replay(command) => command.run(),

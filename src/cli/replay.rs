@@ -36,7 +36,7 @@ pub struct Replay {
     output: Option<PathBuf>,
     /// Decide by the policy in this file in place of the configured one: TOML with a [policy] table, laid over the
     /// defaults, or what GET /v1/policy answers.
-    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "enforcement"])]
     policy: Option<PathBuf>,
     /// Decide by the policy in this file too, and show what the first one does that this one does not, and the other
     /// way round.

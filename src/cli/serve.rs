@@ -50,12 +50,17 @@ async fn serve(config: Config) -> Result<(), Failure> {
 fn announce(config: &Config, running: &app::Running) {
     match config.log.format {
         LogFormat::Text => eprint!("{}", app::banner(config, running)),
-        LogFormat::Json => tracing::info!(
-            url = format!("http://{}", app::reachable(running.address)),
-            listen = %running.address,
-            version = env!("CARGO_PKG_VERSION"),
-            "ready"
-        ),
+        LogFormat::Json => {
+            if running.engine.policy().observes() {
+                tracing::warn!("the policy only observes: nothing is refused");
+            }
+            tracing::info!(
+                url = format!("http://{}", app::reachable(running.address)),
+                listen = %running.address,
+                version = env!("CARGO_PKG_VERSION"),
+                "ready"
+            );
+        }
     }
 }
 

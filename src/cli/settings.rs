@@ -29,6 +29,9 @@ pub struct Settings {
     /// How much acts before it has learned [default: balanced].
     #[arg(long)]
     pub preset: Option<Preset>,
+    /// Whether anything is refused: `observe` says what would have been [default: enforce].
+    #[arg(long)]
+    pub enforcement: Option<Enforcement>,
     /// File with the pepper, under which API keys are hashed.
     #[arg(long, value_name = "FILE")]
     pub pepper_file: Option<String>,
@@ -43,6 +46,15 @@ pub enum Preset {
     Strict,
 }
 
+/// Whether anything is refused.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Enforcement {
+    /// Bans, throttles and limits refuse.
+    Enforce,
+    /// Nothing is refused; answers and events say what would have been.
+    Observe,
+}
+
 impl Settings {
     /// The configuration that these flags, the environment and the embedded layers make together.
     ///
@@ -55,12 +67,17 @@ impl Settings {
             Preset::Balanced => "balanced",
             Preset::Strict => "strict",
         });
+        let enforcement = self.enforcement.map(|enforcement| match enforcement {
+            Enforcement::Enforce => "enforce",
+            Enforcement::Observe => "observe",
+        });
         let flags = [
             ("--listen", "server.listen", text(&self.listen)),
             ("--store", "store.url", text(&self.store)),
             ("--geoip", "geoip.files", files.map(Value::Array)),
             ("--prices", "prices.file", text(&self.prices)),
             ("--preset", "policy.preset", preset.map(Value::from)),
+            ("--enforcement", "policy.enforcement", enforcement.map(Value::from)),
             ("--pepper-file", "secrets.pepper_file", text(&self.pepper_file)),
         ];
         let flags = flags.into_iter().filter_map(|(flag, name, value)| Some((flag, name, value?))).collect();

@@ -187,9 +187,10 @@ fn runs_in_short(runs: &[(usize, u64, Score)]) -> String {
 }
 
 fn tell(seed: u64, labelled: &Labelled, decision: &Decision) {
+    let ruling = decision.ruling();
     let told = serde_json::json!({
         "seed": seed, "truth": labelled, "record": labelled.record, "key": decision.key_id,
-        "allowed": decision.allowed, "action": decision.action, "reason": decision.reason,
+        "allowed": ruling.allowed, "action": ruling.action, "reason": ruling.reason,
         "anomalies": decision.anomalies,
     });
     let _ = writeln!(io::stderr(), "{told}");

@@ -49,7 +49,9 @@ impl Status {
         }
         line(&format!("service  {} (store {})", text(&ready["status"]), text(&ready["store"]["status"])))?;
         line(&format!("geo      {}", text(&ready["components"]["geoip"]["state"])))?;
-        line(&format!("policy   {}", text(&ready["policy_version"])))?;
+        let observes = ready["enforcement"] == "observe";
+        let mode = if observes { " (only observes: nothing is refused)" } else { "" };
+        line(&format!("policy   {}{mode}", text(&ready["policy_version"])))?;
         for sink in ready["components"]["sinks"].as_array().map(Vec::as_slice).unwrap_or_default() {
             let how = if sink["error"].is_null() { "well".to_owned() } else { text(&sink["error"]) };
             let who =
@@ -74,6 +76,9 @@ fn standing(value: &Value) -> String {
     let mut parts = vec![text(&value["subject"]), text(&value["state"])];
     if value["until"].is_string() {
         parts.push(format!("until {}", text(&value["until"])));
+    }
+    if value["enforced"] == false {
+        parts.push("not enforced".to_owned());
     }
     if value["reason"].is_string() {
         parts.push(format!("({})", text(&value["reason"])));

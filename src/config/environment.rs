@@ -8,12 +8,13 @@ use super::{
 };
 
 /// Short names and the settings they stand for. They are stronger than the long ones.
-const SHORT: [(&str, &str); 6] = [
+const SHORT: [(&str, &str); 7] = [
     ("KEYWARD_LISTEN", "server.listen"),
     ("KEYWARD_STORE", "store.url"),
     ("KEYWARD_GEOIP", "geoip.files"),
     ("KEYWARD_PRICES", "prices.file"),
     ("KEYWARD_PRESET", "policy.preset"),
+    ("KEYWARD_ENFORCEMENT", "policy.enforcement"),
     ("KEYWARD_PEPPER_FILE", "secrets.pepper_file"),
 ];
 

@@ -26,6 +26,10 @@ pub enum Action {
 }
 
 impl Action {
+    /// Every action, the mildest first.
+    pub const ALL: [Self; 5] =
+        [Self::None, Self::Alert, Self::Throttle, Self::TemporaryBan, Self::PermanentBan];
+
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {
@@ -122,6 +126,34 @@ pub struct Reservation {
     pub lease_seconds: u64,
 }
 
+/// What enforcement would have answered, where the policy only observes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Would {
+    /// Whether the request would have gone on.
+    pub allowed: bool,
+    /// What would have been done.
+    pub action: Action,
+    /// Why the request would have been refused; absent when it would not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Whole seconds after which it would have been admitted; absent when never, and when not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
+}
+
+impl Would {
+    /// A response that refuses nothing by itself.
+    pub fn go_on(action: Action) -> Self {
+        Self { allowed: true, action, reason: None, retry_after_seconds: None }
+    }
+
+    /// A refusal until a moment, seen from `now`; `None`: for good, or not known.
+    pub fn refuse(action: Action, reason: Reason, retry_at: Option<Millis>, now: Millis) -> Self {
+        let retry_after_seconds = retry_at.map(|at| whole_seconds(at - now));
+        Self { allowed: false, action, reason: Some(reason), retry_after_seconds }
+    }
+}
+
 /// The answer to the caller about one request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Decision {
@@ -133,7 +165,7 @@ pub struct Decision {
     pub allowed: bool,
     /// What was done.
     pub action: Action,
-    /// Why it was refused.
+    /// Why it was refused, or would have been.
     pub reason: Option<Reason>,
     /// When it would be admitted, where that is known; `None` for good or when allowed.
     pub retry_at: Option<Millis>,
@@ -149,6 +181,9 @@ pub struct Decision {
     /// What is held for it, where a check asked for that and was admitted.
     #[serde(default)]
     pub reservation: Option<Reservation>,
+    /// What enforcement would have answered, where the policy only observes and that is another answer.
+    #[serde(default)]
+    pub would: Option<Would>,
     /// Decided without the store.
     pub degraded: bool,
     /// The record was too old for windows and detectors.
@@ -160,6 +195,22 @@ pub struct Decision {
 impl Decision {
     /// Whole seconds until `retry_at`, at least 1; `None` when there is no such moment.
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        self.retry_at.map(|at| ((at - self.decided_at).max(1) as u64).div_ceil(1000))
+        self.retry_at.map(|at| whole_seconds(at - self.decided_at))
     }
+
+    /// What enforcement says about the request, whether it is enforced or not.
+    pub fn ruling(&self) -> Would {
+        let refused = !self.allowed;
+        self.would.unwrap_or(Would {
+            allowed: self.allowed,
+            action: self.action,
+            reason: self.reason.filter(|_| refused),
+            retry_after_seconds: self.retry_after_seconds().filter(|_| refused),
+        })
+    }
+}
+
+/// A span as whole seconds, rounded up, at least 1.
+fn whole_seconds(span: Millis) -> u64 {
+    (span.max(1) as u64).div_ceil(1000)
 }

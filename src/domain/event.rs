@@ -5,7 +5,9 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Millis, finding::AnomalyKind, finding::Severity, place::PlaceSummary, subject::Subject};
+use super::{
+    Millis, decision::Would, finding::AnomalyKind, finding::Severity, place::PlaceSummary, subject::Subject,
+};
 
 /// Types of events beside the anomaly types. Names on the wire are fixed by the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -166,6 +168,9 @@ pub struct Event {
     pub evidence: serde_json::Value,
     /// What was done.
     pub action: Option<String>,
+    /// What would have been done, where the policy only observes: then nothing that this event tells of was enforced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would: Option<Would>,
     /// The request behind it.
     pub request_id: Option<String>,
     /// The policy that judged.
@@ -189,6 +194,7 @@ impl Event {
             detector: None,
             evidence: serde_json::Value::Null,
             action: None,
+            would: None,
             request_id: None,
             policy_version: None,
             count: 1,

@@ -139,6 +139,7 @@ pub fn operator_ban(standing: &Standing, length: Option<Millis>, now: Millis) ->
         since: now,
         until: length.map(|l| now.saturating_add(l)),
         origin: Origin::Operator,
+        unenforced: false,
         ..*standing
     }
 }
@@ -153,6 +154,7 @@ pub fn lift(standing: &Standing, fired: Option<AnomalyKind>, policy: &LadderPoli
         grace_until: if fired.is_some() { now + millis(policy.grace_seconds) } else { standing.grace_until },
         grace_detectors: fired.map_or(standing.grace_detectors, AnomalyKind::bit),
         origin: Origin::Operator,
+        unenforced: false,
         ..*standing
     }
 }

@@ -9,6 +9,7 @@ pub mod alert;
 pub mod allowlist;
 pub mod decision;
 pub mod difference;
+pub mod enforcement;
 pub mod event;
 pub mod finding;
 pub mod forecast;

@@ -120,6 +120,8 @@ pub struct Charge {
     pub peer_capacity: u8,
     /// Whether a subject that the store does not know yet may be created.
     pub may_create: bool,
+    /// Whether a standing that was only observed counts: see [`Standing::counting`].
+    pub observing: bool,
     /// What it charges beyond the subject's windows: all is charged, or none.
     pub quotas: Vec<QuotaCharge>,
     /// Keeps what is charged as a reservation.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    enforcement::Enforcement,
     finding::{AnomalyKind, Mode, Severity},
     window::{WINDOW_COUNT, WINDOW_NAMES, WindowLimits},
 };
@@ -265,6 +266,10 @@ pub struct LadderPolicy {
 pub struct Policy {
     /// How much acts before it has learned.
     pub preset: Preset,
+    /// Whether anything is refused. Policies that were stored before there was a choice enforce.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub enforcement: Enforcement,
     /// While the store does not answer.
     pub on_store_failure: StoreFailurePolicy,
     /// Limits of every key.

@@ -6,6 +6,8 @@ use super::Millis;
 
 /// Numbers of a packed standing.
 pub const PACKED_NUMBERS: usize = 12;
+/// Ten bits are kept for the number of bans that were only observed.
+const MOST_UNENFORCED_BANS: u32 = 1023;
 
 /// The rung of the ladder a subject stands on.
 #[derive(
@@ -62,6 +64,12 @@ pub struct Standing {
     pub grace_detectors: u32,
     /// Who put it there.
     pub origin: Origin,
+    /// Made while the policy only observed: it refuses and slows down in theory alone, now and after the policy enforces.
+    pub unenforced: bool,
+    /// Those of `strikes` that were only observed, decayed alike; in whole thousandths.
+    pub unenforced_strikes: f64,
+    /// Those of `bans` that were only observed; packed, at most 1,023.
+    pub unenforced_bans: u32,
 }
 
 impl Standing {
@@ -83,6 +91,26 @@ impl Standing {
         if self.state_at(now) == StandingState::Throttled { self.share_permille } else { 1000 }
     }
 
+    /// The standing as it counts. While `observing` all of it does, in theory; else what was only observed does not: no
+    /// throttle, ban, strike or count of bans of it.
+    pub fn counting(&self, observing: bool) -> Self {
+        if observing || !self.unenforced && self.unenforced_bans == 0 && self.unenforced_strikes == 0.0 {
+            return *self;
+        }
+        let (state, until) =
+            if self.unenforced { (StandingState::Clear, None) } else { (self.state, self.until) };
+        Self {
+            state,
+            until,
+            strikes: (self.strikes - self.unenforced_strikes).max(0.0),
+            bans: self.bans.saturating_sub(self.unenforced_bans),
+            unenforced: false,
+            unenforced_strikes: 0.0,
+            unenforced_bans: 0,
+            ..*self
+        }
+    }
+
     /// Strikes at `now`, decayed with `half_life` (milliseconds).
     pub fn strikes_at(&self, now: Millis, half_life: Millis) -> f64 {
         let age = (now - self.strikes_at).max(0) as f64;
@@ -90,7 +118,8 @@ impl Standing {
     }
 
     /// Packs into numbers, all exact in a double: version, state, since, until (-1: none), share, strikes,
-    /// strikes_at, bans, bans_since, grace_until, grace_detectors, origin.
+    /// strikes_at, bans, bans_since, grace_until, grace_detectors, and in one the origin (bit 0), `unenforced` (bit 1),
+    /// `unenforced_bans` (bits 2 to 11) and thousandths of `unenforced_strikes` (from bit 12, at most 2^32).
     pub fn pack(&self) -> [f64; PACKED_NUMBERS] {
         [
             self.version as f64,
@@ -104,12 +133,19 @@ impl Standing {
             self.bans_since as f64,
             self.grace_until as f64,
             f64::from(self.grace_detectors),
-            f64::from(self.origin as u8),
+            self.marks() as f64,
         ]
+    }
+
+    fn marks(&self) -> u64 {
+        let strikes = ((self.unenforced_strikes * 1000.0).round() as u64).min(u64::from(u32::MAX));
+        let bans = u64::from(self.unenforced_bans.min(MOST_UNENFORCED_BANS));
+        self.origin as u64 | u64::from(self.unenforced) << 1 | bans << 2 | strikes << 12
     }
 
     /// Reads what [`Standing::pack`] wrote.
     pub fn unpack(numbers: &[f64; PACKED_NUMBERS]) -> Self {
+        let marks = numbers[11] as u64;
         Self {
             version: numbers[0] as u64,
             state: match numbers[1] as u8 {
@@ -127,7 +163,10 @@ impl Standing {
             bans_since: numbers[8] as Millis,
             grace_until: numbers[9] as Millis,
             grace_detectors: numbers[10] as u32,
-            origin: if numbers[11] == 0.0 { Origin::Detector } else { Origin::Operator },
+            origin: if marks & 1 == 0 { Origin::Detector } else { Origin::Operator },
+            unenforced: marks & 2 != 0,
+            unenforced_strikes: (marks >> 12) as f64 / 1000.0,
+            unenforced_bans: (marks >> 2) as u32 & MOST_UNENFORCED_BANS,
         }
     }
 }
@@ -167,8 +206,14 @@ mod tests {
             grace_until: 4,
             grace_detectors: 0b101,
             origin: Origin::Operator,
+            unenforced: true,
+            unenforced_strikes: 1.234,
+            unenforced_bans: 1,
         };
         assert_eq!(Standing::unpack(&standing.pack()), standing);
+        let enforced =
+            Standing { unenforced: false, unenforced_strikes: 0.0, unenforced_bans: 0, ..standing };
+        assert_eq!(Standing::unpack(&enforced.pack()), enforced);
         assert_eq!(Standing::unpack(&Standing::default().pack()), Standing::default());
     }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Engine, events};
+use super::{Engine, bans, events};
 use crate::{
     domain::{
         Millis,
         actor::Actor,
+        decision::{Action, Would},
         difference::difference,
         event::{Event, EventType, format_millis},
         finding::{AnomalyKind, Severity},
@@ -65,17 +66,20 @@ impl Engine {
     ) -> Result<(StandingRecord, bool), StoreError> {
         self.answering()?;
         let kind = if length.is_some() { EventType::TemporaryBan } else { EventType::PermanentBan };
+        let enforcement = self.policy().policy.enforcement;
         let mut fresh = true;
         let record = self
             .change(subject, reason, now, |current| {
-                fresh = !current.standing.is_banned_at(now);
+                fresh = !current.standing.counting(enforcement.observes()).is_banned_at(now);
                 let next = ladder::operator_ban(&current.standing, length, now);
                 let mut evidence = events::standing_evidence(&next);
                 evidence["reason"] = reason.into();
                 let severity = ladder::response_severity(kind);
                 let mut event = events::operator(now, kind, severity, Some(subject), Some(by), evidence);
-                event.action =
-                    Some(if length.is_some() { "temporary_ban" } else { "permanent_ban" }.to_owned());
+                let until = next.until;
+                let ruled = Would::refuse(events::action_of(&next), bans::reason(subject), until, now);
+                let (action, would) = enforcement.split(Action::None, ruled);
+                (event.action, event.would) = (Some(action.name().to_owned()), would);
                 Some((next, event))
             })
             .await?;

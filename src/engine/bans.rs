@@ -91,12 +91,13 @@ impl BanIndex {
         networks.retain(|(_, subject)| exact.contains_key(subject));
     }
 
-    /// The ban that refuses a request: on its key (under any pepper), its address or its project. One on its address does
-    /// not, if its key is `spared` from that.
+    /// The ban that refuses a request: on its key (under any pepper), its address or its project. One that was only observed
+    /// does so while `observing` alone. One on its address does not, if its key is `spared` from that.
     pub fn find(
         &self,
         record: &Record,
         now: Millis,
+        observing: bool,
         spared: impl Fn(&Subject, &Standing) -> bool,
     ) -> Option<(Subject, Standing)> {
         let held = self.held.read();
@@ -104,12 +105,13 @@ impl BanIndex {
             return None;
         }
         let in_force = |subject: &Subject| {
-            held.exact.get(subject).filter(|s| s.is_banned_at(now)).map(|s| (subject.clone(), *s))
+            let held = held.exact.get(subject).filter(|s| s.counting(observing).is_banned_at(now));
+            held.map(|s| (subject.clone(), *s))
         };
         in_force(&record.key)
             .or_else(|| record.former_keys.iter().find_map(in_force))
             .or_else(|| in_force(&record.address).filter(|(subject, ban)| !spared(subject, ban)))
-            .or_else(|| covering(&held, record.source_ip).and_then(in_force))
+            .or_else(|| covering(&held, record.source_ip).find_map(in_force))
             .or_else(|| record.project.as_ref().and_then(in_force))
     }
 
@@ -138,8 +140,9 @@ fn remove(held: &mut Held, subject: &Subject) {
     held.networks.retain(|(_, s)| s != subject);
 }
 
-fn covering(held: &Held, address: IpAddr) -> Option<&Subject> {
-    held.networks.iter().find(|(network, _)| network.contains(&address)).map(|(_, subject)| subject)
+fn covering(held: &Held, address: IpAddr) -> impl Iterator<Item = &Subject> {
+    let around = held.networks.iter().filter(move |(network, _)| network.contains(&address));
+    around.map(|(_, subject)| subject)
 }
 
 fn is_wide(network: &IpNet) -> bool {
@@ -184,12 +187,22 @@ mod tests {
         for subject in [record.key.clone(), former, record.address.clone(), network, Subject::project("p")] {
             let index = BanIndex::default();
             index.set(&subject, &banned(Some(10)), 0);
-            assert_eq!(index.find(&record, 9, |_, _| false).map(|(s, _)| s), Some(subject.clone()));
-            assert_eq!(index.find(&record, 10, |_, _| false), None);
+            assert_eq!(index.find(&record, 9, false, |_, _| false).map(|(s, _)| s), Some(subject.clone()));
+            assert_eq!(index.find(&record, 10, false, |_, _| false), None);
             index.set(&subject, &Standing { version: 2, ..Standing::default() }, 0);
-            assert_eq!(index.find(&record, 5, |_, _| false), None);
+            assert_eq!(index.find(&record, 5, false, |_, _| false), None);
             assert_eq!(index.len(), 0);
         }
+    }
+
+    #[test]
+    fn a_ban_that_was_only_observed_hides_none_that_is_enforced() {
+        let (record, index) = (record(), BanIndex::default());
+        index.set(&record.key, &Standing { unenforced: true, ..banned(None) }, 0);
+        assert_eq!(index.find(&record, 1, true, |_, _| false).map(|(s, _)| s), Some(record.key.clone()));
+        assert_eq!(index.find(&record, 1, false, |_, _| false), None);
+        index.set(&record.address, &banned(None), 0);
+        assert_eq!(index.find(&record, 1, false, |_, _| false).map(|(s, _)| s), Some(record.address.clone()));
     }
 
     #[test]

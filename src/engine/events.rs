@@ -1,24 +1,20 @@
 //! How the engine words its events.
 
+pub use super::frame::Frame;
 use crate::{
     domain::{
         Millis,
         actor::Actor,
         alert::{AlertRule, Bar, Fired, Watched},
-        decision::LimitStatus,
+        decision::{Action, Reason, Would},
         event::{Event, EventType, format_millis},
         finding::{Finding, Severity},
         ladder,
-        money::Usd,
-        place::Place,
-        quota::Scope,
         record::Record,
-        registry::{Applied, NotAllowed},
         spend::{Judgement, Sign},
         stable_hash,
         standing::{Origin, Standing, StandingDetail, StandingState},
         subject::Subject,
-        window::Unit,
         wording::list,
     },
     store::DeadLetterAct,
@@ -26,163 +22,6 @@ use crate::{
 
 /// Most dead letters that an event names.
 const MOST_NAMED: usize = 100;
-
-/// What every event about one request has.
-pub struct Frame<'a> {
-    /// The request.
-    pub record: &'a Record,
-    /// Where from.
-    pub place: Option<&'a Place>,
-    /// The policy that judged.
-    pub policy_version: &'a str,
-    /// When.
-    pub now: Millis,
-}
-
-impl Frame<'_> {
-    fn event(&self, kind: EventType, severity: Severity, subject: &Subject, detector: &str) -> Event {
-        Event {
-            key_id: Some(self.record.key_id.to_string()),
-            source_ip: Some(self.record.source_ip.to_string()),
-            place: self.place.map(Place::summary),
-            detector: Some(detector.to_owned()),
-            request_id: Some(self.record.request_id.to_string()),
-            policy_version: Some(self.policy_version.to_owned()),
-            ..Event::new(self.now, kind, severity, Some(subject.clone()))
-        }
-    }
-
-    /// A detector's finding.
-    pub fn anomaly(&self, finding: &Finding, subject: &Subject, action: &str) -> Event {
-        let kind = EventType::Anomaly(finding.kind);
-        Event {
-            evidence: finding.evidence.clone(),
-            action: Some(if finding.is_enforced() { action } else { "shadow" }.to_owned()),
-            ..self.event(kind, finding.severity, subject, finding.kind.detector())
-        }
-    }
-
-    /// Tells the owner of a key that somebody has wrong credentials in its name. Nothing is held against the key.
-    pub fn warning(&self, finding: &Finding) -> Event {
-        Event { severity: Severity::Medium, ..self.anomaly(finding, &self.record.key, "alert") }
-    }
-
-    /// The one type to alert on, beside the anomaly itself.
-    pub fn high_severity(&self, finding: &Finding, subject: &Subject, action: &str) -> Event {
-        let evidence = serde_json::json!({ "anomaly": finding.kind, "score": finding.score, "recommendation": finding.recommendation });
-        Event { kind: EventType::HighSeverityAnomaly, evidence, ..self.anomaly(finding, subject, action) }
-    }
-
-    /// A response of the ladder.
-    pub fn response(
-        &self,
-        kind: EventType,
-        subject: &Subject,
-        standing: &Standing,
-        cause: &Finding,
-    ) -> Event {
-        let mut evidence = standing_evidence(standing);
-        evidence["cause"] = serde_json::json!({ "anomaly": cause.kind, "evidence": cause.evidence });
-        Event {
-            evidence,
-            action: Some(action_of(standing).to_owned()),
-            ..self.event(kind, ladder::response_severity(kind), subject, cause.kind.detector())
-        }
-    }
-
-    /// A request of a banned subject.
-    pub fn blocked(&self, subject: &Subject, standing: &Standing) -> Event {
-        Event {
-            evidence: standing_evidence(standing),
-            action: Some(action_of(standing).to_owned()),
-            ..self.event(EventType::BannedRequestBlocked, Severity::Low, subject, "ladder")
-        }
-    }
-
-    /// A ban of an address leaves a key alone that has long succeeded from there.
-    pub fn spared(&self, address: &Subject, ban: &Standing) -> Event {
-        let until = ban.until.map(format_millis);
-        let summary =
-            format!("The ban of {address} spares {}, which has long succeeded from there.", self.record.key);
-        let evidence = serde_json::json!({
-            "summary": summary, "key": self.record.key, "banned_since": format_millis(ban.since), "banned_until": until,
-        });
-        Event {
-            evidence,
-            action: Some("none".to_owned()),
-            ..self.event(EventType::KeySpared, Severity::Low, address, "ladder")
-        }
-    }
-
-    /// A request that a limit refused.
-    pub fn limited(&self, limit: &LimitStatus) -> Event {
-        let amount = |amount: u64| -> serde_json::Value {
-            if limit.unit == Unit::CostUsd { Usd(amount).to_string().into() } else { amount.into() }
-        };
-        let evidence = serde_json::json!({
-            "scope": limit.scope, "model": limit.model, "window": limit.window.to_string(), "unit": limit.unit.name(),
-            "limit": amount(limit.limit), "used": amount(limit.used), "requested_tokens": self.record.tokens,
-            "requested_cost_usd": Usd(self.record.cost().nanos).to_string(),
-        });
-        Event {
-            evidence,
-            action: Some("throttle".to_owned()),
-            ..self.event(EventType::RateLimitExceeded, Severity::Medium, &self.record.key, "limits")
-        }
-    }
-
-    /// So many thousandths of a budget are used. Told of whom the budget is; of everything: of nobody.
-    pub fn budget_used(&self, applied: &Applied, used: u64, mark: u64, severity: Severity) -> Event {
-        let limit = &applied.rule.limit;
-        let (percent, most) = (mark / 10, Usd(limit.most));
-        let evidence = serde_json::json!({
-            "summary": format!("{percent} % of ${most} per {} are used: ${}.", limit.span, Usd(used)),
-            "percent": percent, "limit_usd": most.to_string(), "used_usd": Usd(used).to_string(),
-            "window": limit.span.to_string(), "model": limit.model, "scope": applied.counter.scope.as_str(),
-        });
-        let subject = match &applied.counter.scope {
-            Scope::Subject(subject) => Some(subject.clone()),
-            Scope::Everything => None,
-        };
-        let event = self.event(EventType::BudgetUsed, severity, &self.record.key, "budgets");
-        Event { evidence, action: Some("alert".to_owned()), subject, ..event }
-    }
-
-    /// A request that its key may not make. Keys that nobody registered are told by their address, so that a flood of
-    /// made-up ones is folded.
-    pub fn not_allowed(&self, refusal: NotAllowed) -> Event {
-        let words = refusal.words();
-        let evidence = serde_json::json!({
-            "summary": format!("Refused: {words}."), "cause": refusal.name(), "endpoint": self.record.endpoint,
-            "model": self.record.model, "project": self.record.project.as_ref().map(Subject::id),
-        });
-        let unknown = refusal == NotAllowed::UnknownKey;
-        let subject = if unknown { &self.record.address } else { &self.record.key };
-        let (kind, severity) = match unknown {
-            true => (EventType::UnknownKey, Severity::Low),
-            false => (EventType::KeyNotAllowed, Severity::Medium),
-        };
-        Event { evidence, action: Some("none".to_owned()), ..self.event(kind, severity, subject, "registry") }
-    }
-
-    /// A record that names another project than the one that its key is registered to.
-    pub fn mismatch(&self, registered: Option<&Subject>) -> Event {
-        let evidence = serde_json::json!({
-            "registered": registered.map(Subject::id), "reported": self.record.project.as_ref().map(Subject::id),
-        });
-        let (kind, severity) = (EventType::ProjectMismatch, Severity::Medium);
-        Event {
-            evidence,
-            action: Some("none".to_owned()),
-            ..self.event(kind, severity, &self.record.key, "registry")
-        }
-    }
-
-    /// New subjects came faster than the cap.
-    pub fn capped(&self) -> Event {
-        self.event(EventType::CardinalityCapped, Severity::Medium, &self.record.address, "limits")
-    }
-}
 
 /// An alert rule fired: of a project, key or model, or of everything. Models are no subjects.
 pub fn alert(rule: &AlertRule, name: Option<&str>, fired: &Fired, start: Millis, now: Millis) -> Event {
@@ -325,6 +164,12 @@ pub fn not_cut_off(mut event: Event, why: &str) -> Event {
     Event { action: Some("shadow".to_owned()), ..event }
 }
 
+/// The same where the policy only observes: the key is not cut off.
+pub fn cut_off_in_theory(event: Event, now: Millis) -> Event {
+    let would = Some(Would::refuse(Action::PermanentBan, Reason::ApiKeyBanned, None, now));
+    Event { action: Some(Action::None.name().to_owned()), would, ..event }
+}
+
 /// The ban of a key that is cut off.
 pub fn banned_by_spend(cut_off: &Event, standing: &Standing) -> Event {
     let mut evidence = standing_evidence(standing);
@@ -365,12 +210,13 @@ pub fn standing_evidence(standing: &Standing) -> serde_json::Value {
     })
 }
 
-fn action_of(standing: &Standing) -> &'static str {
+/// What holds a subject to its standing.
+pub fn action_of(standing: &Standing) -> Action {
     match standing.state {
-        StandingState::Clear => "none",
-        StandingState::Throttled => "throttle",
-        StandingState::TemporarilyBanned => "temporary_ban",
-        StandingState::PermanentlyBanned => "permanent_ban",
+        StandingState::Clear => Action::None,
+        StandingState::Throttled => Action::Throttle,
+        StandingState::TemporarilyBanned => Action::TemporaryBan,
+        StandingState::PermanentlyBanned => Action::PermanentBan,
     }
 }
 

@@ -190,7 +190,8 @@ impl Engine {
         let standing = self.standing_with_reason(&record.key).await?;
         let terms = self.terms_of(record, &policy, now);
         let placed = terms.project.map(|project| Record { project: Some(project), ..record.clone() });
-        let ban = self.quiet_ban_on(placed.as_ref().unwrap_or(record), now).map(|(subject, _)| subject);
+        let placed = placed.as_ref().unwrap_or(record);
+        let ban = self.quiet_ban_on(placed, &policy, now).map(|(subject, _)| subject);
         let known = self.store.inspect(&record.key, now).await?;
         let profile = self.profiles.get(&record.key).map(|handle| handle.with(Profile::clone));
         let mut notes = Notes {

@@ -124,6 +124,7 @@ impl Insurance {
                 peer: None,
                 peer_capacity: 1,
                 may_create: true,
+                observing: false,
                 quotas: Vec::new(),
                 lease: None,
             })

@@ -7,7 +7,7 @@ use super::{
     events::{self, Frame},
     explain::{Fact, Witness},
     limits,
-    prepare::{Observed, refuse},
+    prepare::{Observed, Purpose, refuse},
     profiles::ProfileHandle,
 };
 use crate::{
@@ -50,9 +50,9 @@ impl Engine {
         let mut decision = self.plain_decision(record, active, now);
         decision.degraded = observed.degraded;
         decision.limits = limits::statuses(&observed);
-        let frame = Frame { record, place: observed.place.as_deref(), policy_version: &active.version, now };
+        let frame = Frame::new(record, observed.place.as_deref(), active, Purpose::Record, now);
         // A ban that this very batch, or another instance, has made since the trip began.
-        if let Some((subject, standing)) = self.ban_on(record, active, now) {
+        if let Some((subject, standing)) = self.ban_on(record, active, Purpose::Record, now) {
             self.outbox.tell(|| frame.blocked(&subject, &standing));
             refuse(&mut decision, &standing, bans::reason(&subject));
             self.take_back(record, &observed, Vec::new()).await;
@@ -123,7 +123,7 @@ impl Engine {
             let (allowed, reason) = (false, Some(Reason::StoreUnavailable));
             return Decision { allowed, reason, action: Action::Throttle, ..decision };
         }
-        let frame = Frame { record, place: observed.place.as_deref(), policy_version: &active.version, now };
+        let frame = Frame::new(record, observed.place.as_deref(), active, Purpose::Check, now);
         if observed.key.standing.is_banned_at(now) {
             self.bans.set(&record.key, &observed.key.standing, now);
             self.outbox.tell(|| frame.blocked(&record.key, &observed.key.standing));
@@ -151,7 +151,7 @@ impl Engine {
         // What never fits gets no time, unless it is a throttle that makes it too large: that ends.
         let throttled = key.standing.state_at(key.now) == StandingState::Throttled;
         decision.retry_at = retry_at.or(key.standing.until.filter(|_| throttled));
-        self.outbox.tell(|| frame.limited(limit));
+        self.outbox.tell(|| frame.limited(limit, decision.ruling()));
     }
 
     fn find(
@@ -252,7 +252,9 @@ impl Engine {
         let accused = if is_key { Some(&observed.key) } else { observed.address.as_ref() };
         let mut standing = accused.map_or_else(Standing::default, |accused| accused.standing);
         for _ in 0..RETRIES {
-            let step = ladder::climb(subject, &standing, findings, &active.policy.ladder, now);
+            let ladder = &active.policy.ladder;
+            let step = ladder::climb(subject, &standing, findings, ladder, now);
+            let step = active.policy.enforcement.mark_step(&standing, step, ladder);
             witness.see(Fact::Climbed(subject, &standing, findings, &step));
             let told = self.outbox.is_open();
             let mut events = if told { anomaly_events(subject, findings, &step, frame) } else { Vec::new() };
@@ -270,13 +272,14 @@ impl Engine {
             let respond =
                 Respond { subject: subject.clone(), now, standing: Some((next, detail)), refunds, events };
             let refused = banned.then_some(next);
+            let counts = |current: &Standing| current.counting(active.observes());
             match self.write(&respond, observed.write_by).await {
-                Some(Responded::Conflict(current)) if current.is_banned_at(now) => {
+                Some(Responded::Conflict(current)) if counts(&current).is_banned_at(now) => {
                     self.bans.set(subject, &current, now);
                     self.take_back(frame.record, observed, respond.events).await;
                     return Climbed { action: step.action, refused: Some(current), degraded: false };
                 }
-                Some(Responded::Conflict(current)) => standing = current,
+                Some(Responded::Conflict(current)) => standing = counts(&current),
                 written => {
                     self.bans.set(subject, &next, now);
                     return Climbed { action: step.action, refused, degraded: written.is_none() };
@@ -385,7 +388,7 @@ struct Climbed {
 }
 
 fn anomaly_events(subject: &Subject, findings: &[Finding], step: &Step, frame: &Frame<'_>) -> Vec<Event> {
-    let action = step.action.name();
+    let action = step.action;
     let mut events: Vec<Event> = findings.iter().map(|f| frame.anomaly(f, subject, action)).collect();
     let worst = findings.iter().filter(|f| f.is_enforced() && f.severity >= Severity::High);
     if let Some(worst) = worst.max_by_key(|f| f.severity) {

@@ -15,7 +15,8 @@ use crate::domain::{
 /// Most kinds of events folded at once; beyond it the oldest fold ends early.
 const MAX_FOLDS: usize = 20_000;
 
-type FoldKey = (Option<Subject>, EventType, Severity, Option<String>);
+/// Subject, type, severity, detector, whether it was enforced, and by which call the request came.
+type FoldKey = (Option<Subject>, EventType, Severity, Option<String>, bool, Option<String>);
 
 #[derive(Debug)]
 struct Fold {
@@ -66,12 +67,14 @@ impl EventOutbox {
     }
 
     /// Takes an event. The first of its kind goes out at once; equal ones within the span become one with a count.
-    /// Events are equal when subject, type, severity and detector are.
+    /// Events are equal when subject, type, severity, detector and call are, and whether they were enforced.
     pub fn push(&self, event: Event) {
         if !self.is_open() {
             return;
         }
-        let key = (event.subject.clone(), event.kind, event.severity, event.detector.clone());
+        let call = event.evidence["call"].as_str().map(str::to_owned);
+        let detector = event.detector.clone();
+        let key = (event.subject.clone(), event.kind, event.severity, detector, event.would.is_none(), call);
         let mut inner = self.inner.lock();
         if let Some(fold) = inner.folds.get_mut(&key).filter(|fold| event.time < fold.ends) {
             fold.folded += event.count;
@@ -186,6 +189,17 @@ mod tests {
         assert_eq!(counts(&outbox.take(60_000)), [999]);
         outbox.push(blocked(60_001, "a"));
         assert_eq!(counts(&outbox.take(60_001)), [1]);
+    }
+
+    #[test]
+    fn what_is_enforced_and_what_is_only_observed_are_told_apart() {
+        let outbox = EventOutbox::new(60, 100);
+        let would = Some(crate::domain::decision::Would::go_on(crate::domain::decision::Action::None));
+        for i in 0..10 {
+            outbox.push(blocked(i, "a"));
+            outbox.push(Event { would, ..blocked(i, "a") });
+        }
+        assert_eq!(counts(&outbox.take(60_010)), [1, 1, 9, 9]);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) struct Meters {
     decisions: [Counter; 5],
     /// By call, then reason.
     refusals: [Vec<Counter>; 2],
+    /// The same of those that were only observed.
+    observed_refusals: [Vec<Counter>; 2],
     unpriced: Counter,
     /// By detector, then severity.
     findings: Vec<[Counter; Severity::ALL.len()]>,
@@ -44,14 +46,15 @@ pub(super) struct Meters {
 
 impl Default for Meters {
     fn default() -> Self {
-        let actions =
-            [Action::None, Action::Alert, Action::Throttle, Action::TemporaryBan, Action::PermanentBan];
         Self {
             on_time: metrics::counter!("keyward_records_total", "timing" => "on_time"),
             late: metrics::counter!("keyward_records_total", "timing" => "late"),
             checks: metrics::counter!("keyward_checks_total"),
-            decisions: actions.map(|a| metrics::counter!("keyward_decisions_total", "action" => a.name())),
-            refusals: ["record", "check"].map(refusals),
+            decisions: Action::ALL
+                .map(|a| metrics::counter!("keyward_decisions_total", "action" => a.name())),
+            refusals: ["record", "check"].map(|call| refusals("keyward_refusals_total", call)),
+            observed_refusals: ["record", "check"]
+                .map(|call| refusals("keyward_observed_refusals_total", call)),
             unpriced: metrics::counter!("keyward_price_fallbacks_total"),
             findings: AnomalyKind::ALL.iter().map(|kind| findings(*kind)).collect(),
             store_failures: metrics::counter!("keyward_store_failures_total"),
@@ -85,8 +88,9 @@ impl Meters {
     }
 
     fn count_refusal(&self, decision: &Decision, call: Call) {
-        if let Some(reason) = decision.reason.filter(|_| !decision.allowed) {
-            self.refusals[call as usize][reason as usize].increment(1);
+        if let Some(reason) = decision.ruling().reason {
+            let counters = if decision.allowed { &self.observed_refusals } else { &self.refusals };
+            counters[call as usize][reason as usize].increment(1);
         }
     }
 }
@@ -96,8 +100,8 @@ pub(super) fn store_op(op: &'static str) -> Histogram {
     metrics::histogram!("keyward_store_op_duration_seconds", "op" => op)
 }
 
-fn refusals(call: &'static str) -> Vec<Counter> {
-    let of = |reason: &Reason| metrics::counter!("keyward_refusals_total", "call" => call, "reason" => reason.name());
+fn refusals(name: &'static str, call: &'static str) -> Vec<Counter> {
+    let of = |reason: &Reason| metrics::counter!(name, "call" => call, "reason" => reason.name());
     Reason::ALL.iter().map(of).collect()
 }
 

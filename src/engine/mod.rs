@@ -14,6 +14,7 @@ mod breaker;
 mod budgets;
 mod events;
 mod explain;
+mod frame;
 mod insurance;
 mod judge;
 mod limits;
@@ -199,12 +200,12 @@ impl Engine {
     async fn decide(&self, records: &[Record], now: Millis, witness: &mut impl Witness) -> Vec<Decision> {
         let active = self.active.load_full();
         let (records, terms) = self.terms(records, &active, now);
-        self.load_spared(&records, now).await;
+        self.load_spared(&records, active.observes(), now).await;
         let mut items = self.prepare(&records, terms, &active, now, prepare::Purpose::Record).await;
         self.observe(&mut items, &active, now).await;
         let mut decisions: Vec<Decision> = Vec::with_capacity(records.len());
         for item in items {
-            let decision = match item.state {
+            let mut decision = match item.state {
                 prepare::State::Decided(decision) => *decision,
                 prepare::State::SameAs(earlier) => decisions[earlier].clone(),
                 prepare::State::Observed(observed) => {
@@ -213,6 +214,7 @@ impl Engine {
                 }
                 prepare::State::Waiting(_) => self.unavailable(item.record, &active, now),
             };
+            active.policy.enforcement.soften(&mut decision);
             self.remember(item.record, &decision, now).await;
             self.meters.count(&decision);
             self.count_usage(item.record, &decision, item.elsewhere, now);
@@ -227,16 +229,17 @@ impl Engine {
         let active = self.active.load_full();
         let purpose = if reserve { prepare::Purpose::Reserve } else { prepare::Purpose::Check };
         let (records, terms) = self.terms(std::slice::from_ref(record), &active, now);
-        self.load_spared(&records, now).await;
+        self.load_spared(&records, active.observes(), now).await;
         let mut items = self.prepare(&records, terms, &active, now, purpose).await;
         self.observe(&mut items, &active, now).await;
-        let decision = match items.pop().map(|item| (item.record, item.state)) {
+        let mut decision = match items.pop().map(|item| (item.record, item.state)) {
             Some((_, prepare::State::Decided(decision))) => *decision,
             Some((record, prepare::State::Observed(observed))) => {
                 self.answer_check(record, &observed, &active)
             }
             _ => self.unavailable(record, &active, now),
         };
+        active.policy.enforcement.soften(&mut decision);
         self.meters.count_check(&decision);
         decision
     }

@@ -87,6 +87,11 @@ pub struct ActivePolicy {
 }
 
 impl ActivePolicy {
+    /// Whether nothing is refused.
+    pub fn observes(&self) -> bool {
+        self.policy.enforcement.observes()
+    }
+
     /// A policy with its digest, and an empty registry.
     pub fn new(policy: Policy, allowlist: Allowlist) -> Self {
         let text = serde_json::to_vec(&policy).unwrap_or_default();

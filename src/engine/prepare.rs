@@ -117,10 +117,10 @@ impl Engine {
                 identity.and_then(|id| if records.len() > 1 { seen.insert(id, index) } else { None });
             let mut elsewhere = false;
             let terms = terms.next().unwrap_or_default();
-            let state = if let Some(decision) = self.refuse_banned(record, active, now) {
+            let state = if let Some(decision) = self.refuse_banned(record, active, now, purpose) {
                 State::Decided(Box::new(decision))
             } else if let Some(refusal) = terms.refusal {
-                State::Decided(Box::new(self.refuse_by_registry(record, refusal, active, now)))
+                State::Decided(Box::new(self.refuse_by_registry(record, refusal, active, now, purpose)))
             } else if let Some(earlier) = earlier {
                 State::SameAs(earlier)
             } else if let Some(answer) = self.answered_before(identity, now, &mut elsewhere).await {
@@ -139,10 +139,16 @@ impl Engine {
         items
     }
 
-    fn refuse_banned(&self, record: &Record, active: &ActivePolicy, now: Millis) -> Option<Decision> {
-        let (subject, standing) = self.ban_on(record, active, now)?;
+    fn refuse_banned(
+        &self,
+        record: &Record,
+        active: &ActivePolicy,
+        now: Millis,
+        purpose: Purpose,
+    ) -> Option<Decision> {
+        let (subject, standing) = self.ban_on(record, active, purpose, now)?;
         let place = self.geo.lookup(record.source_ip);
-        let frame = Frame { record, place: place.as_deref(), policy_version: &active.version, now };
+        let frame = Frame::new(record, place.as_deref(), active, purpose, now);
         self.outbox.tell(|| frame.blocked(&subject, &standing));
         let mut decision = self.plain_decision(record, active, now);
         refuse(&mut decision, &standing, bans::reason(&subject));
@@ -210,6 +216,7 @@ impl Engine {
             peer: is_key.then(|| Peer::place(&core, client)),
             peer_capacity: KEY_PEERS,
             may_create: profile.is_some() || newcomer,
+            observing: false,
             quotas: applied.iter().map(|limit| limit.charge(record, now)).collect(),
             lease: None,
         };
@@ -259,6 +266,7 @@ impl Engine {
             cost: record.cost(),
             degraded: self.breaker.open_since().is_some(),
             late: false,
+            would: None,
             policy_version: active.version.clone(),
         }
     }
@@ -276,6 +284,7 @@ pub(super) fn address_charge(record: &Record, now: Millis, key: Option<Peer>, ma
         peer: key,
         peer_capacity: ADDRESS_PEERS,
         may_create,
+        observing: false,
         quotas: Vec::new(),
         lease: None,
     }

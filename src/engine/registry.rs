@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ActivePolicy, Engine, events::Frame};
+use super::{ActivePolicy, Engine, events::Frame, prepare::Purpose};
 use crate::{
     domain::{
         Millis,
@@ -37,7 +37,7 @@ impl Engine {
             let terms = self.terms_of(record, active, now);
             if terms.mismatch {
                 let place = self.geo.lookup(record.source_ip);
-                let frame = Frame { record, place: place.as_deref(), policy_version: &active.version, now };
+                let frame = Frame::new(record, place.as_deref(), active, Purpose::Record, now);
                 self.outbox.tell(|| frame.mismatch(terms.project.as_ref()));
             }
             let moves = terms.project.is_some() && terms.project != record.project;
@@ -66,9 +66,10 @@ impl Engine {
         refusal: NotAllowed,
         active: &ActivePolicy,
         now: Millis,
+        purpose: Purpose,
     ) -> Decision {
         let place = self.geo.lookup(record.source_ip);
-        let frame = Frame { record, place: place.as_deref(), policy_version: &active.version, now };
+        let frame = Frame::new(record, place.as_deref(), active, purpose, now);
         self.outbox.tell(|| frame.not_allowed(refusal));
         let reason = match refusal {
             NotAllowed::UnknownKey => Reason::UnknownKey,

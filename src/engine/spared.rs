@@ -5,7 +5,7 @@
 
 use quick_cache::sync::Cache;
 
-use super::{ActivePolicy, Engine, events::Frame, profiles::ProfileHandle};
+use super::{ActivePolicy, Engine, frame::Frame, prepare::Purpose, profiles::ProfileHandle};
 use crate::{
     detect,
     domain::{
@@ -39,29 +39,35 @@ impl Engine {
         &self,
         record: &Record,
         active: &ActivePolicy,
+        purpose: Purpose,
         now: Millis,
     ) -> Option<(Subject, Standing)> {
         let profile = || self.profiles.get(&record.key);
-        self.bans.find(record, now, |address, ban| {
+        self.bans.find(record, now, active.observes(), |address, ban| {
             let spared = spares(ban, address, record, profile());
             if spared {
-                self.tell_spared(record, address, ban, active, now);
+                self.tell_spared(record, (address, ban), active, purpose, now);
             }
             spared
         })
     }
 
     /// The ban that refuses a request, told to nobody.
-    pub(super) fn quiet_ban_on(&self, record: &Record, now: Millis) -> Option<(Subject, Standing)> {
-        self.bans
-            .find(record, now, |address, ban| spares(ban, address, record, self.profiles.get(&record.key)))
+    pub(super) fn quiet_ban_on(
+        &self,
+        record: &Record,
+        active: &ActivePolicy,
+        now: Millis,
+    ) -> Option<(Subject, Standing)> {
+        let profile = || self.profiles.get(&record.key);
+        self.bans.find(record, now, active.observes(), |address, ban| spares(ban, address, record, profile()))
     }
 
     /// Brings the profiles of keys that a ban of their address may spare at hand. So many new ones per minute and address: a
     /// flood of made-up keys from there asks the store no more often.
-    pub(super) async fn load_spared(&self, records: &[Record], now: Millis) {
+    pub(super) async fn load_spared(&self, records: &[Record], observing: bool, now: Millis) {
         let unknown = records.iter().filter(|record| {
-            let found = self.bans.find(record, now, |_, _| false);
+            let found = self.bans.find(record, now, observing, |_, _| false);
             let by_address = found.is_some_and(|(subject, ban)| can_spare(&ban, &subject));
             by_address
                 && self.profiles.get(&record.key).is_none()
@@ -103,9 +109,9 @@ impl Engine {
     fn tell_spared(
         &self,
         record: &Record,
-        address: &Subject,
-        ban: &Standing,
+        (address, ban): (&Subject, &Standing),
         active: &ActivePolicy,
+        purpose: Purpose,
         now: Millis,
     ) {
         let told = (address.clone(), ban.version, record.key.clone());
@@ -114,7 +120,7 @@ impl Engine {
         }
         self.spared.0.insert(told, ());
         let place = self.geo.lookup(record.source_ip);
-        let frame = Frame { record, place: place.as_deref(), policy_version: &active.version, now };
+        let frame = Frame::new(record, place.as_deref(), active, purpose, now);
         self.outbox.push_apart(frame.spared(address, ban));
     }
 }

@@ -24,7 +24,7 @@ use crate::{
         subject::Subject,
         usage::{Bucket, Grouping, OTHER, UsageKey, UsageQuery},
     },
-    store::{Claim, EventQuery, StoreError, patient},
+    store::{Claim, EventQuery, StandingRecord, StoreError, patient},
 };
 
 /// So long after a full hour what was used in it has come from every instance.
@@ -288,14 +288,19 @@ impl Engine {
         };
         let event =
             events::key_cut_off(&subject, &cut.found, (check.day(), &cut.checks), &policy.version, now);
+        let observing = policy.observes();
         if let Some(why) = why {
             let standing = patient(self.store.standing(&subject)).await?;
-            if standing.is_none_or(|held| held.standing.state_at(now) != StandingState::PermanentlyBanned) {
+            let for_good = |held: StandingRecord| {
+                held.standing.counting(observing).state_at(now) == StandingState::PermanentlyBanned
+            };
+            if !standing.is_some_and(for_good) {
                 patient(self.store.append(&[events::not_cut_off(event, why)])).await?;
                 self.meters.events_written.increment(1);
             }
             return Ok(());
         }
+        let event = if observing { events::cut_off_in_theory(event, now) } else { event };
         let detail = StandingDetail {
             reason: event.evidence["summary"].as_str().unwrap_or_default().trim_end_matches('.').to_owned(),
             detector: Some("spend".to_owned()),
@@ -303,10 +308,14 @@ impl Engine {
             request_id: None,
         };
         let done = self.change_with(&subject, now, |current| {
-            if current.standing.state_at(now) == StandingState::PermanentlyBanned {
+            let before = current.standing.counting(observing);
+            // What is only observed takes the place of no ban that holds again when the policy enforces.
+            let holds = observing && current.standing.counting(false).is_banned_at(now);
+            if holds || before.state_at(now) == StandingState::PermanentlyBanned {
                 return None;
             }
-            let standing = ladder::cut_off(&current.standing, &policy.policy.ladder, now);
+            let (ladder, enforcement) = (&policy.policy.ladder, policy.policy.enforcement);
+            let standing = enforcement.mark(&before, ladder::cut_off(&before, ladder, now), ladder);
             let banned = events::banned_by_spend(&event, &standing);
             Some((standing, detail.clone(), vec![banned, event.clone()]))
         });
@@ -345,7 +354,10 @@ impl Engine {
             spend && event.evidence["verdict"] == "benign"
         };
         let day_name = format_millis(check.day());
-        let this_day = |event: &Event| event.evidence["day"].as_str() == Some(&day_name);
+        let observing = self.policy().observes();
+        let this_day = |event: &Event| {
+            (observing || event.would.is_none()) && event.evidence["day"].as_str() == Some(&day_name)
+        };
         Ok(self.was_said(subject, EventType::BanLifted, since, |_| true).await?
             || self.was_said(subject, EventType::FeedbackGiven, since, benign).await?
             || self.was_said(subject, EventType::KeyCutOff, check.day(), this_day).await?)

@@ -3,6 +3,7 @@
 mod acts;
 mod alerts;
 mod attribution;
+mod observe;
 mod quotas;
 mod registry;
 mod reservations;

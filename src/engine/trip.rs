@@ -59,6 +59,8 @@ impl Engine {
             addresses.push(address.as_ref().map(|_| charges.len()));
             charges.extend(address);
         }
+        let observing = active.observes();
+        charges.iter_mut().for_each(|charge| charge.observing = observing);
         let write_by = std::time::Instant::now() + self.patience(charges.len()) * 9 / 8;
         let cold = cold_subjects(items, &waiting);
         let asked = tokio::join!(self.ask(&charges, now), self.load_profiles(&cold));
@@ -69,7 +71,8 @@ impl Engine {
             Trip::NotMade => self.insure(&charges, active, true),
             Trip::Unknown => self.insure(&charges, active, false),
         }
-        .into_iter();
+        .into_iter()
+        .map(|seen| Observation { standing: seen.standing.counting(observing), ..seen });
         for (&n, address) in waiting.iter().zip(addresses) {
             let Some(key) = observations.next() else { break };
             let address = address.and_then(|at| {
@@ -109,11 +112,17 @@ impl Engine {
                 write_by,
             }));
         }
-        self.observe_cold_addresses(items, &cold, now).await;
+        self.observe_cold_addresses(items, &cold, observing, now).await;
     }
 
     /// Refused credentials of a key whose profile was not at hand: only now is it known whether it succeeds from there.
-    async fn observe_cold_addresses(&self, items: &mut [Item<'_>], cold: &[Subject], now: Millis) {
+    async fn observe_cold_addresses(
+        &self,
+        items: &mut [Item<'_>],
+        cold: &[Subject],
+        observing: bool,
+        now: Millis,
+    ) {
         let mut at = Vec::new();
         let mut charges = Vec::new();
         for (n, item) in items.iter().enumerate() {
@@ -121,7 +130,8 @@ impl Engine {
             let asks = o.address.is_none() && !o.degraded && cold.contains(&item.record.key);
             if asks && o.attribution == Attribution::Source {
                 at.push(n);
-                charges.extend(self.about_address(item.record, o.attribution, &o.profile, now));
+                let address = self.about_address(item.record, o.attribution, &o.profile, now);
+                charges.extend(address.map(|charge| Charge { observing, ..charge }));
             }
         }
         if charges.is_empty() {
@@ -131,7 +141,8 @@ impl Engine {
         for ((n, charge), observation) in at.into_iter().zip(&charges).zip(observations) {
             self.settle_place(charge, &observation);
             if let State::Observed(o) = &mut items[n].state {
-                o.address = Some(observation);
+                let standing = observation.standing.counting(observing);
+                o.address = Some(Observation { standing, ..observation });
             }
         }
     }
@@ -311,10 +322,11 @@ impl Engine {
         }
     }
 
-    /// Remembers the answer to a request with an id. A refusal is not remembered: nothing was counted, and a retry
-    /// after its time deserves a fresh look.
+    /// Remembers the answer to a request with an id. A refusal is not remembered, enforced or not: nothing was counted, and
+    /// a retry after its time deserves a fresh look.
     pub(super) async fn remember(&self, record: &Record, decision: &Decision, now: Millis) {
-        let Some(identity) = super::answers::Answers::identity(record).filter(|_| decision.allowed) else {
+        let Some(identity) = super::answers::Answers::identity(record).filter(|_| decision.ruling().allowed)
+        else {
             return;
         };
         self.answers.put(identity, decision.clone(), now);

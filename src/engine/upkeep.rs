@@ -241,7 +241,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes a ban that is in force here and unknown to the store, unless the store holds one that is.
+    /// Writes a ban that is in force here and unknown to the store, unless the store holds one that is. One that was only
+    /// observed is none in place of one that is enforced.
     async fn assert_standing(
         &self,
         subject: &Subject,
@@ -251,7 +252,7 @@ impl Engine {
     ) -> Result<(), StoreError> {
         let mut current =
             patient(self.store.standing(subject)).await?.map_or_else(Standing::default, |r| r.standing);
-        while known.is_banned_at(now) && !current.is_banned_at(now) {
+        while known.is_banned_at(now) && !current.counting(known.unenforced).is_banned_at(now) {
             let standing = Standing { version: current.version + 1, ..known };
             let respond = Respond {
                 subject: subject.clone(),

@@ -133,10 +133,15 @@ impl Engine {
             let lifted_standing = ladder::lift(&current.standing, fired, &policy.policy.ladder, now);
             let strikes = (current.standing.strikes - 1.0).max(0.0);
             let bans = current.standing.bans.saturating_sub(1);
+            let undone = u32::from(current.standing.unenforced);
+            let unenforced_bans = current.standing.unenforced_bans.saturating_sub(undone).min(bans);
+            let unenforced_strikes =
+                (current.standing.unenforced_strikes - f64::from(undone)).clamp(0.0, strikes);
             let evidence =
                 serde_json::json!({ "reason": note, "verdict": "benign", "event": feedback.event });
             let told = lifted(subject, feedback.by.as_ref(), evidence, now);
-            Some((Standing { strikes, bans, ..lifted_standing }, told))
+            let standing = Standing { strikes, bans, unenforced_strikes, unenforced_bans, ..lifted_standing };
+            Some((standing, told))
         })
         .await?;
         self.teach(&feedback.judged, now).await

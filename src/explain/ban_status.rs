@@ -40,6 +40,9 @@ pub struct BanStatus {
     /// came since and were told of, at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spared: Vec<String>,
+    /// Present and false when it was made while the policy only observed: it never refuses or slows down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforced: Option<bool>,
 }
 
 impl BanStatus {
@@ -57,6 +60,7 @@ impl BanStatus {
             evidence: detail.evidence.clone(),
             origin: (standing.version > 0).then_some(standing.origin),
             spared: Vec::new(),
+            enforced: standing.unenforced.then_some(false),
         };
         let ran_out = standing.state != StandingState::Clear && status.state == StandingState::Clear;
         if ran_out { status.run_out() } else { status }
@@ -70,6 +74,7 @@ impl BanStatus {
             reason: None,
             evidence: serde_json::Value::Null,
             origin: None,
+            enforced: None,
             ..self
         }
     }
@@ -125,6 +130,14 @@ mod tests {
                 "reason": "Too far.", "evidence": {"km": 9264}, "origin": "detector",
             })
         );
+    }
+
+    #[test]
+    fn a_ban_that_was_only_observed_says_so_until_it_runs_out() {
+        let mut record = banned();
+        record.standing.unenforced = true;
+        assert_eq!(status(&record, SINCE)["enforced"], json!(false));
+        assert_eq!(status(&record, SINCE + 7 * DAY).get("enforced"), None);
     }
 
     #[test]

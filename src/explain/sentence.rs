@@ -46,6 +46,7 @@ pub fn of_standing(record: &StandingRecord, policy: &LadderPolicy, now: Millis) 
         standing.until.map_or_else(|| "for good".to_owned(), |at| format!("until {}", moment(at, now)));
     let strikes = ladder::strikes(standing, policy, now);
     let strikes = (strikes >= FORGIVEN).then(|| count(strikes, "strike", "strikes"));
+    let theory = if standing.unenforced { " Only observed: it refuses nothing." } else { "" };
     match standing.state_at(now) {
         StandingState::Clear => match strikes {
             Some(strikes) => format!("Clear, with {strikes} of earlier bans."),
@@ -53,11 +54,11 @@ pub fn of_standing(record: &StandingRecord, policy: &LadderPolicy, now: Millis) 
         },
         StandingState::Throttled => {
             let share = percent(f64::from(standing.share_permille) / 1000.0);
-            format!("Slowed down to {share} of its limits {until}{}.", because(standing, detail))
+            format!("Slowed down to {share} of its limits {until}{}.{theory}", because(standing, detail))
         }
         StandingState::TemporarilyBanned | StandingState::PermanentlyBanned => {
             let strikes = strikes.map(|strikes| format!("; {strikes}")).unwrap_or_default();
-            format!("Banned {until}{}{strikes}.", because(standing, detail))
+            format!("Banned {until}{}{strikes}.{theory}", because(standing, detail))
         }
     }
 }
@@ -110,6 +111,15 @@ fn of_profile(profile: &Profile, places: &[KnownPlace], now: Millis) -> String {
 
 /// What was decided about a request, and why.
 pub fn of_decision(record: &Record, explained: &Explanation) -> String {
+    let ruling = of_ruling(record, explained);
+    match explained.decision.would {
+        Some(_) => format!("Let through, since the policy only observes. If it enforced: {ruling}"),
+        None => ruling,
+    }
+}
+
+/// What enforcement says about a request, and why.
+fn of_ruling(record: &Record, explained: &Explanation) -> String {
     let Explanation { decision, now, .. } = explained;
     match &explained.course {
         Course::Judged => of_judgement(explained),
@@ -147,7 +157,7 @@ pub fn of_decision(record: &Record, explained: &Explanation) -> String {
             )
         }
         Course::Repeated => {
-            let same = if decision.allowed { "allowed" } else { "refused" };
+            let same = if decision.ruling().allowed { "allowed" } else { "refused" };
             format!(
                 "A retry of a request that was answered within two minutes before: {same} as then, not counted again."
             )
@@ -175,7 +185,7 @@ fn of_judgement(explained: &Explanation) -> String {
     let cause = worst.and_then(|climb| Some((climb, climb.findings.get(climb.cause?)?)));
     let Some((climb, finding)) = cause else {
         let standing = of_standing(&explained.standing, &explained.policy.policy.ladder, *now);
-        return match (decision.anomalies.is_empty(), decision.action) {
+        return match (decision.anomalies.is_empty(), decision.ruling().action) {
             (true, Action::Throttle) => {
                 format!("Allowed: no detector found anything. The key is still {}.", clause(&standing))
             }

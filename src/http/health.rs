@@ -13,7 +13,7 @@ use super::{
     App,
     error::{ApiError, Problem},
 };
-use crate::domain::event::format_millis;
+use crate::domain::{enforcement::Enforcement, event::format_millis};
 
 /// Whether the process lives.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,6 +38,8 @@ pub struct Readiness {
     pub started: String,
     /// The policy in force.
     pub policy_version: String,
+    /// Whether that policy refuses (`enforce`), or only says what it would have refused (`observe`).
+    pub enforcement: Enforcement,
 }
 
 /// Whether the store answers.
@@ -68,12 +70,14 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Readiness>, ApiError> 
     }
     let since = app.engine.health().degraded_since;
     let (status, store) = if since.is_some() { ("degraded", "down") } else { ("ready", "up") };
+    let policy = app.engine.policy();
     Ok(Json(Readiness {
         status,
         store: StoreHealth { status: store, degraded_since: since.map(format_millis) },
         components: (app.components)(),
         started: format_millis(app.started),
-        policy_version: app.engine.policy().version.to_string(),
+        policy_version: policy.version.to_string(),
+        enforcement: policy.policy.enforcement,
     }))
 }
 

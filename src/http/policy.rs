@@ -99,6 +99,10 @@ pub async fn put(
 
 fn read(mut document: Map<String, Value>) -> Result<Policy, ApiError> {
     document.remove("version");
+    // A stored policy of an older version may lack it; who puts one says what is to hold.
+    if !document.contains_key("enforcement") {
+        return Err(ApiError::field("/enforcement", "is missing; it must be enforce or observe".to_owned()));
+    }
     let bytes = serde_json::to_vec(&document).map_err(|_| ApiError::Internal)?;
     let policy: Policy = parse(&bytes)?;
     policy.validate().map_err(|PolicyError { setting, mend }| {
@@ -154,6 +158,8 @@ mod tests {
         assert_eq!(pointer(|d| d["ladder"]["ban_factor"] = "x".into()), "/ladder/ban_factor");
         assert_eq!(pointer(|d| d["limits"]["tokens"]["2min"] = 1.into()), "/limits/tokens/2min");
         assert_eq!(pointer(|d| d["laddder"] = 1.into()), "/laddder");
+        assert_eq!(pointer(|d| d["enforcement"] = "shadow".into()), "/enforcement");
+        assert_eq!(pointer(|d| drop(d.as_object_mut().unwrap().remove("enforcement"))), "/enforcement");
     }
 
     #[test]

@@ -102,6 +102,7 @@ mod tests {
             reservation: None,
             cost: Cost::default(),
             degraded: false,
+            would: None,
             late: false,
             policy_version: "p".into(),
         };

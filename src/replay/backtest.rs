@@ -37,7 +37,7 @@ struct Difference<'a> {
     old: Side<'a>,
 }
 
-/// What one of them decided, in the words of an answer.
+/// What one of them rules, enforced or not, in the words of an answer.
 #[derive(Debug, Serialize)]
 struct Side<'a> {
     allowed: bool,
@@ -52,11 +52,12 @@ struct Side<'a> {
 
 impl<'a> From<&'a Decision> for Side<'a> {
     fn from(decision: &'a Decision) -> Self {
+        let ruling = decision.ruling();
         Self {
-            allowed: decision.allowed,
-            action: decision.action,
-            reason: decision.reason.filter(|_| !decision.allowed),
-            retry_after_seconds: decision.retry_after_seconds().filter(|_| !decision.allowed),
+            allowed: ruling.allowed,
+            action: ruling.action,
+            reason: ruling.reason,
+            retry_after_seconds: ruling.retry_after_seconds,
             anomalies: &decision.anomalies,
             policy_version: &decision.policy_version,
         }

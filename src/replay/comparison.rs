@@ -104,7 +104,9 @@ impl Comparison {
     /// was made for.
     pub fn add(&mut self, record: &Record, new: &Decision, old: &Decision, now: Millis) -> Option<By> {
         let both = [new, old];
-        if both.iter().all(|d| d.allowed && d.action == Action::None && d.anomalies.is_empty()) {
+        // What each rules, whether it enforces that or only observes.
+        let done = both.map(|d| (d.ruling().allowed, d.ruling().action));
+        if done == [(true, Action::None); 2] && both.iter().all(|d| d.anomalies.is_empty()) {
             return None;
         }
         for (n, decision) in both.iter().enumerate() {
@@ -117,11 +119,11 @@ impl Comparison {
                 self.note(n, &record.address, Accused::Address, decision);
             }
         }
-        let done = both.map(|d| (d.allowed, d.action));
         if done[0] == done[1] {
             return None;
         }
-        let severer = usize::from((!old.allowed, old.action) > (!new.allowed, new.action));
+        let [new_rank, old_rank] = done.map(|(allowed, action)| (!allowed, action));
+        let severer = usize::from(old_rank > new_rank);
         let by = self.by(severer, record, both[severer]);
         self.differing += 1;
         let row = self.rows.entry(record.key.clone()).or_default();
@@ -134,8 +136,9 @@ impl Comparison {
     fn note(&mut self, n: usize, subject: &Subject, accused: Accused, decision: &Decision) {
         let side = &mut self.rows.entry(subject.clone()).or_default().sides[n];
         let of_it = accused == Accused::Key || decision.reason == Some(Reason::IpBanned);
-        side.refused += u64::from(of_it && !decision.allowed);
-        side.throttled += u64::from(of_it && decision.allowed && decision.action == Action::Throttle);
+        let ruling = decision.ruling();
+        side.refused += u64::from(of_it && !ruling.allowed);
+        side.throttled += u64::from(of_it && ruling.allowed && ruling.action == Action::Throttle);
         let found = worst(decision.anomalies.iter().filter(|f| f.accused == accused));
         if let Some(found) = found.filter(|f| f.severity >= self.acts_from[n]) {
             side.cause = Some(found.kind);
@@ -151,7 +154,8 @@ impl Comparison {
     /// What a decision was made for.
     fn by(&self, n: usize, record: &Record, decision: &Decision) -> By {
         let found = worst(decision.anomalies.iter());
-        let led = found.filter(|f| decision.action == Action::Alert || f.severity >= self.acts_from[n]);
+        let led =
+            found.filter(|f| decision.ruling().action == Action::Alert || f.severity >= self.acts_from[n]);
         if let Some(finding) = led {
             return By::Detector(finding.kind);
         }

@@ -19,7 +19,7 @@ use crate::domain::{
 /// The findings that led to a ban: the worst of those that are acted on. Each bans whom it accuses. None where the
 /// decision bans nobody anew.
 pub(super) fn banning(decision: &Decision) -> impl Iterator<Item = &Finding> {
-    let bans = decision.action >= Action::TemporaryBan;
+    let bans = decision.ruling().action >= Action::TemporaryBan;
     let worst = worst(&decision.anomalies).filter(|_| bans).map(|finding| finding.severity);
     decision.anomalies.iter().filter(move |f| f.is_enforced() && Some(f.severity) == worst)
 }
@@ -45,6 +45,8 @@ pub struct Summary {
     pub records: u64,
     refused: u64,
     throttled: u64,
+    /// Whether some of it was only observed.
+    observed: bool,
     span: Option<(Millis, Millis)>,
     keys: HashMap<Arc<str>, PerKey>,
     addresses_banned: HashSet<Subject>,
@@ -93,11 +95,13 @@ impl Summary {
             key.day = day;
             self.key_days += 1;
         }
-        if !decision.allowed {
+        let ruling = decision.ruling();
+        self.observed |= decision.would.is_some();
+        if !ruling.allowed {
             self.refused += 1;
             key.refused = true;
-            *self.by_reason.entry(decision.reason.map_or("UNKNOWN", |r| r.name())).or_default() += 1;
-        } else if decision.action == Action::Throttle {
+            *self.by_reason.entry(ruling.reason.map_or("UNKNOWN", |r| r.name())).or_default() += 1;
+        } else if ruling.action == Action::Throttle {
             self.throttled += 1;
             key.throttled = true;
         }
@@ -150,10 +154,14 @@ impl Summary {
         if let Some((first, last)) = self.span {
             let _ = writeln!(out, "from {} to {}", format_millis(first), format_millis(last));
         }
+        let (refused, admitted) = match self.observed {
+            true => ("would have been refused", "would have been admitted"),
+            false => ("refused", "admitted"),
+        };
         let keys = |is: fn(&PerKey) -> bool| self.keys.values().filter(|key| is(key)).count();
         let _ = writeln!(
             out,
-            "{} requests refused, of {} keys; {} keys and {} addresses would have been banned",
+            "{} requests {refused}, of {} keys; {} keys and {} addresses would have been banned",
             self.refused,
             keys(|key| key.refused),
             keys(|key| key.banned),
@@ -161,7 +169,7 @@ impl Summary {
         );
         let _ = writeln!(
             out,
-            "{} requests admitted while throttled, of {} keys",
+            "{} requests {admitted} while throttled, of {} keys",
             self.throttled,
             keys(|key| key.throttled)
         );
@@ -173,7 +181,7 @@ impl Summary {
         let mut reasons: Vec<_> = self.by_reason.iter().collect();
         reasons.sort();
         for (reason, count) in reasons {
-            let _ = writeln!(out, "  refused for {reason}: {count}");
+            let _ = writeln!(out, "  {refused} for {reason}: {count}");
         }
         self.render_detectors(&mut out);
         out

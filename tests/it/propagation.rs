@@ -9,7 +9,9 @@ use keyward::{
     domain::{
         actor::Actor,
         decision::{Action, Reason},
+        enforcement::Enforcement,
         finding::Mode,
+        policy::Policy,
         registry::{Entry, KeyEntry, Project, Registry},
         subject::Subject,
     },
@@ -71,6 +73,28 @@ async fn a_ban_is_refused_by_the_store_before_the_news_has_come() {
     let [one, other] = Instance::pair(&server, policy(), options()).await;
     one.ban(&Subject::key("a")).await;
     assert_eq!(other.ask("a").await.reason, Some(Reason::ApiKeyBanned));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_instances_over_which_the_policy_changes_refuse_only_what_is_enforced() {
+    let server = Server::start(&[]);
+    let watching = Policy { enforcement: Enforcement::Observe, ..strict() };
+    let [one, other] = Instance::pair(&server, watching, options()).await;
+    assert!(other.ask("a").await.allowed);
+    let caught = one.ask_with("a", json!({"source_ip": BUCHAREST})).await;
+    assert!(caught.allowed && !caught.ruling().allowed, "{caught:?}");
+    let key = Subject::key("a");
+    within(A_SECOND, "the ban is known", async || other.holds(&key)).await;
+    let theory = other.ask("a").await;
+    assert!(theory.allowed && theory.ruling().reason == Some(Reason::ApiKeyBanned), "{theory:?}");
+    one.engine.set_policy(&strict(), &Actor::local(), one.engine.now()).await.unwrap();
+    assert!(one.ask("a").await.allowed, "what was only observed refuses nobody, in the store either");
+    let version = one.engine.policy().version.clone();
+    within(A_SECOND, "the policy is in force", async || other.engine.policy().version == version).await;
+    let free = other.ask("a").await;
+    assert!(free.allowed && free.would.is_none(), "{free:?}");
+    one.ban(&key).await;
+    within(A_SECOND, "the operator's ban is enforced", async || !other.ask("a").await.allowed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -65,6 +65,7 @@ pub fn charge(key: &str, now: Millis, tokens: u64) -> Charge {
         peer: None,
         peer_capacity: 4,
         may_create: true,
+        observing: false,
         quotas: Vec::new(),
         lease: None,
     }

@@ -34,8 +34,9 @@ impl Model {
         for (window, length) in next.windows.iter_mut().zip(WINDOW_MILLIS) {
             window.advance(length, now);
         }
-        let banned = self.standing.is_banned_at(now);
-        let limits = match self.standing.share_at(now) {
+        let standing = self.standing.counting(charge.observing);
+        let banned = standing.is_banned_at(now);
+        let limits = match standing.share_at(now) {
             1000 => charge.limits,
             share => charge.limits.at_share(share),
         };
@@ -117,6 +118,7 @@ enum Step {
         mode: ChargeMode,
         peer: Option<u64>,
         may_create: bool,
+        observing: bool,
     },
     Refund {
         which: prop::sample::Index,
@@ -125,6 +127,7 @@ enum Step {
         state: StandingState,
         lasts: Option<Millis>,
         share: u16,
+        unenforced: bool,
     },
 }
 
@@ -144,24 +147,25 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         .prop_map(|(tokens, requests)| WindowLimits { requests, tokens });
     let mode =
         prop_oneof![8 => Just(ChargeMode::Admit), 1 => Just(ChargeMode::Peek), 2 => Just(ChargeMode::Force)];
-    let charge = (after, counts, limits, mode, prop::option::of(0..6u64), prop::bool::weighted(0.8))
-        .prop_map(|(after, counts, limits, mode, peer, may_create)| Step::Charge {
+    let how = (prop::bool::weighted(0.8), any::<bool>());
+    let charge = (after, counts, limits, mode, prop::option::of(0..6u64), how).prop_map(
+        |(after, counts, limits, mode, peer, (may_create, observing))| Step::Charge {
             after,
             counts,
             limits,
             mode,
             peer,
             may_create,
-        });
+            observing,
+        },
+    );
     let state = prop_oneof![
         Just(StandingState::Clear),
         Just(StandingState::Throttled),
         Just(StandingState::TemporarilyBanned)
     ];
-    let stand = (state, 1..HOUR, 0..1001u16).prop_map(|(state, lasts, share)| Step::Stand {
-        state,
-        lasts: Some(lasts),
-        share,
+    let stand = (state, 1..HOUR, 0..1001u16, any::<bool>()).prop_map(|(state, lasts, share, unenforced)| {
+        Step::Stand { state, lasts: Some(lasts), share, unenforced }
     });
     let refund = any::<prop::sample::Index>().prop_map(|which| Step::Refund { which });
     prop::collection::vec(prop_oneof![20 => charge, 2 => refund, 1 => stand], 1..80)
@@ -178,7 +182,7 @@ async fn agree(store: &impl Store, key: &str, steps: &[Step]) -> Result<(), Test
     let mut refundable: Vec<Refund> = Vec::new();
     for step in steps {
         match step {
-            Step::Charge { after, counts, limits, mode, peer: seen_with, may_create } => {
+            Step::Charge { after, counts, limits, mode, peer: seen_with, may_create, observing } => {
                 clock += after;
                 let charge = Charge {
                     counts: *counts,
@@ -187,6 +191,7 @@ async fn agree(store: &impl Store, key: &str, steps: &[Step]) -> Result<(), Test
                     peer: seen_with.map(peer),
                     peer_capacity: 4,
                     may_create: *may_create,
+                    observing: *observing,
                     quotas: Vec::new(),
                     lease: None,
                     ..charge(key, clock, 0)
@@ -209,13 +214,14 @@ async fn agree(store: &impl Store, key: &str, steps: &[Step]) -> Result<(), Test
                 model.refund(&refund);
             }
             Step::Refund { .. } => {}
-            Step::Stand { state, lasts, share } => {
+            Step::Stand { state, lasts, share, unenforced } => {
                 let standing = Standing {
                     version: model.standing.version + 1,
                     state: *state,
                     since: clock,
                     until: lasts.filter(|_| *state != StandingState::Clear).map(|l| clock + l),
                     share_permille: *share,
+                    unenforced: *unenforced,
                     ..Standing::default()
                 };
                 store.respond(&Respond { now: clock, ..setting(key, standing) }).await.unwrap();
@@ -256,6 +262,7 @@ fn full_windows_get_the_answers_of_the_model() {
                 mode: ChargeMode::Admit,
                 peer: Some((i % 5) as u64),
                 may_create: true,
+                observing: false,
             })
             .collect();
         runtime.block_on(agree(&store, name, &dense)).unwrap();

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     domain::{
         actor::Actor,
+        enforcement::Enforcement,
         finding::{Mode, Severity},
         spend::Rules,
         standing::{Origin, StandingState},
@@ -128,6 +129,44 @@ async fn each_level_is_told_once_and_a_key_that_stays_critical_is_cut_off_once()
     let refused = books.day.ask(json!({})).await;
     assert_eq!(refused.reason, Some(Reason::ApiKeyBanned));
     assert!(books.day.ask(json!({"key_id": "b"})).await.allowed);
+}
+
+#[tokio::test]
+async fn a_cut_off_that_is_only_observed_refuses_nobody_and_comes_again_when_the_policy_enforces() {
+    let mut books = Books::open(|_| ()).await;
+    let policy = |enforcement| Policy { limits: Default::default(), enforcement, ..default_policy() };
+    let by = Actor::local();
+    books.day.engine.set_policy(&policy(Enforcement::Observe), &by, TODAY).await.unwrap();
+    books.second.refresh_documents().await.unwrap();
+    books.usual("a").await;
+    books.hours("a", 0, &[350.0, 20.0, 20.0, 20.0]).await;
+    let cut = books.told(EventType::KeyCutOff).await;
+    assert_eq!((cut.len(), cut[0].action.as_deref()), (1, Some("none")));
+    assert_eq!(cut[0].would.map(|would| would.action), Some(Action::PermanentBan));
+    let banned = books.told(EventType::PermanentBan).await;
+    assert!(banned.len() == 1 && banned[0].would.is_some());
+    let observed = books.day.ask(json!({})).await;
+    assert!(observed.allowed && observed.ruling().reason == Some(Reason::ApiKeyBanned), "{observed:?}");
+    books.day.engine.set_policy(&policy(Enforcement::Enforce), &by, books.day.now).await.unwrap();
+    books.second.refresh_documents().await.unwrap();
+    assert!(books.day.ask(json!({})).await.allowed);
+    books.hours("a", 4, &[20.0]).await;
+    assert!(!books.day.ask(json!({})).await.allowed);
+    assert_eq!(books.told(EventType::KeyCutOff).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_cut_off_that_is_only_observed_takes_the_place_of_no_ban_of_an_operator() {
+    let mut books = Books::open(|_| ()).await;
+    let policy = |enforcement| Policy { limits: Default::default(), enforcement, ..default_policy() };
+    let (by, key) = (Actor::local(), Subject::key("a"));
+    books.day.engine.set_policy(&policy(Enforcement::Observe), &by, TODAY).await.unwrap();
+    books.second.refresh_documents().await.unwrap();
+    books.day.engine.ban(&key, Some(DAY), "leaked", &by, TODAY).await.unwrap();
+    books.usual("a").await;
+    books.hours("a", 0, &[350.0, 20.0, 20.0, 20.0]).await;
+    books.day.engine.set_policy(&policy(Enforcement::Enforce), &by, books.day.now).await.unwrap();
+    assert_eq!(books.day.ask(json!({})).await.action, Action::TemporaryBan);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use super::{
     product::{PRODUCT, VENDOR, VERSION},
     text, wording,
 };
-use crate::domain::event::Event;
+use crate::domain::{decision::Reason, event::Event};
 
 /// What a custom string (`cs1` to `cs6`) may hold, in characters.
 const LONGEST_CUSTOM: usize = 4000;
@@ -22,9 +22,9 @@ const LONGEST: usize = 1023;
 
 /// Appends the event as one line, without a line break.
 pub fn render(event: &Event, out: &mut Vec<u8>) {
-    let name = wording::title(event.kind);
+    let name = wording::name(event);
     let severity = facts::severity_of_ten(event.severity).to_string();
-    let header = [VENDOR, PRODUCT, VERSION, event.kind.name(), name, &severity];
+    let header = [VENDOR, PRODUCT, VERSION, event.kind.name(), &name, &severity];
     out.extend_from_slice(b"CEF:0");
     for part in header {
         out.push(b'|');
@@ -83,8 +83,12 @@ fn custom(event: &Event, to: &mut Extension<'_>) {
             to.labelled(key, label, &value);
         }
     }
-    // The dictionary has no key for it: named by its rule for keys of one's own, vendor, product, name.
+    // The dictionary has no key for these: named by its rule for keys of one's own, vendor, product, name.
     to.some("KeywardKeywardSourceCity", place.and_then(|place| facts::present(&place.city)), LONGEST);
+    if let Some(would) = event.would {
+        to.pair("KeywardKeywardWouldAction", would.action.name(), 63);
+        to.some("KeywardKeywardWouldReason", would.reason.map(Reason::name), 63);
+    }
 }
 
 /// The evidence as JSON, never cut in the middle.

@@ -53,7 +53,7 @@ pub fn value(event: &Event) -> Value {
         "observer": { "vendor": VENDOR, "product": PRODUCT, "version": VERSION, "type": "ids" },
         "keyward": {
             "subject": event.subject, "detector": detector, "action": event.action, "count": event.count,
-            "policy_version": event.policy_version,
+            "policy_version": event.policy_version, "would": event.would,
             "radius_km": event.place.as_ref().and_then(|place| place.radius_km),
         },
     }));
@@ -73,7 +73,7 @@ fn rule(event: &Event) -> Value {
         EventGroup::Administration | EventGroup::Service => Value::Null,
         group => json!({
             "id": present(&event.detector).map(|detector| one_line(detector, LONGEST)),
-            "name": wording::title(event.kind), "category": group.name(), "ruleset": "keyward",
+            "name": wording::name(event), "category": group.name(), "ruleset": "keyward",
             "version": event.policy_version,
         }),
     }
@@ -134,6 +134,7 @@ impl Categories {
     fn of(event: &Event) -> Self {
         match EventGroup::of(event) {
             EventGroup::Anomaly | EventGroup::Response | EventGroup::Notice => Self::alert(Effect::of(event)),
+            EventGroup::Refusal if event.would.is_some() => Self::event(&["api"], &["allowed", "info"], None),
             EventGroup::Refusal => Self::event(&["api"], &["denied"], None),
             EventGroup::Expiry => Self::event(&["iam"], &["change", "info"], None),
             EventGroup::Administration => Self::act(event),

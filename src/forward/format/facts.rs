@@ -95,7 +95,7 @@ pub enum Effect {
     Slowed,
     /// Let through, and somebody is told.
     Alerted,
-    /// Let through, since the detector only watches.
+    /// Let through, since the detector or the whole policy only watches.
     Shadowed,
     /// Let through, or nothing to do with one request.
     Noted,
@@ -106,6 +106,11 @@ pub enum Effect {
 impl Effect {
     /// The effect that an event tells of.
     pub fn of(event: &Event) -> Self {
+        if event.would.is_some() {
+            // A finding is still told to people.
+            let is_told = event.action.as_deref() == Some("alert");
+            return if is_told { Self::Alerted } else { Self::Shadowed };
+        }
         match event.kind {
             EventType::BannedRequestBlocked | EventType::RateLimitExceeded => return Self::Blocked,
             EventType::KeyNotAllowed | EventType::UnknownKey => return Self::Unauthorized,

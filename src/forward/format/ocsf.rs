@@ -54,6 +54,7 @@ pub fn value(event: &Event) -> Value {
         "type": event.kind, "subject": event.subject, "detector": event.detector, "action": event.action,
         "source_ip": event.source_ip.as_ref().filter(|_| facts::address(event).is_none()),
         "radius_km": event.place.as_ref().and_then(|place| place.radius_km),
+        "would": event.would,
     });
     let mut whole = pruned(whole);
     if !evidence.is_null() {

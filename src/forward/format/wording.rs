@@ -1,5 +1,7 @@
 //! What an event is called, and the sentence that tells it.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::{facts, text::one_line};
@@ -45,6 +47,12 @@ pub fn title(kind: EventType) -> &'static str {
     }
 }
 
+/// The name of an event: that of its type, and whether it was enforced.
+pub fn name(event: &Event) -> Cow<'static, str> {
+    let title = title(event.kind);
+    if event.would.is_some() { format!("{title} (not enforced)").into() } else { title.into() }
+}
+
 /// The name of an anomaly, which is also that of its detector.
 pub fn anomaly_title(kind: AnomalyKind) -> &'static str {
     match kind {
@@ -68,7 +76,8 @@ pub fn message(event: &Event) -> String {
         Some(summary) => summary.to_owned(),
         None => composed(event),
     };
-    one_line(&sentence, LONGEST_MESSAGE)
+    let mode = if event.would.is_some() { "Not enforced: " } else { "" };
+    one_line(&format!("{mode}{sentence}"), LONGEST_MESSAGE)
 }
 
 /// `Temporary ban of key:k1:9f2c41d07be5a8c3 until 2026-03-02T10:00:00.000Z: Used in Bucharest ...`

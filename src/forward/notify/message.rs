@@ -91,9 +91,11 @@ pub fn body(notice: &Notice) -> String {
 }
 
 fn what(notice: &Notice) -> String {
+    let observed = notice.samples.last().is_some_and(|sample| sample.unenforced);
+    let mode = if observed { " (observed only)" } else { "" };
     match &notice.subject {
-        Some(subject) => format!("{}: {subject}", notice.title),
-        None => notice.title.to_owned(),
+        Some(subject) => format!("{}{mode}: {subject}", notice.title),
+        None => format!("{}{mode}", notice.title),
     }
 }
 
@@ -135,7 +137,11 @@ fn done(notice: &Notice) -> Option<String> {
     if let Some(restriction) = notice.restriction {
         return Some(restriction_words(restriction));
     }
-    let action = match notice.samples.last()?.action.as_deref()? {
+    let last = notice.samples.last()?;
+    if last.unenforced {
+        return Some("nothing: the policy only observes".to_owned());
+    }
+    let action = match last.action.as_deref()? {
         "shadow" => "nothing: the detector only watches",
         "alert" | "none" => "nothing but this notice",
         "throttle" => "throttled",

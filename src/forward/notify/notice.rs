@@ -74,6 +74,9 @@ pub struct EventSample {
     /// The response of the ladder, such as `temporary_ban`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// Whether the policy only observed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unenforced: bool,
     /// The id of the event in the log.
     pub event: String,
 }
@@ -99,6 +102,7 @@ impl EventSample {
             source_ip: word(&event.source_ip),
             place: place.filter(|text| !text.is_empty()),
             action: word(&event.action),
+            unenforced: event.would.is_some(),
             event: event.id.clone(),
         }
     }

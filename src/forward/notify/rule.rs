@@ -34,6 +34,9 @@ impl Restriction {
     /// The restriction that an event reports.
     pub fn of(event: &Event) -> Option<Self> {
         let until = facts::word(&event.evidence, "until").and_then(|text| parse_millis(text).ok());
+        if event.would.is_some() {
+            return None;
+        }
         match event.kind {
             EventType::TemporaryBan | EventType::BannedRequestBlocked => Some(Self { ban: true, until }),
             EventType::KeyCutOff if event.action.as_deref() == Some("shadow") => None,

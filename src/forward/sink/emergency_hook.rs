@@ -116,7 +116,7 @@ impl EmergencyHookSink {
             matches!(event.kind, EventType::KeyCutOff | EventType::PermanentBan | EventType::TemporaryBan);
         let Some(subject) = event.subject.as_ref().filter(|_| is_ban) else { return Ok(false) };
         let record = self.context.store.standing(subject).await?;
-        Ok(!record.is_some_and(|record| record.standing.is_banned_at(now)))
+        Ok(!record.is_some_and(|record| record.standing.counting(false).is_banned_at(now)))
     }
 
     fn log(&self, about: &Event, severity: Severity, summary: String, outcome: &str, now: Millis) {
@@ -151,7 +151,7 @@ impl Sink for EmergencyHookSink {
         Box::pin(async move {
             let Some(event) = events.first() else { return Ok(SendReport::default()) };
             let now = (self.context.now)();
-            if event.action.as_deref() == Some("shadow") {
+            if event.action.as_deref() == Some("shadow") || event.would.is_some() {
                 return Ok(SendReport::all_taken("only watched: nobody was called"));
             }
             let withdrawn = self.is_withdrawn(event, now).await;

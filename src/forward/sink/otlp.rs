@@ -167,6 +167,8 @@ fn attributes(event: &Event) -> Vec<Value> {
         ("keyward.key_id", some(event.key_id.as_deref())),
         ("keyward.detector", some(event.detector.as_deref())),
         ("keyward.action", some(event.action.as_deref())),
+        ("keyward.would.action", event.would.map(|would| text(would.action.name()))),
+        ("keyward.would.reason", event.would.and_then(|would| Some(text(would.reason?.name())))),
         ("keyward.request_id", some(event.request_id.as_deref())),
         ("keyward.policy_version", some(event.policy_version.as_deref())),
         ("keyward.count", Some(json!({ "intValue": event.count.to_string() }))),

@@ -5,6 +5,7 @@ mod acts;
 mod costs;
 mod doors;
 mod events;
+mod observe;
 mod pages;
 mod records;
 mod registry;

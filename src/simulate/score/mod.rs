@@ -26,7 +26,7 @@ use crate::domain::{
 /// What was decided about one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whether the request was let through.
+    /// Whether enforcement lets the request through.
     pub allowed: bool,
     /// What was found.
     pub findings: Vec<(AnomalyKind, Severity)>,
@@ -35,7 +35,7 @@ pub struct Verdict {
 impl From<&Decision> for Verdict {
     fn from(decision: &Decision) -> Self {
         let findings = decision.anomalies.iter().map(|finding| (finding.kind, finding.severity)).collect();
-        Self { allowed: decision.allowed, findings }
+        Self { allowed: decision.ruling().allowed, findings }
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::domain::{
     Millis,
+    decision::{Action, Would},
     event::{Event, EventType, format_millis},
     finding::Severity,
     standing::{Standing, StandingState},
@@ -102,6 +103,7 @@ fn ban_expired(record: &StandingRecord, now: Millis) -> Event {
             "since": format_millis(record.standing.since),
             "until": record.standing.until.map(format_millis),
         }),
+        would: record.standing.unenforced.then(|| Would::go_on(Action::None)),
         ..Event::new(now, EventType::BanExpired, Severity::Low, subject)
     }
 }

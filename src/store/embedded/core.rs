@@ -336,6 +336,7 @@ mod tests {
             peer: None,
             peer_capacity: 1,
             may_create: true,
+            observing: false,
             quotas: Vec::new(),
             lease: None,
         }

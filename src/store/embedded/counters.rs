@@ -226,6 +226,7 @@ mod tests {
             peer: None,
             peer_capacity: 8,
             may_create: true,
+            observing: false,
             quotas: Vec::new(),
             lease: None,
         }

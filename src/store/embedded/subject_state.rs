@@ -64,8 +64,9 @@ impl SubjectState {
     /// refused leaves no trace, so an attacker's own refused requests cannot push a subject's time forward.
     pub(super) fn observe(&mut self, charge: &Charge, mode: ChargeMode) -> Observation {
         let now = charge.now.max(self.last_now);
-        let banned = self.standing.is_banned_at(now);
-        let limits = charge.limits.at_share(self.standing.share_at(now));
+        let standing = self.standing.counting(charge.observing);
+        let banned = standing.is_banned_at(now);
+        let limits = charge.limits.at_share(standing.share_at(now));
         if mode != ChargeMode::Peek
             && !banned
             && (mode == ChargeMode::Force || self.surely_fits(charge, &limits))
@@ -235,6 +236,7 @@ mod tests {
             peer: Some(Peer { id: peer, data: [7; PACKED_BYTES] }),
             peer_capacity: 3,
             may_create: true,
+            observing: false,
             quotas: Vec::new(),
             lease: None,
         }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     domain::{
         Millis,
+        decision::{Action, Would},
         event::{Event, EventType, format_millis},
         finding::Severity,
         standing::{Standing, StandingDetail, StandingState},
@@ -188,6 +189,7 @@ fn ban_expired(subject: &Subject, standing: &Standing, now: Millis) -> Option<Ev
     Some(Event {
         detector: Some("ladder".into()),
         evidence,
+        would: standing.unenforced.then(|| Would::go_on(Action::None)),
         ..Event::new(now, EventType::BanExpired, Severity::Low, Some(subject.clone()))
     })
 }

@@ -67,6 +67,7 @@ impl RedisStore {
             peer: None,
             peer_capacity: 1,
             may_create: false,
+            observing: true,
             quotas: Vec::new(),
             lease: None,
         };
@@ -96,7 +97,7 @@ impl RedisStore {
 
 fn read(reply: &Value, charge: &Charge) -> Result<Observation, StoreError> {
     match reply {
-        Value::BulkString(bytes) => packing::read_observation(bytes, &charge.limits),
+        Value::BulkString(bytes) => packing::read_observation(bytes, charge),
         _ => Err(unreadable("the reply to a charge")),
     }
 }

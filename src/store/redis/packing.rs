@@ -58,7 +58,8 @@ pub(super) fn charge(charge: &Charge) -> Vec<u8> {
         .chain(counts(&charge.counts))
         .chain(charge.limits.tokens.map(limit))
         .chain(charge.limits.requests.map(limit))
-        .chain([mode, f64::from(charge.peer_capacity.max(1)), f64::from(u8::from(charge.may_create))]);
+        .chain([mode, f64::from(charge.peer_capacity.max(1))])
+        .chain([charge.may_create, charge.observing].map(|flag| f64::from(u8::from(flag))));
     doubles(numbers)
 }
 
@@ -67,12 +68,12 @@ pub(super) fn peer(peer: Option<&Peer>) -> Vec<u8> {
     peer.map_or_else(Vec::new, |peer| [&peer.id.to_le_bytes()[..], &peer.data].concat())
 }
 
-/// Reads the reply to a charge made under `limits`.
-pub(super) fn read_observation(reply: &[u8], limits: &WindowLimits) -> Result<Observation, StoreError> {
-    parse(reply, limits).ok_or_else(|| unreadable("the state of a subject"))
+/// Reads the reply to a charge.
+pub(super) fn read_observation(reply: &[u8], charge: &Charge) -> Result<Observation, StoreError> {
+    parse(reply, charge).ok_or_else(|| unreadable("the state of a subject"))
 }
 
-fn parse(reply: &[u8], limits: &WindowLimits) -> Option<Observation> {
+fn parse(reply: &[u8], charge: &Charge) -> Option<Observation> {
     let ([flags, refused, moved], rest) = reply.split_first_chunk::<3>()?;
     let mut reader = Reader(rest);
     let (now, retry) = (reader.millis()?, reader.millis()?);
@@ -87,7 +88,9 @@ fn parse(reply: &[u8], limits: &WindowLimits) -> Option<Observation> {
     let peers = reader.0.chunks_exact(PEER_BYTES).map(read_peer).collect::<Option<Peers>>()?;
     let read: [(Counts, Millis); WINDOW_COUNT] =
         std::array::from_fn(|w| read_window(windows[w], totals, WINDOW_MILLIS[w], now));
-    let refusal = (*refused > 0).then(|| refusal(usize::from(*refused) - 1, retry, limits, &standing, now));
+    let counts_as = standing.counting(charge.observing);
+    let refusal =
+        (*refused > 0).then(|| refusal(usize::from(*refused) - 1, retry, &charge.limits, &counts_as, now));
     Some(Observation {
         now,
         standing,

@@ -84,7 +84,7 @@ impl RedisStore {
             return Err(unreadable("the reply to a charge"));
         };
         let counted = read_counts(counters)?;
-        let observation = packing::read_observation(windows, &charge.limits)?;
+        let observation = packing::read_observation(windows, charge)?;
         Ok(together(observation, counted, charge))
     }
 

@@ -7,6 +7,7 @@ mod exit_codes;
 mod explain;
 mod lifecycle;
 mod operator;
+mod report;
 
 use std::{
     io::{BufRead, BufReader},

@@ -95,6 +95,7 @@ async fn a_name_that_leads_to_a_forbidden_address_is_not_connected_to() {
 async fn an_emergency_hook_is_signed_and_what_it_answers_is_an_event() {
     use keyward::{
         domain::{
+            decision::{Action, Reason, Would},
             event::{Event, EventType},
             finding::Severity,
             standing::{Standing, StandingDetail, StandingState},
@@ -126,9 +127,17 @@ async fn an_emergency_hook_is_signed_and_what_it_answers_is_an_event() {
         events: vec![],
     };
     store.respond(&respond).await.unwrap();
+    // The policy only observed: whatever else is in force, nothing is to be done.
+    let would = Would::refuse(Action::PermanentBan, Reason::ApiKeyBanned, None, now);
+    let observed = Event { would: Some(would), ..cut("leaked", "none") };
     // The ban of the third was lifted before the hook could be called.
     store
-        .append(&[cut("forgiven", "permanent_ban"), cut("watched", "shadow"), cut("leaked", "permanent_ban")])
+        .append(&[
+            cut("forgiven", "permanent_ban"),
+            cut("watched", "shadow"),
+            observed,
+            cut("leaked", "permanent_ban"),
+        ])
         .await
         .unwrap();
     let forwarding = Forwarding::start(store, &[emergency_hook(&receiver.url, secret.path())]);

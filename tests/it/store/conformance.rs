@@ -82,6 +82,8 @@ on_every_store! {
         a_conflict_writes_nothing
         a_throttled_subject_has_a_share_of_its_limits
         a_banned_subject_is_refused_in_every_mode
+        a_standing_that_was_only_observed_counts_for_those_who_observe_alone
+        the_end_of_a_ban_that_was_only_observed_says_so
         a_ban_ends_on_time
         a_standing_makes_a_subject_known
         those_in_force_are_listed_newest_first

@@ -48,6 +48,7 @@ struct Shot {
     peer: Option<u64>,
     peer_capacity: u8,
     may_create: bool,
+    observing: bool,
 }
 
 /// A charge that was taken, for refunds.
@@ -91,8 +92,9 @@ fn shot() -> impl Strategy<Value = Shot> {
         ChargeMode::Force,
     ]);
     let peers = (proptest::option::of(0..5_u64), select(vec![1_u8, 2, 3, 8, 64]));
-    (0..3_u8, step(), counts_of_any_kind(), limits(), mode, peers, prop::bool::weighted(0.8)).prop_map(
-        |(subject, step, counts, limits, mode, (peer, peer_capacity), may_create)| Shot {
+    let how = (prop::bool::weighted(0.8), any::<bool>());
+    (0..3_u8, step(), counts_of_any_kind(), limits(), mode, peers, how).prop_map(
+        |(subject, step, counts, limits, mode, (peer, peer_capacity), (may_create, observing))| Shot {
             subject,
             step,
             counts,
@@ -101,12 +103,13 @@ fn shot() -> impl Strategy<Value = Shot> {
             peer,
             peer_capacity,
             may_create,
+            observing,
         },
     )
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    let standing = proptest::option::of((0..4_u8, 1_000..2 * HOUR));
+    let standing = proptest::option::of((0..8_u8, 1_000..2 * HOUR));
     let refunds = proptest::collection::vec(any::<u8>(), 0..3);
     let off = prop_oneof![5 => Just(0_i8), 1 => -1..2_i8];
     prop_oneof![
@@ -192,6 +195,7 @@ impl Run {
             peer,
             peer_capacity: shot.peer_capacity,
             may_create: shot.may_create,
+            observing: shot.observing,
             quotas: Vec::new(),
             lease: None,
         }
@@ -208,13 +212,13 @@ impl Run {
         let (now, name) = (self.at(step), subject_of(subject));
         let version = self.oracle.standing(&name).version.saturating_add_signed(i64::from(off) + 1);
         let standing = standing.map(|(rung, lasts)| {
-            let standing: Standing = match rung {
+            let standing: Standing = match rung % 4 {
                 0 => cleared(version, now),
                 1 => throttle(version, now, now + lasts),
                 2 => ban(version, now, now + lasts / 60),
                 _ => permanent_ban(version, now),
             };
-            (standing, because("the dice said so"))
+            (Standing { unenforced: rung >= 4, ..standing }, because("the dice said so"))
         });
         let refunds = refunds.iter().filter_map(|pick| self.pick(subject, *pick)).collect();
         Respond { subject: name, now, standing, refunds, events: vec![] }

@@ -61,7 +61,7 @@ impl Known {
     }
 
     fn refusal(&self, charge: &Charge, now: Millis) -> Option<LimitRefusal> {
-        let share = u128::from(self.standing.share_at(now));
+        let share = u128::from(self.standing.counting(charge.observing).share_at(now));
         let mut refusals = Vec::new();
         for unit in [Unit::Tokens, Unit::Requests] {
             for window in 0..WINDOW_COUNT {
@@ -139,7 +139,7 @@ impl Oracle {
         let untracked = unknown && (charge.mode == ChargeMode::Peek || !charge.may_create);
         let mode = if untracked { ChargeMode::Peek } else { charge.mode };
         let now = charge.now.max(known.last_now);
-        let banned = known.standing.is_banned_at(now);
+        let banned = known.standing.counting(charge.observing).is_banned_at(now);
         let refusal = if banned || mode == ChargeMode::Force { None } else { known.refusal(charge, now) };
         let admitted = !banned && refusal.is_none();
         let mut after = known.clone();
@@ -193,7 +193,8 @@ impl Oracle {
         let empty = Known::default();
         let known = self.subjects.get(&charge.subject).unwrap_or(&empty);
         if answer.admitted && answer.tracked && charge.mode == ChargeMode::Admit {
-            let limits = charge.limits.at_share(known.standing.share_at(answer.now));
+            let standing = known.standing.counting(charge.observing);
+            let limits = charge.limits.at_share(standing.share_at(answer.now));
             for (window, unit, limit) in limits.set() {
                 let used = known.since(answer.now - WINDOW_MILLIS[window], unit);
                 if used > limit {

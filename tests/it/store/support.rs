@@ -48,6 +48,7 @@ pub fn charge(subject: &Subject, now: Millis, tokens: u64) -> Charge {
         peer: None,
         peer_capacity: 8,
         may_create: true,
+        observing: false,
         quotas: Vec::new(),
         lease: None,
     }

@@ -34,6 +34,8 @@ pub fn management(event: &Event) -> (Class, Choice, Value) {
 
 fn activity(event: &Event) -> Choice {
     match event.kind {
+        // Nobody is held by it yet.
+        _ if event.would.is_some() => UPDATE,
         EventType::TemporaryBan => SUSPEND,
         EventType::PermanentBan => DEACTIVATE,
         EventType::BanLifted => RESUME,

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::domain::{
     Millis,
-    event::{Event, EventType},
+    decision::{Action, Reason, Would},
+    event::{Event, EventType, parse_millis},
     finding::{AnomalyKind, Severity},
     place::PlaceSummary,
     subject::Subject,
@@ -30,6 +31,15 @@ pub fn all() -> Vec<(&'static str, Event)> {
         ("dead_letters_changed", dead_letters_changed()),
         ("rate_limit_exceeded", rate_limit_exceeded()),
         ("banned_request_blocked", banned_request_blocked()),
+        ("observed_impossible_travel", observed(impossible_travel(), "alert")),
+        ("observed_throttled", observed(throttled(), "none")),
+        ("observed_temporary_ban", observed(temporary_ban(), "none")),
+        ("observed_permanent_ban", observed(permanent_ban(), "none")),
+        ("observed_rate_limit_exceeded", observed(rate_limit_exceeded(), "none")),
+        ("observed_banned_request_blocked", observed(banned_request_blocked(), "none")),
+        ("observed_unknown_key", observed(unknown_key_ipv6(), "none")),
+        ("observed_key_cut_off", observed(key_cut_off(), "none")),
+        ("observed_operator_ban", observed(operator_ban(), "none")),
         ("unknown_key_ipv6", unknown_key_ipv6()),
         ("store_degraded", store_degraded()),
         ("store_recovered", store_recovered()),
@@ -42,6 +52,45 @@ pub fn every_type() -> Vec<Event> {
     let kinds = EventType::names().map(|name| EventType::parse(name).unwrap());
     let bare = |kind| Event::new(NOW, kind, Severity::Medium, None);
     kinds.flat_map(|kind| [bare(kind), Event { kind, ..impossible_travel() }]).collect()
+}
+
+/// An event as it is while the policy only observes.
+pub fn observed(event: Event, done: &str) -> Event {
+    let action =
+        Action::ALL.into_iter().find(|action| Some(action.name()) == event.action.as_deref()).unwrap();
+    let reason = match event.kind {
+        EventType::BannedRequestBlocked | EventType::KeyCutOff => Reason::ApiKeyBanned,
+        EventType::RateLimitExceeded => Reason::RateLimitExceeded,
+        EventType::UnknownKey => Reason::UnknownKey,
+        _ if event.detector.as_deref() == Some("operator") => Reason::ApiKeyBanned,
+        _ => Reason::CriticalAnomalyDetected,
+    };
+    let until = event.evidence["until"].as_str().map(|until| parse_millis(until).unwrap());
+    let would = match event.kind {
+        EventType::Throttled => Would::go_on(action),
+        _ => Would::refuse(action, reason, until, event.time),
+    };
+    let mut event = event;
+    if event.kind == EventType::UnknownKey {
+        event.evidence["summary"] = json!("Would be refused: the key is not registered.");
+    }
+    Event { action: Some(done.to_owned()), would: Some(would), ..event }
+}
+
+fn key_cut_off() -> Event {
+    let evidence = json!({
+        "summary": "Spent $390 on 2026-03-02, usually $100 a day; critical at 3 hourly checks in a row.",
+        "observed": "390", "baseline": "100", "threshold": "300", "samples": 7,
+    });
+    Event {
+        id: "e17-1772442802140-0".to_owned(),
+        key_id: Some(KEY.to_owned()),
+        detector: Some("spend".to_owned()),
+        evidence,
+        action: Some("permanent_ban".to_owned()),
+        policy_version: Some("p-3f9c2b1a".to_owned()),
+        ..Event::new(NOW, EventType::KeyCutOff, Severity::Critical, Some(key()))
+    }
 }
 
 fn key() -> Subject {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::domain::decision::{Action, Reason, Would};
 use crate::forward::notify::{EndReason, groups::MAX_GROUPS, message, rule::rule};
 
 #[test]
@@ -96,6 +97,24 @@ fn a_key_that_is_cut_off_is_one_incident_until_the_ban_is_lifted() {
     assert_eq!(kinds(&day.after(0)), [(NoticeKind::Resolved, 0)]);
     day.take(of(EventType::KeyCutOff, "spend", Some("shadow")));
     assert_eq!(day.after(10 * SECOND)[0].restriction, None, "only watched");
+}
+
+#[test]
+fn a_notice_of_what_was_only_observed_says_so_and_holds_nobody() {
+    let mut day = Day::of(CLOSES);
+    let would = Some(Would::refuse(Action::TemporaryBan, Reason::CriticalAnomalyDetected, None, NOW));
+    let observed = Event { would, action: Some("none".to_owned()), ..ban("a", Some(NOW + 30 * MINUTE)) };
+    day.take(observed);
+    let notice = day.after(10 * SECOND).remove(0);
+    assert_eq!(notice.restriction, None);
+    assert_eq!(message::headline(&notice), "[HIGH] Impossible travel (observed only): key:a");
+    let lines = message::lines(&notice);
+    assert!(lines.contains(&("Done", "nothing: the policy only observes".to_owned())), "{lines:?}");
+    assert!(
+        lines.iter().any(|(word, text)| *word == "Why" && text.starts_with("Not enforced: ")),
+        "{lines:?}"
+    );
+    assert!(!lines.iter().any(|(word, _)| *word == "Undo"), "{lines:?}");
 }
 
 #[test]

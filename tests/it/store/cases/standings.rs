@@ -3,6 +3,7 @@
 use keyward::{
     domain::{
         DAY, MINUTE,
+        decision::{Action, Would},
         event::{EventType, format_millis},
         finding::Severity,
         observation::{Charge, ChargeMode},
@@ -84,6 +85,34 @@ pub async fn a_throttled_subject_has_a_share_of_its_limits(store: &dyn Store) {
     let refused = observe(store, asked(START, 1)).await;
     assert_eq!(refused.refusal.unwrap().limit, 25);
     assert!(observe(store, asked(START + MINUTE, 77)).await.admitted);
+}
+
+pub async fn a_standing_that_was_only_observed_counts_for_those_who_observe_alone(store: &dyn Store) {
+    let limits = token_limits([Some(100), None, None, None]);
+    let asked = |id, now, tokens, observing| Charge { limits, observing, ..charge(&key(id), now, tokens) };
+    let marked =
+        |standing| Standing { unenforced: true, unenforced_strikes: 1.0, unenforced_bans: 1, ..standing };
+    let banned = marked(permanent_ban(1, START));
+    respond(store, change(&key("a"), START, banned)).await;
+    assert_eq!(store.standing(&key("a")).await.unwrap().unwrap().standing, banned);
+    assert!(!observe(store, asked("a", START, 5, true)).await.admitted);
+    let seen = observe(store, asked("a", START, 5, false)).await;
+    assert!(seen.admitted && seen.standing == banned);
+    assert_eq!(tokens(&seen)[0], 5);
+    respond(store, change(&key("b"), START, marked(throttle(1, START, START + MINUTE)))).await;
+    assert_eq!(observe(store, asked("b", START, 30, true)).await.refusal.unwrap().limit, 25);
+    assert!(observe(store, asked("b", START, 60, false)).await.admitted);
+    // What it was refused by is the limit, not its share.
+    assert_eq!(observe(store, asked("b", START, 60, false)).await.refusal.unwrap().limit, 100);
+}
+
+pub async fn the_end_of_a_ban_that_was_only_observed_says_so(store: &dyn Store) {
+    let standing = Standing { unenforced: true, ..ban(1, START, START + 5) };
+    respond(store, change(&key("a"), START, standing)).await;
+    assert_eq!(store.expire_bans(START + 5).await.unwrap(), 1);
+    let query = EventQuery { kind: Some(EventType::BanExpired), limit: 10, ..EventQuery::default() };
+    let events = store.events(&query).await.unwrap().items;
+    assert_eq!(events[0].would, Some(Would::go_on(Action::None)));
 }
 
 pub async fn a_banned_subject_is_refused_in_every_mode(store: &dyn Store) {

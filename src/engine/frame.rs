@@ -1,0 +1,211 @@
+//! How the engine words events about one request.
+
+use super::{
+    ActivePolicy, bans,
+    events::{action_of, standing_evidence},
+    prepare::Purpose,
+};
+use crate::domain::{
+    Millis,
+    decision::{Action, LimitStatus, Reason, Would},
+    enforcement::Enforcement,
+    event::{Event, EventType, format_millis},
+    finding::{Finding, Severity},
+    ladder,
+    money::Usd,
+    place::Place,
+    quota::Scope,
+    record::Record,
+    registry::{Applied, NotAllowed},
+    standing::Standing,
+    subject::Subject,
+    window::Unit,
+};
+
+/// What every event about one request has.
+pub struct Frame<'a> {
+    /// The request.
+    pub record: &'a Record,
+    /// Where from.
+    pub place: Option<&'a Place>,
+    /// The policy that judged.
+    pub policy_version: &'a str,
+    /// When.
+    pub now: Millis,
+    enforcement: Enforcement,
+    /// By which call the request came: `check` or `record`.
+    call: &'static str,
+}
+
+impl<'a> Frame<'a> {
+    /// What events about a request say of it, under the policy that judges.
+    pub fn new(
+        record: &'a Record,
+        place: Option<&'a Place>,
+        active: &'a ActivePolicy,
+        purpose: Purpose,
+        now: Millis,
+    ) -> Self {
+        let call = if purpose == Purpose::Record { "record" } else { "check" };
+        let enforcement = active.policy.enforcement;
+        Self { record, place, policy_version: &active.version, now, enforcement, call }
+    }
+
+    /// An event of what was ruled: done where it is enforced; else `done` was, and it would have been.
+    fn ruled(&self, event: Event, done: Action, ruled: Would) -> Event {
+        let (action, would) = self.enforcement.split(done, ruled);
+        Event { action: Some(action.name().to_owned()), would, ..event }
+    }
+
+    fn event(&self, kind: EventType, severity: Severity, subject: &Subject, detector: &str) -> Event {
+        Event {
+            key_id: Some(self.record.key_id.to_string()),
+            source_ip: Some(self.record.source_ip.to_string()),
+            place: self.place.map(Place::summary),
+            detector: Some(detector.to_owned()),
+            request_id: Some(self.record.request_id.to_string()),
+            policy_version: Some(self.policy_version.to_owned()),
+            ..Event::new(self.now, kind, severity, Some(subject.clone()))
+        }
+    }
+
+    /// A detector's finding.
+    pub fn anomaly(&self, finding: &Finding, subject: &Subject, action: Action) -> Event {
+        let kind = EventType::Anomaly(finding.kind);
+        let event = self.event(kind, finding.severity, subject, finding.kind.detector());
+        let event = Event { evidence: finding.evidence.clone(), ..event };
+        match action {
+            _ if !finding.is_enforced() => Event { action: Some("shadow".to_owned()), ..event },
+            Action::None | Action::Alert => Event { action: Some(action.name().to_owned()), ..event },
+            Action::Throttle => self.ruled(event, Action::Alert, Would::go_on(action)),
+            Action::TemporaryBan | Action::PermanentBan => {
+                let reason = Reason::CriticalAnomalyDetected;
+                self.ruled(event, Action::Alert, Would::refuse(action, reason, None, self.now))
+            }
+        }
+    }
+
+    /// Tells the owner of a key that somebody has wrong credentials in its name. Nothing is held against the key.
+    pub fn warning(&self, finding: &Finding) -> Event {
+        Event { severity: Severity::Medium, ..self.anomaly(finding, &self.record.key, Action::Alert) }
+    }
+
+    /// A ban of an address leaves a key alone that has long succeeded from there.
+    pub fn spared(&self, address: &Subject, ban: &Standing) -> Event {
+        let until = ban.until.map(format_millis);
+        let summary =
+            format!("The ban of {address} spares {}, which has long succeeded from there.", self.record.key);
+        let evidence = serde_json::json!({
+            "summary": summary, "key": self.record.key, "banned_since": format_millis(ban.since), "banned_until": until,
+        });
+        Event {
+            evidence,
+            action: Some(Action::None.name().to_owned()),
+            ..self.event(EventType::KeySpared, Severity::Low, address, "ladder")
+        }
+    }
+
+    /// The one type to alert on, beside the anomaly itself.
+    pub fn high_severity(&self, finding: &Finding, subject: &Subject, action: Action) -> Event {
+        let evidence = serde_json::json!({ "anomaly": finding.kind, "score": finding.score, "recommendation": finding.recommendation });
+        Event { kind: EventType::HighSeverityAnomaly, evidence, ..self.anomaly(finding, subject, action) }
+    }
+
+    /// A response of the ladder.
+    pub fn response(
+        &self,
+        kind: EventType,
+        subject: &Subject,
+        standing: &Standing,
+        cause: &Finding,
+    ) -> Event {
+        let mut evidence = standing_evidence(standing);
+        evidence["cause"] = serde_json::json!({ "anomaly": cause.kind, "evidence": cause.evidence });
+        let event = self.event(kind, ladder::response_severity(kind), subject, cause.kind.detector());
+        let ruled = match action_of(standing) {
+            action @ (Action::TemporaryBan | Action::PermanentBan) => {
+                Would::refuse(action, Reason::CriticalAnomalyDetected, standing.until, self.now)
+            }
+            action => Would::go_on(action),
+        };
+        self.ruled(Event { evidence, ..event }, Action::None, ruled)
+    }
+
+    /// A request of a banned subject.
+    pub fn blocked(&self, subject: &Subject, standing: &Standing) -> Event {
+        let event = self.event(EventType::BannedRequestBlocked, Severity::Low, subject, "ladder");
+        let mut evidence = standing_evidence(standing);
+        evidence["call"] = self.call.into();
+        let ruled = Would::refuse(action_of(standing), bans::reason(subject), standing.until, self.now);
+        self.ruled(Event { evidence, ..event }, Action::None, ruled)
+    }
+
+    /// A request that a limit refused, which the ruling says.
+    pub fn limited(&self, limit: &LimitStatus, ruled: Would) -> Event {
+        let amount = |amount: u64| -> serde_json::Value {
+            if limit.unit == Unit::CostUsd { Usd(amount).to_string().into() } else { amount.into() }
+        };
+        let evidence = serde_json::json!({
+            "scope": limit.scope, "model": limit.model, "window": limit.window.to_string(), "unit": limit.unit.name(),
+            "limit": amount(limit.limit), "used": amount(limit.used), "requested_tokens": self.record.tokens,
+            "requested_cost_usd": Usd(self.record.cost().nanos).to_string(), "call": self.call,
+        });
+        let event = self.event(EventType::RateLimitExceeded, Severity::Medium, &self.record.key, "limits");
+        self.ruled(Event { evidence, ..event }, Action::None, ruled)
+    }
+
+    /// So many thousandths of a budget are used. Told of whom the budget is; of everything: of nobody.
+    pub fn budget_used(&self, applied: &Applied, used: u64, mark: u64, severity: Severity) -> Event {
+        let limit = &applied.rule.limit;
+        let (percent, most) = (mark / 10, Usd(limit.most));
+        let evidence = serde_json::json!({
+            "summary": format!("{percent} % of ${most} per {} are used: ${}.", limit.span, Usd(used)),
+            "percent": percent, "limit_usd": most.to_string(), "used_usd": Usd(used).to_string(),
+            "window": limit.span.to_string(), "model": limit.model, "scope": applied.counter.scope.as_str(),
+        });
+        let subject = match &applied.counter.scope {
+            Scope::Subject(subject) => Some(subject.clone()),
+            Scope::Everything => None,
+        };
+        let event = self.event(EventType::BudgetUsed, severity, &self.record.key, "budgets");
+        Event { evidence, action: Some("alert".to_owned()), subject, ..event }
+    }
+
+    /// A request that its key may not make. Keys that nobody registered are told by their address, so that a flood of
+    /// made-up ones is folded.
+    pub fn not_allowed(&self, refusal: NotAllowed) -> Event {
+        let words = refusal.words();
+        let refused = if self.enforcement.observes() { "Would be refused" } else { "Refused" };
+        let evidence = serde_json::json!({
+            "summary": format!("{refused}: {words}."), "cause": refusal.name(), "endpoint": self.record.endpoint,
+            "model": self.record.model, "project": self.record.project.as_ref().map(Subject::id), "call": self.call,
+        });
+        let unknown = refusal == NotAllowed::UnknownKey;
+        let subject = if unknown { &self.record.address } else { &self.record.key };
+        let (kind, severity) = match unknown {
+            true => (EventType::UnknownKey, Severity::Low),
+            false => (EventType::KeyNotAllowed, Severity::Medium),
+        };
+        let reason = if unknown { Reason::UnknownKey } else { Reason::KeyNotAllowed };
+        let ruled = Would::refuse(Action::None, reason, None, self.now);
+        self.ruled(Event { evidence, ..self.event(kind, severity, subject, "registry") }, Action::None, ruled)
+    }
+
+    /// A record that names another project than the one that its key is registered to.
+    pub fn mismatch(&self, registered: Option<&Subject>) -> Event {
+        let evidence = serde_json::json!({
+            "registered": registered.map(Subject::id), "reported": self.record.project.as_ref().map(Subject::id),
+        });
+        let (kind, severity) = (EventType::ProjectMismatch, Severity::Medium);
+        Event {
+            evidence,
+            action: Some("none".to_owned()),
+            ..self.event(kind, severity, &self.record.key, "registry")
+        }
+    }
+
+    /// New subjects came faster than the cap.
+    pub fn capped(&self) -> Event {
+        self.event(EventType::CardinalityCapped, Severity::Medium, &self.record.address, "limits")
+    }
+}
