@@ -43,7 +43,7 @@ pub use status::{SinkStatus, Status};
 
 use crate::{
     domain::{Millis, event::Event},
-    store::Store,
+    store::ForwardStore,
 };
 
 /// After a sender ended badly.
@@ -53,7 +53,7 @@ const RESTART: std::time::Duration = std::time::Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Surroundings {
     /// Where the log and the cursors are.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn ForwardStore>,
     /// The time.
     pub now: Arc<dyn Fn() -> Millis + Send + Sync>,
     /// Puts an event into the log.

@@ -24,7 +24,7 @@ pub(super) struct EventId {
 
 impl EventId {
     /// Of an entry `<ms>-<seq>` of the stream of `partition`.
-    pub fn from_stream(partition: u16, id: &Value) -> Option<Self> {
+    pub(super) fn from_stream(partition: u16, id: &Value) -> Option<Self> {
         let text = match id {
             Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?,
             Value::SimpleString(text) => text,
@@ -35,12 +35,12 @@ impl EventId {
     }
 
     /// The id within the stream.
-    pub fn in_stream(&self) -> String {
+    pub(super) fn in_stream(&self) -> String {
         format!("{}-{}", self.ms, self.seq)
     }
 
     /// A cursor that continues behind this entry.
-    pub fn to_cursor(self) -> String {
+    pub(super) fn to_cursor(self) -> String {
         let mut bytes = vec![MARK];
         bytes.extend(self.ms.to_be_bytes());
         bytes.extend(self.seq.to_be_bytes());
@@ -49,7 +49,7 @@ impl EventId {
     }
 
     /// Reads a cursor.
-    pub fn from_cursor(cursor: &str) -> Result<Self, StoreError> {
+    pub(super) fn from_cursor(cursor: &str) -> Result<Self, StoreError> {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| StoreError::BadCursor)?;
         let rest = bytes.strip_prefix(&[MARK]).ok_or(StoreError::BadCursor)?;
         let (ms, rest) = rest.split_first_chunk::<8>().ok_or(StoreError::BadCursor)?;

@@ -30,7 +30,7 @@ pub(super) struct Credentials {
 
 impl Target {
     /// What must not show in a message.
-    pub fn secret(&self) -> Option<&str> {
+    pub(super) fn secret(&self) -> Option<&str> {
         match self {
             Self::Single(info) => info.redis_settings().password(),
             Self::Cluster { credentials, .. } | Self::Sentinel { credentials, .. } => {
@@ -117,7 +117,7 @@ fn decode(text: &str) -> Result<String, StoreError> {
 }
 
 fn bad(why: &str) -> StoreError {
-    StoreError::Unavailable(format!("the store's URL cannot be used: {why}"))
+    StoreError::Unavailable(format!("the store's URL cannot be used: {why}").into())
 }
 
 #[cfg(test)]

@@ -32,14 +32,14 @@ pub(super) struct SubjectState {
 
 /// The part of a [`SubjectState`] that snapshots keep (standings have their own table).
 #[derive(Serialize, Deserialize)]
-pub(super) struct SavedState {
+pub(in crate::store::embedded) struct SavedState {
     windows: Windows,
     peers: Vec<(u64, [u8; PACKED_BYTES], Millis, Millis, u64)>,
     last_now: Millis,
 }
 
 /// When a standing may be forgotten; `None`: never.
-pub(super) fn keep_until(standing: &Standing) -> Option<Millis> {
+pub(in crate::store::embedded) fn keep_until(standing: &Standing) -> Option<Millis> {
     if standing.state == StandingState::PermanentlyBanned {
         return None;
     }
