@@ -34,7 +34,7 @@ impl Directory {
         }
     }
 
-    /// Where the database is.
+    /// The path of the database file in it.
     pub(super) fn database(&self) -> PathBuf {
         database(&self.path)
     }
@@ -49,7 +49,7 @@ fn in_use(path: &Path) -> StoreError {
     StoreError::Refused(what.into())
 }
 
-/// Where the database is in a data directory.
+/// The path of the database file in a data directory.
 pub(super) fn database(directory: &Path) -> PathBuf {
     directory.join("keyward.db")
 }

@@ -47,7 +47,6 @@ fn unmarked(number: u64) -> Revision {
     Revision { number, mark: 0 }
 }
 
-/// See [`DocumentStore::write_document`].
 fn write_document(
     connection: &Connection,
     document: &Document,

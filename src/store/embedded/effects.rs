@@ -10,7 +10,7 @@ use crate::{
 pub(super) enum Effect {
     /// A standing is in force, and charges are taken back.
     Apply { subject: Subject, standing: Option<Standing>, refunds: Vec<Refund> },
-    /// A subject is forgotten.
+    /// A subject is forgotten: windows, peers, standing and profile.
     Forget(Subject),
     /// The log has grown to this sequence number.
     LogEnd(i64),

@@ -90,7 +90,7 @@ pub(super) fn last_seq(connection: &Connection) -> Result<i64, StoreError> {
         .map_err(failed)
 }
 
-/// See [`crate::store::EventLog::events`].
+/// A page of events, newest first.
 pub(super) fn list(connection: &Connection, query: &EventQuery) -> Result<Page<Event>, StoreError> {
     let before = query.cursor.as_deref().map(parse_cursor).transpose()?;
     let severity = query.severity.map(rank);
@@ -134,7 +134,7 @@ pub(super) fn find(connection: &Connection, id: &str) -> Result<Option<Event>, S
     collect(connection, &sql, params![seq, time])?.pop().map(parsed).transpose()
 }
 
-/// See [`crate::store::EventLog::position_after`]. The id of an event that retention has deleted is still good.
+/// The position behind the event with this id, in a log that ends at `end`. The id of an event that retention has deleted is still good.
 pub(super) fn after(connection: &Connection, id: &str, end: i64) -> Result<LogPosition, StoreError> {
     let (time, seq) = parse_id(id).filter(|(_, seq)| (1..=end).contains(seq)).ok_or(StoreError::BadCursor)?;
     let sql = "SELECT time FROM events WHERE seq = ?";

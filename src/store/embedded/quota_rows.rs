@@ -42,7 +42,7 @@ pub(super) fn load(connection: &Connection, quotas: &Quotas) -> Result<(), Store
     Ok(())
 }
 
-/// Writes what changed.
+/// Writes the counters and reservations that changed, and deletes those that are gone.
 pub(super) fn save(connection: &Connection, unsaved: &Unsaved) -> Result<(), StoreError> {
     let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
         connection.prepare_cached(sql).and_then(|mut s| s.execute(values)).map(drop).map_err(failed)

@@ -73,7 +73,6 @@ impl SinkStore for EmbeddedStore {
     }
 }
 
-/// See [`SinkStore::lead_sink`].
 fn lead_sink(
     connection: &Connection,
     sink: &str,
@@ -101,7 +100,6 @@ fn lead_sink(
     Ok(Some(SinkLead { epoch: epoch.max(0) as u64, position: position_of(&position)?, state, again }))
 }
 
-/// See [`SinkStore::renew_sink`].
 fn renew_sink(
     connection: &Connection,
     sink: &str,
@@ -121,7 +119,6 @@ fn waits_again(connection: &Connection, sink: &str) -> Result<bool, StoreError> 
     connection.query_row(sql, [sink], |row| row.get(0)).map_err(failed)
 }
 
-/// See [`SinkStore::step_sink`].
 fn step_sink(connection: &Connection, step: &SinkStep) -> Result<Stepped, StoreError> {
     let sql = "SELECT epoch FROM sinks WHERE name = ?";
     let epoch: Option<i64> =
@@ -170,7 +167,6 @@ fn dead_letters(connection: &Connection, sink: &str) -> Result<Vec<DeadLetter>, 
     Ok(letters)
 }
 
-/// See [`SinkStore::act_on_dead_letters`].
 fn act_on_dead_letters(
     connection: &Connection,
     sink: &str,
@@ -192,7 +188,6 @@ fn act_on_dead_letters(
     Ok(count)
 }
 
-/// See [`SinkStore::sink`].
 fn sink_record(connection: &Connection, sink: &str) -> Result<Option<SinkRecord>, StoreError> {
     let sql = "SELECT owner, until, position, health FROM sinks WHERE name = ?";
     let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(String, Millis, String, String)> {

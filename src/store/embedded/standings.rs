@@ -54,7 +54,7 @@ impl StandingStore for EmbeddedStore {
     }
 }
 
-/// See [`StandingStore::respond`]. Every standing passes through the one writer, so reading the stored version inside
+/// Every standing passes through the one writer, so reading the stored version inside
 /// its transaction is a true compare-and-set.
 pub(super) fn respond(
     connection: &Connection,
@@ -75,7 +75,6 @@ pub(super) fn respond(
     Ok(Responded::Done(events))
 }
 
-/// See [`StandingStore::expire_bans`].
 fn expire_bans(connection: &Connection, now: Millis, effects: &mut Effects) -> Result<usize, StoreError> {
     let mut events = Vec::new();
     for record in standing_rows::run_out(connection, now)? {
@@ -86,7 +85,6 @@ fn expire_bans(connection: &Connection, now: Millis, effects: &mut Effects) -> R
     event_rows::append(connection, events, effects).map(|events| events.len())
 }
 
-/// See [`StandingStore::forget`].
 fn forget(
     connection: &Connection,
     subject: Subject,

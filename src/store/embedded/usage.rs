@@ -32,7 +32,6 @@ impl UsageStore for EmbeddedStore {
     }
 }
 
-/// See [`UsageStore::add_usage`].
 fn add_usage(connection: &Connection, batch: &UsageBatch, keep: Keep) -> Result<(), StoreError> {
     let sql = "INSERT INTO usage_batches (instance, seq, at) VALUES (?1, ?2, ?3)
                ON CONFLICT (instance) DO UPDATE SET seq = ?2, at = ?3 WHERE seq < ?2";
@@ -79,7 +78,6 @@ fn forget(connection: &Connection, keep: Keep, now: Millis) -> Result<(), StoreE
     connection.prepare_cached(sql).and_then(|mut s| s.execute([silent])).map(drop).map_err(failed)
 }
 
-/// See [`UsageStore::usage`].
 fn usage(connection: &Connection, query: &UsageQuery, keep: Keep) -> Result<UsageTable, StoreError> {
     let mut table = UsageTable::new(query, keep);
     let mut cells = query.cells(keep);

@@ -16,9 +16,9 @@ const MARK: u8 = b'e';
 pub(super) struct EventId {
     /// When it was appended, by the server's clock, ms.
     pub ms: u64,
-    /// Number within that millisecond.
+    /// Its number among the entries of that millisecond, from 0.
     pub seq: u64,
-    /// Partition.
+    /// The partition in whose stream it is.
     pub partition: u16,
 }
 
@@ -48,7 +48,10 @@ impl EventId {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Reads a cursor.
+    /// Reads what [`EventId::to_cursor`] wrote.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`] for any other text.
     pub(super) fn from_cursor(cursor: &str) -> Result<Self, StoreError> {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| StoreError::BadCursor)?;
         let rest = bytes.strip_prefix(&[MARK]).ok_or(StoreError::BadCursor)?;

@@ -7,7 +7,7 @@ use crate::domain::{stable_hash, subject::Subject, window::WINDOW_COUNT};
 /// Version of the layout of keys and of what is in them; a new one lives beside the old one.
 pub const LAYOUT: u32 = 1;
 
-/// Makes keys.
+/// Makes keys under one namespace, for a keyspace of so many partitions.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     prefix: String,
@@ -18,16 +18,16 @@ pub(super) struct Keys {
 pub(super) struct SubjectKeys {
     /// Packed standing, windows and peers.
     pub state: String,
-    /// Closed buckets per window.
+    /// Closed buckets of each window, shortest first: sorted sets.
     pub windows: [String; WINDOW_COUNT],
-    /// Detail of the standing.
+    /// Detail of the standing, JSON.
     pub detail: String,
-    /// Profile.
+    /// The packed profile, behind its counter.
     pub profile: String,
 }
 
 impl Keys {
-    /// Keys under `namespace`.
+    /// Keys under `namespace`; at least one partition.
     pub(super) fn new(namespace: &str, partitions: u16) -> Self {
         Self { prefix: format!("{namespace}:{LAYOUT}"), partitions: partitions.max(1) }
     }
@@ -47,12 +47,12 @@ impl Keys {
         subject.map_or(0, |s| s.partition(self.partitions))
     }
 
-    /// Facts about the keyspace.
+    /// Facts about the keyspace (layout, partitions, peppers): a hash.
     pub(super) fn meta(&self) -> String {
         format!("{}:meta", self.prefix)
     }
 
-    /// Keys of one subject.
+    /// The keys of one subject, all in the slot of its partition.
     pub(super) fn subject(&self, subject: &Subject) -> SubjectKeys {
         let base = self.in_partition(self.partition(Some(subject)), "");
         SubjectKeys {
@@ -89,7 +89,7 @@ impl Keys {
         self.in_partition(0, "document_changes")
     }
 
-    /// A roll-up of usage.
+    /// A roll-up of usage in a partition, by its name such as `m:28333333`.
     pub(super) fn usage(&self, partition: u16, name: &str) -> String {
         self.in_partition(partition, &format!("usage:{name}"))
     }

@@ -45,7 +45,7 @@ enum State {
     Down(StoreError),
 }
 
-/// A connection that heals.
+/// A connection that is replaced when it fails, by a task of its own.
 pub(super) struct Link {
     state: watch::Receiver<State>,
     broken: mpsc::UnboundedSender<u64>,
@@ -89,7 +89,7 @@ impl Link {
         sent.map_err(|e| self.translate(&e))
     }
 
-    /// Sends one command.
+    /// Sends one command; nil for no answer at all.
     pub(super) async fn command(&self, command: Cmd) -> Result<Value, StoreError> {
         let mut groups = self.send(vec![vec![command]]).await?;
         let reply = groups.pop().and_then(|mut group| group.pop());
@@ -114,7 +114,7 @@ impl Link {
         Ok(replies)
     }
 
-    /// Calls one script.
+    /// Calls one script, as [`Link::call_all`] does.
     pub(super) async fn call(&self, call: Call) -> Result<Value, StoreError> {
         let mut groups = self.call_all(&[vec![call]]).await?;
         let reply = groups.pop().and_then(|mut group| group.pop());

@@ -25,12 +25,15 @@ const ADMITTED: u8 = 1;
 const CREATED: u8 = 2;
 const TRACKED: u8 = 4;
 
-/// Numbers as little-endian doubles.
+/// Numbers as scripts take them: little-endian doubles, 8 bytes each.
 pub(super) fn doubles(numbers: impl IntoIterator<Item = f64>) -> Vec<u8> {
     numbers.into_iter().flat_map(f64::to_le_bytes).collect()
 }
 
 /// A value as JSON.
+///
+/// # Errors
+/// [`StoreError::Refused`] when it has no form in JSON.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
     let unwritable = |error| StoreError::Refused(StoreFault::because("it cannot be written as JSON", error));
     serde_json::to_vec(value).map_err(unwritable)

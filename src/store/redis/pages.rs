@@ -62,7 +62,7 @@ impl<'a> Listing<'a> {
         Ok(Self { store, query, streams: partitions.map(stream).collect() })
     }
 
-    /// The next page.
+    /// Reads until the page is full, nothing is left, or [`SCAN_LIMIT`] entries were looked at.
     pub(super) async fn page(mut self) -> Result<Page<Event>, StoreError> {
         let limit = self.query.limit.max(1);
         let (mut items, mut scanned, mut last) = (Vec::new(), 0, None);

@@ -15,35 +15,35 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Charge a subject.
+    /// Charges the windows of a subject.
     OBSERVE = "0001_observe.lua";
-    /// Change a standing.
+    /// Changes a standing, takes charges back, appends events.
     RESPOND = "0002_respond.lua";
-    /// Take an expired standing off the list.
+    /// Takes a standing that ran out off the list.
     EXPIRE = "0003_expire.lua";
-    /// Write a profile.
+    /// Writes a profile that nobody else has written since.
     PROFILE = "0004_profile.lua";
-    /// Write a document.
+    /// Writes or deletes a document.
     DOCUMENT = "0005_document.lua";
-    /// Claim a request.
+    /// Claims a request, or keeps its answer.
     CLAIM = "0006_claim.lua";
-    /// Forget a subject.
+    /// Deletes all of a subject but its events.
     FORGET = "0007_forget.lua";
-    /// Note facts about the keyspace.
+    /// Notes facts about the keyspace that nobody has noted.
     META = "0008_meta.lua";
-    /// Add usage to a roll-up.
+    /// Adds a batch of usage to a roll-up, once.
     USAGE = "0009_usage.lua";
-    /// Charge a subject and counters.
+    /// Charges windows and counters, all or none.
     QUOTA = "0010_quota.lua";
-    /// Change counters.
+    /// Charges, changes or shows counters.
     COUNTERS = "0011_counters.lua";
-    /// Take or show reservations.
+    /// Takes a reservation, or shows those that ended.
     LEASE = "0012_lease.lua";
-    /// End a reservation.
+    /// Ends a reservation and takes its charge back.
     END_LEASE = "0013_end_lease.lua";
-    /// Act on a sink.
+    /// Leads a sink, moves it on, or acts on its dead letters.
     SINK = "0014_sink.lua";
-    /// Show which documents changed.
+    /// Shows which documents changed after a revision.
     CHANGES = "0015_changes.lua";
 }
 
@@ -84,19 +84,19 @@ impl Call {
         Self { source, keys: Vec::new(), args: Vec::new() }
     }
 
-    /// Adds a key.
+    /// Adds a key behind those there are.
     pub(super) fn key(mut self, key: String) -> Self {
         self.keys.push(key);
         self
     }
 
-    /// Adds keys.
+    /// Adds keys behind those there are, in their order.
     pub(super) fn keys(mut self, keys: impl IntoIterator<Item = String>) -> Self {
         self.keys.extend(keys);
         self
     }
 
-    /// Adds an argument.
+    /// Adds an argument behind those there are.
     pub(super) fn arg(mut self, arg: impl Into<Vec<u8>>) -> Self {
         self.args.push(arg.into());
         self

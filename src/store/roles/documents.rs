@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{domain::event::Event, store::StoreResult};
 
-/// Kinds of documents.
+/// Kinds of documents, each with names of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DocumentKind {
@@ -53,7 +53,7 @@ pub(in crate::store) const CHANGES_KEPT: u64 = 5_000;
 /// How often documents changed. A store that lost changes, and has counted on since, has another mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Revision {
-    /// Changes so far.
+    /// How many changes there were so far.
     pub number: u64,
     /// Names the last change; 0: it is not known which that was.
     pub mark: u64,
@@ -62,7 +62,7 @@ pub struct Revision {
 /// What became of the documents between two revisions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changed {
-    /// The later revision.
+    /// The later of the two revisions.
     pub revision: Revision,
     /// What changed until then, each once; with a null body what is gone.
     pub documents: Vec<Document>,

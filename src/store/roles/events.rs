@@ -19,7 +19,7 @@ pub struct EventQuery {
     pub until: Option<Millis>,
     /// The subject that events are about.
     pub subject: Option<Subject>,
-    /// The type of events.
+    /// The one type that events are of.
     pub kind: Option<EventType>,
     /// The lowest severity of events.
     pub severity: Option<Severity>,
@@ -54,7 +54,7 @@ pub struct LogPage {
     pub gap: bool,
 }
 
-/// Shows the event log.
+/// Shows the event log, and cannot write to it.
 pub trait EventLog: Send + Sync + 'static {
     /// Lists events, newest first.
     fn events<'a>(&'a self, query: &'a EventQuery) -> StoreResult<'a, Page<Event>>;

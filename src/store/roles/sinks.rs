@@ -61,7 +61,7 @@ pub struct SinkStep {
 /// How a [`SinkStep`] went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stepped {
-    /// Everything was written.
+    /// Everything of the step was written.
     Done,
     /// Somebody else leads the sink: nothing was written.
     NotLeading,
@@ -94,9 +94,9 @@ pub struct DeadLetter {
 pub struct SinkRecord {
     /// The name of the sink.
     pub sink: String,
-    /// Who sends for it.
+    /// The instance that sends for it, or did last; empty when it has left.
     pub owner: String,
-    /// Until when, unless renewed.
+    /// Until when it leads the sink, unless it renews that.
     pub until: Millis,
     /// Behind the last event that is done with.
     pub position: Option<LogPosition>,

@@ -32,7 +32,7 @@ pub struct Respond {
     /// The new standing with its detail; `None` only appends events and takes back charges.
     /// Its `version` is one more than that of the standing it was made from.
     pub standing: Option<(Standing, StandingDetail)>,
-    /// Charges to take back.
+    /// Charges to take back, in any order.
     pub refunds: Vec<Refund>,
     /// Events to append (all about this subject; they get their ids).
     pub events: Vec<Event>,
@@ -50,7 +50,7 @@ pub enum Responded {
 /// A standing as people see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StandingRecord {
-    /// Whose standing it is.
+    /// The subject whose standing it is.
     pub subject: Subject,
     /// State, version, times and strikes.
     pub standing: Standing,
@@ -58,7 +58,7 @@ pub struct StandingRecord {
     pub detail: StandingDetail,
 }
 
-/// Shows standings.
+/// Shows standings, and can change none.
 pub trait StandingLookup: Send + Sync + 'static {
     /// The standing of a subject with its detail; `None` if nothing was ever held against it.
     fn standing<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<StandingRecord>>;

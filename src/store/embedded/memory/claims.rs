@@ -30,7 +30,7 @@ impl Claims {
         Self { held: Mutex::default(), capacity: capacity.max(1) }
     }
 
-    /// See [`crate::store::ClaimStore::claim`].
+    /// Claims a request for two minutes, or says what became of the claim that is there.
     pub(in crate::store::embedded) fn claim(&self, request: &str, now: Millis) -> Claim {
         let mut held = self.held.lock();
         held.forget_ended(now, self.capacity);
@@ -46,7 +46,7 @@ impl Claims {
         }
     }
 
-    /// See [`crate::store::ClaimStore::finish_claim`]. An answer that comes after the end of its claim is dropped.
+    /// Keeps the answer to a claimed request. An answer that comes after the end of its claim is dropped.
     pub(in crate::store::embedded) fn finish(&self, request: &str, answer: &[u8], now: Millis) {
         if let Some((ends, kept)) = self.held.lock().claims.get_mut(request)
             && *ends > now

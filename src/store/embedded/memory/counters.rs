@@ -57,7 +57,7 @@ impl Counters {
         self.shards[usize::from(subject.partition(SHARDS))].lock()
     }
 
-    /// One charge: see [`crate::store::CounterStore::observe`].
+    /// Charges the windows of one subject, if they all admit it; says what they hold then.
     pub fn observe(&self, charge: &Charge) -> Observation {
         let mut guard = self.shard(&charge.subject);
         let shard = &mut *guard;

@@ -42,7 +42,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// An empty memory.
+    /// A memory that holds nothing yet but these counters.
     pub(super) fn new(options: &EmbeddedOptions, counters: Counters) -> Self {
         Self {
             counters,

@@ -33,7 +33,7 @@ pub(in crate::store::embedded) type Lookup = Result<Profile, Mark>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store::embedded) struct Mark(u64);
 
-/// The cache of profiles.
+/// The cache of profiles, spread over locks by subject.
 pub(in crate::store::embedded) struct Profiles {
     shards: Vec<Mutex<Shard>>,
     per_shard: usize,
@@ -87,7 +87,7 @@ impl Profiles {
         }
     }
 
-    /// Forgets a profile.
+    /// Forgets a profile, and what is being read of one from SQLite.
     pub(in crate::store::embedded) fn remove(&self, subject: &Subject) {
         let mut shard = self.shard(subject);
         shard.entries.remove(subject);

@@ -18,7 +18,7 @@ use crate::domain::{
 struct Inner {
     counters: HashMap<Counter, Amounts>,
     leases: HashMap<String, Lease>,
-    /// Reservations by their end.
+    /// Ids of reservations by the moment of their end.
     ends: BTreeSet<(Millis, String)>,
     dirty_counters: HashSet<Counter>,
     dirty_leases: HashSet<String>,
@@ -57,7 +57,7 @@ impl Quotas {
         observation
     }
 
-    /// See [`crate::store::CounterStore::change_quotas`].
+    /// Changes counters, whatever their limits.
     pub fn change(&self, changes: &[QuotaChange], now: Millis) {
         let mut inner = self.0.lock();
         for change in changes {
@@ -65,18 +65,18 @@ impl Quotas {
         }
     }
 
-    /// See [`crate::store::CounterStore::quotas`].
+    /// What counters hold at `now`, in their order.
     pub fn used(&self, counters: &[Counter], now: Millis) -> Vec<QuotaCount> {
         let inner = self.0.lock();
         counters.iter().map(|counter| inner.used(counter, now)).collect()
     }
 
-    /// See [`crate::store::ReservationStore::take_lease`].
+    /// Takes a reservation; `None` when somebody was quicker.
     pub(in crate::store::embedded) fn take_lease(&self, id: &str) -> Option<Lease> {
         self.0.lock().take(id)
     }
 
-    /// See [`crate::store::ReservationStore::ended_leases`].
+    /// Reservations that ended by `now`, the earliest first, at most `limit`.
     pub(in crate::store::embedded) fn ended(&self, now: Millis, limit: usize) -> Vec<Lease> {
         let inner = self.0.lock();
         let ended = inner.ends.iter().take_while(|(until, _)| *until <= now).take(limit);

@@ -140,7 +140,7 @@ impl SubjectState {
         Observation { admitted: !self.standing.is_banned_at(now), ..seen(&windows, self, now) }
     }
 
-    /// What a snapshot keeps.
+    /// The part that a snapshot keeps: windows, peers and the time of the last charge.
     pub(super) fn save(&self) -> SavedState {
         let flat = |s: &PeerSeen| (s.peer.id, s.peer.data, s.first_seen, s.last_seen, s.hits);
         SavedState {
@@ -150,7 +150,7 @@ impl SubjectState {
         }
     }
 
-    /// The state that a snapshot kept.
+    /// The state that a snapshot kept; its standing comes from the table.
     pub(super) fn restored(saved: SavedState) -> Self {
         let full = |(id, data, first_seen, last_seen, hits)| {
             let peer = Peer { id, data };
