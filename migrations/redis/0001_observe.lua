@@ -58,52 +58,53 @@ local function load(w)
   return {unpacked(WINDOW, raw, HEAD_AT - w * WINDOW_BYTES)}
 end
 
-local function move(w)
-  local x = load(w)
-  local index, open = bucket_of(w, now), x[1]
-  if index > open then
-    if expires_at(w, open) <= now then
-      if x[10] >= 0 then leaving[w] = -1 end
-      x[6], x[7], x[8], x[9], x[10] = r0, t0, f0, m0, -1
-    elseif r0 ~= x[2] or t0 ~= x[3] or f0 ~= x[4] or m0 ~= x[5] then
-      closing[w] = {open, r0 - x[2], t0 - x[3], f0 - x[4], m0 - x[5]}
-      if x[10] < 0 then x[10] = open end
-    end
-    x[1], x[2], x[3], x[4], x[5] = index, r0, t0, f0, m0
-  end
-  if x[10] >= 0 and expires_at(w, x[10]) <= now then
-    local gone, chunk, found = 0, 1, false
-    repeat
-      local members = call("ZRANGE", KEYS[w + 1], gone, gone + chunk)
-      for i = 1, #members do
-        local at = index_of(members[i])
-        if expires_at(w, at) > now then
-          x[10], found = at, true
-          break
-        end
-        gone = gone + 1
-        local br, bt, bf, bm = counts_of(members[i])
-        x[6], x[7], x[8], x[9] = min(x[6] + br, r0), min(x[7] + bt, t0), min(x[8] + bf, f0), min(x[9] + bm, m0)
-      end
-      if not found and #members <= chunk then
-        -- None is left: what remains is what is open or closing, also if the set was lost.
-        local last = closing[w]
-        for k = 1, 4 do x[5 + k] = x[1 + k] - (last and last[k + 1] or 0) end
-        x[10], found = last and last[1] or -1, true
-        if not last then gone = -1 end
-      end
-      chunk = 15
-    until found
-    leaving[w] = gone
-  end
-  moved[w] = x
-  local stands = (x[1] + 1) * BUCKET[w]
-  if x[10] >= 0 then stands = min(stands, expires_at(w, x[10])) end
-  return stands
-end
-
 if now >= n1 or now >= n2 or now >= n3 or now >= n4 then
   moved, closing, leaving = {}, {}, {}
+
+  local function move(w)
+    local x = load(w)
+    local index, open = bucket_of(w, now), x[1]
+    if index > open then
+      if expires_at(w, open) <= now then
+        if x[10] >= 0 then leaving[w] = -1 end
+        x[6], x[7], x[8], x[9], x[10] = r0, t0, f0, m0, -1
+      elseif r0 ~= x[2] or t0 ~= x[3] or f0 ~= x[4] or m0 ~= x[5] then
+        closing[w] = {open, r0 - x[2], t0 - x[3], f0 - x[4], m0 - x[5]}
+        if x[10] < 0 then x[10] = open end
+      end
+      x[1], x[2], x[3], x[4], x[5] = index, r0, t0, f0, m0
+    end
+    if x[10] >= 0 and expires_at(w, x[10]) <= now then
+      local gone, chunk, found = 0, 1, false
+      repeat
+        local members = call("ZRANGE", KEYS[w + 1], gone, gone + chunk)
+        for i = 1, #members do
+          local at = index_of(members[i])
+          if expires_at(w, at) > now then
+            x[10], found = at, true
+            break
+          end
+          gone = gone + 1
+          local br, bt, bf, bm = counts_of(members[i])
+          x[6], x[7], x[8], x[9] = min(x[6] + br, r0), min(x[7] + bt, t0), min(x[8] + bf, f0), min(x[9] + bm, m0)
+        end
+        if not found and #members <= chunk then
+          -- None is left: what remains is what is open or closing, also if the set was lost.
+          local last = closing[w]
+          for k = 1, 4 do x[5 + k] = x[1 + k] - (last and last[k + 1] or 0) end
+          x[10], found = last and last[1] or -1, true
+          if not last then gone = -1 end
+        end
+        chunk = 15
+      until found
+      leaving[w] = gone
+    end
+    moved[w] = x
+    local stands = (x[1] + 1) * BUCKET[w]
+    if x[10] >= 0 then stands = min(stands, expires_at(w, x[10])) end
+    return stands
+  end
+
   if now >= n1 then n1 = move(1) end
   if now >= n2 then n2 = move(2) end
   if now >= n3 then n3 = move(3) end

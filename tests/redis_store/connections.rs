@@ -12,7 +12,8 @@ use keyward::{
         window::{Unit, WindowLimits},
     },
     store::{
-        EventQuery, Responded, Store, StoreError,
+        CounterStore, EventLog, EventQuery, ReservationStore, Responded, StandingLookup, StandingStore,
+        StoreControl, StoreError,
         redis::{RedisOptions, RedisStore},
     },
 };

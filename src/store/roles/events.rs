@@ -57,6 +57,9 @@ pub struct LogPage {
 /// Shows the event log, and cannot write to it.
 pub trait EventLog: Send + Sync + 'static {
     /// Lists events, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`] for a cursor that is none of this store's.
     fn events<'a>(&'a self, query: &'a EventQuery) -> StoreResult<'a, Page<Event>>;
 
     /// One event by its id; `None` also for what is no id.
@@ -66,10 +69,16 @@ pub trait EventLog: Send + Sync + 'static {
     fn log_end(&self) -> StoreResult<'_, LogPosition>;
 
     /// A position from which every event after the one with this id is read again (and perhaps some before it).
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`] for what is no id of this store.
     fn position_after<'a>(&'a self, id: &'a str) -> StoreResult<'a, LogPosition>;
 
     /// Events after `position` in the order of the log (oldest first, in order per subject), at most about
     /// `limit`, and the position after them. Never waits for events to come.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`] for a position that this log never had, where the store can tell.
     fn read_log<'a>(&'a self, position: &'a LogPosition, limit: usize) -> StoreResult<'a, LogPage>;
 
     /// `position` moved on to just behind the event with this id, which was read from there.

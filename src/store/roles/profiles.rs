@@ -12,5 +12,8 @@ pub trait ProfileStore: Send + Sync + 'static {
 
     /// Merges a delta into the stored profile and returns the result. Merging is commutative, so deltas of several
     /// instances may come in any order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) also when others keep changing the same profile.
     fn merge_profile<'a>(&'a self, subject: &'a Subject, delta: &'a Profile) -> StoreResult<'a, Profile>;
 }
