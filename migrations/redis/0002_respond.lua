@@ -75,7 +75,9 @@ local function unsee(id)
     if peers:sub(at, at + 7) == id then
       local hits = struct.unpack("<d", peers, at + 24) - 1
       local entry = ""
-      if hits > 0 then entry = peers:sub(at, at + 23) .. struct.pack("<d", hits) .. peers:sub(at + 32, at + PEER_BYTES - 1) end
+      if hits > 0 then
+        entry = peers:sub(at, at + 23) .. struct.pack("<d", hits) .. peers:sub(at + 32, at + PEER_BYTES - 1)
+      end
       peers = peers:sub(1, at - 1) .. entry .. peers:sub(at + PEER_BYTES)
       return
     end

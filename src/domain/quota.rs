@@ -1,9 +1,9 @@
-//! Limits beyond a key's four windows: on a key, a project, or everything; for some models; in any unit; over spans that
-//! slide or follow the calendar.
+//! Limits beyond a key's four windows: on a key, a project, or everything; for some models; in any unit; over spans
+//! that slide or follow the calendar.
 //!
-//! A limit is counted in a *counter*: amounts with the moments at which they stop counting. For a span that slides, that
-//! is when the bucket of the amount expires ([`super::window`] has the rule); for a calendar span, when the period ends. A
-//! counter knows nothing else of time, so both stores and all spans share one rule.
+//! A limit is counted in a *counter*: amounts with the moments at which they stop counting. For a span that slides,
+//! that is when the bucket of the amount expires ([`super::window`] has the rule); for a calendar span, when the
+//! period ends. A counter knows nothing else of time, so both stores and all spans share one rule.
 
 use std::{fmt, str::FromStr, sync::Arc};
 

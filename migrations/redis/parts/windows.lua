@@ -1,13 +1,13 @@
--- The windows of a subject: how its state is laid out (see 0001_observe.lua), and the bucket rule of src/domain/window.rs.
--- Whoever includes this has set nothing but KEYS and ARGV.
+-- The windows of a subject: how its state is laid out (see 0001_observe.lua), and the bucket rule of
+-- src/domain/window.rs. Whoever includes this has set nothing but KEYS and ARGV.
 
 local WINDOW, WINDOW_BYTES = "<ddddddddddd", 88
 local HEAD, HEAD_AT = "<dddddddddd", 449
 local PEERS_AT, PEER_BYTES = 529, 56
 local THIRTY_DAYS = 2592000000
 
--- Of the 1min, 5min, 1hour and 24hour window: the length W/64 of a bucket, and how long after the start of bucket 0 that
--- bucket counts, W/64 + W/960 + W. All in ms.
+-- Of the 1min, 5min, 1hour and 24hour window: the length W/64 of a bucket, and how long after the start of bucket 0
+-- that bucket counts, W/64 + W/960 + W. All in ms.
 local BUCKET = {937, 4687, 56250, 1350000}
 local SPAN = {60999, 304999, 3660000, 87840000}
 

@@ -134,7 +134,8 @@ pub(super) fn find(connection: &Connection, id: &str) -> Result<Option<Event>, S
     collect(connection, &sql, params![seq, time])?.pop().map(parsed).transpose()
 }
 
-/// The position behind the event with this id, in a log that ends at `end`. The id of an event that retention has deleted is still good.
+/// The position behind the event with this id, in a log that ends at `end`. The id of an event that retention has
+/// deleted is still good.
 pub(super) fn after(connection: &Connection, id: &str, end: i64) -> Result<LogPosition, StoreError> {
     let (time, seq) = parse_id(id).filter(|(_, seq)| (1..=end).contains(seq)).ok_or(StoreError::BadCursor)?;
     let sql = "SELECT time FROM events WHERE seq = ?";

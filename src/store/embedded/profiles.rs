@@ -1,4 +1,5 @@
-//! Profiles: those used lately are in memory and written in snapshots; others are read from SQLite when they are needed.
+//! Profiles: those used lately are in memory and written in snapshots; others are read from SQLite when they are
+//! needed.
 
 use rusqlite::OptionalExtension;
 

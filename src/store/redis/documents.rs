@@ -1,4 +1,5 @@
-//! Documents: small things that people configure, in one hash with a revision, beside a stream of what changed at which.
+//! Documents: small things that people configure, in one hash with a revision, beside a stream of what changed at
+//! which.
 
 use redis::Value;
 

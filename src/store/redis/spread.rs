@@ -1,7 +1,7 @@
 //! A charge on a cluster whose counters are in several slots.
 //!
-//! A script reaches one slot. So counters elsewhere are charged first, for a moment: an amount that is not confirmed ends
-//! by itself. Then the subject's own are charged, and the others are confirmed or given back.
+//! A script reaches one slot. So counters elsewhere are charged first, for a moment: an amount that is not confirmed
+//! ends by itself. Then the subject's own are charged, and the others are confirmed or given back.
 
 use super::RedisStore;
 use crate::{

@@ -76,8 +76,8 @@ pub trait DocumentStore: Send + Sync + 'static {
     /// The revision of the documents.
     fn documents_revision(&self) -> StoreResult<'_, Revision>;
 
-    /// The documents that changed after `known`. `None` where the store cannot tell, so that all must be read: that is too
-    /// long ago, or never was so (it was emptied, or restored to what it had been before).
+    /// The documents that changed after `known`. `None` where the store cannot tell, so that all must be read: that is
+    /// too long ago, or never was so (it was emptied, or restored to what it had been before).
     fn documents_since(&self, known: Revision) -> StoreResult<'_, Option<Changed>>;
 
     /// Writes a document (or deletes it, with `body` null) and appends `event`. Says whether it was there before: where

@@ -1,12 +1,13 @@
 //! The roles of a store: a trait and a file for each, with the types that its calls take and give.
 //!
-//! A store implements each role in a file of its own (`embedded/<role>.rs`, `redis/<role>.rs`). Who uses a store takes the
-//! narrowest role that will do. A call belongs to the role that keeps what it reads or writes; where it writes several
-//! things in one step, to the role of what the step is about.
+//! A store implements each role in a file of its own (`embedded/<role>.rs`, `redis/<role>.rs`). Who uses a store takes
+//! the narrowest role that will do. A call belongs to the role that keeps what it reads or writes; where it writes
+//! several things in one step, to the role of what the step is about.
 //!
-//! Every call happens wholly or not at all. A call that ended with [`StoreError::Deadline`](super::StoreError::Deadline), or
-//! that its caller gave up, may have happened. The errors of every call are those of [`StoreError`](super::StoreError);
-//! only calls that take an id or a cursor answer [`StoreError::BadCursor`](super::StoreError::BadCursor).
+//! Every call happens wholly or not at all. A call that ended with
+//! [`StoreError::Deadline`](super::StoreError::Deadline), or that its caller gave up, may have happened. The errors of
+//! every call are those of [`StoreError`](super::StoreError); only calls that take an id or a cursor answer
+//! [`StoreError::BadCursor`](super::StoreError::BadCursor).
 
 mod claims;
 mod control;

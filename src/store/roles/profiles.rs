@@ -14,6 +14,7 @@ pub trait ProfileStore: Send + Sync + 'static {
     /// instances may come in any order.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) also when others keep changing the same profile.
+    /// [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) also when others keep changing the same
+    /// profile.
     fn merge_profile<'a>(&'a self, subject: &'a Subject, delta: &'a Profile) -> StoreResult<'a, Profile>;
 }
