@@ -115,7 +115,8 @@ impl Replay {
     /// # Errors
     /// What is wrong with it.
     pub fn read(&mut self, line: &[u8]) -> Result<Record, InputError> {
-        let record = self.intake.record(parse::<WireRecord>(line)?, self.now)?;
+        let wire = parse::<WireRecord>(line)?;
+        let record = self.intake.record_where(wire, self.now, |key_id| self.engine.is_registered(key_id))?;
         if record.timestamp.is_none() && self.now == 0 {
             let error = FieldError::new("/timestamp", "is required, as no line before it says when it was");
             return Err(InputError::Fields(vec![error]));

@@ -1,7 +1,10 @@
 //! The walls of the house: which room may know what, and what every file must have.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 fn files(under: &str, ending: &str) -> Vec<(String, String)> {
     fn walk(directory: &Path, ending: &str, found: &mut Vec<PathBuf>) {
@@ -93,7 +96,12 @@ fn rooms_look_down_and_never_up() {
     up(&above_intake, &["src/intake"]);
     up(&["crate::store", "crate::engine", "crate::http", "crate::app", "crate::cli"], &["src/detect"]);
     up(&["crate::detect", "crate::engine", "crate::http", "crate::app", "crate::cli"], &["src/store"]);
-    up(&["crate::engine", "crate::http", "crate::app", "crate::cli"], &["src/forward"]);
+    up(&["crate::engine", "crate::http", "crate::app", "crate::cli", "crate::config"], &["src/forward"]);
+    up(
+        &["crate::store", "crate::forward", "crate::engine", "crate::config", "crate::http"],
+        &["src/outbound"],
+    );
+    up(&["crate::"], &["src/settings"]);
     up(&["crate::detect", "crate::store", "crate::config"], &["src/forward/format"]);
     up(&["crate::forward"], &["src/domain", "src/detect", "src/store"]);
     up(&["crate::explain", "crate::http", "crate::app", "crate::cli"], &["src/engine"]);
@@ -134,6 +142,53 @@ fn only_the_clock_reads_the_wall_clock() {
         trespassers(&["SystemTime::now", "Timestamp::now"], &["src/clock.rs"]),
         "only src/clock.rs reads the clock",
     );
+}
+
+#[test]
+fn addresses_are_read_in_one_place() {
+    let types = ["IpAddr", "Ipv4Addr", "Ipv6Addr", "IpNet", "Ipv4Net", "Ipv6Net"];
+    let of_std = ["to_canonical()", "to_ipv4_mapped()", "to_ipv4()"];
+    // Where Keyward itself connects to, the spelling chooses the route, and nobody is judged by it.
+    let rooms = [
+        "src/domain/address.rs",
+        "src/forward/client.rs",
+        "src/forward/reach/route.rs",
+        "src/forward/notify/email.rs",
+    ];
+    let reads = |line: &str| {
+        let is_typed = types.iter().any(|name| line.contains(name));
+        let parses = [".parse", "from_str"].iter().any(|word| line.contains(word));
+        is_typed && parses || of_std.iter().any(|word| line.contains(word))
+    };
+    let mut found = Vec::new();
+    for (name, text) in files("src", ".rs") {
+        let is_room = rooms.contains(&name.as_str()) || name.contains("/tests");
+        for (number, line) in code(&text).filter(|(_, line)| !is_room && reads(line)) {
+            found.push(format!("{name}:{number}: {}", line.trim()));
+        }
+    }
+    nobody(found, "src/domain/address.rs alone reads addresses and networks, so that each has one form");
+}
+
+#[test]
+fn addresses_in_what_is_read_are_text() {
+    let fields = ["IpAddr", "Ipv4Addr", "Ipv6Addr", "IpNet", "Ipv4Net", "Ipv6Net"]
+        .map(|name| [format!(": {name},"), format!("<{name}>,")])
+        .concat();
+    // Networks that sinks may connect to: see `addresses_are_read_in_one_place`.
+    let exempt = "src/forward/settings.rs";
+    for (name, text) in files("src", ".rs").into_iter().filter(|(name, _)| name != exempt) {
+        let mut is_read = false;
+        for (number, line) in code(&text) {
+            is_read =
+                if line.contains("derive(") { line.contains("Deserialize") } else { is_read && line != "}" };
+            let holds = fields.iter().any(|field| line.contains(field.as_str()));
+            assert!(
+                !(is_read && holds),
+                "{name}:{number}: read text, and let domain/address.rs parse it: {line}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -200,5 +255,214 @@ fn every_detector_has_its_section_and_its_page() {
             "src/detect/mod.rs lacks {}",
             kind.name()
         );
+    }
+}
+
+/// Words that must not come back in a room as part of a name, with their plain form: the field's own term.
+const PLAIN_WORDS: &[(&str, &[(&str, &str)])] = &[
+    ("src", &[("outlet", "sink"), ("surroundings", "context")]),
+    (
+        "src/forward",
+        &[
+            ("atlas", "cluster_metadata"),
+            ("desk", "leader"),
+            ("dial", "connect"),
+            ("dialer", "connector"),
+            ("garbled", "malformed"),
+            ("heed", "handle"),
+            ("lane", "queue"),
+            ("link", "connection"),
+            ("mend", "hint"),
+            ("nature", "traits"),
+            ("news", "log_changes"),
+            ("owed", "to_retransmit"),
+            ("parcel", "produce_request"),
+            ("reach", "outbound"),
+            ("receipt", "result"),
+            ("shape", "encoder"),
+            ("tail", "unconfirmed"),
+            ("told", "sent, logged or reported"),
+        ],
+    ),
+    ("src/forward/sink", &[("verdict", "outcome")]),
+    ("src/outbound", &[("mend", "hint"), ("reach", "connect"), ("told", "reported")]),
+    ("src/settings", &[("mend", "hint"), ("told", "reported")]),
+];
+
+/// `text` without comments and texts, line by line.
+fn without_words(text: &str) -> Vec<String> {
+    let (mut kept, mut rest) = (String::new(), text);
+    while let Some(c) = rest.chars().next() {
+        let skipped = word_length(rest, kept.chars().next_back());
+        if skipped == 0 {
+            kept.push(c);
+            rest = &rest[c.len_utf8()..];
+        } else {
+            kept.extend(rest[..skipped].chars().filter(|c| *c == '\n'));
+            kept.push(' ');
+            rest = &rest[skipped..];
+        }
+    }
+    kept.lines().map(str::to_owned).collect()
+}
+
+/// How many bytes the comment, text or character at the beginning of `rest` has; 0 if there is none.
+fn word_length(rest: &str, before: Option<char>) -> usize {
+    let until =
+        |from: usize, end: &str| rest[from..].find(end).map_or(rest.len(), |at| from + at + end.len());
+    let in_name = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    if rest.starts_with("//") {
+        return rest.find('\n').unwrap_or(rest.len());
+    }
+    let hashes = rest
+        .trim_start_matches('b')
+        .strip_prefix('r')
+        .map(|raw| raw.len() - raw.trim_start_matches('#').len());
+    if let Some(hashes) = hashes.filter(|_| !in_name) {
+        let start =
+            rest.find('"').filter(|start| rest[..*start].trim_start_matches(['b', 'r', '#']).is_empty());
+        if let Some(start) = start {
+            return until(start + 1, &format!("\"{}", "#".repeat(hashes)));
+        }
+    }
+    if let Some(text) = rest.strip_prefix('"') {
+        let mut escaped = false;
+        let ends = |c: char| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        };
+        return text.find(ends).map_or(rest.len(), |end| end + 2);
+    }
+    match rest.strip_prefix('\'') {
+        Some(character) if character.starts_with('\\') => until(3, "'"),
+        Some(character) => {
+            let one = character.chars().next().map_or(0, char::len_utf8);
+            if character[one..].starts_with('\'') { one + 2 } else { 0 }
+        }
+        None => 0,
+    }
+}
+
+/// A name in snake case, between underscores, so that each of its words is.
+fn snake(name: &str) -> String {
+    let mut snake = "_".to_owned();
+    let mut before = '_';
+    for c in name.chars() {
+        if c.is_uppercase() && !before.is_uppercase() && before != '_' {
+            snake.push('_');
+        }
+        snake.extend(c.to_lowercase());
+        before = c;
+    }
+    snake + "_"
+}
+
+#[test]
+fn words_that_were_given_up_do_not_come_back() {
+    let holds = |name: &str, word: &str| {
+        let name = snake(name);
+        name.contains(&format!("_{word}_")) || name.contains(&format!("_{word}s_"))
+    };
+    let mut found = Vec::new();
+    for (room, words) in PLAIN_WORDS {
+        for (file, text) in files(room, ".rs") {
+            let path = file.trim_end_matches(".rs").split('/').map(|part| (0, part.to_owned()));
+            let lines = without_words(&text);
+            let code = lines.iter().enumerate().flat_map(|(n, line)| {
+                let names = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+                names.map(move |name| (n + 1, name.to_owned()))
+            });
+            for (line, name) in path.chain(code) {
+                let given_up = words.iter().filter(|(word, _)| holds(&name, word));
+                found.extend(given_up.map(|(_, plain)| format!("{file}:{line}: {name}; say {plain}")));
+            }
+        }
+    }
+    nobody(found, "names have the field's own terms");
+}
+
+/// The files that a file of `room` imports from the same room, by the paths in its `use` lines. What a `mod.rs` passes
+/// on counts as an import of the `mod.rs`.
+fn imports(room: &str, name: &str, text: &str, known: &BTreeSet<Vec<String>>) -> BTreeSet<Vec<String>> {
+    let module = module_of(name);
+    let code: Vec<String> =
+        without_words(&text[..text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(text.len())]);
+    let code: String = code.join(" ");
+    let used = code
+        .split(';')
+        .filter_map(|statement| Some(format!(" {statement}").rsplit_once(" use ")?.1.to_owned()));
+    let mut found = BTreeSet::new();
+    for used in used {
+        for path in paths(&used.split_whitespace().collect::<String>()) {
+            let mut parts: Vec<String> = path.split("::").map(str::to_owned).collect();
+            let mut base: Vec<String> = module.clone();
+            match parts[0].as_str() {
+                "crate" => base.clear(),
+                "self" => {}
+                "super" => {
+                    while parts.get(1).is_some_and(|part| part == "super") {
+                        parts.remove(0);
+                        base.pop();
+                    }
+                    base.pop();
+                }
+                _ => continue,
+            }
+            base.extend(parts.drain(1..));
+            // The longest part of the path that is a file.
+            while !base.is_empty() && !known.contains(&base) {
+                base.pop();
+            }
+            if base != module && base.starts_with(&module_of(&format!("{room}/mod.rs"))) {
+                found.insert(base);
+            }
+        }
+    }
+    found
+}
+
+/// The paths of a `use`, without braces.
+fn paths(tree: &str) -> Vec<String> {
+    let Some((head, rest)) = tree.split_once('{') else { return vec![tree.to_owned()] };
+    let (mut depth, mut part, mut found) = (0, String::new(), Vec::new());
+    for c in rest.strip_suffix('}').unwrap_or(rest).chars().chain([',']) {
+        match c {
+            ',' if depth == 0 => {
+                found.extend(paths(&part).into_iter().filter(|path| !path.is_empty()));
+                part.clear();
+                continue;
+            }
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        part.push(c);
+    }
+    found.into_iter().map(|path| format!("{head}{path}")).collect()
+}
+
+fn module_of(name: &str) -> Vec<String> {
+    let path = name.trim_start_matches("src/").trim_end_matches(".rs");
+    path.split('/').filter(|part| *part != "mod").map(str::to_owned).collect()
+}
+
+#[test]
+fn no_two_files_of_a_room_need_each_other() {
+    for room in ["src/forward", "src/outbound", "src/settings"] {
+        let is_test = |name: &str| name.contains("/tests") || name.ends_with("/samples.rs");
+        let files: Vec<_> = files(room, ".rs").into_iter().filter(|(name, _)| !is_test(name)).collect();
+        let known: BTreeSet<Vec<String>> = files.iter().map(|(name, _)| module_of(name)).collect();
+        let mut open: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> =
+            files.iter().map(|(name, text)| (module_of(name), imports(room, name, text, &known))).collect();
+        // Whoever imports nothing that is still open is in no cycle.
+        loop {
+            let left: BTreeSet<_> = open.keys().cloned().collect();
+            open.retain(|_, imported| imported.iter().any(|module| left.contains(module)));
+            if open.len() == left.len() {
+                break;
+            }
+        }
+        assert!(open.is_empty(), "files of {room} that import each other: {open:#?}");
     }
 }

@@ -241,7 +241,18 @@ if charged then
     changed = changed .. id .. pack("<ddd", first, now, hits + 1) .. peer:sub(9)
     if at > PEERS_AT or size >= PEERS_AT + capacity * PEER_BYTES then
       local others = raw:sub(PEERS_AT, at - 1) .. raw:sub(at + PEER_BYTES)
-      changed = changed .. others:sub(1, (capacity - 1) * PEER_BYTES)
+      while #others > (capacity - 1) * PEER_BYTES do
+        -- The last one leaves; before it the last of those whose id has the highest bit.
+        local leaves = #others - PEER_BYTES + 1
+        for place = leaves, 1, -PEER_BYTES do
+          if others:byte(place + 7) >= 128 then
+            leaves = place
+            break
+          end
+        end
+        others = others:sub(1, leaves - 1) .. others:sub(leaves + PEER_BYTES)
+      end
+      changed = changed .. others
       fits = from - 1 + #changed >= size
     end
   end

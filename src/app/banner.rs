@@ -1,6 +1,9 @@
 //! What a person reads at the start: where it listens, what it stands on, where to go next.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use super::Running;
 use crate::{
@@ -11,11 +14,14 @@ use crate::{
 
 /// The lines that `serve` prints when it is ready. The first holds the URL.
 pub fn banner(config: &Config, running: &Running) -> String {
-    let url = format!("http://{}", running.address);
+    let url = format!("http://{}", reachable(running.address));
     let open = config.auth.tokens.is_empty();
     let header = if open { "" } else { " -H 'authorization: Bearer <token>'" };
     let mut text = format!("keyward {} listens on {url}\n", env!("CARGO_PKG_VERSION"));
     // Writing to a String cannot fail.
+    if running.address.ip().is_unspecified() {
+        let _ = writeln!(text, "  listens  on every address of this machine ({})", running.address);
+    }
     let _ = writeln!(text, "  store    {}", mask_url(&config.store.url));
     let _ = writeln!(text, "  geo      {}", geo(running));
     let _ = writeln!(text, "  prices   {}", prices(&running.prices));
@@ -30,6 +36,16 @@ pub fn banner(config: &Config, running: &Running) -> String {
          -d '{{\"api_key\":\"sk-test\",\"endpoint\":\"/v1/chat/completions\",\"tokens_used\":900,\"source_ip\":\"203.0.113.7\"}}'"
     );
     text
+}
+
+/// An address that can be called: 0.0.0.0 and [::] name every interface, and no host that the service answers to.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn geo(running: &Running) -> String {
@@ -79,6 +95,14 @@ fn access(config: &Config) -> String {
 mod tests {
     use super::*;
     use crate::config::Sources;
+
+    #[test]
+    fn the_url_is_one_that_the_service_answers_to() {
+        let shown = |address: &str| reachable(address.parse().unwrap()).to_string();
+        assert_eq!(shown("0.0.0.0:8080"), "127.0.0.1:8080");
+        assert_eq!(shown("[::]:8080"), "[::1]:8080");
+        assert_eq!(shown("10.0.0.1:8080"), "10.0.0.1:8080");
+    }
 
     #[test]
     fn sinks_are_named_with_their_kinds_and_nothing_of_their_urls() {

@@ -3,8 +3,8 @@
 use std::{io, net::SocketAddr};
 
 use crate::{
-    config::ConfigError, forward::SettingError, geo::GeoError, http::AuthError, intake::PepperError,
-    pricing::PriceError, store::StoreError, telemetry::TelemetryError,
+    config::ConfigError, geo::GeoError, http::AuthError, intake::PepperError, pricing::PriceError,
+    settings::SettingErrors, store::StoreError, telemetry::TelemetryError,
 };
 
 /// Why the service cannot start.
@@ -52,9 +52,9 @@ pub enum AppError {
     /// The prices.
     #[error(transparent)]
     Prices(#[from] PriceError),
-    /// A sink.
+    /// The settings of sinks that cannot be opened.
     #[error(transparent)]
-    Sink(#[from] SettingError),
+    Sink(#[from] SettingErrors),
     /// The address.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {

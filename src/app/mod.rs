@@ -5,7 +5,7 @@ mod banner;
 mod error;
 mod open;
 
-pub use banner::banner;
+pub use banner::{banner, reachable};
 pub use error::AppError;
 pub use open::{probe, store as open_store};
 
@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
-    config::Config,
+    config::{AllowedHosts, Config},
     domain::SECOND,
     engine::{Engine, EngineOptions},
-    forward::{Forwarder, Surroundings},
+    forward::{Forwarder, SinkContext},
     geo::GeoStatus,
     http::{self, AppState, Auth},
     intake::Intake,
@@ -80,7 +80,7 @@ impl Running {
 /// Starts the service. When this returns, it answers.
 ///
 /// # Errors
-/// [`AppError`] says what is missing or wrong, and the mend.
+/// [`AppError`] says what is missing or wrong, and the hint.
 pub async fn start(config: Config) -> Result<Running, AppError> {
     let started = clock::wall();
     let metrics = telemetry::start_metrics(started)?;
@@ -99,14 +99,17 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         .map_err(|error| AppError::Store { store: crate::config::mask_url(&config.store.url), error })?;
 
     let stop_forwarding = CancellationToken::new();
-    let forwarder = Forwarder::start(&config.sinks, &surroundings(&engine), &stop_forwarding)?;
+    let forwarder = Forwarder::start(&config.sinks, &sink_context(&engine), &stop_forwarding)?;
     let sinks = forwarder.statuses();
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
-    let (geo_files, price_file) = (geo.clone(), prices.clone());
+    geo.note_loaded(engine.now());
+    let (geo_files, geo_clock, price_file) = (geo.clone(), engine.clone(), prices.clone());
     let helpers = vec![
         tokio::spawn(telemetry::fold(metrics.clone())),
-        tokio::spawn(reload(config.geoip.reload_seconds, move || geo_files.reload_if_changed())),
+        tokio::spawn(reload(config.geoip.reload_seconds, move || {
+            geo_files.reload_if_changed(geo_clock.now())
+        })),
         tokio::spawn(reload(config.prices.reload_seconds, move || price_file.reload_if_changed())),
     ];
     let (geo_status, price_status) = (geo.status(), prices.status());
@@ -116,9 +119,10 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         engine: engine.clone(),
         intake: Intake::live(peppers.peppers, prices.clone(), skew),
         auth,
+        hosts: AllowedHosts::new(&config.server),
         components: Arc::new(move || {
             // No token is needed to see this: not what others answered.
-            let sinks: Vec<_> = shown.iter().map(|sink| sink.show(clock.now()).in_short()).collect();
+            let sinks: Vec<_> = shown.iter().map(|sink| sink.show_in_short(clock.now())).collect();
             serde_json::json!({ "geoip": geo.status(), "prices": prices.status(), "sinks": sinks })
         }),
         sinks,
@@ -135,14 +139,14 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
 }
 
 /// What sinks need of the rest.
-fn surroundings(engine: &Arc<Engine>) -> Surroundings {
+fn sink_context(engine: &Arc<Engine>) -> SinkContext {
     let (clock, log) = (engine.clone(), engine.clone());
-    Surroundings {
+    SinkContext {
         store: engine.shared_store(),
         now: Arc::new(move || clock.now()),
-        tell: Arc::new(move |event| log.tell(event)),
+        log_event: Arc::new(move |event| log.tell(event)),
         instance: uuid::Uuid::now_v7().to_string(),
-        news: Some(engine.news()),
+        log_changes: Some(engine.news()),
     }
 }
 

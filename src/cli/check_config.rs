@@ -1,6 +1,6 @@
-//! `keyward check-config`: the settings in effect, without secrets; whether peppers, geo databases and the price list can be
-//! read and every sink could be opened (which leaves nothing behind: whoever checks may be somebody else than the service);
-//! and, where it is asked for, what a sink answers to one event.
+//! `keyward check-config`: the settings in effect, without secrets; whether peppers, geo databases and the price list
+//! can be read and every sink could be opened, all mistakes at once (which leaves nothing behind: whoever checks may
+//! be somebody else than the service); and, where it is asked for, what a sink answers to one event.
 
 use std::sync::Arc;
 
@@ -17,8 +17,9 @@ use crate::{
         event::{Event, EventType},
         finding::Severity,
     },
-    forward::Surroundings,
+    forward::SinkContext,
     http::Auth,
+    settings::SettingErrors,
     store::{
         StoreError,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -44,10 +45,9 @@ impl CheckConfig {
         }
         block_on(async {
             app::probe(&config).await?;
-            let around = surroundings()?;
-            for sink in &config.sinks {
-                sink.probe(&around).map_err(AppError::from)?;
-            }
+            let (context, mut errors) = (sink_context()?, SettingErrors::default());
+            config.sinks.iter().for_each(|sink| errors.check(sink.probe(&context)));
+            errors.finish(Ok::<_, SettingErrors>(())).map_err(AppError::from)?;
             Ok(())
         })?;
         output::line(toml::to_string(&config.masked())?.trim_end())?;
@@ -56,13 +56,13 @@ impl CheckConfig {
 }
 
 /// A sink that is only tried has no log behind it.
-fn surroundings() -> Result<Surroundings, Failure> {
-    Ok(Surroundings {
+fn sink_context() -> Result<SinkContext, Failure> {
+    Ok(SinkContext {
         store: Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).map_err(in_memory)?),
         now: Arc::new(clock::wall),
-        tell: Arc::new(|_| {}),
+        log_event: Arc::new(|_| {}),
         instance: "check-config".to_owned(),
-        news: None,
+        log_changes: None,
     })
 }
 
@@ -76,16 +76,16 @@ async fn send_test(config: &Config, name: &str) -> Result<(), Failure> {
         let known = if names.is_empty() { "none is configured".to_owned() } else { names.join(", ") };
         return Err(Failure::new(code::USAGE, format!("there is no sink {name}: {known}")));
     };
-    let mut outlet = sink.open(&surroundings()?).map_err(AppError::from)?;
-    let limit = sink.common().timeout;
-    let sent = timeout(limit, outlet.test(&test_event())).await;
+    let mut opened = sink.open(&sink_context()?).map_err(|error| AppError::Sink(error.into()))?;
+    let limit = sink.common().timeout();
+    let sent = timeout(limit, opened.test(&test_event())).await;
     let failed = |why: String| Err(Failure::new(code::UNAVAILABLE, format!("{name}: {why}")));
     match sent {
-        Ok(Ok(sent)) => match sent.refused.into_iter().next() {
+        Ok(Ok(report)) => match report.refused.into_iter().next() {
             Some((_, why)) => failed(format!("the test event was refused: {why}")),
-            None => Ok(output::line(&format!("{name}: sent; {}", output::plain(&sent.answer)))?),
+            None => Ok(output::line(&format!("{name}: sent; {}", output::plain(&report.answer)))?),
         },
-        Ok(Err(failure)) => failed(output::plain(&failure.to_string()).to_string()),
+        Ok(Err(error)) => failed(output::plain(&error.to_string()).to_string()),
         Err(_) => failed(format!("no answer within {} s", limit.as_secs())),
     }
 }

@@ -61,7 +61,7 @@ impl Service {
             // Certificates of the system are not needed, and in a small container there are none.
             builder = builder.tls_certs_only([]);
         }
-        let client = builder.build().map_err(|error| Failure::new(code::SOFTWARE, describe(&error)))?;
+        let client = builder.build().map_err(|error| Failure::new(code::SOFTWARE, describe(error)))?;
         Ok(Connection { client, base, token: self.token.clone() })
     }
 }
@@ -83,16 +83,16 @@ impl Connection {
     /// Sends a request and reads the JSON that answers it.
     pub async fn json(&self, request: RequestBuilder) -> Result<Value, Failure> {
         let response = self.send(request.timeout(PATIENCE)).await?;
-        response.json().await.map_err(|error| Failure::new(code::UNAVAILABLE, describe(&error)))
+        response.json().await.map_err(|error| Failure::new(code::UNAVAILABLE, describe(error)))
     }
 
     /// Sends a request; an answer that is no success is a failure.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let response = request.send().await.map_err(|error| self.unreachable(error))?;
         if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+    fn unreachable(&self, error: reqwest::Error) -> Failure {
         let text = format!(
             "no service answers at {}: {}; start one with `keyward serve`, or name another with --url",
             self.base,
@@ -123,10 +123,12 @@ async fn refused(response: Response) -> Failure {
     Failure::new(code, text)
 }
 
-/// The whole chain of causes; reqwest shows the first alone, which says little.
-pub fn describe(error: &reqwest::Error) -> String {
+/// The whole chain of causes; reqwest shows the first alone, which says little. Without the URL: its path names a
+/// subject, and somebody may have taken a secret for one.
+fn describe(error: reqwest::Error) -> String {
+    let error = error.without_url();
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = std::error::Error::source(&error);
     while let Some(next) = cause {
         text = format!("{text}: {next}");
         cause = next.source();

@@ -11,7 +11,10 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    domain::wording::{count, whole},
+    domain::{
+        key::{KEY_ID_FORM, looks_secret, valid_key_id},
+        wording::{count, whole},
+    },
     explain::{Account, Met},
     replay::{Missed, Sought, Wanted},
 };
@@ -43,6 +46,7 @@ pub struct Explain {
 
 impl Explain {
     pub fn run(self) -> Result<(), Failure> {
+        self.check_key_id()?;
         let config = self.settings.load()?;
         let mut engine = replay::engine(&config)?;
         let (input, size) = replay::open(&self.input)?;
@@ -52,6 +56,17 @@ impl Explain {
         bar.finish_and_clear();
         let sought = done.map_err(|missed| self.not_there(&missed))?;
         self.print(&sought)
+    }
+
+    /// A secret in place of the public id would find nothing, and be repeated in the message that says so.
+    fn check_key_id(&self) -> Result<(), Failure> {
+        let Some(key_id) = &self.key_id else { return Ok(()) };
+        let why = match looks_secret(key_id) {
+            Some(likeness) => format!("--key-id {likeness}; give the public id, such as k1:9f2c41d07be5a8c3"),
+            None if valid_key_id(key_id) => return Ok(()),
+            None => format!("--key-id {KEY_ID_FORM}"),
+        };
+        Err(Failure::new(code::USAGE, why))
     }
 
     fn wanted(&self) -> Wanted {

@@ -51,7 +51,8 @@ fn announce(config: &Config, running: &app::Running) {
     match config.log.format {
         LogFormat::Text => eprint!("{}", app::banner(config, running)),
         LogFormat::Json => tracing::info!(
-            url = format!("http://{}", running.address),
+            url = format!("http://{}", app::reachable(running.address)),
+            listen = %running.address,
             version = env!("CARGO_PKG_VERSION"),
             "ready"
         ),

@@ -4,7 +4,7 @@
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, Origin,
+    Config, ConfigError, HostPattern, Origin,
     layers::{LIMITS, Layer, Layers, look_up},
 };
 use crate::forward::SinkSettings;
@@ -183,12 +183,30 @@ pub(super) fn meaning(config: &Config, layers: &Layers) -> Result<(), ConfigErro
     if let Err((setting, mend)) = apart(&config.sinks) {
         return Err(ConfigError::setting(setting, layers.origin("sinks"), mend));
     }
-    if !config.server.listen.ip().is_loopback() && config.auth.tokens.is_empty() {
-        return refuse(
+    if let Err((setting, mend)) = access(config) {
+        return refuse(setting, mend);
+    }
+    Ok(())
+}
+
+/// Whether somebody is asked for a token wherever strangers, or the pages they make, could reach the service.
+fn access(config: &Config) -> Result<(), (&'static str, &'static str)> {
+    if !config.auth.tokens.is_empty() {
+        return Ok(());
+    }
+    if !config.server.listen.ip().is_loopback() {
+        return Err((
             "server.listen",
             "is not a loopback address and no token is configured: everybody who reaches it could lift bans. \
              Make a token with `keyward token new` and put it under [auth], or listen on 127.0.0.1",
-        );
+        ));
+    }
+    if config.server.hosts.contains(&HostPattern::Any) {
+        return Err((
+            "server.hosts",
+            "has \"*\" and no token is configured: any web page could act, by a name of its own that leads here (DNS \
+             rebinding). Name the hosts, or make a token with `keyward token new` and put it under [auth]",
+        ));
     }
     Ok(())
 }

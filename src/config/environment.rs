@@ -32,7 +32,7 @@ pub(super) fn layers(sources: &Sources, base: &Table) -> Vec<Layer> {
 }
 
 fn layer<'p>(name: &str, path: impl DoubleEndedIterator<Item = &'p str>, value: Value) -> Layer {
-    Layer { origin: Origin::Variable(name.to_owned()), table: nested(path, value) }
+    Layer::new(Origin::Variable(name.to_owned()), nested(path, value))
 }
 
 fn long_name(name: &str, text: &str, base: &Table) -> Option<Layer> {

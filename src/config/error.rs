@@ -1,7 +1,9 @@
-//! What can be wrong with a configuration: the setting, where it came from, and the mend. Never a value that may be
+//! What can be wrong with a configuration: the setting, where it came from, and the hint. Never a value that may be
 //! secret.
 
 use std::{fmt, io, path::PathBuf};
+
+use crate::settings::SettingErrors;
 
 /// Where a setting was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,21 +64,29 @@ pub enum ConfigError {
         suggestion: Option<String>,
     },
     /// The value is of the wrong kind or out of its range.
-    #[error("{origin}: `{name}` {mend}")]
+    #[error("{origin}: `{name}` {hint}")]
     Setting {
         /// The full dotted name.
         name: String,
         /// Where it was said.
         origin: Origin,
         /// What it must be.
-        mend: String,
+        hint: String,
+    },
+    /// Values of sinks cannot be used: one line each.
+    #[error("{}", sink_errors(origin, errors))]
+    Sinks {
+        /// Where the sinks were said.
+        origin: Origin,
+        /// Everything that is wrong with them.
+        errors: SettingErrors,
     },
 }
 
 impl ConfigError {
     /// A value that cannot be.
-    pub(super) fn setting(name: impl Into<String>, origin: Origin, mend: impl Into<String>) -> Self {
-        Self::Setting { name: name.into(), origin, mend: mend.into() }
+    pub(super) fn setting(name: impl Into<String>, origin: Origin, hint: impl Into<String>) -> Self {
+        Self::Setting { name: name.into(), origin, hint: hint.into() }
     }
 }
 
@@ -85,4 +95,13 @@ fn suggest(name: Option<&str>) -> String {
         Some(name) => format!("; did you mean `{name}`?"),
         None => "; `keyward check-config` prints every setting".to_owned(),
     }
+}
+
+fn sink_errors(origin: &Origin, errors: &SettingErrors) -> String {
+    let line = |line: usize| format!(", line {line}");
+    let lines = errors.iter().map(|error| {
+        let line = error.line.map(line).unwrap_or_default();
+        format!("{origin}{line}: `{}` {}", error.setting, error.explanation())
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -50,6 +50,15 @@ impl Sources {
 pub(super) struct Layer {
     pub origin: Origin,
     pub table: Table,
+    /// The text that the table was read from; empty for a layer that was never text.
+    pub text: String,
+}
+
+impl Layer {
+    /// A layer that was never text.
+    pub(super) fn new(origin: Origin, table: Table) -> Self {
+        Self { origin, table, text: String::new() }
+    }
 }
 
 /// Every layer, the weakest first.
@@ -64,7 +73,7 @@ impl Layers {
         }
         said.extend(environment::layers(sources, &parse(DEFAULT_TOML, Origin::Default)?.table));
         for (flag, name, value) in &sources.flags {
-            said.push(Layer { origin: Origin::Flag(flag), table: nested(name.split('.'), value.clone()) });
+            said.push(Layer::new(Origin::Flag(flag), nested(name.split('.'), value.clone())));
         }
         Self::over_defaults(said)
     }
@@ -101,8 +110,16 @@ impl Layers {
 
     /// Who had the last word on a setting.
     pub(super) fn origin(&self, name: &str) -> Origin {
-        let says = |layer: &&Layer| look_up(&layer.table, name).is_some();
-        self.0.iter().rev().find(says).map_or(Origin::Default, |layer| layer.origin.clone())
+        self.last(name).map_or(Origin::Default, |layer| layer.origin.clone())
+    }
+
+    /// The text in which the last word on a setting was said, if it is one.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.last(name).map(|layer| layer.text.as_str()).filter(|text| !text.is_empty())
+    }
+
+    fn last(&self, name: &str) -> Option<&Layer> {
+        self.0.iter().rev().find(|layer| look_up(&layer.table, name).is_some())
     }
 }
 
@@ -118,7 +135,7 @@ pub(super) fn text_of(path: &Path) -> Result<String, ConfigError> {
 /// A layer in TOML.
 pub(super) fn parse(text: &str, origin: Origin) -> Result<Layer, ConfigError> {
     match text.parse::<Table>() {
-        Ok(table) => Ok(Layer { origin, table }),
+        Ok(table) => Ok(Layer { origin, table, text: text.to_owned() }),
         Err(error) => {
             // Only the message: the excerpt that the parser would print may hold a secret.
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();

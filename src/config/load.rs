@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, PepperText, Sources, check, layers::Layers};
+use super::{Config, ConfigError, HostPattern, PepperText, Sources, check, layers::Layers, sinks};
 
 impl Config {
     /// The configuration that these sources and the embedded layers make together.
@@ -14,9 +14,11 @@ impl Config {
         for layer in layers.iter() {
             check::names_and_kinds(layer, layers.base())?;
         }
-        let merged = layers.merged();
+        let mut merged = layers.merged();
         check::ranges(&merged, &layers)?;
+        let sinks = sinks::read(&mut merged, &layers)?;
         let mut config = typed(merged, &layers)?;
+        config.sinks = sinks;
         check::meaning(&config, &layers)?;
         config.pepper = sources.variable("KEYWARD_PEPPER").map(PepperText::new);
         Ok(config)
@@ -38,29 +40,24 @@ pub(super) fn typed(merged: Table, layers: &Layers) -> Result<Config, ConfigErro
     serde_path_to_error::deserialize(Value::Table(merged)).map_err(|error| {
         let name = error.path().to_string();
         let message = error.inner().message();
-        if let ("plans" | "projects" | "limits", Some((rest, mend))) =
+        if let ("plans" | "projects" | "limits", Some((rest, hint))) =
             (name.as_str(), message.split_once(' '))
         {
-            return ConfigError::setting(format!("{name}{rest}"), layers.origin(&name), mend);
-        }
-        // A sink says itself what is wrong with which of its settings.
-        if name.starts_with("sinks")
-            && let Some((setting, mend)) = message.split_once(' ')
-        {
-            return ConfigError::setting(setting, layers.origin("sinks"), mend);
+            return ConfigError::setting(format!("{name}{rest}"), layers.origin(&name), hint);
         }
         // Serde repeats the value, which under [auth] may be a token.
-        let mend = match name.as_str() {
+        let hint = match name.as_str() {
             "server.listen" => {
                 "must be an IP address and port, such as 127.0.0.1:8080 or [::1]:8080".to_owned()
             }
+            name if name.starts_with("server.hosts") => HostPattern::FORM.to_owned(),
             name if name.starts_with("auth.tokens") => {
                 "must be { id, hash, scopes, expires }; `keyward token new` prints an entry".to_owned()
             }
             _ => format!("cannot be used: {message}"),
         };
         let said = name.split('[').next().unwrap_or_default();
-        ConfigError::setting(&name, layers.origin(said), mend)
+        ConfigError::setting(&name, layers.origin(said), hint)
     })
 }
 

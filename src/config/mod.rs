@@ -1,20 +1,24 @@
 //! Settings: the embedded base layer, the preset, a file, the environment and flags, laid over each other.
 //!
 //! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes
-//! a [`Config`] of it all, `policy_file` a policy alone, `registry` plans and projects, `spend` what days are held against. What a setting means is said in `config/default.toml` and nowhere else.
+//! a [`Config`] of it all, `hosts` knows which hosts are answered to, `policy_file` a policy alone, `registry` plans and projects, `sinks` sinks,
+//! `spend` what days are held against. What a setting means is said in `config/default.toml` and nowhere else.
 
 mod check;
 mod environment;
 mod error;
+mod hosts;
 mod layers;
 mod load;
 mod policy_file;
 mod registry;
+mod sinks;
 mod spend;
 #[cfg(test)]
 mod tests;
 
 pub use error::{ConfigError, Origin};
+pub use hosts::{AllowedHosts, Host, HostPattern};
 pub use layers::Sources;
 pub(crate) use load::mask_url;
 pub use policy_file::PolicyFile;
@@ -141,6 +145,7 @@ section! {
     /// `[server]`
     Server {
         listen: std::net::SocketAddr,
+        hosts: Vec<HostPattern>,
         header_timeout_ms: u64,
         request_timeout_ms: u64,
         max_connections: usize,

@@ -44,11 +44,11 @@ impl PolicyFile {
     fn of(table: Table, origin: Origin) -> Result<Self, ConfigError> {
         let defaults = Layers::over_defaults(Vec::new())?;
         let table = if is_answer(&table) { whole(table, defaults.base()) } else { table };
-        let mut layer = Layer { origin, table };
+        let mut layer = Layer::new(origin, table);
         check::names_and_kinds(&layer, defaults.base())?;
         let Some(policy) = layer.table.remove("policy") else {
-            let mend = "is not there: a policy file has a [policy] table, or is what GET /v1/policy answers";
-            return Err(ConfigError::setting("policy", layer.origin, mend));
+            let hint = "is not there: a policy file has a [policy] table, or is what GET /v1/policy answers";
+            return Err(ConfigError::setting("policy", layer.origin, hint));
         };
         let unused = layer.table.keys().cloned().collect();
         layer.table = Table::from_iter([("policy".to_owned(), policy)]);
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(policy.preset, Preset::Strict);
         assert!(policy.ladder.permanent_without_person, "the overlay of the preset is in force");
         assert_eq!(policy.detectors.traffic_burst.mode, Mode::Shadow);
-        assert_eq!(policy.limits, default_policy().limits);
+        assert_eq!(policy.limits.tokens["1min"] * 20, default_policy().limits.tokens["1min"]);
     }
 
     #[test]

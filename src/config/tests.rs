@@ -173,7 +173,7 @@ fn limits_are_replaced_one_by_one_and_can_be_taken_away() {
     );
     let limits = config.unwrap().policy.limits;
     assert_eq!(limits.tokens["1min"], 7);
-    assert_eq!(limits.tokens["5min"], 200_000);
+    assert_eq!(limits.tokens["5min"], 4_000_000);
     assert!(!limits.tokens.contains_key("24hour"));
     assert_eq!(limits.requests["1hour"], 9);
 }
@@ -185,6 +185,30 @@ fn an_address_that_others_reach_needs_a_token() {
     let tokens = format!("[{{ id = 'a', hash = '{}', scopes = ['admin'] }}]", "0".repeat(64));
     load(&[("KEYWARD_LISTEN", "0.0.0.0:8080"), ("KEYWARD__AUTH__TOKENS", &tokens)]).unwrap();
     load(&[("KEYWARD_LISTEN", "[::1]:8080")]).unwrap();
+}
+
+#[test]
+fn every_host_is_answered_to_only_where_a_token_is_asked_for() {
+    let error = load(&[("KEYWARD__SERVER__HOSTS", "[\"*\"]")]).unwrap_err();
+    assert!(error.contains("`server.hosts`") && error.contains("keyward token new"), "{error}");
+    let tokens = format!("[{{ id = 'a', hash = '{}', scopes = ['admin'] }}]", "0".repeat(64));
+    load(&[("KEYWARD__SERVER__HOSTS", "['*']"), ("KEYWARD__AUTH__TOKENS", &tokens)]).unwrap();
+    load(&[("KEYWARD__SERVER__HOSTS", "['keyward.internal', '*.example', '::1']")]).unwrap();
+}
+
+#[test]
+fn a_host_that_is_none_is_named_with_its_place_and_what_it_must_be() {
+    for (list, place) in [
+        ("['a', 'http://b']", "`server.hosts[1]` must be a host name"),
+        ("['a:8080']", "`server.hosts[0]` must be a host name"),
+        ("['0.0.0.0']", "(0.0.0.0 and [::] are none)"),
+        ("[7]", "`server.hosts[0]` must be a host name"),
+        ("keyward.internal", "`server.hosts` must be a list, not text"),
+    ] {
+        let error = load(&[("KEYWARD__SERVER__HOSTS", list)]).unwrap_err();
+        assert!(error.contains(place), "{list}: {error}");
+        assert!(error.contains("KEYWARD__SERVER__HOSTS"), "{error}");
+    }
 }
 
 #[test]
@@ -332,4 +356,26 @@ fn what_is_wrong_with_an_alert_rule_or_with_spend_is_named_with_its_mend() {
     let rules = load_file("[spend]\nmin_cost = '12.50'\nz = 3").unwrap().spend.rules().unwrap();
     assert_eq!((rules.min_cost, rules.z, rules.times_mean), (12_500_000_000, 3_000, 3_000));
     assert!(load_file("[spend]\nmode = 'off'").unwrap().spend.rules().is_none());
+}
+
+#[test]
+fn every_mistake_of_every_sink_is_shown_at_once_with_its_line_and_what_was_meant() {
+    let error = load_file(
+        "[[sinks]]\nname = 'log'\ntype = 'stdout'\nbatch = 0\ntimeout_seconds = 0\n\n\
+         [[sinks]]\nname = 'siem'\ntype = 'syslog'\naddress = 'logs.example'\ntransport = 'tsl'\n\n\
+         [[sinks]]\nname = 'hook'\ntype = 'webhok'\n\n\
+         [[sinks]]\nname = 'post'\ntype = 'webhook'\nurl = 'https://siem.example'\nsecert = 'env:X'\n",
+    )
+    .unwrap_err();
+    let lines: Vec<&str> = error.lines().collect();
+    for (line, words) in lines.iter().zip([
+        "keyward.toml, line 4: `sinks.log.batch` must be from 1 to 1000",
+        "keyward.toml, line 5: `sinks.log.timeout_seconds` must be from 1 to 300",
+        "keyward.toml, line 11: `sinks.siem.transport` must be one of udp, tcp, tls, not \"tsl\"; did you mean `tls`?",
+        "keyward.toml, line 15: `sinks.hook.type` must be one of webhook,",
+        "keyward.toml, line 21: `sinks.post.secert` is no setting here; did you mean `secret`?",
+    ]) {
+        assert!(line.contains(words), "{line}");
+    }
+    assert!(lines[3].ends_with("did you mean `webhook`?") && lines.len() == 5, "{error}");
 }

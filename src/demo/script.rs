@@ -126,8 +126,9 @@ impl Script {
 
 /// Whether any request comes from a client that the holder has, in whatever version.
 fn is_disguised(records: &[WireRecord], holder: &Persona) -> bool {
-    let own =
-        |client: &str| holder.clients.iter().any(|(own, _)| client_family(own) == client_family(client));
+    let own = |client: &str| {
+        holder.clients.iter().any(|(own, _)| client_family(Some(own)) == client_family(Some(client)))
+    };
     records.iter().any(|record| own(&record.user_agent))
 }
 

@@ -160,7 +160,7 @@ fn too_short(profile: &Profile, hour: i64, min_hours: u32) -> Quiet {
 /// More than usual, and most of what is more comes from a place that the key has not been used from for a day: volume and
 /// place together are evidence where neither is.
 fn from_new_place(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
-    let place = &case.place?.core;
+    let place = &case.here?;
     let observed = case.key.counts[ONE_HOUR].requests;
     let usual = rhythm.hour;
     let baseline = usual.baseline;

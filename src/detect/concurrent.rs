@@ -25,8 +25,9 @@ const ADVICE: &str = "Look where the key leaked (a repository, a page, a chat) a
 pub fn judge(case: &Case<'_>) -> Verdict {
     let policy = &case.policy.detectors.concurrent_locations;
     let current = case.place.ok_or(Quiet::because("the request's place is unknown"))?;
-    let place = &current.core;
-    let here = place.coordinates.ok_or(Quiet::because("the request's place has no coordinates"))?;
+    let place = &case.here.ok_or(Quiet::because("the request's place is unknown"))?;
+    let vague = Quiet::because("the request's place has no coordinates, or too vague ones");
+    let here = place.coordinates.ok_or(vague)?;
     let strict = case.policy.preset == Preset::Strict;
     if case.knows_place(place) {
         return Err(Quiet::because("the profile knows the place"));
@@ -37,8 +38,8 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     let mut unknown = 1;
     let mut places: Vec<PlaceSummary> = Vec::new();
     for seen in case.key.peers.iter().filter(|seen| seen.last_seen >= since) {
-        let peer = knowledge::peer_place(seen);
-        let Some(there) = peer.coordinates else { continue };
+        let peer = case.precise(knowledge::peer_place(seen));
+        let Some(there) = peer.coordinates.filter(|_| peer.prefix != place.prefix) else { continue };
         if distinct.iter().all(|c| c.least_distance_km(&there) >= policy.min_distance_km) {
             distinct.push(there);
             unknown += u32::from(!case.knows_place(&peer));

@@ -13,7 +13,7 @@ use super::{
 use crate::domain::{
     finding::{AnomalyKind, Finding, Severity},
     policy::Preset,
-    profile::{About, Context},
+    profile::{About, Context, NO_CLIENT},
     wording::{count, list, number},
 };
 
@@ -34,8 +34,8 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         return Err(WARMING_UP);
     }
     let what = what(case);
-    let (severity, because) = match case.place.filter(|_| place_is_new) {
-        Some(place) => case.severity(0.0, &place.core),
+    let (severity, because) = match case.here.filter(|_| place_is_new) {
+        Some(here) => case.severity(0.0, &here),
         // In a place it knows the owner may still be rebuilding the application: slow down, do not cut off, and say
         // so once.
         None if case.heard(AnomalyKind::BehavioralDrift, what).is_some() => (Severity::Low, Some(SAID)),
@@ -51,7 +51,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     )
     .with("unit", "natural logarithm of the odds")
     .with("new", weights.names())
-    .with("client", case.features.client.as_deref())
+    .with("client", &case.features.client)
     .with("endpoint", &case.features.endpoint)
     .with("model", case.record.model.as_deref())
     .with("current", case.place.map(|p| p.summary()))
@@ -65,13 +65,17 @@ pub fn judge(case: &Case<'_>) -> Verdict {
 
 /// Tells one new client, or one new model of a known client, from another.
 fn what(case: &Case<'_>) -> u32 {
-    Context::of(case.features.client.as_deref(), "", case.record.model.as_deref()).full
+    Context::of(&case.features.client, "", case.record.model.as_deref()).full
+}
+
+fn named(client: &str) -> &str {
+    if client == NO_CLIENT { "none named" } else { client }
 }
 
 fn summary(case: &Case<'_>, days: f64) -> String {
     let values = |name: &str| match name {
         "place" | "network" => case.place.map(|p| p.summary().name()),
-        "client" => case.features.client.clone(),
+        "client" => Some(named(&case.features.client).to_owned()),
         "endpoint" => Some(case.features.endpoint.clone()),
         "model" => case.record.model.as_deref().map(str::to_owned),
         _ => None,

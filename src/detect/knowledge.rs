@@ -16,8 +16,8 @@ const SETTLING: Millis = HOUR;
 /// A request's features in the profile's terms.
 #[derive(Debug, Clone, Default)]
 pub struct Features {
-    /// Client family.
-    pub client: Option<String>,
+    /// Client family ([`client_family`]).
+    pub client: String,
     /// Endpoint template.
     pub endpoint: String,
 }
@@ -26,7 +26,7 @@ impl Features {
     /// The features of a record.
     pub fn of(record: &Record) -> Self {
         Self {
-            client: record.user_agent.as_deref().map(client_family).filter(|c| !c.is_empty()),
+            client: client_family(record.user_agent.as_deref()),
             endpoint: endpoint_template(&record.endpoint),
         }
     }
@@ -37,7 +37,8 @@ pub fn can_be_placed(place: &PlaceCore) -> bool {
     place.asn != 0 || place.country.is_some() || place.coordinates.is_some()
 }
 
-/// Whether the profile knows a place: its prefix, its network in that country, or its region.
+/// Whether the profile knows a place: its prefix, its network in that country, or its region; of a place without
+/// coordinates, which is as precise as its country, the country.
 pub fn knows_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
     knows_place_for(profile, place, now, SETTLING)
 }
@@ -57,7 +58,12 @@ fn knows_place_for(profile: &Profile, place: &PlaceCore, now: Millis, settling: 
     let prefix = profile.prefixes.get(&place.prefix.0).is_some_and(|row| settled(row.first_seen));
     let known = |network: Network| profile.later.networks.get(&network).map(|row| row.first_seen);
     let network = Network::of(place).and_then(known).is_some_and(settled);
-    prefix || network || place.coordinates.is_some_and(|c| knows_region(profile, &c, &settled))
+    let around = || match (place.coordinates, place.country) {
+        (Some(at), _) => knows_region(profile, &at, &settled),
+        (None, Some(country)) => profile.countries.get(&country).is_some_and(|row| settled(row.first_seen)),
+        (None, None) => false,
+    };
+    prefix || network || around()
 }
 
 /// The share of a profile's requests that come from a place: its network in that country or its region, whichever holds
@@ -115,12 +121,16 @@ pub fn first_seen_at(peers: &[PeerSeen], place: &PlaceCore) -> Option<Millis> {
     peers.iter().filter(|seen| is_same_place(&peer_place(seen), place)).map(|seen| seen.first_seen).min()
 }
 
-/// Whether two places are one: their prefix, their network in that country, or their region.
+/// Whether two places are one: their prefix, their network in that country, or their region; without coordinates, their
+/// country.
 fn is_same_place(a: &PlaceCore, b: &PlaceCore) -> bool {
     let same_network = a.asn != 0 && a.asn == b.asn && a.country == b.country;
-    let near =
-        a.coordinates.zip(b.coordinates).is_some_and(|(a, b)| a.least_distance_km(&b) <= SAME_REGION_KM);
-    a.prefix == b.prefix || same_network || near
+    let near = || match (a.coordinates, b.coordinates) {
+        (Some(a), Some(b)) => a.least_distance_km(&b) <= SAME_REGION_KM,
+        (None, None) => a.country.is_some() && a.country == b.country,
+        _ => false,
+    };
+    a.prefix == b.prefix || same_network || near()
 }
 
 /// Whether the network is one that the key never used, in a region that it knows.

@@ -20,13 +20,16 @@ const ADVICE: &str = "Nothing, if the owner travels or moved; otherwise watch th
 /// Remarks on a new place.
 pub fn judge(case: &Case<'_>) -> Verdict {
     let place = case.place.ok_or(Quiet::because("the request's place is unknown"))?;
+    if place.core.coordinates.is_some() && case.here.is_some_and(|here| here.coordinates.is_none()) {
+        return Err(Quiet::because("the request's place is too vague to be one"));
+    }
     if case.weights.place <= 0.0 {
         return Err(Quiet::because("the profile knows the place, or shows new ones all the time"));
     }
     if is_warming_up(case.profile, case.now()) {
         return Err(WARMING_UP);
     }
-    if knowledge::is_old_news(&case.key.peers, &place.core, case.now()) {
+    if case.here.is_some_and(|here| knowledge::is_old_news(&case.key.peers, &here, case.now())) {
         return Err(Quiet::because("the place is in use for an hour already"));
     }
     let samples = case.profile.requests;

@@ -1,6 +1,7 @@
 //! The detectors: pure functions from a case to a verdict, one file each. To add one: its file, one line in
 //! [`all`], its section in `config/default.toml`, its page in `docs/detection.md`.
 
+mod attribution;
 mod burst;
 mod concurrent;
 mod drift;
@@ -20,9 +21,10 @@ mod travel;
 mod verdict;
 mod weight;
 
+pub use attribution::{Attribution, has_a_past_from, has_succeeded};
 pub use evidence::Evidence;
 pub use knowledge::Features;
-pub use recent::{Recent, Seen};
+pub use recent::{Probe, Recent, Seen};
 pub use verdict::{Judged, Margin, Quiet, Verdict};
 pub use weight::{Weights, is_warming_up, is_young, known_days};
 
@@ -33,8 +35,9 @@ use crate::domain::{
     observation::Observation,
     place::{Place, PlaceCore, PlaceSummary},
     policy::Policy,
-    profile::{About, Context, Moments, Profile},
+    profile::{About, Context, Familiar, Moments, Profile},
     record::{Outcome, Record},
+    stable_hash,
 };
 
 /// A place from which so much of a project's traffic comes is one that all of its keys may be used from.
@@ -46,6 +49,7 @@ const SETTLING_IN: u64 = 12;
 const YOUNG: &str = "the key is in its first two days";
 const FIRST_WEEK: &str = "the key is in its first week";
 const NO_STRANGER: &str = "beside the place at most one other thing is new, and that not the client";
+const NO_OTHER_ACTOR: &str = "nothing shows another actor: the place and the client are the key's own";
 const SAID: &str = "it was said an hour ago or more, and is not clearly worse";
 /// Why a finding is more severe than its numbers.
 const NEW_PLACE: &str = "a dozen requests came from a place that is new to the key";
@@ -54,11 +58,15 @@ const NEW_PLACE: &str = "a dozen requests came from a place that is new to the k
 pub struct Case<'a> {
     /// The request.
     pub record: &'a Record,
-    /// Where it came from, when known.
+    /// Where it came from, when known, with its names.
     pub place: Option<&'a Place>,
+    /// Where it came from, without coordinates that are too vague to say anything (`max_radius_km` of impossible travel).
+    pub here: Option<PlaceCore>,
+    /// Whose it is.
+    pub attribution: Attribution,
     /// What the store says of the key.
     pub key: &'a Observation,
-    /// What the store says of the address; only asked for failing requests of keys that never succeeded.
+    /// What the store says of the address: its refused credentials. Only asked where these were refused, or were before.
     pub address: Option<&'a Observation>,
     /// What is normal for the key.
     pub profile: &'a Profile,
@@ -74,6 +82,8 @@ pub struct Case<'a> {
     pub allowlist: &'a Allowlist,
     /// Names of a place of which only the core is kept.
     pub describe: &'a dyn Fn(&PlaceCore) -> PlaceSummary,
+    /// When the geo database was loaded; `None` where it is the same for all that is judged.
+    pub geo_loaded: Option<Millis>,
     /// What is new about the request.
     pub weights: Weights,
     /// The sizes that are usual for what it is for.
@@ -99,7 +109,7 @@ pub struct Sizes<'a> {
 
 impl<'a> Sizes<'a> {
     fn of(record: &Record, features: &Features, profile: &'a Profile, min_samples: u64) -> Self {
-        let context = Context::of(features.client.as_deref(), &features.endpoint, record.model.as_deref());
+        let context = Context::of(&features.client, &features.endpoint, record.model.as_deref());
         let own = profile.later.contexts.narrowest(context, min_samples.div_ceil(2));
         Self { moments: own.unwrap_or_else(|| profile.sizes.moments()), own: own.is_some(), context }
     }
@@ -109,16 +119,17 @@ impl<'a> Case<'a> {
     /// A case, with what follows from its parts.
     #[allow(clippy::too_many_arguments, reason = "the parts of a case are what a case is")]
     pub fn new(
-        record: &'a Record,
+        (record, attribution): (&'a Record, Attribution),
         place: Option<&'a Place>,
         key: &'a Observation,
         address: Option<&'a Observation>,
         (profile, prior, recent): (&'a Profile, Option<&'a Profile>, &'a Recent),
         features: &'a Features,
         (policy, allowlist): (&'a Policy, &'a Allowlist),
-        describe: &'a dyn Fn(&PlaceCore) -> PlaceSummary,
+        (describe, geo_loaded): (&'a dyn Fn(&PlaceCore) -> PlaceSummary, Option<Millis>),
     ) -> Self {
-        let weights = Weights::of(record, place.map(|p| &p.core), features, (profile, prior), key.now);
+        let here = place.map(|p| p.core.precise(policy.detectors.impossible_travel.max_radius_km));
+        let weights = Weights::of(record, here.as_ref(), features, (profile, prior), key.now);
         let sizes = Sizes::of(record, features, profile, policy.detectors.request_size.min_samples);
         let moments = sizes.moments.mean_and_deviation(key.now).filter(|_| record.tokens > 0);
         let size_shift = moments.map_or(0.0, |(mean, _)| (record.tokens as f64).ln() - mean);
@@ -129,6 +140,8 @@ impl<'a> Case<'a> {
         Self {
             record,
             place,
+            here,
+            attribution,
             key,
             address,
             profile,
@@ -138,6 +151,7 @@ impl<'a> Case<'a> {
             policy,
             allowlist,
             describe,
+            geo_loaded,
             weights,
             sizes,
             size_z,
@@ -154,7 +168,9 @@ impl<'a> Case<'a> {
             size_shift: self.size_shift,
             context: self.sizes.context.any_model,
             fresh_model: self.model_is_fresh(),
-            probing: self.probing,
+            probe: self.probing.then(|| Probe::of(&self.record.endpoint)),
+            client: stable_hash(self.features.client.as_bytes()) as u32,
+            succeeded: self.record.outcome() == Outcome::Success,
         }
     }
 
@@ -180,6 +196,16 @@ impl<'a> Case<'a> {
     /// The moment of judgement.
     pub fn now(&self) -> Millis {
         self.key.now
+    }
+
+    /// Whether the key ever succeeded: its credentials are right somewhere, and were wrong here.
+    fn succeeds_elsewhere(&self) -> bool {
+        has_succeeded(self.profile, self.now())
+    }
+
+    /// A place without coordinates that are too vague to say anything.
+    fn precise(&self, place: PlaceCore) -> PlaceCore {
+        place.precise(self.policy.detectors.impossible_travel.max_radius_km)
     }
 
     /// How bad evidence of this weight is.
@@ -229,7 +255,7 @@ impl<'a> Case<'a> {
         let fresh = |place: &PlaceCore| {
             knowledge::is_fresh_place(self.profile, place, self.now()) && !self.knows_place(place)
         };
-        let here = self.place.map(|p| &p.core).filter(|place| fresh(place));
+        let here = self.here.as_ref().filter(|place| fresh(place));
         let settled = !weight::is_warming_up(self.profile, self.now());
         settled && here.is_some_and(|p| knowledge::hits_from(&self.key.peers, p) + 1 >= SETTLING_IN)
     }
@@ -237,6 +263,31 @@ impl<'a> Case<'a> {
     /// The loudest alarm of this kind about the same that people have had time to hear.
     fn heard(&self, kind: AnomalyKind, what: u32) -> Option<f64> {
         self.profile.later.alarms.heard(kind, what, self.now())
+    }
+
+    /// A ban of a key needs evidence of another actor: a place or a client that the key never had. What is only loud may
+    /// be a launch, a monthly job or a loop of the owner's own, and is high at most.
+    fn held_to_its_actor(&self, finding: Finding) -> Finding {
+        let of_places =
+            [AnomalyKind::ImpossibleTravel, AnomalyKind::ConcurrentLocations].contains(&finding.kind);
+        let another = of_places || self.shows_another_actor();
+        if finding.accused != Accused::Key || finding.severity < Severity::Critical || another {
+            return finding;
+        }
+        let mut evidence = finding.evidence;
+        evidence["severity_because"] = NO_OTHER_ACTOR.into();
+        Finding { severity: Severity::High, evidence, ..finding }
+    }
+
+    /// Whether the place, the network or the client is one that the key never had, or first had within the last day: what
+    /// somebody does first must not vouch for what they do next.
+    fn shows_another_actor(&self) -> bool {
+        let row = self.profile.clients.get(self.features.client.as_str());
+        let fresh = |row: &Familiar| {
+            self.now() - row.first_seen < DAY && self.profile.first_seen != Some(row.first_seen)
+        };
+        let fresh_client = !weight::is_warming_up(self.profile, self.now()) && row.is_some_and(fresh);
+        self.weights.shows_another_actor() || fresh_client || self.is_settling_in()
     }
 
     /// A finding against the key.
@@ -266,30 +317,53 @@ pub struct Detector {
     /// What it finds.
     pub kind: AnomalyKind,
     /// Judges one case.
-    pub judge: fn(&Case<'_>) -> Verdict,
+    judge: fn(&Case<'_>) -> Verdict,
+    /// Whether it also judges requests whose credentials were refused, by their source.
+    judges_sources: bool,
+}
+
+impl Detector {
+    const fn of_keys(kind: AnomalyKind, judge: fn(&Case<'_>) -> Verdict) -> Self {
+        Self { kind, judge, judges_sources: false }
+    }
+
+    const fn of_sources(kind: AnomalyKind, judge: fn(&Case<'_>) -> Verdict) -> Self {
+        Self { kind, judge, judges_sources: true }
+    }
+
+    /// Judges one case.
+    fn verdict(&self, case: &Case<'_>) -> Verdict {
+        if case.attribution != Attribution::Key && !self.judges_sources {
+            return Err(Quiet::because(
+                "the credentials were refused, which accuses their source and not the key",
+            ));
+        }
+        (self.judge)(case).map(|finding| case.held_to_its_actor(finding))
+    }
 }
 
 /// Every detector.
 pub fn all() -> &'static [Detector] {
-    &[
-        Detector { kind: AnomalyKind::ImpossibleTravel, judge: travel::judge },
-        Detector { kind: AnomalyKind::ConcurrentLocations, judge: concurrent::judge },
-        Detector { kind: AnomalyKind::NewLocation, judge: location::judge },
-        Detector { kind: AnomalyKind::TrafficBurst, judge: burst::judge },
-        Detector { kind: AnomalyKind::RequestSizeAnomaly, judge: size::judge },
-        Detector { kind: AnomalyKind::HighFailureRate, judge: failures::judge },
-        Detector { kind: AnomalyKind::CredentialStuffing, judge: stuffing::judge },
-        Detector { kind: AnomalyKind::BehavioralDrift, judge: drift::judge },
-        Detector { kind: AnomalyKind::EndpointScan, judge: scan::judge },
-        Detector { kind: AnomalyKind::TokenUsageSpike, judge: spike::judge_tokens },
-        Detector { kind: AnomalyKind::CostSpike, judge: spike::judge_cost },
-    ]
+    const ALL: &[Detector] = &[
+        Detector::of_keys(AnomalyKind::ImpossibleTravel, travel::judge),
+        Detector::of_keys(AnomalyKind::ConcurrentLocations, concurrent::judge),
+        Detector::of_keys(AnomalyKind::NewLocation, location::judge),
+        Detector::of_keys(AnomalyKind::TrafficBurst, burst::judge),
+        Detector::of_keys(AnomalyKind::RequestSizeAnomaly, size::judge),
+        Detector::of_sources(AnomalyKind::HighFailureRate, failures::judge),
+        Detector::of_sources(AnomalyKind::CredentialStuffing, stuffing::judge),
+        Detector::of_keys(AnomalyKind::BehavioralDrift, drift::judge),
+        Detector::of_keys(AnomalyKind::EndpointScan, scan::judge),
+        Detector::of_keys(AnomalyKind::TokenUsageSpike, spike::judge_tokens),
+        Detector::of_keys(AnomalyKind::CostSpike, spike::judge_cost),
+    ];
+    ALL
 }
 
 /// Asks every detector that is not off.
 pub fn judge(case: &Case<'_>) -> Vec<Finding> {
     let on = all().iter().filter(|d| case.policy.mode(d.kind) != Mode::Off);
-    on.filter_map(|d| (d.judge)(case).ok()).collect()
+    on.filter_map(|d| d.verdict(case).ok()).collect()
 }
 
 /// What every detector says, for people who want to know why: the findings of [`judge`] are among it, in the same order.
@@ -297,7 +371,7 @@ pub fn verdicts(case: &Case<'_>) -> Vec<Judged> {
     let ask = |detector: &Detector| {
         let mode = case.policy.mode(detector.kind);
         let off = Quiet::because("the policy has it switched off");
-        let verdict = if mode == Mode::Off { Err(off) } else { (detector.judge)(case) };
+        let verdict = if mode == Mode::Off { Err(off) } else { detector.verdict(case) };
         Judged { kind: detector.kind, mode, verdict }
     };
     all().iter().map(ask).collect()

@@ -4,7 +4,7 @@
 use std::{cell::Cell, collections::VecDeque};
 
 use super::rhythm::Rhythm;
-use crate::domain::Millis;
+use crate::domain::{Millis, stable_hash};
 
 /// Requests remembered.
 pub const CAPACITY: usize = 32;
@@ -22,8 +22,30 @@ pub struct Seen {
     pub context: u32,
     /// Whether its model was new, or had been until a day before.
     pub fresh_model: bool,
-    /// Whether its endpoint was new and it was refused (401, 403, 404, 405).
-    pub probing: bool,
+    /// Where it probed, if its endpoint was new and it was refused (403, 404, 405).
+    pub probe: Option<Probe>,
+    /// Its client, hashed.
+    pub client: u32,
+    /// Whether it succeeded.
+    pub succeeded: bool,
+}
+
+/// A path that was probed, hashed as it was sent: a template would take the paths of a scan for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// The whole path, query included.
+    pub path: u32,
+    /// The path without its last segment.
+    pub parent: u32,
+}
+
+impl Probe {
+    /// The probe of a path.
+    pub fn of(endpoint: &str) -> Self {
+        let path = endpoint.split(['?', '#']).next().unwrap_or_default();
+        let parent = path.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent);
+        Self { path: stable_hash(endpoint.as_bytes()) as u32, parent: stable_hash(parent.as_bytes()) as u32 }
+    }
 }
 
 /// The last requests, oldest first.

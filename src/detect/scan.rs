@@ -1,14 +1,15 @@
 //! Endpoint scans.
 //!
 //! Why: somebody who holds a key and does not know what it opens tries paths.
-//! Trips when: most of the last requests went to endpoints that the key never called and were answered 401, 403, 404
-//! or 405, and these are half of `min_requests` different ones or more.
-//! Stays quiet when: a client keeps calling a few paths that are gone; the failures are 5xx or 429.
-//! Blind spots: a scan of a few paths a day.
+//! Trips when: most of the last requests went to endpoints that the key never called and were answered 403, 404 or 405,
+//! and these are half of `min_requests` different paths or more.
+//! Stays quiet when: a client keeps calling a few paths that are gone; a client looks below one path whether something is
+//! there, and then succeeds (an upload, say); the failures are 5xx or 429.
+//! Blind spots: a scan of a few paths a day; one below a single path by a client that is at work meanwhile.
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
-use super::{Case, Evidence, Quiet, Verdict};
+use super::{Case, Evidence, Probe, Quiet, Verdict, recent::Seen};
 use crate::domain::{
     MINUTE,
     finding::{AnomalyKind, Severity},
@@ -19,47 +20,99 @@ const ADVICE: &str =
 
 const UNIT: &str = "refused requests to new endpoints among the last";
 
+/// What is not there, and is followed within a minute by a success of the same client, was looked up before it was made.
+const FOLLOWED_WITHIN: i64 = MINUTE;
+/// Look-ups are below one path: at least so large a share of what was not there is.
+const BELOW_ONE_PATH: f64 = 0.75;
+
+/// The probes among the last requests.
+struct Probes {
+    /// Every request.
+    all: u32,
+    /// Those that probed, the present one included.
+    probing: SmallVec<[Probe; 32]>,
+    /// Those of them that a success of the same client followed.
+    followed: SmallVec<[Probe; 32]>,
+}
+
 /// Counts probing requests among the last ones.
 pub fn judge(case: &Case<'_>) -> Verdict {
     let policy = &case.policy.detectors.endpoint_scan;
     if !case.probing {
         return Err(Quiet::because("the endpoint is known, or the request was not refused"));
     }
-    let (mut probing, mut all) = (1_u32, 1_u32);
-    let mut paths: SmallVec<[u32; 32]> = smallvec![case.sizes.context.any_model];
-    for seen in case.recent.since(case.now() - 10 * MINUTE) {
-        all += 1;
-        if seen.probing {
-            probing += 1;
-            paths.push(seen.context);
-        }
+    let probes = Probes::of(case);
+    let (count, least) = (probes.probing.len() as u32, policy.min_requests);
+    if count < least {
+        let (count, least) = (f64::from(count), f64::from(least));
+        return Err(Quiet::below("too few endpoints were probed", count, least, UNIT));
     }
-    paths.sort_unstable();
-    paths.dedup();
-    let share = f64::from(probing) / f64::from(all);
-    if probing < policy.min_requests {
-        let (probing, least) = (f64::from(probing), f64::from(policy.min_requests));
-        return Err(Quiet::below("too few endpoints were probed", probing, least, UNIT));
+    let different = probes.different();
+    if different < least.div_ceil(2) {
+        let (different, least) = (f64::from(different), f64::from(least.div_ceil(2)));
+        return Err(Quiet::below("the same few endpoints were tried", different, least, "different paths"));
     }
-    let different = u32::try_from(paths.len()).unwrap_or(u32::MAX);
-    if different < policy.min_requests.div_ceil(2) {
-        let least = f64::from(policy.min_requests.div_ceil(2));
-        let unit = "different endpoints";
-        return Err(Quiet::below("the same few endpoints were tried", f64::from(different), least, unit));
+    let guessed = count - probes.looked_up();
+    if guessed < least {
+        let (guessed, least) = (f64::from(guessed), f64::from(least));
+        return Err(Quiet::below("what was not there was looked up, and then made", guessed, least, UNIT));
     }
+    let share = f64::from(guessed) / f64::from(probes.all);
     if share < policy.share {
         let unit = "share of the last requests";
         return Err(Quiet::below("most of the last requests were ordinary", share, policy.share, unit));
     }
-    let severity = if probing >= 2 * policy.min_requests { Severity::Critical } else { Severity::High };
-    let least = policy.min_requests;
+    let severity = if guessed >= 2 * least { Severity::Critical } else { Severity::High };
     let summary = format!(
-        "{probing} of the last {all} requests in 10 minutes were refused on {different} endpoints that the key never called; limit {least}."
+        "{guessed} of the last {} requests in 10 minutes were refused on {different} paths that the key never called; limit {least}.",
+        probes.all
     );
-    let evidence = Evidence::new(summary, f64::from(probing), 0.0, f64::from(least), u64::from(all))
+    let evidence = Evidence::new(summary, f64::from(guessed), 0.0, f64::from(least), u64::from(probes.all))
         .with("unit", UNIT)
         .number("share", share)
         .with("endpoints", different)
         .with("endpoint", &case.features.endpoint);
     Ok(case.finding(AnomalyKind::EndpointScan, severity, share, evidence, ADVICE))
+}
+
+impl Probes {
+    fn of(case: &Case<'_>) -> Self {
+        let this = Probe::of(&case.record.endpoint);
+        let mut probes = Self { all: 1, probing: SmallVec::new(), followed: SmallVec::new() };
+        probes.probing.push(this);
+        // From the newest on: what comes later was seen before.
+        let mut successes: SmallVec<[&Seen; 32]> = SmallVec::new();
+        for seen in case.recent.since(case.now() - 10 * MINUTE) {
+            probes.all += 1;
+            if seen.succeeded {
+                successes.push(seen);
+            }
+            let Some(probe) = seen.probe else { continue };
+            probes.probing.push(probe);
+            let follows =
+                |later: &&Seen| later.client == seen.client && later.at - seen.at <= FOLLOWED_WITHIN;
+            if successes.iter().any(follows) {
+                probes.followed.push(probe);
+            }
+        }
+        probes
+    }
+
+    fn different(&self) -> u32 {
+        let mut paths: SmallVec<[u32; 32]> = self.probing.iter().map(|probe| probe.path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths.len() as u32
+    }
+
+    /// How many of them were look-ups, which expect to miss: below the one path of most, and followed by a success.
+    fn looked_up(&self) -> u32 {
+        let below = |parent: u32| self.probing.iter().filter(|probe| probe.parent == parent).count();
+        let parent = self.probing.iter().map(|probe| probe.parent).max_by_key(|parent| below(*parent));
+        let Some(parent) = parent.filter(|p| below(*p) as f64 >= BELOW_ONE_PATH * self.probing.len() as f64)
+        else {
+            return 0;
+        };
+        self.followed.iter().filter(|probe| probe.parent == parent).count() as u32
+    }
 }

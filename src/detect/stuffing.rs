@@ -1,16 +1,16 @@
 //! Credential stuffing.
 //!
 //! Why: one address that tries many keys has a list of stolen or guessed ones.
-//! Trips when: so many different keys that never succeeded failed with 401 or 403 from one address within the span.
-//! Accuses the address, not the keys.
+//! Trips when: so many different keys that never succeeded failed with 401 or 403 from one address within the span, three
+//! times as many within an hour, or six times as many (at most 60) within a day. Accuses the address, not the keys.
 //! Stays quiet when: keys that usually succeed fail together (an outage, a proxy with many users).
 //! Blind spots: lists spread over many addresses.
 
-use super::{Case, Evidence, Quiet, Verdict};
+use super::{Attribution, Case, Evidence, Quiet, Verdict};
 use crate::domain::{
-    SECOND,
+    DAY, HOUR, Millis, SECOND,
     finding::{Accused, AnomalyKind, Finding, Severity},
-    observation::Peer,
+    observation::{Observation, Peer},
     wording::span,
 };
 
@@ -19,29 +19,50 @@ const ADVICE: &str =
 
 const UNIT: &str = "failing keys of one address";
 
+/// So many times the number of keys within an hour, and within a day, are as many too many.
+const IN_AN_HOUR: u32 = 3;
+const IN_A_DAY: u32 = 6;
+/// The failing keys of an address that are remembered are 64: so many of them can always be told apart.
+const MOST_KEYS: u32 = 60;
+
 /// Counts the failing keys of the address.
 pub fn judge(case: &Case<'_>) -> Verdict {
     let policy = &case.policy.detectors.credential_stuffing;
-    let not_asked = Quiet::because("the request succeeded, or the key has succeeded before");
-    let address = case.address.ok_or(not_asked)?;
-    let span_millis = i64::try_from(policy.span_seconds).unwrap_or(i64::MAX / SECOND) * SECOND;
-    let since = address.now - span_millis;
-    let this = Peer::key(&case.record.key).id;
-    let others = address.peers.iter().filter(|seen| seen.last_seen >= since && seen.peer.id != this).count();
-    let keys = others as u64 + 1;
+    let unasked = Quiet::because("no credentials were refused, or the key succeeds elsewhere");
+    let guessed = case.attribution == Attribution::Source && !case.succeeds_elsewhere();
+    let address = case.address.filter(|_| guessed).ok_or(unasked)?;
+    let configured = i64::try_from(policy.span_seconds).unwrap_or(i64::MAX / SECOND) * SECOND;
     let least = policy.min_keys;
-    if keys < u64::from(least) {
-        let (keys, least) = (keys as f64, f64::from(least));
+    let spans = [
+        (configured, least),
+        (HOUR, least.saturating_mul(IN_AN_HOUR).min(MOST_KEYS)),
+        (DAY, least.saturating_mul(IN_A_DAY).min(MOST_KEYS)),
+    ];
+    let counted = spans.map(|(span, least)| (span, least, failing_keys(case, address, span)));
+    let Some((span_millis, least, keys)) = counted.into_iter().find(|(_, least, keys)| keys >= least) else {
+        let (_, least, keys) = counted[0];
+        let (keys, least) = (f64::from(keys), f64::from(least));
         return Err(Quiet::below("too few keys failed from this address", keys, least, UNIT));
-    }
+    };
     let summary = format!(
         "{keys} keys that never succeeded were refused from one address within {}; limit {least}.",
         span(span_millis),
     );
-    let evidence = Evidence::new(summary, keys as f64, 0.0, f64::from(least), keys)
+    let evidence = Evidence::new(summary, f64::from(keys), 0.0, f64::from(least), u64::from(keys))
         .with("unit", UNIT)
-        .with("span_seconds", policy.span_seconds);
-    let score = 1.0 - 0.5 * f64::from(least) / keys as f64;
+        .with("span_seconds", span_millis / SECOND);
+    let score = 1.0 - 0.5 * f64::from(least) / f64::from(keys);
     let finding = case.finding(AnomalyKind::CredentialStuffing, Severity::Critical, score, evidence, ADVICE);
     Ok(Finding { accused: Accused::Address, ..finding })
+}
+
+/// How many keys that never succeeded failed from an address within a span, the present one included.
+fn failing_keys(case: &Case<'_>, address: &Observation, span: Millis) -> u32 {
+    let this = Peer::id_of_key(&case.record.key);
+    let since = address.now - span;
+    let others = address
+        .peers
+        .iter()
+        .filter(|seen| seen.last_seen >= since && seen.peer.id != this && !seen.peer.succeeds_elsewhere());
+    u32::try_from(others.count()).unwrap_or(u32::MAX).saturating_add(1)
 }

@@ -10,10 +10,10 @@
 
 use super::{Case, Evidence, Quiet, Verdict, knowledge, weight::known_days};
 use crate::domain::{
-    HOUR, SECOND,
+    DAY, HOUR, SECOND,
     finding::{AnomalyKind, Severity},
     observation::ClientMark,
-    place::{Coordinates, PlaceCore, PlaceSummary},
+    place::{PlaceCore, PlaceSummary},
     policy::Preset,
     wording::{number, span},
 };
@@ -50,8 +50,8 @@ impl Trip {
 /// Judges the move from each recent place to this one.
 pub fn judge(case: &Case<'_>) -> Verdict {
     let policy = &case.policy.detectors.impossible_travel;
-    let here = case.place.ok_or(Quiet::because("the request's place is unknown"))?;
-    let place = &here.core;
+    let unknown = Quiet::because("the request's place is unknown");
+    let (here, place) = (case.place.ok_or(unknown)?, &case.here.ok_or(unknown)?);
     let trip = fastest_trip(case, place)?;
     if case.allowlist.covers_pair(&trip.from, place, case.now()) {
         return Err(Quiet::because("the allowlist has this pair of places"));
@@ -102,20 +102,34 @@ impl Trip {
     }
 }
 
+/// Whether the geo database has moved, and not the client: from one place of a network to another, or, for a day after a
+/// file was loaded, between two networks that the key had before.
+fn is_made_by_a_file(case: &Case<'_>, from: &PlaceCore, to: &PlaceCore) -> bool {
+    let Some(loaded) = case.geo_loaded.filter(|loaded| case.now() - loaded < DAY) else {
+        return from.prefix == to.prefix;
+    };
+    let had = |place: &PlaceCore| {
+        let row = case.profile.prefixes.get(&place.prefix.0);
+        row.is_some_and(|row| row.first_seen < loaded)
+    };
+    from.prefix == to.prefix || had(from) && had(to)
+}
+
 /// The fastest of the moves that nobody can make; else how near one was.
 fn fastest_trip(case: &Case<'_>, place: &PlaceCore) -> Result<Trip, Quiet> {
     let policy = &case.policy.detectors.impossible_travel;
-    let precise = |c: &Coordinates| c.radius_km <= policy.max_radius_km;
     let vague = Quiet::because("the request's place has no coordinates, or too vague ones");
-    let here = place.coordinates.filter(precise).ok_or(vague)?;
+    let here = place.coordinates.ok_or(vague)?;
     let new_client = case.weights.client > 0.0;
-    let (client, none) = (ClientMark::of(case.features.client.as_deref()), ClientMark::default());
+    let (client, none) = (ClientMark::of(&case.features.client), ClientMark::default());
     let arrived = knowledge::first_seen_at(&case.key.peers, place);
     let mut fastest: Option<Trip> = None;
     let (mut farthest_km, mut fastest_kmh) = (f64::NEG_INFINITY, 0.0_f64);
     for seen in &case.key.peers {
-        let from = knowledge::peer_place(seen);
-        let Some(there) = from.coordinates.filter(precise) else { continue };
+        let from = case.precise(knowledge::peer_place(seen));
+        let Some(there) = from.coordinates.filter(|_| !is_made_by_a_file(case, &from, place)) else {
+            continue;
+        };
         let distance_km = there.least_distance_km(&here);
         let seconds = ((case.now() - seen.last_seen) / 1000).max(0);
         let speed_kmh = distance_km / (seconds.max(1) as f64 / (HOUR / 1000) as f64);
@@ -124,8 +138,7 @@ fn fastest_trip(case: &Case<'_>, place: &PlaceCore) -> Result<Trip, Quiet> {
             continue;
         }
         fastest_kmh = fastest_kmh.max(speed_kmh);
-        let same_client =
-            new_client || client == none || seen.peer.client() == client || seen.peer.client() == none;
+        let same_client = new_client || seen.peer.client() == client || seen.peer.client() == none;
         let back_and_forth = arrived.is_some_and(|at| at < seen.last_seen);
         let trip = Trip { from, distance_km, seconds, speed_kmh, same_client, back_and_forth };
         let rank = |t: &Trip| (t.same_client, t.speed_kmh);

@@ -97,7 +97,7 @@ impl Weights {
         let mut weights = Self {
             place: new_place,
             network: if new_network { weight(days, discoveries(profile, &profile.asns)) } else { 0.0 },
-            client: named(|p| &p.clients, features.client.as_deref()),
+            client: named(|p| &p.clients, Some(&features.client)),
             endpoint: value(|p| &p.endpoints, &features.endpoint),
             model: named(|p| &p.models, record.model.as_deref()),
             hour: 0.0,
@@ -118,6 +118,11 @@ impl Weights {
             .iter()
             .map(|w| u32::from(*w > 0.0))
             .sum()
+    }
+
+    /// Whether the place, the network or the client is one that the key never had.
+    pub fn shows_another_actor(&self) -> bool {
+        self.place > 0.0 || self.network > 0.0 || self.client > 0.0
     }
 
     /// All of it.

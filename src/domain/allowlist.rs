@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::{
     Millis,
     place::PlaceCore,
-    subject::{Subject, SubjectKind},
+    subject::{Subject, SubjectError, SubjectKind},
 };
 
 /// One side of a pair of places.
@@ -42,48 +42,55 @@ pub enum AllowEntry {
     Pair(Side, Side),
 }
 
-/// The form that an entry must have.
+/// Why a text is no entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "an allowlist entry is key:<key_id>, ip:<address or prefix>, asn:<number>, country:<code> or pair:<SG>~<RO> (each side a country code or AS<number>)"
-)]
-pub struct AllowError;
+pub enum AllowError {
+    /// It has none of the forms of an entry.
+    #[error(
+        "an allowlist entry is key:<key_id>, ip:<address or prefix>, asn:<number>, country:<code> or pair:<SG>~<RO> \
+         (each side a country code or AS<number>)"
+    )]
+    Form,
+    /// What it says of a key or an address is not one.
+    #[error("{0}")]
+    Subject(#[from] SubjectError),
+}
 
 impl FromStr for AllowEntry {
     type Err = AllowError;
 
     fn from_str(text: &str) -> Result<Self, AllowError> {
-        let (kind, rest) = text.split_once(':').ok_or(AllowError)?;
+        let (kind, rest) = text.split_once(':').ok_or(AllowError::Form)?;
         match kind {
             "key" | "ip" => {
-                let subject = Subject::parse(text).map_err(|_| AllowError)?;
+                let subject = Subject::parse(text)?;
                 match (subject.kind(), subject.network()) {
                     (SubjectKind::Ip, Some(network)) => Ok(Self::Network(network)),
                     (SubjectKind::Key, _) => Ok(Self::Key(subject)),
-                    _ => Err(AllowError),
+                    _ => Err(AllowError::Form),
                 }
             }
             "asn" => number(rest).map(|n| Self::Place(Side::Asn(n))),
             "country" => country(rest).map(|c| Self::Place(Side::Country(c))),
             "pair" => {
-                let (a, b) = rest.split_once('~').ok_or(AllowError)?;
+                let (a, b) = rest.split_once('~').ok_or(AllowError::Form)?;
                 Ok(Self::Pair(side(a)?, side(b)?))
             }
-            _ => Err(AllowError),
+            _ => Err(AllowError::Form),
         }
     }
 }
 
 fn number(text: &str) -> Result<u32, AllowError> {
-    text.trim_start_matches("AS").parse().map_err(|_| AllowError)
+    text.trim_start_matches("AS").parse().map_err(|_| AllowError::Form)
 }
 
 fn country(text: &str) -> Result<[u8; 2], AllowError> {
-    let bytes: [u8; 2] = text.as_bytes().try_into().map_err(|_| AllowError)?;
+    let bytes: [u8; 2] = text.as_bytes().try_into().map_err(|_| AllowError::Form)?;
     if bytes.iter().all(u8::is_ascii_alphabetic) {
         Ok(bytes.map(|b| b.to_ascii_uppercase()))
     } else {
-        Err(AllowError)
+        Err(AllowError::Form)
     }
 }
 
@@ -182,6 +189,16 @@ mod tests {
     fn bad_entries_are_refused() {
         for text in ["", "SG", "country:SGP", "asn:x", "pair:SG", "pair:S1~RO", "ip:1.2", "project:x"] {
             assert!(text.parse::<AllowEntry>().is_err(), "{text}");
+        }
+        let error = "ip:010.0.0.1".parse::<AllowEntry>().unwrap_err().to_string();
+        assert!(error.contains("without leading zeros"), "{error}");
+    }
+
+    #[test]
+    fn an_entry_covers_every_spelling_of_its_network() {
+        for text in ["ip:203.0.113.0/24", "ip:::ffff:203.0.113.0/120", "ip:64:ff9b::203.0.113.0/120"] {
+            let entry = text.parse::<AllowEntry>().unwrap();
+            assert_eq!(entry, AllowEntry::Network("203.0.113.0/24".parse().unwrap()), "{text}");
         }
     }
 }

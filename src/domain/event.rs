@@ -28,6 +28,8 @@ pub enum EventType {
     TemporaryBan,
     /// A subject was banned for good.
     PermanentBan,
+    /// A ban of an address leaves a key alone that has long succeeded from there.
+    KeySpared,
     /// A ban was lifted by a person.
     BanLifted,
     /// A ban ran out.
@@ -73,6 +75,7 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::Throttled, "THROTTLED"),
     (EventType::TemporaryBan, "TEMPORARY_BAN"),
     (EventType::PermanentBan, "PERMANENT_BAN"),
+    (EventType::KeySpared, "KEY_SPARED"),
     (EventType::BanLifted, "BAN_LIFTED"),
     (EventType::BanExpired, "BAN_EXPIRED"),
     (EventType::PolicyChanged, "POLICY_CHANGED"),

@@ -4,6 +4,7 @@
 //! (milliseconds since the Unix epoch) and every function gives the same answer to the same call.
 
 pub mod actor;
+pub mod address;
 pub mod alert;
 pub mod allowlist;
 pub mod decision;
@@ -11,6 +12,7 @@ pub mod difference;
 pub mod event;
 pub mod finding;
 pub mod forecast;
+pub mod key;
 pub mod ladder;
 pub mod model;
 pub mod money;

@@ -23,14 +23,17 @@ pub enum ChargeMode {
     Force,
 }
 
+/// The bit of a peer's id that says: where there is no room, this one leaves before those without the bit.
+const LEAVES_FIRST: u64 = 1 << 63;
+
 /// Tells client families apart in one byte: two are taken for one once in 255 times, which costs a remark at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClientMark(u8);
 
 impl ClientMark {
-    /// The mark of a client family; `None` is the mark of clients that do not name themselves.
-    pub fn of(client: Option<&str>) -> Self {
-        Self(client.map_or(0, |name| (super::stable_hash(name.as_bytes()) % 255) as u8 + 1))
+    /// The mark of a client family. The default is the mark of peers that were written without one.
+    pub fn of(client: &str) -> Self {
+        Self((super::stable_hash(client.as_bytes()) % 255) as u8 + 1)
     }
 }
 
@@ -44,21 +47,40 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A key's place as its peer, with the client that was used there.
+    /// A key's place as its peer, with the client that was used there. A place without coordinates leaves first: those
+    /// that are nowhere must not push out those that are somewhere.
     pub fn place(place: &PlaceCore, client: ClientMark) -> Self {
         let mut data = place.pack();
         data[SPARE_BYTE] = client.0;
-        Self { id: place.id(), data }
+        let leaves = if place.coordinates.is_none() { LEAVES_FIRST } else { 0 };
+        Self { id: place.id() | leaves, data }
     }
 
-    /// The client that was used last at a place; none when it named itself not.
+    /// The client that was used last at a place; the default where none was written.
     pub fn client(&self) -> ClientMark {
         ClientMark(self.data[SPARE_BYTE])
     }
 
-    /// A failing key as the peer of an address.
-    pub fn key(key: &Subject) -> Self {
-        Self { id: super::stable_hash(key.as_str().as_bytes()), data: [0; PACKED_BYTES] }
+    /// A failing key as the peer of an address, and whether it succeeds elsewhere.
+    pub fn key(key: &Subject, succeeds_elsewhere: bool) -> Self {
+        let mut data = [0; PACKED_BYTES];
+        data[0] = u8::from(succeeds_elsewhere);
+        Self { id: Self::id_of_key(key), data }
+    }
+
+    /// Identity of a failing key among the peers of an address. 63 bits.
+    pub fn id_of_key(key: &Subject) -> u64 {
+        super::stable_hash(key.as_str().as_bytes()) >> 1
+    }
+
+    /// Of a failing key: whether it succeeds elsewhere.
+    pub fn succeeds_elsewhere(&self) -> bool {
+        self.data[0] != 0
+    }
+
+    /// Whether it leaves before others where there is no room.
+    pub fn leaves_first(&self) -> bool {
+        self.id & LEAVES_FIRST != 0
     }
 }
 
@@ -93,7 +115,8 @@ pub struct Charge {
     pub mode: ChargeMode,
     /// Seen with whom.
     pub peer: Option<Peer>,
-    /// How many recent peers are kept, 1 to 64.
+    /// How many recent peers are kept, 1 to 64. Where there is no room the one that was seen longest ago leaves, among
+    /// those with [`Peer::leaves_first`] while there are any.
     pub peer_capacity: u8,
     /// Whether a subject that the store does not know yet may be created.
     pub may_create: bool,

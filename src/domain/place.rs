@@ -6,7 +6,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::stable_hash;
+use super::{address, stable_hash};
 
 /// Mean Earth radius in km (IUGG 1980), for the haversine distance.
 const EARTH_RADIUS_KM: f64 = 6371.0088;
@@ -49,7 +49,7 @@ pub struct Prefix(pub u64);
 impl Prefix {
     /// The prefix of an address.
     pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
+        match address::unfold(address) {
             IpAddr::V4(v4) => Self(4 << 56 | u64::from(u32::from(v4) >> 8)),
             IpAddr::V6(v6) => Self(6 << 56 | (u128::from(v6) >> 80) as u64),
         }
@@ -85,9 +85,14 @@ impl PlaceCore {
         Self { prefix: Prefix::of(address), asn: 0, country: None, coordinates: None }
     }
 
-    /// Identity of the place among a subject's recent places: its network prefix.
+    /// Identity of the place among a subject's recent places: its network prefix. 63 bits.
     pub fn id(&self) -> u64 {
-        stable_hash(&self.prefix.0.to_be_bytes())
+        stable_hash(&self.prefix.0.to_be_bytes()) >> 1
+    }
+
+    /// The place without coordinates that are vaguer than `max_radius_km`: the middle of a country is no place.
+    pub fn precise(self, max_radius_km: u16) -> Self {
+        Self { coordinates: self.coordinates.filter(|c| c.radius_km <= max_radius_km), ..self }
     }
 
     /// The country as text, when known.

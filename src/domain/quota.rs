@@ -183,7 +183,7 @@ impl Scope {
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             EVERYTHING => Some(Self::Everything),
-            subject => Subject::parse(subject).ok().map(Self::Subject),
+            subject => Subject::stored(subject).ok().map(Self::Subject),
         }
     }
 

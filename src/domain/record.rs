@@ -94,6 +94,11 @@ impl Record {
         Cost { nanos: self.cost_nanos.unwrap_or(0), fallback: self.price_fallback }
     }
 
+    /// Whether it used anything, or settles what was held for it: then it counts, whatever its status.
+    pub fn has_usage(&self) -> bool {
+        self.tokens > 0 || self.cost_nanos.is_some_and(|cost| cost > 0) || self.reservation_id.is_some()
+    }
+
     /// What the status says.
     pub fn outcome(&self) -> Outcome {
         Outcome::of_status(self.status)

@@ -5,9 +5,15 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::stable_hash;
+use super::{
+    address::{self, AddressError},
+    key::{KEY_ID_FORM, valid_key_id},
+    stable_hash,
+};
 
-/// The longest key id or project id accepted, in bytes.
+/// The longest project id or name of a plan accepted, in bytes. Ids of keys may be longer ([`MAX_KEY_ID_BYTES`]).
+///
+/// [`MAX_KEY_ID_BYTES`]: super::key::MAX_KEY_ID_BYTES
 pub const MAX_ID_BYTES: usize = 128;
 
 /// The widest networks, IPv4 and IPv6, that somebody may well mean: about what the largest holders have. IANA gave IPv4 out
@@ -31,28 +37,36 @@ pub enum SubjectKind {
 pub struct Subject(Arc<str>);
 
 /// Why a text is no subject.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum SubjectError {
     /// No known `kind:` in front.
     #[error("a subject starts with key:, ip: or project:, for example key:k1:9f2c41d07be5a8c3")]
     UnknownKind,
-    /// The id is empty, over-long, or has characters that an id may not have.
-    #[error("the id after {0}: must be 1 to 128 printable characters without spaces")]
-    BadId(&'static str),
+    /// The id of a key is empty, over-long, or has characters that it may not have.
+    #[error("the id after key: {KEY_ID_FORM}")]
+    BadKey,
+    /// The id of a project, likewise.
+    #[error("the id after project: must be 1 to 128 bytes of printable text without spaces")]
+    BadProject,
     /// The address or prefix does not parse.
-    #[error("the part after ip: must be an IP address or a prefix such as 203.0.113.0/24 (IPv6: up to /64)")]
-    BadAddress,
+    #[error("the part after ip: {0}")]
+    BadAddress(AddressError),
+    /// A prefix of IPv6 that is longer than what is judged.
+    #[error(
+        "the part after ip: must be one IPv6 address or a prefix up to /64, as IPv6 is judged by the /64"
+    )]
+    TooNarrow,
 }
 
 impl Subject {
-    /// The subject of an API key. `key_id` must already be a valid id (see [`valid_id`]).
+    /// The subject of an API key. `key_id` must already be a valid id (see [`valid_key_id`]).
     pub fn key(key_id: &str) -> Self {
         Self(format!("key:{key_id}").into())
     }
 
-    /// The subject of a source address; IPv6 is judged by its /64, mapped IPv4 as IPv4.
+    /// The subject of a source address; IPv6 is judged by its /64, what stands for an IPv4 address as that address.
     pub fn ip(address: IpAddr) -> Self {
-        match address.to_canonical() {
+        match address::unfold(address) {
             IpAddr::V4(v4) => Self(format!("ip:{v4}").into()),
             IpAddr::V6(v6) => {
                 let network = std::net::Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX));
@@ -66,18 +80,34 @@ impl Subject {
         Self(format!("project:{id}").into())
     }
 
-    /// Reads a subject as people and URLs write it, and normalises addresses.
+    /// Reads a subject as people and URLs write it, and brings addresses into their one form. A key id that looks like
+    /// a secret is read, too: who takes it from a caller asks [`looks_secret`].
+    ///
+    /// [`looks_secret`]: super::key::looks_secret
     ///
     /// # Errors
     /// [`SubjectError`] says which part is wrong and what it should look like.
     pub fn parse(text: &str) -> Result<Self, SubjectError> {
         let (kind, id) = text.split_once(':').ok_or(SubjectError::UnknownKind)?;
         match kind {
-            "key" => valid_id(id).then(|| Self::key(id)).ok_or(SubjectError::BadId("key")),
-            "project" => valid_id(id).then(|| Self::project(id)).ok_or(SubjectError::BadId("project")),
-            "ip" => parse_network(id).ok_or(SubjectError::BadAddress),
+            "key" => valid_key_id(id).then(|| Self::key(id)).ok_or(SubjectError::BadKey),
+            "project" => valid_id(id).then(|| Self::project(id)).ok_or(SubjectError::BadProject),
+            "ip" => parse_network(id),
             _ => Err(SubjectError::UnknownKind),
         }
+    }
+
+    /// Reads a subject from a store, to the letter: what belongs to it is found by its text. Ids of keys may be any
+    /// printable text, as earlier versions took them.
+    ///
+    /// # Errors
+    /// As [`Subject::parse`].
+    pub fn stored(text: &str) -> Result<Self, SubjectError> {
+        let is_earlier_key = text.strip_prefix("key:").is_some_and(valid_id);
+        if !is_earlier_key {
+            Self::parse(text)?;
+        }
+        Ok(Self(text.into()))
     }
 
     /// The kind of this subject.
@@ -104,7 +134,7 @@ impl Subject {
         if self.kind() != SubjectKind::Ip {
             return None;
         }
-        self.id().parse().ok().or_else(|| self.id().parse::<IpAddr>().ok().map(IpNet::from))
+        address::parse_network(self.id()).ok()
     }
 
     /// Whether it is a network so wide that it is more likely a slip than meant: wider than an IPv4 /8 or an IPv6 /16.
@@ -122,22 +152,19 @@ impl Subject {
     }
 }
 
-/// Whether `id` may name a key or a project: 1 to 128 bytes of printable text without spaces.
+/// Whether `id` may name a project or a plan: 1 to 128 bytes of printable text without spaces.
 pub fn valid_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= MAX_ID_BYTES && !id.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
-fn parse_network(text: &str) -> Option<Subject> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(Subject::ip(address));
-    }
-    let network = text.parse::<IpNet>().ok()?.trunc();
+fn parse_network(text: &str) -> Result<Subject, SubjectError> {
+    let network = address::parse_network(text).map_err(SubjectError::BadAddress)?;
     match network {
-        IpNet::V4(v4) if v4.prefix_len() == 32 => Some(Subject::ip(v4.addr().into())),
-        IpNet::V6(v6) if v6.prefix_len() == 128 => Some(Subject::ip(v6.addr().into())),
+        IpNet::V4(v4) if v4.prefix_len() == 32 => Ok(Subject::ip(v4.addr().into())),
+        IpNet::V6(v6) if v6.prefix_len() == 128 => Ok(Subject::ip(v6.addr().into())),
         // IPv6 is judged by /64: what is narrower would be widened, which nobody asked for.
-        IpNet::V6(v6) if v6.prefix_len() > 64 => None,
-        _ => Some(Subject(format!("ip:{network}").into())),
+        IpNet::V6(v6) if v6.prefix_len() > 64 => Err(SubjectError::TooNarrow),
+        _ => Ok(Subject(format!("ip:{network}").into())),
     }
 }
 
@@ -162,7 +189,7 @@ impl Serialize for Subject {
 impl<'de> Deserialize<'de> for Subject {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
+        Self::parse(&text).or_else(|_| Self::stored(&text)).map_err(serde::de::Error::custom)
     }
 }
 
@@ -196,10 +223,46 @@ mod tests {
     fn bad_subjects_say_what_is_wrong() {
         assert_eq!(Subject::parse("nonsense"), Err(SubjectError::UnknownKind));
         assert_eq!(Subject::parse("user:x"), Err(SubjectError::UnknownKind));
-        assert_eq!(Subject::parse("key:"), Err(SubjectError::BadId("key")));
-        assert_eq!(Subject::parse("key:a b"), Err(SubjectError::BadId("key")));
-        assert_eq!(Subject::parse("ip:300.1.1.1"), Err(SubjectError::BadAddress));
-        assert_eq!(Subject::parse("ip:2001:db8::/96"), Err(SubjectError::BadAddress));
+        for text in ["key:", "key:a b", "key:ключ", &format!("key:{}", "x".repeat(257))] {
+            assert_eq!(Subject::parse(text), Err(SubjectError::BadKey), "{text}");
+        }
+        assert_eq!(Subject::parse(&format!("project:{}", "x".repeat(129))), Err(SubjectError::BadProject));
+        let address = |error| Err(SubjectError::BadAddress(error));
+        assert_eq!(Subject::parse("ip:300.1.1.1"), address(AddressError::NoNetwork));
+        assert_eq!(Subject::parse("ip:fe80::1%eth0"), address(AddressError::Zone));
+        assert_eq!(Subject::parse("ip:2001:db8::/96"), Err(SubjectError::TooNarrow));
+    }
+
+    #[test]
+    fn networks_have_one_spelling() {
+        for (given, kept) in [
+            ("ip:::ffff:203.0.113.0/120", "ip:203.0.113.0/24"),
+            ("ip:64:ff9b::203.0.113.7", "ip:203.0.113.7"),
+            ("ip:2002:cb00:7107::/48", "ip:203.0.113.7"),
+            ("ip:::203.0.113.7/128", "ip:203.0.113.7"),
+            ("ip:2001:0DB8::/32", "ip:2001:db8::/32"),
+            ("ip:::/0", "ip:::/0"),
+        ] {
+            assert_eq!(Subject::parse(given).unwrap().as_str(), kept, "{given}");
+        }
+        // All of IPv4, however it is spelled, is still vast.
+        assert!(
+            ["64:ff9b::/96", "2002::/16"]
+                .iter()
+                .all(|n| Subject::parse(&format!("ip:{n}")).unwrap().is_vast())
+        );
+    }
+
+    #[test]
+    fn what_was_written_down_before_is_still_read() {
+        let read = |text: &str| serde_json::from_value::<Subject>(text.into()).unwrap();
+        assert_eq!((read("key:ключ").as_str(), read("key:ключ").kind()), ("key:ключ", SubjectKind::Key));
+        assert_eq!(read("ip:::ffff:203.0.113.7").as_str(), "ip:203.0.113.7");
+        for text in ["key:ключ", "ip:2002:cb00:7107::/64"] {
+            assert_eq!(Subject::stored(text).unwrap().as_str(), text, "to the letter");
+        }
+        assert_eq!(Subject::stored("key:a b"), Err(SubjectError::BadKey));
+        assert_eq!(Subject::stored("user:a"), Err(SubjectError::UnknownKind));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub const ONE_MINUTE: usize = 0;
 pub const FIVE_MINUTES: usize = 1;
 /// Index of the 1-hour window.
 pub const ONE_HOUR: usize = 2;
+/// Index of the window of a day.
+pub const ONE_DAY: usize = 3;
 
 /// Length of one bucket of a window, in milliseconds, at least 1.
 pub const fn bucket_millis(window: Millis) -> Millis {

@@ -18,7 +18,7 @@ use crate::{
         policy::Policy,
         profile::Profile,
         standing::{Standing, StandingDetail, StandingState},
-        subject::Subject,
+        subject::{Subject, SubjectKind},
     },
     store::{
         DeadLetterAct, Document, DocumentKind, EventQuery, Respond, Responded, StandingRecord, StoreError,
@@ -210,6 +210,19 @@ impl Engine {
         // An address stands as the banned prefix does that it is in.
         let standing = self.standing(subject).await?;
         Ok(Some(SubjectView { standing, observation, profile, events: events.items }))
+    }
+
+    /// Whether a subject is registered, banned, or has left anything behind here.
+    ///
+    /// # Errors
+    /// When only the store could tell and does not answer.
+    pub async fn is_known(&self, subject: &Subject) -> Result<bool, StoreError> {
+        let is_registered = subject.kind() == SubjectKind::Key && self.is_registered(subject.id());
+        let now = self.now();
+        if is_registered || self.known_ban(subject, now).is_some() {
+            return Ok(true);
+        }
+        Ok(self.subject(subject, now).await?.is_some())
     }
 
     /// Deletes what is known about a subject; its events stay until their retention ends.

@@ -91,8 +91,14 @@ impl BanIndex {
         networks.retain(|(_, subject)| exact.contains_key(subject));
     }
 
-    /// The ban that refuses a request: on its key (under any pepper), its address or its project.
-    pub fn find(&self, record: &Record, now: Millis) -> Option<(Subject, Standing)> {
+    /// The ban that refuses a request: on its key (under any pepper), its address or its project. One on its address does
+    /// not, if its key is `spared` from that.
+    pub fn find(
+        &self,
+        record: &Record,
+        now: Millis,
+        spared: impl Fn(&Subject, &Standing) -> bool,
+    ) -> Option<(Subject, Standing)> {
         let held = self.held.read();
         if held.exact.is_empty() {
             return None;
@@ -102,7 +108,7 @@ impl BanIndex {
         };
         in_force(&record.key)
             .or_else(|| record.former_keys.iter().find_map(in_force))
-            .or_else(|| in_force(&record.address))
+            .or_else(|| in_force(&record.address).filter(|(subject, ban)| !spared(subject, ban)))
             .or_else(|| covering(&held, record.source_ip).and_then(in_force))
             .or_else(|| record.project.as_ref().and_then(in_force))
     }
@@ -178,10 +184,10 @@ mod tests {
         for subject in [record.key.clone(), former, record.address.clone(), network, Subject::project("p")] {
             let index = BanIndex::default();
             index.set(&subject, &banned(Some(10)), 0);
-            assert_eq!(index.find(&record, 9).map(|(s, _)| s), Some(subject.clone()));
-            assert_eq!(index.find(&record, 10), None);
+            assert_eq!(index.find(&record, 9, |_, _| false).map(|(s, _)| s), Some(subject.clone()));
+            assert_eq!(index.find(&record, 10, |_, _| false), None);
             index.set(&subject, &Standing { version: 2, ..Standing::default() }, 0);
-            assert_eq!(index.find(&record, 5), None);
+            assert_eq!(index.find(&record, 5, |_, _| false), None);
             assert_eq!(index.len(), 0);
         }
     }

@@ -62,6 +62,11 @@ impl Frame<'_> {
         }
     }
 
+    /// Tells the owner of a key that somebody has wrong credentials in its name. Nothing is held against the key.
+    pub fn warning(&self, finding: &Finding) -> Event {
+        Event { severity: Severity::Medium, ..self.anomaly(finding, &self.record.key, "alert") }
+    }
+
     /// The one type to alert on, beside the anomaly itself.
     pub fn high_severity(&self, finding: &Finding, subject: &Subject, action: &str) -> Event {
         let evidence = serde_json::json!({ "anomaly": finding.kind, "score": finding.score, "recommendation": finding.recommendation });
@@ -91,6 +96,21 @@ impl Frame<'_> {
             evidence: standing_evidence(standing),
             action: Some(action_of(standing).to_owned()),
             ..self.event(EventType::BannedRequestBlocked, Severity::Low, subject, "ladder")
+        }
+    }
+
+    /// A ban of an address leaves a key alone that has long succeeded from there.
+    pub fn spared(&self, address: &Subject, ban: &Standing) -> Event {
+        let until = ban.until.map(format_millis);
+        let summary =
+            format!("The ban of {address} spares {}, which has long succeeded from there.", self.record.key);
+        let evidence = serde_json::json!({
+            "summary": summary, "key": self.record.key, "banned_since": format_millis(ban.since), "banned_until": until,
+        });
+        Event {
+            evidence,
+            action: Some("none".to_owned()),
+            ..self.event(EventType::KeySpared, Severity::Low, address, "ladder")
         }
     }
 

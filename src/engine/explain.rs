@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{ActivePolicy, Engine, KnownPlace, limits, prepare::Observed};
 use crate::{
-    detect::{self, Case, Judged},
+    detect::{self, Attribution, Case, Judged},
     domain::{
         Millis,
         decision::{Action, Decision, LimitStatus, Reason},
@@ -57,6 +57,8 @@ pub enum Course {
     Limited(LimitStatus),
     /// A retry of a request that was answered before: it got the same answer and was not counted again.
     Repeated,
+    /// Its credentials were refused where the key succeeds: nobody is accused, and nothing was counted.
+    CredentialsRefused,
     /// Too old for windows and detectors.
     Late,
     /// The caller says that Keyward itself had refused it: it was looked at and not counted.
@@ -142,6 +144,7 @@ pub struct Explanation {
 /// Notes what it sees.
 struct Notes {
     observation: Option<Observation>,
+    attribution: Attribution,
     profile: Profile,
     verdicts: Vec<Judged>,
     climbs: Vec<Climb>,
@@ -153,6 +156,7 @@ impl Witness for Notes {
         match fact {
             Fact::Observed(observed) => {
                 self.observation = Some(observed.key.clone());
+                self.attribution = observed.attribution;
                 self.profile = observed.profile.with(Profile::clone);
             }
             Fact::Asked(case) => self.verdicts = detect::verdicts(case),
@@ -186,11 +190,12 @@ impl Engine {
         let standing = self.standing_with_reason(&record.key).await?;
         let terms = self.terms_of(record, &policy, now);
         let placed = terms.project.map(|project| Record { project: Some(project), ..record.clone() });
-        let ban = self.bans.find(placed.as_ref().unwrap_or(record), now).map(|(subject, _)| subject);
+        let ban = self.quiet_ban_on(placed.as_ref().unwrap_or(record), now).map(|(subject, _)| subject);
         let known = self.store.inspect(&record.key, now).await?;
         let profile = self.profiles.get(&record.key).map(|handle| handle.with(Profile::clone));
         let mut notes = Notes {
             observation: None,
+            attribution: Attribution::default(),
             profile: profile.unwrap_or_default(),
             verdicts: Vec::new(),
             climbs: Vec::new(),
@@ -264,6 +269,7 @@ impl Notes {
             }
             _ if !self.verdicts.is_empty() => Course::Judged,
             _ if self.observation.is_some() && record.refused_by_keyward => Course::NotCounted,
+            _ if self.attribution == Attribution::Nobody => Course::CredentialsRefused,
             _ if self.observation.is_some() => Course::Allowlisted,
             _ if decision.late => Course::Late,
             _ => Course::Repeated,

@@ -11,7 +11,7 @@ use super::{
     profiles::ProfileHandle,
 };
 use crate::{
-    detect::{self, Case, Recent},
+    detect::{self, Attribution, Case, Recent},
     domain::{
         HOUR,
         decision::{Action, Decision, LimitStatus, Reason},
@@ -52,7 +52,7 @@ impl Engine {
         decision.limits = limits::statuses(&observed);
         let frame = Frame { record, place: observed.place.as_deref(), policy_version: &active.version, now };
         // A ban that this very batch, or another instance, has made since the trip began.
-        if let Some((subject, standing)) = self.bans.find(record, now) {
+        if let Some((subject, standing)) = self.ban_on(record, active, now) {
             self.outbox.tell(|| frame.blocked(&subject, &standing));
             refuse(&mut decision, &standing, bans::reason(&subject));
             self.take_back(record, &observed, Vec::new()).await;
@@ -80,14 +80,15 @@ impl Engine {
         if !observed.key.tracked && observed.charge.mode == ChargeMode::Admit && !observed.degraded {
             self.outbox.tell(|| frame.capped());
         }
-        if !observed.key.admitted {
+        let uncounted = observed.charge.mode == ChargeMode::Peek;
+        if !observed.key.admitted && (observed.attribution == Attribution::Key || !uncounted) {
             self.refuse_by_limit(&mut decision, &frame, &observed.key);
             return decision;
         }
         if observed.key.standing.state_at(now) == StandingState::Throttled {
             decision.action = Action::Throttle;
         }
-        if observed.charge.mode == ChargeMode::Peek {
+        if record.refused_by_keyward || observed.attribution == Attribution::Nobody {
             return decision;
         }
         decision.anomalies = self.find(record, &observed, active, witness);
@@ -97,9 +98,9 @@ impl Engine {
         if decision.allowed && !observed.limits.is_empty() {
             self.tell_budgets(&observed, &frame);
         }
-        let taken_on = observed.key.tracked;
-        if decision.allowed && taken_on {
-            let flagged = self.learn(record, &observed, &decision.anomalies);
+        let teaches = observed.key.tracked && observed.attribution == Attribution::Key;
+        if decision.allowed && teaches {
+            let flagged = self.learn(record, &observed, active, &decision.anomalies);
             witness.see(Fact::Learned { flagged });
         }
         decision
@@ -161,23 +162,25 @@ impl Engine {
         witness: &mut impl Witness,
     ) -> Vec<Finding> {
         let core = observed.place.as_ref().map(|p| &p.core);
+        let geo_loaded = self.geo.loaded_at();
         if active.allowlist.covers(&record.key, record.source_ip, core, observed.key.now) {
             return Vec::new();
         }
         let describe = |core: &PlaceCore| self.describe(core);
-        observed.profile.judge(|profile: &Profile, recent: &Recent| {
+        let remembered = observed.attribution == Attribution::Key;
+        observed.profile.judge(remembered, |profile: &Profile, recent: &Recent| {
             // Only a young key is judged by others; locks are taken in this order alone.
             let prior = observed.prior.as_ref().filter(|_| detect::is_young(profile, observed.key.now));
             let prior = prior.map(ProfileHandle::read);
             let case = Case::new(
-                record,
+                (record, observed.attribution),
                 observed.place.as_deref(),
                 &observed.key,
                 observed.address.as_ref(),
                 (profile, prior.as_deref(), recent),
                 &observed.features,
                 (&active.policy, &active.allowlist),
-                &describe,
+                (&describe, geo_loaded),
             );
             witness.see(Fact::Asked(&case));
             (detect::judge(&case), case.seen())
@@ -198,6 +201,10 @@ impl Engine {
         let (by_key, by_address): (Vec<Finding>, Vec<Finding>) =
             findings.into_iter().partition(|f| f.accused == Accused::Key);
         let mut refused = None;
+        let elsewhere = || observed.profile.with(|profile| detect::has_succeeded(profile, frame.now));
+        if observed.attribution == Attribution::Source && !by_address.is_empty() && elsewhere() {
+            by_address.iter().for_each(|finding| self.outbox.tell(|| frame.warning(finding)));
+        }
         if !by_address.is_empty() {
             let action = self.climb(&record.address, &by_address, observed, active, frame, witness).await;
             decision.degraded |= action.degraded;
@@ -213,8 +220,12 @@ impl Engine {
             self.take_back(record, observed, Vec::new()).await;
         }
         if let Some(standing) = refused {
-            self.give_quotas_back(observed).await;
             refuse(decision, &standing, Reason::CriticalAnomalyDetected);
+            if observed.charge.mode == ChargeMode::Peek {
+                decision.anomalies = by_key.into_iter().chain(by_address).collect();
+                return;
+            }
+            self.give_quotas_back(observed).await;
             let windows = decision.limits.iter_mut().filter(|limit| limit.scope.is_none());
             windows.for_each(|limit| {
                 limit.used = limit.used.saturating_sub(observed.charge.counts.of(limit.unit));
@@ -328,13 +339,22 @@ impl Engine {
     }
 
     /// Tells the profile of a request, and says whether it was flagged: then it taught nothing.
-    fn learn(&self, record: &Record, observed: &Observed, findings: &[Finding]) -> bool {
-        let core = observed.place.as_ref().map(|p| &p.core);
+    fn learn(
+        &self,
+        record: &Record,
+        observed: &Observed,
+        active: &ActivePolicy,
+        findings: &[Finding],
+    ) -> bool {
+        let core = observed
+            .place
+            .as_ref()
+            .map(|p| p.core.precise(active.policy.detectors.impossible_travel.max_radius_km));
         let sample = Sample {
             now: observed.key.now,
-            place: core,
+            place: core.as_ref(),
             came_from: came_from(&observed.key),
-            client: observed.features.client.as_deref(),
+            client: Some(&observed.features.client),
             endpoint: &observed.features.endpoint,
             model: record.model.as_deref(),
             tokens: record.tokens,

@@ -26,6 +26,7 @@ mod prepare;
 mod profiles;
 mod quotas;
 mod registry;
+mod spared;
 mod spend;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use quick_cache::sync::Cache;
 use tokio::sync::{broadcast, watch};
 
 pub use acts::SubjectView;
@@ -58,6 +60,9 @@ use crate::{
     geo::Geo,
     store::{Document, LogPosition, Store, StoreError},
 };
+
+/// Addresses remembered for credentials that they had refused.
+const ACCUSED_ADDRESSES: usize = 65_536;
 
 /// Settings of the engine beside the policy.
 #[derive(Debug, Clone)]
@@ -111,6 +116,10 @@ pub struct Engine {
     answers: answers::Answers,
     newcomers: newcomers::Newcomers,
     new_addresses: newcomers::Newcomers,
+    spared: spared::Spared,
+    spared_lookups: newcomers::Newcomers,
+    /// Addresses that had credentials refused lately, and when last.
+    accused_addresses: Cache<Subject, Millis>,
     outbox: log::EventOutbox,
     leases: quotas::Leases,
     budgets: budgets::Budgets,
@@ -152,6 +161,9 @@ impl Engine {
             answers: answers::Answers::new(options.idempotency_capacity),
             newcomers: newcomers::Newcomers::new(options.newcomers, options.newcomers_per_address),
             new_addresses: newcomers::Newcomers::new(options.newcomers, options.newcomers),
+            spared: spared::Spared::default(),
+            spared_lookups: newcomers::Newcomers::new(options.newcomers, options.newcomers_per_address),
+            accused_addresses: Cache::new(ACCUSED_ADDRESSES),
             outbox: log::EventOutbox::new(options.fold_seconds, options.event_buffer),
             leases: quotas::Leases::default(),
             budgets: budgets::Budgets::default(),
@@ -187,6 +199,7 @@ impl Engine {
     async fn decide(&self, records: &[Record], now: Millis, witness: &mut impl Witness) -> Vec<Decision> {
         let active = self.active.load_full();
         let (records, terms) = self.terms(records, &active, now);
+        self.load_spared(&records, now).await;
         let mut items = self.prepare(&records, terms, &active, now, prepare::Purpose::Record).await;
         self.observe(&mut items, &active, now).await;
         let mut decisions: Vec<Decision> = Vec::with_capacity(records.len());
@@ -214,6 +227,7 @@ impl Engine {
         let active = self.active.load_full();
         let purpose = if reserve { prepare::Purpose::Reserve } else { prepare::Purpose::Check };
         let (records, terms) = self.terms(std::slice::from_ref(record), &active, now);
+        self.load_spared(&records, now).await;
         let mut items = self.prepare(&records, terms, &active, now, purpose).await;
         self.observe(&mut items, &active, now).await;
         let decision = match items.pop().map(|item| (item.record, item.state)) {

@@ -47,11 +47,13 @@ pub struct Base {
     pub alerts: Vec<AlertRule>,
     /// What keys spend is held against this; `None`: it is not.
     pub spend: Option<spend::Rules>,
+    /// Whether an emergency hook is told of keys that are cut off: then somebody has asked for it.
+    pub has_emergency_hook: bool,
 }
 
 impl From<Policy> for Base {
     fn from(policy: Policy) -> Self {
-        Self { policy, registry: Arc::default(), alerts: Vec::new(), spend: None }
+        Self { policy, registry: Arc::default(), alerts: Vec::new(), spend: None, has_emergency_hook: false }
     }
 }
 
@@ -59,7 +61,8 @@ impl From<&Config> for Base {
     fn from(config: &Config) -> Self {
         let alerts = config.alerts.clone();
         let (policy, registry) = (config.policy.clone(), Arc::new(config.registry()));
-        Self { policy, registry, alerts, spend: config.spend.rules() }
+        let has_emergency_hook = config.sinks.iter().any(|sink| sink.common().kind == "emergency_hook");
+        Self { policy, registry, alerts, spend: config.spend.rules(), has_emergency_hook }
     }
 }
 

@@ -7,12 +7,12 @@ use smallvec::SmallVec;
 use super::{ActivePolicy, Engine, answers::Answers, bans, events::Frame, profiles::ProfileHandle, quotas};
 use crate::{
     config::IdempotencyScope,
-    detect::Features,
+    detect::{Attribution, Features},
     domain::{
         Millis,
         decision::{Action, Decision},
         observation::{Charge, ChargeMode, ClientMark, Observation, Peer},
-        place::{Place, PlaceCore},
+        place::{Place, PlaceCore, Prefix},
         quota::Lease,
         record::{Outcome, Record},
         registry::{Applied, Terms},
@@ -64,6 +64,8 @@ pub(super) enum State {
 pub(super) struct Waiting {
     pub place: Option<Arc<Place>>,
     pub features: Features,
+    /// Whose it is, as far as that is known before the profile is at hand.
+    pub attribution: Attribution,
     pub charge: Charge,
     /// The registry's limits that apply to it.
     pub limits: Quotas,
@@ -80,6 +82,8 @@ pub(super) struct Waiting {
 pub(super) struct Observed {
     pub place: Option<Arc<Place>>,
     pub features: Features,
+    /// Whose it is.
+    pub attribution: Attribution,
     pub charge: Charge,
     /// The registry's limits that apply to it.
     pub limits: Quotas,
@@ -124,7 +128,7 @@ impl Engine {
             } else if record.late {
                 State::Decided(Box::new(Decision { late: true, ..self.plain_decision(record, active, now) }))
             } else {
-                let mut waiting = self.waiting(record, terms.limits, &active.limits, now, purpose);
+                let mut waiting = self.waiting(record, terms.limits, active, now, purpose);
                 if purpose == Purpose::Record && waiting.charge.mode == ChargeMode::Admit {
                     waiting.lease = self.settle_reserved(record, &mut waiting.charge).await;
                 }
@@ -136,7 +140,7 @@ impl Engine {
     }
 
     fn refuse_banned(&self, record: &Record, active: &ActivePolicy, now: Millis) -> Option<Decision> {
-        let (subject, standing) = self.bans.find(record, now)?;
+        let (subject, standing) = self.ban_on(record, active, now)?;
         let place = self.geo.lookup(record.source_ip);
         let frame = Frame { record, place: place.as_deref(), policy_version: &active.version, now };
         self.outbox.tell(|| frame.blocked(&subject, &standing));
@@ -168,16 +172,22 @@ impl Engine {
         &self,
         record: &Record,
         applied: Quotas,
-        limits: &WindowLimits,
+        active: &ActivePolicy,
         now: Millis,
         purpose: Purpose,
     ) -> Waiting {
         let place = self.geo.lookup(record.source_ip);
         let core = place.as_ref().map_or_else(|| PlaceCore::unknown(record.source_ip), |p| p.core);
+        let core = core.precise(active.policy.detectors.impossible_travel.max_radius_km);
         let profile = self.profiles.get(&record.key);
         let prior = record.project.as_ref().and_then(|project| self.profiles.get(project));
+        let attribution = match purpose {
+            Purpose::Record => self.attribution(record, profile.as_ref()),
+            Purpose::Check | Purpose::Reserve => Attribution::Key,
+        };
+        let is_key = attribution == Attribution::Key;
         let counted = match purpose {
-            Purpose::Record => !record.refused_by_keyward,
+            Purpose::Record => !record.refused_by_keyward && (is_key || record.has_usage()),
             Purpose::Check => false,
             Purpose::Reserve => true,
         };
@@ -186,18 +196,18 @@ impl Engine {
         let counts = Counts {
             requests: 1,
             tokens: record.tokens,
-            auth_failures: u64::from(outcome == Outcome::AuthFailure),
+            auth_failures: u64::from(outcome == Outcome::AuthFailure && is_key),
             not_found: u64::from(outcome == Outcome::NotFound),
         };
         let features = Features::of(record);
-        let client = ClientMark::of(features.client.as_deref());
+        let client = ClientMark::of(&features.client);
         let mut charge = Charge {
             subject: record.key.clone(),
             now,
             counts,
-            limits: *limits,
+            limits: active.limits,
             mode: if counted { ChargeMode::Admit } else { ChargeMode::Peek },
-            peer: Some(Peer::place(&core, client)),
+            peer: is_key.then(|| Peer::place(&core, client)),
             peer_capacity: KEY_PEERS,
             may_create: profile.is_some() || newcomer,
             quotas: applied.iter().map(|limit| limit.charge(record, now)).collect(),
@@ -208,7 +218,29 @@ impl Engine {
             charge.peer = None;
             quotas::reserve(&mut charge, record, &self.leases, self.options.lease);
         }
-        Waiting { place, features, charge, limits: applied, profile, prior, newcomer, lease: None }
+        Waiting {
+            place,
+            features,
+            attribution,
+            charge,
+            limits: applied,
+            profile,
+            prior,
+            newcomer,
+            lease: None,
+        }
+    }
+
+    /// Whose a request is. What Keyward refused is nobody's failure.
+    pub(super) fn attribution(&self, record: &Record, profile: Option<&ProfileHandle>) -> Attribution {
+        if record.refused_by_keyward {
+            return Attribution::Key;
+        }
+        let source = Prefix::of(record.source_ip);
+        match profile {
+            Some(handle) => handle.with(|profile| Attribution::of(record.status, Some(profile), source)),
+            None => Attribution::of(record.status, None, source),
+        }
     }
 
     /// A decision with nothing against the request.
@@ -232,15 +264,16 @@ impl Engine {
     }
 }
 
-/// The charge of a failing key to its address.
-pub(super) fn address_charge(record: &Record, now: Millis, may_create: bool) -> Charge {
+/// The charge of refused credentials to their address, by the key in whose name they came; without one, the address is
+/// only looked at.
+pub(super) fn address_charge(record: &Record, now: Millis, key: Option<Peer>, may_create: bool) -> Charge {
     Charge {
         subject: record.address.clone(),
         now,
         counts: Counts { requests: 1, auth_failures: 1, ..Counts::default() },
         limits: WindowLimits::default(),
-        mode: ChargeMode::Admit,
-        peer: Some(Peer::key(&record.key)),
+        mode: if key.is_some() { ChargeMode::Admit } else { ChargeMode::Peek },
+        peer: key,
         peer_capacity: ADDRESS_PEERS,
         may_create,
         quotas: Vec::new(),

@@ -51,11 +51,13 @@ impl ProfileHandle {
         look(&self.0.lock().view)
     }
 
-    /// Judges a request by the profile and the last requests, and remembers it among these.
-    pub fn judge<T>(&self, judge: impl FnOnce(&Profile, &Recent) -> (T, Seen)) -> T {
+    /// Judges a request by the profile and the last requests, and remembers it among these, if it is to be.
+    pub fn judge<T>(&self, remembered: bool, judge: impl FnOnce(&Profile, &Recent) -> (T, Seen)) -> T {
         let mut entry = self.0.lock();
         let (answer, seen) = judge(&entry.view, &entry.recent);
-        entry.recent.push(seen);
+        if remembered {
+            entry.recent.push(seen);
+        }
         answer
     }
 }

@@ -49,6 +49,11 @@ impl Engine {
         (placed, all)
     }
 
+    /// Whether a key is registered under this public id.
+    pub fn is_registered(&self, key_id: &str) -> bool {
+        self.active.load().registry.has_key(key_id)
+    }
+
     /// What the registry says about one record.
     pub(super) fn terms_of(&self, record: &Record, active: &ActivePolicy, now: Millis) -> Terms {
         active.registry.terms(record, || self.geo.place_core(record.source_ip).country, now)

@@ -18,6 +18,7 @@ use crate::{
         event::{Event, EventType, format_millis, parse_millis},
         finding::{Mode, Severity},
         ladder,
+        policy::Preset,
         spend::{Judgement, Rules, SPAN, Spent},
         standing::{StandingDetail, StandingState},
         subject::Subject,
@@ -280,6 +281,9 @@ impl Engine {
         let why = match rules.mode {
             _ if common => Some("held: so many keys at once have a common cause, such as a price"),
             Mode::Shadow => Some("shadow"),
+            _ if !self.may_cut_off() => Some(
+                "held: what is only loud may be the owner's own; the strict preset or an emergency hook lets spending alone cut a key off",
+            ),
             _ => None,
         };
         let event =
@@ -307,6 +311,11 @@ impl Engine {
             Some((standing, detail.clone(), vec![banned, event.clone()]))
         });
         patient(done).await.map(drop)
+    }
+
+    /// Whether what a key spends may cut it off by itself: in `strict`, and where an emergency hook is configured.
+    fn may_cut_off(&self) -> bool {
+        self.base.has_emergency_hook || self.policy().policy.preset == Preset::Strict
     }
 
     /// Whether an earlier check told that one of the days of these checks is critical. What comes late, and all at once,

@@ -2,6 +2,7 @@
 
 mod acts;
 mod alerts;
+mod attribution;
 mod quotas;
 mod registry;
 mod reservations;
@@ -242,19 +243,6 @@ async fn one_address_with_many_failing_unknown_keys_is_banned_and_a_known_key_is
 }
 
 #[tokio::test]
-async fn failing_credentials_throttle_and_a_success_after_them_bans() {
-    let mut day = Day::with(|_| ()).await;
-    let mut last = day.ask(json!({})).await;
-    for _ in 0..20 {
-        day.now += 1000;
-        last = day.ask(json!({"response_status": 401})).await;
-    }
-    assert_eq!(last.action, Action::Throttle);
-    let broke_in = day.ask(json!({})).await;
-    assert_eq!(broke_in.action, Action::TemporaryBan);
-}
-
-#[tokio::test]
 async fn a_provider_outage_accuses_nobody() {
     let mut day = Day::with(|_| ()).await;
     for _ in 0..200 {
@@ -285,9 +273,9 @@ async fn an_old_record_is_late_and_charges_nothing() {
 #[tokio::test]
 async fn a_check_counts_nothing_and_refuses_what_would_not_fit() {
     let mut day = Day::with(|_| ()).await;
-    let fits = day.record(json!({"tokens_used": 50_000}));
+    let fits = day.record(json!({"tokens_used": 1_000_000}));
     assert!(day.engine.check(&fits, false, day.now).await.allowed);
-    let too_large = day.record(json!({"tokens_used": 50_001}));
+    let too_large = day.record(json!({"tokens_used": 1_000_001}));
     let refused = day.engine.check(&too_large, false, day.now).await;
     assert_eq!(refused.reason, Some(Reason::RateLimitExceeded));
     assert_eq!(day.used("a").await, 0);
@@ -349,7 +337,7 @@ async fn a_key_that_the_cap_keeps_out_is_held_to_its_limits_all_the_same() {
     let mut day = Day { engine: Arc::new(engine), ..day };
     let mut admitted = 0;
     for _ in 0..10 {
-        admitted += u64::from(day.ask(json!({"tokens_used": 20_000})).await.allowed);
+        admitted += u64::from(day.ask(json!({"tokens_used": 400_000})).await.allowed);
     }
     assert_eq!(admitted, 2);
     assert_eq!(day.used("a").await, 0);
@@ -370,6 +358,6 @@ async fn an_address_stands_as_the_banned_prefix_around_it() {
 #[tokio::test]
 async fn what_can_never_fit_is_promised_no_time() {
     let mut day = Day::with(|_| ()).await;
-    let refused = day.ask(json!({"tokens_used": 50_001})).await;
+    let refused = day.ask(json!({"tokens_used": 1_000_001})).await;
     assert_eq!((refused.reason, refused.retry_at), (Some(Reason::RateLimitExceeded), None));
 }

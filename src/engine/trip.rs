@@ -4,18 +4,20 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{
     ActivePolicy, Engine, events,
-    prepare::{Item, Observed, State, Waiting, address_charge},
+    prepare::{Item, Observed, State, address_charge},
     profiles::ProfileHandle,
     quotas,
 };
 use crate::{
     config::IdempotencyScope,
+    detect::{self, Attribution},
     domain::{
-        Millis,
+        HOUR, Millis,
         decision::{Action, Decision, Reason},
         event::EventType,
         finding::Severity,
-        observation::{Charge, ChargeMode, Observation},
+        observation::{Charge, ChargeMode, Observation, Peer},
+        place::Prefix,
         policy::OnStoreFailure,
         profile::Profile,
         record::{Outcome, Record},
@@ -52,11 +54,10 @@ impl Engine {
         for &n in &waiting {
             let State::Waiting(w) = &items[n].state else { continue };
             charges.push(w.charge.clone());
-            let suspicious = w.profile.as_ref().is_some_and(|p| accuses_address(items[n].record, w, p, now));
-            addresses.push(suspicious.then_some(charges.len()));
-            if suspicious {
-                charges.push(self.charge_address(items[n].record, now));
-            }
+            let address =
+                w.profile.as_ref().and_then(|p| self.about_address(items[n].record, w.attribution, p, now));
+            addresses.push(address.as_ref().map(|_| charges.len()));
+            charges.extend(address);
         }
         let write_by = std::time::Instant::now() + self.patience(charges.len()) * 9 / 8;
         let cold = cold_subjects(items, &waiting);
@@ -89,9 +90,14 @@ impl Engine {
                 self.newcomers.give_back(&item.record.address, now);
             }
             let (place, features, charge, lease, limits) = (w.place, w.features, w.charge, w.lease, w.limits);
+            let attribution = match w.attribution {
+                Attribution::Key => Attribution::Key,
+                _ => self.attribution(item.record, Some(&profile)).or_nobody(),
+            };
             item.state = State::Observed(Box::new(Observed {
                 place,
                 features,
+                attribution,
                 charge,
                 limits,
                 profile,
@@ -106,17 +112,16 @@ impl Engine {
         self.observe_cold_addresses(items, &cold, now).await;
     }
 
-    /// A failing key whose profile was not at hand: only now is it known whether it ever succeeded.
+    /// Refused credentials of a key whose profile was not at hand: only now is it known whether it succeeds from there.
     async fn observe_cold_addresses(&self, items: &mut [Item<'_>], cold: &[Subject], now: Millis) {
         let mut at = Vec::new();
         let mut charges = Vec::new();
         for (n, item) in items.iter().enumerate() {
             let State::Observed(o) = &item.state else { continue };
-            let asks = o.address.is_none() && !o.degraded && o.charge.mode != ChargeMode::Peek;
-            let fails = item.record.outcome() == Outcome::AuthFailure && cold.contains(&item.record.key);
-            if asks && fails && never_succeeded(&o.profile, now) {
+            let asks = o.address.is_none() && !o.degraded && cold.contains(&item.record.key);
+            if asks && o.attribution == Attribution::Source {
                 at.push(n);
-                charges.push(self.charge_address(item.record, now));
+                charges.extend(self.about_address(item.record, o.attribution, &o.profile, now));
             }
         }
         if charges.is_empty() {
@@ -131,10 +136,32 @@ impl Engine {
         }
     }
 
-    /// The charge of a failing key to its address. New addresses have places of their own, so that a flood of new keys
-    /// does not hide the address it comes from.
-    fn charge_address(&self, record: &Record, now: Millis) -> Charge {
-        address_charge(record, now, self.new_addresses.take(&record.address, now))
+    /// What is to be asked about the address of a request: refused credentials are charged to it; a success is held against
+    /// those that were refused before, unless the key has long succeeded from there. New addresses have places of their
+    /// own, so that a flood of new keys does not hide the address it comes from.
+    fn about_address(
+        &self,
+        record: &Record,
+        attribution: Attribution,
+        profile: &ProfileHandle,
+        now: Millis,
+    ) -> Option<Charge> {
+        match attribution {
+            Attribution::Nobody => None,
+            Attribution::Source => {
+                let elsewhere = profile.with(|profile| detect::has_succeeded(profile, now));
+                self.accused_addresses.insert(record.address.clone(), now);
+                let key = Peer::key(&record.key, elsewhere);
+                Some(address_charge(record, now, Some(key), self.new_addresses.take(&record.address, now)))
+            }
+            Attribution::Key => {
+                let since = self.accused_addresses.get(&record.address)?;
+                let doubtful = record.outcome() == Outcome::Success && now - since <= HOUR;
+                let source = Prefix::of(record.source_ip);
+                let known = || profile.with(|profile| detect::has_a_past_from(profile, source, since));
+                (doubtful && !known()).then(|| address_charge(record, now, None, false))
+            }
+        }
     }
 
     fn settle_place(&self, charge: &Charge, address: &Observation) {
@@ -239,7 +266,7 @@ impl Engine {
             .collect()
     }
 
-    async fn load_profiles(&self, cold: &[Subject]) -> HashMap<Subject, Profile> {
+    pub(super) async fn load_profiles(&self, cold: &[Subject]) -> HashMap<Subject, Profile> {
         if self.breaker.open_since().is_some() {
             return HashMap::new();
         }
@@ -317,14 +344,4 @@ fn cold_subjects(items: &[Item<'_>], waiting: &[usize]) -> Vec<Subject> {
         }
     }
     cold
-}
-
-fn accuses_address(record: &Record, waiting: &Waiting, profile: &ProfileHandle, now: Millis) -> bool {
-    waiting.charge.mode != ChargeMode::Peek
-        && record.outcome() == Outcome::AuthFailure
-        && never_succeeded(profile, now)
-}
-
-fn never_succeeded(profile: &ProfileHandle, now: Millis) -> bool {
-    profile.with(|p| p.outcomes.success.at(now) <= 0.0)
 }

@@ -11,6 +11,7 @@ use crate::{
     domain::{
         HOUR, Millis,
         actor::Actor,
+        address,
         event::{Event, EventType},
         finding::{AnomalyKind, Severity},
         ladder,
@@ -143,7 +144,7 @@ impl Engine {
 
     /// What an analyst calls benign is learned: the place of the event, the way there, and what was called.
     async fn teach(&self, event: &Event, now: Millis) -> Result<(), StoreError> {
-        let source = event.source_ip.as_deref().and_then(|ip| ip.parse::<std::net::IpAddr>().ok());
+        let source = event.source_ip.as_deref().and_then(|ip| address::parse(ip).ok());
         let (Some(key_id), Some(source)) = (&event.key_id, source) else { return Ok(()) };
         let evidence = event.evidence.pointer("/cause/evidence").unwrap_or(&event.evidence);
         let text = |name: &str| evidence.get(name).and_then(serde_json::Value::as_str);

@@ -291,6 +291,7 @@ fn course(course: &Course) -> &'static str {
         Course::NotAllowed(_) => "not_allowed",
         Course::Limited(_) => "limited",
         Course::Repeated => "repeated",
+        Course::CredentialsRefused => "credentials_refused",
         Course::Late => "late",
         Course::NotCounted => "not_counted",
         Course::Allowlisted => "allowlisted",

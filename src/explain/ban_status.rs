@@ -36,6 +36,10 @@ pub struct BanStatus {
     pub evidence: serde_json::Value,
     /// Who put it there.
     pub origin: Option<Origin>,
+    /// Of an address that a detector banned: the keys that are spared, because they have long succeeded from there. As many as
+    /// came since and were told of, at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spared: Vec<String>,
 }
 
 impl BanStatus {
@@ -52,6 +56,7 @@ impl BanStatus {
             reason: Some(detail.reason.clone()).filter(|r| !r.is_empty()),
             evidence: detail.evidence.clone(),
             origin: (standing.version > 0).then_some(standing.origin),
+            spared: Vec::new(),
         };
         let ran_out = standing.state != StandingState::Clear && status.state == StandingState::Clear;
         if ran_out { status.run_out() } else { status }

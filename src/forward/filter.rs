@@ -2,29 +2,29 @@
 
 use std::collections::BTreeSet;
 
-use super::notify::is_end;
+use super::notify::rule::ends_group;
 use crate::domain::{
     event::{Event, EventType},
     finding::Severity,
 };
 
-/// What a sink wants of the log.
+/// The events of the log that a sink wants.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Of at least this severity.
+    /// The least severity; `None`: every severity.
     pub min_severity: Option<Severity>,
-    /// Of these types; none named: of all.
+    /// The types that are wanted; empty: all.
     pub types: BTreeSet<EventType>,
-    /// Not of these types.
+    /// The types that are not wanted, even if `types` has them.
     pub exclude_types: BTreeSet<EventType>,
-    /// All that ends what was told, however severe and of whatever type.
+    /// Whether every event is wanted that ends what was notified, whatever its severity and type.
     pub ends: bool,
 }
 
 impl Filter {
-    /// Whether it wants this one.
+    /// Whether the sink wants this event.
     pub fn admits(&self, event: &Event) -> bool {
-        self.ends && is_end(event.kind)
+        self.ends && ends_group(event.kind)
             || self.min_severity.is_none_or(|least| event.severity >= least)
                 && (self.types.is_empty() || self.types.contains(&event.kind))
                 && !self.exclude_types.contains(&event.kind)

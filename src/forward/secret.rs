@@ -1,72 +1,102 @@
-//! Secrets of sinks: never in the configuration itself, only where they are to be found.
+//! Secrets of sinks. The configuration never holds a secret, only where the secret is.
 
-use std::{fmt, io::Read, path::Path};
+use std::{
+    fmt,
+    io::{self, Read},
+    path::Path,
+};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Error as _, Visitor},
+};
 use zeroize::Zeroizing;
+
+use crate::settings::SettingError;
 
 /// Where a secret is: `file:<path>` or `env:<NAME>`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
-    /// In a file; blanks and line breaks at its end are not part of it.
+    /// A file; blanks and line breaks at the end are not part of the secret.
     File(String),
-    /// In the environment.
+    /// A variable of the environment.
     Environment(String),
 }
 
+/// Most bytes of a secret: no real one is longer, and a device has no end.
+const MAX_BYTES: u64 = 64 * 1024;
+/// What a setting must be that names a secret.
+const FORM: &str = "must be file:<path> or env:<NAME>: where the secret is, not the secret itself";
+
 impl Secret {
-    /// Reads it.
+    /// Reads the secret that `setting` names.
     ///
     /// # Errors
-    /// When it is not there, or is empty; never says what it is.
-    pub fn read(&self) -> Result<Zeroizing<String>, String> {
+    /// The setting, if the secret is not there or is empty. Never says what the secret is.
+    pub fn read(&self, setting: &'static str) -> Result<Zeroizing<String>, SettingError> {
         let text = match self {
-            Self::File(path) => read_bounded(Path::new(path))
-                .map_err(|error| format!("names the file {path}, which cannot be read: {error}"))?,
+            Self::File(path) => read_file(Path::new(path)).map_err(|error| {
+                SettingError::new(setting, format!("names the file {path}, which cannot be read"))
+                    .because(error)
+            })?,
+            // The error holds the value where that is no text: it is left out.
             Self::Environment(name) => std::env::var(name).map_err(|_| {
-                format!("names the environment variable {name}, which is not set (or is no text)")
+                let hint = format!("names the environment variable {name}, which is not set (or is no text)");
+                SettingError::new(setting, hint)
             })?,
         };
         let text = Zeroizing::new(text);
         let trimmed = Zeroizing::new(text.trim().to_owned());
-        if trimmed.is_empty() { Err(format!("is empty: {self}")) } else { Ok(trimmed) }
+        if trimmed.is_empty() {
+            return Err(SettingError::new(setting, format!("names {self}, which is empty")));
+        }
+        Ok(trimmed)
     }
-}
 
-/// No secret is longer, and a device has no end.
-const LONGEST: u64 = 64 * 1024;
-
-fn read_bounded(path: &Path) -> Result<String, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.kind().to_string())?;
-    let mut text = String::new();
-    let read = file.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| error.kind().to_string())?;
-    if read as u64 > LONGEST { Err(format!("it has more than {LONGEST} bytes")) } else { Ok(text) }
-}
-
-/// A URL: in the configuration, or where a secret is when it is one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// As it is.
-    Plain(String),
-    /// Elsewhere.
-    Secret(Secret),
-}
-
-impl Place {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// As [`Secret::read`].
-    pub fn read(&self) -> Result<Zeroizing<String>, String> {
-        match self {
-            Self::Plain(text) => Ok(Zeroizing::new(text.clone())),
-            Self::Secret(secret) => secret.read(),
+    fn parse(text: &str) -> Option<Self> {
+        match text.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => Some(Self::File(path.to_owned())),
+            Some(("env", name)) if !name.is_empty() => Some(Self::Environment(name.to_owned())),
+            _ => None,
         }
     }
 }
 
-/// A place as the configuration says it, for people to read: of a URL no more than its scheme, host and port.
-pub fn mask_place(text: &str) -> String {
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if read as u64 > MAX_BYTES {
+        let text = format!("it has more than {MAX_BYTES} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(text)
+}
+
+/// Where a URL is: in the configuration, or where a secret is when the URL is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UrlSource {
+    /// The URL as it is used.
+    Plain(String),
+    /// A file or a variable of the environment that holds the URL.
+    Secret(Secret),
+}
+
+impl UrlSource {
+    /// Reads the URL that `setting` names.
+    ///
+    /// # Errors
+    /// As [`Secret::read`].
+    pub fn read(&self, setting: &'static str) -> Result<Zeroizing<String>, SettingError> {
+        match self {
+            Self::Plain(text) => Ok(Zeroizing::new(text.clone())),
+            Self::Secret(secret) => secret.read(setting),
+        }
+    }
+}
+
+/// A URL or the place of one as the configuration has it, for people to read: of a URL no more than its scheme, host
+/// and port.
+pub fn mask_url_source(text: &str) -> String {
     if text.starts_with("file:") || text.starts_with("env:") {
         return text.to_owned();
     }
@@ -80,11 +110,11 @@ pub fn mask_place(text: &str) -> String {
     format!("{scheme}://{user}{host}{behind}")
 }
 
-impl<'de> Deserialize<'de> for Place {
+impl<'de> Deserialize<'de> for UrlSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         if text.starts_with("file:") || text.starts_with("env:") {
-            return Secret::deserialize(serde::de::value::StringDeserializer::new(text)).map(Self::Secret);
+            return Secret::parse(&text).map(Self::Secret).ok_or_else(|| D::Error::custom(FORM));
         }
         Ok(Self::Plain(text))
     }
@@ -113,18 +143,38 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mend = || {
-            D::Error::custom("must be file:<path> or env:<NAME>: where the secret is, not the secret itself")
-        };
-        // Any other error would repeat the value.
-        let said =
-            |error: D::Error| if error.to_string().starts_with("missing field") { error } else { mend() };
-        let text = Zeroizing::new(String::deserialize(deserializer).map_err(said)?);
-        match text.split_once(':') {
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.to_owned())),
-            Some(("env", name)) if !name.is_empty() => Ok(Self::Environment(name.to_owned())),
-            _ => Err(mend()),
-        }
+        deserializer.deserialize_any(SecretVisitor)
+    }
+}
+
+/// Reads a [`Secret`] from a value of any type: Serde's own errors would repeat the value, which may be the secret.
+struct SecretVisitor;
+
+impl<'de> Visitor<'de> for SecretVisitor {
+    type Value = Secret;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("file:<path> or env:<NAME>")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
+        Secret::parse(text).ok_or_else(|| E::custom(FORM))
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Secret, E> {
+        Err(E::custom(FORM))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Secret, E> {
+        Err(E::custom(FORM))
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Secret, E> {
+        Err(E::custom(FORM))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Secret, E> {
+        Err(E::custom(FORM))
     }
 }
 
@@ -147,7 +197,7 @@ mod tests {
             ("env:HOOK_URL", "env:HOOK_URL"),
             ("file:/run/secrets/url", "file:/run/secrets/url"),
         ] {
-            assert_eq!(mask_place(text), shown);
+            assert_eq!(mask_url_source(text), shown);
         }
     }
 
@@ -157,14 +207,19 @@ mod tests {
         std::fs::write(file.path(), "s3cret\n").unwrap();
         let spec = format!("file:{}", file.path().display());
         let secret: Secret = serde_json::from_value(json!(spec)).unwrap();
-        assert_eq!(secret.read().unwrap().as_str(), "s3cret");
-        let inline = serde_json::from_value::<Secret>(json!("hunter2")).unwrap_err().to_string();
-        assert!(inline.contains("env:<NAME>") && !inline.contains("hunter2"));
+        let read = |secret: &Secret| secret.read("token").map_err(|error| error.to_string());
+        assert_eq!(read(&secret).unwrap().as_str(), "s3cret");
+        for inline in [json!("hunter2"), json!(7731), json!(77.31), json!(-7731)] {
+            let error = serde_json::from_value::<Secret>(inline).unwrap_err().to_string();
+            assert!(error.contains("env:<NAME>"), "{error}");
+            assert!(!error.contains("hunter2") && !error.contains("77"), "{error}");
+        }
         std::fs::write(file.path(), "\n").unwrap();
-        assert!(secret.read().unwrap_err().contains("is empty"));
+        assert!(read(&secret).unwrap_err().contains("is empty"));
         std::fs::write(file.path(), "x".repeat(70_000)).unwrap();
-        assert!(secret.read().unwrap_err().contains("more than 65536 bytes"));
+        assert!(read(&secret).unwrap_err().contains("more than 65536 bytes"));
         let absent: Secret = serde_json::from_value(json!("env:KEYWARD_NO_SUCH_VARIABLE")).unwrap();
-        assert!(absent.read().unwrap_err().contains("KEYWARD_NO_SUCH_VARIABLE"));
+        let error = read(&absent).unwrap_err();
+        assert!(error.starts_with("token names") && error.contains("KEYWARD_NO_SUCH_VARIABLE"), "{error}");
     }
 }

@@ -1,247 +1,108 @@
-//! What a sink is, as the configuration says it: settings that all sinks have, and those of its kind.
+//! One sink as the configuration has it: the settings that every sink has, and those of its kind.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
-use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use toml::Table;
+use toml::{Table, Value};
 
-use super::{Filter, KINDS, Outlet, OutletSettings, Surroundings, format::Format, secret::mask_place};
-use crate::domain::{event::EventType, finding::Severity};
+use super::{
+    common::{CommonSettings, KindDefaults, WrittenCommon, check_name},
+    context::SinkContext,
+    contract::{KindSettings, Sink},
+    secret::mask_url_source,
+    sink::{KINDS, Kind},
+};
+use crate::settings::{SettingError, SettingErrors, field_names, nearest, read_table};
 
-/// Something is wrong with a setting of a sink.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{setting} {mend}")]
-pub struct SettingError {
-    /// Its full name, such as `sinks.siem.url`.
-    pub setting: String,
-    /// What it must be.
-    pub mend: String,
-}
-
-/// Where a new sink begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Start {
-    /// With what happens from now on.
-    #[default]
-    Now,
-    /// With the oldest event that is kept.
-    Beginning,
-}
-
-/// What all sinks have.
-#[derive(Debug, Clone)]
-pub struct Common {
-    /// Its name: its cursor goes by it.
-    pub name: String,
-    /// What it is.
-    pub kind: &'static str,
-    /// In what format, where that is a choice.
-    pub format: Option<Format>,
-    /// What it wants.
-    pub filter: Filter,
-    /// Where it begins.
-    pub start: Start,
-    /// Most events in a batch.
-    pub batch: usize,
-    /// The longest wait between attempts.
-    pub max_backoff: Duration,
-    /// How long one attempt may take.
-    pub timeout: Duration,
-    /// Networks that are allowed though they are not public.
-    pub allow_networks: Vec<IpNet>,
-    /// Certificates of authorities to trust instead of the system's, PEM.
-    pub ca_file: Option<PathBuf>,
-    /// Our certificate, PEM, and its key.
-    pub client_certificate_file: Option<PathBuf>,
-    /// The key to our certificate, PEM.
-    pub client_key_file: Option<PathBuf>,
-}
-
-/// The same as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    name: String,
-    #[serde(rename = "type")]
-    kind: String,
-    format: Option<Format>,
-    min_severity: Option<Severity>,
-    types: Option<Vec<EventType>>,
-    #[serde(default)]
-    exclude_types: Vec<EventType>,
-    #[serde(default)]
-    start: Start,
-    batch: Option<usize>,
-    max_backoff_seconds: Option<u64>,
-    timeout_seconds: Option<u64>,
-    #[serde(default)]
-    allow_networks: Vec<IpNet>,
-    ca_file: Option<PathBuf>,
-    client_certificate_file: Option<PathBuf>,
-    client_key_file: Option<PathBuf>,
-}
-
-const COMMON: [&str; 14] = [
-    "name",
-    "type",
-    "format",
-    "min_severity",
-    "types",
-    "exclude_types",
-    "start",
-    "batch",
-    "max_backoff_seconds",
-    "timeout_seconds",
-    "allow_networks",
-    "ca_file",
-    "client_certificate_file",
-    "client_key_file",
-];
-
-/// A sink.
+/// One sink as the configuration has it.
 #[derive(Debug, Clone)]
 pub struct SinkSettings {
     written: Table,
-    common: Common,
-    outlet: Arc<dyn OutletSettings>,
+    common: CommonSettings,
+    own: Arc<dyn KindSettings>,
 }
 
 impl SinkSettings {
-    /// What all sinks have.
-    pub fn common(&self) -> &Common {
+    /// The settings that every sink has.
+    pub fn common(&self) -> &CommonSettings {
         &self.common
     }
 
-    /// Makes ready to send.
+    /// Opens the sink: reads secrets and files.
     ///
     /// # Errors
-    /// When a secret or a file is missing, or settings contradict each other.
-    pub fn open(&self, around: &Surroundings) -> Result<Box<dyn Outlet>, SettingError> {
-        let opened = self.outlet.open(&self.common, around);
-        opened.map_err(|(setting, mend)| named(&self.common.name, setting, mend))
+    /// The setting that cannot be used, such as a secret that is not there.
+    pub fn open(&self, context: &SinkContext) -> Result<Box<dyn Sink>, SettingError> {
+        self.own.open(&self.common, context).map_err(|error| error.within(&table_of(&self.common.name)))
     }
 
-    /// Whether it could be opened, without leaving anything behind.
+    /// Whether the sink could be opened, without leaving anything behind.
     ///
     /// # Errors
     /// As [`SinkSettings::open`].
-    pub fn probe(&self, around: &Surroundings) -> Result<(), SettingError> {
-        let probed = self.outlet.probe(&self.common, around);
-        probed.map_err(|(setting, mend)| named(&self.common.name, setting, mend))
+    pub fn probe(&self, context: &SinkContext) -> Result<(), SettingError> {
+        self.own.probe(&self.common, context).map_err(|error| error.within(&table_of(&self.common.name)))
     }
 
-    /// The file that it alone must write, if it writes one: where links lead, and by its folder while it is not there yet.
+    /// The file that no other sink may write: where links lead, and by its folder while the file is not there yet.
     pub fn file(&self) -> Option<PathBuf> {
-        let path = self.outlet.file()?;
+        let path = self.own.file()?;
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let by_folder = || Some(absolute.parent()?.canonicalize().ok()?.join(absolute.file_name()?));
         absolute.canonicalize().ok().or_else(by_folder).or(Some(absolute))
     }
 
-    /// The same for people to read: what is behind the host in a plain URL may be a secret.
+    /// The same settings for people to read: what is behind the host in a plain URL may be a secret.
     pub fn masked(&self) -> Self {
         let mut masked = self.clone();
-        if let Some(toml::Value::String(url)) = masked.written.get_mut("url") {
-            *url = mask_place(url);
+        if let Some(Value::String(url)) = masked.written.get_mut("url") {
+            *url = mask_url_source(url);
         }
         masked
     }
 
-    /// Reads one.
+    /// Reads a sink and checks it.
     ///
     /// # Errors
-    /// The name of the setting and the mend.
-    pub fn read(written: Table) -> Result<Self, SettingError> {
-        let name = written.get("name").and_then(toml::Value::as_str).unwrap_or("?").to_owned();
+    /// Everything that is wrong with it, by the full names of the settings.
+    pub fn read(written: Table) -> Result<Self, SettingErrors> {
+        let name = written.get("name").and_then(Value::as_str).filter(|name| check_name(name).is_ok());
+        let table = name.map_or_else(|| "sinks".to_owned(), table_of);
+        Self::read_parts(written).map_err(|errors| errors.within(&table))
+    }
+
+    fn read_parts(written: Table) -> Result<Self, SettingErrors> {
+        let known = field_names::<WrittenCommon>();
         let (common, own): (Table, Table) =
-            written.clone().into_iter().partition(|(key, _)| COMMON.contains(&key.as_str()));
-        let common: Written =
-            serde_path_to_error::deserialize(toml::Value::Table(common)).map_err(|error| {
-                let path = error.path().to_string();
-                named(&name, if path == "." { "" } else { &path }, error.inner().message().to_owned())
-            })?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
-        if !(1..=64).contains(&common.name.len()) || !common.name.chars().all(plain) {
-            let mend = format!("must be 1 to 64 letters, digits, - or _, and not {:?}", common.name);
-            return Err(SettingError { setting: "sinks.name".to_owned(), mend });
-        }
-        let kind = KINDS.iter().find(|kind| kind.name == common.kind).ok_or_else(|| {
-            let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            named(&name, "type", format!("must be one of {}, not {:?}", known.join(", "), common.kind))
-        })?;
-        let outlet = (kind.read)(own).map_err(|(setting, mend)| named(&name, &setting, guessed(mend)))?;
-        let common = common.meant(kind.name, &*outlet).map_err(|(s, mend)| named(&name, s, mend))?;
-        outlet.check(&common).map_err(|(setting, mend)| named(&name, setting, mend))?;
-        Ok(Self { written, common, outlet })
-    }
-}
-
-impl Written {
-    fn meant(
-        self,
-        kind: &'static str,
-        outlet: &dyn OutletSettings,
-    ) -> Result<Common, (&'static str, String)> {
-        let within = |setting: &'static str, value: u64, most: u64| {
-            let mend = || (setting, format!("must be from 1 to {most}"));
-            if (1..=most).contains(&value) { Ok(value) } else { Err(mend()) }
+            written.clone().into_iter().partition(|(key, _)| known.contains(&key.as_str()));
+        let mut errors = SettingErrors::default();
+        // A type that is missing or no text is an error of the common settings.
+        let kind = common.get("type").and_then(Value::as_str).map(kind_of);
+        let common: Option<WrittenCommon> = errors.take(read_table(common, &[]));
+        let kind = kind.and_then(|kind| errors.take(kind));
+        let own = kind.and_then(|kind| Some((kind, errors.take((kind.read)(own, known))?)));
+        let (Some(common), Some((kind, own))) = (common, own) else {
+            return Err(errors);
         };
-        let batch = self.batch.unwrap_or_else(|| outlet.batch());
-        within("batch", batch as u64, 1_000)?;
-        let seconds = |setting, value: Option<u64>, default, most| {
-            within(setting, value.unwrap_or(default), most).map(Duration::from_secs)
+        let defaults = KindDefaults { kind: kind.name, batch: own.batch(), notifies: own.notifies() };
+        let Some(common) = errors.take(common.validate(&defaults)) else {
+            return Err(errors);
         };
-        if self.types.as_ref().is_some_and(Vec::is_empty) {
-            return Err(("types", "must name one at least; leave it out for all".to_owned()));
-        }
-        let types: BTreeSet<EventType> = self.types.into_iter().flatten().collect();
-        if !types.is_empty() && types.iter().all(|kind| self.exclude_types.contains(kind)) {
-            return Err(("exclude_types", "leaves nothing of types".to_owned()));
-        }
-        if self.client_certificate_file.is_some() != self.client_key_file.is_some() {
-            return Err(("client_key_file", "and client_certificate_file must be set together".to_owned()));
-        }
-        Ok(Common {
-            name: self.name,
-            kind,
-            format: self.format,
-            filter: Filter {
-                min_severity: self.min_severity.or(outlet.notifies().then_some(Severity::High)),
-                types,
-                exclude_types: self.exclude_types.into_iter().collect(),
-                ends: outlet.notifies(),
-            },
-            start: self.start,
-            batch,
-            max_backoff: seconds("max_backoff_seconds", self.max_backoff_seconds, 60, 86_400)?,
-            timeout: seconds("timeout_seconds", self.timeout_seconds, 15, 300)?,
-            allow_networks: self.allow_networks,
-            ca_file: self.ca_file,
-            client_certificate_file: self.client_certificate_file,
-            client_key_file: self.client_key_file,
-        })
+        own.check(&common, &mut errors);
+        errors.finish(Ok::<_, SettingErrors>(Self { written, common, own }))
     }
 }
 
-/// Adds what was perhaps meant by a setting that there is not.
-fn guessed(mend: String) -> String {
-    let mut names = mend.split('`').skip(1).step_by(2);
-    let Some(written) = names.next().filter(|_| mend.starts_with("unknown field")) else { return mend };
-    let known = names.chain(COMMON).map(|known| (strsim::damerau_levenshtein(written, known), known));
-    match known.min() {
-        Some((distance, nearest)) if distance <= 3 => {
-            format!("unknown field `{written}`: did you mean `{nearest}`?")
-        }
-        _ => format!("{mend}; and those that all sinks have: {}", COMMON.join(", ")),
-    }
+fn table_of(name: &str) -> String {
+    format!("sinks.{name}")
 }
 
-fn named(sink: &str, setting: &str, mend: String) -> SettingError {
-    let setting =
-        if setting.is_empty() { format!("sinks.{sink}") } else { format!("sinks.{sink}.{setting}") };
-    SettingError { setting, mend }
+fn kind_of(name: &str) -> Result<&'static Kind, SettingError> {
+    let names = || KINDS.iter().map(|kind| kind.name);
+    KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
+        let hint = format!("must be one of {}, not {name:?}", names().collect::<Vec<_>>().join(", "));
+        SettingError::new("type", hint).suggesting(nearest(name, names()))
+    })
 }
 
 impl Serialize for SinkSettings {

@@ -1,6 +1,14 @@
 //! The databases in force: swapped whole when their files change, with the answers remembered.
 
-use std::{cmp::Reverse, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    cmp::Reverse,
+    net::IpAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -9,12 +17,18 @@ use serde::Serialize;
 
 use super::{GeoDb, GeoError, GeoFile};
 use crate::{
-    domain::place::{Place, PlaceCore},
+    domain::{
+        Millis, address,
+        place::{Place, PlaceCore},
+    },
     watch::{Look, Reload, Watch},
 };
 
 /// Addresses whose answers are remembered, "nothing known" included: about 10 MiB at most.
 const CACHED_ADDRESSES: usize = 65_536;
+
+/// No moment.
+const UNDATED: Millis = Millis::MIN;
 
 /// How the databases stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -64,6 +78,8 @@ pub struct Geo {
     watch: Mutex<Watch>,
     // Apart from `watch`, which is held while files are read: the status must not wait for that.
     error: Mutex<Option<String>>,
+    /// When the files in force were loaded; [`UNDATED`] where nobody said.
+    loaded_at: AtomicI64,
 }
 
 impl Geo {
@@ -76,18 +92,29 @@ impl Geo {
         let loaded = ArcSwap::new(Loaded::new(GeoDb::load(files, demo)?));
         warn_of_useless(&loaded.load().db);
         tell_age(&[], &loaded.load().db);
-        Ok(Self { loaded, watch, error: Mutex::new(None) })
+        Ok(Self { loaded, watch, error: Mutex::new(None), loaded_at: AtomicI64::new(UNDATED) })
     }
 
     /// No database: every place is absent.
     pub fn off() -> Self {
         let loaded = ArcSwap::new(Loaded::new(GeoDb::none()));
-        Self { loaded, watch: Mutex::new(Watch::new(&[])), error: Mutex::new(None) }
+        let watch = Mutex::new(Watch::new(&[]));
+        Self { loaded, watch, error: Mutex::new(None), loaded_at: AtomicI64::new(UNDATED) }
+    }
+
+    /// When the files in force were loaded, where that was said: places of before may be another file's.
+    pub fn loaded_at(&self) -> Option<Millis> {
+        Some(self.loaded_at.load(Ordering::Relaxed)).filter(|at| *at != UNDATED)
+    }
+
+    /// Notes when the files in force were loaded.
+    pub fn note_loaded(&self, at: Millis) {
+        self.loaded_at.store(at, Ordering::Relaxed);
     }
 
     /// The place of an address; `None` when no database knows anything of it.
     pub fn lookup(&self, address: IpAddr) -> Option<Arc<Place>> {
-        let address = address.to_canonical();
+        let address = address::unfold(address);
         let loaded = self.loaded.load();
         if let Some(known) = loaded.answers.get(&address) {
             return known;
@@ -105,7 +132,7 @@ impl Geo {
     /// Looks at the files, and loads them anew when one has changed. A set that cannot be used leaves the one
     /// before it in force, is logged once, and is tried again only when the files change again. Blocks while it
     /// reads, so keep it off threads that answer requests.
-    pub fn reload_if_changed(&self) -> Reload {
+    pub fn reload_if_changed(&self, now: Millis) -> Reload {
         let mut watch = self.watch.lock();
         match watch.look() {
             Look::Same => return Reload::Unchanged,
@@ -121,6 +148,7 @@ impl Geo {
                 warn_of_useless(&db);
                 tracing::info!(files = watch.files().len(), "geo databases reloaded");
                 tell_age(&self.loaded.load().db.files(), &db);
+                self.note_loaded(now);
                 self.loaded.store(Loaded::new(db));
                 watch.taken();
                 *self.error.lock() = None;

@@ -6,7 +6,10 @@ use super::{
     DEMO, GeoError,
     database::{Database, GeoFile},
 };
-use crate::domain::place::{Place, PlaceCore, Prefix};
+use crate::domain::{
+    address,
+    place::{Place, PlaceCore, Prefix},
+};
 
 /// An ordered list of databases that complete each other: city, country and ASN files, one file per address
 /// family, a better file before a wider one.
@@ -62,7 +65,7 @@ impl GeoDb {
     /// from the first database that has coordinates, what it lacks from the first that has it; number and name of
     /// the autonomous system come together from the first that has the number.
     pub fn lookup(&self, address: IpAddr) -> Option<Place> {
-        let address = address.to_canonical();
+        let address = address::unfold(address);
         let entries: Vec<_> = self.databases.iter().filter_map(|database| database.lookup(address)).collect();
         if entries.is_empty() {
             return None;

@@ -15,7 +15,7 @@ use super::{
     error::{ApiError, Problem},
     input::JsonBody,
     lists::{Cursor, List},
-    params::{Params, TextPath},
+    params::{self, Params, TextPath},
     text,
 };
 use crate::{
@@ -110,7 +110,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Al
     ),
 )]
 pub async fn show(State(app): State<App>, TextPath(text): TextPath) -> Result<Json<AllowView>, ApiError> {
-    let entry = canonical(&text)?;
+    let entry = named(&app, &text).await?;
     find(&app, &entry).map(Json).ok_or_else(|| absent(&entry))
 }
 
@@ -131,7 +131,7 @@ pub async fn put(
     TextPath(text): TextPath,
     JsonBody(order): JsonBody<AllowOrder>,
 ) -> Result<Response, ApiError> {
-    let entry = canonical(&text)?;
+    let entry = named(&app, &text).await?;
     let now = app.engine.now();
     let expires = order.checked(now)?.map(format_millis);
     let view = AllowView { entry, reason: Some(order.reason), expires, created: Some(format_millis(now)) };
@@ -157,7 +157,7 @@ pub async fn delete(
     Extension(actor): Extension<Actor>,
     TextPath(text): TextPath,
 ) -> Result<StatusCode, ApiError> {
-    let entry = canonical(&text)?;
+    let entry = named(&app, &text).await?;
     let now = app.engine.now();
     let there = app.engine.write_allowlist(&entry, serde_json::Value::Null, &actor, now).await?;
     if !there {
@@ -185,6 +185,15 @@ fn find(app: &App, entry: &str) -> Option<AllowView> {
 
 fn absent(entry: &str) -> ApiError {
     ApiError::NotFound(format!("{entry} is not on the allowlist"))
+}
+
+/// The entry that a path names. A key that is on the list already may have any id.
+async fn named(app: &App, text: &str) -> Result<String, ApiError> {
+    let entry = canonical(text)?;
+    if entry.starts_with("key:") && find(app, &entry).is_none() {
+        params::subject(app, &entry, "/entry").await?;
+    }
+    Ok(entry)
 }
 
 /// One spelling for each entry, so that what is put under one is found and deleted under another.
@@ -217,6 +226,8 @@ mod tests {
             ("key:k1:1", "key:k1:1"),
             ("ip:203.0.113.9/24", "ip:203.0.113.0/24"),
             ("ip:2001:db8::1", "ip:2001:db8::/64"),
+            ("ip:::ffff:203.0.113.0/120", "ip:203.0.113.0/24"),
+            ("ip:2002:cb00:7107::/48", "ip:203.0.113.7"),
             ("asn:AS64500", "asn:64500"),
             ("country:sg", "country:SG"),
             ("pair:sg~AS3", "pair:SG~AS3"),

@@ -59,7 +59,8 @@ pub struct Because {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lookup {
-    /// The secret. Hashed at the door.
+    /// The secret. Hashed at the door; blanks around it are taken off.
+    #[schema(min_length = 1)]
     pub api_key: String,
 }
 
@@ -108,7 +109,7 @@ impl BanOrder {
 )]
 pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<BanStatus>>, ApiError> {
     let params = params.only(&["subject", "state", "cursor", "limit"])?;
-    let (subject, state, limit) = (params.subject()?, state(&params)?, params.limit()?);
+    let (subject, state, limit) = (params.subject(&app).await?, state(&params)?, params.limit()?);
     let cursor = params.text("cursor").map(Cursor::decode).transpose()?;
     let now = app.engine.now();
     let mut records = app.engine.store().standings_in_force(now).await?;
@@ -150,7 +151,9 @@ pub async fn show(
     SubjectPath(subject): SubjectPath,
 ) -> Result<Json<BanStatus>, ApiError> {
     let record = app.engine.standing(&subject).await?;
-    Ok(Json(status(&app, &record, app.engine.now())))
+    let now = app.engine.now();
+    let spared = app.engine.spared_by(&record, now).await?;
+    Ok(Json(BanStatus { spared, ..status(&app, &record, now) }))
 }
 
 /// Bans a subject, for a time or for good.

@@ -91,7 +91,7 @@ fn parse_array(body: &[u8]) -> Result<Vec<&RawValue>, ApiError> {
 }
 
 fn take_item(app: &App, item: &[u8], now: Millis) -> Result<Record, ApiError> {
-    Ok(app.intake.record(parse(item)?, now)?)
+    Ok(app.take(parse(item)?, now)?)
 }
 
 /// The good records, and for each item either its index among them or its problem.

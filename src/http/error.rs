@@ -58,6 +58,27 @@ pub enum ApiError {
     /// The body is of another kind than the route takes.
     #[error("send {0}, in UTF-8 and without a content encoding")]
     MediaType(&'static str),
+    /// The content type is one that the form of any web page can send, or is missing.
+    #[error(
+        "POST, PUT and PATCH need the header Content-Type: application/json, also without a body (a batch takes \
+         application/x-ndjson, too)"
+    )]
+    FormContentType,
+    /// The request does not say, in one way, which host it calls.
+    #[error("{0}")]
+    BadHost(&'static str),
+    /// The service does not answer to the host that is called.
+    #[error(
+        "the service does not answer to the host that this request calls; call it by another name or address of it, or \
+         add this one to server.hosts in its configuration (0.0.0.0 and [::] cannot be added)"
+    )]
+    WrongHost,
+    /// A page of another origin sent the request.
+    #[error(
+        "a web page of another origin sent this (see its Origin and Sec-Fetch-Site), and only pages of this service may \
+         call it from a browser; call it from a program, or type its address into the browser"
+    )]
+    ForeignOrigin,
     /// It can be read, but is not as it must be.
     #[error("{}", summary(.0))]
     Fields(Vec<FieldError>),
@@ -114,7 +135,16 @@ impl ApiError {
             Self::TooLarge(_) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "urn:keyward:problem:too-large", "Body too large")
             }
-            Self::MediaType(_) => (
+            Self::BadHost(_) => {
+                (StatusCode::BAD_REQUEST, "urn:keyward:problem:bad-host", "Host cannot be read")
+            }
+            Self::WrongHost => {
+                (StatusCode::MISDIRECTED_REQUEST, "urn:keyward:problem:wrong-host", "Wrong host")
+            }
+            Self::ForeignOrigin => {
+                (StatusCode::FORBIDDEN, "urn:keyward:problem:foreign-origin", "Foreign origin")
+            }
+            Self::MediaType(_) | Self::FormContentType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "urn:keyward:problem:media-type",
                 "Unsupported content type",
@@ -232,6 +262,10 @@ mod tests {
             (ApiError::EmptyBody, 400, None),
             (ApiError::TooLarge(1), 413, None),
             (ApiError::MediaType("application/json"), 415, None),
+            (ApiError::FormContentType, 415, None),
+            (ApiError::BadHost("the request has no Host header"), 400, None),
+            (ApiError::WrongHost, 421, None),
+            (ApiError::ForeignOrigin, 403, None),
             (ApiError::field("/x", "is required"), 422, None),
             (ApiError::Unauthenticated("no"), 401, Some("www-authenticate")),
             (ApiError::Forbidden(Scope::Admin), 403, Some("www-authenticate")),

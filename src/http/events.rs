@@ -41,10 +41,10 @@ impl EventFilter {
     /// Reads the parameters `subject`, `type` and `severity`.
     ///
     /// # Errors
-    /// When one is wrong.
-    pub fn from_params(params: &Params) -> Result<Self, ApiError> {
+    /// When one is wrong, or the store does not say whether the subject is known.
+    pub async fn from_params(app: &App, params: &Params) -> Result<Self, ApiError> {
         Ok(Self {
-            subject: params.subject()?,
+            subject: params.subject(app).await?,
             kind: params.get(
                 "type",
                 "one of the event types, for example TEMPORARY_BAN",
@@ -84,7 +84,7 @@ impl EventFilter {
 )]
 pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Event>>, ApiError> {
     let params = params.only(&["since", "until", "subject", "type", "severity", "cursor", "limit"])?;
-    let EventFilter { subject, kind, severity } = EventFilter::from_params(&params)?;
+    let EventFilter { subject, kind, severity } = EventFilter::from_params(&app, &params).await?;
     let query = EventQuery {
         since: params.time("since")?,
         until: params.time("until")?,

@@ -10,7 +10,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::error::{ApiError, PROBLEM_JSON};
+use super::{
+    door::page_policy,
+    error::{ApiError, PROBLEM_JSON},
+};
 
 /// Turns what the router or a layer refused by itself into a problem, and adds the headers that every answer has.
 pub async fn finish(request: Request, next: Next) -> Response {
@@ -19,6 +22,7 @@ pub async fn finish(request: Request, next: Next) -> Response {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY"));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(page_policy::NOTHING);
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -6,6 +6,7 @@ pub mod auth;
 mod bans;
 mod batch;
 mod csv;
+mod door;
 pub mod error;
 mod events;
 mod health;
@@ -42,6 +43,7 @@ pub use openapi::document;
 pub use server::serve;
 
 use crate::{
+    config::AllowedHosts,
     domain::{Millis, actor::Actor},
     engine::Engine,
     forward,
@@ -56,6 +58,8 @@ pub struct AppState {
     pub intake: Intake,
     /// Who may call.
     pub auth: Auth,
+    /// The hosts that it answers to.
+    pub hosts: AllowedHosts,
     /// The state of what the routes do not see (geo database, sinks), as `/readyz` shows it.
     pub components: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// The sinks that this instance may send for.
@@ -73,7 +77,7 @@ pub struct AppState {
 /// The state as handlers share it.
 pub(crate) type App = Arc<AppState>;
 
-/// Every route.
+/// Every route, behind the door that lets no page of another origin in.
 pub fn router(state: AppState) -> Router {
     let app = Arc::new(state);
     let on = Guard(app.clone());
@@ -131,6 +135,7 @@ pub fn router(state: AppState) -> Router {
         .route("/openapi.json", get(openapi::json))
         .merge(openapi::page())
         .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(from_fn_with_state(app.clone(), door::guard))
         .layer(from_fn(layers::finish))
         .with_state(app)
 }

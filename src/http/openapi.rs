@@ -1,14 +1,21 @@
 //! The OpenAPI document, gathered from the routes, and the page that shows it.
 
-use axum::{Json, response::IntoResponse};
+use axum::{Json, Router, middleware::from_fn, response::IntoResponse};
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    openapi::{
+        ContentBuilder, Ref, ResponseBuilder,
+        path::Operation,
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    allowlist, bans, batch, events, health, policy, record,
+    allowlist, bans, batch,
+    door::{PROBED, page_policy},
+    error::PROBLEM_JSON,
+    events, health, policy, record,
     registry::{keys, plans, projects},
     sinks, stream, subjects, usage,
 };
@@ -30,7 +37,7 @@ use super::{
         sinks::list, sinks::dead_letters, sinks::redeliver, sinks::discard,
         health::live, health::ready, health::metrics,
     ),
-    modifiers(&Bearer),
+    modifiers(&Bearer, &Door),
 )]
 struct Document;
 
@@ -46,6 +53,33 @@ impl Modify for Bearer {
     }
 }
 
+/// What the door (`http::door`) answers, at every route.
+struct Door;
+
+impl Modify for Door {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for (path, item) in &mut openapi.paths.paths {
+            let acts = [&mut item.post, &mut item.put, &mut item.patch].into_iter().flatten();
+            acts.for_each(|act| {
+                refuses(act, "415", "The content type is missing, a form's, or not the route's.")
+            });
+            let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+            for operation in all.into_iter().flatten() {
+                refuses(operation, "403", "A page of another origin asks, or the token lacks the scope.");
+                if !PROBED.contains(&path.as_str()) {
+                    refuses(operation, "421", "The service does not answer to the host that is called.");
+                }
+            }
+        }
+    }
+}
+
+fn refuses(operation: &mut Operation, status: &str, why: &str) {
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let response = ResponseBuilder::new().description(why).content(PROBLEM_JSON, problem).build();
+    operation.responses.responses.insert(status.to_owned(), response.into());
+}
+
 /// The OpenAPI 3.1 document.
 pub fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
@@ -57,8 +91,9 @@ pub async fn json() -> impl IntoResponse {
 }
 
 /// The page at `/docs`. All that it needs is in the binary.
-pub fn page() -> SwaggerUi {
-    SwaggerUi::new("/docs").config(Config::from("/openapi.json").validator_url("none"))
+pub fn page<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let page = SwaggerUi::new("/docs").config(Config::from("/openapi.json").validator_url("none"));
+    Router::from(page).layer(from_fn(page_policy::docs))
 }
 
 #[cfg(test)]

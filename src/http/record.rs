@@ -7,14 +7,14 @@ use axum::{
 };
 
 use super::{
-    App,
+    App, AppState,
     error::{ApiError, Problem},
     input::JsonBody,
     ratelimit,
 };
 use crate::{
     answer::Answer,
-    domain::{decision::Decision, money::Usd},
+    domain::{Millis, decision::Decision, money::Usd, record::Record},
     intake::{InputError, WireCheck, WireRecord},
 };
 
@@ -36,7 +36,7 @@ pub async fn record(
     JsonBody(wire): JsonBody<WireRecord>,
 ) -> Result<Response, ApiError> {
     let now = app.engine.now();
-    let record = app.intake.record(wire, now)?;
+    let record = app.take(wire, now)?;
     let decisions = app.engine.record(std::slice::from_ref(&record), now).await;
     decisions.first().map(answer).ok_or(ApiError::Internal)
 }
@@ -60,8 +60,15 @@ pub async fn check(
 ) -> Result<Response, ApiError> {
     let now = app.engine.now();
     let reserve = wire.reserve == Some(true);
-    let record = app.intake.record(wire.into(), now).map_err(for_check)?;
+    let record = app.take(wire.into(), now).map_err(for_check)?;
     Ok(answer(&app.engine.check(&record, reserve, now).await))
+}
+
+impl AppState {
+    /// Takes a record in. Keys that are registered now may have ids that look like secrets.
+    pub(super) fn take(&self, wire: WireRecord, now: Millis) -> Result<Record, InputError> {
+        self.intake.record_where(wire, now, |key_id| self.engine.is_registered(key_id))
+    }
 }
 
 /// A check calls the record's `tokens_used` its `estimated_tokens`.

@@ -64,7 +64,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Si
         let (here, record) = (status.show(now), app.engine.store().sink(status.name()).await?);
         items.push(match record {
             Some(record) => SinkView {
-                status: here.or_as_told(&record, now),
+                status: here.or_as_reported(&record, now),
                 sender: record.sender(now).map(str::to_owned),
                 dead_letters: record.dead_letters,
             },

@@ -62,7 +62,7 @@ pub async fn stream(
 ) -> Result<Response, ApiError> {
     let [subject, kind, severity] = EventFilter::PARAMS;
     let params = params.only(&["last_event_id", subject, kind, severity])?;
-    let filter = EventFilter::from_params(&params)?;
+    let filter = EventFilter::from_params(&app, &params).await?;
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).filter(|id| !id.is_empty());
     let last = last.or(params.text("last_event_id")).map(str::to_owned);
     let follower = Follower::start(app, filter, last).await?;

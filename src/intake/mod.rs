@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::{
     domain::{
         Millis,
+        key::{KEY_ID_FORM, looks_secret, valid_key_id},
         price::Cost,
         record::Record,
         subject::{Subject, valid_id},
@@ -46,20 +47,34 @@ impl Intake {
         Self { peppers, prices, max_skew: None }
     }
 
-    /// The public id of an API key.
+    /// The public id of an API key in its one form, without blanks around it.
     pub fn key_id(&self, api_key: &str) -> String {
         self.peppers.key_id(api_key)
     }
 
-    /// Validates a wire record and hashes its key.
+    /// Validates a wire record and hashes its key, where no key is registered.
     ///
     /// # Errors
     /// Every field that is wrong, with what it must be.
     pub fn record(&self, wire: WireRecord, now: Millis) -> Result<Record, InputError> {
-        let mut errors = wire.errors();
+        self.record_where(wire, now, |_| false)
+    }
+
+    /// The same where keys may be registered: those alone may have ids that look like secrets.
+    ///
+    /// # Errors
+    /// Every field that is wrong, with what it must be.
+    pub fn record_where(
+        &self,
+        mut wire: WireRecord,
+        now: Millis,
+        registered: impl Fn(&str) -> bool,
+    ) -> Result<Record, InputError> {
+        let mut errors = wire.settle_key(registered);
+        wire.note_errors(&mut errors);
         let timestamp = wire.timestamp(&mut errors);
         let late = self.judge_time(timestamp, now, &mut errors);
-        let source_ip = wire.source_ip(&mut errors);
+        let source_ip = wire.settle_source_ip(&mut errors);
         let digest = digest(&wire);
         if !errors.is_empty() {
             return Err(InputError::Fields(errors));
@@ -126,7 +141,20 @@ impl Intake {
     }
 }
 
-/// Ids of projects and keys as they come from callers.
+/// Ids of keys as they come from callers. What is said of one never holds it: it may be a secret.
+fn check_key_id(pointer: &str, id: &str, registered: impl Fn(&str) -> bool, errors: &mut Vec<FieldError>) {
+    if !valid_key_id(id) {
+        errors.push(FieldError::new(pointer, KEY_ID_FORM));
+    } else if let Some(likeness) = looks_secret(id).filter(|_| !registered(id)) {
+        let detail = format!(
+            "{likeness}: send it as api_key, which is hashed and dropped. If it is a public id, register it first: \
+             PUT /v1/keys/{{key_id}}"
+        );
+        errors.push(FieldError::new(pointer, detail));
+    }
+}
+
+/// Ids of projects as they come from callers.
 fn check_id(pointer: &str, id: &str, errors: &mut Vec<FieldError>) {
     if !valid_id(id) {
         errors.push(FieldError::new(pointer, "must be 1 to 128 bytes of printable text without spaces"));

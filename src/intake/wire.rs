@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{check_id, cost::WireCost};
+use super::{check_id, check_key_id, cost::WireCost};
 use crate::domain::{
-    Millis,
+    Millis, address,
     event::parse_millis,
+    key::{API_KEY_FORM, canonical_api_key},
     price::{MAX_TOKENS, Tokens, Told},
 };
 
@@ -139,11 +140,15 @@ pub struct WireRecord {
     /// Makes a retry safe: the same id, key and body within two minutes is counted once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// The secret; hashed at the door. This or `key_id`.
+    /// The secret; hashed at the door. 1 to 512 visible ASCII characters; blanks around it are taken off. This or
+    /// `key_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1)]
     pub api_key: Option<String>,
-    /// The caller's own public name for the key. This or `api_key`.
+    /// The caller's own public name for the key; case matters. One that begins as a secret does (`sk-`, `ghp_`, …) must
+    /// be registered. This or `api_key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256, pattern = "^[!-~]+$")]
     pub key_id: Option<String>,
     /// Project that the request belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,7 +178,7 @@ pub struct WireRecord {
     /// Latency in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<f64>,
-    /// Address that the request came from.
+    /// Address that the request came from. An IPv6 address that stands for an IPv4 address is that one.
     pub source_ip: String,
     /// The client's `User-Agent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,13 +201,17 @@ pub struct WireRecord {
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WireCheck {
-    /// The secret; hashed at the door. This or `key_id`.
+    /// The secret; hashed at the door. 1 to 512 visible ASCII characters; blanks around it are taken off. This or
+    /// `key_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1)]
     pub api_key: Option<String>,
-    /// The caller's own public name for the key. This or `api_key`.
+    /// The caller's own public name for the key; case matters. One that begins as a secret does (`sk-`, `ghp_`, …) must
+    /// be registered. This or `api_key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256, pattern = "^[!-~]+$")]
     pub key_id: Option<String>,
-    /// Address that the request comes from.
+    /// Address that the request comes from. An IPv6 address that stands for an IPv4 address is that one.
     pub source_ip: String,
     /// Project that the request belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -247,23 +256,32 @@ impl From<WireCheck> for WireRecord {
 }
 
 impl WireRecord {
-    /// What is wrong with the fields, apart from time and address.
-    pub(super) fn errors(&self) -> Vec<FieldError> {
+    /// Brings the key into its one form. Says what is wrong with it; `registered` says whether an id is.
+    pub(super) fn settle_key(&mut self, registered: impl Fn(&str) -> bool) -> Vec<FieldError> {
         let mut errors = Vec::new();
-        match (&self.api_key, &self.key_id) {
+        match (&mut self.api_key, &self.key_id) {
             (None, None) => errors.push(FieldError::new("/api_key", "api_key or key_id is required")),
             (Some(_), Some(_)) => errors.push(FieldError::new("/key_id", "give api_key or key_id, not both")),
-            (Some(_), None) => bounded("/api_key", self.api_key.as_deref(), 1, 512, &mut errors),
-            (None, Some(id)) => check_id("/key_id", id, &mut errors),
+            (Some(secret), None) => {
+                if !canonical_api_key(secret) {
+                    errors.push(FieldError::new("/api_key", API_KEY_FORM));
+                }
+            }
+            (None, Some(id)) => check_key_id("/key_id", id, registered, &mut errors),
         }
+        errors
+    }
+
+    /// Notes what is wrong with the fields, apart from key, time and address.
+    pub(super) fn note_errors(&self, errors: &mut Vec<FieldError>) {
         if let Some(id) = &self.project_id {
-            check_id("/project_id", id, &mut errors);
+            check_id("/project_id", id, errors);
         }
-        bounded("/request_id", self.request_id.as_deref(), 0, 128, &mut errors);
-        bounded("/endpoint", Some(&self.endpoint), 1, 2048, &mut errors);
-        bounded("/model", self.model.as_deref(), 1, 128, &mut errors);
-        bounded("/user_agent", self.user_agent.as_deref(), 0, 1024, &mut errors);
-        bounded("/reservation_id", self.reservation_id.as_deref(), 1, 128, &mut errors);
+        bounded("/request_id", self.request_id.as_deref(), 0, 128, errors);
+        bounded("/endpoint", Some(&self.endpoint), 1, 2048, errors);
+        bounded("/model", self.model.as_deref(), 1, 128, errors);
+        bounded("/user_agent", self.user_agent.as_deref(), 0, 1024, errors);
+        bounded("/reservation_id", self.reservation_id.as_deref(), 1, 128, errors);
         for (pointer, tokens) in [
             ("/tokens_used", self.tokens_used),
             ("/prompt_tokens", self.prompt_tokens),
@@ -283,7 +301,6 @@ impl WireRecord {
         if self.response_status.is_some_and(|s| !(100..=599).contains(&s)) {
             errors.push(FieldError::new("/response_status", "must be an HTTP status from 100 to 599"));
         }
-        errors
     }
 
     /// Calls `tell` with all that the record says, each field in a form that cannot be taken for another or for two.
@@ -345,12 +362,16 @@ impl WireRecord {
         parsed.ok()
     }
 
-    pub(super) fn source_ip(&self, errors: &mut Vec<FieldError>) -> Option<IpAddr> {
-        let parsed = self.source_ip.parse::<IpAddr>();
-        if parsed.is_err() {
-            errors.push(FieldError::new("/source_ip", "must be an IPv4 or IPv6 address"));
+    /// Reads the address, and brings it into its one form.
+    pub(super) fn settle_source_ip(&mut self, errors: &mut Vec<FieldError>) -> Option<IpAddr> {
+        let parsed = address::parse(&self.source_ip);
+        match &parsed {
+            // Of IPv4 there is only one spelling that is taken.
+            Ok(address) if self.source_ip.contains(':') => self.source_ip = address.to_string(),
+            Ok(_) => {}
+            Err(error) => errors.push(FieldError::new("/source_ip", error.to_string())),
         }
-        parsed.ok().map(|address| address.to_canonical())
+        parsed.ok()
     }
 }
 

@@ -201,7 +201,7 @@ mod tests {
             summary.starts_with("Refused, and the key banned until 10:00 UTC (30 minutes), for impossible")
         );
         assert_eq!(account["ladder"][0]["strikes_after"], 1.0);
-        assert_eq!(account["windows"][0]["token_limit"], 50_000);
+        assert_eq!(account["windows"][0]["token_limit"], 1_000_000);
     }
 
     #[tokio::test]

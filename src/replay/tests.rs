@@ -142,6 +142,30 @@ async fn each_line_gets_a_line_and_the_first_bad_one_is_told() {
 }
 
 #[tokio::test]
+async fn spellings_of_one_key_and_address_are_one_and_a_secret_as_a_public_id_is_a_bad_line() {
+    let spelled = |api_key: &str, source_ip: &str, minutes: Millis| {
+        let mut line = line("a", minutes * MINUTE, source_ip);
+        line.as_object_mut().unwrap().remove("key_id");
+        line["api_key"] = api_key.into();
+        line
+    };
+    let lines = [
+        spelled("sk-live-4f9a", SINGAPORE, 0),
+        line("sk-live-4f9a", SECOND, SINGAPORE),
+        spelled(" sk-live-4f9a\t", &format!("64:ff9b::{BUCHAREST}"), 1),
+        spelled("sk-live-4f9a", "010.0.0.1", 2),
+    ];
+    let (decisions, summary) = run(&mut replay(strict).await, &text(&lines)).await;
+    assert_eq!(decisions[0]["key_id"], decisions[2]["key_id"]);
+    assert_eq!(decisions[2]["anomalies"][0]["type"], "IMPOSSIBLE_TRAVEL", "{}", decisions[2]);
+    let bad = |n: usize| (&decisions[n]["line"], &decisions[n]["errors"][0]["pointer"]);
+    assert_eq!([bad(1), bad(3)], [(&json!(2), &json!("/key_id")), (&json!(4), &json!("/source_ip"))]);
+    assert!(!format!("{decisions:?}").contains("4f9a"), "{decisions:?}");
+    let told = summary.render();
+    assert!(told.contains("2 records of 1 keys") && told.contains("2 bad lines"), "{told}");
+}
+
+#[tokio::test]
 async fn nothing_at_all_is_no_error() {
     let (decisions, summary) = run(&mut replay(strict).await, "").await;
     assert!(decisions.is_empty());

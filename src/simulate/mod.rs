@@ -10,6 +10,7 @@ pub mod atlas;
 pub mod attacks;
 pub mod calendar;
 pub mod circumstances;
+pub mod denials;
 pub mod persona;
 pub mod random;
 pub mod score;

@@ -8,6 +8,7 @@ use axum::{
     http::Request,
 };
 use keyward::{
+    config::AllowedHosts,
     engine::Engine,
     http::{AppState, Auth, router},
 };
@@ -40,6 +41,7 @@ impl Api {
             engine,
             intake: intake(300_000),
             auth: Auth::default(),
+            hosts: AllowedHosts::Loopback,
             components: Arc::new(|| json!({ "geo": "off" })),
             sinks: Vec::new(),
             metrics: Arc::new(metrics),
@@ -58,7 +60,7 @@ impl Api {
         content_type: Option<&str>,
         body: impl Into<Body>,
     ) -> Reply {
-        let mut request = Request::builder().method(method).uri(path);
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
         if let Some(content_type) = content_type {
             request = request.header("content-type", content_type);
         }

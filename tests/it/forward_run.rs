@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use keyward::{
     domain::event::Event,
-    forward::{Sender, SinkSettings, Status, Surroundings},
+    forward::{Sender, SinkContext, SinkSettings, Status},
     store::{
         DeadLetter, ForwardStore, LogPosition, Store,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -18,13 +18,13 @@ use crate::support::within;
 const LONG: Duration = Duration::from_secs(120);
 
 /// What a sink needs that tells of nothing unexpected.
-pub(crate) fn surroundings(store: Arc<dyn ForwardStore>) -> Surroundings {
-    Surroundings {
+pub(crate) fn sink_context(store: Arc<dyn ForwardStore>) -> SinkContext {
+    SinkContext {
         store,
         now: Arc::new(keyward::clock::wall),
-        tell: Arc::new(|event| panic!("{event:?}")),
+        log_event: Arc::new(|event| panic!("{event:?}")),
         instance: "i-1".to_owned(),
-        news: None,
+        log_changes: None,
     }
 }
 
@@ -42,11 +42,11 @@ impl Run {
     /// A sender; `event` makes the event of each number.
     pub(crate) fn start(settings: &SinkSettings, event: fn(usize) -> Event) -> Self {
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
-        let around = surroundings(store.clone());
-        let outlet = settings.open(&around).unwrap();
+        let context = sink_context(store.clone());
+        let sink = settings.open(&context).unwrap();
         let stop = CancellationToken::new();
         let status = Arc::new(Status::new(&settings.common().name, settings.common().kind));
-        let sender = Sender::new(settings.common().clone(), outlet, around, status.clone(), stop.clone());
+        let sender = Sender::new(settings.common().clone(), sink, context, status.clone(), stop.clone());
         Self { store, events: HashMap::new(), status, event, stop, sender: tokio::spawn(sender.run()) }
     }
 

@@ -9,9 +9,14 @@
 mod api;
 mod app;
 mod bad_input;
+#[path = "../it_support/browser.rs"]
+mod browser;
 mod concurrency;
 mod costs;
+mod denials;
+mod door;
 mod durability;
+mod examples;
 mod failures;
 mod forward;
 #[cfg(feature = "kafka")]
@@ -28,6 +33,7 @@ mod redis_server;
 mod roles;
 mod scenarios;
 mod secrets;
+mod spelling;
 mod spend;
 mod store;
 mod support;

@@ -83,8 +83,8 @@ fn captured() -> &'static (Log, PrometheusHandle) {
 fn assert_clean(bytes: &[u8], place: &str) {
     let needle = &SECRET.as_bytes()[..PREFIX];
     if let Some(at) = bytes.windows(PREFIX).position(|w| w == needle) {
-        let around = &bytes[at.saturating_sub(80)..(at + 80).min(bytes.len())];
-        panic!("the raw key is in {place}: …{}…", String::from_utf8_lossy(around));
+        let context = &bytes[at.saturating_sub(80)..(at + 80).min(bytes.len())];
+        panic!("the raw key is in {place}: …{}…", String::from_utf8_lossy(context));
     }
 }
 
@@ -129,6 +129,31 @@ fn bodies() -> Vec<String> {
     ]
 }
 
+/// Records that give the secret as the public id.
+fn as_public_id() -> Vec<String> {
+    let record = |fields: serde_json::Value| {
+        let mut body = json!({"key_id": SECRET, "endpoint": "/v1/chat", "source_ip": SINGAPORE});
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        body.to_string()
+    };
+    vec![
+        record(json!({})),
+        record(json!({"source_ip": "[::1]"})),
+        record(json!({"key_id": format!(" {SECRET}")})),
+    ]
+}
+
+/// Requests that give the secret as a subject.
+fn as_subject() -> Vec<(&'static str, String)> {
+    let path = |room: &str| format!("/v1/{room}key:{SECRET}");
+    let mut all = vec![("DELETE", format!("/v1/keys/{SECRET}")), ("GET", format!("/v1/keys/{SECRET}"))];
+    for method in ["GET", "DELETE", "PUT"] {
+        all.extend([(method, path("bans/")), (method, path("allowlist/"))]);
+    }
+    all.extend(["subjects/", "bans?subject=", "events?subject="].map(|room| ("GET", path(room))));
+    all
+}
+
 /// Sends the secret wherever a caller could, and looks at each answer.
 async fn send_everywhere(api: &Api, instance: &Instance) {
     for body in bodies() {
@@ -142,6 +167,21 @@ async fn send_everywhere(api: &Api, instance: &Instance) {
             let reply = api.call("POST", "/v1/record/batch", Some(content_type), body.clone()).await;
             assert_clean(reply.all.as_bytes(), &format!("the answer of the batch to {body}"));
         }
+    }
+    for body in as_public_id() {
+        for path in ["/v1/record", "/v1/check"] {
+            let reply = api.post(path, body.clone()).await;
+            assert_eq!(reply.status, 422, "{}", reply.body);
+            assert_clean(reply.all.as_bytes(), &format!("the answer of {path} to {body}"));
+        }
+        let reply = api.call("POST", "/v1/record/batch", Some("application/x-ndjson"), body).await;
+        assert_clean(reply.all.as_bytes(), "the answer of the batch to a public id");
+    }
+    for (method, path) in as_subject() {
+        let body = r#"{"duration_seconds":60,"reason":"taken for the id"}"#;
+        let reply = api.call(method, &path, Some("application/json"), body).await;
+        assert!([404, 422].contains(&reply.status), "{method} {path}: {}", reply.body);
+        assert_clean(reply.all.as_bytes(), &format!("the answer to {method} {path}"));
     }
     let array = format!("[{}]", bodies()[..22].join(","));
     assert_clean(api.post("/v1/record/batch", array).await.all.as_bytes(), "the answer to an array");

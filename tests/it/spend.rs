@@ -47,7 +47,7 @@ async fn a_key_that_stays_critical_is_cut_off_once_by_two_instances_on_redis() {
     let (first, second) = (redis(&url, &namespace).await, redis(&url, &namespace).await);
     let now = keyward::clock::Clock::default().now();
     books(&first, "k1:thief", now).await;
-    let base = Base::from(&config);
+    let base = Base { has_emergency_hook: true, ..Base::from(&config) };
     let instances = [
         Instance::start(first.clone(), base.clone(), options()).await,
         Instance::start(second, base, options()).await,

@@ -12,7 +12,7 @@ use crate::{
     domain::{
         HOUR, MINUTE,
         observation::{ClientMark, Peer, PeerSeen},
-        place::Coordinates,
+        place::{Coordinates, Prefix},
         profile::Sample,
         subject::Subject,
     },
@@ -77,6 +77,7 @@ struct Scene {
     recent: Recent,
     policy: Policy,
     allowlist: Allowlist,
+    geo_loaded: Option<Millis>,
 }
 
 impl Scene {
@@ -133,6 +134,7 @@ impl Scene {
             recent: Recent::default(),
             policy: default_policy(),
             allowlist: Allowlist::default(),
+            geo_loaded: None,
         }
     }
 
@@ -143,7 +145,7 @@ impl Scene {
             now: at,
             place: Some(&city.core()),
             came_from: None,
-            client: features.client.as_deref(),
+            client: Some(&features.client),
             endpoint: &features.endpoint,
             model: self.record.model.as_deref(),
             tokens: self.record.tokens,
@@ -164,7 +166,7 @@ impl Scene {
     fn seen_in(mut self, city: City, before: Millis) -> Self {
         let at = NOON - before;
         self.key.peers.push(PeerSeen {
-            peer: Peer::place(&city.core(), ClientMark::of(Some("openai-python"))),
+            peer: Peer::place(&city.core(), ClientMark::of("openai-python")),
             first_seen: at,
             last_seen: at,
             hits: 1,
@@ -197,15 +199,17 @@ impl Scene {
 
     fn look<T>(&self, look: impl FnOnce(&Case<'_>) -> T) -> T {
         let features = Features::of(&self.record);
+        let source = self.record.source_ip;
+        let attribution = Attribution::of(self.record.status, Some(&self.profile), Prefix::of(source));
         look(&Case::new(
-            &self.record,
+            (&self.record, attribution),
             self.place.as_ref(),
             &self.key,
             self.address.as_ref(),
             (&self.profile, self.prior.as_ref(), &self.recent),
             &features,
             (&self.policy, &self.allowlist),
-            &describe,
+            (&describe, self.geo_loaded),
         ))
     }
 

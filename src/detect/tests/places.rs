@@ -76,7 +76,7 @@ fn every_place_of_a_young_key_is_new_and_none_is_news() {
 fn a_journey_that_only_another_client_cannot_have_made_weighs_little() {
     let service_at_home = |scene: &mut Scene| {
         for peer in &mut scene.key.peers {
-            peer.peer = Peer::place(&SINGAPORE.core(), ClientMark::of(Some("a-service")));
+            peer.peer = Peer::place(&SINGAPORE.core(), ClientMark::of("a-service"));
         }
     };
     let scene = Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST);
@@ -157,4 +157,80 @@ fn a_new_key_is_not_judged_on_its_second_day_and_is_on_its_third() {
     };
     assert_eq!(born(35 * HOUR), Severity::Low, "yesterday at one");
     assert_eq!(born(37 * HOUR), Severity::High, "the day before at eleven at night");
+}
+
+/// A place of which the file knows the middle of its country alone.
+fn vague(city: City) -> Place {
+    let mut place = city.place();
+    place.core.asn = 0;
+    place.core.coordinates = place.core.coordinates.map(|c| Coordinates { radius_km: 1_000, ..c });
+    place
+}
+
+#[test]
+fn the_middle_of_a_country_counts_in_no_detector_of_places() {
+    let scene = Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).seen_in(LIMA, 20 * MINUTE);
+    let scene = scene.with(|scene| scene.place = Some(vague(BUCHAREST)));
+    for kind in [ImpossibleTravel, ConcurrentLocations, NewLocation] {
+        assert!(scene.verdict(kind).is_err(), "{kind:?}");
+    }
+    let mut there =
+        Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).seen_in(LIMA, 20 * MINUTE).from(BUCHAREST);
+    let middle = vague(LIMA).core;
+    there.key.peers[1].peer = Peer::place(&middle, ClientMark::of("openai-python"));
+    assert_eq!(there.margin(ConcurrentLocations), (2.0, 3.0, "places"));
+}
+
+#[test]
+fn a_known_country_is_no_news_where_the_file_knows_no_more() {
+    let country_only = |city: City, country: [u8; 2]| {
+        let mut place = city.place();
+        place.core = PlaceCore { asn: 0, country: Some(country), coordinates: None, ..place.core };
+        place
+    };
+    let mut scene = Scene::unknown();
+    scene.place = Some(country_only(SINGAPORE, *b"SG"));
+    for hour in 0..24 * DAYS {
+        let (features, core) = (Features::of(&scene.record), scene.place.as_ref().map(|place| place.core));
+        scene.profile.learn(&Sample {
+            now: NOON - hour * HOUR,
+            place: core.as_ref(),
+            came_from: None,
+            client: Some(&features.client),
+            endpoint: &features.endpoint,
+            model: scene.record.model.as_deref(),
+            tokens: 1_000,
+            cost_nanos: 0,
+            outcome: scene.record.outcome(),
+            peaks: (1, 1),
+        });
+    }
+    scene.record.user_agent = Some("curl/8.5.0".into());
+    scene.place = Some(country_only(BUCHAREST, *b"SG"));
+    assert_eq!(scene.look(judge), [], "another network of the known country");
+    scene.place = Some(country_only(BUCHAREST, *b"RO"));
+    assert_eq!(scene.found(NewLocation).0, Severity::Low);
+    assert_eq!(scene.found(AnomalyKind::BehavioralDrift).0, Severity::High);
+}
+
+#[test]
+fn a_geo_file_moves_nobody() {
+    let strict =
+        |scene: Scene| scene.with(|scene| scene.policy.preset = crate::domain::policy::Preset::Strict);
+    let same = strict(Scene::settled().seen_in(SINGAPORE, 30 * MINUTE)).with(|scene| {
+        let mut place = BUCHAREST.place();
+        place.core.prefix = SINGAPORE.core().prefix;
+        scene.place = Some(place);
+    });
+    assert!(
+        same.verdict(ImpossibleTravel).is_err(),
+        "the network is the same, only the file says another place"
+    );
+    let both_known = |loaded| {
+        let scene = strict(Scene::settled()).with(|scene| scene.learn(NOON - 2 * DAY, BUCHAREST));
+        let scene = scene.seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST);
+        scene.with(|scene| scene.geo_loaded = loaded).verdict(ImpossibleTravel).is_ok()
+    };
+    assert!(both_known(None) && both_known(Some(NOON - 2 * DAY)));
+    assert!(!both_known(Some(NOON - HOUR)), "both networks were the key's before the file was loaded");
 }

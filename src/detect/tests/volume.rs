@@ -11,11 +11,18 @@ fn many_more_requests_than_the_hour_usually_sees_are_a_burst() {
 }
 
 #[test]
-fn a_burst_at_an_hour_at_which_the_key_never_works_is_critical() {
-    let night = Scene::settled().holding([42, 42, 39, 39]).with(|scene| scene.key.now += 14 * HOUR);
-    let (severity, summary) = night.found(TrafficBurst);
-    assert_eq!(severity, Severity::Critical);
-    assert_eq!(summary, "42 requests in 5 minutes at an hour at which the key never works; limit 12.");
+fn a_burst_at_an_hour_at_which_the_key_never_works_is_critical_if_it_shows_another_actor() {
+    let night = || Scene::settled().holding([42, 42, 39, 39]).with(|scene| scene.key.now += 14 * HOUR);
+    let finding = night().finding(TrafficBurst);
+    assert_eq!(finding.severity, Severity::High, "volume alone bans nobody");
+    assert_eq!(
+        finding.evidence["severity_because"],
+        "nothing shows another actor: the place and the client are the key's own"
+    );
+    let summary = "42 requests in 5 minutes at an hour at which the key never works; limit 12.";
+    assert_eq!(finding.evidence["summary"], summary);
+    let another = night().with(|scene| scene.record.user_agent = Some("curl/8.5.0".into()));
+    assert_eq!(another.found(TrafficBurst).0, Severity::Critical);
 }
 
 #[test]

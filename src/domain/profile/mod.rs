@@ -6,6 +6,7 @@
 //! doubles, equal up to rounding. Above a table's cap the lightest rows leave.
 
 mod alarms;
+mod client;
 mod familiar;
 mod histogram;
 mod history;
@@ -14,6 +15,7 @@ mod moments;
 use serde::{Deserialize, Serialize};
 
 pub use alarms::{About, Alarms};
+pub use client::{NO_CLIENT, client_family};
 pub use familiar::{DaySet, Familiar, Mass, Table};
 pub use histogram::Histogram;
 pub use history::{DayStat, Days, History, HourStat};
@@ -166,7 +168,7 @@ impl Profile {
         self.history.add(now, sample.tokens, sample.cost_nanos, sample.peaks);
         if sample.tokens > 0 {
             self.sizes.add(sample.tokens, now);
-            let context = Context::of(sample.client, sample.endpoint, sample.model);
+            let context = Context::of(sample.client.unwrap_or(NO_CLIENT), sample.endpoint, sample.model);
             self.later.contexts.add(context, sample.tokens, now);
         }
         match sample.outcome {
@@ -239,12 +241,6 @@ impl Profile {
         self.later.contexts.merge(&other.later.contexts);
         self.later.networks.merge(&other.later.networks);
     }
-}
-
-/// The family of a user agent: its product name without version, lower case, at most 48 bytes.
-pub fn client_family(user_agent: &str) -> String {
-    let product = user_agent.split(['/', ' ', '(', ';']).next().unwrap_or("");
-    truncate(product, 48).to_ascii_lowercase()
 }
 
 /// The template of an endpoint: no query, ids replaced by `{id}`, at most 96 bytes.
@@ -372,9 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_and_endpoints_are_reduced_to_what_repeats() {
-        assert_eq!(client_family("openai-python/1.51.0"), "openai-python");
-        assert_eq!(client_family("Mozilla/5.0 (X11)"), "mozilla");
+    fn endpoints_are_reduced_to_what_repeats() {
         assert_eq!(endpoint_template("/v1/files/file-abc12345/content?x=1"), "/v1/files/{id}/content");
         assert_eq!(endpoint_template("/v1/chat/completions"), "/v1/chat/completions");
         assert_eq!(endpoint_template("/users/42"), "/users/{id}");

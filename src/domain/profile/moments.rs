@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::familiar::Mass;
+use super::{client::NO_CLIENT, familiar::Mass};
 use crate::domain::{Millis, stable_hash};
 
 /// Contexts kept.
@@ -77,9 +77,10 @@ pub struct Context {
 
 impl Context {
     /// The context of a request.
-    pub fn of(client: Option<&str>, endpoint: &str, model: Option<&str>) -> Self {
-        let use_of =
-            stable_hash(client.unwrap_or("").as_bytes()) ^ stable_hash(endpoint.as_bytes()).rotate_left(17);
+    pub fn of(client: &str, endpoint: &str, model: Option<&str>) -> Self {
+        // As contexts of requests that name no client were always written.
+        let client = if client == NO_CLIENT { "" } else { client };
+        let use_of = stable_hash(client.as_bytes()) ^ stable_hash(endpoint.as_bytes()).rotate_left(17);
         let with_model = use_of ^ model.map_or(0, |name| stable_hash(name.as_bytes()).rotate_left(31));
         let fold = |hash: u64, kind: u32| (hash ^ (hash >> 32)) as u32 & !1 | kind;
         Self { full: fold(with_model, 1), any_model: fold(use_of, 0) }
@@ -144,7 +145,7 @@ mod tests {
     #[test]
     fn a_context_that_is_not_known_well_enough_is_looked_up_without_its_model() {
         let mut contexts = Contexts::default();
-        let of = |model| Context::of(Some("curl"), "/v1/chat", Some(model));
+        let of = |model| Context::of("curl", "/v1/chat", Some(model));
         for _ in 0..10 {
             contexts.add(of("small"), 100, NOW);
         }
@@ -155,18 +156,18 @@ mod tests {
         };
         assert_eq!(mean("small"), 100);
         assert_eq!(mean("large"), 151, "the geometric mean of ten times 100 and once 9,000");
-        assert!(contexts.narrowest(Context::of(None, "/v1/chat", Some("small")), 10).is_none());
+        assert!(contexts.narrowest(Context::of(NO_CLIENT, "/v1/chat", Some("small")), 10).is_none());
     }
 
     #[test]
     fn contexts_stay_few_and_the_heavy_ones_stay() {
         let mut contexts = Contexts::default();
-        let heavy = Context::of(Some("curl"), "/v1/chat", Some("small"));
+        let heavy = Context::of("curl", "/v1/chat", Some("small"));
         for round in 0..5 {
             contexts.add(heavy, 100, NOW + round);
         }
         for n in 0..1_000 {
-            contexts.add(Context::of(Some(&format!("client-{n}")), "/v1/chat", None), 100, NOW);
+            contexts.add(Context::of(&format!("client-{n}"), "/v1/chat", None), 100, NOW);
         }
         assert!(contexts.len() <= CONTEXTS + SLACK + 1);
         assert_eq!(contexts.narrowest(heavy, 5).unwrap().count(), 5);

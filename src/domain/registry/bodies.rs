@@ -1,14 +1,12 @@
 //! Plans, projects and keys as people write them: one form over the API, in the configuration and in the store.
 
-use std::net::IpAddr;
-
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{self, Amount, LimitBody, MAX_LIMITS};
 use crate::domain::{
-    Millis,
+    Millis, address,
     event::{format_millis, parse_millis},
     quota::{Calendar, Limit, Priority, Span},
     subject::valid_id,
@@ -222,19 +220,7 @@ fn each<T>(
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
-    let read = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(|ip| ip.to_canonical().into()));
-    let network: Result<IpNet, _> = read;
-    network
-        .map(|network| canonical(network.trunc()))
-        .map_err(|_| "must be an address or prefix such as 203.0.113.0/24".to_owned())
-}
-
-/// Addresses are compared as IPv4 where they are mapped ones, so such a prefix must be one of IPv4.
-fn canonical(network: IpNet) -> IpNet {
-    let IpNet::V6(v6) = network else { return network };
-    let length = v6.prefix_len().checked_sub(96);
-    let mapped = v6.addr().to_ipv4_mapped().zip(length);
-    mapped.and_then(|(address, length)| Ipv4Net::new(address, length).ok()).map_or(network, IpNet::V4)
+    address::parse_network(text).map_err(|error| error.to_string())
 }
 
 fn country(text: &str) -> Result<[u8; 2], String> {

@@ -245,6 +245,11 @@ impl Registry {
         self.keys.held(key_id)
     }
 
+    /// Whether there is a key of this public id.
+    pub fn has_key(&self, key_id: &str) -> bool {
+        self.keys.get(key_id).is_some()
+    }
+
     /// Every key, in no order.
     pub fn keys(&self) -> impl Iterator<Item = (&Arc<str>, Held<KeyEntry>)> {
         self.keys.iter()

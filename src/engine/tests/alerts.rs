@@ -15,7 +15,13 @@ async fn two(rules: &str) -> (Day, Arc<Engine>) {
     let day = Day::with(|policy| policy.limits = Default::default()).await;
     let config: crate::config::Config = toml::from_str(rules).unwrap();
     let policy = Policy { limits: Default::default(), ..default_policy() };
-    let base = Base { policy, registry: Arc::default(), alerts: config.alerts, spend: None };
+    let base = Base {
+        policy,
+        registry: Arc::default(),
+        alerts: config.alerts,
+        spend: None,
+        has_emergency_hook: false,
+    };
     let start = || {
         let options = EngineOptions { usage_series: 1000, ..day.engine.options.clone() };
         Engine::start(day.engine.store.clone(), day.engine.geo.clone(), base.clone(), options)

@@ -167,12 +167,7 @@ async fn what_a_finding_refuses_is_charged_to_no_budget() {
 #[tokio::test]
 async fn a_budget_tells_of_each_mark_once_a_month_on_two_instances() {
     let mut day = day(&[("p", project(json!({"budget_usd": "10"})))]).await;
-    let base = crate::engine::Base {
-        policy: default_policy(),
-        registry: Arc::default(),
-        alerts: Vec::new(),
-        spend: None,
-    };
+    let base = crate::engine::Base::from(default_policy());
     let options = day.engine.options.clone();
     let second =
         Engine::start(day.engine.store.clone(), day.engine.geo.clone(), base, options).await.unwrap();

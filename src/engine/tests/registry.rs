@@ -21,8 +21,13 @@ impl Day {
     /// An engine over the same store, with another configuration.
     pub(super) async fn configured(registry: Configured) -> Self {
         let day = Self::with(|_| ()).await;
-        let base =
-            Base { policy: default_policy(), registry: Arc::new(registry), alerts: Vec::new(), spend: None };
+        let base = Base {
+            policy: default_policy(),
+            registry: Arc::new(registry),
+            alerts: Vec::new(),
+            spend: None,
+            has_emergency_hook: false,
+        };
         let options = day.engine.options.clone();
         let engine =
             Engine::start(day.engine.store.clone(), day.engine.geo.clone(), base, options).await.unwrap();

@@ -23,12 +23,16 @@ struct Books {
 
 impl Books {
     async fn open(change: impl FnOnce(&mut Rules)) -> Self {
+        Self::open_as(Preset::Balanced, true, change).await
+    }
+
+    async fn open_as(preset: Preset, has_emergency_hook: bool, change: impl FnOnce(&mut Rules)) -> Self {
         let day = Day::with(|_| ()).await;
         let config: crate::config::Config = toml::from_str(DEFAULT_TOML).unwrap();
         let mut rules = config.spend.rules().unwrap();
         change(&mut rules);
-        let policy = Policy { limits: Default::default(), ..default_policy() };
-        let base = Base { spend: Some(rules), ..Base::from(policy) };
+        let policy = Policy { preset, limits: Default::default(), ..default_policy() };
+        let base = Base { spend: Some(rules), has_emergency_hook, ..Base::from(policy) };
         let start = || {
             let (store, geo) = (day.engine.store.clone(), day.engine.geo.clone());
             Engine::start(store, geo, base.clone(), day.engine.options.clone())
@@ -234,6 +238,21 @@ async fn a_benign_verdict_on_the_anomaly_keeps_the_key() {
         .unwrap();
     books.hours("a", 1, &[10.0; 6]).await;
     assert_eq!(books.cut_off_at().await, [0; 0]);
+}
+
+#[tokio::test]
+async fn what_is_only_loud_is_kept_in_balanced_unless_a_hook_asks_for_it() {
+    for (preset, hook, cut) in
+        [(Preset::Balanced, false, false), (Preset::Balanced, true, true), (Preset::Strict, false, true)]
+    {
+        let mut books = Books::open_as(preset, hook, |_| ()).await;
+        books.usual("a").await;
+        books.hours("a", 0, &[400.0, 10.0, 10.0, 10.0]).await;
+        let told = books.told(EventType::KeyCutOff).await;
+        assert_eq!(told.len(), 1, "{preset:?} {hook}");
+        assert_eq!(told[0].evidence["not_cut_off"].is_null(), cut, "{preset:?} {hook}");
+        assert_eq!(books.day.ask(json!({})).await.allowed, !cut, "{preset:?} {hook}");
+    }
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ async fn every_valid_record_counts_once_whatever_was_decided() {
     day.ask(json!({"request_id": "r-1", "tokens_used": 11})).await;
     assert_eq!(day.requests().await, 2, "the same id with another body");
     for _ in 0..2 {
-        let refused = day.ask(json!({"request_id": "r-2", "tokens_used": 60_000})).await;
+        let refused = day.ask(json!({"request_id": "r-2", "tokens_used": 1_200_000})).await;
         assert!(!refused.allowed);
     }
     assert_eq!(day.requests().await, 3, "a refused record, and its retry");

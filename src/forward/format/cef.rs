@@ -8,7 +8,11 @@
 
 use std::net::IpAddr;
 
-use super::{PRODUCT, VENDOR, VERSION, facts, json, text, wording};
+use super::{
+    facts, json,
+    product::{PRODUCT, VENDOR, VERSION},
+    text, wording,
+};
 use crate::domain::event::Event;
 
 /// What a custom string (`cs1` to `cs6`) may hold, in characters.
@@ -16,7 +20,7 @@ const LONGEST_CUSTOM: usize = 4000;
 /// What `suid`, `msg` and most others may hold.
 const LONGEST: usize = 1023;
 
-/// Appends the event.
+/// Appends the event as one line, without a line break.
 pub fn render(event: &Event, out: &mut Vec<u8>) {
     let name = wording::title(event.kind);
     let severity = facts::severity_of_ten(event.severity).to_string();
@@ -31,7 +35,7 @@ pub fn render(event: &Event, out: &mut Vec<u8>) {
 }
 
 fn extension(event: &Event, to: &mut Extension<'_>) {
-    let group = facts::Group::of(event);
+    let group = facts::EventGroup::of(event);
     to.pair("rt", &event.time.to_string(), LONGEST);
     to.pair("externalId", &event.id, 40);
     to.pair("cat", group.name(), LONGEST);
@@ -41,7 +45,7 @@ fn extension(event: &Event, to: &mut Extension<'_>) {
     }
     // Of an act of a person, the key is what was acted on, and the source user is who acted.
     to.some("suid", facts::actor(event), LONGEST);
-    let user = if group == facts::Group::Administration { "duid" } else { "suid" };
+    let user = if group == facts::EventGroup::Administration { "duid" } else { "suid" };
     to.some(user, facts::present(&event.key_id), LONGEST);
     match facts::address(event) {
         Some(IpAddr::V4(address)) => to.pair("src", &address.to_string(), LONGEST),
@@ -50,7 +54,7 @@ fn extension(event: &Event, to: &mut Extension<'_>) {
     }
     to.pair("msg", &wording::message(event), LONGEST);
     to.some("reason", facts::word(&event.evidence, "reason"), LONGEST);
-    if group == facts::Group::Administration {
+    if group == facts::EventGroup::Administration {
         to.pair("outcome", "success", 63);
     }
     custom(event, to);

@@ -12,9 +12,9 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::{
-    PRODUCT, VENDOR, VERSION,
-    facts::{self, Effect, Group, present},
+    facts::{self, Effect, EventGroup, present},
     json::pruned,
+    product::{PRODUCT, VENDOR, VERSION},
     text::one_line,
     wording,
 };
@@ -33,7 +33,7 @@ pub fn value(event: &Event) -> Value {
     let address = facts::address(event);
     // By ECS, `user` at the root is who acts, and `user.target` is who is acted on: of an act of a person, the key.
     let actor = facts::actor(event).and_then(name);
-    let by_person = Group::of(event) == Group::Administration;
+    let by_person = EventGroup::of(event) == EventGroup::Administration;
     let user = match by_person {
         true => json!({ "id": actor, "target": { "id": key } }),
         false => json!({ "id": key.as_ref().or(actor.as_ref()) }),
@@ -69,8 +69,8 @@ pub fn value(event: &Event) -> Value {
 
 /// What found or refused it; nothing where no rule was at work.
 fn rule(event: &Event) -> Value {
-    match Group::of(event) {
-        Group::Administration | Group::Service => Value::Null,
+    match EventGroup::of(event) {
+        EventGroup::Administration | EventGroup::Service => Value::Null,
         group => json!({
             "id": present(&event.detector).map(|detector| one_line(detector, LONGEST)),
             "name": wording::title(event.kind), "category": group.name(), "ruleset": "keyward",
@@ -122,7 +122,7 @@ fn source(event: &Event, address: Option<IpAddr>) -> Value {
     })
 }
 
-/// The categorisation fields.
+/// The four categorisation fields, and the outcome.
 struct Categories {
     kind: &'static str,
     category: &'static [&'static str],
@@ -132,12 +132,12 @@ struct Categories {
 
 impl Categories {
     fn of(event: &Event) -> Self {
-        match Group::of(event) {
-            Group::Anomaly | Group::Response | Group::Notice => Self::alert(Effect::of(event)),
-            Group::Refusal => Self::event(&["api"], &["denied"], None),
-            Group::Expiry => Self::event(&["iam"], &["change", "info"], None),
-            Group::Administration => Self::act(event),
-            Group::Service => Self::service(event.kind),
+        match EventGroup::of(event) {
+            EventGroup::Anomaly | EventGroup::Response | EventGroup::Notice => Self::alert(Effect::of(event)),
+            EventGroup::Refusal => Self::event(&["api"], &["denied"], None),
+            EventGroup::Expiry => Self::event(&["iam"], &["change", "info"], None),
+            EventGroup::Administration => Self::act(event),
+            EventGroup::Service => Self::service(event.kind),
         }
     }
 

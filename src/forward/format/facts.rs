@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::json;
 use crate::domain::{
+    address,
     event::{Event, EventType},
     finding::Severity,
 };
@@ -17,7 +18,7 @@ pub const MOST_EVIDENCE: usize = 16 * 1024;
 
 /// The kind of thing that an event tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Group {
+pub enum EventGroup {
     /// A detector found something.
     Anomaly,
     /// The ladder answered: a throttle or a ban.
@@ -34,7 +35,7 @@ pub enum Group {
     Service,
 }
 
-impl Group {
+impl EventGroup {
     /// The group of an event.
     pub fn of(event: &Event) -> Self {
         if event.detector.as_deref() == Some("operator") {
@@ -51,6 +52,7 @@ impl Group {
             | EventType::KeyNotAllowed
             | EventType::UnknownKey => Self::Refusal,
             EventType::ProjectMismatch
+            | EventType::KeySpared
             | EventType::EmergencyHook
             | EventType::SinkTest
             | EventType::BudgetUsed
@@ -89,7 +91,7 @@ pub enum Effect {
     Blocked,
     /// Refused since the key has no right to it.
     Unauthorized,
-    /// Slowed down.
+    /// The requests of the subject are slowed down.
     Slowed,
     /// Let through, and somebody is told.
     Alerted,
@@ -97,7 +99,7 @@ pub enum Effect {
     Shadowed,
     /// Let through, or nothing to do with one request.
     Noted,
-    /// Free again.
+    /// The ban or throttle has ended.
     Released,
 }
 
@@ -158,14 +160,13 @@ pub fn severity_of_ten(severity: Severity) -> u8 {
 
 /// Who acted, of an act of a person: the id of a token, `local` or `cli`.
 pub fn actor(event: &Event) -> Option<&str> {
-    let acted = Group::of(event) == Group::Administration || event.kind == EventType::SinkTest;
+    let acted = EventGroup::of(event) == EventGroup::Administration || event.kind == EventType::SinkTest;
     word(&event.evidence, "by").filter(|_| acted)
 }
 
 /// The source address, when it is one: SIEMs refuse whole events for an address that does not parse.
 pub fn address(event: &Event) -> Option<IpAddr> {
-    let address: IpAddr = event.source_ip.as_deref()?.parse().ok()?;
-    Some(address.to_canonical())
+    address::parse(event.source_ip.as_deref()?).ok()
 }
 
 /// The coordinates of the place, when they are on this earth.

@@ -9,7 +9,11 @@
 
 use jiff::Timestamp;
 
-use super::{PRODUCT, VENDOR, VERSION, facts, json, text, wording};
+use super::{
+    facts, json,
+    product::{PRODUCT, VENDOR, VERSION},
+    text, wording,
+};
 use crate::domain::{Millis, event::Event};
 
 const DELIMITER: char = '^';
@@ -21,7 +25,7 @@ const STRFTIME: &str = "%b %d %Y %H:%M:%S%.3f GMT";
 const LONGEST_NAME: usize = 255;
 const LONGEST: usize = 4000;
 
-/// Appends the event.
+/// Appends the event as one line, without a line break.
 pub fn render(event: &Event, out: &mut Vec<u8>) {
     let header = format!("LEEF:2.0|{VENDOR}|{PRODUCT}|{VERSION}|{}|{DELIMITER}|", event.kind.name());
     out.extend_from_slice(header.as_bytes());
@@ -43,7 +47,7 @@ fn attributes(event: &Event) -> Vec<(&'static str, Option<String>, usize)> {
     let time = time(event.time);
     let format = time.is_some().then(|| TIME_FORMAT.to_owned());
     vec![
-        ("cat", Some(facts::Group::of(event).name().to_owned()), LONGEST),
+        ("cat", Some(facts::EventGroup::of(event).name().to_owned()), LONGEST),
         ("devTime", time, LONGEST),
         ("devTimeFormat", format, LONGEST),
         ("sev", Some(facts::severity_of_ten(event.severity).to_string()), LONGEST),
@@ -72,8 +76,8 @@ fn attributes(event: &Event) -> Vec<(&'static str, Option<String>, usize)> {
 
 /// Who did it: of an act of a person who acted, and the key is what was acted on, as `subject` says.
 fn user(event: &Event) -> Option<String> {
-    match facts::Group::of(event) {
-        facts::Group::Administration => facts::actor(event).map(str::to_owned),
+    match facts::EventGroup::of(event) {
+        facts::EventGroup::Administration => facts::actor(event).map(str::to_owned),
         _ => event.key_id.clone(),
     }
 }

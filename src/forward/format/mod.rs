@@ -12,6 +12,7 @@ pub(super) mod facts;
 mod json;
 mod leef;
 mod ocsf;
+mod product;
 pub mod syslog;
 pub(super) mod text;
 pub(super) mod wording;
@@ -24,11 +25,6 @@ pub use json::line as json_line;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::event::Event;
-
-/// Who made the event, in every format that has a place for it.
-const VENDOR: &str = "Keyward";
-const PRODUCT: &str = "Keyward";
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A format that SIEMs read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,8 +47,8 @@ pub fn evidence_bytes(event: &Event) -> usize {
     json::line(&event.evidence).len()
 }
 
-/// The event with no more of its evidence than fits into `most` bytes of JSON, beside `"truncated": true`: for sinks whose
-/// messages may not be longer. The whole event is in the log, under the same id.
+/// The event with no more of its evidence than fits into `most` bytes of JSON, beside `"truncated": true`: for sinks
+/// whose messages may not be longer. The whole event is in the log, under the same id.
 pub fn with_less_evidence(event: &Event, most: usize) -> Event {
     let (mut evidence, _) = facts::evidence(event, most);
     match evidence.as_object_mut() {
@@ -63,7 +59,7 @@ pub fn with_less_evidence(event: &Event, most: usize) -> Event {
 }
 
 impl Format {
-    /// Every format.
+    /// Every format, in the order of the documentation.
     pub const ALL: &'static [Self] = &[Self::Json, Self::Ocsf, Self::Ecs, Self::Cef, Self::Leef];
 
     /// The name in the configuration.

@@ -11,47 +11,35 @@
 //! out. Its `finding_info.uid` is made of the subject and the moment since when it is banned, which all three know. A
 //! ban that a person set or lifted is Entity Management, and knows no finding.
 
+mod class;
 mod entity;
 
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use self::class::{APPLICATION_ERROR, CLOSE, CREATE, Choice, Class, DETECTION_FINDING, UPDATE, type_of};
 use super::{
-    PRODUCT, VENDOR, VERSION,
-    facts::{self, Effect, Group, present},
+    facts::{self, Effect, EventGroup, present},
     json::pruned,
+    product::{PRODUCT, VENDOR, VERSION},
     wording,
 };
 use crate::domain::{
     Millis,
     event::{Event, EventType, parse_millis},
     finding::{AnomalyKind, Severity},
-    subject::{Subject, SubjectKind},
+    subject::SubjectKind,
 };
 
 /// The version of the schema that the attributes were checked against.
 pub const OCSF_VERSION: &str = "1.8.0";
 
-const DETECTION_FINDING: Class = Class(2004, "Detection Finding", 2, "Findings");
-const ENTITY_MANAGEMENT: Class = Class(3004, "Entity Management", 3, "Identity & Access Management");
-const APPLICATION_ERROR: Class = Class(6008, "Application Error", 6, "Application Activity");
-
-/// The class and its category: uid and caption of each.
-struct Class(u32, &'static str, u32, &'static str);
-
-/// An id of an enum and its caption.
-type Choice = (u8, &'static str);
-
-const CREATE: Choice = (1, "Create");
-const UPDATE: Choice = (2, "Update");
-const CLOSE: Choice = (3, "Close");
-
 /// The event as an OCSF event.
 pub fn value(event: &Event) -> Value {
-    let (class, activity, special) = match Group::of(event) {
-        Group::Administration => entity::management(event),
-        Group::Service => (APPLICATION_ERROR, service_activity(event.kind), service(event.kind)),
+    let (class, activity, special) = match EventGroup::of(event) {
+        EventGroup::Administration => entity::management(event),
+        EventGroup::Service => (APPLICATION_ERROR, service_activity(event.kind), service(event.kind)),
         _ => finding(event),
     };
     let mut whole = base(event, &class, activity);
@@ -140,7 +128,7 @@ fn finding(event: &Event) -> (Class, Choice, Value) {
         "disposition_id": disposition_id, "disposition": disposition,
         "is_alert": activity == CREATE && alerts && Effect::of(event) != Effect::Shadowed,
         "policy": { "name": "Keyward policy", "uid": event.policy_version, "version": event.policy_version },
-        "confidence_score": event.evidence["score"].as_f64().map(|score| (score * 100.0).clamp(0.0, 100.0).round() as i32),
+        "confidence_score": event.evidence["score"].as_f64().map(percent),
         "evidences": [evidence(event)],
         "resources": [resource(event)],
         "anomaly_analyses": [analysis(event)],
@@ -185,7 +173,7 @@ fn control(effect: Effect) -> (Choice, Choice) {
     }
 }
 
-/// What found it. The outlets, which tell of their own work, find nothing.
+/// What found it. The sinks, which tell of their own work, find nothing.
 fn analytic(event: &Event) -> Value {
     let detector = present(&event.detector).unwrap_or("keyward");
     let part = detector.split_once(':').map_or(detector, |(part, _)| part);
@@ -251,12 +239,9 @@ fn resource(event: &Event) -> Value {
     }
 }
 
-fn type_of(subject: &Subject) -> &'static str {
-    match subject.kind() {
-        SubjectKind::Key => "API Key",
-        SubjectKind::Ip => "IP Address",
-        SubjectKind::Project => "Project",
-    }
+/// A share from 0 to 1 as a whole number of percent.
+fn percent(share: f64) -> i32 {
+    (share * 100.0).clamp(0.0, 100.0).round() as i32
 }
 
 /// What was measured and what is usual, of findings that come of a comparison.
@@ -317,16 +302,16 @@ mod tests {
     }
 
     #[test]
-    fn spending_is_judged_by_statistics_and_outlets_are_no_analytic() {
+    fn spending_is_judged_by_statistics_and_sinks_are_no_analytic() {
         for kind in [EventType::SpendAnomaly, EventType::KeyCutOff, EventType::PermanentBan] {
             let expected = json!({
                 "uid": "spend", "name": "Unusual spend of a day", "type_id": 3, "type": "Statistical",
             });
             assert_eq!(of(kind, "spend"), expected);
         }
-        assert_eq!(of(EventType::EmergencyHook, "hook:desk"), Value::Null);
+        assert_eq!(of(EventType::EmergencyHook, "hook:leader"), Value::Null);
         assert_eq!(of(EventType::SinkTest, "forward"), Value::Null);
-        assert_eq!(of(EventType::SinkTest, "forward:desk"), Value::Null);
+        assert_eq!(of(EventType::SinkTest, "forward:leader"), Value::Null);
         assert_eq!(of(EventType::AlertRule, "alerts")["type"], "Rule");
     }
 }

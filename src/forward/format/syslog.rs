@@ -30,11 +30,11 @@ pub struct SyslogHeader {
     pub facility: u8,
     /// The machine, best by its full domain name.
     pub hostname: String,
-    /// The program.
+    /// The name of the program.
     pub app_name: String,
     /// The process, or whatever tells instances apart.
     pub proc_id: String,
-    /// `name@<private enterprise number>`.
+    /// The name of the structured data: `name@<private enterprise number>`.
     pub sd_id: String,
 }
 

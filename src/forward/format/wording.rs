@@ -24,6 +24,7 @@ pub fn title(kind: EventType) -> &'static str {
         EventType::Throttled => "Throttled",
         EventType::TemporaryBan => "Temporary ban",
         EventType::PermanentBan => "Permanent ban",
+        EventType::KeySpared => "Key spared by a ban of its address",
         EventType::BanLifted => "Ban lifted",
         EventType::BanExpired => "Ban expired",
         EventType::PolicyChanged => "Policy changed",

@@ -1,4 +1,4 @@
-//! Prometheus Alertmanager by its API v2: a group is an alert, told again as long as it goes on.
+//! Prometheus Alertmanager by its API v2: a group is an alert, posted again as long as it goes on.
 //!
 //! What is active is posted once a minute and holds for five: an alert does not flap when one post fails, and ends by
 //! itself when Keyward does. Labels are what an alert is, so none of them changes while a group is open but `severity`:
@@ -9,60 +9,76 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Channel, ChannelSettings, Nature, Notice, Told, message};
+use super::{
+    channel::{Channel, ChannelSettings, ChannelTraits},
+    message,
+    notice::{Notice, NoticeKind},
+};
 use crate::{
     domain::{Millis, event::format_millis, finding::Severity, subject::SubjectKind},
-    forward::{Common, Failure, HttpClient, Place, Secret, outlet::webhook},
+    forward::{
+        common::CommonSettings,
+        error::SendError,
+        http::{json_headers, post},
+        secret::{Secret, UrlSource},
+    },
+    outbound::HttpClient,
+    settings::SettingError,
 };
 
-/// How often active alerts are told again, and how long each post holds, in milliseconds.
+/// How often active alerts are posted again, in milliseconds.
 const RENEW: Millis = 60_000;
-const HOLDS: Millis = 300_000;
+/// How long each post holds, in milliseconds.
+const ALERT_LIFETIME: Millis = 300_000;
 
-/// `type = "alertmanager"`
+/// The own settings of a sink with `type = "alertmanager"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alertmanager {
-    /// Without `/api/v2/alerts`.
-    url: Place,
-    /// What the header `Authorization` says.
+    /// The address of Alertmanager, without `/api/v2/alerts`.
+    url: UrlSource,
+    /// The value of the header `Authorization`.
     authorization: Option<Secret>,
 }
 
 impl ChannelSettings for Alertmanager {
-    const NATURE: Nature = Nature { closes: true, acknowledges: false, at_once: 1_000, renew: Some(RENEW) };
+    const TRAITS: ChannelTraits =
+        ChannelTraits { closes: true, acknowledges: false, max_notices: 1_000, renew_every: Some(RENEW) };
 
-    fn open(&self, common: &Common) -> Result<Box<dyn Channel>, (&'static str, String)> {
-        let url = self.url.read().map_err(|mend| ("url", mend))?;
-        let client = HttpClient::new(&url, common)?;
-        let headers = webhook::headers(self.authorization.as_ref())?;
-        Ok(Box::new(Alerts { client, headers, sink: common.name.clone() }))
+    fn open(&self, common: &CommonSettings) -> Result<Box<dyn Channel>, SettingError> {
+        let client = HttpClient::new(&self.url.read("url")?, &common.outbound)?;
+        let headers = json_headers(self.authorization.as_ref())?;
+        Ok(Box::new(AlertmanagerChannel { client, headers, sink: common.name.clone() }))
     }
 }
 
-struct Alerts {
+struct AlertmanagerChannel {
     client: HttpClient,
     headers: HeaderMap,
     sink: String,
 }
 
-impl Channel for Alerts {
-    fn tell<'a>(&'a mut self, notices: &'a [Notice], now: Millis) -> BoxFuture<'a, Result<String, Failure>> {
+impl Channel for AlertmanagerChannel {
+    fn send<'a>(
+        &'a mut self,
+        notices: &'a [Notice],
+        now: Millis,
+    ) -> BoxFuture<'a, Result<String, SendError>> {
         Box::pin(async move {
             let body = Value::from(alerts(notices, &self.sink, now)).to_string().into_bytes();
-            Ok(self.client.post("/api/v2/alerts", self.headers.clone(), body).await?.shown())
+            Ok(post(&self.client, "/api/v2/alerts", self.headers.clone(), body).await?.summary())
         })
     }
 }
 
-/// The alerts of notices.
+/// The alerts that notices become; two for a notice whose severity rose.
 pub(super) fn alerts(notices: &[Notice], sink: &str, now: Millis) -> Vec<Value> {
     let mut alerts = Vec::with_capacity(notices.len());
     for notice in notices {
-        if let Some(lesser) = notice.told_severity.filter(|told| *told != notice.severity) {
+        if let Some(lesser) = notice.notified_severity.filter(|sent| *sent != notice.severity) {
             alerts.push(alert(notice, lesser, sink, now));
         }
-        let ends = if notice.told == Told::Resolved { now } else { now + HOLDS };
+        let ends = if notice.kind == NoticeKind::Resolved { now } else { now + ALERT_LIFETIME };
         alerts.push(alert(notice, notice.severity, sink, ends));
     }
     alerts
@@ -85,7 +101,7 @@ fn alert(notice: &Notice, severity: Severity, sink: &str, ends: Millis) -> Value
             "sink": sink,
         },
         "annotations": {
-            "summary": message::headline(&Notice { told: Told::Firing, ..notice.clone() }),
+            "summary": message::headline(&Notice { kind: NoticeKind::Firing, ..notice.clone() }),
             "description": message::body(notice),
         },
         "startsAt": format_millis(notice.first.min(ends - 1)),
@@ -93,7 +109,7 @@ fn alert(notice: &Notice, severity: Severity, sink: &str, ends: Millis) -> Value
     })
 }
 
-/// `KeywardImpossibleTravel`
+/// The name of an alert: `KeywardImpossibleTravel` for the rule `impossible_travel`.
 fn name(rule: &str) -> String {
     let mut name = "Keyward".to_owned();
     for word in rule.split(|c: char| !c.is_ascii_alphanumeric()) {

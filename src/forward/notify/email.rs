@@ -3,11 +3,16 @@
 //! The name of the server is resolved here, and the address that was checked is the one that is connected to; the
 //! certificate is still held against the name. Mail in the clear goes only to networks that are named.
 
-use std::net::IpAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use lettre::{
     AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    address::AddressError,
+    error::Error as MailError,
     message::{
         Mailbox,
         header::{ContentType, HeaderName, HeaderValue},
@@ -23,30 +28,42 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::{
-    Channel, ChannelSettings, Nature, Notice, Told, message,
-    rule::{LONGEST_KEY, digest},
+    channel::{Channel, ChannelSettings, ChannelTraits},
+    message,
+    notice::{Notice, NoticeKind},
+    rule::{MAX_KEY, digest},
 };
 use crate::{
     domain::Millis,
-    forward::{Common, Failure, Guard, Secret, format::text::one_line},
+    forward::{
+        common::CommonSettings,
+        error::{SendError, SendErrorKind},
+        format::text::one_line,
+        secret::Secret,
+    },
+    outbound::AddressGuard,
+    settings::{SettingError, SettingErrors},
 };
 
-type Wrong = (&'static str, String);
+/// Most characters of a server's error that people are shown.
+const MAX_SHOWN: usize = 300;
+/// Most recipients of a mail.
+const MAX_RECIPIENTS: usize = 50;
 
 /// How a connection is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Encryption {
-    /// After a greeting in the clear; without it nothing is sent.
+    /// After a greeting in the clear; where the server has no STARTTLS, nothing is sent.
     #[default]
     Starttls,
-    /// From the first byte.
+    /// From the first byte on.
     Tls,
-    /// Not at all.
+    /// Nothing is encrypted: only within `allow_networks`.
     None,
 }
 
-/// `type = "email"`
+/// The own settings of a sink with `type = "email"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Email {
@@ -61,38 +78,28 @@ pub struct Email {
 }
 
 impl ChannelSettings for Email {
-    const NATURE: Nature = Nature::READ;
+    const TRAITS: ChannelTraits = ChannelTraits::READ_BY_PEOPLE;
 
-    fn check(&self, common: &Common) -> Result<(), Wrong> {
-        self.guard(common).map(drop)?;
-        if self.to.is_empty() || self.to.len() > 50 {
-            return Err(("to", "must be 1 to 50 addresses".to_owned()));
+    fn check(&self, common: &CommonSettings, errors: &mut SettingErrors) {
+        errors.check(self.guard(common).map(drop));
+        if !(1..=MAX_RECIPIENTS).contains(&self.to.len()) {
+            errors.check(Err(SettingError::new("to", format!("must be 1 to {MAX_RECIPIENTS} addresses"))));
         }
-        self.to.iter().try_for_each(|to| mailbox("to", to).map(drop))?;
-        mailbox("from", &self.from)?;
-        match (&self.username, &self.password, self.tls) {
-            (Some(_), Some(_), Encryption::None) => {
-                Err(("password", "would be sent in the clear; use tls = \"starttls\" or \"tls\"".to_owned()))
-            }
-            (Some(_), None, _) | (None, Some(_), _) => {
-                Err(("password", "and username must be set together".to_owned()))
-            }
-            _ if common.client_certificate_file.is_some() => {
-                Err(("client_certificate_file", "is not for a sink of type email".to_owned()))
-            }
-            _ => Ok(()),
+        self.to.iter().for_each(|to| errors.check(mailbox("to", to).map(drop)));
+        errors.check(mailbox("from", &self.from).map(drop));
+        errors.check(self.check_login());
+        if common.outbound.client_certificate_file.is_some() {
+            let hint = "is not for a sink of type email";
+            errors.check(Err(SettingError::new("client_certificate_file", hint)));
         }
     }
 
-    fn open(&self, common: &Common) -> Result<Box<dyn Channel>, Wrong> {
+    fn open(&self, common: &CommonSettings) -> Result<Box<dyn Channel>, SettingError> {
         let credentials = match (&self.username, &self.password) {
-            (Some(name), Some(password)) => {
-                let password = password.read().map_err(|mend| ("password", mend))?;
-                Some((name.clone(), password))
-            }
+            (Some(name), Some(password)) => Some((name.clone(), password.read("password")?)),
             _ => None,
         };
-        Ok(Box::new(Mailer {
+        Ok(Box::new(EmailChannel {
             guard: self.guard(common)?,
             host: self.host.clone(),
             port: self.port.unwrap_or(match self.tls {
@@ -104,69 +111,87 @@ impl ChannelSettings for Email {
             credentials,
             from: mailbox("from", &self.from)?,
             to: self.to.iter().map(|to| mailbox("to", to)).collect::<Result<_, _>>()?,
-            common: common.clone(),
+            timeout: common.timeout(),
             turn: 0,
         }))
     }
 }
 
 impl Email {
-    fn guard(&self, common: &Common) -> Result<Guard, Wrong> {
-        let plaintext = self.tls == Encryption::None;
-        let guard = Guard { networks: common.allow_networks.clone(), plaintext };
-        if self.host.is_empty() || self.host.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(("host", "must be the name or address of a mail server".to_owned()));
+    fn check_login(&self) -> Result<(), SettingError> {
+        match (&self.username, &self.password, self.tls) {
+            (Some(_), Some(_), Encryption::None) => {
+                let hint = "would be sent in the clear; use tls = \"starttls\" or \"tls\"";
+                Err(SettingError::new("password", hint))
+            }
+            (Some(_), None, _) | (None, Some(_), _) => {
+                Err(SettingError::new("password", "and username must be set together"))
+            }
+            _ => Ok(()),
         }
-        if plaintext && guard.networks.is_empty() {
-            let mend = "must be \"starttls\" or \"tls\"; \"none\" is for networks that allow_networks names";
-            return Err(("tls", mend.to_owned()));
+    }
+
+    fn guard(&self, common: &CommonSettings) -> Result<AddressGuard, SettingError> {
+        let guard = common.outbound.guard(self.tls == Encryption::None);
+        if self.host.is_empty() || self.host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(SettingError::new("host", "must be the name or address of a mail server"));
+        }
+        if guard.plaintext && guard.networks.is_empty() {
+            let hint = "must be \"starttls\" or \"tls\"; \"none\" is for networks that allow_networks names";
+            return Err(SettingError::new("tls", hint));
         }
         if let Ok(address) = self.host.parse::<IpAddr>() {
-            guard
-                .check(address)
-                .map_err(|why| ("host", format!("is an address that is not allowed: {why}")))?;
+            let refused = |why| SettingError::new("host", "is an address that is not allowed").because(why);
+            guard.check(address).map_err(refused)?;
         }
         Ok(guard)
     }
 }
 
-fn mailbox(setting: &'static str, text: &str) -> Result<Mailbox, Wrong> {
-    text.parse().map_err(|_| (setting, "must be an address such as Keyward <keyward@example.com>".to_owned()))
+fn mailbox(setting: &'static str, text: &str) -> Result<Mailbox, SettingError> {
+    text.parse().map_err(|error: AddressError| {
+        SettingError::new(setting, "must be an address such as Keyward <keyward@example.com>").because(error)
+    })
 }
 
-fn encryption(tls: Encryption, host: &str, common: &Common) -> Result<Tls, Wrong> {
+fn encryption(tls: Encryption, host: &str, common: &CommonSettings) -> Result<Tls, SettingError> {
     if tls == Encryption::None {
         return Ok(Tls::None);
     }
+    let wrong = |hint: String| SettingError::new("ca_file", hint);
     let mut parameters = TlsParameters::builder(host.to_owned());
-    if let Some(path) = &common.ca_file {
-        let wrong = |why: String| ("ca_file", why);
+    if let Some(path) = &common.outbound.ca_file {
         let pem = std::fs::read(path)
-            .map_err(|error| wrong(format!("cannot be read: {}: {}", path.display(), error.kind())))?;
-        let certificate =
-            Certificate::from_pem(&pem).map_err(|_| wrong("must hold certificates in PEM".to_owned()))?;
+            .map_err(|error| wrong(format!("cannot be read: {}", path.display())).because(error))?;
+        let certificate = Certificate::from_pem(&pem)
+            .map_err(|error| wrong("must hold certificates in PEM".to_owned()).because(error))?;
         parameters = parameters.certificate_store(CertificateStore::None).add_root_certificate(certificate);
     }
     let parameters =
-        parameters.build_rustls().map_err(|error| ("ca_file", format!("cannot be used: {error}")))?;
+        parameters.build_rustls().map_err(|error| wrong("cannot be used".to_owned()).because(error))?;
     Ok(if tls == Encryption::Tls { Tls::Wrapper(parameters) } else { Tls::Required(parameters) })
 }
 
-struct Mailer {
-    guard: Guard,
+struct EmailChannel {
+    guard: AddressGuard,
     host: String,
     port: u16,
     tls: Tls,
     credentials: Option<(String, Zeroizing<String>)>,
     from: Mailbox,
     to: Vec<Mailbox>,
-    common: Common,
-    /// Which of the server's addresses is next: another one after each that could not be reached.
+    /// How long one mail may take.
+    timeout: Duration,
+    /// Counts the server's addresses: the next one after each that could not be reached.
     turn: usize,
 }
 
-impl Channel for Mailer {
-    fn tell<'a>(&'a mut self, notices: &'a [Notice], _now: Millis) -> BoxFuture<'a, Result<String, Failure>> {
+impl Channel for EmailChannel {
+    fn send<'a>(
+        &'a mut self,
+        notices: &'a [Notice],
+        _now: Millis,
+    ) -> BoxFuture<'a, Result<String, SendError>> {
         Box::pin(async move {
             let mut answer = String::new();
             for notice in notices {
@@ -177,51 +202,44 @@ impl Channel for Mailer {
     }
 }
 
-impl Mailer {
-    async fn mail(&mut self, notice: &Notice) -> Result<String, Failure> {
-        let mail = letter(notice, &self.from, &self.to).map_err(Failure::Refused)?;
+impl EmailChannel {
+    async fn mail(&mut self, notice: &Notice) -> Result<String, SendError> {
+        let mail = mail(notice, &self.from, &self.to)
+            .map_err(|error| SendError::refused("no mail can be made of it").because(error))?;
         let turn = self.turn;
         // Before, since whoever calls may not wait for the end.
         self.turn = turn.wrapping_add(1);
         let sent = self.deliver(mail, turn).await;
-        if !matches!(sent, Err(Failure::Unreachable(_))) {
+        if !matches!(&sent, Err(error) if error.kind == SendErrorKind::Unreachable) {
             self.turn = turn;
         }
         sent
     }
 
-    async fn deliver(&self, mail: Message, turn: usize) -> Result<String, Failure> {
+    async fn deliver(&self, mail: Message, turn: usize) -> Result<String, SendError> {
         let sent = async {
             let transport = self.transport(self.address(turn).await?);
-            let response = transport.send(mail).await.map_err(|error| judge(&error))?;
+            let response = transport.send(mail).await.map_err(send_error)?;
             let said: Vec<&str> = response.message().collect();
             Ok(format!("answered {}: {}", response.code(), said.join(" ")))
         };
-        let limit = self.common.timeout;
-        let late = || Failure::Unreachable(format!("no answer within {} s", limit.as_secs()));
-        timeout(limit, sent).await.unwrap_or_else(|_| Err(late()))
+        timeout(self.timeout, sent).await.unwrap_or_else(|_| Err(SendError::timed_out(self.timeout)))
     }
 
     /// An address of the server that may be connected to.
-    async fn address(&self, turn: usize) -> Result<IpAddr, Failure> {
+    async fn address(&self, turn: usize) -> Result<IpAddr, SendError> {
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-        let found = found.map_err(|error| Failure::Unreachable(format!("its name is not known: {error}")))?;
-        let mut refused = "its name has no address".to_owned();
-        let mut allowed = Vec::new();
-        for address in found {
-            match self.guard.check(address.ip()) {
-                Ok(()) => allowed.push(address.ip()),
-                Err(why) => refused = why,
-            }
-        }
-        let place = turn.checked_rem(allowed.len());
-        place.and_then(|place| allowed.get(place).copied()).ok_or(Failure::Unreachable(refused))
+        let found = found.map_err(|error| SendError::unreachable("its name is not known").because(error))?;
+        let allowed = self.guard.filter(found).map_err(|why| SendError::unreachable("").because(why))?;
+        let address = turn.checked_rem(allowed.len()).and_then(|index| allowed.get(index));
+        let none = || SendError::unreachable("its name has no address");
+        address.map(SocketAddr::ip).ok_or_else(none)
     }
 
     fn transport(&self, address: IpAddr) -> AsyncSmtpTransport<Tokio1Executor> {
         let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address.to_string())
             .port(self.port)
-            .timeout(Some(self.common.timeout))
+            .timeout(Some(self.timeout))
             .tls(self.tls.clone());
         match &self.credentials {
             Some((name, password)) => {
@@ -233,7 +251,7 @@ impl Mailer {
 }
 
 /// The mail. Its id is the same when it is sent again; the first about a group is the root of a thread.
-fn letter(notice: &Notice, from: &Mailbox, to: &[Mailbox]) -> Result<Message, String> {
+fn mail(notice: &Notice, from: &Mailbox, to: &[Mailbox]) -> Result<Message, MailError> {
     let root = digest(&format!("{} {}", notice.dedup_key, notice.first), 16);
     let domain = from.email.domain();
     let automatic =
@@ -247,47 +265,43 @@ fn letter(notice: &Notice, from: &Mailbox, to: &[Mailbox]) -> Result<Message, St
         mail = mail.to(to.clone());
     }
     let root_id = format!("<{root}@{domain}>");
-    mail = if notice.told == Told::Firing {
+    mail = if notice.kind == NoticeKind::Firing {
         mail.message_id(Some(root_id))
     } else {
-        let told = notice.told.name().replace('_', "-");
+        let kind = notice.kind.name().replace('_', "-");
         // Two about what was held back may differ in nothing but the last time.
-        let own = format!("<{root}.{told}.{}.{}@{domain}>", notice.total, notice.last);
+        let own = format!("<{root}.{kind}.{}.{}@{domain}>", notice.total, notice.last);
         mail.message_id(Some(own)).in_reply_to(root_id.clone()).references(root_id)
     };
     let text = format!(
         "{}\n\n{}\n\n-- \nKeyward, {}\n",
         message::headline(notice),
         message::body(notice),
-        one_line(&notice.dedup_key, LONGEST_KEY),
+        one_line(&notice.dedup_key, MAX_KEY),
     );
-    mail.body(text).map_err(|error| format!("no mail can be made of it: {error}"))
+    mail.body(text)
 }
 
-/// What an error means. That a server will not have us, or does not know a recipient, is for somebody to mend; that it
-/// will not have this mail is the mail's own trouble, but only where it says so: what is refused is lost.
-fn judge(error: &smtp::Error) -> Failure {
-    let mut why = error.to_string();
-    let mut source = std::error::Error::source(error);
-    let said = source.map(ToString::to_string).unwrap_or_default();
-    while let Some(cause) = source {
-        why = format!("{why}: {cause}");
-        source = cause.source();
-    }
-    let why = one_line(&why, 300);
-    match error.status().map(u16::from) {
-        Some(code) if is_about_the_mail(code, &said) => Failure::Refused(why),
-        Some(500..) => Failure::Denied(why),
-        Some(_) => Failure::Busy { why, after: None },
-        None => Failure::Unreachable(why),
-    }
+/// What an error means. That a server will not have us, or does not know a recipient, is for somebody to correct; that
+/// it will not have this mail is the mail's own trouble, but only where it says so: what is refused is lost.
+fn send_error(error: smtp::Error) -> SendError {
+    // The reply of the server is the source of the error, and nowhere else.
+    let reply = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    let kind = match error.status().map(u16::from) {
+        Some(code) if is_about_the_mail(code, &reply) => SendErrorKind::Refused,
+        Some(500..) => SendErrorKind::Denied,
+        Some(_) => SendErrorKind::Busy { retry_after: None },
+        None => SendErrorKind::Unreachable,
+    };
+    let summary = one_line(&error.to_string(), MAX_SHOWN);
+    SendError::new(kind, summary).detail(one_line(&reply, MAX_SHOWN))
 }
 
-/// Whether a server will never take this mail, whoever sends it: it is too long (552, unless the enhanced status says that
-/// the mailbox is full: RFC 3463, 5.2.2), or 554 comes with one that blames its content (5.6.x) or its length (5.3.4). A bare
-/// 554 may as well mean that we are blocked.
-fn is_about_the_mail(code: u16, said: &str) -> bool {
-    let status = said.split_whitespace().next().unwrap_or_default();
+/// Whether a server will never take this mail, whoever sends it: it is too long (552, unless the enhanced status says
+/// that the mailbox is full: RFC 3463, 5.2.2), or 554 comes with one that blames its content (5.6.x) or its length
+/// (5.3.4). A bare 554 may as well mean that we are blocked.
+fn is_about_the_mail(code: u16, reply: &str) -> bool {
+    let status = reply.split_whitespace().next().unwrap_or_default();
     code == 552 && status != "5.2.2" || code == 554 && (status == "5.3.4" || status.starts_with("5.6."))
 }
 
@@ -304,8 +318,8 @@ mod tests {
         let event = Event::new(0, EventType::TemporaryBan, Severity::High, None);
         let somebody = mailbox("to", "oncall@example.com").unwrap();
         let id = |last| {
-            let notice = Notice { told: Told::HeldBack, last, ..Notice::alone(&event) };
-            let mail = letter(&notice, &somebody, std::slice::from_ref(&somebody)).unwrap();
+            let notice = Notice { kind: NoticeKind::HeldBack, last, ..Notice::alone(&event) };
+            let mail = mail(&notice, &somebody, std::slice::from_ref(&somebody)).unwrap();
             mail.headers().get_raw("Message-ID").unwrap().to_owned()
         };
         assert_ne!(id(1), id(2));

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Nature,
-    notice::{Notice, Part, Sample, Told},
-    rule::{End, Hold, SPEND},
-    settings::Grouping,
+    channel::ChannelTraits,
+    grouping::Grouping,
+    notice::{EventSample, HeldBackGroup, Notice, NoticeKind},
+    rule::{EndReason, Restriction, SPEND},
 };
 use crate::{
     domain::{
@@ -20,10 +20,10 @@ use crate::{
     forward::format::wording,
 };
 
-/// A ban or throttle of which nobody told that it ended is taken as over so long after its time.
-const LATE: Millis = 60_000;
-/// A group about a ban without an end is forgotten after so long without an event.
-const LONGEST: Millis = 30 * DAY;
+/// How long after its time a ban or throttle counts as over if no event said that it ended, in milliseconds.
+const EXPIRY_GRACE: Millis = 60_000;
+/// How long a group about a ban without an end is kept without an event, in milliseconds.
+const MAX_SILENCE: Millis = 30 * DAY;
 /// The rule of what has no group of its own because too many are open.
 pub const OTHERS: &str = "others";
 /// The rule of what was held back, on channels where it has to be closed again.
@@ -31,13 +31,15 @@ pub const HELD_BACK: &str = "held_back";
 
 /// The events of one rule about one subject.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Group {
+pub struct AlertGroup {
     rule: String,
     pub subject: Option<Subject>,
     /// The worst event so far.
     kind: EventType,
     pub severity: Severity,
-    told_severity: Option<Severity>,
+    /// The severity as the last notice had it.
+    #[serde(rename = "told_severity")]
+    notified_severity: Option<Severity>,
     kinds: BTreeSet<EventType>,
     /// Of the event that opened it, which stands for the group: threads and alerts begin there.
     first: Millis,
@@ -45,39 +47,45 @@ pub struct Group {
     /// When its first and last event came here, which may be long after they were.
     opened: Millis,
     seen: Millis,
-    told: Option<Millis>,
+    /// When a notice about it was last sent.
+    #[serde(rename = "told")]
+    last_sent: Option<Millis>,
     total: u64,
-    untold: u64,
-    /// Something of a type that was not told of yet.
-    news: bool,
-    pub hold: Option<Hold>,
-    end: Option<(End, Millis)>,
-    /// When somebody said that it is an attack, until that is told.
+    /// Events that no notice has counted yet.
+    #[serde(rename = "untold")]
+    unsent: u64,
+    /// Whether there is an event of a type that no notice has named yet.
+    #[serde(rename = "news")]
+    has_new_kind: bool,
+    #[serde(rename = "hold")]
+    pub restriction: Option<Restriction>,
+    end: Option<(EndReason, Millis)>,
+    /// When somebody said that it is an attack, until that is sent.
     acknowledged: Option<Millis>,
     /// Its notice was due when the channel's bucket was empty.
     pub held_back: bool,
-    samples: Vec<Sample>,
+    samples: Vec<EventSample>,
 }
 
-impl Group {
-    /// One that has nothing in it yet.
+impl AlertGroup {
+    /// A group that has no event yet; `event` is the one that opens it.
     pub fn new(rule: String, subject: Option<Subject>, event: &Event, now: Millis) -> Self {
         Self {
             rule,
             subject,
             kind: event.kind,
             severity: event.severity,
-            told_severity: None,
+            notified_severity: None,
             kinds: BTreeSet::new(),
             first: event.time,
             last: event.time,
             opened: now,
             seen: now,
-            told: None,
+            last_sent: None,
             total: 0,
-            untold: 0,
-            news: false,
-            hold: None,
+            unsent: 0,
+            has_new_kind: false,
+            restriction: None,
             end: None,
             acknowledged: None,
             held_back: false,
@@ -85,39 +93,39 @@ impl Group {
         }
     }
 
-    /// The one that stands for what was held back; told already.
+    /// The group that stands for what was held back; its notice is sent already.
     pub fn of_held_back(notice: &Notice, now: Millis) -> Self {
         let event = Event::new(notice.first, EventType::HighSeverityAnomaly, notice.severity, None);
-        Self { told: Some(now), ..Self::new(HELD_BACK.to_owned(), None, &event, now) }
+        Self { last_sent: Some(now), ..Self::new(HELD_BACK.to_owned(), None, &event, now) }
     }
 
-    /// It goes on without an event of its own.
+    /// Takes in another notice about what was held back.
     pub fn goes_on(&mut self, notice: &Notice, now: Millis) {
         self.seen = now;
         self.end = None;
         self.last = self.last.max(notice.last);
         self.severity = self.severity.max(notice.severity);
-        self.told_severity = Some(self.severity);
+        self.notified_severity = Some(self.severity);
         self.total = self.total.saturating_add(notice.events);
     }
 
-    /// Takes an event in. A group that was about to be told as over goes on.
+    /// Takes an event in. A group that was about to be reported as over goes on.
     pub fn take(&mut self, event: &Event, now: Millis, most_samples: usize) {
         if self.end.take().is_some() {
-            self.hold = None;
+            self.restriction = None;
         }
         if event.severity > self.severity {
             (self.severity, self.kind) = (event.severity, event.kind);
         }
-        self.news |= self.kinds.insert(event.kind);
+        self.has_new_kind |= self.kinds.insert(event.kind);
         self.last = self.last.max(event.time);
         self.seen = now;
-        if self.untold == 0 {
+        if self.unsent == 0 {
             self.samples.clear();
         }
         let count = event.count.max(1);
         self.total = self.total.saturating_add(count);
-        self.untold = self.untold.saturating_add(count);
+        self.unsent = self.unsent.saturating_add(count);
         if self.samples.len() >= most_samples {
             // The first one tells how it began, the last one how it stands; a lesser one tells neither.
             if self.samples.last().is_none_or(|last| event.severity < last.severity) {
@@ -125,11 +133,11 @@ impl Group {
             }
             self.samples.pop();
         }
-        self.samples.push(Sample::of(event));
+        self.samples.push(EventSample::of(event));
     }
 
-    /// It is over.
-    pub fn end(&mut self, end: End, now: Millis) {
+    /// Ends the group for this reason; the first reason stays.
+    pub fn end(&mut self, end: EndReason, now: Millis) {
         self.end.get_or_insert((end, now));
     }
 
@@ -139,103 +147,103 @@ impl Group {
     }
 
     /// Ends it when its time has come; says whether there is anything left to do with it.
-    pub fn settle(&mut self, now: Millis, grouping: &Grouping, nature: &Nature) -> bool {
+    pub fn settle(&mut self, now: Millis, grouping: &Grouping, traits: &ChannelTraits) -> bool {
         if self.end.is_none()
             && let Some(end) = self.ran_out(now, grouping)
         {
             self.end = Some((end, now));
         }
-        if !nature.acknowledges {
+        if !traits.acknowledges {
             self.acknowledged = None;
         }
-        let stale = self.untold == 0 && now >= self.seen + LONGEST;
-        let over = self.end.is_some_and(|(end, _)| !self.is_told_as_over(end, nature));
-        self.told.is_none() || !stale && !over
+        let stale = self.unsent == 0 && now >= self.seen + MAX_SILENCE;
+        let over = self.end.is_some_and(|(end, _)| !self.is_reported_as_over(end, traits));
+        self.last_sent.is_none() || !stale && !over
     }
 
-    fn ran_out(&self, now: Millis, grouping: &Grouping) -> Option<End> {
-        match self.hold {
-            Some(Hold { until: Some(until), .. }) => {
-                (now >= until.saturating_add(LATE)).then_some(End::Expired)
+    fn ran_out(&self, now: Millis, grouping: &Grouping) -> Option<EndReason> {
+        match self.restriction {
+            Some(Restriction { until: Some(until), .. }) => {
+                (now >= until.saturating_add(EXPIRY_GRACE)).then_some(EndReason::Expired)
             }
-            Some(Hold { until: None, .. }) => None,
-            None => (now >= self.seen + grouping.resolve_after()).then_some(End::Quiet),
+            Some(Restriction { until: None, .. }) => None,
+            None => (now >= self.seen + grouping.resolve_after()).then_some(EndReason::Quiet),
         }
     }
 
     /// That nothing more came is no news to people, but to machines that keep it open.
-    fn is_told_as_over(&self, end: End, nature: &Nature) -> bool {
-        nature.closes || self.untold > 0 || end != End::Quiet
+    fn is_reported_as_over(&self, end: EndReason, traits: &ChannelTraits) -> bool {
+        traits.closes || self.unsent > 0 || end != EndReason::Quiet
     }
 
-    /// What is to be told of it by now, and since when.
-    pub fn due(&self, now: Millis, grouping: &Grouping) -> Option<(Told, Millis)> {
-        let (told, at) = match (self.told, self.end, self.acknowledged) {
+    /// The notice that is due by now, and since when.
+    pub fn due(&self, now: Millis, grouping: &Grouping) -> Option<(NoticeKind, Millis)> {
+        let (kind, at) = match (self.last_sent, self.end, self.acknowledged) {
             (None, end, _) => {
                 let at = self.opened + grouping.wait();
-                (Told::Firing, end.map_or(at, |(_, ended)| at.min(ended)))
+                (NoticeKind::Firing, end.map_or(at, |(_, ended)| at.min(ended)))
             }
-            (Some(_), Some((_, ended)), _) => (Told::Resolved, ended),
-            (Some(_), None, Some(since)) => (Told::Acknowledged, since),
-            (Some(_), None, None) if self.untold == 0 => return None,
-            (Some(told), None, None) if self.told_severity < Some(self.severity) => {
-                (Told::Update, told + grouping.wait())
+            (Some(_), Some((_, ended)), _) => (NoticeKind::Resolved, ended),
+            (Some(_), None, Some(since)) => (NoticeKind::Acknowledged, since),
+            (Some(_), None, None) if self.unsent == 0 => return None,
+            (Some(sent), None, None) if self.notified_severity < Some(self.severity) => {
+                (NoticeKind::Update, sent + grouping.wait())
             }
-            (Some(told), None, None) if self.news => (Told::Update, told + grouping.interval()),
-            (Some(told), None, None) => (Told::Update, told + grouping.repeat()),
+            (Some(sent), None, None) if self.has_new_kind => (NoticeKind::Update, sent + grouping.interval()),
+            (Some(sent), None, None) => (NoticeKind::Update, sent + grouping.repeat()),
         };
-        (now >= at).then_some((told, at))
+        (now >= at).then_some((kind, at))
     }
 
-    /// Whether it was told of and goes on.
+    /// Whether a notice was sent and the group goes on.
     pub fn is_active(&self) -> bool {
-        self.told.is_some() && self.end.is_none()
+        self.last_sent.is_some() && self.end.is_none()
     }
 
-    /// Notes that so many of its events were told; says whether that was the last word.
-    pub fn was_told(&mut self, told: Told, events: u64, now: Millis) -> bool {
+    /// Notes that a notice was sent which counted so many events; says whether that was the last one.
+    pub fn was_sent(&mut self, kind: NoticeKind, events: u64, now: Millis) -> bool {
         self.held_back = false;
-        if told == Told::Acknowledged {
+        if kind == NoticeKind::Acknowledged {
             self.acknowledged = None;
             return false;
         }
-        self.untold = self.untold.saturating_sub(events);
-        self.told = Some(now);
-        self.told_severity = Some(self.severity);
-        self.news = false;
+        self.unsent = self.unsent.saturating_sub(events);
+        self.last_sent = Some(now);
+        self.notified_severity = Some(self.severity);
+        self.has_new_kind = false;
         self.samples.drain(..self.samples.len().saturating_sub(1));
-        told == Told::Resolved && self.end.is_some()
+        kind == NoticeKind::Resolved && self.end.is_some()
     }
 
     /// What a notice says of it.
-    pub fn notice(&self, dedup_key: &str, told: Told) -> Notice {
+    pub fn notice(&self, dedup_key: &str, kind: NoticeKind) -> Notice {
         Notice {
-            told,
+            kind,
             dedup_key: dedup_key.to_owned(),
             rule: self.rule.clone(),
             title: self.title(),
             subject: self.subject.clone(),
             severity: self.severity,
-            told_severity: self.told_severity,
-            events: if told == Told::Acknowledged { 0 } else { self.untold },
+            notified_severity: self.notified_severity,
+            events: if kind == NoticeKind::Acknowledged { 0 } else { self.unsent },
             total: self.total,
             first: self.first,
             last: self.last,
-            hold: self.hold,
-            end: self.end.map(|(end, _)| end).filter(|_| told == Told::Resolved),
+            restriction: self.restriction,
+            end: self.end.map(|(end, _)| end).filter(|_| kind == NoticeKind::Resolved),
             samples: self.samples.clone(),
             parts: Vec::new(),
         }
     }
 
     /// The same for one that was held back.
-    pub fn part(&self, dedup_key: &str) -> Part {
-        Part {
+    pub fn part(&self, dedup_key: &str) -> HeldBackGroup {
+        HeldBackGroup {
             dedup_key: dedup_key.to_owned(),
             title: self.title(),
             subject: self.subject.clone(),
             severity: self.severity,
-            events: self.untold,
+            events: self.unsent,
             end: self.end.map(|(end, _)| end),
         }
     }
@@ -249,7 +257,7 @@ impl Group {
         match self.rule.as_str() {
             OTHERS => "Many more subjects",
             HELD_BACK => "Notices held back",
-            SPEND if self.hold.is_some() => wording::title(EventType::KeyCutOff),
+            SPEND if self.restriction.is_some() => wording::title(EventType::KeyCutOff),
             rule => match AnomalyKind::of_detector(rule) {
                 Some(kind) => wording::anomaly_title(kind),
                 None => wording::title(self.kind),

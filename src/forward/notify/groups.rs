@@ -1,10 +1,10 @@
-//! All groups of one channel: what to tell it next. Pure: no waiting, no sending; time is an argument.
+//! All groups of one channel: what to send next. Pure: no waiting, no sending; time is an argument.
 //!
-//! Events go in by [`Groups::take`]; [`Groups::next`] says what is due, and the same again until [`Groups::done`] says that
-//! it was told. So a message that fails is not lost, and [`Groups::save`] at any point leads to the same messages after
-//! [`Groups::restore`].
+//! Events go in by [`AlertGroups::take`]; [`AlertGroups::next`] says what is due, and the same again until
+//! [`AlertGroups::done`] says that it was sent. So a message that fails is not lost, and [`AlertGroups::save`] at any
+//! point leads to the same messages after [`AlertGroups::restore`].
 //!
-//! Every event is told in exactly one message: in that of its group, or in the one that says what was held back when the
+//! Every event is in exactly one message: in that of its group, or in the one that says what was held back when the
 //! channel's bucket was empty.
 
 use std::collections::BTreeMap;
@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Nature,
-    bucket::Bucket,
-    group::{Group, HELD_BACK, OTHERS},
-    notice::{Notice, Told, judged},
-    rule::{End, Hold, dedup_key, is_end, rule},
-    settings::Grouping,
+    channel::ChannelTraits,
+    group::{AlertGroup, HELD_BACK, OTHERS},
+    grouping::Grouping,
+    notice::{Notice, NoticeKind, judged},
+    rule::{EndReason, Restriction, dedup_key, ends_group, rule},
+    token_bucket::TokenBucket,
 };
 use crate::domain::{
     Millis,
@@ -25,30 +25,31 @@ use crate::domain::{
     subject::Subject,
 };
 
-/// Most groups at a time; what is about others is one more group.
-pub const MOST_GROUPS: usize = 1_000;
-/// Samples in a group, and groups beyond which each has but one.
-const SAMPLES: usize = 3;
-const MANY: usize = 100;
+/// Most groups at a time; events about other subjects share one more group.
+pub const MAX_GROUPS: usize = 1_000;
+/// Most samples in a group.
+const MAX_SAMPLES: usize = 3;
+/// With more groups than this, each has one sample.
+const MANY_GROUPS: usize = 100;
 
 /// All groups of one channel.
 #[derive(Debug, Clone)]
-pub struct Groups {
+pub struct AlertGroups {
     grouping: Grouping,
-    nature: Nature,
-    state: State,
+    traits: ChannelTraits,
+    state: GroupState,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct State {
-    open: BTreeMap<String, Group>,
-    bucket: Bucket,
+struct GroupState {
+    open: BTreeMap<String, AlertGroup>,
+    bucket: TokenBucket,
 }
 
-impl Groups {
-    /// None yet.
-    pub fn new(grouping: Grouping, nature: Nature) -> Self {
-        Self { grouping, nature, state: State::default() }
+impl AlertGroups {
+    /// A channel's groups: none yet.
+    pub fn new(grouping: Grouping, traits: ChannelTraits) -> Self {
+        Self { grouping, traits, state: GroupState::default() }
     }
 
     /// What is to be known after a restart, or by another instance.
@@ -61,43 +62,43 @@ impl Groups {
     /// # Errors
     /// When it cannot be read; all groups are forgotten then.
     pub fn restore(&mut self, saved: &[u8]) -> Result<(), serde_json::Error> {
-        self.state = State::default();
+        self.state = GroupState::default();
         if !saved.is_empty() {
             self.state = serde_json::from_slice(saved)?;
         }
         Ok(())
     }
 
-    /// How many are open.
+    /// How many groups are open.
     pub fn len(&self) -> usize {
         self.state.open.len()
     }
 
     /// Takes an event in, which came now.
     pub fn take(&mut self, event: &Event, now: Millis) {
-        if is_end(event.kind) {
+        if ends_group(event.kind) {
             return self.end(event, now);
         }
         let (rule, subject) = (rule(event), event.subject.clone());
         let key = dedup_key(&rule, subject.as_ref());
-        let (many, full) = (self.len() > MANY, self.len() >= MOST_GROUPS);
+        let (many, full) = (self.len() > MANY_GROUPS, self.len() >= MAX_GROUPS);
         let (key, rule, subject) = if full && !self.state.open.contains_key(&key) {
             (dedup_key(OTHERS, None), OTHERS.to_owned(), None)
         } else {
             (key, rule, subject)
         };
-        let group = self.state.open.entry(key).or_insert_with(|| Group::new(rule, subject, event, now));
-        group.take(event, now, if many { 1 } else { SAMPLES });
-        if let (Some(hold), Some(subject)) = (Hold::of(event), group.subject.clone()) {
-            group.hold = Some(hold);
+        let group = self.state.open.entry(key).or_insert_with(|| AlertGroup::new(rule, subject, event, now));
+        group.take(event, now, if many { 1 } else { MAX_SAMPLES });
+        if let (Some(restriction), Some(subject)) = (Restriction::of(event), group.subject.clone()) {
+            group.restriction = Some(restriction);
             // Another ban takes the place of the one before, whoever made it.
-            for group in self.of(&subject).filter(|group| group.hold.is_some()) {
-                group.hold = Some(hold);
+            for group in self.of(&subject).filter(|group| group.restriction.is_some()) {
+                group.restriction = Some(restriction);
             }
         }
     }
 
-    fn of<'a>(&'a mut self, subject: &'a Subject) -> impl Iterator<Item = &'a mut Group> {
+    fn of<'a>(&'a mut self, subject: &'a Subject) -> impl Iterator<Item = &'a mut AlertGroup> {
         self.state.open.values_mut().filter(move |group| group.subject.as_ref() == Some(subject))
     }
 
@@ -105,21 +106,24 @@ impl Groups {
         match (event.kind, &event.subject) {
             (EventType::StoreRecovered, _) => {
                 if let Some(group) = self.state.open.get_mut(&dedup_key("store_degraded", None)) {
-                    group.end(End::Recovered, now);
+                    group.end(EndReason::Recovered, now);
                 }
             }
             (EventType::FeedbackGiven, _) => self.judge(event, now),
             (EventType::SubjectForgotten, Some(subject)) => {
-                self.of(subject).for_each(|group| group.end(End::Forgotten, now));
+                self.of(subject).for_each(|group| group.end(EndReason::Forgotten, now));
             }
             (EventType::BanExpired, Some(subject)) => {
-                let banned = |group: &&mut Group| group.hold.is_some_and(|hold| hold.ban);
-                self.of(subject).filter(banned).for_each(|group| group.end(End::Expired, now));
+                let banned =
+                    |group: &&mut AlertGroup| group.restriction.is_some_and(|restriction| restriction.ban);
+                self.of(subject).filter(banned).for_each(|group| group.end(EndReason::Expired, now));
             }
             (EventType::BanLifted, Some(subject)) => {
                 let benign = event.evidence["verdict"] == "benign";
-                let end = if benign { End::Benign } else { End::Lifted };
-                self.of(subject).filter(|group| group.hold.is_some()).for_each(|group| group.end(end, now));
+                let end = if benign { EndReason::Benign } else { EndReason::Lifted };
+                self.of(subject)
+                    .filter(|group| group.restriction.is_some())
+                    .for_each(|group| group.end(end, now));
             }
             _ => {}
         }
@@ -131,21 +135,21 @@ impl Groups {
         let key = dedup_key(&rule(&judged), judged.subject.as_ref());
         match self.state.open.get_mut(&key) {
             Some(group) if !benign => group.acknowledge(now),
-            Some(group) if group.hold.is_none() => group.end(End::Benign, now),
+            Some(group) if group.restriction.is_none() => group.end(EndReason::Benign, now),
             _ => {}
         }
     }
 
-    /// The next message: the same until [`Groups::done`]. Empty: nothing is due, or the bucket is empty. Several notices
-    /// only where the channel takes several at once.
+    /// The next message: the same until [`AlertGroups::done`]. Empty: nothing is due, or the bucket is empty. Several
+    /// notices only where the channel takes several at once.
     pub fn next(&mut self, now: Millis) -> Vec<Notice> {
-        let Self { grouping, nature, state } = self;
+        let Self { grouping, traits, state } = self;
         state.bucket.refill(grouping.max_per_minute, now);
-        state.open.retain(|_, group| group.settle(now, grouping, nature));
-        let mut due: Vec<(&String, &mut Group, Told, Millis)> = Vec::new();
+        state.open.retain(|_, group| group.settle(now, grouping, traits));
+        let mut due: Vec<(&String, &mut AlertGroup, NoticeKind, Millis)> = Vec::new();
         for (key, group) in &mut state.open {
-            if let Some((told, at)) = group.due(now, grouping) {
-                due.push((key, group, told, at));
+            if let Some((kind, at)) = group.due(now, grouping) {
+                due.push((key, group, kind, at));
             }
         }
         if !state.bucket.has_one(grouping.burst) {
@@ -153,71 +157,76 @@ impl Groups {
             return Vec::new();
         }
         due.sort_by(|(a, x, _, since), (b, y, _, then)| (y.severity, since, a).cmp(&(x.severity, then, b)));
-        let alone = |told: Told| nature.closes && matches!(told, Told::Resolved | Told::Acknowledged);
-        let is_held = |group: &Group, told: Told| group.held_back && !alone(told);
-        let held = due.iter().filter(|(_, group, told, _)| is_held(group, *told)).count();
-        if nature.at_once == 1 && held > 1 {
-            due.retain(|(_, group, told, _)| is_held(group, *told));
+        let alone = |kind: NoticeKind| {
+            traits.closes && matches!(kind, NoticeKind::Resolved | NoticeKind::Acknowledged)
+        };
+        let is_held = |group: &AlertGroup, kind: NoticeKind| group.held_back && !alone(kind);
+        let held = due.iter().filter(|(_, group, kind, _)| is_held(group, *kind)).count();
+        if traits.max_notices == 1 && held > 1 {
+            due.retain(|(_, group, kind, _)| is_held(group, *kind));
             return vec![held_back(&due)];
         }
-        due.truncate(nature.at_once);
-        due.iter().map(|(key, group, told, _)| group.notice(key, *told)).collect()
+        due.truncate(traits.max_notices);
+        due.iter().map(|(key, group, kind, _)| group.notice(key, *kind)).collect()
     }
 
-    /// A message was told, or given up.
+    /// Notes that a message was sent, or given up.
     pub fn done(&mut self, notices: &[Notice], now: Millis) {
         self.state.bucket.take_one();
         for notice in notices {
-            if notice.told == Told::HeldBack {
+            if notice.kind == NoticeKind::HeldBack {
                 for part in &notice.parts {
-                    // On channels that must close it, what is over is told on its own.
-                    let told =
-                        if part.end.is_some() && !self.nature.closes { Told::Resolved } else { Told::Update };
-                    self.was_told(&part.dedup_key, told, part.events, now);
+                    // On channels that must close it, what is over is sent on its own.
+                    let kind = if part.end.is_some() && !self.traits.closes {
+                        NoticeKind::Resolved
+                    } else {
+                        NoticeKind::Update
+                    };
+                    self.was_sent(&part.dedup_key, kind, part.events, now);
                 }
-                if self.nature.closes {
+                if self.traits.closes {
                     let group = self.state.open.entry(notice.dedup_key.clone());
-                    group.or_insert_with(|| Group::of_held_back(notice, now)).goes_on(notice, now);
+                    group.or_insert_with(|| AlertGroup::of_held_back(notice, now)).goes_on(notice, now);
                 }
             } else {
-                self.was_told(&notice.dedup_key, notice.told, notice.events, now);
+                self.was_sent(&notice.dedup_key, notice.kind, notice.events, now);
             }
         }
     }
 
-    fn was_told(&mut self, key: &str, told: Told, events: u64, now: Millis) {
-        if self.state.open.get_mut(key).is_some_and(|group| group.was_told(told, events, now)) {
+    fn was_sent(&mut self, key: &str, kind: NoticeKind, events: u64, now: Millis) {
+        if self.state.open.get_mut(key).is_some_and(|group| group.was_sent(kind, events, now)) {
             self.state.open.remove(key);
         }
     }
 
-    /// What was told of and goes on, for channels that want to hear it again and again.
+    /// Notices about every group that goes on and was sent before, for channels that must hear of it again and again.
     pub fn active(&self) -> Vec<Notice> {
         let active = self.state.open.iter().filter(|(_, group)| group.is_active());
-        active.map(|(key, group)| Notice { events: 0, ..group.notice(key, Told::Firing) }).collect()
+        active.map(|(key, group)| Notice { events: 0, ..group.notice(key, NoticeKind::Firing) }).collect()
     }
 }
 
 /// One notice for all that had to wait.
-fn held_back(due: &[(&String, &mut Group, Told, Millis)]) -> Notice {
+fn held_back(due: &[(&String, &mut AlertGroup, NoticeKind, Millis)]) -> Notice {
     let parts: Vec<_> = due.iter().map(|(key, group, ..)| group.part(key)).collect();
     let spans = due.iter().map(|(_, group, ..)| group.span());
     let (first, last) = spans.fold((Millis::MAX, Millis::MIN), |(a, b), (c, d)| (a.min(c), b.max(d)));
     let events = parts.iter().fold(0, |sum: u64, part| sum.saturating_add(part.events));
     let severity = parts.iter().map(|part| part.severity).max();
     Notice {
-        told: Told::HeldBack,
+        kind: NoticeKind::HeldBack,
         dedup_key: dedup_key(HELD_BACK, None),
         rule: HELD_BACK.to_owned(),
         title: "Notices held back",
         subject: None,
         severity: severity.unwrap_or(crate::domain::finding::Severity::Low),
-        told_severity: None,
+        notified_severity: None,
         events,
         total: events,
         first,
         last,
-        hold: None,
+        restriction: None,
         end: None,
         samples: Vec::new(),
         parts,

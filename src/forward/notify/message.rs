@@ -3,47 +3,53 @@
 //! Everything is plain text on one line each, whatever is in an event; what markup or headers need beyond that is the
 //! channel's own.
 
-use super::{Notice, Told, rule::Hold};
+use super::{
+    notice::{Notice, NoticeKind},
+    rule::Restriction,
+};
 use crate::{
     domain::{Millis, event::format_millis},
     forward::format::text::one_line,
 };
 
-/// Most characters of a headline and of a line.
-const LONGEST_HEADLINE: usize = 200;
-const LONGEST_LINE: usize = 600;
-/// Groups that are named in a notice about what was held back.
-pub const NAMED: usize = 10;
+/// Most characters of a headline.
+const MAX_HEADLINE: usize = 200;
+/// Most characters of a line.
+const MAX_LINE: usize = 600;
+/// Most groups that are named in a notice about what was held back.
+pub const MAX_NAMED: usize = 10;
 
 /// What a notice says, in a line.
 pub fn headline(notice: &Notice) -> String {
     let what = what(notice);
     let severity = notice.severity.name().to_uppercase();
-    let text = match notice.told {
-        Told::Firing => format!("[{severity}] {what}{}", held(notice.hold)),
-        Told::Update => format!("[{severity}] {what}{}: {} more", held(notice.hold), events(notice.events)),
-        Told::Acknowledged => format!("[{severity}] {what}: an analyst called it an attack"),
-        Told::Resolved => {
+    let text = match notice.kind {
+        NoticeKind::Firing => format!("[{severity}] {what}{}", held(notice.restriction)),
+        NoticeKind::Update => {
+            format!("[{severity}] {what}{}: {} more", held(notice.restriction), events(notice.events))
+        }
+        NoticeKind::Acknowledged => format!("[{severity}] {what}: an analyst called it an attack"),
+        NoticeKind::Resolved => {
             let why = notice.end.map_or_else(String::new, |end| format!(" ({})", end.words()));
             format!("Resolved: {what}{why}")
         }
-        Told::HeldBack => {
+        NoticeKind::HeldBack => {
             let held = notice.parts.len();
             format!("[{severity}] {held} notices were held back: {}", events(notice.events))
         }
     };
-    one_line(&text, LONGEST_HEADLINE)
+    one_line(&text, MAX_HEADLINE)
 }
 
 /// What a notice says beside its headline: a word and what it is about.
 pub fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
-    if notice.told == Told::HeldBack {
+    if notice.kind == NoticeKind::HeldBack {
         lines.push((
             "Why",
             "more messages were due than this channel may get; this one stands for them".to_owned(),
         ));
-        for part in notice.parts.iter().take(NAMED) {
+        for part in notice.parts.iter().take(MAX_NAMED) {
             let subject = part.subject.as_ref().map_or("", |subject| subject.as_str());
             let over = if part.end.is_some() { ", over" } else { "" };
             let severity = part.severity.name();
@@ -52,7 +58,7 @@ pub fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
                 format!("{} {subject} ({severity}, {}{over})", part.title, events(part.events)),
             ));
         }
-        if let Some(more) = notice.parts.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        if let Some(more) = notice.parts.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
             lines.push(("Held", format!("and {more} more")));
         }
         lines.push(("When", span(notice)));
@@ -65,7 +71,7 @@ pub fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
             lines.push(("Done", done));
         }
         lines.push(("When", format!("{}, {}", span(notice), counted(notice))));
-        if let (Some(_), Some(subject), None) = (notice.hold, &notice.subject, notice.end) {
+        if let (Some(_), Some(subject), None) = (notice.restriction, &notice.subject, notice.end) {
             lines.push(("Undo", format!("keyward unban {}", quoted(subject.as_str()))));
         }
         if let Some(sample) = notice.samples.last().filter(|sample| !sample.event.is_empty()) {
@@ -73,7 +79,7 @@ pub fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
         }
     }
     for (_, text) in &mut lines {
-        *text = one_line(text, LONGEST_LINE);
+        *text = one_line(text, MAX_LINE);
     }
     lines
 }
@@ -91,13 +97,13 @@ fn what(notice: &Notice) -> String {
     }
 }
 
-fn held(hold: Option<Hold>) -> String {
-    hold.map_or_else(String::new, |hold| format!(" {}", hold_words(hold)))
+fn held(restriction: Option<Restriction>) -> String {
+    restriction.map_or_else(String::new, |restriction| format!(" {}", restriction_words(restriction)))
 }
 
-fn hold_words(hold: Hold) -> String {
-    let what = if hold.ban { "banned" } else { "throttled" };
-    match hold.until {
+fn restriction_words(restriction: Restriction) -> String {
+    let what = if restriction.ban { "banned" } else { "throttled" };
+    match restriction.until {
         Some(until) => format!("{what} until {}", time(until)),
         None => format!("{what} until somebody lifts it"),
     }
@@ -126,8 +132,8 @@ fn done(notice: &Notice) -> Option<String> {
     if let Some(end) = notice.end {
         return Some(format!("over: {}", end.words()));
     }
-    if let Some(hold) = notice.hold {
-        return Some(hold_words(hold));
+    if let Some(restriction) = notice.restriction {
+        return Some(restriction_words(restriction));
     }
     let action = match notice.samples.last()?.action.as_deref()? {
         "shadow" => "nothing: the detector only watches",
@@ -142,9 +148,9 @@ fn done(notice: &Notice) -> Option<String> {
 
 fn counted(notice: &Notice) -> String {
     match notice.events {
-        told if told == notice.total => events(told),
+        counted if counted == notice.total => events(counted),
         0 => format!("{} in all", events(notice.total)),
-        told => format!("{} more, {} in all", events(told), notice.total),
+        counted => format!("{} more, {} in all", events(counted), notice.total),
     }
 }
 
@@ -157,7 +163,7 @@ fn span(notice: &Notice) -> String {
     if first == last { first } else { format!("{first} to {last}") }
 }
 
-/// `2026-03-02 09:13:22 UTC`
+/// A time in seconds, such as `2026-03-02 09:13:22 UTC`.
 pub fn time(time: Millis) -> String {
     let text = format_millis(time);
     let whole = text.split('.').next().unwrap_or_default();

@@ -1,9 +1,9 @@
-//! What a channel is told: a notice about one group of events, or about all that had to be held back.
+//! What a channel sends: a notice about one group of events, or about all that had to be held back.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::rule::{End, Hold};
+use super::rule::{EndReason, Restriction, dedup_key, rule};
 use crate::{
     domain::{
         Millis,
@@ -14,27 +14,28 @@ use crate::{
     forward::format::{facts, text::one_line, wording},
 };
 
-/// Most characters of a sample's sentence and of each of its other texts.
-const LONGEST_SENTENCE: usize = 300;
-const LONGEST_WORD: usize = 128;
+/// Most characters of a sample's sentence.
+const MAX_SENTENCE: usize = 300;
+/// Most characters of each other text of a sample.
+const MAX_WORD: usize = 128;
 
 /// What a notice says of its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Told {
-    /// It has begun.
+pub enum NoticeKind {
+    /// The group has begun.
     Firing,
-    /// It goes on, or got worse.
+    /// The group goes on, or got worse.
     Update,
     /// Somebody has said that it is an attack.
     Acknowledged,
-    /// It is over.
+    /// The group is over.
     Resolved,
-    /// Notices about several groups had to wait and are told as one.
+    /// Notices about several groups had to wait and are sent as one.
     HeldBack,
 }
 
-impl Told {
+impl NoticeKind {
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {
@@ -49,14 +50,14 @@ impl Told {
 
 /// An event as notices show it: texts on one line, and cut.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// When.
+pub struct EventSample {
+    /// When the event was, in milliseconds since 1970.
     pub time: Millis,
-    /// What.
+    /// The type of the event.
     pub kind: EventType,
-    /// How bad.
+    /// The severity of the event.
     pub severity: Severity,
-    /// The sentence that tells it.
+    /// The event in one sentence.
     pub message: String,
     /// The key of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,27 +65,27 @@ pub struct Sample {
     /// The project that the evidence names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// The source address.
+    /// The source address of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_ip: Option<String>,
-    /// Where from.
+    /// The city and the country that the request came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
-    /// What was done.
+    /// The response of the ladder, such as `temporary_ban`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// The event's id.
+    /// The id of the event in the log.
     pub event: String,
 }
 
-impl Sample {
-    /// Of an event.
+impl EventSample {
+    /// A sample of an event.
     pub fn of(event: &Event) -> Self {
-        let word = |text: &Option<String>| facts::present(text).map(|text| one_line(text, LONGEST_WORD));
+        let word = |text: &Option<String>| facts::present(text).map(|text| one_line(text, MAX_WORD));
         let place = event.place.as_ref().map(|place| {
             let parts: Vec<&str> =
                 [&place.city, &place.country].into_iter().flatten().map(String::as_str).collect();
-            one_line(&parts.join(", "), LONGEST_WORD)
+            one_line(&parts.join(", "), MAX_WORD)
         });
         let project =
             facts::word(&event.evidence, "project").or_else(|| facts::word(&event.evidence, "reported"));
@@ -92,9 +93,9 @@ impl Sample {
             time: event.time,
             kind: event.kind,
             severity: event.severity,
-            message: one_line(&wording::message(event), LONGEST_SENTENCE),
+            message: one_line(&wording::message(event), MAX_SENTENCE),
             key_id: word(&event.key_id),
-            project: project.map(|text| one_line(text, LONGEST_WORD)),
+            project: project.map(|text| one_line(text, MAX_WORD)),
             source_ip: word(&event.source_ip),
             place: place.filter(|text| !text.is_empty()),
             action: word(&event.action),
@@ -106,9 +107,9 @@ impl Sample {
 /// One message to a channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notice {
-    /// What is said.
-    pub told: Told,
-    /// Of which group: the same as long as rule and subject are, at most 255 bytes.
+    /// What the notice says of its group.
+    pub kind: NoticeKind,
+    /// The key of the group: the same as long as rule and subject are, at most 255 bytes.
     pub dedup_key: String,
     /// What found it: a detector, or the type of the events in lower case.
     pub rule: String,
@@ -118,62 +119,62 @@ pub struct Notice {
     pub subject: Option<Subject>,
     /// The worst so far.
     pub severity: Severity,
-    /// The worst as it was told last.
-    pub told_severity: Option<Severity>,
-    /// Events that this is the first to tell of.
+    /// The worst severity as the last notice had it; `None` if this is the first.
+    pub notified_severity: Option<Severity>,
+    /// Events that no earlier notice has counted.
     pub events: u64,
     /// Events since it began.
     pub total: u64,
-    /// When the first and the last of them were.
+    /// When the first event was, in milliseconds since 1970.
     pub first: Millis,
-    /// See `first`.
+    /// When the last event was, in milliseconds since 1970.
     pub last: Millis,
-    /// What is held against the subject.
-    pub hold: Option<Hold>,
+    /// The ban or throttle in force against the subject.
+    pub restriction: Option<Restriction>,
     /// Why it is over.
-    pub end: Option<End>,
+    pub end: Option<EndReason>,
     /// Some of the events, in their order.
-    pub samples: Vec<Sample>,
+    pub samples: Vec<EventSample>,
     /// What was held back: one for each group, the worst first.
-    pub parts: Vec<Part>,
+    pub parts: Vec<HeldBackGroup>,
 }
 
 /// A group whose notice was held back.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Part {
-    /// Its key.
+pub struct HeldBackGroup {
+    /// The group's key: see [`Notice::dedup_key`].
     pub dedup_key: String,
     /// What its worst event is called.
     pub title: &'static str,
-    /// About whom.
+    /// Who the group is about; `None` for the service itself.
     pub subject: Option<Subject>,
     /// The worst so far.
     pub severity: Severity,
-    /// Events that were not told of.
+    /// Events that no notice has counted.
     pub events: u64,
     /// Why it is over, when it is.
-    pub end: Option<End>,
+    pub end: Option<EndReason>,
 }
 
 impl Notice {
     /// About one event, outside of all groups: to see whether a channel works.
     pub fn alone(event: &Event) -> Self {
-        let rule = super::rule::rule(event);
+        let rule = rule(event);
         Self {
-            told: Told::Firing,
-            dedup_key: super::rule::dedup_key(&rule, event.subject.as_ref()),
+            kind: NoticeKind::Firing,
+            dedup_key: dedup_key(&rule, event.subject.as_ref()),
             title: wording::title(event.kind),
             rule,
             subject: event.subject.clone(),
             severity: event.severity,
-            told_severity: None,
+            notified_severity: None,
             events: event.count.max(1),
             total: event.count.max(1),
             first: event.time,
             last: event.time,
-            hold: Hold::of(event),
+            restriction: Restriction::of(event),
             end: None,
-            samples: vec![Sample::of(event)],
+            samples: vec![EventSample::of(event)],
             parts: Vec::new(),
         }
     }

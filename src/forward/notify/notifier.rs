@@ -1,46 +1,54 @@
-//! The sink that notifies: events go into groups at once, and what is due is sent when time is told.
+//! The sink that notifies: events go into groups at once, and what is due is sent at each tick.
 //!
-//! One message at a time, and at most one a second. The groups are written down with the cursor after each one, so that
-//! a restart repeats the last message at most. A message that fails stays due, and is tried again with growing waits; one
-//! that is refused for good is given up, and that is logged, counted, and shown until another one is taken.
+//! One message at a time, and at most one a second. The groups are written down with the cursor after each one, so
+//! that a restart repeats the last message at most. A message that fails stays due, and is tried again with growing
+//! waits; one that is refused for good is given up, and that is logged, counted, and shown until another one is taken.
 
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
-use super::{Channel, Nature, Notice, Told, groups::Groups, settings::Grouping};
+use super::{
+    channel::{Channel, ChannelTraits},
+    grouping::Grouping,
+    groups::AlertGroups,
+    notice::{Notice, NoticeKind},
+    rule::EndReason,
+};
 use crate::{
     domain::{Millis, event::Event},
     forward::{
-        Common, Failure, Outlet, Sent,
-        backoff::{random, wait},
+        common::CommonSettings,
+        contract::{SendReport, Sink},
+        error::{Problem, SendError, SendErrorKind},
+        retry::{backoff, random},
     },
 };
 
 /// Sends what is due by one channel.
 pub struct Notifier {
     sink: String,
-    groups: Groups,
-    nature: Nature,
+    groups: AlertGroups,
+    traits: ChannelTraits,
     channel: Box<dyn Channel>,
     now: Arc<dyn Fn() -> Millis + Send + Sync>,
     max_backoff: Duration,
     failures: u32,
     /// Nothing is sent before.
     not_before: Millis,
-    /// When what is active was told again.
+    /// When what is active was sent again.
     renewed: Option<Millis>,
     /// Why the last message was not taken.
-    trouble: Option<String>,
+    trouble: Option<Problem>,
 }
 
 impl Notifier {
-    /// For one sink.
+    /// The notifier of a sink by an open channel. Makes the sink's metrics.
     pub fn new(
         grouping: Grouping,
-        nature: Nature,
+        traits: ChannelTraits,
         channel: Box<dyn Channel>,
-        common: &Common,
+        common: &CommonSettings,
         now: Arc<dyn Fn() -> Millis + Send + Sync>,
     ) -> Self {
         let labels = [("sink", common.name.clone())];
@@ -50,8 +58,8 @@ impl Notifier {
         metrics::gauge!("keyward_notice_groups", &labels).set(0.0);
         Self {
             sink: common.name.clone(),
-            groups: Groups::new(grouping, nature.clone()),
-            nature,
+            groups: AlertGroups::new(grouping, traits.clone()),
+            traits,
             channel,
             now,
             max_backoff: common.max_backoff,
@@ -63,31 +71,34 @@ impl Notifier {
     }
 
     /// Sends, and counts a failure before it is one: whoever calls may not wait for the end.
-    async fn tell(&mut self, notices: &[Notice], now: Millis) -> Result<String, Failure> {
+    async fn send_notices(&mut self, notices: &[Notice], now: Millis) -> Result<String, SendError> {
         self.failures += 1;
         self.wait_for(None, now);
-        self.trouble = Some("no answer in time".to_owned());
-        let told = self.channel.tell(notices, now).await;
-        self.trouble = match &told {
+        self.trouble = Some(Problem::new("no answer in time"));
+        let sent = self.channel.send(notices, now).await;
+        self.trouble = match &sent {
             Ok(_) => None,
-            Err(Failure::Refused(why)) => Some(format!("refused a notice, which is given up: {why}")),
-            Err(failure) => Some(failure.to_string()),
+            Err(error) if error.kind == SendErrorKind::Refused => {
+                Some(Problem::because("refused a notice, which is given up", error))
+            }
+            Err(error) => Some(Problem::from(error)),
         };
-        match &told {
-            Ok(_) | Err(Failure::Refused(_)) => (self.failures, self.not_before) = (0, Millis::MIN),
-            Err(Failure::Busy { after, .. }) => self.wait_for(*after, (self.now)()),
-            Err(_) => self.wait_for(None, (self.now)()),
+        match &sent {
+            Err(error) if error.kind != SendErrorKind::Refused => {
+                self.wait_for(error.kind.retry_after(), (self.now)());
+            }
+            _ => (self.failures, self.not_before) = (0, Millis::MIN),
         }
-        told
+        sent
     }
 
-    fn wait_for(&mut self, asked: Option<Duration>, now: Millis) {
-        let wait = wait(self.failures, self.max_backoff, asked, random());
+    fn wait_for(&mut self, retry_after: Option<Duration>, now: Millis) {
+        let wait = backoff(self.failures, self.max_backoff, retry_after, random());
         self.not_before = now.saturating_add(wait.as_millis().try_into().unwrap_or(Millis::MAX));
     }
 
     /// Sends what is due; says whether the groups have changed.
-    async fn send_due(&mut self, now: Millis) -> Result<bool, Failure> {
+    async fn send_due(&mut self, now: Millis) -> Result<bool, SendError> {
         if now < self.not_before {
             return Ok(false);
         }
@@ -96,26 +107,26 @@ impl Notifier {
         if notices.is_empty() {
             return self.renew(now).await;
         }
-        match self.tell(&notices, now).await {
+        match self.send_notices(&notices, now).await {
             Ok(_) => self.count(&notices),
-            Err(Failure::Refused(why)) => self.refused(notices.len(), &why),
-            Err(failure) => return Err(failure),
+            Err(error) if error.kind == SendErrorKind::Refused => self.refused(notices.len(), &error),
+            Err(error) => return Err(error),
         }
         self.groups.done(&notices, now);
         Ok(true)
     }
 
-    /// Tells again what goes on, where that is wanted; says whether it did.
-    async fn renew(&mut self, now: Millis) -> Result<bool, Failure> {
-        let Some(often) = self.nature.renew else { return Ok(false) };
+    /// Sends again what goes on, where the channel must hear of it; says whether it did.
+    async fn renew(&mut self, now: Millis) -> Result<bool, SendError> {
+        let Some(often) = self.traits.renew_every else { return Ok(false) };
         if self.renewed.is_some_and(|last| now < last + often) {
             return Ok(false);
         }
         let active = self.groups.active();
         if !active.is_empty() {
-            match self.tell(&active, now).await {
-                Err(Failure::Refused(why)) => self.refused(active.len(), &why),
-                told => drop(told?),
+            match self.send_notices(&active, now).await {
+                Err(error) if error.kind == SendErrorKind::Refused => self.refused(active.len(), &error),
+                sent => drop(sent?),
             }
         }
         self.renewed = Some(now);
@@ -123,27 +134,27 @@ impl Notifier {
     }
 
     fn count(&self, notices: &[Notice]) {
-        let held = notices.iter().filter(|notice| notice.told == Told::HeldBack);
+        let held = notices.iter().filter(|notice| notice.kind == NoticeKind::HeldBack);
         let held: usize = held.map(|notice| notice.parts.len()).sum();
         metrics::counter!("keyward_notices_sent_total", "sink" => self.sink.clone()).increment(1);
         metrics::counter!("keyward_notices_held_back_total", "sink" => self.sink.clone())
             .increment(held as u64);
     }
 
-    fn refused(&self, count: usize, why: &str) {
-        tracing::warn!(sink = self.sink, count, why, "notices that the channel will not take are given up");
+    fn refused(&self, count: usize, error: &SendError) {
+        tracing::warn!(sink = self.sink, count, why = %error, "notices that the channel will not take are given up");
         metrics::counter!("keyward_notices_refused_total", "sink" => self.sink.clone())
             .increment(count as u64);
     }
 }
 
-impl Outlet for Notifier {
-    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
+impl Sink for Notifier {
+    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<SendReport, SendError>> {
         let now = (self.now)();
         for event in events {
             self.groups.take(event, now);
         }
-        Box::pin(async { Ok(Sent::default()) })
+        Box::pin(async { Ok(SendReport::default()) })
     }
 
     fn restore(&mut self, state: &[u8]) {
@@ -157,24 +168,24 @@ impl Outlet for Notifier {
         self.groups.save()
     }
 
-    fn tick(&mut self, now: Millis) -> BoxFuture<'_, Result<bool, Failure>> {
+    fn tick(&mut self, now: Millis) -> BoxFuture<'_, Result<bool, SendError>> {
         Box::pin(self.send_due(now))
     }
 
-    fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+    fn trouble(&self) -> Option<&Problem> {
+        self.trouble.as_ref()
     }
 
     /// A notice of its own, past all groups; where it would stay open it is over at once.
-    fn test<'a>(&'a mut self, event: &'a Event) -> BoxFuture<'a, Result<Sent, Failure>> {
+    fn test<'a>(&'a mut self, event: &'a Event) -> BoxFuture<'a, Result<SendReport, SendError>> {
         Box::pin(async move {
             let (now, mut notice) = ((self.now)(), Notice::alone(event));
-            let answer = self.channel.tell(std::slice::from_ref(&notice), now).await?;
-            if self.nature.closes {
-                (notice.told, notice.end, notice.events) = (Told::Resolved, Some(super::End::Quiet), 0);
-                self.channel.tell(std::slice::from_ref(&notice), now).await?;
+            let answer = self.channel.send(std::slice::from_ref(&notice), now).await?;
+            if self.traits.closes {
+                (notice.kind, notice.end, notice.events) = (NoticeKind::Resolved, Some(EndReason::Quiet), 0);
+                self.channel.send(std::slice::from_ref(&notice), now).await?;
             }
-            Ok(Sent { refused: Vec::new(), answer })
+            Ok(SendReport::all_taken(answer))
         })
     }
 }

@@ -3,101 +3,126 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{Channel, ChannelSettings, Nature, Notice, Part, Told, message};
+use super::{
+    channel::{Channel, ChannelSettings, ChannelTraits},
+    message,
+    notice::{HeldBackGroup, Notice, NoticeKind},
+};
 use crate::{
     domain::{Millis, event::format_millis, finding::Severity},
-    forward::{Common, Failure, HttpClient, Place, Secret},
+    forward::{
+        common::CommonSettings,
+        error::{SendError, SendErrorKind},
+        http::{accepted, json_headers},
+        secret::{Secret, UrlSource},
+    },
+    outbound::{HttpClient, HttpResponse},
+    settings::SettingError,
 };
 
 /// Most characters of a summary (Events API v2).
-const SUMMARY: usize = 1_024;
-/// Groups that are named in the details of what was held back.
-const NAMED: usize = 100;
-/// Who is told that there were too many waits at least so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_SUMMARY: usize = 1_024;
+/// Most groups that are named in the details of what was held back.
+const MAX_NAMED: usize = 100;
+/// How long to wait at least after a 429.
+const MIN_WAIT: Duration = Duration::from_secs(60);
 
-/// `type = "pagerduty"`
+/// The own settings of a sink with `type = "pagerduty"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PagerDuty {
     /// The integration key of a service.
     routing_key: Secret,
-    /// `https://events.eu.pagerduty.com` for accounts in the EU.
+    /// The address of the Events API: `https://events.eu.pagerduty.com` for accounts in the EU.
     #[serde(default = "us")]
-    url: Place,
+    url: UrlSource,
 }
 
-fn us() -> Place {
-    Place::Plain("https://events.pagerduty.com".to_owned())
+fn us() -> UrlSource {
+    UrlSource::Plain("https://events.pagerduty.com".to_owned())
 }
 
 impl ChannelSettings for PagerDuty {
-    const NATURE: Nature = Nature { closes: true, acknowledges: true, ..Nature::READ };
+    const TRAITS: ChannelTraits =
+        ChannelTraits { closes: true, acknowledges: true, ..ChannelTraits::READ_BY_PEOPLE };
 
-    fn open(&self, common: &Common) -> Result<Box<dyn Channel>, (&'static str, String)> {
-        let url = self.url.read().map_err(|mend| ("url", mend))?;
-        let routing_key = self.routing_key.read().map_err(|mend| ("routing_key", mend))?;
-        let client = HttpClient::new(&url, common)?.hiding(&routing_key);
-        Ok(Box::new(Events { client, routing_key, sink: common.name.clone() }))
+    fn open(&self, common: &CommonSettings) -> Result<Box<dyn Channel>, SettingError> {
+        let routing_key = self.routing_key.read("routing_key")?;
+        Ok(Box::new(PagerDutyChannel {
+            client: HttpClient::new(&self.url.read("url")?, &common.outbound)?.redacting(&routing_key),
+            headers: json_headers(None)?,
+            routing_key,
+            sink: common.name.clone(),
+        }))
     }
 }
 
-struct Events {
+struct PagerDutyChannel {
     client: HttpClient,
+    headers: HeaderMap,
     routing_key: Zeroizing<String>,
     sink: String,
 }
 
-impl Channel for Events {
-    fn tell<'a>(&'a mut self, notices: &'a [Notice], _now: Millis) -> BoxFuture<'a, Result<String, Failure>> {
+impl Channel for PagerDutyChannel {
+    fn send<'a>(
+        &'a mut self,
+        notices: &'a [Notice],
+        _now: Millis,
+    ) -> BoxFuture<'a, Result<String, SendError>> {
         Box::pin(async move {
             let mut answer = String::new();
             for notice in notices {
-                let mut headers = HeaderMap::new();
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 let body = event(notice, &self.routing_key, &self.sink).to_string().into_bytes();
-                answer = self.client.post("/v2/enqueue", headers, body).await.map_err(judge)?.shown();
+                let response = self.client.post("/v2/enqueue", self.headers.clone(), body).await?;
+                answer = taken(response)?.summary();
             }
             Ok(answer)
         })
     }
 }
 
-/// 429 comes without a time, and lasts minutes. A wrong routing key is answered like a wrong event, with 400, but it is
-/// the settings that must be mended: no event would be taken.
-fn judge(failure: Failure) -> Failure {
-    match failure {
-        Failure::Refused(why) if names_the_key(&why) => Failure::Denied(why),
-        Failure::Busy { why, after } => {
-            Failure::Busy { why, after: Some(after.unwrap_or(PATIENCE).max(PATIENCE)) }
+/// The answer, if the event was taken. A wrong routing key is answered like a wrong event, but then the settings must
+/// be corrected: no event would be taken. 429 comes without a time, and lasts minutes.
+fn taken(response: HttpResponse) -> Result<HttpResponse, SendError> {
+    let names_the_key = names_the_key(&response);
+    accepted(response).map_err(|mut error| {
+        match error.kind {
+            SendErrorKind::Refused if names_the_key => error.kind = SendErrorKind::Denied,
+            SendErrorKind::Busy { retry_after } => {
+                let wait = retry_after.unwrap_or(MIN_WAIT).max(MIN_WAIT);
+                error.kind = SendErrorKind::Busy { retry_after: Some(wait) };
+            }
+            _ => {}
         }
-        other => other,
-    }
+        error
+    })
 }
 
-fn names_the_key(why: &str) -> bool {
-    let why = why.to_lowercase();
-    why.contains("routing key") || why.contains("routing_key")
+/// Whether the body blames the routing key, which PagerDuty says in words alone.
+fn names_the_key(response: &HttpResponse) -> bool {
+    let body = String::from_utf8_lossy(&response.body).to_lowercase();
+    body.contains("routing key") || body.contains("routing_key")
 }
 
 /// The event. `acknowledge` and `resolve` need nothing but the key.
 pub(super) fn event(notice: &Notice, routing_key: &str, sink: &str) -> Value {
-    let action = match notice.told {
-        Told::Firing | Told::Update | Told::HeldBack => "trigger",
-        Told::Acknowledged => "acknowledge",
-        Told::Resolved => "resolve",
+    let action = match notice.kind {
+        NoticeKind::Firing | NoticeKind::Update | NoticeKind::HeldBack => "trigger",
+        NoticeKind::Acknowledged => "acknowledge",
+        NoticeKind::Resolved => "resolve",
     };
     let mut event =
         json!({ "routing_key": routing_key, "event_action": action, "dedup_key": notice.dedup_key });
     if action == "trigger" {
         event["client"] = "Keyward".into();
         event["payload"] = json!({
-            "summary": message::headline(notice).chars().take(SUMMARY).collect::<String>(),
+            "summary": message::headline(notice).chars().take(MAX_SUMMARY).collect::<String>(),
             "source": notice.subject.as_ref().map_or("keyward", |subject| subject.as_str()),
             "severity": severity(notice.severity),
             "timestamp": format_millis(notice.last),
@@ -130,7 +155,7 @@ fn details(notice: &Notice) -> Value {
         details.insert(name, text.into());
     }
     if !notice.parts.is_empty() {
-        let named: Vec<Value> = notice.parts.iter().take(NAMED).map(part).collect();
+        let named: Vec<Value> = notice.parts.iter().take(MAX_NAMED).map(part).collect();
         details.insert("groups".to_owned(), notice.parts.len().into());
         details.insert("held_back".to_owned(), named.into());
     }
@@ -140,6 +165,8 @@ fn details(notice: &Notice) -> Value {
     details.into()
 }
 
-fn part(part: &Part) -> Value {
-    json!({ "what": part.title, "who": part.subject, "severity": part.severity, "events": part.events, "over": part.end })
+fn part(part: &HeldBackGroup) -> Value {
+    json!({
+        "what": part.title, "who": part.subject, "severity": part.severity, "events": part.events, "over": part.end,
+    })
 }

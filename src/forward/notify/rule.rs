@@ -1,4 +1,4 @@
-//! What an event means for its group: which rule it belongs to, what it holds against its subject, what it ends.
+//! What an event means for its group: which rule it belongs to, which restriction it reports, which groups it ends.
 
 use std::fmt::Write as _;
 
@@ -15,23 +15,23 @@ use crate::{
 };
 
 /// The longest key that PagerDuty takes, in bytes.
-pub const LONGEST_KEY: usize = 255;
+pub const MAX_KEY: usize = 255;
 /// The rule of all that the spend of a key led to.
 pub const SPEND: &str = "spend";
 /// The longest name of a rule, in characters.
-const LONGEST_RULE: usize = 80;
+const MAX_RULE: usize = 80;
 
-/// What is held against a subject.
+/// The ban or throttle in force against a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
+pub struct Restriction {
     /// Whether requests are refused, and not slowed down.
     pub ban: bool,
     /// Until when; `None`: until somebody lifts it.
     pub until: Option<Millis>,
 }
 
-impl Hold {
-    /// What an event says is held against its subject.
+impl Restriction {
+    /// The restriction that an event reports.
     pub fn of(event: &Event) -> Option<Self> {
         let until = facts::word(&event.evidence, "until").and_then(|text| parse_millis(text).ok());
         match event.kind {
@@ -47,7 +47,7 @@ impl Hold {
 /// Why a group is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum End {
+pub enum EndReason {
     /// The ban or throttle ran out.
     Expired,
     /// A person lifted it.
@@ -62,8 +62,8 @@ pub enum End {
     Quiet,
 }
 
-impl End {
-    /// In words, after what is over.
+impl EndReason {
+    /// The reason in words, after what is over.
     pub fn words(self) -> &'static str {
         match self {
             Self::Expired => "it ran out",
@@ -77,7 +77,7 @@ impl End {
 }
 
 /// Whether events of this type end groups, and never open one.
-pub fn is_end(kind: EventType) -> bool {
+pub fn ends_group(kind: EventType) -> bool {
     matches!(
         kind,
         EventType::BanExpired
@@ -88,8 +88,9 @@ pub fn is_end(kind: EventType) -> bool {
     )
 }
 
-/// The rule that an event belongs to. All that a detector led to is one: the finding, the event that tells that it is
-/// high, the throttle and the ban. So is all about the spend of a key. An emergency hook belongs to what it was called for.
+/// The rule that an event belongs to. All that a detector led to is one: the finding, the event that reports that it
+/// is high, the throttle and the ban. So is all about the spend of a key. An emergency hook belongs to what it was
+/// called for.
 pub fn rule(event: &Event) -> String {
     let by_detector = matches!(
         event.kind,
@@ -107,7 +108,7 @@ pub fn rule(event: &Event) -> String {
         (_, Some(detector)) => detector.to_owned(),
         (kind, None) => kind.name().to_lowercase(),
     };
-    one_line(&rule, LONGEST_RULE)
+    one_line(&rule, MAX_RULE)
 }
 
 /// What an emergency hook was called for, as its event says since hooks are called for more than spend.
@@ -129,10 +130,10 @@ fn alert_rule(event: &Event) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// The name that a group goes by wherever it is told of: at most 255 bytes, the same as long as rule and subject are.
+/// The name that a group goes by wherever it is sent: at most 255 bytes, the same as long as rule and subject are.
 pub fn dedup_key(rule: &str, subject: Option<&Subject>) -> String {
     let key = format!("keyward:{rule}:{}", subject.map_or("", Subject::as_str));
-    if key.len() <= LONGEST_KEY { key } else { format!("keyward:{}", digest(&key, 32)) }
+    if key.len() <= MAX_KEY { key } else { format!("keyward:{}", digest(&key, 32)) }
 }
 
 /// So many bytes of the SHA-256 of a text, in hex.
@@ -192,7 +193,7 @@ mod tests {
     fn a_key_fits_wherever_it_goes_and_long_ones_stay_apart() {
         let subject = Subject::key("k1:9f2c");
         assert_eq!(dedup_key("impossible_travel", Some(&subject)), "keyward:impossible_travel:key:k1:9f2c");
-        let long = |id: char| dedup_key(&"漢".repeat(80), Some(&Subject::key(&id.to_string().repeat(128))));
-        assert!(long('a').len() <= LONGEST_KEY && long('a') != long('b'));
+        let long = |id: char| dedup_key(&"漢".repeat(80), Some(&Subject::key(&id.to_string().repeat(256))));
+        assert!(long('a').len() <= MAX_KEY && long('a') != long('b'));
     }
 }

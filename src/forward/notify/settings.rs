@@ -1,134 +1,39 @@
-//! The settings that all channels have beside their own: how events are grouped, and how many messages there may be.
+//! A sink that notifies: the settings of a channel, and how events are grouped for it.
 
-use std::{fmt::Debug, sync::Arc};
+use std::sync::Arc;
 
-use serde::{Deserialize, de::DeserializeOwned};
 use toml::Table;
 
-use super::{Channel, Nature, notifier::Notifier};
+use super::{channel::ChannelSettings, grouping::Grouping, notifier::Notifier};
 use crate::{
-    domain::Millis,
-    forward::{Common, Outlet, OutletSettings, Surroundings},
+    forward::{
+        common::CommonSettings,
+        context::SinkContext,
+        contract::{KindSettings, Sink},
+    },
+    settings::{SettingError, SettingErrors, field_names, read_table},
 };
 
-type Wrong = (&'static str, String);
-
-/// How events are grouped. Meaning and defaults: `docs/sinks/notifications.md`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "documented in docs/sinks/notifications.md")]
-pub struct Grouping {
-    pub group_wait_seconds: u64,
-    pub group_interval_seconds: u64,
-    pub repeat_interval_seconds: u64,
-    pub resolve_after_seconds: u64,
-    pub max_per_minute: u32,
-    pub burst: u32,
-}
-
-const GROUPING: [&str; 6] = [
-    "group_wait_seconds",
-    "group_interval_seconds",
-    "repeat_interval_seconds",
-    "resolve_after_seconds",
-    "max_per_minute",
-    "burst",
-];
-/// The longest span, in seconds: 30 days.
-const LONGEST: u64 = 2_592_000;
-
-impl Default for Grouping {
-    fn default() -> Self {
-        Self {
-            group_wait_seconds: 10,
-            group_interval_seconds: 300,
-            repeat_interval_seconds: 14_400,
-            resolve_after_seconds: 3_600,
-            max_per_minute: 20,
-            burst: 10,
-        }
-    }
-}
-
-impl Grouping {
-    fn check(&self) -> Result<(), Wrong> {
-        let within = |setting, value: u64, least: u64, most: u64| {
-            let mend = || (setting, format!("must be from {least} to {most}"));
-            if (least..=most).contains(&value) { Ok(()) } else { Err(mend()) }
-        };
-        within("group_wait_seconds", self.group_wait_seconds, 0, 3_600)?;
-        within("group_interval_seconds", self.group_interval_seconds, 1, LONGEST)?;
-        within(
-            "repeat_interval_seconds",
-            self.repeat_interval_seconds,
-            self.group_interval_seconds,
-            LONGEST,
-        )?;
-        within("resolve_after_seconds", self.resolve_after_seconds, 60, LONGEST)?;
-        within("max_per_minute", self.max_per_minute.into(), 1, 60)?;
-        within("burst", self.burst.into(), 1, 1_000)
-    }
-
-    pub(super) fn wait(&self) -> Millis {
-        millis(self.group_wait_seconds)
-    }
-
-    pub(super) fn interval(&self) -> Millis {
-        millis(self.group_interval_seconds)
-    }
-
-    pub(super) fn repeat(&self) -> Millis {
-        millis(self.repeat_interval_seconds)
-    }
-
-    pub(super) fn resolve_after(&self) -> Millis {
-        millis(self.resolve_after_seconds)
-    }
-}
-
-fn millis(seconds: u64) -> Millis {
-    Millis::try_from(seconds.saturating_mul(1000)).unwrap_or(Millis::MAX / 4)
-}
-
-/// The settings of one kind of channel.
-pub trait ChannelSettings: Debug + Send + Sync + DeserializeOwned {
-    /// How it differs from others.
-    const NATURE: Nature;
-
-    /// What is wrong with them together with those that all sinks have.
-    ///
-    /// # Errors
-    /// The name of the setting and the mend.
-    fn check(&self, _common: &Common) -> Result<(), Wrong> {
-        Ok(())
-    }
-
-    /// Makes ready to send; reads secrets.
-    ///
-    /// # Errors
-    /// The name of the setting and the mend.
-    fn open(&self, common: &Common) -> Result<Box<dyn Channel>, Wrong>;
-}
-
-/// A sink that notifies by a channel.
+/// The own settings of a sink that notifies by a channel.
 #[derive(Debug)]
-struct Notify<C> {
+struct NotifySettings<C> {
     grouping: Grouping,
     channel: C,
 }
 
-impl<C: ChannelSettings> OutletSettings for Notify<C> {
-    fn check(&self, common: &Common) -> Result<(), Wrong> {
+impl<C: ChannelSettings> KindSettings for NotifySettings<C> {
+    fn check(&self, common: &CommonSettings, errors: &mut SettingErrors) {
         if common.format.is_some() {
-            return Err(("format", format!("is not for a sink of type {}", common.kind)));
+            let hint = format!("is not for a sink of type {}", common.kind);
+            errors.check(Err(SettingError::new("format", hint)));
         }
-        self.grouping.check()?;
-        self.channel.check(common)
+        self.grouping.check(errors);
+        self.channel.check(common, errors);
     }
 
-    fn open(&self, common: &Common, around: &Surroundings) -> Result<Box<dyn Outlet>, Wrong> {
+    fn open(&self, common: &CommonSettings, context: &SinkContext) -> Result<Box<dyn Sink>, SettingError> {
         let channel = self.channel.open(common)?;
-        Ok(Box::new(Notifier::new(self.grouping.clone(), C::NATURE, channel, common, around.now.clone())))
+        Ok(Box::new(Notifier::new(self.grouping.clone(), C::TRAITS, channel, common, context.now.clone())))
     }
 
     /// What a batch costs is one write of the groups, whatever is in it.
@@ -141,19 +46,20 @@ impl<C: ChannelSettings> OutletSettings for Notify<C> {
     }
 }
 
-/// Reads the settings of a channel.
+/// Reads the settings of a sink that notifies by a channel; `common` has the names of the settings that every sink has.
 ///
 /// # Errors
-/// The name of the setting that is wrong, and the mend.
-pub fn read<C: ChannelSettings + 'static>(table: Table) -> Result<Arc<dyn OutletSettings>, (String, String)> {
+/// Every unknown name, and the first value of each part that cannot be read.
+pub fn read<C: ChannelSettings + 'static>(
+    table: Table,
+    common: &[&str],
+) -> Result<Arc<dyn KindSettings>, SettingErrors> {
+    let known = field_names::<Grouping>();
     let (grouping, own): (Table, Table) =
-        table.into_iter().partition(|(key, _)| GROUPING.contains(&key.as_str()));
-    Ok(Arc::new(Notify::<C> { grouping: read_part(grouping)?, channel: read_part(own)? }))
-}
-
-fn read_part<T: DeserializeOwned>(table: Table) -> Result<T, (String, String)> {
-    serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|error| {
-        let path = error.path().to_string();
-        (if path == "." { String::new() } else { path }, error.inner().message().to_owned())
-    })
+        table.into_iter().partition(|(key, _)| known.contains(&key.as_str()));
+    let mut errors = SettingErrors::default();
+    let grouping: Option<Grouping> = errors.take(read_table(grouping, &[]));
+    let elsewhere: Vec<&str> = known.iter().chain(common).copied().collect();
+    let channel = errors.finish(read_table::<C>(own, &elsewhere))?;
+    Ok(Arc::new(NotifySettings { grouping: grouping.unwrap_or_default(), channel }))
 }

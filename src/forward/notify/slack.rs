@@ -5,73 +5,89 @@
 //! called by what an event holds, an `@` and the middle of a link are broken there.
 
 use futures::future::BoxFuture;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Channel, ChannelSettings, Nature, Notice, message};
+use super::{
+    channel::{Channel, ChannelSettings, ChannelTraits},
+    message,
+    notice::Notice,
+};
 use crate::{
     domain::Millis,
-    forward::{Common, Failure, HttpClient, Secret, format::text::one_line},
+    forward::{
+        common::CommonSettings,
+        error::SendError,
+        format::text::one_line,
+        http::{json_headers, post},
+        secret::Secret,
+    },
+    outbound::HttpClient,
+    settings::SettingError,
 };
 
-/// Most characters of a header, of the text of a section and of one in a context (Slack's Block Kit: 150, 3,000, 2,000),
-/// and of the fallback, of which Slack recommends 4,000.
-const HEADER: usize = 150;
-const SECTION: usize = 3_000;
-const CONTEXT: usize = 300;
-const FALLBACK: usize = 3_800;
+/// Most characters of a header (Slack's Block Kit).
+const MAX_HEADER: usize = 150;
+/// Most characters of the text of a section (Slack's Block Kit).
+const MAX_SECTION: usize = 3_000;
+/// Most characters of a text in a context, of which Slack takes 2,000.
+const MAX_CONTEXT: usize = 300;
+/// Most characters of the fallback, for which Slack recommends at most 4,000.
+const MAX_FALLBACK: usize = 3_800;
 
-/// `type = "slack"`
+/// The own settings of a sink with `type = "slack"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slack {
-    /// Whoever has it can post: a secret.
+    /// The address of the webhook. Whoever has it can post, so it is a secret.
     url: Secret,
 }
 
 impl ChannelSettings for Slack {
-    const NATURE: Nature = Nature::READ;
+    const TRAITS: ChannelTraits = ChannelTraits::READ_BY_PEOPLE;
 
-    fn open(&self, common: &Common) -> Result<Box<dyn Channel>, (&'static str, String)> {
-        let url = self.url.read().map_err(|mend| ("url", mend))?;
-        let client = HttpClient::new(&url, common)?;
-        Ok(Box::new(Post { client, sink: common.name.clone() }))
+    fn open(&self, common: &CommonSettings) -> Result<Box<dyn Channel>, SettingError> {
+        let client = HttpClient::new(&self.url.read("url")?, &common.outbound)?;
+        Ok(Box::new(SlackChannel { client, headers: json_headers(None)?, sink: common.name.clone() }))
     }
 }
 
-struct Post {
+struct SlackChannel {
     client: HttpClient,
+    headers: HeaderMap,
     sink: String,
 }
 
-impl Channel for Post {
-    fn tell<'a>(&'a mut self, notices: &'a [Notice], _now: Millis) -> BoxFuture<'a, Result<String, Failure>> {
+impl Channel for SlackChannel {
+    fn send<'a>(
+        &'a mut self,
+        notices: &'a [Notice],
+        _now: Millis,
+    ) -> BoxFuture<'a, Result<String, SendError>> {
         Box::pin(async move {
             let mut answer = String::new();
             for notice in notices {
-                let mut headers = HeaderMap::new();
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 let body = payload(notice, &self.sink).to_string().into_bytes();
-                answer = self.client.post("", headers, body).await?.shown();
+                answer = post(&self.client, "", self.headers.clone(), body).await?.summary();
             }
             Ok(answer)
         })
     }
 }
 
-/// The message.
+/// The message that a notice becomes, as Block Kit has it.
 pub(super) fn payload(notice: &Notice, sink: &str) -> Value {
     let plain =
         |text: &str, most| json!({ "type": "plain_text", "text": escaped(text, most), "emoji": false });
     let (headline, body) = (message::headline(notice), message::body(notice));
-    let about = one_line(&format!("Keyward, sink {sink}, {}", notice.dedup_key), CONTEXT);
+    let about = one_line(&format!("Keyward, sink {sink}, {}", notice.dedup_key), MAX_CONTEXT);
     json!({
-        "text": escaped(&calm(&format!("{headline}\n{body}")), FALLBACK),
+        "text": escaped(&calm(&format!("{headline}\n{body}")), MAX_FALLBACK),
         "blocks": [
-            { "type": "header", "text": plain(&headline, HEADER) },
-            { "type": "section", "text": plain(&body, SECTION) },
-            { "type": "context", "elements": [plain(&about, CONTEXT)] },
+            { "type": "header", "text": plain(&headline, MAX_HEADER) },
+            { "type": "section", "text": plain(&body, MAX_SECTION) },
+            { "type": "context", "elements": [plain(&about, MAX_CONTEXT)] },
         ],
         "unfurl_links": false,
         "unfurl_media": false,

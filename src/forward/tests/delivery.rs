@@ -50,21 +50,18 @@ async fn an_outage_loses_nothing_and_its_end_is_noticed() {
     let house = House::new();
     let ids = house.append(500).await;
     let answer: Answer = Box::new(|_, calls| match calls {
-        0..10 => Err(Failure::Unreachable("connection refused".to_owned())),
-        10 => Err(Failure::Busy {
-            why: "answered 429".to_owned(),
-            after: Some(std::time::Duration::from_secs(90)),
-        }),
-        _ => Ok(Sent::default()),
+        0..10 => Err(SendError::unreachable("connection refused")),
+        10 => Err(busy("answered 429", std::time::Duration::from_secs(90))),
+        _ => Ok(SendReport::default()),
     });
     let sending = house.send("a", SINK, answer);
     sending.until(|seen| seen.calls >= 5).await;
     let shown = sending.status.show(START + 60_000);
     assert_eq!(shown.error.as_deref(), Some("connection refused"));
     assert!(shown.leading && shown.lag_seconds >= Some(59), "{shown:?}");
-    let told = house.store.sink("siem").await.unwrap().unwrap().health.unwrap();
-    assert_eq!(told.error, shown.error, "other instances know it, too");
-    assert!(told.waiting_since.is_some() && told.failing_since.is_some() && told.last_sent.is_none());
+    let logged = house.store.sink("siem").await.unwrap().unwrap().health.unwrap();
+    assert_eq!(logged.error, shown.error, "other instances know it, too");
+    assert!(logged.waiting_since.is_some() && logged.failing_since.is_some() && logged.last_sent.is_none());
     sending.until(|seen| seen.calls >= 11).await;
     let asked_at = tokio::time::Instant::now();
     sending.until_taken(1).await;
@@ -84,7 +81,7 @@ async fn an_event_that_spoils_its_batch_is_found_and_parked_alone() {
     let bad = poison.clone();
     let answer: Answer = Box::new(move |events, _| {
         let spoiled = events.iter().any(|event| event.id == bad);
-        if spoiled { Err(Failure::Refused("answered 400: no".to_owned())) } else { Ok(Sent::default()) }
+        if spoiled { Err(SendError::refused("answered 400: no")) } else { Ok(SendReport::default()) }
     });
     let sending = house.send("a", SINK, answer);
     sending.until_taken(299).await;
@@ -103,7 +100,7 @@ async fn those_of_a_batch_that_are_refused_are_parked_and_the_others_are_not_sen
     let ids = house.append(100).await;
     let answer: Answer = Box::new(|events, _| {
         let refused = (0..events.len()).filter(|n| n % 10 == 3).map(|n| (n, "mapping".to_owned()));
-        Ok(Sent { refused: refused.collect(), answer: String::new() })
+        Ok(SendReport { refused: refused.collect(), answer: String::new() })
     });
     let sending = house.send("a", SINK, answer);
     sending.until_taken(90).await;
@@ -124,11 +121,7 @@ async fn an_event_on_which_the_sink_fails_is_parked_only_when_others_are_taken()
     let answer: Answer = Box::new(move |events, calls| {
         let spoiled = events.iter().any(|event| event.id == bad);
         // At first the sink is down altogether: nothing is to be parked for that.
-        if calls < 40 || spoiled {
-            Err(Failure::Broken("answered 500".to_owned()))
-        } else {
-            Ok(Sent::default())
-        }
+        if calls < 40 || spoiled { Err(SendError::broken("answered 500")) } else { Ok(SendReport::default()) }
     });
     let sending = house.send("a", SINK, answer);
     sending.until(|seen| seen.calls >= 40).await;
@@ -150,9 +143,9 @@ async fn a_batch_that_is_too_much_is_made_smaller_whatever_the_sink_says_to_it()
     let ids = house.append(200).await;
     let answer: Answer = Box::new(|events, _| {
         if events.len() > 7 {
-            Err(Failure::Unreachable("connection reset".to_owned()))
+            Err(SendError::unreachable("connection reset"))
         } else {
-            Ok(Sent::default())
+            Ok(SendReport::default())
         }
     });
     let sending = house.send("a", SINK, answer);
@@ -161,8 +154,8 @@ async fn a_batch_that_is_too_much_is_made_smaller_whatever_the_sink_says_to_it()
     assert_eq!(house.store.dead_letters("siem").await.unwrap(), []);
 }
 
-/// A firewall before the sink does not like what is in it, and says 403; the next event that the sink wants is thousands of
-/// others away.
+/// A firewall before the sink does not like what is in it, and says 403; the next event that the sink wants is
+/// thousands of others away.
 #[tokio::test(start_paused = true)]
 async fn a_poison_event_does_not_hold_up_a_sink_that_wants_few() {
     let house = House::new();
@@ -174,7 +167,7 @@ async fn a_poison_event_does_not_hold_up_a_sink_that_wants_few() {
     let bad = poison.clone();
     let answer: Answer = Box::new(move |events, _| {
         let spoiled = events.iter().any(|event| event.id == bad);
-        if spoiled { Err(Failure::Denied("answered 403: blocked".to_owned())) } else { Ok(Sent::default()) }
+        if spoiled { Err(SendError::denied("answered 403: blocked")) } else { Ok(SendReport::default()) }
     });
     let sending = house.send("a", &format!("{SINK}types = [\"KEY_CUT_OFF\"]\nbatch = 1"), answer);
     sending.until(|seen| seen.taken.len() >= 2).await;
@@ -188,12 +181,12 @@ async fn a_full_log_of_dead_letters_waits_and_redelivery_frees_it() {
     let house = House::new();
     let count = crate::store::MAX_DEAD_LETTERS + 200;
     let ids = house.append(count).await;
-    let mended = Arc::new(Mutex::new(false));
-    let now_good = mended.clone();
+    let repaired = Arc::new(Mutex::new(false));
+    let now_good = repaired.clone();
     let answer: Answer = Box::new(move |events, _| {
         let all = (0..events.len()).map(|n| (n, "mapping".to_owned()));
         let refused = if *now_good.lock() { Vec::new() } else { all.collect() };
-        Ok(Sent { refused, answer: String::new() })
+        Ok(SendReport { refused, answer: String::new() })
     });
     let sending = house.send("a", &format!("{SINK}batch = 1000"), answer);
     loop {
@@ -203,7 +196,7 @@ async fn a_full_log_of_dead_letters_waits_and_redelivery_frees_it() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    *mended.lock() = true;
+    *repaired.lock() = true;
     house.store.act_on_dead_letters("siem", crate::store::DeadLetterAct::Redeliver, &[]).await.unwrap();
     sending.until(|seen| seen.taken.len() >= 10_000).await;
     // What was refused while there was no room has a place now.
@@ -220,12 +213,9 @@ async fn redelivery_is_as_patient_as_the_sink_asks() {
     let house = House::new();
     house.append(1).await;
     let answer: Answer = Box::new(|_, calls| match calls {
-        0 => Err(Failure::Refused("answered 400".to_owned())),
-        1 => Err(Failure::Busy {
-            why: "answered 429".to_owned(),
-            after: Some(std::time::Duration::from_secs(600)),
-        }),
-        _ => Ok(Sent::default()),
+        0 => Err(SendError::refused("answered 400")),
+        1 => Err(busy("answered 429", std::time::Duration::from_secs(600))),
+        _ => Ok(SendReport::default()),
     });
     let sending = house.send("a", SINK, answer);
     sending.until(|seen| seen.calls == 1).await;
@@ -244,8 +234,7 @@ async fn redelivery_is_as_patient_as_the_sink_asks() {
 async fn settings_that_are_wrong_park_nothing() {
     let house = House::new();
     house.append(5).await;
-    let sending =
-        house.send("a", SINK, Box::new(|_, _| Err(Failure::Denied("answered 401: bad token".to_owned()))));
+    let sending = house.send("a", SINK, Box::new(|_, _| Err(SendError::denied("answered 401: bad token"))));
     sending.until(|seen| seen.calls >= 30).await;
     assert_eq!(sending.status.show(START).error.as_deref(), Some("answered 401: bad token"));
     assert_eq!(sending.finish().await, Vec::<String>::new());
@@ -256,11 +245,11 @@ async fn settings_that_are_wrong_park_nothing() {
 async fn dead_letters_are_sent_again_when_somebody_says_so() {
     let house = House::new();
     let ids = house.append(3).await;
-    let mended = Arc::new(Mutex::new(false));
-    let (now_good, bad) = (mended.clone(), ids[1].clone());
+    let repaired = Arc::new(Mutex::new(false));
+    let (now_good, bad) = (repaired.clone(), ids[1].clone());
     let answer: Answer = Box::new(move |events, _| {
         let spoiled = events.iter().any(|event| event.id == bad) && !*now_good.lock();
-        if spoiled { Err(Failure::Refused("answered 400".to_owned())) } else { Ok(Sent::default()) }
+        if spoiled { Err(SendError::refused("answered 400")) } else { Ok(SendReport::default()) }
     });
     let sending = house.send("a", SINK, answer);
     sending.until_taken(2).await;
@@ -277,7 +266,7 @@ async fn dead_letters_are_sent_again_when_somebody_says_so() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    *mended.lock() = true;
+    *repaired.lock() = true;
     house.store.act_on_dead_letters("siem", again, &[]).await.unwrap();
     sending.until_taken(3).await;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;

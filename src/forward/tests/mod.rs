@@ -1,4 +1,4 @@
-//! Forwarding with outlets that do as they are told, over the embedded store in memory and on paused time.
+//! Forwarding with sinks that do as they are told, over the embedded store in memory and on paused time.
 
 mod delivery;
 mod settings;
@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Filter, Outlet, Sender, Sent, SinkSettings, Status, Surroundings};
+use super::{Filter, SendError, SendErrorKind, SendReport, Sender, Sink, SinkContext, SinkSettings, Status};
 use crate::{
     domain::{
         Millis,
@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// How an outlet answers: by the batch, and how many it was sent before.
-type Answer = Box<dyn FnMut(&[Event], usize) -> Result<Sent, Failure> + Send + Sync>;
+/// How a sink answers: by the batch, and how many it was sent before.
+type Answer = Box<dyn FnMut(&[Event], usize) -> Result<SendReport, SendError> + Send + Sync>;
 
 /// What the sink at the other end has seen.
 #[derive(Default)]
@@ -38,7 +38,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn note(&mut self, events: &[Event], answered: &Result<Sent, Failure>) {
+    fn note(&mut self, events: &[Event], answered: &Result<SendReport, SendError>) {
         self.calls += 1;
         let Ok(sent) = answered else { return };
         let refused = |n: &usize| sent.refused.iter().any(|(place, _)| place == n);
@@ -55,8 +55,8 @@ struct Fake {
     seen: Arc<Mutex<Seen>>,
 }
 
-impl Outlet for Fake {
-    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
+impl Sink for Fake {
+    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<SendReport, SendError>> {
         Box::pin(async move {
             let calls = self.seen.lock().calls;
             let answered = (self.answer)(events, calls);
@@ -72,7 +72,7 @@ impl Outlet for Fake {
 struct House {
     store: Arc<dyn Store>,
     began: tokio::time::Instant,
-    told: Arc<Mutex<Vec<Event>>>,
+    logged: Arc<Mutex<Vec<Event>>>,
 }
 
 const START: Millis = 1_760_000_000_000;
@@ -80,17 +80,17 @@ const START: Millis = 1_760_000_000_000;
 impl House {
     fn new() -> Self {
         let store = EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap();
-        Self { store: Arc::new(store), began: tokio::time::Instant::now(), told: Arc::default() }
+        Self { store: Arc::new(store), began: tokio::time::Instant::now(), logged: Arc::default() }
     }
 
-    fn around(&self, instance: &str) -> Surroundings {
-        let (began, told) = (self.began, self.told.clone());
-        Surroundings {
+    fn context(&self, instance: &str) -> SinkContext {
+        let (began, logged) = (self.began, self.logged.clone());
+        SinkContext {
             store: self.store.clone(),
             now: Arc::new(move || START + began.elapsed().as_millis() as Millis),
-            tell: Arc::new(move |event| told.lock().push(event)),
+            log_event: Arc::new(move |event| logged.lock().push(event)),
             instance: instance.to_owned(),
-            news: None,
+            log_changes: None,
         }
     }
 
@@ -108,23 +108,23 @@ impl House {
     /// An instance that sends.
     fn send(&self, instance: &str, settings: &str, answer: Answer) -> Sending {
         let seen = Arc::<Mutex<Seen>>::default();
-        let outlet = Box::new(Fake { answer, seen: seen.clone() });
-        self.send_by(instance, settings, outlet, seen)
+        let sink = Box::new(Fake { answer, seen: seen.clone() });
+        self.send_by(instance, settings, sink, seen)
     }
 
-    /// The same by any outlet.
+    /// The same by any sink.
     fn send_by(
         &self,
         instance: &str,
         settings: &str,
-        outlet: Box<dyn Outlet>,
+        sink: Box<dyn Sink>,
         seen: Arc<Mutex<Seen>>,
     ) -> Sending {
         let settings = SinkSettings::read(toml::from_str(settings).unwrap()).unwrap();
         let stop = CancellationToken::new();
         let common = settings.common().clone();
         let status = Arc::new(Status::new(&common.name, common.kind));
-        let sender = Sender::new(common, outlet, self.around(instance), status.clone(), stop.clone());
+        let sender = Sender::new(common, sink, self.context(instance), status.clone(), stop.clone());
         Sending { seen, status, stop, task: tokio::spawn(sender.run()) }
     }
 }
@@ -179,8 +179,12 @@ fn by_subject(ids: &[String]) -> [Vec<String>; 5] {
     std::array::from_fn(|subject| ids.iter().filter(|id| of(id) % 5 == subject).cloned().collect())
 }
 
+fn busy(why: &str, retry_after: std::time::Duration) -> SendError {
+    SendError::new(SendErrorKind::Busy { retry_after: Some(retry_after) }, why)
+}
+
 fn always() -> Answer {
-    Box::new(|_, _| Ok(Sent::default()))
+    Box::new(|_, _| Ok(SendReport::default()))
 }
 
 const SINK: &str = "name = \"siem\"\ntype = \"stdout\"\nstart = \"beginning\"\n";

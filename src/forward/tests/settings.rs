@@ -1,6 +1,7 @@
 //! What the configuration says of sinks, and how it is told that it is wrong.
 
 use super::*;
+use crate::forward::Forwarder;
 
 fn refused(text: &str) -> String {
     let read = SinkSettings::read(toml::from_str(text).unwrap());
@@ -8,11 +9,13 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_mend() {
+fn what_is_wrong_is_named_with_its_hint() {
     let base = "name = \"hook\"\ntype = \"webhook\"\nurl = \"https://siem.example\"\n";
-    for (more, named, mend) in [
-        ("secert = \"env:X\"", "sinks.hook", "did you mean `secret`?"),
-        ("min_severty = \"low\"", "sinks.hook", "did you mean `min_severity`?"),
+    for (more, named, hint) in [
+        ("secert = \"env:X\"", "sinks.hook.secert", "did you mean `secret`?"),
+        ("min_severty = \"low\"", "sinks.hook.min_severty", "did you mean `min_severity`?"),
+        ("min_severity = \"hihg\"", "sinks.hook.min_severity", ""),
+        ("start = \"begining\"", "sinks.hook.start", "did you mean `beginning`?"),
         (
             "types = [\"THROTTLED\"]\nexclude_types = [\"THROTTLED\"]",
             "sinks.hook.exclude_types",
@@ -27,7 +30,7 @@ fn what_is_wrong_is_named_with_its_mend() {
         ("client_key_file = \"k\"", "sinks.hook.client_key_file", "together"),
     ] {
         let error = refused(&format!("{base}{more}"));
-        assert!(error.starts_with(named) && error.contains(mend), "{error}");
+        assert!(error.starts_with(named) && error.contains(hint), "{error}");
         assert!(!error.contains("whsec_abc"), "{error}");
     }
     assert!(refused("name = \"a\"\ntype = \"webhok\"").contains("must be one of webhook"));
@@ -43,7 +46,7 @@ async fn an_address_that_is_not_public_is_refused_when_the_sink_is_opened() {
     let house = House::new();
     let open = |url: &str, more: &str| {
         let text = format!("name = \"hook\"\ntype = \"webhook\"\nurl = \"{url}\"\n{more}");
-        let opened = SinkSettings::read(toml::from_str(&text).unwrap()).unwrap().open(&house.around("a"));
+        let opened = SinkSettings::read(toml::from_str(&text).unwrap()).unwrap().open(&house.context("a"));
         opened.err().map(|error| error.to_string())
     };
     for (url, why) in [
@@ -71,4 +74,24 @@ fn a_filter_wants_by_severity_and_type() {
     let filter = Filter { min_severity: Some(Severity::High), ..Filter::default() };
     assert!(filter.admits(&event(EventType::Throttled, Severity::Critical)));
     assert!(!filter.admits(&event(EventType::Throttled, Severity::Medium)));
+}
+
+#[tokio::test]
+async fn every_sink_that_cannot_be_opened_is_named_and_then_nothing_is_sent() {
+    let house = House::new();
+    let sink = |name: &str, url: &str| {
+        let text = format!("name = \"{name}\"\ntype = \"webhook\"\nurl = \"{url}\"");
+        SinkSettings::read(toml::from_str(&text).unwrap()).unwrap()
+    };
+    let sinks = [
+        sink("a", "env:KEYWARD_NO_SUCH_URL"),
+        sink("b", "https://siem.example/"),
+        sink("c", "https://127.0.0.1/"),
+    ];
+    let started = Forwarder::start(&sinks, &house.context("a"), &CancellationToken::new());
+    let errors = started.err().unwrap().to_string();
+    let lines: Vec<&str> = errors.lines().collect();
+    assert_eq!(lines.len(), 2, "{errors}");
+    assert!(lines[0].starts_with("sinks.a.url names the environment variable"), "{errors}");
+    assert!(lines[1].starts_with("sinks.c.url leads to an address that is not allowed"), "{errors}");
 }

@@ -62,7 +62,7 @@ async fn a_sender_that_lost_its_lease_moves_nothing_any_more() {
             let later = START + 10_000_000;
             let taken = futures::executor::block_on(store.lead_sink("siem", "other", later, later + 4_000));
             assert!(taken.unwrap().is_some());
-            Ok(Sent::default())
+            Ok(SendReport::default())
         })
     });
     slow.until_taken(10).await;

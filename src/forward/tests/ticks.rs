@@ -3,29 +3,30 @@
 use std::time::Duration;
 
 use super::*;
+use crate::forward::Problem;
 
 /// What a tick comes to: what it says, and what is wrong after it.
-type Tick = (Result<bool, Failure>, Option<&'static str>);
+type Tick = (Result<bool, &'static str>, Option<&'static str>);
 
-/// An outlet that does at a tick as it is told.
+/// A sink that does at a tick as it is told.
 struct Ticking {
     next: Arc<Mutex<Tick>>,
-    trouble: Option<&'static str>,
+    trouble: Option<Problem>,
 }
 
-impl Outlet for Ticking {
-    fn send<'a>(&'a mut self, _events: &'a [Event]) -> BoxFuture<'a, Result<Sent, Failure>> {
-        Box::pin(async { Ok(Sent::default()) })
+impl Sink for Ticking {
+    fn send<'a>(&'a mut self, _events: &'a [Event]) -> BoxFuture<'a, Result<SendReport, SendError>> {
+        Box::pin(async { Ok(SendReport::default()) })
     }
 
-    fn tick(&mut self, _now: Millis) -> BoxFuture<'_, Result<bool, Failure>> {
-        let (said, trouble) = self.next.lock().clone();
-        self.trouble = trouble;
-        Box::pin(async move { said })
+    fn tick(&mut self, _now: Millis) -> BoxFuture<'_, Result<bool, SendError>> {
+        let (said, trouble) = *self.next.lock();
+        self.trouble = trouble.map(Problem::new);
+        Box::pin(async move { said.map_err(SendError::unreachable) })
     }
 
-    fn trouble(&self) -> Option<&str> {
-        self.trouble
+    fn trouble(&self) -> Option<&Problem> {
+        self.trouble.as_ref()
     }
 }
 
@@ -33,9 +34,9 @@ impl Outlet for Ticking {
 async fn trouble_by_time_is_shown_until_it_is_over_and_no_longer() {
     let house = House::new();
     let next = Arc::new(Mutex::<Tick>::new((Ok(false), None)));
-    let outlet = Box::new(Ticking { next: next.clone(), trouble: None });
-    let sending = house.send_by("a", SINK, outlet, Arc::default());
-    let gone = || Failure::Unreachable("connection refused".to_owned());
+    let sink = Box::new(Ticking { next: next.clone(), trouble: None });
+    let sending = house.send_by("a", SINK, sink, Arc::default());
+    let gone = || "connection refused";
     for (tick, shown) in [
         // Like syslog, which only says that nothing is wrong.
         ((Err(gone()), None), Some("connection refused")),

@@ -34,13 +34,13 @@ fn a_changed_file_is_taken_up_and_old_answers_forgotten() {
     let geo = Geo::open(std::slice::from_ref(&path), true).unwrap();
     assert_eq!(city(&geo.lookup(ip("192.0.2.1")).unwrap()), "Lyon");
     assert_eq!(geo.lookup(ip("198.51.100.1")), None);
-    assert_eq!(geo.reload_if_changed(), Reload::Unchanged);
+    assert_eq!(geo.reload_if_changed(0), Reload::Unchanged);
 
     shelf.put_bytes("city.mmdb", &oslo());
     touched(&path, 2);
-    assert_eq!(geo.reload_if_changed(), Reload::Reloaded);
+    assert_eq!(geo.reload_if_changed(0), Reload::Reloaded);
     assert_eq!(city(&geo.lookup(ip("192.0.2.1")).unwrap()), "Oslo");
-    assert_eq!(geo.reload_if_changed(), Reload::Unchanged);
+    assert_eq!(geo.reload_if_changed(0), Reload::Unchanged);
 }
 
 #[test]
@@ -53,15 +53,15 @@ fn a_bad_new_file_leaves_the_old_one_in_force_until_it_is_mended() {
 
     shelf.put_bytes("city.mmdb", b"half");
     touched(&path, 2);
-    assert_eq!(geo.reload_if_changed(), Reload::Failed);
-    assert_eq!(geo.reload_if_changed(), Reload::Unchanged, "the same bad file is not tried again");
+    assert_eq!(geo.reload_if_changed(0), Reload::Failed);
+    assert_eq!(geo.reload_if_changed(0), Reload::Unchanged, "the same bad file is not tried again");
     assert_eq!(city(&geo.lookup(ip("192.0.2.1")).unwrap()), "Lyon");
     let GeoState::Stale { error } = geo.status().state else { panic!("not stale") };
     assert!(error.contains("city.mmdb"), "{error}");
 
     shelf.put_bytes("city.mmdb", &oslo());
     touched(&path, 3);
-    assert_eq!(geo.reload_if_changed(), Reload::Reloaded);
+    assert_eq!(geo.reload_if_changed(0), Reload::Reloaded);
     assert_eq!(geo.status().state, GeoState::Ready);
     assert_eq!(city(&geo.lookup(ip("192.0.2.1")).unwrap()), "Oslo");
 }
@@ -73,10 +73,10 @@ fn a_file_that_goes_away_and_comes_back_is_no_longer_an_error() {
     touched(&path, 1);
     let geo = Geo::open(std::slice::from_ref(&path), true).unwrap();
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(geo.reload_if_changed(), Reload::Failed);
+    assert_eq!(geo.reload_if_changed(0), Reload::Failed);
     shelf.put_bytes("city.mmdb", &lyon());
     touched(&path, 1);
-    assert_eq!(geo.reload_if_changed(), Reload::Unchanged);
+    assert_eq!(geo.reload_if_changed(0), Reload::Unchanged);
     assert_eq!(geo.status().state, GeoState::Ready);
 }
 
@@ -90,7 +90,7 @@ fn without_files_the_demo_answers_or_nothing_does() {
         assert_eq!(off.status().state, GeoState::Off);
         let core = off.place_core(ip("203.0.113.7"));
         assert_eq!(core, crate::domain::place::PlaceCore::unknown(ip("203.0.113.7")));
-        assert_eq!(off.reload_if_changed(), Reload::Unchanged);
+        assert_eq!(off.reload_if_changed(0), Reload::Unchanged);
     }
 }
 
@@ -134,7 +134,7 @@ fn the_age_of_each_kind_of_database_is_told_and_taken_back_when_it_goes() {
         shelf.put_bytes("1.mmdb", &written("B-City", 3_000_000));
         shelf.put_bytes("2.mmdb", &written("B-City", 4_000_000));
         touched(&second, 2);
-        assert_eq!(geo.reload_if_changed(), Reload::Reloaded);
+        assert_eq!(geo.reload_if_changed(0), Reload::Reloaded);
         assert_eq!((told("A-City").as_deref(), told("B-City").as_deref()), (Some("NaN"), Some("3000000")));
     });
 }

@@ -4,11 +4,12 @@ use axum::{Extension, Json, extract::State, http::StatusCode, response::Response
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Source, absent, answer, bad, delete as delete_stored, named, page, plan_exists, registry};
+use super::{Source, absent, answer, bad, delete as delete_stored, page, plan_exists, registry};
 use crate::{
     domain::{
         actor::Actor,
         event::format_millis,
+        key::{KEY_ID_FORM, looks_secret, valid_key_id},
         registry::{Entry, Held, KeyEntry},
     },
     http::{
@@ -25,7 +26,7 @@ use crate::{
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KeyEntryView {
     /// Its public id.
-    #[schema(example = "k1:9f2c41d07be5a8c3")]
+    #[schema(example = "k1:9f2c41d07be5a8c3", max_length = 256)]
     pub key_id: String,
     /// Its project.
     pub project: Option<String>,
@@ -101,7 +102,11 @@ pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Js
 /// Puts a key in force, or replaces it as a whole. It holds on every instance within a second.
 #[utoipa::path(
     put, path = "/v1/keys/{key_id}", tag = "registry", operation_id = "put_key", request_body = KeyEntry,
-    params(("key_id" = String, Path, description = "The public id, as answers give it, percent-encoded.")),
+    params((
+        "key_id" = String, Path, min_length = 1, max_length = 256, pattern = "^[!-~]+$",
+        description = "The public id, as answers give it, percent-encoded. Visible ASCII; case matters. It may \
+                       begin as a secret does.",
+    )),
     responses(
         (status = 200, body = KeyEntryView, description = "Replaced."),
         (status = 201, body = KeyEntryView, description = "New."),
@@ -115,7 +120,9 @@ pub async fn put(
     TextPath(name): TextPath,
     JsonBody(body): JsonBody<KeyEntry>,
 ) -> Result<Response, ApiError> {
-    let name = named(name, "/key_id")?;
+    if !valid_key_id(&name) {
+        return Err(ApiError::field("/key_id", KEY_ID_FORM));
+    }
     let body = body.checked().map_err(bad)?;
     let registry = registry(&app);
     plan_exists(&registry, body.plan.as_deref())?;
@@ -146,6 +153,10 @@ pub async fn delete(
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
 ) -> Result<StatusCode, ApiError> {
+    if looks_secret(&name).is_some() && !app.engine.is_registered(&name) {
+        // Nothing is there to delete, and the log would keep the name for good.
+        return Err(absent(DocumentKind::Key, &name));
+    }
     let done = delete_stored(&app, DocumentKind::Key, &name, &actor).await?;
     audit(&actor, "key delete", &name);
     Ok(done)

@@ -22,6 +22,7 @@ use crate::{
     domain::{
         Millis,
         actor::Actor,
+        key::looks_secret,
         registry::{Held, Registry, Wrong},
         subject::valid_id,
     },
@@ -53,7 +54,7 @@ fn registry(app: &App) -> std::sync::Arc<Registry> {
     app.engine.policy().registry.clone()
 }
 
-/// The name that a path holds.
+/// The name of a plan or project that a path holds.
 fn named(name: String, pointer: &str) -> Result<String, ApiError> {
     if valid_id(&name) {
         return Ok(name);
@@ -124,8 +125,15 @@ fn stored<T>(kind: DocumentKind, name: &str, held: Option<&Held<T>>) -> Result<(
     )))
 }
 
+/// Names what is not there, unless it may be a secret that was taken for a public id.
 fn absent(kind: DocumentKind, name: &str) -> ApiError {
-    ApiError::NotFound(format!("there is no {} {name}", kind.name()))
+    ApiError::NotFound(match looks_secret(name).filter(|_| kind == DocumentKind::Key) {
+        Some(likeness) => format!(
+            "there is no such key. What was given {likeness}: POST /v1/bans/lookup takes the secret as api_key and \
+             answers with the public id"
+        ),
+        None => format!("there is no {} {name}", kind.name()),
+    })
 }
 
 /// That what is to be deleted is used by nobody.

@@ -6,7 +6,7 @@ use super::Api;
 use crate::http::{Scope, document, new_token};
 
 /// Every route of the OpenAPI document with an example in place of its parameter.
-fn routes() -> Vec<(String, String)> {
+pub(super) fn routes() -> Vec<(String, String)> {
     let document = serde_json::to_value(document()).unwrap();
     let paths = document["paths"].as_object().unwrap();
     let method_of = |item: &serde_json::Value| item.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
@@ -33,7 +33,7 @@ async fn every_documented_route_is_there_and_guarded_but_for_the_probes() {
     let routes = routes();
     assert_eq!(routes.len(), 40);
     for (method, path) in routes {
-        let reply = api.call(&method, &path, &[], Body::empty()).await;
+        let reply = api.call(&method, &path, &[("content-type", "application/json")], Body::empty()).await;
         if matches!(path.as_str(), "/livez" | "/readyz") {
             assert_eq!(reply.status, 200, "{path}");
         } else {
@@ -73,7 +73,8 @@ async fn a_scope_opens_its_routes_and_no_others() {
     for (method, path, needed) in needed {
         for (held, (token, _)) in &tokens {
             let bearer = format!("Bearer {}", **token);
-            let reply = api.call(method, path, &[("authorization", &bearer)], Body::empty()).await;
+            let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+            let reply = api.call(method, path, &headers, Body::empty()).await;
             let open = *held == needed
                 || *held == Scope::Admin
                 || (*held == Scope::Read && needed == Scope::Metrics);

@@ -5,6 +5,7 @@ mod acts;
 mod costs;
 mod doors;
 mod events;
+mod pages;
 mod records;
 mod registry;
 mod served;
@@ -24,7 +25,7 @@ use tower::ServiceExt;
 
 use super::{AppState, Auth, router};
 use crate::{
-    config::{self, IdempotencyScope, default_policy},
+    config::{self, AllowedHosts, IdempotencyScope, default_policy},
     engine::{Base, Engine, EngineOptions, LEASE},
     forward::Status,
     geo::Geo,
@@ -65,6 +66,7 @@ impl Api {
             engine: engine.clone(),
             intake: Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), built_in(), 300_000),
             auth,
+            hosts: AllowedHosts::Loopback,
             components: Arc::new(|| serde_json::json!({ "geo": "off" })),
             sinks: vec![Arc::new(Status::new("siem", "webhook"))],
             metrics: Arc::new(|| "keyward_up 1\n".to_owned()),
@@ -75,7 +77,20 @@ impl Api {
         Self { router, engine, shutdown }
     }
 
+    /// Calls a route as a program on this machine does.
     async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Reply {
+        let headers: Vec<_> = [("host", "localhost")].iter().chain(headers).copied().collect();
+        self.call_with(method, path, &headers, body).await
+    }
+
+    /// Calls a route with these headers and no others.
+    async fn call_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Reply {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -88,6 +103,14 @@ impl Api {
             headers: parts.headers,
             text: String::from_utf8(bytes.to_vec()).unwrap(),
         }
+    }
+
+    /// What the browser may do with an answer whose body is no text.
+    async fn page_policy(&self, path: &str) -> String {
+        let request = Request::builder().uri(path).header("host", "localhost").body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        response.headers()["content-security-policy"].to_str().unwrap().to_owned()
     }
 
     async fn get(&self, path: &str) -> Reply {

@@ -17,10 +17,10 @@ async fn a_record_is_answered_in_the_shape_of_the_contract() {
     assert!(answer.get("reason").is_none() && answer.get("late").is_none(), "{answer}");
     let minute = &answer["limits"][0];
     assert_eq!(minute["window"], "1min");
-    assert_eq!((minute["used"].as_u64(), minute["remaining"].as_u64()), (Some(932), Some(49_068)));
-    assert!(reply.header("ratelimit-policy").starts_with("\"1min-tokens\";q=50000;w=60;qu=\"tokens\", "));
+    assert_eq!((minute["used"].as_u64(), minute["remaining"].as_u64()), (Some(932), Some(999_068)));
+    assert!(reply.header("ratelimit-policy").starts_with("\"1min-tokens\";q=1000000;w=60;qu=\"tokens\", "));
     assert!(
-        reply.header("ratelimit").starts_with("\"1min-tokens\";r=49068;t="),
+        reply.header("ratelimit").starts_with("\"1min-tokens\";r=999068;t="),
         "{}",
         reply.header("ratelimit")
     );

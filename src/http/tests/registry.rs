@@ -157,7 +157,13 @@ async fn what_is_configured_can_be_put_over_and_not_deleted() {
         projects: [("p".to_owned(), Project { plan: Some("free".to_owned()), ..Project::default() })].into(),
         ..Configured::default()
     };
-    let base = Base { policy: default_policy(), registry: registry.into(), alerts: Vec::new(), spend: None };
+    let base = Base {
+        policy: default_policy(),
+        registry: registry.into(),
+        alerts: Vec::new(),
+        spend: None,
+        has_emergency_hook: false,
+    };
     let api = Api::with(Auth::default(), base).await;
     for path in ["/v1/plans/free", "/v1/projects/p"] {
         let configured = api.get(path).await.good(200);

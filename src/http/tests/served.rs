@@ -24,6 +24,7 @@ async fn serve_with(change: impl FnOnce(&mut config::Server)) -> Served {
     let address = listener.local_addr().unwrap();
     let mut settings = config::Server {
         listen: address,
+        hosts: Vec::new(),
         header_timeout_ms: 300,
         request_timeout_ms: 5_000,
         max_connections: 16,
@@ -66,7 +67,8 @@ async fn read_all(stream: &mut TcpStream) -> String {
 #[tokio::test]
 async fn a_request_is_served() {
     let served = serve_with(|_| {}).await;
-    let text = served.exchange(&[b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"]).await;
+    let text =
+        served.exchange(&[b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"]).await;
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with(r#"{"status":"alive"}"#), "{text}");
     served.stop().await;
 }
@@ -76,7 +78,7 @@ async fn a_client_that_sends_ten_megabytes_first_still_reads_why_not() {
     let served = serve_with(|_| {}).await;
     let length = 10 * 1024 * 1024;
     let head = format!(
-        "POST /v1/record HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\
+        "POST /v1/record HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
          content-length: {length}\r\n\r\n"
     );
     let text = served.exchange(&[head.as_bytes(), &vec![b' '; length]]).await;
@@ -88,7 +90,8 @@ async fn a_client_that_sends_ten_megabytes_first_still_reads_why_not() {
 #[tokio::test]
 async fn a_client_that_asks_first_is_told_before_it_sends() {
     let served = serve_with(|_| {}).await;
-    let head = b"POST /v1/record HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\nconnection: close\r\n\
+    let head =
+        b"POST /v1/record HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\nconnection: close\r\n\
                  content-type: application/json\r\ncontent-length: 10485760\r\n\r\n";
     let text = served.exchange(&[head]).await;
     assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
@@ -113,11 +116,11 @@ async fn connections_beyond_the_bound_wait_for_their_turn() {
     })
     .await;
     let mut first = served.connect().await;
-    first.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    first.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut head = [0; 15];
     first.read_exact(&mut head).await.unwrap();
     let mut second = served.connect().await;
-    second.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    second.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut byte = [0; 1];
     let waits = tokio::time::timeout(Duration::from_millis(200), second.read(&mut byte)).await;
     assert!(waits.is_err(), "the second connection was served while the first was open");
@@ -130,7 +133,7 @@ async fn connections_beyond_the_bound_wait_for_their_turn() {
 async fn the_end_of_the_service_ends_streams_and_idle_connections() {
     let served = serve_with(|_| {}).await;
     let mut stream = served.connect().await;
-    stream.write_all(b"GET /v1/events/stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /v1/events/stream HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut head = [0; 15];
     stream.read_exact(&mut head).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 200 OK");
@@ -141,7 +144,7 @@ async fn the_end_of_the_service_ends_streams_and_idle_connections() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let served = serve_with(|_| {}).await;
-    let head = b"POST /v1/record HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+    let head = b"POST /v1/record HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                  content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     let text = served.exchange(&[head]).await;
     assert!(text.starts_with("HTTP/1.1 408 "), "{text}");

@@ -18,7 +18,7 @@ async fn a_record_just_acknowledged_is_in_the_answer() {
     let api = Api::open().await;
     api.used(json!({"project_id": "p", "model": "gpt-4.1", "cost_usd": "0.000000001"})).await;
     api.used(json!({"project_id": "p", "model": "gpt-4.1", "cost_usd": 0.25, "response_status": 500})).await;
-    api.used(json!({"key_id": "b", "tokens_used": 60_000})).await;
+    api.used(json!({"key_id": "b", "tokens_used": 1_200_000})).await;
     let usage = api.get("/v1/usage?group_by=project,key&bucket=day").await.good(200);
     assert_eq!((&usage["bucket"], &usage["group_by"]), (&json!("day"), &json!(["project", "key"])));
     let rows = usage["rows"].as_array().unwrap();

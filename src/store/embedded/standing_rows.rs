@@ -37,7 +37,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 
 fn record((subject, packed, detail): Stored) -> Result<StandingRecord, StoreError> {
     Ok(StandingRecord {
-        subject: Subject::parse(&subject).map_err(unreadable_because)?,
+        subject: Subject::stored(&subject).map_err(unreadable_because)?,
         standing: unpack(&packed)?,
         detail: serde_json::from_str(&detail).map_err(unreadable_because)?,
     })

@@ -139,7 +139,7 @@ impl RedisStore {
 
 /// The subjects that a list of standings names. One that this version does not know is passed over.
 pub(super) fn subjects_of(members: &[String]) -> impl Iterator<Item = Subject> {
-    members.iter().filter_map(|member| Subject::parse(member).ok())
+    members.iter().filter_map(|member| Subject::stored(member).ok())
 }
 
 fn read_detail(json: Option<Vec<u8>>) -> Result<StandingDetail, StoreError> {

@@ -19,15 +19,15 @@ use crate::support::{BUCHAREST, SINGAPORE};
 const NOW: Millis = 1_772_442_000_000;
 
 /// A directory with recorded traffic: a key at home in Singapore that turns up in Bucharest.
-struct Desk(tempfile::TempDir);
+struct SinkLeader(tempfile::TempDir);
 
-impl Desk {
+impl SinkLeader {
     fn new() -> Self {
-        let desk = Self(tempfile::tempdir().unwrap());
-        desk.file("records.jsonl", &traveller(NOW));
-        desk.file("strict.toml", "[policy]\npreset = 'strict'\n");
-        desk.file("balanced.toml", "[policy]\npreset = 'balanced'\n");
-        desk
+        let leader = Self(tempfile::tempdir().unwrap());
+        leader.file("records.jsonl", &traveller(NOW));
+        leader.file("strict.toml", "[policy]\npreset = 'strict'\n");
+        leader.file("balanced.toml", "[policy]\npreset = 'balanced'\n");
+        leader
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -72,8 +72,8 @@ fn allowed(decisions: &str) -> Vec<bool> {
 
 #[test]
 fn two_policies_are_compared_in_one_pass() {
-    let desk = Desk::new();
-    let (code, told, stderr) = desk.replay(
+    let leader = SinkLeader::new();
+    let (code, told, stderr) = leader.replay(
         "--input records.jsonl --policy strict.toml --compare balanced.toml --output new.jsonl --differences d.jsonl",
     );
     assert_eq!((code, stderr.as_str()), (0, ""));
@@ -86,8 +86,8 @@ fn two_policies_are_compared_in_one_pass() {
     ] {
         assert!(told.contains(words), "{words}\n{told}");
     }
-    assert_eq!(allowed(&desk.read("new.jsonl")), [true, false, false]);
-    let differences = desk.read("d.jsonl");
+    assert_eq!(allowed(&leader.read("new.jsonl")), [true, false, false]);
+    let differences = leader.read("d.jsonl");
     assert_eq!(differences.lines().count(), 2);
     let first: Value = serde_json::from_str(differences.lines().next().unwrap()).unwrap();
     assert_eq!((&first["new"]["allowed"], &first["old"]["allowed"]), (&json!(false), &json!(true)));
@@ -95,23 +95,23 @@ fn two_policies_are_compared_in_one_pass() {
 
 #[test]
 fn a_policy_stands_in_for_the_configured_one_which_may_be_either_side() {
-    let desk = Desk::new();
-    let (code, decisions, told) = desk.replay("--input records.jsonl --policy strict.toml");
+    let leader = SinkLeader::new();
+    let (code, decisions, told) = leader.replay("--input records.jsonl --policy strict.toml");
     assert_eq!((code, allowed(&decisions)), (0, vec![true, false, false]), "{told}");
     assert!(told.contains("1 keys and 0 addresses would have been banned"), "{told}");
 
-    let (_, told, _) = desk.replay("--input records.jsonl --compare strict.toml");
+    let (_, told, _) = leader.replay("--input records.jsonl --compare strict.toml");
     assert!(told.contains("new policy: as configured") && told.contains("old only"), "{told}");
     assert!(!told.contains("\"allowed\""), "decisions are written where they are asked for: {told}");
-    let (_, told, _) = desk.replay("--input records.jsonl --preset strict --compare strict.toml");
+    let (_, told, _) = leader.replay("--input records.jsonl --preset strict --compare strict.toml");
     assert!(told.contains("the two policies are the same\n0 requests of 0 keys"), "{told}");
 }
 
 #[test]
 fn records_come_from_standard_input_and_data_leaves_by_standard_output() {
-    let desk = Desk::new();
+    let leader = SinkLeader::new();
     let mut command =
-        replay(desk.0.path(), "--input - --policy strict.toml --compare balanced.toml --differences -");
+        replay(leader.0.path(), "--input - --policy strict.toml --compare balanced.toml --differences -");
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(traveller(NOW).as_bytes()).unwrap();
@@ -123,12 +123,12 @@ fn records_come_from_standard_input_and_data_leaves_by_standard_output() {
 
 #[test]
 fn slips_are_told_before_anything_is_written() {
-    let desk = Desk::new();
-    desk.file("unknown.toml", "[policy.detectors.traffic_burst]\nfacter = 4");
-    desk.file("range.json", r#"{"ladder":{"ban_factor":0.5}}"#);
-    desk.file("server.toml", "[server]\nlisten = '127.0.0.1:1'");
-    desk.file("verdicts.jsonl", "{\"id\":\"1-1\"}\n");
-    let records = desk.read("records.jsonl");
+    let leader = SinkLeader::new();
+    leader.file("unknown.toml", "[policy.detectors.traffic_burst]\nfacter = 4");
+    leader.file("range.json", r#"{"ladder":{"ban_factor":0.5}}"#);
+    leader.file("server.toml", "[server]\nlisten = '127.0.0.1:1'");
+    leader.file("verdicts.jsonl", "{\"id\":\"1-1\"}\n");
+    let records = leader.read("records.jsonl");
     let table = [
         ("--policy missing.toml", 66, "missing.toml"),
         ("--compare unknown.toml", 78, "did you mean `policy.detectors.traffic_burst.factor`?"),
@@ -149,21 +149,21 @@ fn slips_are_told_before_anything_is_written() {
         ),
     ];
     for (arguments, code, words) in table {
-        let (got, decisions, stderr) = desk.replay(&format!("--input records.jsonl {arguments}"));
+        let (got, decisions, stderr) = leader.replay(&format!("--input records.jsonl {arguments}"));
         assert_eq!(got, code, "{arguments}: {stderr}");
         assert!(stderr.contains(words), "{arguments}: {stderr}");
-        assert_eq!((decisions.as_str(), &desk.read("records.jsonl")), ("", &records), "{arguments}");
+        assert_eq!((decisions.as_str(), &leader.read("records.jsonl")), ("", &records), "{arguments}");
     }
-    assert_eq!(desk.replay("--input - --verdicts -").0, 2);
+    assert_eq!(leader.replay("--input - --verdicts -").0, 2);
 }
 
 #[test]
 fn a_file_of_something_else_is_told_and_an_empty_one_is_none_the_worse() {
-    let desk = Desk::new();
-    desk.file("empty.jsonl", "");
-    let (code, told, _) = desk.replay("--input empty.jsonl --compare strict.toml");
+    let leader = SinkLeader::new();
+    leader.file("empty.jsonl", "");
+    let (code, told, _) = leader.replay("--input empty.jsonl --compare strict.toml");
     assert!(code == 0 && told.contains("0 records of 0 keys over 0 key-days"), "{told}");
-    let (code, told, stderr) = desk.replay("--input strict.toml --compare strict.toml");
+    let (code, told, stderr) = leader.replay("--input strict.toml --compare strict.toml");
     assert_eq!(code, 65, "{told}");
     assert!(
         told.contains("the first bad one: line 1: ") && stderr.contains("strict.toml: no line of it"),
@@ -173,8 +173,8 @@ fn a_file_of_something_else_is_told_and_an_empty_one_is_none_the_worse() {
 
 #[tokio::test]
 async fn what_analysts_said_of_a_running_service_is_heard_in_a_replay() {
-    let desk = Desk::new();
-    let (data, client) = (desk.path("data"), client());
+    let leader = SinkLeader::new();
+    let (data, client) = (leader.path("data"), client());
     let store = format!("embedded:{}", data.display());
     let served = Served::start_with(&mut keyward(&[
         "serve",
@@ -201,27 +201,28 @@ async fn what_analysts_said_of_a_running_service_is_heard_in_a_replay() {
     let verdicts = events("FEEDBACK_GIVEN");
     assert_eq!(verdicts.lines().count(), 2);
     assert!(!verdicts.contains("sk-live-traveller"));
-    desk.file("verdicts.jsonl", &verdicts);
+    leader.file("verdicts.jsonl", &verdicts);
     let newest: Value = serde_json::from_str(verdicts.lines().next().unwrap()).unwrap();
     let at = parse_millis(newest["time"].as_str().unwrap()).unwrap();
     let records = traveller(at - 120_000).replace("\"key_id\":\"a\"", "\"api_key\":\"sk-live-traveller\"");
-    desk.file("records.jsonl", &records);
+    leader.file("records.jsonl", &records);
 
     let pepper = data.join("pepper").display().to_string();
     let with = |verdicts: &str| {
-        desk.replay(&format!("--input records.jsonl --policy strict.toml --pepper-file {pepper} {verdicts}"))
+        leader
+            .replay(&format!("--input records.jsonl --policy strict.toml --pepper-file {pepper} {verdicts}"))
     };
     assert_eq!(allowed(&with("").1), [true, false, false]);
     let (code, decisions, told) = with("--verdicts verdicts.jsonl");
     assert_eq!((code, allowed(&decisions)), (0, vec![true, false, true]), "{told}");
     assert!(told.contains("2 verdicts honoured: 1 benign (1 lifted a ban), 1 attacks"), "{told}");
     let (_, decisions, told) =
-        desk.replay("--input records.jsonl --policy strict.toml --verdicts verdicts.jsonl");
+        leader.replay("--input records.jsonl --policy strict.toml --verdicts verdicts.jsonl");
     assert_eq!(allowed(&decisions), [true, false, false]);
     assert!(told.contains("about keys that no record is of") && told.contains("--pepper-file"), "{told}");
 
     let answer = client.get(format!("{}/v1/policy", served.url)).send().await.unwrap().text().await.unwrap();
-    desk.file("policy.json", &answer);
-    let (code, told, _) = desk.replay("--input records.jsonl --policy policy.json --compare strict.toml");
+    leader.file("policy.json", &answer);
+    let (code, told, _) = leader.replay("--input records.jsonl --policy policy.json --compare strict.toml");
     assert!(code == 0 && told.contains("the two policies are the same"), "{told}");
 }

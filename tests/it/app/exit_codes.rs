@@ -1,9 +1,9 @@
-//! What a script sees: exit codes, and messages that name the setting and the mend.
+//! What a script sees: exit codes, and messages that name the setting and the hint.
 
 use super::{keyward, run};
 
 #[test]
-fn each_kind_of_failure_has_its_code_and_names_what_to_mend() {
+fn each_kind_of_failure_has_its_code_and_names_what_to_correct() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
     let store = format!("embedded:{}", path("data"));
@@ -40,12 +40,16 @@ fn each_kind_of_failure_has_its_code_and_names_what_to_mend() {
         (&["check-config", "--config", &path("no-types.toml")], 78, "sinks.out.types"),
         (&["token", "new", "--scope", "read", "--id", "a.b"], 2, "1 to 64 letters"),
         (&["status", "--url", "http://127.0.0.1:1"], 69, "keyward serve"),
+        (&["explain", "--input", "-", "--request-id", "r", "--key-id", "sk-hidden"], 2, "public id"),
+        (&["explain", "--input", "-", "--request-id", "r", "--key-id", "hidden key"], 2, "visible ASCII"),
+        (&["ban", "key:sk-hidden", "--permanent", "--url", "http://127.0.0.1:1"], 69, "keyward serve"),
         (&["serve", "--listen", "127.0.0.1:0", "--store", "redis://127.0.0.1:1"], 69, "store.url"),
     ];
     for (arguments, code, words) in table {
         let (got, _, stderr) = run(keyward(arguments).current_dir(dir.path()));
         assert_eq!(got, *code, "{arguments:?}: {stderr}");
         assert!(stderr.contains(words), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("hidden"), "{arguments:?}: {stderr}");
     }
 }
 

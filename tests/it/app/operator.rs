@@ -48,6 +48,20 @@ fn an_operator_bans_looks_and_lifts_within_the_scopes_of_a_token() {
     assert_eq!(ask(&operator, &["unban", "ip:203.0.113.0/24"]).0, 0);
     assert_eq!(ask(&operator, &["unban", "ip:203.0.113.0/24"]).0, 66, "there is nothing left to lift");
     assert_eq!(ask(&operator, &["status", "nonsense"]).0, 65);
+
+    let (_, printed, _) = ask(&operator, &["ban", "ip:::ffff:203.0.113.0/120", "--for", "30m"]);
+    assert!(printed.contains("ip:203.0.113.0/24"), "{printed}");
+    assert_eq!(ask(&operator, &["unban", "ip:64:ff9b::203.0.113.0/120"]).0, 0);
+
+    for command in [
+        vec!["ban", "key:sk-hidden", "--permanent"],
+        vec!["unban", "key:sk-hidden"],
+        vec!["status", "key:sk-hidden"],
+    ] {
+        let (code, printed, stderr) = ask(&operator, &command);
+        assert_eq!(code, 65, "{stderr}");
+        assert!(stderr.contains("/v1/bans/lookup") && !(printed + &stderr).contains("hidden"), "{stderr}");
+    }
 }
 
 #[tokio::test]

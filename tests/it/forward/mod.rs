@@ -15,7 +15,7 @@ use keyward::{
         finding::Severity,
         subject::Subject,
     },
-    forward::{Forwarder, SinkSettings, Surroundings},
+    forward::{Forwarder, SinkContext, SinkSettings},
     store::Store,
 };
 use parking_lot::Mutex;
@@ -87,15 +87,15 @@ impl Forwarding {
     fn start(store: Arc<dyn Store>, sinks: &[SinkSettings]) -> Self {
         let told = Arc::<Mutex<Vec<Event>>>::default();
         let log = told.clone();
-        let around = Surroundings {
+        let context = SinkContext {
             store,
             now: Arc::new(clock::wall),
-            tell: Arc::new(move |event| log.lock().push(event)),
+            log_event: Arc::new(move |event| log.lock().push(event)),
             instance: "one".to_owned(),
-            news: None,
+            log_changes: None,
         };
         let stop = CancellationToken::new();
-        let forwarder = Forwarder::start(sinks, &around, &stop).unwrap();
+        let forwarder = Forwarder::start(sinks, &context, &stop).unwrap();
         Self { forwarder, stop, told }
     }
 

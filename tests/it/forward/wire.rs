@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keyward::{
     domain::event::Event,
-    forward::Surroundings,
+    forward::SinkContext,
     store::{
         Store,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -154,14 +154,14 @@ async fn an_emergency_hook_is_signed_and_what_it_answers_is_an_event() {
 async fn a_trial_of_an_emergency_hook_asks_for_nothing_to_be_done() {
     let receiver = Receiver::start(|_| Mood::Well).await;
     let secret = secret();
-    let around = Surroundings {
+    let context = SinkContext {
         store: memory(),
         now: Arc::new(keyward::clock::wall),
-        tell: Arc::new(|event| panic!("a trial is not told of: {event:?}")),
+        log_event: Arc::new(|event| panic!("a trial is not told of: {event:?}")),
         instance: "check-config".to_owned(),
-        news: None,
+        log_changes: None,
     };
-    let mut hook = emergency_hook(&receiver.url, secret.path()).open(&around).unwrap();
+    let mut hook = emergency_hook(&receiver.url, secret.path()).open(&context).unwrap();
     let sent = hook.test(&events(1)[0]).await.unwrap();
     assert_eq!(sent.answer, "answered 202: ok");
     assert_eq!(receiver.taken.lock().messages[0].body["data"]["request"], "test");

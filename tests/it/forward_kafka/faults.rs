@@ -1,6 +1,6 @@
 //! Whatever a cluster may do: nothing is lost, nothing overtakes, and twice comes only what cannot be known to have come.
 
-use keyward::forward::Failure;
+use keyward::forward::SendErrorKind;
 
 use super::{
     fake::{Fake, Nature, Trouble, gaps},
@@ -170,7 +170,7 @@ async fn an_address_that_the_cluster_names_is_checked_as_those_in_the_settings_a
 #[tokio::test]
 async fn a_topic_that_is_not_there_is_waited_for() {
     for (error, says) in [
-        (3, "topic keyward.events is not there: create it, or mend topic"),
+        (3, "topic keyward.events is not there: create it, or correct topic"),
         (
             29,
             "TOPIC_AUTHORIZATION_FAILED (29): topic keyward.events: the user needs the permissions DESCRIBE and WRITE",
@@ -239,9 +239,12 @@ async fn what_is_no_broker_is_said_to_be_none() {
             }
         });
         let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
-        let mut outlet = sink(&own).open(&surroundings(store)).unwrap();
-        let why = outlet.test(&event(1)).await.unwrap_err();
-        assert!(matches!(&why, Failure::Unreachable(why) if why.starts_with("broker 127.0.0.1:")), "{why}");
+        let mut sink = sink(&own).open(&sink_context(store)).unwrap();
+        let why = sink.test(&event(1)).await.unwrap_err();
+        assert!(
+            why.kind == SendErrorKind::Unreachable && why.to_string().starts_with("broker 127.0.0.1:"),
+            "{why}"
+        );
         assert!(says.is_empty() || why.to_string().contains("is it Kafka, and TLS as tls says?"), "{why}");
         other.abort();
     }

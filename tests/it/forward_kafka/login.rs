@@ -11,7 +11,7 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
-use keyward::forward::Failure;
+use keyward::forward::{SendError, SendErrorKind, SendReport};
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -168,17 +168,17 @@ fn encrypted(brokers: &str, directory: &TempDir) -> String {
 const NAME: &str = "server_name = \"logs.example\"\n";
 
 /// One event through a sink of its own; says what came back.
-async fn send_test(own: &str) -> Result<keyward::forward::Sent, Failure> {
+async fn send_test(own: &str) -> Result<SendReport, SendError> {
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
-    let mut outlet = sink(own).open(&surroundings(store)).unwrap();
+    let mut sink = sink(own).open(&sink_context(store)).unwrap();
     let mut event = event(1);
     event.id = "test-1".to_owned();
-    outlet.test(&event).await
+    sink.test(&event).await
 }
 
 async fn denied(own: &str) -> String {
     match send_test(own).await {
-        Err(Failure::Denied(why)) => why,
+        Err(error) if error.kind == SendErrorKind::Denied => error.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -205,7 +205,7 @@ async fn each_way_to_log_in_leads_in_and_a_wrong_password_does_not() {
         let (_file, own) = with_login(mechanism, "another password");
         let why = denied(&(plain(&fake.brokers) + &own)).await;
         assert!(
-            why.contains("SASL_AUTHENTICATION_FAILED (58): not you: ") && why.contains("mend sasl"),
+            why.contains("SASL_AUTHENTICATION_FAILED (58): not you: ") && why.contains("correct sasl"),
             "{why}"
         );
         assert!(!why.contains("another password"), "{why}");
@@ -264,7 +264,7 @@ async fn tls_is_spoken_with_whom_we_trust_and_by_name() {
     assert_eq!(fake.read().len(), 1);
     // Without TLS to where TLS is spoken.
     let why = send_test(&plain(&fake.brokers)).await.unwrap_err();
-    assert!(matches!(why, Failure::Unreachable(_)), "{why}");
+    assert!(why.kind == SendErrorKind::Unreachable, "{why}");
 }
 
 #[tokio::test]

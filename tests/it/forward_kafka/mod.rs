@@ -21,7 +21,7 @@ use keyward::{
 use serde_json::{Value, json};
 
 use crate::{
-    forward_run::{Run, surroundings},
+    forward_run::{Run, sink_context},
     support::within,
 };
 

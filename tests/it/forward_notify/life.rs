@@ -17,8 +17,8 @@ struct Running {
 impl Running {
     fn start(sink: &SinkSettings, store: &Arc<dyn Store>, time: &Shifted, instance: &str) -> Self {
         let stop = CancellationToken::new();
-        let around = around(store.clone(), time, instance);
-        Self { forwarder: Forwarder::start(std::slice::from_ref(sink), &around, &stop).unwrap(), stop }
+        let context = context(store.clone(), time, instance);
+        Self { forwarder: Forwarder::start(std::slice::from_ref(sink), &context, &stop).unwrap(), stop }
     }
 
     async fn stop(self) {

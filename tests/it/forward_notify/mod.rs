@@ -24,7 +24,8 @@ use keyward::{
         place::PlaceSummary,
         subject::Subject,
     },
-    forward::{Failure, Outlet, SettingError, SinkSettings, Surroundings},
+    forward::{SendError, Sink, SinkContext, SinkSettings},
+    settings::SettingErrors,
     store::{
         Store,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -69,19 +70,19 @@ fn memory() -> Arc<dyn Store> {
     Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap())
 }
 
-fn around(store: Arc<dyn Store>, time: &Shifted, instance: &str) -> Surroundings {
+fn context(store: Arc<dyn Store>, time: &Shifted, instance: &str) -> SinkContext {
     let time = time.clone();
-    Surroundings {
+    SinkContext {
         store,
         now: Arc::new(move || time.now()),
-        tell: Arc::new(|_| {}),
+        log_event: Arc::new(|_| {}),
         instance: instance.to_owned(),
-        news: None,
+        log_changes: None,
     }
 }
 
 /// The settings of a sink that may send to this machine.
-fn settings(kind: &str, own: &str) -> Result<SinkSettings, SettingError> {
+fn settings(kind: &str, own: &str) -> Result<SinkSettings, SettingErrors> {
     let mut text = format!("name = \"people\"\ntype = \"{kind}\"\n");
     if !own.contains("allow_networks") {
         text.push_str("allow_networks = [\"127.0.0.0/8\"]\n");
@@ -92,27 +93,27 @@ fn settings(kind: &str, own: &str) -> Result<SinkSettings, SettingError> {
 
 /// A channel that is told events and time by the test.
 struct Channel {
-    outlet: Box<dyn Outlet>,
+    sink: Box<dyn Sink>,
     time: Shifted,
 }
 
 impl Channel {
     fn open(kind: &str, own: &str) -> Self {
         let time = Shifted::default();
-        let outlet = settings(kind, own).unwrap().open(&around(memory(), &time, "one")).unwrap();
-        Self { outlet, time }
+        let sink = settings(kind, own).unwrap().open(&context(memory(), &time, "one")).unwrap();
+        Self { sink, time }
     }
 
     async fn take(&mut self, events: &[Event]) {
         let events: Vec<Event> =
             events.iter().map(|event| Event { time: self.time.now(), ..event.clone() }).collect();
-        self.outlet.send(&events).await.unwrap();
+        self.sink.send(&events).await.unwrap();
     }
 
     /// Whether something was told after so many seconds.
-    async fn after(&mut self, seconds: i64) -> Result<bool, Failure> {
+    async fn after(&mut self, seconds: i64) -> Result<bool, SendError> {
         self.time.pass(seconds);
-        self.outlet.tick(self.time.now()).await
+        self.sink.tick(self.time.now()).await
     }
 
     /// How many messages are told by now.

@@ -19,7 +19,7 @@ use keyward::{
         place::PlaceSummary,
         subject::Subject,
     },
-    forward::{Sender, SinkSettings, Status, Surroundings},
+    forward::{Sender, SinkContext, SinkSettings, Status},
     store::{
         DeadLetter, Store,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -73,29 +73,29 @@ impl Log {
     }
 
     /// A sink for it.
-    fn sink(&self, kind: &str, url: &str, own: &str) -> (SinkSettings, Surroundings) {
+    fn sink(&self, kind: &str, url: &str, own: &str) -> (SinkSettings, SinkContext) {
         let text = format!(
             "name = 'siem'\ntype = '{kind}'\nurl = '{url}'\nallow_networks = ['127.0.0.0/8']\n\
              start = 'beginning'\nmax_backoff_seconds = 1\n{own}"
         );
         let sink = SinkSettings::read(text.parse().unwrap()).unwrap();
-        let around = Surroundings {
+        let context = SinkContext {
             store: self.store.clone(),
             now: Arc::new(|| START),
-            tell: Arc::new(|event| panic!("nothing is to be told: {event:?}")),
+            log_event: Arc::new(|event| panic!("nothing is to be told: {event:?}")),
             instance: "node-1".to_owned(),
-            news: None,
+            log_changes: None,
         };
-        (sink, around)
+        (sink, context)
     }
 
     /// Begins to forward it.
     fn forward(&self, kind: &str, url: &str, own: &str) -> Running {
-        let (sink, around) = self.sink(kind, url, own);
-        let outlet = sink.open(&around).unwrap();
+        let (sink, context) = self.sink(kind, url, own);
+        let opened = sink.open(&context).unwrap();
         let stop = CancellationToken::new();
         let status = Arc::new(Status::new(&sink.common().name, sink.common().kind));
-        let sender = Sender::new(sink.common().clone(), outlet, around, status.clone(), stop.clone());
+        let sender = Sender::new(sink.common().clone(), opened, context, status.clone(), stop.clone());
         Running { store: self.store.clone(), status, stop, task: tokio::spawn(sender.run()) }
     }
 }

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyward::{domain::event::Event, forward::Failure};
+use keyward::{
+    domain::event::Event,
+    forward::{SendError, SendErrorKind},
+};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -232,9 +235,9 @@ async fn a_splunk_in_trouble_gets_everything_later() {
 }
 
 #[tokio::test]
-async fn wrong_settings_park_nothing_and_say_the_mend() {
+async fn wrong_settings_park_nothing_and_say_the_hint() {
     let wrong = [
-        (403, r#"{"text":"Invalid token","code":4}"#, "mend the token"),
+        (403, r#"{"text":"Invalid token","code":4}"#, "correct the token"),
         (
             400,
             r#"{"text":"Incorrect index","code":7,"invalid-event-number":0}"#,
@@ -247,8 +250,8 @@ async fn wrong_settings_park_nothing_and_say_the_mend() {
     let (splunk, fake) = Splunk::saying(script).listen().await;
     let log = Log::good(3).await;
     let (running, _token) = forward(&log, &fake, "");
-    for (_, _, mend) in wrong {
-        running.complains(mend).await;
+    for (_, _, hint) in wrong {
+        running.complains(hint).await;
     }
     let parked = running.finish().await;
     assert_eq!((splunk.arrived.all_but(&log.ids, &parked), parked.len()), (0, 0));
@@ -290,12 +293,12 @@ async fn what_is_on_its_way_holds_up_no_other_events_and_is_not_sent_again() {
     let own = format!(
         "token = '{token}'\nindex = 'security'\nhost = 'gate-1'\nacknowledge = true\ntimeout_seconds = 4"
     );
-    let (sink, around) = log.sink("splunk", &fake.url, &own);
-    let mut outlet = sink.open(&around).unwrap();
+    let (sink, context) = log.sink("splunk", &fake.url, &own);
+    let mut sink = sink.open(&context).unwrap();
     let (lost, others) = log.events.split_at(2);
-    assert!(matches!(outlet.send(lost).await, Err(Failure::Busy { .. })));
-    outlet.send(others).await.unwrap();
-    assert!(matches!(outlet.send(lost).await, Err(Failure::Busy { .. })));
+    assert!(matches!(sink.send(lost).await, Err(SendError { kind: SendErrorKind::Busy { .. }, .. })));
+    sink.send(others).await.unwrap();
+    assert!(matches!(sink.send(lost).await, Err(SendError { kind: SendErrorKind::Busy { .. }, .. })));
     assert_eq!((splunk.posts.lock().unwrap().len(), splunk.arrived.count()), (2, 2));
     fake.is_content();
 }

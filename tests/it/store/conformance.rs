@@ -67,6 +67,7 @@ on_every_store! {
         peers_are_shown_as_they_were_before
         only_a_charge_touches_a_peer
         a_ring_shrinks_to_a_smaller_capacity
+        those_that_say_little_leave_first
     }
     refunds {
         a_charge_is_taken_back_from_the_open_bucket

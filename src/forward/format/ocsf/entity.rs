@@ -1,14 +1,14 @@
 //! Entity Management: what people did.
 //!
-//! The class does not require an `actor`; where the event names who acted, it is the user whose id that is. Who acts has an
-//! id and nothing else: a token is no person, and has no name.
+//! The class does not require an `actor`; where the event names who acted, it is the user whose id that is. Who acts
+//! has an id and nothing else: a token is no person, and has no name.
 
 use serde_json::{Value, json};
 
-use super::{CREATE, Choice, Class, ENTITY_MANAGEMENT, present, type_of};
+use super::class::{CREATE, Choice, Class, ENTITY_MANAGEMENT, type_of};
 use crate::{
     domain::event::{Event, EventType},
-    forward::format::facts,
+    forward::format::facts::{self, present},
 };
 
 const UPDATE: Choice = (3, "Update");
@@ -16,7 +16,7 @@ const DELETE: Choice = (4, "Delete");
 const DEACTIVATE: Choice = (11, "Deactivate");
 const SUSPEND: Choice = (12, "Suspend");
 const RESUME: Choice = (13, "Resume");
-/// Types of entities.
+/// The type of a managed entity that is a policy.
 const POLICY: Choice = (5, "Policy");
 const OTHER: u8 = 99;
 

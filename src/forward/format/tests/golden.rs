@@ -5,7 +5,7 @@
 use std::{fs, path::PathBuf};
 
 use super::{
-    super::{Format, facts::Group, syslog::SyslogHeader},
+    super::{Format, facts::EventGroup, syslog::SyslogHeader},
     cases, header, line, message,
 };
 use crate::domain::{
@@ -89,7 +89,7 @@ fn the_page_about_formats_names_the_group_of_every_type() {
         if matches!(kind, EventType::Anomaly(_)) {
             continue;
         }
-        let group = Group::of(&Event::new(0, kind, Severity::Low, None)).name();
+        let group = EventGroup::of(&Event::new(0, kind, Severity::Low, None)).name();
         let row = page.lines().find(|line| line.starts_with(&format!("| `{group}` | "))).unwrap();
         assert!(row.contains(&format!("`{kind}`")), "docs/siem-formats.md lacks {kind} in {row}");
     }

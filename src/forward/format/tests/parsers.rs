@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 pub struct Parsed {
     /// The parts of the header.
     pub header: Vec<String>,
-    /// The pairs.
+    /// The keys and values of the extension.
     pub pairs: BTreeMap<String, String>,
-    /// What follows.
+    /// The text behind the header.
     pub rest: String,
 }
 

@@ -3,62 +3,65 @@
 use serde_json::json;
 
 use super::*;
-use crate::forward::notify::{End, groups::MOST_GROUPS, message, rule::rule};
+use crate::forward::notify::{EndReason, groups::MAX_GROUPS, message, rule::rule};
 
 #[test]
 fn one_incident_is_one_message_and_its_end_another() {
-    let mut day = Day::of(Nature::READ);
+    let mut day = Day::of(ChannelTraits::READ_BY_PEOPLE);
     day.take(travel(Severity::High, "a"));
     day.take(event(EventType::HighSeverityAnomaly, Severity::High, "a"));
     day.take(ban("a", Some(NOW + 30 * MINUTE)));
     assert!(day.after(9 * SECOND).is_empty(), "the group is waited for");
     let notices = day.after(SECOND);
-    assert_eq!(told(&notices), [(Told::Firing, 3)]);
+    assert_eq!(kinds(&notices), [(NoticeKind::Firing, 3)]);
     assert_eq!(notices[0].title, "Impossible travel");
     assert_eq!(notices[0].samples.len(), 3);
     assert!(day.after(29 * MINUTE).is_empty());
     day.take(event(EventType::BanExpired, Severity::Low, "a"));
     let notices = day.after(0);
-    assert_eq!((told(&notices), notices[0].end), (vec![(Told::Resolved, 0)], Some(End::Expired)));
+    assert_eq!(
+        (kinds(&notices), notices[0].end),
+        (vec![(NoticeKind::Resolved, 0)], Some(EndReason::Expired))
+    );
     assert_eq!(day.groups.len(), 0);
 }
 
 #[test]
-fn what_is_worse_is_told_soon_what_is_new_later_and_more_of_the_same_last() {
-    let mut day = Day::of(Nature::READ);
+fn what_is_worse_is_sent_soon_what_is_new_later_and_more_of_the_same_last() {
+    let mut day = Day::of(ChannelTraits::READ_BY_PEOPLE);
     day.take(travel(Severity::High, "a"));
-    assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1)]);
+    assert_eq!(kinds(&day.after(10 * SECOND)), [(NoticeKind::Firing, 1)]);
     day.take(travel(Severity::High, "a"));
     assert!(day.after(10 * MINUTE).is_empty(), "more of the same");
     day.take(event(EventType::HighSeverityAnomaly, Severity::High, "a"));
-    assert_eq!(told(&day.after(0)), [(Told::Update, 2)], "a type of event that was not told of");
+    assert_eq!(kinds(&day.after(0)), [(NoticeKind::Update, 2)], "a type of event that no notice has named");
     day.take(travel(Severity::Critical, "a"));
     assert!(day.after(9 * SECOND).is_empty());
-    assert_eq!(told(&day.after(SECOND)), [(Told::Update, 1)], "it got worse");
+    assert_eq!(kinds(&day.after(SECOND)), [(NoticeKind::Update, 1)], "it got worse");
     for _ in 0..8 {
         day.take(travel(Severity::High, "a"));
         assert!(day.after(29 * MINUTE).is_empty());
     }
     day.take(travel(Severity::High, "a"));
-    assert_eq!(told(&day.after(8 * MINUTE)), [(Told::Update, 9)], "four hours after the last message");
+    assert_eq!(kinds(&day.after(8 * MINUTE)), [(NoticeKind::Update, 9)], "four hours after the last message");
 }
 
 #[test]
 fn a_throttle_ends_with_its_time_and_a_longer_ban_takes_its_place() {
-    let mut day = Day::of(Nature::READ);
+    let mut day = Day::of(ChannelTraits::READ_BY_PEOPLE);
     let mut throttle = ban("a", Some(NOW + 10 * MINUTE));
     throttle.kind = EventType::Throttled;
     day.take(throttle.clone());
-    assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1)]);
-    assert_eq!(told(&day.after(11 * MINUTE)), [(Told::Resolved, 0)], "throttles end in silence");
+    assert_eq!(kinds(&day.after(10 * SECOND)), [(NoticeKind::Firing, 1)]);
+    assert_eq!(kinds(&day.after(11 * MINUTE)), [(NoticeKind::Resolved, 0)], "throttles end in silence");
     day.take(ban("b", Some(day.now + 10 * MINUTE)));
     let mut longer = ban("b", None);
     longer.detector = Some("operator".to_owned());
     day.take(longer);
-    assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1), (Told::Firing, 1)]);
+    assert_eq!(kinds(&day.after(10 * SECOND)), [(NoticeKind::Firing, 1), (NoticeKind::Firing, 1)]);
     assert!(day.after(12 * HOUR).is_empty());
     day.take(event(EventType::BanLifted, Severity::Low, "b"));
-    assert_eq!(told(&day.after(0)), [(Told::Resolved, 0), (Told::Resolved, 0)]);
+    assert_eq!(kinds(&day.after(0)), [(NoticeKind::Resolved, 0), (NoticeKind::Resolved, 0)]);
 }
 
 #[test]
@@ -74,7 +77,7 @@ fn a_key_that_is_cut_off_is_one_incident_until_the_ban_is_lifted() {
     day.take(of(EventType::PermanentBan, "spend", Some("permanent_ban")));
     day.take(of(EventType::EmergencyHook, "hook:rotate", None));
     let notices = day.after(10 * SECOND);
-    assert_eq!(told(&notices), [(Told::Firing, 4)]);
+    assert_eq!(kinds(&notices), [(NoticeKind::Firing, 4)]);
     assert_eq!(notices[0].dedup_key, "keyward:spend:key:a");
     let headline = message::headline(&notices[0]);
     assert_eq!(headline, "[CRITICAL] Key cut off: key:a banned until somebody lifts it");
@@ -84,19 +87,19 @@ fn a_key_that_is_cut_off_is_one_incident_until_the_ban_is_lifted() {
     }
     day.take(event(EventType::BanLifted, Severity::Low, "a"));
     let notices = day.after(0);
-    assert_eq!((told(&notices), notices[0].end), (vec![(Told::Resolved, 0)], Some(End::Lifted)));
+    assert_eq!((kinds(&notices), notices[0].end), (vec![(NoticeKind::Resolved, 0)], Some(EndReason::Lifted)));
     assert_eq!(day.groups.len(), 0);
 
     day.take(of(EventType::KeyCutOff, "spend", Some("permanent_ban")));
-    assert!(day.after(10 * SECOND)[0].hold.is_some(), "it says so by itself");
+    assert!(day.after(10 * SECOND)[0].restriction.is_some(), "it says so by itself");
     day.take(event(EventType::BanLifted, Severity::Low, "a"));
-    assert_eq!(told(&day.after(0)), [(Told::Resolved, 0)]);
+    assert_eq!(kinds(&day.after(0)), [(NoticeKind::Resolved, 0)]);
     day.take(of(EventType::KeyCutOff, "spend", Some("shadow")));
-    assert_eq!(day.after(10 * SECOND)[0].hold, None, "only watched");
+    assert_eq!(day.after(10 * SECOND)[0].restriction, None, "only watched");
 }
 
 #[test]
-fn a_hook_that_a_ban_calls_is_told_with_that_ban() {
+fn a_hook_that_a_ban_calls_is_reported_with_that_ban() {
     let mut day = Day::of(CLOSES);
     let ban = ban("a", None);
     let mut hook = event(EventType::EmergencyHook, Severity::High, "a");
@@ -105,12 +108,12 @@ fn a_hook_that_a_ban_calls_is_told_with_that_ban() {
     day.take(ban);
     day.take(hook);
     let notices = day.after(10 * SECOND);
-    assert_eq!(told(&notices), [(Told::Firing, 2)]);
+    assert_eq!(kinds(&notices), [(NoticeKind::Firing, 2)]);
     assert_eq!(notices[0].dedup_key, "keyward:impossible_travel:key:a");
 }
 
 #[test]
-fn what_was_done_is_told_in_words() {
+fn what_was_done_is_said_in_words() {
     for (action, words) in [
         ("permanent_ban", "banned until somebody lifts it"),
         ("temporary_ban", "banned for a time"),
@@ -124,31 +127,33 @@ fn what_was_done_is_told_in_words() {
 }
 
 #[test]
-fn that_nothing_more_came_is_told_where_something_stays_open() {
-    for (nature, expected) in [(Nature::READ, vec![]), (CLOSES, vec![(Told::Resolved, 0)])] {
-        let mut day = Day::of(nature);
+fn that_nothing_more_came_is_reported_where_something_stays_open() {
+    for (traits, expected) in
+        [(ChannelTraits::READ_BY_PEOPLE, vec![]), (CLOSES, vec![(NoticeKind::Resolved, 0)])]
+    {
+        let mut day = Day::of(traits);
         day.take(travel(Severity::High, "a"));
-        assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1)]);
-        assert_eq!(told(&day.after(HOUR)), expected);
+        assert_eq!(kinds(&day.after(10 * SECOND)), [(NoticeKind::Firing, 1)]);
+        assert_eq!(kinds(&day.after(HOUR)), expected);
         assert_eq!(day.groups.len(), 0);
         day.take(travel(Severity::High, "a"));
-        assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1)], "it begins anew");
+        assert_eq!(kinds(&day.after(10 * SECOND)), [(NoticeKind::Firing, 1)], "it begins anew");
     }
 }
 
 #[test]
 fn what_the_bucket_does_not_allow_is_one_message_when_it_does() {
     let grouping = Grouping { burst: 2, max_per_minute: 1, ..Grouping::default() };
-    let mut day = Day::with(grouping.clone(), Nature::READ);
+    let mut day = Day::with(grouping.clone(), ChannelTraits::READ_BY_PEOPLE);
     for key in ["a", "b", "c", "d", "e"] {
         day.take(travel(Severity::High, key));
     }
     day.take(travel(Severity::Critical, "e"));
     let notices = day.after(10 * SECOND);
-    assert_eq!(told(&notices), [(Told::Firing, 2), (Told::Firing, 1)], "the worst first");
+    assert_eq!(kinds(&notices), [(NoticeKind::Firing, 2), (NoticeKind::Firing, 1)], "the worst first");
     assert!(day.after(59 * SECOND).is_empty());
     let notices = day.after(SECOND);
-    assert_eq!(told(&notices), [(Told::HeldBack, 3)]);
+    assert_eq!(kinds(&notices), [(NoticeKind::HeldBack, 3)]);
     assert_eq!(notices[0].parts.len(), 3);
     assert!(day.after(HOUR).is_empty());
 
@@ -156,28 +161,32 @@ fn what_the_bucket_does_not_allow_is_one_message_when_it_does() {
     for key in ["a", "b", "c", "d"] {
         day.take(ban(key, Some(NOW + 5 * MINUTE)));
     }
-    assert_eq!(told(&day.after(10 * SECOND)).len(), 2);
-    assert_eq!(told(&day.after(MINUTE)), [(Told::HeldBack, 2)]);
+    assert_eq!(kinds(&day.after(10 * SECOND)).len(), 2);
+    assert_eq!(kinds(&day.after(MINUTE)), [(NoticeKind::HeldBack, 2)]);
     for key in ["a", "b", "c", "d"] {
         day.take(event(EventType::BanExpired, Severity::Low, key));
     }
     let mut resolved: Vec<_> = (0..5).flat_map(|_| day.after(MINUTE)).collect();
     assert_eq!(resolved.len(), 4, "each is closed on its own");
     resolved = day.after(HOUR);
-    assert_eq!(told(&resolved), [(Told::Resolved, 0)], "and the one that stood for what was held back");
+    assert_eq!(
+        kinds(&resolved),
+        [(NoticeKind::Resolved, 0)],
+        "and the one that stood for what was held back"
+    );
     assert_eq!(day.groups.len(), 0);
 }
 
 #[test]
 fn more_groups_than_there_is_room_for_are_one() {
-    let mut day = Day::with(Grouping { burst: 1_000, ..Grouping::default() }, Nature::READ);
-    for n in 0..MOST_GROUPS + 50 {
+    let mut day = Day::with(Grouping { burst: 1_000, ..Grouping::default() }, ChannelTraits::READ_BY_PEOPLE);
+    for n in 0..MAX_GROUPS + 50 {
         day.take(travel(Severity::High, &format!("k{n}")));
     }
-    assert_eq!(day.groups.len(), MOST_GROUPS + 1);
+    assert_eq!(day.groups.len(), MAX_GROUPS + 1);
     assert!(day.groups.save().len() < 1_500_000, "{}", day.groups.save().len());
     let notices: Vec<_> = (0..10).flat_map(|_| day.after(MINUTE)).collect();
-    assert_eq!(notices.iter().map(|notice| notice.events).sum::<u64>(), MOST_GROUPS as u64 + 50);
+    assert_eq!(notices.iter().map(|notice| notice.events).sum::<u64>(), MAX_GROUPS as u64 + 50);
     assert!(notices.iter().any(|notice| notice.title == "Many more subjects" && notice.events == 50));
 }
 
@@ -188,35 +197,37 @@ fn an_analysts_word_acknowledges_or_ends() {
         said.evidence = json!({ "verdict": verdict, "judged": travel(Severity::High, "a") });
         said
     };
-    for (nature, expected) in [(Nature::READ, vec![]), (CLOSES, vec![(Told::Acknowledged, 0)])] {
-        let mut day = Day::of(nature);
+    for (traits, expected) in
+        [(ChannelTraits::READ_BY_PEOPLE, vec![]), (CLOSES, vec![(NoticeKind::Acknowledged, 0)])]
+    {
+        let mut day = Day::of(traits);
         day.take(travel(Severity::High, "a"));
         day.after(10 * SECOND);
         day.take(word("attack"));
-        assert_eq!(told(&day.after(0)), expected);
+        assert_eq!(kinds(&day.after(0)), expected);
         day.take(word("benign"));
         let notices = day.after(0);
-        assert_eq!((notices[0].told, notices[0].end), (Told::Resolved, Some(End::Benign)));
+        assert_eq!((notices[0].kind, notices[0].end), (NoticeKind::Resolved, Some(EndReason::Benign)));
     }
 }
 
 #[test]
-fn what_ends_before_it_was_told_is_told_first() {
-    let mut day = Day::of(Nature::READ);
+fn what_ends_before_it_was_reported_is_reported_first() {
+    let mut day = Day::of(ChannelTraits::READ_BY_PEOPLE);
     day.take(ban("a", Some(NOW + HOUR)));
     day.take(event(EventType::BanLifted, Severity::Low, "a"));
-    assert_eq!(told(&day.after(0)), [(Told::Firing, 1), (Told::Resolved, 0)]);
+    assert_eq!(kinds(&day.after(0)), [(NoticeKind::Firing, 1), (NoticeKind::Resolved, 0)]);
     day.take(event(EventType::BanLifted, Severity::Low, "a"));
     assert!(day.after(HOUR).is_empty(), "an end alone is no news");
 }
 
 #[test]
-fn a_store_that_answers_again_ends_what_was_told_of_it() {
-    let mut day = Day::of(Nature::READ);
+fn a_store_that_answers_again_ends_what_was_reported_of_it() {
+    let mut day = Day::of(ChannelTraits::READ_BY_PEOPLE);
     day.take(Event::new(NOW, EventType::StoreDegraded, Severity::High, None));
-    assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1)]);
+    assert_eq!(kinds(&day.after(10 * SECOND)), [(NoticeKind::Firing, 1)]);
     day.take(Event::new(NOW, EventType::StoreRecovered, Severity::Medium, None));
-    assert_eq!(told(&day.after(0)), [(Told::Resolved, 0)]);
+    assert_eq!(kinds(&day.after(0)), [(NoticeKind::Resolved, 0)]);
 }
 
 #[test]
@@ -225,18 +236,31 @@ fn an_event_in_a_group_that_was_about_to_be_over_goes_on() {
     day.take(travel(Severity::High, "a"));
     day.after(10 * SECOND);
     day.now += HOUR;
-    assert_eq!(day.groups.next(day.now)[0].told, Told::Resolved, "and it fails");
+    assert_eq!(day.groups.next(day.now)[0].kind, NoticeKind::Resolved, "and it fails");
     day.take(travel(Severity::High, "a"));
     assert!(day.after(SECOND).is_empty());
 }
 
 #[test]
 fn groups_that_cannot_be_read_begin_anew() {
-    let mut day = Day::of(Nature::READ);
+    let mut day = Day::of(ChannelTraits::READ_BY_PEOPLE);
     day.take(travel(Severity::High, "a"));
     let saved = day.groups.save();
     assert!(day.groups.restore(b"{").is_err());
     assert_eq!(day.groups.len(), 0);
     day.groups.restore(&saved).unwrap();
-    assert_eq!(told(&day.after(10 * SECOND)), [(Told::Firing, 1)]);
+    assert_eq!(kinds(&day.after(10 * SECOND)), [(NoticeKind::Firing, 1)]);
+}
+
+#[test]
+fn groups_are_stored_under_the_names_of_earlier_versions() {
+    let mut day = Day::of(CLOSES);
+    day.take(ban("a", Some(NOW + HOUR)));
+    day.after(10 * SECOND);
+    let saved: serde_json::Value = serde_json::from_slice(&day.groups.save()).unwrap();
+    let group = saved["open"].as_object().unwrap().values().next().unwrap();
+    for name in ["told", "told_severity", "untold", "news", "hold"] {
+        assert!(group.get(name).is_some(), "{name}: {group}");
+    }
+    assert!(group["hold"]["ban"] == true && saved["bucket"]["missing"].is_u64(), "{saved}");
 }

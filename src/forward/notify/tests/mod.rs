@@ -6,7 +6,7 @@ mod properties;
 
 use serde_json::json;
 
-use super::{Grouping, Nature, Notice, Told, groups::Groups};
+use super::{ChannelTraits, Grouping, Notice, NoticeKind, groups::AlertGroups};
 use crate::domain::{
     Millis,
     event::{Event, EventType, format_millis},
@@ -18,22 +18,23 @@ pub const NOW: Millis = 1_772_442_802_000;
 pub const SECOND: Millis = 1_000;
 pub const MINUTE: Millis = 60 * SECOND;
 pub const HOUR: Millis = 60 * MINUTE;
-/// Like PagerDuty.
-pub const CLOSES: Nature = Nature { closes: true, acknowledges: true, ..Nature::READ };
+/// A channel that closes and acknowledges, as PagerDuty does.
+pub const CLOSES: ChannelTraits =
+    ChannelTraits { closes: true, acknowledges: true, ..ChannelTraits::READ_BY_PEOPLE };
 
 /// Groups with the default settings and their clock.
 pub struct Day {
-    pub groups: Groups,
+    pub groups: AlertGroups,
     pub now: Millis,
 }
 
 impl Day {
-    pub fn of(nature: Nature) -> Self {
-        Self::with(Grouping::default(), nature)
+    pub fn of(traits: ChannelTraits) -> Self {
+        Self::with(Grouping::default(), traits)
     }
 
-    pub fn with(grouping: Grouping, nature: Nature) -> Self {
-        Self { groups: Groups::new(grouping, nature), now: NOW }
+    pub fn with(grouping: Grouping, traits: ChannelTraits) -> Self {
+        Self { groups: AlertGroups::new(grouping, traits), now: NOW }
     }
 
     pub fn take(&mut self, mut event: Event) {
@@ -41,17 +42,17 @@ impl Day {
         self.groups.take(&event, self.now);
     }
 
-    /// What is told when the time comes, each message at once.
+    /// What is sent when the time comes, each message at once.
     pub fn after(&mut self, time: Millis) -> Vec<Notice> {
         self.now += time;
-        let mut told = Vec::new();
+        let mut sent = Vec::new();
         loop {
             let notices = self.groups.next(self.now);
             if notices.is_empty() {
-                return told;
+                return sent;
             }
             self.groups.done(&notices, self.now);
-            told.extend(notices);
+            sent.extend(notices);
         }
     }
 }
@@ -77,6 +78,6 @@ pub fn ban(key: &str, until: Option<Millis>) -> Event {
     event
 }
 
-pub fn told(notices: &[Notice]) -> Vec<(Told, u64)> {
-    notices.iter().map(|notice| (notice.told, notice.events)).collect()
+pub fn kinds(notices: &[Notice]) -> Vec<(NoticeKind, u64)> {
+    notices.iter().map(|notice| (notice.kind, notice.events)).collect()
 }

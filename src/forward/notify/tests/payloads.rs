@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::forward::notify::{Hold, Part, alertmanager, message, pagerduty, slack};
+use crate::forward::notify::{HeldBackGroup, Restriction, alertmanager, message, pagerduty, slack};
 
 /// Line breaks, markup, calls, links, escape sequences, and text that runs backwards; and too much of it.
 fn hostile() -> Notice {
@@ -16,7 +16,7 @@ fn hostile() -> Notice {
     event.action = Some(bad.clone());
     event.detector = Some(bad);
     let mut notice = Notice::alone(&event);
-    notice.hold = Some(Hold { ban: true, until: None });
+    notice.restriction = Some(Restriction { ban: true, until: None });
     notice.samples = vec![notice.samples[0].clone(); 3];
     notice
 }
@@ -24,7 +24,7 @@ fn hostile() -> Notice {
 /// One that was held back, for as many groups as there can be.
 fn held_back() -> Notice {
     let notice = hostile();
-    let part = Part {
+    let part = HeldBackGroup {
         dedup_key: notice.dedup_key.clone(),
         title: notice.title,
         subject: notice.subject.clone(),
@@ -32,7 +32,7 @@ fn held_back() -> Notice {
         events: u64::MAX,
         end: None,
     };
-    Notice { told: Told::HeldBack, parts: vec![part; 1_001], ..notice }
+    Notice { kind: NoticeKind::HeldBack, parts: vec![part; 1_001], ..notice }
 }
 
 fn texts<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
@@ -95,20 +95,20 @@ fn pagerduty_gets_what_its_events_api_takes() {
         assert_eq!(event["payload"]["severity"], "critical");
         assert!(event.to_string().len() <= 512 * 1024, "{}", event.to_string().len());
     }
-    let resolve = pagerduty::event(&Notice { told: Told::Resolved, ..hostile() }, "R0123", "pager");
+    let resolve = pagerduty::event(&Notice { kind: NoticeKind::Resolved, ..hostile() }, "R0123", "pager");
     assert_eq!(resolve.as_object().unwrap().len(), 3);
 }
 
 #[test]
 fn an_alert_that_got_worse_ends_as_the_lesser_one() {
     let mut notice = hostile();
-    (notice.told, notice.told_severity) = (Told::Update, Some(Severity::High));
+    (notice.kind, notice.notified_severity) = (NoticeKind::Update, Some(Severity::High));
     let alerts = alertmanager::alerts(&[notice.clone()], "am", NOW + MINUTE);
     let seen: Vec<_> = alerts.iter().map(|a| (&a["labels"]["severity"], &a["endsAt"])).collect();
     assert_eq!(alerts.len(), 2);
     assert_eq!(seen[0], (&json!("high"), &json!(format_millis(NOW + MINUTE))));
     assert_eq!(seen[1], (&json!("critical"), &json!(format_millis(NOW + 6 * MINUTE))));
-    (notice.told, notice.told_severity) = (Told::Resolved, None);
+    (notice.kind, notice.notified_severity) = (NoticeKind::Resolved, None);
     let over = alertmanager::alerts(&[notice], "am", NOW);
     assert!(over[0]["startsAt"].as_str() < over[0]["endsAt"].as_str(), "an alert lasts at least a moment");
 }

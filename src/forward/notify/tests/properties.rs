@@ -31,7 +31,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]);
     let severity = prop::sample::select(vec![Severity::Low, Severity::High, Severity::Critical]);
     prop_oneof![
-        6 => (kind, severity, 0..4_u8, 1..5_u64).prop_map(|(kind, severity, key, count)| Step::Take(kind, severity, key, count)),
+        6 => (kind, severity, 0..4_u8, 1..5_u64)
+            .prop_map(|(kind, severity, key, count)| Step::Take(kind, severity, key, count)),
         3 => prop_oneof![0..20_u16, 0..600_u16, 0..20_000_u16].prop_map(Step::Pass),
         1 => Just(Step::Fail),
     ]
@@ -46,16 +47,16 @@ fn grouping() -> impl Strategy<Value = Grouping> {
     })
 }
 
-fn nature() -> impl Strategy<Value = Nature> {
-    let state = Nature { at_once: 1_000, acknowledges: false, ..CLOSES };
-    prop::sample::select(vec![Nature::READ, CLOSES, state])
+fn traits() -> impl Strategy<Value = ChannelTraits> {
+    let state = ChannelTraits { max_notices: 1_000, acknowledges: false, ..CLOSES };
+    prop::sample::select(vec![ChannelTraits::READ_BY_PEOPLE, CLOSES, state])
 }
 
 /// What was sent, when.
 type Sent = Vec<(Millis, Vec<Notice>)>;
 
 struct Run {
-    groups: Groups,
+    groups: AlertGroups,
     now: Millis,
     fails: bool,
     sent: Sent,
@@ -63,7 +64,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(groups: Groups) -> Self {
+    fn new(groups: AlertGroups) -> Self {
         Self { groups, now: NOW, fails: false, sent: Vec::new(), taken: 0 }
     }
 
@@ -83,7 +84,7 @@ impl Run {
                     }
                     _ => {}
                 }
-                if !super::super::is_end(*kind) {
+                if !super::super::rule::ends_group(*kind) {
                     self.taken += count;
                 }
                 self.groups.take(&taken, self.now);
@@ -112,9 +113,9 @@ proptest! {
 
     #[test]
     fn there_are_never_more_messages_in_any_span_than_the_bucket_allows(
-        steps in prop::collection::vec(step(), 1..120), grouping in grouping(), nature in nature(),
+        steps in prop::collection::vec(step(), 1..120), grouping in grouping(), traits in traits(),
     ) {
-        let mut run = Run::new(Groups::new(grouping.clone(), nature));
+        let mut run = Run::new(AlertGroups::new(grouping.clone(), traits));
         steps.iter().for_each(|step| run.step(step));
         run.drain();
         for (n, (from, _)) in run.sent.iter().enumerate() {
@@ -127,34 +128,36 @@ proptest! {
     }
 
     #[test]
-    fn every_event_is_told_in_exactly_one_message(
-        steps in prop::collection::vec(step(), 1..120), grouping in grouping(), nature in nature(),
+    fn every_event_is_sent_in_exactly_one_message(
+        steps in prop::collection::vec(step(), 1..120), grouping in grouping(), traits in traits(),
     ) {
-        let mut run = Run::new(Groups::new(grouping, nature));
+        let mut run = Run::new(AlertGroups::new(grouping, traits));
         steps.iter().for_each(|step| run.step(step));
         run.drain();
-        let told: u64 = run.sent.iter().flat_map(|(_, notices)| notices).map(|notice| notice.events).sum();
-        prop_assert_eq!(told, run.taken);
+        let sent: u64 = run.sent.iter().flat_map(|(_, notices)| notices).map(|notice| notice.events).sum();
+        prop_assert_eq!(sent, run.taken);
     }
 
     #[test]
-    fn nothing_is_over_that_was_not_told_to_have_begun(
-        steps in prop::collection::vec(step(), 1..120), grouping in grouping(), nature in nature(),
+    fn nothing_is_over_that_was_not_reported_to_have_begun(
+        steps in prop::collection::vec(step(), 1..120), grouping in grouping(), traits in traits(),
     ) {
-        let mut run = Run::new(Groups::new(grouping, nature.clone()));
+        let mut run = Run::new(AlertGroups::new(grouping, traits.clone()));
         steps.iter().for_each(|step| run.step(step));
         run.drain();
         let mut begun: HashSet<&str> = HashSet::new();
         for notice in run.sent.iter().flat_map(|(_, notices)| notices) {
-            match notice.told {
-                // That nothing more came is not told to people: it may begin again.
-                Told::Firing => prop_assert!(begun.insert(&notice.dedup_key) || !nature.closes),
-                Told::Update | Told::Acknowledged => prop_assert!(begun.contains(notice.dedup_key.as_str())),
-                Told::Resolved => prop_assert!(begun.remove(notice.dedup_key.as_str())),
-                Told::HeldBack => {
+            match notice.kind {
+                // That nothing more came is not sent to people: it may begin again.
+                NoticeKind::Firing => prop_assert!(begun.insert(&notice.dedup_key) || !traits.closes),
+                NoticeKind::Update | NoticeKind::Acknowledged => {
+                    prop_assert!(begun.contains(notice.dedup_key.as_str()));
+                }
+                NoticeKind::Resolved => prop_assert!(begun.remove(notice.dedup_key.as_str())),
+                NoticeKind::HeldBack => {
                     begun.insert(&notice.dedup_key);
                     begun.extend(notice.parts.iter().map(|part| part.dedup_key.as_str()));
-                    for over in notice.parts.iter().filter(|part| part.end.is_some() && !nature.closes) {
+                    for over in notice.parts.iter().filter(|part| part.end.is_some() && !traits.closes) {
                         begun.remove(over.dedup_key.as_str());
                     }
                 }
@@ -165,15 +168,15 @@ proptest! {
     #[test]
     fn a_restart_at_any_point_leads_to_the_same_messages(
         steps in prop::collection::vec(step(), 2..120), at in any::<prop::sample::Index>(), grouping in grouping(),
-        nature in nature(),
+        traits in traits(),
     ) {
         let at = at.index(steps.len());
-        let mut whole = Run::new(Groups::new(grouping.clone(), nature.clone()));
-        let mut cut = Run::new(Groups::new(grouping.clone(), nature.clone()));
+        let mut whole = Run::new(AlertGroups::new(grouping.clone(), traits.clone()));
+        let mut cut = Run::new(AlertGroups::new(grouping.clone(), traits.clone()));
         for (n, step) in steps.iter().enumerate() {
             if n == at {
                 let saved = cut.groups.save();
-                cut.groups = Groups::new(grouping.clone(), nature.clone());
+                cut.groups = AlertGroups::new(grouping.clone(), traits.clone());
                 cut.groups.restore(&saved).unwrap();
             }
             whole.step(step);

@@ -42,7 +42,7 @@ impl Core {
         for row in rows {
             let (subject, state) = row.map_err(failed)?;
             // A snapshot is a cache of a day at most: one that cannot be read is not worth refusing to start for.
-            match (Subject::parse(&subject), decode(&state)) {
+            match (Subject::stored(&subject), decode(&state)) {
                 (Ok(subject), Ok(saved)) => self.memory.counters.restore(subject, saved),
                 (_, Err(error)) => tracing::warn!(subject, %error, "the windows of a subject are lost"),
                 (Err(error), _) => tracing::warn!(subject, %error, "the windows of a subject are lost"),

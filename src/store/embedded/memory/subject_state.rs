@@ -107,15 +107,18 @@ impl SubjectState {
 
     fn touch(&mut self, peer: Peer, now: Millis, capacity: usize) {
         let known = self.peers.iter().position(|seen| seen.peer.id == peer.id);
-        if let Some(index) = known {
-            self.peers[..=index].rotate_right(1);
-            let first = &mut self.peers[0];
-            *first = PeerSeen { peer, last_seen: now, hits: first.hits + 1, ..*first };
-        } else {
-            self.peers.truncate(capacity - 1);
-            self.peers.insert(0, PeerSeen { peer, first_seen: now, last_seen: now, hits: 1 });
+        let known = known.map(|index| self.peers.remove(index));
+        let (first_seen, hits) = known.map_or((now, 0), |seen| (seen.first_seen, seen.hits));
+        self.make_room(capacity - 1);
+        self.peers.insert(0, PeerSeen { peer, first_seen, last_seen: now, hits: hits + 1 });
+    }
+
+    /// Leaves at most `capacity` peers.
+    fn make_room(&mut self, capacity: usize) {
+        while self.peers.len() > capacity {
+            let leaves = self.peers.iter().rposition(|seen| seen.peer.leaves_first());
+            self.peers.remove(leaves.unwrap_or(self.peers.len() - 1));
         }
-        self.peers.truncate(capacity);
     }
 
     /// Takes a charge back, and the sighting of its peer.

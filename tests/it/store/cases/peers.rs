@@ -62,3 +62,20 @@ pub async fn a_ring_shrinks_to_a_smaller_capacity(store: &dyn Store) {
     meet(store, 8, 9, 1).await;
     assert_eq!(ring(store).await, [(9, 8, 8, 1)]);
 }
+
+/// Ids with the highest bit are of peers that say little: they leave before those that say something.
+pub async fn those_that_say_little_leave_first(store: &dyn Store) {
+    const LITTLE: u64 = 1 << 63;
+    for (step, id) in (0..).zip([1, LITTLE | 2, 3]) {
+        meet(store, step, id, 3).await;
+    }
+    for id in 10..30 {
+        meet(store, id as i64, LITTLE | id, 3).await;
+    }
+    let ids = |ring: Vec<(u64, i64, i64, u64)>| ring.into_iter().map(|seen| seen.0).collect::<Vec<_>>();
+    assert_eq!(ids(ring(store).await), [LITTLE | 29, 3, 1]);
+    meet(store, 40, 4, 3).await;
+    assert_eq!(ids(ring(store).await), [4, 3, 1]);
+    meet(store, 41, 5, 3).await;
+    assert_eq!(ids(ring(store).await), [5, 4, 3], "without any of them, the oldest leaves");
+}

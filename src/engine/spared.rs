@@ -1,0 +1,130 @@
+//! Whom a ban of an address spares: keys that have long succeeded from there. Somebody behind the same address tries
+//! made-up keys, and the others who work there must not be locked out by it.
+//!
+//! Bans by detectors alone spare anybody: a person who bans an address means all of it.
+
+use quick_cache::sync::Cache;
+
+use super::{ActivePolicy, Engine, events::Frame, profiles::ProfileHandle};
+use crate::{
+    detect,
+    domain::{
+        Millis,
+        event::EventType,
+        place::Prefix,
+        profile::Profile,
+        record::Record,
+        standing::{Origin, Standing},
+        subject::{Subject, SubjectKind},
+    },
+    store::{EventQuery, StandingRecord, StoreError},
+};
+
+/// Keys remembered of whom it was told that a ban spares them.
+const TOLD: usize = 10_000;
+
+/// Of which keys it was told that a ban of an address spares them: by address, version of its standing, and key.
+#[derive(Debug)]
+pub(super) struct Spared(Cache<(Subject, u64, Subject), ()>);
+
+impl Default for Spared {
+    fn default() -> Self {
+        Self(Cache::new(TOLD))
+    }
+}
+
+impl Engine {
+    /// The ban that refuses a request. Tells of a key that a ban of its address spares, once per ban.
+    pub(super) fn ban_on(
+        &self,
+        record: &Record,
+        active: &ActivePolicy,
+        now: Millis,
+    ) -> Option<(Subject, Standing)> {
+        let profile = || self.profiles.get(&record.key);
+        self.bans.find(record, now, |address, ban| {
+            let spared = spares(ban, address, record, profile());
+            if spared {
+                self.tell_spared(record, address, ban, active, now);
+            }
+            spared
+        })
+    }
+
+    /// The ban that refuses a request, told to nobody.
+    pub(super) fn quiet_ban_on(&self, record: &Record, now: Millis) -> Option<(Subject, Standing)> {
+        self.bans
+            .find(record, now, |address, ban| spares(ban, address, record, self.profiles.get(&record.key)))
+    }
+
+    /// Brings the profiles of keys that a ban of their address may spare at hand. So many new ones per minute and address: a
+    /// flood of made-up keys from there asks the store no more often.
+    pub(super) async fn load_spared(&self, records: &[Record], now: Millis) {
+        let unknown = records.iter().filter(|record| {
+            let found = self.bans.find(record, now, |_, _| false);
+            let by_address = found.is_some_and(|(subject, ban)| can_spare(&ban, &subject));
+            by_address
+                && self.profiles.get(&record.key).is_none()
+                && self.spared_lookups.take(&record.address, now)
+        });
+        let keys: Vec<Subject> = unknown.map(|record| record.key.clone()).collect();
+        if keys.is_empty() {
+            return;
+        }
+        for (subject, profile) in self.load_profiles(&keys).await {
+            if !profile.is_empty() {
+                self.profiles.put(&subject, profile);
+            }
+        }
+    }
+
+    /// The keys of which it was told that a ban in force spares them, at most a page of a hundred events.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn spared_by(&self, ban: &StandingRecord, now: Millis) -> Result<Vec<String>, StoreError> {
+        if !ban.standing.is_banned_at(now) || !can_spare(&ban.standing, &ban.subject) {
+            return Ok(Vec::new());
+        }
+        let query = EventQuery {
+            subject: Some(ban.subject.clone()),
+            kind: Some(EventType::KeySpared),
+            since: Some(ban.standing.since),
+            limit: 100,
+            ..EventQuery::default()
+        };
+        let told = self.store.events(&query).await?.items;
+        let mut keys: Vec<String> = told.into_iter().filter_map(|event| event.key_id).collect();
+        keys.sort();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    fn tell_spared(
+        &self,
+        record: &Record,
+        address: &Subject,
+        ban: &Standing,
+        active: &ActivePolicy,
+        now: Millis,
+    ) {
+        let told = (address.clone(), ban.version, record.key.clone());
+        if self.spared.0.get(&told).is_some() || !self.outbox.is_open() {
+            return;
+        }
+        self.spared.0.insert(told, ());
+        let place = self.geo.lookup(record.source_ip);
+        let frame = Frame { record, place: place.as_deref(), policy_version: &active.version, now };
+        self.outbox.push_apart(frame.spared(address, ban));
+    }
+}
+
+/// Whether a ban is one that can spare keys.
+fn can_spare(ban: &Standing, subject: &Subject) -> bool {
+    subject.kind() == SubjectKind::Ip && ban.origin == Origin::Detector
+}
+
+fn spares(ban: &Standing, address: &Subject, record: &Record, profile: Option<ProfileHandle>) -> bool {
+    let past = |profile: &Profile| detect::has_a_past_from(profile, Prefix::of(record.source_ip), ban.since);
+    can_spare(ban, address) && profile.is_some_and(|profile| profile.with(past))
+}

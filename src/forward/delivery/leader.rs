@@ -1,0 +1,129 @@
+//! Who sends for a sink: the lease that one instance has at a time, and keeps while it sends.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::{
+        Millis,
+        event::{Event, EventType},
+        finding::Severity,
+    },
+    forward::{
+        common::{CommonSettings, StartAt},
+        context::SinkContext,
+        error::Problem,
+        status::Status,
+    },
+    store::{LogPosition, SinkLead, StoreError, patient},
+};
+
+/// How long a lease lasts: the longest that nobody sends when an instance dies.
+pub const LEASE: Duration = Duration::from_secs(4);
+
+/// Takes the lease of a sink and keeps it. Shared by whoever sends and whoever renews the lease.
+pub(super) struct SinkLeader {
+    pub common: CommonSettings,
+    pub context: SinkContext,
+    pub status: Arc<Status>,
+    /// Whether dead letters wait to be sent again.
+    pub redeliver: AtomicBool,
+    /// Cancelled when the process ends.
+    pub stop: CancellationToken,
+}
+
+impl SinkLeader {
+    /// Leads nothing yet: see [`SinkLeader::lead`].
+    pub fn new(
+        common: CommonSettings,
+        context: SinkContext,
+        status: Arc<Status>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { common, context, status, redeliver: AtomicBool::new(false), stop }
+    }
+
+    /// Waits, unless the process ends.
+    pub async fn pause(&self, time: Duration) {
+        let _ = timeout(time, self.stop.cancelled()).await;
+    }
+
+    /// Takes the lease; `None` while another instance has it.
+    pub async fn lead(&self) -> Result<Option<SinkLead>, StoreError> {
+        let (now, until) = self.lease();
+        let SinkContext { store, instance, .. } = &self.context;
+        let lead = patient(store.lead_sink(&self.common.name, instance, now, until)).await?;
+        self.redeliver.store(lead.as_ref().is_some_and(|lead| lead.again), Relaxed);
+        Ok(lead)
+    }
+
+    fn lease(&self) -> (Millis, Millis) {
+        let now = (self.context.now)();
+        (now, now + LEASE.as_millis() as Millis)
+    }
+
+    /// Renews the lease; returns when it is lost, or may be.
+    pub async fn keep_leading(&self, epoch: u64) {
+        let mut renewed = Instant::now();
+        loop {
+            sleep(LEASE / 4).await;
+            let now = (self.context.now)();
+            self.status.measure(now);
+            let health = self.status.health(now);
+            let asked = Instant::now();
+            let left = LEASE.saturating_sub(renewed.elapsed());
+            let renewing = self.context.store.renew_sink(&self.common.name, epoch, self.lease().1, &health);
+            match timeout(left, renewing).await {
+                Ok(Ok(Some(redeliver))) => {
+                    self.redeliver.fetch_or(redeliver, Relaxed);
+                    renewed = asked;
+                }
+                Ok(Ok(None)) => return,
+                Ok(Err(_)) if renewed.elapsed() < LEASE => {}
+                Ok(Err(error)) => {
+                    self.status.failed(&Problem::because("its lease cannot be renewed", &error));
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Gives the lease back, so that another instance need not wait for its end.
+    pub async fn leave(&self) {
+        let SinkContext { store, instance, .. } = &self.context;
+        if let Err(error) = patient(store.leave_sink(&self.common.name, instance)).await {
+            tracing::warn!(sink = self.common.name, %error, "the sink's lease was not given back; it will run out");
+        }
+    }
+
+    /// Where a sink begins that the store does not know.
+    pub async fn first_position(&self) -> Result<LogPosition, StoreError> {
+        match self.common.start {
+            StartAt::Now => patient(self.context.store.log_end()).await,
+            StartAt::Beginning => Ok(LogPosition::default()),
+        }
+    }
+
+    /// The event that says that events were deleted before they were sent.
+    pub fn gap_event(&self) -> Event {
+        let mut event = Event::new((self.context.now)(), EventType::EventGap, Severity::High, None);
+        event.detector = Some(format!("forward:{}", self.common.name));
+        event.evidence = serde_json::json!({
+            "sink": self.common.name,
+            "summary": format!(
+                "Events were deleted from the log before the sink {} had taken them: it was behind for too long.",
+                self.common.name,
+            ),
+        });
+        event
+    }
+}

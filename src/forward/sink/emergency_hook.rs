@@ -1,0 +1,192 @@
+//! The emergency hook: asks the provider of a key, or whoever holds its secret, to disable or rotate it.
+//!
+//! A signed message for each event that a key was cut off (or for the types that are configured), sent like any other:
+//! from the log, until it is taken. What came back is an event of its own, and so is the first failure: people must
+//! know that a key lives on.
+
+use futures::future::BoxFuture;
+use reqwest::header::HeaderMap;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    domain::{
+        Millis,
+        event::{Event, EventType, format_millis},
+        finding::Severity,
+    },
+    forward::{
+        common::CommonSettings,
+        context::SinkContext,
+        contract::{KindSettings, SendReport, Sink},
+        error::{SendError, SendErrorKind},
+        http,
+        notify::rule::rule,
+        secret::{Secret, UrlSource},
+        signer::WebhookSigner,
+    },
+    outbound::HttpClient,
+    settings::{SettingError, SettingErrors},
+    store::StoreError,
+};
+
+/// The own settings of a sink with `type = "emergency_hook"`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmergencyHook {
+    url: UrlSource,
+    /// Signs the message: whoever can disable keys must know who asks.
+    secret: Secret,
+    /// The value of the header `Authorization`.
+    authorization: Option<Secret>,
+    #[serde(default)]
+    request: KeyRequest,
+}
+
+/// What the other side is to do with the key.
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum KeyRequest {
+    #[default]
+    Disable,
+    Rotate,
+    /// Nothing is to be done: somebody tries the sink.
+    #[serde(skip_deserializing)]
+    Test,
+}
+
+impl KindSettings for EmergencyHook {
+    fn check(&self, common: &CommonSettings, errors: &mut SettingErrors) {
+        let mut refuse_if = |wrong: bool, setting: &str, hint: &str| {
+            errors.check(if wrong { Err(SettingError::new(setting, hint)) } else { Ok(()) });
+        };
+        refuse_if(common.format.is_some(), "format", "is not a choice for an emergency hook");
+        refuse_if(common.batch != 1, "batch", "must be 1 for an emergency hook, as it is by default");
+        let types = &common.filter.types;
+        let hint = "must name the events that call it, such as [\"KEY_CUT_OFF\"]";
+        refuse_if(types.is_empty(), "types", hint);
+        let hint = "must not name EMERGENCY_HOOK: it would call itself";
+        refuse_if(types.contains(&EventType::EmergencyHook), "types", hint);
+    }
+
+    fn open(&self, common: &CommonSettings, context: &SinkContext) -> Result<Box<dyn Sink>, SettingError> {
+        Ok(Box::new(EmergencyHookSink {
+            sink: common.name.clone(),
+            client: HttpClient::new(&self.url.read("url")?, &common.outbound)?,
+            signer: WebhookSigner::open(Some(&self.secret))?,
+            headers: http::json_headers(self.authorization.as_ref())?,
+            request: self.request,
+            context: context.clone(),
+            failure_logged: None,
+        }))
+    }
+
+    fn batch(&self) -> usize {
+        1
+    }
+}
+
+struct EmergencyHookSink {
+    sink: String,
+    client: HttpClient,
+    signer: WebhookSigner,
+    headers: HeaderMap,
+    request: KeyRequest,
+    context: SinkContext,
+    /// The id of the last event whose failure is in the log.
+    failure_logged: Option<String>,
+}
+
+impl EmergencyHookSink {
+    async fn call(&self, event: &Event, request: KeyRequest, now: Millis) -> Result<String, SendError> {
+        let message = json!({
+            "type": event.kind.name(),
+            "timestamp": format_millis(event.time),
+            "data": { "request": request, "key_id": key_of(event), "event": event },
+        });
+        let body = message.to_string().into_bytes();
+        let mut headers = self.headers.clone();
+        self.signer.sign(&mut headers, &event.id, now, &body);
+        Ok(http::post(&self.client, "", headers, body).await?.summary())
+    }
+
+    /// Whether the ban that the event reports has been lifted since. What is no ban is not withdrawn.
+    async fn is_withdrawn(&self, event: &Event, now: Millis) -> Result<bool, StoreError> {
+        let is_ban =
+            matches!(event.kind, EventType::KeyCutOff | EventType::PermanentBan | EventType::TemporaryBan);
+        let Some(subject) = event.subject.as_ref().filter(|_| is_ban) else { return Ok(false) };
+        let record = self.context.store.standing(subject).await?;
+        Ok(!record.is_some_and(|record| record.standing.is_banned_at(now)))
+    }
+
+    fn log(&self, about: &Event, severity: Severity, summary: String, outcome: &str, now: Millis) {
+        let mut event = Event::new(now, EventType::EmergencyHook, severity, about.subject.clone());
+        event.key_id.clone_from(&about.key_id);
+        event.detector = Some(format!("hook:{}", self.sink));
+        event.evidence = json!({
+            "summary": summary, "outcome": outcome, "request": self.request, "sink": self.sink, "event": about.id,
+            "cause": about.kind, "rule": rule(about),
+        });
+        (self.context.log_event)(event);
+    }
+
+    /// Logs the first failure to call about an event: people must know that a key lives on.
+    fn log_failure(&mut self, event: &Event, error: &SendError, now: Millis) {
+        if self.failure_logged.as_ref() == Some(&event.id) {
+            return;
+        }
+        self.failure_logged = Some(event.id.clone());
+        let next = if error.kind == SendErrorKind::Refused {
+            "it is a dead letter now"
+        } else {
+            "it will be tried again"
+        };
+        let summary = format!("The emergency hook {} failed: {error}; {next}.", self.sink);
+        self.log(event, Severity::Critical, summary, "failed", now);
+    }
+}
+
+impl Sink for EmergencyHookSink {
+    fn send<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<SendReport, SendError>> {
+        Box::pin(async move {
+            let Some(event) = events.first() else { return Ok(SendReport::default()) };
+            let now = (self.context.now)();
+            if event.action.as_deref() == Some("shadow") {
+                return Ok(SendReport::all_taken("only watched: nobody was called"));
+            }
+            let withdrawn = self.is_withdrawn(event, now).await;
+            if withdrawn
+                .map_err(|error| SendError::unreachable("the ban cannot be looked up").because(error))?
+            {
+                let summary = format!("The emergency hook {} was not called: the ban was lifted.", self.sink);
+                self.log(event, Severity::Medium, summary, "withdrawn", now);
+                return Ok(SendReport::all_taken("nobody was called: the key is no longer banned"));
+            }
+            match self.call(event, self.request, now).await {
+                Ok(answer) => {
+                    let summary = format!("The emergency hook {} took the request: {answer}.", self.sink);
+                    self.log(event, Severity::High, summary, "taken", now);
+                    self.failure_logged = None;
+                    Ok(SendReport::all_taken(answer))
+                }
+                Err(error) => {
+                    self.log_failure(event, &error, now);
+                    Err(error)
+                }
+            }
+        })
+    }
+
+    /// Whoever tries a sink wants no key disabled.
+    fn test<'a>(&'a mut self, event: &'a Event) -> BoxFuture<'a, Result<SendReport, SendError>> {
+        Box::pin(async move {
+            let answer = self.call(event, KeyRequest::Test, (self.context.now)()).await?;
+            Ok(SendReport::all_taken(answer))
+        })
+    }
+}
+
+fn key_of(event: &Event) -> Option<&str> {
+    let subject = event.subject.as_ref().and_then(|subject| subject.as_str().strip_prefix("key:"));
+    event.key_id.as_deref().or(subject)
+}

@@ -1,0 +1,14 @@
+//! Reading one table of settings strictly, and saying what is wrong with it: the setting, its line, a hint, and what
+//! was probably meant.
+//!
+//! This room knows no setting of the service. What a setting means is said where it is used; how layers are laid over
+//! each other is in `config`.
+
+mod error;
+mod read;
+mod suggest;
+mod value;
+
+pub use error::{SettingError, SettingErrors};
+pub use read::{field_names, read_table};
+pub use suggest::nearest;
