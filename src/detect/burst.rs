@@ -1,4 +1,4 @@
-//! Traffic bursts and off-schedule work, against the learned rhythm of the week.
+//! Traffic bursts and off-schedule work, against the seasonal baseline.
 //!
 //! Why: a runaway loop or a thief at work makes many more requests than the key ever does at this hour.
 //! Trips when: a minute, five minutes or an hour hold `factor` times the baseline of this hour of the week, half as
@@ -11,7 +11,7 @@
 
 use super::{
     Case, Evidence, Margin, Quiet, SAID, Verdict, YOUNG, knowledge,
-    rhythm::{Rhythm, Usual},
+    seasonal_baseline::{SeasonalBaseline, SpanBaseline},
     weight::{is_warming_up, is_young},
 };
 use crate::domain::{
@@ -68,11 +68,11 @@ const NEWS: f64 = 1.5;
 struct Span {
     unit: &'static str,
     observed: u64,
-    usual: Usual,
+    usual: SpanBaseline,
     threshold: f64,
 }
 
-/// Holds the windows against the rhythm.
+/// Holds the windows against the seasonal baseline.
 pub fn judge(case: &Case<'_>) -> Verdict {
     let policy = &case.policy.detectors.traffic_burst;
     let counts = &case.key.counts;
@@ -83,36 +83,36 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         return Err(Quiet::below("too few requests for a burst", busiest, least, "requests in 1 hour"));
     }
     let hour = case.now().div_euclid(HOUR);
-    let rhythm = case.recent.rhythm(hour, || Rhythm::at(case.profile, case.now(), policy.min_hours));
-    let rhythm = rhythm.ok_or_else(|| too_short(case.profile, hour, policy.min_hours))?;
+    let seasonal = case.recent.seasonal(hour, || SeasonalBaseline::at(case.profile, case.now(), policy.min_hours));
+    let seasonal = seasonal.ok_or_else(|| too_short(case.profile, hour, policy.min_hours))?;
     let mut nearest = Margin { observed: 0.0, threshold: f64::INFINITY, unit: "requests in 1 minute" };
     let mut worst: Option<(Severity, Span)> = None;
-    for span in spans(case, &rhythm) {
+    for span in spans(case, &seasonal) {
         let margin = Margin { observed: span.observed as f64, threshold: span.threshold, unit: span.unit };
         if margin.observed < margin.threshold {
             nearest = if margin.share() >= nearest.share() { margin } else { nearest };
             continue;
         }
-        let severity = severity(case, &span, &rhythm);
+        let severity = severity(case, &span, &seasonal);
         if worst.as_ref().is_none_or(|(other, _)| severity >= *other) {
             worst = Some((severity, span));
         }
     }
     if let Some((severity, span)) = worst {
-        return Ok(finding(case, &span, severity, &rhythm));
+        return Ok(finding(case, &span, severity, &seasonal));
     }
     let usual = Quiet { why: "no more than usual around this hour", margin: Some(nearest) };
-    from_new_place(case, &rhythm).or_else(|| off_schedule(case, &rhythm)).ok_or(usual)
+    from_new_place(case, &seasonal).or_else(|| off_schedule(case, &seasonal)).ok_or(usual)
 }
 
-fn spans(case: &Case<'_>, rhythm: &Rhythm) -> [Span; 3] {
+fn spans(case: &Case<'_>, seasonal: &SeasonalBaseline) -> [Span; 3] {
     let policy = &case.policy.detectors.traffic_burst;
-    let span = |unit, window: usize, usual: Usual| {
+    let span = |unit, window: usize, usual: SpanBaseline| {
         let least = policy.min_requests as f64;
         let baseline = usual.baseline;
         let floor = match window {
             ONE_HOUR => least * HOUR_LEAST,
-            _ if rhythm.usual_hour => least,
+            _ if seasonal.usual_hour => least,
             _ => least.min(LEAST as f64),
         };
         let chance = baseline + CHANCE * baseline.sqrt();
@@ -129,9 +129,9 @@ fn spans(case: &Case<'_>, rhythm: &Rhythm) -> [Span; 3] {
         Span { unit, observed: case.key.counts[window].requests, usual, threshold }
     };
     [
-        span("requests in 1 minute", ONE_MINUTE, rhythm.minute),
-        span("requests in 5 minutes", FIVE_MINUTES, rhythm.five_minutes),
-        span("requests in 1 hour", ONE_HOUR, rhythm.hour),
+        span("requests in 1 minute", ONE_MINUTE, seasonal.minute),
+        span("requests in 5 minutes", FIVE_MINUTES, seasonal.five_minutes),
+        span("requests in 1 hour", ONE_HOUR, seasonal.hour),
     ]
 }
 
@@ -142,10 +142,10 @@ fn headroom(case: &Case<'_>, settled: f64) -> f64 {
 
 /// High; critical where nothing benign does the like: at an hour at which a settled key never works, and far more than
 /// it does in its busiest.
-fn severity(case: &Case<'_>, span: &Span, rhythm: &Rhythm) -> Severity {
+fn severity(case: &Case<'_>, span: &Span, seasonal: &SeasonalBaseline) -> Severity {
     let floor = 2 * case.policy.detectors.traffic_burst.min_requests;
     let huge = span.observed as f64 >= 3.0 * span.usual.busiest && span.observed >= floor;
-    if !rhythm.usual_hour && huge && !is_young(case.profile, case.now()) {
+    if !seasonal.usual_hour && huge && !is_young(case.profile, case.now()) {
         Severity::Critical
     } else {
         Severity::High
@@ -159,10 +159,10 @@ fn too_short(profile: &Profile, hour: i64, min_hours: u32) -> Quiet {
 
 /// More than usual, and most of what is more comes from a place that the key has not been used from for a day: volume and
 /// place together are evidence where neither is.
-fn from_new_place(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
+fn from_new_place(case: &Case<'_>, seasonal: &SeasonalBaseline) -> Option<Finding> {
     let place = &case.here?;
     let observed = case.key.counts[ONE_HOUR].requests;
-    let usual = rhythm.hour;
+    let usual = seasonal.hour;
     let baseline = usual.baseline;
     let chance = baseline + CHANCE_FROM_NEW_PLACE * baseline.sqrt();
     let threshold = (usual.busiest * headroom(case, ABOVE_BUSIEST_FROM_NEW_PLACE)).max(chance);
@@ -178,11 +178,11 @@ fn from_new_place(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
         return None;
     }
     let unit = "requests in 1 hour, from a new place";
-    Some(finding(case, &Span { unit, observed, usual, threshold }, Severity::High, rhythm))
+    Some(finding(case, &Span { unit, observed, usual, threshold }, Severity::High, seasonal))
 }
 
 /// Work of a scheduled key in an hour in which it never works.
-fn off_schedule(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
+fn off_schedule(case: &Case<'_>, seasonal: &SeasonalBaseline) -> Option<Finding> {
     let observed = case.key.counts[ONE_HOUR].requests;
     let policy = &case.policy.detectors.traffic_burst;
     let minimum = policy.min_requests.min(LEAST);
@@ -190,29 +190,29 @@ fn off_schedule(case: &Case<'_>, rhythm: &Rhythm) -> Option<Finding> {
     let days = profile.days.count();
     let daily = days >= SCHEDULE_DAYS
         && profile.requests >= SCHEDULED_REQUESTS * u64::from(days)
-        && rhythm.active_hours <= SCHEDULED_HOURS;
-    let tight = rhythm.active_hours <= TIGHT_HOURS
+        && seasonal.active_hours <= SCHEDULED_HOURS;
+    let tight = seasonal.active_hours <= TIGHT_HOURS
         && profile.first_seen.is_some_and(|first| case.now() - first >= TIGHT_FOR)
         && profile.requests >= TIGHT_REQUESTS_PER_HOUR * profile.history.hours().count() as u64;
-    let first = rhythm.first_time
-        && rhythm.active_hours <= TIGHT_HOURS
+    let first = seasonal.first_time
+        && seasonal.active_hours <= TIGHT_HOURS
         && profile.first_seen.is_some_and(|first| case.now() - first >= FIRST_DAYS)
         && profile.requests >= FIRST_REQUESTS_PER_HOUR * profile.history.hours().count() as u64;
     let threshold = match () {
-        () if first => (rhythm.hour.busiest / 4.0).max(minimum as f64),
+        () if first => (seasonal.hour.busiest / 4.0).max(minimum as f64),
         () if tight => minimum as f64,
         () => policy.min_requests.min(LEAST_OFF_SCHEDULE) as f64,
     };
-    let scheduled = if rhythm.usual_hour { first } else { daily || tight };
+    let scheduled = if seasonal.usual_hour { first } else { daily || tight };
     if !scheduled || (observed as f64) < threshold {
         return None;
     }
     let unit = "requests in 1 hour, off schedule";
-    let span = Span { unit, observed, usual: rhythm.hour, threshold };
-    Some(finding(case, &span, Severity::High, rhythm))
+    let span = Span { unit, observed, usual: seasonal.hour, threshold };
+    Some(finding(case, &span, Severity::High, seasonal))
 }
 
-fn finding(case: &Case<'_>, span: &Span, severity: Severity, rhythm: &Rhythm) -> Finding {
+fn finding(case: &Case<'_>, span: &Span, severity: Severity, seasonal: &SeasonalBaseline) -> Finding {
     let Span { unit, observed, usual, threshold } = *span;
     let about = About { what: stable_hash(unit.as_bytes()) as u32, level: observed as f64 };
     let heard = || case.heard(AnomalyKind::TrafficBurst, about.what).is_some_and(|s| about.level < s * NEWS);
@@ -221,21 +221,21 @@ fn finding(case: &Case<'_>, span: &Span, severity: Severity, rhythm: &Rhythm) ->
         Severity::High if heard() => (Severity::Medium, Some(SAID)),
         other => (other, None),
     };
-    let summary = summary(span, rhythm);
-    let evidence = Evidence::new(summary, observed as f64, usual.baseline, threshold, rhythm.samples as u64)
+    let summary = summary(span, seasonal);
+    let evidence = Evidence::new(summary, observed as f64, usual.baseline, threshold, seasonal.samples as u64)
         .with("unit", unit)
-        .with("baseline_scope", rhythm.scope)
-        .with("usual_hour", rhythm.usual_hour)
+        .with("baseline_scope", seasonal.scope)
+        .with("usual_hour", seasonal.usual_hour)
         .number("times", observed as f64 / usual.baseline.max(1.0))
         .because(because);
     let score = 1.0 - 0.5 * threshold / observed as f64;
     Finding { about, ..case.finding(AnomalyKind::TrafficBurst, severity, score, evidence, ADVICE) }
 }
 
-fn summary(span: &Span, rhythm: &Rhythm) -> String {
+fn summary(span: &Span, seasonal: &SeasonalBaseline) -> String {
     let unit = span.unit.trim_end_matches(", off schedule");
     let baseline = span.usual.baseline;
-    let hour = if !rhythm.usual_hour || rhythm.first_time {
+    let hour = if !seasonal.usual_hour || seasonal.first_time {
         "at which the key never works".to_owned()
     } else if baseline >= 1.0 {
         format!("that usually sees {} at most", number(baseline))

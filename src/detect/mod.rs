@@ -10,7 +10,7 @@ mod failures;
 mod knowledge;
 mod location;
 mod recent;
-mod rhythm;
+mod seasonal_baseline;
 mod scan;
 mod size;
 mod spike;

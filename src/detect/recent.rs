@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, collections::VecDeque};
 
-use super::rhythm::Rhythm;
+use super::seasonal_baseline::SeasonalBaseline;
 use crate::domain::{Millis, stable_hash};
 
 /// Requests remembered.
@@ -52,8 +52,8 @@ impl Probe {
 #[derive(Debug, Clone, Default)]
 pub struct Recent {
     seen: VecDeque<Seen>,
-    /// The rhythm around the present hour, once it was needed: it takes hundreds of hours to work out.
-    rhythm: Cell<Option<(i64, Option<Rhythm>)>>,
+    /// The seasonal baseline around the present hour, once it was needed: it takes hundreds of hours to work out.
+    seasonal: Cell<Option<(i64, Option<SeasonalBaseline>)>>,
 }
 
 impl Recent {
@@ -70,14 +70,14 @@ impl Recent {
         self.seen.iter().rev().take_while(move |seen| seen.at >= since)
     }
 
-    /// The rhythm around `hour`: as it was worked out before in this hour, or worked out now.
-    pub fn rhythm(&self, hour: i64, work_out: impl FnOnce() -> Option<Rhythm>) -> Option<Rhythm> {
-        match self.rhythm.get() {
-            Some((known, rhythm)) if known == hour => rhythm,
+    /// The seasonal baseline around `hour`: as it was worked out before in this hour, or worked out now.
+    pub fn seasonal(&self, hour: i64, work_out: impl FnOnce() -> Option<SeasonalBaseline>) -> Option<SeasonalBaseline> {
+        match self.seasonal.get() {
+            Some((known, seasonal)) if known == hour => seasonal,
             _ => {
-                let rhythm = work_out();
-                self.rhythm.set(Some((hour, rhythm)));
-                rhythm
+                let seasonal = work_out();
+                self.seasonal.set(Some((hour, seasonal)));
+                seasonal
             }
         }
     }

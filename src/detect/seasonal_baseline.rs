@@ -1,4 +1,4 @@
-//! The rhythm of a key: what is usual around an hour, from the hours before it.
+//! The seasonal baseline of a key: what is usual around an hour, from the hours before it.
 //!
 //! Each day of the last two weeks gives the highest peak of the hour and the ones beside it (so that a job may begin a
 //! little early); the baseline is the upper quartile of the days, or the median of the same hour of the week over up to
@@ -18,7 +18,7 @@ const OVERTIME: i64 = 8;
 
 /// What is usual in one span (a minute, five minutes, an hour) around an hour.
 #[derive(Debug, Clone, Copy)]
-pub struct Usual {
+pub struct SpanBaseline {
     /// Requests that the span holds at this hour.
     pub baseline: f64,
     /// The most that it held at this hour.
@@ -27,15 +27,15 @@ pub struct Usual {
     pub busiest: f64,
 }
 
-/// The rhythm around an hour. It follows from the hours before, so it holds for the whole hour.
+/// The seasonal baseline around an hour. It follows from the hours before, so it holds for the whole hour.
 #[derive(Debug, Clone, Copy)]
-pub struct Rhythm {
+pub struct SeasonalBaseline {
     /// Of one minute.
-    pub minute: Usual,
+    pub minute: SpanBaseline,
     /// Of five minutes.
-    pub five_minutes: Usual,
+    pub five_minutes: SpanBaseline,
     /// Of an hour.
-    pub hour: Usual,
+    pub hour: SpanBaseline,
     /// Days (or hours, in a young history) that were compared.
     pub samples: usize,
     /// Which.
@@ -49,19 +49,19 @@ pub struct Rhythm {
     pub first_time: bool,
 }
 
-impl Rhythm {
-    /// The rhythm at `now`; `None` while the history is shorter than `min_hours`.
+impl SeasonalBaseline {
+    /// The baseline at `now`; `None` while the history is shorter than `min_hours`.
     pub fn at(profile: &Profile, now: Millis, min_hours: u32) -> Option<Self> {
         let hour = now.div_euclid(HOUR);
         let history = Hours { profile, first: profile.first_seen?.div_euclid(HOUR), now: hour };
         if hour - history.first < i64::from(min_hours) {
             return None;
         }
-        // Work that goes on without a break since a usual hour has that hour's rhythm.
+        // Work that goes on without a break since a usual hour has the baseline of that hour.
         let unbroken = (1..=OVERTIME).take_while(|back| history.worked_at(hour - back));
         let anchor = || unbroken.map(|back| hour - back).find(|earlier| history.is_usual(*earlier));
         let around = if history.is_usual(hour) { hour } else { anchor().unwrap_or(hour) };
-        Some(history.rhythm(around))
+        Some(history.baseline(around))
     }
 }
 
@@ -118,7 +118,7 @@ impl Hours<'_> {
         days.len() < LEAST_DAYS || days.iter().chain(&weeks).any(|stat| stat.requests > 0)
     }
 
-    fn rhythm(&self, hour: i64) -> Rhythm {
+    fn baseline(&self, hour: i64) -> SeasonalBaseline {
         let weeks = self.same_hour_of_week(hour);
         let days = self.same_hour_of_day(hour, &weeks);
         let before = self.profile.history.hours().filter(|(h, _)| i64::from(*h) < self.now);
@@ -126,12 +126,12 @@ impl Hours<'_> {
         let few = days.len() < LEAST_DAYS;
         let usual_hour = few || days.iter().chain(&weeks).any(|stat| stat.requests > 0);
         let compared = if few { &worked } else { &days };
-        let usual = |peak: fn(&HourStat) -> u64| Usual {
+        let usual = |peak: fn(&HourStat) -> u64| SpanBaseline {
             baseline: quantile(compared, 0.75, peak).max(quantile(&weeks, 0.5, peak)),
             highest: compared.iter().chain(&weeks).map(peak).max().unwrap_or(0) as f64,
             busiest: worked.iter().map(peak).max().unwrap_or(0) as f64,
         };
-        Rhythm {
+        SeasonalBaseline {
             minute: usual(|stat| stat.one_minute_peak),
             five_minutes: usual(|stat| stat.five_minute_peak),
             hour: usual(|stat| stat.requests),
