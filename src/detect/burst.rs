@@ -10,7 +10,7 @@
 //! Blind spots: slow growth, which the baseline follows.
 
 use super::{
-    Case, Evidence, Margin, Quiet, SAID, Verdict, YOUNG, knowledge,
+    Case, DetectorResult, Evidence, Margin, Quiet, SAID, YOUNG, knowledge,
     seasonal_baseline::{SeasonalBaseline, SpanBaseline},
     weight::{is_warming_up, is_young},
 };
@@ -73,7 +73,7 @@ struct Span {
 }
 
 /// Holds the windows against the seasonal baseline.
-pub fn judge(case: &Case<'_>) -> Verdict {
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.traffic_burst;
     let counts = &case.key.counts;
     let least = policy.min_requests.min(LEAST);
@@ -83,7 +83,8 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         return Err(Quiet::below("too few requests for a burst", busiest, least, "requests in 1 hour"));
     }
     let hour = case.now().div_euclid(HOUR);
-    let seasonal = case.recent.seasonal(hour, || SeasonalBaseline::at(case.profile, case.now(), policy.min_hours));
+    let seasonal =
+        case.recent.seasonal(hour, || SeasonalBaseline::at(case.profile, case.now(), policy.min_hours));
     let seasonal = seasonal.ok_or_else(|| too_short(case.profile, hour, policy.min_hours))?;
     let mut nearest = Margin { observed: 0.0, threshold: f64::INFINITY, unit: "requests in 1 minute" };
     let mut worst: Option<(Severity, Span)> = None;
@@ -222,12 +223,13 @@ fn finding(case: &Case<'_>, span: &Span, severity: Severity, seasonal: &Seasonal
         other => (other, None),
     };
     let summary = summary(span, seasonal);
-    let evidence = Evidence::new(summary, observed as f64, usual.baseline, threshold, seasonal.samples as u64)
-        .with("unit", unit)
-        .with("baseline_scope", seasonal.scope)
-        .with("usual_hour", seasonal.usual_hour)
-        .number("times", observed as f64 / usual.baseline.max(1.0))
-        .because(because);
+    let evidence =
+        Evidence::new(summary, observed as f64, usual.baseline, threshold, seasonal.samples as u64)
+            .with("unit", unit)
+            .with("baseline_scope", seasonal.scope)
+            .with("usual_hour", seasonal.usual_hour)
+            .number("times", observed as f64 / usual.baseline.max(1.0))
+            .because(because);
     let score = 1.0 - 0.5 * threshold / observed as f64;
     Finding { about, ..case.finding(AnomalyKind::TrafficBurst, severity, score, evidence, ADVICE) }
 }

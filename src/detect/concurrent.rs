@@ -8,7 +8,7 @@
 use smallvec::SmallVec;
 
 use super::{
-    Case, Evidence, Quiet, Verdict, knowledge,
+    Case, DetectorResult, Evidence, Quiet, knowledge,
     weight::{is_warming_up, known_days},
 };
 use crate::domain::{
@@ -22,7 +22,7 @@ use crate::domain::{
 const ADVICE: &str = "Look where the key leaked (a repository, a page, a chat) and rotate it.";
 
 /// Counts distant places within the span.
-pub fn judge(case: &Case<'_>) -> Verdict {
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.concurrent_locations;
     let current = case.place.ok_or(Quiet::because("the request's place is unknown"))?;
     let place = &case.here.ok_or(Quiet::because("the request's place is unknown"))?;

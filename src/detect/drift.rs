@@ -7,7 +7,7 @@
 //! Blind spots: a thief with the victim's client, in the victim's region, calling what the victim calls.
 
 use super::{
-    Case, Evidence, Quiet, SAID, Verdict,
+    Case, DetectorResult, Evidence, Quiet, SAID,
     weight::{WARMING_UP, is_warming_up, known_days},
 };
 use crate::domain::{
@@ -21,7 +21,7 @@ const ADVICE: &str =
     "Ask the key's owner whether they changed client, endpoints or provider just now; rotate the key if not.";
 
 /// Adds up what is new.
-pub fn judge(case: &Case<'_>) -> Verdict {
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     let weights = case.weights;
     let novelties = weights.novelties();
     let place_is_new = weights.place > 0.0;

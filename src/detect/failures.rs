@@ -13,7 +13,7 @@
 //! are 5xx or 429, which accuse the provider or us.
 //! Blind spots: guesses spread over many addresses; a guesser in the key's own network.
 
-use super::{Attribution, Case, Evidence, Quiet, Verdict};
+use super::{Attribution, Case, DetectorResult, Evidence, Quiet};
 use crate::domain::{
     HOUR,
     finding::{Accused, AnomalyKind, Finding, Severity},
@@ -42,7 +42,7 @@ const CHANCE: f64 = 5.0;
 const ORDINARY: f64 = 0.1;
 
 /// Judges refused credentials by their source, and a key's own 403 by its usual share.
-pub fn judge(case: &Case<'_>) -> Verdict {
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     match (case.attribution, case.address) {
         (Attribution::Source, Some(address)) => guesses(case, address),
         (Attribution::Key, Some(address)) if case.record.outcome() == Outcome::Success => {
@@ -56,7 +56,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
 }
 
 /// Credentials that an address had refused, held against what one may have.
-fn guesses(case: &Case<'_>, address: &Observation) -> Verdict {
+fn guesses(case: &Case<'_>, address: &Observation) -> DetectorResult {
     let least = case.policy.detectors.failure_rate.min_requests;
     let elsewhere = case.succeeds_elsewhere();
     let full = |times: u64| least * times + 1;
@@ -101,7 +101,7 @@ fn guesses(case: &Case<'_>, address: &Observation) -> Verdict {
 }
 
 /// A key that an address failed with again and again succeeds from there.
-fn broke_in(case: &Case<'_>, address: &Observation) -> Verdict {
+fn broke_in(case: &Case<'_>, address: &Observation) -> DetectorResult {
     let least = case.policy.detectors.failure_rate.min_requests;
     let this = Peer::id_of_key(&case.record.key);
     let recent = |seen: &&crate::domain::observation::PeerSeen| address.now - seen.last_seen <= HOUR;
@@ -126,7 +126,7 @@ fn broke_in(case: &Case<'_>, address: &Observation) -> Verdict {
 }
 
 /// The share of 403 among the key's own requests in 5 minutes, held against the limit and the usual share.
-fn own_share(case: &Case<'_>) -> Verdict {
+fn own_share(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.failure_rate;
     let window = &case.key.counts[FIVE_MINUTES];
     if window.auth_failures == 0 {

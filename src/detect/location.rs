@@ -7,7 +7,7 @@
 //! Blind spots: the victim's own region or network.
 
 use super::{
-    Case, Evidence, Quiet, Verdict, knowledge,
+    Case, DetectorResult, Evidence, Quiet, knowledge,
     weight::{WARMING_UP, is_warming_up, known_days},
 };
 use crate::domain::{
@@ -18,7 +18,7 @@ use crate::domain::{
 const ADVICE: &str = "Nothing, if the owner travels or moved; otherwise watch the key.";
 
 /// Remarks on a new place.
-pub fn judge(case: &Case<'_>) -> Verdict {
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     let place = case.place.ok_or(Quiet::because("the request's place is unknown"))?;
     if place.core.coordinates.is_some() && case.here.is_some_and(|here| here.coordinates.is_none()) {
         return Err(Quiet::because("the request's place is too vague to be one"));

@@ -1,31 +1,31 @@
-//! The detectors: pure functions from a case to a verdict, one file each. To add one: its file, one line in
+//! The detectors: pure functions from a case to a result, one file each. To add one: its file, one line in
 //! [`all`], its section in `config/default.toml`, its page in `docs/detection.md`.
 
 mod attribution;
 mod burst;
 mod concurrent;
+mod detector_result;
 mod drift;
 mod evidence;
 mod failures;
 mod knowledge;
 mod location;
 mod recent;
-mod seasonal_baseline;
 mod scan;
+mod seasonal_baseline;
 mod size;
 mod spike;
 mod stuffing;
 #[cfg(test)]
 mod tests;
 mod travel;
-mod verdict;
 mod weight;
 
 pub use attribution::{Attribution, has_a_past_from, has_succeeded};
+pub use detector_result::{DetectorReport, DetectorResult, Margin, Quiet};
 pub use evidence::Evidence;
 pub use knowledge::Features;
 pub use recent::{Probe, Recent, Seen};
-pub use verdict::{Judged, Margin, Quiet, Verdict};
 pub use weight::{Weights, is_warming_up, is_young, known_days};
 
 use crate::domain::{
@@ -317,22 +317,22 @@ pub struct Detector {
     /// What it finds.
     pub kind: AnomalyKind,
     /// Judges one case.
-    judge: fn(&Case<'_>) -> Verdict,
+    judge: fn(&Case<'_>) -> DetectorResult,
     /// Whether it also judges requests whose credentials were refused, by their source.
     judges_sources: bool,
 }
 
 impl Detector {
-    const fn of_keys(kind: AnomalyKind, judge: fn(&Case<'_>) -> Verdict) -> Self {
+    const fn of_keys(kind: AnomalyKind, judge: fn(&Case<'_>) -> DetectorResult) -> Self {
         Self { kind, judge, judges_sources: false }
     }
 
-    const fn of_sources(kind: AnomalyKind, judge: fn(&Case<'_>) -> Verdict) -> Self {
+    const fn of_sources(kind: AnomalyKind, judge: fn(&Case<'_>) -> DetectorResult) -> Self {
         Self { kind, judge, judges_sources: true }
     }
 
     /// Judges one case.
-    fn verdict(&self, case: &Case<'_>) -> Verdict {
+    fn result(&self, case: &Case<'_>) -> DetectorResult {
         if case.attribution != Attribution::Key && !self.judges_sources {
             return Err(Quiet::because(
                 "the credentials were refused, which accuses their source and not the key",
@@ -363,16 +363,16 @@ pub fn all() -> &'static [Detector] {
 /// Asks every detector that is not off.
 pub fn judge(case: &Case<'_>) -> Vec<Finding> {
     let on = all().iter().filter(|d| case.policy.mode(d.kind) != Mode::Off);
-    on.filter_map(|d| d.verdict(case).ok()).collect()
+    on.filter_map(|d| d.result(case).ok()).collect()
 }
 
 /// What every detector says, for people who want to know why: the findings of [`judge`] are among it, in the same order.
-pub fn verdicts(case: &Case<'_>) -> Vec<Judged> {
+pub fn reports(case: &Case<'_>) -> Vec<DetectorReport> {
     let ask = |detector: &Detector| {
         let mode = case.policy.mode(detector.kind);
         let off = Quiet::because("the policy has it switched off");
-        let verdict = if mode == Mode::Off { Err(off) } else { detector.verdict(case) };
-        Judged { kind: detector.kind, mode, verdict }
+        let result = if mode == Mode::Off { Err(off) } else { detector.result(case) };
+        DetectorReport { kind: detector.kind, mode, result }
     };
     all().iter().map(ask).collect()
 }

@@ -71,7 +71,11 @@ impl Recent {
     }
 
     /// The seasonal baseline around `hour`: as it was worked out before in this hour, or worked out now.
-    pub fn seasonal(&self, hour: i64, work_out: impl FnOnce() -> Option<SeasonalBaseline>) -> Option<SeasonalBaseline> {
+    pub fn seasonal(
+        &self,
+        hour: i64,
+        work_out: impl FnOnce() -> Option<SeasonalBaseline>,
+    ) -> Option<SeasonalBaseline> {
         match self.seasonal.get() {
             Some((known, seasonal)) if known == hour => seasonal,
             _ => {

@@ -9,7 +9,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Case, Evidence, Probe, Quiet, Verdict, recent::Seen};
+use super::{Case, DetectorResult, Evidence, Probe, Quiet, recent::Seen};
 use crate::domain::{
     MINUTE,
     finding::{AnomalyKind, Severity},
@@ -36,7 +36,7 @@ struct Probes {
 }
 
 /// Counts probing requests among the last ones.
-pub fn judge(case: &Case<'_>) -> Verdict {
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.endpoint_scan;
     if !case.probing {
         return Err(Quiet::because("the endpoint is known, or the request was not refused"));

@@ -16,7 +16,7 @@
 //! Sizes of real LLM traffic are heavy-tailed (Patel et al., "Splitwise", ISCA 2024), so raw counts would misfire; a
 //! floor under the deviation keeps keys with nearly constant sizes from tripping over small changes.
 
-use super::{Case, Evidence, NEW_PLACE, Quiet, SAID, Seen, Verdict, YOUNG, weight};
+use super::{Case, DetectorResult, Evidence, NEW_PLACE, Quiet, SAID, Seen, YOUNG, weight};
 use crate::domain::{
     DAY, HOUR,
     finding::{AnomalyKind, Finding, Severity},
@@ -82,7 +82,7 @@ impl Run {
 }
 
 /// Holds the last sizes against those learned.
-pub fn judge(case: &Case<'_>) -> Verdict {
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.request_size;
     let sizeless = Quiet::because("the request has no tokens, or no size is known yet");
     let z = case.size_z.ok_or(sizeless)?;

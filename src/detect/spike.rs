@@ -11,7 +11,7 @@
 //! said, and is medium.
 //! Blind spots: growth that the last week already shows.
 
-use super::{Case, Evidence, Margin, NEW_PLACE, Quiet, SAID, Verdict, size};
+use super::{Case, DetectorResult, Evidence, Margin, NEW_PLACE, Quiet, SAID, size};
 use crate::domain::{
     DAY, HOUR,
     finding::{AnomalyKind, Finding, Severity},
@@ -41,7 +41,7 @@ struct Amount {
 }
 
 /// Today's tokens.
-pub fn judge_tokens(case: &Case<'_>) -> Verdict {
+pub fn judge_tokens(case: &Case<'_>) -> DetectorResult {
     let amount = Amount {
         kind: AnomalyKind::TokenUsageSpike,
         unit: "tokens today",
@@ -53,7 +53,7 @@ pub fn judge_tokens(case: &Case<'_>) -> Verdict {
 }
 
 /// Today's cost, in US dollars; only of records that report theirs.
-pub fn judge_cost(case: &Case<'_>) -> Verdict {
+pub fn judge_cost(case: &Case<'_>) -> DetectorResult {
     let unreported = Quiet::because("the record does not report its cost");
     let amount = Amount {
         kind: AnomalyKind::CostSpike,
@@ -78,7 +78,7 @@ impl Sign {
     }
 }
 
-fn judge(case: &Case<'_>, amount: &Amount, policy: &SpikePolicy) -> Verdict {
+fn judge(case: &Case<'_>, amount: &Amount, policy: &SpikePolicy) -> DetectorResult {
     let Amount { kind, unit, of_day, of_hour, present } = *amount;
     let day = u32::try_from(case.now().div_euclid(DAY)).unwrap_or(0);
     let mut before = Vec::with_capacity(7);

@@ -6,7 +6,7 @@
 //! Stays quiet when: keys that usually succeed fail together (an outage, a proxy with many users).
 //! Blind spots: lists spread over many addresses.
 
-use super::{Attribution, Case, Evidence, Quiet, Verdict};
+use super::{Attribution, Case, DetectorResult, Evidence, Quiet};
 use crate::domain::{
     DAY, HOUR, Millis, SECOND,
     finding::{Accused, AnomalyKind, Finding, Severity},
@@ -26,7 +26,7 @@ const IN_A_DAY: u32 = 6;
 const MOST_KEYS: u32 = 60;
 
 /// Counts the failing keys of the address.
-pub fn judge(case: &Case<'_>) -> Verdict {
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.credential_stuffing;
     let unasked = Quiet::because("no credentials were refused, or the key succeeds elsewhere");
     let guessed = case.attribution == Attribution::Source && !case.succeeds_elsewhere();

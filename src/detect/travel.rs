@@ -8,7 +8,7 @@
 //! the region; an operator allowed the pair.
 //! Blind spots: a thief in the victim's own region or network; the first day of a key (balanced: alerts only).
 
-use super::{Case, Evidence, Quiet, Verdict, knowledge, weight::known_days};
+use super::{Case, DetectorResult, Evidence, Quiet, knowledge, weight::known_days};
 use crate::domain::{
     DAY, HOUR, SECOND,
     finding::{AnomalyKind, Severity},
@@ -48,7 +48,7 @@ impl Trip {
 }
 
 /// Judges the move from each recent place to this one.
-pub fn judge(case: &Case<'_>) -> Verdict {
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.impossible_travel;
     let unknown = Quiet::because("the request's place is unknown");
     let (here, place) = (case.place.ok_or(unknown)?, &case.here.ok_or(unknown)?);
