@@ -216,10 +216,11 @@ fn off_schedule(case: &Case<'_>, seasonal: &SeasonalBaseline) -> Option<Finding>
 fn finding(case: &Case<'_>, span: &Span, severity: Severity, seasonal: &SeasonalBaseline) -> Finding {
     let Span { unit, observed, usual, threshold } = *span;
     let about = About { what: stable_hash(unit.as_bytes()) as u32, level: observed as f64 };
-    let heard = || case.heard(AnomalyKind::TrafficBurst, about.what).is_some_and(|s| about.level < s * NEWS);
+    let reported =
+        || case.reported(AnomalyKind::TrafficBurst, about.what).is_some_and(|s| about.level < s * NEWS);
     let (severity, because) = match severity {
         Severity::High if is_warming_up(case.profile, case.now()) => (Severity::Medium, Some(YOUNG)),
-        Severity::High if heard() => (Severity::Medium, Some(SAID)),
+        Severity::High if reported() => (Severity::Medium, Some(SAID)),
         other => (other, None),
     };
     let summary = summary(span, seasonal);

@@ -38,7 +38,7 @@ pub fn judge(case: &Case<'_>) -> DetectorResult {
         Some(here) => case.severity(0.0, &here),
         // In a place it knows the owner may still be rebuilding the application: slow down, do not cut off, and say
         // so once.
-        None if case.heard(AnomalyKind::BehavioralDrift, what).is_some() => (Severity::Low, Some(SAID)),
+        None if case.reported(AnomalyKind::BehavioralDrift, what).is_some() => (Severity::Low, Some(SAID)),
         None => (case.severity_of(weights.total()).min(Severity::High), None),
     };
     let days = known_days(case.profile);

@@ -260,9 +260,9 @@ impl<'a> Case<'a> {
         settled && here.is_some_and(|p| knowledge::hits_from(&self.key.peers, p) + 1 >= SETTLING_IN)
     }
 
-    /// The loudest alarm of this kind about the same that people have had time to hear.
-    fn heard(&self, kind: AnomalyKind, what: u32) -> Option<f64> {
-        self.profile.later.alarms.heard(kind, what, self.now())
+    /// The highest level of an alarm of this kind about the same that was reported an hour ago or more.
+    fn reported(&self, kind: AnomalyKind, what: u32) -> Option<f64> {
+        self.profile.later.alarms.reported(kind, what, self.now())
     }
 
     /// A ban of a key needs evidence of another actor: a place or a client that the key never had. What is only loud may

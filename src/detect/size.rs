@@ -116,8 +116,9 @@ pub fn judge(case: &Case<'_>) -> DetectorResult {
     };
     let on_new_model = dearer.is_some();
     let run = dearer.unwrap_or(run);
-    let heard = || case.heard(AnomalyKind::RequestSizeAnomaly, 0).is_some_and(|said| run.shift < said + NEWS);
-    let (severity, because) = if severity == Severity::High && heard() {
+    let reported =
+        || case.reported(AnomalyKind::RequestSizeAnomaly, 0).is_some_and(|said| run.shift < said + NEWS);
+    let (severity, because) = if severity == Severity::High && reported() {
         (Severity::Medium, Some(SAID))
     } else {
         (severity, because)

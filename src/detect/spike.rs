@@ -139,8 +139,8 @@ fn judge(case: &Case<'_>, amount: &Amount, policy: &SpikePolicy) -> DetectorResu
         }
         severity => (severity, because),
     };
-    let heard = || case.heard(kind, 0).is_some_and(|said| times(mean) < said * NEWS);
-    let (severity, because) = if severity == Severity::High && heard() {
+    let reported = || case.reported(kind, 0).is_some_and(|said| times(mean) < said * NEWS);
+    let (severity, because) = if severity == Severity::High && reported() {
         (Severity::Medium, Some(SAID))
     } else {
         (severity, because)

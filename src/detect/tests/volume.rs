@@ -153,7 +153,7 @@ fn what_was_said_an_hour_ago_is_a_remark_until_it_grows() {
         })
     };
     assert_eq!(large.found(RequestSizeAnomaly).0, Severity::High);
-    assert_eq!(said(times_100, 0).found(RequestSizeAnomaly).0, Severity::High, "nobody has heard it yet");
+    assert_eq!(said(times_100, 0).found(RequestSizeAnomaly).0, Severity::High, "it was reported just now");
     assert_eq!(said(times_100, 2).found(RequestSizeAnomaly).0, Severity::Medium);
     assert_eq!(said(10_f64.ln(), 2).found(RequestSizeAnomaly).0, Severity::High, "ten times what was said");
 }
