@@ -248,7 +248,7 @@ fn every_detector_has_its_section_and_its_page() {
 /// Words that must not come back in a room as part of a name, with their plain form: the field's own term.
 const PLAIN_WORDS: &[(&str, &[(&str, &str)])] = &[
     ("src", &[("outlet", "sink"), ("rhythm", "seasonal_baseline"), ("surroundings", "context")]),
-    ("src/detect", &[("heard", "reported"), ("verdict", "result")]),
+    ("src/detect", &[("heard", "reported"), ("said", "reported"), ("verdict", "result")]),
     ("src/domain/profile", &[("heard", "reported")]),
     (
         "src/forward",

@@ -6,11 +6,11 @@
 //! standard deviations of a Poisson count). From a place that is new to the key less will do. Also when a key that
 //! works a few hours a day is at work in an hour in which it never is.
 //! Stays quiet when: the history is shorter than `min_hours`, or the count is below `min_requests` (12 at an hour at which
-//! the key never works). Medium while the key is warming up. What goes on after an hour was said, and is medium.
+//! the key never works). Medium while the key is warming up. What goes on an hour later is medium.
 //! Blind spots: slow growth, which the baseline follows.
 
 use super::{
-    Case, DetectorResult, Evidence, Margin, Quiet, SAID, YOUNG, knowledge,
+    ALREADY_REPORTED, Case, DetectorResult, Evidence, Margin, Quiet, YOUNG, knowledge,
     seasonal_baseline::{SeasonalBaseline, SpanBaseline},
     weight::{is_warming_up, is_young},
 };
@@ -61,8 +61,8 @@ const CHANCE_FROM_NEW_PLACE: f64 = 4.0;
 const LEAST_FROM_NEW_PLACE: u64 = 20;
 /// and days of history, as for a whole hour.
 const DAYS_BEFORE_HOURS: u32 = 3;
-/// What goes on is news again when it is so many times what was said.
-const NEWS: f64 = 1.5;
+/// What goes on is high again from so many times what was reported.
+const CLEARLY_MORE: f64 = 1.5;
 
 /// One span of time, and how much of it would be too much.
 struct Span {
@@ -216,11 +216,13 @@ fn off_schedule(case: &Case<'_>, seasonal: &SeasonalBaseline) -> Option<Finding>
 fn finding(case: &Case<'_>, span: &Span, severity: Severity, seasonal: &SeasonalBaseline) -> Finding {
     let Span { unit, observed, usual, threshold } = *span;
     let about = About { what: stable_hash(unit.as_bytes()) as u32, level: observed as f64 };
-    let reported =
-        || case.reported(AnomalyKind::TrafficBurst, about.what).is_some_and(|s| about.level < s * NEWS);
+    let reported = || {
+        case.reported(AnomalyKind::TrafficBurst, about.what)
+            .is_some_and(|level| about.level < level * CLEARLY_MORE)
+    };
     let (severity, because) = match severity {
         Severity::High if is_warming_up(case.profile, case.now()) => (Severity::Medium, Some(YOUNG)),
-        Severity::High if reported() => (Severity::Medium, Some(SAID)),
+        Severity::High if reported() => (Severity::Medium, Some(ALREADY_REPORTED)),
         other => (other, None),
     };
     let summary = summary(span, seasonal);

@@ -7,7 +7,7 @@
 //! Blind spots: a thief with the victim's client, in the victim's region, calling what the victim calls.
 
 use super::{
-    Case, DetectorResult, Evidence, Quiet, SAID,
+    ALREADY_REPORTED, Case, DetectorResult, Evidence, Quiet,
     weight::{WARMING_UP, is_warming_up, known_days},
 };
 use crate::domain::{
@@ -38,7 +38,9 @@ pub fn judge(case: &Case<'_>) -> DetectorResult {
         Some(here) => case.severity(0.0, &here),
         // In a place it knows the owner may still be rebuilding the application: slow down, do not cut off, and say
         // so once.
-        None if case.reported(AnomalyKind::BehavioralDrift, what).is_some() => (Severity::Low, Some(SAID)),
+        None if case.reported(AnomalyKind::BehavioralDrift, what).is_some() => {
+            (Severity::Low, Some(ALREADY_REPORTED))
+        }
         None => (case.severity_of(weights.total()).min(Severity::High), None),
     };
     let days = known_days(case.profile);

@@ -105,9 +105,9 @@ pub fn peer_place(seen: &PeerSeen) -> PlaceCore {
     PlaceCore::unpack(&seen.peer.data)
 }
 
-/// Whether the recent places show that this one has been in use for longer than the settling time: what is to be said
-/// of it has been said.
-pub fn is_old_news(peers: &[PeerSeen], place: &PlaceCore, now: Millis) -> bool {
+/// Whether the recent places show that this one has been in use for an hour (`SETTLING`): a finding about it has been
+/// reported by then.
+pub fn is_in_use(peers: &[PeerSeen], place: &PlaceCore, now: Millis) -> bool {
     peers.iter().any(|seen| now - seen.first_seen >= SETTLING && is_same_place(&peer_place(seen), place))
 }
 

@@ -29,7 +29,7 @@ pub fn judge(case: &Case<'_>) -> DetectorResult {
     if is_warming_up(case.profile, case.now()) {
         return Err(WARMING_UP);
     }
-    if case.here.is_some_and(|here| knowledge::is_old_news(&case.key.peers, &here, case.now())) {
+    if case.here.is_some_and(|here| knowledge::is_in_use(&case.key.peers, &here, case.now())) {
         return Err(Quiet::because("the place is in use for an hour already"));
     }
     let samples = case.profile.requests;

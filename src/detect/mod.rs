@@ -50,7 +50,7 @@ const YOUNG: &str = "the key is in its first two days";
 const FIRST_WEEK: &str = "the key is in its first week";
 const NO_STRANGER: &str = "beside the place at most one other thing is new, and that not the client";
 const NO_OTHER_ACTOR: &str = "nothing shows another actor: the place and the client are the key's own";
-const SAID: &str = "it was said an hour ago or more, and is not clearly worse";
+const ALREADY_REPORTED: &str = "it was said an hour ago or more, and is not clearly worse";
 /// Why a finding is more severe than its numbers.
 const NEW_PLACE: &str = "a dozen requests came from a place that is new to the key";
 
@@ -236,8 +236,8 @@ impl<'a> Case<'a> {
             because = Some(if stranger { FIRST_WEEK } else { NO_STRANGER });
             severity = Severity::High;
         }
-        let old_news = || knowledge::is_old_news(&self.key.peers, place, self.now());
-        if severity == Severity::High && old_news() {
+        let in_use = || knowledge::is_in_use(&self.key.peers, place, self.now());
+        if severity == Severity::High && in_use() {
             return (Severity::Low, Some("the place has been in use for an hour, and that was said"));
         }
         (severity, because)

@@ -10,13 +10,13 @@
 //! else of the whole key, and must then be eight times the usual to be high.
 //! From a place that is new to the key what would be medium is high.
 //! Stays quiet when: fewer than three tenths of `min_samples` sizes are known; below all of them, deviations count as two
-//! thirds. Medium at most while the key is warming up. What goes on after an hour was said, and is medium.
+//! thirds. Medium at most while the key is warming up. What goes on an hour later is medium.
 //! Blind spots: keys whose own sizes are spread over many orders of magnitude.
 //!
 //! Sizes of real LLM traffic are heavy-tailed (Patel et al., "Splitwise", ISCA 2024), so raw counts would misfire; a
 //! floor under the deviation keeps keys with nearly constant sizes from tripping over small changes.
 
-use super::{Case, DetectorResult, Evidence, NEW_PLACE, Quiet, SAID, Seen, YOUNG, weight};
+use super::{ALREADY_REPORTED, Case, DetectorResult, Evidence, NEW_PLACE, Quiet, Seen, YOUNG, weight};
 use crate::domain::{
     DAY, HOUR,
     finding::{AnomalyKind, Finding, Severity},
@@ -55,8 +55,8 @@ const FEW_SAMPLES: f64 = 0.3;
 const UNSURE: f64 = 1.5;
 /// Where the request's own context is not known, its sizes must be so much larger (natural logarithm of 8).
 const SHIFT_STRANGE: f64 = 2.08;
-/// What goes on is news again when it is so much larger (natural logarithm of 1.5) than what was said.
-const NEWS: f64 = 0.41;
+/// What goes on is high again when it is 1.5 times what was reported (its natural logarithm).
+const CLEARLY_MORE: f64 = 0.41;
 
 /// The most improbable run that ends with the present request.
 #[derive(Clone, Copy)]
@@ -116,10 +116,12 @@ pub fn judge(case: &Case<'_>) -> DetectorResult {
     };
     let on_new_model = dearer.is_some();
     let run = dearer.unwrap_or(run);
-    let reported =
-        || case.reported(AnomalyKind::RequestSizeAnomaly, 0).is_some_and(|said| run.shift < said + NEWS);
+    let reported = || {
+        case.reported(AnomalyKind::RequestSizeAnomaly, 0)
+            .is_some_and(|level| run.shift < level + CLEARLY_MORE)
+    };
     let (severity, because) = if severity == Severity::High && reported() {
-        (Severity::Medium, Some(SAID))
+        (Severity::Medium, Some(ALREADY_REPORTED))
     } else {
         (severity, because)
     };

@@ -7,11 +7,11 @@
 //! the sum is twice `times_mean` the mean and more than any of the days; also when one hour holds four times what any
 //! hour held. High for one of them when the last requests are unusually large as well (`request_size_anomaly`), or come
 //! from a place that is new to the key. Twice as many requests are a launch, and a medium remark.
-//! Stays quiet when: fewer than `min_days` days are known, or today is below `min_amount`. What goes on after an hour was
-//! said, and is medium.
+//! Stays quiet when: fewer than `min_days` days are known, or today is below `min_amount`. What goes on an hour
+//! later is medium.
 //! Blind spots: growth that the last week already shows.
 
-use super::{Case, DetectorResult, Evidence, Margin, NEW_PLACE, Quiet, SAID, size};
+use super::{ALREADY_REPORTED, Case, DetectorResult, Evidence, Margin, NEW_PLACE, Quiet, size};
 use crate::domain::{
     DAY, HOUR,
     finding::{AnomalyKind, Finding, Severity},
@@ -28,8 +28,8 @@ const LARGER: f64 = 2.0;
 const AVERAGE_OF: u64 = 5;
 /// One hour holds so many times what any hour held.
 const HOUR_TIMES: f64 = 4.0;
-/// What goes on is news again when it is so many times what was said.
-const NEWS: f64 = 1.5;
+/// What goes on is high again from so many times what was reported.
+const CLEARLY_MORE: f64 = 1.5;
 
 /// What is summed up.
 struct Amount {
@@ -139,9 +139,9 @@ fn judge(case: &Case<'_>, amount: &Amount, policy: &SpikePolicy) -> DetectorResu
         }
         severity => (severity, because),
     };
-    let reported = || case.reported(kind, 0).is_some_and(|said| times(mean) < said * NEWS);
+    let reported = || case.reported(kind, 0).is_some_and(|level| times(mean) < level * CLEARLY_MORE);
     let (severity, because) = if severity == Severity::High && reported() {
-        (Severity::Medium, Some(SAID))
+        (Severity::Medium, Some(ALREADY_REPORTED))
     } else {
         (severity, because)
     };
