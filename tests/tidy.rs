@@ -186,6 +186,7 @@ fn money_is_never_a_binary_fraction() {
         "src/domain/registry",
         "src/domain/usage.rs",
         "src/domain/alert.rs",
+        "src/domain/day_comparison.rs",
         "src/domain/spend.rs",
         "src/engine/alerts.rs",
         "src/engine/spend.rs",

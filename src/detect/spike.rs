@@ -1,19 +1,29 @@
-//! Token and cost spikes of a day against the days before.
+//! Spikes of tokens and of cost, by the day (UTC).
 //!
 //! Why: money leaks by the day: a dearer model, a loop, a thief who keeps to the limits.
-//! Trips when: today's sum so far is above `z` deviations of the last 7 days, `times_mean` their mean, or
-//! `times_yesterday` the day before (a day that held next to nothing counts as three quarters of the mean): medium. High
-//! when two of these hold and the requests are also twice as large (or dear) on average as on the days before, or when
-//! the sum is twice `times_mean` the mean and more than any of the days; also when one hour holds four times what any
-//! hour held. High for one of them when the last requests are unusually large as well (`request_size_anomaly`), or come
-//! from a place that is new to the key. Twice as many requests are a launch, and a medium remark.
-//! Stays quiet when: fewer than `min_days` days are known, or today is below `min_amount`. What goes on an hour
-//! later is medium.
+//!
+//! Trips when: one of three signs shows in today's sum so far.
+//! - The sum is more than `z` standard deviations above the mean of the last 7 days.
+//! - The sum is more than `times_mean` times that mean.
+//! - The sum is more than `times_yesterday` times the day before.
+//!
+//! One sign is medium. It is high with evidence of another kind: a dozen requests from a place that is new to the key, or
+//! a dozen in a row that are larger than chance explains. Two signs are high with one of these as well.
+//! - Today's requests are twice as large, or dear, on average.
+//! - The sum is more than any day before held, and `times_mean` twice.
+//! - The present hour holds four times what any hour held.
+//!
+//! Cost is high only where the last requests are twice as large, too: dearer tokens alone are another model.
+//!
+//! Stays quiet when: fewer than `min_days` of the last 7 days are known, or today's sum is below `min_amount`. What goes
+//! on an hour later is medium, unless it is 1.5 times what was reported.
+//!
 //! Blind spots: growth that the last week already shows.
 
 use super::{ALREADY_REPORTED, Case, DetectorResult, Evidence, Margin, NEW_PLACE, Quiet, size};
 use crate::domain::{
     DAY, HOUR,
+    day_comparison::{Deviation, Number, Ratio, times_mean, times_yesterday},
     finding::{AnomalyKind, Finding, Severity},
     policy::SpikePolicy,
     profile::{About, DayStat, HourStat},
@@ -22,17 +32,33 @@ use crate::domain::{
 
 const ADVICE: &str = "Ask what changed today (model, prompt, load); set a daily budget.";
 
-/// Today's requests are this many times larger on average: it is not their number alone.
+/// Days before today that are compared.
+const WEEK: u32 = 7;
+/// A standard deviation counts as at least the mean divided by this: a week of equal days says little.
+const MEAN_PER_LEAST_DEVIATION: u32 = 4;
+/// The day before counts as at least so many quarters of the mean: after a quiet Sunday every Monday is large.
+const LEAST_QUARTERS_OF_MEAN: f64 = 3.0;
+/// Times the average size of the days before, from where on it is not the number of requests alone.
 const LARGER: f64 = 2.0;
-/// So many requests make an average.
+/// Requests of today that make an average; fewer may be large by chance.
 const AVERAGE_OF: u64 = 5;
-/// One hour holds so many times what any hour held.
+/// Multiples of `times_mean` from where on more requests alone are high.
+const HUGE: f64 = 2.0;
+/// Times the most that any hour held, from where on the present hour alone is no busy day.
 const HOUR_TIMES: f64 = 4.0;
 /// What goes on is high again from so many times what was reported.
 const CLEARLY_MORE: f64 = 1.5;
+/// The score of a finding without a sign, and what each sign adds. With all three it is 1.
+const SCORE: (f64, f64) = (0.4, 0.2);
 
-/// What is summed up.
-struct Amount {
+impl Number for f64 {
+    fn times(self, other: Self) -> Self {
+        self * other
+    }
+}
+
+/// What is summed up by the day and by the hour.
+struct Measure {
     kind: AnomalyKind,
     unit: &'static str,
     of_day: fn(&DayStat) -> f64,
@@ -42,27 +68,139 @@ struct Amount {
 
 /// Today's tokens.
 pub fn judge_tokens(case: &Case<'_>) -> DetectorResult {
-    let amount = Amount {
+    let measure = Measure {
         kind: AnomalyKind::TokenUsageSpike,
         unit: "tokens today",
         of_day: |stat| stat.tokens as f64,
         of_hour: |stat| stat.tokens as f64,
         present: case.record.tokens as f64,
     };
-    judge(case, &amount, &case.policy.detectors.token_usage_spike)
+    judge(case, &measure, &case.policy.detectors.token_usage_spike)
 }
 
-/// Today's cost, in US dollars; only of records that report theirs.
+/// Today's cost, in US dollars; only of records whose cost is known.
 pub fn judge_cost(case: &Case<'_>) -> DetectorResult {
     let unreported = Quiet::because("the record does not report its cost");
-    let amount = Amount {
+    let measure = Measure {
         kind: AnomalyKind::CostSpike,
         unit: "US dollars today",
         of_day: |stat| stat.cost_nanos as f64 / 1e9,
         of_hour: |stat| stat.cost_nanos as f64 / 1e9,
         present: case.record.cost_nanos.ok_or(unreported)? as f64 / 1e9,
     };
-    judge(case, &amount, &case.policy.detectors.cost_spike)
+    judge(case, &measure, &case.policy.detectors.cost_spike)
+}
+
+fn judge(case: &Case<'_>, measure: &Measure, policy: &SpikePolicy) -> DetectorResult {
+    let days = Days::of(case, measure);
+    if days.before.len() < policy.min_days as usize {
+        let (known, least) = (days.before.len() as f64, f64::from(policy.min_days));
+        return Err(Quiet::below("too few of the last 7 days are known", known, least, "days"));
+    }
+    if days.today < policy.min_amount {
+        let (today, least) = (days.today, policy.min_amount);
+        return Err(Quiet::below("too little today for a spike", today, least, measure.unit));
+    }
+    let signs = days.signs(policy);
+    let count = signs.iter().filter(|sign| sign.shows).count();
+    if count == 0 {
+        return Err(ordinary(&signs));
+    }
+    let [z, times_mean, _] = signs.each_ref().map(|sign| sign.observed);
+    let (severity, because) = severity(case, measure, &days, count, times_mean >= HUGE * policy.times_mean);
+    let reported = || case.reported(measure.kind, 0).is_some_and(|level| times_mean < level * CLEARLY_MORE);
+    let (severity, because) = match severity {
+        Severity::High if reported() => (Severity::Medium, Some(ALREADY_REPORTED)),
+        severity => (severity, because),
+    };
+    let (today, mean, samples) = (days.today, days.mean(), days.before.len() as u64);
+    let summary = summary(measure.kind, today, mean, &signs);
+    let evidence = Evidence::new(summary, today, mean, policy.times_mean * mean, samples)
+        .with("unit", measure.unit)
+        .number("z", z)
+        .number("times_mean", times_mean)
+        .with("yesterday", days.yesterday)
+        .because(because);
+    let score = SCORE.0 + SCORE.1 * count as f64;
+    let finding = case.finding(measure.kind, severity, score, evidence, ADVICE);
+    Ok(Finding { about: About { what: 0, level: times_mean }, ..finding })
+}
+
+/// Today's sum and those of the days before.
+struct Days {
+    today: f64,
+    requests: u64,
+    /// Days that are known, newest first.
+    before: Vec<f64>,
+    requests_before: u64,
+    yesterday: Option<f64>,
+}
+
+impl Days {
+    fn of(case: &Case<'_>, measure: &Measure) -> Self {
+        let day = u32::try_from(case.now().div_euclid(DAY)).unwrap_or(0);
+        let before = Vec::with_capacity(WEEK as usize);
+        let mut days =
+            Self { today: measure.present, requests: 1, before, requests_before: 0, yesterday: None };
+        // What was flagged is no part of what is usual, and was spent all the same.
+        let flagged = case.profile.later.flagged.day(day).map(|stat| (day, stat));
+        for (index, stat) in case.profile.history.days().rev().chain(flagged) {
+            let amount = (measure.of_day)(stat);
+            if index == day {
+                days.today += amount;
+                days.requests += stat.requests;
+            } else if index < day && index + WEEK >= day {
+                days.before.push(amount);
+                days.requests_before += stat.requests;
+                days.yesterday = days.yesterday.or((index + 1 == day).then_some(amount));
+            }
+        }
+        days
+    }
+
+    fn sum(&self) -> f64 {
+        self.before.iter().sum()
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum() / self.before.len() as f64
+    }
+
+    fn signs(&self, policy: &SpikePolicy) -> [Sign; 3] {
+        let limit = |limit: f64| Ratio { top: limit, bottom: 1.0 };
+        let deviation = Deviation::of(self.today, &self.before, MEAN_PER_LEAST_DEVIATION);
+        let mean = times_mean(self.today, &self.before);
+        let least =
+            Ratio { top: LEAST_QUARTERS_OF_MEAN * self.sum(), bottom: 4.0 * self.before.len() as f64 };
+        let yesterday = self.yesterday.map(|yesterday| times_yesterday(self.today, yesterday, least));
+        [
+            Sign {
+                observed: deviations(&deviation),
+                limit: policy.z,
+                unit: "standard deviations above the mean",
+                shows: deviation.is_above(limit(policy.z)),
+            },
+            Sign {
+                observed: quotient(mean),
+                limit: policy.times_mean,
+                unit: "times the mean",
+                shows: mean.is_above(limit(policy.times_mean)),
+            },
+            Sign {
+                observed: yesterday.map_or(0.0, quotient),
+                limit: policy.times_yesterday,
+                unit: "times yesterday",
+                shows: yesterday.is_some_and(|times| times.is_above(limit(policy.times_yesterday))),
+            },
+        ]
+    }
+
+    /// Whether today's requests are larger than those before, and not only more.
+    fn are_larger(&self) -> bool {
+        let average = |sum: f64, requests: u64| sum / requests.max(1) as f64;
+        let usual = average(self.sum(), self.requests_before);
+        self.requests >= AVERAGE_OF && average(self.today, self.requests) >= LARGER * usual
+    }
 }
 
 /// One way in which today can be unusual.
@@ -70,107 +208,67 @@ struct Sign {
     observed: f64,
     limit: f64,
     unit: &'static str,
+    shows: bool,
 }
 
-impl Sign {
-    fn shows(&self) -> bool {
-        self.observed > self.limit
-    }
+fn quotient(ratio: Ratio<f64>) -> f64 {
+    ratio.top / ratio.bottom.max(f64::MIN_POSITIVE)
 }
 
-fn judge(case: &Case<'_>, amount: &Amount, policy: &SpikePolicy) -> DetectorResult {
-    let Amount { kind, unit, of_day, of_hour, present } = *amount;
-    let day = u32::try_from(case.now().div_euclid(DAY)).unwrap_or(0);
-    let mut before = Vec::with_capacity(7);
-    let (mut today, mut requests, mut requests_before) = (present, 1, 0);
-    // What was flagged is no part of what is usual, and was spent all the same.
-    let flagged = case.profile.later.flagged.day(day).map(|stat| (day, stat));
-    for (index, stat) in case.profile.history.days().rev().chain(flagged) {
-        if index == day {
-            today += of_day(stat);
-            requests += stat.requests;
-        } else if index < day && index + 7 >= day {
-            before.push((index, of_day(stat)));
-            requests_before += stat.requests;
-        }
-    }
-    if before.len() < policy.min_days as usize {
-        let (days, least) = (before.len() as f64, f64::from(policy.min_days));
-        return Err(Quiet::below("too few of the last 7 days are known", days, least, "days"));
-    }
-    if today < policy.min_amount {
-        return Err(Quiet::below("too little today for a spike", today, policy.min_amount, unit));
-    }
-    let count = before.len() as f64;
-    let sum = before.iter().map(|(_, v)| v).sum::<f64>();
-    let mean = sum / count;
-    let variance = before.iter().map(|(_, v)| (v - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
-    let deviation = variance.sqrt().max(mean * 0.25);
-    let yesterday = before.iter().find(|(index, _)| index + 1 == day).map(|(_, v)| *v);
-    let times = |base: f64| today / base.max(f64::MIN_POSITIVE);
-    let z = (today - mean) / deviation.max(f64::MIN_POSITIVE);
-    let times_yesterday = yesterday.map_or(0.0, |y| times(y.max(mean * 0.75)));
-    let signs = [
-        Sign { observed: z, limit: policy.z, unit: "standard deviations above the mean" },
-        Sign { observed: times(mean), limit: policy.times_mean, unit: "times the mean" },
-        Sign { observed: times_yesterday, limit: policy.times_yesterday, unit: "times yesterday" },
-    ];
-    let count = signs.iter().filter(|sign| sign.shows()).count();
-    let average = |sum: f64, requests: u64| sum / requests.max(1) as f64;
-    let larger = requests >= AVERAGE_OF && average(today, requests) >= LARGER * average(sum, requests_before);
-    let huge = times(mean) >= 2.0 * policy.times_mean && before.iter().all(|(_, v)| today > *v);
-    let (severity, because) = match count {
-        0 => return Err(ordinary(&signs)),
-        // What the last requests say is evidence of another kind.
+/// Standard deviations above the mean; negative below it.
+fn deviations(deviation: &Deviation<f64>) -> f64 {
+    let distance = quotient(deviation.in_least).min(quotient(deviation.in_sample_squared).sqrt());
+    if deviation.is_below { -distance } else { distance }
+}
+
+/// How bad a day with so many signs is, and why. `huge`: whether the sum is many times the mean.
+fn severity(
+    case: &Case<'_>,
+    measure: &Measure,
+    days: &Days,
+    signs: usize,
+    huge: bool,
+) -> (Severity, Option<&'static str>) {
+    let (severity, because) = match signs {
+        // What the last requests show is evidence of another kind.
         _ if case.is_settling_in() => (Severity::High, Some(NEW_PLACE)),
         _ if size::is_sustained(case) => (Severity::High, Some("a dozen requests in a row were large, too")),
         1 => (Severity::Medium, None),
-        _ if larger => (Severity::High, Some("the requests are also twice as large, or dear, on average")),
-        _ if huge => (Severity::High, Some("no day before came near")),
-        _ if in_one_hour(case, of_hour, present) => {
+        _ if days.are_larger() => {
+            (Severity::High, Some("the requests are also twice as large, or dear, on average"))
+        }
+        _ if huge && days.before.iter().all(|before| days.today > *before) => {
+            (Severity::High, Some("no day before came near"))
+        }
+        _ if is_in_one_hour(case, measure) => {
             (Severity::High, Some("no hour before held a quarter of this one"))
         }
         _ => (Severity::Medium, Some("the requests are as large as ever, there are only more of them")),
     };
-    let (severity, because) = match severity {
+    match severity {
         // Dearer alone is another model; dearer and larger is a leak.
-        Severity::High if kind == AnomalyKind::CostSpike && case.recent_shift() < LARGER.ln() => {
+        Severity::High if measure.kind == AnomalyKind::CostSpike && case.recent_shift() < LARGER.ln() => {
             (Severity::Medium, Some("the last requests are dearer, and no larger"))
         }
         severity => (severity, because),
-    };
-    let reported = || case.reported(kind, 0).is_some_and(|level| times(mean) < level * CLEARLY_MORE);
-    let (severity, because) = if severity == Severity::High && reported() {
-        (Severity::Medium, Some(ALREADY_REPORTED))
-    } else {
-        (severity, because)
-    };
-    let summary = summary(kind, today, mean, &signs);
-    let evidence = Evidence::new(summary, today, mean, policy.times_mean * mean, before.len() as u64)
-        .with("unit", unit)
-        .number("z", z)
-        .number("times_mean", times(mean))
-        .with("yesterday", yesterday)
-        .because(because);
-    let finding = case.finding(kind, severity, 0.4 + 0.2 * count as f64, evidence, ADVICE);
-    Ok(Finding { about: About { what: 0, level: times(mean) }, ..finding })
+    }
 }
 
 /// Whether the present hour holds far more than any hour before.
-fn in_one_hour(case: &Case<'_>, of: fn(&HourStat) -> f64, present: f64) -> bool {
+fn is_in_one_hour(case: &Case<'_>, measure: &Measure) -> bool {
     let hour = u32::try_from(case.now().div_euclid(HOUR)).unwrap_or(0);
-    let (mut now, mut most) = (present, 0.0_f64);
+    let (mut now, mut most) = (measure.present, 0.0_f64);
     for (index, stat) in case.profile.history.hours() {
         if index == hour {
-            now += of(stat);
+            now += (measure.of_hour)(stat);
         } else {
-            most = most.max(of(stat));
+            most = most.max((measure.of_hour)(stat));
         }
     }
     now > HOUR_TIMES * most
 }
 
-/// No sign shows: how near the nearest was.
+/// Why no sign shows, with the one that is nearest to its limit.
 fn ordinary(signs: &[Sign]) -> Quiet {
     let margins = signs.iter().map(|s| Margin { observed: s.observed, threshold: s.limit, unit: s.unit });
     let nearest = margins.max_by(|a, b| a.share().total_cmp(&b.share()));
@@ -187,7 +285,7 @@ fn summary(kind: AnomalyKind, today: f64, mean: f64, signs: &[Sign]) -> String {
     }
     let shown: Vec<String> = signs
         .iter()
-        .filter(|sign| sign.shows())
+        .filter(|sign| sign.shows)
         .map(|sign| format!("{} {} (limit {})", number(sign.observed), sign.unit, number(sign.limit)))
         .collect();
     format!("{today} today, usually {usual} a day: {}.", list(&shown))
