@@ -10,10 +10,14 @@ use super::*;
 use crate::{
     config::default_policy,
     domain::{
-        HOUR, MINUTE,
-        observation::{ClientMark, Peer, PeerSeen},
-        place::{Coordinates, Prefix},
-        profile::Sample,
+        HOUR, MINUTE, Millis,
+        allowlist::Allowlist,
+        finding::Severity,
+        observation::{ClientMark, Observation, Peer, PeerSeen},
+        place::{Coordinates, Place, PlaceCore, PlaceSummary, Prefix},
+        policy::Policy,
+        profile::{Profile, Sample},
+        record::Record,
         subject::Subject,
     },
 };
