@@ -10,13 +10,13 @@ use super::*;
 use crate::{
     config::default_policy,
     domain::{
-        HOUR, MINUTE, Millis,
+        DAY, HOUR, MINUTE, Millis,
         allowlist::Allowlist,
-        finding::Severity,
+        finding::{Accused, Severity},
         observation::{ClientMark, Observation, Peer, PeerSeen},
         place::{Coordinates, Place, PlaceCore, PlaceSummary, Prefix},
         policy::Policy,
-        profile::{Profile, Sample},
+        profile::{About, Profile, Sample},
         record::Record,
         subject::Subject,
     },
