@@ -6,8 +6,8 @@
 //! name.
 //! - `factor` times the baseline of this hour (`HOUR_FACTOR` of that in an hour).
 //! - `HEADROOM` times the most that the span held around this hour.
-//! - `ABOVE_BUSIEST` times the most that it ever held; in an hour `ABOVE_BUSIEST_HOUR` times. A young history has not seen
-//!   much of what is usual, so each grows by two days over the days that are known.
+//! - `ABOVE_BUSIEST` times the most that it ever held; in an hour `ABOVE_BUSIEST_HOUR` times. A young history has not
+//!   seen much of what is usual, so each grows by two days over the days that are known.
 //! - More than chance explains: `CHANCE` standard deviations of a Poisson count above the baseline.
 //! - `min_requests`, in an hour `HOUR_LEAST` times that.
 //!
@@ -17,9 +17,9 @@
 //! Also when: most of what is above the baseline of an hour comes from a place that is new since a day. High.
 //! Also when: a key that works a few hours of the day is at work in an hour in which it never is. High.
 //!
-//! Stays quiet when: the history is shorter than `min_hours`. The count is below `min_requests` (`LEAST` at an hour at
-//! which the key never works). A key that is warming up is medium at most. What goes on an hour later is medium, unless it
-//! is `CLEARLY_MORE` times what was reported.
+//! Stays quiet when: the history is shorter than `min_hours`. The count is below `min_requests` (`LEAST` at an hour
+//! at which the key never works). A key that is warming up is medium at most. What goes on an hour later is medium,
+//! unless it is `CLEARLY_MORE` times what was reported.
 //!
 //! Blind spots: slow growth, which the baseline follows. A loop that stays below the key's own busiest minutes.
 
@@ -48,8 +48,8 @@ const HEADROOM: f64 = 1.5;
 const ABOVE_BUSIEST: f64 = 1.15;
 /// Times the most that an hour ever held: people work twice as much on some days as on others.
 const ABOVE_BUSIEST_HOUR: f64 = 1.5;
-/// The same for an hour of work from a new place. It is less, as the place is evidence of its own, and more than 1, as a
-/// traveller's days begin at other hours.
+/// The same for an hour of work from a new place. It is less, as the place is evidence of its own, and more than 1,
+/// as a traveller's days begin at other hours.
 const ABOVE_BUSIEST_FROM_NEW_PLACE: f64 = 1.3;
 /// Times the most that the span ever held, from where on nothing benign does the like.
 const HUGE: f64 = 3.0;
@@ -177,8 +177,8 @@ fn headroom(case: &Case<'_>, settled: f64) -> f64 {
     settled * (1.0 + 2.0 / f64::from(case.profile.days.count().max(1)))
 }
 
-/// How bad a burst is. It is high, and critical where nothing benign does the like: at an hour at which a key of a week or
-/// more never works, with far more than it does in its busiest.
+/// How bad a burst is. It is high, and critical where nothing benign does the like: at an hour at which a key of a
+/// week or more never works, with far more than it does in its busiest.
 fn severity(case: &Case<'_>, span: &Span, seasonal: &SeasonalBaseline) -> Severity {
     let floor = 2 * case.policy.detectors.traffic_burst.min_requests;
     let huge = span.observed as f64 >= HUGE * span.usual.busiest && span.observed >= floor;

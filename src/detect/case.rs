@@ -41,7 +41,8 @@ pub struct Case<'a> {
     pub record: &'a Record,
     /// Where it came from, with its names; `None` without a geo database, or an entry in it.
     pub place: Option<&'a Place>,
-    /// Where it came from, without coordinates that are too vague to say anything (`max_radius_km` of impossible travel).
+    /// Where it came from, without coordinates that are too vague to say anything (`max_radius_km` of impossible
+    /// travel).
     pub here: Option<PlaceCore>,
     /// Whom the request's credentials accuse, if they were refused.
     pub attribution: Attribution,
@@ -155,8 +156,8 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// How much larger than usual the requests of the last day are, this one included: the mean natural logarithm of their
-    /// sizes over the usual. 0 for fewer than [`LEAST_FOR_A_SHIFT`].
+    /// How much larger than usual the requests of the last day are, this one included: the mean natural logarithm of
+    /// their sizes over the usual. 0 for fewer than [`LEAST_FOR_A_SHIFT`].
     pub(super) fn recent_shift(&self) -> f64 {
         let (mut sum, mut count) = (self.size_shift, 1.0);
         for seen in self.recent.since(self.now() - DAY) {
@@ -204,9 +205,9 @@ impl<'a> Case<'a> {
 
     /// How bad a request from a new place is, by the weight of all that is new and `more`; and why it is less bad.
     ///
-    /// It is low while the key is warming up. It is critical only beside a new client, or two other new things, and only
-    /// once the key was seen for a week: until then the next of its users may come by for the first time. What is not
-    /// critical is low once the place has been in use for an hour.
+    /// It is low while the key is warming up. It is critical only beside a new client, or two other new things, and
+    /// only once the key was seen for a week: until then the next of its users may come by for the first time. What
+    /// is not critical is low once the place has been in use for an hour.
     pub(super) fn severity(&self, more: f64, place: &PlaceCore) -> (Severity, Option<&'static str>) {
         let now = self.now();
         if weight::is_warming_up(self.profile, now) {
@@ -249,8 +250,9 @@ impl<'a> Case<'a> {
 
     /// The finding, high at most where nothing shows another actor than the key's own.
     ///
-    /// A critical finding bans, and volume alone is no reason for that: it may be a launch, a monthly job or a loop of the
-    /// owner's. Findings about places show another actor by themselves; findings against an address ban no key.
+    /// A critical finding bans, and volume alone is no reason for that: it may be a launch, a monthly job or a loop
+    /// of the owner's. Findings about places show another actor by themselves; findings against an address ban no
+    /// key.
     pub(super) fn held_to_its_actor(&self, finding: Finding) -> Finding {
         let of_places =
             [AnomalyKind::ImpossibleTravel, AnomalyKind::ConcurrentLocations].contains(&finding.kind);
@@ -263,8 +265,8 @@ impl<'a> Case<'a> {
         Finding { severity: Severity::High, evidence, ..finding }
     }
 
-    /// Whether the place, the network or the client is one that the key never had, or first had within the last day. What
-    /// somebody does first must not vouch for what they do next.
+    /// Whether the place, the network or the client is one that the key never had, or first had within the last day.
+    /// What somebody does first must not vouch for what they do next.
     fn shows_another_actor(&self) -> bool {
         let row = self.profile.clients.get(self.features.client.as_str());
         let fresh = |row: &Familiar| {

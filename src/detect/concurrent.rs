@@ -1,9 +1,15 @@
-//! Concurrent locations.
+//! Concurrent locations: one key in several distant places at once.
 //!
 //! Why: a key that is used from several distant places within the hour has been passed around.
-//! Trips when: at least so many places, each far from the others, within the span, and most of them new to the key.
-//! Stays quiet when: the profile knows the places (a service in three regions, a VPN's exits).
-//! Blind spots: thieves that share one exit; the first day of a key (balanced: alerts only).
+//!
+//! Trips when: at least `min_places` places were used within `span_seconds`, each at least `min_distance_km` from the
+//! others, the present one is new to the key, and all but one of the number needed are. Critical. In strict the others
+//! need not be new.
+//!
+//! Stays quiet when: the profile knows the present place (a service in three regions, a VPN's exits). Places without
+//! coordinates, or with a radius above `max_radius_km` of impossible travel, do not count.
+//!
+//! Blind spots: thieves that share one exit. A key's first two days (balanced: low at most).
 
 use smallvec::SmallVec;
 
@@ -21,7 +27,7 @@ use crate::domain::{
 
 const ADVICE: &str = "Look where the key leaked (a repository, a page, a chat) and rotate it.";
 
-/// Counts distant places within the span.
+/// Counts the distant places within `span_seconds`, and those of them that are new to the key.
 pub fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.concurrent_locations;
     let current = case.place.ok_or(Quiet::because("the request's place is unknown"))?;

@@ -20,11 +20,11 @@ pub struct Quiet {
 /// What was observed beside what would have counted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Margin {
-    /// What was observed.
+    /// The value that was observed.
     pub observed: f64,
     /// From here on (for some detectors: above this) it would have counted.
     pub threshold: f64,
-    /// Of what.
+    /// The unit of both numbers, for people.
     pub unit: &'static str,
 }
 
@@ -50,9 +50,9 @@ impl Quiet {
 /// One detector's result, with its name and whether it acts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DetectorReport {
-    /// What the detector finds.
+    /// The anomaly type that the detector finds.
     pub kind: AnomalyKind,
-    /// Whether it acts.
+    /// Whether its findings are acted on.
     pub mode: Mode,
     /// The finding, or why there is none.
     pub result: DetectorResult,

@@ -1,9 +1,14 @@
 //! Behavioural drift: several things about a request are new at once.
 //!
-//! Why: a thief brings along a network, a client, habits of their own; the owner changes one thing at a time.
-//! Trips when: the weights of what is new (place or network, client, endpoint, model, hour) add up past the severity thresholds:
-//! two new things of which one is the place, or three others.
-//! Stays quiet when: one thing is new, however new it is; the key shows new things all the time; the key is young.
+//! Why: a thief brings along a network, a client, habits of their own. The owner changes one thing at a time.
+//!
+//! Trips when: two things are new of which one is the place, or three others, and how bad that is follows from the
+//! sum of their weights (see `weight`): high from `weight_high`, critical from `weight_critical`, low below. Without
+//! a new place it is high at most, since the owner may be rebuilding the application.
+//!
+//! Stays quiet when: one thing is new, however new it is. The key is warming up. A key that shows new things all the
+//! time has small weights, so its findings are low. Without a new place, what goes on an hour later is low.
+//!
 //! Blind spots: a thief with the victim's client, in the victim's region, calling what the victim calls.
 
 use super::{
@@ -20,7 +25,7 @@ use crate::domain::{
 const ADVICE: &str =
     "Ask the key's owner whether they changed client, endpoints or provider just now; rotate the key if not.";
 
-/// Adds up what is new.
+/// Adds up the weights of what is new.
 pub fn judge(case: &Case<'_>) -> DetectorResult {
     let weights = case.weights;
     let novelties = weights.novelties();
@@ -36,8 +41,8 @@ pub fn judge(case: &Case<'_>) -> DetectorResult {
     let what = what(case);
     let (severity, because) = match case.here.filter(|_| place_is_new) {
         Some(here) => case.severity(0.0, &here),
-        // In a place it knows the owner may still be rebuilding the application: slow down, do not cut off, and say
-        // so once.
+        // In a place that the key knows, the owner may be rebuilding the application: slow down, do not cut off, and
+        // report it once.
         None if case.reported(AnomalyKind::BehavioralDrift, what).is_some() => {
             (Severity::Low, Some(ALREADY_REPORTED))
         }

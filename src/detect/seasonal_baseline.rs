@@ -1,7 +1,7 @@
 //! The seasonal baseline of a key: what is usual around an hour, from the hours before it.
 //!
-//! Each day of the last two weeks gives the highest peak of the hour and the ones beside it (so that a job may begin a
-//! little early); the baseline is the upper quartile of the days, or the median of the same hour of the week over up to
+//! Each of the last [`DAYS`] days gives the highest peak of the hour and the ones beside it, so that a job may begin a
+//! little early. The baseline is the upper quartile of the days, or the median of the same hour of the week over up to
 //! four weeks, whichever is larger. On a weekend (UTC) that was silent at this hour a week ago only weekends count.
 
 use crate::domain::{
@@ -9,11 +9,17 @@ use crate::domain::{
     profile::{HourStat, Profile},
 };
 
-/// Days that are compared.
+/// Days that are compared: two of each weekday.
 const DAYS: i64 = 14;
-/// Fewer days than this cannot show what is usual at an hour.
+/// Days that show what is usual at an hour; fewer cannot.
 const LEAST_DAYS: usize = 3;
-/// Hours that work may go on beyond the usual ones and still be the same work.
+/// Weeks of which the same hour is compared: as many as hours are kept.
+const WEEKS: i64 = 4;
+/// The quantile of the days that is their baseline: the upper quartile, so that one busy day in four does not raise it.
+const OF_DAYS: f64 = 0.75;
+/// The quantile of the weeks that is their baseline: the median, as there are few.
+const OF_WEEKS: f64 = 0.5;
+/// Hours that work may go on beyond the usual ones and still be the same work: a long evening.
 const OVERTIME: i64 = 8;
 
 /// What is usual in one span (a minute, five minutes, an hour) around an hour.
@@ -30,22 +36,22 @@ pub struct SpanBaseline {
 /// The seasonal baseline around an hour. It follows from the hours before, so it holds for the whole hour.
 #[derive(Debug, Clone, Copy)]
 pub struct SeasonalBaseline {
-    /// Of one minute.
+    /// Peaks of one minute.
     pub minute: SpanBaseline,
-    /// Of five minutes.
+    /// Peaks of five minutes.
     pub five_minutes: SpanBaseline,
-    /// Of an hour.
+    /// Sums of an hour.
     pub hour: SpanBaseline,
     /// Days (or hours, in a young history) that were compared.
     pub samples: usize,
-    /// Which.
+    /// Which of these were compared: `all_hours`, `hour_of_day` or `hour_of_week`, as evidence has it.
     pub scope: &'static str,
     /// Whether the key works at this hour of the day or the ones beside it, or has been at work since one of those.
     pub usual_hour: bool,
     /// Hours of the day at which it was ever active.
     pub active_hours: usize,
-    /// In a history of too few days to say what is usual: whether the key was never at work around this hour, nor in the
-    /// one before it.
+    /// In a history of too few days to say what is usual: whether the key was never at work around this hour, nor in
+    /// the one before it.
     pub first_time: bool,
 }
 
@@ -93,7 +99,7 @@ impl Hours<'_> {
     }
 
     fn same_hour_of_week(&self, hour: i64) -> Vec<HourStat> {
-        (1..=4).filter_map(|week| self.around(hour - week * 168)).collect()
+        (1..=WEEKS).filter_map(|week| self.around(hour - week * 168)).collect()
     }
 
     fn same_hour_of_day(&self, hour: i64, weeks: &[HourStat]) -> Vec<HourStat> {
@@ -127,7 +133,7 @@ impl Hours<'_> {
         let usual_hour = few || days.iter().chain(&weeks).any(|stat| stat.requests > 0);
         let compared = if few { &worked } else { &days };
         let usual = |peak: fn(&HourStat) -> u64| SpanBaseline {
-            baseline: quantile(compared, 0.75, peak).max(quantile(&weeks, 0.5, peak)),
+            baseline: quantile(compared, OF_DAYS, peak).max(quantile(&weeks, OF_WEEKS, peak)),
             highest: compared.iter().chain(&weeks).map(peak).max().unwrap_or(0) as f64,
             busiest: worked.iter().map(peak).max().unwrap_or(0) as f64,
         };

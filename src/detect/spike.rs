@@ -7,16 +7,16 @@
 //! - The sum is more than `times_mean` times that mean.
 //! - The sum is more than `times_yesterday` times the day before.
 //!
-//! One sign is medium. It is high with evidence of another kind: a dozen requests from a place that is new to the key, or
-//! a dozen in a row that are larger than chance explains. Two signs are high with one of these as well.
+//! One sign is medium. It is high with evidence of another kind: a dozen requests from a place that is new to the
+//! key, or a dozen in a row that are larger than chance explains. Two signs are high with one of these as well.
 //! - Today's requests are twice as large, or dear, on average.
 //! - The sum is more than any day before held, and `times_mean` twice.
 //! - The present hour holds four times what any hour held.
 //!
 //! Cost is high only where the last requests are twice as large, too: dearer tokens alone are another model.
 //!
-//! Stays quiet when: fewer than `min_days` of the last 7 days are known, or today's sum is below `min_amount`. What goes
-//! on an hour later is medium, unless it is 1.5 times what was reported.
+//! Stays quiet when: fewer than `min_days` of the last 7 days are known, or today's sum is below `min_amount`. What
+//! goes on an hour later is medium, unless it is 1.5 times what was reported.
 //!
 //! Blind spots: growth that the last week already shows.
 
@@ -66,7 +66,7 @@ struct Measure {
     present: f64,
 }
 
-/// Today's tokens.
+/// Today's tokens, prompt and completion together.
 pub fn judge_tokens(case: &Case<'_>) -> DetectorResult {
     let measure = Measure {
         kind: AnomalyKind::TokenUsageSpike,
