@@ -21,7 +21,7 @@ impl Number for u128 {
 /// A fraction that is not divided out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ratio<N> {
-    /// What is divided.
+    /// The number that is divided.
     pub top: N,
     /// What divides it; 0 stands for a ratio beyond all bounds.
     pub bottom: N,

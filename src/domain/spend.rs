@@ -14,8 +14,8 @@ use super::{
 pub const WEEK: usize = 7;
 /// A day and the days before it that its judgement looks at: those of the week before are judged themselves.
 pub const SPAN: usize = 1 + 2 * WEEK;
-/// A standard deviation counts as at least the mean divided by this: days that are nearly equal say little about what is
-/// unusual.
+/// A standard deviation counts as at least the mean divided by this: days that are nearly equal say little about what
+/// is unusual.
 const MEAN_PER_LEAST_DEVIATION: u32 = 10;
 /// Amounts of more binary digits than this are compared by that many, so that their squares fit into 128.
 const DIGITS: u32 = 42;
@@ -46,7 +46,7 @@ pub struct Rules {
 /// What a key used in a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spent {
-    /// Cost, in nano-dollars.
+    /// What the requests cost, in nano-dollars.
     pub cost_nanos: u64,
     /// Tokens, prompt and completion together.
     pub tokens: u64,
@@ -83,7 +83,7 @@ impl Spent {
 /// In which unit days are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Amount {
-    /// Cost, in nano-dollars.
+    /// What the requests cost, in nano-dollars.
     Cost,
     /// Tokens, for a key whose cost is not known.
     Tokens,
@@ -128,7 +128,7 @@ pub struct Sign {
     pub limit: u64,
 }
 
-/// An unusual day.
+/// An unusual day, with what shows that it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     /// The amount that was judged.
@@ -169,8 +169,8 @@ impl Rules {
         }
     }
 
-    /// Judges a day by those before it; the first is the day, the next the one before, and so on. Days without usage are
-    /// not known. `None`: nothing is unusual about it, or too little is known.
+    /// Judges a day by those before it; the first is the day, the next the one before, and so on. Days without usage
+    /// are not known. `None`: nothing is unusual about it, or too little is known.
     pub fn judge(&self, days: &[Spent; SPAN]) -> Option<Judgement> {
         let mut critical = [false; SPAN];
         // The oldest are taken as they are, and each after it by those before it: what was critical teaches nothing.
