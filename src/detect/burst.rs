@@ -23,13 +23,17 @@
 //!
 //! Blind spots: slow growth, which the baseline follows. A loop that stays below the key's own busiest minutes.
 
+mod schedule;
+
+use schedule::{has_daily_schedule, has_tight_schedule, is_off_its_first_schedule};
+
 use super::{
     ALREADY_REPORTED, Case, DetectorResult, Evidence, Margin, Quiet, YOUNG, knowledge,
     seasonal_baseline::{SeasonalBaseline, SpanBaseline},
     weight::{is_warming_up, is_young},
 };
 use crate::domain::{
-    DAY, HOUR, Millis,
+    HOUR,
     finding::{AnomalyKind, Finding, Severity},
     profile::{About, Profile},
     stable_hash,
@@ -69,22 +73,6 @@ const LEAST_FROM_NEW_PLACE: u64 = 20;
 
 /// Requests in an hour that are work off schedule; fewer may be somebody who looks something up.
 const LEAST_OFF_SCHEDULE: u64 = 16;
-/// Hours of the day in which a key with a schedule works at most; more are a person's.
-const SCHEDULED_HOURS: usize = 6;
-/// Days that show a schedule.
-const SCHEDULE_DAYS: u32 = 3;
-/// Requests a day of a key with a schedule; fewer are a person's.
-const SCHEDULED_REQUESTS: u64 = 25;
-/// Hours of the day in which a key with a tight schedule works at most.
-const TIGHT_HOURS: usize = 3;
-/// How long a key must have kept to a tight schedule.
-const TIGHT_FOR: Millis = 5 * DAY;
-/// Requests in each hour of a tight schedule; fewer are a person's.
-const TIGHT_REQUESTS_PER_HOUR: u64 = 8;
-/// How long a key must have kept to a tight schedule in its first days.
-const FIRST_DAYS: Millis = 2 * DAY;
-/// Requests in each hour of a tight schedule in the first days: so many only a machine makes.
-const FIRST_REQUESTS_PER_HOUR: u64 = 16;
 /// The part of the busiest hour that is work off schedule in the first days.
 const FIRST_PART_OF_BUSIEST: f64 = 0.25;
 
@@ -222,9 +210,8 @@ fn from_new_place(case: &Case<'_>, seasonal: &SeasonalBaseline) -> Option<Findin
 fn off_schedule(case: &Case<'_>, seasonal: &SeasonalBaseline) -> Option<Finding> {
     let observed = case.key.counts[ONE_HOUR].requests;
     let min_requests = case.policy.detectors.traffic_burst.min_requests;
-    let tight = has_tight_schedule(case, seasonal, TIGHT_FOR, TIGHT_REQUESTS_PER_HOUR);
-    let first =
-        seasonal.first_time && has_tight_schedule(case, seasonal, FIRST_DAYS, FIRST_REQUESTS_PER_HOUR);
+    let tight = has_tight_schedule(case, seasonal);
+    let first = is_off_its_first_schedule(case, seasonal);
     let least = min_requests.min(LEAST) as f64;
     let threshold = match () {
         () if first => (seasonal.hour.busiest * FIRST_PART_OF_BUSIEST).max(least),
@@ -238,27 +225,6 @@ fn off_schedule(case: &Case<'_>, seasonal: &SeasonalBaseline) -> Option<Finding>
     let unit = "requests in 1 hour, off schedule";
     let span = Span { unit, observed, usual: seasonal.hour, threshold };
     Some(finding(case, &span, Severity::High, seasonal))
-}
-
-/// Whether the key works in few hours of each day, and then as a machine does.
-fn has_daily_schedule(case: &Case<'_>, seasonal: &SeasonalBaseline) -> bool {
-    let days = case.profile.days.count();
-    days >= SCHEDULE_DAYS
-        && case.profile.requests >= SCHEDULED_REQUESTS * u64::from(days)
-        && seasonal.active_hours <= SCHEDULED_HOURS
-}
-
-/// Whether the key has kept to very few hours of the day since so long, with so many requests in each that it worked.
-fn has_tight_schedule(
-    case: &Case<'_>,
-    seasonal: &SeasonalBaseline,
-    since: Millis,
-    requests_per_hour: u64,
-) -> bool {
-    let profile = case.profile;
-    seasonal.active_hours <= TIGHT_HOURS
-        && profile.first_seen.is_some_and(|first| case.now() - first >= since)
-        && profile.requests >= requests_per_hour * profile.history.hours().count() as u64
 }
 
 fn finding(case: &Case<'_>, span: &Span, severity: Severity, seasonal: &SeasonalBaseline) -> Finding {

@@ -48,26 +48,24 @@ pub fn judge(case: &Case<'_>) -> DetectorResult {
         }
         None => (case.severity_of(weights.total()).min(Severity::High), None),
     };
-    let days = known_days(case.profile);
-    let evidence = Evidence::new(
-        summary(case, days),
-        weights.total(),
-        0.0,
-        case.policy.detectors.behavioral_drift.weight_high,
-        case.profile.requests,
-    )
-    .with("unit", "natural logarithm of the odds")
-    .with("new", weights.names())
-    .with("client", &case.features.client)
-    .with("endpoint", &case.features.endpoint)
-    .with("model", case.record.model.as_deref())
-    .with("current", case.place.map(|p| p.summary()))
-    .number("known_days", days)
-    .because(because);
     let strictness = if case.policy.preset == Preset::Strict { 1.0 } else { 0.0 };
     let score = 1.0 - (-(weights.total() + strictness)).exp();
+    let evidence = evidence(case).because(because);
     let finding = case.finding(AnomalyKind::BehavioralDrift, severity, score, evidence, ADVICE);
     Ok(Finding { about: About { what, level: weights.total() }, ..finding })
+}
+
+fn evidence(case: &Case<'_>) -> Evidence {
+    let days = known_days(case.profile);
+    let (total, limit) = (case.weights.total(), case.policy.detectors.behavioral_drift.weight_high);
+    Evidence::new(summary(case, days), total, 0.0, limit, case.profile.requests)
+        .with("unit", "natural logarithm of the odds")
+        .with("new", case.weights.names())
+        .with("client", &case.features.client)
+        .with("endpoint", &case.features.endpoint)
+        .with("model", case.record.model.as_deref())
+        .with("current", case.place.map(|p| p.summary()))
+        .number("known_days", days)
 }
 
 /// Tells one new client, or one new model of a known client, from another.

@@ -26,9 +26,13 @@
 //! hence logarithms. A floor under the deviation keeps keys of nearly constant sizes from tripping over small
 //! changes.
 
-use super::{ALREADY_REPORTED, Case, DetectorResult, Evidence, NEW_PLACE, Quiet, Seen, YOUNG, weight};
+mod run;
+
+use run::{LONG_RUN, Run, SHIFT_MEDIUM, Z_FEW, run_on_new_model, worst_run};
+
+use super::{ALREADY_REPORTED, Case, DetectorResult, Evidence, NEW_PLACE, Quiet, YOUNG, weight};
 use crate::domain::{
-    DAY, HOUR,
+    DAY,
     finding::{AnomalyKind, Finding, Severity},
     profile::About,
     wording::{number, whole},
@@ -39,25 +43,7 @@ const ADVICE: &str =
 
 /// The least standard deviation of the natural logarithm: sizes within a factor of 1.35 are the same.
 pub const MIN_DEVIATION: f64 = 0.3;
-/// The shift of a run that is medium: twice the usual size (natural logarithm of 2).
-const SHIFT_MEDIUM: f64 = 0.69;
-/// The shift of a run that is high: four times the usual size (natural logarithm of 4).
-const SHIFT_HIGH: f64 = 1.39;
 
-/// Requests of a long run, which is no accident of a heavy tail.
-const LONG_RUN: u32 = 12;
-/// The shift of a long run that is high: 2.5 times the usual size (natural logarithm of 2.5).
-const SHIFT_SUSTAINED: f64 = 0.92;
-
-/// Requests of a short run of very large ones; a longer one has the deviations for `z_high`.
-const FEW: std::ops::RangeInclusive<u32> = 3..=6;
-/// Stouffer's z of a short run that is high: less than `z_high`, as each request is very large.
-const Z_FEW: f64 = 5.0;
-/// The shift of a short run that is high: six times the usual size (natural logarithm of 6).
-const SHIFT_FEW: f64 = 1.79;
-
-/// Requests to a new model that make a run.
-const RUN_ON_NEW_MODEL: u32 = 4;
 /// Stouffer's z of a run on a new model that is high: the model is evidence of its own.
 const Z_ON_NEW_MODEL: f64 = 2.8;
 /// Stouffer's z where the new model is dearer as well, which is more evidence: one chance in a hundred.
@@ -69,40 +55,8 @@ const DEARER: f64 = 3.0;
 const FEW_SAMPLES: f64 = 0.3;
 /// What z is divided by until `min_samples` sizes are known: mean and deviation are estimates of few.
 const UNSURE: f64 = 1.5;
-/// The shift that is high where the request's own context is not known: eight times (natural logarithm of 8).
-const SHIFT_STRANGE: f64 = 2.08;
 /// What goes on is high again when its shift is larger by this (natural logarithm of 1.5) than what was reported.
 const CLEARLY_MORE: f64 = 0.41;
-
-/// A run of requests that ends with the present one.
-#[derive(Clone, Copy)]
-struct Run {
-    /// Stouffer's z of its deviations above the usual size.
-    z: f64,
-    /// The mean natural logarithm of its sizes over the usual.
-    shift: f64,
-    length: u32,
-}
-
-impl Run {
-    /// The same for a usual size that is an estimate of few: z is divided by `by`.
-    fn unsure(self, by: f64) -> Self {
-        Self { z: self.z / by, ..self }
-    }
-
-    /// Whether it is high. `known`: whether it is held against sizes of the request's own context.
-    fn is_high(&self, z_high: f64, known: bool) -> bool {
-        let large = self.z >= z_high && self.shift >= SHIFT_HIGH;
-        let few = FEW.contains(&self.length) && self.shift >= SHIFT_FEW && self.z >= Z_FEW;
-        let sustained = self.length >= LONG_RUN && self.shift >= SHIFT_SUSTAINED && self.z >= z_high;
-        if known { large || few || sustained } else { large && self.shift >= SHIFT_STRANGE }
-    }
-
-    /// Whether a run on a new model is larger than chance explains.
-    fn is_larger(&self, z: f64) -> bool {
-        self.z >= z && self.shift >= SHIFT_MEDIUM && self.length >= RUN_ON_NEW_MODEL
-    }
-}
 
 /// Holds the last sizes against those learned.
 pub fn judge(case: &Case<'_>) -> DetectorResult {
@@ -222,42 +176,4 @@ fn is_dearer(case: &Case<'_>) -> bool {
     });
     let present = case.record.cost_nanos.unwrap_or(0) as f64 / case.record.tokens.max(1) as f64;
     cost > 0.0 && present >= DEARER * cost / tokens
-}
-
-/// The most improbable run of the last requests, or of those among them for the same use. What one client does must not
-/// hide between the requests of another.
-fn worst_run(case: &Case<'_>, z: f64) -> Run {
-    let context = case.sizes.context.any_model;
-    let runs = runs(case, z, |_| true).chain(runs(case, z, move |seen| seen.context == context));
-    runs.reduce(|worst, run| if run.z > worst.z { run } else { worst }).unwrap_or(Run {
-        z,
-        shift: 0.0,
-        length: 1,
-    })
-}
-
-/// All of the last requests to a model that is new: picking the worst among them would find one by chance.
-fn run_on_new_model(case: &Case<'_>, z: f64) -> Run {
-    runs(case, z, |seen| seen.fresh_model).last().unwrap_or(Run { z, shift: 0.0, length: 1 })
-}
-
-/// The runs that end with the present request, shortest first.
-fn runs<'a>(
-    case: &'a Case<'_>,
-    z: f64,
-    counts: impl Fn(&Seen) -> bool + 'a,
-) -> impl Iterator<Item = Run> + 'a {
-    let first = Run { z, shift: case.size_shift, length: 1 };
-    let last = case.recent.since(case.now() - 2 * HOUR).filter(move |seen| counts(seen));
-    let longer = last.filter_map(|seen| Some((seen.size_z?, seen.size_shift))).scan(
-        (z, case.size_shift, 1_u32),
-        |(sum, shift, length), (more, further)| {
-            *sum += more;
-            *shift += further;
-            *length += 1;
-            let count = f64::from(*length);
-            Some(Run { z: *sum / count.sqrt(), shift: *shift / count, length: *length })
-        },
-    );
-    std::iter::once(first).chain(longer)
 }

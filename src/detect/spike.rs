@@ -20,28 +20,21 @@
 //!
 //! Blind spots: growth that the last week already shows.
 
+mod days;
+
+use days::{Days, LARGER, Measure, Sign};
+
 use super::{ALREADY_REPORTED, Case, DetectorResult, Evidence, Margin, NEW_PLACE, Quiet, size};
 use crate::domain::{
-    DAY, HOUR,
-    day_comparison::{Deviation, Number, Ratio, times_mean, times_yesterday},
+    HOUR,
     finding::{AnomalyKind, Finding, Severity},
     policy::SpikePolicy,
-    profile::{About, DayStat, HourStat},
+    profile::About,
     wording::{dollars, list, number},
 };
 
 const ADVICE: &str = "Ask what changed today (model, prompt, load); set a daily budget.";
 
-/// Days before today that are compared.
-const WEEK: u32 = 7;
-/// A standard deviation counts as at least the mean divided by this: a week of equal days says little.
-const MEAN_PER_LEAST_DEVIATION: u32 = 4;
-/// The day before counts as at least so many quarters of the mean: after a quiet Sunday every Monday is large.
-const LEAST_QUARTERS_OF_MEAN: f64 = 3.0;
-/// Times the average size of the days before, from where on it is not the number of requests alone.
-const LARGER: f64 = 2.0;
-/// Requests of today that make an average; fewer may be large by chance.
-const AVERAGE_OF: u64 = 5;
 /// Multiples of `times_mean` from where on more requests alone are high.
 const HUGE: f64 = 2.0;
 /// Times the most that any hour held, from where on the present hour alone is no busy day.
@@ -50,21 +43,6 @@ const HOUR_TIMES: f64 = 4.0;
 const CLEARLY_MORE: f64 = 1.5;
 /// The score of a finding without a sign, and what each sign adds. With all three it is 1.
 const SCORE: (f64, f64) = (0.4, 0.2);
-
-impl Number for f64 {
-    fn times(self, other: Self) -> Self {
-        self * other
-    }
-}
-
-/// What is summed up by the day and by the hour.
-struct Measure {
-    kind: AnomalyKind,
-    unit: &'static str,
-    of_day: fn(&DayStat) -> f64,
-    of_hour: fn(&HourStat) -> f64,
-    present: f64,
-}
 
 /// Today's tokens, prompt and completion together.
 pub fn judge_tokens(case: &Case<'_>) -> DetectorResult {
@@ -124,101 +102,6 @@ fn judge(case: &Case<'_>, measure: &Measure, policy: &SpikePolicy) -> DetectorRe
     let score = SCORE.0 + SCORE.1 * count as f64;
     let finding = case.finding(measure.kind, severity, score, evidence, ADVICE);
     Ok(Finding { about: About { what: 0, level: times_mean }, ..finding })
-}
-
-/// Today's sum and those of the days before.
-struct Days {
-    today: f64,
-    requests: u64,
-    /// Days that are known, newest first.
-    before: Vec<f64>,
-    requests_before: u64,
-    yesterday: Option<f64>,
-}
-
-impl Days {
-    fn of(case: &Case<'_>, measure: &Measure) -> Self {
-        let day = u32::try_from(case.now().div_euclid(DAY)).unwrap_or(0);
-        let before = Vec::with_capacity(WEEK as usize);
-        let mut days =
-            Self { today: measure.present, requests: 1, before, requests_before: 0, yesterday: None };
-        // What was flagged is no part of what is usual, and was spent all the same.
-        let flagged = case.profile.later.flagged.day(day).map(|stat| (day, stat));
-        for (index, stat) in case.profile.history.days().rev().chain(flagged) {
-            let amount = (measure.of_day)(stat);
-            if index == day {
-                days.today += amount;
-                days.requests += stat.requests;
-            } else if index < day && index + WEEK >= day {
-                days.before.push(amount);
-                days.requests_before += stat.requests;
-                days.yesterday = days.yesterday.or((index + 1 == day).then_some(amount));
-            }
-        }
-        days
-    }
-
-    fn sum(&self) -> f64 {
-        self.before.iter().sum()
-    }
-
-    fn mean(&self) -> f64 {
-        self.sum() / self.before.len() as f64
-    }
-
-    fn signs(&self, policy: &SpikePolicy) -> [Sign; 3] {
-        let limit = |limit: f64| Ratio { top: limit, bottom: 1.0 };
-        let deviation = Deviation::of(self.today, &self.before, MEAN_PER_LEAST_DEVIATION);
-        let mean = times_mean(self.today, &self.before);
-        let least =
-            Ratio { top: LEAST_QUARTERS_OF_MEAN * self.sum(), bottom: 4.0 * self.before.len() as f64 };
-        let yesterday = self.yesterday.map(|yesterday| times_yesterday(self.today, yesterday, least));
-        [
-            Sign {
-                observed: deviations(&deviation),
-                limit: policy.z,
-                unit: "standard deviations above the mean",
-                shows: deviation.is_above(limit(policy.z)),
-            },
-            Sign {
-                observed: quotient(mean),
-                limit: policy.times_mean,
-                unit: "times the mean",
-                shows: mean.is_above(limit(policy.times_mean)),
-            },
-            Sign {
-                observed: yesterday.map_or(0.0, quotient),
-                limit: policy.times_yesterday,
-                unit: "times yesterday",
-                shows: yesterday.is_some_and(|times| times.is_above(limit(policy.times_yesterday))),
-            },
-        ]
-    }
-
-    /// Whether today's requests are larger than those before, and not only more.
-    fn are_larger(&self) -> bool {
-        let average = |sum: f64, requests: u64| sum / requests.max(1) as f64;
-        let usual = average(self.sum(), self.requests_before);
-        self.requests >= AVERAGE_OF && average(self.today, self.requests) >= LARGER * usual
-    }
-}
-
-/// One way in which today can be unusual.
-struct Sign {
-    observed: f64,
-    limit: f64,
-    unit: &'static str,
-    shows: bool,
-}
-
-fn quotient(ratio: Ratio<f64>) -> f64 {
-    ratio.top / ratio.bottom.max(f64::MIN_POSITIVE)
-}
-
-/// Standard deviations above the mean; negative below it.
-fn deviations(deviation: &Deviation<f64>) -> f64 {
-    let distance = quotient(deviation.in_least).min(quotient(deviation.in_sample_squared).sqrt());
-    if deviation.is_below { -distance } else { distance }
 }
 
 /// How bad a day with so many signs is, and why. `huge`: whether the sum is many times the mean.

@@ -73,43 +73,18 @@ impl Weights {
         (profile, prior): (&Profile, Option<&Profile>),
         now: Millis,
     ) -> Self {
-        let days = known_days(profile);
-        if days == 0.0 {
+        let scale = Scale { profile, prior, days: known_days(profile), now };
+        if scale.days == 0.0 {
             return Self::default();
         }
-        let value = |table: fn(&Profile) -> &Table<String>, value: &str| {
-            let own = table(profile);
-            if own.get(value).is_some() {
-                return 0.0;
-            }
-            let row = prior.and_then(|prior| Some((table(prior).get(value)?, prior.requests)));
-            let share = row.map_or(0.0, |(row, of)| {
-                if now - row.first_seen < DAY { 0.0 } else { row.count as f64 / of.max(1) as f64 }
-            });
-            (weight(days, days_of_discovery(profile, own)) - discount(share, VALUE_BY_CHANCE)).max(0.0)
-        };
-        let named = |table: fn(&Profile) -> &Table<String>, name: Option<&str>| {
-            name.filter(|_| !table(profile).is_empty()).map_or(0.0, |name| value(table, name))
-        };
-        let new_place = place
-            .filter(|p| knowledge::can_be_placed(p) && !knowledge::knows_place(profile, p, now))
-            .map_or(0.0, |p| {
-                let places = days_of_discovery(profile, &profile.cells)
-                    .max(days_of_discovery(profile, &profile.countries));
-                let share = prior.map_or(0.0, |prior| knowledge::share_from(prior, p, now));
-                (weight(days, places) - discount(share, PLACE_BY_CHANCE)).max(0.0)
-            });
-        let is_new_network = |p: &PlaceCore| {
-            knowledge::is_new_network(profile, p, now)
-                && prior.is_none_or(|prior| prior.asns.get(&p.asn).is_none())
-        };
-        let new_network = new_place == 0.0 && place.is_some_and(is_new_network);
+        let new_place = place.map_or(0.0, |place| scale.place(place));
+        let network = place.filter(|_| new_place == 0.0).map_or(0.0, |place| scale.network(place));
         let mut weights = Self {
             place: new_place,
-            network: if new_network { weight(days, days_of_discovery(profile, &profile.asns)) } else { 0.0 },
-            client: named(|p| &p.clients, Some(&features.client)),
-            endpoint: value(|p| &p.endpoints, &features.endpoint),
-            model: named(|p| &p.models, record.model.as_deref()),
+            network,
+            client: scale.named(|profile| &profile.clients, Some(&features.client)),
+            endpoint: scale.value(|profile| &profile.endpoints, &features.endpoint),
+            model: scale.named(|profile| &profile.models, record.model.as_deref()),
             hour: 0.0,
         };
         // People change networks all the time: one is a sign only beside a client or a model that is new too.
@@ -151,6 +126,59 @@ impl Weights {
             ("hour", self.hour),
         ];
         parts.into_iter().filter(|(_, w)| *w > 0.0).map(|(name, _)| name).collect()
+    }
+}
+
+/// What new values are weighed by: the profile, and its project's while the key is young.
+struct Scale<'a> {
+    profile: &'a Profile,
+    prior: Option<&'a Profile>,
+    days: f64,
+    now: Millis,
+}
+
+impl Scale<'_> {
+    /// The weight of a value of one table; 0 where the key has shown it.
+    fn value(&self, table: fn(&Profile) -> &Table<String>, value: &str) -> f64 {
+        let own = table(self.profile);
+        if own.get(value).is_some() {
+            return 0.0;
+        }
+        let row = self.prior.and_then(|prior| Some((table(prior).get(value)?, prior.requests)));
+        let share = row.map_or(0.0, |(row, of)| {
+            if self.now - row.first_seen < DAY { 0.0 } else { row.count as f64 / of.max(1) as f64 }
+        });
+        self.new(days_of_discovery(self.profile, own), share, VALUE_BY_CHANCE)
+    }
+
+    /// The same for a value that a request may lack, or that no request of the key ever had.
+    fn named(&self, table: fn(&Profile) -> &Table<String>, name: Option<&str>) -> f64 {
+        name.filter(|_| !table(self.profile).is_empty()).map_or(0.0, |name| self.value(table, name))
+    }
+
+    /// The weight of a place; 0 where the key knows it, or nothing is known of it.
+    fn place(&self, place: &PlaceCore) -> f64 {
+        if !knowledge::can_be_placed(place) || knowledge::knows_place(self.profile, place, self.now) {
+            return 0.0;
+        }
+        let cells = days_of_discovery(self.profile, &self.profile.cells);
+        let countries = days_of_discovery(self.profile, &self.profile.countries);
+        let share = self.prior.map_or(0.0, |prior| knowledge::share_from(prior, place, self.now));
+        self.new(cells.max(countries), share, PLACE_BY_CHANCE)
+    }
+
+    /// The weight of a network; 0 where the key knows it, or its project does.
+    fn network(&self, place: &PlaceCore) -> f64 {
+        let in_project = self.prior.is_some_and(|prior| prior.asns.get(&place.asn).is_some());
+        if in_project || !knowledge::is_new_network(self.profile, place, self.now) {
+            return 0.0;
+        }
+        weight(self.days, days_of_discovery(self.profile, &self.profile.asns))
+    }
+
+    /// The weight of something new, less what its share in the project takes off.
+    fn new(&self, discoveries: usize, share: f64, by_chance: f64) -> f64 {
+        (weight(self.days, discoveries) - discount(share, by_chance)).max(0.0)
     }
 }
 
