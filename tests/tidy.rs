@@ -124,6 +124,19 @@ fn redis_stays_in_its_store_and_status_codes_in_http() {
 }
 
 #[test]
+fn forwarding_reads_the_log_and_keeps_the_state_of_sinks_and_can_write_nothing_else() {
+    let wide = ["dyn Store", "StandingStore", "EventWriter", "DocumentStore", "CounterStore", "impl Store"];
+    nobody(strangers(&wide, &["src/forward"]), "src/forward holds the store as a ForwardStore");
+}
+
+#[test]
+fn nobody_takes_an_error_of_the_store_apart_by_its_text() {
+    let texts = [".to_string().contains(", ".to_string().starts_with(", ".to_string().to_lowercase("];
+    let rooms = ["src/store", "src/engine", "src/http"];
+    nobody(strangers(&texts, &rooms), "an error is told by its kind and its cause, not by its text");
+}
+
+#[test]
 fn only_the_clock_reads_the_wall_clock() {
     nobody(
         trespassers(&["SystemTime::now", "Timestamp::now"], &["src/clock.rs"]),

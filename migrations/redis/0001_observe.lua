@@ -32,14 +32,9 @@ if #KEYS ~= 5 or #ARGV ~= 2 then
   return redis.error_reply("KEYWARD observe wants 5 keys and 2 arguments")
 end
 
--- src/domain/window.rs: a bucket is W/64; bucket i counts until i * bucket + span, span = bucket + W/960 + W.
-local BUCKET = {937, 4687, 56250, 1350000}
-local SPAN = {60999, 304999, 3660000, 87840000}
-local WINDOW, WINDOW_BYTES = "<ddddddddddd", 88
-local HEAD, HEAD_AT = "<dddddddddd", 449
-local PEERS_AT, PEER_BYTES = 529, 56
+-- @include parts/windows.lua
+
 local DAY_AND_HOUR, TWO_HOURS = 90000000, 7200000
-local THIRTY_DAYS = 2592000000
 local PEEK, FORCE = 1, 2
 local floor, max, min = math.floor, math.max, math.min
 local pack, unpacked, call = struct.pack, struct.unpack, redis.call
@@ -49,9 +44,7 @@ local mode, capacity, may_create, observing = unpacked("<dddd", ARGV[1], 105)
 local raw = call("GET", KEYS[1])
 local known = raw
 if not known then
-  local window = pack(WINDOW, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0)
-  raw = pack("<dddddddddddd", 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0) .. window .. window .. window .. window
-    .. pack(HEAD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+  raw = empty_state()
   if may_create == 0 then mode = PEEK end
 end
 local version, state, _, ends, share = unpacked("<ddddd", raw)
@@ -66,61 +59,53 @@ local function load(w)
   return {unpacked(WINDOW, raw, HEAD_AT - w * WINDOW_BYTES)}
 end
 
-local function index_of(member)
-  return tonumber(member:match("^%d+"))
-end
-
-local function counts_of(member)
-  local requests, tokens, auth, missing = member:match(":(%d+):(%d+):(%d+):(%d+)$")
-  return tonumber(requests), tonumber(tokens), tonumber(auth), tonumber(missing)
-end
-
-local function move(w)
-  local x, bucket, span = load(w), BUCKET[w], SPAN[w]
-  local index, open = floor(now / bucket), x[1]
-  if index > open then
-    if open * bucket + span <= now then
-      if x[10] >= 0 then leaving[w] = -1 end
-      x[6], x[7], x[8], x[9], x[10] = r0, t0, f0, m0, -1
-    elseif r0 ~= x[2] or t0 ~= x[3] or f0 ~= x[4] or m0 ~= x[5] then
-      closing[w] = {open, r0 - x[2], t0 - x[3], f0 - x[4], m0 - x[5]}
-      if x[10] < 0 then x[10] = open end
-    end
-    x[1], x[2], x[3], x[4], x[5] = index, r0, t0, f0, m0
-  end
-  if x[10] >= 0 and x[10] * bucket + span <= now then
-    local gone, chunk, found = 0, 1, false
-    repeat
-      local members = call("ZRANGE", KEYS[w + 1], gone, gone + chunk)
-      for i = 1, #members do
-        local at = index_of(members[i])
-        if at * bucket + span > now then
-          x[10], found = at, true
-          break
-        end
-        gone = gone + 1
-        local br, bt, bf, bm = counts_of(members[i])
-        x[6], x[7], x[8], x[9] = min(x[6] + br, r0), min(x[7] + bt, t0), min(x[8] + bf, f0), min(x[9] + bm, m0)
-      end
-      if not found and #members <= chunk then
-        -- None is left: what remains is what is open or closing, also if the set was lost.
-        local last = closing[w]
-        for k = 1, 4 do x[5 + k] = x[1 + k] - (last and last[k + 1] or 0) end
-        x[10], found = last and last[1] or -1, true
-        if not last then gone = -1 end
-      end
-      chunk = 15
-    until found
-    leaving[w] = gone
-  end
-  moved[w] = x
-  local stands = (x[1] + 1) * bucket
-  if x[10] >= 0 then stands = min(stands, x[10] * bucket + span) end
-  return stands
-end
-
 if now >= n1 or now >= n2 or now >= n3 or now >= n4 then
   moved, closing, leaving = {}, {}, {}
+
+  local function move(w)
+    local x = load(w)
+    local index, open = bucket_of(w, now), x[1]
+    if index > open then
+      if expires_at(w, open) <= now then
+        if x[10] >= 0 then leaving[w] = -1 end
+        x[6], x[7], x[8], x[9], x[10] = r0, t0, f0, m0, -1
+      elseif r0 ~= x[2] or t0 ~= x[3] or f0 ~= x[4] or m0 ~= x[5] then
+        closing[w] = {open, r0 - x[2], t0 - x[3], f0 - x[4], m0 - x[5]}
+        if x[10] < 0 then x[10] = open end
+      end
+      x[1], x[2], x[3], x[4], x[5] = index, r0, t0, f0, m0
+    end
+    if x[10] >= 0 and expires_at(w, x[10]) <= now then
+      local gone, chunk, found = 0, 1, false
+      repeat
+        local members = call("ZRANGE", KEYS[w + 1], gone, gone + chunk)
+        for i = 1, #members do
+          local at = index_of(members[i])
+          if expires_at(w, at) > now then
+            x[10], found = at, true
+            break
+          end
+          gone = gone + 1
+          local br, bt, bf, bm = counts_of(members[i])
+          x[6], x[7], x[8], x[9] = min(x[6] + br, r0), min(x[7] + bt, t0), min(x[8] + bf, f0), min(x[9] + bm, m0)
+        end
+        if not found and #members <= chunk then
+          -- None is left: what remains is what is open or closing, also if the set was lost.
+          local last = closing[w]
+          for k = 1, 4 do x[5 + k] = x[1 + k] - (last and last[k + 1] or 0) end
+          x[10], found = last and last[1] or -1, true
+          if not last then gone = -1 end
+        end
+        chunk = 15
+      until found
+      leaving[w] = gone
+    end
+    moved[w] = x
+    local stands = (x[1] + 1) * BUCKET[w]
+    if x[10] >= 0 then stands = min(stands, expires_at(w, x[10])) end
+    return stands
+  end
+
   if now >= n1 then n1 = move(1) end
   if now >= n2 then n2 = move(2) end
   if now >= n3 then n3 = move(3) end
@@ -154,7 +139,7 @@ local function clears_at(w, k, excess)
       for i = 1, #members do
         local requests, tokens = counts_of(members[i])
         excess = excess - (k == 1 and requests or tokens)
-        if excess <= 0 then return index_of(members[i]) * BUCKET[w] + SPAN[w] end
+        if excess <= 0 then return expires_at(w, index_of(members[i])) end
       end
       from = from + 16
     until #members < 16
@@ -162,11 +147,11 @@ local function clears_at(w, k, excess)
   local last = closing and closing[w]
   if last then
     excess = excess - last[k + 1]
-    if excess <= 0 then return last[1] * BUCKET[w] + SPAN[w] end
+    if excess <= 0 then return expires_at(w, last[1]) end
   end
   local total = t0
   if k == 1 then total = r0 end
-  if excess - (total - x[1 + k]) <= 0 then return x[1] * BUCKET[w] + SPAN[w] end
+  if excess - (total - x[1 + k]) <= 0 then return expires_at(w, x[1]) end
   return -1
 end
 

@@ -26,11 +26,8 @@ if #KEYS ~= 8 or #ARGV < 6 then
   return redis.error_reply("KEYWARD respond wants 8 keys and at least 6 arguments")
 end
 
-local BUCKET = {937, 4687, 56250, 1350000}
-local WINDOW, WINDOW_BYTES = "<ddddddddddd", 88
-local HEAD, HEAD_AT = "<dddddddddd", 449
-local PEERS_AT, PEER_BYTES = 529, 56
-local THIRTY_DAYS = 2592000000
+-- @include parts/windows.lua
+
 local FOR_EVER = 9e15
 local max, min, call = math.max, math.min, redis.call
 
@@ -39,9 +36,7 @@ local refunds = tonumber(ARGV[6])
 local raw = call("GET", KEYS[1])
 local known = raw
 if not known then
-  local window = struct.pack(WINDOW, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0)
-  raw = struct.pack("<dddddddddddd", 0, 0, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0) .. window .. window .. window .. window
-    .. struct.pack(HEAD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+  raw = empty_state()
 end
 local standing, peers = raw:sub(1, 96), raw:sub(PEERS_AT)
 local head = {struct.unpack(HEAD, raw, HEAD_AT)}
@@ -56,13 +51,13 @@ end
 -- Takes `counts` out of the bucket of window `w` that `at` fell into, if that is still counted.
 local function refund(w, at, counts)
   local x = windows[w]
-  local index = math.floor(at / BUCKET[w])
+  local index = bucket_of(w, at)
   if index >= x[1] then
     for k = 1, 4 do x[1 + k] = min(x[1 + k] + counts[k], total[k]) end
   else
     local member = call("ZRANGEBYSCORE", KEYS[w + 1], index, index)[1]
     if not member then return end
-    local _, r, t, f, m = member:match("^(%d+):(%d+):(%d+):(%d+):(%d+)$")
+    local r, t, f, m = counts_of(member)
     local left = string.format("%.0f:%.0f:%.0f:%.0f:%.0f", index, max(r - counts[1], 0), max(t - counts[2], 0),
       max(f - counts[3], 0), max(m - counts[4], 0))
     if left ~= member then
@@ -80,7 +75,9 @@ local function unsee(id)
     if peers:sub(at, at + 7) == id then
       local hits = struct.unpack("<d", peers, at + 24) - 1
       local entry = ""
-      if hits > 0 then entry = peers:sub(at, at + 23) .. struct.pack("<d", hits) .. peers:sub(at + 32, at + PEER_BYTES - 1) end
+      if hits > 0 then
+        entry = peers:sub(at, at + 23) .. struct.pack("<d", hits) .. peers:sub(at + 32, at + PEER_BYTES - 1)
+      end
       peers = peers:sub(1, at - 1) .. entry .. peers:sub(at + PEER_BYTES)
       return
     end

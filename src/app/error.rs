@@ -43,6 +43,7 @@ pub enum AppError {
         /// The store, without credentials.
         store: String,
         /// What it said.
+        #[source]
         error: StoreError,
     },
     /// The geo database.
@@ -69,7 +70,7 @@ pub enum AppError {
 
 fn mend(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Unavailable(_) => {
+        StoreError::Unavailable(_) | StoreError::Deadline(_) => {
             "; check that it runs and that store.url (--store, KEYWARD_STORE) leads to it, or use embedded:<directory>"
         }
         _ => "",

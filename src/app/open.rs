@@ -9,7 +9,7 @@ use crate::{
     intake::Peppers,
     pricing::Prices,
     store::{
-        Store, StoreError,
+        Store, StoreControl, StoreError,
         embedded::{EmbeddedOptions, EmbeddedStore},
         redis::{RedisOptions, RedisStore},
     },
@@ -95,7 +95,7 @@ fn redis(config: &Config) -> RedisOptions {
 /// Notes the fingerprint of every pepper in the store, or finds that it knows another one by that name.
 pub(super) async fn register(
     source: &PepperSource,
-    store: &dyn Store,
+    store: &dyn StoreControl,
     config: &Config,
 ) -> Result<(), AppError> {
     let name_store = || mask_url(&config.store.url);

@@ -140,7 +140,7 @@ fn of_prices(error: &PriceError) -> u8 {
 
 fn of_store(error: &StoreError) -> u8 {
     match error {
-        StoreError::Unavailable(_) | StoreError::Refused(_) => code::UNAVAILABLE,
+        StoreError::Unavailable(_) | StoreError::Deadline(_) | StoreError::Refused(_) => code::UNAVAILABLE,
         StoreError::Incompatible(_) | StoreError::BadCursor => code::DATA,
     }
 }

@@ -1,10 +1,9 @@
-//! Limits beyond a key's four windows: on a key, a project, or everything; for some models; in any unit; over spans that
-//! slide or follow the calendar.
+//! Limits beyond a key's four windows: on a key, a project, or everything; for some models; in any unit; over spans
+//! that slide or follow the calendar.
 //!
-//! A limit is counted in a *counter*: amounts with the moments at which they stop counting. For a span that slides, that
-//! is when the bucket (1/64 of the span) is older than the span and a slack of 1/960, so that nothing within the true span is
-//! ever left out and the oldest leaves at most 1/60 late; for a calendar span, when the period ends. A counter knows
-//! nothing else of time, so both stores and all spans share one rule.
+//! A limit is counted in a *counter*: amounts with the moments at which they stop counting. For a span that slides,
+//! that is when the bucket of the amount expires ([`super::window`] has the rule); for a calendar span, when the
+//! period ends. A counter knows nothing else of time, so both stores and all spans share one rule.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -14,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use super::{
     DAY, HOUR, MINUTE, Millis, SECOND, stable_hash,
     subject::Subject,
-    window::{Counts, Unit},
+    window::{Counts, Unit, bucket_expires_at, bucket_index},
 };
 
 /// The shortest span that slides.
@@ -91,10 +90,7 @@ impl Span {
     /// When what is counted at `now` stops counting.
     pub fn counts_until(self, now: Millis, zone: &TimeZone) -> Millis {
         match self {
-            Self::Sliding(length) => {
-                let bucket = (length / 64).max(1);
-                (now.div_euclid(bucket) + 1) * bucket + length / 960 + length
-            }
+            Self::Sliding(length) => bucket_expires_at(length, bucket_index(length, now)),
             Self::Calendar(calendar) => calendar.period(now, zone).1,
         }
     }

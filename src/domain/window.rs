@@ -25,9 +25,14 @@ pub const ONE_HOUR: usize = 2;
 /// Index of the window of a day.
 pub const ONE_DAY: usize = 3;
 
-/// Length of one bucket of a window, in milliseconds.
+/// Length of one bucket of a window, in milliseconds, at least 1.
 pub const fn bucket_millis(window: Millis) -> Millis {
-    window / 64
+    if window < 64 { 1 } else { window / 64 }
+}
+
+/// The bucket of a window that a moment falls into.
+pub const fn bucket_index(window: Millis, at: Millis) -> i64 {
+    at.div_euclid(bucket_millis(window))
 }
 
 /// How much later than it must a bucket leaves its window, in milliseconds.
@@ -163,7 +168,7 @@ pub struct SlidingWindow {
 impl SlidingWindow {
     /// Moves to `now`: closes the open bucket when its time is over and drops what has left a window of `length`.
     pub fn advance(&mut self, length: Millis, now: Millis) {
-        let index = now.div_euclid(bucket_millis(length));
+        let index = bucket_index(length, now);
         if index > self.open_index {
             if !self.open.is_zero() {
                 self.closed.push_back((self.open_index, self.open));
@@ -188,7 +193,7 @@ impl SlidingWindow {
 
     /// Takes back what was charged at `at`, from the bucket it went into, if that is still counted.
     pub fn refund(&mut self, length: Millis, at: Millis, counts: &Counts) {
-        let index = at.div_euclid(bucket_millis(length));
+        let index = bucket_index(length, at);
         if index >= self.open_index {
             self.open.subtract(counts);
         } else if let Some((_, bucket)) = self.closed.iter_mut().find(|(i, _)| *i == index) {

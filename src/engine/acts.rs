@@ -23,6 +23,7 @@ use crate::{
     },
     store::{
         DeadLetterAct, Document, DocumentKind, EventQuery, Respond, Responded, StandingRecord, StoreError,
+        StoreFault,
     },
 };
 
@@ -48,7 +49,7 @@ impl Engine {
     pub(super) fn answering(&self) -> Result<(), StoreError> {
         match self.breaker.open_since() {
             None => Ok(()),
-            Some(since) => Err(StoreError::Unavailable(format!("since {}", format_millis(since)))),
+            Some(since) => Err(StoreError::Unavailable(format!("since {}", format_millis(since)).into())),
         }
     }
 
@@ -83,7 +84,7 @@ impl Engine {
                 Some((next, event))
             })
             .await?;
-        let record = record.ok_or_else(|| StoreError::Refused("the standing kept changing".to_owned()))?;
+        let record = record.ok_or_else(|| StoreError::Refused("the standing kept changing".into()))?;
         Ok((record, fresh))
     }
 
@@ -150,7 +151,7 @@ impl Engine {
                 return Ok(Some(StandingRecord { subject: subject.clone(), standing, detail }));
             }
         }
-        Err(StoreError::Refused("the standing changed too often meanwhile; try again".to_owned()))
+        Err(StoreError::Refused("the standing changed too often meanwhile; try again".into()))
     }
 
     /// The standing of a subject (a clear one when nothing was ever held against it). An address within a banned prefix
@@ -254,12 +255,12 @@ impl Engine {
     /// # Errors
     /// When it could not be written: the former one is still in force then.
     pub async fn set_policy(&self, policy: &Policy, by: &Actor, now: Millis) -> Result<Arc<str>, StoreError> {
-        let body = serde_json::to_value(policy).map_err(|e| StoreError::Incompatible(e.to_string()))?;
+        let body = serde_json::to_value(policy).map_err(|e| StoreError::Incompatible(StoreFault::of(e)))?;
         let version = super::ActivePolicy::new(policy.clone(), Default::default()).version;
         let document = Document { kind: DocumentKind::Policy, name: "current".to_owned(), body };
         let former = self.policy();
         let before =
-            serde_json::to_value(&former.policy).map_err(|e| StoreError::Incompatible(e.to_string()))?;
+            serde_json::to_value(&former.policy).map_err(|e| StoreError::Incompatible(StoreFault::of(e)))?;
         let evidence = json!({
             "version": &*version, "former_version": &*former.version,
             "changes": difference(&before, &document.body),

@@ -26,7 +26,7 @@ use crate::{
         subject::Subject,
         window::{FIVE_MINUTES, ONE_MINUTE, Unit},
     },
-    store::{Refund, Respond, Responded},
+    store::{Refund, Respond, Responded, StoreError},
 };
 
 /// A ladder step that somebody else's change makes void is taken again this many times.
@@ -306,9 +306,7 @@ impl Engine {
                 }
                 Ok(Err(error)) => self.store_failed(&error, respond.now),
                 Err(_) => {
-                    let late =
-                        crate::store::StoreError::Unavailable("no answer within the deadline".to_owned());
-                    self.store_failed(&late, respond.now);
+                    self.store_failed(&StoreError::Deadline(patience), respond.now);
                 }
             }
         }

@@ -18,7 +18,7 @@ use crate::{
         spend, stable_hash,
         window::WindowLimits,
     },
-    store::{Changed, Document, DocumentKind, Revision, StoreError},
+    store::{Changed, Document, DocumentKind, Revision, StoreError, StoreFault},
 };
 
 /// So many documents (or projects, whose limits are made ready together) are taken in on a thread of their own, as it takes
@@ -33,7 +33,7 @@ async fn apart_if<T: Send + 'static>(
     if !long {
         return Ok(work());
     }
-    tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Incompatible(error.to_string()))
+    tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Incompatible(StoreFault::of(error)))
 }
 
 /// What is in force unless the store holds another.

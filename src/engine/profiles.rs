@@ -13,7 +13,7 @@ use crate::{
         profile::{Profile, Sample},
         subject::Subject,
     },
-    store::{Store, StoreError},
+    store::{ProfileStore, StoreError},
 };
 
 /// Most profiles in memory. A profile of a busy key takes some 20 to 60 KB.
@@ -97,7 +97,12 @@ impl ProfileBook {
     ///
     /// # Errors
     /// When it could not be written.
-    pub async fn add(&self, store: &dyn Store, subject: &Subject, delta: &Profile) -> Result<(), StoreError> {
+    pub async fn add(
+        &self,
+        store: &dyn ProfileStore,
+        subject: &Subject,
+        delta: &Profile,
+    ) -> Result<(), StoreError> {
         if let Some(handle) = self.cache.get(subject).filter(|_| !self.flushes) {
             // What is stored lacks all that was learned here, so it must not take its place.
             handle.0.lock().view.merge(delta);
@@ -156,7 +161,7 @@ impl ProfileBook {
     ///
     /// # Errors
     /// The first error of the store.
-    pub async fn flush(&self, store: &dyn Store) -> Result<usize, StoreError> {
+    pub async fn flush(&self, store: &dyn ProfileStore) -> Result<usize, StoreError> {
         use futures::StreamExt;
         let dirty = std::mem::take(&mut *self.dirty.lock());
         let count = dirty.len();
@@ -170,7 +175,7 @@ impl ProfileBook {
 
     async fn flush_one(
         &self,
-        store: &dyn Store,
+        store: &dyn ProfileStore,
         subject: Subject,
         handle: ProfileHandle,
     ) -> Result<(), StoreError> {

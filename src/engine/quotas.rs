@@ -110,7 +110,7 @@ impl Engine {
         let id = record.reservation_id.as_deref().filter(|id| is_of(id, record))?;
         let taken = match self.breaker.open_since() {
             None => tokio::time::timeout(self.patience(1), self.store.take_lease(&record.key, id)).await,
-            Some(_) => Ok(Err(StoreError::Unavailable("it is being waited for".to_owned()))),
+            Some(_) => Ok(Err(StoreError::Unavailable("it is being waited for".into()))),
         };
         let Ok(Ok(taken)) = taken else {
             charge.mode = ChargeMode::Force;

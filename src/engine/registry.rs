@@ -16,7 +16,7 @@ use crate::{
         record::Record,
         registry::{Change, Entry, NotAllowed, Registry, Terms},
     },
-    store::{Document, DocumentKind, StoreError},
+    store::{Document, DocumentKind, StoreError, StoreFault},
 };
 
 impl Engine {
@@ -95,7 +95,7 @@ impl Engine {
             Entry::Project(project) => (DocumentKind::Project, serde_json::to_value(project)),
             Entry::Key(key) => (DocumentKind::Key, serde_json::to_value(key)),
         };
-        let body = body.map_err(|error| StoreError::Incompatible(error.to_string()))?;
+        let body = body.map_err(|error| StoreError::Incompatible(StoreFault::of(error)))?;
         let before = shown(&self.policy().registry, kind, name);
         let evidence = json!({ "document": kind.name(), "name": name, "before": before, "after": body });
         let body = json!({ "entry": body, "updated": format_millis(now) });

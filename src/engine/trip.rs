@@ -225,7 +225,7 @@ impl Engine {
                 Trip::Answered(observations)
             }
             Ok(Ok(_)) => {
-                self.store_failed(&StoreError::Incompatible("answers are missing".to_owned()), now);
+                self.store_failed(&StoreError::Incompatible("answers are missing".into()), now);
                 Trip::Unknown
             }
             Ok(Err(error)) => {
@@ -233,7 +233,7 @@ impl Engine {
                 Trip::NotMade
             }
             Err(_) => {
-                self.store_failed(&StoreError::Unavailable("no answer within the deadline".to_owned()), now);
+                self.store_failed(&StoreError::Deadline(self.patience(charges.len())), now);
                 Trip::Unknown
             }
         }

@@ -29,7 +29,7 @@ use crate::{
         subject::Subject,
         usage::{Bucket, Grouping, OTHER, Totals, UsageBatch, UsageDelta, UsageKey, UsageQuery, UsageTable},
     },
-    store::{Store, StoreError, patient},
+    store::{StoreError, StoreFault, UsageStore, patient},
 };
 
 /// Parts that are locked apart. All of one key is in one part.
@@ -102,7 +102,7 @@ impl UsageBook {
     pub(super) fn new(max_series: usize, remembered: usize) -> Result<Self, StoreError> {
         let mut id = [0; 12];
         getrandom::fill(&mut id)
-            .map_err(|error| StoreError::Unavailable(format!("no random numbers: {error}")))?;
+            .map_err(|error| StoreError::Unavailable(StoreFault::because("no random numbers", error)))?;
         Ok(Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
@@ -202,14 +202,19 @@ impl UsageBook {
     }
 
     /// Adds everything to the store. What was sent and not acknowledged is sent again first, as it was.
-    pub(super) async fn flush(&self, store: &dyn Store, now: Millis) -> Result<(), StoreError> {
+    pub(super) async fn flush(&self, store: &dyn UsageStore, now: Millis) -> Result<(), StoreError> {
         let mut outgoing = self.outgoing.lock().await;
         self.send(&mut outgoing, store, now).await?;
         self.seal(&mut outgoing, now);
         self.send(&mut outgoing, store, now).await
     }
 
-    async fn send(&self, outgoing: &mut Outgoing, store: &dyn Store, now: Millis) -> Result<(), StoreError> {
+    async fn send(
+        &self,
+        outgoing: &mut Outgoing,
+        store: &dyn UsageStore,
+        now: Millis,
+    ) -> Result<(), StoreError> {
         while let Some(batch) = outgoing.batches.front_mut() {
             batch.now = now;
             measured(store.add_usage(batch), &self.took).await?;

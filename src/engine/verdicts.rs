@@ -21,7 +21,7 @@ use crate::{
         standing::{Origin, Standing, StandingDetail, StandingState},
         subject::Subject,
     },
-    store::{EventQuery, StandingRecord, StoreError},
+    store::{EventQuery, StandingRecord, StoreError, StoreFault},
 };
 
 /// Verdicts on one subject among which the same one is looked for.
@@ -84,7 +84,7 @@ impl Engine {
         let Some(event) = self.store.event(event_id).await? else { return Ok(None) };
         let feedback = Feedback::new(event.clone(), verdict, note, by);
         let evidence =
-            serde_json::to_value(&feedback).map_err(|e| StoreError::Incompatible(e.to_string()))?;
+            serde_json::to_value(&feedback).map_err(|e| StoreError::Incompatible(StoreFault::of(e)))?;
         if self.is_last_word(&event, &evidence).await? {
             return Ok(Some(event));
         }

@@ -6,14 +6,14 @@ use tokio::sync::watch;
 
 use crate::{
     domain::{Millis, event::Event},
-    store::Store,
+    store::ForwardStore,
 };
 
 /// What forwarding gets of the rest of the service.
 #[derive(Clone)]
 pub struct SinkContext {
     /// Holds the log and the cursors.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn ForwardStore>,
     /// Reads the clock: milliseconds since 1970.
     pub now: Arc<dyn Fn() -> Millis + Send + Sync>,
     /// Appends an event to the log, soon and without waiting.

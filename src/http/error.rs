@@ -202,7 +202,9 @@ impl ApiError {
                 header::WWW_AUTHENTICATE,
                 format!("Bearer realm=\"keyward\", error=\"insufficient_scope\", scope=\"{}\"", scope.name()),
             ),
-            Self::Store(StoreError::Unavailable(_)) => (header::RETRY_AFTER, "1".to_owned()),
+            Self::Store(StoreError::Unavailable(_) | StoreError::Deadline(_)) => {
+                (header::RETRY_AFTER, "1".to_owned())
+            }
             Self::Store(StoreError::Refused(_)) | Self::Stopping => (header::RETRY_AFTER, "5".to_owned()),
             _ => return None,
         };
@@ -242,7 +244,7 @@ fn summary(errors: &[FieldError]) -> String {
 /// What callers are told of the store: not its own words, which may name hosts and files.
 fn store_detail(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Unavailable(_) => "the store does not answer; try again",
+        StoreError::Unavailable(_) | StoreError::Deadline(_) => "the store does not answer; try again",
         StoreError::Refused(_) => "the store refuses to write; see /readyz and the service's log",
         StoreError::Incompatible(_) => "the store holds something that this version cannot use",
         StoreError::BadCursor => "the cursor is not one that this service gave out",
@@ -270,6 +272,11 @@ mod tests {
             (ApiError::NoRoute, 404, None),
             (ApiError::Conflict("it is in use".into()), 409, None),
             (ApiError::Store(StoreError::Unavailable("x".into())), 503, Some("retry-after")),
+            (
+                ApiError::Store(StoreError::Deadline(std::time::Duration::from_millis(40))),
+                503,
+                Some("retry-after"),
+            ),
             (ApiError::Store(StoreError::Refused("x".into())), 503, Some("retry-after")),
             (ApiError::Store(StoreError::BadCursor), 422, None),
         ];

@@ -145,7 +145,7 @@ impl Follower {
     async fn wait(&mut self) -> Result<(), StoreError> {
         match timeout(LOOK_ANYWAY, self.news.recv()).await {
             Ok(Err(RecvError::Closed)) => {
-                Err(StoreError::Unavailable("events are no longer followed".to_owned()))
+                Err(StoreError::Unavailable("events are no longer followed".into()))
             }
             Ok(Ok(_) | Err(RecvError::Lagged(_))) | Err(_) => {
                 self.news = self.news.resubscribe();

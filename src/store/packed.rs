@@ -7,7 +7,7 @@ use crate::domain::profile::{Later, Profile};
 ///
 /// # Errors
 /// When there is no room.
-pub fn pack(profile: &Profile, bytes: Vec<u8>) -> postcard::Result<Vec<u8>> {
+pub(super) fn pack(profile: &Profile, bytes: Vec<u8>) -> postcard::Result<Vec<u8>> {
     postcard::to_extend(&profile.later, postcard::to_extend(profile, bytes)?)
 }
 
@@ -15,7 +15,7 @@ pub fn pack(profile: &Profile, bytes: Vec<u8>) -> postcard::Result<Vec<u8>> {
 ///
 /// # Errors
 /// When it is no profile.
-pub fn unpack(bytes: &[u8]) -> postcard::Result<Profile> {
+pub(super) fn unpack(bytes: &[u8]) -> postcard::Result<Profile> {
     let (profile, rest) = postcard::take_from_bytes::<Profile>(bytes)?;
     let later = if rest.is_empty() { Later::default() } else { postcard::from_bytes(rest)? };
     Ok(Profile { later, ..profile })

@@ -6,7 +6,7 @@ use keyward::{
     domain::event::Event,
     forward::{Sender, SinkContext, SinkSettings, Status},
     store::{
-        DeadLetter, LogPosition, Store,
+        DeadLetter, ForwardStore, LogPosition, Store,
         embedded::{EmbeddedOptions, EmbeddedStore},
     },
 };
@@ -18,7 +18,7 @@ use crate::support::within;
 const LONG: Duration = Duration::from_secs(120);
 
 /// What a sink needs that tells of nothing unexpected.
-pub(crate) fn sink_context(store: Arc<dyn Store>) -> SinkContext {
+pub(crate) fn sink_context(store: Arc<dyn ForwardStore>) -> SinkContext {
     SinkContext {
         store,
         now: Arc::new(keyward::clock::wall),
@@ -30,7 +30,7 @@ pub(crate) fn sink_context(store: Arc<dyn Store>) -> SinkContext {
 
 /// Events that a sink named `siem` sends, by their ids, and how far it is.
 pub(crate) struct Run {
-    pub store: Arc<EmbeddedStore>,
+    pub store: Arc<dyn Store>,
     pub events: HashMap<String, Event>,
     status: Arc<Status>,
     event: fn(usize) -> Event,
@@ -41,7 +41,7 @@ pub(crate) struct Run {
 impl Run {
     /// A sender; `event` makes the event of each number.
     pub(crate) fn start(settings: &SinkSettings, event: fn(usize) -> Event) -> Self {
-        let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
+        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
         let context = sink_context(store.clone());
         let sink = settings.open(&context).unwrap();
         let stop = CancellationToken::new();

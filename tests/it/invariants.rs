@@ -7,7 +7,7 @@ use keyward::{
     engine::{Engine, EngineOptions},
     geo::Geo,
     store::{
-        Store,
+        CounterStore, Store,
         embedded::{EmbeddedOptions, EmbeddedStore},
         redis::{RedisOptions, RedisStore},
     },
@@ -96,8 +96,8 @@ async fn a_flood_of_new_keys_leaves_no_more_subjects_in_redis_than_the_cap_allow
 }
 
 /// An engine with the caps over an embedded store, whose time is what the test says: no upkeep runs.
-async fn embedded() -> (Arc<Engine>, Arc<EmbeddedStore>) {
-    let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
+async fn embedded() -> (Arc<Engine>, Arc<dyn Store>) {
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
     let engine = Engine::start(store.clone(), Arc::new(Geo::off()), limits_alone(1_000), capped()).await;
     (engine.unwrap(), store)
 }

@@ -30,6 +30,7 @@ mod monitoring;
 mod propagation;
 #[path = "../it_support/redis.rs"]
 mod redis_server;
+mod roles;
 mod scenarios;
 mod secrets;
 mod spelling;

@@ -12,7 +12,8 @@ use keyward::{
         window::{Unit, WindowLimits},
     },
     store::{
-        EventQuery, Responded, Store, StoreError,
+        CounterStore, EventLog, EventQuery, ReservationStore, Responded, StandingLookup, StandingStore,
+        StoreControl, StoreError,
         redis::{RedisOptions, RedisStore},
     },
 };
@@ -56,7 +57,8 @@ async fn one_server_that_comes_back_is_found_again() {
     let down = tokio::time::timeout(Duration::from_secs(5), store.ping()).await.unwrap();
     assert!(matches!(down, Err(StoreError::Unavailable(_))), "{down:?}");
     until("the store says that it is down at once", || async {
-        matches!(store.ping().await, Err(StoreError::Unavailable(why)) if why.to_lowercase().contains("refused"))
+        let down = store.ping().await;
+        down.is_err_and(|error| error.cause().is_some_and(redis::RedisError::is_connection_refusal))
     })
     .await;
     let _server = Server::start_on(port, &[]);

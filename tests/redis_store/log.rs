@@ -10,7 +10,7 @@ use keyward::{
         subject::Subject,
     },
     store::{
-        EventQuery, LogPage, LogPosition, Store, StoreError,
+        EventLog, EventQuery, EventWriter, LogPage, LogPosition, StandingStore, StoreControl, StoreError,
         redis::{RedisOptions, RedisStore},
     },
 };

@@ -8,7 +8,7 @@ use keyward::{
         subject::Subject,
         window::{Unit, WindowLimits},
     },
-    store::Store,
+    store::{CounterStore, StandingStore},
 };
 
 use crate::{T0, ban, charge, peer, server, setting, store};

@@ -7,7 +7,10 @@ use keyward::{
         standing::{Standing, StandingState},
         subject::Subject,
     },
-    store::{EventQuery, Refund, Respond, Responded, Store},
+    store::{
+        CounterStore, EventLog, EventQuery, EventWriter, ProfileStore, Refund, Respond, Responded,
+        StandingLookup, StandingStore,
+    },
 };
 
 use crate::{T0, ban, charge, event, peer, setting, store};

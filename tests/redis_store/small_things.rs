@@ -11,7 +11,10 @@ use keyward::{
         subject::Subject,
         usage::{Bucket, Grouping, Totals, UsageBatch, UsageDelta, UsageKey, UsageQuery},
     },
-    store::{Claim, Document, DocumentKind, EventQuery, Revision, Store, redis::RedisStore},
+    store::{
+        Claim, ClaimStore, Document, DocumentKind, DocumentStore, EventLog, EventQuery, ProfileStore,
+        Revision, Store, StoreControl, UsageStore, redis::RedisStore,
+    },
 };
 
 use crate::{T0, options, server::shared, store};

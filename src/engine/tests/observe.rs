@@ -103,9 +103,9 @@ async fn what_detectors_banned_and_throttled_while_observing_does_not_hold_after
     let free = day.ask(json!({})).await;
     assert!(free.allowed && free.would.is_none(), "{free:?}");
     assert_eq!(free.limits[0].used, 20, "and the store charged it");
-    for _ in 0..21 {
+    for n in 0..10 {
         day.now += SECOND;
-        day.ask(json!({"key_id": "b", "response_status": 401})).await;
+        day.ask(json!({"key_id": "b", "endpoint": format!("/guess/{n}"), "response_status": 404})).await;
     }
     assert_eq!(day.stands("b").await.state_at(day.now), StandingState::Throttled);
 }
@@ -118,12 +118,13 @@ async fn an_observed_throttle_halves_limits_in_theory_alone() {
     })
     .await;
     let mut last = day.ask(json!({})).await;
-    for _ in 0..20 {
+    for n in 0..10 {
         day.now += SECOND;
-        last = day.ask(json!({"response_status": 401, "tokens_used": 0})).await;
+        let guess = json!({"endpoint": format!("/guess/{n}"), "response_status": 404, "tokens_used": 0});
+        last = day.ask(guess).await;
     }
     assert_eq!(last.ruling().action, Action::Throttle);
-    let half = json!({"tokens_used": 600, "response_status": 401});
+    let half = json!({"tokens_used": 600});
     let refused = day.ask(half.clone()).await;
     assert_eq!(would(&refused), (false, Action::Throttle, Some(Reason::RateLimitExceeded)));
     day.switch(Enforcement::Enforce).await;

@@ -1,98 +1,20 @@
-//! Claims of request ids. In memory only: a retry after a restart is judged anew.
+//! Claims of request ids, in memory alone: a retry after a restart is judged anew.
 
-use std::collections::{HashMap, VecDeque};
+use super::EmbeddedStore;
+use crate::{
+    domain::Millis,
+    store::{Claim, ClaimStore, StoreResult},
+};
 
-use parking_lot::Mutex;
-
-use crate::domain::{MINUTE, Millis};
-use crate::store::Claim;
-
-/// How long a claim lasts.
-const LASTS: Millis = 2 * MINUTE;
-
-#[derive(Default)]
-struct Held {
-    /// When it ends, and the answer once there is one.
-    claims: HashMap<String, (Millis, Option<Vec<u8>>)>,
-    /// Claims in the order they were made, with when they end.
-    order: VecDeque<(Millis, String)>,
-}
-
-/// Requests that somebody works on or has answered.
-pub(super) struct Claims {
-    held: Mutex<Held>,
-    capacity: usize,
-}
-
-impl Claims {
-    /// Remembers at most `capacity` requests; beyond that the oldest are forgotten early.
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { held: Mutex::default(), capacity: capacity.max(1) }
+impl ClaimStore for EmbeddedStore {
+    fn claim<'a>(&'a self, request: &'a str, now: Millis) -> StoreResult<'a, Claim> {
+        Box::pin(async move { Ok(self.memory.claims.claim(request, now)) })
     }
 
-    /// See [`crate::store::Store::claim`].
-    pub(super) fn claim(&self, request: &str, now: Millis) -> Claim {
-        let mut held = self.held.lock();
-        held.forget_ended(now, self.capacity);
-        match held.claims.get(request) {
-            Some((ends, None)) if *ends > now => Claim::InFlight,
-            Some((ends, Some(answer))) if *ends > now => Claim::Answered(answer.clone()),
-            _ => {
-                let ends = now.saturating_add(LASTS);
-                held.claims.insert(request.to_owned(), (ends, None));
-                held.order.push_back((ends, request.to_owned()));
-                Claim::Fresh
-            }
-        }
-    }
-
-    /// See [`crate::store::Store::finish_claim`]. An answer that comes after the end of its claim is dropped.
-    pub(super) fn finish(&self, request: &str, answer: &[u8], now: Millis) {
-        if let Some((ends, kept)) = self.held.lock().claims.get_mut(request)
-            && *ends > now
-        {
-            *kept = Some(answer.to_vec());
-        }
-    }
-}
-
-impl Held {
-    fn forget_ended(&mut self, now: Millis, capacity: usize) {
-        while let Some((ends, request)) = self.order.front() {
-            if *ends > now && self.order.len() < capacity {
-                break;
-            }
-            // A request that was claimed again has a later end, and a later place in the order.
-            if self.claims.get(request).is_some_and(|(current, _)| current == ends) {
-                self.claims.remove(request);
-            }
-            self.order.pop_front();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_claim_lasts_two_minutes_from_when_it_was_made() {
-        let claims = Claims::new(10);
-        assert_eq!(claims.claim("a", 0), Claim::Fresh);
-        claims.finish("a", b"yes", LASTS - 2);
-        assert_eq!(claims.claim("a", LASTS - 1), Claim::Answered(b"yes".to_vec()));
-        assert_eq!(claims.claim("a", LASTS), Claim::Fresh);
-        claims.finish("a", b"late", 3 * LASTS);
-        assert_eq!(claims.claim("a", LASTS + 1), Claim::InFlight);
-    }
-
-    #[test]
-    fn a_flood_of_requests_takes_bounded_memory() {
-        let claims = Claims::new(10);
-        for request in 0..1_000 {
-            claims.claim(&request.to_string(), 0);
-        }
-        let held = claims.held.lock();
-        assert_eq!((held.claims.len(), held.order.len()), (10, 10));
+    fn finish_claim<'a>(&'a self, request: &'a str, answer: &'a [u8], now: Millis) -> StoreResult<'a, ()> {
+        Box::pin(async move {
+            self.memory.claims.finish(request, answer, now);
+            Ok(())
+        })
     }
 }

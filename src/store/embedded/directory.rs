@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreFault};
 
 /// A data directory held by this process. The lock goes with the value, and with the process however it ends.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ impl Directory {
     /// Makes the directory if needed and takes it.
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
         let refused = |what: &str, error: std::io::Error| {
-            StoreError::Refused(format!("{what} in {}: {error}", path.display()))
+            StoreError::Refused(StoreFault::because(format_args!("{what} in {}", path.display()), error))
         };
         fs::create_dir_all(path).map_err(|error| refused("cannot make the data directory", error))?;
         let lock = OpenOptions::new()
@@ -29,22 +29,27 @@ impl Directory {
             .map_err(|error| refused("cannot open keyward.lock", error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Refused(format!(
-                "the data directory {} is in use by another keyward process; \
-                 stop it, give this one another directory, or let both use Redis",
-                path.display()
-            ))),
+            Err(TryLockError::WouldBlock) => Err(in_use(path)),
             Err(TryLockError::Error(error)) => Err(refused("cannot lock keyward.lock", error)),
         }
     }
 
-    /// Where the database is.
+    /// The path of the database file in it.
     pub(super) fn database(&self) -> PathBuf {
         database(&self.path)
     }
 }
 
-/// Where the database is in a data directory.
+fn in_use(path: &Path) -> StoreError {
+    let what = format!(
+        "the data directory {} is in use by another keyward process; \
+         stop it, give this one another directory, or let both use Redis",
+        path.display()
+    );
+    StoreError::Refused(what.into())
+}
+
+/// The path of the database file in a data directory.
 pub(super) fn database(directory: &Path) -> PathBuf {
     directory.join("keyward.db")
 }

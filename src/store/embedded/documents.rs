@@ -1,9 +1,39 @@
-//! Reading documents, their revision, and what changed since one.
+//! Documents, their revision, and what changed since one.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::sqlite::{failed, unreadable};
-use crate::store::{CHANGES_KEPT, Changed, Document, DocumentKind, Revision, StoreError};
+use super::{
+    EmbeddedStore,
+    effects::{Effect, Effects},
+    event_rows,
+    sqlite::{failed, unreadable_because},
+};
+use crate::{
+    domain::event::Event,
+    store::{
+        Changed, Document, DocumentKind, DocumentStore, Revision, StoreError, StoreResult,
+        roles::CHANGES_KEPT,
+    },
+};
+
+impl DocumentStore for EmbeddedStore {
+    fn documents(&self) -> StoreResult<'_, (Revision, Vec<Document>)> {
+        Box::pin(self.read(all))
+    }
+
+    fn documents_revision(&self) -> StoreResult<'_, Revision> {
+        Box::pin(async { Ok(unmarked(self.memory.revision())) })
+    }
+
+    fn documents_since(&self, known: Revision) -> StoreResult<'_, Option<Changed>> {
+        Box::pin(self.read(move |connection| since(connection, known)))
+    }
+
+    fn write_document<'a>(&'a self, document: &'a Document, event: &'a Event) -> StoreResult<'a, bool> {
+        let (document, event) = (document.clone(), event.clone());
+        Box::pin(self.write(move |connection, effects| write_document(connection, &document, event, effects)))
+    }
+}
 
 /// The revision of the documents. It has no marks: what one process alone writes to is never behind what was told.
 pub(super) fn revision(connection: &Connection) -> Result<u64, StoreError> {
@@ -13,16 +43,39 @@ pub(super) fn revision(connection: &Connection) -> Result<u64, StoreError> {
 }
 
 /// A revision without a mark.
-pub(super) fn unmarked(number: u64) -> Revision {
+fn unmarked(number: u64) -> Revision {
     Revision { number, mark: 0 }
 }
 
-/// Notes which document changed at a revision, and forgets changes that are long past.
-pub(super) fn note_change(
+fn write_document(
     connection: &Connection,
-    revision: i64,
     document: &Document,
-) -> Result<(), StoreError> {
+    event: Event,
+    effects: &mut Effects,
+) -> Result<bool, StoreError> {
+    let (kind, name) = (document.kind.name(), document.name.as_str());
+    let known = "SELECT 1 FROM documents WHERE kind = ? AND name = ?";
+    let known = connection.query_row(known, [kind, name], |_| Ok(())).optional().map_err(failed)?.is_some();
+    if document.body.is_null() {
+        if !known {
+            return Ok(false);
+        }
+        let sql = "DELETE FROM documents WHERE kind = ? AND name = ?";
+        connection.execute(sql, [kind, name]).map_err(failed)?;
+    } else {
+        let sql = "INSERT OR REPLACE INTO documents (kind, name, body) VALUES (?, ?, ?)";
+        connection.execute(sql, [kind, name, &document.body.to_string()]).map_err(failed)?;
+    }
+    let sql = "UPDATE meta SET value = value + 1 WHERE key = 'documents_revision' RETURNING value";
+    let revision: i64 = connection.query_row(sql, [], |row| row.get(0)).map_err(failed)?;
+    note_change(connection, revision, document)?;
+    event_rows::append(connection, vec![event], effects)?;
+    effects.push(Effect::Revision(revision.max(0) as u64));
+    Ok(known)
+}
+
+/// Notes which document changed at a revision, and forgets changes that are long past.
+fn note_change(connection: &Connection, revision: i64, document: &Document) -> Result<(), StoreError> {
     let sql = "INSERT INTO document_changes (revision, kind, name) VALUES (?, ?, ?)";
     let values = params![revision, document.kind.name(), document.name];
     connection.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(failed)?;
@@ -33,7 +86,7 @@ pub(super) fn note_change(
 
 /// Every document, in the order of kind and name, with the revision they belong to.
 /// Both are read in one transaction, so a revision never goes with older documents.
-pub(super) fn all(connection: &Connection) -> Result<(Revision, Vec<Document>), StoreError> {
+fn all(connection: &Connection) -> Result<(Revision, Vec<Document>), StoreError> {
     let transaction = connection.unchecked_transaction().map_err(failed)?;
     let revision = revision(&transaction)?;
     let mut documents = Vec::new();
@@ -46,7 +99,7 @@ pub(super) fn all(connection: &Connection) -> Result<(Revision, Vec<Document>), 
                 .map_err(failed)?;
             for row in rows {
                 let (name, body) = row.map_err(failed)?;
-                let body = serde_json::from_str(&body).map_err(unreadable)?;
+                let body = serde_json::from_str(&body).map_err(unreadable_because)?;
                 documents.push(Document { kind, name, body });
             }
         }
@@ -56,7 +109,7 @@ pub(super) fn all(connection: &Connection) -> Result<(Revision, Vec<Document>), 
 }
 
 /// What changed after a revision; `None` where not every change since was noted.
-pub(super) fn since(connection: &Connection, known: Revision) -> Result<Option<Changed>, StoreError> {
+fn since(connection: &Connection, known: Revision) -> Result<Option<Changed>, StoreError> {
     let transaction = connection.unchecked_transaction().map_err(failed)?;
     let revision = revision(&transaction)?;
     let noted = {
@@ -84,5 +137,5 @@ fn now(connection: &Connection, kind: &str, name: String) -> Result<Option<Docum
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;
     let body = statement.query_row([kind.name(), &name], |row| row.get::<_, String>(0)).optional();
     let body = body.map_err(failed)?.map_or(Ok(serde_json::Value::Null), |body| serde_json::from_str(&body));
-    Ok(Some(Document { kind, name, body: body.map_err(unreadable)? }))
+    Ok(Some(Document { kind, name, body: body.map_err(unreadable_because)? }))
 }

@@ -5,36 +5,48 @@
 //! [`EmbeddedOptions::snapshot_seconds`] of them. The store reads no clock: what is old is judged by the latest
 //! time that callers named.
 
-mod api;
-mod changes;
 mod claims;
+mod control;
 mod core;
 mod counters;
 mod directory;
 mod documents;
-mod log;
+mod effects;
+mod event_rows;
+mod events;
 mod memory;
 mod profiles;
 mod quota_rows;
-mod quotas;
 mod readers;
+mod reservations;
 mod sinks;
 mod sqlite;
+mod standing_rows;
 mod standings;
-mod subject_state;
 mod usage;
 mod writer;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::{runtime::Handle, sync::oneshot};
 
-pub use counters::Counters;
-pub use quotas::Quotas;
+pub use memory::{Counters, Quotas};
 pub use sqlite::LAYOUT;
 
-use self::{core::Core, directory::Directory, memory::Memory, readers::Readers, writer::Writer};
-use crate::{domain::usage::Keep, store::StoreError};
+use self::{
+    core::{Core, Task},
+    directory::Directory,
+    effects::Effects,
+    memory::Memory,
+    readers::Readers,
+    writer::Writer,
+};
+use crate::{
+    domain::usage::Keep,
+    store::{StoreError, StoreFault},
+};
 
 /// How an [`EmbeddedStore`] keeps things.
 #[derive(Debug, Clone)]
@@ -78,7 +90,7 @@ pub fn layout(directory: &Path) -> Result<Option<u32>, StoreError> {
     if path.exists() { sqlite::layout_of(&path).map(Some) } else { Ok(None) }
 }
 
-/// The store in the process.
+/// Every role of a [`Store`](super::Store), in the process.
 pub struct EmbeddedStore {
     memory: Arc<Memory>,
     backing: Backing,
@@ -125,5 +137,33 @@ impl EmbeddedStore {
         let keep = options.usage;
         let core = Core::new(connection, Arc::clone(&memory), options, None)?;
         Ok(Self { memory, backing: Backing::Memory(Mutex::new(core)), keep })
+    }
+
+    /// Runs `work` in a transaction; the answer comes after the commit.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &mut Effects) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Task::new(work, reply));
+        match &self.backing {
+            Backing::File { writer, .. } => writer.submit(job),
+            Backing::Memory(core) => core.lock().run(vec![job]),
+        }
+        answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the writer has ended".into())))
+    }
+
+    /// Runs a query where it may block; right here when there is no executor to disturb.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let readers = match &self.backing {
+            Backing::Memory(core) => return query(core.lock().connection()),
+            Backing::File { readers, .. } => Arc::clone(readers),
+        };
+        let Ok(executor) = Handle::try_current() else { return readers.query(query) };
+        let answer = executor.spawn_blocking(move || readers.query(query)).await;
+        answer.unwrap_or_else(|error| Err(StoreError::Unavailable(StoreFault::of(error))))
     }
 }

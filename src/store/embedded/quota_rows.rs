@@ -1,10 +1,10 @@
-//! Counters and reservations in SQLite: snapshots of what [`super::quotas`] holds.
+//! Counters and reservations in SQLite: snapshots of what memory holds.
 
 use rusqlite::{Connection, params};
 
 use super::{
-    quotas::{Quotas, Unsaved},
-    sqlite::{decode, encode, failed},
+    memory::{Quotas, Unsaved},
+    sqlite::{decode, encode, failed, unreadable},
 };
 use crate::{
     domain::{
@@ -26,7 +26,7 @@ pub(super) fn load(connection: &Connection, quotas: &Quotas) -> Result<(), Store
         // A budget is worth refusing to start for.
         let amounts: Amounts = decode(&blob)?;
         let scope = Scope::parse(&scope);
-        let scope = scope.ok_or_else(|| StoreError::Incompatible("the scope of a counter".to_owned()))?;
+        let scope = scope.ok_or_else(|| unreadable("the scope of a counter"))?;
         counters.push((Counter { scope, id: id.cast_unsigned() }, amounts));
     }
     let mut statement = connection.prepare("SELECT charged_at, lease FROM leases").map_err(failed)?;
@@ -42,7 +42,7 @@ pub(super) fn load(connection: &Connection, quotas: &Quotas) -> Result<(), Store
     Ok(())
 }
 
-/// Writes what changed.
+/// Writes the counters and reservations that changed, and deletes those that are gone.
 pub(super) fn save(connection: &Connection, unsaved: &Unsaved) -> Result<(), StoreError> {
     let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
         connection.prepare_cached(sql).and_then(|mut s| s.execute(values)).map(drop).map_err(failed)

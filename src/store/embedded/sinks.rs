@@ -3,18 +3,77 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::sqlite::{failed, unreadable};
+use super::{
+    EmbeddedStore,
+    sqlite::{failed, unreadable, unreadable_because},
+};
 use crate::{
     domain::Millis,
     store::{
-        DeadLetter, DeadLetterAct, LogPosition, SinkHealth, SinkLead, SinkRecord, SinkStep, Stepped,
-        StoreError,
-        sinks::{MAX_DEAD_LETTERS, health_from_text, position_from_text, position_to_text},
+        DeadLetter, DeadLetterAct, LogPosition, MAX_DEAD_LETTERS, SinkHealth, SinkLead, SinkRecord, SinkStep,
+        SinkStore, Stepped, StoreError, StoreResult,
+        roles::{health_from_text, position_from_text, position_to_text},
     },
 };
 
-/// See [`crate::store::Store::lead_sink`].
-pub(super) fn lead(
+impl SinkStore for EmbeddedStore {
+    fn lead_sink<'a>(
+        &'a self,
+        sink: &'a str,
+        owner: &'a str,
+        now: Millis,
+        until: Millis,
+    ) -> StoreResult<'a, Option<SinkLead>> {
+        let (sink, owner) = (sink.to_owned(), owner.to_owned());
+        Box::pin(self.write(move |connection, _| lead_sink(connection, &sink, &owner, now, until)))
+    }
+
+    fn renew_sink<'a>(
+        &'a self,
+        sink: &'a str,
+        epoch: u64,
+        until: Millis,
+        health: &'a SinkHealth,
+    ) -> StoreResult<'a, Option<bool>> {
+        let (sink, health) = (sink.to_owned(), health.clone());
+        Box::pin(self.write(move |connection, _| renew_sink(connection, &sink, epoch, until, &health)))
+    }
+
+    fn leave_sink<'a>(&'a self, sink: &'a str, owner: &'a str) -> StoreResult<'a, ()> {
+        let (sink, owner) = (sink.to_owned(), owner.to_owned());
+        Box::pin(self.write(move |connection, _| {
+            let sql = "UPDATE sinks SET owner = '', until = 0 WHERE name = ? AND owner = ?";
+            connection.execute(sql, [sink, owner]).map(drop).map_err(failed)
+        }))
+    }
+
+    fn step_sink<'a>(&'a self, step: &'a SinkStep) -> StoreResult<'a, Stepped> {
+        let step = step.clone();
+        Box::pin(self.write(move |connection, _| step_sink(connection, &step)))
+    }
+
+    fn sink<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Option<SinkRecord>> {
+        let sink = sink.to_owned();
+        Box::pin(self.read(move |connection| sink_record(connection, &sink)))
+    }
+
+    fn dead_letters<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Vec<DeadLetter>> {
+        let sink = sink.to_owned();
+        Box::pin(self.read(move |connection| dead_letters(connection, &sink)))
+    }
+
+    fn act_on_dead_letters<'a>(
+        &'a self,
+        sink: &'a str,
+        act: DeadLetterAct,
+        ids: &'a [String],
+    ) -> StoreResult<'a, usize> {
+        let (sink, ids) = (sink.to_owned(), ids.to_vec());
+        Box::pin(self.write(move |connection, _| act_on_dead_letters(connection, &sink, act, &ids)))
+    }
+}
+
+fn lead_sink(
     connection: &Connection,
     sink: &str,
     owner: &str,
@@ -41,8 +100,7 @@ pub(super) fn lead(
     Ok(Some(SinkLead { epoch: epoch.max(0) as u64, position: position_of(&position)?, state, again }))
 }
 
-/// See [`crate::store::Store::renew_sink`].
-pub(super) fn renew(
+fn renew_sink(
     connection: &Connection,
     sink: &str,
     epoch: u64,
@@ -50,7 +108,7 @@ pub(super) fn renew(
     health: &SinkHealth,
 ) -> Result<Option<bool>, StoreError> {
     let sql = "UPDATE sinks SET until = ?, health = ? WHERE name = ? AND epoch = ?";
-    let health = serde_json::to_string(health).map_err(unreadable)?;
+    let health = serde_json::to_string(health).map_err(unreadable_because)?;
     let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
     let renewed = connection.execute(sql, params![until, health, sink, epoch]).map_err(failed)?;
     if renewed == 0 { Ok(None) } else { waits_again(connection, sink).map(Some) }
@@ -61,14 +119,7 @@ fn waits_again(connection: &Connection, sink: &str) -> Result<bool, StoreError> 
     connection.query_row(sql, [sink], |row| row.get(0)).map_err(failed)
 }
 
-/// See [`crate::store::Store::leave_sink`].
-pub(super) fn leave(connection: &Connection, sink: &str, owner: &str) -> Result<(), StoreError> {
-    let sql = "UPDATE sinks SET owner = '', until = 0 WHERE name = ? AND owner = ?";
-    connection.execute(sql, [sink, owner]).map(drop).map_err(failed)
-}
-
-/// See [`crate::store::Store::step_sink`].
-pub(super) fn step(connection: &Connection, step: &SinkStep) -> Result<Stepped, StoreError> {
+fn step_sink(connection: &Connection, step: &SinkStep) -> Result<Stepped, StoreError> {
     let sql = "SELECT epoch FROM sinks WHERE name = ?";
     let epoch: Option<i64> =
         connection.query_row(sql, [&step.sink], |row| row.get(0)).optional().map_err(failed)?;
@@ -76,7 +127,7 @@ pub(super) fn step(connection: &Connection, step: &SinkStep) -> Result<Stepped, 
         return Ok(Stepped::NotLeading);
     }
     if !step.parked.is_empty() {
-        let count = dead_letters(connection, &step.sink)?;
+        let count = count_dead_letters(connection, &step.sink)?;
         if count.saturating_sub(step.done.len()) + step.parked.len() > MAX_DEAD_LETTERS {
             return Ok(Stepped::Full);
         }
@@ -93,14 +144,14 @@ pub(super) fn step(connection: &Connection, step: &SinkStep) -> Result<Stepped, 
     }
     for letter in &step.parked {
         let sql = "INSERT OR REPLACE INTO dead_letters (sink, event_id, again, json) VALUES (?, ?, 0, ?)";
-        let json = serde_json::to_string(letter).map_err(unreadable)?;
+        let json = serde_json::to_string(letter).map_err(unreadable_because)?;
         connection.execute(sql, params![step.sink, letter.event.id, json]).map_err(failed)?;
     }
     Ok(Stepped::Done)
 }
 
 /// Every dead letter of a sink, by event id.
-pub(super) fn letters(connection: &Connection, sink: &str) -> Result<Vec<DeadLetter>, StoreError> {
+fn dead_letters(connection: &Connection, sink: &str) -> Result<Vec<DeadLetter>, StoreError> {
     let sql = "SELECT again, json FROM dead_letters WHERE sink = ? ORDER BY event_id";
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;
     let rows = statement.query_map([sink], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, String>(1)?)));
@@ -116,8 +167,7 @@ pub(super) fn letters(connection: &Connection, sink: &str) -> Result<Vec<DeadLet
     Ok(letters)
 }
 
-/// See [`crate::store::Store::act_on_dead_letters`].
-pub(super) fn act(
+fn act_on_dead_letters(
     connection: &Connection,
     sink: &str,
     act: DeadLetterAct,
@@ -138,26 +188,25 @@ pub(super) fn act(
     Ok(count)
 }
 
-/// See [`crate::store::Store::sink`].
-pub(super) fn record(connection: &Connection, sink: &str) -> Result<Option<SinkRecord>, StoreError> {
+fn sink_record(connection: &Connection, sink: &str) -> Result<Option<SinkRecord>, StoreError> {
     let sql = "SELECT owner, until, position, health FROM sinks WHERE name = ?";
     let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(String, Millis, String, String)> {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
     };
     let held = connection.query_row(sql, [sink], read).optional().map_err(failed)?;
     let Some((owner, until, position, health)) = held else { return Ok(None) };
-    let (position, dead_letters) = (position_of(&position)?, dead_letters(connection, sink)?);
+    let (position, dead_letters) = (position_of(&position)?, count_dead_letters(connection, sink)?);
     let health = health_from_text(&health);
     Ok(Some(SinkRecord { sink: sink.to_owned(), owner, until, position, dead_letters, health }))
 }
 
-fn dead_letters(connection: &Connection, sink: &str) -> Result<usize, StoreError> {
+fn count_dead_letters(connection: &Connection, sink: &str) -> Result<usize, StoreError> {
     let sql = "SELECT count(*) FROM dead_letters WHERE sink = ?";
     let count: i64 = connection.query_row(sql, [sink], |row| row.get(0)).map_err(failed)?;
     Ok(usize::try_from(count).unwrap_or_default())
 }
 
-/// An empty one is none.
+/// An empty text is no position.
 fn position_of(text: &str) -> Result<Option<LogPosition>, StoreError> {
     let text = Some(text).filter(|text| !text.is_empty());
     text.map(|text| position_from_text(text).ok_or_else(|| unreadable("a position"))).transpose()

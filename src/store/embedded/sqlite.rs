@@ -1,13 +1,13 @@
 //! The SQLite file: how it is opened, brought to the current layout, and what its errors mean to callers.
 
-use std::{path::Path, time::Duration};
+use std::{error::Error, path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     domain::profile::Profile,
-    store::{StoreError, packed},
+    store::{StoreError, StoreFault, packed},
 };
 
 /// The steps that lead to the current layout; `user_version` counts those that were taken.
@@ -19,7 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0005_document_changes.sql"),
     include_str!("../../../migrations/sqlite/0006_sink_health.sql"),
 ];
-/// The current layout.
+/// The layout that this version writes: how many steps lead to it.
 pub const LAYOUT: u32 = MIGRATIONS.len() as u32;
 /// How long one connection waits for another; only a backup tool beside us ever makes it wait.
 const BUSY: Duration = Duration::from_secs(5);
@@ -72,9 +72,9 @@ fn layout(connection: &Connection) -> Result<u32, StoreError> {
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let taken = layout(connection)? as usize;
     if taken > MIGRATIONS.len() {
-        return Err(StoreError::Incompatible(format!(
-            "keyward.db has layout {taken}, this version knows {} and none after it",
-            MIGRATIONS.len()
+        let known = MIGRATIONS.len();
+        return Err(unreadable(format!(
+            "keyward.db has layout {taken}, this version knows {known} and none after it"
         )));
     }
     for (index, step) in MIGRATIONS.iter().enumerate().skip(taken) {
@@ -89,39 +89,42 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 /// What a failure of SQLite means to a caller.
 pub(super) fn failed(error: rusqlite::Error) -> StoreError {
     use ErrorCode as Code;
-    match error.sqlite_error_code() {
-        Some(Code::DatabaseBusy | Code::DatabaseLocked | Code::OutOfMemory) => {
-            StoreError::Unavailable(error.to_string())
-        }
-        Some(Code::DatabaseCorrupt | Code::NotADatabase) => StoreError::Incompatible(error.to_string()),
-        Some(_) => StoreError::Refused(error.to_string()),
-        None => StoreError::Incompatible(error.to_string()),
-    }
+    let meaning = match error.sqlite_error_code() {
+        Some(Code::DatabaseBusy | Code::DatabaseLocked | Code::OutOfMemory) => StoreError::Unavailable,
+        Some(Code::DatabaseCorrupt | Code::NotADatabase) | None => StoreError::Incompatible,
+        Some(_) => StoreError::Refused,
+    };
+    meaning(StoreFault::of(error))
 }
 
-/// What is stored as JSON and is not.
-pub(super) fn unreadable(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Incompatible(error.to_string())
+/// What is stored is not what it should be; `what` says what was found.
+pub(super) fn unreadable(what: impl Into<StoreFault>) -> StoreError {
+    StoreError::Incompatible(what.into())
+}
+
+/// What is stored cannot be read, or not be written as this version would read it.
+pub(super) fn unreadable_because(error: impl Error + Send + Sync + 'static) -> StoreError {
+    StoreError::Incompatible(StoreFault::of(error))
 }
 
 /// Writes a blob: its version, then postcard.
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
-    postcard::to_extend(value, vec![BLOB_VERSION]).map_err(unreadable)
+    postcard::to_extend(value, vec![BLOB_VERSION]).map_err(unreadable_because)
 }
 
-/// Writes a profile as a blob.
+/// Writes a profile as a blob: its version, then the packed profile.
 pub(super) fn encode_profile(profile: &Profile) -> Result<Vec<u8>, StoreError> {
-    packed::pack(profile, vec![BLOB_VERSION]).map_err(unreadable)
+    packed::pack(profile, vec![BLOB_VERSION]).map_err(unreadable_because)
 }
 
 /// Reads a blob that holds a profile.
 pub(super) fn decode_profile(blob: &[u8]) -> Result<Profile, StoreError> {
-    packed::unpack(content(blob)?).map_err(unreadable)
+    packed::unpack(content(blob)?).map_err(unreadable_because)
 }
 
-/// Reads a blob.
+/// Reads what [`encode`] wrote.
 pub(super) fn decode<T: DeserializeOwned>(blob: &[u8]) -> Result<T, StoreError> {
-    postcard::from_bytes(content(blob)?).map_err(unreadable)
+    postcard::from_bytes(content(blob)?).map_err(unreadable_because)
 }
 
 fn content(blob: &[u8]) -> Result<&[u8], StoreError> {
@@ -142,7 +145,10 @@ mod tests {
         let path = dir.path().join("keyward.db");
         open_writer(&path).unwrap().pragma_update(None, "user_version", 9_999).unwrap();
         let error = open_writer(&path).unwrap_err();
-        assert!(matches!(&error, StoreError::Incompatible(why) if why.contains("9999")), "{error}");
+        assert!(
+            matches!(&error, StoreError::Incompatible(why) if why.to_string().contains("9999")),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,129 +1,102 @@
-//! The table of standings: the truth that a restart begins from, mirrored in memory for the hot path.
+//! Standings: SQLite is the truth, and memory has the numbers of each, for the hot path.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::Connection;
 
 use super::{
-    sqlite::{failed, unreadable},
-    subject_state::keep_until,
+    Backing, EmbeddedStore,
+    effects::{Effect, Effects},
+    event_rows,
+    sqlite::failed,
+    standing_rows,
 };
-use crate::domain::{
-    Millis,
-    standing::{PACKED_NUMBERS, Standing, StandingDetail, StandingState},
-    subject::Subject,
+use crate::{
+    domain::{Millis, event::Event, subject::Subject},
+    store::{
+        Respond, Responded, StandingLookup, StandingRecord, StandingStore, StoreError, StoreResult,
+        expired::ban_expired,
+    },
 };
-use crate::store::{StandingRecord, StoreError};
 
-fn pack(standing: &Standing) -> Vec<u8> {
-    standing.pack().iter().flat_map(|number| number.to_le_bytes()).collect()
-}
-
-fn unpack(bytes: &[u8]) -> Result<Standing, StoreError> {
-    let (numbers, rest) = bytes.as_chunks::<8>();
-    if numbers.len() != PACKED_NUMBERS || !rest.is_empty() {
-        return Err(unreadable(format!("a standing of {} bytes", bytes.len())));
+impl StandingLookup for EmbeddedStore {
+    fn standing<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<StandingRecord>> {
+        let subject = subject.clone();
+        Box::pin(self.read(move |connection| standing_rows::find(connection, &subject)))
     }
-    let mut unpacked = [0.0; PACKED_NUMBERS];
-    for (to, from) in unpacked.iter_mut().zip(numbers) {
-        *to = f64::from_le_bytes(*from);
+
+    fn standings_in_force(&self, now: Millis) -> StoreResult<'_, Vec<StandingRecord>> {
+        Box::pin(self.read(move |connection| standing_rows::in_force(connection, now)))
     }
-    Ok(Standing::unpack(&unpacked))
 }
 
-type Stored = (String, Vec<u8>, String);
+impl StandingStore for EmbeddedStore {
+    fn respond<'a>(&'a self, change: &'a Respond) -> StoreResult<'a, Responded> {
+        self.memory.tell(change.now);
+        let change = change.clone();
+        Box::pin(self.write(move |connection, effects| respond(connection, change, effects)))
+    }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    fn expire_bans(&self, now: Millis) -> StoreResult<'_, usize> {
+        Box::pin(async move {
+            self.memory.tell(now);
+            if let Backing::Memory(core) = &self.backing {
+                core.lock().sweep(now)?;
+            }
+            if !self.memory.something_ended(now) {
+                return Ok(0);
+            }
+            self.write(move |connection, effects| expire_bans(connection, now, effects)).await
+        })
+    }
+
+    fn forget<'a>(&'a self, subject: &'a Subject, event: &'a Event) -> StoreResult<'a, ()> {
+        let (subject, event) = (subject.clone(), event.clone());
+        Box::pin(self.write(move |connection, effects| forget(connection, subject, event, effects)))
+    }
 }
 
-fn record((subject, packed, detail): Stored) -> Result<StandingRecord, StoreError> {
-    Ok(StandingRecord {
-        subject: Subject::stored(&subject).map_err(unreadable)?,
-        standing: unpack(&packed)?,
-        detail: serde_json::from_str(&detail).map_err(unreadable)?,
-    })
-}
-
-fn collect(
+/// Every standing passes through the one writer, so reading the stored version inside
+/// its transaction is a true compare-and-set.
+pub(super) fn respond(
     connection: &Connection,
-    rest: &str,
-    values: impl rusqlite::Params,
-) -> Result<Vec<StandingRecord>, StoreError> {
-    let sql = format!("SELECT subject, packed, detail FROM standings {rest}");
-    let mut statement = connection.prepare_cached(&sql).map_err(failed)?;
-    let rows = statement.query_map(values, stored).map_err(failed)?;
-    rows.map(|row| record(row.map_err(failed)?)).collect()
+    respond: Respond,
+    effects: &mut Effects,
+) -> Result<Responded, StoreError> {
+    let Respond { subject, standing, refunds, events, .. } = respond;
+    if let Some((standing, detail)) = &standing {
+        let current = standing_rows::current(connection, &subject)?;
+        if current.version.checked_add(1) != Some(standing.version) {
+            return Ok(Responded::Conflict(current));
+        }
+        standing_rows::put(connection, &subject, standing, detail)?;
+        effects.extend(standing.until.map(Effect::Ends));
+    }
+    let events = event_rows::append(connection, events, effects)?;
+    effects.push(Effect::Apply { subject, standing: standing.map(|(standing, _)| standing), refunds });
+    Ok(Responded::Done(events))
 }
 
-/// The numbers of a subject's standing; version 0 when there is none.
-pub(super) fn current(connection: &Connection, subject: &Subject) -> Result<Standing, StoreError> {
-    let sql = "SELECT packed FROM standings WHERE subject = ?";
-    let packed: Option<Vec<u8>> = connection
-        .prepare_cached(sql)
-        .and_then(|mut statement| statement.query_row([subject.as_str()], |row| row.get(0)).optional())
-        .map_err(failed)?;
-    packed.map_or(Ok(Standing::default()), |packed| unpack(&packed))
+fn expire_bans(connection: &Connection, now: Millis, effects: &mut Effects) -> Result<usize, StoreError> {
+    let mut events = Vec::new();
+    for record in standing_rows::run_out(connection, now)? {
+        standing_rows::note_end(connection, &record.subject)?;
+        events.extend(ban_expired(&record.subject, &record.standing, now));
+    }
+    effects.push(Effect::NextEnd(standing_rows::next_end(connection)?.unwrap_or(Millis::MAX)));
+    event_rows::append(connection, events, effects).map(|events| events.len())
 }
 
-/// The standing of a subject with its detail.
-pub(super) fn find(connection: &Connection, subject: &Subject) -> Result<Option<StandingRecord>, StoreError> {
-    Ok(collect(connection, "WHERE subject = ?", [subject.as_str()])?.pop())
-}
-
-/// Every standing, for the start.
-pub(super) fn all(connection: &Connection) -> Result<Vec<StandingRecord>, StoreError> {
-    collect(connection, "", [])
-}
-
-/// Throttles and bans in force at `now`, newest first.
-pub(super) fn in_force(connection: &Connection, now: Millis) -> Result<Vec<StandingRecord>, StoreError> {
-    let rest = "WHERE in_force = 1 AND (until IS NULL OR until > ?) ORDER BY since DESC, subject";
-    collect(connection, rest, [now])
-}
-
-/// Throttles and bans that ran out by `now` and whose end was not noted yet, earliest first.
-pub(super) fn run_out(connection: &Connection, now: Millis) -> Result<Vec<StandingRecord>, StoreError> {
-    collect(connection, "WHERE in_force = 1 AND until <= ? ORDER BY until, subject", [now])
-}
-
-/// When the next throttle or ban runs out whose end was not noted yet.
-pub(super) fn next_end(connection: &Connection) -> Result<Option<Millis>, StoreError> {
-    connection
-        .prepare_cached("SELECT min(until) FROM standings WHERE in_force = 1 AND until IS NOT NULL")
-        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-        .map_err(failed)
-}
-
-/// Writes a standing.
-pub(super) fn put(
+fn forget(
     connection: &Connection,
-    subject: &Subject,
-    standing: &Standing,
-    detail: &StandingDetail,
+    subject: Subject,
+    event: Event,
+    effects: &mut Effects,
 ) -> Result<(), StoreError> {
-    let detail = serde_json::to_string(detail).map_err(unreadable)?;
-    let sql = "INSERT OR REPLACE INTO standings
-        (subject, version, since, until, in_force, keep_until, packed, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-    let values = params![
-        subject.as_str(),
-        i64::try_from(standing.version).unwrap_or(i64::MAX),
-        standing.since,
-        standing.until,
-        standing.state != StandingState::Clear,
-        keep_until(standing),
-        pack(standing),
-        detail,
-    ];
-    connection.prepare_cached(sql).and_then(|mut s| s.execute(values)).map(drop).map_err(failed)
-}
-
-/// Notes that the end of a throttle or ban has been seen.
-pub(super) fn note_end(connection: &Connection, subject: &Subject) -> Result<(), StoreError> {
-    let sql = "UPDATE standings SET in_force = 0 WHERE subject = ?";
-    connection.prepare_cached(sql).and_then(|mut s| s.execute([subject.as_str()])).map(drop).map_err(failed)
-}
-
-/// Forgets a subject's standing.
-pub(super) fn delete(connection: &Connection, subject: &Subject) -> Result<(), StoreError> {
-    let sql = "DELETE FROM standings WHERE subject = ?";
-    connection.prepare_cached(sql).and_then(|mut s| s.execute([subject.as_str()])).map(drop).map_err(failed)
+    standing_rows::delete(connection, &subject)?;
+    for table in ["subjects", "profiles"] {
+        let sql = format!("DELETE FROM {table} WHERE subject = ?");
+        connection.execute(&sql, [subject.as_str()]).map_err(failed)?;
+    }
+    event_rows::append(connection, vec![event], effects)?;
+    effects.push(Effect::Forget(subject));
+    Ok(())
 }

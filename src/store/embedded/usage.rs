@@ -3,13 +3,16 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::sqlite::{failed, unreadable};
+use super::{
+    EmbeddedStore,
+    sqlite::{failed, unreadable},
+};
 use crate::{
     domain::{
         DAY, Millis,
         usage::{Bucket, Detail, Keep, Totals, UsageBatch, UsageKey, UsageQuery, UsageTable},
     },
-    store::StoreError,
+    store::{StoreError, StoreResult, UsageStore},
 };
 
 /// Most rows of one kind that are deleted along with a batch.
@@ -17,8 +20,19 @@ const DELETED_AT_ONCE: usize = 1_000;
 /// An instance that was silent for so long does not send its last batch again.
 const SILENT: Millis = 7 * DAY;
 
-/// See [`crate::store::Store::add_usage`].
-pub(super) fn add(connection: &Connection, batch: &UsageBatch, keep: Keep) -> Result<(), StoreError> {
+impl UsageStore for EmbeddedStore {
+    fn add_usage<'a>(&'a self, batch: &'a UsageBatch) -> StoreResult<'a, ()> {
+        let (batch, keep) = (batch.clone(), self.keep);
+        Box::pin(self.write(move |connection, _| add_usage(connection, &batch, keep)))
+    }
+
+    fn usage<'a>(&'a self, query: &'a UsageQuery) -> StoreResult<'a, UsageTable> {
+        let (query, keep) = (query.clone(), self.keep);
+        Box::pin(self.read(move |connection| usage(connection, &query, keep)))
+    }
+}
+
+fn add_usage(connection: &Connection, batch: &UsageBatch, keep: Keep) -> Result<(), StoreError> {
     let sql = "INSERT INTO usage_batches (instance, seq, at) VALUES (?1, ?2, ?3)
                ON CONFLICT (instance) DO UPDATE SET seq = ?2, at = ?3 WHERE seq < ?2";
     let seq = i64::try_from(batch.seq).unwrap_or(i64::MAX);
@@ -64,12 +78,7 @@ fn forget(connection: &Connection, keep: Keep, now: Millis) -> Result<(), StoreE
     connection.prepare_cached(sql).and_then(|mut s| s.execute([silent])).map(drop).map_err(failed)
 }
 
-/// See [`crate::store::Store::usage`].
-pub(super) fn read(
-    connection: &Connection,
-    query: &UsageQuery,
-    keep: Keep,
-) -> Result<UsageTable, StoreError> {
+fn usage(connection: &Connection, query: &UsageQuery, keep: Keep) -> Result<UsageTable, StoreError> {
     let mut table = UsageTable::new(query, keep);
     let mut cells = query.cells(keep);
     let Some(first) = cells.next() else { return Ok(table) };

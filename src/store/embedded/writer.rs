@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::core::{Core, Job};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreFault};
 
 /// Changes that may wait. More than that means the disk does not keep up: callers are told so at once.
 const QUEUE: usize = 8_192;
@@ -44,7 +44,9 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("keyward-writer".to_owned())
             .spawn(move || run(core, &messages, every))
-            .map_err(|error| StoreError::Refused(format!("cannot start the writer thread: {error}")))?;
+            .map_err(|error| {
+                StoreError::Refused(StoreFault::because("cannot start the writer thread", error))
+            })?;
         Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)) })
     }
 
@@ -86,7 +88,7 @@ impl Writer {
         let Some(queue) = &self.queue else { return Err((message, gone())) };
         queue.try_send(message).map_err(|error| match error {
             TrySendError::Full(message) => {
-                (message, StoreError::Unavailable("the disk does not keep up".to_owned()))
+                (message, StoreError::Unavailable("the disk does not keep up".into()))
             }
             TrySendError::Disconnected(message) => (message, gone()),
         })
@@ -101,7 +103,7 @@ impl Drop for Writer {
 }
 
 fn gone() -> StoreError {
-    StoreError::Unavailable("the store is closed".to_owned())
+    StoreError::Unavailable("the store is closed".into())
 }
 
 fn run(mut core: Core, messages: &Receiver<Message>, every: Duration) {

@@ -39,7 +39,7 @@ enum Kind {
 
 impl Dialer {
     /// A dialer to `target`; nothing is sent yet.
-    pub fn new(target: &Target, options: &RedisOptions) -> RedisResult<Self> {
+    pub(super) fn new(target: &Target, options: &RedisOptions) -> RedisResult<Self> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(options.connection_timeout))
             .set_response_timeout(Some(options.response_timeout));
@@ -52,7 +52,7 @@ impl Dialer {
     }
 
     /// Makes a new connection; asks the sentinels anew where the master is.
-    pub async fn dial(&mut self) -> RedisResult<Connection> {
+    pub(super) async fn dial(&mut self) -> RedisResult<Connection> {
         match &mut self.kind {
             Kind::Single(client) => open(client, &self.config).await,
             Kind::Sentinel(sentinels) => open(&sentinels.async_get_client().await?, &self.config).await,

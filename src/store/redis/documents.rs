@@ -1,16 +1,22 @@
-//! Documents: small things that people configure, in one hash with a revision, beside a stream of what changed at which.
+//! Documents: small things that people configure, in one hash with a revision, beside a stream of what changed at
+//! which.
 
 use redis::Value;
 
 use super::{
     RedisStore,
-    error::unreadable,
-    respond::{encode, json},
+    error::{unreadable, unreadable_because},
+    events::encode,
+    packing::json,
+    reply::read_value,
     scripts::{CHANGES, Call, DOCUMENT},
 };
 use crate::{
     domain::{event::Event, stable_hash},
-    store::{CHANGES_KEPT, Changed, Document, DocumentKind, Revision, StoreError},
+    store::{
+        Changed, Document, DocumentKind, DocumentStore, Revision, StoreError, StoreResult,
+        roles::CHANGES_KEPT,
+    },
 };
 
 /// The field that counts changes; no document's field is without a slash.
@@ -21,70 +27,68 @@ const MARK: &str = "#mark";
 /// So many are read on a thread of their own: 100,000 take longer than a request may wait.
 const MANY: usize = 500;
 
-impl RedisStore {
+impl DocumentStore for RedisStore {
     /// All of them, as one moment saw them.
-    pub(super) async fn all_documents(&self) -> Result<(Revision, Vec<Document>), StoreError> {
-        let mut command = redis::cmd("HGETALL");
-        command.arg(self.keys.documents());
-        let reply = self.link.command(command).await?;
-        if matches!(&reply, Value::Map(fields) if fields.len() < MANY) {
-            return read_all(reply);
-        }
-        let read = tokio::task::spawn_blocking(move || read_all(reply)).await;
-        read.map_err(|_| unreadable("the documents"))?
+    fn documents(&self) -> StoreResult<'_, (Revision, Vec<Document>)> {
+        Box::pin(async move {
+            let mut command = redis::cmd("HGETALL");
+            command.arg(self.keys.documents());
+            let reply = self.link.command(command).await?;
+            if matches!(&reply, Value::Map(fields) if fields.len() < MANY) {
+                return read_all(reply);
+            }
+            let read = tokio::task::spawn_blocking(move || read_all(reply)).await;
+            read.map_err(unreadable_because("the documents"))?
+        })
     }
 
-    /// How often any of them changed.
-    pub(super) async fn revision(&self) -> Result<Revision, StoreError> {
-        let mut command = redis::cmd("HMGET");
-        command.arg(self.keys.documents()).arg(REVISION).arg(MARK);
-        let (number, mark): (Option<String>, Option<String>) =
-            self.read_value(self.link.command(command).await?)?;
-        revision_of(number.as_deref(), mark.as_deref())
+    fn documents_revision(&self) -> StoreResult<'_, Revision> {
+        Box::pin(async move {
+            let mut command = redis::cmd("HMGET");
+            command.arg(self.keys.documents()).arg(REVISION).arg(MARK);
+            let (number, mark): (Option<String>, Option<String>) =
+                read_value(self.link.command(command).await?)?;
+            revision_of(number.as_deref(), mark.as_deref())
+        })
     }
 
-    /// Those that changed since.
-    pub(super) async fn changed_documents(&self, known: Revision) -> Result<Option<Changed>, StoreError> {
-        let call = Call::new(&CHANGES)
-            .key(self.keys.documents())
-            .key(self.keys.document_changes())
-            .arg(known.number.to_string())
-            .arg(if known.mark == 0 { String::new() } else { format!("{:x}", known.mark) });
-        let reply = self.link.call(call).await?;
-        let Some(texts) = self.read_value::<Option<Vec<Option<String>>>>(reply)? else { return Ok(None) };
-        let (head, pairs) = texts.split_at_checked(2).ok_or_else(|| unreadable("what changed"))?;
-        let mut documents = Vec::with_capacity(pairs.len() / 2);
-        for pair in pairs.chunks_exact(2) {
-            let field = pair[0].as_deref().unwrap_or_default();
-            documents.extend(document(field, pair[1].as_deref().unwrap_or("null"))?);
-        }
-        Ok(Some(Changed { revision: revision_of(head[0].as_deref(), head[1].as_deref())?, documents }))
+    fn documents_since(&self, known: Revision) -> StoreResult<'_, Option<Changed>> {
+        Box::pin(async move {
+            let call = Call::new(&CHANGES)
+                .key(self.keys.documents())
+                .key(self.keys.document_changes())
+                .arg(known.number.to_string())
+                .arg(if known.mark == 0 { String::new() } else { format!("{:x}", known.mark) });
+            let texts: Option<Vec<Option<String>>> = read_value(self.link.call(call).await?)?;
+            texts.map(|texts| read_changes(&texts)).transpose()
+        })
     }
 
-    /// Writes one, or deletes it where its body is null, and says so in the log.
-    pub(super) async fn put_document(&self, document: &Document, event: &Event) -> Result<bool, StoreError> {
-        let body = if document.body.is_null() { Vec::new() } else { json(&document.body)? };
-        let (field, event) = (format!("{}/{}", document.kind.name(), document.name), encode(event)?);
-        let change = [field.as_bytes(), &body, &event].concat();
-        let mark = format!("{:x}", stable_hash(&change).max(1));
-        // All keys are in partition 0's slot, whatever the event is about.
-        let call = Call::new(&DOCUMENT)
-            .key(self.keys.documents())
-            .key(self.keys.document_changes())
-            .key(self.keys.events(0))
-            .arg(field)
-            .arg(body)
-            .arg(self.event_cap())
-            .arg(event)
-            .arg(mark)
-            .arg(CHANGES_KEPT.to_string());
-        Ok(self.link.call(call).await? == Value::Int(1))
+    fn write_document<'a>(&'a self, document: &'a Document, event: &'a Event) -> StoreResult<'a, bool> {
+        Box::pin(async move {
+            let body = if document.body.is_null() { Vec::new() } else { json(&document.body)? };
+            let (field, event) = (format!("{}/{}", document.kind.name(), document.name), encode(event)?);
+            let change = [field.as_bytes(), &body, &event].concat();
+            let mark = format!("{:x}", stable_hash(&change).max(1));
+            // All keys are in partition 0's slot, whatever the event is about.
+            let call = Call::new(&DOCUMENT)
+                .key(self.keys.documents())
+                .key(self.keys.document_changes())
+                .key(self.keys.events(0))
+                .arg(field)
+                .arg(body)
+                .arg(self.event_cap())
+                .arg(event)
+                .arg(mark)
+                .arg(CHANGES_KEPT.to_string());
+            Ok(self.link.call(call).await? == Value::Int(1))
+        })
     }
 }
 
 fn read_all(reply: Value) -> Result<(Revision, Vec<Document>), StoreError> {
     let fields: Vec<(String, String)> =
-        redis::from_redis_value(reply).map_err(|_| unreadable("the documents"))?;
+        redis::from_redis_value(reply).map_err(unreadable_because("the documents"))?;
     let (mut number, mut mark) = (None, None);
     let mut documents = Vec::with_capacity(fields.len());
     for (field, body) in &fields {
@@ -98,20 +102,33 @@ fn read_all(reply: Value) -> Result<(Revision, Vec<Document>), StoreError> {
     Ok((revision_of(number, mark)?, documents))
 }
 
+/// What the script of changes replied: the revision and its mark, then pairs of field and JSON.
+fn read_changes(texts: &[Option<String>]) -> Result<Changed, StoreError> {
+    let (head, pairs) = texts.split_at_checked(2).ok_or_else(|| unreadable("what changed"))?;
+    let mut documents = Vec::with_capacity(pairs.len() / 2);
+    for pair in pairs.chunks_exact(2) {
+        let field = pair[0].as_deref().unwrap_or_default();
+        documents.extend(document(field, pair[1].as_deref().unwrap_or("null"))?);
+    }
+    Ok(Changed { revision: revision_of(head[0].as_deref(), head[1].as_deref())?, documents })
+}
+
 fn revision_of(number: Option<&str>, mark: Option<&str>) -> Result<Revision, StoreError> {
-    let wrong = || unreadable("the revision of the documents");
+    const WHAT: &str = "the revision of the documents";
     let number = number.unwrap_or("0");
     let mark = match mark.and_then(|mark| mark.split_once(' ')) {
-        Some((of, mark)) if of == number => u64::from_str_radix(mark, 16).map_err(|_| wrong())?,
+        Some((of, mark)) if of == number => {
+            u64::from_str_radix(mark, 16).map_err(unreadable_because(WHAT))?
+        }
         _ => 0,
     };
-    Ok(Revision { number: number.parse().map_err(|_| wrong())?, mark })
+    Ok(Revision { number: number.parse().map_err(unreadable_because(WHAT))?, mark })
 }
 
 /// A kind that this version does not know is a newer one's business.
 fn document(field: &str, body: &str) -> Result<Option<Document>, StoreError> {
     let Some((kind, name)) = field.split_once('/') else { return Ok(None) };
     let Some(kind) = DocumentKind::ALL.iter().copied().find(|k| k.name() == kind) else { return Ok(None) };
-    let body = serde_json::from_str(body).map_err(|_| unreadable("a document"))?;
+    let body = serde_json::from_str(body).map_err(unreadable_because("a document"))?;
     Ok(Some(Document { kind, name: name.into(), body }))
 }

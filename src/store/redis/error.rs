@@ -1,8 +1,8 @@
-//! What an error of the client means to the caller.
+//! What an error of the client means to the caller, and what a reply that cannot be read means.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreFault};
 
 /// Codes with which a server says that it cannot write, whoever asks.
 const REFUSALS: &[&str] = &["OOM", "MISCONF", "NOREPLICAS", "NOPERM", "READONLY", "NOAUTH", "WRONGPASS"];
@@ -10,16 +10,16 @@ const REFUSALS: &[&str] = &["OOM", "MISCONF", "NOREPLICAS", "NOPERM", "READONLY"
 /// Codes with which a server says that it cannot answer just now.
 const LATER: &[&str] = &["LOADING", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "MOVED", "ASK"];
 
-/// Translates; `secret` never shows in the message.
+/// What the client's error means. The secret is in none of its texts, nor in its sources.
 pub(super) fn translate(error: &RedisError, secret: Option<&str>) -> StoreError {
     let code = error.code().unwrap_or("");
-    let text = describe(error, secret);
+    let fault = fault(error, secret);
     if REFUSALS.contains(&code) || error.kind() == ErrorKind::AuthenticationFailed {
-        StoreError::Refused(text)
+        StoreError::Refused(fault)
     } else if LATER.contains(&code) || code.is_empty() && !is_parse(error) {
-        StoreError::Unavailable(text)
+        StoreError::Unavailable(fault)
     } else {
-        StoreError::Incompatible(text)
+        StoreError::Incompatible(fault)
     }
 }
 
@@ -38,25 +38,37 @@ pub(super) fn is_misrouted(error: &RedisError) -> bool {
     error.is_cluster_error() || is_read_only(error)
 }
 
-/// Something came back that this version does not understand.
+/// The server answered with something that this version does not understand.
 pub(super) fn unreadable(what: &str) -> StoreError {
-    StoreError::Incompatible(format!("{what} cannot be read"))
+    StoreError::Incompatible(format!("{what} cannot be read").into())
+}
+
+/// As [`unreadable`], with the error of whoever tried to read it.
+pub(super) fn unreadable_because<E>(what: &str) -> impl FnOnce(E) -> StoreError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    move |error| StoreError::Incompatible(StoreFault::because(format!("{what} cannot be read"), error))
 }
 
 fn is_parse(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Parse | ErrorKind::UnexpectedReturnType)
 }
 
-fn describe(error: &RedisError, secret: Option<&str>) -> String {
-    let text = error.to_string();
-    match secret {
-        Some(secret) if !secret.is_empty() => text.replace(secret, "***"),
-        _ => text,
+fn fault(error: &RedisError, secret: Option<&str>) -> StoreFault {
+    match secret.filter(|secret| !secret.is_empty()) {
+        // As a source, the error would show it.
+        Some(secret) if format!("{error} {error:?}").contains(secret) => {
+            error.to_string().replace(secret, "***").into()
+        }
+        _ => StoreFault::of(error.clone()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
 
     fn server(code: &str) -> RedisError {
@@ -73,7 +85,18 @@ mod tests {
     }
 
     #[test]
-    fn passwords_do_not_show() {
-        assert!(!translate(&server("OOM"), Some("hunter2")).to_string().contains("hunter2"));
+    fn the_error_of_the_client_is_kept_as_the_cause() {
+        let error = translate(&server("OOM"), Some("other"));
+        assert_eq!(error.cause::<RedisError>().and_then(RedisError::code), Some("OOM"));
+    }
+
+    #[test]
+    fn passwords_do_not_show_in_an_error_nor_in_its_sources() {
+        let error = translate(&server("OOM"), Some("hunter2"));
+        let sources = std::iter::successors(Some(&error as &dyn Error), |error| (*error).source());
+        for error in sources {
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+        assert!(error.to_string().contains("about ***"), "{error}");
     }
 }

@@ -16,15 +16,15 @@ const MARK: u8 = b'e';
 pub(super) struct EventId {
     /// When it was appended, by the server's clock, ms.
     pub ms: u64,
-    /// Number within that millisecond.
+    /// Its number among the entries of that millisecond, from 0.
     pub seq: u64,
-    /// Partition.
+    /// The partition in whose stream it is.
     pub partition: u16,
 }
 
 impl EventId {
     /// Of an entry `<ms>-<seq>` of the stream of `partition`.
-    pub fn from_stream(partition: u16, id: &Value) -> Option<Self> {
+    pub(super) fn from_stream(partition: u16, id: &Value) -> Option<Self> {
         let text = match id {
             Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?,
             Value::SimpleString(text) => text,
@@ -35,12 +35,12 @@ impl EventId {
     }
 
     /// The id within the stream.
-    pub fn in_stream(&self) -> String {
+    pub(super) fn in_stream(&self) -> String {
         format!("{}-{}", self.ms, self.seq)
     }
 
     /// A cursor that continues behind this entry.
-    pub fn to_cursor(self) -> String {
+    pub(super) fn to_cursor(self) -> String {
         let mut bytes = vec![MARK];
         bytes.extend(self.ms.to_be_bytes());
         bytes.extend(self.seq.to_be_bytes());
@@ -48,8 +48,11 @@ impl EventId {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Reads a cursor.
-    pub fn from_cursor(cursor: &str) -> Result<Self, StoreError> {
+    /// Reads what [`EventId::to_cursor`] wrote.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`] for any other text.
+    pub(super) fn from_cursor(cursor: &str) -> Result<Self, StoreError> {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| StoreError::BadCursor)?;
         let rest = bytes.strip_prefix(&[MARK]).ok_or(StoreError::BadCursor)?;
         let (ms, rest) = rest.split_first_chunk::<8>().ok_or(StoreError::BadCursor)?;

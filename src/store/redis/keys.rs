@@ -1,11 +1,13 @@
 //! The names of everything in Redis. A script gets whole keys from here and never makes one.
 
+use std::collections::BTreeMap;
+
 use crate::domain::{stable_hash, subject::Subject, window::WINDOW_COUNT};
 
 /// Version of the layout of keys and of what is in them; a new one lives beside the old one.
 pub const LAYOUT: u32 = 1;
 
-/// Makes keys.
+/// Makes keys under one namespace, for a keyspace of so many partitions.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     prefix: String,
@@ -16,42 +18,42 @@ pub(super) struct Keys {
 pub(super) struct SubjectKeys {
     /// Packed standing, windows and peers.
     pub state: String,
-    /// Closed buckets per window.
+    /// Closed buckets of each window, shortest first: sorted sets.
     pub windows: [String; WINDOW_COUNT],
-    /// Detail of the standing.
+    /// Detail of the standing, JSON.
     pub detail: String,
-    /// Profile.
+    /// The packed profile, behind its counter.
     pub profile: String,
 }
 
 impl Keys {
-    /// Keys under `namespace`.
-    pub fn new(namespace: &str, partitions: u16) -> Self {
+    /// Keys under `namespace`; at least one partition.
+    pub(super) fn new(namespace: &str, partitions: u16) -> Self {
         Self { prefix: format!("{namespace}:{LAYOUT}"), partitions: partitions.max(1) }
     }
 
     /// The same with the number of partitions that the keyspace really has.
-    pub fn with_partitions(&self, partitions: u16) -> Self {
+    pub(super) fn with_partitions(&self, partitions: u16) -> Self {
         Self { prefix: self.prefix.clone(), partitions: partitions.max(1) }
     }
 
     /// How many partitions there are.
-    pub fn partitions(&self) -> u16 {
+    pub(super) fn partitions(&self) -> u16 {
         self.partitions
     }
 
     /// The partition of what belongs to `subject`; what belongs to nobody is in partition 0.
-    pub fn partition(&self, subject: Option<&Subject>) -> u16 {
+    pub(super) fn partition(&self, subject: Option<&Subject>) -> u16 {
         subject.map_or(0, |s| s.partition(self.partitions))
     }
 
-    /// Facts about the keyspace.
-    pub fn meta(&self) -> String {
+    /// Facts about the keyspace (layout, partitions, peppers): a hash.
+    pub(super) fn meta(&self) -> String {
         format!("{}:meta", self.prefix)
     }
 
-    /// Keys of one subject.
-    pub fn subject(&self, subject: &Subject) -> SubjectKeys {
+    /// The keys of one subject, all in the slot of its partition.
+    pub(super) fn subject(&self, subject: &Subject) -> SubjectKeys {
         let base = self.in_partition(self.partition(Some(subject)), "");
         SubjectKeys {
             state: format!("{base}s:{subject}"),
@@ -62,59 +64,59 @@ impl Keys {
     }
 
     /// Only the state of a subject.
-    pub fn state(&self, subject: &Subject) -> String {
+    pub(super) fn state(&self, subject: &Subject) -> String {
         let base = self.in_partition(self.partition(Some(subject)), "");
         format!("{base}s:{subject}")
     }
 
     /// The standings in force in a partition.
-    pub fn in_force(&self, partition: u16) -> String {
+    pub(super) fn in_force(&self, partition: u16) -> String {
         self.in_partition(partition, "in_force")
     }
 
     /// The event stream of a partition.
-    pub fn events(&self, partition: u16) -> String {
+    pub(super) fn events(&self, partition: u16) -> String {
         self.in_partition(partition, "events")
     }
 
     /// The documents: beside the stream of partition 0, so that one script writes both.
-    pub fn documents(&self) -> String {
+    pub(super) fn documents(&self) -> String {
         self.in_partition(0, "documents")
     }
 
     /// What changed in the documents, beside them.
-    pub fn document_changes(&self) -> String {
+    pub(super) fn document_changes(&self) -> String {
         self.in_partition(0, "document_changes")
     }
 
-    /// A roll-up of usage.
-    pub fn usage(&self, partition: u16, name: &str) -> String {
+    /// A roll-up of usage in a partition, by its name such as `m:28333333`.
+    pub(super) fn usage(&self, partition: u16, name: &str) -> String {
         self.in_partition(partition, &format!("usage:{name}"))
     }
 
     /// The key of a claimed request.
-    pub fn claim(&self, request: &str) -> String {
+    pub(super) fn claim(&self, request: &str) -> String {
         let partition = (stable_hash(request.as_bytes()) % u64::from(self.partitions)) as u16;
         self.in_partition(partition, &format!("claim:{request}"))
     }
 
     /// A counter of a scope.
-    pub fn counter(&self, partition: u16, scope: &str, id: u64) -> String {
+    pub(super) fn counter(&self, partition: u16, scope: &str, id: u64) -> String {
         self.in_partition(partition, &format!("q{id:016x}:{scope}"))
     }
 
     /// The reservations of a partition.
-    pub fn leases(&self, partition: u16) -> String {
+    pub(super) fn leases(&self, partition: u16) -> String {
         self.in_partition(partition, "leases")
     }
 
     /// Their ids, by the moment of their end.
-    pub fn lease_ends(&self, partition: u16) -> String {
+    pub(super) fn lease_ends(&self, partition: u16) -> String {
         self.in_partition(partition, "lease_ends")
     }
 
     /// A sink, its dead letters, and which of them are to be sent again.
-    pub fn sink(&self, name: &str) -> [String; 3] {
+    pub(super) fn sink(&self, name: &str) -> [String; 3] {
         let partition = (stable_hash(name.as_bytes()) % u64::from(self.partitions)) as u16;
         ["", ":dead", ":again"].map(|part| self.in_partition(partition, &format!("sink:{name}{part}")))
     }
@@ -122,6 +124,15 @@ impl Keys {
     fn in_partition(&self, partition: u16, name: &str) -> String {
         format!("{}:{{{partition}}}:{name}", self.prefix)
     }
+}
+
+/// Indices with the partition of each, as groups: one of each partition, in which indices keep their order.
+pub(super) fn by_partition(placed: impl Iterator<Item = (u16, usize)>) -> BTreeMap<u16, Vec<usize>> {
+    let mut groups = BTreeMap::<u16, Vec<usize>>::new();
+    for (partition, index) in placed {
+        groups.entry(partition).or_default().push(index);
+    }
+    groups
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ enum State {
     Down(StoreError),
 }
 
-/// A connection that heals.
+/// A connection that is replaced when it fails, by a task of its own.
 pub(super) struct Link {
     state: watch::Receiver<State>,
     broken: mpsc::UnboundedSender<u64>,
@@ -60,7 +60,7 @@ pub(super) type Reply = RedisResult<Value>;
 
 impl Link {
     /// Connects for the first time.
-    pub async fn connect(target: &Target, options: &RedisOptions) -> Result<Self, StoreError> {
+    pub(super) async fn connect(target: &Target, options: &RedisOptions) -> Result<Self, StoreError> {
         install_tls();
         let secret = target.secret().map(str::to_owned);
         let mut dialer = Dialer::new(target, options).map_err(|e| translate(&e, secret.as_deref()))?;
@@ -74,7 +74,7 @@ impl Link {
 
     /// Sends commands that may belong to several slots, together: one pipeline to one server; on a cluster one
     /// per group, at the same time. Each group must stay in one slot; within it, order is kept.
-    pub async fn send(&self, groups: Vec<Vec<Cmd>>) -> Result<Vec<Vec<Reply>>, StoreError> {
+    pub(super) async fn send(&self, groups: Vec<Vec<Cmd>>) -> Result<Vec<Vec<Reply>>, StoreError> {
         let (connection, generation) = self.connection().await?;
         let flight =
             Flight { link: self, generation, started: Instant::now(), misses: self.misses(), landed: false };
@@ -89,8 +89,8 @@ impl Link {
         sent.map_err(|e| self.translate(&e))
     }
 
-    /// Sends one command.
-    pub async fn command(&self, command: Cmd) -> Result<Value, StoreError> {
+    /// Sends one command; nil for no answer at all.
+    pub(super) async fn command(&self, command: Cmd) -> Result<Value, StoreError> {
         let mut groups = self.send(vec![vec![command]]).await?;
         let reply = groups.pop().and_then(|mut group| group.pop());
         reply.unwrap_or(Ok(Value::Nil)).map_err(|e| self.translate(&e))
@@ -98,7 +98,7 @@ impl Link {
 
     /// Calls scripts, grouped as in [`Link::send`]; those that a server does not have are sent again with their
     /// source. Where only some were missing (a flush in between), their order among the others may change.
-    pub async fn call_all(&self, groups: &[Vec<Call>]) -> Result<Vec<Vec<Reply>>, StoreError> {
+    pub(super) async fn call_all(&self, groups: &[Vec<Call>]) -> Result<Vec<Vec<Reply>>, StoreError> {
         let by_hash = groups.iter().map(|group| group.iter().map(Call::by_hash).collect()).collect();
         let mut replies = self.send(by_hash).await?;
         let missing = |reply: &Reply| reply.as_ref().is_err_and(is_no_script);
@@ -114,15 +114,15 @@ impl Link {
         Ok(replies)
     }
 
-    /// Calls one script.
-    pub async fn call(&self, call: Call) -> Result<Value, StoreError> {
+    /// Calls one script, as [`Link::call_all`] does.
+    pub(super) async fn call(&self, call: Call) -> Result<Value, StoreError> {
         let mut groups = self.call_all(&[vec![call]]).await?;
         let reply = groups.pop().and_then(|mut group| group.pop());
         reply.unwrap_or(Ok(Value::Nil)).map_err(|e| self.translate(&e))
     }
 
     /// What an error means, without secrets.
-    pub fn translate(&self, error: &RedisError) -> StoreError {
+    pub(super) fn translate(&self, error: &RedisError) -> StoreError {
         translate(error, self.secret.as_deref())
     }
 

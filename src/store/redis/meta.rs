@@ -1,14 +1,15 @@
-//! What is checked and fixed at the start: the server, the layout of the keyspace, its partitions, the peppers.
+//! What is checked and fixed at the start: the server, the layout of the keyspace, its partitions.
 
 use redis::{Cmd, InfoDict, Value};
 
 use super::{
     RedisStore,
-    error::unreadable,
+    error::{unreadable, unreadable_because},
     keys::LAYOUT,
+    reply::read_value,
     scripts::{Call, META},
 };
-use crate::{domain::Millis, store::StoreError};
+use crate::store::StoreError;
 
 /// What the scripts need: `#!lua`, KEEPTTL, exclusive stream ranges.
 const OLDEST_SERVER: u32 = 7;
@@ -18,7 +19,7 @@ const LOWEST_READER: u32 = 1;
 const MOST_PARTITIONS: u16 = 1024;
 
 impl RedisStore {
-    /// The server's version and the settings that would lose what must not be lost.
+    /// Refuses a server that is too old, and warns of settings that would lose what must not be lost.
     pub(super) async fn check_server(&self) -> Result<(), StoreError> {
         let info = self.info("server").await?;
         // Forks answer with the version they are compatible with here.
@@ -26,9 +27,15 @@ impl RedisStore {
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok()).unwrap_or(0);
         if major < OLDEST_SERVER {
             let text = format!("the server is Redis {version}; version {OLDEST_SERVER} or later is needed");
-            return Err(StoreError::Incompatible(text));
+            return Err(StoreError::Incompatible(text.into()));
         }
-        // A server that does not tell (a managed one may not) is not warned about.
+        self.warn_of_loss().await;
+        Ok(())
+    }
+
+    /// Warns of settings with which the server loses what must not be lost. A server that does not tell (a managed one
+    /// may not) is not warned about.
+    async fn warn_of_loss(&self) {
         if let Ok(memory) = self.info("memory").await {
             let bounded = memory.get::<u64>("maxmemory").unwrap_or(0) > 0;
             let policy: String = memory.get("maxmemory_policy").unwrap_or_default();
@@ -44,7 +51,6 @@ impl RedisStore {
         {
             tracing::warn!("Redis keeps no append-only file: bans and events are lost when it is killed");
         }
-        Ok(())
     }
 
     /// Notes or reads what the first start fixed. The number of partitions stored wins over the one configured.
@@ -59,12 +65,12 @@ impl RedisStore {
         let [_, lowest_reader, partitions] = stored.as_slice() else {
             return Err(unreadable("the meta key"));
         };
-        let lowest_reader: u32 = lowest_reader.parse().map_err(|_| unreadable("the lowest reader"))?;
+        let lowest_reader: u32 = lowest_reader.parse().map_err(unreadable_because("the lowest reader"))?;
         if lowest_reader > SCHEMA {
             let text = format!("its layout needs version {lowest_reader} of the reader; this is {SCHEMA}");
-            return Err(StoreError::Incompatible(text));
+            return Err(StoreError::Incompatible(text.into()));
         }
-        let partitions: u16 = partitions.parse().map_err(|_| unreadable("the number of partitions"))?;
+        let partitions: u16 = partitions.parse().map_err(unreadable_because("the number of partitions"))?;
         if partitions != configured {
             tracing::warn!(configured, partitions, "the keyspace has another number of partitions; it stays");
         }
@@ -72,37 +78,13 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Notes a pepper's fingerprint; the one that is there already if it is another.
-    pub(super) async fn note_pepper(
-        &self,
-        name: &str,
-        fingerprint: &str,
-    ) -> Result<Option<String>, StoreError> {
-        let stored = self.fix(&[(&format!("pepper:{name}"), fingerprint.to_owned())]).await?;
-        Ok(stored.into_iter().next().filter(|stored| stored != fingerprint))
-    }
-
-    /// The server's clock. On a cluster any node's: their clocks are as apart as they are.
-    pub(super) async fn server_time(&self) -> Result<Option<Millis>, StoreError> {
-        let time: (Millis, Millis) = self.read_value(self.link.command(redis::cmd("TIME")).await?)?;
-        Ok(Some(time.0 * 1_000 + time.1 / 1_000))
-    }
-
-    /// Asks for a key instead of PING, which on a cluster waits for every node.
-    pub(super) async fn touch_meta(&self) -> Result<(), StoreError> {
-        let mut command = redis::cmd("EXISTS");
-        command.arg(self.keys.meta());
-        // On both connections: either may have been lost alone.
-        let both = futures::future::try_join(self.link.command(command.clone()), self.aside.command(command));
-        both.await.map(drop)
-    }
-
-    async fn fix(&self, facts: &[(&str, String)]) -> Result<Vec<String>, StoreError> {
+    /// Notes facts that are not noted yet; the values in force, in their order.
+    pub(super) async fn fix(&self, facts: &[(&str, String)]) -> Result<Vec<String>, StoreError> {
         let mut call = Call::new(&META).key(self.keys.meta());
         for (field, value) in facts {
             call = call.arg(*field).arg(value.as_str());
         }
-        self.read_value(self.link.call(call).await?)
+        read_value(self.link.call(call).await?)
     }
 
     async fn info(&self, section: &str) -> Result<InfoDict, StoreError> {
@@ -113,6 +95,6 @@ impl RedisStore {
             Value::Map(nodes) => nodes.into_iter().next().map(|(_, text)| text).unwrap_or(Value::Nil),
             text => text,
         };
-        self.read_value(text)
+        read_value(text)
     }
 }

@@ -3,44 +3,36 @@
 //! What must be atomic is a script in `migrations/redis`; what belongs to a subject has the hash tag of its
 //! partition, so that one script can reach all of it. Only this room knows the `redis` crate.
 
-mod bans;
 mod claims;
+mod control;
+mod counters;
 mod dial;
 mod documents;
 mod error;
 mod events;
+mod expiry;
 mod ids;
 mod keys;
 mod link;
-mod log;
 mod meta;
-mod observe;
 mod packing;
+mod pages;
 mod profiles;
 mod quotas;
+mod reply;
+mod reservations;
 mod respond;
 mod scripts;
 mod sinks;
+mod spread;
+mod standings;
 mod url;
 mod usage;
 
 use std::time::Duration;
 
-use crate::domain::{
-    Millis,
-    event::Event,
-    observation::{Charge, Observation},
-    profile::Profile,
-    quota::{Counter, Lease, QuotaChange, QuotaCount},
-    subject::Subject,
-    usage::{Keep, UsageBatch, UsageQuery, UsageTable},
-};
-
-use super::{
-    Changed, Claim, DeadLetter, DeadLetterAct, Document, EventQuery, LogPage, LogPosition, Page, Respond,
-    Responded, Revision, SinkHealth, SinkLead, SinkRecord, SinkStep, StandingRecord, Stepped, Store,
-    StoreError, StoreResult,
-};
+use super::StoreError;
+use crate::domain::usage::Keep;
 
 use keys::Keys;
 pub use keys::LAYOUT;
@@ -86,7 +78,7 @@ impl Default for RedisOptions {
     }
 }
 
-/// [`Store`] on Redis.
+/// Every role of a [`Store`](super::Store), on Redis.
 pub struct RedisStore {
     link: Link,
     /// A connection apart for the log and for sinks: large answers must not stand before small ones.
@@ -124,185 +116,5 @@ impl RedisStore {
     /// How many partitions the keyspace has.
     pub fn partitions(&self) -> u16 {
         self.keys.partitions()
-    }
-}
-
-impl Store for RedisStore {
-    fn observe<'a>(&'a self, charges: &'a [Charge]) -> StoreResult<'a, Vec<Observation>> {
-        Box::pin(self.observe_all(charges))
-    }
-
-    fn change_quotas<'a>(&'a self, changes: &'a [QuotaChange], now: Millis) -> StoreResult<'a, ()> {
-        Box::pin(self.change_counters(changes, now))
-    }
-
-    fn quotas<'a>(&'a self, counters: &'a [Counter], now: Millis) -> StoreResult<'a, Vec<QuotaCount>> {
-        Box::pin(self.read_counters(counters, now))
-    }
-
-    fn take_lease<'a>(&'a self, key: &'a Subject, id: &'a str) -> StoreResult<'a, Option<Lease>> {
-        Box::pin(self.take_one_lease(key, id))
-    }
-
-    fn ended_leases(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Lease>> {
-        Box::pin(self.leases_until(now, limit))
-    }
-
-    fn end_lease<'a>(&'a self, lease: &'a Lease, now: Millis) -> StoreResult<'a, bool> {
-        Box::pin(self.end_one_lease(lease, now))
-    }
-
-    fn respond<'a>(&'a self, respond: &'a Respond) -> StoreResult<'a, Responded> {
-        Box::pin(self.respond_one(respond))
-    }
-
-    fn standing<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<StandingRecord>> {
-        Box::pin(self.standing_of(subject))
-    }
-
-    fn inspect<'a>(&'a self, subject: &'a Subject, now: Millis) -> StoreResult<'a, Option<Observation>> {
-        Box::pin(self.peek_at(subject, now))
-    }
-
-    fn standings_in_force(&self, now: Millis) -> StoreResult<'_, Vec<StandingRecord>> {
-        Box::pin(self.all_in_force(now))
-    }
-
-    fn expire_bans(&self, now: Millis) -> StoreResult<'_, usize> {
-        Box::pin(self.expire_due(now))
-    }
-
-    fn append<'a>(&'a self, events: &'a [Event]) -> StoreResult<'a, Vec<Event>> {
-        Box::pin(self.append_all(events))
-    }
-
-    fn events<'a>(&'a self, query: &'a EventQuery) -> StoreResult<'a, Page<Event>> {
-        Box::pin(self.list_events(query))
-    }
-
-    fn event<'a>(&'a self, id: &'a str) -> StoreResult<'a, Option<Event>> {
-        Box::pin(self.event_by_id(id))
-    }
-
-    fn log_end(&self) -> StoreResult<'_, LogPosition> {
-        Box::pin(self.end_of_log())
-    }
-
-    fn position_after<'a>(&'a self, id: &'a str) -> StoreResult<'a, LogPosition> {
-        Box::pin(async move { self.position_behind(id) })
-    }
-
-    fn read_log<'a>(&'a self, position: &'a LogPosition, limit: usize) -> StoreResult<'a, LogPage> {
-        Box::pin(self.follow_log(position, limit))
-    }
-
-    fn advance(&self, position: &LogPosition, id: &str) -> Result<LogPosition, StoreError> {
-        self.advanced(position, id)
-    }
-
-    fn lead_sink<'a>(
-        &'a self,
-        sink: &'a str,
-        owner: &'a str,
-        now: Millis,
-        until: Millis,
-    ) -> StoreResult<'a, Option<SinkLead>> {
-        Box::pin(self.lead_one(sink, owner, now, until))
-    }
-
-    fn renew_sink<'a>(
-        &'a self,
-        sink: &'a str,
-        epoch: u64,
-        until: Millis,
-        health: &'a SinkHealth,
-    ) -> StoreResult<'a, Option<bool>> {
-        Box::pin(self.renew_one(sink, epoch, until, health))
-    }
-
-    fn leave_sink<'a>(&'a self, sink: &'a str, owner: &'a str) -> StoreResult<'a, ()> {
-        Box::pin(self.leave_one(sink, owner))
-    }
-
-    fn step_sink<'a>(&'a self, step: &'a SinkStep) -> StoreResult<'a, Stepped> {
-        Box::pin(self.step_one(step))
-    }
-
-    fn sink<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Option<SinkRecord>> {
-        Box::pin(self.sink_record(sink))
-    }
-
-    fn dead_letters<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Vec<DeadLetter>> {
-        Box::pin(self.letters_of(sink))
-    }
-
-    fn act_on_dead_letters<'a>(
-        &'a self,
-        sink: &'a str,
-        act: DeadLetterAct,
-        ids: &'a [String],
-    ) -> StoreResult<'a, usize> {
-        Box::pin(self.act_on_letters(sink, act, ids))
-    }
-
-    fn profile<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<Profile>> {
-        Box::pin(self.read_profile(subject))
-    }
-
-    fn merge_profile<'a>(&'a self, subject: &'a Subject, delta: &'a Profile) -> StoreResult<'a, Profile> {
-        Box::pin(self.merge_into_profile(subject, delta))
-    }
-
-    fn forget<'a>(&'a self, subject: &'a Subject, event: &'a Event) -> StoreResult<'a, ()> {
-        Box::pin(self.forget_subject(subject, event))
-    }
-
-    fn documents(&self) -> StoreResult<'_, (Revision, Vec<Document>)> {
-        Box::pin(self.all_documents())
-    }
-
-    fn documents_revision(&self) -> StoreResult<'_, Revision> {
-        Box::pin(self.revision())
-    }
-
-    fn documents_since(&self, known: Revision) -> StoreResult<'_, Option<Changed>> {
-        Box::pin(self.changed_documents(known))
-    }
-
-    fn write_document<'a>(&'a self, document: &'a Document, event: &'a Event) -> StoreResult<'a, bool> {
-        Box::pin(self.put_document(document, event))
-    }
-
-    fn claim<'a>(&'a self, request: &'a str, now: Millis) -> StoreResult<'a, Claim> {
-        Box::pin(self.claim_request(request, now))
-    }
-
-    fn finish_claim<'a>(&'a self, request: &'a str, answer: &'a [u8], now: Millis) -> StoreResult<'a, ()> {
-        Box::pin(self.answer_claim(request, answer, now))
-    }
-
-    fn register_pepper<'a>(&'a self, name: &'a str, fingerprint: &'a str) -> StoreResult<'a, Option<String>> {
-        Box::pin(self.note_pepper(name, fingerprint))
-    }
-
-    fn add_usage<'a>(&'a self, batch: &'a UsageBatch) -> StoreResult<'a, ()> {
-        Box::pin(self.add_usage_batch(batch))
-    }
-
-    fn usage<'a>(&'a self, query: &'a UsageQuery) -> StoreResult<'a, UsageTable> {
-        Box::pin(self.read_usage(query))
-    }
-
-    fn clock(&self) -> StoreResult<'_, Option<Millis>> {
-        Box::pin(self.server_time())
-    }
-
-    fn ping(&self) -> StoreResult<'_, ()> {
-        Box::pin(self.touch_meta())
-    }
-
-    fn close(&self) -> StoreResult<'_, ()> {
-        // Nothing is kept in memory.
-        Box::pin(async { Ok(()) })
     }
 }

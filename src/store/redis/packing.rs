@@ -11,7 +11,7 @@ use crate::{
         standing::{PACKED_NUMBERS, Standing},
         window::{Counts, Unit, WINDOW_COUNT, WINDOW_MILLIS, WindowLimits, bucket_expires_at},
     },
-    store::{StoreError, redis::error::unreadable},
+    store::{StoreError, StoreFault, redis::error::unreadable},
 };
 
 /// Bytes of a packed standing.
@@ -25,17 +25,26 @@ const ADMITTED: u8 = 1;
 const CREATED: u8 = 2;
 const TRACKED: u8 = 4;
 
-/// Numbers as little-endian doubles.
+/// Numbers as scripts take them: little-endian doubles, 8 bytes each.
 pub(super) fn doubles(numbers: impl IntoIterator<Item = f64>) -> Vec<u8> {
     numbers.into_iter().flat_map(f64::to_le_bytes).collect()
 }
 
-/// Counts as numbers.
+/// A value as JSON.
+///
+/// # Errors
+/// [`StoreError::Refused`] when it has no form in JSON.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
+    let unwritable = |error| StoreError::Refused(StoreFault::because("it cannot be written as JSON", error));
+    serde_json::to_vec(value).map_err(unwritable)
+}
+
+/// Counts in the order in which scripts take them: requests, tokens, failed sign-ins, not found.
 pub(super) fn counts(counts: &Counts) -> [f64; 4] {
     [counts.requests, counts.tokens, counts.auth_failures, counts.not_found].map(exact)
 }
 
-/// A standing as bytes.
+/// A standing as it is stored, [`STANDING_BYTES`] long.
 pub(super) fn standing(standing: &Standing) -> Vec<u8> {
     doubles(standing.pack())
 }

@@ -4,12 +4,12 @@ use redis::Value;
 
 use super::{
     RedisStore,
-    error::unreadable,
+    error::{unreadable, unreadable_because},
     scripts::{Call, PROFILE},
 };
 use crate::{
     domain::{profile::Profile, subject::Subject},
-    store::{StoreError, packed},
+    store::{ProfileStore, StoreError, StoreFault, StoreResult, packed},
 };
 
 /// Version of the packed form, the byte behind the counter.
@@ -18,31 +18,31 @@ const COUNTER_BYTES: usize = 8;
 /// Instances flush one subject's deltas about once a second; this many collisions in a row mean something else.
 const ATTEMPTS: usize = 16;
 
-impl RedisStore {
-    /// What was learned of `subject`.
-    pub(super) async fn read_profile(&self, subject: &Subject) -> Result<Option<Profile>, StoreError> {
-        Ok(self.stored_profile(subject).await?.map(|(_, profile)| profile))
+/// The counter that changes with every write, as it is stored; `None`: there was no profile.
+type WriteCounter = Option<[u8; COUNTER_BYTES]>;
+
+impl ProfileStore for RedisStore {
+    fn profile<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<Profile>> {
+        Box::pin(async move { Ok(self.stored_profile(subject).await?.map(|(_, profile)| profile)) })
     }
 
-    /// Adds what was learned since; merging is commutative, so a lost race is only tried again.
-    pub(super) async fn merge_into_profile(
-        &self,
-        subject: &Subject,
-        delta: &Profile,
-    ) -> Result<Profile, StoreError> {
-        for _ in 0..ATTEMPTS {
-            let (counter, mut profile) = match self.stored_profile(subject).await? {
-                Some((counter, profile)) => (Some(counter), profile),
-                None => (None, Profile::default()),
-            };
-            profile.merge(delta);
-            if self.write_profile(subject, counter, &profile).await? {
-                return Ok(profile);
+    /// A lost race is only tried again.
+    fn merge_profile<'a>(&'a self, subject: &'a Subject, delta: &'a Profile) -> StoreResult<'a, Profile> {
+        Box::pin(async move {
+            for _ in 0..ATTEMPTS {
+                let (counter, mut profile) = self.stored_profile(subject).await?.unzip();
+                let profile = profile.get_or_insert_default();
+                profile.merge(delta);
+                if self.write_profile(subject, counter, profile).await? {
+                    return Ok(std::mem::take(profile));
+                }
             }
-        }
-        Err(StoreError::Unavailable("others keep changing the same profile".into()))
+            Err(StoreError::Unavailable("others keep changing the same profile".into()))
+        })
     }
+}
 
+impl RedisStore {
     async fn stored_profile(
         &self,
         subject: &Subject,
@@ -51,39 +51,44 @@ impl RedisStore {
         command.arg(self.keys.subject(subject).profile);
         match self.link.command(command).await? {
             Value::Nil => Ok(None),
-            Value::BulkString(bytes) => unpack(&bytes).map(Some).ok_or_else(|| unreadable("a profile")),
+            Value::BulkString(bytes) => unpack(&bytes).map(Some),
             _ => Err(unreadable("a profile")),
         }
     }
 
+    /// Says whether it was written: not if somebody else has written since the counter was read.
     async fn write_profile(
         &self,
         subject: &Subject,
-        read: Option<[u8; COUNTER_BYTES]>,
+        read: WriteCounter,
         profile: &Profile,
     ) -> Result<bool, StoreError> {
         let call = Call::new(&PROFILE)
             .key(self.keys.subject(subject).profile)
-            .arg(read.unwrap_or_default()[..read.map_or(0, |c| c.len())].to_vec())
+            .arg(read.map_or_else(Vec::new, Vec::from))
             .arg(pack(read, profile)?)
             .arg(self.options.profile_retention.as_millis().to_string());
         Ok(self.link.call(call).await? == Value::Int(1))
     }
 }
 
-fn pack(read: Option<[u8; COUNTER_BYTES]>, profile: &Profile) -> Result<Vec<u8>, StoreError> {
+fn pack(read: WriteCounter, profile: &Profile) -> Result<Vec<u8>, StoreError> {
     let counter = read.map_or(0, u64::from_le_bytes).wrapping_add(1);
     let mut bytes = counter.to_le_bytes().to_vec();
     bytes.push(FORMAT);
-    let full = |e| StoreError::Refused(format!("a profile cannot be packed: {e}"));
+    let full = |error| StoreError::Refused(StoreFault::because("a profile cannot be packed", error));
     packed::pack(profile, bytes).map_err(full)
 }
 
-fn unpack(bytes: &[u8]) -> Option<([u8; COUNTER_BYTES], Profile)> {
-    let (counter, rest) = bytes.split_first_chunk::<COUNTER_BYTES>()?;
-    let (format, bytes) = rest.split_first()?;
-    let profile = (*format == FORMAT).then(|| packed::unpack(bytes).ok())??;
-    Some((*counter, profile))
+fn unpack(bytes: &[u8]) -> Result<([u8; COUNTER_BYTES], Profile), StoreError> {
+    let (counter, rest) =
+        bytes.split_first_chunk::<COUNTER_BYTES>().ok_or_else(|| unreadable("a profile"))?;
+    match rest.split_first() {
+        Some((&FORMAT, bytes)) => {
+            Ok((*counter, packed::unpack(bytes).map_err(unreadable_because("a profile"))?))
+        }
+        _ => Err(unreadable("a profile of another version")),
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +102,6 @@ mod tests {
         let (counter, back) = unpack(&bytes).unwrap();
         assert_eq!((u64::from_le_bytes(counter), back), (8, profile));
         bytes[COUNTER_BYTES] = FORMAT + 1;
-        assert!(unpack(&bytes).is_none());
+        assert!(matches!(unpack(&bytes), Err(StoreError::Incompatible(_))));
     }
 }

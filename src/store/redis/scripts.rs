@@ -15,43 +15,44 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Charge a subject.
+    /// Charges the windows of a subject.
     OBSERVE = "0001_observe.lua";
-    /// Change a standing.
+    /// Changes a standing, takes charges back, appends events.
     RESPOND = "0002_respond.lua";
-    /// Take an expired standing off the list.
+    /// Takes a standing that ran out off the list.
     EXPIRE = "0003_expire.lua";
-    /// Write a profile.
+    /// Writes a profile that nobody else has written since.
     PROFILE = "0004_profile.lua";
-    /// Write a document.
+    /// Writes or deletes a document.
     DOCUMENT = "0005_document.lua";
-    /// Claim a request.
+    /// Claims a request, or keeps its answer.
     CLAIM = "0006_claim.lua";
-    /// Forget a subject.
+    /// Deletes all of a subject but its events.
     FORGET = "0007_forget.lua";
-    /// Note facts about the keyspace.
+    /// Notes facts about the keyspace that nobody has noted.
     META = "0008_meta.lua";
-    /// Add usage to a roll-up.
+    /// Adds a batch of usage to a roll-up, once.
     USAGE = "0009_usage.lua";
-    /// Charge a subject and counters.
+    /// Charges windows and counters, all or none.
     QUOTA = "0010_quota.lua";
-    /// Change counters.
+    /// Charges, changes or shows counters.
     COUNTERS = "0011_counters.lua";
-    /// Take or show reservations.
+    /// Takes a reservation, or shows those that ended.
     LEASE = "0012_lease.lua";
-    /// End a reservation.
+    /// Ends a reservation and takes its charge back.
     END_LEASE = "0013_end_lease.lua";
-    /// Act on a sink.
+    /// Leads a sink, moves it on, or acts on its dead letters.
     SINK = "0014_sink.lua";
-    /// Show which documents changed.
+    /// Shows which documents changed after a revision.
     CHANGES = "0015_changes.lua";
 }
 
 /// What scripts may include, by the line that asks for it.
-const PARTS: [(&str, &str); 3] = [
+const PARTS: [(&str, &str); 4] = [
     ("-- @include 0002_respond.lua", include_str!("../../../migrations/redis/0002_respond.lua")),
     ("-- @include 0001_observe.lua", include_str!("../../../migrations/redis/0001_observe.lua")),
     ("-- @include parts/counters.lua", include_str!("../../../migrations/redis/parts/counters.lua")),
+    ("-- @include parts/windows.lua", include_str!("../../../migrations/redis/parts/windows.lua")),
 ];
 
 /// A script and its hash.
@@ -79,35 +80,35 @@ pub(super) struct Call {
 
 impl Call {
     /// A call without keys or arguments yet.
-    pub fn new(source: &'static Source) -> Self {
+    pub(super) fn new(source: &'static Source) -> Self {
         Self { source, keys: Vec::new(), args: Vec::new() }
     }
 
-    /// Adds a key.
-    pub fn key(mut self, key: String) -> Self {
+    /// Adds a key behind those there are.
+    pub(super) fn key(mut self, key: String) -> Self {
         self.keys.push(key);
         self
     }
 
-    /// Adds keys.
-    pub fn keys(mut self, keys: impl IntoIterator<Item = String>) -> Self {
+    /// Adds keys behind those there are, in their order.
+    pub(super) fn keys(mut self, keys: impl IntoIterator<Item = String>) -> Self {
         self.keys.extend(keys);
         self
     }
 
-    /// Adds an argument.
-    pub fn arg(mut self, arg: impl Into<Vec<u8>>) -> Self {
+    /// Adds an argument behind those there are.
+    pub(super) fn arg(mut self, arg: impl Into<Vec<u8>>) -> Self {
         self.args.push(arg.into());
         self
     }
 
     /// The command that calls it by its hash.
-    pub fn by_hash(&self) -> Cmd {
+    pub(super) fn by_hash(&self) -> Cmd {
         self.command("EVALSHA", &self.source.hash)
     }
 
     /// The command that brings the source along.
-    pub fn by_source(&self) -> Cmd {
+    pub(super) fn by_source(&self) -> Cmd {
         self.command("EVAL", &self.source.code)
     }
 
@@ -133,8 +134,19 @@ mod tests {
         let list = |numbers: [i64; 4]| numbers.map(|n| n.to_string()).join(", ");
         let buckets = format!("BUCKET = {{{}}}", list(WINDOW_MILLIS.map(bucket_millis)));
         let spans = format!("SPAN = {{{}}}", list(WINDOW_MILLIS.map(|w| bucket_expires_at(w, 0))));
-        assert!(OBSERVE.code.contains(&buckets) && OBSERVE.code.contains(&spans));
-        assert!(RESPOND.code.contains(&buckets));
+        let (_, windows) = PARTS[3];
+        assert!(windows.contains(&buckets) && windows.contains(&spans), "{windows}");
+    }
+
+    #[test]
+    fn the_bucket_rule_stands_in_one_part_and_every_script_has_its_parts() {
+        for script in ALL {
+            assert!(!script.code.contains("@include"), "{}", script.code);
+            let own = PARTS.iter().fold(script.code.clone(), |code, (_, part)| {
+                code.replace(part.trim_start_matches("#!lua\n"), "")
+            });
+            assert!(["937", "60999", "BUCKET = "].iter().all(|rule| !own.contains(rule)), "{own}");
+        }
     }
 
     #[test]

@@ -8,10 +8,10 @@ use crate::store::StoreError;
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
-/// Who is asked.
+/// The servers that a store URL names, by the kind of their deployment.
 #[derive(Clone)]
 pub(super) enum Target {
-    /// One server.
+    /// One server, without others to turn to.
     Single(ConnectionInfo),
     /// Some nodes of a cluster; it tells of the others.
     Cluster { nodes: Vec<(String, u16)>, credentials: Credentials, tls: bool },
@@ -22,15 +22,15 @@ pub(super) enum Target {
 /// An ACL user; either may be absent.
 #[derive(Clone, Default)]
 pub(super) struct Credentials {
-    /// Name.
+    /// The name; none stands for the default user.
     pub user: Option<String>,
-    /// Password.
+    /// The password, which no message may show.
     pub password: Option<String>,
 }
 
 impl Target {
     /// What must not show in a message.
-    pub fn secret(&self) -> Option<&str> {
+    pub(super) fn secret(&self) -> Option<&str> {
         match self {
             Self::Single(info) => info.redis_settings().password(),
             Self::Cluster { credentials, .. } | Self::Sentinel { credentials, .. } => {
@@ -50,6 +50,9 @@ pub(super) fn address(host: &str, port: u16, tls: bool) -> ConnectionAddr {
 }
 
 /// Reads a store URL.
+///
+/// # Errors
+/// [`StoreError::Unavailable`], which says what is wrong without repeating the URL.
 pub(super) fn parse(url: &str) -> Result<Target, StoreError> {
     let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("it has no scheme"))?;
     match scheme {
@@ -79,7 +82,7 @@ pub(super) fn parse(url: &str) -> Result<Target, StoreError> {
 /// What a URL with several hosts says: the hosts with their ports, the user, and what follows the slash.
 type Authority<'a> = (Vec<(String, u16)>, Credentials, &'a str);
 
-/// `[user:password@]host[:port],.../path`
+/// Reads `[user:password@]host[:port],.../path`; `port` is that of hosts without one.
 fn authority(rest: &str, port: u16) -> Result<Authority<'_>, StoreError> {
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (credentials, hosts) = match authority.rsplit_once('@') {
@@ -117,7 +120,7 @@ fn decode(text: &str) -> Result<String, StoreError> {
 }
 
 fn bad(why: &str) -> StoreError {
-    StoreError::Unavailable(format!("the store's URL cannot be used: {why}"))
+    StoreError::Unavailable(format!("the store's URL cannot be used: {why}").into())
 }
 
 #[cfg(test)]

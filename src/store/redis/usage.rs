@@ -4,8 +4,6 @@
 
 use std::collections::HashSet;
 
-use redis::Value;
-
 use super::{
     RedisStore,
     error::unreadable,
@@ -13,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::usage::{Bucket, Cell, Detail, Totals, UsageBatch, UsageKey, UsageQuery, UsageTable},
-    store::StoreError,
+    store::{StoreError, StoreResult, UsageStore},
 };
 
 /// Roll-ups read at a time.
@@ -23,7 +21,7 @@ const PIECE: usize = 500;
 /// The cursor at which reading begins, and which says that it has ended.
 const START: &str = "0";
 
-/// Series and totals.
+/// Series with their totals, as they are stored.
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// How far a roll-up has been read.
@@ -37,75 +35,86 @@ impl Reading {
     fn of(cell: &Cell) -> Self {
         Self { cell: *cell, cursor: START.to_owned(), seen: HashSet::new() }
     }
-}
 
-impl RedisStore {
-    /// Adds a batch to every roll-up that it touches. A part that was added already is not added again.
-    pub(super) async fn add_usage_batch(&self, batch: &UsageBatch) -> Result<(), StoreError> {
-        let calls = batch.cells(self.options.usage).into_iter().map(|(cell, series)| {
-            let left = self.options.usage.left(cell.bucket, cell.start, batch.now);
-            let call = Call::new(&USAGE)
-                .key(self.usage_key(&cell))
-                .arg(format!("#{}", batch.instance))
-                .arg(batch.seq.to_string())
-                .arg(left.to_string());
-            let pairs = series.into_iter();
-            let call = pairs.fold(call, |call, (key, totals)| call.arg(key.encode()).arg(totals.pack()));
-            vec![call]
-        });
-        let calls: Vec<_> = calls.collect();
-        if calls.is_empty() {
-            return Ok(());
-        }
-        for reply in self.link.call_all(&calls).await?.into_iter().flatten() {
-            reply.map_err(|error| self.link.translate(&error))?;
-        }
-        Ok(())
-    }
-
-    /// Reads every roll-up between the ends of the query, by its name: nothing is searched for. Large ones are read in
-    /// pieces, between which the server answers others: a hundred thousand series at once would hold it up for 50 ms.
-    pub(super) async fn read_usage(&self, query: &UsageQuery) -> Result<UsageTable, StoreError> {
-        let mut table = UsageTable::new(query, self.options.usage);
-        let cells: Vec<Cell> = query.cells(self.options.usage).collect();
-        for cells in cells.chunks(READ_AT_ONCE) {
-            let mut open: Vec<Reading> = cells.iter().map(Reading::of).collect();
-            while !open.is_empty() && !table.overflowed {
-                let commands = open.iter().map(|reading| {
-                    let mut command = redis::cmd("HSCAN");
-                    command.arg(self.usage_key(&reading.cell)).arg(&reading.cursor).arg("COUNT").arg(PIECE);
-                    vec![command]
-                });
-                let replies = self.link.send(commands.collect()).await?;
-                for (reading, reply) in open.iter_mut().zip(replies.into_iter().flatten()) {
-                    let value = reply.map_err(|error| self.link.translate(&error))?;
-                    self.take_in(&mut table, query, reading, value)?;
-                }
-                open.retain(|reading| reading.cursor != START);
-            }
-        }
-        Ok(table)
-    }
-
+    /// Adds a piece of the roll-up to the table, and moves on to the next.
     fn take_in(
-        &self,
-        table: &mut UsageTable,
+        &mut self,
+        (next, fields): (String, Fields),
         query: &UsageQuery,
-        reading: &mut Reading,
-        value: Value,
+        table: &mut UsageTable,
     ) -> Result<(), StoreError> {
-        let (next, fields): (String, Fields) = self.read_value(value)?;
-        let whole = reading.cursor == START && next == START;
-        reading.cursor = next;
+        let whole = self.cursor == START && next == START;
+        self.cursor = next;
         for (series, totals) in fields.into_iter().filter(|(field, _)| !field.starts_with(b"#")) {
             let key = UsageKey::decode(&series).ok_or_else(|| unreadable("a series of usage"))?;
             let totals = Totals::unpack(&totals).ok_or_else(|| unreadable("usage"))?;
             // What is read in pieces may hold a series twice.
-            if whole || reading.seen.insert(series) {
-                table.add(query, reading.cell.start, key, &totals);
+            if whole || self.seen.insert(series) {
+                table.add(query, self.cell.start, key, &totals);
             }
         }
         Ok(())
+    }
+}
+
+impl UsageStore for RedisStore {
+    /// A part that was added already is not added again.
+    fn add_usage<'a>(&'a self, batch: &'a UsageBatch) -> StoreResult<'a, ()> {
+        Box::pin(async move {
+            let cells = batch.cells(self.options.usage).into_iter();
+            let calls: Vec<Vec<Call>> = cells
+                .map(|(cell, series)| {
+                    let pairs = series.into_iter();
+                    let call = self.add_call(&cell, batch);
+                    vec![pairs.fold(call, |call, (key, totals)| call.arg(key.encode()).arg(totals.pack()))]
+                })
+                .collect();
+            if calls.is_empty() {
+                return Ok(());
+            }
+            for reply in self.link.call_all(&calls).await?.into_iter().flatten() {
+                reply.map_err(|error| self.link.translate(&error))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Reads every roll-up between the ends of the query, by its name: nothing is searched for. Large ones are read in
+    /// pieces, between which the server answers others: a hundred thousand series at once would hold it up for 50 ms.
+    fn usage<'a>(&'a self, query: &'a UsageQuery) -> StoreResult<'a, UsageTable> {
+        Box::pin(async move {
+            let mut table = UsageTable::new(query, self.options.usage);
+            let cells: Vec<Cell> = query.cells(self.options.usage).collect();
+            for cells in cells.chunks(READ_AT_ONCE) {
+                let mut open: Vec<Reading> = cells.iter().map(Reading::of).collect();
+                while !open.is_empty() && !table.overflowed {
+                    let commands = open.iter().map(|reading| vec![self.piece_command(reading)]);
+                    let replies = self.link.send(commands.collect()).await?;
+                    for (reading, reply) in open.iter_mut().zip(replies.into_iter().flatten()) {
+                        reading.take_in(self.read(reply)?, query, &mut table)?;
+                    }
+                    open.retain(|reading| reading.cursor != START);
+                }
+            }
+            Ok(table)
+        })
+    }
+}
+
+impl RedisStore {
+    /// The call that adds to a roll-up, without the series yet.
+    fn add_call(&self, cell: &Cell, batch: &UsageBatch) -> Call {
+        Call::new(&USAGE)
+            .key(self.usage_key(cell))
+            .arg(format!("#{}", batch.instance))
+            .arg(batch.seq.to_string())
+            .arg(self.options.usage.left(cell.bucket, cell.start, batch.now).to_string())
+    }
+
+    fn piece_command(&self, reading: &Reading) -> redis::Cmd {
+        let mut command = redis::cmd("HSCAN");
+        command.arg(self.usage_key(&reading.cell)).arg(&reading.cursor).arg("COUNT").arg(PIECE);
+        command
     }
 
     fn usage_key(&self, cell: &Cell) -> String {

@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command, time::Duration};
 
 use keyward::store::{
-    Store,
+    EventWriter, StoreControl,
     embedded::{EmbeddedOptions, EmbeddedStore},
     redis::{RedisOptions, RedisStore},
 };

@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use keyward::{
     domain::{DAY, HOUR, MINUTE, observation::Charge, profile::Profile},
     store::{
-        Document, DocumentKind, EventQuery, Store, StoreError,
+        CounterStore, Document, DocumentKind, DocumentStore, EventLog, EventQuery, EventWriter, ProfileStore,
+        ReservationStore, StandingLookup, StandingStore, StoreControl, StoreError,
         embedded::{EmbeddedOptions, EmbeddedStore},
     },
 };

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use crate::{
     app::{Served, client},
     redis_server::{self, Server, namespace},
+    roles::Roles,
     support::*,
 };
 use forgetful::Forgetful;
@@ -53,9 +54,10 @@ async fn is_exact(stores: Vec<Arc<dyn Store>>) {
     const AT_ONCE: usize = 25;
     let shelf = tempfile::tempdir().unwrap();
     let lives = stores.into_iter().zip(1..).map(async |(store, seed)| {
-        let store = Forgetful::over(store);
+        let usage = Forgetful::over(store.clone());
+        let store = Arc::new(Roles { usage: usage.clone(), ..Roles::of(store) });
         let geo = Arc::new(Geo::off());
-        let engine = Engine::start(store.clone(), geo, limits_alone(120_000), options()).await.unwrap();
+        let engine = Engine::start(store, geo, limits_alone(120_000), options()).await.unwrap();
         let mut life = Life::new(seed, shelf.path());
         let mut oracle = Oracle::default();
         for part in 0..RECORDS / 3 / AT_ONCE + 1 {
@@ -69,7 +71,7 @@ async fn is_exact(stores: Vec<Arc<dyn Store>>) {
             }
         }
         ask(&engine, &all(Bucket::Day, Grouping::default(), life.now)).await;
-        assert!(store.lost.load(Relaxed) > 10, "answers were lost");
+        assert!(usage.lost.load(Relaxed) > 10, "answers were lost");
         (engine, oracle, life.now)
     });
     let mut whole = Oracle::default();

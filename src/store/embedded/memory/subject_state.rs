@@ -32,14 +32,14 @@ pub(super) struct SubjectState {
 
 /// The part of a [`SubjectState`] that snapshots keep (standings have their own table).
 #[derive(Serialize, Deserialize)]
-pub(super) struct SavedState {
+pub(in crate::store::embedded) struct SavedState {
     windows: Windows,
     peers: Vec<(u64, [u8; PACKED_BYTES], Millis, Millis, u64)>,
     last_now: Millis,
 }
 
 /// When a standing may be forgotten; `None`: never.
-pub(super) fn keep_until(standing: &Standing) -> Option<Millis> {
+pub(in crate::store::embedded) fn keep_until(standing: &Standing) -> Option<Millis> {
     if standing.state == StandingState::PermanentlyBanned {
         return None;
     }
@@ -144,7 +144,7 @@ impl SubjectState {
         Observation { admitted: !self.standing.is_banned_at(now), ..seen(&windows, self, now) }
     }
 
-    /// What a snapshot keeps.
+    /// The part that a snapshot keeps: windows, peers and the time of the last charge.
     pub(super) fn save(&self) -> SavedState {
         let flat = |s: &PeerSeen| (s.peer.id, s.peer.data, s.first_seen, s.last_seen, s.hits);
         SavedState {
@@ -154,7 +154,7 @@ impl SubjectState {
         }
     }
 
-    /// The state that a snapshot kept.
+    /// The state that a snapshot kept; its standing comes from the table.
     pub(super) fn restored(saved: SavedState) -> Self {
         let full = |(id, data, first_seen, last_seen, hits)| {
             let peer = Peer { id, data };

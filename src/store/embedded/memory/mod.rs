@@ -1,14 +1,24 @@
 //! What the store knows without asking SQLite, shared by callers and the writer.
 
+mod claims;
+mod counters;
+mod profiles;
+mod quotas;
+mod subject_state;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
+
+pub use counters::Counters;
+pub use quotas::Quotas;
+
+use claims::Claims;
+use profiles::Profiles;
+pub(super) use quotas::Unsaved;
+pub(super) use subject_state::keep_until;
 
 use super::{
     EmbeddedOptions,
-    changes::{Effect, Effects},
-    claims::Claims,
-    counters::Counters,
-    profiles::Profiles,
-    quotas::Quotas,
+    effects::{Effect, Effects},
 };
 use crate::domain::{MINUTE, Millis};
 
@@ -32,7 +42,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// An empty memory.
+    /// A memory that holds nothing yet but these counters.
     pub(super) fn new(options: &EmbeddedOptions, counters: Counters) -> Self {
         Self {
             counters,

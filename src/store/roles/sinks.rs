@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::LogPosition;
-use crate::domain::{
-    Millis,
-    event::{Event, rfc3339_millis},
+use crate::{
+    domain::{
+        Millis,
+        event::{Event, rfc3339_millis},
+    },
+    store::StoreResult,
 };
 
 /// Dead letters kept per sink. Beyond it nothing is parked: sending waits until somebody has looked at them.
@@ -41,7 +44,7 @@ pub struct SinkHealth {
 /// A sink has come further.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SinkStep {
-    /// Which.
+    /// The name of the sink.
     pub sink: String,
     /// [`SinkLead::epoch`] of the one who says so.
     pub epoch: u64,
@@ -58,7 +61,7 @@ pub struct SinkStep {
 /// How a [`SinkStep`] went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stepped {
-    /// Written.
+    /// Everything of the step was written.
     Done,
     /// Somebody else leads the sink: nothing was written.
     NotLeading,
@@ -69,9 +72,9 @@ pub enum Stepped {
 /// An event that a sink would not take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeadLetter {
-    /// The sink.
+    /// The name of the sink that would not take it.
     pub sink: String,
-    /// The event.
+    /// The event, with its id.
     pub event: Event,
     /// Why, in the sink's words.
     pub reason: String,
@@ -89,11 +92,11 @@ pub struct DeadLetter {
 /// What is known of a sink, whoever sends for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkRecord {
-    /// Its name.
+    /// The name of the sink.
     pub sink: String,
-    /// Who sends for it.
+    /// The instance that sends for it, or did last; empty when it has left.
     pub owner: String,
-    /// Until when, unless renewed.
+    /// Until when it leads the sink, unless it renews that.
     pub until: Millis,
     /// Behind the last event that is done with.
     pub position: Option<LogPosition>,
@@ -113,25 +116,69 @@ impl SinkRecord {
 /// What is to be done with dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeadLetterAct {
-    /// They are sent again.
+    /// They are sent again, and are done with once the sink takes them.
     Redeliver,
-    /// They are given up.
+    /// They are given up and deleted.
     Discard,
 }
 
+/// Keeps how far each sink has come, who sends for it, and its dead letters. Times are milliseconds since 1970, by the
+/// caller's clock.
+pub trait SinkStore: Send + Sync + 'static {
+    /// Becomes the one that sends for a sink until `until`; `None` while somebody else is.
+    fn lead_sink<'a>(
+        &'a self,
+        sink: &'a str,
+        owner: &'a str,
+        now: Millis,
+        until: Millis,
+    ) -> StoreResult<'a, Option<SinkLead>>;
+
+    /// Stays the one that sends for a sink until `until`, and says how it is doing. Returns whether dead letters wait
+    /// to be sent again; `None` if somebody else leads it since.
+    fn renew_sink<'a>(
+        &'a self,
+        sink: &'a str,
+        epoch: u64,
+        until: Millis,
+        health: &'a SinkHealth,
+    ) -> StoreResult<'a, Option<bool>>;
+
+    /// Lets a sink go, if `owner` leads it.
+    fn leave_sink<'a>(&'a self, sink: &'a str, owner: &'a str) -> StoreResult<'a, ()>;
+
+    /// Notes that a sink has come further, and what it would not take; all of it or nothing.
+    fn step_sink<'a>(&'a self, step: &'a SinkStep) -> StoreResult<'a, Stepped>;
+
+    /// What is known of a sink; `None` if nobody ever sent for it.
+    fn sink<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Option<SinkRecord>>;
+
+    /// Every dead letter of a sink, by event id, at most [`MAX_DEAD_LETTERS`].
+    fn dead_letters<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Vec<DeadLetter>>;
+
+    /// Marks dead letters to be sent again, or gives them up: those with these event ids; all, if none is given.
+    /// Says how many.
+    fn act_on_dead_letters<'a>(
+        &'a self,
+        sink: &'a str,
+        act: DeadLetterAct,
+        ids: &'a [String],
+    ) -> StoreResult<'a, usize>;
+}
+
 /// Reads a [`SinkHealth`] as it is stored. One that a newer version wrote otherwise is one that nobody has said.
-pub(super) fn health_from_text(text: &str) -> Option<SinkHealth> {
+pub(in crate::store) fn health_from_text(text: &str) -> Option<SinkHealth> {
     serde_json::from_str(text).ok()
 }
 
-/// Positions as they are stored: numbers by commas.
-pub(super) fn position_to_text(position: &LogPosition) -> String {
+/// A position as it is stored: pairs such as `7-0`, with commas between them.
+pub(in crate::store) fn position_to_text(position: &LogPosition) -> String {
     let pairs: Vec<String> = position.0.iter().map(|(a, b)| format!("{a}-{b}")).collect();
     pairs.join(",")
 }
 
-/// Reads what [`position_to_text`] wrote.
-pub(super) fn position_from_text(text: &str) -> Option<LogPosition> {
+/// Reads what [`position_to_text`] wrote; `None` for any other text.
+pub(in crate::store) fn position_from_text(text: &str) -> Option<LogPosition> {
     let pair = |pair: &str| {
         let (a, b) = pair.split_once('-')?;
         Some((a.parse().ok()?, b.parse().ok()?))

@@ -18,13 +18,13 @@ use crate::domain::{
 struct Inner {
     counters: HashMap<Counter, Amounts>,
     leases: HashMap<String, Lease>,
-    /// Reservations by their end.
+    /// Ids of reservations by the moment of their end.
     ends: BTreeSet<(Millis, String)>,
     dirty_counters: HashSet<Counter>,
     dirty_leases: HashSet<String>,
 }
 
-/// Counters and reservations.
+/// Counters and reservations, all under one lock.
 #[derive(Default)]
 pub struct Quotas(Mutex<Inner>);
 
@@ -57,7 +57,7 @@ impl Quotas {
         observation
     }
 
-    /// See [`crate::store::Store::change_quotas`].
+    /// Changes counters, whatever their limits.
     pub fn change(&self, changes: &[QuotaChange], now: Millis) {
         let mut inner = self.0.lock();
         for change in changes {
@@ -65,19 +65,19 @@ impl Quotas {
         }
     }
 
-    /// See [`crate::store::Store::quotas`].
+    /// What counters hold at `now`, in their order.
     pub fn used(&self, counters: &[Counter], now: Millis) -> Vec<QuotaCount> {
         let inner = self.0.lock();
         counters.iter().map(|counter| inner.used(counter, now)).collect()
     }
 
-    /// See [`crate::store::Store::take_lease`].
-    pub(super) fn take_lease(&self, id: &str) -> Option<Lease> {
+    /// Takes a reservation; `None` when somebody was quicker.
+    pub(in crate::store::embedded) fn take_lease(&self, id: &str) -> Option<Lease> {
         self.0.lock().take(id)
     }
 
-    /// See [`crate::store::Store::ended_leases`].
-    pub(super) fn ended(&self, now: Millis, limit: usize) -> Vec<Lease> {
+    /// Reservations that ended by `now`, the earliest first, at most `limit`.
+    pub(in crate::store::embedded) fn ended(&self, now: Millis, limit: usize) -> Vec<Lease> {
         let inner = self.0.lock();
         let ended = inner.ends.iter().take_while(|(until, _)| *until <= now).take(limit);
         ended.filter_map(|(_, id)| inner.leases.get(id).cloned()).collect()
@@ -95,7 +95,7 @@ impl Quotas {
     }
 
     /// What changed since the last call: each counter and reservation as it is now, or `None` when it is gone.
-    pub(super) fn take_dirty(&self) -> Unsaved {
+    pub(in crate::store::embedded) fn take_dirty(&self) -> Unsaved {
         let mut inner = self.0.lock();
         let counters = std::mem::take(&mut inner.dirty_counters);
         let leases = std::mem::take(&mut inner.dirty_leases);
@@ -106,14 +106,14 @@ impl Quotas {
     }
 
     /// Notes that what was taken could not be written.
-    pub(super) fn wait_again(&self, unsaved: &Unsaved) {
+    pub(in crate::store::embedded) fn wait_again(&self, unsaved: &Unsaved) {
         let mut inner = self.0.lock();
         inner.dirty_counters.extend(unsaved.counters.iter().map(|(counter, _)| counter.clone()));
         inner.dirty_leases.extend(unsaved.leases.iter().map(|(id, _)| id.clone()));
     }
 
     /// Puts back what was written; used before the first charge.
-    pub(super) fn restore(&self, counters: Vec<(Counter, Amounts)>, leases: Vec<Lease>) {
+    pub(in crate::store::embedded) fn restore(&self, counters: Vec<(Counter, Amounts)>, leases: Vec<Lease>) {
         let mut inner = self.0.lock();
         inner.counters.extend(counters);
         for lease in leases {
@@ -123,11 +123,11 @@ impl Quotas {
     }
 }
 
-/// What waits to be written.
+/// Counters and reservations that wait to be written; with `None` those that are to be deleted.
 #[derive(Default)]
-pub(super) struct Unsaved {
-    pub counters: Vec<(Counter, Option<Amounts>)>,
-    pub leases: Vec<(String, Option<Lease>)>,
+pub(in crate::store::embedded) struct Unsaved {
+    pub(in crate::store::embedded) counters: Vec<(Counter, Option<Amounts>)>,
+    pub(in crate::store::embedded) leases: Vec<(String, Option<Lease>)>,
 }
 
 impl Inner {

@@ -1,21 +1,24 @@
-//! Reading the event log: lists for people, pages for followers, and the ids and cursors that name its places.
+//! The table of events: lists for people, pages for followers, and the ids and cursors that name its places.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
-use super::sqlite::{failed, unreadable};
-use crate::domain::{Millis, event::Event, finding::Severity};
+use super::{
+    effects::{Effect, Effects},
+    sqlite::{failed, unreadable_because},
+};
+use crate::domain::{Millis, event::Event, finding::Severity, subject::Subject};
 use crate::store::{EventQuery, LogPage, LogPosition, Page, StoreError};
 
 const COLUMNS: &str = "seq, time, json";
 
 /// How a severity is stored: its rank, mildest first.
-pub(super) fn rank(severity: Severity) -> i64 {
+fn rank(severity: Severity) -> i64 {
     severity as i64
 }
 
 /// The id of the event with this sequence number.
-pub(super) fn event_id(time: Millis, seq: i64) -> String {
+fn event_id(time: Millis, seq: i64) -> String {
     format!("e0-{time}-{seq}")
 }
 
@@ -55,8 +58,27 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<(i64, Millis, String)> {
 }
 
 fn parsed((seq, time, json): (i64, Millis, String)) -> Result<Event, StoreError> {
-    let event: Event = serde_json::from_str(&json).map_err(unreadable)?;
+    let event: Event = serde_json::from_str(&json).map_err(unreadable_because)?;
     Ok(Event { id: event_id(time, seq), ..event })
+}
+
+/// Appends events and gives them their ids.
+pub(super) fn append(
+    connection: &Connection,
+    mut events: Vec<Event>,
+    effects: &mut Effects,
+) -> Result<Vec<Event>, StoreError> {
+    let sql = "INSERT INTO events (time, type, severity, subject, json) VALUES (?, ?, ?, ?, ?)";
+    for event in &mut events {
+        event.id.clear();
+        let json = serde_json::to_string(event).map_err(unreadable_because)?;
+        let subject = event.subject.as_ref().map(Subject::as_str);
+        let values = params![event.time, event.kind.name(), rank(event.severity), subject, json];
+        let seq = connection.prepare_cached(sql).and_then(|mut s| s.insert(values)).map_err(failed)?;
+        event.id = event_id(event.time, seq);
+        effects.push(Effect::LogEnd(seq));
+    }
+    Ok(events)
 }
 
 /// The last sequence number given out.
@@ -68,7 +90,7 @@ pub(super) fn last_seq(connection: &Connection) -> Result<i64, StoreError> {
         .map_err(failed)
 }
 
-/// See [`crate::store::Store::events`].
+/// A page of events, newest first.
 pub(super) fn list(connection: &Connection, query: &EventQuery) -> Result<Page<Event>, StoreError> {
     let before = query.cursor.as_deref().map(parse_cursor).transpose()?;
     let severity = query.severity.map(rank);
@@ -84,16 +106,10 @@ pub(super) fn list(connection: &Connection, query: &EventQuery) -> Result<Page<E
         ("type = ?", kind.as_ref().map(|v| v as _)),
         ("severity >= ?", severity.as_ref().map(|v| v as _)),
     ];
-    let mut sql = format!("SELECT {COLUMNS} FROM events WHERE 1");
-    let mut values: Vec<&dyn ToSql> = Vec::with_capacity(filters.len() + 1);
-    for (condition, value) in filters {
-        if let Some(value) = value {
-            sql.push_str(" AND ");
-            sql.push_str(condition);
-            values.push(value);
-        }
-    }
-    sql.push_str(" ORDER BY seq DESC LIMIT ?");
+    let (conditions, mut values): (Vec<&str>, Vec<&dyn ToSql>) =
+        filters.into_iter().filter_map(|(condition, value)| Some((condition, value?))).unzip();
+    let conditions: String = conditions.iter().map(|condition| format!(" AND {condition}")).collect();
+    let sql = format!("SELECT {COLUMNS} FROM events WHERE 1{conditions} ORDER BY seq DESC LIMIT ?");
     values.push(&more);
     let mut rows = collect(connection, &sql, values.as_slice())?;
     let next = (rows.len() > query.limit).then(|| rows.truncate(query.limit));
@@ -118,7 +134,8 @@ pub(super) fn find(connection: &Connection, id: &str) -> Result<Option<Event>, S
     collect(connection, &sql, params![seq, time])?.pop().map(parsed).transpose()
 }
 
-/// See [`crate::store::Store::position_after`]. The id of an event that retention has deleted is still good.
+/// The position behind the event with this id, in a log that ends at `end`. The id of an event that retention has
+/// deleted is still good.
 pub(super) fn after(connection: &Connection, id: &str, end: i64) -> Result<LogPosition, StoreError> {
     let (time, seq) = parse_id(id).filter(|(_, seq)| (1..=end).contains(seq)).ok_or(StoreError::BadCursor)?;
     let sql = "SELECT time FROM events WHERE seq = ?";

@@ -1,0 +1,26 @@
+//! The event for a ban that ran out, the same in every store.
+
+use crate::domain::{
+    Millis,
+    decision::{Action, Would},
+    event::{Event, EventType, format_millis},
+    finding::Severity,
+    standing::{Standing, StandingState},
+    subject::Subject,
+};
+
+/// The event for a temporary ban that ran out by `now`; `None` for what is none: throttles end in silence.
+pub(super) fn ban_expired(subject: &Subject, standing: &Standing, now: Millis) -> Option<Event> {
+    let until = standing.until.filter(|until| *until <= now)?;
+    if standing.state != StandingState::TemporarilyBanned {
+        return None;
+    }
+    let evidence =
+        serde_json::json!({ "since": format_millis(standing.since), "until": format_millis(until) });
+    Some(Event {
+        detector: Some("ladder".to_owned()),
+        evidence,
+        would: standing.unenforced.then(|| Would::go_on(Action::None)),
+        ..Event::new(now, EventType::BanExpired, Severity::Low, Some(subject.clone()))
+    })
+}
