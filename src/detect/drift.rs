@@ -68,7 +68,7 @@ fn evidence(case: &Case<'_>) -> Evidence {
         .number("known_days", days)
 }
 
-/// Tells one new client, or one new model of a known client, from another.
+/// A number for the client and the model: the same new client is the same alarm.
 fn what(case: &Case<'_>) -> u32 {
     Context::of(&case.features.client, "", case.record.model.as_deref()).full
 }

@@ -186,7 +186,7 @@ impl Scene {
         self
     }
 
-    /// Anything else.
+    /// Changes anything else about the scene.
     fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self

@@ -117,7 +117,10 @@ mod tests {
             (chrome(windows, "Safari/537.36 Edg/120.0.0.0"), "edge (windows)"),
             (chrome("Macintosh; Intel Mac OS X 10_15_7", "Safari/537.36"), "chrome (macos)"),
             (chrome("Linux; Android 14", "Mobile Safari/537.36"), "chrome (android)"),
-            (chrome("X11; Linux x86_64", "Safari/537.36").replace("Chrome", "HeadlessChrome"), "headless chrome (linux)"),
+            (
+                chrome("X11; Linux x86_64", "Safari/537.36").replace("Chrome", "HeadlessChrome"),
+                "headless chrome (linux)",
+            ),
             ("Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0".to_owned(), "firefox (linux)"),
             (
                 "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
