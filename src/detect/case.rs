@@ -35,6 +35,9 @@ pub(super) const ALREADY_REPORTED: &str = "it was said an hour ago or more, and 
 /// Why a finding is more severe than its numbers: unusual volume and an unusual place together are evidence.
 pub(super) const NEW_PLACE: &str = "a dozen requests came from a place that is new to the key";
 
+/// Finds the names of a place of which only the core is kept.
+pub type Describe<'a> = &'a dyn Fn(&PlaceCore) -> PlaceSummary;
+
 /// All that is known when one request is judged.
 pub struct Case<'a> {
     /// The request, as `intake` read it.
@@ -62,8 +65,8 @@ pub struct Case<'a> {
     pub policy: &'a Policy,
     /// What operators allowed: subjects, networks, pairs of places.
     pub allowlist: &'a Allowlist,
-    /// Finds the names of a place of which only the core is kept.
-    pub describe: &'a dyn Fn(&PlaceCore) -> PlaceSummary,
+    /// Finds the names of recent places, for evidence.
+    pub describe: Describe<'a>,
     /// When the geo database was loaded; `None` where it is the same for all that is judged.
     pub geo_loaded: Option<Millis>,
     /// What is new about the request, weighed.
@@ -108,7 +111,7 @@ impl<'a> Case<'a> {
         (profile, prior, recent): (&'a Profile, Option<&'a Profile>, &'a Recent),
         features: &'a Features,
         (policy, allowlist): (&'a Policy, &'a Allowlist),
-        (describe, geo_loaded): (&'a dyn Fn(&PlaceCore) -> PlaceSummary, Option<Millis>),
+        (describe, geo_loaded): (Describe<'a>, Option<Millis>),
     ) -> Self {
         let here = place.map(|p| p.core.precise(policy.detectors.impossible_travel.max_radius_km));
         let weights = Weights::of(record, here.as_ref(), features, (profile, prior), key.now);

@@ -25,7 +25,7 @@ mod travel;
 mod weight;
 
 pub use attribution::{Attribution, has_a_past_from, has_succeeded};
-pub use case::{Case, Sizes};
+pub use case::{Case, Describe, Sizes};
 pub use detector_result::{DetectorReport, DetectorResult, Margin, Quiet};
 pub use evidence::Evidence;
 pub use knowledge::Features;

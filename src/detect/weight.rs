@@ -148,7 +148,7 @@ impl Scale<'_> {
         let share = row.map_or(0.0, |(row, of)| {
             if self.now - row.first_seen < DAY { 0.0 } else { row.count as f64 / of.max(1) as f64 }
         });
-        self.new(days_of_discovery(self.profile, own), share, VALUE_BY_CHANCE)
+        self.of_new(days_of_discovery(self.profile, own), share, VALUE_BY_CHANCE)
     }
 
     /// The same for a value that a request may lack, or that no request of the key ever had.
@@ -164,7 +164,7 @@ impl Scale<'_> {
         let cells = days_of_discovery(self.profile, &self.profile.cells);
         let countries = days_of_discovery(self.profile, &self.profile.countries);
         let share = self.prior.map_or(0.0, |prior| knowledge::share_from(prior, place, self.now));
-        self.new(cells.max(countries), share, PLACE_BY_CHANCE)
+        self.of_new(cells.max(countries), share, PLACE_BY_CHANCE)
     }
 
     /// The weight of a network; 0 where the key knows it, or its project does.
@@ -177,7 +177,7 @@ impl Scale<'_> {
     }
 
     /// The weight of something new, less what its share in the project takes off.
-    fn new(&self, discoveries: usize, share: f64, by_chance: f64) -> f64 {
+    fn of_new(&self, discoveries: usize, share: f64, by_chance: f64) -> f64 {
         (weight(self.days, discoveries) - discount(share, by_chance)).max(0.0)
     }
 }
