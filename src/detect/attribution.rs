@@ -3,10 +3,10 @@
 
 use crate::domain::{DAY, HOUR, Millis, place::Prefix, profile::Profile};
 
-/// Accepted requests after which a key's first network counts as its own within the hour.
+/// Requests that a key must have made from its first network, beside an hour there, for that to be its own.
 const SETTLED_REQUESTS: u64 = 10;
 
-/// Whose a request is.
+/// Whom a request is judged as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Attribution {
     /// The key's: it is judged, and learned.
@@ -19,7 +19,8 @@ pub enum Attribution {
 }
 
 impl Attribution {
-    /// Whose a request with this status is. A 403 is the key's where the key also succeeds from that network; a 401 never.
+    /// Whom a request with this status is judged as. A 403 is the key's where the key also succeeds from that
+    /// network: a permission is missing. A 401 is never the key's: the secret was wrong.
     pub fn of(status: u16, profile: Option<&Profile>, source: Prefix) -> Self {
         let succeeds_there = || profile.is_some_and(|profile| profile.prefixes.get(&source.0).is_some());
         match status {
@@ -29,17 +30,16 @@ impl Attribution {
             _ => Self::Key,
         }
     }
-}
 
-impl Attribution {
-    /// The same for a request that was not counted as the key's when it was asked about: then it stays nobody's.
+    /// The same for a request that was not counted as the key's when the store observed it: then it stays nobody's.
     pub fn or_nobody(self) -> Self {
         if self == Self::Key { Self::Nobody } else { self }
     }
 }
 
-/// Whether a key has succeeded from a network since a day before `since`, or has begun there an hour before it: what
-/// happened to the network's reputation since then is another's doing.
+/// Whether a key has a past from a network: it was first accepted from there a day before `since` or more. For the
+/// network in which the key began, an hour and ten requests are enough. What happens to that network's addresses from
+/// `since` on is another's doing.
 pub fn has_a_past_from(profile: &Profile, source: Prefix, since: Millis) -> bool {
     let Some(row) = profile.prefixes.get(&source.0) else { return false };
     let age = since - row.first_seen;

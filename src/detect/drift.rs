@@ -1,13 +1,18 @@
 //! Behavioural drift: several things about a request are new at once.
 //!
-//! Why: a thief brings along a network, a client, habits of their own; the owner changes one thing at a time.
-//! Trips when: the weights of what is new (place or network, client, endpoint, model, hour) add up past the severity thresholds:
-//! two new things of which one is the place, or three others.
-//! Stays quiet when: one thing is new, however new it is; the key shows new things all the time; the key is young.
+//! Why: a thief brings along a network, a client, habits of their own. The owner changes one thing at a time.
+//!
+//! Trips when: two things are new of which one is the place, or three others, and how bad that is follows from the
+//! sum of their weights (see `weight`): high from `weight_high`, critical from `weight_critical`, low below. Without
+//! a new place it is high at most, since the owner may be rebuilding the application.
+//!
+//! Stays quiet when: one thing is new, however new it is. The key is warming up. A key that shows new things all the
+//! time has small weights, so its findings are low. Without a new place, what goes on an hour later is low.
+//!
 //! Blind spots: a thief with the victim's client, in the victim's region, calling what the victim calls.
 
 use super::{
-    Case, Evidence, Quiet, SAID, Verdict,
+    ALREADY_REPORTED, Case, DetectorResult, Evidence, Quiet,
     weight::{WARMING_UP, is_warming_up, known_days},
 };
 use crate::domain::{
@@ -20,8 +25,8 @@ use crate::domain::{
 const ADVICE: &str =
     "Ask the key's owner whether they changed client, endpoints or provider just now; rotate the key if not.";
 
-/// Adds up what is new.
-pub fn judge(case: &Case<'_>) -> Verdict {
+/// Adds up the weights of what is new.
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     let weights = case.weights;
     let novelties = weights.novelties();
     let place_is_new = weights.place > 0.0;
@@ -36,34 +41,34 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     let what = what(case);
     let (severity, because) = match case.here.filter(|_| place_is_new) {
         Some(here) => case.severity(0.0, &here),
-        // In a place it knows the owner may still be rebuilding the application: slow down, do not cut off, and say
-        // so once.
-        None if case.heard(AnomalyKind::BehavioralDrift, what).is_some() => (Severity::Low, Some(SAID)),
+        // In a place that the key knows, the owner may be rebuilding the application: slow down, do not cut off, and
+        // report it once.
+        None if case.reported(AnomalyKind::BehavioralDrift, what).is_some() => {
+            (Severity::Low, Some(ALREADY_REPORTED))
+        }
         None => (case.severity_of(weights.total()).min(Severity::High), None),
     };
-    let days = known_days(case.profile);
-    let evidence = Evidence::new(
-        summary(case, days),
-        weights.total(),
-        0.0,
-        case.policy.detectors.behavioral_drift.weight_high,
-        case.profile.requests,
-    )
-    .with("unit", "natural logarithm of the odds")
-    .with("new", weights.names())
-    .with("client", &case.features.client)
-    .with("endpoint", &case.features.endpoint)
-    .with("model", case.record.model.as_deref())
-    .with("current", case.place.map(|p| p.summary()))
-    .number("known_days", days)
-    .because(because);
     let strictness = if case.policy.preset == Preset::Strict { 1.0 } else { 0.0 };
     let score = 1.0 - (-(weights.total() + strictness)).exp();
+    let evidence = evidence(case).because(because);
     let finding = case.finding(AnomalyKind::BehavioralDrift, severity, score, evidence, ADVICE);
     Ok(Finding { about: About { what, level: weights.total() }, ..finding })
 }
 
-/// Tells one new client, or one new model of a known client, from another.
+fn evidence(case: &Case<'_>) -> Evidence {
+    let days = known_days(case.profile);
+    let (total, limit) = (case.weights.total(), case.policy.detectors.behavioral_drift.weight_high);
+    Evidence::new(summary(case, days), total, 0.0, limit, case.profile.requests)
+        .with("unit", "natural logarithm of the odds")
+        .with("new", case.weights.names())
+        .with("client", &case.features.client)
+        .with("endpoint", &case.features.endpoint)
+        .with("model", case.record.model.as_deref())
+        .with("current", case.place.map(|p| p.summary()))
+        .number("known_days", days)
+}
+
+/// A number for the client and the model: the same new client is the same alarm.
 fn what(case: &Case<'_>) -> u32 {
     Context::of(&case.features.client, "", case.record.model.as_deref()).full
 }

@@ -42,7 +42,7 @@ impl Evidence {
         }
     }
 
-    /// The finished evidence.
+    /// The evidence as the JSON object that findings carry.
     pub fn into_json(self) -> Value {
         Value::Object(self.0)
     }

@@ -1,4 +1,4 @@
-//! What of a request a profile knows already.
+//! What a profile knows of a request: its place, its network, its region, and the moves between places.
 
 use crate::domain::{
     DAY, HOUR, Millis,
@@ -8,22 +8,22 @@ use crate::domain::{
     record::Record,
 };
 
-/// Two places this close (km, radii taken off) are the same region.
+/// Kilometres, accuracy radii taken off, within which two places are the same region: a metropolis and its suburbs.
 const SAME_REGION_KM: f64 = 200.0;
-/// A place counts as known this long after it was first seen: a thief's second request must not vouch for him.
+/// A place counts as known this long after it was first seen: a thief's second request must not vouch for the first.
 const SETTLING: Millis = HOUR;
 
-/// A request's features in the profile's terms.
+/// What of a request a profile keeps in tables: reduced to what repeats.
 #[derive(Debug, Clone, Default)]
 pub struct Features {
-    /// Client family ([`client_family`]).
+    /// The client family ([`client_family`]): product, and of browsers the system.
     pub client: String,
-    /// Endpoint template.
+    /// The endpoint template ([`endpoint_template`]): the path with ids taken out.
     pub endpoint: String,
 }
 
 impl Features {
-    /// The features of a record.
+    /// Reduces the user agent and the path of a record.
     pub fn of(record: &Record) -> Self {
         Self {
             client: client_family(record.user_agent.as_deref()),
@@ -37,8 +37,8 @@ pub fn can_be_placed(place: &PlaceCore) -> bool {
     place.asn != 0 || place.country.is_some() || place.coordinates.is_some()
 }
 
-/// Whether the profile knows a place: its prefix, its network in that country, or its region; of a place without
-/// coordinates, which is as precise as its country, the country.
+/// Whether the profile knows a place: its prefix, its network in that country, or its region. A place without
+/// coordinates is as precise as its country, so the country is enough.
 pub fn knows_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
     knows_place_for(profile, place, now, SETTLING)
 }
@@ -66,8 +66,8 @@ fn knows_place_for(profile: &Profile, place: &PlaceCore, now: Millis, settling: 
     prefix || network || around()
 }
 
-/// The share of a profile's requests that come from a place: its network in that country or its region, whichever holds
-/// more; of what has been in use for a day.
+/// The share of a profile's requests that come from a place, 0 to 1: from its network in that country or from its
+/// region, whichever holds more. Only what has been in use for a day counts.
 pub fn share_from(profile: &Profile, place: &PlaceCore, now: Millis) -> f64 {
     let settled = |row: &Familiar| now - row.first_seen >= DAY;
     let network = Network::of(place).and_then(|network| profile.later.networks.get(&network));
@@ -87,8 +87,8 @@ fn knows_region(profile: &Profile, at: &Coordinates, settled: &impl Fn(Millis) -
     profile.cells.iter().any(|(cell, row)| settled(row.first_seen) && is_near(cell, at))
 }
 
-/// Whether what was first seen then counts as known by now. What the key began with does at once: it is all there is
-/// to compare with, and a new key would else be a stranger in its own home for an hour.
+/// Whether what was first seen then counts as known by now. What the key began with does at once: there is nothing else
+/// to compare with, and a new key would not be known from its own home for an hour.
 fn is_settled(profile: &Profile, first_seen: Millis, now: Millis, settling: Millis) -> bool {
     now - first_seen >= settling || profile.first_seen == Some(first_seen)
 }
@@ -100,14 +100,14 @@ pub fn known_moves(profile: &Profile, from: &PlaceCore, to: &PlaceCore) -> u64 {
     profile.moves.get(&(a.min(b), a.max(b))).map_or(0, |row| row.count)
 }
 
-/// The place of a recent peer.
+/// The place that a recent peer of a key stands for.
 pub fn peer_place(seen: &PeerSeen) -> PlaceCore {
     PlaceCore::unpack(&seen.peer.data)
 }
 
-/// Whether the recent places show that this one has been in use for longer than the settling time: what is to be said
-/// of it has been said.
-pub fn is_old_news(peers: &[PeerSeen], place: &PlaceCore, now: Millis) -> bool {
+/// Whether the recent places show that this one has been in use for an hour (`SETTLING`): a finding about it has been
+/// reported by then.
+pub fn is_in_use(peers: &[PeerSeen], place: &PlaceCore, now: Millis) -> bool {
     peers.iter().any(|seen| now - seen.first_seen >= SETTLING && is_same_place(&peer_place(seen), place))
 }
 
@@ -121,8 +121,8 @@ pub fn first_seen_at(peers: &[PeerSeen], place: &PlaceCore) -> Option<Millis> {
     peers.iter().filter(|seen| is_same_place(&peer_place(seen), place)).map(|seen| seen.first_seen).min()
 }
 
-/// Whether two places are one: their prefix, their network in that country, or their region; without coordinates, their
-/// country.
+/// Whether two places are one: by their prefix, their network in that country, or their region. Of two places without
+/// coordinates the country decides.
 fn is_same_place(a: &PlaceCore, b: &PlaceCore) -> bool {
     let same_network = a.asn != 0 && a.asn == b.asn && a.country == b.country;
     let near = || match (a.coordinates, b.coordinates) {

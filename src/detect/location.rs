@@ -1,13 +1,17 @@
-//! New location.
+//! New location: a place that the key was never used from.
 //!
 //! Why: the place a key is used from is the first thing that changes when it is stolen, and worth a line in the log.
-//! Trips when: network, country and region are all new to a key past its warm-up. Low: alone it is nothing.
-//! Stays quiet when: impossible travel or drift say more about the same request (they weigh it in); the place is in use
-//! for an hour already.
+//!
+//! Trips when: network, country and region are all new to a key past its warm-up. Always low: alone it is nothing.
+//! Impossible travel and drift weigh the same place beside what else is new.
+//!
+//! Stays quiet when: the place has been in use for an hour. Its radius is above `max_radius_km` of impossible travel.
+//! It has no coordinates, and its country is known.
+//!
 //! Blind spots: the victim's own region or network.
 
 use super::{
-    Case, Evidence, Quiet, Verdict, knowledge,
+    Case, DetectorResult, Evidence, Quiet, knowledge,
     weight::{WARMING_UP, is_warming_up, known_days},
 };
 use crate::domain::{
@@ -17,8 +21,8 @@ use crate::domain::{
 
 const ADVICE: &str = "Nothing, if the owner travels or moved; otherwise watch the key.";
 
-/// Remarks on a new place.
-pub fn judge(case: &Case<'_>) -> Verdict {
+/// Reports a new place, low.
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     let place = case.place.ok_or(Quiet::because("the request's place is unknown"))?;
     if place.core.coordinates.is_some() && case.here.is_some_and(|here| here.coordinates.is_none()) {
         return Err(Quiet::because("the request's place is too vague to be one"));
@@ -29,7 +33,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     if is_warming_up(case.profile, case.now()) {
         return Err(WARMING_UP);
     }
-    if case.here.is_some_and(|here| knowledge::is_old_news(&case.key.peers, &here, case.now())) {
+    if case.here.is_some_and(|here| knowledge::is_in_use(&case.key.peers, &here, case.now())) {
         return Err(Quiet::because("the place is in use for an hour already"));
     }
     let samples = case.profile.requests;

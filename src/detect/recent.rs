@@ -1,46 +1,47 @@
-//! The last requests of a key as this instance saw them: what a single request cannot show, a run of them does.
-//! Kept in memory beside the profile, never stored: it is worth minutes.
+//! The last requests of a key, as this instance saw them: what a single request cannot show, a run of them does.
+//!
+//! They are kept in memory beside the profile and never stored: a run is worth minutes.
 
 use std::{cell::Cell, collections::VecDeque};
 
-use super::rhythm::Rhythm;
+use super::seasonal_baseline::SeasonalBaseline;
 use crate::domain::{Millis, stable_hash};
 
-/// Requests remembered.
+/// Requests of one key that are remembered: enough for the longest run, and bounded.
 pub const CAPACITY: usize = 32;
 
-/// One request.
+/// What is remembered of one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Seen {
-    /// When.
+    /// When it was judged.
     pub at: Millis,
-    /// Standard deviations of its size above the mean, in log space; `None` when sizes say nothing.
+    /// Standard deviations of the logarithm of its tokens above the usual mean; `None` without tokens, or a known size.
     pub size_z: Option<f64>,
-    /// Natural logarithm of its tokens, less the profile's mean.
+    /// Natural logarithm of its tokens, less the usual mean.
     pub size_shift: f64,
-    /// Client and endpoint, hashed ([`Context::any_model`](crate::domain::profile::Context)).
+    /// A hash of client and endpoint ([`Context::any_model`](crate::domain::profile::Context)).
     pub context: u32,
     /// Whether its model was new, or had been until a day before.
     pub fresh_model: bool,
-    /// Where it probed, if its endpoint was new and it was refused (403, 404, 405).
+    /// Which path it probed, if its endpoint was new and was refused or not there (401, 403, 404, 405).
     pub probe: Option<Probe>,
-    /// Its client, hashed.
+    /// A hash of its client family.
     pub client: u32,
-    /// Whether it succeeded.
+    /// Whether its status was that of a success.
     pub succeeded: bool,
 }
 
-/// A path that was probed, hashed as it was sent: a template would take the paths of a scan for one.
+/// A path that was probed, hashed as it was sent: the paths of a scan may have one template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
-    /// The whole path, query included.
+    /// A hash of the whole path, query included.
     pub path: u32,
-    /// The path without its last segment.
+    /// A hash of the path without its last segment.
     pub parent: u32,
 }
 
 impl Probe {
-    /// The probe of a path.
+    /// Hashes a path as it was sent.
     pub fn of(endpoint: &str) -> Self {
         let path = endpoint.split(['?', '#']).next().unwrap_or_default();
         let parent = path.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent);
@@ -52,12 +53,12 @@ impl Probe {
 #[derive(Debug, Clone, Default)]
 pub struct Recent {
     seen: VecDeque<Seen>,
-    /// The rhythm around the present hour, once it was needed: it takes hundreds of hours to work out.
-    rhythm: Cell<Option<(i64, Option<Rhythm>)>>,
+    /// The seasonal baseline around the present hour, once it was needed: it takes hundreds of hours to work out.
+    seasonal: Cell<Option<(i64, Option<SeasonalBaseline>)>>,
 }
 
 impl Recent {
-    /// Remembers one more.
+    /// Remembers one more request; the oldest leaves where there is no room.
     pub fn push(&mut self, seen: Seen) {
         if self.seen.len() >= CAPACITY {
             self.seen.pop_front();
@@ -70,14 +71,18 @@ impl Recent {
         self.seen.iter().rev().take_while(move |seen| seen.at >= since)
     }
 
-    /// The rhythm around `hour`: as it was worked out before in this hour, or worked out now.
-    pub fn rhythm(&self, hour: i64, work_out: impl FnOnce() -> Option<Rhythm>) -> Option<Rhythm> {
-        match self.rhythm.get() {
-            Some((known, rhythm)) if known == hour => rhythm,
+    /// The seasonal baseline around `hour`: as it was worked out before in this hour, or worked out now.
+    pub fn seasonal(
+        &self,
+        hour: i64,
+        work_out: impl FnOnce() -> Option<SeasonalBaseline>,
+    ) -> Option<SeasonalBaseline> {
+        match self.seasonal.get() {
+            Some((known, seasonal)) if known == hour => seasonal,
             _ => {
-                let rhythm = work_out();
-                self.rhythm.set(Some((hour, rhythm)));
-                rhythm
+                let seasonal = work_out();
+                self.seasonal.set(Some((hour, seasonal)));
+                seasonal
             }
         }
     }

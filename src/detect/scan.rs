@@ -1,15 +1,24 @@
-//! Endpoint scans.
+//! Endpoint scans: paths that somebody guesses.
 //!
 //! Why: somebody who holds a key and does not know what it opens tries paths.
-//! Trips when: most of the last requests went to endpoints that the key never called and were answered 403, 404 or 405,
-//! and these are half of `min_requests` different paths or more.
-//! Stays quiet when: a client keeps calling a few paths that are gone; a client looks below one path whether something is
-//! there, and then succeeds (an upload, say); the failures are 5xx or 429.
-//! Blind spots: a scan of a few paths a day; one below a single path by a client that is at work meanwhile.
+//!
+//! Trips when: among the last requests (ten minutes, at most 32) all of the following hold. A probe is a request to an
+//! endpoint that the key never called, which was answered 403, 404 or 405 (401 where it is the key's at all).
+//! - At least `min_requests` are probes, look-ups taken off.
+//! - These are at least the `share` of all of the last requests.
+//! - They went to half of `min_requests` different paths or more, each as it was sent.
+//!
+//! High; critical from twice `min_requests`, but without another actor (`Case::held_to_its_actor`) it stays high.
+//!
+//! Stays quiet when: a client keeps calling a few paths that are gone. A client looks up whether something is there,
+//! and then makes it (an upload, say): most of what is not there is below one path, and the same client succeeds
+//! within a minute. The failures are 5xx or 429.
+//!
+//! Blind spots: a scan of a few paths a day. A scan below a single path by a client that is at work meanwhile.
 
 use smallvec::SmallVec;
 
-use super::{Case, Evidence, Probe, Quiet, Verdict, recent::Seen};
+use super::{Case, DetectorResult, Evidence, Probe, Quiet, recent::Seen};
 use crate::domain::{
     MINUTE,
     finding::{AnomalyKind, Severity},
@@ -20,14 +29,16 @@ const ADVICE: &str =
 
 const UNIT: &str = "refused requests to new endpoints among the last";
 
-/// What is not there, and is followed within a minute by a success of the same client, was looked up before it was made.
+/// A probe that is followed within this time by a success of the same client was a look-up.
 const FOLLOWED_WITHIN: i64 = MINUTE;
-/// Look-ups are below one path: at least so large a share of what was not there is.
+/// The share of the probes that must be below one path for any of them to be look-ups.
 const BELOW_ONE_PATH: f64 = 0.75;
+/// How far back probes count, beside the number of requests that are remembered.
+const SPAN: i64 = 10 * MINUTE;
 
 /// The probes among the last requests.
 struct Probes {
-    /// Every request.
+    /// All of the last requests, the present one included.
     all: u32,
     /// Those that probed, the present one included.
     probing: SmallVec<[Probe; 32]>,
@@ -35,8 +46,8 @@ struct Probes {
     followed: SmallVec<[Probe; 32]>,
 }
 
-/// Counts probing requests among the last ones.
-pub fn judge(case: &Case<'_>) -> Verdict {
+/// Counts the probes among the last requests.
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.endpoint_scan;
     if !case.probing {
         return Err(Quiet::because("the endpoint is known, or the request was not refused"));
@@ -64,7 +75,8 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     }
     let severity = if guessed >= 2 * least { Severity::Critical } else { Severity::High };
     let summary = format!(
-        "{guessed} of the last {} requests in 10 minutes were refused on {different} paths that the key never called; limit {least}.",
+        "{guessed} of the last {} requests in 10 minutes were refused on {different} paths that the key never called; \
+         limit {least}.",
         probes.all
     );
     let evidence = Evidence::new(summary, f64::from(guessed), 0.0, f64::from(least), u64::from(probes.all))
@@ -82,7 +94,7 @@ impl Probes {
         probes.probing.push(this);
         // From the newest on: what comes later was seen before.
         let mut successes: SmallVec<[&Seen; 32]> = SmallVec::new();
-        for seen in case.recent.since(case.now() - 10 * MINUTE) {
+        for seen in case.recent.since(case.now() - SPAN) {
             probes.all += 1;
             if seen.succeeded {
                 successes.push(seen);

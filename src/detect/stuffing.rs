@@ -1,12 +1,20 @@
-//! Credential stuffing.
+//! Credential stuffing: one address tries many keys.
 //!
 //! Why: one address that tries many keys has a list of stolen or guessed ones.
-//! Trips when: so many different keys that never succeeded failed with 401 or 403 from one address within the span, three
-//! times as many within an hour, or six times as many (at most 60) within a day. Accuses the address, not the keys.
+//!
+//! Trips when: as many different keys that never succeeded failed with 401 or 403 from one address (IPv6: one /64).
+//! Critical. It accuses the address, not the keys.
+//! - `min_keys` within `span_seconds`.
+//! - Three times `min_keys` within an hour.
+//! - Six times `min_keys` within a day.
+//!
+//! The latter two are at most `MOST_KEYS`.
+//!
 //! Stays quiet when: keys that usually succeed fail together (an outage, a proxy with many users).
+//!
 //! Blind spots: lists spread over many addresses.
 
-use super::{Attribution, Case, Evidence, Quiet, Verdict};
+use super::{Attribution, Case, DetectorResult, Evidence, Quiet};
 use crate::domain::{
     DAY, HOUR, Millis, SECOND,
     finding::{Accused, AnomalyKind, Finding, Severity},
@@ -19,14 +27,15 @@ const ADVICE: &str =
 
 const UNIT: &str = "failing keys of one address";
 
-/// So many times the number of keys within an hour, and within a day, are as many too many.
+/// Multiples of `min_keys` that are too many within an hour: a slow list is longer.
 const IN_AN_HOUR: u32 = 3;
+/// Multiples of `min_keys` that are too many within a day.
 const IN_A_DAY: u32 = 6;
-/// The failing keys of an address that are remembered are 64: so many of them can always be told apart.
+/// The most keys that a span can ask for: the store remembers the last 64 that failed from an address.
 const MOST_KEYS: u32 = 60;
 
-/// Counts the failing keys of the address.
-pub fn judge(case: &Case<'_>) -> Verdict {
+/// Counts the keys that failed from the address, in each span.
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.credential_stuffing;
     let unasked = Quiet::because("no credentials were refused, or the key succeeds elsewhere");
     let guessed = case.attribution == Attribution::Source && !case.succeeds_elsewhere();

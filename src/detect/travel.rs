@@ -1,14 +1,23 @@
-//! Impossible travel.
+//! Impossible travel: one key in two places that nobody can travel between in time.
 //!
 //! Why: one secret used in two places that nobody can travel between is in two hands, or behind an exit far away.
-//! Trips when: the distance to a recent place, both accuracy radii taken off, and the speed it would take are above
-//! their limits, and the place is not one the key is known to be used from. How bad it is follows from how settled the
-//! key is and what else is new about the request (balanced), or is critical at once (strict).
-//! Stays quiet when: either place has no coordinates or too vague ones; the profile knows the place, its network or
-//! the region; an operator allowed the pair.
-//! Blind spots: a thief in the victim's own region or network; the first day of a key (balanced: alerts only).
+//!
+//! Trips when: from a recent place to this one, both of the following hold.
+//! - The distance, both accuracy radii taken off, is at least `min_distance_km`.
+//! - The speed that it takes is above `max_speed_kmh`.
+//!
+//! In balanced, how bad that is follows from the weight of all that is new, with that of the move on top. In strict
+//! it is critical at once. The move is that of the client: where another client was in the other place, and this one
+//! could have come here, it weighs little, as a service at home and a traveller may share a key.
+//!
+//! Stays quiet when: either place has no coordinates, or a radius above `max_radius_km`. The profile knows the place,
+//! its network in that country, or its region (balanced), or has made the move before (strict). An operator allowed
+//! the pair. The geo database moved and not the client: both places are of one network, or, for a day after a file
+//! was loaded, of two networks that the key had before.
+//!
+//! Blind spots: a thief in the victim's own region or network. A key's first two days (balanced: low at most).
 
-use super::{Case, Evidence, Quiet, Verdict, knowledge, weight::known_days};
+use super::{Case, DetectorResult, Evidence, Quiet, knowledge, weight::known_days};
 use crate::domain::{
     DAY, HOUR, SECOND,
     finding::{AnomalyKind, Severity},
@@ -18,14 +27,16 @@ use crate::domain::{
     wording::{number, span},
 };
 
-const ADVICE: &str = "Ask the key's owner whether they use this place; rotate the key if not, or allow the pair of places if so.";
-/// Weight of a move that nobody can make, beside the weight of the new place: about one in twenty keys that show up in
-/// a new place do so through an exit far away.
+const ADVICE: &str = "Ask the key's owner whether they use this place; rotate the key if not, or allow the pair of \
+     places if so.";
+
+/// Weight of a move that nobody can make, beside that of the new place: the natural logarithm of 20. About one in
+/// twenty keys that show up in a new place do so through an exit far away.
 const IMPOSSIBLE: f64 = 3.0;
-/// The same where another client of the key was in the other place, and this one could have come here: one key, used by
-/// a service at home and a traveller, does that on each journey.
+/// The same where another client was in the other place, and this one could have come here. A key of a service at
+/// home and a traveller does that on each journey.
 const POSSIBLE_FOR_THIS_CLIENT: f64 = 0.5;
-/// More when the other place is back in between: somebody is in both.
+/// Weight on top where the other place was used again since: somebody is in both.
 const BACK_AND_FORTH: f64 = 1.0;
 
 /// The fastest impossible move to the present place.
@@ -34,7 +45,7 @@ struct Trip {
     distance_km: f64,
     seconds: i64,
     speed_kmh: f64,
-    /// Whether the same client would have had to make the move, as far as clients say who they are.
+    /// Whether the same client would have had to make the move, as far as user agents tell.
     same_client: bool,
     /// Whether the other place was used since this one was.
     back_and_forth: bool,
@@ -48,7 +59,7 @@ impl Trip {
 }
 
 /// Judges the move from each recent place to this one.
-pub fn judge(case: &Case<'_>) -> Verdict {
+pub fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.impossible_travel;
     let unknown = Quiet::because("the request's place is unknown");
     let (here, place) = (case.place.ok_or(unknown)?, &case.here.ok_or(unknown)?);
@@ -102,8 +113,8 @@ impl Trip {
     }
 }
 
-/// Whether the geo database has moved, and not the client: from one place of a network to another, or, for a day after a
-/// file was loaded, between two networks that the key had before.
+/// Whether the geo database has moved, and not the client: from one place of a network to another, or, for a day
+/// after a file was loaded, between two networks that the key had before.
 fn is_made_by_a_file(case: &Case<'_>, from: &PlaceCore, to: &PlaceCore) -> bool {
     let Some(loaded) = case.geo_loaded.filter(|loaded| case.now() - loaded < DAY) else {
         return from.prefix == to.prefix;

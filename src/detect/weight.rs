@@ -1,15 +1,15 @@
-//! Evidence, weighed: how surprising what is new about a request is, given how often this key shows anything new.
+//! Weights of evidence: how surprising what is new about a request is, given how often this key shows anything new.
 //!
-//! A single new thing is weak evidence, several at once are strong (Elastic's "new terms" and GuardDuty's rarity grade
-//! each on its own; here they are added up). Each feature's weight is the negative logarithm of the chance that this key
-//! shows a new value: `ln((n + 1) / (d + 1/2))`, where n is the number of days that the profile knows and d on how many
-//! of them, after its first, it showed one (the Krichevsky-Trofimov estimate of a rare event). A young key, or one that
-//! shows something new every other day, therefore weighs little; a settled one weighs a lot. Natural logarithms.
+//! A single new thing is weak evidence, several at once are strong (Elastic's "new terms" and GuardDuty's rarity
+//! grade each on its own; here they are added up). The weight of a new value is the negative natural logarithm of the
+//! chance that this key shows one: `ln((n + 1) / (d + 1/2))`. The profile knows n days, and on d of them, after its
+//! first, a new value came. This is the Krichevsky-Trofimov estimate of a rare event. A young key, or one that shows
+//! something new every other day, therefore weighs little; a settled one weighs a lot.
 //!
 //! A young key shares its project's habits. What is new to it and common in the project is what the next of its users
 //! brings along; what is rare there, a thief may have brought just as well. So a value that makes up the share s of the
-//! project's requests weighs less by `ln(s / c)`, where c is the share that anybody at all would have (one client
-//! library, endpoint or model in ten; one place in fifty), and never more.
+//! project's requests weighs less by `ln(s / c)`, and never more. The share that anybody at all would have is c:
+//! [`VALUE_BY_CHANCE`] or [`PLACE_BY_CHANCE`].
 
 use crate::domain::{
     DAY, HOUR, Millis,
@@ -22,35 +22,45 @@ use smallvec::SmallVec;
 
 use super::{Features, Quiet, knowledge};
 
-/// Requests that make a day count in full.
+/// Requests that make a day count in full: a day of fewer shows less of what is usual.
 const REQUESTS_PER_DAY: u64 = 10;
-/// Weight of work at an hour of the day at which the key never worked.
+/// Weight of work at an hour of the day at which the key never worked: less than any of the rest, as owners work late.
 const ODD_HOUR: f64 = 1.0;
-/// Days of history before an hour can be odd.
+/// Days of history before an hour can be odd: a working week.
 const ODD_HOUR_DAYS: u32 = 5;
+/// Hours before the present one that do not count for an odd hour: what goes on must not vouch for itself.
+const ODD_HOUR_GAP: i64 = 12;
+/// Days (UTC) of its life in which nothing about a key is unusual: the day it was first seen and the one after.
+const WARM_UP_DAYS: i64 = 2;
+/// How old a key must be as well: a key of late on the first day has seen less than two.
+const WARM_UP: Millis = DAY + DAY / 4;
+/// Days, by their requests, that a profile must know as well: fifteen requests.
+const WARM_UP_KNOWN_DAYS: f64 = 1.5;
+/// How long a key is judged by its project, too.
+const YOUNG: Millis = 7 * DAY;
 
-/// The share of a client family, an endpoint or a model among all there are, more or less,
+/// The share that a client family, an endpoint or a model has among anybody's requests: one in ten.
 const VALUE_BY_CHANCE: f64 = 0.1;
-/// and of a place.
+/// The share that a place has among anybody's requests: one in fifty.
 const PLACE_BY_CHANCE: f64 = 0.02;
 
-/// Said of a key that is warming up.
+/// Why a detector of what is new stays quiet about a key that is warming up.
 pub const WARMING_UP: Quiet = Quiet::because("the key is too young for anything about it to be unusual");
 
 /// What is new about a request, and how much each of it weighs.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Weights {
-    /// Network, country and region are all new.
+    /// Weight of the place, if network, country and region are all new.
     pub place: f64,
-    /// The network is new, in a region that is known.
+    /// Weight of the network, if it is new in a region that is known, and beside a new client or model.
     pub network: f64,
-    /// The client family is new.
+    /// Weight of the client family, if it is new.
     pub client: f64,
-    /// The endpoint template is new.
+    /// Weight of the endpoint template, if it is new.
     pub endpoint: f64,
-    /// The model is new.
+    /// Weight of the model, if it is new.
     pub model: f64,
-    /// The hour of the day is odd, beside something that is new.
+    /// Weight of the hour of the day, if it is odd and something else is new.
     pub hour: f64,
 }
 
@@ -63,43 +73,18 @@ impl Weights {
         (profile, prior): (&Profile, Option<&Profile>),
         now: Millis,
     ) -> Self {
-        let days = known_days(profile);
-        if days == 0.0 {
+        let scale = Scale { profile, prior, days: known_days(profile), now };
+        if scale.days == 0.0 {
             return Self::default();
         }
-        let value = |table: fn(&Profile) -> &Table<String>, value: &str| {
-            let own = table(profile);
-            if own.get(value).is_some() {
-                return 0.0;
-            }
-            let row = prior.and_then(|prior| Some((table(prior).get(value)?, prior.requests)));
-            let share = row.map_or(0.0, |(row, of)| {
-                if now - row.first_seen < DAY { 0.0 } else { row.count as f64 / of.max(1) as f64 }
-            });
-            (weight(days, discoveries(profile, own)) - discount(share, VALUE_BY_CHANCE)).max(0.0)
-        };
-        let named = |table: fn(&Profile) -> &Table<String>, name: Option<&str>| {
-            name.filter(|_| !table(profile).is_empty()).map_or(0.0, |name| value(table, name))
-        };
-        let new_place = place
-            .filter(|p| knowledge::can_be_placed(p) && !knowledge::knows_place(profile, p, now))
-            .map_or(0.0, |p| {
-                let places =
-                    discoveries(profile, &profile.cells).max(discoveries(profile, &profile.countries));
-                let share = prior.map_or(0.0, |prior| knowledge::share_from(prior, p, now));
-                (weight(days, places) - discount(share, PLACE_BY_CHANCE)).max(0.0)
-            });
-        let is_new_network = |p: &PlaceCore| {
-            knowledge::is_new_network(profile, p, now)
-                && prior.is_none_or(|prior| prior.asns.get(&p.asn).is_none())
-        };
-        let new_network = new_place == 0.0 && place.is_some_and(is_new_network);
+        let new_place = place.map_or(0.0, |place| scale.place(place));
+        let network = place.filter(|_| new_place == 0.0).map_or(0.0, |place| scale.network(place));
         let mut weights = Self {
             place: new_place,
-            network: if new_network { weight(days, discoveries(profile, &profile.asns)) } else { 0.0 },
-            client: named(|p| &p.clients, Some(&features.client)),
-            endpoint: value(|p| &p.endpoints, &features.endpoint),
-            model: named(|p| &p.models, record.model.as_deref()),
+            network,
+            client: scale.named(|profile| &profile.clients, Some(&features.client)),
+            endpoint: scale.value(|profile| &profile.endpoints, &features.endpoint),
+            model: scale.named(|profile| &profile.models, record.model.as_deref()),
             hour: 0.0,
         };
         // People change networks all the time: one is a sign only beside a client or a model that is new too.
@@ -125,12 +110,12 @@ impl Weights {
         self.place > 0.0 || self.network > 0.0 || self.client > 0.0
     }
 
-    /// All of it.
+    /// The sum of all weights.
     pub fn total(&self) -> f64 {
         self.place + self.network + self.client + self.endpoint + self.model + self.hour
     }
 
-    /// The names of what is new.
+    /// The names of what is new, as evidence has them.
     pub fn names(&self) -> Vec<&'static str> {
         let parts = [
             ("place", self.place),
@@ -144,18 +129,71 @@ impl Weights {
     }
 }
 
+/// What new values are weighed by: the profile, and its project's while the key is young.
+struct Scale<'a> {
+    profile: &'a Profile,
+    prior: Option<&'a Profile>,
+    days: f64,
+    now: Millis,
+}
+
+impl Scale<'_> {
+    /// The weight of a value of one table; 0 where the key has shown it.
+    fn value(&self, table: fn(&Profile) -> &Table<String>, value: &str) -> f64 {
+        let own = table(self.profile);
+        if own.get(value).is_some() {
+            return 0.0;
+        }
+        let row = self.prior.and_then(|prior| Some((table(prior).get(value)?, prior.requests)));
+        let share = row.map_or(0.0, |(row, of)| {
+            if self.now - row.first_seen < DAY { 0.0 } else { row.count as f64 / of.max(1) as f64 }
+        });
+        self.of_new(days_of_discovery(self.profile, own), share, VALUE_BY_CHANCE)
+    }
+
+    /// The same for a value that a request may lack, or that no request of the key ever had.
+    fn named(&self, table: fn(&Profile) -> &Table<String>, name: Option<&str>) -> f64 {
+        name.filter(|_| !table(self.profile).is_empty()).map_or(0.0, |name| self.value(table, name))
+    }
+
+    /// The weight of a place; 0 where the key knows it, or nothing is known of it.
+    fn place(&self, place: &PlaceCore) -> f64 {
+        if !knowledge::can_be_placed(place) || knowledge::knows_place(self.profile, place, self.now) {
+            return 0.0;
+        }
+        let cells = days_of_discovery(self.profile, &self.profile.cells);
+        let countries = days_of_discovery(self.profile, &self.profile.countries);
+        let share = self.prior.map_or(0.0, |prior| knowledge::share_from(prior, place, self.now));
+        self.of_new(cells.max(countries), share, PLACE_BY_CHANCE)
+    }
+
+    /// The weight of a network; 0 where the key knows it, or its project does.
+    fn network(&self, place: &PlaceCore) -> f64 {
+        let in_project = self.prior.is_some_and(|prior| prior.asns.get(&place.asn).is_some());
+        if in_project || !knowledge::is_new_network(self.profile, place, self.now) {
+            return 0.0;
+        }
+        weight(self.days, days_of_discovery(self.profile, &self.profile.asns))
+    }
+
+    /// The weight of something new, less what its share in the project takes off.
+    fn of_new(&self, discoveries: usize, share: f64, by_chance: f64) -> f64 {
+        (weight(self.days, discoveries) - discount(share, by_chance)).max(0.0)
+    }
+}
+
 /// Days that the profile knows; a day with few requests counts in part.
 pub fn known_days(profile: &Profile) -> f64 {
     let by_requests = profile.requests as f64 / REQUESTS_PER_DAY as f64;
     f64::from(profile.days.count()).min(by_requests)
 }
 
-/// Whether the key is too young to call anything about it unusual: it is the first day (UTC) of its life or the second,
-/// it has been seen for less than a day and a quarter, or on too few requests. Its third day is judged.
+/// Whether the key is too young for anything about it to be unusual. It is, on the first two days (UTC) of its life,
+/// until it is 30 hours old, and until it has made fifteen requests. Its third day is judged.
 pub fn is_warming_up(profile: &Profile, now: Millis) -> bool {
-    let is_early =
-        |first: Millis| now.div_euclid(DAY) - first.div_euclid(DAY) < 2 || now - first < DAY + DAY / 4;
-    known_days(profile) < 1.5 || profile.first_seen.is_none_or(is_early)
+    let days = |first: Millis| now.div_euclid(DAY) - first.div_euclid(DAY);
+    let is_early = |first: Millis| days(first) < WARM_UP_DAYS || now - first < WARM_UP;
+    known_days(profile) < WARM_UP_KNOWN_DAYS || profile.first_seen.is_none_or(is_early)
 }
 
 /// What a share in the project's requests takes off the weight of something new.
@@ -163,12 +201,13 @@ fn discount(share: f64, by_chance: f64) -> f64 {
     (share / by_chance).ln().max(0.0)
 }
 
+/// The Krichevsky-Trofimov estimate as a weight: of `discoveries` days of `days` that showed a new value.
 fn weight(days: f64, discoveries: usize) -> f64 {
     ((days + 1.0) / (discoveries as f64 + 0.5)).ln().max(0.0)
 }
 
 /// Days after the profile's first on which something new came: how often it shows something new.
-fn discoveries<K: Ord + Clone>(profile: &Profile, table: &Table<K>) -> usize {
+fn days_of_discovery<K: Ord + Clone>(profile: &Profile, table: &Table<K>) -> usize {
     let settled = profile.first_seen.map_or(Millis::MAX, |t| t + DAY);
     let mut days: SmallVec<[i64; 16]> = table
         .iter()
@@ -183,7 +222,7 @@ fn discoveries<K: Ord + Clone>(profile: &Profile, table: &Table<K>) -> usize {
 
 /// Whether the key has not been seen for a whole week yet: somebody who uses it on Mondays may not have come by.
 pub fn is_young(profile: &Profile, now: Millis) -> bool {
-    profile.first_seen.is_none_or(|first| now - first < 7 * DAY)
+    profile.first_seen.is_none_or(|first| now - first < YOUNG)
 }
 
 /// Whether the key never worked at this hour of the day or the ones beside it, on days before today.
@@ -196,5 +235,5 @@ fn is_odd_hour(profile: &Profile, now: Millis) -> bool {
         let apart = (other - hour).rem_euclid(24);
         apart <= 1 || apart == 23
     };
-    !profile.history.hours().any(|(h, _)| i64::from(h) < hour - 12 && near(i64::from(h)))
+    !profile.history.hours().any(|(h, _)| i64::from(h) < hour - ODD_HOUR_GAP && near(i64::from(h)))
 }

@@ -1,4 +1,4 @@
-//! What a detector says: type, severity, score, evidence, recommendation.
+//! A detector's finding: type, severity, score, evidence, recommendation.
 
 use serde::{Deserialize, Serialize};
 
@@ -72,13 +72,13 @@ impl AnomalyKind {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Worth a line in the log.
+    /// Worth a line in the log, and no more.
     Low,
-    /// Worth a look.
+    /// Worth a look by a person.
     Medium,
-    /// Worth an answer.
+    /// Worth an answer: the default policy throttles.
     High,
-    /// Worth stopping for.
+    /// Worth stopping for: the default policy bans.
     Critical,
 }
 
@@ -106,7 +106,7 @@ pub enum Mode {
     Enforce,
     /// Found and logged, not acted on.
     Shadow,
-    /// Not looked for.
+    /// The detector is not asked.
     Off,
 }
 
@@ -124,12 +124,12 @@ pub enum Accused {
 /// A detector's finding about one request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Finding {
-    /// The anomaly type.
+    /// The anomaly type, by its name on the wire.
     #[serde(rename = "type")]
     pub kind: AnomalyKind,
-    /// How bad.
+    /// How bad it is, which decides the response.
     pub severity: Severity,
-    /// How sure and how far off, 0 to 1.
+    /// How sure it is and how far off the observed value, 0 to 1.
     pub score: f64,
     /// Whether it is acted on.
     pub mode: Mode,
@@ -137,7 +137,7 @@ pub struct Finding {
     pub recommendation: String,
     /// Observed value, baseline, threshold and samples, by name.
     pub evidence: serde_json::Value,
-    /// Whom it accuses.
+    /// The subject that it accuses, on whose ladder it counts.
     #[serde(skip)]
     pub accused: Accused,
     /// What it is about, where the same may go on for long.
@@ -151,8 +151,8 @@ impl Finding {
         self.mode == Mode::Enforce
     }
 
-    /// Whether the request must teach the profile nothing: high and worse. A lesser finding is a remark about
-    /// something new (a first request from another place, say), which has to be learned to stop being new.
+    /// Whether the request must teach the profile nothing: from high on. A lesser finding may be about something new (a
+    /// first request from another place, say), which has to be learned to stop being new.
     pub fn bars_learning(&self) -> bool {
         self.severity >= Severity::High
     }

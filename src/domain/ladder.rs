@@ -1,4 +1,4 @@
-//! The graduated responses: pure functions from a standing and findings to the next standing.
+//! The ladder of graduated responses: pure functions from a standing and findings to the next standing.
 
 use super::{
     Millis, SECOND,
@@ -14,11 +14,11 @@ use super::{
 /// What the ladder does about findings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// What is answered.
+    /// The action that the decision answers.
     pub action: Action,
     /// The new standing, when it changes.
     pub standing: Option<Standing>,
-    /// The event that tells of the change.
+    /// The type of the event that reports the change.
     pub event: Option<EventType>,
     /// Index of the finding that led to it.
     pub cause: Option<usize>,
@@ -26,8 +26,8 @@ pub struct Step {
 
 const STAY: Step = Step { action: Action::None, standing: None, event: None, cause: None };
 
-/// Climbs: what the enforced ones among `findings` (all of which accuse `subject`) lead to.
-/// Findings of detectors under grace are left alone until the grace ends.
+/// Climbs: what the worst of the enforced `findings` leads to, all of which accuse `subject`. Findings of detectors
+/// under grace are left alone until the grace ends.
 pub fn climb(
     subject: &Subject,
     standing: &Standing,
@@ -51,7 +51,7 @@ pub fn climb(
     }
 }
 
-/// A key is cut off: a ban for good, by what it spent. It adds a strike, as every ban that is no person's does.
+/// Cuts a key off by what it spent: a ban for good. It adds a strike, as every ban does that no person made.
 pub fn cut_off(standing: &Standing, policy: &LadderPolicy, now: Millis) -> Standing {
     Standing {
         version: standing.version + 1,
@@ -97,8 +97,9 @@ pub fn strikes(standing: &Standing, policy: &LadderPolicy, now: Millis) -> f64 {
     standing.strikes_at(now, millis(policy.strike_half_life_seconds))
 }
 
-/// `ban_seconds * ban_factor^strikes`, at most `ban_max_seconds` (fail2ban's growing bans work alike). The first ban
-/// has exactly its length; later ones get a jitter derived from the subject, so that returns spread out.
+/// The length of a ban in milliseconds: `ban_seconds * ban_factor^strikes`, at most `ban_max_seconds` (fail2ban's
+/// growing bans work alike). The first ban has exactly its length. Later ones get a jitter derived from the subject, so
+/// that returns spread out.
 fn ban_millis(subject: &Subject, version: u64, strikes: f64, policy: &LadderPolicy) -> Millis {
     let steps = strikes.round().clamp(0.0, 64.0);
     let base = policy.ban_seconds as f64 * policy.ban_factor.powf(steps);
@@ -144,7 +145,8 @@ pub fn operator_ban(standing: &Standing, length: Option<Millis>, now: Millis) ->
     }
 }
 
-/// An operator's lifting. With the detector that fired, findings of it are left alone for the grace period.
+/// An operator lifts a ban or throttle. If the detector that led to it is given, its findings are left alone for
+/// `grace_seconds`.
 pub fn lift(standing: &Standing, fired: Option<AnomalyKind>, policy: &LadderPolicy, now: Millis) -> Standing {
     Standing {
         version: standing.version + 1,
@@ -159,7 +161,7 @@ pub fn lift(standing: &Standing, fired: Option<AnomalyKind>, policy: &LadderPoli
     }
 }
 
-/// Severity of the event that tells of a response.
+/// The severity of the event that reports a response.
 pub fn response_severity(event: EventType) -> Severity {
     match event {
         EventType::PermanentBan => Severity::Critical,

@@ -19,14 +19,14 @@ pub enum ChargeMode {
     Admit,
     /// Looks whether all windows would admit; changes nothing.
     Peek,
-    /// Charges whatever the limits say (usage that has already happened, reported late by the insurance).
+    /// Charges whatever the limits say (usage that has already happened, reported late after the store was away).
     Force,
 }
 
-/// The bit of a peer's id that says: where there is no room, this one leaves before those without the bit.
+/// The bit of a peer's id with which it leaves before peers without the bit, where there is no room.
 const LEAVES_FIRST: u64 = 1 << 63;
 
-/// Tells client families apart in one byte: two are taken for one once in 255 times, which costs a remark at most.
+/// Tells client families apart in one byte: two are taken for one once in 255 times, which costs a finding at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClientMark(u8);
 
@@ -37,7 +37,7 @@ impl ClientMark {
     }
 }
 
-/// Somebody or something a subject was seen with: a place of a key, a failing key of an address.
+/// What a subject was seen with: a place of a key, or a failing key of an address.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Peer {
     /// Identity among the subject's peers.
@@ -47,8 +47,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A key's place as its peer, with the client that was used there. A place without coordinates leaves first: those
-    /// that are nowhere must not push out those that are somewhere.
+    /// A key's place as its peer, with the client that was used there. A place without coordinates leaves first: it
+    /// must not push out one that says something about distances.
     pub fn place(place: &PlaceCore, client: ClientMark) -> Self {
         let mut data = place.pack();
         data[SPARE_BYTE] = client.0;
@@ -87,13 +87,13 @@ impl Peer {
 /// A peer as the store remembers it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PeerSeen {
-    /// Who.
+    /// The place or key that was seen.
     pub peer: Peer,
-    /// First seen, since it is among the recent ones.
+    /// When the peer was seen first, since it is among the recent ones.
     pub first_seen: Millis,
-    /// Last seen.
+    /// When the peer was seen last.
     pub last_seen: Millis,
-    /// Requests since `first_seen`.
+    /// Requests with it since `first_seen`.
     pub hits: u64,
 }
 
@@ -103,17 +103,17 @@ pub type Peers = SmallVec<[PeerSeen; 4]>;
 /// What one request charges to one subject.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Charge {
-    /// To whom.
+    /// The subject whose windows are charged.
     pub subject: Subject,
-    /// When; the store never lets time run backwards for a subject.
+    /// When it is charged; the store never lets time run backwards for a subject.
     pub now: Millis,
-    /// How much.
+    /// What is added to each window.
     pub counts: Counts,
     /// Limits in force (before any throttle).
     pub limits: WindowLimits,
-    /// How.
+    /// Whether limits are obeyed, and whether anything changes.
     pub mode: ChargeMode,
-    /// Seen with whom.
+    /// The place of a key, or the failing key of an address, that it was seen with.
     pub peer: Option<Peer>,
     /// How many recent peers are kept, 1 to 64. Where there is no room the one that was seen longest ago leaves, among
     /// those with [`Peer::leaves_first`] while there are any.
@@ -133,7 +133,7 @@ pub struct Charge {
 pub struct LimitRefusal {
     /// Index of the window that refused (the one that takes longest to admit).
     pub window: usize,
-    /// Unit that refused.
+    /// The unit whose limit refused.
     pub unit: Unit,
     /// The limit in force, throttle included.
     pub limit: u64,

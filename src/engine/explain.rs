@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{ActivePolicy, Engine, KnownPlace, limits, prepare::Observed};
 use crate::{
-    detect::{self, Attribution, Case, Judged},
+    detect::{self, Attribution, Case, DetectorReport},
     domain::{
         Millis,
         decision::{Action, Decision, LimitStatus, Reason},
@@ -132,7 +132,7 @@ pub struct Explanation {
     /// The places in it, by their names.
     pub known_places: Vec<KnownPlace>,
     /// What every detector said; empty where they were not asked.
-    pub verdicts: Vec<Judged>,
+    pub verdicts: Vec<DetectorReport>,
     /// What the ladder did.
     pub climbs: Vec<Climb>,
     /// What the profile did with the request.
@@ -146,7 +146,7 @@ struct Notes {
     observation: Option<Observation>,
     attribution: Attribution,
     profile: Profile,
-    verdicts: Vec<Judged>,
+    verdicts: Vec<DetectorReport>,
     climbs: Vec<Climb>,
     learned: Learned,
 }
@@ -159,7 +159,7 @@ impl Witness for Notes {
                 self.attribution = observed.attribution;
                 self.profile = observed.profile.with(Profile::clone);
             }
-            Fact::Asked(case) => self.verdicts = detect::verdicts(case),
+            Fact::Asked(case) => self.verdicts = detect::reports(case),
             Fact::Climbed(subject, before, findings, step) => {
                 // A step that somebody else's change made void is taken again: the last one counts.
                 self.climbs.retain(|climb| climb.subject != *subject);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{BanStatus, ProfileView, sentence};
 use crate::{
     answer::Answer,
-    detect::{Judged, Quiet},
+    detect::{DetectorReport, Quiet},
     domain::{
         Millis,
         decision::Action,
@@ -237,13 +237,13 @@ impl RecentPlaceView {
 }
 
 impl<'a> DetectorView<'a> {
-    fn of(judged: &'a Judged) -> Self {
+    fn of(judged: &'a DetectorReport) -> Self {
         Self {
             detector: judged.kind.detector(),
             kind: judged.kind,
             mode: judged.mode,
-            finding: judged.verdict.as_ref().ok(),
-            quiet: judged.verdict.as_ref().err().copied(),
+            finding: judged.result.as_ref().ok(),
+            quiet: judged.result.as_ref().err().copied(),
         }
     }
 }

@@ -273,7 +273,7 @@ mod tests {
             let explanation = explained.engine.explain(&record, explained.now).await.unwrap();
             let answer = |decision| serde_json::to_value(Answer::from(decision)).unwrap();
             assert_eq!(answer(&decision), answer(&explanation.decision));
-            let found = explanation.verdicts.iter().filter_map(|judged| judged.verdict.as_ref().ok());
+            let found = explanation.verdicts.iter().filter_map(|judged| judged.result.as_ref().ok());
             assert_eq!(found.collect::<Vec<_>>().len(), decision.anomalies.len());
             findings += decision.anomalies.len();
         }

@@ -46,8 +46,8 @@ fn credentials_refused_in_a_keys_name_accuse_their_source() {
 #[test]
 fn no_other_detector_says_anything_of_refused_credentials() {
     let scene = refused_abroad(Scene::settled().seen_in(SINGAPORE, 30 * MINUTE), failing([3, 3, 3], 0));
-    for judged in scene.look(verdicts) {
-        assert!(judged.verdict.is_err(), "{:?}", judged.kind);
+    for judged in scene.look(reports) {
+        assert!(judged.result.is_err(), "{:?}", judged.kind);
     }
     assert_eq!(
         scene.quiet(AnomalyKind::ImpossibleTravel),
@@ -58,8 +58,8 @@ fn no_other_detector_says_anything_of_refused_credentials() {
 #[test]
 fn guesses_are_found_over_minutes_an_hour_and_a_day() {
     let severity = |counts, others| {
-        let verdict = refused_abroad(Scene::unknown(), failing(counts, others)).verdict(HighFailureRate);
-        verdict.map_or(Severity::Low, |finding| finding.severity)
+        let result = refused_abroad(Scene::unknown(), failing(counts, others)).result(HighFailureRate);
+        result.map_or(Severity::Low, |finding| finding.severity)
     };
     assert_eq!(severity([10, 30, 100], 8), Severity::Low);
     assert_eq!(severity([11, 11, 11], 8), Severity::High);

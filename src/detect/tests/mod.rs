@@ -10,10 +10,14 @@ use super::*;
 use crate::{
     config::default_policy,
     domain::{
-        HOUR, MINUTE,
-        observation::{ClientMark, Peer, PeerSeen},
-        place::{Coordinates, Prefix},
-        profile::Sample,
+        DAY, HOUR, MINUTE, Millis,
+        allowlist::Allowlist,
+        finding::{Accused, Severity},
+        observation::{ClientMark, Observation, Peer, PeerSeen},
+        place::{Coordinates, Place, PlaceCore, PlaceSummary, Prefix},
+        policy::Policy,
+        profile::{About, Profile, Sample},
+        record::Record,
         subject::Subject,
     },
 };
@@ -182,7 +186,7 @@ impl Scene {
         self
     }
 
-    /// Anything else.
+    /// Changes anything else about the scene.
     fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
@@ -213,12 +217,12 @@ impl Scene {
         ))
     }
 
-    fn verdict(&self, kind: AnomalyKind) -> Verdict {
-        self.look(verdicts).into_iter().find(|judged| judged.kind == kind).unwrap().verdict
+    fn result(&self, kind: AnomalyKind) -> DetectorResult {
+        self.look(reports).into_iter().find(|judged| judged.kind == kind).unwrap().result
     }
 
     fn finding(&self, kind: AnomalyKind) -> Finding {
-        self.verdict(kind).unwrap()
+        self.result(kind).unwrap()
     }
 
     /// The severity of the finding and its sentence.
@@ -229,33 +233,33 @@ impl Scene {
 
     /// Why there is no finding.
     fn quiet(&self, kind: AnomalyKind) -> &'static str {
-        self.verdict(kind).unwrap_err().why
+        self.result(kind).unwrap_err().why
     }
 
     /// Observed, threshold and unit of what was not enough.
     fn margin(&self, kind: AnomalyKind) -> (f64, f64, &'static str) {
-        let margin = self.verdict(kind).unwrap_err().margin.unwrap();
+        let margin = self.result(kind).unwrap_err().margin.unwrap();
         (margin.observed.round(), margin.threshold, margin.unit)
     }
 }
 
 #[test]
 fn every_detector_is_quiet_about_an_ordinary_request_and_says_why() {
-    let judged = Scene::settled().look(verdicts);
+    let judged = Scene::settled().look(reports);
     assert_eq!(judged.len(), AnomalyKind::ALL.len());
-    for Judged { kind, verdict, .. } in judged {
-        assert!(!verdict.unwrap_err().why.is_empty(), "{kind:?}");
+    for DetectorReport { kind, result, .. } in judged {
+        assert!(!result.unwrap_err().why.is_empty(), "{kind:?}");
     }
 }
 
 #[test]
-fn the_findings_are_those_of_the_verdicts_in_the_same_order() {
+fn the_findings_are_those_of_the_reports_in_the_same_order() {
     let scene = Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST).with(|scene| {
         scene.record.tokens = 90_000;
     });
     let findings = scene.look(judge);
     assert!(findings.len() > 1);
-    let found: Vec<Finding> = scene.look(verdicts).into_iter().filter_map(|j| j.verdict.ok()).collect();
+    let found: Vec<Finding> = scene.look(reports).into_iter().filter_map(|j| j.result.ok()).collect();
     assert_eq!(findings, found);
 }
 

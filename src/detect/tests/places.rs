@@ -172,7 +172,7 @@ fn the_middle_of_a_country_counts_in_no_detector_of_places() {
     let scene = Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).seen_in(LIMA, 20 * MINUTE);
     let scene = scene.with(|scene| scene.place = Some(vague(BUCHAREST)));
     for kind in [ImpossibleTravel, ConcurrentLocations, NewLocation] {
-        assert!(scene.verdict(kind).is_err(), "{kind:?}");
+        assert!(scene.result(kind).is_err(), "{kind:?}");
     }
     let mut there =
         Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).seen_in(LIMA, 20 * MINUTE).from(BUCHAREST);
@@ -223,13 +223,13 @@ fn a_geo_file_moves_nobody() {
         scene.place = Some(place);
     });
     assert!(
-        same.verdict(ImpossibleTravel).is_err(),
+        same.result(ImpossibleTravel).is_err(),
         "the network is the same, only the file says another place"
     );
     let both_known = |loaded| {
         let scene = strict(Scene::settled()).with(|scene| scene.learn(NOON - 2 * DAY, BUCHAREST));
         let scene = scene.seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST);
-        scene.with(|scene| scene.geo_loaded = loaded).verdict(ImpossibleTravel).is_ok()
+        scene.with(|scene| scene.geo_loaded = loaded).result(ImpossibleTravel).is_ok()
     };
     assert!(both_known(None) && both_known(Some(NOON - 2 * DAY)));
     assert!(!both_known(Some(NOON - HOUR)), "both networks were the key's before the file was loaded");

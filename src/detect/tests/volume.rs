@@ -139,23 +139,31 @@ fn a_day_like_the_others_is_no_spike() {
 }
 
 #[test]
-fn what_was_said_an_hour_ago_is_a_remark_until_it_grows() {
+fn what_was_reported_an_hour_ago_is_medium_until_it_grows() {
     let about = |scene: &mut Scene, level: f64, hours: i64| {
         let at = NOON - hours * HOUR;
         scene.profile.later.alarms.raise(RequestSizeAnomaly, About { what: 0, level }, at);
     };
     let large = Scene::settled().with(|scene| scene.record.tokens = 100_000);
     let times_100 = 100_f64.ln();
-    let said = |level, hours| {
+    let reported = |level, hours| {
         Scene::settled().with(|scene| {
             scene.record.tokens = 100_000;
             about(scene, level, hours);
         })
     };
     assert_eq!(large.found(RequestSizeAnomaly).0, Severity::High);
-    assert_eq!(said(times_100, 0).found(RequestSizeAnomaly).0, Severity::High, "nobody has heard it yet");
-    assert_eq!(said(times_100, 2).found(RequestSizeAnomaly).0, Severity::Medium);
-    assert_eq!(said(10_f64.ln(), 2).found(RequestSizeAnomaly).0, Severity::High, "ten times what was said");
+    assert_eq!(
+        reported(times_100, 0).found(RequestSizeAnomaly).0,
+        Severity::High,
+        "it was reported just now"
+    );
+    assert_eq!(reported(times_100, 2).found(RequestSizeAnomaly).0, Severity::Medium);
+    assert_eq!(
+        reported(10_f64.ln(), 2).found(RequestSizeAnomaly).0,
+        Severity::High,
+        "ten times what was reported"
+    );
 }
 
 #[test]

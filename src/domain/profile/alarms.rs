@@ -1,8 +1,8 @@
-//! What was already said about a subject, so that it is said once.
+//! Which alarms about a subject were already reported, so that each is reported once.
 //!
-//! A request with a high finding teaches nothing. If what is unusual simply goes on (a new prompt, twice the load), the
-//! same would be found for ever. So the profile remembers when an alarm first sounded: one that people have had
-//! time to hear is only remarked upon from then on, and what goes on is learned.
+//! A request with a high finding teaches nothing. So what is unusual and simply goes on (a new prompt, twice the load)
+//! would be found for ever. The profile therefore remembers when an alarm was first raised. An hour later it counts as
+//! reported: from then on the same is a medium finding, and the profile learns from it.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{DAY, HOUR, Millis, finding::AnomalyKind, stable_hash};
 
-/// How long people have to hear an alarm.
-pub const HEARD_AFTER: Millis = HOUR;
-/// Alarms are remembered for so many days.
+/// An alarm counts as reported this long after it was first raised: people have had time to read it.
+pub const REPORTED_AFTER: Millis = HOUR;
+/// Days for which an alarm is remembered.
 const DAYS: u32 = 7;
-/// Alarms remembered.
+/// Alarms that are remembered of one subject; beyond that the oldest leave.
 const ALARMS: usize = 48;
 
 /// What an alarm is about: the same thing going on is the same alarm.
@@ -22,7 +22,8 @@ const ALARMS: usize = 48;
 pub struct About {
     /// Tells things apart that one detector finds, for example two unknown clients; 0 when there is only one.
     pub what: u32,
-    /// How loud: a later alarm that is much louder is news.
+    /// How far off the observed value was, in the detector's own unit. A later alarm of a much higher level is raised
+    /// anew.
     pub level: f64,
 }
 
@@ -43,14 +44,14 @@ fn key(kind: AnomalyKind, what: u32) -> u32 {
 }
 
 impl Alarms {
-    /// Notes an alarm at `at`.
+    /// Notes an alarm that was raised at `at`.
     pub fn raise(&mut self, kind: AnomalyKind, about: About, at: Millis) {
         let alarm = Alarm { first_at: at, level: about.level as f32 };
         self.add((super::history::day_of(at), key(kind, about.what)), alarm);
         self.trim();
     }
 
-    /// Adds others.
+    /// Adds the alarms that another instance noted: the earlier moment and the higher level of each count.
     pub fn merge(&mut self, other: &Self) {
         for (key, alarm) in &other.0 {
             self.add(*key, *alarm);
@@ -74,16 +75,16 @@ impl Alarms {
         }
     }
 
-    /// The loudest such alarm of the last days that people have had time to hear; `None` when there was none.
-    pub fn heard(&self, kind: AnomalyKind, what: u32, now: Millis) -> Option<f64> {
+    /// The highest level of such an alarm in the last 7 days that counts as reported; `None` when there was none.
+    pub fn reported(&self, kind: AnomalyKind, what: u32, now: Millis) -> Option<f64> {
         let key = key(kind, what);
         let recent = now - Millis::from(DAYS) * DAY;
-        let heard = |alarm: &Alarm| alarm.first_at >= recent && now - alarm.first_at >= HEARD_AFTER;
-        let levels = self.0.iter().filter(|((_, other), alarm)| *other == key && heard(alarm));
+        let reported = |alarm: &Alarm| alarm.first_at >= recent && now - alarm.first_at >= REPORTED_AFTER;
+        let levels = self.0.iter().filter(|((_, other), alarm)| *other == key && reported(alarm));
         levels.map(|(_, alarm)| f64::from(alarm.level)).reduce(f64::max)
     }
 
-    /// Whether there is none.
+    /// Whether no alarm is remembered.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -97,15 +98,15 @@ mod tests {
     const KIND: AnomalyKind = AnomalyKind::RequestSizeAnomaly;
 
     #[test]
-    fn an_alarm_is_heard_after_an_hour_and_forgotten_after_a_week() {
+    fn an_alarm_counts_as_reported_after_an_hour_and_forgotten_after_a_week() {
         let mut alarms = Alarms::default();
         alarms.raise(KIND, About { what: 0, level: 2.0 }, NOW);
         alarms.raise(KIND, About { what: 0, level: 1.0 }, NOW + HOUR);
-        assert_eq!(alarms.heard(KIND, 0, NOW + HOUR - 1), None);
-        assert_eq!(alarms.heard(KIND, 0, NOW + HOUR), Some(2.0));
-        assert_eq!(alarms.heard(KIND, 1, NOW + HOUR), None, "about something else");
-        assert_eq!(alarms.heard(AnomalyKind::TrafficBurst, 0, NOW + HOUR), None);
-        assert_eq!(alarms.heard(KIND, 0, NOW + 9 * DAY), None);
+        assert_eq!(alarms.reported(KIND, 0, NOW + HOUR - 1), None);
+        assert_eq!(alarms.reported(KIND, 0, NOW + HOUR), Some(2.0));
+        assert_eq!(alarms.reported(KIND, 1, NOW + HOUR), None, "about something else");
+        assert_eq!(alarms.reported(AnomalyKind::TrafficBurst, 0, NOW + HOUR), None);
+        assert_eq!(alarms.reported(KIND, 0, NOW + 9 * DAY), None);
     }
 
     #[test]

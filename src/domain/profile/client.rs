@@ -2,11 +2,11 @@
 
 use super::truncate;
 
-/// What stands for the client of requests that name none: a habit like any other.
+/// The client of requests that name none: a client like any other.
 pub const NO_CLIENT: &str = "(none)";
 
-/// The longest family, in bytes.
-const MOST: usize = 48;
+/// Bytes of the longest family; more of it is cut off.
+const MAX_BYTES: usize = 48;
 
 /// What browsers call themselves beside `Mozilla`, the more telling name first: an Edge also says Chrome and Safari.
 const BROWSERS: [(&str, &str); 10] = [
@@ -36,9 +36,11 @@ const SYSTEMS: [(&str, &str); 7] = [
 /// Names in a browser's user agent that say nothing of which it is.
 const FILLERS: [&str; 5] = ["mozilla", "applewebkit", "gecko", "version", "compatible"];
 
-/// The family of a user agent: its product without version, lower case, at most 48 bytes; of a browser product and
-/// system (`firefox (windows)`), of another program that calls itself Mozilla the program (`mozilla (nikto)`).
-/// [`NO_CLIENT`] where no product is named.
+/// The family of a user agent: its product without the version, in lower case, at most 48 bytes. [`NO_CLIENT`] where
+/// no product is named.
+///
+/// A browser's family is product and system (`firefox (windows)`). Another program that calls itself Mozilla is named
+/// in it (`mozilla (nikto)`).
 pub fn client_family(user_agent: Option<&str>) -> String {
     let user_agent = user_agent.unwrap_or_default().trim();
     let product = product(user_agent);
@@ -46,7 +48,7 @@ pub fn client_family(user_agent: Option<&str>) -> String {
         return NO_CLIENT.to_owned();
     }
     let family = if product == "mozilla" { browser(user_agent) } else { product };
-    truncate(&family, MOST).to_owned()
+    truncate(&family, MAX_BYTES).to_owned()
 }
 
 fn product(text: &str) -> String {
@@ -58,7 +60,7 @@ fn browser(user_agent: &str) -> String {
         names.iter().find(|(sign, _)| user_agent.contains(sign)).map(|(_, name)| *name)
     };
     let automatic = user_agent.contains("HeadlessChrome/").then_some("headless chrome");
-    match (stranger(user_agent), automatic.or_else(|| named(&BROWSERS)), named(&SYSTEMS)) {
+    match (other_program(user_agent), automatic.or_else(|| named(&BROWSERS)), named(&SYSTEMS)) {
         (Some(program), _, _) => format!("mozilla ({program})"),
         (None, Some(browser), Some(system)) => format!("{browser} ({system})"),
         (None, Some(browser), None) => browser.to_owned(),
@@ -67,8 +69,9 @@ fn browser(user_agent: &str) -> String {
     }
 }
 
-/// The first product with a version in it that is no browser's: `Nikto/2.1.6`, `WindowsPowerShell/5.1`, `Googlebot/2.1`.
-fn stranger(user_agent: &str) -> Option<String> {
+/// The first product with a version in it that is no browser's: `Nikto/2.1.6`, `WindowsPowerShell/5.1`,
+/// `Googlebot/2.1`.
+fn other_program(user_agent: &str) -> Option<String> {
     let words = user_agent.split([' ', '(', ')', ';', ',']);
     let products = words.filter(|word| word.contains('/') && !word.contains("://"));
     let names = products.map(|word| (word, product(word)));
@@ -114,7 +117,10 @@ mod tests {
             (chrome(windows, "Safari/537.36 Edg/120.0.0.0"), "edge (windows)"),
             (chrome("Macintosh; Intel Mac OS X 10_15_7", "Safari/537.36"), "chrome (macos)"),
             (chrome("Linux; Android 14", "Mobile Safari/537.36"), "chrome (android)"),
-            (chrome("X11; Linux x86_64", "Safari/537.36").replace("Chrome", "HeadlessChrome"), "headless chrome (linux)"),
+            (
+                chrome("X11; Linux x86_64", "Safari/537.36").replace("Chrome", "HeadlessChrome"),
+                "headless chrome (linux)",
+            ),
             ("Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0".to_owned(), "firefox (linux)"),
             (
                 "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \

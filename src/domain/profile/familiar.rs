@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{DAY, Millis};
 
-/// After this many milliseconds a request counts half: 14 days.
+/// Milliseconds after which a request counts half: 14 days, so that a month ago still shows.
 pub const HALF_LIFE: Millis = 14 * DAY;
-/// Masses are expressed as of this moment (2020-01-01T00:00:00Z).
+/// The landmark of forward decay, at which a request weighs 1 (2020-01-01T00:00:00Z).
 const LANDMARK: Millis = 1_577_836_800_000;
-/// Rows a table keeps.
+/// Rows that a table keeps: what a subject is familiar with is less than this.
 pub const TABLE_CAP: usize = 48;
 /// Rows above the cap that are tolerated, so that a full table is not sorted with each new row.
 const TABLE_SLACK: usize = 16;
@@ -38,12 +38,12 @@ impl Mass {
         self.0 += weighted;
     }
 
-    /// Orders by size.
+    /// Orders masses by size, as of any one moment.
     pub(super) fn total_cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.total_cmp(&other.0)
     }
 
-    /// Adds another mass.
+    /// Adds the requests of another mass.
     pub fn merge(&mut self, other: &Self) {
         self.0 += other.0;
     }
@@ -84,15 +84,15 @@ impl DaySet {
 /// How familiar one thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Familiar {
-    /// Requests, ever.
+    /// How often it was seen, ever.
     pub count: u64,
-    /// Requests, with forgetting.
+    /// How often it was seen, with forgetting.
     pub mass: Mass,
-    /// First seen.
+    /// When it was seen first.
     pub first_seen: Millis,
-    /// Last seen.
+    /// When it was seen last.
     pub last_seen: Millis,
-    /// Days on which it was seen.
+    /// The days of the last 32 on which it was seen.
     pub days: DaySet,
 }
 
@@ -155,7 +155,7 @@ impl<K: Ord + Clone> Table<K> {
         self.trim();
     }
 
-    /// Adds another table.
+    /// Adds the rows of another table; the lightest leave above the cap.
     pub fn merge(&mut self, other: &Self) {
         for (key, row) in &other.0 {
             match self.0.get_mut(key) {
@@ -187,7 +187,7 @@ impl<K: Ord + Clone> Table<K> {
         self.0.get(key)
     }
 
-    /// Every row.
+    /// Every row, by its key in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &Familiar)> {
         self.0.iter()
     }

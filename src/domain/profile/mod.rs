@@ -3,7 +3,7 @@
 //! A profile is raw history in bounded tables; every statistic is derived from it when needed. A delta is a
 //! profile too, and [`Profile::merge`] takes deltas in any order and grouping (a commutative monoid), so each
 //! instance gathers its own and flushes them off the hot path. Adding is exact for counts; masses are sums of
-//! doubles, equal up to rounding. Above a table's cap the lightest rows leave.
+//! doubles, equal up to rounding. Above a table's cap the lightest rows leave. Forgetting is forward decay.
 
 mod alarms;
 mod client;
@@ -47,14 +47,14 @@ impl Cell {
     }
 }
 
-/// Masses of requests by what their status says.
+/// Masses of requests by what their status means (`Outcome`).
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Outcomes {
-    /// Succeeded.
+    /// Requests with any other status, which succeeded.
     pub success: Mass,
-    /// 401 or 403.
+    /// Requests answered 401 or 403.
     pub auth_failure: Mass,
-    /// 404 or 405.
+    /// Requests answered 404 or 405.
     pub not_found: Mass,
     /// Other 4xx, 429 and 5xx: not evidence about the key.
     pub other: Mass,
@@ -63,9 +63,9 @@ pub struct Outcomes {
 /// What a profile learns from one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample<'a> {
-    /// When.
+    /// When the request was judged.
     pub now: Millis,
-    /// Where from.
+    /// The place it came from.
     pub place: Option<&'a PlaceCore>,
     /// The cell the key was last seen in, when that was another one and recently: a transition.
     pub came_from: Option<Cell>,
@@ -73,13 +73,13 @@ pub struct Sample<'a> {
     pub client: Option<&'a str>,
     /// Endpoint template, for example `/v1/files/{id}`.
     pub endpoint: &'a str,
-    /// Model.
+    /// The model it asked for.
     pub model: Option<&'a str>,
-    /// Tokens.
+    /// Tokens, prompt and completion together; 0 teaches no size.
     pub tokens: u64,
-    /// Cost in nano-dollars.
+    /// Its cost, in nano-dollars.
     pub cost_nanos: u64,
-    /// Outcome.
+    /// What its status says.
     pub outcome: Outcome,
     /// Requests in the 1-minute and in the 5-minute window, this one included.
     pub peaks: (u64, u64),
@@ -90,33 +90,33 @@ pub struct Sample<'a> {
 pub struct Profile {
     /// First request learned; `None` for an empty profile.
     pub first_seen: Option<Millis>,
-    /// Last request learned.
+    /// The last request that was learned.
     pub last_seen: Option<Millis>,
-    /// Requests learned, ever.
+    /// Requests that were learned, ever.
     pub requests: u64,
-    /// Days on which it was seen.
+    /// The days of the last 32 on which requests were learned.
     pub days: DaySet,
     /// Hourly and daily counts.
     pub history: History,
     /// Request sizes, by the logarithm of their tokens.
     pub sizes: Histogram,
-    /// Outcomes.
+    /// How requests ended, with forgetting.
     pub outcomes: Outcomes,
-    /// Network prefixes.
+    /// Network prefixes of addresses: /24 of IPv4, /48 of IPv6.
     pub prefixes: Table<u64>,
-    /// Autonomous systems.
+    /// Numbers of autonomous systems.
     pub asns: Table<u32>,
-    /// Countries.
+    /// Countries, by their two letters.
     pub countries: Table<[u8; 2]>,
     /// Grid cells of coordinates.
     pub cells: Table<Cell>,
-    /// Moves between cells within an hour, in either direction (smaller cell first).
+    /// Moves between cells within an hour, in either direction: the smaller cell comes first.
     pub moves: Table<(Cell, Cell)>,
-    /// Client families.
+    /// Client families: product, and of browsers the system.
     pub clients: Table<String>,
-    /// Endpoint templates.
+    /// Endpoint templates: paths with ids taken out.
     pub endpoints: Table<String>,
-    /// Models.
+    /// Names of models, as requests gave them.
     pub models: Table<String>,
     /// Parts that came later.
     #[serde(skip)]
@@ -128,7 +128,7 @@ pub struct Profile {
 pub struct Later {
     /// What was admitted and taught nothing, because it was flagged: spent all the same.
     pub flagged: Days,
-    /// Alarms of the last days.
+    /// Alarms of the last 7 days, so that each is reported once.
     pub alarms: Alarms,
     /// Request sizes by context.
     pub contexts: Contexts,
@@ -158,7 +158,7 @@ impl Profile {
         self.later.flagged.add(now, tokens, cost_nanos);
     }
 
-    /// Learns one request.
+    /// Learns one request that was admitted and not flagged.
     pub fn learn(&mut self, sample: &Sample<'_>) {
         let now = sample.now;
         self.first_seen = Some(self.first_seen.map_or(now, |t| t.min(now)));

@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use super::{client::NO_CLIENT, familiar::Mass};
 use crate::domain::{Millis, stable_hash};
 
-/// Contexts kept.
+/// Contexts that one profile keeps.
 const CONTEXTS: usize = 48;
-/// Contexts above that are tolerated, so that a full table is not sorted with each new one.
+/// Contexts above `CONTEXTS` that are tolerated, so that a full table is not sorted with each new one.
 const SLACK: usize = 16;
 
 /// The first two moments of the logarithm of token counts.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Moments {
-    /// Requests, ever.
+    /// Requests counted, ever, without forgetting.
     count: u64,
     total: Mass,
     sum: Mass,
@@ -36,7 +36,7 @@ impl Moments {
         self.squares.add_weighted(log * log * weight);
     }
 
-    /// Adds others.
+    /// Adds the requests that another instance counted.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.total.merge(&other.total);
@@ -44,7 +44,7 @@ impl Moments {
         self.squares.merge(&other.squares);
     }
 
-    /// Requests counted, ever.
+    /// Requests counted, ever, without forgetting.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -71,14 +71,14 @@ impl Moments {
 pub struct Context {
     /// Client, endpoint and model.
     pub full: u32,
-    /// Client and endpoint.
+    /// A hash of client and endpoint.
     pub any_model: u32,
 }
 
 impl Context {
     /// The context of a request.
     pub fn of(client: &str, endpoint: &str, model: Option<&str>) -> Self {
-        // As contexts of requests that name no client were always written.
+        // Stored profiles have the contexts of requests that name no client under an empty name.
         let client = if client == NO_CLIENT { "" } else { client };
         let use_of = stable_hash(client.as_bytes()) ^ stable_hash(endpoint.as_bytes()).rotate_left(17);
         let with_model = use_of ^ model.map_or(0, |name| stable_hash(name.as_bytes()).rotate_left(31));
@@ -93,14 +93,14 @@ impl Context {
 pub struct Contexts(BTreeMap<u32, Moments>);
 
 impl Contexts {
-    /// Counts a request.
+    /// Counts a request of `tokens`, with its model and without.
     pub fn add(&mut self, context: Context, tokens: u64, at: Millis) {
         self.0.entry(context.full).or_default().add(tokens, at);
         self.0.entry(context.any_model).or_default().add(tokens, at);
         self.trim();
     }
 
-    /// Adds others.
+    /// Adds the requests that another instance counted.
     pub fn merge(&mut self, other: &Self) {
         for (context, moments) in &other.0 {
             self.0.entry(*context).or_default().merge(moments);

@@ -6,7 +6,7 @@ use crate::domain::finding::{AnomalyKind, Finding, Mode};
 
 /// A detector's answer. It is a `Result` so that `?` ends a judgement where there is nothing to find; being quiet is no
 /// error.
-pub type Verdict = Result<Finding, Quiet>;
+pub type DetectorResult = Result<Finding, Quiet>;
 
 /// Why a detector stayed quiet. Made for nearly every request, so it never allocates.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -20,11 +20,11 @@ pub struct Quiet {
 /// What was observed beside what would have counted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Margin {
-    /// What was observed.
+    /// The value that was observed.
     pub observed: f64,
     /// From here on (for some detectors: above this) it would have counted.
     pub threshold: f64,
-    /// Of what.
+    /// The unit of both numbers, for people.
     pub unit: &'static str,
 }
 
@@ -47,13 +47,13 @@ impl Quiet {
     }
 }
 
-/// One detector's verdict, with its name and whether it acts.
+/// One detector's result, with its name and whether it acts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Judged {
-    /// What the detector finds.
+pub struct DetectorReport {
+    /// The anomaly type that the detector finds.
     pub kind: AnomalyKind,
-    /// Whether it acts.
+    /// Whether its findings are acted on.
     pub mode: Mode,
-    /// What it said.
-    pub verdict: Verdict,
+    /// The finding, or why there is none.
+    pub result: DetectorResult,
 }

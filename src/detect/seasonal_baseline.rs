@@ -1,7 +1,7 @@
-//! The rhythm of a key: what is usual around an hour, from the hours before it.
+//! The seasonal baseline of a key: what is usual around an hour, from the hours before it.
 //!
-//! Each day of the last two weeks gives the highest peak of the hour and the ones beside it (so that a job may begin a
-//! little early); the baseline is the upper quartile of the days, or the median of the same hour of the week over up to
+//! Each of the last [`DAYS`] days gives the highest peak of the hour and the ones beside it, so that a job may begin a
+//! little early. The baseline is the upper quartile of the days, or the median of the same hour of the week over up to
 //! four weeks, whichever is larger. On a weekend (UTC) that was silent at this hour a week ago only weekends count.
 
 use crate::domain::{
@@ -9,16 +9,22 @@ use crate::domain::{
     profile::{HourStat, Profile},
 };
 
-/// Days that are compared.
+/// Days that are compared: two of each weekday.
 const DAYS: i64 = 14;
-/// Fewer days than this cannot show what is usual at an hour.
+/// Days that show what is usual at an hour; fewer cannot.
 const LEAST_DAYS: usize = 3;
-/// Hours that work may go on beyond the usual ones and still be the same work.
+/// Weeks of which the same hour is compared: as many as hours are kept.
+const WEEKS: i64 = 4;
+/// The quantile of the days that is their baseline: the upper quartile, so that one busy day in four does not raise it.
+const OF_DAYS: f64 = 0.75;
+/// The quantile of the weeks that is their baseline: the median, as there are few.
+const OF_WEEKS: f64 = 0.5;
+/// Hours that work may go on beyond the usual ones and still be the same work: a long evening.
 const OVERTIME: i64 = 8;
 
 /// What is usual in one span (a minute, five minutes, an hour) around an hour.
 #[derive(Debug, Clone, Copy)]
-pub struct Usual {
+pub struct SpanBaseline {
     /// Requests that the span holds at this hour.
     pub baseline: f64,
     /// The most that it held at this hour.
@@ -27,41 +33,41 @@ pub struct Usual {
     pub busiest: f64,
 }
 
-/// The rhythm around an hour. It follows from the hours before, so it holds for the whole hour.
+/// The seasonal baseline around an hour. It follows from the hours before, so it holds for the whole hour.
 #[derive(Debug, Clone, Copy)]
-pub struct Rhythm {
-    /// Of one minute.
-    pub minute: Usual,
-    /// Of five minutes.
-    pub five_minutes: Usual,
-    /// Of an hour.
-    pub hour: Usual,
+pub struct SeasonalBaseline {
+    /// Peaks of one minute.
+    pub minute: SpanBaseline,
+    /// Peaks of five minutes.
+    pub five_minutes: SpanBaseline,
+    /// Sums of an hour.
+    pub hour: SpanBaseline,
     /// Days (or hours, in a young history) that were compared.
     pub samples: usize,
-    /// Which.
+    /// Which of these were compared: `all_hours`, `hour_of_day` or `hour_of_week`, as evidence has it.
     pub scope: &'static str,
     /// Whether the key works at this hour of the day or the ones beside it, or has been at work since one of those.
     pub usual_hour: bool,
     /// Hours of the day at which it was ever active.
     pub active_hours: usize,
-    /// In a history of too few days to say what is usual: whether the key was never at work around this hour, nor in the
-    /// one before it.
+    /// In a history of too few days to say what is usual: whether the key was never at work around this hour, nor in
+    /// the one before it.
     pub first_time: bool,
 }
 
-impl Rhythm {
-    /// The rhythm at `now`; `None` while the history is shorter than `min_hours`.
+impl SeasonalBaseline {
+    /// The baseline at `now`; `None` while the history is shorter than `min_hours`.
     pub fn at(profile: &Profile, now: Millis, min_hours: u32) -> Option<Self> {
         let hour = now.div_euclid(HOUR);
         let history = Hours { profile, first: profile.first_seen?.div_euclid(HOUR), now: hour };
         if hour - history.first < i64::from(min_hours) {
             return None;
         }
-        // Work that goes on without a break since a usual hour has that hour's rhythm.
+        // Work that goes on without a break since a usual hour has the baseline of that hour.
         let unbroken = (1..=OVERTIME).take_while(|back| history.worked_at(hour - back));
         let anchor = || unbroken.map(|back| hour - back).find(|earlier| history.is_usual(*earlier));
         let around = if history.is_usual(hour) { hour } else { anchor().unwrap_or(hour) };
-        Some(history.rhythm(around))
+        Some(history.baseline(around))
     }
 }
 
@@ -93,7 +99,7 @@ impl Hours<'_> {
     }
 
     fn same_hour_of_week(&self, hour: i64) -> Vec<HourStat> {
-        (1..=4).filter_map(|week| self.around(hour - week * 168)).collect()
+        (1..=WEEKS).filter_map(|week| self.around(hour - week * 168)).collect()
     }
 
     fn same_hour_of_day(&self, hour: i64, weeks: &[HourStat]) -> Vec<HourStat> {
@@ -118,7 +124,7 @@ impl Hours<'_> {
         days.len() < LEAST_DAYS || days.iter().chain(&weeks).any(|stat| stat.requests > 0)
     }
 
-    fn rhythm(&self, hour: i64) -> Rhythm {
+    fn baseline(&self, hour: i64) -> SeasonalBaseline {
         let weeks = self.same_hour_of_week(hour);
         let days = self.same_hour_of_day(hour, &weeks);
         let before = self.profile.history.hours().filter(|(h, _)| i64::from(*h) < self.now);
@@ -126,12 +132,12 @@ impl Hours<'_> {
         let few = days.len() < LEAST_DAYS;
         let usual_hour = few || days.iter().chain(&weeks).any(|stat| stat.requests > 0);
         let compared = if few { &worked } else { &days };
-        let usual = |peak: fn(&HourStat) -> u64| Usual {
-            baseline: quantile(compared, 0.75, peak).max(quantile(&weeks, 0.5, peak)),
+        let usual = |peak: fn(&HourStat) -> u64| SpanBaseline {
+            baseline: quantile(compared, OF_DAYS, peak).max(quantile(&weeks, OF_WEEKS, peak)),
             highest: compared.iter().chain(&weeks).map(peak).max().unwrap_or(0) as f64,
             busiest: worked.iter().map(peak).max().unwrap_or(0) as f64,
         };
-        Rhythm {
+        SeasonalBaseline {
             minute: usual(|stat| stat.one_minute_peak),
             five_minutes: usual(|stat| stat.five_minute_peak),
             hour: usual(|stat| stat.requests),
