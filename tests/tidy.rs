@@ -126,9 +126,14 @@ fn redis_stays_in_its_store_and_status_codes_in_http() {
 #[test]
 fn only_the_clock_reads_the_wall_clock() {
     nobody(
-        trespassers(&["SystemTime::now", "Timestamp::now"], &["src/clock.rs"]),
+        trespassers(&["SystemTime::now", "Utc::now", "Local::now"], &["src/clock.rs"]),
         "only src/clock.rs reads the clock",
     );
+}
+
+#[test]
+fn dates_and_zones_are_worked_out_in_one_place() {
+    nobody(trespassers(&["chrono"], &["src/domain/calendar"]), "chrono stays in src/domain/calendar.rs");
 }
 
 #[test]

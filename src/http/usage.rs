@@ -8,7 +8,6 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use jiff::tz::TimeZone;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,10 +18,10 @@ use super::{
 };
 use crate::domain::{
     DAY, Millis,
+    calendar::{Calendar, Zone},
     event::format_millis,
     forecast::{self, Forecast},
     money::Usd,
-    quota::Calendar,
     usage::{Bucket, Grouping, Totals, UsageKey, UsageQuery, UsageTable},
 };
 
@@ -220,7 +219,7 @@ pub async fn list(State(app): State<App>, headers: HeaderMap, params: Params) ->
     // Days of this month: today is the last of them.
     let month = UsageQuery {
         bucket: Bucket::Day,
-        from: Calendar::Month.period(now, &TimeZone::UTC).0,
+        from: Calendar::Month.period(now, &Zone::UTC).0,
         to: Bucket::Day.start(now).saturating_add(DAY),
         group: Grouping::default(),
         ..query.clone()
@@ -393,9 +392,8 @@ pub struct Expected {
 )]
 pub async fn forecast(State(app): State<App>, params: Params) -> Result<Json<Expected>, ApiError> {
     let params = params.only(&["project", "model", "key", "timezone"])?;
-    let zone = |text: &str| TimeZone::get(text).ok();
-    let zone = params.get("timezone", "an IANA time zone, for example Asia/Tokyo", zone)?;
-    let (zone, now) = (zone.unwrap_or(TimeZone::UTC), app.engine.now());
+    let zone = params.get("timezone", "an IANA time zone, for example Asia/Tokyo", Zone::named)?;
+    let (zone, now) = (zone.unwrap_or(Zone::UTC), app.engine.now());
     let seen = app.engine.forecast(only(&params), &zone, now).await?;
     let Some(Forecast { basis, hours, days, day, month }) = seen else {
         let detail =
@@ -404,7 +402,7 @@ pub async fn forecast(State(app): State<App>, params: Params) -> Result<Json<Exp
     };
     Ok(Json(Expected {
         now: format_millis(now),
-        timezone: zone.iana_name().unwrap_or("UTC").to_owned(),
+        timezone: zone.name().to_owned(),
         basis: basis.name(),
         samples: Samples { hours, days },
         day: (&day).into(),

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
 
 use super::Wrong;
 use crate::domain::{
     Millis,
+    calendar::Zone,
     model::{LONGEST_MODEL, ModelName},
     money::{NANO_PLACES, NANOS_PER_DOLLAR, Usd, decimal},
     price::{Tokens, Told},
@@ -169,7 +169,7 @@ pub struct Rule {
     /// What it allows.
     pub limit: Limit,
     /// By whose calendar.
-    pub zone: TimeZone,
+    pub zone: Zone,
     name: Option<ModelName>,
     /// [`Counter::id`] of it, on any scope.
     id: u64,
@@ -179,11 +179,11 @@ pub struct Rule {
 pub(super) type Rules = Arc<[Arc<Rule>]>;
 
 /// Makes limits ready.
-pub(super) fn rules(limits: &[Limit], zone: &TimeZone) -> Rules {
+pub(super) fn rules(limits: &[Limit], zone: &Zone) -> Rules {
     let rule = |limit: &Limit| Rule {
         name: limit.model.as_deref().and_then(|text| ModelName::parse(text).ok()),
         id: Counter::of(&Scope::Everything, limit, zone).id,
-        zone: zone.clone(),
+        zone: *zone,
         limit: limit.clone(),
     };
     limits.iter().map(|limit| Arc::new(rule(limit))).collect()

@@ -20,13 +20,13 @@ use std::{
     sync::Arc,
 };
 
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use self::{keys::Keys, limits::Rules};
 use super::{
     Millis,
+    calendar::Zone,
     quota::{Priority, Scope},
     record::Record,
     subject::Subject,
@@ -334,15 +334,15 @@ fn give_back<T: Clone>(held: &mut Named<T>, name: &str, configured: Option<&T>) 
 
 impl Ready {
     fn new(configured: &Configured, plans: &Named<Plan>, projects: &Named<Project>) -> Self {
-        let mut zones: BTreeMap<Arc<str>, TimeZone> = BTreeMap::from([(UTC.into(), TimeZone::UTC)]);
+        let mut zones: BTreeMap<Arc<str>, Zone> = BTreeMap::from([(UTC.into(), Zone::UTC)]);
         let mut ready = Self {
-            everything: limits::rules(&limits::read(&configured.limits, "", &mut Vec::new()), &TimeZone::UTC),
+            everything: limits::rules(&limits::read(&configured.limits, "", &mut Vec::new()), &Zone::UTC),
             ..Self::default()
         };
         for (id, Held { body, .. }) in projects.iter() {
             let zone = body.zone();
-            let name: Arc<str> = zone.iana_name().unwrap_or(UTC).into();
-            zones.entry(name.clone()).or_insert_with(|| zone.clone());
+            let name: Arc<str> = zone.name().into();
+            zones.entry(name.clone()).or_insert(zone);
             ready.prioritised |= body.priority.is_some();
             let project = ReadyProject {
                 rules: limits::rules(&body.limits(), &zone),
