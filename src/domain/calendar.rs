@@ -167,7 +167,7 @@ pub enum Calendar {
     Hour,
     /// From midnight to midnight, 23 to 25 hours as a rule.
     Day,
-    /// From Monday, midnight.
+    /// From midnight of one Monday to the next.
     Week,
     /// From the first of the month, midnight.
     Month,

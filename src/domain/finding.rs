@@ -74,11 +74,11 @@ impl AnomalyKind {
 pub enum Severity {
     /// Worth a line in the log.
     Low,
-    /// Worth a look.
+    /// Somebody should have a look at it.
     Medium,
-    /// Worth an answer.
+    /// It deserves an answer by the ladder.
     High,
-    /// Worth stopping for.
+    /// It is worth stopping the key for.
     Critical,
 }
 
@@ -106,7 +106,7 @@ pub enum Mode {
     Enforce,
     /// Found and logged, not acted on.
     Shadow,
-    /// Not looked for.
+    /// It is not looked for at all.
     Off,
 }
 
@@ -124,10 +124,10 @@ pub enum Accused {
 /// A detector's finding about one request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Finding {
-    /// The anomaly type.
+    /// The type of anomaly that it is.
     #[serde(rename = "type")]
     pub kind: AnomalyKind,
-    /// How bad.
+    /// How bad it is, from info to critical.
     pub severity: Severity,
     /// How sure and how far off, 0 to 1.
     pub score: f64,
@@ -137,7 +137,7 @@ pub struct Finding {
     pub recommendation: String,
     /// Observed value, baseline, threshold and samples, by name.
     pub evidence: serde_json::Value,
-    /// Whom it accuses.
+    /// Whom it accuses: the key or the address.
     #[serde(skip)]
     pub accused: Accused,
     /// What it is about, where the same may go on for long.

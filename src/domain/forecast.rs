@@ -42,7 +42,7 @@ pub enum Basis {
 }
 
 impl Basis {
-    /// Its name.
+    /// The name of it in answers.
     pub fn name(self) -> &'static str {
         match self {
             Self::HourOfWeek => "hour_of_week",
@@ -83,7 +83,7 @@ impl Basis {
 /// An amount at the end of a period.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outlook {
-    /// What is expected.
+    /// The amount that is expected, in the unit of its field.
     pub expected: f64,
     /// Between these it is in four of five cases; `None` where too few days are known.
     pub interval: Option<(f64, f64)>,
@@ -92,9 +92,9 @@ pub struct Outlook {
 /// A period that is not over.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Period {
-    /// When it began.
+    /// When the period began, at midnight of the zone.
     pub from: Millis,
-    /// When it ends.
+    /// When the period ends, at midnight of the zone.
     pub to: Millis,
     /// What was used so far: exact.
     pub so_far: Totals,
@@ -106,18 +106,18 @@ pub struct Period {
     pub requests: Outlook,
 }
 
-/// What is expected.
+/// What is expected of a day and a month.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forecast {
-    /// From which hours.
+    /// From which past hours each hour to come is expected.
     pub basis: Basis,
     /// How many past hours are known.
     pub hours: usize,
     /// From how many whole days the interval of the cost is; 0: there is none.
     pub days: usize,
-    /// The day.
+    /// The day that is not over.
     pub day: Period,
-    /// The month.
+    /// The month that is not over.
     pub month: Period,
 }
 

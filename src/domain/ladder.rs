@@ -14,7 +14,7 @@ use super::{
 /// What the ladder does about findings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// What is answered.
+    /// What the caller is answered.
     pub action: Action,
     /// The new standing, when it changes.
     pub standing: Option<Standing>,

@@ -87,13 +87,13 @@ impl Peer {
 /// A peer as the store remembers it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PeerSeen {
-    /// Who.
+    /// Who was seen with the subject.
     pub peer: Peer,
     /// First seen, since it is among the recent ones.
     pub first_seen: Millis,
-    /// Last seen.
+    /// When it was seen last, in milliseconds.
     pub last_seen: Millis,
-    /// Requests since `first_seen`.
+    /// How many requests there were since `first_seen`.
     pub hits: u64,
 }
 
@@ -103,17 +103,17 @@ pub type Peers = SmallVec<[PeerSeen; 4]>;
 /// What one request charges to one subject.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Charge {
-    /// To whom.
+    /// Whose windows are charged.
     pub subject: Subject,
     /// When; the store never lets time run backwards for a subject.
     pub now: Millis,
-    /// How much.
+    /// How much is charged, in each unit.
     pub counts: Counts,
     /// Limits in force (before any throttle).
     pub limits: WindowLimits,
-    /// How.
+    /// Whether limits may refuse it, and whether anything is written.
     pub mode: ChargeMode,
-    /// Seen with whom.
+    /// Whom the subject was seen with, if anybody is noted.
     pub peer: Option<Peer>,
     /// How many recent peers are kept, 1 to 64. Where there is no room the one that was seen longest ago leaves, among
     /// those with [`Peer::leaves_first`] while there are any.
@@ -133,7 +133,7 @@ pub struct Charge {
 pub struct LimitRefusal {
     /// Index of the window that refused (the one that takes longest to admit).
     pub window: usize,
-    /// Unit that refused.
+    /// The unit whose limit refused.
     pub unit: Unit,
     /// The limit in force, throttle included.
     pub limit: u64,

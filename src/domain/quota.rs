@@ -120,9 +120,9 @@ impl<'de> Deserialize<'de> for Span {
 /// One limit on whom it was set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Limit {
-    /// What is counted.
+    /// What is counted: requests, tokens, or nano-dollars.
     pub unit: Unit,
-    /// Over what.
+    /// Over which span it is counted.
     pub span: Span,
     /// Most of it: requests, tokens, or nano-dollars.
     pub most: u64,
@@ -135,7 +135,7 @@ pub struct Limit {
 pub enum Scope {
     /// A key or a project.
     Subject(Subject),
-    /// All requests together.
+    /// All requests together, whoever made them.
     Everything,
 }
 
@@ -177,9 +177,9 @@ const EVERYTHING: &str = "everything";
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// First.
+    /// Refused first, at the smallest share of a limit.
     Low,
-    /// Then.
+    /// Refused after those of low priority.
     #[default]
     Medium,
     /// Only when the limit is full.
@@ -190,7 +190,7 @@ pub enum Priority {
 /// raising a limit does not forget what was used.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Counter {
-    /// On whom.
+    /// On whom it counts.
     pub scope: Scope,
     /// Unit, span, zone and models, hashed.
     pub id: u64,
@@ -212,7 +212,7 @@ impl Counter {
 /// What one request charges to one counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaCharge {
-    /// Where.
+    /// The counter that is charged.
     pub counter: Counter,
     /// How much, in the limit's unit.
     pub amount: u64,
@@ -227,18 +227,18 @@ pub struct QuotaCharge {
 /// A change of a counter that no limit is asked about: an amount given back, an amount added, each with its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaChange {
-    /// Where.
+    /// The counter that is changed.
     pub counter: Counter,
-    /// What goes.
+    /// The amount that is given back, and its end.
     pub back: Option<(u64, Millis)>,
-    /// What comes.
+    /// The amount that is added, and its end.
     pub add: Option<(u64, Millis)>,
 }
 
 /// An estimate that is held until the request is reported, or until the lease ends: then all of it is given back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// Names it.
+    /// The name of it, which its holder settles it by.
     pub id: Arc<str>,
     /// Whose windows hold it.
     pub key: Arc<str>,
@@ -249,7 +249,7 @@ pub struct Lease {
     pub counts: Counts,
     /// What counters hold of it: scope, id, amount, end. These end by themselves.
     pub quotas: Vec<(Arc<str>, u64, u64, Millis)>,
-    /// When it ends.
+    /// When it ends, if nobody settles it.
     pub until: Millis,
 }
 
@@ -271,7 +271,7 @@ impl Lease {
 /// What a counter holds after a charge, or would without it where it was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QuotaCount {
-    /// The amount.
+    /// The amount that counts now.
     pub used: u64,
     /// When the oldest of it stops counting; `None` when it is empty.
     pub resets_at: Option<Millis>,

@@ -44,14 +44,14 @@ pub struct Rules {
 /// What a key used in a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spent {
-    /// Nano-dollars.
+    /// The cost in whole nano-dollars.
     pub cost_nanos: u64,
-    /// Tokens.
+    /// Tokens of prompts and answers.
     pub tokens: u64,
 }
 
 impl Spent {
-    /// Adds.
+    /// Adds another spend to it.
     pub fn add(&mut self, other: Self) {
         self.cost_nanos = self.cost_nanos.saturating_add(other.cost_nanos);
         self.tokens = self.tokens.saturating_add(other.tokens);
@@ -78,10 +78,10 @@ impl Spent {
     }
 }
 
-/// What is compared.
+/// Which of the two amounts is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Amount {
-    /// Nano-dollars.
+    /// The cost, in nano-dollars.
     Cost,
     /// Tokens, for a key whose cost is not known.
     Tokens,
@@ -96,7 +96,7 @@ impl Amount {
         }
     }
 
-    /// For people.
+    /// The amount with its unit, for people.
     pub fn words(self, amount: u64) -> String {
         match self {
             Self::Cost => format!("${}", Usd(amount)),
@@ -118,7 +118,7 @@ impl Amount {
 pub struct Sign {
     /// `z`, `times_mean` or `times_yesterday`.
     pub name: &'static str,
-    /// In which amount.
+    /// Which amount it was that stood out.
     pub amount: Amount,
     /// How far, in thousandths, rounded down; `None`: the days before do not stray, or beyond all bounds.
     pub observed: Option<u64>,
@@ -126,10 +126,10 @@ pub struct Sign {
     pub limit: u64,
 }
 
-/// An unusual day.
+/// A day that stood out, and from what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
-    /// What was judged.
+    /// Which of the two amounts was judged.
     pub amount: Amount,
     /// How much of it there was.
     pub observed: u64,

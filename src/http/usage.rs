@@ -34,10 +34,10 @@ const MAX_SCANNED: usize = 2_000_000;
 /// The media type of CSV.
 const CSV: &str = "text/csv; charset=utf-8";
 
-/// Sums of usage.
+/// Sums of usage over a bucket or a span.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Sums {
-    /// Records.
+    /// How many records there were.
     pub requests: u64,
     /// Of them, those that Keyward refused.
     pub refused: u64,
@@ -51,7 +51,7 @@ pub struct Sums {
     pub input_tokens: u64,
     /// Of them, those from a cache.
     pub cached_tokens: u64,
-    /// Tokens of answers.
+    /// Tokens of answers, as prices count them.
     pub output_tokens: u64,
     /// US dollars: a decimal, exact to the nano-dollar.
     #[schema(value_type = String, example = "0.007456")]
@@ -91,12 +91,12 @@ pub struct UsageRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, required = false)]
     pub key: Option<Option<Arc<str>>>,
-    /// How much.
+    /// How much was used.
     #[serde(flatten)]
     pub sums: Sums,
 }
 
-/// Usage over time.
+/// Usage over time, in buckets.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Usage {
     /// The start of the first bucket.
@@ -301,7 +301,7 @@ fn as_csv(query: &UsageQuery, table: &UsageTable) -> String {
 /// An amount at the end of a period.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Outlook<T> {
-    /// What is expected.
+    /// What is expected by its end.
     pub expected: T,
     /// In nine of ten cases it is more; null where too few days are known.
     pub low: Option<T>,
@@ -321,9 +321,9 @@ impl<T> Outlook<T> {
 /// A period that is not over.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Period {
-    /// When it began.
+    /// When it began, at midnight of the time zone.
     pub from: String,
-    /// When it ends.
+    /// When it ends, at midnight of the time zone.
     pub to: String,
     /// What was used since it began.
     pub so_far: Sums,
@@ -369,9 +369,9 @@ pub struct Expected {
     pub basis: &'static str,
     /// How much is known.
     pub samples: Samples,
-    /// The day.
+    /// The day that is not over.
     pub day: Period,
-    /// The month.
+    /// The month that is not over.
     pub month: Period,
 }
 

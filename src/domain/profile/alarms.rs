@@ -14,7 +14,7 @@ use crate::domain::{DAY, HOUR, Millis, finding::AnomalyKind, stable_hash};
 pub const HEARD_AFTER: Millis = HOUR;
 /// Alarms are remembered for so many days.
 const DAYS: u32 = 7;
-/// Alarms remembered.
+/// How many alarms are remembered.
 const ALARMS: usize = 48;
 
 /// What an alarm is about: the same thing going on is the same alarm.
@@ -50,7 +50,7 @@ impl Alarms {
         self.trim();
     }
 
-    /// Adds others.
+    /// Adds the alarms of another part of the profile.
     pub fn merge(&mut self, other: &Self) {
         for (key, alarm) in &other.0 {
             self.add(*key, *alarm);

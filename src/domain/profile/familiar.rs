@@ -38,12 +38,12 @@ impl Mass {
         self.0 += weighted;
     }
 
-    /// Orders by size.
+    /// Orders by size, also where one is no number.
     pub(super) fn total_cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.total_cmp(&other.0)
     }
 
-    /// Adds another mass.
+    /// Adds another mass, whenever it was last added to.
     pub fn merge(&mut self, other: &Self) {
         self.0 += other.0;
     }
@@ -84,13 +84,13 @@ impl DaySet {
 /// How familiar one thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Familiar {
-    /// Requests, ever.
+    /// How many requests there ever were.
     pub count: u64,
-    /// Requests, with forgetting.
+    /// How many requests there were, older ones counting less.
     pub mass: Mass,
-    /// First seen.
+    /// When it was seen first, in milliseconds.
     pub first_seen: Millis,
-    /// Last seen.
+    /// When it was seen last, in milliseconds.
     pub last_seen: Millis,
     /// Days on which it was seen.
     pub days: DaySet,
@@ -155,7 +155,7 @@ impl<K: Ord + Clone> Table<K> {
         self.trim();
     }
 
-    /// Adds another table.
+    /// Adds another table, and keeps what is heavy.
     pub fn merge(&mut self, other: &Self) {
         for (key, row) in &other.0 {
             match self.0.get_mut(key) {
@@ -187,7 +187,7 @@ impl<K: Ord + Clone> Table<K> {
         self.0.get(key)
     }
 
-    /// Every row.
+    /// Every row, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &Familiar)> {
         self.0.iter()
     }

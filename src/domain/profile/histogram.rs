@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{familiar::Mass, moments::Moments};
 use crate::domain::Millis;
 
-/// Bins per doubling.
+/// How many bins there are per doubling.
 const PER_OCTAVE: f64 = 4.0;
 /// Bins; the last one takes everything from 2^23.75 tokens up.
 const BINS: usize = 96;
@@ -30,7 +30,7 @@ impl Histogram {
         self.moments.add(tokens, at);
     }
 
-    /// Adds another histogram.
+    /// Adds another histogram, bin by bin.
     pub fn merge(&mut self, other: &Self) {
         for (bin, mass) in &other.bins {
             self.bins.entry(*bin).or_default().merge(mass);
@@ -38,7 +38,7 @@ impl Histogram {
         self.moments.merge(&other.moments);
     }
 
-    /// Requests counted, ever.
+    /// How many requests were ever counted.
     pub fn count(&self) -> u64 {
         self.moments.count()
     }

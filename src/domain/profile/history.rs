@@ -8,17 +8,17 @@ use crate::domain::{DAY, HOUR, Millis};
 
 /// Hours kept: 28 days.
 pub const HOURS_KEPT: u32 = 28 * 24;
-/// Days kept.
+/// How many days of history are kept.
 pub const DAYS_KEPT: u32 = 35;
 
 /// What happened in one hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HourStat {
-    /// Requests.
+    /// How many requests there were.
     pub requests: u64,
-    /// Tokens.
+    /// Tokens of prompts and answers.
     pub tokens: u64,
-    /// Cost in nano-dollars.
+    /// The cost in whole nano-dollars.
     pub cost_nanos: u64,
     /// The most requests that any 5 minutes ending in this hour held.
     pub five_minute_peak: u64,
@@ -29,11 +29,11 @@ pub struct HourStat {
 /// What happened in one day (UTC).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DayStat {
-    /// Requests.
+    /// How many requests there were.
     pub requests: u64,
-    /// Tokens.
+    /// Tokens of prompts and answers.
     pub tokens: u64,
-    /// Cost in nano-dollars.
+    /// The cost in whole nano-dollars.
     pub cost_nanos: u64,
 }
 
@@ -84,7 +84,7 @@ impl Days {
         self.0.get(&index)
     }
 
-    /// Rows, oldest first.
+    /// The rows with their numbers, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u32, &DayStat)> {
         self.0.iter().map(|(day, row)| (*day, row))
     }

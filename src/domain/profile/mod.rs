@@ -50,11 +50,11 @@ impl Cell {
 /// Masses of requests by what their status says.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Outcomes {
-    /// Succeeded.
+    /// Requests that succeeded, older ones counting less.
     pub success: Mass,
-    /// 401 or 403.
+    /// Requests that were answered 401 or 403.
     pub auth_failure: Mass,
-    /// 404 or 405.
+    /// Requests that were answered 404 or 405.
     pub not_found: Mass,
     /// Other 4xx, 429 and 5xx: not evidence about the key.
     pub other: Mass,
@@ -63,9 +63,9 @@ pub struct Outcomes {
 /// What a profile learns from one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample<'a> {
-    /// When.
+    /// When it was made, in milliseconds.
     pub now: Millis,
-    /// Where from.
+    /// Where it came from, if that is known.
     pub place: Option<&'a PlaceCore>,
     /// The cell the key was last seen in, when that was another one and recently: a transition.
     pub came_from: Option<Cell>,
@@ -73,13 +73,13 @@ pub struct Sample<'a> {
     pub client: Option<&'a str>,
     /// Endpoint template, for example `/v1/files/{id}`.
     pub endpoint: &'a str,
-    /// Model.
+    /// The model that it was for, if it named one.
     pub model: Option<&'a str>,
-    /// Tokens.
+    /// Tokens of prompt and answer.
     pub tokens: u64,
-    /// Cost in nano-dollars.
+    /// The cost in whole nano-dollars.
     pub cost_nanos: u64,
-    /// Outcome.
+    /// How it was answered.
     pub outcome: Outcome,
     /// Requests in the 1-minute and in the 5-minute window, this one included.
     pub peaks: (u64, u64),
@@ -90,9 +90,9 @@ pub struct Sample<'a> {
 pub struct Profile {
     /// First request learned; `None` for an empty profile.
     pub first_seen: Option<Millis>,
-    /// Last request learned.
+    /// When the last request that was learned was made.
     pub last_seen: Option<Millis>,
-    /// Requests learned, ever.
+    /// How many requests were ever learned.
     pub requests: u64,
     /// Days on which it was seen.
     pub days: DaySet,
@@ -100,23 +100,23 @@ pub struct Profile {
     pub history: History,
     /// Request sizes, by the logarithm of their tokens.
     pub sizes: Histogram,
-    /// Outcomes.
+    /// How requests were answered.
     pub outcomes: Outcomes,
-    /// Network prefixes.
+    /// Network prefixes that requests came from.
     pub prefixes: Table<u64>,
-    /// Autonomous systems.
+    /// Autonomous systems that requests came from.
     pub asns: Table<u32>,
-    /// Countries.
+    /// Countries that requests came from, by ISO 3166-1 code.
     pub countries: Table<[u8; 2]>,
     /// Grid cells of coordinates.
     pub cells: Table<Cell>,
     /// Moves between cells within an hour, in either direction (smaller cell first).
     pub moves: Table<(Cell, Cell)>,
-    /// Client families.
+    /// Families of clients that made requests.
     pub clients: Table<String>,
-    /// Endpoint templates.
+    /// Templates of endpoints that were asked for.
     pub endpoints: Table<String>,
-    /// Models.
+    /// Models that requests were for.
     pub models: Table<String>,
     /// Parts that came later.
     #[serde(skip)]
@@ -158,7 +158,7 @@ impl Profile {
         self.later.flagged.add(now, tokens, cost_nanos);
     }
 
-    /// Learns one request.
+    /// Learns one request that was admitted.
     pub fn learn(&mut self, sample: &Sample<'_>) {
         let now = sample.now;
         self.first_seen = Some(self.first_seen.map_or(now, |t| t.min(now)));

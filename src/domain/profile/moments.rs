@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{client::NO_CLIENT, familiar::Mass};
 use crate::domain::{Millis, stable_hash};
 
-/// Contexts kept.
+/// How many contexts are kept at most.
 const CONTEXTS: usize = 48;
 /// Contexts above that are tolerated, so that a full table is not sorted with each new one.
 const SLACK: usize = 16;
@@ -18,7 +18,7 @@ const SLACK: usize = 16;
 /// The first two moments of the logarithm of token counts.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Moments {
-    /// Requests, ever.
+    /// How many requests there ever were.
     count: u64,
     total: Mass,
     sum: Mass,
@@ -36,7 +36,7 @@ impl Moments {
         self.squares.add_weighted(log * log * weight);
     }
 
-    /// Adds others.
+    /// Adds other moments, whenever they were counted.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.total.merge(&other.total);
@@ -44,7 +44,7 @@ impl Moments {
         self.squares.merge(&other.squares);
     }
 
-    /// Requests counted, ever.
+    /// How many requests were ever counted.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -71,7 +71,7 @@ impl Moments {
 pub struct Context {
     /// Client, endpoint and model.
     pub full: u32,
-    /// Client and endpoint.
+    /// The client and the endpoint, whatever the model.
     pub any_model: u32,
 }
 
@@ -93,14 +93,14 @@ impl Context {
 pub struct Contexts(BTreeMap<u32, Moments>);
 
 impl Contexts {
-    /// Counts a request.
+    /// Counts the tokens of a request.
     pub fn add(&mut self, context: Context, tokens: u64, at: Millis) {
         self.0.entry(context.full).or_default().add(tokens, at);
         self.0.entry(context.any_model).or_default().add(tokens, at);
         self.trim();
     }
 
-    /// Adds others.
+    /// Adds the contexts of another part of the profile.
     pub fn merge(&mut self, other: &Self) {
         for (context, moments) in &other.0 {
             self.0.entry(*context).or_default().merge(moments);

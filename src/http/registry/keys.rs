@@ -25,15 +25,15 @@ use crate::{
     store::DocumentKind,
 };
 
-/// A registered key.
+/// A key that is registered, as it is in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KeyEntryView {
-    /// Its public id.
+    /// The public id of the key.
     #[schema(example = "k1:9f2c41d07be5a8c3", max_length = 256)]
     pub key_id: String,
-    /// Its project.
+    /// Its project; null: the one that its records say.
     pub project: Option<String>,
-    /// Its plan.
+    /// Its plan; null: that of its project, else the default one.
     pub plan: Option<String>,
     /// What people call it.
     pub label: Option<String>,

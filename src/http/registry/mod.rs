@@ -33,9 +33,9 @@ const NAMED: usize = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// The configuration.
+    /// It is in the configuration.
     Configured,
-    /// It was put.
+    /// It was put over the API.
     Stored,
 }
 

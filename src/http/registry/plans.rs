@@ -28,9 +28,9 @@ use crate::{
 /// A plan: limits for each key that has it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PlanView {
-    /// Its name.
+    /// The name that keys and projects have it by.
     pub name: String,
-    /// The limits.
+    /// The limits, each counted per key.
     pub limits: Vec<LimitBody>,
     /// Where it is from.
     pub source: Source,
@@ -100,7 +100,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Pl
     resource::list::<Plan>(&app, params)
 }
 
-/// Shows one plan.
+/// Shows the plan that is in force under a name.
 #[utoipa::path(
     get, path = "/v1/plans/{name}", tag = "registry", operation_id = "show_plan",
     params(("name" = String, Path, description = "The name, percent-encoded.")),

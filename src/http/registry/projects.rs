@@ -26,10 +26,10 @@ use crate::{
     store::DocumentKind,
 };
 
-/// A project.
+/// A project as it is in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProjectView {
-    /// Its id.
+    /// The id that records and keys have it by.
     pub id: String,
     /// Limits over all its requests.
     pub limits: Vec<LimitBody>,
@@ -117,7 +117,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Pr
     resource::list::<Project>(&app, params)
 }
 
-/// Shows one project.
+/// Shows the project that is in force under an id.
 #[utoipa::path(
     get, path = "/v1/projects/{id}", tag = "registry", operation_id = "show_project",
     params(("id" = String, Path, description = "The id, percent-encoded.")),
