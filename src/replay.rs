@@ -49,10 +49,10 @@ use crate::{
 /// Why a replay could not be finished.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// Reading failed.
+    /// A file of records cannot be read.
     #[error("the records cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// Writing failed.
+    /// The decisions cannot be written.
     #[error("what was decided cannot be written: {0}")]
     Write(#[source] io::Error),
     /// The in-memory store could not be made.

@@ -139,9 +139,14 @@ fn nobody_takes_an_error_of_the_store_apart_by_its_text() {
 #[test]
 fn only_the_clock_reads_the_wall_clock() {
     nobody(
-        trespassers(&["SystemTime::now", "Timestamp::now"], &["src/clock.rs"]),
+        trespassers(&["SystemTime::now", "Utc::now", "Local::now"], &["src/clock.rs"]),
         "only src/clock.rs reads the clock",
     );
+}
+
+#[test]
+fn dates_and_zones_are_worked_out_in_one_place() {
+    nobody(trespassers(&["chrono"], &["src/domain/calendar"]), "chrono stays in src/domain/calendar.rs");
 }
 
 #[test]
@@ -241,6 +246,46 @@ fn every_file_says_what_it_is_for_and_none_grows_too_large() {
         assert!(lines <= 400, "{name} has {lines} lines of code");
     }
     assert!(files("src", "main.rs")[0].1.lines().count() <= 40, "the door is small");
+}
+
+/// Rooms in which doc comments of three words or fewer are rare.
+const TOLD_ROOMS: [&str; 9] = [
+    "src/domain",
+    "src/http",
+    "src/cli",
+    "src/app",
+    "src/replay",
+    "src/pricing",
+    "src/simulate",
+    "src/config",
+    "src/geo",
+];
+
+/// How many words each doc comment has: the blocks of lines that begin with `///` or `//!`.
+fn doc_lengths(text: &str) -> Vec<usize> {
+    let (mut lengths, mut before) = (Vec::new(), None);
+    for line in text.lines().map(str::trim_start) {
+        let kind = ["///", "//!"].into_iter().find(|kind| line.starts_with(kind));
+        if let Some(kind) = kind {
+            if before != Some(kind) {
+                lengths.push(0);
+            }
+            *lengths.last_mut().unwrap() += line[kind.len()..].split_whitespace().count();
+        }
+        before = kind;
+    }
+    lengths
+}
+
+#[test]
+fn at_most_one_doc_comment_in_fifty_has_three_words_or_fewer() {
+    assert_eq!(doc_lengths("//! a b\n/// c\n/// d\nfn e() {}\n  /// f\n"), [2, 2, 1]);
+    for room in TOLD_ROOMS {
+        let read = files(room, ".rs").into_iter().flat_map(|(_, text)| doc_lengths(&text));
+        let lengths: Vec<usize> = read.collect();
+        let short = lengths.iter().filter(|words| **words <= 3).count();
+        assert!(short * 50 <= lengths.len(), "{room}: {short} of {} say next to nothing", lengths.len());
+    }
 }
 
 #[test]

@@ -10,16 +10,16 @@ use crate::{
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The configuration.
+    /// The configuration cannot be read, or a setting in it is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Its tokens.
+    /// A token of the configuration is malformed or names no known scope.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// Its log level.
+    /// The log level of the configuration is no filter.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
-    /// The pepper.
+    /// The pepper can be neither read nor made.
     #[error(transparent)]
     Pepper(#[from] PepperError),
     /// The store was filled under another pepper: no key would be recognised, and every ban of a key would be void.
@@ -32,12 +32,12 @@ pub enum AppError {
     OtherPepper {
         /// The store, without credentials.
         store: String,
-        /// The pepper's name.
+        /// The setting that names the pepper's file.
         name: String,
         /// Where this instance has its pepper from.
         source_of_pepper: String,
     },
-    /// The store.
+    /// The store cannot be opened.
     #[error("{store}: {error}{}", mend(error))]
     Store {
         /// The store, without credentials.
@@ -46,19 +46,19 @@ pub enum AppError {
         #[source]
         error: StoreError,
     },
-    /// The geo database.
+    /// A geo database cannot be opened.
     #[error(transparent)]
     Geo(#[from] GeoError),
-    /// The prices.
+    /// The price list cannot be read.
     #[error(transparent)]
     Prices(#[from] PriceError),
     /// The settings of sinks that cannot be opened.
     #[error(transparent)]
     Sink(#[from] SettingErrors),
-    /// The address.
+    /// Nobody can listen on the address.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {
-        /// Where.
+        /// The address and port that were asked for.
         address: SocketAddr,
         /// What the system said.
         source: io::Error,

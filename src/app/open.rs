@@ -110,14 +110,14 @@ pub(super) async fn register(
     Ok(())
 }
 
-/// The geo databases.
+/// Opens the geo databases of the configuration.
 pub(super) async fn geo(config: &Config) -> Result<Arc<Geo>, AppError> {
     let (files, demo) = (config.geoip.files.clone(), config.geoip.demo);
     let opened = tokio::task::spawn_blocking(move || Geo::open(&files, demo)).await;
     Ok(Arc::new(opened.map_err(|error| AppError::Internal(error.to_string()))??))
 }
 
-/// The price list.
+/// Opens the price list of the configuration, or the one that is built in.
 pub(super) async fn prices(config: &Config) -> Result<Arc<Prices>, AppError> {
     let file = config.prices.file().map(Path::to_path_buf);
     let opened = tokio::task::spawn_blocking(move || Prices::open(file.as_deref())).await;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Failure, block_on, client::Service, duration, status};
 
-/// Ban a subject.
+/// Ban a subject for a while or for good.
 #[derive(Debug, Args)]
 pub struct Ban {
     /// key:<key_id>, ip:<address or prefix>, or project:<id>.
@@ -14,7 +14,7 @@ pub struct Ban {
     /// How long: 90s, 30m, 2h, 7d.
     #[arg(long = "for", value_name = "LENGTH", value_parser = duration::seconds, required_unless_present = "permanent")]
     length: Option<u64>,
-    /// For good.
+    /// For good: until somebody lifts it.
     #[arg(long, conflicts_with = "length")]
     permanent: bool,
     /// Why; it is kept with the ban and in the event log.

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Which service, and with which right.
 #[derive(Debug, Clone, Args)]
 pub struct Service {
-    /// The service.
+    /// The base URL of the service.
     #[arg(long, env = "KEYWARD_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub url: String,
     /// Token. In the environment it is not seen by other users of this machine; on the command line it is.

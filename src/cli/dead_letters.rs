@@ -17,11 +17,11 @@ const PAGE: &str = "1000";
 /// What is to be done.
 #[derive(Debug, Clone, Copy)]
 pub enum Act {
-    /// Show them.
+    /// Show those that are parked.
     List,
     /// Have them sent again.
     Redeliver,
-    /// Give them up.
+    /// Give them up: they are not sent any more.
     Discard,
 }
 

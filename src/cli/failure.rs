@@ -15,9 +15,9 @@ use crate::{
     telemetry::TelemetryError,
 };
 
-/// Exit codes.
+/// Exit codes, as sysexits.h has them.
 pub mod code {
-    /// All is well.
+    /// The command did what it was asked to.
     pub const GOOD: u8 = 0;
     /// The command line is wrong.
     pub const USAGE: u8 = 2;
@@ -31,7 +31,7 @@ pub mod code {
     pub const SOFTWARE: u8 = 70;
     /// `EX_IOERR`: reading or writing failed.
     pub const IO: u8 = 74;
-    /// `EX_NOPERM`: not allowed.
+    /// `EX_NOPERM`: the service did not allow it.
     pub const NO_PERMISSION: u8 = 77;
     /// `EX_CONFIG`: the configuration is wrong.
     pub const CONFIG: u8 = 78;
@@ -50,7 +50,7 @@ impl Failure {
         Self { code, error: anyhow::Error::msg(message.into()) }
     }
 
-    /// The exit code.
+    /// The exit code of the process.
     pub fn code(&self) -> u8 {
         self.code
     }

@@ -9,7 +9,7 @@ use crate::{
     telemetry,
 };
 
-/// Run the service.
+/// Run the service until it is told to end.
 #[derive(Debug, Args)]
 pub struct Serve {
     #[command(flatten)]

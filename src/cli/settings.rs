@@ -37,7 +37,7 @@ pub struct Settings {
     pub pepper_file: Option<String>,
 }
 
-/// The presets.
+/// The presets of the policy.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Preset {
     /// Learns first; until then it alerts where it is not sure.

@@ -33,7 +33,7 @@ pub struct New {
     /// Until when: an RFC 3339 time, or a length such as 90d. Without it, for good.
     #[arg(long, value_parser = expiry)]
     expires: Option<Expiry>,
-    /// Print JSON.
+    /// Print JSON in place of lines.
     #[arg(long)]
     json: bool,
 }

@@ -8,7 +8,7 @@ use crate::settings::SettingErrors;
 /// Where a setting was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// The base layer.
+    /// The base layer, which is built in.
     Default,
     /// The overlay of a preset.
     Preset,
@@ -16,7 +16,7 @@ pub enum Origin {
     File(PathBuf),
     /// This variable of the environment.
     Variable(String),
-    /// This flag.
+    /// The flag of the command line, with its dashes.
     Flag(&'static str),
 }
 
@@ -38,17 +38,17 @@ pub enum ConfigError {
     /// The file is not there or may not be read.
     #[error("cannot read the settings in {}: {source}; check the name (--config, --policy, --compare) and the file's permissions", path.display())]
     Unreadable {
-        /// The file.
+        /// The file that cannot be read.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
-    /// Not TOML.
+    /// A layer that is not TOML.
     #[error("{origin}, line {line}: {what}")]
     Syntax {
-        /// Where.
+        /// The layer that the mistake is in.
         origin: Origin,
-        /// Line, from 1.
+        /// The line in that layer, from 1.
         line: usize,
         /// What the parser said; it names what it expected, not what is there.
         what: String,

@@ -61,9 +61,9 @@ impl Host {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum HostPattern {
-    /// `*`: every host.
+    /// Every host; written `*`.
     Any,
-    /// This host.
+    /// This host and no other.
     Only(Host),
     /// `*.name`: every name that ends with a dot and this name, but not the name itself.
     Below(String),

@@ -19,7 +19,7 @@ pub(super) const LIMITS: [&str; 2] = ["policy.limits.tokens", "policy.limits.req
 pub struct Sources {
     /// The file given with `--config`. Without one, `KEYWARD_CONFIG` names it.
     pub file: Option<PathBuf>,
-    /// The environment.
+    /// The variables of the environment, names and values.
     pub environment: Vec<(String, String)>,
     /// Flags: name, dotted path of the setting, value.
     pub flags: Vec<(&'static str, &'static str, Value)>,
@@ -65,7 +65,7 @@ impl Layer {
 pub(super) struct Layers(Vec<Layer>);
 
 impl Layers {
-    /// Reads them all.
+    /// Reads every layer, each over the one before.
     pub(super) fn read(sources: &Sources) -> Result<Self, ConfigError> {
         let mut said = Vec::new();
         if let Some(path) = sources.file() {

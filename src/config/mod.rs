@@ -114,12 +114,12 @@ impl PricesConfig {
 pub struct PepperText(Zeroizing<String>);
 
 impl PepperText {
-    /// Takes it over.
+    /// Takes over a text that must not be shown.
     pub fn new(text: &str) -> Self {
         Self(Zeroizing::new(text.to_owned()))
     }
 
-    /// Shows it.
+    /// The text itself, for whoever must use it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -142,7 +142,7 @@ macro_rules! section {
 }
 
 section! {
-    /// `[server]`
+    /// Where it listens, and how long it waits: `[server]`.
     Server {
         listen: std::net::SocketAddr,
         hosts: Vec<HostPattern>,
@@ -154,7 +154,7 @@ section! {
     }
 }
 section! {
-    /// `[store]`
+    /// Which store it uses, and how: `[store]`.
     StoreConfig {
         url: String,
         namespace: String,
@@ -167,23 +167,23 @@ section! {
     }
 }
 section! {
-    /// `[secrets]`
+    /// Where secrets and data are kept: `[secrets]`.
     Secrets { pepper_file: String, data_directory: PathBuf }
 }
 section! {
-    /// `[geoip]`
+    /// Which geo databases it reads: `[geoip]`.
     Geoip { files: Vec<PathBuf>, demo: bool, reload_seconds: u64 }
 }
 section! {
-    /// `[prices]`
+    /// Which price list it reads: `[prices]`.
     PricesConfig { file: PathBuf, reload_seconds: u64 }
 }
 section! {
-    /// `[idempotency]`
+    /// How retries are recognised: `[idempotency]`.
     Idempotency { capacity: usize, scope: IdempotencyScope }
 }
 section! {
-    /// `[cardinality]`
+    /// How many keys and addresses are told apart: `[cardinality]`.
     Cardinality {
         max_tracked_keys: usize,
         new_subjects_per_minute: u32,
@@ -191,15 +191,15 @@ section! {
     }
 }
 section! {
-    /// `[usage]`
+    /// How much usage is told apart, and for how long: `[usage]`.
     UsageConfig { max_series: usize, minute_days: u32, hour_days: u32, day_days: u32 }
 }
 section! {
-    /// `[reservations]`
+    /// How long estimates are held: `[reservations]`.
     Reservations { lease_seconds: i64 }
 }
 section! {
-    /// `[spend]`
+    /// What makes a day of spending unusual: `[spend]`.
     SpendConfig {
         mode: Mode,
         z: f64,
@@ -213,24 +213,24 @@ section! {
     }
 }
 section! {
-    /// `[events]`
+    /// How events are folded and buffered: `[events]`.
     Events { fold_seconds: u64, buffer: usize }
 }
 section! {
-    /// `[auth]`
+    /// Who may call the API: `[auth]`.
     Auth { tokens: Vec<Token> }
 }
 section! {
-    /// `[log]`
+    /// What the log says, and in which form: `[log]`.
     Log { format: LogFormat, level: String }
 }
 
 section! {
-    /// `[registry]`
+    /// What keys without a plan or an entry get: `[registry]`.
     RegistryConfig { unknown_keys: UnknownKeys, default_plan: String }
 }
 section! {
-    /// `[priorities]`
+    /// Which share of a limit a priority may use: `[priorities]`.
     Priorities { low: f64, medium: f64 }
 }
 
@@ -248,7 +248,7 @@ pub enum IdempotencyScope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Lines for people, one per event of the log.
     Text,
     /// One JSON object per line.
     Json,

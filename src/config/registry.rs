@@ -15,19 +15,19 @@ use crate::{
     intake::{InputError, parse},
 };
 
-/// Reads `[plans]`.
+/// Reads the table `[plans]`: a plan under each name.
 pub(super) fn plans<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Plan>, D::Error> {
     named(deserializer, Plan::checked)
 }
 
-/// Reads `[projects]`.
+/// Reads the table `[projects]`: a project under each id.
 pub(super) fn projects<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, Project>, D::Error> {
     named(deserializer, Project::checked)
 }
 
-/// Reads `[[limits]]`.
+/// Reads the list `[[limits]]`: limits on everything.
 pub(super) fn limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LimitBody>, D::Error> {
     let said = Value::deserialize(deserializer)?;
     let plan = Table::from_iter([("limits".to_owned(), said)]);

@@ -37,7 +37,7 @@ impl Actor {
         }
     }
 
-    /// The text.
+    /// The text as it stands in events.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -49,16 +49,16 @@ pub enum AddressError {
     /// What follows the slash is no length.
     #[error("must have a whole number after the /, from 0 to 32 for IPv4 and from 0 to 128 for IPv6")]
     Length,
-    /// `fe80::1%eth0`
+    /// It has a zone: `fe80::1%eth0`.
     #[error("must be an address without a zone: leave out the % and what follows")]
     Zone,
-    /// `[2001:db8::1]`
+    /// It is in brackets: `[2001:db8::1]`.
     #[error("must be an address without brackets")]
     Brackets,
-    /// `203.0.113.7:443`
+    /// It has a port: `203.0.113.7:443`.
     #[error("must be an address without a port")]
     Port,
-    /// `010.0.0.1`
+    /// A part begins with a nought, which some read as octal: `010.0.0.1`.
     #[error("must be an address without leading zeros, which some read as octal numbers")]
     LeadingZero,
 }

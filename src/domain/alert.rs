@@ -97,7 +97,7 @@ pub enum Operator {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Watched {
-    /// All.
+    /// All requests together, whoever made them.
     Everything,
     /// Those of each project apart.
     Project,
@@ -110,23 +110,23 @@ pub enum Watched {
 /// What the value is held against.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Bar {
-    /// A figure.
+    /// A fixed figure, in the metric's unit.
     Threshold(Threshold),
     /// So many times what the same span of the weeks before held on average.
     TimesBaseline(Threshold),
 }
 
-/// A rule.
+/// A rule: it alerts when a metric passes a bar.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct AlertRule {
-    /// What is watched.
+    /// Which sum of usage is watched.
     pub metric: Metric,
     /// How it is held against the bar.
     pub operator: Operator,
-    /// The bar.
+    /// What the sum is held against.
     pub bar: Bar,
-    /// Whose.
+    /// Whose usage it is about.
     pub scope: Watched,
     /// How bad it is.
     pub severity: Severity,
@@ -258,7 +258,7 @@ impl Baseline {
 /// What a rule fired at, as decimals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fired {
-    /// The sum.
+    /// The sum, in the metric's unit, as text.
     pub observed: String,
     /// What it was held against.
     pub threshold: String,

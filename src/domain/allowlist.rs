@@ -16,7 +16,7 @@ use super::{
 pub enum Side {
     /// A country by ISO 3166-1 alpha-2.
     Country([u8; 2]),
-    /// An autonomous system.
+    /// An autonomous system, by its number.
     Asn(u32),
 }
 
@@ -32,11 +32,11 @@ impl Side {
 /// What one entry covers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AllowEntry {
-    /// `key:<key_id>`
+    /// A key, by its public id: `key:<key_id>`.
     Key(Subject),
-    /// `ip:<address or prefix>`
+    /// An address or a prefix: `ip:<address or prefix>`.
     Network(IpNet),
-    /// `asn:<number>` or `country:<code>`
+    /// Where requests come from: `asn:<number>` or `country:<code>`.
     Place(Side),
     /// `pair:<side>~<side>`, each a country code or `AS<number>`: moves between them, in both directions.
     Pair(Side, Side),

@@ -12,16 +12,16 @@ use super::{Millis, finding::Finding, price::Cost, quota::Span, window::Unit};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Nothing.
+    /// The request goes through as it came.
     #[default]
     None,
     /// Noted, for a person to look at.
     Alert,
-    /// Slowed down.
+    /// Requests are spaced out for a while.
     Throttle,
     /// Banned for a time.
     TemporaryBan,
-    /// Banned for good.
+    /// Banned until an operator lifts it.
     PermanentBan,
 }
 
@@ -52,7 +52,7 @@ pub enum Reason {
     IpBanned,
     /// The project is banned.
     ProjectBanned,
-    /// A limit refused.
+    /// A limit of the key, its project or everything refused it.
     RateLimitExceeded,
     /// A limit on what may be spent refused.
     BudgetExceeded,
@@ -107,7 +107,7 @@ pub struct LimitStatus {
     pub model: Option<Arc<str>>,
     /// Over what it counts.
     pub window: Span,
-    /// What is counted.
+    /// What the limit counts.
     pub unit: Unit,
     /// The limit in force, throttle and priority included. Nano-dollars, where dollars are counted.
     pub limit: u64,
@@ -157,13 +157,13 @@ impl Would {
 /// The answer to the caller about one request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Decision {
-    /// The request.
+    /// The id of the request, as it was reported or made up.
     pub request_id: Arc<str>,
-    /// The key.
+    /// The public id of the key.
     pub key_id: Arc<str>,
     /// Whether the request may go on.
     pub allowed: bool,
-    /// What was done.
+    /// What was done about the request.
     pub action: Action,
     /// Why it was refused, or would have been.
     pub reason: Option<Reason>,
@@ -171,7 +171,7 @@ pub struct Decision {
     pub retry_at: Option<Millis>,
     /// The moment of the decision, to which `retry_at` relates.
     pub decided_at: Millis,
-    /// What was found.
+    /// What detectors found about the key, then about the address.
     pub anomalies: Vec<Finding>,
     /// How the limits stand.
     pub limits: Vec<LimitStatus>,

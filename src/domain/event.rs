@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use super::calendar::{format_millis, parse_millis};
 use super::{
     Millis, decision::Would, finding::AnomalyKind, finding::Severity, place::PlaceSummary, subject::Subject,
 };
@@ -12,7 +12,7 @@ use super::{
 /// Types of events beside the anomaly types. Names on the wire are fixed by the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventType {
-    /// A detector's finding.
+    /// A detector's finding about one request.
     Anomaly(AnomalyKind),
     /// A high or critical finding, whatever its detector: one type to alert on.
     HighSeverityAnomaly,
@@ -143,15 +143,15 @@ pub struct Event {
     /// Stable id; empty until the store has appended it.
     #[serde(default)]
     pub id: String,
-    /// When.
+    /// When it happened, in milliseconds; RFC 3339 on the wire.
     #[serde(with = "rfc3339_millis")]
     #[schema(value_type = String, format = DateTime)]
     pub time: Millis,
-    /// What.
+    /// Of which type it is.
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "TEMPORARY_BAN")]
     pub kind: EventType,
-    /// How bad.
+    /// How bad it is, from info to critical.
     pub severity: Severity,
     /// About whom; `None` for events about the service itself.
     #[schema(value_type = Option<String>)]
@@ -166,7 +166,7 @@ pub struct Event {
     pub detector: Option<String>,
     /// The numbers behind it; of an operator's act also `by`: who acted, by the id of the token.
     pub evidence: serde_json::Value,
-    /// What was done.
+    /// What was done about it: the name of an action.
     pub action: Option<String>,
     /// What would have been done, where the policy only observes: then nothing that this event tells of was enforced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,32 +202,18 @@ impl Event {
     }
 }
 
-/// Formats a time as RFC 3339 UTC with milliseconds. Times outside years -9999 to 9999 show as the epoch.
-pub fn format_millis(time: Millis) -> String {
-    let timestamp = Timestamp::from_millisecond(time).unwrap_or(Timestamp::UNIX_EPOCH);
-    format!("{timestamp:.3}")
-}
-
-/// Reads an RFC 3339 time.
-///
-/// # Errors
-/// When `text` is not RFC 3339 or outside years -9999 to 9999.
-pub fn parse_millis(text: &str) -> Result<Millis, jiff::Error> {
-    text.parse::<Timestamp>().map(|t| t.as_millisecond())
-}
-
 /// Serde for times on the wire: RFC 3339 UTC with milliseconds.
 pub mod rfc3339_millis {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use super::Millis;
 
-    /// Writes the time.
+    /// Writes the time as text.
     pub fn serialize<S: Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::format_millis(*time))
     }
 
-    /// Reads the time.
+    /// Reads the time; anything that is not RFC 3339 is an error.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Millis, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         super::parse_millis(&text).map_err(serde::de::Error::custom)
@@ -264,12 +250,5 @@ mod tests {
         for name in EventType::names() {
             assert_eq!(EventType::parse(name).unwrap().name(), name);
         }
-    }
-
-    #[test]
-    fn times_are_rfc_3339_utc_with_milliseconds() {
-        assert_eq!(format_millis(1_772_442_802_123), "2026-03-02T09:13:22.123Z");
-        assert_eq!(format_millis(1_772_442_802_000), "2026-03-02T09:13:22.000Z");
-        assert_eq!(parse_millis("2026-03-02T10:13:22.123+01:00").unwrap(), 1_772_442_802_123);
     }
 }

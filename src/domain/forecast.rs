@@ -7,11 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{Timestamp, tz::TimeZone};
-
 use super::{
     DAY, HOUR, Millis,
-    quota::Calendar,
+    calendar::{Calendar, Zone},
     usage::{Bucket, Totals},
 };
 
@@ -44,7 +42,7 @@ pub enum Basis {
 }
 
 impl Basis {
-    /// Its name.
+    /// The name of it in answers.
     pub fn name(self) -> &'static str {
         match self {
             Self::HourOfWeek => "hour_of_week",
@@ -72,11 +70,8 @@ impl Basis {
         }
     }
 
-    fn kind(self, hour: Millis, zone: &TimeZone) -> usize {
-        let Ok(time) = Timestamp::from_millisecond(hour) else { return 0 };
-        let local = zone.to_datetime(time);
-        let of_day = usize::try_from(local.hour()).unwrap_or(0);
-        let day = usize::try_from(local.weekday().to_monday_zero_offset()).unwrap_or(0);
+    fn kind(self, hour: Millis, zone: &Zone) -> usize {
+        let (day, of_day) = zone.weekday_and_hour(hour).unwrap_or_default();
         match self {
             Self::HourOfWeek => day * 24 + of_day,
             Self::HourOfDay => of_day,
@@ -88,7 +83,7 @@ impl Basis {
 /// An amount at the end of a period.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outlook {
-    /// What is expected.
+    /// The amount that is expected, in the unit of its field.
     pub expected: f64,
     /// Between these it is in four of five cases; `None` where too few days are known.
     pub interval: Option<(f64, f64)>,
@@ -97,9 +92,9 @@ pub struct Outlook {
 /// A period that is not over.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Period {
-    /// When it began.
+    /// When the period began, at midnight of the zone.
     pub from: Millis,
-    /// When it ends.
+    /// When the period ends, at midnight of the zone.
     pub to: Millis,
     /// What was used so far: exact.
     pub so_far: Totals,
@@ -111,28 +106,28 @@ pub struct Period {
     pub requests: Outlook,
 }
 
-/// What is expected.
+/// What is expected of a day and a month.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forecast {
-    /// From which hours.
+    /// From which past hours each hour to come is expected.
     pub basis: Basis,
     /// How many past hours are known.
     pub hours: usize,
     /// From how many whole days the interval of the cost is; 0: there is none.
     pub days: usize,
-    /// The day.
+    /// The day that is not over.
     pub day: Period,
-    /// The month.
+    /// The month that is not over.
     pub month: Period,
 }
 
 /// The first hour that a forecast wants to know of.
-pub fn begins(now: Millis, zone: &TimeZone) -> Millis {
+pub fn begins(now: Millis, zone: &Zone) -> Millis {
     Bucket::Hour.start(Calendar::Month.period(now, zone).0.min(now - HISTORY))
 }
 
 /// Looks ahead from what was used in each hour of UTC since [`begins`]; hours without usage may be left out.
-pub fn forecast(hours: &BTreeMap<Millis, Totals>, now: Millis, zone: &TimeZone) -> Forecast {
+pub fn forecast(hours: &BTreeMap<Millis, Totals>, now: Millis, zone: &Zone) -> Forecast {
     let costs = Past::of(hours, now, zone, |t| t.cost_nanos);
     let tokens = Past::of(hours, now, zone, |t| t.tokens);
     let requests = Past::of(hours, now, zone, |t| t.requests);
@@ -214,7 +209,7 @@ impl Past {
     fn of(
         hours: &BTreeMap<Millis, Totals>,
         now: Millis,
-        zone: &TimeZone,
+        zone: &Zone,
         amount: impl Fn(&Totals) -> u64,
     ) -> Self {
         let end = Bucket::Hour.start(now);
@@ -252,7 +247,7 @@ impl Past {
         Self { basis, hours: past.len(), days: days.len(), kinds, spread }
     }
 
-    fn outlook(&self, so_far: u64, now: Millis, to: Millis, zone: &TimeZone) -> Outlook {
+    fn outlook(&self, so_far: u64, now: Millis, to: Millis, zone: &Zone) -> Outlook {
         let so_far = so_far as f64;
         let mut rest = 0.0;
         let mut hour = Bucket::Hour.start(now);
@@ -326,7 +321,7 @@ mod tests {
     #[test]
     fn a_steady_week_goes_on_as_it_was() {
         let now = MONDAY + 12 * HOUR;
-        let seen = forecast(&history(now, 28, office), now, &TimeZone::UTC);
+        let seen = forecast(&history(now, 28, office), now, &Zone::UTC);
         assert_eq!((seen.basis, seen.hours), (Basis::HourOfWeek, 28 * 24));
         assert_eq!(seen.day.so_far.requests as f64, sum(MONDAY, now, office));
         let day = sum(MONDAY, MONDAY + DAY, office);
@@ -347,7 +342,7 @@ mod tests {
             (1, Basis::Flat, false),
             (0, Basis::Nothing, false),
         ] {
-            let seen = forecast(&history(now, days, |_| 10), now, &TimeZone::UTC);
+            let seen = forecast(&history(now, days, |_| 10), now, &Zone::UTC);
             assert_eq!((seen.basis, seen.day.requests.interval.is_some()), (basis, interval), "{days} days");
             let expected = if days == 0 { 0.0 } else { 240.0 };
             assert!((seen.day.requests.expected - expected).abs() < 1e-6, "{days} days: {:?}", seen.day);
@@ -359,13 +354,13 @@ mod tests {
         let mut hours = history(MONDAY + 12 * HOUR, 28, |_| 100);
         hours.insert(MONDAY + 12 * HOUR, used(90));
         let now = MONDAY + 12 * HOUR + HOUR / 4;
-        let seen = forecast(&hours, now, &TimeZone::UTC);
+        let seen = forecast(&hours, now, &Zone::UTC);
         assert!((seen.day.requests.expected - (1_200.0 + 90.0 + 1_175.0)).abs() < 1e-6, "{:?}", seen.day);
     }
 
     #[test]
     fn days_and_months_begin_at_midnight_of_the_time_zone() {
-        let zone = TimeZone::get("Asia/Tokyo").unwrap();
+        let zone = Zone::named("Asia/Tokyo").unwrap();
         // 09:00 on Sunday the first of March in Tokyo is midnight in UTC.
         let now = MONDAY - DAY;
         let seen = forecast(&history(now, 28, |_| 10), now, &zone);
@@ -379,7 +374,7 @@ mod tests {
     fn growth_is_followed_within_a_week_or_so() {
         let now = MONDAY + 28 * DAY;
         let doubled = move |hour| if hour >= now - 7 * DAY { 200 } else { 100 };
-        let seen = forecast(&history(now, 28, doubled), now, &TimeZone::UTC);
+        let seen = forecast(&history(now, 28, doubled), now, &Zone::UTC);
         let expected = seen.day.requests.expected / 24.0;
         assert!((150.0..200.0).contains(&expected), "{expected}");
     }
@@ -411,7 +406,7 @@ mod tests {
             };
             // The beginning of a day, and nearly that of a month.
             let now = MONDAY;
-            let seen = forecast(&history(now, 28, rate), now, &TimeZone::UTC);
+            let seen = forecast(&history(now, 28, rate), now, &Zone::UTC);
             let inside = |period: &Period| {
                 let (low, high) = period.requests.interval.unwrap();
                 let rest = sum(now, period.to, rate) + period.so_far.requests as f64;

@@ -7,6 +7,7 @@ pub mod actor;
 pub mod address;
 pub mod alert;
 pub mod allowlist;
+pub mod calendar;
 pub mod day_comparison;
 pub mod decision;
 pub mod difference;

@@ -75,7 +75,7 @@ pub struct PlaceCore {
     pub asn: u32,
     /// ISO 3166-1 alpha-2 country, when known.
     pub country: Option<[u8; 2]>,
-    /// Coordinates, when known.
+    /// Coordinates in degrees, when the database has them.
     pub coordinates: Option<Coordinates>,
 }
 
@@ -164,19 +164,19 @@ impl Place {
 /// A place as events and evidence show it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PlaceSummary {
-    /// City in English.
+    /// The city's name in English.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub city: Option<String>,
     /// ISO 3166-1 alpha-2 country.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,
-    /// Autonomous system number.
+    /// The number of the autonomous system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asn: Option<u32>,
-    /// Degrees north.
+    /// Degrees north of the equator, -90 to 90.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latitude: Option<f64>,
-    /// Degrees east.
+    /// Degrees east of Greenwich, -180 to 180.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longitude: Option<f64>,
     /// Accuracy radius in km.

@@ -28,17 +28,17 @@ pub enum Preset {
 pub enum OnStoreFailure {
     /// The in-process limiter decides.
     Allow,
-    /// Refused with `STORE_UNAVAILABLE`.
+    /// Requests are refused with `STORE_UNAVAILABLE`.
     Deny,
 }
 
-/// `on_store_failure` per route.
+/// What becomes of requests per route while the store does not answer (`on_store_failure`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StoreFailurePolicy {
     /// For `/v1/record` and its batch.
     pub record: OnStoreFailure,
-    /// For `/v1/check`.
+    /// What `/v1/check` answers then.
     pub check: OnStoreFailure,
     /// The share of each limit that one instance admits by itself while degraded, 0 to 1.
     pub instance_share: f64,
@@ -48,9 +48,9 @@ pub struct StoreFailurePolicy {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitPolicy {
-    /// Most tokens.
+    /// The most tokens, by the name of the window.
     pub tokens: BTreeMap<String, u64>,
-    /// Most requests.
+    /// The most requests, by the name of the window.
     pub requests: BTreeMap<String, u64>,
 }
 
@@ -68,11 +68,11 @@ impl LimitPolicy {
     }
 }
 
-/// Impossible travel.
+/// Settings of the detector of impossible travel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TravelPolicy {
-    /// Whether it acts.
+    /// Whether findings act, are only told, or are not looked for.
     pub mode: Mode,
     /// Least distance in km, both accuracy radii taken off.
     pub min_distance_km: f64,
@@ -82,11 +82,11 @@ pub struct TravelPolicy {
     pub max_radius_km: u16,
 }
 
-/// Concurrent locations.
+/// Settings of the detector of concurrent locations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConcurrentPolicy {
-    /// Whether it acts.
+    /// Whether findings act, are only told, or are not looked for.
     pub mode: Mode,
     /// From this many distant places within the span.
     pub min_places: u32,
@@ -96,11 +96,11 @@ pub struct ConcurrentPolicy {
     pub min_distance_km: f64,
 }
 
-/// Traffic bursts.
+/// Settings of the detector of traffic bursts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BurstPolicy {
-    /// Whether it acts.
+    /// Whether findings act, are only told, or are not looked for.
     pub mode: Mode,
     /// From this multiple of the hour's baseline over 5 minutes.
     pub factor: f64,
@@ -110,11 +110,11 @@ pub struct BurstPolicy {
     pub min_hours: u32,
 }
 
-/// Request sizes.
+/// Settings of the detector of request sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SizePolicy {
-    /// Whether it acts.
+    /// Whether findings act, are only told, or are not looked for.
     pub mode: Mode,
     /// Medium from this many standard deviations of the logarithm of tokens.
     pub z_medium: f64,
@@ -124,11 +124,11 @@ pub struct SizePolicy {
     pub min_samples: u64,
 }
 
-/// Failure rate.
+/// Settings of the detector of failure rates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FailurePolicy {
-    /// Whether it acts.
+    /// Whether findings act, are only told, or are not looked for.
     pub mode: Mode,
     /// From this share of 401 and 403 in 5 minutes, 0 to 1.
     pub share: f64,
@@ -136,11 +136,11 @@ pub struct FailurePolicy {
     pub min_requests: u64,
 }
 
-/// Credential stuffing.
+/// Settings of the detector of credential stuffing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StuffingPolicy {
-    /// Whether it acts.
+    /// Whether findings act, are only told, or are not looked for.
     pub mode: Mode,
     /// From this many different failing keys of one address that never succeeded. At most 64.
     pub min_keys: u32,
@@ -148,11 +148,11 @@ pub struct StuffingPolicy {
     pub span_seconds: u64,
 }
 
-/// New locations.
+/// Settings of the detector of new locations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LocationPolicy {
-    /// Whether it acts.
+    /// Whether findings act, are only told, or are not looked for.
     pub mode: Mode,
 }
 
@@ -160,7 +160,7 @@ pub struct LocationPolicy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DriftPolicy {
-    /// Whether it acts.
+    /// Whether findings act, are only told, or are not looked for.
     pub mode: Mode,
     /// High from this weight (natural logarithm of the odds).
     pub weight_high: f64,
@@ -168,11 +168,11 @@ pub struct DriftPolicy {
     pub weight_critical: f64,
 }
 
-/// Endpoint scans.
+/// Settings of the detector of endpoint scans.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScanPolicy {
-    /// Whether it acts.
+    /// Whether findings act, are only told, or are not looked for.
     pub mode: Mode,
     /// From this share of refused requests to new endpoints among the last, 0 to 1.
     pub share: f64,
@@ -184,7 +184,7 @@ pub struct ScanPolicy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpikePolicy {
-    /// Whether it acts.
+    /// Whether findings act, are only told, or are not looked for.
     pub mode: Mode,
     /// Standard deviations above the mean of the last 7 days.
     pub z: f64,
@@ -202,23 +202,23 @@ pub struct SpikePolicy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetectorPolicies {
-    /// Impossible travel.
+    /// Two places that are too far apart for the time between.
     pub impossible_travel: TravelPolicy,
-    /// Concurrent locations.
+    /// Several places in use at the same time.
     pub concurrent_locations: ConcurrentPolicy,
-    /// Traffic bursts.
+    /// More requests than the key's habits make expect.
     pub traffic_burst: BurstPolicy,
-    /// Request sizes.
+    /// Requests larger than the key's habits make expect.
     pub request_size: SizePolicy,
-    /// Failure rate.
+    /// More failing requests than the key's habits make expect.
     pub failure_rate: FailurePolicy,
-    /// Credential stuffing.
+    /// Many failing keys from one address.
     pub credential_stuffing: StuffingPolicy,
-    /// New locations.
+    /// A country or network that the key was never seen in.
     pub new_location: LocationPolicy,
-    /// Behavioural drift.
+    /// Several habits that change together.
     pub behavioral_drift: DriftPolicy,
-    /// Endpoint scans.
+    /// Many paths that do not exist, one after the other.
     pub endpoint_scan: ScanPolicy,
     /// Token spikes of a day.
     pub token_usage_spike: SpikePolicy,
@@ -274,9 +274,9 @@ pub struct Policy {
     pub on_store_failure: StoreFailurePolicy,
     /// Limits of every key.
     pub limits: LimitPolicy,
-    /// Thresholds and modes.
+    /// Thresholds and modes of every detector.
     pub detectors: DetectorPolicies,
-    /// Responses.
+    /// How responses grow from strike to strike.
     pub ladder: LadderPolicy,
 }
 

@@ -36,18 +36,18 @@ pub struct Tokens {
     pub input: u64,
     /// Prompt that came from a cache.
     pub cached_input: u64,
-    /// Answer.
+    /// Tokens of the answer.
     pub output: u64,
 }
 
 /// What a record says about its tokens. Each is at most [`MAX_TOKENS`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Told {
-    /// All of them.
+    /// Tokens of prompt and answer together.
     pub used: Option<u64>,
-    /// Prompt.
+    /// Tokens of the prompt, those from a cache included.
     pub prompt: Option<u64>,
-    /// Answer.
+    /// Tokens of the answer.
     pub completion: Option<u64>,
     /// Prompt from a cache.
     pub cached: Option<u64>,
@@ -116,7 +116,7 @@ impl Timeline {
 /// What a request costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Cost {
-    /// Nano-dollars.
+    /// The cost in whole nano-dollars.
     pub nanos: u64,
     /// Its model has no price; the fallback was used.
     pub fallback: bool,

@@ -7,11 +7,13 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use jiff::{Timestamp, ToSpan, Zoned, tz::TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+pub use super::calendar::Calendar;
 use super::{
-    DAY, HOUR, MINUTE, Millis, SECOND, stable_hash,
+    DAY, HOUR, MINUTE, Millis, SECOND,
+    calendar::Zone,
+    stable_hash,
     subject::Subject,
     window::{Counts, Unit, bucket_expires_at, bucket_index},
 };
@@ -30,51 +32,6 @@ pub enum Span {
     Calendar(Calendar),
 }
 
-/// A period of the calendar, in the time zone of whom the limit is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Calendar {
-    /// From the full hour.
-    Hour,
-    /// From midnight.
-    Day,
-    /// From Monday, midnight.
-    Week,
-    /// From the first of the month, midnight.
-    Month,
-}
-
-impl Calendar {
-    const ALL: [(Self, &'static str); 4] =
-        [(Self::Hour, "hour"), (Self::Day, "day"), (Self::Week, "week"), (Self::Month, "month")];
-
-    /// The beginning of the period that `now` is in and of the next one.
-    pub fn period(self, now: Millis, zone: &TimeZone) -> (Millis, Millis) {
-        let at = |zoned: &Zoned| zoned.timestamp().as_millisecond();
-        let period = || -> Result<(Millis, Millis), jiff::Error> {
-            let here = Timestamp::from_millisecond(now)?.to_zoned(zone.clone());
-            if self == Self::Hour {
-                // Zones are off by quarters of an hour, and an hour that is repeated is two: the offset decides.
-                let offset = Millis::from(here.offset().seconds()) * SECOND;
-                let begin = (now + offset).div_euclid(HOUR) * HOUR - offset;
-                return Ok((begin, begin + HOUR));
-            }
-            let midnight = here.start_of_day()?;
-            let (begin, step) = match self {
-                Self::Week => {
-                    let since = i64::from(here.weekday().to_monday_zero_offset());
-                    (midnight.checked_sub(since.days())?.start_of_day()?, 7.days())
-                }
-                Self::Month => (here.first_of_month()?.start_of_day()?, 1.month()),
-                _ => (midnight, 1.day()),
-            };
-            let end = begin.checked_add(step)?.start_of_day()?;
-            Ok((at(&begin), at(&end)))
-        };
-        // Only times that no calendar knows fail: they are in a day of their own.
-        period().unwrap_or_else(|_| (now.div_euclid(DAY) * DAY, (now.div_euclid(DAY) + 1) * DAY))
-    }
-}
-
 impl Span {
     /// How long it is, or at most is, in milliseconds.
     pub fn length(self) -> Millis {
@@ -88,7 +45,7 @@ impl Span {
     }
 
     /// When what is counted at `now` stops counting.
-    pub fn counts_until(self, now: Millis, zone: &TimeZone) -> Millis {
+    pub fn counts_until(self, now: Millis, zone: &Zone) -> Millis {
         match self {
             Self::Sliding(length) => bucket_expires_at(length, bucket_index(length, now)),
             Self::Calendar(calendar) => calendar.period(now, zone).1,
@@ -159,9 +116,9 @@ impl<'de> Deserialize<'de> for Span {
 /// One limit on whom it was set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Limit {
-    /// What is counted.
+    /// What is counted: requests, tokens, or nano-dollars.
     pub unit: Unit,
-    /// Over what.
+    /// Over which span it is counted.
     pub span: Span,
     /// Most of it: requests, tokens, or nano-dollars.
     pub most: u64,
@@ -174,7 +131,7 @@ pub struct Limit {
 pub enum Scope {
     /// A key or a project.
     Subject(Subject),
-    /// All requests together.
+    /// All requests together, whoever made them.
     Everything,
 }
 
@@ -216,9 +173,9 @@ const EVERYTHING: &str = "everything";
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// First.
+    /// Refused first, at the smallest share of a limit.
     Low,
-    /// Then.
+    /// Refused after those of low priority.
     #[default]
     Medium,
     /// Only when the limit is full.
@@ -229,7 +186,7 @@ pub enum Priority {
 /// raising a limit does not forget what was used.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Counter {
-    /// On whom.
+    /// On whom it counts.
     pub scope: Scope,
     /// Unit, span, zone and models, hashed.
     pub id: u64,
@@ -237,9 +194,9 @@ pub struct Counter {
 
 impl Counter {
     /// The counter of a limit. Limits of a plan on a key and of the key itself share it: what they count is the same.
-    pub fn of(scope: &Scope, limit: &Limit, zone: &TimeZone) -> Self {
+    pub fn of(scope: &Scope, limit: &Limit, zone: &Zone) -> Self {
         let zone = match limit.span {
-            Span::Calendar(_) => zone.iana_name().unwrap_or("UTC"),
+            Span::Calendar(_) => zone.name(),
             Span::Sliding(_) => "",
         };
         let model = limit.model.as_deref().unwrap_or("");
@@ -251,7 +208,7 @@ impl Counter {
 /// What one request charges to one counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaCharge {
-    /// Where.
+    /// The counter that is charged.
     pub counter: Counter,
     /// How much, in the limit's unit.
     pub amount: u64,
@@ -266,18 +223,18 @@ pub struct QuotaCharge {
 /// A change of a counter that no limit is asked about: an amount given back, an amount added, each with its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaChange {
-    /// Where.
+    /// The counter that is changed.
     pub counter: Counter,
-    /// What goes.
+    /// The amount that is given back, and its end.
     pub back: Option<(u64, Millis)>,
-    /// What comes.
+    /// The amount that is added, and its end.
     pub add: Option<(u64, Millis)>,
 }
 
 /// An estimate that is held until the request is reported, or until the lease ends: then all of it is given back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// Names it.
+    /// The name of it, which its holder settles it by.
     pub id: Arc<str>,
     /// Whose windows hold it.
     pub key: Arc<str>,
@@ -288,7 +245,7 @@ pub struct Lease {
     pub counts: Counts,
     /// What counters hold of it: scope, id, amount, end. These end by themselves.
     pub quotas: Vec<(Arc<str>, u64, u64, Millis)>,
-    /// When it ends.
+    /// When it ends, if nobody settles it.
     pub until: Millis,
 }
 
@@ -310,7 +267,7 @@ impl Lease {
 /// What a counter holds after a charge, or would without it where it was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QuotaCount {
-    /// The amount.
+    /// The amount that counts now.
     pub used: u64,
     /// When the oldest of it stops counting; `None` when it is empty.
     pub resets_at: Option<Millis>,
@@ -388,48 +345,6 @@ impl Amounts {
 mod tests {
     use super::*;
 
-    fn at(text: &str) -> Millis {
-        text.parse::<Timestamp>().unwrap().as_millisecond()
-    }
-
-    fn zone(name: &str) -> TimeZone {
-        TimeZone::get(name).unwrap()
-    }
-
-    fn period(calendar: Calendar, now: &str, zone_name: &str) -> (String, String) {
-        let (begin, end) = calendar.period(at(now), &zone(zone_name));
-        let text = |millis| Timestamp::from_millisecond(millis).unwrap().to_string();
-        (text(begin), text(end))
-    }
-
-    #[test]
-    fn periods_follow_the_calendar_of_their_zone() {
-        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-        let month = period(Calendar::Month, "2026-03-01T02:00:00Z", "America/New_York");
-        assert_eq!(month, pair("2026-02-01T05:00:00Z", "2026-03-01T05:00:00Z"));
-        let week = period(Calendar::Week, "2026-03-08T14:59:59Z", "Asia/Tokyo");
-        assert_eq!(week, pair("2026-03-01T15:00:00Z", "2026-03-08T15:00:00Z"));
-        let hour = period(Calendar::Hour, "2026-03-08T10:20:00Z", "Asia/Kathmandu");
-        assert_eq!(hour, pair("2026-03-08T10:15:00Z", "2026-03-08T11:15:00Z"));
-    }
-
-    #[test]
-    fn days_of_23_and_25_hours_are_days() {
-        let hours = |now: &str| {
-            let (begin, end) = Calendar::Day.period(at(now), &zone("Europe/Berlin"));
-            (end - begin) / HOUR
-        };
-        assert_eq!(hours("2026-03-29T10:00:00Z"), 23);
-        assert_eq!(hours("2026-10-25T10:00:00Z"), 25);
-        // The hour that is repeated is two.
-        let twice = ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"];
-        let periods = twice.map(|now| Calendar::Hour.period(at(now), &zone("Europe/Berlin")));
-        assert_eq!(periods[0].1, periods[1].0);
-        // Midnight itself is skipped: the day begins at one.
-        let (begin, _) = Calendar::Day.period(at("2018-11-04T12:00:00Z"), &zone("America/Sao_Paulo"));
-        assert_eq!(begin, at("2018-11-04T03:00:00Z"));
-    }
-
     #[test]
     fn spans_are_read_and_written() {
         for (text, written) in [
@@ -453,7 +368,7 @@ mod tests {
     fn what_is_counted_stays_for_the_whole_span_and_a_sixtieth_at_most() {
         for length in [SHORTEST, 10 * SECOND, MINUTE, HOUR, DAY, LONGEST] {
             for now in [0, 1, 999, 123_456_789, 1_772_442_802_123] {
-                let late = Span::Sliding(length).counts_until(now, &TimeZone::UTC) - now - length;
+                let late = Span::Sliding(length).counts_until(now, &Zone::UTC) - now - length;
                 assert!(late > 0 && late <= length / 60 + 1, "{length} {now} {late}");
             }
         }
@@ -486,7 +401,7 @@ mod tests {
             Limit { unit: Unit::CostUsd, span: Span::Calendar(Calendar::Month), most: 1, model: None };
         let raised = Limit { most: 2, ..limit.clone() };
         let scope = Scope::Subject(Subject::project("p"));
-        let of = |limit: &Limit, name: &str| Counter::of(&scope, limit, &zone(name));
+        let of = |limit: &Limit, name: &str| Counter::of(&scope, limit, &Zone::named(name).unwrap());
         assert_eq!(of(&limit, "UTC"), of(&raised, "UTC"));
         assert_ne!(of(&limit, "UTC"), of(&limit, "Asia/Tokyo"));
     }

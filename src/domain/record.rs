@@ -7,7 +7,7 @@ use super::{Millis, price::Cost, subject::Subject};
 /// What the status of a request says about whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// 1xx to 3xx.
+    /// The request was answered with a 1xx, 2xx or 3xx.
     Success,
     /// 401 or 403: the client's credentials were refused.
     AuthFailure,

@@ -30,10 +30,10 @@ pub enum StandingState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// A detector's finding.
+    /// A detector's finding, by the ladder.
     #[default]
     Detector,
-    /// A person.
+    /// A person, over the API.
     Operator,
 }
 
@@ -42,9 +42,9 @@ pub enum Origin {
 pub struct Standing {
     /// Goes up by one with each change; a change names the version it was made from.
     pub version: u64,
-    /// The rung.
+    /// The rung of the ladder that it is on.
     pub state: StandingState,
-    /// Since when.
+    /// Since when it stands there, in milliseconds.
     pub since: Millis,
     /// Until when; `None` for a permanent ban (and when clear).
     pub until: Option<Millis>,

@@ -28,7 +28,7 @@ pub enum SubjectKind {
     Key,
     /// A source address: one IPv4 address, one IPv6 /64, or a wider prefix that an operator named.
     Ip,
-    /// A project.
+    /// A project, by its id.
     Project,
 }
 

@@ -13,15 +13,15 @@ use super::{
 
 /// The name under which series beyond the cap are summed.
 pub const OTHER: &str = "(other)";
-/// Numbers in [`Totals`].
+/// How many numbers [`Totals`] has.
 const FIELDS: usize = 9;
 /// Bytes of packed [`Totals`].
 pub const TOTALS_BYTES: usize = FIELDS * 8;
 
-/// What was used.
+/// What a series used in a bucket, or any sum of that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
-    /// Records.
+    /// How many records there were.
     pub requests: u64,
     /// Of them, those that Keyward refused.
     pub refused: u64,
@@ -33,11 +33,11 @@ pub struct Totals {
     pub input_tokens: u64,
     /// Of them, those from a cache.
     pub cached_tokens: u64,
-    /// Tokens of answers.
+    /// Tokens of answers, as prices count them.
     pub output_tokens: u64,
     /// Tokens as the limits count them.
     pub tokens: u64,
-    /// Nano-dollars.
+    /// The cost in whole nano-dollars.
     pub cost_nanos: u64,
 }
 
@@ -69,7 +69,7 @@ impl Totals {
         }
     }
 
-    /// Adds other totals.
+    /// Adds other totals, number by number.
     pub fn merge(&mut self, other: &Self) {
         let (mut mine, others) = (self.numbers(), other.numbers());
         for (mine, other) in mine.iter_mut().zip(others) {
@@ -140,9 +140,9 @@ impl Totals {
 /// Whose usage: a series. What is `None` was not named, or is not told apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct UsageKey {
-    /// Project.
+    /// The project that records named, if any.
     pub project: Option<Arc<str>>,
-    /// Model.
+    /// The model that records named, if any.
     pub model: Option<Arc<str>>,
     /// Public id of the API key.
     pub key: Option<Arc<str>>,
@@ -164,16 +164,16 @@ impl UsageKey {
 /// A span over which usage is summed, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Bucket {
-    /// A minute.
+    /// A full minute of UTC.
     Minute,
-    /// An hour.
+    /// An hour of UTC.
     Hour,
-    /// A day.
+    /// A day of UTC.
     Day,
 }
 
 impl Bucket {
-    /// Every one.
+    /// Every bucket, the shortest first.
     pub const ALL: [Self; 3] = [Self::Minute, Self::Hour, Self::Day];
 
     /// How long it is.
@@ -190,7 +190,7 @@ impl Bucket {
         at.div_euclid(self.millis()).saturating_mul(self.millis())
     }
 
-    /// Its name.
+    /// The name of it in questions and answers.
     pub fn name(self) -> &'static str {
         match self {
             Self::Minute => "minute",
@@ -215,7 +215,7 @@ pub enum Detail {
 }
 
 impl Detail {
-    /// Every one.
+    /// Every kind of roll-up.
     pub const ALL: [Self; 2] = [Self::Series, Self::Projects];
 
     fn of(self, key: &UsageKey) -> UsageKey {
@@ -233,18 +233,18 @@ pub struct Cell {
     pub bucket: Bucket,
     /// How finely it tells apart.
     pub detail: Detail,
-    /// When it starts.
+    /// When its bucket starts, in milliseconds.
     pub start: Millis,
 }
 
 /// How long roll-ups are kept after they end, in days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
-    /// Minutes.
+    /// For how many days minutes are kept.
     pub minute_days: u32,
-    /// Hours.
+    /// For how many days hours are kept.
     pub hour_days: u32,
-    /// Days.
+    /// For how many days days are kept.
     pub day_days: u32,
 }
 
@@ -281,9 +281,9 @@ impl Keep {
 pub struct UsageDelta {
     /// The start of the minute.
     pub minute: Millis,
-    /// Whose.
+    /// The series that it belongs to.
     pub key: UsageKey,
-    /// How much.
+    /// How much is added to it.
     pub totals: Totals,
 }
 
@@ -296,7 +296,7 @@ pub struct UsageBatch {
     pub seq: u64,
     /// When it is sent: decides what is too old to be kept.
     pub now: Millis,
-    /// What is added.
+    /// What is added to which series.
     pub deltas: Vec<UsageDelta>,
 }
 
@@ -323,11 +323,11 @@ impl UsageBatch {
 /// By what rows are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Grouping {
-    /// By project.
+    /// Whether rows are told apart by project.
     pub project: bool,
-    /// By model.
+    /// Whether rows are told apart by model.
     pub model: bool,
-    /// By key.
+    /// Whether rows are told apart by key.
     pub key: bool,
 }
 
@@ -338,7 +338,7 @@ pub struct UsageQuery {
     pub bucket: Bucket,
     /// The start of the first bucket.
     pub from: Millis,
-    /// Before this.
+    /// Buckets that start before this, in milliseconds.
     pub to: Millis,
     /// When it is asked: decides what is gone.
     pub now: Millis,
@@ -346,7 +346,7 @@ pub struct UsageQuery {
     pub group: Grouping,
     /// Only this project, model and key, as far as they are named.
     pub only: UsageKey,
-    /// Most rows.
+    /// The most rows that are put together.
     pub max_rows: usize,
     /// Most series that are looked at.
     pub max_scanned: usize,
@@ -378,7 +378,7 @@ pub struct UsageTable {
     pub rows: BTreeMap<(Millis, UsageKey), Totals>,
     /// The sum of all rows.
     pub total: Totals,
-    /// Series looked at.
+    /// How many series were looked at.
     pub scanned: usize,
     /// What began before this is no longer kept.
     pub kept_from: Millis,

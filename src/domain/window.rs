@@ -49,13 +49,13 @@ pub const fn bucket_expires_at(window: Millis, index: i64) -> Millis {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// Requests.
+    /// Requests, each of which counts one.
     Requests,
-    /// Tokens.
+    /// Tokens of prompt and answer.
     Tokens,
-    /// Prompt tokens.
+    /// Tokens of the prompt.
     InputTokens,
-    /// Completion tokens.
+    /// Tokens of the answer.
     OutputTokens,
     /// US dollars; counted in nano-dollars.
     CostUsd,
@@ -77,9 +77,9 @@ impl Unit {
 /// What one request adds to, or a window holds of, each thing counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// Requests.
+    /// How many requests there were.
     pub requests: u64,
-    /// Tokens.
+    /// Tokens of prompts and answers.
     pub tokens: u64,
     /// Requests answered 401 or 403.
     pub auth_failures: u64,
@@ -88,7 +88,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds `other`, saturating.
+    /// Adds `other`; what would overflow stays at the most.
     pub fn add(&mut self, other: &Self) {
         self.requests = self.requests.saturating_add(other.requests);
         self.tokens = self.tokens.saturating_add(other.tokens);

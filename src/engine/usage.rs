@@ -10,7 +10,6 @@ use std::{
     },
 };
 
-use jiff::tz::TimeZone;
 use metrics::{Counter, Histogram};
 use parking_lot::Mutex;
 
@@ -23,6 +22,7 @@ use super::{
 use crate::{
     domain::{
         Millis,
+        calendar::Zone,
         decision::Decision,
         forecast::{self, Forecast},
         record::Record,
@@ -287,7 +287,7 @@ impl Engine {
     pub async fn forecast(
         &self,
         only: UsageKey,
-        zone: &TimeZone,
+        zone: &Zone,
         now: Millis,
     ) -> Result<Option<Forecast>, StoreError> {
         let query = UsageQuery {

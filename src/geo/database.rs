@@ -35,7 +35,7 @@ pub struct GeoFile {
     pub gives: Vec<&'static str>,
 }
 
-/// An open database.
+/// An open database, read into memory.
 pub(super) struct Database {
     reader: Reader<Vec<u8>>,
     about: GeoFile,
@@ -96,7 +96,7 @@ fn decode<'a>(found: &LookupResult<'a, Vec<u8>>) -> Result<Option<Entry<'a>>, Ma
 #[derive(Default)]
 struct Survey {
     networks: u64,
-    /// Distinct records met.
+    /// How many distinct records were met.
     records: u64,
     coordinates: bool,
     country: bool,

@@ -40,7 +40,7 @@ const ORGANIZATION: &[&[&str]] = &[
 ];
 
 impl<'de> Entry<'de> {
-    /// Reads a record.
+    /// Reads a record of the database.
     pub(super) fn read(record: &Node<'de>) -> Self {
         let text = |paths: &[&[&str]]| paths.iter().find_map(|path| record.at(path).text());
         let city = text(CITY);

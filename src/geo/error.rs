@@ -8,7 +8,7 @@ pub enum GeoError {
     /// The file is not there or may not be read.
     #[error("cannot read the geo database {}: {source}; check `geoip.files` (or --geoip) and the file's permissions", path.display())]
     Unreadable {
-        /// The file.
+        /// The file that cannot be read.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -16,7 +16,7 @@ pub enum GeoError {
     /// The file is something else.
     #[error("{} is not a MaxMind DB (.mmdb): {what}; see geoip/README.md for how to get one", path.display())]
     NotADatabase {
-        /// The file.
+        /// The file that is no database.
         path: PathBuf,
         /// What it looks like.
         what: &'static str,
@@ -24,7 +24,7 @@ pub enum GeoError {
     /// The file is a database, but a damaged one.
     #[error("the geo database {} is damaged: {reason}; download it again, or take it out of `geoip.files`", path.display())]
     Damaged {
-        /// The file.
+        /// The file whose database is damaged.
         path: PathBuf,
         /// What the check found.
         reason: String,

@@ -27,7 +27,7 @@ use crate::{
 /// Addresses whose answers are remembered, "nothing known" included: about 10 MiB at most.
 const CACHED_ADDRESSES: usize = 65_536;
 
-/// No moment.
+/// Stands for a file whose time is not known.
 const UNDATED: Millis = Millis::MIN;
 
 /// How the databases stand.
@@ -52,7 +52,7 @@ pub enum GeoState {
 /// How the databases stand, for `/readyz`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct GeoStatus {
-    /// The state.
+    /// Whether places are known, and from what.
     #[serde(flatten)]
     pub state: GeoState,
     /// The files in force.

@@ -50,12 +50,12 @@ pub struct AllowView {
     /// `pair:<side>~<side>`.
     #[schema(example = "pair:SG~RO")]
     pub entry: String,
-    /// Why.
+    /// Why it is there, in the words of whoever put it.
     pub reason: Option<String>,
     /// Until when; null: for good.
     #[schema(format = DateTime)]
     pub expires: Option<String>,
-    /// Since when.
+    /// Since when it is there, RFC 3339.
     #[schema(format = DateTime)]
     pub created: Option<String>,
 }
@@ -100,7 +100,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Al
     Ok(Json(List { items, next_cursor }))
 }
 
-/// Shows one entry.
+/// Shows one entry of the allowlist.
 #[utoipa::path(
     get, path = "/v1/allowlist/{entry}", tag = "policy", operation_id = "show_allowlist_entry",
     params(("entry" = String, Path, description = "The entry, percent-encoded.")),

@@ -35,14 +35,14 @@ pub enum Scope {
     Read,
     /// Ban, lift, and give a verdict.
     BansWrite,
-    /// Everything.
+    /// Everything that the API can do.
     Admin,
-    /// Read the metrics.
+    /// Reading the metrics, and nothing else.
     Metrics,
 }
 
 impl Scope {
-    /// Every scope.
+    /// Every scope that a token can have.
     pub const ALL: [Self; 5] = [Self::Record, Self::Read, Self::BansWrite, Self::Admin, Self::Metrics];
 
     /// The name in the configuration.
@@ -73,13 +73,13 @@ impl FromStr for Scope {
 /// What is wrong with the tokens of a configuration. Never shows a hash or a secret.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AuthError {
-    /// No such scope.
+    /// A scope that there is not; its name as written.
     #[error("auth.tokens: there is no scope {0}; scopes are record, read, bans:write, admin, metrics")]
     Scope(String),
     /// Not a SHA-256 in hex.
     #[error("auth.tokens: the hash of {0} must be 64 hex digits; make a token with `keyward token new`")]
     Hash(String),
-    /// Not a time.
+    /// An expiry that is no time; as written.
     #[error("auth.tokens: expires of {0} must be an RFC 3339 time")]
     Expires(String),
     /// Two tokens with one id.

@@ -29,7 +29,7 @@ use crate::{
 /// Longest ban that ends, in seconds: ten years.
 const MAX_SECONDS: u64 = 315_360_000;
 
-/// An operator's ban.
+/// A ban that an operator orders.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BanOrder {

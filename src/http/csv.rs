@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Appends a line.
+/// Appends a line of cells, which it quotes where CSV wants it (RFC 4180).
 pub fn line<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
     for (n, cell) in cells.enumerate() {
         if n > 0 {

@@ -26,7 +26,7 @@ pub struct Problem {
     /// The kind in words.
     #[schema(value_type = String)]
     pub title: &'static str,
-    /// HTTP status.
+    /// The status of HTTP, as in the answer's first line.
     pub status: u16,
     /// What is wrong here, and the mend.
     pub detail: String,
@@ -91,7 +91,7 @@ pub enum ApiError {
     /// What the path names is not there.
     #[error("{0}")]
     NotFound(String),
-    /// No such route.
+    /// There is no route of this path.
     #[error("there is nothing at this path; see /docs for what there is")]
     NoRoute,
     /// The route has other methods.
@@ -180,7 +180,7 @@ impl ApiError {
         }
     }
 
-    /// The problem document.
+    /// The problem document of it (RFC 9457).
     pub fn into_problem(self) -> Problem {
         let (status, kind, title) = self.kind();
         let detail = self.to_string();

@@ -26,9 +26,9 @@ use crate::{
 /// Which events are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// About this subject.
+    /// Only events about this subject.
     pub subject: Option<Subject>,
-    /// Of this type.
+    /// Only events of this type.
     pub kind: Option<EventType>,
     /// Of at least this severity.
     pub severity: Option<Severity>,
@@ -98,11 +98,11 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Ev
     Ok(Json(List { items: page.items, next_cursor: page.next }))
 }
 
-/// An analyst's word.
+/// What an analyst says of an event.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Feedback {
-    /// What it was.
+    /// What the event turned out to be.
     pub verdict: VerdictWord,
     /// Why, in at most 1000 bytes.
     #[schema(max_length = 1000)]
@@ -115,7 +115,7 @@ pub struct Feedback {
 pub enum VerdictWord {
     /// Nothing: the ban is lifted, its strike undone, and the profile learns.
     Benign,
-    /// An attack.
+    /// It was an attack.
     Attack,
 }
 

@@ -18,7 +18,7 @@ use crate::domain::{enforcement::Enforcement, event::format_millis};
 /// Whether the process lives.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Liveness {
-    /// `alive`
+    /// Always `alive`: nothing else could answer.
     #[schema(value_type = String)]
     pub status: &'static str,
 }
@@ -29,7 +29,7 @@ pub struct Readiness {
     /// `ready`, or `degraded` while the store does not answer; both serve.
     #[schema(value_type = String)]
     pub status: &'static str,
-    /// The store.
+    /// How the store is.
     pub store: StoreHealth,
     /// Geo database, sinks and whatever else the service was started with.
     pub components: serde_json::Value,
@@ -45,7 +45,7 @@ pub struct Readiness {
 /// Whether the store answers.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StoreHealth {
-    /// `up` or `down`.
+    /// `up`, or `down` while it does not answer.
     #[schema(value_type = String)]
     pub status: &'static str,
     /// Since when it does not answer.

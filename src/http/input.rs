@@ -25,9 +25,9 @@ const DISCARD_LIMIT: usize = 64 * 1024 * 1024;
 /// What a body claims to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Media {
-    /// `application/json`
+    /// One value: `application/json`.
     Json,
-    /// `application/x-ndjson`
+    /// A value per line: `application/x-ndjson`.
     Ndjson,
 }
 

@@ -10,7 +10,7 @@ use crate::domain::Millis;
 /// A page of a list, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct List<T> {
-    /// The items.
+    /// The items of this page.
     pub items: Vec<T>,
     /// Give this as `cursor` for the next page; null at the end.
     pub next_cursor: Option<String>,

@@ -52,11 +52,11 @@ use crate::{
 
 /// What the routes work with.
 pub struct AppState {
-    /// Decides and keeps.
+    /// Decides, and keeps what it learned.
     pub engine: Arc<Engine>,
-    /// Takes records in.
+    /// Takes records in, and drops their keys.
     pub intake: Intake,
-    /// Who may call.
+    /// Who may call which route.
     pub auth: Auth,
     /// The hosts that it answers to.
     pub hosts: AllowedHosts,

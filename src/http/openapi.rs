@@ -85,7 +85,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }
 
-/// Serves the document.
+/// Serves the document as JSON.
 pub async fn json() -> impl IntoResponse {
     Json(document())
 }

@@ -134,7 +134,7 @@ impl Params {
         self.get(name, must, |text| parse_millis(&text.replace(' ', "+")).ok())
     }
 
-    /// The parameter `limit`.
+    /// The parameter `limit`: 1 to 1000, and 100 where it is absent.
     pub fn limit(&self) -> Result<usize, ApiError> {
         let read = |text: &str| text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n));
         Ok(self.get("limit", "a whole number from 1 to 1000", read)?.unwrap_or(DEFAULT_LIMIT))

@@ -56,7 +56,7 @@ fn share_left(status: &LimitStatus) -> f64 {
     status.limit.saturating_sub(status.used) as f64 / status.limit.max(1) as f64
 }
 
-/// `1min-tokens`, `project-month-cost_usd`, `key-1min-requests-claude-*`
+/// The name of a limit in headers: `1min-tokens`, `project-month-cost_usd`, `key-1min-requests-claude-*`.
 struct Name<'a>(&'a LimitStatus);
 
 impl std::fmt::Display for Name<'_> {

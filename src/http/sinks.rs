@@ -44,7 +44,7 @@ pub struct Which {
 /// How many were meant.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Affected {
-    /// So many.
+    /// How many it was done to.
     pub count: usize,
 }
 

@@ -32,7 +32,7 @@ pub struct SubjectPage {
     /// Why it stands as it does, and what is known of it, in a sentence or two.
     #[schema(example = "Clear. Learned from 14 days, 4,210 requests; usually from Frankfurt, DE (AS3320).")]
     pub summary: String,
-    /// Where it stands.
+    /// Where it stands on the ladder.
     pub standing: BanStatus,
     /// What its windows hold.
     pub windows: Vec<WindowView>,
@@ -40,7 +40,7 @@ pub struct SubjectPage {
     pub recent_places: Vec<RecentPlace>,
     /// What is normal for it; null when nothing was learned.
     pub profile: Option<ProfileView>,
-    /// Its newest events.
+    /// The newest events about it.
     pub events: Vec<Event>,
 }
 
@@ -50,9 +50,9 @@ pub struct WindowView {
     /// `1min`, `5min`, `1hour` or `24hour`.
     #[schema(value_type = String)]
     pub window: &'static str,
-    /// Requests.
+    /// How many requests there were.
     pub requests: u64,
-    /// Tokens.
+    /// Tokens of prompts and answers.
     pub tokens: u64,
     /// Requests answered 401 or 403.
     pub auth_failures: u64,
@@ -66,16 +66,16 @@ pub struct WindowView {
 /// A place where a key was seen lately.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RecentPlace {
-    /// Where.
+    /// Where it was seen.
     #[serde(flatten)]
     pub place: PlaceSummary,
     /// First seen, among the recent ones.
     #[schema(format = DateTime)]
     pub first_seen: String,
-    /// Last seen.
+    /// When it was seen there last, RFC 3339.
     #[schema(format = DateTime)]
     pub last_seen: String,
-    /// Requests since then.
+    /// How many requests there were since then.
     pub hits: u64,
 }
 

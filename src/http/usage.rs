@@ -8,7 +8,6 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use jiff::tz::TimeZone;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,10 +18,10 @@ use super::{
 };
 use crate::domain::{
     DAY, Millis,
+    calendar::{Calendar, Zone},
     event::format_millis,
     forecast::{self, Forecast},
     money::Usd,
-    quota::Calendar,
     usage::{Bucket, Grouping, Totals, UsageKey, UsageQuery, UsageTable},
 };
 
@@ -35,10 +34,10 @@ const MAX_SCANNED: usize = 2_000_000;
 /// The media type of CSV.
 const CSV: &str = "text/csv; charset=utf-8";
 
-/// Sums of usage.
+/// Sums of usage over a bucket or a span.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Sums {
-    /// Records.
+    /// How many records there were.
     pub requests: u64,
     /// Of them, those that Keyward refused.
     pub refused: u64,
@@ -52,7 +51,7 @@ pub struct Sums {
     pub input_tokens: u64,
     /// Of them, those from a cache.
     pub cached_tokens: u64,
-    /// Tokens of answers.
+    /// Tokens of answers, as prices count them.
     pub output_tokens: u64,
     /// US dollars: a decimal, exact to the nano-dollar.
     #[schema(value_type = String, example = "0.007456")]
@@ -92,12 +91,12 @@ pub struct UsageRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, required = false)]
     pub key: Option<Option<Arc<str>>>,
-    /// How much.
+    /// How much was used.
     #[serde(flatten)]
     pub sums: Sums,
 }
 
-/// Usage over time.
+/// Usage over time, in buckets.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Usage {
     /// The start of the first bucket.
@@ -220,7 +219,7 @@ pub async fn list(State(app): State<App>, headers: HeaderMap, params: Params) ->
     // Days of this month: today is the last of them.
     let month = UsageQuery {
         bucket: Bucket::Day,
-        from: Calendar::Month.period(now, &TimeZone::UTC).0,
+        from: Calendar::Month.period(now, &Zone::UTC).0,
         to: Bucket::Day.start(now).saturating_add(DAY),
         group: Grouping::default(),
         ..query.clone()
@@ -302,7 +301,7 @@ fn as_csv(query: &UsageQuery, table: &UsageTable) -> String {
 /// An amount at the end of a period.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Outlook<T> {
-    /// What is expected.
+    /// What is expected by its end.
     pub expected: T,
     /// In nine of ten cases it is more; null where too few days are known.
     pub low: Option<T>,
@@ -322,9 +321,9 @@ impl<T> Outlook<T> {
 /// A period that is not over.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Period {
-    /// When it began.
+    /// When it began, at midnight of the time zone.
     pub from: String,
-    /// When it ends.
+    /// When it ends, at midnight of the time zone.
     pub to: String,
     /// What was used since it began.
     pub so_far: Sums,
@@ -370,9 +369,9 @@ pub struct Expected {
     pub basis: &'static str,
     /// How much is known.
     pub samples: Samples,
-    /// The day.
+    /// The day that is not over.
     pub day: Period,
-    /// The month.
+    /// The month that is not over.
     pub month: Period,
 }
 
@@ -393,9 +392,8 @@ pub struct Expected {
 )]
 pub async fn forecast(State(app): State<App>, params: Params) -> Result<Json<Expected>, ApiError> {
     let params = params.only(&["project", "model", "key", "timezone"])?;
-    let zone = |text: &str| TimeZone::get(text).ok();
-    let zone = params.get("timezone", "an IANA time zone, for example Asia/Tokyo", zone)?;
-    let (zone, now) = (zone.unwrap_or(TimeZone::UTC), app.engine.now());
+    let zone = params.get("timezone", "an IANA time zone, for example Asia/Tokyo", Zone::named)?;
+    let (zone, now) = (zone.unwrap_or(Zone::UTC), app.engine.now());
     let seen = app.engine.forecast(only(&params), &zone, now).await?;
     let Some(Forecast { basis, hours, days, day, month }) = seen else {
         let detail =
@@ -404,7 +402,7 @@ pub async fn forecast(State(app): State<App>, params: Params) -> Result<Json<Exp
     };
     Ok(Json(Expected {
         now: format_millis(now),
-        timezone: zone.iana_name().unwrap_or("UTC").to_owned(),
+        timezone: zone.name().to_owned(),
         basis: basis.name(),
         samples: Samples { hours, days },
         day: (&day).into(),

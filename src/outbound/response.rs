@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::domain::calendar::parse_http_date;
+
 /// Most bytes of a body that are read: a thousand results of Elasticsearch, each with a long reason.
 pub(super) const MAX_BODY: usize = 1024 * 1024;
 /// Most bytes of a body that people are shown.
@@ -63,7 +65,7 @@ pub(super) fn retry_after(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp().as_millisecond();
+    let date = parse_http_date(text.trim())?;
     u64::try_from(date - crate::clock::wall()).ok().map(Duration::from_millis)
 }
 

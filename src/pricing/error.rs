@@ -8,7 +8,7 @@ pub enum PriceError {
     /// The file is not there or may not be read.
     #[error("cannot read the prices {}: {source}; check `prices.file` (--prices, KEYWARD_PRICES) and the file's permissions", path.display())]
     Unreadable {
-        /// The file.
+        /// The file that cannot be read.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -18,7 +18,7 @@ pub enum PriceError {
     Wrong {
         /// The file, or the built-in list.
         list: String,
-        /// Line, from 1.
+        /// The line of the file, from 1.
         line: usize,
         /// The setting by its full name, and what it must be.
         what: String,

@@ -27,7 +27,7 @@ impl Entry {
     }
 }
 
-/// Prices of models.
+/// Prices of models, by name and pattern.
 #[derive(Debug)]
 pub struct PriceList {
     /// Names without a pattern, with all that fits them merged.

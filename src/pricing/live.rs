@@ -34,7 +34,7 @@ const TOLD: u32 = 16;
 pub enum PriceSource {
     /// No file is configured: the list in the binary.
     BuiltIn,
-    /// The configured file.
+    /// The file that the configuration names.
     File,
     /// The file has changed and cannot be used; what was loaded before stays in force.
     Stale {

@@ -72,7 +72,7 @@ impl Backtest {
         Self { old, differences, summary: Summary::default(), comparison }
     }
 
-    /// The second engine.
+    /// The engine with the policy that is compared against.
     pub fn old(&self) -> &Replay {
         &self.old
     }

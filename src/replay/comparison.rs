@@ -94,7 +94,7 @@ enum Bans {
 }
 
 impl Comparison {
-    /// Nothing compared yet.
+    /// A comparison of two policies in which nothing was compared yet.
     pub fn between(new: &Policy, old: &Policy) -> Self {
         let acts_from = [new, old].map(|p| p.ladder.throttle_from.min(p.ladder.ban_from));
         Self { rows: HashMap::new(), findings: BTreeMap::new(), differing: 0, acts_from }

@@ -16,7 +16,7 @@ use crate::{
 pub enum Wanted {
     /// The first with this id, of this key or of any.
     Id {
-        /// The request's id.
+        /// The id of the request that is sought.
         request_id: String,
         /// The public id of its key.
         key_id: Option<String>,
@@ -25,12 +25,12 @@ pub enum Wanted {
     Line(u64),
 }
 
-/// The request, found.
+/// The request that was sought and found.
 #[derive(Debug)]
 pub struct Sought {
-    /// The request.
+    /// The record of the request.
     pub record: Record,
-    /// Where it is.
+    /// Where in the world it is from.
     pub located: Located,
     /// Why it was decided as it was.
     pub explained: Explanation,
@@ -39,7 +39,7 @@ pub struct Sought {
 /// There is no such request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Missed {
-    /// Lines read.
+    /// How many lines were read.
     pub lines: u64,
     /// How many of them are no records.
     pub bad_lines: u64,

@@ -35,13 +35,13 @@ pub(super) fn worst<'f>(findings: impl IntoIterator<Item = &'f Finding>) -> Opti
 /// What a replay came to.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// Lines read.
+    /// How many lines were read.
     pub lines: u64,
     /// Lines that are no records.
     pub bad_lines: u64,
     /// What is wrong with the first of these.
     pub first_bad: Option<String>,
-    /// Records decided about.
+    /// How many records were decided about.
     pub records: u64,
     refused: u64,
     throttled: u64,
@@ -85,7 +85,7 @@ struct PerDetector {
 }
 
 impl Summary {
-    /// Counts one decision.
+    /// Counts one decision about a record.
     pub fn add(&mut self, record: &Record, decision: &Decision, now: Millis) {
         self.records += 1;
         self.span = Some(self.span.map_or((now, now), |(first, last)| (first.min(now), last.max(now))));

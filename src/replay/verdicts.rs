@@ -20,13 +20,13 @@ use super::Summary;
 /// Why a file holds no verdicts.
 #[derive(Debug, thiserror::Error)]
 pub enum VerdictError {
-    /// Reading failed.
+    /// The file of verdicts cannot be read.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// A line is not what it must be.
     #[error("line {line}: {what}")]
     Line {
-        /// Which, from 1.
+        /// The line that is wrong, from 1.
         line: usize,
         /// What is wrong with it.
         what: String,

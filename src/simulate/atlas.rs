@@ -41,13 +41,13 @@ impl Sort {
 /// A city, with the networks in it.
 #[derive(Debug)]
 pub struct City {
-    /// Name in English.
+    /// The city's name in English.
     pub name: &'static str,
     /// ISO 3166-1 alpha-2 country.
     pub country: &'static str,
     /// Two letters for the continent.
     pub continent: &'static str,
-    /// Its middle.
+    /// The middle of it, in degrees.
     pub at: Coordinates,
     /// Local time minus UTC, in milliseconds; summer time is left out.
     pub offset: Millis,
@@ -58,11 +58,11 @@ pub struct City {
 /// A block of addresses.
 #[derive(Debug)]
 pub struct Network {
-    /// The block.
+    /// The block of addresses.
     pub block: IpNet,
     /// What it is used for.
     pub sort: Sort,
-    /// Its autonomous system.
+    /// The number of its autonomous system.
     pub asn: u32,
 }
 
@@ -113,7 +113,7 @@ pub static CITIES_OF_THE_WORLD: LazyLock<Vec<City>> = LazyLock::new(|| {
 });
 
 impl City {
-    /// Every city.
+    /// Every city of the atlas.
     pub fn all() -> &'static [Self] {
         &CITIES_OF_THE_WORLD
     }

@@ -6,14 +6,14 @@ use crate::domain::{DAY, HOUR, Millis, SECOND};
 /// A stretch of time, its end excluded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// First moment.
+    /// The first moment of it, in milliseconds.
     pub from: Millis,
-    /// First moment after.
+    /// The first moment after it, in milliseconds.
     pub to: Millis,
 }
 
 impl Span {
-    /// Its length.
+    /// How long it is, in milliseconds.
     pub fn length(self) -> Millis {
         (self.to - self.from).max(0)
     }

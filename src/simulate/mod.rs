@@ -39,9 +39,9 @@ const TRIES: u32 = 20;
 pub struct Plan {
     /// Another seed, other traffic.
     pub seed: u64,
-    /// The first moment.
+    /// The first moment of the traffic, in milliseconds.
     pub start: Millis,
-    /// How many days.
+    /// How many days the traffic lasts.
     pub days: u32,
     /// Benign keys of each archetype.
     pub keys_per_archetype: u32,

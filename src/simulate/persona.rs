@@ -71,9 +71,9 @@ pub type Choice<T> = Vec<(T, f64)>;
 /// A model and its price in dollars per token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    /// Its name.
+    /// The name of the model in records.
     pub name: Arc<str>,
-    /// Dollars per token.
+    /// US dollars per token.
     pub price: f64,
 }
 
@@ -90,11 +90,11 @@ pub struct Persona {
     pub home: &'static City,
     /// On which days the holder works.
     pub week: Week,
-    /// Clients.
+    /// Clients that the holder uses, by weight.
     pub clients: Choice<Arc<str>>,
-    /// Models.
+    /// Models that the holder uses, by weight.
     pub models: Choice<Model>,
-    /// Endpoints.
+    /// Endpoints that the holder asks for, by weight.
     pub endpoints: Choice<Arc<str>>,
     /// Median of the prompt's tokens.
     pub prompt: f64,

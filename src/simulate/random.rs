@@ -29,7 +29,7 @@ impl Random {
         Self(first ^ index.wrapping_mul(GAMMA))
     }
 
-    /// 64 random bits.
+    /// The next 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GAMMA);
         let mut z = self.0;
@@ -58,7 +58,7 @@ impl Random {
         low + self.below((high - low + 1).max(1) as usize) as i64
     }
 
-    /// True this often.
+    /// True with this probability, from 0 to 1.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }

@@ -18,21 +18,21 @@ pub struct WireRecord {
     /// The caller's public name for the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_id: Option<Arc<str>>,
-    /// The project.
+    /// The project that the record names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project_id: Option<Arc<str>>,
     /// Path of the endpoint.
     pub endpoint: Arc<str>,
-    /// The model.
+    /// The model that the request was for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Arc<str>>,
     /// Prompt and completion together.
     pub tokens_used: u64,
-    /// Tokens sent.
+    /// How many tokens were sent.
     pub prompt_tokens: u64,
-    /// Tokens answered.
+    /// How many tokens were answered.
     pub completion_tokens: u64,
-    /// Duration in milliseconds.
+    /// How long the request took, in milliseconds.
     pub latency_ms: f64,
     /// Price in dollars, where the middleware knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ pub struct Labelled {
     /// When it happened; the order of the traffic.
     #[serde(with = "rfc3339_millis")]
     pub time: Millis,
-    /// The request.
+    /// The request as it is reported.
     #[serde(skip)]
     pub record: WireRecord,
     /// The kind of attack that it belongs to; `None` for the rightful owner's requests.

@@ -2,12 +2,12 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use jiff::tz::TimeZone;
 use keyward::{
     domain::{
+        calendar::{Calendar, Zone},
         event::EventType,
         observation::Charge,
-        quota::{Calendar, Counter, Lease, Limit, QuotaCharge, Scope, Span},
+        quota::{Counter, Lease, Limit, QuotaCharge, Scope, Span},
         subject::Subject,
         window::{Unit, WindowLimits},
     },
@@ -164,8 +164,8 @@ async fn limits_across_slots(store: &RedisStore) {
     let limit = Limit { unit: Unit::Tokens, span: day, most: 0, model: None };
     let scopes =
         [Scope::Everything, Scope::Subject(Subject::project("p")), Scope::Subject(Subject::project("q"))];
-    let counters = scopes.map(|scope| Counter::of(&scope, &limit, &TimeZone::UTC));
-    let until = day.counts_until(T0, &TimeZone::UTC);
+    let counters = scopes.map(|scope| Counter::of(&scope, &limit, &Zone::UTC));
+    let until = day.counts_until(T0, &Zone::UTC);
     let quota = |n: usize, amount, most| QuotaCharge {
         counter: counters[n].clone(),
         amount,

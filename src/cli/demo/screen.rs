@@ -25,7 +25,7 @@ enum Paint {
     Bad,
 }
 
-/// Standard output.
+/// Standard output, with colours where it is a terminal.
 pub(super) struct Screen {
     colours: bool,
     places: Option<GeoDb>,
@@ -79,7 +79,7 @@ impl Screen {
         output::line(&self.paint(Paint::Faint, &heads))
     }
 
-    /// One decision.
+    /// Shows one decision of the demo on a line.
     pub(super) fn decision(&self, at: Duration, cue: &Cue, told: &Told) -> io::Result<()> {
         let finding = told.worst().filter(|_| told.action > Action::None);
         let finding = finding.map(|f| format!("{} {}", f.kind.name(), f.severity.name())).unwrap_or_default();
@@ -96,7 +96,7 @@ impl Screen {
         output::line(&format!("{row}{}", self.paint(paint, &decided(told))))
     }
 
-    /// How it went.
+    /// Shows how the demo went, against what was labelled.
     pub(super) fn result(&self, score: &Score) -> io::Result<()> {
         output::line("")?;
         for (name, kind) in &score.attacks {

@@ -59,7 +59,7 @@ pub struct Report {
 enum When {
     /// So many milliseconds before now.
     Ago(Millis),
-    /// Then.
+    /// At this moment, in milliseconds.
     At(Millis),
 }
 

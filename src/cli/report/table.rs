@@ -89,12 +89,12 @@ fn why(row: &Row) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-/// `2026-03-02 09:13`
+/// A time to the minute, without its zone: `2026-03-02 09:13`
 fn minute(time: &str) -> String {
     time.chars().take(16).collect::<String>().replace('T', " ")
 }
 
-/// `03-02 09:13`
+/// A time to the minute, without its year: `03-02 09:13`
 fn short(time: &str) -> String {
     minute(time).chars().skip(5).collect()
 }

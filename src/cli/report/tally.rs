@@ -53,12 +53,12 @@ struct Hit {
     span: Option<(Millis, Millis)>,
     /// By reason and detector.
     answers: BTreeMap<(&'static str, String), Answers>,
-    /// By detector.
+    /// Throttles, by the detector that led to them.
     throttles: BTreeMap<String, u64>,
     places: BTreeSet<String>,
 }
 
-/// Events, counted.
+/// What the events that were read add up to.
 #[derive(Debug, Default)]
 pub struct Tally {
     hits: HashMap<Subject, Hit>,
@@ -78,7 +78,7 @@ pub struct Row {
     /// Answers to checks and to records that say so.
     pub answers: BTreeMap<&'static str, u64>,
     pub throttles: u64,
-    /// Requests by reason.
+    /// How many requests were refused, by the reason.
     pub reasons: BTreeMap<&'static str, u64>,
     pub detectors: BTreeSet<String>,
     pub places: BTreeSet<String>,
@@ -96,7 +96,7 @@ pub struct Total {
     pub throttles: u64,
 }
 
-/// What was counted.
+/// What was counted, as it is printed.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub since: String,
@@ -110,7 +110,7 @@ pub struct Report {
     pub refused: u64,
     pub by_reason: Vec<Total>,
     pub by_detector: Vec<Total>,
-    /// Most requests first.
+    /// A row for each subject, most requests first.
     pub subjects: Vec<Row>,
 }
 

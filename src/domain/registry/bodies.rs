@@ -1,14 +1,14 @@
 //! Plans, projects and keys as people write them: one form over the API, in the configuration and in the store.
 
 use ipnet::IpNet;
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{self, Amount, LimitBody, MAX_LIMITS};
 use crate::domain::{
     Millis, address,
+    calendar::{Calendar, Zone},
     event::{format_millis, parse_millis},
-    quota::{Calendar, Limit, Priority, Span},
+    quota::{Limit, Priority, Span},
     subject::valid_id,
     window::Unit,
 };
@@ -135,7 +135,7 @@ impl Project {
         let checked = Self {
             limits: read.iter().map(LimitBody::from).collect(),
             budget_usd: budget.map(Amount::dollars),
-            timezone: zone.and_then(|zone| zone.iana_name().map(str::to_owned)),
+            timezone: zone.map(|zone| zone.name().to_owned()),
             ..self
         };
         good(checked, wrong)
@@ -148,8 +148,8 @@ impl Project {
         read
     }
 
-    pub(super) fn zone(&self) -> TimeZone {
-        self.timezone.as_deref().and_then(|name| zone(name).ok()).unwrap_or(TimeZone::UTC)
+    pub(super) fn zone(&self) -> Zone {
+        self.timezone.as_deref().and_then(|name| zone(name).ok()).unwrap_or(Zone::UTC)
     }
 }
 
@@ -235,9 +235,8 @@ fn moment(text: &str) -> Result<Millis, String> {
         .map_err(|_| "must be an RFC 3339 time such as 2027-01-01T00:00:00Z, or null".to_owned())
 }
 
-fn zone(name: &str) -> Result<TimeZone, String> {
-    let zone = TimeZone::get(name).ok().filter(|zone| zone.iana_name().is_some());
-    zone.ok_or_else(|| "must be a time zone of the IANA database such as Asia/Tokyo".to_owned())
+fn zone(name: &str) -> Result<Zone, String> {
+    Zone::named(name).ok_or_else(|| "must be a time zone of the IANA database such as Asia/Tokyo".to_owned())
 }
 
 fn name(text: Option<&str>, pointer: &str, wrong: &mut Vec<Wrong>) {

@@ -112,7 +112,7 @@ impl Key {
 
 type Part = HashMap<Arc<str>, Arc<Key>>;
 
-/// Every registered key.
+/// Every registered key, in parts that are shared until one changes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Keys {
     /// None, or [`PARTS`] of them.

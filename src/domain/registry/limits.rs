@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
 
 use super::Wrong;
 use crate::domain::{
     Millis,
+    calendar::Zone,
     model::{LONGEST_MODEL, ModelName},
     money::{NANO_PLACES, NANOS_PER_DOLLAR, Usd, decimal},
     price::{Tokens, Told},
@@ -25,9 +25,9 @@ const MOST: u64 = 9_000_000 * NANOS_PER_DOLLAR;
 /// An amount as it was written, digit by digit: whole, or a decimal (in quotes or not).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Amount {
-    /// Without a point.
+    /// A number without a point.
     Whole(u64),
-    /// Anything else.
+    /// A decimal, or a number in quotes, as it was written.
     Decimal(String),
 }
 
@@ -96,7 +96,7 @@ impl<'de> Deserialize<'de> for Amount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitBody {
-    /// What is counted.
+    /// What is counted: requests, tokens, or US dollars.
     pub unit: Unit,
     /// `1s` to `30d` slides; `hour`, `day`, `week` and `month` follow the calendar.
     #[schema(example = "month")]
@@ -166,10 +166,10 @@ pub(super) fn model(text: &str) -> Result<ModelName, String> {
 /// A limit in a time zone, made ready to be applied.
 #[derive(Debug)]
 pub struct Rule {
-    /// What it allows.
+    /// What it allows, of which unit, over which span.
     pub limit: Limit,
-    /// By whose calendar.
-    pub zone: TimeZone,
+    /// The zone in which its calendar periods begin.
+    pub zone: Zone,
     name: Option<ModelName>,
     /// [`Counter::id`] of it, on any scope.
     id: u64,
@@ -178,12 +178,12 @@ pub struct Rule {
 /// Rules that belong together.
 pub(super) type Rules = Arc<[Arc<Rule>]>;
 
-/// Makes limits ready.
-pub(super) fn rules(limits: &[Limit], zone: &TimeZone) -> Rules {
+/// Makes limits ready to be applied in a time zone.
+pub(super) fn rules(limits: &[Limit], zone: &Zone) -> Rules {
     let rule = |limit: &Limit| Rule {
         name: limit.model.as_deref().and_then(|text| ModelName::parse(text).ok()),
         id: Counter::of(&Scope::Everything, limit, zone).id,
-        zone: zone.clone(),
+        zone: *zone,
         limit: limit.clone(),
     };
     limits.iter().map(|limit| Arc::new(rule(limit))).collect()

@@ -20,13 +20,13 @@ use std::{
     sync::Arc,
 };
 
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use self::{keys::Keys, limits::Rules};
 use super::{
     Millis,
+    calendar::Zone,
     quota::{Priority, Scope},
     record::Record,
     subject::Subject,
@@ -44,16 +44,16 @@ pub enum UnknownKeys {
     /// They have the default plan.
     #[default]
     Admit,
-    /// They are refused.
+    /// Their requests are refused, with the reason that the key is unknown.
     Refuse,
 }
 
 /// How much of a limit that several share the requests of a priority may fill, in thousandths. High ones may fill it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shares {
-    /// Of low priority.
+    /// The share that requests of low priority may use, in thousandths.
     pub low: u16,
-    /// Of medium priority.
+    /// The share that requests of medium priority may use, in thousandths.
     pub medium: u16,
 }
 
@@ -80,24 +80,24 @@ pub struct Configured {
     pub plans: BTreeMap<String, Plan>,
     /// Projects by their id.
     pub projects: BTreeMap<String, Project>,
-    /// Limits on everything.
+    /// Limits on all requests together.
     pub limits: Vec<LimitBody>,
     /// What becomes of keys that are not registered.
     pub unknown_keys: UnknownKeys,
     /// The plan of keys without one; empty: none.
     pub default_plan: String,
-    /// What priorities mean.
+    /// Which share of a limit each priority may use.
     pub shares: Shares,
 }
 
 /// What an entry of the registry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// A plan.
+    /// A plan, under its name.
     Plan(Plan),
-    /// A project.
+    /// A project, under its id.
     Project(Project),
-    /// A key.
+    /// A key, under its public id.
     Key(KeyEntry),
 }
 
@@ -110,14 +110,14 @@ pub enum Change {
     NoPlan,
     /// The stored project goes, likewise.
     NoProject,
-    /// The key goes.
+    /// The key is no longer registered.
     NoKey,
 }
 
 /// Something in the registry.
 #[derive(Debug, Clone)]
 pub struct Held<T> {
-    /// What it is.
+    /// The entry as it was written, in its one spelling.
     pub body: Arc<T>,
     /// When it was put; `None`: it is the configuration's.
     pub updated: Option<Millis>,
@@ -240,7 +240,7 @@ impl Registry {
         &self.projects
     }
 
-    /// A key.
+    /// The key of this public id, if it is registered.
     pub fn key(&self, key_id: &str) -> Option<Held<KeyEntry>> {
         self.keys.held(key_id)
     }
@@ -334,15 +334,15 @@ fn give_back<T: Clone>(held: &mut Named<T>, name: &str, configured: Option<&T>) 
 
 impl Ready {
     fn new(configured: &Configured, plans: &Named<Plan>, projects: &Named<Project>) -> Self {
-        let mut zones: BTreeMap<Arc<str>, TimeZone> = BTreeMap::from([(UTC.into(), TimeZone::UTC)]);
+        let mut zones: BTreeMap<Arc<str>, Zone> = BTreeMap::from([(UTC.into(), Zone::UTC)]);
         let mut ready = Self {
-            everything: limits::rules(&limits::read(&configured.limits, "", &mut Vec::new()), &TimeZone::UTC),
+            everything: limits::rules(&limits::read(&configured.limits, "", &mut Vec::new()), &Zone::UTC),
             ..Self::default()
         };
         for (id, Held { body, .. }) in projects.iter() {
             let zone = body.zone();
-            let name: Arc<str> = zone.iana_name().unwrap_or(UTC).into();
-            zones.entry(name.clone()).or_insert_with(|| zone.clone());
+            let name: Arc<str> = zone.name().into();
+            zones.entry(name.clone()).or_insert(zone);
             ready.prioritised |= body.priority.is_some();
             let project = ReadyProject {
                 rules: limits::rules(&body.limits(), &zone),

@@ -7,14 +7,12 @@
 //! Predefined keys are used where there is one (`cat`, `devTime`, `sev`, `src`, `usrName`, `policy`); the others are
 //! our own, and the rules for those hold: one alphanumeric word, no predefined name, each at most once.
 
-use jiff::Timestamp;
-
 use super::{
     facts, json,
     product::{PRODUCT, VENDOR, VERSION},
     text, wording,
 };
-use crate::domain::{Millis, event::Event};
+use crate::domain::{calendar::strftime, event::Event};
 
 const DELIMITER: char = '^';
 /// How `devTime` is written, in the words of Java's `SimpleDateFormat`; one of the patterns that IBM suggests.
@@ -44,7 +42,7 @@ fn attributes(event: &Event) -> Vec<(&'static str, Option<String>, usize)> {
     let place = event.place.as_ref();
     let coordinates = facts::coordinates(event);
     let number = |name: &str| event.evidence[name].as_f64().map(|number| number.to_string());
-    let time = time(event.time);
+    let time = strftime(event.time, STRFTIME);
     let format = time.is_some().then(|| TIME_FORMAT.to_owned());
     vec![
         ("cat", Some(facts::EventGroup::of(event).name().to_owned()), LONGEST),
@@ -82,11 +80,6 @@ fn user(event: &Event) -> Option<String> {
         facts::EventGroup::Administration => facts::actor(event).map(str::to_owned),
         _ => event.key_id.clone(),
     }
-}
-
-fn time(time: Millis) -> Option<String> {
-    let time = Timestamp::from_millisecond(time).ok()?;
-    Some(time.strftime(STRFTIME).to_string())
 }
 
 /// The evidence as JSON, never cut in the middle. Carets are written as an escape of JSON's: so nothing is lost.

@@ -1,4 +1,4 @@
-//! The demo database.
+//! What the demo database knows, and what it does not.
 
 use std::collections::HashSet;
 

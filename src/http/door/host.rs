@@ -18,7 +18,7 @@ use crate::{
 /// A host and its port, as a request or an origin names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authority {
-    /// The host.
+    /// The host that the request names.
     pub host: Host,
     /// The port, where one is named.
     pub port: Option<u16>,

@@ -4,16 +4,19 @@ use axum::{Extension, Json, extract::State, http::StatusCode, response::Response
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Source, absent, answer, bad, delete as delete_stored, page, plan_exists, registry};
+use super::{
+    Source, absent, plan_exists,
+    resource::{self, Resource},
+};
 use crate::{
     domain::{
         actor::Actor,
         event::format_millis,
         key::{KEY_ID_FORM, looks_secret, valid_key_id},
-        registry::{Entry, Held, KeyEntry},
+        registry::{Entry, Held, KeyEntry, Registry, Wrong},
     },
     http::{
-        App, audit,
+        App,
         error::{ApiError, Problem},
         input::JsonBody,
         lists::List,
@@ -22,15 +25,15 @@ use crate::{
     store::DocumentKind,
 };
 
-/// A registered key.
+/// A key that is registered, as it is in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KeyEntryView {
-    /// Its public id.
+    /// The public id of the key.
     #[schema(example = "k1:9f2c41d07be5a8c3", max_length = 256)]
     pub key_id: String,
-    /// Its project.
+    /// Its project; null: the one that its records say.
     pub project: Option<String>,
-    /// Its plan.
+    /// Its plan; null: that of its project, else the default one.
     pub plan: Option<String>,
     /// What people call it.
     pub label: Option<String>,
@@ -50,11 +53,14 @@ pub struct KeyEntryView {
     pub updated: Option<String>,
 }
 
-impl KeyEntryView {
-    fn of(key_id: &str, held: &Held<KeyEntry>) -> Self {
+impl Resource for KeyEntry {
+    const KIND: DocumentKind = DocumentKind::Key;
+    type View = KeyEntryView;
+
+    fn view(key_id: &str, held: &Held<Self>) -> KeyEntryView {
         let KeyEntry { project, plan, label, allowed_networks, allowed_countries, allowed_models, expires } =
             (*held.body).clone();
-        Self {
+        KeyEntryView {
             key_id: key_id.to_owned(),
             project,
             plan,
@@ -66,6 +72,45 @@ impl KeyEntryView {
             source: Source::of(held.updated),
             updated: held.updated.map(format_millis),
         }
+    }
+
+    fn entries(registry: &Registry) -> Box<dyn Iterator<Item = (&str, Held<Self>)> + '_> {
+        Box::new(registry.keys().map(|(name, held)| (&**name, held)))
+    }
+
+    fn held(registry: &Registry, name: &str) -> Option<Held<Self>> {
+        registry.key(name)
+    }
+
+    fn may_be_named(name: &str) -> Result<(), ApiError> {
+        if valid_key_id(name) { Ok(()) } else { Err(ApiError::field("/key_id", KEY_ID_FORM)) }
+    }
+
+    fn spelled(self) -> Result<Self, Vec<Wrong>> {
+        self.checked()
+    }
+
+    fn may_be_put(&self, registry: &Registry) -> Result<(), ApiError> {
+        plan_exists(registry, self.plan.as_deref())?;
+        match self.project.as_deref().filter(|id| !registry.projects().contains_key(*id)) {
+            Some(id) => {
+                let detail = format!("must name a project that exists; there is no {id}");
+                Err(ApiError::field("/project", detail))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn may_be_deleted(app: &App, name: &str) -> Result<(), ApiError> {
+        if looks_secret(name).is_some() && !app.engine.is_registered(name) {
+            // Nothing is there to delete, and the log would keep the name for good.
+            return Err(absent(DocumentKind::Key, name));
+        }
+        Ok(())
+    }
+
+    fn into_entry(self) -> Entry {
+        Entry::Key(self)
     }
 }
 
@@ -79,9 +124,7 @@ impl KeyEntryView {
     responses((status = 200, body = List<KeyEntryView>, description = "A page.")),
 )]
 pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<KeyEntryView>>, ApiError> {
-    let registry = registry(&app);
-    let entries = registry.keys().map(|(name, held)| (&**name, held.updated, held));
-    page(entries, params, |name, held| KeyEntryView::of(name, &held))
+    resource::list::<KeyEntry>(&app, params)
 }
 
 /// Shows one registered key.
@@ -94,9 +137,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Ke
     ),
 )]
 pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Json<KeyEntryView>, ApiError> {
-    let registry = registry(&app);
-    let held = registry.key(&name);
-    held.map(|held| Json(KeyEntryView::of(&name, &held))).ok_or_else(|| absent(DocumentKind::Key, &name))
+    resource::show::<KeyEntry>(&app, &name)
 }
 
 /// Puts a key in force, or replaces it as a whole. It holds on every instance within a second.
@@ -120,22 +161,7 @@ pub async fn put(
     TextPath(name): TextPath,
     JsonBody(body): JsonBody<KeyEntry>,
 ) -> Result<Response, ApiError> {
-    if !valid_key_id(&name) {
-        return Err(ApiError::field("/key_id", KEY_ID_FORM));
-    }
-    let body = body.checked().map_err(bad)?;
-    let registry = registry(&app);
-    plan_exists(&registry, body.plan.as_deref())?;
-    if let Some(id) = body.project.as_deref().filter(|id| !registry.projects().contains_key(*id)) {
-        return Err(ApiError::field(
-            "/project",
-            format!("must name a project that exists; there is no {id}"),
-        ));
-    }
-    let now = app.engine.now();
-    let existed = app.engine.put_entry(&name, &Entry::Key(body.clone()), &actor, now).await?;
-    audit(&actor, "key put", &name);
-    Ok(answer(existed, KeyEntryView::of(&name, &Held { body: body.into(), updated: Some(now) })))
+    resource::put(&app, &actor, &name, body).await
 }
 
 /// Deletes a key. It is one that nobody registered then.
@@ -153,11 +179,5 @@ pub async fn delete(
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
 ) -> Result<StatusCode, ApiError> {
-    if looks_secret(&name).is_some() && !app.engine.is_registered(&name) {
-        // Nothing is there to delete, and the log would keep the name for good.
-        return Err(absent(DocumentKind::Key, &name));
-    }
-    let done = delete_stored(&app, DocumentKind::Key, &name, &actor).await?;
-    audit(&actor, "key delete", &name);
-    Ok(done)
+    resource::delete::<KeyEntry>(&app, &actor, &name).await
 }

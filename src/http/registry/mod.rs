@@ -3,12 +3,9 @@
 pub mod keys;
 pub mod plans;
 pub mod projects;
+mod resource;
 
-use axum::{
-    Json,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,7 +18,6 @@ use super::{
 use crate::{
     domain::{
         Millis,
-        actor::Actor,
         key::looks_secret,
         registry::{Held, Registry, Wrong},
         subject::valid_id,
@@ -37,9 +33,9 @@ const NAMED: usize = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// The configuration.
+    /// It is in the configuration.
     Configured,
-    /// It was put.
+    /// It was put over the API.
     Stored,
 }
 
@@ -54,10 +50,10 @@ fn registry(app: &App) -> std::sync::Arc<Registry> {
     app.engine.policy().registry.clone()
 }
 
-/// The name of a plan or project that a path holds.
-fn named(name: String, pointer: &str) -> Result<String, ApiError> {
-    if valid_id(&name) {
-        return Ok(name);
+/// That a plan or a project may have this name, which a path holds.
+fn may_be_named(name: &str, pointer: &str) -> Result<(), ApiError> {
+    if valid_id(name) {
+        return Ok(());
     }
     Err(ApiError::field(pointer, "must be 1 to 128 bytes of printable text without spaces"))
 }
@@ -100,18 +96,6 @@ fn page<'r, T: 'r, V>(
     let next_cursor = end.map(|(time, name, _)| Cursor { time: time.0, name: (*name).to_owned() }.encode());
     let items = entries.into_iter().map(|(_, name, entry)| view(name, entry)).collect();
     Ok(Json(List { items, next_cursor }))
-}
-
-/// The answer to a PUT.
-fn answer(existed: bool, view: impl Serialize) -> Response {
-    let code = if existed { StatusCode::OK } else { StatusCode::CREATED };
-    (code, Json(view)).into_response()
-}
-
-/// Deletes what is stored under a name.
-async fn delete(app: &App, kind: DocumentKind, name: &str, by: &Actor) -> Result<StatusCode, ApiError> {
-    let there = app.engine.delete_entry(kind, name, by, app.engine.now()).await?;
-    if there { Ok(StatusCode::NO_CONTENT) } else { Err(absent(kind, name)) }
 }
 
 /// That what is to be deleted is not in the configuration alone.

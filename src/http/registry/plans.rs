@@ -5,16 +5,18 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    NAMED, Source, absent, answer, bad, delete as delete_stored, named, page, registry, stored, unused,
+    NAMED, Source, may_be_named, registry,
+    resource::{self, Resource},
+    stored, unused,
 };
 use crate::{
     domain::{
         actor::Actor,
         event::format_millis,
-        registry::{Entry, Held, LimitBody, Plan},
+        registry::{Entry, Held, LimitBody, Plan, Registry, Wrong},
     },
     http::{
-        App, audit,
+        App,
         error::{ApiError, Problem},
         input::JsonBody,
         lists::List,
@@ -26,9 +28,9 @@ use crate::{
 /// A plan: limits for each key that has it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PlanView {
-    /// Its name.
+    /// The name that keys and projects have it by.
     pub name: String,
-    /// The limits.
+    /// The limits, each counted per key.
     pub limits: Vec<LimitBody>,
     /// Where it is from.
     pub source: Source,
@@ -37,15 +39,51 @@ pub struct PlanView {
     pub updated: Option<String>,
 }
 
-impl PlanView {
-    fn of(name: &str, held: &Held<Plan>) -> Self {
+impl Resource for Plan {
+    const KIND: DocumentKind = DocumentKind::Plan;
+    type View = PlanView;
+
+    fn view(name: &str, held: &Held<Self>) -> PlanView {
         let Plan { limits } = (*held.body).clone();
-        Self {
+        PlanView {
             name: name.to_owned(),
             limits,
             source: Source::of(held.updated),
             updated: held.updated.map(format_millis),
         }
+    }
+
+    fn entries(registry: &Registry) -> Box<dyn Iterator<Item = (&str, Held<Self>)> + '_> {
+        Box::new(registry.plans().iter().map(|(name, held)| (&**name, held.clone())))
+    }
+
+    fn held(registry: &Registry, name: &str) -> Option<Held<Self>> {
+        registry.plans().get(name).cloned()
+    }
+
+    fn may_be_named(name: &str) -> Result<(), ApiError> {
+        may_be_named(name, "/name")
+    }
+
+    fn spelled(self) -> Result<Self, Vec<Wrong>> {
+        self.checked()
+    }
+
+    fn may_be_put(&self, _registry: &Registry) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    fn may_be_deleted(app: &App, name: &str) -> Result<(), ApiError> {
+        let registry = registry(app);
+        stored(DocumentKind::Plan, name, registry.plans().get(name))?;
+        if registry.configures_plan(name) {
+            return Ok(());
+        }
+        unused(DocumentKind::Plan, name, registry.users_of_plan(name, NAMED + 1))
+    }
+
+    fn into_entry(self) -> Entry {
+        Entry::Plan(self)
     }
 }
 
@@ -59,12 +97,10 @@ impl PlanView {
     responses((status = 200, body = List<PlanView>, description = "A page.")),
 )]
 pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<PlanView>>, ApiError> {
-    let registry = registry(&app);
-    let entries = registry.plans().iter().map(|(name, held)| (&**name, held.updated, held));
-    page(entries, params, PlanView::of)
+    resource::list::<Plan>(&app, params)
 }
 
-/// Shows one plan.
+/// Shows the plan that is in force under a name.
 #[utoipa::path(
     get, path = "/v1/plans/{name}", tag = "registry", operation_id = "show_plan",
     params(("name" = String, Path, description = "The name, percent-encoded.")),
@@ -74,9 +110,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Pl
     ),
 )]
 pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Json<PlanView>, ApiError> {
-    let registry = registry(&app);
-    let held = registry.plans().get(name.as_str());
-    held.map(|held| Json(PlanView::of(&name, held))).ok_or_else(|| absent(DocumentKind::Plan, &name))
+    resource::show::<Plan>(&app, &name)
 }
 
 /// Puts a plan in force, or replaces it as a whole. It holds on every instance within a second.
@@ -96,12 +130,7 @@ pub async fn put(
     TextPath(name): TextPath,
     JsonBody(body): JsonBody<Plan>,
 ) -> Result<Response, ApiError> {
-    let name = named(name, "/name")?;
-    let body = body.checked().map_err(bad)?;
-    let now = app.engine.now();
-    let existed = app.engine.put_entry(&name, &Entry::Plan(body.clone()), &actor, now).await?;
-    audit(&actor, "plan put", &name);
-    Ok(answer(existed, PlanView::of(&name, &Held { body: body.into(), updated: Some(now) })))
+    resource::put(&app, &actor, &name, body).await
 }
 
 /// Deletes a plan. Where the configuration has one of this name, that one is in force again.
@@ -120,12 +149,5 @@ pub async fn delete(
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
 ) -> Result<StatusCode, ApiError> {
-    let registry = registry(&app);
-    stored(DocumentKind::Plan, &name, registry.plans().get(name.as_str()))?;
-    if !registry.configures_plan(&name) {
-        unused(DocumentKind::Plan, &name, registry.users_of_plan(&name, NAMED + 1))?;
-    }
-    let done = delete_stored(&app, DocumentKind::Plan, &name, &actor).await?;
-    audit(&actor, "plan delete", &name);
-    Ok(done)
+    resource::delete::<Plan>(&app, &actor, &name).await
 }

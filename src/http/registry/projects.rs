@@ -5,18 +5,19 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    NAMED, Source, absent, answer, bad, delete as delete_stored, named, page, plan_exists, registry, stored,
-    unused,
+    NAMED, Source, may_be_named, plan_exists, registry,
+    resource::{self, Resource},
+    stored, unused,
 };
 use crate::{
     domain::{
         actor::Actor,
         event::format_millis,
         quota::Priority,
-        registry::{Amount, Entry, Held, LimitBody, Project},
+        registry::{Amount, Entry, Held, LimitBody, Project, Registry, Wrong},
     },
     http::{
-        App, audit,
+        App,
         error::{ApiError, Problem},
         input::JsonBody,
         lists::List,
@@ -25,10 +26,10 @@ use crate::{
     store::DocumentKind,
 };
 
-/// A project.
+/// A project as it is in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProjectView {
-    /// Its id.
+    /// The id that records and keys have it by.
     pub id: String,
     /// Limits over all its requests.
     pub limits: Vec<LimitBody>,
@@ -50,10 +51,13 @@ pub struct ProjectView {
     pub updated: Option<String>,
 }
 
-impl ProjectView {
-    fn of(id: &str, held: &Held<Project>) -> Self {
+impl Resource for Project {
+    const KIND: DocumentKind = DocumentKind::Project;
+    type View = ProjectView;
+
+    fn view(id: &str, held: &Held<Self>) -> ProjectView {
         let Project { limits, budget_usd, plan, priority, timezone, owner } = (*held.body).clone();
-        Self {
+        ProjectView {
             id: id.to_owned(),
             limits,
             budget_usd,
@@ -64,6 +68,39 @@ impl ProjectView {
             source: Source::of(held.updated),
             updated: held.updated.map(format_millis),
         }
+    }
+
+    fn entries(registry: &Registry) -> Box<dyn Iterator<Item = (&str, Held<Self>)> + '_> {
+        Box::new(registry.projects().iter().map(|(name, held)| (&**name, held.clone())))
+    }
+
+    fn held(registry: &Registry, name: &str) -> Option<Held<Self>> {
+        registry.projects().get(name).cloned()
+    }
+
+    fn may_be_named(name: &str) -> Result<(), ApiError> {
+        may_be_named(name, "/id")
+    }
+
+    fn spelled(self) -> Result<Self, Vec<Wrong>> {
+        self.checked()
+    }
+
+    fn may_be_put(&self, registry: &Registry) -> Result<(), ApiError> {
+        plan_exists(registry, self.plan.as_deref())
+    }
+
+    fn may_be_deleted(app: &App, name: &str) -> Result<(), ApiError> {
+        let registry = registry(app);
+        stored(DocumentKind::Project, name, registry.projects().get(name))?;
+        if registry.configures_project(name) {
+            return Ok(());
+        }
+        unused(DocumentKind::Project, name, registry.users_of_project(name, NAMED + 1))
+    }
+
+    fn into_entry(self) -> Entry {
+        Entry::Project(self)
     }
 }
 
@@ -77,12 +114,10 @@ impl ProjectView {
     responses((status = 200, body = List<ProjectView>, description = "A page.")),
 )]
 pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<ProjectView>>, ApiError> {
-    let registry = registry(&app);
-    let entries = registry.projects().iter().map(|(name, held)| (&**name, held.updated, held));
-    page(entries, params, ProjectView::of)
+    resource::list::<Project>(&app, params)
 }
 
-/// Shows one project.
+/// Shows the project that is in force under an id.
 #[utoipa::path(
     get, path = "/v1/projects/{id}", tag = "registry", operation_id = "show_project",
     params(("id" = String, Path, description = "The id, percent-encoded.")),
@@ -92,9 +127,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Pr
     ),
 )]
 pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Json<ProjectView>, ApiError> {
-    let registry = registry(&app);
-    let held = registry.projects().get(name.as_str());
-    held.map(|held| Json(ProjectView::of(&name, held))).ok_or_else(|| absent(DocumentKind::Project, &name))
+    resource::show::<Project>(&app, &name)
 }
 
 /// Puts a project in force, or replaces it as a whole. It holds on every instance within a second.
@@ -114,13 +147,7 @@ pub async fn put(
     TextPath(name): TextPath,
     JsonBody(body): JsonBody<Project>,
 ) -> Result<Response, ApiError> {
-    let name = named(name, "/id")?;
-    let body = body.checked().map_err(bad)?;
-    plan_exists(&registry(&app), body.plan.as_deref())?;
-    let now = app.engine.now();
-    let existed = app.engine.put_entry(&name, &Entry::Project(body.clone()), &actor, now).await?;
-    audit(&actor, "project put", &name);
-    Ok(answer(existed, ProjectView::of(&name, &Held { body: body.into(), updated: Some(now) })))
+    resource::put(&app, &actor, &name, body).await
 }
 
 /// Deletes a project. Where the configuration has one of this name, that one is in force again.
@@ -139,12 +166,5 @@ pub async fn delete(
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
 ) -> Result<StatusCode, ApiError> {
-    let registry = registry(&app);
-    stored(DocumentKind::Project, &name, registry.projects().get(name.as_str()))?;
-    if !registry.configures_project(&name) {
-        unused(DocumentKind::Project, &name, registry.users_of_project(&name, NAMED + 1))?;
-    }
-    let done = delete_stored(&app, DocumentKind::Project, &name, &actor).await?;
-    audit(&actor, "project delete", &name);
-    Ok(done)
+    resource::delete::<Project>(&app, &actor, &name).await
 }

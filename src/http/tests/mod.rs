@@ -42,7 +42,7 @@ struct Api {
     shutdown: CancellationToken,
 }
 
-/// What came back.
+/// What came back to a request.
 struct Reply {
     status: u16,
     headers: HeaderMap,

@@ -47,7 +47,7 @@ enum Days {
     Weekly(i64),
 }
 
-/// A job's habits.
+/// The habits of a scheduled job.
 struct Batch {
     persona: Persona,
     per_hour: f64,

@@ -29,13 +29,13 @@ pub struct Archetype {
 
 /// A holder and what they did.
 pub struct Life {
-    /// The holder.
+    /// The holder of the key.
     pub persona: Persona,
-    /// Their requests.
+    /// The requests that the holder made.
     pub records: Vec<WireRecord>,
 }
 
-/// Every archetype.
+/// Every archetype that traffic is made of.
 pub const ALL: &[Archetype] = &[
     interactive::ARCHETYPE,
     service::ONE_REGION,

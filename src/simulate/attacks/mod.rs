@@ -69,7 +69,7 @@ const LEAST_PAST: usize = 30;
 
 /// The key that is attacked.
 pub struct Victim {
-    /// Its holder.
+    /// The holder of the key that is attacked.
     pub persona: Persona,
     /// What the holder did over the whole run, in order of time.
     pub records: Vec<WireRecord>,

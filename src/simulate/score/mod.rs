@@ -28,7 +28,7 @@ use crate::domain::{
 pub struct Verdict {
     /// Whether enforcement lets the request through.
     pub allowed: bool,
-    /// What was found.
+    /// What was found about the request.
     pub findings: Vec<(AnomalyKind, Severity)>,
 }
 
@@ -83,13 +83,13 @@ impl AttackScore {
 /// How one archetype of benign keys fared.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BenignScore {
-    /// Keys.
+    /// How many keys there were.
     pub keys: u32,
     /// Keys of which any request was refused.
     pub keys_refused: u32,
-    /// Requests.
+    /// How many requests they made.
     pub requests: u64,
-    /// Requests refused.
+    /// How many of their requests were refused.
     pub requests_refused: u64,
     /// Those of them that were made while the provider failed.
     pub refused_in_outage: u64,
@@ -136,7 +136,7 @@ impl BenignScore {
 /// An attack that was not found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Missed {
-    /// Its kind.
+    /// The kind of attack that it was.
     pub attack: &'static str,
     /// What sort of key it fell on.
     pub archetype: &'static str,
@@ -144,10 +144,10 @@ pub struct Missed {
     pub attack_id: u32,
     /// The key, counted from 0.
     pub key: u32,
-    /// Its first request.
+    /// When its first request was made, in milliseconds.
     #[serde(with = "rfc3339_millis")]
     pub began: Millis,
-    /// Its requests.
+    /// How many requests it made.
     pub requests: u32,
 }
 

@@ -13,11 +13,11 @@ use std::{
 };
 
 use futures::future::join_all;
-use jiff::tz::TimeZone;
 use keyward::{
     domain::{
         DAY, MINUTE, Millis,
         actor::Actor,
+        calendar::Zone,
         observation::Charge,
         policy::{OnStoreFailure, Policy},
         quota::{Counter, Limit, QuotaCharge, Scope, Span},
@@ -50,7 +50,7 @@ const SPAN: Span = Span::Sliding(30 * DAY);
 
 fn budget() -> Counter {
     let limit = Limit { unit: Unit::Tokens, span: SPAN, most: BUDGET, model: None };
-    Counter::of(&Scope::Subject(Subject::project("shared")), &limit, &TimeZone::UTC)
+    Counter::of(&Scope::Subject(Subject::project("shared")), &limit, &Zone::UTC)
 }
 
 /// What callers have seen.
@@ -109,7 +109,7 @@ async fn call(
         pace.tick().await;
         let last = settled.load(SeqCst);
         let key = format!("k1:{caller}-{n}");
-        let until = SPAN.counts_until(START, &TimeZone::UTC);
+        let until = SPAN.counts_until(START, &Zone::UTC);
         let quota = QuotaCharge { counter: budget(), amount: COST, most: BUDGET, until, held: None };
         let asked = Charge { quotas: vec![quota], ..charge(&Subject::key(&key), START, COST) };
         match store.observe(&[asked]).await {

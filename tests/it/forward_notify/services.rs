@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyward::forward::SendErrorKind;
+use keyward::{domain::calendar::parse_millis, forward::SendErrorKind};
 use serde_json::Value;
 
 use super::{
@@ -64,7 +64,7 @@ fn pagerduty(path: &str, body: &Value) -> Result<(u16, String), String> {
             text(&payload["summary"], 1_024)
                 && text(&payload["source"], 1_024)
                 && severities.iter().any(|severity| payload["severity"] == *severity)
-                && payload["timestamp"].as_str().is_some_and(|time| time.parse::<jiff::Timestamp>().is_ok())
+                && payload["timestamp"].as_str().is_some_and(|time| parse_millis(time).is_ok())
                 && payload["custom_details"].is_object()
         }
         Some("acknowledge" | "resolve") => true,

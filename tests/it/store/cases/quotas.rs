@@ -1,12 +1,12 @@
 //! Limits beyond the windows of a subject, and reservations.
 
 use futures::future::join_all;
-use jiff::tz::TimeZone;
 use keyward::{
     domain::{
         DAY, HOUR, MINUTE, Millis, SECOND,
+        calendar::{Calendar, Zone, parse_millis},
         observation::{Charge, ChargeMode, Observation},
-        quota::{Calendar, Counter, Lease, Limit, QuotaChange, QuotaCharge, QuotaCount, Scope, Span},
+        quota::{Counter, Lease, Limit, QuotaChange, QuotaCharge, QuotaCount, Scope, Span},
         subject::Subject,
         window::Unit,
     },
@@ -15,7 +15,7 @@ use keyward::{
 
 use super::super::support::{START, charge, key, observe, token_limits};
 
-fn counter(scope: Scope, span: Span, zone: &TimeZone) -> Counter {
+fn counter(scope: Scope, span: Span, zone: &Zone) -> Counter {
     Counter::of(&scope, &Limit { unit: Unit::Tokens, span, most: 0, model: None }, zone)
 }
 
@@ -25,8 +25,8 @@ fn project(id: &str) -> Scope {
 
 /// An amount below a limit over a span, now.
 fn quota(scope: Scope, span: Span, amount: u64, most: u64, now: Millis) -> QuotaCharge {
-    let until = span.counts_until(now, &TimeZone::UTC);
-    QuotaCharge { counter: counter(scope, span, &TimeZone::UTC), amount, most, until, held: None }
+    let until = span.counts_until(now, &Zone::UTC);
+    QuotaCharge { counter: counter(scope, span, &Zone::UTC), amount, most, until, held: None }
 }
 
 fn with(charge: Charge, quotas: Vec<QuotaCharge>) -> Charge {
@@ -103,7 +103,7 @@ impl Dice {
 /// sliding span holds never exceeds the limit, and a refusal is justified within a sixtieth of the span.
 pub async fn counters_agree_with_an_exact_oracle_over_random_spans(store: &dyn Store) {
     let zones =
-        ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"].map(|z| TimeZone::get(z).unwrap());
+        ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"].map(|z| Zone::named(z).unwrap());
     let spans = [
         Span::Sliding(SECOND),
         Span::Sliding(10 * SECOND),
@@ -117,7 +117,7 @@ pub async fn counters_agree_with_an_exact_oracle_over_random_spans(store: &dyn S
     ];
     let mut dice = Dice(42);
     // Two days around the end of summer time, so that hours repeat.
-    let mut now = "2026-10-24T18:00:00Z".parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let mut now = parse_millis("2026-10-24T18:00:00Z").unwrap();
     let mut charged: Vec<(Counter, Span, usize, Millis, u64)> = Vec::new();
     for _ in 0..600 {
         now += [0, 7, 900, 40_000, 1_500_000][dice.below(5) as usize];
@@ -186,8 +186,8 @@ pub async fn a_counter_is_shared_by_all_that_charge_it(store: &dyn Store) {
         assert_eq!(used(&seen)[1], if seen.admitted { 30 } else { 0 });
     }
     assert_eq!(admitted, 3);
-    let counters = [counter(project("shared"), DAILY, &TimeZone::UTC)];
-    let next_day = DAILY.counts_until(START, &TimeZone::UTC);
+    let counters = [counter(project("shared"), DAILY, &Zone::UTC)];
+    let next_day = DAILY.counts_until(START, &Zone::UTC);
     let count = QuotaCount { used: 90, resets_at: Some(next_day) };
     assert_eq!(store.quotas(&counters, START).await.unwrap(), [count]);
     assert_eq!(store.quotas(&counters, next_day).await.unwrap(), [QuotaCount::default()]);
@@ -236,7 +236,7 @@ pub async fn a_reservation_is_settled_once_and_ends_by_itself(store: &dyn Store)
     assert_eq!(used(&observe(store, settled).await), [110]);
     let back = QuotaChange {
         counter: counter.clone(),
-        back: Some((110, DAILY.counts_until(START, &TimeZone::UTC))),
+        back: Some((110, DAILY.counts_until(START, &Zone::UTC))),
         add: None,
     };
     store.change_quotas(&[back], START).await.unwrap();
@@ -311,7 +311,7 @@ pub(crate) async fn half_used(store: &dyn Store) {
 
 /// What the store counts of it.
 pub(crate) async fn used_of_half(store: &dyn Store) -> u64 {
-    let month = counter(project("restart"), Span::Calendar(Calendar::Month), &TimeZone::UTC);
+    let month = counter(project("restart"), Span::Calendar(Calendar::Month), &Zone::UTC);
     store.quotas(&[month], START).await.unwrap()[0].used
 }
 

@@ -1,0 +1,91 @@
+//! What plans, projects and keys have in common: how one is listed, shown, put and deleted.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::{absent, bad, page, registry};
+use crate::{
+    domain::{
+        actor::Actor,
+        registry::{Entry, Held, Registry, Wrong},
+    },
+    http::{App, audit, error::ApiError, lists::List, params::Params},
+    store::DocumentKind,
+};
+
+/// A kind of entry of the registry; the type is how people write one.
+pub(super) trait Resource: Clone {
+    /// Under which kind it is stored, named in errors and audited.
+    const KIND: DocumentKind;
+    /// How one is answered.
+    type View: Serialize;
+
+    fn view(name: &str, held: &Held<Self>) -> Self::View;
+
+    /// All that are in force.
+    fn entries(registry: &Registry) -> Box<dyn Iterator<Item = (&str, Held<Self>)> + '_>;
+
+    /// The one that is in force under a name.
+    fn held(registry: &Registry, name: &str) -> Option<Held<Self>>;
+
+    /// That one may have this name.
+    fn may_be_named(name: &str) -> Result<(), ApiError>;
+
+    /// The entry in its one spelling, or all that is wrong with it.
+    fn spelled(self) -> Result<Self, Vec<Wrong>>;
+
+    /// That what it names exists.
+    fn may_be_put(&self, registry: &Registry) -> Result<(), ApiError>;
+
+    /// That nothing keeps the one of this name from being deleted.
+    fn may_be_deleted(app: &App, name: &str) -> Result<(), ApiError>;
+
+    fn into_entry(self) -> Entry;
+}
+
+pub(super) fn list<R: Resource>(app: &App, params: Params) -> Result<Json<List<R::View>>, ApiError> {
+    let registry = registry(app);
+    let entries = R::entries(&registry).map(|(name, held)| (name, held.updated, held));
+    page(entries, params, |name, held| R::view(name, &held))
+}
+
+pub(super) fn show<R: Resource>(app: &App, name: &str) -> Result<Json<R::View>, ApiError> {
+    let held = R::held(&registry(app), name);
+    held.map(|held| Json(R::view(name, &held))).ok_or_else(|| absent(R::KIND, name))
+}
+
+/// Answers 200 where one was replaced, else 201.
+pub(super) async fn put<R: Resource>(
+    app: &App,
+    actor: &Actor,
+    name: &str,
+    body: R,
+) -> Result<Response, ApiError> {
+    R::may_be_named(name)?;
+    let body = body.spelled().map_err(bad)?;
+    body.may_be_put(&registry(app))?;
+    let now = app.engine.now();
+    let existed = app.engine.put_entry(name, &body.clone().into_entry(), actor, now).await?;
+    audit(actor, &format!("{} put", R::KIND.name()), name);
+    let code = if existed { StatusCode::OK } else { StatusCode::CREATED };
+    let view = R::view(name, &Held { body: body.into(), updated: Some(now) });
+    Ok((code, Json(view)).into_response())
+}
+
+pub(super) async fn delete<R: Resource>(
+    app: &App,
+    actor: &Actor,
+    name: &str,
+) -> Result<StatusCode, ApiError> {
+    R::may_be_deleted(app, name)?;
+    let there = app.engine.delete_entry(R::KIND, name, actor, app.engine.now()).await?;
+    if !there {
+        return Err(absent(R::KIND, name));
+    }
+    audit(actor, &format!("{} delete", R::KIND.name()), name);
+    Ok(StatusCode::NO_CONTENT)
+}
