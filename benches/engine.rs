@@ -5,8 +5,8 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use keyward::{
-    config::{Config, DEFAULT_TOML, IdempotencyScope},
-    domain::{price::Tokens, record::Record},
+    config::{Config, DEFAULT_TOML},
+    domain::{idempotency::IdempotencyScope, price::Tokens, record::Record},
     engine::{Engine, EngineOptions, LEASE},
     geo::Geo,
     intake::{Intake, Peppers, parse},
@@ -45,8 +45,8 @@ fn engine(runtime: &tokio::runtime::Runtime) -> Arc<Engine> {
         idempotency_capacity: 1000,
         idempotency_scope: IdempotencyScope::Instance,
         profile_capacity: 100_000,
-        newcomers: u32::MAX,
-        newcomers_per_address: u32::MAX,
+        new_subjects_per_minute: u32::MAX,
+        new_subjects_per_minute_per_address: u32::MAX,
         fold_seconds: 60,
         event_buffer: 1000,
         flushes: false,

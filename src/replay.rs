@@ -34,8 +34,8 @@ use lines::Lines;
 
 use crate::{
     answer::Answer,
-    config::{Config, IdempotencyScope},
-    domain::{Millis, SECOND, decision::Decision, record::Record},
+    config::Config,
+    domain::{Millis, SECOND, decision::Decision, idempotency::IdempotencyScope, record::Record},
     engine::{Engine, EngineOptions},
     geo::Geo,
     intake::{FieldError, InputError, Intake, Peppers, WireRecord, parse},
@@ -97,8 +97,8 @@ impl Replay {
             idempotency_capacity: config.idempotency.capacity,
             idempotency_scope: IdempotencyScope::Instance,
             profile_capacity: capacity,
-            newcomers: config.cardinality.new_subjects_per_minute,
-            newcomers_per_address: config.cardinality.new_subjects_per_minute_per_address,
+            new_subjects_per_minute: config.cardinality.new_subjects_per_minute,
+            new_subjects_per_minute_per_address: config.cardinality.new_subjects_per_minute_per_address,
             fold_seconds: config.events.fold_seconds,
             event_buffer: 0,
             flushes: false,

@@ -104,7 +104,10 @@ fn rooms_look_down_and_never_up() {
     up(&["crate::"], &["src/settings"]);
     up(&["crate::detect", "crate::store", "crate::config"], &["src/forward/format"]);
     up(&["crate::forward"], &["src/domain", "src/detect", "src/store"]);
-    up(&["crate::explain", "crate::http", "crate::app", "crate::cli"], &["src/engine"]);
+    up(
+        &["crate::config", "crate::forward", "crate::explain", "crate::http", "crate::app", "crate::cli"],
+        &["src/engine"],
+    );
     up(&["crate::replay", "crate::http", "crate::app", "crate::cli"], &["src/explain"]);
     up(&["crate::app", "crate::cli"], &["src/http"]);
     up(&["crate::cli"], &["src/app"]);
@@ -208,8 +211,8 @@ fn money_is_never_a_binary_fraction() {
         "src/domain/alert.rs",
         "src/domain/day_comparison.rs",
         "src/domain/spend.rs",
-        "src/engine/alerts.rs",
-        "src/engine/spend.rs",
+        "src/engine/background/alerts.rs",
+        "src/engine/background/spend.rs",
         "src/intake/cost.rs",
         "src/pricing",
         "src/store/embedded/usage.rs",
@@ -311,6 +314,18 @@ const PLAIN_WORDS: &[(&str, &[(&str, &str)])] = &[
     ("src", &[("outlet", "sink"), ("rhythm", "seasonal_baseline"), ("surroundings", "context")]),
     ("src/detect", &[("heard", "reported"), ("said", "reported"), ("verdict", "result")]),
     ("src/domain/profile", &[("heard", "reported")]),
+    (
+        "src/engine",
+        &[
+            ("insurance", "fallback"),
+            ("insure", "fall_back"),
+            ("meter", "metrics"),
+            ("newcomer", "new_subject"),
+            ("told", "sent, logged or reported"),
+            ("trip", "observe"),
+            ("witness", "trace"),
+        ],
+    ),
     (
         "src/forward",
         &[

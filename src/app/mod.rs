@@ -2,6 +2,7 @@
 //! apart again in the opposite order.
 
 mod banner;
+mod base;
 mod error;
 mod open;
 
@@ -160,8 +161,8 @@ fn options(config: &Config) -> EngineOptions {
         idempotency_capacity: config.idempotency.capacity,
         idempotency_scope: config.idempotency.scope,
         profile_capacity: config.cardinality.max_tracked_keys,
-        newcomers: config.cardinality.new_subjects_per_minute,
-        newcomers_per_address: config.cardinality.new_subjects_per_minute_per_address,
+        new_subjects_per_minute: config.cardinality.new_subjects_per_minute,
+        new_subjects_per_minute_per_address: config.cardinality.new_subjects_per_minute_per_address,
         fold_seconds: config.events.fold_seconds,
         event_buffer: config.events.buffer,
         flushes: true,

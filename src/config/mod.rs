@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     alert::{AlertRule, Threshold},
     finding::Mode,
+    idempotency::IdempotencyScope,
     policy::Policy,
     registry::{LimitBody, Plan, Project, UnknownKeys},
     usage::Keep,
@@ -232,16 +233,6 @@ section! {
 section! {
     /// Which share of a limit a priority may use: `[priorities]`.
     Priorities { low: f64, medium: f64 }
-}
-
-/// How far idempotency reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IdempotencyScope {
-    /// Each instance remembers its own answers.
-    Instance,
-    /// Answers are shared through the store.
-    Store,
 }
 
 /// The format of the service's own log.

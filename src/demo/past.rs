@@ -6,8 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cast, end_of_past};
 use crate::{
-    config::IdempotencyScope,
-    domain::{Millis, policy::Policy, record::Record},
+    domain::{Millis, idempotency::IdempotencyScope, policy::Policy, record::Record},
     engine::{Engine, EngineOptions, LEASE},
     geo::Geo,
     intake::{InputError, Intake, Peppers, WireRecord, parse},
@@ -94,8 +93,8 @@ pub(super) fn options() -> EngineOptions {
         idempotency_capacity: 1,
         idempotency_scope: IdempotencyScope::Instance,
         profile_capacity: 10_000,
-        newcomers: u32::MAX,
-        newcomers_per_address: u32::MAX,
+        new_subjects_per_minute: u32::MAX,
+        new_subjects_per_minute_per_address: u32::MAX,
         fold_seconds: 60,
         // What happened before the curtain rose is no news.
         event_buffer: 0,

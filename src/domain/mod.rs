@@ -15,6 +15,7 @@ pub mod enforcement;
 pub mod event;
 pub mod finding;
 pub mod forecast;
+pub mod idempotency;
 pub mod key;
 pub mod ladder;
 pub mod model;

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn bans_that_the_store_lost_are_kept_and_told() {
+    fn bans_that_the_store_lost_are_kept_and_returned() {
         let index = BanIndex::default();
         index.set(&Subject::key("kept"), &banned(None), 0);
         index.set(&Subject::key("over"), &banned(Some(5)), 0);

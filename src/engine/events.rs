@@ -1,6 +1,5 @@
 //! How the engine words its events.
 
-pub use super::frame::Frame;
 use crate::{
     domain::{
         Millis,

@@ -1,15 +1,15 @@
 //! A day in use, over the in-memory store: what callers see of the engine as a whole.
 
-mod acts;
 mod alerts;
 mod attribution;
+mod feedback;
+mod limits;
 mod observe;
-mod quotas;
+mod operator_actions;
 mod registry;
 mod reservations;
 mod spend;
 mod usage;
-mod verdicts;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,10 +21,12 @@ use crate::{
     domain::{
         DAY, HOUR, MINUTE, SECOND,
         actor::Actor,
-        decision::{Action, Reason},
+        decision::{Action, Decision, Reason},
         event::EventType,
         finding::AnomalyKind,
+        idempotency::IdempotencyScope,
         policy::{Policy, Preset},
+        record::Record,
     },
     intake::{Intake, Peppers},
     pricing::built_in,
@@ -56,8 +58,8 @@ impl Day {
             idempotency_capacity: 1000,
             idempotency_scope: IdempotencyScope::Instance,
             profile_capacity: 1000,
-            newcomers: 1000,
-            newcomers_per_address: 1000,
+            new_subjects_per_minute: 1000,
+            new_subjects_per_minute_per_address: 1000,
             fold_seconds: 60,
             event_buffer: 1000,
             flushes: true,
@@ -318,9 +320,9 @@ async fn what_is_learned_reaches_the_store_and_flagged_requests_do_not() {
 #[tokio::test]
 async fn new_keys_are_capped_and_still_answered() {
     let day = Day::with(|_| ()).await;
-    let newcomers = super::newcomers::Newcomers::new(5, 5);
+    let limiter = NewSubjectLimiter::new(5, 5);
     let mut engine = Arc::into_inner(day.engine).unwrap();
-    engine.newcomers = newcomers;
+    engine.new_subjects = limiter;
     let mut day = Day { engine: Arc::new(engine), ..day };
     for n in 0..20 {
         assert!(day.ask(json!({"key_id": format!("k{n}")})).await.allowed);
@@ -334,7 +336,7 @@ async fn new_keys_are_capped_and_still_answered() {
 async fn a_key_that_the_cap_keeps_out_is_held_to_its_limits_all_the_same() {
     let day = Day::with(|_| ()).await;
     let mut engine = Arc::into_inner(day.engine).unwrap();
-    engine.newcomers = super::newcomers::Newcomers::new(0, 0);
+    engine.new_subjects = NewSubjectLimiter::new(0, 0);
     let mut day = Day { engine: Arc::new(engine), ..day };
     let mut admitted = 0;
     for _ in 0..10 {

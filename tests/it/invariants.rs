@@ -62,7 +62,7 @@ async fn the_memory_of_a_key_is_bounded_whatever_its_rate() {
 }
 
 fn capped() -> EngineOptions {
-    EngineOptions { newcomers_per_address: CAP, newcomers: 10 * CAP, ..options() }
+    EngineOptions { new_subjects_per_minute_per_address: CAP, new_subjects_per_minute: 10 * CAP, ..options() }
 }
 
 /// 50,000 distinct keys from one address within a minute, each reported twice, in batches.

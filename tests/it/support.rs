@@ -6,13 +6,14 @@ use std::{
 };
 
 use keyward::{
-    config::{Config, DEFAULT_TOML, IdempotencyScope},
+    config::{Config, DEFAULT_TOML},
     domain::{
         DAY, Millis,
         actor::Actor,
         decision::Decision,
         event::{Event, EventType},
         finding::Mode,
+        idempotency::IdempotencyScope,
         policy::{Policy, Preset},
         record::Record,
         subject::Subject,
@@ -69,8 +70,8 @@ pub fn options() -> EngineOptions {
         idempotency_capacity: 1_000,
         idempotency_scope: IdempotencyScope::Instance,
         profile_capacity: 1_000,
-        newcomers: 6_000,
-        newcomers_per_address: 6_000,
+        new_subjects_per_minute: 6_000,
+        new_subjects_per_minute_per_address: 6_000,
         fold_seconds: 60,
         event_buffer: 1_000,
         flushes: true,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::{
     Base,
-    alerts::{FEW, MANY},
+    background::alerts::{FEW, MANY},
 };
 
 const RULES: &str = r#"
@@ -50,18 +50,18 @@ async fn spend(day: &mut Day, second: &Engine, minutes: &[&str]) -> Vec<(String,
             day.engine.watch_all(day.now).await.unwrap();
         }
     }
-    let mut told = Vec::new();
+    let mut logged = Vec::new();
     for engine in [&*day.engine, second] {
         let waiting = engine.outbox.take(day.now + DAY);
         let alerts = waiting.into_iter().filter(|event| event.kind == EventType::AlertRule);
-        told.extend(alerts.map(|event| {
+        logged.extend(alerts.map(|event| {
             assert_eq!(event.count, 1);
             let text = |name: &str| event.evidence[name].as_str().unwrap().to_owned();
             (text("metric"), event.severity.name().to_owned(), text("start")[14..16].parse().unwrap())
         }));
     }
-    told.sort_by_key(|(metric, severity, minute)| (*minute, metric.clone(), severity.clone()));
-    told
+    logged.sort_by_key(|(metric, severity, minute)| (*minute, metric.clone(), severity.clone()));
+    logged
 }
 
 #[tokio::test]
@@ -71,8 +71,9 @@ async fn every_default_rule_fires_once_and_once_only() {
     let mut minutes = vec!["1", "2", "10"];
     minutes.extend(["1"; 8]);
     minutes.extend(["70"; 2]);
-    let told = spend(&mut day, &second, &minutes).await;
-    let named: Vec<(&str, &str, i64)> = told.iter().map(|(m, s, at)| (m.as_str(), s.as_str(), *at)).collect();
+    let logged = spend(&mut day, &second, &minutes).await;
+    let named: Vec<(&str, &str, i64)> =
+        logged.iter().map(|(m, s, at)| (m.as_str(), s.as_str(), *at)).collect();
     let expected = [
         ("cost_per_hour", "critical", 0),
         ("cost_per_hour", "medium", 0),
@@ -94,8 +95,8 @@ async fn with_rules(rules: &str) -> (Day, Arc<Engine>) {
     two(&format!("{before}alerts = [{rules}]\n{after}")).await
 }
 
-/// What was told, in its order: by whom, and the evidence.
-async fn told(day: &Day, second: &Engine) -> Vec<Event> {
+/// What was logged, in its order: by whom, and the evidence.
+async fn logged(day: &Day, second: &Engine) -> Vec<Event> {
     let mut events: Vec<Event> =
         [&*day.engine, second].into_iter().flat_map(|engine| engine.outbox.take(day.now + DAY)).collect();
     events.retain(|event| event.kind == EventType::AlertRule);
@@ -104,7 +105,7 @@ async fn told(day: &Day, second: &Engine) -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn keys_and_models_are_watched_apart_and_told_once() {
+async fn keys_and_models_are_watched_apart_and_logged_once() {
     let rules = r#"
       { metric = "requests_per_hour", operator = "gt", threshold = 2, scope = "key", severity = "low" },
       { metric = "tokens_per_day", operator = "gt", threshold = 25, scope = "model", severity = "low" },
@@ -117,20 +118,20 @@ async fn keys_and_models_are_watched_apart_and_told_once() {
             engine.watch_all(day.now).await.unwrap();
         }
     }
-    let told = told(&day, &second).await;
-    let summaries: Vec<_> = told.iter().map(|event| event.evidence["summary"].as_str().unwrap()).collect();
+    let logged = logged(&day, &second).await;
+    let summaries: Vec<_> = logged.iter().map(|event| event.evidence["summary"].as_str().unwrap()).collect();
     let expected = [
         "requests_per_day of model m is 3; the rule's threshold is 2.",
         "requests_per_hour of key:a is 3; the rule's threshold is 2.",
         "tokens_per_day of model m is 30; the rule's threshold is 25.",
     ];
     assert_eq!(summaries, expected);
-    assert_eq!((&told[1].subject, told[1].key_id.as_deref()), (&Some(Subject::key("a")), Some("a")));
-    assert_eq!((&told[2].subject, &told[2].evidence["model"]), (&None, &json!("m")));
+    assert_eq!((&logged[1].subject, logged[1].key_id.as_deref()), (&Some(Subject::key("a")), Some("a")));
+    assert_eq!((&logged[2].subject, &logged[2].evidence["model"]), (&None, &json!("m")));
 }
 
 #[tokio::test]
-async fn a_multiple_of_the_same_hour_of_the_weeks_before_is_told_and_too_short_a_history_is_not() {
+async fn a_multiple_of_the_same_hour_of_the_weeks_before_is_logged_and_too_short_a_history_is_not() {
     let rules = r#"
       { metric = "cost_per_hour", operator = "gt", times_baseline = "3", scope = "project", severity = "high" },
       { metric = "requests_per_day", operator = "gt", times_baseline = 2, scope = "key", severity = "high" },
@@ -158,8 +159,8 @@ async fn a_multiple_of_the_same_hour_of_the_weeks_before_is_told_and_too_short_a
         for engine in [&*day.engine, &second] {
             engine.watch_all(day.now).await.unwrap();
         }
-        let told = told(&day, &second).await;
-        let costs: Vec<_> = told.iter().filter(|e| e.evidence["metric"] == "cost_per_hour").collect();
+        let logged = logged(&day, &second).await;
+        let costs: Vec<_> = logged.iter().filter(|e| e.evidence["metric"] == "cost_per_hour").collect();
         assert_eq!(costs.len(), expected, "{cost}");
         for event in costs {
             let summary = "cost_per_hour of project:old is 6.1; the rule's threshold is 6, from a mean of 2 over 2 weeks.";
@@ -188,16 +189,16 @@ async fn a_rule_that_fires_at_very_many_says_so_once() {
     for engine in [&*second, &day.engine, &second] {
         engine.watch_all(day.now).await.unwrap();
     }
-    let told =
+    let logged =
         [&*day.engine, &*second].into_iter().flat_map(|e| e.outbox.take(day.now + DAY)).collect::<Vec<_>>();
     let crowd =
-        told.iter().filter(|event| event.subject.is_none() && event.evidence["more_than"] == 1_000).count();
+        logged.iter().filter(|event| event.subject.is_none() && event.evidence["more_than"] == 1_000).count();
     // The outbox of these tests holds a thousand.
     assert_eq!(crowd, 1);
 }
 
 #[tokio::test]
-async fn what_is_too_little_is_told_when_its_minute_is_over() {
+async fn what_is_too_little_is_logged_when_its_minute_is_over() {
     let (mut day, second) = with_rules(RULES).await;
     day.ask(json!({"project_id": "p", "cost_usd": 0.5})).await;
     day.now += 30 * SECOND;
@@ -207,14 +208,14 @@ async fn what_is_too_little_is_told_when_its_minute_is_over() {
     for engine in [&*day.engine, &*second] {
         engine.watch_all(day.now).await.unwrap();
     }
-    let told = day.events(EventType::AlertRule).await;
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].subject, Some(Subject::project("p")));
+    let logged = day.events(EventType::AlertRule).await;
+    assert_eq!(logged.len(), 1);
+    assert_eq!(logged[0].subject, Some(Subject::project("p")));
     let summary = "request_count of project:p is 1; the rule's threshold is 2.";
-    assert_eq!(told[0].evidence["summary"], summary);
+    assert_eq!(logged[0].evidence["summary"], summary);
 }
 
-/// Everything that was told so far, over instances that all write to the log at once.
+/// Everything that was logged so far, over instances that all write to the log at once.
 async fn in_log(day: &Day, engines: &[&Engine]) -> usize {
     for engine in engines {
         day.engine.store().append(&engine.outbox.take(day.now + DAY)).await.unwrap();
@@ -249,7 +250,7 @@ async fn a_rule_fires_once_also_across_a_restart_and_for_who_was_away() {
         engine.watch_all(day.now).await.unwrap();
     }
     assert_eq!(in_log(&day, &[&second, &third]).await, 5);
-    // The next hour is told of, once, and the day is not.
+    // The next hour is logged, once, and the day is not.
     day.now += HOUR;
     day.ask(ask).await;
     for engine in [&*third, &*second, &*day.engine] {
@@ -263,13 +264,13 @@ async fn a_rule_that_fired_at_very_many_stays_quiet_after_a_restart() {
     let rules = r#"{ metric = "requests_per_hour", operator = "gt", threshold = 0, scope = "key", severity = "low" }"#;
     let (mut day, second) = with_rules(rules).await;
     let rule = &second.base.alerts[0];
-    let told = [crate::engine::events::crowd(
+    let logged = [crate::engine::events::crowd(
         rule,
         1_000,
         crate::domain::usage::Bucket::Hour.start(day.now),
         day.now,
     )];
-    day.engine.store().append(&told).await.unwrap();
+    day.engine.store().append(&logged).await.unwrap();
     day.ask(json!({"key_id": "a"})).await;
     day.now += 3 * MINUTE;
     for engine in [&*second, &*day.engine] {

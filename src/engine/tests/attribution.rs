@@ -104,7 +104,7 @@ async fn a_ban_of_an_address_spares_the_keys_that_work_from_there_and_says_which
     let spared = day.events(EventType::KeySpared).await;
     let mut keys: Vec<_> = spared.iter().map(|event| event.key_id.clone().unwrap()).collect();
     keys.sort();
-    assert_eq!(keys, ["desk-1", "desk-2"], "each is told of once");
+    assert_eq!(keys, ["desk-1", "desk-2"], "each is logged of once");
     assert!(spared.iter().all(|event| event.subject.as_ref() == Some(&address)));
     let standing = day.engine.store().standing(&address).await.unwrap().unwrap();
     assert_eq!(day.engine.spared_by(&standing, day.now).await.unwrap(), ["desk-1", "desk-2"]);

@@ -190,8 +190,8 @@ async fn limits_and_budgets_are_said_and_not_held() {
         json!({"key_id": "b", "project_id": "p", "model": "gpt-4.1", "prompt_tokens": 20, "cost_usd": 1.0});
     let spent = day.ask(dear).await;
     assert_eq!(would(&spent), (false, Action::Throttle, Some(Reason::BudgetExceeded)));
-    let told = day.events(EventType::RateLimitExceeded).await;
-    assert!(told.iter().all(|e| e.would.is_some() && e.action.as_deref() == Some("none")), "{told:?}");
+    let logged = day.events(EventType::RateLimitExceeded).await;
+    assert!(logged.iter().all(|e| e.would.is_some() && e.action.as_deref() == Some("none")), "{logged:?}");
 }
 
 #[tokio::test]
@@ -206,8 +206,8 @@ async fn a_check_gives_a_reservation_where_the_hold_fits_and_the_record_settles_
     let settled = day.ask(json!({"tokens_used": 100, "reservation_id": &*reservation.id})).await;
     assert_eq!(settled.would, None);
     assert_eq!(settled.limits[0].used, 100);
-    let told = day.events(EventType::RateLimitExceeded).await;
-    assert_eq!(told[0].evidence["call"], "check");
+    let logged = day.events(EventType::RateLimitExceeded).await;
+    assert_eq!(logged[0].evidence["call"], "check");
 }
 
 #[tokio::test]

@@ -59,10 +59,10 @@ async fn a_key_is_refused_outside_of_its_countries_models_and_time_and_learns_no
     day.now = NOW + HOUR;
     assert_eq!(day.refusal(json!({})).await, refused);
     assert_eq!(day.used("a").await, 10, "of the last minute one was admitted, and no other is charged");
-    let told = day.events(EventType::KeyNotAllowed).await;
-    assert_eq!(told.iter().map(|event| event.count).sum::<u64>(), 4);
-    assert!(told.iter().all(|event| event.subject == Some(Subject::key("a"))));
-    assert!(told.iter().any(|event| event.evidence["cause"] == "expired"));
+    let logged = day.events(EventType::KeyNotAllowed).await;
+    assert_eq!(logged.iter().map(|event| event.count).sum::<u64>(), 4);
+    assert!(logged.iter().all(|event| event.subject == Some(Subject::key("a"))));
+    assert!(logged.iter().any(|event| event.evidence["cause"] == "expired"));
     assert!(day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.is_empty());
 }
 
@@ -75,16 +75,16 @@ async fn unknown_keys_are_refused_and_a_flood_of_them_is_one_event_per_address()
     for n in 0..50 {
         assert_eq!(day.refusal(json!({"key_id": format!("k{n}")})).await, Some(Reason::UnknownKey));
     }
-    let told = day.events(EventType::UnknownKey).await;
-    assert_eq!(told.iter().map(|event| event.count).collect::<Vec<_>>(), [49, 1]);
-    assert_eq!(told[0].subject.as_ref().unwrap().as_str(), "ip:203.0.113.7");
+    let logged = day.events(EventType::UnknownKey).await;
+    assert_eq!(logged.iter().map(|event| event.count).collect::<Vec<_>>(), [49, 1]);
+    assert_eq!(logged[0].subject.as_ref().unwrap().as_str(), "ip:203.0.113.7");
     assert_eq!(day.engine.store().inspect(&Subject::key("k1"), day.now).await.unwrap(), None);
     let explained = day.engine.explain(&day.record(json!({"key_id": "x"})), day.now).await.unwrap();
     assert_eq!(explained.course, Course::NotAllowed(crate::domain::registry::NotAllowed::UnknownKey));
 }
 
 #[tokio::test]
-async fn another_project_than_the_registered_one_is_told_and_not_used() {
+async fn another_project_than_the_registered_one_is_logged_and_not_used() {
     let mut day = Day::with(|_| ()).await;
     day.put("p", Entry::Project(Project::default())).await;
     day.put("a", key(json!({"project": "p"}))).await;
@@ -97,9 +97,9 @@ async fn another_project_than_the_registered_one_is_told_and_not_used() {
     let decisions = day.engine.record(&batch, day.now).await;
     let reasons: Vec<_> = decisions.iter().map(|decision| decision.reason).collect();
     assert_eq!(reasons, [None, Some(Reason::ProjectBanned), Some(Reason::ProjectBanned)]);
-    let told = day.events(EventType::ProjectMismatch).await;
-    assert_eq!(told.iter().map(|event| event.count).sum::<u64>(), 2);
-    assert_eq!(told[0].evidence, json!({"registered": "p", "reported": "q"}));
+    let logged = day.events(EventType::ProjectMismatch).await;
+    assert_eq!(logged.iter().map(|event| event.count).sum::<u64>(), 2);
+    assert_eq!(logged[0].evidence, json!({"registered": "p", "reported": "q"}));
 }
 
 #[tokio::test]
@@ -112,11 +112,13 @@ async fn limits_that_apply_go_along_with_the_request() {
     let records = [day.record(json!({})), day.record(json!({"key_id": "b"}))];
     let active = day.engine.policy();
     let (placed, terms) = day.engine.terms(&records, &active, day.now);
-    let mut items =
-        day.engine.prepare(&placed, terms, &active, day.now, super::super::prepare::Purpose::Record).await;
+    let mut items = day
+        .engine
+        .prepare(&placed, terms, &active, day.now, crate::engine::decide::prepare::Purpose::Record)
+        .await;
     day.engine.observe(&mut items, &active, day.now).await;
     let limits = items.into_iter().map(|item| match item.state {
-        super::super::prepare::State::Observed(observed) => observed.limits.len(),
+        crate::engine::decide::prepare::State::Observed(observed) => observed.limits.len(),
         _ => panic!("it is observed"),
     });
     assert_eq!(limits.collect::<Vec<_>>(), [1, 0]);

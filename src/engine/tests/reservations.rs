@@ -1,6 +1,6 @@
 //! Reservations: what a check holds, a record settles, and a lease gives back.
 
-use super::{super::quotas::LEASE, *};
+use super::*;
 use crate::domain::decision::Reservation;
 
 impl Day {

@@ -1,4 +1,4 @@
-//! What keys spend, hour by hour on two instances: who is told of, and who is cut off.
+//! What keys spend, hour by hour on two instances: who is reported, and who is cut off.
 
 use super::*;
 use crate::{
@@ -84,7 +84,7 @@ impl Books {
         }
     }
 
-    async fn told(&self, kind: EventType) -> Vec<Event> {
+    async fn logged(&self, kind: EventType) -> Vec<Event> {
         let mut events = self.day.events(kind).await;
         events.reverse();
         events
@@ -92,34 +92,34 @@ impl Books {
 
     /// The hours after which keys were cut off.
     async fn cut_off_at(&self) -> Vec<Millis> {
-        self.told(EventType::KeyCutOff).await.iter().map(|event| (event.time - TODAY) / HOUR).collect()
+        self.logged(EventType::KeyCutOff).await.iter().map(|event| (event.time - TODAY) / HOUR).collect()
     }
 }
 
 #[tokio::test]
-async fn each_level_is_told_once_and_a_key_that_stays_critical_is_cut_off_once() {
+async fn each_level_is_logged_once_and_a_key_that_stays_critical_is_cut_off_once() {
     let mut books = Books::open(|_| ()).await;
     books.usual("a").await;
     books.hours("a", 0, &[160.0, 140.0, 50.0, 20.0, 20.0, 20.0, 20.0]).await;
-    let told = books.told(EventType::SpendAnomaly).await;
-    let levels: Vec<_> = told.iter().map(|event| ((event.time - TODAY) / HOUR, event.severity)).collect();
+    let logged = books.logged(EventType::SpendAnomaly).await;
+    let levels: Vec<_> = logged.iter().map(|event| ((event.time - TODAY) / HOUR, event.severity)).collect();
     assert_eq!(levels, [(1, Severity::Medium), (3, Severity::Critical)]);
     let summary =
         "Spent $350 on 2026-03-02, usually $100 a day: z 25 (limit 2.5) and times_mean 3.5 (limit 3).";
-    let evidence = &told[1].evidence;
+    let evidence = &logged[1].evidence;
     assert_eq!(evidence["summary"], summary);
     assert_eq!(
         [&evidence["observed"], &evidence["baseline"], &evidence["threshold"], &evidence["samples"]],
         [&json!("350"), &json!("100"), &json!("300"), &json!(7)]
     );
-    let cut = books.told(EventType::KeyCutOff).await;
+    let cut = books.logged(EventType::KeyCutOff).await;
     assert_eq!(books.cut_off_at().await, [5]);
     assert_eq!((cut[0].severity, cut[0].action.as_deref()), (Severity::Critical, Some("permanent_ban")));
     let held: Vec<_> = cut[0].evidence["checks"].as_array().unwrap().iter().map(|c| &c["observed"]).collect();
     assert_eq!(held, [&json!("390"), &json!("370"), &json!("350")]);
     assert_eq!(cut[0].subject, Some(Subject::key("a")));
     assert!(cut[0].policy_version.is_some());
-    assert_eq!(books.told(EventType::PermanentBan).await.len(), 1);
+    assert_eq!(books.logged(EventType::PermanentBan).await.len(), 1);
     let record = books.day.engine.store().standing(&Subject::key("a")).await.unwrap().unwrap();
     assert_eq!(record.standing.state, StandingState::PermanentlyBanned);
     assert_eq!(
@@ -140,10 +140,10 @@ async fn a_cut_off_that_is_only_observed_refuses_nobody_and_comes_again_when_the
     books.second.refresh_documents().await.unwrap();
     books.usual("a").await;
     books.hours("a", 0, &[350.0, 20.0, 20.0, 20.0]).await;
-    let cut = books.told(EventType::KeyCutOff).await;
+    let cut = books.logged(EventType::KeyCutOff).await;
     assert_eq!((cut.len(), cut[0].action.as_deref()), (1, Some("none")));
     assert_eq!(cut[0].would.map(|would| would.action), Some(Action::PermanentBan));
-    let banned = books.told(EventType::PermanentBan).await;
+    let banned = books.logged(EventType::PermanentBan).await;
     assert!(banned.len() == 1 && banned[0].would.is_some());
     let observed = books.day.ask(json!({})).await;
     assert!(observed.allowed && observed.ruling().reason == Some(Reason::ApiKeyBanned), "{observed:?}");
@@ -152,7 +152,7 @@ async fn a_cut_off_that_is_only_observed_refuses_nobody_and_comes_again_when_the
     assert!(books.day.ask(json!({})).await.allowed);
     books.hours("a", 4, &[20.0]).await;
     assert!(!books.day.ask(json!({})).await.allowed);
-    assert_eq!(books.told(EventType::KeyCutOff).await.len(), 2);
+    assert_eq!(books.logged(EventType::KeyCutOff).await.len(), 2);
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn a_weekly_batch_a_growing_key_and_little_money_are_never_cut_off() {
         }
         books.check(hour + 1).await;
     }
-    assert_eq!(books.told(EventType::SpendAnomaly).await, []);
+    assert_eq!(books.logged(EventType::SpendAnomaly).await, []);
     assert_eq!(books.cut_off_at().await, [0; 0]);
 }
 
@@ -210,8 +210,8 @@ async fn a_night_across_midnight_is_one_row_of_checks() {
     books.usual("a").await;
     books.hours("a", 22, &[400.0, 10.0, 400.0]).await;
     assert_eq!(books.cut_off_at().await, [25]);
-    let told = books.told(EventType::SpendAnomaly).await;
-    let days: Vec<_> = told.iter().map(|event| event.evidence["day"].as_str().unwrap()).collect();
+    let logged = books.logged(EventType::SpendAnomaly).await;
+    let days: Vec<_> = logged.iter().map(|event| event.evidence["day"].as_str().unwrap()).collect();
     assert_eq!(days, ["2026-03-02T00:00:00.000Z", "2026-03-03T00:00:00.000Z"]);
 }
 
@@ -227,8 +227,8 @@ async fn a_key_whose_records_come_late_and_all_at_once_is_warned_of_before_it_is
     books.check(4).await;
     books.day.now += 5 * MINUTE;
     books.second.watch_spend(books.day.now).await.unwrap();
-    let told = books.told(EventType::SpendAnomaly).await;
-    assert_eq!(told.iter().map(|event| event.severity).collect::<Vec<_>>(), [Severity::Critical; 2]);
+    let logged = books.logged(EventType::SpendAnomaly).await;
+    assert_eq!(logged.iter().map(|event| event.severity).collect::<Vec<_>>(), [Severity::Critical; 2]);
     assert_eq!(books.cut_off_at().await, [0; 0]);
     books.hours("a", 4, &[1.0]).await;
     assert_eq!(books.cut_off_at().await, [5]);
@@ -240,7 +240,7 @@ async fn a_warning_of_another_day_is_none_of_this_one() {
     books.usual("a").await;
     books.book("a", [(TODAY - HOUR, 900.0)]).await;
     books.hours("a", 0, &[1.0, 1.0, 1.0, 1.0]).await;
-    assert_eq!(books.told(EventType::SpendAnomaly).await.len(), 1);
+    assert_eq!(books.logged(EventType::SpendAnomaly).await.len(), 1);
     books.book("a", [(TODAY, 2_000.0)]).await;
     books.hours("a", 4, &[1.0]).await;
     assert_eq!(books.cut_off_at().await, [0; 0]);
@@ -267,12 +267,12 @@ async fn a_benign_verdict_on_the_anomaly_keeps_the_key() {
     let mut books = Books::open(|_| ()).await;
     books.usual("a").await;
     books.hours("a", 0, &[400.0]).await;
-    let told = books.told(EventType::SpendAnomaly).await;
+    let logged = books.logged(EventType::SpendAnomaly).await;
     let now = books.day.now;
     books
         .day
         .engine
-        .feedback(&told[0].id, super::super::Verdict::Benign, "a launch", &Actor::local(), now)
+        .feedback(&logged[0].id, super::super::Verdict::Benign, "a launch", &Actor::local(), now)
         .await
         .unwrap();
     books.hours("a", 1, &[10.0; 6]).await;
@@ -287,9 +287,9 @@ async fn what_is_only_loud_is_kept_in_balanced_unless_a_hook_asks_for_it() {
         let mut books = Books::open_as(preset, hook, |_| ()).await;
         books.usual("a").await;
         books.hours("a", 0, &[400.0, 10.0, 10.0, 10.0]).await;
-        let told = books.told(EventType::KeyCutOff).await;
-        assert_eq!(told.len(), 1, "{preset:?} {hook}");
-        assert_eq!(told[0].evidence["not_cut_off"].is_null(), cut, "{preset:?} {hook}");
+        let logged = books.logged(EventType::KeyCutOff).await;
+        assert_eq!(logged.len(), 1, "{preset:?} {hook}");
+        assert_eq!(logged[0].evidence["not_cut_off"].is_null(), cut, "{preset:?} {hook}");
         assert_eq!(books.day.ask(json!({})).await.allowed, !cut, "{preset:?} {hook}");
     }
 }
@@ -299,7 +299,7 @@ async fn in_shadow_mode_it_is_said_once_and_nobody_is_banned() {
     let mut books = Books::open(|rules| rules.mode = Mode::Shadow).await;
     books.usual("a").await;
     books.hours("a", 0, &[400.0, 10.0, 10.0, 10.0, 10.0]).await;
-    let cut = books.told(EventType::KeyCutOff).await;
+    let cut = books.logged(EventType::KeyCutOff).await;
     assert_eq!(cut.len(), 1);
     assert_eq!(
         (cut[0].action.as_deref(), &cut[0].evidence["not_cut_off"]),
@@ -309,14 +309,14 @@ async fn in_shadow_mode_it_is_said_once_and_nobody_is_banned() {
 }
 
 #[tokio::test]
-async fn allowed_keys_are_told_of_and_kept_and_nobody_is_cut_off_after_0_checks() {
+async fn allowed_keys_are_logged_and_kept_and_nobody_is_cut_off_after_0_checks() {
     let mut books = Books::open(|_| ()).await;
     let now = books.day.now;
     books.day.engine.write_allowlist("key:a", json!({"reason": "ours"}), &Actor::local(), now).await.unwrap();
     books.second.refresh_documents_if_changed().await.unwrap();
     books.usual("a").await;
     books.hours("a", 0, &[400.0, 10.0, 10.0, 10.0]).await;
-    assert_eq!(books.told(EventType::SpendAnomaly).await.len(), 1);
+    assert_eq!(books.logged(EventType::SpendAnomaly).await.len(), 1);
     assert_eq!(books.cut_off_at().await, [0; 0]);
     let mut books = Books::open(|rules| rules.cut_off_after = 0).await;
     books.usual("a").await;
@@ -337,30 +337,30 @@ async fn so_many_keys_at_once_have_a_common_cause() {
         }
         books.check(hour + 1).await;
     }
-    let cut = books.told(EventType::KeyCutOff).await;
+    let cut = books.logged(EventType::KeyCutOff).await;
     assert_eq!(cut.len(), 11);
     assert!(cut.iter().all(|event| event.action.as_deref() == Some("shadow")));
-    assert_eq!(books.told(EventType::PermanentBan).await, []);
+    assert_eq!(books.logged(EventType::PermanentBan).await, []);
 }
 
 #[tokio::test]
-async fn what_comes_late_for_yesterday_is_told_and_nothing_is_told_twice() {
+async fn what_comes_late_for_yesterday_is_logged_and_nothing_is_logged_twice() {
     let mut books = Books::open(|_| ()).await;
     books.usual("a").await;
     books.hours("a", 0, &[1.0]).await;
     books.book("a", [(TODAY - 3 * HOUR, 500.0)]).await;
     books.check(2).await;
     books.check(3).await;
-    let told = books.told(EventType::SpendAnomaly).await;
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].evidence["day"], "2026-03-01T00:00:00.000Z");
+    let logged = books.logged(EventType::SpendAnomaly).await;
+    assert_eq!(logged.len(), 1);
+    assert_eq!(logged[0].evidence["day"], "2026-03-01T00:00:00.000Z");
     // An instance that starts later makes the last check again, and says nothing twice.
     books.day.now += 5 * MINUTE;
     let base = books.second.base.clone();
     let (store, geo) = (books.day.engine.store.clone(), books.day.engine.geo.clone());
     let third = Engine::start(store, geo, base, books.day.engine.options.clone()).await.unwrap();
     third.watch_spend(books.day.now).await.unwrap();
-    assert_eq!(books.told(EventType::SpendAnomaly).await.len(), 1);
+    assert_eq!(books.logged(EventType::SpendAnomaly).await.len(), 1);
 }
 
 #[tokio::test]
@@ -369,7 +369,7 @@ async fn what_came_since_the_full_hour_belongs_to_the_next_check() {
     books.usual("a").await;
     books.book("a", [(TODAY, 90.0), (TODAY + HOUR, 500.0)]).await;
     books.check(1).await;
-    assert_eq!(books.told(EventType::SpendAnomaly).await, []);
+    assert_eq!(books.logged(EventType::SpendAnomaly).await, []);
     books.check(2).await;
-    assert_eq!(books.told(EventType::SpendAnomaly).await.len(), 1);
+    assert_eq!(books.logged(EventType::SpendAnomaly).await.len(), 1);
 }

@@ -21,7 +21,7 @@ impl Day {
         rows.iter().map(|(_, _, totals)| totals.requests).sum()
     }
 
-    fn counting(self, usage: super::super::usage::UsageBook) -> Self {
+    fn counting(self, usage: UsageBook) -> Self {
         let mut engine = Arc::into_inner(self.engine).unwrap();
         engine.usage = usage;
         Self { engine: Arc::new(engine), ..self }
@@ -72,7 +72,7 @@ async fn a_late_record_is_in_the_bucket_of_its_own_time_and_others_in_that_of_no
 #[tokio::test]
 async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
     let day = Day::with(|_| ()).await;
-    let mut day = day.counting(super::super::usage::UsageBook::new(8, 1_000).unwrap());
+    let mut day = day.counting(UsageBook::new(8, 1_000).unwrap());
     for n in 0..40 {
         day.ask(json!({"key_id": format!("k{n}"), "project_id": format!("p{}", n % 5), "model": "m"})).await;
     }
@@ -88,7 +88,7 @@ async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
 #[tokio::test]
 async fn a_replay_counts_no_usage() {
     let day = Day::with(|_| ()).await;
-    let mut day = day.counting(super::super::usage::UsageBook::new(0, 1_000).unwrap());
+    let mut day = day.counting(UsageBook::new(0, 1_000).unwrap());
     day.ask(json!({})).await;
     assert_eq!(day.requests().await, 0);
 }

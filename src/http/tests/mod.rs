@@ -26,7 +26,8 @@ use tower::ServiceExt;
 
 use super::{AppState, Auth, router};
 use crate::{
-    config::{self, AllowedHosts, IdempotencyScope, default_policy},
+    config::{self, AllowedHosts, default_policy},
+    domain::idempotency::IdempotencyScope,
     engine::{Base, Engine, EngineOptions, LEASE},
     forward::Status,
     geo::Geo,
@@ -178,8 +179,8 @@ fn options() -> EngineOptions {
         idempotency_capacity: 100,
         idempotency_scope: IdempotencyScope::Instance,
         profile_capacity: 100,
-        newcomers: 6000,
-        newcomers_per_address: 6000,
+        new_subjects_per_minute: 6000,
+        new_subjects_per_minute_per_address: 6000,
         fold_seconds: 60,
         event_buffer: 1000,
         flushes: true,

@@ -1,9 +1,9 @@
 //! Alert rules at work: every few seconds the sums of the present minute, hour and day are held against them.
 //!
 //! The sums are those of usage, over all instances. A rule fires once per span and subject: the instance that sees it
-//! first claims it in the store, and each remembers what has been told. Claims end soon, so an instance that starts, or
-//! was away, first reads in the event log what has been told. Sums by key or model are many, so that they are read only
-//! as often as reading them allows.
+//! first claims it in the store, and each remembers what has been reported. Claims end soon, so an instance that starts,
+//! or was away, first reads in the event log what has been reported. Sums by key or model are many, so that they are
+//! read only as often as reading them allows.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,7 +12,6 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Engine, events};
 use crate::{
     domain::{
         DAY, MINUTE, Millis,
@@ -22,25 +21,26 @@ use crate::{
         subject::Subject,
         usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery, UsageTable},
     },
+    engine::{Engine, events},
     store::{Claim, EventQuery, StoreError, patient},
 };
 
-/// What is told of few, and read quickly.
-pub(super) const FEW: [Watched; 2] = [Watched::Everything, Watched::Project];
-/// What is told of many.
-pub(super) const MANY: [Watched; 2] = [Watched::Key, Watched::Model];
+/// What is reported of few, and read quickly.
+pub(in crate::engine) const FEW: [Watched; 2] = [Watched::Everything, Watched::Project];
+/// What is reported of many.
+pub(in crate::engine) const MANY: [Watched; 2] = [Watched::Key, Watched::Model];
 
 /// After a span has ended its sum is still looked at for so long: other instances write theirs a little later.
 const LATE: Millis = 20_000;
 const _: () = assert!(LATE < MINUTE);
 /// Who a rule tells of in one span, at most; then it says so, once.
-const MOST_TOLD: usize = 1_000;
+const MOST_REPORTED: usize = 1_000;
 /// Sums that are held against rules before others get their turn.
 const AT_ONCE: usize = 2_048;
 
-/// After so long without a pass the log is read for what others have told: well before their claims end.
+/// After so long without a pass the log is read for what others have reported: well before their claims end.
 const AWAY: Millis = MINUTE;
-/// What was told just before the last pass may have come to the log after it.
+/// What was reported just before the last pass may have come to the log after it.
 const MARGIN: Millis = 5 * MINUTE;
 /// Events in a page of the log, and pages that are read, at most.
 const PAGE: usize = 1_000;
@@ -52,12 +52,12 @@ type Name = Option<Arc<str>>;
 type Baselines = HashMap<Name, Baseline>;
 
 #[derive(Debug, Default)]
-pub(super) struct Alerts(Mutex<Seen>);
+pub(in crate::engine) struct Alerts(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// What has been told: by span and rule, of whom.
-    told: HashMap<(Bucket, Millis), HashMap<u64, HashSet<Name>>>,
+    /// What has been reported: by span and rule, of whom.
+    reported: HashMap<(Bucket, Millis), HashMap<u64, HashSet<Name>>>,
     /// The last span that was looked at when everybody's sums of it had come.
     ended: HashMap<(Bucket, Watched), Millis>,
     /// When the last pass over the sums of a scope began that the store answered to its end.
@@ -133,8 +133,12 @@ impl Engine {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub(super) async fn watch_rules(&self, scopes: &[Watched], now: Millis) -> Result<(), StoreError> {
-        self.read_told(scopes, now).await?;
+    pub(in crate::engine) async fn watch_rules(
+        &self,
+        scopes: &[Watched],
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        self.read_reported(scopes, now).await?;
         for bucket in Bucket::ALL {
             for &scope in scopes {
                 let of = |rule: &&AlertRule| rule.metric.bucket() == bucket && rule.scope == scope;
@@ -159,8 +163,8 @@ impl Engine {
         Ok(())
     }
 
-    /// After a start, or a while without a pass: what the log says was told of the spans that are looked at.
-    async fn read_told(&self, scopes: &[Watched], now: Millis) -> Result<(), StoreError> {
+    /// After a start, or a while without a pass: what the log says was reported of the spans that are looked at.
+    async fn read_reported(&self, scopes: &[Watched], now: Millis) -> Result<(), StoreError> {
         let rules: HashMap<String, (&AlertRule, String)> = self
             .base
             .alerts
@@ -208,7 +212,7 @@ impl Engine {
                         continue;
                     }
                     if let Some(fired) = rule.fires(totals, baseline, look.is_over()) {
-                        self.tell_rule(rule, name, &fired, look).await?;
+                        self.report_rule(rule, name, &fired, look).await?;
                     }
                 }
             }
@@ -238,7 +242,7 @@ impl Engine {
     }
 
     /// Tells of whom a rule fires at, unless somebody has.
-    async fn tell_rule(
+    async fn report_rule(
         &self,
         rule: &AlertRule,
         name: &Name,
@@ -246,37 +250,37 @@ impl Engine {
         look: Look,
     ) -> Result<(), StoreError> {
         let written = written(rule);
-        let Some(told) = self.alerts.tells(&written, name, &look) else { return Ok(()) };
-        let whom = if told == Told::Crowd { "more\n" } else { name.as_deref().unwrap_or_default() };
+        let Some(reported) = self.alerts.reports(&written, name, &look) else { return Ok(()) };
+        let whom = if reported == Report::Crowd { "more\n" } else { name.as_deref().unwrap_or_default() };
         let mark = stable_hash(format!("{written}\n{whom}").as_bytes());
         match patient(self.store.claim(&format!("alert-{mark:016x}-{}", look.start), look.now)).await {
             Ok(Claim::Fresh) => {
-                let event = match told {
-                    Told::Of => events::alert(rule, name.as_deref(), fired, look.start, look.now),
-                    Told::Crowd => events::crowd(rule, MOST_TOLD, look.start, look.now),
+                let event = match reported {
+                    Report::One => events::alert(rule, name.as_deref(), fired, look.start, look.now),
+                    Report::Crowd => events::crowd(rule, MOST_REPORTED, look.start, look.now),
                 };
                 self.outbox.push_apart(event);
                 Ok(())
             }
             Ok(_) => Ok(()),
             Err(error) => {
-                self.alerts.untell(&written, name, &look);
+                self.alerts.unreport(&written, name, &look);
                 Err(error)
             }
         }
     }
 }
 
-/// A rule as it is told apart from others.
+/// What tells a rule apart from others.
 fn written(rule: &AlertRule) -> String {
     serde_json::to_string(rule).unwrap_or_default()
 }
 
-/// What is to be told.
+/// What is to be reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum Report {
     /// Of this one.
-    Of,
+    One,
     /// That there are more.
     Crowd,
 }
@@ -301,18 +305,18 @@ impl Alerts {
         self.0.lock().passed.extend(scopes.iter().map(|scope| (*scope, now)));
     }
 
-    /// Takes over what an event in the log says was told.
+    /// Takes over what an event in the log says was reported.
     fn recall(&self, rule: &AlertRule, written: &str, event: &Event, now: Millis) {
         let bucket = rule.metric.bucket();
         let start = event.evidence["start"].as_str().and_then(|start| parse_millis(start).ok());
         let Some(start) = start.filter(|start| !is_forgotten(bucket, *start, now)) else { return };
         let mut seen = self.0.lock();
-        let told = seen.told.entry((bucket, start)).or_default();
-        let told = told.entry(stable_hash(written.as_bytes())).or_default();
+        let reported = seen.reported.entry((bucket, start)).or_default();
+        let reported = reported.entry(stable_hash(written.as_bytes())).or_default();
         if event.evidence.get("more_than").is_some() {
-            // Whoever else it was told of: nobody more.
-            let others = (told.len()..=MOST_TOLD).map(|n| Some(format!("more\n{n}").into()));
-            told.extend(others.collect::<Vec<Name>>());
+            // Whoever else it was reported of: nobody more.
+            let others = (reported.len()..=MOST_REPORTED).map(|n| Some(format!("more\n{n}").into()));
+            reported.extend(others.collect::<Vec<Name>>());
             return;
         }
         let name = match rule.scope {
@@ -321,7 +325,7 @@ impl Alerts {
             Watched::Model => event.evidence["model"].as_str(),
         };
         if name.is_some() || rule.scope == Watched::Everything {
-            told.insert(name.map(Arc::from));
+            reported.insert(name.map(Arc::from));
         }
     }
 
@@ -332,27 +336,28 @@ impl Alerts {
     }
 
     /// What a rule has to tell that fires at `name`: nothing, if it did or is past the most that it tells of.
-    fn tells(&self, rule: &str, name: &Name, look: &Look) -> Option<Told> {
+    fn reports(&self, rule: &str, name: &Name, look: &Look) -> Option<Report> {
         let mut seen = self.0.lock();
-        let told = seen.told.entry((look.bucket, look.start)).or_default();
-        let told = told.entry(stable_hash(rule.as_bytes())).or_default();
-        if told.len() > MOST_TOLD || !told.insert(name.clone()) {
+        let reported = seen.reported.entry((look.bucket, look.start)).or_default();
+        let reported = reported.entry(stable_hash(rule.as_bytes())).or_default();
+        if reported.len() > MOST_REPORTED || !reported.insert(name.clone()) {
             return None;
         }
-        Some(if told.len() > MOST_TOLD { Told::Crowd } else { Told::Of })
+        Some(if reported.len() > MOST_REPORTED { Report::Crowd } else { Report::One })
     }
 
-    fn untell(&self, rule: &str, name: &Name, look: &Look) {
+    fn unreport(&self, rule: &str, name: &Name, look: &Look) {
         let mut seen = self.0.lock();
-        let told = seen.told.get_mut(&(look.bucket, look.start));
-        if let Some(told) = told.and_then(|told| told.get_mut(&stable_hash(rule.as_bytes()))) {
-            told.remove(name);
+        let reported = seen.reported.get_mut(&(look.bucket, look.start));
+        if let Some(reported) = reported.and_then(|reported| reported.get_mut(&stable_hash(rule.as_bytes())))
+        {
+            reported.remove(name);
         }
     }
 
-    /// Forgets what was told of spans that are no longer looked at.
+    /// Forgets what was reported of spans that are no longer looked at.
     fn forget(&self, now: Millis) {
-        self.0.lock().told.retain(|(bucket, start), _| !is_forgotten(*bucket, *start, now));
+        self.0.lock().reported.retain(|(bucket, start), _| !is_forgotten(*bucket, *start, now));
     }
 }
 

@@ -13,12 +13,7 @@ use std::{
 use metrics::{Counter, Histogram};
 use parking_lot::Mutex;
 
-use super::{
-    Engine,
-    answers::{Answers, SPAN},
-    meters::store_op,
-    upkeep::measured,
-};
+use super::upkeep::measured;
 use crate::{
     domain::{
         Millis,
@@ -28,6 +23,11 @@ use crate::{
         record::Record,
         subject::Subject,
         usage::{Bucket, Grouping, OTHER, Totals, UsageBatch, UsageDelta, UsageKey, UsageQuery, UsageTable},
+    },
+    engine::{
+        Engine,
+        decide::idempotency::{IdempotencyCache, SPAN},
+        metrics::store_op,
     },
     store::{StoreError, StoreFault, UsageStore, patient},
 };
@@ -77,7 +77,7 @@ struct Outgoing {
 
 /// Usage that is not yet in the store.
 #[derive(Debug)]
-pub(super) struct UsageBook {
+pub(in crate::engine) struct UsageBook {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     instance: Arc<str>,
@@ -99,7 +99,7 @@ impl UsageBook {
     ///
     /// # Errors
     /// When the system has no random numbers to name this instance by.
-    pub(super) fn new(max_series: usize, remembered: usize) -> Result<Self, StoreError> {
+    pub(in crate::engine) fn new(max_series: usize, remembered: usize) -> Result<Self, StoreError> {
         let mut id = [0; 12];
         getrandom::fill(&mut id)
             .map_err(|error| StoreError::Unavailable(StoreFault::because("no random numbers", error)))?;
@@ -120,7 +120,7 @@ impl UsageBook {
     }
 
     /// Counts a record, unless it is a retry of one that was.
-    pub(super) fn count(&self, record: &Record, refused: bool, now: Millis) {
+    pub(in crate::engine) fn count(&self, record: &Record, refused: bool, now: Millis) {
         if self.max_series == 0 {
             return;
         }
@@ -133,7 +133,7 @@ impl UsageBook {
         };
         let shard = self.hasher.hash_one(&record.key_id) as usize % SHARDS;
         let mut shard = self.shards[shard].lock();
-        if let Some(identity) = Answers::identity(record)
+        if let Some(identity) = IdempotencyCache::identity(record)
             && shard.is_retry(identity, now, self.remembered)
         {
             return;
@@ -264,7 +264,13 @@ impl Shard {
 
 impl Engine {
     /// Counts what a record used, after the decision about it.
-    pub(super) fn count_usage(&self, record: &Record, decision: &Decision, elsewhere: bool, now: Millis) {
+    pub(in crate::engine) fn count_usage(
+        &self,
+        record: &Record,
+        decision: &Decision,
+        elsewhere: bool,
+        now: Millis,
+    ) {
         if !elsewhere {
             self.usage.count(record, !decision.allowed, now);
         }

@@ -1,6 +1,6 @@
 //! Limits of projects, plans and everything at work, by injected time.
 
-use super::{super::quotas::LEASE, *};
+use super::*;
 use crate::domain::{
     actor::Actor,
     registry::{Configured, Entry, KeyEntry, Plan, Project, Shares},
@@ -50,8 +50,8 @@ async fn a_budget_is_shared_by_the_keys_of_a_project_to_the_nano_dollar_and_ends
     assert!(!day.ask(ask("a", "0.01")).await.allowed);
     day.now = until;
     assert!(day.ask(ask("a", "10")).await.allowed);
-    let told = day.events(EventType::RateLimitExceeded).await;
-    assert_eq!(told[0].evidence["limit"], "10");
+    let logged = day.events(EventType::RateLimitExceeded).await;
+    assert_eq!(logged[0].evidence["limit"], "10");
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn the_tightest_answers_and_all_or_none_is_charged() {
     let others = day.ask(asked(80, "gpt-4.1")).await;
     assert!(others.allowed, "what was refused was charged nowhere");
     assert_eq!(others.limits.iter().map(|limit| limit.used).collect::<Vec<_>>(), [3, 100]);
-    // Refused by the day and by ten seconds: told the longer of both, and then it is true.
+    // Refused by the day and by ten seconds: the answer has the longer of both, and then it is true.
     let refused = day.ask(asked(1, "gpt-4.1")).await;
     assert_eq!(refused.retry_after_seconds(), Some(15 * 3600), "nine o'clock");
     day.now += 15 * HOUR;
@@ -78,7 +78,7 @@ async fn the_tightest_answers_and_all_or_none_is_charged() {
 }
 
 #[tokio::test]
-async fn a_caller_that_waits_as_long_as_it_is_told_is_admitted() {
+async fn a_caller_that_waits_until_the_retry_time_is_admitted() {
     let mut day =
         day(&[("p", project(json!({"limits": [{"unit": "tokens", "window": "90s", "limit": 100}]})))]).await;
     let asked = |tokens: u64| json!({"project_id": "p", "tokens_used": tokens});
@@ -179,24 +179,28 @@ async fn a_budget_tells_of_each_mark_once_a_month_on_two_instances() {
             engine.record(&[record], day.now).await;
         }
     }
-    let mut told = Vec::new();
+    let mut logged = Vec::new();
     for engine in [&day.engine, &second] {
         let waiting = engine.outbox.take(day.now + HOUR);
-        told.extend(waiting.into_iter().filter(|event| event.kind == EventType::BudgetUsed));
+        logged.extend(waiting.into_iter().filter(|event| event.kind == EventType::BudgetUsed));
     }
-    told.sort_by_key(|event| (event.time, event.severity));
+    logged.sort_by_key(|event| (event.time, event.severity));
     let marks: Vec<_> =
-        told.iter().map(|event| (event.evidence["percent"].as_u64().unwrap(), event.count)).collect();
+        logged.iter().map(|event| (event.evidence["percent"].as_u64().unwrap(), event.count)).collect();
     assert_eq!(marks, [(50, 1), (80, 1), (100, 1), (50, 1), (80, 1), (100, 1)]);
-    assert_eq!(told[0].subject, Some(Subject::project("p")));
-    assert_eq!(told[0].evidence["summary"], "50 % of $10 per month are used: $5.");
+    assert_eq!(logged[0].subject, Some(Subject::project("p")));
+    assert_eq!(logged[0].evidence["summary"], "50 % of $10 per month are used: $5.");
 }
 
 #[tokio::test]
 async fn a_budget_holds_for_keys_that_the_cap_on_new_ones_keeps_out() {
     let day = day(&[("p", project(json!({"budget_usd": "10"})))]).await;
     let policy = Policy { limits: Default::default(), ..default_policy() };
-    let options = EngineOptions { newcomers: 1, newcomers_per_address: 1, ..day.engine.options.clone() };
+    let options = EngineOptions {
+        new_subjects_per_minute: 1,
+        new_subjects_per_minute_per_address: 1,
+        ..day.engine.options.clone()
+    };
     let engine =
         Engine::start(day.engine.store.clone(), day.engine.geo.clone(), policy, options).await.unwrap();
     let mut day = Day { engine, ..day };

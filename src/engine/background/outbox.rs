@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_enforced_and_what_is_only_observed_are_told_apart() {
+    fn what_is_enforced_and_what_is_only_observed_are_folded_apart() {
         let outbox = EventOutbox::new(60, 100);
         let would = Some(crate::domain::decision::Would::go_on(crate::domain::decision::Action::None));
         for i in 0..10 {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn open_folds_are_told_at_shutdown() {
+    fn open_folds_are_logged_at_shutdown() {
         let outbox = EventOutbox::new(60, 10);
         outbox.push(blocked(1, "a"));
         outbox.push(blocked(2, "a"));

@@ -9,13 +9,13 @@ use crate::domain::{MINUTE, Millis, decision::Decision, record::Record};
 /// A retry within this span is recognised.
 pub const SPAN: Millis = 2 * MINUTE;
 
-/// Answers by request.
+/// Answers by request, the latest up to its capacity.
 #[derive(Debug)]
-pub struct Answers {
+pub struct IdempotencyCache {
     cache: Cache<u128, (Millis, Arc<Decision>)>,
 }
 
-impl Answers {
+impl IdempotencyCache {
     /// Remembers at most `capacity` answers.
     pub fn new(capacity: usize) -> Self {
         Self { cache: Cache::new(capacity.max(1)) }

@@ -5,7 +5,7 @@
 
 use quick_cache::sync::Cache;
 
-use super::{ActivePolicy, Engine, frame::Frame, prepare::Purpose, profiles::ProfileHandle};
+use super::{frame::Frame, prepare::Purpose};
 use crate::{
     detect,
     domain::{
@@ -17,19 +17,20 @@ use crate::{
         standing::{Origin, Standing},
         subject::{Subject, SubjectKind},
     },
+    engine::{ActivePolicy, Engine, profiles::ProfileHandle},
     store::{EventQuery, StandingRecord, StoreError},
 };
 
-/// Keys remembered of whom it was told that a ban spares them.
-const TOLD: usize = 10_000;
+/// Most keys remembered as logged: that a ban spares them.
+const REMEMBERED: usize = 10_000;
 
-/// Of which keys it was told that a ban of an address spares them: by address, version of its standing, and key.
+/// The keys of which the log has that a ban of an address spares them: by address, version of its standing, and key.
 #[derive(Debug)]
-pub(super) struct Spared(Cache<(Subject, u64, Subject), ()>);
+pub(in crate::engine) struct Spared(Cache<(Subject, u64, Subject), ()>);
 
 impl Default for Spared {
     fn default() -> Self {
-        Self(Cache::new(TOLD))
+        Self(Cache::new(REMEMBERED))
     }
 }
 
@@ -46,13 +47,13 @@ impl Engine {
         self.bans.find(record, now, active.observes(), |address, ban| {
             let spared = spares(ban, address, record, profile());
             if spared {
-                self.tell_spared(record, (address, ban), active, purpose, now);
+                self.report_spared(record, (address, ban), active, purpose, now);
             }
             spared
         })
     }
 
-    /// The ban that refuses a request, told to nobody.
+    /// The ban that refuses a request, without an event.
     pub(super) fn quiet_ban_on(
         &self,
         record: &Record,
@@ -84,7 +85,7 @@ impl Engine {
         }
     }
 
-    /// The keys of which it was told that a ban in force spares them, at most a page of a hundred events.
+    /// The keys of which the log has that a ban in force spares them, at most a page of a hundred events.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -99,14 +100,14 @@ impl Engine {
             limit: 100,
             ..EventQuery::default()
         };
-        let told = self.store.events(&query).await?.items;
-        let mut keys: Vec<String> = told.into_iter().filter_map(|event| event.key_id).collect();
+        let logged = self.store.events(&query).await?.items;
+        let mut keys: Vec<String> = logged.into_iter().filter_map(|event| event.key_id).collect();
         keys.sort();
         keys.dedup();
         Ok(keys)
     }
 
-    fn tell_spared(
+    fn report_spared(
         &self,
         record: &Record,
         (address, ban): (&Subject, &Standing),
@@ -114,11 +115,11 @@ impl Engine {
         purpose: Purpose,
         now: Millis,
     ) {
-        let told = (address.clone(), ban.version, record.key.clone());
-        if self.spared.0.get(&told).is_some() || !self.outbox.is_open() {
+        let case = (address.clone(), ban.version, record.key.clone());
+        if self.spared.0.get(&case).is_some() || !self.outbox.is_open() {
             return;
         }
-        self.spared.0.insert(told, ());
+        self.spared.0.insert(case, ());
         let place = self.geo.lookup(record.source_ip);
         let frame = Frame::new(record, place.as_deref(), active, purpose, now);
         self.outbox.push_apart(frame.spared(address, ban));

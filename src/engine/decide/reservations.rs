@@ -7,7 +7,7 @@ use std::sync::{
 
 use uuid::Uuid;
 
-use super::{Engine, prepare::Observed};
+use super::prepare::Observed;
 use crate::{
     domain::{
         MINUTE, Millis, SECOND,
@@ -18,6 +18,7 @@ use crate::{
         stable_hash,
         window::Counts,
     },
+    engine::Engine,
     store::{Refund, StoreError},
 };
 
@@ -28,21 +29,21 @@ const ENDED_PAGE: usize = 200;
 
 /// Until when reservations of this instance may have to be ended.
 #[derive(Debug, Default)]
-pub(super) struct Leases(AtomicI64);
+pub(in crate::engine) struct Reservations(AtomicI64);
 
-impl Leases {
+impl Reservations {
     fn made(&self, until: Millis) {
         self.0.fetch_max(until + 2 * SECOND, Relaxed);
     }
 
     /// Whether one that was made here may have ended by now.
-    pub(super) fn may_end(&self, now: Millis) -> bool {
+    pub(in crate::engine) fn may_end(&self, now: Millis) -> bool {
         self.0.load(Relaxed) >= now
     }
 }
 
 /// Makes a charge one that holds its estimate: where it would count for longer than the lease, it counts as long as that.
-pub(super) fn reserve(charge: &mut Charge, record: &Record, leases: &Leases, lease: Millis) {
+pub(super) fn reserve(charge: &mut Charge, record: &Record, leases: &Reservations, lease: Millis) {
     let until = charge.now + lease;
     charge.mode = ChargeMode::Admit;
     for quota in &mut charge.quotas {
@@ -152,7 +153,7 @@ impl Engine {
         self.change_quotas(&changes, observed.key.now).await;
     }
 
-    pub(super) async fn change_quotas(&self, changes: &[QuotaChange], now: Millis) {
+    pub(in crate::engine) async fn change_quotas(&self, changes: &[QuotaChange], now: Millis) {
         if changes.is_empty() || self.breaker.open_since().is_some() {
             return;
         }
@@ -171,7 +172,7 @@ impl Engine {
     }
 
     /// Ends reservations that nobody settled.
-    pub(super) async fn end_leases(&self, now: Millis) -> Result<(), StoreError> {
+    pub(in crate::engine) async fn end_leases(&self, now: Millis) -> Result<(), StoreError> {
         for lease in self.store.ended_leases(now, ENDED_PAGE).await? {
             self.store.end_lease(&lease, now).await?;
         }

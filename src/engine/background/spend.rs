@@ -2,7 +2,7 @@
 //! instances, and a key that stays critical is cut off.
 //!
 //! All of it is worked out from the roll-ups of usage: days for the judgement, hours for how the day stood at the checks
-//! before. What was told and what people said is read from the event log, so nothing else is stored.
+//! before. What was reported and what people said is read from the event log, so nothing else is stored.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,7 +11,6 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Engine, events};
 use crate::{
     domain::{
         DAY, HOUR, Millis, SECOND,
@@ -24,6 +23,7 @@ use crate::{
         subject::Subject,
         usage::{Bucket, Grouping, OTHER, UsageKey, UsageQuery},
     },
+    engine::{Engine, events},
     store::{Claim, EventQuery, StandingRecord, StoreError, patient},
 };
 
@@ -34,12 +34,12 @@ const DAYS: usize = SPAN + 1;
 /// When one check would cut off more keys than this, and more than a quarter of those that matter, they have a common
 /// cause (a price, say), and none is cut off.
 const MANY: usize = 10;
-/// Events looked at for what was told or said, in pages of a hundred.
+/// Events looked at for what was reported or said, in pages of a hundred.
 const PAGES: usize = 50;
 
 /// What this instance knows of checks.
 #[derive(Debug, Default)]
-pub(super) struct SpendWatch(Mutex<Known>);
+pub(in crate::engine) struct SpendWatch(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -47,8 +47,8 @@ struct Known {
     done: Millis,
     /// The last one that this instance has taken on.
     claimed: Millis,
-    /// What was told: by key and day, the worst.
-    told: HashMap<(Subject, Millis), Severity>,
+    /// What was reported: by key and day, the worst.
+    reported: HashMap<(Subject, Millis), Severity>,
 }
 
 /// A key's days, today first.
@@ -121,7 +121,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the store does not answer: then it is made again.
-    pub(super) async fn watch_spend(&self, now: Millis) -> Result<(), StoreError> {
+    pub(in crate::engine) async fn watch_spend(&self, now: Millis) -> Result<(), StoreError> {
         let Some(rules) = self.base.spend else { return Ok(()) };
         let check = Check { at: Bucket::Hour.start(now), now };
         let claimed = {
@@ -137,7 +137,7 @@ impl Engine {
         }
         let mut known = self.spend.0.lock();
         known.done = check.at;
-        known.told.retain(|(_, day), _| *day >= check.day() - DAY);
+        known.reported.retain(|(_, day), _| *day >= check.day() - DAY);
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl Engine {
                 let judged = Check { at, ..check };
                 let Some(days) = book.days_at(key, judged) else { continue };
                 if let Some(found) = rules.judge(&days) {
-                    self.tell_spend(key, &found, judged).await?;
+                    self.report_spend(key, &found, judged).await?;
                     if at == check.at && found.is_critical() {
                         critical.insert(key.clone());
                     }
@@ -240,12 +240,12 @@ impl Engine {
         Ok(named.collect())
     }
 
-    /// Tells of an unusual day, unless as much was told of it.
-    async fn tell_spend(&self, key: &str, found: &Judgement, judged: Check) -> Result<(), StoreError> {
+    /// Tells of an unusual day, unless as much was reported of it.
+    async fn report_spend(&self, key: &str, found: &Judgement, judged: Check) -> Result<(), StoreError> {
         let (subject, day) = (Subject::key(key), judged.day());
         let place = (subject.clone(), day);
-        let known = self.spend.0.lock().told.get(&place).copied();
-        if known.is_some_and(|told| told >= found.severity()) {
+        let known = self.spend.0.lock().reported.get(&place).copied();
+        if known.is_some_and(|reported| reported >= found.severity()) {
             return Ok(());
         }
         let day_name = format_millis(day);
@@ -256,9 +256,9 @@ impl Engine {
             let version = self.policy().version.clone();
             let event = events::spend_anomaly(&subject, found, day, judged.at, &version, judged.now);
             patient(self.store.append(&[event])).await?;
-            self.meters.events_written.increment(1);
+            self.metrics.events_written.increment(1);
         }
-        self.spend.0.lock().told.insert(place, found.severity());
+        self.spend.0.lock().reported.insert(place, found.severity());
         Ok(())
     }
 
@@ -296,7 +296,7 @@ impl Engine {
             };
             if !standing.is_some_and(for_good) {
                 patient(self.store.append(&[events::not_cut_off(event, why)])).await?;
-                self.meters.events_written.increment(1);
+                self.metrics.events_written.increment(1);
             }
             return Ok(());
         }
@@ -327,8 +327,8 @@ impl Engine {
         self.base.has_emergency_hook || self.policy().policy.preset == Preset::Strict
     }
 
-    /// Whether an earlier check told that one of the days of these checks is critical. What comes late, and all at once,
-    /// makes checks critical that found nothing when they were made.
+    /// Whether an earlier check reported that one of the days of these checks is critical. What comes late, and all at
+    /// once, makes checks critical that found nothing when they were made.
     async fn was_warned_of(&self, subject: &Subject, cut: &CutOff, check: Check) -> Result<bool, StoreError> {
         let since = cut.first_day(check);
         let earlier = |event: &Event| {

@@ -3,19 +3,18 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{
-    ActivePolicy, Engine, events,
+    idempotency::IdempotencyCache,
     prepare::{Item, Observed, State, address_charge},
-    profiles::ProfileHandle,
-    quotas,
+    reservations,
 };
 use crate::{
-    config::IdempotencyScope,
     detect::{self, Attribution},
     domain::{
         HOUR, Millis,
         decision::{Action, Decision, Reason},
         event::EventType,
         finding::Severity,
+        idempotency::IdempotencyScope,
         observation::{Charge, ChargeMode, Observation, Peer},
         place::Prefix,
         policy::OnStoreFailure,
@@ -23,11 +22,12 @@ use crate::{
         record::{Outcome, Record},
         subject::Subject,
     },
+    engine::{ActivePolicy, Engine, events, profiles::ProfileHandle},
     store::{Claim, StoreError},
 };
 
 /// How a trip to the store went.
-enum Trip {
+enum Observing {
     /// It answered.
     Answered(Vec<Observation>),
     /// It did not take the charges.
@@ -38,8 +38,13 @@ enum Trip {
 
 impl Engine {
     /// Takes every waiting item to the store and back: all charges in one trip, beside it the profiles that are not at
-    /// hand. When the store does not answer in time, the insurance observes in its place.
-    pub(super) async fn observe(&self, items: &mut [Item<'_>], active: &ActivePolicy, now: Millis) {
+    /// hand. When the store does not answer in time, the fallback observes in its place.
+    pub(in crate::engine) async fn observe(
+        &self,
+        items: &mut [Item<'_>],
+        active: &ActivePolicy,
+        now: Millis,
+    ) {
         let waiting: Vec<usize> = items
             .iter()
             .enumerate()
@@ -65,11 +70,11 @@ impl Engine {
         let cold = cold_subjects(items, &waiting);
         let asked = tokio::join!(self.ask(&charges, now), self.load_profiles(&cold));
         let (answer, profiles) = asked;
-        let degraded = !matches!(answer, Trip::Answered(_));
+        let degraded = !matches!(answer, Observing::Answered(_));
         let mut observations = match answer {
-            Trip::Answered(observations) => self.count_those_kept_out(&charges, observations, now).await,
-            Trip::NotMade => self.insure(&charges, active, true),
-            Trip::Unknown => self.insure(&charges, active, false),
+            Observing::Answered(observations) => self.count_those_kept_out(&charges, observations, now).await,
+            Observing::NotMade => self.fall_back(&charges, active, true),
+            Observing::Unknown => self.fall_back(&charges, active, false),
         }
         .into_iter()
         .map(|seen| Observation { standing: seen.standing.counting(observing), ..seen });
@@ -89,8 +94,8 @@ impl Engine {
             };
             let profile = w.profile.unwrap_or_else(|| at_hand(&item.record.key));
             let prior = w.prior.or_else(|| item.record.project.as_ref().map(at_hand));
-            if w.newcomer && !key.created {
-                self.newcomers.give_back(&item.record.address, now);
+            if w.new_subject && !key.created {
+                self.new_subjects.give_back(&item.record.address, now);
             }
             let (place, features, charge, lease, limits) = (w.place, w.features, w.charge, w.lease, w.limits);
             let attribution = match w.attribution {
@@ -137,7 +142,7 @@ impl Engine {
         if charges.is_empty() {
             return;
         }
-        let Trip::Answered(observations) = self.ask(&charges, now).await else { return };
+        let Observing::Answered(observations) = self.ask(&charges, now).await else { return };
         for ((n, charge), observation) in at.into_iter().zip(&charges).zip(observations) {
             self.settle_place(charge, &observation);
             if let State::Observed(o) = &mut items[n].state {
@@ -196,9 +201,9 @@ impl Engine {
             }
             let refused = observation.quota_refusal.is_some();
             let mode = if refused { ChargeMode::Peek } else { charge.mode };
-            let here = self.insurance.observe(&Charge { mode, quotas: Vec::new(), ..charge.clone() }, 1000);
+            let here = self.fallback.observe(&Charge { mode, quotas: Vec::new(), ..charge.clone() }, 1000);
             if !refused && !here.admitted && charge.mode != ChargeMode::Peek {
-                back.extend(quotas::back(&charge.quotas));
+                back.extend(reservations::back(&charge.quotas));
             }
             *observation = Observation {
                 tracked: false,
@@ -212,29 +217,29 @@ impl Engine {
         observations
     }
 
-    async fn ask(&self, charges: &[Charge], now: Millis) -> Trip {
+    async fn ask(&self, charges: &[Charge], now: Millis) -> Observing {
         if self.breaker.open_since().is_some() {
-            return Trip::NotMade;
+            return Observing::NotMade;
         }
         let started = std::time::Instant::now();
         let answer = tokio::time::timeout(self.patience(charges.len()), self.store.observe(charges)).await;
-        self.meters.observe.record(started.elapsed());
+        self.metrics.observe.record(started.elapsed());
         match answer {
             Ok(Ok(observations)) if observations.len() == charges.len() => {
                 self.breaker.succeeded();
-                Trip::Answered(observations)
+                Observing::Answered(observations)
             }
             Ok(Ok(_)) => {
                 self.store_failed(&StoreError::Incompatible("answers are missing".into()), now);
-                Trip::Unknown
+                Observing::Unknown
             }
             Ok(Err(error)) => {
                 self.store_failed(&error, now);
-                Trip::NotMade
+                Observing::NotMade
             }
             Err(_) => {
                 self.store_failed(&StoreError::Deadline(self.patience(charges.len())), now);
-                Trip::Unknown
+                Observing::Unknown
             }
         }
     }
@@ -246,8 +251,8 @@ impl Engine {
     }
 
     /// Notes that the store failed; when it has failed too often, says so once.
-    pub(super) fn store_failed(&self, error: &StoreError, now: Millis) {
-        self.meters.store_failures.increment(1);
+    pub(in crate::engine) fn store_failed(&self, error: &StoreError, now: Millis) {
+        self.metrics.store_failures.increment(1);
         if self.breaker.failed(now) {
             tracing::error!(%error, "the store does not answer; deciding without it");
             metrics::gauge!("keyward_degraded").set(1.0);
@@ -258,19 +263,19 @@ impl Engine {
 
     /// Observes in the store's place. What it admits is owed to the store, unless the store may have counted it: a trip
     /// that timed out has usually arrived, and counting twice would refuse the rightful later.
-    fn insure(&self, charges: &[Charge], active: &ActivePolicy, owe: bool) -> Vec<Observation> {
+    fn fall_back(&self, charges: &[Charge], active: &ActivePolicy, owe: bool) -> Vec<Observation> {
         let share = (active.policy.on_store_failure.instance_share * 1000.0) as u16;
         charges
             .iter()
             .map(|charge| {
-                let mut observation = self.insurance.observe(charge, share);
-                // The cap on new subjects holds here too: what it keeps out is not told to the store later.
+                let mut observation = self.fallback.observe(charge, share);
+                // The cap on new subjects holds here too: what it keeps out does not reach the store later.
                 observation.tracked &= charge.may_create;
                 // An estimate that is not held is no usage; a settlement is, whose estimate ends by itself.
                 let is_usage = charge.mode != ChargeMode::Peek && charge.lease.is_none();
                 if owe && observation.admitted && observation.tracked && is_usage {
-                    self.insurance.owe_usage(&charge.subject, &charge.counts);
-                    self.insurance.owe_quotas(&charge.quotas);
+                    self.fallback.owe_usage(&charge.subject, &charge.counts);
+                    self.fallback.owe_quotas(&charge.quotas);
                 }
                 observation
             })
@@ -325,11 +330,10 @@ impl Engine {
     /// Remembers the answer to a request with an id. A refusal is not remembered, enforced or not: nothing was counted, and
     /// a retry after its time deserves a fresh look.
     pub(super) async fn remember(&self, record: &Record, decision: &Decision, now: Millis) {
-        let Some(identity) = super::answers::Answers::identity(record).filter(|_| decision.ruling().allowed)
-        else {
+        let Some(identity) = IdempotencyCache::identity(record).filter(|_| decision.ruling().allowed) else {
             return;
         };
-        self.answers.put(identity, decision.clone(), now);
+        self.idempotency.put(identity, decision.clone(), now);
         if self.options.idempotency_scope == IdempotencyScope::Store && self.breaker.open_since().is_none() {
             let id = format!("{identity:032x}");
             let answer = serde_json::to_vec(decision).unwrap_or_default();

@@ -27,9 +27,9 @@ async fn a_benign_verdict_lifts_the_ban_and_undoes_its_strike() {
         .await
         .unwrap()
         .unwrap();
-    let told = day.events(EventType::FeedbackGiven).await;
+    let logged = day.events(EventType::FeedbackGiven).await;
     assert_eq!(
-        told.iter().map(|e| e.evidence["note"].clone()).collect::<Vec<_>>(),
+        logged.iter().map(|e| e.evidence["note"].clone()).collect::<Vec<_>>(),
         ["on second thoughts", "their VPN"]
     );
     assert!(day.ask(json!({"source_ip": BUCHAREST})).await.allowed);
@@ -59,8 +59,8 @@ async fn a_benign_verdict_teaches_the_place_and_the_way_there() {
 }
 
 async fn given(day: &Day) -> Feedback {
-    let told = day.events(EventType::FeedbackGiven).await.remove(0);
-    serde_json::from_value(told.evidence).unwrap()
+    let logged = day.events(EventType::FeedbackGiven).await.remove(0);
+    serde_json::from_value(logged.evidence).unwrap()
 }
 
 #[tokio::test]

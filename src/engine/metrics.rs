@@ -18,7 +18,7 @@ pub(super) enum Call {
 }
 
 /// Handles of the metrics of the engine.
-pub(super) struct Meters {
+pub(super) struct Metrics {
     on_time: Counter,
     late: Counter,
     checks: Counter,
@@ -44,7 +44,7 @@ pub(super) struct Meters {
     pub(super) events_written: Counter,
 }
 
-impl Default for Meters {
+impl Default for Metrics {
     fn default() -> Self {
         Self {
             on_time: metrics::counter!("keyward_records_total", "timing" => "on_time"),
@@ -67,7 +67,7 @@ impl Default for Meters {
     }
 }
 
-impl Meters {
+impl Metrics {
     /// Counts the decision about a record.
     pub(super) fn count(&self, decision: &Decision) {
         if decision.late { &self.late } else { &self.on_time }.increment(1);

@@ -1,19 +1,22 @@
 //! Budgets as they are used up: a word at a half, at four fifths, and when nothing is left.
 //!
-//! Whoever charges a counter is told what it holds then, atomically, so of all requests on all instances exactly one takes
-//! it over a mark: that one tells. What is given back (a reservation that was too large) may let a second request pass the
-//! same mark; an instance tells of a mark once per period.
+//! The store answers a charge with what the counter holds then, atomically. So of all requests on all instances exactly
+//! one takes it over a mark: that one reports it. What is given back (a reservation that was too large) may let a second
+//! request pass the same mark; an instance reports a mark once per period.
 
 use std::collections::HashSet;
 
 use parking_lot::Mutex;
 
-use super::{Engine, events::Frame, prepare::Observed};
-use crate::domain::{
-    Millis,
-    finding::Severity,
-    quota::{Counter, Span},
-    window::Unit,
+use super::{frame::Frame, prepare::Observed};
+use crate::{
+    domain::{
+        Millis,
+        finding::Severity,
+        quota::{Counter, Span},
+        window::Unit,
+    },
+    engine::Engine,
 };
 
 /// Thousandths of a budget, and how bad it is that so much is used.
@@ -21,26 +24,26 @@ const MARKS: [(u64, Severity); 3] = [(500, Severity::Low), (800, Severity::Mediu
 /// Marks remembered; beyond them those of periods that are over are forgotten, and then all.
 const REMEMBERED: usize = 100_000;
 
-/// Marks of which this instance has told.
+/// Marks that this instance has reported.
 #[derive(Debug, Default)]
-pub(super) struct Budgets(Mutex<HashSet<(Counter, Millis, u64)>>);
+pub(in crate::engine) struct Budgets(Mutex<HashSet<(Counter, Millis, u64)>>);
 
 impl Budgets {
     fn is_news(&self, mark: (Counter, Millis, u64), now: Millis) -> bool {
-        let mut told = self.0.lock();
-        if told.len() >= REMEMBERED {
-            told.retain(|(_, until, _)| *until > now);
+        let mut reported = self.0.lock();
+        if reported.len() >= REMEMBERED {
+            reported.retain(|(_, until, _)| *until > now);
         }
-        if told.len() >= REMEMBERED {
-            told.clear();
+        if reported.len() >= REMEMBERED {
+            reported.clear();
         }
-        told.insert(mark)
+        reported.insert(mark)
     }
 }
 
 impl Engine {
     /// Tells of each mark that an admitted request took a budget (a limit on dollars of a calendar period) over.
-    pub(super) fn tell_budgets(&self, observed: &Observed, frame: &Frame<'_>) {
+    pub(super) fn report_budgets(&self, observed: &Observed, frame: &Frame<'_>) {
         let charged = observed.limits.iter().zip(&observed.charge.quotas).zip(&observed.key.quotas);
         for ((applied, quota), count) in charged {
             let limit = &applied.rule.limit;

@@ -4,13 +4,13 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use smallvec::SmallVec;
 
-use super::{ActivePolicy, Engine, answers::Answers, bans, events::Frame, profiles::ProfileHandle, quotas};
+use super::{frame::Frame, idempotency::IdempotencyCache, reservations};
 use crate::{
-    config::IdempotencyScope,
     detect::{Attribution, Features},
     domain::{
         Millis,
         decision::{Action, Decision},
+        idempotency::IdempotencyScope,
         observation::{Charge, ChargeMode, ClientMark, Observation, Peer},
         place::{Place, PlaceCore, Prefix},
         quota::Lease,
@@ -19,6 +19,7 @@ use crate::{
         standing::{Standing, StandingState},
         window::{Counts, WindowLimits},
     },
+    engine::{ActivePolicy, Engine, bans, profiles::ProfileHandle},
 };
 
 /// Recent places kept per key.
@@ -28,7 +29,7 @@ pub(super) const ADDRESS_PEERS: u8 = 64;
 
 /// What the request is asked about for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(in crate::engine) enum Purpose {
     /// It has happened.
     Record,
     /// It is to happen.
@@ -41,7 +42,7 @@ pub(super) enum Purpose {
 pub(super) type Quotas = SmallVec<[Applied; 4]>;
 
 /// A request on its way through the engine.
-pub(super) struct Item<'r> {
+pub(in crate::engine) struct Item<'r> {
     pub record: &'r Record,
     pub state: State,
     /// Another instance has taken the same request on, and counts what it used.
@@ -49,19 +50,19 @@ pub(super) struct Item<'r> {
 }
 
 /// How far it is.
-pub(super) enum State {
+pub(in crate::engine) enum State {
     /// Answered without the store.
     Decided(Box<Decision>),
     /// A retry of an earlier one of the same batch.
     SameAs(usize),
     /// Waiting for the store.
     Waiting(Box<Waiting>),
-    /// The store has answered (or the insurance in its place).
+    /// The store has answered (or the fallback in its place).
     Observed(Box<Observed>),
 }
 
 /// What goes to the store.
-pub(super) struct Waiting {
+pub(in crate::engine) struct Waiting {
     pub place: Option<Arc<Place>>,
     pub features: Features,
     /// Whose it is, as far as that is known before the profile is at hand.
@@ -72,14 +73,14 @@ pub(super) struct Waiting {
     pub profile: Option<ProfileHandle>,
     /// The profile of its project.
     pub prior: Option<ProfileHandle>,
-    /// Whether a newcomer's place was taken for it.
-    pub newcomer: bool,
+    /// Whether a new subject's place was taken for it.
+    pub new_subject: bool,
     /// The reservation that it settles.
     pub lease: Option<Lease>,
 }
 
 /// What came back.
-pub(super) struct Observed {
+pub(in crate::engine) struct Observed {
     pub place: Option<Arc<Place>>,
     pub features: Features,
     /// Whose it is.
@@ -100,7 +101,7 @@ pub(super) struct Observed {
 }
 
 impl Engine {
-    pub(super) async fn prepare<'r>(
+    pub(in crate::engine) async fn prepare<'r>(
         &self,
         records: &'r [Record],
         terms: Vec<Terms>,
@@ -112,7 +113,7 @@ impl Engine {
         let mut items = Vec::with_capacity(records.len());
         let mut terms = terms.into_iter();
         for (index, record) in records.iter().enumerate() {
-            let identity = if purpose == Purpose::Record { Answers::identity(record) } else { None };
+            let identity = if purpose == Purpose::Record { IdempotencyCache::identity(record) } else { None };
             let earlier =
                 identity.and_then(|id| if records.len() > 1 { seen.insert(id, index) } else { None });
             let mut elsewhere = false;
@@ -162,7 +163,7 @@ impl Engine {
         elsewhere: &mut bool,
     ) -> Option<Decision> {
         let identity = identity?;
-        if let Some(answer) = self.answers.get(identity, now) {
+        if let Some(answer) = self.idempotency.get(identity, now) {
             return Some((*answer).clone());
         }
         if self.options.idempotency_scope == IdempotencyScope::Store {
@@ -198,7 +199,7 @@ impl Engine {
             Purpose::Reserve => true,
         };
         let outcome = record.outcome();
-        let newcomer = counted && profile.is_none() && self.newcomers.take(&record.address, now);
+        let new_subject = counted && profile.is_none() && self.new_subjects.take(&record.address, now);
         let counts = Counts {
             requests: 1,
             tokens: record.tokens,
@@ -215,7 +216,7 @@ impl Engine {
             mode: if counted { ChargeMode::Admit } else { ChargeMode::Peek },
             peer: is_key.then(|| Peer::place(&core, client)),
             peer_capacity: KEY_PEERS,
-            may_create: profile.is_some() || newcomer,
+            may_create: profile.is_some() || new_subject,
             observing: false,
             quotas: applied.iter().map(|limit| limit.charge(record, now)).collect(),
             lease: None,
@@ -223,7 +224,7 @@ impl Engine {
         if purpose == Purpose::Reserve {
             // It has not been made yet: its place will be touched when it is reported.
             charge.peer = None;
-            quotas::reserve(&mut charge, record, &self.leases, self.options.lease);
+            reservations::reserve(&mut charge, record, &self.reservations, self.options.lease);
         }
         Waiting {
             place,
@@ -233,7 +234,7 @@ impl Engine {
             limits: applied,
             profile,
             prior,
-            newcomer,
+            new_subject,
             lease: None,
         }
     }

@@ -34,8 +34,8 @@ async fn what_a_detector_the_ladder_or_a_limit_does_names_nobody() {
     day.ask(json!({"source_ip": BUCHAREST})).await;
     let travel = EventType::Anomaly(AnomalyKind::ImpossibleTravel);
     for kind in [travel, TemporaryBan, BannedRequestBlocked, RateLimitExceeded] {
-        let told = day.events(kind).await;
-        assert!(!told.is_empty(), "{kind}");
-        assert!(told.iter().all(|event| event.evidence.get("by").is_none()), "{told:?}");
+        let logged = day.events(kind).await;
+        assert!(!logged.is_empty(), "{kind}");
+        assert!(logged.iter().all(|event| event.evidence.get("by").is_none()), "{logged:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What takes over while the store does not answer: an in-process limiter, and the memory of what to tell the store
+//! What takes over while the store does not answer: an in-process limiter, and the memory of what to write to the store
 //! when it is back.
 
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use crate::{
     store::embedded::{Counters, Quotas},
 };
 
-/// Subjects that the insurance counts at most.
+/// Subjects that the fallback counts at most.
 const MAX_SUBJECTS: usize = 200_000;
 /// Local standings that wait for the store at most.
 const MAX_STANDINGS: usize = 100_000;
@@ -30,19 +30,19 @@ struct Owed {
 }
 
 /// The in-process limiter and what is owed to the store.
-pub struct Insurance {
+pub struct Fallback {
     counters: Counters,
     quotas: Quotas,
     owed: Mutex<Owed>,
 }
 
-impl Default for Insurance {
+impl Default for Fallback {
     fn default() -> Self {
         Self { counters: Counters::new(MAX_SUBJECTS), quotas: Quotas::default(), owed: Mutex::default() }
     }
 }
 
-impl Insurance {
+impl Fallback {
     /// Observes a charge in memory, with each limit at this instance's share (thousandths).
     pub fn observe(&self, charge: &Charge, share_permille: u16) -> Observation {
         let limits: WindowLimits = charge.limits.at_share(share_permille);
@@ -57,7 +57,7 @@ impl Insurance {
         self.quotas.observe(&charge, &self.counters)
     }
 
-    /// Notes what the store's counters have to be told.
+    /// Notes what the store's counters lack.
     pub fn owe_quotas(&self, quotas: &[QuotaCharge]) {
         let mut owed = self.owed.lock();
         for quota in quotas {
@@ -77,7 +77,7 @@ impl Insurance {
         quotas.into_iter().map(change).collect()
     }
 
-    /// Owes again what could not be told.
+    /// Owes again what could not be written.
     pub fn owe_changes(&self, changes: &[QuotaChange]) {
         let mut owed = self.owed.lock();
         for change in changes {
@@ -88,7 +88,7 @@ impl Insurance {
         }
     }
 
-    /// Notes usage that the store has to be told.
+    /// Notes usage that the store lacks.
     pub fn owe_usage(&self, subject: &Subject, counts: &Counts) {
         let mut owed = self.owed.lock();
         if owed.usage.len() < MAX_SUBJECTS || owed.usage.contains_key(subject) {
@@ -96,7 +96,7 @@ impl Insurance {
         }
     }
 
-    /// Notes a standing that the store has to be told.
+    /// Notes a standing that the store lacks.
     pub fn owe_standing(&self, subject: &Subject, standing: Standing, detail: StandingDetail) {
         let mut owed = self.owed.lock();
         if owed.standings.len() < MAX_STANDINGS {

@@ -18,13 +18,13 @@ struct Minute {
 
 /// Counts new subjects per minute, over all and per source address.
 #[derive(Debug, Clone)]
-pub struct Newcomers {
+pub struct NewSubjectLimiter {
     minute: Arc<Mutex<Minute>>,
     most: u32,
     most_per_address: u32,
 }
 
-impl Newcomers {
+impl NewSubjectLimiter {
     /// Caps per minute.
     pub fn new(most: u32, most_per_address: u32) -> Self {
         Self { minute: Arc::default(), most, most_per_address }
@@ -67,15 +67,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn newcomers_are_capped_per_address_and_over_all_for_a_minute() {
-        let newcomers = Newcomers::new(3, 2);
+    fn new_subjects_are_capped_per_address_and_over_all_for_a_minute() {
+        let limiter = NewSubjectLimiter::new(3, 2);
         let (a, b) = (Subject::parse("ip:203.0.113.1").unwrap(), Subject::parse("ip:203.0.113.2").unwrap());
-        assert!(newcomers.take(&a, 0) && newcomers.take(&a, 0) && !newcomers.take(&a, 1));
-        assert!(newcomers.take(&b, 1) && !newcomers.take(&b, 2));
-        newcomers.give_back(&a, 3);
-        assert!(newcomers.take(&b, 3), "one over all was given back");
-        assert!(newcomers.take(&a, MINUTE));
-        newcomers.give_back(&b, 3);
-        assert!(newcomers.take(&a, MINUTE) && !newcomers.take(&a, MINUTE), "a former minute is over");
+        assert!(limiter.take(&a, 0) && limiter.take(&a, 0) && !limiter.take(&a, 1));
+        assert!(limiter.take(&b, 1) && !limiter.take(&b, 2));
+        limiter.give_back(&a, 3);
+        assert!(limiter.take(&b, 3), "one over all was given back");
+        assert!(limiter.take(&a, MINUTE));
+        limiter.give_back(&b, 3);
+        assert!(limiter.take(&a, MINUTE) && !limiter.take(&a, MINUTE), "a former minute is over");
     }
 }

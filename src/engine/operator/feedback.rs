@@ -2,11 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Engine,
-    acts::{detector, lifted},
-    events,
-};
+use super::standings::{detector, lifted};
 use crate::{
     domain::{
         HOUR, Millis,
@@ -21,6 +17,7 @@ use crate::{
         standing::{Origin, Standing, StandingDetail, StandingState},
         subject::Subject,
     },
+    engine::{Engine, events},
     store::{EventQuery, StandingRecord, StoreError, StoreFault},
 };
 
@@ -92,9 +89,9 @@ impl Engine {
         // Last, so that a verdict that could not be carried out can be given again.
         let subject = event.subject.as_ref();
         let kind = EventType::FeedbackGiven;
-        let told = events::operator(now, kind, Severity::Low, subject, Some(by), evidence);
-        self.store.append(&[told]).await?;
-        self.meters.events_written.increment(1);
+        let logged = events::operator(now, kind, Severity::Low, subject, Some(by), evidence);
+        self.store.append(&[logged]).await?;
+        self.metrics.events_written.increment(1);
         Ok(Some(event))
     }
 
@@ -139,9 +136,9 @@ impl Engine {
                 (current.standing.unenforced_strikes - f64::from(undone)).clamp(0.0, strikes);
             let evidence =
                 serde_json::json!({ "reason": note, "verdict": "benign", "event": feedback.event });
-            let told = lifted(subject, feedback.by.as_ref(), evidence, now);
+            let logged = lifted(subject, feedback.by.as_ref(), evidence, now);
             let standing = Standing { strikes, bans, unenforced_strikes, unenforced_bans, ..lifted_standing };
-            Some((standing, told))
+            Some((standing, logged))
         })
         .await?;
         self.teach(&feedback.judged, now).await

@@ -1,9 +1,9 @@
 //! Why a request was decided as it was. The judgement that decides is the one that is explained: it is watched by a
-//! [`Witness`], and what a witness is told is all that an [`Explanation`] is made of.
+//! [`Trace`], and what a trace has seen is all that an [`Explanation`] is made of.
 
 use std::sync::Arc;
 
-use super::{ActivePolicy, Engine, KnownPlace, limits, prepare::Observed};
+use super::{limits, prepare::Observed};
 use crate::{
     detect::{self, Attribution, Case, DetectorReport},
     domain::{
@@ -19,6 +19,7 @@ use crate::{
         standing::{Standing, StandingDetail},
         subject::Subject,
     },
+    engine::{ActivePolicy, Engine, KnownPlace},
     store::{StandingRecord, StoreError},
 };
 
@@ -30,17 +31,17 @@ pub(super) enum Fact<'a> {
     Asked(&'a Case<'a>),
     /// The ladder took a step because of these findings.
     Climbed(&'a Subject, &'a Standing, &'a [Finding], &'a Step),
-    /// The profile was told of the request: as usual, or as flagged.
+    /// The profile has taken the request in: as usual, or as flagged.
     Learned { flagged: bool },
 }
 
 /// Who watches a judgement. Nobody does on the hot path, which costs nothing.
-pub(super) trait Witness: Send {
-    /// Is told of a fact as it happens.
+pub(super) trait Trace: Send {
+    /// Takes a fact as it happens.
     fn see(&mut self, fact: Fact<'_>);
 }
 
-impl Witness for () {
+impl Trace for () {
     fn see(&mut self, _: Fact<'_>) {}
 }
 
@@ -151,7 +152,7 @@ struct Notes {
     learned: Learned,
 }
 
-impl Witness for Notes {
+impl Trace for Notes {
     fn see(&mut self, fact: Fact<'_>) {
         match fact {
             Fact::Observed(observed) => {

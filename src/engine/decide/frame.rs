@@ -1,25 +1,27 @@
 //! How the engine words events about one request.
 
-use super::{
-    ActivePolicy, bans,
-    events::{action_of, standing_evidence},
-    prepare::Purpose,
-};
-use crate::domain::{
-    Millis,
-    decision::{Action, LimitStatus, Reason, Would},
-    enforcement::Enforcement,
-    event::{Event, EventType, format_millis},
-    finding::{Finding, Severity},
-    ladder,
-    money::Usd,
-    place::Place,
-    quota::Scope,
-    record::Record,
-    registry::{Applied, NotAllowed},
-    standing::Standing,
-    subject::Subject,
-    window::Unit,
+use super::prepare::Purpose;
+use crate::{
+    domain::{
+        Millis,
+        decision::{Action, LimitStatus, Reason, Would},
+        enforcement::Enforcement,
+        event::{Event, EventType, format_millis},
+        finding::{Finding, Severity},
+        ladder,
+        money::Usd,
+        place::Place,
+        quota::Scope,
+        record::Record,
+        registry::{Applied, NotAllowed},
+        standing::Standing,
+        subject::Subject,
+        window::Unit,
+    },
+    engine::{
+        ActivePolicy, bans,
+        events::{action_of, standing_evidence},
+    },
 };
 
 /// What every event about one request has.
@@ -171,7 +173,7 @@ impl<'a> Frame<'a> {
         Event { evidence, action: Some("alert".to_owned()), subject, ..event }
     }
 
-    /// A request that its key may not make. Keys that nobody registered are told by their address, so that a flood of
+    /// A request that its key may not make. Keys that nobody registered are logged by their address, so that a flood of
     /// made-up ones is folded.
     pub fn not_allowed(&self, refusal: NotAllowed) -> Event {
         let words = refusal.words();

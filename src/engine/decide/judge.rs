@@ -3,12 +3,10 @@
 use std::time::Instant;
 
 use super::{
-    ActivePolicy, Engine, bans,
-    events::{self, Frame},
-    explain::{Fact, Witness},
+    explain::{Fact, Trace},
+    frame::Frame,
     limits,
     prepare::{Observed, Purpose, refuse},
-    profiles::ProfileHandle,
 };
 use crate::{
     detect::{self, Attribution, Case, Recent},
@@ -26,6 +24,7 @@ use crate::{
         subject::Subject,
         window::{FIVE_MINUTES, ONE_MINUTE, Unit},
     },
+    engine::{ActivePolicy, Engine, bans, events, profiles::ProfileHandle},
     store::{Refund, Respond, Responded, StoreError},
 };
 
@@ -33,13 +32,13 @@ use crate::{
 const RETRIES: usize = 2;
 
 impl Engine {
-    /// Judges one request that the store (or the insurance) has observed.
+    /// Judges one request that the store (or the fallback) has observed.
     pub(super) async fn judge(
         &self,
         record: &Record,
         observed: Observed,
         active: &ActivePolicy,
-        witness: &mut impl Witness,
+        trace: &mut impl Trace,
     ) -> Decision {
         let now = observed.key.now;
         if observed.degraded
@@ -91,17 +90,17 @@ impl Engine {
         if record.refused_by_keyward || observed.attribution == Attribution::Nobody {
             return decision;
         }
-        decision.anomalies = self.find(record, &observed, active, witness);
+        decision.anomalies = self.find(record, &observed, active, trace);
         if !decision.anomalies.is_empty() {
-            self.respond(record, &observed, active, &frame, &mut decision, witness).await;
+            self.respond(record, &observed, active, &frame, &mut decision, trace).await;
         }
         if decision.allowed && !observed.limits.is_empty() {
-            self.tell_budgets(&observed, &frame);
+            self.report_budgets(&observed, &frame);
         }
         let teaches = observed.key.tracked && observed.attribution == Attribution::Key;
         if decision.allowed && teaches {
             let flagged = self.learn(record, &observed, active, &decision.anomalies);
-            witness.see(Fact::Learned { flagged });
+            trace.see(Fact::Learned { flagged });
         }
         decision
     }
@@ -159,7 +158,7 @@ impl Engine {
         record: &Record,
         observed: &Observed,
         active: &ActivePolicy,
-        witness: &mut impl Witness,
+        trace: &mut impl Trace,
     ) -> Vec<Finding> {
         let core = observed.place.as_ref().map(|p| &p.core);
         let geo_loaded = self.geo.loaded_at();
@@ -182,7 +181,7 @@ impl Engine {
                 (&active.policy, &active.allowlist),
                 (&describe, geo_loaded),
             );
-            witness.see(Fact::Asked(&case));
+            trace.see(Fact::Asked(&case));
             (detect::judge(&case), case.seen())
         })
     }
@@ -195,7 +194,7 @@ impl Engine {
         active: &ActivePolicy,
         frame: &Frame<'_>,
         decision: &mut Decision,
-        witness: &mut impl Witness,
+        trace: &mut impl Trace,
     ) {
         let findings = std::mem::take(&mut decision.anomalies);
         let (by_key, by_address): (Vec<Finding>, Vec<Finding>) =
@@ -206,13 +205,13 @@ impl Engine {
             by_address.iter().for_each(|finding| self.outbox.tell(|| frame.warning(finding)));
         }
         if !by_address.is_empty() {
-            let action = self.climb(&record.address, &by_address, observed, active, frame, witness).await;
+            let action = self.climb(&record.address, &by_address, observed, active, frame, trace).await;
             decision.degraded |= action.degraded;
             decision.action = decision.action.max(action.action);
             refused = refused.or(action.refused);
         }
         if !by_key.is_empty() {
-            let action = self.climb(&record.key, &by_key, observed, active, frame, witness).await;
+            let action = self.climb(&record.key, &by_key, observed, active, frame, trace).await;
             decision.degraded |= action.degraded;
             decision.action = decision.action.max(action.action);
             refused = action.refused.or(refused);
@@ -245,7 +244,7 @@ impl Engine {
         observed: &Observed,
         active: &ActivePolicy,
         frame: &Frame<'_>,
-        witness: &mut impl Witness,
+        trace: &mut impl Trace,
     ) -> Climbed {
         let now = frame.now;
         let is_key = *subject == frame.record.key;
@@ -255,15 +254,16 @@ impl Engine {
             let ladder = &active.policy.ladder;
             let step = ladder::climb(subject, &standing, findings, ladder, now);
             let step = active.policy.enforcement.mark_step(&standing, step, ladder);
-            witness.see(Fact::Climbed(subject, &standing, findings, &step));
-            let told = self.outbox.is_open();
-            let mut events = if told { anomaly_events(subject, findings, &step, frame) } else { Vec::new() };
+            trace.see(Fact::Climbed(subject, &standing, findings, &step));
+            let is_logged = self.outbox.is_open();
+            let mut events =
+                if is_logged { anomaly_events(subject, findings, &step, frame) } else { Vec::new() };
             let cause = step.cause.and_then(|n| findings.get(n));
             let (Some(next), Some(cause)) = (step.standing, cause) else {
                 events.into_iter().for_each(|event| self.outbox.push(event));
                 return Climbed { action: step.action, refused: None, degraded: false };
             };
-            if let Some(kind) = step.event.filter(|_| told) {
+            if let Some(kind) = step.event.filter(|_| is_logged) {
                 events.push(frame.response(kind, subject, &next, cause));
             }
             let banned = next.is_banned_at(now);
@@ -295,12 +295,12 @@ impl Engine {
             let patience = by.saturating_duration_since(Instant::now()).max(self.deadline() / 10);
             let asked = Instant::now();
             let answer = tokio::time::timeout(patience, self.store.respond(respond)).await;
-            self.meters.respond.record(asked.elapsed());
+            self.metrics.respond.record(asked.elapsed());
             match answer {
                 Ok(Ok(responded)) => {
                     self.breaker.succeeded();
                     if let Responded::Done(events) = &responded {
-                        self.meters.events_written.increment(events.len() as u64);
+                        self.metrics.events_written.increment(events.len() as u64);
                     }
                     return Some(responded);
                 }
@@ -311,7 +311,7 @@ impl Engine {
             }
         }
         if let Some((standing, detail)) = &respond.standing {
-            self.insurance.owe_standing(&respond.subject, *standing, detail.clone());
+            self.fallback.owe_standing(&respond.subject, *standing, detail.clone());
         }
         respond.events.iter().cloned().for_each(|event| self.outbox.push(event));
         None

@@ -7,7 +7,7 @@ use metrics::Histogram;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, alerts, events};
+use super::alerts;
 use crate::{
     domain::{
         Millis,
@@ -16,6 +16,7 @@ use crate::{
         standing::{Standing, StandingDetail},
         subject::Subject,
     },
+    engine::{Engine, events},
     store::{LogPage, LogPosition, Respond, Responded, StoreError, patient},
 };
 
@@ -123,7 +124,7 @@ impl Engine {
         if tick.is_multiple_of(SECOND_TICKS) {
             let now = self.now();
             self.bans.prune(now);
-            self.insurance.sweep(now);
+            self.fallback.sweep(now);
             metrics::gauge!("keyward_bans_held").set(self.bans.len() as f64);
             metrics::gauge!("keyward_events_waiting").set(self.outbox.waiting() as f64);
         }
@@ -137,7 +138,7 @@ impl Engine {
             self.follow_clock().await?;
         }
         // At once for those that were made here, so that nothing is held past its lease.
-        if self.leases.may_end(self.now()) || tick.is_multiple_of(SECOND_TICKS) {
+        if self.reservations.may_end(self.now()) || tick.is_multiple_of(SECOND_TICKS) {
             patient(self.end_leases(self.now())).await?;
         }
         if tick.is_multiple_of(SECOND_TICKS) {
@@ -145,7 +146,7 @@ impl Engine {
             self.settle(self.now()).await?;
             patient(self.profiles.flush(&*self.store)).await?;
             let ended = patient(self.store.expire_bans(self.now())).await?;
-            self.meters.events_written.increment(ended as u64);
+            self.metrics.events_written.increment(ended as u64);
         }
         if tick > 0 && tick.is_multiple_of(RELOAD_TICKS) {
             self.reload_bans(self.now()).await?;
@@ -157,7 +158,7 @@ impl Engine {
     async fn follow_log(&self, position: &mut LogPosition) -> Result<(), StoreError> {
         loop {
             let LogPage { events, next, .. } =
-                measured(self.store.read_log(position, LOG_PAGE), &self.meters.read_log).await?;
+                measured(self.store.read_log(position, LOG_PAGE), &self.metrics.read_log).await?;
             // A page that is not full may still not be all: one partition may have more than its share of a page.
             let is_all = events.is_empty();
             for event in &events {
@@ -199,11 +200,11 @@ impl Engine {
         let mut rest = events.as_slice();
         while !rest.is_empty() {
             let (page, later) = rest.split_at(rest.len().min(APPEND_PAGE));
-            if let Err(error) = measured(self.store.append(page), &self.meters.append).await {
+            if let Err(error) = measured(self.store.append(page), &self.metrics.append).await {
                 self.outbox.put_back(rest.to_vec());
                 return Err(error);
             }
-            self.meters.events_written.increment(page.len() as u64);
+            self.metrics.events_written.increment(page.len() as u64);
             rest = later;
         }
         Ok(())
@@ -220,7 +221,7 @@ impl Engine {
 
     /// Reads every ban in force. Those that the store has lost (a failover, a restart without its last second) are
     /// written again.
-    pub(super) async fn reload_bans(&self, now: Millis) -> Result<(), StoreError> {
+    pub(in crate::engine) async fn reload_bans(&self, now: Millis) -> Result<(), StoreError> {
         let records = patient(self.store.standings_in_force(now)).await?;
         let stored: Vec<(Subject, Standing)> = records.into_iter().map(|r| (r.subject, r.standing)).collect();
         for (subject, standing) in self.bans.reload(&stored, now) {
@@ -296,27 +297,27 @@ impl Engine {
 
     /// Tells the store what was decided and admitted without it; says of how many subjects there was usage.
     async fn settle(&self, now: Millis) -> Result<usize, StoreError> {
-        let mut standings = self.insurance.take_standings().into_iter();
+        let mut standings = self.fallback.take_standings().into_iter();
         while let Some((subject, standing, detail)) = standings.next() {
             if let Err(error) = self.assert_standing(&subject, standing, detail.clone(), now).await {
-                self.insurance.owe_standing(&subject, standing, detail);
-                standings.for_each(|(subject, s, detail)| self.insurance.owe_standing(&subject, s, detail));
+                self.fallback.owe_standing(&subject, standing, detail);
+                standings.for_each(|(subject, s, detail)| self.fallback.owe_standing(&subject, s, detail));
                 return Err(error);
             }
         }
-        let changes = self.insurance.take_quotas();
+        let changes = self.fallback.take_quotas();
         for (done, page) in changes.chunks(APPEND_PAGE).enumerate() {
             if let Err(error) = patient(self.store.change_quotas(page, now)).await {
-                self.insurance.owe_changes(&changes[done * APPEND_PAGE..]);
+                self.fallback.owe_changes(&changes[done * APPEND_PAGE..]);
                 return Err(error);
             }
         }
-        let usage = self.insurance.take_usage(now);
+        let usage = self.fallback.take_usage(now);
         for (done, page) in usage.chunks(APPEND_PAGE).enumerate() {
             if let Err(error) = patient(self.store.observe(page)).await {
                 usage[done * APPEND_PAGE..]
                     .iter()
-                    .for_each(|c| self.insurance.owe_usage(&c.subject, &c.counts));
+                    .for_each(|c| self.fallback.owe_usage(&c.subject, &c.counts));
                 return Err(error);
             }
         }

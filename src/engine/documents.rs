@@ -1,0 +1,223 @@
+//! How policy, allowlist and registry come from the documents of the store to every instance.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{ActivePolicy, Base, Engine, events};
+use crate::{
+    domain::{
+        Millis,
+        allowlist::Allowlist,
+        event::{EventType, parse_millis},
+        finding::Severity,
+        policy::Policy,
+        registry::{Change, Entry, Registry},
+    },
+    store::{Changed, Document, DocumentKind, Revision, StoreError, StoreFault},
+};
+
+/// So many documents (or projects, whose limits are made ready together) are taken in on a thread of their own, as it takes
+/// longer than a request may wait.
+const MANY: usize = 500;
+
+/// Works on another thread where that takes long.
+async fn apart_if<T: Send + 'static>(
+    long: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    if !long {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Incompatible(StoreFault::of(error)))
+}
+
+/// Documents by what they are.
+pub(super) type Known = BTreeMap<(DocumentKind, String), Value>;
+
+/// All that follows from the store's documents.
+struct Read {
+    active: ActivePolicy,
+    entries: Vec<Document>,
+    known: Known,
+}
+
+impl Read {
+    fn of(revision: Revision, documents: Vec<Document>, base: &Base) -> Self {
+        let policy = documents.iter().find(|d| d.kind == DocumentKind::Policy).map(|d| &d.body);
+        let policy = policy_of(policy.unwrap_or(&Value::Null), base);
+        let entries: Vec<Document> =
+            documents.iter().filter(|d| d.kind == DocumentKind::Allowlist).cloned().collect();
+        let registered = documents.iter().filter_map(|document| {
+            let (entry, at) = entry(document.kind, &document.name, &document.body)?;
+            Some((document.name.clone(), entry, at))
+        });
+        let registry = Arc::new(Registry::new(base.registry.clone(), registered));
+        let active = ActivePolicy { revision, registry, ..ActivePolicy::new(policy, allowlist(&entries)) };
+        Self { active, entries, known: known(documents) }
+    }
+}
+
+fn known(documents: Vec<Document>) -> Known {
+    documents.into_iter().map(|document| ((document.kind, document.name), document.body)).collect()
+}
+
+/// The policy that is stored; where none is, or none that this version can read, the configured one.
+fn policy_of(stored: &Value, base: &Base) -> Policy {
+    if stored.is_null() {
+        return base.policy.clone();
+    }
+    Policy::deserialize(stored).unwrap_or_else(|error| {
+        tracing::error!(%error, "the stored policy cannot be read by this version; the configured one is in force");
+        base.policy.clone()
+    })
+}
+
+/// What is in force after some documents have changed: what they are not about is shared with what was.
+fn after(
+    active: &ActivePolicy,
+    changed: &Changed,
+    allowed: Option<&[Document]>,
+    base: &Base,
+) -> ActivePolicy {
+    let stored = changed.documents.iter().find(|d| d.kind == DocumentKind::Policy).map(|d| &d.body);
+    let policy = stored.map_or_else(|| active.policy.clone(), |body| policy_of(body, base));
+    let list = allowed.map_or_else(|| active.allowlist.clone(), allowlist);
+    let registry = changed_registry(&active.registry, &changed.documents);
+    let registry = registry.map_or_else(|| active.registry.clone(), Arc::new);
+    ActivePolicy { revision: changed.revision, registry, ..ActivePolicy::new(policy, list) }
+}
+
+impl Engine {
+    /// Reads policy, allowlist and registry from the store and puts them in force.
+    pub(super) async fn refresh_documents(&self) -> Result<(), StoreError> {
+        let _alone = self.refreshing.lock().await;
+        self.read_documents().await
+    }
+
+    async fn read_documents(&self) -> Result<(), StoreError> {
+        let (revision, documents) = self.store.documents().await?;
+        let base = self.base.clone();
+        let many = documents.len() >= MANY;
+        let Read { active, entries, known } =
+            apart_if(many, move || Read::of(revision, documents, &base)).await?;
+        *self.documents.lock() = known;
+        self.active.store(Arc::new(active));
+        self.allowlist.store(Arc::new(entries));
+        Ok(())
+    }
+
+    /// Puts in force what changed since, by whoever holds `refreshing`. What did not change is neither read nor made anew:
+    /// else each of many entries that are written one by one would cost the reading of all, on every instance.
+    pub(super) async fn take_changes_in(&self) -> Result<(), StoreError> {
+        let active = self.active.load_full();
+        let Some(changed) = self.store.documents_since(active.revision).await? else {
+            return self.read_documents().await;
+        };
+        let allowed = self.note(&changed.documents);
+        let many = changed.documents.len() + active.registry.projects().len() >= MANY;
+        let (base, entries) = (self.base.clone(), allowed.clone());
+        let next = apart_if(many, move || after(&active, &changed, entries.as_deref(), &base)).await?;
+        self.active.store(Arc::new(next));
+        if let Some(entries) = allowed {
+            self.allowlist.store(Arc::new(entries));
+        }
+        Ok(())
+    }
+
+    /// Remembers what changed. Returns the allowlist, if that did.
+    fn note(&self, changed: &[Document]) -> Option<Vec<Document>> {
+        let mut known = self.documents.lock();
+        for Document { kind, name, body } in changed {
+            match body {
+                Value::Null => drop(known.remove(&(*kind, name.clone()))),
+                body => drop(known.insert((*kind, name.clone()), body.clone())),
+            }
+        }
+        changed.iter().any(|d| d.kind == DocumentKind::Allowlist).then(|| {
+            let entries = known.iter().filter(|((kind, _), _)| *kind == DocumentKind::Allowlist);
+            entries
+                .map(|((kind, name), body)| Document { kind: *kind, name: name.clone(), body: body.clone() })
+                .collect()
+        })
+    }
+
+    /// Takes in what changed, if anything did. Revisions only go up: where one is lower than that in force here, the store
+    /// has lost what it had acknowledged, and it is told again.
+    pub(super) async fn refresh_documents_if_changed(&self) -> Result<(), StoreError> {
+        let _alone = self.refreshing.lock().await;
+        let (stored, known) = (self.store.documents_revision().await?, self.active.load().revision);
+        if stored.number < known.number {
+            self.assert_documents().await?;
+            self.read_documents().await?;
+        } else if stored != known {
+            self.take_changes_in().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the store's documents those that are known here.
+    async fn assert_documents(&self) -> Result<(), StoreError> {
+        let ours = self.documents.lock().clone();
+        let theirs = known(self.store.documents().await?.1);
+        let lost = ours.iter().filter(|(id, body)| theirs.get(*id) != Some(*body));
+        let undone = theirs.keys().filter(|id| !ours.contains_key(*id)).map(|id| (id, &Value::Null));
+        for ((kind, name), body) in lost.chain(undone) {
+            let evidence = serde_json::json!({
+                "document": kind.name(), "name": name, "reason": "re-asserted: the store had lost it",
+            });
+            let now = self.now();
+            let event = events::store(now, EventType::PolicyChanged, Severity::Medium, evidence);
+            let document = Document { kind: *kind, name: name.clone(), body: body.clone() };
+            self.store.write_document(&document, &event).await?;
+            self.metrics.events_written.increment(1);
+        }
+        Ok(())
+    }
+}
+
+fn allowlist(entries: &[Document]) -> Allowlist {
+    let mut list = Allowlist::default();
+    for entry in entries {
+        let expires = entry.body.get("expires").and_then(|e| e.as_str()).and_then(|e| parse_millis(e).ok());
+        match entry.name.parse() {
+            Ok(parsed) => list.insert(parsed, expires),
+            Err(error) => tracing::error!(entry = entry.name, %error, "an allowlist entry cannot be read"),
+        }
+    }
+    list
+}
+
+/// What a document says of the registry; `None` for other documents, and for what this version cannot read.
+fn entry(kind: DocumentKind, name: &str, body: &Value) -> Option<(Entry, Millis)> {
+    let said = &body["entry"];
+    let read = match kind {
+        DocumentKind::Plan => Deserialize::deserialize(said).map(Entry::Plan),
+        DocumentKind::Project => Deserialize::deserialize(said).map(Entry::Project),
+        DocumentKind::Key => Deserialize::deserialize(said).map(Entry::Key),
+        DocumentKind::Policy | DocumentKind::Allowlist => return None,
+    };
+    let at = body["updated"].as_str().and_then(|text| parse_millis(text).ok()).unwrap_or_default();
+    read.map(|entry| (entry, at))
+        .map_err(|error| tracing::error!(kind = kind.name(), name, %error, "it cannot be read and is not in force"))
+        .ok()
+}
+
+/// The registry after some documents have changed; `None` where none of them is the registry's.
+fn changed_registry(registry: &Registry, documents: &[Document]) -> Option<Registry> {
+    let changes: Vec<_> = documents.iter().filter_map(|d| Some((d.name.as_str(), change(d)?))).collect();
+    (!changes.is_empty()).then(|| registry.after(changes))
+}
+
+fn change(document: &Document) -> Option<Change> {
+    let gone = match document.kind {
+        DocumentKind::Plan => Change::NoPlan,
+        DocumentKind::Project => Change::NoProject,
+        DocumentKind::Key => Change::NoKey,
+        DocumentKind::Policy | DocumentKind::Allowlist => return None,
+    };
+    // What cannot be read is not in force, as if all had been read.
+    let put = (!document.body.is_null()).then(|| entry(document.kind, &document.name, &document.body));
+    Some(put.flatten().map_or(gone, |(entry, at)| Change::Put(entry, at)))
+}

@@ -1,0 +1,39 @@
+//! People decide on dead letters of sinks.
+
+use crate::{
+    domain::{Millis, actor::Actor},
+    engine::{Engine, events},
+    store::{DeadLetterAct, StoreError},
+};
+
+impl Engine {
+    /// Has dead letters of a sink sent again, or gives them up: those with these event ids, or all without any. Returns how
+    /// many.
+    ///
+    /// # Errors
+    /// When it could not be written: nothing is done then.
+    pub async fn act_on_dead_letters(
+        &self,
+        sink: &str,
+        act: DeadLetterAct,
+        ids: &[String],
+        by: &Actor,
+        now: Millis,
+    ) -> Result<usize, StoreError> {
+        self.answering()?;
+        // Which they are is known only before, and the event must say it.
+        let letters = self.store.dead_letters(sink).await?;
+        let there = letters.into_iter().map(|letter| letter.event.id);
+        let meant: Vec<String> = there.filter(|id| ids.is_empty() || ids.contains(id)).collect();
+        let count = self.store.act_on_dead_letters(sink, act, ids).await?;
+        if count > 0 {
+            let event = events::dead_letters(sink, act, (&meant, count), by, now);
+            match self.store.append(std::slice::from_ref(&event)).await {
+                Ok(_) => self.metrics.events_written.increment(1),
+                // It is done, so it is logged as soon as the store takes it.
+                Err(_) => self.outbox.push_apart(event),
+            }
+        }
+        Ok(count)
+    }
+}

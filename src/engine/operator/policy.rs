@@ -1,0 +1,69 @@
+//! People change the policy and the allowlist: one document of the store at a time, never acknowledged unless written.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::{
+    domain::{
+        Millis, actor::Actor, difference::difference, event::EventType, finding::Severity, policy::Policy,
+    },
+    engine::{ActivePolicy, Engine, events},
+    store::{Document, DocumentKind, StoreError, StoreFault},
+};
+
+impl Engine {
+    /// Puts a policy in force, here at once and on every instance within a second. Returns the new version.
+    ///
+    /// # Errors
+    /// When it could not be written: the former one is still in force then.
+    pub async fn set_policy(&self, policy: &Policy, by: &Actor, now: Millis) -> Result<Arc<str>, StoreError> {
+        let body = serde_json::to_value(policy).map_err(|e| StoreError::Incompatible(StoreFault::of(e)))?;
+        let version = ActivePolicy::new(policy.clone(), Default::default()).version;
+        let document = Document { kind: DocumentKind::Policy, name: "current".to_owned(), body };
+        let former = self.policy();
+        let before =
+            serde_json::to_value(&former.policy).map_err(|e| StoreError::Incompatible(StoreFault::of(e)))?;
+        let evidence = json!({
+            "version": &*version, "former_version": &*former.version,
+            "changes": difference(&before, &document.body),
+        });
+        self.write_document(document, Severity::Medium, evidence, by, now).await?;
+        Ok(version)
+    }
+
+    /// Writes an allowlist entry (or deletes it, with a null body). Says whether it was there before.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn write_allowlist(
+        &self,
+        entry: &str,
+        body: serde_json::Value,
+        by: &Actor,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        let evidence = json!({ "allowlist": entry, "entry": body });
+        let document = Document { kind: DocumentKind::Allowlist, name: entry.to_owned(), body };
+        self.write_document(document, Severity::Medium, evidence, by, now).await
+    }
+
+    pub(in crate::engine) async fn write_document(
+        &self,
+        document: Document,
+        severity: Severity,
+        evidence: serde_json::Value,
+        by: &Actor,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        self.answering()?;
+        let kind = EventType::PolicyChanged;
+        let event = events::operator(now, kind, severity, None, Some(by), evidence);
+        // Until it is in force here: so that nobody else takes it in meanwhile.
+        let _alone = self.refreshing.lock().await;
+        let was_there = self.store.write_document(&document, &event).await?;
+        self.metrics.events_written.increment(1);
+        self.take_changes_in().await?;
+        Ok(was_there)
+    }
+}

@@ -1,0 +1,96 @@
+//! All that is known of one subject, and forgetting it.
+
+use serde_json::json;
+
+use crate::{
+    domain::{
+        Millis,
+        actor::Actor,
+        event::{Event, EventType},
+        finding::Severity,
+        observation::Observation,
+        profile::Profile,
+        subject::{Subject, SubjectKind},
+    },
+    engine::{Engine, events},
+    store::{EventQuery, StandingRecord, StoreError},
+};
+
+/// Events shown with a subject.
+const RECENT_EVENTS: usize = 20;
+
+/// All that an analyst opens first.
+#[derive(Debug)]
+pub struct SubjectView {
+    /// Standing.
+    pub standing: StandingRecord,
+    /// Windows and peers; `None` when nothing was counted.
+    pub observation: Option<Observation>,
+    /// What is normal for it.
+    pub profile: Option<Profile>,
+    /// Newest events.
+    pub events: Vec<Event>,
+}
+
+impl Engine {
+    /// All that is known about a subject; `None` when nothing is.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn subject(&self, subject: &Subject, now: Millis) -> Result<Option<SubjectView>, StoreError> {
+        self.answering()?;
+        let query =
+            EventQuery { subject: Some(subject.clone()), limit: RECENT_EVENTS, ..EventQuery::default() };
+        let (standing, observation, stored, events) = tokio::try_join!(
+            self.store.standing(subject),
+            self.store.inspect(subject, now),
+            self.store.profile(subject),
+            self.store.events(&query),
+        )?;
+        // What this instance has learned and not yet flushed belongs to the picture.
+        let at_hand = self.profiles.get(subject).map(|handle| handle.with(Profile::clone));
+        let profile = at_hand.filter(|p| !p.is_empty()).or(stored);
+        let covered = self.bans.covering(subject, now).is_some();
+        let nothing = standing.is_none() && observation.is_none() && profile.is_none();
+        if nothing && events.items.is_empty() && !covered {
+            return Ok(None);
+        }
+        // An address stands as the banned prefix does that it is in.
+        let standing = self.standing(subject).await?;
+        Ok(Some(SubjectView { standing, observation, profile, events: events.items }))
+    }
+
+    /// Whether a subject is registered, banned, or has left anything behind here.
+    ///
+    /// # Errors
+    /// When only the store could tell and does not answer.
+    pub async fn is_known(&self, subject: &Subject) -> Result<bool, StoreError> {
+        let is_registered = subject.kind() == SubjectKind::Key && self.is_registered(subject.id());
+        let now = self.now();
+        if is_registered || self.known_ban(subject, now).is_some() {
+            return Ok(true);
+        }
+        Ok(self.subject(subject, now).await?.is_some())
+    }
+
+    /// Deletes what is known about a subject; its events stay until their retention ends.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn forget(
+        &self,
+        subject: &Subject,
+        reason: &str,
+        by: &Actor,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        self.answering()?;
+        let (kind, evidence) = (EventType::SubjectForgotten, json!({ "reason": reason }));
+        let event = events::operator(now, kind, Severity::Low, Some(subject), Some(by), evidence);
+        self.store.forget(subject, &event).await?;
+        self.metrics.events_written.increment(1);
+        self.bans.forget(subject);
+        self.profiles.forget(subject);
+        Ok(())
+    }
+}

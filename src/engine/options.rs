@@ -1,0 +1,32 @@
+//! What the engine is set up with beside the policy.
+
+use std::time::Duration;
+
+use crate::domain::{Millis, idempotency::IdempotencyScope};
+
+/// Settings of the engine beside the policy.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// The answer to a record waits no longer than this for the store.
+    pub deadline: Duration,
+    /// Answers remembered for retries.
+    pub idempotency_capacity: usize,
+    /// How far idempotency reaches.
+    pub idempotency_scope: IdempotencyScope,
+    /// Profiles cached.
+    pub profile_capacity: usize,
+    /// New subjects per minute.
+    pub new_subjects_per_minute: u32,
+    /// New subjects per minute and source address.
+    pub new_subjects_per_minute_per_address: u32,
+    /// Equal events within this many seconds become one.
+    pub fold_seconds: u64,
+    /// Events kept while the store does not take them; 0: no events are made (replay).
+    pub event_buffer: usize,
+    /// Whether learned deltas are flushed to the store by `upkeep`; else profiles live in memory alone (replay).
+    pub flushes: bool,
+    /// Series of usage told apart per hour; 0: usage is not counted (replay).
+    pub usage_series: usize,
+    /// How long a reservation is held, ms.
+    pub lease: Millis,
+}
