@@ -1,10 +1,10 @@
-//! Why the service cannot start, in the words of whoever has to mend it.
+//! Why the service cannot start, in the words of whoever has to correct it.
 
 use std::{io, net::SocketAddr};
 
 use crate::{
-    config::ConfigError, geo::GeoError, http::AuthError, intake::PepperError, pricing::PriceError,
-    settings::SettingErrors, store::StoreError, telemetry::TelemetryError,
+    config::ConfigError, geo::GeoError, intake::PepperError, pricing::PriceError, settings::SettingErrors,
+    store::StoreError, telemetry::TelemetryError,
 };
 
 /// Why the service cannot start.
@@ -13,9 +13,6 @@ pub enum AppError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Its tokens.
-    #[error(transparent)]
-    Auth(#[from] AuthError),
     /// Its log level.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -38,11 +35,12 @@ pub enum AppError {
         source_of_pepper: String,
     },
     /// The store.
-    #[error("{store}: {error}{}", mend(error))]
+    #[error("{store}: {error}{}", hint(error))]
     Store {
         /// The store, without credentials.
         store: String,
-        /// What it said.
+        /// The error of the store.
+        #[source]
         error: StoreError,
     },
     /// The geo database.
@@ -51,9 +49,9 @@ pub enum AppError {
     /// The prices.
     #[error(transparent)]
     Prices(#[from] PriceError),
-    /// The settings of sinks that cannot be opened.
+    /// Settings of sinks that cannot be opened, or tokens that cannot be used.
     #[error(transparent)]
-    Sink(#[from] SettingErrors),
+    Settings(#[from] SettingErrors),
     /// The address.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {
@@ -67,7 +65,7 @@ pub enum AppError {
     Internal(String),
 }
 
-fn mend(error: &StoreError) -> &'static str {
+fn hint(error: &StoreError) -> &'static str {
     match error {
         StoreError::Unavailable(_) => {
             "; check that it runs and that store.url (--store, KEYWARD_STORE) leads to it, or use embedded:<directory>"

@@ -83,6 +83,8 @@ fn the_last_word_on_the_preset_counts() {
     assert_eq!(Config::load(&both).unwrap().policy, default_policy());
     let error = load(&[("KEYWARD_PRESET", "paranoid")]).unwrap_err();
     assert!(error.contains("policy.preset") && error.contains("KEYWARD_PRESET"), "{error}");
+    let error = load(&[("KEYWARD_PRESET", "stritc")]).unwrap_err();
+    assert!(error.ends_with("; did you mean `strict`?"), "{error}");
 }
 
 #[test]
@@ -110,7 +112,7 @@ fn platform_variables_with_our_prefix_are_left_alone() {
 }
 
 #[test]
-fn wrong_kinds_and_ranges_name_the_setting_and_the_mend() {
+fn wrong_kinds_and_ranges_name_the_setting_and_the_hint() {
     for (variable, value, expected) in [
         (
             "KEYWARD__SERVER__MAX_CONNECTIONS",
@@ -277,17 +279,17 @@ fn what_is_wrong_with_a_plan_is_named_in_full() {
     for (text, words) in [
         (
             "[[limits]]\nunit = 'requests'\nwindow = '1s'\nlimit = 0",
-            "`limits.0.limit` must be a whole number",
+            "`limits[0].limit` must be a whole number",
         ),
         (
             "[plans.a]\nlimits = [{ unit = 'cost_usd', window = 'day', limit = 2.5 }]",
-            "`plans.a.limits.0.limit` must be a whole number, or a decimal in quotes",
+            "`plans.a.limits[0].limit` must be a whole number, or a decimal in quotes",
         ),
         (
             "[plans.a]\nlimits = [{ unit = 'tokens', window = 'year', limit = 2 }]",
-            "`plans.a.limits.0.window` must be hour",
+            "`plans.a.limits[0].window` must be hour",
         ),
-        ("[plans.a]\nlimit = 1", "`plans.a.limit` is not a field"),
+        ("[plans.a]\nlimit = 1", "line 2: `plans.a.limit` is no setting here; did you mean `limits`?"),
         ("[plans]\na = 1", "`plans.a` must be a table"),
         ("[plans.'a b']", "`plans` has a name"),
         ("[projects.p]\nplan = 'none'", "`projects.p.plan` must name a plan"),
@@ -320,31 +322,28 @@ fn two_sinks_have_neither_one_name_nor_one_file() {
 }
 
 #[test]
-fn what_is_wrong_with_an_alert_rule_or_with_spend_is_named_with_its_mend() {
+fn what_is_wrong_with_an_alert_rule_or_with_spend_is_named_with_its_hint() {
     let rule = |bars: &str| {
         format!(
             "alerts = [{{ metric = 'request_count', operator = 'gt', {bars} scope = 'key', severity = 'low' }}]"
         )
     };
     for (text, words) in [
-        (rule(""), "`alerts[0]` cannot be used: it must have either `threshold` or `times_baseline`"),
-        (rule("threshold = 1, times_baseline = 2,"), "`alerts[0]` cannot be used: it must have either"),
+        (rule(""), "`alerts[0]` must have either `threshold` or `times_baseline`"),
+        (rule("threshold = 1, times_baseline = 2,"), "`alerts[0]` must have either"),
         (rule("times_baseline = 1.5,"), "a decimal in quotes"),
         (
             rule("threshold = '25',").replace("request_count", "failure_rate"),
-            "`alerts[0]` cannot be used: the `threshold` of failure_rate and refused_share is a share, 0 to 1",
+            "`alerts[0]` must have a share as the `threshold` of failure_rate or refused_share: 0 to 1",
         ),
-        (rule("threshold = 1, times = 2,"), "unknown field `times`"),
+        (rule("threshold = 1, times = 2,"), "`alerts[0].times` is no setting here"),
         ("[spend]\nz = 0".to_owned(), "`spend.z` must be from 0.1 to 100"),
         ("[spend]\ntimes_mean = 0.5".to_owned(), "`spend.times_mean` must be from 1 to 1000000"),
         ("[spend]\nsame_weekday = -1".to_owned(), "`spend.same_weekday` must be 0 or more"),
         ("[spend]\nmin_days = 8".to_owned(), "`spend.min_days` must be from 2 to 7"),
         ("[spend]\nmin_cost = '0'".to_owned(), "`spend.min_cost` must be above 0"),
         ("[spend]\nmin_cost = 50".to_owned(), "`spend.min_cost` must be text, not a whole number"),
-        (
-            "[spend]\nmin_cost = '5o'".to_owned(),
-            "`spend.min_cost` cannot be used: must be a whole number, or",
-        ),
+        ("[spend]\nmin_cost = '5o'".to_owned(), "`spend.min_cost` must be a whole number, or"),
         ("[spend]\nmode = 'on'".to_owned(), "`spend.mode`"),
         ("[spend]\ncut_off_after = 25".to_owned(), "`spend.cut_off_after` must be from 0 to 24"),
     ] {
@@ -378,4 +377,124 @@ fn every_mistake_of_every_sink_is_shown_at_once_with_its_line_and_what_was_meant
         assert!(line.contains(words), "{line}");
     }
     assert!(lines[3].ends_with("did you mean `webhook`?") && lines.len() == 5, "{error}");
+}
+
+/// A line with a mistake says on its end what is to be said about it, after `#!`.
+const MISTAKES: &str = r#"
+limits = [
+    { unit = "tokns", window = "1min", limit = 5 },  #! `limits[0].unit` must be one of => did you mean `tokens`?
+    { unit = "tokens", window = "1min", limit = [] },  #! `limits[1].limit`
+]
+
+[server]
+listne = "127.0.0.1:1"  #! `server.listne` is no setting => did you mean `server.listen`?
+hosts = ["a", "http://b"]  #! `server.hosts[1]` must be a host name
+max_connections = 0  #! `server.max_connections` must be from 1 to 1000000
+
+[store]
+url = "sqlite:x"  #! `store.url` must be embedded:
+partitions = "many"  #! `store.partitions` must be a whole number, not text
+
+[[auth.tokens]]
+id = "ops"
+hash = "12"  #! `auth.tokens[0].hash` must be 64 hex digits
+scopes = ["raed"]  #! `auth.tokens[0].scopes[0]` must be one of record, => did you mean `read`?
+
+[[auth.tokens]]
+id = "ops"  #! `auth.tokens[1].id` must not be that of another token
+hash = "0000000000000000000000000000000000000000000000000000000000000000"
+scopes = []
+
+[registry]
+default_plan = "fere"  #! `registry.default_plan` must name a plan => did you mean `free`?
+
+[plans.free]
+
+[plans.gold]
+limts = []  #! `plans.gold.limts` is no setting here => did you mean `limits`?
+
+[plans.silver]
+limits = [{ unit = "tokens", window = "year", limit = 2 }]  #! `plans.silver.limits[0].window` must be hour
+
+[projects.shop]
+plan = "gold"
+
+[projects.toys]
+priority = "hihg"  #! `projects.toys.priority` must be one of => did you mean `high`?
+
+[policy]
+preset = "stritc"  #! `policy.preset` must be one of balanced, strict => did you mean `strict`?
+
+[policy.limits.tokens]
+"1mni" = 5  #! `policy.limits.tokens.1mni` windows are => did you mean `1min`?
+
+[policy.detectors.traffic_burst]
+mode = "shadwo"  #! `policy.detectors.traffic_burst.mode` must be one of => did you mean `shadow`?
+
+[policy.detectors.request_size]
+z_medium = -1.0  #! `policy.detectors.request_size.z_medium` must be a number above 0
+z_high = -2.0  #! `policy.detectors.request_size.z_high` must be a number above 0
+
+[policy.ladder]
+ban_seconds = 60
+ban_max_seconds = 30  #! `policy.ladder.ban_max_seconds` must be at least ban_seconds
+
+[[sinks]]
+name = "log"
+type = "stdot"  #! `sinks.log.type` must be one of => did you mean `stdout`?
+
+[[sinks]]
+name = "out"
+type = "stdout"
+batch = 0  #! `sinks.out.batch` must be from 1 to 1000
+"#;
+
+#[test]
+fn every_mistake_is_shown_at_once_in_the_order_of_the_file() {
+    let error = load_file(MISTAKES).unwrap_err();
+    let expected: Vec<(usize, &str)> = MISTAKES
+        .lines()
+        .enumerate()
+        .filter_map(|(n, line)| Some((n + 1, line.split_once("#! ")?.1)))
+        .collect();
+    assert_eq!(error.lines().count(), expected.len(), "{error}");
+    for (line, (number, words)) in error.lines().zip(&expected) {
+        let (words, meant) = words.split_once(" => ").unwrap_or((words, ""));
+        let words = format!("keyward.toml, line {number}: {words}");
+        assert!(line.contains(&words) && line.ends_with(meant), "{words}: {line}\n{error}");
+    }
+    assert!(expected.len() > 12);
+}
+
+#[test]
+fn mistakes_of_all_layers_are_shown_together_each_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keyward.toml");
+    std::fs::write(&path, "[log]\nformat = 'jsn'").unwrap();
+    let mut sources =
+        sources(&[("KEYWARD__STORE__PARTITIONS", "0"), ("KEYWARD__SERVER__HOSTS", "['http://b']")]);
+    sources.file = Some(path);
+    sources.flags = vec![("--listen", "server.listen", "nowhere".into())];
+    let error = Config::load(&sources).unwrap_err().to_string();
+    let lines: Vec<&str> = error.lines().collect();
+    for (line, words) in lines.iter().zip([
+        "keyward.toml, line 2: `log.format` must be one of text, json, not \"jsn\"; did you mean `json`?",
+        "KEYWARD__SERVER__HOSTS in the environment: `server.hosts[0]` must be a host name",
+        "KEYWARD__STORE__PARTITIONS in the environment: `store.partitions` must be from 1 to 1024",
+        "--listen: `server.listen` must be an IP address and port",
+    ]) {
+        assert!(line.contains(words), "{line}");
+    }
+    assert_eq!(lines.len(), 4, "{error}");
+}
+
+#[test]
+fn what_only_follows_from_another_mistake_is_not_shown() {
+    let error = load_file("[server]\nlisten = '0.0.0.0:1'\n[auth]\ntokens = 'kw_a.b'").unwrap_err();
+    assert!(
+        error.contains("`auth.tokens` must be a list, not text") && error.lines().count() == 1,
+        "{error}"
+    );
+    let error = load_file("[policy.ladder]\nban_seconds = 'x'\nban_max_seconds = 5").unwrap_err();
+    assert!(error.contains("`policy.ladder.ban_seconds`") && error.lines().count() == 1, "{error}");
 }

@@ -63,7 +63,7 @@ fn named(name: String, pointer: &str) -> Result<String, ApiError> {
 }
 
 fn bad(wrong: Vec<Wrong>) -> ApiError {
-    ApiError::Fields(wrong.into_iter().map(|w| FieldError::new(w.pointer, w.mend)).collect())
+    ApiError::Fields(wrong.into_iter().map(|w| FieldError::new(w.pointer, w.hint)).collect())
 }
 
 /// That a plan which is named exists.
