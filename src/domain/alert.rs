@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_cannot_be_says_what_to_mend_and_others_are_written_as_they_are_read() {
+    fn a_rule_that_cannot_be_has_a_hint_and_others_are_written_as_they_are_read() {
         for (body, words) in [
             (
                 json!({ "metric": "request_count", "operator": "gt" }),
@@ -404,7 +404,10 @@ mod tests {
                 "and not both",
             ),
             (json!({ "metric": "request_count", "operator": "gt", "times_baseline": 0 }), "above 0"),
-            (json!({ "metric": "request_count", "operator": "eq", "times_baseline": 2 }), "`eq` needs"),
+            (
+                json!({ "metric": "request_count", "operator": "eq", "times_baseline": 2 }),
+                "a `threshold` for `eq`",
+            ),
             (json!({ "metric": "request_count", "operator": "gt", "threshold": "-1" }), "not below 0"),
             (
                 json!({ "metric": "failure_rate", "operator": "gt", "threshold": "25" }),
