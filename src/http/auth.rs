@@ -242,7 +242,8 @@ mod tests {
             change(&mut token);
             Auth::new(&config::Auth { tokens: vec![token] }).unwrap_err().to_string()
         };
-        let cases: [(fn(&mut config::Token), &str); 7] = [
+        type Case = (fn(&mut config::Token), &'static str);
+        let cases: [Case; 7] = [
             (|t| t.hash = "12".into(), "auth.tokens[0].hash must be 64 hex digits"),
             (|t| t.scopes.push("raed".into()), "auth.tokens[0].scopes[1] must be one of record, read,"),
             (|t| t.scopes.push("raed".into()), "; did you mean `read`?"),

@@ -22,7 +22,7 @@ pub enum PriceError {
         list: String,
         /// The setting by its full name, its line, and what it must be.
         #[source]
-        error: SettingError,
+        error: Box<SettingError>,
     },
 }
 

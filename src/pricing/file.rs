@@ -58,7 +58,7 @@ impl Reader<'_> {
     fn place(&self, at: Range<usize>, mut error: SettingError) -> PriceError {
         let before = self.text.get(..at.start).unwrap_or_default();
         error.line = Some(before.matches('\n').count() + 1);
-        PriceError::Wrong { list: self.list.to_owned(), error }
+        PriceError::Wrong { list: self.list.to_owned(), error: Box::new(error) }
     }
 
     fn list(&self, table: &DeTable<'_>) -> Result<PriceList, PriceError> {

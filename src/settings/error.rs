@@ -16,7 +16,7 @@ pub struct SettingError {
     /// The name or the value that was probably meant.
     pub suggestion: Option<String>,
     /// The setting that this one contradicts. Where that one is wrong by itself, nothing can be said about the two.
-    pub contradicts: Option<String>,
+    pub contradicts: Option<Box<str>>,
     source: Option<Source>,
 }
 
@@ -42,7 +42,7 @@ impl SettingError {
     }
 
     /// The same error as one between its setting and `other`.
-    pub fn contradicting(mut self, other: impl Into<String>) -> Self {
+    pub fn contradicting(mut self, other: impl Into<Box<str>>) -> Self {
         self.contradicts = Some(other.into());
         self
     }
@@ -57,7 +57,7 @@ impl SettingError {
     pub fn within(mut self, table: &str) -> Self {
         self.setting =
             if self.setting.is_empty() { table.to_owned() } else { format!("{table}.{}", self.setting) };
-        self.contradicts = self.contradicts.map(|other| format!("{table}.{other}"));
+        self.contradicts = self.contradicts.map(|other| format!("{table}.{other}").into());
         self
     }
 
