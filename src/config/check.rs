@@ -174,8 +174,8 @@ fn whole(table: &Table, name: &str) -> Option<i64> {
 /// Puts the base layer's value of a setting in place.
 fn restore(table: &mut Table, base: &Table, name: &str) {
     let (path, key) = name.rsplit_once('.').map_or((None, name), |(path, key)| (Some(path), key));
-    let section = path.into_iter().flat_map(|path| path.split('.'));
-    let section = section.fold(Some(table), |table, part| table?.get_mut(part)?.as_table_mut());
+    let mut parts = path.into_iter().flat_map(|path| path.split('.'));
+    let section = parts.try_fold(table, |table, part| table.get_mut(part)?.as_table_mut());
     let Some(section) = section else { return };
     match look_up(base, name) {
         Some(value) => drop(section.insert(key.to_owned(), value.clone())),
