@@ -311,7 +311,10 @@ fn every_detector_has_its_section_and_its_page() {
 
 /// Words that must not come back in a room as part of a name, with their plain form: the field's own term.
 const PLAIN_WORDS: &[(&str, &[(&str, &str)])] = &[
-    ("src", &[("outlet", "sink"), ("rhythm", "seasonal_baseline"), ("surroundings", "context")]),
+    (
+        "src",
+        &[("mend", "hint"), ("outlet", "sink"), ("rhythm", "seasonal_baseline"), ("surroundings", "context")],
+    ),
     ("src/detect", &[("heard", "reported"), ("said", "reported"), ("verdict", "result")]),
     ("src/domain/profile", &[("heard", "reported")]),
     (
@@ -337,7 +340,6 @@ const PLAIN_WORDS: &[(&str, &[(&str, &str)])] = &[
             ("heed", "handle"),
             ("lane", "queue"),
             ("link", "connection"),
-            ("mend", "hint"),
             ("nature", "traits"),
             ("news", "log_changes"),
             ("owed", "to_retransmit"),
@@ -350,8 +352,8 @@ const PLAIN_WORDS: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("src/forward/sink", &[("verdict", "outcome")]),
-    ("src/outbound", &[("mend", "hint"), ("reach", "connect"), ("told", "reported")]),
-    ("src/settings", &[("mend", "hint"), ("told", "reported")]),
+    ("src/outbound", &[("reach", "connect"), ("told", "reported")]),
+    ("src/settings", &[("told", "reported")]),
 ];
 
 /// `text` without comments and texts, line by line.

@@ -1,10 +1,10 @@
-//! Why the service cannot start, in the words of whoever has to mend it.
+//! Why the service cannot start, in the words of whoever has to correct it.
 
 use std::{io, net::SocketAddr};
 
 use crate::{
-    config::ConfigError, geo::GeoError, http::AuthError, intake::PepperError, pricing::PriceError,
-    settings::SettingErrors, store::StoreError, telemetry::TelemetryError,
+    config::ConfigError, geo::GeoError, intake::PepperError, pricing::PriceError, settings::SettingErrors,
+    store::StoreError, telemetry::TelemetryError,
 };
 
 /// Why the service cannot start.
@@ -13,10 +13,7 @@ pub enum AppError {
     /// The configuration cannot be read, or a setting in it is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A token of the configuration is malformed or names no known scope.
-    #[error(transparent)]
-    Auth(#[from] AuthError),
-    /// The log level of the configuration is no filter.
+    /// Its log level.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     /// The pepper can be neither read nor made.
@@ -37,12 +34,12 @@ pub enum AppError {
         /// Where this instance has its pepper from.
         source_of_pepper: String,
     },
-    /// The store cannot be opened.
-    #[error("{store}: {error}{}", mend(error))]
+    /// The store.
+    #[error("{store}: {error}{}", hint(error))]
     Store {
         /// The store, without credentials.
         store: String,
-        /// What it said.
+        /// The error of the store.
         #[source]
         error: StoreError,
     },
@@ -52,10 +49,10 @@ pub enum AppError {
     /// The price list cannot be read.
     #[error(transparent)]
     Prices(#[from] PriceError),
-    /// The settings of sinks that cannot be opened.
+    /// Settings of sinks that cannot be opened, or tokens that cannot be used.
     #[error(transparent)]
-    Sink(#[from] SettingErrors),
-    /// Nobody can listen on the address.
+    Settings(#[from] SettingErrors),
+    /// The address.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {
         /// The address and port that were asked for.
@@ -68,7 +65,7 @@ pub enum AppError {
     Internal(String),
 }
 
-fn mend(error: &StoreError) -> &'static str {
+fn hint(error: &StoreError) -> &'static str {
     match error {
         StoreError::Unavailable(_) | StoreError::Deadline(_) => {
             "; check that it runs and that store.url (--store, KEYWARD_STORE) leads to it, or use embedded:<directory>"

@@ -18,7 +18,6 @@ use crate::{
         finding::Severity,
     },
     forward::SinkContext,
-    http::Auth,
     settings::SettingErrors,
     store::{
         StoreError,
@@ -39,7 +38,6 @@ pub struct CheckConfig {
 impl CheckConfig {
     pub fn run(self) -> Result<(), Failure> {
         let config = self.settings.load()?;
-        Auth::new(&config.auth)?;
         if let Some(sink) = &self.send_test {
             return block_on(send_test(&config, sink));
         }
@@ -76,7 +74,7 @@ async fn send_test(config: &Config, name: &str) -> Result<(), Failure> {
         let known = if names.is_empty() { "none is configured".to_owned() } else { names.join(", ") };
         return Err(Failure::new(code::USAGE, format!("there is no sink {name}: {known}")));
     };
-    let mut opened = sink.open(&sink_context()?).map_err(|error| AppError::Sink(error.into()))?;
+    let mut opened = sink.open(&sink_context()?).map_err(|error| AppError::Settings(error.into()))?;
     let limit = sink.common().timeout();
     let sent = timeout(limit, opened.test(&test_event())).await;
     let failed = |why: String| Err(Failure::new(code::UNAVAILABLE, format!("{name}: {why}")));

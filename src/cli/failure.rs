@@ -116,6 +116,13 @@ fn of_config(error: &ConfigError) -> u8 {
     }
 }
 
+fn of_auth(error: &AuthError) -> u8 {
+    match error {
+        AuthError::Id => code::USAGE,
+        AuthError::Random(_) => code::SOFTWARE,
+    }
+}
+
 fn of_pepper(error: &PepperError) -> u8 {
     match error {
         PepperError::File { error, .. } => of_io(error),
@@ -152,9 +159,8 @@ fn of_app(error: &AppError) -> u8 {
         AppError::Geo(error) => of_geo(error),
         AppError::Prices(error) => of_prices(error),
         AppError::Store { error, .. } => of_store(error),
-        AppError::Auth(AuthError::Random(_)) | AppError::Internal(_) => code::SOFTWARE,
-        AppError::Sink(_)
-        | AppError::Auth(_)
+        AppError::Internal(_) => code::SOFTWARE,
+        AppError::Settings(_)
         | AppError::OtherPepper { .. }
         | AppError::Telemetry(TelemetryError::Filter(_)) => code::CONFIG,
         AppError::Telemetry(TelemetryError::Metrics(_)) => code::SOFTWARE,
@@ -180,7 +186,7 @@ failures! {
     ConfigError => of_config,
     AppError => of_app,
     TelemetryError => |_: &TelemetryError| code::CONFIG,
-    AuthError => |_: &AuthError| code::CONFIG,
+    AuthError => of_auth,
     GeoError => of_geo,
     PriceError => of_prices,
     PepperError => of_pepper,

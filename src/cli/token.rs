@@ -90,8 +90,8 @@ fn scope(text: &str) -> Result<Scope, String> {
 }
 
 fn token_id(text: &str) -> Result<String, String> {
-    let mend = "write 1 to 64 letters, digits, - or _; local and cli stand for something else";
-    valid_token_id(text).then(|| text.to_owned()).ok_or_else(|| mend.to_owned())
+    let hint = "write 1 to 64 letters, digits, - or _; local and cli stand for something else";
+    valid_token_id(text).then(|| text.to_owned()).ok_or_else(|| hint.to_owned())
 }
 
 fn expiry(text: &str) -> Result<Expiry, String> {

@@ -1,13 +1,14 @@
-//! Names, kinds and ranges. Everything is checked where it was said, before it is merged, so that an error can name
-//! the layer; ranges and what depends on several settings are checked on the result.
+//! Names, kinds and ranges. Names and kinds are checked in each layer, before the layers are merged; ranges, and what
+//! depends on several settings, are checked on the result. What is wrong is replaced by the base layer's value, so that
+//! the rest can be checked, too.
 
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, HostPattern, Origin,
-    layers::{LIMITS, Layer, Layers, look_up},
+    Config, HostPattern, Mistake,
+    layers::{LIMITS, Layer, NO_LIMIT, look_up},
 };
-use crate::forward::SinkSettings;
+use crate::settings::{SettingError, SettingErrors};
 
 /// Names this similar are worth a question.
 const NEAR: usize = 3;
@@ -46,51 +47,62 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("events.buffer", 1, 10_000_000),
 ];
 
-/// Whether every name in a layer is one of the base layer's, with a value of the same kind.
-pub(super) fn names_and_kinds(layer: &Layer, base: &Table) -> Result<(), ConfigError> {
-    table(&layer.table, base, "", &layer.origin, base)
+/// Takes out of a layer each name that is none of the base layer's, and each value of another kind than it has there.
+pub(super) fn names_and_kinds(layer: &mut Layer, base: &Table) -> Vec<Mistake> {
+    let (mut errors, mut table) = (SettingErrors::default(), std::mem::take(&mut layer.table));
+    Names { base, errors: &mut errors }.table(&mut table, base, "");
+    let mistakes = errors.into_iter().map(|error| layer.place(error)).collect();
+    layer.table = table;
+    mistakes
 }
 
-fn table(said: &Table, known: &Table, path: &str, origin: &Origin, base: &Table) -> Result<(), ConfigError> {
-    for (key, value) in said {
-        let name = join(path, key);
-        if LIMITS.contains(&path) {
-            limit(value, &name, origin)?;
-            continue;
-        }
-        if NAMED.contains(&path) {
-            if !value.is_table() {
-                let mend = format!("must be a table, not {}", kind(value));
-                return Err(ConfigError::setting(name, origin.clone(), mend));
-            }
-            continue;
-        }
-        match (known.get(key), value) {
-            (None, _) => {
-                let suggestion = nearest(&name, base);
-                return Err(ConfigError::Unknown { name, origin: origin.clone(), suggestion });
-            }
-            (Some(Value::Table(known)), Value::Table(said)) => table(said, known, &name, origin, base)?,
-            (Some(Value::Float(_)), Value::Integer(_)) => {}
-            (Some(known), value) if known.same_type(value) => {}
-            (Some(known), value) => {
-                let mend = format!("must be {}, not {}", kind(known), kind(value));
-                return Err(ConfigError::setting(name, origin.clone(), mend));
-            }
-        }
-    }
-    Ok(())
+struct Names<'n> {
+    base: &'n Table,
+    errors: &'n mut SettingErrors,
 }
 
-fn limit(value: &Value, name: &str, origin: &Origin) -> Result<(), ConfigError> {
-    if value.as_integer().is_some_and(|n| n > 0) || value.as_str() == Some("none") {
-        return Ok(());
+impl Names<'_> {
+    fn table(&mut self, said: &mut Table, known: &Table, path: &str) {
+        said.retain(|key, value| {
+            let name = join(path, key);
+            let checked = match (known.get(key), value) {
+                (_, value) if LIMITS.contains(&path) => limit(value, &name),
+                (_, value) if NAMED.contains(&path) => is_table(value, &name),
+                (None, _) => Err(self.unknown(&name)),
+                (Some(Value::Table(known)), Value::Table(said)) => {
+                    self.table(said, known, &name);
+                    Ok(())
+                }
+                (Some(known), value) => same_kind(known, value, &name),
+            };
+            let is_right = checked.is_ok();
+            self.errors.check(checked);
+            is_right
+        });
     }
-    Err(ConfigError::setting(
-        name,
-        origin.clone(),
-        "must be a whole number above 0, or \"none\" for no limit",
-    ))
+
+    fn unknown(&self, name: &str) -> SettingError {
+        let suggestion = nearest_name(name, self.base);
+        let hint = match suggestion {
+            Some(_) => "is no setting",
+            None => "is no setting; `keyward check-config` without --config prints every one",
+        };
+        SettingError::new(name, hint).suggesting(suggestion)
+    }
+}
+
+fn same_kind(known: &Value, value: &Value, name: &str) -> Result<(), SettingError> {
+    let is_same = known.same_type(value) || known.is_float() && value.is_integer();
+    SettingError::ensure(is_same, name, format!("must be {}, not {}", kind(known), kind(value)))
+}
+
+fn is_table(value: &Value, name: &str) -> Result<(), SettingError> {
+    SettingError::ensure(value.is_table(), name, format!("must be a table, not {}", kind(value)))
+}
+
+fn limit(value: &Value, name: &str) -> Result<(), SettingError> {
+    let is_limit = value.as_integer().is_some_and(|n| n > 0) || value.as_str() == Some(NO_LIMIT);
+    SettingError::ensure(is_limit, name, "must be a whole number above 0, or \"none\" for no limit")
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -110,7 +122,7 @@ fn join(path: &str, key: &str) -> String {
 }
 
 /// The setting whose name is most like this one, if any is.
-fn nearest(name: &str, base: &Table) -> Option<String> {
+fn nearest_name(name: &str, base: &Table) -> Option<String> {
     let leaf = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     let distance = |known: &str| {
         // The right name in the wrong section is as good a guess as a slip of the pen.
@@ -135,94 +147,89 @@ pub(super) fn names(table: &Table, path: &str) -> Vec<String> {
     all
 }
 
-/// Ranges, before the numbers are put into types that could not hold them.
-pub(super) fn ranges(merged: &Table, layers: &Layers) -> Result<(), ConfigError> {
-    let refuse = |name: &str, mend: String| Err(ConfigError::setting(name, layers.origin(name), mend));
+/// Puts the base layer's number in place of each that is out of its range, before the numbers are put into types that
+/// could not hold them.
+pub(super) fn ranges(merged: &mut Table, base: &Table) -> SettingErrors {
+    let mut errors = SettingErrors::default();
     for (name, least, most) in RANGES {
-        let value = look_up(merged, name).and_then(Value::as_integer);
-        if value.is_some_and(|value| !(*least..=*most).contains(&value)) {
-            return refuse(name, format!("must be from {least} to {most}"));
+        let is_outside = |number: i64| !(*least..=*most).contains(&number);
+        if whole(merged, name).is_some_and(is_outside) {
+            errors.check(Err(SettingError::new(*name, format!("must be from {least} to {most}"))));
+            restore(merged, base, name);
         }
     }
     for name in names(merged, "") {
-        if look_up(merged, &name).and_then(Value::as_integer).is_some_and(|value| value < 0) {
-            return refuse(&name, "must be 0 or more".to_owned());
+        if whole(merged, &name).is_some_and(|number| number < 0) {
+            errors.check(Err(SettingError::new(&name, "must be 0 or more")));
+            restore(merged, base, &name);
         }
     }
-    Ok(())
+    errors
+}
+
+fn whole(table: &Table, name: &str) -> Option<i64> {
+    look_up(table, name).and_then(Value::as_integer)
+}
+
+/// Puts the base layer's value of a setting in place.
+fn restore(table: &mut Table, base: &Table, name: &str) {
+    let (path, key) = name.rsplit_once('.').map_or((None, name), |(path, key)| (Some(path), key));
+    let mut parts = path.into_iter().flat_map(|path| path.split('.'));
+    let section = parts.try_fold(table, |table, part| table.get_mut(part)?.as_table_mut());
+    let Some(section) = section else { return };
+    match look_up(base, name) {
+        Some(value) => drop(section.insert(key.to_owned(), value.clone())),
+        None => drop(section.remove(key)),
+    }
 }
 
 /// What the types allow and the service cannot use.
-pub(super) fn meaning(config: &Config, layers: &Layers) -> Result<(), ConfigError> {
-    let refuse = |name: &str, mend: &str| Err(ConfigError::setting(name, layers.origin(name), mend));
-    if !store_url(&config.store.url) {
-        return refuse(
-            "store.url",
-            "must be embedded:<directory>, or a URL with redis://, rediss://, redis+cluster:// or redis+sentinel://",
-        );
-    }
+pub(super) fn meaning(config: &Config) -> SettingErrors {
+    let mut errors = SettingErrors::default();
+    errors.check(store(&config.store.url));
+    errors.check(namespace(&config.store.namespace));
+    errors.check(SettingError::ensure(
+        config.log.level.split(',').all(directive),
+        "log.level",
+        "must be error, warn, info, debug, trace or off, or target=level, by commas",
+    ));
+    errors.take(config.policy.validate().map_err(|wrong| wrong.within("policy")));
+    super::registry::meaning(config, &mut errors);
+    super::spend::meaning(&config.spend, &mut errors);
+    errors.check(access(config));
+    errors
+}
+
+fn store(url: &str) -> Result<(), SettingError> {
+    let hint = "must be embedded:<directory>, or a URL with redis://, rediss://, redis+cluster:// or redis+sentinel://";
+    SettingError::ensure(store_url(url), "store.url", hint)
+}
+
+fn namespace(namespace: &str) -> Result<(), SettingError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
-    if !(1..=64).contains(&config.store.namespace.len()) || !config.store.namespace.chars().all(plain) {
-        return refuse("store.namespace", "must be 1 to 64 letters, digits, or any of _ - . :");
-    }
-    if !config.log.level.split(',').all(directive) {
-        return refuse(
-            "log.level",
-            "must be error, warn, info, debug, trace or off, or target=level, by commas",
-        );
-    }
-    if let Err(error) = config.policy.validate() {
-        return refuse(&format!("policy.{}", error.setting), &error.mend);
-    }
-    if let Err((setting, mend)) = super::registry::meaning(config) {
-        return refuse(&setting, mend);
-    }
-    if let Err((setting, mend)) = super::spend::meaning(&config.spend) {
-        return refuse(setting, mend);
-    }
-    if let Err((setting, mend)) = apart(&config.sinks) {
-        return Err(ConfigError::setting(setting, layers.origin("sinks"), mend));
-    }
-    if let Err((setting, mend)) = access(config) {
-        return refuse(setting, mend);
-    }
-    Ok(())
+    let is_plain = (1..=64).contains(&namespace.len()) && namespace.chars().all(plain);
+    SettingError::ensure(is_plain, "store.namespace", "must be 1 to 64 letters, digits, or any of _ - . :")
 }
 
 /// Whether somebody is asked for a token wherever strangers, or the pages they make, could reach the service.
-fn access(config: &Config) -> Result<(), (&'static str, &'static str)> {
+fn access(config: &Config) -> Result<(), SettingError> {
     if !config.auth.tokens.is_empty() {
         return Ok(());
     }
+    let refuse = |setting, hint| Err(SettingError::new(setting, hint).contradicting("auth.tokens"));
     if !config.server.listen.ip().is_loopback() {
-        return Err((
+        return refuse(
             "server.listen",
             "is not a loopback address and no token is configured: everybody who reaches it could lift bans. \
              Make a token with `keyward token new` and put it under [auth], or listen on 127.0.0.1",
-        ));
+        );
     }
     if config.server.hosts.contains(&HostPattern::Any) {
-        return Err((
+        return refuse(
             "server.hosts",
             "has \"*\" and no token is configured: any web page could act, by a name of its own that leads here (DNS \
              rebinding). Name the hosts, or make a token with `keyward token new` and put it under [auth]",
-        ));
-    }
-    Ok(())
-}
-
-/// Whether no two sinks have one name, and so one cursor, or one file.
-fn apart(sinks: &[SinkSettings]) -> Result<(), (String, String)> {
-    for (n, sink) in sinks.iter().enumerate() {
-        let (name, before) = (&sink.common().name, &sinks[..n]);
-        if before.iter().any(|other| other.common().name == *name) {
-            return Err((format!("sinks.{name}.name"), "must not be that of another sink".to_owned()));
-        }
-        let file = sink.file();
-        if let Some(other) = before.iter().find(|other| file.is_some() && other.file() == file) {
-            let mend = format!("must not be that of the sink {}, too", other.common().name);
-            return Err((format!("sinks.{name}.path"), mend));
-        }
+        );
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use crate::settings::SettingErrors;
+use crate::settings::SettingError;
 
 /// Where a setting was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,25 @@ impl fmt::Display for Origin {
     }
 }
 
+/// One mistake in a configuration, and where it was made.
+#[derive(Debug)]
+pub struct Mistake {
+    /// The layer with the last word on the setting.
+    pub origin: Origin,
+    /// The setting, its line where the layer is a file, the hint, and what was probably meant.
+    pub error: SettingError,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.origin)?;
+        if let Some(line) = self.error.line {
+            write!(f, ", line {line}")?;
+        }
+        write!(f, ": `{}` {}", self.error.setting, self.error.explanation())
+    }
+}
+
 /// Why there is no configuration to start with.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -40,68 +59,25 @@ pub enum ConfigError {
     Unreadable {
         /// The file that cannot be read.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A layer that is not TOML.
-    #[error("{origin}, line {line}: {what}")]
+    /// The text is neither TOML nor, for a policy, JSON. The parser's own error is not kept: it quotes the line, which
+    /// may hold a secret.
+    #[error("{origin}, line {line}: {hint}")]
     Syntax {
-        /// The layer that the mistake is in.
+        /// The file.
         origin: Origin,
         /// The line in that layer, from 1.
         line: usize,
-        /// What the parser said; it names what it expected, not what is there.
-        what: String,
-    },
-    /// No setting has this name.
-    #[error("{origin}: there is no setting `{name}`{}", suggest(suggestion.as_deref()))]
-    Unknown {
-        /// The full dotted name.
-        name: String,
-        /// Where it was said.
-        origin: Origin,
-        /// A setting with a similar name.
-        suggestion: Option<String>,
-    },
-    /// The value is of the wrong kind or out of its range.
-    #[error("{origin}: `{name}` {hint}")]
-    Setting {
-        /// The full dotted name.
-        name: String,
-        /// Where it was said.
-        origin: Origin,
-        /// What it must be.
+        /// What the parser expected, not what is there.
         hint: String,
     },
-    /// Values of sinks cannot be used: one line each.
-    #[error("{}", sink_errors(origin, errors))]
-    Sinks {
-        /// Where the sinks were said.
-        origin: Origin,
-        /// Everything that is wrong with them.
-        errors: SettingErrors,
-    },
+    /// Everything that is wrong with the settings, in the order of the layers and of the lines: one line each.
+    #[error("{}", one_line_each(.0))]
+    Settings(Vec<Mistake>),
 }
 
-impl ConfigError {
-    /// A value that cannot be.
-    pub(super) fn setting(name: impl Into<String>, origin: Origin, hint: impl Into<String>) -> Self {
-        Self::Setting { name: name.into(), origin, hint: hint.into() }
-    }
-}
-
-fn suggest(name: Option<&str>) -> String {
-    match name {
-        Some(name) => format!("; did you mean `{name}`?"),
-        None => "; `keyward check-config` prints every setting".to_owned(),
-    }
-}
-
-fn sink_errors(origin: &Origin, errors: &SettingErrors) -> String {
-    let line = |line: usize| format!(", line {line}");
-    let lines = errors.iter().map(|error| {
-        let line = error.line.map(line).unwrap_or_default();
-        format!("{origin}{line}: `{}` {}", error.setting, error.explanation())
-    });
-    lines.collect::<Vec<_>>().join("\n")
+fn one_line_each(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -7,7 +7,8 @@ use std::{
 
 use toml::{Table, Value};
 
-use super::{ConfigError, DEFAULT_TOML, Origin, STRICT_TOML, environment};
+use super::{ConfigError, DEFAULT_TOML, Mistake, Origin, STRICT_TOML, environment};
+use crate::settings::{SettingError, line_of};
 
 /// The tables whose entries a layer may take away with this word in place of a number.
 pub(super) const NO_LIMIT: &str = "none";
@@ -59,6 +60,15 @@ impl Layer {
     pub(super) fn new(origin: Origin, table: Table) -> Self {
         Self { origin, table, text: String::new() }
     }
+
+    /// The error as a mistake of this layer, with its line.
+    pub(super) fn place(&self, mut error: SettingError) -> Mistake {
+        // The policy may be the whole text, as the API answers it.
+        let alone = error.setting.strip_prefix("policy.");
+        let line = line_of(&self.text, &error.setting);
+        error.line = error.line.or(line).or_else(|| line_of(&self.text, alone?));
+        Mistake { origin: self.origin.clone(), error }
+    }
 }
 
 /// Every layer, the weakest first.
@@ -93,9 +103,10 @@ impl Layers {
         &self.0[0].table
     }
 
-    /// Every layer, the weakest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Layer> {
-        self.0.iter()
+    /// Every layer that lies over the base layer, the weakest first.
+    pub(super) fn over_base(&mut self) -> (&Table, &mut [Layer]) {
+        let (base, over) = self.0.split_at_mut(1);
+        (&base[0].table, over)
     }
 
     /// All of them as one.
@@ -108,18 +119,24 @@ impl Layers {
         merged
     }
 
-    /// Who had the last word on a setting.
-    pub(super) fn origin(&self, name: &str) -> Origin {
-        self.last(name).map_or(Origin::Default, |layer| layer.origin.clone())
+    /// The error with its place: the layer with the last word on its setting, or on the nearest table around it.
+    pub(super) fn place(&self, error: SettingError) -> Mistake {
+        let mut name = error.setting.as_str();
+        loop {
+            if let Some(layer) = self.0.iter().rev().find(|layer| look_up(&layer.table, name).is_some()) {
+                return layer.place(error);
+            }
+            match name.rfind(['.', '[']) {
+                Some(end) => name = &name[..end],
+                None => return Mistake { origin: Origin::Default, error },
+            }
+        }
     }
 
-    /// The text in which the last word on a setting was said, if it is one.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.last(name).map(|layer| layer.text.as_str()).filter(|text| !text.is_empty())
-    }
-
-    fn last(&self, name: &str) -> Option<&Layer> {
-        self.0.iter().rev().find(|layer| look_up(&layer.table, name).is_some())
+    /// Brings mistakes into the order of the layers and, in a file, of the lines.
+    pub(super) fn sort(&self, mistakes: &mut [Mistake]) {
+        let rank = |origin: &Origin| self.0.iter().position(|layer| layer.origin == *origin);
+        mistakes.sort_by_key(|mistake| (rank(&mistake.origin), mistake.error.line));
     }
 }
 
@@ -140,7 +157,7 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Layer, ConfigError> {
             // Only the message: the excerpt that the parser would print may hold a secret.
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
-            Err(ConfigError::Syntax { origin, line, what: error.message().to_owned() })
+            Err(ConfigError::Syntax { origin, line, hint: error.message().to_owned() })
         }
     }
 }

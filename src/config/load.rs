@@ -1,25 +1,21 @@
-//! From layers to a configuration, or to an error that names the setting.
+//! From layers to a configuration, or to every error in them.
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, HostPattern, PepperText, Sources, check, layers::Layers, sinks};
+use super::{
+    Config, ConfigError, HostPattern, Mistake, PepperText, Sources, check, layers::Layers, registry, sinks,
+    tokens,
+};
+use crate::settings::{SettingErrors, read_value};
 
 impl Config {
     /// The configuration that these sources and the embedded layers make together.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its name, where it was said, and what it must be.
+    /// Everything that is wrong with the settings, each with its name, its place and what it must be. A file
+    /// that is not TOML hides what else is wrong.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let layers = Layers::read(sources)?;
-        for layer in layers.iter() {
-            check::names_and_kinds(layer, layers.base())?;
-        }
-        let mut merged = layers.merged();
-        check::ranges(&merged, &layers)?;
-        let sinks = sinks::read(&mut merged, &layers)?;
-        let mut config = typed(merged, &layers)?;
-        config.sinks = sinks;
-        check::meaning(&config, &layers)?;
+        let mut config = build(Layers::read(sources)?, Vec::new())?;
         config.pepper = sources.variable("KEYWARD_PEPPER").map(PepperText::new);
         Ok(config)
     }
@@ -35,30 +31,68 @@ impl Config {
     }
 }
 
-/// The merged layers as a configuration.
-pub(super) fn typed(merged: Table, layers: &Layers) -> Result<Config, ConfigError> {
-    serde_path_to_error::deserialize(Value::Table(merged)).map_err(|error| {
-        let name = error.path().to_string();
-        let message = error.inner().message();
-        if let ("plans" | "projects" | "limits", Some((rest, hint))) =
-            (name.as_str(), message.split_once(' '))
-        {
-            return ConfigError::setting(format!("{name}{rest}"), layers.origin(&name), hint);
+/// Merges the layers and reads them; `mistakes` are those that were found before.
+pub(super) fn build(mut layers: Layers, mut mistakes: Vec<Mistake>) -> Result<Config, ConfigError> {
+    let (base, over) = layers.over_base();
+    mistakes.extend(over.iter_mut().flat_map(|layer| check::names_and_kinds(layer, base)));
+    let mut merged = layers.merged();
+    let mut errors = check::ranges(&mut merged, layers.base());
+    let sinks = sinks::read(&mut merged, &layers, &mut mistakes);
+    let tokens = tokens::read(&mut merged, &mut errors);
+    let plans = registry::read(&mut merged, &mut errors);
+    let config = typed(merged, layers.base(), &mut errors).map(|config| Config { sinks, ..config });
+    let config = config.map(|mut config| {
+        config.auth.tokens = tokens;
+        (config.plans, config.projects, config.limits) = plans;
+        config
+    });
+    if let Some(config) = &config {
+        add_contradictions(check::meaning(config), &mut errors, &mistakes);
+    }
+    mistakes.extend(errors.into_iter().map(|error| layers.place(error)));
+    match config {
+        Some(config) if mistakes.is_empty() => Ok(config),
+        _ => {
+            layers.sort(&mut mistakes);
+            Err(ConfigError::Settings(mistakes))
         }
-        // Serde repeats the value, which under [auth] may be a token.
-        let hint = match name.as_str() {
-            "server.listen" => {
-                "must be an IP address and port, such as 127.0.0.1:8080 or [::1]:8080".to_owned()
-            }
-            name if name.starts_with("server.hosts") => HostPattern::FORM.to_owned(),
-            name if name.starts_with("auth.tokens") => {
-                "must be { id, hash, scopes, expires }; `keyward token new` prints an entry".to_owned()
-            }
-            _ => format!("cannot be used: {message}"),
+    }
+}
+
+/// Adds what was found by looking at the whole, but for what only follows from a value that is wrong by itself.
+fn add_contradictions(found: SettingErrors, errors: &mut SettingErrors, mistakes: &[Mistake]) {
+    for error in found {
+        let is_wrong = |setting: &str| {
+            let before = mistakes.iter().any(|mistake| is_part(&mistake.error.setting, setting));
+            before || errors.concern(setting)
         };
-        let said = name.split('[').next().unwrap_or_default();
-        ConfigError::setting(&name, layers.origin(said), hint)
-    })
+        if !is_wrong(&error.setting) && !error.contradicts.as_deref().is_some_and(is_wrong) {
+            errors.check(Err(error));
+        }
+    }
+}
+
+/// Whether the name `inner` is `outer` or begins with it.
+fn is_part(inner: &str, outer: &str) -> bool {
+    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// The merged layers as a configuration, with the base layer's values in place of what cannot be read.
+fn typed(merged: Table, base: &Table, errors: &mut SettingErrors) -> Option<Config> {
+    let base = Value::Table(base.clone());
+    let (config, mut wrong) = read_value(&Value::Table(merged), Some(&base));
+    for error in wrong.iter_mut() {
+        match error.setting.as_str() {
+            "server.listen" => {
+                error.hint =
+                    "must be an IP address and port, such as 127.0.0.1:8080 or [::1]:8080".to_owned();
+            }
+            name if name.starts_with("server.hosts") => HostPattern::FORM.clone_into(&mut error.hint),
+            _ => {}
+        }
+    }
+    errors.extend(wrong);
+    config
 }
 
 /// Leaves the user, hides the password.

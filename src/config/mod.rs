@@ -2,7 +2,7 @@
 //!
 //! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes
 //! a [`Config`] of it all, `hosts` knows which hosts are answered to, `policy_file` a policy alone, `registry` plans and projects, `sinks` sinks,
-//! `spend` what days are held against. What a setting means is said in `config/default.toml` and nowhere else.
+//! `spend` what days are compared with, `tokens` who may call. What a setting means is said in `config/default.toml` and nowhere else.
 
 mod check;
 mod environment;
@@ -16,12 +16,14 @@ mod sinks;
 mod spend;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
-pub use error::{ConfigError, Origin};
+pub use error::{ConfigError, Mistake, Origin};
 pub use hosts::{AllowedHosts, Host, HostPattern};
 pub use layers::Sources;
 pub(crate) use load::mask_url;
 pub use policy_file::PolicyFile;
+pub use tokens::Credential;
 
 use std::{
     collections::BTreeMap,
@@ -53,7 +55,6 @@ pub const STRICT_TOML: &str = include_str!("../../config/strict.toml");
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented where the defaults are, in config/default.toml")]
 pub struct Config {
-    #[serde(deserialize_with = "registry::limits")]
     pub limits: Vec<LimitBody>,
     pub alerts: Vec<AlertRule>,
     pub sinks: Vec<SinkSettings>,
@@ -72,9 +73,7 @@ pub struct Config {
     pub log: Log,
     pub registry: RegistryConfig,
     pub priorities: Priorities,
-    #[serde(deserialize_with = "registry::plans")]
     pub plans: BTreeMap<String, Plan>,
-    #[serde(deserialize_with = "registry::projects")]
     pub projects: BTreeMap<String, Project>,
     pub policy: Policy,
     /// What `KEYWARD_PEPPER` said. No setting, so that it is never printed or written to a file.

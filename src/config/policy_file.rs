@@ -3,14 +3,15 @@
 
 use std::path::Path;
 
+use serde_json::error::Category;
 use toml::{Table, Value};
 
 use super::{
     ConfigError, Origin, check,
     layers::{LIMITS, Layer, Layers, NO_LIMIT, look_up, parse, text_of},
-    load::typed,
+    load::build,
 };
-use crate::domain::policy::Policy;
+use crate::{domain::policy::Policy, settings::SettingError};
 
 /// What a policy has at its top; a document with any of these and without `[policy]` is what the API answers.
 const PARTS: [&str; 5] = ["preset", "on_store_failure", "limits", "detectors", "ladder"];
@@ -29,43 +30,44 @@ impl PolicyFile {
     /// answers is a whole policy: a limit that it does not have, there is not.
     ///
     /// # Errors
-    /// As for a configuration: the first thing that is wrong, with its name and what it must be.
+    /// As for a configuration: everything that is wrong, each with its name, its place and what it must be.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let origin = Origin::File(path.to_owned());
         let text = text_of(path)?;
-        let table = if text.trim_start().starts_with('{') {
-            json(&text, &origin)?
-        } else {
-            parse(&text, origin.clone())?.table
-        };
-        Self::of(table, origin)
+        if text.trim_start().starts_with('{') {
+            return Self::of(Layer::new(origin.clone(), json(&text, &origin)?));
+        }
+        Self::of(parse(&text, origin)?)
     }
 
-    fn of(table: Table, origin: Origin) -> Result<Self, ConfigError> {
+    fn of(mut layer: Layer) -> Result<Self, ConfigError> {
         let defaults = Layers::over_defaults(Vec::new())?;
-        let table = if is_answer(&table) { whole(table, defaults.base()) } else { table };
-        let mut layer = Layer::new(origin, table);
-        check::names_and_kinds(&layer, defaults.base())?;
-        let Some(policy) = layer.table.remove("policy") else {
+        if is_answer(&layer.table) {
+            layer.table = whole(layer.table, defaults.base());
+        }
+        let mut mistakes = check::names_and_kinds(&mut layer, defaults.base());
+        let policy = layer.table.remove("policy");
+        if policy.is_none() && mistakes.iter().all(|mistake| mistake.error.setting != "policy") {
             let hint = "is not there: a policy file has a [policy] table, or is what GET /v1/policy answers";
-            return Err(ConfigError::setting("policy", layer.origin, hint));
-        };
+            mistakes.push(layer.place(SettingError::new("policy", hint)));
+        }
         let unused = layer.table.keys().cloned().collect();
-        layer.table = Table::from_iter([("policy".to_owned(), policy)]);
-        let layers = Layers::over_defaults(vec![layer])?;
-        let merged = layers.merged();
-        check::ranges(&merged, &layers)?;
-        let config = typed(merged, &layers)?;
-        check::meaning(&config, &layers)?;
+        layer.table = policy.into_iter().map(|policy| ("policy".to_owned(), policy)).collect();
+        let config = build(Layers::over_defaults(vec![layer])?, mistakes)?;
         Ok(Self { policy: config.policy, unused })
     }
 }
 
 fn json(text: &str, origin: &Origin) -> Result<Table, ConfigError> {
     serde_json::from_str(text).map_err(|error| {
-        let what = error.to_string();
-        let what = what.split(" at line ").next().unwrap_or_default().to_owned();
-        ConfigError::Syntax { origin: origin.clone(), line: error.line(), what }
+        let hint = match error.classify() {
+            Category::Eof => "the JSON document ends too early",
+            Category::Data => {
+                "the document must be one JSON object, without null and with numbers of at most 64 bits"
+            }
+            Category::Syntax | Category::Io => "this is not valid JSON, or more than one document",
+        };
+        ConfigError::Syntax { origin: origin.clone(), line: error.line(), hint: hint.to_owned() }
     })
 }
 

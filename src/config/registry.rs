@@ -1,9 +1,9 @@
-//! `[plans]`, `[projects]` and `[[limits]]`: the bodies of the API, written in TOML. They are read as the API reads them,
-//! so that an amount of money is never a binary fraction, and an error says the same.
+//! `[plans]`, `[projects]` and `[[limits]]`: the bodies of the API, written in TOML, and checked as the API checks
+//! them. An amount of money is never a binary fraction.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::Config;
@@ -12,81 +12,98 @@ use crate::{
         registry::{Configured, LimitBody, Plan, Project, Shares, Wrong},
         subject::valid_id,
     },
-    intake::{InputError, parse},
+    settings::{SettingError, SettingErrors, nearest, read_value},
 };
 
-/// Reads the table `[plans]`: a plan under each name.
-pub(super) fn plans<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Plan>, D::Error> {
-    named(deserializer, Plan::checked)
+/// Plans, projects, and the limits on all requests together.
+type Registry = (BTreeMap<String, Plan>, BTreeMap<String, Project>, Vec<LimitBody>);
+
+/// Takes plans, projects and limits out of the merged layers and reads them; what is empty stays.
+pub(super) fn read(merged: &mut Table, errors: &mut SettingErrors) -> Registry {
+    let plans = named(merged, "plans", Plan::checked, errors);
+    let projects = named(merged, "projects", Project::checked, errors);
+    (plans, projects, limits(merged, errors))
 }
 
-/// Reads the table `[projects]`: a project under each id.
-pub(super) fn projects<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, Project>, D::Error> {
-    named(deserializer, Project::checked)
+/// Limits on all requests are read as those of a plan without a name.
+fn limits(merged: &mut Table, errors: &mut SettingErrors) -> Vec<LimitBody> {
+    let said = merged.insert("limits".to_owned(), Value::Array(Vec::new()));
+    let plan = Table::from_iter(said.map(|limits| ("limits".to_owned(), limits)));
+    let plan = errors.take(body(&Value::Table(plan), Plan::checked));
+    plan.map(|plan| plan.limits).unwrap_or_default()
 }
 
-/// Reads the list `[[limits]]`: limits on everything.
-pub(super) fn limits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LimitBody>, D::Error> {
-    let said = Value::deserialize(deserializer)?;
-    let plan = Table::from_iter([("limits".to_owned(), said)]);
-    let read = body(&Value::Table(plan)).and_then(|plan: Plan| plan.checked().map_err(first));
-    // The setting is named already.
-    read.map(|plan| plan.limits)
-        .map_err(|wrong| D::Error::custom(told("", &wrong).replacen(".limits", "", 1)))
-}
-
-fn named<'de, D: Deserializer<'de>, T: DeserializeOwned>(
-    deserializer: D,
+fn named<T: DeserializeOwned>(
+    merged: &mut Table,
+    section: &str,
     checked: fn(T) -> Result<T, Vec<Wrong>>,
-) -> Result<BTreeMap<String, T>, D::Error> {
-    let said = BTreeMap::<String, Value>::deserialize(deserializer)?;
-    let read = said.into_iter().map(|(name, value)| {
+    errors: &mut SettingErrors,
+) -> BTreeMap<String, T> {
+    let said = merged.insert(section.to_owned(), Value::Table(Table::new()));
+    let said =
+        said.into_iter().flat_map(|said| if let Value::Table(table) = said { table } else { Table::new() });
+    let mut bodies = BTreeMap::new();
+    for (name, value) in said {
         if !valid_id(&name) {
-            return Err(D::Error::custom(
-                " has a name that is not 1 to 128 bytes of printable text without spaces",
-            ));
+            let hint = "has a name that is not 1 to 128 bytes of printable text without spaces";
+            errors.check(Err(SettingError::new(section, hint)));
+            continue;
         }
-        let read = body(&value).and_then(|body| checked(body).map_err(first));
-        read.map_err(|wrong| D::Error::custom(told(&format!(".{name}"), &wrong))).map(|body| (name, body))
-    });
-    read.collect()
+        let read = body(&value, checked).map_err(|wrong| wrong.within(&format!("{section}.{name}")));
+        bodies.extend(errors.take(read).map(|body| (name, body)));
+    }
+    bodies
 }
 
-/// The rest of the setting's name, a space, and the mend.
-fn told(name: &str, wrong: &Wrong) -> String {
-    format!("{name}{} {}", wrong.pointer.replace('/', "."), wrong.mend)
+fn body<T: DeserializeOwned>(
+    value: &Value,
+    checked: fn(T) -> Result<T, Vec<Wrong>>,
+) -> Result<T, SettingErrors> {
+    let mut errors = SettingErrors::default();
+    no_fractions(value, "", &mut errors);
+    let (read, wrong) = read_value(value, None);
+    errors.extend(wrong);
+    match read {
+        Some(body) if errors.is_empty() => checked(body).map_err(|wrong| {
+            wrong.into_iter().for_each(|wrong| errors.check(Err(setting(&wrong))));
+            errors
+        }),
+        _ => Err(errors),
+    }
 }
 
-fn first(wrong: Vec<Wrong>) -> Wrong {
-    wrong.into_iter().next().unwrap_or_else(|| Wrong::new("", "cannot be used"))
-}
-
-fn body<T: DeserializeOwned>(value: &Value) -> Result<T, Wrong> {
-    no_fractions(value, "")?;
-    let unreadable = |text: String| Wrong::new("", format!("cannot be read: {text}"));
-    let json = serde_json::to_vec(value).map_err(|error| unreadable(error.to_string()))?;
-    parse(&json).map_err(|error| match error {
-        InputError::Fields(errors) => {
-            first(errors.into_iter().map(|error| Wrong::new(error.pointer, error.detail)).collect())
+/// A JSON pointer as a name of settings: `/limits/0/unit` is `limits[0].unit`.
+fn setting(wrong: &Wrong) -> SettingError {
+    let mut name = String::new();
+    for part in wrong.pointer.split('/').skip(1) {
+        let is_index = part.bytes().all(|byte| byte.is_ascii_digit());
+        match (is_index, name.is_empty()) {
+            (true, _) => name += &format!("[{part}]"),
+            (false, true) => part.clone_into(&mut name),
+            (false, false) => name += &format!(".{part}"),
         }
-        InputError::Syntax(text) => unreadable(text),
-    })
+    }
+    SettingError::new(name, &wrong.hint)
 }
 
 /// TOML's numbers with a point are binary fractions by the time that they are seen here.
-fn no_fractions(value: &Value, pointer: &str) -> Result<(), Wrong> {
+fn no_fractions(value: &Value, name: &str, errors: &mut SettingErrors) {
     match value {
-        Value::Float(_) => Err(Wrong::new(pointer, "must be a whole number, or a decimal in quotes")),
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, item)| no_fractions(item, &format!("{pointer}/{index}"))),
-        Value::Table(table) => {
-            table.iter().try_for_each(|(key, item)| no_fractions(item, &format!("{pointer}/{key}")))
+        Value::Float(_) => {
+            let hint = "must be a whole number, or a decimal in quotes";
+            errors.check(Err(SettingError::new(name, hint)));
         }
-        _ => Ok(()),
+        Value::Array(items) => {
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(n, item)| no_fractions(item, &format!("{name}[{n}]"), errors));
+        }
+        Value::Table(table) => table.iter().for_each(|(key, item)| {
+            let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+            no_fractions(item, &name, errors);
+        }),
+        _ => {}
     }
 }
 
@@ -108,23 +125,31 @@ impl Config {
     }
 }
 
-/// What does not go together: the setting, and the mend.
-pub(super) fn meaning(config: &Config) -> Result<(), (String, &'static str)> {
-    const PLAN: &str = "must name a plan of [plans]; a plan that is put over the API can take its place";
+/// What does not go together.
+pub(super) fn meaning(config: &Config, errors: &mut SettingErrors) {
     let plan = &config.registry.default_plan;
-    if !plan.is_empty() && !config.plans.contains_key(plan) {
-        return Err(("registry.default_plan".to_owned(), PLAN));
+    if !plan.is_empty() {
+        errors.check(known_plan(config, "registry.default_plan", plan));
     }
-    let lost = |project: &Project| project.plan.as_ref().is_some_and(|plan| !config.plans.contains_key(plan));
-    if let Some((id, _)) = config.projects.iter().find(|(_, project)| lost(project)) {
-        return Err((format!("projects.{id}.plan"), PLAN));
+    for (id, project) in &config.projects {
+        let known = project.plan.iter().map(|plan| known_plan(config, &format!("projects.{id}.plan"), plan));
+        known.for_each(|checked| errors.check(checked));
     }
     let (low, medium) = (config.priorities.low, config.priorities.medium);
-    if !(medium > 0.0 && medium <= 1.0) {
-        return Err(("priorities.medium".to_owned(), "must be above 0 and at most 1"));
-    }
-    if !(low > 0.0 && low <= medium) {
-        return Err(("priorities.low".to_owned(), "must be above 0 and at most priorities.medium"));
-    }
-    Ok(())
+    let is_share = |share: f64| share > 0.0 && share <= 1.0;
+    let checked =
+        SettingError::ensure(is_share(medium), "priorities.medium", "must be above 0 and at most 1");
+    errors.check(checked);
+    let hint = "must be above 0 and at most priorities.medium";
+    let checked =
+        SettingError::ensure(low > 0.0 && (low <= medium || !is_share(medium)), "priorities.low", hint);
+    errors.check(checked.map_err(|error| error.contradicting("priorities.medium")));
+}
+
+/// Whether a setting names a plan that there is. A plan that has mistakes of its own is there, too.
+fn known_plan(config: &Config, setting: &str, plan: &str) -> Result<(), SettingError> {
+    const HINT: &str = "must name a plan of [plans]; a plan that is put over the API can take its place";
+    let suggestion = nearest(plan, config.plans.keys().map(String::as_str));
+    SettingError::ensure(config.plans.contains_key(plan), setting, HINT)
+        .map_err(|error| error.suggesting(suggestion).contradicting(format!("plans.{plan}")))
 }

@@ -1,7 +1,10 @@
 //! `[spend]`: what a key's days are held against.
 
 use super::SpendConfig;
-use crate::domain::{finding::Mode, spend::Rules};
+use crate::{
+    domain::{finding::Mode, spend::Rules},
+    settings::{SettingError, SettingErrors},
+};
 
 impl SpendConfig {
     /// As the judgement takes it; `None`: nothing is judged.
@@ -21,20 +24,21 @@ impl SpendConfig {
     }
 }
 
-/// What the types allow and cannot be meant: the setting, and the mend.
-pub(super) fn meaning(spend: &SpendConfig) -> Result<(), (&'static str, &'static str)> {
-    if !(0.1..=100.0).contains(&spend.z) {
-        return Err(("spend.z", "must be from 0.1 to 100"));
-    }
-    let times = [("spend.times_mean", spend.times_mean), ("spend.times_yesterday", spend.times_yesterday)];
-    if let Some((name, _)) = times.into_iter().find(|(_, times)| !(1.0..=1_000_000.0).contains(times)) {
-        return Err((name, "must be from 1 to 1000000"));
-    }
-    if !(0.0..=1_000.0).contains(&spend.same_weekday) {
-        return Err(("spend.same_weekday", "must be from 0 to 1000; 0: no weekday excuses another"));
-    }
-    if spend.min_cost.billionths() == 0 {
-        return Err(("spend.min_cost", "must be above 0: US dollars, as a decimal in quotes such as \"50\""));
-    }
-    Ok(())
+/// What the types allow and cannot be meant.
+pub(super) fn meaning(spend: &SpendConfig, errors: &mut SettingErrors) {
+    let mut ensure = |holds, setting, hint| errors.check(SettingError::ensure(holds, setting, hint));
+    let is_multiple = |times: f64| (1.0..=1_000_000.0).contains(&times);
+    ensure((0.1..=100.0).contains(&spend.z), "spend.z", "must be from 0.1 to 100");
+    ensure(is_multiple(spend.times_mean), "spend.times_mean", "must be from 1 to 1000000");
+    ensure(is_multiple(spend.times_yesterday), "spend.times_yesterday", "must be from 1 to 1000000");
+    ensure(
+        (0.0..=1_000.0).contains(&spend.same_weekday),
+        "spend.same_weekday",
+        "must be from 0 to 1000; 0: no weekday excuses another",
+    );
+    ensure(
+        spend.min_cost.billionths() > 0,
+        "spend.min_cost",
+        "must be above 0: US dollars, as a decimal in quotes such as \"50\"",
+    );
 }

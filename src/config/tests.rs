@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod mistakes;
+
 fn sources(environment: &[(&str, &str)]) -> Sources {
     let environment = environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     Sources { environment, ..Sources::default() }
@@ -83,6 +85,8 @@ fn the_last_word_on_the_preset_counts() {
     assert_eq!(Config::load(&both).unwrap().policy, default_policy());
     let error = load(&[("KEYWARD_PRESET", "paranoid")]).unwrap_err();
     assert!(error.contains("policy.preset") && error.contains("KEYWARD_PRESET"), "{error}");
+    let error = load(&[("KEYWARD_PRESET", "stritc")]).unwrap_err();
+    assert!(error.ends_with("; did you mean `strict`?"), "{error}");
 }
 
 #[test]
@@ -110,7 +114,7 @@ fn platform_variables_with_our_prefix_are_left_alone() {
 }
 
 #[test]
-fn wrong_kinds_and_ranges_name_the_setting_and_the_mend() {
+fn wrong_kinds_and_ranges_name_the_setting_and_the_hint() {
     for (variable, value, expected) in [
         (
             "KEYWARD__SERVER__MAX_CONNECTIONS",
@@ -277,17 +281,17 @@ fn what_is_wrong_with_a_plan_is_named_in_full() {
     for (text, words) in [
         (
             "[[limits]]\nunit = 'requests'\nwindow = '1s'\nlimit = 0",
-            "`limits.0.limit` must be a whole number",
+            "`limits[0].limit` must be a whole number",
         ),
         (
             "[plans.a]\nlimits = [{ unit = 'cost_usd', window = 'day', limit = 2.5 }]",
-            "`plans.a.limits.0.limit` must be a whole number, or a decimal in quotes",
+            "`plans.a.limits[0].limit` must be a whole number, or a decimal in quotes",
         ),
         (
             "[plans.a]\nlimits = [{ unit = 'tokens', window = 'year', limit = 2 }]",
-            "`plans.a.limits.0.window` must be hour",
+            "`plans.a.limits[0].window` must be hour",
         ),
-        ("[plans.a]\nlimit = 1", "`plans.a.limit` is not a field"),
+        ("[plans.a]\nlimit = 1", "line 2: `plans.a.limit` is no setting here; did you mean `limits`?"),
         ("[plans]\na = 1", "`plans.a` must be a table"),
         ("[plans.'a b']", "`plans` has a name"),
         ("[projects.p]\nplan = 'none'", "`projects.p.plan` must name a plan"),
@@ -320,31 +324,28 @@ fn two_sinks_have_neither_one_name_nor_one_file() {
 }
 
 #[test]
-fn what_is_wrong_with_an_alert_rule_or_with_spend_is_named_with_its_mend() {
+fn what_is_wrong_with_an_alert_rule_or_with_spend_is_named_with_its_hint() {
     let rule = |bars: &str| {
         format!(
             "alerts = [{{ metric = 'request_count', operator = 'gt', {bars} scope = 'key', severity = 'low' }}]"
         )
     };
     for (text, words) in [
-        (rule(""), "`alerts[0]` cannot be used: it must have either `threshold` or `times_baseline`"),
-        (rule("threshold = 1, times_baseline = 2,"), "`alerts[0]` cannot be used: it must have either"),
+        (rule(""), "`alerts[0]` must have either `threshold` or `times_baseline`"),
+        (rule("threshold = 1, times_baseline = 2,"), "`alerts[0]` must have either"),
         (rule("times_baseline = 1.5,"), "a decimal in quotes"),
         (
             rule("threshold = '25',").replace("request_count", "failure_rate"),
-            "`alerts[0]` cannot be used: the `threshold` of failure_rate and refused_share is a share, 0 to 1",
+            "`alerts[0]` must have a share as the `threshold` of failure_rate or refused_share: 0 to 1",
         ),
-        (rule("threshold = 1, times = 2,"), "unknown field `times`"),
+        (rule("threshold = 1, times = 2,"), "`alerts[0].times` is no setting here"),
         ("[spend]\nz = 0".to_owned(), "`spend.z` must be from 0.1 to 100"),
         ("[spend]\ntimes_mean = 0.5".to_owned(), "`spend.times_mean` must be from 1 to 1000000"),
         ("[spend]\nsame_weekday = -1".to_owned(), "`spend.same_weekday` must be 0 or more"),
         ("[spend]\nmin_days = 8".to_owned(), "`spend.min_days` must be from 2 to 7"),
         ("[spend]\nmin_cost = '0'".to_owned(), "`spend.min_cost` must be above 0"),
         ("[spend]\nmin_cost = 50".to_owned(), "`spend.min_cost` must be text, not a whole number"),
-        (
-            "[spend]\nmin_cost = '5o'".to_owned(),
-            "`spend.min_cost` cannot be used: must be a whole number, or",
-        ),
+        ("[spend]\nmin_cost = '5o'".to_owned(), "`spend.min_cost` must be a whole number, or"),
         ("[spend]\nmode = 'on'".to_owned(), "`spend.mode`"),
         ("[spend]\ncut_off_after = 25".to_owned(), "`spend.cut_off_after` must be from 0 to 24"),
     ] {

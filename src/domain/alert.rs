@@ -158,24 +158,24 @@ impl TryFrom<Written> for AlertRule {
         let bar = match (written.threshold, written.times_baseline) {
             (Some(threshold), None) => Bar::Threshold(threshold),
             (None, Some(times)) => Bar::TimesBaseline(times),
-            _ => return Err("it must have either `threshold` or `times_baseline`, and not both"),
+            _ => return Err("must have either `threshold` or `times_baseline`, and not both"),
         };
         match &bar {
             Bar::Threshold(share) if metric.is_share() && u128::from(share.billionths) > ONE => {
                 return Err(
-                    "the `threshold` of failure_rate and refused_share is a share, 0 to 1, such as \"0.25\"",
+                    "must have a share as the `threshold` of failure_rate or refused_share: 0 to 1, such as \"0.25\"",
                 );
             }
             Bar::TimesBaseline(times) if times.billionths == 0 => {
-                return Err("`times_baseline` must be above 0");
+                return Err("must have `times_baseline` above 0");
             }
             Bar::TimesBaseline(_) if operator == Operator::Eq => {
-                return Err("`eq` needs a `threshold`: no sum is exactly so many times a baseline");
+                return Err("must have a `threshold` for `eq`: no sum is exactly so many times a baseline");
             }
             _ => {}
         }
         if written.minimum_requests.is_some() && !metric.is_share() {
-            return Err("`minimum_requests` is for failure_rate and refused_share alone");
+            return Err("must not have `minimum_requests`: it is for failure_rate and refused_share alone");
         }
         let least = if metric.is_share() { FEWEST_REQUESTS } else { 0 };
         let minimum_requests = written.minimum_requests.unwrap_or(least);
@@ -219,12 +219,12 @@ impl<'de> Deserialize<'de> for Threshold {
             Whole(u64),
             Text(String),
         }
-        let mend = "must be a whole number, or a decimal in quotes such as \"12.5\", not below 0";
-        let text = match Written::deserialize(deserializer).map_err(|_| D::Error::custom(mend))? {
+        let hint = "must be a whole number, or a decimal in quotes such as \"12.5\", not below 0";
+        let text = match Written::deserialize(deserializer).map_err(|_| D::Error::custom(hint))? {
             Written::Whole(number) => number.to_string(),
             Written::Text(text) => text,
         };
-        let read = decimal(&text, NANO_PLACES).map_err(|_| D::Error::custom(mend))?;
+        let read = decimal(&text, NANO_PLACES).map_err(|_| D::Error::custom(hint))?;
         Ok(Self { text, billionths: read.units })
     }
 }
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_cannot_be_says_what_to_mend_and_others_are_written_as_they_are_read() {
+    fn a_rule_that_cannot_be_has_a_hint_and_others_are_written_as_they_are_read() {
         for (body, words) in [
             (
                 json!({ "metric": "request_count", "operator": "gt" }),
@@ -404,9 +404,15 @@ mod tests {
                 "and not both",
             ),
             (json!({ "metric": "request_count", "operator": "gt", "times_baseline": 0 }), "above 0"),
-            (json!({ "metric": "request_count", "operator": "eq", "times_baseline": 2 }), "`eq` needs"),
+            (
+                json!({ "metric": "request_count", "operator": "eq", "times_baseline": 2 }),
+                "a `threshold` for `eq`",
+            ),
             (json!({ "metric": "request_count", "operator": "gt", "threshold": "-1" }), "not below 0"),
-            (json!({ "metric": "failure_rate", "operator": "gt", "threshold": "25" }), "is a share, 0 to 1"),
+            (
+                json!({ "metric": "failure_rate", "operator": "gt", "threshold": "25" }),
+                "must have a share as the `threshold`",
+            ),
             (json!({ "metric": "refused_share", "operator": "eq", "threshold": "1.000000001" }), "0 to 1"),
             (
                 json!({ "metric": "request_count", "operator": "gt", "threshold": 1, "minimum_requests": 5 }),

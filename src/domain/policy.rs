@@ -280,16 +280,6 @@ pub struct Policy {
     pub ladder: LadderPolicy,
 }
 
-/// What is wrong with a policy: the setting and the mend.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}: {mend}")]
-pub struct PolicyError {
-    /// Dotted path of the setting, from `policy`'s top.
-    pub setting: String,
-    /// What it must be.
-    pub mend: String,
-}
-
 impl Policy {
     /// The mode of the detector of an anomaly type.
     pub fn mode(&self, kind: AnomalyKind) -> Mode {
@@ -308,98 +298,4 @@ impl Policy {
             AnomalyKind::CostSpike => d.cost_spike.mode,
         }
     }
-
-    /// Checks every range.
-    ///
-    /// # Errors
-    /// The first setting out of its range, with what it must be.
-    pub fn validate(&self) -> Result<(), PolicyError> {
-        for (map, section) in [(&self.limits.tokens, "tokens"), (&self.limits.requests, "requests")] {
-            for (window, limit) in map {
-                let setting = format!("limits.{section}.{window}");
-                ensure(
-                    WINDOW_NAMES.contains(&window.as_str()),
-                    &setting,
-                    "windows are 1min, 5min, 1hour, 24hour",
-                )?;
-                ensure((1..=1 << 52).contains(limit), &setting, "must be from 1 to 4503599627370496")?;
-            }
-        }
-        let d = &self.detectors;
-        let l = &self.ladder;
-        let positive = |value: f64, setting: &str| {
-            ensure(value.is_finite() && value > 0.0, setting, "must be a number above 0")
-        };
-        let share = |value: f64, setting: &str| {
-            ensure((0.0..=1.0).contains(&value), setting, "must be a share from 0 to 1")
-        };
-        let seconds = |value: u64, setting: &str| {
-            ensure(
-                (1..=315_360_000).contains(&value),
-                setting,
-                "must be from 1 second to 10 years (315360000)",
-            )
-        };
-        share(self.on_store_failure.instance_share, "on_store_failure.instance_share")?;
-        positive(d.impossible_travel.min_distance_km, "detectors.impossible_travel.min_distance_km")?;
-        positive(d.impossible_travel.max_speed_kmh, "detectors.impossible_travel.max_speed_kmh")?;
-        ensure(
-            d.concurrent_locations.min_places >= 2,
-            "detectors.concurrent_locations.min_places",
-            "must be 2 or more",
-        )?;
-        seconds(d.concurrent_locations.span_seconds, "detectors.concurrent_locations.span_seconds")?;
-        positive(d.concurrent_locations.min_distance_km, "detectors.concurrent_locations.min_distance_km")?;
-        ensure(d.traffic_burst.factor > 1.0, "detectors.traffic_burst.factor", "must be above 1")?;
-        positive(d.request_size.z_medium, "detectors.request_size.z_medium")?;
-        ensure(
-            d.request_size.z_high >= d.request_size.z_medium,
-            "detectors.request_size.z_high",
-            "must be at least z_medium",
-        )?;
-        share(d.failure_rate.share, "detectors.failure_rate.share")?;
-        ensure(
-            (2..=64).contains(&d.credential_stuffing.min_keys),
-            "detectors.credential_stuffing.min_keys",
-            "must be from 2 to 64",
-        )?;
-        seconds(d.credential_stuffing.span_seconds, "detectors.credential_stuffing.span_seconds")?;
-        positive(d.behavioral_drift.weight_high, "detectors.behavioral_drift.weight_high")?;
-        ensure(
-            d.behavioral_drift.weight_critical >= d.behavioral_drift.weight_high,
-            "detectors.behavioral_drift.weight_critical",
-            "must be at least weight_high",
-        )?;
-        share(d.endpoint_scan.share, "detectors.endpoint_scan.share")?;
-        ensure(
-            (2..=16).contains(&d.endpoint_scan.min_requests),
-            "detectors.endpoint_scan.min_requests",
-            "must be from 2 to 16",
-        )?;
-        for (spike, name) in [(&d.token_usage_spike, "token_usage_spike"), (&d.cost_spike, "cost_spike")] {
-            positive(spike.z, &format!("detectors.{name}.z"))?;
-            positive(spike.times_mean, &format!("detectors.{name}.times_mean"))?;
-            positive(spike.times_yesterday, &format!("detectors.{name}.times_yesterday"))?;
-            positive(spike.min_amount, &format!("detectors.{name}.min_amount"))?;
-            ensure(
-                (2..=7).contains(&spike.min_days),
-                &format!("detectors.{name}.min_days"),
-                "must be from 2 to 7",
-            )?;
-        }
-        share(l.throttle_share, "ladder.throttle_share")?;
-        seconds(l.throttle_seconds, "ladder.throttle_seconds")?;
-        seconds(l.ban_seconds, "ladder.ban_seconds")?;
-        ensure(l.ban_factor >= 1.0 && l.ban_factor <= 1000.0, "ladder.ban_factor", "must be from 1 to 1000")?;
-        seconds(l.ban_max_seconds, "ladder.ban_max_seconds")?;
-        ensure(l.ban_max_seconds >= l.ban_seconds, "ladder.ban_max_seconds", "must be at least ban_seconds")?;
-        share(l.ban_jitter, "ladder.ban_jitter")?;
-        seconds(l.strike_half_life_seconds, "ladder.strike_half_life_seconds")?;
-        ensure(l.permanent_after >= 1, "ladder.permanent_after", "must be 1 or more")?;
-        seconds(l.permanent_span_seconds, "ladder.permanent_span_seconds")
-    }
-}
-
-fn ensure(holds: bool, setting: &str, mend: &str) -> Result<(), PolicyError> {
-    if holds { Ok(()) } else { Err(PolicyError { setting: setting.to_owned(), mend: mend.to_owned() }) }
 }

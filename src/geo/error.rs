@@ -1,4 +1,4 @@
-//! What can be wrong with a geo database file, and the mend.
+//! What can be wrong with a geo database file, and the hint.
 
 use std::{io, path::PathBuf};
 

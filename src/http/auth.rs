@@ -3,7 +3,7 @@
 //! A token is `kw_<id>.<secret>`. It is looked up by its id and compared, as a whole, by hash and in constant time.
 //! Without any token configured everything is open; that the service then listens on loopback only is the app's care.
 
-use std::{collections::HashMap, str::FromStr};
+use std::collections::HashMap;
 
 use axum::{
     extract::{Request, State},
@@ -18,82 +18,25 @@ use zeroize::Zeroizing;
 
 use super::{App, error::ApiError};
 use crate::{
-    config,
+    config::{self, Credential},
     domain::{
         Millis,
         actor::{Actor, valid_token_id},
-        event::{format_millis, parse_millis},
+        event::format_millis,
+        scope::Scope,
     },
+    settings::SettingErrors,
 };
 
-/// What a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Report and ask about requests.
-    Record,
-    /// Read bans, subjects, events, policy and allowlist.
-    Read,
-    /// Ban, lift, and give a verdict.
-    BansWrite,
-    /// Everything that the API can do.
-    Admin,
-    /// Reading the metrics, and nothing else.
-    Metrics,
-}
-
-impl Scope {
-    /// Every scope that a token can have.
-    pub const ALL: [Self; 5] = [Self::Record, Self::Read, Self::BansWrite, Self::Admin, Self::Metrics];
-
-    /// The name in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Record => "record",
-            Self::Read => "read",
-            Self::BansWrite => "bans:write",
-            Self::Admin => "admin",
-            Self::Metrics => "metrics",
-        }
-    }
-
-    /// Whether a token with this scope may do what `needed` is needed for. Who may read all else may read metrics.
-    fn covers(self, needed: Self) -> bool {
-        self == needed || self == Self::Admin || (self == Self::Read && needed == Self::Metrics)
-    }
-}
-
-impl FromStr for Scope {
-    type Err = AuthError;
-
-    fn from_str(text: &str) -> Result<Self, AuthError> {
-        Self::ALL.into_iter().find(|s| s.name() == text).ok_or_else(|| AuthError::Scope(text.to_owned()))
-    }
-}
-
-/// What is wrong with the tokens of a configuration. Never shows a hash or a secret.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+/// Why no token can be made.
+#[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// A scope that there is not; its name as written.
-    #[error("auth.tokens: there is no scope {0}; scopes are record, read, bans:write, admin, metrics")]
-    Scope(String),
-    /// Not a SHA-256 in hex.
-    #[error("auth.tokens: the hash of {0} must be 64 hex digits; make a token with `keyward token new`")]
-    Hash(String),
-    /// An expiry that is no time; as written.
-    #[error("auth.tokens: expires of {0} must be an RFC 3339 time")]
-    Expires(String),
-    /// Two tokens with one id.
-    #[error("auth.tokens: two tokens have the id {0}; each needs one of its own")]
-    SameId(String),
-    /// No id, or one that cannot stand in a token or for its holder.
-    #[error(
-        "auth.tokens: a token needs an id of 1 to 64 letters, digits, - or _, other than `local` and `cli` (which name \
-         acts without a token); `keyward token new` makes one"
-    )]
+    /// The id cannot stand in a token, or names acts without one.
+    #[error("a token needs an id of 1 to 64 letters, digits, - or _, other than `local` and `cli`")]
     Id,
     /// The system gave no random bytes.
     #[error("the system gave no random bytes: {0}")]
-    Random(String),
+    Random(#[source] getrandom::Error),
 }
 
 #[derive(Debug)]
@@ -114,17 +57,10 @@ impl Auth {
     /// Reads the tokens of a configuration.
     ///
     /// # Errors
-    /// [`AuthError`] names the token and what it must be.
-    pub fn new(config: &config::Auth) -> Result<Self, AuthError> {
-        let mut tokens = HashMap::new();
-        for token in &config.tokens {
-            let entry = read(token)?;
-            let id = entry.holder.to_string();
-            if tokens.insert(id.clone(), entry).is_some() {
-                return Err(AuthError::SameId(id));
-            }
-        }
-        Ok(Self { tokens })
+    /// Everything that is wrong with any of them.
+    pub fn new(config: &config::Auth) -> Result<Self, SettingErrors> {
+        let credentials = config.credentials()?.into_iter();
+        Ok(Self { tokens: credentials.map(|token| (token.id.clone(), Entry::from(token))).collect() })
     }
 
     /// Whether everybody may do everything, because no token is configured.
@@ -165,20 +101,11 @@ impl Auth {
     }
 }
 
-fn read(token: &config::Token) -> Result<Entry, AuthError> {
-    let id = token.id.strip_prefix("kw_").unwrap_or(&token.id);
-    if !valid_token_id(id) {
-        return Err(AuthError::Id);
+impl From<Credential> for Entry {
+    fn from(token: Credential) -> Self {
+        let Credential { id, hash, scopes, expires } = token;
+        Self { holder: Actor::token(&id), hash, scopes, expires }
     }
-    let mut hash = [0; 32];
-    hex::decode_to_slice(&token.hash, &mut hash).map_err(|_| AuthError::Hash(id.to_owned()))?;
-    let expires = token.expires.as_deref().map(parse_millis).transpose();
-    Ok(Entry {
-        holder: Actor::token(id),
-        hash,
-        scopes: token.scopes.iter().map(|s| s.parse()).collect::<Result<_, _>>()?,
-        expires: expires.map_err(|_| AuthError::Expires(id.to_owned()))?,
-    })
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -206,8 +133,8 @@ pub fn new_token(
 ) -> Result<(Zeroizing<String>, config::Token), AuthError> {
     let mut random = [0_u8; 6];
     let mut secret = Zeroizing::new([0_u8; 32]);
-    getrandom::fill(&mut random).map_err(|e| AuthError::Random(e.to_string()))?;
-    getrandom::fill(secret.as_mut()).map_err(|e| AuthError::Random(e.to_string()))?;
+    getrandom::fill(&mut random).map_err(AuthError::Random)?;
+    getrandom::fill(secret.as_mut()).map_err(AuthError::Random)?;
     let id = id.map_or_else(|| hex::encode(random), str::to_owned);
     if !valid_token_id(&id) {
         return Err(AuthError::Id);
@@ -307,21 +234,30 @@ mod tests {
     }
 
     #[test]
-    fn bad_entries_are_refused_with_their_id() {
+    fn bad_entries_are_refused_with_their_place_and_what_was_meant() {
         let good = new_token(None, &[Scope::Read], None).unwrap().1;
         let bad = |change: fn(&mut config::Token)| {
             let mut token = good.clone();
             token.id = "ops".to_owned();
             change(&mut token);
-            Auth::new(&config::Auth { tokens: vec![token] }).unwrap_err()
+            Auth::new(&config::Auth { tokens: vec![token] }).unwrap_err().to_string()
         };
-        assert_eq!(bad(|t| t.hash = "12".into()), AuthError::Hash("ops".into()));
-        assert_eq!(bad(|t| t.scopes.push("root".into())), AuthError::Scope("root".into()));
-        assert_eq!(bad(|t| t.expires = Some("soon".into())), AuthError::Expires("ops".into()));
-        assert_eq!(bad(|t| t.id = "a.b".into()), AuthError::Id);
-        assert_eq!(bad(|t| t.id = "a\nb".into()), AuthError::Id);
-        assert_eq!(bad(|t| t.id = "local".into()), AuthError::Id);
+        type Case = (fn(&mut config::Token), &'static str);
+        let cases: [Case; 7] = [
+            (|t| t.hash = "12".into(), "auth.tokens[0].hash must be 64 hex digits"),
+            (|t| t.scopes.push("raed".into()), "auth.tokens[0].scopes[1] must be one of record, read,"),
+            (|t| t.scopes.push("raed".into()), "; did you mean `read`?"),
+            (|t| t.expires = Some("soon".into()), "auth.tokens[0].expires must be an RFC 3339 time"),
+            (|t| t.id = "a.b".into(), "auth.tokens[0].id must be 1 to 64 letters"),
+            (|t| t.id = "a\nb".into(), "auth.tokens[0].id must be 1 to 64 letters"),
+            (|t| t.id = "local".into(), "auth.tokens[0].id must be 1 to 64 letters"),
+        ];
+        for (change, words) in cases {
+            let error = bad(change);
+            assert!(error.contains(words), "{error}");
+        }
         let twice = config::Auth { tokens: vec![good.clone(), good.clone()] };
-        assert_eq!(Auth::new(&twice).unwrap_err(), AuthError::SameId(good.id));
+        let error = Auth::new(&twice).unwrap_err().to_string();
+        assert!(error.starts_with("auth.tokens[1].id must not be that of another token"), "{error}");
     }
 }

@@ -7,8 +7,8 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::Scope;
 use crate::{
+    domain::scope::Scope,
     intake::{FieldError, InputError},
     store::StoreError,
 };
@@ -28,7 +28,7 @@ pub struct Problem {
     pub title: &'static str,
     /// The status of HTTP, as in the answer's first line.
     pub status: u16,
-    /// What is wrong here, and the mend.
+    /// What is wrong here, and the hint.
     pub detail: String,
     /// For bad input: each field that is wrong. A parameter is named like a field. In a batch, the pointer is
     /// relative to the item.

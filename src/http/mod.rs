@@ -38,7 +38,8 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use auth::{Auth, AuthError, Scope, new_token};
+pub use crate::domain::scope::Scope;
+pub use auth::{Auth, AuthError, new_token};
 pub use openapi::document;
 pub use server::serve;
 

@@ -21,11 +21,9 @@ use super::{
     input::JsonBody,
 };
 use crate::{
-    domain::{
-        actor::Actor,
-        policy::{Policy, PolicyError},
-    },
-    intake::parse,
+    domain::{actor::Actor, policy::Policy},
+    intake::{FieldError, InputError, parse},
+    settings::SettingError,
 };
 
 /// The policy in force.
@@ -88,7 +86,7 @@ pub async fn put(
     headers: HeaderMap,
     JsonBody(document): JsonBody<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
-    let policy = read(document)?;
+    let policy = read(document, &app.engine.policy().policy)?;
     if !matches(&headers, &app.engine.policy().version) {
         return Err(ApiError::Changed);
     }
@@ -97,18 +95,72 @@ pub async fn put(
     Ok(respond(&policy, &version))
 }
 
-fn read(mut document: Map<String, Value>) -> Result<Policy, ApiError> {
+/// Most errors that one answer names: each costs another reading of the document.
+const MAX_ERRORS: usize = 64;
+
+/// Reads a whole policy. After a mistake it goes on with what `in_force` has in its place, so that all are named.
+fn read(mut document: Map<String, Value>, in_force: &Policy) -> Result<Policy, ApiError> {
     document.remove("version");
+    let mut errors = Vec::new();
     // A stored policy of an older version may lack it; who puts one says what is to hold.
     if !document.contains_key("enforcement") {
-        return Err(ApiError::field("/enforcement", "is missing; it must be enforce or observe".to_owned()));
+        errors.push(FieldError::new("/enforcement", "is missing; it must be enforce or observe"));
     }
-    let bytes = serde_json::to_vec(&document).map_err(|_| ApiError::Internal)?;
-    let policy: Policy = parse(&bytes)?;
-    policy.validate().map_err(|PolicyError { setting, mend }| {
-        ApiError::field(&format!("/{}", setting.replace('.', "/")), mend)
-    })?;
-    Ok(policy)
+    let fallback = serde_json::to_value(in_force).map_err(|_| ApiError::Internal)?;
+    let policy = read_on(Value::Object(document), &fallback, &mut errors)?;
+    let ranges = policy.as_ref().map(Policy::validate).and_then(Result::err);
+    for error in ranges.into_iter().flatten() {
+        let is_named = |setting: &str| errors.iter().any(|error| error.pointer == pointer(setting));
+        if !is_named(&error.setting) && !error.contradicts.as_deref().is_some_and(is_named) {
+            errors.push(field(&error));
+        }
+    }
+    match policy {
+        Some(policy) if errors.is_empty() => Ok(policy),
+        _ => Err(ApiError::Fields(errors)),
+    }
+}
+
+/// Adds every field that cannot be read to `errors`. There is a policy if the fallback could take the place of each.
+fn read_on(
+    mut document: Value,
+    fallback: &Value,
+    errors: &mut Vec<FieldError>,
+) -> Result<Option<Policy>, ApiError> {
+    while errors.len() < MAX_ERRORS {
+        let bytes = serde_json::to_vec(&document).map_err(|_| ApiError::Internal)?;
+        let wrong = match parse::<Policy>(&bytes) {
+            Ok(policy) => return Ok(Some(policy)),
+            Err(InputError::Fields(wrong)) => wrong,
+            Err(error) => return Err(error.into()),
+        };
+        let is_repaired = wrong.iter().all(|error| repair(&mut document, &error.pointer, fallback));
+        errors.extend(wrong);
+        if !is_repaired {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// Puts the fallback's value at `pointer`, or takes away what is there; `false` where neither changes anything.
+fn repair(document: &mut Value, pointer: &str, fallback: &Value) -> bool {
+    let Some((parent, name)) = pointer.rsplit_once('/') else { return false };
+    let Some(Value::Object(parent)) = document.pointer_mut(parent) else { return false };
+    let name = name.replace("~1", "/").replace("~0", "~");
+    match fallback.pointer(pointer) {
+        Some(value) => parent.insert(name, value.clone()).is_none_or(|before| before != *value),
+        None => parent.remove(&name).is_some(),
+    }
+}
+
+fn field(error: &SettingError) -> FieldError {
+    FieldError::new(pointer(&error.setting), error.explanation())
+}
+
+/// The dotted name of a setting as a JSON pointer (RFC 6901).
+fn pointer(setting: &str) -> String {
+    format!("/{}", setting.replace('~', "~0").replace('/', "~1").replace('.', "/"))
 }
 
 fn respond(policy: &Policy, version: &str) -> Response {
@@ -143,7 +195,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_put_back() {
-        assert_eq!(read(shown()).unwrap(), default_policy());
+        assert_eq!(read(shown(), &default_policy()).unwrap(), default_policy());
     }
 
     #[test]
@@ -152,7 +204,9 @@ mod tests {
             let mut document = Value::Object(shown());
             change(&mut document);
             let Value::Object(map) = document else { panic!("an object") };
-            read(map).unwrap_err().into_problem().errors[0].pointer.clone()
+            let errors = read(map, &default_policy()).unwrap_err().into_problem().errors;
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            errors[0].pointer.clone()
         };
         assert_eq!(pointer(|d| d["ladder"]["ban_factor"] = 0.5.into()), "/ladder/ban_factor");
         assert_eq!(pointer(|d| d["ladder"]["ban_factor"] = "x".into()), "/ladder/ban_factor");
@@ -160,6 +214,45 @@ mod tests {
         assert_eq!(pointer(|d| d["laddder"] = 1.into()), "/laddder");
         assert_eq!(pointer(|d| d["enforcement"] = "shadow".into()), "/enforcement");
         assert_eq!(pointer(|d| drop(d.as_object_mut().unwrap().remove("enforcement"))), "/enforcement");
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_pointer_and_none_that_only_follows_from_another() {
+        let mut document = Value::Object(shown());
+        document["preset"] = "stritc".into();
+        document["laddder"] = 1.into();
+        document["ladder"]["ban_factor"] = 0.5.into();
+        document["ladder"]["ban_seconds"] = "x".into();
+        document["ladder"]["ban_max_seconds"] = 1.into();
+        document["limits"]["tokens"]["1mni"] = 1.into();
+        document["detectors"]["request_size"]["z_medium"] = (-1).into();
+        drop(document["detectors"].as_object_mut().unwrap().remove("cost_spike"));
+        let Value::Object(map) = document else { panic!("an object") };
+        let errors = read(map, &default_policy()).unwrap_err().into_problem().errors;
+        let mut pointers: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
+        pointers.sort_unstable();
+        assert_eq!(
+            pointers,
+            [
+                "/detectors/cost_spike",
+                "/detectors/request_size/z_medium",
+                "/laddder",
+                "/ladder/ban_factor",
+                "/ladder/ban_seconds",
+                "/limits/tokens/1mni",
+                "/preset",
+            ]
+        );
+        let window = errors.iter().find(|error| error.pointer == "/limits/tokens/1mni").unwrap();
+        assert!(window.detail.ends_with("did you mean `1min`?"), "{}", window.detail);
+    }
+
+    #[test]
+    fn a_flood_of_mistakes_is_cut_short() {
+        let mut document = shown();
+        (0..1_000).for_each(|n| drop(document.insert(format!("x{n}"), 1.into())));
+        let errors = read(document, &default_policy()).unwrap_err().into_problem().errors;
+        assert_eq!(errors.len(), MAX_ERRORS);
     }
 
     #[test]

@@ -91,7 +91,8 @@ fn describe(error: &serde_json::Error, pointer: String) -> InputError {
     }
 }
 
-/// What serde expected, without the value that it got instead.
+/// What serde expected, without the value that it got instead. `serde_json` keeps that as text alone, and it has to read
+/// the numbers, so that an amount of money is what its digits say.
 fn expected(text: &str) -> String {
     let what = text.rsplit_once("expected ").map_or("another value", |(_, rest)| rest);
     let what = what.split(" at line ").next().unwrap_or(what);

@@ -1,6 +1,8 @@
-//! What can be wrong with a price list, and the mend.
+//! What can be wrong with a price list, and the hint.
 
 use std::{io, path::PathBuf};
+
+use crate::settings::SettingError;
 
 /// A price list that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -14,13 +16,21 @@ pub enum PriceError {
         source: io::Error,
     },
     /// It does not say what a price list says.
-    #[error("{list}, line {line}: {what}")]
+    #[error("{list}, line {}: {}", error.line.unwrap_or(1), described(error))]
     Wrong {
         /// The file, or the built-in list.
         list: String,
-        /// The line of the file, from 1.
-        line: usize,
-        /// The setting by its full name, and what it must be.
-        what: String,
+        /// The setting by its full name, its line, and what it must be.
+        #[source]
+        error: Box<SettingError>,
     },
+}
+
+/// The name and what must be; without a name where the text is no TOML.
+fn described(error: &SettingError) -> String {
+    if error.setting.is_empty() {
+        error.explanation()
+    } else {
+        format!("`{}` {}", error.setting, error.explanation())
+    }
 }

@@ -16,9 +16,8 @@ use crate::domain::{
     money::{NotAnAmount, decimal},
     price::{MAX_PRICE, PRICE_PLACES, Price, Timeline},
 };
+use crate::settings::{SettingError, nearest};
 
-/// Names this similar are worth a question.
-const NEAR: usize = 3;
 /// Highest price, as it is written.
 const MAX_WRITTEN: u64 = MAX_PRICE / 1_000_000;
 
@@ -32,8 +31,8 @@ pub(super) fn read(text: &str, list: &str) -> Result<PriceList, PriceError> {
     let reader = Reader { text, list };
     let table = DeTable::parse(text).map_err(|error| {
         // Only the first line: the rest would be an excerpt.
-        let what = error.message().lines().next().unwrap_or_default();
-        reader.wrong(error.span().unwrap_or_default(), what)
+        let hint = error.message().lines().next().unwrap_or_default();
+        reader.wrong(error.span().unwrap_or_default(), "", hint)
     })?;
     reader.list(table.get_ref())
 }
@@ -51,15 +50,20 @@ struct Row<'t> {
 }
 
 impl Reader<'_> {
-    fn wrong(&self, at: Range<usize>, what: impl Into<String>) -> PriceError {
+    fn wrong(&self, at: Range<usize>, name: &str, hint: impl Into<String>) -> PriceError {
+        self.place(at, SettingError::new(name, hint))
+    }
+
+    /// The error with its line.
+    fn place(&self, at: Range<usize>, mut error: SettingError) -> PriceError {
         let before = self.text.get(..at.start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        PriceError::Wrong { list: self.list.to_owned(), line, what: what.into() }
+        error.line = Some(before.matches('\n').count() + 1);
+        PriceError::Wrong { list: self.list.to_owned(), error: Box::new(error) }
     }
 
     fn list(&self, table: &DeTable<'_>) -> Result<PriceList, PriceError> {
         self.known(table, "", &["prices", "aliases", "fallback"])?;
-        let fallback = table.get("fallback").ok_or_else(|| self.wrong(0..0, "`fallback` is required"))?;
+        let fallback = table.get("fallback").ok_or_else(|| self.wrong(0..0, "fallback", "is required"))?;
         let fallback = self.price(self.table(fallback, "fallback")?, "fallback", fallback.span(), &[])?;
         let models = match table.get("prices") {
             Some(rows) => self.models(rows)?,
@@ -72,7 +76,7 @@ impl Reader<'_> {
             }
         }
         for (text, prices) in models {
-            let name = ModelName::parse(&text).map_err(|what| self.wrong(0..0, what))?;
+            let name = ModelName::parse(&text).map_err(|hint| self.wrong(0..0, "", hint))?;
             entries.push(Entry { name, alias: false, prices });
         }
         Ok(PriceList::new(entries, fallback))
@@ -81,18 +85,19 @@ impl Reader<'_> {
     /// Every model of `[[prices]]` with its prices.
     fn models(&self, rows: &Value<'_>) -> Result<BTreeMap<String, Arc<Timeline>>, PriceError> {
         let DeValue::Array(array) = rows.get_ref() else {
-            return Err(self.wrong(rows.span(), "`prices` must be a list: each entry begins with [[prices]]"));
+            return Err(self.wrong(
+                rows.span(),
+                "prices",
+                "must be a list: each entry begins with [[prices]]",
+            ));
         };
         let mut models: BTreeMap<&str, BTreeMap<Millis, (usize, Price)>> = BTreeMap::new();
         for (index, value) in array.iter().enumerate() {
             let row = self.row(value, &format!("prices[{index}]"))?;
             let earlier = models.entry(row.model).or_default().insert(row.from, (index, row.price));
             if let Some((earlier, _)) = earlier {
-                let what = format!(
-                    "`prices[{index}]` is for the same model and day as `prices[{earlier}]`: {}",
-                    row.model
-                );
-                return Err(self.wrong(value.span(), what));
+                let hint = format!("is for the same model and day as `prices[{earlier}]`: {}", row.model);
+                return Err(self.wrong(value.span(), &format!("prices[{index}]"), hint));
             }
         }
         let timeline =
@@ -140,7 +145,7 @@ impl Reader<'_> {
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
             _ => "",
         };
-        let what = match decimal(digits, PRICE_PLACES) {
+        let hint = match decimal(digits, PRICE_PLACES) {
             Ok(price) if !price.exact => format!("must have at most {PRICE_PLACES} decimal places"),
             Ok(price) if price.units <= MAX_PRICE => return Ok(price.units),
             Ok(_) | Err(NotAnAmount::TooLarge) => {
@@ -149,7 +154,7 @@ impl Reader<'_> {
             Err(NotAnAmount::Negative) => "must not be below 0".to_owned(),
             Err(NotAnAmount::Syntax) => "must be a price in USD per million tokens, such as 8.00".to_owned(),
         };
-        Err(self.wrong(value.span(), format!("`{name}` {what}")))
+        Err(self.wrong(value.span(), name, hint))
     }
 
     /// The first moment of a day, in UTC.
@@ -161,7 +166,7 @@ impl Reader<'_> {
         };
         let is_day = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
         let parsed = if is_day { parse_millis(&format!("{text}T00:00:00Z")).ok() } else { None };
-        parsed.ok_or_else(|| self.wrong(value.span(), format!("`{name}` must be a day, such as 2027-01-01")))
+        parsed.ok_or_else(|| self.wrong(value.span(), name, "must be a day, such as 2027-01-01"))
     }
 
     fn alias(
@@ -174,35 +179,35 @@ impl Reader<'_> {
         let path = format!("aliases.\"{text}\"");
         let name = self.parse_name(&text, &path, key.span())?;
         let Some(model) = target.get_ref().as_str() else {
-            return Err(self.wrong(target.span(), format!("`{path}` must be the name of a model, in quotes")));
+            return Err(self.wrong(target.span(), &path, "must be the name of a model, in quotes"));
         };
         let Some(prices) = models.get(model) else {
             let near = nearest(model, models.keys().map(String::as_str));
-            let what = format!("`{path}` leads to a model without an entry in [[prices]]{near}");
-            return Err(self.wrong(target.span(), what));
+            let error = SettingError::new(path, "leads to a model without an entry in [[prices]]");
+            return Err(self.place(target.span(), error.suggesting(near)));
         };
         Ok(Entry { name, alias: true, prices: prices.clone() })
     }
 
     fn name<'v>(&self, value: &'v Value<'_>, path: &str) -> Result<&'v str, PriceError> {
         let text = value.get_ref().as_str();
-        let text =
-            text.ok_or_else(|| self.wrong(value.span(), format!("`{path}` must be text, in quotes")))?;
+        let text = text.ok_or_else(|| self.wrong(value.span(), path, "must be text, in quotes"))?;
         self.parse_name(text, path, value.span())?;
         Ok(text)
     }
 
     fn parse_name(&self, text: &str, path: &str, span: Range<usize>) -> Result<ModelName, PriceError> {
         if !(1..=LONGEST).contains(&text.len()) {
-            return Err(self.wrong(span, format!("`{path}` must be 1 to {LONGEST} bytes long")));
+            return Err(self.wrong(span, path, format!("must be 1 to {LONGEST} bytes long")));
         }
-        ModelName::parse(text).map_err(|error| self.wrong(span, format!("`{path}` is no pattern: {error}")))
+        ModelName::parse(text)
+            .map_err(|error| self.place(span, SettingError::new(path, "is no pattern").because(error)))
     }
 
     fn table<'v, 'd>(&self, value: &'v Value<'d>, path: &str) -> Result<&'v DeTable<'d>, PriceError> {
         match value.get_ref() {
             DeValue::Table(table) => Ok(table),
-            _ => Err(self.wrong(value.span(), format!("`{path}` must be a table"))),
+            _ => Err(self.wrong(value.span(), path, "must be a table")),
         }
     }
 
@@ -213,7 +218,7 @@ impl Reader<'_> {
         key: &str,
         span: Range<usize>,
     ) -> Result<&'v Value<'v>, PriceError> {
-        table.get(key).ok_or_else(|| self.wrong(span, format!("`{path}.{key}` is required")))
+        table.get(key).ok_or_else(|| self.wrong(span, &format!("{path}.{key}"), "is required"))
     }
 
     fn known(&self, table: &DeTable<'_>, path: &str, known: &[&'static str]) -> Result<(), PriceError> {
@@ -222,12 +227,7 @@ impl Reader<'_> {
         let near = nearest(key.get_ref(), known.iter().copied());
         let name =
             if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
-        Err(self.wrong(key.span(), format!("there is no setting `{name}` in a price list{near}")))
+        let error = SettingError::new(name, "is no setting in a price list").suggesting(near);
+        Err(self.place(key.span(), error))
     }
-}
-
-fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
-    let best = known.map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
-    best.filter(|(distance, _)| *distance <= NEAR)
-        .map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"))
 }

@@ -98,17 +98,17 @@ fn cached_input_costs_as_input_unless_it_is_said() {
 }
 
 #[test]
-fn what_is_wrong_is_named_in_full_with_its_line_and_the_mend() {
+fn what_is_wrong_is_named_in_full_with_its_line_and_the_hint() {
     let price = |line: &str| format!("{FALLBACK}[[prices]]\nmodel = 'm'\noutput = 1\n{line}\n");
     for (text, line, expected) in [
         ("x =".to_owned(), 1, ""),
         (String::new(), 1, "`fallback` is required"),
         ("[fallback]\ninput = 1".to_owned(), 1, "`fallback.output` is required"),
         ("[fallback]\ninput = 1\noutput = 1\nmodel = 'x'".to_owned(), 4, "`fallback.model`"),
-        (format!("{FALLBACK}[[price]]"), 4, "`price` in a price list; did you mean `prices`?"),
+        (format!("{FALLBACK}[[price]]"), 4, "`price` is no setting in a price list; did you mean `prices`?"),
         (format!("{FALLBACK}[prices]"), 4, "`prices` must be a list"),
         (format!("prices = [7]\n{FALLBACK}"), 1, "`prices[0]` must be a table"),
-        (price("inptu = 1"), 7, "`prices[0].inptu` in a price list; did you mean `input`?"),
+        (price("inptu = 1"), 7, "`prices[0].inptu` is no setting in a price list; did you mean `input`?"),
         (price(""), 4, "`prices[0].input` is required"),
         (price("input = -0.01"), 7, "`prices[0].input` must not be below 0"),
         (price("input = 5000.000001"), 7, "`prices[0].input` must be at most 5000 USD per million tokens"),

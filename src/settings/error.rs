@@ -15,18 +15,35 @@ pub struct SettingError {
     pub hint: String,
     /// The name or the value that was probably meant.
     pub suggestion: Option<String>,
+    /// The setting that this one contradicts. Where that one is wrong by itself, nothing can be said about the two.
+    pub contradicts: Option<Box<str>>,
     source: Option<Source>,
 }
 
 impl SettingError {
     /// An error about `setting`; `hint` reads on after the name: `must be from 1 to 1000`.
     pub fn new(setting: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { setting: setting.into(), line: None, hint: hint.into(), suggestion: None, source: None }
+        let (setting, hint) = (setting.into(), hint.into());
+        Self { setting, line: None, hint, suggestion: None, contradicts: None, source: None }
+    }
+
+    /// An error about `setting`, where `holds` is false.
+    ///
+    /// # Errors
+    /// The setting and the hint.
+    pub fn ensure(holds: bool, setting: &str, hint: impl Into<String>) -> Result<(), Self> {
+        if holds { Ok(()) } else { Err(Self::new(setting, hint)) }
     }
 
     /// The same error with the name or the value that was probably meant.
     pub fn suggesting(mut self, suggestion: Option<impl Into<String>>) -> Self {
         self.suggestion = suggestion.map(Into::into);
+        self
+    }
+
+    /// The same error as one between its setting and `other`.
+    pub fn contradicting(mut self, other: impl Into<Box<str>>) -> Self {
+        self.contradicts = Some(other.into());
         self
     }
 
@@ -40,6 +57,7 @@ impl SettingError {
     pub fn within(mut self, table: &str) -> Self {
         self.setting =
             if self.setting.is_empty() { table.to_owned() } else { format!("{table}.{}", self.setting) };
+        self.contradicts = self.contradicts.map(|other| format!("{table}.{other}").into());
         self
     }
 
@@ -102,6 +120,24 @@ impl SettingErrors {
         }
     }
 
+    /// Adds errors that were found elsewhere.
+    pub fn extend(&mut self, errors: Self) {
+        self.0.extend(errors.0);
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether one of the errors is about `setting` or a part of it.
+    pub fn concern(&self, setting: &str) -> bool {
+        self.0.iter().any(|error| {
+            let rest = error.setting.strip_prefix(setting);
+            rest.is_some_and(|rest| setting.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
+        })
+    }
+
     /// The same errors about settings within `table`.
     pub fn within(self, table: &str) -> Self {
         Self(self.0.into_iter().map(|error| error.within(table)).collect())
@@ -121,6 +157,15 @@ impl SettingErrors {
 impl From<SettingError> for SettingErrors {
     fn from(error: SettingError) -> Self {
         Self(vec![error])
+    }
+}
+
+impl IntoIterator for SettingErrors {
+    type Item = SettingError;
+    type IntoIter = std::vec::IntoIter<SettingError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

@@ -5,10 +5,12 @@
 //! each other is in `config`.
 
 mod error;
+mod place;
 mod read;
 mod suggest;
 mod value;
 
 pub use error::{SettingError, SettingErrors};
-pub use read::{field_names, read_table};
+pub use place::line_of;
+pub use read::{field_names, read_table, read_value};
 pub use suggest::nearest;

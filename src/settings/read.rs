@@ -1,5 +1,5 @@
-//! Reads a table of settings into a type, strictly: a name that the type does not have is an error with the name that
-//! was probably meant.
+//! Reads tables of settings into types, strictly: a name that the type does not have is an error with the name that
+//! was probably meant. Everything that is wrong is found at once.
 
 use serde::{
     Deserializer,
@@ -11,14 +11,14 @@ use toml::{Table, Value};
 use super::{
     error::{SettingError, SettingErrors},
     suggest::nearest,
-    value::{ReadValue, ValueError},
+    value::{Member, ReadValue, Repairs, ValueError, join, unknown_name},
 };
 
 /// Reads `table` as a `T`. Names that `T` does not have are refused; `elsewhere` has the names that the table may have
 /// beside those of `T`, which are only suggested.
 ///
 /// # Errors
-/// Every unknown name, and the first value that cannot be read.
+/// Every unknown name, and every value that cannot be read.
 pub fn read_table<T: DeserializeOwned>(table: Table, elsewhere: &[&str]) -> Result<T, SettingErrors> {
     let known = field_names::<T>();
     let mut errors = SettingErrors::default();
@@ -30,22 +30,63 @@ pub fn read_table<T: DeserializeOwned>(table: Table, elsewhere: &[&str]) -> Resu
             errors.check(Err(unknown(&name, known, elsewhere)));
         }
     }
-    let read = serde_path_to_error::deserialize(ReadValue(Value::Table(own))).map_err(|error| {
-        let path = error.path().to_string();
-        let ValueError { hint, suggestion } = error.into_inner();
-        SettingError::new(if path == "." { String::new() } else { path }, hint).suggesting(suggestion)
-    });
-    errors.finish(read)
+    let (value, wrong) = read_value(&Value::Table(own), None);
+    errors.extend(wrong);
+    match value {
+        Some(value) if errors.is_empty() => Ok(value),
+        _ => Err(errors),
+    }
 }
 
 fn unknown(name: &str, known: &[&str], elsewhere: &[&str]) -> SettingError {
     let all = || known.iter().chain(elsewhere).copied();
     let suggestion = nearest(name, all());
-    let hint = match suggestion {
-        Some(_) => "is no setting here".to_owned(),
-        None => format!("is no setting here; there are {}", all().collect::<Vec<_>>().join(", ")),
-    };
-    SettingError::new(name, hint).suggesting(suggestion)
+    SettingError::new(name, unknown_name(suggestion, all())).suggesting(suggestion)
+}
+
+/// Reads `value` as a `T`, and goes on after a mistake: with what `fallback` has in its place, else without it. So there
+/// may be errors and a value; without errors there is one.
+pub fn read_value<T: DeserializeOwned>(
+    value: &Value,
+    fallback: Option<&Value>,
+) -> (Option<T>, SettingErrors) {
+    let (mut errors, mut repairs) = (SettingErrors::default(), Repairs::new());
+    loop {
+        let error = match T::deserialize(ReadValue::new(value.clone(), &repairs)) {
+            Ok(read) => return (Some(read), errors),
+            Err(error) => error,
+        };
+        let ValueError { hint, suggestion, place, member } = error;
+        let place = place.unwrap_or_default();
+        let (setting, repaired) = match member {
+            None => (place.clone(), place),
+            Some(Member::Unknown(name)) => (join(&place, &name), join(&place, &name)),
+            Some(Member::Missing(name)) => (join(&place, name), place),
+        };
+        // What is missing or contradicts itself because a part of it was left out is no mistake of its own.
+        if !errors.concern(&setting) {
+            errors.check(Err(SettingError::new(&setting, hint).suggesting(suggestion)));
+        }
+        if !repair(&mut repairs, repaired, fallback) {
+            return (None, errors);
+        }
+    }
+}
+
+/// Puts the fallback in place of what is wrong, or nothing where there is none, or where the fallback is wrong, too.
+/// `false` where nothing is left to repair.
+fn repair(repairs: &mut Repairs, place: String, fallback: Option<&Value>) -> bool {
+    let is_known = repairs.contains_key(&place);
+    if place.is_empty() || is_known && repairs[&place].is_none() {
+        return false;
+    }
+    let value = if is_known { None } else { fallback.and_then(|fallback| look_up(fallback, &place)) };
+    repairs.insert(place, value.cloned());
+    true
+}
+
+fn look_up<'v>(value: &'v Value, place: &str) -> Option<&'v Value> {
+    place.split('.').try_fold(value, |value, name| value.get(name))
 }
 
 /// The names of the fields that `T` is read from; none if `T` is no struct.
@@ -129,13 +170,37 @@ mod tests {
     #[test]
     fn a_value_of_another_type_or_a_missing_one_is_named() {
         for (text, start) in [
-            ("port = 70000", "port invalid value"),
-            ("port = 'x'", "port invalid type"),
-            ("port = 7\nnames = ['a', 1]", "names[1] invalid type"),
-            ("transport = 'tls'", " missing field `port`"),
+            ("port = 70000", "port must be a whole number from 0 to 65535"),
+            ("port = 'x'", "port must be a whole number from 0 to 65535, not text"),
+            ("port = 7\nnames = ['a', 1]", "names[1] must be text, not a whole number"),
+            ("port = 7\nnames = 'a'", "names must be a list, not text"),
+            ("transport = 'tls'", "port is required"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.starts_with(start), "{error}");
         }
+    }
+
+    #[test]
+    fn every_mistake_is_found_at_once_and_none_that_only_follows_from_another() {
+        let error = read("port = 'x'\ntransport = 'tsl'\nnames = [1, 'a', 2]").unwrap_err();
+        assert_eq!(
+            error.lines().collect::<Vec<_>>(),
+            [
+                "names[0] must be text, not a whole number",
+                "names[2] must be text, not a whole number",
+                "port must be a whole number from 0 to 65535, not text",
+                "transport must be one of tcp, tls, not \"tsl\"; did you mean `tls`?",
+            ]
+        );
+    }
+
+    #[test]
+    fn reading_goes_on_with_the_fallback() {
+        let value = Value::Table("port = 'x'\nnames = ['a']".parse().unwrap());
+        let fallback = Value::Table("port = 9".parse().unwrap());
+        let (read, errors) = read_value::<Settings>(&value, Some(&fallback));
+        assert_eq!(read.map(|read| (read.port, read.names)), Some((9, vec!["a".to_owned()])));
+        assert_eq!(errors.iter().map(|error| error.setting.as_str()).collect::<Vec<_>>(), ["port"]);
     }
 }

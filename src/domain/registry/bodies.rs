@@ -20,18 +20,18 @@ const MAX_TEXT: usize = 200;
 
 /// What is wrong with a plan, a project or a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{pointer} {mend}")]
+#[error("{pointer} {hint}")]
 pub struct Wrong {
     /// JSON pointer to it.
     pub pointer: String,
     /// What it must be.
-    pub mend: String,
+    pub hint: String,
 }
 
 impl Wrong {
     /// Something that is wrong at `pointer`.
-    pub fn new(pointer: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), mend: mend.into() }
+    pub fn new(pointer: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), hint: hint.into() }
     }
 }
 
@@ -202,7 +202,7 @@ fn good<T>(value: T, wrong: Vec<Wrong>) -> Result<T, Vec<Wrong>> {
 }
 
 fn note<T>(read: Result<T, String>, pointer: &str, wrong: &mut Vec<Wrong>) -> Option<T> {
-    read.map_err(|mend| wrong.push(Wrong::new(pointer, mend))).ok()
+    read.map_err(|hint| wrong.push(Wrong::new(pointer, hint))).ok()
 }
 
 fn each<T>(

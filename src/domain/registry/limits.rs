@@ -147,11 +147,11 @@ pub(super) fn same_count(a: &Limit, b: &Limit) -> bool {
 }
 
 fn read_one(body: &LimitBody, pointer: &str, wrong: &mut Vec<Wrong>) -> Option<Limit> {
-    let mut noted = |field: &str, mend: String| wrong.push(Wrong::new(format!("{pointer}/{field}"), mend));
-    let span = body.window.parse::<Span>().map_err(|mend| noted("window", mend.to_string()));
-    let most = body.limit.of(body.unit).map_err(|mend| noted("limit", mend));
+    let mut noted = |field: &str, hint: String| wrong.push(Wrong::new(format!("{pointer}/{field}"), hint));
+    let span = body.window.parse::<Span>().map_err(|hint| noted("window", hint.to_string()));
+    let most = body.limit.of(body.unit).map_err(|hint| noted("limit", hint));
     let model = body.model.as_deref().map(|text| model(text).map(|name| name.text().into())).transpose();
-    let model = model.map_err(|mend| noted("model", mend));
+    let model = model.map_err(|hint| noted("model", hint));
     Some(Limit { unit: body.unit, span: span.ok()?, most: most.ok()?, model: model.ok()? })
 }
 

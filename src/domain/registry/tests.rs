@@ -248,13 +248,13 @@ fn bodies_have_one_spelling() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_named_with_its_mend() {
+fn everything_that_is_wrong_is_named_with_its_hint() {
     let wrong = |json: &str| -> Vec<String> {
         let checked = serde_json::from_str::<Project>(json).unwrap().checked();
         checked.unwrap_err().into_iter().map(|wrong| wrong.to_string()).collect()
     };
     let limit = |fields: &str| wrong(&format!(r#"{{"limits":[{{{fields}}}]}}"#));
-    for (fields, pointer, mend) in [
+    for (fields, pointer, hint) in [
         (
             r#""unit":"tokens","window":"1year","limit":1"#,
             "/limits/0/window",
@@ -279,7 +279,7 @@ fn everything_that_is_wrong_is_named_with_its_mend() {
         let fields = if fields.ends_with("0000000001") { format!("{fields}\"") } else { fields.to_owned() };
         let told = limit(&fields);
         assert!(
-            told.len() == 1 && told[0].starts_with(pointer) && told[0].contains(mend),
+            told.len() == 1 && told[0].starts_with(pointer) && told[0].contains(hint),
             "{fields}: {told:?}"
         );
     }

@@ -59,7 +59,7 @@ fn may_be_named(name: &str, pointer: &str) -> Result<(), ApiError> {
 }
 
 fn bad(wrong: Vec<Wrong>) -> ApiError {
-    ApiError::Fields(wrong.into_iter().map(|w| FieldError::new(w.pointer, w.mend)).collect())
+    ApiError::Fields(wrong.into_iter().map(|w| FieldError::new(w.pointer, w.hint)).collect())
 }
 
 /// That a plan which is named exists.

@@ -12,6 +12,11 @@ fn each_kind_of_failure_has_its_code_and_names_what_to_correct() {
     std::fs::write(path("not.mmdb"), "hello").unwrap();
     std::fs::write(path("prices.toml"), "[fallback]\ninput = 15\noutput = -1").unwrap();
     std::fs::write(path("no-types.toml"), "[[sinks]]\nname = 'out'\ntype = 'stdout'\ntypes = []").unwrap();
+    std::fs::write(
+        path("tokens.toml"),
+        "[[auth.tokens]]\nid = 'a'\nhash = '12'\nscopes = []\n[policy]\npreset = 'stritc'",
+    )
+    .unwrap();
     let table: &[(&[&str], i32, &str)] = &[
         (&["--version"], 0, ""),
         (&["serve", "--lisen", "x"], 2, "--listen"),
@@ -21,6 +26,18 @@ fn each_kind_of_failure_has_its_code_and_names_what_to_correct() {
         (&["check-config", "--config", &path("unknown.toml")], 78, "`server.listen_on`"),
         (&["serve", "--config", &path("unknown.toml")], 78, "`server.listen_on`"),
         (&["serve", "--listen", "0.0.0.0:0"], 78, "keyward token new"),
+        (
+            &["check-config", "--config", &path("tokens.toml")],
+            78,
+            "tokens.toml, line 3: `auth.tokens[0].hash`",
+        ),
+        (&["check-config", "--config", &path("tokens.toml")], 78, "line 6: `policy.preset` must be one of"),
+        (
+            &["serve", "--config", &path("tokens.toml")],
+            78,
+            "line 3: `auth.tokens[0].hash` must be 64 hex digits",
+        ),
+        (&["serve", "--config", &path("tokens.toml")], 78, "did you mean `strict`?"),
         (&["serve", "--config", &path("missing.toml")], 66, "missing.toml"),
         (&["serve", "--store", &store, "--geoip", &path("missing.mmdb")], 66, "missing.mmdb"),
         (&["serve", "--store", &store, "--geoip", &path("not.mmdb")], 65, "not.mmdb"),
