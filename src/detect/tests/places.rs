@@ -30,7 +30,7 @@ fn travel_to_a_place_that_the_profile_knows_is_left_alone() {
 }
 
 #[test]
-fn without_a_place_nothing_is_said_about_places() {
+fn without_a_place_no_place_is_found() {
     let scene = Scene::settled().seen_in(SINGAPORE, 30 * MINUTE).with(|scene| scene.place = None);
     for kind in [ImpossibleTravel, ConcurrentLocations, NewLocation] {
         assert_eq!(scene.quiet(kind), "the request's place is unknown", "{kind:?}");
