@@ -108,8 +108,8 @@ impl Effect {
     pub fn of(event: &Event) -> Self {
         if event.would.is_some() {
             // A finding is still told to people.
-            let is_told = event.action.as_deref() == Some("alert");
-            return if is_told { Self::Alerted } else { Self::Shadowed };
+            let is_reported = event.action.as_deref() == Some("alert");
+            return if is_reported { Self::Alerted } else { Self::Shadowed };
         }
         match event.kind {
             EventType::BannedRequestBlocked | EventType::RateLimitExceeded => return Self::Blocked,
