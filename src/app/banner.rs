@@ -45,7 +45,7 @@ pub fn banner(config: &Config, running: &Running) -> String {
     text
 }
 
-/// An address that can be called: 0.0.0.0 and [::] name every interface, and no host that the service answers to.
+/// An address that can be called: `0.0.0.0` and `[::]` name every interface, and no host that the service answers to.
 pub fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
