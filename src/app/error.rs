@@ -13,7 +13,7 @@ pub enum AppError {
     /// The configuration cannot be read, or a setting in it is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Its log level.
+    /// The log level of the configuration is no filter.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     /// The pepper can be neither read nor made.
@@ -34,7 +34,7 @@ pub enum AppError {
         /// Where this instance has its pepper from.
         source_of_pepper: String,
     },
-    /// The store.
+    /// The store cannot be opened or does not answer.
     #[error("{store}: {error}{}", hint(error))]
     Store {
         /// The store, without credentials.
@@ -52,7 +52,7 @@ pub enum AppError {
     /// Settings of sinks that cannot be opened, or tokens that cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingErrors),
-    /// The address.
+    /// Nobody can listen on the address.
     #[error("cannot listen on {address}: {source}; choose another with --listen")]
     Listen {
         /// The address and port that were asked for.

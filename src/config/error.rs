@@ -66,7 +66,7 @@ pub enum ConfigError {
     /// may hold a secret.
     #[error("{origin}, line {line}: {hint}")]
     Syntax {
-        /// The file.
+        /// The layer that the mistake is in.
         origin: Origin,
         /// The line in that layer, from 1.
         line: usize,
