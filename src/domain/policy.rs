@@ -130,7 +130,7 @@ pub struct SizePolicy {
 pub struct FailurePolicy {
     /// Whether findings act, are only told, or are not looked for.
     pub mode: Mode,
-    /// From this share of 401 and 403 in 5 minutes, 0 to 1.
+    /// From this share of 403 among the requests of a key in 5 minutes, 0 to 1.
     pub share: f64,
     /// Of more requests than this.
     pub min_requests: u64,
