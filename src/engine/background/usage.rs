@@ -286,6 +286,7 @@ impl Engine {
     /// # Errors
     /// When the store does not answer.
     pub async fn usage(&self, query: &UsageQuery) -> Result<UsageTable, StoreError> {
+        self.count_deferred(query.now).await?;
         self.flush_usage(query.now).await?;
         patient(self.store.usage(query)).await
     }

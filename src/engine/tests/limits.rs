@@ -61,7 +61,7 @@ async fn the_tightest_answers_and_all_or_none_is_charged() {
         {"unit": "requests", "window": "1min", "limit": 2, "model": "claude-*"},
     ]}));
     let mut day = day(&[("p", both)]).await;
-    let asked = |tokens: u64, model: &str| json!({"project_id": "p", "tokens_used": tokens, "model": model});
+    let asked = |tokens: u64, model: &str| json!({"project_id": "p", "tokens_used": tokens, "model": model, "admit": true});
     for _ in 0..2 {
         assert!(day.ask(asked(10, "claude-opus-4.7")).await.allowed);
     }
@@ -114,7 +114,7 @@ async fn a_plan_counts_per_key_and_low_priority_is_refused_first() {
     ] {
         day.engine.put_entry(name, &entry, &Actor::local(), day.now).await.unwrap();
     }
-    let asked = |key: &str| json!({"key_id": key, "project_id": "p"});
+    let asked = |key: &str| json!({"key_id": key, "project_id": "p", "admit": true});
     for n in 0..4 {
         assert!(
             day.ask(asked(&format!("k{n}"))).await.allowed && day.ask(asked(&format!("k{n}"))).await.allowed
@@ -152,15 +152,23 @@ async fn reservations_hold_budgets_and_what_is_not_settled_is_free_when_the_leas
 }
 
 #[tokio::test]
-async fn what_a_finding_refuses_is_charged_to_no_budget() {
+async fn what_a_finding_refuses_is_charged_all_the_same_and_an_admission_is_not() {
     let mut day = Day::strict().await;
     day.engine.put_entry("p", &project(json!({"budget_usd": 5})), &Actor::local(), day.now).await.unwrap();
     assert!(day.ask(ask("a", "1")).await.allowed);
     day.now += MINUTE;
     let mut stolen = ask("a", "2");
     stolen["source_ip"] = BUCHAREST.into();
-    assert!(!day.ask(stolen).await.allowed);
-    let left = day.ask(ask("b", "4")).await;
+    let refused = day.ask(stolen).await;
+    assert_eq!((refused.allowed, refused.limits.last().unwrap().used), (false, 3_000_000_000));
+    day.ask(ask("b", "0")).await;
+    day.now += MINUTE;
+    let mut asked = ask("b", "1");
+    asked["source_ip"] = BUCHAREST.into();
+    asked["admit"] = true.into();
+    let refused = day.ask(asked).await;
+    assert_eq!((refused.allowed, refused.limits.last().unwrap().used), (false, 3_000_000_000));
+    let left = day.ask(ask("c", "2")).await;
     assert_eq!((left.allowed, left.limits.last().unwrap().used), (true, 5_000_000_000));
 }
 
@@ -206,7 +214,9 @@ async fn a_budget_holds_for_keys_that_the_cap_on_new_ones_keeps_out() {
     let mut day = Day { engine, ..day };
     let mut admitted = 0;
     for n in 0..30 {
-        let answer = day.ask(ask(&format!("made-up-{n}"), "1")).await;
+        let mut asked = ask(&format!("made-up-{n}"), "1");
+        asked["admit"] = true.into();
+        let answer = day.ask(asked).await;
         admitted += u32::from(answer.allowed);
         assert_eq!(answer.limits[0].used, u64::from(admitted) * 1_000_000_000);
     }

@@ -102,7 +102,7 @@ async fn what_detectors_banned_and_throttled_while_observing_does_not_hold_after
     day.switch(Enforcement::Enforce).await;
     let free = day.ask(json!({})).await;
     assert!(free.allowed && free.would.is_none(), "{free:?}");
-    assert_eq!(free.limits[0].used, 20, "and the store charged it");
+    assert_eq!(free.limits[0].used, 30, "and the store charged it");
     for n in 0..10 {
         day.now += SECOND;
         day.ask(json!({"key_id": "b", "endpoint": format!("/guess/{n}"), "response_status": 404})).await;
@@ -124,7 +124,7 @@ async fn an_observed_throttle_halves_limits_in_theory_alone() {
         last = day.ask(guess).await;
     }
     assert_eq!(last.ruling().action, Action::Throttle);
-    let half = json!({"tokens_used": 600});
+    let half = json!({"tokens_used": 600, "admit": true});
     let refused = day.ask(half.clone()).await;
     assert_eq!(would(&refused), (false, Action::Throttle, Some(Reason::RateLimitExceeded)));
     day.switch(Enforcement::Enforce).await;
@@ -183,9 +183,9 @@ async fn limits_and_budgets_are_said_and_not_held() {
     for _ in 0..2 {
         assert_eq!(day.ask(json!({})).await.would, None);
     }
-    let over = day.ask(json!({})).await;
+    let over = day.ask(json!({"admit": true})).await;
     assert_eq!(would(&over), (false, Action::Throttle, Some(Reason::RateLimitExceeded)));
-    assert_eq!(day.used("a").await, 20, "what would have been refused enters no window");
+    assert_eq!(day.used("a").await, 20, "an admission that would have been refused enters no window");
     let dear =
         json!({"key_id": "b", "project_id": "p", "model": "gpt-4.1", "prompt_tokens": 20, "cost_usd": 1.0});
     let spent = day.ask(dear).await;
