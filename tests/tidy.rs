@@ -1,10 +1,10 @@
 //! The walls of the house: which room may know what, and what every file must have.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+
+#[path = "tidy/imports.rs"]
+mod imports;
 
 fn files(under: &str, ending: &str) -> Vec<(String, String)> {
     fn walk(directory: &Path, ending: &str, found: &mut Vec<PathBuf>) {
@@ -450,89 +450,4 @@ fn words_that_were_given_up_do_not_come_back() {
         }
     }
     nobody(found, "names have the field's own terms");
-}
-
-/// The files that a file of `room` imports from the same room, by the paths in its `use` lines. What a `mod.rs` passes
-/// on counts as an import of the `mod.rs`.
-fn imports(room: &str, name: &str, text: &str, known: &BTreeSet<Vec<String>>) -> BTreeSet<Vec<String>> {
-    let module = module_of(name);
-    let code: Vec<String> =
-        without_words(&text[..text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(text.len())]);
-    let code: String = code.join(" ");
-    let used = code
-        .split(';')
-        .filter_map(|statement| Some(format!(" {statement}").rsplit_once(" use ")?.1.to_owned()));
-    let mut found = BTreeSet::new();
-    for used in used {
-        for path in paths(&used.split_whitespace().collect::<String>()) {
-            let mut parts: Vec<String> = path.split("::").map(str::to_owned).collect();
-            let mut base: Vec<String> = module.clone();
-            match parts[0].as_str() {
-                "crate" => base.clear(),
-                "self" => {}
-                "super" => {
-                    while parts.get(1).is_some_and(|part| part == "super") {
-                        parts.remove(0);
-                        base.pop();
-                    }
-                    base.pop();
-                }
-                _ => continue,
-            }
-            base.extend(parts.drain(1..));
-            // The longest part of the path that is a file.
-            while !base.is_empty() && !known.contains(&base) {
-                base.pop();
-            }
-            if base != module && base.starts_with(&module_of(&format!("{room}/mod.rs"))) {
-                found.insert(base);
-            }
-        }
-    }
-    found
-}
-
-/// The paths of a `use`, without braces.
-fn paths(tree: &str) -> Vec<String> {
-    let Some((head, rest)) = tree.split_once('{') else { return vec![tree.to_owned()] };
-    let (mut depth, mut part, mut found) = (0, String::new(), Vec::new());
-    for c in rest.strip_suffix('}').unwrap_or(rest).chars().chain([',']) {
-        match c {
-            ',' if depth == 0 => {
-                found.extend(paths(&part).into_iter().filter(|path| !path.is_empty()));
-                part.clear();
-                continue;
-            }
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => {}
-        }
-        part.push(c);
-    }
-    found.into_iter().map(|path| format!("{head}{path}")).collect()
-}
-
-fn module_of(name: &str) -> Vec<String> {
-    let path = name.trim_start_matches("src/").trim_end_matches(".rs");
-    path.split('/').filter(|part| *part != "mod").map(str::to_owned).collect()
-}
-
-#[test]
-fn no_two_files_of_a_room_need_each_other() {
-    for room in ["src/forward", "src/outbound", "src/settings"] {
-        let is_test = |name: &str| name.contains("/tests") || name.ends_with("/samples.rs");
-        let files: Vec<_> = files(room, ".rs").into_iter().filter(|(name, _)| !is_test(name)).collect();
-        let known: BTreeSet<Vec<String>> = files.iter().map(|(name, _)| module_of(name)).collect();
-        let mut open: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> =
-            files.iter().map(|(name, text)| (module_of(name), imports(room, name, text, &known))).collect();
-        // Whoever imports nothing that is still open is in no cycle.
-        loop {
-            let left: BTreeSet<_> = open.keys().cloned().collect();
-            open.retain(|_, imported| imported.iter().any(|module| left.contains(module)));
-            if open.len() == left.len() {
-                break;
-            }
-        }
-        assert!(open.is_empty(), "files of {room} that import each other: {open:#?}");
-    }
 }

@@ -8,6 +8,7 @@ mod check;
 mod environment;
 mod error;
 mod hosts;
+mod layer;
 mod layers;
 mod load;
 mod policy_file;

@@ -8,7 +8,8 @@ use toml::{Table, Value};
 
 use super::{
     ConfigError, Origin, check,
-    layers::{LIMITS, Layer, Layers, NO_LIMIT, look_up, parse, text_of},
+    layer::{Layer, look_up},
+    layers::{LIMITS, Layers, NO_LIMIT, parse, text_of},
     load::build,
 };
 use crate::{domain::policy::Policy, settings::SettingError};

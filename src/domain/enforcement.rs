@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     decision::{Action, Decision, Would},
     ladder::{self, Step},
-    policy::LadderPolicy,
+    ladder_policy::LadderPolicy,
     standing::Standing,
 };
 

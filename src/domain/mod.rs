@@ -18,6 +18,7 @@ pub mod forecast;
 pub mod idempotency;
 pub mod key;
 pub mod ladder;
+pub mod ladder_policy;
 pub mod model;
 pub mod money;
 pub mod observation;

@@ -10,10 +10,12 @@ mod keys;
 mod limits;
 #[cfg(test)]
 mod tests;
+mod wrong;
 
-pub use bodies::{KeyEntry, MAX_ALLOWED, Plan, Project, Wrong};
+pub use bodies::{Held, KeyEntry, MAX_ALLOWED, Plan, Project};
 pub use keys::NotAllowed;
 pub use limits::{Amount, Applied, LimitBody, MAX_LIMITS, Rule, amount};
+pub use wrong::Wrong;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -112,15 +114,6 @@ pub enum Change {
     NoProject,
     /// The key is no longer registered.
     NoKey,
-}
-
-/// Something in the registry.
-#[derive(Debug, Clone)]
-pub struct Held<T> {
-    /// The entry as it was written, in its one spelling.
-    pub body: Arc<T>,
-    /// When it was put; `None`: it is the configuration's.
-    pub updated: Option<Millis>,
 }
 
 type Named<T> = Arc<BTreeMap<Arc<str>, Held<T>>>;

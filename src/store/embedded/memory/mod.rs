@@ -17,8 +17,8 @@ pub(super) use quotas::Unsaved;
 pub(super) use subject_state::keep_until;
 
 use super::{
-    EmbeddedOptions,
     effects::{Effect, Effects},
+    options::EmbeddedOptions,
 };
 use crate::domain::{MINUTE, Millis};
 
