@@ -13,7 +13,7 @@ use super::{
     output::line,
     status::text,
 };
-use crate::forward::format::json_line;
+use crate::{clock, forward::format::json_line};
 
 /// A stream that ended is opened again after this long.
 const RETRY: Duration = Duration::from_secs(2);
@@ -128,7 +128,7 @@ impl Events {
                 Err(End::Refused(_)) => {}
                 Ok(()) => connected = true,
             }
-            tokio::time::sleep(RETRY).await;
+            clock::sleep(RETRY).await;
         }
     }
 

@@ -14,10 +14,7 @@ use axum::{
     },
 };
 use futures::Stream;
-use tokio::{
-    sync::broadcast::{Receiver, error::RecvError},
-    time::timeout,
-};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{
     App,
@@ -26,6 +23,7 @@ use super::{
     params::Params,
 };
 use crate::{
+    clock,
     domain::event::Event,
     store::{LogPosition, StoreError},
 };
@@ -143,7 +141,7 @@ impl Follower {
 
     /// Waits for news, but not for ever, and takes all that has come as one.
     async fn wait(&mut self) -> Result<(), StoreError> {
-        match timeout(LOOK_ANYWAY, self.news.recv()).await {
+        match clock::timeout(LOOK_ANYWAY, self.news.recv()).await {
             Ok(Err(RecvError::Closed)) => {
                 Err(StoreError::Unavailable("events are no longer followed".into()))
             }

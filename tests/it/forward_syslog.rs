@@ -6,6 +6,7 @@ use std::{
 };
 
 use keyward::{
+    clock,
     domain::{
         event::{Event, EventType},
         finding::Severity,
@@ -150,7 +151,7 @@ async fn quietly(program: Program, reached: Reached, more: &str) -> (Outcome, Du
     let before = written.lines();
     let more = more.replace("DIR", &receiver.file("").display().to_string());
     let mut run = start(&receiver, reached, &more);
-    let started = std::time::Instant::now();
+    let started = clock::instant();
     for _ in 0..EVENTS / 500 {
         run.append(500).await;
     }

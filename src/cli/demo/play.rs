@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use reqwest::Method;
-use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     super::{Failure, client::Connection, code},
@@ -11,6 +10,7 @@ use super::{
     screen::Screen,
 };
 use crate::{
+    clock,
     demo::Cue,
     domain::decision::Action,
     simulate::score::{Score, Scorer, Verdict},
@@ -23,9 +23,8 @@ const BEAT: Duration = Duration::from_millis(25);
 pub(super) async fn play(service: &Connection, cues: Vec<Cue>, screen: &Screen) -> Result<Score, Failure> {
     let mut scorer = Scorer::default();
     let mut news = News::default();
-    let began = Instant::now();
-    let mut beats = interval(BEAT);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let began = clock::instant();
+    let mut beats = clock::ticks(BEAT);
     for cue in cues {
         while began.elapsed() < cue.after {
             beats.tick().await;

@@ -8,6 +8,7 @@ use super::{
     reservations,
 };
 use crate::{
+    clock,
     detect::{self, Attribution},
     domain::{
         HOUR, Millis,
@@ -66,7 +67,7 @@ impl Engine {
         }
         let observing = active.observes();
         charges.iter_mut().for_each(|charge| charge.observing = observing);
-        let write_by = std::time::Instant::now() + self.patience(charges.len()) * 9 / 8;
+        let write_by = clock::instant() + self.patience(charges.len()) * 9 / 8;
         let cold = cold_subjects(items, &waiting);
         let asked = tokio::join!(self.ask(&charges, now), self.load_profiles(&cold));
         let (answer, profiles) = asked;
@@ -221,8 +222,8 @@ impl Engine {
         if self.breaker.open_since().is_some() {
             return Observing::NotMade;
         }
-        let started = std::time::Instant::now();
-        let answer = tokio::time::timeout(self.patience(charges.len()), self.store.observe(charges)).await;
+        let started = clock::instant();
+        let answer = clock::timeout(self.patience(charges.len()), self.store.observe(charges)).await;
         self.metrics.observe.record(started.elapsed());
         match answer {
             Ok(Ok(observations)) if observations.len() == charges.len() => {
@@ -287,7 +288,7 @@ impl Engine {
             return HashMap::new();
         }
         let loads = cold.iter().map(|subject| async move {
-            let loaded = tokio::time::timeout(self.patience(cold.len()), self.store.profile(subject)).await;
+            let loaded = clock::timeout(self.patience(cold.len()), self.store.profile(subject)).await;
             match loaded {
                 Ok(Ok(profile)) => Some((subject.clone(), profile.unwrap_or_default())),
                 // The caller goes on with an empty one, which the first flush completes with what is stored.
@@ -314,7 +315,7 @@ impl Engine {
             return None;
         }
         let id = format!("{identity:032x}");
-        let claim = tokio::time::timeout(self.patience(1), self.store.claim(&id, now)).await;
+        let claim = clock::timeout(self.patience(1), self.store.claim(&id, now)).await;
         match claim {
             Ok(Ok(Claim::Answered(bytes))) => Some(serde_json::from_slice(&bytes).ok()),
             Ok(Ok(Claim::InFlight)) => Some(None),
@@ -337,8 +338,7 @@ impl Engine {
         if self.options.idempotency_scope == IdempotencyScope::Store && self.breaker.open_since().is_none() {
             let id = format!("{identity:032x}");
             let answer = serde_json::to_vec(decision).unwrap_or_default();
-            let kept =
-                tokio::time::timeout(self.patience(1), self.store.finish_claim(&id, &answer, now)).await;
+            let kept = clock::timeout(self.patience(1), self.store.finish_claim(&id, &answer, now)).await;
             if let Ok(Err(error)) = kept {
                 self.store_failed(&error, now);
             }

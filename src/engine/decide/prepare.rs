@@ -1,11 +1,12 @@
 //! What is known of a request before the store is asked: retries, bans in force, its place, what it charges.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc};
 
 use smallvec::SmallVec;
 
 use super::{frame::Frame, idempotency::IdempotencyCache, reservations};
 use crate::{
+    clock::Instant,
     detect::{Attribution, Features},
     domain::{
         Millis,

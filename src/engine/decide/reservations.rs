@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::prepare::Observed;
 use crate::{
+    clock,
     domain::{
         MINUTE, Millis, SECOND,
         decision::Reservation,
@@ -110,7 +111,7 @@ impl Engine {
     pub(super) async fn settle_reserved(&self, record: &Record, charge: &mut Charge) -> Option<Lease> {
         let id = record.reservation_id.as_deref().filter(|id| is_of(id, record))?;
         let taken = match self.breaker.open_since() {
-            None => tokio::time::timeout(self.patience(1), self.store.take_lease(&record.key, id)).await,
+            None => clock::timeout(self.patience(1), self.store.take_lease(&record.key, id)).await,
             Some(_) => Ok(Err(StoreError::Unavailable("it is being waited for".into()))),
         };
         let Ok(Ok(taken)) = taken else {
@@ -157,7 +158,7 @@ impl Engine {
         if changes.is_empty() || self.breaker.open_since().is_some() {
             return;
         }
-        let changed = tokio::time::timeout(self.patience(1), self.store.change_quotas(changes, now)).await;
+        let changed = clock::timeout(self.patience(1), self.store.change_quotas(changes, now)).await;
         if let Ok(Err(error)) = changed {
             self.store_failed(&error, now);
         }

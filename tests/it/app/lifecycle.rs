@@ -2,6 +2,7 @@
 
 use keyward::{
     app::{self, AppError},
+    clock,
     config::{Config, Sources},
 };
 use serde_json::{Value, json};
@@ -48,7 +49,7 @@ async fn a_service_starts_answers_and_stops_and_starts_again() {
             metrics.contains("keyward_build_info") && metrics.contains("keyward_decisions_total"),
             "{metrics}"
         );
-        tokio::time::timeout(DEADLINE, running.shutdown()).await.unwrap().unwrap();
+        clock::timeout(DEADLINE, running.shutdown()).await.unwrap().unwrap();
         assert!(client().get(format!("{url}/livez")).send().await.is_err());
     }
     assert_eq!(key_ids[0], key_ids[1], "the pepper that the first start made is found by the second");

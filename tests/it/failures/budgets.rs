@@ -14,6 +14,7 @@ use std::{
 
 use futures::future::join_all;
 use keyward::{
+    clock,
     domain::{
         DAY, MINUTE, Millis,
         actor::Actor,
@@ -29,7 +30,7 @@ use keyward::{
     store::Store,
 };
 use serde_json::json;
-use tokio::{task::JoinSet, time::interval};
+use tokio::task::JoinSet;
 
 use crate::{
     redis_server::Server,
@@ -104,7 +105,7 @@ async fn call(
     settled: Arc<AtomicBool>,
 ) -> Seen {
     let mut seen = Seen::default();
-    let mut pace = interval(PACE);
+    let mut pace = clock::ticks(PACE);
     for n in 0.. {
         pace.tick().await;
         let last = settled.load(SeqCst);
@@ -252,7 +253,7 @@ fn strictly_by_the_store() -> Policy {
 /// Reserves and settles, until the budget is full. A request is made as soon as it has a reservation, whatever becomes of
 /// its report.
 async fn reserve_and_settle(instance: &Instance, name: &str, made: &AtomicUsize, at: impl Fn() -> Millis) {
-    let mut pace = interval(PACE);
+    let mut pace = clock::ticks(PACE);
     for n in 0.. {
         pace.tick().await;
         let asked = |fields: serde_json::Value| {
