@@ -119,7 +119,8 @@ fn request(options: &Options, number: u64) -> Vec<u8> {
     let token = options.token.as_ref().map(|t| format!("authorization: Bearer {t}\r\n")).unwrap_or_default();
     let length = body.len();
     format!(
-        "{method} {path} HTTP/1.1\r\nhost: {}\r\n{token}content-type: {media}\r\ncontent-length: {length}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nhost: {}\r\n{token}content-type: {media}\r\n\
+                 content-length: {length}\r\n\r\n{body}",
         options.address
     )
     .into_bytes()

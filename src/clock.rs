@@ -1,7 +1,7 @@
 //! The only place that reads the clock, and that waits for it. Everything else is given the time.
 //!
-//! [`wall`] and [`Clock`] say what time it is; [`instant`] measures how long something takes; [`sleep`], [`timeout`] and
-//! [`ticks`] wait. All waiting is on the executor's clock, which a test can pause and move on.
+//! [`wall`] and [`Clock`] say what time it is; [`instant`] measures how long something takes; [`sleep`], [`timeout`]
+//! and [`ticks`] wait. All waiting is on the executor's clock, which a test can pause and move on.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -21,7 +21,8 @@ pub fn wall() -> Millis {
         .map_or(0, |d| Millis::try_from(d.as_millis()).unwrap_or(Millis::MAX))
 }
 
-/// A moment of the monotonic clock: for how long something takes, and until when it may. It has nothing to do with dates.
+/// A moment of the monotonic clock: for how long something takes, and until when it may. It has nothing to do with
+/// dates.
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn instant() -> Instant {
     Instant::now()
@@ -51,8 +52,8 @@ pub fn timeout_at<F: IntoFuture>(moment: Instant, work: F) -> Timeout<F::IntoFut
     tokio::time::timeout_at(moment, work)
 }
 
-/// Ticks at once, and then whenever `every` has passed since the last tick: what takes long delays the next tick, and is
-/// followed by no burst. `every` must be longer than zero.
+/// Ticks at once, and then whenever `every` has passed since the last tick: what takes long delays the next tick, and
+/// is followed by no burst. `every` must be longer than zero.
 pub fn ticks(every: Duration) -> Interval {
     ticks_after(Duration::ZERO, every)
 }

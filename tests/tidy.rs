@@ -160,8 +160,8 @@ fn dates_and_zones_are_worked_out_in_one_place() {
 fn addresses_are_read_in_one_place() {
     let types = ["IpAddr", "Ipv4Addr", "Ipv6Addr", "IpNet", "Ipv4Net", "Ipv6Net"];
     let of_std = ["to_canonical()", "to_ipv4_mapped()", "to_ipv4()"];
-    // Where Keyward itself connects to, the spelling chooses the route, and nobody is judged by it; nor by the host that a
-    // request calls, which must be spelled as it is listed.
+    // Where Keyward itself connects to, the spelling chooses the route, and nobody is judged by it; nor by the host
+    // that a request calls, which must be spelled as it is listed.
     let rooms = [
         "src/domain/address.rs",
         "src/config/hosts.rs",
@@ -236,7 +236,8 @@ fn scripts_take_their_time_and_keys_from_their_caller() {
         let is_part = name.contains("/parts/");
         assert!(
             text.starts_with("#!lua") != is_part,
-            "{name}: #!lua comes first in a script (and not in a part), so that Redis refuses it whole when memory is out"
+            "{name}: #!lua comes first in a script (and not in a part), so that Redis refuses it whole when memory is \
+             out"
         );
         for word in ["'TIME'", "\"TIME\"", "math.random", "\"SCAN\"", "\"KEYS\""] {
             assert!(!text.contains(word), "{name} uses {word}");

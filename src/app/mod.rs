@@ -1,5 +1,5 @@
-//! Puts the rooms together: configuration, peppers, store, geo databases, prices, engine, routes, accept loop; and takes them
-//! apart again in the opposite order.
+//! Puts the rooms together: configuration, peppers, store, geo databases, prices, engine, routes, accept loop; and
+//! takes them apart again in the opposite order.
 
 mod banner;
 mod base;

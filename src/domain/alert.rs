@@ -1,5 +1,5 @@
-//! Alert rules: what is spent or fails in a minute, an hour or a day, over all requests or those of each project, key or
-//! model, against a figure or against what the weeks before held.
+//! Alert rules: what is spent or fails in a minute, an hour or a day, over all requests or those of each project, key
+//! or model, against a figure or against what the weeks before held.
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
@@ -423,9 +423,12 @@ mod tests {
             assert!(error.contains(words), "{error}");
         }
         for body in [
-            json!({ "metric": "refused_share", "operator": "lt", "threshold": "1", "scope": "key", "severity": "low", "minimum_requests": 7 }),
-            json!({ "metric": "failure_rate", "operator": "gt", "threshold": "0.25", "scope": "key", "severity": "low", "minimum_requests": 7 }),
-            json!({ "metric": "tokens_per_day", "operator": "lt", "times_baseline": "0.1", "scope": "model", "severity": "high" }),
+            json!({ "metric": "refused_share", "operator": "lt", "threshold": "1", "scope": "key",
+                     "severity": "low", "minimum_requests": 7 }),
+            json!({ "metric": "failure_rate", "operator": "gt", "threshold": "0.25", "scope": "key",
+                     "severity": "low", "minimum_requests": 7 }),
+            json!({ "metric": "tokens_per_day", "operator": "lt", "times_baseline": "0.1", "scope": "model",
+                     "severity": "high" }),
         ] {
             let rule: AlertRule = serde_json::from_value(body.clone()).unwrap();
             assert_eq!(serde_json::to_value(&rule).unwrap(), body);

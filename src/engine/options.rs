@@ -13,7 +13,7 @@ pub struct EngineOptions {
     pub idempotency_capacity: usize,
     /// How far idempotency reaches.
     pub idempotency_scope: IdempotencyScope,
-    /// Profiles cached.
+    /// Most profiles that are kept in memory.
     pub profile_capacity: usize,
     /// New subjects per minute.
     pub new_subjects_per_minute: u32,

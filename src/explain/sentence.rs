@@ -162,7 +162,11 @@ fn of_ruling(record: &Record, explained: &Explanation) -> String {
                 "A retry of a request that was answered within two minutes before: {same} as then, not counted again."
             )
         }
-        Course::CredentialsRefused => "Counted against nobody: credentials were refused that otherwise succeed from this network, as after a revocation or in an outage.".to_owned(),
+        Course::CredentialsRefused => {
+            "Counted against nobody: credentials were refused that otherwise succeed from \
+                                       this network, as after a revocation or in an outage."
+                .to_owned()
+        }
         Course::Late => "Allowed: too old for windows and detectors, so nothing was looked at.".to_owned(),
         Course::NotCounted => {
             "Only looked at: the caller says that Keyward itself had refused it.".to_owned()

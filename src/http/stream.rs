@@ -48,9 +48,18 @@ const PAGE: usize = 500;
         ("severity" = Option<crate::domain::finding::Severity>, Query, description = "Of at least this severity."),
     ),
     responses(
-        (status = 200, body = Event, content_type = "text/event-stream", description = "Events, oldest first; may repeat one, never skips one."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "A parameter is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 200, body = Event, content_type = "text/event-stream",
+            description = "Events, oldest first; may repeat one, never skips one."
+        ),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "A parameter is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn stream(

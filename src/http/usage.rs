@@ -194,9 +194,15 @@ fn grouping(text: &str) -> Option<Grouping> {
 #[utoipa::path(
     get, path = "/v1/usage", tag = "usage", operation_id = "list_usage",
     params(
-        ("group_by" = Option<String>, Query, description = "Some of project, model and key, by commas; none: sums over all."),
+        (
+            "group_by" = Option<String>, Query,
+            description = "Some of project, model and key, by commas; none: sums over all."
+        ),
         ("bucket" = Option<String>, Query, description = "minute, hour (default) or day, in UTC."),
-        ("from" = Option<String>, Query, description = "Not before (RFC 3339), rounded down to a bucket; by default the beginning of today."),
+        (
+            "from" = Option<String>, Query,
+            description = "Not before (RFC 3339), rounded down to a bucket; by default the beginning of today."
+        ),
         ("to" = Option<String>, Query, description = "Before (RFC 3339), rounded up to a bucket; by default now."),
         ("project" = Option<String>, Query, description = "Only of this project."),
         ("model" = Option<String>, Query, description = "Only of this model."),
@@ -205,8 +211,14 @@ fn grouping(text: &str) -> Option<Grouping> {
     ),
     responses(
         (status = 200, description = "The sums.", content((Usage = "application/json"), (String = "text/csv"))),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "A parameter is wrong, or it would be too many rows."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "A parameter is wrong, or it would be too many rows."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn list(State(app): State<App>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
@@ -382,12 +394,21 @@ pub struct Expected {
         ("project" = Option<String>, Query, description = "Only of this project."),
         ("model" = Option<String>, Query, description = "Only of this model."),
         ("key" = Option<String>, Query, description = "Only of the key with this public id."),
-        ("timezone" = Option<String>, Query, description = "Where days begin: an IANA name such as Asia/Tokyo; UTC by default."),
+        (
+            "timezone" = Option<String>, Query,
+            description = "Where days begin: an IANA name such as Asia/Tokyo; UTC by default."
+        ),
     ),
     responses(
         (status = 200, body = Expected, description = "What is expected."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "A parameter is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "A parameter is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn forecast(State(app): State<App>, params: Params) -> Result<Json<Expected>, ApiError> {

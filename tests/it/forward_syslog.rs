@@ -275,8 +275,8 @@ async fn nothing_is_missing_when_the_receiver_is_killed_while_it_receives() {
     }
 }
 
-/// What every sender loses that does not remember: the cursor is behind the events, which only the system of the receiver
-/// has.
+/// What every sender loses that does not remember: the cursor is behind the events, which only the system of the
+/// receiver has.
 #[tokio::test]
 async fn nothing_is_missing_when_the_receiver_is_killed_before_it_reads() {
     for (program, reached) in [(Program::Rsyslog, Reached::Tcp), (Program::SyslogNg, Reached::Tls)] {

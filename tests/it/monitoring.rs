@@ -179,8 +179,8 @@ fn strip_nulls(mut value: Value) -> Value {
     value
 }
 
-/// A Prometheus with the configuration of deploy/, looking at one service, every second. It ends when this is dropped, or
-/// when the process ends.
+/// A Prometheus with the configuration of deploy/, looking at one service, every second. It ends when this is dropped,
+/// or when the process ends.
 struct Prometheus {
     watchdog: Child,
     url: String,

@@ -215,7 +215,8 @@ async fn among_100_000_keys_a_change_costs_every_instance_what_changed() {
     within(A_SECOND, "the end is known", async || one.engine.policy().registry.key("k50").is_none()).await;
     let (bytes, wholes) = (sent(&server).0 - bytes, sent(&server).1 - wholes);
     println!(
-        "among {MANY} keys: acknowledged within {acknowledged:?}, known elsewhere {slowest:?} later at most; {} bytes each",
+        "among {MANY} keys: acknowledged within {acknowledged:?}, known elsewhere {slowest:?} later at most; \
+         {} bytes each",
         bytes / CHANGES as u64
     );
     assert_eq!(wholes, 0, "nobody reads all documents");

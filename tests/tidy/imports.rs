@@ -1,4 +1,5 @@
-//! No two files import each other: which files a file needs, by its paths, and where such paths come back to their start.
+//! No two files import each other: which files a file needs, by its paths, and where such paths come back to their
+//! start.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -186,8 +186,8 @@ impl Registry {
         Self { configured, plans, projects, keys, ..Self::default() }.made_ready()
     }
 
-    /// The registry after changes, made in their order. Names that none of them is about cost nothing, unless they share
-    /// a part of the keys with one.
+    /// The registry after changes, made in their order. Names that none of them is about cost nothing, unless they
+    /// share a part of the keys with one.
     #[must_use]
     pub fn after<'c>(&self, changes: impl IntoIterator<Item = (&'c str, Change)>) -> Self {
         let mut next = self.clone();

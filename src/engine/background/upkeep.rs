@@ -239,8 +239,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes a ban that is in force here and unknown to the store, unless the store holds one that is. One that was only
-    /// observed is none in place of one that is enforced.
+    /// Writes a ban that is in force here and unknown to the store, unless the store holds one that is. One that was
+    /// only observed is none in place of one that is enforced.
     async fn assert_standing(
         &self,
         subject: &Subject,

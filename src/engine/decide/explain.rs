@@ -73,22 +73,22 @@ pub enum Course {
 /// What the profile did with the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Learned {
-    /// It learned it.
+    /// It learned the request, with all that is in it.
     Learned,
     /// It counted what was spent and learned nothing else, because the request was flagged.
     Flagged,
-    /// Nothing.
+    /// It learned and counted nothing of the request.
     Nothing,
 }
 
 /// One subject's step on the ladder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Climb {
-    /// Whose.
+    /// Who climbed: the key or the address.
     pub subject: Subject,
-    /// What was answered.
+    /// What was answered to the request because of it.
     pub action: Action,
-    /// The standing before.
+    /// The standing before the request, as the store had it.
     pub before: Standing,
     /// The standing after, when it changed.
     pub after: Option<Standing>,
@@ -101,11 +101,11 @@ pub struct Climb {
 /// A place where the key was seen shortly before.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecentPlace {
-    /// Where.
+    /// Where it is: city, country and network, as far as they are known.
     pub place: PlaceSummary,
     /// First seen, among the recent ones.
     pub first_seen: Millis,
-    /// Last seen.
+    /// When a request last came from there, ms since the Unix epoch.
     pub last_seen: Millis,
     /// Requests since it was first seen.
     pub requests: u64,
@@ -114,7 +114,7 @@ pub struct RecentPlace {
 /// All that led to a decision.
 #[derive(Debug)]
 pub struct Explanation {
-    /// What was decided.
+    /// What was decided, as it was answered.
     pub decision: Decision,
     /// The moment by which it was decided: the request's own, or later where the key was already further.
     pub now: Millis,

@@ -31,7 +31,7 @@ impl IdempotencyCache {
         self.cache.get(&identity).filter(|(at, _)| now - at < SPAN).map(|(_, answer)| answer)
     }
 
-    /// Remembers an answer.
+    /// Remembers an answer, made at `now`, for retries of its request.
     pub fn put(&self, identity: u128, answer: Decision, now: Millis) {
         self.cache.insert(identity, (now, Arc::new(answer)));
     }

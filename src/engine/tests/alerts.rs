@@ -139,7 +139,8 @@ async fn a_multiple_of_the_same_hour_of_the_weeks_before_is_logged_and_too_short
     let (mut day, second) = with_rules(rules).await;
     let late = |project: &str, at: Millis, cost: f64| {
         json!({
-            "project_id": project, "key_id": project, "cost_usd": cost, "timestamp": crate::domain::event::format_millis(at),
+            "project_id": project, "key_id": project, "cost_usd": cost,
+            "timestamp": crate::domain::event::format_millis(at),
         })
     };
     // Two weeks of `old` are known, one of `young`; the hour before is no measure.

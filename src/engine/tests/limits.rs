@@ -106,9 +106,10 @@ async fn a_plan_counts_per_key_and_low_priority_is_refused_first() {
         ("small", plan(json!({"limits": [{"unit": "requests", "window": "hour", "limit": 2}]}))),
         (
             "p",
-            project(
-                json!({"plan": "small", "limits": [{"unit": "requests", "window": "day", "limit": 10}], "priority": "low"}),
-            ),
+            project(json!({
+                "plan": "small", "priority": "low",
+                "limits": [{"unit": "requests", "window": "day", "limit": 10}],
+            })),
         ),
         ("vip", key(json!({"project": "p"}))),
     ] {

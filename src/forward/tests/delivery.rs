@@ -37,7 +37,8 @@ async fn a_new_sink_begins_with_what_happens_from_now_on() {
 async fn only_what_is_wanted_is_sent_and_the_rest_is_passed_over() {
     let house = House::new();
     let ids = house.append(100).await;
-    let wanted = "min_severity = \"high\"\ntypes = [\"THROTTLED\", \"TEMPORARY_BAN\"]\nexclude_types = [\"TEMPORARY_BAN\"]";
+    let wanted = "min_severity = \"high\"\ntypes = [\"THROTTLED\", \"TEMPORARY_BAN\"]\n\
+                  exclude_types = [\"TEMPORARY_BAN\"]";
     let sending = house.send("a", &format!("{SINK}{wanted}"), always());
     sending.until_taken(10).await;
     clock::sleep(std::time::Duration::from_secs(3)).await;

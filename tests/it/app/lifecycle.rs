@@ -34,7 +34,9 @@ async fn a_service_starts_answers_and_stops_and_starts_again() {
             (&ready["status"], &ready["components"]["geoip"]["state"]),
             (&json!("ready"), &json!("demo"))
         );
-        let record = json!({ "api_key": "sk-test", "endpoint": "/v1/x", "source_ip": "203.0.113.7", "tokens_used": 900 });
+        let record = json!({
+            "api_key": "sk-test", "endpoint": "/v1/x", "source_ip": "203.0.113.7", "tokens_used": 900,
+        });
         let answer = client().post(format!("{url}/v1/record")).json(&record).send().await.unwrap();
         let answer: Value = answer.error_for_status().unwrap().json().await.unwrap();
         assert_eq!(answer["allowed"], true);

@@ -34,8 +34,8 @@ async fn post(served: &Served, path: &str, body: &Value) -> Value {
     answer.error_for_status().unwrap().json().await.unwrap()
 }
 
-/// Reserves all that a project may use by one key, and all that another key may by itself; is killed, starts again, and asks
-/// until the next caller of either is admitted. `is_kept` says that the store would bring it all back.
+/// Reserves all that a project may use by one key, and all that another key may by itself; is killed, starts again, and
+/// asks until the next caller of either is admitted. `is_kept` says that the store would bring it all back.
 async fn is_free_when_the_lease_ends(store: &str, directory: &Path, is_kept: impl Fn() -> bool) {
     let served = serve(store, directory);
     let limits = json!({"limits": [{"unit": "tokens", "window": "month", "limit": ALL}]});

@@ -1,5 +1,5 @@
-//! A cluster that does as it is told, and finds fault with whatever is not right. Requests are read and answers written by
-//! `kafka-protocol`, which shares no line with what is tested.
+//! A cluster that does as it is told, and finds fault with whatever is not right. Requests are read and answers written
+//! by `kafka-protocol`, which shares no line with what is tested.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -207,8 +207,8 @@ pub async fn a_budget_admits_exactly_what_it_holds_however_many_ask(store: &dyn 
     assert_eq!(admitted.iter().filter(|admitted| **admitted).count(), 13);
 }
 
-/// A reservation holds its estimate in windows and counters. Settled: gives way to the real figure, once. Not settled: its
-/// counters end by themselves, and what windows hold is told to whoever takes what has ended.
+/// A reservation holds its estimate in windows and counters. Settled: gives way to the real figure, once. Not settled:
+/// its counters end by themselves, and what windows hold is told to whoever takes what has ended.
 pub async fn a_reservation_is_settled_once_and_ends_by_itself(store: &dyn Store) {
     let subject = key("lease");
     let until = START + MINUTE;
