@@ -25,7 +25,8 @@ fn body(n: usize) -> String {
     format!(
         concat!(
             r#"{{"api_key":"sk-bench-{}","endpoint":"/v1/chat/completions","model":"gpt-4.1","prompt_tokens":{},"#,
-            r#""completion_tokens":120,"source_ip":"203.0.113.{}","user_agent":"openai-python/1.51.0","latency_ms":840.5}}"#,
+            r#""completion_tokens":120,"source_ip":"203.0.113.{}","user_agent":"openai-python/1.51.0","#,
+            r#""latency_ms":840.5}}"#,
         ),
         n % 1000,
         500 + n % 700,

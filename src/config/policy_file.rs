@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn other_sections_of_a_configuration_are_checked_and_told() {
+    fn other_sections_of_a_configuration_are_checked_and_reported() {
         let file = read("[server]\nlisten = '0.0.0.0:1'\n[policy.ladder]\nban_seconds = 7").unwrap();
         assert_eq!((file.policy.ladder.ban_seconds, file.unused), (7, vec!["server".to_owned()]));
         assert!(read("[server]\nlisten_on = 'x'\n[policy]").unwrap_err().contains("`server.listen_on`"));

@@ -184,7 +184,7 @@ impl<'a> Account<'a> {
                 .map(|seen| RecentPlaceView::of(seen, now))
                 .collect(),
             profile: profile.map(|profile| ProfileView::new(profile, &explained.known_places, now)),
-            detectors: explained.verdicts.iter().map(DetectorView::of).collect(),
+            detectors: explained.reports.iter().map(DetectorView::of).collect(),
             ladder: explained.climbs.iter().map(|climb| ClimbView::of(climb, policy, now)).collect(),
             learned: match explained.learned {
                 Learned::Learned => "learned",

@@ -55,7 +55,7 @@ async fn a_budget_is_shared_by_the_keys_of_a_project_to_the_nano_dollar_and_ends
 }
 
 #[tokio::test]
-async fn the_tightest_answers_and_all_or_none_is_charged() {
+async fn the_tightest_refuses_and_all_or_none_is_charged() {
     let both = project(json!({"limits": [
         {"unit": "requests", "window": "10s", "limit": 3}, {"unit": "tokens", "window": "day", "limit": 100},
         {"unit": "requests", "window": "1min", "limit": 2, "model": "claude-*"},

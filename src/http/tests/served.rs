@@ -88,7 +88,7 @@ async fn a_client_that_sends_ten_megabytes_first_still_reads_why_not() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_told_before_it_sends() {
+async fn a_client_that_asks_first_is_answered_before_it_sends() {
     let served = serve_with(|_| {}).await;
     let head =
         b"POST /v1/record HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\nconnection: close\r\n\

@@ -37,7 +37,7 @@ pub(super) struct Memory {
     /// No throttle or ban runs out before this.
     next_end: AtomicI64,
     /// The latest time that a caller named: the store reads no clock.
-    told: AtomicI64,
+    named: AtomicI64,
     swept_at: AtomicI64,
 }
 
@@ -52,7 +52,7 @@ impl Memory {
             log_end: AtomicI64::new(0),
             revision: AtomicU64::new(0),
             next_end: AtomicI64::new(Millis::MAX),
-            told: AtomicI64::new(0),
+            named: AtomicI64::new(0),
             swept_at: AtomicI64::new(0),
         }
     }
@@ -93,12 +93,12 @@ impl Memory {
 
     /// Notes the time that a caller named.
     pub(super) fn tell(&self, now: Millis) {
-        self.told.fetch_max(now, SeqCst);
+        self.named.fetch_max(now, SeqCst);
     }
 
     /// The latest time that any caller named.
     pub(super) fn latest(&self) -> Millis {
-        self.told.load(SeqCst).max(self.counters.latest())
+        self.named.load(SeqCst).max(self.counters.latest())
     }
 
     /// Whether it is time to forget idle subjects; says so once per span.
