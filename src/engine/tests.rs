@@ -24,7 +24,6 @@ use crate::{
         decision::{Action, Decision, Reason},
         event::EventType,
         finding::AnomalyKind,
-        idempotency::IdempotencyScope,
         policy::{Policy, Preset},
         record::Record,
     },
@@ -56,7 +55,7 @@ impl Day {
         let options = EngineOptions {
             deadline: Duration::from_secs(10),
             idempotency_capacity: 1000,
-            idempotency_scope: IdempotencyScope::Instance,
+            shares_store: false,
             profile_capacity: 1000,
             new_subjects_per_minute: 1000,
             new_subjects_per_minute_per_address: 1000,

@@ -138,14 +138,14 @@ async fn reservations_hold_budgets_and_what_is_not_settled_is_free_when_the_leas
             .await;
     let estimate = |day: &Day, tokens: u64| day.record(json!({"project_id": "p", "tokens_used": tokens}));
     let held = day.engine.check(&estimate(&day, 700), true, day.now).await;
-    let id = held.reservation.unwrap().id;
-    assert!(!day.ask(json!({"project_id": "p", "tokens_used": 301})).await.allowed);
+    let id = held.reserved.unwrap().id;
+    assert!(!day.ask(json!({"project_id": "p", "tokens_used": 301, "admit": true})).await.allowed);
     assert!(!day.engine.check(&estimate(&day, 301), true, day.now).await.allowed);
     let settled = json!({"project_id": "p", "tokens_used": 100, "reservation_id": &*id});
     let settled = day.ask(settled).await;
     assert_eq!((settled.allowed, settled.limits[0].used), (true, 100));
     assert!(day.engine.check(&estimate(&day, 900), true, day.now).await.allowed);
-    let refused = day.ask(json!({"project_id": "p", "tokens_used": 1})).await;
+    let refused = day.ask(json!({"project_id": "p", "tokens_used": 1, "admit": true})).await;
     assert_eq!(refused.retry_after_seconds(), Some(60), "true if nobody settles");
     day.now += LEASE;
     let after = day.ask(json!({"project_id": "p", "tokens_used": 900})).await;
@@ -214,7 +214,7 @@ async fn a_budget_holds_for_keys_that_the_cap_on_new_ones_keeps_out() {
     assert_eq!(admitted, 10);
     let reserved = day.engine.check(&day.record(ask("made-up", "0")), true, day.now).await;
     assert_eq!(
-        (reserved.allowed, reserved.reservation),
+        (reserved.allowed, reserved.reserved),
         (true, None),
         "there are no windows to hold anything in"
     );

@@ -97,7 +97,7 @@ async fn a_replay_counts_no_usage() {
 async fn a_request_that_another_instance_has_claimed_is_counted_there() {
     let day = Day::with(|_| ()).await;
     let mut engine = Arc::into_inner(day.engine).unwrap();
-    engine.options.idempotency_scope = IdempotencyScope::Store;
+    engine.options.shares_store = true;
     let mut day = Day { engine: Arc::new(engine), ..day };
     let claimed = day.record(json!({"request_id": "r-1"}));
     day.engine.store().claim(&format!("{:032x}", claimed.digest), day.now).await.unwrap();

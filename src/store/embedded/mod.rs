@@ -15,10 +15,10 @@ mod documents;
 mod effects;
 mod event_rows;
 mod events;
+mod ledger_rows;
 mod memory;
 mod options;
 mod profiles;
-mod quota_rows;
 mod readers;
 mod reservations;
 mod sinks;
@@ -34,7 +34,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::{runtime::Handle, sync::oneshot};
 
-pub use memory::{Counters, Quotas};
+pub use memory::{Counters, Ledger};
 pub use options::EmbeddedOptions;
 pub use sqlite::LAYOUT;
 
