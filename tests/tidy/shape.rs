@@ -18,9 +18,6 @@ const FUNCTION: usize = 60;
 const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("src/telemetry.rs::describe", "one line for each metric"),
     ("src/http/mod.rs::router", "one line for each route"),
-    ("src/engine/decide/observe.rs::observe", "the stages of a request become types"),
-    ("src/engine/decide/judge.rs::judge", "the stages of a request become types"),
-    ("src/engine/decide/prepare.rs::waiting", "the stages of a request become types"),
     ("src/intake/mod.rs::record_where", "one line for each field of a record"),
 ];
 
