@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::time::timeout;
 
 use super::{Failure, block_on, code, output, settings::Settings};
 use crate::{
@@ -76,7 +75,7 @@ async fn send_test(config: &Config, name: &str) -> Result<(), Failure> {
     };
     let mut opened = sink.open(&sink_context()?).map_err(|error| AppError::Settings(error.into()))?;
     let limit = sink.common().timeout();
-    let sent = timeout(limit, opened.test(&test_event())).await;
+    let sent = clock::timeout(limit, opened.test(&test_event())).await;
     let failed = |why: String| Err(Failure::new(code::UNAVAILABLE, format!("{name}: {why}")));
     match sent {
         Ok(Ok(report)) => match report.refused.into_iter().next() {

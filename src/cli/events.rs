@@ -13,7 +13,7 @@ use super::{
     output::line,
     status::text,
 };
-use crate::forward::format::json_line;
+use crate::{clock, forward::format::json_line};
 
 /// A stream that ended is opened again after this long.
 const RETRY: Duration = Duration::from_secs(2);
@@ -42,7 +42,10 @@ pub struct Events {
     #[arg(long, conflicts_with = "follow")]
     until: Option<String>,
     /// At most this many, newest first.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "follow")]
+    #[arg(
+        long, default_value_t = 50, conflicts_with = "follow",
+        value_parser = clap::value_parser!(u16).range(1..=1000),
+    )]
     limit: u16,
     /// All of them, however many, newest first.
     #[arg(long, conflicts_with_all = ["follow", "limit"])]
@@ -51,10 +54,19 @@ pub struct Events {
     #[arg(long, conflicts_with_all = ["follow", "subject", "kind", "severity", "since", "until", "all"])]
     dead_letters: bool,
     /// Have dead letters sent again.
-    #[arg(long, conflicts_with_all = ["follow", "subject", "kind", "severity", "since", "until", "all", "dead_letters"])]
+    #[arg(
+        long,
+        conflicts_with_all = ["follow", "subject", "kind", "severity", "since", "until", "all", "dead_letters"],
+    )]
     redeliver: bool,
     /// Give dead letters up.
-    #[arg(long, requires = "sink", conflicts_with_all = ["follow", "subject", "kind", "severity", "since", "until", "all", "dead_letters", "redeliver"])]
+    #[arg(
+        long,
+        requires = "sink",
+        conflicts_with_all = [
+            "follow", "subject", "kind", "severity", "since", "until", "all", "dead_letters", "redeliver",
+        ],
+    )]
     discard: bool,
     /// Dead letters of this sink only.
     #[arg(long, value_name = "NAME", conflicts_with = "follow")]
@@ -128,7 +140,7 @@ impl Events {
                 Err(End::Refused(_)) => {}
                 Ok(()) => connected = true,
             }
-            tokio::time::sleep(RETRY).await;
+            clock::sleep(RETRY).await;
         }
     }
 

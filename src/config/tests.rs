@@ -39,7 +39,7 @@ fn every_number_outside_the_policy_has_a_range_and_no_range_is_of_nothing() {
     let numbers: Vec<String> = check::names(&base, "")
         .into_iter()
         .filter(|name| !name.starts_with("policy."))
-        .filter(|name| layers::look_up(&base, name).unwrap().is_integer())
+        .filter(|name| layer::look_up(&base, name).unwrap().is_integer())
         .collect();
     for name in &numbers {
         assert!(

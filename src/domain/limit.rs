@@ -1,4 +1,5 @@
-//! Limits: at most so much of a unit over a span, on a key, a project, or everything. Spans slide, or follow the calendar.
+//! Limits: at most so much of a unit over a span, on a key, a project, or everything. Spans slide, or follow the
+//! calendar.
 //!
 //! What a limit has used is kept in a counter ([`super::counter`]); the four windows of every key have their own
 //! ([`super::window`]).

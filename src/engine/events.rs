@@ -219,8 +219,8 @@ pub fn action_of(standing: &Standing) -> Action {
     }
 }
 
-/// An operator's act. The evidence, an object, gets `by`: who acted; nobody is known of what `replay` does again of a log
-/// that does not say.
+/// An operator's act. The evidence, an object, gets `by`: who acted; nobody is known of what `replay` does again of a
+/// log that does not say.
 pub fn operator(
     now: Millis,
     kind: EventType,
@@ -253,7 +253,8 @@ pub fn dead_letters(
         DeadLetterAct::Discard => ("discard", "given up"),
     };
     let evidence = serde_json::json!({
-        "summary": format!("Dead letters of the sink {sink} {done}: {count}."), "sink": sink, "act": act, "count": count,
+        "summary": format!("Dead letters of the sink {sink} {done}: {count}."),
+        "sink": sink, "act": act, "count": count,
         "events": ids.iter().take(MOST_NAMED).collect::<Vec<_>>(),
     });
     // Events that are given up do not reach whoever waits for them there.

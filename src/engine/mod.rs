@@ -103,8 +103,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine over a store, with `base` (a policy, or a whole configuration's) in force where the store holds nothing
-    /// else. Reads what must be known before the first decision: the policy, the allowlist, the registry and every ban.
+    /// An engine over a store, with `base` (a policy, or a whole configuration's) in force where the store holds
+    /// nothing else. Reads what must be known before the first decision: the policy, the allowlist, the registry and
+    /// every ban.
     ///
     /// # Errors
     /// When the store does not answer.

@@ -76,7 +76,9 @@ impl Day {
     }
 
     fn record(&self, fields: serde_json::Value) -> Record {
-        let mut body = json!({"key_id": "a", "endpoint": "/v1/chat/completions", "source_ip": SINGAPORE, "tokens_used": 10});
+        let mut body = json!({
+            "key_id": "a", "endpoint": "/v1/chat/completions", "source_ip": SINGAPORE, "tokens_used": 10,
+        });
         body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         self.intake.record(serde_json::from_value(body).unwrap(), self.now).unwrap()
     }

@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hours_are_told_as_ranges() {
+    fn hours_are_shown_as_ranges() {
         assert_eq!(ranges(|hour| (8..18).contains(&hour) || hour >= 22), "08-18, 22-24");
         assert_eq!(ranges(|_| true), "all day");
         assert_eq!(ranges(|_| false), "none");

@@ -75,7 +75,8 @@ impl BanOrder {
         let mut errors = Vec::new();
         if subject.is_vast() && !self.force {
             let detail = format!(
-                "{subject} is wider than an IPv4 /8 or an IPv6 /16: a large part of the internet would be refused. Name a \
+                "{subject} is wider than an IPv4 /8 or an IPv6 /16: a large part of the internet would be \
+                 refused. Name a \
                  longer prefix or, if that is meant, send force: true (keyward ban --force)"
             );
             errors.push(FieldError::new("/force", detail));
@@ -103,8 +104,14 @@ impl BanOrder {
     ),
     responses(
         (status = 200, body = List<BanStatus>, description = "A page."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "A parameter is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "A parameter is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<BanStatus>>, ApiError> {
@@ -139,11 +146,17 @@ fn state(params: &Params) -> Result<Option<StandingState>, ApiError> {
 /// Shows where a subject stands. One that nobody knows is clear.
 #[utoipa::path(
     get, path = "/v1/bans/{subject}", tag = "bans", operation_id = "show_ban",
-    params(("subject" = String, Path, description = "`key:<key_id>`, `ip:<address or prefix>` or `project:<id>`, percent-encoded.")),
+    params((
+        "subject" = String, Path,
+        description = "`key:<key_id>`, `ip:<address or prefix>` or `project:<id>`, percent-encoded."
+    )),
     responses(
         (status = 200, body = BanStatus, description = "Its standing."),
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "It is no subject."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn show(
@@ -163,8 +176,14 @@ pub async fn show(
     responses(
         (status = 200, body = BanStatus, description = "It was banned before; this ban replaces that one."),
         (status = 201, body = BanStatus, description = "It is banned now."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The order is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer; nothing is acknowledged."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "The order is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer; nothing is acknowledged."
+        ),
     ),
 )]
 pub async fn ban(
@@ -191,8 +210,14 @@ pub async fn ban(
     responses(
         (status = 200, body = BanStatus, description = "Its standing now."),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "It is not held."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The request is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer; nothing is acknowledged."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "The request is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer; nothing is acknowledged."
+        ),
     ),
 )]
 pub async fn lift(
@@ -216,8 +241,14 @@ pub async fn lift(
     post, path = "/v1/bans/lookup", tag = "bans", operation_id = "lookup_ban", request_body = Lookup,
     responses(
         (status = 200, body = BanStatus, description = "Its standing."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The request is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "The request is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn lookup(

@@ -28,7 +28,10 @@ use crate::{
             ("Retry-After" = u64, description = "When refused and known."),
             ("X-Cost-USD" = String, description = "What the request costs, as `cost_usd`."),
         )),
-        (status = "4XX", description = "Nothing was recorded.", body = Problem, content_type = "application/problem+json"),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "Nothing was recorded."
+        ),
     ),
 )]
 pub async fn record(
@@ -51,7 +54,10 @@ pub async fn record(
             ("Retry-After" = u64, description = "When refused and known."),
             ("X-Cost-USD" = String, description = "What the estimate would cost, as `cost_usd`."),
         )),
-        (status = "4XX", description = "The question cannot be answered.", body = Problem, content_type = "application/problem+json"),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "The question cannot be answered."
+        ),
     ),
 )]
 pub async fn check(

@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn syntax_errors_and_broken_text_are_told_apart_from_bad_fields() {
+    fn syntax_errors_and_broken_text_are_distinguished_from_bad_fields() {
         for bytes in [&b"{"[..], b"", b"{\"api_key\":\"\xff\"}", b"NaN", b"{\"tokens_used\":NaN}"] {
             assert!(matches!(parse::<WireRecord>(bytes), Err(InputError::Syntax(_))), "{bytes:?}");
         }

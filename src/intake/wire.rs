@@ -91,8 +91,8 @@ fn describe(error: &serde_json::Error, pointer: String) -> InputError {
     }
 }
 
-/// What serde expected, without the value that it got instead. `serde_json` keeps that as text alone, and it has to read
-/// the numbers, so that an amount of money is what its digits say.
+/// What serde expected, without the value that it got instead. `serde_json` keeps that as text alone, and it has to
+/// read the numbers, so that an amount of money is what its digits say.
 fn expected(text: &str) -> String {
     let what = text.rsplit_once("expected ").map_or("another value", |(_, rest)| rest);
     let what = what.split(" at line ").next().unwrap_or(what);
@@ -162,10 +162,10 @@ pub struct WireRecord {
     /// Tokens; by default prompt + completion, else 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_used: Option<u64>,
-    /// Prompt tokens.
+    /// Tokens of the prompt, those from a cache among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_tokens: Option<u64>,
-    /// Completion tokens.
+    /// Tokens of the completion: what the model wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_tokens: Option<u64>,
     /// Prompt tokens that came from a cache; they are part of the prompt tokens.
@@ -176,12 +176,12 @@ pub struct WireRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     pub cost_usd: Option<WireCost>,
-    /// Latency in milliseconds.
+    /// How long the client waited for its answer, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<f64>,
     /// Address that the request came from. An IPv6 address that stands for an IPv4 address is that one.
     pub source_ip: String,
-    /// The client's `User-Agent`.
+    /// The client's `User-Agent`, as it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
     /// HTTP status that the client got; 200 by default.

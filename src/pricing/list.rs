@@ -1,5 +1,5 @@
-//! Which prices a name has. A name fits itself, then an alias, then patterns, the longest first; of these the first that
-//! has a price at the moment counts.
+//! Which prices a name has. A name fits itself, then an alias, then patterns, the longest first; of these the first
+//! that has a price at the moment counts.
 
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 

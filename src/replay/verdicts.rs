@@ -105,7 +105,8 @@ impl Verdicts {
         let strangers = self.subjects.iter().filter(of_key).filter(|s| !summary.knows(s.id())).count();
         if strangers > 0 {
             out += &format!(
-                "  {strangers} of them are about keys that no record is of: is it the same traffic, and the same pepper \
+                "  {strangers} of them are about keys that no record is of: is it the same traffic, and \
+                 the same pepper \
                  (--pepper-file, KEYWARD_PEPPER)?\n"
             );
         }

@@ -147,8 +147,8 @@ async fn with_a_budget(engine: Arc<Engine>) -> Arc<Engine> {
     engine
 }
 
-/// 64 tasks on each of four instances ask for a share of one monthly budget of a project, each with a key of its own: as
-/// many are admitted as it holds, to the nano-dollar, whether they reserve or report.
+/// 64 tasks on each of four instances ask for a share of one monthly budget of a project, each with a key of its own:
+/// as many are admitted as it holds, to the nano-dollar, whether they reserve or report.
 async fn share_a_budget(engines: &[Arc<Engine>], reserve: bool) {
     let intake = intake(MINUTE);
     let mut calls = JoinSet::new();

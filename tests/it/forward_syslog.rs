@@ -6,6 +6,7 @@ use std::{
 };
 
 use keyward::{
+    clock,
     domain::{
         event::{Event, EventType},
         finding::Severity,
@@ -150,7 +151,7 @@ async fn quietly(program: Program, reached: Reached, more: &str) -> (Outcome, Du
     let before = written.lines();
     let more = more.replace("DIR", &receiver.file("").display().to_string());
     let mut run = start(&receiver, reached, &more);
-    let started = std::time::Instant::now();
+    let started = clock::instant();
     for _ in 0..EVENTS / 500 {
         run.append(500).await;
     }
@@ -274,8 +275,8 @@ async fn nothing_is_missing_when_the_receiver_is_killed_while_it_receives() {
     }
 }
 
-/// What every sender loses that does not remember: the cursor is behind the events, which only the system of the receiver
-/// has.
+/// What every sender loses that does not remember: the cursor is behind the events, which only the system of the
+/// receiver has.
 #[tokio::test]
 async fn nothing_is_missing_when_the_receiver_is_killed_before_it_reads() {
     for (program, reached) in [(Program::Rsyslog, Reached::Tcp), (Program::SyslogNg, Reached::Tls)] {

@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
-    time::Instant,
 };
 
 use serde_json::{Value, json};
@@ -16,6 +15,8 @@ use crate::{
     app::{DEADLINE, Served, client, keyward, run},
     support::eventually,
 };
+
+use keyward::clock;
 
 const NEEDED: &str =
     "promtool and prometheus are needed: install the package prometheus, or run scripts/test";
@@ -178,8 +179,8 @@ fn strip_nulls(mut value: Value) -> Value {
     value
 }
 
-/// A Prometheus with the configuration of deploy/, looking at one service, every second. It ends when this is dropped, or
-/// when the process ends.
+/// A Prometheus with the configuration of deploy/, looking at one service, every second. It ends when this is dropped,
+/// or when the process ends.
 struct Prometheus {
     watchdog: Child,
     url: String,
@@ -244,9 +245,9 @@ impl Drop for Prometheus {
 fn address(stderr: impl BufRead + Send + 'static) -> String {
     let (lines, said) = mpsc::channel();
     std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line))));
-    let until = Instant::now() + DEADLINE;
+    let until = clock::instant() + DEADLINE;
     let mut seen = Vec::new();
-    while let Ok(line) = said.recv_timeout(until.saturating_duration_since(Instant::now())) {
+    while let Ok(line) = said.recv_timeout(until.saturating_duration_since(clock::instant())) {
         let listens = line.contains("Listening on").then(|| line.split("address=").nth(1)).flatten();
         if let Some(address) = listens {
             return address.split_whitespace().next().unwrap().to_owned();

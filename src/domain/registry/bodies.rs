@@ -1,9 +1,14 @@
 //! Plans, projects and keys as people write them: one form over the API, in the configuration and in the store.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::limits::{self, Amount, LimitBody, MAX_LIMITS};
+use super::{
+    limits::{self, Amount, LimitBody, MAX_LIMITS},
+    wrong::Wrong,
+};
 use crate::domain::{
     Millis, address,
     calendar::{Calendar, Zone},
@@ -18,21 +23,13 @@ pub const MAX_ALLOWED: usize = 64;
 /// Most bytes of a label or an owner.
 const MAX_TEXT: usize = 200;
 
-/// What is wrong with a plan, a project or a key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{pointer} {hint}")]
-pub struct Wrong {
-    /// JSON pointer to it.
-    pub pointer: String,
-    /// What it must be.
-    pub hint: String,
-}
-
-impl Wrong {
-    /// Something that is wrong at `pointer`.
-    pub fn new(pointer: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), hint: hint.into() }
-    }
+/// Something in the registry.
+#[derive(Debug, Clone)]
+pub struct Held<T> {
+    /// The entry as it was written, in its one spelling.
+    pub body: Arc<T>,
+    /// When it was put; `None`: it is the configuration's.
+    pub updated: Option<Millis>,
 }
 
 /// A plan: limits for each key that has it.

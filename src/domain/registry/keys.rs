@@ -4,7 +4,10 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::{Held, KeyEntry, limits};
+use super::{
+    bodies::{Held, KeyEntry},
+    limits,
+};
 use crate::domain::{Millis, model::ModelName, record::Record, stable_hash, subject::Subject};
 
 /// Keys are kept in so many parts, of which a change copies one.

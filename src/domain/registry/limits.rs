@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
 
-use super::Wrong;
+use super::wrong::Wrong;
 use crate::domain::{
     Millis,
     calendar::Zone,

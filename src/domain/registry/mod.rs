@@ -10,10 +10,12 @@ mod keys;
 mod limits;
 #[cfg(test)]
 mod tests;
+mod wrong;
 
-pub use bodies::{KeyEntry, MAX_ALLOWED, Plan, Project, Wrong};
+pub use bodies::{Held, KeyEntry, MAX_ALLOWED, Plan, Project};
 pub use keys::NotAllowed;
 pub use limits::{Amount, Applied, LimitBody, MAX_LIMITS, Rule, amount};
+pub use wrong::Wrong;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -114,15 +116,6 @@ pub enum Change {
     NoKey,
 }
 
-/// Something in the registry.
-#[derive(Debug, Clone)]
-pub struct Held<T> {
-    /// The entry as it was written, in its one spelling.
-    pub body: Arc<T>,
-    /// When it was put; `None`: it is the configuration's.
-    pub updated: Option<Millis>,
-}
-
 type Named<T> = Arc<BTreeMap<Arc<str>, Held<T>>>;
 
 /// Every plan, project and key in force.
@@ -193,8 +186,8 @@ impl Registry {
         Self { configured, plans, projects, keys, ..Self::default() }.made_ready()
     }
 
-    /// The registry after changes, made in their order. Names that none of them is about cost nothing, unless they share
-    /// a part of the keys with one.
+    /// The registry after changes, made in their order. Names that none of them is about cost nothing, unless they
+    /// share a part of the keys with one.
     #[must_use]
     pub fn after<'c>(&self, changes: impl IntoIterator<Item = (&'c str, Change)>) -> Self {
         let mut next = self.clone();

@@ -229,13 +229,15 @@ fn what_is_stored_takes_the_place_of_what_is_configured_until_it_is_deleted() {
 
 #[test]
 fn bodies_have_one_spelling() {
-    let body = r#"{"limits":[{"unit":"cost_usd","window":"24h","limit":0.10},{"unit":"cost_usd","window":"day","limit":"1e1"},
+    let body = r#"{"limits":[{"unit":"cost_usd","window":"24h","limit":0.10},
+        {"unit":"cost_usd","window":"day","limit":"1e1"},
         {"unit":"tokens","window":"7d","limit":1e3}],"timezone":"UTC","owner":"ops"}"#;
     let written = serde_json::to_value(project(body)).unwrap();
     assert_eq!(
         written["limits"],
         serde_json::json!([
-            {"unit": "cost_usd", "window": "24hour", "limit": "0.1"}, {"unit": "cost_usd", "window": "day", "limit": "10"},
+            {"unit": "cost_usd", "window": "24hour", "limit": "0.1"},
+            {"unit": "cost_usd", "window": "day", "limit": "10"},
             {"unit": "tokens", "window": "7d", "limit": 1000},
         ])
     );

@@ -1,9 +1,9 @@
 //! Alert rules at work: every few seconds the sums of the present minute, hour and day are held against them.
 //!
 //! The sums are those of usage, over all instances. A rule fires once per span and subject: the instance that sees it
-//! first claims it in the store, and each remembers what has been reported. Claims end soon, so an instance that starts,
-//! or was away, first reads in the event log what has been reported. Sums by key or model are many, so that they are
-//! read only as often as reading them allows.
+//! first claims it in the store, and each remembers what has been reported. Claims end soon, so an instance that
+//! starts, or was away, first reads in the event log what has been reported. Sums by key or model are many, so that
+//! they are read only as often as reading them allows.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -279,7 +279,7 @@ fn written(rule: &AlertRule) -> String {
 /// What is to be reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Report {
-    /// Of this one.
+    /// One project or key that exceeded a rule.
     One,
     /// That there are more.
     Crowd,

@@ -1,8 +1,8 @@
 //! Spend anomalies: after each full hour every key's day so far is held against its days before, once over all
 //! instances, and a key that stays critical is cut off.
 //!
-//! All of it is worked out from the roll-ups of usage: days for the judgement, hours for how the day stood at the checks
-//! before. What was reported and what people said is read from the event log, so nothing else is stored.
+//! All of it is worked out from the roll-ups of usage: days for the judgement, hours for how the day stood at the
+//! checks before. What was reported and what people said is read from the event log, so nothing else is stored.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -282,7 +282,8 @@ impl Engine {
             _ if common => Some("held: so many keys at once have a common cause, such as a price"),
             Mode::Shadow => Some("shadow"),
             _ if !self.may_cut_off() => Some(
-                "held: what is only loud may be the owner's own; the strict preset or an emergency hook lets spending alone cut a key off",
+                "held: what is only loud may be the owner's own; the strict preset or an emergency hook lets spending \
+                 alone cut a key off",
             ),
             _ => None,
         };

@@ -4,11 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use metrics::Histogram;
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::alerts;
 use crate::{
+    clock,
     domain::{
         Millis,
         event::{Event, EventType, format_millis},
@@ -55,8 +55,7 @@ impl Engine {
     }
 
     async fn tend_until(&self, shutdown: &CancellationToken) {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = clock::ticks(TICK);
         let mut position = self.begin.clone();
         for tick in 0_u64.. {
             tokio::select! {
@@ -68,8 +67,7 @@ impl Engine {
 
     /// Apart from all else, so that nothing slow holds it up.
     async fn add_usage_until(&self, shutdown: &CancellationToken) {
-        let mut ticks = interval(USAGE_TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = clock::ticks(USAGE_TICK);
         let mut flushed_at = self.now();
         loop {
             tokio::select! {
@@ -104,9 +102,8 @@ impl Engine {
 
     /// What is spent: alert rules, and each key's days. Apart from all else too: it may read much.
     async fn watch_until(&self, shutdown: &CancellationToken) {
-        let mut ticks = interval_at(Instant::now() + ALERT_TICK, ALERT_TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut rested = Instant::now();
+        let mut ticks = clock::ticks_after(ALERT_TICK, ALERT_TICK);
+        let mut rested = clock::instant();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -116,10 +113,10 @@ impl Engine {
                 continue;
             }
             let mut watched = vec![self.watch_rules(&alerts::FEW, self.now()).await];
-            let began = Instant::now();
+            let began = clock::instant();
             if began >= rested {
                 watched.push(self.watch_rules(&alerts::MANY, self.now()).await);
-                rested = Instant::now() + began.elapsed() * REST;
+                rested = clock::instant() + began.elapsed() * REST;
             }
             watched.push(self.watch_spend(self.now()).await);
             for error in watched.into_iter().filter_map(Result::err) {
@@ -228,7 +225,7 @@ impl Engine {
     }
 
     async fn follow_clock(&self) -> Result<(), StoreError> {
-        let asked = std::time::Instant::now();
+        let asked = clock::instant();
         match patient(self.store.clock()).await? {
             Some(time) => self.clock.follow(time, asked.elapsed()),
             None => self.clock.catch_up(),
@@ -259,8 +256,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes a ban that is in force here and unknown to the store, unless the store holds one that is. One that was only
-    /// observed is none in place of one that is enforced.
+    /// Writes a ban that is in force here and unknown to the store, unless the store holds one that is. One that was
+    /// only observed is none in place of one that is enforced.
     async fn assert_standing(
         &self,
         subject: &Subject,
@@ -290,7 +287,7 @@ impl Engine {
 
     /// Probes a lost store; when it answers, tells it what happened meanwhile.
     async fn find_store_back(&self) -> Result<(), StoreError> {
-        let found = matches!(timeout(PROBE, self.store.ping()).await, Ok(Ok(())));
+        let found = matches!(clock::timeout(PROBE, self.store.ping()).await, Ok(Ok(())));
         if !found {
             return Ok(());
         }
@@ -363,7 +360,7 @@ pub(super) async fn measured<T>(
     call: impl Future<Output = Result<T, StoreError>>,
     took: &Histogram,
 ) -> Result<T, StoreError> {
-    let asked = Instant::now();
+    let asked = clock::instant();
     let answer = patient(call).await;
     took.record(asked.elapsed());
     answer

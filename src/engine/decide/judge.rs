@@ -1,7 +1,5 @@
 //! The judgement of one observed request: refusals, findings, the ladder, learning.
 
-use std::time::Instant;
-
 use super::{
     explain::{Fact, Trace},
     frame::Frame,
@@ -10,6 +8,7 @@ use super::{
     prepare::{Purpose, refuse},
 };
 use crate::{
+    clock::{self, Instant},
     detect::{self, Attribution, Case, Recent},
     domain::{
         HOUR,
@@ -297,9 +296,9 @@ impl Engine {
     /// Writes a response within the deadline. Without an answer, the standing holds here and is owed to the store.
     async fn write(&self, respond: &Respond, by: Instant) -> Option<Responded> {
         if self.breaker.open_since().is_none() {
-            let patience = by.saturating_duration_since(Instant::now()).max(self.deadline() / 10);
-            let asked = Instant::now();
-            let answer = tokio::time::timeout(patience, self.store.respond(respond)).await;
+            let patience = by.saturating_duration_since(clock::instant()).max(self.deadline() / 10);
+            let asked = clock::instant();
+            let answer = clock::timeout(patience, self.store.respond(respond)).await;
             self.metrics.respond.record(asked.elapsed());
             match answer {
                 Ok(Ok(responded)) => {

@@ -1,15 +1,13 @@
 //! The one trip to the store, bounded by the deadline, and what happens when it fails.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     prepare::{Known, Request, address_charge},
     reservations,
 };
 use crate::{
+    clock::{self, Instant},
     detect::{self, Attribution},
     domain::{
         HOUR, Millis,
@@ -74,7 +72,7 @@ impl Engine {
             known.push((request.known, request.address.is_some()));
             charges.extend(request.address);
         }
-        let write_by = Instant::now() + self.patience(charges.len()) * 9 / 8;
+        let write_by = clock::instant() + self.patience(charges.len()) * 9 / 8;
         let asked = tokio::join!(self.ask(&charges, now), self.load_profiles(&cold));
         let (answer, profiles) = asked;
         let degraded = !matches!(answer, Observing::Answered(_));
@@ -126,7 +124,7 @@ impl Engine {
             Attribution::Key => Attribution::Key,
             _ => self.attribution(record, Some(&profile)).or_nobody(),
         };
-        let (degraded, write_by, key) = (false, Instant::now(), counting(key));
+        let (degraded, write_by, key) = (false, clock::instant(), counting(key));
         Observed { known, charge, attribution, profile, prior, key, address, degraded, write_by }
     }
 
@@ -237,8 +235,8 @@ impl Engine {
         if self.breaker.open_since().is_some() {
             return Observing::NotMade;
         }
-        let started = Instant::now();
-        let answer = tokio::time::timeout(self.patience(charges.len()), self.store.observe(charges)).await;
+        let started = clock::instant();
+        let answer = clock::timeout(self.patience(charges.len()), self.store.observe(charges)).await;
         self.metrics.observe.record(started.elapsed());
         match answer {
             Ok(Ok(observations)) if observations.len() == charges.len() => {
@@ -306,7 +304,7 @@ impl Engine {
             return HashMap::new();
         }
         let loads = cold.iter().map(|subject| async move {
-            let loaded = tokio::time::timeout(self.patience(cold.len()), self.store.profile(subject)).await;
+            let loaded = clock::timeout(self.patience(cold.len()), self.store.profile(subject)).await;
             match loaded {
                 Ok(Ok(profile)) => Some((subject.clone(), profile.unwrap_or_default())),
                 // The caller goes on with an empty one, which the first flush completes with what is stored.

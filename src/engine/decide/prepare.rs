@@ -306,7 +306,7 @@ pub(in crate::engine) fn charge_behind(
     let reports = mode(record, attribution, Purpose::Record) == ChargeMode::Report;
     let charge = charge(record, &terms.limits, attribution, active, now);
     let counts = Counts { auth_failures: 0, not_found: 0, ..charge.counts };
-    reports.then(|| Charge { counts, ..charge })
+    reports.then_some(Charge { counts, ..charge })
 }
 
 /// The charge of refused credentials to their address, by the key in whose name they came; without one, the address is

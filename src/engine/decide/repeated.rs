@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::idempotency::{IdempotencyCache, Waiting};
 use crate::{
+    clock,
     domain::{Millis, decision::Decision, observation::Claim, record::Record, subject::Subject},
     engine::{ActivePolicy, Engine},
     store::{StoreError, patient},
@@ -50,7 +51,7 @@ impl Engine {
         active: &ActivePolicy,
         now: Millis,
     ) -> Decision {
-        let answer = tokio::time::timeout(self.deadline(), waiting.wait_for(Option::is_some)).await;
+        let answer = clock::timeout(self.deadline(), waiting.wait_for(Option::is_some)).await;
         let answer = answer.ok().and_then(Result::ok).and_then(|answer| answer.clone());
         answer.map_or_else(|| self.plain_decision(record, active, now), |answer| (*answer).clone())
     }
@@ -63,13 +64,13 @@ impl Engine {
         active: &ActivePolicy,
         now: Millis,
     ) -> Decision {
-        let by = tokio::time::Instant::now() + self.deadline() * 4 / 5;
+        let by = clock::instant() + self.deadline() * 4 / 5;
         let mut pause = FIRST_LOOK;
-        while claim == Claim::InFlight && tokio::time::Instant::now() + pause < by {
-            tokio::time::sleep(pause).await;
+        while claim == Claim::InFlight && clock::instant() + pause < by {
+            clock::sleep(pause).await;
             pause *= 2;
             let Some(identity) = IdempotencyCache::identity(record) else { break };
-            let looked = tokio::time::timeout_at(by, self.store.claimed(&record.key, identity, now)).await;
+            let looked = clock::timeout_at(by, self.store.claimed(&record.key, identity, now)).await;
             let Ok(Ok(found)) = looked else { break };
             claim = found;
         }

@@ -28,7 +28,7 @@ const EARLIER: usize = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It was nothing.
+    /// It was rightful use: a ban that followed is lifted.
     Benign,
     /// It was an attack.
     Attack,
@@ -40,9 +40,9 @@ pub enum Verdict {
 pub struct Feedback {
     /// Id of the event that it is about.
     pub event: String,
-    /// The word.
+    /// Whether it was rightful use or an attack.
     pub verdict: Verdict,
-    /// Why.
+    /// The analyst's reason; empty when none was given.
     #[serde(default)]
     pub note: String,
     /// Whose word it is; a log that was written before this was kept does not say.
@@ -64,8 +64,8 @@ impl Feedback {
 }
 
 impl Engine {
-    /// An analyst's word about an event; `None` when there is no such event. Each change of mind is in the log; the last
-    /// word again changes nothing.
+    /// An analyst's word about an event; `None` when there is no such event. Each change of mind is in the log; the
+    /// last word again changes nothing.
     ///
     /// # Errors
     /// When it could not be written.
@@ -107,10 +107,10 @@ impl Engine {
         Ok(events.items.iter().find(about_it).is_some_and(|e| e.evidence["verdict"] == evidence["verdict"]))
     }
 
-    /// Does what a verdict says, without a word in the log. A benign one lifts the ban or throttle that the event led to,
-    /// undoes its strike, teaches the profile, and leaves the detector alone for the policy's grace period; one about an
-    /// attack changes nothing. Where nothing was ever held against the subject, or what is in force has another reason
-    /// (an operator's ban always has), there is nothing to lift and the profile learns all the same.
+    /// Does what a verdict says, without a word in the log. A benign one lifts the ban or throttle that the event led
+    /// to, undoes its strike, teaches the profile, and leaves the detector alone for the policy's grace period; one
+    /// about an attack changes nothing. Where nothing was ever held against the subject, or what is in force has
+    /// another reason (an operator's ban always has), there is nothing to lift and the profile learns all the same.
     ///
     /// # Errors
     /// When it could not be written.

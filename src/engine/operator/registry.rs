@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Puts a plan, project or key in force, here at once and on every instance within a second. It must be checked. Says
-    /// whether there was one of this name.
+    /// Puts a plan, project or key in force, here at once and on every instance within a second. It must be checked.
+    /// Says whether there was one of this name.
     ///
     /// # Errors
     /// When it could not be written: what was in force still is then.

@@ -1,5 +1,5 @@
-//! People ban and lift. Never acknowledged unless written: while the store does not answer, each of these fails and says
-//! so.
+//! People ban and lift. Never acknowledged unless written: while the store does not answer, each of these fails and
+//! says so.
 
 use serde_json::json;
 

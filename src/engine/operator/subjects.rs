@@ -22,13 +22,13 @@ const RECENT_EVENTS: usize = 20;
 /// All that an analyst opens first.
 #[derive(Debug)]
 pub struct SubjectView {
-    /// Standing.
+    /// Where it is on the ladder, and its version.
     pub standing: StandingRecord,
     /// Windows and peers; `None` when nothing was counted.
     pub observation: Option<Observation>,
     /// What is normal for it.
     pub profile: Option<Profile>,
-    /// Newest events.
+    /// Its last 20 events, the newest first.
     pub events: Vec<Event>,
 }
 

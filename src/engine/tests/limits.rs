@@ -55,7 +55,7 @@ async fn a_budget_is_shared_by_the_keys_of_a_project_to_the_nano_dollar_and_ends
 }
 
 #[tokio::test]
-async fn the_tightest_answers_and_all_or_none_is_charged() {
+async fn the_tightest_refuses_and_all_or_none_is_charged() {
     let both = project(json!({"limits": [
         {"unit": "requests", "window": "10s", "limit": 3}, {"unit": "tokens", "window": "day", "limit": 100},
         {"unit": "requests", "window": "1min", "limit": 2, "model": "claude-*"},
@@ -106,9 +106,10 @@ async fn a_plan_counts_per_key_and_low_priority_is_refused_first() {
         ("small", plan(json!({"limits": [{"unit": "requests", "window": "hour", "limit": 2}]}))),
         (
             "p",
-            project(
-                json!({"plan": "small", "limits": [{"unit": "requests", "window": "day", "limit": 10}], "priority": "low"}),
-            ),
+            project(json!({
+                "plan": "small", "priority": "low",
+                "limits": [{"unit": "requests", "window": "day", "limit": 10}],
+            })),
         ),
         ("vip", key(json!({"project": "p"}))),
     ] {

@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock,
     domain::{
         Millis,
         event::{Event, EventType},
@@ -53,7 +53,7 @@ impl SinkLeader {
 
     /// Waits, unless the process ends.
     pub async fn pause(&self, time: Duration) {
-        let _ = timeout(time, self.stop.cancelled()).await;
+        let _ = clock::timeout(time, self.stop.cancelled()).await;
     }
 
     /// Takes the lease; `None` while another instance has it.
@@ -72,16 +72,16 @@ impl SinkLeader {
 
     /// Renews the lease; returns when it is lost, or may be.
     pub async fn keep_leading(&self, epoch: u64) {
-        let mut renewed = Instant::now();
+        let mut renewed = clock::instant();
         loop {
-            sleep(LEASE / 4).await;
+            clock::sleep(LEASE / 4).await;
             let now = (self.context.now)();
             self.status.measure(now);
             let health = self.status.health(now);
-            let asked = Instant::now();
+            let asked = clock::instant();
             let left = LEASE.saturating_sub(renewed.elapsed());
             let renewing = self.context.store.renew_sink(&self.common.name, epoch, self.lease().1, &health);
-            match timeout(left, renewing).await {
+            match clock::timeout(left, renewing).await {
                 Ok(Ok(Some(redeliver))) => {
                     self.redeliver.fetch_or(redeliver, Relaxed);
                     renewed = asked;

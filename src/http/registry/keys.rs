@@ -151,8 +151,14 @@ pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Js
     responses(
         (status = 200, body = KeyEntryView, description = "Replaced."),
         (status = 201, body = KeyEntryView, description = "New."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Something in it is wrong, or its project or plan does not exist; nothing changed."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "Something in it is wrong, or its project or plan does not exist; nothing changed."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn put(
@@ -171,7 +177,10 @@ pub async fn put(
     responses(
         (status = 204, description = "It is gone."),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn delete(

@@ -35,7 +35,8 @@ async fn each_is_put_shown_replaced_and_deleted() {
     assert_eq!(project["budget_usd"], "100");
     assert_eq!((&project["id"], &project["priority"]), (&json!("analytics"), &json!("low")));
 
-    let body = r#"{"project":"analytics","label":"CI","allowed_networks":["203.0.113.7"],"expires":"2999-01-01T00:00:00Z"}"#;
+    let body = r#"{"project":"analytics","label":"CI","allowed_networks":["203.0.113.7"],
+        "expires":"2999-01-01T00:00:00Z"}"#;
     let key = api.put("/v1/keys/k1:9f2c41d07be5a8c3", body).await.good(201);
     assert_eq!(key["allowed_networks"], json!(["203.0.113.7/32"]));
     assert_eq!(api.get("/v1/keys/k1%3A9f2c41d07be5a8c3").await.good(200), key);

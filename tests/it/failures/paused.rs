@@ -1,8 +1,9 @@
 //! Redis does not answer, and answers again: the worst kind of outage, as no connection breaks.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keyward::{
+    clock,
     domain::{
         actor::Actor,
         decision::{Action, Decision, Reason},
@@ -24,7 +25,7 @@ const SCHEDULING: Duration = Duration::from_millis(400);
 /// Asks, and holds the answer to the deadline.
 async fn ask_in_time(instance: &Instance, key: &str, fields: serde_json::Value) -> Decision {
     let record = instance.record(key, fields);
-    let started = Instant::now();
+    let started = clock::instant();
     let decision = instance.engine.record(&[record], instance.engine.now()).await.remove(0);
     let took = started.elapsed();
     assert!(took < instance.engine.deadline() + SCHEDULING, "{took:?}");

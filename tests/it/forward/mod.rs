@@ -1,5 +1,5 @@
-//! The way of events to a webhook, over real HTTP: what the wire must look like, what becomes of events when the other side
-//! misbehaves, and when whoever sends is killed.
+//! The way of events to a webhook, over real HTTP: what the wire must look like, what becomes of events when the other
+//! side misbehaves, and when whoever sends is killed.
 
 mod killed;
 mod receiver;
@@ -61,7 +61,8 @@ fn whole(got: &[Event], count: usize) -> usize {
 /// What of the sink's settings is not about this test.
 fn webhook(url: &str, more: &str) -> SinkSettings {
     let text = format!(
-        "name = \"siem\"\ntype = \"webhook\"\nurl = \"{url}\"\nstart = \"beginning\"\nallow_networks = [\"127.0.0.0/8\"]\n{more}"
+        "name = \"siem\"\ntype = \"webhook\"\nurl = \"{url}\"\nstart = \"beginning\"\n\
+         allow_networks = [\"127.0.0.0/8\"]\n{more}"
     );
     SinkSettings::read(text.parse().unwrap()).unwrap()
 }
@@ -69,7 +70,8 @@ fn webhook(url: &str, more: &str) -> SinkSettings {
 /// One that asks for keys to be rotated.
 fn emergency_hook(url: &str, secret: &std::path::Path) -> SinkSettings {
     let text = format!(
-        "name = \"rotate\"\ntype = \"emergency_hook\"\nurl = \"{url}\"\nstart = \"beginning\"\ntypes = [\"KEY_CUT_OFF\"]\n\
+        "name = \"rotate\"\ntype = \"emergency_hook\"\nurl = \"{url}\"\n\
+         start = \"beginning\"\ntypes = [\"KEY_CUT_OFF\"]\n\
          allow_networks = [\"127.0.0.0/8\"]\nrequest = \"rotate\"\nsecret = \"file:{}\"",
         secret.display()
     );

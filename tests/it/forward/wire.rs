@@ -73,7 +73,8 @@ async fn a_name_that_leads_to_a_forbidden_address_is_not_connected_to() {
     let receiver = Receiver::start(|_| Mood::Well).await;
     let port = receiver.url.split([':', '/']).nth(4).unwrap();
     let text = format!(
-        "name = \"siem\"\ntype = \"webhook\"\nurl = \"http://localhost:{port}/hook\"\nstart = \"beginning\"\nallow_networks = [\"10.0.0.0/8\"]\n"
+        "name = \"siem\"\ntype = \"webhook\"\nurl = \"http://localhost:{port}/hook\"\nstart = \"beginning\"\n\
+             allow_networks = [\"10.0.0.0/8\"]\n"
     );
     let sink = keyward::forward::SinkSettings::read(text.parse().unwrap()).unwrap();
     let store = memory();

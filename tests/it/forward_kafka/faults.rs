@@ -1,4 +1,5 @@
-//! Whatever a cluster may do: nothing is lost, nothing overtakes, and twice comes only what cannot be known to have come.
+//! Whatever a cluster may do: nothing is lost, nothing overtakes, and twice comes only what cannot be known to have
+//! come.
 
 use keyward::forward::SendErrorKind;
 

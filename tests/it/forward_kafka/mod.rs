@@ -1,5 +1,5 @@
-//! Events from the log to Kafka: nothing missing, nothing changed, in order per subject. To brokers that other people wrote
-//! (librdkafka's mock cluster, read with kcat), and to a fake that does whatever a cluster may do.
+//! Events from the log to Kafka: nothing missing, nothing changed, in order per subject. To brokers that other people
+//! wrote (librdkafka's mock cluster, read with kcat), and to a fake that does whatever a cluster may do.
 
 mod cluster;
 mod fake;

@@ -1,5 +1,5 @@
-//! Notices on their way to channels: to Alertmanager and to a mail server as other people wrote them, and to fakes of Slack,
-//! PagerDuty and webhooks that take nothing but what the real ones would.
+//! Notices on their way to channels: to Alertmanager and to a mail server as other people wrote them, and to fakes of
+//! Slack, PagerDuty and webhooks that take nothing but what the real ones would.
 
 mod alertmanager;
 mod fake;

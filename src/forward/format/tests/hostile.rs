@@ -207,7 +207,8 @@ proptest! {
 
     #[test]
     fn ocsf_and_ecs_hold_the_event(event in event()) {
-        let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty()).map_or(Value::Null, Value::from);
+        let said =
+                |text: &Option<String>| text.clone().filter(|text| !text.is_empty()).map_or(Value::Null, Value::from);
         let ocsf: Value = serde_json::from_str(&line(Format::Ocsf, &event)).unwrap();
         prop_assert_eq!(&ocsf["unmapped"]["evidence"], &event.evidence);
         prop_assert_eq!(&ocsf["metadata"]["uid"], &said(&Some(event.id.clone())));

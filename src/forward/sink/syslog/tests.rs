@@ -130,7 +130,8 @@ fn what_is_wrong_with_settings_is_said_by_name() {
             "sinks.siem.ca_file",
         ),
         (
-            "address = \"10.0.0.1\"\ntransport = \"udp\"\nmax_messages_per_second = 5\nallow_networks = [\"10.0.0.0/8\"]",
+            "address = \"10.0.0.1\"\ntransport = \"udp\"\nmax_messages_per_second = 5\n\
+         allow_networks = [\"10.0.0.0/8\"]",
             "sinks.siem.max_messages_per_second",
         ),
     ] {
