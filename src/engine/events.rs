@@ -16,7 +16,7 @@ use crate::{
         subject::Subject,
         wording::list,
     },
-    store::DeadLetterAct,
+    store::{DeadLetterAct, DocumentKind},
 };
 
 /// Most dead letters that an event names.
@@ -261,7 +261,28 @@ pub fn dead_letters(
     operator(now, EventType::DeadLettersChanged, severity, None, Some(by), evidence)
 }
 
-/// Something about the store.
-pub fn store(now: Millis, kind: EventType, severity: Severity, evidence: serde_json::Value) -> Event {
+/// The store does not answer any more, for this reason.
+pub fn degraded(error: &str, now: Millis) -> Event {
+    let evidence = serde_json::json!({ "error": error });
+    store(now, EventType::StoreDegraded, Severity::High, evidence)
+}
+
+/// The store answers again: since when it did not, and of how many subjects there was usage meanwhile.
+pub fn recovered(since: Millis, reconciled: usize, now: Millis) -> Event {
+    let evidence = serde_json::json!({
+        "since": format_millis(since), "seconds": (now - since) / 1000, "subjects_reconciled": reconciled,
+    });
+    store(now, EventType::StoreRecovered, Severity::Medium, evidence)
+}
+
+/// A document was written again that the store had lost.
+pub fn restored(kind: DocumentKind, name: &str, now: Millis) -> Event {
+    let evidence = serde_json::json!({
+        "document": kind.name(), "name": name, "reason": "re-asserted: the store had lost it",
+    });
+    store(now, EventType::PolicyChanged, Severity::Medium, evidence)
+}
+
+fn store(now: Millis, kind: EventType, severity: Severity, evidence: serde_json::Value) -> Event {
     Event { detector: Some("store".to_owned()), evidence, ..Event::new(now, kind, severity, None) }
 }

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod attribution;
+mod event_forms;
 mod feedback;
 mod limits;
 mod observe;

@@ -24,3 +24,17 @@ pub(super) fn ban_expired(subject: &Subject, standing: &Standing, now: Millis) -
         ..Event::new(now, EventType::BanExpired, Severity::Low, Some(subject.clone()))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{HOUR, event::golden};
+
+    #[test]
+    fn a_ban_that_ran_out_is_written_as_its_golden_file_says() {
+        let since = 1_772_442_000_000;
+        let state = StandingState::TemporarilyBanned;
+        let standing = Standing { state, since, until: Some(since + HOUR), ..Standing::default() };
+        golden::check("", &ban_expired(&Subject::key("k1:9f2c"), &standing, since + 2 * HOUR).unwrap());
+    }
+}

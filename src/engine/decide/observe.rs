@@ -12,8 +12,6 @@ use crate::{
     domain::{
         HOUR, Millis,
         decision::{Action, Decision, Reason},
-        event::EventType,
-        finding::Severity,
         idempotency::IdempotencyScope,
         observation::{Charge, ChargeMode, Observation, Peer},
         place::Prefix,
@@ -256,8 +254,7 @@ impl Engine {
         if self.breaker.failed(now) {
             tracing::error!(%error, "the store does not answer; deciding without it");
             metrics::gauge!("keyward_degraded").set(1.0);
-            let evidence = serde_json::json!({ "error": error.to_string() });
-            self.outbox.push(events::store(now, EventType::StoreDegraded, Severity::High, evidence));
+            self.outbox.push(events::degraded(&error.to_string(), now));
         }
     }
 

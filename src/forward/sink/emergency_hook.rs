@@ -120,14 +120,8 @@ impl EmergencyHookSink {
     }
 
     fn log(&self, about: &Event, severity: Severity, summary: String, outcome: &str, now: Millis) {
-        let mut event = Event::new(now, EventType::EmergencyHook, severity, about.subject.clone());
-        event.key_id.clone_from(&about.key_id);
-        event.detector = Some(format!("hook:{}", self.sink));
-        event.evidence = json!({
-            "summary": summary, "outcome": outcome, "request": self.request, "sink": self.sink, "event": about.id,
-            "cause": about.kind, "rule": rule(about),
-        });
-        (self.context.log_event)(event);
+        let request = self.request;
+        (self.context.log_event)(called(about, severity, (&self.sink, request), (summary, outcome), now));
     }
 
     /// Logs the first failure to call about an event: people must know that a key lives on.
@@ -189,4 +183,38 @@ impl Sink for EmergencyHookSink {
 fn key_of(event: &Event) -> Option<&str> {
     let subject = event.subject.as_ref().and_then(|subject| subject.as_str().strip_prefix("key:"));
     event.key_id.as_deref().or(subject)
+}
+
+/// The event of a call of the hook `sink`: what came of it, in a sentence and in a word.
+fn called(
+    about: &Event,
+    severity: Severity,
+    (sink, request): (&str, KeyRequest),
+    (summary, outcome): (String, &str),
+    now: Millis,
+) -> Event {
+    let mut event = Event::new(now, EventType::EmergencyHook, severity, about.subject.clone());
+    event.key_id.clone_from(&about.key_id);
+    event.detector = Some(format!("hook:{sink}"));
+    event.evidence = json!({
+        "summary": summary, "outcome": outcome, "request": request, "sink": sink, "event": about.id,
+        "cause": about.kind, "rule": rule(about),
+    });
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{event::golden, subject::Subject};
+
+    #[test]
+    fn a_call_of_a_hook_is_written_as_its_golden_file_says() {
+        let subject = Some(Subject::key("k1:9f2c"));
+        let mut about = Event::new(0, EventType::KeyCutOff, Severity::Critical, subject);
+        (about.id, about.key_id) = ("e0-1772442000000-0".to_owned(), Some("k1:9f2c".to_owned()));
+        let said = "The emergency hook rotate took the request: HTTP 200.".to_owned();
+        let hook = ("rotate", KeyRequest::Rotate);
+        golden::check("", &called(&about, Severity::High, hook, (said, "taken"), 1_772_442_000_000));
+    }
 }

@@ -1,5 +1,8 @@
 //! Entries of the security-event log.
 
+#[cfg(test)]
+pub(crate) mod golden;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
