@@ -15,7 +15,7 @@ use crate::{
     domain::{
         Millis,
         actor::Actor,
-        event::{Event, EventType},
+        event::{Event, EventType, SinkTest},
         finding::Severity,
     },
     forward::SinkContext,
@@ -95,13 +95,12 @@ fn test_event() -> Event {
 }
 
 fn test_event_by(by: &Actor, now: Millis) -> Event {
+    let summary = "A test of this sink, sent with keyward check-config --send-test.".to_owned();
+    let event = Event::new(now, EventType::SinkTest, Severity::Low, None);
     Event {
         id: format!("test-{now}"),
         detector: Some("forward".to_owned()),
-        evidence: serde_json::json!({
-            "summary": "A test of this sink, sent with keyward check-config --send-test.", "by": by,
-        }),
-        ..Event::new(now, EventType::SinkTest, Severity::Low, None)
+        ..event.with(&SinkTest { summary, by: by.clone() })
     }
 }
 

@@ -19,6 +19,11 @@ impl Evidence {
             .with("samples", samples)
     }
 
+    /// Goes on with the evidence of a finding, to add to it.
+    pub(super) fn of(evidence: Value) -> Self {
+        if let Value::Object(members) = evidence { Self(members) } else { Self::default() }
+    }
+
     /// Adds a number, rounded to three digits after the point; whole numbers show without one.
     pub fn number(self, name: &str, value: f64) -> Self {
         let rounded = (value * 1000.0).round() / 1000.0;

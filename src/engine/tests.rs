@@ -23,7 +23,7 @@ use crate::{
         DAY, HOUR, MINUTE, SECOND,
         actor::Actor,
         decision::{Action, Decision, Reason},
-        event::EventType,
+        event::{EventType, Verdict},
         finding::AnomalyKind,
         idempotency::IdempotencyScope,
         policy::{Policy, Preset},

@@ -3,7 +3,7 @@
 use crate::domain::{
     Millis,
     decision::{Action, Would},
-    event::{Event, EventType, format_millis},
+    event::{BanExpired, Event, EventType},
     finding::Severity,
     standing::{Standing, StandingState},
     subject::Subject,
@@ -15,13 +15,11 @@ pub(super) fn ban_expired(subject: &Subject, standing: &Standing, now: Millis) -
     if standing.state != StandingState::TemporarilyBanned {
         return None;
     }
-    let evidence =
-        serde_json::json!({ "since": format_millis(standing.since), "until": format_millis(until) });
+    let event = Event::new(now, EventType::BanExpired, Severity::Low, Some(subject.clone()));
     Some(Event {
         detector: Some("ladder".to_owned()),
-        evidence,
         would: standing.unenforced.then(|| Would::go_on(Action::None)),
-        ..Event::new(now, EventType::BanExpired, Severity::Low, Some(subject.clone()))
+        ..event.with(&BanExpired { since: standing.since, until })
     })
 }
 

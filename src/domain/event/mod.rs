@@ -1,144 +1,46 @@
 //! Entries of the security-event log.
+//!
+//! What is told of an event beside whom and when is its evidence: one struct for each type of event, in the file of those
+//! who write it. On the wire and in stores it is a JSON object. Only this room knows its members by name.
+//! - `request`: of one request: refusals, and what was noticed.
+//! - `standing`: bans and throttles, and their end.
+//! - `people`: what people did.
+//! - `spending`: budgets, alert rules, unusual days.
+//! - `service`: Keyward's own trouble, and what its sinks did.
+//! - `finding`: what all evidence of findings has.
 
+mod amount;
+mod evidence;
+mod finding;
 #[cfg(test)]
 pub(crate) mod golden;
-
-use std::fmt;
+mod kind;
+mod people;
+mod request;
+pub mod rfc3339_millis;
+mod service;
+mod spending;
+mod standing;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::calendar::{format_millis, parse_millis};
-use super::{
-    Millis, decision::Would, finding::AnomalyKind, finding::Severity, place::PlaceSummary, subject::Subject,
+pub use self::{
+    amount::EvidenceAmount,
+    evidence::{Details, EventEvidence, wire_name},
+    finding::{FindingEvidence, RequestFeatures},
+    kind::EventType,
+    people::{
+        DeadLetterAct, DeadLettersChanged, FeedbackGiven, PolicyChanged, SinkTest, SubjectForgotten, Verdict,
+    },
+    request::{
+        BannedRequestBlocked, Call, HighSeverityAnomaly, KeyNotAllowed, ProjectMismatch, RateLimitExceeded,
+    },
+    service::{EmergencyHookCalled, EventGap, HookOutcome, StoreDegraded, StoreRecovered},
+    spending::{AlertRuleFired, BudgetUsed, KeyCutOff, SpendAnomaly, SpendCheck, SpendSign},
+    standing::{BanExpired, BanLifted, Cause, Hold, KeySpared, StandingChanged},
 };
-
-/// Types of events beside the anomaly types. Names on the wire are fixed by the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum EventType {
-    /// A detector's finding about one request.
-    Anomaly(AnomalyKind),
-    /// A high or critical finding, whatever its detector: one type to alert on.
-    HighSeverityAnomaly,
-    /// A request of a banned subject was refused.
-    BannedRequestBlocked,
-    /// A request was refused by a limit.
-    RateLimitExceeded,
-    /// A request was refused because its key may not make it.
-    KeyNotAllowed,
-    /// A request was refused because its key is not registered.
-    UnknownKey,
-    /// A subject was throttled.
-    Throttled,
-    /// A subject was banned for a time.
-    TemporaryBan,
-    /// A subject was banned for good.
-    PermanentBan,
-    /// A ban of an address leaves a key alone that has long succeeded from there.
-    KeySpared,
-    /// A ban was lifted by a person.
-    BanLifted,
-    /// A ban ran out.
-    BanExpired,
-    /// Thresholds, modes, ladder, allowlist, or a plan, project or key were changed by a person.
-    PolicyChanged,
-    /// An analyst said what an event was.
-    FeedbackGiven,
-    /// A subject's data was deleted by a person.
-    SubjectForgotten,
-    /// A key was reported with a project other than its registered one.
-    ProjectMismatch,
-    /// So much of a budget is used.
-    BudgetUsed,
-    /// An alert rule fired.
-    AlertRule,
-    /// A key's day is unlike its days before in what it spends.
-    SpendAnomaly,
-    /// A key was cut off because of what it spends.
-    KeyCutOff,
-    /// New subjects came faster than the cap on them allows.
-    CardinalityCapped,
-    /// Events were trimmed or lost before they could be kept.
-    EventGap,
-    /// An emergency hook was called, and what came back.
-    EmergencyHook,
-    /// A sink was tried out.
-    SinkTest,
-    /// A person had dead letters of a sink sent again, or gave them up.
-    DeadLettersChanged,
-    /// The store does not answer; each instance decides by itself.
-    StoreDegraded,
-    /// The store answers again.
-    StoreRecovered,
-}
-
-const PLAIN: &[(EventType, &str)] = &[
-    (EventType::HighSeverityAnomaly, "HIGH_SEVERITY_ANOMALY"),
-    (EventType::BannedRequestBlocked, "BANNED_REQUEST_BLOCKED"),
-    (EventType::RateLimitExceeded, "RATE_LIMIT_EXCEEDED"),
-    (EventType::KeyNotAllowed, "KEY_NOT_ALLOWED"),
-    (EventType::UnknownKey, "UNKNOWN_KEY"),
-    (EventType::Throttled, "THROTTLED"),
-    (EventType::TemporaryBan, "TEMPORARY_BAN"),
-    (EventType::PermanentBan, "PERMANENT_BAN"),
-    (EventType::KeySpared, "KEY_SPARED"),
-    (EventType::BanLifted, "BAN_LIFTED"),
-    (EventType::BanExpired, "BAN_EXPIRED"),
-    (EventType::PolicyChanged, "POLICY_CHANGED"),
-    (EventType::FeedbackGiven, "FEEDBACK_GIVEN"),
-    (EventType::SubjectForgotten, "SUBJECT_FORGOTTEN"),
-    (EventType::ProjectMismatch, "PROJECT_MISMATCH"),
-    (EventType::BudgetUsed, "BUDGET_USED"),
-    (EventType::AlertRule, "ALERT_RULE"),
-    (EventType::SpendAnomaly, "SPEND_ANOMALY"),
-    (EventType::KeyCutOff, "KEY_CUT_OFF"),
-    (EventType::CardinalityCapped, "CARDINALITY_CAPPED"),
-    (EventType::EventGap, "EVENT_GAP"),
-    (EventType::EmergencyHook, "EMERGENCY_HOOK"),
-    (EventType::SinkTest, "SINK_TEST"),
-    (EventType::DeadLettersChanged, "DEAD_LETTERS_CHANGED"),
-    (EventType::StoreDegraded, "STORE_DEGRADED"),
-    (EventType::StoreRecovered, "STORE_RECOVERED"),
-];
-
-impl EventType {
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Anomaly(kind) => kind.name(),
-            other => PLAIN.iter().find(|(t, _)| *t == other).map_or("UNKNOWN", |(_, name)| name),
-        }
-    }
-
-    /// The type that a name on the wire stands for.
-    pub fn parse(name: &str) -> Option<Self> {
-        let plain = PLAIN.iter().find(|(_, n)| *n == name).map(|(t, _)| *t);
-        plain.or_else(|| AnomalyKind::ALL.iter().find(|k| k.name() == name).map(|k| Self::Anomaly(*k)))
-    }
-
-    /// Every name on the wire.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        PLAIN.iter().map(|(_, name)| *name).chain(AnomalyKind::ALL.iter().map(|k| k.name()))
-    }
-}
-
-impl fmt::Display for EventType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl Serialize for EventType {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-impl<'de> Deserialize<'de> for EventType {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Self::parse(&name).ok_or_else(|| serde::de::Error::custom(format!("unknown event type {name}")))
-    }
-}
+pub use super::calendar::{format_millis, parse_millis};
+use super::{Millis, decision::Would, finding::Severity, place::PlaceSummary, subject::Subject};
 
 /// One entry of the log, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -168,7 +70,8 @@ pub struct Event {
     /// The detector behind it, or `operator`, `ladder`, `limits`, `budgets`, `alerts`, `spend`, `registry` or `store`.
     pub detector: Option<String>,
     /// The numbers behind it; of an operator's act also `by`: who acted, by the id of the token.
-    pub evidence: serde_json::Value,
+    #[schema(value_type = Value)]
+    pub evidence: EventEvidence,
     /// What was done about it: the name of an action.
     pub action: Option<String>,
     /// What would have been done, where the policy only observes: then nothing that this event tells of was enforced.
@@ -195,7 +98,7 @@ impl Event {
             source_ip: None,
             place: None,
             detector: None,
-            evidence: serde_json::Value::Null,
+            evidence: EventEvidence::default(),
             action: None,
             would: None,
             request_id: None,
@@ -203,55 +106,14 @@ impl Event {
             count: 1,
         }
     }
-}
-
-/// Serde for times on the wire: RFC 3339 UTC with milliseconds.
-pub mod rfc3339_millis {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::Millis;
-
-    /// Writes the time as text.
-    pub fn serialize<S: Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&super::format_millis(*time))
+    /// The event with what is told of it.
+    pub fn with<D: Details>(self, details: &D) -> Self {
+        debug_assert!(D::TYPES.contains(&self.kind), "{} has other details", self.kind);
+        Self { evidence: EventEvidence::of(details), ..self }
     }
 
-    /// Reads the time; anything that is not RFC 3339 is an error.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Millis, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        super::parse_millis(&text).map_err(serde::de::Error::custom)
-    }
-
-    /// The same for a time that may be absent.
-    pub mod option {
-        use serde::{Deserialize, Deserializer, Serializer};
-
-        use super::super::Millis;
-
-        /// Writes the time or null.
-        pub fn serialize<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
-            match time {
-                Some(time) => super::serialize(time, serializer),
-                None => serializer.serialize_none(),
-            }
-        }
-
-        /// Reads the time or null.
-        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Millis>, D::Error> {
-            let text = Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-            text.map(|t| super::super::parse_millis(&t).map_err(serde::de::Error::custom)).transpose()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_type_has_a_name_that_leads_back_to_it() {
-        for name in EventType::names() {
-            assert_eq!(EventType::parse(name).unwrap().name(), name);
-        }
+    /// What is told of it; `None` where it is of another type, or was written by a version whose details are other ones.
+    pub fn read<D: Details>(&self) -> Option<D> {
+        D::TYPES.contains(&self.kind).then(|| self.evidence.parse().ok()).flatten()
     }
 }

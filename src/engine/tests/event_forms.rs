@@ -168,11 +168,13 @@ fn what_keys_spend_is_written_as_its_golden_files_say() {
     let tokens = Judgement { yesterday: None, ..found(Amount::Tokens) };
     check("tokens", &events::spend_anomaly(&key, &tokens, NOW - 9 * HOUR, NOW, "p", NOW + MINUTE));
     let checks = [(NOW, 390_000_000_000), (NOW - HOUR, 380_000_000_000)];
-    let cut = events::key_cut_off(&key, &cost, (NOW - 9 * HOUR, &checks), "p", NOW + MINUTE);
+    let cut = events::key_cut_off(&key, &cost, (NOW - 9 * HOUR, &checks), None, "p", NOW + MINUTE);
     check("", &cut);
     check("in_theory", &events::cut_off_in_theory(cut.clone(), NOW + MINUTE));
     check("cut_off", &events::banned_by_spend(&cut, &banned(None)));
-    check("shadow", &events::not_cut_off(cut, "shadow"));
+    let spared = Some("shadow");
+    let cut = events::key_cut_off(&key, &cost, (NOW - 9 * HOUR, &checks), spared, "p", NOW + MINUTE);
+    check("shadow", &cut);
 }
 
 #[test]

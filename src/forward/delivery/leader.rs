@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     domain::{
         Millis,
-        event::{Event, EventType},
+        event::{Event, EventGap, EventType},
         finding::Severity,
     },
     forward::{
@@ -120,15 +120,12 @@ impl SinkLeader {
 }
 
 fn deleted_before_sent(sink: &str, now: Millis) -> Event {
-    let mut event = Event::new(now, EventType::EventGap, Severity::High, None);
-    event.detector = Some(format!("forward:{sink}"));
-    event.evidence = serde_json::json!({
-        "sink": sink,
-        "summary": format!(
-            "Events were deleted from the log before the sink {sink} had taken them: it was behind for too long.",
-        ),
-    });
-    event
+    let summary = format!(
+        "Events were deleted from the log before the sink {sink} had taken them: it was behind for too long."
+    );
+    let details = EventGap { lost_events: None, sink: Some(sink.to_owned()), summary: Some(summary) };
+    let event = Event::new(now, EventType::EventGap, Severity::High, None).with(&details);
+    Event { detector: Some(format!("forward:{sink}")), ..event }
 }
 
 #[cfg(test)]

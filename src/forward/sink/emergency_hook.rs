@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{
     domain::{
         Millis,
-        event::{Event, EventType, format_millis},
+        event::{EmergencyHookCalled, Event, EventType, HookOutcome, format_millis, wire_name},
         finding::Severity,
     },
     forward::{
@@ -119,7 +119,7 @@ impl EmergencyHookSink {
         Ok(!record.is_some_and(|record| record.standing.counting(false).is_banned_at(now)))
     }
 
-    fn log(&self, about: &Event, severity: Severity, summary: String, outcome: &str, now: Millis) {
+    fn log(&self, about: &Event, severity: Severity, summary: String, outcome: HookOutcome, now: Millis) {
         let request = self.request;
         (self.context.log_event)(called(about, severity, (&self.sink, request), (summary, outcome), now));
     }
@@ -136,7 +136,7 @@ impl EmergencyHookSink {
             "it will be tried again"
         };
         let summary = format!("The emergency hook {} failed: {error}; {next}.", self.sink);
-        self.log(event, Severity::Critical, summary, "failed", now);
+        self.log(event, Severity::Critical, summary, HookOutcome::Failed, now);
     }
 }
 
@@ -153,13 +153,13 @@ impl Sink for EmergencyHookSink {
                 .map_err(|error| SendError::unreachable("the ban cannot be looked up").because(error))?
             {
                 let summary = format!("The emergency hook {} was not called: the ban was lifted.", self.sink);
-                self.log(event, Severity::Medium, summary, "withdrawn", now);
+                self.log(event, Severity::Medium, summary, HookOutcome::Withdrawn, now);
                 return Ok(SendReport::all_taken("nobody was called: the key is no longer banned"));
             }
             match self.call(event, self.request, now).await {
                 Ok(answer) => {
                     let summary = format!("The emergency hook {} took the request: {answer}.", self.sink);
-                    self.log(event, Severity::High, summary, "taken", now);
+                    self.log(event, Severity::High, summary, HookOutcome::Taken, now);
                     self.failure_logged = None;
                     Ok(SendReport::all_taken(answer))
                 }
@@ -190,17 +190,20 @@ fn called(
     about: &Event,
     severity: Severity,
     (sink, request): (&str, KeyRequest),
-    (summary, outcome): (String, &str),
+    (summary, outcome): (String, HookOutcome),
     now: Millis,
 ) -> Event {
-    let mut event = Event::new(now, EventType::EmergencyHook, severity, about.subject.clone());
-    event.key_id.clone_from(&about.key_id);
-    event.detector = Some(format!("hook:{sink}"));
-    event.evidence = json!({
-        "summary": summary, "outcome": outcome, "request": request, "sink": sink, "event": about.id,
-        "cause": about.kind, "rule": rule(about),
-    });
-    event
+    let details = EmergencyHookCalled {
+        summary,
+        outcome,
+        request: wire_name(&request),
+        sink: sink.to_owned(),
+        event: about.id.clone(),
+        cause: about.kind,
+        rule: rule(about),
+    };
+    let event = Event::new(now, EventType::EmergencyHook, severity, about.subject.clone()).with(&details);
+    Event { key_id: about.key_id.clone(), detector: Some(format!("hook:{sink}")), ..event }
 }
 
 #[cfg(test)]
@@ -215,6 +218,9 @@ mod tests {
         (about.id, about.key_id) = ("e0-1772442000000-0".to_owned(), Some("k1:9f2c".to_owned()));
         let said = "The emergency hook rotate took the request: HTTP 200.".to_owned();
         let hook = ("rotate", KeyRequest::Rotate);
-        golden::check("", &called(&about, Severity::High, hook, (said, "taken"), 1_772_442_000_000));
+        golden::check(
+            "",
+            &called(&about, Severity::High, hook, (said, HookOutcome::Taken), 1_772_442_000_000),
+        );
     }
 }
