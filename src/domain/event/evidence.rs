@@ -58,6 +58,13 @@ impl EventEvidence {
         RequestFeatures::of(self.0.pointer("/cause/evidence").unwrap_or(&self.0))
     }
 
+    /// Why it happened, for people: the sentence of the finding, or of the one that led to it; else the note or the reason
+    /// of the person who acted.
+    pub fn why(&self) -> Option<&str> {
+        let cause = self.0.pointer("/cause/evidence").and_then(|cause| FindingEvidence::of(cause).summary);
+        self.finding().summary.or(cause).or_else(|| self.text("note")).or_else(|| self.reason())
+    }
+
     /// Why a person did it, or the service did by itself; `None` where nobody says.
     pub fn reason(&self) -> Option<&str> {
         self.text("reason")

@@ -23,6 +23,9 @@ pub struct FindingEvidence<'a> {
 }
 
 impl<'a> FindingEvidence<'a> {
+    /// The names of these members, as they stand in evidence: the sentence, then the numbers.
+    pub const NAMES: [&'static str; 5] = ["summary", "observed", "baseline", "threshold", "samples"];
+
     /// Reads the evidence of a finding or of a standing's cause.
     pub fn of(evidence: &'a Value) -> Self {
         let amount = |name: &str| EvidenceAmount::deserialize(evidence.get(name)?).ok();

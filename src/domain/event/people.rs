@@ -28,7 +28,7 @@ pub enum PolicyChanged {
         /// Each setting that differs, by its path, with `before` and `after`.
         #[serde(default)]
         changes: Map<String, Value>,
-        /// Who acted; a log that was written before this was kept does not say.
+        /// Who acted; absent in a log from before this was kept.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Actor>,
     },
@@ -39,7 +39,7 @@ pub enum PolicyChanged {
         /// Its body; null: it was deleted.
         #[serde(default)]
         entry: Value,
-        /// Who acted; a log that was written before this was kept does not say.
+        /// Who acted; absent in a log from before this was kept.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Actor>,
     },
@@ -55,7 +55,7 @@ pub enum PolicyChanged {
         /// What is in force now; null: it was deleted.
         #[serde(default)]
         after: Value,
-        /// Who acted; a log that was written before this was kept does not say.
+        /// Who acted; absent in a log from before this was kept.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Actor>,
     },
@@ -96,7 +96,7 @@ pub struct FeedbackGiven {
     /// Why the analyst thinks so; empty where nothing was said.
     #[serde(default)]
     pub note: String,
-    /// Whose word it is; a log that was written before this was kept does not say.
+    /// Whose word it is; absent in a log from before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Actor>,
     /// The event that it is about, as it was logged.
@@ -124,7 +124,7 @@ impl Details for FeedbackGiven {
 pub struct SubjectForgotten {
     /// Why it was deleted.
     pub reason: String,
-    /// Who acted; a log that was written before this was kept does not say.
+    /// Who acted; absent in a log from before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Actor>,
 }
@@ -156,7 +156,7 @@ pub struct DeadLettersChanged {
     pub count: usize,
     /// The ids of the events, at most 100.
     pub events: Vec<String>,
-    /// Who acted; a log that was written before this was kept does not say.
+    /// Who acted; absent in a log from before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Actor>,
 }

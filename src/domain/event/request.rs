@@ -37,7 +37,7 @@ pub struct BannedRequestBlocked {
     /// What refuses it.
     #[serde(flatten)]
     pub hold: Hold,
-    /// By which call it came; versions before this was kept do not say.
+    /// By which call it came; absent in a log from before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
 }
@@ -69,7 +69,7 @@ pub struct RateLimitExceeded {
     /// What the request costs, US dollars as a decimal.
     #[serde(default)]
     pub requested_cost_usd: String,
-    /// By which call it came; versions before this was kept do not say.
+    /// By which call it came; absent in a log from before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
 }
@@ -93,7 +93,7 @@ pub struct KeyNotAllowed {
     /// The project that the record names; null: none.
     #[serde(default)]
     pub project: Option<String>,
-    /// By which call it came; versions before this was kept do not say.
+    /// By which call it came; absent in a log from before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
 }

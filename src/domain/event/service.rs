@@ -14,7 +14,7 @@ pub struct EventGap {
     /// The sink that missed them; absent where they are in no log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sink: Option<String>,
-    /// What happened, in a sentence, where a sink missed them.
+    /// What happened, in a sentence; absent where no sink is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
 }

@@ -54,22 +54,22 @@ pub struct AlertRuleFired {
     /// The sum, in the metric's unit, as a decimal; absent where the rule fires at too many to name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<String>,
-    /// What it passed, in the metric's unit, as a decimal.
+    /// What it passed, in the metric's unit, as a decimal; absent where `observed` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<String>,
-    /// Of a rule by a baseline: how many times the baseline the threshold is.
+    /// How many times the baseline the threshold is; absent of a rule with a fixed threshold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times_baseline: Option<EvidenceAmount>,
-    /// The mean of the weeks before, in the metric's unit, as a decimal.
+    /// The mean of the weeks before, in the metric's unit, as a decimal; absent where none was needed or is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
-    /// How many weeks the baseline is made of.
+    /// How many weeks the baseline is made of; absent where `baseline` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<u64>,
-    /// The model, of a rule that watches models; models are no subjects.
+    /// The model, which is no subject; absent of a rule that watches anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The rule fires at more than so many in this span; this event stands for all others.
+    /// The rule fires at more than so many in this span, and this event stands for all others; absent where it is of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_than: Option<usize>,
 }

@@ -118,10 +118,10 @@ pub struct BanLifted {
     /// The verdict that lifted it; absent where it was lifted by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// The id of the event that the verdict is about.
+    /// The id of the event that the verdict is about; absent where there is no verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
-    /// Who acted; a log that was written before this was kept does not say.
+    /// Who acted; absent in a log from before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Actor>,
 }
