@@ -136,6 +136,15 @@ fn forwarding_reads_the_log_and_keeps_the_state_of_sinks_and_can_write_nothing_e
 }
 
 #[test]
+fn members_of_evidence_are_known_by_name_in_the_room_of_events_alone() {
+    let by_name = ["evidence[\"", "/evidence/", "as_json()[", "as_json().get", "as_json().pointer"];
+    let found = trespassers(&by_name, &["src/domain/event/"]);
+    let of_code = found.into_iter().filter(|line| !line.split(':').next().unwrap().contains("/tests"));
+    let rule = "an event is read as the struct of its type (`Event::read`), or by what types share (`EventEvidence`)";
+    nobody(of_code.collect(), rule);
+}
+
+#[test]
 fn nobody_takes_an_error_of_the_store_apart_by_its_text() {
     let texts = [".to_string().contains(", ".to_string().starts_with(", ".to_string().to_lowercase("];
     let rooms = ["src/store", "src/engine", "src/http"];

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::Method;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
     output::line,
     status::text,
 };
-use crate::{clock, forward::format::json_line};
+use crate::{clock, domain::event::EventEvidence, forward::format::json_line};
 
 /// A stream that ended is opened again after this long.
 const RETRY: Duration = Duration::from_secs(2);
@@ -182,9 +183,8 @@ fn row(event: &Value) -> String {
     let address =
         event["source_ip"].as_str().map(|address| format!("  from {}", super::output::plain(address)));
     let (count, address) = (count.unwrap_or_default(), address.unwrap_or_default());
-    let why = ["/evidence/summary", "/evidence/cause/evidence/summary", "/evidence/note", "/evidence/reason"];
-    let why = why.iter().find_map(|path| event.pointer(path)?.as_str()).filter(|why| !why.is_empty());
-    let why = why.map(|why| format!("  {}", super::output::plain(why))).unwrap_or_default();
+    let evidence = EventEvidence::deserialize(&event["evidence"]).unwrap_or_default();
+    let why = evidence.why().map(|why| format!("  {}", super::output::plain(why))).unwrap_or_default();
     let would = event["would"]["action"].as_str();
     let would =
         would.map(|would| format!(" (not enforced: {})", super::output::plain(would))).unwrap_or_default();

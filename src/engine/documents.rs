@@ -10,8 +10,7 @@ use crate::{
     domain::{
         Millis,
         allowlist::Allowlist,
-        event::{EventType, parse_millis},
-        finding::Severity,
+        event::parse_millis,
         policy::Policy,
         registry::{Change, Entry, Registry},
     },
@@ -164,11 +163,7 @@ impl Engine {
         let lost = ours.iter().filter(|(id, body)| theirs.get(*id) != Some(*body));
         let undone = theirs.keys().filter(|id| !ours.contains_key(*id)).map(|id| (id, &Value::Null));
         for ((kind, name), body) in lost.chain(undone) {
-            let evidence = serde_json::json!({
-                "document": kind.name(), "name": name, "reason": "re-asserted: the store had lost it",
-            });
-            let now = self.now();
-            let event = events::store(now, EventType::PolicyChanged, Severity::Medium, evidence);
+            let event = events::restored(*kind, name, self.now());
             let document = Document { kind: *kind, name: name.clone(), body: body.clone() };
             self.store.write_document(&document, &event).await?;
             self.metrics.events_written.increment(1);

@@ -30,7 +30,7 @@ pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,
 };
-pub use operator::{Feedback, SubjectView, Verdict};
+pub use operator::SubjectView;
 pub use options::EngineOptions;
 pub use places::KnownPlace;
 pub use policy::{ActivePolicy, Base};

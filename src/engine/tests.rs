@@ -2,6 +2,7 @@
 
 mod alerts;
 mod attribution;
+mod event_forms;
 mod feedback;
 mod limits;
 mod observe;
@@ -22,7 +23,7 @@ use crate::{
         DAY, HOUR, MINUTE, SECOND,
         actor::Actor,
         decision::{Action, Decision, Reason},
-        event::EventType,
+        event::{EventType, Verdict},
         finding::AnomalyKind,
         policy::{Policy, Preset},
         record::Record,

@@ -5,6 +5,7 @@ use crate::{
     domain::{
         Millis,
         decision::{Action, Decision},
+        event::FindingEvidence,
         finding::{AnomalyKind, Finding},
         ladder,
         money::Usd,
@@ -73,7 +74,7 @@ fn because(standing: &Standing, detail: &StandingDetail) -> String {
         };
     }
     let kind = detail.detector.as_deref().and_then(AnomalyKind::of_detector);
-    let summary = detail.evidence["summary"].as_str();
+    let summary = FindingEvidence::of(&detail.evidence).summary;
     match (kind, summary) {
         (Some(kind), Some(summary)) => format!(" after {}: {}", kind.words(), clause(summary)),
         (Some(kind), None) => format!(" after {}", kind.words()),
@@ -236,7 +237,8 @@ pub fn of_climb(climb: &Climb, policy: &LadderPolicy, now: Millis) -> String {
 
 /// The sentence of a finding.
 pub fn summary(finding: &Finding) -> String {
-    finding.evidence["summary"].as_str().map_or_else(|| finding.kind.words(), str::to_owned)
+    let summary = FindingEvidence::of(&finding.evidence).summary;
+    summary.map_or_else(|| finding.kind.words(), str::to_owned)
 }
 
 /// What kind of subject it is, for people.

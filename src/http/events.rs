@@ -15,11 +15,10 @@ use super::{
 use crate::{
     domain::{
         actor::Actor,
-        event::{Event, EventType},
+        event::{Event, EventType, Verdict},
         finding::Severity,
         subject::Subject,
     },
-    engine::Verdict,
     store::EventQuery,
 };
 

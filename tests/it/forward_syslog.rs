@@ -55,7 +55,10 @@ fn event(number: usize) -> Event {
     event.key_id = Some(format!("k\"]\\=é {number}"));
     event.source_ip = Some("203.0.113.7".to_owned());
     event.detector = Some("ladder".to_owned());
-    event.evidence = json!({"number": number, "summary": "50 % ] \" \\ é\u{2028}\n%s ".repeat(number % 9)});
+    event.evidence = serde_json::from_value(
+        json!({"number": number, "summary": "50 % ] \" \\ é\u{2028}\n%s ".repeat(number % 9)}),
+    )
+    .unwrap();
     event
 }
 
@@ -135,7 +138,7 @@ fn compare(written: &str, sent: &HashMap<String, Event>) -> Outcome {
         assert_eq!(message.data, BTreeMap::from(expected));
         assert_eq!(message.body, serde_json::to_value(event).unwrap());
         if *times == 1 {
-            let number = event.evidence["number"].as_u64().unwrap();
+            let number = event.evidence.as_json()["number"].as_u64().unwrap();
             let before = latest.insert(subject.to_owned(), number);
             assert!(before.is_none_or(|before| before < number), "{subject}: {number} after {before:?}");
         }

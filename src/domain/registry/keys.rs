@@ -3,6 +3,7 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::{
     bodies::{Held, KeyEntry},
@@ -14,9 +15,11 @@ use crate::domain::{Millis, model::ModelName, record::Record, stable_hash, subje
 const PARTS: usize = 256;
 
 /// Why a key may not make a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NotAllowed {
     /// It is not registered, and such keys are refused.
+    #[serde(rename = "unknown")]
     UnknownKey,
     /// Its time is over.
     Expired,

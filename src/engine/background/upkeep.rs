@@ -11,8 +11,7 @@ use crate::{
     clock,
     domain::{
         Millis,
-        event::{Event, EventType, format_millis},
-        finding::Severity,
+        event::{Event, EventType},
         standing::{Standing, StandingDetail},
         subject::Subject,
     },
@@ -301,10 +300,7 @@ impl Engine {
         if let Some(since) = self.breaker.close() {
             tracing::info!("the store answers again");
             metrics::gauge!("keyward_degraded").set(0.0);
-            let evidence = serde_json::json!({
-                "since": format_millis(since), "seconds": (now - since) / 1000, "subjects_reconciled": reconciled,
-            });
-            self.outbox.push(events::store(now, EventType::StoreRecovered, Severity::Medium, evidence));
+            self.outbox.push(events::recovered(since, reconciled, now));
         }
         Ok(())
     }

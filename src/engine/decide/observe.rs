@@ -13,8 +13,6 @@ use crate::{
         HOUR, Millis,
         counter::CounterChange,
         decision::{Action, Decision, Reason},
-        event::EventType,
-        finding::Severity,
         observation::{Charge, ChargeMode, Observation, Peer},
         place::Prefix,
         policy::OnStoreFailure,
@@ -270,8 +268,7 @@ impl Engine {
         if self.breaker.failed(now) {
             tracing::error!(%error, "the store does not answer; deciding without it");
             metrics::gauge!("keyward_degraded").set(1.0);
-            let evidence = serde_json::json!({ "error": error.to_string() });
-            self.outbox.push(events::store(now, EventType::StoreDegraded, Severity::High, evidence));
+            self.outbox.push(events::degraded(&error.to_string(), now));
         }
     }
 

@@ -9,5 +9,4 @@ mod registry;
 mod standings;
 mod subjects;
 
-pub use feedback::{Feedback, Verdict};
 pub use subjects::SubjectView;

@@ -6,7 +6,7 @@ use crate::{
     domain::{
         Millis,
         actor::Actor,
-        event::format_millis,
+        event::{PolicyChanged, format_millis},
         finding::Severity,
         registry::{Entry, Registry},
     },
@@ -34,10 +34,10 @@ impl Engine {
         };
         let body = body.map_err(|error| StoreError::Incompatible(StoreFault::of(error)))?;
         let before = shown(&self.policy().registry, kind, name);
-        let evidence = json!({ "document": kind.name(), "name": name, "before": before, "after": body });
+        let details = changed(kind, name, (before.clone(), Some(&body)), by);
         let body = json!({ "entry": body, "updated": format_millis(now) });
         let document = Document { kind, name: name.to_owned(), body };
-        let stored = self.write_document(document, Severity::Low, evidence, by, now).await?;
+        let stored = self.write_document(document, Severity::Low, &details, now).await?;
         Ok(stored || before.is_some())
     }
 
@@ -54,9 +54,24 @@ impl Engine {
         now: Millis,
     ) -> Result<bool, StoreError> {
         let before = shown(&self.policy().registry, kind, name);
-        let evidence = json!({ "document": kind.name(), "name": name, "before": before, "after": null });
+        let details = changed(kind, name, (before, None), by);
         let document = Document { kind, name: name.to_owned(), body: Value::Null };
-        self.write_document(document, Severity::Low, evidence, by, now).await
+        self.write_document(document, Severity::Low, &details, now).await
+    }
+}
+
+fn changed(
+    kind: DocumentKind,
+    name: &str,
+    (before, after): (Option<Value>, Option<&Value>),
+    by: &Actor,
+) -> PolicyChanged {
+    PolicyChanged::Registry {
+        document: kind.name().to_owned(),
+        name: name.to_owned(),
+        before: before.unwrap_or_default(),
+        after: after.cloned().unwrap_or_default(),
+        by: Some(by.clone()),
     }
 }
 

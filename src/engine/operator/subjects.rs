@@ -1,12 +1,10 @@
 //! All that is known of one subject, and forgetting it.
 
-use serde_json::json;
-
 use crate::{
     domain::{
         Millis,
         actor::Actor,
-        event::{Event, EventType},
+        event::{Event, EventType, SubjectForgotten},
         finding::Severity,
         observation::Observation,
         profile::Profile,
@@ -85,8 +83,9 @@ impl Engine {
         now: Millis,
     ) -> Result<(), StoreError> {
         self.answering()?;
-        let (kind, evidence) = (EventType::SubjectForgotten, json!({ "reason": reason }));
-        let event = events::operator(now, kind, Severity::Low, Some(subject), Some(by), evidence);
+        let details = SubjectForgotten { reason: reason.to_owned(), by: Some(by.clone()) };
+        let kind = EventType::SubjectForgotten;
+        let event = events::operator(now, kind, Severity::Low, Some(subject)).with(&details);
         self.store.forget(subject, &event).await?;
         self.metrics.events_written.increment(1);
         self.bans.forget(subject);

@@ -14,7 +14,7 @@ use crate::{
     clock,
     domain::{
         Millis,
-        event::{Event, EventType},
+        event::{Event, EventGap, EventType},
         finding::Severity,
     },
     forward::{
@@ -115,15 +115,26 @@ impl SinkLeader {
 
     /// The event that says that events were deleted before they were sent.
     pub fn gap_event(&self) -> Event {
-        let mut event = Event::new((self.context.now)(), EventType::EventGap, Severity::High, None);
-        event.detector = Some(format!("forward:{}", self.common.name));
-        event.evidence = serde_json::json!({
-            "sink": self.common.name,
-            "summary": format!(
-                "Events were deleted from the log before the sink {} had taken them: it was behind for too long.",
-                self.common.name,
-            ),
-        });
-        event
+        deleted_before_sent(&self.common.name, (self.context.now)())
+    }
+}
+
+fn deleted_before_sent(sink: &str, now: Millis) -> Event {
+    let summary = format!(
+        "Events were deleted from the log before the sink {sink} had taken them: it was behind for too long."
+    );
+    let details = EventGap { lost_events: None, sink: Some(sink.to_owned()), summary: Some(summary) };
+    let event = Event::new(now, EventType::EventGap, Severity::High, None).with(&details);
+    Event { detector: Some(format!("forward:{sink}")), ..event }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::golden;
+
+    #[test]
+    fn the_gap_of_a_sink_is_written_as_its_golden_file_says() {
+        golden::check("sink", &deleted_before_sent("siem", 1_772_442_000_000));
     }
 }

@@ -110,7 +110,7 @@ async fn a_change_is_in_the_log_with_what_was_before() {
     }
     let query = EventQuery { kind: Some(EventType::PolicyChanged), limit: 10, ..EventQuery::default() };
     let events = api.engine.store().events(&query).await.unwrap().items;
-    let evidence: Vec<&Value> = events.iter().map(|event| &event.evidence).collect();
+    let evidence: Vec<&Value> = events.iter().map(|event| event.evidence.as_json()).collect();
     assert_eq!(evidence.len(), 3, "what was not there left no event");
     assert_eq!((&evidence[0]["document"], &evidence[0]["after"]), (&json!("plan"), &json!(null)));
     assert_eq!(evidence[1]["before"]["limits"][0]["limit"], "2.5");

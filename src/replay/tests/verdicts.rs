@@ -7,11 +7,11 @@ use crate::{
     domain::{
         HOUR,
         actor::Actor,
-        event::{Event, EventType},
+        event::{Event, EventType, Verdict},
         finding::{AnomalyKind, Severity},
         subject::Subject,
     },
-    engine::{LEASE, Verdict},
+    engine::LEASE,
     pricing::built_in,
 };
 

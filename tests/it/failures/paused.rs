@@ -87,9 +87,9 @@ async fn while_redis_is_silent_every_record_is_answered_in_time_and_known_bans_h
         assert_eq!(instance.ask("banned").await.reason, Some(Reason::ApiKeyBanned));
     }
     let lost = instances[0].logged(EventType::StoreDegraded).await;
-    assert!(lost.evidence["error"].is_string(), "{lost:?}");
+    assert!(lost.evidence.as_json()["error"].is_string(), "{lost:?}");
     let back = instances[1].logged(EventType::StoreRecovered).await;
-    assert!(back.evidence["since"].is_string(), "{back:?}");
+    assert!(back.evidence.as_json()["since"].is_string(), "{back:?}");
     assert!(instances[0].engine.standing(&Subject::key("b")).await.unwrap().standing.version == 0);
 }
 

@@ -32,8 +32,10 @@ fn events(count: usize) -> Vec<Event> {
             Severity::High,
             Some(Subject::key(&format!("k{}", n % 7))),
         );
-        event.evidence =
-            serde_json::json!({ "number": n / 7, "summary": "line\nbreak \u{2028} <&> \"quoted\"" });
+        event.evidence = serde_json::from_value(
+            serde_json::json!({ "number": n / 7, "summary": "line\nbreak \u{2028} <&> \"quoted\"" }),
+        )
+        .unwrap();
         event
     };
     (0..count).map(event).collect()
@@ -45,7 +47,7 @@ fn whole(got: &[Event], count: usize) -> usize {
     let mut twice = 0;
     for event in got.iter().filter(|event| event.kind == EventType::TemporaryBan) {
         let subject = event.subject.as_ref().unwrap().as_str().to_owned();
-        let number = event.evidence["number"].as_u64().unwrap();
+        let number = event.evidence.as_json()["number"].as_u64().unwrap();
         let expected = next.entry(subject.clone()).or_default();
         assert!(number <= *expected, "{subject}: {number} came before {expected}");
         if number == *expected {

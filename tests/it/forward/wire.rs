@@ -146,12 +146,13 @@ async fn an_emergency_hook_is_signed_and_what_it_answers_is_an_event() {
         tokio::task::yield_now().await;
     }
     let told = forwarding.finish().await;
-    let outcomes: Vec<&str> = told.iter().map(|event| event.evidence["outcome"].as_str().unwrap()).collect();
+    let outcomes: Vec<&str> =
+        told.iter().map(|event| event.evidence.as_json()["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["withdrawn", "failed", "taken"]);
     assert!(told.iter().all(|event| event.kind == EventType::EmergencyHook));
     assert_eq!(told[1].subject, Some(Subject::key("leaked")));
     assert_eq!(
-        (&told[1].evidence["cause"], &told[1].evidence["rule"]),
+        (&told[1].evidence.as_json()["cause"], &told[1].evidence.as_json()["rule"]),
         (&"KEY_CUT_OFF".into(), &"spend".into())
     );
     let taken = receiver.taken.lock();
