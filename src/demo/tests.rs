@@ -12,7 +12,7 @@ use crate::{
     engine::Engine,
     geo::Geo,
     intake::{Intake, Peppers, parse},
-    pricing::built_in,
+    pricing::flat_example,
     simulate::{
         WireRecord,
         score::{Score, Scorer, Verdict},
@@ -75,7 +75,7 @@ async fn perform(seed: u64, now: Millis) -> (Score, [Decision; 2]) {
     let cast = Cast::draw(seed, now);
     let past = teach(&cast, now, store.clone(), geo.clone(), policy.clone()).await.unwrap();
     let engine = Engine::start(store, geo, policy, past::options()).await.unwrap();
-    let intake = Intake::replay(Peppers::parse(past::NO_PEPPER).unwrap(), built_in());
+    let intake = Intake::replay(Peppers::parse(past::NO_PEPPER).unwrap(), flat_example());
     let decide = async |wire: &WireRecord, at: Millis| {
         let wire = WireRecord { timestamp: at, request_id: at as u64, ..wire.clone() };
         let record = intake.record(parse(&serde_json::to_vec(&wire).unwrap()).unwrap(), at).unwrap();

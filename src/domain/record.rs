@@ -2,7 +2,12 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{Millis, price::Cost, subject::Subject};
+use super::{
+    Millis,
+    model::{ModelIdentity, ModelName},
+    price::Cost,
+    subject::Subject,
+};
 
 /// What the status of a request says about whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,8 +59,10 @@ pub struct Record {
     pub project: Option<Subject>,
     /// Path of the endpoint called.
     pub endpoint: Arc<str>,
-    /// Model called, when there is one.
+    /// Model called, as it was reported, when there is one.
     pub model: Option<Arc<str>>,
+    /// The model that this is a name of, where the price list knows it.
+    pub model_identity: Option<Arc<ModelIdentity>>,
     /// Tokens charged to the token windows.
     pub tokens: u64,
     /// Prompt tokens, when reported.
@@ -101,6 +108,17 @@ impl Record {
     /// Whether it used anything, or settles what was held for it: then it counts, whatever its status.
     pub fn has_usage(&self) -> bool {
         self.tokens > 0 || self.cost_nanos.is_some_and(|cost| cost > 0) || self.reservation_id.is_some()
+    }
+
+    /// The one name under which the use of its model is summed: the bare name of a model that has a price, whatever it
+    /// was called; else the reported one.
+    pub fn counted_model(&self) -> Option<&Arc<str>> {
+        self.model_identity.as_ref().map(|identity| &identity.name).or(self.model.as_ref())
+    }
+
+    /// Whether its model is one that `name` means.
+    pub fn is_of(&self, name: &ModelName) -> bool {
+        self.model.as_deref().is_some_and(|model| name.means(model, self.model_identity.as_deref()))
     }
 
     /// What the status says.

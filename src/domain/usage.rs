@@ -57,6 +57,7 @@ impl Totals {
             prompt: record.prompt_tokens,
             completion: record.completion_tokens,
             cached: record.cached_tokens,
+            ..Told::default()
         };
         let tokens = Tokens::of(told).unwrap_or_default();
         let (client, server) = match record.outcome() {
@@ -69,9 +70,9 @@ impl Totals {
             refused: u64::from(refused || record.refused_by_keyward),
             client_errors: client,
             server_errors: server,
-            input_tokens: tokens.input.saturating_add(tokens.cached_input),
+            input_tokens: tokens.prompt(),
             cached_tokens: tokens.cached_input,
-            output_tokens: tokens.output,
+            output_tokens: tokens.completion(),
             tokens: record.tokens,
             cost_nanos: record.cost_nanos.unwrap_or(0),
         }

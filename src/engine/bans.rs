@@ -167,12 +167,12 @@ mod tests {
     use super::*;
     use crate::domain::{ladder::operator_ban, standing::Standing};
     use crate::intake::{Intake, Peppers, parse};
-    use crate::pricing::built_in;
+    use crate::pricing::flat_example;
 
     fn record() -> Record {
         let peppers = Peppers::parse("k2:0123456789abcdef0123,k1:fedcba98765432100123").unwrap();
         let json = br#"{"api_key":"secret","project_id":"p","endpoint":"/x","source_ip":"203.0.113.7"}"#;
-        Intake::live(peppers, built_in(), 1).record(parse(json).unwrap(), 0).unwrap()
+        Intake::live(peppers, flat_example(), 1).record(parse(json).unwrap(), 0).unwrap()
     }
 
     fn banned(length: Option<Millis>) -> Standing {

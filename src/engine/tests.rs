@@ -29,7 +29,7 @@ use crate::{
         record::Record,
     },
     intake::{Intake, Peppers},
-    pricing::built_in,
+    pricing::flat_example,
     store::{
         EventQuery,
         embedded::{EmbeddedOptions, EmbeddedStore},
@@ -67,7 +67,7 @@ impl Day {
             lease: LEASE,
         };
         let engine = Engine::start(store, geo, policy, options).await.unwrap();
-        let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), built_in(), DAY);
+        let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), flat_example(), DAY);
         Self { engine, intake, now: NOW }
     }
 

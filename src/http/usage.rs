@@ -16,12 +16,15 @@ use super::{
     error::{ApiError, Problem},
     params::Params,
 };
-use crate::domain::{
-    DAY, Millis,
-    calendar::{Calendar, Zone},
-    event::format_millis,
-    money::Usd,
-    usage::{Bucket, Grouping, Totals, UsageKey, UsageQuery, UsageTable},
+use crate::{
+    domain::{
+        DAY, Millis,
+        calendar::{Calendar, Zone},
+        event::format_millis,
+        money::Usd,
+        usage::{Bucket, Grouping, Totals, UsageKey, UsageQuery, UsageTable},
+    },
+    pricing::Prices,
 };
 
 /// Most buckets of one answer.
@@ -127,7 +130,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(params: Params, headers: &HeaderMap, now: Millis) -> Result<Self, ApiError> {
+    fn read(params: Params, headers: &HeaderMap, prices: &Prices, now: Millis) -> Result<Self, ApiError> {
         const NAMES: [&str; 8] = ["group_by", "bucket", "from", "to", "project", "model", "key", "format"];
         let params = params.only(&NAMES)?;
         let bucket = params.get("bucket", "minute, hour or day", Bucket::parse)?.unwrap_or(Bucket::Hour);
@@ -162,7 +165,7 @@ impl Asked {
             to,
             now,
             group: group.unwrap_or_default(),
-            only: only(&params),
+            only: only(&params, prices),
             max_rows: MAX_ROWS,
             max_scanned: MAX_SCANNED,
         };
@@ -170,10 +173,14 @@ impl Asked {
     }
 }
 
-/// The project, model and key that a question names.
-pub(super) fn only(params: &Params) -> UsageKey {
+/// What is asked for alone. A model is, by any of its names, the one that usage is summed under.
+pub(super) fn only(params: &Params, prices: &Prices) -> UsageKey {
     let named = |name| params.text(name).map(Arc::from);
-    UsageKey { project: named("project"), model: named("model"), key: named("key") }
+    let counted = |model: Arc<str>| match prices.find(&model).identity() {
+        Some(identity) => identity.name.clone(),
+        None => model,
+    };
+    UsageKey { project: named("project"), model: named("model").map(counted), key: named("key") }
 }
 
 fn grouping(text: &str) -> Option<Grouping> {
@@ -205,7 +212,7 @@ fn grouping(text: &str) -> Option<Grouping> {
         ),
         ("to" = Option<String>, Query, description = "Before (RFC 3339), rounded up to a bucket; by default now."),
         ("project" = Option<String>, Query, description = "Only of this project."),
-        ("model" = Option<String>, Query, description = "Only of this model."),
+        ("model" = Option<String>, Query, description = "Only of this model, by any of its names."),
         ("key" = Option<String>, Query, description = "Only of the key with this public id."),
         ("format" = Option<String>, Query, description = "json or csv; by default what Accept says, else json."),
     ),
@@ -223,7 +230,7 @@ fn grouping(text: &str) -> Option<Grouping> {
 )]
 pub async fn list(State(app): State<App>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
     let now = app.engine.now();
-    let Asked { query, csv } = Asked::read(params, &headers, now)?;
+    let Asked { query, csv } = Asked::read(params, &headers, app.intake.prices(), now)?;
     let table = whole(app.engine.usage(&query).await?)?;
     if csv {
         return Ok(([(header::CONTENT_TYPE, CSV)], as_csv(&query, &table)).into_response());

@@ -3,10 +3,13 @@
 //! Used by the HTTP routes and by `replay` alike.
 
 mod cost;
+mod number;
 mod pepper;
+mod quantities;
 mod wire;
 
 pub use cost::WireCost;
+pub use number::{WireSeconds, WireServiceTier};
 pub use pepper::{PepperError, Peppers};
 pub use wire::{FieldError, InputError, WireCheck, WireRecord, parse};
 
@@ -20,11 +23,11 @@ use crate::{
     domain::{
         Millis,
         key::{KEY_ID_FORM, looks_secret, valid_key_id},
-        price::Cost,
+        price::{Cost, Quantities},
         record::Record,
         subject::{Subject, valid_id},
     },
-    pricing::Prices,
+    pricing::{PricedModel, Prices},
 };
 
 /// Turns wire records into records.
@@ -71,6 +74,7 @@ impl Intake {
         registered: impl Fn(&str) -> bool,
     ) -> Result<Record, InputError> {
         let mut errors = wire.settle_key(registered);
+        wire.settle_names(&mut errors);
         wire.note_errors(&mut errors);
         let timestamp = wire.timestamp(&mut errors);
         let late = self.judge_time(timestamp, now, &mut errors);
@@ -79,10 +83,11 @@ impl Intake {
         if !errors.is_empty() {
             return Err(InputError::Fields(errors));
         }
-        let (Some(source_ip), Some(tokens)) = (source_ip, wire.tokens()) else {
+        let (Some(source_ip), Ok(tokens)) = (source_ip, wire.tokens()) else {
             return Err(InputError::Fields(errors));
         };
         let usage_known = wire.says_usage();
+        let (used, tokens) = (wire.quantities(tokens), wire.counted_tokens());
         let secret = wire.api_key.map(Zeroizing::new);
         let scrub = |text: String| scrub(text, secret.as_deref().map(String::as_str));
         let (key_id, former) = match (&secret, wire.key_id) {
@@ -90,16 +95,10 @@ impl Intake {
             (None, Some(key_id)) => (key_id, Vec::new()),
             (None, None) => (String::new(), Vec::new()),
         };
-        let parts = wire.prompt_tokens.unwrap_or(0) + wire.completion_tokens.unwrap_or(0);
         let endpoint = wire.endpoint.split(['?', '#']).next().unwrap_or_default().to_owned();
         let model = wire.model.map(scrub).map(Arc::from);
         let time = timestamp.unwrap_or(now);
-        // What the caller knows is what was paid. A request that names no model calls none, and costs nothing.
-        let cost = match (wire.cost_usd, &model) {
-            (Some(cost), _) => Some(Cost { nanos: cost.nanos(), fallback: false }),
-            (None, Some(model)) => Some(self.prices.cost(model, time, &tokens)),
-            (None, None) => None,
-        };
+        let (cost, priced) = self.cost(wire.cost_usd, model.as_deref(), time, &used);
         let given = wire.request_id.filter(|id| !id.is_empty());
         Ok(Record {
             request_id_given: given.is_some(),
@@ -111,7 +110,8 @@ impl Intake {
             project: wire.project_id.map(scrub).map(|id| Subject::project(&id)),
             endpoint: scrub(endpoint).into(),
             model,
-            tokens: wire.tokens_used.unwrap_or(parts),
+            model_identity: priced.and_then(|model| model.identity().cloned()),
+            tokens,
             prompt_tokens: wire.prompt_tokens,
             completion_tokens: wire.completion_tokens,
             cached_tokens: wire.cached_tokens,
@@ -129,6 +129,31 @@ impl Intake {
             admit: wire.admit == Some(true),
             digest,
         })
+    }
+
+    /// What a request costs, and what the price list knows about its model. What the caller knows is what was paid. A
+    /// request that names no model calls none, and costs nothing.
+    fn cost(
+        &self,
+        paid: Option<WireCost>,
+        model: Option<&str>,
+        time: Millis,
+        used: &Quantities,
+    ) -> (Option<Cost>, Option<Arc<PricedModel>>) {
+        let paid = paid.map(|cost| Cost { nanos: cost.nanos(), fallback: false });
+        match (paid, model) {
+            (Some(_), model) => (paid, model.map(|model| self.prices.find(model))),
+            (None, Some(model)) => {
+                let (cost, priced) = self.prices.cost(model, time, used);
+                (Some(cost), Some(priced))
+            }
+            (None, None) => (None, None),
+        }
+    }
+
+    /// The prices that costs are worked out by.
+    pub fn prices(&self) -> &Prices {
+        &self.prices
     }
 
     fn judge_time(&self, timestamp: Option<Millis>, now: Millis, errors: &mut Vec<FieldError>) -> bool {
@@ -195,12 +220,12 @@ fn digest(wire: &WireRecord) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pricing::built_in;
+    use crate::pricing::flat_example;
 
     const NOW: Millis = 1_772_442_802_123;
 
     fn intake() -> Intake {
-        Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), built_in(), 300_000)
+        Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), flat_example(), 300_000)
     }
 
     fn record(json: &str) -> Result<Record, InputError> {
@@ -236,7 +261,8 @@ mod tests {
             "request_id": "r", "api_key": "k", "project_id": "p", "endpoint": "/x", "model": "m", "tokens_used": 1,
             "prompt_tokens": 2, "completion_tokens": 3, "cached_tokens": 4, "cost_usd": 0.5, "latency_ms": 6.0,
             "source_ip": "1.2.3.4", "user_agent": "u", "response_status": 201, "timestamp": "2026-03-02T09:13:22.123Z",
-            "refused_by": "keyward", "reservation_id": "v",
+            "refused_by": "keyward", "reservation_id": "v", "cache_write_tokens": 8, "cache_write_1h_tokens": 9,
+            "reasoning_tokens": 10, "images": 11, "seconds": 12.5, "characters": 13,
         });
         let of = |value: &serde_json::Value| digest(&parse(value.to_string().as_bytes()).unwrap());
         let pretty = serde_json::to_string_pretty(&full).unwrap();
@@ -259,6 +285,11 @@ mod tests {
                 other[field] = serde_json::Value::Null;
                 assert!(digests.insert(of(&other)), "{field}");
             }
+        }
+        for tier in ["batch", "flex", "priority"] {
+            let mut other = full.clone();
+            other["service_tier"] = tier.into();
+            assert!(digests.insert(of(&other)), "{tier}");
         }
         let moved = |a: &str, b: &str| {
             serde_json::json!({
@@ -286,10 +317,92 @@ mod tests {
         assert_eq!(cost(r#""cost_usd":1"#), (Some(1_000_000_000), false));
     }
 
+    fn with(fields: &str) -> String {
+        format!(r#"{{"key_id":"a","endpoint":"/x","source_ip":"1.2.3.4","request_id":"r",{fields}}}"#)
+    }
+
+    #[test]
+    fn input_and_output_tokens_are_other_names_of_prompt_and_completion_tokens() {
+        let one = record(&with(r#""input_tokens":7,"output_tokens":3"#)).unwrap();
+        let other = record(&with(r#""prompt_tokens":7,"completion_tokens":3.0"#)).unwrap();
+        let both = record(&with(r#""prompt_tokens":7,"input_tokens":7.0,"output_tokens":3"#)).unwrap();
+        for record in [&one, &other, &both] {
+            assert_eq!(
+                (record.prompt_tokens, record.completion_tokens, record.tokens),
+                (Some(7), Some(3), 10)
+            );
+            assert_eq!(record.digest, one.digest, "the same in other words is the same");
+        }
+        let differ = r#""prompt_tokens":7,"input_tokens":8,"completion_tokens":3,"output_tokens":4"#;
+        assert_eq!(pointers(&with(differ)), ["/input_tokens", "/output_tokens"]);
+    }
+
+    #[test]
+    fn the_ordinary_service_tier_is_the_same_by_each_of_its_names_and_an_unknown_one_is_refused() {
+        let plain = record(&with(r#""tokens_used":1"#)).unwrap();
+        for tier in ["default", "standard"] {
+            let named = record(&with(&format!(r#""tokens_used":1,"service_tier":"{tier}""#))).unwrap();
+            assert_eq!(named.digest, plain.digest, "{tier}");
+        }
+        assert_eq!(pointers(&with(r#""service_tier":"quick""#)), ["/service_tier"]);
+    }
+
+    #[test]
+    fn fewer_tokens_used_than_prompt_and_completion_hide_nothing() {
+        let tokens = |fields: &str| record(&with(fields)).unwrap().tokens;
+        assert_eq!(tokens(r#""tokens_used":0,"prompt_tokens":700,"completion_tokens":300"#), 1000);
+        assert_eq!(tokens(r#""tokens_used":1200,"prompt_tokens":700,"completion_tokens":300"#), 1200);
+        assert_eq!(tokens(r#""tokens_used":1200.0"#), 1200);
+    }
+
+    #[test]
+    fn parts_beyond_what_they_are_a_part_of_are_refused() {
+        let prompt = r#""prompt_tokens":10,"completion_tokens":5"#;
+        for (fields, pointer) in [
+            (r#""cached_tokens":4,"cache_write_tokens":7"#, "/cache_write_tokens"),
+            (
+                r#""cached_tokens":4,"cache_write_tokens":4,"cache_write_1h_tokens":3"#,
+                "/cache_write_1h_tokens",
+            ),
+            (r#""cache_write_1h_tokens":11"#, "/cache_write_1h_tokens"),
+            (r#""reasoning_tokens":6"#, "/reasoning_tokens"),
+            (r#""images":1000001"#, "/images"),
+            (r#""characters":1e13"#, "/characters"),
+            (r#""seconds":1000001"#, "/seconds"),
+            (r#""cache_write_tokens":0.5"#, "/cache_write_tokens"),
+        ] {
+            assert_eq!(pointers(&with(&format!("{prompt},{fields}"))), [pointer], "{fields}");
+        }
+        let all =
+            r#""cached_tokens":4,"cache_write_tokens":4,"cache_write_1h_tokens":2,"reasoning_tokens":5"#;
+        record(&with(&format!("{prompt},{all}"))).unwrap();
+    }
+
+    #[test]
+    fn each_part_is_priced_at_its_own_price_and_the_model_has_one_identity() {
+        let list = "[fallback]\ninput = 9\noutput = 9\n[[prices]]\nmodel = 'm'\ninput = 1\ncached_input = 0.1\n\
+            cache_write_5m = 2\ncache_write_1h = 3\noutput = 10\nreasoning = 20\nper_request = 0.5\nper_image = 1\n\
+            per_second = 0.001\nper_million_characters = 4\nbatch = { input = 0.5 }\n";
+        let prices = Arc::new(Prices::of(list).unwrap());
+        let intake = Intake::replay(Peppers::parse("0123456789abcdef0123").unwrap(), prices);
+        let of = |fields: &str| intake.record(parse(with(fields).as_bytes()).unwrap(), NOW).unwrap();
+        let tokens = r#""model":"openai/m-2025-04-14","input_tokens":100,"output_tokens":50,"cached_tokens":10,
+            "cache_write_tokens":20,"cache_write_1h_tokens":30,"reasoning_tokens":40"#;
+        let full = of(&format!(r#"{tokens},"images":2,"seconds":1.5,"characters":500"#));
+        let nanos = 40_000 + 1_000 + 40_000 + 90_000 + 100_000 + 800_000;
+        let others = 500_000_000 + 2_000_000_000 + 1_500_000 + 2_000_000;
+        assert_eq!(full.cost_nanos, Some(nanos + others));
+        let batch = of(&format!(r#"{tokens},"service_tier":"batch""#));
+        assert_eq!(batch.cost_nanos, Some(nanos + 500_000_000 - 20_000));
+        let paid = of(r#""model":"m-latest","cost_usd":1"#);
+        for record in [&full, &batch, &paid] {
+            assert_eq!(record.counted_model().map(|name| &**name), Some("m"));
+        }
+        assert_eq!(of(r#""model":"openai/new""#).counted_model().map(|name| &**name), Some("openai/new"));
+    }
+
     #[test]
     fn more_from_the_cache_than_was_asked_is_refused() {
-        let with =
-            |fields: &str| format!(r#"{{"key_id":"a","endpoint":"/x","source_ip":"1.2.3.4",{fields}}}"#);
         for fields in [
             r#""prompt_tokens":10,"cached_tokens":11"#,
             r#""tokens_used":30,"prompt_tokens":10,"completion_tokens":20,"cached_tokens":11"#,
@@ -385,7 +498,7 @@ mod tests {
         let json =
             r#"{"key_id":"a","endpoint":"/x","source_ip":"1.2.3.4","timestamp":"2026-03-01T00:00:00Z"}"#;
         assert!(record(json).unwrap().late);
-        let replay = Intake::replay(Peppers::parse("0123456789abcdef0123").unwrap(), built_in());
+        let replay = Intake::replay(Peppers::parse("0123456789abcdef0123").unwrap(), flat_example());
         assert!(!replay.record(parse(json.as_bytes()).unwrap(), NOW).unwrap().late);
     }
 

@@ -4,12 +4,15 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{check_id, check_key_id, cost::WireCost};
+use super::{
+    check_id, check_key_id,
+    cost::WireCost,
+    number::{WireSeconds, WireServiceTier, whole},
+};
 use crate::domain::{
     Millis, address,
     event::parse_millis,
     key::{API_KEY_FORM, canonical_api_key},
-    price::{MAX_TOKENS, Tokens, Told},
 };
 
 /// Longest name of a field that is repeated in an error.
@@ -159,18 +162,58 @@ pub struct WireRecord {
     /// Model that was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Tokens; by default prompt + completion, else 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Tokens; by default prompt + completion, else 0. Where it is less than the two, they count.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
     pub tokens_used: Option<u64>,
-    /// Tokens of the prompt, those from a cache among them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Prompt tokens, all of them.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
     pub prompt_tokens: Option<u64>,
-    /// Tokens of the completion: what the model wrote.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Completion tokens, all of them.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
     pub completion_tokens: Option<u64>,
+    /// Another name of `prompt_tokens`; where both are given they are the same number.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
+    pub input_tokens: Option<u64>,
+    /// Another name of `completion_tokens`; where both are given they are the same number.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
+    pub output_tokens: Option<u64>,
     /// Prompt tokens that came from a cache; they are part of the prompt tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
     pub cached_tokens: Option<u64>,
+    /// Prompt tokens that were written to a cache for five minutes; they are part of the prompt tokens.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
+    pub cache_write_tokens: Option<u64>,
+    /// Prompt tokens that were written to a cache for an hour; they are part of the prompt tokens.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
+    pub cache_write_1h_tokens: Option<u64>,
+    /// Completion tokens that were spent on reasoning; they are part of the completion tokens.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
+    pub reasoning_tokens: Option<u64>,
+    /// The service tier that the provider answered in; `default` and `standard` are the ordinary one, as when it is
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<WireServiceTier>,
+    /// Images, asked for or answered.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000)]
+    pub images: Option<u64>,
+    /// Seconds of sound or film, kept to the millisecond.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 1_000_000)]
+    pub seconds: Option<WireSeconds>,
+    /// Characters of text, where the provider counts them.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
+    pub characters: Option<u64>,
     /// Cost in US dollars from 0 to 1000000, when the caller knows it: a number, or the same as text. Without it, the
     /// cost is worked out from model and tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -227,7 +270,7 @@ pub struct WireCheck {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Tokens that the request will use, as far as known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
     pub estimated_tokens: Option<u64>,
     /// Whether to hold the estimate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -246,7 +289,16 @@ impl From<WireCheck> for WireRecord {
             tokens_used: check.estimated_tokens,
             prompt_tokens: None,
             completion_tokens: None,
+            input_tokens: None,
+            output_tokens: None,
             cached_tokens: None,
+            cache_write_tokens: None,
+            cache_write_1h_tokens: None,
+            reasoning_tokens: None,
+            service_tier: None,
+            images: None,
+            seconds: None,
+            characters: None,
             cost_usd: None,
             latency_ms: None,
             source_ip: check.source_ip,
@@ -287,21 +339,9 @@ impl WireRecord {
         bounded("/model", self.model.as_deref(), 1, 128, errors);
         bounded("/user_agent", self.user_agent.as_deref(), 0, 1024, errors);
         bounded("/reservation_id", self.reservation_id.as_deref(), 1, 128, errors);
-        for (pointer, tokens) in [
-            ("/tokens_used", self.tokens_used),
-            ("/prompt_tokens", self.prompt_tokens),
-            ("/completion_tokens", self.completion_tokens),
-            ("/cached_tokens", self.cached_tokens),
-        ] {
-            if tokens.is_some_and(|t| t > MAX_TOKENS) {
-                errors.push(FieldError::new(pointer, format!("must be from 0 to {MAX_TOKENS}")));
-            }
-        }
+        self.note_quantities(errors);
         if self.latency_ms.is_some_and(|l| !(0.0..=1e12).contains(&l)) {
             errors.push(FieldError::new("/latency_ms", "must be from 0 to 1e12"));
-        }
-        if self.tokens().is_none() && self.cached_tokens.is_some_and(|t| t <= MAX_TOKENS) {
-            errors.push(FieldError::new("/cached_tokens", "must not be more than the prompt tokens"));
         }
         if self.response_status.is_some_and(|s| !(100..=599).contains(&s)) {
             errors.push(FieldError::new("/response_status", "must be an HTTP status from 100 to 599"));
@@ -320,7 +360,17 @@ impl WireRecord {
             tokens_used,
             prompt_tokens,
             completion_tokens,
+            // Brought together with the two above before.
+            input_tokens: _,
+            output_tokens: _,
             cached_tokens,
+            cache_write_tokens,
+            cache_write_1h_tokens,
+            reasoning_tokens,
+            service_tier,
+            images,
+            seconds,
+            characters,
             cost_usd,
             latency_ms,
             source_ip,
@@ -340,7 +390,19 @@ impl WireRecord {
             tell(&(text.len() as u64).to_le_bytes());
             tell(text.as_bytes());
         }
-        let whole = [*tokens_used, *prompt_tokens, *completion_tokens, *cached_tokens];
+        let whole = [
+            *tokens_used,
+            *prompt_tokens,
+            *completion_tokens,
+            *cached_tokens,
+            *cache_write_tokens,
+            *cache_write_1h_tokens,
+            *reasoning_tokens,
+            *images,
+            *characters,
+            seconds.map(WireSeconds::millis),
+            service_tier.and_then(WireServiceTier::priced).map(|tier| tier as u64),
+        ];
         let broken = [cost_usd.map(WireCost::nanos), latency_ms.map(f64::to_bits)];
         let small =
             [response_status.map(u64::from), refused_by.map(|RefusedBy::Keyward| 1), admit.map(u64::from)];
@@ -352,18 +414,14 @@ impl WireRecord {
 
     /// Whether it says what was used; 0 is said, too.
     pub(super) fn says_usage(&self) -> bool {
-        let tokens = [self.tokens_used, self.prompt_tokens, self.completion_tokens];
+        let tokens = [
+            self.tokens_used,
+            self.prompt_tokens,
+            self.completion_tokens,
+            self.input_tokens,
+            self.output_tokens,
+        ];
         tokens.iter().any(Option::is_some) || self.cost_usd.is_some()
-    }
-
-    /// The tokens by what they cost; `None` when more came from a cache than was asked.
-    pub(super) fn tokens(&self) -> Option<Tokens> {
-        Tokens::of(Told {
-            used: self.tokens_used,
-            prompt: self.prompt_tokens,
-            completion: self.completion_tokens,
-            cached: self.cached_tokens,
-        })
     }
 
     pub(super) fn timestamp(&self, errors: &mut Vec<FieldError>) -> Option<Millis> {

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::settings::SettingError;
+use crate::settings::{SettingError, SettingErrors};
 
 /// A price list that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,21 +20,21 @@ pub enum PriceError {
         source: io::Error,
     },
     /// It does not say what a price list says.
-    #[error("{list}, line {}: {}", error.line.unwrap_or(1), described(error))]
+    #[error("{}", described(list, errors))]
     Wrong {
         /// The file, or the built-in list.
         list: String,
-        /// The setting by its full name, its line, and what it must be.
+        /// Each setting that is wrong by its full name, its line, and what it must be.
         #[source]
-        error: Box<SettingError>,
+        errors: SettingErrors,
     },
 }
 
-/// The name and what must be; without a name where the text is no TOML.
-fn described(error: &SettingError) -> String {
-    if error.setting.is_empty() {
-        error.explanation()
-    } else {
-        format!("`{}` {}", error.setting, error.explanation())
-    }
+/// A line for each error: the list, the line, the name and what must be; without a name where the text is no TOML.
+fn described(list: &str, errors: &SettingErrors) -> String {
+    let describe = |error: &SettingError| {
+        let name = if error.setting.is_empty() { String::new() } else { format!("`{}` ", error.setting) };
+        format!("{list}, line {}: {name}{}", error.line.unwrap_or(1), error.explanation())
+    };
+    errors.iter().map(describe).collect::<Vec<_>>().join("\n")
 }

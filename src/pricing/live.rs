@@ -14,16 +14,19 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use serde::Serialize;
 
-use super::{BUILT_IN, PriceError, PriceList, file};
+use super::{
+    BUILT_IN, PriceError, PriceList, file,
+    list::{Chosen, PricedModel},
+};
 use crate::{
     domain::{
         Millis,
-        price::{Cost, Timeline, Tokens},
+        price::{Cost, Quantities},
     },
     watch::{Look, Reload, Watch},
 };
 
-/// Names beyond those in the list whose prices are remembered, those without any included: under 1 MiB.
+/// Names whose prices are remembered, those without any included: about 2 MiB.
 const REMEMBERED: usize = 4_096;
 /// So many names without a price are told to the log per list. Names come from callers, and there is no end to them.
 const TOLD: u32 = 16;
@@ -53,17 +56,25 @@ pub struct PriceStatus {
     pub models: usize,
 }
 
-/// A list with the names that it answered for beside those in it: swapped together, so that no price of an old list is
-/// remembered for a new one.
+/// A list with the names that it answered for: swapped together, so that no price of an old list is remembered for a new
+/// one.
 struct Loaded {
     list: PriceList,
-    names: Cache<Box<str>, Arc<Timeline>>,
+    names: Cache<Box<str>, Arc<PricedModel>>,
     told: AtomicU32,
 }
 
 impl Loaded {
     fn new(list: PriceList) -> Arc<Self> {
         Arc::new(Self { list, names: Cache::new(REMEMBERED), told: AtomicU32::new(0) })
+    }
+
+    fn find(&self, model: &str) -> Arc<PricedModel> {
+        self.names.get(model).unwrap_or_else(|| {
+            let found = Arc::new(self.list.find(model));
+            self.names.insert(model.into(), found.clone());
+            found
+        })
     }
 
     /// Tells a person the name of a model without a price: a metric cannot.
@@ -95,23 +106,36 @@ impl Prices {
         Ok(Self { file, loaded, watch: Mutex::new(watch), error: Mutex::new(None) })
     }
 
-    /// What tokens of a model cost at a moment. For a name that was asked about before, nothing is allocated.
-    pub fn cost(&self, model: &str, time: Millis, tokens: &Tokens) -> Cost {
+    /// The prices of a list that is no file's, for tests.
+    ///
+    /// # Errors
+    /// What is wrong with the list.
+    #[cfg(test)]
+    pub fn of(text: &str) -> Result<Self, PriceError> {
+        let loaded = ArcSwap::new(Loaded::new(file::read(text, "the prices of a test")?));
+        let watch = Mutex::new(Watch::new(&[]));
+        Ok(Self { file: None, loaded, watch, error: Mutex::new(None) })
+    }
+
+    /// What the list knows about a model. For a name that was asked about before, nothing is allocated.
+    pub fn find(&self, model: &str) -> Arc<PricedModel> {
+        self.loaded.load().find(model)
+    }
+
+    /// What a request to a model costs at a moment, and the model that it is.
+    pub fn cost(&self, model: &str, time: Millis, used: &Quantities) -> (Cost, Arc<PricedModel>) {
         let loaded = self.loaded.load();
-        let list = &loaded.list;
-        if let Some(prices) = list.named(model) {
-            return list.cost_by(prices, time, tokens);
-        }
-        if let Some(prices) = loaded.names.get(model) {
-            return list.cost_by(&prices, time, tokens);
-        }
-        let prices = list.by_pattern(model);
-        let cost = list.cost_by(&prices, time, tokens);
-        if cost.fallback {
+        let found = loaded.find(model);
+        let cost = found.cost(time, used);
+        if cost.fallback && found.is_news() {
             loaded.tell(model);
         }
-        loaded.names.insert(model.into(), prices);
-        cost
+        (cost, found)
+    }
+
+    /// The price of a model at a moment, and why it is this one.
+    pub fn choose(&self, model: &str, time: Millis) -> Chosen {
+        self.loaded.load().list.choose(model, time)
     }
 
     /// Looks at the file, and loads it anew when it has changed. A list that cannot be used leaves the one before it in

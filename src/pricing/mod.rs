@@ -11,11 +11,21 @@ mod live;
 mod tests;
 
 pub use error::PriceError;
-pub use list::PriceList;
+pub use list::{Because, Chosen, PriceList, PricedModel};
 pub use live::{PriceSource, PriceStatus, Prices};
 
 /// The price list that is in force where no other is configured.
 pub const BUILT_IN: &str = include_str!("../../config/prices.toml");
+
+/// The example of a short list, for tests: a few models at a flat price.
+#[cfg(test)]
+pub const FLAT_EXAMPLE: &str = include_str!("../../config/prices-flat.example.toml");
+
+/// Prices by the example of a short list, for tests.
+#[cfg(test)]
+pub fn flat_example() -> std::sync::Arc<Prices> {
+    std::sync::Arc::new(Prices::of(FLAT_EXAMPLE).expect("config/prices-flat.example.toml is valid"))
+}
 
 /// The built-in prices, for tests.
 #[cfg(test)]

@@ -1,4 +1,7 @@
-//! Price lists: what is read, what is refused, which price a name has, and what comes of it.
+//! Price lists: what is read, and what comes of it. `mistakes` has what is refused, `names` which price a name has.
+
+mod mistakes;
+mod names;
 
 use std::{
     fs::File,
@@ -16,7 +19,7 @@ use crate::{
         Millis,
         event::parse_millis,
         money::Usd,
-        price::{Cost, MAX_TOKENS, Tokens},
+        price::{Cost, MAX_TOKENS, Part, Quantities, ServiceTier, Tokens},
     },
     intake::{Intake, Peppers, parse},
     watch::Reload,
@@ -44,7 +47,8 @@ fn day(text: &str) -> Millis {
 /// What a million tokens cost, in dollars: prompt, prompt from a cache, answer.
 fn per_million(list: &PriceList, model: &str, time: Millis) -> [String; 3] {
     [(MILLION, 0, 0), (0, MILLION, 0), (0, 0, MILLION)].map(|(input, cached_input, output)| {
-        let cost = list.cost(model, time, &Tokens { input, cached_input, output });
+        let tokens = Tokens { input, cached_input, output, ..Tokens::default() };
+        let cost = list.cost(model, time, &tokens.into());
         format!("{}{}", Usd(cost.nanos), if cost.fallback { " by fallback" } else { "" })
     })
 }
@@ -54,8 +58,8 @@ fn input_price(list: &PriceList, model: &str) -> String {
 }
 
 #[test]
-fn the_built_in_list_has_the_models_it_is_to_have() {
-    let list = read(BUILT_IN).unwrap();
+fn the_example_of_a_flat_list_is_read_and_has_its_five_models() {
+    let list = read(FLAT_EXAMPLE).unwrap();
     for (models, price) in [
         (&["gpt-4.1", "gpt-4.1-2025-04-14"][..], "8"),
         (&["claude-opus-4.7", "claude-opus-4-7", "claude-opus-4-7-20260301"], "15"),
@@ -81,9 +85,13 @@ fn a_price_is_what_its_digits_say_in_every_form() {
         assert_eq!(input_price(&list(&entry("m", text)), "m"), "8", "{text}");
     }
     // The double next to 0.1 + 0.2 is not 0.3; these digits are.
-    for (text, price) in
-        [("0.42", "0.42"), ("0.000001", "0.000001"), ("4_999.999_999", "4999.999999"), ("0", "0")]
-    {
+    for (text, price) in [
+        ("0.42", "0.42"),
+        ("0.0000001", "0.0000001"),
+        ("0.000000001", "0.000000001"),
+        ("4_999.999_999_999", "4999.999999999"),
+        ("0", "0"),
+    ] {
         assert_eq!(input_price(&list(&entry("m", text)), "m"), price, "{text}");
     }
 }
@@ -98,99 +106,32 @@ fn cached_input_costs_as_input_unless_it_is_said() {
 }
 
 #[test]
-fn what_is_wrong_is_named_in_full_with_its_line_and_the_hint() {
-    let price = |line: &str| format!("{FALLBACK}[[prices]]\nmodel = 'm'\noutput = 1\n{line}\n");
-    for (text, line, expected) in [
-        ("x =".to_owned(), 1, ""),
-        (String::new(), 1, "`fallback` is required"),
-        ("[fallback]\ninput = 1".to_owned(), 1, "`fallback.output` is required"),
-        ("[fallback]\ninput = 1\noutput = 1\nmodel = 'x'".to_owned(), 4, "`fallback.model`"),
-        (format!("{FALLBACK}[[price]]"), 4, "`price` is no setting in a price list; did you mean `prices`?"),
-        (format!("{FALLBACK}[prices]"), 4, "`prices` must be a list"),
-        (format!("prices = [7]\n{FALLBACK}"), 1, "`prices[0]` must be a table"),
-        (price("inptu = 1"), 7, "`prices[0].inptu` is no setting in a price list; did you mean `input`?"),
-        (price(""), 4, "`prices[0].input` is required"),
-        (price("input = -0.01"), 7, "`prices[0].input` must not be below 0"),
-        (price("input = 5000.000001"), 7, "`prices[0].input` must be at most 5000 USD per million tokens"),
-        (price("input = 1e300"), 7, "must be at most 5000"),
-        (price("input = 0.0000001"), 7, "must have at most 6 decimal places"),
-        (
-            price("input = nan"),
-            7,
-            "`prices[0].input` must be a price in USD per million tokens, such as 8.00",
-        ),
-        (price("input = inf"), 7, "such as 8.00"),
-        (price("input = 0x10"), 7, "such as 8.00"),
-        (price("input = '8,00'"), 7, "such as 8.00"),
-        (price("input = '$8'"), 7, "such as 8.00"),
-        (price("input = true"), 7, "such as 8.00"),
-        (price("input = 1\ncached_input = -1"), 8, "`prices[0].cached_input` must not be below 0"),
-        (price("input = 1\nfrom = '2027-02-30'"), 8, "`prices[0].from` must be a day, such as 2027-01-01"),
-        (price("input = 1\nfrom = 2027-01-01T00:00:00Z"), 8, "must be a day"),
-        (price("input = 1\nfrom = '2027-1-1'"), 8, "must be a day"),
-        (price("input = 1\nfrom = 20270101"), 8, "must be a day"),
-        (entry("", "1") + FALLBACK, 2, "`prices[0].model` must be 1 to 128 bytes long"),
-        (entry("gpt-[", "1") + FALLBACK, 2, "`prices[0].model` is no pattern"),
-        (
-            "[[prices]]\nmodel = 7\ninput = 1\noutput = 1\n".to_owned() + FALLBACK,
-            2,
-            "`prices[0].model` must be text",
-        ),
-        (
-            entry("m", "1") + &entry("m", "2") + FALLBACK,
-            5,
-            "`prices[1]` is for the same model and day as `prices[0]`: m",
-        ),
-        (
-            format!("{FALLBACK}{}[aliases]\nx = 'gpt-4.l'", entry("gpt-4.1", "8")),
-            9,
-            "`aliases.\"x\"` leads to a model without an entry in [[prices]]; did you mean `gpt-4.1`?",
-        ),
-        (format!("{FALLBACK}[aliases]\nx = 7"), 5, "`aliases.\"x\"` must be the name of a model"),
-        (format!("{FALLBACK}[aliases]\n'[' = 'm'"), 5, "`aliases.\"[\"` is no pattern"),
-    ] {
-        let error = read(&text).unwrap_err();
-        assert!(error.starts_with(&format!("prices.toml, line {line}: ")), "{text}\n{error}");
-        assert!(error.contains(expected), "{text}\n{error}");
+fn every_part_of_a_price_is_read_in_its_own_unit() {
+    let list = list(
+        "[[prices]]\nmodel = 'm'\ninput = 2\ncached_input = 0.5\ncache_write_5m = 2.5\ncache_write_1h = 4\n\
+         output = 8\nreasoning = 9\nper_request = 0.01\nper_image = 0.04\nper_second = 0.0001\n\
+         per_million_characters = 15\ntiers = [{ above_prompt_tokens = 10, input = 4 }]\n\
+         batch = { input = 1, tiers = [{ above_prompt_tokens = 10, input = 3 }] }\n\
+         [[prices]]\nmodel = 'picture'\nper_image = 0.04\n",
+    );
+    let base = list.choose("m", 0).price.standard().base;
+    let expected = [2, 0, 0, 4, 8, 9, 0, 0, 0, 15];
+    for (part, whole) in Part::ALL.into_iter().zip(expected).filter(|(_, whole)| *whole > 0) {
+        assert_eq!(base.get(part), whole * 1_000_000_000, "{}", part.name());
     }
-}
-
-#[test]
-fn a_name_fits_itself_then_an_alias_then_the_longest_pattern() {
-    let prices = ["a*", "ab*", "abc*", "abx?", "other", "*z", "abc-1", "[ab]c"];
-    let prices: String =
-        prices.iter().zip(1..).map(|(model, price): (_, u32)| entry(model, &price.to_string())).collect();
-    let list = list(&format!(
-        "{prices}[aliases]\n'abc-1' = 'other'\n'abc-2' = 'other'\n'abc-3*' = 'other'\n'a*' = 'other'\n"
-    ));
-    for (model, price) in [
-        ("a", "1"),
-        ("ab", "2"),
-        ("abc", "3"),
-        ("abx/", "4"),
-        ("abcz", "3"),
-        ("a/z", "6"),
-        ("/z", "6"),
-        ("abc-1", "7"),
-        ("abc-2", "5"),
-        ("abc-3.5", "5"),
-        ("abc-4", "3"),
-        ("bc", "8"),
-        ("ac", "8"),
-        ("b", "15 by fallback"),
-        ("", "15 by fallback"),
-    ] {
-        assert_eq!(input_price(&list, model), price, "{model}");
-    }
-}
-
-#[test]
-fn of_two_equally_long_patterns_the_first_in_the_alphabet_counts() {
-    for pair in [["*b", "a*"], ["a*", "*b"]] {
-        let list = list(&(entry(pair[0], "1") + &entry(pair[1], "2")));
-        let expected = if pair[0] == "*b" { "1" } else { "2" };
-        assert_eq!(input_price(&list, "ab"), expected);
-    }
+    let nanos = |used: Quantities| list.cost("m", 0, &used).nanos;
+    let nothing = Quantities::default();
+    let request = 10_000_000;
+    assert_eq!(nanos(nothing), request);
+    assert_eq!(nanos(Quantities { images: 3, ..nothing }), request + 120_000_000);
+    assert_eq!(nanos(Quantities { millis: 2_500, ..nothing }), request + 250_000);
+    assert_eq!(nanos(Quantities { characters: 1_000, ..nothing }), request + 15_000_000);
+    let tokens = Tokens { input: 11, cached_input: 2, cache_write_5m: 2, ..Tokens::default() };
+    assert_eq!(nanos(tokens.into()), request + 44_000 + 1_000 + 5_000);
+    let batch = Quantities { service_tier: Some(ServiceTier::Batch), ..tokens.into() };
+    assert_eq!(nanos(batch), request + 33_000 + 1_000 + 5_000);
+    let pictures = list.cost("picture", 0, &Quantities { images: 1, ..tokens.into() });
+    assert_eq!(pictures, Cost { nanos: 40_000_000, fallback: false }, "what is not priced costs nothing");
 }
 
 #[test]
@@ -227,7 +168,7 @@ fn put(path: &Path, text: &str, seconds: u64) {
 }
 
 fn cost(prices: &Prices, model: &str) -> Cost {
-    prices.cost(model, 0, &Tokens { input: 1, ..Tokens::default() })
+    prices.cost(model, 0, &Tokens { input: 1, ..Tokens::default() }.into()).0
 }
 
 #[test]
@@ -297,8 +238,8 @@ fn by_fractions(prices: [&str; 3], tokens: [u64; 3]) -> u64 {
 fn any_price() -> impl Strategy<Value = String> {
     prop_oneof![
         (0..5_000_u32).prop_map(|whole| whole.to_string()),
-        (0..5_000_u32, "[0-9]{1,6}").prop_map(|(whole, fraction)| format!("{whole}.{fraction}")),
-        Just("0.000001".to_owned()),
+        (0..5_000_u32, "[0-9]{1,9}").prop_map(|(whole, fraction)| format!("{whole}.{fraction}")),
+        Just("0.000000001".to_owned()),
     ]
 }
 
@@ -315,8 +256,8 @@ proptest! {
         let text = format!(
             "{FALLBACK}[[prices]]\nmodel = 'm'\ninput = {input}\ncached_input = '{cached}'\noutput = {output}\n"
         );
-        let asked = Tokens { input: tokens[0], cached_input: tokens[1], output: tokens[2] };
-        let cost = read(&text).unwrap().cost("m", 0, &asked);
+        let asked = Tokens { input: tokens[0], cached_input: tokens[1], output: tokens[2], ..Tokens::default() };
+        let cost = read(&text).unwrap().cost("m", 0, &asked.into());
         prop_assert_eq!(cost.nanos, by_fractions([&input, &cached, &output], tokens));
         prop_assert!(!cost.fallback);
     }
@@ -347,7 +288,7 @@ fn a_real_service_costs_the_same_counted_twice_to_the_nano_dollar() {
     let shelf = tempfile::tempdir().unwrap();
     let path = shelf.path().join("prices.toml");
     let odd = "[[prices]]\nmodel = 'odd'\ninput = 0.423333\ncached_input = 0.042333\noutput = 1.700001\n";
-    put(&path, &(BUILT_IN.replace("[aliases]", &format!("{odd}\n[aliases]"))), 1);
+    put(&path, &(FLAT_EXAMPLE.replace("[aliases]", &format!("{odd}\n[aliases]"))), 1);
     let prices = Arc::new(Prices::open(Some(&path)).unwrap());
     let intake = Intake::replay(Peppers::parse("0123456789abcdef0123").unwrap(), prices);
     for (model, texts) in [

@@ -71,7 +71,7 @@ async fn storm(engines: &[Arc<Engine>]) -> Vec<Asked> {
         for caller in 0..CALLERS {
             let engine = engines[caller as usize % engines.len()].clone();
             let (tokens, now) = (tokens(round, caller), skewed(at, caller));
-            let record: Record = record(&intake, "a", json!({"tokens_used": tokens}), now);
+            let record: Record = record(&intake, "a", json!({"tokens_used": tokens, "admit": true}), now);
             calls.spawn(async move {
                 let decision = engine.record(&[record], now).await.remove(0);
                 Asked { at, tokens, decision }

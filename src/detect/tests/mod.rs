@@ -114,6 +114,7 @@ impl Scene {
                 project: None,
                 endpoint: "/v1/chat/completions".into(),
                 model: Some("gpt-4.1".into()),
+                model_identity: None,
                 tokens: 1_000,
                 prompt_tokens: None,
                 completion_tokens: None,

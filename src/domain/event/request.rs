@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Details, EventType, EvidenceAmount, standing::Hold};
-use crate::domain::{finding::AnomalyKind, quota::Span, registry::NotAllowed, window::Unit};
+use crate::domain::{finding::AnomalyKind, limit::Span, registry::NotAllowed, window::Unit};
 
 /// By which call a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

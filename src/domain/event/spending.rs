@@ -6,7 +6,7 @@ use super::{Details, EventType, EvidenceAmount, rfc3339_millis};
 use crate::domain::{
     Millis,
     alert::{Metric, Operator, Watched},
-    quota::Span,
+    limit::Span,
     window::Unit,
 };
 

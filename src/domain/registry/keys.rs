@@ -96,7 +96,7 @@ impl Key {
         now: Millis,
     ) -> Option<NotAllowed> {
         let within = |address: IpAddr| self.networks.iter().any(|network| network.contains(&address));
-        let has = |model: &str| self.models.iter().any(|name| name.fits(model));
+        let allows_model = || record.model.is_none() || self.models.iter().any(|name| record.is_of(name));
         if self.expires.is_some_and(|at| at <= now) {
             Some(NotAllowed::Expired)
         } else if !self.networks.is_empty() && !within(record.source_ip) {
@@ -104,7 +104,7 @@ impl Key {
         } else if !self.countries.is_empty() && !country().is_some_and(|code| self.countries.contains(&code))
         {
             Some(NotAllowed::Country)
-        } else if !self.models.is_empty() && !record.model.as_deref().is_none_or(has) {
+        } else if !self.models.is_empty() && !allows_model() {
             Some(NotAllowed::Model)
         } else {
             None

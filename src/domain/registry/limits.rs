@@ -192,9 +192,9 @@ pub(super) fn rules(limits: &[Limit], zone: &Zone) -> Rules {
 }
 
 impl Rule {
-    /// Whether it is about requests to this model.
-    pub fn covers(&self, model: Option<&str>) -> bool {
-        self.name.as_ref().is_none_or(|name| model.is_some_and(|model| name.fits(model)))
+    /// Whether it is about this request: about its model, by whatever name it was called.
+    pub fn covers(&self, record: &Record) -> bool {
+        self.name.as_ref().is_none_or(|name| record.is_of(name))
     }
 
     /// The rule on a scope, of which a request may use `share` thousandths.
@@ -244,7 +244,7 @@ pub fn amount(record: &Record, unit: Unit) -> u64 {
             used: Some(record.tokens),
             prompt: record.prompt_tokens,
             completion: record.completion_tokens,
-            cached: None,
+            ..Told::default()
         };
         Tokens::of(told).unwrap_or_default()
     };

@@ -364,9 +364,8 @@ impl Ready {
         record: &Record,
         limits: &mut SmallVec<[Applied; 4]>,
     ) {
-        let model = record.model.as_deref();
         let mut add = |rules: &Rules, scope: &dyn Fn() -> Scope, share: u16| {
-            let covering = rules.iter().filter(|rule| rule.covers(model));
+            let covering = rules.iter().filter(|rule| rule.covers(record));
             limits.extend(covering.map(|rule| rule.on(&scope(), share)));
         };
         let known = project.and_then(|project| self.projects.get(project));

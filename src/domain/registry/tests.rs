@@ -1,7 +1,7 @@
 //! Which limits apply, to whom, up to how much; and whom a key's entry keeps out.
 
 use super::*;
-use crate::domain::window::Unit;
+use crate::domain::{model::ModelIdentity, window::Unit};
 
 const NOW: Millis = 1_772_442_802_123;
 
@@ -16,6 +16,7 @@ fn record(key_id: &str, project: Option<&str>, model: Option<&str>) -> Record {
         project: project.map(Subject::project),
         endpoint: "/v1".into(),
         model: model.map(Into::into),
+        model_identity: None,
         tokens: 30,
         prompt_tokens: Some(20),
         completion_tokens: None,
@@ -148,6 +149,29 @@ fn a_limit_for_a_model_applies_to_what_fits_and_a_budget_is_a_limit_by_the_proje
     assert_eq!(crate::domain::event::format_millis(charge.until), "2026-03-31T15:00:00.000Z");
     let split = record("a", None, None);
     assert_eq!([amount(&split, Unit::InputTokens), amount(&split, Unit::OutputTokens)], [20, 10]);
+}
+
+#[test]
+fn a_limit_and_an_allowed_model_mean_the_model_by_whatever_name_it_is_called() {
+    let body = r#"{"limits":[{"unit":"tokens","window":"day","limit":10,"model":"gpt-4.1"},
+        {"unit":"tokens","window":"day","limit":10,"model":"swift"}]}"#;
+    let key: KeyEntry = serde_json::from_str(r#"{"allowed_models":["openai/gpt-4.1"]}"#).unwrap();
+    let key = Entry::Key(key.checked().unwrap());
+    let registry = stored(vec![("p", Entry::Project(project(body))), ("picky", key)]);
+    let identity = Arc::new(ModelIdentity { name: "gpt-4.1".into(), aliases: ["swift".into()].into() });
+    let called = |model: &str, identity: Option<&Arc<ModelIdentity>>| {
+        let record = Record { model_identity: identity.cloned(), ..record("picky", Some("p"), Some(model)) };
+        let terms = registry.terms(&record, || None, NOW);
+        (terms.refusal, terms.limits.len())
+    };
+    for model in ["gpt-4.1", "gpt-4.1-2025-04-14", "azure/eu/gpt-4.1"] {
+        assert_eq!(called(model, None), (None, 1), "{model}, that no list knows");
+        assert_eq!(called(model, Some(&identity)), (None, 2), "{model}");
+    }
+    assert_eq!(called("swift", Some(&identity)), (None, 2));
+    for model in ["gpt-4.1-mini", "gpt-4", "openai/gpt-4.1-mini-2025-04-14"] {
+        assert_eq!(called(model, None).0, Some(NotAllowed::Model), "{model}");
+    }
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl UsageBook {
         let minute = Bucket::Minute.start(when);
         let series = Series {
             project: record.project.clone(),
-            model: record.model.clone(),
+            model: record.counted_model().cloned(),
             key: record.key_id.clone(),
         };
         let shard = self.hasher.hash_one(&record.key_id) as usize % SHARDS;

@@ -21,7 +21,7 @@ use crate::{
         registry::{Applied, NotAllowed, Terms},
         reservation::Settles,
         standing::{Standing, StandingState},
-        window::Counts,
+        window::{Counts, ONE_DAY, WINDOW_MILLIS},
     },
     engine::{ActivePolicy, Engine, bans, profiles::ProfileHandle},
 };
@@ -169,6 +169,7 @@ impl Engine {
         let may_be_new = counted
             && profile.is_none()
             && terms.refusal.is_none()
+            && !is_past_every_window(record, now)
             && self.bans.find(record, now, active.observes(), |_, _| false).is_none();
         let new_subject = may_be_new && self.new_subjects.take(&record.address, now);
         let features = Features::of(record);
@@ -234,6 +235,11 @@ impl Engine {
             policy_version: active.version.clone(),
         }
     }
+}
+
+/// Whether no window holds the time of a record that is told late: then it makes nobody known.
+fn is_past_every_window(record: &Record, now: Millis) -> bool {
+    record.late && record.timestamp.is_some_and(|at| at < now - WINDOW_MILLIS[ONE_DAY])
 }
 
 /// How a request is charged: what was used always, what is asked for if it fits.

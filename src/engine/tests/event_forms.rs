@@ -7,7 +7,7 @@ use crate::{
         decision::{LimitStatus, Would},
         event::golden::check,
         finding::{Finding, Mode, Severity},
-        quota::Span,
+        limit::Span,
         registry::{Entry, KeyEntry, NotAllowed, Project},
         spend::{Amount, Judgement, Sign},
         standing::{Origin, Standing, StandingState},

@@ -71,6 +71,20 @@ async fn a_late_record_is_in_the_bucket_of_its_own_time_and_others_in_that_of_no
 }
 
 #[tokio::test]
+async fn a_model_is_one_row_by_whatever_name_it_was_called_and_an_unpriced_one_keeps_its_name() {
+    let mut day = Day::with(|_| ()).await;
+    for model in
+        ["gpt-4.1", "openai/gpt-4.1", "azure/gpt-4.1-2025-04-14", "openai/gpt-99", "claude-sonnet-4-5"]
+    {
+        day.ask(json!({"model": model})).await;
+    }
+    let rows = day.usage_by(Bucket::Day, Grouping { model: true, ..Grouping::default() }).await;
+    let rows: Vec<_> =
+        rows.iter().map(|(_, key, sums)| (key.model.as_deref().unwrap(), sums.requests)).collect();
+    assert_eq!(rows, [("claude-sonnet-4.5", 1), ("gpt-4.1", 3), ("openai/gpt-99", 1)]);
+}
+
+#[tokio::test]
 async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
     let day = Day::with(|_| ()).await;
     let mut day = day.counting(UsageBook::new(8, 1_000).unwrap());

@@ -31,7 +31,7 @@ use crate::{
     forward::Status,
     geo::Geo,
     intake::{Intake, Peppers},
-    pricing::built_in,
+    pricing::flat_example,
     store::embedded::{EmbeddedOptions, EmbeddedStore},
 };
 
@@ -65,7 +65,7 @@ impl Api {
         let shutdown = CancellationToken::new();
         let router = router(AppState {
             engine: engine.clone(),
-            intake: Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), built_in(), 300_000),
+            intake: Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), flat_example(), 300_000),
             auth,
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| serde_json::json!({ "geo": "off" })),

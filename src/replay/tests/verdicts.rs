@@ -12,7 +12,7 @@ use crate::{
         subject::Subject,
     },
     engine::LEASE,
-    pricing::built_in,
+    pricing::flat_example,
 };
 
 /// What a live service would have written about the traveller, judged two minutes after the ban.
@@ -33,7 +33,7 @@ async fn judged(verdict: Verdict) -> Event {
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
     let geo = Arc::new(Geo::open(&[], true).unwrap());
     let engine = Engine::start(store, geo, config(strict).policy, options).await.unwrap();
-    let intake = Intake::replay(peppers(), built_in());
+    let intake = Intake::replay(peppers(), flat_example());
     for line in &traveller("a")[..2] {
         let record = intake.record(parse(line.to_string().as_bytes()).unwrap(), 0).unwrap();
         let now = record.timestamp.unwrap();

@@ -101,7 +101,7 @@ async fn what_was_admitted_while_redis_was_silent_is_charged_when_it_is_back() {
     degraded(&instance).await;
     let mut admitted = 0;
     let last = loop {
-        let decision = ask_in_time(&instance, "a", json!({})).await;
+        let decision = ask_in_time(&instance, "a", json!({"admit": true})).await;
         if !decision.allowed {
             break decision;
         }
