@@ -219,6 +219,11 @@ impl Engine {
         self.bans.get(subject, now)
     }
 
+    /// The banned network around an address or prefix, other than itself.
+    pub fn covering_ban(&self, subject: &Subject, now: Millis) -> Option<Subject> {
+        self.bans.covering(subject, now)
+    }
+
     /// How many bans this instance holds.
     pub fn bans_held(&self) -> usize {
         self.bans.len()

@@ -208,8 +208,15 @@ pub async fn ban(
         ("reason" = Option<String>, Query, description = "Why."),
     ),
     responses(
-        (status = 200, body = BanStatus, description = "Its standing now."),
+        (
+            status = 200, body = BanStatus,
+            description = "Its standing now: that of a banned network around it, where there is one."
+        ),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "It is not held."),
+        (
+            status = 409, body = Problem, content_type = "application/problem+json",
+            description = "It has no ban of its own; a network around it is banned, which the detail names."
+        ),
         (
             status = "4XX", body = Problem, content_type = "application/problem+json",
             description = "The request is wrong."
@@ -229,11 +236,17 @@ pub async fn lift(
 ) -> Result<Json<BanStatus>, ApiError> {
     let reason = because(&params.only(&["reason"])?, body, &actor, "lifted")?;
     let now = app.engine.now();
-    let lifted = app.engine.lift(&subject, &reason, &actor, now).await?;
-    let record =
-        lifted.ok_or_else(|| ApiError::NotFound(format!("{subject} is neither banned nor throttled")))?;
+    if app.engine.lift(&subject, &reason, &actor, now).await?.is_none() {
+        return Err(match app.engine.covering_ban(&subject, now) {
+            Some(network) => ApiError::Conflict(format!(
+                "{subject} has no ban of its own: it is banned as part of {network}; lift that one"
+            )),
+            None => ApiError::NotFound(format!("{subject} is neither banned nor throttled")),
+        });
+    }
     audit(&actor, "lift", subject.as_str());
-    Ok(Json(status(&app, &record, now)))
+    // What remains: a network around it may be banned, too.
+    Ok(Json(status(&app, &app.engine.standing(&subject).await?, now)))
 }
 
 /// Shows where a key stands, by the raw key, which so is never in a URL.
@@ -276,6 +289,9 @@ fn subjects_of(app: &App, api_key: String, now: Millis) -> Result<Vec<Subject>, 
         endpoint: None,
         model: None,
         estimated_tokens: None,
+        estimated_input_tokens: None,
+        estimated_output_tokens: None,
+        estimated_cost_usd: None,
         reserve: None,
     };
     let record = app.intake.record(question.into(), now)?;

@@ -87,6 +87,7 @@ impl Intake {
             return Err(InputError::Fields(errors));
         };
         let usage_known = wire.says_usage();
+        let of_either_kind = wire.of_either_kind;
         let (used, tokens) = (wire.quantities(tokens), wire.counted_tokens());
         let secret = wire.api_key.map(Zeroizing::new);
         let scrub = |text: String| scrub(text, secret.as_deref().map(String::as_str));
@@ -98,7 +99,13 @@ impl Intake {
         let endpoint = wire.endpoint.split(['?', '#']).next().unwrap_or_default().to_owned();
         let model = wire.model.map(scrub).map(Arc::from);
         let time = timestamp.unwrap_or(now);
-        let (cost, priced) = self.cost(wire.cost_usd, model.as_deref(), time, &used);
+        let (mut cost, priced) = self.cost(wire.cost_usd, model.as_deref(), time, &used);
+        if of_either_kind && wire.cost_usd.is_none() {
+            for used in used.of_one_kind(tokens) {
+                let other = self.cost(None, model.as_deref(), time, &used).0;
+                cost = [cost, other].into_iter().flatten().max_by_key(|cost| cost.nanos);
+            }
+        }
         let given = wire.request_id.filter(|id| !id.is_empty());
         Ok(Record {
             request_id_given: given.is_some(),
@@ -127,6 +134,7 @@ impl Intake {
             reservation_id: wire.reservation_id.map(scrub).map(Arc::from),
             usage_known,
             admit: wire.admit == Some(true),
+            of_either_kind,
             digest,
         })
     }

@@ -242,6 +242,9 @@ pub struct WireRecord {
     /// `true` asks before the request is made, and reports it in the same call: refused, it is charged to nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admit: Option<bool>,
+    /// Its tokens may be of the prompt or of the completion: an estimate that does not say which.
+    #[serde(skip)]
+    pub(super) of_either_kind: bool,
 }
 
 /// A question before a request.
@@ -269,9 +272,22 @@ pub struct WireCheck {
     /// Model that is to be called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Tokens that the request will use, as far as known.
+    /// Tokens that the request will use, as far as known, where it is not said which are of the prompt: each of them may be
+    /// prompt or completion, so they are held against both kinds of token limits, and at the dearer price.
     #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
     pub estimated_tokens: Option<u64>,
+    /// Tokens of the prompt.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
+    pub estimated_input_tokens: Option<u64>,
+    /// Most tokens of the completion.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
+    pub estimated_output_tokens: Option<u64>,
+    /// What the request will cost in US dollars, where the caller knows it; else it is worked out from model and tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub estimated_cost_usd: Option<WireCost>,
     /// Whether to hold the estimate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserve: Option<bool>,
@@ -279,7 +295,9 @@ pub struct WireCheck {
 
 impl From<WireCheck> for WireRecord {
     fn from(check: WireCheck) -> Self {
+        let is_split = check.estimated_input_tokens.is_some() || check.estimated_output_tokens.is_some();
         Self {
+            of_either_kind: check.estimated_tokens.is_some() && !is_split,
             request_id: None,
             api_key: check.api_key,
             key_id: check.key_id,
@@ -287,8 +305,8 @@ impl From<WireCheck> for WireRecord {
             endpoint: check.endpoint.unwrap_or_else(|| "/".to_owned()),
             model: check.model,
             tokens_used: check.estimated_tokens,
-            prompt_tokens: None,
-            completion_tokens: None,
+            prompt_tokens: check.estimated_input_tokens,
+            completion_tokens: check.estimated_output_tokens,
             input_tokens: None,
             output_tokens: None,
             cached_tokens: None,
@@ -299,7 +317,7 @@ impl From<WireCheck> for WireRecord {
             images: None,
             seconds: None,
             characters: None,
-            cost_usd: None,
+            cost_usd: check.estimated_cost_usd,
             latency_ms: None,
             source_ip: check.source_ip,
             user_agent: None,
@@ -380,6 +398,7 @@ impl WireRecord {
             refused_by,
             reservation_id,
             admit,
+            of_either_kind,
         } = self;
         for text in [request_id, api_key, key_id, project_id, model, user_agent, timestamp, reservation_id] {
             let text = text.as_deref();
@@ -404,8 +423,12 @@ impl WireRecord {
             service_tier.and_then(WireServiceTier::priced).map(|tier| tier as u64),
         ];
         let broken = [cost_usd.map(WireCost::nanos), latency_ms.map(f64::to_bits)];
-        let small =
-            [response_status.map(u64::from), refused_by.map(|RefusedBy::Keyward| 1), admit.map(u64::from)];
+        let small = [
+            response_status.map(u64::from),
+            refused_by.map(|RefusedBy::Keyward| 1),
+            admit.map(u64::from),
+            of_either_kind.then_some(1),
+        ];
         for number in whole.into_iter().chain(broken).chain(small) {
             tell(&[u8::from(number.is_some())]);
             tell(&number.unwrap_or_default().to_le_bytes());

@@ -112,6 +112,13 @@ pub struct Quantities {
 }
 
 impl Quantities {
+    /// The same with so many tokens, all of the prompt, and all of the completion.
+    pub fn of_one_kind(self, tokens: u64) -> [Self; 2] {
+        let prompt = Tokens { input: tokens, ..Tokens::default() };
+        let completion = Tokens { output: tokens, ..Tokens::default() };
+        [Self { tokens: prompt, ..self }, Self { tokens: completion, ..self }]
+    }
+
     /// How much it used of a part, in thousandths.
     pub(super) fn thousandths(&self, part: Part) -> u64 {
         let whole = match part {

@@ -72,6 +72,13 @@ pub struct KeyEntry {
     pub project: Option<String>,
     /// Its plan; null: that of its project, else the default one.
     pub plan: Option<String>,
+    /// Limits on it, beside those of its plan and project; one that counts the same as a limit of its plan takes that
+    /// one's place. At most 32.
+    #[schema(max_items = 32)]
+    pub limits: Vec<LimitBody>,
+    /// US dollars per calendar month: a limit of `cost_usd`.
+    #[schema(value_type = Option<String>, example = "25.00")]
+    pub budget_usd: Option<Amount>,
     /// What people call it.
     #[schema(max_length = 200)]
     pub label: Option<String>,
@@ -112,20 +119,7 @@ impl Project {
     /// All that is wrong with it.
     pub fn checked(self) -> Result<Self, Vec<Wrong>> {
         let mut wrong = Vec::new();
-        let read = limits::read(&self.limits, "/limits", &mut wrong);
-        let budget = self.budget_usd.as_ref().map(Amount::nanos).transpose();
-        let budget = note(budget, "/budget_usd", &mut wrong).flatten();
-        if let Some(same) =
-            budget.and_then(|most| read.iter().position(|l| limits::same_count(l, &monthly(most))))
-        {
-            wrong.push(Wrong::new(
-                "/budget_usd",
-                format!("is what /limits/{same} says; leave one of them out"),
-            ));
-        }
-        if budget.is_some() && read.len() == MAX_LIMITS {
-            wrong.push(Wrong::new("/budget_usd", format!("is one limit more than {MAX_LIMITS}")));
-        }
+        let (read, budget) = limits_and_budget(&self.limits, self.budget_usd.as_ref(), &mut wrong);
         let zone = note(self.timezone.as_deref().map(zone).transpose(), "/timezone", &mut wrong).flatten();
         name(self.plan.as_deref(), "/plan", &mut wrong);
         text(self.owner.as_deref(), "/owner", &mut wrong);
@@ -140,9 +134,7 @@ impl Project {
 
     /// Its limits, with its budget.
     pub(super) fn limits(&self) -> Vec<Limit> {
-        let mut read = limits::read(&self.limits, "", &mut Vec::new());
-        read.extend(self.budget_usd.as_ref().and_then(|budget| budget.nanos().ok()).map(monthly));
-        read
+        with_budget(&self.limits, self.budget_usd.as_ref())
     }
 
     pub(super) fn zone(&self) -> Zone {
@@ -160,11 +152,14 @@ impl KeyEntry {
         name(self.project.as_deref(), "/project", &mut wrong);
         name(self.plan.as_deref(), "/plan", &mut wrong);
         text(self.label.as_deref(), "/label", &mut wrong);
+        let (read, budget) = limits_and_budget(&self.limits, self.budget_usd.as_ref(), &mut wrong);
         let networks = each(&self.allowed_networks, "/allowed_networks", network, &mut wrong);
         let countries = each(&self.allowed_countries, "/allowed_countries", country, &mut wrong);
         let models = each(&self.allowed_models, "/allowed_models", limits::model, &mut wrong);
         let expires = note(self.expires.as_deref().map(moment).transpose(), "/expires", &mut wrong).flatten();
         let checked = Self {
+            limits: read.iter().map(LimitBody::from).collect(),
+            budget_usd: budget.map(Amount::dollars),
             allowed_networks: networks.iter().map(IpNet::to_string).collect(),
             allowed_countries: countries
                 .iter()
@@ -175,6 +170,11 @@ impl KeyEntry {
             ..self
         };
         good(checked, wrong)
+    }
+
+    /// Its own limits, with its budget.
+    pub(super) fn limits(&self) -> Vec<Limit> {
+        with_budget(&self.limits, self.budget_usd.as_ref())
     }
 
     pub(super) fn networks(&self) -> Vec<IpNet> {
@@ -188,6 +188,32 @@ impl KeyEntry {
     pub(super) fn expiry(&self) -> Option<Millis> {
         self.expires.as_deref().and_then(|text| moment(text).ok())
     }
+}
+
+/// Reads limits and a budget in nano-dollars; notes all that is wrong with them.
+fn limits_and_budget(
+    limits: &[LimitBody],
+    budget: Option<&Amount>,
+    wrong: &mut Vec<Wrong>,
+) -> (Vec<Limit>, Option<u64>) {
+    let read = limits::read(limits, "/limits", wrong);
+    let budget = note(budget.map(Amount::nanos).transpose(), "/budget_usd", wrong).flatten();
+    let same = budget.and_then(|most| read.iter().position(|l| limits::same_count(l, &monthly(most))));
+    if let Some(same) = same {
+        let hint = format!("is what /limits/{same} says; leave one of them out");
+        wrong.push(Wrong::new("/budget_usd", hint));
+    }
+    if budget.is_some() && read.len() == MAX_LIMITS {
+        wrong.push(Wrong::new("/budget_usd", format!("is one limit more than {MAX_LIMITS}")));
+    }
+    (read, budget)
+}
+
+/// Limits that were checked, and a budget as one of them.
+fn with_budget(limits: &[LimitBody], budget: Option<&Amount>) -> Vec<Limit> {
+    let mut read = limits::read(limits, "", &mut Vec::new());
+    read.extend(budget.and_then(|budget| budget.nanos().ok()).map(monthly));
+    read
 }
 
 fn monthly(nanos: u64) -> Limit {

@@ -45,12 +45,12 @@ impl Amount {
             Self::Decimal(text) => text,
         };
         let places = if unit == Unit::CostUsd { NANO_PLACES } else { 0 };
-        let read = decimal(text, places).ok().filter(|d| d.exact && (1..=MOST).contains(&d.units));
+        let read = decimal(text, places).ok().filter(|d| d.exact && d.units <= MOST);
         read.map(|d| d.units).ok_or_else(|| match unit {
             Unit::CostUsd => {
-                format!("must be US dollars, from {} to {}, with at most 9 decimals", Usd(1), Usd(MOST))
+                format!("must be US dollars, from 0 to {}, with at most 9 decimals", Usd(MOST))
             }
-            _ => format!("must be a whole number from 1 to {MOST}"),
+            _ => format!("must be a whole number from 0 to {MOST}"),
         })
     }
 
@@ -197,6 +197,11 @@ impl Rule {
         self.name.as_ref().is_none_or(|name| record.is_of(name))
     }
 
+    /// Whether one of these rules counts the same.
+    pub(super) fn is_among(&self, rules: &Rules) -> bool {
+        rules.iter().any(|rule| rule.id == self.id)
+    }
+
     /// The rule on a scope, of which a request may use `share` thousandths.
     pub(super) fn on(self: &Arc<Self>, scope: &Scope, share: u16) -> Applied {
         let most = u128::from(self.limit.most) * u128::from(share) / 1000;
@@ -251,6 +256,7 @@ pub fn amount(record: &Record, unit: Unit) -> u64 {
     match unit {
         Unit::Requests => 1,
         Unit::Tokens => record.tokens,
+        Unit::InputTokens | Unit::OutputTokens if record.of_either_kind => record.tokens,
         Unit::InputTokens => split().input,
         Unit::OutputTokens => split().output,
         Unit::CostUsd => record.cost().nanos,

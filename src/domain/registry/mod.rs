@@ -25,7 +25,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use self::{keys::Keys, limits::Rules};
+use self::{
+    keys::{Key, Keys},
+    limits::Rules,
+};
 use super::{
     Millis,
     calendar::Zone,
@@ -300,9 +303,8 @@ impl Registry {
             },
             limits: SmallVec::new(),
         };
-        let plan = key.and_then(|key| key.body.plan.as_deref());
         self.ready.apply(
-            plan,
+            key,
             &self.configured,
             registered.or(record.project.as_ref()),
             record,
@@ -358,7 +360,7 @@ impl Ready {
 
     fn apply(
         &self,
-        plan: Option<&str>,
+        key: Option<&Key>,
         configured: &Configured,
         project: Option<&Subject>,
         record: &Record,
@@ -369,11 +371,16 @@ impl Ready {
             limits.extend(covering.map(|rule| rule.on(&scope(), share)));
         };
         let known = project.and_then(|project| self.projects.get(project));
+        let zone = known.map_or(UTC, |project| &project.zone);
+        let own = key.map(|key| key.rules_in(zone)).unwrap_or_default();
+        add(&own, &|| Scope::Subject(record.key.clone()), WHOLE);
+        let plan = key.and_then(|key| key.body.plan.as_deref());
         let plan = plan.and_then(|name| self.plans.get(name));
         let plan = plan.or_else(|| self.plans.get(known?.plan.as_deref()?));
         let plan = plan.or_else(|| self.plans.get(configured.default_plan.as_str()));
-        if let Some(rules) = plan.and_then(|by_zone| by_zone.get(known.map_or(UTC, |project| &project.zone)))
-        {
+        if let Some(rules) = plan.and_then(|by_zone| by_zone.get(zone)) {
+            let others: Rules = rules.iter().filter(|rule| !rule.is_among(&own)).cloned().collect();
+            let rules = if own.is_empty() { rules } else { &others };
             add(rules, &|| Scope::Subject(record.key.clone()), WHOLE);
         }
         if let (Some(subject), Some(known)) = (project, known) {

@@ -33,6 +33,7 @@ fn record(key_id: &str, project: Option<&str>, model: Option<&str>) -> Record {
         reservation_id: None,
         usage_known: true,
         admit: false,
+        of_either_kind: false,
         digest: 0,
     }
 }
@@ -291,10 +292,10 @@ fn everything_that_is_wrong_is_named_with_its_hint() {
         (
             r#""unit":"tokens","window":"1min","limit":1.5"#,
             "/limits/0/limit",
-            "must be a whole number from 1 to",
+            "must be a whole number from 0 to",
         ),
-        (r#""unit":"tokens","window":"1min","limit":0"#, "/limits/0/limit", "from 1 to"),
-        (r#""unit":"tokens","window":"1min","limit":-3"#, "/limits/0/limit", "from 1 to"),
+        (r#""unit":"tokens","window":"1min","limit":0.5"#, "/limits/0/limit", "from 0 to"),
+        (r#""unit":"tokens","window":"1min","limit":-3"#, "/limits/0/limit", "from 0 to"),
         (
             r#""unit":"cost_usd","window":"1min","limit":"0.0000000001"#,
             "/limits/0/limit",

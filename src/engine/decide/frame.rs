@@ -166,8 +166,17 @@ impl<'a> Frame<'a> {
     pub fn budget_used(&self, applied: &Applied, used: u64, mark: u64, severity: Severity) -> Event {
         let limit = &applied.rule.limit;
         let (percent, most) = (mark / 10, Usd(limit.most));
+        let summary = if mark == 1000 && used < limit.most {
+            format!(
+                "${most} per {} is used up: ${}, and a request that needs more was refused.",
+                limit.span,
+                Usd(used)
+            )
+        } else {
+            format!("{percent} % of ${most} per {} are used: ${}.", limit.span, Usd(used))
+        };
         let details = BudgetUsed {
-            summary: format!("{percent} % of ${most} per {} are used: ${}.", limit.span, Usd(used)),
+            summary,
             percent,
             limit_usd: most.to_string(),
             used_usd: Usd(used).to_string(),

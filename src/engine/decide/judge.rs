@@ -58,8 +58,12 @@ impl Engine {
             return Decision { allowed: false, reason: refused.reason, ..decision };
         }
         let counted = observed.charge.mode != ChargeMode::Peek;
-        if !observed.key.tracked && counted && !observed.degraded && !observed.charge.may_create {
+        let kept_out = !observed.key.tracked && !observed.charge.may_create && !record.late;
+        if kept_out && counted && !observed.degraded {
             self.outbox.tell(|| frame.capped());
+        }
+        if !observed.known.limits.is_empty() && counted {
+            self.report_budgets(&observed, &frame);
         }
         if !observed.key.admitted && (observed.attribution == Attribution::Key || counted) {
             self.refuse_by_limit(&mut decision, &frame, &observed.key);
@@ -67,9 +71,6 @@ impl Engine {
         }
         if observed.key.standing.state_at(now) == StandingState::Throttled {
             decision.action = Action::Throttle;
-        }
-        if !observed.known.limits.is_empty() && counted {
-            self.report_budgets(&observed, &frame);
         }
         if record.late || record.refused_by_keyward || observed.attribution == Attribution::Nobody {
             return decision;
@@ -139,6 +140,7 @@ impl Engine {
             self.outbox.tell(|| frame.blocked(&record.key, &observed.key.standing));
             refuse(&mut decision, &observed.key.standing, Reason::ApiKeyBanned);
         } else if !observed.key.admitted {
+            self.report_budgets(observed, &frame);
             self.refuse_by_limit(&mut decision, &frame, &observed.key);
         } else if observed.key.standing.state_at(now) == StandingState::Throttled {
             decision.action = Action::Throttle;

@@ -19,7 +19,11 @@ pub(super) fn statuses(observed: &Observed<'_>) -> Vec<LimitStatus> {
         let limit = &applied.rule.limit;
         // An empty counter is as its span would leave it.
         let reset_at = count.resets_at.unwrap_or(observed.key.now);
-        let reset_at = reset_at.min(observed.key.now + limit.span.length());
+        // What slides leaves within its span; a calendar period ends when it ends, also on a day of 25 hours.
+        let reset_at = match limit.span {
+            Span::Sliding(length) => reset_at.min(observed.key.now + length),
+            Span::Calendar(_) => reset_at,
+        };
         LimitStatus {
             scope: Some(scope_name(&applied.counter).into()),
             model: limit.model.clone(),

@@ -229,3 +229,95 @@ async fn a_budget_holds_for_keys_that_the_cap_on_new_ones_keeps_out() {
         "there are no windows to hold anything in"
     );
 }
+
+#[tokio::test]
+async fn a_limit_of_nothing_is_a_stop_for_a_project_a_key_and_one_model() {
+    let stop = |fields: serde_json::Value| json!({"limits": [fields]});
+    let day = day(&[
+        ("closed", project(stop(json!({"unit": "requests", "window": "day", "limit": 0})))),
+        (
+            "no-opus",
+            project(stop(json!({"unit": "requests", "window": "day", "limit": 0, "model": "claude-opus-*"}))),
+        ),
+        ("stopped", key(stop(json!({"unit": "requests", "window": "month", "limit": 0})))),
+    ])
+    .await;
+    for (asked, allowed) in [
+        (json!({"project_id": "closed"}), false),
+        (json!({"key_id": "stopped"}), false),
+        (json!({"project_id": "no-opus", "model": "claude-opus-4.7"}), false),
+        (json!({"project_id": "no-opus", "model": "gpt-4.1"}), true),
+    ] {
+        let checked = day.engine.check(&day.record(asked.clone()), false, day.now).await;
+        assert_eq!(checked.allowed, allowed, "{asked}");
+        assert!(checked.retry_at.is_none(), "what never fits is promised no time");
+    }
+}
+
+#[tokio::test]
+async fn a_keys_own_limit_takes_the_place_of_the_same_one_of_its_plan_and_follows_its_projects_clock() {
+    let daily = |limit: u64| json!({"limits": [{"unit": "requests", "window": "day", "limit": limit}]});
+    let mut day = day(&[
+        ("small", plan(daily(9))),
+        ("p", project(json!({"timezone": "Asia/Tokyo"}))),
+        ("own", key(json!({"plan": "small", "project": "p", "limits": daily(2)["limits"]}))),
+        ("plain", key(json!({"plan": "small"}))),
+    ])
+    .await;
+    for allowed in [true, true, false] {
+        let answer = day.ask(json!({"key_id": "own"})).await;
+        assert_eq!(answer.allowed, allowed);
+        assert_eq!(answer.limits.iter().map(|limit| limit.limit).collect::<Vec<_>>(), [2]);
+        // Nine in the morning in UTC: six hours to midnight in Tokyo.
+        assert_eq!(answer.limits[0].reset_seconds, 6 * 3600);
+    }
+    assert_eq!(day.ask(json!({"key_id": "plain"})).await.limits[0].limit, 9);
+}
+
+#[tokio::test]
+async fn a_budget_tells_that_it_is_used_up_when_the_rest_is_too_little() {
+    let mut day = day(&[("p", project(json!({"budget_usd": "1"})))]).await;
+    day.ask(ask("a", "0.96")).await;
+    let asked = day.record(ask("a", "0.05"));
+    for _ in 0..3 {
+        let refused = day.engine.check(&asked, true, day.now).await;
+        assert_eq!(refused.reason, Some(Reason::BudgetExceeded));
+    }
+    let told = day.events(EventType::BudgetUsed).await;
+    let told: Vec<_> = told.iter().map(|e| (e.evidence["percent"].as_u64(), e.count)).collect();
+    assert!(told.contains(&(Some(100), 1)) && told.contains(&(Some(80), 1)), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_late_report_counts_in_every_limit_whose_span_holds_its_time_and_settles_its_reservation() {
+    let limits = json!({"limits": [
+        {"unit": "tokens", "window": "10min", "limit": 10_000}, {"unit": "tokens", "window": "1min", "limit": 10_000},
+    ]});
+    let mut day = day(&[("p", project(limits))]).await;
+    let estimate = day.record(json!({"project_id": "p", "tokens_used": 300}));
+    let held = day.engine.check(&estimate, true, day.now).await.reserved.unwrap();
+    let six_minutes_ago = crate::domain::event::format_millis(day.now - 6 * MINUTE);
+    let late = json!({
+        "project_id": "p", "tokens_used": 200, "timestamp": six_minutes_ago, "reservation_id": &*held.id,
+    });
+    let late = day.ask(late).await;
+    assert_eq!((late.late, late.settlement), (true, Some(crate::domain::decision::Settlement::Settled)));
+    let used: Vec<u64> =
+        late.limits.iter().filter(|limit| limit.scope.is_some()).map(|limit| limit.used).collect();
+    assert_eq!(used, [200, 0]);
+}
+
+#[tokio::test]
+async fn a_report_that_does_not_say_what_was_used_keeps_the_estimate() {
+    let mut day =
+        day(&[("p", project(json!({"limits": [{"unit": "tokens", "window": "day", "limit": 1000}]})))]).await;
+    let estimate = day.record(json!({"project_id": "p", "tokens_used": 300}));
+    for (says, used) in [(None, 300), (Some(0), 300)] {
+        let held = day.engine.check(&estimate, true, day.now).await.reserved.unwrap();
+        let mut record =
+            day.record(json!({"project_id": "p", "reservation_id": &*held.id, "response_status": 499}));
+        (record.tokens, record.usage_known) = (says.unwrap_or(0), says.is_some());
+        let answer = day.engine.record(&[record], day.now).await.remove(0);
+        assert_eq!((answer.estimated, answer.limits.last().unwrap().used), (says.is_none(), used));
+    }
+}
