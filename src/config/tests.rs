@@ -280,7 +280,7 @@ fn plans_projects_and_limits_are_read_as_the_api_reads_them() {
 fn what_is_wrong_with_a_plan_is_named_in_full() {
     for (text, words) in [
         (
-            "[[limits]]\nunit = 'requests'\nwindow = '1s'\nlimit = 0",
+            "[[limits]]\nunit = 'requests'\nwindow = '1s'\nlimit = -1",
             "`limits[0].limit` must be a whole number",
         ),
         (

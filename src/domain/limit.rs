@@ -142,6 +142,14 @@ impl Scope {
         }
     }
 
+    /// The key or project that it is; `None` of everything.
+    pub fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::Subject(subject) => Some(subject),
+            Self::Everything => None,
+        }
+    }
+
     /// As it is written: `key:…`, `project:…` or `everything`.
     pub fn as_str(&self) -> &str {
         match self {

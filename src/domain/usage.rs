@@ -15,7 +15,7 @@ pub use query::{Grouping, UsageQuery, UsageTable};
 pub use rollup::{Bucket, Cell, Detail, Keep, UsageBatch, UsageDelta};
 
 use super::{
-    price::{Tokens, Told},
+    price::{ReportedTokens, Tokens},
     record::{Outcome, Record},
 };
 
@@ -52,12 +52,12 @@ pub struct Totals {
 impl Totals {
     /// What one record used.
     pub fn of(record: &Record, refused: bool) -> Self {
-        let told = Told {
+        let told = ReportedTokens {
             used: Some(record.tokens),
             prompt: record.prompt_tokens,
             completion: record.completion_tokens,
             cached: record.cached_tokens,
-            ..Told::default()
+            ..ReportedTokens::default()
         };
         let tokens = Tokens::of(told).unwrap_or_default();
         let (client, server) = match record.outcome() {

@@ -7,13 +7,15 @@ use crate::{
         alert::{AlertRule, Bar, Fired, Watched},
         decision::{Action, Reason, Would},
         event::{
-            AlertRuleFired, Cause, DeadLetterAct, DeadLettersChanged, Event, EventGap, EventType,
+            AlertRuleFired, BudgetUsed, Cause, DeadLetterAct, DeadLettersChanged, Event, EventGap, EventType,
             EvidenceAmount, KeyCutOff, PolicyChanged, SpendAnomaly, SpendCheck, SpendSign, StandingChanged,
             StoreDegraded, StoreRecovered, format_millis, wire_name,
         },
         finding::{Finding, Severity},
         ladder,
+        money::Usd,
         record::Record,
+        registry::Applied,
         spend::{Judgement, Sign},
         stable_hash,
         standing::{Standing, StandingDetail, StandingState},
@@ -69,6 +71,34 @@ pub fn crowd(rule: &AlertRule, most: usize, start: Millis, now: Millis) -> Event
         ..of_rule(rule, start)
     };
     by_rule(rule, &details, now)
+}
+
+/// What an event says of a budget of which so many thousandths are used.
+pub fn budget_details(applied: &Applied, used: u64, mark: u64) -> BudgetUsed {
+    let limit = &applied.rule.limit;
+    let (percent, most, spent) = (mark / 10, Usd(limit.most), Usd(used));
+    let summary = if mark == 1000 && used < limit.most {
+        format!("${most} per {} is used up: ${spent}, and a request that needs more was refused.", limit.span)
+    } else {
+        format!("{percent} % of ${most} per {} are used: ${spent}.", limit.span)
+    };
+    BudgetUsed {
+        summary,
+        percent,
+        limit_usd: most.to_string(),
+        used_usd: spent.to_string(),
+        window: limit.span,
+        model: limit.model.as_deref().map(str::to_owned),
+        scope: applied.counter.scope.as_str().to_owned(),
+    }
+}
+
+/// A budget was lowered to what is used of it, or below.
+pub fn used_up(applied: &Applied, used: u64, now: Millis) -> Event {
+    let subject = applied.counter.scope.subject().cloned();
+    let event = Event::new(now, EventType::BudgetUsed, Severity::High, subject);
+    let (action, detector) = (Some("alert".to_owned()), Some("budgets".to_owned()));
+    Event { action, detector, ..event }.with(&budget_details(applied, used, 1000))
 }
 
 /// What tells a rule apart from others, as long as nothing in it is changed.

@@ -2,16 +2,18 @@
 //! a request gets its cost.
 //! Used by the HTTP routes and by `replay` alike.
 
+mod check;
 mod cost;
 mod number;
 mod pepper;
 mod quantities;
 mod wire;
 
+pub use check::WireCheck;
 pub use cost::WireCost;
 pub use number::{WireSeconds, WireServiceTier};
 pub use pepper::{PepperError, Peppers};
-pub use wire::{FieldError, InputError, WireCheck, WireRecord, parse};
+pub use wire::{FieldError, InputError, WireRecord, parse};
 
 use std::sync::Arc;
 

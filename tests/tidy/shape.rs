@@ -6,8 +6,6 @@ use super::{files, nobody, without_words};
 
 /// Most characters of a line, of code and of comments.
 const LINE: usize = 120;
-/// The one room whose comments are still longer in places.
-const LONG_LINES: &str = "src/engine/decide/";
 /// Most lines of half of the files, and of nine in ten.
 const FILES: [usize; 2] = [130, 300];
 /// Most lines of half of the functions, and of nine in ten.
@@ -19,6 +17,7 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("src/telemetry.rs::describe", "one line for each metric"),
     ("src/http/mod.rs::router", "one line for each route"),
     ("src/intake/mod.rs::record_where", "one line for each field of a record"),
+    ("src/intake/wire.rs::spell", "one line for each field of a record, so that none is forgotten"),
 ];
 
 /// The files of the program, without tests.
@@ -102,10 +101,7 @@ fn the_lines_of_a_function_are_those_from_its_name_to_its_last_brace() {
 #[test]
 fn no_line_is_longer_than_a_screen_is_wide() {
     let rooms = ["src", "tests", "examples", "benches"];
-    let all = rooms
-        .into_iter()
-        .flat_map(|room| files(room, ".rs"))
-        .filter(|(name, _)| !name.starts_with(LONG_LINES));
+    let all = rooms.into_iter().flat_map(|room| files(room, ".rs"));
     let long = |(name, text): (String, String)| {
         let numbered = text.lines().enumerate().map(|(n, line)| (n + 1, line.chars().count()));
         let long: Vec<_> = numbered.filter(|(_, length)| *length > LINE).collect();

@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Call, EventType, FindingEvidence, RequestFeatures};
+use super::{
+    call::Call,
+    finding::{FindingEvidence, RequestFeatures},
+    kind::EventType,
+};
 use crate::domain::{Millis, calendar::parse_millis, finding::Finding, standing::Origin};
 
 /// What is told of events of one type, or of several types that have the same to tell.
@@ -58,8 +62,8 @@ impl EventEvidence {
         RequestFeatures::of(self.0.pointer("/cause/evidence").unwrap_or(&self.0))
     }
 
-    /// Why it happened, for people: the sentence of the finding, or of the one that led to it; else the note or the reason
-    /// of the person who acted.
+    /// Why it happened, for people: the sentence of the finding, or of the one that led to it; else the note or the
+    /// reason of the person who acted.
     pub fn why(&self) -> Option<&str> {
         let cause = self.0.pointer("/cause/evidence").and_then(|cause| FindingEvidence::of(cause).summary);
         self.finding().summary.or(cause).or_else(|| self.text("note")).or_else(|| self.reason())

@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::EvidenceAmount;
+use super::amount::EvidenceAmount;
 use crate::domain::place::PlaceSummary;
 
-/// The five members that every finding has. A comparison that is no finding has them too: of an alert rule, or of a day's
-/// spend. What is missing or of another kind is `None`.
+/// The five members that every finding has. A comparison that is no finding has them too: of an alert rule, or of a
+/// day's spend. What is missing or of another kind is `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FindingEvidence<'a> {
     /// Why it was found, in one plain sentence.

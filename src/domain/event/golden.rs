@@ -1,7 +1,7 @@
 //! The wire form of events, compared byte for byte with golden files. Each room that makes events checks its own.
 //!
-//! `KEYWARD_BLESS=1 cargo test golden` writes the files anew: then read the difference, for sinks and readers of the log
-//! will see it too.
+//! `KEYWARD_BLESS=1 cargo test golden` writes the files anew: then read the difference, for sinks and readers of the
+//! log will see it too.
 
 use std::{
     collections::BTreeSet,

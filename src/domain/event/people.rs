@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Details, Event, EventType};
+use super::{entry::Event, evidence::Details, kind::EventType};
 use crate::domain::actor::Actor;
 
 /// The policy, an allowlist entry, or a plan, project or key was changed.
@@ -104,8 +104,8 @@ pub struct FeedbackGiven {
 }
 
 impl FeedbackGiven {
-    /// A word about an event. Of an event that is itself such a word, what that is about is left out, or each would hold
-    /// every word before it.
+    /// A word about an event. Of an event that is itself such a word, what that is about is left out, or each would
+    /// hold every word before it.
     pub fn new(mut judged: Event, verdict: Verdict, note: &str, by: &Actor) -> Self {
         if let Some(members) = judged.evidence.0.as_object_mut() {
             members.remove("judged");

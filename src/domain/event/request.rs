@@ -2,18 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Details, EventType, EvidenceAmount, standing::Hold};
+use super::{amount::EvidenceAmount, call::Call, evidence::Details, kind::EventType, standing::Hold};
 use crate::domain::{finding::AnomalyKind, limit::Span, registry::NotAllowed, window::Unit};
-
-/// By which call a request came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Call {
-    /// It was asked whether the request may be made.
-    Check,
-    /// The request was reported.
-    Record,
-}
 
 /// The worst enforced finding of a request is high or critical.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Details, EventType, rfc3339_millis};
+use super::{evidence::Details, kind::EventType, rfc3339_millis};
 use crate::domain::Millis;
 
 /// Events were lost before they could be kept, or were deleted before a sink had taken them.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Details, EventType, EvidenceAmount, rfc3339_millis};
+use super::{amount::EvidenceAmount, evidence::Details, kind::EventType, rfc3339_millis};
 use crate::domain::{
     Millis,
     alert::{Metric, Operator, Watched},
@@ -69,7 +69,8 @@ pub struct AlertRuleFired {
     /// The model, which is no subject; absent of a rule that watches anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The rule fires at more than so many in this span, and this event stands for all others; absent where it is of one.
+    /// The rule fires at more than so many in this span, and this event stands for all others; absent where it is of
+    /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub more_than: Option<usize>,
 }

@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Details, EventEvidence, EventType, Verdict, rfc3339_millis};
+use super::{
+    evidence::{Details, EventEvidence},
+    kind::EventType,
+    people::Verdict,
+    rfc3339_millis,
+};
 use crate::domain::{
     Millis,
     actor::Actor,

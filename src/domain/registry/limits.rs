@@ -13,7 +13,7 @@ use crate::domain::{
     limit::{Limit, Scope, Span},
     model::{LONGEST_MODEL, ModelName},
     money::{NANO_PLACES, NANOS_PER_DOLLAR, Usd, decimal},
-    price::{Tokens, Told},
+    price::{ReportedTokens, Tokens},
     record::Record,
     subject::Subject,
     window::Unit,
@@ -225,6 +225,16 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// Whether it is a budget: a limit on dollars of a calendar period.
+    pub fn is_budget(&self) -> bool {
+        self.rule.limit.unit == Unit::CostUsd && matches!(self.rule.limit.span, Span::Calendar(_))
+    }
+
+    /// When the calendar period ends that a moment is in.
+    pub fn period_ends(&self, now: Millis) -> Millis {
+        self.rule.limit.span.counts_until(now, &self.rule.zone)
+    }
+
     /// Whether it is on this subject.
     pub fn is_on(&self, subject: &Subject) -> bool {
         matches!(&self.counter.scope, Scope::Subject(on) if on == subject)
@@ -245,11 +255,11 @@ impl Applied {
 /// How much of a unit a request uses. Prompt and answer are told apart as they are for its price.
 pub fn amount(record: &Record, unit: Unit) -> u64 {
     let split = || {
-        let told = Told {
+        let told = ReportedTokens {
             used: Some(record.tokens),
             prompt: record.prompt_tokens,
             completion: record.completion_tokens,
-            ..Told::default()
+            ..ReportedTokens::default()
         };
         Tokens::of(told).unwrap_or_default()
     };

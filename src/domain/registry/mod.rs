@@ -282,6 +282,23 @@ impl Registry {
         keys.map(|(id, _)| format!("key:{id}")).take(at_most).collect()
     }
 
+    /// The limits on a project.
+    pub fn limits_of_project(&self, id: &str) -> Vec<Applied> {
+        let subject = Subject::project(id);
+        let ready = self.ready.projects.get(&subject);
+        let scope = Scope::Subject(subject);
+        ready.into_iter().flat_map(|ready| ready.rules.iter()).map(|rule| rule.on(&scope, WHOLE)).collect()
+    }
+
+    /// The limits that a key has of its own.
+    pub fn limits_of_key(&self, key_id: &str) -> Vec<Applied> {
+        let Some(key) = self.keys.get(key_id) else { return Vec::new() };
+        let project = key.project.as_ref().and_then(|project| self.ready.projects.get(project));
+        let rules = key.rules_in(project.map_or(UTC, |project| &project.zone));
+        let scope = Scope::Subject(Subject::key(key_id));
+        rules.iter().map(|rule| rule.on(&scope, WHOLE)).collect()
+    }
+
     /// What is said about a request at a moment. `country` is asked for only where it matters.
     pub fn terms(&self, record: &Record, country: impl FnOnce() -> Option<[u8; 2]>, now: Millis) -> Terms {
         if self.idle {

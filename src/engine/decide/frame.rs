@@ -7,13 +7,12 @@ use crate::{
         decision::{Action, LimitStatus, Reason, Would},
         enforcement::Enforcement,
         event::{
-            BannedRequestBlocked, BudgetUsed, Call, Cause, Event, EventEvidence, EventType, EvidenceAmount,
+            BannedRequestBlocked, Call, Cause, Event, EventEvidence, EventType, EvidenceAmount,
             HighSeverityAnomaly, Hold, KeyNotAllowed, KeySpared, ProjectMismatch, RateLimitExceeded,
             StandingChanged,
         },
         finding::{Finding, Severity},
         ladder,
-        limit::Scope,
         money::Usd,
         place::Place,
         record::Record,
@@ -21,7 +20,10 @@ use crate::{
         standing::Standing,
         subject::Subject,
     },
-    engine::{ActivePolicy, bans, events::action_of},
+    engine::{
+        ActivePolicy, bans,
+        events::{action_of, budget_details},
+    },
 };
 
 /// What every event about one request has.
@@ -162,32 +164,10 @@ impl<'a> Frame<'a> {
         self.ruled(event.with(&details), Action::None, ruled)
     }
 
-    /// So many thousandths of a budget are used. Told of whom the budget is; of everything: of nobody.
+    /// So many thousandths of a budget are used. ReportedTokens of whom the budget is; of everything: of nobody.
     pub fn budget_used(&self, applied: &Applied, used: u64, mark: u64, severity: Severity) -> Event {
-        let limit = &applied.rule.limit;
-        let (percent, most) = (mark / 10, Usd(limit.most));
-        let summary = if mark == 1000 && used < limit.most {
-            format!(
-                "${most} per {} is used up: ${}, and a request that needs more was refused.",
-                limit.span,
-                Usd(used)
-            )
-        } else {
-            format!("{percent} % of ${most} per {} are used: ${}.", limit.span, Usd(used))
-        };
-        let details = BudgetUsed {
-            summary,
-            percent,
-            limit_usd: most.to_string(),
-            used_usd: Usd(used).to_string(),
-            window: limit.span,
-            model: limit.model.as_deref().map(str::to_owned),
-            scope: applied.counter.scope.as_str().to_owned(),
-        };
-        let subject = match &applied.counter.scope {
-            Scope::Subject(subject) => Some(subject.clone()),
-            Scope::Everything => None,
-        };
+        let details = budget_details(applied, used, mark);
+        let subject = applied.counter.scope.subject().cloned();
         let event = self.event(EventType::BudgetUsed, severity, &self.record.key, "budgets");
         Event { action: Some("alert".to_owned()), subject, ..event.with(&details) }
     }

@@ -323,8 +323,8 @@ impl Engine {
         None
     }
 
-    /// Takes back what a request that is refused after all left with its key: the charge of an admission, and the sighting
-    /// of its peer. Writes events with it.
+    /// Takes back what a request that is refused after all left with its key: the charge of an admission, and the
+    /// sighting of its peer. Writes events with it.
     async fn take_back(&self, observed: &Observed<'_>, events: Vec<Event>) {
         let charged =
             observed.key.admitted && observed.key.tracked && observed.charge.mode != ChargeMode::Peek;

@@ -51,8 +51,8 @@ enum Observing {
 }
 
 impl Engine {
-    /// Takes requests to the store and back, in their order: all charges in one trip, beside it the profiles that are not
-    /// at hand. When the store does not answer in time, the fallback observes in its place.
+    /// Takes requests to the store and back, in their order: all charges in one trip, beside it the profiles that are
+    /// not at hand. When the store does not answer in time, the fallback observes in its place.
     pub(in crate::engine) async fn observe<'r>(
         &self,
         requests: Vec<Request<'r>>,
@@ -157,9 +157,9 @@ impl Engine {
         }
     }
 
-    /// What is to be asked about the address of a request: refused credentials are charged to it; a success is held against
-    /// those that were refused before, unless the key has long succeeded from there. New addresses have places of their
-    /// own, so that a flood of new keys does not hide the address it comes from.
+    /// What is to be asked about the address of a request: refused credentials are charged to it; a success is held
+    /// against those that were refused before, unless the key has long succeeded from there. New addresses have places
+    /// of their own, so that a flood of new keys does not hide the address it comes from.
     pub(super) fn about_address(
         &self,
         record: &Record,
@@ -191,8 +191,8 @@ impl Engine {
         }
     }
 
-    /// A subject that the cap on new ones keeps out of the store is still held to its windows: by this instance alone. The
-    /// counters that it shares with others are the store's, as ever.
+    /// A subject that the cap on new ones keeps out of the store is still held to its windows: by this instance alone.
+    /// The counters that it shares with others are the store's, as ever.
     async fn count_those_kept_out(
         &self,
         charges: &[Charge],

@@ -1,5 +1,5 @@
-//! What is known of a request before the store is asked: retries, bans in force, its place, what it charges. Nothing here
-//! waits.
+//! What is known of a request before the store is asked: retries, bans in force, its place, what it charges. Nothing
+//! here waits.
 
 use std::sync::Arc;
 

@@ -43,7 +43,8 @@ impl Reservations {
     }
 }
 
-/// Makes a charge one that holds its estimate: where it would count for longer than the lease, it counts as long as that.
+/// Makes a charge one that holds its estimate: where it would count for longer than the lease, it counts as long as
+/// that.
 pub(super) fn reserve(
     charge: &mut Charge,
     record: &Record,
