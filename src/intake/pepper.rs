@@ -25,7 +25,7 @@ pub enum PepperError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// The pepper has fewer than [`MIN_PEPPER_BYTES`].
+    /// The pepper has fewer than `MIN_PEPPER_BYTES`, 16.
     #[error("a pepper must be at least {MIN_PEPPER_BYTES} bytes; make one with `openssl rand -hex 32`")]
     TooShort,
     /// The text has no pepper in it.

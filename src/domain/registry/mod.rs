@@ -108,6 +108,10 @@ pub enum Entry {
 
 /// What becomes of a name in the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "few are held at a time, and most of them are of the large kind"
+)]
 pub enum Change {
     /// It is put, at a moment.
     Put(Entry, Millis),
