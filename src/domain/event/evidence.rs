@@ -130,7 +130,9 @@ pub fn wire_name(value: &impl Serialize) -> String {
 mod as_json {
     use std::ops::{Deref, DerefMut};
 
-    use super::{EventEvidence, Value};
+    use serde_json::Value;
+
+    use crate::domain::event::evidence::EventEvidence;
 
     impl From<Value> for EventEvidence {
         fn from(value: Value) -> Self {

@@ -22,12 +22,15 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Millis,
 pub mod option {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::{Millis, parse_millis};
+    use crate::domain::{
+        Millis,
+        calendar::{format_millis, parse_millis},
+    };
 
     /// Writes the time or null.
     pub fn serialize<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
         match time {
-            Some(time) => super::serialize(time, serializer),
+            Some(time) => serializer.serialize_str(&format_millis(*time)),
             None => serializer.serialize_none(),
         }
     }

@@ -11,8 +11,7 @@ use super::{
 };
 use crate::domain::{
     Millis, address,
-    calendar::{Calendar, Zone},
-    event::{format_millis, parse_millis},
+    calendar::{Calendar, Zone, format_millis, parse_millis},
     limit::{Limit, Priority, Span},
     subject::valid_id,
     window::Unit,

@@ -61,7 +61,10 @@ async fn the_tightest_refuses_and_all_or_none_is_charged() {
         {"unit": "requests", "window": "1min", "limit": 2, "model": "claude-*"},
     ]}));
     let mut day = day(&[("p", both)]).await;
-    let asked = |tokens: u64, model: &str| json!({"project_id": "p", "tokens_used": tokens, "model": model, "admit": true});
+    let asked = |tokens: u64, model: &str| {
+        let (project_id, admit) = ("p", true);
+        json!({"project_id": project_id, "tokens_used": tokens, "model": model, "admit": admit})
+    };
     for _ in 0..2 {
         assert!(day.ask(asked(10, "claude-opus-4.7")).await.allowed);
     }
