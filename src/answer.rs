@@ -60,7 +60,7 @@ pub struct Answer<'a> {
     pub price_fallback: bool,
     /// Decided without the store.
     pub degraded: bool,
-    /// Present and true when the record was too old for windows and detectors.
+    /// Present and true when the record came late: it counts where a span still holds its time, and detectors skip it.
     #[serde(skip_serializing_if = "is_false")]
     #[schema(required = false)]
     pub late: bool,
@@ -72,7 +72,7 @@ pub struct Answer<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UsageNote {
-    /// From its reservation.
+    /// They are the estimate of its reservation: the record names neither tokens nor a cost.
     Estimated,
 }
 

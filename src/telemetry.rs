@@ -83,7 +83,7 @@ pub async fn fold(handle: PrometheusHandle) {
 fn describe() {
     describe_counter!(
         "keyward_records_total",
-        "Records that were decided about; late ones are too old for windows and detectors."
+        "Records that were decided about; late ones are too old for detectors."
     );
     describe_counter!("keyward_checks_total", "Checks that were answered: requests that are to be made.");
     describe_counter!(

@@ -204,7 +204,7 @@ pub struct Decision {
     pub would: Option<Would>,
     /// Decided without the store.
     pub degraded: bool,
-    /// The record was too old for windows and detectors.
+    /// The record came late: it counts where a span still holds its time, and detectors skip it.
     pub late: bool,
     /// The policy that judged.
     pub policy_version: Arc<str>,

@@ -8,6 +8,7 @@ mod limits;
 mod observe;
 mod operator_actions;
 mod registry;
+mod reports;
 mod reservations;
 mod spend;
 mod usage;
@@ -205,36 +206,6 @@ async fn limits_count_tokens_and_refuse_with_a_true_time() {
     day.now += refused.retry_after_seconds().unwrap() as Millis * 1000;
     assert!(day.ask(json!({"admit": true})).await.allowed);
     assert_eq!(day.events(EventType::RateLimitExceeded).await.len(), 1);
-}
-
-#[tokio::test]
-async fn a_report_is_counted_where_it_does_not_fit_and_then_nothing_is_admitted() {
-    let mut day = Day::with(|policy| {
-        policy.limits.tokens.insert("1min".to_owned(), 25);
-    })
-    .await;
-    let fits = day.ask(json!({"tokens_used": 25})).await;
-    assert!(fits.allowed, "a report that just fits is allowed");
-    let over = day.ask(json!({"tokens_used": 20})).await;
-    assert_eq!((over.allowed, over.reason), (false, Some(Reason::RateLimitExceeded)));
-    assert_eq!((over.limits[0].used, day.used("a").await), (45, 45));
-    day.now += over.retry_after_seconds().unwrap() as Millis * 1000;
-    assert!(day.ask(json!({"tokens_used": 20, "admit": true})).await.allowed, "the promised time is true");
-}
-
-#[tokio::test]
-async fn a_banned_keys_reports_are_counted_behind_the_answer_and_a_retry_once() {
-    let mut day = Day::with(|_| ()).await;
-    day.ask(json!({})).await;
-    let (key, by) = (Subject::key("a"), Actor::local());
-    day.engine.ban(&key, None, "x", &by, day.now).await.unwrap();
-    for id in ["r-1", "r-1", "r-2"] {
-        assert_eq!(day.ask(json!({"request_id": id})).await.reason, Some(Reason::ApiKeyBanned));
-    }
-    day.ask(json!({})).await;
-    assert_eq!(day.used("a").await, 10, "nobody waited for the store");
-    day.engine.count_deferred(day.now).await.unwrap();
-    assert_eq!(day.used("a").await, 40);
 }
 
 #[tokio::test]

@@ -168,7 +168,10 @@ fn of_ruling(record: &Record, explained: &Explanation) -> String {
                                        this network, as after a revocation or in an outage."
                 .to_owned()
         }
-        Course::Late => "Allowed: too old for windows and detectors, so nothing was looked at.".to_owned(),
+        Course::Late => {
+            "Allowed: reported late, so it was counted at its own time and detectors did not look at it."
+                .to_owned()
+        }
         Course::NotCounted => {
             "Only looked at: the caller says that Keyward itself had refused it.".to_owned()
         }

@@ -24,7 +24,7 @@ pub struct Hold {
     /// Until when it holds; null: for good.
     #[serde(default, with = "rfc3339_millis::option")]
     pub until: Option<Millis>,
-    /// Earlier bans that count, this one included, as they have faded: to three decimals.
+    /// Strikes at that moment, faded by their half-life, to three decimals; a ban of a detector has added its own.
     #[serde(default)]
     pub strikes: f64,
     /// Who made it: a `detector` or an `operator`.

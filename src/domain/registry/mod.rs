@@ -387,29 +387,29 @@ impl Ready {
         record: &Record,
         limits: &mut SmallVec<[Applied; 4]>,
     ) {
-        let mut add = |rules: &Rules, scope: &dyn Fn() -> Scope, share: u16| {
-            let covering = rules.iter().filter(|rule| rule.covers(record));
+        let mut add = |rules: &Rules, but: &Rules, scope: &dyn Fn() -> Scope, share: u16| {
+            let covering = rules.iter().filter(|rule| rule.covers(record) && !rule.is_among(but));
             limits.extend(covering.map(|rule| rule.on(&scope(), share)));
         };
+        let none = Rules::default();
         let known = project.and_then(|project| self.projects.get(project));
         let zone = known.map_or(UTC, |project| &project.zone);
         let own = key.map(|key| key.rules_in(zone)).unwrap_or_default();
-        add(&own, &|| Scope::Subject(record.key.clone()), WHOLE);
+        add(&own, &none, &|| Scope::Subject(record.key.clone()), WHOLE);
         let plan = key.and_then(|key| key.body.plan.as_deref());
         let plan = plan.and_then(|name| self.plans.get(name));
         let plan = plan.or_else(|| self.plans.get(known?.plan.as_deref()?));
         let plan = plan.or_else(|| self.plans.get(configured.default_plan.as_str()));
         if let Some(rules) = plan.and_then(|by_zone| by_zone.get(zone)) {
-            let others: Rules = rules.iter().filter(|rule| !rule.is_among(&own)).cloned().collect();
-            let rules = if own.is_empty() { rules } else { &others };
-            add(rules, &|| Scope::Subject(record.key.clone()), WHOLE);
+            // A limit of the key itself takes the place of the same one of its plan: one counter is charged once.
+            add(rules, &own, &|| Scope::Subject(record.key.clone()), WHOLE);
         }
         if let (Some(subject), Some(known)) = (project, known) {
             let share = known.priority.map_or(WHOLE, |priority| configured.shares.of(priority));
-            add(&known.rules, &|| Scope::Subject(subject.clone()), share);
+            add(&known.rules, &none, &|| Scope::Subject(subject.clone()), share);
         }
         let priority = known.and_then(|project| project.priority).unwrap_or_default();
         let share = if self.prioritised { configured.shares.of(priority) } else { WHOLE };
-        add(&self.everything, &|| Scope::Everything, share);
+        add(&self.everything, &none, &|| Scope::Everything, share);
     }
 }

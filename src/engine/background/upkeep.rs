@@ -75,6 +75,9 @@ impl Engine {
             }
             let now = self.now();
             if self.breaker.open_since().is_none() {
+                if let Err(error) = self.count_deferred(now).await {
+                    tracing::warn!(%error, "reports of refused keys could not be counted; they are kept");
+                }
                 match self.flush_usage(now).await {
                     Ok(()) => flushed_at = now,
                     Err(error) => tracing::warn!(%error, "usage could not be added to the store; it is kept"),
@@ -145,7 +148,6 @@ impl Engine {
     async fn tend(&self, tick: u64, position: &mut LogPosition) -> Result<(), StoreError> {
         self.follow_log(position).await?;
         self.write_events().await?;
-        self.count_deferred(self.now()).await?;
         patient(self.refresh_documents_if_changed()).await?;
         if tick.is_multiple_of(CLOCK_TICKS) {
             self.follow_clock().await?;

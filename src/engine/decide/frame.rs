@@ -164,7 +164,8 @@ impl<'a> Frame<'a> {
         self.ruled(event.with(&details), Action::None, ruled)
     }
 
-    /// So many thousandths of a budget are used. ReportedTokens of whom the budget is; of everything: of nobody.
+    /// So many thousandths of a budget are used. The event is about whom the budget is on; a budget on everything is on
+    /// nobody.
     pub fn budget_used(&self, applied: &Applied, used: u64, mark: u64, severity: Severity) -> Event {
         let details = budget_details(applied, used, mark);
         let subject = applied.counter.scope.subject().cloned();

@@ -50,7 +50,7 @@ impl Engine {
         let mut observed = self.observe(requests, &active, now).await.into_iter();
         let mut decisions: Vec<Decision> = Vec::with_capacity(records.len());
         for step in steps {
-            let mut decision = match step {
+            let decision = match step {
                 Step::Answered(decision) => *decision,
                 Step::Waits(record, waiting) => self.wait_for(record, waiting, &active, now).await,
                 Step::Asks(in_flight) => {
@@ -58,13 +58,14 @@ impl Engine {
                     self.conclude(observed, in_flight, &active, now, trace).await
                 }
             };
-            active.policy.enforcement.soften(&mut decision);
             self.metrics.count(&decision);
             decisions.push(decision);
         }
-        if !self.options.flushes {
-            // Nobody else does.
-            let _ = self.count_deferred(now).await;
+        // Where nothing goes on beside the decisions, they count what waits themselves.
+        if !self.options.flushes
+            && let Err(error) = self.count_deferred(now).await
+        {
+            self.store_failed(&error, now);
         }
         decisions
     }
@@ -80,9 +81,7 @@ impl Engine {
     ) -> Decision {
         let record = observed.known.record;
         if observed.key.claim != Claim::Fresh {
-            let decision = self.answered_elsewhere(record, observed.key.claim, active, now).await;
-            in_flight.answer(&decision, true, now);
-            return decision;
+            return self.repeat(record, observed.key.claim, in_flight, active, now).await;
         }
         trace.see(Fact::Observed(&observed));
         let reported = observed.charge.mode == ChargeMode::Report;
@@ -105,13 +104,12 @@ impl Engine {
         let active = self.active.load_full();
         let purpose = if reserve { Purpose::Reserve } else { Purpose::Check };
         let (records, mut terms) = self.terms(std::slice::from_ref(record), &active, now);
-        let mut decision = match records.first() {
+        let decision = match records.first() {
             Some(record) => {
                 self.check_one(record, terms.pop().unwrap_or_default(), purpose, &active, now).await
             }
             None => self.unavailable(record, &active, now),
         };
-        active.policy.enforcement.soften(&mut decision);
         self.metrics.count_check(&decision);
         decision
     }
@@ -124,6 +122,7 @@ impl Engine {
         active: &ActivePolicy,
         now: Millis,
     ) -> Decision {
+        self.load_spared(record, active, now).await;
         if let Some(refused) = self.refuse_at_once(record, &terms, active, now, purpose) {
             return refused;
         }
@@ -138,10 +137,11 @@ impl Engine {
             return self.unavailable(record, active, now);
         };
         if observed.key.claim != Claim::Fresh {
-            return self.answered_elsewhere(record, observed.key.claim, active, now).await;
+            return self.repeat(record, observed.key.claim, in_flight, active, now).await;
         }
-        let decision = self.answer_check(&observed, active);
-        in_flight.answer(&decision, decision.allowed, now);
+        let mut decision = self.answer_check(&observed, active);
+        active.policy.enforcement.soften(&mut decision);
+        in_flight.answer(&decision, decision.ruling().allowed, now);
         if decision.reserved.is_some() {
             self.tell_others(record, &decision);
         }

@@ -335,7 +335,7 @@ impl Engine {
     }
 }
 
-/// Keys and projects whose profiles are not at hand. A record that is told late needs none.
+/// Keys and projects whose profiles are not at hand. A record that is reported late needs none.
 fn cold_subjects(requests: &[Request<'_>]) -> Vec<Subject> {
     let mut cold: Vec<Subject> = Vec::new();
     for known in requests.iter().map(|request| &request.known).filter(|known| !known.record.late) {

@@ -94,10 +94,12 @@ impl Engine {
         let mut requests = Vec::with_capacity(records.len());
         let steps = records.iter().map(|record| {
             let terms = terms.next().unwrap_or_default();
+            // One that settles a reservation makes the trip all the same, and one whose profile may spare it.
             if record.reservation_id.is_none()
+                && !self.may_be_spared(record, active, now)
                 && let Some(decision) = self.refuse_at_once(record, &terms, active, now, Purpose::Record)
             {
-                self.count_behind(record, &terms, active, now);
+                self.count_behind(record, &terms, &decision, active, now);
                 return Step::Answered(Box::new(decision));
             }
             match self.idempotency.begin(IdempotencyCache::identity(record), now) {
@@ -121,13 +123,11 @@ impl Engine {
         now: Millis,
         purpose: Purpose,
     ) -> Option<Decision> {
-        if self.may_be_spared(record, active, now) {
-            return None;
-        }
-        if let Some(decision) = self.refuse_banned(record, active, now, purpose) {
-            return Some(decision);
-        }
-        terms.refusal.map(|refusal| self.refuse_by_registry(record, refusal, active, now, purpose))
+        let by_registry =
+            || terms.refusal.map(|refusal| self.refuse_by_registry(record, refusal, active, now, purpose));
+        let mut refused = self.refuse_banned(record, active, now, purpose).or_else(by_registry)?;
+        active.policy.enforcement.soften(&mut refused);
+        Some(refused)
     }
 
     fn refuse_banned(
@@ -173,7 +173,7 @@ impl Engine {
             && self.bans.find(record, now, active.observes(), |_, _| false).is_none();
         let new_subject = may_be_new && self.new_subjects.take(&record.address, now);
         let features = Features::of(record);
-        // Where it has not been made yet, or is told late, its place is not touched.
+        // Where it has not been made yet, or is reported late, its place is not touched.
         let touches = attribution == Attribution::Key && purpose != Purpose::Reserve && !record.late;
         let peer = touches.then(|| Peer::place(&core, ClientMark::of(&features.client)));
         let mut charge = Charge {
@@ -237,7 +237,7 @@ impl Engine {
     }
 }
 
-/// Whether no window holds the time of a record that is told late: then it makes nobody known.
+/// Whether no window holds the time of a record that is reported late: then it makes nobody known.
 fn is_past_every_window(record: &Record, now: Millis) -> bool {
     record.late && record.timestamp.is_some_and(|at| at < now - WINDOW_MILLIS[ONE_DAY])
 }
@@ -255,8 +255,8 @@ fn mode(record: &Record, attribution: Attribution, purpose: Purpose) -> ChargeMo
     }
 }
 
-/// What a record charges to windows and counters, once, and the reservation that it settles. One that is told late is
-/// counted at its own time, wherever a span still holds that.
+/// What a record charges to windows and counters, once, and the reservation that it settles. One that is reported late
+/// is counted at its own time, wherever a span still holds that.
 pub(super) fn charge(
     record: &Record,
     limits: &[Applied],

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::idempotency::{IdempotencyCache, Waiting};
+use super::idempotency::{IdempotencyCache, InFlight, Waiting};
 use crate::{
     clock,
     domain::{Millis, decision::Decision, observation::Claim, record::Record, subject::Subject},
@@ -56,14 +56,24 @@ impl Engine {
         answer.map_or_else(|| self.plain_decision(record, active, now), |answer| (*answer).clone())
     }
 
-    /// The answer that another instance gave to the same request, or gives within the deadline; else a plain one.
-    pub(super) async fn answered_elsewhere(
+    /// The decision about a request that another instance has: its answer, or a plain one, which is not remembered.
+    pub(super) async fn repeat(
         &self,
         record: &Record,
-        mut claim: Claim,
+        claim: Claim,
+        in_flight: InFlight<'_>,
         active: &ActivePolicy,
         now: Millis,
     ) -> Decision {
+        let answer = self.answered_elsewhere(record, claim, now).await;
+        let remembered = answer.is_some();
+        let decision = answer.unwrap_or_else(|| self.plain_decision(record, active, now));
+        in_flight.answer(&decision, remembered, now);
+        decision
+    }
+
+    /// The answer that another instance gave to the same request, or gives within the deadline.
+    async fn answered_elsewhere(&self, record: &Record, mut claim: Claim, now: Millis) -> Option<Decision> {
         let by = clock::instant() + self.deadline() * 4 / 5;
         let mut pause = FIRST_LOOK;
         while claim == Claim::InFlight && clock::instant() + pause < by {
@@ -78,7 +88,6 @@ impl Engine {
             Claim::Answered(bytes) => serde_json::from_slice(&bytes).ok(),
             Claim::Fresh | Claim::InFlight => None,
         }
-        .unwrap_or_else(|| self.plain_decision(record, active, now))
     }
 
     /// Has other instances know the answer to a request that may be sent to them again. Nobody waits for it.

@@ -64,9 +64,22 @@ impl Engine {
         self.bans.find(record, now, active.observes(), |address, ban| spares(ban, address, record, profile()))
     }
 
+    /// Brings the profile of a key at hand that a ban of its address may spare: a check asks for it first, since what
+    /// it would charge cannot be charged and refused.
+    pub(super) async fn load_spared(&self, record: &Record, active: &ActivePolicy, now: Millis) {
+        if !self.may_be_spared(record, active, now) {
+            return;
+        }
+        for (subject, profile) in self.load_profiles(std::slice::from_ref(&record.key)).await {
+            if !profile.is_empty() {
+                self.profiles.put(&subject, profile);
+            }
+        }
+    }
+
     /// Whether only the key's profile, which is not at hand, can say if a ban of its address spares it: then it is
-    /// asked for with the trip. So many new ones per minute and address: a flood of made-up keys asks the store no
-    /// more often.
+    /// asked for, with the trip of a record. So many new ones per minute and address: a flood of made-up keys asks the
+    /// store no more often.
     pub(super) fn may_be_spared(&self, record: &Record, active: &ActivePolicy, now: Millis) -> bool {
         let found = self.bans.find(record, now, active.observes(), |_, _| false);
         let by_address = found.is_some_and(|(subject, ban)| can_spare(&ban, &subject));

@@ -53,7 +53,7 @@ impl Engine {
         active.registry.terms(record, || self.geo.place_core(record.source_ip).country, now)
     }
 
-    /// The decision about a request that its key may not make. It charges nothing and teaches nothing.
+    /// The decision about a request that its key may not make. It teaches nothing; a report of one is counted apart.
     pub(super) fn refuse_by_registry(
         &self,
         record: &Record,

@@ -1,0 +1,94 @@
+//! What a report counts, whatever is decided about it.
+
+use super::*;
+use crate::domain::{
+    actor::Actor,
+    enforcement::Enforcement,
+    usage::{Bucket, UsageQuery},
+};
+
+#[tokio::test]
+async fn a_check_from_a_banned_address_is_refused_also_for_a_key_that_is_not_at_hand() {
+    let mut day = Day::with(|_| ()).await;
+    for n in 0..11 {
+        day.ask(json!({"key_id": format!("guess-{n}"), "response_status": 401})).await;
+    }
+    for reserve in [false, true] {
+        let asked = day.record(json!({"key_id": "nobody-knows-it"}));
+        let checked = day.engine.check(&asked, reserve, day.now).await;
+        assert_eq!((checked.allowed, checked.reason), (false, Some(Reason::IpBanned)), "reserve: {reserve}");
+        assert_eq!(checked.reserved, None);
+    }
+    let admission = day.ask(json!({"key_id": "nobody-knows-it", "admit": true})).await;
+    assert_eq!(admission.reason, Some(Reason::IpBanned));
+    assert_eq!(day.used("nobody-knows-it").await, 0);
+}
+
+#[tokio::test]
+async fn a_banned_keys_reports_are_counted_behind_the_answer_and_a_retry_once() {
+    let mut day = Day::with(|_| ()).await;
+    day.ask(json!({})).await;
+    let (key, by) = (Subject::key("a"), Actor::local());
+    day.engine.ban(&key, None, "x", &by, day.now).await.unwrap();
+    for id in ["r-1", "r-1", "r-2"] {
+        assert_eq!(day.ask(json!({"request_id": id})).await.reason, Some(Reason::ApiKeyBanned));
+    }
+    assert_eq!(day.used("a").await, 10, "nobody waited for the store");
+    day.engine.count_deferred(day.now).await.unwrap();
+    assert_eq!(day.used("a").await, 30);
+}
+
+#[tokio::test]
+async fn a_flood_of_reports_of_a_banned_key_is_added_up_before_it_goes_to_the_store() {
+    let mut day = Day::with(|_| ()).await;
+    day.ask(json!({})).await;
+    let (key, by) = (Subject::key("a"), Actor::local());
+    day.engine.ban(&key, None, "x", &by, day.now).await.unwrap();
+    for _ in 0..5_000 {
+        day.ask(json!({})).await;
+    }
+    assert_eq!(day.used("a").await, 10, "nobody waited for the store");
+    let owed = day.engine.fallback.take_usage(day.now);
+    assert_eq!(owed.len(), 1, "one charge for all of them");
+    assert_eq!((owed[0].counts.requests, owed[0].counts.tokens), (5_000, 50_000));
+}
+
+#[tokio::test]
+async fn what_is_only_observed_is_counted_as_a_request_that_went_through() {
+    let mut day = Day::with(|policy| policy.enforcement = Enforcement::Observe).await;
+    day.ask(json!({})).await;
+    let (key, by) = (Subject::key("a"), Actor::local());
+    day.engine.ban(&key, None, "x", &by, day.now).await.unwrap();
+    for fields in [json!({}), json!({"request_id": "r-1"})] {
+        let answer = day.ask(fields).await;
+        assert!(answer.allowed && !answer.ruling().allowed);
+    }
+    let query = UsageQuery {
+        bucket: Bucket::Day,
+        from: Bucket::Day.start(day.now),
+        to: day.now + DAY,
+        now: day.now,
+        group: Default::default(),
+        only: Default::default(),
+        max_rows: usize::MAX,
+        max_scanned: usize::MAX,
+    };
+    let rows = day.engine.usage(&query).await.unwrap().rows;
+    let totals: Vec<_> = rows.iter().map(|(_, totals)| (totals.requests, totals.refused)).collect();
+    assert_eq!(totals, [(3, 0)]);
+}
+
+#[tokio::test]
+async fn a_report_is_counted_where_it_does_not_fit_and_then_nothing_is_admitted() {
+    let mut day = Day::with(|policy| {
+        policy.limits.tokens.insert("1min".to_owned(), 25);
+    })
+    .await;
+    let fits = day.ask(json!({"tokens_used": 25})).await;
+    assert!(fits.allowed, "a report that just fits is allowed");
+    let over = day.ask(json!({"tokens_used": 20})).await;
+    assert_eq!((over.allowed, over.reason), (false, Some(Reason::RateLimitExceeded)));
+    assert_eq!((over.limits[0].used, day.used("a").await), (45, 45));
+    day.now += over.retry_after_seconds().unwrap() as Millis * 1000;
+    assert!(day.ask(json!({"tokens_used": 20, "admit": true})).await.allowed, "the promised time is true");
+}
