@@ -6,7 +6,7 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use keyward::{
     config::{Config, DEFAULT_TOML},
-    domain::{idempotency::IdempotencyScope, price::Tokens, record::Record},
+    domain::{price::Tokens, record::Record},
     engine::{Engine, EngineOptions, LEASE},
     geo::Geo,
     intake::{Intake, Peppers, parse},
@@ -43,7 +43,7 @@ fn engine(runtime: &tokio::runtime::Runtime) -> Arc<Engine> {
     let options = EngineOptions {
         deadline: Duration::from_secs(10),
         idempotency_capacity: 1000,
-        idempotency_scope: IdempotencyScope::Instance,
+        shares_store: false,
         profile_capacity: 100_000,
         new_subjects_per_minute: u32::MAX,
         new_subjects_per_minute_per_address: u32::MAX,

@@ -5,10 +5,10 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::domain::{
-    decision::{Action, Decision, LimitStatus, Reason, Would},
+    decision::{Action, Decision, LimitStatus, Reason, Settlement, Would},
     finding::Finding,
+    limit::Span,
     money::Usd,
-    quota::Span,
     window::Unit,
 };
 
@@ -45,6 +45,12 @@ pub struct Answer<'a> {
     /// Seconds that it is held for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_seconds: Option<u64>,
+    /// What became of the reservation that the record names; absent when it names none, and when the store did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<Settlement>,
+    /// `estimated`: the record does not say what was used, and what was reserved for it is charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageNote>,
     /// What the request costs in US dollars, a decimal to the nano-dollar; of a check, what the estimate would.
     #[schema(value_type = String, example = "0.007456")]
     pub cost_usd: Usd,
@@ -60,6 +66,14 @@ pub struct Answer<'a> {
     pub late: bool,
     /// The policy that judged.
     pub policy_version: &'a str,
+}
+
+/// Where tokens and cost of a record are from, when not from the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageNote {
+    /// From its reservation.
+    Estimated,
 }
 
 /// An amount of a unit: US dollars as a decimal text, all else as a number.
@@ -116,8 +130,10 @@ impl<'a> From<&'a Decision> for Answer<'a> {
             would: decision.would.filter(|would| !would.allowed),
             anomalies: &decision.anomalies,
             limits: &decision.limits,
-            reservation_id: decision.reservation.as_ref().map(|reservation| &*reservation.id),
-            lease_seconds: decision.reservation.as_ref().map(|reservation| reservation.lease_seconds),
+            reservation_id: decision.reserved.as_ref().map(|reserved| &*reserved.id),
+            lease_seconds: decision.reserved.as_ref().map(|reserved| reserved.lease_seconds),
+            reservation: decision.settlement,
+            usage: decision.estimated.then_some(UsageNote::Estimated),
             cost_usd: Usd(decision.cost.nanos),
             price_fallback: decision.cost.fallback,
             degraded: decision.degraded,
@@ -191,7 +207,9 @@ mod tests {
                 used: 932,
                 reset_seconds: 60,
             }],
-            reservation: None,
+            reserved: None,
+            settlement: None,
+            estimated: false,
             cost: Cost { nanos: 7_456_000, fallback: false },
             degraded: false,
             would: None,

@@ -35,7 +35,7 @@ use lines::Lines;
 use crate::{
     answer::Answer,
     config::Config,
-    domain::{Millis, SECOND, decision::Decision, idempotency::IdempotencyScope, record::Record},
+    domain::{Millis, SECOND, decision::Decision, record::Record},
     engine::{Engine, EngineOptions},
     geo::Geo,
     intake::{FieldError, InputError, Intake, Peppers, WireRecord, parse},
@@ -95,7 +95,7 @@ impl Replay {
         let options = EngineOptions {
             deadline: Duration::from_secs(3600),
             idempotency_capacity: config.idempotency.capacity,
-            idempotency_scope: IdempotencyScope::Instance,
+            shares_store: false,
             profile_capacity: capacity,
             new_subjects_per_minute: config.cardinality.new_subjects_per_minute,
             new_subjects_per_minute_per_address: config.cardinality.new_subjects_per_minute_per_address,

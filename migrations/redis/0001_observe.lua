@@ -1,5 +1,5 @@
 #!lua
--- Charges one request to one subject, if every window admits it, and tells all there is to know of the subject.
+-- Charges one request to one subject, if every window admits it or it is a report, and tells all there is to know of it.
 -- It counts and compares; what follows from the numbers is decided elsewhere.
 --
 -- KEYS  1     state: one packed string (layout below)
@@ -7,7 +7,7 @@
 --             score = bucket index, member = "index:requests:tokens:auth_failures:not_found"
 -- ARGV  1     17 little-endian doubles: now, requests, tokens, auth_failures, not_found,
 --             4 token limits, 4 request limits (shortest window first, -1: none),
---             mode (0 admit, 1 peek, 2 force), peer capacity, may create (0/1), whether a standing that was only
+--             mode (0 admit, 1 peek, 2 report), peer capacity, may create (0/1), whether a standing that was only
 --             observed counts (0/1)
 --       2     the peer: 8 bytes id and 24 bytes data; empty: none
 --
@@ -20,8 +20,10 @@
 --  529..     up to 64 peers of 56 bytes: id, first seen, last seen, hits, data; most recent first
 -- So a window holds total - left, and its open bucket total - opened.
 --
--- Reply: 3 bytes (flags: 1 admitted, 2 created, 4 tracked; which limit refused, 1..8 in the order of ARGV 1;
--- n, see below), the subject's time and the moment of retry (-1: never) as doubles, bytes 449..528 of the state
+-- A report is charged whatever the limits and a ban say; its peer only where it fits.
+--
+-- Reply: 3 bytes (flags: 1 it fits, 2 created, 4 tracked; which limit it does not fit, 1..8 in the order of ARGV 1;
+-- n, see below), the subject's time and the moment when the same again fits (-1: never) as doubles, bytes 449..528 of the state
 -- as of now, the n shortest windows as of now, longest first, and the whole state as it was before.
 --
 -- Example: a new subject at 1700000000000 with 1 request of 500 tokens under 1000 tokens a minute gets flags 7
@@ -35,7 +37,7 @@ end
 -- @include parts/windows.lua
 
 local DAY_AND_HOUR, TWO_HOURS = 90000000, 7200000
-local PEEK, FORCE = 1, 2
+local PEEK, REPORT = 1, 2
 local floor, max, min = math.floor, math.max, math.min
 local pack, unpacked, call = struct.pack, struct.unpack, redis.call
 
@@ -129,8 +131,9 @@ if state > 0 and observing == 0 and unpacked("<d", raw, 89) % 4 >= 2 then in_for
 local banned = state >= 2 and in_force
 if state ~= 1 or not in_force then share = 1000 end
 
--- When `excess` of count `k` has left window `w`; -1: never. Walks from the oldest bucket to the open one.
-local function clears_at(w, k, excess)
+-- When `excess` of count `k` has left window `w`; -1: never. Walks from the oldest bucket to the open one, in which
+-- there will be `own` more.
+local function clears_at(w, k, excess, own)
   local x = moved and moved[w] or load(w)
   local from = leaving and leaving[w] or 0
   if from >= 0 and x[10] >= 0 then
@@ -151,12 +154,12 @@ local function clears_at(w, k, excess)
   end
   local total = t0
   if k == 1 then total = r0 end
-  if excess - (total - x[1 + k]) <= 0 then return expires_at(w, x[1]) end
+  if excess - (total + own - x[1 + k]) <= 0 then return expires_at(w, x[1]) end
   return -1
 end
 
 local refused, retry = 0, 0
-if not banned and mode ~= FORCE then
+if not banned then
   local limits = {unpacked("<dddddddd", ARGV[1], 41)}
   for i = 1, 8 do
     local limit = limits[i]
@@ -174,8 +177,9 @@ if not banned and mode ~= FORCE then
       end
       local wanted = total - left + amount
       if wanted > limit then
-        local at = -1
-        if amount <= limit then at = clears_at(w, k, wanted - limit) end
+        local at, own = -1, 0
+        if mode == REPORT then own = amount end
+        if amount <= limit then at = clears_at(w, k, wanted + own - limit, own) end
         if at < 0 then
           refused, retry = i, -1
           break
@@ -187,7 +191,7 @@ if not banned and mode ~= FORCE then
 end
 
 local admitted = not banned and refused == 0
-local charged = admitted and mode ~= PEEK
+local charged = mode == REPORT or admitted and mode ~= PEEK
 local flags = 0
 if admitted then flags = 1 end
 if charged and not known then flags = flags + 2 end
@@ -236,6 +240,7 @@ local head = pack(HEAD, was, r0, t0, f0, m0, n1, n2, n3, n4, kept)
 
 if charged then
   local peer, size, from = ARGV[2], #raw, HEAD_AT - count * WINDOW_BYTES
+  if not admitted then peer = "" end
   local changed, fits = windows .. head, true
   if peer ~= "" then
     local id, first, hits, at = peer:sub(1, 8), now, 0, PEERS_AT

@@ -5,7 +5,7 @@
 -- ARGV  1     little-endian doubles: now, whether limits are asked (0/1), whether anything is changed (0/1)
 --       2     5 doubles per counter: amount, most, until, amount to give back, until when that counted
 --
--- Reply: doubles as the second of 0010_quota.lua.
+-- Reply: doubles as the second of 0010_charge.lua.
 --
 -- Example: with limits asked, two counters of which one is full are both left as they are, and the reply names the full
 -- one; without, both are changed.
@@ -19,6 +19,7 @@ local now, asked, changes = unpacked("<ddd", ARGV[1])
 -- @include parts/counters.lua
 
 local raws, refused, retry = call("MGET", unpack(KEYS)), 0, 0
-if asked == 1 then refused, retry = refusal(#KEYS, raws, ARGV[2]) end
-local charged = changes == 1 and refused == 0
-return pack("<dd", refused, retry) .. counts(#KEYS, KEYS, raws, ARGV[2], charged)
+local list = {}
+if asked == 1 then list = exceeded(#KEYS, raws, ARGV[2]) end
+local all = counts(#KEYS, KEYS, raws, ARGV[2], changes == 1 and #list == 0)
+return pack("<dd", refusal(list, raws, ARGV[2])) .. all

@@ -38,7 +38,6 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     alert::{AlertRule, Threshold},
     finding::Mode,
-    idempotency::IdempotencyScope,
     policy::Policy,
     registry::{LimitBody, Plan, Project, UnknownKeys},
     usage::Keep,
@@ -82,6 +81,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether other instances may use the same store.
+    pub fn store_is_shared(&self) -> bool {
+        self.embedded_directory().is_none()
+    }
+
     /// The directory of the embedded store; `None` when the store is Redis.
     pub fn embedded_directory(&self) -> Option<&Path> {
         self.store.url.strip_prefix("embedded:").map(Path::new)
@@ -180,7 +184,7 @@ section! {
 }
 section! {
     /// How retries are recognised: `[idempotency]`.
-    Idempotency { capacity: usize, scope: IdempotencyScope }
+    Idempotency { capacity: usize }
 }
 section! {
     /// How many keys and addresses are told apart: `[cardinality]`.

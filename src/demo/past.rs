@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cast, end_of_past};
 use crate::{
-    domain::{Millis, idempotency::IdempotencyScope, policy::Policy, record::Record},
+    domain::{Millis, policy::Policy, record::Record},
     engine::{Engine, EngineOptions, LEASE},
     geo::Geo,
     intake::{InputError, Intake, Peppers, WireRecord, parse},
@@ -91,7 +91,7 @@ pub(super) fn options() -> EngineOptions {
     EngineOptions {
         deadline: Duration::from_secs(3600),
         idempotency_capacity: 1,
-        idempotency_scope: IdempotencyScope::Instance,
+        shares_store: false,
         profile_capacity: 10_000,
         new_subjects_per_minute: u32::MAX,
         new_subjects_per_minute_per_address: u32::MAX,

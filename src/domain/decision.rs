@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Millis, finding::Finding, price::Cost, quota::Span, window::Unit};
+use super::{Millis, finding::Finding, limit::Span, price::Cost, window::Unit};
 
 /// What was done about a request.
 #[derive(
@@ -117,13 +117,25 @@ pub struct LimitStatus {
     pub reset_seconds: u64,
 }
 
-/// An estimate that is held until the request is reported, or the lease ends.
+/// What is held for a request, as its caller is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reservation {
+pub struct Reserved {
     /// To be given with the record.
     pub id: Arc<str>,
     /// How long it is held.
     pub lease_seconds: u64,
+}
+
+/// What became of the reservation that a record names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Settlement {
+    /// What was held is given back, and what was used is charged.
+    Settled,
+    /// It had ended: the record is a plain report.
+    Expired,
+    /// It is no reservation of this key: the record is a plain report.
+    Unknown,
 }
 
 /// What enforcement would have answered, where the policy only observes.
@@ -180,7 +192,13 @@ pub struct Decision {
     pub cost: Cost,
     /// What is held for it, where a check asked for that and was admitted.
     #[serde(default)]
-    pub reservation: Option<Reservation>,
+    pub reserved: Option<Reserved>,
+    /// What became of the reservation that it names.
+    #[serde(default)]
+    pub settlement: Option<Settlement>,
+    /// Tokens and cost are those of the estimate: the record did not say what was used.
+    #[serde(default)]
+    pub estimated: bool,
     /// What enforcement would have answered, where the policy only observes and that is another answer.
     #[serde(default)]
     pub would: Option<Would>,

@@ -4,8 +4,9 @@ use smallvec::SmallVec;
 
 use super::{
     Millis,
+    counter::{CounterChange, CounterCharge, CounterCount, CounterRefusal},
     place::{PACKED_BYTES, PlaceCore, SPARE_BYTE},
-    quota::{Lease, QuotaCharge, QuotaCount, QuotaRefusal},
+    reservation::{Reservation, Settles},
     standing::Standing,
     subject::Subject,
     window::{Counts, Unit, WINDOW_COUNT, WindowLimits},
@@ -14,13 +15,13 @@ use super::{
 /// How a charge treats the windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ChargeMode {
-    /// Charges every window if all admit, else none.
+    /// Charges every window and counter if all admit, else none.
     #[default]
     Admit,
     /// Looks whether all windows would admit; changes nothing.
     Peek,
-    /// Charges whatever the limits say (usage that has already happened, reported late after the store was away).
-    Force,
+    /// Charges whatever limits and bans say: it has been used. [`Observation::admitted`] says whether it fitted.
+    Report,
 }
 
 /// The bit of a peer's id with which it leaves before peers without the bit, where there is no room.
@@ -123,9 +124,34 @@ pub struct Charge {
     /// Whether a standing that was only observed counts: see [`Standing::counting`].
     pub observing: bool,
     /// What it charges beyond the subject's windows: all is charged, or none.
-    pub quotas: Vec<QuotaCharge>,
+    pub counters: Vec<CounterCharge>,
+    /// What it does beside counting, in the same step.
+    pub entry: Option<Box<LedgerEntry>>,
+}
+
+/// What makes a charge count once, and settles or keeps a reservation with it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LedgerEntry {
+    /// Identity of the request: charged once in two minutes, however often and wherever it comes.
+    pub claim: Option<u128>,
+    /// The reservation that it settles; the charge is a [`ChargeMode::Report`].
+    pub settles: Option<Settles>,
     /// Keeps what is charged as a reservation.
-    pub lease: Option<Lease>,
+    pub reserves: Option<Reservation>,
+    /// The windows count it at this earlier moment: those whose span holds it.
+    pub counted_at: Option<Millis>,
+}
+
+/// Who has a request.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Claim {
+    /// Nobody had it: it is the caller's now.
+    #[default]
+    Fresh,
+    /// Another caller has it, and has not finished.
+    InFlight,
+    /// It was answered with these bytes.
+    Answered(Vec<u8>),
 }
 
 /// A refusal by a limit.
@@ -148,14 +174,14 @@ pub struct Observation {
     pub now: Millis,
     /// The standing as stored.
     pub standing: Standing,
-    /// Whether the windows took the charge (for [`ChargeMode::Peek`]: would take it). False when banned.
+    /// Whether the charge fits: windows and counters took it as an admission, or would. False when banned.
     pub admitted: bool,
     /// The limit that refused, when one did.
     pub refusal: Option<LimitRefusal>,
-    /// The counter that refused, when one did: an index of [`Charge::quotas`].
-    pub quota_refusal: Option<QuotaRefusal>,
-    /// What each counter of [`Charge::quotas`] holds, this charge included if it was admitted.
-    pub quotas: Vec<QuotaCount>,
+    /// The counter that refused, when one did: an index of [`Charge::counters`].
+    pub counter_refusal: Option<CounterRefusal>,
+    /// What each counter of [`Charge::counters`] holds, this charge included if it was admitted.
+    pub counters: Vec<CounterCount>,
     /// What each window holds, this charge included if it was admitted.
     pub counts: [Counts; WINDOW_COUNT],
     /// When the oldest usage of each window leaves it.
@@ -164,8 +190,53 @@ pub struct Observation {
     pub peers: Peers,
     /// Whether this charge made the subject known to the store.
     pub created: bool,
-    /// False when the subject is unknown and may not be created: nothing was counted.
+    /// False when the subject is unknown and may not be created: its windows counted nothing.
     pub tracked: bool,
+    /// Whether it was the first with its [`LedgerEntry::claim`]; if not, nothing was charged.
+    pub claim: Claim,
+    /// The reservation that it settled.
+    pub settled: Option<Reservation>,
+    /// Changes of counters that belong to the charge and were not made: they are to be made later.
+    pub owed: Vec<CounterChange>,
+}
+
+impl Charge {
+    /// A charge of nothing to a subject, which is looked at and not created.
+    pub fn look(subject: Subject, now: Millis) -> Self {
+        Self {
+            subject,
+            now,
+            counts: Counts::default(),
+            limits: WindowLimits::default(),
+            mode: ChargeMode::Peek,
+            peer: None,
+            peer_capacity: 1,
+            may_create: false,
+            observing: false,
+            counters: Vec::new(),
+            entry: None,
+        }
+    }
+
+    /// The reservation that it settles.
+    pub fn settles(&self) -> Option<&Settles> {
+        self.entry.as_ref()?.settles.as_ref()
+    }
+
+    /// The reservation that it makes.
+    pub fn reserves(&self) -> Option<&Reservation> {
+        self.entry.as_ref()?.reserves.as_ref()
+    }
+
+    /// The earlier moment at which windows count it.
+    pub fn counted_at(&self) -> Option<Millis> {
+        self.entry.as_ref()?.counted_at
+    }
+
+    /// Identity of the request, where it has one.
+    pub fn claim(&self) -> Option<u128> {
+        self.entry.as_ref()?.claim
+    }
 }
 
 impl Observation {
@@ -176,13 +247,16 @@ impl Observation {
             standing: Standing::default(),
             admitted: true,
             refusal: None,
-            quota_refusal: None,
-            quotas: Vec::new(),
+            counter_refusal: None,
+            counters: Vec::new(),
             counts: Default::default(),
             resets_at: [now; WINDOW_COUNT],
             peers: Peers::new(),
             created: false,
             tracked: false,
+            claim: Claim::Fresh,
+            settled: None,
+            owed: Vec::new(),
         }
     }
 }

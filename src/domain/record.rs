@@ -85,12 +85,16 @@ pub struct Record {
     pub status: u16,
     /// When the middleware says it happened; evidence only, except in replay where it is the time.
     pub timestamp: Option<Millis>,
-    /// Older than the allowed skew: counts for usage, not for windows and detectors.
+    /// Older than the allowed skew: counts where a span still holds its time; detectors skip it.
     pub late: bool,
     /// The proxy reports a request that Keyward itself refused: it is no failure of the client.
     pub refused_by_keyward: bool,
     /// A reservation that this record settles.
     pub reservation_id: Option<Arc<str>>,
+    /// Whether it says what was used: tokens of any kind, or the cost; 0 is said, too.
+    pub usage_known: bool,
+    /// It asks to be admitted, before it is made: where it is refused, nothing is charged.
+    pub admit: bool,
     /// A digest of the whole body (request id and key included), by which a retry is recognised; 0 without an id.
     pub digest: u128,
 }

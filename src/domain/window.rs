@@ -191,6 +191,23 @@ impl SlidingWindow {
         self.sum.add(counts);
     }
 
+    /// Counts what is told later than it was used, into the bucket of its own time, if that still counts at `now`.
+    pub fn charge_at(&mut self, length: Millis, at: Millis, counts: &Counts, now: Millis) {
+        let index = bucket_index(length, at);
+        if index >= self.open_index {
+            return self.charge(counts);
+        }
+        if bucket_expires_at(length, index) <= now {
+            return;
+        }
+        let place = self.closed.partition_point(|(i, _)| *i < index);
+        match self.closed.get_mut(place) {
+            Some((i, bucket)) if *i == index => bucket.add(counts),
+            _ => self.closed.insert(place, (index, *counts)),
+        }
+        self.sum.add(counts);
+    }
+
     /// Takes back what was charged at `at`, from the bucket it went into, if that is still counted.
     pub fn refund(&mut self, length: Millis, at: Millis, counts: &Counts) {
         let index = bucket_index(length, at);

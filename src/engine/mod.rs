@@ -35,10 +35,13 @@ pub use options::EngineOptions;
 pub use places::KnownPlace;
 pub use policy::{ActivePolicy, Base};
 
-use background::{alerts::Alerts, outbox::EventOutbox, spend::SpendWatch, usage::UsageBook};
+use background::{
+    alerts::Alerts, deferred_reports::DeferredReports, outbox::EventOutbox, spend::SpendWatch,
+    usage::UsageBook,
+};
 use decide::{
     breaker::Breaker, budgets::Budgets, fallback::Fallback, idempotency::IdempotencyCache,
-    reservations::Reservations, spared::Spared,
+    repeated::AnswersForOthers, reservations::Reservations, spared::Spared,
 };
 use new_subject_limiter::NewSubjectLimiter;
 
@@ -75,6 +78,8 @@ pub struct Engine {
     bans: bans::BanIndex,
     profiles: profiles::ProfileBook,
     idempotency: IdempotencyCache,
+    answers: AnswersForOthers,
+    deferred: DeferredReports,
     new_subjects: NewSubjectLimiter,
     new_addresses: NewSubjectLimiter,
     spared: Spared,
@@ -120,6 +125,8 @@ impl Engine {
             bans: bans::BanIndex::default(),
             profiles: profiles::ProfileBook::new(options.profile_capacity, options.flushes),
             idempotency: IdempotencyCache::new(options.idempotency_capacity),
+            answers: AnswersForOthers::default(),
+            deferred: DeferredReports::default(),
             new_subjects: NewSubjectLimiter::new(
                 options.new_subjects_per_minute,
                 options.new_subjects_per_minute_per_address,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{Millis, idempotency::IdempotencyScope};
+use crate::domain::Millis;
 
 /// Settings of the engine beside the policy.
 #[derive(Debug, Clone)]
@@ -11,8 +11,8 @@ pub struct EngineOptions {
     pub deadline: Duration,
     /// Answers remembered for retries.
     pub idempotency_capacity: usize,
-    /// How far idempotency reaches.
-    pub idempotency_scope: IdempotencyScope,
+    /// Whether other instances may use the same store: then they are told answers, for retries that come to them.
+    pub shares_store: bool,
     /// Profiles cached.
     pub profile_capacity: usize,
     /// New subjects per minute.

@@ -24,7 +24,6 @@ use crate::{
         decision::{Action, Decision, Reason},
         event::EventType,
         finding::AnomalyKind,
-        idempotency::IdempotencyScope,
         policy::{Policy, Preset},
         record::Record,
     },
@@ -56,7 +55,7 @@ impl Day {
         let options = EngineOptions {
             deadline: Duration::from_secs(10),
             idempotency_capacity: 1000,
-            idempotency_scope: IdempotencyScope::Instance,
+            shares_store: false,
             profile_capacity: 1000,
             new_subjects_per_minute: 1000,
             new_subjects_per_minute_per_address: 1000,
@@ -112,7 +111,7 @@ async fn a_quiet_request_goes_on_and_is_counted() {
 }
 
 #[tokio::test]
-async fn strict_bans_an_impossible_traveller_at_once_for_thirty_minutes_and_takes_the_charge_back() {
+async fn strict_bans_an_impossible_traveller_at_once_for_thirty_minutes_and_counts_what_it_used() {
     let mut day = Day::strict().await;
     day.ask(json!({})).await;
     day.now += 30 * MINUTE;
@@ -121,13 +120,13 @@ async fn strict_bans_an_impossible_traveller_at_once_for_thirty_minutes_and_take
     assert_eq!((decision.allowed, decision.action), (false, Action::TemporaryBan));
     assert_eq!(decision.reason, Some(Reason::CriticalAnomalyDetected));
     assert_eq!(decision.retry_after_seconds(), Some(1800));
-    assert_eq!(decision.limits[0].used, 10);
+    assert_eq!(decision.limits[0].used, 20);
     let finding = &decision.anomalies[0];
     assert_eq!(finding.kind, AnomalyKind::ImpossibleTravel);
     assert_eq!(finding.evidence["previous"]["country"], "SG");
     assert_eq!(finding.evidence["current"]["city"], "Bucharest");
     assert!(finding.evidence["distance_km"].as_i64().unwrap() > 8_000);
-    assert_eq!(day.used("a").await, 10);
+    assert_eq!(day.used("a").await, 20);
     let again = day.ask(json!({})).await;
     assert_eq!(again.reason, Some(Reason::ApiKeyBanned));
     assert_eq!(day.events(EventType::TemporaryBan).await.len(), 1);
@@ -196,13 +195,43 @@ async fn limits_count_tokens_and_refuse_with_a_true_time() {
     })
     .await;
     assert!(day.ask(json!({})).await.allowed && day.ask(json!({})).await.allowed);
-    let refused = day.ask(json!({})).await;
+    let refused = day.ask(json!({"admit": true})).await;
     assert_eq!(refused.reason, Some(Reason::RateLimitExceeded));
     assert_eq!(refused.action, Action::Throttle);
     assert_eq!(day.used("a").await, 20);
     day.now += refused.retry_after_seconds().unwrap() as Millis * 1000;
-    assert!(day.ask(json!({})).await.allowed);
+    assert!(day.ask(json!({"admit": true})).await.allowed);
     assert_eq!(day.events(EventType::RateLimitExceeded).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_report_is_counted_where_it_does_not_fit_and_then_nothing_is_admitted() {
+    let mut day = Day::with(|policy| {
+        policy.limits.tokens.insert("1min".to_owned(), 25);
+    })
+    .await;
+    let fits = day.ask(json!({"tokens_used": 25})).await;
+    assert!(fits.allowed, "a report that just fits is allowed");
+    let over = day.ask(json!({"tokens_used": 20})).await;
+    assert_eq!((over.allowed, over.reason), (false, Some(Reason::RateLimitExceeded)));
+    assert_eq!((over.limits[0].used, day.used("a").await), (45, 45));
+    day.now += over.retry_after_seconds().unwrap() as Millis * 1000;
+    assert!(day.ask(json!({"tokens_used": 20, "admit": true})).await.allowed, "the promised time is true");
+}
+
+#[tokio::test]
+async fn a_banned_keys_reports_are_counted_behind_the_answer_and_a_retry_once() {
+    let mut day = Day::with(|_| ()).await;
+    day.ask(json!({})).await;
+    let (key, by) = (Subject::key("a"), Actor::local());
+    day.engine.ban(&key, None, "x", &by, day.now).await.unwrap();
+    for id in ["r-1", "r-1", "r-2"] {
+        assert_eq!(day.ask(json!({"request_id": id})).await.reason, Some(Reason::ApiKeyBanned));
+    }
+    day.ask(json!({})).await;
+    assert_eq!(day.used("a").await, 10, "nobody waited for the store");
+    day.engine.count_deferred(day.now).await.unwrap();
+    assert_eq!(day.used("a").await, 40);
 }
 
 #[tokio::test]
@@ -220,14 +249,15 @@ async fn a_retry_is_counted_once_and_answered_alike() {
 }
 
 #[tokio::test]
-async fn a_ban_half_way_through_a_batch_takes_the_later_charges_back() {
+async fn a_ban_half_way_through_a_batch_takes_the_later_admissions_back_and_no_report() {
     let mut day = Day::strict().await;
     day.ask(json!({})).await;
     day.now += MINUTE;
-    let batch = [json!({}), json!({"source_ip": BUCHAREST}), json!({}), json!({})].map(|f| day.record(f));
+    let batch = [json!({}), json!({"source_ip": BUCHAREST}), json!({"admit": true}), json!({})]
+        .map(|f| day.record(f));
     let decisions = day.engine.record(&batch, day.now).await;
     assert_eq!(decisions.iter().map(|d| d.allowed).collect::<Vec<_>>(), [true, false, false, false]);
-    assert_eq!(day.used("a").await, 20);
+    assert_eq!(day.used("a").await, 40, "but the admission that was refused");
 }
 
 #[tokio::test]

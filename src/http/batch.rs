@@ -54,8 +54,9 @@ pub async fn batch(State(app): State<App>, request: Request) -> Result<Response,
     let items = split(&body, media)?;
     let now = app.engine.now();
     let (records, places) = sort(items.iter().map(|item| take_item(&app, item, now)));
-    let decisions = app.engine.record(&records, now).await;
-    if decisions.len() != records.len() {
+    let count = records.len();
+    let decisions = app.record(records, now).await?;
+    if decisions.len() != count {
         return Err(ApiError::Internal);
     }
     respond(&places, &decisions, media).map_err(|_| ApiError::Internal)

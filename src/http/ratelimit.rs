@@ -78,8 +78,8 @@ mod tests {
     use super::*;
     use crate::domain::{
         decision::{Action, Reason},
+        limit::Span,
         price::Cost,
-        quota::Span,
         window::WINDOW_MILLIS,
     };
 
@@ -99,7 +99,9 @@ mod tests {
             decided_at: 0,
             anomalies: vec![],
             limits,
-            reservation: None,
+            reserved: None,
+            settlement: None,
+            estimated: false,
             cost: Cost::default(),
             degraded: false,
             would: None,

@@ -37,7 +37,7 @@ pub async fn record(
 ) -> Result<Response, ApiError> {
     let now = app.engine.now();
     let record = app.take(wire, now)?;
-    let decisions = app.engine.record(std::slice::from_ref(&record), now).await;
+    let decisions = app.record(vec![record], now).await?;
     decisions.first().map(answer).ok_or(ApiError::Internal)
 }
 
@@ -61,10 +61,19 @@ pub async fn check(
     let now = app.engine.now();
     let reserve = wire.reserve == Some(true);
     let record = app.take(wire.into(), now).map_err(for_check)?;
-    Ok(answer(&app.engine.check(&record, reserve, now).await))
+    let engine = app.engine.clone();
+    let check = tokio::spawn(async move { engine.check(&record, reserve, now).await });
+    Ok(answer(&check.await.map_err(|_| ApiError::Internal)?))
 }
 
 impl AppState {
+    /// Decides about records. It is seen through also when the caller goes away meanwhile: what was charged is counted.
+    pub(super) async fn record(&self, records: Vec<Record>, now: Millis) -> Result<Vec<Decision>, ApiError> {
+        let engine = self.engine.clone();
+        let deciding = tokio::spawn(async move { engine.record(&records, now).await });
+        deciding.await.map_err(|_| ApiError::Internal)
+    }
+
     /// Takes a record in. Keys that are registered now may have ids that look like secrets.
     pub(super) fn take(&self, wire: WireRecord, now: Millis) -> Result<Record, InputError> {
         self.intake.record_where(wire, now, |key_id| self.engine.is_registered(key_id))

@@ -87,6 +87,7 @@ impl Intake {
             return Err(InputError::Fields(errors));
         };
         let (used, tokens) = (wire.quantities(tokens), wire.counted_tokens());
+        let usage_known = wire.says_usage();
         let secret = wire.api_key.map(Zeroizing::new);
         let scrub = |text: String| scrub(text, secret.as_deref().map(String::as_str));
         let (key_id, former) = match (&secret, wire.key_id) {
@@ -124,6 +125,8 @@ impl Intake {
             late,
             refused_by_keyward: wire.refused_by.is_some(),
             reservation_id: wire.reservation_id.map(scrub).map(Arc::from),
+            usage_known,
+            admit: wire.admit == Some(true),
             digest,
         })
     }

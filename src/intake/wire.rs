@@ -239,6 +239,9 @@ pub struct WireRecord {
     /// A reservation that this record settles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation_id: Option<String>,
+    /// `true` asks before the request is made, and reports it in the same call: refused, it is charged to nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admit: Option<bool>,
 }
 
 /// A question before a request.
@@ -304,6 +307,7 @@ impl From<WireCheck> for WireRecord {
             timestamp: None,
             refused_by: None,
             reservation_id: None,
+            admit: None,
         }
     }
 }
@@ -375,6 +379,7 @@ impl WireRecord {
             timestamp,
             refused_by,
             reservation_id,
+            admit,
         } = self;
         for text in [request_id, api_key, key_id, project_id, model, user_agent, timestamp, reservation_id] {
             let text = text.as_deref();
@@ -399,7 +404,8 @@ impl WireRecord {
             service_tier.and_then(WireServiceTier::priced).map(|tier| tier as u64),
         ];
         let broken = [cost_usd.map(WireCost::nanos), latency_ms.map(f64::to_bits)];
-        let small = [response_status.map(u64::from), refused_by.map(|RefusedBy::Keyward| 1)];
+        let small =
+            [response_status.map(u64::from), refused_by.map(|RefusedBy::Keyward| 1), admit.map(u64::from)];
         for number in whole.into_iter().chain(broken).chain(small) {
             tell(&[u8::from(number.is_some())]);
             tell(&number.unwrap_or_default().to_le_bytes());

@@ -24,7 +24,7 @@ use keyward::{
 
 use crate::{
     redis_server::Server,
-    store::cases::quotas::{half_used, is_half_used},
+    store::cases::counters::{half_used, is_half_used},
     support::*,
 };
 

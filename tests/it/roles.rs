@@ -6,10 +6,11 @@ use std::sync::Arc;
 use keyward::{
     domain::{
         Millis,
+        counter::{Counter, CounterChange, CounterCount},
         event::Event,
         observation::{Charge, Observation},
         profile::Profile,
-        quota::{Counter, Lease, QuotaChange, QuotaCount},
+        reservation::Reservation,
         subject::Subject,
         usage::{UsageBatch, UsageQuery, UsageTable},
     },
@@ -68,14 +69,13 @@ macro_rules! role {
 role! { CounterStore by counters:
     observe<'a>(charges: &'a [Charge]) -> Vec<Observation>;
     inspect<'a>(subject: &'a Subject, now: Millis) -> Option<Observation>;
-    change_quotas<'a>(changes: &'a [QuotaChange], now: Millis) -> ();
-    quotas<'a>(counters: &'a [Counter], now: Millis) -> Vec<QuotaCount>;
+    change_counters<'a>(changes: &'a [CounterChange], now: Millis) -> ();
+    counters<'a>(counters: &'a [Counter], now: Millis) -> Vec<CounterCount>;
 }
 
 role! { ReservationStore by reservations:
-    take_lease<'a>(key: &'a Subject, id: &'a str) -> Option<Lease>;
-    ended_leases<'a>(now: Millis, limit: usize) -> Vec<Lease>;
-    end_lease<'a>(lease: &'a Lease, now: Millis) -> bool;
+    ended_reservations<'a>(now: Millis, limit: usize) -> Vec<Reservation>;
+    end_reservation<'a>(lease: &'a Reservation, now: Millis) -> bool;
 }
 
 role! { StandingLookup by standings:
@@ -148,7 +148,8 @@ role! { UsageStore by usage:
 
 role! { ClaimStore by claims:
     claim<'a>(request: &'a str, now: Millis) -> Claim;
-    finish_claim<'a>(request: &'a str, answer: &'a [u8], now: Millis) -> ();
+    claimed<'a>(subject: &'a Subject, claim: u128, now: Millis) -> Claim;
+    answer_claim<'a>(subject: &'a Subject, claim: u128, answer: &'a [u8], now: Millis) -> ();
 }
 
 role! { StoreControl by control:

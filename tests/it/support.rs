@@ -13,7 +13,6 @@ use keyward::{
         decision::Decision,
         event::{Event, EventType},
         finding::Mode,
-        idempotency::IdempotencyScope,
         policy::{Policy, Preset},
         record::Record,
         subject::Subject,
@@ -68,7 +67,7 @@ pub fn options() -> EngineOptions {
     EngineOptions {
         deadline: Duration::from_secs(10),
         idempotency_capacity: 1_000,
-        idempotency_scope: IdempotencyScope::Instance,
+        shares_store: false,
         profile_capacity: 1_000,
         new_subjects_per_minute: 6_000,
         new_subjects_per_minute_per_address: 6_000,

@@ -5,9 +5,11 @@ use std::{net::TcpListener, time::Duration};
 use keyward::{
     domain::{
         calendar::{Calendar, Zone},
+        counter::{Counter, CounterCharge},
         event::EventType,
-        observation::Charge,
-        quota::{Counter, Lease, Limit, QuotaCharge, Scope, Span},
+        limit::{Limit, Scope, Span},
+        observation::{Charge, LedgerEntry},
+        reservation::Reservation,
         subject::Subject,
         window::{Unit, WindowLimits},
     },
@@ -166,19 +168,13 @@ async fn limits_across_slots(store: &RedisStore) {
         [Scope::Everything, Scope::Subject(Subject::project("p")), Scope::Subject(Subject::project("q"))];
     let counters = scopes.map(|scope| Counter::of(&scope, &limit, &Zone::UTC));
     let until = day.counts_until(T0, &Zone::UTC);
-    let quota = |n: usize, amount, most| QuotaCharge {
-        counter: counters[n].clone(),
-        amount,
-        most,
-        until,
-        held: None,
-    };
+    let quota = |n: usize, amount, most| CounterCharge { counter: counters[n].clone(), amount, most, until };
     let asked = |key: &str, most: [u64; 3]| Charge {
-        quotas: (0..3).map(|n| quota(n, 7, most[n])).collect(),
+        counters: (0..3).map(|n| quota(n, 7, most[n])).collect(),
         ..charge(key, T0, 1)
     };
     let used = async || -> Vec<u64> {
-        store.quotas(&counters, T0).await.unwrap().iter().map(|count| count.used).collect()
+        store.counters(&counters, T0).await.unwrap().iter().map(|count| count.used).collect()
     };
     let calls = (0..40).map(|n| {
         let charge = asked(&format!("spread-{n}"), [1_000, 100, 1_000]);
@@ -196,8 +192,8 @@ async fn limits_across_slots(store: &RedisStore) {
         );
     }
     let refused = store.observe(&[asked("one", [1_000, 100, 1_000])]).await.unwrap().remove(0);
-    assert_eq!((refused.admitted, refused.quota_refusal.unwrap().index), (false, 1));
-    assert_eq!(refused.quota_refusal.unwrap().retry_at, Some(until));
+    assert_eq!((refused.admitted, refused.counter_refusal.unwrap().index), (false, 1));
+    assert_eq!(refused.counter_refusal.unwrap().retry_at, Some(until));
     let by_window = Charge {
         limits: WindowLimits { tokens: [Some(0); 4], ..WindowLimits::default() },
         ..asked("two", [1_000; 3])
@@ -205,24 +201,26 @@ async fn limits_across_slots(store: &RedisStore) {
     assert!(!store.observe(&[by_window]).await.unwrap()[0].admitted);
     assert_eq!(used().await, [98; 3], "what was refused was given back");
     // What was confirmed counts on when the moment of an unconfirmed one is over.
-    let later = store.quotas(&counters, T0 + 60_000).await.unwrap();
+    let later = store.counters(&counters, T0 + 60_000).await.unwrap();
     assert!(later.iter().all(|count| count.used == 98), "{later:?}");
 }
 
 /// A reservation lives in the slot of its key, and is found by whoever looks for ended ones.
 async fn a_reservation_ends(store: &RedisStore) {
-    let lease = Lease {
+    let lease = Reservation {
         id: "rsv".into(),
         key: "leased".into(),
         charged_at: 0,
         counts: charge("leased", T0, 5).counts,
-        quotas: Vec::new(),
+        cost_nanos: 0,
+        counters: Vec::new(),
         until: T0 + 60_000,
     };
-    store.observe(&[Charge { lease: Some(lease), ..charge("leased", T0, 5) }]).await.unwrap();
-    let ended = store.ended_leases(T0 + 60_000, 10).await.unwrap();
+    let entry = Some(Box::new(LedgerEntry { reserves: Some(lease), ..LedgerEntry::default() }));
+    store.observe(&[Charge { entry, ..charge("leased", T0, 5) }]).await.unwrap();
+    let ended = store.ended_reservations(T0 + 60_000, 10).await.unwrap();
     assert_eq!(ended.len(), 1);
-    assert!(store.end_lease(&ended[0], T0 + 60_000).await.unwrap());
+    assert!(store.end_reservation(&ended[0], T0 + 60_000).await.unwrap());
     assert_eq!(store.inspect(&Subject::key("leased"), T0).await.unwrap().unwrap().counts[3].tokens, 0);
 }
 

@@ -66,8 +66,8 @@ pub fn charge(key: &str, now: Millis, tokens: u64) -> Charge {
         peer_capacity: 4,
         may_create: true,
         observing: false,
-        quotas: Vec::new(),
-        lease: None,
+        counters: Vec::new(),
+        entry: None,
     }
 }
 

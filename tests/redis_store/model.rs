@@ -3,9 +3,9 @@
 use keyward::{
     domain::{
         DAY, HOUR, MINUTE, Millis,
-        observation::{Charge, ChargeMode, LimitRefusal, Observation, PeerSeen, Peers},
+        observation::{Charge, ChargeMode, Claim, LimitRefusal, Observation, PeerSeen, Peers},
         standing::{Standing, StandingState},
-        window::{Counts, SlidingWindow, WINDOW_COUNT, WINDOW_MILLIS, WindowLimits},
+        window::{Counts, SlidingWindow, Unit, WINDOW_COUNT, WINDOW_MILLIS, WindowLimits},
     },
     store::{Refund, Respond, Store},
 };
@@ -40,19 +40,21 @@ impl Model {
             1000 => charge.limits,
             share => charge.limits.at_share(share),
         };
-        let checked = !banned && (charge.mode != ChargeMode::Force || peeks);
-        let refusal = checked.then(|| next.refusal(charge, &limits)).flatten();
-        let admitted = !banned && refusal.is_none();
+        let exceeded = if banned { Vec::new() } else { next.exceeded(charge, &limits) };
+        let admitted = !banned && exceeded.is_empty();
         let peers: Peers = self.peers.iter().copied().collect();
-        let charged = admitted && !peeks;
+        let charged = !peeks && (admitted || charge.mode == ChargeMode::Report);
         if charged {
             next.windows.iter_mut().for_each(|window| window.charge(&charge.counts));
-            next.touch(charge, now);
             (next.known, next.last_now) = (true, now);
         }
+        if charged && admitted {
+            next.touch(charge, now);
+        }
+        let refusal = next.refusal(charge, exceeded);
         let observation = Observation {
-            quota_refusal: None,
-            quotas: Vec::new(),
+            counter_refusal: None,
+            counters: Vec::new(),
             now,
             standing: self.standing,
             admitted,
@@ -62,6 +64,9 @@ impl Model {
             peers,
             created: charged && !self.known,
             tracked: self.known || !peeks,
+            claim: Claim::Fresh,
+            settled: None,
+            owed: Vec::new(),
         };
         if charged {
             *self = next;
@@ -69,13 +74,18 @@ impl Model {
         observation
     }
 
-    fn refusal(&self, charge: &Charge, limits: &WindowLimits) -> Option<LimitRefusal> {
+    fn exceeded(&self, charge: &Charge, limits: &WindowLimits) -> Vec<(usize, Unit, u64)> {
+        let exceeds = |(window, unit, limit): &(usize, Unit, u64)| {
+            self.windows[*window].sum().of(*unit) + charge.counts.of(*unit) > *limit
+        };
+        limits.set().filter(exceeds).collect()
+    }
+
+    /// Of the limits that a charge exceeds the one that keeps the same out longest from here on.
+    fn refusal(&self, charge: &Charge, exceeded: Vec<(usize, Unit, u64)>) -> Option<LimitRefusal> {
         let mut worst: Option<LimitRefusal> = None;
-        for (window, unit, limit) in limits.set() {
+        for (window, unit, limit) in exceeded {
             let amount = charge.counts.of(unit);
-            if self.windows[window].sum().of(unit) + amount <= limit {
-                continue;
-            }
             let retry_at = self.windows[window].admits_at(WINDOW_MILLIS[window], unit, amount, limit);
             let later =
                 |old: &LimitRefusal| retry_at.unwrap_or(Millis::MAX) > old.retry_at.unwrap_or(Millis::MAX);
@@ -146,7 +156,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let limits = (prop::array::uniform4(limit(4_000)), prop::array::uniform4(limit(15)))
         .prop_map(|(tokens, requests)| WindowLimits { requests, tokens });
     let mode =
-        prop_oneof![8 => Just(ChargeMode::Admit), 1 => Just(ChargeMode::Peek), 2 => Just(ChargeMode::Force)];
+        prop_oneof![8 => Just(ChargeMode::Admit), 1 => Just(ChargeMode::Peek), 2 => Just(ChargeMode::Report)];
     let how = (prop::bool::weighted(0.8), any::<bool>());
     let charge = (after, counts, limits, mode, prop::option::of(0..6u64), how).prop_map(
         |(after, counts, limits, mode, peer, (may_create, observing))| Step::Charge {
@@ -192,8 +202,8 @@ async fn agree(store: &impl Store, key: &str, steps: &[Step]) -> Result<(), Test
                     peer_capacity: 4,
                     may_create: *may_create,
                     observing: *observing,
-                    quotas: Vec::new(),
-                    lease: None,
+                    counters: Vec::new(),
+                    entry: None,
                     ..charge(key, clock, 0)
                 };
                 let seen = store.observe(std::slice::from_ref(&charge)).await.unwrap().remove(0);

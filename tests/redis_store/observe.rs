@@ -58,18 +58,19 @@ async fn a_stranger_is_looked_at_and_not_remembered() {
 }
 
 #[tokio::test]
-async fn a_banned_subject_is_not_charged_even_by_force() {
+async fn a_report_of_a_banned_subject_is_charged_and_its_peer_is_not_seen() {
     let store = store().await;
     store.respond(&setting("k", ban(Some(T0 + 1_000)))).await.unwrap();
-    let force = keyward::domain::observation::Charge {
-        mode: ChargeMode::Force,
+    let report = keyward::domain::observation::Charge {
+        mode: ChargeMode::Report,
         peer: Some(peer(1)),
         ..charge("k", T0 + 999, 5)
     };
-    let seen = store.observe(std::slice::from_ref(&force)).await.unwrap().remove(0);
-    assert!(!seen.admitted && seen.refusal.is_none() && seen.counts[3].is_zero());
+    let seen = store.observe(std::slice::from_ref(&report)).await.unwrap().remove(0);
+    assert!(!seen.admitted && seen.refusal.is_none());
+    assert_eq!(seen.counts[3].tokens, 5);
     assert_eq!(seen.standing, ban(Some(T0 + 1_000)));
-    let after = keyward::domain::observation::Charge { now: T0 + 1_000, ..force };
+    let after = keyward::domain::observation::Charge { now: T0 + 1_000, ..report };
     let seen = store.observe(&[after]).await.unwrap().remove(0);
     assert!(seen.admitted && seen.peers.is_empty());
 }

@@ -38,7 +38,7 @@ local function place(pairs_, ends)
 end
 
 -- Gives an amount back that counted until then (nothing, if that has ended), adds another, and writes the counter.
--- Returns what counts from here on and when the first of it ends (-1: nothing counts).
+-- Returns what counts from here on, when the first of it ends (-1: nothing counts), and the counter as it is then.
 local function change(key, raw, back, back_ends, amount, ends)
   local used, from = live(raw)
   local rest = raw and raw:sub(from) or ""
@@ -58,38 +58,47 @@ local function change(key, raw, back, back_ends, amount, ends)
   end
   if rest == "" then
     if raw then call("DEL", key) end
-    return 0, -1
+    return 0, -1, false
   end
-  local last = unpacked("<d", rest, #rest - 15)
-  call("SET", key, pack("<d", used) .. rest, "PX", math.ceil(last - now) + 3600000)
-  return used, (unpacked("<d", rest))
+  local last, written = unpacked("<d", rest, #rest - 15), pack("<d", used) .. rest
+  call("SET", key, written, "PX", math.ceil(last - now) + 3600000)
+  return used, (unpacked("<d", rest)), written
 end
 
--- Which of n counters would be over its limit (0: none), and when it would admit (-1: never): of several the one that takes
--- longest, or the first that never does. `charges`: 5 doubles per counter, of which the first are amount and most.
-local function refusal(n, raws, charges)
-  local refused, retry = 0, 0
+-- Which of n counters a charge does not fit, as a list. `charges`: 5 doubles per counter, of which the first are amount
+-- and most.
+local function exceeded(n, raws, charges)
+  local list = {}
   for i = 1, n do
     local amount, most = unpacked("<dd", charges, i * 40 - 39)
+    if live(raws[i]) + amount > most then list[#list + 1] = i end
+  end
+  return list
+end
+
+-- Of these counters the one that keeps the charge out longest, or the first that always does, and when it fits (-1:
+-- never); 0 when there is none.
+local function refusal(list, raws, charges)
+  local refused, retry = 0, 0
+  for _, i in ipairs(list) do
+    local amount, most = unpacked("<dd", charges, i * 40 - 39)
     local used, from = live(raws[i])
-    if used + amount > most then
-      local at = fits_at(raws[i], used, from, amount, most)
-      if at < 0 then return i, -1 end
-      if refused == 0 or at > retry then refused, retry = i, at end
-    end
+    local at = fits_at(raws[i], used, from, amount, most)
+    if at < 0 then return i, -1 end
+    if refused == 0 or at > retry then refused, retry = i, at end
   end
   return refused, retry
 end
 
--- Charges n counters (amount, most, until, amount to give back, until when that counted), or leaves them as they are.
--- Returns, packed, what counts of each then and when the first of it ends (-1: nothing counts).
+-- Charges n counters (amount, most, until, amount to give back, until when that counted), or leaves them as they are;
+-- `raws` is then as they are. Returns, packed, what counts of each and when the first of it ends (-1: nothing counts).
 local function counts(n, keys, raws, charges, charged)
   local all = ""
   for i = 1, n do
     local used, first
     if charged then
       local amount, _, ends, back, back_ends = unpacked("<ddddd", charges, i * 40 - 39)
-      used, first = change(keys[i], raws[i], back, back_ends, amount, ends)
+      used, first, raws[i] = change(keys[i], raws[i], back, back_ends, amount, ends)
     else
       local from
       used, from = live(raws[i])

@@ -129,6 +129,8 @@ impl Scene {
                 late: false,
                 refused_by_keyward: false,
                 reservation_id: None,
+                usage_known: true,
+                admit: false,
                 digest: 0,
             },
             place: Some(SINGAPORE.place()),

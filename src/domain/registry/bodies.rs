@@ -8,7 +8,7 @@ use crate::domain::{
     Millis, address,
     calendar::{Calendar, Zone},
     event::{format_millis, parse_millis},
-    quota::{Limit, Priority, Span},
+    limit::{Limit, Priority, Span},
     subject::valid_id,
     window::Unit,
 };

@@ -9,11 +9,13 @@ use super::Wrong;
 use crate::domain::{
     Millis,
     calendar::Zone,
+    counter::{Counter, CounterCharge},
+    limit::{Limit, Scope, Span},
     model::{LONGEST_MODEL, ModelName},
     money::{NANO_PLACES, NANOS_PER_DOLLAR, Usd, decimal},
     price::{Tokens, Told},
-    quota::{Counter, Limit, QuotaCharge, Scope, Span},
     record::Record,
+    subject::Subject,
     window::Unit,
 };
 
@@ -218,15 +220,19 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// Whether it is on this subject.
+    pub fn is_on(&self, subject: &Subject) -> bool {
+        matches!(&self.counter.scope, Scope::Subject(on) if on == subject)
+    }
+
     /// What a request charges to it.
-    pub fn charge(&self, record: &Record, now: Millis) -> QuotaCharge {
+    pub fn charge(&self, record: &Record, now: Millis) -> CounterCharge {
         let Rule { limit, zone, .. } = &*self.rule;
-        QuotaCharge {
+        CounterCharge {
             counter: self.counter.clone(),
             amount: amount(record, limit.unit),
             most: self.most,
             until: limit.span.counts_until(now, zone),
-            held: None,
         }
     }
 }

@@ -27,7 +27,7 @@ use self::{keys::Keys, limits::Rules};
 use super::{
     Millis,
     calendar::Zone,
-    quota::{Priority, Scope},
+    limit::{Priority, Scope},
     record::Record,
     subject::Subject,
 };
@@ -165,7 +165,7 @@ pub struct Terms {
     pub mismatch: bool,
     /// Why it is refused.
     pub refusal: Option<NotAllowed>,
-    /// The limits that apply to it: of its key, its project, and everything. None when it is refused.
+    /// The limits that apply to it: of its key, its project, and everything.
     pub limits: SmallVec<[Applied; 4]>,
 }
 
@@ -307,15 +307,17 @@ impl Registry {
             },
             limits: SmallVec::new(),
         };
-        if terms.refusal.is_none() {
-            let plan = key.and_then(|key| key.body.plan.as_deref());
-            self.ready.apply(
-                plan,
-                &self.configured,
-                registered.or(record.project.as_ref()),
-                record,
-                &mut terms.limits,
-            );
+        let plan = key.and_then(|key| key.body.plan.as_deref());
+        self.ready.apply(
+            plan,
+            &self.configured,
+            registered.or(record.project.as_ref()),
+            record,
+            &mut terms.limits,
+        );
+        if terms.refusal == Some(NotAllowed::UnknownKey) {
+            // Made-up keys are refused: none of them has counters of its own.
+            terms.limits.retain(|limit| !limit.is_on(&record.key));
         }
         terms
     }

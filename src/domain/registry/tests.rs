@@ -31,6 +31,8 @@ fn record(key_id: &str, project: Option<&str>, model: Option<&str>) -> Record {
         late: false,
         refused_by_keyward: false,
         reservation_id: None,
+        usage_known: true,
+        admit: false,
         digest: 0,
     }
 }

@@ -47,6 +47,7 @@ impl Engine {
         tokio::join!(
             self.tend_until(&shutdown),
             self.add_usage_until(&shutdown),
+            self.tell_answers_until(&shutdown),
             self.watch_until(&shutdown)
         );
         self.outbox.end_folds();
@@ -83,6 +84,21 @@ impl Engine {
                 }
             }
             metrics::gauge!("keyward_usage_lag_seconds").set((now - flushed_at) as f64 / 1000.0);
+        }
+    }
+
+    /// Answers for retries on other instances, as they come.
+    async fn tell_answers_until(&self, shutdown: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = self.answers.news() => {}
+            }
+            if self.breaker.open_since().is_none()
+                && let Err(error) = self.write_answers(self.now()).await
+            {
+                tracing::debug!(%error, "answers could not be kept for retries on other instances");
+            }
         }
     }
 
@@ -133,13 +149,14 @@ impl Engine {
     async fn tend(&self, tick: u64, position: &mut LogPosition) -> Result<(), StoreError> {
         self.follow_log(position).await?;
         self.write_events().await?;
+        self.count_deferred(self.now()).await?;
         patient(self.refresh_documents_if_changed()).await?;
         if tick.is_multiple_of(CLOCK_TICKS) {
             self.follow_clock().await?;
         }
         // At once for those that were made here, so that nothing is held past its lease.
         if self.reservations.may_end(self.now()) || tick.is_multiple_of(SECOND_TICKS) {
-            patient(self.end_leases(self.now())).await?;
+            patient(self.end_reservations(self.now())).await?;
         }
         if tick.is_multiple_of(SECOND_TICKS) {
             // Also without an outage: a single trip that failed, or one that ended while the store came back.
@@ -305,9 +322,9 @@ impl Engine {
                 return Err(error);
             }
         }
-        let changes = self.fallback.take_quotas();
+        let changes = self.fallback.take_counters();
         for (done, page) in changes.chunks(APPEND_PAGE).enumerate() {
-            if let Err(error) = patient(self.store.change_quotas(page, now)).await {
+            if let Err(error) = patient(self.store.change_counters(page, now)).await {
                 self.fallback.owe_changes(&changes[done * APPEND_PAGE..]);
                 return Err(error);
             }
@@ -327,8 +344,10 @@ impl Engine {
     /// Writes what is still in memory, once, before the process ends.
     async fn finish(&self) {
         let written = async {
+            let deferred = self.count_deferred(self.now()).await;
             let counted = self.flush_usage(self.now()).await;
             self.write_events().await?;
+            deferred?;
             counted?;
             self.profiles.flush(&*self.store).await?;
             self.store.close().await

@@ -18,9 +18,9 @@ use crate::{
     domain::{
         Millis,
         calendar::Zone,
-        decision::Decision,
         forecast::{self, Forecast},
         record::Record,
+        reservation::Reservation,
         subject::Subject,
         usage::{Bucket, Grouping, OTHER, Totals, UsageBatch, UsageDelta, UsageKey, UsageQuery, UsageTable},
     },
@@ -263,16 +263,21 @@ impl Shard {
 }
 
 impl Engine {
-    /// Counts what a record used, after the decision about it.
+    /// Counts what a record used, after the decision about it: with the estimate that was kept of it, where it does not
+    /// say.
     pub(in crate::engine) fn count_usage(
         &self,
         record: &Record,
-        decision: &Decision,
-        elsewhere: bool,
+        estimate: Option<&Reservation>,
+        refused: bool,
         now: Millis,
     ) {
-        if !elsewhere {
-            self.usage.count(record, !decision.allowed, now);
+        match estimate {
+            None => self.usage.count(record, refused, now),
+            Some(kept) => {
+                let (tokens, cost_nanos) = (kept.counts.tokens, Some(kept.cost_nanos));
+                self.usage.count(&Record { tokens, cost_nanos, ..record.clone() }, refused, now);
+            }
         }
     }
 
@@ -281,6 +286,7 @@ impl Engine {
     /// # Errors
     /// When the store does not answer.
     pub async fn usage(&self, query: &UsageQuery) -> Result<UsageTable, StoreError> {
+        self.count_deferred(query.now).await?;
         self.flush_usage(query.now).await?;
         patient(self.store.usage(query)).await
     }

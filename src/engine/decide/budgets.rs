@@ -8,14 +8,9 @@ use std::collections::HashSet;
 
 use parking_lot::Mutex;
 
-use super::{frame::Frame, prepare::Observed};
+use super::{frame::Frame, observe::Observed};
 use crate::{
-    domain::{
-        Millis,
-        finding::Severity,
-        quota::{Counter, Span},
-        window::Unit,
-    },
+    domain::{Millis, counter::Counter, finding::Severity, limit::Span, window::Unit},
     engine::Engine,
 };
 
@@ -43,8 +38,8 @@ impl Budgets {
 
 impl Engine {
     /// Tells of each mark that an admitted request took a budget (a limit on dollars of a calendar period) over.
-    pub(super) fn report_budgets(&self, observed: &Observed, frame: &Frame<'_>) {
-        let charged = observed.limits.iter().zip(&observed.charge.quotas).zip(&observed.key.quotas);
+    pub(super) fn report_budgets(&self, observed: &Observed<'_>, frame: &Frame<'_>) {
+        let charged = observed.known.limits.iter().zip(&observed.charge.counters).zip(&observed.key.counters);
         for ((applied, quota), count) in charged {
             let limit = &applied.rule.limit;
             if limit.unit != Unit::CostUsd || !matches!(limit.span, Span::Calendar(_)) || quota.amount == 0 {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{limits, prepare::Observed};
+use super::{limits, observe::Observed};
 use crate::{
     detect::{self, Attribution, Case, DetectorReport},
     domain::{
@@ -26,7 +26,7 @@ use crate::{
 /// Something that happened on the way to a decision.
 pub(super) enum Fact<'a> {
     /// The store has answered.
-    Observed(&'a Observed),
+    Observed(&'a Observed<'a>),
     /// The detectors are asked about this.
     Asked(&'a Case<'a>),
     /// The ladder took a step because of these findings.

@@ -8,13 +8,13 @@ use parking_lot::Mutex;
 use crate::{
     domain::{
         Millis,
+        counter::{Counter, CounterChange},
         observation::{Charge, ChargeMode, Observation},
-        quota::{Counter, QuotaChange, QuotaCharge},
         standing::{Standing, StandingDetail},
         subject::Subject,
         window::{Counts, WindowLimits},
     },
-    store::embedded::{Counters, Quotas},
+    store::embedded::{Counters, Ledger},
 };
 
 /// Subjects that the fallback counts at most.
@@ -26,19 +26,21 @@ const MAX_STANDINGS: usize = 100_000;
 struct Owed {
     usage: HashMap<Subject, Counts>,
     standings: HashMap<Subject, (Standing, StandingDetail)>,
-    quotas: HashMap<(Counter, Millis), u64>,
+    counters: HashMap<(Counter, Millis), u64>,
+    /// Amounts that are to be given back.
+    backs: Vec<CounterChange>,
 }
 
 /// The in-process limiter and what is owed to the store.
 pub struct Fallback {
     counters: Counters,
-    quotas: Quotas,
+    ledger: Ledger,
     owed: Mutex<Owed>,
 }
 
 impl Default for Fallback {
     fn default() -> Self {
-        Self { counters: Counters::new(MAX_SUBJECTS), quotas: Quotas::default(), owed: Mutex::default() }
+        Self { counters: Counters::new(MAX_SUBJECTS), ledger: Ledger::default(), owed: Mutex::default() }
     }
 }
 
@@ -46,46 +48,43 @@ impl Fallback {
     /// Observes a charge in memory, with each limit at this instance's share (thousandths).
     pub fn observe(&self, charge: &Charge, share_permille: u16) -> Observation {
         let limits: WindowLimits = charge.limits.at_share(share_permille);
-        let mut charge = Charge { limits, may_create: true, lease: None, ..charge.clone() };
-        if charge.quotas.is_empty() {
+        let mut charge = Charge { limits, may_create: true, entry: None, ..charge.clone() };
+        if charge.counters.is_empty() {
             return self.counters.observe(&charge);
         }
-        for quota in &mut charge.quotas {
-            quota.most = (u128::from(quota.most) * u128::from(share_permille) / 1000) as u64;
-            quota.held = None;
+        for counter in &mut charge.counters {
+            counter.most = (u128::from(counter.most) * u128::from(share_permille) / 1000) as u64;
         }
-        self.quotas.observe(&charge, &self.counters)
+        self.ledger.charge(&charge, &self.counters)
     }
 
-    /// Notes what the store's counters lack.
-    pub fn owe_quotas(&self, quotas: &[QuotaCharge]) {
+    /// Notes changes that the store's counters lack. What is added to one is added up.
+    pub fn owe_changes(&self, changes: &[CounterChange]) {
         let mut owed = self.owed.lock();
-        for quota in quotas {
-            let key = (quota.counter.clone(), quota.until);
-            if owed.quotas.len() < MAX_SUBJECTS || owed.quotas.contains_key(&key) {
-                let amount = owed.quotas.entry(key).or_default();
-                *amount = amount.saturating_add(quota.amount);
+        for change in changes {
+            if change.back.is_some() && owed.backs.len() < MAX_SUBJECTS {
+                owed.backs.push(CounterChange { add: None, ..change.clone() });
+            }
+            let Some((amount, until)) = change.add else { continue };
+            let key = (change.counter.clone(), until);
+            if owed.counters.len() < MAX_SUBJECTS || owed.counters.contains_key(&key) {
+                let added = owed.counters.entry(key).or_default();
+                *added = added.saturating_add(amount);
             }
         }
     }
 
     /// What counters are owed, taken.
-    pub fn take_quotas(&self) -> Vec<QuotaChange> {
-        let quotas = std::mem::take(&mut self.owed.lock().quotas);
-        let change =
-            |((counter, until), amount)| QuotaChange { counter, back: None, add: Some((amount, until)) };
-        quotas.into_iter().map(change).collect()
-    }
-
-    /// Owes again what could not be written.
-    pub fn owe_changes(&self, changes: &[QuotaChange]) {
+    pub fn take_counters(&self) -> Vec<CounterChange> {
         let mut owed = self.owed.lock();
-        for change in changes {
-            if let Some((amount, until)) = change.add {
-                let owed = owed.quotas.entry((change.counter.clone(), until)).or_default();
-                *owed = owed.saturating_add(amount);
-            }
-        }
+        let added = std::mem::take(&mut owed.counters).into_iter();
+        let mut changes = std::mem::take(&mut owed.backs);
+        changes.extend(added.map(|((counter, until), amount)| CounterChange {
+            counter,
+            back: None,
+            add: Some((amount, until)),
+        }));
+        changes
     }
 
     /// Notes usage that the store lacks.
@@ -110,23 +109,16 @@ impl Fallback {
         standings.into_iter().map(|(subject, (standing, detail))| (subject, standing, detail)).collect()
     }
 
-    /// Usage owed, taken, as forced charges at `now`.
+    /// Usage owed, taken, as reports at `now`.
     pub fn take_usage(&self, now: Millis) -> Vec<Charge> {
         let usage = std::mem::take(&mut self.owed.lock().usage);
         usage
             .into_iter()
             .map(|(subject, counts)| Charge {
-                subject,
-                now,
                 counts,
-                limits: WindowLimits::default(),
-                mode: ChargeMode::Force,
-                peer: None,
-                peer_capacity: 1,
+                mode: ChargeMode::Report,
                 may_create: true,
-                observing: false,
-                quotas: Vec::new(),
-                lease: None,
+                ..Charge::look(subject, now)
             })
             .collect()
     }
@@ -134,6 +126,6 @@ impl Fallback {
     /// Forgets counters of subjects that are long idle.
     pub fn sweep(&self, now: Millis) {
         self.counters.sweep(now);
-        self.quotas.sweep(now);
+        self.ledger.sweep(now);
     }
 }

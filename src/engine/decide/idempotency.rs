@@ -1,24 +1,48 @@
-//! Answers of the last two minutes, so that a retry of the same request is counted once and gets the same answer.
+//! Answers of the last two minutes, and requests that are on their way, so that a retry of the same request is counted
+//! once and gets the same answer: later, or at the same moment.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
+use tokio::sync::watch;
 
 use crate::domain::{MINUTE, Millis, decision::Decision, record::Record};
 
 /// A retry within this span is recognised.
 pub const SPAN: Millis = 2 * MINUTE;
 
-/// Answers by request, the latest up to its capacity.
+/// The answer to a request on its way, once there is one; closed without one when it was given up.
+pub(in crate::engine) type Waiting = watch::Receiver<Option<Arc<Decision>>>;
+
+/// Answers by request, the latest up to its capacity, and requests that are not answered yet.
 #[derive(Debug)]
 pub struct IdempotencyCache {
-    cache: Cache<u128, (Millis, Arc<Decision>)>,
+    answers: Cache<u128, (Millis, Arc<Decision>)>,
+    in_flight: Mutex<HashMap<u128, watch::Sender<Option<Arc<Decision>>>>>,
+}
+
+/// What is known of the same request.
+pub(super) enum Earlier<'e> {
+    /// It has not come before: it is on its way from now on.
+    None(InFlight<'e>),
+    /// It is on its way.
+    InFlight(Waiting),
+    /// It got this answer.
+    Answered(Arc<Decision>),
+}
+
+/// A request on its way. Dropped without an answer, those who wait for it are on their own.
+pub(in crate::engine) struct InFlight<'e> {
+    cache: &'e IdempotencyCache,
+    /// `None`: its caller gave it no id, and nobody can wait for it.
+    identity: Option<u128>,
 }
 
 impl IdempotencyCache {
     /// Remembers at most `capacity` answers.
     pub fn new(capacity: usize) -> Self {
-        Self { cache: Cache::new(capacity.max(1)) }
+        Self { answers: Cache::new(capacity.max(1)), in_flight: Mutex::default() }
     }
 
     /// Identity of a request whose caller gave it an id: a digest of id, key and body.
@@ -26,13 +50,42 @@ impl IdempotencyCache {
         record.request_id_given.then_some(record.digest)
     }
 
-    /// The answer that the request got before.
-    pub fn get(&self, identity: u128, now: Millis) -> Option<Arc<Decision>> {
-        self.cache.get(&identity).filter(|(at, _)| now - at < SPAN).map(|(_, answer)| answer)
+    /// Starts a request, or says what became of the same one.
+    pub(super) fn begin(&self, identity: Option<u128>, now: Millis) -> Earlier<'_> {
+        let Some(id) = identity else { return Earlier::None(InFlight { cache: self, identity }) };
+        let mut in_flight = self.in_flight.lock();
+        if let Some(sender) = in_flight.get(&id) {
+            return Earlier::InFlight(sender.subscribe());
+        }
+        if let Some((at, answer)) = self.answers.get(&id)
+            && now - at < SPAN
+        {
+            return Earlier::Answered(answer);
+        }
+        in_flight.insert(id, watch::channel(None).0);
+        Earlier::None(InFlight { cache: self, identity })
     }
+}
 
-    /// Remembers an answer.
-    pub fn put(&self, identity: u128, answer: Decision, now: Millis) {
-        self.cache.insert(identity, (now, Arc::new(answer)));
+impl InFlight<'_> {
+    /// Tells those who wait the answer; it is kept for retries where `remembered`.
+    pub(super) fn answer(mut self, decision: &Decision, remembered: bool, now: Millis) {
+        let Some(identity) = self.identity.take() else { return };
+        let answer = Arc::new(decision.clone());
+        let mut in_flight = self.cache.in_flight.lock();
+        if remembered {
+            self.cache.answers.insert(identity, (now, answer.clone()));
+        }
+        if let Some(sender) = in_flight.remove(&identity) {
+            sender.send_replace(Some(answer));
+        }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if let Some(identity) = self.identity {
+            self.cache.in_flight.lock().remove(&identity);
+        }
     }
 }

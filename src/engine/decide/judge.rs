@@ -6,23 +6,25 @@ use super::{
     explain::{Fact, Trace},
     frame::Frame,
     limits,
-    prepare::{Observed, Purpose, refuse},
+    observe::Observed,
+    prepare::{Purpose, refuse},
 };
 use crate::{
     detect::{self, Attribution, Case, Recent},
     domain::{
         HOUR,
-        decision::{Action, Decision, LimitStatus, Reason},
+        decision::{Action, Decision, Reason},
         event::Event,
         finding::{Accused, Finding, Severity},
         ladder::{self, Step},
         observation::{ChargeMode, Observation, Peer},
         place::PlaceCore,
+        policy::OnStoreFailure,
+        price::Cost,
         profile::{Cell, Profile, Sample},
-        record::Record,
         standing::{Standing, StandingState},
         subject::Subject,
-        window::{FIVE_MINUTES, ONE_MINUTE, Unit},
+        window::{Counts, FIVE_MINUTES, ONE_MINUTE, Unit},
     },
     engine::{ActivePolicy, Engine, bans, events, profiles::ProfileHandle},
     store::{Refund, Respond, Responded, StoreError},
@@ -35,94 +37,104 @@ impl Engine {
     /// Judges one request that the store (or the fallback) has observed.
     pub(super) async fn judge(
         &self,
-        record: &Record,
-        observed: Observed,
+        observed: Observed<'_>,
         active: &ActivePolicy,
         trace: &mut impl Trace,
     ) -> Decision {
-        let now = observed.key.now;
-        if observed.degraded
-            && active.policy.on_store_failure.record == crate::domain::policy::OnStoreFailure::Deny
-        {
+        let (record, now) = (observed.known.record, observed.key.now);
+        if observed.degraded && active.policy.on_store_failure.record == OnStoreFailure::Deny {
             return self.unavailable(record, active, now);
         }
-        let mut decision = self.plain_decision(record, active, now);
-        decision.degraded = observed.degraded;
-        decision.limits = limits::statuses(&observed);
-        let frame = Frame::new(record, observed.place.as_deref(), active, Purpose::Record, now);
-        // A ban that this very batch, or another instance, has made since the trip began.
-        if let Some((subject, standing)) = self.ban_on(record, active, Purpose::Record, now) {
-            self.outbox.tell(|| frame.blocked(&subject, &standing));
-            refuse(&mut decision, &standing, bans::reason(&subject));
-            self.take_back(record, &observed, Vec::new()).await;
-            if observed.key.admitted && observed.charge.mode != ChargeMode::Peek {
-                self.give_quotas_back(&observed).await;
+        let mut decision = self.seen(&observed, active);
+        let frame = Frame::new(record, observed.known.place.as_deref(), active, Purpose::Record, now);
+        if self.refuse_by_standing(&observed, &frame, active, &mut decision) {
+            self.take_back(&observed, Vec::new()).await;
+            if Self::is_admission(&observed) {
+                self.give_counters_back(&observed).await;
             }
             return decision;
         }
-        if observed.key.standing.is_banned_at(now) {
-            self.bans.set(&record.key, &observed.key.standing, now);
-            self.outbox.tell(|| frame.blocked(&record.key, &observed.key.standing));
-            refuse(&mut decision, &observed.key.standing, Reason::ApiKeyBanned);
-            if let Some(lease) = &observed.lease {
-                self.give_all_back(record, &observed, lease).await;
-            }
-            return decision;
+        if let Some(refusal) = observed.known.refusal {
+            let refused = self.refuse_by_registry(record, refusal, active, now, Purpose::Record);
+            return Decision { allowed: false, reason: refused.reason, ..decision };
         }
-        if let Some(lease) = &observed.lease {
-            let spare = self.give_rest_back(record, &observed, lease).await;
-            let windows = |limit: &&mut LimitStatus| limit.scope.is_none() && limit.unit == Unit::Tokens;
-            for limit in decision.limits.iter_mut().filter(windows) {
-                limit.used = limit.used.saturating_sub(spare);
-            }
-        }
-        if !observed.key.tracked && observed.charge.mode == ChargeMode::Admit && !observed.degraded {
+        let counted = observed.charge.mode != ChargeMode::Peek;
+        if !observed.key.tracked && counted && !observed.degraded && !observed.charge.may_create {
             self.outbox.tell(|| frame.capped());
         }
-        let uncounted = observed.charge.mode == ChargeMode::Peek;
-        if !observed.key.admitted && (observed.attribution == Attribution::Key || !uncounted) {
+        if !observed.key.admitted && (observed.attribution == Attribution::Key || counted) {
             self.refuse_by_limit(&mut decision, &frame, &observed.key);
             return decision;
         }
         if observed.key.standing.state_at(now) == StandingState::Throttled {
             decision.action = Action::Throttle;
         }
-        if record.refused_by_keyward || observed.attribution == Attribution::Nobody {
+        if !observed.known.limits.is_empty() && counted {
+            self.report_budgets(&observed, &frame);
+        }
+        if record.late || record.refused_by_keyward || observed.attribution == Attribution::Nobody {
             return decision;
         }
-        decision.anomalies = self.find(record, &observed, active, trace);
+        decision.anomalies = self.find(&observed, active, trace);
         if !decision.anomalies.is_empty() {
-            self.respond(record, &observed, active, &frame, &mut decision, trace).await;
-        }
-        if decision.allowed && !observed.limits.is_empty() {
-            self.report_budgets(&observed, &frame);
+            self.respond(&observed, active, &frame, &mut decision, trace).await;
         }
         let teaches = observed.key.tracked && observed.attribution == Attribution::Key;
         if decision.allowed && teaches {
-            let flagged = self.learn(record, &observed, active, &decision.anomalies);
+            let flagged = self.learn(&observed, active, &decision.anomalies);
             trace.see(Fact::Learned { flagged });
         }
         decision
     }
 
-    /// The answer to a check: standing and limits, nothing counted.
-    pub(super) fn answer_check(
+    /// A decision with nothing against the request yet, and all that was seen of it.
+    fn seen(&self, observed: &Observed<'_>, active: &ActivePolicy) -> Decision {
+        let plain = self.plain_decision(observed.known.record, active, observed.key.now);
+        let estimate = observed.kept_estimate();
+        Decision {
+            degraded: observed.degraded,
+            limits: limits::statuses(observed),
+            settlement: observed.settlement(),
+            estimated: estimate.is_some(),
+            cost: estimate.map_or(plain.cost, |kept| Cost { nanos: kept.cost_nanos, ..plain.cost }),
+            ..plain
+        }
+    }
+
+    /// Whether a ban refuses the request: one that this very batch, or another instance, has made since the trip began,
+    /// or the standing that the store told.
+    fn refuse_by_standing(
         &self,
-        record: &Record,
-        observed: &Observed,
+        observed: &Observed<'_>,
+        frame: &Frame<'_>,
         active: &ActivePolicy,
-    ) -> Decision {
-        let now = observed.key.now;
-        let mut decision = self.plain_decision(record, active, now);
-        decision.degraded = observed.degraded;
-        decision.limits = limits::statuses(observed);
-        if observed.degraded
-            && active.policy.on_store_failure.check == crate::domain::policy::OnStoreFailure::Deny
-        {
+        decision: &mut Decision,
+    ) -> bool {
+        let (record, now) = (observed.known.record, observed.key.now);
+        let held = self.ban_on(record, active, Purpose::Record, now);
+        let (subject, standing, reason) = if let Some((subject, standing)) = held {
+            let reason = bans::reason(&subject);
+            (subject, standing, reason)
+        } else if observed.key.standing.is_banned_at(now) {
+            self.bans.set(&record.key, &observed.key.standing, now);
+            (record.key.clone(), observed.key.standing, Reason::ApiKeyBanned)
+        } else {
+            return false;
+        };
+        self.outbox.tell(|| frame.blocked(&subject, &standing));
+        refuse(decision, &standing, reason);
+        true
+    }
+
+    /// The answer to a check: standing and limits, nothing counted.
+    pub(super) fn answer_check(&self, observed: &Observed<'_>, active: &ActivePolicy) -> Decision {
+        let (record, now) = (observed.known.record, observed.key.now);
+        let mut decision = self.seen(observed, active);
+        if observed.degraded && active.policy.on_store_failure.check == OnStoreFailure::Deny {
             let (allowed, reason) = (false, Some(Reason::StoreUnavailable));
             return Decision { allowed, reason, action: Action::Throttle, ..decision };
         }
-        let frame = Frame::new(record, observed.place.as_deref(), active, Purpose::Check, now);
+        let frame = Frame::new(record, observed.known.place.as_deref(), active, Purpose::Check, now);
         if observed.key.standing.is_banned_at(now) {
             self.bans.set(&record.key, &observed.key.standing, now);
             self.outbox.tell(|| frame.blocked(&record.key, &observed.key.standing));
@@ -133,7 +145,7 @@ impl Engine {
             decision.action = Action::Throttle;
         }
         if decision.allowed {
-            decision.reservation = self.reservation(observed);
+            decision.reserved = observed.reserved();
         }
         decision
     }
@@ -153,14 +165,9 @@ impl Engine {
         self.outbox.tell(|| frame.limited(limit, decision.ruling()));
     }
 
-    fn find(
-        &self,
-        record: &Record,
-        observed: &Observed,
-        active: &ActivePolicy,
-        trace: &mut impl Trace,
-    ) -> Vec<Finding> {
-        let core = observed.place.as_ref().map(|p| &p.core);
+    fn find(&self, observed: &Observed<'_>, active: &ActivePolicy, trace: &mut impl Trace) -> Vec<Finding> {
+        let record = observed.known.record;
+        let core = observed.known.place.as_ref().map(|p| &p.core);
         let geo_loaded = self.geo.loaded_at();
         if active.allowlist.covers(&record.key, record.source_ip, core, observed.key.now) {
             return Vec::new();
@@ -173,11 +180,11 @@ impl Engine {
             let prior = prior.map(ProfileHandle::read);
             let case = Case::new(
                 (record, observed.attribution),
-                observed.place.as_deref(),
+                observed.known.place.as_deref(),
                 &observed.key,
                 observed.address.as_ref(),
                 (profile, prior.as_deref(), recent),
-                &observed.features,
+                &observed.known.features,
                 (&active.policy, &active.allowlist),
                 (&describe, geo_loaded),
             );
@@ -189,13 +196,13 @@ impl Engine {
     /// Climbs the ladder for each accused subject, and writes what changed.
     async fn respond(
         &self,
-        record: &Record,
-        observed: &Observed,
+        observed: &Observed<'_>,
         active: &ActivePolicy,
         frame: &Frame<'_>,
         decision: &mut Decision,
         trace: &mut impl Trace,
     ) {
+        let record = observed.known.record;
         let findings = std::mem::take(&mut decision.anomalies);
         let (by_key, by_address): (Vec<Finding>, Vec<Finding>) =
             findings.into_iter().partition(|f| f.accused == Accused::Key);
@@ -216,22 +223,20 @@ impl Engine {
             decision.action = decision.action.max(action.action);
             refused = action.refused.or(refused);
         } else if refused.is_some() {
-            self.take_back(record, observed, Vec::new()).await;
+            self.take_back(observed, Vec::new()).await;
         }
         if let Some(standing) = refused {
             refuse(decision, &standing, Reason::CriticalAnomalyDetected);
-            if observed.charge.mode == ChargeMode::Peek {
-                decision.anomalies = by_key.into_iter().chain(by_address).collect();
-                return;
-            }
-            self.give_quotas_back(observed).await;
+        }
+        if refused.is_some() && Self::is_admission(observed) {
+            self.give_counters_back(observed).await;
             let windows = decision.limits.iter_mut().filter(|limit| limit.scope.is_none());
             windows.for_each(|limit| {
                 limit.used = limit.used.saturating_sub(observed.charge.counts.of(limit.unit));
             });
             let counters = decision.limits.iter_mut().filter(|limit| limit.scope.is_some());
-            counters.zip(&observed.charge.quotas).for_each(|(limit, quota)| {
-                limit.used = limit.used.saturating_sub(quota.amount);
+            counters.zip(&observed.charge.counters).for_each(|(limit, charge)| {
+                limit.used = limit.used.saturating_sub(charge.amount);
             });
         }
         decision.anomalies = by_key.into_iter().chain(by_address).collect();
@@ -241,7 +246,7 @@ impl Engine {
         &self,
         subject: &Subject,
         findings: &[Finding],
-        observed: &Observed,
+        observed: &Observed<'_>,
         active: &ActivePolicy,
         frame: &Frame<'_>,
         trace: &mut impl Trace,
@@ -276,7 +281,7 @@ impl Engine {
             match self.write(&respond, observed.write_by).await {
                 Some(Responded::Conflict(current)) if counts(&current).is_banned_at(now) => {
                     self.bans.set(subject, &current, now);
-                    self.take_back(frame.record, observed, respond.events).await;
+                    self.take_back(observed, respond.events).await;
                     return Climbed { action: step.action, refused: Some(current), degraded: false };
                 }
                 Some(Responded::Conflict(current)) => standing = counts(&current),
@@ -317,39 +322,25 @@ impl Engine {
         None
     }
 
-    /// Takes back the charge of a request that is refused after all.
-    async fn take_back(&self, record: &Record, observed: &Observed, events: Vec<Event>) {
+    /// Takes back what a request that is refused after all left with its key: the charge of an admission, and the sighting
+    /// of its peer. Writes events with it.
+    async fn take_back(&self, observed: &Observed<'_>, events: Vec<Event>) {
         let charged =
             observed.key.admitted && observed.key.tracked && observed.charge.mode != ChargeMode::Peek;
         if !charged && events.is_empty() {
             return;
         }
         let refunds = if charged { refunds(observed) } else { Vec::new() };
-        self.refund(record, observed, refunds, events).await;
-    }
-
-    /// Takes charges back, and writes events.
-    pub(super) async fn refund(
-        &self,
-        record: &Record,
-        observed: &Observed,
-        refunds: Vec<Refund>,
-        events: Vec<Event>,
-    ) {
-        let subject = record.key.clone();
+        let subject = observed.known.record.key.clone();
         let respond = Respond { subject, now: observed.key.now, standing: None, refunds, events };
         self.write(&respond, observed.write_by).await;
     }
 
     /// Tells the profile of a request, and says whether it was flagged: then it taught nothing.
-    fn learn(
-        &self,
-        record: &Record,
-        observed: &Observed,
-        active: &ActivePolicy,
-        findings: &[Finding],
-    ) -> bool {
+    fn learn(&self, observed: &Observed<'_>, active: &ActivePolicy, findings: &[Finding]) -> bool {
+        let record = observed.known.record;
         let core = observed
+            .known
             .place
             .as_ref()
             .map(|p| p.core.precise(active.policy.detectors.impossible_travel.max_radius_km));
@@ -357,8 +348,8 @@ impl Engine {
             now: observed.key.now,
             place: core.as_ref(),
             came_from: came_from(&observed.key),
-            client: Some(&observed.features.client),
-            endpoint: &observed.features.endpoint,
+            client: Some(&observed.known.features.client),
+            endpoint: &observed.known.features.endpoint,
             model: record.model.as_deref(),
             tokens: record.tokens,
             cost_nanos: record.cost().nanos,
@@ -395,13 +386,14 @@ fn anomaly_events(subject: &Subject, findings: &[Finding], step: &Step, frame: &
     events
 }
 
-/// What a request charged to the windows: itself, and the reservation that it settled.
-fn refunds(observed: &Observed) -> Vec<Refund> {
+/// What is taken back of a refused request: all of an admission; of a report its peer alone, since it was used.
+fn refunds(observed: &Observed<'_>) -> Vec<Refund> {
     let peer = observed.charge.peer.as_ref().map(|p: &Peer| p.id);
-    let own = Refund { charged_at: observed.key.now, counts: observed.charge.counts, peer };
-    let held = observed.lease.as_ref();
-    let held = held.map(|lease| Refund { charged_at: lease.charged_at, counts: lease.counts, peer: None });
-    std::iter::once(own).chain(held).collect()
+    let counts = match observed.charge.mode {
+        ChargeMode::Admit => observed.charge.counts,
+        ChargeMode::Report | ChargeMode::Peek => Counts::default(),
+    };
+    vec![Refund { charged_at: observed.key.now, counts, peer }]
 }
 
 /// The cell the key was in last, within an hour.

@@ -1,19 +1,20 @@
 //! How limits stand after a request, and which of them refused it: the four windows of its key, and what the registry adds.
 
-use super::prepare::Observed;
+use super::observe::Observed;
 use crate::domain::{
     Millis, SECOND,
+    counter::Counter,
     decision::LimitStatus,
+    limit::{Scope, Span},
     observation::Observation,
-    quota::{Counter, Scope, Span},
     subject::SubjectKind,
     window::{WINDOW_MILLIS, WindowLimits},
 };
 
 /// Every limit on a request: first those of its windows, then those of counters, in the order of their charges.
-pub(super) fn statuses(observed: &Observed) -> Vec<LimitStatus> {
+pub(super) fn statuses(observed: &Observed<'_>) -> Vec<LimitStatus> {
     let mut statuses = of_windows(&observed.key, &observed.charge.limits);
-    let counters = observed.limits.iter().zip(&observed.key.quotas);
+    let counters = observed.known.limits.iter().zip(&observed.key.counters);
     statuses.extend(counters.map(|(applied, count)| {
         let limit = &applied.rule.limit;
         // An empty counter is as its span would leave it.
@@ -41,7 +42,7 @@ pub(super) fn refusing(key: &Observation, statuses: &[LimitStatus]) -> Option<(u
         let is_it = |status: &LimitStatus| status.window == span && status.unit == refusal.unit;
         Some((statuses[..of_windows].iter().position(is_it)?, refusal.retry_at))
     });
-    let counter = key.quota_refusal.map(|refusal| (of_windows + refusal.index, refusal.retry_at));
+    let counter = key.counter_refusal.map(|refusal| (of_windows + refusal.index, refusal.retry_at));
     let wait = |(_, at): &(usize, Option<Millis>)| at.unwrap_or(Millis::MAX);
     window.into_iter().chain(counter).reduce(|a, b| if wait(&b) > wait(&a) { b } else { a })
 }

@@ -1,8 +1,9 @@
 //! The way of one request to its decision: [`Engine::record`] and [`Engine::check`] are the whole of it.
 //!
-//! `prepare` finds what is known before the store is asked, `observe` makes the one trip to it, `judge` asks the
-//! detectors, climbs the ladder, writes what changed and has the profile learn. `fallback` and `breaker` take over while
-//! the store does not answer. [`Engine::explain`] is `record` with a trace.
+//! Each stage owns the former. `prepare` makes a `Request` of a record: all that is known before the store is asked.
+//! `observe` makes the one trip and returns it `Observed`. `judge` asks the detectors, climbs the ladder, writes what
+//! changed, has the profile learn, and returns the [`Decision`]. `fallback` and `breaker` take over while the store does
+//! not answer. [`Engine::explain`] is `record` with a trace.
 
 pub(in crate::engine) mod breaker;
 pub(in crate::engine) mod budgets;
@@ -12,17 +13,28 @@ pub(in crate::engine) mod frame;
 pub(in crate::engine) mod idempotency;
 mod judge;
 mod limits;
-mod observe;
+pub(in crate::engine) mod observe;
 pub(in crate::engine) mod prepare;
+pub(in crate::engine) mod repeated;
 pub(in crate::engine) mod reservations;
 pub(in crate::engine) mod spared;
 mod terms;
 
 use explain::{Fact, Trace};
+use idempotency::{Earlier, IdempotencyCache, InFlight};
+use observe::Observed;
+pub(in crate::engine) use prepare::charge_behind;
+use prepare::{Purpose, Step};
 
 use crate::{
-    domain::{Millis, decision::Decision, record::Record},
-    engine::Engine,
+    domain::{
+        Millis,
+        decision::Decision,
+        observation::{ChargeMode, Claim},
+        record::Record,
+        registry::Terms,
+    },
+    engine::{ActivePolicy, Engine},
 };
 
 impl Engine {
@@ -34,47 +46,105 @@ impl Engine {
     async fn decide(&self, records: &[Record], now: Millis, trace: &mut impl Trace) -> Vec<Decision> {
         let active = self.active.load_full();
         let (records, terms) = self.terms(records, &active, now);
-        self.load_spared(&records, active.observes(), now).await;
-        let mut items = self.prepare(&records, terms, &active, now, prepare::Purpose::Record).await;
-        self.observe(&mut items, &active, now).await;
+        let (steps, requests) = self.prepare(&records, terms, &active, now);
+        let mut observed = self.observe(requests, &active, now).await.into_iter();
         let mut decisions: Vec<Decision> = Vec::with_capacity(records.len());
-        for item in items {
-            let mut decision = match item.state {
-                prepare::State::Decided(decision) => *decision,
-                prepare::State::SameAs(earlier) => decisions[earlier].clone(),
-                prepare::State::Observed(observed) => {
-                    trace.see(Fact::Observed(&observed));
-                    self.judge(item.record, *observed, &active, trace).await
+        for step in steps {
+            let mut decision = match step {
+                Step::Answered(decision) => *decision,
+                Step::Waits(record, waiting) => self.wait_for(record, waiting, &active, now).await,
+                Step::Asks(in_flight) => {
+                    let Some(observed) = observed.next() else { continue };
+                    self.conclude(observed, in_flight, &active, now, trace).await
                 }
-                prepare::State::Waiting(_) => self.unavailable(item.record, &active, now),
             };
             active.policy.enforcement.soften(&mut decision);
-            self.remember(item.record, &decision, now).await;
             self.metrics.count(&decision);
-            self.count_usage(item.record, &decision, item.elsewhere, now);
             decisions.push(decision);
+        }
+        if !self.options.flushes {
+            // Nobody else does.
+            let _ = self.count_deferred(now).await;
         }
         decisions
     }
 
-    /// Decides about a request before it is made (`tokens` is the estimate). Counts nothing; a refusal is an event. With
-    /// `reserve` the estimate is held until the record settles it, or for the lease of a minute.
+    /// The decision about a record that the store has seen, and what follows from it: usage, and the answer to retries.
+    async fn conclude(
+        &self,
+        observed: Observed<'_>,
+        in_flight: InFlight<'_>,
+        active: &ActivePolicy,
+        now: Millis,
+        trace: &mut impl Trace,
+    ) -> Decision {
+        let record = observed.known.record;
+        if observed.key.claim != Claim::Fresh {
+            let decision = self.answered_elsewhere(record, observed.key.claim, active, now).await;
+            in_flight.answer(&decision, true, now);
+            return decision;
+        }
+        trace.see(Fact::Observed(&observed));
+        let reported = observed.charge.mode == ChargeMode::Report;
+        let estimate = observed.kept_estimate().cloned();
+        let mut decision = self.judge(observed, active, trace).await;
+        active.policy.enforcement.soften(&mut decision);
+        self.count_usage(record, estimate.as_ref(), !decision.allowed, now);
+        // A refused admission is forgotten: nothing was counted, and a retry after its time deserves a fresh look.
+        let remembered = reported || decision.ruling().allowed;
+        in_flight.answer(&decision, remembered, now);
+        if remembered {
+            self.tell_others(record, &decision);
+        }
+        decision
+    }
+
+    /// Decides about a request before it is made (its tokens and cost are the estimate). Counts nothing; a refusal is an
+    /// event. With `reserve` the estimate is held until the record settles it, or for the lease of a minute.
     pub async fn check(&self, record: &Record, reserve: bool, now: Millis) -> Decision {
         let active = self.active.load_full();
-        let purpose = if reserve { prepare::Purpose::Reserve } else { prepare::Purpose::Check };
-        let (records, terms) = self.terms(std::slice::from_ref(record), &active, now);
-        self.load_spared(&records, active.observes(), now).await;
-        let mut items = self.prepare(&records, terms, &active, now, purpose).await;
-        self.observe(&mut items, &active, now).await;
-        let mut decision = match items.pop().map(|item| (item.record, item.state)) {
-            Some((_, prepare::State::Decided(decision))) => *decision,
-            Some((record, prepare::State::Observed(observed))) => {
-                self.answer_check(record, &observed, &active)
+        let purpose = if reserve { Purpose::Reserve } else { Purpose::Check };
+        let (records, mut terms) = self.terms(std::slice::from_ref(record), &active, now);
+        let mut decision = match records.first() {
+            Some(record) => {
+                self.check_one(record, terms.pop().unwrap_or_default(), purpose, &active, now).await
             }
-            _ => self.unavailable(record, &active, now),
+            None => self.unavailable(record, &active, now),
         };
         active.policy.enforcement.soften(&mut decision);
         self.metrics.count_check(&decision);
+        decision
+    }
+
+    async fn check_one(
+        &self,
+        record: &Record,
+        terms: Terms,
+        purpose: Purpose,
+        active: &ActivePolicy,
+        now: Millis,
+    ) -> Decision {
+        if let Some(refused) = self.refuse_at_once(record, &terms, active, now, purpose) {
+            return refused;
+        }
+        let identity = IdempotencyCache::identity(record).filter(|_| purpose == Purpose::Reserve);
+        let in_flight = match self.idempotency.begin(identity, now) {
+            Earlier::Answered(answer) => return (*answer).clone(),
+            Earlier::InFlight(waiting) => return self.wait_for(record, waiting, active, now).await,
+            Earlier::None(in_flight) => in_flight,
+        };
+        let request = self.request(record, terms, active, now, purpose);
+        let Some(observed) = self.observe(vec![request], active, now).await.pop() else {
+            return self.unavailable(record, active, now);
+        };
+        if observed.key.claim != Claim::Fresh {
+            return self.answered_elsewhere(record, observed.key.claim, active, now).await;
+        }
+        let decision = self.answer_check(&observed, active);
+        in_flight.answer(&decision, decision.allowed, now);
+        if decision.reserved.is_some() {
+            self.tell_others(record, &decision);
+        }
         decision
     }
 }

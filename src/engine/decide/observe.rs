@@ -1,20 +1,22 @@
 //! The one trip to the store, bounded by the deadline, and what happens when it fails.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use super::{
-    idempotency::IdempotencyCache,
-    prepare::{Item, Observed, State, address_charge},
+    prepare::{Known, Request, address_charge},
     reservations,
 };
 use crate::{
     detect::{self, Attribution},
     domain::{
         HOUR, Millis,
+        counter::CounterChange,
         decision::{Action, Decision, Reason},
         event::EventType,
         finding::Severity,
-        idempotency::IdempotencyScope,
         observation::{Charge, ChargeMode, Observation, Peer},
         place::Prefix,
         policy::OnStoreFailure,
@@ -23,8 +25,24 @@ use crate::{
         subject::Subject,
     },
     engine::{ActivePolicy, Engine, events, profiles::ProfileHandle},
-    store::{Claim, StoreError},
+    store::StoreError,
 };
+
+/// A request that the store has seen, or the fallback in its place.
+pub(in crate::engine) struct Observed<'r> {
+    pub known: Known<'r>,
+    pub charge: Charge,
+    /// Whose it is.
+    pub attribution: Attribution,
+    pub profile: ProfileHandle,
+    /// The profile of its project, when one is named.
+    pub prior: Option<ProfileHandle>,
+    pub key: Observation,
+    pub address: Option<Observation>,
+    pub degraded: bool,
+    /// By when what is found should be written, for the answer to be in time.
+    pub write_by: Instant,
+}
 
 /// How a trip to the store went.
 enum Observing {
@@ -37,125 +55,116 @@ enum Observing {
 }
 
 impl Engine {
-    /// Takes every waiting item to the store and back: all charges in one trip, beside it the profiles that are not at
-    /// hand. When the store does not answer in time, the fallback observes in its place.
-    pub(in crate::engine) async fn observe(
+    /// Takes requests to the store and back, in their order: all charges in one trip, beside it the profiles that are not
+    /// at hand. When the store does not answer in time, the fallback observes in its place.
+    pub(in crate::engine) async fn observe<'r>(
         &self,
-        items: &mut [Item<'_>],
+        requests: Vec<Request<'r>>,
         active: &ActivePolicy,
         now: Millis,
-    ) {
-        let waiting: Vec<usize> = items
-            .iter()
-            .enumerate()
-            .filter(|(_, i)| matches!(i.state, State::Waiting(_)))
-            .map(|(n, _)| n)
-            .collect();
-        if waiting.is_empty() {
-            return;
+    ) -> Vec<Observed<'r>> {
+        if requests.is_empty() {
+            return Vec::new();
         }
-        let mut charges: Vec<Charge> = Vec::with_capacity(waiting.len());
-        let mut addresses: Vec<Option<usize>> = Vec::with_capacity(waiting.len());
-        for &n in &waiting {
-            let State::Waiting(w) = &items[n].state else { continue };
-            charges.push(w.charge.clone());
-            let address =
-                w.profile.as_ref().and_then(|p| self.about_address(items[n].record, w.attribution, p, now));
-            addresses.push(address.as_ref().map(|_| charges.len()));
-            charges.extend(address);
+        let cold = cold_subjects(&requests);
+        let mut charges: Vec<Charge> = Vec::with_capacity(requests.len());
+        let mut known: Vec<(Known<'r>, bool)> = Vec::with_capacity(requests.len());
+        for request in requests {
+            charges.push(request.charge);
+            known.push((request.known, request.address.is_some()));
+            charges.extend(request.address);
         }
-        let observing = active.observes();
-        charges.iter_mut().for_each(|charge| charge.observing = observing);
-        let write_by = std::time::Instant::now() + self.patience(charges.len()) * 9 / 8;
-        let cold = cold_subjects(items, &waiting);
+        let write_by = Instant::now() + self.patience(charges.len()) * 9 / 8;
         let asked = tokio::join!(self.ask(&charges, now), self.load_profiles(&cold));
         let (answer, profiles) = asked;
         let degraded = !matches!(answer, Observing::Answered(_));
-        let mut observations = match answer {
+        let observations = match answer {
             Observing::Answered(observations) => self.count_those_kept_out(&charges, observations, now).await,
             Observing::NotMade => self.fall_back(&charges, active, true),
             Observing::Unknown => self.fall_back(&charges, active, false),
+        };
+        let mut seen = charges.into_iter().zip(observations);
+        let mut all = Vec::with_capacity(known.len());
+        for (known, asks_address) in known {
+            let Some((charge, key)) = seen.next() else { break };
+            let address = if asks_address { seen.next() } else { None };
+            let observed = self.observed(known, (charge, key), address, &profiles);
+            all.push(Observed { degraded, write_by, ..observed });
         }
-        .into_iter()
-        .map(|seen| Observation { standing: seen.standing.counting(observing), ..seen });
-        for (&n, address) in waiting.iter().zip(addresses) {
-            let Some(key) = observations.next() else { break };
-            let address = address.and_then(|at| {
-                let observation = observations.next()?;
-                self.settle_place(&charges[at], &observation);
-                Some(observation)
-            });
-            let item = &mut items[n];
-            let State::Waiting(w) = std::mem::replace(&mut item.state, State::SameAs(0)) else { continue };
-            let at_hand = |subject: &Subject| {
-                let stored = profiles.get(subject).cloned().unwrap_or_default();
-                // A subject that was not taken on leaves no profile behind either.
-                if key.tracked { self.profiles.put(subject, stored) } else { ProfileHandle::of(stored) }
-            };
-            let profile = w.profile.unwrap_or_else(|| at_hand(&item.record.key));
-            let prior = w.prior.or_else(|| item.record.project.as_ref().map(at_hand));
-            if w.new_subject && !key.created {
-                self.new_subjects.give_back(&item.record.address, now);
-            }
-            let (place, features, charge, lease, limits) = (w.place, w.features, w.charge, w.lease, w.limits);
-            let attribution = match w.attribution {
-                Attribution::Key => Attribution::Key,
-                _ => self.attribution(item.record, Some(&profile)).or_nobody(),
-            };
-            item.state = State::Observed(Box::new(Observed {
-                place,
-                features,
-                attribution,
-                charge,
-                limits,
-                profile,
-                prior,
-                key,
-                address,
-                degraded,
-                lease,
-                write_by,
-            }));
+        self.observe_cold_addresses(&mut all, &cold, active.observes(), now).await;
+        all
+    }
+
+    /// A request with what was seen of its key, and of its address.
+    fn observed<'r>(
+        &self,
+        mut known: Known<'r>,
+        (charge, key): (Charge, Observation),
+        address: Option<(Charge, Observation)>,
+        profiles: &HashMap<Subject, Profile>,
+    ) -> Observed<'r> {
+        let observing = charge.observing;
+        let counting =
+            |seen: Observation| Observation { standing: seen.standing.counting(observing), ..seen };
+        let address = address.map(|(charge, address)| {
+            self.settle_place(&charge, &address);
+            counting(address)
+        });
+        let tracked = key.tracked;
+        let at_hand = |subject: &Subject| {
+            let stored = profiles.get(subject).cloned().unwrap_or_default();
+            // A subject that was not taken on leaves no profile behind either.
+            if tracked { self.profiles.put(subject, stored) } else { ProfileHandle::of(stored) }
+        };
+        let record = known.record;
+        let profile = known.profile.take().unwrap_or_else(|| at_hand(&record.key));
+        let prior = known.prior.take().or_else(|| record.project.as_ref().map(at_hand));
+        if known.new_subject && !key.created {
+            self.new_subjects.give_back(&record.address, charge.now);
         }
-        self.observe_cold_addresses(items, &cold, observing, now).await;
+        let attribution = match known.attribution {
+            Attribution::Key => Attribution::Key,
+            _ => self.attribution(record, Some(&profile)).or_nobody(),
+        };
+        let (degraded, write_by, key) = (false, Instant::now(), counting(key));
+        Observed { known, charge, attribution, profile, prior, key, address, degraded, write_by }
     }
 
     /// Refused credentials of a key whose profile was not at hand: only now is it known whether it succeeds from there.
     async fn observe_cold_addresses(
         &self,
-        items: &mut [Item<'_>],
+        all: &mut [Observed<'_>],
         cold: &[Subject],
         observing: bool,
         now: Millis,
     ) {
-        let mut at = Vec::new();
-        let mut charges = Vec::new();
-        for (n, item) in items.iter().enumerate() {
-            let State::Observed(o) = &item.state else { continue };
-            let asks = o.address.is_none() && !o.degraded && cold.contains(&item.record.key);
-            if asks && o.attribution == Attribution::Source {
-                at.push(n);
-                let address = self.about_address(item.record, o.attribution, &o.profile, now);
-                charges.extend(address.map(|charge| Charge { observing, ..charge }));
-            }
-        }
+        let asks = |o: &&mut Observed<'_>| {
+            o.attribution == Attribution::Source
+                && o.address.is_none()
+                && !o.degraded
+                && cold.contains(&o.known.record.key)
+        };
+        let asking = all.iter_mut().filter(asks).filter_map(|observed| {
+            let charge =
+                self.about_address(observed.known.record, observed.attribution, &observed.profile, now)?;
+            Some((observed, Charge { observing, ..charge }))
+        });
+        let (asking, charges): (Vec<_>, Vec<_>) = asking.unzip();
         if charges.is_empty() {
             return;
         }
         let Observing::Answered(observations) = self.ask(&charges, now).await else { return };
-        for ((n, charge), observation) in at.into_iter().zip(&charges).zip(observations) {
+        for ((observed, charge), observation) in asking.into_iter().zip(&charges).zip(observations) {
             self.settle_place(charge, &observation);
-            if let State::Observed(o) = &mut items[n].state {
-                let standing = observation.standing.counting(observing);
-                o.address = Some(Observation { standing, ..observation });
-            }
+            let standing = observation.standing.counting(observing);
+            observed.address = Some(Observation { standing, ..observation });
         }
     }
 
     /// What is to be asked about the address of a request: refused credentials are charged to it; a success is held against
     /// those that were refused before, unless the key has long succeeded from there. New addresses have places of their
     /// own, so that a flood of new keys does not hide the address it comes from.
-    fn about_address(
+    pub(super) fn about_address(
         &self,
         record: &Record,
         attribution: Attribution,
@@ -196,24 +205,31 @@ impl Engine {
     ) -> Vec<Observation> {
         let mut back = Vec::new();
         for (charge, observation) in charges.iter().zip(&mut observations) {
+            self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
             if observation.tracked || charge.may_create {
                 continue;
             }
-            let refused = observation.quota_refusal.is_some();
-            let mode = if refused { ChargeMode::Peek } else { charge.mode };
-            let here = self.fallback.observe(&Charge { mode, quotas: Vec::new(), ..charge.clone() }, 1000);
-            if !refused && !here.admitted && charge.mode != ChargeMode::Peek {
-                back.extend(reservations::back(&charge.quotas));
+            let refused = observation.counter_refusal.is_some();
+            let mode = match charge.mode {
+                ChargeMode::Admit if refused => ChargeMode::Peek,
+                mode => mode,
+            };
+            let here = self.fallback.observe(&Charge { mode, counters: Vec::new(), ..charge.clone() }, 1000);
+            if !refused && !here.admitted && charge.mode == ChargeMode::Admit {
+                back.extend(reservations::back(&charge.counters));
             }
+            let seen = std::mem::replace(observation, here);
             *observation = Observation {
                 tracked: false,
-                admitted: here.admitted && !refused,
-                quota_refusal: observation.quota_refusal,
-                quotas: std::mem::take(&mut observation.quotas),
-                ..here
+                admitted: observation.admitted && !refused,
+                counter_refusal: seen.counter_refusal,
+                counters: seen.counters,
+                claim: seen.claim,
+                settled: seen.settled,
+                ..std::mem::replace(observation, Observation::empty(now))
             };
         }
-        self.change_quotas(&back, now).await;
+        self.change_counters(&back, now).await;
         observations
     }
 
@@ -221,7 +237,7 @@ impl Engine {
         if self.breaker.open_since().is_some() {
             return Observing::NotMade;
         }
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let answer = tokio::time::timeout(self.patience(charges.len()), self.store.observe(charges)).await;
         self.metrics.observe.record(started.elapsed());
         match answer {
@@ -272,10 +288,13 @@ impl Engine {
                 // The cap on new subjects holds here too: what it keeps out does not reach the store later.
                 observation.tracked &= charge.may_create;
                 // An estimate that is not held is no usage; a settlement is, whose estimate ends by itself.
-                let is_usage = charge.mode != ChargeMode::Peek && charge.lease.is_none();
-                if owe && observation.admitted && observation.tracked && is_usage {
-                    self.fallback.owe_usage(&charge.subject, &charge.counts);
-                    self.fallback.owe_quotas(&charge.quotas);
+                let is_usage = match charge.mode {
+                    ChargeMode::Report => true,
+                    ChargeMode::Admit => observation.admitted && charge.reserves().is_none(),
+                    ChargeMode::Peek => false,
+                };
+                if owe && is_usage {
+                    self.owe(charge, observation.tracked);
                 }
                 observation
             })
@@ -306,53 +325,27 @@ impl Engine {
         Decision { allowed: !deny, reason, action, degraded: true, ..plain }
     }
 
-    /// The answer that another instance gave to the same request; claims the request when there is none. Two callers
-    /// at the same instant may both be counted by the limits: waiting for the other would cost more than it saves.
-    /// `Some(None)`: another has the request and no answer yet, or one that is not remembered.
-    pub(super) async fn claimed_elsewhere(&self, identity: u128, now: Millis) -> Option<Option<Decision>> {
-        if self.breaker.open_since().is_some() {
-            return None;
+    /// Notes what a charge used, for the store to count when it can: its windows, where the subject is known or may be,
+    /// and its counters.
+    pub(in crate::engine) fn owe(&self, charge: &Charge, with_windows: bool) {
+        if with_windows {
+            self.fallback.owe_usage(&charge.subject, &charge.counts);
         }
-        let id = format!("{identity:032x}");
-        let claim = tokio::time::timeout(self.patience(1), self.store.claim(&id, now)).await;
-        match claim {
-            Ok(Ok(Claim::Answered(bytes))) => Some(serde_json::from_slice(&bytes).ok()),
-            Ok(Ok(Claim::InFlight)) => Some(None),
-            Ok(Ok(Claim::Fresh)) => None,
-            Ok(Err(error)) => {
-                self.store_failed(&error, now);
-                None
-            }
-            Err(_) => None,
-        }
-    }
-
-    /// Remembers the answer to a request with an id. A refusal is not remembered, enforced or not: nothing was counted, and
-    /// a retry after its time deserves a fresh look.
-    pub(super) async fn remember(&self, record: &Record, decision: &Decision, now: Millis) {
-        let Some(identity) = IdempotencyCache::identity(record).filter(|_| decision.ruling().allowed) else {
-            return;
+        let add = |counter: &crate::domain::counter::CounterCharge| CounterChange {
+            counter: counter.counter.clone(),
+            back: None,
+            add: (counter.amount > 0).then_some((counter.amount, counter.until)),
         };
-        self.idempotency.put(identity, decision.clone(), now);
-        if self.options.idempotency_scope == IdempotencyScope::Store && self.breaker.open_since().is_none() {
-            let id = format!("{identity:032x}");
-            let answer = serde_json::to_vec(decision).unwrap_or_default();
-            let kept =
-                tokio::time::timeout(self.patience(1), self.store.finish_claim(&id, &answer, now)).await;
-            if let Ok(Err(error)) = kept {
-                self.store_failed(&error, now);
-            }
-        }
+        self.fallback.owe_changes(&charge.counters.iter().map(add).collect::<Vec<_>>());
     }
 }
 
-fn cold_subjects(items: &[Item<'_>], waiting: &[usize]) -> Vec<Subject> {
+/// Keys and projects whose profiles are not at hand. A record that is told late needs none.
+fn cold_subjects(requests: &[Request<'_>]) -> Vec<Subject> {
     let mut cold: Vec<Subject> = Vec::new();
-    for &n in waiting {
-        let State::Waiting(w) = &items[n].state else { continue };
-        let record = items[n].record;
-        let key = w.profile.is_none().then_some(&record.key);
-        let project = record.project.as_ref().filter(|_| w.prior.is_none());
+    for known in requests.iter().map(|request| &request.known).filter(|known| !known.record.late) {
+        let key = known.profile.is_none().then_some(&known.record.key);
+        let project = known.record.project.as_ref().filter(|_| known.prior.is_none());
         for subject in key.into_iter().chain(project) {
             if !cold.contains(subject) {
                 cold.push(subject.clone());

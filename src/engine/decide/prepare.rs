@@ -1,23 +1,27 @@
-//! What is known of a request before the store is asked: retries, bans in force, its place, what it charges.
+//! What is known of a request before the store is asked: retries, bans in force, its place, what it charges. Nothing here
+//! waits.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{frame::Frame, idempotency::IdempotencyCache, reservations};
+use super::{
+    frame::Frame,
+    idempotency::{Earlier, IdempotencyCache, InFlight, Waiting},
+    reservations,
+};
 use crate::{
     detect::{Attribution, Features},
     domain::{
         Millis,
-        decision::{Action, Decision},
-        idempotency::IdempotencyScope,
-        observation::{Charge, ChargeMode, ClientMark, Observation, Peer},
+        decision::{Action, Decision, Reason},
+        observation::{Charge, ChargeMode, ClientMark, LedgerEntry, Peer},
         place::{Place, PlaceCore, Prefix},
-        quota::Lease,
         record::{Outcome, Record},
-        registry::{Applied, Terms},
+        registry::{Applied, NotAllowed, Terms},
+        reservation::Settles,
         standing::{Standing, StandingState},
-        window::{Counts, WindowLimits},
+        window::Counts,
     },
     engine::{ActivePolicy, Engine, bans, profiles::ProfileHandle},
 };
@@ -39,105 +43,91 @@ pub(in crate::engine) enum Purpose {
 }
 
 /// Limits of the registry that apply to a request.
-pub(super) type Quotas = SmallVec<[Applied; 4]>;
+pub(in crate::engine) type AppliedLimits = SmallVec<[Applied; 4]>;
 
-/// A request on its way through the engine.
-pub(in crate::engine) struct Item<'r> {
+/// The way that a record takes.
+pub(in crate::engine) enum Step<'r, 'e> {
+    /// It is answered without the store.
+    Answered(Box<Decision>),
+    /// The same request is on its way: its answer is waited for.
+    Waits(&'r Record, Waiting),
+    /// The store is asked: it is the next of the requests. Who waits for the same is told the answer.
+    Asks(InFlight<'e>),
+}
+
+/// A request before the store is asked.
+pub(in crate::engine) struct Request<'r> {
+    pub known: Known<'r>,
+    pub charge: Charge,
+    /// What is asked about its address.
+    pub address: Option<Charge>,
+}
+
+/// What is known of a request by itself.
+pub(in crate::engine) struct Known<'r> {
     pub record: &'r Record,
-    pub state: State,
-    /// Another instance has taken the same request on, and counts what it used.
-    pub elsewhere: bool,
-}
-
-/// How far it is.
-pub(in crate::engine) enum State {
-    /// Answered without the store.
-    Decided(Box<Decision>),
-    /// A retry of an earlier one of the same batch.
-    SameAs(usize),
-    /// Waiting for the store.
-    Waiting(Box<Waiting>),
-    /// The store has answered (or the fallback in its place).
-    Observed(Box<Observed>),
-}
-
-/// What goes to the store.
-pub(in crate::engine) struct Waiting {
     pub place: Option<Arc<Place>>,
     pub features: Features,
     /// Whose it is, as far as that is known before the profile is at hand.
     pub attribution: Attribution,
-    pub charge: Charge,
-    /// The registry's limits that apply to it.
-    pub limits: Quotas,
+    /// The registry's limits that apply to it, in the order of the counters that it charges.
+    pub limits: AppliedLimits,
+    /// Why its key may not make it.
+    pub refusal: Option<NotAllowed>,
     pub profile: Option<ProfileHandle>,
     /// The profile of its project.
     pub prior: Option<ProfileHandle>,
     /// Whether a new subject's place was taken for it.
     pub new_subject: bool,
-    /// The reservation that it settles.
-    pub lease: Option<Lease>,
-}
-
-/// What came back.
-pub(in crate::engine) struct Observed {
-    pub place: Option<Arc<Place>>,
-    pub features: Features,
-    /// Whose it is.
-    pub attribution: Attribution,
-    pub charge: Charge,
-    /// The registry's limits that apply to it.
-    pub limits: Quotas,
-    pub profile: ProfileHandle,
-    /// The profile of its project, when one is named.
-    pub prior: Option<ProfileHandle>,
-    pub key: Observation,
-    pub address: Option<Observation>,
-    pub degraded: bool,
-    /// The reservation that it settles.
-    pub lease: Option<Lease>,
-    /// By when what is found should be written, for the answer to be in time.
-    pub write_by: Instant,
 }
 
 impl Engine {
-    pub(in crate::engine) async fn prepare<'r>(
+    /// The way of each record, and the requests that the store is asked about.
+    pub(in crate::engine) fn prepare<'r>(
         &self,
         records: &'r [Record],
         terms: Vec<Terms>,
         active: &ActivePolicy,
         now: Millis,
-        purpose: Purpose,
-    ) -> Vec<Item<'r>> {
-        let mut seen: HashMap<u128, usize> = HashMap::new();
-        let mut items = Vec::with_capacity(records.len());
+    ) -> (Vec<Step<'r, '_>>, Vec<Request<'r>>) {
         let mut terms = terms.into_iter();
-        for (index, record) in records.iter().enumerate() {
-            let identity = if purpose == Purpose::Record { IdempotencyCache::identity(record) } else { None };
-            let earlier =
-                identity.and_then(|id| if records.len() > 1 { seen.insert(id, index) } else { None });
-            let mut elsewhere = false;
+        let mut requests = Vec::with_capacity(records.len());
+        let steps = records.iter().map(|record| {
             let terms = terms.next().unwrap_or_default();
-            let state = if let Some(decision) = self.refuse_banned(record, active, now, purpose) {
-                State::Decided(Box::new(decision))
-            } else if let Some(refusal) = terms.refusal {
-                State::Decided(Box::new(self.refuse_by_registry(record, refusal, active, now, purpose)))
-            } else if let Some(earlier) = earlier {
-                State::SameAs(earlier)
-            } else if let Some(answer) = self.answered_before(identity, now, &mut elsewhere).await {
-                State::Decided(Box::new(answer))
-            } else if record.late {
-                State::Decided(Box::new(Decision { late: true, ..self.plain_decision(record, active, now) }))
-            } else {
-                let mut waiting = self.waiting(record, terms.limits, active, now, purpose);
-                if purpose == Purpose::Record && waiting.charge.mode == ChargeMode::Admit {
-                    waiting.lease = self.settle_reserved(record, &mut waiting.charge).await;
+            if record.reservation_id.is_none()
+                && let Some(decision) = self.refuse_at_once(record, &terms, active, now, Purpose::Record)
+            {
+                self.count_behind(record, &terms, active, now);
+                return Step::Answered(Box::new(decision));
+            }
+            match self.idempotency.begin(IdempotencyCache::identity(record), now) {
+                Earlier::Answered(answer) => Step::Answered(Box::new((*answer).clone())),
+                Earlier::InFlight(waiting) => Step::Waits(record, waiting),
+                Earlier::None(in_flight) => {
+                    requests.push(self.request(record, terms, active, now, Purpose::Record));
+                    Step::Asks(in_flight)
                 }
-                State::Waiting(Box::new(waiting))
-            };
-            items.push(Item { record, state, elsewhere });
+            }
+        });
+        (steps.collect(), requests)
+    }
+
+    /// The refusal of a request by a ban in force or by the registry.
+    pub(super) fn refuse_at_once(
+        &self,
+        record: &Record,
+        terms: &Terms,
+        active: &ActivePolicy,
+        now: Millis,
+        purpose: Purpose,
+    ) -> Option<Decision> {
+        if self.may_be_spared(record, active, now) {
+            return None;
         }
-        items
+        if let Some(decision) = self.refuse_banned(record, active, now, purpose) {
+            return Some(decision);
+        }
+        terms.refusal.map(|refusal| self.refuse_by_registry(record, refusal, active, now, purpose))
     }
 
     fn refuse_banned(
@@ -156,33 +146,15 @@ impl Engine {
         Some(decision)
     }
 
-    async fn answered_before(
+    /// What a request charges, and what is known of it.
+    pub(super) fn request<'r>(
         &self,
-        identity: Option<u128>,
-        now: Millis,
-        elsewhere: &mut bool,
-    ) -> Option<Decision> {
-        let identity = identity?;
-        if let Some(answer) = self.idempotency.get(identity, now) {
-            return Some((*answer).clone());
-        }
-        if self.options.idempotency_scope == IdempotencyScope::Store {
-            let claimed = self.claimed_elsewhere(identity, now).await;
-            *elsewhere = claimed.is_some();
-            claimed.flatten()
-        } else {
-            None
-        }
-    }
-
-    fn waiting(
-        &self,
-        record: &Record,
-        applied: Quotas,
+        record: &'r Record,
+        terms: Terms,
         active: &ActivePolicy,
         now: Millis,
         purpose: Purpose,
-    ) -> Waiting {
+    ) -> Request<'r> {
         let place = self.geo.lookup(record.source_ip);
         let core = place.as_ref().map_or_else(|| PlaceCore::unknown(record.source_ip), |p| p.core);
         let core = core.precise(active.policy.detectors.impossible_travel.max_radius_km);
@@ -192,55 +164,44 @@ impl Engine {
             Purpose::Record => self.attribution(record, profile.as_ref()),
             Purpose::Check | Purpose::Reserve => Attribution::Key,
         };
-        let is_key = attribution == Attribution::Key;
-        let counted = match purpose {
-            Purpose::Record => !record.refused_by_keyward && (is_key || record.has_usage()),
-            Purpose::Check => false,
-            Purpose::Reserve => true,
-        };
-        let outcome = record.outcome();
-        let new_subject = counted && profile.is_none() && self.new_subjects.take(&record.address, now);
-        let counts = Counts {
-            requests: 1,
-            tokens: record.tokens,
-            auth_failures: u64::from(outcome == Outcome::AuthFailure && is_key),
-            not_found: u64::from(outcome == Outcome::NotFound),
-        };
+        let mode = mode(record, attribution, purpose);
+        let counted = mode != ChargeMode::Peek;
+        let may_be_new = counted
+            && profile.is_none()
+            && terms.refusal.is_none()
+            && self.bans.find(record, now, active.observes(), |_, _| false).is_none();
+        let new_subject = may_be_new && self.new_subjects.take(&record.address, now);
         let features = Features::of(record);
-        let client = ClientMark::of(&features.client);
+        // Where it has not been made yet, or is told late, its place is not touched.
+        let touches = attribution == Attribution::Key && purpose != Purpose::Reserve && !record.late;
+        let peer = touches.then(|| Peer::place(&core, ClientMark::of(&features.client)));
         let mut charge = Charge {
-            subject: record.key.clone(),
-            now,
-            counts,
-            limits: active.limits,
-            mode: if counted { ChargeMode::Admit } else { ChargeMode::Peek },
-            peer: is_key.then(|| Peer::place(&core, client)),
+            peer,
             peer_capacity: KEY_PEERS,
             may_create: profile.is_some() || new_subject,
-            observing: false,
-            quotas: applied.iter().map(|limit| limit.charge(record, now)).collect(),
-            lease: None,
+            mode,
+            ..charge(record, &terms.limits, attribution, active, now)
         };
         if purpose == Purpose::Reserve {
-            // It has not been made yet: its place will be touched when it is reported.
-            charge.peer = None;
-            reservations::reserve(&mut charge, record, &self.reservations, self.options.lease);
+            reservations::reserve(&mut charge, record, &self.reservations, self.options.lease, now);
         }
-        Waiting {
-            place,
-            features,
-            attribution,
-            charge,
-            limits: applied,
-            profile,
-            prior,
-            new_subject,
-            lease: None,
-        }
+        let address = profile
+            .as_ref()
+            .filter(|_| !record.late)
+            .and_then(|profile| self.about_address(record, attribution, profile, now))
+            .map(|address| Charge { observing: active.observes(), ..address });
+        let (limits, refusal) = (terms.limits, terms.refusal);
+        let known =
+            Known { record, place, features, attribution, limits, refusal, profile, prior, new_subject };
+        Request { known, charge, address }
     }
 
     /// Whose a request is. What Keyward refused is nobody's failure.
-    pub(super) fn attribution(&self, record: &Record, profile: Option<&ProfileHandle>) -> Attribution {
+    pub(in crate::engine) fn attribution(
+        &self,
+        record: &Record,
+        profile: Option<&ProfileHandle>,
+    ) -> Attribution {
         if record.refused_by_keyward {
             return Attribution::Key;
         }
@@ -263,36 +224,106 @@ impl Engine {
             decided_at: now,
             anomalies: Vec::new(),
             limits: Vec::new(),
-            reservation: None,
+            reserved: None,
+            settlement: None,
+            estimated: false,
             cost: record.cost(),
             degraded: self.breaker.open_since().is_some(),
-            late: false,
+            late: record.late,
             would: None,
             policy_version: active.version.clone(),
         }
     }
 }
 
+/// How a request is charged: what was used always, what is asked for if it fits.
+fn mode(record: &Record, attribution: Attribution, purpose: Purpose) -> ChargeMode {
+    match purpose {
+        Purpose::Check => ChargeMode::Peek,
+        Purpose::Reserve => ChargeMode::Admit,
+        Purpose::Record if record.reservation_id.is_some() => ChargeMode::Report,
+        Purpose::Record if record.refused_by_keyward => ChargeMode::Peek,
+        Purpose::Record if attribution != Attribution::Key && !record.has_usage() => ChargeMode::Peek,
+        Purpose::Record if record.admit => ChargeMode::Admit,
+        Purpose::Record => ChargeMode::Report,
+    }
+}
+
+/// What a record charges to windows and counters, once, and the reservation that it settles. One that is told late is
+/// counted at its own time, wherever a span still holds that.
+pub(super) fn charge(
+    record: &Record,
+    limits: &[Applied],
+    attribution: Attribution,
+    active: &ActivePolicy,
+    now: Millis,
+) -> Charge {
+    let used_at = record.timestamp.filter(|_| record.late);
+    let outcome = record.outcome();
+    let is_key = attribution == Attribution::Key;
+    // What Keyward refused has used nothing: it may give back what was held for it.
+    let counts = if record.refused_by_keyward && record.reservation_id.is_some() {
+        Counts::default()
+    } else {
+        Counts {
+            requests: 1,
+            tokens: record.tokens,
+            auth_failures: u64::from(outcome == Outcome::AuthFailure && is_key),
+            not_found: u64::from(outcome == Outcome::NotFound),
+        }
+    };
+    let counter = |limit: &Applied| {
+        let charge = limit.charge(record, used_at.unwrap_or(now));
+        let is_used = counts.requests > 0 && charge.until > now;
+        if is_used { charge } else { limit.charge(record, now).of_nothing() }
+    };
+    let settles = record.reservation_id.as_ref().filter(|id| reservations::is_of(id, record));
+    let settles = settles.map(|id| Settles {
+        id: id.clone(),
+        keeps_estimate: !record.usage_known && !record.refused_by_keyward,
+    });
+    let claim = IdempotencyCache::identity(record);
+    let entry = LedgerEntry { claim, settles, reserves: None, counted_at: used_at };
+    Charge {
+        counts,
+        limits: active.limits,
+        mode: ChargeMode::Report,
+        observing: active.observes(),
+        counters: limits.iter().map(counter).collect(),
+        entry: (entry != LedgerEntry::default()).then(|| Box::new(entry)),
+        ..Charge::look(record.key.clone(), now)
+    }
+}
+
+/// What a record charges that a ban or the registry refuses, where it is a report of what was used.
+pub(in crate::engine) fn charge_behind(
+    record: &Record,
+    terms: &Terms,
+    attribution: Attribution,
+    active: &ActivePolicy,
+    now: Millis,
+) -> Option<Charge> {
+    let reports = mode(record, attribution, Purpose::Record) == ChargeMode::Report;
+    let charge = charge(record, &terms.limits, attribution, active, now);
+    let counts = Counts { auth_failures: 0, not_found: 0, ..charge.counts };
+    reports.then(|| Charge { counts, ..charge })
+}
+
 /// The charge of refused credentials to their address, by the key in whose name they came; without one, the address is
 /// only looked at.
 pub(super) fn address_charge(record: &Record, now: Millis, key: Option<Peer>, may_create: bool) -> Charge {
     Charge {
-        subject: record.address.clone(),
-        now,
         counts: Counts { requests: 1, auth_failures: 1, ..Counts::default() },
-        limits: WindowLimits::default(),
         mode: if key.is_some() { ChargeMode::Admit } else { ChargeMode::Peek },
         peer: key,
         peer_capacity: ADDRESS_PEERS,
         may_create,
-        observing: false,
-        quotas: Vec::new(),
-        lease: None,
+        ..Charge::look(record.address.clone(), now)
     }
 }
 
 /// Makes a decision one that a ban refuses.
-pub(super) fn refuse(decision: &mut Decision, standing: &Standing, reason: crate::domain::decision::Reason) {
+pub(super) fn refuse(decision: &mut Decision, standing: &Standing, reason: Reason) {
     decision.allowed = false;
     decision.reason = Some(reason);
     decision.retry_at = standing.until;

@@ -64,25 +64,14 @@ impl Engine {
         self.bans.find(record, now, active.observes(), |address, ban| spares(ban, address, record, profile()))
     }
 
-    /// Brings the profiles of keys that a ban of their address may spare at hand. So many new ones per minute and address: a
-    /// flood of made-up keys from there asks the store no more often.
-    pub(super) async fn load_spared(&self, records: &[Record], observing: bool, now: Millis) {
-        let unknown = records.iter().filter(|record| {
-            let found = self.bans.find(record, now, observing, |_, _| false);
-            let by_address = found.is_some_and(|(subject, ban)| can_spare(&ban, &subject));
-            by_address
-                && self.profiles.get(&record.key).is_none()
-                && self.spared_lookups.take(&record.address, now)
-        });
-        let keys: Vec<Subject> = unknown.map(|record| record.key.clone()).collect();
-        if keys.is_empty() {
-            return;
-        }
-        for (subject, profile) in self.load_profiles(&keys).await {
-            if !profile.is_empty() {
-                self.profiles.put(&subject, profile);
-            }
-        }
+    /// Whether only the key's profile, which is not at hand, can say if a ban of its address spares it: then it is asked
+    /// for with the trip. So many new ones per minute and address: a flood of made-up keys asks the store no more often.
+    pub(super) fn may_be_spared(&self, record: &Record, active: &ActivePolicy, now: Millis) -> bool {
+        let found = self.bans.find(record, now, active.observes(), |_, _| false);
+        let by_address = found.is_some_and(|(subject, ban)| can_spare(&ban, &subject));
+        by_address
+            && self.profiles.get(&record.key).is_none()
+            && self.spared_lookups.take(&record.address, now)
     }
 
     /// The keys of which the log has that a ban in force spares them, at most a page of a hundred events.

@@ -61,7 +61,7 @@ async fn the_tightest_answers_and_all_or_none_is_charged() {
         {"unit": "requests", "window": "1min", "limit": 2, "model": "claude-*"},
     ]}));
     let mut day = day(&[("p", both)]).await;
-    let asked = |tokens: u64, model: &str| json!({"project_id": "p", "tokens_used": tokens, "model": model});
+    let asked = |tokens: u64, model: &str| json!({"project_id": "p", "tokens_used": tokens, "model": model, "admit": true});
     for _ in 0..2 {
         assert!(day.ask(asked(10, "claude-opus-4.7")).await.allowed);
     }
@@ -114,7 +114,7 @@ async fn a_plan_counts_per_key_and_low_priority_is_refused_first() {
     ] {
         day.engine.put_entry(name, &entry, &Actor::local(), day.now).await.unwrap();
     }
-    let asked = |key: &str| json!({"key_id": key, "project_id": "p"});
+    let asked = |key: &str| json!({"key_id": key, "project_id": "p", "admit": true});
     for n in 0..4 {
         assert!(
             day.ask(asked(&format!("k{n}"))).await.allowed && day.ask(asked(&format!("k{n}"))).await.allowed
@@ -137,14 +137,14 @@ async fn reservations_hold_budgets_and_what_is_not_settled_is_free_when_the_leas
             .await;
     let estimate = |day: &Day, tokens: u64| day.record(json!({"project_id": "p", "tokens_used": tokens}));
     let held = day.engine.check(&estimate(&day, 700), true, day.now).await;
-    let id = held.reservation.unwrap().id;
-    assert!(!day.ask(json!({"project_id": "p", "tokens_used": 301})).await.allowed);
+    let id = held.reserved.unwrap().id;
+    assert!(!day.ask(json!({"project_id": "p", "tokens_used": 301, "admit": true})).await.allowed);
     assert!(!day.engine.check(&estimate(&day, 301), true, day.now).await.allowed);
     let settled = json!({"project_id": "p", "tokens_used": 100, "reservation_id": &*id});
     let settled = day.ask(settled).await;
     assert_eq!((settled.allowed, settled.limits[0].used), (true, 100));
     assert!(day.engine.check(&estimate(&day, 900), true, day.now).await.allowed);
-    let refused = day.ask(json!({"project_id": "p", "tokens_used": 1})).await;
+    let refused = day.ask(json!({"project_id": "p", "tokens_used": 1, "admit": true})).await;
     assert_eq!(refused.retry_after_seconds(), Some(60), "true if nobody settles");
     day.now += LEASE;
     let after = day.ask(json!({"project_id": "p", "tokens_used": 900})).await;
@@ -152,15 +152,23 @@ async fn reservations_hold_budgets_and_what_is_not_settled_is_free_when_the_leas
 }
 
 #[tokio::test]
-async fn what_a_finding_refuses_is_charged_to_no_budget() {
+async fn what_a_finding_refuses_is_charged_all_the_same_and_an_admission_is_not() {
     let mut day = Day::strict().await;
     day.engine.put_entry("p", &project(json!({"budget_usd": 5})), &Actor::local(), day.now).await.unwrap();
     assert!(day.ask(ask("a", "1")).await.allowed);
     day.now += MINUTE;
     let mut stolen = ask("a", "2");
     stolen["source_ip"] = BUCHAREST.into();
-    assert!(!day.ask(stolen).await.allowed);
-    let left = day.ask(ask("b", "4")).await;
+    let refused = day.ask(stolen).await;
+    assert_eq!((refused.allowed, refused.limits.last().unwrap().used), (false, 3_000_000_000));
+    day.ask(ask("b", "0")).await;
+    day.now += MINUTE;
+    let mut asked = ask("b", "1");
+    asked["source_ip"] = BUCHAREST.into();
+    asked["admit"] = true.into();
+    let refused = day.ask(asked).await;
+    assert_eq!((refused.allowed, refused.limits.last().unwrap().used), (false, 3_000_000_000));
+    let left = day.ask(ask("c", "2")).await;
     assert_eq!((left.allowed, left.limits.last().unwrap().used), (true, 5_000_000_000));
 }
 
@@ -206,14 +214,16 @@ async fn a_budget_holds_for_keys_that_the_cap_on_new_ones_keeps_out() {
     let mut day = Day { engine, ..day };
     let mut admitted = 0;
     for n in 0..30 {
-        let answer = day.ask(ask(&format!("made-up-{n}"), "1")).await;
+        let mut asked = ask(&format!("made-up-{n}"), "1");
+        asked["admit"] = true.into();
+        let answer = day.ask(asked).await;
         admitted += u32::from(answer.allowed);
         assert_eq!(answer.limits[0].used, u64::from(admitted) * 1_000_000_000);
     }
     assert_eq!(admitted, 10);
     let reserved = day.engine.check(&day.record(ask("made-up", "0")), true, day.now).await;
     assert_eq!(
-        (reserved.allowed, reserved.reservation),
+        (reserved.allowed, reserved.reserved),
         (true, None),
         "there are no windows to hold anything in"
     );

@@ -102,7 +102,7 @@ async fn what_detectors_banned_and_throttled_while_observing_does_not_hold_after
     day.switch(Enforcement::Enforce).await;
     let free = day.ask(json!({})).await;
     assert!(free.allowed && free.would.is_none(), "{free:?}");
-    assert_eq!(free.limits[0].used, 20, "and the store charged it");
+    assert_eq!(free.limits[0].used, 30, "and the store charged it");
     for n in 0..10 {
         day.now += SECOND;
         day.ask(json!({"key_id": "b", "endpoint": format!("/guess/{n}"), "response_status": 404})).await;
@@ -124,7 +124,7 @@ async fn an_observed_throttle_halves_limits_in_theory_alone() {
         last = day.ask(guess).await;
     }
     assert_eq!(last.ruling().action, Action::Throttle);
-    let half = json!({"tokens_used": 600});
+    let half = json!({"tokens_used": 600, "admit": true});
     let refused = day.ask(half.clone()).await;
     assert_eq!(would(&refused), (false, Action::Throttle, Some(Reason::RateLimitExceeded)));
     day.switch(Enforcement::Enforce).await;
@@ -183,9 +183,9 @@ async fn limits_and_budgets_are_said_and_not_held() {
     for _ in 0..2 {
         assert_eq!(day.ask(json!({})).await.would, None);
     }
-    let over = day.ask(json!({})).await;
+    let over = day.ask(json!({"admit": true})).await;
     assert_eq!(would(&over), (false, Action::Throttle, Some(Reason::RateLimitExceeded)));
-    assert_eq!(day.used("a").await, 20, "what would have been refused enters no window");
+    assert_eq!(day.used("a").await, 20, "an admission that would have been refused enters no window");
     let dear =
         json!({"key_id": "b", "project_id": "p", "model": "gpt-4.1", "prompt_tokens": 20, "cost_usd": 1.0});
     let spent = day.ask(dear).await;
@@ -199,10 +199,10 @@ async fn a_check_gives_a_reservation_where_the_hold_fits_and_the_record_settles_
     let mut day = day(|policy| policy.limits.tokens = [("1hour".to_owned(), 1000)].into()).await;
     let estimate = |day: &Day, tokens: u64| day.record(json!({"tokens_used": tokens}));
     let held = day.engine.check(&estimate(&day, 600), true, day.now).await;
-    let reservation = held.reservation.unwrap();
+    let reservation = held.reserved.unwrap();
     let unfit = day.engine.check(&estimate(&day, 600), true, day.now).await;
     assert_eq!(would(&unfit), (false, Action::Throttle, Some(Reason::RateLimitExceeded)));
-    assert_eq!(unfit.reservation, None);
+    assert_eq!(unfit.reserved, None);
     let settled = day.ask(json!({"tokens_used": 100, "reservation_id": &*reservation.id})).await;
     assert_eq!(settled.would, None);
     assert_eq!(settled.limits[0].used, 100);
@@ -244,10 +244,10 @@ async fn the_registry_and_a_store_that_is_away_refuse_nobody() {
 }
 
 #[tokio::test]
-async fn a_retry_of_a_request_that_would_have_been_refused_is_looked_at_anew() {
+async fn a_retry_of_an_admission_that_would_have_been_refused_is_looked_at_anew() {
     let mut day = day(|policy| policy.limits.tokens = [("1min".to_owned(), 15)].into()).await;
     day.ask(json!({})).await;
-    let fields = json!({"request_id": "r-1"});
+    let fields = json!({"request_id": "r-1", "admit": true});
     assert!(!day.ask(fields.clone()).await.ruling().allowed);
     day.now += 2 * MINUTE;
     assert_eq!(day.ask(fields).await.would, None);
@@ -290,7 +290,7 @@ async fn step(dice: &mut Dice, days: &mut [Day; 2], held: &mut [Vec<String>; 2])
             2..10 => {
                 let record = day.record(fields);
                 let decision = day.engine.check(&record, kind < 6, day.now).await;
-                held.extend(decision.reservation.iter().map(|reservation| reservation.id.to_string()));
+                held.extend(decision.reserved.iter().map(|reservation| reservation.id.to_string()));
                 decision
             }
             10..14 if !held.is_empty() => {

@@ -112,14 +112,8 @@ async fn limits_that_apply_go_along_with_the_request() {
     let records = [day.record(json!({})), day.record(json!({"key_id": "b"}))];
     let active = day.engine.policy();
     let (placed, terms) = day.engine.terms(&records, &active, day.now);
-    let mut items = day
-        .engine
-        .prepare(&placed, terms, &active, day.now, crate::engine::decide::prepare::Purpose::Record)
-        .await;
-    day.engine.observe(&mut items, &active, day.now).await;
-    let limits = items.into_iter().map(|item| match item.state {
-        crate::engine::decide::prepare::State::Observed(observed) => observed.limits.len(),
-        _ => panic!("it is observed"),
-    });
+    let (_, requests) = day.engine.prepare(&placed, terms, &active, day.now);
+    let observed = day.engine.observe(requests, &active, day.now).await;
+    let limits = observed.iter().map(|observed| observed.known.limits.len());
     assert_eq!(limits.collect::<Vec<_>>(), [1, 0]);
 }

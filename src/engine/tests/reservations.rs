@@ -1,7 +1,7 @@
 //! Reservations: what a check holds, a record settles, and a lease gives back.
 
 use super::*;
-use crate::domain::decision::Reservation;
+use crate::domain::decision::{Reserved, Settlement};
 
 impl Day {
     fn estimate(&self, tokens: u64) -> Record {
@@ -14,7 +14,7 @@ impl Day {
         self.engine.check(&record, true, self.now).await
     }
 
-    async fn settle(&mut self, reservation: &Reservation, tokens: u64) -> Decision {
+    async fn settle(&mut self, reservation: &Reserved, tokens: u64) -> Decision {
         self.ask(json!({"tokens_used": tokens, "reservation_id": &*reservation.id})).await
     }
 
@@ -37,14 +37,14 @@ async fn day() -> Day {
 async fn an_estimate_is_held_for_others_and_settled_to_the_real_figure() {
     let mut day = day().await;
     let held = day.reserve(600).await;
-    let reservation = held.reservation.unwrap();
+    let reservation = held.reserved.unwrap();
     assert_eq!((held.allowed, reservation.lease_seconds), (true, 60));
-    assert!(!day.ask(json!({"tokens_used": 401})).await.allowed, "600 of 1000 are held");
+    assert!(!day.ask(json!({"tokens_used": 401, "admit": true})).await.allowed, "600 of 1000 are held");
     let refused = day.reserve(401).await;
-    assert_eq!((refused.allowed, refused.reservation), (false, None));
+    assert_eq!((refused.allowed, refused.reserved), (false, None));
     day.now += SECOND;
     let settled = day.settle(&reservation, 250).await;
-    assert!(settled.allowed);
+    assert_eq!((settled.allowed, settled.settlement), (true, Some(Settlement::Settled)));
     assert_eq!(day.held().await, (250, 1));
     assert!(day.ask(json!({"tokens_used": 750})).await.allowed);
     assert_eq!(day.held().await, (1_000, 2));
@@ -53,49 +53,52 @@ async fn an_estimate_is_held_for_others_and_settled_to_the_real_figure() {
 #[tokio::test]
 async fn more_than_the_estimate_is_charged_in_full_and_then_nothing_is_admitted() {
     let mut day = day().await;
-    let reservation = day.reserve(300).await.reservation.unwrap();
-    assert!(day.settle(&reservation, 1_200).await.allowed);
+    let reservation = day.reserve(300).await.reserved.unwrap();
+    let settled = day.settle(&reservation, 1_200).await;
+    assert_eq!((settled.allowed, settled.settlement), (false, Some(Settlement::Settled)));
+    assert_eq!((settled.limits[0].used, settled.limits[0].limit), (1_200, 1_000));
     assert_eq!(day.held().await, (1_200, 1));
-    assert!(!day.ask(json!({"tokens_used": 0})).await.allowed);
+    assert!(!day.ask(json!({"tokens_used": 0, "admit": true})).await.allowed);
 }
 
 #[tokio::test]
 async fn a_reservation_is_settled_once_and_by_its_own_key() {
     let mut day = day().await;
-    let reservation = day.reserve(300).await.reservation.unwrap();
+    let reservation = day.reserve(300).await.reserved.unwrap();
     let other = json!({"key_id": "b", "tokens_used": 10, "reservation_id": &*reservation.id});
     assert!(day.ask(other).await.allowed);
     assert_eq!(day.held().await, (300, 1), "another key's record settles nothing of this one's");
-    assert!(day.settle(&reservation, 100).await.allowed);
-    assert!(day.settle(&reservation, 100).await.allowed);
+    assert_eq!(day.settle(&reservation, 100).await.settlement, Some(Settlement::Settled));
+    assert_eq!(day.settle(&reservation, 100).await.settlement, Some(Settlement::Expired));
     assert_eq!(day.held().await, (200, 2), "the second is a request of its own");
-    let unknown = Reservation { id: "rsv_1_2".into(), lease_seconds: 60 };
-    assert!(day.settle(&unknown, 1).await.allowed);
+    let unknown = Reserved { id: "rsv_1_2".into(), lease_seconds: 60 };
+    assert_eq!(day.settle(&unknown, 1).await.settlement, Some(Settlement::Unknown));
 }
 
 #[tokio::test]
 async fn what_nobody_settles_is_given_back_when_the_lease_ends() {
     let mut day = day().await;
-    let reservation = day.reserve(900).await.reservation.unwrap();
+    let reservation = day.reserve(900).await.reserved.unwrap();
     day.now += LEASE - 1;
-    day.engine.end_leases(day.now).await.unwrap();
+    day.engine.end_reservations(day.now).await.unwrap();
     assert_eq!(day.held().await, (900, 1));
     day.now += 1;
-    day.engine.end_leases(day.now).await.unwrap();
+    day.engine.end_reservations(day.now).await.unwrap();
     assert_eq!(day.held().await, (0, 0));
     assert!(day.settle(&reservation, 900).await.allowed, "too late, and a request as any other");
     assert_eq!(day.held().await, (900, 1));
 }
 
 #[tokio::test]
-async fn a_settlement_that_a_finding_refuses_leaves_nothing_behind() {
+async fn a_settlement_that_a_finding_refuses_is_charged_at_what_it_used() {
     let mut day = Day::strict().await;
     day.ask(json!({"tokens_used": 0})).await;
     day.now += MINUTE;
-    let reservation = day.reserve(500).await.reservation.unwrap();
+    let reservation = day.reserve(500).await.reserved.unwrap();
     let stolen = json!({"tokens_used": 700, "reservation_id": &*reservation.id, "source_ip": BUCHAREST});
-    assert!(!day.ask(stolen).await.allowed);
-    assert_eq!(day.held().await, (0, 1), "only the request before is left");
+    let refused = day.ask(stolen).await;
+    assert_eq!((refused.allowed, refused.settlement), (false, Some(Settlement::Settled)));
+    assert_eq!(day.held().await, (700, 2));
 }
 
 #[tokio::test]

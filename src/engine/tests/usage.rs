@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::{
     actor::Actor,
+    observation::{Charge, ChargeMode, LedgerEntry},
     usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery},
 };
 
@@ -111,10 +112,12 @@ async fn a_replay_counts_no_usage() {
 async fn a_request_that_another_instance_has_claimed_is_counted_there() {
     let day = Day::with(|_| ()).await;
     let mut engine = Arc::into_inner(day.engine).unwrap();
-    engine.options.idempotency_scope = IdempotencyScope::Store;
+    engine.options.shares_store = true;
     let mut day = Day { engine: Arc::new(engine), ..day };
     let claimed = day.record(json!({"request_id": "r-1"}));
-    day.engine.store().claim(&format!("{:032x}", claimed.digest), day.now).await.unwrap();
+    let entry = Some(Box::new(LedgerEntry { claim: Some(claimed.digest), ..LedgerEntry::default() }));
+    let charge = Charge { entry, mode: ChargeMode::Report, ..Charge::look(Subject::key("a"), day.now) };
+    day.engine.store().observe(&[Charge { may_create: true, ..charge }]).await.unwrap();
     day.ask(json!({"request_id": "r-1"})).await;
     assert_eq!(day.requests().await, 0);
     day.ask(json!({"request_id": "r-2"})).await;

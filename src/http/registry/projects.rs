@@ -13,7 +13,7 @@ use crate::{
     domain::{
         actor::Actor,
         event::format_millis,
-        quota::Priority,
+        limit::Priority,
         registry::{Amount, Entry, Held, LimitBody, Project, Registry, Wrong},
     },
     http::{

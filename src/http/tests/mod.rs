@@ -27,7 +27,6 @@ use tower::ServiceExt;
 use super::{AppState, Auth, router};
 use crate::{
     config::{self, AllowedHosts, default_policy},
-    domain::idempotency::IdempotencyScope,
     engine::{Base, Engine, EngineOptions, LEASE},
     forward::Status,
     geo::Geo,
@@ -177,7 +176,7 @@ fn options() -> EngineOptions {
     EngineOptions {
         deadline: Duration::from_secs(5),
         idempotency_capacity: 100,
-        idempotency_scope: IdempotencyScope::Instance,
+        shares_store: false,
         profile_capacity: 100,
         new_subjects_per_minute: 6000,
         new_subjects_per_minute_per_address: 6000,

@@ -20,7 +20,7 @@ async fn judged(verdict: Verdict) -> Event {
     let options = EngineOptions {
         deadline: Duration::from_secs(10),
         idempotency_capacity: 100,
-        idempotency_scope: IdempotencyScope::Instance,
+        shares_store: false,
         profile_capacity: 100,
         new_subjects_per_minute: 100,
         new_subjects_per_minute_per_address: 100,

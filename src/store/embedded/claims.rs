@@ -1,19 +1,29 @@
 //! Claims of request ids, in memory alone: a retry after a restart is judged anew.
 
-use super::EmbeddedStore;
+use super::{EmbeddedStore, memory::request_name};
 use crate::{
-    domain::Millis,
-    store::{Claim, ClaimStore, StoreResult},
+    domain::{Millis, observation::Claim, subject::Subject},
+    store::{ClaimStore, StoreResult},
 };
 
 impl ClaimStore for EmbeddedStore {
-    fn claim<'a>(&'a self, request: &'a str, now: Millis) -> StoreResult<'a, Claim> {
-        Box::pin(async move { Ok(self.memory.claims.claim(request, now)) })
+    fn claim<'a>(&'a self, name: &'a str, now: Millis) -> StoreResult<'a, Claim> {
+        Box::pin(async move { Ok(self.memory.claims.claim(name, now)) })
     }
 
-    fn finish_claim<'a>(&'a self, request: &'a str, answer: &'a [u8], now: Millis) -> StoreResult<'a, ()> {
+    fn claimed<'a>(&'a self, _subject: &'a Subject, claim: u128, now: Millis) -> StoreResult<'a, Claim> {
+        Box::pin(async move { Ok(self.memory.claims.look(&request_name(claim), now)) })
+    }
+
+    fn answer_claim<'a>(
+        &'a self,
+        _subject: &'a Subject,
+        claim: u128,
+        answer: &'a [u8],
+        now: Millis,
+    ) -> StoreResult<'a, ()> {
         Box::pin(async move {
-            self.memory.claims.finish(request, answer, now);
+            self.memory.claims.finish(&request_name(claim), answer, now);
             Ok(())
         })
     }

@@ -4,8 +4,8 @@ use super::EmbeddedStore;
 use crate::{
     domain::{
         Millis,
+        counter::{Counter, CounterChange, CounterCount},
         observation::{Charge, Observation},
-        quota::{Counter, QuotaChange, QuotaCount},
         subject::Subject,
     },
     store::{CounterStore, StoreResult},
@@ -15,10 +15,10 @@ impl CounterStore for EmbeddedStore {
     fn observe<'a>(&'a self, charges: &'a [Charge]) -> StoreResult<'a, Vec<Observation>> {
         let observe = |charge: &Charge| {
             let counters = &self.memory.counters;
-            if charge.quotas.is_empty() && charge.lease.is_none() {
+            if charge.counters.is_empty() && charge.entry.is_none() {
                 counters.observe(charge)
             } else {
-                self.memory.quotas.observe(charge, counters)
+                self.memory.ledger.observe(charge, counters, &self.memory.claims)
             }
         };
         Box::pin(async move { Ok(charges.iter().map(observe).collect()) })
@@ -28,14 +28,14 @@ impl CounterStore for EmbeddedStore {
         Box::pin(async move { Ok(self.memory.counters.inspect(subject, now)) })
     }
 
-    fn change_quotas<'a>(&'a self, changes: &'a [QuotaChange], now: Millis) -> StoreResult<'a, ()> {
+    fn change_counters<'a>(&'a self, changes: &'a [CounterChange], now: Millis) -> StoreResult<'a, ()> {
         Box::pin(async move {
-            self.memory.quotas.change(changes, now);
+            self.memory.ledger.change(changes, now);
             Ok(())
         })
     }
 
-    fn quotas<'a>(&'a self, counters: &'a [Counter], now: Millis) -> StoreResult<'a, Vec<QuotaCount>> {
-        Box::pin(async move { Ok(self.memory.quotas.used(counters, now)) })
+    fn counters<'a>(&'a self, counters: &'a [Counter], now: Millis) -> StoreResult<'a, Vec<CounterCount>> {
+        Box::pin(async move { Ok(self.memory.ledger.used(counters, now)) })
     }
 }

@@ -14,9 +14,9 @@ mod documents;
 mod effects;
 mod event_rows;
 mod events;
+mod ledger_rows;
 mod memory;
 mod profiles;
-mod quota_rows;
 mod readers;
 mod reservations;
 mod sinks;
@@ -32,7 +32,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::{runtime::Handle, sync::oneshot};
 
-pub use memory::{Counters, Quotas};
+pub use memory::{Counters, Ledger};
 pub use sqlite::LAYOUT;
 
 use self::{

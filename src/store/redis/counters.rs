@@ -4,6 +4,7 @@ use redis::Value;
 
 use super::{
     RedisStore,
+    charges::Asking,
     error::unreadable,
     keys::by_partition,
     link::Reply,
@@ -13,10 +14,9 @@ use super::{
 use crate::{
     domain::{
         Millis,
-        observation::{Charge, ChargeMode, Observation},
-        quota::{Counter, QuotaChange, QuotaCharge, QuotaCount},
+        counter::{Counter, CounterChange, CounterCharge, CounterCount},
+        observation::{Charge, Observation},
         subject::Subject,
-        window::{Counts, WindowLimits},
     },
     store::{CounterStore, StoreError, StoreResult},
 };
@@ -30,15 +30,18 @@ impl CounterStore for RedisStore {
             let placed = |index: usize| (self.keys.partition(Some(&charges[index].subject)), index);
             let groups = by_partition(compact.into_iter().map(placed));
             let calls =
-                groups.values().map(|group| group.iter().map(|i| self.charge_call(&charges[*i])).collect());
+                groups.values().map(|group| group.iter().map(|i| self.call_of(&charges[*i])).collect());
             let calls: Vec<Vec<Call>> = calls.collect::<Result<_, _>>()?;
             let replies = self.link.call_all(&calls).await?;
             let mut observations: Vec<Option<Observation>> = vec![None; charges.len()];
             for (index, reply) in groups.values().flatten().zip(replies.into_iter().flatten()) {
                 observations[*index] = Some(self.read_charge(reply, &charges[*index])?);
             }
-            for index in spread {
-                observations[index] = Some(self.observe_spread(&charges[index]).await?);
+            let spread = spread.into_iter().map(|index| async move {
+                self.observe_spread(&charges[index]).await.map(|observation| (index, observation))
+            });
+            for (index, observation) in futures::future::try_join_all(spread).await? {
+                observations[index] = Some(observation);
             }
             observations.into_iter().collect::<Option<_>>().ok_or_else(|| unreadable("the reply to a charge"))
         })
@@ -46,46 +49,46 @@ impl CounterStore for RedisStore {
 
     fn inspect<'a>(&'a self, subject: &'a Subject, now: Millis) -> StoreResult<'a, Option<Observation>> {
         Box::pin(async move {
-            let look = look(subject, now);
+            let look = Charge { observing: true, ..Charge::look(subject.clone(), now) };
             let reply = self.link.call(self.window_call(&look)).await?;
             let observation = read_windows(&reply, &look)?;
             Ok(observation.tracked.then_some(observation))
         })
     }
 
-    fn change_quotas<'a>(&'a self, changes: &'a [QuotaChange], now: Millis) -> StoreResult<'a, ()> {
+    fn change_counters<'a>(&'a self, changes: &'a [CounterChange], now: Millis) -> StoreResult<'a, ()> {
         Box::pin(async move {
-            let as_charge = |change: &QuotaChange| {
+            let as_charge = |change: &CounterChange| {
                 let (amount, until) = change.add.unwrap_or((0, 0));
-                QuotaCharge {
-                    counter: change.counter.clone(),
-                    amount,
-                    most: u64::MAX,
-                    until,
-                    held: change.back,
-                }
+                CounterCharge { counter: change.counter.clone(), amount, most: u64::MAX, until }
             };
-            let charges: Vec<QuotaCharge> = changes.iter().map(as_charge).collect();
-            self.count(&charges, now, false, true).await.map(drop)
+            let charges: Vec<CounterCharge> = changes.iter().map(as_charge).collect();
+            let back: Vec<_> = changes.iter().map(|change| change.back).collect();
+            self.count(&charges, &back, now, Asking::Change).await.map(drop)
         })
     }
 
-    fn quotas<'a>(&'a self, counters: &'a [Counter], now: Millis) -> StoreResult<'a, Vec<QuotaCount>> {
+    fn counters<'a>(&'a self, counters: &'a [Counter], now: Millis) -> StoreResult<'a, Vec<CounterCount>> {
         Box::pin(async move {
             let look = |counter: &Counter| {
                 let counter = counter.clone();
-                QuotaCharge { counter, amount: 0, most: u64::MAX, until: 0, held: None }
+                CounterCharge { counter, amount: 0, most: u64::MAX, until: 0 }
             };
-            let looks: Vec<QuotaCharge> = counters.iter().map(look).collect();
-            Ok(self.count(&looks, now, false, false).await?.into_iter().map(|(count, _)| count).collect())
+            let looks: Vec<CounterCharge> = counters.iter().map(look).collect();
+            Ok(self
+                .count(&looks, &[], now, Asking::Look)
+                .await?
+                .into_iter()
+                .map(|(count, _)| count)
+                .collect())
         })
     }
 }
 
 impl RedisStore {
-    /// A charge of the windows alone is one script with one GET and one SET.
-    fn charge_call(&self, charge: &Charge) -> Result<Call, StoreError> {
-        if is_of_windows(charge) { Ok(self.window_call(charge)) } else { self.quota_call(charge) }
+    /// A charge of the windows alone is one script with one GET and one SETRANGE.
+    fn call_of(&self, charge: &Charge) -> Result<Call, StoreError> {
+        if is_of_windows(charge) { Ok(self.window_call(charge)) } else { self.charge_call(charge) }
     }
 
     fn window_call(&self, charge: &Charge) -> Call {
@@ -99,29 +102,12 @@ impl RedisStore {
 
     fn read_charge(&self, reply: Reply, charge: &Charge) -> Result<Observation, StoreError> {
         let reply = reply.map_err(|error| self.link.translate(&error))?;
-        if is_of_windows(charge) { read_windows(&reply, charge) } else { self.read_quota(&reply, charge) }
+        if is_of_windows(charge) { read_windows(&reply, charge) } else { self.read_charged(&reply, charge) }
     }
 }
 
 fn is_of_windows(charge: &Charge) -> bool {
-    charge.quotas.is_empty() && charge.lease.is_none()
-}
-
-/// A charge of nothing, which changes nothing.
-fn look(subject: &Subject, now: Millis) -> Charge {
-    Charge {
-        subject: subject.clone(),
-        now,
-        counts: Counts::default(),
-        limits: WindowLimits::default(),
-        mode: ChargeMode::Peek,
-        peer: None,
-        peer_capacity: 1,
-        may_create: false,
-        observing: true,
-        quotas: Vec::new(),
-        lease: None,
-    }
+    charge.counters.is_empty() && charge.entry.is_none()
 }
 
 fn read_windows(reply: &Value, charge: &Charge) -> Result<Observation, StoreError> {

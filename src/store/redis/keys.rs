@@ -94,10 +94,15 @@ impl Keys {
         self.in_partition(partition, &format!("usage:{name}"))
     }
 
-    /// The key of a claimed request.
-    pub(super) fn claim(&self, request: &str) -> String {
-        let partition = (stable_hash(request.as_bytes()) % u64::from(self.partitions)) as u16;
-        self.in_partition(partition, &format!("claim:{request}"))
+    /// The claim of a piece of work.
+    pub(super) fn claim(&self, name: &str) -> String {
+        let partition = (stable_hash(name.as_bytes()) % u64::from(self.partitions)) as u16;
+        self.in_partition(partition, &format!("claim:{name}"))
+    }
+
+    /// The claim of a request of a subject, in the slot of its partition.
+    pub(super) fn request_claim(&self, subject: &Subject, claim: u128) -> String {
+        self.in_partition(self.partition(Some(subject)), &format!("claim:{claim:032x}"))
     }
 
     /// A counter of a scope.
@@ -106,13 +111,13 @@ impl Keys {
     }
 
     /// The reservations of a partition.
-    pub(super) fn leases(&self, partition: u16) -> String {
-        self.in_partition(partition, "leases")
+    pub(super) fn reservations(&self, partition: u16) -> String {
+        self.in_partition(partition, "reservations")
     }
 
     /// Their ids, by the moment of their end.
-    pub(super) fn lease_ends(&self, partition: u16) -> String {
-        self.in_partition(partition, "lease_ends")
+    pub(super) fn reservation_ends(&self, partition: u16) -> String {
+        self.in_partition(partition, "reservation_ends")
     }
 
     /// A sink, its dead letters, and which of them are to be sent again.

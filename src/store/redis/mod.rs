@@ -3,6 +3,7 @@
 //! What must be atomic is a script in `migrations/redis`; what belongs to a subject has the hash tag of its
 //! partition, so that one script can reach all of it. Only this room knows the `redis` crate.
 
+mod charges;
 mod claims;
 mod control;
 mod counters;
@@ -18,7 +19,6 @@ mod meta;
 mod packing;
 mod pages;
 mod profiles;
-mod quotas;
 mod reply;
 mod reservations;
 mod respond;

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use crate::{
     domain::{
         Millis,
-        observation::{Charge, ChargeMode, LimitRefusal, Observation, Peer, PeerSeen, Peers},
+        observation::{Charge, ChargeMode, Claim, LimitRefusal, Observation, Peer, PeerSeen, Peers},
         place::PACKED_BYTES,
         standing::{PACKED_NUMBERS, Standing},
         window::{Counts, Unit, WINDOW_COUNT, WINDOW_MILLIS, WindowLimits, bucket_expires_at},
@@ -61,7 +61,7 @@ pub(super) fn charge(charge: &Charge) -> Vec<u8> {
     let mode = match charge.mode {
         ChargeMode::Admit => 0.0,
         ChargeMode::Peek => 1.0,
-        ChargeMode::Force => 2.0,
+        ChargeMode::Report => 2.0,
     };
     let numbers = std::iter::once(charge.now as f64)
         .chain(counts(&charge.counts))
@@ -105,13 +105,16 @@ fn parse(reply: &[u8], charge: &Charge) -> Option<Observation> {
         standing,
         admitted: flags & ADMITTED != 0,
         refusal: refusal.flatten(),
-        quota_refusal: None,
-        quotas: Vec::new(),
+        counter_refusal: None,
+        counters: Vec::new(),
         counts: read.map(|(counts, _)| counts),
         resets_at: read.map(|(_, resets_at)| resets_at),
         peers,
         created: flags & CREATED != 0,
         tracked: flags & TRACKED != 0,
+        claim: Claim::Fresh,
+        settled: None,
+        owed: Vec::new(),
     })
 }
 

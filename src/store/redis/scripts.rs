@@ -25,7 +25,7 @@ scripts! {
     PROFILE = "0004_profile.lua";
     /// Writes or deletes a document.
     DOCUMENT = "0005_document.lua";
-    /// Claims a request, or keeps its answer.
+    /// Claims a piece of work, looks at a claim, or keeps the answer to a claimed request.
     CLAIM = "0006_claim.lua";
     /// Deletes all of a subject but its events.
     FORGET = "0007_forget.lua";
@@ -33,14 +33,14 @@ scripts! {
     META = "0008_meta.lua";
     /// Adds a batch of usage to a roll-up, once.
     USAGE = "0009_usage.lua";
-    /// Charges windows and counters, all or none.
-    QUOTA = "0010_quota.lua";
+    /// Charges windows and counters, all or none; claims, settles and reserves.
+    CHARGE = "0010_charge.lua";
     /// Charges, changes or shows counters.
     COUNTERS = "0011_counters.lua";
-    /// Takes a reservation, or shows those that ended.
-    LEASE = "0012_lease.lua";
+    /// Shows reservations that ended.
+    ENDED_RESERVATIONS = "0012_reservation.lua";
     /// Ends a reservation and takes its charge back.
-    END_LEASE = "0013_end_lease.lua";
+    END_RESERVATION = "0013_end_reservation.lua";
     /// Leads a sink, moves it on, or acts on its dead letters.
     SINK = "0014_sink.lua";
     /// Shows which documents changed after a revision.
@@ -48,9 +48,10 @@ scripts! {
 }
 
 /// What scripts may include, by the line that asks for it.
-const PARTS: [(&str, &str); 4] = [
+const PARTS: [(&str, &str); 5] = [
     ("-- @include 0002_respond.lua", include_str!("../../../migrations/redis/0002_respond.lua")),
     ("-- @include 0001_observe.lua", include_str!("../../../migrations/redis/0001_observe.lua")),
+    ("-- @include parts/corrections.lua", include_str!("../../../migrations/redis/parts/corrections.lua")),
     ("-- @include parts/counters.lua", include_str!("../../../migrations/redis/parts/counters.lua")),
     ("-- @include parts/windows.lua", include_str!("../../../migrations/redis/parts/windows.lua")),
 ];
@@ -125,8 +126,21 @@ mod tests {
     use crate::domain::window::{WINDOW_MILLIS, bucket_expires_at, bucket_millis};
 
     const ALL: [&LazyLock<Source>; 15] = [
-        &OBSERVE, &RESPOND, &EXPIRE, &PROFILE, &DOCUMENT, &CLAIM, &FORGET, &META, &USAGE, &QUOTA, &COUNTERS,
-        &LEASE, &END_LEASE, &SINK, &CHANGES,
+        &OBSERVE,
+        &RESPOND,
+        &EXPIRE,
+        &PROFILE,
+        &DOCUMENT,
+        &CLAIM,
+        &FORGET,
+        &META,
+        &USAGE,
+        &CHARGE,
+        &COUNTERS,
+        &ENDED_RESERVATIONS,
+        &END_RESERVATION,
+        &SINK,
+        &CHANGES,
     ];
 
     #[test]
@@ -134,7 +148,7 @@ mod tests {
         let list = |numbers: [i64; 4]| numbers.map(|n| n.to_string()).join(", ");
         let buckets = format!("BUCKET = {{{}}}", list(WINDOW_MILLIS.map(bucket_millis)));
         let spans = format!("SPAN = {{{}}}", list(WINDOW_MILLIS.map(|w| bucket_expires_at(w, 0))));
-        let (_, windows) = PARTS[3];
+        let (_, windows) = PARTS[4];
         assert!(windows.contains(&buckets) && windows.contains(&spans), "{windows}");
     }
 

@@ -1,14 +1,16 @@
 //! A charge on a cluster whose counters are in several slots.
 //!
-//! A script reaches one slot. So counters elsewhere are charged first, for a moment: an amount that is not confirmed
-//! ends by itself. Then the subject's own are charged, and the others are confirmed or given back.
+//! A script reaches one slot, and the slot of the key commits. What asks to be admitted charges counters elsewhere first,
+//! for a moment: an amount that is not confirmed ends by itself. Then the subject's own are charged, and the others are
+//! confirmed or given back. A report is charged at the key's slot, and then elsewhere. What is committed and cannot be
+//! carried to another slot is owed: [`Observation::owed`].
 
-use super::RedisStore;
+use super::{RedisStore, charges::Asking};
 use crate::{
     domain::{
         Millis, SECOND,
-        observation::{Charge, ChargeMode, Observation},
-        quota::{QuotaChange, QuotaCharge, QuotaCount, QuotaRefusal},
+        counter::{CounterChange, CounterCharge, CounterCount, CounterRefusal},
+        observation::{Charge, ChargeMode, Claim, Observation},
     },
     store::{CounterStore, StoreError},
 };
@@ -22,82 +24,141 @@ struct Away {
     index: usize,
     /// Until when the amount counts if it is not confirmed.
     until: Millis,
-    count: QuotaCount,
-    refusal: Option<QuotaRefusal>,
+    count: CounterCount,
+    refusal: Option<CounterRefusal>,
 }
 
 impl RedisStore {
     /// Whether a charge needs more than one script.
     pub(super) fn is_spread(&self, charge: &Charge) -> bool {
         let home = self.keys.partition(Some(&charge.subject));
-        self.cluster && charge.quotas.iter().any(|quota| self.partition_of(&quota.counter.scope) != home)
+        let away = |counter: &CounterCharge| self.partition_of(&counter.counter.scope) != home;
+        self.cluster && (charge.settles().is_some() || charge.counters.iter().any(away))
     }
 
     /// One charge whose counters are in several slots.
     pub(super) async fn observe_spread(&self, charge: &Charge) -> Result<Observation, StoreError> {
         let home = self.keys.partition(Some(&charge.subject));
-        let is_here = |index: &usize| self.partition_of(&charge.quotas[*index].counter.scope) == home;
-        let (here, away): (Vec<usize>, Vec<usize>) = (0..charge.quotas.len()).partition(is_here);
+        let is_here = |index: &usize| self.partition_of(&charge.counters[*index].counter.scope) == home;
+        let (here, away): (Vec<usize>, Vec<usize>) = (0..charge.counters.len()).partition(is_here);
+        if charge.mode == ChargeMode::Report {
+            return self.report_spread(charge, &here, &away).await;
+        }
         let away = self.charge_away(charge, &away).await?;
         let refusal = away.iter().find_map(|away| away.refusal);
-        let own = here.iter().map(|index| charge.quotas[*index].clone()).collect();
         let mode = if refusal.is_some() { ChargeMode::Peek } else { charge.mode };
-        let local = Charge { quotas: own, mode, ..charge.clone() };
-        let reply = self.link.call(self.quota_call(&local)?).await;
-        let observed = reply.and_then(|reply| self.read_quota(&reply, &local));
+        let local = Charge { mode, ..at_home(charge, &here) };
+        let reply = self.link.call(self.charge_call(&local)?).await;
+        let observed = reply.and_then(|reply| self.read_charged(&reply, &local));
+        let mut owed = Vec::new();
         if charge.mode == ChargeMode::Admit {
-            let admitted = refusal.is_none() && observed.as_ref().is_ok_and(|observed| observed.admitted);
-            self.settle_away(charge, &away, admitted).await?;
+            let is_charged = |observed: &Observation| observed.admitted && observed.claim == Claim::Fresh;
+            let admitted = refusal.is_none() && observed.as_ref().is_ok_and(is_charged);
+            let changes = confirmations(charge, &away, admitted);
+            // What is not given back ends by itself.
+            if self.change_counters(&changes, charge.now).await.is_err() && admitted {
+                owed = changes;
+            }
         }
-        Ok(with_away(observed?, charge, &here, &away))
+        Ok(Observation { owed, ..with_away(observed?, charge, &here, &away) })
     }
 
-    /// Charges the counters in other slots: for a moment, where the charge may still be refused here.
+    /// Charges at the key's slot, which claims and settles, and then elsewhere.
+    async fn report_spread(
+        &self,
+        charge: &Charge,
+        here: &[usize],
+        away: &[usize],
+    ) -> Result<Observation, StoreError> {
+        let local = at_home(charge, here);
+        let reply = self.link.call(self.charge_call(&local)?).await?;
+        let observed = self.read_charged(&reply, &local)?;
+        let mut changes = Vec::new();
+        let is_repeated = observed.claim != Claim::Fresh;
+        let keeps = charge.settles().is_some_and(|settles| settles.keeps_estimate);
+        if let Some(settled) = &observed.settled {
+            let home = self.keys.partition(Some(&charge.subject));
+            let elsewhere = settled.counters.iter().filter_map(|held| held.change(keeps));
+            changes.extend(elsewhere.filter(|change| self.partition_of(&change.counter.scope) != home));
+        }
+        if !is_repeated && !(keeps && observed.settled.is_some()) {
+            changes.extend(away.iter().map(|index| {
+                let CounterCharge { counter, amount, until, .. } = charge.counters[*index].clone();
+                CounterChange { counter, back: None, add: Some((amount, until)) }
+            }));
+        }
+        let made = self.change_counters(&changes, charge.now).await.is_ok();
+        let looked = self.look_away(charge, away).await;
+        let owed = if made { Vec::new() } else { changes };
+        Ok(Observation { owed, ..with_away(observed, charge, here, &looked) })
+    }
+
+    /// What counters in other slots hold once a report is charged, and whether that is more than they may; nothing of
+    /// those that do not answer.
+    async fn look_away(&self, charge: &Charge, indices: &[usize]) -> Vec<Away> {
+        let of_nothing: Vec<CounterCharge> =
+            indices.iter().map(|index| charge.counters[*index].of_nothing()).collect();
+        let counted = self.count(&of_nothing, &[], charge.now, Asking::WouldFit).await.unwrap_or_default();
+        let away = indices.iter().zip(counted);
+        away.map(|(index, (count, refusal))| Away {
+            index: *index,
+            until: 0,
+            count,
+            refusal: refusal.map(|refusal| CounterRefusal { index: indices[refusal.index], ..refusal }),
+        })
+        .collect()
+    }
+
+    /// Charges the counters in other slots for a moment, or looks at them.
     async fn charge_away(&self, charge: &Charge, indices: &[usize]) -> Result<Vec<Away>, StoreError> {
         let passing = |index: &usize| {
-            let quota = &charge.quotas[*index];
-            let unconfirmed = quota.until.min(charge.now + UNCONFIRMED);
-            let until = if charge.mode == ChargeMode::Admit { unconfirmed } else { quota.until };
-            QuotaCharge { until, ..quota.clone() }
+            let counter = &charge.counters[*index];
+            CounterCharge { until: counter.until.min(charge.now + UNCONFIRMED), ..counter.clone() }
         };
-        let first: Vec<QuotaCharge> = indices.iter().map(passing).collect();
-        let (asked, changes) = (charge.mode != ChargeMode::Force, charge.mode != ChargeMode::Peek);
-        let counted = self.count(&first, charge.now, asked, changes).await?;
+        let first: Vec<CounterCharge> = indices.iter().map(passing).collect();
+        let asking = if charge.mode == ChargeMode::Peek { Asking::WouldFit } else { Asking::Charge };
+        let counted = self.count(&first, &[], charge.now, asking).await?;
         let answered = indices.iter().zip(&first).zip(counted);
         let away = answered.map(|((index, first), (count, refusal))| {
-            let refusal = refusal.map(|refusal| QuotaRefusal { index: indices[refusal.index], ..refusal });
+            let refusal = refusal.map(|refusal| CounterRefusal { index: indices[refusal.index], ..refusal });
             Away { index: *index, until: first.until, count, refusal }
         });
         Ok(away.collect())
     }
+}
 
-    /// Confirms what was charged elsewhere for a moment, or takes it back.
-    async fn settle_away(&self, charge: &Charge, away: &[Away], admitted: bool) -> Result<(), StoreError> {
-        let charged = away.iter().filter(|away| away.refusal.is_none());
-        let changes = charged.map(|away| {
-            let quota = &charge.quotas[away.index];
-            let add = if admitted { Some((quota.amount, quota.until)) } else { quota.held };
-            QuotaChange { counter: quota.counter.clone(), back: Some((quota.amount, away.until)), add }
-        });
-        self.change_quotas(&changes.collect::<Vec<_>>(), charge.now).await
-    }
+/// The part of a charge that is in the slot of its subject.
+fn at_home(charge: &Charge, here: &[usize]) -> Charge {
+    Charge { counters: here.iter().map(|index| charge.counters[*index].clone()).collect(), ..charge.clone() }
+}
+
+/// What confirms what was charged elsewhere for a moment, or takes it back.
+fn confirmations(charge: &Charge, away: &[Away], admitted: bool) -> Vec<CounterChange> {
+    let charged = away.iter().filter(|away| away.refusal.is_none());
+    let change = |away: &Away| {
+        let counter = &charge.counters[away.index];
+        let add = admitted.then_some((counter.amount, counter.until));
+        CounterChange { counter: counter.counter.clone(), back: Some((counter.amount, away.until)), add }
+    };
+    charged.map(change).collect()
 }
 
 /// What was observed here, with what was counted elsewhere.
 fn with_away(observed: Observation, charge: &Charge, here: &[usize], away: &[Away]) -> Observation {
     let refusal = away.iter().find_map(|away| away.refusal);
-    let own = observed.quota_refusal.map(|refusal| QuotaRefusal { index: here[refusal.index], ..refusal });
-    let mut quotas = vec![QuotaCount::default(); charge.quotas.len()];
-    for (index, count) in here.iter().zip(&observed.quotas) {
-        quotas[*index] = *count;
+    let own =
+        observed.counter_refusal.map(|refusal| CounterRefusal { index: here[refusal.index], ..refusal });
+    let mut counters = vec![CounterCount::default(); charge.counters.len()];
+    for (index, count) in here.iter().zip(&observed.counters) {
+        counters[*index] = *count;
     }
     for away in away {
-        quotas[away.index] = away.count;
+        counters[away.index] = away.count;
     }
     Observation {
         admitted: observed.admitted && refusal.is_none(),
-        quota_refusal: refusal.or(own),
-        quotas,
+        counter_refusal: refusal.or(own),
+        counters,
         ..observed
     }
 }

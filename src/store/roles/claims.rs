@@ -1,23 +1,28 @@
-//! Who works on a request id, so that a retry gets the first answer, on any instance.
+//! Who works on what, so that it is done once over all instances, and a retry gets the first answer.
 
-use crate::{domain::Millis, store::StoreResult};
+pub use crate::domain::observation::Claim;
+use crate::{
+    domain::{Millis, subject::Subject},
+    store::StoreResult,
+};
 
-/// What was claimed for a request id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
-    /// Nobody has it: the caller goes on and calls [`ClaimStore::finish_claim`].
-    Fresh,
-    /// Another caller has it and has not finished.
-    InFlight,
-    /// The request was answered with these bytes.
-    Answered(Vec<u8>),
-}
-
-/// Keeps claims on request ids, and the answers to claimed requests.
+/// Keeps claims for two minutes, and the answers to claimed requests.
+///
+/// A request is claimed in the step that charges for it:
+/// [`LedgerEntry::claim`](crate::domain::observation::LedgerEntry::claim).
 pub trait ClaimStore: Send + Sync + 'static {
-    /// Claims a request for two minutes from `now`.
-    fn claim<'a>(&'a self, request: &'a str, now: Millis) -> StoreResult<'a, Claim>;
+    /// Claims a piece of work by its name.
+    fn claim<'a>(&'a self, name: &'a str, now: Millis) -> StoreResult<'a, Claim>;
+
+    /// What became of a request of a subject; [`Claim::Fresh`] where nobody has it.
+    fn claimed<'a>(&'a self, subject: &'a Subject, claim: u128, now: Millis) -> StoreResult<'a, Claim>;
 
     /// Keeps the answer to a claimed request for the rest of its two minutes. A claim that has run out gets none.
-    fn finish_claim<'a>(&'a self, request: &'a str, answer: &'a [u8], now: Millis) -> StoreResult<'a, ()>;
+    fn answer_claim<'a>(
+        &'a self,
+        subject: &'a Subject,
+        claim: u128,
+        answer: &'a [u8],
+        now: Millis,
+    ) -> StoreResult<'a, ()>;
 }

@@ -3,8 +3,8 @@
 use crate::{
     domain::{
         Millis,
+        counter::{Counter, CounterChange, CounterCount},
         observation::{Charge, Observation},
-        quota::{Counter, QuotaChange, QuotaCount},
         subject::Subject,
     },
     store::StoreResult,
@@ -22,8 +22,8 @@ pub trait CounterStore: Send + Sync + 'static {
     fn inspect<'a>(&'a self, subject: &'a Subject, now: Millis) -> StoreResult<'a, Option<Observation>>;
 
     /// Changes counters, whatever their limits. Each counter changes atomically.
-    fn change_quotas<'a>(&'a self, changes: &'a [QuotaChange], now: Millis) -> StoreResult<'a, ()>;
+    fn change_counters<'a>(&'a self, changes: &'a [CounterChange], now: Millis) -> StoreResult<'a, ()>;
 
     /// What counters hold at `now`, in their order.
-    fn quotas<'a>(&'a self, counters: &'a [Counter], now: Millis) -> StoreResult<'a, Vec<QuotaCount>>;
+    fn counters<'a>(&'a self, counters: &'a [Counter], now: Millis) -> StoreResult<'a, Vec<CounterCount>>;
 }

@@ -1,19 +1,16 @@
-//! What was charged ahead of a request, until it is settled. [`CounterStore::observe`](super::CounterStore::observe)
-//! makes a reservation in the step that charges for it.
+//! What was charged ahead of a request, until it ends.
+//! [`CounterStore::observe`](super::CounterStore::observe) makes and settles reservations in the step that charges.
 
 use crate::{
-    domain::{Millis, quota::Lease, subject::Subject},
+    domain::{Millis, reservation::Reservation},
     store::StoreResult,
 };
 
-/// Keeps reservations. Each is taken once, by its settlement or by its end.
+/// Ends reservations that nobody settled.
 pub trait ReservationStore: Send + Sync + 'static {
-    /// Takes a reservation, for settling it: whoever comes second gets `None`.
-    fn take_lease<'a>(&'a self, key: &'a Subject, id: &'a str) -> StoreResult<'a, Option<Lease>>;
-
     /// Reservations that ended by `now` and were not settled, at most about `limit` of a partition.
-    fn ended_leases(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Lease>>;
+    fn ended_reservations(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Reservation>>;
 
     /// Takes a reservation, and what the windows of its key hold of it; says whether nobody was quicker.
-    fn end_lease<'a>(&'a self, lease: &'a Lease, now: Millis) -> StoreResult<'a, bool>;
+    fn end_reservation<'a>(&'a self, reservation: &'a Reservation, now: Millis) -> StoreResult<'a, bool>;
 }

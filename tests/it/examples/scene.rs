@@ -16,7 +16,7 @@ use crate::{
     support::eventually,
 };
 
-/// A limit that two requests to a model fill, refusals while the store is away, and leases that no test outlives: what is
+/// A limit that two requests to a model fill, refusals while the store is away, and reservations that no test outlives: what is
 /// free again was settled.
 const SETTINGS: &str = "[policy.limits.tokens]\n\"1min\" = 10000\n[policy.on_store_failure]\ncheck = \"deny\"\n\
                         [reservations]\nlease_seconds = 3600\n";

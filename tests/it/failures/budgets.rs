@@ -18,9 +18,10 @@ use keyward::{
         DAY, MINUTE, Millis,
         actor::Actor,
         calendar::Zone,
+        counter::{Counter, CounterCharge},
+        limit::{Limit, Scope, Span},
         observation::Charge,
         policy::{OnStoreFailure, Policy},
-        quota::{Counter, Limit, QuotaCharge, Scope, Span},
         registry::{Entry, Project},
         subject::Subject,
         window::Unit,
@@ -110,8 +111,8 @@ async fn call(
         let last = settled.load(SeqCst);
         let key = format!("k1:{caller}-{n}");
         let until = SPAN.counts_until(START, &Zone::UTC);
-        let quota = QuotaCharge { counter: budget(), amount: COST, most: BUDGET, until, held: None };
-        let asked = Charge { quotas: vec![quota], ..charge(&Subject::key(&key), START, COST) };
+        let quota = CounterCharge { counter: budget(), amount: COST, most: BUDGET, until };
+        let asked = Charge { counters: vec![quota], ..charge(&Subject::key(&key), START, COST) };
         match store.observe(&[asked]).await {
             Ok(observed) if observed[0].admitted => {
                 admitted.fetch_add(1, SeqCst);
@@ -140,7 +141,7 @@ async fn charged(store: &Arc<dyn Store>, seen: &Seen) -> BTreeSet<String> {
 }
 
 async fn used(store: &Arc<dyn Store>) -> u64 {
-    store.quotas(&[budget()], START).await.unwrap()[0].used
+    store.counters(&[budget()], START).await.unwrap()[0].used
 }
 
 /// Every write that Redis answered is on its disk. So what was answered is charged, what was charged is all that the budget
@@ -261,7 +262,7 @@ async fn reserve_and_settle(instance: &Instance, name: &str, made: &AtomicUsize,
             instance.record(&format!("{name}-{n}"), all)
         };
         let held = instance.engine.check(&asked(json!({})), true, at()).await;
-        let Some(reservation) = held.reservation else {
+        let Some(reservation) = held.reserved else {
             if held.degraded {
                 continue;
             }

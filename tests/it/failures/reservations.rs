@@ -85,7 +85,7 @@ async fn what_a_killed_service_had_reserved_in_its_own_store_is_free_when_the_le
         let sql = format!("SELECT count(*) FROM {table}");
         connection.query_row(&sql, [], |row| row.get(0)).unwrap_or(0)
     };
-    let is_kept = || rows("leases") == 2 && rows("quotas") >= 1 && rows("subjects") >= 2;
+    let is_kept = || rows("reservations") == 2 && rows("quotas") >= 1 && rows("subjects") >= 2;
     let store = format!("embedded:{}", directory.path().display());
     is_free_when_the_lease_ends(&store, directory.path(), is_kept).await;
 }

@@ -38,19 +38,24 @@ on_every_store! {
         time_never_runs_backwards
         charges_of_one_call_take_effect_in_order
         a_peek_changes_nothing
-        force_ignores_limits
+        a_report_is_charged_whatever_the_limits_and_says_whether_it_fitted
         an_unknown_subject_is_only_created_when_it_may_be
         a_refused_charge_makes_nobody_known
         inspection_changes_nothing
         many_buckets_are_counted_and_left
     }
-    quotas {
+    counters {
         all_counters_and_windows_are_charged_or_none
         the_counter_that_keeps_out_longest_is_named_with_a_true_moment
         counters_agree_with_an_exact_oracle_over_random_spans
         a_counter_is_shared_by_all_that_charge_it
         a_budget_admits_exactly_what_it_holds_however_many_ask
-        a_reservation_is_settled_once_and_ends_by_itself
+        a_reservation_is_settled_once_with_the_charge
+        an_estimate_that_is_kept_counts_as_used
+        a_reservation_ends_by_itself
+        a_reservation_is_settled_by_its_own_key_also_when_that_is_banned
+        a_claimed_request_is_charged_once
+        a_report_that_is_told_late_counts_at_its_own_time
         a_peek_says_what_a_charge_would_and_changes_nothing
         a_subject_that_is_kept_out_still_charges_what_it_shares
     }
@@ -65,7 +70,7 @@ on_every_store! {
     peers {
         the_most_recent_is_first_and_the_ring_is_bounded
         peers_are_shown_as_they_were_before
-        only_a_charge_touches_a_peer
+        only_a_charge_that_fits_touches_a_peer
         a_ring_shrinks_to_a_smaller_capacity
         those_that_say_little_leave_first
     }
@@ -81,7 +86,7 @@ on_every_store! {
         a_change_from_an_old_version_is_a_conflict
         a_conflict_writes_nothing
         a_throttled_subject_has_a_share_of_its_limits
-        a_banned_subject_is_refused_in_every_mode
+        a_banned_subject_is_refused_in_every_mode_and_its_reports_are_counted
         a_standing_that_was_only_observed_counts_for_those_who_observe_alone
         the_end_of_a_ban_that_was_only_observed_says_so
         a_ban_ends_on_time
@@ -111,7 +116,7 @@ on_every_store! {
         deleting_what_is_not_there_writes_nothing
         what_changed_since_a_revision_is_told_and_nothing_else
         changes_that_are_long_past_or_never_were_are_not_told
-        a_request_is_claimed_once
+        work_is_claimed_once
         a_claim_ends_after_two_minutes
         a_pepper_is_recognised
         it_answers_and_closes

@@ -93,25 +93,29 @@ async fn windows_peers_and_profiles_survive_a_restart() {
 async fn counters_and_reservations_survive_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    cases::quotas::half_used(&store).await;
+    cases::counters::half_used(&store).await;
     store.close().await.unwrap();
     drop(store);
     let store = open(directory.path());
-    cases::quotas::is_half_used(&store).await;
+    cases::counters::is_half_used(&store).await;
     drop(store);
     let store = open(directory.path());
-    assert_eq!(store.ended_leases(START + HOUR, 10).await.unwrap(), [], "what was ended is not there again");
+    assert_eq!(
+        store.ended_reservations(START + HOUR, 10).await.unwrap(),
+        [],
+        "what was ended is not there again"
+    );
 }
 
 #[tokio::test]
 async fn a_crash_forgets_no_more_of_a_budget_than_its_last_moments() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    cases::quotas::half_used(&store).await;
-    assert_eq!(cases::quotas::used_of_half(&store).await, 40);
+    cases::counters::half_used(&store).await;
+    assert_eq!(cases::counters::used_of_half(&store).await, 40);
     eventually("the counter is on the disk, though snapshots are an hour apart", async || {
         let copy = crashed(directory.path());
-        cases::quotas::used_of_half(&open(copy.path())).await == 40
+        cases::counters::used_of_half(&open(copy.path())).await == 40
     })
     .await;
 }

@@ -89,7 +89,7 @@ fn shot() -> impl Strategy<Value = Shot> {
         ChargeMode::Admit,
         ChargeMode::Admit,
         ChargeMode::Peek,
-        ChargeMode::Force,
+        ChargeMode::Report,
     ]);
     let peers = (proptest::option::of(0..5_u64), select(vec![1_u8, 2, 3, 8, 64]));
     let how = (prop::bool::weighted(0.8), any::<bool>());
@@ -169,8 +169,10 @@ impl Run {
         for (charge, shot) in charges.iter().zip(shots) {
             let answer = self.oracle.observe(charge);
             self.oracle.judge(charge, &answer).map_err(TestCaseError::fail)?;
-            if answer.admitted && answer.tracked && charge.mode != ChargeMode::Peek {
-                let peer = charge.peer.map(|peer| peer.id);
+            let charged =
+                answer.admitted && charge.mode == ChargeMode::Admit || charge.mode == ChargeMode::Report;
+            if charged && answer.tracked {
+                let peer = charge.peer.filter(|_| answer.admitted).map(|peer| peer.id);
                 let refund = Refund { charged_at: answer.now, counts: charge.counts, peer };
                 self.taken.push(Taken { subject: shot.subject, refund });
             }
@@ -196,8 +198,8 @@ impl Run {
             peer_capacity: shot.peer_capacity,
             may_create: shot.may_create,
             observing: shot.observing,
-            quotas: Vec::new(),
-            lease: None,
+            counters: Vec::new(),
+            entry: None,
         }
     }
 

@@ -61,19 +61,33 @@ impl Known {
     }
 
     fn refusal(&self, charge: &Charge, now: Millis) -> Option<LimitRefusal> {
+        self.longest(charge, &self.exceeded(charge, now), now)
+    }
+
+    /// Every limit that a charge exceeds.
+    fn exceeded(&self, charge: &Charge, now: Millis) -> Vec<(usize, Unit, u64)> {
         let share = u128::from(self.standing.counting(charge.observing).share_at(now));
-        let mut refusals = Vec::new();
+        let mut exceeded = Vec::new();
         for unit in [Unit::Tokens, Unit::Requests] {
             for window in 0..WINDOW_COUNT {
                 let Some(limit) = charge.limits.of(window, unit) else { continue };
                 let limit = (u128::from(limit) * share / 1000) as u64;
                 let amount = charge.counts.of(unit);
                 if self.sum(window, now).of(unit) + amount > limit {
-                    let retry_at = self.fits_at(window, now, unit, amount, limit);
-                    refusals.push(LimitRefusal { window, unit, limit, retry_at });
+                    exceeded.push((window, unit, limit));
                 }
             }
         }
+        exceeded
+    }
+
+    /// Of these limits the one that keeps the same charge out longest from here on.
+    fn longest(&self, charge: &Charge, exceeded: &[(usize, Unit, u64)], now: Millis) -> Option<LimitRefusal> {
+        let refusal = |&(window, unit, limit): &(usize, Unit, u64)| {
+            let retry_at = self.fits_at(window, now, unit, charge.counts.of(unit), limit);
+            LimitRefusal { window, unit, limit, retry_at }
+        };
+        let refusals: Vec<LimitRefusal> = exceeded.iter().map(refusal).collect();
         let longest = refusals.iter().map(|r| r.retry_at.unwrap_or(Millis::MAX)).max();
         refusals.into_iter().find(|r| r.retry_at.is_none() || r.retry_at == longest)
     }
@@ -140,18 +154,25 @@ impl Oracle {
         let mode = if untracked { ChargeMode::Peek } else { charge.mode };
         let now = charge.now.max(known.last_now);
         let banned = known.standing.counting(charge.observing).is_banned_at(now);
-        let refusal = if banned || mode == ChargeMode::Force { None } else { known.refusal(charge, now) };
+        let mut refusal = if banned { None } else { known.refusal(charge, now) };
         let admitted = !banned && refusal.is_none();
+        let charged = mode == ChargeMode::Report || admitted && mode == ChargeMode::Admit;
         let mut after = known.clone();
-        if admitted && mode != ChargeMode::Peek {
-            after.take(charge, now);
+        if charged {
+            // What does not fit leaves its place unseen.
+            let peer = charge.peer.filter(|_| admitted);
+            after.take(&Charge { peer, ..charge.clone() }, now);
             self.subjects.insert(charge.subject.clone(), after.clone());
+        }
+        if charged && refusal.is_some() {
+            let exceeded = known.exceeded(charge, now);
+            refusal = after.longest(charge, &exceeded, now);
         }
         Observation {
             admitted,
             refusal,
             peers: Peers::from_slice(&known.peers),
-            created: unknown && admitted && !untracked,
+            created: unknown && charged,
             tracked: !untracked,
             ..after.seen(now)
         }
@@ -205,7 +226,13 @@ impl Oracle {
         if let Some(refusal) = answer.refusal {
             let length = WINDOW_MILLIS[refusal.window];
             let used = known.since(answer.now - length - length / 60, refusal.unit);
-            let wanted = used + charge.counts.of(refusal.unit);
+            // A report is in what was used already.
+            let own = if charge.mode == ChargeMode::Report && answer.tracked {
+                0
+            } else {
+                charge.counts.of(refusal.unit)
+            };
+            let wanted = used + own;
             if wanted <= refusal.limit {
                 return Err(format!("refused in vain: {wanted} wanted, {refusal:?}"));
             }

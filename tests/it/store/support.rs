@@ -49,8 +49,8 @@ pub fn charge(subject: &Subject, now: Millis, tokens: u64) -> Charge {
         peer_capacity: 8,
         may_create: true,
         observing: false,
-        quotas: Vec::new(),
-        lease: None,
+        counters: Vec::new(),
+        entry: None,
     }
 }
 

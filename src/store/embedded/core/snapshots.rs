@@ -10,9 +10,8 @@ use crate::{
         embedded::{
             documents,
             effects::Effect,
-            event_rows,
+            event_rows, ledger_rows,
             memory::Memory,
-            quota_rows,
             sqlite::{decode, encode, encode_profile, failed},
             standing_rows,
         },
@@ -48,7 +47,7 @@ impl Core {
                 (Err(error), _) => tracing::warn!(subject, %error, "the windows of a subject are lost"),
             }
         }
-        quota_rows::load(&self.connection, &self.memory.quotas)?;
+        ledger_rows::load(&self.connection, &self.memory.ledger)?;
         for record in standing_rows::all(&self.connection)? {
             self.memory.counters.apply(&record.subject, Some(record.standing), &[]);
         }
@@ -66,7 +65,7 @@ impl Core {
         self.backlog.extend(self.memory.counters.take_dirty().into_iter().map(Unsaved::Windows));
         self.backlog.extend(self.memory.profiles.take_dirty().into_iter().map(Unsaved::Profile));
         let now = self.memory.latest();
-        self.memory.quotas.sweep(now);
+        self.memory.ledger.sweep(now);
         let forgotten = self.delete_old(now).and_then(|()| self.sweep(now));
         if let Err(error) = forgotten {
             tracing::warn!(%error, "old entries could not be deleted");
@@ -75,22 +74,22 @@ impl Core {
 
     /// Writes the counters of limits, and reservations, that have changed.
     pub(in crate::store::embedded) fn save_counters(&mut self) {
-        if let Err(error) = self.save_quotas() {
+        if let Err(error) = self.save_ledger() {
             tracing::warn!(%error, "counters of limits could not be written; they stay in memory");
         }
     }
 
-    fn save_quotas(&mut self) -> Result<(), StoreError> {
-        let unsaved = self.memory.quotas.take_dirty();
-        if unsaved.counters.is_empty() && unsaved.leases.is_empty() {
+    fn save_ledger(&mut self) -> Result<(), StoreError> {
+        let unsaved = self.memory.ledger.take_dirty();
+        if unsaved.counters.is_empty() && unsaved.reservations.is_empty() {
             return Ok(());
         }
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let saved = quota_rows::save(&transaction, &unsaved);
+        let saved = ledger_rows::save(&transaction, &unsaved);
         let saved = saved.and_then(|()| transaction.commit().map_err(failed));
         if saved.is_err() {
-            self.memory.quotas.wait_again(&unsaved);
+            self.memory.ledger.wait_again(&unsaved);
         }
         saved
     }

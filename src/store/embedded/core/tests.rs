@@ -48,8 +48,8 @@ fn charge(now: Millis) -> Charge {
         peer_capacity: 1,
         may_create: true,
         observing: false,
-        quotas: Vec::new(),
-        lease: None,
+        counters: Vec::new(),
+        entry: None,
     }
 }
 

@@ -4,8 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use parking_lot::Mutex;
 
-use crate::domain::{MINUTE, Millis};
-use crate::store::Claim;
+use crate::domain::{MINUTE, Millis, observation::Claim};
 
 /// How long a claim lasts.
 const LASTS: Millis = 2 * MINUTE;
@@ -18,6 +17,11 @@ struct Held {
     order: VecDeque<(Millis, String)>,
 }
 
+/// The name under which a request is claimed.
+pub(in crate::store::embedded) fn request_name(claim: u128) -> String {
+    format!("{claim:032x}")
+}
+
 /// Requests that somebody works on or has answered.
 pub(in crate::store::embedded) struct Claims {
     held: Mutex<Held>,
@@ -28,6 +32,15 @@ impl Claims {
     /// Remembers at most `capacity` requests; beyond that the oldest are forgotten early.
     pub(in crate::store::embedded) fn new(capacity: usize) -> Self {
         Self { held: Mutex::default(), capacity: capacity.max(1) }
+    }
+
+    /// What became of a claim; fresh, where there is none.
+    pub(in crate::store::embedded) fn look(&self, request: &str, now: Millis) -> Claim {
+        match self.held.lock().claims.get(request) {
+            Some((ends, None)) if *ends > now => Claim::InFlight,
+            Some((ends, Some(answer))) if *ends > now => Claim::Answered(answer.clone()),
+            _ => Claim::Fresh,
+        }
     }
 
     /// Claims a request for two minutes, or says what became of the claim that is there.

@@ -66,7 +66,12 @@ impl Counters {
             return self.observe_unknown(shard, charge);
         };
         let observation = state.observe(charge, charge.mode);
-        if self.track_changes && observation.admitted && charge.mode != ChargeMode::Peek && !state.dirty {
+        let changed = match charge.mode {
+            ChargeMode::Report => true,
+            ChargeMode::Admit => observation.admitted,
+            ChargeMode::Peek => false,
+        };
+        if self.track_changes && changed && !state.dirty {
             state.dirty = true;
             shard.dirty.push(charge.subject.clone());
         }
@@ -80,7 +85,7 @@ impl Counters {
             return Observation { tracked: false, ..state.observe(charge, ChargeMode::Peek) };
         }
         let observation = state.observe(charge, charge.mode);
-        if !observation.admitted {
+        if !observation.admitted && charge.mode == ChargeMode::Admit {
             return observation;
         }
         self.insert(shard, &charge.subject, state);
@@ -227,8 +232,8 @@ mod tests {
             peer_capacity: 8,
             may_create: true,
             observing: false,
-            quotas: Vec::new(),
-            lease: None,
+            counters: Vec::new(),
+            entry: None,
         }
     }
 

@@ -2,18 +2,19 @@
 
 mod claims;
 mod counters;
+mod ledger;
 mod profiles;
-mod quotas;
 mod subject_state;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 
 pub use counters::Counters;
-pub use quotas::Quotas;
+pub use ledger::Ledger;
 
 use claims::Claims;
+pub(super) use claims::request_name;
+pub(super) use ledger::Unsaved;
 use profiles::Profiles;
-pub(super) use quotas::Unsaved;
 pub(super) use subject_state::keep_until;
 
 use super::{
@@ -31,7 +32,7 @@ pub(super) struct Memory {
     pub(super) counters: Counters,
     pub(super) profiles: Profiles,
     pub(super) claims: Claims,
-    pub(super) quotas: Quotas,
+    pub(super) ledger: Ledger,
     log_end: AtomicI64,
     revision: AtomicU64,
     /// No throttle or ban runs out before this.
@@ -48,7 +49,7 @@ impl Memory {
             counters,
             profiles: Profiles::new(options.max_profiles),
             claims: Claims::new(options.max_claims),
-            quotas: Quotas::default(),
+            ledger: Ledger::default(),
             log_end: AtomicI64::new(0),
             revision: AtomicU64::new(0),
             next_end: AtomicI64::new(Millis::MAX),

@@ -1,13 +1,14 @@
 //! What is counted of one subject, and how a charge meets it: the pure rules, no locks and no disk.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::domain::{
     DAY, HOUR, Millis,
-    observation::{Charge, ChargeMode, LimitRefusal, Observation, Peer, PeerSeen, Peers},
+    observation::{Charge, ChargeMode, Claim, LimitRefusal, Observation, Peer, PeerSeen, Peers},
     place::PACKED_BYTES,
     standing::{Standing, StandingState},
-    window::{Counts, SlidingWindow, WINDOW_COUNT, WINDOW_MILLIS, WindowLimits},
+    window::{Counts, SlidingWindow, Unit, WINDOW_COUNT, WINDOW_MILLIS, WindowLimits},
 };
 use crate::store::Refund;
 
@@ -60,30 +61,56 @@ impl SubjectState {
         idle && cleared
     }
 
-    /// One charge. Only a charge that the windows take changes anything, the subject's time included: what was
-    /// refused leaves no trace, so an attacker's own refused requests cannot push a subject's time forward.
+    /// One charge. Only a charge that the windows take changes anything, the subject's time included: a refused
+    /// admission leaves no trace. A report is taken whatever limits and bans say, but its peer only where it fits.
     pub(super) fn observe(&mut self, charge: &Charge, mode: ChargeMode) -> Observation {
         let now = charge.now.max(self.last_now);
         let standing = self.standing.counting(charge.observing);
         let banned = standing.is_banned_at(now);
         let limits = charge.limits.at_share(standing.share_at(now));
-        if mode != ChargeMode::Peek
-            && !banned
-            && (mode == ChargeMode::Force || self.surely_fits(charge, &limits))
-        {
+        if let Some(at) = charge.counted_at().filter(|_| mode == ChargeMode::Report) {
+            return self.take_late(charge, &limits, banned, (at, now));
+        }
+        if mode != ChargeMode::Peek && !banned && self.surely_fits(charge, &limits) {
             advance(&mut self.windows, now);
-            return self.take(charge, now);
+            return self.take(charge, now, true);
         }
         // The windows as they would be at `now`, on a copy: what follows may be refused.
         let mut windows = self.windows.clone();
         advance(&mut windows, now);
-        let refusal = if banned { None } else { refusal(&windows, &limits, &charge.counts) };
-        let admitted = !banned && refusal.is_none();
-        if admitted && mode == ChargeMode::Admit {
-            self.windows = windows;
-            return self.take(charge, now);
+        let exceeded = if banned { Exceeded::new() } else { exceeded(&windows, &limits, &charge.counts) };
+        let admitted = !banned && exceeded.is_empty();
+        let taken = match mode {
+            ChargeMode::Report => true,
+            ChargeMode::Admit => admitted,
+            ChargeMode::Peek => false,
+        };
+        if !taken {
+            let refusal = longest(&windows, &exceeded, &charge.counts);
+            return Observation { admitted, refusal, ..seen(&windows, self, now) };
         }
-        Observation { admitted, refusal, ..seen(&windows, self, now) }
+        self.windows = windows;
+        let observation = self.take(charge, now, admitted);
+        Observation { admitted, refusal: longest(&self.windows, &exceeded, &charge.counts), ..observation }
+    }
+
+    /// A report of what was used at an earlier moment: each window counts it whose span holds that.
+    fn take_late(
+        &mut self,
+        charge: &Charge,
+        limits: &WindowLimits,
+        banned: bool,
+        (at, now): (Millis, Millis),
+    ) -> Observation {
+        self.last_now = now;
+        advance(&mut self.windows, now);
+        for (window, length) in self.windows.iter_mut().zip(WINDOW_MILLIS) {
+            window.charge_at(length, at, &charge.counts, now);
+        }
+        let none = Counts::default();
+        let exceeded = if banned { Exceeded::new() } else { exceeded(&self.windows, limits, &none) };
+        let refusal = longest(&self.windows, &exceeded, &none);
+        Observation { admitted: !banned && refusal.is_none(), refusal, ..seen(&self.windows, self, now) }
     }
 
     /// Whether the charge fits even if nothing has left the windows since the last one: true for nearly every
@@ -94,13 +121,13 @@ impl SubjectState {
         })
     }
 
-    fn take(&mut self, charge: &Charge, now: Millis) -> Observation {
+    fn take(&mut self, charge: &Charge, now: Millis, touches: bool) -> Observation {
         self.last_now = now;
         for window in &mut self.windows {
             window.charge(&charge.counts);
         }
         let observation = seen(&self.windows, self, now);
-        if let Some(peer) = charge.peer {
+        if let Some(peer) = charge.peer.filter(|_| touches) {
             self.touch(peer, now, usize::from(charge.peer_capacity.clamp(1, 64)));
         }
         observation
@@ -192,31 +219,37 @@ fn seen(windows: &Windows, state: &SubjectState, now: Millis) -> Observation {
         standing: state.standing,
         admitted: true,
         refusal: None,
-        quota_refusal: None,
-        quotas: Vec::new(),
+        counter_refusal: None,
+        counters: Vec::new(),
         counts,
         resets_at,
         peers: state.peers.clone(),
         created: false,
         tracked: true,
+        claim: Claim::Fresh,
+        settled: None,
+        owed: Vec::new(),
     }
 }
 
-/// The limit that keeps the charge out longest, when one does; the first of equals.
-fn refusal(windows: &Windows, limits: &WindowLimits, counts: &Counts) -> Option<LimitRefusal> {
-    let mut longest: Option<LimitRefusal> = None;
-    for (window, unit, limit) in limits.set() {
-        let amount = counts.of(unit);
-        if windows[window].sum().of(unit).saturating_add(amount) <= limit {
-            continue;
-        }
-        let retry_at = windows[window].admits_at(WINDOW_MILLIS[window], unit, amount, limit);
-        let wait = |at: Option<Millis>| at.unwrap_or(Millis::MAX);
-        if longest.is_none_or(|known| wait(retry_at) > wait(known.retry_at)) {
-            longest = Some(LimitRefusal { window, unit, limit, retry_at });
-        }
-    }
-    longest
+/// Limits that a charge goes beyond: window, unit and limit.
+type Exceeded = SmallVec<[(usize, Unit, u64); 2]>;
+
+fn exceeded(windows: &Windows, limits: &WindowLimits, counts: &Counts) -> Exceeded {
+    let goes_beyond = |(window, unit, limit): &(usize, Unit, u64)| {
+        windows[*window].sum().of(*unit).saturating_add(counts.of(*unit)) > *limit
+    };
+    limits.set().filter(goes_beyond).collect()
+}
+
+/// Of these limits the one that keeps the charge out longest; the first of equals.
+fn longest(windows: &Windows, exceeded: &Exceeded, counts: &Counts) -> Option<LimitRefusal> {
+    let wait = |refusal: &LimitRefusal| refusal.retry_at.unwrap_or(Millis::MAX);
+    let refusals = exceeded.iter().map(|&(window, unit, limit)| {
+        let retry_at = windows[window].admits_at(WINDOW_MILLIS[window], unit, counts.of(unit), limit);
+        LimitRefusal { window, unit, limit, retry_at }
+    });
+    refusals.reduce(|longest, other| if wait(&other) > wait(&longest) { other } else { longest })
 }
 
 #[cfg(test)]
@@ -237,8 +270,8 @@ mod tests {
             peer_capacity: 3,
             may_create: true,
             observing: false,
-            quotas: Vec::new(),
-            lease: None,
+            counters: Vec::new(),
+            entry: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use keyward::{
     domain::{
-        MINUTE, SECOND,
+        MINUTE,
         event::EventType,
         place::PlaceCore,
         profile::{Profile, Sample},
@@ -159,23 +159,18 @@ pub async fn changes_that_are_long_past_or_never_were_are_not_told(store: &dyn S
     assert_eq!((changed.documents.len(), changed.revision.number), (1, now.number + 1));
 }
 
-pub async fn a_request_is_claimed_once(store: &dyn Store) {
+pub async fn work_is_claimed_once(store: &dyn Store) {
     assert_eq!(store.claim("r-1", START).await.unwrap(), Claim::Fresh);
     assert_eq!(store.claim("r-1", START + 1).await.unwrap(), Claim::InFlight);
     assert_eq!(store.claim("r-2", START).await.unwrap(), Claim::Fresh);
-    let answer = [0, 255, b'=', b'?'];
-    store.finish_claim("r-1", &answer, START + 2).await.unwrap();
-    assert_eq!(store.claim("r-1", START + 3).await.unwrap(), Claim::Answered(answer.to_vec()));
-    assert_eq!(store.claim("r-2", START + 3).await.unwrap(), Claim::InFlight);
-    store.finish_claim("never claimed", b"x", START).await.unwrap();
-    assert_eq!(store.claim("never claimed", START).await.unwrap(), Claim::Fresh);
+    store.answer_claim(&key("a"), 1, b"x", START).await.unwrap();
+    assert_eq!(store.claimed(&key("a"), 1, START).await.unwrap(), Claim::Fresh, "nobody had claimed it");
 }
 
 pub async fn a_claim_ends_after_two_minutes(store: &dyn Store) {
     store.claim("r-1", START).await.unwrap();
-    store.finish_claim("r-1", b"yes", START + 119 * SECOND).await.unwrap();
     let late = START + 2 * MINUTE;
-    assert_eq!(store.claim("r-1", late - 1).await.unwrap(), Claim::Answered(b"yes".to_vec()));
+    assert_eq!(store.claim("r-1", late - 1).await.unwrap(), Claim::InFlight);
     assert_eq!(store.claim("r-1", late).await.unwrap(), Claim::Fresh);
     assert_eq!(store.claim("r-1", late + 1).await.unwrap(), Claim::InFlight);
 }

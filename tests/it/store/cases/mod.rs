@@ -1,9 +1,9 @@
 //! The conformance cases: each takes a store with nothing in it. They are listed in `conformance.rs`.
 
+pub mod counters;
 pub mod events;
 pub mod keeping;
 pub mod peers;
-pub mod quotas;
 pub mod refunds;
 pub mod sinks;
 pub mod standings;
@@ -15,7 +15,7 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("events.rs", include_str!("events.rs")),
     ("keeping.rs", include_str!("keeping.rs")),
     ("peers.rs", include_str!("peers.rs")),
-    ("quotas.rs", include_str!("quotas.rs")),
+    ("counters.rs", include_str!("counters.rs")),
     ("refunds.rs", include_str!("refunds.rs")),
     ("sinks.rs", include_str!("sinks.rs")),
     ("standings.rs", include_str!("standings.rs")),

@@ -42,14 +42,17 @@ pub async fn peers_are_shown_as_they_were_before(store: &dyn Store) {
     assert_eq!(meet(store, 2, 1, 8).await.peers[0].peer.id, 2);
 }
 
-pub async fn only_a_charge_touches_a_peer(store: &dyn Store) {
+pub async fn only_a_charge_that_fits_touches_a_peer(store: &dyn Store) {
     meet(store, 0, 1, 8).await;
     let limits = token_limits([Some(1), None, None, None]);
     let with_peer = |id| Charge { limits, peer: Some(peer(id)), ..charge(&key("a"), START + 5, 1) };
     assert!(!observe(store, with_peer(2)).await.admitted);
     observe(store, Charge { mode: ChargeMode::Peek, ..with_peer(3) }).await;
     assert_eq!(ring(store).await, [(1, 0, 0, 1)]);
-    observe(store, Charge { mode: ChargeMode::Force, ..with_peer(4) }).await;
+    observe(store, Charge { mode: ChargeMode::Report, ..with_peer(4) }).await;
+    assert_eq!(ring(store).await, [(1, 0, 0, 1)]);
+    let limits = token_limits([Some(9), None, None, None]);
+    observe(store, Charge { mode: ChargeMode::Report, limits, ..with_peer(4) }).await;
     assert_eq!(ring(store).await, [(4, 5, 5, 1), (1, 0, 0, 1)]);
 }
 

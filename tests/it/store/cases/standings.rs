@@ -115,11 +115,11 @@ pub async fn the_end_of_a_ban_that_was_only_observed_says_so(store: &dyn Store) 
     assert_eq!(events[0].would, Some(Would::go_on(Action::None)));
 }
 
-pub async fn a_banned_subject_is_refused_in_every_mode(store: &dyn Store) {
+pub async fn a_banned_subject_is_refused_in_every_mode_and_its_reports_are_counted(store: &dyn Store) {
     let subject = key("a");
     observe(store, Charge { peer: Some(peer(1)), ..charge(&subject, START, 5) }).await;
     respond(store, change(&subject, START, permanent_ban(1, START))).await;
-    for mode in [ChargeMode::Admit, ChargeMode::Peek, ChargeMode::Force] {
+    for mode in [ChargeMode::Admit, ChargeMode::Peek] {
         let asked = Charge { mode, peer: Some(peer(2)), ..charge(&subject, START + 1, 5) };
         let refused = observe(store, asked).await;
         assert!(!refused.admitted && refused.refusal.is_none() && refused.tracked, "{mode:?}");
@@ -127,6 +127,12 @@ pub async fn a_banned_subject_is_refused_in_every_mode(store: &dyn Store) {
     }
     let unchanged = store.inspect(&subject, START).await.unwrap().unwrap();
     assert_eq!((unchanged.now, unchanged.admitted, tokens(&unchanged)), (START, false, [5; 4]));
+    let report = Charge { mode: ChargeMode::Report, peer: Some(peer(2)), ..charge(&subject, START + 1, 5) };
+    let reported = observe(store, report).await;
+    assert!(!reported.admitted && reported.refusal.is_none());
+    assert_eq!(tokens(&reported), [10; 4]);
+    let counted = store.inspect(&subject, START + 1).await.unwrap().unwrap();
+    assert_eq!((tokens(&counted), counted.peers.len()), ([10; 4], 1), "its place is not seen");
 }
 
 pub async fn a_ban_ends_on_time(store: &dyn Store) {

@@ -156,17 +156,24 @@ pub async fn a_peek_changes_nothing(store: &dyn Store) {
     assert_eq!((after.now, tokens(&after), after.peers.len()), (START, [5; 4], 0));
 }
 
-pub async fn force_ignores_limits(store: &dyn Store) {
-    let limits = token_limits([Some(3), Some(3), Some(3), Some(3)]);
-    let forced = Charge { limits, mode: ChargeMode::Force, ..charge(&key("a"), START, 5) };
-    let first = observe(store, forced.clone()).await;
+pub async fn a_report_is_charged_whatever_the_limits_and_says_whether_it_fitted(store: &dyn Store) {
+    let limits = token_limits([Some(8), None, None, None]);
+    let report = Charge { limits, mode: ChargeMode::Report, ..charge(&key("a"), START, 5) };
+    let first = observe(store, report.clone()).await;
     assert!(first.admitted && first.created && first.refusal.is_none());
-    assert_eq!(tokens(&observe(store, forced).await), [10; 4]);
+    let second = observe(store, report.clone()).await;
+    assert_eq!((second.admitted, tokens(&second)), (false, [10; 4]));
+    let retry_at = second.refusal.unwrap().retry_at.unwrap();
+    let asked = |now| Charge { mode: ChargeMode::Peek, now, ..report.clone() };
+    assert!(!observe(store, asked(retry_at - 1)).await.admitted);
+    assert!(observe(store, asked(retry_at)).await.admitted, "the promised moment is true");
+    let never = Charge { limits: token_limits([Some(4), None, None, None]), ..report };
+    assert_eq!(observe(store, never).await.refusal.unwrap().retry_at, None);
 }
 
 pub async fn an_unknown_subject_is_only_created_when_it_may_be(store: &dyn Store) {
     let subject = key("a");
-    for mode in [ChargeMode::Admit, ChargeMode::Force] {
+    for mode in [ChargeMode::Admit, ChargeMode::Report] {
         let asked = Charge { mode, may_create: false, ..charge(&subject, START, 5) };
         let seen = observe(store, asked.clone()).await;
         assert!(seen.admitted && !seen.tracked && !seen.created);

@@ -3,7 +3,7 @@
 -- quicker.
 --
 -- KEYS  1..8  as in 0002_respond.lua
---       9, 10 reservations of the partition and their ends, as in 0012_lease.lua
+--       9, 10 reservations of the partition and their ends, as in 0012_reservation.lua
 -- ARGV  1     id of the reservation
 --       2..   as 1.. in 0002_respond.lua: no standing, one refund, no events
 --
@@ -13,7 +13,7 @@
 -- tokens less, the other gets 0.
 
 if #KEYS ~= 10 or #ARGV < 7 then
-  return redis.error_reply("KEYWARD end_lease wants 10 keys and at least 7 arguments")
+  return redis.error_reply("KEYWARD end_reservation wants 10 keys and at least 7 arguments")
 end
 
 local function respond(KEYS, ARGV)

@@ -3,19 +3,21 @@
 use rusqlite::{Connection, params};
 
 use super::{
-    memory::{Quotas, Unsaved},
+    memory::{Ledger, Unsaved},
     sqlite::{decode, encode, failed, unreadable},
 };
 use crate::{
     domain::{
         Millis,
-        quota::{Amounts, Counter, Lease, Scope},
+        counter::{Amounts, Counter},
+        limit::Scope,
+        reservation::Reservation,
     },
     store::StoreError,
 };
 
 /// Tells memory what the last snapshot kept.
-pub(super) fn load(connection: &Connection, quotas: &Quotas) -> Result<(), StoreError> {
+pub(super) fn load(connection: &Connection, ledger: &Ledger) -> Result<(), StoreError> {
     let mut statement = connection.prepare("SELECT scope, id, amounts FROM quotas").map_err(failed)?;
     let rows = statement
         .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?)))
@@ -29,16 +31,17 @@ pub(super) fn load(connection: &Connection, quotas: &Quotas) -> Result<(), Store
         let scope = scope.ok_or_else(|| unreadable("the scope of a counter"))?;
         counters.push((Counter { scope, id: id.cast_unsigned() }, amounts));
     }
-    let mut statement = connection.prepare("SELECT charged_at, lease FROM leases").map_err(failed)?;
+    let mut statement =
+        connection.prepare("SELECT charged_at, reservation FROM reservations").map_err(failed)?;
     let rows = statement
         .query_map([], |row| Ok((row.get::<_, Millis>(0)?, row.get::<_, Vec<u8>>(1)?)))
         .map_err(failed)?;
-    let mut leases = Vec::new();
+    let mut reservations = Vec::new();
     for row in rows {
         let (charged_at, blob) = row.map_err(failed)?;
-        leases.push(Lease { charged_at, ..decode(&blob)? });
+        reservations.push(Reservation { charged_at, ..decode(&blob)? });
     }
-    quotas.restore(counters, leases);
+    ledger.restore(counters, reservations);
     Ok(())
 }
 
@@ -57,13 +60,13 @@ pub(super) fn save(connection: &Connection, unsaved: &Unsaved) -> Result<(), Sto
             None => run("DELETE FROM quotas WHERE scope = ? AND id = ?", params![scope, id])?,
         }
     }
-    for (id, lease) in &unsaved.leases {
+    for (id, lease) in &unsaved.reservations {
         match lease {
             Some(lease) => run(
-                "INSERT OR REPLACE INTO leases (id, charged_at, lease) VALUES (?, ?, ?)",
+                "INSERT OR REPLACE INTO reservations (id, charged_at, reservation) VALUES (?, ?, ?)",
                 params![id, lease.charged_at, encode(lease)?],
             )?,
-            None => run("DELETE FROM leases WHERE id = ?", params![id])?,
+            None => run("DELETE FROM reservations WHERE id = ?", params![id])?,
         }
     }
     Ok(())

@@ -1,0 +1,144 @@
+#!lua
+-- Charges one request to a subject's windows and to counters beyond them: all, or none; a report always. In the same
+-- step the request is claimed, the reservation that it names is settled, and what is charged is kept as a reservation.
+--
+-- KEYS  1..5  as in 0001_observe.lua
+--       6     reservations of the partition: hash from id to the moment of the charge (a double) and their content, JSON
+--       7     their ids by the moment of their end: sorted set
+--       8     the claim, as in 0006_claim.lua
+--       9..   counters (parts/counters.lua)
+-- ARGV  1, 2  as in 0001_observe.lua
+--       3     5 little-endian doubles per counter: amount, most, until, 0, 0
+--       4     id of the reservation to keep, empty: none; 5 its content; 6 when it ends
+--       7     id of the reservation to settle, empty: none; 8 the key that it must be of
+--       9     4 little-endian doubles: whether the request is claimed (0/1), whether a settled estimate is charged as
+--             used (0/1), the moment at which windows count a report that is told late (-1: now), 0
+--
+-- The content of a reservation has `key`, `until`, `counts` (requests, tokens), and `counters`: of each the amount, until
+-- when it is held and would count if used; `keys` are theirs, null where they are in another slot.
+--
+-- Reply: the reply of 0001_observe.lua; doubles: which counter the charge does not fit (0: none), when it would (-1:
+-- never), then per counter what counts and when the first of it ends (-1: nothing counts); the claim as it was found
+-- (empty: the request is charged now); the reservation that was settled, as the hash had it (empty: none).
+--
+-- Example: a counter that holds 90 of 100 refuses an amount of 20 and admits one of 10; a window that refuses keeps
+-- either from being charged. A report of 20 makes it 110, and is told that it does not fit. With a claim, the same again
+-- is told that the claim is taken, and changes nothing.
+
+if #KEYS < 8 or #ARGV ~= 9 then
+  return redis.error_reply("KEYWARD charge wants 8 keys or more and 9 arguments")
+end
+
+local function observe(KEYS, ARGV)
+-- @include 0001_observe.lua
+end
+
+-- @include parts/windows.lua
+-- @include parts/corrections.lua
+
+local pack, unpacked, call = struct.pack, struct.unpack, redis.call
+local now, mode = unpacked("<d", ARGV[1]), unpacked("<d", ARGV[1], 105)
+local PEEK, REPORT, TWO_MINUTES = 1, 2, 120000
+-- @include parts/counters.lua
+
+local claims, keeps, late = unpacked("<ddd", ARGV[9])
+local own = {KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]}
+local windows = {KEYS[2], KEYS[3], KEYS[4], KEYS[5]}
+local charge, amounts = ARGV[1], ARGV[3]
+
+-- A charge with other counts, or in another mode.
+local function with_counts(requests, tokens, auth, missing)
+  return charge:sub(1, 8) .. pack("<dddd", requests, tokens, auth, missing) .. charge:sub(41)
+end
+local function with_mode(other)
+  return charge:sub(1, 104) .. pack("<d", other) .. charge:sub(113)
+end
+
+local repeated = ""
+if claims == 1 then
+  local held = call("GET", KEYS[8])
+  if held and unpacked("<d", held) > now then
+    repeated, mode = held:sub(9), PEEK
+    charge = with_mode(PEEK)
+  end
+end
+
+-- Takes the reservation that is settled: gives back what it holds, and leaves to be charged what it does not.
+local function settle()
+  local content = call("HGET", KEYS[6], ARGV[7])
+  if not content then return "" end
+  local held = cjson.decode(content:sub(9))
+  if held.key ~= ARGV[8] or held["until"] <= now then return "" end
+  call("HDEL", KEYS[6], ARGV[7])
+  call("ZREM", KEYS[7], ARGV[7])
+  for i, one in ipairs(held.counters) do
+    local key = held.keys[i]
+    if key and key ~= cjson.null then
+      local used = keeps == 1 and one.amount or 0
+      change(key, call("GET", key), one.amount, one["until"], used, one.counts_until)
+    end
+  end
+  local r, t, f, m = unpacked("<dddd", charge, 9)
+  if keeps == 1 then
+    r, t = held.counts.requests, held.counts.tokens
+    for i = 1, #KEYS - 8 do
+      amounts = amounts:sub(1, i * 40 - 40) .. pack("<d", 0) .. amounts:sub(i * 40 - 31)
+    end
+  end
+  r, t = r - held.counts.requests, t - held.counts.tokens
+  if r < 0 or t < 0 then
+    local raw = call("GET", KEYS[1])
+    if raw then
+      local state = open_state(raw)
+      local spare = {math.max(-r, 0), math.max(-t, 0), 0, 0}
+      for w = 1, 4 do refund(windows[w], state, w, unpacked("<d", content), spare) end
+      call("SET", KEYS[1], close_state(state), "KEEPTTL")
+    end
+  end
+  charge = with_counts(math.max(r, 0), math.max(t, 0), f, m)
+  return content
+end
+
+local settled = ""
+if mode == REPORT and ARGV[7] ~= "" then settled = settle() end
+
+local counters, raws = {unpack(KEYS, 9)}, {}
+if #counters > 0 then raws = call("MGET", unpack(counters)) end
+local list = exceeded(#counters, raws, amounts)
+if #list > 0 and mode ~= REPORT then charge = with_mode(PEEK) end
+
+local reply
+if late >= 0 and mode == REPORT then
+  local r, t, f, m = unpacked("<dddd", charge, 9)
+  charge = with_counts(0, 0, 0, 0)
+  local created = observe(own, {charge, ""})
+  if type(created) == "table" then return created end
+  local raw = call("GET", KEYS[1])
+  if raw then
+    local state = open_state(raw)
+    charge_late(windows, state, late, {r, t, f, m})
+    call("SET", KEYS[1], close_state(state), "KEEPTTL")
+  end
+  charge = with_mode(PEEK)
+  reply = observe(own, {charge, ""})
+  -- Whether it was created says the first of the two.
+  if type(reply) ~= "table" and created:byte(1) % 4 >= 2 then
+    reply = string.char(reply:byte(1) + 2) .. reply:sub(2)
+  end
+else
+  reply = observe(own, {charge, ARGV[2]})
+end
+if type(reply) == "table" then return reply end
+
+-- Flags of the reply: 1 it fits, 4 tracked. What is not tracked has no windows to hold anything in.
+local flags = reply:byte(1)
+local charged = mode == REPORT or flags % 2 == 1 and #list == 0 and mode ~= PEEK
+local all = counts(#counters, counters, raws, amounts, charged)
+if charged and flags >= 4 and ARGV[4] ~= "" then
+  call("HSET", KEYS[6], ARGV[4], reply:sub(4, 11) .. ARGV[5])
+  call("ZADD", KEYS[7], ARGV[6], ARGV[4])
+end
+if charged and claims == 1 then
+  call("SET", KEYS[8], pack("<d", now + TWO_MINUTES) .. "?", "PX", TWO_MINUTES)
+end
+return {reply, pack("<dd", refusal(list, raws, amounts)) .. all, repeated, settled}

@@ -1,0 +1,26 @@
+#!lua
+-- Shows the reservations of a partition that have ended and were not settled.
+--
+-- KEYS  1     reservations: hash from id to the moment of the charge (a double) and their content
+--       2     their ids by the moment of their end: sorted set
+-- ARGV  1     now
+--       2     how many at most
+--
+-- Reply: what the hash holds of each.
+--
+-- Example: a reservation that ends at 1700000060000 is shown from that moment on, until it is ended by its id.
+
+if #KEYS ~= 2 or #ARGV ~= 2 then
+  return redis.error_reply("KEYWARD reservation wants 2 keys and 2 arguments")
+end
+
+local found = {}
+for _, id in ipairs(redis.call("ZRANGEBYSCORE", KEYS[2], "-inf", ARGV[1], "LIMIT", 0, ARGV[2])) do
+  local held = redis.call("HGET", KEYS[1], id)
+  if held then
+    found[#found + 1] = held
+  else
+    redis.call("ZREM", KEYS[2], id)
+  end
+end
+return found

@@ -1,0 +1,459 @@
+//! Limits beyond the windows of a subject, and reservations.
+
+use futures::future::join_all;
+use keyward::{
+    domain::{
+        DAY, HOUR, MINUTE, Millis, SECOND,
+        calendar::{Calendar, Zone, parse_millis},
+        counter::{Counter, CounterChange, CounterCharge, CounterCount, CounterRefusal},
+        limit::{Limit, Scope, Span},
+        observation::{Charge, ChargeMode, Claim, LedgerEntry, Observation},
+        reservation::{HeldAmount, Reservation, Settles},
+        subject::Subject,
+        window::Unit,
+    },
+    store::Store,
+};
+
+use super::super::support::{START, change, charge, key, observe, permanent_ban, respond, token_limits};
+
+fn counter(scope: Scope, span: Span, zone: &Zone) -> Counter {
+    Counter::of(&scope, &Limit { unit: Unit::Tokens, span, most: 0, model: None }, zone)
+}
+
+fn project(id: &str) -> Scope {
+    Scope::Subject(Subject::project(id))
+}
+
+/// An amount below a limit over a span, now.
+fn quota(scope: Scope, span: Span, amount: u64, most: u64, now: Millis) -> CounterCharge {
+    let until = span.counts_until(now, &Zone::UTC);
+    CounterCharge { counter: counter(scope, span, &Zone::UTC), amount, most, until }
+}
+
+fn with(charge: Charge, counters: Vec<CounterCharge>) -> Charge {
+    Charge { counters, ..charge }
+}
+
+fn used(observation: &Observation) -> Vec<u64> {
+    observation.counters.iter().map(|count| count.used).collect()
+}
+
+const MINUTELY: Span = Span::Sliding(MINUTE);
+const DAILY: Span = Span::Calendar(Calendar::Day);
+
+/// One that refuses keeps all from being charged, also the windows; a window that refuses keeps the counters.
+pub async fn all_counters_and_windows_are_charged_or_none(store: &dyn Store) {
+    let asked = |now, amount, most| {
+        let counters = vec![
+            quota(project("all"), DAILY, amount, most, now),
+            quota(Scope::Everything, MINUTELY, amount, 1_000_000, now),
+            quota(Scope::Subject(key("all")), MINUTELY, amount, 1_000_000, now),
+        ];
+        with(charge(&key("all"), now, amount), counters)
+    };
+    let before = observe(store, asked(START, 60, 100)).await;
+    assert!(before.admitted && before.created && before.counter_refusal.is_none());
+    assert_eq!((used(&before)[0], before.counts[0].tokens), (60, 60));
+    let refused = observe(store, asked(START, 41, 100)).await;
+    assert!(!refused.admitted && refused.tracked);
+    assert_eq!(refused.counter_refusal.unwrap().index, 0);
+    assert_eq!((used(&refused), refused.counts[0].tokens), (used(&before), 60));
+    let limits = token_limits([Some(70), None, None, None]);
+    let by_window = observe(store, Charge { limits, ..asked(START, 20, 100) }).await;
+    assert!(!by_window.admitted && by_window.refusal.is_some() && by_window.counter_refusal.is_none());
+    assert_eq!(used(&by_window), used(&before));
+    let exact = observe(store, asked(START, 40, 100)).await;
+    assert!(exact.admitted);
+    assert_eq!(used(&exact)[0], 100);
+    let reported = observe(store, Charge { mode: ChargeMode::Report, ..asked(START, 5, 100) }).await;
+    assert_eq!((reported.admitted, used(&reported)[0], reported.counts[0].tokens), (false, 105, 105));
+    let tomorrow = DAILY.counts_until(START, &Zone::UTC);
+    assert_eq!(reported.counter_refusal, Some(CounterRefusal { index: 0, retry_at: Some(tomorrow) }));
+    assert!(!observe(store, asked(START, 1, 100)).await.admitted, "above its limit, nothing is admitted");
+}
+
+/// Of two that refuse the later moment is told, and then the charge is admitted, and not before.
+pub async fn the_counter_that_keeps_out_longest_is_named_with_a_true_moment(store: &dyn Store) {
+    let asked = |now: Millis, amount| {
+        let spans = [Span::Sliding(10 * SECOND), MINUTELY];
+        let counters = spans.map(|span| quota(project("longest"), span, amount, 100, now));
+        with(charge(&key("longest"), now, 0), counters.to_vec())
+    };
+    for (after, amount) in [(0, 40), (3 * SECOND, 40), (15 * SECOND, 20)] {
+        assert!(observe(store, asked(START + after, amount)).await.admitted);
+    }
+    let now = START + 16 * SECOND;
+    let refusal = observe(store, asked(now, 30)).await.counter_refusal.unwrap();
+    let retry_at = refusal.retry_at.unwrap();
+    assert_eq!(refusal.index, 1);
+    assert!(retry_at > START + MINUTE && retry_at <= START + 61 * SECOND, "{}", retry_at - START);
+    assert!(!observe(store, asked(retry_at - 1, 30)).await.admitted);
+    assert!(observe(store, asked(retry_at, 30)).await.admitted);
+    assert_eq!(observe(store, asked(retry_at, 101)).await.counter_refusal.unwrap().retry_at, None);
+}
+
+/// The same generator of numbers on every store: no seed of the system.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+/// Random spans, zones, scopes and amounts against a list of all that was ever charged, in whole numbers. What a true
+/// sliding span holds never exceeds the limit, and a refusal is justified within a sixtieth of the span.
+pub async fn counters_agree_with_an_exact_oracle_over_random_spans(store: &dyn Store) {
+    let zones =
+        ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"].map(|z| Zone::named(z).unwrap());
+    let spans = [
+        Span::Sliding(SECOND),
+        Span::Sliding(10 * SECOND),
+        MINUTELY,
+        Span::Sliding(HOUR),
+        Span::Sliding(7 * DAY),
+        Span::Calendar(Calendar::Hour),
+        DAILY,
+        Span::Calendar(Calendar::Week),
+        Span::Calendar(Calendar::Month),
+    ];
+    let mut dice = Dice(42);
+    // Two days around the end of summer time, so that hours repeat.
+    let mut now = parse_millis("2026-10-24T18:00:00Z").unwrap();
+    let mut charged: Vec<(Counter, Span, usize, Millis, u64)> = Vec::new();
+    for _ in 0..600 {
+        now += [0, 7, 900, 40_000, 1_500_000][dice.below(5) as usize];
+        let asked: Vec<(Span, usize, Scope, u64, u64)> = (0..=dice.below(3))
+            .map(|_| {
+                let scope =
+                    [project("oracle"), Scope::Subject(key("oracle"))][dice.below(2) as usize].clone();
+                let span = spans[dice.below(9) as usize];
+                (span, dice.below(4) as usize, scope, dice.below(40), 50 + dice.below(100))
+            })
+            .collect();
+        let mut counters: Vec<CounterCharge> = Vec::new();
+        let mut of: Vec<(Span, usize)> = Vec::new();
+        for (span, zone, scope, amount, most) in asked {
+            let counter = counter(scope, span, &zones[zone]);
+            if counters.iter().all(|quota| quota.counter != counter) {
+                let until = span.counts_until(now, &zones[zone]);
+                counters.push(CounterCharge { counter, amount, most, until });
+                of.push((span, zone));
+            }
+        }
+        // What counts at the least (the true span) and at the most (with the promised sixtieth).
+        let holds = |counter: &Counter, span: Span, zone: usize, at: Millis, late: bool| -> u64 {
+            let counts = |(other, _, _, when, _): &&(Counter, Span, usize, Millis, u64)| {
+                other == counter
+                    && match span {
+                        Span::Sliding(length) => *when + length + if late { length / 60 + 1 } else { 0 } > at,
+                        Span::Calendar(calendar) => calendar.period(at, &zones[zone]).0 <= *when,
+                    }
+            };
+            charged.iter().filter(counts).map(|(_, _, _, _, amount)| amount).sum()
+        };
+        let seen = observe(store, with(charge(&key("oracle"), now, 0), counters.clone())).await;
+        let fits = |late| {
+            counters.iter().zip(&of).all(|(quota, (span, zone))| {
+                holds(&quota.counter, *span, *zone, now, late) + quota.amount <= quota.most
+            })
+        };
+        assert!(!seen.admitted || fits(false), "over a limit");
+        assert!(seen.admitted || !fits(true), "refused without a reason: {counters:?} {:?}", seen.counters);
+        for (n, (quota, (span, zone))) in counters.iter().zip(&of).enumerate() {
+            let added = if seen.admitted { quota.amount } else { 0 };
+            let [least, most] =
+                [false, true].map(|late| holds(&quota.counter, *span, *zone, now, late) + added);
+            assert!((least..=most).contains(&seen.counters[n].used), "{least} {:?} {most}", seen.counters[n]);
+        }
+        if seen.admitted {
+            let new = counters.iter().zip(&of);
+            charged.extend(new.map(|(q, (span, zone))| (q.counter.clone(), *span, *zone, now, q.amount)));
+        }
+    }
+    assert!(charged.len() > 300, "{}", charged.len());
+}
+
+/// Keys of one project share its counter; each key has its own beside it.
+pub async fn a_counter_is_shared_by_all_that_charge_it(store: &dyn Store) {
+    let mut admitted = 0;
+    for n in 0..8 {
+        let subject = key(&format!("shared-{n}"));
+        let counters = vec![
+            quota(project("shared"), DAILY, 30, 100, START),
+            quota(Scope::Subject(subject.clone()), DAILY, 30, 100, START),
+        ];
+        let seen = observe(store, with(charge(&subject, START, 0), counters)).await;
+        admitted += u32::from(seen.admitted);
+        assert_eq!(used(&seen)[1], if seen.admitted { 30 } else { 0 });
+    }
+    assert_eq!(admitted, 3);
+    let counters = [counter(project("shared"), DAILY, &Zone::UTC)];
+    let next_day = DAILY.counts_until(START, &Zone::UTC);
+    let count = CounterCount { used: 90, resets_at: Some(next_day) };
+    assert_eq!(store.counters(&counters, START).await.unwrap(), [count]);
+    assert_eq!(store.counters(&counters, next_day).await.unwrap(), [CounterCount::default()]);
+    let change = CounterChange { counter: counters[0].clone(), back: Some((40, next_day)), add: None };
+    store.change_counters(&[change], START).await.unwrap();
+    assert_eq!(store.counters(&counters, START).await.unwrap()[0].used, 50);
+}
+
+/// 64 callers at once, each of cost c, on one budget B: floor(B / c) are admitted.
+pub async fn a_budget_admits_exactly_what_it_holds_however_many_ask(store: &dyn Store) {
+    let ask = |n: u64| async move {
+        let counters =
+            vec![quota(project("exact"), Span::Calendar(Calendar::Month), 7_456_000, 100_000_000, START)];
+        observe(store, with(charge(&key(&format!("exact-{n}")), START, 5), counters)).await.admitted
+    };
+    let admitted = join_all((0..64).map(ask)).await;
+    assert_eq!(admitted.iter().filter(|admitted| **admitted).count(), 13);
+}
+
+/// A reservation of a key: so many tokens, held of it in a counter of a project until its end.
+fn reservation(id: &str, name: &str, tokens: u64, until: Millis) -> Reservation {
+    let counter = counter(project(name), DAILY, &Zone::UTC);
+    let counts_until = DAILY.counts_until(START, &Zone::UTC);
+    let held = HeldAmount {
+        scope: counter.scope.as_str().into(),
+        id: counter.id,
+        amount: tokens,
+        until,
+        counts_until,
+    };
+    Reservation {
+        id: id.into(),
+        key: format!("k1:{name}").into(),
+        charged_at: START,
+        counts: charge(&key(name), START, tokens).counts,
+        cost_nanos: 7,
+        counters: vec![held],
+        until,
+    }
+}
+
+/// Asks for a reservation, which is made if it fits below 100.
+fn reserve(id: &str, name: &str, tokens: u64, until: Millis) -> Charge {
+    let held = CounterCharge { until, ..quota(project(name), DAILY, tokens, 100, START) };
+    let reserves = Some(reservation(id, name, tokens, until));
+    Charge {
+        entry: Some(Box::new(LedgerEntry { reserves, ..LedgerEntry::default() })),
+        ..with(charge(&key(name), START, tokens), vec![held])
+    }
+}
+
+/// Reports what was used, and settles a reservation with it.
+fn settle(id: &str, name: &str, tokens: u64, keeps_estimate: bool) -> Charge {
+    let settles = Some(Settles { id: id.into(), keeps_estimate });
+    Charge {
+        mode: ChargeMode::Report,
+        entry: Some(Box::new(LedgerEntry { settles, ..LedgerEntry::default() })),
+        ..with(charge(&key(name), START, tokens), vec![quota(project(name), DAILY, tokens, 100, START)])
+    }
+}
+
+/// A reservation holds its estimate in windows and counters. Its record gives that back and charges the real figure in one
+/// step, more or less than the estimate, once.
+pub async fn a_reservation_is_settled_once_with_the_charge(store: &dyn Store) {
+    let until = START + MINUTE;
+    let hour = |seen: &Observation| (seen.counts[2].tokens, seen.counts[2].requests);
+    assert!(observe(store, reserve("one", "settled", 60, until)).await.admitted);
+    assert!(!observe(store, reserve("two", "settled", 60, until)).await.admitted, "60 of 100 are held");
+    let unknown = observe(store, settle("two", "settled", 5, false)).await;
+    assert_eq!((unknown.settled.clone(), used(&unknown), hour(&unknown)), (None, vec![65], (65, 2)));
+    let more = observe(store, settle("one", "settled", 110, false)).await;
+    assert_eq!(more.settled, Some(reservation("one", "settled", 60, until)));
+    assert_eq!((more.admitted, used(&more), hour(&more)), (false, vec![115], (115, 2)));
+    let again = observe(store, settle("one", "settled", 1, false)).await;
+    assert_eq!((again.settled.clone(), used(&again)), (None, vec![116]), "once");
+    assert!(observe(store, reserve("three", "less", 80, until)).await.admitted);
+    let less = observe(store, settle("three", "less", 10, false)).await;
+    assert_eq!((less.admitted, used(&less), hour(&less)), (true, vec![10], (10, 1)));
+    assert_eq!(store.ended_reservations(until, 10).await.unwrap(), [], "they are gone");
+}
+
+/// A record that does not say what it used keeps the estimate: it counts as long as what is used does.
+pub async fn an_estimate_that_is_kept_counts_as_used(store: &dyn Store) {
+    let until = START + MINUTE;
+    observe(store, reserve("kept", "kept", 60, until)).await;
+    let kept = observe(store, settle("kept", "kept", 0, true)).await;
+    assert_eq!((kept.settled.is_some(), used(&kept), kept.counts[2].tokens), (true, vec![60], 60));
+    let counters = [counter(project("kept"), DAILY, &Zone::UTC)];
+    assert_eq!(store.counters(&counters, until).await.unwrap()[0].used, 60);
+}
+
+/// Not settled: its counters end by themselves, and what windows hold is given back by whoever ends it, once. A record that
+/// comes then settles nothing.
+pub async fn a_reservation_ends_by_itself(store: &dyn Store) {
+    let (subject, until) = (key("ends"), START + MINUTE);
+    let counters = [counter(project("ends"), DAILY, &Zone::UTC)];
+    observe(store, reserve("three", "ends", 60, until)).await;
+    assert_eq!(store.ended_reservations(until - 1, 10).await.unwrap(), []);
+    assert_eq!(store.counters(&counters, until - 1).await.unwrap()[0].used, 60);
+    assert_eq!(store.counters(&counters, until).await.unwrap()[0].used, 0);
+    let late = Charge { now: until, ..settle("three", "ends", 1, false) };
+    assert_eq!(observe(store, late).await.settled, None);
+    let ended = store.ended_reservations(until, 10).await.unwrap();
+    assert_eq!(ended, [reservation("three", "ends", 60, until)]);
+    let hour = |seen: Option<Observation>| seen.unwrap().counts[2].tokens;
+    assert_eq!(hour(store.inspect(&subject, until).await.unwrap()), 60 + 1);
+    let both = tokio::join!(store.end_reservation(&ended[0], until), store.end_reservation(&ended[0], until));
+    assert_eq!(u32::from(both.0.unwrap()) + u32::from(both.1.unwrap()), 1);
+    assert_eq!(hour(store.inspect(&subject, until).await.unwrap()), 1);
+    assert_eq!(store.ended_reservations(until, 10).await.unwrap(), []);
+}
+
+/// It is nobody else's to settle, and a ban of its key does not keep its record from settling it.
+pub async fn a_reservation_is_settled_by_its_own_key_also_when_that_is_banned(store: &dyn Store) {
+    let until = START + MINUTE;
+    observe(store, reserve("own", "own", 60, until)).await;
+    let other = Charge { subject: key("other"), ..settle("own", "own", 1, false) };
+    assert_eq!(observe(store, other).await.settled, None);
+    respond(store, change(&key("own"), START, permanent_ban(1, START))).await;
+    let banned = observe(store, settle("own", "own", 40, false)).await;
+    assert_eq!((banned.admitted, banned.settled.is_some(), used(&banned)), (false, true, vec![41]));
+}
+
+/// The same request at once and later is charged once, by windows and counters, and the others are told so.
+pub async fn a_claimed_request_is_charged_once(store: &dyn Store) {
+    let until = START + MINUTE;
+    observe(store, reserve("claimed", "claimed", 60, until)).await;
+    let mut report = settle("claimed", "claimed", 10, false);
+    if let Some(entry) = &mut report.entry {
+        entry.claim = Some(7);
+    }
+    let seen = join_all((0..8).map(|_| observe(store, report.clone()))).await;
+    let first: Vec<_> = seen.iter().filter(|seen| seen.claim == Claim::Fresh).collect();
+    assert_eq!(first.len(), 1);
+    assert!(first[0].settled.is_some());
+    assert!(seen.iter().all(|seen| (used(seen), seen.counts[2].tokens) == (vec![10], 10)), "{seen:?}");
+    assert_eq!(store.claimed(&key("claimed"), 7, START).await.unwrap(), Claim::InFlight);
+    store.answer_claim(&key("claimed"), 7, b"the answer", START + 1).await.unwrap();
+    assert_eq!(observe(store, report.clone()).await.claim, Claim::Answered(b"the answer".to_vec()));
+    let after = START + 2 * MINUTE;
+    assert_eq!(store.claimed(&key("claimed"), 7, after).await.unwrap(), Claim::Fresh);
+    assert_eq!(observe(store, Charge { now: after, ..report }).await.claim, Claim::Fresh);
+    // A refused admission claims nothing: it may be asked again.
+    let entry = Some(Box::new(LedgerEntry { claim: Some(8), ..LedgerEntry::default() }));
+    let refused = Charge {
+        entry,
+        limits: token_limits([Some(1), None, None, None]),
+        ..charge(&key("claimed"), after, 5)
+    };
+    assert!(!observe(store, refused.clone()).await.admitted);
+    assert_eq!(observe(store, refused).await.claim, Claim::Fresh);
+}
+
+/// A report of an earlier moment counts in every window whose span still holds that, in its own bucket.
+pub async fn a_report_that_is_told_late_counts_at_its_own_time(store: &dyn Store) {
+    observe(store, charge(&key("late"), START - 40 * MINUTE, 3)).await;
+    let told = |at| {
+        let entry = LedgerEntry { counted_at: Some(at), ..LedgerEntry::default() };
+        let (mode, entry) = (ChargeMode::Report, Some(Box::new(entry)));
+        Charge { mode, entry, ..charge(&key("late"), START, 5) }
+    };
+    let tokens = |seen: &Observation| seen.counts.map(|counts| counts.tokens);
+    let seen = observe(store, told(START - 20 * MINUTE)).await;
+    assert_eq!((tokens(&seen), seen.tracked, seen.admitted), ([0, 0, 8, 8], true, true));
+    let seen = observe(store, told(START - 20 * MINUTE)).await;
+    assert_eq!(tokens(&seen), [0, 0, 13, 13]);
+    let seen = observe(store, told(START - 2 * HOUR)).await;
+    assert_eq!(tokens(&seen), [0, 0, 13, 18]);
+    let seen = observe(store, told(START - 2 * DAY)).await;
+    assert_eq!(tokens(&seen), [0, 0, 13, 18]);
+    let seen = observe(store, told(START)).await;
+    assert_eq!(tokens(&seen), [5, 5, 18, 23]);
+    // It leaves when its time comes.
+    let late = key("late");
+    let hour = async |after| store.inspect(&late, START + after).await.unwrap().unwrap().counts[2].tokens;
+    assert_eq!((hour(39 * MINUTE).await, hour(42 * MINUTE).await), (15, 5));
+    let unknown = Charge { subject: key("late-and-new"), ..told(START - 20 * MINUTE) };
+    let seen = observe(store, unknown).await;
+    assert_eq!((tokens(&seen), seen.created), ([0, 0, 5, 5], true));
+}
+
+/// Also with counters.
+pub async fn a_peek_says_what_a_charge_would_and_changes_nothing(store: &dyn Store) {
+    let asked = |mode, amount| {
+        let counters = vec![quota(project("peek"), DAILY, amount, 100, START)];
+        Charge { mode, ..with(charge(&key("peek"), START, 1), counters) }
+    };
+    assert!(observe(store, asked(ChargeMode::Peek, 100)).await.admitted);
+    assert!(!observe(store, asked(ChargeMode::Peek, 101)).await.admitted);
+    let seen = observe(store, asked(ChargeMode::Admit, 100)).await;
+    assert_eq!((seen.admitted, used(&seen)), (true, vec![100]));
+}
+
+/// It has no windows, and so nothing that a reservation could hold; what it shares with others holds for it too.
+pub async fn a_subject_that_is_kept_out_still_charges_what_it_shares(store: &dyn Store) {
+    let lease = Reservation {
+        id: "kept-out".into(),
+        key: "k1:kept-out".into(),
+        charged_at: 0,
+        counts: charge(&key("kept-out"), START, 1).counts,
+        cost_nanos: 0,
+        counters: Vec::new(),
+        until: START + MINUTE,
+    };
+    let asked = |amount| Charge {
+        may_create: false,
+        entry: Some(Box::new(LedgerEntry { reserves: Some(lease.clone()), ..LedgerEntry::default() })),
+        ..with(
+            charge(&key("kept-out"), START, 1),
+            vec![quota(project("kept-out"), DAILY, amount, 100, START)],
+        )
+    };
+    let seen = observe(store, asked(60)).await;
+    assert_eq!((seen.admitted, seen.tracked, used(&seen)), (true, false, vec![60]));
+    let refused = observe(store, asked(60)).await;
+    assert_eq!((refused.admitted, refused.tracked, used(&refused)), (false, false, vec![60]));
+    assert_eq!(store.inspect(&key("kept-out"), START).await.unwrap(), None);
+    assert_eq!(store.ended_reservations(START + MINUTE, 10).await.unwrap(), []);
+}
+
+/// What a restart has to keep: a counter that is half used, and a reservation.
+pub(crate) async fn half_used(store: &dyn Store) {
+    let lease = Reservation {
+        id: "open".into(),
+        key: "k1:restart".into(),
+        charged_at: 0,
+        counts: charge(&key("restart"), START, 40).counts,
+        cost_nanos: 0,
+        counters: Vec::new(),
+        until: START + MINUTE,
+    };
+    let counters = vec![quota(project("restart"), Span::Calendar(Calendar::Month), 40, 100, START)];
+    let seen = observe(
+        store,
+        Charge {
+            entry: Some(Box::new(LedgerEntry { reserves: Some(lease), ..LedgerEntry::default() })),
+            ..with(charge(&key("restart"), START, 40), counters)
+        },
+    )
+    .await;
+    assert!(seen.admitted);
+}
+
+/// What the store counts of it.
+pub(crate) async fn used_of_half(store: &dyn Store) -> u64 {
+    let month = counter(project("restart"), Span::Calendar(Calendar::Month), &Zone::UTC);
+    store.counters(&[month], START).await.unwrap()[0].used
+}
+
+/// What must be there of it afterwards.
+pub(crate) async fn is_half_used(store: &dyn Store) {
+    let month = Span::Calendar(Calendar::Month);
+    let asked = |amount| {
+        with(charge(&key("restart"), START, 0), vec![quota(project("restart"), month, amount, 100, START)])
+    };
+    assert!(!observe(store, asked(61)).await.admitted);
+    assert!(observe(store, asked(60)).await.admitted);
+    let ended = store.ended_reservations(START + MINUTE, 10).await.unwrap();
+    assert_eq!(
+        ended.iter().map(|lease| (&*lease.id, lease.charged_at)).collect::<Vec<_>>(),
+        [("open", START)]
+    );
+    assert!(store.end_reservation(&ended[0], START + MINUTE).await.unwrap());
+    assert_eq!(store.inspect(&key("restart"), START + MINUTE).await.unwrap().unwrap().counts[3].tokens, 0);
+}
