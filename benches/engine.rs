@@ -23,7 +23,11 @@ fn intake() -> Intake {
 
 fn body(n: usize) -> String {
     format!(
-        r#"{{"api_key":"sk-bench-{}","endpoint":"/v1/chat/completions","model":"gpt-4.1","prompt_tokens":{},"completion_tokens":120,"source_ip":"203.0.113.{}","user_agent":"openai-python/1.51.0","latency_ms":840.5}}"#,
+        concat!(
+            r#"{{"api_key":"sk-bench-{}","endpoint":"/v1/chat/completions","model":"gpt-4.1","prompt_tokens":{},"#,
+            r#""completion_tokens":120,"source_ip":"203.0.113.{}","user_agent":"openai-python/1.51.0","#,
+            r#""latency_ms":840.5}}"#,
+        ),
         n % 1000,
         500 + n % 700,
         n % 14 + 1,

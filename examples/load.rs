@@ -12,7 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -21,6 +21,8 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+
+use keyward::clock::{self, Instant};
 
 /// Drive a running service with a bounded load.
 #[derive(Debug, Clone, Parser)]
@@ -67,7 +69,7 @@ struct Seen {
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let next = Arc::new(AtomicU64::new(0));
-    let started = Instant::now();
+    let started = clock::instant();
     let deadline = started + Duration::from_secs(options.seconds);
     let workers =
         (0..options.connections).map(|_| tokio::spawn(work(options.clone(), next.clone(), deadline)));
@@ -89,11 +91,11 @@ async fn work(options: Options, next: Arc<AtomicU64>, deadline: Instant) -> anyh
     let (mut seen, mut buffer) = (Seen::default(), Vec::with_capacity(64 * 1024));
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= options.requests || Instant::now() >= deadline {
+        if number >= options.requests || clock::instant() >= deadline {
             return Ok(seen);
         }
         let request = request(&options, number);
-        let asked = Instant::now();
+        let asked = clock::instant();
         stream.write_all(&request).await?;
         let (status, body) = answer(&mut stream, &mut buffer).await?;
         seen.latencies.push(asked.elapsed());
@@ -117,7 +119,8 @@ fn request(options: &Options, number: u64) -> Vec<u8> {
     let token = options.token.as_ref().map(|t| format!("authorization: Bearer {t}\r\n")).unwrap_or_default();
     let length = body.len();
     format!(
-        "{method} {path} HTTP/1.1\r\nhost: {}\r\n{token}content-type: {media}\r\ncontent-length: {length}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nhost: {}\r\n{token}content-type: {media}\r\n\
+                 content-length: {length}\r\n\r\n{body}",
         options.address
     )
     .into_bytes()

@@ -21,7 +21,7 @@ pub struct Answer<'a> {
     pub key_id: &'a str,
     /// Whether the request may go on.
     pub allowed: bool,
-    /// What was done.
+    /// What is done about the request: nothing, an alert, a throttle or a ban.
     pub action: Action,
     /// Why it may not go on; absent when allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,7 +32,7 @@ pub struct Answer<'a> {
     /// What enforcement would have answered; present where it would have refused and the policy only observes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub would: Option<Would>,
-    /// What was found.
+    /// What detectors found, each with its evidence; empty when nothing was.
     #[schema(value_type = Vec<Finding>)]
     pub anomalies: &'a [Finding],
     /// How the limits stand.
@@ -80,9 +80,9 @@ pub enum UsageNote {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Amount {
-    /// Requests or tokens.
+    /// A whole number of requests or tokens.
     Count(u64),
-    /// US dollars.
+    /// A decimal of US dollars, to the nano-dollar.
     #[schema(value_type = String)]
     Money(Usd),
 }
@@ -105,13 +105,13 @@ pub struct LimitAnswer<'a> {
     /// `1min`, `5min`, `1hour`, `24hour`, or as it was set.
     #[schema(value_type = String)]
     pub window: Span,
-    /// What is counted.
+    /// What is counted: requests, tokens or US dollars.
     pub unit: Unit,
     /// The limit in force.
     pub limit: Amount,
     /// What the window holds.
     pub used: Amount,
-    /// What is left.
+    /// What of the limit is left; 0 when it is used up or exceeded.
     pub remaining: Amount,
     /// Seconds until the oldest usage leaves the window.
     pub reset_seconds: u64,

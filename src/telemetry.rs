@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use crate::{
+    clock,
     config::{Log, LogFormat},
     domain::Millis,
 };
@@ -72,7 +73,7 @@ pub fn start_metrics(started: Millis) -> Result<PrometheusHandle, TelemetryError
 
 /// Folds histogram samples until it is dropped.
 pub async fn fold(handle: PrometheusHandle) {
-    let mut ticks = tokio::time::interval(FOLD_EVERY);
+    let mut ticks = clock::ticks(FOLD_EVERY);
     loop {
         ticks.tick().await;
         handle.run_upkeep();

@@ -17,7 +17,7 @@ pub enum Reload {
     Failed,
 }
 
-/// How files look.
+/// How files look, beside the last look and beside those in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
     /// As at the last look.
@@ -46,12 +46,12 @@ impl Watch {
         Self { files: files.to_vec(), in_force: seen.clone(), looked_at: seen }
     }
 
-    /// The files.
+    /// The files that are looked at, in the order that was given.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
 
-    /// Looks again.
+    /// Looks at the files again, and says how they look beside the last time and those in force.
     pub fn look(&mut self) -> Look {
         let seen = fingerprints(&self.files);
         if seen == self.looked_at {

@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// Said where nothing is refused, so that nobody takes it for protection.
-const OBSERVES: &str = "*** OBSERVES ONLY *** nothing is refused: bans, throttles and limits are said and not enforced. \
+const OBSERVES: &str = "*** OBSERVES ONLY *** nothing is refused: bans, throttles and limits are said and not \
+                        enforced. \
                         `keyward report` shows whom they would hit; `policy.enforcement = \"enforce\"` makes them hold";
 
 /// The lines that `serve` prints when it is ready. The first holds the URL.
@@ -40,7 +41,8 @@ pub fn banner(config: &Config, running: &Running) -> String {
     let _ = writeln!(
         text,
         "  try      curl -s {url}/v1/record{header} -H 'content-type: application/json' \
-         -d '{{\"api_key\":\"sk-test\",\"endpoint\":\"/v1/chat/completions\",\"tokens_used\":900,\"source_ip\":\"203.0.113.7\"}}'"
+         -d '{{\"api_key\":\"sk-test\",\"endpoint\":\"/v1/chat/completions\",\"tokens_used\":900,\
+         \"source_ip\":\"203.0.113.7\"}}'"
     );
     text
 }
@@ -63,7 +65,9 @@ fn geo(running: &Running) -> String {
              Name real files with --geoip; geoip/README.md says where to get them"
                 .to_owned()
         }
-        GeoState::NoCoordinates => "no file names coordinates: travel is not detected. Add a city database with --geoip".to_owned(),
+        GeoState::NoCoordinates => {
+            "no file names coordinates: travel is not detected. Add a city database with --geoip".to_owned()
+        },
         GeoState::Off => "no database: what depends on places is not detected".to_owned(),
         GeoState::Ready => names.join(", "),
         GeoState::Stale { error } => format!("{} ({error})", names.join(", ")),

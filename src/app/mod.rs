@@ -1,5 +1,5 @@
-//! Puts the rooms together: configuration, peppers, store, geo databases, prices, engine, routes, accept loop; and takes them
-//! apart again in the opposite order.
+//! Puts the rooms together: configuration, peppers, store, geo databases, prices, engine, routes, accept loop; and
+//! takes them apart again in the opposite order.
 
 mod banner;
 mod base;
@@ -12,11 +12,7 @@ pub use open::{probe, store as open_store};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    net::TcpListener,
-    task::JoinHandle,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -173,8 +169,7 @@ fn options(config: &Config) -> EngineOptions {
 
 /// Looks for changed files until it is dropped. Reading them blocks, so it is done elsewhere.
 async fn reload(every_seconds: u64, look: impl Fn() -> Reload + Clone + Send + 'static) {
-    let mut ticks = interval(Duration::from_secs(every_seconds));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = clock::ticks(Duration::from_secs(every_seconds));
     ticks.tick().await;
     loop {
         ticks.tick().await;

@@ -37,8 +37,8 @@ pub(super) fn peppers(config: &Config) -> Result<PepperSource, AppError> {
     Ok(PepperSource { peppers: Peppers::read_or_make(&path)?, origin: path.display().to_string() })
 }
 
-/// Whether what the service reads at its start could be read: peppers, geo databases, prices. Leaves nothing behind: peppers
-/// that the first start would make are not made.
+/// Whether what the service reads at its start could be read: peppers, geo databases, prices. Leaves nothing behind:
+/// peppers that the first start would make are not made.
 ///
 /// # Errors
 /// What could not be read.

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::time::timeout;
 
 use super::{Failure, block_on, code, output, settings::Settings};
 use crate::{
@@ -13,8 +12,9 @@ use crate::{
     clock,
     config::Config,
     domain::{
+        Millis,
         actor::Actor,
-        event::{Event, EventType},
+        event::{Event, EventType, SinkTest},
         finding::Severity,
     },
     forward::SinkContext,
@@ -76,7 +76,7 @@ async fn send_test(config: &Config, name: &str) -> Result<(), Failure> {
     };
     let mut opened = sink.open(&sink_context()?).map_err(|error| AppError::Settings(error.into()))?;
     let limit = sink.common().timeout();
-    let sent = timeout(limit, opened.test(&test_event())).await;
+    let sent = clock::timeout(limit, opened.test(&test_event())).await;
     let failed = |why: String| Err(Failure::new(code::UNAVAILABLE, format!("{name}: {why}")));
     match sent {
         Ok(Ok(report)) => match report.refused.into_iter().next() {
@@ -89,15 +89,27 @@ async fn send_test(config: &Config, name: &str) -> Result<(), Failure> {
 }
 
 fn test_event() -> Event {
-    let now = clock::wall();
     let user = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    let by = Actor::command_line(user.as_deref());
+    test_event_by(&Actor::command_line(user.as_deref()), clock::wall())
+}
+
+fn test_event_by(by: &Actor, now: Millis) -> Event {
+    let summary = "A test of this sink, sent with keyward check-config --send-test.".to_owned();
+    let event = Event::new(now, EventType::SinkTest, Severity::Low, None);
     Event {
         id: format!("test-{now}"),
         detector: Some("forward".to_owned()),
-        evidence: serde_json::json!({
-            "summary": "A test of this sink, sent with keyward check-config --send-test.", "by": by,
-        }),
-        ..Event::new(now, EventType::SinkTest, Severity::Low, None)
+        ..event.with(&SinkTest { summary, by: by.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::golden;
+
+    #[test]
+    fn the_test_of_a_sink_is_written_as_its_golden_file_says() {
+        golden::check("", &test_event_by(&Actor::command_line(Some("ada")), 1_772_442_000_000));
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::Method;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
     output::line,
     status::text,
 };
-use crate::forward::format::json_line;
+use crate::{clock, domain::event::EventEvidence, forward::format::json_line};
 
 /// A stream that ended is opened again after this long.
 const RETRY: Duration = Duration::from_secs(2);
@@ -42,7 +43,10 @@ pub struct Events {
     #[arg(long, conflicts_with = "follow")]
     until: Option<String>,
     /// At most this many, newest first.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "follow")]
+    #[arg(
+        long, default_value_t = 50, conflicts_with = "follow",
+        value_parser = clap::value_parser!(u16).range(1..=1000),
+    )]
     limit: u16,
     /// All of them, however many, newest first.
     #[arg(long, conflicts_with_all = ["follow", "limit"])]
@@ -51,10 +55,19 @@ pub struct Events {
     #[arg(long, conflicts_with_all = ["follow", "subject", "kind", "severity", "since", "until", "all"])]
     dead_letters: bool,
     /// Have dead letters sent again.
-    #[arg(long, conflicts_with_all = ["follow", "subject", "kind", "severity", "since", "until", "all", "dead_letters"])]
+    #[arg(
+        long,
+        conflicts_with_all = ["follow", "subject", "kind", "severity", "since", "until", "all", "dead_letters"],
+    )]
     redeliver: bool,
     /// Give dead letters up.
-    #[arg(long, requires = "sink", conflicts_with_all = ["follow", "subject", "kind", "severity", "since", "until", "all", "dead_letters", "redeliver"])]
+    #[arg(
+        long,
+        requires = "sink",
+        conflicts_with_all = [
+            "follow", "subject", "kind", "severity", "since", "until", "all", "dead_letters", "redeliver",
+        ],
+    )]
     discard: bool,
     /// Dead letters of this sink only.
     #[arg(long, value_name = "NAME", conflicts_with = "follow")]
@@ -128,7 +141,7 @@ impl Events {
                 Err(End::Refused(_)) => {}
                 Ok(()) => connected = true,
             }
-            tokio::time::sleep(RETRY).await;
+            clock::sleep(RETRY).await;
         }
     }
 
@@ -170,9 +183,8 @@ fn row(event: &Value) -> String {
     let address =
         event["source_ip"].as_str().map(|address| format!("  from {}", super::output::plain(address)));
     let (count, address) = (count.unwrap_or_default(), address.unwrap_or_default());
-    let why = ["/evidence/summary", "/evidence/cause/evidence/summary", "/evidence/note", "/evidence/reason"];
-    let why = why.iter().find_map(|path| event.pointer(path)?.as_str()).filter(|why| !why.is_empty());
-    let why = why.map(|why| format!("  {}", super::output::plain(why))).unwrap_or_default();
+    let evidence = EventEvidence::deserialize(&event["evidence"]).unwrap_or_default();
+    let why = evidence.why().map(|why| format!("  {}", super::output::plain(why))).unwrap_or_default();
     let would = event["would"]["action"].as_str();
     let would =
         would.map(|would| format!(" (not enforced: {})", super::output::plain(would))).unwrap_or_default();

@@ -99,13 +99,15 @@ impl Explain {
             }
             (_, Some(line), _) => format!("{input} has no line {line}, only {read}"),
             (_, _, id) if !missed.others.is_empty() => format!(
-                "{input}: the request {} is there, but not of the key {}: it is on {}; leave --key-id out, or give one of these",
+                "{input}: the request {} is there, but not of the key {}: it is on {}; leave --key-id out, or give one \
+                 of these",
                 id.as_deref().unwrap_or_default(),
                 self.key_id.as_deref().unwrap_or_default(),
                 named(&missed.others),
             ),
             (_, _, id) => format!(
-                "{input}: no request has the id {} ({read}); ids are told by `keyward replay` and in events, and --line takes the \
+                "{input}: no request has the id {} ({read}); ids are shown by `keyward replay` and in events, and \
+                 --line takes the \
                  number of a line",
                 id.as_deref().unwrap_or_default(),
             ),

@@ -39,7 +39,8 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "Without a command, keyward serves. Each flag of `serve` is also a variable: KEYWARD_LISTEN, \
-KEYWARD_STORE, KEYWARD_CONFIG, KEYWARD_GEOIP, KEYWARD_PRICES, KEYWARD_PRESET, KEYWARD_ENFORCEMENT, KEYWARD_PEPPER_FILE; any setting is \
+KEYWARD_STORE, KEYWARD_CONFIG, KEYWARD_GEOIP, KEYWARD_PRICES, KEYWARD_PRESET, \
+                  KEYWARD_ENFORCEMENT, KEYWARD_PEPPER_FILE; any setting is \
 KEYWARD__SECTION__KEY.\n\nExit codes: 0 good, 2 usage, 65 input refused, 66 not there, 69 store or service does not \
 answer, 70 internal, 74 input/output, 77 not allowed, 78 configuration.";
 

@@ -51,8 +51,9 @@ impl Import {
             Failure::new(code, format!("{} {error}", self.file.display()))
         })?;
         for (name, outcome) in &imported.entries {
-            let (name, told) = (plain(name), told(outcome));
-            told.into_iter().for_each(|told| eprintln!("{name}: {}", plain(&told)));
+            if let Some(remark) = remark(outcome) {
+                eprintln!("{}: {}", plain(name), plain(&remark));
+            }
         }
         eprintln!("{}", summary(&imported.entries, imported.unwanted));
         match &self.output {
@@ -64,7 +65,7 @@ impl Import {
 }
 
 /// What is to be said of an entry that is not in the list as it was.
-fn told(outcome: &Outcome) -> Option<String> {
+fn remark(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Whole => None,
         Outcome::InPart(left_out) => {

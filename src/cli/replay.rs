@@ -78,8 +78,8 @@ impl Replay {
         let mut backtest = old.map(|old| Backtest::between(&new, old, differences));
         let decisions = self.decisions().as_deref().map_or_else(|| Ok(Box::new(io::sink()) as _), create)?;
         let bar = progress(size);
-        let told = |bytes| bar.inc(bytes);
-        let summary = runtime()?.block_on(new.run_beside(input, decisions, told, backtest.as_mut()))?;
+        let progress = |bytes| bar.inc(bytes);
+        let summary = runtime()?.block_on(new.run_beside(input, decisions, progress, backtest.as_mut()))?;
         bar.finish_and_clear();
         self.tell(&self.report(&new, &summary, backtest.as_ref()))?;
         if summary.records == 0 && summary.bad_lines > 0 {

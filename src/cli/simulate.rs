@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// What scripts are told when a bar is missed.
+/// What scripts can read when a bar is missed.
 const BAR_MISSED: u8 = 1;
 
 /// Make labelled traffic of benign keys and attacks; with --score, decide it and score the decisions.
@@ -188,12 +188,12 @@ fn runs_in_short(runs: &[(usize, u64, Score)]) -> String {
 
 fn tell(seed: u64, labelled: &Labelled, decision: &Decision) {
     let ruling = decision.ruling();
-    let told = serde_json::json!({
+    let missed = serde_json::json!({
         "seed": seed, "truth": labelled, "record": labelled.record, "key": decision.key_id,
         "allowed": ruling.allowed, "action": ruling.action, "reason": ruling.reason,
         "anomalies": decision.anomalies,
     });
-    let _ = writeln!(io::stderr(), "{told}");
+    let _ = writeln!(io::stderr(), "{missed}");
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missed_bar_is_named_and_told_to_scripts() {
+    fn a_missed_bar_is_named_and_readable_by_scripts() {
         let run = |words: &str| {
             line(&format!("simulate --score --days 2 --keys 0 --attacks 0{words}")).unwrap().run()
         };

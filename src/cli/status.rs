@@ -15,7 +15,8 @@ use super::{
 pub struct Status {
     /// key:<key_id>, ip:<address or prefix>, or project:<id>. Without one: the service and the bans in force.
     subject: Option<String>,
-    /// Say nothing when the service is ready, degraded included; fail when it is not. For health checks; needs no token.
+    /// Say nothing when the service is ready, degraded included; fail when it is not. For health checks; needs no
+    /// token.
     #[arg(long, conflicts_with = "subject")]
     health: bool,
     #[command(flatten)]

@@ -27,7 +27,8 @@ pub struct New {
     /// What it may do: record, read, bans:write, admin or metrics. Repeat it, or separate by commas.
     #[arg(long, required = true, value_delimiter = ',', value_parser = scope)]
     scope: Vec<Scope>,
-    /// Who it is for, as events will say it: 1 to 64 letters, digits, - or _. It is part of the token. Without it, a random one.
+    /// Who it is for, as events will say it: 1 to 64 letters, digits, - or _. It is part of the token. Without it, a
+    /// random one.
     #[arg(long, value_parser = token_id)]
     id: Option<String>,
     /// Until when: an RFC 3339 time, or a length such as 90d. Without it, for good.

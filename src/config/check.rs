@@ -6,7 +6,8 @@ use toml::{Table, Value};
 
 use super::{
     Config, HostPattern, Mistake,
-    layers::{LIMITS, Layer, NO_LIMIT, look_up},
+    layer::{Layer, look_up},
+    layers::{LIMITS, NO_LIMIT},
 };
 use crate::settings::{SettingError, SettingErrors};
 

@@ -4,7 +4,7 @@ use toml::{Table, Value};
 
 use super::{
     Origin, Sources,
-    layers::{Layer, look_up, nested},
+    layer::{Layer, look_up, nested},
 };
 
 /// Short names and the settings they stand for. They are stronger than the long ones.

@@ -55,7 +55,11 @@ impl fmt::Display for Mistake {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is not there or may not be read.
-    #[error("cannot read the settings in {}: {source}; check the name (--config, --policy, --compare) and the file's permissions", path.display())]
+    #[error(
+        "cannot read the settings in {}: {source}; check the name (--config, --policy, --compare) and the file's \
+         permissions",
+        path.display()
+    )]
     Unreadable {
         /// The file that cannot be read.
         path: PathBuf,

@@ -1,13 +1,15 @@
 //! Settings: the embedded base layer, the preset, a file, the environment and flags, laid over each other.
 //!
-//! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes
-//! a [`Config`] of it all, `hosts` knows which hosts are answered to, `policy_file` a policy alone, `registry` plans and projects, `sinks` sinks,
-//! `spend` what days are compared with, `tokens` who may call. What a setting means is said in `config/default.toml` and nowhere else.
+//! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes a
+//! [`Config`] of it all, `hosts` knows which hosts are answered to, `policy_file` a policy alone, `registry` plans and
+//! projects, `sinks` sinks, `spend` what days are compared with, `tokens` who may call. What a setting means is said in
+//! `config/default.toml` and nowhere else.
 
 mod check;
 mod environment;
 mod error;
 mod hosts;
+mod layer;
 mod layers;
 mod load;
 mod policy_file;

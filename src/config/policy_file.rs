@@ -8,7 +8,8 @@ use toml::{Table, Value};
 
 use super::{
     ConfigError, Origin, check,
-    layers::{LIMITS, Layer, Layers, NO_LIMIT, look_up, parse, text_of},
+    layer::{Layer, look_up},
+    layers::{LIMITS, Layers, NO_LIMIT, parse, text_of},
     load::build,
 };
 use crate::{domain::policy::Policy, settings::SettingError};
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn other_sections_of_a_configuration_are_checked_and_told() {
+    fn other_sections_of_a_configuration_are_checked_and_reported() {
         let file = read("[server]\nlisten = '0.0.0.0:1'\n[policy.ladder]\nban_seconds = 7").unwrap();
         assert_eq!((file.policy.ladder.ban_seconds, file.unused), (7, vec!["server".to_owned()]));
         assert!(read("[server]\nlisten_on = 'x'\n[policy]").unwrap_err().contains("`server.listen_on`"));

@@ -39,7 +39,7 @@ fn every_number_outside_the_policy_has_a_range_and_no_range_is_of_nothing() {
     let numbers: Vec<String> = check::names(&base, "")
         .into_iter()
         .filter(|name| !name.starts_with("policy."))
-        .filter(|name| layers::look_up(&base, name).unwrap().is_integer())
+        .filter(|name| layer::look_up(&base, name).unwrap().is_integer())
         .collect();
     for name in &numbers {
         assert!(
@@ -280,7 +280,7 @@ fn plans_projects_and_limits_are_read_as_the_api_reads_them() {
 fn what_is_wrong_with_a_plan_is_named_in_full() {
     for (text, words) in [
         (
-            "[[limits]]\nunit = 'requests'\nwindow = '1s'\nlimit = 0",
+            "[[limits]]\nunit = 'requests'\nwindow = '1s'\nlimit = -1",
             "`limits[0].limit` must be a whole number",
         ),
         (

@@ -95,7 +95,8 @@ fn credential(token: &Token, ids: &mut Vec<String>) -> Result<Credential, Settin
 }
 
 fn new_id(id: &str, before: &[String]) -> Result<(), SettingError> {
-    let hint = "must be 1 to 64 letters, digits, - or _, other than `local` and `cli` (which name acts without a token); \
+    let hint = "must be 1 to 64 letters, digits, - or _, other than `local` and `cli` (which name acts without a \
+                token); \
                 `keyward token new` makes one";
     SettingError::ensure(valid_token_id(id), "id", hint)?;
     let is_new = before.iter().all(|other| other != id);

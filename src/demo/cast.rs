@@ -67,7 +67,7 @@ pub struct Player {
     pub(super) attack: Option<&'static Attack>,
 }
 
-/// Everybody on stage.
+/// The keys of the demo, each with its holder and what happens to it.
 pub struct Cast {
     /// The keys; the first is the one to try things with.
     pub players: Vec<Player>,

@@ -37,10 +37,10 @@ pub enum PastError {
     Pepper(#[from] crate::intake::PepperError),
 }
 
-/// What was learned.
+/// What was learned of the keys' past before the play begins.
 #[derive(Debug, Default)]
 pub struct Past {
-    /// Requests.
+    /// How many requests were learned.
     pub requests: usize,
     /// Keys that were refused in their own, rightful past. They still bear its marks and are no longer like the others.
     pub suspects: BTreeSet<Arc<str>>,

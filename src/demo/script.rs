@@ -26,7 +26,7 @@ const ATTACK_LENGTH: f64 = 0.14;
 
 /// A request and when it is made, after the start of the play.
 pub struct Cue {
-    /// When.
+    /// How long after the start it is made.
     pub after: Duration,
     /// The request and the truth about it. Its time is in milliseconds after the start.
     pub labelled: Labelled,
@@ -60,7 +60,7 @@ pub fn script(
 }
 
 struct Script {
-    /// Milliseconds.
+    /// How long the play is, in milliseconds.
     length: f64,
     cues: Vec<Cue>,
     keys: u32,

@@ -263,8 +263,7 @@ impl<'a> Case<'a> {
         if finding.accused != Accused::Key || finding.severity < Severity::Critical || another {
             return finding;
         }
-        let mut evidence = finding.evidence;
-        evidence["severity_because"] = NO_OTHER_ACTOR.into();
+        let evidence = Evidence::of(finding.evidence).because(Some(NO_OTHER_ACTOR)).into_json();
         Finding { severity: Severity::High, evidence, ..finding }
     }
 

@@ -19,6 +19,11 @@ impl Evidence {
             .with("samples", samples)
     }
 
+    /// Goes on with the evidence of a finding, to add to it.
+    pub(super) fn of(evidence: Value) -> Self {
+        if let Value::Object(members) = evidence { Self(members) } else { Self::default() }
+    }
+
     /// Adds a number, rounded to three digits after the point; whole numbers show without one.
     pub fn number(self, name: &str, value: f64) -> Self {
         let rounded = (value * 1000.0).round() / 1000.0;
@@ -45,5 +50,29 @@ impl Evidence {
     /// The evidence as the JSON object that findings carry.
     pub fn into_json(self) -> Value {
         Value::Object(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{EvidenceAmount, FindingEvidence};
+
+    #[test]
+    fn what_every_finding_has_is_read_again_by_its_name() {
+        let evidence = Evidence::new("Too many.".to_owned(), 7.25, 1.0, 5.0, 12).into_json();
+        let number =
+            |number: f64| Some(EvidenceAmount::Number(serde_json::Number::from_f64(number).unwrap()));
+        let whole = |number: u64| Some(EvidenceAmount::Number(number.into()));
+        let expected = FindingEvidence {
+            summary: Some("Too many."),
+            observed: number(7.25),
+            baseline: whole(1),
+            threshold: whole(5),
+            samples: Some(12),
+        };
+        assert_eq!(FindingEvidence::of(&evidence), expected);
+        let names: Vec<&str> = evidence.as_object().unwrap().keys().map(String::as_str).collect();
+        assert!(FindingEvidence::NAMES.iter().all(|name| names.contains(name)) && names.len() == 5);
     }
 }

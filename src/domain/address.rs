@@ -1,8 +1,8 @@
 //! How addresses and networks are read: one form for each, however it is spelled. `tests/tidy.rs` sees that nobody else
 //! parses one.
 //!
-//! IPv6 has four ranges whose addresses stand for IPv4 addresses. Such an address is read as the IPv4 address: else a ban
-//! of the one spelling would not hold for the others.
+//! IPv6 has four ranges whose addresses stand for IPv4 addresses. Such an address is read as the IPv4 address: else a
+//! ban of the one spelling would not hold for the others.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

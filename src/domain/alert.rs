@@ -1,11 +1,16 @@
-//! Alert rules: what is spent or fails in a minute, an hour or a day, over all requests or those of each project, key or
-//! model, against a figure or against what the weeks before held.
+//! Alert rules: what is spent or fails in a minute, an hour or a day, over all requests or those of each project, key
+//! or model, against a figure or against what the weeks before held.
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+#[cfg(test)]
+mod tests;
+mod threshold;
+
+use serde::{Deserialize, Serialize};
+
+pub use threshold::Threshold;
 
 use super::{
     finding::Severity,
-    money::{NANO_PLACES, decimal},
     usage::{Bucket, Totals},
 };
 
@@ -161,12 +166,12 @@ impl TryFrom<Written> for AlertRule {
             _ => return Err("must have either `threshold` or `times_baseline`, and not both"),
         };
         match &bar {
-            Bar::Threshold(share) if metric.is_share() && u128::from(share.billionths) > ONE => {
+            Bar::Threshold(share) if metric.is_share() && u128::from(share.billionths()) > ONE => {
                 return Err(
                     "must have a share as the `threshold` of failure_rate or refused_share: 0 to 1, such as \"0.25\"",
                 );
             }
-            Bar::TimesBaseline(times) if times.billionths == 0 => {
+            Bar::TimesBaseline(times) if times.billionths() == 0 => {
                 return Err("must have `times_baseline` above 0");
             }
             Bar::TimesBaseline(_) if operator == Operator::Eq => {
@@ -192,40 +197,6 @@ impl From<AlertRule> for Written {
         };
         let minimum_requests = Some(minimum_requests).filter(|_| metric.is_share());
         Self { metric, operator, threshold, times_baseline, scope, severity, minimum_requests }
-    }
-}
-
-/// A figure, exactly as it is written: a whole number, or a decimal in quotes with up to 9 places.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct Threshold {
-    text: String,
-    #[serde(skip)]
-    billionths: u64,
-}
-
-impl Threshold {
-    /// In billionths: of a dollar, nano-dollars.
-    pub fn billionths(&self) -> u64 {
-        self.billionths
-    }
-}
-
-impl<'de> Deserialize<'de> for Threshold {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Whole(u64),
-            Text(String),
-        }
-        let hint = "must be a whole number, or a decimal in quotes such as \"12.5\", not below 0";
-        let text = match Written::deserialize(deserializer).map_err(|_| D::Error::custom(hint))? {
-            Written::Whole(number) => number.to_string(),
-            Written::Text(text) => text,
-        };
-        let read = decimal(&text, NANO_PLACES).map_err(|_| D::Error::custom(hint))?;
-        Ok(Self { text, billionths: read.units })
     }
 }
 
@@ -275,10 +246,10 @@ impl AlertRule {
         let value = self.metric.value(totals);
         // A whole value is above a fraction when it is above its floor, and below it when it is below its ceiling.
         let (bar, mean) = match &self.bar {
-            Bar::Threshold(threshold) => (u128::from(threshold.billionths), None),
+            Bar::Threshold(threshold) => (u128::from(threshold.billionths()), None),
             Bar::TimesBaseline(times) => {
                 let (sum, parts) = baseline?.mean(self.metric)?;
-                let (above, below) = (sum.checked_mul(u128::from(times.billionths))?, parts * ONE);
+                let (above, below) = (sum.checked_mul(u128::from(times.billionths()))?, parts * ONE);
                 let bar = if self.operator == Operator::Lt { above.div_ceil(below) } else { above / below };
                 (bar, Some((sum / parts, baseline?.weeks)))
             }
@@ -297,138 +268,4 @@ impl AlertRule {
 fn shown(billionths: u128) -> String {
     let text = format!("{}.{:09}", billionths / ONE, billionths % ONE);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn read(body: serde_json::Value) -> Result<AlertRule, String> {
-        let mut whole = json!({ "scope": "project", "severity": "medium" });
-        whole.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
-        serde_json::from_value(whole).map_err(|error| error.to_string())
-    }
-
-    fn rule(metric: &str, operator: &str, threshold: serde_json::Value) -> AlertRule {
-        read(json!({ "metric": metric, "operator": operator, "threshold": threshold })).unwrap()
-    }
-
-    #[test]
-    fn values_are_held_against_thresholds_exactly() {
-        let totals = Totals {
-            requests: 20,
-            refused: 5,
-            client_errors: 4,
-            server_errors: 2,
-            tokens: 500,
-            cost_nanos: 10_000_000_001,
-            ..Totals::default()
-        };
-        let fires = |metric, operator, threshold, over| {
-            rule(metric, operator, threshold).fires(&totals, None, over).is_some()
-        };
-        assert!(fires("cost_per_minute", "gt", json!(10), false));
-        assert!(!fires("cost_per_minute", "gt", json!("10.000000001"), false));
-        assert!(fires("cost_per_day", "eq", json!("10.000000001"), true));
-        assert!(!fires("cost_per_day", "eq", json!("10.000000001"), false));
-        assert!(fires("failure_rate", "gt", json!("0.299999999"), false));
-        assert!(!fires("failure_rate", "gt", json!("0.3"), false));
-        assert!(fires("refused_share", "eq", json!("0.25"), true));
-        assert!(
-            fires("request_count", "lt", json!(21), true) && !fires("request_count", "lt", json!(20), true)
-        );
-        for metric in ["tokens_per_minute", "tokens_per_hour", "tokens_per_day"] {
-            assert!(fires(metric, "gt", json!(499), false) && !fires(metric, "gt", json!(500), false));
-        }
-        let fired = rule("failure_rate", "gt", json!("0.05")).fires(&totals, None, false).unwrap();
-        let expected = Fired { observed: "0.3".to_owned(), threshold: "0.05".to_owned(), baseline: None };
-        assert_eq!(fired, expected);
-    }
-
-    #[test]
-    fn a_failure_of_few_requests_is_no_alert() {
-        let totals = |requests| Totals { requests, server_errors: requests, ..Totals::default() };
-        let usual = rule("failure_rate", "gt", json!("0.5"));
-        assert!(usual.fires(&totals(19), None, false).is_none());
-        assert!(usual.fires(&totals(20), None, false).is_some());
-        let own = read(
-            json!({ "metric": "failure_rate", "operator": "gt", "threshold": "0.5", "minimum_requests": 1 }),
-        );
-        assert!(own.unwrap().fires(&totals(1), None, false).is_some());
-    }
-
-    #[test]
-    fn a_multiple_of_the_baseline_is_exact_and_wants_two_weeks() {
-        let rule = |metric: &str, operator: &str, times: serde_json::Value| {
-            read(json!({ "metric": metric, "operator": operator, "times_baseline": times })).unwrap()
-        };
-        let cost = |cost_nanos| Totals { requests: 1, cost_nanos, ..Totals::default() };
-        let mut baseline = Baseline::default();
-        baseline.add(&cost(10));
-        let hour = rule("cost_per_hour", "gt", json!("2.5"));
-        assert_eq!(hour.fires(&cost(1_000), Some(&baseline), false), None, "one week is too few");
-        assert_eq!(hour.fires(&cost(1_000), None, false), None);
-        baseline.add(&cost(11));
-        // 2.5 times 10.5 is 26.25.
-        assert_eq!(hour.fires(&cost(26), Some(&baseline), false), None);
-        let fired = hour.fires(&cost(27), Some(&baseline), false).unwrap();
-        assert_eq!(fired.threshold, "0.000000026");
-        assert_eq!(fired.baseline, Some(("0.00000001".to_owned(), 2)));
-        let less = rule("cost_per_hour", "lt", json!("2.5"));
-        assert!(less.fires(&cost(26), Some(&baseline), true).is_some());
-        assert!(less.fires(&cost(27), Some(&baseline), true).is_none());
-        // 21 in two hours are 0.175 a minute.
-        let minute = rule("cost_per_minute", "gt", json!(10));
-        assert!(minute.fires(&cost(1), Some(&baseline), false).is_none());
-        assert!(minute.fires(&cost(2), Some(&baseline), false).is_some());
-        let failed = |requests, server_errors| Totals { requests, server_errors, ..Totals::default() };
-        let mut shares = Baseline::default();
-        shares.add(&failed(900, 9));
-        shares.add(&failed(100, 1));
-        let share = rule("failure_rate", "gt", json!(3));
-        assert!(share.fires(&failed(100, 3), Some(&shares), false).is_none());
-        assert!(share.fires(&failed(100, 4), Some(&shares), false).is_some());
-    }
-
-    #[test]
-    fn a_rule_that_cannot_be_has_a_hint_and_others_are_written_as_they_are_read() {
-        for (body, words) in [
-            (
-                json!({ "metric": "request_count", "operator": "gt" }),
-                "either `threshold` or `times_baseline`",
-            ),
-            (
-                json!({ "metric": "request_count", "operator": "gt", "threshold": 1, "times_baseline": 2 }),
-                "and not both",
-            ),
-            (json!({ "metric": "request_count", "operator": "gt", "times_baseline": 0 }), "above 0"),
-            (
-                json!({ "metric": "request_count", "operator": "eq", "times_baseline": 2 }),
-                "a `threshold` for `eq`",
-            ),
-            (json!({ "metric": "request_count", "operator": "gt", "threshold": "-1" }), "not below 0"),
-            (
-                json!({ "metric": "failure_rate", "operator": "gt", "threshold": "25" }),
-                "must have a share as the `threshold`",
-            ),
-            (json!({ "metric": "refused_share", "operator": "eq", "threshold": "1.000000001" }), "0 to 1"),
-            (
-                json!({ "metric": "request_count", "operator": "gt", "threshold": 1, "minimum_requests": 5 }),
-                "failure_rate and refused_share alone",
-            ),
-        ] {
-            let error = read(body).unwrap_err();
-            assert!(error.contains(words), "{error}");
-        }
-        for body in [
-            json!({ "metric": "refused_share", "operator": "lt", "threshold": "1", "scope": "key", "severity": "low", "minimum_requests": 7 }),
-            json!({ "metric": "failure_rate", "operator": "gt", "threshold": "0.25", "scope": "key", "severity": "low", "minimum_requests": 7 }),
-            json!({ "metric": "tokens_per_day", "operator": "lt", "times_baseline": "0.1", "scope": "model", "severity": "high" }),
-        ] {
-            let rule: AlertRule = serde_json::from_value(body.clone()).unwrap();
-            assert_eq!(serde_json::to_value(&rule).unwrap(), body);
-        }
-    }
 }

@@ -120,8 +120,8 @@ impl Zone {
         self.local(time).map_or(0, clock)
     }
 
-    /// The first moment of a day. Where clocks are put forward over midnight that is when they are; where midnight comes
-    /// twice, it is the first.
+    /// The first moment of a day. Where clocks are put forward over midnight that is when they are; where midnight
+    /// comes twice, it is the first.
     fn midnight(self, day: NaiveDate) -> Option<Millis> {
         let midnight = day.and_time(NaiveTime::MIN);
         let first = match self.0.from_local_datetime(&midnight) {
@@ -136,8 +136,8 @@ impl Zone {
         Some(first.timestamp_millis())
     }
 
-    /// From one full hour of its clocks to the next. Zones are off by quarters of an hour, and an hour that is repeated is
-    /// two, so the offset decides; where clocks are changed within an hour, its two parts are two.
+    /// From one full hour of its clocks to the next. Zones are off by quarters of an hour, and an hour that is repeated
+    /// is two, so the offset decides; where clocks are changed within an hour, its two parts are two.
     fn hour(self, now: Millis) -> (Millis, Millis) {
         let offset = self.offset(now);
         let begin = (now + offset).div_euclid(HOUR) * HOUR - offset;

@@ -1,7 +1,8 @@
 //! Counters of limits: amounts with the moments at which they stop counting.
 //!
-//! For a span that slides, that is when the bucket of the amount expires ([`super::window`] has the rule); for a calendar
-//! span, when the period ends. A counter knows nothing else of time, so both stores and all spans share one rule.
+//! For a span that slides, that is when the bucket of the amount expires ([`super::window`] has the rule); for a
+//! calendar span, when the period ends. A counter knows nothing else of time, so both stores and all spans share one
+//! rule.
 
 use serde::{Deserialize, Serialize};
 

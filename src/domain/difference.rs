@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-/// Each setting that differs, by its path with dots between, as `{"before": …, "after": …}`; `null` where it is not there.
-/// Lists are compared whole.
+/// Each setting that differs, by its path with dots between, as `{"before": …, "after": …}`; `null` where it is not
+/// there. Lists are compared whole.
 pub fn difference(before: &Value, after: &Value) -> Map<String, Value> {
     let mut all = Map::new();
     gather(before, after, "", &mut all);

@@ -1,14 +1,14 @@
 //! Whether responses hold or are only noted: what that means for a standing, a decision and an event.
 //!
-//! Both modes run the same engine over the same state, so that what is noted while observing is what enforcement would have
-//! said. What differs is marked: a standing by [`Standing::unenforced`], a decision and an event by a [`Would`].
+//! Both modes run the same engine over the same state, so that what is noted while observing is what enforcement would
+//! have said. What differs is marked: a standing by [`Standing::unenforced`], a decision and an event by a [`Would`].
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     decision::{Action, Decision, Would},
     ladder::{self, Step},
-    policy::LadderPolicy,
+    ladder_policy::LadderPolicy,
     standing::Standing,
 };
 
@@ -37,8 +37,8 @@ impl Enforcement {
         self == Self::Observe
     }
 
-    /// Marks what a finding or a day's spend led to: made while observing, it never holds. `before` is the standing that it
-    /// was made from, as it counts.
+    /// Marks what a finding or a day's spend led to: made while observing, it never holds. `before` is the standing
+    /// that it was made from, as it counts.
     pub fn mark(self, before: &Standing, next: Standing, policy: &LadderPolicy) -> Standing {
         if self == Self::Enforce {
             return next;
@@ -61,8 +61,8 @@ impl Enforcement {
         Step { standing: step.standing.map(|next| self.mark(before, next, policy)), ..step }
     }
 
-    /// Lets the request of a decision through where nothing is enforced, and keeps what would have been decided. Reason and
-    /// time stay, for those who explain. What was found is still told to people.
+    /// Lets the request of a decision through where nothing is enforced, and keeps what would have been decided. Reason
+    /// and time stay, for those who explain. What was found is still told to people.
     pub fn soften(self, decision: &mut Decision) {
         if self == Self::Enforce || decision.would.is_some() {
             return;

@@ -8,7 +8,8 @@ pub const MAX_API_KEY_BYTES: usize = 512;
 /// What the public id of a key must be, after the name of the field.
 pub const KEY_ID_FORM: &str = "must be 1 to 256 visible ASCII characters (! to ~), without spaces";
 /// What a secret must be, after the name of the field.
-pub const API_KEY_FORM: &str = "must be 1 to 512 visible ASCII characters (! to ~); blanks around it are taken off, and \
+pub const API_KEY_FORM: &str = "must be 1 to 512 visible ASCII characters (! to ~); blanks around it are taken \
+     off, and \
      there are none in it: send the key alone, without a word such as Bearer";
 
 /// How the secrets of one provider begin.
@@ -28,7 +29,8 @@ const fn prefix(text: &'static str, of: &'static str, source: &'static str) -> S
 
 const GITHUB: &str =
     "https://github.blog/changelog/2021-03-31-authentication-token-format-updates-are-generally-available";
-const GITHUB_DOCS: &str = "https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github";
+const GITHUB_DOCS: &str = "https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/\
+                           about-authentication-to-github";
 const SLACK: &str = "https://docs.slack.dev/authentication/tokens";
 
 /// How secrets begin that are sent as public ids by mistake. Longer ones stand before those that they begin with.

@@ -5,7 +5,7 @@ use super::{
     decision::Action,
     event::EventType,
     finding::{AnomalyKind, Finding, Severity},
-    policy::LadderPolicy,
+    ladder_policy::LadderPolicy,
     stable_hash,
     standing::{Origin, Standing, StandingState},
     subject::Subject,

@@ -1,4 +1,5 @@
-//! Limits: at most so much of a unit over a span, on a key, a project, or everything. Spans slide, or follow the calendar.
+//! Limits: at most so much of a unit over a span, on a key, a project, or everything. Spans slide, or follow the
+//! calendar.
 //!
 //! What a limit has used is kept in a counter ([`super::counter`]); the four windows of every key have their own
 //! ([`super::window`]).
@@ -138,6 +139,14 @@ impl Scope {
         match text {
             EVERYTHING => Some(Self::Everything),
             subject => Subject::stored(subject).ok().map(Self::Subject),
+        }
+    }
+
+    /// The key or project that it is; `None` of everything.
+    pub fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::Subject(subject) => Some(subject),
+            Self::Everything => None,
         }
     }
 

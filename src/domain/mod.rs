@@ -18,6 +18,7 @@ pub mod finding;
 pub mod forecast;
 pub mod key;
 pub mod ladder;
+pub mod ladder_policy;
 pub mod limit;
 pub mod model;
 pub mod money;

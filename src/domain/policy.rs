@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::ladder_policy::LadderPolicy;
 use super::{
     enforcement::Enforcement,
-    finding::{AnomalyKind, Mode, Severity},
+    finding::{AnomalyKind, Mode},
     window::{WINDOW_COUNT, WINDOW_NAMES, WindowLimits},
 };
 
@@ -224,40 +225,6 @@ pub struct DetectorPolicies {
     pub token_usage_spike: SpikePolicy,
     /// Cost spikes of a day.
     pub cost_spike: SpikePolicy,
-}
-
-/// The graduated responses. A response acts on enforced findings of at least its severity.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LadderPolicy {
-    /// Severity from which a finding is an alert.
-    pub alert_from: Severity,
-    /// Severity from which it throttles.
-    pub throttle_from: Severity,
-    /// Severity from which it bans.
-    pub ban_from: Severity,
-    /// Share of each limit that is left while throttled, 0 to 1.
-    pub throttle_share: f64,
-    /// Length of a throttle in seconds.
-    pub throttle_seconds: u64,
-    /// Length of the first temporary ban in seconds.
-    pub ban_seconds: u64,
-    /// Each further strike multiplies the length by this, 1 or more.
-    pub ban_factor: f64,
-    /// Longest temporary ban in seconds.
-    pub ban_max_seconds: u64,
-    /// Second and later bans are lengthened by up to this share, so that returns spread out, 0 to 1.
-    pub ban_jitter: f64,
-    /// Strikes halve in this many seconds.
-    pub strike_half_life_seconds: u64,
-    /// A permanent ban follows this many temporary ones ...
-    pub permanent_after: u32,
-    /// ... within this many seconds ...
-    pub permanent_span_seconds: u64,
-    /// ... if the policy allows it without a person; else the longest temporary ban does.
-    pub permanent_without_person: bool,
-    /// After an operator's unban, the detector that fired is not acted on for this many seconds.
-    pub grace_seconds: u64,
 }
 
 /// Limits, thresholds, modes and ladder.

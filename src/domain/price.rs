@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::money::shortest;
 
-pub use quantities::{Excess, MAX_CHARACTERS, MAX_IMAGES, MAX_SECONDS, MAX_TOKENS, Quantities, Tokens, Told};
+pub use quantities::{
+    Excess, MAX_CHARACTERS, MAX_IMAGES, MAX_SECONDS, MAX_TOKENS, Quantities, ReportedTokens, Tokens,
+};
 pub use timeline::Timeline;
 
 /// Decimal places of a price in USD per million tokens or characters.

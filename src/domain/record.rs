@@ -95,6 +95,8 @@ pub struct Record {
     pub usage_known: bool,
     /// It asks to be admitted, before it is made: where it is refused, nothing is charged.
     pub admit: bool,
+    /// Its tokens may be of the prompt or of the completion: an estimate that does not say which.
+    pub of_either_kind: bool,
     /// A digest of the whole body (request id and key included), by which a retry is recognised; 0 without an id.
     pub digest: u128,
 }

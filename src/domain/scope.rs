@@ -11,14 +11,14 @@ pub enum Scope {
     Read,
     /// Ban, lift, and give a verdict.
     BansWrite,
-    /// Everything.
+    /// Everything that the API can do.
     Admin,
-    /// Read the metrics.
+    /// Read the metrics, and nothing else.
     Metrics,
 }
 
 impl Scope {
-    /// Every scope.
+    /// Every scope that a token can have.
     pub const ALL: [Self; 5] = [Self::Record, Self::Read, Self::BansWrite, Self::Admin, Self::Metrics];
 
     /// The name in the configuration.

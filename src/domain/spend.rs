@@ -8,6 +8,7 @@ use super::{
     day_comparison::{Deviation, Ratio, sum, times_mean, times_yesterday},
     finding::{Mode, Severity},
     money::Usd,
+    window::Unit,
 };
 
 /// Days before a day that its judgement is about.
@@ -90,11 +91,11 @@ pub enum Amount {
 }
 
 impl Amount {
-    /// Its name in evidence.
-    pub fn name(self) -> &'static str {
+    /// The unit in which evidence shows it.
+    pub fn unit(self) -> Unit {
         match self {
-            Self::Cost => "cost_usd",
-            Self::Tokens => "tokens",
+            Self::Cost => Unit::CostUsd,
+            Self::Tokens => Unit::Tokens,
         }
     }
 
@@ -103,14 +104,6 @@ impl Amount {
         match self {
             Self::Cost => format!("${}", Usd(amount)),
             Self::Tokens => format!("{amount} tokens"),
-        }
-    }
-
-    /// For evidence: dollars as a decimal, tokens as a number.
-    pub fn value(self, amount: u64) -> serde_json::Value {
-        match self {
-            Self::Cost => Usd(amount).to_string().into(),
-            Self::Tokens => amount.into(),
         }
     }
 }

@@ -64,7 +64,8 @@ pub struct Standing {
     pub grace_detectors: u32,
     /// Who put it there.
     pub origin: Origin,
-    /// Made while the policy only observed: it refuses and slows down in theory alone, now and after the policy enforces.
+    /// Made while the policy only observed: it refuses and slows down in theory alone, now and after the policy
+    /// enforces.
     pub unenforced: bool,
     /// Those of `strikes` that were only observed, decayed alike; in whole thousandths.
     pub unenforced_strikes: f64,

@@ -16,9 +16,9 @@ use super::{
 /// [`MAX_KEY_ID_BYTES`]: super::key::MAX_KEY_ID_BYTES
 pub const MAX_ID_BYTES: usize = 128;
 
-/// The widest networks, IPv4 and IPv6, that somebody may well mean: about what the largest holders have. IANA gave IPv4 out
-/// by the /8. Of IPv6 it gives a /12 to a whole region of the world, which hands on no more than a small part of it to
-/// anybody.
+/// The widest networks, IPv4 and IPv6, that somebody may well mean: about what the largest holders have. IANA gave IPv4
+/// out by the /8. Of IPv6 it gives a /12 to a whole region of the world, which hands on no more than a small part of it
+/// to anybody.
 const WIDEST: (u8, u8) = (8, 16);
 
 /// What kind of subject an id names.

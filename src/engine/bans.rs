@@ -91,8 +91,8 @@ impl BanIndex {
         networks.retain(|(_, subject)| exact.contains_key(subject));
     }
 
-    /// The ban that refuses a request: on its key (under any pepper), its address or its project. One that was only observed
-    /// does so while `observing` alone. One on its address does not, if its key is `spared` from that.
+    /// The ban that refuses a request: on its key (under any pepper), its address or its project. One that was only
+    /// observed does so while `observing` alone. One on its address does not, if its key is `spared` from that.
     pub fn find(
         &self,
         record: &Record,

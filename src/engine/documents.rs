@@ -10,16 +10,15 @@ use crate::{
     domain::{
         Millis,
         allowlist::Allowlist,
-        event::{EventType, parse_millis},
-        finding::Severity,
+        event::parse_millis,
         policy::Policy,
         registry::{Change, Entry, Registry},
     },
     store::{Changed, Document, DocumentKind, Revision, StoreError, StoreFault},
 };
 
-/// So many documents (or projects, whose limits are made ready together) are taken in on a thread of their own, as it takes
-/// longer than a request may wait.
+/// So many documents (or projects, whose limits are made ready together) are taken in on a thread of their own, as it
+/// takes longer than a request may wait.
 const MANY: usize = 500;
 
 /// Works on another thread where that takes long.
@@ -108,8 +107,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Puts in force what changed since, by whoever holds `refreshing`. What did not change is neither read nor made anew:
-    /// else each of many entries that are written one by one would cost the reading of all, on every instance.
+    /// Puts in force what changed since, by whoever holds `refreshing`. What did not change is neither read nor made
+    /// anew: else each of many entries that are written one by one would cost the reading of all, on every instance.
     pub(super) async fn take_changes_in(&self) -> Result<(), StoreError> {
         let active = self.active.load_full();
         let Some(changed) = self.store.documents_since(active.revision).await? else {
@@ -143,8 +142,8 @@ impl Engine {
         })
     }
 
-    /// Takes in what changed, if anything did. Revisions only go up: where one is lower than that in force here, the store
-    /// has lost what it had acknowledged, and it is told again.
+    /// Takes in what changed, if anything did. Revisions only go up: where one is lower than that in force here, the
+    /// store has lost what it had acknowledged, and it is told again.
     pub(super) async fn refresh_documents_if_changed(&self) -> Result<(), StoreError> {
         let _alone = self.refreshing.lock().await;
         let (stored, known) = (self.store.documents_revision().await?, self.active.load().revision);
@@ -164,11 +163,7 @@ impl Engine {
         let lost = ours.iter().filter(|(id, body)| theirs.get(*id) != Some(*body));
         let undone = theirs.keys().filter(|id| !ours.contains_key(*id)).map(|id| (id, &Value::Null));
         for ((kind, name), body) in lost.chain(undone) {
-            let evidence = serde_json::json!({
-                "document": kind.name(), "name": name, "reason": "re-asserted: the store had lost it",
-            });
-            let now = self.now();
-            let event = events::store(now, EventType::PolicyChanged, Severity::Medium, evidence);
+            let event = events::restored(*kind, name, self.now());
             let document = Document { kind: *kind, name: name.clone(), body: body.clone() };
             self.store.write_document(&document, &event).await?;
             self.metrics.events_written.increment(1);

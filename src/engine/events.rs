@@ -6,17 +6,23 @@ use crate::{
         actor::Actor,
         alert::{AlertRule, Bar, Fired, Watched},
         decision::{Action, Reason, Would},
-        event::{Event, EventType, format_millis},
+        event::{
+            AlertRuleFired, BudgetUsed, Cause, DeadLetterAct, DeadLettersChanged, Event, EventGap, EventType,
+            EvidenceAmount, KeyCutOff, PolicyChanged, SpendAnomaly, SpendCheck, SpendSign, StandingChanged,
+            StoreDegraded, StoreRecovered, format_millis, wire_name,
+        },
         finding::{Finding, Severity},
         ladder,
+        money::Usd,
         record::Record,
+        registry::Applied,
         spend::{Judgement, Sign},
         stable_hash,
-        standing::{Origin, Standing, StandingDetail, StandingState},
+        standing::{Standing, StandingDetail, StandingState},
         subject::Subject,
         wording::list,
     },
-    store::DeadLetterAct,
+    store::DocumentKind,
 };
 
 /// Most dead letters that an event names.
@@ -24,49 +30,75 @@ const MOST_NAMED: usize = 100;
 
 /// An alert rule fired: of a project, key or model, or of everything. Models are no subjects.
 pub fn alert(rule: &AlertRule, name: Option<&str>, fired: &Fired, start: Millis, now: Millis) -> Event {
-    let mut event = of_rule(rule, start, now);
-    event.subject = match (rule.scope, name) {
+    let subject = match (rule.scope, name) {
         (Watched::Project, Some(name)) => Some(Subject::project(name)),
         (Watched::Key, Some(name)) => Some(Subject::key(name)),
         _ => None,
     };
-    event.key_id = name.filter(|_| rule.scope == Watched::Key).map(str::to_owned);
     let model = name.filter(|_| rule.scope == Watched::Model);
-    let whose = match (&event.subject, model) {
+    let whose = match (&subject, model) {
         (Some(subject), _) => subject.to_string(),
         (None, Some(model)) => format!("model {model}"),
         (None, None) => "all requests".to_owned(),
     };
-    let metric = event.evidence["metric"].as_str().unwrap_or_default();
-    let Fired { observed, threshold, .. } = fired;
-    let bar = match (&rule.bar, &fired.baseline) {
+    let Fired { observed, threshold, baseline } = fired;
+    let bar = match (&rule.bar, baseline) {
         (Bar::TimesBaseline(_), Some((mean, weeks))) => {
             format!("the rule's threshold is {threshold}, from a mean of {mean} over {weeks} weeks")
         }
         _ => format!("the rule's threshold is {threshold}"),
     };
-    event.evidence["summary"] = format!("{metric} of {whose} is {observed}; {bar}.").into();
-    event.evidence["observed"] = observed.as_str().into();
-    event.evidence["threshold"] = threshold.as_str().into();
-    if let Some((mean, weeks)) = &fired.baseline {
-        event.evidence["baseline"] = mean.as_str().into();
-        event.evidence["samples"] = (*weeks).into();
-    }
-    if let Some(model) = model {
-        event.evidence["model"] = model.into();
-    }
-    event
+    let details = AlertRuleFired {
+        summary: format!("{} of {whose} is {observed}; {bar}.", wire_name(&rule.metric)),
+        observed: Some(observed.clone()),
+        threshold: Some(threshold.clone()),
+        baseline: baseline.as_ref().map(|(mean, _)| mean.clone()),
+        samples: baseline.as_ref().map(|(_, weeks)| *weeks),
+        model: model.map(str::to_owned),
+        ..of_rule(rule, start)
+    };
+    let key_id = name.filter(|_| rule.scope == Watched::Key).map(str::to_owned);
+    Event { subject, key_id, ..by_rule(rule, &details, now) }
 }
 
 /// An alert rule fires at more than it tells of.
 pub fn crowd(rule: &AlertRule, most: usize, start: Millis, now: Millis) -> Event {
-    let mut event = of_rule(rule, start, now);
-    let metric = event.evidence["metric"].as_str().unwrap_or_default();
     let of = if rule.scope == Watched::Key { "keys" } else { "names" };
-    event.evidence["summary"] =
-        format!("{metric} fires at more than {most} {of}; GET /v1/usage has the others.").into();
-    event.evidence["more_than"] = most.into();
-    event
+    let metric = wire_name(&rule.metric);
+    let details = AlertRuleFired {
+        summary: format!("{metric} fires at more than {most} {of}; GET /v1/usage has the others."),
+        more_than: Some(most),
+        ..of_rule(rule, start)
+    };
+    by_rule(rule, &details, now)
+}
+
+/// What an event says of a budget of which so many thousandths are used.
+pub fn budget_details(applied: &Applied, used: u64, mark: u64) -> BudgetUsed {
+    let limit = &applied.rule.limit;
+    let (percent, most, spent) = (mark / 10, Usd(limit.most), Usd(used));
+    let summary = if mark == 1000 && used < limit.most {
+        format!("${most} per {} is used up: ${spent}, and a request that needs more was refused.", limit.span)
+    } else {
+        format!("{percent} % of ${most} per {} are used: ${spent}.", limit.span)
+    };
+    BudgetUsed {
+        summary,
+        percent,
+        limit_usd: most.to_string(),
+        used_usd: spent.to_string(),
+        window: limit.span,
+        model: limit.model.as_deref().map(str::to_owned),
+        scope: applied.counter.scope.as_str().to_owned(),
+    }
+}
+
+/// A budget was lowered to what is used of it, or below.
+pub fn used_up(applied: &Applied, used: u64, now: Millis) -> Event {
+    let subject = applied.counter.scope.subject().cloned();
+    let event = Event::new(now, EventType::BudgetUsed, Severity::High, subject);
+    let (action, detector) = (Some("alert".to_owned()), Some("budgets".to_owned()));
+    Event { action, detector, ..event }.with(&budget_details(applied, used, 1000))
 }
 
 /// What tells a rule apart from others, as long as nothing in it is changed.
@@ -75,16 +107,34 @@ pub fn rule_id(rule: &AlertRule) -> String {
     format!("{:016x}", stable_hash(written.as_bytes()))
 }
 
-fn of_rule(rule: &AlertRule, start: Millis, now: Millis) -> Event {
-    let mut evidence = serde_json::json!({
-        "metric": rule.metric, "operator": rule.operator, "start": format_millis(start), "scope": rule.scope,
-        "rule": rule_id(rule),
-    });
-    if let Bar::TimesBaseline(times) = &rule.bar {
-        evidence["times_baseline"] = serde_json::json!(times);
+fn of_rule(rule: &AlertRule, start: Millis) -> AlertRuleFired {
+    let times_baseline = match &rule.bar {
+        Bar::TimesBaseline(times) => Some(EvidenceAmount::Text(wire_name(times))),
+        Bar::Threshold(_) => None,
+    };
+    AlertRuleFired {
+        summary: String::new(),
+        metric: rule.metric,
+        operator: rule.operator,
+        scope: rule.scope,
+        rule: rule_id(rule),
+        start,
+        observed: None,
+        threshold: None,
+        times_baseline,
+        baseline: None,
+        samples: None,
+        model: None,
+        more_than: None,
     }
-    let event = Event::new(now, EventType::AlertRule, rule.severity, None);
-    Event { evidence, action: Some("alert".to_owned()), detector: Some("alerts".to_owned()), ..event }
+}
+
+fn by_rule(rule: &AlertRule, details: &AlertRuleFired, now: Millis) -> Event {
+    Event {
+        action: Some("alert".to_owned()),
+        detector: Some("alerts".to_owned()),
+        ..Event::new(now, EventType::AlertRule, rule.severity, None).with(details)
+    }
 }
 
 /// A key's day is unusual, as it stood at `at`.
@@ -96,71 +146,79 @@ pub fn spend_anomaly(
     policy: &str,
     now: Millis,
 ) -> Event {
-    let amount = found.amount;
     let signs: Vec<_> = found.signs.iter().map(|sign| format!("{} {}", sign.name, of_sign(sign))).collect();
-    let summary = format!(
-        "Spent {} on {}, usually {} a day: {}.",
-        amount.words(found.observed),
-        &format_millis(day)[..10],
-        amount.words(found.mean),
-        list(&signs),
-    );
-    let evidence = serde_json::json!({
-        "summary": summary, "day": format_millis(day), "checked_at": format_millis(at), "unit": amount.name(),
-        "observed": amount.value(found.observed), "baseline": amount.value(found.mean),
-        "threshold": amount.value(found.threshold), "samples": found.days,
-        "yesterday": found.yesterday.map(|yesterday| amount.value(yesterday)),
-        "signs": found.signs.iter().map(|sign| serde_json::json!({
-            "sign": sign.name, "unit": sign.amount.name(), "observed": sign.observed.map(thousandths),
-            "threshold": thousandths(sign.limit),
-        })).collect::<Vec<_>>(),
-    });
-    Event {
-        key_id: Some(subject.id().to_owned()),
-        detector: Some("spend".to_owned()),
-        evidence,
-        action: Some("alert".to_owned()),
-        policy_version: Some(policy.to_owned()),
-        ..Event::new(now, EventType::SpendAnomaly, found.severity(), Some(subject.clone()))
+    let details = of_day(found, day, at, &list(&signs));
+    let event = Event::new(now, EventType::SpendAnomaly, found.severity(), Some(subject.clone()));
+    by_spend(event.with(&details), subject, policy)
+}
+
+/// What is told of an unusual day, as it stood at `at`; `shown_by`: what shows that it is.
+fn of_day(found: &Judgement, day: Millis, at: Millis, shown_by: &str) -> SpendAnomaly {
+    let amount = found.amount;
+    let (spent, usual) = (amount.words(found.observed), amount.words(found.mean));
+    let summary =
+        format!("Spent {spent} on {}, usually {usual} a day: {shown_by}.", &format_millis(day)[..10]);
+    let value = |held: u64| EvidenceAmount::of(amount.unit(), held);
+    let sign = |sign: &Sign| SpendSign {
+        sign: sign.name.to_owned(),
+        unit: sign.amount.unit(),
+        observed: sign.observed.map(thousandths),
+        threshold: thousandths(sign.limit),
+    };
+    SpendAnomaly {
+        summary,
+        day,
+        checked_at: at,
+        unit: amount.unit(),
+        observed: value(found.observed),
+        baseline: value(found.mean),
+        threshold: value(found.threshold),
+        samples: found.days,
+        yesterday: found.yesterday.map(value),
+        signs: found.signs.iter().map(sign).collect(),
     }
 }
 
-/// A key is cut off because its day is critical at several checks in a row: when each was, and what the day held then,
-/// the newest first.
-pub fn key_cut_off(
-    subject: &Subject,
-    found: &Judgement,
-    (day, checks): (Millis, &[(Millis, u64)]),
-    policy: &str,
-    now: Millis,
-) -> Event {
-    let at = checks.first().map_or(now, |(at, _)| *at);
-    let mut event = spend_anomaly(subject, found, day, at, policy, now);
-    let amount = found.amount;
-    let held = checks.iter().map(
-        |(at, held)| serde_json::json!({ "checked_at": format_millis(*at), "observed": amount.value(*held) }),
-    );
-    event.evidence["checks"] = held.collect();
-    event.evidence["summary"] = format!(
-        "Spent {} on {}, usually {} a day; critical at {} hourly checks in a row.",
-        amount.words(found.observed),
-        &format_millis(day)[..10],
-        amount.words(found.mean),
-        checks.len(),
-    )
-    .into();
+fn by_spend(event: Event, subject: &Subject, policy: &str) -> Event {
     Event {
-        kind: EventType::KeyCutOff,
-        severity: Severity::Critical,
-        action: Some("permanent_ban".to_owned()),
+        key_id: Some(subject.id().to_owned()),
+        detector: Some("spend".to_owned()),
+        action: Some("alert".to_owned()),
+        policy_version: Some(policy.to_owned()),
         ..event
     }
 }
 
-/// The same where the key is left alone after all.
-pub fn not_cut_off(mut event: Event, why: &str) -> Event {
-    event.evidence["not_cut_off"] = why.into();
-    Event { action: Some("shadow".to_owned()), ..event }
+/// A key is cut off because its day is critical at several checks in a row: when each was, and what the day held then,
+/// the newest first. `spared`: why it is left alone after all.
+pub fn key_cut_off(
+    subject: &Subject,
+    found: &Judgement,
+    (day, checks): (Millis, &[(Millis, u64)]),
+    spared: Option<&str>,
+    policy: &str,
+    now: Millis,
+) -> Event {
+    let at = checks.first().map_or(now, |(at, _)| *at);
+    let amount = found.amount;
+    let (spent, usual) = (amount.words(found.observed), amount.words(found.mean));
+    let summary = format!(
+        "Spent {spent} on {}, usually {usual} a day; critical at {} hourly checks in a row.",
+        &format_millis(day)[..10],
+        checks.len(),
+    );
+    let check = |(at, held): &(Millis, u64)| SpendCheck {
+        checked_at: *at,
+        observed: EvidenceAmount::of(amount.unit(), *held),
+    };
+    let details = KeyCutOff {
+        spend: SpendAnomaly { summary, ..of_day(found, day, at, "") },
+        checks: checks.iter().map(check).collect(),
+        not_cut_off: spared.map(str::to_owned),
+    };
+    let event = Event::new(now, EventType::KeyCutOff, Severity::Critical, Some(subject.clone()));
+    let action = if spared.is_some() { "shadow" } else { Action::PermanentBan.name() };
+    Event { action: Some(action.to_owned()), ..by_spend(event.with(&details), subject, policy) }
 }
 
 /// The same where the policy only observes: the key is not cut off.
@@ -171,11 +229,10 @@ pub fn cut_off_in_theory(event: Event, now: Millis) -> Event {
 
 /// The ban of a key that is cut off.
 pub fn banned_by_spend(cut_off: &Event, standing: &Standing) -> Event {
-    let mut evidence = standing_evidence(standing);
-    evidence["cause"] =
-        serde_json::json!({ "anomaly": EventType::SpendAnomaly, "evidence": cut_off.evidence });
+    let cause = Cause { anomaly: EventType::SpendAnomaly, evidence: cut_off.evidence.clone() };
     let kind = EventType::PermanentBan;
-    Event { kind, severity: ladder::response_severity(kind), evidence, ..cut_off.clone() }
+    let event = Event { kind, severity: ladder::response_severity(kind), ..cut_off.clone() };
+    event.with(&StandingChanged::by_cause(standing, cause))
 }
 
 fn of_sign(sign: &Sign) -> String {
@@ -199,16 +256,6 @@ pub fn detail(cause: &Finding, record: &Record) -> StandingDetail {
     }
 }
 
-/// The numbers of a standing, for events.
-pub fn standing_evidence(standing: &Standing) -> serde_json::Value {
-    serde_json::json!({
-        "since": crate::domain::event::format_millis(standing.since),
-        "until": standing.until.map(crate::domain::event::format_millis),
-        "strikes": (standing.strikes * 1000.0).round() / 1000.0,
-        "origin": if standing.origin == Origin::Operator { "operator" } else { "detector" },
-    })
-}
-
 /// What holds a subject to its standing.
 pub fn action_of(standing: &Standing) -> Action {
     match standing.state {
@@ -219,23 +266,11 @@ pub fn action_of(standing: &Standing) -> Action {
     }
 }
 
-/// An operator's act. The evidence, an object, gets `by`: who acted; nobody is known of what `replay` does again of a log
-/// that does not say.
-pub fn operator(
-    now: Millis,
-    kind: EventType,
-    severity: Severity,
-    subject: Option<&Subject>,
-    by: Option<&Actor>,
-    mut evidence: serde_json::Value,
-) -> Event {
-    if let Some(by) = by {
-        evidence["by"] = by.as_str().into();
-    }
+/// An operator's act, to which what is told of it is added.
+pub fn operator(now: Millis, kind: EventType, severity: Severity, subject: Option<&Subject>) -> Event {
     Event {
         detector: Some("operator".to_owned()),
         key_id: subject.filter(|s| s.as_str().starts_with("key:")).map(|s| s.id().to_owned()),
-        evidence,
         ..Event::new(now, kind, severity, subject.cloned())
     }
 }
@@ -248,20 +283,50 @@ pub fn dead_letters(
     by: &Actor,
     now: Millis,
 ) -> Event {
-    let (act, done) = match act {
-        DeadLetterAct::Redeliver => ("redeliver", "to be sent again"),
-        DeadLetterAct::Discard => ("discard", "given up"),
-    };
-    let evidence = serde_json::json!({
-        "summary": format!("Dead letters of the sink {sink} {done}: {count}."), "sink": sink, "act": act, "count": count,
-        "events": ids.iter().take(MOST_NAMED).collect::<Vec<_>>(),
-    });
     // Events that are given up do not reach whoever waits for them there.
-    let severity = if act == "discard" { Severity::Medium } else { Severity::Low };
-    operator(now, EventType::DeadLettersChanged, severity, None, Some(by), evidence)
+    let (done, severity) = match act {
+        DeadLetterAct::Redeliver => ("to be sent again", Severity::Low),
+        DeadLetterAct::Discard => ("given up", Severity::Medium),
+    };
+    let details = DeadLettersChanged {
+        summary: format!("Dead letters of the sink {sink} {done}: {count}."),
+        sink: sink.to_owned(),
+        act,
+        count,
+        events: ids.iter().take(MOST_NAMED).cloned().collect(),
+        by: Some(by.clone()),
+    };
+    operator(now, EventType::DeadLettersChanged, severity, None).with(&details)
 }
 
-/// Something about the store.
-pub fn store(now: Millis, kind: EventType, severity: Severity, evidence: serde_json::Value) -> Event {
-    Event { detector: Some("store".to_owned()), evidence, ..Event::new(now, kind, severity, None) }
+/// The store does not answer any more, for this reason.
+pub fn degraded(error: &str, now: Millis) -> Event {
+    let details = StoreDegraded { error: error.to_owned() };
+    store(now, EventType::StoreDegraded, Severity::High).with(&details)
+}
+
+/// The store answers again: since when it did not, and of how many subjects there was usage meanwhile.
+pub fn recovered(since: Millis, reconciled: usize, now: Millis) -> Event {
+    let details = StoreRecovered { since, seconds: (now - since) / 1000, subjects_reconciled: reconciled };
+    store(now, EventType::StoreRecovered, Severity::Medium).with(&details)
+}
+
+/// A document was written again that the store had lost.
+pub fn restored(kind: DocumentKind, name: &str, now: Millis) -> Event {
+    let details = PolicyChanged::Restored {
+        document: kind.name().to_owned(),
+        name: name.to_owned(),
+        reason: "re-asserted: the store had lost it".to_owned(),
+    };
+    store(now, EventType::PolicyChanged, Severity::Medium).with(&details)
+}
+
+/// So many events were lost before they could be kept.
+pub fn gap(lost: u64, now: Millis) -> Event {
+    let details = EventGap { lost_events: Some(lost), ..EventGap::default() };
+    store(now, EventType::EventGap, Severity::High).with(&details)
+}
+
+fn store(now: Millis, kind: EventType, severity: Severity) -> Event {
+    Event { detector: Some("store".to_owned()), ..Event::new(now, kind, severity, None) }
 }

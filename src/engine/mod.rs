@@ -30,7 +30,7 @@ pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,
 };
-pub use operator::{Feedback, SubjectView, Verdict};
+pub use operator::SubjectView;
 pub use options::EngineOptions;
 pub use places::KnownPlace;
 pub use policy::{ActivePolicy, Base};
@@ -103,8 +103,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine over a store, with `base` (a policy, or a whole configuration's) in force where the store holds nothing
-    /// else. Reads what must be known before the first decision: the policy, the allowlist, the registry and every ban.
+    /// An engine over a store, with `base` (a policy, or a whole configuration's) in force where the store holds
+    /// nothing else. Reads what must be known before the first decision: the policy, the allowlist, the registry and
+    /// every ban.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -216,6 +217,11 @@ impl Engine {
     /// The ban in force on a subject as this instance knows it.
     pub fn known_ban(&self, subject: &Subject, now: Millis) -> Option<Standing> {
         self.bans.get(subject, now)
+    }
+
+    /// The banned network around an address or prefix, other than itself.
+    pub fn covering_ban(&self, subject: &Subject, now: Millis) -> Option<Subject> {
+        self.bans.covering(subject, now)
     }
 
     /// How many bans this instance holds.

@@ -25,7 +25,7 @@ pub struct NewSubjectLimiter {
 }
 
 impl NewSubjectLimiter {
-    /// Caps per minute.
+    /// A limiter of so many new subjects a minute, in all and from one address.
     pub fn new(most: u32, most_per_address: u32) -> Self {
         Self { minute: Arc::default(), most, most_per_address }
     }

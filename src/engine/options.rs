@@ -13,7 +13,7 @@ pub struct EngineOptions {
     pub idempotency_capacity: usize,
     /// Whether other instances may use the same store: then they are told answers, for retries that come to them.
     pub shares_store: bool,
-    /// Profiles cached.
+    /// Most profiles that are kept in memory.
     pub profile_capacity: usize,
     /// New subjects per minute.
     pub new_subjects_per_minute: u32,

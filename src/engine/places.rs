@@ -10,13 +10,13 @@ use crate::domain::{
 /// A place that a profile knows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnownPlace {
-    /// Where.
+    /// Where it is: city, country and network, as far as they are known.
     pub place: PlaceSummary,
     /// Requests learned from there, ever.
     pub requests: u64,
     /// Days on which it was seen.
     pub days: DaySet,
-    /// Last seen.
+    /// When a request last came from there, ms since the Unix epoch.
     pub last_seen: Millis,
 }
 

@@ -18,11 +18,11 @@ use crate::{
 /// What is in force unless the store holds another.
 #[derive(Debug, Clone)]
 pub struct Base {
-    /// The policy.
+    /// The policy of the configuration: limits, thresholds and ladder.
     pub policy: Policy,
     /// Plans, projects, and what concerns them all.
     pub registry: Arc<Configured>,
-    /// Alert rules.
+    /// The alert rules of the configuration.
     pub alerts: Vec<AlertRule>,
     /// What keys spend is held against this; `None`: it is not.
     pub spend: Option<spend::Rules>,

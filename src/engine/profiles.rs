@@ -123,7 +123,7 @@ impl ProfileBook {
         self.dirty.lock().retain(|(s, _)| s != subject);
     }
 
-    /// Learns one request.
+    /// Learns one request, in memory; the next flush takes it to the store.
     pub fn learn(&self, subject: &Subject, handle: &ProfileHandle, sample: &Sample<'_>) {
         self.change(subject, handle, |profile| profile.learn(sample));
     }

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod attribution;
+mod event_forms;
 mod feedback;
 mod limits;
 mod observe;
@@ -22,7 +23,7 @@ use crate::{
         DAY, HOUR, MINUTE, SECOND,
         actor::Actor,
         decision::{Action, Decision, Reason},
-        event::EventType,
+        event::{EventType, Verdict},
         finding::AnomalyKind,
         policy::{Policy, Preset},
         record::Record,
@@ -76,7 +77,9 @@ impl Day {
     }
 
     fn record(&self, fields: serde_json::Value) -> Record {
-        let mut body = json!({"key_id": "a", "endpoint": "/v1/chat/completions", "source_ip": SINGAPORE, "tokens_used": 10});
+        let mut body = json!({
+            "key_id": "a", "endpoint": "/v1/chat/completions", "source_ip": SINGAPORE, "tokens_used": 10,
+        });
         body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         self.intake.record(serde_json::from_value(body).unwrap(), self.now).unwrap()
     }

@@ -43,7 +43,7 @@ pub struct Met {
 /// All that led to one decision.
 #[derive(Debug, Serialize)]
 pub struct Account<'a> {
-    /// The request.
+    /// The request as it was read, without its key.
     pub(super) request: RequestView<'a>,
     /// Where it was found.
     #[serde(flatten)]
@@ -53,7 +53,7 @@ pub struct Account<'a> {
     /// How far the request came: `judged`, `banned`, `limited`, `repeated`, `late`, `not_counted`, `allowlisted` or
     /// `unavailable`.
     pub(super) course: &'static str,
-    /// The answer.
+    /// The answer, as the API gives it.
     pub(super) decision: Answer<'a>,
     /// The ban that refused it.
     pub(super) banned_by: Option<StandingView>,
@@ -69,7 +69,8 @@ pub struct Account<'a> {
     pub(super) detectors: Vec<DetectorView<'a>>,
     /// What the ladder did, for each subject that was accused.
     pub(super) ladder: Vec<ClimbView>,
-    /// What the profile did with the request: `learned`, `flagged` (counted what it spent, learned nothing) or `nothing`.
+    /// What the profile did with the request: `learned`, `flagged` (counted what it spent, learned nothing) or
+    /// `nothing`.
     pub(super) learned: &'static str,
 }
 
@@ -145,7 +146,7 @@ pub(super) struct DetectorView<'a> {
 pub(super) struct ClimbView {
     pub(super) subject: String,
     pub(super) action: Action,
-    /// Why.
+    /// Why the subject climbed, in a sentence.
     pub(super) why: String,
     /// The type of the finding that led to it.
     pub(super) cause: Option<AnomalyKind>,
@@ -183,7 +184,7 @@ impl<'a> Account<'a> {
                 .map(|seen| RecentPlaceView::of(seen, now))
                 .collect(),
             profile: profile.map(|profile| ProfileView::new(profile, &explained.known_places, now)),
-            detectors: explained.verdicts.iter().map(DetectorView::of).collect(),
+            detectors: explained.reports.iter().map(DetectorView::of).collect(),
             ladder: explained.climbs.iter().map(|climb| ClimbView::of(climb, policy, now)).collect(),
             learned: match explained.learned {
                 Learned::Learned => "learned",

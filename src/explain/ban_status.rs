@@ -17,7 +17,7 @@ use crate::{
 /// Where a subject stands now.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub struct BanStatus {
-    /// Whose standing.
+    /// The subject whose standing it is: kind and id.
     #[schema(example = "key:k1:9f2c41d07be5a8c3")]
     pub subject: String,
     /// The rung in force now.
@@ -30,14 +30,14 @@ pub struct BanStatus {
     pub until: Option<String>,
     /// Strikes, as they have decayed by now.
     pub strikes: f64,
-    /// Why.
+    /// Why it stands there, in a sentence; null when it is clear.
     pub reason: Option<String>,
     /// The numbers of the finding that led to it.
     pub evidence: serde_json::Value,
     /// Who put it there.
     pub origin: Option<Origin>,
-    /// Of an address that a detector banned: the keys that are spared, because they have long succeeded from there. As many as
-    /// came since and were told of, at most 100.
+    /// Of an address that a detector banned: the keys that are spared, because they have long succeeded from there. As
+    /// many as came since and were told of, at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spared: Vec<String>,
     /// Present and false when it was made while the policy only observed: it never refuses or slows down.

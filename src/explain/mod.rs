@@ -1,4 +1,5 @@
-//! What is known of a subject, and why a request was decided as it was, told to people: as JSON, as text, in a sentence.
+//! What is known of a subject, and why a request was decided as it was, told to people: as JSON, as text, in a
+//! sentence.
 //!
 //! Nothing is judged in here: the engine's [`crate::engine::Explanation`] and what the store keeps are put into words.
 

@@ -24,13 +24,13 @@ const EPOCH_HOUR_OF_WEEK: i64 = 3 * 24;
 /// What is normal for a subject.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProfileView {
-    /// First request learned.
+    /// When the first request was learned; null when none was.
     #[schema(format = DateTime)]
     pub first_seen: Option<String>,
-    /// Last request learned.
+    /// When the last request was learned; null when none was.
     #[schema(format = DateTime)]
     pub last_seen: Option<String>,
-    /// Requests learned, ever.
+    /// How many requests were learned, ever.
     pub requests: u64,
     /// Days of the last 32 on which it was seen.
     pub days_seen: u32,
@@ -52,20 +52,20 @@ pub struct ProfileView {
     pub models: Vec<FamiliarView>,
     /// Mean requests per hour of the week, UTC, over the last four weeks: 7 days from Monday, 24 hours each.
     pub hours: Vec<Vec<f64>>,
-    /// Tokens per request.
+    /// How many tokens its requests have.
     pub sizes: Sizes,
 }
 
 /// Something that the subject was seen with.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FamiliarView {
-    /// What.
+    /// Its name: a country, network, client, endpoint or model.
     pub value: String,
-    /// Requests, ever.
+    /// Requests learned with it, ever.
     pub count: u64,
     /// Days of the last 32 on which it was seen.
     pub days: u32,
-    /// Last seen.
+    /// When it was last seen.
     #[schema(format = DateTime)]
     pub last_seen: String,
 }
@@ -73,14 +73,14 @@ pub struct FamiliarView {
 /// A place that the subject was seen in.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KnownPlaceView {
-    /// Where.
+    /// Where it is: city, country and network, as far as they are known.
     #[serde(flatten)]
     pub place: PlaceSummary,
-    /// Requests, ever.
+    /// Requests learned with it, ever.
     pub count: u64,
     /// Days of the last 32 on which it was seen.
     pub days: u32,
-    /// Last seen.
+    /// When it was last seen.
     #[schema(format = DateTime)]
     pub last_seen: String,
 }

@@ -5,6 +5,7 @@ use crate::{
     domain::{
         Millis,
         decision::{Action, Decision},
+        event::FindingEvidence,
         finding::{AnomalyKind, Finding},
         ladder,
         money::Usd,
@@ -73,7 +74,7 @@ fn because(standing: &Standing, detail: &StandingDetail) -> String {
         };
     }
     let kind = detail.detector.as_deref().and_then(AnomalyKind::of_detector);
-    let summary = detail.evidence["summary"].as_str();
+    let summary = FindingEvidence::of(&detail.evidence).summary;
     match (kind, summary) {
         (Some(kind), Some(summary)) => format!(" after {}: {}", kind.words(), clause(summary)),
         (Some(kind), None) => format!(" after {}", kind.words()),
@@ -162,7 +163,11 @@ fn of_ruling(record: &Record, explained: &Explanation) -> String {
                 "A retry of a request that was answered within two minutes before: {same} as then, not counted again."
             )
         }
-        Course::CredentialsRefused => "Counted against nobody: credentials were refused that otherwise succeed from this network, as after a revocation or in an outage.".to_owned(),
+        Course::CredentialsRefused => {
+            "Counted against nobody: credentials were refused that otherwise succeed from \
+                                       this network, as after a revocation or in an outage."
+                .to_owned()
+        }
         Course::Late => "Allowed: too old for windows and detectors, so nothing was looked at.".to_owned(),
         Course::NotCounted => {
             "Only looked at: the caller says that Keyward itself had refused it.".to_owned()
@@ -232,7 +237,8 @@ pub fn of_climb(climb: &Climb, policy: &LadderPolicy, now: Millis) -> String {
 
 /// The sentence of a finding.
 pub fn summary(finding: &Finding) -> String {
-    finding.evidence["summary"].as_str().map_or_else(|| finding.kind.words(), str::to_owned)
+    let summary = FindingEvidence::of(&finding.evidence).summary;
+    summary.map_or_else(|| finding.kind.words(), str::to_owned)
 }
 
 /// What kind of subject it is, for people.
@@ -257,7 +263,7 @@ mod tests {
     /// Monday 2026-03-02, 13:35 UTC.
     const NOW: Millis = 1_772_458_500_000;
 
-    fn told(standing: Standing, detail: StandingDetail) -> String {
+    fn sentence(standing: Standing, detail: StandingDetail) -> String {
         let record = StandingRecord { subject: Subject::key("a"), standing, detail };
         of_subject(&record, None, &default_policy().ladder, NOW)
     }
@@ -285,23 +291,23 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_is_told_with_its_end_its_cause_and_its_strikes() {
+    fn a_ban_is_explained_with_its_end_its_cause_and_its_strikes() {
         let until = Some(NOW + 30 * MINUTE);
         assert_eq!(
-            told(held(StandingState::TemporarilyBanned, until), travel()),
+            sentence(held(StandingState::TemporarilyBanned, until), travel()),
             "Banned until 14:05 UTC after impossible travel: used in Bucharest 30 minutes after Singapore; 2 strikes."
         );
         let before_summaries = StandingDetail { evidence: json!({}), ..travel() };
         assert_eq!(
-            told(held(StandingState::PermanentlyBanned, None), before_summaries),
+            sentence(held(StandingState::PermanentlyBanned, None), before_summaries),
             "Banned for good after impossible travel; 2 strikes."
         );
     }
 
     #[test]
-    fn a_throttle_is_told_with_what_is_left() {
+    fn a_throttle_is_explained_with_what_is_left() {
         assert_eq!(
-            told(held(StandingState::Throttled, Some(NOW + DAY)), travel()),
+            sentence(held(StandingState::Throttled, Some(NOW + DAY)), travel()),
             "Slowed down to 50 % of its limits until 2026-03-03 13:35 UTC after impossible travel: used in Bucharest \
              30 minutes after Singapore."
         );
@@ -315,13 +321,13 @@ mod tests {
             ..held(StandingState::TemporarilyBanned, Some(NOW + HOUR))
         };
         let reason = StandingDetail { reason: "leaked on a forum.".to_owned(), ..StandingDetail::default() };
-        assert_eq!(told(ban, reason), "Banned until 14:35 UTC by an operator: leaked on a forum.");
+        assert_eq!(sentence(ban, reason), "Banned until 14:35 UTC by an operator: leaked on a forum.");
     }
 
     #[test]
     fn what_ran_out_leaves_its_strikes_and_what_is_clear_tells_what_was_learned() {
         let over = held(StandingState::TemporarilyBanned, Some(NOW));
-        assert_eq!(told(over, travel()), "Clear, with 2 strikes of earlier bans.");
+        assert_eq!(sentence(over, travel()), "Clear, with 2 strikes of earlier bans.");
         let mut profile = Profile::default();
         for n in 0..14 * 20 {
             profile.learn(&Sample {
@@ -349,11 +355,12 @@ mod tests {
             standing: Standing::default(),
             detail: StandingDetail::default(),
         };
-        let told = |profile| of_subject(&record, Some((profile, &known[..])), &default_policy().ladder, NOW);
+        let sentence =
+            |profile| of_subject(&record, Some((profile, &known[..])), &default_policy().ladder, NOW);
         assert_eq!(
-            told(&profile),
+            sentence(&profile),
             "Clear. Learned from 15 days, 280 requests; usually from Frankfurt, DE (AS3320)."
         );
-        assert_eq!(told(&Profile::default()), "Clear. Nothing is known yet of what is usual for it.");
+        assert_eq!(sentence(&Profile::default()), "Clear. Nothing is known yet of what is usual for it.");
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     detect::{Margin, Quiet},
     domain::{
         SECOND,
+        event::FindingEvidence,
         wording::{count, number, span, whole},
     },
 };
@@ -176,10 +177,10 @@ fn verdict(f: &mut Formatter<'_>, view: &DetectorView<'_>) -> fmt::Result {
 
 /// The numbers and names in evidence; what every finding has comes first.
 fn numbers(evidence: &Value) -> String {
-    const FIRST: [&str; 4] = ["observed", "baseline", "threshold", "samples"];
     let Some(map) = evidence.as_object() else { return String::new() };
-    let rest = map.iter().filter(|(name, _)| !FIRST.contains(&name.as_str()) && *name != "summary");
-    let first = FIRST.iter().filter_map(|name| map.get_key_value(*name));
+    let shared = FindingEvidence::NAMES;
+    let rest = map.iter().filter(|(name, _)| !shared.contains(&name.as_str()));
+    let first = shared.iter().filter(|name| **name != "summary").filter_map(|name| map.get_key_value(*name));
     let shown = first.chain(rest).filter_map(|(name, value)| Some(format!("{name} {}", scalar(value)?)));
     shown.collect::<Vec<_>>().join(", ")
 }
@@ -260,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hours_are_told_as_ranges() {
+    fn hours_are_shown_as_ranges() {
         assert_eq!(ranges(|hour| (8..18).contains(&hour) || hour >= 22), "08-18, 22-24");
         assert_eq!(ranges(|_| true), "all day");
         assert_eq!(ranges(|_| false), "none");

@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     context::SinkContext, contract::Sink, delivery::Sender, error::Problem, settings::SinkSettings,
     status::Status,
 };
-use crate::settings::SettingErrors;
+use crate::{clock, settings::SettingErrors};
 
 /// How long to wait before a sender that ended badly is started again.
 const RESTART_AFTER: Duration = Duration::from_secs(5);
@@ -81,7 +81,7 @@ async fn keep_sending(
             }
             Err(error) => show_down(&status, &Problem::new(error.to_string())),
         }
-        let _ = timeout(RESTART_AFTER, stop.cancelled()).await;
+        let _ = clock::timeout(RESTART_AFTER, stop.cancelled()).await;
     }
 }
 

@@ -6,7 +6,10 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum GeoError {
     /// The file is not there or may not be read.
-    #[error("cannot read the geo database {}: {source}; check `geoip.files` (or --geoip) and the file's permissions", path.display())]
+    #[error(
+        "cannot read the geo database {}: {source}; check `geoip.files` (or --geoip) and the file's permissions",
+        path.display()
+    )]
     Unreadable {
         /// The file that cannot be read.
         path: PathBuf,
@@ -22,7 +25,10 @@ pub enum GeoError {
         what: &'static str,
     },
     /// The file is a database, but a damaged one.
-    #[error("the geo database {} is damaged: {reason}; download it again, or take it out of `geoip.files`", path.display())]
+    #[error(
+        "the geo database {} is damaged: {reason}; download it again, or take it out of `geoip.files`",
+        path.display()
+    )]
     Damaged {
         /// The file whose database is damaged.
         path: PathBuf,

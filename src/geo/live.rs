@@ -192,7 +192,10 @@ fn warn_of_useless(db: &GeoDb) {
 /// Says when each kind of database was built; of several of a kind, the oldest. What is said of those that are gone is
 /// taken back. The demo database is of no age.
 fn tell_age(former: &[GeoFile], db: &GeoDb) {
-    let built = |file: &GeoFile| metrics::gauge!("keyward_geo_database_build_timestamp_seconds", "database" => file.database_type.clone());
+    let built = |file: &GeoFile| {
+        let database = file.database_type.clone();
+        metrics::gauge!("keyward_geo_database_build_timestamp_seconds", "database" => database)
+    };
     former.iter().for_each(|file| built(file).set(f64::NAN));
     let mut files = if db.is_demo() { Vec::new() } else { db.files() };
     files.sort_by_key(|file| Reverse(file.build_time));

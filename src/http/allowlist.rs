@@ -106,7 +106,10 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Al
     params(("entry" = String, Path, description = "The entry, percent-encoded.")),
     responses(
         (status = 200, body = AllowView, description = "The entry."),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "It is not on the list."),
+        (
+            status = 404, body = Problem, content_type = "application/problem+json",
+            description = "It is not on the list."
+        ),
     ),
 )]
 pub async fn show(State(app): State<App>, TextPath(text): TextPath) -> Result<Json<AllowView>, ApiError> {
@@ -116,13 +119,20 @@ pub async fn show(State(app): State<App>, TextPath(text): TextPath) -> Result<Js
 
 /// Puts an entry on the list, or replaces it.
 #[utoipa::path(
-    put, path = "/v1/allowlist/{entry}", tag = "policy", operation_id = "put_allowlist_entry", request_body = AllowOrder,
+    put, path = "/v1/allowlist/{entry}", tag = "policy", operation_id = "put_allowlist_entry",
+    request_body = AllowOrder,
     params(("entry" = String, Path, description = "The entry, percent-encoded.")),
     responses(
         (status = 200, body = AllowView, description = "Replaced."),
         (status = 201, body = AllowView, description = "New on the list."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The entry or the order is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "The entry or the order is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn put(
@@ -148,8 +158,14 @@ pub async fn put(
     params(("entry" = String, Path, description = "The entry, percent-encoded.")),
     responses(
         (status = 204, description = "It is off the list."),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "It was not on the list."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 404, body = Problem, content_type = "application/problem+json",
+            description = "It was not on the list."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn delete(

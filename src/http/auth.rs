@@ -121,8 +121,8 @@ fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Makes a token: the text to hand out, which is kept nowhere, and the entry for `[auth] tokens`. Its id is part of both;
-/// without one it gets a random one.
+/// Makes a token: the text to hand out, which is kept nowhere, and the entry for `[auth] tokens`. Its id is part of
+/// both; without one it gets a random one.
 ///
 /// # Errors
 /// [`AuthError::Id`] when the id is none, [`AuthError::Random`] when the system gives no random bytes.

@@ -75,7 +75,8 @@ impl BanOrder {
         let mut errors = Vec::new();
         if subject.is_vast() && !self.force {
             let detail = format!(
-                "{subject} is wider than an IPv4 /8 or an IPv6 /16: a large part of the internet would be refused. Name a \
+                "{subject} is wider than an IPv4 /8 or an IPv6 /16: a large part of the internet would be \
+                 refused. Name a \
                  longer prefix or, if that is meant, send force: true (keyward ban --force)"
             );
             errors.push(FieldError::new("/force", detail));
@@ -103,8 +104,14 @@ impl BanOrder {
     ),
     responses(
         (status = 200, body = List<BanStatus>, description = "A page."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "A parameter is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "A parameter is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<BanStatus>>, ApiError> {
@@ -139,11 +146,17 @@ fn state(params: &Params) -> Result<Option<StandingState>, ApiError> {
 /// Shows where a subject stands. One that nobody knows is clear.
 #[utoipa::path(
     get, path = "/v1/bans/{subject}", tag = "bans", operation_id = "show_ban",
-    params(("subject" = String, Path, description = "`key:<key_id>`, `ip:<address or prefix>` or `project:<id>`, percent-encoded.")),
+    params((
+        "subject" = String, Path,
+        description = "`key:<key_id>`, `ip:<address or prefix>` or `project:<id>`, percent-encoded."
+    )),
     responses(
         (status = 200, body = BanStatus, description = "Its standing."),
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "It is no subject."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn show(
@@ -163,8 +176,14 @@ pub async fn show(
     responses(
         (status = 200, body = BanStatus, description = "It was banned before; this ban replaces that one."),
         (status = 201, body = BanStatus, description = "It is banned now."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The order is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer; nothing is acknowledged."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "The order is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer; nothing is acknowledged."
+        ),
     ),
 )]
 pub async fn ban(
@@ -189,10 +208,23 @@ pub async fn ban(
         ("reason" = Option<String>, Query, description = "Why."),
     ),
     responses(
-        (status = 200, body = BanStatus, description = "Its standing now."),
+        (
+            status = 200, body = BanStatus,
+            description = "Its standing now: that of a banned network around it, where there is one."
+        ),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "It is not held."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The request is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer; nothing is acknowledged."),
+        (
+            status = 409, body = Problem, content_type = "application/problem+json",
+            description = "It has no ban of its own; a network around it is banned, which the detail names."
+        ),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "The request is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer; nothing is acknowledged."
+        ),
     ),
 )]
 pub async fn lift(
@@ -204,11 +236,17 @@ pub async fn lift(
 ) -> Result<Json<BanStatus>, ApiError> {
     let reason = because(&params.only(&["reason"])?, body, &actor, "lifted")?;
     let now = app.engine.now();
-    let lifted = app.engine.lift(&subject, &reason, &actor, now).await?;
-    let record =
-        lifted.ok_or_else(|| ApiError::NotFound(format!("{subject} is neither banned nor throttled")))?;
+    if app.engine.lift(&subject, &reason, &actor, now).await?.is_none() {
+        return Err(match app.engine.covering_ban(&subject, now) {
+            Some(network) => ApiError::Conflict(format!(
+                "{subject} has no ban of its own: it is banned as part of {network}; lift that one"
+            )),
+            None => ApiError::NotFound(format!("{subject} is neither banned nor throttled")),
+        });
+    }
     audit(&actor, "lift", subject.as_str());
-    Ok(Json(status(&app, &record, now)))
+    // What remains: a network around it may be banned, too.
+    Ok(Json(status(&app, &app.engine.standing(&subject).await?, now)))
 }
 
 /// Shows where a key stands, by the raw key, which so is never in a URL.
@@ -216,8 +254,14 @@ pub async fn lift(
     post, path = "/v1/bans/lookup", tag = "bans", operation_id = "lookup_ban", request_body = Lookup,
     responses(
         (status = 200, body = BanStatus, description = "Its standing."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The request is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "The request is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn lookup(
@@ -245,6 +289,9 @@ fn subjects_of(app: &App, api_key: String, now: Millis) -> Result<Vec<Subject>, 
         endpoint: None,
         model: None,
         estimated_tokens: None,
+        estimated_input_tokens: None,
+        estimated_output_tokens: None,
+        estimated_cost_usd: None,
         reserve: None,
     };
     let record = app.intake.record(question.into(), now)?;

@@ -41,7 +41,10 @@ pub enum BatchItem<'a> {
         (status = 200, description = "One answer per record, in order.", content(
             (Vec<BatchItem> = "application/json"), (BatchItem = "application/x-ndjson"),
         )),
-        (status = "4XX", description = "Nothing was recorded.", body = Problem, content_type = "application/problem+json"),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "Nothing was recorded."
+        ),
     ),
 )]
 pub async fn batch(State(app): State<App>, request: Request) -> Result<Response, ApiError> {

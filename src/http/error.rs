@@ -75,7 +75,8 @@ pub enum ApiError {
     WrongHost,
     /// A page of another origin sent the request.
     #[error(
-        "a web page of another origin sent this (see its Origin and Sec-Fetch-Site), and only pages of this service may \
+        "a web page of another origin sent this (see its Origin and Sec-Fetch-Site), and only pages of this \
+                 service may \
          call it from a browser; call it from a program, or type its address into the browser"
     )]
     ForeignOrigin,

@@ -15,11 +15,10 @@ use super::{
 use crate::{
     domain::{
         actor::Actor,
-        event::{Event, EventType},
+        event::{Event, EventType, Verdict},
         finding::Severity,
         subject::Subject,
     },
-    engine::Verdict,
     store::EventQuery,
 };
 
@@ -78,8 +77,14 @@ impl EventFilter {
     ),
     responses(
         (status = 200, body = List<Event>, description = "A page."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "A parameter is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "A parameter is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Event>>, ApiError> {
@@ -125,9 +130,15 @@ pub enum VerdictWord {
     params(("id" = String, Path, description = "Which event.")),
     responses(
         (status = 200, body = Event, description = "The word is taken; the event that it leads to or is about."),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is no such event."),
+        (
+            status = 404, body = Problem, content_type = "application/problem+json",
+            description = "There is no such event."
+        ),
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The word is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn feedback(

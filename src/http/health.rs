@@ -54,7 +54,10 @@ pub struct StoreHealth {
 }
 
 /// Says that the process lives. Asks nobody else.
-#[utoipa::path(get, path = "/livez", tag = "service", operation_id = "live", security(()), responses((status = 200, body = Liveness, description = "It lives.")))]
+#[utoipa::path(
+    get, path = "/livez", tag = "service", operation_id = "live", security(()),
+    responses((status = 200, body = Liveness, description = "It lives.")),
+)]
 pub async fn live() -> Json<Liveness> {
     Json(Liveness { status: "alive" })
 }

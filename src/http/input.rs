@@ -12,7 +12,7 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::{App, error::ApiError};
-use crate::intake::parse;
+use crate::{clock, intake::parse};
 
 /// Most bytes of a body, in general.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -65,7 +65,7 @@ pub async fn read(app: &App, request: Request, limit: usize) -> Result<Bytes, Ap
     if asks_first && announced.is_some_and(|length| length > limit) {
         return Err(ApiError::TooLarge(limit));
     }
-    match tokio::time::timeout(app.body_timeout, gather(body, limit)).await {
+    match clock::timeout(app.body_timeout, gather(body, limit)).await {
         Ok(result) => result,
         Err(_) => Err(ApiError::SlowBody),
     }

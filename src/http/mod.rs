@@ -9,6 +9,7 @@ mod csv;
 mod door;
 pub mod error;
 mod events;
+mod forecast;
 mod health;
 mod input;
 mod layers;
@@ -127,7 +128,7 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/policy", on.may(Read, get(policy::show)).merge(on.may(Admin, put(policy::put))))
         .route("/v1/prices", on.may(Read, get(prices::show)))
         .route("/v1/usage", on.may(Read, get(usage::list)))
-        .route("/v1/usage/forecast", on.may(Read, get(usage::forecast)))
+        .route("/v1/usage/forecast", on.may(Read, get(forecast::show)))
         .route("/v1/sinks", on.may(Read, get(sinks::list)))
         .route("/v1/sinks/{name}/dead-letters", on.may(Read, get(sinks::dead_letters)))
         .route("/v1/sinks/{name}/dead-letters/redeliver", on.may(Admin, post(sinks::redeliver)))

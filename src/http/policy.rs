@@ -62,7 +62,10 @@ impl ToSchema for PolicyView<'_> {
 /// Shows the policy in force. Its version is also the `ETag`.
 #[utoipa::path(
     get, path = "/v1/policy", tag = "policy", operation_id = "show_policy",
-    responses((status = 200, body = PolicyView, description = "The policy.", headers(("ETag" = String, description = "Its version.")))),
+    responses((
+        status = 200, body = PolicyView, description = "The policy.",
+        headers(("ETag" = String, description = "Its version."))
+    )),
 )]
 pub async fn show(State(app): State<App>) -> Response {
     let active = app.engine.policy();
@@ -72,12 +75,24 @@ pub async fn show(State(app): State<App>) -> Response {
 /// Puts a whole policy in force: what GET shows, changed. It holds on every instance within a second.
 #[utoipa::path(
     put, path = "/v1/policy", tag = "policy", operation_id = "put_policy", request_body = PolicyView,
-    params(("If-Match" = Option<String>, Header, description = "The version that was changed; another one in force is an error.")),
+    params((
+        "If-Match" = Option<String>, Header,
+        description = "The version that was changed; another one in force is an error."
+    )),
     responses(
         (status = 200, body = PolicyView, description = "It is in force."),
-        (status = 412, body = Problem, content_type = "application/problem+json", description = "The policy has changed meanwhile."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "A setting is wrong; nothing changed."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 412, body = Problem, content_type = "application/problem+json",
+            description = "The policy has changed meanwhile."
+        ),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "A setting is wrong; nothing changed."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn put(

@@ -142,8 +142,8 @@ impl ModelPrice {
     get, path = "/v1/prices", tag = "usage", operation_id = "show_price",
     params(("model" = String, Query, description = "The model, by any of its names; 1 to 128 bytes.")),
     responses(
-        (status = 200, body = ModelPrice, description = "The price, in US dollars as decimals."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "A parameter is wrong."),
+        (status = 200, body = ModelPrice, description = "What it costs."),
+        (status = 422, body = Problem, content_type = "application/problem+json", description = "Names no model."),
     ),
 )]
 pub async fn show(State(app): State<App>, params: Params) -> Result<Json<ModelPrice>, ApiError> {

@@ -28,7 +28,10 @@ use crate::{
             ("Retry-After" = u64, description = "When refused and known."),
             ("X-Cost-USD" = String, description = "What the request costs, as `cost_usd`."),
         )),
-        (status = "4XX", description = "Nothing was recorded.", body = Problem, content_type = "application/problem+json"),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "Nothing was recorded."
+        ),
     ),
 )]
 pub async fn record(
@@ -51,7 +54,10 @@ pub async fn record(
             ("Retry-After" = u64, description = "When refused and known."),
             ("X-Cost-USD" = String, description = "What the estimate would cost, as `cost_usd`."),
         )),
-        (status = "4XX", description = "The question cannot be answered.", body = Problem, content_type = "application/problem+json"),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "The question cannot be answered."
+        ),
     ),
 )]
 pub async fn check(
@@ -80,12 +86,23 @@ impl AppState {
     }
 }
 
-/// A check calls the record's `tokens_used` its `estimated_tokens`.
+/// What a check calls otherwise than a record: where each field of a record stands in a check.
+const ESTIMATES: [(&str, &str); 4] = [
+    ("/tokens_used", "/estimated_tokens"),
+    ("/prompt_tokens", "/estimated_input_tokens"),
+    ("/completion_tokens", "/estimated_output_tokens"),
+    ("/cost_usd", "/estimated_cost_usd"),
+];
+
+/// A mistake by the name that it has in a check.
 fn for_check(error: InputError) -> ApiError {
     match ApiError::from(error) {
         ApiError::Fields(mut errors) => {
-            for error in errors.iter_mut().filter(|e| e.pointer == "/tokens_used") {
-                error.pointer = "/estimated_tokens".to_owned();
+            for error in &mut errors {
+                let names = ESTIMATES.iter().find(|(of_record, _)| *of_record == error.pointer);
+                if let Some((_, of_check)) = names {
+                    error.pointer = (*of_check).to_owned();
+                }
             }
             ApiError::Fields(errors)
         }

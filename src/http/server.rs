@@ -20,12 +20,11 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::config;
+use crate::{clock, config};
 
 /// A pause after the system could not accept (out of file descriptors, say), so that trying again is no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -61,7 +60,7 @@ pub async fn serve(
     }
     drop(listener);
     let grace = Duration::from_secs(settings.shutdown_grace_seconds);
-    if timeout(grace, server.graceful.shutdown()).await.is_err() {
+    if clock::timeout(grace, server.graceful.shutdown()).await.is_err() {
         tracing::warn!(seconds = grace.as_secs(), "requests were still in flight after the grace period");
     }
     end.cancel();
@@ -111,7 +110,7 @@ async fn pause_after(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         tracing::warn!(%error, "cannot accept a connection");
-        sleep(ACCEPT_PAUSE).await;
+        clock::sleep(ACCEPT_PAUSE).await;
     }
 }
 
@@ -154,7 +153,7 @@ impl Server {
 /// Ends when a client has sent no first request in time. Hyper's own timer starts only once it is known which
 /// version of HTTP the client speaks, which a client that sends nothing never tells.
 async fn silence(spoke: &AtomicBool, head_timeout: Duration) {
-    sleep(head_timeout).await;
+    clock::sleep(head_timeout).await;
     if spoke.load(Ordering::Relaxed) {
         std::future::pending::<()>().await;
     }

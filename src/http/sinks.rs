@@ -53,7 +53,10 @@ pub struct Affected {
     get, path = "/v1/sinks", tag = "sinks", operation_id = "list_sinks",
     responses(
         (status = 200, body = List<SinkView>, description = "Every sink that is configured."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<SinkView>>, ApiError> {
@@ -85,8 +88,14 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Si
     ),
     responses(
         (status = 200, body = List<DeadLetter>, description = "A page."),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is no sink of that name."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 404, body = Problem, content_type = "application/problem+json",
+            description = "There is no sink of that name."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn dead_letters(
@@ -120,8 +129,14 @@ pub async fn dead_letters(
     params(("name" = String, Path, description = "The sink.")),
     responses(
         (status = 200, body = Affected, description = "So many will be sent again."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The request is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer; nothing is acknowledged."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "The request is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer; nothing is acknowledged."
+        ),
     ),
 )]
 pub async fn redeliver(
@@ -142,8 +157,14 @@ pub async fn redeliver(
     params(("name" = String, Path, description = "The sink.")),
     responses(
         (status = 200, body = Affected, description = "So many are given up."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "The request is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer; nothing is acknowledged."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "The request is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer; nothing is acknowledged."
+        ),
     ),
 )]
 pub async fn discard(

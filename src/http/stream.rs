@@ -14,10 +14,7 @@ use axum::{
     },
 };
 use futures::Stream;
-use tokio::{
-    sync::broadcast::{Receiver, error::RecvError},
-    time::timeout,
-};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{
     App,
@@ -26,6 +23,7 @@ use super::{
     params::Params,
 };
 use crate::{
+    clock,
     domain::event::Event,
     store::{LogPosition, StoreError},
 };
@@ -50,9 +48,18 @@ const PAGE: usize = 500;
         ("severity" = Option<crate::domain::finding::Severity>, Query, description = "Of at least this severity."),
     ),
     responses(
-        (status = 200, body = Event, content_type = "text/event-stream", description = "Events, oldest first; may repeat one, never skips one."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "A parameter is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 200, body = Event, content_type = "text/event-stream",
+            description = "Events, oldest first; may repeat one, never skips one."
+        ),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "A parameter is wrong."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn stream(
@@ -143,7 +150,7 @@ impl Follower {
 
     /// Waits for news, but not for ever, and takes all that has come as one.
     async fn wait(&mut self) -> Result<(), StoreError> {
-        match timeout(LOOK_ANYWAY, self.news.recv()).await {
+        match clock::timeout(LOOK_ANYWAY, self.news.recv()).await {
             Ok(Err(RecvError::Closed)) => {
                 Err(StoreError::Unavailable("events are no longer followed".into()))
             }

@@ -82,11 +82,17 @@ pub struct RecentPlace {
 /// Shows standing, windows, places, profile and newest events of a subject.
 #[utoipa::path(
     get, path = "/v1/subjects/{subject}", tag = "subjects", operation_id = "show_subject",
-    params(("subject" = String, Path, description = "`key:<key_id>`, `ip:<address or prefix>` or `project:<id>`, percent-encoded.")),
+    params((
+        "subject" = String, Path,
+        description = "`key:<key_id>`, `ip:<address or prefix>` or `project:<id>`, percent-encoded."
+    )),
     responses(
         (status = 200, body = SubjectPage, description = "All that is known."),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "Nothing is known."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn show(
@@ -114,14 +120,18 @@ pub async fn show(
 
 /// Forgets a subject: its windows, profile and standing. Events stay until their retention ends.
 #[utoipa::path(
-    delete, path = "/v1/subjects/{subject}", tag = "subjects", operation_id = "forget_subject", request_body = Option<Because>,
+    delete, path = "/v1/subjects/{subject}", tag = "subjects", operation_id = "forget_subject",
+    request_body = Option<Because>,
     params(
         ("subject" = String, Path, description = "Whom to forget."),
         ("reason" = Option<String>, Query, description = "Why."),
     ),
     responses(
         (status = 204, description = "Nothing is kept about it now."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn forget(

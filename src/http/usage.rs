@@ -1,4 +1,4 @@
-//! `/v1/usage`: what was used and what it cost, as JSON or CSV, and what is expected by the end of day and month.
+//! `/v1/usage`: what was used and what it cost, as JSON or CSV.
 
 use std::sync::Arc;
 
@@ -21,7 +21,6 @@ use crate::{
         DAY, Millis,
         calendar::{Calendar, Zone},
         event::format_millis,
-        forecast::{self, Forecast},
         money::Usd,
         usage::{Bucket, Grouping, Totals, UsageKey, UsageQuery, UsageTable},
     },
@@ -175,7 +174,7 @@ impl Asked {
 }
 
 /// What is asked for alone. A model is, by any of its names, the one that usage is summed under.
-fn only(params: &Params, prices: &Prices) -> UsageKey {
+pub(super) fn only(params: &Params, prices: &Prices) -> UsageKey {
     let named = |name| params.text(name).map(Arc::from);
     let counted = |model: Arc<str>| match prices.find(&model).identity() {
         Some(identity) => identity.name.clone(),
@@ -202,9 +201,15 @@ fn grouping(text: &str) -> Option<Grouping> {
 #[utoipa::path(
     get, path = "/v1/usage", tag = "usage", operation_id = "list_usage",
     params(
-        ("group_by" = Option<String>, Query, description = "Some of project, model and key, by commas; none: sums over all."),
+        (
+            "group_by" = Option<String>, Query,
+            description = "Some of project, model and key, by commas; none: sums over all."
+        ),
         ("bucket" = Option<String>, Query, description = "minute, hour (default) or day, in UTC."),
-        ("from" = Option<String>, Query, description = "Not before (RFC 3339), rounded down to a bucket; by default the beginning of today."),
+        (
+            "from" = Option<String>, Query,
+            description = "Not before (RFC 3339), rounded down to a bucket; by default the beginning of today."
+        ),
         ("to" = Option<String>, Query, description = "Before (RFC 3339), rounded up to a bucket; by default now."),
         ("project" = Option<String>, Query, description = "Only of this project."),
         ("model" = Option<String>, Query, description = "Only of this model, by any of its names."),
@@ -213,8 +218,14 @@ fn grouping(text: &str) -> Option<Grouping> {
     ),
     responses(
         (status = 200, description = "The sums.", content((Usage = "application/json"), (String = "text/csv"))),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "A parameter is wrong, or it would be too many rows."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "A parameter is wrong, or it would be too many rows."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn list(State(app): State<App>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
@@ -304,116 +315,4 @@ fn as_csv(query: &UsageQuery, table: &UsageTable) -> String {
         csv::line(&mut text, cells.iter().map(String::as_str));
     }
     text
-}
-
-/// An amount at the end of a period.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Outlook<T> {
-    /// What is expected by its end.
-    pub expected: T,
-    /// In nine of ten cases it is more; null where too few days are known.
-    pub low: Option<T>,
-    /// In nine of ten cases it is less; null where too few days are known.
-    pub high: Option<T>,
-}
-
-impl<T> Outlook<T> {
-    /// Rounded to whole numbers, as which amounts are kept.
-    fn of(outlook: forecast::Outlook, unit: impl Fn(u64) -> T) -> Self {
-        let whole = |amount: f64| unit(amount.max(0.0).round() as u64);
-        let (low, high) = outlook.interval.map(|(low, high)| (whole(low), whole(high))).unzip();
-        Self { expected: whole(outlook.expected), low, high }
-    }
-}
-
-/// A period that is not over.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Period {
-    /// When it began, at midnight of the time zone.
-    pub from: String,
-    /// When it ends, at midnight of the time zone.
-    pub to: String,
-    /// What was used since it began.
-    pub so_far: Sums,
-    /// US dollars at its end, as decimals.
-    pub cost_usd: Outlook<String>,
-    /// Tokens at its end.
-    pub tokens: Outlook<u64>,
-    /// Requests at its end.
-    pub requests: Outlook<u64>,
-}
-
-impl From<&forecast::Period> for Period {
-    fn from(period: &forecast::Period) -> Self {
-        Self {
-            from: format_millis(period.from),
-            to: format_millis(period.to),
-            so_far: (&period.so_far).into(),
-            cost_usd: Outlook::of(period.cost_nanos, |nanos| Usd(nanos).to_string()),
-            tokens: Outlook::of(period.tokens, |tokens| tokens),
-            requests: Outlook::of(period.requests, |requests| requests),
-        }
-    }
-}
-
-/// What a forecast is made of.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Samples {
-    /// Past hours that are known, of 28 days at most.
-    pub hours: usize,
-    /// Whole days from which the interval is; 0: there is none.
-    pub days: usize,
-}
-
-/// What is expected by the end of the day and the month.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Expected {
-    /// When it was asked.
-    pub now: String,
-    /// Where days and months begin at midnight.
-    pub timezone: String,
-    /// From which past hours each hour to come is expected: hour_of_week, hour_of_day, flat, or nothing.
-    #[schema(value_type = String)]
-    pub basis: &'static str,
-    /// How much is known.
-    pub samples: Samples,
-    /// The day that is not over.
-    pub day: Period,
-    /// The month that is not over.
-    pub month: Period,
-}
-
-/// Looks ahead to the end of the day and the month: cost, tokens and requests, with an 80 % interval.
-#[utoipa::path(
-    get, path = "/v1/usage/forecast", tag = "usage", operation_id = "forecast_usage",
-    params(
-        ("project" = Option<String>, Query, description = "Only of this project."),
-        ("model" = Option<String>, Query, description = "Only of this model, by any of its names."),
-        ("key" = Option<String>, Query, description = "Only of the key with this public id."),
-        ("timezone" = Option<String>, Query, description = "Where days begin: an IANA name such as Asia/Tokyo; UTC by default."),
-    ),
-    responses(
-        (status = 200, body = Expected, description = "What is expected."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "A parameter is wrong."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
-    ),
-)]
-pub async fn forecast(State(app): State<App>, params: Params) -> Result<Json<Expected>, ApiError> {
-    let params = params.only(&["project", "model", "key", "timezone"])?;
-    let zone = params.get("timezone", "an IANA time zone, for example Asia/Tokyo", Zone::named)?;
-    let (zone, now) = (zone.unwrap_or(Zone::UTC), app.engine.now());
-    let seen = app.engine.forecast(only(&params, app.intake.prices()), &zone, now).await?;
-    let Some(Forecast { basis, hours, days, day, month }) = seen else {
-        let detail =
-            "would look at too many series; ask for everything, or for a project, without model and key";
-        return Err(ApiError::field("/key", detail));
-    };
-    Ok(Json(Expected {
-        now: format_millis(now),
-        timezone: zone.name().to_owned(),
-        basis: basis.name(),
-        samples: Samples { hours, days },
-        day: (&day).into(),
-        month: (&month).into(),
-    }))
 }

@@ -2,16 +2,18 @@
 //! a request gets its cost.
 //! Used by the HTTP routes and by `replay` alike.
 
+mod check;
 mod cost;
 mod number;
 mod pepper;
 mod quantities;
 mod wire;
 
+pub use check::WireCheck;
 pub use cost::WireCost;
 pub use number::{WireSeconds, WireServiceTier};
 pub use pepper::{PepperError, Peppers};
-pub use wire::{FieldError, InputError, WireCheck, WireRecord, parse};
+pub use wire::{FieldError, InputError, WireRecord, parse};
 
 use std::sync::Arc;
 
@@ -86,8 +88,9 @@ impl Intake {
         let (Some(source_ip), Ok(tokens)) = (source_ip, wire.tokens()) else {
             return Err(InputError::Fields(errors));
         };
-        let (used, tokens) = (wire.quantities(tokens), wire.counted_tokens());
         let usage_known = wire.says_usage();
+        let of_either_kind = wire.of_either_kind;
+        let (used, tokens) = (wire.quantities(tokens), wire.counted_tokens());
         let secret = wire.api_key.map(Zeroizing::new);
         let scrub = |text: String| scrub(text, secret.as_deref().map(String::as_str));
         let (key_id, former) = match (&secret, wire.key_id) {
@@ -98,7 +101,13 @@ impl Intake {
         let endpoint = wire.endpoint.split(['?', '#']).next().unwrap_or_default().to_owned();
         let model = wire.model.map(scrub).map(Arc::from);
         let time = timestamp.unwrap_or(now);
-        let (cost, priced) = self.cost(wire.cost_usd, model.as_deref(), time, &used);
+        let (mut cost, priced) = self.cost(wire.cost_usd, model.as_deref(), time, &used);
+        if of_either_kind && wire.cost_usd.is_none() {
+            for used in used.of_one_kind(tokens) {
+                let other = self.cost(None, model.as_deref(), time, &used).0;
+                cost = [cost, other].into_iter().flatten().max_by_key(|cost| cost.nanos);
+            }
+        }
         let given = wire.request_id.filter(|id| !id.is_empty());
         Ok(Record {
             request_id_given: given.is_some(),
@@ -127,6 +136,7 @@ impl Intake {
             reservation_id: wire.reservation_id.map(scrub).map(Arc::from),
             usage_known,
             admit: wire.admit == Some(true),
+            of_either_kind,
             digest,
         })
     }
@@ -503,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn syntax_errors_and_broken_text_are_told_apart_from_bad_fields() {
+    fn syntax_errors_and_broken_text_are_distinguished_from_bad_fields() {
         for bytes in [&b"{"[..], b"", b"{\"api_key\":\"\xff\"}", b"NaN", b"{\"tokens_used\":NaN}"] {
             assert!(matches!(parse::<WireRecord>(bytes), Err(InputError::Syntax(_))), "{bytes:?}");
         }

@@ -20,15 +20,15 @@ pub enum PepperError {
         "pepper file {path}: {error}; make it readable for this user, or name another with --pepper-file"
     )]
     File {
-        /// Which file.
+        /// Path of the file, as it was given.
         path: String,
         /// What the system said.
         error: std::io::Error,
     },
-    /// Too short.
+    /// The pepper has fewer than `MIN_PEPPER_BYTES`, 16.
     #[error("a pepper must be at least {MIN_PEPPER_BYTES} bytes; make one with `openssl rand -hex 32`")]
     TooShort,
-    /// Nothing in it.
+    /// The text has no pepper in it.
     #[error("the pepper is empty; make one with `openssl rand -hex 32`")]
     Empty,
     /// Two peppers with one name.

@@ -2,7 +2,9 @@
 //! apart by what they cost.
 
 use super::{FieldError, WireRecord, WireServiceTier, number::WireSeconds};
-use crate::domain::price::{Excess, MAX_CHARACTERS, MAX_IMAGES, MAX_TOKENS, Quantities, Tokens, Told};
+use crate::domain::price::{
+    Excess, MAX_CHARACTERS, MAX_IMAGES, MAX_TOKENS, Quantities, ReportedTokens, Tokens,
+};
 
 impl WireRecord {
     /// Brings the two names of prompt and completion together. Notes where they say different numbers.
@@ -52,7 +54,7 @@ impl WireRecord {
     /// # Errors
     /// Which part is more than what it is a part of.
     pub(super) fn tokens(&self) -> Result<Tokens, Excess> {
-        Tokens::of(Told {
+        Tokens::of(ReportedTokens {
             used: self.tokens_used,
             prompt: self.prompt_tokens,
             completion: self.completion_tokens,

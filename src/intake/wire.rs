@@ -94,8 +94,8 @@ fn describe(error: &serde_json::Error, pointer: String) -> InputError {
     }
 }
 
-/// What serde expected, without the value that it got instead. `serde_json` keeps that as text alone, and it has to read
-/// the numbers, so that an amount of money is what its digits say.
+/// What serde expected, without the value that it got instead. `serde_json` keeps that as text alone, and it has to
+/// read the numbers, so that an amount of money is what its digits say.
 fn expected(text: &str) -> String {
     let what = text.rsplit_once("expected ").map_or("another value", |(_, rest)| rest);
     let what = what.split(" at line ").next().unwrap_or(what);
@@ -219,12 +219,12 @@ pub struct WireRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     pub cost_usd: Option<WireCost>,
-    /// Latency in milliseconds.
+    /// How long the client waited for its answer, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<f64>,
     /// Address that the request came from. An IPv6 address that stands for an IPv4 address is that one.
     pub source_ip: String,
-    /// The client's `User-Agent`.
+    /// The client's `User-Agent`, as it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
     /// HTTP status that the client got; 200 by default.
@@ -242,74 +242,9 @@ pub struct WireRecord {
     /// `true` asks before the request is made, and reports it in the same call: refused, it is charged to nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admit: Option<bool>,
-}
-
-/// A question before a request.
-#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct WireCheck {
-    /// The secret; hashed at the door. 1 to 512 visible ASCII characters; blanks around it are taken off. This or
-    /// `key_id`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1)]
-    pub api_key: Option<String>,
-    /// The caller's own public name for the key; case matters. One that begins as a secret does (`sk-`, `ghp_`, …) must
-    /// be registered. This or `api_key`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 256, pattern = "^[!-~]+$")]
-    pub key_id: Option<String>,
-    /// Address that the request comes from. An IPv6 address that stands for an IPv4 address is that one.
-    pub source_ip: String,
-    /// Project that the request belongs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub project_id: Option<String>,
-    /// Path that is to be called.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// Model that is to be called.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// Tokens that the request will use, as far as known.
-    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
-    pub estimated_tokens: Option<u64>,
-    /// Whether to hold the estimate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reserve: Option<bool>,
-}
-
-impl From<WireCheck> for WireRecord {
-    fn from(check: WireCheck) -> Self {
-        Self {
-            request_id: None,
-            api_key: check.api_key,
-            key_id: check.key_id,
-            project_id: check.project_id,
-            endpoint: check.endpoint.unwrap_or_else(|| "/".to_owned()),
-            model: check.model,
-            tokens_used: check.estimated_tokens,
-            prompt_tokens: None,
-            completion_tokens: None,
-            input_tokens: None,
-            output_tokens: None,
-            cached_tokens: None,
-            cache_write_tokens: None,
-            cache_write_1h_tokens: None,
-            reasoning_tokens: None,
-            service_tier: None,
-            images: None,
-            seconds: None,
-            characters: None,
-            cost_usd: None,
-            latency_ms: None,
-            source_ip: check.source_ip,
-            user_agent: None,
-            response_status: None,
-            timestamp: None,
-            refused_by: None,
-            reservation_id: None,
-            admit: None,
-        }
-    }
+    /// Its tokens may be of the prompt or of the completion: an estimate that does not say which.
+    #[serde(skip)]
+    pub(super) of_either_kind: bool,
 }
 
 impl WireRecord {
@@ -380,6 +315,7 @@ impl WireRecord {
             refused_by,
             reservation_id,
             admit,
+            of_either_kind,
         } = self;
         for text in [request_id, api_key, key_id, project_id, model, user_agent, timestamp, reservation_id] {
             let text = text.as_deref();
@@ -404,8 +340,12 @@ impl WireRecord {
             service_tier.and_then(WireServiceTier::priced).map(|tier| tier as u64),
         ];
         let broken = [cost_usd.map(WireCost::nanos), latency_ms.map(f64::to_bits)];
-        let small =
-            [response_status.map(u64::from), refused_by.map(|RefusedBy::Keyward| 1), admit.map(u64::from)];
+        let small = [
+            response_status.map(u64::from),
+            refused_by.map(|RefusedBy::Keyward| 1),
+            admit.map(u64::from),
+            of_either_kind.then_some(1),
+        ];
         for number in whole.into_iter().chain(broken).chain(small) {
             tell(&[u8::from(number.is_some())]);
             tell(&number.unwrap_or_default().to_le_bytes());

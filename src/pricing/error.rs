@@ -8,7 +8,11 @@ use crate::settings::{SettingError, SettingErrors};
 #[derive(Debug, thiserror::Error)]
 pub enum PriceError {
     /// The file is not there or may not be read.
-    #[error("cannot read the prices {}: {source}; check `prices.file` (--prices, KEYWARD_PRICES) and the file's permissions", path.display())]
+    #[error(
+        "cannot read the prices {}: {source}; check `prices.file` (--prices, KEYWARD_PRICES) and the file's \
+         permissions",
+        path.display()
+    )]
     Unreadable {
         /// The file that cannot be read.
         path: PathBuf,

@@ -1,5 +1,6 @@
-//! Makes a price list of the list that the field shares: `model_prices_and_context_window.json` of LiteLLM (MIT licence).
-//! Prices are taken digit by digit. What cannot be said in a price list is told, entry by entry, with the reason.
+//! Makes a price list of the list that the field shares: `model_prices_and_context_window.json` of LiteLLM (MIT
+//! licence). Prices are taken digit by digit. What cannot be said in a price list is reported, entry by entry, with the
+//! reason.
 //!
 //! `fields` knows the names of prices there, `entry` makes a price of an entry, `write` writes the list.
 

@@ -56,8 +56,8 @@ pub struct PriceStatus {
     pub models: usize,
 }
 
-/// A list with the names that it answered for: swapped together, so that no price of an old list is remembered for a new
-/// one.
+/// A list with the names that it answered for: swapped together, so that no price of an old list is remembered for a
+/// new one.
 struct Loaded {
     list: PriceList,
     names: Cache<Box<str>, Arc<PricedModel>>,

@@ -242,8 +242,8 @@ fn a_file_that_is_not_there_is_named_with_the_setting() {
     assert!(error.contains("no/such.toml") && error.contains("prices.file"), "{error}");
 }
 
-/// A request's cost as a fraction of whole numbers, from the text of its prices: the prices brought to the same number of
-/// decimals, times the tokens, over what that makes of a million tokens' dollar; rounded by doubling.
+/// A request's cost as a fraction of whole numbers, from the text of its prices: the prices brought to the same number
+/// of decimals, times the tokens, over what that makes of a million tokens' dollar; rounded by doubling.
 fn by_fractions(prices: [&str; 3], tokens: [u64; 3]) -> u64 {
     let places = |text: &str| text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
     let most = prices.iter().map(|price| places(price)).max().unwrap();

@@ -6,21 +6,21 @@ use crate::intake::InputError;
 
 /// The longest line that may be a record: the longest body that the service takes.
 const LONGEST: u64 = 64 * 1024;
-/// Progress is told of this often, in bytes.
+/// Progress is reported this often, in bytes.
 const STEP: u64 = 64 * 1024;
 
 /// Lines of an input.
 pub(super) struct Lines<R, P> {
     input: R,
     progress: P,
-    untold: u64,
+    unreported: u64,
     line: Vec<u8>,
 }
 
 impl<R: BufRead, P: FnMut(u64)> Lines<R, P> {
-    /// Lines of `input`. `progress` is told the bytes read since it was last told.
+    /// Lines of `input`. `progress` is given the bytes read since its last call.
     pub(super) fn new(input: R, progress: P) -> Self {
-        Self { input, progress, untold: 0, line: Vec::new() }
+        Self { input, progress, unreported: 0, line: Vec::new() }
     }
 
     /// The next line without the space around it, or why it can be no record; `None` at the end.
@@ -29,9 +29,9 @@ impl<R: BufRead, P: FnMut(u64)> Lines<R, P> {
         let read = (&mut self.input).take(LONGEST + 1).read_until(b'\n', &mut self.line)? as u64;
         let whole = read <= LONGEST || self.line.ends_with(b"\n");
         let passed = if whole { 0 } else { self.input.skip_until(b'\n')? as u64 };
-        self.untold += read + passed;
-        if self.untold >= STEP || read == 0 {
-            (self.progress)(std::mem::take(&mut self.untold));
+        self.unreported += read + passed;
+        if self.unreported >= STEP || read == 0 {
+            (self.progress)(std::mem::take(&mut self.unreported));
         }
         if read == 0 {
             return Ok(None);
@@ -49,8 +49,8 @@ mod tests {
     fn a_line_that_never_ends_is_read_past_and_not_kept() {
         let long = "x".repeat(1_000_000);
         let text = format!(" a \n\n{long}\nb\n{}\n{long}", "y".repeat(LONGEST as usize));
-        let mut told = 0;
-        let mut lines = Lines::new(text.as_bytes(), |bytes| told += bytes);
+        let mut reported = 0;
+        let mut lines = Lines::new(text.as_bytes(), |bytes| reported += bytes);
         let mut seen = Vec::new();
         while let Some(line) = lines.next().unwrap() {
             seen.push(line.map_or("too long".to_owned(), |l| String::from_utf8_lossy(l).into_owned()));
@@ -58,6 +58,6 @@ mod tests {
         assert!(lines.line.capacity() < 4 * LONGEST as usize);
         assert_eq!(seen[..4], ["a", "", "too long", "b"]);
         assert_eq!((seen[4].len() as u64, seen[5].as_str(), seen.len()), (LONGEST, "too long", 6));
-        assert_eq!(told, text.len() as u64);
+        assert_eq!(reported, text.len() as u64);
     }
 }

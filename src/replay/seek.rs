@@ -72,13 +72,14 @@ impl Wanted {
 }
 
 /// What is wrong with a line, with its fields.
-fn told(error: &InputError) -> String {
+fn message(error: &InputError) -> String {
     let InputError::Fields(fields) = error else { return error.to_string() };
     fields.iter().map(|field| format!("{} {}", field.pointer, field.detail)).collect::<Vec<_>>().join("; ")
 }
 
 impl Replay {
-    /// Decides records up to the one that is wanted, and explains that. `progress` is told the bytes of each line read.
+    /// Decides records up to the one that is wanted, and explains that. `progress` is given the bytes of each line that
+    /// is read.
     ///
     /// # Errors
     /// When reading fails.
@@ -123,7 +124,7 @@ impl Replay {
                 Err(error) => {
                     missed.bad_lines += 1;
                     if *wanted == Wanted::Line(number) {
-                        missed.bad = Some(told(&error));
+                        missed.bad = Some(message(&error));
                         break;
                     }
                 }
@@ -193,7 +194,7 @@ mod tests {
         let explained = &sought.explained;
         assert_eq!((sought.located.line, &explained.course), (2, &Course::Judged));
         assert_eq!(explained.decision.reason, Some(Reason::CriticalAnomalyDetected));
-        assert_eq!(explained.verdicts.len(), AnomalyKind::ALL.len());
+        assert_eq!(explained.reports.len(), AnomalyKind::ALL.len());
         assert_eq!((explained.climbs.len(), explained.learned), (1, Learned::Nothing));
         let account = serde_json::to_value(Account::of(&sought.record, explained, &sought.located)).unwrap();
         let summary = account["summary"].as_str().unwrap();
@@ -209,7 +210,7 @@ mod tests {
         let explained = seek(&stolen(), id("r-3")).await.unwrap().explained;
         let Course::Banned(ban) = &explained.course else { panic!("{:?}", explained.course) };
         assert_eq!(ban.detail.request_id.as_deref(), Some("r-2"));
-        assert!(explained.verdicts.is_empty());
+        assert!(explained.reports.is_empty());
         assert_eq!(explained.profile.requests, 1, "what was known is shown all the same");
     }
 
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_retry_is_told_from_a_request_and_a_bad_line_from_none() {
+    async fn a_retry_is_distinguished_from_a_request_and_a_bad_line_from_none() {
         let mut lines = stolen();
         lines.splice(1..1, [request("r-1", "a", 0, SINGAPORE), "{".to_owned()]);
         let retry = seek(&lines, Wanted::Line(2)).await.unwrap().explained;
@@ -273,7 +274,7 @@ mod tests {
             let explanation = explained.engine.explain(&record, explained.now).await.unwrap();
             let answer = |decision| serde_json::to_value(Answer::from(decision)).unwrap();
             assert_eq!(answer(&decision), answer(&explanation.decision));
-            let found = explanation.verdicts.iter().filter_map(|judged| judged.result.as_ref().ok());
+            let found = explanation.reports.iter().filter_map(|judged| judged.result.as_ref().ok());
             assert_eq!(found.collect::<Vec<_>>().len(), decision.anomalies.len());
             findings += decision.anomalies.len();
         }

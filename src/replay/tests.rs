@@ -107,7 +107,7 @@ struct Compared {
 }
 
 impl Compared {
-    fn told(&self) -> String {
+    fn report(&self) -> String {
         self.backtest.comparison.to_string()
     }
 }
@@ -121,7 +121,7 @@ async fn compare(new: impl FnOnce(&mut Policy), old: impl FnOnce(&mut Policy), i
 }
 
 #[tokio::test]
-async fn each_line_gets_a_line_and_the_first_bad_one_is_told() {
+async fn each_line_gets_a_line_and_the_first_bad_one_is_reported() {
     let mut lines = text(&traveller("a"));
     lines.insert_str(0, "\nnonsense\n{\"key_id\":\"a\",\"endpoint\":\"/x\",\"source_ip\":\"here\"}\n");
     let (decisions, summary) = run(&mut replay(strict).await, &lines).await;
@@ -132,12 +132,12 @@ async fn each_line_gets_a_line_and_the_first_bad_one_is_told() {
         (&json!(2), &json!("/source_ip"))
     );
     assert_eq!(allowed(&decisions[3..]), [true, false, false, false, true]);
-    let told = summary.render();
-    assert!(told.contains("5 records of 1 keys over 1 key-days; 2 bad lines"), "{told}");
-    assert!(told.contains("the first bad one: line 2: not valid JSON"), "{told}");
+    let report = summary.render();
+    assert!(report.contains("5 records of 1 keys over 1 key-days; 2 bad lines"), "{report}");
+    assert!(report.contains("the first bad one: line 2: not valid JSON"), "{report}");
     assert!(
-        told.contains("3 requests refused, of 1 keys; 1 keys and 0 addresses would have been banned"),
-        "{told}"
+        report.contains("3 requests refused, of 1 keys; 1 keys and 0 addresses would have been banned"),
+        "{report}"
     );
 }
 
@@ -161,8 +161,8 @@ async fn spellings_of_one_key_and_address_are_one_and_a_secret_as_a_public_id_is
     let bad = |n: usize| (&decisions[n]["line"], &decisions[n]["errors"][0]["pointer"]);
     assert_eq!([bad(1), bad(3)], [(&json!(2), &json!("/key_id")), (&json!(4), &json!("/source_ip"))]);
     assert!(!format!("{decisions:?}").contains("4f9a"), "{decisions:?}");
-    let told = summary.render();
-    assert!(told.contains("2 records of 1 keys") && told.contains("2 bad lines"), "{told}");
+    let report = summary.render();
+    assert!(report.contains("2 records of 1 keys") && report.contains("2 bad lines"), "{report}");
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn nothing_at_all_is_no_error() {
         summary.render().starts_with("0 records of 0 keys over 0 key-days; 0 bad lines\n0 requests refused")
     );
     let compared = compare(strict, |_| (), "").await;
-    assert!(compared.told().starts_with("0 requests of 0 keys were decided differently"));
+    assert!(compared.report().starts_with("0 requests of 0 keys were decided differently"));
 }
 
 #[tokio::test]
@@ -186,12 +186,12 @@ async fn an_address_that_is_banned_is_no_banned_key() {
     };
     let lines: Vec<_> = (0..12).map(guess).collect();
     let (_, summary) = run(&mut replay(|_| ()).await, &text(&lines)).await;
-    let told = summary.render();
-    assert!(told.contains("0 keys and 1 addresses would have been banned"), "{told}");
+    let report = summary.render();
+    assert!(report.contains("0 keys and 1 addresses would have been banned"), "{report}");
     let compared =
         compare(|_| (), |p| p.detectors.credential_stuffing.mode = Mode::Shadow, &text(&lines)).await;
-    let told = compared.told();
-    assert!(told.contains(&format!("ip:{BUCHAREST}")) && told.contains("new only"), "{told}");
+    let report = compared.report();
+    assert!(report.contains(&format!("ip:{BUCHAREST}")) && report.contains("new only"), "{report}");
     assert!(
         compared.differences.iter().all(|d| d["by"] == "CREDENTIAL_STUFFING"),
         "{:?}",
@@ -212,28 +212,28 @@ async fn what_is_kept_does_not_grow_with_the_number_of_records() {
     let (decisions, summary) = run(&mut engine, &text(&lines)).await;
     let bans = decisions.iter().filter(|d| d["action"] == "temporary_ban").count();
     assert!(bans > 100, "{bans}");
-    let told = summary.render();
-    assert!(told.contains("2000 records of 1 keys over 2 key-days"), "{told}");
+    let report = summary.render();
+    assert!(report.contains("2000 records of 1 keys over 2 key-days"), "{report}");
     let everything = EventQuery { limit: 10, ..EventQuery::default() };
     assert_eq!(engine.engine().store().events(&everything).await.unwrap().items, []);
 }
 
 #[tokio::test]
-async fn what_one_policy_bans_and_the_other_does_not_is_told_with_what_did_it() {
+async fn what_one_policy_bans_and_the_other_does_not_is_reported_with_what_did_it() {
     let mut lines = traveller("a");
     lines.extend(traveller("b").into_iter().filter(|line| line["source_ip"] == SINGAPORE));
     lines.sort_by_key(|line| line["timestamp"].to_string());
     let compared = compare(strict, |_| (), &text(&lines)).await;
-    let told = compared.told();
+    let report = compared.report();
     for words in [
         "3 requests of 1 keys were decided differently",
         "banned under the new policy only: 1; under the old only: 0; under both, at other times: 0",
         "2026-03-02T09:01:00.000Z a-60: IMPOSSIBLE_TRAVEL, temporary_ban (old: alert)",
     ] {
-        assert!(told.contains(words), "{words}\n{told}");
+        assert!(report.contains(words), "{words}\n{report}");
     }
-    assert!(!told.contains("key:b"), "a key that both treat alike is no difference\n{told}");
-    let row = told.lines().find(|line| line.starts_with("key:a")).unwrap();
+    assert!(!report.contains("key:b"), "a key that both treat alike is no difference\n{report}");
+    let row = report.lines().find(|line| line.starts_with("key:a")).unwrap();
     assert_eq!(
         row.split_whitespace().take(8).collect::<Vec<_>>(),
         ["key:a", "new", "only", "3", "0", "0", "0", "3"]
@@ -241,7 +241,7 @@ async fn what_one_policy_bans_and_the_other_does_not_is_told_with_what_did_it() 
     assert!(compared.new.render().contains("1 keys and 0 addresses would have been banned"));
     assert!(compared.backtest.summary.render().contains("0 keys and 0 addresses would have been banned"));
 
-    let reversed = compare(|_| (), strict, &text(&lines)).await.told();
+    let reversed = compare(|_| (), strict, &text(&lines)).await.report();
     assert!(reversed.contains("old only") && reversed.contains("alert (old: temporary_ban)"), "{reversed}");
 }
 
@@ -270,22 +270,22 @@ async fn each_difference_is_a_line_with_both_decisions() {
 async fn a_policy_differs_in_nothing_from_itself() {
     let compared = compare(strict, strict, &text(&traveller("a"))).await;
     assert_eq!(compared.differences, Vec::<Value>::new());
-    let told = compared.told();
-    assert!(told.starts_with("0 requests of 0 keys") && !told.contains("key:a"), "{told}");
+    let report = compared.report();
+    assert!(report.starts_with("0 requests of 0 keys") && !report.contains("key:a"), "{report}");
     assert_eq!(compared.new.render(), compared.backtest.summary.render());
 }
 
 #[tokio::test]
-async fn bans_that_end_at_other_times_are_told() {
+async fn bans_that_end_at_other_times_are_reported() {
     let longer = |p: &mut Policy| {
         strict(p);
         p.ladder.ban_seconds = 7200;
     };
-    let told = compare(longer, strict, &text(&traveller("a"))).await.told();
-    assert!(told.contains("under both, at other times: 1"), "{told}");
+    let report = compare(longer, strict, &text(&traveller("a"))).await.report();
+    assert!(report.contains("under both, at other times: 1"), "{report}");
     assert!(
-        told.contains("2026-03-02T10:00:00.000Z a-3600: IMPOSSIBLE_TRAVEL, temporary_ban (old: none)"),
-        "{told}"
+        report.contains("2026-03-02T10:00:00.000Z a-3600: IMPOSSIBLE_TRAVEL, temporary_ban (old: none)"),
+        "{report}"
     );
 }
 
@@ -296,5 +296,9 @@ async fn a_limit_is_named_where_it_makes_the_difference() {
     let compared = compare(limited, |_| (), &text(&lines)).await;
     assert_eq!(compared.differences.len(), 2);
     assert_eq!(compared.differences[0]["by"], "RATE_LIMIT_EXCEEDED");
-    assert!(compared.told().contains("a-2: RATE_LIMIT_EXCEEDED, refused (old: none)"), "{}", compared.told());
+    assert!(
+        compared.report().contains("a-2: RATE_LIMIT_EXCEEDED, refused (old: none)"),
+        "{}",
+        compared.report()
+    );
 }

@@ -8,10 +8,10 @@ use std::{
 use crate::{
     domain::{
         Millis,
-        event::{Event, EventType, format_millis},
+        event::{Event, EventType, FeedbackGiven, Verdict, format_millis},
         subject::{Subject, SubjectKind},
     },
-    engine::{Engine, Feedback, Verdict},
+    engine::Engine,
     store::StoreError,
 };
 
@@ -37,7 +37,7 @@ pub enum VerdictError {
 #[derive(Debug, Clone)]
 struct Given {
     at: Millis,
-    feedback: Feedback,
+    feedback: FeedbackGiven,
 }
 
 /// Verdicts in the order of their times, the next one first.
@@ -105,7 +105,8 @@ impl Verdicts {
         let strangers = self.subjects.iter().filter(of_key).filter(|s| !summary.knows(s.id())).count();
         if strangers > 0 {
             out += &format!(
-                "  {strangers} of them are about keys that no record is of: is it the same traffic, and the same pepper \
+                "  {strangers} of them are about keys that no record is of: is it the same traffic, and \
+                 the same pepper \
                  (--pepper-file, KEYWARD_PEPPER)?\n"
             );
         }
@@ -127,7 +128,7 @@ fn parse(line: &str) -> Result<Given, String> {
         ));
     }
     let at = event.time;
-    serde_json::from_value(event.evidence).map(|feedback| Given { at, feedback }).map_err(|error| {
+    event.evidence.parse().map(|feedback| Given { at, feedback }).map_err(|error| {
         let (given, what) = (format_millis(at), without_position(&error));
         format!("the evidence of the verdict of {given} does not say what it is about: {what}")
     })

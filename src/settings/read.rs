@@ -44,8 +44,8 @@ fn unknown(name: &str, known: &[&str], elsewhere: &[&str]) -> SettingError {
     SettingError::new(name, unknown_name(suggestion, all())).suggesting(suggestion)
 }
 
-/// Reads `value` as a `T`, and goes on after a mistake: with what `fallback` has in its place, else without it. So there
-/// may be errors and a value; without errors there is one.
+/// Reads `value` as a `T`, and goes on after a mistake: with what `fallback` has in its place, else without it. So
+/// there may be errors and a value; without errors there is one.
 pub fn read_value<T: DeserializeOwned>(
     value: &Value,
     fallback: Option<&Value>,

@@ -1,5 +1,5 @@
-//! Two ways to have Keyward refuse somebody else: made-up keys from behind an office's address, and wrong credentials in a
-//! key's name. The rightful requests carry no label; how many of them are refused is what counts.
+//! Two ways to have Keyward refuse somebody else: made-up keys from behind an office's address, and wrong credentials
+//! in a key's name. The rightful requests carry no label; how many of them are refused is what counts.
 //!
 //! An analyst could tell both: the strangers' requests are answered 401, and the others succeed.
 
@@ -28,8 +28,8 @@ struct Scene {
     keys: u32,
 }
 
-/// Eight people and a service work from one office address for two weeks. Somebody there tries made-up keys, some dozen in
-/// some minutes, on each of the last four days.
+/// Eight people and a service work from one office address for two weeks. Somebody there tries made-up keys, some dozen
+/// in some minutes, on each of the last four days.
 pub fn office(seed: u64, start: Millis) -> Vec<Labelled> {
     let mut random = Random::new(seed).part("office", 0);
     let mut scene = Scene { all: Vec::new(), keys: 0 };
@@ -59,8 +59,8 @@ pub fn office(seed: u64, start: Millis) -> Vec<Labelled> {
     scene.finish()
 }
 
-/// A key works for two weeks. From the tenth day on a stranger sends wrong credentials in its name: now and then from other
-/// continents, or fast from one address.
+/// A key works for two weeks. From the tenth day on a stranger sends wrong credentials in its name: now and then from
+/// other continents, or fast from one address.
 pub fn in_a_name(seed: u64, start: Millis) -> Vec<Labelled> {
     let mut random = Random::new(seed).part("in a name", 0);
     let mut scene = Scene { all: Vec::new(), keys: 0 };

@@ -130,7 +130,7 @@ impl Traffic {
         let archetype = self.victim(random, attack);
         let (life, circumstances) = self.live(random, archetype, 4 * LEAST_REQUESTS);
         let mut victim = Victim::new(life.persona, life.records, self.span);
-        victim.untold(circumstances.tells_client, circumstances.tells_model);
+        victim.withhold(circumstances.tells_client, circumstances.tells_model);
         if random.chance(0.35) {
             victim.only_while_young();
         }

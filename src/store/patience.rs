@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::StoreError;
+
+use crate::clock;
 
 /// More than any store takes that is well.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// The call's own, and [`StoreError::Deadline`] when it took longer than five seconds.
 pub async fn patient<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(PATIENCE, call).await.unwrap_or(Err(StoreError::Deadline(PATIENCE)))
+    clock::timeout(PATIENCE, call).await.unwrap_or(Err(StoreError::Deadline(PATIENCE)))
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ async fn storm(engines: &[Arc<Engine>]) -> Vec<Asked> {
         for caller in 0..CALLERS {
             let engine = engines[caller as usize % engines.len()].clone();
             let (tokens, now) = (tokens(round, caller), skewed(at, caller));
-            let record: Record = record(&intake, "a", json!({"tokens_used": tokens}), now);
+            let record: Record = record(&intake, "a", json!({"tokens_used": tokens, "admit": true}), now);
             calls.spawn(async move {
                 let decision = engine.record(&[record], now).await.remove(0);
                 Asked { at, tokens, decision }
@@ -147,8 +147,8 @@ async fn with_a_budget(engine: Arc<Engine>) -> Arc<Engine> {
     engine
 }
 
-/// 64 tasks on each of four instances ask for a share of one monthly budget of a project, each with a key of its own: as
-/// many are admitted as it holds, to the nano-dollar, whether they reserve or report.
+/// 64 tasks on each of four instances ask for a share of one monthly budget of a project, each with a key of its own:
+/// as many are admitted as it holds, to the nano-dollar, whether they reserve or report.
 async fn share_a_budget(engines: &[Arc<Engine>], reserve: bool) {
     let intake = intake(MINUTE);
     let mut calls = JoinSet::new();

@@ -1,5 +1,5 @@
-//! Nobody can have Keyward refuse somebody else: of a victim's requests at most one in a hundred is refused when others act
-//! in its name or behind its address, whatever the seed.
+//! Nobody can have Keyward refuse somebody else: of a victim's requests at most one in a hundred is refused when others
+//! act in its name or behind its address, whatever the seed.
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use keyward::{
+    clock,
     domain::{
         event::{Event, EventType},
         finding::Severity,
@@ -54,7 +55,10 @@ fn event(number: usize) -> Event {
     event.key_id = Some(format!("k\"]\\=é {number}"));
     event.source_ip = Some("203.0.113.7".to_owned());
     event.detector = Some("ladder".to_owned());
-    event.evidence = json!({"number": number, "summary": "50 % ] \" \\ é\u{2028}\n%s ".repeat(number % 9)});
+    event.evidence = serde_json::from_value(
+        json!({"number": number, "summary": "50 % ] \" \\ é\u{2028}\n%s ".repeat(number % 9)}),
+    )
+    .unwrap();
     event
 }
 
@@ -134,7 +138,7 @@ fn compare(written: &str, sent: &HashMap<String, Event>) -> Outcome {
         assert_eq!(message.data, BTreeMap::from(expected));
         assert_eq!(message.body, serde_json::to_value(event).unwrap());
         if *times == 1 {
-            let number = event.evidence["number"].as_u64().unwrap();
+            let number = event.evidence.as_json()["number"].as_u64().unwrap();
             let before = latest.insert(subject.to_owned(), number);
             assert!(before.is_none_or(|before| before < number), "{subject}: {number} after {before:?}");
         }
@@ -150,7 +154,7 @@ async fn quietly(program: Program, reached: Reached, more: &str) -> (Outcome, Du
     let before = written.lines();
     let more = more.replace("DIR", &receiver.file("").display().to_string());
     let mut run = start(&receiver, reached, &more);
-    let started = std::time::Instant::now();
+    let started = clock::instant();
     for _ in 0..EVENTS / 500 {
         run.append(500).await;
     }
@@ -274,8 +278,8 @@ async fn nothing_is_missing_when_the_receiver_is_killed_while_it_receives() {
     }
 }
 
-/// What every sender loses that does not remember: the cursor is behind the events, which only the system of the receiver
-/// has.
+/// What every sender loses that does not remember: the cursor is behind the events, which only the system of the
+/// receiver has.
 #[tokio::test]
 async fn nothing_is_missing_when_the_receiver_is_killed_before_it_reads() {
     for (program, reached) in [(Program::Rsyslog, Reached::Tcp), (Program::SyslogNg, Reached::Tls)] {

@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
-    time::Instant,
 };
 
 use serde_json::{Value, json};
@@ -16,6 +15,8 @@ use crate::{
     app::{DEADLINE, Served, client, keyward, run},
     support::eventually,
 };
+
+use keyward::clock;
 
 const NEEDED: &str =
     "promtool and prometheus are needed: install the package prometheus, or run scripts/test";
@@ -49,30 +50,30 @@ fn promtool(arguments: &[&str], input: &str, silent: bool) {
 
 /// What the page says of a metric.
 #[derive(Debug, PartialEq, Eq, Default)]
-struct Told {
+struct ReportedTokens {
     kind: String,
     labels: BTreeSet<String>,
 }
 
 /// Every metric of docs/metrics.md, from the rows of its tables.
-fn documented() -> BTreeMap<String, Told> {
+fn documented() -> BTreeMap<String, ReportedTokens> {
     let page = read("docs/metrics.md");
     let rows = page.lines().filter(|line| line.starts_with("| `"));
     let told = |row: &str| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let label = |part: &str| part.trim().split('`').nth(1).map(str::to_owned);
         let labels = cells[3].split(';').filter_map(label).collect();
-        (cells[1].trim_matches('`').to_owned(), Told { kind: cells[2].to_owned(), labels })
+        (cells[1].trim_matches('`').to_owned(), ReportedTokens { kind: cells[2].to_owned(), labels })
     };
     rows.map(told).collect()
 }
 
 /// Every metric of a scrape.
-fn scraped(text: &str) -> BTreeMap<String, Told> {
-    let mut found: BTreeMap<String, Told> = BTreeMap::new();
+fn scraped(text: &str) -> BTreeMap<String, ReportedTokens> {
+    let mut found: BTreeMap<String, ReportedTokens> = BTreeMap::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let (name, kind) = line.split_once(' ').unwrap();
-        found.insert(name.to_owned(), Told { kind: kind.to_owned(), ..Told::default() });
+        found.insert(name.to_owned(), ReportedTokens { kind: kind.to_owned(), ..ReportedTokens::default() });
     }
     for line in text.lines().filter(|line| !line.starts_with('#') && line.contains('{')) {
         let (name, rest) = line.split_once('{').unwrap();
@@ -84,7 +85,7 @@ fn scraped(text: &str) -> BTreeMap<String, Told> {
 }
 
 /// The metric that a series belongs to: those of a histogram have endings.
-fn base(name: &str, known: &BTreeMap<String, Told>) -> String {
+fn base(name: &str, known: &BTreeMap<String, ReportedTokens>) -> String {
     let endings = ["_bucket", "_sum", "_count"];
     let cut = endings.iter().find_map(|ending| name.strip_suffix(ending));
     cut.filter(|cut| known.contains_key(*cut)).unwrap_or(name).to_owned()
@@ -178,8 +179,8 @@ fn strip_nulls(mut value: Value) -> Value {
     value
 }
 
-/// A Prometheus with the configuration of deploy/, looking at one service, every second. It ends when this is dropped, or
-/// when the process ends.
+/// A Prometheus with the configuration of deploy/, looking at one service, every second. It ends when this is dropped,
+/// or when the process ends.
 struct Prometheus {
     watchdog: Child,
     url: String,
@@ -244,9 +245,9 @@ impl Drop for Prometheus {
 fn address(stderr: impl BufRead + Send + 'static) -> String {
     let (lines, said) = mpsc::channel();
     std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line))));
-    let until = Instant::now() + DEADLINE;
+    let until = clock::instant() + DEADLINE;
     let mut seen = Vec::new();
-    while let Ok(line) = said.recv_timeout(until.saturating_duration_since(Instant::now())) {
+    while let Ok(line) = said.recv_timeout(until.saturating_duration_since(clock::instant())) {
         let listens = line.contains("Listening on").then(|| line.split("address=").nth(1)).flatten();
         if let Some(address) = listens {
             return address.split_whitespace().next().unwrap().to_owned();

@@ -1,11 +1,9 @@
 //! What is done on one instance is in force on every other within a second.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use keyward::{
+    clock,
     domain::{
         actor::Actor,
         decision::{Action, Reason},
@@ -32,7 +30,7 @@ const A_SECOND: Duration = Duration::from_secs(1);
 /// The instance answers about the key from its memory alone: Redis is silent meanwhile.
 async fn refuses_without_redis(instance: &Instance, server: &Server, key: &str) {
     let _paused = server.pause();
-    let started = Instant::now();
+    let started = clock::instant();
     let decision = instance.ask(key).await;
     assert_eq!(decision.reason, Some(Reason::ApiKeyBanned));
     assert!(started.elapsed() < Duration::from_millis(500), "it did not wait for Redis");
@@ -201,7 +199,7 @@ async fn among_100_000_keys_a_change_costs_every_instance_what_changed() {
     let (mut acknowledged, mut slowest) = (Duration::ZERO, Duration::ZERO);
     for n in 1..=CHANGES {
         let (id, label) = (format!("k{n}"), format!("changed {n}"));
-        let began = Instant::now();
+        let began = clock::instant();
         one.engine.put_entry(&id, &key(label.clone()), &Actor::local(), one.engine.now()).await.unwrap();
         acknowledged = acknowledged.max(began.elapsed());
         let took = within(A_SECOND, "the change is known", async || is_known(&id, &label).await).await;
@@ -217,7 +215,8 @@ async fn among_100_000_keys_a_change_costs_every_instance_what_changed() {
     within(A_SECOND, "the end is known", async || one.engine.policy().registry.key("k50").is_none()).await;
     let (bytes, wholes) = (sent(&server).0 - bytes, sent(&server).1 - wholes);
     println!(
-        "among {MANY} keys: acknowledged within {acknowledged:?}, known elsewhere {slowest:?} later at most; {} bytes each",
+        "among {MANY} keys: acknowledged within {acknowledged:?}, known elsewhere {slowest:?} later at most; \
+         {} bytes each",
         bytes / CHANGES as u64
     );
     assert_eq!(wholes, 0, "nobody reads all documents");

@@ -6,10 +6,11 @@ use keyward::{
     config::{Config, DEFAULT_TOML},
     domain::{
         DAY, HOUR, Millis,
-        event::{Event, EventType, format_millis},
+        event::{Event, EventType, EvidenceAmount, SpendAnomaly},
         finding::Severity,
         subject::Subject,
         usage::{Bucket, Totals, UsageBatch, UsageDelta, UsageKey},
+        window::Unit,
     },
     engine::Base,
     store::{EventQuery, Store},
@@ -33,11 +34,22 @@ async fn books(store: &Arc<dyn Store>, key: &str, now: Millis) {
     let usual = (1..=14).map(|days| used(key, first - days * DAY + 12 * HOUR, 100));
     let deltas = usual.chain((1..=3).map(|hours| used(key, last - hours * HOUR, 1_000))).collect();
     store.add_usage(&UsageBatch { instance: "books".into(), seq: 1, now, deltas }).await.unwrap();
-    let day = format_millis(Bucket::Day.start(last - HOUR - 1));
+    let dollars = |dollars: u64| EvidenceAmount::of(Unit::CostUsd, dollars * 1_000_000_000);
+    let told = SpendAnomaly {
+        summary: "Spent $1000, usually $100 a day.".to_owned(),
+        day: Bucket::Day.start(last - HOUR - 1),
+        checked_at: last - HOUR,
+        unit: Unit::CostUsd,
+        observed: dollars(1_000),
+        baseline: dollars(100),
+        threshold: dollars(300),
+        samples: 7,
+        yesterday: None,
+        signs: Vec::new(),
+    };
     let subject = Some(Subject::key(key));
     let event = Event::new(last - HOUR + 10_000, EventType::SpendAnomaly, Severity::Critical, subject);
-    let event = Event { evidence: serde_json::json!({ "day": day }), ..event };
-    store.append(&[event]).await.unwrap();
+    store.append(&[event.with(&told)]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,9 +88,10 @@ async fn a_key_that_stays_critical_is_cut_off_once_by_two_instances_on_redis() {
         assert_eq!(events(kind).await.len(), 1, "{kind}");
     }
     let told = events(EventType::SpendAnomaly).await;
-    let mut days: Vec<_> = told.iter().map(|event| event.evidence["day"].as_str().unwrap()).collect();
+    let mut days: Vec<_> =
+        told.iter().map(|event| event.evidence.as_json()["day"].as_str().unwrap()).collect();
     days.dedup();
     assert_eq!(days.len(), told.len(), "each day once: {told:?}");
     let cut = &events(EventType::KeyCutOff).await[0];
-    assert_eq!(cut.evidence["checks"].as_array().unwrap().len(), 3);
+    assert_eq!(cut.evidence.as_json()["checks"].as_array().unwrap().len(), 3);
 }

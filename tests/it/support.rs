@@ -1,11 +1,9 @@
 //! Instances of the service in the process: engines over one store, with their upkeep, and records to ask them about.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use keyward::{
+    clock,
     config::{Config, DEFAULT_TOML},
     domain::{
         DAY, Millis,
@@ -199,8 +197,8 @@ pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
 
 /// Waits until something holds, which must be so in time; says how long it took.
 pub async fn within(limit: Duration, what: &str, holds: impl AsyncFn() -> bool) -> Duration {
-    let started = Instant::now();
-    let mut polls = tokio::time::interval(Duration::from_millis(10));
+    let started = clock::instant();
+    let mut polls = clock::ticks(Duration::from_millis(10));
     while !holds().await {
         assert!(started.elapsed() < limit, "not so within {limit:?}: {what}");
         polls.tick().await;

@@ -15,12 +15,14 @@ use std::{
     net::TcpStream,
     process::{Child, Command, Stdio},
     sync::mpsc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use keyward::clock;
 
 /// How long anything in the browser may take, on a machine that compiles meanwhile.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -87,16 +89,16 @@ impl Browser {
 
     /// Waits until an expression is true in the page, and returns its value.
     pub async fn wait_for(&self, expression: &str) -> Value {
-        let until = Instant::now() + PATIENCE;
+        let until = clock::instant() + PATIENCE;
         let body = format!("return {expression};");
-        let mut polls = tokio::time::interval(Duration::from_millis(50));
+        let mut polls = clock::ticks(Duration::from_millis(50));
         loop {
             polls.tick().await;
             let value = self.run(&body, Value::Null).await;
             if !matches!(value, Value::Null | Value::Bool(false)) {
                 return value;
             }
-            if Instant::now() > until {
+            if clock::instant() > until {
                 panic!("never so in the page: {expression}; the console says {:?}", self.console().await);
             }
         }
@@ -153,8 +155,8 @@ impl Driver {
         std::thread::spawn(move || {
             stdout.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)))
         });
-        let until = Instant::now() + PATIENCE;
-        while let Ok(line) = said.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        let until = clock::instant() + PATIENCE;
+        while let Ok(line) = said.recv_timeout(until.saturating_duration_since(clock::instant())) {
             if let Some((_, port)) = line.split_once("successfully on port ") {
                 driver.port = port.trim_end_matches('.').parse().unwrap();
                 return driver;

@@ -21,6 +21,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use keyward::clock;
+
 /// How long anything may take to come up.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -112,7 +114,7 @@ impl Server {
 
     /// Waits for this very server: on a port that somebody else took in between, somebody else would answer.
     fn wait_until_it_answers(&self) {
-        let started = std::time::Instant::now();
+        let started = clock::instant();
         let pid_file = self.directory.path().join(PID_FILE);
         loop {
             let pid = std::fs::read_to_string(&pid_file).unwrap_or_default();
@@ -151,7 +153,7 @@ impl Cluster {
             .output()
             .unwrap();
         assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
-        let started = std::time::Instant::now();
+        let started = clock::instant();
         while !servers.iter().all(|server| server.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
             assert!(started.elapsed() < DEADLINE, "not every node knows all slots");
         }

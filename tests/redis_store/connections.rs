@@ -3,6 +3,7 @@
 use std::{net::TcpListener, time::Duration};
 
 use keyward::{
+    clock,
     domain::{
         calendar::{Calendar, Zone},
         counter::{Counter, CounterCharge},
@@ -56,7 +57,7 @@ async fn one_server_that_comes_back_is_found_again() {
     round(&store, "k").await;
     drop(server);
     // Down is said at once, not after a timeout.
-    let down = tokio::time::timeout(Duration::from_secs(5), store.ping()).await.unwrap();
+    let down = clock::timeout(Duration::from_secs(5), store.ping()).await.unwrap();
     assert!(matches!(down, Err(StoreError::Unavailable(_))), "{down:?}");
     until("the store says that it is down at once", || async {
         let down = store.ping().await;

@@ -19,6 +19,7 @@ mod small_things;
 use std::{future::Future, time::Duration};
 
 use keyward::{
+    clock,
     domain::{
         Millis,
         event::{Event, EventType},
@@ -115,5 +116,5 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut()
             tokio::task::yield_now().await;
         }
     };
-    assert!(tokio::time::timeout(server::DEADLINE, tries).await.is_ok(), "never: {what}");
+    assert!(clock::timeout(server::DEADLINE, tries).await.is_ok(), "never: {what}");
 }

@@ -113,7 +113,7 @@ async fn a_ban_that_ran_out_is_told_of_once_and_a_throttle_never() {
     assert_eq!((told.kind, told.severity, told.time), (EventType::BanExpired, Severity::Low, T0 + 19));
     assert_eq!(told.detector.as_deref(), Some("ladder"));
     let evidence = serde_json::json!({ "since": format_millis(T0), "until": format_millis(T0 + 7) });
-    assert_eq!(told.evidence, evidence);
+    assert_eq!(told.evidence.as_json(), &evidence);
     assert_eq!(store.standings_in_force(0).await.unwrap().len(), 41);
 }
 

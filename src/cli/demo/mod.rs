@@ -1,6 +1,7 @@
 //! `keyward demo`: the real service over a store of its own, with keys that have a past, and labelled traffic played
 //! into it over its HTTP API: decisions, bans and events within a minute.
 
+mod answer;
 mod play;
 mod screen;
 

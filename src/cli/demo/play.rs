@@ -3,84 +3,66 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use reqwest::Method;
-use serde::Deserialize;
-use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
     super::{Failure, client::Connection, code},
+    answer::Answer,
     screen::Screen,
 };
 use crate::{
+    clock,
     demo::Cue,
-    domain::{decision::Action, finding::Finding},
+    domain::decision::Action,
     simulate::score::{Score, Scorer, Verdict},
 };
 
 /// How often the script is looked at.
 const BEAT: Duration = Duration::from_millis(25);
 
-/// What the service answered, as far as it is told.
-#[derive(Debug, Deserialize)]
-pub(super) struct Told {
-    pub(super) allowed: bool,
-    pub(super) action: Action,
-    pub(super) reason: Option<String>,
-    pub(super) retry_after_seconds: Option<u64>,
-    pub(super) anomalies: Vec<Finding>,
-}
-
-impl Told {
-    /// The finding that weighs most.
-    pub(super) fn worst(&self) -> Option<&Finding> {
-        self.anomalies.iter().max_by(|a, b| a.severity.cmp(&b.severity).then(a.score.total_cmp(&b.score)))
-    }
-}
-
 /// Plays it all. Each request is made when its cue comes, or as soon after as the service has answered the one before.
 pub(super) async fn play(service: &Connection, cues: Vec<Cue>, screen: &Screen) -> Result<Score, Failure> {
     let mut scorer = Scorer::default();
     let mut news = News::default();
-    let began = Instant::now();
-    let mut beats = interval(BEAT);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let began = clock::instant();
+    let mut beats = clock::ticks(BEAT);
     for cue in cues {
         while began.elapsed() < cue.after {
             beats.tick().await;
         }
-        let told = tell(service, &cue).await?;
-        let findings = told.anomalies.iter().map(|finding| (finding.kind, finding.severity)).collect();
-        scorer.add(&cue.labelled, &Verdict { allowed: told.allowed, findings });
-        if news.is_new(&cue, &told) {
-            screen.decision(began.elapsed(), &cue, &told)?;
+        let answer = tell(service, &cue).await?;
+        let findings = answer.anomalies.iter().map(|finding| (finding.kind, finding.severity)).collect();
+        scorer.add(&cue.labelled, &Verdict { allowed: answer.allowed, findings });
+        if news.is_new(&cue, &answer) {
+            screen.decision(began.elapsed(), &cue, &answer)?;
         }
     }
     Ok(scorer.finish())
 }
 
-async fn tell(service: &Connection, cue: &Cue) -> Result<Told, Failure> {
+async fn tell(service: &Connection, cue: &Cue) -> Result<Answer, Failure> {
     let mut body = serde_json::to_value(&cue.labelled.record)?;
     if let Some(fields) = body.as_object_mut() {
         // It happens now, whatever hour of the holder's life it is taken from; and a retry of nothing.
         fields.remove("timestamp");
         fields.remove("request_id");
     }
-    let answer = service.json(service.request(Method::POST, &["v1", "record"]).json(&body)).await?;
-    serde_json::from_value(answer).map_err(|error| Failure::new(code::SOFTWARE, error.to_string()))
+    let body = service.json(service.request(Method::POST, &["v1", "record"]).json(&body)).await?;
+    serde_json::from_value(body).map_err(|error| Failure::new(code::SOFTWARE, error.to_string()))
 }
 
-/// What was told already: the first sight of a key, each sort of finding and each action once.
+/// What was shown already: the first sight of a key, each sort of finding and each action once.
 #[derive(Default)]
 struct News(BTreeSet<(&'static str, Option<&'static str>, String)>);
 
 impl News {
-    fn is_new(&mut self, cue: &Cue, told: &Told) -> bool {
-        let what = match told.worst() {
-            Some(finding) if told.action >= Action::Throttle => {
-                format!("{} {}", finding.kind.name(), told.action.name())
+    fn is_new(&mut self, cue: &Cue, answer: &Answer) -> bool {
+        let what = match answer.worst() {
+            Some(finding) if answer.action >= Action::Throttle => {
+                format!("{} {}", finding.kind.name(), answer.action.name())
             }
             // Remarks are for the event log.
-            _ if told.allowed => String::new(),
-            _ => told.reason.clone().unwrap_or_default(),
+            _ if answer.allowed => String::new(),
+            _ => answer.reason.clone().unwrap_or_default(),
         };
         // An attack's requests that passed are no news; a rightful key at work is, once.
         (cue.labelled.label.is_none() || !what.is_empty())

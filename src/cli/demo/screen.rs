@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{super::output, play::Told};
+use super::{super::output, answer::Answer};
 use crate::{
     demo::{Cue, DAYS},
     domain::decision::Action,
@@ -80,20 +80,20 @@ impl Screen {
     }
 
     /// Shows one decision of the demo on a line.
-    pub(super) fn decision(&self, at: Duration, cue: &Cue, told: &Told) -> io::Result<()> {
-        let finding = told.worst().filter(|_| told.action > Action::None);
+    pub(super) fn decision(&self, at: Duration, cue: &Cue, answer: &Answer) -> io::Result<()> {
+        let finding = answer.worst().filter(|_| answer.action > Action::None);
         let finding = finding.map(|f| format!("{} {}", f.kind.name(), f.severity.name())).unwrap_or_default();
         let what = cue.labelled.label.unwrap_or("ordinary work");
         let name = if cue.labelled.record.api_key.is_some() { "unknown keys" } else { cue.name };
         let place = self.place(cue.labelled.record.source_ip);
         let row = format!("{:>5.1}s  {what:<20} {name:<17} {place:<17} {finding:<31} ", at.as_secs_f64());
-        let paint = match (told.action, told.allowed) {
+        let paint = match (answer.action, answer.allowed) {
             (Action::None | Action::Alert, true) => Paint::Good,
             (_, true) => Paint::Warning,
             _ => Paint::Bad,
         };
         let row = if cue.labelled.label.is_none() { self.paint(Paint::Faint, &row) } else { row };
-        output::line(&format!("{row}{}", self.paint(paint, &decided(told))))
+        output::line(&format!("{row}{}", self.paint(paint, &decided(answer))))
     }
 
     /// Shows how the demo went, against what was labelled.
@@ -155,16 +155,16 @@ fn curl(url: &str, record: &WireRecord) -> String {
     format!("  curl -s {url}/v1/record -H 'content-type: application/json' -d '{body}'")
 }
 
-fn decided(told: &Told) -> String {
-    let minutes = told.retry_after_seconds.map(|seconds| match seconds {
+fn decided(answer: &Answer) -> String {
+    let minutes = answer.retry_after_seconds.map(|seconds| match seconds {
         s if s < 60 => format!(" for {s} s"),
         s => format!(" for {} min", s / 60),
     });
-    match (told.action, told.allowed) {
+    match (answer.action, answer.allowed) {
         (Action::None, true) => "allowed".to_owned(),
         (action, true) => format!("allowed, {}", action.name()),
         (action, false) => {
-            let reason = told.reason.as_deref().unwrap_or_default();
+            let reason = answer.reason.as_deref().unwrap_or_default();
             format!("{}{} ({reason})", action.name(), minutes.unwrap_or_default())
         }
     }

@@ -8,8 +8,9 @@ use serde_json::Value;
 use crate::domain::{
     Millis,
     decision::Reason,
-    event::{Event, EventType, format_millis, parse_millis},
+    event::{Call, Event, EventType, RateLimitExceeded, format_millis},
     subject::{Subject, SubjectKind},
+    window::Unit,
 };
 
 /// Whom a request is put down to that a ban refused which was made before the span.
@@ -36,7 +37,7 @@ impl Answers {
     }
 
     fn add(&mut self, event: &Event) {
-        let check = word(&event.evidence, "call") == Some("check");
+        let check = event.evidence.call() == Some(Call::Check);
         let answers = match (event.would.is_some(), check) {
             (false, true) => &mut self.checks,
             (false, false) => &mut self.records,
@@ -119,7 +120,7 @@ impl Tally {
     pub fn add(&mut self, event: &Event) {
         let Some(subject) = &event.subject else { return };
         let detector = event.detector.clone().unwrap_or_default();
-        let since = word(&event.evidence, "since").and_then(|text| parse_millis(text).ok());
+        let since = event.evidence.since();
         let reason = match event.kind {
             EventType::TemporaryBan | EventType::PermanentBan => {
                 if let Some(since) = since {
@@ -130,10 +131,7 @@ impl Tally {
                 by_request.then_some(Reason::CriticalAnomalyDetected)
             }
             EventType::BannedRequestBlocked => Some(banned(subject)),
-            EventType::RateLimitExceeded if event.evidence["unit"] == "cost_usd" => {
-                Some(Reason::BudgetExceeded)
-            }
-            EventType::RateLimitExceeded => Some(Reason::RateLimitExceeded),
+            EventType::RateLimitExceeded => Some(limited(event)),
             EventType::KeyNotAllowed => Some(Reason::KeyNotAllowed),
             EventType::UnknownKey => Some(Reason::UnknownKey),
             _ => None,
@@ -161,8 +159,8 @@ impl Tally {
 
     fn cause(&self, subject: &Subject, since: Millis, event: &Event) -> String {
         let known = self.bans.get(&(subject.clone(), since)).cloned();
-        let by_person = word(&event.evidence, "origin") == Some("operator");
-        known.unwrap_or_else(|| if by_person { "operator" } else { EARLIER }.to_owned())
+        let by = if event.evidence.is_by_operator() { "operator" } else { EARLIER };
+        known.unwrap_or_else(|| by.to_owned())
     }
 
     /// What was counted, without costs.
@@ -247,9 +245,10 @@ fn banned(subject: &Subject) -> Reason {
     }
 }
 
-/// A text in the evidence.
-fn word<'a>(evidence: &'a Value, name: &str) -> Option<&'a str> {
-    evidence[name].as_str()
+/// Why a limit refuses: of dollars it is a budget.
+fn limited(event: &Event) -> Reason {
+    let is_of_dollars = |limit: RateLimitExceeded| limit.unit == Unit::CostUsd;
+    if event.read().is_some_and(is_of_dollars) { Reason::BudgetExceeded } else { Reason::RateLimitExceeded }
 }
 
 /// Sums by a part of what answers are counted by.

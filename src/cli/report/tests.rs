@@ -19,7 +19,7 @@ fn event(kind: EventType, detector: &str, evidence: Value) -> Event {
         detector: Some(detector.into()),
         request_id: Some("r".into()),
         place: Some(place),
-        evidence,
+        evidence: evidence.into(),
         ..Event::new(NOW, kind, Severity::Low, Some(Subject::key("a")))
     }
 }
@@ -38,6 +38,10 @@ fn blocked(call: &str, count: u64) -> Event {
 fn ban() -> Event {
     let evidence = json!({ "since": format_millis(NOW) });
     observed(event(EventType::TemporaryBan, "impossible_travel", evidence))
+}
+
+fn limit(unit: &str, call: &str) -> Value {
+    json!({ "window": "1min", "unit": unit, "limit": 5, "used": 5, "call": call })
 }
 
 fn report(events: &[Event]) -> Report {
@@ -71,9 +75,8 @@ fn a_request_that_was_asked_about_and_reported_is_one() {
 
 #[test]
 fn what_was_refused_is_counted_apart_from_what_would_have_been() {
-    let limited = event(EventType::RateLimitExceeded, "limits", json!({ "unit": "tokens", "call": "check" }));
-    let budget =
-        event(EventType::RateLimitExceeded, "limits", json!({ "unit": "cost_usd", "call": "record" }));
+    let limited = event(EventType::RateLimitExceeded, "limits", limit("tokens", "check"));
+    let budget = event(EventType::RateLimitExceeded, "limits", limit("cost_usd", "record"));
     let report = report(&[limited, observed(budget)]);
     assert_eq!((report.would_refuse, report.refused), (1, 1));
     assert_eq!(

@@ -131,6 +131,7 @@ impl Scene {
                 reservation_id: None,
                 usage_known: true,
                 admit: false,
+                of_either_kind: false,
                 digest: 0,
             },
             place: Some(SINGAPORE.place()),

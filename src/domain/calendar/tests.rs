@@ -255,7 +255,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn every_moment_is_in_one_period_and_periods_tile_time(zone in zones(), time in times(), off in -2 * HOUR..2 * HOUR) {
+    fn every_moment_is_in_one_period_and_periods_tile_time(
+        zone in zones(), time in times(), off in -2 * HOUR..2 * HOUR,
+    ) {
         let now = near_a_change(time.clamp(FIRST + 40 * DAY, LAST - 240 * DAY), zone) + off;
         for calendar in [Calendar::Hour, Calendar::Day, Calendar::Week, Calendar::Month] {
             let (begin, end) = calendar.period(now, &zone);

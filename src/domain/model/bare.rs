@@ -141,8 +141,8 @@ fn walk_prefixes<'n>(name: &'n str, mut tell: impl FnMut(&'n str)) -> &'n str {
     name
 }
 
-/// Orders names of one model by how well each stands for the bare one, the best first: one without a prefix, then by its
-/// provider; of one provider an undated name, then the latest, then the newest date.
+/// Orders names of one model by how well each stands for the bare one, the best first: one without a prefix, then by
+/// its provider; of one provider an undated name, then the latest, then the newest date.
 pub fn rank(name: &str) -> impl Ord + use<> {
     let unprefixed = unprefixed(name);
     let provider = match name.strip_suffix(unprefixed) {

@@ -30,7 +30,7 @@ pub struct Tokens {
 
 /// What a record says about its tokens. Each is at most [`MAX_TOKENS`].
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Told {
+pub struct ReportedTokens {
     /// Tokens of prompt and answer together.
     pub used: Option<u64>,
     /// Tokens of the prompt, those of caches included.
@@ -66,7 +66,7 @@ impl Tokens {
     ///
     /// # Errors
     /// The first part that is more than what it is a part of.
-    pub fn of(told: Told) -> Result<Self, Excess> {
+    pub fn of(told: ReportedTokens) -> Result<Self, Excess> {
         let (prompt, output) = (told.prompt.unwrap_or(0), told.completion.unwrap_or(0));
         let rest = told.used.unwrap_or(0).saturating_sub(prompt.saturating_add(output));
         let (prompt, output) = match told.prompt {
@@ -112,6 +112,13 @@ pub struct Quantities {
 }
 
 impl Quantities {
+    /// The same with so many tokens, all of the prompt, and all of the completion.
+    pub fn of_one_kind(self, tokens: u64) -> [Self; 2] {
+        let prompt = Tokens { input: tokens, ..Tokens::default() };
+        let completion = Tokens { output: tokens, ..Tokens::default() };
+        [Self { tokens: prompt, ..self }, Self { tokens: completion, ..self }]
+    }
+
     /// How much it used of a part, in thousandths.
     pub(super) fn thousandths(&self, part: Part) -> u64 {
         let whole = match part {

@@ -12,7 +12,13 @@ fn told(
     split: (Option<u64>, Option<u64>),
     cached: Option<u64>,
 ) -> Result<Tokens, Excess> {
-    Tokens::of(Told { used: used.into(), prompt: split.0, completion: split.1, cached, ..Told::default() })
+    Tokens::of(ReportedTokens {
+        used: used.into(),
+        prompt: split.0,
+        completion: split.1,
+        cached,
+        ..ReportedTokens::default()
+    })
 }
 
 fn tokens(input: u64, cached_input: u64, output: u64) -> Tokens {
@@ -52,23 +58,23 @@ fn tokens_are_told_apart_as_far_as_the_record_does() {
 
 #[test]
 fn tokens_of_caches_are_part_of_the_prompt_and_reasoning_is_part_of_the_answer() {
-    let parts = Told {
+    let parts = ReportedTokens {
         prompt: Some(100),
         completion: Some(50),
         cached: Some(30),
         cache_write_5m: Some(20),
         cache_write_1h: Some(10),
         reasoning: Some(40),
-        ..Told::default()
+        ..ReportedTokens::default()
     };
     let tokens = Tokens::of(parts).unwrap();
     assert_eq!((tokens.input, tokens.output), (40, 10));
     assert_eq!((tokens.prompt(), tokens.completion()), (100, 50));
     for (more, excess) in [
-        (Told { cached: Some(101), ..parts }, Excess::Cached),
-        (Told { cache_write_5m: Some(71), ..parts }, Excess::CacheWrite5m),
-        (Told { cache_write_1h: Some(51), ..parts }, Excess::CacheWrite1h),
-        (Told { reasoning: Some(51), ..parts }, Excess::Reasoning),
+        (ReportedTokens { cached: Some(101), ..parts }, Excess::Cached),
+        (ReportedTokens { cache_write_5m: Some(71), ..parts }, Excess::CacheWrite5m),
+        (ReportedTokens { cache_write_1h: Some(51), ..parts }, Excess::CacheWrite1h),
+        (ReportedTokens { reasoning: Some(51), ..parts }, Excess::Reasoning),
     ] {
         assert_eq!(Tokens::of(more), Err(excess));
     }
@@ -187,18 +193,12 @@ fn of_several_timelines_the_best_that_has_begun_counts() {
     assert_eq!(prices, [None, Some(flat(2)), Some(flat(2)), Some(flat(1)), Some(flat(1))]);
 }
 
-fn any_told() -> impl Strategy<Value = Told> {
+fn any_told() -> impl Strategy<Value = ReportedTokens> {
     let count = || prop::option::of(prop_oneof![0..=5_000_u64, 0..=MAX_TOKENS]);
     let part = || prop::option::of(prop_oneof![0..=500_u64, 0..=MAX_TOKENS]);
     let all = (count(), count(), count(), part(), part(), part(), part());
-    all.prop_map(|(used, prompt, completion, cached, cache_write_5m, cache_write_1h, reasoning)| Told {
-        used,
-        prompt,
-        completion,
-        cached,
-        cache_write_5m,
-        cache_write_1h,
-        reasoning,
+    all.prop_map(|(used, prompt, completion, cached, cache_write_5m, cache_write_1h, reasoning)| {
+        ReportedTokens { used, prompt, completion, cached, cache_write_5m, cache_write_1h, reasoning }
     })
 }
 
@@ -255,7 +255,7 @@ fn any_written() -> impl Strategy<Value = Written> {
     (any_parts(), tiers).prop_map(|(base, tiers)| Written { base, tiers: tiers.into_iter().collect() })
 }
 
-fn any_used() -> impl Strategy<Value = (Told, Quantities)> {
+fn any_used() -> impl Strategy<Value = (ReportedTokens, Quantities)> {
     let small = |most: u64| prop_oneof![4 => 0..=5_000.min(most), 1 => 0..=most];
     let tokens = (small(MAX_TOKENS), small(MAX_TOKENS), 0..=100_u64, 0..=100_u64, 0..=100_u64, 0..=100_u64);
     let others = (0..4_usize, small(MAX_IMAGES), small(MAX_SECONDS * 1_000), small(MAX_CHARACTERS));
@@ -266,7 +266,7 @@ fn any_used() -> impl Strategy<Value = (Told, Quantities)> {
             let five = (prompt - cached) * five / 100;
             let hour = (prompt - cached - five) * hour / 100;
             let reasoning = completion * reasoning / 100;
-            let told = Told {
+            let told = ReportedTokens {
                 used: None,
                 prompt: Some(prompt),
                 completion: Some(completion),
@@ -281,9 +281,14 @@ fn any_used() -> impl Strategy<Value = (Told, Quantities)> {
     )
 }
 
-/// The cost by another way: whole nano-dollars and a fraction apart, where the price of each part is looked up in what is
-/// written, from the most particular place to the most general.
-fn oracle(standard: &Written, services: &[(ServiceTier, Written)], told: &Told, used: &Quantities) -> i128 {
+/// The cost by another way: whole nano-dollars and a fraction apart, where the price of each part is looked up in what
+/// is written, from the most particular place to the most general.
+fn oracle(
+    standard: &Written,
+    services: &[(ServiceTier, Written)],
+    told: &ReportedTokens,
+    used: &Quantities,
+) -> i128 {
     let prompt = told.prompt.unwrap();
     let service =
         used.service_tier.and_then(|tier| services.iter().find(|(of, _)| *of == tier)).map(|(_, w)| w);

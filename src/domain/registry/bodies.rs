@@ -1,13 +1,17 @@
 //! Plans, projects and keys as people write them: one form over the API, in the configuration and in the store.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::limits::{self, Amount, LimitBody, MAX_LIMITS};
+use super::{
+    limits::{self, Amount, LimitBody, MAX_LIMITS},
+    wrong::Wrong,
+};
 use crate::domain::{
     Millis, address,
-    calendar::{Calendar, Zone},
-    event::{format_millis, parse_millis},
+    calendar::{Calendar, Zone, format_millis, parse_millis},
     limit::{Limit, Priority, Span},
     subject::valid_id,
     window::Unit,
@@ -18,21 +22,13 @@ pub const MAX_ALLOWED: usize = 64;
 /// Most bytes of a label or an owner.
 const MAX_TEXT: usize = 200;
 
-/// What is wrong with a plan, a project or a key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{pointer} {hint}")]
-pub struct Wrong {
-    /// JSON pointer to it.
-    pub pointer: String,
-    /// What it must be.
-    pub hint: String,
-}
-
-impl Wrong {
-    /// Something that is wrong at `pointer`.
-    pub fn new(pointer: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), hint: hint.into() }
-    }
+/// Something in the registry.
+#[derive(Debug, Clone)]
+pub struct Held<T> {
+    /// The entry as it was written, in its one spelling.
+    pub body: Arc<T>,
+    /// When it was put; `None`: it is the configuration's.
+    pub updated: Option<Millis>,
 }
 
 /// A plan: limits for each key that has it.
@@ -75,6 +71,13 @@ pub struct KeyEntry {
     pub project: Option<String>,
     /// Its plan; null: that of its project, else the default one.
     pub plan: Option<String>,
+    /// Limits on it, beside those of its plan and project; one that counts the same as a limit of its plan takes that
+    /// one's place. At most 32.
+    #[schema(max_items = 32)]
+    pub limits: Vec<LimitBody>,
+    /// US dollars per calendar month: a limit of `cost_usd`.
+    #[schema(value_type = Option<String>, example = "25.00")]
+    pub budget_usd: Option<Amount>,
     /// What people call it.
     #[schema(max_length = 200)]
     pub label: Option<String>,
@@ -115,20 +118,7 @@ impl Project {
     /// All that is wrong with it.
     pub fn checked(self) -> Result<Self, Vec<Wrong>> {
         let mut wrong = Vec::new();
-        let read = limits::read(&self.limits, "/limits", &mut wrong);
-        let budget = self.budget_usd.as_ref().map(Amount::nanos).transpose();
-        let budget = note(budget, "/budget_usd", &mut wrong).flatten();
-        if let Some(same) =
-            budget.and_then(|most| read.iter().position(|l| limits::same_count(l, &monthly(most))))
-        {
-            wrong.push(Wrong::new(
-                "/budget_usd",
-                format!("is what /limits/{same} says; leave one of them out"),
-            ));
-        }
-        if budget.is_some() && read.len() == MAX_LIMITS {
-            wrong.push(Wrong::new("/budget_usd", format!("is one limit more than {MAX_LIMITS}")));
-        }
+        let (read, budget) = limits_and_budget(&self.limits, self.budget_usd.as_ref(), &mut wrong);
         let zone = note(self.timezone.as_deref().map(zone).transpose(), "/timezone", &mut wrong).flatten();
         name(self.plan.as_deref(), "/plan", &mut wrong);
         text(self.owner.as_deref(), "/owner", &mut wrong);
@@ -143,9 +133,7 @@ impl Project {
 
     /// Its limits, with its budget.
     pub(super) fn limits(&self) -> Vec<Limit> {
-        let mut read = limits::read(&self.limits, "", &mut Vec::new());
-        read.extend(self.budget_usd.as_ref().and_then(|budget| budget.nanos().ok()).map(monthly));
-        read
+        with_budget(&self.limits, self.budget_usd.as_ref())
     }
 
     pub(super) fn zone(&self) -> Zone {
@@ -163,11 +151,14 @@ impl KeyEntry {
         name(self.project.as_deref(), "/project", &mut wrong);
         name(self.plan.as_deref(), "/plan", &mut wrong);
         text(self.label.as_deref(), "/label", &mut wrong);
+        let (read, budget) = limits_and_budget(&self.limits, self.budget_usd.as_ref(), &mut wrong);
         let networks = each(&self.allowed_networks, "/allowed_networks", network, &mut wrong);
         let countries = each(&self.allowed_countries, "/allowed_countries", country, &mut wrong);
         let models = each(&self.allowed_models, "/allowed_models", limits::model, &mut wrong);
         let expires = note(self.expires.as_deref().map(moment).transpose(), "/expires", &mut wrong).flatten();
         let checked = Self {
+            limits: read.iter().map(LimitBody::from).collect(),
+            budget_usd: budget.map(Amount::dollars),
             allowed_networks: networks.iter().map(IpNet::to_string).collect(),
             allowed_countries: countries
                 .iter()
@@ -178,6 +169,11 @@ impl KeyEntry {
             ..self
         };
         good(checked, wrong)
+    }
+
+    /// Its own limits, with its budget.
+    pub(super) fn limits(&self) -> Vec<Limit> {
+        with_budget(&self.limits, self.budget_usd.as_ref())
     }
 
     pub(super) fn networks(&self) -> Vec<IpNet> {
@@ -191,6 +187,32 @@ impl KeyEntry {
     pub(super) fn expiry(&self) -> Option<Millis> {
         self.expires.as_deref().and_then(|text| moment(text).ok())
     }
+}
+
+/// Reads limits and a budget in nano-dollars; notes all that is wrong with them.
+fn limits_and_budget(
+    limits: &[LimitBody],
+    budget: Option<&Amount>,
+    wrong: &mut Vec<Wrong>,
+) -> (Vec<Limit>, Option<u64>) {
+    let read = limits::read(limits, "/limits", wrong);
+    let budget = note(budget.map(Amount::nanos).transpose(), "/budget_usd", wrong).flatten();
+    let same = budget.and_then(|most| read.iter().position(|l| limits::same_count(l, &monthly(most))));
+    if let Some(same) = same {
+        let hint = format!("is what /limits/{same} says; leave one of them out");
+        wrong.push(Wrong::new("/budget_usd", hint));
+    }
+    if budget.is_some() && read.len() == MAX_LIMITS {
+        wrong.push(Wrong::new("/budget_usd", format!("is one limit more than {MAX_LIMITS}")));
+    }
+    (read, budget)
+}
+
+/// Limits that were checked, and a budget as one of them.
+fn with_budget(limits: &[LimitBody], budget: Option<&Amount>) -> Vec<Limit> {
+    let mut read = limits::read(limits, "", &mut Vec::new());
+    read.extend(budget.and_then(|budget| budget.nanos().ok()).map(monthly));
+    read
 }
 
 fn monthly(nanos: u64) -> Limit {

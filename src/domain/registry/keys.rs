@@ -3,17 +3,25 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
-use super::{Held, KeyEntry, limits};
-use crate::domain::{Millis, model::ModelName, record::Record, stable_hash, subject::Subject};
+use super::{
+    bodies::{Held, KeyEntry},
+    limits::{self, Rules},
+};
+use crate::domain::{
+    Millis, calendar::Zone, model::ModelName, record::Record, stable_hash, subject::Subject,
+};
 
 /// Keys are kept in so many parts, of which a change copies one.
 const PARTS: usize = 256;
 
 /// Why a key may not make a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NotAllowed {
     /// It is not registered, and such keys are refused.
+    #[serde(rename = "unknown")]
     UnknownKey,
     /// Its time is over.
     Expired,
@@ -54,6 +62,8 @@ impl NotAllowed {
 pub(super) struct Key {
     pub body: Arc<KeyEntry>,
     pub project: Option<Subject>,
+    /// Its own limits, with calendar periods in UTC.
+    pub rules: Rules,
     updated: Millis,
     networks: Box<[IpNet]>,
     countries: Box<[[u8; 2]]>,
@@ -73,12 +83,23 @@ impl Key {
         }
         Self {
             project: body.project.as_deref().map(Subject::project),
+            rules: limits::rules(&body.limits(), &Zone::UTC),
             updated,
             networks: body.networks().into(),
             countries: body.countries().into(),
             models: models.into(),
             expires: body.expiry(),
             body: Arc::new(body),
+        }
+    }
+
+    /// Its own limits, with calendar periods in a zone.
+    pub(super) fn rules_in(&self, zone: &str) -> Rules {
+        let named = || Zone::named(zone).unwrap_or(Zone::UTC);
+        if self.rules.is_empty() || zone == Zone::UTC.name() {
+            self.rules.clone()
+        } else {
+            limits::rules(&self.body.limits(), &named())
         }
     }
 

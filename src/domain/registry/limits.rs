@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
 
-use super::Wrong;
+use super::wrong::Wrong;
 use crate::domain::{
     Millis,
     calendar::Zone,
@@ -13,7 +13,7 @@ use crate::domain::{
     limit::{Limit, Scope, Span},
     model::{LONGEST_MODEL, ModelName},
     money::{NANO_PLACES, NANOS_PER_DOLLAR, Usd, decimal},
-    price::{Tokens, Told},
+    price::{ReportedTokens, Tokens},
     record::Record,
     subject::Subject,
     window::Unit,
@@ -45,12 +45,12 @@ impl Amount {
             Self::Decimal(text) => text,
         };
         let places = if unit == Unit::CostUsd { NANO_PLACES } else { 0 };
-        let read = decimal(text, places).ok().filter(|d| d.exact && (1..=MOST).contains(&d.units));
+        let read = decimal(text, places).ok().filter(|d| d.exact && d.units <= MOST);
         read.map(|d| d.units).ok_or_else(|| match unit {
             Unit::CostUsd => {
-                format!("must be US dollars, from {} to {}, with at most 9 decimals", Usd(1), Usd(MOST))
+                format!("must be US dollars, from 0 to {}, with at most 9 decimals", Usd(MOST))
             }
-            _ => format!("must be a whole number from 1 to {MOST}"),
+            _ => format!("must be a whole number from 0 to {MOST}"),
         })
     }
 
@@ -197,6 +197,11 @@ impl Rule {
         self.name.as_ref().is_none_or(|name| record.is_of(name))
     }
 
+    /// Whether one of these rules counts the same.
+    pub(super) fn is_among(&self, rules: &Rules) -> bool {
+        rules.iter().any(|rule| rule.id == self.id)
+    }
+
     /// The rule on a scope, of which a request may use `share` thousandths.
     pub(super) fn on(self: &Arc<Self>, scope: &Scope, share: u16) -> Applied {
         let most = u128::from(self.limit.most) * u128::from(share) / 1000;
@@ -220,6 +225,16 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// Whether it is a budget: a limit on dollars of a calendar period.
+    pub fn is_budget(&self) -> bool {
+        self.rule.limit.unit == Unit::CostUsd && matches!(self.rule.limit.span, Span::Calendar(_))
+    }
+
+    /// When the calendar period ends that a moment is in.
+    pub fn period_ends(&self, now: Millis) -> Millis {
+        self.rule.limit.span.counts_until(now, &self.rule.zone)
+    }
+
     /// Whether it is on this subject.
     pub fn is_on(&self, subject: &Subject) -> bool {
         matches!(&self.counter.scope, Scope::Subject(on) if on == subject)
@@ -240,17 +255,18 @@ impl Applied {
 /// How much of a unit a request uses. Prompt and answer are told apart as they are for its price.
 pub fn amount(record: &Record, unit: Unit) -> u64 {
     let split = || {
-        let told = Told {
+        let told = ReportedTokens {
             used: Some(record.tokens),
             prompt: record.prompt_tokens,
             completion: record.completion_tokens,
-            ..Told::default()
+            ..ReportedTokens::default()
         };
         Tokens::of(told).unwrap_or_default()
     };
     match unit {
         Unit::Requests => 1,
         Unit::Tokens => record.tokens,
+        Unit::InputTokens | Unit::OutputTokens if record.of_either_kind => record.tokens,
         Unit::InputTokens => split().input,
         Unit::OutputTokens => split().output,
         Unit::CostUsd => record.cost().nanos,

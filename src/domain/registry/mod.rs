@@ -10,10 +10,12 @@ mod keys;
 mod limits;
 #[cfg(test)]
 mod tests;
+mod wrong;
 
-pub use bodies::{KeyEntry, MAX_ALLOWED, Plan, Project, Wrong};
+pub use bodies::{Held, KeyEntry, MAX_ALLOWED, Plan, Project};
 pub use keys::NotAllowed;
 pub use limits::{Amount, Applied, LimitBody, MAX_LIMITS, Rule, amount};
+pub use wrong::Wrong;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,7 +25,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use self::{keys::Keys, limits::Rules};
+use self::{
+    keys::{Key, Keys},
+    limits::Rules,
+};
 use super::{
     Millis,
     calendar::Zone,
@@ -103,6 +108,10 @@ pub enum Entry {
 
 /// What becomes of a name in the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "few are held at a time, and most of them are of the large kind"
+)]
 pub enum Change {
     /// It is put, at a moment.
     Put(Entry, Millis),
@@ -112,15 +121,6 @@ pub enum Change {
     NoProject,
     /// The key is no longer registered.
     NoKey,
-}
-
-/// Something in the registry.
-#[derive(Debug, Clone)]
-pub struct Held<T> {
-    /// The entry as it was written, in its one spelling.
-    pub body: Arc<T>,
-    /// When it was put; `None`: it is the configuration's.
-    pub updated: Option<Millis>,
 }
 
 type Named<T> = Arc<BTreeMap<Arc<str>, Held<T>>>;
@@ -193,8 +193,8 @@ impl Registry {
         Self { configured, plans, projects, keys, ..Self::default() }.made_ready()
     }
 
-    /// The registry after changes, made in their order. Names that none of them is about cost nothing, unless they share
-    /// a part of the keys with one.
+    /// The registry after changes, made in their order. Names that none of them is about cost nothing, unless they
+    /// share a part of the keys with one.
     #[must_use]
     pub fn after<'c>(&self, changes: impl IntoIterator<Item = (&'c str, Change)>) -> Self {
         let mut next = self.clone();
@@ -286,6 +286,23 @@ impl Registry {
         keys.map(|(id, _)| format!("key:{id}")).take(at_most).collect()
     }
 
+    /// The limits on a project.
+    pub fn limits_of_project(&self, id: &str) -> Vec<Applied> {
+        let subject = Subject::project(id);
+        let ready = self.ready.projects.get(&subject);
+        let scope = Scope::Subject(subject);
+        ready.into_iter().flat_map(|ready| ready.rules.iter()).map(|rule| rule.on(&scope, WHOLE)).collect()
+    }
+
+    /// The limits that a key has of its own.
+    pub fn limits_of_key(&self, key_id: &str) -> Vec<Applied> {
+        let Some(key) = self.keys.get(key_id) else { return Vec::new() };
+        let project = key.project.as_ref().and_then(|project| self.ready.projects.get(project));
+        let rules = key.rules_in(project.map_or(UTC, |project| &project.zone));
+        let scope = Scope::Subject(Subject::key(key_id));
+        rules.iter().map(|rule| rule.on(&scope, WHOLE)).collect()
+    }
+
     /// What is said about a request at a moment. `country` is asked for only where it matters.
     pub fn terms(&self, record: &Record, country: impl FnOnce() -> Option<[u8; 2]>, now: Millis) -> Terms {
         if self.idle {
@@ -307,9 +324,8 @@ impl Registry {
             },
             limits: SmallVec::new(),
         };
-        let plan = key.and_then(|key| key.body.plan.as_deref());
         self.ready.apply(
-            plan,
+            key,
             &self.configured,
             registered.or(record.project.as_ref()),
             record,
@@ -365,7 +381,7 @@ impl Ready {
 
     fn apply(
         &self,
-        plan: Option<&str>,
+        key: Option<&Key>,
         configured: &Configured,
         project: Option<&Subject>,
         record: &Record,
@@ -376,11 +392,16 @@ impl Ready {
             limits.extend(covering.map(|rule| rule.on(&scope(), share)));
         };
         let known = project.and_then(|project| self.projects.get(project));
+        let zone = known.map_or(UTC, |project| &project.zone);
+        let own = key.map(|key| key.rules_in(zone)).unwrap_or_default();
+        add(&own, &|| Scope::Subject(record.key.clone()), WHOLE);
+        let plan = key.and_then(|key| key.body.plan.as_deref());
         let plan = plan.and_then(|name| self.plans.get(name));
         let plan = plan.or_else(|| self.plans.get(known?.plan.as_deref()?));
         let plan = plan.or_else(|| self.plans.get(configured.default_plan.as_str()));
-        if let Some(rules) = plan.and_then(|by_zone| by_zone.get(known.map_or(UTC, |project| &project.zone)))
-        {
+        if let Some(rules) = plan.and_then(|by_zone| by_zone.get(zone)) {
+            let others: Rules = rules.iter().filter(|rule| !rule.is_among(&own)).cloned().collect();
+            let rules = if own.is_empty() { rules } else { &others };
             add(rules, &|| Scope::Subject(record.key.clone()), WHOLE);
         }
         if let (Some(subject), Some(known)) = (project, known) {

@@ -33,6 +33,7 @@ fn record(key_id: &str, project: Option<&str>, model: Option<&str>) -> Record {
         reservation_id: None,
         usage_known: true,
         admit: false,
+        of_either_kind: false,
         digest: 0,
     }
 }
@@ -253,13 +254,15 @@ fn what_is_stored_takes_the_place_of_what_is_configured_until_it_is_deleted() {
 
 #[test]
 fn bodies_have_one_spelling() {
-    let body = r#"{"limits":[{"unit":"cost_usd","window":"24h","limit":0.10},{"unit":"cost_usd","window":"day","limit":"1e1"},
+    let body = r#"{"limits":[{"unit":"cost_usd","window":"24h","limit":0.10},
+        {"unit":"cost_usd","window":"day","limit":"1e1"},
         {"unit":"tokens","window":"7d","limit":1e3}],"timezone":"UTC","owner":"ops"}"#;
     let written = serde_json::to_value(project(body)).unwrap();
     assert_eq!(
         written["limits"],
         serde_json::json!([
-            {"unit": "cost_usd", "window": "24hour", "limit": "0.1"}, {"unit": "cost_usd", "window": "day", "limit": "10"},
+            {"unit": "cost_usd", "window": "24hour", "limit": "0.1"},
+            {"unit": "cost_usd", "window": "day", "limit": "10"},
             {"unit": "tokens", "window": "7d", "limit": 1000},
         ])
     );
@@ -289,10 +292,10 @@ fn everything_that_is_wrong_is_named_with_its_hint() {
         (
             r#""unit":"tokens","window":"1min","limit":1.5"#,
             "/limits/0/limit",
-            "must be a whole number from 1 to",
+            "must be a whole number from 0 to",
         ),
-        (r#""unit":"tokens","window":"1min","limit":0"#, "/limits/0/limit", "from 1 to"),
-        (r#""unit":"tokens","window":"1min","limit":-3"#, "/limits/0/limit", "from 1 to"),
+        (r#""unit":"tokens","window":"1min","limit":0.5"#, "/limits/0/limit", "from 0 to"),
+        (r#""unit":"tokens","window":"1min","limit":-3"#, "/limits/0/limit", "from 0 to"),
         (
             r#""unit":"cost_usd","window":"1min","limit":"0.0000000001"#,
             "/limits/0/limit",

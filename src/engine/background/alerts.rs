@@ -1,9 +1,9 @@
 //! Alert rules at work: every few seconds the sums of the present minute, hour and day are held against them.
 //!
 //! The sums are those of usage, over all instances. A rule fires once per span and subject: the instance that sees it
-//! first claims it in the store, and each remembers what has been reported. Claims end soon, so an instance that starts,
-//! or was away, first reads in the event log what has been reported. Sums by key or model are many, so that they are
-//! read only as often as reading them allows.
+//! first claims it in the store, and each remembers what has been reported. Claims end soon, so an instance that
+//! starts, or was away, first reads in the event log what has been reported. Sums by key or model are many, so that
+//! they are read only as often as reading them allows.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,7 +16,7 @@ use crate::{
     domain::{
         DAY, MINUTE, Millis,
         alert::{AlertRule, Bar, Baseline, Fired, Operator, WEEKS, Watched},
-        event::{Event, EventType, parse_millis},
+        event::{AlertRuleFired, Event, EventType},
         stable_hash,
         subject::Subject,
         usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery, UsageTable},
@@ -185,9 +185,9 @@ impl Engine {
             for _ in 0..PAGES {
                 let page = patient(self.store.events(&query)).await?;
                 for event in &page.items {
-                    let rule = event.evidence["rule"].as_str().and_then(|id| rules.get(id));
-                    if let Some((rule, written)) = rule {
-                        self.alerts.recall(rule, written, event, now);
+                    let Some(fired) = event.read::<AlertRuleFired>() else { continue };
+                    if let Some((rule, written)) = rules.get(&fired.rule) {
+                        self.alerts.recall(rule, written, (event, &fired), now);
                     }
                 }
                 query.cursor = page.next;
@@ -279,7 +279,7 @@ fn written(rule: &AlertRule) -> String {
 /// What is to be reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Report {
-    /// Of this one.
+    /// One project or key that exceeded a rule.
     One,
     /// That there are more.
     Crowd,
@@ -306,14 +306,21 @@ impl Alerts {
     }
 
     /// Takes over what an event in the log says was reported.
-    fn recall(&self, rule: &AlertRule, written: &str, event: &Event, now: Millis) {
+    fn recall(
+        &self,
+        rule: &AlertRule,
+        written: &str,
+        (event, fired): (&Event, &AlertRuleFired),
+        now: Millis,
+    ) {
         let bucket = rule.metric.bucket();
-        let start = event.evidence["start"].as_str().and_then(|start| parse_millis(start).ok());
-        let Some(start) = start.filter(|start| !is_forgotten(bucket, *start, now)) else { return };
+        if is_forgotten(bucket, fired.start, now) {
+            return;
+        }
         let mut seen = self.0.lock();
-        let reported = seen.reported.entry((bucket, start)).or_default();
+        let reported = seen.reported.entry((bucket, fired.start)).or_default();
         let reported = reported.entry(stable_hash(written.as_bytes())).or_default();
-        if event.evidence.get("more_than").is_some() {
+        if fired.more_than.is_some() {
             // Whoever else it was reported of: nobody more.
             let others = (reported.len()..=MOST_REPORTED).map(|n| Some(format!("more\n{n}").into()));
             reported.extend(others.collect::<Vec<Name>>());
@@ -322,7 +329,7 @@ impl Alerts {
         let name = match rule.scope {
             Watched::Everything => None,
             Watched::Project | Watched::Key => event.subject.as_ref().map(Subject::id),
-            Watched::Model => event.evidence["model"].as_str(),
+            Watched::Model => fired.model.as_deref(),
         };
         if name.is_some() || rule.scope == Watched::Everything {
             reported.insert(name.map(Arc::from));

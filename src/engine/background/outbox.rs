@@ -5,18 +5,21 @@ use std::collections::{HashMap, VecDeque};
 use metrics::Counter;
 use parking_lot::Mutex;
 
-use crate::domain::{
-    Millis, SECOND,
-    event::{Event, EventType},
-    finding::Severity,
-    subject::Subject,
+use crate::{
+    domain::{
+        Millis, SECOND,
+        event::{Call, Event, EventType},
+        finding::Severity,
+        subject::Subject,
+    },
+    engine::events,
 };
 
 /// Most kinds of events folded at once; beyond it the oldest fold ends early.
 const MAX_FOLDS: usize = 20_000;
 
 /// Subject, type, severity, detector, whether it was enforced, and by which call the request came.
-type FoldKey = (Option<Subject>, EventType, Severity, Option<String>, bool, Option<String>);
+type FoldKey = (Option<Subject>, EventType, Severity, Option<String>, bool, Option<Call>);
 
 #[derive(Debug)]
 struct Fold {
@@ -72,7 +75,7 @@ impl EventOutbox {
         if !self.is_open() {
             return;
         }
-        let call = event.evidence["call"].as_str().map(str::to_owned);
+        let call = event.evidence.call();
         let detector = event.detector.clone();
         let key = (event.subject.clone(), event.kind, event.severity, detector, event.would.is_none(), call);
         let mut inner = self.inner.lock();
@@ -131,10 +134,7 @@ impl EventOutbox {
         let mut events: Vec<Event> = inner.waiting.drain(..).collect();
         let dropped = std::mem::take(&mut inner.dropped);
         if dropped > 0 {
-            let mut gap = Event::new(now, EventType::EventGap, Severity::High, None);
-            gap.detector = Some("store".to_owned());
-            gap.evidence = serde_json::json!({ "lost_events": dropped });
-            events.push(gap);
+            events.push(events::gap(dropped, now));
         }
         events
     }

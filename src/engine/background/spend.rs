@@ -1,8 +1,8 @@
 //! Spend anomalies: after each full hour every key's day so far is held against its days before, once over all
 //! instances, and a key that stays critical is cut off.
 //!
-//! All of it is worked out from the roll-ups of usage: days for the judgement, hours for how the day stood at the checks
-//! before. What was reported and what people said is read from the event log, so nothing else is stored.
+//! All of it is worked out from the roll-ups of usage: days for the judgement, hours for how the day stood at the
+//! checks before. What was reported and what people said is read from the event log, so nothing else is stored.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::{
     domain::{
         DAY, HOUR, Millis, SECOND,
-        event::{Event, EventType, format_millis, parse_millis},
+        event::{Event, EventType, FeedbackGiven, KeyCutOff, SpendAnomaly, Verdict},
         finding::{Mode, Severity},
         ladder,
         policy::Preset,
@@ -248,9 +248,9 @@ impl Engine {
         if known.is_some_and(|reported| reported >= found.severity()) {
             return Ok(());
         }
-        let day_name = format_millis(day);
         let of_day = |event: &Event| {
-            event.severity >= found.severity() && event.evidence["day"].as_str() == Some(&day_name)
+            event.severity >= found.severity()
+                && event.read::<SpendAnomaly>().is_some_and(|logged| logged.day == day)
         };
         if !self.was_said(&subject, EventType::SpendAnomaly, day, of_day).await? {
             let version = self.policy().version.clone();
@@ -282,29 +282,30 @@ impl Engine {
             _ if common => Some("held: so many keys at once have a common cause, such as a price"),
             Mode::Shadow => Some("shadow"),
             _ if !self.may_cut_off() => Some(
-                "held: what is only loud may be the owner's own; the strict preset or an emergency hook lets spending alone cut a key off",
+                "held: what is only loud may be the owner's own; the strict preset or an emergency hook lets spending \
+                 alone cut a key off",
             ),
             _ => None,
         };
-        let event =
-            events::key_cut_off(&subject, &cut.found, (check.day(), &cut.checks), &policy.version, now);
+        let checks = (check.day(), cut.checks.as_slice());
+        let event = events::key_cut_off(&subject, &cut.found, checks, why, &policy.version, now);
         let observing = policy.observes();
-        if let Some(why) = why {
+        if why.is_some() {
             let standing = patient(self.store.standing(&subject)).await?;
             let for_good = |held: StandingRecord| {
                 held.standing.counting(observing).state_at(now) == StandingState::PermanentlyBanned
             };
             if !standing.is_some_and(for_good) {
-                patient(self.store.append(&[events::not_cut_off(event, why)])).await?;
+                patient(self.store.append(&[event])).await?;
                 self.metrics.events_written.increment(1);
             }
             return Ok(());
         }
         let event = if observing { events::cut_off_in_theory(event, now) } else { event };
         let detail = StandingDetail {
-            reason: event.evidence["summary"].as_str().unwrap_or_default().trim_end_matches('.').to_owned(),
+            reason: event.evidence.finding().summary.unwrap_or_default().trim_end_matches('.').to_owned(),
             detector: Some("spend".to_owned()),
-            evidence: event.evidence.clone(),
+            evidence: event.evidence.as_json().clone(),
             request_id: None,
         };
         let done = self.change_with(&subject, now, |current| {
@@ -332,8 +333,9 @@ impl Engine {
     async fn was_warned_of(&self, subject: &Subject, cut: &CutOff, check: Check) -> Result<bool, StoreError> {
         let since = cut.first_day(check);
         let earlier = |event: &Event| {
-            let day = event.evidence["day"].as_str().and_then(|day| parse_millis(day).ok());
-            event.severity == Severity::Critical && event.time < check.at && day >= Some(since)
+            event.severity == Severity::Critical
+                && event.time < check.at
+                && event.read::<SpendAnomaly>().is_some_and(|logged| logged.day >= since)
         };
         self.was_said(subject, EventType::SpendAnomaly, since, earlier).await
     }
@@ -348,15 +350,15 @@ impl Engine {
     ) -> Result<bool, StoreError> {
         let since = cut.first_day(check);
         let benign = |event: &Event| {
-            let about = event.evidence["judged"]["type"].as_str().and_then(EventType::parse);
-            let spend =
-                about.is_some_and(|kind| [EventType::SpendAnomaly, EventType::KeyCutOff].contains(&kind));
-            spend && event.evidence["verdict"] == "benign"
+            event.read::<FeedbackGiven>().is_some_and(|word| {
+                let spend = [EventType::SpendAnomaly, EventType::KeyCutOff].contains(&word.judged.kind);
+                spend && word.verdict == Verdict::Benign
+            })
         };
-        let day_name = format_millis(check.day());
         let observing = self.policy().observes();
         let this_day = |event: &Event| {
-            (observing || event.would.is_none()) && event.evidence["day"].as_str() == Some(&day_name)
+            (observing || event.would.is_none())
+                && event.read::<KeyCutOff>().is_some_and(|logged| logged.spend.day == check.day())
         };
         Ok(self.was_said(subject, EventType::BanLifted, since, |_| true).await?
             || self.was_said(subject, EventType::FeedbackGiven, since, benign).await?

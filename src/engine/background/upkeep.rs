@@ -4,15 +4,14 @@
 use std::{sync::Arc, time::Duration};
 
 use metrics::Histogram;
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::alerts;
 use crate::{
+    clock,
     domain::{
         Millis,
-        event::{Event, EventType, format_millis},
-        finding::Severity,
+        event::{Event, EventType},
         standing::{Standing, StandingDetail},
         subject::Subject,
     },
@@ -55,8 +54,7 @@ impl Engine {
     }
 
     async fn tend_until(&self, shutdown: &CancellationToken) {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = clock::ticks(TICK);
         let mut position = self.begin.clone();
         for tick in 0_u64.. {
             tokio::select! {
@@ -68,8 +66,7 @@ impl Engine {
 
     /// Apart from all else, so that nothing slow holds it up.
     async fn add_usage_until(&self, shutdown: &CancellationToken) {
-        let mut ticks = interval(USAGE_TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = clock::ticks(USAGE_TICK);
         let mut flushed_at = self.now();
         loop {
             tokio::select! {
@@ -104,9 +101,8 @@ impl Engine {
 
     /// What is spent: alert rules, and each key's days. Apart from all else too: it may read much.
     async fn watch_until(&self, shutdown: &CancellationToken) {
-        let mut ticks = interval_at(Instant::now() + ALERT_TICK, ALERT_TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut rested = Instant::now();
+        let mut ticks = clock::ticks_after(ALERT_TICK, ALERT_TICK);
+        let mut rested = clock::instant();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -116,10 +112,10 @@ impl Engine {
                 continue;
             }
             let mut watched = vec![self.watch_rules(&alerts::FEW, self.now()).await];
-            let began = Instant::now();
+            let began = clock::instant();
             if began >= rested {
                 watched.push(self.watch_rules(&alerts::MANY, self.now()).await);
-                rested = Instant::now() + began.elapsed() * REST;
+                rested = clock::instant() + began.elapsed() * REST;
             }
             watched.push(self.watch_spend(self.now()).await);
             for error in watched.into_iter().filter_map(Result::err) {
@@ -228,7 +224,7 @@ impl Engine {
     }
 
     async fn follow_clock(&self) -> Result<(), StoreError> {
-        let asked = std::time::Instant::now();
+        let asked = clock::instant();
         match patient(self.store.clock()).await? {
             Some(time) => self.clock.follow(time, asked.elapsed()),
             None => self.clock.catch_up(),
@@ -259,8 +255,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes a ban that is in force here and unknown to the store, unless the store holds one that is. One that was only
-    /// observed is none in place of one that is enforced.
+    /// Writes a ban that is in force here and unknown to the store, unless the store holds one that is. One that was
+    /// only observed is none in place of one that is enforced.
     async fn assert_standing(
         &self,
         subject: &Subject,
@@ -290,7 +286,7 @@ impl Engine {
 
     /// Probes a lost store; when it answers, tells it what happened meanwhile.
     async fn find_store_back(&self) -> Result<(), StoreError> {
-        let found = matches!(timeout(PROBE, self.store.ping()).await, Ok(Ok(())));
+        let found = matches!(clock::timeout(PROBE, self.store.ping()).await, Ok(Ok(())));
         if !found {
             return Ok(());
         }
@@ -304,10 +300,7 @@ impl Engine {
         if let Some(since) = self.breaker.close() {
             tracing::info!("the store answers again");
             metrics::gauge!("keyward_degraded").set(0.0);
-            let evidence = serde_json::json!({
-                "since": format_millis(since), "seconds": (now - since) / 1000, "subjects_reconciled": reconciled,
-            });
-            self.outbox.push(events::store(now, EventType::StoreRecovered, Severity::Medium, evidence));
+            self.outbox.push(events::recovered(since, reconciled, now));
         }
         Ok(())
     }
@@ -363,7 +356,7 @@ pub(super) async fn measured<T>(
     call: impl Future<Output = Result<T, StoreError>>,
     took: &Histogram,
 ) -> Result<T, StoreError> {
-    let asked = Instant::now();
+    let asked = clock::instant();
     let answer = patient(call).await;
     took.record(asked.elapsed());
     answer

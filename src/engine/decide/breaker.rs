@@ -28,7 +28,7 @@ impl Breaker {
         Some(self.since.load(Ordering::Acquire)).filter(|since| *since != CLOSED)
     }
 
-    /// The store answered.
+    /// Notes that the store answered: failures are counted anew.
     pub fn succeeded(&self) {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);

@@ -73,22 +73,22 @@ pub enum Course {
 /// What the profile did with the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Learned {
-    /// It learned it.
+    /// It learned the request, with all that is in it.
     Learned,
     /// It counted what was spent and learned nothing else, because the request was flagged.
     Flagged,
-    /// Nothing.
+    /// It learned and counted nothing of the request.
     Nothing,
 }
 
 /// One subject's step on the ladder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Climb {
-    /// Whose.
+    /// Who climbed: the key or the address.
     pub subject: Subject,
-    /// What was answered.
+    /// What was answered to the request because of it.
     pub action: Action,
-    /// The standing before.
+    /// The standing before the request, as the store had it.
     pub before: Standing,
     /// The standing after, when it changed.
     pub after: Option<Standing>,
@@ -101,11 +101,11 @@ pub struct Climb {
 /// A place where the key was seen shortly before.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecentPlace {
-    /// Where.
+    /// Where it is: city, country and network, as far as they are known.
     pub place: PlaceSummary,
     /// First seen, among the recent ones.
     pub first_seen: Millis,
-    /// Last seen.
+    /// When a request last came from there, ms since the Unix epoch.
     pub last_seen: Millis,
     /// Requests since it was first seen.
     pub requests: u64,
@@ -114,7 +114,7 @@ pub struct RecentPlace {
 /// All that led to a decision.
 #[derive(Debug)]
 pub struct Explanation {
-    /// What was decided.
+    /// What was decided, as it was answered.
     pub decision: Decision,
     /// The moment by which it was decided: the request's own, or later where the key was already further.
     pub now: Millis,
@@ -133,7 +133,7 @@ pub struct Explanation {
     /// The places in it, by their names.
     pub known_places: Vec<KnownPlace>,
     /// What every detector said; empty where they were not asked.
-    pub verdicts: Vec<DetectorReport>,
+    pub reports: Vec<DetectorReport>,
     /// What the ladder did.
     pub climbs: Vec<Climb>,
     /// What the profile did with the request.
@@ -147,7 +147,7 @@ struct Notes {
     observation: Option<Observation>,
     attribution: Attribution,
     profile: Profile,
-    verdicts: Vec<DetectorReport>,
+    reports: Vec<DetectorReport>,
     climbs: Vec<Climb>,
     learned: Learned,
 }
@@ -160,7 +160,7 @@ impl Trace for Notes {
                 self.attribution = observed.attribution;
                 self.profile = observed.profile.with(Profile::clone);
             }
-            Fact::Asked(case) => self.verdicts = detect::reports(case),
+            Fact::Asked(case) => self.reports = detect::reports(case),
             Fact::Climbed(subject, before, findings, step) => {
                 // A step that somebody else's change made void is taken again: the last one counts.
                 self.climbs.retain(|climb| climb.subject != *subject);
@@ -199,7 +199,7 @@ impl Engine {
             observation: None,
             attribution: Attribution::default(),
             profile: profile.unwrap_or_default(),
-            verdicts: Vec::new(),
+            reports: Vec::new(),
             climbs: Vec::new(),
             learned: Learned::Nothing,
         };
@@ -223,7 +223,7 @@ impl Engine {
             observation,
             known_places: self.known_places(&notes.profile),
             profile: notes.profile,
-            verdicts: notes.verdicts,
+            reports: notes.reports,
             climbs: notes.climbs,
             learned: notes.learned,
             policy,
@@ -269,7 +269,7 @@ impl Notes {
             (_, Some(refusal), Some(Reason::RateLimitExceeded | Reason::BudgetExceeded)) => {
                 Course::Limited(refusal)
             }
-            _ if !self.verdicts.is_empty() => Course::Judged,
+            _ if !self.reports.is_empty() => Course::Judged,
             _ if self.observation.is_some() && record.refused_by_keyward => Course::NotCounted,
             _ if self.attribution == Attribution::Nobody => Course::CredentialsRefused,
             _ if self.observation.is_some() => Course::Allowlisted,

@@ -103,7 +103,7 @@ impl Fallback {
         }
     }
 
-    /// Standings owed, taken.
+    /// Takes the standings that the store does not have yet.
     pub fn take_standings(&self) -> Vec<(Subject, Standing, StandingDetail)> {
         let standings = std::mem::take(&mut self.owed.lock().standings);
         standings.into_iter().map(|(subject, (standing, detail))| (subject, standing, detail)).collect()

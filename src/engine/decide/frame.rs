@@ -6,21 +6,23 @@ use crate::{
         Millis,
         decision::{Action, LimitStatus, Reason, Would},
         enforcement::Enforcement,
-        event::{Event, EventType, format_millis},
+        event::{
+            BannedRequestBlocked, Call, Cause, Event, EventEvidence, EventType, EvidenceAmount,
+            HighSeverityAnomaly, Hold, KeyNotAllowed, KeySpared, ProjectMismatch, RateLimitExceeded,
+            StandingChanged,
+        },
         finding::{Finding, Severity},
         ladder,
-        limit::Scope,
         money::Usd,
         place::Place,
         record::Record,
         registry::{Applied, NotAllowed},
         standing::Standing,
         subject::Subject,
-        window::Unit,
     },
     engine::{
         ActivePolicy, bans,
-        events::{action_of, standing_evidence},
+        events::{action_of, budget_details},
     },
 };
 
@@ -35,8 +37,8 @@ pub struct Frame<'a> {
     /// When.
     pub now: Millis,
     enforcement: Enforcement,
-    /// By which call the request came: `check` or `record`.
-    call: &'static str,
+    /// By which call the request came.
+    call: Call,
 }
 
 impl<'a> Frame<'a> {
@@ -48,7 +50,7 @@ impl<'a> Frame<'a> {
         purpose: Purpose,
         now: Millis,
     ) -> Self {
-        let call = if purpose == Purpose::Record { "record" } else { "check" };
+        let call = if purpose == Purpose::Record { Call::Record } else { Call::Check };
         let enforcement = active.policy.enforcement;
         Self { record, place, policy_version: &active.version, now, enforcement, call }
     }
@@ -75,7 +77,7 @@ impl<'a> Frame<'a> {
     pub fn anomaly(&self, finding: &Finding, subject: &Subject, action: Action) -> Event {
         let kind = EventType::Anomaly(finding.kind);
         let event = self.event(kind, finding.severity, subject, finding.kind.detector());
-        let event = Event { evidence: finding.evidence.clone(), ..event };
+        let event = Event { evidence: EventEvidence::of_finding(finding), ..event };
         match action {
             _ if !finding.is_enforced() => Event { action: Some("shadow".to_owned()), ..event },
             Action::None | Action::Alert => Event { action: Some(action.name().to_owned()), ..event },
@@ -94,23 +96,28 @@ impl<'a> Frame<'a> {
 
     /// A ban of an address leaves a key alone that has long succeeded from there.
     pub fn spared(&self, address: &Subject, ban: &Standing) -> Event {
-        let until = ban.until.map(format_millis);
-        let summary =
-            format!("The ban of {address} spares {}, which has long succeeded from there.", self.record.key);
-        let evidence = serde_json::json!({
-            "summary": summary, "key": self.record.key, "banned_since": format_millis(ban.since), "banned_until": until,
-        });
-        Event {
-            evidence,
-            action: Some(Action::None.name().to_owned()),
-            ..self.event(EventType::KeySpared, Severity::Low, address, "ladder")
-        }
+        let details = KeySpared {
+            summary: format!(
+                "The ban of {address} spares {}, which has long succeeded from there.",
+                self.record.key
+            ),
+            key: self.record.key.to_string(),
+            banned_since: ban.since,
+            banned_until: ban.until,
+        };
+        let event = self.event(EventType::KeySpared, Severity::Low, address, "ladder").with(&details);
+        Event { action: Some(Action::None.name().to_owned()), ..event }
     }
 
     /// The one type to alert on, beside the anomaly itself.
     pub fn high_severity(&self, finding: &Finding, subject: &Subject, action: Action) -> Event {
-        let evidence = serde_json::json!({ "anomaly": finding.kind, "score": finding.score, "recommendation": finding.recommendation });
-        Event { kind: EventType::HighSeverityAnomaly, evidence, ..self.anomaly(finding, subject, action) }
+        let details = HighSeverityAnomaly {
+            anomaly: finding.kind,
+            score: finding.score,
+            recommendation: finding.recommendation.clone(),
+        };
+        let kind = EventType::HighSeverityAnomaly;
+        Event { kind, ..self.anomaly(finding, subject, action) }.with(&details)
     }
 
     /// A response of the ladder.
@@ -121,8 +128,7 @@ impl<'a> Frame<'a> {
         standing: &Standing,
         cause: &Finding,
     ) -> Event {
-        let mut evidence = standing_evidence(standing);
-        evidence["cause"] = serde_json::json!({ "anomaly": cause.kind, "evidence": cause.evidence });
+        let details = StandingChanged::by_cause(standing, Cause::finding(cause));
         let event = self.event(kind, ladder::response_severity(kind), subject, cause.kind.detector());
         let ruled = match action_of(standing) {
             action @ (Action::TemporaryBan | Action::PermanentBan) => {
@@ -130,58 +136,54 @@ impl<'a> Frame<'a> {
             }
             action => Would::go_on(action),
         };
-        self.ruled(Event { evidence, ..event }, Action::None, ruled)
+        self.ruled(event.with(&details), Action::None, ruled)
     }
 
     /// A request of a banned subject.
     pub fn blocked(&self, subject: &Subject, standing: &Standing) -> Event {
         let event = self.event(EventType::BannedRequestBlocked, Severity::Low, subject, "ladder");
-        let mut evidence = standing_evidence(standing);
-        evidence["call"] = self.call.into();
+        let details = BannedRequestBlocked { hold: Hold::of(standing), call: Some(self.call) };
         let ruled = Would::refuse(action_of(standing), bans::reason(subject), standing.until, self.now);
-        self.ruled(Event { evidence, ..event }, Action::None, ruled)
+        self.ruled(event.with(&details), Action::None, ruled)
     }
 
     /// A request that a limit refused, which the ruling says.
     pub fn limited(&self, limit: &LimitStatus, ruled: Would) -> Event {
-        let amount = |amount: u64| -> serde_json::Value {
-            if limit.unit == Unit::CostUsd { Usd(amount).to_string().into() } else { amount.into() }
+        let details = RateLimitExceeded {
+            scope: limit.scope.as_deref().map(str::to_owned),
+            model: limit.model.as_deref().map(str::to_owned),
+            window: limit.window,
+            unit: limit.unit,
+            limit: EvidenceAmount::of(limit.unit, limit.limit),
+            used: EvidenceAmount::of(limit.unit, limit.used),
+            requested_tokens: self.record.tokens,
+            requested_cost_usd: Usd(self.record.cost().nanos).to_string(),
+            call: Some(self.call),
         };
-        let evidence = serde_json::json!({
-            "scope": limit.scope, "model": limit.model, "window": limit.window.to_string(), "unit": limit.unit.name(),
-            "limit": amount(limit.limit), "used": amount(limit.used), "requested_tokens": self.record.tokens,
-            "requested_cost_usd": Usd(self.record.cost().nanos).to_string(), "call": self.call,
-        });
         let event = self.event(EventType::RateLimitExceeded, Severity::Medium, &self.record.key, "limits");
-        self.ruled(Event { evidence, ..event }, Action::None, ruled)
+        self.ruled(event.with(&details), Action::None, ruled)
     }
 
-    /// So many thousandths of a budget are used. Told of whom the budget is; of everything: of nobody.
+    /// So many thousandths of a budget are used. ReportedTokens of whom the budget is; of everything: of nobody.
     pub fn budget_used(&self, applied: &Applied, used: u64, mark: u64, severity: Severity) -> Event {
-        let limit = &applied.rule.limit;
-        let (percent, most) = (mark / 10, Usd(limit.most));
-        let evidence = serde_json::json!({
-            "summary": format!("{percent} % of ${most} per {} are used: ${}.", limit.span, Usd(used)),
-            "percent": percent, "limit_usd": most.to_string(), "used_usd": Usd(used).to_string(),
-            "window": limit.span.to_string(), "model": limit.model, "scope": applied.counter.scope.as_str(),
-        });
-        let subject = match &applied.counter.scope {
-            Scope::Subject(subject) => Some(subject.clone()),
-            Scope::Everything => None,
-        };
+        let details = budget_details(applied, used, mark);
+        let subject = applied.counter.scope.subject().cloned();
         let event = self.event(EventType::BudgetUsed, severity, &self.record.key, "budgets");
-        Event { evidence, action: Some("alert".to_owned()), subject, ..event }
+        Event { action: Some("alert".to_owned()), subject, ..event.with(&details) }
     }
 
     /// A request that its key may not make. Keys that nobody registered are logged by their address, so that a flood of
     /// made-up ones is folded.
     pub fn not_allowed(&self, refusal: NotAllowed) -> Event {
-        let words = refusal.words();
         let refused = if self.enforcement.observes() { "Would be refused" } else { "Refused" };
-        let evidence = serde_json::json!({
-            "summary": format!("{refused}: {words}."), "cause": refusal.name(), "endpoint": self.record.endpoint,
-            "model": self.record.model, "project": self.record.project.as_ref().map(Subject::id), "call": self.call,
-        });
+        let details = KeyNotAllowed {
+            summary: format!("{refused}: {}.", refusal.words()),
+            cause: refusal,
+            endpoint: self.record.endpoint.to_string(),
+            model: self.record.model.as_deref().map(str::to_owned),
+            project: self.record.project.as_ref().map(|project| project.id().to_owned()),
+            call: Some(self.call),
+        };
         let unknown = refusal == NotAllowed::UnknownKey;
         let subject = if unknown { &self.record.address } else { &self.record.key };
         let (kind, severity) = match unknown {
@@ -190,20 +192,20 @@ impl<'a> Frame<'a> {
         };
         let reason = if unknown { Reason::UnknownKey } else { Reason::KeyNotAllowed };
         let ruled = Would::refuse(Action::None, reason, None, self.now);
-        self.ruled(Event { evidence, ..self.event(kind, severity, subject, "registry") }, Action::None, ruled)
+        let event = self.event(kind, severity, subject, "registry").with(&details);
+        self.ruled(event, Action::None, ruled)
     }
 
     /// A record that names another project than the one that its key is registered to.
     pub fn mismatch(&self, registered: Option<&Subject>) -> Event {
-        let evidence = serde_json::json!({
-            "registered": registered.map(Subject::id), "reported": self.record.project.as_ref().map(Subject::id),
-        });
+        let id = |project: &Subject| project.id().to_owned();
+        let details = ProjectMismatch {
+            registered: registered.map(id),
+            reported: self.record.project.as_ref().map(id),
+        };
         let (kind, severity) = (EventType::ProjectMismatch, Severity::Medium);
-        Event {
-            evidence,
-            action: Some("none".to_owned()),
-            ..self.event(kind, severity, &self.record.key, "registry")
-        }
+        let event = self.event(kind, severity, &self.record.key, "registry").with(&details);
+        Event { action: Some("none".to_owned()), ..event }
     }
 
     /// New subjects came faster than the cap.

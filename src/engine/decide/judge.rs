@@ -1,7 +1,5 @@
 //! The judgement of one observed request: refusals, findings, the ladder, learning.
 
-use std::time::Instant;
-
 use super::{
     explain::{Fact, Trace},
     frame::Frame,
@@ -10,6 +8,7 @@ use super::{
     prepare::{Purpose, refuse},
 };
 use crate::{
+    clock::{self, Instant},
     detect::{self, Attribution, Case, Recent},
     domain::{
         HOUR,
@@ -59,8 +58,12 @@ impl Engine {
             return Decision { allowed: false, reason: refused.reason, ..decision };
         }
         let counted = observed.charge.mode != ChargeMode::Peek;
-        if !observed.key.tracked && counted && !observed.degraded && !observed.charge.may_create {
+        let kept_out = !observed.key.tracked && !observed.charge.may_create && !record.late;
+        if kept_out && counted && !observed.degraded {
             self.outbox.tell(|| frame.capped());
+        }
+        if !observed.known.limits.is_empty() && counted {
+            self.report_budgets(&observed, &frame);
         }
         if !observed.key.admitted && (observed.attribution == Attribution::Key || counted) {
             self.refuse_by_limit(&mut decision, &frame, &observed.key);
@@ -68,9 +71,6 @@ impl Engine {
         }
         if observed.key.standing.state_at(now) == StandingState::Throttled {
             decision.action = Action::Throttle;
-        }
-        if !observed.known.limits.is_empty() && counted {
-            self.report_budgets(&observed, &frame);
         }
         if record.late || record.refused_by_keyward || observed.attribution == Attribution::Nobody {
             return decision;
@@ -140,6 +140,7 @@ impl Engine {
             self.outbox.tell(|| frame.blocked(&record.key, &observed.key.standing));
             refuse(&mut decision, &observed.key.standing, Reason::ApiKeyBanned);
         } else if !observed.key.admitted {
+            self.report_budgets(observed, &frame);
             self.refuse_by_limit(&mut decision, &frame, &observed.key);
         } else if observed.key.standing.state_at(now) == StandingState::Throttled {
             decision.action = Action::Throttle;
@@ -297,9 +298,9 @@ impl Engine {
     /// Writes a response within the deadline. Without an answer, the standing holds here and is owed to the store.
     async fn write(&self, respond: &Respond, by: Instant) -> Option<Responded> {
         if self.breaker.open_since().is_none() {
-            let patience = by.saturating_duration_since(Instant::now()).max(self.deadline() / 10);
-            let asked = Instant::now();
-            let answer = tokio::time::timeout(patience, self.store.respond(respond)).await;
+            let patience = by.saturating_duration_since(clock::instant()).max(self.deadline() / 10);
+            let asked = clock::instant();
+            let answer = clock::timeout(patience, self.store.respond(respond)).await;
             self.metrics.respond.record(asked.elapsed());
             match answer {
                 Ok(Ok(responded)) => {
@@ -322,8 +323,8 @@ impl Engine {
         None
     }
 
-    /// Takes back what a request that is refused after all left with its key: the charge of an admission, and the sighting
-    /// of its peer. Writes events with it.
+    /// Takes back what a request that is refused after all left with its key: the charge of an admission, and the
+    /// sighting of its peer. Writes events with it.
     async fn take_back(&self, observed: &Observed<'_>, events: Vec<Event>) {
         let charged =
             observed.key.admitted && observed.key.tracked && observed.charge.mode != ChargeMode::Peek;

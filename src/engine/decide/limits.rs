@@ -1,4 +1,5 @@
-//! How limits stand after a request, and which of them refused it: the four windows of its key, and what the registry adds.
+//! How limits stand after a request, and which of them refused it: the four windows of its key, and what the registry
+//! adds.
 
 use super::observe::Observed;
 use crate::domain::{
@@ -19,7 +20,11 @@ pub(super) fn statuses(observed: &Observed<'_>) -> Vec<LimitStatus> {
         let limit = &applied.rule.limit;
         // An empty counter is as its span would leave it.
         let reset_at = count.resets_at.unwrap_or(observed.key.now);
-        let reset_at = reset_at.min(observed.key.now + limit.span.length());
+        // What slides leaves within its span; a calendar period ends when it ends, also on a day of 25 hours.
+        let reset_at = match limit.span {
+            Span::Sliding(length) => reset_at.min(observed.key.now + length),
+            Span::Calendar(_) => reset_at,
+        };
         LimitStatus {
             scope: Some(scope_name(&applied.counter).into()),
             model: limit.model.clone(),
@@ -33,8 +38,8 @@ pub(super) fn statuses(observed: &Observed<'_>) -> Vec<LimitStatus> {
     statuses
 }
 
-/// The limit that refused a charge, as its place among [`statuses`], and when it would admit (`None`: never). Of a window
-/// and a counter the one that keeps out longer.
+/// The limit that refused a charge, as its place among [`statuses`], and when it would admit (`None`: never). Of a
+/// window and a counter the one that keeps out longer.
 pub(super) fn refusing(key: &Observation, statuses: &[LimitStatus]) -> Option<(usize, Option<Millis>)> {
     let of_windows = statuses.iter().take_while(|status| status.scope.is_none()).count();
     let window = key.refusal.as_ref().and_then(|refusal| {

@@ -2,8 +2,8 @@
 //!
 //! Each stage owns the former. `prepare` makes a `Request` of a record: all that is known before the store is asked.
 //! `observe` makes the one trip and returns it `Observed`. `judge` asks the detectors, climbs the ladder, writes what
-//! changed, has the profile learn, and returns the [`Decision`]. `fallback` and `breaker` take over while the store does
-//! not answer. [`Engine::explain`] is `record` with a trace.
+//! changed, has the profile learn, and returns the [`Decision`]. `fallback` and `breaker` take over while the store
+//! does not answer. [`Engine::explain`] is `record` with a trace.
 
 pub(in crate::engine) mod breaker;
 pub(in crate::engine) mod budgets;
@@ -99,8 +99,8 @@ impl Engine {
         decision
     }
 
-    /// Decides about a request before it is made (its tokens and cost are the estimate). Counts nothing; a refusal is an
-    /// event. With `reserve` the estimate is held until the record settles it, or for the lease of a minute.
+    /// Decides about a request before it is made (its tokens and cost are the estimate). Counts nothing; a refusal is
+    /// an event. With `reserve` the estimate is held until the record settles it, or for the lease of a minute.
     pub async fn check(&self, record: &Record, reserve: bool, now: Millis) -> Decision {
         let active = self.active.load_full();
         let purpose = if reserve { Purpose::Reserve } else { Purpose::Check };

@@ -1,22 +1,18 @@
 //! The one trip to the store, bounded by the deadline, and what happens when it fails.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     prepare::{Known, Request, address_charge},
     reservations,
 };
 use crate::{
+    clock::{self, Instant},
     detect::{self, Attribution},
     domain::{
         HOUR, Millis,
         counter::CounterChange,
         decision::{Action, Decision, Reason},
-        event::EventType,
-        finding::Severity,
         observation::{Charge, ChargeMode, Observation, Peer},
         place::Prefix,
         policy::OnStoreFailure,
@@ -55,8 +51,8 @@ enum Observing {
 }
 
 impl Engine {
-    /// Takes requests to the store and back, in their order: all charges in one trip, beside it the profiles that are not
-    /// at hand. When the store does not answer in time, the fallback observes in its place.
+    /// Takes requests to the store and back, in their order: all charges in one trip, beside it the profiles that are
+    /// not at hand. When the store does not answer in time, the fallback observes in its place.
     pub(in crate::engine) async fn observe<'r>(
         &self,
         requests: Vec<Request<'r>>,
@@ -74,7 +70,7 @@ impl Engine {
             known.push((request.known, request.address.is_some()));
             charges.extend(request.address);
         }
-        let write_by = Instant::now() + self.patience(charges.len()) * 9 / 8;
+        let write_by = clock::instant() + self.patience(charges.len()) * 9 / 8;
         let asked = tokio::join!(self.ask(&charges, now), self.load_profiles(&cold));
         let (answer, profiles) = asked;
         let degraded = !matches!(answer, Observing::Answered(_));
@@ -126,7 +122,7 @@ impl Engine {
             Attribution::Key => Attribution::Key,
             _ => self.attribution(record, Some(&profile)).or_nobody(),
         };
-        let (degraded, write_by, key) = (false, Instant::now(), counting(key));
+        let (degraded, write_by, key) = (false, clock::instant(), counting(key));
         Observed { known, charge, attribution, profile, prior, key, address, degraded, write_by }
     }
 
@@ -161,9 +157,9 @@ impl Engine {
         }
     }
 
-    /// What is to be asked about the address of a request: refused credentials are charged to it; a success is held against
-    /// those that were refused before, unless the key has long succeeded from there. New addresses have places of their
-    /// own, so that a flood of new keys does not hide the address it comes from.
+    /// What is to be asked about the address of a request: refused credentials are charged to it; a success is held
+    /// against those that were refused before, unless the key has long succeeded from there. New addresses have places
+    /// of their own, so that a flood of new keys does not hide the address it comes from.
     pub(super) fn about_address(
         &self,
         record: &Record,
@@ -195,8 +191,8 @@ impl Engine {
         }
     }
 
-    /// A subject that the cap on new ones keeps out of the store is still held to its windows: by this instance alone. The
-    /// counters that it shares with others are the store's, as ever.
+    /// A subject that the cap on new ones keeps out of the store is still held to its windows: by this instance alone.
+    /// The counters that it shares with others are the store's, as ever.
     async fn count_those_kept_out(
         &self,
         charges: &[Charge],
@@ -237,8 +233,8 @@ impl Engine {
         if self.breaker.open_since().is_some() {
             return Observing::NotMade;
         }
-        let started = Instant::now();
-        let answer = tokio::time::timeout(self.patience(charges.len()), self.store.observe(charges)).await;
+        let started = clock::instant();
+        let answer = clock::timeout(self.patience(charges.len()), self.store.observe(charges)).await;
         self.metrics.observe.record(started.elapsed());
         match answer {
             Ok(Ok(observations)) if observations.len() == charges.len() => {
@@ -272,8 +268,7 @@ impl Engine {
         if self.breaker.failed(now) {
             tracing::error!(%error, "the store does not answer; deciding without it");
             metrics::gauge!("keyward_degraded").set(1.0);
-            let evidence = serde_json::json!({ "error": error.to_string() });
-            self.outbox.push(events::store(now, EventType::StoreDegraded, Severity::High, evidence));
+            self.outbox.push(events::degraded(&error.to_string(), now));
         }
     }
 
@@ -306,7 +301,7 @@ impl Engine {
             return HashMap::new();
         }
         let loads = cold.iter().map(|subject| async move {
-            let loaded = tokio::time::timeout(self.patience(cold.len()), self.store.profile(subject)).await;
+            let loaded = clock::timeout(self.patience(cold.len()), self.store.profile(subject)).await;
             match loaded {
                 Ok(Ok(profile)) => Some((subject.clone(), profile.unwrap_or_default())),
                 // The caller goes on with an empty one, which the first flush completes with what is stored.

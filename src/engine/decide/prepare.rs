@@ -1,5 +1,5 @@
-//! What is known of a request before the store is asked: retries, bans in force, its place, what it charges. Nothing here
-//! waits.
+//! What is known of a request before the store is asked: retries, bans in force, its place, what it charges. Nothing
+//! here waits.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
         registry::{Applied, NotAllowed, Terms},
         reservation::Settles,
         standing::{Standing, StandingState},
-        window::Counts,
+        window::{Counts, ONE_DAY, WINDOW_MILLIS},
     },
     engine::{ActivePolicy, Engine, bans, profiles::ProfileHandle},
 };
@@ -169,6 +169,7 @@ impl Engine {
         let may_be_new = counted
             && profile.is_none()
             && terms.refusal.is_none()
+            && !is_past_every_window(record, now)
             && self.bans.find(record, now, active.observes(), |_, _| false).is_none();
         let new_subject = may_be_new && self.new_subjects.take(&record.address, now);
         let features = Features::of(record);
@@ -234,6 +235,11 @@ impl Engine {
             policy_version: active.version.clone(),
         }
     }
+}
+
+/// Whether no window holds the time of a record that is told late: then it makes nobody known.
+fn is_past_every_window(record: &Record, now: Millis) -> bool {
+    record.late && record.timestamp.is_some_and(|at| at < now - WINDOW_MILLIS[ONE_DAY])
 }
 
 /// How a request is charged: what was used always, what is asked for if it fits.
@@ -306,7 +312,7 @@ pub(in crate::engine) fn charge_behind(
     let reports = mode(record, attribution, Purpose::Record) == ChargeMode::Report;
     let charge = charge(record, &terms.limits, attribution, active, now);
     let counts = Counts { auth_failures: 0, not_found: 0, ..charge.counts };
-    reports.then(|| Charge { counts, ..charge })
+    reports.then_some(Charge { counts, ..charge })
 }
 
 /// The charge of refused credentials to their address, by the key in whose name they came; without one, the address is

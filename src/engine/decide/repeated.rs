@@ -1,4 +1,4 @@
-//! Requests that come more than once: the answer of the first is waited for, here or from another instance, and told to
+//! Requests that come more than once: the answer of the first is waited for, here or from another instance, and sent to
 //! the others.
 
 use std::{collections::VecDeque, time::Duration};
@@ -8,12 +8,13 @@ use tokio::sync::Notify;
 
 use super::idempotency::{IdempotencyCache, Waiting};
 use crate::{
+    clock,
     domain::{Millis, decision::Decision, observation::Claim, record::Record, subject::Subject},
     engine::{ActivePolicy, Engine},
     store::{StoreError, patient},
 };
 
-/// Answers that wait to be told to other instances, at most; the oldest are dropped: a retry elsewhere then gets a
+/// Answers that wait to be sent to other instances, at most; the oldest are dropped: a retry elsewhere then gets a
 /// plain answer, and is counted once all the same.
 const MOST_WAITING: usize = 50_000;
 /// How long is waited first before another instance's answer is looked for again; then twice as long each time.
@@ -21,7 +22,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 
 /// An answer for a retry on another instance.
 #[derive(Debug)]
-struct Told {
+struct AnswerForOthers {
     subject: Subject,
     claim: u128,
     answer: Vec<u8>,
@@ -30,7 +31,7 @@ struct Told {
 /// Answers on their way to other instances.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct AnswersForOthers {
-    waiting: Mutex<VecDeque<Told>>,
+    waiting: Mutex<VecDeque<AnswerForOthers>>,
     news: Notify,
 }
 
@@ -50,7 +51,7 @@ impl Engine {
         active: &ActivePolicy,
         now: Millis,
     ) -> Decision {
-        let answer = tokio::time::timeout(self.deadline(), waiting.wait_for(Option::is_some)).await;
+        let answer = clock::timeout(self.deadline(), waiting.wait_for(Option::is_some)).await;
         let answer = answer.ok().and_then(Result::ok).and_then(|answer| answer.clone());
         answer.map_or_else(|| self.plain_decision(record, active, now), |answer| (*answer).clone())
     }
@@ -63,13 +64,13 @@ impl Engine {
         active: &ActivePolicy,
         now: Millis,
     ) -> Decision {
-        let by = tokio::time::Instant::now() + self.deadline() * 4 / 5;
+        let by = clock::instant() + self.deadline() * 4 / 5;
         let mut pause = FIRST_LOOK;
-        while claim == Claim::InFlight && tokio::time::Instant::now() + pause < by {
-            tokio::time::sleep(pause).await;
+        while claim == Claim::InFlight && clock::instant() + pause < by {
+            clock::sleep(pause).await;
             pause *= 2;
             let Some(identity) = IdempotencyCache::identity(record) else { break };
-            let looked = tokio::time::timeout_at(by, self.store.claimed(&record.key, identity, now)).await;
+            let looked = clock::timeout_at(by, self.store.claimed(&record.key, identity, now)).await;
             let Ok(Ok(found)) = looked else { break };
             claim = found;
         }
@@ -90,7 +91,7 @@ impl Engine {
         if waiting.len() >= MOST_WAITING {
             waiting.pop_front();
         }
-        waiting.push_back(Told { subject: record.key.clone(), claim, answer });
+        waiting.push_back(AnswerForOthers { subject: record.key.clone(), claim, answer });
         self.answers.news.notify_one();
     }
 
@@ -99,7 +100,7 @@ impl Engine {
         let answers = std::mem::take(&mut *self.answers.waiting.lock());
         let writes = answers
             .iter()
-            .map(|told| patient(self.store.answer_claim(&told.subject, told.claim, &told.answer, now)));
+            .map(|one| patient(self.store.answer_claim(&one.subject, one.claim, &one.answer, now)));
         futures::future::try_join_all(writes).await.map(drop)
     }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::observe::Observed;
 use crate::{
+    clock,
     domain::{
         MINUTE, Millis, SECOND,
         counter::{CounterChange, CounterCharge},
@@ -42,7 +43,8 @@ impl Reservations {
     }
 }
 
-/// Makes a charge one that holds its estimate: where it would count for longer than the lease, it counts as long as that.
+/// Makes a charge one that holds its estimate: where it would count for longer than the lease, it counts as long as
+/// that.
 pub(super) fn reserve(
     charge: &mut Charge,
     record: &Record,
@@ -134,7 +136,7 @@ impl Engine {
         if changes.is_empty() || self.breaker.open_since().is_some() {
             return;
         }
-        let changed = tokio::time::timeout(self.patience(1), self.store.change_counters(changes, now)).await;
+        let changed = clock::timeout(self.patience(1), self.store.change_counters(changes, now)).await;
         if let Ok(Err(error)) = changed {
             self.store_failed(&error, now);
         }

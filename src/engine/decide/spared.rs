@@ -64,8 +64,9 @@ impl Engine {
         self.bans.find(record, now, active.observes(), |address, ban| spares(ban, address, record, profile()))
     }
 
-    /// Whether only the key's profile, which is not at hand, can say if a ban of its address spares it: then it is asked
-    /// for with the trip. So many new ones per minute and address: a flood of made-up keys asks the store no more often.
+    /// Whether only the key's profile, which is not at hand, can say if a ban of its address spares it: then it is
+    /// asked for with the trip. So many new ones per minute and address: a flood of made-up keys asks the store no
+    /// more often.
     pub(super) fn may_be_spared(&self, record: &Record, active: &ActivePolicy, now: Millis) -> bool {
         let found = self.bans.find(record, now, active.observes(), |_, _| false);
         let by_address = found.is_some_and(|(subject, ban)| can_spare(&ban, &subject));

@@ -7,8 +7,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Has dead letters of a sink sent again, or gives them up: those with these event ids, or all without any. Returns how
-    /// many.
+    /// Has dead letters of a sink sent again, or gives them up: those with these event ids, or all without any. Returns
+    /// how many.
     ///
     /// # Errors
     /// When it could not be written: nothing is done then.

@@ -1,71 +1,30 @@
 //! An analyst's word about an event: what it does, and how the log keeps it so that `replay` can do it again.
 
-use serde::{Deserialize, Serialize};
-
 use super::standings::{detector, lifted};
 use crate::{
     domain::{
         HOUR, Millis,
         actor::Actor,
         address,
-        event::{Event, EventType},
+        event::{BanLifted, Event, EventType, FeedbackGiven, RequestFeatures, Verdict},
         finding::{AnomalyKind, Severity},
         ladder,
-        place::Coordinates,
+        place::{Coordinates, PlaceSummary},
         profile::{Cell, Profile, Sample},
         record::Outcome,
         standing::{Origin, Standing, StandingDetail, StandingState},
         subject::Subject,
     },
     engine::{Engine, events},
-    store::{EventQuery, StandingRecord, StoreError, StoreFault},
+    store::{EventQuery, StandingRecord, StoreError},
 };
 
 /// Verdicts on one subject among which the same one is looked for.
 const EARLIER: usize = 100;
 
-/// What an event was, in an analyst's eyes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It was nothing.
-    Benign,
-    /// It was an attack.
-    Attack,
-}
-
-/// An analyst's word, as the evidence of a `FEEDBACK_GIVEN` event keeps it. It holds the event that it is about, so
-/// that it can be carried out again where that event has another id, or was never made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Feedback {
-    /// Id of the event that it is about.
-    pub event: String,
-    /// The word.
-    pub verdict: Verdict,
-    /// Why.
-    #[serde(default)]
-    pub note: String,
-    /// Whose word it is; a log that was written before this was kept does not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<Actor>,
-    /// The event that it is about.
-    pub judged: Event,
-}
-
-impl Feedback {
-    fn new(mut judged: Event, verdict: Verdict, note: &str, by: &Actor) -> Self {
-        // A word about a word would else hold every word before it.
-        if let Some(evidence) = judged.evidence.as_object_mut() {
-            evidence.remove("judged");
-        }
-        let (event, note) = (judged.id.clone(), note.to_owned());
-        Self { event, verdict, note, by: Some(by.clone()), judged }
-    }
-}
-
 impl Engine {
-    /// An analyst's word about an event; `None` when there is no such event. Each change of mind is in the log; the last
-    /// word again changes nothing.
+    /// An analyst's word about an event; `None` when there is no such event. Each change of mind is in the log; the
+    /// last word again changes nothing.
     ///
     /// # Errors
     /// When it could not be written.
@@ -79,42 +38,40 @@ impl Engine {
     ) -> Result<Option<Event>, StoreError> {
         self.answering()?;
         let Some(event) = self.store.event(event_id).await? else { return Ok(None) };
-        let feedback = Feedback::new(event.clone(), verdict, note, by);
-        let evidence =
-            serde_json::to_value(&feedback).map_err(|e| StoreError::Incompatible(StoreFault::of(e)))?;
-        if self.is_last_word(&event, &evidence).await? {
+        let feedback = FeedbackGiven::new(event.clone(), verdict, note, by);
+        if self.is_last_word(&feedback).await? {
             return Ok(Some(event));
         }
         self.carry_out(&feedback, now).await?;
         // Last, so that a verdict that could not be carried out can be given again.
-        let subject = event.subject.as_ref();
-        let kind = EventType::FeedbackGiven;
-        let logged = events::operator(now, kind, Severity::Low, subject, Some(by), evidence);
+        let (kind, subject) = (EventType::FeedbackGiven, event.subject.as_ref());
+        let logged = events::operator(now, kind, Severity::Low, subject).with(&feedback);
         self.store.append(&[logged]).await?;
         self.metrics.events_written.increment(1);
         Ok(Some(event))
     }
 
-    async fn is_last_word(&self, event: &Event, evidence: &serde_json::Value) -> Result<bool, StoreError> {
+    async fn is_last_word(&self, feedback: &FeedbackGiven) -> Result<bool, StoreError> {
         let query = EventQuery {
             kind: Some(EventType::FeedbackGiven),
-            subject: event.subject.clone(),
+            subject: feedback.judged.subject.clone(),
             limit: EARLIER,
             ..EventQuery::default()
         };
-        let about_it = |e: &&Event| e.evidence["event"] == evidence["event"];
-        let events = self.store.events(&query).await?;
-        Ok(events.items.iter().find(about_it).is_some_and(|e| e.evidence["verdict"] == evidence["verdict"]))
+        let words = self.store.events(&query).await?.items;
+        let mut words = words.iter().filter_map(Event::read::<FeedbackGiven>);
+        let last = words.find(|word| word.event == feedback.event);
+        Ok(last.is_some_and(|word| word.verdict == feedback.verdict))
     }
 
-    /// Does what a verdict says, without a word in the log. A benign one lifts the ban or throttle that the event led to,
-    /// undoes its strike, teaches the profile, and leaves the detector alone for the policy's grace period; one about an
-    /// attack changes nothing. Where nothing was ever held against the subject, or what is in force has another reason
-    /// (an operator's ban always has), there is nothing to lift and the profile learns all the same.
+    /// Does what a verdict says, without a word in the log. A benign one lifts the ban or throttle that the event led
+    /// to, undoes its strike, teaches the profile, and leaves the detector alone for the policy's grace period; one
+    /// about an attack changes nothing. Where nothing was ever held against the subject, or what is in force has
+    /// another reason (an operator's ban always has), there is nothing to lift and the profile learns all the same.
     ///
     /// # Errors
     /// When it could not be written.
-    pub async fn carry_out(&self, feedback: &Feedback, now: Millis) -> Result<(), StoreError> {
+    pub async fn carry_out(&self, feedback: &FeedbackGiven, now: Millis) -> Result<(), StoreError> {
         let (Verdict::Benign, Some(subject)) = (feedback.verdict, &feedback.judged.subject) else {
             return Ok(());
         };
@@ -134,9 +91,13 @@ impl Engine {
             let unenforced_bans = current.standing.unenforced_bans.saturating_sub(undone).min(bans);
             let unenforced_strikes =
                 (current.standing.unenforced_strikes - f64::from(undone)).clamp(0.0, strikes);
-            let evidence =
-                serde_json::json!({ "reason": note, "verdict": "benign", "event": feedback.event });
-            let logged = lifted(subject, feedback.by.as_ref(), evidence, now);
+            let details = BanLifted {
+                reason: note.to_owned(),
+                verdict: Some(Verdict::Benign),
+                event: Some(feedback.event.clone()),
+                by: feedback.by.clone(),
+            };
+            let logged = lifted(subject, &details, now);
             let standing = Standing { strikes, bans, unenforced_strikes, unenforced_bans, ..lifted_standing };
             Some((standing, logged))
         })
@@ -148,17 +109,16 @@ impl Engine {
     async fn teach(&self, event: &Event, now: Millis) -> Result<(), StoreError> {
         let source = event.source_ip.as_deref().and_then(|ip| address::parse(ip).ok());
         let (Some(key_id), Some(source)) = (&event.key_id, source) else { return Ok(()) };
-        let evidence = event.evidence.pointer("/cause/evidence").unwrap_or(&event.evidence);
-        let text = |name: &str| evidence.get(name).and_then(serde_json::Value::as_str);
+        let RequestFeatures { client, endpoint, model, previous } = event.evidence.features();
         let place = self.geo.place_core(source);
         let sample = Sample {
             // As if it had been in use for long enough to be vouched for.
             now: event.time.min(now - 2 * HOUR),
             place: Some(&place),
-            came_from: evidence.get("previous").and_then(cell),
-            client: text("client"),
-            endpoint: text("endpoint").unwrap_or_default(),
-            model: text("model"),
+            came_from: previous.as_ref().and_then(cell),
+            client,
+            endpoint: endpoint.unwrap_or_default(),
+            model,
             tokens: 0,
             cost_nanos: 0,
             outcome: Outcome::Success,
@@ -186,9 +146,8 @@ fn led_to(event: &Event, current: &StandingRecord) -> bool {
 }
 
 /// The grid cell of a place as evidence shows it.
-fn cell(place: &serde_json::Value) -> Option<Cell> {
-    let latitude = place.get("latitude")?.as_f64()?;
-    let longitude = place.get("longitude")?.as_f64()?;
+fn cell(place: &PlaceSummary) -> Option<Cell> {
+    let (latitude, longitude) = (place.latitude?, place.longitude?);
     Some(Cell::of(&Coordinates { latitude, longitude, radius_km: 0 }))
 }
 

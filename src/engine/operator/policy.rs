@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
-
 use crate::{
     domain::{
-        Millis, actor::Actor, difference::difference, event::EventType, finding::Severity, policy::Policy,
+        Millis,
+        actor::Actor,
+        difference::difference,
+        event::{EventType, PolicyChanged},
+        finding::Severity,
+        policy::Policy,
     },
     engine::{ActivePolicy, Engine, events},
     store::{Document, DocumentKind, StoreError, StoreFault},
@@ -24,11 +27,13 @@ impl Engine {
         let former = self.policy();
         let before =
             serde_json::to_value(&former.policy).map_err(|e| StoreError::Incompatible(StoreFault::of(e)))?;
-        let evidence = json!({
-            "version": &*version, "former_version": &*former.version,
-            "changes": difference(&before, &document.body),
-        });
-        self.write_document(document, Severity::Medium, evidence, by, now).await?;
+        let details = PolicyChanged::Policy {
+            version: version.to_string(),
+            former_version: former.version.to_string(),
+            changes: difference(&before, &document.body),
+            by: Some(by.clone()),
+        };
+        self.write_document(document, Severity::Medium, &details, now).await?;
         Ok(version)
     }
 
@@ -43,22 +48,22 @@ impl Engine {
         by: &Actor,
         now: Millis,
     ) -> Result<bool, StoreError> {
-        let evidence = json!({ "allowlist": entry, "entry": body });
+        let (allowlist, written, by) = (entry.to_owned(), body.clone(), Some(by.clone()));
+        let details = PolicyChanged::Allowlist { allowlist, entry: written, by };
         let document = Document { kind: DocumentKind::Allowlist, name: entry.to_owned(), body };
-        self.write_document(document, Severity::Medium, evidence, by, now).await
+        self.write_document(document, Severity::Medium, &details, now).await
     }
 
     pub(in crate::engine) async fn write_document(
         &self,
         document: Document,
         severity: Severity,
-        evidence: serde_json::Value,
-        by: &Actor,
+        details: &PolicyChanged,
         now: Millis,
     ) -> Result<bool, StoreError> {
         self.answering()?;
         let kind = EventType::PolicyChanged;
-        let event = events::operator(now, kind, severity, None, Some(by), evidence);
+        let event = events::operator(now, kind, severity, None).with(details);
         // Until it is in force here: so that nobody else takes it in meanwhile.
         let _alone = self.refreshing.lock().await;
         let was_there = self.store.write_document(&document, &event).await?;

@@ -6,17 +6,18 @@ use crate::{
     domain::{
         Millis,
         actor::Actor,
-        event::format_millis,
+        counter::Counter,
+        event::{PolicyChanged, format_millis},
         finding::Severity,
-        registry::{Entry, Registry},
+        registry::{Applied, Entry, Registry},
     },
-    engine::Engine,
-    store::{Document, DocumentKind, StoreError, StoreFault},
+    engine::{Engine, events},
+    store::{Document, DocumentKind, StoreError, StoreFault, patient},
 };
 
 impl Engine {
-    /// Puts a plan, project or key in force, here at once and on every instance within a second. It must be checked. Says
-    /// whether there was one of this name.
+    /// Puts a plan, project or key in force, here at once and on every instance within a second. It must be checked.
+    /// Says whether there was one of this name.
     ///
     /// # Errors
     /// When it could not be written: what was in force still is then.
@@ -34,11 +35,33 @@ impl Engine {
         };
         let body = body.map_err(|error| StoreError::Incompatible(StoreFault::of(error)))?;
         let before = shown(&self.policy().registry, kind, name);
-        let evidence = json!({ "document": kind.name(), "name": name, "before": before, "after": body });
+        let details = changed(kind, name, (before.clone(), Some(&body)), by);
         let body = json!({ "entry": body, "updated": format_millis(now) });
         let document = Document { kind, name: name.to_owned(), body };
-        let stored = self.write_document(document, Severity::Low, evidence, by, now).await?;
+        let stored = self.write_document(document, Severity::Low, &details, now).await?;
+        self.report_lowered(kind, name, now).await?;
         Ok(stored || before.is_some())
+    }
+
+    /// Tells of the budgets of a project or key that are used up as they are now: one was lowered to what is used.
+    async fn report_lowered(&self, kind: DocumentKind, name: &str, now: Millis) -> Result<(), StoreError> {
+        let active = self.policy();
+        let budgets: Vec<Applied> = match kind {
+            DocumentKind::Project => active.registry.limits_of_project(name),
+            DocumentKind::Key => active.registry.limits_of_key(name),
+            _ => Vec::new(),
+        };
+        let budgets: Vec<Applied> = budgets.into_iter().filter(Applied::is_budget).collect();
+        if budgets.is_empty() {
+            return Ok(());
+        }
+        let counters: Vec<Counter> = budgets.iter().map(|budget| budget.counter.clone()).collect();
+        for (budget, count) in budgets.iter().zip(patient(self.store.counters(&counters, now)).await?) {
+            if count.used >= budget.most && count.used > 0 && self.budgets.is_used_up_now(budget, now) {
+                self.outbox.push(events::used_up(budget, count.used, now));
+            }
+        }
+        Ok(())
     }
 
     /// Deletes a stored plan, project or key; a configured one of the same name is in force again then. Says whether
@@ -54,9 +77,24 @@ impl Engine {
         now: Millis,
     ) -> Result<bool, StoreError> {
         let before = shown(&self.policy().registry, kind, name);
-        let evidence = json!({ "document": kind.name(), "name": name, "before": before, "after": null });
+        let details = changed(kind, name, (before, None), by);
         let document = Document { kind, name: name.to_owned(), body: Value::Null };
-        self.write_document(document, Severity::Low, evidence, by, now).await
+        self.write_document(document, Severity::Low, &details, now).await
+    }
+}
+
+fn changed(
+    kind: DocumentKind,
+    name: &str,
+    (before, after): (Option<Value>, Option<&Value>),
+    by: &Actor,
+) -> PolicyChanged {
+    PolicyChanged::Registry {
+        document: kind.name().to_owned(),
+        name: name.to_owned(),
+        before: before.unwrap_or_default(),
+        after: after.cloned().unwrap_or_default(),
+        by: Some(by.clone()),
     }
 }
 

@@ -1,14 +1,12 @@
-//! People ban and lift. Never acknowledged unless written: while the store does not answer, each of these fails and says
-//! so.
-
-use serde_json::json;
+//! People ban and lift. Never acknowledged unless written: while the store does not answer, each of these fails and
+//! says so.
 
 use crate::{
     domain::{
         Millis,
         actor::Actor,
         decision::{Action, Would},
-        event::{Event, EventType, format_millis},
+        event::{BanLifted, Event, EventType, StandingChanged, format_millis},
         finding::{AnomalyKind, Severity},
         ladder,
         standing::{Standing, StandingDetail, StandingState},
@@ -49,10 +47,9 @@ impl Engine {
             .change(subject, reason, now, |current| {
                 fresh = !current.standing.counting(enforcement.observes()).is_banned_at(now);
                 let next = ladder::operator_ban(&current.standing, length, now);
-                let mut evidence = events::standing_evidence(&next);
-                evidence["reason"] = reason.into();
                 let severity = ladder::response_severity(kind);
-                let mut event = events::operator(now, kind, severity, Some(subject), Some(by), evidence);
+                let event = events::operator(now, kind, severity, Some(subject));
+                let mut event = event.with(&StandingChanged::by_person(&next, reason, by));
                 let until = next.until;
                 let ruled = Would::refuse(events::action_of(&next), bans::reason(subject), until, now);
                 let (action, would) = enforcement.split(Action::None, ruled);
@@ -84,7 +81,9 @@ impl Engine {
             }
             let fired = detector(&current.detail);
             let next = ladder::lift(&current.standing, fired, &policy.policy.ladder, now);
-            Some((next, lifted(subject, Some(by), json!({ "reason": reason }), now)))
+            let (reason, by) = (reason.to_owned(), Some(by.clone()));
+            let details = BanLifted { reason, verdict: None, event: None, by };
+            Some((next, lifted(subject, &details, now)))
         })
         .await
     }
@@ -167,15 +166,9 @@ impl Engine {
 }
 
 /// The event of a lifting.
-pub(super) fn lifted(
-    subject: &Subject,
-    by: Option<&Actor>,
-    evidence: serde_json::Value,
-    now: Millis,
-) -> Event {
-    let mut event = events::operator(now, EventType::BanLifted, Severity::Low, Some(subject), by, evidence);
-    event.action = Some("none".to_owned());
-    event
+pub(super) fn lifted(subject: &Subject, details: &BanLifted, now: Millis) -> Event {
+    let event = events::operator(now, EventType::BanLifted, Severity::Low, Some(subject));
+    Event { action: Some("none".to_owned()), ..event.with(details) }
 }
 
 /// The detector that led to a standing.

@@ -1,12 +1,10 @@
 //! All that is known of one subject, and forgetting it.
 
-use serde_json::json;
-
 use crate::{
     domain::{
         Millis,
         actor::Actor,
-        event::{Event, EventType},
+        event::{Event, EventType, SubjectForgotten},
         finding::Severity,
         observation::Observation,
         profile::Profile,
@@ -22,13 +20,13 @@ const RECENT_EVENTS: usize = 20;
 /// All that an analyst opens first.
 #[derive(Debug)]
 pub struct SubjectView {
-    /// Standing.
+    /// Where it is on the ladder, and its version.
     pub standing: StandingRecord,
     /// Windows and peers; `None` when nothing was counted.
     pub observation: Option<Observation>,
     /// What is normal for it.
     pub profile: Option<Profile>,
-    /// Newest events.
+    /// Its last 20 events, the newest first.
     pub events: Vec<Event>,
 }
 
@@ -85,8 +83,9 @@ impl Engine {
         now: Millis,
     ) -> Result<(), StoreError> {
         self.answering()?;
-        let (kind, evidence) = (EventType::SubjectForgotten, json!({ "reason": reason }));
-        let event = events::operator(now, kind, Severity::Low, Some(subject), Some(by), evidence);
+        let details = SubjectForgotten { reason: reason.to_owned(), by: Some(by.clone()) };
+        let kind = EventType::SubjectForgotten;
+        let event = events::operator(now, kind, Severity::Low, Some(subject)).with(&details);
         self.store.forget(subject, &event).await?;
         self.metrics.events_written.increment(1);
         self.bans.forget(subject);

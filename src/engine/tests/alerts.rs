@@ -139,7 +139,8 @@ async fn a_multiple_of_the_same_hour_of_the_weeks_before_is_logged_and_too_short
     let (mut day, second) = with_rules(rules).await;
     let late = |project: &str, at: Millis, cost: f64| {
         json!({
-            "project_id": project, "key_id": project, "cost_usd": cost, "timestamp": crate::domain::event::format_millis(at),
+            "project_id": project, "key_id": project, "cost_usd": cost,
+            "timestamp": crate::domain::event::format_millis(at),
         })
     };
     // Two weeks of `old` are known, one of `young`; the hour before is no measure.
@@ -163,7 +164,8 @@ async fn a_multiple_of_the_same_hour_of_the_weeks_before_is_logged_and_too_short
         let costs: Vec<_> = logged.iter().filter(|e| e.evidence["metric"] == "cost_per_hour").collect();
         assert_eq!(costs.len(), expected, "{cost}");
         for event in costs {
-            let summary = "cost_per_hour of project:old is 6.1; the rule's threshold is 6, from a mean of 2 over 2 weeks.";
+            let summary = "cost_per_hour of project:old is 6.1; the rule's threshold is 6, from a mean of 2 over 2 \
+                           weeks.";
             assert_eq!(event.evidence["summary"], summary);
             assert_eq!(
                 (&event.evidence["samples"], &event.evidence["times_baseline"]),

@@ -1,5 +1,5 @@
-//! Nobody is harmed in another's name: refused credentials accuse their source, and a ban of an address spares those who
-//! work from there.
+//! Nobody is harmed in another's name: refused credentials accuse their source, and a ban of an address spares those
+//! who work from there.
 
 use super::*;
 use crate::domain::profile::Profile;

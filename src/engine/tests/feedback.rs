@@ -1,7 +1,7 @@
 //! What an analyst's word does, and what the log keeps of it.
 
 use super::*;
-use crate::domain::{actor::Actor, profile::Profile};
+use crate::domain::{actor::Actor, event::FeedbackGiven, profile::Profile};
 
 #[tokio::test]
 async fn a_benign_verdict_lifts_the_ban_and_undoes_its_strike() {
@@ -58,9 +58,9 @@ async fn a_benign_verdict_teaches_the_place_and_the_way_there() {
     }
 }
 
-async fn given(day: &Day) -> Feedback {
+async fn given(day: &Day) -> FeedbackGiven {
     let logged = day.events(EventType::FeedbackGiven).await.remove(0);
-    serde_json::from_value(logged.evidence).unwrap()
+    logged.read().unwrap()
 }
 
 #[tokio::test]

@@ -55,13 +55,16 @@ async fn a_budget_is_shared_by_the_keys_of_a_project_to_the_nano_dollar_and_ends
 }
 
 #[tokio::test]
-async fn the_tightest_answers_and_all_or_none_is_charged() {
+async fn the_tightest_refuses_and_all_or_none_is_charged() {
     let both = project(json!({"limits": [
         {"unit": "requests", "window": "10s", "limit": 3}, {"unit": "tokens", "window": "day", "limit": 100},
         {"unit": "requests", "window": "1min", "limit": 2, "model": "claude-*"},
     ]}));
     let mut day = day(&[("p", both)]).await;
-    let asked = |tokens: u64, model: &str| json!({"project_id": "p", "tokens_used": tokens, "model": model, "admit": true});
+    let asked = |tokens: u64, model: &str| {
+        let (project_id, admit) = ("p", true);
+        json!({"project_id": project_id, "tokens_used": tokens, "model": model, "admit": admit})
+    };
     for _ in 0..2 {
         assert!(day.ask(asked(10, "claude-opus-4.7")).await.allowed);
     }
@@ -106,9 +109,10 @@ async fn a_plan_counts_per_key_and_low_priority_is_refused_first() {
         ("small", plan(json!({"limits": [{"unit": "requests", "window": "hour", "limit": 2}]}))),
         (
             "p",
-            project(
-                json!({"plan": "small", "limits": [{"unit": "requests", "window": "day", "limit": 10}], "priority": "low"}),
-            ),
+            project(json!({
+                "plan": "small", "priority": "low",
+                "limits": [{"unit": "requests", "window": "day", "limit": 10}],
+            })),
         ),
         ("vip", key(json!({"project": "p"}))),
     ] {
@@ -227,4 +231,96 @@ async fn a_budget_holds_for_keys_that_the_cap_on_new_ones_keeps_out() {
         (true, None),
         "there are no windows to hold anything in"
     );
+}
+
+#[tokio::test]
+async fn a_limit_of_nothing_is_a_stop_for_a_project_a_key_and_one_model() {
+    let stop = |fields: serde_json::Value| json!({"limits": [fields]});
+    let day = day(&[
+        ("closed", project(stop(json!({"unit": "requests", "window": "day", "limit": 0})))),
+        (
+            "no-opus",
+            project(stop(json!({"unit": "requests", "window": "day", "limit": 0, "model": "claude-opus-*"}))),
+        ),
+        ("stopped", key(stop(json!({"unit": "requests", "window": "month", "limit": 0})))),
+    ])
+    .await;
+    for (asked, allowed) in [
+        (json!({"project_id": "closed"}), false),
+        (json!({"key_id": "stopped"}), false),
+        (json!({"project_id": "no-opus", "model": "claude-opus-4.7"}), false),
+        (json!({"project_id": "no-opus", "model": "gpt-4.1"}), true),
+    ] {
+        let checked = day.engine.check(&day.record(asked.clone()), false, day.now).await;
+        assert_eq!(checked.allowed, allowed, "{asked}");
+        assert!(checked.retry_at.is_none(), "what never fits is promised no time");
+    }
+}
+
+#[tokio::test]
+async fn a_keys_own_limit_takes_the_place_of_the_same_one_of_its_plan_and_follows_its_projects_clock() {
+    let daily = |limit: u64| json!({"limits": [{"unit": "requests", "window": "day", "limit": limit}]});
+    let mut day = day(&[
+        ("small", plan(daily(9))),
+        ("p", project(json!({"timezone": "Asia/Tokyo"}))),
+        ("own", key(json!({"plan": "small", "project": "p", "limits": daily(2)["limits"]}))),
+        ("plain", key(json!({"plan": "small"}))),
+    ])
+    .await;
+    for allowed in [true, true, false] {
+        let answer = day.ask(json!({"key_id": "own"})).await;
+        assert_eq!(answer.allowed, allowed);
+        assert_eq!(answer.limits.iter().map(|limit| limit.limit).collect::<Vec<_>>(), [2]);
+        // Nine in the morning in UTC: six hours to midnight in Tokyo.
+        assert_eq!(answer.limits[0].reset_seconds, 6 * 3600);
+    }
+    assert_eq!(day.ask(json!({"key_id": "plain"})).await.limits[0].limit, 9);
+}
+
+#[tokio::test]
+async fn a_budget_tells_that_it_is_used_up_when_the_rest_is_too_little() {
+    let mut day = day(&[("p", project(json!({"budget_usd": "1"})))]).await;
+    day.ask(ask("a", "0.96")).await;
+    let asked = day.record(ask("a", "0.05"));
+    for _ in 0..3 {
+        let refused = day.engine.check(&asked, true, day.now).await;
+        assert_eq!(refused.reason, Some(Reason::BudgetExceeded));
+    }
+    let logged = day.events(EventType::BudgetUsed).await;
+    let logged: Vec<_> = logged.iter().map(|e| (e.evidence["percent"].as_u64(), e.count)).collect();
+    assert!(logged.contains(&(Some(100), 1)) && logged.contains(&(Some(80), 1)), "{logged:?}");
+}
+
+#[tokio::test]
+async fn a_late_report_counts_in_every_limit_whose_span_holds_its_time_and_settles_its_reservation() {
+    let limits = json!({"limits": [
+        {"unit": "tokens", "window": "3d", "limit": 10_000}, {"unit": "tokens", "window": "1min", "limit": 10_000},
+    ]});
+    let mut day = day(&[("p", project(limits))]).await;
+    let estimate = day.record(json!({"project_id": "p", "tokens_used": 300}));
+    let held = day.engine.check(&estimate, true, day.now).await.reserved.unwrap();
+    let two_days_ago = crate::domain::event::format_millis(day.now - 2 * DAY);
+    let late = json!({
+        "project_id": "p", "tokens_used": 200, "timestamp": two_days_ago, "reservation_id": &*held.id,
+    });
+    let late = day.ask(late).await;
+    assert_eq!((late.late, late.settlement), (true, Some(crate::domain::decision::Settlement::Settled)));
+    let used: Vec<u64> =
+        late.limits.iter().filter(|limit| limit.scope.is_some()).map(|limit| limit.used).collect();
+    assert_eq!(used, [200, 0]);
+}
+
+#[tokio::test]
+async fn a_report_that_does_not_say_what_was_used_keeps_the_estimate() {
+    let day =
+        day(&[("p", project(json!({"limits": [{"unit": "tokens", "window": "day", "limit": 1000}]})))]).await;
+    let estimate = day.record(json!({"project_id": "p", "tokens_used": 300}));
+    for (says, used) in [(None, 300), (Some(0), 300)] {
+        let held = day.engine.check(&estimate, true, day.now).await.reserved.unwrap();
+        let mut record =
+            day.record(json!({"project_id": "p", "reservation_id": &*held.id, "response_status": 499}));
+        (record.tokens, record.usage_known) = (says.unwrap_or(0), says.is_some());
+        let answer = day.engine.record(&[record], day.now).await.remove(0);
+        assert_eq!((answer.estimated, answer.limits.last().unwrap().used), (says.is_none(), used));
+    }
 }

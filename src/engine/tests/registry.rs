@@ -99,7 +99,7 @@ async fn another_project_than_the_registered_one_is_logged_and_not_used() {
     assert_eq!(reasons, [None, Some(Reason::ProjectBanned), Some(Reason::ProjectBanned)]);
     let logged = day.events(EventType::ProjectMismatch).await;
     assert_eq!(logged.iter().map(|event| event.count).sum::<u64>(), 2);
-    assert_eq!(logged[0].evidence, json!({"registered": "p", "reported": "q"}));
+    assert_eq!(*logged[0].evidence, json!({"registered": "p", "reported": "q"}));
 }
 
 #[tokio::test]

@@ -272,7 +272,7 @@ async fn a_benign_verdict_on_the_anomaly_keeps_the_key() {
     books
         .day
         .engine
-        .feedback(&logged[0].id, super::super::Verdict::Benign, "a launch", &Actor::local(), now)
+        .feedback(&logged[0].id, Verdict::Benign, "a launch", &Actor::local(), now)
         .await
         .unwrap();
     books.hours("a", 1, &[10.0; 6]).await;

@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock,
     domain::{
         Millis,
-        event::{Event, EventType},
+        event::{Event, EventGap, EventType},
         finding::Severity,
     },
     forward::{
@@ -53,7 +53,7 @@ impl SinkLeader {
 
     /// Waits, unless the process ends.
     pub async fn pause(&self, time: Duration) {
-        let _ = timeout(time, self.stop.cancelled()).await;
+        let _ = clock::timeout(time, self.stop.cancelled()).await;
     }
 
     /// Takes the lease; `None` while another instance has it.
@@ -72,16 +72,16 @@ impl SinkLeader {
 
     /// Renews the lease; returns when it is lost, or may be.
     pub async fn keep_leading(&self, epoch: u64) {
-        let mut renewed = Instant::now();
+        let mut renewed = clock::instant();
         loop {
-            sleep(LEASE / 4).await;
+            clock::sleep(LEASE / 4).await;
             let now = (self.context.now)();
             self.status.measure(now);
             let health = self.status.health(now);
-            let asked = Instant::now();
+            let asked = clock::instant();
             let left = LEASE.saturating_sub(renewed.elapsed());
             let renewing = self.context.store.renew_sink(&self.common.name, epoch, self.lease().1, &health);
-            match timeout(left, renewing).await {
+            match clock::timeout(left, renewing).await {
                 Ok(Ok(Some(redeliver))) => {
                     self.redeliver.fetch_or(redeliver, Relaxed);
                     renewed = asked;
@@ -115,15 +115,26 @@ impl SinkLeader {
 
     /// The event that says that events were deleted before they were sent.
     pub fn gap_event(&self) -> Event {
-        let mut event = Event::new((self.context.now)(), EventType::EventGap, Severity::High, None);
-        event.detector = Some(format!("forward:{}", self.common.name));
-        event.evidence = serde_json::json!({
-            "sink": self.common.name,
-            "summary": format!(
-                "Events were deleted from the log before the sink {} had taken them: it was behind for too long.",
-                self.common.name,
-            ),
-        });
-        event
+        deleted_before_sent(&self.common.name, (self.context.now)())
+    }
+}
+
+fn deleted_before_sent(sink: &str, now: Millis) -> Event {
+    let summary = format!(
+        "Events were deleted from the log before the sink {sink} had taken them: it was behind for too long."
+    );
+    let details = EventGap { lost_events: None, sink: Some(sink.to_owned()), summary: Some(summary) };
+    let event = Event::new(now, EventType::EventGap, Severity::High, None).with(&details);
+    Event { detector: Some(format!("forward:{sink}")), ..event }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::golden;
+
+    #[test]
+    fn the_gap_of_a_sink_is_written_as_its_golden_file_says() {
+        golden::check("sink", &deleted_before_sent("siem", 1_772_442_000_000));
     }
 }

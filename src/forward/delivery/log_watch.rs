@@ -47,9 +47,8 @@ impl LogWatch {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::timeout;
-
     use super::*;
+    use crate::clock;
 
     #[tokio::test(start_paused = true)]
     async fn what_came_before_the_look_is_no_change_and_what_came_after_is() {
@@ -57,10 +56,10 @@ mod tests {
         let mut watch = LogWatch::new(Some(changes));
         log.send_modify(|count| *count += 1);
         watch.mark_seen();
-        assert!(timeout(POLL_WHEN_NOTIFIED, watch.changed()).await.is_err());
+        assert!(clock::timeout(POLL_WHEN_NOTIFIED, watch.changed()).await.is_err());
         // Also while the log is being read.
         log.send_modify(|count| *count += 1);
-        assert!(timeout(POLL_WHEN_NOTIFIED, watch.changed()).await.is_ok());
+        assert!(clock::timeout(POLL_WHEN_NOTIFIED, watch.changed()).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -68,7 +67,7 @@ mod tests {
         let (log, changes) = watch::channel(0);
         let mut watch = LogWatch::new(Some(changes));
         drop(log);
-        assert!(timeout(POLL_WHEN_NOTIFIED, watch.changed()).await.is_err());
+        assert!(clock::timeout(POLL_WHEN_NOTIFIED, watch.changed()).await.is_err());
         assert_eq!(watch.poll_interval(), POLL);
     }
 }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::log_watch::LogWatch;
 use crate::{
+    clock::{self, Instant},
     forward::retry::{backoff, random},
     store::{LogPosition, SinkLead, StoreError},
 };
@@ -55,7 +54,7 @@ impl Progress {
             redelivery: Redelivery::default(),
             reported_gap: None,
             log_watch,
-            ticked: Instant::now(),
+            ticked: clock::instant(),
         }
     }
 }
@@ -86,13 +85,13 @@ impl Redelivery {
 
     /// Whether it must wait after a failure.
     pub fn must_wait(&self) -> bool {
-        self.not_before.is_some_and(|time| Instant::now() < time)
+        self.not_before.is_some_and(|time| clock::instant() < time)
     }
 
     /// Notes a failure, after which it waits.
     pub fn failed(&mut self, max_backoff: Duration, retry_after: Option<Duration>) {
         self.failures += 1;
-        self.not_before = Some(Instant::now() + backoff(self.failures, max_backoff, retry_after, random()));
+        self.not_before = Some(clock::instant() + backoff(self.failures, max_backoff, retry_after, random()));
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
-
 use super::{
     log_watch::LogWatch,
     progress::{PAGE, Progress, STORE_RETRY, Stop},
     sender::Sender,
 };
 use crate::{
+    clock,
     forward::error::Problem,
     store::{LogPage, LogPosition, SinkLead, StoreError, patient},
 };
@@ -34,13 +33,13 @@ impl Sender {
                     // A batch that is on its way may arrive, so that it is not sent again after the restart.
                     let out_of_time = async {
                         stop.cancelled().await;
-                        sleep(SHUTDOWN_GRACE).await;
+                        clock::sleep(SHUTDOWN_GRACE).await;
                     };
                     tokio::select! {
                         last = self.send_while_leading(lead, known.clone()) => known = Some(last),
                         () = out_of_time => {}
                     }
-                    let _ = timeout(SHUTDOWN_GRACE, self.sink.close()).await;
+                    let _ = clock::timeout(SHUTDOWN_GRACE, self.sink.close()).await;
                     self.leader.status.leads(false);
                 }
                 Ok(None) => self.leader.status.recovered(),
@@ -139,7 +138,7 @@ impl Sender {
         // Also without events: what cannot be read is passed over.
         if page.next != progress.position {
             progress.position = page.next;
-            progress.unsaved_since.get_or_insert_with(Instant::now);
+            progress.unsaved_since.get_or_insert_with(clock::instant);
         }
         let stops = self.leader.stop.is_cancelled();
         let due = if stops { Duration::ZERO } else { SAVE_SKIPPED };
@@ -159,7 +158,7 @@ impl Sender {
                 () = self.leader.stop.cancelled() => {}
             }
         };
-        let _ = timeout(interval, change).await;
+        let _ = clock::timeout(interval, change).await;
         Ok(())
     }
 
@@ -168,10 +167,10 @@ impl Sender {
         if progress.ticked.elapsed() < TICK {
             return Ok(());
         }
-        progress.ticked = Instant::now();
+        progress.ticked = clock::instant();
         let now = (self.leader.context.now)();
         self.leader.status.measure(now);
-        let changed = match timeout(self.leader.common.timeout(), self.sink.tick(now)).await {
+        let changed = match clock::timeout(self.leader.common.timeout(), self.sink.tick(now)).await {
             Ok(Ok(changed)) => changed,
             Ok(Err(error)) => {
                 self.leader.status.ticked(Err(Problem::from(&error)));

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::leader::SinkLeader;
 use crate::{
+    clock,
     domain::event::Event,
     forward::{
         common::CommonSettings,
@@ -39,7 +39,9 @@ impl Sender {
     /// Sends a batch, for as long as one attempt may take.
     pub(super) async fn send(&mut self, events: &[Event]) -> Result<SendReport, SendError> {
         let limit = self.leader.common.timeout();
-        timeout(limit, self.sink.send(events)).await.unwrap_or_else(|_| Err(SendError::timed_out(limit)))
+        clock::timeout(limit, self.sink.send(events))
+            .await
+            .unwrap_or_else(|_| Err(SendError::timed_out(limit)))
     }
 
     /// The dead letter of an event that the sink will not take.

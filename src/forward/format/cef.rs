@@ -13,7 +13,10 @@ use super::{
     product::{PRODUCT, VENDOR, VERSION},
     text, wording,
 };
-use crate::domain::{decision::Reason, event::Event};
+use crate::domain::{
+    decision::Reason,
+    event::{Event, EvidenceAmount},
+};
 
 /// What a custom string (`cs1` to `cs6`) may hold, in characters.
 const LONGEST_CUSTOM: usize = 4000;
@@ -53,7 +56,7 @@ fn extension(event: &Event, to: &mut Extension<'_>) {
         None => {}
     }
     to.pair("msg", &wording::message(event), LONGEST);
-    to.some("reason", facts::word(&event.evidence, "reason"), LONGEST);
+    to.some("reason", event.evidence.reason(), LONGEST);
     if group == facts::EventGroup::Administration {
         to.pair("outcome", "success", 63);
     }
@@ -62,7 +65,8 @@ fn extension(event: &Event, to: &mut Extension<'_>) {
 
 fn custom(event: &Event, to: &mut Extension<'_>) {
     let place = event.place.as_ref();
-    let number = |name: &str| event.evidence[name].as_f64().map(|number| number.to_string());
+    let found = event.evidence.finding();
+    let number = |amount: Option<EvidenceAmount>| Some(amount?.number()?.to_string());
     let coordinates = facts::coordinates(event);
     let labelled = [
         ("cs1", "Detector", event.detector.clone()),
@@ -72,9 +76,9 @@ fn custom(event: &Event, to: &mut Extension<'_>) {
         ("cs5", "Subject", event.subject.as_ref().map(|subject| subject.as_str().to_owned())),
         ("cs6", "Evidence", evidence(event)),
         ("cn1", "Source AS Number", place.and_then(|place| place.asn).map(|asn| asn.to_string())),
-        ("cn2", "Samples", event.evidence["samples"].as_u64().map(|samples| samples.to_string())),
-        ("cfp1", "Observed", number("observed")),
-        ("cfp2", "Threshold", number("threshold")),
+        ("cn2", "Samples", found.samples.map(|samples| samples.to_string())),
+        ("cfp1", "Observed", number(found.observed)),
+        ("cfp2", "Threshold", number(found.threshold)),
         ("cfp3", "Source Latitude", coordinates.map(|(latitude, _)| latitude.to_string())),
         ("cfp4", "Source Longitude", coordinates.map(|(_, longitude)| longitude.to_string())),
     ];

@@ -18,7 +18,7 @@ use super::{
     text::one_line,
     wording,
 };
-use crate::domain::event::{Event, EventType, format_millis};
+use crate::domain::event::{BanExpired, Event, EventType, HighSeverityAnomaly, format_millis};
 
 /// The version of ECS that the fields were checked against.
 pub const ECS_VERSION: &str = "9.4.0";
@@ -81,7 +81,7 @@ fn rule(event: &Event) -> Value {
 
 fn categorised(event: &Event) -> Value {
     let categories = Categories::of(event);
-    let evidence = &event.evidence;
+    let score = event.read().map(|found: HighSeverityAnomaly| found.score);
     json!({
         "kind": categories.kind,
         "category": categories.category,
@@ -91,20 +91,15 @@ fn categorised(event: &Event) -> Value {
         "code": event.kind.name(),
         "action": event.kind.name().to_lowercase().replace('_', "-"),
         "severity": facts::severity_of_ten(event.severity),
-        "risk_score": evidence["score"].as_f64(),
-        "reason": facts::word(evidence, "reason").map(|reason| one_line(reason, LONGEST)),
-        "start": moment(event, "since"),
+        "risk_score": score,
+        "reason": event.evidence.reason().map(|reason| one_line(reason, LONGEST)),
+        "start": event.evidence.since().map(format_millis),
         // A ban in force ends in the future, which is no end of what this event tells.
-        "end": moment(event, "until").filter(|_| event.kind == EventType::BanExpired),
+        "end": event.read().map(|expired: BanExpired| format_millis(expired.until)),
         "module": "keyward",
         "dataset": "keyward.events",
         "provider": "keyward",
     })
-}
-
-fn moment(event: &Event, name: &str) -> Option<String> {
-    let text = facts::word(&event.evidence, name)?;
-    crate::domain::event::parse_millis(text).ok().map(format_millis)
 }
 
 fn source(event: &Event, address: Option<IpAddr>) -> Value {
@@ -163,7 +158,7 @@ impl Categories {
         let success = Some("success");
         match event.kind {
             EventType::PolicyChanged => {
-                let types: &[&str] = match facts::Change::of(&event.evidence) {
+                let types: &[&str] = match facts::Change::of(event) {
                     facts::Change::Made => &["creation"],
                     facts::Change::Altered => &["change"],
                     facts::Change::Removed => &["deletion"],

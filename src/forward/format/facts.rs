@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::json;
 use crate::domain::{
     address,
-    event::{Event, EventType},
+    event::{Event, EventType, PolicyChanged},
     finding::Severity,
 };
 
@@ -139,15 +139,13 @@ pub enum Change {
 }
 
 impl Change {
-    /// The change that the evidence of a `POLICY_CHANGED` tells: null where there was no document, or is none.
-    pub fn of(evidence: &Value) -> Self {
-        let is_null = |name: &str| evidence.get(name).is_some_and(Value::is_null);
-        if is_null("after") || is_null("entry") {
-            Self::Removed
-        } else if is_null("before") {
-            Self::Made
-        } else {
-            Self::Altered
+    /// The change that a `POLICY_CHANGED` tells: null where there was no document, or is none.
+    pub fn of(event: &Event) -> Self {
+        match event.read() {
+            Some(PolicyChanged::Registry { after: Value::Null, .. })
+            | Some(PolicyChanged::Allowlist { entry: Value::Null, .. }) => Self::Removed,
+            Some(PolicyChanged::Registry { before: Value::Null, .. }) => Self::Made,
+            _ => Self::Altered,
         }
     }
 }
@@ -166,7 +164,7 @@ pub fn severity_of_ten(severity: Severity) -> u8 {
 /// Who acted, of an act of a person: the id of a token, `local` or `cli`.
 pub fn actor(event: &Event) -> Option<&str> {
     let acted = EventGroup::of(event) == EventGroup::Administration || event.kind == EventType::SinkTest;
-    word(&event.evidence, "by").filter(|_| acted)
+    event.evidence.by().filter(|_| acted)
 }
 
 /// The source address, when it is one: SIEMs refuse whole events for an address that does not parse.
@@ -181,20 +179,6 @@ pub fn coordinates(event: &Event) -> Option<(f64, f64)> {
     (latitude.abs() <= 90.0 && longitude.abs() <= 180.0).then_some((latitude, longitude))
 }
 
-/// A member that is text and not empty.
-pub fn word<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
-    value[name].as_str().filter(|text| !text.is_empty())
-}
-
-/// Text or a number, as text.
-pub fn shown(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
 /// A text of the event that is there and not empty.
 pub fn present(text: &Option<String>) -> Option<&str> {
     text.as_deref().filter(|text| !text.is_empty())
@@ -203,10 +187,11 @@ pub fn present(text: &Option<String>) -> Option<&str> {
 /// As many members of the evidence as fit into `most` bytes of JSON, shortest first, and whether that is not all.
 pub fn evidence(event: &Event, most: usize) -> (Value, bool) {
     let size = |value: &Value| json::line(value).len();
-    if size(&event.evidence) <= most {
-        return (event.evidence.clone(), false);
+    let whole = event.evidence.as_json();
+    if size(whole) <= most {
+        return (whole.clone(), false);
     }
-    let Value::Object(members) = &event.evidence else { return (Value::Null, true) };
+    let Value::Object(members) = whole else { return (Value::Null, true) };
     let mut sized: Vec<(usize, &String, &Value)> =
         members.iter().map(|(name, member)| (size(member) + name.len() * 6 + 4, name, member)).collect();
     sized.sort_by_key(|(bytes, name, _)| (*bytes, *name));

@@ -12,7 +12,10 @@ use super::{
     product::{PRODUCT, VENDOR, VERSION},
     text, wording,
 };
-use crate::domain::{calendar::strftime, event::Event};
+use crate::domain::{
+    calendar::strftime,
+    event::{Event, EvidenceAmount},
+};
 
 const DELIMITER: char = '^';
 /// How `devTime` is written, in the words of Java's `SimpleDateFormat`; one of the patterns that IBM suggests.
@@ -41,7 +44,8 @@ pub fn render(event: &Event, out: &mut Vec<u8>) {
 fn attributes(event: &Event) -> Vec<(&'static str, Option<String>, usize)> {
     let place = event.place.as_ref();
     let coordinates = facts::coordinates(event);
-    let number = |name: &str| event.evidence[name].as_f64().map(|number| number.to_string());
+    let found = event.evidence.finding();
+    let number = |amount: Option<EvidenceAmount>| Some(amount?.number()?.to_string());
     let time = strftime(event.time, STRFTIME);
     let format = time.is_some().then(|| TIME_FORMAT.to_owned());
     vec![
@@ -67,9 +71,9 @@ fn attributes(event: &Event) -> Vec<(&'static str, Option<String>, usize)> {
         ("asn", place.and_then(|place| place.asn).map(|asn| asn.to_string()), LONGEST),
         ("latitude", coordinates.map(|(latitude, _)| latitude.to_string()), LONGEST),
         ("longitude", coordinates.map(|(_, longitude)| longitude.to_string()), LONGEST),
-        ("observed", number("observed"), LONGEST),
-        ("baseline", number("baseline"), LONGEST),
-        ("threshold", number("threshold"), LONGEST),
+        ("observed", number(found.observed), LONGEST),
+        ("baseline", number(found.baseline), LONGEST),
+        ("threshold", number(found.threshold), LONGEST),
         ("evidence", evidence(event), LONGEST),
     ]
 }

@@ -24,7 +24,7 @@ pub use json::line as json_line;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::event::Event;
+use crate::domain::event::{Event, EventEvidence};
 
 /// A format that SIEMs read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,18 +44,14 @@ pub enum Format {
 
 /// How many bytes of JSON the evidence of an event is.
 pub fn evidence_bytes(event: &Event) -> usize {
-    json::line(&event.evidence).len()
+    json::line(event.evidence.as_json()).len()
 }
 
 /// The event with no more of its evidence than fits into `most` bytes of JSON, beside `"truncated": true`: for sinks
 /// whose messages may not be longer. The whole event is in the log, under the same id.
 pub fn with_less_evidence(event: &Event, most: usize) -> Event {
-    let (mut evidence, _) = facts::evidence(event, most);
-    match evidence.as_object_mut() {
-        Some(members) => drop(members.insert("truncated".to_owned(), true.into())),
-        None => evidence = serde_json::json!({"truncated": true}),
-    }
-    Event { evidence, ..event.clone() }
+    let (part, _) = facts::evidence(event, most);
+    Event { evidence: EventEvidence::truncated(part), ..event.clone() }
 }
 
 impl Format {

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::domain::{
     Millis,
-    event::{Event, EventType, parse_millis},
+    event::{Event, EventType, HighSeverityAnomaly},
     finding::{AnomalyKind, Severity},
     subject::SubjectKind,
 };
@@ -129,7 +129,7 @@ fn finding(event: &Event) -> (Class, Choice, Value) {
         "disposition_id": disposition_id, "disposition": disposition,
         "is_alert": activity == CREATE && alerts && Effect::of(event) != Effect::Shadowed,
         "policy": { "name": "Keyward policy", "uid": event.policy_version, "version": event.policy_version },
-        "confidence_score": event.evidence["score"].as_f64().map(percent),
+        "confidence_score": event.read().map(|found: HighSeverityAnomaly| percent(found.score)),
         "evidences": [evidence(event)],
         "resources": [resource(event)],
         "anomaly_analyses": [analysis(event)],
@@ -143,8 +143,7 @@ fn identity(event: &Event) -> (String, Choice, Millis) {
         "" => format!("{}/{}", event.kind, event.time),
         id => id.to_owned(),
     };
-    let since = facts::word(&event.evidence, "since").and_then(|since| parse_millis(since).ok());
-    let by_operator = facts::word(&event.evidence, "origin") == Some("operator");
+    let (since, by_operator) = (event.evidence.since(), event.evidence.is_by_operator());
     let (Some(since), Some(subject), false) = (since, &event.subject, by_operator) else {
         return (own(), if event.kind == EventType::BanExpired { CLOSE } else { CREATE }, event.time);
     };
@@ -248,10 +247,11 @@ fn percent(share: f64) -> i32 {
 /// What was measured and what is usual, of findings that come of a comparison.
 fn analysis(event: &Event) -> Value {
     let (EventType::Anomaly(kind), Some(subject)) = (event.kind, &event.subject) else { return Value::Null };
-    let Some(observed) = facts::shown(&event.evidence["observed"]) else { return Value::Null };
-    let baseline = facts::shown(&event.evidence["baseline"]).filter(|text| text != "0");
+    let found = event.evidence.finding();
+    let Some(observed) = found.observed.map(|amount| amount.text()) else { return Value::Null };
+    let baseline = found.baseline.map(|amount| amount.text()).filter(|text| text != "0");
     let baseline = baseline.map(|value| {
-        let samples = event.evidence["samples"].as_u64().map(integer);
+        let samples = found.samples.map(integer);
         json!({
             "observation_parameter": kind.detector(),
             "observations": [{ "value": value, "count": samples }],

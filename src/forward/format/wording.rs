@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
-use super::{facts, text::one_line};
+use super::text::one_line;
 use crate::domain::{
-    event::{Event, EventType},
+    event::{
+        BanLifted, Event, EventGap, EventType, EvidenceAmount, FeedbackGiven, HighSeverityAnomaly,
+        PolicyChanged, ProjectMismatch, RateLimitExceeded, StandingChanged, StoreDegraded, StoreRecovered,
+        Verdict, format_millis,
+    },
     finding::AnomalyKind,
+    window::Unit,
     wording::whole,
 };
 
@@ -72,7 +75,7 @@ pub fn anomaly_title(kind: AnomalyKind) -> &'static str {
 
 /// What happened, in a sentence: the evidence's own where it has one.
 pub fn message(event: &Event) -> String {
-    let sentence = match facts::word(&event.evidence, "summary") {
+    let sentence = match event.evidence.finding().summary {
         Some(summary) => summary.to_owned(),
         None => composed(event),
     };
@@ -88,11 +91,11 @@ fn composed(event: &Event) -> String {
         text.push_str(subject.as_str());
     }
     let ban = matches!(event.kind, EventType::TemporaryBan | EventType::Throttled);
-    if let Some(until) = facts::word(&event.evidence, "until").filter(|_| ban) {
+    if let Some(until) = event.evidence.until().filter(|_| ban) {
         text.push_str(" until ");
-        text.push_str(until);
+        text.push_str(&format_millis(until));
     }
-    match detail(&event.evidence) {
+    match detail(event) {
         Some(detail) => format!("{text}: {detail}"),
         None => format!("{text}."),
     }
@@ -102,80 +105,88 @@ fn is_act(kind: EventType) -> bool {
     matches!(kind, EventType::TemporaryBan | EventType::PermanentBan)
 }
 
-/// What the evidence adds, by what each kind of it has.
-fn detail(evidence: &Value) -> Option<String> {
-    let said = |value: &Value, name: &str| facts::word(value, name).map(str::to_owned);
-    said(&evidence["cause"]["evidence"], "summary")
-        .or_else(|| verdict(evidence))
-        .or_else(|| said(evidence, "reason"))
-        .or_else(|| said(evidence, "error"))
-        .or_else(|| limit(evidence))
-        .or_else(|| worst(evidence))
-        .or_else(|| document(evidence))
-        .or_else(|| projects(evidence))
-        .or_else(|| service(evidence))
+/// What the evidence adds, by what each type has.
+fn detail(event: &Event) -> Option<String> {
+    match event.kind {
+        EventType::FeedbackGiven => event.read().map(|word: FeedbackGiven| verdict(word.verdict, &word.note)),
+        EventType::RateLimitExceeded => event.read().and_then(limit),
+        EventType::HighSeverityAnomaly => event.read().map(worst),
+        EventType::PolicyChanged => event.read().map(document),
+        EventType::ProjectMismatch => event.read().map(projects),
+        EventType::StoreDegraded => event.read().map(|store: StoreDegraded| store.error),
+        EventType::StoreRecovered => {
+            event.read().map(|store: StoreRecovered| format!("after {} seconds.", store.seconds))
+        }
+        EventType::EventGap => {
+            event.read().and_then(|gap: EventGap| Some(format!("{} events.", gap.lost_events?)))
+        }
+        EventType::BanLifted => event.read().map(|lifted: BanLifted| match lifted.verdict {
+            Some(word) => verdict(word, ""),
+            None => lifted.reason,
+        }),
+        EventType::Throttled | EventType::TemporaryBan | EventType::PermanentBan => {
+            event.read().and_then(cause)
+        }
+        _ => event.evidence.reason().map(str::to_owned),
+    }
+    .filter(|detail| !detail.is_empty())
+}
+
+/// The sentence of the finding that led to a ban or throttle, or the words of the person who acted.
+fn cause(changed: StandingChanged) -> Option<String> {
+    let summary = changed.cause.as_ref().and_then(|cause| cause.evidence.finding().summary);
+    summary.map(str::to_owned).or(changed.reason)
 }
 
 /// `benign: the owner is in Bucharest this week`.
-fn verdict(evidence: &Value) -> Option<String> {
-    let verdict = facts::word(evidence, "verdict")?;
-    let note = facts::word(evidence, "note").map_or_else(|| ".".to_owned(), |note| format!(": {note}"));
-    Some(format!("{verdict}{note}"))
+fn verdict(verdict: Verdict, note: &str) -> String {
+    if note.is_empty() { format!("{}.", verdict.name()) } else { format!("{}: {note}", verdict.name()) }
 }
 
 /// `600 of 600 requests in 1min.`; of one request that alone is too much `0 of 50,000 tokens used in 1min, 60,000 asked
 /// for.`
-fn limit(evidence: &Value) -> Option<String> {
-    let (unit, window) = (facts::shown(&evidence["unit"])?, facts::shown(&evidence["window"])?);
-    let (unit, asked) = match unit.as_str() {
-        "cost_usd" => (String::new(), "requested_cost_usd"),
-        "tokens" => (" tokens".to_owned(), "requested_tokens"),
-        _ => (format!(" {}", unit.replace('_', " ")), ""),
+fn limit(exceeded: RateLimitExceeded) -> Option<String> {
+    let RateLimitExceeded { window, unit, limit, used, requested_tokens, requested_cost_usd, .. } = exceeded;
+    let (unit, asked) = match unit {
+        Unit::CostUsd => (String::new(), Some(format!("${requested_cost_usd}"))),
+        Unit::Tokens => (" tokens".to_owned(), Some(whole(requested_tokens))),
+        _ => (format!(" {}", unit.name().replace('_', " ")), None),
     };
-    let amount = |name: &str| match &evidence[name] {
-        Value::String(dollars) => Some(format!("${dollars}")),
-        number => number.as_u64().map(whole),
+    let amount = |amount: &EvidenceAmount| match amount {
+        EvidenceAmount::Text(dollars) => Some(format!("${dollars}")),
+        EvidenceAmount::Number(number) => number.as_u64().map(whole),
     };
-    let (used, limit) = (amount("used")?, amount("limit")?);
-    match amount(asked).filter(|_| used != limit) {
+    let (used, limit) = (amount(&used)?, amount(&limit)?);
+    match asked.filter(|_| used != limit) {
         Some(asked) => Some(format!("{used} of {limit}{unit} used in {window}, {asked} asked for.")),
         None => Some(format!("{used} of {limit}{unit} in {window}.")),
     }
 }
 
 /// `IMPOSSIBLE_TRAVEL. Ask the key's owner ...`
-fn worst(evidence: &Value) -> Option<String> {
-    let anomaly = facts::word(evidence, "anomaly")?;
-    Some(format!("{anomaly}. {}", facts::word(evidence, "recommendation").unwrap_or_default()))
+fn worst(found: HighSeverityAnomaly) -> String {
+    format!("{}. {}", found.anomaly.name(), found.recommendation)
 }
 
-/// What a person changed: `plan free.`, `p-77aa10ce, was p-3f9c2b1a.`
-fn document(evidence: &Value) -> Option<String> {
-    let word = |name: &str| facts::word(evidence, name);
-    let named = word("document").zip(word("name")).map(|(kind, name)| format!("{kind} {name}."));
-    named.or_else(|| word("allowlist").map(|entry| format!("allowlist {entry}."))).or_else(|| {
-        word("version").zip(word("former_version")).map(|(new, old)| format!("{new}, was {old}."))
-    })
+/// What a person changed: `plan free.`, `p-77aa10ce, was p-3f9c2b1a.`; or why the service did.
+fn document(changed: PolicyChanged) -> String {
+    match changed {
+        PolicyChanged::Restored { reason, .. } => reason,
+        PolicyChanged::Registry { document, name, .. } => format!("{document} {name}."),
+        PolicyChanged::Allowlist { allowlist, .. } => format!("allowlist {allowlist}."),
+        PolicyChanged::Policy { version, former_version, .. } => format!("{version}, was {former_version}."),
+    }
 }
 
 /// `registered for shop, reported with mail.`
-fn projects(evidence: &Value) -> Option<String> {
-    let (registered, reported) = (evidence.get("registered")?, evidence.get("reported")?);
-    let name = |project: &Value| project.as_str().unwrap_or("no project").to_owned();
-    Some(format!("registered for {}, reported with {}.", name(registered), name(reported)))
-}
-
-/// `3 events.`, `after 41 seconds.`
-fn service(evidence: &Value) -> Option<String> {
-    let lost = evidence["lost_events"].as_u64().map(|lost| format!("{lost} events."));
-    lost.or_else(|| evidence["seconds"].as_u64().map(|seconds| format!("after {seconds} seconds.")))
+fn projects(mismatch: ProjectMismatch) -> String {
+    let name = |project: Option<String>| project.unwrap_or_else(|| "no project".to_owned());
+    format!("registered for {}, reported with {}.", name(mismatch.registered), name(mismatch.reported))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::*;
+    use serde_json::{Value, json};
 
     #[test]
     fn a_limit_says_what_was_asked_for_where_some_of_it_was_left() {
@@ -184,7 +195,7 @@ mod tests {
                 "window": "1min", "unit": unit, "limit": limit, "used": used, "requested_tokens": 60_000,
                 "requested_cost_usd": "0.6",
             });
-            super::limit(&evidence).unwrap()
+            super::limit(serde_json::from_value(evidence).unwrap()).unwrap()
         };
         let words = "0 of 50,000 tokens used in 1min, 60,000 asked for.";
         assert_eq!(said("tokens", json!(50_000), json!(0)), words);

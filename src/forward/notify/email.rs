@@ -24,7 +24,6 @@ use lettre::{
     },
 };
 use serde::Deserialize;
-use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::{
@@ -34,6 +33,7 @@ use super::{
     rule::{MAX_KEY, digest},
 };
 use crate::{
+    clock,
     domain::Millis,
     forward::{
         common::CommonSettings,
@@ -223,7 +223,7 @@ impl EmailChannel {
             let said: Vec<&str> = response.message().collect();
             Ok(format!("answered {}: {}", response.code(), said.join(" ")))
         };
-        timeout(self.timeout, sent).await.unwrap_or_else(|_| Err(SendError::timed_out(self.timeout)))
+        clock::timeout(self.timeout, sent).await.unwrap_or_else(|_| Err(SendError::timed_out(self.timeout)))
     }
 
     /// An address of the server that may be connected to.

@@ -15,13 +15,13 @@ use super::{
     channel::ChannelTraits,
     group::{AlertGroup, HELD_BACK, OTHERS},
     grouping::Grouping,
-    notice::{Notice, NoticeKind, judged},
+    notice::{Notice, NoticeKind},
     rule::{EndReason, Restriction, dedup_key, ends_group, rule},
     token_bucket::TokenBucket,
 };
 use crate::domain::{
     Millis,
-    event::{Event, EventType},
+    event::{BanLifted, Event, EventType, FeedbackGiven, Verdict},
     subject::Subject,
 };
 
@@ -119,7 +119,8 @@ impl AlertGroups {
                 self.of(subject).filter(banned).for_each(|group| group.end(EndReason::Expired, now));
             }
             (EventType::BanLifted, Some(subject)) => {
-                let benign = event.evidence["verdict"] == "benign";
+                let by = event.read().and_then(|lifted: BanLifted| lifted.verdict);
+                let benign = by == Some(Verdict::Benign);
                 let end = if benign { EndReason::Benign } else { EndReason::Lifted };
                 self.of(subject)
                     .filter(|group| group.restriction.is_some())
@@ -131,10 +132,10 @@ impl AlertGroups {
 
     /// An analyst's word about an event. A ban that it lifts has an event of its own.
     fn judge(&mut self, event: &Event, now: Millis) {
-        let Some((benign, judged)) = judged(&event.evidence) else { return };
+        let Some(FeedbackGiven { verdict, judged, .. }) = event.read() else { return };
         let key = dedup_key(&rule(&judged), judged.subject.as_ref());
         match self.state.open.get_mut(&key) {
-            Some(group) if !benign => group.acknowledge(now),
+            Some(group) if verdict == Verdict::Attack => group.acknowledge(now),
             Some(group) if group.restriction.is_none() => group.end(EndReason::Benign, now),
             _ => {}
         }

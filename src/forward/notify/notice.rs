@@ -1,7 +1,6 @@
 //! What a channel sends: a notice about one group of events, or about all that had to be held back.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::rule::{EndReason, Restriction, dedup_key, rule};
 use crate::{
@@ -90,15 +89,13 @@ impl EventSample {
                 [&place.city, &place.country].into_iter().flatten().map(String::as_str).collect();
             one_line(&parts.join(", "), MAX_WORD)
         });
-        let project =
-            facts::word(&event.evidence, "project").or_else(|| facts::word(&event.evidence, "reported"));
         Self {
             time: event.time,
             kind: event.kind,
             severity: event.severity,
             message: one_line(&wording::message(event), MAX_SENTENCE),
             key_id: word(&event.key_id),
-            project: project.map(|text| one_line(text, MAX_WORD)),
+            project: event.evidence.project().map(|text| one_line(text, MAX_WORD)),
             source_ip: word(&event.source_ip),
             place: place.filter(|text| !text.is_empty()),
             action: word(&event.action),
@@ -182,14 +179,4 @@ impl Notice {
             parts: Vec::new(),
         }
     }
-}
-
-/// The verdict and the event that it is about, of the evidence of a `FEEDBACK_GIVEN`.
-pub fn judged(evidence: &Value) -> Option<(bool, Event)> {
-    let benign = match facts::word(evidence, "verdict")? {
-        "benign" => true,
-        "attack" => false,
-        _ => return None,
-    };
-    Some((benign, serde_json::from_value(evidence["judged"].clone()).ok()?))
 }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     domain::{
         Millis,
-        event::{Event, EventType, parse_millis},
+        event::{AlertRuleFired, EmergencyHookCalled, Event, EventType, wire_name},
         subject::Subject,
     },
     forward::format::{facts, text::one_line},
@@ -33,7 +33,7 @@ pub struct Restriction {
 impl Restriction {
     /// The restriction that an event reports.
     pub fn of(event: &Event) -> Option<Self> {
-        let until = facts::word(&event.evidence, "until").and_then(|text| parse_millis(text).ok());
+        let until = event.evidence.until();
         if event.would.is_some() {
             return None;
         }
@@ -116,21 +116,23 @@ pub fn rule(event: &Event) -> String {
 
 /// What an emergency hook was called for, as its event says since hooks are called for more than spend.
 fn called_for(event: &Event) -> String {
-    facts::word(&event.evidence, "rule").unwrap_or(SPEND).to_owned()
+    event.read().map_or_else(|| SPEND.to_owned(), |called: EmergencyHookCalled| called.rule)
 }
 
 /// An alert rule as it is configured: a threshold that is computed is another one each hour.
 fn alert_rule(event: &Event) -> String {
-    let shown = |part: &str| facts::shown(&event.evidence[part]);
-    let (bar, scope) = match shown("times_baseline") {
-        Some(times) => {
+    let kind = event.kind.name().to_lowercase();
+    let Some(fired) = event.read::<AlertRuleFired>() else { return kind };
+    let (metric, operator) = (wire_name(&fired.metric), wire_name(&fired.operator));
+    match (fired.times_baseline, fired.threshold) {
+        (Some(times), _) => {
+            let times = times.text();
             let times = times.strip_suffix(".0").unwrap_or(&times);
-            (Some(format!("{times}x baseline")), shown("scope"))
+            format!("{kind} {metric} {operator} {times}x baseline {}", wire_name(&fired.scope))
         }
-        None => (shown("threshold"), None),
-    };
-    let parts = [Some(event.kind.name().to_lowercase()), shown("metric"), shown("operator"), bar, scope];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+        (None, Some(threshold)) => format!("{kind} {metric} {operator} {threshold}"),
+        (None, None) => format!("{kind} {metric} {operator}"),
+    }
 }
 
 /// The name that a group goes by wherever it is sent: at most 255 bytes, the same as long as rule and subject are.
@@ -167,7 +169,11 @@ mod tests {
         event.kind = EventType::RateLimitExceeded;
         assert_eq!(rule(&event), "rate_limit_exceeded");
         event.kind = EventType::AlertRule;
-        event.evidence = json!({"metric": "cost_per_hour", "operator": "gt", "threshold": "10"});
+        event.evidence = json!({
+            "summary": "", "start": "2026-03-02T09:00:00.000Z", "metric": "cost_per_hour", "operator": "gt",
+            "threshold": "10", "scope": "project",
+        })
+        .into();
         assert_eq!(rule(&event), "alert_rule cost_per_hour gt 10");
     }
 
@@ -176,7 +182,11 @@ mod tests {
         let mut event = Event::new(0, EventType::EmergencyHook, Severity::High, None);
         event.detector = Some("hook:rotate".to_owned());
         assert_eq!(rule(&event), SPEND, "as earlier versions wrote it");
-        event.evidence = json!({ "cause": "TEMPORARY_BAN", "rule": "impossible_travel" });
+        event.evidence = json!({
+            "summary": "", "outcome": "taken", "request": "rotate", "sink": "rotate", "event": "e0-1",
+            "cause": "TEMPORARY_BAN", "rule": "impossible_travel",
+        })
+        .into();
         assert_eq!(rule(&event), "impossible_travel");
     }
 
@@ -185,9 +195,10 @@ mod tests {
         let mut event = Event::new(0, EventType::AlertRule, Severity::High, None);
         for (times, threshold) in [(json!(3.0), "0.75"), (json!(3), "0.81")] {
             event.evidence = json!({
-                "metric": "cost_per_hour", "operator": "gt", "threshold": threshold, "baseline": "0.25",
+                "summary": "", "start": "2026-03-02T09:00:00.000Z", "metric": "cost_per_hour", "operator": "gt",
+                "threshold": threshold, "baseline": "0.25",
                 "times_baseline": times, "scope": "project",
-            });
+            }).into();
             assert_eq!(rule(&event), "alert_rule cost_per_hour gt 3x baseline project");
         }
     }

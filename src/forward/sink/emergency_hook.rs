@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{
     domain::{
         Millis,
-        event::{Event, EventType, format_millis},
+        event::{EmergencyHookCalled, Event, EventType, HookOutcome, format_millis, wire_name},
         finding::Severity,
     },
     forward::{
@@ -119,15 +119,9 @@ impl EmergencyHookSink {
         Ok(!record.is_some_and(|record| record.standing.counting(false).is_banned_at(now)))
     }
 
-    fn log(&self, about: &Event, severity: Severity, summary: String, outcome: &str, now: Millis) {
-        let mut event = Event::new(now, EventType::EmergencyHook, severity, about.subject.clone());
-        event.key_id.clone_from(&about.key_id);
-        event.detector = Some(format!("hook:{}", self.sink));
-        event.evidence = json!({
-            "summary": summary, "outcome": outcome, "request": self.request, "sink": self.sink, "event": about.id,
-            "cause": about.kind, "rule": rule(about),
-        });
-        (self.context.log_event)(event);
+    fn log(&self, about: &Event, severity: Severity, summary: String, outcome: HookOutcome, now: Millis) {
+        let request = self.request;
+        (self.context.log_event)(called(about, severity, (&self.sink, request), (summary, outcome), now));
     }
 
     /// Logs the first failure to call about an event: people must know that a key lives on.
@@ -142,7 +136,7 @@ impl EmergencyHookSink {
             "it will be tried again"
         };
         let summary = format!("The emergency hook {} failed: {error}; {next}.", self.sink);
-        self.log(event, Severity::Critical, summary, "failed", now);
+        self.log(event, Severity::Critical, summary, HookOutcome::Failed, now);
     }
 }
 
@@ -159,13 +153,13 @@ impl Sink for EmergencyHookSink {
                 .map_err(|error| SendError::unreachable("the ban cannot be looked up").because(error))?
             {
                 let summary = format!("The emergency hook {} was not called: the ban was lifted.", self.sink);
-                self.log(event, Severity::Medium, summary, "withdrawn", now);
+                self.log(event, Severity::Medium, summary, HookOutcome::Withdrawn, now);
                 return Ok(SendReport::all_taken("nobody was called: the key is no longer banned"));
             }
             match self.call(event, self.request, now).await {
                 Ok(answer) => {
                     let summary = format!("The emergency hook {} took the request: {answer}.", self.sink);
-                    self.log(event, Severity::High, summary, "taken", now);
+                    self.log(event, Severity::High, summary, HookOutcome::Taken, now);
                     self.failure_logged = None;
                     Ok(SendReport::all_taken(answer))
                 }
@@ -189,4 +183,44 @@ impl Sink for EmergencyHookSink {
 fn key_of(event: &Event) -> Option<&str> {
     let subject = event.subject.as_ref().and_then(|subject| subject.as_str().strip_prefix("key:"));
     event.key_id.as_deref().or(subject)
+}
+
+/// The event of a call of the hook `sink`: what came of it, in a sentence and in a word.
+fn called(
+    about: &Event,
+    severity: Severity,
+    (sink, request): (&str, KeyRequest),
+    (summary, outcome): (String, HookOutcome),
+    now: Millis,
+) -> Event {
+    let details = EmergencyHookCalled {
+        summary,
+        outcome,
+        request: wire_name(&request),
+        sink: sink.to_owned(),
+        event: about.id.clone(),
+        cause: about.kind,
+        rule: rule(about),
+    };
+    let event = Event::new(now, EventType::EmergencyHook, severity, about.subject.clone()).with(&details);
+    Event { key_id: about.key_id.clone(), detector: Some(format!("hook:{sink}")), ..event }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{event::golden, subject::Subject};
+
+    #[test]
+    fn a_call_of_a_hook_is_written_as_its_golden_file_says() {
+        let subject = Some(Subject::key("k1:9f2c"));
+        let mut about = Event::new(0, EventType::KeyCutOff, Severity::Critical, subject);
+        (about.id, about.key_id) = ("e0-1772442000000-0".to_owned(), Some("k1:9f2c".to_owned()));
+        let said = "The emergency hook rotate took the request: HTTP 200.".to_owned();
+        let hook = ("rotate", KeyRequest::Rotate);
+        golden::check(
+            "",
+            &called(&about, Severity::High, hook, (said, HookOutcome::Taken), 1_772_442_000_000),
+        );
+    }
 }

@@ -26,7 +26,7 @@ pub fn event() -> impl Strategy<Value = Event> {
             event.id = format!("{id}-{}", key.len());
             event.key_id = Some(key);
             event.source_ip = Some(address);
-            event.evidence = members.into();
+            event.evidence = serde_json::Value::Object(members).into();
             event.request_id = Some(request);
             event
         },

@@ -2,6 +2,8 @@
 
 use super::*;
 
+use crate::clock;
+
 #[tokio::test(start_paused = true)]
 async fn every_event_is_sent_once_and_in_order() {
     let house = House::new();
@@ -20,7 +22,7 @@ async fn a_new_sink_begins_with_what_happens_from_now_on() {
     let house = House::new();
     house.append(20).await;
     let sending = house.send("a", "name = \"siem\"\ntype = \"stdout\"\n", always());
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    clock::sleep(std::time::Duration::from_secs(2)).await;
     let ids = house.append(3).await;
     sending.until_taken(3).await;
     assert_eq!(sending.finish().await, ids);
@@ -35,10 +37,11 @@ async fn a_new_sink_begins_with_what_happens_from_now_on() {
 async fn only_what_is_wanted_is_sent_and_the_rest_is_passed_over() {
     let house = House::new();
     let ids = house.append(100).await;
-    let wanted = "min_severity = \"high\"\ntypes = [\"THROTTLED\", \"TEMPORARY_BAN\"]\nexclude_types = [\"TEMPORARY_BAN\"]";
+    let wanted = "min_severity = \"high\"\ntypes = [\"THROTTLED\", \"TEMPORARY_BAN\"]\n\
+                  exclude_types = [\"TEMPORARY_BAN\"]";
     let sending = house.send("a", &format!("{SINK}{wanted}"), always());
     sending.until_taken(10).await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    clock::sleep(std::time::Duration::from_secs(3)).await;
     let expected: Vec<String> = ids.iter().step_by(10).cloned().collect();
     assert_eq!(sending.finish().await, expected);
     let position = house.store.sink("siem").await.unwrap().unwrap().position.unwrap();
@@ -63,11 +66,11 @@ async fn an_outage_loses_nothing_and_its_end_is_noticed() {
     assert_eq!(logged.error, shown.error, "other instances know it, too");
     assert!(logged.waiting_since.is_some() && logged.failing_since.is_some() && logged.last_sent.is_none());
     sending.until(|seen| seen.calls >= 11).await;
-    let asked_at = tokio::time::Instant::now();
+    let asked_at = clock::instant();
     sending.until_taken(1).await;
     assert!(asked_at.elapsed().as_secs() >= 89, "Retry-After was not heeded");
     sending.until_taken(500).await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    clock::sleep(std::time::Duration::from_secs(1)).await;
     let shown = sending.status.show(START + 3_600_000);
     assert_eq!((shown.error, shown.lag_seconds, shown.failing_since), (None, Some(0), None));
     assert_eq!(sending.finish().await, ids);
@@ -85,7 +88,7 @@ async fn an_event_that_spoils_its_batch_is_found_and_parked_alone() {
     });
     let sending = house.send("a", SINK, answer);
     sending.until_taken(299).await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    clock::sleep(std::time::Duration::from_secs(1)).await;
     let taken = sending.finish().await;
     let expected: Vec<String> = ids.into_iter().filter(|id| *id != poison).collect();
     assert_eq!(taken, expected);
@@ -127,7 +130,7 @@ async fn an_event_on_which_the_sink_fails_is_parked_only_when_others_are_taken()
     sending.until(|seen| seen.calls >= 40).await;
     assert_eq!(house.store.dead_letters("siem").await.unwrap(), []);
     sending.until_taken(49).await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    clock::sleep(std::time::Duration::from_secs(1)).await;
     let mut taken = sending.finish().await;
     taken.dedup();
     // What another was tried with may change places with it; events about one subject do not.
@@ -194,13 +197,13 @@ async fn a_full_log_of_dead_letters_waits_and_redelivery_frees_it() {
         if error.contains("too many dead letters") {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        clock::sleep(std::time::Duration::from_millis(100)).await;
     }
     *repaired.lock() = true;
     house.store.act_on_dead_letters("siem", crate::store::DeadLetterAct::Redeliver, &[]).await.unwrap();
     sending.until(|seen| seen.taken.len() >= 10_000).await;
     // What was refused while there was no room has a place now.
-    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    clock::sleep(std::time::Duration::from_secs(30)).await;
     house.store.act_on_dead_letters("siem", crate::store::DeadLetterAct::Redeliver, &[]).await.unwrap();
     sending.until(|seen| seen.taken.len() >= count).await;
     let mut taken = sending.finish().await;
@@ -220,11 +223,11 @@ async fn redelivery_is_as_patient_as_the_sink_asks() {
     let sending = house.send("a", SINK, answer);
     sending.until(|seen| seen.calls == 1).await;
     while house.store.dead_letters("siem").await.unwrap().is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        clock::sleep(std::time::Duration::from_millis(50)).await;
     }
     house.store.act_on_dead_letters("siem", crate::store::DeadLetterAct::Redeliver, &[]).await.unwrap();
     sending.until(|seen| seen.calls == 2).await;
-    tokio::time::sleep(std::time::Duration::from_secs(590)).await;
+    clock::sleep(std::time::Duration::from_secs(590)).await;
     assert_eq!(sending.seen.lock().calls, 2);
     sending.until_taken(1).await;
     sending.finish().await;
@@ -255,7 +258,7 @@ async fn dead_letters_are_sent_again_when_somebody_says_so() {
     sending.until_taken(2).await;
     let again = crate::store::DeadLetterAct::Redeliver;
     while house.store.dead_letters("siem").await.unwrap().is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        clock::sleep(std::time::Duration::from_millis(50)).await;
     }
     // Still refused: it is parked again, without its mark.
     house.store.act_on_dead_letters("siem", again, &[]).await.unwrap();
@@ -264,12 +267,12 @@ async fn dead_letters_are_sent_again_when_somebody_says_so() {
         if letters[0].attempts > 1 && !letters[0].again {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        clock::sleep(std::time::Duration::from_millis(50)).await;
     }
     *repaired.lock() = true;
     house.store.act_on_dead_letters("siem", again, &[]).await.unwrap();
     sending.until_taken(3).await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    clock::sleep(std::time::Duration::from_secs(1)).await;
     assert_eq!(house.store.dead_letters("siem").await.unwrap(), []);
     assert_eq!(sending.finish().await, [ids[0].clone(), ids[2].clone(), ids[1].clone()]);
 }

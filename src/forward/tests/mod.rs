@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Filter, SendError, SendErrorKind, SendReport, Sender, Sink, SinkContext, SinkSettings, Status};
 use crate::{
+    clock,
     domain::{
         Millis,
         event::{Event, EventType},
@@ -62,7 +63,7 @@ impl Sink for Fake {
             let answered = (self.answer)(events, calls);
             self.seen.lock().note(events, &answered);
             // It has them; the answer takes a moment.
-            tokio::time::sleep(LATENCY).await;
+            clock::sleep(LATENCY).await;
             answered
         })
     }
@@ -71,7 +72,7 @@ impl Sink for Fake {
 /// A service with a log, a clock that follows the paused time, and sinks that seem to be there.
 struct House {
     store: Arc<dyn Store>,
-    began: tokio::time::Instant,
+    began: clock::Instant,
     logged: Arc<Mutex<Vec<Event>>>,
 }
 
@@ -80,7 +81,7 @@ const START: Millis = 1_760_000_000_000;
 impl House {
     fn new() -> Self {
         let store = EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap();
-        Self { store: Arc::new(store), began: tokio::time::Instant::now(), logged: Arc::default() }
+        Self { store: Arc::new(store), began: clock::instant(), logged: Arc::default() }
     }
 
     fn context(&self, instance: &str) -> SinkContext {
@@ -148,7 +149,7 @@ impl Sending {
             if done(&self.seen.lock()) {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            clock::sleep(std::time::Duration::from_millis(50)).await;
         }
         let seen = self.seen.lock();
         panic!("it never came to that: {} taken in {} calls", seen.taken.len(), seen.calls);

@@ -2,6 +2,8 @@
 
 use super::*;
 
+use crate::clock;
+
 #[tokio::test(start_paused = true)]
 async fn two_instances_send_each_event_once() {
     let house = House::new();
@@ -9,9 +11,9 @@ async fn two_instances_send_each_event_once() {
     let (a, b) = (house.send("a", SINK, always()), house.send("b", SINK, always()));
     for _ in 0..20 {
         ids.extend(house.append(10).await);
-        tokio::time::sleep(std::time::Duration::from_millis(333)).await;
+        clock::sleep(std::time::Duration::from_millis(333)).await;
     }
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    clock::sleep(std::time::Duration::from_secs(1)).await;
     let leading = [a.status.show(START).leading, b.status.show(START).leading];
     assert_eq!(leading.iter().filter(|leads| **leads).count(), 1);
     let (mut taken, from_b) = (a.finish().await, b.finish().await);
@@ -28,7 +30,7 @@ async fn another_takes_over_within_seconds_when_the_sender_dies_in_mid_batch() {
     let mut duplicates = 0;
     for round in 0..10 {
         let sending = house.send(&format!("i{round}"), SINK, always());
-        let began = tokio::time::Instant::now();
+        let began = clock::instant();
         sending.until_taken(1).await;
         assert!(began.elapsed() <= super::super::LEASE + std::time::Duration::from_secs(2));
         sending.until_taken(101 + 37 * round).await;
@@ -66,7 +68,7 @@ async fn a_sender_that_lost_its_lease_moves_nothing_any_more() {
         })
     });
     slow.until_taken(10).await;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    clock::sleep(std::time::Duration::from_secs(2)).await;
     assert_eq!(slow.taken(), ids);
     assert!(!slow.status.show(START).leading);
     let record = house.store.sink("siem").await.unwrap().unwrap();

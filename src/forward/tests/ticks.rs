@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::forward::Problem;
+use crate::{clock, forward::Problem};
 
 /// What a tick comes to: what it says, and what is wrong after it.
 type Tick = (Result<bool, &'static str>, Option<&'static str>);
@@ -51,7 +51,7 @@ async fn trouble_by_time_is_shown_until_it_is_over_and_no_longer() {
         ((Ok(true), None), None),
     ] {
         *next.lock() = tick;
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        clock::sleep(Duration::from_secs(3)).await;
         let status = sending.status.show(START);
         assert_eq!(status.error.as_deref(), shown, "{:?}", next.lock());
     }

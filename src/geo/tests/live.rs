@@ -108,7 +108,7 @@ fn the_status_reads_well_as_json() {
 }
 
 #[test]
-fn the_age_of_each_kind_of_database_is_told_and_taken_back_when_it_goes() {
+fn the_age_of_each_kind_of_database_is_reported_and_taken_back_when_it_goes() {
     let written = |kind: &str, built: u64| {
         let epoch = UNIX_EPOCH + Duration::from_secs(built);
         let mut writer = mmdb_writer::Writer::builder(kind).build_epoch(epoch).build();
@@ -121,7 +121,7 @@ fn the_age_of_each_kind_of_database_is_told_and_taken_back_when_it_goes() {
     let second = shelf.put_bytes("2.mmdb", &written("A-City", 2_000_000));
     touched(&second, 1);
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-    let told = |kind: &str| {
+    let reported = |kind: &str| {
         let series = format!("keyward_geo_database_build_timestamp_seconds{{database=\"{kind}\"}} ");
         let text = recorder.handle().render();
         text.lines().find_map(|line| line.strip_prefix(&series).map(str::to_owned))
@@ -130,11 +130,14 @@ fn the_age_of_each_kind_of_database_is_told_and_taken_back_when_it_goes() {
         Geo::open(&[], true).unwrap();
         assert_eq!(recorder.handle().render(), "", "the demo database has no age");
         let geo = Geo::open(&[first.clone(), second.clone()], true).unwrap();
-        assert_eq!(told("A-City").as_deref(), Some("1000000"), "the older of two of a kind");
+        assert_eq!(reported("A-City").as_deref(), Some("1000000"), "the older of two of a kind");
         shelf.put_bytes("1.mmdb", &written("B-City", 3_000_000));
         shelf.put_bytes("2.mmdb", &written("B-City", 4_000_000));
         touched(&second, 2);
         assert_eq!(geo.reload_if_changed(0), Reload::Reloaded);
-        assert_eq!((told("A-City").as_deref(), told("B-City").as_deref()), (Some("NaN"), Some("3000000")));
+        assert_eq!(
+            (reported("A-City").as_deref(), reported("B-City").as_deref()),
+            (Some("NaN"), Some("3000000"))
+        );
     });
 }

@@ -13,7 +13,7 @@ use crate::{
         actor::Actor,
         event::format_millis,
         key::{KEY_ID_FORM, looks_secret, valid_key_id},
-        registry::{Entry, Held, KeyEntry, Registry, Wrong},
+        registry::{Amount, Entry, Held, KeyEntry, LimitBody, Registry, Wrong},
     },
     http::{
         App,
@@ -35,6 +35,11 @@ pub struct KeyEntryView {
     pub project: Option<String>,
     /// Its plan; null: that of its project, else the default one.
     pub plan: Option<String>,
+    /// Limits on it, beside those of its plan and project.
+    pub limits: Vec<LimitBody>,
+    /// US dollars per calendar month; null: no budget of its own.
+    #[schema(value_type = Option<String>, example = "25.00")]
+    pub budget_usd: Option<Amount>,
     /// What people call it.
     pub label: Option<String>,
     /// Networks it may be used from; empty: any.
@@ -58,12 +63,23 @@ impl Resource for KeyEntry {
     type View = KeyEntryView;
 
     fn view(key_id: &str, held: &Held<Self>) -> KeyEntryView {
-        let KeyEntry { project, plan, label, allowed_networks, allowed_countries, allowed_models, expires } =
-            (*held.body).clone();
+        let KeyEntry {
+            project,
+            plan,
+            limits,
+            budget_usd,
+            label,
+            allowed_networks,
+            allowed_countries,
+            allowed_models,
+            expires,
+        } = (*held.body).clone();
         KeyEntryView {
             key_id: key_id.to_owned(),
             project,
             plan,
+            limits,
+            budget_usd,
             label,
             allowed_networks,
             allowed_countries,
@@ -151,8 +167,14 @@ pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Js
     responses(
         (status = 200, body = KeyEntryView, description = "Replaced."),
         (status = 201, body = KeyEntryView, description = "New."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Something in it is wrong, or its project or plan does not exist; nothing changed."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "Something in it is wrong, or its project or plan does not exist; nothing changed."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn put(
@@ -171,7 +193,10 @@ pub async fn put(
     responses(
         (status = 204, description = "It is gone."),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn delete(

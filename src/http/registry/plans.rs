@@ -120,8 +120,14 @@ pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Js
     responses(
         (status = 200, body = PlanView, description = "Replaced."),
         (status = 201, body = PlanView, description = "New."),
-        (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Something in it is wrong; nothing changed."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "Something in it is wrong; nothing changed."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn put(
@@ -140,8 +146,14 @@ pub async fn put(
     responses(
         (status = 204, description = "It is gone, or the one of the configuration is in force again."),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none."),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is in use, or in the configuration alone."),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "The store does not answer."),
+        (
+            status = 409, body = Problem, content_type = "application/problem+json",
+            description = "It is in use, or in the configuration alone."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
     ),
 )]
 pub async fn delete(

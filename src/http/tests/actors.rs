@@ -1,4 +1,4 @@
-//! Who acted: every act of an operator is told with the id of the token that it was done with.
+//! Who acted: every act of an operator is logged with the id of the token that it was done with.
 //! That what is no act names nobody is in `engine::tests`.
 
 use serde_json::{Value, json};
@@ -60,11 +60,15 @@ async fn each_act_names_the_token_that_it_was_done_with() {
         assert_eq!(another.call("PUT", "/v1/allowlist/country:RO", reason).await / 100, 2);
         let status = hand.call(method, path, body).await;
         assert_eq!(status / 100, 2, "{method} {path}: {status}");
-        let told = hand.newest(kind).await;
-        assert_eq!((&told["evidence"]["by"], &told["detector"]), (&json!(by), &json!("operator")), "{told}");
-        assert!(!seen.contains(&told["id"]), "{method} {path} is not told: {told}");
-        seen.push(told["id"].clone());
-        assert!(!told.to_string().contains(token.split_once('.').unwrap().1), "the secret is in {told}");
+        let logged = hand.newest(kind).await;
+        assert_eq!(
+            (&logged["evidence"]["by"], &logged["detector"]),
+            (&json!(by), &json!("operator")),
+            "{logged}"
+        );
+        assert!(!seen.contains(&logged["id"]), "{method} {path} is not logged: {logged}");
+        seen.push(logged["id"].clone());
+        assert!(!logged.to_string().contains(token.split_once('.').unwrap().1), "the secret is in {logged}");
     }
 }
 
@@ -74,9 +78,9 @@ async fn a_change_of_the_policy_says_what_was_before_and_after() {
     let mut policy: Value = serde_json::from_str(&api.get("/v1/policy").await.text).unwrap();
     policy["ladder"]["ban_seconds"] = json!(77);
     api.put("/v1/policy", &policy.to_string()).await.good(200);
-    let told = Hand { api: &api, bearer: "" }.newest("POLICY_CHANGED").await;
-    assert_eq!(told["evidence"]["changes"], json!({"ladder.ban_seconds": {"before": 1800, "after": 77}}));
-    assert_eq!(told["severity"], "medium");
+    let logged = Hand { api: &api, bearer: "" }.newest("POLICY_CHANGED").await;
+    assert_eq!(logged["evidence"]["changes"], json!({"ladder.ban_seconds": {"before": 1800, "after": 77}}));
+    assert_eq!(logged["severity"], "medium");
 }
 
 #[tokio::test]
@@ -88,12 +92,12 @@ async fn what_is_done_to_dead_letters_names_those_that_were_there() {
     let hand = Hand { api: &api, bearer: "" };
     let path = "/v1/sinks/siem/dead-letters/redeliver";
     assert_eq!(hand.call("POST", path, &json!({"ids": [id, "nope"]}).to_string()).await, 200);
-    let told = hand.newest("DEAD_LETTERS_CHANGED").await;
-    assert_eq!((&told["evidence"]["events"], &told["evidence"]["count"]), (&json!([id]), &json!(1)));
+    let logged = hand.newest("DEAD_LETTERS_CHANGED").await;
+    assert_eq!((&logged["evidence"]["events"], &logged["evidence"]["count"]), (&json!([id]), &json!(1)));
     assert_eq!(hand.call("POST", "/v1/sinks/siem/dead-letters/discard", "").await, 200);
-    let told = hand.newest("DEAD_LETTERS_CHANGED").await;
-    assert_eq!(told["evidence"]["events"].as_array().unwrap().len(), 2, "{told}");
-    assert_eq!(told["severity"], "medium");
+    let logged = hand.newest("DEAD_LETTERS_CHANGED").await;
+    assert_eq!(logged["evidence"]["events"].as_array().unwrap().len(), 2, "{logged}");
+    assert_eq!(logged["severity"], "medium");
 }
 
 #[tokio::test]

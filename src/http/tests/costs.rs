@@ -1,4 +1,4 @@
-//! What requests cost, as callers are told.
+//! What requests cost, as callers are answered.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn cost(reply: &Reply) -> (String, bool) {
 }
 
 #[tokio::test]
-async fn a_record_and_a_check_are_told_what_they_cost() {
+async fn a_record_and_a_check_are_answered_with_what_they_cost() {
     let api = Api::open().await;
     let split = json!({"model": "gpt-4.1", "prompt_tokens": 812, "completion_tokens": 120});
     assert_eq!(cost(&api.post("/v1/record", &body(&split)).await), ("0.007456".into(), false));
@@ -71,7 +71,7 @@ async fn a_model_is_shown_with_its_price_and_why() {
 }
 
 #[tokio::test]
-async fn a_refused_request_and_a_retry_are_told_the_same_cost() {
+async fn a_refused_request_and_a_retry_are_answered_with_the_same_cost() {
     let api = Api::open().await;
     let spent = json!({"model": "deepseek-v3.2", "tokens_used": 1_000, "request_id": "r-1"});
     let first = api.post("/v1/record", &body(&spent)).await;
@@ -101,7 +101,7 @@ async fn bad_costs_and_tokens_are_named() {
 }
 
 #[tokio::test]
-async fn what_a_key_spent_is_the_sum_of_what_it_was_told() {
+async fn what_a_key_spent_is_the_sum_of_what_it_was_answered() {
     let api = Api::open().await;
     let records: Vec<String> = (0..60_u64)
         .map(|n| match n % 3 {
@@ -114,12 +114,13 @@ async fn what_a_key_spent_is_the_sum_of_what_it_was_told() {
     let answers = api.post("/v1/record/batch", &format!("[{}]", records.join(","))).await.good(200);
     let answers = answers.as_array().unwrap();
     assert_eq!(answers.iter().filter(|a| a["price_fallback"] == true).count(), 20);
-    let told = answers.iter().map(|a| decimal(a["cost_usd"].as_str().unwrap(), NANO_PLACES).unwrap().units);
+    let answered =
+        answers.iter().map(|a| decimal(a["cost_usd"].as_str().unwrap(), NANO_PLACES).unwrap().units);
     let now = api.engine.now();
     let seen = api.engine.subject(&Subject::key("acme"), now).await.unwrap().unwrap();
     let profile = seen.profile.unwrap();
     let kept: u64 = profile.history.days().map(|(_, day)| day.cost_nanos).sum();
-    assert_eq!(kept, told.sum::<u64>());
+    assert_eq!(kept, answered.sum::<u64>());
     assert_eq!(
         kept,
         (0..60)

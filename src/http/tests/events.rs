@@ -12,6 +12,8 @@ use tower::ServiceExt;
 
 use super::Api;
 
+use crate::clock;
+
 impl Api {
     async fn ban(&self, key: &str) {
         let order = r#"{"duration_seconds":3600,"reason":"x"}"#;
@@ -51,7 +53,7 @@ impl Stream {
 
     /// The next event; `None` at the end of the stream. Comments that keep the stream open do not count.
     async fn next(&mut self) -> Option<Value> {
-        tokio::time::timeout(Duration::from_secs(10), self.read()).await.unwrap()
+        clock::timeout(Duration::from_secs(10), self.read()).await.unwrap()
     }
 
     async fn read(&mut self) -> Option<Value> {

@@ -35,7 +35,8 @@ async fn each_is_put_shown_replaced_and_deleted() {
     assert_eq!(project["budget_usd"], "100");
     assert_eq!((&project["id"], &project["priority"]), (&json!("analytics"), &json!("low")));
 
-    let body = r#"{"project":"analytics","label":"CI","allowed_networks":["203.0.113.7"],"expires":"2999-01-01T00:00:00Z"}"#;
+    let body = r#"{"project":"analytics","label":"CI","allowed_networks":["203.0.113.7"],
+        "expires":"2999-01-01T00:00:00Z"}"#;
     let key = api.put("/v1/keys/k1:9f2c41d07be5a8c3", body).await.good(201);
     assert_eq!(key["allowed_networks"], json!(["203.0.113.7/32"]));
     assert_eq!(api.get("/v1/keys/k1%3A9f2c41d07be5a8c3").await.good(200), key);
@@ -109,7 +110,7 @@ async fn a_change_is_in_the_log_with_what_was_before() {
     }
     let query = EventQuery { kind: Some(EventType::PolicyChanged), limit: 10, ..EventQuery::default() };
     let events = api.engine.store().events(&query).await.unwrap().items;
-    let evidence: Vec<&Value> = events.iter().map(|event| &event.evidence).collect();
+    let evidence: Vec<&Value> = events.iter().map(|event| event.evidence.as_json()).collect();
     assert_eq!(evidence.len(), 3, "what was not there left no event");
     assert_eq!((&evidence[0]["document"], &evidence[0]["after"]), (&json!("plan"), &json!(null)));
     assert_eq!(evidence[1]["before"]["limits"][0]["limit"], "2.5");

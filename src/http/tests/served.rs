@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::Api;
-use crate::{config, http::serve};
+use crate::{clock, config, http::serve};
 
 struct Served {
     address: SocketAddr,
@@ -53,14 +53,14 @@ impl Served {
 
     async fn stop(self) {
         self.shutdown.cancel();
-        tokio::time::timeout(Duration::from_secs(10), self.task).await.unwrap().unwrap().unwrap();
+        clock::timeout(Duration::from_secs(10), self.task).await.unwrap().unwrap().unwrap();
     }
 }
 
 async fn read_all(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let reading = stream.read_to_end(&mut bytes);
-    tokio::time::timeout(Duration::from_secs(10), reading).await.unwrap().unwrap();
+    clock::timeout(Duration::from_secs(10), reading).await.unwrap().unwrap();
     String::from_utf8(bytes).unwrap()
 }
 
@@ -88,7 +88,7 @@ async fn a_client_that_sends_ten_megabytes_first_still_reads_why_not() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_told_before_it_sends() {
+async fn a_client_that_asks_first_is_answered_before_it_sends() {
     let served = serve_with(|_| {}).await;
     let head =
         b"POST /v1/record HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\nconnection: close\r\n\
@@ -122,7 +122,7 @@ async fn connections_beyond_the_bound_wait_for_their_turn() {
     let mut second = served.connect().await;
     second.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut byte = [0; 1];
-    let waits = tokio::time::timeout(Duration::from_millis(200), second.read(&mut byte)).await;
+    let waits = clock::timeout(Duration::from_millis(200), second.read(&mut byte)).await;
     assert!(waits.is_err(), "the second connection was served while the first was open");
     drop(first);
     assert!(read_all(&mut second).await.starts_with("HTTP/1.1 200"));

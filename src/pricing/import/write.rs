@@ -16,8 +16,8 @@ pub(super) fn list(
     let mut text = format!(
         "# Made by `keyward prices import` of {source}: the facts are those of LiteLLM's\n\
          # model_prices_and_context_window.json (MIT licence). docs/costs.md says what each name means.\n\n\
-         # For a model that has no price here: what at most one in {ONE_IN} of the models below exceeds, so that a budget\n\
-         # holds before anybody has looked up what a new model costs.\n\
+         # For a model that has no price here: what at most one in {ONE_IN} of the models below exceeds, so that a\n\
+         # budget holds before anybody has looked up what a new model costs.\n\
          [fallback]\ninput = {}\noutput = {}\n",
         Part::Input.written(input),
         Part::Output.written(output),

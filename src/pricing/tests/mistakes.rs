@@ -63,7 +63,8 @@ fn what_is_wrong_is_named_in_full_with_its_line_and_the_hint() {
 #[test]
 fn every_mistake_is_told_at_once_in_the_order_of_the_file() {
     let text = format!(
-        "{}{}[[prices]]\nmodel = 'a'\ninptu = 1\noutput = -1\nbatch = {{ input = 'x', tiers = 7 }}\n[aliases]\nx = 'nobody'\n",
+        "{}{}[[prices]]\nmodel = 'a'\ninptu = 1\noutput = -1\n\
+         batch = {{ input = 'x', tiers = 7 }}\n[aliases]\nx = 'nobody'\n",
         "[fallback]\ninput = 1\n",
         entry("[", "1")
     );

@@ -7,11 +7,11 @@ use crate::{
     domain::{
         HOUR,
         actor::Actor,
-        event::{Event, EventType},
+        event::{Event, EventType, Verdict},
         finding::{AnomalyKind, Severity},
         subject::Subject,
     },
-    engine::{LEASE, Verdict},
+    engine::LEASE,
     pricing::flat_example,
 };
 
@@ -66,17 +66,17 @@ async fn with_verdicts(events: &[Event], lines: &[Value]) -> (Vec<Value>, String
 
 #[tokio::test]
 async fn a_benign_verdict_lifts_the_ban_at_its_time_and_teaches() {
-    let (decisions, told) = with_verdicts(&[judged(Verdict::Benign).await], &traveller("a")).await;
+    let (decisions, report) = with_verdicts(&[judged(Verdict::Benign).await], &traveller("a")).await;
     assert_eq!(allowed(&decisions), [true, false, true, true, true]);
     assert_eq!(decisions[2]["anomalies"], json!([]), "the place and the way there are known");
-    assert_eq!(told, "1 verdicts honoured: 1 benign (1 lifted a ban), 0 attacks\n");
+    assert_eq!(report, "1 verdicts honoured: 1 benign (1 lifted a ban), 0 attacks\n");
 }
 
 #[tokio::test]
 async fn an_attack_stays_one() {
-    let (decisions, told) = with_verdicts(&[judged(Verdict::Attack).await], &traveller("a")).await;
+    let (decisions, report) = with_verdicts(&[judged(Verdict::Attack).await], &traveller("a")).await;
     assert_eq!(allowed(&decisions), [true, false, false, false, true]);
-    assert!(told.contains("0 benign") && told.contains("1 attacks"), "{told}");
+    assert!(report.contains("0 benign") && report.contains("1 attacks"), "{report}");
 }
 
 #[tokio::test]
@@ -95,20 +95,20 @@ async fn verdicts_are_given_in_the_order_of_their_times_whatever_that_of_the_fil
     let benign = judged(Verdict::Benign).await;
     let late = Event { time: NOW + 2 * HOUR, ..benign.clone() };
     let early = Event { time: NOW - HOUR, ..benign.clone() };
-    let (decisions, told) = with_verdicts(&[late, benign, early], &traveller("a")).await;
+    let (decisions, report) = with_verdicts(&[late, benign, early], &traveller("a")).await;
     // The early one has taught the place before the key was seen there: there is nothing to lift any more.
     assert_eq!(allowed(&decisions), [true; 5]);
-    assert_eq!(told, "3 verdicts honoured: 3 benign (0 lifted a ban), 0 attacks\n");
+    assert_eq!(report, "3 verdicts honoured: 3 benign (0 lifted a ban), 0 attacks\n");
 }
 
 #[tokio::test]
 async fn a_verdict_about_nothing_that_the_replay_found_does_no_harm() {
     let benign = judged(Verdict::Benign).await;
-    let (decisions, told) = with_verdicts(std::slice::from_ref(&benign), &traveller("b")).await;
+    let (decisions, report) = with_verdicts(std::slice::from_ref(&benign), &traveller("b")).await;
     assert_eq!(allowed(&decisions), [true, false, false, false, true]);
     assert!(
-        told.contains("0 lifted") && told.contains("1 of them are about keys that no record is of"),
-        "{told}"
+        report.contains("0 lifted") && report.contains("1 of them are about keys that no record is of"),
+        "{report}"
     );
     let quiet: Vec<_> = traveller("a").into_iter().filter(|line| line["source_ip"] == SINGAPORE).collect();
     assert_eq!(allowed(&with_verdicts(&[benign], &quiet).await.0), [true, true]);
@@ -128,8 +128,8 @@ async fn both_policies_hear_the_verdicts() {
     let mut backtest = Backtest::between(&new, old, None);
     let lines = text(&traveller("a"));
     new.run_beside(lines.as_bytes(), io::sink(), |_| (), Some(&mut backtest)).await.unwrap();
-    let told = backtest.comparison.to_string();
-    assert!(told.starts_with("0 requests of 0 keys"), "both bans were lifted within their time\n{told}");
+    let report = backtest.comparison.to_string();
+    assert!(report.starts_with("0 requests of 0 keys"), "both bans were lifted within their time\n{report}");
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ impl Victim {
     }
 
     /// Has it attacked by somebody whose client or model is not told.
-    pub fn untold(&mut self, tells_client: bool, tells_model: bool) {
+    pub fn withhold(&mut self, tells_client: bool, tells_model: bool) {
         self.tells = [tells_client, tells_model];
     }
 

@@ -142,14 +142,14 @@ fn an_expired_token_fails_five_to_eight_times_in_a_row() {
 fn middleware_tells_the_client_and_the_model_of_all_requests_of_a_key_or_of_none() {
     let mut keys = BTreeMap::<u32, [BTreeSet<bool>; 2]>::new();
     for labelled in TRAFFIC.iter().filter(|l| !l.record.endpoint.contains("credential")) {
-        let told = keys.entry(labelled.key).or_default();
-        told[0].insert(labelled.record.user_agent.is_empty());
-        told[1].insert(labelled.record.model.is_none());
+        let named = keys.entry(labelled.key).or_default();
+        named[0].insert(labelled.record.user_agent.is_empty());
+        named[1].insert(labelled.record.model.is_none());
     }
     assert!(keys.values().all(|[client, _]| client.len() == 1));
-    let untold = |which: usize| keys.values().filter(|told| !told[which].contains(&false)).count();
-    assert!(untold(0) >= 2 && untold(0) * 4 < keys.len(), "{} of {}", untold(0), keys.len());
-    assert!(untold(1) >= 1 && untold(1) * 4 < keys.len(), "{} of {}", untold(1), keys.len());
+    let silent = |which: usize| keys.values().filter(|named| !named[which].contains(&false)).count();
+    assert!(silent(0) >= 2 && silent(0) * 4 < keys.len(), "{} of {}", silent(0), keys.len());
+    assert!(silent(1) >= 1 && silent(1) * 4 < keys.len(), "{} of {}", silent(1), keys.len());
 }
 
 #[test]

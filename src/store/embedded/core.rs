@@ -12,9 +12,10 @@ use std::{collections::VecDeque, sync::Arc};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use self::snapshots::Unsaved;
-use super::{EmbeddedOptions, directory::Directory, effects::Effects, memory::Memory, sqlite::failed};
-use crate::store::StoreError;
+use super::{
+    directory::Directory, effects::Effects, memory::Memory, options::EmbeddedOptions, sqlite::failed,
+};
+use crate::{domain::subject::Subject, store::StoreError};
 
 /// Work inside a transaction, with somebody who waits for its outcome.
 pub(super) trait Job: Send {
@@ -55,6 +56,12 @@ where
         // Whoever asked may have stopped waiting; what was committed stays committed.
         drop(reply.send(outcome));
     }
+}
+
+/// What of which subject waits to be written to a snapshot.
+enum Unsaved {
+    Windows(Subject),
+    Profile(Subject),
 }
 
 /// The writing connection and what it keeps of memory.

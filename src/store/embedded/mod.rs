@@ -10,12 +10,14 @@ mod control;
 mod core;
 mod counters;
 mod directory;
+mod document_rows;
 mod documents;
 mod effects;
 mod event_rows;
 mod events;
 mod ledger_rows;
 mod memory;
+mod options;
 mod profiles;
 mod readers;
 mod reservations;
@@ -33,6 +35,7 @@ use rusqlite::Connection;
 use tokio::{runtime::Handle, sync::oneshot};
 
 pub use memory::{Counters, Ledger};
+pub use options::EmbeddedOptions;
 pub use sqlite::LAYOUT;
 
 use self::{
@@ -47,39 +50,6 @@ use crate::{
     domain::usage::Keep,
     store::{StoreError, StoreFault},
 };
-
-/// How an [`EmbeddedStore`] keeps things.
-#[derive(Debug, Clone)]
-pub struct EmbeddedOptions {
-    /// Subjects whose windows are kept in memory; beyond them unknown subjects are not taken on.
-    pub max_subjects: usize,
-    /// Profiles kept in memory; others are read from disk when they are needed.
-    pub max_profiles: usize,
-    /// Request ids remembered for two minutes; beyond them the oldest are forgotten early.
-    pub max_claims: usize,
-    /// Days that events are kept.
-    pub event_retention_days: u32,
-    /// Days that the profile of a silent subject is kept.
-    pub profile_retention_days: u32,
-    /// Windows and profiles are written this often, in seconds; a crash loses at most that.
-    pub snapshot_seconds: u64,
-    /// How long roll-ups of usage are kept.
-    pub usage: Keep,
-}
-
-impl Default for EmbeddedOptions {
-    fn default() -> Self {
-        Self {
-            max_subjects: 1_000_000,
-            max_profiles: 20_000,
-            max_claims: 200_000,
-            event_retention_days: 90,
-            profile_retention_days: 45,
-            snapshot_seconds: 2,
-            usage: Keep::default(),
-        }
-    }
-}
 
 /// The layout of the database in a directory, which is not changed; `None` when there is no database yet.
 ///

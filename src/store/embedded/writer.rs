@@ -4,14 +4,17 @@
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::core::{Core, Job};
-use crate::store::{StoreError, StoreFault};
+use crate::{
+    clock,
+    store::{StoreError, StoreFault},
+};
 
 /// Changes that may wait. More than that means the disk does not keep up: callers are told so at once.
 const QUEUE: usize = 8_192;
@@ -107,12 +110,15 @@ fn gone() -> StoreError {
 }
 
 fn run(mut core: Core, messages: &Receiver<Message>, every: Duration) {
-    let mut due = Instant::now() + every;
-    let mut counters_due = Instant::now() + COUNTERS;
+    let mut due = clock::instant() + every;
+    let mut counters_due = clock::instant() + COUNTERS;
     let close = loop {
         let next = due.min(counters_due);
-        let wait =
-            if core.has_backlog() { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
+        let wait = if core.has_backlog() {
+            Duration::ZERO
+        } else {
+            next.saturating_duration_since(clock::instant())
+        };
         match messages.recv_timeout(wait) {
             Ok(first) => {
                 let (jobs, close) = group(first, messages);
@@ -124,18 +130,18 @@ fn run(mut core: Core, messages: &Receiver<Message>, every: Duration) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break None,
         }
-        let began = Instant::now();
+        let began = clock::instant();
         if began >= counters_due {
             core.save_counters();
-            counters_due = Instant::now() + COUNTERS.max(began.elapsed() * COUNTERS_SHARE);
+            counters_due = clock::instant() + COUNTERS.max(began.elapsed() * COUNTERS_SHARE);
         }
         if core.has_backlog() {
             if let Err(error) = core.save_some() {
                 tracing::warn!(%error, "windows and profiles could not be written; they stay in memory");
             }
-        } else if Instant::now() >= due {
+        } else if clock::instant() >= due {
             core.tick();
-            due = Instant::now() + every;
+            due = clock::instant() + every;
         }
     };
     let saved = core.save_all();

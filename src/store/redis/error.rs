@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_and_outages_are_told_apart() {
+    fn refusals_and_outages_are_distinguished() {
         assert!(matches!(translate(&server("OOM"), None), StoreError::Refused(_)));
         assert!(matches!(translate(&server("BUSY"), None), StoreError::Unavailable(_)));
         assert!(matches!(translate(&server("WRONGTYPE"), None), StoreError::Incompatible(_)));

@@ -3,7 +3,12 @@
 use redis::{Cmd, Value};
 
 use super::{
-    RedisStore, error::unreadable, ids::EventId, keys::by_partition, link::Reply, packing::json,
+    RedisStore,
+    error::unreadable,
+    ids::{Entry, EventId},
+    keys::by_partition,
+    link::Reply,
+    packing::json,
     pages::Listing,
 };
 use crate::{
@@ -17,9 +22,6 @@ const CLOCKS_APART: u64 = 10_000;
 
 /// Stands for a place behind every event of a millisecond.
 const BEHIND_ALL: u64 = u64::MAX;
-
-/// An entry of a stream: its id and the event, `None` where this version cannot read it.
-pub(super) type Entry = (EventId, Option<Event>);
 
 impl EventWriter for RedisStore {
     /// Each event goes to the stream of its subject's partition, all at once.

@@ -5,10 +5,13 @@ use std::{fmt, str::FromStr};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use redis::Value;
 
-use crate::store::StoreError;
+use crate::{domain::event::Event, store::StoreError};
 
 /// First byte of a cursor, so that few accidental texts are one.
 const MARK: u8 = b'e';
+
+/// An entry of a stream: its id and the event, `None` where this version cannot read it.
+pub(super) type Entry = (EventId, Option<Event>);
 
 /// `e<partition>-<ms>-<seq>`: the partition and its stream's own id, so that it needs no index.
 /// Ordered as the log is: by time of appending, then by number, then by partition.

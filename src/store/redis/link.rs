@@ -18,7 +18,6 @@ use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::ConnectionLike};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::Instant,
 };
 
 use super::{
@@ -28,7 +27,10 @@ use super::{
     scripts::Call,
     url::Target,
 };
-use crate::store::StoreError;
+use crate::{
+    clock::{self, Instant},
+    store::StoreError,
+};
 
 /// Missing answers in a row after which the connection is replaced.
 const MISSES: u32 = 3;
@@ -76,8 +78,13 @@ impl Link {
     /// per group, at the same time. Each group must stay in one slot; within it, order is kept.
     pub(super) async fn send(&self, groups: Vec<Vec<Cmd>>) -> Result<Vec<Vec<Reply>>, StoreError> {
         let (connection, generation) = self.connection().await?;
-        let flight =
-            Flight { link: self, generation, started: Instant::now(), misses: self.misses(), landed: false };
+        let flight = Flight {
+            link: self,
+            generation,
+            started: clock::instant(),
+            misses: self.misses(),
+            landed: false,
+        };
         let sent = match connection {
             Connection::Single(connection) => send_merged(connection, groups).await,
             Connection::Cluster(connection) => {
@@ -133,7 +140,7 @@ impl Link {
     async fn connection(&self) -> Result<(Connection, u64), StoreError> {
         let mut state = self.state.clone();
         let settled = state.wait_for(|state| !matches!(state, State::Connecting));
-        let settled = tokio::time::timeout(self.wait, settled).await.ok().and_then(Result::ok);
+        let settled = clock::timeout(self.wait, settled).await.ok().and_then(Result::ok);
         match settled.as_deref() {
             Some(State::Up { connection, generation }) => Ok((connection.clone(), *generation)),
             Some(State::Down(error)) => Err(error.clone()),
@@ -203,7 +210,7 @@ async fn keep(
     secret: Option<String>,
 ) {
     let mut current = 0;
-    let mut dialed = Instant::now();
+    let mut dialed = clock::instant();
     while let Some(generation) = reports.recv().await {
         if generation != current {
             continue;
@@ -212,7 +219,7 @@ async fn keep(
         let mut pause = FIRST_PAUSE;
         if dialed.elapsed() < pause {
             state.send_replace(State::Down(StoreError::Unavailable("the connection keeps breaking".into())));
-            tokio::time::sleep(pause).await;
+            clock::sleep(pause).await;
         } else {
             state.send_replace(State::Connecting);
         }
@@ -221,13 +228,13 @@ async fn keep(
                 Ok(connection) => break connection,
                 Err(error) => {
                     state.send_replace(State::Down(translate(&error, secret.as_deref())));
-                    tokio::time::sleep(pause).await;
+                    clock::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         };
         current += 1;
-        dialed = Instant::now();
+        dialed = clock::instant();
         misses.store(0, Ordering::Relaxed);
         tracing::info!("connected to the store again");
         state.send_replace(State::Up { connection, generation: current });

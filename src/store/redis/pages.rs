@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use redis::Cmd;
 
-use super::{RedisStore, events::Entry, ids::EventId};
+use super::{
+    RedisStore,
+    ids::{Entry, EventId},
+};
 use crate::{
     domain::{DAY, event::Event},
     store::{EventQuery, Page, StoreError},

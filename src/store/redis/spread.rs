@@ -1,9 +1,9 @@
 //! A charge on a cluster whose counters are in several slots.
 //!
-//! A script reaches one slot, and the slot of the key commits. What asks to be admitted charges counters elsewhere first,
-//! for a moment: an amount that is not confirmed ends by itself. Then the subject's own are charged, and the others are
-//! confirmed or given back. A report is charged at the key's slot, and then elsewhere. What is committed and cannot be
-//! carried to another slot is owed: [`Observation::owed`].
+//! A script reaches one slot, and the slot of the key commits. What asks to be admitted charges counters elsewhere
+//! first, for a moment: an amount that is not confirmed ends by itself. Then the subject's own are charged, and the
+//! others are confirmed or given back. A report is charged at the key's slot, and then elsewhere. What is committed and
+//! cannot be carried to another slot is owed: [`Observation::owed`].
 
 use super::{RedisStore, charges::Asking};
 use crate::{
@@ -81,7 +81,7 @@ impl RedisStore {
             let elsewhere = settled.counters.iter().filter_map(|held| held.change(keeps));
             changes.extend(elsewhere.filter(|change| self.partition_of(&change.counter.scope) != home));
         }
-        if !is_repeated && !(keeps && observed.settled.is_some()) {
+        if !(is_repeated || keeps && observed.settled.is_some()) {
             changes.extend(away.iter().map(|index| {
                 let CounterCharge { counter, amount, until, .. } = charge.counters[*index].clone();
                 CounterChange { counter, back: None, add: Some((amount, until)) }

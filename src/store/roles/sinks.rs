@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::LogPosition;
+pub use crate::domain::event::DeadLetterAct;
 use crate::{
     domain::{
         Millis,
@@ -111,15 +112,6 @@ impl SinkRecord {
     pub fn sender(&self, now: Millis) -> Option<&str> {
         Some(self.owner.as_str()).filter(|owner| self.until > now && !owner.is_empty())
     }
-}
-
-/// What is to be done with dead letters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeadLetterAct {
-    /// They are sent again, and are done with once the sink takes them.
-    Redeliver,
-    /// They are given up and deleted.
-    Discard,
 }
 
 /// Keeps how far each sink has come, who sends for it, and its dead letters. Times are milliseconds since 1970, by the

@@ -3,19 +3,21 @@
 use std::{
     io::{BufRead, BufReader, Lines},
     process::{Child, ChildStdout, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
 
 use super::{client, keyward, run};
 
+use keyward::clock;
+
 /// A past of ten days and a play of ten seconds, in a debug build on a busy machine.
 const BOUND: Duration = Duration::from_secs(120);
 
 #[test]
 fn the_demo_finds_the_attacks_harms_nobody_and_ends_in_time() {
-    let began = Instant::now();
+    let began = clock::instant();
     let (code, printed, stderr) =
         run(&mut keyward(&["demo", "--exit", "--listen", "127.0.0.1:0", "--seconds", "10"]));
     assert_eq!(code, 0, "{stderr}");

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{keyward, run};
 
@@ -59,9 +59,8 @@ fn what_is_not_there_is_said_with_where_to_look() {
     let dir = tempfile::tempdir().unwrap();
     let input = dir.path().join("records.jsonl");
     let record = |key: &str| {
-        format!(
-            r#"{{"request_id":"r-1","key_id":"{key}","endpoint":"/v1","source_ip":"203.0.113.7","timestamp":"2026-03-02T09:00:00Z"}}"#
-        )
+        let (at, from) = ("2026-03-02T09:00:00Z", "203.0.113.7");
+        json!({ "request_id": "r-1", "key_id": key, "endpoint": "/v1", "source_ip": from, "timestamp": at })
     };
     std::fs::write(&input, format!("{}\n{}\nnonsense\n", record("a"), record("b"))).unwrap();
     let table: &[(&[&str], i32, &str)] = &[

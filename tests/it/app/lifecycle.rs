@@ -2,6 +2,7 @@
 
 use keyward::{
     app::{self, AppError},
+    clock,
     config::{Config, Sources},
 };
 use serde_json::{Value, json};
@@ -33,7 +34,9 @@ async fn a_service_starts_answers_and_stops_and_starts_again() {
             (&ready["status"], &ready["components"]["geoip"]["state"]),
             (&json!("ready"), &json!("demo"))
         );
-        let record = json!({ "api_key": "sk-test", "endpoint": "/v1/x", "source_ip": "203.0.113.7", "tokens_used": 900 });
+        let record = json!({
+            "api_key": "sk-test", "endpoint": "/v1/x", "source_ip": "203.0.113.7", "tokens_used": 900,
+        });
         let answer = client().post(format!("{url}/v1/record")).json(&record).send().await.unwrap();
         let answer: Value = answer.error_for_status().unwrap().json().await.unwrap();
         assert_eq!(answer["allowed"], true);
@@ -48,7 +51,7 @@ async fn a_service_starts_answers_and_stops_and_starts_again() {
             metrics.contains("keyward_build_info") && metrics.contains("keyward_decisions_total"),
             "{metrics}"
         );
-        tokio::time::timeout(DEADLINE, running.shutdown()).await.unwrap().unwrap();
+        clock::timeout(DEADLINE, running.shutdown()).await.unwrap().unwrap();
         assert!(client().get(format!("{url}/livez")).send().await.is_err());
     }
     assert_eq!(key_ids[0], key_ids[1], "the pepper that the first start made is found by the second");

@@ -14,10 +14,12 @@ use std::{
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use reqwest::Client;
+
+use keyward::clock;
 
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -72,8 +74,8 @@ impl Served {
             stderr.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)))
         });
         let mut seen = Vec::new();
-        let until = Instant::now() + DEADLINE;
-        while let Ok(line) = said.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        let until = clock::instant() + DEADLINE;
+        while let Ok(line) = said.recv_timeout(until.saturating_duration_since(clock::instant())) {
             if let Some((_, url)) = line.split_once(" listens on ") {
                 url.trim().clone_into(&mut served.url);
                 return served;

@@ -3,12 +3,14 @@
 use std::{
     io::{BufRead, BufReader},
     process::Stdio,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
 
 use super::{DEADLINE, Served, client, keyward, run};
+
+use keyward::clock;
 
 /// A token of some scopes, and its entry as TOML.
 fn token(scopes: &str) -> (String, String) {
@@ -77,12 +79,12 @@ async fn events_are_followed_as_they_happen() {
     tokio::pin!(line);
     // The follower starts now, at a moment that nobody knows: there is a new event until it has seen one.
     let client = client();
-    let until = Instant::now() + DEADLINE;
+    let until = clock::instant() + DEADLINE;
     let event = loop {
-        assert!(Instant::now() < until, "no event came");
+        assert!(clock::instant() < until, "no event came");
         let order = serde_json::json!({ "duration_seconds": null, "reason": "again" });
         client.put(format!("{}/v1/bans/key:follow-me", served.url)).json(&order).send().await.unwrap();
-        if let Ok(line) = tokio::time::timeout(Duration::from_millis(100), &mut line).await {
+        if let Ok(line) = clock::timeout(Duration::from_millis(100), &mut line).await {
             break serde_json::from_str::<Value>(&line.unwrap().unwrap().unwrap()).unwrap();
         }
     };

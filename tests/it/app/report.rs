@@ -3,13 +3,14 @@
 use std::{
     io::{BufRead, BufReader},
     process::Stdio,
-    time::Instant,
 };
 
 use reqwest::Client;
 use serde_json::{Value, json};
 
 use super::{DEADLINE, Served, client, keyward, run};
+
+use keyward::clock;
 
 /// Documentation addresses that the demo database puts far apart.
 const SINGAPORE: &str = "203.0.113.7";
@@ -55,7 +56,7 @@ impl Desk {
 
     /// The report, once it counts so many requests. Events and usage reach the log a moment after the answer.
     fn report(&self, field: &str, count: u64) -> Value {
-        let until = Instant::now() + DEADLINE;
+        let until = clock::instant() + DEADLINE;
         loop {
             let (code, printed, stderr) = self.ask(&["report", "--since", "1h", "--json"]);
             assert_eq!(code, 0, "{stderr}");
@@ -63,7 +64,7 @@ impl Desk {
             if report[field] == count && report["keys_seen"] == 3 {
                 return report;
             }
-            assert!(Instant::now() < until, "{report:#}");
+            assert!(clock::instant() < until, "{report:#}");
         }
     }
 }

@@ -16,8 +16,8 @@ use crate::{
     support::eventually,
 };
 
-/// A limit that two requests to a model fill, refusals while the store is away, and reservations that no test outlives: what is
-/// free again was settled.
+/// A limit that two requests to a model fill, refusals while the store is away, and reservations that no test outlives:
+/// what is free again was settled.
 const SETTINGS: &str = "[policy.limits.tokens]\n\"1min\" = 10000\n[policy.on_store_failure]\ncheck = \"deny\"\n\
                         [reservations]\nlease_seconds = 3600\n";
 /// A question to a model: the most that it may use is these tokens and a third of its bytes.

@@ -14,6 +14,7 @@ use std::{
 
 use futures::future::join_all;
 use keyward::{
+    clock,
     domain::{
         DAY, MINUTE, Millis,
         actor::Actor,
@@ -30,7 +31,7 @@ use keyward::{
     store::Store,
 };
 use serde_json::json;
-use tokio::{task::JoinSet, time::interval};
+use tokio::task::JoinSet;
 
 use crate::{
     redis_server::Server,
@@ -105,7 +106,7 @@ async fn call(
     settled: Arc<AtomicBool>,
 ) -> Seen {
     let mut seen = Seen::default();
-    let mut pace = interval(PACE);
+    let mut pace = clock::ticks(PACE);
     for n in 0.. {
         pace.tick().await;
         let last = settled.load(SeqCst);
@@ -144,8 +145,8 @@ async fn used(store: &Arc<dyn Store>) -> u64 {
     store.counters(&[budget()], START).await.unwrap()[0].used
 }
 
-/// Every write that Redis answered is on its disk. So what was answered is charged, what was charged is all that the budget
-/// holds, and of what was not answered no more was charged than was under way when Redis was killed.
+/// Every write that Redis answered is on its disk. So what was answered is charged, what was charged is all that the
+/// budget holds, and of what was not answered no more was charged than was under way when Redis was killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_admits_exactly_what_it_holds_though_redis_is_killed_twice_meanwhile() {
     let mut server = Server::start(DURABLE);
@@ -191,8 +192,8 @@ impl Pair {
     }
 }
 
-/// The new master knows what was replicated in time. What the old one answered and did not pass on is lost, and room for it
-/// is given out again: beyond that, nothing is. Each request is charged wholly or not at all on the new master.
+/// The new master knows what was replicated in time. What the old one answered and did not pass on is lost, and room
+/// for it is given out again: beyond that, nothing is. Each request is charged wholly or not at all on the new master.
 async fn what_a_failover_loses_is_given_out_again_and_nothing_else(crash: bool) {
     let mut pair = Pair::start().await;
     let stores = [pair.store().await, pair.store().await];
@@ -250,10 +251,10 @@ fn strictly_by_the_store() -> Policy {
     policy
 }
 
-/// Reserves and settles, until the budget is full. A request is made as soon as it has a reservation, whatever becomes of
-/// its report.
+/// Reserves and settles, until the budget is full. A request is made as soon as it has a reservation, whatever becomes
+/// of its report.
 async fn reserve_and_settle(instance: &Instance, name: &str, made: &AtomicUsize, at: impl Fn() -> Millis) {
-    let mut pace = interval(PACE);
+    let mut pace = clock::ticks(PACE);
     for n in 0.. {
         pace.tick().await;
         let asked = |fields: serde_json::Value| {
@@ -274,8 +275,8 @@ async fn reserve_and_settle(instance: &Instance, name: &str, made: &AtomicUsize,
     }
 }
 
-/// Reservations come from Redis alone, so that no more are made than the budget holds. Every report is charged: at once, or
-/// when Redis is back; those whose answer was lost may be charged twice, which leaves room for as many fewer.
+/// Reservations come from Redis alone, so that no more are made than the budget holds. Every report is charged: at
+/// once, or when Redis is back; those whose answer was lost may be charged twice, which leaves room for as many fewer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reservations_that_are_settled_while_redis_is_killed_are_all_charged_and_never_too_many_made() {
     let mut server = Server::start(DURABLE);

@@ -1,9 +1,6 @@
 //! The service is killed with reservations open: what they held is free again when their lease ends.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
@@ -13,6 +10,8 @@ use crate::{
     redis_server::Server,
     support::eventually,
 };
+
+use keyward::clock;
 
 /// How long reservations are held here, and by how much more everything must be free.
 const LEASE: Duration = Duration::from_secs(4);
@@ -35,8 +34,8 @@ async fn post(served: &Served, path: &str, body: &Value) -> Value {
     answer.error_for_status().unwrap().json().await.unwrap()
 }
 
-/// Reserves all that a project may use by one key, and all that another key may by itself; is killed, starts again, and asks
-/// until the next caller of either is admitted. `is_kept` says that the store would bring it all back.
+/// Reserves all that a project may use by one key, and all that another key may by itself; is killed, starts again, and
+/// asks until the next caller of either is admitted. `is_kept` says that the store would bring it all back.
 async fn is_free_when_the_lease_ends(store: &str, directory: &Path, is_kept: impl Fn() -> bool) {
     let served = serve(store, directory);
     let limits = json!({"limits": [{"unit": "tokens", "window": "month", "limit": ALL}]});
@@ -46,13 +45,13 @@ async fn is_free_when_the_lease_ends(store: &str, directory: &Path, is_kept: imp
         json!({"key_id": key, "project_id": project, "source_ip": "203.0.113.7", "estimated_tokens": ALL,
             "reserve": true})
     };
-    let before = Instant::now();
+    let before = clock::instant();
     for asked in [asks("one", "p".into()), asks("alone", Value::Null)] {
         let held = post(&served, "/v1/check", &asked).await;
         assert_eq!((&held["allowed"], &held["lease_seconds"]), (&json!(true), &json!(LEASE.as_secs())));
         assert!(held["reservation_id"].is_string());
     }
-    let after = Instant::now();
+    let after = clock::instant();
     eventually("the store has it all", async || is_kept()).await;
     served.kill();
     let served = serve(store, directory);

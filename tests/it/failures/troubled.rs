@@ -81,7 +81,7 @@ async fn without_memory_records_are_answered_and_acts_refused_until_there_is_som
         eventually("answers are sound again", async || !instance.ask("a").await.degraded).await;
     }
     let lost = one.logged(EventType::StoreDegraded).await;
-    assert!(lost.evidence["error"].as_str().unwrap().contains("refuses to write"), "{lost:?}");
+    assert!(lost.evidence.as_json()["error"].as_str().unwrap().contains("refuses to write"), "{lost:?}");
     one.logged(EventType::StoreRecovered).await;
     one.ban(&Subject::key("b")).await;
 }

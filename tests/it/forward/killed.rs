@@ -1,4 +1,5 @@
-//! The one who sends is killed in mid-batch, ten times: as one instance over its own store, and as two that share Redis.
+//! The one who sends is killed in mid-batch, ten times: as one instance over its own store, and as two that share
+//! Redis.
 
 use std::{path::Path, process::Command, time::Duration};
 

@@ -1,5 +1,5 @@
-//! The way of events to a webhook, over real HTTP: what the wire must look like, what becomes of events when the other side
-//! misbehaves, and when whoever sends is killed.
+//! The way of events to a webhook, over real HTTP: what the wire must look like, what becomes of events when the other
+//! side misbehaves, and when whoever sends is killed.
 
 mod killed;
 mod receiver;
@@ -32,8 +32,10 @@ fn events(count: usize) -> Vec<Event> {
             Severity::High,
             Some(Subject::key(&format!("k{}", n % 7))),
         );
-        event.evidence =
-            serde_json::json!({ "number": n / 7, "summary": "line\nbreak \u{2028} <&> \"quoted\"" });
+        event.evidence = serde_json::from_value(
+            serde_json::json!({ "number": n / 7, "summary": "line\nbreak \u{2028} <&> \"quoted\"" }),
+        )
+        .unwrap();
         event
     };
     (0..count).map(event).collect()
@@ -45,7 +47,7 @@ fn whole(got: &[Event], count: usize) -> usize {
     let mut twice = 0;
     for event in got.iter().filter(|event| event.kind == EventType::TemporaryBan) {
         let subject = event.subject.as_ref().unwrap().as_str().to_owned();
-        let number = event.evidence["number"].as_u64().unwrap();
+        let number = event.evidence.as_json()["number"].as_u64().unwrap();
         let expected = next.entry(subject.clone()).or_default();
         assert!(number <= *expected, "{subject}: {number} came before {expected}");
         if number == *expected {
@@ -61,7 +63,8 @@ fn whole(got: &[Event], count: usize) -> usize {
 /// What of the sink's settings is not about this test.
 fn webhook(url: &str, more: &str) -> SinkSettings {
     let text = format!(
-        "name = \"siem\"\ntype = \"webhook\"\nurl = \"{url}\"\nstart = \"beginning\"\nallow_networks = [\"127.0.0.0/8\"]\n{more}"
+        "name = \"siem\"\ntype = \"webhook\"\nurl = \"{url}\"\nstart = \"beginning\"\n\
+         allow_networks = [\"127.0.0.0/8\"]\n{more}"
     );
     SinkSettings::read(text.parse().unwrap()).unwrap()
 }
@@ -69,7 +72,8 @@ fn webhook(url: &str, more: &str) -> SinkSettings {
 /// One that asks for keys to be rotated.
 fn emergency_hook(url: &str, secret: &std::path::Path) -> SinkSettings {
     let text = format!(
-        "name = \"rotate\"\ntype = \"emergency_hook\"\nurl = \"{url}\"\nstart = \"beginning\"\ntypes = [\"KEY_CUT_OFF\"]\n\
+        "name = \"rotate\"\ntype = \"emergency_hook\"\nurl = \"{url}\"\n\
+         start = \"beginning\"\ntypes = [\"KEY_CUT_OFF\"]\n\
          allow_networks = [\"127.0.0.0/8\"]\nrequest = \"rotate\"\nsecret = \"file:{}\"",
         secret.display()
     );

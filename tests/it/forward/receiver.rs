@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use keyward::domain::event::Event;
+use keyward::{clock, domain::event::Event};
 use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::Sha256;
@@ -83,8 +83,7 @@ impl Receiver {
     /// Waits until so many events are taken.
     pub async fn until(&self, count: usize) {
         let mut news = self.news.clone();
-        let enough =
-            tokio::time::timeout(Duration::from_secs(60), news.wait_for(|taken| *taken >= count)).await;
+        let enough = clock::timeout(Duration::from_secs(60), news.wait_for(|taken| *taken >= count)).await;
         assert!(enough.is_ok(), "{} of {count} came", self.taken.lock().events.len());
     }
 
@@ -100,7 +99,7 @@ impl Receiver {
                 news.changed().await.unwrap();
             }
         };
-        let done = tokio::time::timeout(Duration::from_secs(60), done).await;
+        let done = clock::timeout(Duration::from_secs(60), done).await;
         assert!(done.is_ok(), "{} came", self.taken.lock().events.len());
     }
 
@@ -138,7 +137,7 @@ async fn serve(
     };
     let mood = mood(number);
     if let Mood::Slow(time) = mood {
-        tokio::time::sleep(time).await;
+        clock::sleep(time).await;
     }
     if matches!(mood, Mood::Well | Mood::Slow(_) | Mood::HalfAnswer) {
         take(taken, id, &body, tell);

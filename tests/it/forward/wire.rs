@@ -73,7 +73,8 @@ async fn a_name_that_leads_to_a_forbidden_address_is_not_connected_to() {
     let receiver = Receiver::start(|_| Mood::Well).await;
     let port = receiver.url.split([':', '/']).nth(4).unwrap();
     let text = format!(
-        "name = \"siem\"\ntype = \"webhook\"\nurl = \"http://localhost:{port}/hook\"\nstart = \"beginning\"\nallow_networks = [\"10.0.0.0/8\"]\n"
+        "name = \"siem\"\ntype = \"webhook\"\nurl = \"http://localhost:{port}/hook\"\nstart = \"beginning\"\n\
+             allow_networks = [\"10.0.0.0/8\"]\n"
     );
     let sink = keyward::forward::SinkSettings::read(text.parse().unwrap()).unwrap();
     let store = memory();
@@ -145,12 +146,13 @@ async fn an_emergency_hook_is_signed_and_what_it_answers_is_an_event() {
         tokio::task::yield_now().await;
     }
     let told = forwarding.finish().await;
-    let outcomes: Vec<&str> = told.iter().map(|event| event.evidence["outcome"].as_str().unwrap()).collect();
+    let outcomes: Vec<&str> =
+        told.iter().map(|event| event.evidence.as_json()["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["withdrawn", "failed", "taken"]);
     assert!(told.iter().all(|event| event.kind == EventType::EmergencyHook));
     assert_eq!(told[1].subject, Some(Subject::key("leaked")));
     assert_eq!(
-        (&told[1].evidence["cause"], &told[1].evidence["rule"]),
+        (&told[1].evidence.as_json()["cause"], &told[1].evidence.as_json()["rule"]),
         (&"KEY_CUT_OFF".into(), &"spend".into())
     );
     let taken = receiver.taken.lock();

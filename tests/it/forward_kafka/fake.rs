@@ -1,5 +1,5 @@
-//! A cluster that does as it is told, and finds fault with whatever is not right. Requests are read and answers written by
-//! `kafka-protocol`, which shares no line with what is tested.
+//! A cluster that does as it is told, and finds fault with whatever is not right. Requests are read and answers written
+//! by `kafka-protocol`, which shares no line with what is tested.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,11 +23,12 @@ use kafka_protocol::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
-    time::Instant,
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::{Message, TOPIC, login::Door};
+
+use keyward::clock::{self, Instant};
 
 /// What happens to one Produce request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -368,7 +369,7 @@ impl Broker {
         let [topic] = asked.topic_data.as_slice() else { return Err(End::Wrong("one topic".to_owned())) };
         must(&**topic.name == TOPIC, "our topic")?;
         let mut state = self.state.lock().unwrap();
-        state.asked.push(Instant::now());
+        state.asked.push(clock::instant());
         let trouble = state.script.pop_front();
         let is_kept = !matches!(
             trouble,

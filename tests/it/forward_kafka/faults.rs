@@ -1,4 +1,5 @@
-//! Whatever a cluster may do: nothing is lost, nothing overtakes, and twice comes only what cannot be known to have come.
+//! Whatever a cluster may do: nothing is lost, nothing overtakes, and twice comes only what cannot be known to have
+//! come.
 
 use keyward::forward::SendErrorKind;
 
@@ -90,7 +91,7 @@ async fn a_long_rest_is_left_to_the_sender() {
 fn about(name: &str, summary: usize) -> Event {
     let mut event = event(1);
     event.subject = Some(Subject::key(name));
-    event.evidence = json!({"number": 1, "summary": "x".repeat(summary)});
+    event.evidence = serde_json::from_value(json!({"number": 1, "summary": "x".repeat(summary)})).unwrap();
     event
 }
 

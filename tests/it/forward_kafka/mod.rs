@@ -1,5 +1,5 @@
-//! Events from the log to Kafka: nothing missing, nothing changed, in order per subject. To brokers that other people wrote
-//! (librdkafka's mock cluster, read with kcat), and to a fake that does whatever a cluster may do.
+//! Events from the log to Kafka: nothing missing, nothing changed, in order per subject. To brokers that other people
+//! wrote (librdkafka's mock cluster, read with kcat), and to a fake that does whatever a cluster may do.
 
 mod cluster;
 mod fake;
@@ -59,7 +59,10 @@ fn event(number: usize) -> Event {
     let kind = if number.is_multiple_of(2) { EventType::TemporaryBan } else { EventType::RateLimitExceeded };
     let mut event = Event::new(1_772_442_800_000 + number as i64, kind, Severity::High, subject);
     event.key_id = Some(format!("k\"]\\=é {number}"));
-    event.evidence = json!({"number": number, "summary": "50 % ] \" \\ é\u{2028}\n%s ".repeat(number % 9)});
+    event.evidence = serde_json::from_value(
+        json!({"number": number, "summary": "50 % ] \" \\ é\u{2028}\n%s ".repeat(number % 9)}),
+    )
+    .unwrap();
     event
 }
 
@@ -101,7 +104,7 @@ fn compare(arrived: &[Message], sent: &HashMap<String, Event>) -> Outcome {
         let times = seen.entry(&event.id).or_default();
         *times += 1;
         if *times == 1 {
-            let number = event.evidence["number"].as_u64().unwrap();
+            let number = event.evidence.as_json()["number"].as_u64().unwrap();
             if let Some((partition, before)) = latest.insert(subject, (message.partition, number)) {
                 assert_eq!(partition, message.partition, "{subject:?} is in one partition");
                 assert!(before < number, "{subject:?}: {number} after {before}");

@@ -27,7 +27,8 @@ impl Server {
         const SCRIPT: &str = r#""$@" </dev/null >log 2>&1 & read -r _; kill -9 $!; wait $!"#;
         let directory = tempfile::tempdir().unwrap();
         let config = format!(
-            "route: {{receiver: hook, group_by: [alertname], group_wait: 1s, group_interval: 1s, repeat_interval: 1h}}\n\
+            "route: {{receiver: hook, group_by: [alertname], group_wait: 1s, group_interval: 1s, \
+             repeat_interval: 1h}}\n\
              receivers: [{{name: hook, webhook_configs: [{{url: '{webhook}', send_resolved: true}}]}}]\n"
         );
         std::fs::write(directory.path().join("config.yml"), config).unwrap();

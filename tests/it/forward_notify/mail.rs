@@ -118,8 +118,10 @@ async fn nothing_in_an_event_gets_into_the_headers() {
     let mut server = Server::start(&[]);
     let mut channel = Channel::open("email", &own(&server, "none", ""));
     let mut hostile = event(EventType::KeyNotAllowed, Severity::High, "k\u{202e}é");
-    hostile.evidence =
-        json!({ "summary": "x\r\n\r\n.\r\nMAIL FROM:<evil@example.com>\r\nBcc: evil@example.com" });
+    hostile.evidence = serde_json::from_value(
+        json!({ "summary": "x\r\n\r\n.\r\nMAIL FROM:<evil@example.com>\r\nBcc: evil@example.com" }),
+    )
+    .unwrap();
     channel.take(&[hostile]).await;
     assert_eq!(channel.told_after(10).await, 1);
     let mail = server.mail();

@@ -1,5 +1,5 @@
-//! Notices on their way to channels: to Alertmanager and to a mail server as other people wrote them, and to fakes of Slack,
-//! PagerDuty and webhooks that take nothing but what the real ones would.
+//! Notices on their way to channels: to Alertmanager and to a mail server as other people wrote them, and to fakes of
+//! Slack, PagerDuty and webhooks that take nothing but what the real ones would.
 
 mod alertmanager;
 mod fake;
@@ -144,10 +144,15 @@ fn event(kind: EventType, severity: Severity, key: &str) -> Event {
 /// What a detector finds, and the ban of half an hour that it leads to.
 fn incident(key: &str) -> [Event; 2] {
     let mut travel = event(EventType::Anomaly(AnomalyKind::ImpossibleTravel), Severity::High, key);
-    travel.evidence =
-        json!({ "summary": "Used in Bucharest 4 min after Singapore, <b>8,900 km</b> away.\r\nBcc: x@y" });
+    travel.evidence = serde_json::from_value(
+        json!({ "summary": "Used in Bucharest 4 min after Singapore, <b>8,900 km</b> away.\r\nBcc: x@y" }),
+    )
+    .unwrap();
     let mut ban = event(EventType::TemporaryBan, Severity::Critical, key);
-    ban.evidence = json!({ "until": format_millis(clock::wall() + 1_800_000), "project": "checkout" });
+    ban.evidence = serde_json::from_value(
+        json!({ "until": format_millis(clock::wall() + 1_800_000), "project": "checkout" }),
+    )
+    .unwrap();
     ban.action = Some("temporary_ban".to_owned());
     [travel, ban]
 }

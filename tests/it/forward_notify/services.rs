@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use keyward::{domain::calendar::parse_millis, forward::SendErrorKind};
+use keyward::{
+    domain::{
+        actor::Actor,
+        calendar::parse_millis,
+        event::{FeedbackGiven, Verdict},
+    },
+    forward::SendErrorKind,
+};
 use serde_json::Value;
 
 use super::{
@@ -184,8 +191,8 @@ async fn pagerduty_opens_acknowledges_and_closes_one_incident() {
     let [travel, ban] = incident("k1:9f2c");
     channel.take(&[travel.clone(), ban]).await;
     assert_eq!(channel.told_after(10).await, 1);
-    let mut word = event(EventType::FeedbackGiven, Severity::Low, "k1:9f2c");
-    word.evidence = json!({ "verdict": "attack", "judged": travel });
+    let word = event(EventType::FeedbackGiven, Severity::Low, "k1:9f2c");
+    let word = word.with(&FeedbackGiven::new(travel, Verdict::Attack, "", &Actor::local()));
     channel.take(&[word]).await;
     assert_eq!(channel.told_after(0).await, 1);
     channel.take(&[expired("k1:9f2c")]).await;

@@ -58,7 +58,9 @@ impl Log {
                 latitude: Some(1.35),
                 ..PlaceSummary::default()
             });
-            event.evidence = json!({ "reason": "\"quoted\"\r\nand \u{2028} more", "n": n });
+            event.evidence =
+                serde_json::from_value(json!({ "reason": "\"quoted\"\r\nand \u{2028} more", "n": n }))
+                    .unwrap();
             event
         };
         let events: Vec<Event> = keys.iter().enumerate().map(event).collect();

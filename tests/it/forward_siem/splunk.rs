@@ -3,10 +3,11 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use keyward::{
+    clock::{self, Instant},
     domain::event::Event,
     forward::{SendError, SendErrorKind},
 };
@@ -89,7 +90,7 @@ impl Splunk {
     }
 
     fn event(&self, body: &[u8]) -> Result<Reply, String> {
-        self.posts.lock().unwrap().push(Instant::now());
+        self.posts.lock().unwrap().push(clock::instant());
         let posted: Vec<Posted> = serde_json::Deserializer::from_slice(body)
             .into_iter()
             .collect::<Result<_, _>>()

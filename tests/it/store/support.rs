@@ -126,7 +126,8 @@ pub async fn respond(store: &dyn Store, respond: Respond) -> Vec<Event> {
 /// An event.
 pub fn event(time: Millis, kind: EventType, severity: Severity, subject: Option<&Subject>) -> Event {
     Event {
-        evidence: serde_json::json!({"observed": 3.5, "text": "größer \"als\""}),
+        evidence: serde_json::from_value(serde_json::json!({"observed": 3.5, "text": "größer \"als\""}))
+            .unwrap(),
         request_id: Some("r-1".to_owned()),
         ..Event::new(time, kind, severity, subject.cloned())
     }

@@ -1,12 +1,11 @@
 //! Usage on a Redis Cluster: over its slots, for as long as it is kept, and after the service was killed.
 
-use std::{
-    collections::HashSet,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, path::Path, time::Duration};
 
-use keyward::domain::{DAY, HOUR, MINUTE, Millis};
+use keyward::{
+    clock,
+    domain::{DAY, HOUR, MINUTE, Millis},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -89,13 +88,13 @@ async fn usage_on_a_cluster_is_whole_ends_in_time_and_survives_a_kill_but_for_it
             }
         }
     }
-    let (started, mut answered) = (Instant::now(), Vec::new());
+    let (started, mut answered) = (clock::instant(), Vec::new());
     while started.elapsed() < 3 * LOST {
         assert!(record(&client, &served, FIRST + answered.len()).await);
-        answered.push(Instant::now());
+        answered.push(clock::instant());
     }
     served.kill();
-    let killed = Instant::now();
+    let killed = clock::instant();
     let safe = FIRST + answered.iter().filter(|at| killed - **at >= LOST).count();
     let all = FIRST + answered.len();
     assert!(safe > FIRST && all > safe);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::class::{CREATE, Choice, Class, ENTITY_MANAGEMENT, type_of};
 use crate::{
-    domain::event::{Event, EventType},
+    domain::event::{DeadLetterAct, DeadLettersChanged, Event, EventType, FeedbackGiven, PolicyChanged},
     forward::format::facts::{self, present},
 };
 
@@ -22,10 +22,12 @@ const OTHER: u8 = 99;
 
 /// The class, the activity, and what the class has beside the base.
 pub fn management(event: &Event) -> (Class, Choice, Value) {
+    let word = event.read::<FeedbackGiven>();
+    let note = word.as_ref().map(|word| word.note.as_str()).filter(|note| !note.is_empty());
     let special = json!({
         "actor": { "user": { "uid": facts::actor(event) } },
-        "entity": entity(event),
-        "comment": facts::word(&event.evidence, "reason").or_else(|| facts::word(&event.evidence, "note")),
+        "entity": entity(event, word.as_ref()),
+        "comment": event.evidence.reason().or(note),
         // It is in the log because it is in force.
         "status_id": 1, "status": "Success",
     });
@@ -40,23 +42,27 @@ fn activity(event: &Event) -> Choice {
         EventType::PermanentBan => DEACTIVATE,
         EventType::BanLifted => RESUME,
         EventType::SubjectForgotten => DELETE,
-        EventType::PolicyChanged => change(&event.evidence),
-        EventType::DeadLettersChanged if facts::word(&event.evidence, "act") == Some("discard") => DELETE,
+        EventType::PolicyChanged => change(event),
+        EventType::DeadLettersChanged if gives_up(event) => DELETE,
         _ => UPDATE,
     }
 }
 
-fn change(evidence: &Value) -> Choice {
-    match facts::Change::of(evidence) {
+fn gives_up(event: &Event) -> bool {
+    event.read().is_some_and(|letters: DeadLettersChanged| letters.act == DeadLetterAct::Discard)
+}
+
+fn change(event: &Event) -> Choice {
+    match facts::Change::of(event) {
         facts::Change::Made => CREATE,
         facts::Change::Altered => UPDATE,
         facts::Change::Removed => DELETE,
     }
 }
 
-fn entity(event: &Event) -> Value {
+fn entity(event: &Event, word: Option<&FeedbackGiven>) -> Value {
     match (event.kind, &event.subject) {
-        (EventType::FeedbackGiven, _) => judged(event),
+        (EventType::FeedbackGiven, _) => judged(word),
         (EventType::PolicyChanged, _) => document(event),
         (EventType::DeadLettersChanged, _) => letters(event),
         (_, Some(subject)) => {
@@ -66,37 +72,41 @@ fn entity(event: &Event) -> Value {
     }
 }
 
-fn judged(event: &Event) -> Value {
-    let uid = facts::word(&event.evidence, "event");
+fn judged(word: Option<&FeedbackGiven>) -> Value {
     json!({
-        "type_id": OTHER, "type": "Security Event", "uid": uid, "name": "Security event",
-        "data": { "verdict": facts::word(&event.evidence, "verdict") },
+        "type_id": OTHER, "type": "Security Event", "uid": word.map(|word| &word.event), "name": "Security event",
+        "data": { "verdict": word.map(|word| word.verdict) },
     })
 }
 
 fn letters(event: &Event) -> Value {
-    let sink = facts::word(&event.evidence, "sink");
-    json!({ "type_id": OTHER, "type": "Dead Letters", "uid": sink, "name": sink.unwrap_or("Dead letters") })
+    let sink = event.read().map(|letters: DeadLettersChanged| letters.sink);
+    let name = sink.as_deref().unwrap_or("Dead letters");
+    json!({ "type_id": OTHER, "type": "Dead Letters", "uid": sink, "name": name })
 }
 
 fn document(event: &Event) -> Value {
-    let evidence = &event.evidence;
-    if let Some(entry) = facts::word(evidence, "allowlist") {
-        return json!({ "type_id": OTHER, "type": "Allowlist Entry", "uid": entry, "name": entry });
+    match event.read() {
+        Some(PolicyChanged::Allowlist { allowlist, .. }) => listed("Allowlist Entry", &allowlist),
+        Some(
+            PolicyChanged::Registry { document, name, .. } | PolicyChanged::Restored { document, name, .. },
+        ) => match document.as_str() {
+            "plan" => listed("Plan", &name),
+            "project" => listed("Project", &name),
+            "key" => listed("API Key", &name),
+            "allowlist" => listed("Allowlist Entry", &name),
+            _ => policy(present(&event.policy_version)),
+        },
+        Some(PolicyChanged::Policy { version, .. }) => policy(Some(&version)),
+        None => policy(present(&event.policy_version)),
     }
-    let name = facts::word(evidence, "name");
-    let (type_id, caption) = match facts::word(evidence, "document") {
-        Some("plan") => (OTHER, "Plan"),
-        Some("project") => (OTHER, "Project"),
-        Some("key") => (OTHER, "API Key"),
-        Some("allowlist") => (OTHER, "Allowlist Entry"),
-        _ => return policy(event),
-    };
-    json!({ "type_id": type_id, "type": caption, "uid": name, "name": name.unwrap_or(caption) })
 }
 
-fn policy(event: &Event) -> Value {
-    let version = facts::word(&event.evidence, "version").or(present(&event.policy_version));
+fn listed(caption: &str, name: &str) -> Value {
+    json!({ "type_id": OTHER, "type": caption, "uid": name, "name": name })
+}
+
+fn policy(version: Option<&str>) -> Value {
     json!({
         "type_id": POLICY.0, "type": POLICY.1, "name": "Keyward policy", "version": version,
         "policy": { "name": "Keyward policy", "uid": version, "version": version },

@@ -86,7 +86,7 @@ fn key_cut_off() -> Event {
         id: "e17-1772442802140-0".to_owned(),
         key_id: Some(KEY.to_owned()),
         detector: Some("spend".to_owned()),
-        evidence,
+        evidence: evidence.into(),
         action: Some("permanent_ban".to_owned()),
         policy_version: Some("p-3f9c2b1a".to_owned()),
         ..Event::new(NOW, EventType::KeyCutOff, Severity::Critical, Some(key()))
@@ -111,7 +111,7 @@ fn from_bucharest(kind: EventType, severity: Severity, detector: &str, evidence:
             radius_km: Some(20),
         }),
         detector: Some(detector.to_owned()),
-        evidence,
+        evidence: evidence.into(),
         request_id: Some("01890a5d-ac96-774b-bcce-b302099a8057".to_owned()),
         policy_version: Some("p-3f9c2b1a".to_owned()),
         ..Event::new(NOW, kind, severity, Some(key()))
@@ -140,7 +140,7 @@ fn high_severity() -> Event {
         "anomaly": "IMPOSSIBLE_TRAVEL", "score": 0.998,
         "recommendation": "Ask the key's owner whether they use this place; rotate the key if not.",
     });
-    Event { kind: EventType::HighSeverityAnomaly, evidence, ..impossible_travel() }
+    Event { kind: EventType::HighSeverityAnomaly, evidence: evidence.into(), ..impossible_travel() }
 }
 
 fn standing(until: Option<&str>) -> Value {
@@ -178,7 +178,7 @@ fn ban_expired() -> Event {
     Event {
         id: "e17-1772446402900-0".to_owned(),
         detector: Some("ladder".to_owned()),
-        evidence,
+        evidence: evidence.into(),
         ..Event::new(NOW + 3_600_000, EventType::BanExpired, Severity::Low, Some(key()))
     }
 }
@@ -189,7 +189,7 @@ fn by_operator(kind: EventType, severity: Severity, subject: Option<Subject>, mu
         id: "e3-1772442802999-1".to_owned(),
         detector: Some("operator".to_owned()),
         key_id: subject.as_ref().filter(|s| **s == key()).map(|_| KEY.to_owned()),
-        evidence,
+        evidence: evidence.into(),
         ..Event::new(NOW, kind, severity, subject)
     }
 }
@@ -275,15 +275,19 @@ fn store_degraded() -> Event {
     Event {
         id: "e0-1772442802200-0".to_owned(),
         detector: Some("store".to_owned()),
-        evidence: json!({ "error": "the store is unavailable: no answer within the deadline" }),
+        evidence: json!({ "error": "the store is unavailable: no answer within the deadline" }).into(),
         ..Event::new(NOW, EventType::StoreDegraded, Severity::High, None)
     }
 }
 
 fn store_recovered() -> Event {
     let evidence = json!({ "since": "2026-03-02T09:13:22.123Z", "seconds": 41, "subjects_reconciled": 7 });
-    let event =
-        Event { kind: EventType::StoreRecovered, severity: Severity::Medium, evidence, ..store_degraded() };
+    let event = Event {
+        kind: EventType::StoreRecovered,
+        severity: Severity::Medium,
+        evidence: evidence.into(),
+        ..store_degraded()
+    };
     Event { time: NOW + 41_000, ..event }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{super::Format, header, line, message, parsers};
 use crate::domain::{
-    event::{Event, EventType},
+    event::{Event, EventEvidence, EventType},
     finding::Severity,
     place::PlaceSummary,
     subject::Subject,
@@ -120,7 +120,7 @@ prop_compose! {
         ],
         more in (option::of(text()), option::of(text()), option::of(text())),
         place in option::of(place()),
-        evidence in evidence(),
+        evidence in evidence().prop_map(EventEvidence::from),
         kind in select(EventType::names().collect::<Vec<_>>()),
         severity in select(vec![Severity::Low, Severity::Medium, Severity::High, Severity::Critical]),
         time in 0..253_402_300_799_999_i64,
@@ -207,12 +207,13 @@ proptest! {
 
     #[test]
     fn ocsf_and_ecs_hold_the_event(event in event()) {
-        let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty()).map_or(Value::Null, Value::from);
+        let said =
+                |text: &Option<String>| text.clone().filter(|text| !text.is_empty()).map_or(Value::Null, Value::from);
         let ocsf: Value = serde_json::from_str(&line(Format::Ocsf, &event)).unwrap();
-        prop_assert_eq!(&ocsf["unmapped"]["evidence"], &event.evidence);
+        prop_assert_eq!(&ocsf["unmapped"]["evidence"], event.evidence.as_json());
         prop_assert_eq!(&ocsf["metadata"]["uid"], &said(&Some(event.id.clone())));
         let ecs: Value = serde_json::from_str(&line(Format::Ecs, &event)).unwrap();
-        prop_assert_eq!(&ecs["keyward"]["evidence"], &event.evidence);
+        prop_assert_eq!(&ecs["keyward"]["evidence"], event.evidence.as_json());
         let key = event.key_id.as_deref().and_then(|key| shown(key, 1024, breaks));
         let by = by(&event).and_then(|by| shown(&by, 1024, breaks));
         let (user, target) = if is_act(&event) { (by, key) } else { (key.or(by), None) };

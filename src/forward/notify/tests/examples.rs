@@ -1,9 +1,11 @@
 //! The groups by examples.
 
-use serde_json::json;
-
 use super::*;
-use crate::domain::decision::{Action, Reason, Would};
+use crate::domain::{
+    actor::Actor,
+    decision::{Action, Reason, Would},
+    event::{EmergencyHookCalled, FeedbackGiven, HookOutcome, Verdict},
+};
 use crate::forward::notify::{EndReason, groups::MAX_GROUPS, message, rule::rule};
 
 #[test]
@@ -123,7 +125,15 @@ fn a_hook_that_a_ban_calls_is_reported_with_that_ban() {
     let ban = ban("a", None);
     let mut hook = event(EventType::EmergencyHook, Severity::High, "a");
     hook.detector = Some("hook:rotate".to_owned());
-    hook.evidence = json!({ "cause": ban.kind, "rule": rule(&ban) });
+    hook = hook.with(&EmergencyHookCalled {
+        summary: "The emergency hook rotate took the request: HTTP 200.".to_owned(),
+        outcome: HookOutcome::Taken,
+        request: "rotate".to_owned(),
+        sink: "rotate".to_owned(),
+        event: ban.id.clone(),
+        cause: ban.kind,
+        rule: rule(&ban),
+    });
     day.take(ban);
     day.take(hook);
     let notices = day.after(10 * SECOND);
@@ -211,10 +221,9 @@ fn more_groups_than_there_is_room_for_are_one() {
 
 #[test]
 fn an_analysts_word_acknowledges_or_ends() {
-    let word = |verdict: &str| {
-        let mut said = event(EventType::FeedbackGiven, Severity::Low, "a");
-        said.evidence = json!({ "verdict": verdict, "judged": travel(Severity::High, "a") });
-        said
+    let word = |verdict| {
+        let word = FeedbackGiven::new(travel(Severity::High, "a"), verdict, "", &Actor::local());
+        event(EventType::FeedbackGiven, Severity::Low, "a").with(&word)
     };
     for (traits, expected) in
         [(ChannelTraits::READ_BY_PEOPLE, vec![]), (CLOSES, vec![(NoticeKind::Acknowledged, 0)])]
@@ -222,9 +231,9 @@ fn an_analysts_word_acknowledges_or_ends() {
         let mut day = Day::of(traits);
         day.take(travel(Severity::High, "a"));
         day.after(10 * SECOND);
-        day.take(word("attack"));
+        day.take(word(Verdict::Attack));
         assert_eq!(kinds(&day.after(0)), expected);
-        day.take(word("benign"));
+        day.take(word(Verdict::Benign));
         let notices = day.after(0);
         assert_eq!((notices[0].kind, notices[0].end), (NoticeKind::Resolved, Some(EndReason::Benign)));
     }

@@ -62,7 +62,7 @@ pub fn event(kind: EventType, severity: Severity, key: &str) -> Event {
     let mut event = Event::new(NOW, kind, severity, Some(Subject::key(key)));
     event.detector = Some("impossible_travel".to_owned());
     event.key_id = Some(key.to_owned());
-    event.evidence = json!({ "summary": "Used in Bucharest 4 minutes after Singapore." });
+    event.evidence = json!({ "summary": "Used in Bucharest 4 minutes after Singapore." }).into();
     event
 }
 
@@ -73,7 +73,7 @@ pub fn travel(severity: Severity, key: &str) -> Event {
 pub fn ban(key: &str, until: Option<Millis>) -> Event {
     let kind = if until.is_some() { EventType::TemporaryBan } else { EventType::PermanentBan };
     let mut event = event(kind, Severity::High, key);
-    event.evidence = json!({ "until": until.map(format_millis) });
+    event.evidence = json!({ "until": until.map(format_millis) }).into();
     event.action = Some("temporary_ban".to_owned());
     event
 }

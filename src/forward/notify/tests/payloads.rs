@@ -10,7 +10,7 @@ fn hostile() -> Notice {
     let bad =
         "<!channel> @here [x](http://evil) *b* `c`\r\nBcc: a@b\u{1b}[31m\u{202e}\u{2028}<b>&amp;".repeat(200);
     let mut event = travel(Severity::Critical, "k<&>\u{202e}'$(reboot)");
-    event.evidence = json!({ "summary": bad, "project": bad, "until": bad });
+    event.evidence = json!({ "summary": bad, "project": bad, "until": bad }).into();
     event.key_id = Some(bad.clone());
     event.source_ip = Some(bad.clone());
     event.action = Some(bad.clone());

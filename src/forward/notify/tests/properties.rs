@@ -5,6 +5,10 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::{
+    actor::Actor,
+    event::{FeedbackGiven, Verdict},
+};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -75,12 +79,12 @@ impl Run {
                 (taken.time, taken.count) = (self.now, *count);
                 match kind {
                     EventType::TemporaryBan | EventType::Throttled => {
-                        taken.evidence = json!({ "until": format_millis(self.now + 20 * MINUTE) });
+                        taken.evidence = json!({ "until": format_millis(self.now + 20 * MINUTE) }).into();
                     }
                     EventType::FeedbackGiven => {
-                        let verdict = if *count > 2 { "attack" } else { "benign" };
-                        taken.evidence =
-                            json!({ "verdict": verdict, "judged": travel(*severity, &key.to_string()) });
+                        let verdict = if *count > 2 { Verdict::Attack } else { Verdict::Benign };
+                        let judged = travel(*severity, &key.to_string());
+                        taken = taken.with(&FeedbackGiven::new(judged, verdict, "", &Actor::local()));
                     }
                     _ => {}
                 }

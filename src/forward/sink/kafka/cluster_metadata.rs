@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use tokio::time::Instant;
-
 use super::{
     error_code::error_of,
     messages::{Metadata, Topic},
 };
-use crate::forward::error::SendError;
+use crate::{
+    clock::{self, Instant},
+    forward::error::SendError,
+};
 
 /// Most partitions that a topic is believed to have.
 const MAX_PARTITIONS: usize = 200_000;
@@ -43,7 +44,7 @@ impl ClusterMetadata {
         let brokers = response.brokers.iter();
         let brokers =
             brokers.filter_map(|(id, host, port)| Some((*id, (host.clone(), u16::try_from(*port).ok()?))));
-        Ok(Self { brokers: brokers.collect(), leaders: leaders(found)?, learned: Instant::now() })
+        Ok(Self { brokers: brokers.collect(), leaders: leaders(found)?, learned: clock::instant() })
     }
 
     /// How many partitions there are, at least one.

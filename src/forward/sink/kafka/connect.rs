@@ -3,8 +3,6 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tokio::time::timeout;
-
 use super::{
     connection::BrokerConnection,
     error_code::{error_of, shown},
@@ -12,6 +10,7 @@ use super::{
     sasl::Credentials,
 };
 use crate::{
+    clock,
     forward::error::SendError,
     outbound::{AddressGuard, ByteStream, Endpoint, OutboundError, TlsContext, connect},
 };
@@ -48,7 +47,8 @@ impl BrokerConnector {
         let mut failed = SendError::unreachable(format!("broker {name} has no address"));
         for address in addresses {
             let late = || Err(OutboundError::TimedOut { address, limit: CONNECT_TIMEOUT }.into());
-            let stream = timeout(CONNECT_TIMEOUT, self.open(address, host)).await.unwrap_or_else(|_| late());
+            let stream =
+                clock::timeout(CONNECT_TIMEOUT, self.open(address, host)).await.unwrap_or_else(|_| late());
             match stream.map_err(named) {
                 Ok(stream) => {
                     let client_id = self.client_id.clone();

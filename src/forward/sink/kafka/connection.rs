@@ -2,16 +2,14 @@
 
 use std::{future::poll_fn, io, pin::Pin, task::Poll, time::Duration};
 
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
-    time::{Instant, timeout},
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::{
     bytes::{MalformedResponse, Reader},
     messages::{RequestKind, SupportedVersions, frame},
 };
 use crate::{
+    clock::{self, Instant},
     forward::error::SendError,
     outbound::{ByteStream, OutboundError},
 };
@@ -79,7 +77,7 @@ impl BrokerConnection {
         body: &[u8],
     ) -> Result<Vec<u8>, SendError> {
         let limit = self.timeout;
-        let response = timeout(limit, self.exchange(kind, version, body)).await;
+        let response = clock::timeout(limit, self.exchange(kind, version, body)).await;
         response.unwrap_or_else(|_| Err(SendError::timed_out(limit))).map_err(|error| self.named(error))
     }
 
@@ -116,7 +114,7 @@ impl BrokerConnection {
 
     /// Whether it can still be used: not ended by the broker, not about to be, and nothing unasked was said.
     pub async fn is_usable(&mut self) -> bool {
-        if self.session_ends.is_some_and(|ends| ends <= Instant::now()) {
+        if self.session_ends.is_some_and(|ends| ends <= clock::instant()) {
             return false;
         }
         let mut byte = [0];
@@ -130,7 +128,7 @@ impl BrokerConnection {
     /// Notes that the broker wants to be left alone for so many milliseconds; 0 or less: not at all.
     pub fn throttle(&mut self, milliseconds: i32) {
         let time = u64::try_from(milliseconds).unwrap_or(0);
-        self.throttled_until = (time > 0).then(|| Instant::now() + Duration::from_millis(time));
+        self.throttled_until = (time > 0).then(|| clock::instant() + Duration::from_millis(time));
     }
 
     /// The error about a response that cannot be read.

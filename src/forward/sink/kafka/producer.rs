@@ -11,7 +11,6 @@ use std::{
 };
 
 use futures::future::{BoxFuture, join_all};
-use tokio::time::{Instant, sleep_until};
 
 use super::{
     cluster_metadata::ClusterMetadata,
@@ -26,6 +25,7 @@ use super::{
     record::{ProducerRecord, batch},
 };
 use crate::{
+    clock::{self, Instant},
     domain::event::Event,
     forward::{
         contract::{SendReport, Sink},
@@ -262,14 +262,14 @@ impl ProducerConfig {
 
     /// Leaves brokers alone that asked for it: here, when that is short, else until the sender tries again.
     async fn wait_for_quota(&self, until: Option<Instant>) -> Result<(), SendError> {
-        let Some(until) = until.filter(|until| *until > Instant::now()) else { return Ok(()) };
-        let time = until - Instant::now();
+        let Some(until) = until.filter(|until| *until > clock::instant()) else { return Ok(()) };
+        let time = until - clock::instant();
         if time > self.timeout / 4 {
             let busy = SendErrorKind::Busy { retry_after: Some(time) };
             let why = format!("a broker wants to be left alone for {} ms", time.as_millis());
             return Err(SendError::new(busy, why).detail("a quota is used up"));
         }
-        sleep_until(until).await;
+        clock::sleep_until(until).await;
         Ok(())
     }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{
@@ -16,7 +15,7 @@ use super::{
     },
     scram::{Scram, ScramHash},
 };
-use crate::forward::error::SendError;
+use crate::{clock, forward::error::SendError};
 
 /// Fewest bytes of a password that is hidden: a shorter one would be found in any text.
 const MIN_HIDDEN: usize = 4;
@@ -112,7 +111,7 @@ impl Credentials {
         // Logs in anew well before the time is up.
         let lifetime = u64::try_from(response.lifetime).ok().filter(|lifetime| *lifetime > 0);
         connection.session_ends =
-            lifetime.map(|lifetime| Instant::now() + Duration::from_millis(lifetime) * 4 / 5);
+            lifetime.map(|lifetime| clock::instant() + Duration::from_millis(lifetime) * 4 / 5);
         String::from_utf8(response.data).map_err(|error| {
             let error = SendError::denied("what it says to log in is no text").because(error.utf8_error());
             connection.named(error)

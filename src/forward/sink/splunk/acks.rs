@@ -5,9 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-
-use crate::domain::event::Event;
+use crate::{
+    clock::{self, Instant},
+    domain::event::Event,
+};
 
 /// The requests that wait for their acknowledgement.
 pub(super) struct PendingAcks {
@@ -56,7 +57,7 @@ impl PendingAcks {
         if self.requests.iter().any(|request| request.ack >= ack) {
             self.requests.clear();
         }
-        self.requests.push(PendingRequest { ack, event_ids, sent: Instant::now(), indexed: false });
+        self.requests.push(PendingRequest { ack, event_ids, sent: clock::instant(), indexed: false });
     }
 
     /// The numbers of the requests with one of these events that are not indexed.

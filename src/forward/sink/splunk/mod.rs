@@ -20,7 +20,6 @@ use futures::future::BoxFuture;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use self::{
@@ -29,6 +28,7 @@ use self::{
     reply::{PostOutcome, outcome},
 };
 use crate::{
+    clock,
     domain::event::Event,
     forward::{
         common::CommonSettings,
@@ -216,7 +216,7 @@ impl SplunkSink {
     /// again meanwhile) hold nothing up. They are remembered for as long as they may take, since to forget them at once
     /// would be to send their events again.
     async fn wait_until_indexed(&mut self, events: &[Event]) -> Result<(), SendError> {
-        let started = Instant::now();
+        let started = clock::instant();
         let mut wait = FIRST_ACK_WAIT;
         loop {
             let Some(acks) = &mut self.acks else { return Ok(()) };
@@ -228,7 +228,7 @@ impl SplunkSink {
             if started.elapsed() + wait > acks.wait_per_attempt {
                 return Err(SendError::busy("Splunk took the events, but has not indexed them yet"));
             }
-            sleep(wait).await;
+            clock::sleep(wait).await;
             wait = (wait * 2).min(MAX_ACK_WAIT);
             let indexed = self.ask(&waiting).await?;
             if let Some(acks) = &mut self.acks {

@@ -7,12 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use socket2::{SockRef, Socket};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use crate::{
+    clock::{self, Instant},
     forward::error::{SendError, SendErrorKind},
     outbound::{ByteStream, Endpoint, OutboundError, TlsClient, connect},
 };
@@ -70,7 +68,7 @@ impl StreamConnector {
         let mut failed = SendError::unreachable("it has no address");
         for address in self.endpoint.addresses().await? {
             let late = || Err(OutboundError::TimedOut { address, limit: CONNECT_TIMEOUT });
-            match timeout(CONNECT_TIMEOUT, self.open(address)).await.unwrap_or_else(|_| late()) {
+            match clock::timeout(CONNECT_TIMEOUT, self.open(address)).await.unwrap_or_else(|_| late()) {
                 Ok(connection) => return Ok(connection),
                 Err(error) => failed = error.into(),
             }
@@ -93,7 +91,7 @@ impl StreamConnector {
             retransmitted: false,
             on_probation: true,
             closing: false,
-            written: Instant::now(),
+            written: clock::instant(),
         })
     }
 }
@@ -108,7 +106,7 @@ impl StreamConnection {
             Ok(()) => self.stream.flush().await,
             failed => failed,
         };
-        self.written = Instant::now();
+        self.written = clock::instant();
         match written {
             Ok(()) => Ok(()),
             Err(error) => Err(self.write_error(error).await),
@@ -129,7 +127,7 @@ impl StreamConnection {
                 return Err(self.write_error(error).await);
             }
         }
-        (self.retransmitted, self.written) = (true, Instant::now());
+        (self.retransmitted, self.written) = (true, clock::instant());
         self.stream.flush().await.map_err(broken)
     }
 
@@ -165,10 +163,10 @@ impl StreamConnection {
 
     /// Waits for the other side to end the connection, for `time` at most.
     pub async fn wait_for_close(&mut self, time: Duration) -> PeerState {
-        let until = Instant::now() + time;
+        let until = clock::instant() + time;
         let mut bytes = [0; 4_096];
         loop {
-            match timeout_at(until, self.stream.read(&mut bytes)).await {
+            match clock::timeout_at(until, self.stream.read(&mut bytes)).await {
                 Err(_) => return self.peer_state().await,
                 Ok(Ok(0)) => return self.state_after(Ok(())),
                 Ok(Ok(_)) => {}

@@ -4,13 +4,11 @@
 use std::{net::UdpSocket as Plain, time::Duration};
 
 use futures::future::BoxFuture;
-use tokio::{
-    net::UdpSocket,
-    time::{Instant, sleep_until},
-};
+use tokio::net::UdpSocket;
 
 use super::encoder::MessageEncoder;
 use crate::{
+    clock::{self, Instant},
     domain::event::Event,
     forward::{
         contract::{SendReport, Sink},
@@ -40,16 +38,16 @@ impl DatagramSink {
 
     async fn send_evenly(&mut self, messages: &[Vec<u8>]) -> Result<(), SendError> {
         if self.socket.as_ref().is_none_or(|(_, since)| since.elapsed() >= MAX_ADDRESS_AGE) {
-            self.socket = Some((self.connect().await?, Instant::now()));
+            self.socket = Some((self.connect().await?, clock::instant()));
         }
         let Some((socket, _)) = &self.socket else { return Ok(()) };
         let pause = Duration::from_secs(1) * BURST / self.per_second;
         for burst in messages.chunks(BURST as usize) {
-            let next = Instant::now() + pause;
+            let next = clock::instant() + pause;
             for message in burst {
                 socket.send(message).await.map_err(unreachable)?;
             }
-            sleep_until(next).await;
+            clock::sleep_until(next).await;
             // The other machine says that nobody listens there.
             if let Some(error) = socket.take_error().map_err(unreachable)? {
                 return Err(unreachable(error));

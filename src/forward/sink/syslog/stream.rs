@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use tokio::time::{Instant, timeout};
 
 use super::{
     connection::{PeerState, StreamConnection, StreamConnector},
@@ -12,6 +11,7 @@ use super::{
     unconfirmed::UnconfirmedWrites,
 };
 use crate::{
+    clock,
     domain::{Millis, event::Event},
     forward::{
         contract::{SendReport, Sink},
@@ -71,7 +71,7 @@ impl StreamSink {
         // Kept here, so that it goes on where it was if time runs out.
         let connection = self.connection.insert(connection);
         if !connection.to_retransmit.is_empty() {
-            match timeout(self.timeout / 3, connection.retransmit()).await {
+            match clock::timeout(self.timeout / 3, connection.retransmit()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     self.connection = None;
@@ -94,7 +94,7 @@ impl StreamSink {
             PeerState::Closed if connection.closing => self.unconfirmed.clear(),
             // What must be written again was never written whole.
             PeerState::Closed if connection.to_retransmit.is_empty() => {
-                self.unconfirmed.received_until(Instant::now())
+                self.unconfirmed.received_until(clock::instant())
             }
             PeerState::Closed => {}
             PeerState::Broken(why) => tracing::debug!(%why, "a connection to syslog broke"),
@@ -108,10 +108,10 @@ impl StreamSink {
         let Some(mut connection) = self.connection.take() else { return Ok(()) };
         let limit = self.timeout / 2;
         let slow = || SendError::broken(format!("the batch was not taken within {} s", limit.as_secs()));
-        timeout(limit, connection.write(&frames)).await.unwrap_or_else(|_| Err(slow()))?;
+        clock::timeout(limit, connection.write(&frames)).await.unwrap_or_else(|_| Err(slow()))?;
         self.check_written(&mut connection).await?;
         self.connection = Some(connection);
-        self.unconfirmed.push(Bytes::from(frames), Instant::now());
+        self.unconfirmed.push(Bytes::from(frames), clock::instant());
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl StreamSink {
         }
         connection.on_probation = false;
         if std::mem::take(&mut connection.retransmitted) {
-            self.unconfirmed.retransmitted(Instant::now());
+            self.unconfirmed.retransmitted(clock::instant());
         }
         Ok(())
     }

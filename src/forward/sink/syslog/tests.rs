@@ -130,7 +130,8 @@ fn what_is_wrong_with_settings_is_said_by_name() {
             "sinks.siem.ca_file",
         ),
         (
-            "address = \"10.0.0.1\"\ntransport = \"udp\"\nmax_messages_per_second = 5\nallow_networks = [\"10.0.0.0/8\"]",
+            "address = \"10.0.0.1\"\ntransport = \"udp\"\nmax_messages_per_second = 5\n\
+         allow_networks = [\"10.0.0.0/8\"]",
             "sinks.siem.max_messages_per_second",
         ),
     ] {
@@ -163,7 +164,7 @@ fn encoder(format: Format, framing: Framing, max_bytes: usize) -> MessageEncoder
 #[test]
 fn a_message_that_is_too_long_loses_evidence_and_stays_whole() {
     let mut long = event("e1");
-    long.evidence = json!({"score": 0.9, "agents": vec!["\u{e9}\u{2028}".repeat(9); 400]});
+    long.evidence = json!({"score": 0.9, "agents": vec!["\u{e9}\u{2028}".repeat(9); 400]}).into();
     for format in Format::ALL {
         let encoder = encoder(*format, Framing::Lf, 2_048);
         let message = String::from_utf8(encoder.message(&long).unwrap()).unwrap();
@@ -326,7 +327,7 @@ async fn a_datagram_is_a_message_and_none_is_longer_than_it_may_be() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut sink = over("udp", socket.local_addr().unwrap().port(), "max_message_bytes = 700");
     let mut long = event("e2");
-    long.evidence = json!({"agents": vec!["agent"; 400]});
+    long.evidence = json!({"agents": vec!["agent"; 400]}).into();
     let mut received = Vec::new();
     let sent = sink.send(&[event("e1"), long]).await.unwrap();
     assert!(sent.refused.is_empty());

@@ -3,7 +3,8 @@
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
-use tokio::time::Instant;
+
+use crate::clock::Instant;
 
 /// The most bytes that are kept. By Linux's defaults at most 6 MiB wait in the receiver's buffers, and ours are small.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;

@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::Core;
+use super::{Core, Unsaved};
 use crate::{
     domain::{DAY, HOUR, Millis, profile::Profile, subject::Subject},
     store::{
         StoreError,
         embedded::{
-            documents,
+            document_rows,
             effects::Effect,
             event_rows, ledger_rows,
             memory::Memory,
@@ -22,12 +22,6 @@ use crate::{
 const AT_ONCE: usize = 500;
 /// Windows older than this are empty.
 const IDLE: Millis = 25 * HOUR;
-
-/// What of which subject waits to be written to a snapshot.
-pub(super) enum Unsaved {
-    Windows(Subject),
-    Profile(Subject),
-}
 
 impl Core {
     /// Tells memory what the database holds.
@@ -53,7 +47,7 @@ impl Core {
         }
         self.memory.learn(vec![
             Effect::LogEnd(event_rows::last_seq(&self.connection)?),
-            Effect::Revision(documents::revision(&self.connection)?),
+            Effect::Revision(document_rows::revision(&self.connection)?),
             Effect::NextEnd(standing_rows::next_end(&self.connection)?.unwrap_or(Millis::MAX)),
         ]);
         Ok(())

@@ -18,8 +18,8 @@ use profiles::Profiles;
 pub(super) use subject_state::keep_until;
 
 use super::{
-    EmbeddedOptions,
     effects::{Effect, Effects},
+    options::EmbeddedOptions,
 };
 use crate::domain::{MINUTE, Millis};
 
@@ -38,7 +38,7 @@ pub(super) struct Memory {
     /// No throttle or ban runs out before this.
     next_end: AtomicI64,
     /// The latest time that a caller named: the store reads no clock.
-    told: AtomicI64,
+    named: AtomicI64,
     swept_at: AtomicI64,
 }
 
@@ -53,7 +53,7 @@ impl Memory {
             log_end: AtomicI64::new(0),
             revision: AtomicU64::new(0),
             next_end: AtomicI64::new(Millis::MAX),
-            told: AtomicI64::new(0),
+            named: AtomicI64::new(0),
             swept_at: AtomicI64::new(0),
         }
     }
@@ -94,12 +94,12 @@ impl Memory {
 
     /// Notes the time that a caller named.
     pub(super) fn tell(&self, now: Millis) {
-        self.told.fetch_max(now, SeqCst);
+        self.named.fetch_max(now, SeqCst);
     }
 
     /// The latest time that any caller named.
     pub(super) fn latest(&self) -> Millis {
-        self.told.load(SeqCst).max(self.counters.latest())
+        self.named.load(SeqCst).max(self.counters.latest())
     }
 
     /// Whether it is time to forget idle subjects; says so once per span.

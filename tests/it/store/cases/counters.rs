@@ -253,8 +253,8 @@ fn settle(id: &str, name: &str, tokens: u64, keeps_estimate: bool) -> Charge {
     }
 }
 
-/// A reservation holds its estimate in windows and counters. Its record gives that back and charges the real figure in one
-/// step, more or less than the estimate, once.
+/// A reservation holds its estimate in windows and counters. Its record gives that back and charges the real figure in
+/// one step, more or less than the estimate, once.
 pub async fn a_reservation_is_settled_once_with_the_charge(store: &dyn Store) {
     let until = START + MINUTE;
     let hour = |seen: &Observation| (seen.counts[2].tokens, seen.counts[2].requests);
@@ -283,8 +283,8 @@ pub async fn an_estimate_that_is_kept_counts_as_used(store: &dyn Store) {
     assert_eq!(store.counters(&counters, until).await.unwrap()[0].used, 60);
 }
 
-/// Not settled: its counters end by themselves, and what windows hold is given back by whoever ends it, once. A record that
-/// comes then settles nothing.
+/// Not settled: its counters end by themselves, and what windows hold is given back by whoever ends it, once. A record
+/// that comes then settles nothing.
 pub async fn a_reservation_ends_by_itself(store: &dyn Store) {
     let (subject, until) = (key("ends"), START + MINUTE);
     let counters = [counter(project("ends"), DAILY, &Zone::UTC)];

@@ -182,7 +182,7 @@ pub async fn a_ban_that_ran_out_is_noted_exactly_once(store: &dyn Store) {
     assert_eq!((noted.time, noted.severity, noted.count), (end, Severity::Low, 1));
     assert_eq!((noted.subject.as_ref(), noted.detector.as_deref()), (Some(&subject), Some("ladder")));
     let evidence = serde_json::json!({"since": format_millis(START), "until": format_millis(end)});
-    assert_eq!(noted.evidence, evidence);
+    assert_eq!(noted.evidence.as_json(), &evidence);
     assert_eq!(store.standing(&subject).await.unwrap().unwrap().standing.version, 1);
 }
 

@@ -1,13 +1,10 @@
-//! Entries of the security-event log.
+//! The types of events, and their names on the wire.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::calendar::{format_millis, parse_millis};
-use super::{
-    Millis, decision::Would, finding::AnomalyKind, finding::Severity, place::PlaceSummary, subject::Subject,
-};
+use crate::domain::finding::AnomalyKind;
 
 /// Types of events beside the anomaly types. Names on the wire are fixed by the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -134,110 +131,6 @@ impl<'de> Deserialize<'de> for EventType {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         Self::parse(&name).ok_or_else(|| serde::de::Error::custom(format!("unknown event type {name}")))
-    }
-}
-
-/// One entry of the log, as the API shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Event {
-    /// Stable id; empty until the store has appended it.
-    #[serde(default)]
-    pub id: String,
-    /// When it happened, in milliseconds; RFC 3339 on the wire.
-    #[serde(with = "rfc3339_millis")]
-    #[schema(value_type = String, format = DateTime)]
-    pub time: Millis,
-    /// Of which type it is.
-    #[serde(rename = "type")]
-    #[schema(value_type = String, example = "TEMPORARY_BAN")]
-    pub kind: EventType,
-    /// How bad it is, from info to critical.
-    pub severity: Severity,
-    /// About whom; `None` for events about the service itself.
-    #[schema(value_type = Option<String>)]
-    pub subject: Option<Subject>,
-    /// The key of the request, when there was one.
-    pub key_id: Option<String>,
-    /// The exact source address, when there was one.
-    pub source_ip: Option<String>,
-    /// Where from, when known.
-    pub place: Option<PlaceSummary>,
-    /// The detector behind it, or `operator`, `ladder`, `limits`, `budgets`, `alerts`, `spend`, `registry` or `store`.
-    pub detector: Option<String>,
-    /// The numbers behind it; of an operator's act also `by`: who acted, by the id of the token.
-    pub evidence: serde_json::Value,
-    /// What was done about it: the name of an action.
-    pub action: Option<String>,
-    /// What would have been done, where the policy only observes: then nothing that this event tells of was enforced.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub would: Option<Would>,
-    /// The request behind it.
-    pub request_id: Option<String>,
-    /// The policy that judged.
-    pub policy_version: Option<String>,
-    /// How many equal events this one stands for.
-    pub count: u64,
-}
-
-impl Event {
-    /// An event with nothing but its time, type, severity and subject.
-    pub fn new(time: Millis, kind: EventType, severity: Severity, subject: Option<Subject>) -> Self {
-        Self {
-            id: String::new(),
-            time,
-            kind,
-            severity,
-            subject,
-            key_id: None,
-            source_ip: None,
-            place: None,
-            detector: None,
-            evidence: serde_json::Value::Null,
-            action: None,
-            would: None,
-            request_id: None,
-            policy_version: None,
-            count: 1,
-        }
-    }
-}
-
-/// Serde for times on the wire: RFC 3339 UTC with milliseconds.
-pub mod rfc3339_millis {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::Millis;
-
-    /// Writes the time as text.
-    pub fn serialize<S: Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&super::format_millis(*time))
-    }
-
-    /// Reads the time; anything that is not RFC 3339 is an error.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Millis, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        super::parse_millis(&text).map_err(serde::de::Error::custom)
-    }
-
-    /// The same for a time that may be absent.
-    pub mod option {
-        use serde::{Deserialize, Deserializer, Serializer};
-
-        use super::super::Millis;
-
-        /// Writes the time or null.
-        pub fn serialize<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
-            match time {
-                Some(time) => super::serialize(time, serializer),
-                None => serializer.serialize_none(),
-            }
-        }
-
-        /// Reads the time or null.
-        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Millis>, D::Error> {
-            let text = Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-            text.map(|t| super::super::parse_millis(&t).map_err(serde::de::Error::custom)).transpose()
-        }
     }
 }
 

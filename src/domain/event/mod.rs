@@ -1,0 +1,43 @@
+//! Entries of the security-event log.
+//!
+//! What an event says beside whom and when is its evidence: one struct for each type of event, in the file of those who
+//! write it. On the wire and in stores it is a JSON object. Only this room knows its members by name.
+//! - `entry`: the event itself.
+//! - `request`: of one request: refusals, and what was noticed.
+//! - `standing`: bans and throttles, and their end.
+//! - `people`: what people did.
+//! - `spending`: budgets, alert rules, unusual days.
+//! - `service`: Keyward's own trouble, and what its sinks did.
+//! - `finding`: what all evidence of findings has.
+
+mod amount;
+mod call;
+mod entry;
+mod evidence;
+mod finding;
+#[cfg(test)]
+pub(crate) mod golden;
+mod kind;
+mod people;
+mod request;
+pub mod rfc3339_millis;
+mod service;
+mod spending;
+mod standing;
+
+pub use self::{
+    amount::EvidenceAmount,
+    call::Call,
+    entry::Event,
+    evidence::{Details, EventEvidence, wire_name},
+    finding::{FindingEvidence, RequestFeatures},
+    kind::EventType,
+    people::{
+        DeadLetterAct, DeadLettersChanged, FeedbackGiven, PolicyChanged, SinkTest, SubjectForgotten, Verdict,
+    },
+    request::{BannedRequestBlocked, HighSeverityAnomaly, KeyNotAllowed, ProjectMismatch, RateLimitExceeded},
+    service::{EmergencyHookCalled, EventGap, HookOutcome, StoreDegraded, StoreRecovered},
+    spending::{AlertRuleFired, BudgetUsed, KeyCutOff, SpendAnomaly, SpendCheck, SpendSign},
+    standing::{BanExpired, BanLifted, Cause, Hold, KeySpared, StandingChanged},
+};
+pub use super::calendar::{format_millis, parse_millis};

@@ -1,0 +1,154 @@
+//! What is told of budgets, of alert rules, and of keys that spend unlike before.
+
+use serde::{Deserialize, Serialize};
+
+use super::{amount::EvidenceAmount, evidence::Details, kind::EventType, rfc3339_millis};
+use crate::domain::{
+    Millis,
+    alert::{Metric, Operator, Watched},
+    limit::Span,
+    window::Unit,
+};
+
+/// A request took what is used of a budget over a mark.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BudgetUsed {
+    /// What happened, in a sentence.
+    pub summary: String,
+    /// The mark, in percent of the budget: 50, 80 or 100.
+    pub percent: u64,
+    /// The budget, US dollars as a decimal.
+    pub limit_usd: String,
+    /// What is used of it, US dollars as a decimal.
+    pub used_usd: String,
+    /// The period that it is for, such as `month`.
+    pub window: Span,
+    /// For which models, a name or pattern; null: for all.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Whose budget it is: a subject such as `project:shop`, or `everything`.
+    pub scope: String,
+}
+
+impl Details for BudgetUsed {
+    const TYPES: &'static [EventType] = &[EventType::BudgetUsed];
+}
+
+/// A rule of `alerts` fired.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlertRuleFired {
+    /// What happened, in a sentence.
+    pub summary: String,
+    /// The sum that is watched.
+    pub metric: Metric,
+    /// How it is held against the threshold: `gt`, `lt` or `eq`.
+    pub operator: Operator,
+    /// Whose sums are watched: `everything`, `project`, `key` or `model`.
+    pub scope: Watched,
+    /// An id of the rule, the same as long as nothing in it is changed.
+    #[serde(default)]
+    pub rule: String,
+    /// When the minute, hour or day began that was summed.
+    #[serde(with = "rfc3339_millis")]
+    pub start: Millis,
+    /// The sum, in the metric's unit, as a decimal; absent where the rule fires at too many to name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<String>,
+    /// What it passed, in the metric's unit, as a decimal; absent where `observed` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<String>,
+    /// How many times the baseline the threshold is; absent of a rule with a fixed threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times_baseline: Option<EvidenceAmount>,
+    /// The mean of the weeks before, in the metric's unit, as a decimal; absent where none was needed or is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
+    /// How many weeks the baseline is made of; absent where `baseline` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<u64>,
+    /// The model, which is no subject; absent of a rule that watches anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The rule fires at more than so many in this span, and this event stands for all others; absent where it is of
+    /// one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_than: Option<usize>,
+}
+
+impl Details for AlertRuleFired {
+    const TYPES: &'static [EventType] = &[EventType::AlertRule];
+}
+
+/// A key's day is unlike its days before in what it spends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpendAnomaly {
+    /// What happened, in a sentence.
+    pub summary: String,
+    /// When the day began, in UTC.
+    #[serde(with = "rfc3339_millis")]
+    pub day: Millis,
+    /// As of when the day was judged: a full hour.
+    #[serde(with = "rfc3339_millis")]
+    pub checked_at: Millis,
+    /// In which unit the amounts are: `cost_usd` or `tokens`.
+    pub unit: Unit,
+    /// What the day holds so far.
+    pub observed: EvidenceAmount,
+    /// The mean of the days before.
+    pub baseline: EvidenceAmount,
+    /// What is `times_mean` times the mean.
+    pub threshold: EvidenceAmount,
+    /// How many days the mean is made of.
+    pub samples: usize,
+    /// What the day before held; null: it is not known, or was critical itself.
+    #[serde(default)]
+    pub yesterday: Option<EvidenceAmount>,
+    /// What shows that the day is unusual.
+    #[serde(default)]
+    pub signs: Vec<SpendSign>,
+}
+
+impl Details for SpendAnomaly {
+    const TYPES: &'static [EventType] = &[EventType::SpendAnomaly];
+}
+
+/// A way in which a day is unusual.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpendSign {
+    /// Its name: `z`, `times_mean` or `times_yesterday`.
+    pub sign: String,
+    /// In which unit it shows: `cost_usd` or `tokens`.
+    pub unit: Unit,
+    /// How far off the day is, as a decimal; null: beyond measure.
+    pub observed: Option<String>,
+    /// What that is above, as a decimal.
+    pub threshold: String,
+}
+
+/// A key was cut off because of what it spends, or would have been.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeyCutOff {
+    /// The day at the last of the checks.
+    #[serde(flatten)]
+    pub spend: SpendAnomaly,
+    /// The checks in a row at which the day was critical, the newest first.
+    #[serde(default)]
+    pub checks: Vec<SpendCheck>,
+    /// Why the key is left alone after all; absent where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_cut_off: Option<String>,
+}
+
+impl Details for KeyCutOff {
+    const TYPES: &'static [EventType] = &[EventType::KeyCutOff];
+}
+
+/// A check at which a day was critical.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpendCheck {
+    /// As of when: a full hour.
+    #[serde(with = "rfc3339_millis")]
+    pub checked_at: Millis,
+    /// What the day held then.
+    pub observed: EvidenceAmount,
+}

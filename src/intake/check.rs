@@ -1,0 +1,89 @@
+//! The wire form of a question before a request: a record of which only an estimate is known.
+
+use serde::{Deserialize, Serialize};
+
+use super::{WireCost, number::whole, wire::WireRecord};
+
+/// A question before a request.
+#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WireCheck {
+    /// The secret; hashed at the door. 1 to 512 visible ASCII characters; blanks around it are taken off. This or
+    /// `key_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1)]
+    pub api_key: Option<String>,
+    /// The caller's own public name for the key; case matters. One that begins as a secret does (`sk-`, `ghp_`, …) must
+    /// be registered. This or `api_key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256, pattern = "^[!-~]+$")]
+    pub key_id: Option<String>,
+    /// Address that the request comes from. An IPv6 address that stands for an IPv4 address is that one.
+    pub source_ip: String,
+    /// Project that the request belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<String>,
+    /// Path that is to be called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Model that is to be called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Tokens that the request will use, as far as known, where it is not said which are of the prompt: each of them
+    /// may be prompt or completion, so they are held against both kinds of token limits, and at the dearer price.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    pub estimated_tokens: Option<u64>,
+    /// Tokens of the prompt.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
+    pub estimated_input_tokens: Option<u64>,
+    /// Most tokens of the completion.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1_000_000_000_000_u64)]
+    pub estimated_output_tokens: Option<u64>,
+    /// What the request will cost in US dollars, where the caller knows it; else it is worked out from model and
+    /// tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub estimated_cost_usd: Option<WireCost>,
+    /// Whether to hold the estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<bool>,
+}
+
+impl From<WireCheck> for WireRecord {
+    fn from(check: WireCheck) -> Self {
+        let is_split = check.estimated_input_tokens.is_some() || check.estimated_output_tokens.is_some();
+        Self {
+            of_either_kind: check.estimated_tokens.is_some() && !is_split,
+            request_id: None,
+            api_key: check.api_key,
+            key_id: check.key_id,
+            project_id: check.project_id,
+            endpoint: check.endpoint.unwrap_or_else(|| "/".to_owned()),
+            model: check.model,
+            tokens_used: check.estimated_tokens,
+            prompt_tokens: check.estimated_input_tokens,
+            completion_tokens: check.estimated_output_tokens,
+            input_tokens: None,
+            output_tokens: None,
+            cached_tokens: None,
+            cache_write_tokens: None,
+            cache_write_1h_tokens: None,
+            reasoning_tokens: None,
+            service_tier: None,
+            images: None,
+            seconds: None,
+            characters: None,
+            cost_usd: check.estimated_cost_usd,
+            latency_ms: None,
+            source_ip: check.source_ip,
+            user_agent: None,
+            response_status: None,
+            timestamp: None,
+            refused_by: None,
+            reservation_id: None,
+            admit: None,
+        }
+    }
+}
