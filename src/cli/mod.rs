@@ -12,6 +12,7 @@ mod failure;
 mod migrate;
 mod openapi;
 mod output;
+mod prices;
 mod replay;
 mod report;
 mod serve;
@@ -64,6 +65,9 @@ enum Command {
     /// Tokens for the HTTP API.
     #[command(subcommand)]
     Token(token::Token),
+    /// Price lists.
+    #[command(subcommand)]
+    Prices(prices::Prices),
     /// Print the OpenAPI document.
     Openapi(openapi::Openapi),
     /// Decide recorded traffic as it would have been decided.
@@ -95,6 +99,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Events(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Token(command) => command.run(),
+        Command::Prices(command) => command.run(),
         Command::Openapi(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Explain(command) => command.run(),

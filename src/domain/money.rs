@@ -17,16 +17,21 @@ pub struct Usd(pub u64);
 impl fmt::Display for Usd {
     /// The shortest decimal that is exactly this: `0`, `8`, `0.007456`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (dollars, nanos) = (self.0 / NANOS_PER_DOLLAR, self.0 % NANOS_PER_DOLLAR);
-        if nanos == 0 {
-            return write!(f, "{dollars}");
-        }
-        let (mut fraction, mut places) = (nanos, NANO_PLACES);
-        while fraction.is_multiple_of(10) {
-            (fraction, places) = (fraction / 10, places - 1);
-        }
-        write!(f, "{dollars}.{fraction:0places$}")
+        f.write_str(&shortest(self.0, NANO_PLACES))
     }
+}
+
+/// The shortest decimal that is exactly so many units of 10^-`places`; at most 19 places.
+pub fn shortest(units: u64, places: usize) -> String {
+    let whole = 10_u64.saturating_pow(u32::try_from(places).unwrap_or(u32::MAX));
+    let (whole, mut fraction, mut places) = (units / whole, units % whole, places);
+    if fraction == 0 {
+        return whole.to_string();
+    }
+    while fraction.is_multiple_of(10) {
+        (fraction, places) = (fraction / 10, places - 1);
+    }
+    format!("{whole}.{fraction:0places$}")
 }
 
 impl Serialize for Usd {

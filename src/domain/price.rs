@@ -11,6 +11,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::money::shortest;
+
 pub use quantities::{
     Excess, MAX_CHARACTERS, MAX_IMAGES, MAX_SECONDS, MAX_TOKENS, Quantities, ReportedTokens, Tokens,
 };
@@ -101,6 +103,11 @@ impl Part {
     /// Decimal places of its price, as it is written.
     pub fn places(self) -> usize {
         if self.is_per_million() { PRICE_PLACES } else { EACH_PLACES }
+    }
+
+    /// A price in femto-dollars of one, as it is written: in US dollars of a million, or of one.
+    pub fn written(self, femto: u64) -> String {
+        shortest(femto, self.places())
     }
 
     /// Its highest price, in femto-dollars of one.

@@ -17,6 +17,7 @@ mod lists;
 mod openapi;
 mod params;
 mod policy;
+mod prices;
 mod ratelimit;
 mod record;
 mod registry;
@@ -125,6 +126,7 @@ pub fn router(state: AppState) -> Router {
             on.may(Read, get(keys::show)).merge(on.may(Admin, put(keys::put).delete(keys::delete))),
         )
         .route("/v1/policy", on.may(Read, get(policy::show)).merge(on.may(Admin, put(policy::put))))
+        .route("/v1/prices", on.may(Read, get(prices::show)))
         .route("/v1/usage", on.may(Read, get(usage::list)))
         .route("/v1/usage/forecast", on.may(Read, get(forecast::show)))
         .route("/v1/sinks", on.may(Read, get(sinks::list)))

@@ -15,7 +15,7 @@ use super::{
     allowlist, bans, batch,
     door::{PROBED, page_policy},
     error::PROBLEM_JSON,
-    events, forecast, health, policy, record,
+    events, forecast, health, policy, prices, record,
     registry::{keys, plans, projects},
     sinks, stream, subjects, usage,
 };
@@ -30,7 +30,7 @@ use super::{
         events::list, stream::stream, events::feedback,
         allowlist::list, allowlist::show, allowlist::put, allowlist::delete,
         policy::show, policy::put,
-        usage::list, forecast::show,
+        prices::show, usage::list, forecast::show,
         plans::list, plans::show, plans::put, plans::delete,
         projects::list, projects::show, projects::put, projects::delete,
         keys::list, keys::show, keys::put, keys::delete,

@@ -76,6 +76,13 @@ impl WireRecord {
         }
     }
 
+    /// Whether it says what was used; 0 is said, too.
+    pub(super) fn says_usage(&self) -> bool {
+        let counts =
+            [self.tokens_used, self.prompt_tokens, self.completion_tokens, self.images, self.characters];
+        counts.iter().any(Option::is_some) || self.seconds.is_some() || self.cost_usd.is_some()
+    }
+
     /// The tokens that limits count: what was reported as used, or prompt and completion where they are more.
     pub(super) fn counted_tokens(&self) -> u64 {
         let parts = self.prompt_tokens.unwrap_or(0).saturating_add(self.completion_tokens.unwrap_or(0));

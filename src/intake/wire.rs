@@ -352,18 +352,6 @@ impl WireRecord {
         }
     }
 
-    /// Whether it says what was used; 0 is said, too.
-    pub(super) fn says_usage(&self) -> bool {
-        let tokens = [
-            self.tokens_used,
-            self.prompt_tokens,
-            self.completion_tokens,
-            self.input_tokens,
-            self.output_tokens,
-        ];
-        tokens.iter().any(Option::is_some) || self.cost_usd.is_some()
-    }
-
     pub(super) fn timestamp(&self, errors: &mut Vec<FieldError>) -> Option<Millis> {
         let parsed = parse_millis(self.timestamp.as_deref()?);
         if parsed.is_err() {

@@ -5,12 +5,14 @@
 
 mod error;
 mod file;
+mod import;
 mod list;
 mod live;
 #[cfg(test)]
 mod tests;
 
 pub use error::PriceError;
+pub use import::{ImportError, Imported, Outcome, Selection, import};
 pub use list::{Because, Chosen, PriceList, PricedModel};
 pub use live::{PriceSource, PriceStatus, Prices};
 

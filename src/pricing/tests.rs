@@ -58,6 +58,31 @@ fn input_price(list: &PriceList, model: &str) -> String {
 }
 
 #[test]
+fn the_built_in_list_has_the_text_models_of_the_large_providers_by_each_of_their_names() {
+    let list = read(BUILT_IN).unwrap();
+    assert!(list.models() >= 300, "{}", list.models());
+    for (model, prices) in [
+        ("gpt-4.1", ["2", "0.5", "8"]),
+        ("openai/gpt-4.1-2025-04-14", ["2", "0.5", "8"]),
+        ("gpt-4o-mini", ["0.15", "0.075", "0.6"]),
+        ("claude-sonnet-4.5", ["3", "0.3", "15"]),
+        ("anthropic/claude-sonnet-4-5-20250929", ["3", "0.3", "15"]),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", ["3.3", "0.33", "16.5"]),
+        ("deepseek-v3.2", ["0.28", "0.028", "0.4"]),
+    ] {
+        let base = list.choose(model, 0).price.standard().base;
+        let written = [Part::Input, Part::CachedInput, Part::Output].map(|part| part.written(base.get(part)));
+        assert_eq!(written, prices, "{model}");
+    }
+    for family in
+        ["gemini-2.5-pro", "mistral-large-latest", "grok-4.5", "command-r-plus", "gpt-5", "claude-opus-4-7"]
+    {
+        assert!(list.choose(family, 0).priced_as.is_some(), "{family}");
+    }
+    assert!(input_price(&list, "no-such-model").ends_with(" by fallback"));
+}
+
+#[test]
 fn the_example_of_a_flat_list_is_read_and_has_its_five_models() {
     let list = read(FLAT_EXAMPLE).unwrap();
     for (models, price) in [

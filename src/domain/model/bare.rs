@@ -200,12 +200,14 @@ fn tuned(name: &str) -> Option<&str> {
     rest.split_once(':').map(|(model, _)| &name[..3 + model.len()])
 }
 
-/// `claude-opus-4-v1:0` is a `claude-opus-4`; but `claude-v2:1` is itself.
+/// `claude-opus-4-v1:0` and `claude-opus-4-6-v1` are a `claude-opus-4` and a `claude-opus-4-6`; but `claude-v2:1` and
+/// `claude-instant-v1` are themselves.
 fn bedrock_version(name: &str) -> Option<&str> {
     let (rest, version) = name.rsplit_once("-v")?;
-    let is_version =
-        version.split_once(':').is_some_and(|(major, minor)| is_digits(major) && is_digits(minor));
-    Some(rest).filter(|rest| is_version && rest.contains('-'))
+    let is_full = version.split_once(':').is_some_and(|(major, minor)| is_digits(major) && is_digits(minor));
+    let is_numbered = name.starts_with("claude-") && rest.ends_with(|c: char| c.is_ascii_digit());
+    let is_version = is_full && rest.contains('-') || is_digits(version) && is_numbered;
+    Some(rest).filter(|_| is_version)
 }
 
 /// `claude-opus-4@20250514` is a `claude-opus-4`.
@@ -291,6 +293,7 @@ mod tests {
             ("gemini/gemini-2.5-flash-preview-05-20", "gemini-2.5-flash-preview"),
             ("gemini-2.5-flash-preview-09-2025", "gemini-2.5-flash-preview"),
             ("command-r-08-2024", "command-r"),
+            ("global.anthropic.claude-opus-4-6-v1", "claude-opus-4-6"),
             ("mistral/mistral-large-2411", "mistral-large"),
             ("openrouter/x-ai/grok-4-0709", "grok-4"),
             ("ft:gpt-4.1-2025-04-14:acme::id", "ft:gpt-4.1"),
@@ -307,6 +310,7 @@ mod tests {
             "text-embedding-004",
             "text-davinci-003",
             "claude-v2:1",
+            "claude-instant-v1",
             "acme/gpt-4.1",
             "us/gpt-4.1",
             "meta-llama/Llama-3.1-8B",

@@ -39,6 +39,38 @@ async fn a_record_and_a_check_are_answered_with_what_they_cost() {
 }
 
 #[tokio::test]
+async fn a_model_is_shown_with_its_price_and_why() {
+    let api = Api::open().await;
+    for (model, priced_as, counts_as, because, input) in [
+        ("gpt-4.1", json!("gpt-4.1"), "gpt-4.1", "name", "8"),
+        ("azure/gpt-4.1", json!("gpt-4.1"), "gpt-4.1", "provider prefix", "8"),
+        ("claude-opus-4-7", json!("claude-opus-4.7"), "claude-opus-4.7", "alias", "15"),
+        ("gpt-4.1-2025-04-14", json!("gpt-4.1"), "gpt-4.1", "pattern gpt-4.1-20*", "8"),
+        (
+            "deepseek-v3.2-latest",
+            json!("deepseek-v3.2"),
+            "deepseek-v3.2",
+            "snapshot of deepseek-v3.2",
+            "0.42",
+        ),
+        ("new", Value::Null, "new", "fallback", "15"),
+    ] {
+        let shown = api.get(&format!("/v1/prices?model={model}")).await.good(200);
+        assert_eq!((&shown["model"], &shown["priced_as"]), (&json!(model), &priced_as), "{shown}");
+        assert_eq!((&shown["counts_as"], &shown["because"]), (&json!(counts_as), &json!(because)), "{shown}");
+        let prices = ["input", "cached_input", "cache_write_1h", "output"].map(|part| shown[part].clone());
+        assert_eq!(prices, [input; 4].map(Value::from), "{shown}");
+        assert_eq!(
+            (&shown["from"], &shown["tiers"], &shown["per_image"]),
+            (&Value::Null, &json!([]), &json!("0"))
+        );
+    }
+    for query in ["", "?model=", "?modell=x", &format!("?model={}", "x".repeat(129))] {
+        assert_eq!(api.get(&format!("/v1/prices{query}")).await.status, 422, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_request_and_a_retry_are_answered_with_the_same_cost() {
     let api = Api::open().await;
     let spent = json!({"model": "deepseek-v3.2", "tokens_used": 1_000, "request_id": "r-1"});

@@ -2,6 +2,8 @@
 
 use super::{keyward, run};
 
+const SHARED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/prices/shared.json");
+
 #[test]
 fn each_kind_of_failure_has_its_code_and_names_what_to_correct() {
     let dir = tempfile::tempdir().unwrap();
@@ -42,6 +44,9 @@ fn each_kind_of_failure_has_its_code_and_names_what_to_correct() {
         (&["serve", "--store", &store, "--geoip", &path("missing.mmdb")], 66, "missing.mmdb"),
         (&["serve", "--store", &store, "--geoip", &path("not.mmdb")], 65, "not.mmdb"),
         (&["check-config", "--prices", &path("missing-prices.toml")], 66, "missing-prices.toml"),
+        (&["prices", "import", &path("missing.json")], 66, "missing.json"),
+        (&["prices", "import", &path("not.mmdb")], 65, "is no JSON object of models and their prices"),
+        (&["prices", "import", SHARED, "--mode", "sculpture"], 65, "has no entry that a price list can say"),
         (&["check-config", "--prices", &path("prices.toml")], 78, "prices.toml, line 3: `fallback.output`"),
         (
             &["serve", "--store", &store, "--prices", &path("prices.toml")],
@@ -68,6 +73,23 @@ fn each_kind_of_failure_has_its_code_and_names_what_to_correct() {
         assert!(stderr.contains(words), "{arguments:?}: {stderr}");
         assert!(!stderr.contains("hidden"), "{arguments:?}: {stderr}");
     }
+}
+
+#[test]
+fn an_imported_price_list_can_be_used_and_what_is_not_in_it_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("prices.toml").display().to_string();
+    let (code, printed, stderr) = run(&mut keyward(&["prices", "import", SHARED, "--output", &list]));
+    assert_eq!((code, printed.as_str()), (0, ""), "{stderr}");
+    let words = "house-below: not taken: `input_cost_per_token` is below 0";
+    assert!(stderr.lines().any(|line| line == words), "{stderr}");
+    assert_eq!(
+        stderr.lines().last(),
+        Some("24 entries: 10 taken exactly, 2 taken but for a part, 12 not taken")
+    );
+    assert_eq!(run(&mut keyward(&["check-config", "--prices", &list])).0, 0);
+    let (_, printed, _) = run(&mut keyward(&["prices", "import", SHARED]));
+    assert_eq!(printed, std::fs::read_to_string(&list).unwrap());
 }
 
 #[test]
