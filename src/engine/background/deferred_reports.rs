@@ -37,18 +37,6 @@ struct Report {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct DeferredReports(Mutex<Vec<Report>>);
 
-impl DeferredReports {
-    /// Takes a report to wait; gives it back where there is no room.
-    fn push(&self, report: Report) -> Result<(), Report> {
-        let mut waiting = self.0.lock();
-        if waiting.len() >= MOST_WAITING {
-            return Err(report);
-        }
-        waiting.push(report);
-        Ok(())
-    }
-}
-
 impl Engine {
     /// Counts a refused record in limits and usage, behind its answer.
     pub(in crate::engine) fn count_behind(
@@ -69,12 +57,14 @@ impl Engine {
         let charge = Charge { may_create: profile.is_some(), ..charge };
         // In a replay nothing is owed: the store is in the process.
         let waits = charge.entry.is_some() || !self.options.flushes;
-        let report = Report { charge, record: record.clone(), refused };
-        let counted_now = if waits { self.deferred.push(report) } else { Err(report) };
-        if let Err(Report { charge, .. }) = counted_now {
-            self.owe(&charge, charge.may_create);
-            self.count_usage(record, None, refused, now);
+        if waits {
+            let mut waiting = self.deferred.0.lock();
+            if waiting.len() < MOST_WAITING {
+                return waiting.push(Report { charge, record: record.clone(), refused });
+            }
         }
+        self.owe(&charge, charge.may_create);
+        self.count_usage(record, None, refused, now);
     }
 
     /// Charges the reports that wait, and counts the usage of those that are no retries. While the store does not
