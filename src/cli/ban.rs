@@ -8,7 +8,7 @@ use super::{Failure, block_on, client::Service, duration, status};
 
 /// Ban a subject for a while or for good.
 #[derive(Debug, Args)]
-pub struct Ban {
+pub(super) struct Ban {
     /// key:<key_id>, ip:<address or prefix>, or project:<id>.
     subject: String,
     /// How long: 90s, 30m, 2h, 7d.
@@ -28,7 +28,7 @@ pub struct Ban {
 }
 
 impl Ban {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         let service = self.service.connect()?;
         let mut body = json!({ "duration_seconds": self.length, "reason": self.reason });
         if self.force {

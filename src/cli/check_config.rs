@@ -27,7 +27,7 @@ use crate::{
 
 /// Print the settings in effect.
 #[derive(Debug, Args)]
-pub struct CheckConfig {
+pub(super) struct CheckConfig {
     /// Send one test event to this sink, and tell what came back.
     #[arg(long, value_name = "SINK")]
     send_test: Option<String>,
@@ -36,7 +36,7 @@ pub struct CheckConfig {
 }
 
 impl CheckConfig {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.settings.load()?;
         if let Some(sink) = &self.send_test {
             return block_on(send_test(&config, sink));

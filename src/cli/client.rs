@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which service, and with which right.
 #[derive(Debug, Clone, Args)]
-pub struct Service {
+pub(super) struct Service {
     /// The base URL of the service.
     #[arg(long, env = "KEYWARD_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub url: String,
@@ -27,7 +27,7 @@ pub struct Service {
 }
 
 /// A connection to a service.
-pub struct Connection {
+pub(super) struct Connection {
     client: Client,
     base: Url,
     token: Option<String>,
@@ -44,7 +44,7 @@ struct Problem {
 
 impl Service {
     /// Prepares to ask. Nothing is sent yet.
-    pub fn connect(&self) -> Result<Connection, Failure> {
+    pub(super) fn connect(&self) -> Result<Connection, Failure> {
         let base = Url::parse(&self.url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -68,7 +68,7 @@ impl Service {
 
 impl Connection {
     /// A request to a path of several segments, each of which is encoded.
-    pub fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
@@ -81,13 +81,13 @@ impl Connection {
     }
 
     /// Sends a request and reads the JSON that answers it.
-    pub async fn json(&self, request: RequestBuilder) -> Result<Value, Failure> {
+    pub(super) async fn json(&self, request: RequestBuilder) -> Result<Value, Failure> {
         let response = self.send(request.timeout(PATIENCE)).await?;
         response.json().await.map_err(|error| Failure::new(code::UNAVAILABLE, describe(error)))
     }
 
     /// Sends a request; an answer that is no success is a failure.
-    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
         if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
     }

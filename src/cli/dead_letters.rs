@@ -16,7 +16,7 @@ const PAGE: &str = "1000";
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy)]
-pub enum Act {
+pub(super) enum Act {
     /// Show those that are parked.
     List,
     /// Have them sent again.
@@ -26,7 +26,7 @@ pub enum Act {
 }
 
 /// Does it for one sink, or for all.
-pub async fn run(
+pub(super) async fn run(
     service: &Connection,
     act: Act,
     sink: Option<&str>,

@@ -23,7 +23,7 @@ const PAGE: u16 = 1000;
 
 /// Show security events.
 #[derive(Debug, Args)]
-pub struct Events {
+pub(super) struct Events {
     /// Go on printing events as they happen.
     #[arg(long, short)]
     follow: bool,
@@ -80,7 +80,7 @@ pub struct Events {
 }
 
 impl Events {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         let service = self.service.connect()?;
         if let Some(act) = self.act() {
             let (sink, json) = (self.sink.as_deref(), self.service.json);

@@ -24,7 +24,7 @@ const NAMED: usize = 5;
 
 /// Replay recorded traffic up to a request, and show all that leads to its decision.
 #[derive(Debug, Args)]
-pub struct Explain {
+pub(super) struct Explain {
     /// JSON lines with usage records; `-` reads standard input.
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
@@ -45,7 +45,7 @@ pub struct Explain {
 }
 
 impl Explain {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         self.check_key_id()?;
         let config = self.settings.load()?;
         let mut engine = replay::engine(&config)?;

@@ -11,7 +11,7 @@ use crate::{
 
 /// Bring the store to this version's layout.
 #[derive(Debug, Args)]
-pub struct Migrate {
+pub(super) struct Migrate {
     /// Only say which layout the store has. (A store in Redis is not asked.)
     #[arg(long)]
     dry_run: bool,
@@ -20,7 +20,7 @@ pub struct Migrate {
 }
 
 impl Migrate {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.settings.load()?;
         let store = config.masked().store.url;
         let Some(directory) = config.embedded_directory() else {

@@ -7,10 +7,10 @@ use crate::http;
 
 /// Print the OpenAPI document.
 #[derive(Debug, Args)]
-pub struct Openapi {}
+pub(super) struct Openapi {}
 
 impl Openapi {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         output::line(&serde_json::to_string_pretty(&http::document())?)?;
         Ok(())
     }

@@ -3,14 +3,14 @@
 use std::io::{self, Write, stdout};
 
 /// Writes a line. A reader that has gone away is an error, which ends the command without a word.
-pub fn line(text: &str) -> io::Result<()> {
+pub(super) fn line(text: &str) -> io::Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
 }
 
 /// Text from elsewhere for a terminal: control characters (escape sequences among them) are shown, not obeyed.
-pub fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let breaks = |c: char| {
         c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)
     };

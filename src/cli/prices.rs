@@ -12,14 +12,14 @@ use crate::pricing::{ImportError, Outcome, Selection, import};
 
 /// Price lists.
 #[derive(Debug, Subcommand)]
-pub enum Prices {
+pub(super) enum Prices {
     /// Make a price list of LiteLLM's model_prices_and_context_window.json, and say what it cannot hold.
     Import(Import),
 }
 
 /// Make a price list of the shared one.
 #[derive(Debug, Args)]
-pub struct Import {
+pub(super) struct Import {
     /// A copy of model_prices_and_context_window.json.
     file: PathBuf,
     /// Where to write the list; standard output by default.
@@ -34,7 +34,7 @@ pub struct Import {
 }
 
 impl Prices {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Import(import) => import.run(),
         }

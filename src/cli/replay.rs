@@ -26,7 +26,7 @@ const CHUNK: usize = 1 << 20;
 
 /// Decide recorded traffic as it would have been decided, in memory.
 #[derive(Debug, Args)]
-pub struct Replay {
+pub(super) struct Replay {
     /// JSON lines with usage records; `-` reads standard input.
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
@@ -55,7 +55,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         self.check_files()?;
         let mut config = self.settings.load()?;
         if let Some(path) = &self.policy {
@@ -159,7 +159,7 @@ enum Use {
 }
 
 /// A runtime for one thread: replay is one stream of records.
-pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -167,7 +167,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// The production engine in memory, under a configuration.
-pub fn engine(config: &Config) -> Result<Engine, Failure> {
+pub(super) fn engine(config: &Config) -> Result<Engine, Failure> {
     engine_over(config, &Arc::new(Geo::open(&config.geoip.files, config.geoip.demo)?))
 }
 
@@ -199,7 +199,7 @@ fn peppers(config: &Config) -> Result<Peppers, PepperError> {
 }
 
 /// An input with its size, where that is known.
-pub fn open(path: &Path) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
+pub(super) fn open(path: &Path) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
     if is_dash(path) {
         return Ok((Box::new(BufReader::with_capacity(CHUNK, io::stdin())), None));
     }
@@ -228,7 +228,7 @@ fn is_dash(path: &Path) -> bool {
 }
 
 /// A bar for the bytes of an input; hidden where nobody watches.
-pub fn progress(size: Option<u64>) -> ProgressBar {
+pub(super) fn progress(size: Option<u64>) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -11,13 +11,13 @@ use crate::{
 
 /// Run the service until it is told to end.
 #[derive(Debug, Args)]
-pub struct Serve {
+pub(super) struct Serve {
     #[command(flatten)]
     pub settings: Settings,
 }
 
 impl Serve {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.settings.load()?;
         telemetry::start_log(&config.log)?;
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))

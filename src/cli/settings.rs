@@ -9,7 +9,7 @@ use crate::config::{Config, ConfigError, Sources};
 
 /// Flags that stand for settings, shared by the commands that read a configuration.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Settings {
+pub(super) struct Settings {
     /// Address and port; other than loopback only with a token configured [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
@@ -39,7 +39,7 @@ pub struct Settings {
 
 /// The presets of the policy.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Preset {
+pub(super) enum Preset {
     /// Learns first; until then it alerts where it is not sure.
     Balanced,
     /// Travel and locations act at once.
@@ -48,7 +48,7 @@ pub enum Preset {
 
 /// Whether anything is refused.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Enforcement {
+pub(super) enum Enforcement {
     /// Bans, throttles and limits refuse.
     Enforce,
     /// Nothing is refused; answers and events say what would have been.
@@ -60,7 +60,7 @@ impl Settings {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn load(&self) -> Result<Config, ConfigError> {
+    pub(super) fn load(&self) -> Result<Config, ConfigError> {
         let text = |value: &Option<String>| value.clone().map(Value::String);
         let files = (!self.geoip.is_empty()).then(|| self.geoip.iter().cloned().map(Value::String).collect());
         let preset = self.preset.map(|preset| match preset {

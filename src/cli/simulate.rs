@@ -25,7 +25,7 @@ const BAR_MISSED: u8 = 1;
 
 /// Make labelled traffic of benign keys and attacks; with --score, decide it and score the decisions.
 #[derive(Debug, Args)]
-pub struct Simulate {
+pub(super) struct Simulate {
     /// Another seed, other traffic. With --score: several, with commas between or repeated, are scored together.
     #[arg(long, value_name = "SEED", value_delimiter = ',', default_values_t = [1])]
     seed: Vec<u64>,
@@ -65,7 +65,7 @@ pub struct Simulate {
 }
 
 impl Simulate {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         self.write()?;
         if !self.score {
             return Ok(());

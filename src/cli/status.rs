@@ -12,7 +12,7 @@ use super::{
 
 /// Show how a service is.
 #[derive(Debug, Args)]
-pub struct Status {
+pub(super) struct Status {
     /// key:<key_id>, ip:<address or prefix>, or project:<id>. Without one: the service and the bans in force.
     subject: Option<String>,
     /// Say nothing when the service is ready, degraded included; fail when it is not. For health checks; needs no
@@ -24,7 +24,7 @@ pub struct Status {
 }
 
 impl Status {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         let service = self.service.connect()?;
         block_on(async {
             match &self.subject {
@@ -68,7 +68,7 @@ impl Status {
 }
 
 /// Prints where a subject stands.
-pub fn print_standing(value: &Value, json: bool) -> Result<(), Failure> {
+pub(super) fn print_standing(value: &Value, json: bool) -> Result<(), Failure> {
     line(&if json { value.to_string() } else { standing(value) })?;
     Ok(())
 }
@@ -88,7 +88,7 @@ fn standing(value: &Value) -> String {
 }
 
 /// A value for people.
-pub fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => plain(text),
         Value::Null => "-".to_owned(),

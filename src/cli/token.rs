@@ -16,14 +16,14 @@ use crate::{
 
 /// Tokens for the HTTP API.
 #[derive(Debug, Subcommand)]
-pub enum Token {
+pub(super) enum Token {
     /// Make a token and print it, once, with its entry for the configuration.
     New(New),
 }
 
 /// Make a token.
 #[derive(Debug, Args)]
-pub struct New {
+pub(super) struct New {
     /// What it may do: record, read, bans:write, admin or metrics. Repeat it, or separate by commas.
     #[arg(long, required = true, value_delimiter = ',', value_parser = scope)]
     scope: Vec<Scope>,
@@ -47,7 +47,7 @@ enum Expiry {
 }
 
 impl Token {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::New(new) => new.run(),
         }

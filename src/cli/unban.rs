@@ -8,7 +8,7 @@ use super::{Failure, block_on, client::Service, status};
 
 /// Lift a ban or a throttle.
 #[derive(Debug, Args)]
-pub struct Unban {
+pub(super) struct Unban {
     /// key:<key_id>, ip:<address or prefix>, or project:<id>.
     subject: String,
     /// Why; it is kept in the event log.
@@ -19,7 +19,7 @@ pub struct Unban {
 }
 
 impl Unban {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         let service = self.service.connect()?;
         let body = json!({ "reason": self.reason });
         let request = service.request(Method::DELETE, &["v1", "bans", &self.subject]).json(&body);

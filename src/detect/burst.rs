@@ -88,7 +88,7 @@ struct Span {
 }
 
 /// Holds a minute, five minutes and an hour against the seasonal baseline.
-pub fn judge(case: &Case<'_>) -> DetectorResult {
+pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.traffic_burst;
     let counts = &case.key.counts;
     let least = policy.min_requests.min(LEAST);

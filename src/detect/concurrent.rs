@@ -28,7 +28,7 @@ use crate::domain::{
 const ADVICE: &str = "Look where the key leaked (a repository, a page, a chat) and rotate it.";
 
 /// Counts the distant places within `span_seconds`, and those of them that are new to the key.
-pub fn judge(case: &Case<'_>) -> DetectorResult {
+pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.concurrent_locations;
     let current = case.place.ok_or(Quiet::because("the request's place is unknown"))?;
     let place = &case.here.ok_or(Quiet::because("the request's place is unknown"))?;

@@ -26,7 +26,7 @@ const ADVICE: &str =
     "Ask the key's owner whether they changed client, endpoints or provider just now; rotate the key if not.";
 
 /// Adds up the weights of what is new.
-pub fn judge(case: &Case<'_>) -> DetectorResult {
+pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
     let weights = case.weights;
     let novelties = weights.novelties();
     let place_is_new = weights.place > 0.0;

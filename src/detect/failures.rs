@@ -61,7 +61,7 @@ const LEAST_FOR_A_SHARE: f64 = 20.0;
 const SCORE_AT_THRESHOLD: f64 = 0.5;
 
 /// Judges refused credentials by their source, and a key's own 403 by its usual share.
-pub fn judge(case: &Case<'_>) -> DetectorResult {
+pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
     match (case.attribution, case.address) {
         (Attribution::Source, Some(address)) => guesses(case, address),
         (Attribution::Key, Some(address)) if case.record.outcome() == Outcome::Success => {

@@ -33,23 +33,23 @@ impl Features {
 }
 
 /// Whether anything is known of a place beside its prefix.
-pub fn can_be_placed(place: &PlaceCore) -> bool {
+pub(super) fn can_be_placed(place: &PlaceCore) -> bool {
     place.asn != 0 || place.country.is_some() || place.coordinates.is_some()
 }
 
 /// Whether the profile knows a place: its prefix, its network in that country, or its region. A place without
 /// coordinates is as precise as its country, so the country is enough.
-pub fn knows_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
+pub(super) fn knows_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
     knows_place_for(profile, place, now, SETTLING)
 }
 
 /// Whether a place is one that the key was first used from within the last day, or never.
-pub fn is_fresh_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
+pub(super) fn is_fresh_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
     can_be_placed(place) && !is_settled_place(profile, place, now)
 }
 
 /// Whether a place has been in use for a day.
-pub fn is_settled_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
+pub(super) fn is_settled_place(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
     knows_place_for(profile, place, now, DAY)
 }
 
@@ -68,7 +68,7 @@ fn knows_place_for(profile: &Profile, place: &PlaceCore, now: Millis, settling: 
 
 /// The share of a profile's requests that come from a place, 0 to 1: from its network in that country or from its
 /// region, whichever holds more. Only what has been in use for a day counts.
-pub fn share_from(profile: &Profile, place: &PlaceCore, now: Millis) -> f64 {
+pub(super) fn share_from(profile: &Profile, place: &PlaceCore, now: Millis) -> f64 {
     let settled = |row: &Familiar| now - row.first_seen >= DAY;
     let network = Network::of(place).and_then(|network| profile.later.networks.get(&network));
     let network = network.filter(|row| settled(row)).map_or(0, |row| row.count);
@@ -94,30 +94,30 @@ fn is_settled(profile: &Profile, first_seen: Millis, now: Millis, settling: Mill
 }
 
 /// How often the move between two places was made, in either direction.
-pub fn known_moves(profile: &Profile, from: &PlaceCore, to: &PlaceCore) -> u64 {
+pub(super) fn known_moves(profile: &Profile, from: &PlaceCore, to: &PlaceCore) -> u64 {
     let (Some(a), Some(b)) = (from.coordinates, to.coordinates) else { return 0 };
     let (a, b) = (Cell::of(&a), Cell::of(&b));
     profile.moves.get(&(a.min(b), a.max(b))).map_or(0, |row| row.count)
 }
 
 /// The place that a recent peer of a key stands for.
-pub fn peer_place(seen: &PeerSeen) -> PlaceCore {
+pub(super) fn peer_place(seen: &PeerSeen) -> PlaceCore {
     PlaceCore::unpack(&seen.peer.data)
 }
 
 /// Whether the recent places show that this one has been in use for an hour (`SETTLING`): a finding about it has been
 /// reported by then.
-pub fn is_in_use(peers: &[PeerSeen], place: &PlaceCore, now: Millis) -> bool {
+pub(super) fn is_in_use(peers: &[PeerSeen], place: &PlaceCore, now: Millis) -> bool {
     peers.iter().any(|seen| now - seen.first_seen >= SETTLING && is_same_place(&peer_place(seen), place))
 }
 
 /// Requests that came from a place lately.
-pub fn hits_from(peers: &[PeerSeen], place: &PlaceCore) -> u64 {
+pub(super) fn hits_from(peers: &[PeerSeen], place: &PlaceCore) -> u64 {
     peers.iter().filter(|seen| is_same_place(&peer_place(seen), place)).map(|seen| seen.hits).sum()
 }
 
 /// Since when a place is among the recent ones.
-pub fn first_seen_at(peers: &[PeerSeen], place: &PlaceCore) -> Option<Millis> {
+pub(super) fn first_seen_at(peers: &[PeerSeen], place: &PlaceCore) -> Option<Millis> {
     peers.iter().filter(|seen| is_same_place(&peer_place(seen), place)).map(|seen| seen.first_seen).min()
 }
 
@@ -134,7 +134,7 @@ fn is_same_place(a: &PlaceCore, b: &PlaceCore) -> bool {
 }
 
 /// Whether the network is one that the key never used, in a region that it knows.
-pub fn is_new_network(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
+pub(super) fn is_new_network(profile: &Profile, place: &PlaceCore, now: Millis) -> bool {
     let known = |asn: &u32| {
         profile.asns.get(asn).is_some_and(|row| is_settled(profile, row.first_seen, now, SETTLING))
     };

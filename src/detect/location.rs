@@ -22,7 +22,7 @@ use crate::domain::{
 const ADVICE: &str = "Nothing, if the owner travels or moved; otherwise watch the key.";
 
 /// Reports a new place, low.
-pub fn judge(case: &Case<'_>) -> DetectorResult {
+pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
     let place = case.place.ok_or(Quiet::because("the request's place is unknown"))?;
     if place.core.coordinates.is_some() && case.here.is_some_and(|here| here.coordinates.is_none()) {
         return Err(Quiet::because("the request's place is too vague to be one"));

@@ -8,7 +8,7 @@ use super::seasonal_baseline::SeasonalBaseline;
 use crate::domain::{Millis, stable_hash};
 
 /// Requests of one key that are remembered: enough for the longest run, and bounded.
-pub const CAPACITY: usize = 32;
+pub(super) const CAPACITY: usize = 32;
 
 /// What is remembered of one request.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -47,7 +47,7 @@ struct Probes {
 }
 
 /// Counts the probes among the last requests.
-pub fn judge(case: &Case<'_>) -> DetectorResult {
+pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.endpoint_scan;
     if !case.probing {
         return Err(Quiet::because("the endpoint is known, or the request was not refused"));

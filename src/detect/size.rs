@@ -42,7 +42,7 @@ const ADVICE: &str =
     "Compare the request with what the owner's application sends; set a limit on tokens per request.";
 
 /// The least standard deviation of the natural logarithm: sizes within a factor of 1.35 are the same.
-pub const MIN_DEVIATION: f64 = 0.3;
+pub(super) const MIN_DEVIATION: f64 = 0.3;
 
 /// Stouffer's z of a run on a new model that is high: the model is evidence of its own.
 const Z_ON_NEW_MODEL: f64 = 2.8;
@@ -59,7 +59,7 @@ const UNSURE: f64 = 1.5;
 const CLEARLY_MORE: f64 = 0.41;
 
 /// Holds the last sizes against those learned.
-pub fn judge(case: &Case<'_>) -> DetectorResult {
+pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.request_size;
     let sizeless = Quiet::because("the request has no tokens, or no size is known yet");
     let z = case.size_z.ok_or(sizeless)?;
@@ -144,7 +144,7 @@ fn evidence(
 }
 
 /// Whether a long run of requests is larger than usual, by more than chance explains.
-pub fn is_sustained(case: &Case<'_>) -> bool {
+pub(super) fn is_sustained(case: &Case<'_>) -> bool {
     let policy = &case.policy.detectors.request_size;
     let known = case.profile.sizes.count() >= policy.min_samples;
     case.size_z.filter(|z| known && *z > 0.0).is_some_and(|z| {

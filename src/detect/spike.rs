@@ -45,7 +45,7 @@ const CLEARLY_MORE: f64 = 1.5;
 const SCORE: (f64, f64) = (0.4, 0.2);
 
 /// Today's tokens, prompt and completion together.
-pub fn judge_tokens(case: &Case<'_>) -> DetectorResult {
+pub(super) fn judge_tokens(case: &Case<'_>) -> DetectorResult {
     let measure = Measure {
         kind: AnomalyKind::TokenUsageSpike,
         unit: "tokens today",
@@ -57,7 +57,7 @@ pub fn judge_tokens(case: &Case<'_>) -> DetectorResult {
 }
 
 /// Today's cost, in US dollars; only of records whose cost is known.
-pub fn judge_cost(case: &Case<'_>) -> DetectorResult {
+pub(super) fn judge_cost(case: &Case<'_>) -> DetectorResult {
     let unreported = Quiet::because("the record does not report its cost");
     let measure = Measure {
         kind: AnomalyKind::CostSpike,

@@ -35,7 +35,7 @@ const IN_A_DAY: u32 = 6;
 const MOST_KEYS: u32 = 60;
 
 /// Counts the keys that failed from the address, in each span.
-pub fn judge(case: &Case<'_>) -> DetectorResult {
+pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.credential_stuffing;
     let unasked = Quiet::because("no credentials were refused, or the key succeeds elsewhere");
     let guessed = case.attribution == Attribution::Source && !case.succeeds_elsewhere();

@@ -59,7 +59,7 @@ impl Trip {
 }
 
 /// Judges the move from each recent place to this one.
-pub fn judge(case: &Case<'_>) -> DetectorResult {
+pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.impossible_travel;
     let unknown = Quiet::because("the request's place is unknown");
     let (here, place) = (case.place.ok_or(unknown)?, &case.here.ok_or(unknown)?);

@@ -45,7 +45,8 @@ const VALUE_BY_CHANCE: f64 = 0.1;
 const PLACE_BY_CHANCE: f64 = 0.02;
 
 /// Why a detector of what is new stays quiet about a key that is warming up.
-pub const WARMING_UP: Quiet = Quiet::because("the key is too young for anything about it to be unusual");
+pub(super) const WARMING_UP: Quiet =
+    Quiet::because("the key is too young for anything about it to be unusual");
 
 /// What is new about a request, and how much each of it weighs.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

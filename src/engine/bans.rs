@@ -22,13 +22,13 @@ struct Held {
 
 /// The bans in force.
 #[derive(Debug, Default)]
-pub struct BanIndex {
+pub(super) struct BanIndex {
     held: RwLock<Held>,
 }
 
 impl BanIndex {
     /// Takes over a standing: a ban is held, anything else is let go.
-    pub fn set(&self, subject: &Subject, standing: &Standing, now: Millis) {
+    pub(super) fn set(&self, subject: &Subject, standing: &Standing, now: Millis) {
         let mut held = self.held.write();
         let newer = held.exact.get(subject).is_none_or(|known| known.version <= standing.version);
         if !newer {
@@ -45,14 +45,14 @@ impl BanIndex {
     }
 
     /// The version of the ban held on a subject.
-    pub fn version(&self, subject: &Subject) -> Option<u64> {
+    pub(super) fn version(&self, subject: &Subject) -> Option<u64> {
         self.held.read().exact.get(subject).map(|standing| standing.version)
     }
 
     /// Takes over what the store holds now, whatever its version, unless the ban held is no longer the one of version
     /// `held`, as it was before the store was asked: then somebody was quicker. A store that lost its data counts
     /// versions anew, so the higher one is not always the later one.
-    pub fn replace(&self, subject: &Subject, held: Option<u64>, stored: &Standing, now: Millis) {
+    pub(super) fn replace(&self, subject: &Subject, held: Option<u64>, stored: &Standing, now: Millis) {
         let mut inner = self.held.write();
         if inner.exact.get(subject).map(|standing| standing.version) == held {
             remove(&mut inner, subject);
@@ -63,7 +63,7 @@ impl BanIndex {
 
     /// Takes over what the store holds, but keeps bans in force that it does not know, or knows in an earlier version
     /// only: those, it has lost. Returns them.
-    pub fn reload(&self, stored: &[(Subject, Standing)], now: Millis) -> Vec<(Subject, Standing)> {
+    pub(super) fn reload(&self, stored: &[(Subject, Standing)], now: Millis) -> Vec<(Subject, Standing)> {
         let known: HashMap<&Subject, u64> =
             stored.iter().map(|(subject, standing)| (subject, standing.version)).collect();
         let lost = {
@@ -79,12 +79,12 @@ impl BanIndex {
     }
 
     /// Lets a subject go, whatever its version.
-    pub fn forget(&self, subject: &Subject) {
+    pub(super) fn forget(&self, subject: &Subject) {
         remove(&mut self.held.write(), subject);
     }
 
     /// Drops what has run out.
-    pub fn prune(&self, now: Millis) {
+    pub(super) fn prune(&self, now: Millis) {
         let mut held = self.held.write();
         held.exact.retain(|_, standing| standing.is_banned_at(now));
         let Held { exact, networks } = &mut *held;
@@ -93,7 +93,7 @@ impl BanIndex {
 
     /// The ban that refuses a request: on its key (under any pepper), its address or its project. One that was only
     /// observed does so while `observing` alone. One on its address does not, if its key is `spared` from that.
-    pub fn find(
+    pub(super) fn find(
         &self,
         record: &Record,
         now: Millis,
@@ -116,12 +116,12 @@ impl BanIndex {
     }
 
     /// The ban on one subject, if it is in force.
-    pub fn get(&self, subject: &Subject, now: Millis) -> Option<Standing> {
+    pub(super) fn get(&self, subject: &Subject, now: Millis) -> Option<Standing> {
         self.held.read().exact.get(subject).filter(|s| s.is_banned_at(now)).copied()
     }
 
     /// The banned prefix that covers an address or a smaller prefix, other than itself.
-    pub fn covering(&self, subject: &Subject, now: Millis) -> Option<Subject> {
+    pub(super) fn covering(&self, subject: &Subject, now: Millis) -> Option<Subject> {
         let network = subject.network()?;
         let held = self.held.read();
         let wider = held.networks.iter().filter(|(n, s)| s != subject && n.contains(&network));
@@ -130,7 +130,7 @@ impl BanIndex {
     }
 
     /// How many are held.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.held.read().exact.len()
     }
 }
@@ -153,7 +153,7 @@ fn is_wide(network: &IpNet) -> bool {
 }
 
 /// Why a ban on this kind of subject refuses.
-pub fn reason(subject: &Subject) -> crate::domain::decision::Reason {
+pub(super) fn reason(subject: &Subject) -> crate::domain::decision::Reason {
     use crate::domain::decision::Reason;
     match subject.kind() {
         SubjectKind::Key => Reason::ApiKeyBanned,

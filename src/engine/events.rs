@@ -29,7 +29,13 @@ use crate::{
 const MOST_NAMED: usize = 100;
 
 /// An alert rule fired: of a project, key or model, or of everything. Models are no subjects.
-pub fn alert(rule: &AlertRule, name: Option<&str>, fired: &Fired, start: Millis, now: Millis) -> Event {
+pub(super) fn alert(
+    rule: &AlertRule,
+    name: Option<&str>,
+    fired: &Fired,
+    start: Millis,
+    now: Millis,
+) -> Event {
     let subject = match (rule.scope, name) {
         (Watched::Project, Some(name)) => Some(Subject::project(name)),
         (Watched::Key, Some(name)) => Some(Subject::key(name)),
@@ -62,7 +68,7 @@ pub fn alert(rule: &AlertRule, name: Option<&str>, fired: &Fired, start: Millis,
 }
 
 /// An alert rule fires at more than it tells of.
-pub fn crowd(rule: &AlertRule, most: usize, start: Millis, now: Millis) -> Event {
+pub(super) fn crowd(rule: &AlertRule, most: usize, start: Millis, now: Millis) -> Event {
     let of = if rule.scope == Watched::Key { "keys" } else { "names" };
     let metric = wire_name(&rule.metric);
     let details = AlertRuleFired {
@@ -74,7 +80,7 @@ pub fn crowd(rule: &AlertRule, most: usize, start: Millis, now: Millis) -> Event
 }
 
 /// What an event says of a budget of which so many thousandths are used.
-pub fn budget_details(applied: &Applied, used: u64, mark: u64) -> BudgetUsed {
+pub(super) fn budget_details(applied: &Applied, used: u64, mark: u64) -> BudgetUsed {
     let limit = &applied.rule.limit;
     let (percent, most, spent) = (mark / 10, Usd(limit.most), Usd(used));
     let summary = if mark == 1000 && used < limit.most {
@@ -94,7 +100,7 @@ pub fn budget_details(applied: &Applied, used: u64, mark: u64) -> BudgetUsed {
 }
 
 /// A budget was lowered to what is used of it, or below.
-pub fn used_up(applied: &Applied, used: u64, now: Millis) -> Event {
+pub(super) fn used_up(applied: &Applied, used: u64, now: Millis) -> Event {
     let subject = applied.counter.scope.subject().cloned();
     let event = Event::new(now, EventType::BudgetUsed, Severity::High, subject);
     let (action, detector) = (Some("alert".to_owned()), Some("budgets".to_owned()));
@@ -102,7 +108,7 @@ pub fn used_up(applied: &Applied, used: u64, now: Millis) -> Event {
 }
 
 /// What tells a rule apart from others, as long as nothing in it is changed.
-pub fn rule_id(rule: &AlertRule) -> String {
+pub(super) fn rule_id(rule: &AlertRule) -> String {
     let written = serde_json::to_string(rule).unwrap_or_default();
     format!("{:016x}", stable_hash(written.as_bytes()))
 }
@@ -138,7 +144,7 @@ fn by_rule(rule: &AlertRule, details: &AlertRuleFired, now: Millis) -> Event {
 }
 
 /// A key's day is unusual, as it stood at `at`.
-pub fn spend_anomaly(
+pub(super) fn spend_anomaly(
     subject: &Subject,
     found: &Judgement,
     day: Millis,
@@ -191,7 +197,7 @@ fn by_spend(event: Event, subject: &Subject, policy: &str) -> Event {
 
 /// A key is cut off because its day is critical at several checks in a row: when each was, and what the day held then,
 /// the newest first. `spared`: why it is left alone after all.
-pub fn key_cut_off(
+pub(super) fn key_cut_off(
     subject: &Subject,
     found: &Judgement,
     (day, checks): (Millis, &[(Millis, u64)]),
@@ -222,13 +228,13 @@ pub fn key_cut_off(
 }
 
 /// The same where the policy only observes: the key is not cut off.
-pub fn cut_off_in_theory(event: Event, now: Millis) -> Event {
+pub(super) fn cut_off_in_theory(event: Event, now: Millis) -> Event {
     let would = Some(Would::refuse(Action::PermanentBan, Reason::ApiKeyBanned, None, now));
     Event { action: Some(Action::None.name().to_owned()), would, ..event }
 }
 
 /// The ban of a key that is cut off.
-pub fn banned_by_spend(cut_off: &Event, standing: &Standing) -> Event {
+pub(super) fn banned_by_spend(cut_off: &Event, standing: &Standing) -> Event {
     let cause = Cause { anomaly: EventType::SpendAnomaly, evidence: cut_off.evidence.clone() };
     let kind = EventType::PermanentBan;
     let event = Event { kind, severity: ladder::response_severity(kind), ..cut_off.clone() };
@@ -247,7 +253,7 @@ fn thousandths(number: u64) -> String {
 }
 
 /// What is kept with a standing for people.
-pub fn detail(cause: &Finding, record: &Record) -> StandingDetail {
+pub(super) fn detail(cause: &Finding, record: &Record) -> StandingDetail {
     StandingDetail {
         reason: format!("{} ({})", cause.kind.name(), cause.severity.name()),
         detector: Some(cause.kind.detector().to_owned()),
@@ -257,7 +263,7 @@ pub fn detail(cause: &Finding, record: &Record) -> StandingDetail {
 }
 
 /// What holds a subject to its standing.
-pub fn action_of(standing: &Standing) -> Action {
+pub(super) fn action_of(standing: &Standing) -> Action {
     match standing.state {
         StandingState::Clear => Action::None,
         StandingState::Throttled => Action::Throttle,
@@ -267,7 +273,7 @@ pub fn action_of(standing: &Standing) -> Action {
 }
 
 /// An operator's act, to which what is told of it is added.
-pub fn operator(now: Millis, kind: EventType, severity: Severity, subject: Option<&Subject>) -> Event {
+pub(super) fn operator(now: Millis, kind: EventType, severity: Severity, subject: Option<&Subject>) -> Event {
     Event {
         detector: Some("operator".to_owned()),
         key_id: subject.filter(|s| s.as_str().starts_with("key:")).map(|s| s.id().to_owned()),
@@ -276,7 +282,7 @@ pub fn operator(now: Millis, kind: EventType, severity: Severity, subject: Optio
 }
 
 /// An operator had dead letters of a sink sent again, or gave them up: so many, and which, as far as an event has room.
-pub fn dead_letters(
+pub(super) fn dead_letters(
     sink: &str,
     act: DeadLetterAct,
     (ids, count): (&[String], usize),
@@ -300,19 +306,19 @@ pub fn dead_letters(
 }
 
 /// The store does not answer any more, for this reason.
-pub fn degraded(error: &str, now: Millis) -> Event {
+pub(super) fn degraded(error: &str, now: Millis) -> Event {
     let details = StoreDegraded { error: error.to_owned() };
     store(now, EventType::StoreDegraded, Severity::High).with(&details)
 }
 
 /// The store answers again: since when it did not, and of how many subjects there was usage meanwhile.
-pub fn recovered(since: Millis, reconciled: usize, now: Millis) -> Event {
+pub(super) fn recovered(since: Millis, reconciled: usize, now: Millis) -> Event {
     let details = StoreRecovered { since, seconds: (now - since) / 1000, subjects_reconciled: reconciled };
     store(now, EventType::StoreRecovered, Severity::Medium).with(&details)
 }
 
 /// A document was written again that the store had lost.
-pub fn restored(kind: DocumentKind, name: &str, now: Millis) -> Event {
+pub(super) fn restored(kind: DocumentKind, name: &str, now: Millis) -> Event {
     let details = PolicyChanged::Restored {
         document: kind.name().to_owned(),
         name: name.to_owned(),
@@ -322,7 +328,7 @@ pub fn restored(kind: DocumentKind, name: &str, now: Millis) -> Event {
 }
 
 /// So many events were lost before they could be kept.
-pub fn gap(lost: u64, now: Millis) -> Event {
+pub(super) fn gap(lost: u64, now: Millis) -> Event {
     let details = EventGap { lost_events: Some(lost), ..EventGap::default() };
     store(now, EventType::EventGap, Severity::High).with(&details)
 }

@@ -18,7 +18,7 @@ struct Minute {
 
 /// Counts new subjects per minute, over all and per source address.
 #[derive(Debug, Clone)]
-pub struct NewSubjectLimiter {
+pub(super) struct NewSubjectLimiter {
     minute: Arc<Mutex<Minute>>,
     most: u32,
     most_per_address: u32,
@@ -26,13 +26,13 @@ pub struct NewSubjectLimiter {
 
 impl NewSubjectLimiter {
     /// A limiter of so many new subjects a minute, in all and from one address.
-    pub fn new(most: u32, most_per_address: u32) -> Self {
+    pub(super) fn new(most: u32, most_per_address: u32) -> Self {
         Self { minute: Arc::default(), most, most_per_address }
     }
 
     /// Takes a place for a new subject from `address`, if there is one left. Taken before the store is asked, so that
     /// many at once cannot pass together; to be given back if nothing was created.
-    pub fn take(&self, address: &Subject, now: Millis) -> bool {
+    pub(super) fn take(&self, address: &Subject, now: Millis) -> bool {
         let mut minute = self.minute.lock();
         let index = now.div_euclid(MINUTE);
         if minute.index != index {
@@ -50,7 +50,7 @@ impl NewSubjectLimiter {
     }
 
     /// Gives a place back that was taken at `now`: the subject was known already, or was not created.
-    pub fn give_back(&self, address: &Subject, now: Millis) {
+    pub(super) fn give_back(&self, address: &Subject, now: Millis) {
         let mut minute = self.minute.lock();
         if minute.index != now.div_euclid(MINUTE) {
             return;

@@ -33,26 +33,26 @@ struct Entry {
 
 /// A profile at hand.
 #[derive(Debug, Clone)]
-pub struct ProfileHandle(Arc<Mutex<Entry>>);
+pub(super) struct ProfileHandle(Arc<Mutex<Entry>>);
 
 impl ProfileHandle {
     /// A profile that nobody else will see.
-    pub fn of(profile: Profile) -> Self {
+    pub(super) fn of(profile: Profile) -> Self {
         Self(Arc::new(Mutex::new(Entry { view: profile, ..Entry::default() })))
     }
 
     /// The profile, to be looked at for a while.
-    pub fn read(&self) -> impl std::ops::Deref<Target = Profile> + '_ {
+    pub(super) fn read(&self) -> impl std::ops::Deref<Target = Profile> + '_ {
         parking_lot::MutexGuard::map(self.0.lock(), |entry| &mut entry.view)
     }
 
     /// Looks at the profile.
-    pub fn with<T>(&self, look: impl FnOnce(&Profile) -> T) -> T {
+    pub(super) fn with<T>(&self, look: impl FnOnce(&Profile) -> T) -> T {
         look(&self.0.lock().view)
     }
 
     /// Judges a request by the profile and the last requests, and remembers it among these, if it is to be.
-    pub fn judge<T>(&self, remembered: bool, judge: impl FnOnce(&Profile, &Recent) -> (T, Seen)) -> T {
+    pub(super) fn judge<T>(&self, remembered: bool, judge: impl FnOnce(&Profile, &Recent) -> (T, Seen)) -> T {
         let mut entry = self.0.lock();
         let (answer, seen) = judge(&entry.view, &entry.recent);
         if remembered {
@@ -64,7 +64,7 @@ impl ProfileHandle {
 
 /// The profiles at hand.
 #[derive(Debug)]
-pub struct ProfileBook {
+pub(super) struct ProfileBook {
     cache: Cache<Subject, ProfileHandle>,
     dirty: Mutex<Vec<(Subject, ProfileHandle)>>,
     /// Whether anybody flushes. In replay nobody does, and the view is all there is.
@@ -73,18 +73,18 @@ pub struct ProfileBook {
 
 impl ProfileBook {
     /// A book for at most `capacity` profiles.
-    pub fn new(capacity: usize, flushes: bool) -> Self {
+    pub(super) fn new(capacity: usize, flushes: bool) -> Self {
         let capacity = if flushes { capacity.min(CACHE_CAP) } else { capacity };
         Self { cache: Cache::new(capacity.max(1)), dirty: Mutex::default(), flushes }
     }
 
     /// The profile of a subject, if it is at hand.
-    pub fn get(&self, subject: &Subject) -> Option<ProfileHandle> {
+    pub(super) fn get(&self, subject: &Subject) -> Option<ProfileHandle> {
         self.cache.get(subject)
     }
 
     /// Puts what the store had at hand (an empty profile if it had nothing).
-    pub fn put(&self, subject: &Subject, stored: Profile) -> ProfileHandle {
+    pub(super) fn put(&self, subject: &Subject, stored: Profile) -> ProfileHandle {
         if let Some(there) = self.cache.get(subject) {
             return there;
         }
@@ -97,7 +97,7 @@ impl ProfileBook {
     ///
     /// # Errors
     /// When it could not be written.
-    pub async fn add(
+    pub(super) async fn add(
         &self,
         store: &dyn ProfileStore,
         subject: &Subject,
@@ -118,18 +118,18 @@ impl ProfileBook {
     }
 
     /// Lets a subject's profile go, with what was learned and not flushed.
-    pub fn forget(&self, subject: &Subject) {
+    pub(super) fn forget(&self, subject: &Subject) {
         self.cache.remove(subject);
         self.dirty.lock().retain(|(s, _)| s != subject);
     }
 
     /// Learns one request, in memory; the next flush takes it to the store.
-    pub fn learn(&self, subject: &Subject, handle: &ProfileHandle, sample: &Sample<'_>) {
+    pub(super) fn learn(&self, subject: &Subject, handle: &ProfileHandle, sample: &Sample<'_>) {
         self.change(subject, handle, |profile| profile.learn(sample));
     }
 
     /// Counts a request that teaches nothing, and the alarms that it raised.
-    pub fn count_flagged(
+    pub(super) fn count_flagged(
         &self,
         subject: &Subject,
         handle: &ProfileHandle,
@@ -161,7 +161,7 @@ impl ProfileBook {
     ///
     /// # Errors
     /// The first error of the store.
-    pub async fn flush(&self, store: &dyn ProfileStore) -> Result<usize, StoreError> {
+    pub(super) async fn flush(&self, store: &dyn ProfileStore) -> Result<usize, StoreError> {
         use futures::StreamExt;
         let dirty = std::mem::take(&mut *self.dirty.lock());
         let count = dirty.len();

@@ -41,7 +41,7 @@ pub fn of_subject(
 }
 
 /// Why a subject stands as it does.
-pub fn of_standing(record: &StandingRecord, policy: &LadderPolicy, now: Millis) -> String {
+pub(super) fn of_standing(record: &StandingRecord, policy: &LadderPolicy, now: Millis) -> String {
     let StandingRecord { standing, detail, .. } = record;
     let until =
         standing.until.map_or_else(|| "for good".to_owned(), |at| format!("until {}", moment(at, now)));
@@ -111,7 +111,7 @@ fn of_profile(profile: &Profile, places: &[KnownPlace], now: Millis) -> String {
 }
 
 /// What was decided about a request, and why.
-pub fn of_decision(record: &Record, explained: &Explanation) -> String {
+pub(super) fn of_decision(record: &Record, explained: &Explanation) -> String {
     let ruling = of_ruling(record, explained);
     match explained.decision.would {
         Some(_) => format!("Let through, since the policy only observes. If it enforced: {ruling}"),
@@ -216,7 +216,7 @@ fn of_judgement(explained: &Explanation) -> String {
 }
 
 /// Why the ladder did what it did.
-pub fn of_climb(climb: &Climb, policy: &LadderPolicy, now: Millis) -> String {
+pub(super) fn of_climb(climb: &Climb, policy: &LadderPolicy, now: Millis) -> String {
     if let Some(cause) = climb.cause.and_then(|at| climb.findings.get(at)) {
         let (verb, from) = match climb.action {
             Action::Throttle => ("throttles", policy.throttle_from),
@@ -239,7 +239,7 @@ pub fn of_climb(climb: &Climb, policy: &LadderPolicy, now: Millis) -> String {
 }
 
 /// The sentence of a finding.
-pub fn summary(finding: &Finding) -> String {
+pub(super) fn summary(finding: &Finding) -> String {
     let summary = FindingEvidence::of(&finding.evidence).summary;
     summary.map_or_else(|| finding.kind.words(), str::to_owned)
 }

@@ -66,7 +66,7 @@ impl CommonSettings {
 }
 
 /// What a kind of sink says about the settings that every sink has.
-pub struct KindDefaults {
+pub(super) struct KindDefaults {
     /// The name of the kind.
     pub kind: &'static str,
     /// Events in a batch unless `batch` is set.
@@ -101,7 +101,7 @@ pub(super) struct WrittenCommon {
 
 impl WrittenCommon {
     /// Checks ranges and what contradicts itself, and puts in defaults.
-    pub fn validate(self, defaults: &KindDefaults) -> Result<CommonSettings, SettingErrors> {
+    pub(super) fn validate(self, defaults: &KindDefaults) -> Result<CommonSettings, SettingErrors> {
         let mut errors = SettingErrors::default();
         errors.check(check_name(&self.name));
         let batch = self.batch.unwrap_or(defaults.batch);

@@ -15,7 +15,7 @@ use crate::{
 ///
 /// # Errors
 /// Why there was no answer, or what its status means.
-pub async fn post(
+pub(super) async fn post(
     client: &HttpClient,
     path: &str,
     headers: HeaderMap,
@@ -28,7 +28,7 @@ pub async fn post(
 ///
 /// # Errors
 /// What any other status means for the batch.
-pub fn accepted(response: HttpResponse) -> Result<HttpResponse, SendError> {
+pub(super) fn accepted(response: HttpResponse) -> Result<HttpResponse, SendError> {
     let retry_after = response.retry_after;
     match response.status {
         200..=299 => Ok(response),
@@ -43,7 +43,7 @@ pub fn accepted(response: HttpResponse) -> Result<HttpResponse, SendError> {
 }
 
 /// An error by an answer: its status in our words, its body in the receiver's.
-pub fn answered(kind: SendErrorKind, response: &HttpResponse) -> SendError {
+pub(super) fn answered(kind: SendErrorKind, response: &HttpResponse) -> SendError {
     SendError::new(kind, response.status_line()).detail(response.excerpt())
 }
 
@@ -51,7 +51,7 @@ pub fn answered(kind: SendErrorKind, response: &HttpResponse) -> SendError {
 ///
 /// # Errors
 /// The setting `authorization`, if its secret cannot be read or is no value of a header.
-pub fn json_headers(authorization: Option<&Secret>) -> Result<HeaderMap, SettingError> {
+pub(super) fn json_headers(authorization: Option<&Secret>) -> Result<HeaderMap, SettingError> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(secret) = authorization {
@@ -65,7 +65,7 @@ pub fn json_headers(authorization: Option<&Secret>) -> Result<HeaderMap, Setting
 ///
 /// # Errors
 /// `setting`, if the text is no value of a header; says nothing of what is in it.
-pub fn sensitive(setting: &'static str, text: &str) -> Result<HeaderValue, SettingError> {
+pub(super) fn sensitive(setting: &'static str, text: &str) -> Result<HeaderValue, SettingError> {
     let mut value = HeaderValue::from_str(text)
         .map_err(|error| SettingError::new(setting, "must be printable text in one line").because(error))?;
     value.set_sensitive(true);

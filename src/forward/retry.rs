@@ -9,7 +9,12 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
 /// The wait after so many failures in a row (1: the first), at most `max_backoff`; not less than `retry_after`, which
 /// the receiver may have asked for, of which an hour counts. `random` is uniform over all of its values.
-pub fn backoff(failures: u32, max_backoff: Duration, retry_after: Option<Duration>, random: u32) -> Duration {
+pub(super) fn backoff(
+    failures: u32,
+    max_backoff: Duration,
+    retry_after: Option<Duration>,
+    random: u32,
+) -> Duration {
     let doubled =
         FIRST_WAIT.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
     let most = doubled.min(max_backoff);
@@ -19,7 +24,7 @@ pub fn backoff(failures: u32, max_backoff: Duration, retry_after: Option<Duratio
 }
 
 /// A random number of the operating system; half of the greatest if it has none.
-pub fn random() -> u32 {
+pub(super) fn random() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX / 2)
 }
 

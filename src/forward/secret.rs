@@ -96,7 +96,7 @@ impl UrlSource {
 
 /// A URL or the place of one as the configuration has it, for people to read: of a URL no more than its scheme, host
 /// and port.
-pub fn mask_url_source(text: &str) -> String {
+pub(super) fn mask_url_source(text: &str) -> String {
     if text.starts_with("file:") || text.starts_with("env:") {
         return text.to_owned();
     }

@@ -22,7 +22,7 @@ impl WebhookSigner {
     ///
     /// # Errors
     /// The setting, if its secret cannot be read or holds what is no key.
-    pub fn open(secret: Option<&Secret>) -> Result<Self, SettingError> {
+    pub(super) fn open(secret: Option<&Secret>) -> Result<Self, SettingError> {
         let Some(secret) = secret else { return Ok(Self { keys: Vec::new() }) };
         let text = secret.read("secret")?;
         let wrong = || {
@@ -41,7 +41,7 @@ impl WebhookSigner {
     }
 
     /// Adds the headers `webhook-id`, `webhook-timestamp` and, if there is a key, `webhook-signature`.
-    pub fn sign(&self, headers: &mut HeaderMap, id: &str, now: Millis, body: &[u8]) {
+    pub(super) fn sign(&self, headers: &mut HeaderMap, id: &str, now: Millis, body: &[u8]) {
         let timestamp = now.div_euclid(1000).to_string();
         let mut signatures = Vec::with_capacity(self.keys.len());
         for key in &self.keys {

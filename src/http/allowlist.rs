@@ -33,7 +33,7 @@ use crate::{
 /// What an operator says of an entry.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AllowOrder {
+pub(super) struct AllowOrder {
     /// Why, in at most 1000 bytes.
     #[schema(min_length = 1, max_length = 1000)]
     pub reason: String,
@@ -45,7 +45,7 @@ pub struct AllowOrder {
 
 /// An entry of the allowlist.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AllowView {
+pub(super) struct AllowView {
     /// What it covers: `key:<key_id>`, `ip:<address or prefix>`, `asn:<number>`, `country:<code>` or
     /// `pair:<side>~<side>`.
     #[schema(example = "pair:SG~RO")]
@@ -87,7 +87,7 @@ impl AllowView {
     ),
     responses((status = 200, body = List<AllowView>, description = "A page.")),
 )]
-pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<AllowView>>, ApiError> {
+pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<List<AllowView>>, ApiError> {
     let params = params.only(&["cursor", "limit"])?;
     let (cursor, limit) = (params.text("cursor").map(Cursor::decode).transpose()?, params.limit()?);
     let mut items: Vec<AllowView> = app.engine.allowlist().iter().map(AllowView::from).collect();
@@ -112,7 +112,10 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Al
         ),
     ),
 )]
-pub async fn show(State(app): State<App>, TextPath(text): TextPath) -> Result<Json<AllowView>, ApiError> {
+pub(super) async fn show(
+    State(app): State<App>,
+    TextPath(text): TextPath,
+) -> Result<Json<AllowView>, ApiError> {
     let entry = named(&app, &text).await?;
     find(&app, &entry).map(Json).ok_or_else(|| absent(&entry))
 }
@@ -135,7 +138,7 @@ pub async fn show(State(app): State<App>, TextPath(text): TextPath) -> Result<Js
         ),
     ),
 )]
-pub async fn put(
+pub(super) async fn put(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(text): TextPath,
@@ -168,7 +171,7 @@ pub async fn put(
         ),
     ),
 )]
-pub async fn delete(
+pub(super) async fn delete(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(text): TextPath,

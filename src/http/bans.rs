@@ -32,7 +32,7 @@ const MAX_SECONDS: u64 = 315_360_000;
 /// A ban that an operator orders.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct BanOrder {
+pub(super) struct BanOrder {
     /// Seconds from 1 to 315360000; null: for good.
     #[serde(deserialize_with = "required")]
     #[schema(required = true, minimum = 1, maximum = 315_360_000)]
@@ -49,7 +49,7 @@ pub struct BanOrder {
 /// Why an operator lifts a ban, or has a subject forgotten.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Because {
+pub(super) struct Because {
     /// Why, in at most 1000 bytes.
     #[schema(max_length = 1000)]
     pub reason: Option<String>,
@@ -58,7 +58,7 @@ pub struct Because {
 /// A raw key whose standing is asked for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Lookup {
+pub(super) struct Lookup {
     /// The secret. Hashed at the door; blanks around it are taken off.
     #[schema(min_length = 1)]
     pub api_key: String,
@@ -114,7 +114,7 @@ impl BanOrder {
         ),
     ),
 )]
-pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<BanStatus>>, ApiError> {
+pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<List<BanStatus>>, ApiError> {
     let params = params.only(&["subject", "state", "cursor", "limit"])?;
     let (subject, state, limit) = (params.subject(&app).await?, state(&params)?, params.limit()?);
     let cursor = params.text("cursor").map(Cursor::decode).transpose()?;
@@ -159,7 +159,7 @@ fn state(params: &Params) -> Result<Option<StandingState>, ApiError> {
         ),
     ),
 )]
-pub async fn show(
+pub(super) async fn show(
     State(app): State<App>,
     SubjectPath(subject): SubjectPath,
 ) -> Result<Json<BanStatus>, ApiError> {
@@ -186,7 +186,7 @@ pub async fn show(
         ),
     ),
 )]
-pub async fn ban(
+pub(super) async fn ban(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     SubjectPath(subject): SubjectPath,
@@ -227,7 +227,7 @@ pub async fn ban(
         ),
     ),
 )]
-pub async fn lift(
+pub(super) async fn lift(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     SubjectPath(subject): SubjectPath,
@@ -264,7 +264,7 @@ pub async fn lift(
         ),
     ),
 )]
-pub async fn lookup(
+pub(super) async fn lookup(
     State(app): State<App>,
     JsonBody(Lookup { api_key }): JsonBody<Lookup>,
 ) -> Result<Json<BanStatus>, ApiError> {
@@ -299,12 +299,17 @@ fn subjects_of(app: &App, api_key: String, now: Millis) -> Result<Vec<Subject>, 
 }
 
 /// The standing of a record, as of `now`.
-pub fn status(app: &App, record: &StandingRecord, now: Millis) -> BanStatus {
+pub(super) fn status(app: &App, record: &StandingRecord, now: Millis) -> BanStatus {
     BanStatus::new(record, &app.engine.policy().policy.ladder, now)
 }
 
 /// The reason from the body, else from the parameter, else who did it.
-pub fn because(params: &Params, body: Option<Because>, by: &Actor, done: &str) -> Result<String, ApiError> {
+pub(super) fn because(
+    params: &Params,
+    body: Option<Because>,
+    by: &Actor,
+    done: &str,
+) -> Result<String, ApiError> {
     let given = body.and_then(|b| b.reason).or_else(|| params.text("reason").map(str::to_owned));
     let reason = given.filter(|r| !r.trim().is_empty()).unwrap_or_else(|| format!("{done} by {by}"));
     let mut errors = Vec::new();

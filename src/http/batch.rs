@@ -26,7 +26,7 @@ const MAX_ITEMS: usize = 1000;
 /// What stands in an item's place.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum BatchItem<'a> {
+pub(super) enum BatchItem<'a> {
     /// The decision about it.
     Decided(Answer<'a>),
     /// What is wrong with it; it was not recorded.
@@ -47,7 +47,7 @@ pub enum BatchItem<'a> {
         ),
     ),
 )]
-pub async fn batch(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
+pub(super) async fn batch(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let media = media(request.headers());
     let body = read(&app, request, BATCH_LIMIT).await?;
     if body.trim_ascii().is_empty() {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// Appends a line of cells, which it quotes where CSV wants it (RFC 4180).
-pub fn line<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
+pub(super) fn line<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
     for (n, cell) in cells.enumerate() {
         if n > 0 {
             text.push(',');
@@ -21,7 +21,7 @@ pub fn line<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
 
 /// A name that a caller chose: with an apostrophe before what a spreadsheet would take for a formula, which is what
 /// OWASP advises against CSV injection.
-pub fn name(name: &str) -> Cow<'_, str> {
+pub(super) fn name(name: &str) -> Cow<'_, str> {
     if name.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) {
         Cow::Owned(format!("'{name}"))
     } else {

@@ -24,7 +24,7 @@ use crate::{
 
 /// Which events are wanted.
 #[derive(Debug, Clone, Default)]
-pub struct EventFilter {
+pub(super) struct EventFilter {
     /// Only events about this subject.
     pub subject: Option<Subject>,
     /// Only events of this type.
@@ -35,13 +35,13 @@ pub struct EventFilter {
 
 impl EventFilter {
     /// The names of its parameters.
-    pub const PARAMS: [&'static str; 3] = ["subject", "type", "severity"];
+    pub(super) const PARAMS: [&'static str; 3] = ["subject", "type", "severity"];
 
     /// Reads the parameters `subject`, `type` and `severity`.
     ///
     /// # Errors
     /// When one is wrong, or the store does not say whether the subject is known.
-    pub async fn from_params(app: &App, params: &Params) -> Result<Self, ApiError> {
+    pub(super) async fn from_params(app: &App, params: &Params) -> Result<Self, ApiError> {
         Ok(Self {
             subject: params.subject(app).await?,
             kind: params.get(
@@ -56,7 +56,7 @@ impl EventFilter {
     }
 
     /// Whether an event is wanted.
-    pub fn admits(&self, event: &Event) -> bool {
+    pub(super) fn admits(&self, event: &Event) -> bool {
         self.subject.as_ref().is_none_or(|s| event.subject.as_ref() == Some(s))
             && self.kind.is_none_or(|k| k == event.kind)
             && self.severity.is_none_or(|s| s <= event.severity)
@@ -87,7 +87,7 @@ impl EventFilter {
         ),
     ),
 )]
-pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Event>>, ApiError> {
+pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Event>>, ApiError> {
     let params = params.only(&["since", "until", "subject", "type", "severity", "cursor", "limit"])?;
     let EventFilter { subject, kind, severity } = EventFilter::from_params(&app, &params).await?;
     let query = EventQuery {
@@ -106,7 +106,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Ev
 /// What an analyst says of an event.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Feedback {
+pub(super) struct Feedback {
     /// What the event turned out to be.
     pub verdict: VerdictWord,
     /// Why, in at most 1000 bytes.
@@ -117,7 +117,7 @@ pub struct Feedback {
 /// What an event was, in an analyst's eyes.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum VerdictWord {
+pub(super) enum VerdictWord {
     /// Nothing: the ban is lifted, its strike undone, and the profile learns.
     Benign,
     /// It was an attack.
@@ -141,7 +141,7 @@ pub enum VerdictWord {
         ),
     ),
 )]
-pub async fn feedback(
+pub(super) async fn feedback(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(id): TextPath,

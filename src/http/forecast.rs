@@ -19,7 +19,7 @@ use crate::domain::{
 
 /// An amount at the end of a period.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Outlook<T> {
+pub(super) struct Outlook<T> {
     /// What is expected by its end.
     pub expected: T,
     /// In nine of ten cases it is more; null where too few days are known.
@@ -39,7 +39,7 @@ impl<T> Outlook<T> {
 
 /// A period that is not over.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Period {
+pub(super) struct Period {
     /// When it began, at midnight of the time zone.
     pub from: String,
     /// When it ends, at midnight of the time zone.
@@ -69,7 +69,7 @@ impl From<&forecast::Period> for Period {
 
 /// What a forecast is made of.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Samples {
+pub(super) struct Samples {
     /// Past hours that are known, of 28 days at most.
     pub hours: usize,
     /// Whole days from which the interval is; 0: there is none.
@@ -78,7 +78,7 @@ pub struct Samples {
 
 /// What is expected by the end of the day and the month.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Expected {
+pub(super) struct Expected {
     /// When it was asked.
     pub now: String,
     /// Where days and months begin at midnight.
@@ -118,7 +118,7 @@ pub struct Expected {
         ),
     ),
 )]
-pub async fn show(State(app): State<App>, params: Params) -> Result<Json<Expected>, ApiError> {
+pub(super) async fn show(State(app): State<App>, params: Params) -> Result<Json<Expected>, ApiError> {
     let params = params.only(&["project", "model", "key", "timezone"])?;
     let zone = params.get("timezone", "an IANA time zone, for example Asia/Tokyo", Zone::named)?;
     let (zone, now) = (zone.unwrap_or(Zone::UTC), app.engine.now());

@@ -17,7 +17,7 @@ use crate::domain::{enforcement::Enforcement, event::format_millis};
 
 /// Whether the process lives.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Liveness {
+pub(super) struct Liveness {
     /// Always `alive`: nothing else could answer.
     #[schema(value_type = String)]
     pub status: &'static str,
@@ -25,7 +25,7 @@ pub struct Liveness {
 
 /// Whether the service can work.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Readiness {
+pub(super) struct Readiness {
     /// `ready`, or `degraded` while the store does not answer; both serve.
     #[schema(value_type = String)]
     pub status: &'static str,
@@ -44,7 +44,7 @@ pub struct Readiness {
 
 /// Whether the store answers.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct StoreHealth {
+pub(super) struct StoreHealth {
     /// `up`, or `down` while it does not answer.
     #[schema(value_type = String)]
     pub status: &'static str,
@@ -58,7 +58,7 @@ pub struct StoreHealth {
     get, path = "/livez", tag = "service", operation_id = "live", security(()),
     responses((status = 200, body = Liveness, description = "It lives.")),
 )]
-pub async fn live() -> Json<Liveness> {
+pub(super) async fn live() -> Json<Liveness> {
     Json(Liveness { status: "alive" })
 }
 
@@ -67,7 +67,7 @@ pub async fn live() -> Json<Liveness> {
     (status = 200, body = Readiness, description = "It serves, perhaps degraded."),
     (status = 503, body = Problem, content_type = "application/problem+json", description = "It is shutting down."),
 ))]
-pub async fn ready(State(app): State<App>) -> Result<Json<Readiness>, ApiError> {
+pub(super) async fn ready(State(app): State<App>) -> Result<Json<Readiness>, ApiError> {
     if app.shutdown.is_cancelled() {
         return Err(ApiError::Stopping);
     }
@@ -88,6 +88,6 @@ pub async fn ready(State(app): State<App>) -> Result<Json<Readiness>, ApiError> 
 #[utoipa::path(get, path = "/metrics", tag = "service", operation_id = "show_metrics", responses(
     (status = 200, body = String, content_type = "text/plain", description = "Prometheus text format 0.0.4."),
 ))]
-pub async fn metrics(State(app): State<App>) -> Response {
+pub(super) async fn metrics(State(app): State<App>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (app.metrics)()).into_response()
 }

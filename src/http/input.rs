@@ -15,16 +15,16 @@ use super::{App, error::ApiError};
 use crate::{clock, intake::parse};
 
 /// Most bytes of a body, in general.
-pub const BODY_LIMIT: usize = 64 * 1024;
+pub(super) const BODY_LIMIT: usize = 64 * 1024;
 /// Most bytes of a batch.
-pub const BATCH_LIMIT: usize = 4 * 1024 * 1024;
+pub(super) const BATCH_LIMIT: usize = 4 * 1024 * 1024;
 /// How much of a body that is too large is read and dropped, so that a client that sends first and reads then
 /// still gets its answer instead of a broken connection.
 const DISCARD_LIMIT: usize = 64 * 1024 * 1024;
 
 /// What a body claims to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Media {
+pub(super) enum Media {
     /// One value: `application/json`.
     Json,
     /// A value per line: `application/x-ndjson`.
@@ -32,7 +32,7 @@ pub enum Media {
 }
 
 /// The type of a body, when it is one that any route takes.
-pub fn media(headers: &HeaderMap) -> Option<Media> {
+pub(super) fn media(headers: &HeaderMap) -> Option<Media> {
     if headers.get(header::CONTENT_ENCODING).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity"))
     {
         return None;
@@ -57,7 +57,7 @@ fn is_utf8_or_no_charset(parameter: &str) -> bool {
 ///
 /// # Errors
 /// Too large, too slow, broken off.
-pub async fn read(app: &App, request: Request, limit: usize) -> Result<Bytes, ApiError> {
+pub(super) async fn read(app: &App, request: Request, limit: usize) -> Result<Bytes, ApiError> {
     let (parts, body) = request.into_parts();
     let announced =
         parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
@@ -91,7 +91,7 @@ async fn gather(body: Body, limit: usize) -> Result<Bytes, ApiError> {
 }
 
 /// A JSON body of a given form.
-pub struct JsonBody<T>(pub T);
+pub(super) struct JsonBody<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = ApiError;
@@ -102,7 +102,7 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
 }
 
 /// A JSON body of a given form, or none.
-pub struct MaybeJson<T>(pub Option<T>);
+pub(super) struct MaybeJson<T>(pub Option<T>);
 
 impl<T: DeserializeOwned> FromRequest<App> for MaybeJson<T> {
     type Rejection = ApiError;

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Turns what the router or a layer refused by itself into a problem, and adds the headers that every answer has.
-pub async fn finish(request: Request, next: Next) -> Response {
+pub(super) async fn finish(request: Request, next: Next) -> Response {
     let mut response = as_problem(next.run(request).await);
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -47,7 +47,7 @@ fn as_problem(response: Response) -> Response {
 }
 
 /// The answer to a request whose handler panicked. What it said goes to the log alone.
-pub fn panicked(reason: Box<dyn Any + Send>) -> Response {
+pub(super) fn panicked(reason: Box<dyn Any + Send>) -> Response {
     let text = reason.downcast_ref::<&str>().copied();
     let text = text.or(reason.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given");
     tracing::error!(reason = text, "a handler panicked");

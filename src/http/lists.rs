@@ -9,7 +9,7 @@ use crate::domain::Millis;
 
 /// A page of a list, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct List<T> {
+pub(super) struct List<T> {
     /// The items of this page.
     pub items: Vec<T>,
     /// Give this as `cursor` for the next page; null at the end.
@@ -18,7 +18,7 @@ pub struct List<T> {
 
 /// Where a page of things that are sorted by time (newest first), then by name, ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor {
+pub(super) struct Cursor {
     /// Time of the last item.
     pub time: Millis,
     /// Name of the last item.
@@ -27,7 +27,7 @@ pub struct Cursor {
 
 impl Cursor {
     /// As text that tells nobody what it means.
-    pub fn encode(&self) -> String {
+    pub(super) fn encode(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(format!("{} {}", self.time, self.name))
     }
 
@@ -35,7 +35,7 @@ impl Cursor {
     ///
     /// # Errors
     /// For any other text.
-    pub fn decode(text: &str) -> Result<Self, ApiError> {
+    pub(super) fn decode(text: &str) -> Result<Self, ApiError> {
         let read = || {
             let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
             let (time, name) = std::str::from_utf8(&bytes).ok()?.split_once(' ')?;
@@ -45,7 +45,7 @@ impl Cursor {
     }
 
     /// Whether an item belongs after this cursor.
-    pub fn precedes(&self, time: Millis, name: &str) -> bool {
+    pub(super) fn precedes(&self, time: Millis, name: &str) -> bool {
         (std::cmp::Reverse(time), name) > (std::cmp::Reverse(self.time), self.name.as_str())
     }
 }

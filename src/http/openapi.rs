@@ -86,12 +86,12 @@ pub fn document() -> utoipa::openapi::OpenApi {
 }
 
 /// Serves the document as JSON.
-pub async fn json() -> impl IntoResponse {
+pub(super) async fn json() -> impl IntoResponse {
     Json(document())
 }
 
 /// The page at `/docs`. All that it needs is in the binary.
-pub fn page<S: Clone + Send + Sync + 'static>() -> Router<S> {
+pub(super) fn page<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let page = SwaggerUi::new("/docs").config(Config::from("/openapi.json").validator_url("none"));
     Router::from(page).layer(from_fn(page_policy::docs))
 }

@@ -20,7 +20,7 @@ const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 
 /// The subject that a path names.
-pub struct SubjectPath(pub Subject);
+pub(super) struct SubjectPath(pub Subject);
 
 impl FromRequestParts<App> for SubjectPath {
     type Rejection = ApiError;
@@ -36,7 +36,7 @@ impl FromRequestParts<App> for SubjectPath {
 ///
 /// # Errors
 /// It is no subject, it may be a secret, or the store does not say whether it is known.
-pub async fn subject(app: &App, text: &str, pointer: &str) -> Result<Subject, ApiError> {
+pub(super) async fn subject(app: &App, text: &str, pointer: &str) -> Result<Subject, ApiError> {
     let subject = Subject::parse(text).map_err(|error| ApiError::field(pointer, error.to_string()))?;
     if subject.kind() != SubjectKind::Key {
         return Ok(subject);
@@ -54,7 +54,7 @@ pub async fn subject(app: &App, text: &str, pointer: &str) -> Result<Subject, Ap
 }
 
 /// The one text that a path holds, decoded.
-pub struct TextPath(pub String);
+pub(super) struct TextPath(pub String);
 
 impl FromRequestParts<App> for TextPath {
     type Rejection = ApiError;
@@ -69,7 +69,7 @@ impl FromRequestParts<App> for TextPath {
 
 /// The parameters of a query string. One without a value counts as not given.
 #[derive(Debug, Default)]
-pub struct Params(Vec<(String, String)>);
+pub(super) struct Params(Vec<(String, String)>);
 
 impl FromRequestParts<App> for Params {
     type Rejection = ApiError;
@@ -92,7 +92,7 @@ impl Params {
     }
 
     /// Refuses parameters other than `names`, and any that is given twice.
-    pub fn only(self, names: &[&str]) -> Result<Self, ApiError> {
+    pub(super) fn only(self, names: &[&str]) -> Result<Self, ApiError> {
         for (index, (name, _)) in self.0.iter().enumerate() {
             let pointer = format!("/{name}");
             if !names.contains(&name.as_str()) {
@@ -107,12 +107,12 @@ impl Params {
     }
 
     /// The text of a parameter.
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, value)| n == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
     /// A parameter as `read` reads it; `must` says what it must be when `read` cannot.
-    pub fn get<T>(
+    pub(super) fn get<T>(
         &self,
         name: &str,
         must: &str,
@@ -123,19 +123,19 @@ impl Params {
     }
 
     /// The parameter `subject`, as [`subject`] reads it.
-    pub async fn subject(&self, app: &App) -> Result<Option<Subject>, ApiError> {
+    pub(super) async fn subject(&self, app: &App) -> Result<Option<Subject>, ApiError> {
         let Some(text) = self.text("subject") else { return Ok(None) };
         subject(app, text, "/subject").await.map(Some)
     }
 
     /// A time. A plus sign that was not encoded is read as what was meant: an RFC 3339 time has no space.
-    pub fn time(&self, name: &str) -> Result<Option<Millis>, ApiError> {
+    pub(super) fn time(&self, name: &str) -> Result<Option<Millis>, ApiError> {
         let must = "an RFC 3339 time, for example 2026-03-02T09:13:22.123Z";
         self.get(name, must, |text| parse_millis(&text.replace(' ', "+")).ok())
     }
 
     /// The parameter `limit`: 1 to 1000, and 100 where it is absent.
-    pub fn limit(&self) -> Result<usize, ApiError> {
+    pub(super) fn limit(&self) -> Result<usize, ApiError> {
         let read = |text: &str| text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n));
         Ok(self.get("limit", "a whole number from 1 to 1000", read)?.unwrap_or(DEFAULT_LIMIT))
     }

@@ -28,7 +28,7 @@ use crate::{
 
 /// The policy in force.
 #[derive(Serialize)]
-pub struct PolicyView<'a> {
+pub(super) struct PolicyView<'a> {
     /// Names this policy in decisions and events. In a PUT it may be left out and is not looked at; `If-Match` is.
     pub version: &'a str,
     /// The settings, side by side with the version.
@@ -67,7 +67,7 @@ impl ToSchema for PolicyView<'_> {
         headers(("ETag" = String, description = "Its version."))
     )),
 )]
-pub async fn show(State(app): State<App>) -> Response {
+pub(super) async fn show(State(app): State<App>) -> Response {
     let active = app.engine.policy();
     respond(&active.policy, &active.version)
 }
@@ -95,7 +95,7 @@ pub async fn show(State(app): State<App>) -> Response {
         ),
     ),
 )]
-pub async fn put(
+pub(super) async fn put(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     headers: HeaderMap,

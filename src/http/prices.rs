@@ -23,7 +23,7 @@ use crate::{
 
 /// The price of every part, in US dollars as decimals.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PriceRates {
+pub(super) struct PriceRates {
     /// Of a million tokens of the prompt.
     pub input: String,
     /// Of a million tokens of the prompt that came from a cache.
@@ -66,7 +66,7 @@ impl From<&Rates> for PriceRates {
 
 /// The prices of a whole request with a longer prompt.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PriceTier {
+pub(super) struct PriceTier {
     /// The prompt has more tokens than this.
     pub above_prompt_tokens: u64,
     /// What each part costs then.
@@ -76,7 +76,7 @@ pub struct PriceTier {
 
 /// Prices, and those for longer prompts.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PriceSchedule {
+pub(super) struct PriceSchedule {
     /// What each part costs.
     #[serde(flatten)]
     pub rates: PriceRates,
@@ -94,7 +94,7 @@ impl From<&Schedule> for PriceSchedule {
 
 /// What a model costs now, and why.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ModelPrice {
+pub(super) struct ModelPrice {
     /// The name that was asked about.
     pub model: String,
     /// The entry of the price list whose price it is; null: the fallback.
@@ -146,7 +146,7 @@ impl ModelPrice {
         (status = 422, body = Problem, content_type = "application/problem+json", description = "Names no model."),
     ),
 )]
-pub async fn show(State(app): State<App>, params: Params) -> Result<Json<ModelPrice>, ApiError> {
+pub(super) async fn show(State(app): State<App>, params: Params) -> Result<Json<ModelPrice>, ApiError> {
     let params = params.only(&["model"])?;
     let model = params.text("model").filter(|model| (1..=LONGEST_MODEL).contains(&model.len()));
     let Some(model) = model else {

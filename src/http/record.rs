@@ -34,7 +34,7 @@ use crate::{
         ),
     ),
 )]
-pub async fn record(
+pub(super) async fn record(
     State(app): State<App>,
     JsonBody(wire): JsonBody<WireRecord>,
 ) -> Result<Response, ApiError> {
@@ -60,7 +60,7 @@ pub async fn record(
         ),
     ),
 )]
-pub async fn check(
+pub(super) async fn check(
     State(app): State<App>,
     JsonBody(wire): JsonBody<WireCheck>,
 ) -> Result<Response, ApiError> {

@@ -22,7 +22,7 @@ const MOST_IDS: usize = 1_000;
 
 /// A sink, over all instances.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SinkView {
+pub(super) struct SinkView {
     /// As the instance that sends for it knows it; `leading` is of the one that answers.
     #[serde(flatten)]
     pub status: SinkStatus,
@@ -35,7 +35,7 @@ pub struct SinkView {
 /// Which dead letters are meant.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Which {
+pub(super) struct Which {
     /// Their event ids, at most 1000; without: all of the sink.
     #[serde(default)]
     pub ids: Option<Vec<String>>,
@@ -43,7 +43,7 @@ pub struct Which {
 
 /// How many were meant.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Affected {
+pub(super) struct Affected {
     /// How many it was done to.
     pub count: usize,
 }
@@ -59,7 +59,7 @@ pub struct Affected {
         ),
     ),
 )]
-pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<SinkView>>, ApiError> {
+pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<List<SinkView>>, ApiError> {
     params.only(&[])?;
     let now = app.engine.now();
     let mut items = Vec::with_capacity(app.sinks.len());
@@ -98,7 +98,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Si
         ),
     ),
 )]
-pub async fn dead_letters(
+pub(super) async fn dead_letters(
     State(app): State<App>,
     TextPath(name): TextPath,
     params: Params,
@@ -139,7 +139,7 @@ pub async fn dead_letters(
         ),
     ),
 )]
-pub async fn redeliver(
+pub(super) async fn redeliver(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
@@ -167,7 +167,7 @@ pub async fn redeliver(
         ),
     ),
 )]
-pub async fn discard(
+pub(super) async fn discard(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,

@@ -62,7 +62,7 @@ const PAGE: usize = 500;
         ),
     ),
 )]
-pub async fn stream(
+pub(super) async fn stream(
     State(app): State<App>,
     headers: HeaderMap,
     params: Params,

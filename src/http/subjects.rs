@@ -26,7 +26,7 @@ use crate::{
 
 /// All that is known about a subject.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SubjectPage {
+pub(super) struct SubjectPage {
     /// Whom it is about.
     pub subject: String,
     /// Why it stands as it does, and what is known of it, in a sentence or two.
@@ -46,7 +46,7 @@ pub struct SubjectPage {
 
 /// What one window holds.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WindowView {
+pub(super) struct WindowView {
     /// `1min`, `5min`, `1hour` or `24hour`.
     #[schema(value_type = String)]
     pub window: &'static str,
@@ -65,7 +65,7 @@ pub struct WindowView {
 
 /// A place where a key was seen lately.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct RecentPlace {
+pub(super) struct RecentPlace {
     /// Where it was seen.
     #[serde(flatten)]
     pub place: PlaceSummary,
@@ -95,7 +95,7 @@ pub struct RecentPlace {
         ),
     ),
 )]
-pub async fn show(
+pub(super) async fn show(
     State(app): State<App>,
     SubjectPath(subject): SubjectPath,
 ) -> Result<Json<SubjectPage>, ApiError> {
@@ -134,7 +134,7 @@ pub async fn show(
         ),
     ),
 )]
-pub async fn forget(
+pub(super) async fn forget(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     SubjectPath(subject): SubjectPath,

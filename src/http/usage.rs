@@ -38,7 +38,7 @@ const CSV: &str = "text/csv; charset=utf-8";
 
 /// Sums of usage over a bucket or a span.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Sums {
+pub(super) struct Sums {
     /// How many records there were.
     pub requests: u64,
     /// Of them, those that Keyward refused.
@@ -78,7 +78,7 @@ impl From<&Totals> for Sums {
 
 /// The usage of a group in a bucket.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct UsageRow {
+pub(super) struct UsageRow {
     /// When the bucket begins.
     pub start: String,
     /// When grouped by project: which; null where none was named.
@@ -100,7 +100,7 @@ pub struct UsageRow {
 
 /// Usage over time, in buckets.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Usage {
+pub(super) struct Usage {
     /// The start of the first bucket.
     pub from: String,
     /// The end of the last one.
@@ -228,7 +228,11 @@ fn grouping(text: &str) -> Option<Grouping> {
         ),
     ),
 )]
-pub async fn list(State(app): State<App>, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
+pub(super) async fn list(
+    State(app): State<App>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ApiError> {
     let now = app.engine.now();
     let Asked { query, csv } = Asked::read(params, &headers, app.intake.prices(), now)?;
     let table = whole(app.engine.usage(&query).await?)?;

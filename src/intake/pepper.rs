@@ -10,7 +10,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 /// Fewest bytes of a pepper.
-pub const MIN_PEPPER_BYTES: usize = 16;
+pub(super) const MIN_PEPPER_BYTES: usize = 16;
 
 /// Why there is no usable pepper. Never shows any of it.
 #[derive(Debug, thiserror::Error)]

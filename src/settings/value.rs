@@ -128,7 +128,7 @@ pub(super) struct ReadValue<'r> {
 }
 
 impl<'r> ReadValue<'r> {
-    pub fn new(value: Value, repairs: &'r Repairs) -> Self {
+    pub(super) fn new(value: Value, repairs: &'r Repairs) -> Self {
         Self { value, place: String::new(), repairs }
     }
 

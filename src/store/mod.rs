@@ -2,7 +2,6 @@
 //! with equal answers.
 //!
 //! A store counts and keeps; it never judges. Thresholds and the ladder are in `domain` and `detect`.
-#![warn(unreachable_pub)]
 
 pub mod embedded;
 mod error;

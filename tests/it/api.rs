@@ -19,13 +19,13 @@ use tower::ServiceExt;
 use crate::support::intake;
 
 /// The API over an engine.
-pub struct Api {
+pub(crate) struct Api {
     router: Router,
     shutdown: CancellationToken,
 }
 
 /// What came back.
-pub struct Reply {
+pub(crate) struct Reply {
     pub status: u16,
     pub content_type: String,
     /// Head and body as text, for searching.
@@ -35,7 +35,7 @@ pub struct Reply {
 
 impl Api {
     /// Every route over `engine`; `metrics` renders what `/metrics` shows.
-    pub fn over(engine: Arc<Engine>, metrics: impl Fn() -> String + Send + Sync + 'static) -> Self {
+    pub(crate) fn over(engine: Arc<Engine>, metrics: impl Fn() -> String + Send + Sync + 'static) -> Self {
         let shutdown = CancellationToken::new();
         let state = AppState {
             engine,
@@ -53,7 +53,7 @@ impl Api {
     }
 
     /// Calls a route.
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         method: &str,
         path: &str,
@@ -72,12 +72,12 @@ impl Api {
     }
 
     /// Sends JSON.
-    pub async fn post(&self, path: &str, json: impl Into<Body>) -> Reply {
+    pub(crate) async fn post(&self, path: &str, json: impl Into<Body>) -> Reply {
         self.call("POST", path, Some("application/json"), json).await
     }
 
     /// Reads.
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.call("GET", path, None, Body::empty()).await
     }
 }
@@ -90,12 +90,12 @@ impl Drop for Api {
 
 impl Reply {
     /// The body.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
     }
 
     /// The problem with this status that it must be; `what` names the case.
-    pub fn problem(&self, status: u16, what: &str) -> Value {
+    pub(crate) fn problem(&self, status: u16, what: &str) -> Value {
         assert_eq!(self.status, status, "{what}: {}", self.body);
         assert_eq!(self.content_type, "application/problem+json", "{what}");
         let problem = self.json();
@@ -105,7 +105,7 @@ impl Reply {
 }
 
 /// A problem has the members of the contract.
-pub fn check_problem(problem: &Value, status: u16, what: &str) {
+pub(crate) fn check_problem(problem: &Value, status: u16, what: &str) {
     assert_eq!(problem["status"], status, "{what}: {problem}");
     for member in ["type", "title", "detail"] {
         assert!(problem[member].as_str().is_some_and(|t| !t.is_empty()), "{what}: {problem}");
@@ -118,7 +118,7 @@ pub fn check_problem(problem: &Value, status: u16, what: &str) {
 }
 
 /// The pointers to what is wrong.
-pub fn pointers(problem: &Value) -> Vec<String> {
+pub(crate) fn pointers(problem: &Value) -> Vec<String> {
     let errors = problem.get("errors").and_then(Value::as_array);
     let pointer = |error: &Value| error["pointer"].as_str().unwrap().to_owned();
     errors.into_iter().flatten().map(pointer).collect()

@@ -24,7 +24,7 @@ use keyward::{
 
 /// Who takes each role.
 #[derive(Clone)]
-pub struct Roles {
+pub(crate) struct Roles {
     pub counters: Arc<dyn CounterStore>,
     pub reservations: Arc<dyn ReservationStore>,
     pub standings: Arc<dyn StandingStore>,
@@ -40,7 +40,7 @@ pub struct Roles {
 
 impl Roles {
     /// All of them taken by one store.
-    pub fn of(store: Arc<dyn Store>) -> Self {
+    pub(crate) fn of(store: Arc<dyn Store>) -> Self {
         Self {
             counters: store.clone(),
             reservations: store.clone(),

@@ -31,23 +31,23 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::redis_server::Server;
 
 /// How long anything may take to come true, on a machine that compiles meanwhile.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Documentation addresses that the demo database puts far apart.
-pub const SINGAPORE: &str = "203.0.113.7";
-pub const BUCHAREST: &str = "198.51.100.7";
+pub(crate) const SINGAPORE: &str = "203.0.113.7";
+pub(crate) const BUCHAREST: &str = "198.51.100.7";
 
 /// The default policy.
-pub fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     toml::from_str::<Config>(DEFAULT_TOML).unwrap().policy
 }
 
 /// The strict preset: a far move bans at once.
-pub fn strict() -> Policy {
+pub(crate) fn strict() -> Policy {
     Policy { preset: Preset::Strict, ..policy() }
 }
 
 /// No detector, and one limit alone: tokens per minute.
-pub fn limits_alone(tokens_per_minute: u64) -> Policy {
+pub(crate) fn limits_alone(tokens_per_minute: u64) -> Policy {
     let mut policy = policy();
     let detectors = &mut policy.detectors;
     detectors.impossible_travel.mode = Mode::Off;
@@ -61,7 +61,7 @@ pub fn limits_alone(tokens_per_minute: u64) -> Policy {
 }
 
 /// Engine settings for tests; `deadline` as in production where a test says so.
-pub fn options() -> EngineOptions {
+pub(crate) fn options() -> EngineOptions {
     EngineOptions {
         deadline: Duration::from_secs(10),
         idempotency_capacity: 1_000,
@@ -78,18 +78,18 @@ pub fn options() -> EngineOptions {
 }
 
 /// The deadline that the service has by default.
-pub fn with_production_deadline() -> EngineOptions {
+pub(crate) fn with_production_deadline() -> EngineOptions {
     EngineOptions { deadline: Duration::from_millis(50), ..options() }
 }
 
 /// A connection of its own to a keyspace.
-pub async fn redis(url: &str, namespace: &str) -> Arc<dyn Store> {
+pub(crate) async fn redis(url: &str, namespace: &str) -> Arc<dyn Store> {
     let options = RedisOptions { namespace: namespace.to_owned(), partitions: 4, ..RedisOptions::default() };
     Arc::new(RedisStore::connect(url, options).await.unwrap())
 }
 
 /// One instance of the service.
-pub struct Instance {
+pub(crate) struct Instance {
     pub engine: Arc<Engine>,
     intake: Intake,
     upkeep: JoinHandle<()>,
@@ -98,7 +98,7 @@ pub struct Instance {
 
 impl Instance {
     /// An engine with its upkeep running.
-    pub async fn start(store: Arc<dyn Store>, base: impl Into<Base>, options: EngineOptions) -> Self {
+    pub(crate) async fn start(store: Arc<dyn Store>, base: impl Into<Base>, options: EngineOptions) -> Self {
         let geo = Arc::new(Geo::open(&[], true).unwrap());
         let engine = Engine::start(store, geo, base, options).await.unwrap();
         let stop = CancellationToken::new();
@@ -108,49 +108,49 @@ impl Instance {
     }
 
     /// Ends the upkeep, which writes what is left.
-    pub async fn shut_down(self) {
+    pub(crate) async fn shut_down(self) {
         drop(self.stop);
         self.upkeep.await.unwrap();
     }
 
     /// An instance over the keyspace `kw` of a server, with a connection of its own.
-    pub async fn on(server: &Server, policy: Policy, options: EngineOptions) -> Self {
+    pub(crate) async fn on(server: &Server, policy: Policy, options: EngineOptions) -> Self {
         Self::start(redis(&server.url(), "kw").await, policy, options).await
     }
 
     /// Two of them.
-    pub async fn pair(server: &Server, policy: Policy, options: EngineOptions) -> [Self; 2] {
+    pub(crate) async fn pair(server: &Server, policy: Policy, options: EngineOptions) -> [Self; 2] {
         [Self::on(server, policy.clone(), options.clone()).await, Self::on(server, policy, options).await]
     }
 
     /// A record of `key` with other fields on top.
-    pub fn record(&self, key: &str, fields: serde_json::Value) -> Record {
+    pub(crate) fn record(&self, key: &str, fields: serde_json::Value) -> Record {
         record(&self.intake, key, fields, self.engine.now())
     }
 
     /// Reports one request of ten tokens and returns the decision.
-    pub async fn ask(&self, key: &str) -> Decision {
+    pub(crate) async fn ask(&self, key: &str) -> Decision {
         self.ask_with(key, json!({})).await
     }
 
     /// The same with other fields on top.
-    pub async fn ask_with(&self, key: &str, fields: serde_json::Value) -> Decision {
+    pub(crate) async fn ask_with(&self, key: &str, fields: serde_json::Value) -> Decision {
         let record = self.record(key, fields);
         self.engine.record(&[record], self.engine.now()).await.remove(0)
     }
 
     /// Bans for good by an operator's word, which must be acknowledged.
-    pub async fn ban(&self, subject: &Subject) {
+    pub(crate) async fn ban(&self, subject: &Subject) {
         self.engine.ban(subject, None, "leaked", &Actor::local(), self.engine.now()).await.unwrap();
     }
 
     /// Whether this instance answers from its own memory that the subject is banned.
-    pub fn holds(&self, subject: &Subject) -> bool {
+    pub(crate) fn holds(&self, subject: &Subject) -> bool {
         self.engine.known_ban(subject, self.engine.now()).is_some()
     }
 
     /// Whether an operator is told that a ban could not be written.
-    pub async fn ban_is_refused(&self) -> bool {
+    pub(crate) async fn ban_is_refused(&self) -> bool {
         self.engine
             .ban(&Subject::key("refused"), None, "leaked", &Actor::local(), self.engine.now())
             .await
@@ -158,32 +158,32 @@ impl Instance {
     }
 
     /// Waits until the store answers this instance.
-    pub async fn healed(&self) {
+    pub(crate) async fn healed(&self) {
         eventually("the instance heals by itself", async || self.engine.health().degraded_since.is_none())
             .await;
     }
 
     /// Events of one type, newest first; none while the store does not answer.
-    pub async fn events(&self, kind: EventType) -> Vec<Event> {
+    pub(crate) async fn events(&self, kind: EventType) -> Vec<Event> {
         let query = EventQuery { kind: Some(kind), limit: 100, ..EventQuery::default() };
         self.engine.store().events(&query).await.map_or_else(|_| Vec::new(), |page| page.items)
     }
 
     /// Waits until an event of this type is in the log.
-    pub async fn logged(&self, kind: EventType) -> Event {
+    pub(crate) async fn logged(&self, kind: EventType) -> Event {
         eventually("the event is in the log", async || !self.events(kind).await.is_empty()).await;
         self.events(kind).await.remove(0)
     }
 }
 
 /// The door of every instance here: timestamps this far from now are taken.
-pub fn intake(max_skew: Millis) -> Intake {
+pub(crate) fn intake(max_skew: Millis) -> Intake {
     let prices = Arc::new(Prices::open(None).unwrap());
     Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), prices, max_skew)
 }
 
 /// A record of ten tokens by `key` from Singapore, with other fields on top.
-pub fn record(intake: &Intake, key: &str, fields: serde_json::Value, now: Millis) -> Record {
+pub(crate) fn record(intake: &Intake, key: &str, fields: serde_json::Value, now: Millis) -> Record {
     let mut body = json!({"key_id": key, "endpoint": "/v1/chat", "source_ip": SINGAPORE, "tokens_used": 10});
     body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     let wire: WireRecord = parse(&serde_json::to_vec(&body).unwrap()).unwrap();
@@ -191,12 +191,12 @@ pub fn record(intake: &Intake, key: &str, fields: serde_json::Value, now: Millis
 }
 
 /// Waits until something holds.
-pub async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+pub(crate) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     within(PATIENCE, what, holds).await;
 }
 
 /// Waits until something holds, which must be so in time; says how long it took.
-pub async fn within(limit: Duration, what: &str, holds: impl AsyncFn() -> bool) -> Duration {
+pub(crate) async fn within(limit: Duration, what: &str, holds: impl AsyncFn() -> bool) -> Duration {
     let started = clock::instant();
     let mut polls = clock::ticks(Duration::from_millis(10));
     while !holds().await {

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use keyward::clock;
 
 /// How long anything in the browser may take, on a machine that compiles meanwhile.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 const NEEDED: &str = "chromedriver and Chromium are needed: install the packages chromium and chromium-driver, or run \
                       scripts/test";
@@ -44,7 +44,7 @@ const FLAGS: [&str; 9] = [
 ];
 
 /// A browser with one tab.
-pub struct Browser {
+pub(crate) struct Browser {
     driver: Driver,
     client: Client,
     session: String,
@@ -54,7 +54,7 @@ pub struct Browser {
 
 impl Browser {
     /// Starts one, with more flags of Chromium.
-    pub async fn start(more: &[&str]) -> Self {
+    pub(crate) async fn start(more: &[&str]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build().unwrap();
         let profile = tempfile::tempdir().unwrap();
@@ -72,12 +72,12 @@ impl Browser {
     }
 
     /// Opens an address and waits until its page has loaded.
-    pub async fn open(&self, url: &str) {
+    pub(crate) async fn open(&self, url: &str) {
         self.command("/url", &json!({ "url": url })).await;
     }
 
     /// Runs the body of an asynchronous function in the page, with `argument`, and returns what it returns.
-    pub async fn run(&self, body: &str, argument: Value) -> Value {
+    pub(crate) async fn run(&self, body: &str, argument: Value) -> Value {
         let script = format!(
             "const done = arguments[1]; (async (argument) => {{ {body} }})(arguments[0])\
              .then((value) => done({{ value: value ?? null }}), (error) => done({{ error: String(error) }}));"
@@ -88,7 +88,7 @@ impl Browser {
     }
 
     /// Waits until an expression is true in the page, and returns its value.
-    pub async fn wait_for(&self, expression: &str) -> Value {
+    pub(crate) async fn wait_for(&self, expression: &str) -> Value {
         let until = clock::instant() + PATIENCE;
         let body = format!("return {expression};");
         let mut polls = clock::ticks(Duration::from_millis(50));
@@ -105,7 +105,7 @@ impl Browser {
     }
 
     /// What was written to the console since this was last asked: errors, warnings, and what the browser refused.
-    pub async fn console(&self) -> Vec<String> {
+    pub(crate) async fn console(&self) -> Vec<String> {
         let entries = self.command("/se/log", &json!({ "type": "browser" })).await;
         let text = |entry: &Value| format!("{} {}", entry["level"], entry["message"]);
         entries.as_array().unwrap().iter().map(text).collect()

@@ -24,10 +24,10 @@ use tempfile::TempDir;
 use keyward::clock;
 
 /// How long anything may take to come up.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A running server; it ends when this is dropped, or when the process ends.
-pub struct Server {
+pub(crate) struct Server {
     /// Its port on 127.0.0.1.
     pub port: u16,
     watchdog: Child,
@@ -36,7 +36,7 @@ pub struct Server {
 }
 
 /// A server that is stopped in its tracks: its sockets are open and nobody answers. It goes on when this is dropped.
-pub struct Paused {
+pub(crate) struct Paused {
     pid: String,
 }
 
@@ -48,12 +48,12 @@ impl Drop for Paused {
 
 impl Server {
     /// Starts `redis-server` with more arguments.
-    pub fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         Self::start_on(free_port(), arguments)
     }
 
     /// The same on a port.
-    pub fn start_on(port: u16, arguments: &[&str]) -> Self {
+    pub(crate) fn start_on(port: u16, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let watchdog = watch(directory.path(), port, &on_disk_nothing(arguments));
         let server = Self { port, watchdog, directory };
@@ -62,7 +62,7 @@ impl Server {
     }
 
     /// Starts a sentinel over `master`, with a quorum of one.
-    pub fn sentinel(master: &str, master_port: u16) -> Self {
+    pub(crate) fn sentinel(master: &str, master_port: u16) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sentinel.conf");
         let lines = format!("sentinel monitor {master} 127.0.0.1 {master_port} 1\n");
@@ -76,12 +76,12 @@ impl Server {
     }
 
     /// Its URL.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// Stops the process of the server (SIGSTOP) until what this returns is dropped.
-    pub fn pause(&self) -> Paused {
+    pub(crate) fn pause(&self) -> Paused {
         let info = self.cli(&["INFO", "server"]);
         let pid = info.lines().find_map(|line| line.trim().strip_prefix("process_id:")).unwrap().to_owned();
         signal("-STOP", &pid);
@@ -89,24 +89,24 @@ impl Server {
     }
 
     /// Kills the server (SIGKILL); what it left in its directory stays.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         drop(self.watchdog.stdin.take());
         let _ = self.watchdog.wait();
     }
 
     /// Starts it again after [`Server::kill`], on the same port and directory.
-    pub fn start_again(&mut self, arguments: &[&str]) {
+    pub(crate) fn start_again(&mut self, arguments: &[&str]) {
         self.watchdog = watch(self.directory.path(), self.port, &on_disk_nothing(arguments));
         self.wait_until_it_answers();
     }
 
     /// Its working directory.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
     /// Sends one command outside of the store and returns what the command line client prints.
-    pub fn cli(&self, arguments: &[&str]) -> String {
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
         let output =
             Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(arguments).output().unwrap();
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -136,14 +136,14 @@ impl Drop for Server {
 }
 
 /// Three servers that share the slots among them.
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// They.
     pub servers: Vec<Server>,
 }
 
 impl Cluster {
     /// Starts them and waits until each knows all slots.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let servers: Vec<Server> = (0..3).map(|_| Server::start(&["--cluster-enabled", "yes"])).collect();
         let addresses = servers.iter().map(|server| format!("127.0.0.1:{}", server.port));
         let created = Command::new("redis-cli")
@@ -161,7 +161,7 @@ impl Cluster {
     }
 
     /// Its URL, which names two of them.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis+cluster://127.0.0.1:{},127.0.0.1:{}", self.servers[0].port, self.servers[1].port)
     }
 }
@@ -192,7 +192,7 @@ fn watch(directory: &Path, port: u16, arguments: &[&str]) -> Child {
 ///
 /// Every test is a process of its own under some runners, and all look at the same time: each starts to look somewhere
 /// else.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: LazyLock<AtomicU32> =
         LazyLock::new(|| AtomicU32::new(RandomState::new().hash_one(0) as u32 % PORTS));
     const PORTS: u32 = 12_000;
@@ -207,12 +207,12 @@ pub fn free_port() -> u16 {
 static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(&[]));
 
 /// The server that all tests of this binary share; statics are not dropped, the pipe's end ends it.
-pub fn shared() -> &'static Server {
+pub(crate) fn shared() -> &'static Server {
     &SHARED
 }
 
 /// A namespace that no other test has.
-pub fn namespace() -> String {
+pub(crate) fn namespace() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }

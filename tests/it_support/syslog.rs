@@ -16,14 +16,14 @@ use crate::{redis_server::free_port, support::eventually};
 
 /// A program that receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Program {
+pub(crate) enum Program {
     Rsyslog,
     SyslogNg,
 }
 
 /// How it is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reached {
+pub(crate) enum Reached {
     Udp,
     Tcp,
     Tls,
@@ -32,7 +32,7 @@ pub enum Reached {
 }
 
 /// A running receiver; it ends when this is dropped, or when the process ends.
-pub struct Receiver {
+pub(crate) struct Receiver {
     pub port: u16,
     program: Program,
     directory: TempDir,
@@ -41,7 +41,7 @@ pub struct Receiver {
 
 impl Receiver {
     /// Starts one and waits until it writes what it receives.
-    pub async fn start(program: Program, reached: Reached) -> Self {
+    pub(crate) async fn start(program: Program, reached: Reached) -> Self {
         let (port, directory) = (free_port(), tempfile::tempdir().unwrap());
         certificates(directory.path());
         let configuration = match program {
@@ -56,31 +56,31 @@ impl Receiver {
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         drop(self.watchdog.stdin.take());
         let _ = self.watchdog.wait();
     }
 
     /// Starts it again after [`Receiver::kill`], over the same files and on the same port.
-    pub async fn start_again(&mut self, reached: Reached) {
+    pub(crate) async fn start_again(&mut self, reached: Reached) {
         let _ = std::fs::remove_file(self.file("own.pid"));
         self.watchdog = watch(self.program, self.directory.path());
         self.ready(reached).await;
     }
 
     /// Stops it in its tracks (SIGSTOP): its sockets take what comes, and it reads nothing.
-    pub fn pause(&self) {
+    pub(crate) fn pause(&self) {
         let pid = std::fs::read_to_string(self.file("pid")).unwrap();
         assert!(Command::new("kill").args(["-STOP", pid.trim()]).status().unwrap().success());
     }
 
     /// A file in its directory: `ca.pem`, `client.pem`, `client.key`, `stranger.pem`, `stranger.key`, or its own.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// What it has written so far. The last line may be half a one.
-    pub fn written(&self) -> Written {
+    pub(crate) fn written(&self) -> Written {
         Written { path: self.file("out"), at: 0, lines: 0 }
     }
 
@@ -114,7 +114,7 @@ impl Drop for Receiver {
 }
 
 /// The lines of a file that grows.
-pub struct Written {
+pub(crate) struct Written {
     path: PathBuf,
     at: u64,
     lines: usize,
@@ -122,7 +122,7 @@ pub struct Written {
 
 impl Written {
     /// How many lines there are by now.
-    pub fn lines(&mut self) -> usize {
+    pub(crate) fn lines(&mut self) -> usize {
         if let Ok(mut file) = std::fs::File::open(&self.path) {
             let mut more = Vec::new();
             file.seek(SeekFrom::Start(self.at)).unwrap();
@@ -133,7 +133,7 @@ impl Written {
     }
 
     /// All of them.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(std::fs::read(&self.path).unwrap_or_default()).unwrap()
     }
 }
@@ -241,7 +241,7 @@ log {{ source(s); destination(d); flags(flow-control); }};
 }
 
 /// An authority, the receiver and a client by it, and a stranger with an authority of its own.
-pub fn certificates(directory: &Path) {
+pub(crate) fn certificates(directory: &Path) {
     let authority = || {
         let mut parameters = CertificateParams::new([]).unwrap();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

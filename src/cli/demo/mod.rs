@@ -22,7 +22,7 @@ use screen::Screen;
 
 /// See it at work: a service with a past, under attack. Settings from the environment and from files are left aside.
 #[derive(Debug, Args)]
-pub struct Demo {
+pub(super) struct Demo {
     /// Loopback address and port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: String,
@@ -41,7 +41,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         // Removed when it is dropped, after everything that works in it has ended.
         let directory = tempfile::Builder::new().prefix("keyward-demo-").tempdir()?;
         let own = format!("embedded:{}", directory.path().display());

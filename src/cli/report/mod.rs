@@ -43,7 +43,7 @@ const KINDS: [EventType; 8] = [
 
 /// Show whom a running service refused, or would have refused.
 #[derive(Debug, Args)]
-pub struct Report {
+pub(super) struct Report {
     /// Not before this: a length before now such as 7d or 12h, or an RFC 3339 time.
     #[arg(long, default_value = "7d", value_name = "LENGTH|TIME", value_parser = When::read)]
     since: When,
@@ -84,7 +84,7 @@ impl When {
 }
 
 impl Report {
-    pub fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         let service = self.service.connect()?;
         let now = clock::wall();
         let since = self.since.millis(now);

@@ -11,7 +11,7 @@ const WIDTH: usize = 100;
 const ROWS: usize = 50;
 
 /// The report as text.
-pub fn text(report: &Report) -> String {
+pub(super) fn text(report: &Report) -> String {
     let mut out = String::new();
     let mode = match report.enforcement.as_str() {
         Some("observe") => "; the policy observes",

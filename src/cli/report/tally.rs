@@ -61,7 +61,7 @@ struct Hit {
 
 /// What the events that were read add up to.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(super) struct Tally {
     hits: HashMap<Subject, Hit>,
     /// Which detector a ban came of, by whom it holds and since when.
     bans: HashMap<(Subject, Millis), String>,
@@ -70,7 +70,7 @@ pub struct Tally {
 
 /// One subject that was hit, or would have been.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub(super) struct Row {
     pub subject: Subject,
     pub first: String,
     pub last: String,
@@ -89,7 +89,7 @@ pub struct Row {
 
 /// The total of a reason or a detector.
 #[derive(Debug, Default, Serialize)]
-pub struct Total {
+pub(super) struct Total {
     pub name: String,
     pub subjects: usize,
     pub would_refuse: u64,
@@ -99,7 +99,7 @@ pub struct Total {
 
 /// What was counted, as it is printed.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(super) struct Report {
     pub since: String,
     pub until: String,
     /// How the policy is now: `enforce` or `observe`; null from a service that does not say.
@@ -117,7 +117,7 @@ pub struct Report {
 
 impl Tally {
     /// Counts an event. Bans are to come before what they refused.
-    pub fn add(&mut self, event: &Event) {
+    pub(super) fn add(&mut self, event: &Event) {
         let Some(subject) = &event.subject else { return };
         let detector = event.detector.clone().unwrap_or_default();
         let since = event.evidence.since();
@@ -164,7 +164,7 @@ impl Tally {
     }
 
     /// What was counted, without costs.
-    pub fn report(
+    pub(super) fn report(
         self,
         (since, until): (Millis, Millis),
         enforcement: &Value,
@@ -191,7 +191,7 @@ impl Tally {
 
 impl Report {
     /// Puts down what keys spent.
-    pub fn put_costs(&mut self, costs: &HashMap<Subject, String>) {
+    pub(super) fn put_costs(&mut self, costs: &HashMap<Subject, String>) {
         for row in &mut self.subjects {
             row.cost_usd = costs.get(&row.subject).cloned();
         }

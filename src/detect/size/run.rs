@@ -39,12 +39,12 @@ pub(super) struct Run {
 
 impl Run {
     /// The same for a usual size that is an estimate of few: z is divided by `by`.
-    pub fn unsure(self, by: f64) -> Self {
+    pub(super) fn unsure(self, by: f64) -> Self {
         Self { z: self.z / by, ..self }
     }
 
     /// Whether it is high. `known`: whether it is held against sizes of the request's own context.
-    pub fn is_high(&self, z_high: f64, known: bool) -> bool {
+    pub(super) fn is_high(&self, z_high: f64, known: bool) -> bool {
         let large = self.z >= z_high && self.shift >= SHIFT_HIGH;
         let few = FEW.contains(&self.length) && self.shift >= SHIFT_FEW && self.z >= Z_FEW;
         let sustained = self.length >= LONG_RUN && self.shift >= SHIFT_SUSTAINED && self.z >= z_high;
@@ -52,7 +52,7 @@ impl Run {
     }
 
     /// Whether a run on a new model is larger than chance explains.
-    pub fn is_larger(&self, z: f64) -> bool {
+    pub(super) fn is_larger(&self, z: f64) -> bool {
         self.z >= z && self.shift >= SHIFT_MEDIUM && self.length >= RUN_ON_NEW_MODEL
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct Days {
 }
 
 impl Days {
-    pub fn of(case: &Case<'_>, measure: &Measure) -> Self {
+    pub(super) fn of(case: &Case<'_>, measure: &Measure) -> Self {
         let day = u32::try_from(case.now().div_euclid(DAY)).unwrap_or(0);
         let before = Vec::with_capacity(WEEK as usize);
         let mut days =
@@ -71,11 +71,11 @@ impl Days {
         self.before.iter().sum()
     }
 
-    pub fn mean(&self) -> f64 {
+    pub(super) fn mean(&self) -> f64 {
         self.sum() / self.before.len() as f64
     }
 
-    pub fn signs(&self, policy: &SpikePolicy) -> [Sign; 3] {
+    pub(super) fn signs(&self, policy: &SpikePolicy) -> [Sign; 3] {
         let limit = |limit: f64| Ratio { top: limit, bottom: 1.0 };
         let deviation = Deviation::of(self.today, &self.before, MEAN_PER_LEAST_DEVIATION);
         let mean = times_mean(self.today, &self.before);
@@ -105,7 +105,7 @@ impl Days {
     }
 
     /// Whether today's requests are larger than those before, and not only more.
-    pub fn are_larger(&self) -> bool {
+    pub(super) fn are_larger(&self) -> bool {
         let average = |sum: f64, requests: u64| sum / requests.max(1) as f64;
         let usual = average(self.sum(), self.requests_before);
         self.requests >= AVERAGE_OF && average(self.today, self.requests) >= LARGER * usual

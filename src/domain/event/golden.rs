@@ -12,12 +12,12 @@ use std::{
 use super::*;
 
 /// Where the files are: `<TYPE>.json`, or `<TYPE>.<case>.json` where a type has several forms.
-pub fn directory() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/events")
 }
 
 /// Every golden event: the name of its file, its text, and the event that it says.
-pub fn all() -> Vec<(String, String, Event)> {
+pub(crate) fn all() -> Vec<(String, String, Event)> {
     let files = fs::read_dir(directory()).unwrap().map(|file| file.unwrap().path());
     let mut files: Vec<PathBuf> = files.collect();
     files.sort();
@@ -29,7 +29,7 @@ pub fn all() -> Vec<(String, String, Event)> {
 }
 
 /// Compares an event, without what changes with each run: its id, its request and the version of the default policy.
-pub fn check(case: &str, event: &Event) {
+pub(crate) fn check(case: &str, event: &Event) {
     let mut event = event.clone();
     event.id = String::new();
     event.policy_version = event.policy_version.map(|_| "p-1".to_owned());

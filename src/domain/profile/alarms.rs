@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{DAY, HOUR, Millis, finding::AnomalyKind, stable_hash};
 
 /// An alarm counts as reported this long after it was first raised: people have had time to read it.
-pub const REPORTED_AFTER: Millis = HOUR;
+pub(super) const REPORTED_AFTER: Millis = HOUR;
 /// Days for which an alarm is remembered.
 const DAYS: u32 = 7;
 /// Alarms that are remembered of one subject; beyond that the oldest leave.

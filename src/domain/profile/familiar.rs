@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{DAY, Millis};
 
 /// Milliseconds after which a request counts half: 14 days, so that a month ago still shows.
-pub const HALF_LIFE: Millis = 14 * DAY;
+pub(super) const HALF_LIFE: Millis = 14 * DAY;
 /// The landmark of forward decay, at which a request weighs 1 (2020-01-01T00:00:00Z).
 const LANDMARK: Millis = 1_577_836_800_000;
 /// Rows that a table keeps: what a subject is familiar with is less than this.
-pub const TABLE_CAP: usize = 48;
+pub(super) const TABLE_CAP: usize = 48;
 /// Rows above the cap that are tolerated, so that a full table is not sorted with each new row.
 const TABLE_SLACK: usize = 16;
 

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{DAY, HOUR, Millis};
 
 /// Hours kept: 28 days.
-pub const HOURS_KEPT: u32 = 28 * 24;
+pub(super) const HOURS_KEPT: u32 = 28 * 24;
 /// Days that are kept: five weeks.
-pub const DAYS_KEPT: u32 = 35;
+pub(super) const DAYS_KEPT: u32 = 35;
 
 /// What happened in one hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -96,12 +96,12 @@ impl Days {
 }
 
 /// The hour (since the epoch) of a time.
-pub fn hour_of(at: Millis) -> u32 {
+pub(super) fn hour_of(at: Millis) -> u32 {
     u32::try_from(at.div_euclid(HOUR)).unwrap_or(0)
 }
 
 /// The day (since the epoch, UTC) of a time.
-pub fn day_of(at: Millis) -> u32 {
+pub(super) fn day_of(at: Millis) -> u32 {
     u32::try_from(at.div_euclid(DAY)).unwrap_or(0)
 }
 

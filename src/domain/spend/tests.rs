@@ -133,10 +133,10 @@ mod big {
     const BASE: u128 = 1_000_000;
 
     #[derive(Debug, PartialEq, Eq)]
-    pub struct Big(Vec<u128>);
+    pub(super) struct Big(Vec<u128>);
 
     impl Big {
-        pub fn of(mut number: u128) -> Self {
+        pub(super) fn of(mut number: u128) -> Self {
             let mut digits = Vec::new();
             while number > 0 {
                 digits.push(number % BASE);
@@ -145,7 +145,7 @@ mod big {
             Self(digits)
         }
 
-        pub fn times(&self, other: &Self) -> Self {
+        pub(super) fn times(&self, other: &Self) -> Self {
             let mut digits = vec![0; self.0.len() + other.0.len() + 2];
             for (i, a) in self.0.iter().enumerate() {
                 for (j, b) in other.0.iter().enumerate() {
@@ -162,7 +162,7 @@ mod big {
             Self(digits)
         }
 
-        pub fn is_above(&self, other: &Self) -> bool {
+        pub(super) fn is_above(&self, other: &Self) -> bool {
             let key = |n: &Self| (n.0.len(), n.0.iter().rev().copied().collect::<Vec<_>>());
             key(self) > key(other)
         }

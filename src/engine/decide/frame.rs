@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// What every event about one request has.
-pub struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     /// The request.
     pub record: &'a Record,
     /// Where from.
@@ -43,7 +43,7 @@ pub struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// What events about a request say of it, under the policy that judges.
-    pub fn new(
+    pub(crate) fn new(
         record: &'a Record,
         place: Option<&'a Place>,
         active: &'a ActivePolicy,
@@ -74,7 +74,7 @@ impl<'a> Frame<'a> {
     }
 
     /// A detector's finding.
-    pub fn anomaly(&self, finding: &Finding, subject: &Subject, action: Action) -> Event {
+    pub(crate) fn anomaly(&self, finding: &Finding, subject: &Subject, action: Action) -> Event {
         let kind = EventType::Anomaly(finding.kind);
         let event = self.event(kind, finding.severity, subject, finding.kind.detector());
         let event = Event { evidence: EventEvidence::of_finding(finding), ..event };
@@ -90,12 +90,12 @@ impl<'a> Frame<'a> {
     }
 
     /// Tells the owner of a key that somebody has wrong credentials in its name. Nothing is held against the key.
-    pub fn warning(&self, finding: &Finding) -> Event {
+    pub(crate) fn warning(&self, finding: &Finding) -> Event {
         Event { severity: Severity::Medium, ..self.anomaly(finding, &self.record.key, Action::Alert) }
     }
 
     /// A ban of an address leaves a key alone that has long succeeded from there.
-    pub fn spared(&self, address: &Subject, ban: &Standing) -> Event {
+    pub(crate) fn spared(&self, address: &Subject, ban: &Standing) -> Event {
         let details = KeySpared {
             summary: format!(
                 "The ban of {address} spares {}, which has long succeeded from there.",
@@ -110,7 +110,7 @@ impl<'a> Frame<'a> {
     }
 
     /// The one type to alert on, beside the anomaly itself.
-    pub fn high_severity(&self, finding: &Finding, subject: &Subject, action: Action) -> Event {
+    pub(crate) fn high_severity(&self, finding: &Finding, subject: &Subject, action: Action) -> Event {
         let details = HighSeverityAnomaly {
             anomaly: finding.kind,
             score: finding.score,
@@ -121,7 +121,7 @@ impl<'a> Frame<'a> {
     }
 
     /// A response of the ladder.
-    pub fn response(
+    pub(crate) fn response(
         &self,
         kind: EventType,
         subject: &Subject,
@@ -140,7 +140,7 @@ impl<'a> Frame<'a> {
     }
 
     /// A request of a banned subject.
-    pub fn blocked(&self, subject: &Subject, standing: &Standing) -> Event {
+    pub(crate) fn blocked(&self, subject: &Subject, standing: &Standing) -> Event {
         let event = self.event(EventType::BannedRequestBlocked, Severity::Low, subject, "ladder");
         let details = BannedRequestBlocked { hold: Hold::of(standing), call: Some(self.call) };
         let ruled = Would::refuse(action_of(standing), bans::reason(subject), standing.until, self.now);
@@ -148,7 +148,7 @@ impl<'a> Frame<'a> {
     }
 
     /// A request that a limit refused, which the ruling says.
-    pub fn limited(&self, limit: &LimitStatus, ruled: Would) -> Event {
+    pub(crate) fn limited(&self, limit: &LimitStatus, ruled: Would) -> Event {
         let details = RateLimitExceeded {
             scope: limit.scope.as_deref().map(str::to_owned),
             model: limit.model.as_deref().map(str::to_owned),
@@ -166,7 +166,7 @@ impl<'a> Frame<'a> {
 
     /// So many thousandths of a budget are used. The event is about whom the budget is on; a budget on everything is on
     /// nobody.
-    pub fn budget_used(&self, applied: &Applied, used: u64, mark: u64, severity: Severity) -> Event {
+    pub(crate) fn budget_used(&self, applied: &Applied, used: u64, mark: u64, severity: Severity) -> Event {
         let details = budget_details(applied, used, mark);
         let subject = applied.counter.scope.subject().cloned();
         let event = self.event(EventType::BudgetUsed, severity, &self.record.key, "budgets");
@@ -175,7 +175,7 @@ impl<'a> Frame<'a> {
 
     /// A request that its key may not make. Keys that nobody registered are logged by their address, so that a flood of
     /// made-up ones is folded.
-    pub fn not_allowed(&self, refusal: NotAllowed) -> Event {
+    pub(crate) fn not_allowed(&self, refusal: NotAllowed) -> Event {
         let refused = if self.enforcement.observes() { "Would be refused" } else { "Refused" };
         let details = KeyNotAllowed {
             summary: format!("{refused}: {}.", refusal.words()),
@@ -198,7 +198,7 @@ impl<'a> Frame<'a> {
     }
 
     /// A record that names another project than the one that its key is registered to.
-    pub fn mismatch(&self, registered: Option<&Subject>) -> Event {
+    pub(crate) fn mismatch(&self, registered: Option<&Subject>) -> Event {
         let id = |project: &Subject| project.id().to_owned();
         let details = ProjectMismatch {
             registered: registered.map(id),
@@ -210,7 +210,7 @@ impl<'a> Frame<'a> {
     }
 
     /// New subjects came faster than the cap.
-    pub fn capped(&self) -> Event {
+    pub(crate) fn capped(&self) -> Event {
         self.event(EventType::CardinalityCapped, Severity::Medium, &self.record.address, "limits")
     }
 }

@@ -10,14 +10,14 @@ use tokio::sync::watch;
 use crate::domain::{MINUTE, Millis, decision::Decision, record::Record};
 
 /// A retry within this span is recognised.
-pub const SPAN: Millis = 2 * MINUTE;
+pub(crate) const SPAN: Millis = 2 * MINUTE;
 
 /// The answer to a request on its way, once there is one; closed without one when it was given up.
 pub(in crate::engine) type Waiting = watch::Receiver<Option<Arc<Decision>>>;
 
 /// Answers by request, the latest up to its capacity, and requests that are not answered yet.
 #[derive(Debug)]
-pub struct IdempotencyCache {
+pub(crate) struct IdempotencyCache {
     answers: Cache<u128, (Millis, Arc<Decision>)>,
     in_flight: Mutex<HashMap<u128, watch::Sender<Option<Arc<Decision>>>>>,
 }
@@ -41,12 +41,12 @@ pub(in crate::engine) struct InFlight<'e> {
 
 impl IdempotencyCache {
     /// Remembers at most `capacity` answers.
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { answers: Cache::new(capacity.max(1)), in_flight: Mutex::default() }
     }
 
     /// Identity of a request whose caller gave it an id: a digest of id, key and body.
-    pub fn identity(record: &Record) -> Option<u128> {
+    pub(crate) fn identity(record: &Record) -> Option<u128> {
         record.request_id_given.then_some(record.digest)
     }
 

@@ -42,7 +42,7 @@ pub(super) struct SinkLeader {
 
 impl SinkLeader {
     /// Leads nothing yet: see [`SinkLeader::lead`].
-    pub fn new(
+    pub(super) fn new(
         common: CommonSettings,
         context: SinkContext,
         status: Arc<Status>,
@@ -52,12 +52,12 @@ impl SinkLeader {
     }
 
     /// Waits, unless the process ends.
-    pub async fn pause(&self, time: Duration) {
+    pub(super) async fn pause(&self, time: Duration) {
         let _ = clock::timeout(time, self.stop.cancelled()).await;
     }
 
     /// Takes the lease; `None` while another instance has it.
-    pub async fn lead(&self) -> Result<Option<SinkLead>, StoreError> {
+    pub(super) async fn lead(&self) -> Result<Option<SinkLead>, StoreError> {
         let (now, until) = self.lease();
         let SinkContext { store, instance, .. } = &self.context;
         let lead = patient(store.lead_sink(&self.common.name, instance, now, until)).await?;
@@ -71,7 +71,7 @@ impl SinkLeader {
     }
 
     /// Renews the lease; returns when it is lost, or may be.
-    pub async fn keep_leading(&self, epoch: u64) {
+    pub(super) async fn keep_leading(&self, epoch: u64) {
         let mut renewed = clock::instant();
         loop {
             clock::sleep(LEASE / 4).await;
@@ -98,7 +98,7 @@ impl SinkLeader {
     }
 
     /// Gives the lease back, so that another instance need not wait for its end.
-    pub async fn leave(&self) {
+    pub(super) async fn leave(&self) {
         let SinkContext { store, instance, .. } = &self.context;
         if let Err(error) = patient(store.leave_sink(&self.common.name, instance)).await {
             tracing::warn!(sink = self.common.name, %error, "the sink's lease was not given back; it will run out");
@@ -106,7 +106,7 @@ impl SinkLeader {
     }
 
     /// Where a sink begins that the store does not know.
-    pub async fn first_position(&self) -> Result<LogPosition, StoreError> {
+    pub(super) async fn first_position(&self) -> Result<LogPosition, StoreError> {
         match self.common.start {
             StartAt::Now => patient(self.context.store.log_end()).await,
             StartAt::Beginning => Ok(LogPosition::default()),
@@ -114,7 +114,7 @@ impl SinkLeader {
     }
 
     /// The event that says that events were deleted before they were sent.
-    pub fn gap_event(&self) -> Event {
+    pub(super) fn gap_event(&self) -> Event {
         deleted_before_sent(&self.common.name, (self.context.now)())
     }
 }

@@ -17,24 +17,24 @@ pub(super) struct LogWatch {
 
 impl LogWatch {
     /// Follows `changes`; without them, or after their end, the log is polled more often.
-    pub fn new(changes: Option<watch::Receiver<u64>>) -> Self {
+    pub(super) fn new(changes: Option<watch::Receiver<u64>>) -> Self {
         Self { changes }
     }
 
     /// Notes that the log is about to be read: every change until now will be seen.
-    pub fn mark_seen(&mut self) {
+    pub(super) fn mark_seen(&mut self) {
         if let Some(changes) = &mut self.changes {
             changes.mark_unchanged();
         }
     }
 
     /// How long to wait for a change at most.
-    pub fn poll_interval(&self) -> Duration {
+    pub(super) fn poll_interval(&self) -> Duration {
         if self.changes.is_some() { POLL_WHEN_NOTIFIED } else { POLL }
     }
 
     /// Waits until something came into the log since [`LogWatch::mark_seen`].
-    pub async fn changed(&mut self) {
+    pub(super) async fn changed(&mut self) {
         if let Some(changes) = &mut self.changes {
             if changes.changed().await.is_ok() {
                 return;

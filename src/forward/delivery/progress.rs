@@ -42,7 +42,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Where a sender begins that has just taken the lease.
-    pub fn new(lead: &SinkLead, position: LogPosition, batch: usize, log_watch: LogWatch) -> Self {
+    pub(super) fn new(lead: &SinkLead, position: LogPosition, batch: usize, log_watch: LogWatch) -> Self {
         Self {
             epoch: lead.epoch,
             saved: position.clone(),
@@ -79,17 +79,17 @@ pub(super) struct Redelivery {
 
 impl Redelivery {
     /// Whether the last attempt did not fail.
-    pub fn is_well(&self) -> bool {
+    pub(super) fn is_well(&self) -> bool {
         self.failures == 0
     }
 
     /// Whether it must wait after a failure.
-    pub fn must_wait(&self) -> bool {
+    pub(super) fn must_wait(&self) -> bool {
         self.not_before.is_some_and(|time| clock::instant() < time)
     }
 
     /// Notes a failure, after which it waits.
-    pub fn failed(&mut self, max_backoff: Duration, retry_after: Option<Duration>) {
+    pub(super) fn failed(&mut self, max_backoff: Duration, retry_after: Option<Duration>) {
         self.failures += 1;
         self.not_before = Some(clock::instant() + backoff(self.failures, max_backoff, retry_after, random()));
     }

@@ -24,7 +24,7 @@ const LONGEST_CUSTOM: usize = 4000;
 const LONGEST: usize = 1023;
 
 /// Appends the event as one line, without a line break.
-pub fn render(event: &Event, out: &mut Vec<u8>) {
+pub(super) fn render(event: &Event, out: &mut Vec<u8>) {
     let name = wording::name(event);
     let severity = facts::severity_of_ten(event.severity).to_string();
     let header = [VENDOR, PRODUCT, VERSION, event.kind.name(), &name, &severity];

@@ -21,12 +21,12 @@ use super::{
 use crate::domain::event::{BanExpired, Event, EventType, HighSeverityAnomaly, format_millis};
 
 /// The version of ECS that the fields were checked against.
-pub const ECS_VERSION: &str = "9.4.0";
+pub(super) const ECS_VERSION: &str = "9.4.0";
 /// Elasticsearch does not index keywords that are longer (`ignore_above`).
 const LONGEST: usize = 1024;
 
 /// The event as a document.
-pub fn value(event: &Event) -> Value {
+pub(super) fn value(event: &Event) -> Value {
     let detector = present(&event.detector).map(|detector| one_line(detector, LONGEST));
     let name = |text: &str| Some(one_line(text, LONGEST)).filter(|text| !text.is_empty());
     let key = present(&event.key_id).and_then(name);

@@ -14,11 +14,11 @@ use crate::domain::{
 
 /// The most bytes of evidence that are forwarded: more than any detector writes, and less than the 32,766 bytes that
 /// Elasticsearch takes as one keyword.
-pub const MOST_EVIDENCE: usize = 16 * 1024;
+pub(crate) const MOST_EVIDENCE: usize = 16 * 1024;
 
 /// The kind of thing that an event tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventGroup {
+pub(crate) enum EventGroup {
     /// A detector found something.
     Anomaly,
     /// The ladder answered: a throttle or a ban.
@@ -37,7 +37,7 @@ pub enum EventGroup {
 
 impl EventGroup {
     /// The group of an event.
-    pub fn of(event: &Event) -> Self {
+    pub(crate) fn of(event: &Event) -> Self {
         if event.detector.as_deref() == Some("operator") {
             return Self::Administration;
         }
@@ -69,7 +69,7 @@ impl EventGroup {
     }
 
     /// The name, the same in every format and version.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Anomaly => "anomaly",
             Self::Response => "response",
@@ -84,7 +84,7 @@ impl EventGroup {
 
 /// What became of the request or the subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Banned: this request and those to come are refused.
     Revoked,
     /// Refused by a ban or a limit.
@@ -105,7 +105,7 @@ pub enum Effect {
 
 impl Effect {
     /// The effect that an event tells of.
-    pub fn of(event: &Event) -> Self {
+    pub(crate) fn of(event: &Event) -> Self {
         if event.would.is_some() {
             // A finding is still told to people.
             let is_reported = event.action.as_deref() == Some("alert");
@@ -129,7 +129,7 @@ impl Effect {
 
 /// What a person did to a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// There was none before.
     Made,
     /// It says something else now.
@@ -140,7 +140,7 @@ pub enum Change {
 
 impl Change {
     /// The change that a `POLICY_CHANGED` tells: null where there was no document, or is none.
-    pub fn of(event: &Event) -> Self {
+    pub(crate) fn of(event: &Event) -> Self {
         match event.read() {
             Some(PolicyChanged::Registry { after: Value::Null, .. })
             | Some(PolicyChanged::Allowlist { entry: Value::Null, .. }) => Self::Removed,
@@ -152,7 +152,7 @@ impl Change {
 
 /// The severity from 1 to 10, the same in every format that counts so, so that one threshold does for all. The bands
 /// are CEF's: 0 to 3 low, 4 to 6 medium, 7 and 8 high, 9 and 10 very high.
-pub fn severity_of_ten(severity: Severity) -> u8 {
+pub(crate) fn severity_of_ten(severity: Severity) -> u8 {
     match severity {
         Severity::Low => 3,
         Severity::Medium => 5,
@@ -162,30 +162,30 @@ pub fn severity_of_ten(severity: Severity) -> u8 {
 }
 
 /// Who acted, of an act of a person: the id of a token, `local` or `cli`.
-pub fn actor(event: &Event) -> Option<&str> {
+pub(crate) fn actor(event: &Event) -> Option<&str> {
     let acted = EventGroup::of(event) == EventGroup::Administration || event.kind == EventType::SinkTest;
     event.evidence.by().filter(|_| acted)
 }
 
 /// The source address, when it is one: SIEMs refuse whole events for an address that does not parse.
-pub fn address(event: &Event) -> Option<IpAddr> {
+pub(crate) fn address(event: &Event) -> Option<IpAddr> {
     address::parse(event.source_ip.as_deref()?).ok()
 }
 
 /// The coordinates of the place, when they are on this earth.
-pub fn coordinates(event: &Event) -> Option<(f64, f64)> {
+pub(crate) fn coordinates(event: &Event) -> Option<(f64, f64)> {
     let place = event.place.as_ref()?;
     let (latitude, longitude) = (place.latitude?, place.longitude?);
     (latitude.abs() <= 90.0 && longitude.abs() <= 180.0).then_some((latitude, longitude))
 }
 
 /// A text of the event that is there and not empty.
-pub fn present(text: &Option<String>) -> Option<&str> {
+pub(crate) fn present(text: &Option<String>) -> Option<&str> {
     text.as_deref().filter(|text| !text.is_empty())
 }
 
 /// As many members of the evidence as fit into `most` bytes of JSON, shortest first, and whether that is not all.
-pub fn evidence(event: &Event, most: usize) -> (Value, bool) {
+pub(crate) fn evidence(event: &Event, most: usize) -> (Value, bool) {
     let size = |value: &Value| json::line(value).len();
     let whole = event.evidence.as_json();
     if size(whole) <= most {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Serializer, Value, ser::Formatter};
 
 /// Appends `value` as one line.
-pub fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+pub(super) fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     let written = value.serialize(&mut Serializer::with_formatter(out, Ascii));
     debug_assert!(
         written.is_ok(),
@@ -26,7 +26,7 @@ pub fn line<T: Serialize>(value: &T) -> String {
 }
 
 /// `value` without nulls, empty lists and empty objects, at any depth.
-pub fn pruned(value: Value) -> Value {
+pub(super) fn pruned(value: Value) -> Value {
     let hollow = |value: &Value| match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),

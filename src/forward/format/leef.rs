@@ -27,7 +27,7 @@ const LONGEST_NAME: usize = 255;
 const LONGEST: usize = 4000;
 
 /// Appends the event as one line, without a line break.
-pub fn render(event: &Event, out: &mut Vec<u8>) {
+pub(super) fn render(event: &Event, out: &mut Vec<u8>) {
     let header = format!("LEEF:2.0|{VENDOR}|{PRODUCT}|{VERSION}|{}|{DELIMITER}|", event.kind.name());
     out.extend_from_slice(header.as_bytes());
     let mut first = true;

@@ -33,10 +33,10 @@ use crate::domain::{
 };
 
 /// The version of the schema that the attributes were checked against.
-pub const OCSF_VERSION: &str = "1.8.0";
+pub(super) const OCSF_VERSION: &str = "1.8.0";
 
 /// The event as an OCSF event.
-pub fn value(event: &Event) -> Value {
+pub(super) fn value(event: &Event) -> Value {
     let (class, activity, special) = match EventGroup::of(event) {
         EventGroup::Administration => entity::management(event),
         EventGroup::Service => (APPLICATION_ERROR, service_activity(event.kind), service(event.kind)),

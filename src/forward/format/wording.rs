@@ -15,10 +15,10 @@ use crate::domain::{
 };
 
 /// The longest message, in characters: what CEF's `msg` holds, and less than Elasticsearch's `ignore_above` of 1,024.
-pub const LONGEST_MESSAGE: usize = 1023;
+pub(crate) const LONGEST_MESSAGE: usize = 1023;
 
 /// The name of a type of event. It says nothing about the single event, so that SIEMs can group by it.
-pub fn title(kind: EventType) -> &'static str {
+pub(crate) fn title(kind: EventType) -> &'static str {
     match kind {
         EventType::Anomaly(anomaly) => anomaly_title(anomaly),
         EventType::HighSeverityAnomaly => "High-severity anomaly",
@@ -51,13 +51,13 @@ pub fn title(kind: EventType) -> &'static str {
 }
 
 /// The name of an event: that of its type, and whether it was enforced.
-pub fn name(event: &Event) -> Cow<'static, str> {
+pub(crate) fn name(event: &Event) -> Cow<'static, str> {
     let title = title(event.kind);
     if event.would.is_some() { format!("{title} (not enforced)").into() } else { title.into() }
 }
 
 /// The name of an anomaly, which is also that of its detector.
-pub fn anomaly_title(kind: AnomalyKind) -> &'static str {
+pub(crate) fn anomaly_title(kind: AnomalyKind) -> &'static str {
     match kind {
         AnomalyKind::ImpossibleTravel => "Impossible travel",
         AnomalyKind::ConcurrentLocations => "Concurrent locations",
@@ -74,7 +74,7 @@ pub fn anomaly_title(kind: AnomalyKind) -> &'static str {
 }
 
 /// What happened, in a sentence: the evidence's own where it has one.
-pub fn message(event: &Event) -> String {
+pub(crate) fn message(event: &Event) -> String {
     let sentence = match event.evidence.finding().summary {
         Some(summary) => summary.to_owned(),
         None => composed(event),

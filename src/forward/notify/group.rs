@@ -25,13 +25,13 @@ const EXPIRY_GRACE: Millis = 60_000;
 /// How long a group about a ban without an end is kept without an event, in milliseconds.
 const MAX_SILENCE: Millis = 30 * DAY;
 /// The rule of what has no group of its own because too many are open.
-pub const OTHERS: &str = "others";
+pub(super) const OTHERS: &str = "others";
 /// The rule of what was held back, on channels where it has to be closed again.
-pub const HELD_BACK: &str = "held_back";
+pub(super) const HELD_BACK: &str = "held_back";
 
 /// The events of one rule about one subject.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AlertGroup {
+pub(super) struct AlertGroup {
     rule: String,
     pub subject: Option<Subject>,
     /// The worst event so far.
@@ -69,7 +69,7 @@ pub struct AlertGroup {
 
 impl AlertGroup {
     /// A group that has no event yet; `event` is the one that opens it.
-    pub fn new(rule: String, subject: Option<Subject>, event: &Event, now: Millis) -> Self {
+    pub(super) fn new(rule: String, subject: Option<Subject>, event: &Event, now: Millis) -> Self {
         Self {
             rule,
             subject,
@@ -94,13 +94,13 @@ impl AlertGroup {
     }
 
     /// The group that stands for what was held back; its notice is sent already.
-    pub fn of_held_back(notice: &Notice, now: Millis) -> Self {
+    pub(super) fn of_held_back(notice: &Notice, now: Millis) -> Self {
         let event = Event::new(notice.first, EventType::HighSeverityAnomaly, notice.severity, None);
         Self { last_sent: Some(now), ..Self::new(HELD_BACK.to_owned(), None, &event, now) }
     }
 
     /// Takes in another notice about what was held back.
-    pub fn goes_on(&mut self, notice: &Notice, now: Millis) {
+    pub(super) fn goes_on(&mut self, notice: &Notice, now: Millis) {
         self.seen = now;
         self.end = None;
         self.last = self.last.max(notice.last);
@@ -110,7 +110,7 @@ impl AlertGroup {
     }
 
     /// Takes an event in. A group that was about to be reported as over goes on.
-    pub fn take(&mut self, event: &Event, now: Millis, most_samples: usize) {
+    pub(super) fn take(&mut self, event: &Event, now: Millis, most_samples: usize) {
         if self.end.take().is_some() {
             self.restriction = None;
         }
@@ -137,17 +137,17 @@ impl AlertGroup {
     }
 
     /// Ends the group for this reason; the first reason stays.
-    pub fn end(&mut self, end: EndReason, now: Millis) {
+    pub(super) fn end(&mut self, end: EndReason, now: Millis) {
         self.end.get_or_insert((end, now));
     }
 
     /// Somebody has said that it is an attack.
-    pub fn acknowledge(&mut self, now: Millis) {
+    pub(super) fn acknowledge(&mut self, now: Millis) {
         self.acknowledged.get_or_insert(now);
     }
 
     /// Ends it when its time has come; says whether there is anything left to do with it.
-    pub fn settle(&mut self, now: Millis, grouping: &Grouping, traits: &ChannelTraits) -> bool {
+    pub(super) fn settle(&mut self, now: Millis, grouping: &Grouping, traits: &ChannelTraits) -> bool {
         if self.end.is_none()
             && let Some(end) = self.ran_out(now, grouping)
         {
@@ -177,7 +177,7 @@ impl AlertGroup {
     }
 
     /// The notice that is due by now, and since when.
-    pub fn due(&self, now: Millis, grouping: &Grouping) -> Option<(NoticeKind, Millis)> {
+    pub(super) fn due(&self, now: Millis, grouping: &Grouping) -> Option<(NoticeKind, Millis)> {
         let (kind, at) = match (self.last_sent, self.end, self.acknowledged) {
             (None, end, _) => {
                 let at = self.opened + grouping.wait();
@@ -196,12 +196,12 @@ impl AlertGroup {
     }
 
     /// Whether a notice was sent and the group goes on.
-    pub fn is_active(&self) -> bool {
+    pub(super) fn is_active(&self) -> bool {
         self.last_sent.is_some() && self.end.is_none()
     }
 
     /// Notes that a notice was sent which counted so many events; says whether that was the last one.
-    pub fn was_sent(&mut self, kind: NoticeKind, events: u64, now: Millis) -> bool {
+    pub(super) fn was_sent(&mut self, kind: NoticeKind, events: u64, now: Millis) -> bool {
         self.held_back = false;
         if kind == NoticeKind::Acknowledged {
             self.acknowledged = None;
@@ -216,7 +216,7 @@ impl AlertGroup {
     }
 
     /// What a notice says of it.
-    pub fn notice(&self, dedup_key: &str, kind: NoticeKind) -> Notice {
+    pub(super) fn notice(&self, dedup_key: &str, kind: NoticeKind) -> Notice {
         Notice {
             kind,
             dedup_key: dedup_key.to_owned(),
@@ -237,7 +237,7 @@ impl AlertGroup {
     }
 
     /// The same for one that was held back.
-    pub fn part(&self, dedup_key: &str) -> HeldBackGroup {
+    pub(super) fn part(&self, dedup_key: &str) -> HeldBackGroup {
         HeldBackGroup {
             dedup_key: dedup_key.to_owned(),
             title: self.title(),
@@ -249,7 +249,7 @@ impl AlertGroup {
     }
 
     /// From when to when its events were.
-    pub fn span(&self) -> (Millis, Millis) {
+    pub(super) fn span(&self) -> (Millis, Millis) {
         (self.first, self.last)
     }
 

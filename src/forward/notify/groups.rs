@@ -26,7 +26,7 @@ use crate::domain::{
 };
 
 /// Most groups at a time; events about other subjects share one more group.
-pub const MAX_GROUPS: usize = 1_000;
+pub(super) const MAX_GROUPS: usize = 1_000;
 /// Most samples in a group.
 const MAX_SAMPLES: usize = 3;
 /// With more groups than this, each has one sample.
@@ -34,7 +34,7 @@ const MANY_GROUPS: usize = 100;
 
 /// All groups of one channel.
 #[derive(Debug, Clone)]
-pub struct AlertGroups {
+pub(super) struct AlertGroups {
     grouping: Grouping,
     traits: ChannelTraits,
     state: GroupState,
@@ -48,12 +48,12 @@ struct GroupState {
 
 impl AlertGroups {
     /// A channel's groups: none yet.
-    pub fn new(grouping: Grouping, traits: ChannelTraits) -> Self {
+    pub(super) fn new(grouping: Grouping, traits: ChannelTraits) -> Self {
         Self { grouping, traits, state: GroupState::default() }
     }
 
     /// What is to be known after a restart, or by another instance.
-    pub fn save(&self) -> Vec<u8> {
+    pub(super) fn save(&self) -> Vec<u8> {
         serde_json::to_vec(&self.state).unwrap_or_default()
     }
 
@@ -61,7 +61,7 @@ impl AlertGroups {
     ///
     /// # Errors
     /// When it cannot be read; all groups are forgotten then.
-    pub fn restore(&mut self, saved: &[u8]) -> Result<(), serde_json::Error> {
+    pub(super) fn restore(&mut self, saved: &[u8]) -> Result<(), serde_json::Error> {
         self.state = GroupState::default();
         if !saved.is_empty() {
             self.state = serde_json::from_slice(saved)?;
@@ -70,12 +70,12 @@ impl AlertGroups {
     }
 
     /// How many groups are open.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.state.open.len()
     }
 
     /// Takes an event in, which came now.
-    pub fn take(&mut self, event: &Event, now: Millis) {
+    pub(super) fn take(&mut self, event: &Event, now: Millis) {
         if ends_group(event.kind) {
             return self.end(event, now);
         }
@@ -143,7 +143,7 @@ impl AlertGroups {
 
     /// The next message: the same until [`AlertGroups::done`]. Empty: nothing is due, or the bucket is empty. Several
     /// notices only where the channel takes several at once.
-    pub fn next(&mut self, now: Millis) -> Vec<Notice> {
+    pub(super) fn next(&mut self, now: Millis) -> Vec<Notice> {
         let Self { grouping, traits, state } = self;
         state.bucket.refill(grouping.max_per_minute, now);
         state.open.retain(|_, group| group.settle(now, grouping, traits));
@@ -172,7 +172,7 @@ impl AlertGroups {
     }
 
     /// Notes that a message was sent, or given up.
-    pub fn done(&mut self, notices: &[Notice], now: Millis) {
+    pub(super) fn done(&mut self, notices: &[Notice], now: Millis) {
         self.state.bucket.take_one();
         for notice in notices {
             if notice.kind == NoticeKind::HeldBack {
@@ -202,7 +202,7 @@ impl AlertGroups {
     }
 
     /// Notices about every group that goes on and was sent before, for channels that must hear of it again and again.
-    pub fn active(&self) -> Vec<Notice> {
+    pub(super) fn active(&self) -> Vec<Notice> {
         let active = self.state.open.iter().filter(|(_, group)| group.is_active());
         active.map(|(key, group)| Notice { events: 0, ..group.notice(key, NoticeKind::Firing) }).collect()
     }

@@ -17,10 +17,10 @@ const MAX_HEADLINE: usize = 200;
 /// Most characters of a line.
 const MAX_LINE: usize = 600;
 /// Most groups that are named in a notice about what was held back.
-pub const MAX_NAMED: usize = 10;
+pub(super) const MAX_NAMED: usize = 10;
 
 /// What a notice says, in a line.
-pub fn headline(notice: &Notice) -> String {
+pub(super) fn headline(notice: &Notice) -> String {
     let what = what(notice);
     let severity = notice.severity.name().to_uppercase();
     let text = match notice.kind {
@@ -42,7 +42,7 @@ pub fn headline(notice: &Notice) -> String {
 }
 
 /// What a notice says beside its headline: a word and what it is about.
-pub fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
+pub(super) fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     if notice.kind == NoticeKind::HeldBack {
         lines.push((
@@ -85,7 +85,7 @@ pub fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
 }
 
 /// The lines as text.
-pub fn body(notice: &Notice) -> String {
+pub(super) fn body(notice: &Notice) -> String {
     let lines = lines(notice).into_iter().map(|(word, text)| format!("{word}: {text}"));
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -170,7 +170,7 @@ fn span(notice: &Notice) -> String {
 }
 
 /// A time in seconds, such as `2026-03-02 09:13:22 UTC`.
-pub fn time(time: Millis) -> String {
+pub(super) fn time(time: Millis) -> String {
     let text = format_millis(time);
     let whole = text.split('.').next().unwrap_or_default();
     format!("{} UTC", whole.replace('T', " "))

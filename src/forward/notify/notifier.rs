@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Sends what is due by one channel.
-pub struct Notifier {
+pub(super) struct Notifier {
     sink: String,
     groups: AlertGroups,
     traits: ChannelTraits,
@@ -44,7 +44,7 @@ pub struct Notifier {
 
 impl Notifier {
     /// The notifier of a sink by an open channel. Makes the sink's metrics.
-    pub fn new(
+    pub(super) fn new(
         grouping: Grouping,
         traits: ChannelTraits,
         channel: Box<dyn Channel>,

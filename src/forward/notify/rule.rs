@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// The longest key that PagerDuty takes, in bytes.
-pub const MAX_KEY: usize = 255;
+pub(crate) const MAX_KEY: usize = 255;
 /// The rule of all that the spend of a key led to.
-pub const SPEND: &str = "spend";
+pub(crate) const SPEND: &str = "spend";
 /// The longest name of a rule, in characters.
 const MAX_RULE: usize = 80;
 
@@ -80,7 +80,7 @@ impl EndReason {
 }
 
 /// Whether events of this type end groups, and never open one.
-pub fn ends_group(kind: EventType) -> bool {
+pub(crate) fn ends_group(kind: EventType) -> bool {
     matches!(
         kind,
         EventType::BanExpired
@@ -94,7 +94,7 @@ pub fn ends_group(kind: EventType) -> bool {
 /// The rule that an event belongs to. All that a detector led to is one: the finding, the event that reports that it
 /// is high, the throttle and the ban. So is all about the spend of a key. An emergency hook belongs to what it was
 /// called for.
-pub fn rule(event: &Event) -> String {
+pub(crate) fn rule(event: &Event) -> String {
     let by_detector = matches!(
         event.kind,
         EventType::Anomaly(_)
@@ -136,13 +136,13 @@ fn alert_rule(event: &Event) -> String {
 }
 
 /// The name that a group goes by wherever it is sent: at most 255 bytes, the same as long as rule and subject are.
-pub fn dedup_key(rule: &str, subject: Option<&Subject>) -> String {
+pub(crate) fn dedup_key(rule: &str, subject: Option<&Subject>) -> String {
     let key = format!("keyward:{rule}:{}", subject.map_or("", Subject::as_str));
     if key.len() <= MAX_KEY { key } else { format!("keyward:{}", digest(&key, 32)) }
 }
 
 /// So many bytes of the SHA-256 of a text, in hex.
-pub fn digest(text: &str, bytes: usize) -> String {
+pub(crate) fn digest(text: &str, bytes: usize) -> String {
     Sha256::digest(text.as_bytes()).iter().take(bytes).fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex

@@ -9,7 +9,7 @@ const MESSAGE: u64 = 60_000;
 
 /// A token bucket that counts in whole numbers, so that it is the same after it was written down.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenBucket {
+pub(super) struct TokenBucket {
     /// What was taken and has not come back yet.
     missing: u64,
     at: Millis,
@@ -17,19 +17,19 @@ pub struct TokenBucket {
 
 impl TokenBucket {
     /// Lets come back what is due by now.
-    pub fn refill(&mut self, per_minute: u32, now: Millis) {
+    pub(super) fn refill(&mut self, per_minute: u32, now: Millis) {
         let gone = u64::try_from(now - self.at).unwrap_or(0);
         self.missing = self.missing.saturating_sub(gone.saturating_mul(per_minute.into()));
         self.at = self.at.max(now);
     }
 
     /// Whether there is enough for a message.
-    pub fn has_one(&self, burst: u32) -> bool {
+    pub(super) fn has_one(&self, burst: u32) -> bool {
         self.missing + MESSAGE <= u64::from(burst) * MESSAGE
     }
 
     /// Takes what a message takes.
-    pub fn take_one(&mut self) {
+    pub(super) fn take_one(&mut self) {
         self.missing = self.missing.saturating_add(MESSAGE);
     }
 }

@@ -43,7 +43,7 @@ const ABOUT_THE_INDEX: [&str; 4] = [
 /// The own settings of a sink with `type = "elasticsearch"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Elasticsearch {
+pub(super) struct Elasticsearch {
     url: UrlSource,
     index: Option<String>,
     /// The encoded form of an API key.

@@ -33,7 +33,7 @@ use crate::{
 /// The own settings of a sink with `type = "emergency_hook"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EmergencyHook {
+pub(super) struct EmergencyHook {
     url: UrlSource,
     /// Signs the message: whoever can disable keys must know who asks.
     secret: Secret,

@@ -28,14 +28,14 @@ use crate::{
 /// The own settings of a sink with `type = "file"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct File {
+pub(super) struct File {
     path: PathBuf,
 }
 
 /// The own settings of a sink with `type = "stdout"`: it has none.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Stdout {}
+pub(super) struct Stdout {}
 
 impl KindSettings for File {
     fn check(&self, _common: &CommonSettings, errors: &mut SettingErrors) {

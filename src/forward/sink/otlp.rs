@@ -30,7 +30,7 @@ const RESERVED: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_LENGTH, HOST];
 /// The own settings of a sink with `type = "otlp"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Otlp {
+pub(super) struct Otlp {
     url: UrlSource,
     /// Lines such as `authorization: Bearer …`.
     headers: Option<Secret>,

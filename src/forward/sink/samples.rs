@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// An event whose texts are arbitrary.
-pub fn event() -> impl Strategy<Value = Event> {
+pub(super) fn event() -> impl Strategy<Value = Event> {
     let severity = prop::sample::select(vec![Severity::Low, Severity::High, Severity::Critical]);
     let texts = (any::<String>(), any::<String>(), any::<String>(), any::<String>());
     let evidence = prop::collection::btree_map(any::<String>(), any::<String>(), 0..4);
@@ -34,7 +34,7 @@ pub fn event() -> impl Strategy<Value = Event> {
 }
 
 /// The event in this format.
-pub fn rendered(format: Format, event: &Event) -> String {
+pub(super) fn rendered(format: Format, event: &Event) -> String {
     let mut line = Vec::new();
     format.render(event, &mut line);
     String::from_utf8(line).unwrap()

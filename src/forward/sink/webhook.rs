@@ -33,7 +33,7 @@ use crate::{
 /// The own settings of a sink with `type = "webhook"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Webhook {
+pub(super) struct Webhook {
     url: UrlSource,
     /// `whsec_` and base64. Several, separated by blanks or lines, all sign: so a key can be replaced.
     secret: Option<Secret>,

@@ -14,7 +14,7 @@ const OF_FORMS: [&str; 3] = ["text/plain", "application/x-www-form-urlencoded", 
 ///
 /// # Errors
 /// [`ApiError::FormContentType`].
-pub fn check(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
     let acts = [Method::POST, Method::PUT, Method::PATCH].contains(method);
     if acts && !is_beyond_forms(headers) { Err(ApiError::FormContentType) } else { Ok(()) }
 }

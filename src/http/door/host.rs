@@ -17,7 +17,7 @@ use crate::{
 
 /// A host and its port, as a request or an origin names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authority {
+pub(super) struct Authority {
     /// The host that the request names.
     pub host: Host,
     /// The port, where one is named.
@@ -26,7 +26,7 @@ pub struct Authority {
 
 impl Authority {
     /// Reads `host` or `host:port`; `None` where it is neither. An empty port is none (RFC 3986, section 3.2.3).
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => (host, port),
             _ => (text, ""),
@@ -42,7 +42,7 @@ impl Authority {
 /// # Errors
 /// [`ApiError::BadHost`] where it is missing, said twice, no host, or not the same everywhere;
 /// [`ApiError::WrongHost`] where the service does not answer to it.
-pub fn called(request: &Request, allowed: &AllowedHosts) -> Result<Authority, ApiError> {
+pub(super) fn called(request: &Request, allowed: &AllowedHosts) -> Result<Authority, ApiError> {
     let target = request.uri().authority().map(|authority| read(authority.as_str())).transpose()?;
     let called = match (target, header(request.headers())?) {
         (Some(target), Some(header)) if target != header => {

@@ -13,7 +13,7 @@
 mod content_type;
 mod host;
 mod origin;
-pub mod page_policy;
+pub(super) mod page_policy;
 
 use axum::{
     extract::{Request, State},
@@ -25,10 +25,14 @@ use super::{App, error::ApiError};
 use crate::config::AllowedHosts;
 
 /// Paths that any host is called by: probes and scrapers send the address of the instance.
-pub const PROBED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+pub(super) const PROBED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 /// Lets a request through that no page of another origin can have sent.
-pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Result<Response, ApiError> {
+pub(super) async fn guard(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     check(&app.hosts, &request)?;
     Ok(next.run(request).await)
 }

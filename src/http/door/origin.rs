@@ -16,7 +16,7 @@ const SITE: &str = "sec-fetch-site";
 ///
 /// # Errors
 /// [`ApiError::ForeignOrigin`].
-pub fn check(headers: &HeaderMap, called: Option<&Authority>) -> Result<(), ApiError> {
+pub(super) fn check(headers: &HeaderMap, called: Option<&Authority>) -> Result<(), ApiError> {
     let own_origin = |origin| called.is_some_and(|called| is_same(origin, called));
     let own_site = |site: &HeaderValue| site == "same-origin" || site == "none";
     let mut origins = headers.get_all(header::ORIGIN).iter();

@@ -8,7 +8,8 @@ use axum::{
 };
 
 /// For every answer that is no page: nothing runs in it, and nobody frames it.
-pub const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+pub(crate) const NOTHING: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
 /// For the pages under `/docs`: their own scripts and styles as files, their own images and those that the style sheet
 /// holds as `data:`, and calls to this service alone. The hash is of the one style that the script of Swagger UI 5.32.6
@@ -20,7 +21,7 @@ const DOCS: HeaderValue = HeaderValue::from_static(
 );
 
 /// Gives the pages under `/docs` their policy.
-pub async fn docs(request: Request, next: Next) -> Response {
+pub(crate) async fn docs(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, DOCS);
     response

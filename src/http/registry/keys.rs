@@ -27,7 +27,7 @@ use crate::{
 
 /// A key that is registered, as it is in force.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct KeyEntryView {
+pub(crate) struct KeyEntryView {
     /// The public id of the key.
     #[schema(example = "k1:9f2c41d07be5a8c3", max_length = 256)]
     pub key_id: String,
@@ -139,7 +139,10 @@ impl Resource for KeyEntry {
     ),
     responses((status = 200, body = List<KeyEntryView>, description = "A page.")),
 )]
-pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<KeyEntryView>>, ApiError> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    params: Params,
+) -> Result<Json<List<KeyEntryView>>, ApiError> {
     resource::list::<KeyEntry>(&app, params)
 }
 
@@ -152,7 +155,10 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Ke
         (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none."),
     ),
 )]
-pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Json<KeyEntryView>, ApiError> {
+pub(crate) async fn show(
+    State(app): State<App>,
+    TextPath(name): TextPath,
+) -> Result<Json<KeyEntryView>, ApiError> {
     resource::show::<KeyEntry>(&app, &name)
 }
 
@@ -177,7 +183,7 @@ pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Js
         ),
     ),
 )]
-pub async fn put(
+pub(crate) async fn put(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
@@ -199,7 +205,7 @@ pub async fn put(
         ),
     ),
 )]
-pub async fn delete(
+pub(crate) async fn delete(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,

@@ -1,8 +1,8 @@
 //! `/v1/plans`, `/v1/projects`, `/v1/keys`: who belongs where, and which limits are on whom.
 
-pub mod keys;
-pub mod plans;
-pub mod projects;
+pub(super) mod keys;
+pub(super) mod plans;
+pub(super) mod projects;
 mod resource;
 
 use axum::Json;
@@ -32,7 +32,7 @@ const NAMED: usize = 5;
 /// Where an entry is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Source {
+pub(super) enum Source {
     /// It is in the configuration.
     Configured,
     /// It was put over the API.

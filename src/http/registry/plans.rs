@@ -27,7 +27,7 @@ use crate::{
 
 /// A plan: limits for each key that has it.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PlanView {
+pub(crate) struct PlanView {
     /// The name that keys and projects have it by.
     pub name: String,
     /// The limits, each counted per key.
@@ -96,7 +96,7 @@ impl Resource for Plan {
     ),
     responses((status = 200, body = List<PlanView>, description = "A page.")),
 )]
-pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<PlanView>>, ApiError> {
+pub(crate) async fn list(State(app): State<App>, params: Params) -> Result<Json<List<PlanView>>, ApiError> {
     resource::list::<Plan>(&app, params)
 }
 
@@ -109,7 +109,10 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Pl
         (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none."),
     ),
 )]
-pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Json<PlanView>, ApiError> {
+pub(crate) async fn show(
+    State(app): State<App>,
+    TextPath(name): TextPath,
+) -> Result<Json<PlanView>, ApiError> {
     resource::show::<Plan>(&app, &name)
 }
 
@@ -130,7 +133,7 @@ pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Js
         ),
     ),
 )]
-pub async fn put(
+pub(crate) async fn put(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
@@ -156,7 +159,7 @@ pub async fn put(
         ),
     ),
 )]
-pub async fn delete(
+pub(crate) async fn delete(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,

@@ -28,7 +28,7 @@ use crate::{
 
 /// A project as it is in force.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ProjectView {
+pub(crate) struct ProjectView {
     /// The id that records and keys have it by.
     pub id: String,
     /// Limits over all its requests.
@@ -113,7 +113,10 @@ impl Resource for Project {
     ),
     responses((status = 200, body = List<ProjectView>, description = "A page.")),
 )]
-pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<ProjectView>>, ApiError> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    params: Params,
+) -> Result<Json<List<ProjectView>>, ApiError> {
     resource::list::<Project>(&app, params)
 }
 
@@ -126,7 +129,10 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Json<List<Pr
         (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none."),
     ),
 )]
-pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Json<ProjectView>, ApiError> {
+pub(crate) async fn show(
+    State(app): State<App>,
+    TextPath(name): TextPath,
+) -> Result<Json<ProjectView>, ApiError> {
     resource::show::<Project>(&app, &name)
 }
 
@@ -147,7 +153,7 @@ pub async fn show(State(app): State<App>, TextPath(name): TextPath) -> Result<Js
         ),
     ),
 )]
-pub async fn put(
+pub(crate) async fn put(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
@@ -173,7 +179,7 @@ pub async fn put(
         ),
     ),
 )]
-pub async fn delete(
+pub(crate) async fn delete(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,

@@ -22,10 +22,10 @@ use reqwest::Client;
 use keyward::clock;
 
 /// How long anything may take.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The binary, without anything that the environment of the test run may say.
-pub fn keyward(arguments: &[&str]) -> Command {
+pub(crate) fn keyward(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("KEYWARD") {
@@ -37,20 +37,20 @@ pub fn keyward(arguments: &[&str]) -> Command {
 }
 
 /// Exit code, standard output, standard error.
-pub fn run(command: &mut Command) -> (i32, String, String) {
+pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
 /// A client that asks no proxy and needs no certificates.
-pub fn client() -> Client {
+pub(crate) fn client() -> Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().no_proxy().tls_certs_only([]).timeout(DEADLINE).build().unwrap()
 }
 
 /// A served binary; killed when it is dropped.
-pub struct Served {
+pub(crate) struct Served {
     child: Child,
     /// Where it listens.
     pub url: String,
@@ -58,13 +58,13 @@ pub struct Served {
 
 impl Served {
     /// Starts `keyward serve` over a data directory, on a port that the system chooses, and waits until it listens.
-    pub fn start(directory: &Path) -> Self {
+    pub(crate) fn start(directory: &Path) -> Self {
         let store = format!("embedded:{}", directory.display());
         Self::start_with(&mut keyward(&["serve", "--listen", "127.0.0.1:0", "--store", &store]))
     }
 
     /// The same with a command of one's own.
-    pub fn start_with(command: &mut Command) -> Self {
+    pub(crate) fn start_with(command: &mut Command) -> Self {
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut served = Self { child, url: String::new() };
         let stderr = BufReader::new(served.child.stderr.take().unwrap());
@@ -86,13 +86,13 @@ impl Served {
     }
 
     /// `kill -9`.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// SIGTERM, and how it ended.
-    pub fn terminate(mut self) -> ExitStatus {
+    pub(crate) fn terminate(mut self) -> ExitStatus {
         let sent = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(sent.success());
         self.child.wait().unwrap()

@@ -19,7 +19,7 @@ use tokio::{
 type Heard = Arc<Mutex<String>>;
 
 /// Listens on 127.0.0.1 and leads each new connection to one address.
-pub struct Wire {
+pub(super) struct Wire {
     pub port: u16,
     leads_to: Arc<Mutex<SocketAddr>>,
     connections: Arc<Mutex<Vec<[Heard; 2]>>>,
@@ -27,7 +27,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub async fn to(address: SocketAddr) -> Self {
+    pub(super) async fn to(address: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (leads_to, connections) =
@@ -45,12 +45,12 @@ impl Wire {
     }
 
     /// Leads new connections elsewhere from now on.
-    pub fn lead_to(&self, address: SocketAddr) {
+    pub(super) fn lead_to(&self, address: SocketAddr) {
         *self.leads_to.lock().unwrap() = address;
     }
 
     /// Every request line that went over it, without its version.
-    pub fn requests(&self) -> Vec<String> {
+    pub(super) fn requests(&self) -> Vec<String> {
         // What comes before it may be a body, which has no line break at its end.
         const METHODS: [&str; 5] = ["GET /", "POST /", "PUT /", "DELETE /", "OPTIONS /"];
         let begins = |line: &str| METHODS.iter().filter_map(|method| line.rfind(method)).max();
@@ -62,7 +62,7 @@ impl Wire {
     }
 
     /// Every status that came back.
-    pub fn statuses(&self) -> Vec<u16> {
+    pub(super) fn statuses(&self) -> Vec<u16> {
         let status = |text: &str| text[..3].parse().unwrap();
         self.all(1)
             .iter()

@@ -15,14 +15,14 @@ use futures::{StreamExt, stream};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 /// A running application; it ends when this is dropped.
-pub struct Application {
+pub(super) struct Application {
     pub port: u16,
     server: JoinHandle<()>,
 }
 
 impl Application {
     /// Starts one that leaves its file in `directory`.
-    pub async fn start(directory: &Path) -> Self {
+    pub(super) async fn start(directory: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let router = Router::new().fallback(answer).with_state(directory.join("hanging"));

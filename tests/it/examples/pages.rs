@@ -3,9 +3,9 @@
 use std::path::Path;
 
 /// The page with the Python example.
-pub const README: &str = "README.md";
+pub(super) const README: &str = "README.md";
 /// The page with all others.
-pub const MIDDLEWARE: &str = "docs/middleware.md";
+pub(super) const MIDDLEWARE: &str = "docs/middleware.md";
 
 fn read(page: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap()
@@ -25,7 +25,7 @@ fn part<'a>(text: &'a str, heading: &str) -> &'a str {
 
 /// The only block in a language under a heading. The first of each pair in `changes` must stand in it, and becomes the
 /// second.
-pub fn block(page: &str, heading: &str, language: &str, changes: &[(&str, String)]) -> String {
+pub(super) fn block(page: &str, heading: &str, language: &str, changes: &[(&str, String)]) -> String {
     let page = read(page);
     let mut found = blocks(part(&page, heading)).filter(|(of, _)| *of == language);
     let (_, text) = found.next().unwrap_or_else(|| panic!("no {language} under {heading}"));
@@ -39,7 +39,7 @@ pub fn block(page: &str, heading: &str, language: &str, changes: &[(&str, String
 }
 
 /// The languages of the blocks under a heading, or of a whole page, in their order.
-pub fn languages(page: &str, heading: Option<&str>) -> Vec<String> {
+pub(super) fn languages(page: &str, heading: Option<&str>) -> Vec<String> {
     let page = read(page);
     let text = heading.map_or(page.as_str(), |heading| part(&page, heading));
     blocks(text).map(|(language, _)| language.to_owned()).collect()

@@ -20,7 +20,7 @@ const DOCUMENTED: &str = "http://127.0.0.1:8080";
 
 /// An example of the documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Example {
+pub(super) enum Example {
     Python,
     Node,
     Nginx,
@@ -28,7 +28,7 @@ pub enum Example {
 }
 
 /// What an example is put between.
-pub struct Around<'a> {
+pub(super) struct Around<'a> {
     /// Port of the service.
     pub keyward: u16,
     /// Port of the application, where the example is none of its parts.
@@ -41,7 +41,7 @@ pub struct Around<'a> {
 
 /// What an example does while the service does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Without {
+pub(super) enum Without {
     /// It lets requests pass after the documented deadline.
     Open,
     /// It refuses them after the documented deadline.
@@ -57,7 +57,7 @@ impl Around<'_> {
 }
 
 /// A running program; it ends when this is dropped, or when the process ends.
-pub struct Program {
+pub(super) struct Program {
     pub url: String,
     /// Its folder.
     pub directory: TempDir,
@@ -68,12 +68,12 @@ pub struct Program {
 
 impl Example {
     /// Whether it stands before the application, in a program of its own.
-    pub fn is_proxy(self) -> bool {
+    pub(super) fn is_proxy(self) -> bool {
         matches!(self, Self::Nginx | Self::Envoy)
     }
 
     /// Starts the program and waits until it listens. The folder may have been made for the application.
-    pub async fn start(
+    pub(super) async fn start(
         self,
         keyward: u16,
         application: u16,
@@ -107,7 +107,7 @@ impl Program {
     }
 
     /// What it wrote to its outputs and to its log of errors.
-    pub fn said(&self) -> String {
+    pub(super) fn said(&self) -> String {
         self.read("said") + &self.read("error.log")
     }
 
@@ -116,12 +116,12 @@ impl Program {
     }
 
     /// Whether the application has a request that it will not answer.
-    pub fn hangs(&self) -> bool {
+    pub(super) fn hangs(&self) -> bool {
         self.directory.path().join("hanging").exists()
     }
 
     /// Sends what is logged, by the documented script; the others send by themselves.
-    pub fn report(&self) {
+    pub(super) fn report(&self) {
         if self.logs {
             let log = self.directory.path().join("keyward.jsonl");
             let mut script = Command::new("sh");

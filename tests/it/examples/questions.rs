@@ -10,7 +10,7 @@ use crate::{redis_server::Server, support::eventually};
 const KEY: &str = "sk-live-4f9a";
 const OTHER: &str = "sk-live-77c1";
 
-pub async fn a_banned_key_is_refused_in_every_header_and_spelling(example: Example) {
+pub(super) async fn a_banned_key_is_refused_in_every_header_and_spelling(example: Example) {
     let scene = Scene::set(example).await;
     let spellings = [
         ("authorization", "Bearer sk-live-4f9a"),
@@ -32,7 +32,7 @@ pub async fn a_banned_key_is_refused_in_every_header_and_spelling(example: Examp
     assert_eq!(scene.hello(&[("x-api-key", OTHER)]).await.status, 200, "another key is none of its business");
 }
 
-pub async fn one_key_passes_however_often_it_is_named_and_two_keys_do_not(example: Example) {
+pub(super) async fn one_key_passes_however_often_it_is_named_and_two_keys_do_not(example: Example) {
     let scene = Scene::set(example).await;
     let bearer = ("authorization", "Bearer sk-live-4f9a");
     let passes = [
@@ -66,7 +66,9 @@ pub async fn one_key_passes_however_often_it_is_named_and_two_keys_do_not(exampl
     assert!([400, 403].contains(&twice), "two headers of one name, which nginx answers itself: {twice}");
 }
 
-pub async fn a_limited_key_is_told_when_to_come_back_and_asks_nothing_of_a_model_for_free(example: Example) {
+pub(super) async fn a_limited_key_is_told_when_to_come_back_and_asks_nothing_of_a_model_for_free(
+    example: Example,
+) {
     let scene = Scene::set(example).await;
     scene.service.spend(KEY, 9_999).await;
     let reply = scene.ask("count", KEY).await;
@@ -75,7 +77,7 @@ pub async fn a_limited_key_is_told_when_to_come_back_and_asks_nothing_of_a_model
     assert_eq!(scene.hello(&[("x-api-key", KEY)]).await.status, 200, "what asks no model holds no tokens");
 }
 
-pub async fn what_was_held_is_settled_however_the_request_ends(example: Example) {
+pub(super) async fn what_was_held_is_settled_however_the_request_ends(example: Example) {
     let mut scene = Scene::set(example).await;
     let held = scene.leave("left").await;
     let expected = if example.is_proxy() { 4_096 + 12..=4_096 + 13 } else { 100 + 12..=100 + 13 };
@@ -97,7 +99,7 @@ pub async fn what_was_held_is_settled_however_the_request_ends(example: Example)
     scene.settled("left-midway", held).await;
 }
 
-pub async fn without_keyward_it_lets_through_or_refuses_as_it_is_told(example: Example) {
+pub(super) async fn without_keyward_it_lets_through_or_refuses_as_it_is_told(example: Example) {
     let mut scene = Scene::over(example, None, Without::Open).await;
     let closed = scene.closed().await;
     let key = [("x-api-key", KEY)];
@@ -132,7 +134,7 @@ pub async fn without_keyward_it_lets_through_or_refuses_as_it_is_told(example: E
         .await;
 }
 
-pub async fn without_its_store_the_service_refuses_and_nobody_is_called_banned(example: Example) {
+pub(super) async fn without_its_store_the_service_refuses_and_nobody_is_called_banned(example: Example) {
     let mut store = Server::start(&[]);
     let scene = Scene::over(example, Some(store.url()), Without::Patience).await;
     let key = [("x-api-key", KEY)];

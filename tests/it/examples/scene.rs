@@ -21,12 +21,12 @@ use crate::{
 const SETTINGS: &str = "[policy.limits.tokens]\n\"1min\" = 10000\n[policy.on_store_failure]\ncheck = \"deny\"\n\
                         [reservations]\nlease_seconds = 3600\n";
 /// A question to a model: the most that it may use is these tokens and a third of its bytes.
-pub const QUESTION: &str = r#"{"model":"gpt-4.1","max_tokens":100}"#;
+pub(super) const QUESTION: &str = r#"{"model":"gpt-4.1","max_tokens":100}"#;
 /// The route that asks a model.
-pub const MODEL: &str = "/v1/chat/completions";
+pub(super) const MODEL: &str = "/v1/chat/completions";
 
 /// The service, on a port that it keeps when it is started again.
-pub struct Service {
+pub(super) struct Service {
     running: Option<Served>,
     pub port: u16,
     /// Where it keeps what it knows, as the command line has it.
@@ -47,7 +47,7 @@ impl Service {
     }
 
     /// Starts it over what it had.
-    pub fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         let (listen, path) = (format!("127.0.0.1:{}", self.port), self.directory.path());
         let mut command = keyward(&["serve", "--listen", &listen, "--store", &self.store, "--config"]);
         command.arg(path.join("keyward.toml")).env("KEYWARD_PEPPER", "0123456789abcdef0123");
@@ -55,12 +55,12 @@ impl Service {
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         self.running.take().unwrap().kill();
     }
 
     /// After [`Service::kill`]: one that takes connections and never answers, until this is dropped.
-    pub fn silent(&self) -> TcpListener {
+    pub(super) fn silent(&self) -> TcpListener {
         TcpListener::bind(("127.0.0.1", self.port)).unwrap()
     }
 
@@ -78,7 +78,7 @@ impl Service {
     }
 
     /// Tokens that the minute of a key holds.
-    pub async fn used(&self, key: &str) -> u64 {
+    pub(super) async fn used(&self, key: &str) -> u64 {
         let answer = self.check(key).await;
         let limits = answer["limits"].as_array().unwrap();
         let minute =
@@ -87,7 +87,7 @@ impl Service {
     }
 
     /// Records of a key and their tokens.
-    pub async fn reported(&self, key: &str) -> (u64, u64) {
+    pub(super) async fn reported(&self, key: &str) -> (u64, u64) {
         let key_id = self.check(key).await["key_id"].clone();
         let url = format!("http://127.0.0.1:{}/v1/usage?group_by=key&bucket=day", self.port);
         let usage = self.call(self.http.get(url)).await;
@@ -97,14 +97,14 @@ impl Service {
     }
 
     /// Lets a key have used so many tokens.
-    pub async fn spend(&self, key: &str, tokens: u64) {
+    pub(super) async fn spend(&self, key: &str, tokens: u64) {
         let record =
             json!({ "api_key": key, "endpoint": "/", "source_ip": "127.0.0.1", "tokens_used": tokens });
         assert_eq!(self.post("/v1/record", record).await["allowed"], true);
     }
 
     /// Bans a key for ten minutes.
-    pub async fn ban(&self, key: &str) {
+    pub(super) async fn ban(&self, key: &str) {
         let key_id = self.check(key).await["key_id"].as_str().unwrap().to_owned();
         let url = format!("http://127.0.0.1:{}/v1/bans/key:{key_id}", self.port);
         let act = json!({ "duration_seconds": 600, "reason": "leaked" });
@@ -113,7 +113,7 @@ impl Service {
 }
 
 /// All three.
-pub struct Scene {
+pub(super) struct Scene {
     pub service: Service,
     pub program: Program,
     pub example: Example,
@@ -123,7 +123,7 @@ pub struct Scene {
 
 /// What came back.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Reply {
+pub(super) struct Reply {
     pub status: u16,
     /// Seconds, where they are told.
     pub retry_after: Option<u64>,
@@ -131,12 +131,12 @@ pub struct Reply {
 
 impl Scene {
     /// Starts them; the example waits for the service.
-    pub async fn set(example: Example) -> Self {
+    pub(super) async fn set(example: Example) -> Self {
         Self::over(example, None, Without::Patience).await
     }
 
     /// The same with a service over this store, and with an example that does without the service as it is told.
-    pub async fn over(example: Example, store: Option<String>, without: Without) -> Self {
+    pub(super) async fn over(example: Example, store: Option<String>, without: Without) -> Self {
         let (service, directory) = (Service::over(store), tempfile::tempdir().unwrap());
         let application = Application::start(directory.path()).await;
         let program = example.start(service.port, application.port, without, directory).await;
@@ -144,7 +144,7 @@ impl Scene {
     }
 
     /// The same program beside the first, refusing while the service does not answer.
-    pub async fn closed(&self) -> Program {
+    pub(super) async fn closed(&self) -> Program {
         let application = self.application.as_ref().unwrap().port;
         self.example
             .start(self.service.port, application, Without::Closed, tempfile::tempdir().unwrap())
@@ -152,34 +152,34 @@ impl Scene {
     }
 
     /// Ends the application behind a proxy.
-    pub fn end_application(&mut self) {
+    pub(super) fn end_application(&mut self) {
         self.application = None;
     }
 
     /// A request to a model, which goes as `mood` says.
-    pub fn question(&self, mood: &str, key: &str) -> RequestBuilder {
+    pub(super) fn question(&self, mood: &str, key: &str) -> RequestBuilder {
         let request = self.http.post(format!("{}{MODEL}?{mood}", self.program.url));
         request.header("x-api-key", key).header("content-type", "application/json").body(QUESTION)
     }
 
     /// Makes such a request.
-    pub async fn ask(&self, mood: &str, key: &str) -> Reply {
+    pub(super) async fn ask(&self, mood: &str, key: &str) -> Reply {
         reply(self.question(mood, key)).await
     }
 
     /// Asks for a page with these headers.
-    pub async fn hello(&self, headers: &[(&str, &str)]) -> Reply {
+    pub(super) async fn hello(&self, headers: &[(&str, &str)]) -> Reply {
         self.hello_at(&self.program.url, headers).await
     }
 
     /// The same of another program.
-    pub async fn hello_at(&self, url: &str, headers: &[(&str, &str)]) -> Reply {
+    pub(super) async fn hello_at(&self, url: &str, headers: &[(&str, &str)]) -> Reply {
         let request = self.http.get(format!("{url}/hello"));
         reply(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
     /// Makes a request, waits until the application has it, and leaves. Returns the tokens that were held.
-    pub async fn leave(&self, key: &str) -> u64 {
+    pub(super) async fn leave(&self, key: &str) -> u64 {
         let request = tokio::spawn(self.question("hang", key).send());
         eventually("the application has the request", async || self.program.hangs()).await;
         let held = self.service.used(key).await;
@@ -188,7 +188,7 @@ impl Scene {
     }
 
     /// Makes a request, waits until the answer has begun and leaves. Returns the tokens that were held.
-    pub async fn leave_midway(&self, key: &str) -> u64 {
+    pub(super) async fn leave_midway(&self, key: &str) -> u64 {
         let mut answer = self.question("stream", key).send().await.unwrap();
         assert_eq!(
             (answer.status().as_u16(), answer.chunk().await.unwrap().unwrap().as_ref()),
@@ -198,7 +198,7 @@ impl Scene {
     }
 
     /// Waits until one request of a key is reported with these tokens, and no more of them are held.
-    pub async fn settled(&self, key: &str, tokens: u64) {
+    pub(super) async fn settled(&self, key: &str, tokens: u64) {
         eventually(&format!("a request of {key} is settled with {tokens} tokens"), async || {
             self.program.report();
             self.service.reported(key).await == (1, tokens) && self.service.used(key).await == tokens

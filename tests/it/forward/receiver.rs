@@ -20,7 +20,7 @@ use super::SECRET;
 
 /// What the other side does with the next message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
+pub(super) enum Mood {
     /// Takes it.
     Well,
     /// Takes it after a while.
@@ -38,21 +38,21 @@ pub enum Mood {
 }
 
 #[derive(Debug, Clone)]
-pub struct Message {
+pub(super) struct Message {
     pub id: String,
     pub body: Value,
 }
 
 /// What was taken.
 #[derive(Default)]
-pub struct Taken {
+pub(super) struct Taken {
     pub messages: Vec<Message>,
     pub events: Vec<Event>,
     /// Ids of messages, however they were answered.
     pub seen: Vec<String>,
 }
 
-pub struct Receiver {
+pub(super) struct Receiver {
     pub url: String,
     pub taken: Arc<Mutex<Taken>>,
     news: watch::Receiver<usize>,
@@ -61,7 +61,7 @@ pub struct Receiver {
 
 impl Receiver {
     /// Does as `mood` says, by the number of the message.
-    pub async fn start(mood: impl Fn(usize) -> Mood + Send + Sync + 'static) -> Self {
+    pub(super) async fn start(mood: impl Fn(usize) -> Mood + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let taken = Arc::<Mutex<Taken>>::default();
@@ -81,14 +81,14 @@ impl Receiver {
     }
 
     /// Waits until so many events are taken.
-    pub async fn until(&self, count: usize) {
+    pub(super) async fn until(&self, count: usize) {
         let mut news = self.news.clone();
         let enough = clock::timeout(Duration::from_secs(60), news.wait_for(|taken| *taken >= count)).await;
         assert!(enough.is_ok(), "{} of {count} came", self.taken.lock().events.len());
     }
 
     /// Waits until so many events are taken, those that came twice not counted.
-    pub async fn until_all(&self, count: usize) {
+    pub(super) async fn until_all(&self, count: usize) {
         let mut news = self.news.clone();
         let done = async {
             loop {
@@ -103,7 +103,7 @@ impl Receiver {
         assert!(done.is_ok(), "{} came", self.taken.lock().events.len());
     }
 
-    pub fn events(&self) -> Vec<Event> {
+    pub(super) fn events(&self) -> Vec<Event> {
         self.taken.lock().events.clone()
     }
 }

@@ -32,7 +32,7 @@ use keyward::clock::{self, Instant};
 
 /// What happens to one Produce request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub(super) enum Trouble {
     /// These partitions answer with this error, and keep nothing.
     Error(&'static [i32], i16),
     /// It hangs up, and keeps nothing.
@@ -58,7 +58,7 @@ pub enum Trouble {
 }
 
 /// What a cluster is like.
-pub struct Nature {
+pub(super) struct Nature {
     /// Kinds of requests and the versions of each.
     pub versions: Vec<[i16; 3]>,
     pub partitions: i32,
@@ -90,7 +90,7 @@ impl Default for Nature {
 
 /// What a cluster knows.
 #[derive(Default)]
-pub struct State {
+pub(super) struct State {
     /// Of each partition.
     pub leaders: Vec<i32>,
     pub kept: Vec<Vec<Record>>,
@@ -106,7 +106,7 @@ pub struct State {
 }
 
 /// A cluster.
-pub struct Fake {
+pub(super) struct Fake {
     pub state: Arc<Mutex<State>>,
     pub brokers: String,
 }
@@ -120,7 +120,7 @@ struct Broker {
 
 /// Why a connection ends.
 #[derive(Debug)]
-pub enum End {
+pub(super) enum End {
     /// The other side has ended it, or we have as we were told.
     Meant,
     /// Something was not right.
@@ -135,7 +135,7 @@ impl<E: std::fmt::Display> From<E> for End {
 
 impl Fake {
     /// Of two brokers; the first leads all partitions.
-    pub async fn start(nature: Nature) -> Self {
+    pub(super) async fn start(nature: Nature) -> Self {
         let state = State {
             leaders: vec![1; nature.partitions as usize],
             kept: vec![Vec::new(); nature.partitions as usize],
@@ -172,17 +172,17 @@ impl Fake {
     }
 
     /// Has the next requests go wrong.
-    pub fn script(&self, troubles: &[Trouble]) {
+    pub(super) fn script(&self, troubles: &[Trouble]) {
         self.state.lock().unwrap().script.extend(troubles);
     }
 
     /// Whether everything of the script has happened.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.state.lock().unwrap().script.is_empty()
     }
 
     /// Everything that was kept; nothing may have been wrong.
-    pub fn read(&self) -> Vec<Message> {
+    pub(super) fn read(&self) -> Vec<Message> {
         let state = self.state.lock().unwrap();
         assert!(state.wrong.is_empty(), "{:#?}", state.wrong);
         let kept = state.kept.iter().zip(0..);
@@ -440,6 +440,6 @@ impl Broker {
 }
 
 /// How far apart requests to keep something came.
-pub fn gaps(asked: &[Instant]) -> Vec<Duration> {
+pub(super) fn gaps(asked: &[Instant]) -> Vec<Duration> {
     asked.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }

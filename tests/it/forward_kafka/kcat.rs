@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{Message, TOPIC};
 
 /// A cluster; it ends when this is dropped, or when the process ends.
-pub struct Cluster {
+pub(super) struct Cluster {
     child: Child,
     orders: Option<ChildStdin>,
     answers: Lines<BufReader<ChildStdout>>,
@@ -20,7 +20,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Of three brokers.
-    pub fn start(partitions: usize) -> Self {
+    pub(super) fn start(partitions: usize) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it_support/kafka.py");
         let mut child = Command::new("python3")
             .args([script, "3", TOPIC, &partitions.to_string()])
@@ -36,25 +36,25 @@ impl Cluster {
     }
 
     /// Has it do something; returns what it answers.
-    pub fn order(&mut self, order: &str) -> String {
+    pub(super) fn order(&mut self, order: &str) -> String {
         writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();
         self.answers.next().unwrap_or_else(|| panic!("{order}: it ended")).unwrap()
     }
 
     /// The partition that librdkafka would choose as the Java client does.
-    pub fn partition(&mut self, key: &str) -> i32 {
+    pub(super) fn partition(&mut self, key: &str) -> i32 {
         let order = format!("partition {} {}", self.partitions, hex::encode(key));
         self.order(&order).parse().unwrap()
     }
 
     /// Everything in the topic, as kcat reads it, which checks the checksums.
-    pub fn read(&self) -> Vec<Message> {
+    pub(super) fn read(&self) -> Vec<Message> {
         read(&self.brokers, &[])
     }
 }
 
 /// Everything in the topic at these brokers, partition by partition.
-pub fn read(brokers: &str, more: &[&str]) -> Vec<Message> {
+pub(super) fn read(brokers: &str, more: &[&str]) -> Vec<Message> {
     let output = Command::new("kcat")
         .args([
             "-C",

@@ -30,7 +30,7 @@ use crate::syslog_receiver::certificates;
 const PASSWORD: &str = "T0p-s3cr3t, = never shown";
 
 /// Whom the fake lets in: the user `keyward, inc=` with the password.
-pub struct Door {
+pub(super) struct Door {
     mechanism: &'static str,
     /// How long one may stay, in milliseconds.
     lifetime: i64,
@@ -39,7 +39,7 @@ pub struct Door {
 }
 
 /// Somebody before the door.
-pub struct Visit {
+pub(super) struct Visit {
     mechanism: &'static str,
     lifetime: i64,
     is_impostor: bool,
@@ -53,24 +53,24 @@ impl Door {
         Self { mechanism, lifetime: 0, is_impostor: false }
     }
 
-    pub fn visit(&self) -> Visit {
+    pub(super) fn visit(&self) -> Visit {
         let (mechanism, lifetime, is_impostor) = (self.mechanism, self.lifetime, self.is_impostor);
         Visit { mechanism, lifetime, is_impostor, is_in: false, said: String::new() }
     }
 }
 
 impl Visit {
-    pub fn is_in(&self) -> bool {
+    pub(super) fn is_in(&self) -> bool {
         self.is_in
     }
 
-    pub fn greet(&self, asked: &SaslHandshakeRequest) -> SaslHandshakeResponse {
+    pub(super) fn greet(&self, asked: &SaslHandshakeRequest) -> SaslHandshakeResponse {
         let error = if asked.mechanism.as_str() == self.mechanism { 0 } else { 33 };
         let known = vec![StrBytes::from_static_str(self.mechanism)];
         SaslHandshakeResponse::default().with_error_code(error).with_mechanisms(known)
     }
 
-    pub fn hear(&mut self, asked: &SaslAuthenticateRequest) -> SaslAuthenticateResponse {
+    pub(super) fn hear(&mut self, asked: &SaslAuthenticateRequest) -> SaslAuthenticateResponse {
         let text = std::str::from_utf8(&asked.auth_bytes).unwrap();
         let said = match self.mechanism {
             "PLAIN" => (text == format!("\0keyward, inc=\0{PASSWORD}")).then(String::new),

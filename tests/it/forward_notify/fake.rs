@@ -14,14 +14,14 @@ use tokio::task::JoinHandle;
 
 /// A request that was taken.
 #[derive(Debug, Clone)]
-pub struct Taken {
+pub(super) struct Taken {
     pub path: String,
     pub headers: HeaderMap,
     pub body: Value,
 }
 
 /// What is answered when it is right, or why it is not.
-pub type Check = fn(&str, &Value) -> Result<(u16, String), String>;
+pub(super) type Check = fn(&str, &Value) -> Result<(u16, String), String>;
 
 #[derive(Default)]
 struct Known {
@@ -31,14 +31,14 @@ struct Known {
     asked: Mutex<usize>,
 }
 
-pub struct Fake {
+pub(super) struct Fake {
     pub url: String,
     known: Arc<Known>,
     server: JoinHandle<()>,
 }
 
 impl Fake {
-    pub async fn start(check: Check) -> Self {
+    pub(super) async fn start(check: Check) -> Self {
         let known = Arc::new(Known::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -53,16 +53,16 @@ impl Fake {
     }
 
     /// Answers so once, before it does as it should.
-    pub fn trouble(&self, status: u16, retry_after: Option<u32>) {
+    pub(super) fn trouble(&self, status: u16, retry_after: Option<u32>) {
         self.known.troubles.lock().push_back((status, retry_after));
     }
 
-    pub fn taken(&self) -> Vec<Taken> {
+    pub(super) fn taken(&self) -> Vec<Taken> {
         self.known.taken.lock().clone()
     }
 
     /// How often it was asked, whatever it answered.
-    pub fn asked(&self) -> usize {
+    pub(super) fn asked(&self) -> usize {
         *self.known.asked.lock()
     }
 }
@@ -99,6 +99,6 @@ impl Known {
 }
 
 /// Takes anything.
-pub fn anything(_path: &str, _body: &Value) -> Result<(u16, String), String> {
+pub(super) fn anything(_path: &str, _body: &Value) -> Result<(u16, String), String> {
     Ok((200, "ok".to_owned()))
 }

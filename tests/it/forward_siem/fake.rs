@@ -12,7 +12,7 @@ use tokio::{
 };
 
 /// What it was sent.
-pub struct Request {
+pub(super) struct Request {
     pub method: String,
     pub path: String,
     pub query: String,
@@ -22,14 +22,14 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
 
 /// What it answers.
 #[derive(Clone)]
-pub enum Reply {
+pub(super) enum Reply {
     /// A status, headers and a body.
     Full(u16, Vec<(&'static str, &'static str)>, String),
     /// A 200 that breaks off in the middle of its body.
@@ -41,17 +41,17 @@ pub enum Reply {
 }
 
 impl Reply {
-    pub fn status(status: u16, body: &str) -> Self {
+    pub(super) fn status(status: u16, body: &str) -> Self {
         Self::Full(status, Vec::new(), body.to_owned())
     }
 
-    pub fn after_a_second(status: u16, body: &str) -> Self {
+    pub(super) fn after_a_second(status: u16, body: &str) -> Self {
         Self::Full(status, vec![("retry-after", "1")], body.to_owned())
     }
 }
 
 /// Listens on a free port until it is dropped.
-pub struct Fake {
+pub(super) struct Fake {
     pub url: String,
     complaints: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
@@ -61,7 +61,9 @@ type Answers = dyn Fn(&Request) -> Result<Reply, String> + Send + Sync;
 
 impl Fake {
     /// `answers` says what is wrong with a request, or the reply.
-    pub async fn start(answers: impl Fn(&Request) -> Result<Reply, String> + Send + Sync + 'static) -> Self {
+    pub(super) async fn start(
+        answers: impl Fn(&Request) -> Result<Reply, String> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let complaints = Arc::new(Mutex::new(Vec::new()));
@@ -76,7 +78,7 @@ impl Fake {
     }
 
     /// Whether every request was as it must be.
-    pub fn is_content(&self) {
+    pub(super) fn is_content(&self) {
         assert_eq!(*self.complaints.lock().unwrap(), Vec::<String>::new());
     }
 }

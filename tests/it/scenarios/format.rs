@@ -11,7 +11,7 @@ use keyward::domain::{
 /// A story.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Scenario {
+pub(super) struct Scenario {
     /// What it is about, in a sentence or two.
     pub about: String,
     /// The attack of the simulator's list that it tells of.
@@ -30,7 +30,7 @@ pub struct Scenario {
 
 impl Scenario {
     /// Whether anything could fail.
-    pub fn expects_something(&self) -> bool {
+    pub(super) fn expects_something(&self) -> bool {
         self.generate.as_ref().is_some_and(|g| g.expect.is_some())
             || self.step.iter().any(|s| s.expect.is_some())
     }
@@ -39,7 +39,7 @@ impl Scenario {
 /// A key and how it is used day by day. Day 1 is Monday 2026-03-02; times are local to the home city.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Key {
+pub(super) struct Key {
     /// Where its holder is.
     pub home: String,
     /// The sort of network: residential, mobile, cloud, vpn or office.
@@ -76,7 +76,7 @@ pub struct Key {
 /// A key that the simulator makes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Generate {
+pub(super) struct Generate {
     /// The archetype.
     pub archetype: String,
     /// Another seed, another holder.
@@ -90,7 +90,7 @@ pub struct Generate {
 /// Something that happens: requests, or a person's act.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Step {
+pub(super) struct Step {
     /// When: `day 11 14:30` in the home city, or `+90m` after the end of the step before.
     pub at: String,
     /// Cities, taken in turn; without them, the holder's own address.
@@ -132,7 +132,7 @@ pub struct Step {
 /// What must have been decided about some requests. Everything named must hold.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Expect {
+pub(super) struct Expect {
     /// One of these was found ...
     #[serde(default)]
     pub finding: Vec<AnomalyKind>,
@@ -159,7 +159,7 @@ pub struct Expect {
 }
 
 /// Milliseconds of a length such as `90s`, `15m`, `8h`, `3d`.
-pub fn length(text: &str) -> Millis {
+pub(super) fn length(text: &str) -> Millis {
     let (number, unit) = text.split_at(text.len() - 1);
     let factor = match unit {
         "s" => 1,

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// What did not go as the file says.
-pub fn failures(file: &str, scenario: &Scenario) -> Vec<String> {
+pub(super) fn failures(file: &str, scenario: &Scenario) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut play = Play::new(&scenario.policy).await;

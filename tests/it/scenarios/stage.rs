@@ -15,10 +15,10 @@ use keyward::{
 use super::format::{Key, Step, length};
 
 /// The name of the key that a file describes.
-pub const KEY: &str = "the-key";
+pub(super) const KEY: &str = "the-key";
 
 /// A key and where it is.
-pub struct Stage<'s> {
+pub(super) struct Stage<'s> {
     pub key: &'s Key,
     pub home: &'static City,
     address: IpAddr,
@@ -28,7 +28,7 @@ pub struct Stage<'s> {
 
 impl<'s> Stage<'s> {
     /// Sets the stage. The seed is fixed by what the file is called.
-    pub fn new(file: &str, key: &'s Key) -> Self {
+    pub(super) fn new(file: &str, key: &'s Key) -> Self {
         let mut random = Random::new(1).part(file, 0);
         let home = city(&key.home);
         let address = home.address(sort(&key.network), &mut random);
@@ -36,12 +36,12 @@ impl<'s> Stage<'s> {
     }
 
     /// The local midnight at which a day begins; day 1 is Monday 2026-03-02.
-    pub fn midnight(&self, day: i64) -> Millis {
+    pub(super) fn midnight(&self, day: i64) -> Millis {
         Plan::THREE_WEEKS.start - self.home.offset + (day - 1) * DAY
     }
 
     /// When a step begins.
-    pub fn time(&self, at: &str, last: Millis) -> Millis {
+    pub(super) fn time(&self, at: &str, last: Millis) -> Millis {
         if let Some(later) = at.strip_prefix('+') {
             return last + length(later);
         }
@@ -55,7 +55,7 @@ impl<'s> Stage<'s> {
     }
 
     /// The holder's days.
-    pub fn history(&mut self) -> Vec<WireRecord> {
+    pub(super) fn history(&mut self) -> Vec<WireRecord> {
         let key = self.key;
         let mut times = Vec::new();
         for day in 1..=key.days {
@@ -93,7 +93,7 @@ impl<'s> Stage<'s> {
     }
 
     /// The requests of a step that begins at `from`.
-    pub fn requests(&mut self, step: &Step, from: Millis) -> Vec<WireRecord> {
+    pub(super) fn requests(&mut self, step: &Step, from: Millis) -> Vec<WireRecord> {
         let every = length(&step.every);
         let sort = sort(&step.network);
         let addresses: Vec<IpAddr> =

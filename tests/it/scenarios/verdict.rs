@@ -5,7 +5,7 @@ use keyward::domain::{decision::Decision, event::format_millis, finding::Severit
 use super::format::Expect;
 
 /// What did not hold.
-pub fn judge(expect: &Expect, decisions: &[Decision]) -> Vec<String> {
+pub(super) fn judge(expect: &Expect, decisions: &[Decision]) -> Vec<String> {
     let parts = [
         finding(expect, decisions),
         action(expect, decisions),
@@ -20,7 +20,7 @@ pub fn judge(expect: &Expect, decisions: &[Decision]) -> Vec<String> {
 }
 
 /// The past of a key is rightful: nothing in it may be refused.
-pub fn past(decisions: &[Decision]) -> Option<String> {
+pub(super) fn past(decisions: &[Decision]) -> Option<String> {
     let refused = decisions.iter().find(|decision| !decision.allowed)?;
     Some(format!("refused in its own past: {}", describe(refused)))
 }

@@ -11,7 +11,7 @@ use crate::redis_server;
 
 /// A store to test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
+pub(super) enum Backend {
     /// The embedded store on a file.
     Embedded,
     /// The embedded store without a file.
@@ -21,17 +21,17 @@ pub enum Backend {
 }
 
 /// An open store with nothing in it, and what has to live as long.
-pub struct Opened {
+pub(super) struct Opened {
     pub store: Box<dyn Store>,
     _directory: Option<TempDir>,
 }
 
 impl Backend {
     /// Every store.
-    pub const ALL: &'static [Self] = &[Self::Embedded, Self::InMemory, Self::Redis];
+    pub(super) const ALL: &'static [Self] = &[Self::Embedded, Self::InMemory, Self::Redis];
 
     /// Opens a fresh store that shares nothing with any other.
-    pub async fn open(self) -> Opened {
+    pub(super) async fn open(self) -> Opened {
         match self {
             Self::Embedded => {
                 let directory = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
 //! Tests of the stores through their trait.
 
 mod backend;
-pub mod cases;
+pub(crate) mod cases;
 mod conformance;
 mod durability;
 mod model;
 mod oracle;
-pub mod support;
+pub(crate) mod support;

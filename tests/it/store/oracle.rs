@@ -28,7 +28,7 @@ struct Known {
 
 /// The naive store.
 #[derive(Default)]
-pub struct Oracle {
+pub(super) struct Oracle {
     subjects: BTreeMap<Subject, Known>,
 }
 
@@ -146,7 +146,7 @@ impl Known {
 
 impl Oracle {
     /// See [`keyward::store::Store::observe`].
-    pub fn observe(&mut self, charge: &Charge) -> Observation {
+    pub(super) fn observe(&mut self, charge: &Charge) -> Observation {
         let found = self.subjects.get(&charge.subject);
         let unknown = found.is_none();
         let known = found.cloned().unwrap_or_default();
@@ -179,14 +179,14 @@ impl Oracle {
     }
 
     /// See [`keyward::store::Store::inspect`].
-    pub fn inspect(&self, subject: &Subject, now: Millis) -> Option<Observation> {
+    pub(super) fn inspect(&self, subject: &Subject, now: Millis) -> Option<Observation> {
         let known = self.subjects.get(subject)?;
         let now = now.max(known.last_now);
         Some(Observation { admitted: !known.standing.is_banned_at(now), ..known.seen(now) })
     }
 
     /// See [`keyward::store::Store::respond`]; the standing in force when the version is not the next one.
-    pub fn respond(&mut self, respond: &Respond) -> Result<(), Standing> {
+    pub(super) fn respond(&mut self, respond: &Respond) -> Result<(), Standing> {
         if let Some((standing, _)) = &respond.standing {
             let current = self.standing(&respond.subject);
             if standing.version != current.version + 1 {
@@ -201,7 +201,7 @@ impl Oracle {
     }
 
     /// The standing of a subject.
-    pub fn standing(&self, subject: &Subject) -> Standing {
+    pub(super) fn standing(&self, subject: &Subject) -> Standing {
         self.subjects.get(subject).map(|known| known.standing).unwrap_or_default()
     }
 
@@ -210,7 +210,7 @@ impl Oracle {
     /// span longer by a sixtieth.
     ///
     /// To be called after [`Oracle::observe`] with the same charge.
-    pub fn judge(&self, charge: &Charge, answer: &Observation) -> Result<(), String> {
+    pub(super) fn judge(&self, charge: &Charge, answer: &Observation) -> Result<(), String> {
         let empty = Known::default();
         let known = self.subjects.get(&charge.subject).unwrap_or(&empty);
         if answer.admitted && answer.tracked && charge.mode == ChargeMode::Admit {

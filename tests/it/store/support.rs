@@ -15,30 +15,30 @@ use keyward::{
 };
 
 /// When the cases begin: 2025-10-09T08:53:20Z.
-pub const START: Millis = 1_760_000_000_000;
+pub(crate) const START: Millis = 1_760_000_000_000;
 
 /// A key.
-pub fn key(id: &str) -> Subject {
+pub(crate) fn key(id: &str) -> Subject {
     Subject::key(&format!("k1:{id}"))
 }
 
 /// One request with so many tokens.
-pub fn counts(tokens: u64) -> Counts {
+pub(crate) fn counts(tokens: u64) -> Counts {
     Counts { requests: 1, tokens, ..Counts::default() }
 }
 
 /// A peer.
-pub fn peer(id: u64) -> Peer {
+pub(crate) fn peer(id: u64) -> Peer {
     Peer { id, data: [id as u8; PACKED_BYTES] }
 }
 
 /// Token limits, shortest window first.
-pub fn token_limits(tokens: [Option<u64>; 4]) -> WindowLimits {
+pub(crate) fn token_limits(tokens: [Option<u64>; 4]) -> WindowLimits {
     WindowLimits { tokens, ..WindowLimits::default() }
 }
 
 /// A charge of one request without limits.
-pub fn charge(subject: &Subject, now: Millis, tokens: u64) -> Charge {
+pub(crate) fn charge(subject: &Subject, now: Millis, tokens: u64) -> Charge {
     Charge {
         subject: subject.clone(),
         now,
@@ -55,17 +55,17 @@ pub fn charge(subject: &Subject, now: Millis, tokens: u64) -> Charge {
 }
 
 /// Sends one charge.
-pub async fn observe(store: &dyn Store, charge: Charge) -> Observation {
+pub(crate) async fn observe(store: &dyn Store, charge: Charge) -> Observation {
     store.observe(&[charge]).await.unwrap().remove(0)
 }
 
 /// The tokens in every window.
-pub fn tokens(observation: &Observation) -> [u64; 4] {
+pub(crate) fn tokens(observation: &Observation) -> [u64; 4] {
     observation.counts.map(|counts| counts.tokens)
 }
 
 /// A temporary ban.
-pub fn ban(version: u64, since: Millis, until: Millis) -> Standing {
+pub(crate) fn ban(version: u64, since: Millis, until: Millis) -> Standing {
     Standing {
         version,
         state: StandingState::TemporarilyBanned,
@@ -78,33 +78,33 @@ pub fn ban(version: u64, since: Millis, until: Millis) -> Standing {
 }
 
 /// A ban for good.
-pub fn permanent_ban(version: u64, since: Millis) -> Standing {
+pub(crate) fn permanent_ban(version: u64, since: Millis) -> Standing {
     Standing { version, state: StandingState::PermanentlyBanned, since, ..Standing::default() }
 }
 
 /// A throttle to a quarter.
-pub fn throttle(version: u64, since: Millis, until: Millis) -> Standing {
+pub(crate) fn throttle(version: u64, since: Millis, until: Millis) -> Standing {
     Standing { state: StandingState::Throttled, share_permille: 250, ..ban(version, since, until) }
 }
 
 /// A standing that holds nothing against the subject.
-pub fn cleared(version: u64, since: Millis) -> Standing {
+pub(crate) fn cleared(version: u64, since: Millis) -> Standing {
     Standing { version, since, ..Standing::default() }
 }
 
 /// A detail with this reason.
-pub fn because(reason: &str) -> StandingDetail {
+pub(crate) fn because(reason: &str) -> StandingDetail {
     StandingDetail { reason: reason.to_owned(), evidence: serde_json::json!({"n": 1}), ..Default::default() }
 }
 
 /// A change of standing without anything else.
-pub fn change(subject: &Subject, now: Millis, standing: Standing) -> Respond {
+pub(crate) fn change(subject: &Subject, now: Millis, standing: Standing) -> Respond {
     let standing = Some((standing, because("it had to be")));
     Respond { subject: subject.clone(), now, standing, refunds: vec![], events: vec![] }
 }
 
 /// Takes a charge back.
-pub fn take_back(
+pub(crate) fn take_back(
     subject: &Subject,
     now: Millis,
     charged_at: Millis,
@@ -116,7 +116,7 @@ pub fn take_back(
 }
 
 /// Makes a change that must succeed; the events as appended.
-pub async fn respond(store: &dyn Store, respond: Respond) -> Vec<Event> {
+pub(crate) async fn respond(store: &dyn Store, respond: Respond) -> Vec<Event> {
     match store.respond(&respond).await.unwrap() {
         Responded::Done(events) => events,
         Responded::Conflict(current) => panic!("conflict with {current:?}"),
@@ -124,7 +124,7 @@ pub async fn respond(store: &dyn Store, respond: Respond) -> Vec<Event> {
 }
 
 /// An event.
-pub fn event(time: Millis, kind: EventType, severity: Severity, subject: Option<&Subject>) -> Event {
+pub(crate) fn event(time: Millis, kind: EventType, severity: Severity, subject: Option<&Subject>) -> Event {
     Event {
         evidence: serde_json::from_value(serde_json::json!({"observed": 3.5, "text": "größer \"als\""}))
             .unwrap(),
@@ -134,6 +134,6 @@ pub fn event(time: Millis, kind: EventType, severity: Severity, subject: Option<
 }
 
 /// An event of no particular kind about nobody.
-pub fn note(time: Millis) -> Event {
+pub(crate) fn note(time: Millis) -> Event {
     event(time, EventType::PolicyChanged, Severity::Low, None)
 }

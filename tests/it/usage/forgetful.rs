@@ -11,7 +11,7 @@ use keyward::{
 };
 
 /// See the module.
-pub struct Forgetful {
+pub(super) struct Forgetful {
     inner: Arc<dyn UsageStore>,
     calls: AtomicUsize,
     /// Answers that were lost.
@@ -20,7 +20,7 @@ pub struct Forgetful {
 
 impl Forgetful {
     /// Over another store.
-    pub fn over(inner: Arc<dyn UsageStore>) -> Arc<Self> {
+    pub(super) fn over(inner: Arc<dyn UsageStore>) -> Arc<Self> {
         Arc::new(Self { inner, calls: AtomicUsize::new(0), lost: AtomicUsize::new(0) })
     }
 }

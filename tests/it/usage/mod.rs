@@ -31,7 +31,7 @@ use forgetful::Forgetful;
 use oracle::{Life, Oracle};
 
 /// Everything that is kept at `now`.
-pub fn all(bucket: Bucket, group: Grouping, now: Millis) -> UsageQuery {
+pub(crate) fn all(bucket: Bucket, group: Grouping, now: Millis) -> UsageQuery {
     let only = UsageKey::default();
     let (from, to) = (now - 500 * DAY, now + DAY);
     let (max_rows, max_scanned) = (usize::MAX, usize::MAX);

@@ -30,10 +30,10 @@ const LIST: &str = "[fallback]\ninput = 15\noutput = 15\n\
     [[prices]]\nmodel = 'big'\ninput = 8\ncached_input = 2.000001\noutput = 24\n";
 
 /// What a record says, as plain numbers; `None` for a retry.
-pub type Fact = Option<(Millis, [Option<&'static str>; 3], Totals)>;
+pub(super) type Fact = Option<(Millis, [Option<&'static str>; 3], Totals)>;
 
 /// Somebody's traffic.
-pub struct Life {
+pub(super) struct Life {
     state: u64,
     intake: Intake,
     name: u64,
@@ -43,7 +43,7 @@ pub struct Life {
 }
 
 impl Life {
-    pub fn new(seed: u64, shelf: &Path) -> Self {
+    pub(super) fn new(seed: u64, shelf: &Path) -> Self {
         let file = shelf.join(format!("prices-{seed}.toml"));
         std::fs::write(&file, LIST).unwrap();
         let prices = Arc::new(Prices::open(Some(&file)).unwrap());
@@ -62,7 +62,7 @@ impl Life {
     }
 
     /// The next records, some of them sent twice.
-    pub fn records(&mut self, count: usize) -> (Vec<Record>, Vec<Fact>) {
+    pub(super) fn records(&mut self, count: usize) -> (Vec<Record>, Vec<Fact>) {
         let (mut records, mut facts) = (Vec::new(), Vec::new());
         self.now += (self.below(3 * 1_000) as Millis) + SECOND;
         while records.len() < count {
@@ -146,30 +146,35 @@ impl Life {
 
 /// Every record as it was.
 #[derive(Default)]
-pub struct Oracle(Vec<(Millis, [Option<&'static str>; 3], Totals)>);
+pub(super) struct Oracle(Vec<(Millis, [Option<&'static str>; 3], Totals)>);
 
 impl Oracle {
     /// Counts a record with what was decided about it.
-    pub fn count(&mut self, fact: Fact, refused: bool) {
+    pub(super) fn count(&mut self, fact: Fact, refused: bool) {
         if let Some((at, names, totals)) = fact {
             let refused = totals.refused.max(u64::from(refused));
             self.0.push((at, names, Totals { refused, ..totals }));
         }
     }
 
-    pub fn merge(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
     /// Whether there was something of everything.
-    pub fn is_lively(&self) {
+    pub(super) fn is_lively(&self) {
         let refused = self.0.iter().filter(|(_, _, totals)| totals.refused > 0).count();
         assert!((self.0.len() / 20..self.0.len()).contains(&refused), "{refused} refused");
         assert!(self.0.len() > 18_000);
     }
 
     /// The rows that there must be.
-    pub fn rows(&self, bucket: Bucket, group: Grouping, now: Millis) -> BTreeMap<(Millis, UsageKey), Totals> {
+    pub(super) fn rows(
+        &self,
+        bucket: Bucket,
+        group: Grouping,
+        now: Millis,
+    ) -> BTreeMap<(Millis, UsageKey), Totals> {
         let (length, days) = match bucket {
             Bucket::Minute => (MINUTE, 2),
             Bucket::Hour => (HOUR, 35),

@@ -21,7 +21,7 @@ const POLICY: Choice = (5, "Policy");
 const OTHER: u8 = 99;
 
 /// The class, the activity, and what the class has beside the base.
-pub fn management(event: &Event) -> (Class, Choice, Value) {
+pub(super) fn management(event: &Event) -> (Class, Choice, Value) {
     let word = event.read::<FeedbackGiven>();
     let note = word.as_ref().map(|word| word.note.as_str()).filter(|note| !note.is_empty());
     let special = json!({

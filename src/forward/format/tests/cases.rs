@@ -15,7 +15,7 @@ const NOW: Millis = 1_772_442_802_123;
 const KEY: &str = "k1:9f2c41d07be5a8c3";
 
 /// Every case, by the name of its golden files.
-pub fn all() -> Vec<(&'static str, Event)> {
+pub(super) fn all() -> Vec<(&'static str, Event)> {
     vec![
         ("impossible_travel", impossible_travel()),
         ("high_severity", high_severity()),
@@ -48,14 +48,14 @@ pub fn all() -> Vec<(&'static str, Event)> {
 }
 
 /// A bare event and a full one of each type.
-pub fn every_type() -> Vec<Event> {
+pub(super) fn every_type() -> Vec<Event> {
     let kinds = EventType::names().map(|name| EventType::parse(name).unwrap());
     let bare = |kind| Event::new(NOW, kind, Severity::Medium, None);
     kinds.flat_map(|kind| [bare(kind), Event { kind, ..impossible_travel() }]).collect()
 }
 
 /// An event as it is while the policy only observes.
-pub fn observed(event: Event, done: &str) -> Event {
+pub(super) fn observed(event: Event, done: &str) -> Event {
     let action =
         Action::ALL.into_iter().find(|action| Some(action.name()) == event.action.as_deref()).unwrap();
     let reason = match event.kind {
@@ -129,7 +129,7 @@ fn travel_evidence() -> Value {
     })
 }
 
-pub fn impossible_travel() -> Event {
+pub(super) fn impossible_travel() -> Event {
     let kind = EventType::Anomaly(AnomalyKind::ImpossibleTravel);
     let event = from_bucharest(kind, Severity::Critical, "impossible_travel", travel_evidence());
     Event { action: Some("temporary_ban".to_owned()), ..event }
@@ -147,7 +147,7 @@ fn standing(until: Option<&str>) -> Value {
     json!({ "since": "2026-03-02T09:13:22.123Z", "until": until, "strikes": 1.0, "origin": "detector" })
 }
 
-pub fn throttled() -> Event {
+pub(super) fn throttled() -> Event {
     let mut evidence = standing(Some("2026-03-02T09:28:22.123Z"));
     let cause = json!({
         "summary": "412 requests in a minute; usual at this hour: 38.", "observed": 412, "baseline": 38.4,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// What came out of a line.
 #[derive(Debug, Default)]
-pub struct Parsed {
+pub(super) struct Parsed {
     /// The parts of the header.
     pub header: Vec<String>,
     /// The keys and values of the extension.
@@ -22,7 +22,7 @@ impl Parsed {
 
 /// Seven header parts, `|` between, `\` before a literal `|` or `\`; then pairs. A pair begins at a key that stands at
 /// the start or behind a space and is followed by an unescaped `=`.
-pub fn cef(line: &str) -> Parsed {
+pub(super) fn cef(line: &str) -> Parsed {
     let mut parsed = Parsed::default();
     let (mut part, mut chars) = (String::new(), line.chars());
     while parsed.header.len() < 7 {
@@ -79,7 +79,7 @@ fn cef_value(text: &[char]) -> String {
 }
 
 /// Six header parts, the last one the delimiter as a character; then pairs, split at the first `=`.
-pub fn leef(line: &str) -> Parsed {
+pub(super) fn leef(line: &str) -> Parsed {
     let mut parts = line.splitn(7, '|');
     let header: Vec<String> = parts.by_ref().take(6).map(str::to_owned).collect();
     let delimiter = header[5].clone();
@@ -94,7 +94,7 @@ pub fn leef(line: &str) -> Parsed {
 }
 
 /// `<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID [SD-ID PARAM="VALUE" ...] MSG`, by the grammar of section 6.
-pub fn syslog(line: &str) -> Parsed {
+pub(super) fn syslog(line: &str) -> Parsed {
     let mut parts = line.splitn(7, ' ');
     let header: Vec<String> = parts.by_ref().take(6).map(str::to_owned).collect();
     let rest = parts.next().and_then(|rest| rest.strip_prefix('[')).expect("structured data");

@@ -14,36 +14,36 @@ use crate::domain::{
     subject::Subject,
 };
 
-pub const NOW: Millis = 1_772_442_802_000;
-pub const SECOND: Millis = 1_000;
-pub const MINUTE: Millis = 60 * SECOND;
-pub const HOUR: Millis = 60 * MINUTE;
+pub(super) const NOW: Millis = 1_772_442_802_000;
+pub(super) const SECOND: Millis = 1_000;
+pub(super) const MINUTE: Millis = 60 * SECOND;
+pub(super) const HOUR: Millis = 60 * MINUTE;
 /// A channel that closes and acknowledges, as PagerDuty does.
-pub const CLOSES: ChannelTraits =
+pub(super) const CLOSES: ChannelTraits =
     ChannelTraits { closes: true, acknowledges: true, ..ChannelTraits::READ_BY_PEOPLE };
 
 /// Groups with the default settings and their clock.
-pub struct Day {
+pub(super) struct Day {
     pub groups: AlertGroups,
     pub now: Millis,
 }
 
 impl Day {
-    pub fn of(traits: ChannelTraits) -> Self {
+    pub(super) fn of(traits: ChannelTraits) -> Self {
         Self::with(Grouping::default(), traits)
     }
 
-    pub fn with(grouping: Grouping, traits: ChannelTraits) -> Self {
+    pub(super) fn with(grouping: Grouping, traits: ChannelTraits) -> Self {
         Self { groups: AlertGroups::new(grouping, traits), now: NOW }
     }
 
-    pub fn take(&mut self, mut event: Event) {
+    pub(super) fn take(&mut self, mut event: Event) {
         event.time = self.now;
         self.groups.take(&event, self.now);
     }
 
     /// What is sent when the time comes, each message at once.
-    pub fn after(&mut self, time: Millis) -> Vec<Notice> {
+    pub(super) fn after(&mut self, time: Millis) -> Vec<Notice> {
         self.now += time;
         let mut sent = Vec::new();
         loop {
@@ -58,7 +58,7 @@ impl Day {
 }
 
 /// An event of a detector about a key.
-pub fn event(kind: EventType, severity: Severity, key: &str) -> Event {
+pub(super) fn event(kind: EventType, severity: Severity, key: &str) -> Event {
     let mut event = Event::new(NOW, kind, severity, Some(Subject::key(key)));
     event.detector = Some("impossible_travel".to_owned());
     event.key_id = Some(key.to_owned());
@@ -66,11 +66,11 @@ pub fn event(kind: EventType, severity: Severity, key: &str) -> Event {
     event
 }
 
-pub fn travel(severity: Severity, key: &str) -> Event {
+pub(super) fn travel(severity: Severity, key: &str) -> Event {
     event(EventType::Anomaly(AnomalyKind::ImpossibleTravel), severity, key)
 }
 
-pub fn ban(key: &str, until: Option<Millis>) -> Event {
+pub(super) fn ban(key: &str, until: Option<Millis>) -> Event {
     let kind = if until.is_some() { EventType::TemporaryBan } else { EventType::PermanentBan };
     let mut event = event(kind, Severity::High, key);
     event.evidence = json!({ "until": until.map(format_millis) }).into();
@@ -78,6 +78,6 @@ pub fn ban(key: &str, until: Option<Millis>) -> Event {
     event
 }
 
-pub fn kinds(notices: &[Notice]) -> Vec<(NoticeKind, u64)> {
+pub(super) fn kinds(notices: &[Notice]) -> Vec<(NoticeKind, u64)> {
     notices.iter().map(|notice| (notice.kind, notice.events)).collect()
 }

@@ -8,35 +8,35 @@ use bytes::{Buf, BufMut};
 /// A response is not what its kind and version say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it cannot be read")]
-pub struct MalformedResponse;
+pub(super) struct MalformedResponse;
 
 /// Reads what has arrived.
-pub struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    pub fn i16(&mut self) -> Result<i16, MalformedResponse> {
+    pub(super) fn i16(&mut self) -> Result<i16, MalformedResponse> {
         self.0.try_get_i16().map_err(|_| MalformedResponse)
     }
 
-    pub fn i32(&mut self) -> Result<i32, MalformedResponse> {
+    pub(super) fn i32(&mut self) -> Result<i32, MalformedResponse> {
         self.0.try_get_i32().map_err(|_| MalformedResponse)
     }
 
-    pub fn i64(&mut self) -> Result<i64, MalformedResponse> {
+    pub(super) fn i64(&mut self) -> Result<i64, MalformedResponse> {
         self.0.try_get_i64().map_err(|_| MalformedResponse)
     }
 
     /// Passes over a truth value.
-    pub fn flag(&mut self) -> Result<(), MalformedResponse> {
+    pub(super) fn flag(&mut self) -> Result<(), MalformedResponse> {
         self.0.try_get_u8().map(drop).map_err(|_| MalformedResponse)
     }
 
     /// A text, which may be absent.
-    pub fn text(&mut self) -> Result<Option<&'a str>, MalformedResponse> {
+    pub(super) fn text(&mut self) -> Result<Option<&'a str>, MalformedResponse> {
         let length = self.i16()?;
         self.piece(length.into())?
             .map(|bytes| std::str::from_utf8(bytes).map_err(|_| MalformedResponse))
@@ -44,13 +44,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes, which may be absent.
-    pub fn bytes(&mut self) -> Result<Option<&'a [u8]>, MalformedResponse> {
+    pub(super) fn bytes(&mut self) -> Result<Option<&'a [u8]>, MalformedResponse> {
         let length = self.i32()?;
         self.piece(length)
     }
 
     /// A list; one that is absent is empty.
-    pub fn list<T>(
+    pub(super) fn list<T>(
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<T, MalformedResponse>,
     ) -> Result<Vec<T>, MalformedResponse> {
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What is left must be nothing.
-    pub fn end(self) -> Result<(), MalformedResponse> {
+    pub(super) fn end(self) -> Result<(), MalformedResponse> {
         if self.0.is_empty() { Ok(()) } else { Err(MalformedResponse) }
     }
 
@@ -80,20 +80,20 @@ impl<'a> Reader<'a> {
 }
 
 /// Appends a text of at most 32,767 bytes; what goes beyond is left out.
-pub fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     let text = &text[..text.floor_char_boundary(i16::MAX as usize)];
     out.put_i16(text.len() as i16);
     out.put_slice(text.as_bytes());
 }
 
 /// Appends bytes behind their length.
-pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.put_i32(bytes.len() as i32);
     out.put_slice(bytes);
 }
 
 /// Appends a number as records have it: 7 bits a byte, the sign in the lowest bit.
-pub fn put_varint(out: &mut Vec<u8>, number: i64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, number: i64) {
     let mut rest = ((number << 1) ^ (number >> 63)) as u64;
     while rest > 0x7f {
         out.put_u8(rest as u8 | 0x80);

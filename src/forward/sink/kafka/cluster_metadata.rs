@@ -16,7 +16,7 @@ const MAX_PARTITIONS: usize = 200_000;
 
 /// The brokers of a cluster, and who leads each partition of one topic.
 #[derive(Debug)]
-pub struct ClusterMetadata {
+pub(super) struct ClusterMetadata {
     brokers: BTreeMap<i32, (String, u16)>,
     /// The leader of each partition; `None` where an election goes on.
     leaders: Vec<Option<i32>>,
@@ -28,7 +28,7 @@ impl ClusterMetadata {
     ///
     /// # Errors
     /// When there is no such topic, or it may not be seen.
-    pub fn of(response: &Metadata, topic: &str) -> Result<Self, SendError> {
+    pub(super) fn of(response: &Metadata, topic: &str) -> Result<Self, SendError> {
         let found = response.topics.iter().find(|found| found.name == topic);
         let found = found
             .ok_or_else(|| SendError::unreachable(format!("the cluster says nothing of topic {topic}")))?;
@@ -48,23 +48,23 @@ impl ClusterMetadata {
     }
 
     /// How many partitions there are, at least one.
-    pub fn partitions(&self) -> i32 {
+    pub(super) fn partitions(&self) -> i32 {
         self.leaders.len() as i32
     }
 
     /// The id of the broker that leads a partition; `None` while an election goes on.
-    pub fn leader(&self, partition: i32) -> Option<i32> {
+    pub(super) fn leader(&self, partition: i32) -> Option<i32> {
         let leader = usize::try_from(partition).ok().and_then(|n| *self.leaders.get(n)?);
         leader.filter(|leader| self.brokers.contains_key(leader))
     }
 
     /// The host and the port of a broker.
-    pub fn address(&self, broker: i32) -> Option<(&str, u16)> {
+    pub(super) fn address(&self, broker: i32) -> Option<(&str, u16)> {
         self.brokers.get(&broker).map(|(host, port)| (host.as_str(), *port))
     }
 
     /// Every broker, and where it is.
-    pub fn brokers(&self) -> impl Iterator<Item = (i32, &str, u16)> {
+    pub(super) fn brokers(&self) -> impl Iterator<Item = (i32, &str, u16)> {
         self.brokers.iter().map(|(id, (host, port))| (*id, host.as_str(), *port))
     }
 }

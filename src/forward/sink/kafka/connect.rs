@@ -19,7 +19,7 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes connections to brokers.
-pub struct BrokerConnector {
+pub(super) struct BrokerConnector {
     pub guard: AddressGuard,
     /// `None` for connections in the clear.
     pub tls: Option<TlsContext>,
@@ -36,7 +36,7 @@ impl BrokerConnector {
     ///
     /// # Errors
     /// Why the last of its addresses will not do.
-    pub async fn connect(&self, host: &str, port: u16) -> Result<BrokerConnection, SendError> {
+    pub(super) async fn connect(&self, host: &str, port: u16) -> Result<BrokerConnection, SendError> {
         let name = format!("{host}:{port}");
         let named = |error: SendError| error.about(format!("broker {name}"));
         let Some(endpoint) = Endpoint::new(host, port, self.guard.clone()) else {

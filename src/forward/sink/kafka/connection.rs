@@ -20,7 +20,7 @@ const MAX_METADATA: usize = 16 * 1024 * 1024;
 const MAX_RESPONSE: usize = 1024 * 1024;
 
 /// A connection to a broker. When an exchange was broken off, nothing more may be asked over it: drop it.
-pub struct BrokerConnection {
+pub(super) struct BrokerConnection {
     stream: Box<dyn ByteStream>,
     /// The host and the port of the broker, for people.
     name: String,
@@ -39,7 +39,12 @@ pub struct BrokerConnection {
 
 impl BrokerConnection {
     /// A connection on which nothing has been asked yet.
-    pub fn new(stream: Box<dyn ByteStream>, name: String, client_id: String, timeout: Duration) -> Self {
+    pub(super) fn new(
+        stream: Box<dyn ByteStream>,
+        name: String,
+        client_id: String,
+        timeout: Duration,
+    ) -> Self {
         Self {
             stream,
             name,
@@ -56,7 +61,7 @@ impl BrokerConnection {
     ///
     /// # Errors
     /// What the broker supports, if there is none.
-    pub fn version(&self, kind: &RequestKind) -> Result<i16, SendError> {
+    pub(super) fn version(&self, kind: &RequestKind) -> Result<i16, SendError> {
         self.supported.newest(kind).map_err(|range| {
             let range = range
                 .map_or("nothing of the kind".to_owned(), |(from, to)| format!("versions {from} to {to}"));
@@ -70,7 +75,7 @@ impl BrokerConnection {
     ///
     /// # Errors
     /// Why there is none: it came late, was too long, or was not to this request.
-    pub async fn request(
+    pub(super) async fn request(
         &mut self,
         kind: &RequestKind,
         version: i16,
@@ -113,7 +118,7 @@ impl BrokerConnection {
     }
 
     /// Whether it can still be used: not ended by the broker, not about to be, and nothing unasked was said.
-    pub async fn is_usable(&mut self) -> bool {
+    pub(super) async fn is_usable(&mut self) -> bool {
         if self.session_ends.is_some_and(|ends| ends <= clock::instant()) {
             return false;
         }
@@ -126,18 +131,18 @@ impl BrokerConnection {
     }
 
     /// Notes that the broker wants to be left alone for so many milliseconds; 0 or less: not at all.
-    pub fn throttle(&mut self, milliseconds: i32) {
+    pub(super) fn throttle(&mut self, milliseconds: i32) {
         let time = u64::try_from(milliseconds).unwrap_or(0);
         self.throttled_until = (time > 0).then(|| clock::instant() + Duration::from_millis(time));
     }
 
     /// The error about a response that cannot be read.
-    pub fn malformed(&self, kind: &RequestKind, error: MalformedResponse) -> SendError {
+    pub(super) fn malformed(&self, kind: &RequestKind, error: MalformedResponse) -> SendError {
         self.named(SendError::unreachable(format!("its answer to {}", kind.name)).because(error))
     }
 
     /// An error with the broker's name in front.
-    pub fn named(&self, error: SendError) -> SendError {
+    pub(super) fn named(&self, error: SendError) -> SendError {
         error.about(format!("broker {}", self.name))
     }
 }

@@ -24,7 +24,7 @@ enum Meaning {
 
 /// What becomes of a batch of records.
 #[derive(Debug)]
-pub enum ProduceOutcome {
+pub(super) enum ProduceOutcome {
     Taken,
     /// The records will never be taken, for this reason; a smaller batch may be.
     Refused(String),
@@ -75,7 +75,7 @@ const CODES: &[(i16, &str, Meaning)] = &[
 ];
 
 /// What `code` means for records that were sent, with what the broker said beside it.
-pub fn outcome_of(code: i16, message: Option<&str>) -> ProduceOutcome {
+pub(super) fn outcome_of(code: i16, message: Option<&str>) -> ProduceOutcome {
     if code == 0 {
         return ProduceOutcome::Taken;
     }
@@ -97,7 +97,7 @@ pub fn outcome_of(code: i16, message: Option<&str>) -> ProduceOutcome {
 }
 
 /// What `code`, which is not 0, means when no records were sent.
-pub fn error_of(code: i16, message: Option<&str>) -> SendError {
+pub(super) fn error_of(code: i16, message: Option<&str>) -> SendError {
     match outcome_of(code, message) {
         ProduceOutcome::Failed { error, .. } => error,
         ProduceOutcome::Taken => SendError::broken("it says nothing"),
@@ -127,7 +127,7 @@ fn describe(code: i16, message: Option<&str>) -> String {
 }
 
 /// What a broker says, on one line of at most 300 bytes.
-pub fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let text = &text[..text.floor_char_boundary(MAX_SHOWN)];
     let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     plain.trim().to_owned()

@@ -8,7 +8,7 @@ use super::bytes::{MalformedResponse, Reader, put_bytes, put_text};
 
 /// A kind of request, and the versions of it that Keyward can make.
 #[derive(Debug, PartialEq, Eq)]
-pub struct RequestKind {
+pub(super) struct RequestKind {
     /// The number of the kind: Kafka's API key.
     pub key: i16,
     pub name: &'static str,
@@ -16,15 +16,16 @@ pub struct RequestKind {
     pub newest: i16,
 }
 
-pub const PRODUCE: &RequestKind = &RequestKind { key: 0, name: "Produce", oldest: 3, newest: 8 };
-pub const METADATA: &RequestKind = &RequestKind { key: 3, name: "Metadata", oldest: 1, newest: 8 };
-pub const HANDSHAKE: &RequestKind = &RequestKind { key: 17, name: "SaslHandshake", oldest: 1, newest: 1 };
-pub const VERSIONS: &RequestKind = &RequestKind { key: 18, name: "ApiVersions", oldest: 0, newest: 0 };
-pub const AUTHENTICATE: &RequestKind =
+pub(super) const PRODUCE: &RequestKind = &RequestKind { key: 0, name: "Produce", oldest: 3, newest: 8 };
+pub(super) const METADATA: &RequestKind = &RequestKind { key: 3, name: "Metadata", oldest: 1, newest: 8 };
+pub(super) const HANDSHAKE: &RequestKind =
+    &RequestKind { key: 17, name: "SaslHandshake", oldest: 1, newest: 1 };
+pub(super) const VERSIONS: &RequestKind = &RequestKind { key: 18, name: "ApiVersions", oldest: 0, newest: 0 };
+pub(super) const AUTHENTICATE: &RequestKind =
     &RequestKind { key: 36, name: "SaslAuthenticate", oldest: 0, newest: 1 };
 
 /// A frame: its length, what is asked and by whom, and the body.
-pub fn frame(api: &RequestKind, version: i16, correlation: i32, client: &str, body: &[u8]) -> Vec<u8> {
+pub(super) fn frame(api: &RequestKind, version: i16, correlation: i32, client: &str, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(16 + client.len() + body.len());
     out.put_i32(0);
     out.put_i16(api.key);
@@ -39,11 +40,11 @@ pub fn frame(api: &RequestKind, version: i16, correlation: i32, client: &str, bo
 
 /// The versions of each kind of request that a broker supports.
 #[derive(Debug, Default)]
-pub struct SupportedVersions(Vec<[i16; 3]>);
+pub(super) struct SupportedVersions(Vec<[i16; 3]>);
 
 impl SupportedVersions {
     /// Reads the answer to `VERSIONS`: an error, or the versions.
-    pub fn read(bytes: &[u8]) -> Result<Result<Self, i16>, MalformedResponse> {
+    pub(super) fn read(bytes: &[u8]) -> Result<Result<Self, i16>, MalformedResponse> {
         let mut reader = Reader::new(bytes);
         let error = reader.i16()?;
         let supported = reader.list(|r| Ok([r.i16()?, r.i16()?, r.i16()?]))?;
@@ -52,7 +53,7 @@ impl SupportedVersions {
     }
 
     /// The newest version that both sides speak; else the broker's range, if it knows the kind at all.
-    pub fn newest(&self, api: &RequestKind) -> Result<i16, Option<(i16, i16)>> {
+    pub(super) fn newest(&self, api: &RequestKind) -> Result<i16, Option<(i16, i16)>> {
         let [_, oldest, newest] = *self.0.iter().find(|[key, ..]| *key == api.key).ok_or(None)?;
         let version = newest.min(api.newest);
         if version >= oldest.max(api.oldest) { Ok(version) } else { Err(Some((oldest, newest))) }
@@ -60,7 +61,7 @@ impl SupportedVersions {
 }
 
 /// Asks who leads the partitions of a topic, which is not to be made. (Before version 4 that cannot be said.)
-pub fn metadata_request(version: i16, topic: &str) -> Vec<u8> {
+pub(super) fn metadata_request(version: i16, topic: &str) -> Vec<u8> {
     let mut out = Vec::new();
     out.put_i32(1);
     put_text(&mut out, topic);
@@ -75,7 +76,7 @@ pub fn metadata_request(version: i16, topic: &str) -> Vec<u8> {
 
 /// The brokers of a cluster, and a topic.
 #[derive(Debug)]
-pub struct Metadata {
+pub(super) struct Metadata {
     pub throttle: i32,
     /// The id, the host and the port of each broker.
     pub brokers: Vec<(i32, String, i32)>,
@@ -83,7 +84,7 @@ pub struct Metadata {
 }
 
 #[derive(Debug)]
-pub struct Topic {
+pub(super) struct Topic {
     pub error: i16,
     pub name: String,
     /// The error code, the index and the leader of each partition; -1: no leader.
@@ -91,7 +92,7 @@ pub struct Topic {
 }
 
 impl Metadata {
-    pub fn read(bytes: &[u8], version: i16) -> Result<Self, MalformedResponse> {
+    pub(super) fn read(bytes: &[u8], version: i16) -> Result<Self, MalformedResponse> {
         let mut reader = Reader::new(bytes);
         let throttle = if version >= 3 { reader.i32()? } else { 0 };
         let brokers = reader.list(|r| {
@@ -137,7 +138,7 @@ impl Topic {
 
 /// Asks to keep batches, each for a partition of one topic. It is to be answered when every replica in sync has them,
 /// or after so many milliseconds.
-pub fn produce_request(topic: &str, timeout_ms: i32, batches: &[(i32, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn produce_request(topic: &str, timeout_ms: i32, batches: &[(i32, Vec<u8>)]) -> Vec<u8> {
     let records: usize = batches.iter().map(|(_, records)| records.len() + 8).sum();
     let mut out = Vec::with_capacity(32 + topic.len() + records);
     // No transaction; all replicas.
@@ -156,14 +157,14 @@ pub fn produce_request(topic: &str, timeout_ms: i32, batches: &[(i32, Vec<u8>)])
 
 /// What became of batches.
 #[derive(Debug)]
-pub struct ProduceResponse {
+pub(super) struct ProduceResponse {
     pub throttle: i32,
     /// The name of each topic, and what became of its batches.
     pub topics: Vec<(String, Vec<PartitionResponse>)>,
 }
 
 #[derive(Debug)]
-pub struct PartitionResponse {
+pub(super) struct PartitionResponse {
     pub index: i32,
     pub error: i16,
     pub offset: i64,
@@ -174,7 +175,7 @@ pub struct PartitionResponse {
 }
 
 impl ProduceResponse {
-    pub fn read(bytes: &[u8], version: i16) -> Result<Self, MalformedResponse> {
+    pub(super) fn read(bytes: &[u8], version: i16) -> Result<Self, MalformedResponse> {
         let mut reader = Reader::new(bytes);
         let topics = reader.list(|r| Ok((text(r)?, r.list(|r| PartitionResponse::read(r, version))?)))?;
         let throttle = reader.i32()?;
@@ -200,14 +201,14 @@ impl PartitionResponse {
 }
 
 /// Asks to log in by this SASL mechanism.
-pub fn handshake_request(mechanism: &str) -> Vec<u8> {
+pub(super) fn handshake_request(mechanism: &str) -> Vec<u8> {
     let mut out = Vec::new();
     put_text(&mut out, mechanism);
     out
 }
 
 /// The error code, and the mechanisms that the broker has.
-pub fn read_handshake_response(bytes: &[u8]) -> Result<(i16, Vec<String>), MalformedResponse> {
+pub(super) fn read_handshake_response(bytes: &[u8]) -> Result<(i16, Vec<String>), MalformedResponse> {
     let mut reader = Reader::new(bytes);
     let answer = (reader.i16()?, reader.list(text)?);
     reader.end()?;
@@ -215,7 +216,7 @@ pub fn read_handshake_response(bytes: &[u8]) -> Result<(i16, Vec<String>), Malfo
 }
 
 /// One step of the mechanism.
-pub fn authenticate_request(data: &[u8]) -> Vec<u8> {
+pub(super) fn authenticate_request(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     put_bytes(&mut out, data);
     out
@@ -223,7 +224,7 @@ pub fn authenticate_request(data: &[u8]) -> Vec<u8> {
 
 /// The answer to one step of the mechanism.
 #[derive(Debug)]
-pub struct AuthenticateResponse {
+pub(super) struct AuthenticateResponse {
     pub error: i16,
     pub message: Option<String>,
     /// The next step of the mechanism.
@@ -233,7 +234,7 @@ pub struct AuthenticateResponse {
 }
 
 impl AuthenticateResponse {
-    pub fn read(bytes: &[u8], version: i16) -> Result<Self, MalformedResponse> {
+    pub(super) fn read(bytes: &[u8], version: i16) -> Result<Self, MalformedResponse> {
         let mut reader = Reader::new(bytes);
         let (error, message) = (reader.i16()?, reader.text()?.map(str::to_owned));
         let data = reader.bytes()?.unwrap_or_default().to_vec();

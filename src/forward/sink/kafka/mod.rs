@@ -69,7 +69,7 @@ const MAX_BROKERS: usize = 100;
 /// The own settings of a sink with `type = "kafka"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kafka {
+pub(super) struct Kafka {
     /// Where the cluster is asked for: `host`, `host:port`, `[IPv6]:port`.
     brokers: Vec<String>,
     topic: String,

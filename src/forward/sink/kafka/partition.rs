@@ -8,7 +8,7 @@ use crate::domain::event::Event;
 /// What decides the partition of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum PartitionKey {
+pub(super) enum PartitionKey {
     /// The subject: the events of one subject stay in order.
     #[default]
     Subject,
@@ -18,7 +18,7 @@ pub enum PartitionKey {
 
 impl PartitionKey {
     /// The key of an event; `None` for an event without a subject.
-    pub fn of(self, event: &Event) -> Option<Vec<u8>> {
+    pub(super) fn of(self, event: &Event) -> Option<Vec<u8>> {
         match self {
             Self::Subject => event.subject.as_ref().map(|subject| subject.as_str().into()),
             Self::Id => Some(event.id.clone().into_bytes()),
@@ -28,7 +28,7 @@ impl PartitionKey {
 
 /// The partition for a key among so many, at least one. Without a key: as if the key were empty, so that those without
 /// one stay in order among themselves.
-pub fn partition_of(key: Option<&[u8]>, partitions: i32) -> i32 {
+pub(super) fn partition_of(key: Option<&[u8]>, partitions: i32) -> i32 {
     let positive = (murmur2(key.unwrap_or_default()) & 0x7fff_ffff) as i32;
     positive % partitions.max(1)
 }

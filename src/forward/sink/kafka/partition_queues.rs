@@ -6,16 +6,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 /// The records of one batch, by the indexes of their events; never none.
-pub type RecordBatch = Vec<usize>;
+pub(super) type RecordBatch = Vec<usize>;
 
 /// The batches that are still to be sent, by partition.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct PartitionQueues(BTreeMap<i32, VecDeque<RecordBatch>>);
+pub(super) struct PartitionQueues(BTreeMap<i32, VecDeque<RecordBatch>>);
 
 impl PartitionQueues {
     /// Queues of events in their order, each with its index, partition and size. A batch has at most `max_bytes`,
     /// unless a single event has more.
-    pub fn of(events: impl Iterator<Item = (usize, i32, usize)>, max_bytes: usize) -> Self {
+    pub(super) fn of(events: impl Iterator<Item = (usize, i32, usize)>, max_bytes: usize) -> Self {
         let mut queues: BTreeMap<i32, VecDeque<RecordBatch>> = BTreeMap::new();
         let mut last: BTreeMap<i32, usize> = BTreeMap::new();
         for (place, partition, size) in events {
@@ -35,17 +35,17 @@ impl PartitionQueues {
     }
 
     /// The first batch of each queue.
-    pub fn first(&self) -> impl Iterator<Item = (i32, &RecordBatch)> {
+    pub(super) fn first(&self) -> impl Iterator<Item = (i32, &RecordBatch)> {
         self.0.iter().filter_map(|(partition, queue)| Some((*partition, queue.front()?)))
     }
 
     /// Whether nothing is left.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Takes the first batch out of a queue: it is done with.
-    pub fn pass(&mut self, partition: i32) -> RecordBatch {
+    pub(super) fn pass(&mut self, partition: i32) -> RecordBatch {
         let Some(queue) = self.0.get_mut(&partition) else { return RecordBatch::new() };
         let batch = queue.pop_front().unwrap_or_default();
         if queue.is_empty() {
@@ -55,14 +55,14 @@ impl PartitionQueues {
     }
 
     /// Puts a batch before all others of a queue.
-    pub fn put_back(&mut self, partition: i32, batch: RecordBatch) {
+    pub(super) fn put_back(&mut self, partition: i32, batch: RecordBatch) {
         if !batch.is_empty() {
             self.0.entry(partition).or_default().push_front(batch);
         }
     }
 
     /// Makes two batches of the first one of a queue.
-    pub fn halve(&mut self, partition: i32) {
+    pub(super) fn halve(&mut self, partition: i32) {
         let mut first = self.pass(partition);
         let second = first.split_off(first.len().div_ceil(2));
         self.put_back(partition, second);

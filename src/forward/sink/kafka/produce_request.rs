@@ -9,7 +9,7 @@ use super::{
 use crate::forward::error::SendError;
 
 /// Batches on their way to one broker.
-pub struct ProduceRequest {
+pub(super) struct ProduceRequest {
     pub broker: i32,
     /// The connection, if there is one.
     pub connection: Option<BrokerConnection>,
@@ -18,7 +18,7 @@ pub struct ProduceRequest {
 }
 
 /// What came back, and the connection if it can still be used.
-pub struct BrokerResult {
+pub(super) struct BrokerResult {
     pub broker: i32,
     pub connection: Option<BrokerConnection>,
     pub partitions: Result<Vec<PartitionResponse>, SendError>,
@@ -26,7 +26,7 @@ pub struct BrokerResult {
 
 impl ProduceRequest {
     /// Sends the request to the broker, which is at `address`; `None` if the cluster no longer has the broker.
-    pub async fn send(
+    pub(super) async fn send(
         mut self,
         connector: &BrokerConnector,
         address: Option<(&str, u16)>,

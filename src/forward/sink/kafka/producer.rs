@@ -42,7 +42,7 @@ const MAX_BATCH: usize = 512 * 1024;
 const MIN_BATCH: usize = 4 * 1024;
 
 /// What is the same for all events.
-pub struct ProducerConfig {
+pub(super) struct ProducerConfig {
     pub topic: String,
     pub key: PartitionKey,
     pub format: Format,
@@ -51,7 +51,7 @@ pub struct ProducerConfig {
 }
 
 /// Sends to a topic.
-pub struct Producer {
+pub(super) struct Producer {
     connector: BrokerConnector,
     /// Where the cluster is asked for first: host and port.
     bootstrap: Vec<(String, u16)>,
@@ -70,7 +70,11 @@ pub struct Producer {
 
 impl Producer {
     /// A producer that has no connection yet.
-    pub fn new(connector: BrokerConnector, bootstrap: Vec<(String, u16)>, config: ProducerConfig) -> Self {
+    pub(super) fn new(
+        connector: BrokerConnector,
+        bootstrap: Vec<(String, u16)>,
+        config: ProducerConfig,
+    ) -> Self {
         Self {
             connector,
             bootstrap,

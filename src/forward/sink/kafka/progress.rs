@@ -13,7 +13,7 @@ use crate::forward::{
 
 /// How far an attempt has come.
 #[derive(Default)]
-pub struct Progress {
+pub(super) struct Progress {
     /// The batches that are left.
     pub queues: PartitionQueues,
     /// Why the attempt ends.
@@ -25,19 +25,19 @@ pub struct Progress {
 
 impl Progress {
     /// Nothing has been sent yet.
-    pub fn new(queues: PartitionQueues) -> Self {
+    pub(super) fn new(queues: PartitionQueues) -> Self {
         Self { queues, ..Self::default() }
     }
 
     /// Notes an error. One about settings is worth more than others: only it says what to correct.
-    pub fn fail(&mut self, error: SendError) {
+    pub(super) fn fail(&mut self, error: SendError) {
         if self.failed.is_none() || error.kind == SendErrorKind::Denied {
             self.failed = Some(error);
         }
     }
 
     /// Takes a batch out of its queue that was taken; `offset` is that of its first record.
-    pub fn taken(&mut self, partition: i32, offset: i64) -> RecordBatch {
+    pub(super) fn taken(&mut self, partition: i32, offset: i64) -> RecordBatch {
         let batch = self.queues.pass(partition);
         self.last = Some((partition, offset + batch.len() as i64 - 1));
         batch
@@ -45,7 +45,12 @@ impl Progress {
 
     /// Takes out of a queue what is refused for good. When it is not known which events that is, makes smaller
     /// batches, and says so.
-    pub fn refuse(&mut self, partition: i32, record_errors: &[(i32, Option<String>)], why: &str) -> bool {
+    pub(super) fn refuse(
+        &mut self,
+        partition: i32,
+        record_errors: &[(i32, Option<String>)],
+        why: &str,
+    ) -> bool {
         let batch = self.queues.pass(partition);
         let refused: BTreeMap<usize, String> = match batch.as_slice() {
             [_] => BTreeMap::from([(0, why.to_owned())]),
@@ -69,7 +74,7 @@ impl Progress {
     }
 
     /// What became of all events, when nothing is left.
-    pub fn report(self, topic: &str) -> SendReport {
+    pub(super) fn report(self, topic: &str) -> SendReport {
         let answer = match self.last {
             Some((partition, offset)) => format!(
                 "{topic} has it on all replicas in sync, the last in partition {partition} at offset {offset}"

@@ -15,7 +15,7 @@ const BESIDE: usize = 64;
 const NONE: i8 = -1;
 
 /// One event as a record of a topic.
-pub struct ProducerRecord {
+pub(super) struct ProducerRecord {
     /// The bytes whose hash decides the partition; `None` where there is no subject.
     pub key: Option<Vec<u8>>,
     headers: [(&'static str, Vec<u8>); 4],
@@ -26,7 +26,7 @@ pub struct ProducerRecord {
 
 impl ProducerRecord {
     /// The record of an event, in this format and with this key.
-    pub fn of(event: &Event, key: Option<Vec<u8>>, format: Format) -> Self {
+    pub(super) fn of(event: &Event, key: Option<Vec<u8>>, format: Format) -> Self {
         let mut value = Vec::new();
         format.render(event, &mut value);
         let headers = [
@@ -39,7 +39,7 @@ impl ProducerRecord {
     }
 
     /// How many bytes it is in a batch, at most.
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
         BESIDE + self.key.as_ref().map_or(0, Vec::len) + headers + self.value.len()
     }
@@ -69,7 +69,7 @@ fn put_piece(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Records as one batch. What a partition is sent, it takes whole or not at all.
-pub fn batch<'a>(records: impl ExactSizeIterator<Item = &'a ProducerRecord> + Clone) -> Vec<u8> {
+pub(super) fn batch<'a>(records: impl ExactSizeIterator<Item = &'a ProducerRecord> + Clone) -> Vec<u8> {
     let count = records.len() as i32;
     let first = records.clone().next().map_or(0, |record| record.time);
     let last = records.clone().map(|record| record.time).max().unwrap_or(0);

@@ -23,7 +23,7 @@ const MIN_HIDDEN: usize = 4;
 /// The SASL mechanism by which we log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum SaslMechanism {
+pub(super) enum SaslMechanism {
     Plain,
     #[serde(rename = "scram-sha-256")]
     ScramSha256,
@@ -43,7 +43,7 @@ impl SaslMechanism {
 }
 
 /// Who we are, and how we prove it.
-pub struct Credentials {
+pub(super) struct Credentials {
     pub mechanism: SaslMechanism,
     pub username: String,
     pub password: Zeroizing<String>,
@@ -54,7 +54,7 @@ impl Credentials {
     ///
     /// # Errors
     /// [`SendErrorKind::Denied`](crate::forward::SendErrorKind::Denied) if we are not let in.
-    pub async fn log_in(&self, connection: &mut BrokerConnection) -> Result<(), SendError> {
+    pub(super) async fn log_in(&self, connection: &mut BrokerConnection) -> Result<(), SendError> {
         self.choose_mechanism(connection).await?;
         match self.mechanism {
             SaslMechanism::Plain => {

@@ -14,13 +14,13 @@ const MOST_ITERATIONS: u32 = 65_536;
 
 /// The hash function that SCRAM uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScramHash {
+pub(super) enum ScramHash {
     Sha256,
     Sha512,
 }
 
 /// The client's side of one SCRAM exchange.
-pub struct Scram<'a> {
+pub(super) struct Scram<'a> {
     hash: ScramHash,
     password: &'a str,
     nonce: String,
@@ -30,20 +30,20 @@ pub struct Scram<'a> {
 
 /// What is to be said last, and what the broker must then answer.
 #[derive(Debug)]
-pub struct ClientProof {
+pub(super) struct ClientProof {
     pub message: String,
     signature: Vec<u8>,
 }
 
 impl<'a> Scram<'a> {
     /// Begins one. `nonce` is random, of printable characters without a comma, and used only once.
-    pub fn new(hash: ScramHash, username: &str, password: &'a str, nonce: &str) -> Self {
+    pub(super) fn new(hash: ScramHash, username: &str, password: &'a str, nonce: &str) -> Self {
         let name = username.replace('=', "=3D").replace(',', "=2C");
         Self { hash, password, nonce: nonce.to_owned(), bare: format!("n={name},r={nonce}") }
     }
 
     /// What is said first.
-    pub fn first(&self) -> String {
+    pub(super) fn first(&self) -> String {
         format!("n,,{}", self.bare)
     }
 
@@ -51,7 +51,7 @@ impl<'a> Scram<'a> {
     ///
     /// # Errors
     /// What is wrong with that.
-    pub fn prove(&self, message: &str) -> Result<ClientProof, &'static str> {
+    pub(super) fn prove(&self, message: &str) -> Result<ClientProof, &'static str> {
         let mut parts = message.split(',');
         let mut next = |name| parts.next().and_then(|part| part.strip_prefix(name));
         let nonce = next("r=").ok_or("it sent no nonce")?;
@@ -80,7 +80,7 @@ impl ClientProof {
     ///
     /// # Errors
     /// When it has not proven that it knows the password.
-    pub fn check(&self, message: &str) -> Result<(), &'static str> {
+    pub(super) fn check(&self, message: &str) -> Result<(), &'static str> {
         let signature = message.split(',').next().and_then(|part| part.strip_prefix("v="));
         let signature = signature.and_then(|text| STANDARD.decode(text).ok());
         match signature {

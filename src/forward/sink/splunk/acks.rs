@@ -37,23 +37,23 @@ impl PendingRequest {
 
 impl PendingAcks {
     /// Nothing waits, and it is not known yet whether the token has acknowledgement.
-    pub fn new(limit: Duration, wait_per_attempt: Duration) -> Self {
+    pub(super) fn new(limit: Duration, wait_per_attempt: Duration) -> Self {
         Self { limit, wait_per_attempt, enabled: false, requests: Vec::new() }
     }
 
     /// Forgets requests that have waited for too long: their events are sent again.
-    pub fn drop_overdue(&mut self) {
+    pub(super) fn drop_overdue(&mut self) {
         self.requests.retain(|request| request.sent.elapsed() < self.limit);
     }
 
     /// Whether an event is in a request that waits.
-    pub fn has(&self, event_id: &str) -> bool {
+    pub(super) fn has(&self, event_id: &str) -> bool {
         self.requests.iter().any(|request| request.event_ids.contains(event_id))
     }
 
     /// Adds a request. Numbers count up: one that does not is from after a restart of Splunk, which knows nothing of
     /// the requests before.
-    pub fn add(&mut self, ack: u64, event_ids: HashSet<String>) {
+    pub(super) fn add(&mut self, ack: u64, event_ids: HashSet<String>) {
         if self.requests.iter().any(|request| request.ack >= ack) {
             self.requests.clear();
         }
@@ -61,20 +61,20 @@ impl PendingAcks {
     }
 
     /// The numbers of the requests with one of these events that are not indexed.
-    pub fn waiting_for(&self, events: &[Event]) -> Vec<u64> {
+    pub(super) fn waiting_for(&self, events: &[Event]) -> Vec<u64> {
         let own = self.requests.iter().filter(|request| request.has_one_of(events));
         own.filter(|request| !request.indexed).map(|request| request.ack).collect()
     }
 
     /// Notes which requests are indexed, by number.
-    pub fn mark_indexed(&mut self, indexed: &HashMap<String, bool>) {
+    pub(super) fn mark_indexed(&mut self, indexed: &HashMap<String, bool>) {
         for request in &mut self.requests {
             request.indexed |= indexed.get(&request.ack.to_string()) == Some(&true);
         }
     }
 
     /// Forgets every request with one of these events.
-    pub fn forget(&mut self, events: &[Event]) {
+    pub(super) fn forget(&mut self, events: &[Event]) {
         self.requests.retain(|request| !request.has_one_of(events));
     }
 }

@@ -13,7 +13,7 @@ pub(super) struct Envelope {
 
 impl Envelope {
     /// Appends an event as one object.
-    pub fn wrap(&self, event: &Event, out: &mut Vec<u8>) {
+    pub(super) fn wrap(&self, event: &Event, out: &mut Vec<u8>) {
         let time = event.time.max(0);
         out.extend(format!("{{\"time\":{}.{:03},{}", time / 1000, time % 1000, self.metadata).bytes());
         let fields = json!({

@@ -60,7 +60,7 @@ const MAX_REFUSED: usize = 10;
 /// The own settings of a sink with `type = "splunk"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Splunk {
+pub(super) struct Splunk {
     url: UrlSource,
     token: Secret,
     /// Where events are kept; the token's own index if it is not set.

@@ -21,14 +21,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SEND_BUFFER: u32 = 256 * 1024;
 
 /// Connects to a receiver.
-pub struct StreamConnector {
+pub(super) struct StreamConnector {
     endpoint: Endpoint,
     tls: Option<TlsClient>,
 }
 
 /// What is known of the other end of a connection.
 #[derive(Debug)]
-pub enum PeerState {
+pub(super) enum PeerState {
     /// Nothing: the connection is open.
     Open,
     /// It has ended the connection, having read all that had arrived.
@@ -38,7 +38,7 @@ pub enum PeerState {
 }
 
 /// A connection to a receiver.
-pub struct StreamConnection {
+pub(super) struct StreamConnection {
     stream: Box<dyn ByteStream>,
     /// The same connection, for what only the system knows of it.
     socket: Socket,
@@ -56,7 +56,7 @@ pub struct StreamConnection {
 
 impl StreamConnector {
     /// Connects to an endpoint, with TLS if `tls` is there.
-    pub fn new(endpoint: Endpoint, tls: Option<TlsClient>) -> Self {
+    pub(super) fn new(endpoint: Endpoint, tls: Option<TlsClient>) -> Self {
         Self { endpoint, tls }
     }
 
@@ -64,7 +64,7 @@ impl StreamConnector {
     ///
     /// # Errors
     /// Why the last address does not.
-    pub async fn connect(&self) -> Result<StreamConnection, SendError> {
+    pub(super) async fn connect(&self) -> Result<StreamConnection, SendError> {
         let mut failed = SendError::unreachable("it has no address");
         for address in self.endpoint.addresses().await? {
             let late = || Err(OutboundError::TimedOut { address, limit: CONNECT_TIMEOUT });
@@ -101,7 +101,7 @@ impl StreamConnection {
     ///
     /// # Errors
     /// When the connection is gone. How much has arrived is not known then.
-    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), SendError> {
         let written = match self.stream.write_all(bytes).await {
             Ok(()) => self.stream.flush().await,
             failed => failed,
@@ -117,7 +117,7 @@ impl StreamConnection {
     ///
     /// # Errors
     /// When the connection is gone.
-    pub async fn retransmit(&mut self) -> Result<(), SendError> {
+    pub(super) async fn retransmit(&mut self) -> Result<(), SendError> {
         while let Some(first) = self.to_retransmit.front_mut() {
             if first.is_empty() {
                 self.to_retransmit.pop_front();
@@ -140,7 +140,7 @@ impl StreamConnection {
     }
 
     /// What is known of the other end now, without waiting. What it says means nothing in syslog.
-    pub async fn peer_state(&mut self) -> PeerState {
+    pub(super) async fn peer_state(&mut self) -> PeerState {
         let mut bytes = [MaybeUninit::uninit(); 4_096];
         loop {
             let mut buffer = ReadBuf::uninit(&mut bytes);
@@ -162,7 +162,7 @@ impl StreamConnection {
     }
 
     /// Waits for the other side to end the connection, for `time` at most.
-    pub async fn wait_for_close(&mut self, time: Duration) -> PeerState {
+    pub(super) async fn wait_for_close(&mut self, time: Duration) -> PeerState {
         let until = clock::instant() + time;
         let mut bytes = [0; 4_096];
         loop {
@@ -179,7 +179,7 @@ impl StreamConnection {
     ///
     /// # Errors
     /// When the connection is gone.
-    pub async fn close(&mut self) -> Result<(), SendError> {
+    pub(super) async fn close(&mut self) -> Result<(), SendError> {
         self.closing = true;
         self.stream.shutdown().await.map_err(broken)
     }

@@ -23,7 +23,7 @@ const BURST: u32 = 20;
 const MAX_ADDRESS_AGE: Duration = Duration::from_secs(60);
 
 /// Sends each event as a datagram.
-pub struct DatagramSink {
+pub(super) struct DatagramSink {
     endpoint: Endpoint,
     encoder: MessageEncoder,
     per_second: u32,
@@ -32,7 +32,7 @@ pub struct DatagramSink {
 
 impl DatagramSink {
     /// A sink that sends at most `per_second` datagrams in a second.
-    pub fn new(endpoint: Endpoint, encoder: MessageEncoder, per_second: u32) -> Self {
+    pub(super) fn new(endpoint: Endpoint, encoder: MessageEncoder, per_second: u32) -> Self {
         Self { endpoint, encoder, per_second: per_second.max(1), socket: None }
     }
 

@@ -17,7 +17,7 @@ const TRUNCATED: usize = r#","truncated":true"#.len();
 /// How the end of a message is marked in a stream (RFC 6587, 3.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Framing {
+pub(super) enum Framing {
     /// Its length comes first. TLS knows no other.
     #[default]
     OctetCounting,
@@ -27,7 +27,7 @@ pub enum Framing {
 
 /// How messages are encoded.
 #[derive(Debug, Clone)]
-pub struct MessageEncoder {
+pub(super) struct MessageEncoder {
     pub format: Format,
     pub header: SyslogHeader,
     pub framing: Framing,
@@ -40,7 +40,7 @@ impl MessageEncoder {
     ///
     /// # Errors
     /// Why it can never be sent: it is too long without any evidence.
-    pub fn message(&self, event: &Event) -> Result<Vec<u8>, String> {
+    pub(super) fn message(&self, event: &Event) -> Result<Vec<u8>, String> {
         let whole = self.render(event);
         let Some(mut excess) = whole.len().checked_sub(self.max_bytes + 1) else { return Ok(whole) };
         let mut left = evidence_bytes(event);
@@ -60,7 +60,7 @@ impl MessageEncoder {
     }
 
     /// The frames for events, one after the other, and the indexes of the events that have none, with why.
-    pub fn frames(&self, events: &[Event]) -> (Vec<u8>, Vec<(usize, String)>) {
+    pub(super) fn frames(&self, events: &[Event]) -> (Vec<u8>, Vec<(usize, String)>) {
         let (mut frames, mut refused) = (Vec::with_capacity(events.len() * 1_024), Vec::new());
         for (index, event) in events.iter().enumerate() {
             match self.message(event) {

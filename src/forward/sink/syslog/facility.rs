@@ -10,7 +10,7 @@ const NAMES: [&str; 24] = [
 
 /// 0 to 23. By default 10, `authpriv`: security and authorization messages, which systems keep from most eyes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facility(pub u8);
+pub(super) struct Facility(pub u8);
 
 impl Default for Facility {
     fn default() -> Self {

@@ -75,7 +75,7 @@ enum Transport {
 /// The own settings of a sink with `type = "syslog"`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Syslog {
+pub(super) struct Syslog {
     /// The receiver: `host`, `host:port`, `[IPv6]:port`.
     address: String,
     #[serde(default)]

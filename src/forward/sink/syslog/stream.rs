@@ -27,7 +27,7 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sends over TCP or TLS.
-pub struct StreamSink {
+pub(super) struct StreamSink {
     connector: StreamConnector,
     encoder: MessageEncoder,
     /// How long one attempt may take.
@@ -38,7 +38,7 @@ pub struct StreamSink {
 
 impl StreamSink {
     /// Over connections that `connector` makes; an attempt may take `timeout`.
-    pub fn new(connector: StreamConnector, encoder: MessageEncoder, timeout: Duration) -> Self {
+    pub(super) fn new(connector: StreamConnector, encoder: MessageEncoder, timeout: Duration) -> Self {
         Self { connector, encoder, timeout, connection: None, unconfirmed: UnconfirmedWrites::default() }
     }
 

@@ -43,7 +43,7 @@ const MINUTELY: Span = Span::Sliding(MINUTE);
 const DAILY: Span = Span::Calendar(Calendar::Day);
 
 /// One that refuses keeps all from being charged, also the windows; a window that refuses keeps the counters.
-pub async fn all_counters_and_windows_are_charged_or_none(store: &dyn Store) {
+pub(crate) async fn all_counters_and_windows_are_charged_or_none(store: &dyn Store) {
     let asked = |now, amount, most| {
         let counters = vec![
             quota(project("all"), DAILY, amount, most, now),
@@ -74,7 +74,7 @@ pub async fn all_counters_and_windows_are_charged_or_none(store: &dyn Store) {
 }
 
 /// Of two that refuse the later moment is told, and then the charge is admitted, and not before.
-pub async fn the_counter_that_keeps_out_longest_is_named_with_a_true_moment(store: &dyn Store) {
+pub(crate) async fn the_counter_that_keeps_out_longest_is_named_with_a_true_moment(store: &dyn Store) {
     let asked = |now: Millis, amount| {
         let spans = [Span::Sliding(10 * SECOND), MINUTELY];
         let counters = spans.map(|span| quota(project("longest"), span, amount, 100, now));
@@ -105,7 +105,7 @@ impl Dice {
 
 /// Random spans, zones, scopes and amounts against a list of all that was ever charged, in whole numbers. What a true
 /// sliding span holds never exceeds the limit, and a refusal is justified within a sixtieth of the span.
-pub async fn counters_agree_with_an_exact_oracle_over_random_spans(store: &dyn Store) {
+pub(crate) async fn counters_agree_with_an_exact_oracle_over_random_spans(store: &dyn Store) {
     let zones =
         ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"].map(|z| Zone::named(z).unwrap());
     let spans = [
@@ -177,7 +177,7 @@ pub async fn counters_agree_with_an_exact_oracle_over_random_spans(store: &dyn S
 }
 
 /// Keys of one project share its counter; each key has its own beside it.
-pub async fn a_counter_is_shared_by_all_that_charge_it(store: &dyn Store) {
+pub(crate) async fn a_counter_is_shared_by_all_that_charge_it(store: &dyn Store) {
     let mut admitted = 0;
     for n in 0..8 {
         let subject = key(&format!("shared-{n}"));
@@ -201,7 +201,7 @@ pub async fn a_counter_is_shared_by_all_that_charge_it(store: &dyn Store) {
 }
 
 /// 64 callers at once, each of cost c, on one budget B: floor(B / c) are admitted.
-pub async fn a_budget_admits_exactly_what_it_holds_however_many_ask(store: &dyn Store) {
+pub(crate) async fn a_budget_admits_exactly_what_it_holds_however_many_ask(store: &dyn Store) {
     let ask = |n: u64| async move {
         let counters =
             vec![quota(project("exact"), Span::Calendar(Calendar::Month), 7_456_000, 100_000_000, START)];
@@ -255,7 +255,7 @@ fn settle(id: &str, name: &str, tokens: u64, keeps_estimate: bool) -> Charge {
 
 /// A reservation holds its estimate in windows and counters. Its record gives that back and charges the real figure in
 /// one step, more or less than the estimate, once.
-pub async fn a_reservation_is_settled_once_with_the_charge(store: &dyn Store) {
+pub(crate) async fn a_reservation_is_settled_once_with_the_charge(store: &dyn Store) {
     let until = START + MINUTE;
     let hour = |seen: &Observation| (seen.counts[2].tokens, seen.counts[2].requests);
     assert!(observe(store, reserve("one", "settled", 60, until)).await.admitted);
@@ -274,7 +274,7 @@ pub async fn a_reservation_is_settled_once_with_the_charge(store: &dyn Store) {
 }
 
 /// A record that does not say what it used keeps the estimate: it counts as long as what is used does.
-pub async fn an_estimate_that_is_kept_counts_as_used(store: &dyn Store) {
+pub(crate) async fn an_estimate_that_is_kept_counts_as_used(store: &dyn Store) {
     let until = START + MINUTE;
     observe(store, reserve("kept", "kept", 60, until)).await;
     let kept = observe(store, settle("kept", "kept", 0, true)).await;
@@ -285,7 +285,7 @@ pub async fn an_estimate_that_is_kept_counts_as_used(store: &dyn Store) {
 
 /// Not settled: its counters end by themselves, and what windows hold is given back by whoever ends it, once. A record
 /// that comes then settles nothing.
-pub async fn a_reservation_ends_by_itself(store: &dyn Store) {
+pub(crate) async fn a_reservation_ends_by_itself(store: &dyn Store) {
     let (subject, until) = (key("ends"), START + MINUTE);
     let counters = [counter(project("ends"), DAILY, &Zone::UTC)];
     observe(store, reserve("three", "ends", 60, until)).await;
@@ -305,7 +305,7 @@ pub async fn a_reservation_ends_by_itself(store: &dyn Store) {
 }
 
 /// It is nobody else's to settle, and a ban of its key does not keep its record from settling it.
-pub async fn a_reservation_is_settled_by_its_own_key_also_when_that_is_banned(store: &dyn Store) {
+pub(crate) async fn a_reservation_is_settled_by_its_own_key_also_when_that_is_banned(store: &dyn Store) {
     let until = START + MINUTE;
     observe(store, reserve("own", "own", 60, until)).await;
     let other = Charge { subject: key("other"), ..settle("own", "own", 1, false) };
@@ -316,7 +316,7 @@ pub async fn a_reservation_is_settled_by_its_own_key_also_when_that_is_banned(st
 }
 
 /// The same request at once and later is charged once, by windows and counters, and the others are told so.
-pub async fn a_claimed_request_is_charged_once(store: &dyn Store) {
+pub(crate) async fn a_claimed_request_is_charged_once(store: &dyn Store) {
     let until = START + MINUTE;
     observe(store, reserve("claimed", "claimed", 60, until)).await;
     let mut report = settle("claimed", "claimed", 10, false);
@@ -346,7 +346,7 @@ pub async fn a_claimed_request_is_charged_once(store: &dyn Store) {
 }
 
 /// A report of an earlier moment counts in every window whose span still holds that, in its own bucket.
-pub async fn a_report_that_is_told_late_counts_at_its_own_time(store: &dyn Store) {
+pub(crate) async fn a_report_that_is_told_late_counts_at_its_own_time(store: &dyn Store) {
     observe(store, charge(&key("late"), START - 40 * MINUTE, 3)).await;
     let told = |at| {
         let entry = LedgerEntry { counted_at: Some(at), ..LedgerEntry::default() };
@@ -374,7 +374,7 @@ pub async fn a_report_that_is_told_late_counts_at_its_own_time(store: &dyn Store
 }
 
 /// Also with counters.
-pub async fn a_peek_says_what_a_charge_would_and_changes_nothing(store: &dyn Store) {
+pub(crate) async fn a_peek_says_what_a_charge_would_and_changes_nothing(store: &dyn Store) {
     let asked = |mode, amount| {
         let counters = vec![quota(project("peek"), DAILY, amount, 100, START)];
         Charge { mode, ..with(charge(&key("peek"), START, 1), counters) }
@@ -386,7 +386,7 @@ pub async fn a_peek_says_what_a_charge_would_and_changes_nothing(store: &dyn Sto
 }
 
 /// It has no windows, and so nothing that a reservation could hold; what it shares with others holds for it too.
-pub async fn a_subject_that_is_kept_out_still_charges_what_it_shares(store: &dyn Store) {
+pub(crate) async fn a_subject_that_is_kept_out_still_charges_what_it_shares(store: &dyn Store) {
     let lease = Reservation {
         id: "kept-out".into(),
         key: "k1:kept-out".into(),

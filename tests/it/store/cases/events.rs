@@ -50,7 +50,7 @@ async fn follow(store: &dyn Store, position: &mut LogPosition, limit: usize) -> 
     }
 }
 
-pub async fn an_event_is_kept_whole_and_found_by_its_id(store: &dyn Store) {
+pub(crate) async fn an_event_is_kept_whole_and_found_by_its_id(store: &dyn Store) {
     let given = Event {
         key_id: Some("k1:a".to_owned()),
         source_ip: Some("2001:db8::1".to_owned()),
@@ -77,14 +77,14 @@ pub async fn an_event_is_kept_whole_and_found_by_its_id(store: &dyn Store) {
     assert!(store.append(&[]).await.unwrap().is_empty());
 }
 
-pub async fn what_is_no_id_finds_nothing(store: &dyn Store) {
+pub(crate) async fn what_is_no_id_finds_nothing(store: &dyn Store) {
     let known = append_all(store, vec![note(START)]).await.remove(0).id;
     for id in ["", "nonsense", "e0-1-999999", "e999-1-1", &format!("{known}0"), &format!("{known} ")] {
         assert_eq!(store.event(id).await.unwrap(), None, "{id}");
     }
 }
 
-pub async fn newest_come_first_page_by_page(store: &dyn Store) {
+pub(crate) async fn newest_come_first_page_by_page(store: &dyn Store) {
     let mut expected = append_all(store, (0..25).map(|n| note(START + n)).collect()).await;
     expected.reverse();
     for limit in [1, 7, 25, 100] {
@@ -96,7 +96,7 @@ pub async fn newest_come_first_page_by_page(store: &dyn Store) {
     assert_eq!(store.events(&next).await.unwrap().items, expected[10..20], "new events shift no page");
 }
 
-pub async fn filters_hold_together(store: &dyn Store) {
+pub(crate) async fn filters_hold_together(store: &dyn Store) {
     let severities = [Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
     let kinds = [EventType::Throttled, EventType::TemporaryBan, EventType::Anomaly(AnomalyKind::ALL[2])];
     let subjects = [key("a"), key("b")];
@@ -139,7 +139,7 @@ pub async fn filters_hold_together(store: &dyn Store) {
     }
 }
 
-pub async fn garbage_is_no_cursor(store: &dyn Store) {
+pub(crate) async fn garbage_is_no_cursor(store: &dyn Store) {
     append_all(store, vec![note(START)]).await;
     for garbage in ["", "x", "!!!", "AAAA", "e0-1-1", &"A".repeat(90)] {
         let query = EventQuery { cursor: Some(garbage.to_owned()), ..everything(5) };
@@ -148,7 +148,7 @@ pub async fn garbage_is_no_cursor(store: &dyn Store) {
     }
 }
 
-pub async fn the_log_is_followed_without_a_gap(store: &dyn Store) {
+pub(crate) async fn the_log_is_followed_without_a_gap(store: &dyn Store) {
     append_all(store, (0..3).map(|n| note(START + n)).collect()).await;
     let mut position = store.log_end().await.unwrap();
     assert!(follow(store, &mut position, 10).await.is_empty());
@@ -163,7 +163,7 @@ pub async fn the_log_is_followed_without_a_gap(store: &dyn Store) {
     assert_eq!(follow(store, &mut LogPosition::default(), 100).await.len(), 31);
 }
 
-pub async fn following_starts_after_a_known_event(store: &dyn Store) {
+pub(crate) async fn following_starts_after_a_known_event(store: &dyn Store) {
     let appended = append_all(store, (0..10).map(|n| note(START + n)).collect()).await;
     let mut position = store.position_after(&appended[3].id).await.unwrap();
     assert_eq!(follow(store, &mut position, 100).await, appended[4..]);
@@ -171,7 +171,7 @@ pub async fn following_starts_after_a_known_event(store: &dyn Store) {
     assert!(follow(store, &mut end, 100).await.is_empty());
 }
 
-pub async fn an_id_of_another_log_is_refused(store: &dyn Store) {
+pub(crate) async fn an_id_of_another_log_is_refused(store: &dyn Store) {
     append_all(store, vec![note(START)]).await;
     for id in ["", "nonsense", "e999-1-1", "e0-1"] {
         let answer = store.position_after(id).await;
@@ -179,7 +179,7 @@ pub async fn an_id_of_another_log_is_refused(store: &dyn Store) {
     }
 }
 
-pub async fn a_subjects_events_stay_in_order(store: &dyn Store) {
+pub(crate) async fn a_subjects_events_stay_in_order(store: &dyn Store) {
     let subjects: Vec<_> = (0..5).map(|n| key(&n.to_string())).collect();
     let given: Vec<_> = (0..40)
         .map(|n| event(START + n, EventType::Throttled, Severity::Low, subjects.get(n as usize % 6)))

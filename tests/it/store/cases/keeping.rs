@@ -35,7 +35,7 @@ fn learned(requests: i64, octet: u8) -> Profile {
     profile
 }
 
-pub async fn profile_deltas_add_up(store: &dyn Store) {
+pub(crate) async fn profile_deltas_add_up(store: &dyn Store) {
     let subject = key("a");
     assert_eq!(store.profile(&subject).await.unwrap(), None);
     let (first, second) = (learned(3, 1), learned(4, 2));
@@ -57,7 +57,7 @@ async fn changes_told(store: &dyn Store) -> usize {
     store.events(&query).await.unwrap().items.len()
 }
 
-pub async fn documents_have_a_revision_that_moves(store: &dyn Store) {
+pub(crate) async fn documents_have_a_revision_that_moves(store: &dyn Store) {
     assert!(store.documents().await.unwrap().1.is_empty());
     let policy = document(DocumentKind::Policy, "current", json!({"preset": "strict", "x": [1.5, null]}));
     let entry = document(DocumentKind::Allowlist, "203.0.113.0/24", json!({"note": "büro"}));
@@ -80,7 +80,7 @@ pub async fn documents_have_a_revision_that_moves(store: &dyn Store) {
     assert_eq!(changes_told(store).await, 4);
 }
 
-pub async fn deleting_what_is_not_there_writes_nothing(store: &dyn Store) {
+pub(crate) async fn deleting_what_is_not_there_writes_nothing(store: &dyn Store) {
     let absent = document(DocumentKind::Key, "none", Value::Null);
     assert!(!store.write_document(&absent, &note(START)).await.unwrap());
     assert_eq!(
@@ -112,7 +112,7 @@ async fn follow(store: &dyn Store, known: &mut (Revision, BTreeMap<(DocumentKind
     number
 }
 
-pub async fn what_changed_since_a_revision_is_told_and_nothing_else(store: &dyn Store) {
+pub(crate) async fn what_changed_since_a_revision_is_told_and_nothing_else(store: &dyn Store) {
     let key = |n: usize, body| document(DocumentKind::Key, &format!("k{n}"), body);
     let mut early = (store.documents_revision().await.unwrap(), BTreeMap::new());
     let mut known = early.clone();
@@ -135,7 +135,7 @@ pub async fn what_changed_since_a_revision_is_told_and_nothing_else(store: &dyn 
     assert_eq!(early, known);
 }
 
-pub async fn changes_that_are_long_past_or_never_were_are_not_told(store: &dyn Store) {
+pub(crate) async fn changes_that_are_long_past_or_never_were_are_not_told(store: &dyn Store) {
     let write = async |n: usize| {
         let key = document(DocumentKind::Key, &format!("k{}", n % 3), json!({"label": n}));
         store.write_document(&key, &note(START + n as i64)).await.unwrap();
@@ -159,7 +159,7 @@ pub async fn changes_that_are_long_past_or_never_were_are_not_told(store: &dyn S
     assert_eq!((changed.documents.len(), changed.revision.number), (1, now.number + 1));
 }
 
-pub async fn work_is_claimed_once(store: &dyn Store) {
+pub(crate) async fn work_is_claimed_once(store: &dyn Store) {
     assert_eq!(store.claim("r-1", START).await.unwrap(), Claim::Fresh);
     assert_eq!(store.claim("r-1", START + 1).await.unwrap(), Claim::InFlight);
     assert_eq!(store.claim("r-2", START).await.unwrap(), Claim::Fresh);
@@ -167,7 +167,7 @@ pub async fn work_is_claimed_once(store: &dyn Store) {
     assert_eq!(store.claimed(&key("a"), 1, START).await.unwrap(), Claim::Fresh, "nobody had claimed it");
 }
 
-pub async fn a_claim_ends_after_two_minutes(store: &dyn Store) {
+pub(crate) async fn a_claim_ends_after_two_minutes(store: &dyn Store) {
     store.claim("r-1", START).await.unwrap();
     let late = START + 2 * MINUTE;
     assert_eq!(store.claim("r-1", late - 1).await.unwrap(), Claim::InFlight);
@@ -175,7 +175,7 @@ pub async fn a_claim_ends_after_two_minutes(store: &dyn Store) {
     assert_eq!(store.claim("r-1", late + 1).await.unwrap(), Claim::InFlight);
 }
 
-pub async fn a_pepper_is_recognised(store: &dyn Store) {
+pub(crate) async fn a_pepper_is_recognised(store: &dyn Store) {
     assert_eq!(store.register_pepper("k1", "abc").await.unwrap(), None);
     assert_eq!(store.register_pepper("k1", "abc").await.unwrap(), None);
     assert_eq!(store.register_pepper("k1", "other").await.unwrap(), Some("abc".to_owned()));
@@ -183,7 +183,7 @@ pub async fn a_pepper_is_recognised(store: &dyn Store) {
     assert_eq!(store.register_pepper("k1", "abc").await.unwrap(), None);
 }
 
-pub async fn it_answers_and_closes(store: &dyn Store) {
+pub(crate) async fn it_answers_and_closes(store: &dyn Store) {
     store.ping().await.unwrap();
     store.clock().await.unwrap();
     observe(store, charge(&key("a"), START, 1)).await;

@@ -1,17 +1,17 @@
 //! The conformance cases: each takes a store with nothing in it. They are listed in `conformance.rs`.
 
-pub mod counters;
-pub mod events;
-pub mod keeping;
-pub mod peers;
-pub mod refunds;
-pub mod sinks;
-pub mod standings;
-pub mod usage;
-pub mod windows;
+pub(crate) mod counters;
+pub(crate) mod events;
+pub(crate) mod keeping;
+pub(crate) mod peers;
+pub(crate) mod refunds;
+pub(crate) mod sinks;
+pub(crate) mod standings;
+pub(crate) mod usage;
+pub(crate) mod windows;
 
 /// The files with the cases.
-pub const SOURCES: &[(&str, &str)] = &[
+pub(crate) const SOURCES: &[(&str, &str)] = &[
     ("events.rs", include_str!("events.rs")),
     ("keeping.rs", include_str!("keeping.rs")),
     ("peers.rs", include_str!("peers.rs")),

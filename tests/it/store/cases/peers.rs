@@ -21,7 +21,7 @@ async fn ring(store: &dyn Store) -> Vec<(u64, i64, i64, u64)> {
     seen.peers.iter().map(flat).collect()
 }
 
-pub async fn the_most_recent_is_first_and_the_ring_is_bounded(store: &dyn Store) {
+pub(crate) async fn the_most_recent_is_first_and_the_ring_is_bounded(store: &dyn Store) {
     for (step, id) in (0..).zip([1, 2, 3, 1, 4]) {
         meet(store, step, id, 3).await;
     }
@@ -34,7 +34,7 @@ pub async fn the_most_recent_is_first_and_the_ring_is_bounded(store: &dyn Store)
     assert_eq!(ring(store).await.len(), 64);
 }
 
-pub async fn peers_are_shown_as_they_were_before(store: &dyn Store) {
+pub(crate) async fn peers_are_shown_as_they_were_before(store: &dyn Store) {
     assert!(meet(store, 0, 1, 8).await.peers.is_empty());
     let second = meet(store, 1, 2, 8).await;
     assert_eq!(second.peers.len(), 1);
@@ -42,7 +42,7 @@ pub async fn peers_are_shown_as_they_were_before(store: &dyn Store) {
     assert_eq!(meet(store, 2, 1, 8).await.peers[0].peer.id, 2);
 }
 
-pub async fn only_a_charge_that_fits_touches_a_peer(store: &dyn Store) {
+pub(crate) async fn only_a_charge_that_fits_touches_a_peer(store: &dyn Store) {
     meet(store, 0, 1, 8).await;
     let limits = token_limits([Some(1), None, None, None]);
     let with_peer = |id| Charge { limits, peer: Some(peer(id)), ..charge(&key("a"), START + 5, 1) };
@@ -56,7 +56,7 @@ pub async fn only_a_charge_that_fits_touches_a_peer(store: &dyn Store) {
     assert_eq!(ring(store).await, [(4, 5, 5, 1), (1, 0, 0, 1)]);
 }
 
-pub async fn a_ring_shrinks_to_a_smaller_capacity(store: &dyn Store) {
+pub(crate) async fn a_ring_shrinks_to_a_smaller_capacity(store: &dyn Store) {
     for id in 1..=6 {
         meet(store, id as i64, id, 8).await;
     }
@@ -67,7 +67,7 @@ pub async fn a_ring_shrinks_to_a_smaller_capacity(store: &dyn Store) {
 }
 
 /// Ids with the highest bit are of peers that say little: they leave before those that say something.
-pub async fn those_that_say_little_leave_first(store: &dyn Store) {
+pub(crate) async fn those_that_say_little_leave_first(store: &dyn Store) {
     const LITTLE: u64 = 1 << 63;
     for (step, id) in (0..).zip([1, LITTLE | 2, 3]) {
         meet(store, step, id, 3).await;

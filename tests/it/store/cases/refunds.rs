@@ -7,7 +7,7 @@ use keyward::{
 
 use crate::store::support::*;
 
-pub async fn a_charge_is_taken_back_from_the_open_bucket(store: &dyn Store) {
+pub(crate) async fn a_charge_is_taken_back_from_the_open_bucket(store: &dyn Store) {
     let subject = key("a");
     observe(store, charge(&subject, START, 5)).await;
     observe(store, charge(&subject, START, 7)).await;
@@ -16,7 +16,7 @@ pub async fn a_charge_is_taken_back_from_the_open_bucket(store: &dyn Store) {
     assert_eq!(left.counts, [counts(7); 4]);
 }
 
-pub async fn a_charge_is_taken_back_from_a_closed_bucket(store: &dyn Store) {
+pub(crate) async fn a_charge_is_taken_back_from_a_closed_bucket(store: &dyn Store) {
     let subject = key("a");
     observe(store, charge(&subject, START, 5)).await;
     observe(store, charge(&subject, START + 10_000, 7)).await;
@@ -30,7 +30,7 @@ pub async fn a_charge_is_taken_back_from_a_closed_bucket(store: &dyn Store) {
     assert!(!observe(store, Charge { limits, ..charge(&subject, START + 20_000, 1) }).await.admitted);
 }
 
-pub async fn what_has_left_cannot_be_taken_back(store: &dyn Store) {
+pub(crate) async fn what_has_left_cannot_be_taken_back(store: &dyn Store) {
     let subject = key("a");
     observe(store, charge(&subject, START, 5)).await;
     observe(store, charge(&subject, START + 2 * MINUTE, 7)).await;
@@ -39,7 +39,7 @@ pub async fn what_has_left_cannot_be_taken_back(store: &dyn Store) {
     assert_eq!(left.counts, [counts(7); 4]);
 }
 
-pub async fn a_peer_seen_once_is_forgotten_and_others_lose_a_hit(store: &dyn Store) {
+pub(crate) async fn a_peer_seen_once_is_forgotten_and_others_lose_a_hit(store: &dyn Store) {
     let subject = key("a");
     for (step, id) in (0..).zip([1, 2, 1]) {
         observe(store, Charge { peer: Some(peer(id)), ..charge(&subject, START + step, 1) }).await;
@@ -55,7 +55,7 @@ pub async fn a_peer_seen_once_is_forgotten_and_others_lose_a_hit(store: &dyn Sto
     assert_eq!(hits(store.inspect(&subject, START).await.unwrap().unwrap()), [(1, 1)]);
 }
 
-pub async fn taking_back_from_an_unknown_subject_makes_nobody_known(store: &dyn Store) {
+pub(crate) async fn taking_back_from_an_unknown_subject_makes_nobody_known(store: &dyn Store) {
     respond(store, take_back(&key("a"), START, START, 5, Some(1))).await;
     assert!(store.inspect(&key("a"), START).await.unwrap().is_none());
     assert!(observe(store, charge(&key("a"), START, 5)).await.created);

@@ -46,7 +46,7 @@ fn step(epoch: u64, position: &LogPosition, parked: Vec<DeadLetter>) -> SinkStep
     }
 }
 
-pub async fn one_leads_a_sink_until_its_time_is_up_or_it_leaves(store: &dyn Store) {
+pub(crate) async fn one_leads_a_sink_until_its_time_is_up_or_it_leaves(store: &dyn Store) {
     assert_eq!(store.sink(SINK).await.unwrap(), None);
     let first = lead(store, "a", 0).await.unwrap();
     assert_eq!((first.epoch, first.position, first.state, first.again), (1, None, vec![], false));
@@ -64,7 +64,7 @@ pub async fn one_leads_a_sink_until_its_time_is_up_or_it_leaves(store: &dyn Stor
     assert_eq!(lead(store, "a", 9_002).await.unwrap().epoch, 3);
 }
 
-pub async fn how_a_sink_is_doing_is_known_to_all_and_said_by_the_leader_alone(store: &dyn Store) {
+pub(crate) async fn how_a_sink_is_doing_is_known_to_all_and_said_by_the_leader_alone(store: &dyn Store) {
     let epoch = lead(store, "a", 0).await.unwrap().epoch;
     assert_eq!(store.sink(SINK).await.unwrap().unwrap().health, None, "nobody has said");
     let well = SinkHealth { last_sent: Some(START), ..SinkHealth::default() };
@@ -85,7 +85,7 @@ pub async fn how_a_sink_is_doing_is_known_to_all_and_said_by_the_leader_alone(st
     assert_eq!(held.health, Some(ill), "what was said last stays said");
 }
 
-pub async fn a_step_is_taken_by_the_leader_alone_and_all_at_once(store: &dyn Store) {
+pub(crate) async fn a_step_is_taken_by_the_leader_alone_and_all_at_once(store: &dyn Store) {
     let events = appended(store, 3).await;
     let page = store.read_log(&LogPosition::default(), 10).await.unwrap();
     let nobody = step(1, &page.next, vec![]);
@@ -101,7 +101,7 @@ pub async fn a_step_is_taken_by_the_leader_alone_and_all_at_once(store: &dyn Sto
     assert_eq!(store.dead_letters(SINK).await.unwrap(), [letter(&events[0], "no")]);
 }
 
-pub async fn dead_letters_are_listed_sent_again_and_given_up(store: &dyn Store) {
+pub(crate) async fn dead_letters_are_listed_sent_again_and_given_up(store: &dyn Store) {
     let events = appended(store, 4).await;
     let epoch = lead(store, "a", 0).await.unwrap().epoch;
     let position = LogPosition::default();
@@ -140,7 +140,7 @@ pub async fn dead_letters_are_listed_sent_again_and_given_up(store: &dyn Store) 
     assert_eq!(store.act_on_dead_letters("another", again, &[]).await.unwrap(), 0);
 }
 
-pub async fn too_many_dead_letters_stop_the_sink(store: &dyn Store) {
+pub(crate) async fn too_many_dead_letters_stop_the_sink(store: &dyn Store) {
     let epoch = lead(store, "a", 0).await.unwrap().epoch;
     let numbered = |n: usize| {
         let event = Event::new(START, EventType::Throttled, Severity::Low, None);
@@ -158,7 +158,7 @@ pub async fn too_many_dead_letters_stop_the_sink(store: &dyn Store) {
     assert_eq!(store.step_sink(&swap).await.unwrap(), Stepped::Done);
 }
 
-pub async fn a_follower_may_stop_behind_any_event(store: &dyn Store) {
+pub(crate) async fn a_follower_may_stop_behind_any_event(store: &dyn Store) {
     appended(store, 40).await;
     let whole = store.read_log(&LogPosition::default(), 1_000).await.unwrap();
     assert_eq!((whole.events.len(), whole.gap), (40, false));

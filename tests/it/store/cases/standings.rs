@@ -24,7 +24,7 @@ async fn log_of(store: &dyn Store, subject: &Subject) -> Vec<EventType> {
     store.events(&query).await.unwrap().items.into_iter().map(|event| event.kind).collect()
 }
 
-pub async fn a_standing_is_kept_with_its_detail(store: &dyn Store) {
+pub(crate) async fn a_standing_is_kept_with_its_detail(store: &dyn Store) {
     let subject = key("a");
     assert_eq!(store.standing(&subject).await.unwrap(), None);
     let standing = Standing {
@@ -44,7 +44,7 @@ pub async fn a_standing_is_kept_with_its_detail(store: &dyn Store) {
     assert!(store.standing(&subject).await.unwrap().is_some());
 }
 
-pub async fn a_change_from_an_old_version_is_a_conflict(store: &dyn Store) {
+pub(crate) async fn a_change_from_an_old_version_is_a_conflict(store: &dyn Store) {
     let subject = key("a");
     for wrong in [0, 2] {
         let answer =
@@ -61,7 +61,7 @@ pub async fn a_change_from_an_old_version_is_a_conflict(store: &dyn Store) {
     assert_eq!(store.standing(&subject).await.unwrap().unwrap().standing.version, 2);
 }
 
-pub async fn a_conflict_writes_nothing(store: &dyn Store) {
+pub(crate) async fn a_conflict_writes_nothing(store: &dyn Store) {
     let subject = key("a");
     observe(store, charge(&subject, START, 5)).await;
     let lost = Respond {
@@ -76,7 +76,7 @@ pub async fn a_conflict_writes_nothing(store: &dyn Store) {
     assert_eq!(store.standing(&subject).await.unwrap(), None);
 }
 
-pub async fn a_throttled_subject_has_a_share_of_its_limits(store: &dyn Store) {
+pub(crate) async fn a_throttled_subject_has_a_share_of_its_limits(store: &dyn Store) {
     let subject = key("a");
     respond(store, change(&subject, START, throttle(1, START, START + MINUTE))).await;
     let limits = token_limits([Some(102), None, None, None]);
@@ -87,7 +87,7 @@ pub async fn a_throttled_subject_has_a_share_of_its_limits(store: &dyn Store) {
     assert!(observe(store, asked(START + MINUTE, 77)).await.admitted);
 }
 
-pub async fn a_standing_that_was_only_observed_counts_for_those_who_observe_alone(store: &dyn Store) {
+pub(crate) async fn a_standing_that_was_only_observed_counts_for_those_who_observe_alone(store: &dyn Store) {
     let limits = token_limits([Some(100), None, None, None]);
     let asked = |id, now, tokens, observing| Charge { limits, observing, ..charge(&key(id), now, tokens) };
     let marked =
@@ -106,7 +106,7 @@ pub async fn a_standing_that_was_only_observed_counts_for_those_who_observe_alon
     assert_eq!(observe(store, asked("b", START, 60, false)).await.refusal.unwrap().limit, 100);
 }
 
-pub async fn the_end_of_a_ban_that_was_only_observed_says_so(store: &dyn Store) {
+pub(crate) async fn the_end_of_a_ban_that_was_only_observed_says_so(store: &dyn Store) {
     let standing = Standing { unenforced: true, ..ban(1, START, START + 5) };
     respond(store, change(&key("a"), START, standing)).await;
     assert_eq!(store.expire_bans(START + 5).await.unwrap(), 1);
@@ -115,7 +115,7 @@ pub async fn the_end_of_a_ban_that_was_only_observed_says_so(store: &dyn Store) 
     assert_eq!(events[0].would, Some(Would::go_on(Action::None)));
 }
 
-pub async fn a_banned_subject_is_refused_in_every_mode_and_its_reports_are_counted(store: &dyn Store) {
+pub(crate) async fn a_banned_subject_is_refused_in_every_mode_and_its_reports_are_counted(store: &dyn Store) {
     let subject = key("a");
     observe(store, Charge { peer: Some(peer(1)), ..charge(&subject, START, 5) }).await;
     respond(store, change(&subject, START, permanent_ban(1, START))).await;
@@ -135,7 +135,7 @@ pub async fn a_banned_subject_is_refused_in_every_mode_and_its_reports_are_count
     assert_eq!((tokens(&counted), counted.peers.len()), ([10; 4], 1), "its place is not seen");
 }
 
-pub async fn a_ban_ends_on_time(store: &dyn Store) {
+pub(crate) async fn a_ban_ends_on_time(store: &dyn Store) {
     let subject = key("a");
     respond(store, change(&subject, START, ban(1, START, START + MINUTE))).await;
     assert!(!observe(store, charge(&subject, START + MINUTE - 1, 1)).await.admitted);
@@ -146,7 +146,7 @@ pub async fn a_ban_ends_on_time(store: &dyn Store) {
     assert!(observe(store, charge(&subject, START, 1)).await.admitted);
 }
 
-pub async fn a_standing_makes_a_subject_known(store: &dyn Store) {
+pub(crate) async fn a_standing_makes_a_subject_known(store: &dyn Store) {
     let subject = key("a");
     respond(store, change(&subject, START, cleared(1, START))).await;
     let seen = observe(store, Charge { may_create: false, ..charge(&subject, START, 5) }).await;
@@ -154,7 +154,7 @@ pub async fn a_standing_makes_a_subject_known(store: &dyn Store) {
     assert_eq!(tokens(&seen), [5; 4]);
 }
 
-pub async fn those_in_force_are_listed_newest_first(store: &dyn Store) {
+pub(crate) async fn those_in_force_are_listed_newest_first(store: &dyn Store) {
     let end = START + MINUTE;
     respond(store, change(&key("a"), START, ban(1, START + 1, end))).await;
     respond(store, change(&key("b"), START, permanent_ban(1, START + 3))).await;
@@ -169,7 +169,7 @@ pub async fn those_in_force_are_listed_newest_first(store: &dyn Store) {
     assert_eq!((first.standing, first.detail), (permanent_ban(1, START + 3), because("it had to be")));
 }
 
-pub async fn a_ban_that_ran_out_is_noted_exactly_once(store: &dyn Store) {
+pub(crate) async fn a_ban_that_ran_out_is_noted_exactly_once(store: &dyn Store) {
     let (subject, end) = (key("a"), START + MINUTE);
     respond(store, change(&subject, START, ban(1, START, end))).await;
     assert_eq!(store.expire_bans(end - 1).await.unwrap(), 0);
@@ -186,7 +186,7 @@ pub async fn a_ban_that_ran_out_is_noted_exactly_once(store: &dyn Store) {
     assert_eq!(store.standing(&subject).await.unwrap().unwrap().standing.version, 1);
 }
 
-pub async fn a_throttle_runs_out_in_silence(store: &dyn Store) {
+pub(crate) async fn a_throttle_runs_out_in_silence(store: &dyn Store) {
     respond(store, change(&key("a"), START, throttle(1, START, START + 5))).await;
     respond(store, change(&key("b"), START, ban(1, START, START + 6))).await;
     assert_eq!(store.expire_bans(START + 5).await.unwrap(), 0);
@@ -196,7 +196,7 @@ pub async fn a_throttle_runs_out_in_silence(store: &dyn Store) {
     assert_eq!(log_of(store, &key("b")).await, [EventType::BanExpired]);
 }
 
-pub async fn a_prolonged_ban_ends_at_its_new_end(store: &dyn Store) {
+pub(crate) async fn a_prolonged_ban_ends_at_its_new_end(store: &dyn Store) {
     let subject = key("a");
     respond(store, change(&subject, START, ban(1, START, START + 10))).await;
     respond(store, change(&subject, START + 5, ban(2, START + 5, START + 20))).await;
@@ -207,7 +207,7 @@ pub async fn a_prolonged_ban_ends_at_its_new_end(store: &dyn Store) {
     assert_eq!(log_of(store, &subject).await.len(), 2);
 }
 
-pub async fn a_lifted_or_permanent_ban_never_runs_out(store: &dyn Store) {
+pub(crate) async fn a_lifted_or_permanent_ban_never_runs_out(store: &dyn Store) {
     respond(store, change(&key("a"), START, ban(1, START, START + 10))).await;
     respond(store, change(&key("a"), START, cleared(2, START))).await;
     respond(store, change(&key("b"), START, permanent_ban(1, START))).await;
@@ -215,7 +215,7 @@ pub async fn a_lifted_or_permanent_ban_never_runs_out(store: &dyn Store) {
     assert_eq!(in_force(store, START + 20 * DAY).await, [key("b")]);
 }
 
-pub async fn ban_events_and_refunds_come_together(store: &dyn Store) {
+pub(crate) async fn ban_events_and_refunds_come_together(store: &dyn Store) {
     let subject = key("a");
     observe(store, Charge { peer: Some(peer(1)), ..charge(&subject, START, 5) }).await;
     observe(store, Charge { peer: Some(peer(2)), ..charge(&subject, START + 1, 7) }).await;
@@ -240,7 +240,7 @@ pub async fn ban_events_and_refunds_come_together(store: &dyn Store) {
     assert_eq!(log_of(store, &subject).await, [kinds[1], kinds[0]]);
 }
 
-pub async fn a_forgotten_subject_is_unknown(store: &dyn Store) {
+pub(crate) async fn a_forgotten_subject_is_unknown(store: &dyn Store) {
     let subject = key("a");
     observe(store, charge(&subject, START, 5)).await;
     respond(store, change(&subject, START, ban(1, START, START + MINUTE))).await;

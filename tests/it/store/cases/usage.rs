@@ -38,7 +38,7 @@ async fn requests(store: &dyn Store, query: &UsageQuery) -> u64 {
     store.usage(query).await.unwrap().total.requests
 }
 
-pub async fn usage_adds_up_in_every_bucket(store: &dyn Store) {
+pub(crate) async fn usage_adds_up_in_every_bucket(store: &dyn Store) {
     let (a, b) = (series("p", Some("m"), "a"), series("ü \"q\"", None, "b"));
     let other_minute = START + 2 * MINUTE;
     let other_day = START - 3 * DAY;
@@ -94,7 +94,7 @@ pub async fn usage_adds_up_in_every_bucket(store: &dyn Store) {
     );
 }
 
-pub async fn a_batch_that_is_sent_again_counts_once(store: &dyn Store) {
+pub(crate) async fn a_batch_that_is_sent_again_counts_once(store: &dyn Store) {
     let a = series("p", None, "a");
     let first = batch("i", 1, START, &[(START, a.clone(), used(1, 1)), (START - DAY, a.clone(), used(1, 1))]);
     let second = batch("i", 2, START, &[(START, a.clone(), used(10, 1))]);
@@ -108,7 +108,7 @@ pub async fn a_batch_that_is_sent_again_counts_once(store: &dyn Store) {
     assert_eq!(requests(store, &day).await, 14, "another instance has numbers of its own");
 }
 
-pub async fn a_batch_of_nothing_is_taken(store: &dyn Store) {
+pub(crate) async fn a_batch_of_nothing_is_taken(store: &dyn Store) {
     store.add_usage(&batch("i", 1, START, &[])).await.unwrap();
     let old = [(START - 4_000 * DAY, series("p", None, "a"), used(1, 1))];
     store.add_usage(&batch("i", 2, START, &old)).await.unwrap();
@@ -116,7 +116,7 @@ pub async fn a_batch_of_nothing_is_taken(store: &dyn Store) {
     assert!(store.usage(&days).await.unwrap().rows.is_empty());
 }
 
-pub async fn usage_is_kept_as_long_as_was_promised(store: &dyn Store) {
+pub(crate) async fn usage_is_kept_as_long_as_was_promised(store: &dyn Store) {
     let a = series("p", None, "a");
     store.add_usage(&batch("i", 1, START, &[(START, a.clone(), used(1, 1))])).await.unwrap();
     for (bucket, days) in [(Bucket::Minute, 2), (Bucket::Hour, 35), (Bucket::Day, 400)] {
@@ -132,7 +132,7 @@ pub async fn usage_is_kept_as_long_as_was_promised(store: &dyn Store) {
     assert_eq!(requests(store, &days).await, 2, "days stay when minutes go");
 }
 
-pub async fn sums_are_exact_and_stop_at_the_largest_number(store: &dyn Store) {
+pub(crate) async fn sums_are_exact_and_stop_at_the_largest_number(store: &dyn Store) {
     let a = series("p", None, "a");
     // What a double cannot hold, the carry between the halves, and the end.
     let costs = [(1 << 53) + 1, 1, u64::from(u32::MAX), 1 << 62, u64::MAX / 3];
@@ -148,7 +148,7 @@ pub async fn sums_are_exact_and_stop_at_the_largest_number(store: &dyn Store) {
     assert_eq!((table.total.cost_nanos, table.total.requests), (u64::MAX, 6));
 }
 
-pub async fn usage_of_one_project_model_or_key_is_found(store: &dyn Store) {
+pub(crate) async fn usage_of_one_project_model_or_key_is_found(store: &dyn Store) {
     let all =
         [("p", Some("m"), "a", 1), ("p", None, "b", 2), ("q", Some("m"), "c", 4), ("q", Some("n"), "d", 8)];
     let deltas = all.map(|(project, model, key, n)| (START, series(project, model, key), used(n, 0)));

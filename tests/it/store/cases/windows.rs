@@ -11,7 +11,7 @@ use keyward::{
 
 use crate::store::support::*;
 
-pub async fn every_window_counts_and_forgets_in_its_own_time(store: &dyn Store) {
+pub(crate) async fn every_window_counts_and_forgets_in_its_own_time(store: &dyn Store) {
     let subject = key("a");
     let first = observe(store, charge(&subject, START, 5)).await;
     assert!(first.admitted && first.created && first.tracked);
@@ -27,7 +27,7 @@ pub async fn every_window_counts_and_forgets_in_its_own_time(store: &dyn Store) 
     assert_eq!(tokens(&second), [7, 12, 12, 12]);
 }
 
-pub async fn tokens_and_requests_are_limited(store: &dyn Store) {
+pub(crate) async fn tokens_and_requests_are_limited(store: &dyn Store) {
     let by_tokens =
         Charge { limits: token_limits([Some(10), None, None, None]), ..charge(&key("a"), START, 5) };
     assert!(observe(store, by_tokens.clone()).await.admitted);
@@ -45,7 +45,7 @@ pub async fn tokens_and_requests_are_limited(store: &dyn Store) {
     assert_eq!((refusal.window, refusal.unit, refusal.limit), (1, Unit::Requests, 2));
 }
 
-pub async fn a_charge_is_taken_by_all_windows_or_none(store: &dyn Store) {
+pub(crate) async fn a_charge_is_taken_by_all_windows_or_none(store: &dyn Store) {
     let subject = key("a");
     let limits = token_limits([Some(100), Some(100), Some(100), Some(10)]);
     observe(store, Charge { limits, ..charge(&subject, START, 8) }).await;
@@ -55,7 +55,7 @@ pub async fn a_charge_is_taken_by_all_windows_or_none(store: &dyn Store) {
     assert_eq!(tokens(&store.inspect(&subject, START + 1).await.unwrap().unwrap()), [8; 4]);
 }
 
-pub async fn the_promised_moment_of_retry_is_true(store: &dyn Store) {
+pub(crate) async fn the_promised_moment_of_retry_is_true(store: &dyn Store) {
     let subject = key("a");
     let limits = token_limits([Some(100), None, None, None]);
     for step in 0..10 {
@@ -68,7 +68,7 @@ pub async fn the_promised_moment_of_retry_is_true(store: &dyn Store) {
     assert!(observe(store, Charge { now: retry_at, ..asked }).await.admitted);
 }
 
-pub async fn the_limit_that_takes_longest_is_named(store: &dyn Store) {
+pub(crate) async fn the_limit_that_takes_longest_is_named(store: &dyn Store) {
     let subject = key("a");
     let limits = WindowLimits {
         tokens: [Some(10), Some(10), None, None],
@@ -83,14 +83,14 @@ pub async fn the_limit_that_takes_longest_is_named(store: &dyn Store) {
     assert_eq!(refusal, LimitRefusal { window: 0, unit: Unit::Tokens, limit: 10, retry_at: None });
 }
 
-pub async fn what_never_fits_has_no_moment_of_retry(store: &dyn Store) {
+pub(crate) async fn what_never_fits_has_no_moment_of_retry(store: &dyn Store) {
     let limits = token_limits([Some(10), None, None, None]);
     let refused = observe(store, Charge { limits, ..charge(&key("a"), START, 11) }).await;
     assert!(!refused.admitted);
     assert_eq!(refused.refusal.unwrap().retry_at, None);
 }
 
-pub async fn a_subject_over_its_limit_is_refused_even_nothing(store: &dyn Store) {
+pub(crate) async fn a_subject_over_its_limit_is_refused_even_nothing(store: &dyn Store) {
     let subject = key("a");
     observe(store, charge(&subject, START, 20)).await;
     let limits = token_limits([Some(10), None, None, None]);
@@ -99,7 +99,7 @@ pub async fn a_subject_over_its_limit_is_refused_even_nothing(store: &dyn Store)
     assert!(observe(store, Charge { limits, ..charge(&subject, START, 0) }).await.admitted);
 }
 
-pub async fn resets_are_when_the_oldest_usage_leaves(store: &dyn Store) {
+pub(crate) async fn resets_are_when_the_oldest_usage_leaves(store: &dyn Store) {
     let subject = key("a");
     observe(store, charge(&subject, START, 5)).await;
     let later = observe(store, charge(&subject, START + 20_000, 5)).await;
@@ -113,7 +113,7 @@ pub async fn resets_are_when_the_oldest_usage_leaves(store: &dyn Store) {
     assert_eq!(unknown.resets_at, [START; 4]);
 }
 
-pub async fn time_never_runs_backwards(store: &dyn Store) {
+pub(crate) async fn time_never_runs_backwards(store: &dyn Store) {
     let subject = key("a");
     observe(store, charge(&subject, START + 90_000, 5)).await;
     let earlier = observe(store, charge(&subject, START, 5)).await;
@@ -126,7 +126,7 @@ pub async fn time_never_runs_backwards(store: &dyn Store) {
     assert_eq!(observe(store, charge(&subject, START, 1)).await.now, START + 90_000);
 }
 
-pub async fn charges_of_one_call_take_effect_in_order(store: &dyn Store) {
+pub(crate) async fn charges_of_one_call_take_effect_in_order(store: &dyn Store) {
     let limits = token_limits([Some(10), None, None, None]);
     let charges: Vec<_> = [("a", 4), ("b", 9), ("a", 5), ("b", 2), ("a", 1)]
         .into_iter()
@@ -139,7 +139,7 @@ pub async fn charges_of_one_call_take_effect_in_order(store: &dyn Store) {
     assert!(store.observe(&[]).await.unwrap().is_empty());
 }
 
-pub async fn a_peek_changes_nothing(store: &dyn Store) {
+pub(crate) async fn a_peek_changes_nothing(store: &dyn Store) {
     let subject = key("a");
     let peek = Charge { mode: ChargeMode::Peek, peer: Some(peer(1)), ..charge(&subject, START, 5) };
     let unknown = observe(store, peek.clone()).await;
@@ -156,7 +156,7 @@ pub async fn a_peek_changes_nothing(store: &dyn Store) {
     assert_eq!((after.now, tokens(&after), after.peers.len()), (START, [5; 4], 0));
 }
 
-pub async fn a_report_is_charged_whatever_the_limits_and_says_whether_it_fitted(store: &dyn Store) {
+pub(crate) async fn a_report_is_charged_whatever_the_limits_and_says_whether_it_fitted(store: &dyn Store) {
     let limits = token_limits([Some(8), None, None, None]);
     let report = Charge { limits, mode: ChargeMode::Report, ..charge(&key("a"), START, 5) };
     let first = observe(store, report.clone()).await;
@@ -171,7 +171,7 @@ pub async fn a_report_is_charged_whatever_the_limits_and_says_whether_it_fitted(
     assert_eq!(observe(store, never).await.refusal.unwrap().retry_at, None);
 }
 
-pub async fn an_unknown_subject_is_only_created_when_it_may_be(store: &dyn Store) {
+pub(crate) async fn an_unknown_subject_is_only_created_when_it_may_be(store: &dyn Store) {
     let subject = key("a");
     for mode in [ChargeMode::Admit, ChargeMode::Report] {
         let asked = Charge { mode, may_create: false, ..charge(&subject, START, 5) };
@@ -187,14 +187,14 @@ pub async fn an_unknown_subject_is_only_created_when_it_may_be(store: &dyn Store
     assert_eq!((known.tracked, known.created, tokens(&known)), (true, false, [10; 4]));
 }
 
-pub async fn a_refused_charge_makes_nobody_known(store: &dyn Store) {
+pub(crate) async fn a_refused_charge_makes_nobody_known(store: &dyn Store) {
     let limits = token_limits([Some(4), None, None, None]);
     let refused = observe(store, Charge { limits, ..charge(&key("a"), START, 5) }).await;
     assert!(!refused.admitted && refused.tracked && !refused.created);
     assert!(store.inspect(&key("a"), START).await.unwrap().is_none());
 }
 
-pub async fn inspection_changes_nothing(store: &dyn Store) {
+pub(crate) async fn inspection_changes_nothing(store: &dyn Store) {
     let subject = key("a");
     observe(store, Charge { peer: Some(peer(1)), ..charge(&subject, START, 5) }).await;
     let far = store.inspect(&subject, START + 20 * MINUTE).await.unwrap().unwrap();
@@ -204,7 +204,7 @@ pub async fn inspection_changes_nothing(store: &dyn Store) {
     assert_eq!((near.now, tokens(&near)), (START + 1, [6; 4]));
 }
 
-pub async fn many_buckets_are_counted_and_left(store: &dyn Store) {
+pub(crate) async fn many_buckets_are_counted_and_left(store: &dyn Store) {
     let subject = key("a");
     for step in 0..200 {
         observe(store, charge(&subject, START + step * 400, 1)).await;
