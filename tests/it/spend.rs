@@ -24,7 +24,11 @@ use crate::{
 fn used(key: &str, minute: Millis, dollars: u64) -> UsageDelta {
     let totals =
         Totals { requests: 1, tokens: dollars, cost_nanos: dollars * 1_000_000_000, ..Totals::default() };
-    UsageDelta { minute, key: UsageKey { key: Some(key.into()), ..UsageKey::default() }, totals }
+    UsageDelta {
+        minute,
+        key: UsageKey { key: Some(key.into()), ..UsageKey::default() },
+        measured: totals.into(),
+    }
 }
 
 /// Two weeks of a hundred dollars a day, and a thousand in each of the last three full hours; the check before told it.

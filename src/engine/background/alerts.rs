@@ -19,7 +19,7 @@ use crate::{
         event::{AlertRuleFired, Event, EventType},
         stable_hash,
         subject::Subject,
-        usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery, UsageTable},
+        usage::{Bucket, Grouping, OTHER, Rows, Totals, UsageQuery, UsageTable},
     },
     engine::{Engine, events},
     store::{Claim, EventQuery, StoreError, patient},
@@ -92,20 +92,16 @@ impl Look {
 
     fn query(&self, bucket: Bucket, start: Millis) -> UsageQuery {
         let by = |scope| self.scope == scope;
+        let group = Grouping {
+            project: by(Watched::Project),
+            model: by(Watched::Model),
+            key: by(Watched::Key),
+            ..Grouping::default()
+        };
+        // All of it, or the sum of everything would be too small; `usage.max_series` bounds it.
         UsageQuery {
-            bucket,
-            from: start,
-            to: start + bucket.millis(),
-            now: self.now,
-            group: Grouping {
-                project: by(Watched::Project),
-                model: by(Watched::Model),
-                key: by(Watched::Key),
-            },
-            only: UsageKey::default(),
-            // All of it, or the sum of everything would be too small; `usage.max_series` bounds it.
-            max_rows: usize::MAX,
-            max_scanned: usize::MAX,
+            group,
+            ..UsageQuery::new(Rows::Each(bucket), (start, start + bucket.millis()), self.now)
         }
     }
 

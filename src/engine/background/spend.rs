@@ -21,7 +21,7 @@ use crate::{
         spend::{Judgement, Rules, SPAN, Spent},
         standing::{StandingDetail, StandingState},
         subject::Subject,
-        usage::{Bucket, Grouping, OTHER, UsageKey, UsageQuery},
+        usage::{Bucket, Grouping, OTHER, Rows, UsageQuery},
     },
     engine::{Engine, events},
     store::{Claim, EventQuery, StandingRecord, StoreError, patient},
@@ -222,16 +222,9 @@ impl Engine {
         start: Millis,
         now: Millis,
     ) -> Result<Vec<(Arc<str>, Spent)>, StoreError> {
-        let query = UsageQuery {
-            bucket,
-            from: start,
-            to: start + bucket.millis(),
-            now,
-            group: Grouping { key: true, ..Grouping::default() },
-            only: UsageKey::default(),
-            max_rows: usize::MAX,
-            max_scanned: usize::MAX,
-        };
+        let span = (start, start + bucket.millis());
+        let group = Grouping { key: true, ..Grouping::default() };
+        let query = UsageQuery { group, ..UsageQuery::new(Rows::Each(bucket), span, now) };
         let table = patient(self.store.usage(&query)).await?;
         let named = table.rows.into_iter().filter_map(|((_, series), totals)| {
             let key = series.key.filter(|key| **key != *OTHER)?;

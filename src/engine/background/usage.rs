@@ -22,7 +22,7 @@ use crate::{
         record::Record,
         reservation::Reservation,
         subject::Subject,
-        usage::{Bucket, Grouping, OTHER, Totals, UsageBatch, UsageDelta, UsageKey, UsageQuery, UsageTable},
+        usage::{Bucket, Measured, OTHER, Rows, UsageBatch, UsageDelta, UsageKey, UsageQuery, UsageTable},
     },
     engine::{
         Engine,
@@ -52,14 +52,14 @@ struct Series {
 impl Series {
     fn into_key(self) -> UsageKey {
         let project = self.project.map(|project| project.id().into());
-        UsageKey { project, model: self.model, key: Some(self.key) }
+        UsageKey { project, model: self.model, key: Some(self.key), ..UsageKey::default() }
     }
 }
 
 #[derive(Debug, Default)]
 struct Shard {
     /// By minute and series.
-    pending: HashMap<(Millis, Series), Totals>,
+    pending: HashMap<(Millis, Series), Measured>,
     /// The series of this hour.
     known: HashSet<Series>,
     hour: Millis,
@@ -138,10 +138,10 @@ impl UsageBook {
         {
             return;
         }
-        let totals = Totals::of(record, refused);
+        let measured = Measured::of(record, refused);
         let place = (minute, series);
         if let Some(held) = shard.pending.get_mut(&place) {
-            held.merge(&totals);
+            held.merge(&measured);
             return;
         }
         let (minute, series) = place;
@@ -152,9 +152,9 @@ impl UsageBook {
             .entry(place)
             .or_insert_with(|| {
                 waiting.fetch_add(1, Relaxed);
-                Totals::default()
+                Measured::default()
             })
-            .merge(&totals);
+            .merge(&measured);
     }
 
     /// Where something new is counted: under its own name while there is room, else with others. Nothing is lost.
@@ -229,10 +229,10 @@ impl UsageBook {
         for shard in &self.shards {
             let pending = std::mem::take(&mut shard.lock().pending);
             self.waiting.fetch_sub(pending.len(), Relaxed);
-            deltas.extend(pending.into_iter().map(|((minute, series), totals)| UsageDelta {
+            deltas.extend(pending.into_iter().map(|((minute, series), measured)| UsageDelta {
                 minute,
                 key: series.into_key(),
-                totals,
+                measured,
             }));
         }
         let mut deltas = deltas.into_iter().peekable();
@@ -302,15 +302,11 @@ impl Engine {
         zone: &Zone,
         now: Millis,
     ) -> Result<Option<Forecast>, StoreError> {
+        let span = (forecast::begins(now, zone), now);
         let query = UsageQuery {
-            bucket: Bucket::Hour,
-            from: forecast::begins(now, zone),
-            to: now,
-            now,
-            group: Grouping::default(),
             only,
-            max_rows: usize::MAX,
             max_scanned: FORECAST_SCAN,
+            ..UsageQuery::new(Rows::Each(Bucket::Hour), span, now)
         };
         let table = self.usage(&query).await?;
         let hours = table.rows.into_iter().map(|((start, _), totals)| (start, totals)).collect();

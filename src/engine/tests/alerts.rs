@@ -183,7 +183,7 @@ async fn a_rule_that_fires_at_very_many_says_so_once() {
     let deltas = (0..1_300).map(|n| crate::domain::usage::UsageDelta {
         minute: NOW,
         key: crate::domain::usage::UsageKey { key: Some(format!("k{n}").into()), ..Default::default() },
-        totals: crate::domain::usage::Totals { requests: 1, ..Default::default() },
+        measured: crate::domain::usage::Totals { requests: 1, ..Default::default() }.into(),
     });
     let batch =
         crate::domain::usage::UsageBatch { instance: "x".into(), seq: 1, now: NOW, deltas: deltas.collect() };

@@ -53,7 +53,7 @@ impl Books {
         let deltas = dollars.into_iter().map(|(hour, dollars)| UsageDelta {
             minute: hour + 30 * MINUTE,
             key: UsageKey { key: Some(key.into()), ..UsageKey::default() },
-            totals: totals(dollars),
+            measured: totals(dollars).into(),
         });
         self.batches += 1;
         let (seq, now) = (self.batches, TODAY);

@@ -4,15 +4,13 @@ use super::*;
 use crate::domain::{
     actor::Actor,
     observation::{Charge, ChargeMode, LedgerEntry},
-    usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery},
+    usage::{Bucket, Grouping, OTHER, Rows, Totals, UsageKey, UsageQuery},
 };
 
 impl Day {
     async fn usage_by(&self, bucket: Bucket, group: Grouping) -> Vec<(Millis, UsageKey, Totals)> {
-        let (from, only) = (bucket.start(self.now - 30 * DAY), UsageKey::default());
-        let (to, now) = (self.now + DAY, self.now);
-        let (max_rows, max_scanned) = (usize::MAX, usize::MAX);
-        let query = UsageQuery { bucket, from, to, now, group, only, max_rows, max_scanned };
+        let span = (bucket.start(self.now - 30 * DAY), self.now + DAY);
+        let query = UsageQuery { group, ..UsageQuery::new(Rows::Each(bucket), span, self.now) };
         let table = self.engine.usage(&query).await.unwrap();
         table.rows.into_iter().map(|((start, key), totals)| (start, key, totals)).collect()
     }
@@ -91,7 +89,7 @@ async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
     for n in 0..40 {
         day.ask(json!({"key_id": format!("k{n}"), "project_id": format!("p{}", n % 5), "model": "m"})).await;
     }
-    let group = Grouping { project: true, model: true, key: true };
+    let group = Grouping { project: true, model: true, key: true, ..Grouping::default() };
     let rows = day.usage_by(Bucket::Day, group).await;
     assert_eq!(rows.iter().map(|(_, _, totals)| totals.requests).sum::<u64>(), 40);
     assert!(rows.len() <= 13, "{} series", rows.len());

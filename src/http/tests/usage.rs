@@ -40,6 +40,29 @@ async fn a_record_just_acknowledged_is_in_the_answer() {
 }
 
 #[tokio::test]
+async fn rows_show_how_long_requests_took_that_reported_it() {
+    let api = Api::open().await;
+    for latency in 1..=100 {
+        api.used(json!({"key_id": format!("k{}", latency % 2), "latency_ms": latency, "tokens_used": 0}))
+            .await;
+    }
+    api.used(json!({"key_id": "silent", "tokens_used": 0})).await;
+    let usage = api.get("/v1/usage?group_by=key&bucket=day").await.good(200);
+    for (row, right) in [(&usage["rows"][0], 50.0), (&usage["rows"][1], 49.0), (&usage["today"], 50.0)] {
+        let told = row["latency_p50_ms"].as_f64().unwrap();
+        assert!((told - right).abs() <= right / 32.0, "{row}");
+    }
+    for (percentile, right) in [("latency_p95_ms", 95.0), ("latency_p99_ms", 99.0)] {
+        let told = usage["total"][percentile].as_f64().unwrap();
+        assert!((told - right).abs() <= right / 32.0, "{percentile} {told}");
+    }
+    assert_eq!(
+        (&usage["rows"][2]["key"], &usage["rows"][2]["latency_p99_ms"]),
+        (&json!("silent"), &json!(null))
+    );
+}
+
+#[tokio::test]
 async fn questions_that_make_no_sense_are_refused_by_name() {
     let api = Api::open().await;
     for (query, pointer) in [
@@ -64,9 +87,12 @@ async fn questions_that_make_no_sense_are_refused_by_name() {
 #[tokio::test]
 async fn csv_is_given_where_it_is_asked_for_and_no_name_becomes_a_formula() {
     let api = Api::open().await;
-    api.used(json!({"project_id": "=cmd|'/c'!A0", "model": "a,\"b\"", "cost_usd": "1.5"})).await;
+    api.used(
+        json!({"project_id": "=cmd|'/c'!A0", "model": "a,\"b\"", "cost_usd": "1.5", "latency_ms": 0.012}),
+    )
+    .await;
     let expected_header = "start,project,model,requests,refused,client_errors,server_errors,tokens,input_tokens,\
-        cached_tokens,output_tokens,cost_usd\r\n";
+        cached_tokens,output_tokens,cost_usd,latency_p50_ms,latency_p95_ms,latency_p99_ms\r\n";
     let asked = api.get("/v1/usage?group_by=model,project&bucket=day&format=csv").await;
     let accept = [("accept", "text/csv")];
     let path = "/v1/usage?group_by=model,project&bucket=day";
@@ -76,7 +102,7 @@ async fn csv_is_given_where_it_is_asked_for_and_no_name_becomes_a_formula() {
         let (header, rows) = reply.text.split_at(expected_header.len());
         assert_eq!(header, expected_header);
         let row = rows.split_once(',').unwrap().1;
-        assert_eq!(row, "'=cmd|'/c'!A0,\"a,\"\"b\"\"\",1,0,0,0,10,10,0,0,1.5\r\n");
+        assert_eq!(row, "'=cmd|'/c'!A0,\"a,\"\"b\"\"\",1,0,0,0,10,10,0,0,1.5,0.012,0.012,0.012\r\n");
     }
     let json = format!("{path}&format=json");
     api.call("GET", &json, &accept, Body::empty()).await.good(200);
