@@ -198,7 +198,7 @@ section! {
 }
 section! {
     /// How much usage is told apart, and for how long: `[usage]`.
-    UsageConfig { max_series: usize, minute_days: u32, hour_days: u32, day_days: u32 }
+    UsageConfig { max_series: usize, by_user: bool, minute_days: u32, hour_days: u32, day_days: u32 }
 }
 section! {
     /// How long estimates are held: `[reservations]`.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hash, RandomState},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -13,12 +13,12 @@ use std::{
 use metrics::{Counter, Histogram};
 use parking_lot::Mutex;
 
-use super::upkeep::measured;
 use crate::{
     domain::{
         Millis,
         calendar::Zone,
         forecast::{self, Forecast},
+        profile::endpoint_template,
         record::Record,
         reservation::Reservation,
         subject::Subject,
@@ -28,6 +28,7 @@ use crate::{
         Engine,
         decide::idempotency::{IdempotencyCache, SPAN},
         metrics::store_op,
+        shared::measured,
     },
     store::{StoreError, StoreFault, UsageStore, patient},
 };
@@ -41,7 +42,7 @@ const WAITING_PER_SERIES: usize = 4;
 /// Most series that a forecast looks at.
 const FORECAST_SCAN: usize = 2_000_000;
 
-/// A series as records name it: nothing is allocated to look one up.
+/// A series as records name it: of a request in a known one, only the template of its endpoint is allocated.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Series {
     project: Option<Subject>,
@@ -49,19 +50,30 @@ struct Series {
     key: Arc<str>,
 }
 
-impl Series {
+/// A series, and what it is told further apart by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Call {
+    series: Series,
+    endpoint: Arc<str>,
+    user: Option<Arc<str>>,
+}
+
+impl Call {
     fn into_key(self) -> UsageKey {
-        let project = self.project.map(|project| project.id().into());
-        UsageKey { project, model: self.model, key: Some(self.key), ..UsageKey::default() }
+        let Self { series: Series { project, model, key }, endpoint, user } = self;
+        let project = project.map(|project| project.id().into());
+        UsageKey { project, model, key: Some(key), endpoint: Some(endpoint), user }
     }
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    /// By minute and series.
-    pending: HashMap<(Millis, Series), Measured>,
+    /// By minute and call.
+    pending: HashMap<(Millis, Call), Measured>,
     /// The series of this hour.
     known: HashSet<Series>,
+    /// The calls of this hour.
+    known_calls: HashSet<Call>,
     hour: Millis,
     /// Requests with an id that were counted, and when they were last seen; younger and older ones.
     counted: [HashMap<u128, Millis>; 2],
@@ -84,7 +96,10 @@ pub(in crate::engine) struct UsageBook {
     outgoing: tokio::sync::Mutex<Outgoing>,
     /// Series told apart per hour; 0: nothing is counted.
     max_series: usize,
+    /// Whether users are told apart.
+    by_user: bool,
     series: AtomicUsize,
+    calls: AtomicUsize,
     waiting: AtomicUsize,
     remembered: usize,
     other: Arc<str>,
@@ -95,11 +110,16 @@ pub(in crate::engine) struct UsageBook {
 }
 
 impl UsageBook {
-    /// A book that tells `max_series` series apart per hour, and `remembered` requests for retries.
+    /// A book that tells `max_series` series apart per hour, by user too if that is wanted, and `remembered` requests for
+    /// retries.
     ///
     /// # Errors
     /// When the system has no random numbers to name this instance by.
-    pub(in crate::engine) fn new(max_series: usize, remembered: usize) -> Result<Self, StoreError> {
+    pub(in crate::engine) fn new(
+        max_series: usize,
+        by_user: bool,
+        remembered: usize,
+    ) -> Result<Self, StoreError> {
         let mut id = [0; 12];
         getrandom::fill(&mut id)
             .map_err(|error| StoreError::Unavailable(StoreFault::because("no random numbers", error)))?;
@@ -109,7 +129,9 @@ impl UsageBook {
             instance: hex::encode(id).into(),
             outgoing: tokio::sync::Mutex::default(),
             max_series,
+            by_user,
             series: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             remembered: remembered.div_ceil(SHARDS).max(1),
             other: OTHER.into(),
@@ -125,12 +147,7 @@ impl UsageBook {
             return;
         }
         let when = record.timestamp.filter(|_| record.late).unwrap_or(now);
-        let minute = Bucket::Minute.start(when);
-        let series = Series {
-            project: record.project.clone(),
-            model: record.counted_model().cloned(),
-            key: record.key_id.clone(),
-        };
+        let call = self.call(record);
         let shard = self.hasher.hash_one(&record.key_id) as usize % SHARDS;
         let mut shard = self.shards[shard].lock();
         if let Some(identity) = IdempotencyCache::identity(record)
@@ -139,13 +156,13 @@ impl UsageBook {
             return;
         }
         let measured = Measured::of(record, refused);
-        let place = (minute, series);
+        let place = (Bucket::Minute.start(when), call);
         if let Some(held) = shard.pending.get_mut(&place) {
             held.merge(&measured);
             return;
         }
-        let (minute, series) = place;
-        let place = self.place(&mut shard, minute, series, record.late, now);
+        let (minute, call) = place;
+        let place = self.place(&mut shard, minute, call, record.late, now);
         let waiting = &self.waiting;
         shard
             .pending
@@ -157,48 +174,90 @@ impl UsageBook {
             .merge(&measured);
     }
 
+    fn call(&self, record: &Record) -> Call {
+        Call {
+            series: Series {
+                project: record.project.clone(),
+                model: record.counted_model().cloned(),
+                key: record.key_id.clone(),
+            },
+            endpoint: endpoint_template(&record.endpoint).into(),
+            user: record.user.clone().filter(|_| self.by_user),
+        }
+    }
+
     /// Where something new is counted: under its own name while there is room, else with others. Nothing is lost.
-    fn place(
-        &self,
-        shard: &mut Shard,
-        minute: Millis,
-        series: Series,
-        late: bool,
-        now: Millis,
-    ) -> (Millis, Series) {
+    fn place(&self, shard: &mut Shard, minute: Millis, call: Call, late: bool, now: Millis) -> (Millis, Call) {
         let hour = Bucket::Hour.start(now);
         if shard.hour != hour {
             self.series.fetch_sub(shard.known.len(), Relaxed);
+            self.calls.fetch_sub(shard.known_calls.len(), Relaxed);
             shard.known.clear();
+            shard.known_calls.clear();
             shard.hour = hour;
         }
-        let other = || self.other.clone();
-        let nobody = || Series { project: Some(Subject::project(OTHER)), model: Some(other()), key: other() };
         if self.waiting.load(Relaxed) >= WAITING_PER_SERIES * self.max_series {
             self.folded.increment(1);
             // Late records may be of any minute: those are as many as there are days.
-            return (if late { Bucket::Day.start(minute) } else { minute }, nobody());
+            return (if late { Bucket::Day.start(minute) } else { minute }, self.anybody());
         }
-        if shard.known.contains(&series) {
-            return (minute, series);
-        }
-        let room = self.max_series;
+        let Call { series, endpoint, user } = call;
+        let Some(series) = self.place_series(shard, series) else {
+            self.folded.increment(1);
+            return (minute, self.anybody());
+        };
+        (minute, self.place_call(shard, Call { series, endpoint, user }))
+    }
+
+    /// What is summed with everything that there is no room for.
+    fn anybody(&self) -> Call {
+        let other = || self.other.clone();
+        let series = Series { project: Some(Subject::project(OTHER)), model: Some(other()), key: other() };
+        Call { series, endpoint: other(), user: self.by_user.then(other) }
+    }
+
+    /// The series itself, without its key or without its model, too; `None`: there is no room for any.
+    fn place_series(&self, shard: &mut Shard, series: Series) -> Option<Series> {
+        let (other, room) = (|| self.other.clone(), self.max_series);
         let without_key = Series { key: other(), ..series.clone() };
         let without_model = Series { model: Some(other()), ..without_key.clone() };
         let folds = [(series, room), (without_key, room + room / 4), (without_model, room + room / 2)];
-        for (n, (series, room)) in folds.into_iter().enumerate() {
-            if n > 0 && shard.known.contains(&series) {
-                self.folded.increment(1);
-                return (minute, series);
+        self.first_with_room(&mut shard.known, &self.series, folds)
+    }
+
+    /// The call itself, without its user, or without its endpoint, too: there are no more of those than series.
+    fn place_call(&self, shard: &mut Shard, call: Call) -> Call {
+        let room = self.max_series;
+        let user = call.user.as_ref().map(|_| self.other.clone());
+        let without_user = Call { user, ..call.clone() };
+        let without_endpoint = Call { endpoint: self.other.clone(), ..without_user.clone() };
+        let folds = [(call, room), (without_user, room + room / 4)];
+        self.first_with_room(&mut shard.known_calls, &self.calls, folds).unwrap_or_else(|| {
+            self.folded.increment(1);
+            without_endpoint
+        })
+    }
+
+    /// The first of some names that is known, or that there is room for among so many.
+    fn first_with_room<T: Clone + Eq + Hash>(
+        &self,
+        known: &mut HashSet<T>,
+        count: &AtomicUsize,
+        folds: impl IntoIterator<Item = (T, usize)>,
+    ) -> Option<T> {
+        for (n, (name, room)) in folds.into_iter().enumerate() {
+            let is_known = known.contains(&name);
+            if !is_known && count.load(Relaxed) >= room {
+                continue;
             }
-            if self.series.load(Relaxed) < room {
-                self.series.fetch_add(1, Relaxed);
-                shard.known.insert(series.clone());
-                return (minute, series);
+            if !is_known {
+                count.fetch_add(1, Relaxed);
+                known.insert(name.clone());
             }
+            self.folded.increment(u64::from(n > 0));
+            return Some(name);
         }
-        self.folded.increment(1);
-        (minute, nobody())
+        None
     }
 
     /// Adds everything to the store. What was sent and not acknowledged is sent again first, as it was.
@@ -229,9 +288,9 @@ impl UsageBook {
         for shard in &self.shards {
             let pending = std::mem::take(&mut shard.lock().pending);
             self.waiting.fetch_sub(pending.len(), Relaxed);
-            deltas.extend(pending.into_iter().map(|((minute, series), measured)| UsageDelta {
+            deltas.extend(pending.into_iter().map(|((minute, call), measured)| UsageDelta {
                 minute,
-                key: series.into_key(),
+                key: call.into_key(),
                 measured,
             }));
         }
@@ -281,6 +340,11 @@ impl Engine {
         }
     }
 
+    /// Whether usage is summed by the user that records name.
+    pub fn sums_by_user(&self) -> bool {
+        self.usage.by_user
+    }
+
     /// Usage by the roll-ups, with all that this instance has acknowledged: it is written first.
     ///
     /// # Errors
@@ -288,7 +352,7 @@ impl Engine {
     pub async fn usage(&self, query: &UsageQuery) -> Result<UsageTable, StoreError> {
         self.count_deferred(query.now).await?;
         self.flush_usage(query.now).await?;
-        patient(self.store.usage(query)).await
+        patient(self.shared.store.usage(query)).await
     }
 
     /// What is expected by the end of the day and the month, of one project, model or key, or of everything. `None`: so
@@ -315,7 +379,7 @@ impl Engine {
 
     /// Adds what was counted to the store, and says how that went.
     pub(super) async fn flush_usage(&self, now: Millis) -> Result<(), StoreError> {
-        let flushed = self.usage.flush(&*self.store, now).await;
+        let flushed = self.usage.flush(&*self.shared.store, now).await;
         if flushed.is_err() {
             self.usage.failures.increment(1);
         }

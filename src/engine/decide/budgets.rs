@@ -74,7 +74,7 @@ impl Engine {
             let Some((mark, severity)) = mark else { continue };
             let period_ends = applied.period_ends(key.now);
             if self.budgets.is_news((charge.counter.clone(), period_ends, *mark), key.now) {
-                self.outbox.tell(|| frame.budget_used(applied, count.used, *mark, *severity));
+                self.shared.outbox.tell(|| frame.budget_used(applied, count.used, *mark, *severity));
             }
         }
     }

@@ -85,7 +85,7 @@ async fn a_model_is_one_row_by_whatever_name_it_was_called_and_an_unpriced_one_k
 #[tokio::test]
 async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
     let day = Day::with(|_| ()).await;
-    let mut day = day.counting(UsageBook::new(8, 1_000).unwrap());
+    let mut day = day.counting(UsageBook::new(8, false, 1_000).unwrap());
     for n in 0..40 {
         day.ask(json!({"key_id": format!("k{n}"), "project_id": format!("p{}", n % 5), "model": "m"})).await;
     }
@@ -101,7 +101,7 @@ async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
 #[tokio::test]
 async fn a_replay_counts_no_usage() {
     let day = Day::with(|_| ()).await;
-    let mut day = day.counting(UsageBook::new(0, 1_000).unwrap());
+    let mut day = day.counting(UsageBook::new(0, false, 1_000).unwrap());
     day.ask(json!({})).await;
     assert_eq!(day.requests().await, 0);
 }
