@@ -23,10 +23,10 @@ use super::{
     params::Params,
 };
 use crate::domain::{
-    DAY,
-    calendar::{Calendar, Zone},
+    Millis,
+    calendar::Calendar,
     event::format_millis,
-    usage::{Bucket, Grouping, Rows, UsageKey, UsageQuery, UsageTable},
+    usage::{Grouping, Rows, UsageKey, UsageQuery, UsageTable},
 };
 use asked::Asked;
 
@@ -54,6 +54,14 @@ pub(super) struct UsageRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, required = false)]
     pub key: Option<Option<Arc<str>>>,
+    /// When grouped by endpoint: the template of which, its ids taken out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false)]
+    pub endpoint: Option<Option<Arc<str>>>,
+    /// When grouped by user: which; null where none was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false)]
+    pub user: Option<Option<Arc<str>>>,
     /// How much was used.
     #[serde(flatten)]
     pub sums: Sums,
@@ -66,9 +74,12 @@ pub(super) struct Usage {
     pub from: String,
     /// The end of the last one.
     pub to: String,
-    /// The span of a row: minute, hour or day.
+    /// The span of a row: minute, hour, day or month.
     #[schema(value_type = String)]
     pub bucket: &'static str,
+    /// Where days and months begin at midnight.
+    #[schema(value_type = String)]
+    pub timezone: &'static str,
     /// By what rows are told apart.
     #[schema(value_type = Vec<String>)]
     pub group_by: Vec<&'static str>,
@@ -78,9 +89,9 @@ pub(super) struct Usage {
     pub rows: Vec<UsageRow>,
     /// The sum of all rows.
     pub total: Sums,
-    /// Since midnight UTC, of the same project, model and key.
+    /// Since midnight in the time zone, of the same project, model, key, endpoint and user.
     pub today: Sums,
-    /// Since the first of the month, midnight UTC, of the same project, model and key.
+    /// Since the first of the month, midnight in the time zone, of the same.
     pub month_to_date: Sums,
 }
 
@@ -90,17 +101,30 @@ pub(super) struct Usage {
     params(
         (
             "group_by" = Option<String>, Query,
-            description = "Some of project, model and key, by commas; none: sums over all."
+            description = "Some of project, model, key, endpoint and user, by commas; none: sums over all. user wants \
+                           usage.by_user = true."
         ),
-        ("bucket" = Option<String>, Query, description = "minute, hour (default) or day, in UTC."),
+        (
+            "bucket" = Option<String>, Query,
+            description = "minute, hour (default), day or month. Minutes and hours are of UTC."
+        ),
+        (
+            "timezone" = Option<String>, Query,
+            description = "Where days and months begin: an IANA name such as Asia/Tokyo; UTC by default."
+        ),
         (
             "from" = Option<String>, Query,
-            description = "Not before (RFC 3339), rounded down to a bucket; by default the beginning of today."
+            description = "Not before this date or RFC 3339 time, rounded down to a bucket; by default today."
         ),
-        ("to" = Option<String>, Query, description = "Before (RFC 3339), rounded up to a bucket; by default now."),
+        (
+            "to" = Option<String>, Query,
+            description = "Before this date or RFC 3339 time, rounded up to a bucket; by default now."
+        ),
         ("project" = Option<String>, Query, description = "Only of this project."),
         ("model" = Option<String>, Query, description = "Only of this model, by any of its names."),
         ("key" = Option<String>, Query, description = "Only of the key with this public id."),
+        ("endpoint" = Option<String>, Query, description = "Only of this endpoint, or of those like it."),
+        ("user" = Option<String>, Query, description = "Only of this user; wants usage.by_user = true."),
         ("format" = Option<String>, Query, description = "json or csv; by default what Accept says, else json."),
     ),
     responses(
@@ -121,45 +145,50 @@ pub(super) async fn list(
     params: Params,
 ) -> Result<Response, ApiError> {
     let now = app.engine.now();
-    let Asked { query, csv, bucket } = Asked::read(params, &headers, app.intake.prices(), now)?;
+    let asked = Asked::read(params, &headers, app.intake.prices(), (now, app.engine.sums_by_user()))?;
+    let Asked { query, csv, bucket, zone } = asked;
     let table = whole(app.engine.usage(&query).await?)?;
     if csv {
         return Ok(([(header::CONTENT_TYPE, CSV)], as_csv(&query, &table)).into_response());
     }
-    // Days of this month: today is the last of them.
-    let month = UsageQuery {
-        rows: Rows::Each(Bucket::Day),
-        from: Calendar::Month.period(now, &Zone::UTC).0,
-        to: Bucket::Day.start(now).saturating_add(DAY),
-        group: Grouping::default(),
-        ..query.clone()
-    };
-    let month = whole(app.engine.usage(&month).await?)?;
-    let today = (Bucket::Day.start(now), UsageKey::default());
+    let today = so_far(&app, &query, Calendar::Day.period(now, &zone)).await?;
+    let month = so_far(&app, &query, Calendar::Month.period(now, &zone)).await?;
     let group = query.group;
     let rows = table.rows.iter().map(|(place, totals)| UsageRow {
         start: format_millis(place.0),
         project: group.project.then(|| place.1.project.clone()),
         model: group.model.then(|| place.1.model.clone()),
         key: group.key.then(|| place.1.key.clone()),
+        endpoint: group.endpoint.then(|| place.1.endpoint.clone()),
+        user: group.user.then(|| place.1.user.clone()),
         sums: Sums::of(totals, table.latencies.get(place)),
     });
     let usage = Usage {
         from: format_millis(query.from),
         to: format_millis(query.to),
-        bucket: bucket.name(),
+        bucket,
+        timezone: zone.name(),
         group_by: names(group).to_vec(),
         kept_from: format_millis(table.kept_from),
         rows: rows.collect(),
         total: Sums::of(&table.total, Some(&table.all_latencies)),
-        today: Sums::of(&month.rows.get(&today).copied().unwrap_or_default(), month.latencies.get(&today)),
-        month_to_date: Sums::of(&month.total, Some(&month.all_latencies)),
+        today,
+        month_to_date: month,
     };
     Ok(Json(usage).into_response())
 }
 
+/// The sum of a day or month up to now, of what `query` asks for alone.
+async fn so_far(app: &App, query: &UsageQuery, period: (Millis, Millis)) -> Result<Sums, ApiError> {
+    let (from, to) = period;
+    let query = UsageQuery { rows: Rows::Whole, from, to, group: Grouping::default(), ..query.clone() };
+    let table = whole(app.engine.usage(&query).await?)?;
+    Ok(Sums::of(&table.total, Some(&table.all_latencies)))
+}
+
 fn names(group: Grouping) -> Vec<&'static str> {
-    let all = [(group.project, "project"), (group.model, "model"), (group.key, "key")];
+    let Grouping { project, model, key, endpoint, user } = group;
+    let all = [(project, "project"), (model, "model"), (key, "key"), (endpoint, "endpoint"), (user, "user")];
     all.into_iter().filter(|(asked, _)| *asked).map(|(_, name)| name).collect()
 }
 
@@ -169,7 +198,7 @@ fn whole(table: UsageTable) -> Result<UsageTable, ApiError> {
     }
     let detail = format!(
         "makes more than {MAX_ROWS} rows, or is of more than {MAX_SCANNED} series: ask for a shorter span, a longer \
-         bucket, fewer names in group_by, or one project, model or key"
+         bucket, fewer names in group_by, or one project, model, key, endpoint or user"
     );
     Err(ApiError::field("/group_by", detail))
 }
@@ -182,14 +211,18 @@ fn as_csv(query: &UsageQuery, table: &UsageTable) -> String {
     let mut text = String::new();
     csv::line(&mut text, header.into_iter());
     for (place, totals) in &table.rows {
-        let (start, key) = place;
-        let named = |asked: bool, name: &Option<Arc<str>>| {
-            asked.then(|| csv::name(name.as_deref().unwrap_or_default()).into_owned())
-        };
-        let names =
-            [named(group.project, &key.project), named(group.model, &key.model), named(group.key, &key.key)];
+        let (start, UsageKey { project, model, key, endpoint, user }) = place;
+        let named = [
+            (group.project, project),
+            (group.model, model),
+            (group.key, key),
+            (group.endpoint, endpoint),
+            (group.user, user),
+        ];
+        let names = named.into_iter().filter(|(asked, _)| *asked);
+        let names = names.map(|(_, name)| csv::name(name.as_deref().unwrap_or_default()).into_owned());
         let mut cells = vec![format_millis(*start)];
-        cells.extend(names.into_iter().flatten());
+        cells.extend(names);
         cells.extend(Sums::of(totals, table.latencies.get(place)).texts());
         csv::line(&mut text, cells.iter().map(String::as_str));
     }

@@ -468,7 +468,10 @@ mod tests {
             ["/tokens"]
         );
         let longest = "u".repeat(128);
-        assert_eq!(record(&with(&format!(r#""user":"{longest}""#))).unwrap().user.as_deref(), Some(&*longest));
+        assert_eq!(
+            record(&with(&format!(r#""user":"{longest}""#))).unwrap().user.as_deref(),
+            Some(&*longest)
+        );
         for user in [format!("{longest}u"), String::new()] {
             assert_eq!(pointers(&with(&format!(r#""user":"{user}""#))), ["/user"]);
         }

@@ -324,7 +324,9 @@ impl WireRecord {
             admit,
             of_either_kind,
         } = self;
-        for text in [request_id, api_key, key_id, project_id, model, user, user_agent, timestamp, reservation_id] {
+        for text in
+            [request_id, api_key, key_id, project_id, model, user, user_agent, timestamp, reservation_id]
+        {
             let text = text.as_deref();
             tell(&text.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
             tell(text.unwrap_or_default().as_bytes());

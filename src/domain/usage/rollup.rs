@@ -42,11 +42,6 @@ impl Bucket {
             Self::Day => "day",
         }
     }
-
-    /// The one with this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|bucket| bucket.name() == name)
-    }
 }
 
 /// How finely a roll-up tells series apart.

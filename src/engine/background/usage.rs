@@ -187,7 +187,14 @@ impl UsageBook {
     }
 
     /// Where something new is counted: under its own name while there is room, else with others. Nothing is lost.
-    fn place(&self, shard: &mut Shard, minute: Millis, call: Call, late: bool, now: Millis) -> (Millis, Call) {
+    fn place(
+        &self,
+        shard: &mut Shard,
+        minute: Millis,
+        call: Call,
+        late: bool,
+        now: Millis,
+    ) -> (Millis, Call) {
         let hour = Bucket::Hour.start(now);
         if shard.hour != hour {
             self.series.fetch_sub(shard.known.len(), Relaxed);

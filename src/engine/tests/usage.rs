@@ -99,6 +99,42 @@ async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn users_are_told_apart_where_the_setting_says_so_and_never_crowd_out_keys() {
+    for by_user in [false, true] {
+        let day = Day::with(|_| ()).await;
+        let mut day = day.counting(UsageBook::new(8, by_user, 1_000).unwrap());
+        for n in 0..40 {
+            let fields = json!({"key_id": format!("k{}", n % 4), "user": format!("u{n}"), "cost_usd": "0.1"});
+            day.ask(fields).await;
+        }
+        let by = |user: bool, key: bool| Grouping { user, key, ..Grouping::default() };
+        let keys = day.usage_by(Bucket::Day, by(false, true)).await;
+        assert_eq!(keys.iter().map(|(_, _, totals)| totals.requests).collect::<Vec<_>>(), [10; 4]);
+        let users = day.usage_by(Bucket::Day, by(true, false)).await;
+        let named = users.iter().filter(|(_, key, _)| key.user.as_deref().is_some_and(|user| user != OTHER));
+        assert_eq!(named.count(), if by_user { 8 } else { 0 });
+        let cost: u64 = users.iter().map(|(_, _, totals)| totals.cost_nanos).sum();
+        assert_eq!(cost, 4_000_000_000, "sums stay whole");
+    }
+}
+
+#[tokio::test]
+async fn endpoints_beyond_the_cap_are_summed_with_others() {
+    let day = Day::with(|_| ()).await;
+    let mut day = day.counting(UsageBook::new(8, true, 1_000).unwrap());
+    for n in 0..40 {
+        let endpoint = format!("/v1/{}", char::from(b'a' + n % 26));
+        day.ask(json!({"endpoint": endpoint, "user": format!("u{n}")})).await;
+    }
+    let group = Grouping { endpoint: true, user: true, ..Grouping::default() };
+    let rows = day.usage_by(Bucket::Day, group).await;
+    assert!(rows.len() <= 11, "{} series", rows.len());
+    assert_eq!(rows.iter().map(|(_, _, totals)| totals.requests).sum::<u64>(), 40);
+    let others = rows.iter().filter(|(_, key, _)| key.endpoint.as_deref() == Some(OTHER));
+    assert!(others.count() == 1);
+}
+
+#[tokio::test]
 async fn a_replay_counts_no_usage() {
     let day = Day::with(|_| ()).await;
     let mut day = day.counting(UsageBook::new(0, false, 1_000).unwrap());

@@ -67,6 +67,11 @@ async fn questions_that_make_no_sense_are_refused_by_name() {
     let api = Api::open().await;
     for (query, pointer) in [
         ("bucket=week", "/bucket"),
+        ("timezone=Mars/Olympus", "/timezone"),
+        ("group_by=user", "/group_by"),
+        ("user=u", "/user"),
+        ("from=2026-02-30", "/from"),
+        ("bucket=month&from=0001-01-01&to=2026-01-01", "/from"),
         ("group_by=model,colour", "/group_by"),
         ("group_by=key&group_by=model", "/group_by"),
         ("form=csv", "/form"),
@@ -82,6 +87,45 @@ async fn questions_that_make_no_sense_are_refused_by_name() {
     let problem = api.get("/v1/usage/forecast?timezone=Mars/Olympus").await.problem(422);
     assert_eq!(problem["errors"][0]["pointer"], "/timezone");
     api.get("/v1/usage/forecast?bucket=day").await.problem(422);
+}
+
+#[tokio::test]
+async fn rows_by_endpoint_take_ids_out_and_by_user_name_the_setting() {
+    let api = Api::open().await;
+    for (endpoint, user) in [("/v1/files/12", "u"), ("/v1/files/345", "v"), ("/v1/chat", "u")] {
+        api.used(json!({"endpoint": endpoint, "user": user, "tokens_used": 1})).await;
+    }
+    let usage = api.get("/v1/usage?group_by=endpoint").await.good(200);
+    let rows = usage["rows"].as_array().unwrap().iter();
+    let rows: Vec<_> =
+        rows.map(|row| (row["endpoint"].as_str().unwrap(), row["requests"].as_u64().unwrap())).collect();
+    assert_eq!(rows, [("/v1/chat", 1), ("/v1/files/{id}", 2)]);
+    let like = api.get("/v1/usage?endpoint=/v1/files/777").await.good(200);
+    assert_eq!((&like["total"]["requests"], &like["today"]["requests"]), (&json!(2), &json!(2)));
+    let problem = api.get("/v1/usage?group_by=user").await.problem(422);
+    assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("usage.by_user"), "{problem}");
+}
+
+#[tokio::test]
+async fn days_months_and_dates_follow_the_time_zone() {
+    let api = Api::open().await;
+    api.used(json!({"tokens_used": 1})).await;
+    // Two weeks ago there, at a quarter to and a quarter past midnight.
+    let zone = crate::domain::calendar::Zone::named("Asia/Tokyo").unwrap();
+    let period = crate::domain::calendar::Calendar::Day;
+    let begin = period.period(api.engine.now() - 14 * crate::domain::DAY, &zone).0;
+    for (at, cost) in [(begin - 900_000, "1"), (begin + 900_000, "2")] {
+        let timestamp = crate::domain::event::format_millis(at);
+        api.used(json!({"timestamp": timestamp, "cost_usd": cost})).await;
+    }
+    let date = crate::domain::event::format_millis(begin + 9 * crate::domain::HOUR)[..10].to_owned();
+    let path = format!("/v1/usage?timezone=asia/tokyo&bucket=day&from={date}");
+    let usage = api.get(&path).await.good(200);
+    assert_eq!((&usage["timezone"], &usage["rows"][0]["cost_usd"]), (&json!("Asia/Tokyo"), &json!("2")));
+    assert_eq!(usage["rows"][0]["start"], crate::domain::event::format_millis(begin));
+    assert_eq!((&usage["total"]["requests"], &usage["today"]["requests"]), (&json!(2), &json!(1)));
+    let months = api.get("/v1/usage?timezone=Asia/Tokyo&bucket=month&from=2020-01-01").await.good(200);
+    assert_eq!((&months["bucket"], &months["total"]["cost_usd"]), (&json!("month"), &json!("3")));
 }
 
 #[tokio::test]
