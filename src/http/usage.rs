@@ -145,9 +145,9 @@ pub(super) async fn list(
     params: Params,
 ) -> Result<Response, ApiError> {
     let now = app.engine.now();
-    let asked = Asked::read(params, &headers, app.intake.prices(), (now, app.engine.sums_by_user()))?;
+    let asked = Asked::read(params, &headers, app.intake.prices(), (now, app.engine.usage().is_by_user()))?;
     let Asked { query, csv, bucket, zone } = asked;
-    let table = whole(app.engine.usage(&query).await?)?;
+    let table = whole(app.engine.usage().table(&query).await?)?;
     if csv {
         return Ok(([(header::CONTENT_TYPE, CSV)], as_csv(&query, &table)).into_response());
     }
@@ -182,7 +182,7 @@ pub(super) async fn list(
 async fn so_far(app: &App, query: &UsageQuery, period: (Millis, Millis)) -> Result<Sums, ApiError> {
     let (from, to) = period;
     let query = UsageQuery { rows: Rows::Whole, from, to, group: Grouping::default(), ..query.clone() };
-    let table = whole(app.engine.usage(&query).await?)?;
+    let table = whole(app.engine.usage().table(&query).await?)?;
     Ok(Sums::of(&table.total, Some(&table.all_latencies)))
 }
 

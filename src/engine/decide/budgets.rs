@@ -4,45 +4,11 @@
 //! one takes it over a mark: that one reports it. What is given back (a reservation that was too large) may let a
 //! second request pass the same mark; an instance reports a mark once per period.
 
-use std::collections::HashSet;
-
-use parking_lot::Mutex;
-
 use super::{frame::Frame, observe::Observed};
 use crate::{
-    domain::{Millis, counter::Counter, finding::Severity, observation::ChargeMode, registry::Applied},
-    engine::Engine,
+    domain::{finding::Severity, observation::ChargeMode},
+    engine::{Engine, budgets::MARKS},
 };
-
-/// Thousandths of a budget, and how bad it is that so much is used.
-const MARKS: [(u64, Severity); 3] = [(500, Severity::Low), (800, Severity::Medium), (1000, Severity::High)];
-/// Marks remembered; beyond them those of periods that are over are forgotten, and then all.
-const REMEMBERED: usize = 100_000;
-
-/// Marks that this instance has reported.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct Budgets(Mutex<HashSet<(Counter, Millis, u64)>>);
-
-impl Budgets {
-    fn is_news(&self, mark: (Counter, Millis, u64), now: Millis) -> bool {
-        let mut reported = self.0.lock();
-        if reported.len() >= REMEMBERED {
-            reported.retain(|(_, until, _)| *until > now);
-        }
-        if reported.len() >= REMEMBERED {
-            reported.clear();
-        }
-        reported.insert(mark)
-    }
-}
-
-impl Budgets {
-    /// Whether it has not been reported yet that a budget is used up.
-    pub(in crate::engine) fn is_used_up_now(&self, budget: &Applied, now: Millis) -> bool {
-        let [.., (whole, _)] = MARKS;
-        self.is_news((budget.counter.clone(), budget.period_ends(now), whole), now)
-    }
-}
 
 impl Engine {
     /// Tells of each mark that what a request charged took a budget (a limit on dollars of a calendar period) over, and

@@ -21,7 +21,7 @@ fn key(body: serde_json::Value) -> Entry {
 async fn day(entries: &[(&str, Entry)]) -> Day {
     let day = Day::with(|policy| policy.limits = Default::default()).await;
     for (name, entry) in entries {
-        day.engine.put_entry(name, entry, &Actor::local(), day.now).await.unwrap();
+        day.engine.registry_changes().put(name, entry, &Actor::local(), day.now).await.unwrap();
     }
     day
 }
@@ -104,7 +104,7 @@ async fn a_plan_counts_per_key_and_low_priority_is_refused_first() {
     let shares = Shares { low: 800, medium: 900 };
     let mut day = Day::configured(Configured { shares, ..Configured::default() }).await;
     let free = Policy { limits: Default::default(), ..default_policy() };
-    day.engine.set_policy(&free, &Actor::local(), day.now).await.unwrap();
+    day.engine.policy_changes().set_policy(&free, &Actor::local(), day.now).await.unwrap();
     for (name, entry) in [
         ("small", plan(json!({"limits": [{"unit": "requests", "window": "hour", "limit": 2}]}))),
         (
@@ -116,7 +116,7 @@ async fn a_plan_counts_per_key_and_low_priority_is_refused_first() {
         ),
         ("vip", key(json!({"project": "p"}))),
     ] {
-        day.engine.put_entry(name, &entry, &Actor::local(), day.now).await.unwrap();
+        day.engine.registry_changes().put(name, &entry, &Actor::local(), day.now).await.unwrap();
     }
     let asked = |key: &str| json!({"key_id": key, "project_id": "p", "admit": true});
     for n in 0..4 {
@@ -158,7 +158,11 @@ async fn reservations_hold_budgets_and_what_is_not_settled_is_free_when_the_leas
 #[tokio::test]
 async fn what_a_finding_refuses_is_charged_all_the_same_and_an_admission_is_not() {
     let mut day = Day::strict().await;
-    day.engine.put_entry("p", &project(json!({"budget_usd": 5})), &Actor::local(), day.now).await.unwrap();
+    day.engine
+        .registry_changes()
+        .put("p", &project(json!({"budget_usd": 5})), &Actor::local(), day.now)
+        .await
+        .unwrap();
     assert!(day.ask(ask("a", "1")).await.allowed);
     day.now += MINUTE;
     let mut stolen = ask("a", "2");

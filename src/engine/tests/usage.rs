@@ -11,19 +11,13 @@ impl Day {
     async fn usage_by(&self, bucket: Bucket, group: Grouping) -> Vec<(Millis, UsageKey, Totals)> {
         let span = (bucket.start(self.now - 30 * DAY), self.now + DAY);
         let query = UsageQuery { group, ..UsageQuery::new(Rows::Each(bucket), span, self.now) };
-        let table = self.engine.usage(&query).await.unwrap();
+        let table = self.engine.usage().table(&query).await.unwrap();
         table.rows.into_iter().map(|((start, key), totals)| (start, key, totals)).collect()
     }
 
     async fn requests(&self) -> u64 {
         let rows = self.usage_by(Bucket::Day, Grouping::default()).await;
         rows.iter().map(|(_, _, totals)| totals.requests).sum()
-    }
-
-    fn counting(self, usage: UsageBook) -> Self {
-        let mut engine = Arc::into_inner(self.engine).unwrap();
-        engine.usage = usage;
-        Self { engine: Arc::new(engine), ..self }
     }
 }
 
@@ -41,7 +35,7 @@ async fn every_valid_record_counts_once_whatever_was_decided() {
     }
     assert_eq!(day.requests().await, 3, "a refused record, and its retry");
     let (subject, now) = (Subject::key("a"), day.now);
-    day.engine.ban(&subject, None, "leaked", &Actor::local(), now).await.unwrap();
+    day.engine.bans().ban(&subject, None, "leaked", &Actor::local(), now).await.unwrap();
     for _ in 0..2 {
         day.ask(json!({"request_id": "r-3"})).await;
     }
@@ -84,8 +78,7 @@ async fn a_model_is_one_row_by_whatever_name_it_was_called_and_an_unpriced_one_k
 
 #[tokio::test]
 async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
-    let day = Day::with(|_| ()).await;
-    let mut day = day.counting(UsageBook::new(8, false, 1_000).unwrap());
+    let mut day = Day::set_up(|options| options.usage_series = 8).await;
     for n in 0..40 {
         day.ask(json!({"key_id": format!("k{n}"), "project_id": format!("p{}", n % 5), "model": "m"})).await;
     }
@@ -101,8 +94,8 @@ async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
 #[tokio::test]
 async fn users_are_told_apart_where_the_setting_says_so_and_never_crowd_out_keys() {
     for by_user in [false, true] {
-        let day = Day::with(|_| ()).await;
-        let mut day = day.counting(UsageBook::new(8, by_user, 1_000).unwrap());
+        let mut day =
+            Day::set_up(|options| (options.usage_series, options.usage_by_user) = (8, by_user)).await;
         for n in 0..40 {
             let fields = json!({"key_id": format!("k{}", n % 4), "user": format!("u{n}"), "cost_usd": "0.1"});
             day.ask(fields).await;
@@ -120,8 +113,7 @@ async fn users_are_told_apart_where_the_setting_says_so_and_never_crowd_out_keys
 
 #[tokio::test]
 async fn endpoints_beyond_the_cap_are_summed_with_others() {
-    let day = Day::with(|_| ()).await;
-    let mut day = day.counting(UsageBook::new(8, true, 1_000).unwrap());
+    let mut day = Day::set_up(|options| (options.usage_series, options.usage_by_user) = (8, true)).await;
     for n in 0..40 {
         let endpoint = format!("/v1/{}", char::from(b'a' + n % 26));
         day.ask(json!({"endpoint": endpoint, "user": format!("u{n}")})).await;
@@ -136,18 +128,14 @@ async fn endpoints_beyond_the_cap_are_summed_with_others() {
 
 #[tokio::test]
 async fn a_replay_counts_no_usage() {
-    let day = Day::with(|_| ()).await;
-    let mut day = day.counting(UsageBook::new(0, false, 1_000).unwrap());
+    let mut day = Day::set_up(|options| options.usage_series = 0).await;
     day.ask(json!({})).await;
     assert_eq!(day.requests().await, 0);
 }
 
 #[tokio::test]
 async fn a_request_that_another_instance_has_claimed_is_counted_there() {
-    let day = Day::with(|_| ()).await;
-    let mut engine = Arc::into_inner(day.engine).unwrap();
-    engine.options.shares_store = true;
-    let mut day = Day { engine: Arc::new(engine), ..day };
+    let mut day = Day::set_up(|options| options.shares_store = true).await;
     let claimed = day.record(json!({"request_id": "r-1"}));
     let entry = Some(Box::new(LedgerEntry { claim: Some(claimed.digest), ..LedgerEntry::default() }));
     let charge = Charge { entry, mode: ChargeMode::Report, ..Charge::look(Subject::key("a"), day.now) };
