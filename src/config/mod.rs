@@ -42,6 +42,7 @@ use crate::domain::{
     finding::Mode,
     policy::Policy,
     registry::{LimitBody, Plan, Project, UnknownKeys},
+    spend::CheckInterval,
     usage::Keep,
 };
 use crate::forward::SinkSettings;
@@ -215,6 +216,7 @@ section! {
         min_days: usize,
         min_cost: Threshold,
         min_tokens: u64,
+        interval: CheckInterval,
         cut_off_after: usize,
     }
 }

@@ -346,6 +346,8 @@ fn what_is_wrong_with_an_alert_rule_or_with_spend_is_named_with_its_hint() {
         ("[spend]\nmin_cost = '0'".to_owned(), "`spend.min_cost` must be above 0"),
         ("[spend]\nmin_cost = 50".to_owned(), "`spend.min_cost` must be text, not a whole number"),
         ("[spend]\nmin_cost = '5o'".to_owned(), "`spend.min_cost` must be a whole number, or"),
+        ("[spend]\ninterval = '7m'".to_owned(), "`spend.interval` must be 1m, 2m"),
+        ("[spend]\ninterval = 5".to_owned(), "`spend.interval` must be text, not a whole number"),
         ("[spend]\nmode = 'on'".to_owned(), "`spend.mode`"),
         ("[spend]\ncut_off_after = 25".to_owned(), "`spend.cut_off_after` must be from 0 to 24"),
     ] {

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        Millis,
+        Millis, SECOND,
         actor::Actor,
         alert::{AlertRule, Bar, Fired, Watched},
         decision::{Action, Reason, Would},
@@ -16,7 +16,7 @@ use crate::{
         money::Usd,
         record::Record,
         registry::Applied,
-        spend::{Judgement, Sign},
+        spend::{CheckInterval, Judgement, Sign},
         stable_hash,
         standing::{Standing, StandingDetail, StandingState},
         subject::Subject,
@@ -148,18 +148,23 @@ pub(super) fn spend_anomaly(
     subject: &Subject,
     found: &Judgement,
     day: Millis,
-    at: Millis,
+    (at, interval): (Millis, CheckInterval),
     policy: &str,
     now: Millis,
 ) -> Event {
     let signs: Vec<_> = found.signs.iter().map(|sign| format!("{} {}", sign.name, of_sign(sign))).collect();
-    let details = of_day(found, day, at, &list(&signs));
+    let details = of_day(found, day, (at, interval), &list(&signs));
     let event = Event::new(now, EventType::SpendAnomaly, found.severity(), Some(subject.clone()));
     by_spend(event.with(&details), subject, policy)
 }
 
 /// What is told of an unusual day, as it stood at `at`; `shown_by`: what shows that it is.
-fn of_day(found: &Judgement, day: Millis, at: Millis, shown_by: &str) -> SpendAnomaly {
+fn of_day(
+    found: &Judgement,
+    day: Millis,
+    (at, interval): (Millis, CheckInterval),
+    shown_by: &str,
+) -> SpendAnomaly {
     let amount = found.amount;
     let (spent, usual) = (amount.words(found.observed), amount.words(found.mean));
     let summary =
@@ -175,6 +180,7 @@ fn of_day(found: &Judgement, day: Millis, at: Millis, shown_by: &str) -> SpendAn
         summary,
         day,
         checked_at: at,
+        interval_seconds: Some(interval.millis() / SECOND),
         unit: amount.unit(),
         observed: value(found.observed),
         baseline: value(found.mean),
@@ -200,7 +206,7 @@ fn by_spend(event: Event, subject: &Subject, policy: &str) -> Event {
 pub(super) fn key_cut_off(
     subject: &Subject,
     found: &Judgement,
-    (day, checks): (Millis, &[(Millis, u64)]),
+    (day, interval, checks): (Millis, CheckInterval, &[(Millis, u64)]),
     spared: Option<&str>,
     policy: &str,
     now: Millis,
@@ -209,16 +215,17 @@ pub(super) fn key_cut_off(
     let amount = found.amount;
     let (spent, usual) = (amount.words(found.observed), amount.words(found.mean));
     let summary = format!(
-        "Spent {spent} on {}, usually {usual} a day; critical at {} hourly checks in a row.",
+        "Spent {spent} on {}, usually {usual} a day; critical at {} checks in a row, {} minutes apart.",
         &format_millis(day)[..10],
         checks.len(),
+        interval.minutes(),
     );
     let check = |(at, held): &(Millis, u64)| SpendCheck {
         checked_at: *at,
         observed: EvidenceAmount::of(amount.unit(), *held),
     };
     let details = KeyCutOff {
-        spend: SpendAnomaly { summary, ..of_day(found, day, at, "") },
+        spend: SpendAnomaly { summary, ..of_day(found, day, (at, interval), "") },
         checks: checks.iter().map(check).collect(),
         not_cut_off: spared.map(str::to_owned),
     };

@@ -87,9 +87,12 @@ pub struct SpendAnomaly {
     /// When the day began, in UTC.
     #[serde(with = "rfc3339_millis")]
     pub day: Millis,
-    /// As of when the day was judged: a full hour.
+    /// As of when the day was judged: a multiple of the interval.
     #[serde(with = "rfc3339_millis")]
     pub checked_at: Millis,
+    /// The time from one check to the next, in seconds; absent of an event of when it was always an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_seconds: Option<i64>,
     /// In which unit the amounts are: `cost_usd` or `tokens`.
     pub unit: Unit,
     /// What the day holds so far.
@@ -146,7 +149,7 @@ impl Details for KeyCutOff {
 /// A check at which a day was critical.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SpendCheck {
-    /// As of when: a full hour.
+    /// As of when: a multiple of the interval.
     #[serde(with = "rfc3339_millis")]
     pub checked_at: Millis,
     /// What the day held then.

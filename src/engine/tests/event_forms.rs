@@ -9,7 +9,7 @@ use crate::{
         finding::{Finding, Mode, Severity},
         limit::Span,
         registry::{Entry, KeyEntry, NotAllowed, Project},
-        spend::{Amount, Judgement, Sign},
+        spend::{Amount, CheckInterval, Judgement, Sign},
         standing::{Origin, Standing, StandingState},
         window::Unit,
     },
@@ -164,16 +164,17 @@ fn what_keys_spend_is_written_as_its_golden_files_say() {
         signs: vec![sign("z", None), sign("times_mean", Some(3_900))],
     };
     let cost = found(Amount::Cost);
-    check("", &events::spend_anomaly(&key, &cost, NOW - 9 * HOUR, NOW, "p", NOW + MINUTE));
+    let five = CheckInterval::of_minutes(5).unwrap();
+    check("", &events::spend_anomaly(&key, &cost, NOW - 9 * HOUR, (NOW, five), "p", NOW + MINUTE));
     let tokens = Judgement { yesterday: None, ..found(Amount::Tokens) };
-    check("tokens", &events::spend_anomaly(&key, &tokens, NOW - 9 * HOUR, NOW, "p", NOW + MINUTE));
-    let checks = [(NOW, 390_000_000_000), (NOW - HOUR, 380_000_000_000)];
-    let cut = events::key_cut_off(&key, &cost, (NOW - 9 * HOUR, &checks), None, "p", NOW + MINUTE);
+    check("tokens", &events::spend_anomaly(&key, &tokens, NOW - 9 * HOUR, (NOW, five), "p", NOW + MINUTE));
+    let checks = [(NOW, 390_000_000_000), (NOW - 5 * MINUTE, 380_000_000_000)];
+    let cut = events::key_cut_off(&key, &cost, (NOW - 9 * HOUR, five, &checks), None, "p", NOW + MINUTE);
     check("", &cut);
     check("in_theory", &events::cut_off_in_theory(cut.clone(), NOW + MINUTE));
     check("cut_off", &events::banned_by_spend(&cut, &banned(None)));
     let spared = Some("shadow");
-    let cut = events::key_cut_off(&key, &cost, (NOW - 9 * HOUR, &checks), spared, "p", NOW + MINUTE);
+    let cut = events::key_cut_off(&key, &cost, (NOW - 9 * HOUR, five, &checks), spared, "p", NOW + MINUTE);
     check("shadow", &cut);
 }
 
