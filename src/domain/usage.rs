@@ -1,11 +1,10 @@
 //! What was used and what it cost, summed over minutes, hours and days by project, model, key, endpoint and user.
 //!
 //! Every sum is of whole numbers and stops at the largest one, so that merging is a commutative monoid: instances sum
-//! apart, stores add in any order, and the result is that of adding record by record. `latency` counts how long requests
-//! took, `rollup` says what a store keeps and for how long, `query` what is asked of it, `rows` what each row of the
-//! answer is made of.
+//! apart, stores add in any order, and the result is that of adding record by record. So are the latencies beside them
+//! (`domain/latency`). `rollup` says what a store keeps and for how long, `query` what is asked of it, `rows` what each
+//! row of the answer is made of.
 
-mod latency;
 mod query;
 mod rollup;
 mod rows;
@@ -14,11 +13,11 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use latency::Latencies;
 pub use query::{Grouping, UsageQuery, UsageTable};
 pub use rollup::{Bucket, Cell, Detail, Keep, UsageBatch, UsageDelta};
 pub use rows::{Rows, Run};
 
+pub use super::latency::Latencies;
 use super::{
     price::{ReportedTokens, Tokens},
     record::{Outcome, Record},

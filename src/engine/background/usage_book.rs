@@ -101,8 +101,8 @@ pub(in crate::engine) struct UsageBook {
 }
 
 impl UsageBook {
-    /// A book that tells `max_series` series apart per hour, by user too if that is wanted, and `remembered` requests for
-    /// retries.
+    /// A book that tells `max_series` series apart per hour, by user too if that is wanted, and `remembered` requests
+    /// for retries.
     ///
     /// # Errors
     /// When the system has no random numbers to name this instance by.

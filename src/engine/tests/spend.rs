@@ -225,9 +225,9 @@ async fn with_checks_every_five_minutes_a_key_is_cut_off_in_its_first_quarter_of
             }
         }
     }
-    let told = books.logged(EventType::SpendAnomaly).await;
-    let told: Vec<_> = told.iter().map(|event| (event.time - morning, event.severity)).collect();
-    assert_eq!(told, [(FIVE + 10 * SECOND, Severity::Critical)]);
+    let logged = books.logged(EventType::SpendAnomaly).await;
+    let logged: Vec<_> = logged.iter().map(|event| (event.time - morning, event.severity)).collect();
+    assert_eq!(logged, [(FIVE + 10 * SECOND, Severity::Critical)]);
     let cut = books.logged(EventType::KeyCutOff).await;
     assert_eq!(cut.iter().map(|event| event.time - morning).collect::<Vec<_>>(), [3 * FIVE + 10 * SECOND]);
     let evidence = &cut[0].evidence;

@@ -92,7 +92,7 @@ async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn users_are_told_apart_where_the_setting_says_so_and_never_crowd_out_keys() {
+async fn users_are_apart_where_the_setting_says_so_and_never_crowd_out_keys() {
     for by_user in [false, true] {
         let mut day =
             Day::set_up(|options| (options.usage_series, options.usage_by_user) = (8, by_user)).await;

@@ -49,12 +49,12 @@ async fn rows_show_how_long_requests_took_that_reported_it() {
     api.used(json!({"key_id": "silent", "tokens_used": 0})).await;
     let usage = api.get("/v1/usage?group_by=key&bucket=day").await.good(200);
     for (row, right) in [(&usage["rows"][0], 50.0), (&usage["rows"][1], 49.0), (&usage["today"], 50.0)] {
-        let told = row["latency_p50_ms"].as_f64().unwrap();
-        assert!((told - right).abs() <= right / 32.0, "{row}");
+        let shown = row["latency_p50_ms"].as_f64().unwrap();
+        assert!((shown - right).abs() <= right / 32.0, "{row}");
     }
     for (percentile, right) in [("latency_p95_ms", 95.0), ("latency_p99_ms", 99.0)] {
-        let told = usage["total"][percentile].as_f64().unwrap();
-        assert!((told - right).abs() <= right / 32.0, "{percentile} {told}");
+        let shown = usage["total"][percentile].as_f64().unwrap();
+        assert!((shown - right).abs() <= right / 32.0, "{percentile} {shown}");
     }
     assert_eq!(
         (&usage["rows"][2]["key"], &usage["rows"][2]["latency_p99_ms"]),

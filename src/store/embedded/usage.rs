@@ -1,6 +1,6 @@
 //! Roll-ups of usage in SQLite: a row per roll-up and series, and beside it one for its latencies. A batch is one
-//! transaction, and the number of the last one of each instance is written in it, so that one that is sent again changes
-//! nothing.
+//! transaction, and the number of the last one of each instance is written in it, so that one that is sent again
+//! changes nothing.
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 

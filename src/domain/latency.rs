@@ -41,8 +41,8 @@ impl Latencies {
         }
     }
 
-    /// The latency in milliseconds that `percent` of a hundred requests are not above, by the nearest rank: the middle of
-    /// its bucket. `None` where no record reported one.
+    /// The latency in milliseconds that `percent` of a hundred requests are not above, by the nearest rank: the middle
+    /// of its bucket. `None` where no record reported one.
     pub fn percentile(&self, percent: u64) -> Option<f64> {
         let all: u64 = self.counts.iter().map(|(_, count)| u64::from(*count)).sum();
         let rank = (all * percent).div_ceil(HUNDRED).max(1);
@@ -128,11 +128,11 @@ mod tests {
         #[test]
         fn a_percentile_is_within_a_32nd_of_the_nearest_rank(mut of in reported(), percent in 1..=100_u64) {
             prop_assume!(!of.is_empty());
-            let told = latencies(&of).percentile(percent).unwrap();
+            let shown = latencies(&of).percentile(percent).unwrap();
             of.sort_by(f64::total_cmp);
             let right = of[(of.len() * percent as usize).div_ceil(100) - 1];
             // Latencies are kept to the microsecond.
-            prop_assert!((told - right).abs() <= right / 32.0 + 0.0005, "{} for {}", told, right);
+            prop_assert!((shown - right).abs() <= right / 32.0 + 0.0005, "{} for {}", shown, right);
         }
     }
 
