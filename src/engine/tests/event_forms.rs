@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     domain::{
-        alert::{AlertRule, Bar, Fired, Metric, Operator, Watched},
+        alert::{Alert, AlertRule, AlertState, Bar, Fired, Metric, Operator, Watched},
         decision::{LimitStatus, Would},
         event::golden::check,
         finding::{Finding, Mode, Severity},
@@ -130,6 +130,8 @@ async fn the_use_of_a_budget_is_written_as_its_golden_file_says() {
 #[test]
 fn alert_rules_are_written_as_their_golden_files_say() {
     let rule = |scope, bar| AlertRule {
+        name: None,
+        window: None,
         metric: Metric::CostPerHour,
         operator: Operator::Gt,
         bar,
@@ -147,6 +149,20 @@ fn alert_rules_are_written_as_their_golden_files_say() {
     check("baseline", &events::alert(&model, Some("gpt-4.1"), &fired(baseline), NOW, NOW + MINUTE));
     let everything = rule(Watched::Everything, threshold.clone());
     check("everything", &events::alert(&everything, None, &fired(None), NOW, NOW + MINUTE));
+    let cleared = Alert {
+        state: AlertState::Cleared,
+        since: NOW,
+        observed: "0.75".to_owned(),
+        threshold: "0.5".to_owned(),
+        holds_until: NOW,
+    };
+    let named = AlertRule {
+        name: Some("shop is dear".to_owned()),
+        window: Some("5min".to_owned().try_into().unwrap()),
+        metric: Metric::Cost,
+        ..project
+    };
+    check("cleared", &events::alert_cleared(&named, Some("shop"), &cleared, NOW + MINUTE));
     check("crowd", &events::crowd(&rule(Watched::Key, threshold), 1_000, NOW, NOW + MINUTE));
 }
 

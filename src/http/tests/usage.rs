@@ -176,3 +176,40 @@ async fn usage_is_read_with_the_scope_for_reading() {
     api.call("GET", "/v1/usage", &headers, Body::empty()).await.problem(403);
     api.get("/v1/usage/forecast").await.problem(401);
 }
+
+#[tokio::test]
+async fn alert_rules_are_listed_by_state_and_in_pages() {
+    let api = Api::open().await;
+    let all = api.get("/v1/alerts").await.good(200);
+    let names = |list: &serde_json::Value| -> Vec<String> {
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["rule"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!((names(&all), &all["next_cursor"]), (Vec::new(), &json!(null)), "this service has no rules");
+    for (query, pointer) in
+        [("state=on", "/state"), ("limit=0", "/limit"), ("cursor=x", "/cursor"), ("x=1", "/x")]
+    {
+        let problem = api.get(&format!("/v1/alerts?{query}")).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{query}");
+    }
+    let config: crate::config::Config = toml::from_str(crate::config::DEFAULT_TOML).unwrap();
+    let base = crate::engine::Base::from(&config);
+    let api = Api::with(super::super::Auth::default(), base).await;
+    let first = api.get("/v1/alerts?state=pending&limit=3").await.good(200);
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let second = api.get(&format!("/v1/alerts?limit=3&cursor={cursor}")).await.good(200);
+    assert_eq!([names(&first), names(&second)].concat().len(), 4, "each once");
+    let item = &first["items"][0];
+    assert_eq!(
+        (&item["state"], &item["since"], &item["threshold"]),
+        (&json!("pending"), &json!(null), &json!("100"))
+    );
+    assert_eq!(item["rule"], "cost_per_hour gt 100 of everything, medium");
+    let one =
+        api.get("/v1/alerts?rule=cost_per_hour%20gt%20500%20of%20everything,%20critical").await.good(200);
+    assert_eq!(names(&one).len(), 1);
+}

@@ -1,7 +1,7 @@
 //! Roll-ups of usage: a hash for each, with a field per series, and one beside it for latencies, which is read only
 //! where they are asked for. A roll-up is in the partition of its start, so that the minutes of a day are spread over
-//! the slots; what must be remembered so that nothing is added twice is in the same hash, so one script in one slot adds to
-//! it, and all of it comes and goes together.
+//! the slots; what must be remembered so that nothing is added twice is in the same hash, so one script in one slot
+//! adds to it, and all of it comes and goes together.
 
 use std::collections::HashSet;
 
