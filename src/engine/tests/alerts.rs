@@ -54,8 +54,10 @@ async fn spend(day: &mut Day, second: &Engine, minutes: &[&str]) -> Vec<(String,
     let mut logged = Vec::new();
     for engine in [&*day.engine, second] {
         let waiting = engine.shared.outbox.take(day.now + DAY);
-        let alerts = waiting.into_iter().filter(|event| event.kind == EventType::AlertRule);
-        logged.extend(alerts.map(|event| {
+        let mut alerts: Vec<Event> =
+            waiting.into_iter().filter(|event| event.kind == EventType::AlertRule).collect();
+        alerts.retain(|event| event.evidence["state"] == "firing");
+        logged.extend(alerts.into_iter().map(|event| {
             assert_eq!(event.count, 1);
             let text = |name: &str| event.evidence[name].as_str().unwrap().to_owned();
             (text("metric"), event.severity.name().to_owned(), text("start")[14..16].parse().unwrap())
