@@ -3,8 +3,8 @@
 //! Three rooms, and what they share at the top. `decide` is the way of one request. `background` is what goes on beside
 //! it. `operator` is what people do. `shared` is what all use: the store, the time, whether the store answers, events on
 //! their way to the log (`outbox`) and their wording (`events`). Some use the bans in force (`bans`) and all standings
-//! (`standings`), profiles at hand (`profiles`), what is in force (`in_force`, `policy`, `documents`), what is owed to
-//! the store (`fallback`). [`Engine`] is the door to the rooms.
+//! (`standings`), profiles at hand (`profiles`), what is in force (`in_force`, `policy`, `documents`), and what is owed
+//! to the store (`fallback`). `parts` makes them, and [`Engine`] is the door to the rooms.
 
 mod background;
 mod bans;
@@ -20,6 +20,7 @@ mod new_subject_limiter;
 mod operator;
 mod options;
 mod outbox;
+mod parts;
 mod places;
 mod policy;
 mod profiles;
@@ -47,8 +48,7 @@ pub use shared::Health;
 pub use standings::Standings;
 
 use background::{
-    alerts::AlertWatch, answers::AnswersForOthers, deferred_reports::DeferredReports, log::LogFollower,
-    reconcile::Reconciler, reservations::Reservations, spend::SpendWatch, upkeep::Upkeep,
+    answers::AnswersForOthers, deferred_reports::DeferredReports, reservations::Reservations, upkeep::Upkeep,
     usage_book::UsageBook,
 };
 use bans::BanIndex;
@@ -57,7 +57,8 @@ use decide::{idempotency::IdempotencyCache, spared::Spared};
 use fallback::Fallback;
 use in_force::InForce;
 use new_subject_limiter::NewSubjectLimiter;
-use outbox::EventOutbox;
+use operator::Operator;
+use parts::Parts;
 use profiles::ProfileBook;
 use shared::Shared;
 
@@ -103,16 +104,6 @@ pub struct Engine {
     operator: Operator,
 }
 
-/// What people do.
-struct Operator {
-    bans: Bans,
-    policy: PolicyChanges,
-    registry: RegistryChanges,
-    feedback: Feedback,
-    subjects: Subjects,
-    dead_letters: DeadLetters,
-}
-
 impl Engine {
     /// An engine over a store, with `base` (a policy, or a whole configuration's) in force where the store holds
     /// nothing else. Reads what must be known before the first decision: the policy, the allowlist, the registry and
@@ -127,60 +118,10 @@ impl Engine {
         options: EngineOptions,
     ) -> Result<Arc<Self>, StoreError> {
         let begin = store.log_end().await?;
-        let outbox = EventOutbox::new(options.fold_seconds, options.event_buffer);
-        let shared = Arc::new(Shared::new(store, outbox));
-        let in_force = Arc::new(InForce::new(shared.clone(), base.into()));
-        let bans = Arc::new(BanIndex::default());
-        let profiles = Arc::new(ProfileBook::new(options.profile_capacity, options.flushes));
-        let standings = Arc::new(Standings::new(shared.clone(), bans.clone()));
-        let fallback = Arc::new(Fallback::default());
-        let usage_book = Arc::new(UsageBook::new(options.usage_series, options.idempotency_capacity)?);
-        let deferred = Arc::new(DeferredReports::new(
-            shared.clone(),
-            fallback.clone(),
-            usage_book.clone(),
-            options.flushes,
-        ));
-        let usage = Arc::new(Usage::new(shared.clone(), usage_book.clone(), deferred.clone()));
-        let answers = Arc::new(AnswersForOthers::new(shared.clone(), options.shares_store));
-        let reservations = Arc::new(Reservations::new(shared.clone()));
-        let budgets = Arc::new(Budgets::default());
-        let operator = Operator {
-            bans: Bans::new(shared.clone(), in_force.clone(), standings.clone()),
-            policy: PolicyChanges::new(in_force.clone()),
-            registry: RegistryChanges::new(shared.clone(), in_force.clone(), budgets.clone()),
-            feedback: Feedback::new(
-                shared.clone(),
-                in_force.clone(),
-                standings.clone(),
-                profiles.clone(),
-                geo.clone(),
-            ),
-            subjects: Subjects::new(
-                shared.clone(),
-                in_force.clone(),
-                bans.clone(),
-                standings.clone(),
-                profiles.clone(),
-            ),
-            dead_letters: DeadLetters::new(shared.clone()),
-        };
-        let upkeep = Upkeep {
-            shared: shared.clone(),
-            in_force: in_force.clone(),
-            bans: bans.clone(),
-            standings: standings.clone(),
-            profiles: profiles.clone(),
-            fallback: fallback.clone(),
-            log: LogFollower::new(shared.clone(), standings.clone(), profiles.clone(), begin),
-            book: usage_book.clone(),
-            deferred: deferred.clone(),
-            answers: answers.clone(),
-            reservations: reservations.clone(),
-            reconciler: Reconciler::new(shared.clone(), fallback.clone(), standings.clone()),
-            alerts: AlertWatch::new(shared.clone(), in_force.clone(), usage.clone()),
-            spend: SpendWatch::new(shared.clone(), in_force.clone(), standings.clone(), usage_book.clone()),
-        };
+        let parts = Parts::new(store, geo, base.into(), &options)?;
+        let (upkeep, operator) = (parts.upkeep(begin), parts.operator());
+        let Parts { shared, in_force, geo, bans, standings, profiles, fallback, usage_book, .. } = parts;
+        let Parts { deferred, usage, answers, reservations, budgets, .. } = parts;
         let engine = Arc::new(Self {
             idempotency: IdempotencyCache::new(options.idempotency_capacity),
             new_subjects: NewSubjectLimiter::new(
@@ -234,7 +175,7 @@ impl Engine {
         &self.usage
     }
 
-    /// Bans by people.
+    /// What people ban and lift.
     pub fn bans(&self) -> &Bans {
         &self.operator.bans
     }
