@@ -10,6 +10,7 @@ use super::{
     },
     bans::BanIndex,
     budgets::Budgets,
+    decide::{Decider, Remembers},
     fallback::Fallback,
     in_force::InForce,
     operator::{Bans, DeadLetters, Feedback, Operator, PolicyChanges, RegistryChanges, Subjects},
@@ -75,6 +76,27 @@ impl Parts {
             fallback,
             deferred,
         })
+    }
+
+    /// The room of the way of one request.
+    pub(super) fn decider(&self, options: &EngineOptions) -> Decider {
+        Decider {
+            shared: self.shared.clone(),
+            in_force: self.in_force.clone(),
+            geo: self.geo.clone(),
+            bans: self.bans.clone(),
+            profiles: self.profiles.clone(),
+            fallback: self.fallback.clone(),
+            budgets: self.budgets.clone(),
+            reservations: self.reservations.clone(),
+            deferred: self.deferred.clone(),
+            usage_book: self.usage_book.clone(),
+            answers: self.answers.clone(),
+            remembers: Remembers::new(options),
+            deadline: options.deadline,
+            flushes: options.flushes,
+            lease: options.lease,
+        }
     }
 
     /// The room of what people do.
