@@ -9,6 +9,7 @@ pub(in crate::engine) mod log;
 pub(in crate::engine) mod reconcile;
 pub(in crate::engine) mod reservations;
 pub(in crate::engine) mod spend;
+mod spend_days;
 pub(in crate::engine) mod upkeep;
 pub(in crate::engine) mod usage;
 pub(in crate::engine) mod usage_book;
