@@ -130,7 +130,12 @@ impl Parts {
             deferred: self.deferred.clone(),
             answers: self.answers.clone(),
             reservations: self.reservations.clone(),
-            reconciler: Reconciler::new(shared(), self.fallback.clone(), standings()),
+            reconciler: Reconciler::new(
+                shared(),
+                self.fallback.clone(),
+                standings(),
+                self.usage_book.instance(),
+            ),
             alerts: AlertWatch::new(shared(), in_force(), self.usage.clone()),
             spend: SpendWatch::new(shared(), in_force(), standings(), book()),
         }
