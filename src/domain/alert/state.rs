@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn an_alert_fires_once_is_cleared_after_a_while_and_fires_again() {
         let (mut book, name) = (AlertBook::default(), Some("a".into()));
-        let mut fires = |book: &mut AlertBook, observed: &str, now| {
+        let fires = |book: &mut AlertBook, observed: &str, now| {
             book.fires(1, &name, (&fired(observed), now), (2, now))
         };
         assert_eq!(fires(&mut book, "6", 0), Firing::Begins);

@@ -4,13 +4,13 @@
 //! one takes it over a mark: that one reports it. What is given back (a reservation that was too large) may let a
 //! second request pass the same mark; an instance reports a mark once per period.
 
-use super::{frame::Frame, observe::Observed};
+use super::{decider::Decider, frame::Frame, stages::Observed};
 use crate::{
     domain::{finding::Severity, observation::ChargeMode},
-    engine::{Engine, budgets::MARKS},
+    engine::budgets::MARKS,
 };
 
-impl Engine {
+impl Decider {
     /// Tells of each mark that what a request charged took a budget (a limit on dollars of a calendar period) over, and
     /// that one is used up when it refuses, at the latest with the first refusal.
     pub(super) fn report_budgets(&self, observed: &Observed<'_>, frame: &Frame<'_>) {

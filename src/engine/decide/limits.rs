@@ -1,7 +1,7 @@
 //! How limits stand after a request, and which of them refused it: the four windows of its key, and what the registry
 //! adds.
 
-use super::observe::Observed;
+use super::stages::Observed;
 use crate::domain::{
     Millis, SECOND,
     counter::Counter,
