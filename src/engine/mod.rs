@@ -34,7 +34,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use background::usage::Usage;
+pub use background::{reservations::Reservations, usage::Usage};
 pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,
@@ -48,8 +48,7 @@ pub use standings::Standings;
 
 use background::{
     alerts::AlertWatch, answers::AnswersForOthers, deferred_reports::DeferredReports, log::LogFollower,
-    reconcile::Reconciler, reservations::Reservations, spend::SpendWatch, upkeep::Upkeep,
-    usage_book::UsageBook,
+    reconcile::Reconciler, spend::SpendWatch, upkeep::Upkeep, usage_book::UsageBook,
 };
 use bans::BanIndex;
 use budgets::Budgets;
@@ -143,7 +142,7 @@ impl Engine {
         ));
         let usage = Arc::new(Usage::new(shared.clone(), usage_book.clone(), deferred.clone()));
         let answers = Arc::new(AnswersForOthers::new(shared.clone(), options.shares_store));
-        let reservations = Arc::new(Reservations::new(shared.clone()));
+        let reservations = Arc::new(Reservations::new(shared.clone(), fallback.clone()));
         let budgets = Arc::new(Budgets::default());
         let operator = Operator {
             bans: Bans::new(shared.clone(), in_force.clone(), standings.clone()),
@@ -237,6 +236,11 @@ impl Engine {
     /// Usage over all instances.
     pub fn usage(&self) -> &Usage {
         &self.usage
+    }
+
+    /// Reservations that are open.
+    pub fn reservations(&self) -> &Reservations {
+        &self.reservations
     }
 
     /// Bans by people.

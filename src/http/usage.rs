@@ -96,6 +96,11 @@ pub(super) struct UsageRow {
     /// How much was used.
     #[serde(flatten)]
     pub sums: Sums,
+    /// Of the requests, those that nobody reported: they count by the estimates of their reservations. Absent where there
+    /// are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub estimated_requests: Option<u64>,
 }
 
 /// Usage over time, in buckets.
@@ -256,6 +261,7 @@ pub(super) async fn list(
         model: group.model.then(|| key.model.clone()),
         key: group.key.then(|| key.key.clone()),
         sums: totals.into(),
+        estimated_requests: table.estimated.get(&(*start, key.clone())).map(|totals| totals.requests),
     });
     let usage = Usage {
         from: format_millis(query.from),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Totals, UsageKey,
+    Side, Totals, UsageKey,
     rollup::{Bucket, Cell, Detail, Keep},
 };
 use crate::domain::Millis;
@@ -66,6 +66,10 @@ pub struct UsageTable {
     pub rows: BTreeMap<(Millis, UsageKey), Totals>,
     /// The sum of all rows.
     pub total: Totals,
+    /// What of the rows is estimates of requests that nobody reported.
+    pub estimated: BTreeMap<(Millis, UsageKey), Totals>,
+    /// Estimates that were corrected, until [`UsageTable::settled`] takes them away.
+    taken_back: BTreeMap<(Millis, UsageKey), Totals>,
     /// How many series were looked at.
     pub scanned: usize,
     /// What began before this is no longer kept.
@@ -82,6 +86,7 @@ impl UsageTable {
 
     /// Takes in what a roll-up holds of one series.
     pub fn add(&mut self, query: &UsageQuery, start: Millis, key: UsageKey, totals: &Totals) {
+        let (side, key) = key.side();
         self.scanned += 1;
         self.overflowed |= self.scanned > query.max_scanned;
         let asked = |only: &Option<Arc<str>>, has: &Option<Arc<str>>| only.is_none() || only == has;
@@ -97,8 +102,31 @@ impl UsageTable {
             model: model.filter(|_| query.group.model),
             key: key.filter(|_| query.group.key),
         };
-        self.rows.entry((start, group)).or_default().merge(totals);
+        let place = (start, group);
+        match side {
+            Side::TakenBack => return self.taken_back.entry(place).or_default().merge(totals),
+            Side::Estimates => self.estimated.entry(place.clone()).or_default().merge(totals),
+            Side::Records => {}
+        }
+        self.rows.entry(place).or_default().merge(totals);
         self.total.merge(totals);
         self.overflowed |= self.rows.len() > query.max_rows;
+    }
+
+    /// The table without the estimates that were corrected, once all has been taken in.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        for (place, back) in std::mem::take(&mut self.taken_back) {
+            for rows in [&mut self.rows, &mut self.estimated] {
+                let left = rows.get(&place).map_or_else(Totals::default, |totals| totals.without(&back));
+                if left == Totals::default() {
+                    rows.remove(&place)
+                } else {
+                    rows.insert(place.clone(), left)
+                };
+            }
+            self.total = self.total.without(&back);
+        }
+        self
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Totals, UsageKey};
+use super::{Side, Totals, UsageKey};
 use crate::domain::{DAY, HOUR, MINUTE, Millis};
 
 /// A span over which usage is summed, in UTC.
@@ -65,7 +65,14 @@ impl Detail {
     fn of(self, key: &UsageKey) -> UsageKey {
         match self {
             Self::Series => key.clone(),
-            Self::Projects => UsageKey { project: key.project.clone(), ..UsageKey::default() },
+            Self::Projects => {
+                let all = UsageKey { project: key.project.clone(), ..UsageKey::default() };
+                match key.clone().side().0 {
+                    Side::Records => all,
+                    Side::Estimates => all.of_estimates(),
+                    Side::TakenBack => all.of_estimates_taken_back(),
+                }
+            }
         }
     }
 }

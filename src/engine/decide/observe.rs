@@ -210,8 +210,12 @@ impl Engine {
                 mode => mode,
             };
             let here = self.fallback.observe(&Charge { mode, counters: Vec::new(), ..charge.clone() }, 1000);
-            if !refused && !here.admitted && charge.mode == ChargeMode::Admit {
-                back.extend(reservations::back(&charge.counters));
+            if !refused && charge.mode == ChargeMode::Admit {
+                if here.admitted {
+                    back.extend(reservations::without_windows(charge));
+                } else {
+                    back.extend(reservations::back(&charge.counters));
+                }
             }
             let seen = std::mem::replace(observation, here);
             *observation = Observation {
@@ -221,6 +225,7 @@ impl Engine {
                 counters: seen.counters,
                 claim: seen.claim,
                 settled: seen.settled,
+                lapsed: seen.lapsed,
                 ..std::mem::replace(observation, Observation::empty(now))
             };
         }

@@ -41,6 +41,12 @@ fn add_usage(connection: &Connection, batch: &UsageBatch, keep: Keep) -> Result<
     if fresh == 0 {
         return Ok(());
     }
+    add_cells(connection, batch, keep)?;
+    forget(connection, keep, batch.now)
+}
+
+/// Adds a batch to the roll-ups, whatever was added before.
+pub(super) fn add_cells(connection: &Connection, batch: &UsageBatch, keep: Keep) -> Result<(), StoreError> {
     let read = "SELECT totals FROM usage WHERE bucket = ? AND detail = ? AND start = ? AND series = ?";
     let write = "INSERT OR REPLACE INTO usage (bucket, detail, start, series, totals) VALUES (?, ?, ?, ?, ?)";
     let mut read = connection.prepare_cached(read).map_err(failed)?;
@@ -58,7 +64,7 @@ fn add_usage(connection: &Connection, batch: &UsageBatch, keep: Keep) -> Result<
             write.execute(values).map_err(failed)?;
         }
     }
-    forget(connection, keep, batch.now)
+    Ok(())
 }
 
 /// Deletes some of what is no longer kept.
@@ -97,7 +103,7 @@ fn usage(connection: &Connection, query: &UsageQuery, keep: Keep) -> Result<Usag
         let key = UsageKey::decode(series.as_bytes()).ok_or_else(|| unreadable("a series of usage"))?;
         table.add(query, start, key, &unpack(&totals)?);
     }
-    Ok(table)
+    Ok(table.settled())
 }
 
 fn unpack(bytes: &[u8]) -> Result<Totals, StoreError> {
