@@ -132,9 +132,11 @@ pub struct Reserved {
 pub enum Settlement {
     /// What was held is given back, and what was used is charged.
     Settled,
-    /// It had ended: the record is a plain report.
+    /// It had ended and its estimate was charged: what was used is charged in its place.
+    Corrected,
+    /// It had ended and was given back: the record is a plain report.
     Expired,
-    /// It is no reservation of this key: the record is a plain report.
+    /// It is no open reservation of this key; it may have been settled before. The record is a plain report.
     Unknown,
 }
 

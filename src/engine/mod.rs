@@ -34,7 +34,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use background::{alerts::AlertStatus, usage::Usage};
+pub use background::{alerts::AlertStatus, reservations::Reservations, usage::Usage};
 pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,
@@ -62,6 +62,7 @@ use crate::{
         place::{PlaceCore, PlaceSummary},
         profile::Profile,
         record::Record,
+        reservation::HoldTerms,
     },
     geo::Geo,
     store::{Document, Store, StoreError},
@@ -121,9 +122,14 @@ impl Engine {
     }
 
     /// Decides about a request before it is made (its tokens and cost are the estimate). Counts nothing; a refusal is
-    /// an event. With `reserve` the estimate is held until the record settles it, or for the lease of a minute.
+    /// an event. With `reserve` the estimate is held until the record settles it, or for as long as the settings say.
     pub async fn check(&self, record: &Record, reserve: bool, now: Millis) -> Decision {
         self.decider.check(record, reserve, now).await
+    }
+
+    /// The same, and holds the estimate as the terms say.
+    pub async fn reserve(&self, record: &Record, terms: HoldTerms, now: Millis) -> Decision {
+        self.decider.reserve(record, terms, now).await
     }
 
     /// Decides about one finished request as [`Engine::record`] does, and tells what led to it.
@@ -152,6 +158,11 @@ impl Engine {
     /// Usage over all instances.
     pub fn usage(&self) -> &Usage {
         &self.usage
+    }
+
+    /// Reservations that are open.
+    pub fn reservations(&self) -> &Reservations {
+        &self.upkeep.reservations
     }
 
     /// What people ban and lift.

@@ -71,7 +71,7 @@ impl Parts {
             profiles: Arc::new(ProfileBook::new(options.profile_capacity, options.flushes)),
             usage: Arc::new(Usage::new(shared.clone(), book.clone(), deferred.clone())),
             answers: Arc::new(AnswersForOthers::new(shared.clone(), options.shares_store)),
-            reservations: Arc::new(Reservations::new(shared.clone())),
+            reservations: Arc::new(Reservations::new(shared.clone(), fallback.clone())),
             budgets: Arc::new(Budgets::default()),
             usage_book: book,
             shared,

@@ -22,6 +22,7 @@ mod prices;
 mod ratelimit;
 mod record;
 mod registry;
+mod reservations;
 pub mod server;
 mod sinks;
 mod stream;
@@ -36,7 +37,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
-    routing::{MethodRouter, delete, get, post, put},
+    routing::{MethodRouter, delete, get, patch, post, put},
 };
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -91,6 +92,10 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/record", on.may(Record, post(record::record)))
         .route("/v1/record/batch", on.may(Record, post(batch::batch)))
         .route("/v1/check", on.may(Record, post(record::check)))
+        .route(
+            "/v1/reservations/{id}",
+            on.may(Record, patch(reservations::change).delete(reservations::give_back)),
+        )
         .route("/v1/bans", on.may(Read, get(bans::list)))
         .route("/v1/bans/lookup", on.may(Read, post(bans::lookup)))
         .route(

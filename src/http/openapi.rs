@@ -17,7 +17,7 @@ use super::{
     error::PROBLEM_JSON,
     events, forecast, health, policy, prices, record,
     registry::{keys, plans, projects},
-    sinks, stream, subjects, usage,
+    reservations, sinks, stream, subjects, usage,
 };
 
 #[derive(OpenApi)]
@@ -25,6 +25,7 @@ use super::{
     info(title = "Keyward", description = "Watches API keys: sliding windows, learned behaviour, graduated responses."),
     paths(
         record::record, record::check, batch::batch,
+        reservations::change, reservations::give_back,
         bans::list, bans::lookup, bans::show, bans::ban, bans::lift,
         subjects::show, subjects::forget,
         events::list, stream::stream, events::feedback,

@@ -11,7 +11,7 @@ use keyward::{
         event::Event,
         observation::{Charge, Observation},
         profile::Profile,
-        reservation::Reservation,
+        reservation::{Ended, Reservation, ReservationChange, ReservationChanged, ReservationId},
         subject::Subject,
         usage::{UsageBatch, UsageQuery, UsageTable},
     },
@@ -77,7 +77,9 @@ role! { CounterStore by counters:
 
 role! { ReservationStore by reservations:
     ended_reservations<'a>(now: Millis, limit: usize) -> Vec<Reservation>;
-    end_reservation<'a>(lease: &'a Reservation, now: Millis) -> bool;
+    end_reservation<'a>(lease: &'a Reservation, now: Millis) -> Ended;
+    change_reservation<'a>(id: &'a ReservationId, change: ReservationChange, now: Millis) -> ReservationChanged;
+    count_charged<'a>(now: Millis) -> usize;
 }
 
 role! { StandingLookup by standings:

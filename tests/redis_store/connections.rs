@@ -10,7 +10,7 @@ use keyward::{
         event::EventType,
         limit::{Limit, Scope, Span},
         observation::{Charge, LedgerEntry},
-        reservation::Reservation,
+        reservation::{Ended, EstimatedUsage, Reservation, Stage},
         subject::Subject,
         window::{Unit, WindowLimits},
     },
@@ -216,12 +216,14 @@ async fn a_reservation_ends(store: &RedisStore) {
         cost_nanos: 0,
         counters: Vec::new(),
         until: T0 + 60_000,
+        stage: Stage::Held,
+        usage: EstimatedUsage::default(),
     };
     let entry = Some(Box::new(LedgerEntry { reserves: Some(lease), ..LedgerEntry::default() }));
     store.observe(&[Charge { entry, ..charge("leased", T0, 5) }]).await.unwrap();
     let ended = store.ended_reservations(T0 + 60_000, 10).await.unwrap();
     assert_eq!(ended.len(), 1);
-    assert!(store.end_reservation(&ended[0], T0 + 60_000).await.unwrap());
+    assert_eq!(store.end_reservation(&ended[0], T0 + 60_000).await.unwrap(), Ended::GivenBack);
     assert_eq!(store.inspect(&Subject::key("leased"), T0).await.unwrap().unwrap().counts[3].tokens, 0);
 }
 

@@ -93,12 +93,16 @@ end
 -- Charges n counters (amount, most, until, amount to give back, until when that counted), or leaves them as they are;
 -- `raws` is then as they are. Returns, packed, what counts of each and when the first of it ends (-1: nothing counts).
 local function counts(n, keys, raws, charges, charged)
-  local all = ""
+  local all, changed = "", {}
   for i = 1, n do
     local used, first
     if charged then
       local amount, _, ends, back, back_ends = unpacked("<ddddd", charges, i * 40 - 39)
-      used, first, raws[i] = change(keys[i], raws[i], back, back_ends, amount, ends)
+      -- One that is named twice is changed twice.
+      local raw = changed[keys[i]]
+      if raw == nil then raw = raws[i] end
+      used, first, raws[i] = change(keys[i], raw, back, back_ends, amount, ends)
+      changed[keys[i]] = raws[i]
     else
       local from
       used, from = live(raws[i])

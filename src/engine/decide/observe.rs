@@ -199,8 +199,12 @@ impl Decider {
                 mode => mode,
             };
             let here = self.fallback.observe(&Charge { mode, counters: Vec::new(), ..charge.clone() }, 1000);
-            if !refused && !here.admitted && charge.mode == ChargeMode::Admit {
-                back.extend(reservations::back(&charge.counters));
+            if !refused && charge.mode == ChargeMode::Admit {
+                if here.admitted {
+                    back.extend(reservations::without_windows(charge));
+                } else {
+                    back.extend(reservations::back(&charge.counters));
+                }
             }
             let seen = std::mem::replace(observation, here);
             *observation = Observation {
@@ -210,6 +214,7 @@ impl Decider {
                 counters: seen.counters,
                 claim: seen.claim,
                 settled: seen.settled,
+                lapsed: seen.lapsed,
                 ..std::mem::replace(observation, Observation::empty(now))
             };
         }

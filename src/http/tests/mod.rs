@@ -9,6 +9,7 @@ mod observe;
 mod pages;
 mod records;
 mod registry;
+mod reservations;
 mod served;
 mod sinks;
 mod usage;
