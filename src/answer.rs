@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::domain::{
     decision::{Action, Decision, LimitStatus, Reason, Settlement, Would},
     finding::Finding,
-    limit::Span,
+    limit::{LimitMode, Span},
     money::Usd,
     window::Unit,
 };
@@ -115,6 +115,10 @@ pub struct LimitAnswer<'a> {
     pub remaining: Amount,
     /// Seconds until the oldest usage leaves the window.
     pub reset_seconds: u64,
+    /// `shadow` of a limit that refuses nothing; absent of one that does.
+    #[serde(skip_serializing_if = "LimitMode::enforces")]
+    #[schema(required = false)]
+    pub mode: LimitMode,
 }
 
 impl<'a> From<&'a Decision> for Answer<'a> {
@@ -155,6 +159,7 @@ impl<'a> From<&'a LimitStatus> for LimitAnswer<'a> {
             used: amount(status.used),
             remaining: amount(status.limit.saturating_sub(status.used)),
             reset_seconds: status.reset_seconds,
+            mode: status.mode,
         }
     }
 }
@@ -206,6 +211,7 @@ mod tests {
                 limit: 50_000,
                 used: 932,
                 reset_seconds: 60,
+                mode: LimitMode::Enforce,
             }],
             reserved: None,
             settlement: None,

@@ -43,7 +43,7 @@ pub struct CounterCharge {
     pub counter: Counter,
     /// How much, in the limit's unit.
     pub amount: u64,
-    /// The most that the counter may hold with it.
+    /// The most that the counter may hold with it; [`u64::MAX`]: any amount.
     pub most: u64,
     /// When it stops counting ([`Span::counts_until`]).
     pub until: Millis,
@@ -172,8 +172,7 @@ mod tests {
 
     #[test]
     fn raising_a_limit_forgets_nothing() {
-        let limit =
-            Limit { unit: Unit::CostUsd, span: Span::Calendar(Calendar::Month), most: 1, model: None };
+        let limit = Limit::new(Unit::CostUsd, Span::Calendar(Calendar::Month), 1);
         let raised = Limit { most: 2, ..limit.clone() };
         let scope = Scope::Subject(Subject::project("p"));
         let of = |limit: &Limit, name: &str| Counter::of(&scope, limit, &Zone::named(name).unwrap());

@@ -111,6 +111,31 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+/// Whether a limit refuses what does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitMode {
+    /// What does not fit is refused.
+    #[default]
+    Enforce,
+    /// It is counted and shown, and what it would have refused is told; nothing is refused or delayed by it.
+    Shadow,
+}
+
+impl LimitMode {
+    /// Whether it only tells what it would have refused.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+    pub fn is_shadow(&self) -> bool {
+        *self == Self::Shadow
+    }
+
+    /// Whether it refuses what does not fit.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+    pub fn enforces(&self) -> bool {
+        *self == Self::Enforce
+    }
+}
+
 /// One limit on whom it was set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Limit {
@@ -122,6 +147,15 @@ pub struct Limit {
     pub most: u64,
     /// Only requests to models of this name or pattern (`claude-*`); all together are one count.
     pub model: Option<Arc<str>>,
+    /// Whether it refuses what does not fit.
+    pub mode: LimitMode,
+}
+
+impl Limit {
+    /// A limit of this most, on requests to any model, that refuses what does not fit.
+    pub fn new(unit: Unit, span: Span, most: u64) -> Self {
+        Self { unit, span, most, model: None, mode: LimitMode::Enforce }
+    }
 }
 
 /// On whom a limit is.

@@ -40,7 +40,7 @@ use background::{
     usage::UsageBook,
 };
 use decide::{
-    breaker::Breaker, budgets::Budgets, fallback::Fallback, idempotency::IdempotencyCache,
+    breaker::Breaker, fallback::Fallback, idempotency::IdempotencyCache, limit_reports::LimitReports,
     repeated::AnswersForOthers, reservations::Reservations, spared::Spared,
 };
 use new_subject_limiter::NewSubjectLimiter;
@@ -88,7 +88,7 @@ pub struct Engine {
     accused_addresses: Cache<Subject, Millis>,
     outbox: EventOutbox,
     reservations: Reservations,
-    budgets: Budgets,
+    limit_reports: LimitReports,
     alerts: Alerts,
     spend: SpendWatch,
     breaker: Breaker,
@@ -144,7 +144,7 @@ impl Engine {
             accused_addresses: Cache::new(ACCUSED_ADDRESSES),
             outbox: EventOutbox::new(options.fold_seconds, options.event_buffer),
             reservations: Reservations::default(),
-            budgets: Budgets::default(),
+            limit_reports: LimitReports::default(),
             alerts: Alerts::default(),
             spend: SpendWatch::default(),
             breaker: Breaker::default(),

@@ -164,7 +164,7 @@ async fn a_cluster_is_used_in_all_its_slots() {
 /// Limits whose counters are in several slots: all or none, never over, and what is refused or reserved leaves nothing.
 async fn limits_across_slots(store: &RedisStore) {
     let day = Span::Calendar(Calendar::Day);
-    let limit = Limit { unit: Unit::Tokens, span: day, most: 0, model: None };
+    let limit = Limit::new(Unit::Tokens, day, 0);
     let scopes =
         [Scope::Everything, Scope::Subject(Subject::project("p")), Scope::Subject(Subject::project("q"))];
     let counters = scopes.map(|scope| Counter::of(&scope, &limit, &Zone::UTC));

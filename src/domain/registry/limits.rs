@@ -10,7 +10,7 @@ use crate::domain::{
     Millis,
     calendar::Zone,
     counter::{Counter, CounterCharge},
-    limit::{Limit, Scope, Span},
+    limit::{Limit, LimitMode, Scope, Span},
     model::{LONGEST_MODEL, ModelName},
     money::{NANO_PLACES, NANOS_PER_DOLLAR, Usd, decimal},
     price::{ReportedTokens, Tokens},
@@ -110,6 +110,10 @@ pub struct LimitBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 128)]
     pub model: Option<String>,
+    /// `enforce` refuses what does not fit; `shadow` counts and tells what would have been refused, and refuses nothing.
+    #[serde(default, skip_serializing_if = "LimitMode::enforces")]
+    #[schema(required = false)]
+    pub mode: LimitMode,
 }
 
 impl From<&Limit> for LimitBody {
@@ -119,6 +123,7 @@ impl From<&Limit> for LimitBody {
             window: limit.span.to_string(),
             limit: Amount::written(limit.most, limit.unit),
             model: limit.model.as_deref().map(str::to_owned),
+            mode: limit.mode,
         }
     }
 }
@@ -154,7 +159,8 @@ fn read_one(body: &LimitBody, pointer: &str, wrong: &mut Vec<Wrong>) -> Option<L
     let most = body.limit.of(body.unit).map_err(|hint| noted("limit", hint));
     let model = body.model.as_deref().map(|text| model(text).map(|name| name.text().into())).transpose();
     let model = model.map_err(|hint| noted("model", hint));
-    Some(Limit { unit: body.unit, span: span.ok()?, most: most.ok()?, model: model.ok()? })
+    let (span, most, model) = (span.ok()?, most.ok()?, model.ok()?);
+    Some(Limit { model, mode: body.mode, ..Limit::new(body.unit, span, most) })
 }
 
 /// Reads the name or pattern of a model.
@@ -240,13 +246,19 @@ impl Applied {
         matches!(&self.counter.scope, Scope::Subject(on) if on == subject)
     }
 
-    /// What a request charges to it.
+    /// Whether more of it is used, or would be with what did not fit, than a request may use: what it refuses, or would
+    /// refuse as a shadow.
+    pub fn is_exceeded_by(&self, used: u64) -> bool {
+        used > self.most
+    }
+
+    /// What a request charges to it; a shadow admits any amount.
     pub fn charge(&self, record: &Record, now: Millis) -> CounterCharge {
         let Rule { limit, zone, .. } = &*self.rule;
         CounterCharge {
             counter: self.counter.clone(),
             amount: amount(record, limit.unit),
-            most: self.most,
+            most: if limit.mode.is_shadow() { u64::MAX } else { self.most },
             until: limit.span.counts_until(now, zone),
         }
     }

@@ -267,6 +267,11 @@ fn bodies_have_one_spelling() {
         ])
     );
     assert_eq!(project(&written.to_string()), project(body));
+    let modes = r#"{"limits":[{"unit":"requests","window":"day","limit":1,"mode":"enforce"},
+        {"unit":"requests","window":"hour","limit":1,"mode":"shadow"}]}"#;
+    let written = serde_json::to_value(project(modes)).unwrap();
+    assert!(written["limits"][0].get("mode").is_none(), "what goes without saying is not written");
+    assert_eq!(written["limits"][1]["mode"], "shadow");
     let entry = key(
         r#"{"allowed_networks":["203.0.113.9/24","::ffff:198.51.100.7","2001:db8::1","::ffff:192.0.2.9/120"]}"#,
     );

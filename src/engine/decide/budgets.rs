@@ -4,43 +4,25 @@
 //! one takes it over a mark: that one reports it. What is given back (a reservation that was too large) may let a
 //! second request pass the same mark; an instance reports a mark once per period.
 
-use std::collections::HashSet;
-
-use parking_lot::Mutex;
-
-use super::{frame::Frame, observe::Observed};
+use super::{
+    frame::Frame,
+    limit_reports::{LimitReports, News},
+    limits::{Counted, counted},
+    observe::Observed,
+};
 use crate::{
-    domain::{Millis, counter::Counter, finding::Severity, observation::ChargeMode, registry::Applied},
+    domain::{Millis, finding::Severity, registry::Applied},
     engine::Engine,
 };
 
 /// Thousandths of a budget, and how bad it is that so much is used.
 const MARKS: [(u64, Severity); 3] = [(500, Severity::Low), (800, Severity::Medium), (1000, Severity::High)];
-/// Marks remembered; beyond them those of periods that are over are forgotten, and then all.
-const REMEMBERED: usize = 100_000;
 
-/// Marks that this instance has reported.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct Budgets(Mutex<HashSet<(Counter, Millis, u64)>>);
-
-impl Budgets {
-    fn is_news(&self, mark: (Counter, Millis, u64), now: Millis) -> bool {
-        let mut reported = self.0.lock();
-        if reported.len() >= REMEMBERED {
-            reported.retain(|(_, until, _)| *until > now);
-        }
-        if reported.len() >= REMEMBERED {
-            reported.clear();
-        }
-        reported.insert(mark)
-    }
-}
-
-impl Budgets {
+impl LimitReports {
     /// Whether it has not been reported yet that a budget is used up.
     pub(in crate::engine) fn is_used_up_now(&self, budget: &Applied, now: Millis) -> bool {
         let [.., (whole, _)] = MARKS;
-        self.is_news((budget.counter.clone(), budget.period_ends(now), whole), now)
+        self.is_new(&budget.counter, News::Used(whole), budget.period_ends(now), now)
     }
 }
 
@@ -49,32 +31,24 @@ impl Engine {
     /// that one is used up when it refuses, at the latest with the first refusal.
     pub(super) fn report_budgets(&self, observed: &Observed<'_>, frame: &Frame<'_>) {
         let key = &observed.key;
-        let is_charged = match observed.charge.mode {
-            ChargeMode::Report => true,
-            ChargeMode::Admit => key.admitted,
-            ChargeMode::Peek => false,
-        };
-        let counted = observed.known.limits.iter().zip(&observed.charge.counters).zip(&key.counters);
-        for (index, ((applied, charge), count)) in counted.enumerate() {
+        for (index, Counted { applied, used, charged, .. }) in counted(observed).enumerate() {
             let limit = &applied.rule.limit;
             if !applied.is_budget() {
                 continue;
             }
-            let charged = if is_charged { charge.amount } else { 0 };
-            let before = count.used.saturating_sub(charged);
+            let before = used.saturating_sub(charged);
             let at = |mark: u64| (u128::from(limit.most) * u128::from(mark)).div_ceil(1000);
-            let passed = |mark: &&(u64, Severity)| {
-                u128::from(before) < at(mark.0) && at(mark.0) <= u128::from(count.used)
-            };
+            let passed =
+                |mark: &&(u64, Severity)| u128::from(before) < at(mark.0) && at(mark.0) <= u128::from(used);
             // What goes beyond a mark by being counted is said by that.
-            let too_little = count.used < limit.most || limit.most == 0;
+            let too_little = used < limit.most || limit.most == 0;
             let refuses = too_little && key.counter_refusal.is_some_and(|refusal| refusal.index == index);
             // One that takes it over several marks tells of the last.
             let mark = if refuses { MARKS.last() } else { MARKS.iter().rfind(passed) };
             let Some((mark, severity)) = mark else { continue };
-            let period_ends = applied.period_ends(key.now);
-            if self.budgets.is_news((charge.counter.clone(), period_ends, *mark), key.now) {
-                self.outbox.tell(|| frame.budget_used(applied, count.used, *mark, *severity));
+            let (news, until) = (News::Used(*mark), applied.period_ends(key.now));
+            if self.limit_reports.is_new(&applied.counter, news, until, key.now) {
+                self.outbox.tell(|| frame.budget_used(applied, used, *mark, *severity));
             }
         }
     }

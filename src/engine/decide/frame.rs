@@ -159,9 +159,16 @@ impl<'a> Frame<'a> {
             requested_tokens: self.record.tokens,
             requested_cost_usd: Usd(self.record.cost().nanos).to_string(),
             call: Some(self.call),
+            mode: limit.mode,
         };
         let event = self.event(EventType::RateLimitExceeded, Severity::Medium, &self.record.key, "limits");
         self.ruled(event.with(&details), Action::None, ruled)
+    }
+
+    /// A request that a shadow limit would have refused, which the ruling says.
+    pub(crate) fn shadowed(&self, limit: &LimitStatus, ruled: Would) -> Event {
+        let action = Some(Action::None.name().to_owned());
+        Event { action, would: Some(ruled), ..self.limited(limit, ruled) }
     }
 
     /// So many thousandths of a budget are used. The event is about whom the budget is on; a budget on everything is on

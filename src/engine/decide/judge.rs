@@ -64,6 +64,7 @@ impl Engine {
         }
         if !observed.known.limits.is_empty() && counted {
             self.report_budgets(&observed, &frame);
+            self.report_shadows(&observed, &decision.limits, &frame);
         }
         if !observed.key.admitted && (observed.attribution == Attribution::Key || counted) {
             self.refuse_by_limit(&mut decision, &frame, &observed.key);
@@ -139,7 +140,10 @@ impl Engine {
             self.bans.set(&record.key, &observed.key.standing, now);
             self.outbox.tell(|| frame.blocked(&record.key, &observed.key.standing));
             refuse(&mut decision, &observed.key.standing, Reason::ApiKeyBanned);
-        } else if !observed.key.admitted {
+            return decision;
+        }
+        self.report_shadows(observed, &decision.limits, &frame);
+        if !observed.key.admitted {
             self.report_budgets(observed, &frame);
             self.refuse_by_limit(&mut decision, &frame, &observed.key);
         } else if observed.key.standing.state_at(now) == StandingState::Throttled {

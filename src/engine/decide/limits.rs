@@ -6,11 +6,45 @@ use crate::domain::{
     Millis, SECOND,
     counter::Counter,
     decision::LimitStatus,
-    limit::{Scope, Span},
-    observation::Observation,
+    limit::{LimitMode, Scope, Span},
+    observation::{ChargeMode, Observation},
+    registry::Applied,
     subject::SubjectKind,
     window::{WINDOW_MILLIS, WindowLimits},
 };
+
+/// A limit of the registry on a request, and what became of it there.
+pub(super) struct Counted<'a> {
+    pub applied: &'a Applied,
+    /// What the counter holds now, the request included if it was charged.
+    pub used: u64,
+    /// What the request charged; 0 where it charged nothing.
+    pub charged: u64,
+    /// What the counter would hold with the request: [`Self::used`], where it was charged.
+    pub asked: u64,
+    /// When the oldest of it stops counting; `None` when nothing counts.
+    pub resets_at: Option<Millis>,
+}
+
+/// The limits of the registry on a request, in the order of [`Known::limits`](super::prepare::Known::limits).
+pub(super) fn counted<'a>(observed: &'a Observed<'_>) -> impl Iterator<Item = Counted<'a>> {
+    let (charge, key) = (&observed.charge, &observed.key);
+    let charges = match charge.mode {
+        // An estimate that is kept was charged when it was reserved.
+        ChargeMode::Report => observed.kept_estimate().is_none(),
+        ChargeMode::Admit => key.admitted,
+        ChargeMode::Peek => false,
+    };
+    let is_charged = charges || charge.mode == ChargeMode::Report;
+    let all = observed.known.limits.iter().zip(&charge.counters).zip(&key.counters);
+    all.map(move |((applied, charge), count)| Counted {
+        applied,
+        used: count.used,
+        charged: if charges { charge.amount } else { 0 },
+        asked: count.used.saturating_add(if is_charged { 0 } else { charge.amount }),
+        resets_at: count.resets_at,
+    })
+}
 
 /// Every limit on a request: first those of its windows, then those of counters, in the order of their charges.
 pub(super) fn statuses(observed: &Observed<'_>) -> Vec<LimitStatus> {
@@ -33,6 +67,7 @@ pub(super) fn statuses(observed: &Observed<'_>) -> Vec<LimitStatus> {
             limit: applied.most,
             used: count.used,
             reset_seconds: seconds_until(reset_at, observed.key.now),
+            mode: limit.mode,
         }
     }));
     statuses
@@ -72,6 +107,7 @@ fn of_windows(key: &Observation, limits: &WindowLimits) -> Vec<LimitStatus> {
             limit,
             used: key.counts[window].of(unit),
             reset_seconds: seconds_until(key.resets_at[window].min(key.now + WINDOW_MILLIS[window]), key.now),
+            mode: LimitMode::Enforce,
         })
         .collect()
 }

@@ -6,17 +6,19 @@
 //! does not answer. [`Engine::explain`] is `record` with a trace.
 
 pub(in crate::engine) mod breaker;
-pub(in crate::engine) mod budgets;
+mod budgets;
 pub(in crate::engine) mod explain;
 pub(in crate::engine) mod fallback;
 pub(in crate::engine) mod frame;
 pub(in crate::engine) mod idempotency;
 mod judge;
+pub(in crate::engine) mod limit_reports;
 mod limits;
 pub(in crate::engine) mod observe;
 pub(in crate::engine) mod prepare;
 pub(in crate::engine) mod repeated;
 pub(in crate::engine) mod reservations;
+mod shadows;
 pub(in crate::engine) mod spared;
 mod terms;
 

@@ -57,7 +57,7 @@ impl Engine {
         }
         let counters: Vec<Counter> = budgets.iter().map(|budget| budget.counter.clone()).collect();
         for (budget, count) in budgets.iter().zip(patient(self.store.counters(&counters, now)).await?) {
-            if count.used >= budget.most && count.used > 0 && self.budgets.is_used_up_now(budget, now) {
+            if count.used >= budget.most && count.used > 0 && self.limit_reports.is_used_up_now(budget, now) {
                 self.outbox.push(events::used_up(budget, count.used, now));
             }
         }

@@ -7,7 +7,7 @@ use crate::{
         decision::{LimitStatus, Would},
         event::golden::check,
         finding::{Finding, Mode, Severity},
-        limit::Span,
+        limit::{LimitMode, Span},
         registry::{Entry, KeyEntry, NotAllowed, Project},
         spend::{Amount, Judgement, Sign},
         standing::{Origin, Standing, StandingState},
@@ -103,12 +103,15 @@ async fn refusals_and_notices_about_a_request_are_written_as_their_golden_files_
         limit,
         used,
         reset_seconds: 60,
+        mode: LimitMode::Enforce,
     };
     let ruled = Would::refuse(Action::Throttle, Reason::RateLimitExceeded, None, NOW);
     check("", &frame.limited(&limit(Unit::Requests, 600, 600), ruled));
     let dollars =
         LimitStatus { model: Some("gpt-*".into()), ..limit(Unit::CostUsd, 10_000_000_000, 9_500_000_000) };
     check("dollars", &frame.limited(&dollars, ruled));
+    let shadow = LimitStatus { mode: LimitMode::Shadow, ..limit(Unit::Requests, 600, 601) };
+    check("shadow", &frame.shadowed(&shadow, ruled));
     check("", &frame.not_allowed(NotAllowed::UnknownKey));
     check("", &frame.not_allowed(NotAllowed::Model));
     check("", &frame.mismatch(Some(&Subject::project("mail"))));

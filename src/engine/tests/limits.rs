@@ -324,3 +324,46 @@ async fn a_report_that_does_not_say_what_was_used_keeps_the_estimate() {
         assert_eq!((answer.estimated, answer.limits.last().unwrap().used), (says.is_none(), used));
     }
 }
+
+#[tokio::test]
+async fn a_shadow_limit_is_charged_and_shown_and_tells_once_a_span_what_it_would_have_refused() {
+    let shadow = json!({"limits": [
+        {"unit": "requests", "window": "day", "limit": 2, "mode": "shadow"},
+        {"unit": "tokens", "window": "1min", "limit": 10, "mode": "shadow"},
+        {"unit": "tokens", "window": "day", "limit": 9_000},
+    ]});
+    let mut day = day(&[("p", project(shadow))]).await;
+    let asked = json!({"project_id": "p", "tokens_used": 4, "admit": true});
+    for n in 1..=5 {
+        let answer = day.ask(asked.clone()).await;
+        assert_eq!((answer.allowed, answer.retry_at, answer.would), (true, None, None));
+        let shown: Vec<_> = answer.limits.iter().map(|l| (l.mode.is_shadow(), l.used)).collect();
+        assert_eq!(shown, [(true, n), (true, n * 4), (false, n * 4)]);
+        assert!(day.engine.check(&day.record(asked.clone()), false, day.now).await.allowed);
+    }
+    let told = day.events(EventType::RateLimitExceeded).await;
+    let mut told: Vec<_> = told.iter().map(|e| (e.evidence["window"].clone(), e.count, e)).collect();
+    told.sort_by_key(|(window, ..)| window.to_string());
+    let windows: Vec<_> = told.iter().map(|(window, count, _)| (window.as_str().unwrap(), *count)).collect();
+    assert_eq!(windows, [("1min", 1), ("day", 1)]);
+    for (.., event) in told {
+        assert_eq!((&event.evidence["mode"], event.action.as_deref()), (&json!("shadow"), Some("none")));
+        assert_eq!(event.would.map(|would| would.allowed), Some(false));
+    }
+}
+
+#[tokio::test]
+async fn a_shadow_limit_of_nothing_refuses_nothing_and_beside_a_limit_that_refuses_nothing_is_promised() {
+    let limits = json!({"limits": [
+        {"unit": "requests", "window": "day", "limit": 0, "mode": "shadow"},
+        {"unit": "cost_usd", "window": "1hour", "limit": "0.5"},
+    ]});
+    let mut day = day(&[("p", project(limits))]).await;
+    let mut asked = ask("a", "0.5");
+    asked["admit"] = true.into();
+    assert!(day.ask(asked.clone()).await.allowed);
+    let refused = day.ask(asked.clone()).await;
+    assert_eq!((refused.allowed, refused.reason), (false, Some(Reason::BudgetExceeded)));
+    day.now += refused.retry_after_seconds().unwrap() as Millis * SECOND;
+    assert!(day.ask(asked).await.allowed, "the wait is that of the limit that refuses");
+}

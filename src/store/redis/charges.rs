@@ -189,7 +189,9 @@ pub(super) fn read_reservation(bytes: &[u8]) -> Result<Reservation, StoreError> 
 fn numbers(charge: &CounterCharge, back: Option<(u64, Millis)>) -> [f64; 5] {
     let (amount, until) = back.unwrap_or((0, 0));
     let exact = packing::exact;
-    [exact(charge.amount), exact(charge.most), charge.until as f64, exact(amount), until as f64]
+    // What may hold any amount may hold more than a double counts exactly.
+    let most = if charge.most == u64::MAX { f64::INFINITY } else { exact(charge.most) };
+    [exact(charge.amount), most, charge.until as f64, exact(amount), until as f64]
 }
 
 fn with_counters(observation: Observation, counted: Counted, charge: &Charge) -> Observation {

@@ -51,7 +51,7 @@ const PACE: Duration = Duration::from_millis(5);
 const SPAN: Span = Span::Sliding(30 * DAY);
 
 fn budget() -> Counter {
-    let limit = Limit { unit: Unit::Tokens, span: SPAN, most: BUDGET, model: None };
+    let limit = Limit::new(Unit::Tokens, SPAN, BUDGET);
     Counter::of(&Scope::Subject(Subject::project("shared")), &limit, &Zone::UTC)
 }
 

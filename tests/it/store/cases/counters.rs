@@ -18,7 +18,7 @@ use keyward::{
 use super::super::support::{START, change, charge, key, observe, permanent_ban, respond, token_limits};
 
 fn counter(scope: Scope, span: Span, zone: &Zone) -> Counter {
-    Counter::of(&scope, &Limit { unit: Unit::Tokens, span, most: 0, model: None }, zone)
+    Counter::of(&scope, &Limit::new(Unit::Tokens, span, 0), zone)
 }
 
 fn project(id: &str) -> Scope {

@@ -1,0 +1,73 @@
+//! What is told of limits beside refusals: each thing once a span.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use crate::domain::{Millis, counter::Counter};
+
+/// How many things are remembered to be told; beyond them those whose span is over are forgotten, and then all.
+const REMEMBERED: usize = 100_000;
+
+/// Something that is told of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::engine) enum News {
+    /// So many thousandths are used.
+    Used(u64),
+    /// A shadow limit would have refused a request.
+    WouldRefuse,
+}
+
+/// What this instance has told of limits, and until when it is not told again.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct LimitReports(Mutex<HashMap<(Counter, News), Millis>>);
+
+impl LimitReports {
+    /// Whether it has not been told yet, or long ago. Then it is told by the caller, and not again before `until`.
+    pub(in crate::engine) fn is_new(
+        &self,
+        counter: &Counter,
+        news: News,
+        until: Millis,
+        now: Millis,
+    ) -> bool {
+        let mut told = self.0.lock();
+        if told.len() >= REMEMBERED {
+            told.retain(|_, until| *until > now);
+        }
+        if told.len() >= REMEMBERED {
+            told.clear();
+        }
+        let key = (counter.clone(), news);
+        if told.get(&key).is_some_and(|until| *until > now) {
+            return false;
+        }
+        told.insert(key, until);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::limit::Scope;
+
+    #[test]
+    fn a_thing_is_told_once_until_its_span_is_over_and_each_apart() {
+        let reports = LimitReports::default();
+        let [a, b] = [1, 2].map(|id| Counter { scope: Scope::Everything, id });
+        assert!(reports.is_new(&a, News::WouldRefuse, 10, 0));
+        assert!(!reports.is_new(&a, News::WouldRefuse, 20, 9));
+        assert!(reports.is_new(&a, News::Used(500), 10, 9) && reports.is_new(&b, News::WouldRefuse, 10, 9));
+        assert!(reports.is_new(&a, News::WouldRefuse, 20, 10));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let reports = LimitReports::default();
+        for id in 0..=REMEMBERED as u64 {
+            reports.is_new(&Counter { scope: Scope::Everything, id }, News::WouldRefuse, 10, 0);
+        }
+        assert_eq!(reports.0.lock().len(), 1);
+    }
+}
