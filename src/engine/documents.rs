@@ -1,11 +1,11 @@
-//! How policy, allowlist and registry come from the documents of the store to every instance.
+//! Policy, allowlist and registry as they follow from the documents of the store.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ActivePolicy, Base, Engine, events};
+use super::policy::{ActivePolicy, Base};
 use crate::{
     domain::{
         Millis,
@@ -19,10 +19,10 @@ use crate::{
 
 /// So many documents (or projects, whose limits are made ready together) are taken in on a thread of their own, as it
 /// takes longer than a request may wait.
-const MANY: usize = 500;
+pub(super) const MANY: usize = 500;
 
 /// Works on another thread where that takes long.
-async fn apart_if<T: Send + 'static>(
+pub(super) async fn apart_if<T: Send + 'static>(
     long: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StoreError> {
@@ -36,14 +36,14 @@ async fn apart_if<T: Send + 'static>(
 pub(super) type Known = BTreeMap<(DocumentKind, String), Value>;
 
 /// All that follows from the store's documents.
-struct Read {
-    active: ActivePolicy,
-    entries: Vec<Document>,
-    known: Known,
+pub(super) struct Read {
+    pub(super) active: ActivePolicy,
+    pub(super) entries: Vec<Document>,
+    pub(super) known: Known,
 }
 
 impl Read {
-    fn of(revision: Revision, documents: Vec<Document>, base: &Base) -> Self {
+    pub(super) fn of(revision: Revision, documents: Vec<Document>, base: &Base) -> Self {
         let policy = documents.iter().find(|d| d.kind == DocumentKind::Policy).map(|d| &d.body);
         let policy = policy_of(policy.unwrap_or(&Value::Null), base);
         let entries: Vec<Document> =
@@ -58,7 +58,7 @@ impl Read {
     }
 }
 
-fn known(documents: Vec<Document>) -> Known {
+pub(super) fn known(documents: Vec<Document>) -> Known {
     documents.into_iter().map(|document| ((document.kind, document.name), document.body)).collect()
 }
 
@@ -74,7 +74,7 @@ fn policy_of(stored: &Value, base: &Base) -> Policy {
 }
 
 /// What is in force after some documents have changed: what they are not about is shared with what was.
-fn after(
+pub(super) fn after(
     active: &ActivePolicy,
     changed: &Changed,
     allowed: Option<&[Document]>,
@@ -86,90 +86,6 @@ fn after(
     let registry = changed_registry(&active.registry, &changed.documents);
     let registry = registry.map_or_else(|| active.registry.clone(), Arc::new);
     ActivePolicy { revision: changed.revision, registry, ..ActivePolicy::new(policy, list) }
-}
-
-impl Engine {
-    /// Reads policy, allowlist and registry from the store and puts them in force.
-    pub(super) async fn refresh_documents(&self) -> Result<(), StoreError> {
-        let _alone = self.refreshing.lock().await;
-        self.read_documents().await
-    }
-
-    async fn read_documents(&self) -> Result<(), StoreError> {
-        let (revision, documents) = self.store.documents().await?;
-        let base = self.base.clone();
-        let many = documents.len() >= MANY;
-        let Read { active, entries, known } =
-            apart_if(many, move || Read::of(revision, documents, &base)).await?;
-        *self.documents.lock() = known;
-        self.active.store(Arc::new(active));
-        self.allowlist.store(Arc::new(entries));
-        Ok(())
-    }
-
-    /// Puts in force what changed since, by whoever holds `refreshing`. What did not change is neither read nor made
-    /// anew: else each of many entries that are written one by one would cost the reading of all, on every instance.
-    pub(super) async fn take_changes_in(&self) -> Result<(), StoreError> {
-        let active = self.active.load_full();
-        let Some(changed) = self.store.documents_since(active.revision).await? else {
-            return self.read_documents().await;
-        };
-        let allowed = self.note(&changed.documents);
-        let many = changed.documents.len() + active.registry.projects().len() >= MANY;
-        let (base, entries) = (self.base.clone(), allowed.clone());
-        let next = apart_if(many, move || after(&active, &changed, entries.as_deref(), &base)).await?;
-        self.active.store(Arc::new(next));
-        if let Some(entries) = allowed {
-            self.allowlist.store(Arc::new(entries));
-        }
-        Ok(())
-    }
-
-    /// Remembers what changed. Returns the allowlist, if that did.
-    fn note(&self, changed: &[Document]) -> Option<Vec<Document>> {
-        let mut known = self.documents.lock();
-        for Document { kind, name, body } in changed {
-            match body {
-                Value::Null => drop(known.remove(&(*kind, name.clone()))),
-                body => drop(known.insert((*kind, name.clone()), body.clone())),
-            }
-        }
-        changed.iter().any(|d| d.kind == DocumentKind::Allowlist).then(|| {
-            let entries = known.iter().filter(|((kind, _), _)| *kind == DocumentKind::Allowlist);
-            entries
-                .map(|((kind, name), body)| Document { kind: *kind, name: name.clone(), body: body.clone() })
-                .collect()
-        })
-    }
-
-    /// Takes in what changed, if anything did. Revisions only go up: where one is lower than that in force here, the
-    /// store has lost what it had acknowledged, and it is told again.
-    pub(super) async fn refresh_documents_if_changed(&self) -> Result<(), StoreError> {
-        let _alone = self.refreshing.lock().await;
-        let (stored, known) = (self.store.documents_revision().await?, self.active.load().revision);
-        if stored.number < known.number {
-            self.assert_documents().await?;
-            self.read_documents().await?;
-        } else if stored != known {
-            self.take_changes_in().await?;
-        }
-        Ok(())
-    }
-
-    /// Makes the store's documents those that are known here.
-    async fn assert_documents(&self) -> Result<(), StoreError> {
-        let ours = self.documents.lock().clone();
-        let theirs = known(self.store.documents().await?.1);
-        let lost = ours.iter().filter(|(id, body)| theirs.get(*id) != Some(*body));
-        let undone = theirs.keys().filter(|id| !ours.contains_key(*id)).map(|id| (id, &Value::Null));
-        for ((kind, name), body) in lost.chain(undone) {
-            let event = events::restored(*kind, name, self.now());
-            let document = Document { kind: *kind, name: name.clone(), body: body.clone() };
-            self.store.write_document(&document, &event).await?;
-            self.metrics.events_written.increment(1);
-        }
-        Ok(())
-    }
 }
 
 fn allowlist(entries: &[Document]) -> Allowlist {

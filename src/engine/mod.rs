@@ -2,27 +2,30 @@
 //!
 //! Three rooms, and what they share at the top. `decide` is the way of one request. `background` is what goes on beside
 //! it. `operator` is what people do. Shared are the bans in force (`bans`), profiles at hand (`profiles`), what is in
-//! force (`policy`, `documents`), the wording of events (`events`), `metrics`, and the cap on new subjects.
+//! force (`in_force`, `policy`, `documents`), the wording of events (`events`) and their way to the log (`outbox`), and
+//! the cap on new subjects. `shared` is what all use: the store, the time, whether the store answers.
 
 mod background;
 mod bans;
+mod breaker;
 mod decide;
 mod documents;
 mod events;
+mod in_force;
 mod metrics;
 mod new_subject_limiter;
 mod operator;
 mod options;
+mod outbox;
 mod places;
 mod policy;
 mod profiles;
+mod shared;
 #[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use tokio::sync::{broadcast, watch};
 
@@ -34,19 +37,19 @@ pub use operator::SubjectView;
 pub use options::EngineOptions;
 pub use places::KnownPlace;
 pub use policy::{ActivePolicy, Base};
+pub use shared::Health;
 
-use background::{
-    alerts::Alerts, deferred_reports::DeferredReports, outbox::EventOutbox, spend::SpendWatch,
-    usage::UsageBook,
-};
+use background::{alerts::Alerts, deferred_reports::DeferredReports, spend::SpendWatch, usage::UsageBook};
 use decide::{
-    breaker::Breaker, fallback::Fallback, idempotency::IdempotencyCache, limit_reports::LimitReports,
+    fallback::Fallback, idempotency::IdempotencyCache, limit_reports::LimitReports,
     repeated::AnswersForOthers, reservations::Reservations, spared::Spared,
 };
+use in_force::InForce;
 use new_subject_limiter::NewSubjectLimiter;
+use outbox::EventOutbox;
+use shared::Shared;
 
 use crate::{
-    clock::Clock,
     domain::{Millis, event::Event, standing::Standing, subject::Subject},
     geo::Geo,
     store::{Document, LogPosition, Store, StoreError},
@@ -55,26 +58,12 @@ use crate::{
 /// Addresses remembered for credentials that they had refused.
 const ACCUSED_ADDRESSES: usize = 65_536;
 
-/// Whether the store answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Health {
-    /// Since when each instance decides by itself; `None` when the store answers.
-    pub degraded_since: Option<Millis>,
-}
-
 /// The engine: one per process.
 pub struct Engine {
-    store: Arc<dyn Store>,
+    shared: Arc<Shared>,
+    in_force: Arc<InForce>,
     geo: Arc<Geo>,
-    clock: Clock,
     options: EngineOptions,
-    base: Base,
-    active: ArcSwap<ActivePolicy>,
-    allowlist: ArcSwap<Vec<Document>>,
-    /// Every document as last read, to tell a store again that lost them.
-    documents: Mutex<documents::Known>,
-    /// Held while they are read, so that what is older never replaces what is newer.
-    refreshing: tokio::sync::Mutex<()>,
     bans: bans::BanIndex,
     profiles: profiles::ProfileBook,
     idempotency: IdempotencyCache,
@@ -86,19 +75,16 @@ pub struct Engine {
     spared_lookups: NewSubjectLimiter,
     /// Addresses that had credentials refused lately, and when last.
     accused_addresses: Cache<Subject, Millis>,
-    outbox: EventOutbox,
     reservations: Reservations,
     limit_reports: LimitReports,
     alerts: Alerts,
     spend: SpendWatch,
-    breaker: Breaker,
     fallback: Fallback,
     followers: broadcast::Sender<Arc<Event>>,
     /// Counts up when events came into the log, for those who read it themselves.
     news: watch::Sender<u64>,
     /// The end of the log before anything was read at the start: what comes after it is followed.
     begin: LogPosition,
-    metrics: metrics::Metrics,
     usage: UsageBook,
 }
 
@@ -116,13 +102,10 @@ impl Engine {
         options: EngineOptions,
     ) -> Result<Arc<Self>, StoreError> {
         let begin = store.log_end().await?;
-        let base = base.into();
+        let outbox = EventOutbox::new(options.fold_seconds, options.event_buffer);
+        let shared = Arc::new(Shared::new(store, outbox));
         let engine = Arc::new(Self {
-            active: ArcSwap::from_pointee(ActivePolicy::new(base.policy.clone(), Default::default())),
-            allowlist: ArcSwap::default(),
-            documents: Mutex::default(),
-            refreshing: tokio::sync::Mutex::default(),
-            base,
+            in_force: Arc::new(InForce::new(shared.clone(), base.into())),
             bans: bans::BanIndex::default(),
             profiles: profiles::ProfileBook::new(options.profile_capacity, options.flushes),
             idempotency: IdempotencyCache::new(options.idempotency_capacity),
@@ -142,56 +125,57 @@ impl Engine {
                 options.new_subjects_per_minute_per_address,
             ),
             accused_addresses: Cache::new(ACCUSED_ADDRESSES),
-            outbox: EventOutbox::new(options.fold_seconds, options.event_buffer),
             reservations: Reservations::default(),
             limit_reports: LimitReports::default(),
             alerts: Alerts::default(),
             spend: SpendWatch::default(),
-            breaker: Breaker::default(),
             fallback: Fallback::default(),
             followers: broadcast::channel(1024).0,
             news: watch::channel(0).0,
-            metrics: metrics::Metrics::default(),
             usage: UsageBook::new(options.usage_series, options.idempotency_capacity)?,
-            clock: Clock::default(),
             begin,
-            store,
+            shared,
             geo,
             options,
         });
-        engine.refresh_documents().await?;
+        engine.in_force.refresh().await?;
         engine.reload_bans(engine.now()).await?;
         Ok(engine)
     }
 
     /// The time that decisions are made by: the machine's clock corrected by its offset to the store's.
     pub fn now(&self) -> Millis {
-        self.clock.now()
+        self.shared.now()
     }
 
     /// The policy in force.
     pub fn policy(&self) -> Arc<ActivePolicy> {
-        self.active.load_full()
+        self.in_force.policy()
+    }
+
+    /// Whether a key is registered under this public id.
+    pub fn is_registered(&self, key_id: &str) -> bool {
+        self.in_force.is_registered(key_id)
     }
 
     /// Every allowlist entry: its name is the entry, its body `{"reason","expires","created"}`.
     pub fn allowlist(&self) -> Arc<Vec<Document>> {
-        self.allowlist.load_full()
+        self.in_force.allowlist()
     }
 
     /// The same store, for what goes on beside the engine.
     pub fn shared_store(&self) -> Arc<dyn Store> {
-        self.store.clone()
+        self.shared.store.clone()
     }
 
     /// Puts an event into the log, with the next that are written.
     pub fn tell(&self, event: Event) {
-        self.outbox.push(event);
+        self.shared.outbox.push(event);
     }
 
     /// The store, for queries.
     pub fn store(&self) -> &dyn Store {
-        &*self.store
+        &*self.shared.store
     }
 
     /// New events of every instance as they are appended (each within about a second).
@@ -206,7 +190,7 @@ impl Engine {
 
     /// Whether the store answers.
     pub fn health(&self) -> Health {
-        Health { degraded_since: self.breaker.open_since() }
+        self.shared.health()
     }
 
     /// The deadline for an answer to a record.

@@ -96,7 +96,7 @@ impl Day {
     }
 
     async fn events(&self, kind: EventType) -> Vec<Event> {
-        let waiting = self.engine.outbox.take(self.now + HOUR);
+        let waiting = self.engine.shared.outbox.take(self.now + HOUR);
         self.engine.store().append(&waiting).await.unwrap();
         let query = EventQuery { kind: Some(kind), limit: 100, ..EventQuery::default() };
         self.engine.store().events(&query).await.unwrap().items

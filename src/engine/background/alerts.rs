@@ -142,7 +142,7 @@ impl Engine {
         for bucket in Bucket::ALL {
             for &scope in scopes {
                 let of = |rule: &&AlertRule| rule.metric.bucket() == bucket && rule.scope == scope;
-                let rules: Vec<&AlertRule> = self.base.alerts.iter().filter(of).collect();
+                let rules: Vec<&AlertRule> = self.in_force.base().alerts.iter().filter(of).collect();
                 if rules.is_empty() {
                     continue;
                 }
@@ -166,7 +166,8 @@ impl Engine {
     /// After a start, or a while without a pass: what the log says was reported of the spans that are looked at.
     async fn read_reported(&self, scopes: &[Watched], now: Millis) -> Result<(), StoreError> {
         let rules: HashMap<String, (&AlertRule, String)> = self
-            .base
+            .in_force
+            .base()
             .alerts
             .iter()
             .filter(|rule| scopes.contains(&rule.scope))
@@ -183,7 +184,7 @@ impl Engine {
                 ..EventQuery::default()
             };
             for _ in 0..PAGES {
-                let page = patient(self.store.events(&query)).await?;
+                let page = patient(self.shared.store.events(&query)).await?;
                 for event in &page.items {
                     let Some(fired) = event.read::<AlertRuleFired>() else { continue };
                     if let Some((rule, written)) = rules.get(&fired.rule) {
@@ -231,7 +232,7 @@ impl Engine {
         }
         let mut baselines = Baselines::new();
         for week in 1..=WEEKS {
-            let table = patient(self.store.usage(&look.query(bucket, start - week * 7 * DAY))).await?;
+            let table = patient(self.shared.store.usage(&look.query(bucket, start - week * 7 * DAY))).await?;
             for (name, totals) in look.sums(table).into_iter().filter(|(_, totals)| totals.requests > 0) {
                 baselines.entry(name).or_default().add(&totals);
             }
@@ -253,13 +254,13 @@ impl Engine {
         let Some(reported) = self.alerts.reports(&written, name, &look) else { return Ok(()) };
         let whom = if reported == Report::Crowd { "more\n" } else { name.as_deref().unwrap_or_default() };
         let mark = stable_hash(format!("{written}\n{whom}").as_bytes());
-        match patient(self.store.claim(&format!("alert-{mark:016x}-{}", look.start), look.now)).await {
+        match patient(self.shared.store.claim(&format!("alert-{mark:016x}-{}", look.start), look.now)).await {
             Ok(Claim::Fresh) => {
                 let event = match reported {
                     Report::One => events::alert(rule, name.as_deref(), fired, look.start, look.now),
                     Report::Crowd => events::crowd(rule, MOST_REPORTED, look.start, look.now),
                 };
-                self.outbox.push_apart(event);
+                self.shared.outbox.push_apart(event);
                 Ok(())
             }
             Ok(_) => Ok(()),

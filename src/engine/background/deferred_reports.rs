@@ -74,7 +74,7 @@ impl Engine {
         while !rest.is_empty() {
             let later = rest.split_off(rest.len().min(PAGE));
             let charges: Vec<Charge> = rest.iter().map(|report| report.charge.clone()).collect();
-            let observed = match patient(self.store.observe(&charges)).await {
+            let observed = match patient(self.shared.store.observe(&charges)).await {
                 Ok(observed) => observed,
                 Err(error) => {
                     self.deferred.0.lock().extend(rest.into_iter().chain(later));

@@ -1,9 +1,8 @@
-//! What happens beside the decisions: events on their way to the log, usage on its way to the roll-ups, alert rules,
+//! What happens beside the decisions: usage on its way to the roll-ups, alert rules,
 //! spend anomalies, reports counted behind their answer, and the upkeep that runs them all.
 
 pub(in crate::engine) mod alerts;
 pub(in crate::engine) mod deferred_reports;
-pub(in crate::engine) mod outbox;
 pub(in crate::engine) mod spend;
 pub(in crate::engine) mod upkeep;
 pub(in crate::engine) mod usage;

@@ -122,7 +122,7 @@ impl Engine {
     /// # Errors
     /// When the store does not answer: then it is made again.
     pub(in crate::engine) async fn watch_spend(&self, now: Millis) -> Result<(), StoreError> {
-        let Some(rules) = self.base.spend else { return Ok(()) };
+        let Some(rules) = self.in_force.base().spend else { return Ok(()) };
         let check = Check { at: Bucket::Hour.start(now), now };
         let claimed = {
             let known = self.spend.0.lock();
@@ -131,7 +131,9 @@ impl Engine {
             }
             known.claimed >= check.at
         };
-        if claimed || patient(self.store.claim(&format!("spend-{}", check.at), now)).await? == Claim::Fresh {
+        if claimed
+            || patient(self.shared.store.claim(&format!("spend-{}", check.at), now)).await? == Claim::Fresh
+        {
             self.spend.0.lock().claimed = check.at;
             self.check_spend(&rules, check).await?;
         }
@@ -232,7 +234,7 @@ impl Engine {
             max_rows: usize::MAX,
             max_scanned: usize::MAX,
         };
-        let table = patient(self.store.usage(&query)).await?;
+        let table = patient(self.shared.store.usage(&query)).await?;
         let named = table.rows.into_iter().filter_map(|((_, series), totals)| {
             let key = series.key.filter(|key| **key != *OTHER)?;
             Some((key, Spent { cost_nanos: totals.cost_nanos, tokens: totals.tokens }))
@@ -253,10 +255,10 @@ impl Engine {
                 && event.read::<SpendAnomaly>().is_some_and(|logged| logged.day == day)
         };
         if !self.was_said(&subject, EventType::SpendAnomaly, day, of_day).await? {
-            let version = self.policy().version.clone();
+            let version = self.in_force.policy().version.clone();
             let event = events::spend_anomaly(&subject, found, day, judged.at, &version, judged.now);
-            patient(self.store.append(&[event])).await?;
-            self.metrics.events_written.increment(1);
+            patient(self.shared.store.append(&[event])).await?;
+            self.shared.metrics.events_written.increment(1);
         }
         self.spend.0.lock().reported.insert(place, found.severity());
         Ok(())
@@ -271,7 +273,7 @@ impl Engine {
         check: Check,
         common: bool,
     ) -> Result<(), StoreError> {
-        let (subject, policy, now) = (Subject::key(&cut.key), self.policy(), check.now);
+        let (subject, policy, now) = (Subject::key(&cut.key), self.in_force.policy(), check.now);
         if policy.allowlist.covers_key(&subject, now)
             || !self.was_warned_of(&subject, cut, check).await?
             || self.was_spoken_for(&subject, cut, check).await?
@@ -291,13 +293,13 @@ impl Engine {
         let event = events::key_cut_off(&subject, &cut.found, checks, why, &policy.version, now);
         let observing = policy.observes();
         if why.is_some() {
-            let standing = patient(self.store.standing(&subject)).await?;
+            let standing = patient(self.shared.store.standing(&subject)).await?;
             let for_good = |held: StandingRecord| {
                 held.standing.counting(observing).state_at(now) == StandingState::PermanentlyBanned
             };
             if !standing.is_some_and(for_good) {
-                patient(self.store.append(&[event])).await?;
-                self.metrics.events_written.increment(1);
+                patient(self.shared.store.append(&[event])).await?;
+                self.shared.metrics.events_written.increment(1);
             }
             return Ok(());
         }
@@ -325,7 +327,7 @@ impl Engine {
 
     /// Whether what a key spends may cut it off by itself: in `strict`, and where an emergency hook is configured.
     fn may_cut_off(&self) -> bool {
-        self.base.has_emergency_hook || self.policy().policy.preset == Preset::Strict
+        self.in_force.base().has_emergency_hook || self.in_force.policy().policy.preset == Preset::Strict
     }
 
     /// Whether an earlier check reported that one of the days of these checks is critical. What comes late, and all at
@@ -355,7 +357,7 @@ impl Engine {
                 spend && word.verdict == Verdict::Benign
             })
         };
-        let observing = self.policy().observes();
+        let observing = self.in_force.policy().observes();
         let this_day = |event: &Event| {
             (observing || event.would.is_none())
                 && event.read::<KeyCutOff>().is_some_and(|logged| logged.spend.day == check.day())
@@ -381,7 +383,7 @@ impl Engine {
             ..EventQuery::default()
         };
         for _ in 0..PAGES {
-            let page = patient(self.store.events(&query)).await?;
+            let page = patient(self.shared.store.events(&query)).await?;
             if page.items.iter().any(&fits) {
                 return Ok(true);
             }

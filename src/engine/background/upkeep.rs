@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use metrics::Histogram;
 use tokio_util::sync::CancellationToken;
 
 use super::alerts;
@@ -15,7 +14,7 @@ use crate::{
         standing::{Standing, StandingDetail},
         subject::Subject,
     },
-    engine::{Engine, events},
+    engine::{Engine, events, shared::measured},
     store::{LogPage, LogPosition, Respond, Responded, StoreError, patient},
 };
 
@@ -37,8 +36,8 @@ const REST: u32 = 19;
 const LOG_PAGE: usize = 1_000;
 /// What a probe of a lost store may take.
 const PROBE: Duration = Duration::from_millis(500);
-/// Events written at a time.
-const APPEND_PAGE: usize = 500;
+/// Charges and changes of counters written at a time.
+const OWED_PAGE: usize = 500;
 
 impl Engine {
     /// Runs until `shutdown`, then writes what is left.
@@ -49,7 +48,7 @@ impl Engine {
             self.tell_answers_until(&shutdown),
             self.watch_until(&shutdown)
         );
-        self.outbox.end_folds();
+        self.shared.outbox.end_folds();
         self.finish().await;
     }
 
@@ -67,14 +66,14 @@ impl Engine {
     /// Apart from all else, so that nothing slow holds it up.
     async fn add_usage_until(&self, shutdown: &CancellationToken) {
         let mut ticks = clock::ticks(USAGE_TICK);
-        let mut flushed_at = self.now();
+        let mut flushed_at = self.shared.now();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 _ = ticks.tick() => {}
             }
-            let now = self.now();
-            if self.breaker.open_since().is_none() {
+            let now = self.shared.now();
+            if self.shared.is_answering() {
                 if let Err(error) = self.count_deferred(now).await {
                     tracing::warn!(%error, "reports of refused keys could not be counted; they are kept");
                 }
@@ -94,8 +93,8 @@ impl Engine {
                 () = shutdown.cancelled() => break,
                 () = self.answers.news() => {}
             }
-            if self.breaker.open_since().is_none()
-                && let Err(error) = self.write_answers(self.now()).await
+            if self.shared.is_answering()
+                && let Err(error) = self.write_answers(self.shared.now()).await
             {
                 tracing::debug!(%error, "answers could not be kept for retries on other instances");
             }
@@ -111,16 +110,16 @@ impl Engine {
                 () = shutdown.cancelled() => break,
                 _ = ticks.tick() => {}
             }
-            if self.breaker.open_since().is_some() {
+            if !self.shared.is_answering() {
                 continue;
             }
-            let mut watched = vec![self.watch_rules(&alerts::FEW, self.now()).await];
+            let mut watched = vec![self.watch_rules(&alerts::FEW, self.shared.now()).await];
             let began = clock::instant();
             if began >= rested {
-                watched.push(self.watch_rules(&alerts::MANY, self.now()).await);
+                watched.push(self.watch_rules(&alerts::MANY, self.shared.now()).await);
                 rested = clock::instant() + began.elapsed() * REST;
             }
-            watched.push(self.watch_spend(self.now()).await);
+            watched.push(self.watch_spend(self.shared.now()).await);
             for error in watched.into_iter().filter_map(Result::err) {
                 tracing::warn!(%error, "usage could not be held against rules; it is tried again");
             }
@@ -128,43 +127,43 @@ impl Engine {
     }
 
     async fn tick(&self, tick: u64, position: &mut LogPosition) {
-        let done = if self.breaker.open_since().is_some() {
+        let done = if !self.shared.is_answering() {
             self.find_store_back().await
         } else {
             self.tend(tick, position).await
         };
         if let Err(error) = done {
-            self.store_failed(&error, self.now());
+            self.shared.store_failed(&error, self.shared.now());
         }
         if tick.is_multiple_of(SECOND_TICKS) {
-            let now = self.now();
+            let now = self.shared.now();
             self.bans.prune(now);
             self.fallback.sweep(now);
             metrics::gauge!("keyward_bans_held").set(self.bans.len() as f64);
-            metrics::gauge!("keyward_events_waiting").set(self.outbox.waiting() as f64);
+            metrics::gauge!("keyward_events_waiting").set(self.shared.outbox.waiting() as f64);
         }
     }
 
     async fn tend(&self, tick: u64, position: &mut LogPosition) -> Result<(), StoreError> {
         self.follow_log(position).await?;
-        self.write_events().await?;
-        patient(self.refresh_documents_if_changed()).await?;
+        self.shared.write_events().await?;
+        patient(self.in_force.refresh_if_changed()).await?;
         if tick.is_multiple_of(CLOCK_TICKS) {
             self.follow_clock().await?;
         }
         // At once for those that were made here, so that nothing is held past its lease.
-        if self.reservations.may_end(self.now()) || tick.is_multiple_of(SECOND_TICKS) {
-            patient(self.end_reservations(self.now())).await?;
+        if self.reservations.may_end(self.shared.now()) || tick.is_multiple_of(SECOND_TICKS) {
+            patient(self.end_reservations(self.shared.now())).await?;
         }
         if tick.is_multiple_of(SECOND_TICKS) {
             // Also without an outage: a single trip that failed, or one that ended while the store came back.
-            self.settle(self.now()).await?;
-            patient(self.profiles.flush(&*self.store)).await?;
-            let ended = patient(self.store.expire_bans(self.now())).await?;
-            self.metrics.events_written.increment(ended as u64);
+            self.settle(self.shared.now()).await?;
+            patient(self.profiles.flush(&*self.shared.store)).await?;
+            let ended = patient(self.shared.store.expire_bans(self.shared.now())).await?;
+            self.shared.metrics.events_written.increment(ended as u64);
         }
         if tick > 0 && tick.is_multiple_of(RELOAD_TICKS) {
-            self.reload_bans(self.now()).await?;
+            self.reload_bans(self.shared.now()).await?;
         }
         Ok(())
     }
@@ -173,7 +172,8 @@ impl Engine {
     async fn follow_log(&self, position: &mut LogPosition) -> Result<(), StoreError> {
         loop {
             let LogPage { events, next, .. } =
-                measured(self.store.read_log(position, LOG_PAGE), &self.metrics.read_log).await?;
+                measured(self.shared.store.read_log(position, LOG_PAGE), &self.shared.metrics.read_log)
+                    .await?;
             // A page that is not full may still not be all: one partition may have more than its share of a page.
             let is_all = events.is_empty();
             for event in &events {
@@ -202,34 +202,19 @@ impl Engine {
         );
         let (true, Some(subject)) = (changes, &event.subject) else { return Ok(()) };
         let held = self.bans.version(subject);
-        let stored = patient(self.store.standing(subject)).await?.map(|record| record.standing);
-        self.bans.replace(subject, held, &stored.unwrap_or_default(), self.now());
+        let stored = patient(self.shared.store.standing(subject)).await?.map(|record| record.standing);
+        self.bans.replace(subject, held, &stored.unwrap_or_default(), self.shared.now());
         if event.kind == EventType::SubjectForgotten {
             self.profiles.forget(subject);
         }
         Ok(())
     }
 
-    async fn write_events(&self) -> Result<(), StoreError> {
-        let events = self.outbox.take(self.now());
-        let mut rest = events.as_slice();
-        while !rest.is_empty() {
-            let (page, later) = rest.split_at(rest.len().min(APPEND_PAGE));
-            if let Err(error) = measured(self.store.append(page), &self.metrics.append).await {
-                self.outbox.put_back(rest.to_vec());
-                return Err(error);
-            }
-            self.metrics.events_written.increment(page.len() as u64);
-            rest = later;
-        }
-        Ok(())
-    }
-
     async fn follow_clock(&self) -> Result<(), StoreError> {
         let asked = clock::instant();
-        match patient(self.store.clock()).await? {
-            Some(time) => self.clock.follow(time, asked.elapsed()),
-            None => self.clock.catch_up(),
+        match patient(self.shared.store.clock()).await? {
+            Some(time) => self.shared.clock.follow(time, asked.elapsed()),
+            None => self.shared.clock.catch_up(),
         }
         Ok(())
     }
@@ -237,10 +222,10 @@ impl Engine {
     /// Reads every ban in force. Those that the store has lost (a failover, a restart without its last second) are
     /// written again.
     pub(in crate::engine) async fn reload_bans(&self, now: Millis) -> Result<(), StoreError> {
-        let records = patient(self.store.standings_in_force(now)).await?;
+        let records = patient(self.shared.store.standings_in_force(now)).await?;
         let stored: Vec<(Subject, Standing)> = records.into_iter().map(|r| (r.subject, r.standing)).collect();
         for (subject, standing) in self.bans.reload(&stored, now) {
-            match patient(self.store.standing(&subject)).await? {
+            match patient(self.shared.store.standing(&subject)).await? {
                 // A later version without a ban is a person's word, not a loss.
                 Some(record) if record.standing.version >= standing.version => {
                     self.bans.replace(&subject, Some(standing.version), &record.standing, now);
@@ -266,8 +251,9 @@ impl Engine {
         detail: StandingDetail,
         now: Millis,
     ) -> Result<(), StoreError> {
-        let mut current =
-            patient(self.store.standing(subject)).await?.map_or_else(Standing::default, |r| r.standing);
+        let mut current = patient(self.shared.store.standing(subject))
+            .await?
+            .map_or_else(Standing::default, |r| r.standing);
         while known.is_banned_at(now) && !current.counting(known.unenforced).is_banned_at(now) {
             let standing = Standing { version: current.version + 1, ..known };
             let respond = Respond {
@@ -277,7 +263,7 @@ impl Engine {
                 refunds: Vec::new(),
                 events: Vec::new(),
             };
-            match patient(self.store.respond(&respond)).await? {
+            match patient(self.shared.store.respond(&respond)).await? {
                 Responded::Done(_) => current = standing,
                 Responded::Conflict(other) => current = other,
             }
@@ -288,21 +274,21 @@ impl Engine {
 
     /// Probes a lost store; when it answers, tells it what happened meanwhile.
     async fn find_store_back(&self) -> Result<(), StoreError> {
-        let found = matches!(clock::timeout(PROBE, self.store.ping()).await, Ok(Ok(())));
+        let found = matches!(clock::timeout(PROBE, self.shared.store.ping()).await, Ok(Ok(())));
         if !found {
             return Ok(());
         }
         self.follow_clock().await?;
-        let now = self.now();
+        let now = self.shared.now();
         let reconciled = self.settle(now).await?;
         self.reload_bans(now).await?;
-        patient(self.refresh_documents_if_changed()).await?;
+        patient(self.in_force.refresh_if_changed()).await?;
         // A store that reads but takes no writes is not back.
-        self.write_events().await?;
-        if let Some(since) = self.breaker.close() {
+        self.shared.write_events().await?;
+        if let Some(since) = self.shared.breaker.close() {
             tracing::info!("the store answers again");
             metrics::gauge!("keyward_degraded").set(0.0);
-            self.outbox.push(events::recovered(since, reconciled, now));
+            self.shared.outbox.push(events::recovered(since, reconciled, now));
         }
         Ok(())
     }
@@ -318,18 +304,16 @@ impl Engine {
             }
         }
         let changes = self.fallback.take_counters();
-        for (done, page) in changes.chunks(APPEND_PAGE).enumerate() {
-            if let Err(error) = patient(self.store.change_counters(page, now)).await {
-                self.fallback.owe_changes(&changes[done * APPEND_PAGE..]);
+        for (done, page) in changes.chunks(OWED_PAGE).enumerate() {
+            if let Err(error) = patient(self.shared.store.change_counters(page, now)).await {
+                self.fallback.owe_changes(&changes[done * OWED_PAGE..]);
                 return Err(error);
             }
         }
         let usage = self.fallback.take_usage(now);
-        for (done, page) in usage.chunks(APPEND_PAGE).enumerate() {
-            if let Err(error) = patient(self.store.observe(page)).await {
-                usage[done * APPEND_PAGE..]
-                    .iter()
-                    .for_each(|c| self.fallback.owe_usage(&c.subject, &c.counts));
+        for (done, page) in usage.chunks(OWED_PAGE).enumerate() {
+            if let Err(error) = patient(self.shared.store.observe(page)).await {
+                usage[done * OWED_PAGE..].iter().for_each(|c| self.fallback.owe_usage(&c.subject, &c.counts));
                 return Err(error);
             }
         }
@@ -339,27 +323,16 @@ impl Engine {
     /// Writes what is still in memory, once, before the process ends.
     async fn finish(&self) {
         let written = async {
-            let deferred = self.count_deferred(self.now()).await;
-            let counted = self.flush_usage(self.now()).await;
-            self.write_events().await?;
+            let deferred = self.count_deferred(self.shared.now()).await;
+            let counted = self.flush_usage(self.shared.now()).await;
+            self.shared.write_events().await?;
             deferred?;
             counted?;
-            self.profiles.flush(&*self.store).await?;
-            self.store.close().await
+            self.profiles.flush(&*self.shared.store).await?;
+            self.shared.store.close().await
         };
         if let Err(error) = patient(written).await {
             tracing::error!(%error, "the last usage, events and profiles could not be written");
         }
     }
-}
-
-/// Bounds a background call, and notes how long it took, answered or not.
-pub(super) async fn measured<T>(
-    call: impl Future<Output = Result<T, StoreError>>,
-    took: &Histogram,
-) -> Result<T, StoreError> {
-    let asked = clock::instant();
-    let answer = patient(call).await;
-    took.record(asked.elapsed());
-    answer
 }

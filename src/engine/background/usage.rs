@@ -13,7 +13,6 @@ use std::{
 use metrics::{Counter, Histogram};
 use parking_lot::Mutex;
 
-use super::upkeep::measured;
 use crate::{
     domain::{
         Millis,
@@ -28,6 +27,7 @@ use crate::{
         Engine,
         decide::idempotency::{IdempotencyCache, SPAN},
         metrics::store_op,
+        shared::measured,
     },
     store::{StoreError, StoreFault, UsageStore, patient},
 };
@@ -288,7 +288,7 @@ impl Engine {
     pub async fn usage(&self, query: &UsageQuery) -> Result<UsageTable, StoreError> {
         self.count_deferred(query.now).await?;
         self.flush_usage(query.now).await?;
-        patient(self.store.usage(query)).await
+        patient(self.shared.store.usage(query)).await
     }
 
     /// What is expected by the end of the day and the month, of one project, model or key, or of everything. `None`: so
@@ -319,7 +319,7 @@ impl Engine {
 
     /// Adds what was counted to the store, and says how that went.
     pub(super) async fn flush_usage(&self, now: Millis) -> Result<(), StoreError> {
-        let flushed = self.usage.flush(&*self.store, now).await;
+        let flushed = self.usage.flush(&*self.shared.store, now).await;
         if flushed.is_err() {
             self.usage.failures.increment(1);
         }

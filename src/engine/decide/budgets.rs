@@ -48,7 +48,7 @@ impl Engine {
             let Some((mark, severity)) = mark else { continue };
             let (news, until) = (News::Used(*mark), applied.period_ends(key.now));
             if self.limit_reports.is_new(&applied.counter, news, until, key.now) {
-                self.outbox.tell(|| frame.budget_used(applied, used, *mark, *severity));
+                self.shared.outbox.tell(|| frame.budget_used(applied, used, *mark, *severity));
             }
         }
     }

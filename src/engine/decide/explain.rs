@@ -186,14 +186,14 @@ impl Engine {
     /// # Errors
     /// When the store does not answer.
     pub async fn explain(&self, record: &Record, now: Millis) -> Result<Explanation, StoreError> {
-        let policy = self.policy();
+        let policy = self.in_force.policy();
         // What a response overwrites, or the request changes, is looked at before.
         let standing = self.standing_with_reason(&record.key).await?;
         let terms = self.terms_of(record, &policy, now);
         let placed = terms.project.map(|project| Record { project: Some(project), ..record.clone() });
         let placed = placed.as_ref().unwrap_or(record);
         let ban = self.quiet_ban_on(placed, &policy, now).map(|(subject, _)| subject);
-        let known = self.store.inspect(&record.key, now).await?;
+        let known = self.shared.store.inspect(&record.key, now).await?;
         let profile = self.profiles.get(&record.key).map(|handle| handle.with(Profile::clone));
         let mut notes = Notes {
             observation: None,
@@ -232,7 +232,7 @@ impl Engine {
     }
 
     async fn standing_with_reason(&self, subject: &Subject) -> Result<StandingRecord, StoreError> {
-        Ok(self.store.standing(subject).await?.unwrap_or_else(|| StandingRecord {
+        Ok(self.shared.store.standing(subject).await?.unwrap_or_else(|| StandingRecord {
             subject: subject.clone(),
             standing: Standing::default(),
             detail: StandingDetail::default(),

@@ -60,7 +60,7 @@ impl Engine {
         let counted = observed.charge.mode != ChargeMode::Peek;
         let kept_out = !observed.key.tracked && !observed.charge.may_create && !record.late;
         if kept_out && counted && !observed.degraded {
-            self.outbox.tell(|| frame.capped());
+            self.shared.outbox.tell(|| frame.capped());
         }
         if !observed.known.limits.is_empty() && counted {
             self.report_budgets(&observed, &frame);
@@ -122,7 +122,7 @@ impl Engine {
         } else {
             return false;
         };
-        self.outbox.tell(|| frame.blocked(&subject, &standing));
+        self.shared.outbox.tell(|| frame.blocked(&subject, &standing));
         refuse(decision, &standing, reason);
         true
     }
@@ -138,7 +138,7 @@ impl Engine {
         let frame = Frame::new(record, observed.known.place.as_deref(), active, Purpose::Check, now);
         if observed.key.standing.is_banned_at(now) {
             self.bans.set(&record.key, &observed.key.standing, now);
-            self.outbox.tell(|| frame.blocked(&record.key, &observed.key.standing));
+            self.shared.outbox.tell(|| frame.blocked(&record.key, &observed.key.standing));
             refuse(&mut decision, &observed.key.standing, Reason::ApiKeyBanned);
             return decision;
         }
@@ -167,7 +167,7 @@ impl Engine {
         // What never fits gets no time, unless it is a throttle that makes it too large: that ends.
         let throttled = key.standing.state_at(key.now) == StandingState::Throttled;
         decision.retry_at = retry_at.or(key.standing.until.filter(|_| throttled));
-        self.outbox.tell(|| frame.limited(limit, decision.ruling()));
+        self.shared.outbox.tell(|| frame.limited(limit, decision.ruling()));
     }
 
     fn find(&self, observed: &Observed<'_>, active: &ActivePolicy, trace: &mut impl Trace) -> Vec<Finding> {
@@ -214,7 +214,7 @@ impl Engine {
         let mut refused = None;
         let elsewhere = || observed.profile.with(|profile| detect::has_succeeded(profile, frame.now));
         if observed.attribution == Attribution::Source && !by_address.is_empty() && elsewhere() {
-            by_address.iter().for_each(|finding| self.outbox.tell(|| frame.warning(finding)));
+            by_address.iter().for_each(|finding| self.shared.outbox.tell(|| frame.warning(finding)));
         }
         if !by_address.is_empty() {
             let action = self.climb(&record.address, &by_address, observed, active, frame, trace).await;
@@ -265,12 +265,12 @@ impl Engine {
             let step = ladder::climb(subject, &standing, findings, ladder, now);
             let step = active.policy.enforcement.mark_step(&standing, step, ladder);
             trace.see(Fact::Climbed(subject, &standing, findings, &step));
-            let is_logged = self.outbox.is_open();
+            let is_logged = self.shared.outbox.is_open();
             let mut events =
                 if is_logged { anomaly_events(subject, findings, &step, frame) } else { Vec::new() };
             let cause = step.cause.and_then(|n| findings.get(n));
             let (Some(next), Some(cause)) = (step.standing, cause) else {
-                events.into_iter().for_each(|event| self.outbox.push(event));
+                events.into_iter().for_each(|event| self.shared.outbox.push(event));
                 return Climbed { action: step.action, refused: None, degraded: false };
             };
             if let Some(kind) = step.event.filter(|_| is_logged) {
@@ -301,29 +301,29 @@ impl Engine {
 
     /// Writes a response within the deadline. Without an answer, the standing holds here and is owed to the store.
     async fn write(&self, respond: &Respond, by: Instant) -> Option<Responded> {
-        if self.breaker.open_since().is_none() {
+        if self.shared.is_answering() {
             let patience = by.saturating_duration_since(clock::instant()).max(self.deadline() / 10);
             let asked = clock::instant();
-            let answer = clock::timeout(patience, self.store.respond(respond)).await;
-            self.metrics.respond.record(asked.elapsed());
+            let answer = clock::timeout(patience, self.shared.store.respond(respond)).await;
+            self.shared.metrics.respond.record(asked.elapsed());
             match answer {
                 Ok(Ok(responded)) => {
-                    self.breaker.succeeded();
+                    self.shared.breaker.succeeded();
                     if let Responded::Done(events) = &responded {
-                        self.metrics.events_written.increment(events.len() as u64);
+                        self.shared.metrics.events_written.increment(events.len() as u64);
                     }
                     return Some(responded);
                 }
-                Ok(Err(error)) => self.store_failed(&error, respond.now),
+                Ok(Err(error)) => self.shared.store_failed(&error, respond.now),
                 Err(_) => {
-                    self.store_failed(&StoreError::Deadline(patience), respond.now);
+                    self.shared.store_failed(&StoreError::Deadline(patience), respond.now);
                 }
             }
         }
         if let Some((standing, detail)) = &respond.standing {
             self.fallback.owe_standing(&respond.subject, *standing, detail.clone());
         }
-        respond.events.iter().cloned().for_each(|event| self.outbox.push(event));
+        respond.events.iter().cloned().for_each(|event| self.shared.outbox.push(event));
         None
     }
 

@@ -2,10 +2,9 @@
 //!
 //! Each stage owns the former. `prepare` makes a `Request` of a record: all that is known before the store is asked.
 //! `observe` makes the one trip and returns it `Observed`. `judge` asks the detectors, climbs the ladder, writes what
-//! changed, has the profile learn, and returns the [`Decision`]. `fallback` and `breaker` take over while the store
+//! changed, has the profile learn, and returns the [`Decision`]. `fallback` takes over while the store
 //! does not answer. [`Engine::explain`] is `record` with a trace.
 
-pub(in crate::engine) mod breaker;
 mod budgets;
 pub(in crate::engine) mod explain;
 pub(in crate::engine) mod fallback;
@@ -46,7 +45,7 @@ impl Engine {
     }
 
     async fn decide(&self, records: &[Record], now: Millis, trace: &mut impl Trace) -> Vec<Decision> {
-        let active = self.active.load_full();
+        let active = self.in_force.policy();
         let (records, terms) = self.terms(records, &active, now);
         let (steps, requests) = self.prepare(&records, terms, &active, now);
         let mut observed = self.observe(requests, &active, now).await.into_iter();
@@ -60,14 +59,14 @@ impl Engine {
                     self.conclude(observed, in_flight, &active, now, trace).await
                 }
             };
-            self.metrics.count(&decision);
+            self.shared.metrics.count(&decision);
             decisions.push(decision);
         }
         // Where nothing goes on beside the decisions, they count what waits themselves.
         if !self.options.flushes
             && let Err(error) = self.count_deferred(now).await
         {
-            self.store_failed(&error, now);
+            self.shared.store_failed(&error, now);
         }
         decisions
     }
@@ -103,7 +102,7 @@ impl Engine {
     /// Decides about a request before it is made (its tokens and cost are the estimate). Counts nothing; a refusal is
     /// an event. With `reserve` the estimate is held until the record settles it, or for the lease of a minute.
     pub async fn check(&self, record: &Record, reserve: bool, now: Millis) -> Decision {
-        let active = self.active.load_full();
+        let active = self.in_force.policy();
         let purpose = if reserve { Purpose::Reserve } else { Purpose::Check };
         let (records, mut terms) = self.terms(std::slice::from_ref(record), &active, now);
         let decision = match records.first() {
@@ -112,7 +111,7 @@ impl Engine {
             }
             None => self.unavailable(record, &active, now),
         };
-        self.metrics.count_check(&decision);
+        self.shared.metrics.count_check(&decision);
         decision
     }
 

@@ -20,7 +20,7 @@ use crate::{
         record::{Outcome, Record},
         subject::Subject,
     },
-    engine::{ActivePolicy, Engine, events, profiles::ProfileHandle},
+    engine::{ActivePolicy, Engine, profiles::ProfileHandle},
     store::StoreError,
 };
 
@@ -230,27 +230,27 @@ impl Engine {
     }
 
     async fn ask(&self, charges: &[Charge], now: Millis) -> Observing {
-        if self.breaker.open_since().is_some() {
+        if !self.shared.is_answering() {
             return Observing::NotMade;
         }
         let started = clock::instant();
-        let answer = clock::timeout(self.patience(charges.len()), self.store.observe(charges)).await;
-        self.metrics.observe.record(started.elapsed());
+        let answer = clock::timeout(self.patience(charges.len()), self.shared.store.observe(charges)).await;
+        self.shared.metrics.observe.record(started.elapsed());
         match answer {
             Ok(Ok(observations)) if observations.len() == charges.len() => {
-                self.breaker.succeeded();
+                self.shared.breaker.succeeded();
                 Observing::Answered(observations)
             }
             Ok(Ok(_)) => {
-                self.store_failed(&StoreError::Incompatible("answers are missing".into()), now);
+                self.shared.store_failed(&StoreError::Incompatible("answers are missing".into()), now);
                 Observing::Unknown
             }
             Ok(Err(error)) => {
-                self.store_failed(&error, now);
+                self.shared.store_failed(&error, now);
                 Observing::NotMade
             }
             Err(_) => {
-                self.store_failed(&StoreError::Deadline(self.patience(charges.len())), now);
+                self.shared.store_failed(&StoreError::Deadline(self.patience(charges.len())), now);
                 Observing::Unknown
             }
         }
@@ -260,16 +260,6 @@ impl Engine {
     /// rest of nine tenths of the deadline to be written ([`Observed::write_by`]).
     pub(super) fn patience(&self, charges: usize) -> Duration {
         self.options.deadline * 4 / 5 * (1 + u32::try_from(charges / 50).unwrap_or(0))
-    }
-
-    /// Notes that the store failed; when it has failed too often, says so once.
-    pub(in crate::engine) fn store_failed(&self, error: &StoreError, now: Millis) {
-        self.metrics.store_failures.increment(1);
-        if self.breaker.failed(now) {
-            tracing::error!(%error, "the store does not answer; deciding without it");
-            metrics::gauge!("keyward_degraded").set(1.0);
-            self.outbox.push(events::degraded(&error.to_string(), now));
-        }
     }
 
     /// Observes in the store's place. What it admits is owed to the store, unless the store may have counted it: a trip
@@ -297,11 +287,11 @@ impl Engine {
     }
 
     pub(super) async fn load_profiles(&self, cold: &[Subject]) -> HashMap<Subject, Profile> {
-        if self.breaker.open_since().is_some() {
+        if !self.shared.is_answering() {
             return HashMap::new();
         }
         let loads = cold.iter().map(|subject| async move {
-            let loaded = clock::timeout(self.patience(cold.len()), self.store.profile(subject)).await;
+            let loaded = clock::timeout(self.patience(cold.len()), self.shared.store.profile(subject)).await;
             match loaded {
                 Ok(Ok(profile)) => Some((subject.clone(), profile.unwrap_or_default())),
                 // The caller goes on with an empty one, which the first flush completes with what is stored.

@@ -140,7 +140,7 @@ impl Engine {
         let (subject, standing) = self.ban_on(record, active, purpose, now)?;
         let place = self.geo.lookup(record.source_ip);
         let frame = Frame::new(record, place.as_deref(), active, purpose, now);
-        self.outbox.tell(|| frame.blocked(&subject, &standing));
+        self.shared.outbox.tell(|| frame.blocked(&subject, &standing));
         let mut decision = self.plain_decision(record, active, now);
         refuse(&mut decision, &standing, bans::reason(&subject));
         Some(decision)
@@ -229,7 +229,7 @@ impl Engine {
             settlement: None,
             estimated: false,
             cost: record.cost(),
-            degraded: self.breaker.open_since().is_some(),
+            degraded: !self.shared.is_answering(),
             late: record.late,
             would: None,
             policy_version: active.version.clone(),

@@ -80,7 +80,7 @@ impl Engine {
             clock::sleep(pause).await;
             pause *= 2;
             let Some(identity) = IdempotencyCache::identity(record) else { break };
-            let looked = clock::timeout_at(by, self.store.claimed(&record.key, identity, now)).await;
+            let looked = clock::timeout_at(by, self.shared.store.claimed(&record.key, identity, now)).await;
             let Ok(Ok(found)) = looked else { break };
             claim = found;
         }
@@ -109,7 +109,7 @@ impl Engine {
         let answers = std::mem::take(&mut *self.answers.waiting.lock());
         let writes = answers
             .iter()
-            .map(|one| patient(self.store.answer_claim(&one.subject, one.claim, &one.answer, now)));
+            .map(|one| patient(self.shared.store.answer_claim(&one.subject, one.claim, &one.answer, now)));
         futures::future::try_join_all(writes).await.map(drop)
     }
 }

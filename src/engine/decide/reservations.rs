@@ -133,12 +133,12 @@ impl Engine {
     }
 
     pub(in crate::engine) async fn change_counters(&self, changes: &[CounterChange], now: Millis) {
-        if changes.is_empty() || self.breaker.open_since().is_some() {
+        if changes.is_empty() || !self.shared.is_answering() {
             return;
         }
-        let changed = clock::timeout(self.patience(1), self.store.change_counters(changes, now)).await;
+        let changed = clock::timeout(self.patience(1), self.shared.store.change_counters(changes, now)).await;
         if let Ok(Err(error)) = changed {
-            self.store_failed(&error, now);
+            self.shared.store_failed(&error, now);
         }
     }
 
@@ -149,8 +149,8 @@ impl Engine {
 
     /// Ends reservations that nobody settled.
     pub(in crate::engine) async fn end_reservations(&self, now: Millis) -> Result<(), StoreError> {
-        for reservation in self.store.ended_reservations(now, ENDED_PAGE).await? {
-            self.store.end_reservation(&reservation, now).await?;
+        for reservation in self.shared.store.ended_reservations(now, ENDED_PAGE).await? {
+            self.shared.store.end_reservation(&reservation, now).await?;
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ impl Engine {
                     _ => Reason::RateLimitExceeded,
                 };
                 let ruled = Would::refuse(Action::Throttle, reason, None, now);
-                self.outbox.tell(|| frame.shadowed(status, ruled));
+                self.shared.outbox.tell(|| frame.shadowed(status, ruled));
             }
         }
     }

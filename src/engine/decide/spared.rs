@@ -103,7 +103,7 @@ impl Engine {
             limit: 100,
             ..EventQuery::default()
         };
-        let logged = self.store.events(&query).await?.items;
+        let logged = self.shared.store.events(&query).await?.items;
         let mut keys: Vec<String> = logged.into_iter().filter_map(|event| event.key_id).collect();
         keys.sort();
         keys.dedup();
@@ -119,13 +119,13 @@ impl Engine {
         now: Millis,
     ) {
         let case = (address.clone(), ban.version, record.key.clone());
-        if self.spared.0.get(&case).is_some() || !self.outbox.is_open() {
+        if self.spared.0.get(&case).is_some() || !self.shared.outbox.is_open() {
             return;
         }
         self.spared.0.insert(case, ());
         let place = self.geo.lookup(record.source_ip);
         let frame = Frame::new(record, place.as_deref(), active, purpose, now);
-        self.outbox.push_apart(frame.spared(address, ban));
+        self.shared.outbox.push_apart(frame.spared(address, ban));
     }
 }
 

@@ -32,7 +32,7 @@ impl Engine {
             if terms.mismatch {
                 let place = self.geo.lookup(record.source_ip);
                 let frame = Frame::new(record, place.as_deref(), active, Purpose::Record, now);
-                self.outbox.tell(|| frame.mismatch(terms.project.as_ref()));
+                self.shared.outbox.tell(|| frame.mismatch(terms.project.as_ref()));
             }
             let moves = terms.project.is_some() && terms.project != record.project;
             if moves && let Some(record) = placed.to_mut().get_mut(index) {
@@ -41,11 +41,6 @@ impl Engine {
             all.push(terms);
         }
         (placed, all)
-    }
-
-    /// Whether a key is registered under this public id.
-    pub fn is_registered(&self, key_id: &str) -> bool {
-        self.active.load().registry.has_key(key_id)
     }
 
     /// What the registry says about one record.
@@ -64,7 +59,7 @@ impl Engine {
     ) -> Decision {
         let place = self.geo.lookup(record.source_ip);
         let frame = Frame::new(record, place.as_deref(), active, purpose, now);
-        self.outbox.tell(|| frame.not_allowed(refusal));
+        self.shared.outbox.tell(|| frame.not_allowed(refusal));
         let reason = match refusal {
             NotAllowed::UnknownKey => Reason::UnknownKey,
             _ => Reason::KeyNotAllowed,

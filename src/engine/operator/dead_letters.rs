@@ -20,18 +20,18 @@ impl Engine {
         by: &Actor,
         now: Millis,
     ) -> Result<usize, StoreError> {
-        self.answering()?;
+        self.shared.answering()?;
         // Which they are is known only before, and the event must say it.
-        let letters = self.store.dead_letters(sink).await?;
+        let letters = self.shared.store.dead_letters(sink).await?;
         let there = letters.into_iter().map(|letter| letter.event.id);
         let meant: Vec<String> = there.filter(|id| ids.is_empty() || ids.contains(id)).collect();
-        let count = self.store.act_on_dead_letters(sink, act, ids).await?;
+        let count = self.shared.store.act_on_dead_letters(sink, act, ids).await?;
         if count > 0 {
             let event = events::dead_letters(sink, act, (&meant, count), by, now);
-            match self.store.append(std::slice::from_ref(&event)).await {
-                Ok(_) => self.metrics.events_written.increment(1),
+            match self.shared.store.append(std::slice::from_ref(&event)).await {
+                Ok(_) => self.shared.metrics.events_written.increment(1),
                 // It is done, so it is logged as soon as the store takes it.
-                Err(_) => self.outbox.push_apart(event),
+                Err(_) => self.shared.outbox.push_apart(event),
             }
         }
         Ok(count)

@@ -36,8 +36,8 @@ impl Engine {
         by: &Actor,
         now: Millis,
     ) -> Result<Option<Event>, StoreError> {
-        self.answering()?;
-        let Some(event) = self.store.event(event_id).await? else { return Ok(None) };
+        self.shared.answering()?;
+        let Some(event) = self.shared.store.event(event_id).await? else { return Ok(None) };
         let feedback = FeedbackGiven::new(event.clone(), verdict, note, by);
         if self.is_last_word(&feedback).await? {
             return Ok(Some(event));
@@ -46,8 +46,8 @@ impl Engine {
         // Last, so that a verdict that could not be carried out can be given again.
         let (kind, subject) = (EventType::FeedbackGiven, event.subject.as_ref());
         let logged = events::operator(now, kind, Severity::Low, subject).with(&feedback);
-        self.store.append(&[logged]).await?;
-        self.metrics.events_written.increment(1);
+        self.shared.store.append(&[logged]).await?;
+        self.shared.metrics.events_written.increment(1);
         Ok(Some(event))
     }
 
@@ -58,7 +58,7 @@ impl Engine {
             limit: EARLIER,
             ..EventQuery::default()
         };
-        let words = self.store.events(&query).await?.items;
+        let words = self.shared.store.events(&query).await?.items;
         let mut words = words.iter().filter_map(Event::read::<FeedbackGiven>);
         let last = words.find(|word| word.event == feedback.event);
         Ok(last.is_some_and(|word| word.verdict == feedback.verdict))
@@ -75,7 +75,7 @@ impl Engine {
         let (Verdict::Benign, Some(subject)) = (feedback.verdict, &feedback.judged.subject) else {
             return Ok(());
         };
-        let policy = self.policy();
+        let policy = self.in_force.policy();
         let note =
             if feedback.note.is_empty() { "benign by an analyst's word" } else { feedback.note.as_str() };
         self.change(subject, note, now, |current| {
@@ -126,7 +126,7 @@ impl Engine {
         };
         let mut delta = Profile::default();
         delta.learn_features(&sample);
-        self.profiles.add(&*self.store, &Subject::key(key_id), &delta).await
+        self.profiles.add(&*self.shared.store, &Subject::key(key_id), &delta).await
     }
 }
 

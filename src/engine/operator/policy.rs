@@ -24,7 +24,7 @@ impl Engine {
         let body = serde_json::to_value(policy).map_err(|e| StoreError::Incompatible(StoreFault::of(e)))?;
         let version = ActivePolicy::new(policy.clone(), Default::default()).version;
         let document = Document { kind: DocumentKind::Policy, name: "current".to_owned(), body };
-        let former = self.policy();
+        let former = self.in_force.policy();
         let before =
             serde_json::to_value(&former.policy).map_err(|e| StoreError::Incompatible(StoreFault::of(e)))?;
         let details = PolicyChanged::Policy {
@@ -61,14 +61,9 @@ impl Engine {
         details: &PolicyChanged,
         now: Millis,
     ) -> Result<bool, StoreError> {
-        self.answering()?;
+        self.shared.answering()?;
         let kind = EventType::PolicyChanged;
         let event = events::operator(now, kind, severity, None).with(details);
-        // Until it is in force here: so that nobody else takes it in meanwhile.
-        let _alone = self.refreshing.lock().await;
-        let was_there = self.store.write_document(&document, &event).await?;
-        self.metrics.events_written.increment(1);
-        self.take_changes_in().await?;
-        Ok(was_there)
+        self.in_force.write(&document, &event).await
     }
 }

@@ -34,7 +34,7 @@ impl Engine {
             Entry::Key(key) => (DocumentKind::Key, serde_json::to_value(key)),
         };
         let body = body.map_err(|error| StoreError::Incompatible(StoreFault::of(error)))?;
-        let before = shown(&self.policy().registry, kind, name);
+        let before = shown(&self.in_force.policy().registry, kind, name);
         let details = changed(kind, name, (before.clone(), Some(&body)), by);
         let body = json!({ "entry": body, "updated": format_millis(now) });
         let document = Document { kind, name: name.to_owned(), body };
@@ -45,7 +45,7 @@ impl Engine {
 
     /// Tells of the budgets of a project or key that are used up as they are now: one was lowered to what is used.
     async fn report_lowered(&self, kind: DocumentKind, name: &str, now: Millis) -> Result<(), StoreError> {
-        let active = self.policy();
+        let active = self.in_force.policy();
         let budgets: Vec<Applied> = match kind {
             DocumentKind::Project => active.registry.limits_of_project(name),
             DocumentKind::Key => active.registry.limits_of_key(name),
@@ -56,9 +56,10 @@ impl Engine {
             return Ok(());
         }
         let counters: Vec<Counter> = budgets.iter().map(|budget| budget.counter.clone()).collect();
-        for (budget, count) in budgets.iter().zip(patient(self.store.counters(&counters, now)).await?) {
+        for (budget, count) in budgets.iter().zip(patient(self.shared.store.counters(&counters, now)).await?)
+        {
             if count.used >= budget.most && count.used > 0 && self.limit_reports.is_used_up_now(budget, now) {
-                self.outbox.push(events::used_up(budget, count.used, now));
+                self.shared.outbox.push(events::used_up(budget, count.used, now));
             }
         }
         Ok(())
@@ -76,7 +77,7 @@ impl Engine {
         by: &Actor,
         now: Millis,
     ) -> Result<bool, StoreError> {
-        let before = shown(&self.policy().registry, kind, name);
+        let before = shown(&self.in_force.policy().registry, kind, name);
         let details = changed(kind, name, (before, None), by);
         let document = Document { kind, name: name.to_owned(), body: Value::Null };
         self.write_document(document, Severity::Low, &details, now).await

@@ -6,7 +6,7 @@ use crate::{
         Millis,
         actor::Actor,
         decision::{Action, Would},
-        event::{BanLifted, Event, EventType, StandingChanged, format_millis},
+        event::{BanLifted, Event, EventType, StandingChanged},
         finding::{AnomalyKind, Severity},
         ladder,
         standing::{Standing, StandingDetail, StandingState},
@@ -20,13 +20,6 @@ use crate::{
 const TRIES: usize = 8;
 
 impl Engine {
-    pub(super) fn answering(&self) -> Result<(), StoreError> {
-        match self.breaker.open_since() {
-            None => Ok(()),
-            Some(since) => Err(StoreError::Unavailable(format!("since {}", format_millis(since)).into())),
-        }
-    }
-
     /// An operator's ban for `length`, or for good. Also says whether there was no ban before.
     ///
     /// # Errors
@@ -39,9 +32,9 @@ impl Engine {
         by: &Actor,
         now: Millis,
     ) -> Result<(StandingRecord, bool), StoreError> {
-        self.answering()?;
+        self.shared.answering()?;
         let kind = if length.is_some() { EventType::TemporaryBan } else { EventType::PermanentBan };
-        let enforcement = self.policy().policy.enforcement;
+        let enforcement = self.in_force.policy().policy.enforcement;
         let mut fresh = true;
         let record = self
             .change(subject, reason, now, |current| {
@@ -73,8 +66,8 @@ impl Engine {
         by: &Actor,
         now: Millis,
     ) -> Result<Option<StandingRecord>, StoreError> {
-        self.answering()?;
-        let policy = self.policy();
+        self.shared.answering()?;
+        let policy = self.in_force.policy();
         self.change(subject, reason, now, |current| {
             if current.standing.state_at(now) == StandingState::Clear {
                 return None;
@@ -120,8 +113,8 @@ impl Engine {
                 refunds: Vec::new(),
                 events,
             };
-            if let Responded::Done(events) = self.store.respond(&respond).await? {
-                self.metrics.events_written.increment(events.len() as u64);
+            if let Responded::Done(events) = self.shared.store.respond(&respond).await? {
+                self.shared.metrics.events_written.increment(events.len() as u64);
                 self.bans.set(subject, &standing, now);
                 return Ok(Some(StandingRecord { subject: subject.clone(), standing, detail }));
             }
@@ -136,7 +129,7 @@ impl Engine {
     /// When the store does not answer and this instance knows no ban of it.
     pub async fn standing(&self, subject: &Subject) -> Result<StandingRecord, StoreError> {
         let own = self.own_standing(subject).await?;
-        let now = self.now();
+        let now = self.shared.now();
         match self.bans.covering(subject, now).filter(|_| !own.standing.is_banned_at(now)) {
             Some(prefix) => {
                 let mut record = self.own_standing(&prefix).await?;
@@ -148,8 +141,8 @@ impl Engine {
     }
 
     async fn own_standing(&self, subject: &Subject) -> Result<StandingRecord, StoreError> {
-        let stored = match self.answering() {
-            Ok(()) => self.store.standing(subject).await,
+        let stored = match self.shared.answering() {
+            Ok(()) => self.shared.store.standing(subject).await,
             Err(error) => Err(error),
         };
         let nothing = |standing| StandingRecord {
@@ -157,7 +150,7 @@ impl Engine {
             standing,
             detail: StandingDetail::default(),
         };
-        match (stored, self.bans.get(subject, self.now())) {
+        match (stored, self.bans.get(subject, self.shared.now())) {
             (Ok(record), _) => Ok(record.unwrap_or_else(|| nothing(Standing::default()))),
             (Err(_), Some(known)) => Ok(nothing(known)),
             (Err(error), None) => Err(error),

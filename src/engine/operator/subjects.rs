@@ -36,14 +36,14 @@ impl Engine {
     /// # Errors
     /// When the store does not answer.
     pub async fn subject(&self, subject: &Subject, now: Millis) -> Result<Option<SubjectView>, StoreError> {
-        self.answering()?;
+        self.shared.answering()?;
         let query =
             EventQuery { subject: Some(subject.clone()), limit: RECENT_EVENTS, ..EventQuery::default() };
         let (standing, observation, stored, events) = tokio::try_join!(
-            self.store.standing(subject),
-            self.store.inspect(subject, now),
-            self.store.profile(subject),
-            self.store.events(&query),
+            self.shared.store.standing(subject),
+            self.shared.store.inspect(subject, now),
+            self.shared.store.profile(subject),
+            self.shared.store.events(&query),
         )?;
         // What this instance has learned and not yet flushed belongs to the picture.
         let at_hand = self.profiles.get(subject).map(|handle| handle.with(Profile::clone));
@@ -64,7 +64,7 @@ impl Engine {
     /// When only the store could tell and does not answer.
     pub async fn is_known(&self, subject: &Subject) -> Result<bool, StoreError> {
         let is_registered = subject.kind() == SubjectKind::Key && self.is_registered(subject.id());
-        let now = self.now();
+        let now = self.shared.now();
         if is_registered || self.known_ban(subject, now).is_some() {
             return Ok(true);
         }
@@ -82,12 +82,12 @@ impl Engine {
         by: &Actor,
         now: Millis,
     ) -> Result<(), StoreError> {
-        self.answering()?;
+        self.shared.answering()?;
         let details = SubjectForgotten { reason: reason.to_owned(), by: Some(by.clone()) };
         let kind = EventType::SubjectForgotten;
         let event = events::operator(now, kind, Severity::Low, Some(subject)).with(&details);
-        self.store.forget(subject, &event).await?;
-        self.metrics.events_written.increment(1);
+        self.shared.store.forget(subject, &event).await?;
+        self.shared.metrics.events_written.increment(1);
         self.bans.forget(subject);
         self.profiles.forget(subject);
         Ok(())

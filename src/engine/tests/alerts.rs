@@ -24,7 +24,7 @@ async fn two(rules: &str) -> (Day, Arc<Engine>) {
     };
     let start = || {
         let options = EngineOptions { usage_series: 1000, ..day.engine.options.clone() };
-        Engine::start(day.engine.store.clone(), day.engine.geo.clone(), base.clone(), options)
+        Engine::start(day.engine.shared.store.clone(), day.engine.geo.clone(), base.clone(), options)
     };
     let (first, second) = (start().await.unwrap(), start().await.unwrap());
     (Day { engine: first, ..day }, second)
@@ -52,7 +52,7 @@ async fn spend(day: &mut Day, second: &Engine, minutes: &[&str]) -> Vec<(String,
     }
     let mut logged = Vec::new();
     for engine in [&*day.engine, second] {
-        let waiting = engine.outbox.take(day.now + DAY);
+        let waiting = engine.shared.outbox.take(day.now + DAY);
         let alerts = waiting.into_iter().filter(|event| event.kind == EventType::AlertRule);
         logged.extend(alerts.map(|event| {
             assert_eq!(event.count, 1);
@@ -97,8 +97,10 @@ async fn with_rules(rules: &str) -> (Day, Arc<Engine>) {
 
 /// What was logged, in its order: by whom, and the evidence.
 async fn logged(day: &Day, second: &Engine) -> Vec<Event> {
-    let mut events: Vec<Event> =
-        [&*day.engine, second].into_iter().flat_map(|engine| engine.outbox.take(day.now + DAY)).collect();
+    let mut events: Vec<Event> = [&*day.engine, second]
+        .into_iter()
+        .flat_map(|engine| engine.shared.outbox.take(day.now + DAY))
+        .collect();
     events.retain(|event| event.kind == EventType::AlertRule);
     events.sort_by_key(|event| (event.time, event.evidence["summary"].to_string()));
     events
@@ -187,12 +189,14 @@ async fn a_rule_that_fires_at_very_many_says_so_once() {
     });
     let batch =
         crate::domain::usage::UsageBatch { instance: "x".into(), seq: 1, now: NOW, deltas: deltas.collect() };
-    day.engine.store.add_usage(&batch).await.unwrap();
+    day.engine.shared.store.add_usage(&batch).await.unwrap();
     for engine in [&*second, &day.engine, &second] {
         engine.watch_all(day.now).await.unwrap();
     }
-    let logged =
-        [&*day.engine, &*second].into_iter().flat_map(|e| e.outbox.take(day.now + DAY)).collect::<Vec<_>>();
+    let logged = [&*day.engine, &*second]
+        .into_iter()
+        .flat_map(|e| e.shared.outbox.take(day.now + DAY))
+        .collect::<Vec<_>>();
     let crowd =
         logged.iter().filter(|event| event.subject.is_none() && event.evidence["more_than"] == 1_000).count();
     // The outbox of these tests holds a thousand.
@@ -220,7 +224,7 @@ async fn what_is_too_little_is_logged_when_its_minute_is_over() {
 /// Everything that was logged so far, over instances that all write to the log at once.
 async fn in_log(day: &Day, engines: &[&Engine]) -> usize {
     for engine in engines {
-        day.engine.store().append(&engine.outbox.take(day.now + DAY)).await.unwrap();
+        day.engine.store().append(&engine.shared.outbox.take(day.now + DAY)).await.unwrap();
     }
     day.events(EventType::AlertRule).await.len()
 }
@@ -244,8 +248,8 @@ async fn a_rule_fires_once_also_across_a_restart_and_for_who_was_away() {
     // Claims have expired, and `second` saw nothing of it.
     day.now += 3 * MINUTE;
     let start = || {
-        let (store, geo) = (day.engine.store.clone(), day.engine.geo.clone());
-        Engine::start(store, geo, second.base.clone(), day.engine.options.clone())
+        let (store, geo) = (day.engine.shared.store.clone(), day.engine.geo.clone());
+        Engine::start(store, geo, second.in_force.base().clone(), day.engine.options.clone())
     };
     let third = start().await.unwrap();
     for engine in [&*third, &*second, &*day.engine] {
@@ -265,7 +269,7 @@ async fn a_rule_fires_once_also_across_a_restart_and_for_who_was_away() {
 async fn a_rule_that_fired_at_very_many_stays_quiet_after_a_restart() {
     let rules = r#"{ metric = "requests_per_hour", operator = "gt", threshold = 0, scope = "key", severity = "low" }"#;
     let (mut day, second) = with_rules(rules).await;
-    let rule = &second.base.alerts[0];
+    let rule = &second.in_force.base().alerts[0];
     let logged = [crate::engine::events::crowd(
         rule,
         1_000,

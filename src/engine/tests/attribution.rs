@@ -118,7 +118,7 @@ async fn a_spared_key_is_recognised_after_a_restart() {
         day.ask(wrong(&format!("made-up-{n}"), SINGAPORE)).await;
     }
     day.engine.profiles.flush(day.engine.store()).await.unwrap();
-    let (store, geo) = (day.engine.store.clone(), day.engine.geo.clone());
+    let (store, geo) = (day.engine.shared.store.clone(), day.engine.geo.clone());
     let again = Engine::start(store, geo, default_policy(), day.engine.options.clone()).await.unwrap();
     again.reload_bans(day.now).await.unwrap();
     let desk = day.record(json!({"key_id": "desk-1"}));

@@ -185,7 +185,7 @@ fn what_the_service_says_of_itself_is_written_as_its_golden_files_say() {
     check("", &events::degraded("the store is unavailable: no answer within the deadline", NOW));
     check("", &events::recovered(NOW, 7, NOW + 41 * SECOND));
     check("restored", &events::restored(DocumentKind::Plan, "free", NOW));
-    let outbox = super::super::background::outbox::EventOutbox::new(0, 1);
+    let outbox = super::super::outbox::EventOutbox::new(0, 1);
     for _ in 0..3 {
         outbox.push(events::degraded("gone", NOW));
     }

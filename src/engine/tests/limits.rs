@@ -182,7 +182,7 @@ async fn a_budget_tells_of_each_mark_once_a_month_on_two_instances() {
     let base = crate::engine::Base::from(default_policy());
     let options = day.engine.options.clone();
     let second =
-        Engine::start(day.engine.store.clone(), day.engine.geo.clone(), base, options).await.unwrap();
+        Engine::start(day.engine.shared.store.clone(), day.engine.geo.clone(), base, options).await.unwrap();
     for month in 0..2 {
         day.now = NOW + month * 31 * DAY;
         for n in 0..101 {
@@ -193,7 +193,7 @@ async fn a_budget_tells_of_each_mark_once_a_month_on_two_instances() {
     }
     let mut logged = Vec::new();
     for engine in [&day.engine, &second] {
-        let waiting = engine.outbox.take(day.now + HOUR);
+        let waiting = engine.shared.outbox.take(day.now + HOUR);
         logged.extend(waiting.into_iter().filter(|event| event.kind == EventType::BudgetUsed));
     }
     logged.sort_by_key(|event| (event.time, event.severity));
@@ -213,8 +213,9 @@ async fn a_budget_holds_for_keys_that_the_cap_on_new_ones_keeps_out() {
         new_subjects_per_minute_per_address: 1,
         ..day.engine.options.clone()
     };
-    let engine =
-        Engine::start(day.engine.store.clone(), day.engine.geo.clone(), policy, options).await.unwrap();
+    let engine = Engine::start(day.engine.shared.store.clone(), day.engine.geo.clone(), policy, options)
+        .await
+        .unwrap();
     let mut day = Day { engine, ..day };
     let mut admitted = 0;
     for n in 0..30 {

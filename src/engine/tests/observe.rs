@@ -220,7 +220,7 @@ async fn the_registry_and_a_store_that_is_away_refuse_nobody() {
     let registry =
         crate::domain::registry::Configured { unknown_keys: UnknownKeys::Refuse, ..Default::default() };
     let base = Base { registry: Arc::new(registry), ..Base::from(policy) };
-    let (store, geo) = (day.engine.store.clone(), day.engine.geo.clone());
+    let (store, geo) = (day.engine.shared.store.clone(), day.engine.geo.clone());
     let engine = Engine::start(store, geo, base, day.engine.options.clone()).await.unwrap();
     let mut day = Day { engine, ..day };
     let unknown = day.ask(json!({})).await;
@@ -233,7 +233,7 @@ async fn the_registry_and_a_store_that_is_away_refuse_nobody() {
     let known = Entry::Key(serde_json::from_value(json!({})).unwrap());
     day.engine.put_entry("a", &known, &Actor::local(), day.now).await.unwrap();
     for _ in 0..5 {
-        day.engine.breaker.failed(day.now);
+        day.engine.shared.breaker.failed(day.now);
     }
     let away = day.ask(json!({})).await;
     assert_eq!(would(&away), (false, Action::Throttle, Some(Reason::StoreUnavailable)));

@@ -29,8 +29,9 @@ impl Day {
             has_emergency_hook: false,
         };
         let options = day.engine.options.clone();
-        let engine =
-            Engine::start(day.engine.store.clone(), day.engine.geo.clone(), base, options).await.unwrap();
+        let engine = Engine::start(day.engine.shared.store.clone(), day.engine.geo.clone(), base, options)
+            .await
+            .unwrap();
         Self { engine, ..day }
     }
 

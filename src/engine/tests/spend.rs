@@ -35,7 +35,7 @@ impl Books {
         let policy = Policy { preset, limits: Default::default(), ..default_policy() };
         let base = Base { spend: Some(rules), has_emergency_hook, ..Base::from(policy) };
         let start = || {
-            let (store, geo) = (day.engine.store.clone(), day.engine.geo.clone());
+            let (store, geo) = (day.engine.shared.store.clone(), day.engine.geo.clone());
             Engine::start(store, geo, base.clone(), day.engine.options.clone())
         };
         let (first, second) = (start().await.unwrap(), start().await.unwrap());
@@ -58,7 +58,7 @@ impl Books {
         self.batches += 1;
         let (seq, now) = (self.batches, TODAY);
         let batch = UsageBatch { instance: "books".into(), seq, now, deltas: deltas.collect() };
-        self.day.engine.store.add_usage(&batch).await.unwrap();
+        self.day.engine.shared.store.add_usage(&batch).await.unwrap();
     }
 
     /// Two weeks of a hundred dollars a day.
@@ -137,7 +137,7 @@ async fn a_cut_off_that_is_only_observed_refuses_nobody_and_comes_again_when_the
     let policy = |enforcement| Policy { limits: Default::default(), enforcement, ..default_policy() };
     let by = Actor::local();
     books.day.engine.set_policy(&policy(Enforcement::Observe), &by, TODAY).await.unwrap();
-    books.second.refresh_documents().await.unwrap();
+    books.second.in_force.refresh().await.unwrap();
     books.usual("a").await;
     books.hours("a", 0, &[350.0, 20.0, 20.0, 20.0]).await;
     let cut = books.logged(EventType::KeyCutOff).await;
@@ -148,7 +148,7 @@ async fn a_cut_off_that_is_only_observed_refuses_nobody_and_comes_again_when_the
     let observed = books.day.ask(json!({})).await;
     assert!(observed.allowed && observed.ruling().reason == Some(Reason::ApiKeyBanned), "{observed:?}");
     books.day.engine.set_policy(&policy(Enforcement::Enforce), &by, books.day.now).await.unwrap();
-    books.second.refresh_documents().await.unwrap();
+    books.second.in_force.refresh().await.unwrap();
     assert!(books.day.ask(json!({})).await.allowed);
     books.hours("a", 4, &[20.0]).await;
     assert!(!books.day.ask(json!({})).await.allowed);
@@ -161,7 +161,7 @@ async fn a_cut_off_that_is_only_observed_takes_the_place_of_no_ban_of_an_operato
     let policy = |enforcement| Policy { limits: Default::default(), enforcement, ..default_policy() };
     let (by, key) = (Actor::local(), Subject::key("a"));
     books.day.engine.set_policy(&policy(Enforcement::Observe), &by, TODAY).await.unwrap();
-    books.second.refresh_documents().await.unwrap();
+    books.second.in_force.refresh().await.unwrap();
     books.day.engine.ban(&key, Some(DAY), "leaked", &by, TODAY).await.unwrap();
     books.usual("a").await;
     books.hours("a", 0, &[350.0, 20.0, 20.0, 20.0]).await;
@@ -313,7 +313,7 @@ async fn allowed_keys_are_logged_and_kept_and_nobody_is_cut_off_after_0_checks()
     let mut books = Books::open(|_| ()).await;
     let now = books.day.now;
     books.day.engine.write_allowlist("key:a", json!({"reason": "ours"}), &Actor::local(), now).await.unwrap();
-    books.second.refresh_documents_if_changed().await.unwrap();
+    books.second.in_force.refresh_if_changed().await.unwrap();
     books.usual("a").await;
     books.hours("a", 0, &[400.0, 10.0, 10.0, 10.0]).await;
     assert_eq!(books.logged(EventType::SpendAnomaly).await.len(), 1);
@@ -356,8 +356,8 @@ async fn what_comes_late_for_yesterday_is_logged_and_nothing_is_logged_twice() {
     assert_eq!(logged[0].evidence["day"], "2026-03-01T00:00:00.000Z");
     // An instance that starts later makes the last check again, and says nothing twice.
     books.day.now += 5 * MINUTE;
-    let base = books.second.base.clone();
-    let (store, geo) = (books.day.engine.store.clone(), books.day.engine.geo.clone());
+    let base = books.second.in_force.base().clone();
+    let (store, geo) = (books.day.engine.shared.store.clone(), books.day.engine.geo.clone());
     let third = Engine::start(store, geo, base, books.day.engine.options.clone()).await.unwrap();
     third.watch_spend(books.day.now).await.unwrap();
     assert_eq!(books.logged(EventType::SpendAnomaly).await.len(), 1);

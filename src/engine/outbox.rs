@@ -5,14 +5,12 @@ use std::collections::{HashMap, VecDeque};
 use metrics::Counter;
 use parking_lot::Mutex;
 
-use crate::{
-    domain::{
-        Millis, SECOND,
-        event::{Call, Event, EventType},
-        finding::Severity,
-        subject::Subject,
-    },
-    engine::events,
+use super::events;
+use crate::domain::{
+    Millis, SECOND,
+    event::{Call, Event, EventType},
+    finding::Severity,
+    subject::Subject,
 };
 
 /// Most kinds of events folded at once; beyond it the oldest fold ends early.
@@ -37,7 +35,7 @@ struct Inner {
 
 /// Events on their way to the store.
 #[derive(Debug)]
-pub(crate) struct EventOutbox {
+pub(super) struct EventOutbox {
     inner: Mutex<Inner>,
     fold: Millis,
     capacity: usize,
@@ -47,23 +45,23 @@ pub(crate) struct EventOutbox {
 impl EventOutbox {
     /// Folds equal events within `fold_seconds`; keeps at most `capacity` while the store does not take them. With a
     /// capacity of 0 there is no log.
-    pub(crate) fn new(fold_seconds: u64, capacity: usize) -> Self {
+    pub(super) fn new(fold_seconds: u64, capacity: usize) -> Self {
         let fold = Millis::try_from(fold_seconds).unwrap_or(0).saturating_mul(SECOND);
         Self { inner: Mutex::default(), fold, capacity, lost: metrics::counter!("keyward_events_lost_total") }
     }
 
     /// How many events wait to be written, without those that are still being folded.
-    pub(crate) fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.inner.lock().waiting.len()
     }
 
     /// Whether anybody wants to be told: else no event needs to be made.
-    pub(crate) fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.capacity > 0
     }
 
     /// Takes an event, which is only made if it is wanted.
-    pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
+    pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
         if self.is_open() {
             self.push(event());
         }
@@ -71,7 +69,7 @@ impl EventOutbox {
 
     /// Takes an event. The first of its kind goes out at once; equal ones within the span become one with a count.
     /// Events are equal when subject, type, severity, detector and call are, and whether they were enforced.
-    pub(crate) fn push(&self, event: Event) {
+    pub(super) fn push(&self, event: Event) {
         if !self.is_open() {
             return;
         }
@@ -101,7 +99,7 @@ impl EventOutbox {
     }
 
     /// Takes an event that is told once as it is, and never folded into others.
-    pub(crate) fn push_apart(&self, event: Event) {
+    pub(super) fn push_apart(&self, event: Event) {
         if self.is_open() {
             self.wait(&mut self.inner.lock(), event);
         }
@@ -122,7 +120,7 @@ impl EventOutbox {
     }
 
     /// What is to be written now: waiting events, the summaries of folds that ended, and a gap if events were lost.
-    pub(crate) fn take(&self, now: Millis) -> Vec<Event> {
+    pub(super) fn take(&self, now: Millis) -> Vec<Event> {
         let mut inner = self.inner.lock();
         let ended: Vec<FoldKey> =
             inner.folds.iter().filter(|(_, fold)| fold.ends <= now).map(|(key, _)| key.clone()).collect();
@@ -140,7 +138,7 @@ impl EventOutbox {
     }
 
     /// Ends every fold; for shutdown.
-    pub(crate) fn end_folds(&self) {
+    pub(super) fn end_folds(&self) {
         let mut inner = self.inner.lock();
         let folds = std::mem::take(&mut inner.folds);
         for summary in folds.into_values().filter_map(summary) {
@@ -149,7 +147,7 @@ impl EventOutbox {
     }
 
     /// Puts back what could not be written; the oldest are lost first when there is no room.
-    pub(crate) fn put_back(&self, events: Vec<Event>) {
+    pub(super) fn put_back(&self, events: Vec<Event>) {
         let mut inner = self.inner.lock();
         for event in events.into_iter().rev() {
             if inner.waiting.len() >= self.capacity {

@@ -11,7 +11,7 @@ const CLOSED: Millis = i64::MIN;
 
 /// Opens after failures in a row.
 #[derive(Debug)]
-pub(crate) struct Breaker {
+pub(super) struct Breaker {
     failures: AtomicU32,
     since: AtomicI64,
 }
@@ -24,26 +24,26 @@ impl Default for Breaker {
 
 impl Breaker {
     /// Since when the store is left alone; `None` while it answers.
-    pub(crate) fn open_since(&self) -> Option<Millis> {
+    pub(super) fn open_since(&self) -> Option<Millis> {
         Some(self.since.load(Ordering::Acquire)).filter(|since| *since != CLOSED)
     }
 
     /// Notes that the store answered: failures are counted anew.
-    pub(crate) fn succeeded(&self) {
+    pub(super) fn succeeded(&self) {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
     }
 
     /// The store did not answer. Says whether this very failure opened the breaker.
-    pub(crate) fn failed(&self, now: Millis) -> bool {
+    pub(super) fn failed(&self, now: Millis) -> bool {
         let failures = self.failures.fetch_add(1, Ordering::AcqRel) + 1;
         failures >= FAILURES
             && self.since.compare_exchange(CLOSED, now, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// A probe found the store back. Returns since when it was gone, once.
-    pub(crate) fn close(&self) -> Option<Millis> {
+    pub(super) fn close(&self) -> Option<Millis> {
         self.failures.store(0, Ordering::Release);
         Some(self.since.swap(CLOSED, Ordering::AcqRel)).filter(|since| *since != CLOSED)
     }

@@ -1,0 +1,160 @@
+//! What is in force on this instance: policy, allowlist and registry, as last read from the documents of the store. How
+//! they follow from the documents is in `documents`.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::{
+    documents::{self, Known, MANY, Read, after, apart_if},
+    events,
+    policy::{ActivePolicy, Base},
+    shared::Shared,
+};
+use crate::{
+    domain::event::Event,
+    store::{Document, DocumentKind, StoreError},
+};
+
+/// What is in force here.
+pub(super) struct InForce {
+    shared: Arc<Shared>,
+    base: Base,
+    active: ArcSwap<ActivePolicy>,
+    allowlist: ArcSwap<Vec<Document>>,
+    /// Every document as last read, to tell a store again that lost them.
+    documents: Mutex<Known>,
+    /// Held while they are read, so that what is older never replaces what is newer.
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+impl InForce {
+    /// The base alone, until the documents are read.
+    pub(super) fn new(shared: Arc<Shared>, base: Base) -> Self {
+        Self {
+            shared,
+            active: ArcSwap::from_pointee(ActivePolicy::new(base.policy.clone(), Default::default())),
+            allowlist: ArcSwap::default(),
+            documents: Mutex::default(),
+            refreshing: tokio::sync::Mutex::default(),
+            base,
+        }
+    }
+
+    /// What holds where nothing else is stored.
+    pub(super) fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// The policy in force.
+    pub(super) fn policy(&self) -> Arc<ActivePolicy> {
+        self.active.load_full()
+    }
+
+    /// Every allowlist entry: its name is the entry, its body `{"reason","expires","created"}`.
+    pub(super) fn allowlist(&self) -> Arc<Vec<Document>> {
+        self.allowlist.load_full()
+    }
+
+    /// Whether a key is registered under this public id.
+    pub(super) fn is_registered(&self, key_id: &str) -> bool {
+        self.active.load().registry.has_key(key_id)
+    }
+
+    /// Writes a document with the event that tells of it, and puts it in force. Says whether there was one.
+    ///
+    /// # Errors
+    /// When the store does not take it, or not say what it holds then.
+    pub(super) async fn write(&self, document: &Document, event: &Event) -> Result<bool, StoreError> {
+        // Until it is in force here: so that nobody else takes it in meanwhile.
+        let _alone = self.refreshing.lock().await;
+        let was_there = self.shared.store.write_document(document, event).await?;
+        self.shared.metrics.events_written.increment(1);
+        self.take_changes_in().await?;
+        Ok(was_there)
+    }
+
+    /// Reads policy, allowlist and registry from the store and puts them in force.
+    pub(super) async fn refresh(&self) -> Result<(), StoreError> {
+        let _alone = self.refreshing.lock().await;
+        self.read_documents().await
+    }
+
+    async fn read_documents(&self) -> Result<(), StoreError> {
+        let (revision, documents) = self.shared.store.documents().await?;
+        let base = self.base.clone();
+        let many = documents.len() >= MANY;
+        let Read { active, entries, known } =
+            apart_if(many, move || Read::of(revision, documents, &base)).await?;
+        *self.documents.lock() = known;
+        self.active.store(Arc::new(active));
+        self.allowlist.store(Arc::new(entries));
+        Ok(())
+    }
+
+    /// Puts in force what changed since, by whoever holds `refreshing`. What did not change is neither read nor made
+    /// anew: else each of many entries that are written one by one would cost the reading of all, on every instance.
+    async fn take_changes_in(&self) -> Result<(), StoreError> {
+        let active = self.active.load_full();
+        let Some(changed) = self.shared.store.documents_since(active.revision).await? else {
+            return self.read_documents().await;
+        };
+        let allowed = self.note(&changed.documents);
+        let many = changed.documents.len() + active.registry.projects().len() >= MANY;
+        let (base, entries) = (self.base.clone(), allowed.clone());
+        let next = apart_if(many, move || after(&active, &changed, entries.as_deref(), &base)).await?;
+        self.active.store(Arc::new(next));
+        if let Some(entries) = allowed {
+            self.allowlist.store(Arc::new(entries));
+        }
+        Ok(())
+    }
+
+    /// Remembers what changed. Returns the allowlist, if that did.
+    fn note(&self, changed: &[Document]) -> Option<Vec<Document>> {
+        let mut known = self.documents.lock();
+        for Document { kind, name, body } in changed {
+            match body {
+                Value::Null => drop(known.remove(&(*kind, name.clone()))),
+                body => drop(known.insert((*kind, name.clone()), body.clone())),
+            }
+        }
+        changed.iter().any(|d| d.kind == DocumentKind::Allowlist).then(|| {
+            let entries = known.iter().filter(|((kind, _), _)| *kind == DocumentKind::Allowlist);
+            entries
+                .map(|((kind, name), body)| Document { kind: *kind, name: name.clone(), body: body.clone() })
+                .collect()
+        })
+    }
+
+    /// Takes in what changed, if anything did. Revisions only go up: where one is lower than that in force here, the
+    /// store has lost what it had acknowledged, and it is told again.
+    pub(super) async fn refresh_if_changed(&self) -> Result<(), StoreError> {
+        let _alone = self.refreshing.lock().await;
+        let (stored, known) = (self.shared.store.documents_revision().await?, self.active.load().revision);
+        if stored.number < known.number {
+            self.assert_all().await?;
+            self.read_documents().await?;
+        } else if stored != known {
+            self.take_changes_in().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the store's documents those that are known here.
+    async fn assert_all(&self) -> Result<(), StoreError> {
+        let ours = self.documents.lock().clone();
+        let theirs = documents::known(self.shared.store.documents().await?.1);
+        let lost = ours.iter().filter(|(id, body)| theirs.get(*id) != Some(*body));
+        let undone = theirs.keys().filter(|id| !ours.contains_key(*id)).map(|id| (id, &Value::Null));
+        for ((kind, name), body) in lost.chain(undone) {
+            let event = events::restored(*kind, name, self.shared.now());
+            let document = Document { kind: *kind, name: name.clone(), body: body.clone() };
+            self.shared.store.write_document(&document, &event).await?;
+            self.shared.metrics.events_written.increment(1);
+        }
+        Ok(())
+    }
+}
