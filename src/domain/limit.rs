@@ -149,12 +149,35 @@ pub struct Limit {
     pub model: Option<Arc<str>>,
     /// Whether it refuses what does not fit.
     pub mode: LimitMode,
+    /// At how much of it, in per cent, its use is told, ascending; `None`: as is usual for what it counts.
+    pub alert_at: Option<Arc<[u8]>>,
 }
+
+/// The whole of a limit, in per cent.
+pub const WHOLE_PERCENT: u8 = 100;
+/// Most marks of one limit.
+pub const MAX_MARKS: usize = 10;
+/// The marks of a budget where none are set, in per cent.
+const BUDGET_MARKS: [u8; 3] = [50, 80, WHOLE_PERCENT];
 
 impl Limit {
     /// A limit of this most, on requests to any model, that refuses what does not fit.
     pub fn new(unit: Unit, span: Span, most: u64) -> Self {
-        Self { unit, span, most, model: None, mode: LimitMode::Enforce }
+        Self { unit, span, most, model: None, mode: LimitMode::Enforce, alert_at: None }
+    }
+
+    /// Whether it is a budget: a limit on dollars of a calendar period.
+    pub fn is_budget(&self) -> bool {
+        self.unit == Unit::CostUsd && matches!(self.span, Span::Calendar(_))
+    }
+
+    /// At how much of it, in per cent, its use is told, ascending.
+    pub fn marks(&self) -> &[u8] {
+        match &self.alert_at {
+            Some(marks) => marks,
+            None if self.is_budget() => &BUDGET_MARKS,
+            None => &[],
+        }
     }
 }
 

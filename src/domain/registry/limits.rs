@@ -10,7 +10,7 @@ use crate::domain::{
     Millis,
     calendar::Zone,
     counter::{Counter, CounterCharge},
-    limit::{Limit, LimitMode, Scope, Span},
+    limit::{Limit, LimitMode, MAX_MARKS, Scope, Span, WHOLE_PERCENT},
     model::{LONGEST_MODEL, ModelName},
     money::{NANO_PLACES, NANOS_PER_DOLLAR, Usd, decimal},
     price::{ReportedTokens, Tokens},
@@ -114,6 +114,11 @@ pub struct LimitBody {
     #[serde(default, skip_serializing_if = "LimitMode::enforces")]
     #[schema(required = false)]
     pub mode: LimitMode,
+    /// At how much of it, in per cent, an event tells of its use: at most 10, ascending. Absent: 50, 80 and 100 for US
+    /// dollars of a calendar period, and none for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 10, example = json!([50, 80, 100]))]
+    pub alert_at: Option<Vec<u64>>,
 }
 
 impl From<&Limit> for LimitBody {
@@ -124,6 +129,7 @@ impl From<&Limit> for LimitBody {
             limit: Amount::written(limit.most, limit.unit),
             model: limit.model.as_deref().map(str::to_owned),
             mode: limit.mode,
+            alert_at: limit.alert_at.as_ref().map(|marks| marks.iter().copied().map(u64::from).collect()),
         }
     }
 }
@@ -159,8 +165,20 @@ fn read_one(body: &LimitBody, pointer: &str, wrong: &mut Vec<Wrong>) -> Option<L
     let most = body.limit.of(body.unit).map_err(|hint| noted("limit", hint));
     let model = body.model.as_deref().map(|text| model(text).map(|name| name.text().into())).transpose();
     let model = model.map_err(|hint| noted("model", hint));
-    let (span, most, model) = (span.ok()?, most.ok()?, model.ok()?);
-    Some(Limit { model, mode: body.mode, ..Limit::new(body.unit, span, most) })
+    let alert_at = body.alert_at.as_deref().map(marks).transpose().map_err(|hint| noted("alert_at", hint));
+    let (span, most, model, alert_at) = (span.ok()?, most.ok()?, model.ok()?, alert_at.ok()?);
+    Some(Limit { model, mode: body.mode, alert_at, ..Limit::new(body.unit, span, most) })
+}
+
+/// Reads marks, in per cent.
+fn marks(written: &[u64]) -> Result<Arc<[u8]>, String> {
+    let percent =
+        |mark: &u64| u8::try_from(*mark).ok().filter(|percent| (1..=WHOLE_PERCENT).contains(percent));
+    let read: Option<Arc<[u8]>> = written.iter().map(percent).collect();
+    let ascends = |marks: &[u8]| marks.windows(2).all(|pair| pair[0] < pair[1]);
+    read.filter(|marks| marks.len() <= MAX_MARKS && ascends(marks)).ok_or_else(|| {
+        format!("must be at most {MAX_MARKS} whole numbers from 1 to {WHOLE_PERCENT}, ascending, each once")
+    })
 }
 
 /// Reads the name or pattern of a model.
@@ -231,11 +249,6 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// Whether it is a budget: a limit on dollars of a calendar period.
-    pub fn is_budget(&self) -> bool {
-        self.rule.limit.unit == Unit::CostUsd && matches!(self.rule.limit.span, Span::Calendar(_))
-    }
-
     /// When the calendar period ends that a moment is in.
     pub fn period_ends(&self, now: Millis) -> Millis {
         self.rule.limit.span.counts_until(now, &self.rule.zone)

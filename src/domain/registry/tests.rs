@@ -272,6 +272,15 @@ fn bodies_have_one_spelling() {
     let written = serde_json::to_value(project(modes)).unwrap();
     assert!(written["limits"][0].get("mode").is_none(), "what goes without saying is not written");
     assert_eq!(written["limits"][1]["mode"], "shadow");
+    let marks = r#"{"limits":[{"unit":"requests","window":"day","limit":1,"alert_at":[1,100]},
+        {"unit":"cost_usd","window":"day","limit":1,"alert_at":[]}]}"#;
+    let written = serde_json::to_value(project(marks)).unwrap();
+    assert_eq!(written["limits"][0]["alert_at"], serde_json::json!([1, 100]));
+    assert_eq!(
+        written["limits"][1]["alert_at"],
+        serde_json::json!([]),
+        "none is not the same as the usual ones"
+    );
     let entry = key(
         r#"{"allowed_networks":["203.0.113.9/24","::ffff:198.51.100.7","2001:db8::1","::ffff:192.0.2.9/120"]}"#,
     );
@@ -309,6 +318,31 @@ fn everything_that_is_wrong_is_named_with_its_hint() {
         (r#""unit":"cost_usd","window":"1min","limit":9000000.000000001"#, "/limits/0/limit", "to 9000000"),
         (r#""unit":"tokens","window":"1min","limit":1,"model":"a[""#, "/limits/0/model", "a pattern such as"),
         (r#""unit":"tokens","window":"1min","limit":1,"model":"""#, "/limits/0/model", "1 to 128 bytes"),
+        (
+            r#""unit":"tokens","window":"1min","limit":1,"alert_at":[0]"#,
+            "/limits/0/alert_at",
+            "from 1 to 100",
+        ),
+        (
+            r#""unit":"tokens","window":"1min","limit":1,"alert_at":[50,101]"#,
+            "/limits/0/alert_at",
+            "from 1 to",
+        ),
+        (
+            r#""unit":"tokens","window":"1min","limit":1,"alert_at":[80,50]"#,
+            "/limits/0/alert_at",
+            "ascending",
+        ),
+        (
+            r#""unit":"tokens","window":"1min","limit":1,"alert_at":[50,50]"#,
+            "/limits/0/alert_at",
+            "each once",
+        ),
+        (
+            r#""unit":"tokens","window":"1min","limit":1,"alert_at":[1,2,3,4,5,6,7,8,9,10,11]"#,
+            "/limits/0/alert_at",
+            "at most 10",
+        ),
     ] {
         let fields = if fields.ends_with("0000000001") { format!("{fields}\"") } else { fields.to_owned() };
         let told = limit(&fields);

@@ -63,7 +63,7 @@ impl Engine {
             self.shared.outbox.tell(|| frame.capped());
         }
         if !observed.known.limits.is_empty() && counted {
-            self.report_budgets(&observed, &frame);
+            self.report_marks(&observed, &frame);
             self.report_shadows(&observed, &decision.limits, &frame);
         }
         if !observed.key.admitted && (observed.attribution == Attribution::Key || counted) {
@@ -144,7 +144,7 @@ impl Engine {
         }
         self.report_shadows(observed, &decision.limits, &frame);
         if !observed.key.admitted {
-            self.report_budgets(observed, &frame);
+            self.report_marks(observed, &frame);
             self.refuse_by_limit(&mut decision, &frame, &observed.key);
         } else if observed.key.standing.state_at(now) == StandingState::Throttled {
             decision.action = Action::Throttle;

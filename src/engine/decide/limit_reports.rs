@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use crate::domain::{Millis, counter::Counter};
+use crate::domain::{Millis, counter::Counter, limit::Span, registry::Applied};
 
 /// How many things are remembered to be told; beyond them those whose span is over are forgotten, and then all.
 const REMEMBERED: usize = 100_000;
@@ -12,10 +12,19 @@ const REMEMBERED: usize = 100_000;
 /// Something that is told of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::engine) enum News {
-    /// So many thousandths are used.
-    Used(u64),
+    /// So much of it is used, in per cent of the most that it allows.
+    Used { percent: u8, most: u64 },
     /// A shadow limit would have refused a request.
     WouldRefuse,
+}
+
+/// Until when the use of a limit need not be told again: until its period ends, or until some of what slides leaves,
+/// which is at `resets_at` (`None`: nothing is used).
+pub(super) fn holds_until(applied: &Applied, resets_at: Option<Millis>, now: Millis) -> Millis {
+    match applied.rule.limit.span {
+        Span::Sliding(length) => resets_at.unwrap_or(now + length),
+        Span::Calendar(_) => applied.period_ends(now),
+    }
 }
 
 /// What this instance has told of limits, and until when it is not told again.
@@ -58,7 +67,10 @@ mod tests {
         let [a, b] = [1, 2].map(|id| Counter { scope: Scope::Everything, id });
         assert!(reports.is_new(&a, News::WouldRefuse, 10, 0));
         assert!(!reports.is_new(&a, News::WouldRefuse, 20, 9));
-        assert!(reports.is_new(&a, News::Used(500), 10, 9) && reports.is_new(&b, News::WouldRefuse, 10, 9));
+        assert!(
+            reports.is_new(&a, News::Used { percent: 50, most: 1 }, 10, 9)
+                && reports.is_new(&b, News::WouldRefuse, 10, 9)
+        );
         assert!(reports.is_new(&a, News::WouldRefuse, 20, 10));
     }
 

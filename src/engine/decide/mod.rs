@@ -5,7 +5,6 @@
 //! changed, has the profile learn, and returns the [`Decision`]. `fallback` takes over while the store
 //! does not answer. [`Engine::explain`] is `record` with a trace.
 
-mod budgets;
 pub(in crate::engine) mod explain;
 pub(in crate::engine) mod fallback;
 pub(in crate::engine) mod frame;
@@ -13,6 +12,7 @@ pub(in crate::engine) mod idempotency;
 mod judge;
 pub(in crate::engine) mod limit_reports;
 mod limits;
+mod marks;
 pub(in crate::engine) mod observe;
 pub(in crate::engine) mod prepare;
 pub(in crate::engine) mod repeated;

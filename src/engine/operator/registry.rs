@@ -43,23 +43,24 @@ impl Engine {
         Ok(stored || before.is_some())
     }
 
-    /// Tells of the budgets of a project or key that are used up as they are now: one was lowered to what is used.
+    /// Tells of the limits of a project or key that are used up as they are now: one was lowered to what is used.
     async fn report_lowered(&self, kind: DocumentKind, name: &str, now: Millis) -> Result<(), StoreError> {
         let active = self.in_force.policy();
-        let budgets: Vec<Applied> = match kind {
+        let limits: Vec<Applied> = match kind {
             DocumentKind::Project => active.registry.limits_of_project(name),
             DocumentKind::Key => active.registry.limits_of_key(name),
             _ => Vec::new(),
         };
-        let budgets: Vec<Applied> = budgets.into_iter().filter(Applied::is_budget).collect();
-        if budgets.is_empty() {
+        let told = |applied: &Applied| !applied.rule.limit.marks().is_empty();
+        let limits: Vec<Applied> = limits.into_iter().filter(told).collect();
+        if limits.is_empty() {
             return Ok(());
         }
-        let counters: Vec<Counter> = budgets.iter().map(|budget| budget.counter.clone()).collect();
-        for (budget, count) in budgets.iter().zip(patient(self.shared.store.counters(&counters, now)).await?)
+        let counters: Vec<Counter> = limits.iter().map(|applied| applied.counter.clone()).collect();
+        for (applied, count) in limits.iter().zip(patient(self.shared.store.counters(&counters, now)).await?)
         {
-            if count.used >= budget.most && count.used > 0 && self.limit_reports.is_used_up_now(budget, now) {
-                self.shared.outbox.push(events::used_up(budget, count.used, now));
+            if self.limit_reports.is_used_up_now(applied, count, now) {
+                self.shared.outbox.push(events::used_up(applied, count.used, now));
             }
         }
         Ok(())

@@ -119,15 +119,22 @@ async fn refusals_and_notices_about_a_request_are_written_as_their_golden_files_
 }
 
 #[tokio::test]
-async fn the_use_of_a_budget_is_written_as_its_golden_file_says() {
+async fn the_use_of_a_budget_and_of_a_limit_is_written_as_the_golden_files_say() {
     let mut day = Day::with(|_| ()).await;
-    let project: Project = serde_json::from_value(json!({ "budget_usd": "10" })).unwrap();
+    let limits = json!([{ "unit": "input_tokens", "window": "1hour", "limit": 2000, "model": "gpt-*", "alert_at": [90] }]);
+    let project: Project = serde_json::from_value(json!({ "budget_usd": "10", "limits": limits })).unwrap();
     let entry = Entry::Project(project.checked().unwrap());
     day.engine.put_entry("shop", &entry, &Actor::local(), day.now).await.unwrap();
     let (key, project) = ("k1:9f2c", "shop");
     day.ask(json!({ "request_id": "r-1", "key_id": key, "project_id": project, "cost_usd": 8.25 })).await;
     let used = day.events(EventType::BudgetUsed).await;
     check("", used.iter().max_by_key(|event| event.severity).unwrap());
+    let tokens = json!({
+        "request_id": "r-1", "key_id": key, "project_id": project, "model": "gpt-4.1", "prompt_tokens": 1900,
+        "completion_tokens": 0, "tokens_used": 1900,
+    });
+    day.ask(tokens).await;
+    check("", &day.events(EventType::LimitUsed).await[0]);
 }
 
 #[test]

@@ -368,3 +368,88 @@ async fn a_shadow_limit_of_nothing_refuses_nothing_and_beside_a_limit_that_refus
     day.now += refused.retry_after_seconds().unwrap() as Millis * SECOND;
     assert!(day.ask(asked).await.allowed, "the wait is that of the limit that refuses");
 }
+
+/// The marks that were told, in per cent, with the name of the type, in order of time.
+async fn told(day: &Day, kind: EventType) -> Vec<(u64, u64)> {
+    let mut told = day.events(kind).await;
+    told.sort_by_key(|event| (event.time, event.severity));
+    told.iter().map(|event| (event.evidence["percent"].as_u64().unwrap(), event.count)).collect()
+}
+
+#[tokio::test]
+async fn a_limit_on_tokens_or_requests_tells_of_the_marks_that_it_was_given_and_of_none_otherwise() {
+    let limits = json!({"limits": [
+        {"unit": "tokens", "window": "day", "limit": 100, "alert_at": [25, 99, 100]},
+        {"unit": "requests", "window": "day", "limit": 4},
+        {"unit": "cost_usd", "window": "day", "limit": "1", "alert_at": []},
+    ]});
+    let mut day = day(&[("p", project(limits))]).await;
+    for tokens in [20, 10, 69, 1, 5] {
+        day.ask(json!({"project_id": "p", "tokens_used": tokens, "cost_usd": 0.3})).await;
+        day.now += MINUTE;
+    }
+    assert_eq!(told(&day, EventType::LimitUsed).await, [(25, 1), (99, 1), (100, 1)]);
+    assert_eq!(told(&day, EventType::BudgetUsed).await, []);
+    let event = day.events(EventType::LimitUsed).await.remove(0);
+    assert_eq!(event.subject, Some(Subject::project("p")));
+    assert_eq!(event.evidence["summary"], "100 % of 100 tokens per day are used: 100.");
+}
+
+#[tokio::test]
+async fn the_whole_is_told_with_the_first_refusal_where_the_rest_is_too_little_and_of_a_limit_of_nothing() {
+    let limits = json!({"limits": [
+        {"unit": "tokens", "window": "day", "limit": 100, "alert_at": [100]},
+        {"unit": "requests", "window": "day", "limit": 0, "model": "claude-*", "alert_at": [50, 100]},
+    ]});
+    let mut day = day(&[("p", project(limits))]).await;
+    let asked = |tokens: u64| json!({"project_id": "p", "tokens_used": tokens, "admit": true});
+    assert!(day.ask(asked(96)).await.allowed);
+    assert_eq!(told(&day, EventType::LimitUsed).await, []);
+    for _ in 0..3 {
+        assert!(!day.ask(asked(5)).await.allowed);
+    }
+    assert_eq!(told(&day, EventType::LimitUsed).await, [(100, 1)]);
+    for _ in 0..3 {
+        day.now += MINUTE;
+        let stopped = day.record(json!({"project_id": "p", "model": "claude-opus-4.7"}));
+        assert!(!day.engine.check(&stopped, false, day.now).await.allowed);
+        day.engine.record(&[stopped], day.now).await;
+    }
+    assert_eq!(told(&day, EventType::LimitUsed).await, [(100, 1), (100, 1)]);
+}
+
+#[tokio::test]
+async fn a_limit_that_slides_tells_of_a_mark_again_only_after_it_fell_below() {
+    let limits = json!({"limits": [{"unit": "requests", "window": "1min", "limit": 4, "alert_at": [50]}]});
+    let mut day = day(&[("p", project(limits))]).await;
+    for _ in 0..4 {
+        day.ask(json!({"project_id": "p"})).await;
+    }
+    assert_eq!(told(&day, EventType::LimitUsed).await, [(50, 1)]);
+    day.now += 2 * MINUTE;
+    day.ask(json!({"project_id": "p"})).await;
+    assert_eq!(told(&day, EventType::LimitUsed).await, [(50, 1)]);
+    day.ask(json!({"project_id": "p"})).await;
+    assert_eq!(told(&day, EventType::LimitUsed).await, [(50, 1), (50, 1)]);
+}
+
+#[tokio::test]
+async fn a_limit_that_is_lowered_to_what_is_used_tells_so_and_one_that_is_raised_tells_anew() {
+    let of = |limit: u64| {
+        project(
+            json!({"limits": [{"unit": "tokens", "window": "day", "limit": limit, "alert_at": [50, 100]}]}),
+        )
+    };
+    let mut day = day(&[("p", of(1000))]).await;
+    day.ask(json!({"project_id": "p", "tokens_used": 60})).await;
+    assert_eq!(told(&day, EventType::LimitUsed).await, []);
+    for limit in [60, 200, 60] {
+        day.now += MINUTE;
+        day.engine.put_entry("p", &of(limit), &Actor::local(), day.now).await.unwrap();
+    }
+    assert_eq!(told(&day, EventType::LimitUsed).await, [(100, 1)]);
+    day.now += MINUTE;
+    day.engine.put_entry("p", &of(200), &Actor::local(), day.now).await.unwrap();
+    day.ask(json!({"project_id": "p", "tokens_used": 140})).await;
+    assert_eq!(told(&day, EventType::LimitUsed).await, [(100, 1), (100, 1)]);
+}
