@@ -119,6 +119,9 @@ pub struct LimitAnswer<'a> {
     #[serde(skip_serializing_if = "LimitMode::enforces")]
     #[schema(required = false)]
     pub mode: LimitMode,
+    /// For how many seconds everything that it applies to is refused once it is exceeded; absent where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_seconds: Option<u64>,
 }
 
 impl<'a> From<&'a Decision> for Answer<'a> {
@@ -160,6 +163,7 @@ impl<'a> From<&'a LimitStatus> for LimitAnswer<'a> {
             remaining: amount(status.limit.saturating_sub(status.used)),
             reset_seconds: status.reset_seconds,
             mode: status.mode,
+            block_seconds: status.block_seconds,
         }
     }
 }
@@ -212,6 +216,7 @@ mod tests {
                 used: 932,
                 reset_seconds: 60,
                 mode: LimitMode::Enforce,
+                block_seconds: None,
             }],
             reserved: None,
             settlement: None,

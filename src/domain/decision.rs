@@ -124,6 +124,9 @@ pub struct LimitStatus {
     /// Whether it refuses what does not fit.
     #[serde(default, skip_serializing_if = "LimitMode::enforces")]
     pub mode: LimitMode,
+    /// For how many seconds everything that it applies to is refused once it is exceeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_seconds: Option<u64>,
 }
 
 /// What is held for a request, as its caller is told.

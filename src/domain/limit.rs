@@ -151,7 +151,12 @@ pub struct Limit {
     pub mode: LimitMode,
     /// At how much of it, in per cent, its use is told, ascending; `None`: as is usual for what it counts.
     pub alert_at: Option<Arc<[u8]>>,
+    /// For how long everything that it applies to is refused once it is exceeded, in milliseconds.
+    pub block: Option<Millis>,
 }
+
+/// The longest block, in seconds.
+pub const LONGEST_BLOCK: u64 = 86_400;
 
 /// The whole of a limit, in per cent.
 pub const WHOLE_PERCENT: u8 = 100;
@@ -163,7 +168,7 @@ const BUDGET_MARKS: [u8; 3] = [50, 80, WHOLE_PERCENT];
 impl Limit {
     /// A limit of this most, on requests to any model, that refuses what does not fit.
     pub fn new(unit: Unit, span: Span, most: u64) -> Self {
-        Self { unit, span, most, model: None, mode: LimitMode::Enforce, alert_at: None }
+        Self { unit, span, most, model: None, mode: LimitMode::Enforce, alert_at: None, block: None }
     }
 
     /// Whether it is a budget: a limit on dollars of a calendar period.

@@ -88,7 +88,8 @@ mod tests {
     fn limit(window: usize, unit: Unit, limit: u64, used: u64) -> LimitStatus {
         let window = Span::Sliding(WINDOW_MILLIS[window]);
         let mode = LimitMode::Enforce;
-        LimitStatus { scope: None, model: None, window, unit, limit, used, reset_seconds: 60, mode }
+        let (scope, model, block_seconds) = (None, None, None);
+        LimitStatus { scope, model, window, unit, limit, used, reset_seconds: 60, mode, block_seconds }
     }
 
     fn headers(allowed: bool, limits: Vec<LimitStatus>) -> HeaderMap {

@@ -169,7 +169,13 @@ async fn limits_across_slots(store: &RedisStore) {
         [Scope::Everything, Scope::Subject(Subject::project("p")), Scope::Subject(Subject::project("q"))];
     let counters = scopes.map(|scope| Counter::of(&scope, &limit, &Zone::UTC));
     let until = day.counts_until(T0, &Zone::UTC);
-    let quota = |n: usize, amount, most| CounterCharge { counter: counters[n].clone(), amount, most, until };
+    let quota = |n: usize, amount, most| CounterCharge {
+        counter: counters[n].clone(),
+        amount,
+        most,
+        until,
+        block: None,
+    };
     let asked = |key: &str, most: [u64; 3]| Charge {
         counters: (0..3).map(|n| quota(n, 7, most[n])).collect(),
         ..charge(key, T0, 1)

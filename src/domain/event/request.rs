@@ -70,6 +70,9 @@ pub struct RateLimitExceeded {
     /// `shadow`: the limit refuses nothing, and would have; absent of one that refuses.
     #[serde(default, skip_serializing_if = "LimitMode::enforces")]
     pub mode: LimitMode,
+    /// For how many seconds the limit refuses everything once it is exceeded; absent where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_seconds: Option<u64>,
 }
 
 impl Details for RateLimitExceeded {

@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 
 use super::wrong::Wrong;
 use crate::domain::{
-    Millis,
+    Millis, SECOND,
     calendar::Zone,
     counter::{Counter, CounterCharge},
-    limit::{Limit, LimitMode, MAX_MARKS, Scope, Span, WHOLE_PERCENT},
+    limit::{LONGEST_BLOCK, Limit, LimitMode, MAX_MARKS, Scope, Span, WHOLE_PERCENT},
     model::{LONGEST_MODEL, ModelName},
     money::{NANO_PLACES, NANOS_PER_DOLLAR, Usd, decimal},
     price::{ReportedTokens, Tokens},
@@ -119,6 +119,10 @@ pub struct LimitBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 10, example = json!([50, 80, 100]))]
     pub alert_at: Option<Vec<u64>>,
+    /// Seconds for which everything that the limit applies to is refused, from its first refusal or overdraft on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 86_400)]
+    pub block_seconds: Option<u64>,
 }
 
 impl From<&Limit> for LimitBody {
@@ -130,6 +134,7 @@ impl From<&Limit> for LimitBody {
             model: limit.model.as_deref().map(str::to_owned),
             mode: limit.mode,
             alert_at: limit.alert_at.as_ref().map(|marks| marks.iter().copied().map(u64::from).collect()),
+            block_seconds: limit.block.map(|length| length.unsigned_abs() / SECOND.unsigned_abs()),
         }
     }
 }
@@ -166,8 +171,17 @@ fn read_one(body: &LimitBody, pointer: &str, wrong: &mut Vec<Wrong>) -> Option<L
     let model = body.model.as_deref().map(|text| model(text).map(|name| name.text().into())).transpose();
     let model = model.map_err(|hint| noted("model", hint));
     let alert_at = body.alert_at.as_deref().map(marks).transpose().map_err(|hint| noted("alert_at", hint));
-    let (span, most, model, alert_at) = (span.ok()?, most.ok()?, model.ok()?, alert_at.ok()?);
-    Some(Limit { model, mode: body.mode, alert_at, ..Limit::new(body.unit, span, most) })
+    let block = body.block_seconds.map(block).transpose().map_err(|hint| noted("block_seconds", hint));
+    let (span, most, model) = (span.ok()?, most.ok()?, model.ok()?);
+    let (alert_at, block) = (alert_at.ok()?, block.ok()?);
+    Some(Limit { model, mode: body.mode, alert_at, block, ..Limit::new(body.unit, span, most) })
+}
+
+/// Reads the length of a block, in milliseconds.
+fn block(seconds: u64) -> Result<Millis, String> {
+    let length = Millis::try_from(seconds).ok().filter(|_| (1..=LONGEST_BLOCK).contains(&seconds));
+    let length = length.map(|seconds| seconds * SECOND);
+    length.ok_or_else(|| format!("must be a whole number of seconds from 1 to {LONGEST_BLOCK}"))
 }
 
 /// Reads marks, in per cent.
@@ -273,7 +287,15 @@ impl Applied {
             amount: amount(record, limit.unit),
             most: if limit.mode.is_shadow() { u64::MAX } else { self.most },
             until: limit.span.counts_until(now, zone),
+            block: None,
         }
+    }
+
+    /// The block of a limit that has one, to be charged behind it; a shadow blocks nothing.
+    pub fn block(&self, now: Millis) -> Option<CounterCharge> {
+        let limit = &self.rule.limit;
+        let length = limit.block.filter(|_| limit.mode.enforces())?;
+        Some(CounterCharge::of_block(&self.counter, length, now))
     }
 }
 

@@ -319,6 +319,16 @@ fn everything_that_is_wrong_is_named_with_its_hint() {
         (r#""unit":"tokens","window":"1min","limit":1,"model":"a[""#, "/limits/0/model", "a pattern such as"),
         (r#""unit":"tokens","window":"1min","limit":1,"model":"""#, "/limits/0/model", "1 to 128 bytes"),
         (
+            r#""unit":"tokens","window":"1min","limit":1,"block_seconds":0"#,
+            "/limits/0/block_seconds",
+            "from 1 to",
+        ),
+        (
+            r#""unit":"tokens","window":"1min","limit":1,"block_seconds":86401"#,
+            "/limits/0/block_seconds",
+            "86400",
+        ),
+        (
             r#""unit":"tokens","window":"1min","limit":1,"alert_at":[0]"#,
             "/limits/0/alert_at",
             "from 1 to 100",

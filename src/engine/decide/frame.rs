@@ -160,6 +160,7 @@ impl<'a> Frame<'a> {
             requested_cost_usd: Usd(self.record.cost().nanos).to_string(),
             call: Some(self.call),
             mode: limit.mode,
+            block_seconds: limit.block_seconds,
         };
         let event = self.event(EventType::RateLimitExceeded, Severity::Medium, &self.record.key, "limits");
         self.ruled(event.with(&details), Action::None, ruled)

@@ -4,14 +4,31 @@
 use super::observe::Observed;
 use crate::domain::{
     Millis, SECOND,
-    counter::Counter,
+    counter::{Counter, CounterCharge, CounterRefusal},
     decision::LimitStatus,
     limit::{LimitMode, Scope, Span},
-    observation::{ChargeMode, Observation},
+    observation::{Charge, ChargeMode, Observation},
     registry::Applied,
     subject::SubjectKind,
     window::{WINDOW_MILLIS, WindowLimits},
 };
+
+/// A charge and what was observed of it, without the blocks of limits: a refusal by a block is one by its limit.
+pub(super) fn without_blocks(charge: Charge, key: Observation) -> (Charge, Observation) {
+    if charge.counters.iter().all(|counter| counter.block.is_none()) {
+        return (charge, key);
+    }
+    let is_limit = |(_, counter): &(usize, &CounterCharge)| counter.block.is_none();
+    let limits: Vec<usize> = charge.counters.iter().enumerate().filter(is_limit).map(|(n, _)| n).collect();
+    let of = |refusal: CounterRefusal| {
+        let index = limits.iter().rposition(|limit| *limit <= refusal.index)?;
+        Some(CounterRefusal { index, ..refusal })
+    };
+    let counter_refusal = key.counter_refusal.and_then(of);
+    let counters = limits.iter().filter_map(|n| key.counters.get(*n).copied()).collect();
+    let charged = charge.counters.into_iter().filter(|counter| counter.block.is_none()).collect();
+    (Charge { counters: charged, ..charge }, Observation { counter_refusal, counters, ..key })
+}
 
 /// A limit of the registry on a request, and what became of it there.
 pub(super) struct Counted<'a> {
@@ -68,6 +85,7 @@ pub(super) fn statuses(observed: &Observed<'_>) -> Vec<LimitStatus> {
             used: count.used,
             reset_seconds: seconds_until(reset_at, observed.key.now),
             mode: limit.mode,
+            block_seconds: limit.block.map(|length| seconds_until(length, 0)),
         }
     }));
     statuses
@@ -108,6 +126,7 @@ fn of_windows(key: &Observation, limits: &WindowLimits) -> Vec<LimitStatus> {
             used: key.counts[window].of(unit),
             reset_seconds: seconds_until(key.resets_at[window].min(key.now + WINDOW_MILLIS[window]), key.now),
             mode: LimitMode::Enforce,
+            block_seconds: None,
         })
         .collect()
 }

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{
+    limits::without_blocks,
     prepare::{Known, Request, address_charge},
     reservations,
 };
@@ -99,6 +100,7 @@ impl Engine {
         address: Option<(Charge, Observation)>,
         profiles: &HashMap<Subject, Profile>,
     ) -> Observed<'r> {
+        let (charge, key) = without_blocks(charge, key);
         let observing = charge.observing;
         let counting =
             |seen: Observation| Observation { standing: seen.standing.counting(observing), ..seen };

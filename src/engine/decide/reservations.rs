@@ -53,7 +53,8 @@ pub(super) fn reserve(
     now: Millis,
 ) {
     let until = now + lease;
-    let held = charge.counters.iter_mut().map(|counter| {
+    let charged = charge.counters.iter_mut().filter(|counter| counter.block.is_none());
+    let held = charged.map(|counter| {
         let counts_until = counter.until;
         counter.until = counts_until.min(until);
         HeldAmount {

@@ -104,6 +104,7 @@ async fn refusals_and_notices_about_a_request_are_written_as_their_golden_files_
         used,
         reset_seconds: 60,
         mode: LimitMode::Enforce,
+        block_seconds: None,
     };
     let ruled = Would::refuse(Action::Throttle, Reason::RateLimitExceeded, None, NOW);
     check("", &frame.limited(&limit(Unit::Requests, 600, 600), ruled));
@@ -111,6 +112,8 @@ async fn refusals_and_notices_about_a_request_are_written_as_their_golden_files_
         LimitStatus { model: Some("gpt-*".into()), ..limit(Unit::CostUsd, 10_000_000_000, 9_500_000_000) };
     check("dollars", &frame.limited(&dollars, ruled));
     let shadow = LimitStatus { mode: LimitMode::Shadow, ..limit(Unit::Requests, 600, 601) };
+    let block = LimitStatus { block_seconds: Some(60), ..limit(Unit::Tokens, 600, 20) };
+    check("block", &frame.limited(&block, ruled));
     check("shadow", &frame.shadowed(&shadow, ruled));
     check("", &frame.not_allowed(NotAllowed::UnknownKey));
     check("", &frame.not_allowed(NotAllowed::Model));

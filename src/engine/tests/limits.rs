@@ -453,3 +453,52 @@ async fn a_limit_that_is_lowered_to_what_is_used_tells_so_and_one_that_is_raised
     day.ask(json!({"project_id": "p", "tokens_used": 140})).await;
     assert_eq!(told(&day, EventType::LimitUsed).await, [(100, 1), (100, 1)]);
 }
+
+#[tokio::test]
+async fn once_exceeded_a_limit_with_a_block_refuses_everything_for_so_long_and_no_longer() {
+    let limits = json!({"limits": [
+        {"unit": "tokens", "window": "10s", "limit": 100, "block_seconds": 60},
+        {"unit": "requests", "window": "day", "limit": 1000},
+    ]});
+    let mut day = day(&[("p", project(limits))]).await;
+    let asked = |tokens: u64| json!({"project_id": "p", "tokens_used": tokens, "admit": true});
+    assert!(day.ask(asked(90)).await.allowed);
+    let first = day.record(asked(20));
+    assert_eq!(
+        day.engine.check(&first, false, day.now).await.retry_after_seconds(),
+        Some(60),
+        "also a check"
+    );
+    let until = day.now + 60 * SECOND;
+    for after in [1, 30, 59] {
+        day.now = until - 60 * SECOND + after * SECOND;
+        let refused = day.ask(asked(1)).await;
+        assert_eq!((refused.allowed, refused.retry_at), (false, Some(until)), "it is never extended");
+        assert_eq!(refused.reason, Some(Reason::RateLimitExceeded));
+        let reserved = day.engine.check(&day.record(asked(1)), true, day.now).await;
+        assert_eq!((reserved.allowed, reserved.reserved), (false, None));
+    }
+    let reported = day.ask(json!({"project_id": "p", "tokens_used": 7})).await;
+    assert_eq!((reported.allowed, reported.limits[0].used), (false, 7), "what was used is counted");
+    assert_eq!((reported.limits.len(), reported.limits[0].block_seconds), (2, Some(60)));
+    day.now = until;
+    assert!(day.ask(asked(1)).await.allowed);
+    let evidence = day.events(EventType::RateLimitExceeded).await.pop().unwrap().evidence;
+    assert_eq!((&evidence["window"], &evidence["block_seconds"]), (&json!("10s"), &json!(60)));
+}
+
+#[tokio::test]
+async fn an_overdraft_begins_a_block_and_taking_it_away_from_the_limit_ends_it() {
+    let limit = |more: &str| {
+        let body = format!(r#"{{"limits":[{{"unit":"tokens","window":"1s","limit":10{more}}}]}}"#);
+        key(serde_json::from_str(&body).unwrap())
+    };
+    let mut day = day(&[("k", limit(r#","block_seconds":3600"#))]).await;
+    let begun = day.now;
+    assert!(!day.ask(json!({"key_id": "k", "tokens_used": 50})).await.allowed);
+    day.now += MINUTE;
+    let refused = day.ask(json!({"key_id": "k", "tokens_used": 1, "admit": true})).await;
+    assert_eq!((refused.allowed, refused.retry_at), (false, Some(begun + HOUR)));
+    day.engine.put_entry("k", &limit(""), &Actor::local(), day.now).await.unwrap();
+    assert!(day.ask(json!({"key_id": "k", "tokens_used": 1, "admit": true})).await.allowed);
+}

@@ -112,7 +112,7 @@ async fn call(
         let last = settled.load(SeqCst);
         let key = format!("k1:{caller}-{n}");
         let until = SPAN.counts_until(START, &Zone::UTC);
-        let quota = CounterCharge { counter: budget(), amount: COST, most: BUDGET, until };
+        let quota = CounterCharge { counter: budget(), amount: COST, most: BUDGET, until, block: None };
         let asked = Charge { counters: vec![quota], ..charge(&Subject::key(&key), START, COST) };
         match store.observe(&[asked]).await {
             Ok(observed) if observed[0].admitted => {

@@ -45,6 +45,7 @@ on_every_store! {
         many_buckets_are_counted_and_left
     }
     counters {
+        a_block_begins_with_what_does_not_fit_and_is_not_extended
         all_counters_and_windows_are_charged_or_none
         the_counter_that_keeps_out_longest_is_named_with_a_true_moment
         counters_agree_with_an_exact_oracle_over_random_spans
