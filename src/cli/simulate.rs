@@ -1,4 +1,6 @@
-//! `keyward simulate`: labelled traffic, and how well the detectors do on it.
+//! `keyward simulate`: labelled traffic, generated or made of a recording, and how well the detectors do on it.
+
+mod swap;
 
 use std::{
     fs::File,
@@ -47,6 +49,14 @@ pub(super) struct Simulate {
     /// Where the records go, one JSON line each; `-` is standard output.
     #[arg(long, value_name = "FILE", required_unless_present = "score")]
     output: Option<PathBuf>,
+    /// Make thefts of recorded traffic instead: usage records as JSON lines, of many keys. From a moment on, the requests
+    /// of one key come in the name of another. --attacks is how many.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["days", "keys", "mixed", "rate", "require"])]
+    swap: Option<PathBuf>,
+    /// With --swap: how many hours each theft lasts.
+    #[arg(long, value_name = "HOURS", requires = "swap", default_value_t = 24,
+        value_parser = clap::value_parser!(u32).range(1..=8_760))]
+    swap_hours: u32,
     /// Where the labels go, one JSON line for each record.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
@@ -66,6 +76,9 @@ pub(super) struct Simulate {
 
 impl Simulate {
     pub(super) fn run(self) -> Result<(), Failure> {
+        if let Some(recording) = &self.swap {
+            return self.run_swap(recording);
+        }
         self.write()?;
         if !self.score {
             return Ok(());
@@ -210,13 +223,18 @@ fn mixed(text: &str) -> Result<f64, String> {
     }
 }
 
-fn write_lines<T: serde::Serialize>(path: &Path, lines: impl Iterator<Item = T>) -> Result<(), Failure> {
+/// Where lines go; `-` is standard output.
+fn sink(path: &Path) -> Result<BufWriter<Box<dyn Write>>, Failure> {
     let file: Box<dyn Write> = if path.as_os_str() == "-" {
         Box::new(io::stdout().lock())
     } else {
         Box::new(File::create(path).map_err(|e| Failure::file(path, &e))?)
     };
-    let mut out = BufWriter::with_capacity(1 << 20, file);
+    Ok(BufWriter::with_capacity(1 << 20, file))
+}
+
+fn write_lines<T: serde::Serialize>(path: &Path, lines: impl Iterator<Item = T>) -> Result<(), Failure> {
+    let mut out = sink(path)?;
     for line in lines {
         serde_json::to_writer(&mut out, &line)?;
         out.write_all(b"\n").map_err(|e| Failure::file(path, &e))?;
@@ -268,6 +286,24 @@ mod tests {
         let failure = run(" --require").unwrap_err();
         assert_eq!(failure.code(), 1);
         assert!(failure.message().unwrap().contains("there are no attacks to find"));
+    }
+
+    #[test]
+    fn thefts_are_made_of_a_recording_and_scored() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| directory.path().join(name).display().to_string();
+        let (recording, records, labels) = (file("recording"), file("records"), file("labels"));
+        let made =
+            format!("simulate --days 6 --keys 1 --attacks 0 --mixed 0 --rate 0.2 --output {recording}");
+        line(&made).unwrap().run().unwrap();
+        let swap =
+            format!("simulate --swap {recording} --attacks 2 --output {records} --labels {labels} --score");
+        line(&swap).unwrap().run().unwrap();
+        let read = |path: &str| std::fs::read_to_string(path).unwrap();
+        assert_eq!(read(&recording).lines().count(), read(&records).lines().count());
+        assert!(read(&labels).contains("\"label\":\"swap_"));
+        let none = line(&format!("simulate --swap {labels} --score")).unwrap().run().unwrap_err();
+        assert_eq!(none.code(), code::DATA);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use super::{
-    Millis,
+    MINUTE, Millis,
     model::{ModelIdentity, ModelName},
     price::Cost,
     subject::Subject,
@@ -39,6 +39,9 @@ impl Outcome {
         }
     }
 }
+
+/// A retry of a request within this span is recognised, ms.
+pub const RETRY_SPAN: Millis = 2 * MINUTE;
 
 /// One finished (or, for a check, intended) API request. Bounds are enforced where it is made (`intake`).
 #[derive(Debug, Clone)]
@@ -102,6 +105,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// By what a retry of it is recognised: a digest of id, key and body; `None` where its caller gave it no id.
+    pub fn identity(&self) -> Option<u128> {
+        self.request_id_given.then_some(self.digest)
+    }
+
     /// What it costs; nothing when no model was called.
     pub fn cost(&self) -> Cost {
         Cost { nanos: self.cost_nanos.unwrap_or(0), fallback: self.price_fallback }

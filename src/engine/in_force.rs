@@ -14,7 +14,11 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    domain::event::Event,
+    domain::{
+        Millis,
+        event::{EventType, PolicyChanged},
+        finding::Severity,
+    },
     store::{Document, DocumentKind, StoreError},
 };
 
@@ -63,14 +67,22 @@ impl InForce {
         self.active.load().registry.has_key(key_id)
     }
 
-    /// Writes a document with the event that tells of it, and puts it in force. Says whether there was one.
+    /// Writes a document with an event that tells of it, and puts it in force. Says whether there was one.
     ///
     /// # Errors
-    /// When the store does not take it, or not say what it holds then.
-    pub(super) async fn write(&self, document: &Document, event: &Event) -> Result<bool, StoreError> {
+    /// While the store does not answer, and when it does not take it: what was in force still is then.
+    pub(super) async fn write(
+        &self,
+        document: &Document,
+        severity: Severity,
+        details: &PolicyChanged,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        self.shared.answering()?;
+        let event = events::operator(now, EventType::PolicyChanged, severity, None).with(details);
         // Until it is in force here: so that nobody else takes it in meanwhile.
         let _alone = self.refreshing.lock().await;
-        let was_there = self.shared.store.write_document(document, event).await?;
+        let was_there = self.shared.store.write_document(document, &event).await?;
         self.shared.metrics.events_written.increment(1);
         self.take_changes_in().await?;
         Ok(was_there)

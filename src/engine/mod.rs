@@ -1,9 +1,10 @@
 //! The engine: what every request, every person and the background do, over one store.
 //!
 //! Three rooms, and what they share at the top. `decide` is the way of one request. `background` is what goes on beside
-//! it. `operator` is what people do. Shared are the bans in force (`bans`), profiles at hand (`profiles`), what is in
-//! force (`in_force`, `policy`, `documents`), the wording of events (`events`) and their way to the log (`outbox`), and
-//! the cap on new subjects. `shared` is what all use: the store, the time, whether the store answers.
+//! it. `operator` is what people do. `shared` is what all use: the store, the time, whether the store answers, events on
+//! their way to the log (`outbox`) and their wording (`events`). Some use the bans in force (`bans`) and all standings
+//! (`standings`), profiles at hand (`profiles`), what is in force (`in_force`, `policy`, `documents`), what is owed to
+//! the store (`fallback`). [`Engine`] is the door to the rooms.
 
 mod background;
 mod bans;
@@ -11,7 +12,9 @@ mod breaker;
 mod decide;
 mod documents;
 mod events;
+mod fallback;
 mod in_force;
+mod limit_reports;
 mod metrics;
 mod new_subject_limiter;
 mod operator;
@@ -21,6 +24,7 @@ mod places;
 mod policy;
 mod profiles;
 mod shared;
+mod standings;
 #[cfg(test)]
 mod tests;
 
@@ -28,31 +32,45 @@ use std::{sync::Arc, time::Duration};
 
 use quick_cache::sync::Cache;
 use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
 
+pub use background::usage::Usage;
 pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,
 };
-pub use operator::SubjectView;
+pub use operator::{Bans, DeadLetters, Feedback, PolicyChanges, RegistryChanges, SubjectView, Subjects};
 pub use options::EngineOptions;
 pub use places::KnownPlace;
 pub use policy::{ActivePolicy, Base};
 pub use shared::Health;
+pub use standings::Standings;
 
-use background::{alerts::Alerts, deferred_reports::DeferredReports, spend::SpendWatch, usage::UsageBook};
-use decide::{
-    fallback::Fallback, idempotency::IdempotencyCache, limit_reports::LimitReports,
-    repeated::AnswersForOthers, reservations::Reservations, spared::Spared,
+use background::{
+    alerts::AlertWatch, answers::AnswersForOthers, deferred_reports::DeferredReports, log::LogFollower,
+    reconcile::Reconciler, reservations::Reservations, spend::SpendWatch, upkeep::Upkeep,
+    usage_book::UsageBook,
 };
+use bans::BanIndex;
+use decide::{idempotency::IdempotencyCache, spared::Spared};
+use fallback::Fallback;
 use in_force::InForce;
+use limit_reports::LimitReports;
 use new_subject_limiter::NewSubjectLimiter;
 use outbox::EventOutbox;
+use profiles::ProfileBook;
 use shared::Shared;
 
 use crate::{
-    domain::{Millis, event::Event, standing::Standing, subject::Subject},
+    domain::{
+        Millis,
+        event::Event,
+        place::{PlaceCore, PlaceSummary},
+        profile::Profile,
+        subject::Subject,
+    },
     geo::Geo,
-    store::{Document, LogPosition, Store, StoreError},
+    store::{Document, Store, StoreError},
 };
 
 /// Addresses remembered for credentials that they had refused.
@@ -64,28 +82,35 @@ pub struct Engine {
     in_force: Arc<InForce>,
     geo: Arc<Geo>,
     options: EngineOptions,
-    bans: bans::BanIndex,
-    profiles: profiles::ProfileBook,
+    bans: Arc<BanIndex>,
+    profiles: Arc<ProfileBook>,
     idempotency: IdempotencyCache,
-    answers: AnswersForOthers,
-    deferred: DeferredReports,
+    answers: Arc<AnswersForOthers>,
+    deferred: Arc<DeferredReports>,
     new_subjects: NewSubjectLimiter,
     new_addresses: NewSubjectLimiter,
     spared: Spared,
     spared_lookups: NewSubjectLimiter,
     /// Addresses that had credentials refused lately, and when last.
     accused_addresses: Cache<Subject, Millis>,
-    reservations: Reservations,
-    limit_reports: LimitReports,
-    alerts: Alerts,
-    spend: SpendWatch,
-    fallback: Fallback,
-    followers: broadcast::Sender<Arc<Event>>,
-    /// Counts up when events came into the log, for those who read it themselves.
-    news: watch::Sender<u64>,
-    /// The end of the log before anything was read at the start: what comes after it is followed.
-    begin: LogPosition,
-    usage: UsageBook,
+    reservations: Arc<Reservations>,
+    limit_reports: Arc<LimitReports>,
+    fallback: Arc<Fallback>,
+    usage_book: Arc<UsageBook>,
+    standings: Arc<Standings>,
+    usage: Arc<Usage>,
+    upkeep: Upkeep,
+    operator: Operator,
+}
+
+/// What people do.
+struct Operator {
+    bans: Bans,
+    policy: PolicyChanges,
+    registry: RegistryChanges,
+    feedback: Feedback,
+    subjects: Subjects,
+    dead_letters: DeadLetters,
 }
 
 impl Engine {
@@ -104,13 +129,60 @@ impl Engine {
         let begin = store.log_end().await?;
         let outbox = EventOutbox::new(options.fold_seconds, options.event_buffer);
         let shared = Arc::new(Shared::new(store, outbox));
+        let in_force = Arc::new(InForce::new(shared.clone(), base.into()));
+        let bans = Arc::new(BanIndex::default());
+        let profiles = Arc::new(ProfileBook::new(options.profile_capacity, options.flushes));
+        let standings = Arc::new(Standings::new(shared.clone(), bans.clone()));
+        let fallback = Arc::new(Fallback::default());
+        let usage_book = Arc::new(UsageBook::new(options.usage_series, options.idempotency_capacity)?);
+        let deferred = Arc::new(DeferredReports::new(
+            shared.clone(),
+            fallback.clone(),
+            usage_book.clone(),
+            options.flushes,
+        ));
+        let usage = Arc::new(Usage::new(shared.clone(), usage_book.clone(), deferred.clone()));
+        let answers = Arc::new(AnswersForOthers::new(shared.clone(), options.shares_store));
+        let reservations = Arc::new(Reservations::new(shared.clone()));
+        let limit_reports = Arc::new(LimitReports::default());
+        let operator = Operator {
+            bans: Bans::new(shared.clone(), in_force.clone(), standings.clone()),
+            policy: PolicyChanges::new(in_force.clone()),
+            registry: RegistryChanges::new(shared.clone(), in_force.clone(), limit_reports.clone()),
+            feedback: Feedback::new(
+                shared.clone(),
+                in_force.clone(),
+                standings.clone(),
+                profiles.clone(),
+                geo.clone(),
+            ),
+            subjects: Subjects::new(
+                shared.clone(),
+                in_force.clone(),
+                bans.clone(),
+                standings.clone(),
+                profiles.clone(),
+            ),
+            dead_letters: DeadLetters::new(shared.clone()),
+        };
+        let upkeep = Upkeep {
+            shared: shared.clone(),
+            in_force: in_force.clone(),
+            bans: bans.clone(),
+            standings: standings.clone(),
+            profiles: profiles.clone(),
+            fallback: fallback.clone(),
+            log: LogFollower::new(shared.clone(), standings.clone(), profiles.clone(), begin),
+            book: usage_book.clone(),
+            deferred: deferred.clone(),
+            answers: answers.clone(),
+            reservations: reservations.clone(),
+            reconciler: Reconciler::new(shared.clone(), fallback.clone(), standings.clone()),
+            alerts: AlertWatch::new(shared.clone(), in_force.clone(), usage.clone()),
+            spend: SpendWatch::new(shared.clone(), in_force.clone(), standings.clone(), usage_book.clone()),
+        };
         let engine = Arc::new(Self {
-            in_force: Arc::new(InForce::new(shared.clone(), base.into())),
-            bans: bans::BanIndex::default(),
-            profiles: profiles::ProfileBook::new(options.profile_capacity, options.flushes),
             idempotency: IdempotencyCache::new(options.idempotency_capacity),
-            answers: AnswersForOthers::default(),
-            deferred: DeferredReports::default(),
             new_subjects: NewSubjectLimiter::new(
                 options.new_subjects_per_minute,
                 options.new_subjects_per_minute_per_address,
@@ -125,22 +197,82 @@ impl Engine {
                 options.new_subjects_per_minute_per_address,
             ),
             accused_addresses: Cache::new(ACCUSED_ADDRESSES),
-            reservations: Reservations::default(),
-            limit_reports: LimitReports::default(),
-            alerts: Alerts::default(),
-            spend: SpendWatch::default(),
-            fallback: Fallback::default(),
-            followers: broadcast::channel(1024).0,
-            news: watch::channel(0).0,
-            usage: UsageBook::new(options.usage_series, options.idempotency_capacity)?,
-            begin,
             shared,
+            in_force,
             geo,
             options,
+            bans,
+            profiles,
+            answers,
+            deferred,
+            reservations,
+            limit_reports,
+            fallback,
+            usage_book,
+            standings,
+            usage,
+            upkeep,
+            operator,
         });
         engine.in_force.refresh().await?;
-        engine.reload_bans(engine.now()).await?;
+        engine.standings.reload(engine.now()).await?;
         Ok(engine)
+    }
+
+    /// Runs the background until `shutdown`, then writes what is left.
+    pub async fn upkeep(self: Arc<Self>, shutdown: CancellationToken) {
+        self.upkeep.run(&shutdown).await;
+    }
+
+    /// The standings of all subjects.
+    pub fn standings(&self) -> &Standings {
+        &self.standings
+    }
+
+    /// Usage over all instances.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Bans by people.
+    pub fn bans(&self) -> &Bans {
+        &self.operator.bans
+    }
+
+    /// Policy and allowlist, as people change them.
+    pub fn policy_changes(&self) -> &PolicyChanges {
+        &self.operator.policy
+    }
+
+    /// The registry, as people change it.
+    pub fn registry_changes(&self) -> &RegistryChanges {
+        &self.operator.registry
+    }
+
+    /// What analysts say about events.
+    pub fn feedback(&self) -> &Feedback {
+        &self.operator.feedback
+    }
+
+    /// All that is known of subjects.
+    pub fn subjects(&self) -> &Subjects {
+        &self.operator.subjects
+    }
+
+    /// What sinks did not take.
+    pub fn dead_letters(&self) -> &DeadLetters {
+        &self.operator.dead_letters
+    }
+
+    /// A place with its names.
+    pub fn describe(&self, core: &PlaceCore) -> PlaceSummary {
+        places::describe(&self.geo, core)
+    }
+
+    /// The places that a profile knows, by the networks of which the geo database knows the place today; most requests
+    /// first.
+    pub fn known_places(&self, profile: &Profile) -> Vec<KnownPlace> {
+        places::known_places(&self.geo, profile)
     }
 
     /// The time that decisions are made by: the machine's clock corrected by its offset to the store's.
@@ -180,12 +312,12 @@ impl Engine {
 
     /// New events of every instance as they are appended (each within about a second).
     pub fn follow(&self) -> broadcast::Receiver<Arc<Event>> {
-        self.followers.subscribe()
+        self.upkeep.log.follow()
     }
 
     /// Changes whenever events of any instance came into the log, for those who read it themselves.
     pub fn news(&self) -> watch::Receiver<u64> {
-        self.news.subscribe()
+        self.upkeep.log.news()
     }
 
     /// Whether the store answers.
@@ -196,16 +328,6 @@ impl Engine {
     /// The deadline for an answer to a record.
     pub fn deadline(&self) -> Duration {
         self.options.deadline
-    }
-
-    /// The ban in force on a subject as this instance knows it.
-    pub fn known_ban(&self, subject: &Subject, now: Millis) -> Option<Standing> {
-        self.bans.get(subject, now)
-    }
-
-    /// The banned network around an address or prefix, other than itself.
-    pub fn covering_ban(&self, subject: &Subject, now: Millis) -> Option<Subject> {
-        self.bans.covering(subject, now)
     }
 
     /// How many bans this instance holds.

@@ -52,9 +52,11 @@ impl Day {
     async fn with(change: impl FnOnce(&mut Policy)) -> Self {
         let mut policy = default_policy();
         change(&mut policy);
-        let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
-        let geo = Arc::new(Geo::open(&[], true).unwrap());
-        let options = EngineOptions {
+        Self::over(policy, Self::options()).await
+    }
+
+    fn options() -> EngineOptions {
+        EngineOptions {
             deadline: Duration::from_secs(10),
             idempotency_capacity: 1000,
             shares_store: false,
@@ -66,7 +68,19 @@ impl Day {
             flushes: true,
             usage_series: 1000,
             lease: LEASE,
-        };
+        }
+    }
+
+    /// With the default policy and such options.
+    async fn set_up(change: impl FnOnce(&mut EngineOptions)) -> Self {
+        let mut options = Self::options();
+        change(&mut options);
+        Self::over(default_policy(), options).await
+    }
+
+    async fn over(policy: Policy, options: EngineOptions) -> Self {
+        let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
+        let geo = Arc::new(Geo::open(&[], true).unwrap());
         let engine = Engine::start(store, geo, policy, options).await.unwrap();
         let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), flat_example(), DAY);
         Self { engine, intake, now: NOW }
@@ -167,6 +181,7 @@ async fn a_young_key_may_be_used_where_its_project_is() {
 async fn an_allowed_pair_of_places_is_left_alone() {
     let mut day = Day::strict().await;
     day.engine
+        .policy_changes()
         .write_allowlist("pair:SG~RO", json!({"reason": "two offices"}), &Actor::local(), day.now)
         .await
         .unwrap();
@@ -323,11 +338,7 @@ async fn what_is_learned_reaches_the_store_and_flagged_requests_do_not() {
 
 #[tokio::test]
 async fn new_keys_are_capped_and_still_answered() {
-    let day = Day::with(|_| ()).await;
-    let limiter = NewSubjectLimiter::new(5, 5);
-    let mut engine = Arc::into_inner(day.engine).unwrap();
-    engine.new_subjects = limiter;
-    let mut day = Day { engine: Arc::new(engine), ..day };
+    let mut day = Day::set_up(|options| options.new_subjects_per_minute = 5).await;
     for n in 0..20 {
         assert!(day.ask(json!({"key_id": format!("k{n}")})).await.allowed);
     }
@@ -338,10 +349,7 @@ async fn new_keys_are_capped_and_still_answered() {
 
 #[tokio::test]
 async fn a_key_that_the_cap_keeps_out_is_held_to_its_limits_all_the_same() {
-    let day = Day::with(|_| ()).await;
-    let mut engine = Arc::into_inner(day.engine).unwrap();
-    engine.new_subjects = NewSubjectLimiter::new(0, 0);
-    let mut day = Day { engine: Arc::new(engine), ..day };
+    let mut day = Day::set_up(|options| options.new_subjects_per_minute = 0).await;
     let mut admitted = 0;
     for _ in 0..10 {
         admitted += u64::from(day.ask(json!({"tokens_used": 400_000})).await.allowed);
@@ -354,11 +362,11 @@ async fn a_key_that_the_cap_keeps_out_is_held_to_its_limits_all_the_same() {
 async fn an_address_stands_as_the_banned_prefix_around_it() {
     let day = Day::with(|_| ()).await;
     let prefix = Subject::parse("ip:203.0.113.0/24").unwrap();
-    day.engine.ban(&prefix, None, "a bad neighbourhood", &Actor::local(), day.now).await.unwrap();
-    let inside = day.engine.standing(&Subject::parse("ip:203.0.113.9").unwrap()).await.unwrap();
+    day.engine.bans().ban(&prefix, None, "a bad neighbourhood", &Actor::local(), day.now).await.unwrap();
+    let inside = day.engine.standings().of(&Subject::parse("ip:203.0.113.9").unwrap()).await.unwrap();
     assert!(inside.standing.is_banned_at(day.now));
     assert_eq!(inside.detail.reason, "a bad neighbourhood (by ip:203.0.113.0/24)");
-    let outside = day.engine.standing(&Subject::parse("ip:203.0.112.9").unwrap()).await.unwrap();
+    let outside = day.engine.standings().of(&Subject::parse("ip:203.0.112.9").unwrap()).await.unwrap();
     assert!(!outside.standing.is_banned_at(day.now));
 }
 

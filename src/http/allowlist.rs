@@ -149,7 +149,7 @@ pub(super) async fn put(
     let expires = order.checked(now)?.map(format_millis);
     let view = AllowView { entry, reason: Some(order.reason), expires, created: Some(format_millis(now)) };
     let body = json!({ "reason": view.reason, "expires": view.expires, "created": view.created });
-    let replaced = app.engine.write_allowlist(&view.entry, body, &actor, now).await?;
+    let replaced = app.engine.policy_changes().write_allowlist(&view.entry, body, &actor, now).await?;
     audit(&actor, "allowlist put", &view.entry);
     let code = if replaced { StatusCode::OK } else { StatusCode::CREATED };
     Ok((code, Json(view)).into_response())
@@ -178,7 +178,8 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     let entry = named(&app, &text).await?;
     let now = app.engine.now();
-    let there = app.engine.write_allowlist(&entry, serde_json::Value::Null, &actor, now).await?;
+    let there =
+        app.engine.policy_changes().write_allowlist(&entry, serde_json::Value::Null, &actor, now).await?;
     if !there {
         return Err(absent(&entry));
     }

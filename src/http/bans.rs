@@ -163,9 +163,9 @@ pub(super) async fn show(
     State(app): State<App>,
     SubjectPath(subject): SubjectPath,
 ) -> Result<Json<BanStatus>, ApiError> {
-    let record = app.engine.standing(&subject).await?;
+    let record = app.engine.standings().of(&subject).await?;
     let now = app.engine.now();
-    let spared = app.engine.spared_by(&record, now).await?;
+    let spared = app.engine.standings().spared_by(&record, now).await?;
     Ok(Json(BanStatus { spared, ..status(&app, &record, now) }))
 }
 
@@ -194,7 +194,7 @@ pub(super) async fn ban(
 ) -> Result<Response, ApiError> {
     let length = order.checked(&subject)?;
     let now = app.engine.now();
-    let (record, fresh) = app.engine.ban(&subject, length, &order.reason, &actor, now).await?;
+    let (record, fresh) = app.engine.bans().ban(&subject, length, &order.reason, &actor, now).await?;
     audit(&actor, "ban", subject.as_str());
     let code = if fresh { StatusCode::CREATED } else { StatusCode::OK };
     Ok((code, Json(status(&app, &record, now))).into_response())
@@ -236,8 +236,8 @@ pub(super) async fn lift(
 ) -> Result<Json<BanStatus>, ApiError> {
     let reason = because(&params.only(&["reason"])?, body, &actor, "lifted")?;
     let now = app.engine.now();
-    if app.engine.lift(&subject, &reason, &actor, now).await?.is_none() {
-        return Err(match app.engine.covering_ban(&subject, now) {
+    if app.engine.bans().lift(&subject, &reason, &actor, now).await?.is_none() {
+        return Err(match app.engine.standings().covering_ban(&subject, now) {
             Some(network) => ApiError::Conflict(format!(
                 "{subject} has no ban of its own: it is banned as part of {network}; lift that one"
             )),
@@ -246,7 +246,7 @@ pub(super) async fn lift(
     }
     audit(&actor, "lift", subject.as_str());
     // What remains: a network around it may be banned, too.
-    Ok(Json(status(&app, &app.engine.standing(&subject).await?, now)))
+    Ok(Json(status(&app, &app.engine.standings().of(&subject).await?, now)))
 }
 
 /// Shows where a key stands, by the raw key, which so is never in a URL.
@@ -271,7 +271,7 @@ pub(super) async fn lookup(
     let now = app.engine.now();
     let mut worst: Option<StandingRecord> = None;
     for subject in subjects_of(&app, api_key, now)? {
-        let record = app.engine.standing(&subject).await?;
+        let record = app.engine.standings().of(&subject).await?;
         if worst.as_ref().is_none_or(|w| record.standing.state_at(now) > w.standing.state_at(now)) {
             worst = Some(record);
         }

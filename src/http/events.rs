@@ -157,7 +157,7 @@ pub(super) async fn feedback(
         VerdictWord::Benign => Verdict::Benign,
         VerdictWord::Attack => Verdict::Attack,
     };
-    let event = app.engine.feedback(&id, verdict, &note, &actor, app.engine.now()).await?;
+    let event = app.engine.feedback().give(&id, verdict, &note, &actor, app.engine.now()).await?;
     let event = event.ok_or_else(|| ApiError::NotFound("there is no event with this id".to_owned()))?;
     audit(&actor, "feedback", &id);
     Ok(Json(event))

@@ -122,7 +122,7 @@ pub(super) async fn show(State(app): State<App>, params: Params) -> Result<Json<
     let params = params.only(&["project", "model", "key", "timezone"])?;
     let zone = params.get("timezone", "an IANA time zone, for example Asia/Tokyo", Zone::named)?;
     let (zone, now) = (zone.unwrap_or(Zone::UTC), app.engine.now());
-    let seen = app.engine.forecast(only(&params, app.intake.prices()), &zone, now).await?;
+    let seen = app.engine.usage().forecast(only(&params, app.intake.prices()), &zone, now).await?;
     let Some(Forecast { basis, hours, days, day, month }) = seen else {
         let detail =
             "would look at too many series; ask for everything, or for a project, without model and key";

@@ -42,7 +42,7 @@ pub(super) async fn subject(app: &App, text: &str, pointer: &str) -> Result<Subj
         return Ok(subject);
     }
     match looks_secret(subject.id()) {
-        Some(likeness) if !app.engine.is_known(&subject).await? => {
+        Some(likeness) if !app.engine.subjects().is_known(&subject).await? => {
             let detail = format!(
                 "after key: {likeness}. POST /v1/bans/lookup takes the secret as api_key and answers with the \
                  subject. If it is a public id, register it first: PUT /v1/keys/{{key_id}}"

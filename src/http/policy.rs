@@ -105,7 +105,7 @@ pub(super) async fn put(
     if !matches(&headers, &app.engine.policy().version) {
         return Err(ApiError::Changed);
     }
-    let version: Arc<str> = app.engine.set_policy(&policy, &actor, app.engine.now()).await?;
+    let version: Arc<str> = app.engine.policy_changes().set_policy(&policy, &actor, app.engine.now()).await?;
     audit(&actor, "policy put", &version);
     Ok(respond(&policy, &version))
 }

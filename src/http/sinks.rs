@@ -192,7 +192,7 @@ async fn act(
         }
         ids => ids.unwrap_or_default(),
     };
-    Ok(app.engine.act_on_dead_letters(name, act, &ids, by, app.engine.now()).await?)
+    Ok(app.engine.dead_letters().decide(name, act, &ids, by, app.engine.now()).await?)
 }
 
 fn known(app: &App, name: &str) -> Result<(), ApiError> {

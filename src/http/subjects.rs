@@ -100,7 +100,7 @@ pub(super) async fn show(
     SubjectPath(subject): SubjectPath,
 ) -> Result<Json<SubjectPage>, ApiError> {
     let now = app.engine.now();
-    let view = app.engine.subject(&subject, now).await?;
+    let view = app.engine.subjects().view(&subject, now).await?;
     let view = view.ok_or_else(|| ApiError::NotFound(format!("nothing is known about {subject}")))?;
     let is_key = subject.kind() == SubjectKind::Key;
     let SubjectView { standing, observation, profile, events } = view;
@@ -142,7 +142,7 @@ pub(super) async fn forget(
     MaybeJson(body): MaybeJson<Because>,
 ) -> Result<StatusCode, ApiError> {
     let reason = because(&params.only(&["reason"])?, body, &actor, "forgotten")?;
-    app.engine.forget(&subject, &reason, &actor, app.engine.now()).await?;
+    app.engine.subjects().forget(&subject, &reason, &actor, app.engine.now()).await?;
     audit(&actor, "forget", subject.as_str());
     Ok(StatusCode::NO_CONTENT)
 }

@@ -235,7 +235,7 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let now = app.engine.now();
     let Asked { query, csv } = Asked::read(params, &headers, app.intake.prices(), now)?;
-    let table = whole(app.engine.usage(&query).await?)?;
+    let table = whole(app.engine.usage().table(&query).await?)?;
     if csv {
         return Ok(([(header::CONTENT_TYPE, CSV)], as_csv(&query, &table)).into_response());
     }
@@ -247,7 +247,7 @@ pub(super) async fn list(
         group: Grouping::default(),
         ..query.clone()
     };
-    let month = whole(app.engine.usage(&month).await?)?;
+    let month = whole(app.engine.usage().table(&month).await?)?;
     let today = month.rows.get(&(Bucket::Day.start(now), UsageKey::default())).copied().unwrap_or_default();
     let group = query.group;
     let rows = table.rows.iter().map(|((start, key), totals)| UsageRow {

@@ -252,6 +252,7 @@ mod tests {
         assert_eq!(sought.explained.course, Course::NotCounted);
         replay
             .engine()
+            .policy_changes()
             .write_allowlist("key:a", json!({ "reason": "ours" }), &Actor::local(), 0)
             .await
             .unwrap();

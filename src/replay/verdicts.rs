@@ -77,13 +77,13 @@ impl Verdicts {
             let subject = given.feedback.judged.subject.as_ref();
             match given.feedback.verdict {
                 Verdict::Benign => {
-                    let banned = subject.is_some_and(|s| engine.known_ban(s, given.at).is_some());
+                    let banned = subject.is_some_and(|s| engine.standings().known_ban(s, given.at).is_some());
                     self.benign += 1;
                     self.lifted += usize::from(banned);
                 }
                 Verdict::Attack => self.attacks += 1,
             }
-            engine.carry_out(&given.feedback, given.at).await?;
+            engine.feedback().carry_out(&given.feedback, given.at).await?;
             self.subjects.extend(subject.cloned());
         }
         Ok(())

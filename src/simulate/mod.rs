@@ -3,7 +3,7 @@
 //!
 //! Addresses come from the demo geo database, so its networks and places are known to the detectors.
 //! `archetypes` are the benign keys and `attacks` what befalls some of them, one file each; `circumstances` make each
-//! key differ from the next. `score` compares what was decided with the labels.
+//! key differ from the next. `score` compares what was decided with the labels. `swap` makes thefts of recorded traffic.
 
 pub mod archetypes;
 pub mod atlas;
@@ -14,6 +14,7 @@ pub mod denials;
 pub mod persona;
 pub mod random;
 pub mod score;
+pub mod swap;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -63,13 +63,13 @@ fn request_id<S: Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error>
 /// A generated request with the truth about it. As JSON it is the truth alone: a file of labels, line by line beside
 /// a file of records.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Labelled {
+pub struct Labelled<R = WireRecord> {
     /// When it happened; the order of the traffic.
     #[serde(with = "rfc3339_millis")]
     pub time: Millis,
     /// The request as it is reported.
     #[serde(skip)]
-    pub record: WireRecord,
+    pub record: R,
     /// The kind of attack that it belongs to; `None` for the rightful owner's requests.
     pub label: Option<&'static str>,
     /// The attack that it belongs to, counted from 0.

@@ -143,7 +143,7 @@ async fn many_callers_of_the_embedded_store_never_get_more_than_the_limit_and_us
 /// Registers a project with a budget of one dollar; engines that start later know it.
 async fn with_a_budget(engine: Arc<Engine>) -> Arc<Engine> {
     let body = serde_json::from_value::<Project>(json!({"budget_usd": "1"})).unwrap().checked().unwrap();
-    engine.put_entry("shared", &Entry::Project(body), &Actor::local(), START).await.unwrap();
+    engine.registry_changes().put("shared", &Entry::Project(body), &Actor::local(), START).await.unwrap();
     engine
 }
 

@@ -43,6 +43,7 @@ async fn an_acknowledged_ban_survives_that_redis_is_killed_right_after() {
         instance.ban(&lifted).await;
         instance
             .engine
+            .bans()
             .lift(&lifted, "found", &Actor::local(), instance.engine.now())
             .await
             .unwrap()
@@ -89,7 +90,12 @@ async fn an_acknowledged_ban_survives_that_this_process_is_killed_right_after() 
 async fn register(instance: &Instance, key: &str) {
     let body = serde_json::json!({"allowed_networks": ["192.0.2.0/24"]});
     let entry = serde_json::from_value::<KeyEntry>(body).unwrap().checked().unwrap();
-    instance.engine.put_entry(key, &Entry::Key(entry), &Actor::local(), instance.engine.now()).await.unwrap();
+    instance
+        .engine
+        .registry_changes()
+        .put(key, &Entry::Key(entry), &Actor::local(), instance.engine.now())
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -149,7 +149,7 @@ async fn a_ban_ends_on_its_moment_and_a_clock_that_jumps_back_does_not_lift_it()
         };
         let key = Subject::key("a");
         assert!(allowed(&engine, START).await);
-        engine.ban(&key, Some(HOUR), "leaked", &Actor::local(), START).await.unwrap();
+        engine.bans().ban(&key, Some(HOUR), "leaked", &Actor::local(), START).await.unwrap();
         for jump in [SECOND, HOUR, 30 * DAY] {
             assert!(!allowed(&engine, START - jump).await, "{jump} ms back");
         }

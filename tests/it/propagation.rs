@@ -45,7 +45,7 @@ async fn an_operators_ban_and_its_lifting_reach_the_other_instance_within_a_seco
     one.ban(&key).await;
     within(A_SECOND, "the ban is known", async || other.holds(&key)).await;
     assert_eq!(other.ask("a").await.reason, Some(Reason::ApiKeyBanned));
-    one.engine.lift(&key, "found", &Actor::local(), one.engine.now()).await.unwrap().unwrap();
+    one.engine.bans().lift(&key, "found", &Actor::local(), one.engine.now()).await.unwrap().unwrap();
     within(A_SECOND, "the lifting is known", async || !other.holds(&key)).await;
     assert!(other.ask("a").await.allowed && one.ask("a").await.allowed);
     one.ban(&key).await;
@@ -85,7 +85,7 @@ async fn two_instances_over_which_the_policy_changes_refuse_only_what_is_enforce
     within(A_SECOND, "the ban is known", async || other.holds(&key)).await;
     let theory = other.ask("a").await;
     assert!(theory.allowed && theory.ruling().reason == Some(Reason::ApiKeyBanned), "{theory:?}");
-    one.engine.set_policy(&strict(), &Actor::local(), one.engine.now()).await.unwrap();
+    one.engine.policy_changes().set_policy(&strict(), &Actor::local(), one.engine.now()).await.unwrap();
     assert!(one.ask("a").await.allowed, "what was only observed refuses nobody, in the store either");
     let version = one.engine.policy().version.clone();
     within(A_SECOND, "the policy is in force", async || other.engine.policy().version == version).await;
@@ -102,7 +102,8 @@ async fn a_policy_is_in_force_on_the_other_instance_within_a_second() {
     let mut changed = strict();
     changed.limits.tokens = [("1min".to_owned(), 15)].into();
     changed.detectors.impossible_travel.mode = Mode::Off;
-    let version = one.engine.set_policy(&changed, &Actor::local(), one.engine.now()).await.unwrap();
+    let version =
+        one.engine.policy_changes().set_policy(&changed, &Actor::local(), one.engine.now()).await.unwrap();
     within(A_SECOND, "the policy is known", async || other.engine.policy().version == version).await;
     assert!(other.ask("a").await.allowed);
     let refused = other.ask_with("a", json!({"source_ip": BUCHAREST})).await;
@@ -115,7 +116,11 @@ async fn an_allowlist_entry_and_its_end_are_in_force_on_the_other_instance_withi
     let server = Server::start(&[]);
     let [one, other] = Instance::pair(&server, strict(), options()).await;
     let write = async |body: Value| {
-        one.engine.write_allowlist("pair:SG~RO", body, &Actor::local(), one.engine.now()).await.unwrap();
+        one.engine
+            .policy_changes()
+            .write_allowlist("pair:SG~RO", body, &Actor::local(), one.engine.now())
+            .await
+            .unwrap();
     };
     write(json!({"reason": "two offices"})).await;
     within(A_SECOND, "the entry is known", async || other.engine.allowlist().len() == 1).await;
@@ -133,10 +138,14 @@ async fn a_project_and_its_key_are_in_force_on_the_other_instance_within_a_secon
     let [one, other] = Instance::pair(&server, policy(), options()).await;
     assert!(other.ask("a").await.allowed);
     let now = one.engine.now();
-    one.engine.put_entry("p", &Entry::Project(Project::default()), &Actor::local(), now).await.unwrap();
+    one.engine
+        .registry_changes()
+        .put("p", &Entry::Project(Project::default()), &Actor::local(), now)
+        .await
+        .unwrap();
     let key = json!({"project": "p", "allowed_networks": ["198.51.100.0/24"]});
     let key = serde_json::from_value::<KeyEntry>(key).unwrap().checked().unwrap();
-    one.engine.put_entry("a", &Entry::Key(key), &Actor::local(), now).await.unwrap();
+    one.engine.registry_changes().put("a", &Entry::Key(key), &Actor::local(), now).await.unwrap();
     assert_eq!(one.ask("a").await.reason, Some(Reason::KeyNotAllowed), "here at once");
     let knows = |key: bool| {
         let registry = other.engine.policy().registry.clone();
@@ -146,7 +155,12 @@ async fn a_project_and_its_key_are_in_force_on_the_other_instance_within_a_secon
     assert_eq!(other.ask("a").await.reason, Some(Reason::KeyNotAllowed));
     assert!(other.engine.policy().registry.projects().contains_key("p"));
     assert!(
-        other.engine.delete_entry(DocumentKind::Key, "a", &Actor::local(), other.engine.now()).await.unwrap()
+        other
+            .engine
+            .registry_changes()
+            .delete(DocumentKind::Key, "a", &Actor::local(), other.engine.now())
+            .await
+            .unwrap()
     );
     assert!(other.ask("a").await.allowed);
     within(A_SECOND, "its end is known", async || one.engine.policy().registry.key("a").is_none()).await;
@@ -200,7 +214,11 @@ async fn among_100_000_keys_a_change_costs_every_instance_what_changed() {
     for n in 1..=CHANGES {
         let (id, label) = (format!("k{n}"), format!("changed {n}"));
         let began = clock::instant();
-        one.engine.put_entry(&id, &key(label.clone()), &Actor::local(), one.engine.now()).await.unwrap();
+        one.engine
+            .registry_changes()
+            .put(&id, &key(label.clone()), &Actor::local(), one.engine.now())
+            .await
+            .unwrap();
         acknowledged = acknowledged.max(began.elapsed());
         let took = within(A_SECOND, "the change is known", async || is_known(&id, &label).await).await;
         slowest = slowest.max(took);
@@ -208,7 +226,8 @@ async fn among_100_000_keys_a_change_costs_every_instance_what_changed() {
     assert!(
         other
             .engine
-            .delete_entry(DocumentKind::Key, "k50", &Actor::local(), other.engine.now())
+            .registry_changes()
+            .delete(DocumentKind::Key, "k50", &Actor::local(), other.engine.now())
             .await
             .unwrap()
     );

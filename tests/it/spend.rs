@@ -75,8 +75,9 @@ async fn a_key_that_stays_critical_is_cut_off_once_by_two_instances_on_redis() {
         first.events(&query).await.unwrap().items
     };
     eventually("the key is refused everywhere", async || {
-        let banned =
-            |instance: &Instance| instance.engine.known_ban(&subject, instance.engine.now()).is_some();
+        let banned = |instance: &Instance| {
+            instance.engine.standings().known_ban(&subject, instance.engine.now()).is_some()
+        };
         instances.iter().all(banned)
     })
     .await;

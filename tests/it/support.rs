@@ -141,17 +141,18 @@ impl Instance {
 
     /// Bans for good by an operator's word, which must be acknowledged.
     pub(crate) async fn ban(&self, subject: &Subject) {
-        self.engine.ban(subject, None, "leaked", &Actor::local(), self.engine.now()).await.unwrap();
+        self.engine.bans().ban(subject, None, "leaked", &Actor::local(), self.engine.now()).await.unwrap();
     }
 
     /// Whether this instance answers from its own memory that the subject is banned.
     pub(crate) fn holds(&self, subject: &Subject) -> bool {
-        self.engine.known_ban(subject, self.engine.now()).is_some()
+        self.engine.standings().known_ban(subject, self.engine.now()).is_some()
     }
 
     /// Whether an operator is told that a ban could not be written.
     pub(crate) async fn ban_is_refused(&self) -> bool {
         self.engine
+            .bans()
             .ban(&Subject::key("refused"), None, "leaked", &Actor::local(), self.engine.now())
             .await
             .is_err()

@@ -91,6 +91,8 @@ pub struct Configured {
     pub unknown_keys: UnknownKeys,
     /// The plan of keys without one; empty: none.
     pub default_plan: String,
+    /// The project of requests whose key nobody registered and that name none; empty: none.
+    pub default_project: String,
     /// Which share of a limit each priority may use.
     pub shares: Shares,
 }
@@ -144,6 +146,8 @@ struct Ready {
     plans: HashMap<Arc<str>, HashMap<Arc<str>, Rules>>,
     projects: HashMap<Subject, ReadyProject>,
     everything: Rules,
+    /// The project of requests whose key nobody registered and that name none.
+    default_project: Option<Subject>,
     /// Whether any project has a priority: else nobody is to be cut for anybody.
     prioritised: bool,
 }
@@ -159,7 +163,8 @@ struct ReadyProject {
 /// What the registry says about a request.
 #[derive(Debug, Clone, Default)]
 pub struct Terms {
-    /// The project that its key is registered to, which wins over the one that the record names.
+    /// The project that its key is registered to, which wins over the one that the record names; where neither says any,
+    /// the default one.
     pub project: Option<Subject>,
     /// The record names another one.
     pub mismatch: bool,
@@ -223,7 +228,8 @@ impl Registry {
     }
 
     fn noticed(mut self) -> Self {
-        let default_is_empty = self.configured.default_plan.is_empty();
+        let default_is_empty =
+            self.configured.default_plan.is_empty() && self.configured.default_project.is_empty();
         let admits = self.configured.unknown_keys == UnknownKeys::Admit;
         let none = self.keys.is_empty() && self.projects.is_empty() && self.ready.everything.is_empty();
         self.idle = none && default_is_empty && admits;
@@ -311,8 +317,10 @@ impl Registry {
         let former = || record.former_keys.iter().find_map(|key| self.keys.get(key.id()));
         let key = self.keys.get(&record.key_id).or_else(former);
         let registered = key.and_then(|key| key.project.as_ref());
+        let default = self.ready.default_project.as_ref();
+        let assumed = default.filter(|_| key.is_none() && record.project.is_none());
         let mut terms = Terms {
-            project: registered.cloned(),
+            project: registered.or(assumed).cloned(),
             mismatch: registered.is_some()
                 && record.project.is_some()
                 && registered != record.project.as_ref(),
@@ -327,7 +335,7 @@ impl Registry {
         self.ready.apply(
             key,
             &self.configured,
-            registered.or(record.project.as_ref()),
+            registered.or(record.project.as_ref()).or(assumed),
             record,
             &mut terms.limits,
         );
@@ -353,7 +361,9 @@ fn give_back<T: Clone>(held: &mut Named<T>, name: &str, configured: Option<&T>) 
 impl Ready {
     fn new(configured: &Configured, plans: &Named<Plan>, projects: &Named<Project>) -> Self {
         let mut zones: BTreeMap<Arc<str>, Zone> = BTreeMap::from([(UTC.into(), Zone::UTC)]);
+        let default_project = &configured.default_project;
         let mut ready = Self {
+            default_project: (!default_project.is_empty()).then(|| Subject::project(default_project)),
             everything: limits::rules(&limits::read(&configured.limits, "", &mut Vec::new()), &Zone::UTC),
             ..Self::default()
         };

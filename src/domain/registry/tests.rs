@@ -231,6 +231,34 @@ fn unknown_keys_are_refused_where_the_configuration_says_so() {
 }
 
 #[test]
+fn the_default_project_is_of_keys_that_nobody_registered_and_records_that_name_none() {
+    let configured = Configured {
+        projects: [("rest".to_owned(), project(&requests(7)))].into(),
+        default_project: "rest".to_owned(),
+        ..Configured::default()
+    };
+    let entries = [
+        ("p", Entry::Project(project(&requests(5)))),
+        ("theirs", Entry::Key(key(r#"{"project":"p"}"#))),
+        ("loose", Entry::Key(KeyEntry::default())),
+    ];
+    let entries = entries.into_iter().map(|(name, entry)| (name.to_owned(), entry, NOW));
+    let registry = Registry::new(Arc::new(configured), entries);
+    for (id, named, project, limits) in [
+        ("new", None, Some("rest"), &["project:rest requests 1min 7"][..]),
+        ("new", Some("p"), None, &["project:p requests 1min 5"]),
+        ("new", Some("unheard"), None, &[]),
+        ("theirs", None, Some("p"), &["project:p requests 1min 5"]),
+        ("loose", None, None, &[]),
+    ] {
+        let record = record(id, named, None);
+        let terms = registry.terms(&record, || None, NOW);
+        assert_eq!((terms.project, terms.mismatch), (project.map(Subject::project), false), "{id} {named:?}");
+        assert_eq!(applied(&registry, &record), limits, "{id} {named:?}");
+    }
+}
+
+#[test]
 fn what_is_stored_takes_the_place_of_what_is_configured_until_it_is_deleted() {
     let configured = Configured {
         plans: [("base".to_owned(), plan(&requests(1)))].into(),

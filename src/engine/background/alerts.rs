@@ -12,6 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+use super::usage::Usage;
 use crate::{
     domain::{
         DAY, MINUTE, Millis,
@@ -21,7 +22,7 @@ use crate::{
         subject::Subject,
         usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery, UsageTable},
     },
-    engine::{Engine, events},
+    engine::{events, in_force::InForce, shared::Shared},
     store::{Claim, EventQuery, StoreError, patient},
 };
 
@@ -51,8 +52,17 @@ type Name = Option<Arc<str>>;
 /// What the weeks before held.
 type Baselines = HashMap<Name, Baseline>;
 
+/// Holds usage against the alert rules.
+pub(in crate::engine) struct AlertWatch {
+    shared: Arc<Shared>,
+    in_force: Arc<InForce>,
+    usage: Arc<Usage>,
+    alerts: Alerts,
+}
+
+/// What has been looked at and reported.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Alerts(Mutex<Seen>);
+struct Alerts(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -128,16 +138,17 @@ impl Look {
     }
 }
 
-impl Engine {
+impl AlertWatch {
+    /// Nothing has been looked at yet.
+    pub(in crate::engine) fn new(shared: Arc<Shared>, in_force: Arc<InForce>, usage: Arc<Usage>) -> Self {
+        Self { shared, in_force, usage, alerts: Alerts::default() }
+    }
+
     /// Looks at every rule of these scopes.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub(in crate::engine) async fn watch_rules(
-        &self,
-        scopes: &[Watched],
-        now: Millis,
-    ) -> Result<(), StoreError> {
+    pub(in crate::engine) async fn watch(&self, scopes: &[Watched], now: Millis) -> Result<(), StoreError> {
         self.read_reported(scopes, now).await?;
         for bucket in Bucket::ALL {
             for &scope in scopes {
@@ -201,7 +212,7 @@ impl Engine {
     }
 
     async fn watch_span(&self, rules: &[&AlertRule], look: Look) -> Result<(), StoreError> {
-        let sums = look.sums(self.usage(&look.query(look.bucket, look.start)).await?);
+        let sums = look.sums(self.usage.table(&look.query(look.bucket, look.start)).await?);
         let wanted = rules.iter().any(|rule| matches!(rule.bar, Bar::TimesBaseline(_)));
         let baselines = if wanted { Some(self.baselines(look).await?) } else { None };
         for part in sums.chunks(AT_ONCE) {

@@ -4,17 +4,18 @@
 //! A flood of them must not become one of the store. What only counts is added up by subject and counter, and told to
 //! the store with what else is owed to it; what can be a retry, or is reported late, waits for a charge of its own.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 
+use super::usage_book::UsageBook;
 use crate::{
     domain::{
         Millis,
-        decision::Decision,
         observation::{Charge, Claim},
         record::Record,
-        registry::Terms,
     },
-    engine::{ActivePolicy, Engine, decide::charge_behind},
+    engine::{fallback::Fallback, shared::Shared},
     store::{StoreError, patient},
 };
 
@@ -33,58 +34,65 @@ struct Report {
     refused: bool,
 }
 
-/// Reports that wait for charges of their own.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct DeferredReports(Mutex<Vec<Report>>);
+/// Reports that are counted behind their answer.
+pub(in crate::engine) struct DeferredReports {
+    shared: Arc<Shared>,
+    fallback: Arc<Fallback>,
+    book: Arc<UsageBook>,
+    /// Whether the store is another's, and can be owed something; in a replay it is in the process.
+    owes: bool,
+    waiting: Mutex<Vec<Report>>,
+}
 
-impl Engine {
-    /// Counts a refused record in limits and usage, behind its answer.
-    pub(in crate::engine) fn count_behind(
+impl DeferredReports {
+    /// What only counts is told to the store with what `fallback` has for it, if the store can be owed something.
+    pub(in crate::engine) fn new(
+        shared: Arc<Shared>,
+        fallback: Arc<Fallback>,
+        book: Arc<UsageBook>,
+        owes: bool,
+    ) -> Self {
+        Self { shared, fallback, book, owes, waiting: Mutex::default() }
+    }
+
+    /// Counts a refused record in limits (by its charge, if it has one) and usage, behind its answer.
+    pub(in crate::engine) fn count(
         &self,
         record: &Record,
-        terms: &Terms,
-        decision: &Decision,
-        active: &ActivePolicy,
+        charge: Option<Charge>,
+        refused: bool,
         now: Millis,
     ) {
-        let refused = !decision.allowed;
-        let profile = self.profiles.get(&record.key);
-        let attribution = self.attribution(record, profile.as_ref());
-        let Some(charge) = charge_behind(record, terms, attribution, active, now) else {
-            return self.count_usage(record, None, refused, now);
-        };
-        // A made-up key must not become a known one by being refused.
-        let charge = Charge { may_create: profile.is_some(), ..charge };
-        // In a replay nothing is owed: the store is in the process.
-        let waits = charge.entry.is_some() || !self.options.flushes;
+        let Some(charge) = charge else { return self.book.count(record, refused, now) };
+        let waits = charge.entry.is_some() || !self.owes;
         if waits {
-            let mut waiting = self.deferred.0.lock();
+            let mut waiting = self.waiting.lock();
             if waiting.len() < MOST_WAITING {
                 return waiting.push(Report { charge, record: record.clone(), refused });
             }
         }
-        self.owe(&charge, charge.may_create);
-        self.count_usage(record, None, refused, now);
+        self.fallback.owe(&charge, charge.may_create);
+        self.book.count(record, refused, now);
     }
 
     /// Charges the reports that wait, and counts the usage of those that are no retries. While the store does not
     /// answer they go on waiting.
-    pub(in crate::engine) async fn count_deferred(&self, now: Millis) -> Result<(), StoreError> {
-        let mut rest = std::mem::take(&mut *self.deferred.0.lock());
+    pub(in crate::engine) async fn charge(&self, now: Millis) -> Result<(), StoreError> {
+        let mut rest = std::mem::take(&mut *self.waiting.lock());
         while !rest.is_empty() {
             let later = rest.split_off(rest.len().min(PAGE));
             let charges: Vec<Charge> = rest.iter().map(|report| report.charge.clone()).collect();
             let observed = match patient(self.shared.store.observe(&charges)).await {
                 Ok(observed) => observed,
                 Err(error) => {
-                    self.deferred.0.lock().extend(rest.into_iter().chain(later));
+                    self.waiting.lock().extend(rest.into_iter().chain(later));
                     return Err(error);
                 }
             };
             for (report, mut observation) in rest.into_iter().zip(observed) {
                 self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
                 if observation.claim == Claim::Fresh {
-                    self.count_usage(&report.record, None, report.refused, now);
+                    self.book.count(&report.record, report.refused, now);
                 }
             }
             rest = later;

@@ -1,8 +1,14 @@
-//! What happens beside the decisions: usage on its way to the roll-ups, alert rules,
-//! spend anomalies, reports counted behind their answer, and the upkeep that runs them all.
+//! What happens beside the decisions: usage on its way to the roll-ups, alert rules, spend anomalies, reports counted
+//! behind their answer, answers for other instances, reservations that nobody settles, and the upkeep that runs them all.
+//! Each is a type that has what it uses and nothing else.
 
 pub(in crate::engine) mod alerts;
+pub(in crate::engine) mod answers;
 pub(in crate::engine) mod deferred_reports;
+pub(in crate::engine) mod log;
+pub(in crate::engine) mod reconcile;
+pub(in crate::engine) mod reservations;
 pub(in crate::engine) mod spend;
 pub(in crate::engine) mod upkeep;
 pub(in crate::engine) mod usage;
+pub(in crate::engine) mod usage_book;

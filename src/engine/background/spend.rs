@@ -11,6 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+use super::usage_book::UsageBook;
 use crate::{
     domain::{
         DAY, HOUR, Millis, SECOND,
@@ -23,7 +24,7 @@ use crate::{
         subject::Subject,
         usage::{Bucket, Grouping, OTHER, UsageKey, UsageQuery},
     },
-    engine::{Engine, events},
+    engine::{events, in_force::InForce, shared::Shared, standings::Standings},
     store::{Claim, EventQuery, StandingRecord, StoreError, patient},
 };
 
@@ -37,10 +38,16 @@ const MANY: usize = 10;
 /// Events looked at for what was reported or said, in pages of a hundred.
 const PAGES: usize = 50;
 
-/// What this instance knows of checks.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct SpendWatch(Mutex<Known>);
+/// Looks at what keys spend.
+pub(in crate::engine) struct SpendWatch {
+    shared: Arc<Shared>,
+    in_force: Arc<InForce>,
+    standings: Arc<Standings>,
+    book: Arc<UsageBook>,
+    known: Mutex<Known>,
+}
 
+/// What this instance knows of checks.
 #[derive(Debug, Default)]
 struct Known {
     /// The last check that is done, here or elsewhere.
@@ -116,16 +123,26 @@ impl CutOff {
     }
 }
 
-impl Engine {
+impl SpendWatch {
+    /// Nothing is known of checks yet. Usage in `book` is written before each; `standings` are changed by it.
+    pub(in crate::engine) fn new(
+        shared: Arc<Shared>,
+        in_force: Arc<InForce>,
+        standings: Arc<Standings>,
+        book: Arc<UsageBook>,
+    ) -> Self {
+        Self { shared, in_force, standings, book, known: Mutex::default() }
+    }
+
     /// Makes the check of the last full hour, unless it is done or somebody else makes it.
     ///
     /// # Errors
     /// When the store does not answer: then it is made again.
-    pub(in crate::engine) async fn watch_spend(&self, now: Millis) -> Result<(), StoreError> {
+    pub(in crate::engine) async fn watch(&self, now: Millis) -> Result<(), StoreError> {
         let Some(rules) = self.in_force.base().spend else { return Ok(()) };
         let check = Check { at: Bucket::Hour.start(now), now };
         let claimed = {
-            let known = self.spend.0.lock();
+            let known = self.known.lock();
             if known.done >= check.at || now - check.at < SETTLED {
                 return Ok(());
             }
@@ -134,17 +151,17 @@ impl Engine {
         if claimed
             || patient(self.shared.store.claim(&format!("spend-{}", check.at), now)).await? == Claim::Fresh
         {
-            self.spend.0.lock().claimed = check.at;
+            self.known.lock().claimed = check.at;
             self.check_spend(&rules, check).await?;
         }
-        let mut known = self.spend.0.lock();
+        let mut known = self.known.lock();
         known.done = check.at;
         known.reported.retain(|(_, day), _| *day >= check.day() - DAY);
         Ok(())
     }
 
     async fn check_spend(&self, rules: &Rules, check: Check) -> Result<(), StoreError> {
-        self.flush_usage(check.now).await?;
+        self.book.flush(&*self.shared.store, check.now).await?;
         let mut book = self.read_days(rules, check).await?;
         let mut critical = HashSet::new();
         for key in book.days.keys() {
@@ -246,7 +263,7 @@ impl Engine {
     async fn report_spend(&self, key: &str, found: &Judgement, judged: Check) -> Result<(), StoreError> {
         let (subject, day) = (Subject::key(key), judged.day());
         let place = (subject.clone(), day);
-        let known = self.spend.0.lock().reported.get(&place).copied();
+        let known = self.known.lock().reported.get(&place).copied();
         if known.is_some_and(|reported| reported >= found.severity()) {
             return Ok(());
         }
@@ -260,7 +277,7 @@ impl Engine {
             patient(self.shared.store.append(&[event])).await?;
             self.shared.metrics.events_written.increment(1);
         }
-        self.spend.0.lock().reported.insert(place, found.severity());
+        self.known.lock().reported.insert(place, found.severity());
         Ok(())
     }
 
@@ -310,7 +327,7 @@ impl Engine {
             evidence: event.evidence.as_json().clone(),
             request_id: None,
         };
-        let done = self.change_with(&subject, now, |current| {
+        let done = self.standings.change_with(&subject, now, |current| {
             let before = current.standing.counting(observing);
             // What is only observed takes the place of no ban that holds again when the policy enforces.
             let holds = observing && current.standing.counting(false).is_banned_at(now);

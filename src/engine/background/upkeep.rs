@@ -1,21 +1,27 @@
-//! What happens in the background, off the hot path: following the log, writing events, flushing profiles, ending
-//! bans, following the store's clock, finding the store back.
+//! When each part of the background is run, off the hot path; with it go flushing profiles, ending bans, following the
+//! store's clock, and finding the store back.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::alerts;
+use super::{
+    alerts::{self, AlertWatch},
+    answers::AnswersForOthers,
+    deferred_reports::DeferredReports,
+    log::LogFollower,
+    reconcile::Reconciler,
+    reservations::Reservations,
+    spend::SpendWatch,
+    usage_book::UsageBook,
+};
 use crate::{
     clock,
-    domain::{
-        Millis,
-        event::{Event, EventType},
-        standing::{Standing, StandingDetail},
-        subject::Subject,
+    engine::{
+        bans::BanIndex, events, fallback::Fallback, in_force::InForce, profiles::ProfileBook, shared::Shared,
+        standings::Standings,
     },
-    engine::{Engine, events, shared::measured},
-    store::{LogPage, LogPosition, Respond, Responded, StoreError, patient},
+    store::{LogPosition, StoreError, patient},
 };
 
 /// The rhythm of the background.
@@ -32,21 +38,35 @@ const RELOAD_TICKS: u64 = 150;
 const ALERT_TICK: Duration = Duration::from_secs(2);
 /// Sums by key and model are read so many times less long than they are left alone: at most a twentieth of the time.
 const REST: u32 = 19;
-/// Events read from the log at a time.
-const LOG_PAGE: usize = 1_000;
 /// What a probe of a lost store may take.
 const PROBE: Duration = Duration::from_millis(500);
-/// Charges and changes of counters written at a time.
-const OWED_PAGE: usize = 500;
 
-impl Engine {
+/// Runs the background.
+pub(in crate::engine) struct Upkeep {
+    pub(in crate::engine) shared: Arc<Shared>,
+    pub(in crate::engine) in_force: Arc<InForce>,
+    pub(in crate::engine) bans: Arc<BanIndex>,
+    pub(in crate::engine) standings: Arc<Standings>,
+    pub(in crate::engine) profiles: Arc<ProfileBook>,
+    pub(in crate::engine) fallback: Arc<Fallback>,
+    pub(in crate::engine) log: LogFollower,
+    pub(in crate::engine) book: Arc<UsageBook>,
+    pub(in crate::engine) deferred: Arc<DeferredReports>,
+    pub(in crate::engine) answers: Arc<AnswersForOthers>,
+    pub(in crate::engine) reservations: Arc<Reservations>,
+    pub(in crate::engine) reconciler: Reconciler,
+    pub(in crate::engine) alerts: AlertWatch,
+    pub(in crate::engine) spend: SpendWatch,
+}
+
+impl Upkeep {
     /// Runs until `shutdown`, then writes what is left.
-    pub async fn upkeep(self: Arc<Self>, shutdown: CancellationToken) {
+    pub(in crate::engine) async fn run(&self, shutdown: &CancellationToken) {
         tokio::join!(
-            self.tend_until(&shutdown),
-            self.add_usage_until(&shutdown),
-            self.tell_answers_until(&shutdown),
-            self.watch_until(&shutdown)
+            self.tend_until(shutdown),
+            self.add_usage_until(shutdown),
+            self.tell_answers_until(shutdown),
+            self.watch_until(shutdown)
         );
         self.shared.outbox.end_folds();
         self.finish().await;
@@ -54,7 +74,7 @@ impl Engine {
 
     async fn tend_until(&self, shutdown: &CancellationToken) {
         let mut ticks = clock::ticks(TICK);
-        let mut position = self.begin.clone();
+        let mut position = self.log.begin();
         for tick in 0_u64.. {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -74,10 +94,10 @@ impl Engine {
             }
             let now = self.shared.now();
             if self.shared.is_answering() {
-                if let Err(error) = self.count_deferred(now).await {
+                if let Err(error) = self.deferred.charge(now).await {
                     tracing::warn!(%error, "reports of refused keys could not be counted; they are kept");
                 }
-                match self.flush_usage(now).await {
+                match self.book.flush(&*self.shared.store, now).await {
                     Ok(()) => flushed_at = now,
                     Err(error) => tracing::warn!(%error, "usage could not be added to the store; it is kept"),
                 }
@@ -94,7 +114,7 @@ impl Engine {
                 () = self.answers.news() => {}
             }
             if self.shared.is_answering()
-                && let Err(error) = self.write_answers(self.shared.now()).await
+                && let Err(error) = self.answers.write(self.shared.now()).await
             {
                 tracing::debug!(%error, "answers could not be kept for retries on other instances");
             }
@@ -113,13 +133,13 @@ impl Engine {
             if !self.shared.is_answering() {
                 continue;
             }
-            let mut watched = vec![self.watch_rules(&alerts::FEW, self.shared.now()).await];
+            let mut watched = vec![self.alerts.watch(&alerts::FEW, self.shared.now()).await];
             let began = clock::instant();
             if began >= rested {
-                watched.push(self.watch_rules(&alerts::MANY, self.shared.now()).await);
+                watched.push(self.alerts.watch(&alerts::MANY, self.shared.now()).await);
                 rested = clock::instant() + began.elapsed() * REST;
             }
-            watched.push(self.watch_spend(self.shared.now()).await);
+            watched.push(self.spend.watch(self.shared.now()).await);
             for error in watched.into_iter().filter_map(Result::err) {
                 tracing::warn!(%error, "usage could not be held against rules; it is tried again");
             }
@@ -145,7 +165,7 @@ impl Engine {
     }
 
     async fn tend(&self, tick: u64, position: &mut LogPosition) -> Result<(), StoreError> {
-        self.follow_log(position).await?;
+        self.log.read(position).await?;
         self.shared.write_events().await?;
         patient(self.in_force.refresh_if_changed()).await?;
         if tick.is_multiple_of(CLOCK_TICKS) {
@@ -153,59 +173,17 @@ impl Engine {
         }
         // At once for those that were made here, so that nothing is held past its lease.
         if self.reservations.may_end(self.shared.now()) || tick.is_multiple_of(SECOND_TICKS) {
-            patient(self.end_reservations(self.shared.now())).await?;
+            patient(self.reservations.end(self.shared.now())).await?;
         }
         if tick.is_multiple_of(SECOND_TICKS) {
             // Also without an outage: a single trip that failed, or one that ended while the store came back.
-            self.settle(self.shared.now()).await?;
+            self.reconciler.settle(self.shared.now()).await?;
             patient(self.profiles.flush(&*self.shared.store)).await?;
             let ended = patient(self.shared.store.expire_bans(self.shared.now())).await?;
             self.shared.metrics.events_written.increment(ended as u64);
         }
         if tick > 0 && tick.is_multiple_of(RELOAD_TICKS) {
-            self.reload_bans(self.shared.now()).await?;
-        }
-        Ok(())
-    }
-
-    /// Reads what came into the log, tells the followers, and takes over bans that others made or lifted.
-    async fn follow_log(&self, position: &mut LogPosition) -> Result<(), StoreError> {
-        loop {
-            let LogPage { events, next, .. } =
-                measured(self.shared.store.read_log(position, LOG_PAGE), &self.shared.metrics.read_log)
-                    .await?;
-            // A page that is not full may still not be all: one partition may have more than its share of a page.
-            let is_all = events.is_empty();
-            for event in &events {
-                self.take_over(event).await?;
-            }
-            *position = next;
-            if !is_all {
-                self.news.send_modify(|count| *count = count.wrapping_add(1));
-            }
-            for event in events {
-                let _ = self.followers.send(Arc::new(event));
-            }
-            if is_all {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn take_over(&self, event: &Event) -> Result<(), StoreError> {
-        let changes = matches!(
-            event.kind,
-            EventType::TemporaryBan
-                | EventType::PermanentBan
-                | EventType::BanLifted
-                | EventType::SubjectForgotten
-        );
-        let (true, Some(subject)) = (changes, &event.subject) else { return Ok(()) };
-        let held = self.bans.version(subject);
-        let stored = patient(self.shared.store.standing(subject)).await?.map(|record| record.standing);
-        self.bans.replace(subject, held, &stored.unwrap_or_default(), self.shared.now());
-        if event.kind == EventType::SubjectForgotten {
-            self.profiles.forget(subject);
+            self.standings.reload(self.shared.now()).await?;
         }
         Ok(())
     }
@@ -219,59 +197,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Reads every ban in force. Those that the store has lost (a failover, a restart without its last second) are
-    /// written again.
-    pub(in crate::engine) async fn reload_bans(&self, now: Millis) -> Result<(), StoreError> {
-        let records = patient(self.shared.store.standings_in_force(now)).await?;
-        let stored: Vec<(Subject, Standing)> = records.into_iter().map(|r| (r.subject, r.standing)).collect();
-        for (subject, standing) in self.bans.reload(&stored, now) {
-            match patient(self.shared.store.standing(&subject)).await? {
-                // A later version without a ban is a person's word, not a loss.
-                Some(record) if record.standing.version >= standing.version => {
-                    self.bans.replace(&subject, Some(standing.version), &record.standing, now);
-                }
-                _ => {
-                    let detail = StandingDetail {
-                        reason: "re-asserted: the store had lost it".to_owned(),
-                        ..StandingDetail::default()
-                    };
-                    self.assert_standing(&subject, standing, detail, now).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes a ban that is in force here and unknown to the store, unless the store holds one that is. One that was
-    /// only observed is none in place of one that is enforced.
-    async fn assert_standing(
-        &self,
-        subject: &Subject,
-        known: Standing,
-        detail: StandingDetail,
-        now: Millis,
-    ) -> Result<(), StoreError> {
-        let mut current = patient(self.shared.store.standing(subject))
-            .await?
-            .map_or_else(Standing::default, |r| r.standing);
-        while known.is_banned_at(now) && !current.counting(known.unenforced).is_banned_at(now) {
-            let standing = Standing { version: current.version + 1, ..known };
-            let respond = Respond {
-                subject: subject.clone(),
-                now,
-                standing: Some((standing, detail.clone())),
-                refunds: Vec::new(),
-                events: Vec::new(),
-            };
-            match patient(self.shared.store.respond(&respond)).await? {
-                Responded::Done(_) => current = standing,
-                Responded::Conflict(other) => current = other,
-            }
-        }
-        self.bans.replace(subject, Some(known.version), &current, now);
-        Ok(())
-    }
-
     /// Probes a lost store; when it answers, tells it what happened meanwhile.
     async fn find_store_back(&self) -> Result<(), StoreError> {
         let found = matches!(clock::timeout(PROBE, self.shared.store.ping()).await, Ok(Ok(())));
@@ -280,8 +205,8 @@ impl Engine {
         }
         self.follow_clock().await?;
         let now = self.shared.now();
-        let reconciled = self.settle(now).await?;
-        self.reload_bans(now).await?;
+        let reconciled = self.reconciler.settle(now).await?;
+        self.standings.reload(now).await?;
         patient(self.in_force.refresh_if_changed()).await?;
         // A store that reads but takes no writes is not back.
         self.shared.write_events().await?;
@@ -293,38 +218,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Tells the store what was decided and admitted without it; says of how many subjects there was usage.
-    async fn settle(&self, now: Millis) -> Result<usize, StoreError> {
-        let mut standings = self.fallback.take_standings().into_iter();
-        while let Some((subject, standing, detail)) = standings.next() {
-            if let Err(error) = self.assert_standing(&subject, standing, detail.clone(), now).await {
-                self.fallback.owe_standing(&subject, standing, detail);
-                standings.for_each(|(subject, s, detail)| self.fallback.owe_standing(&subject, s, detail));
-                return Err(error);
-            }
-        }
-        let changes = self.fallback.take_counters();
-        for (done, page) in changes.chunks(OWED_PAGE).enumerate() {
-            if let Err(error) = patient(self.shared.store.change_counters(page, now)).await {
-                self.fallback.owe_changes(&changes[done * OWED_PAGE..]);
-                return Err(error);
-            }
-        }
-        let usage = self.fallback.take_usage(now);
-        for (done, page) in usage.chunks(OWED_PAGE).enumerate() {
-            if let Err(error) = patient(self.shared.store.observe(page)).await {
-                usage[done * OWED_PAGE..].iter().for_each(|c| self.fallback.owe_usage(&c.subject, &c.counts));
-                return Err(error);
-            }
-        }
-        Ok(usage.len())
-    }
-
     /// Writes what is still in memory, once, before the process ends.
     async fn finish(&self) {
         let written = async {
-            let deferred = self.count_deferred(self.shared.now()).await;
-            let counted = self.flush_usage(self.shared.now()).await;
+            let deferred = self.deferred.charge(self.shared.now()).await;
+            let counted = self.book.flush(&*self.shared.store, self.shared.now()).await;
             self.shared.write_events().await?;
             deferred?;
             counted?;

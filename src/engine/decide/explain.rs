@@ -19,7 +19,10 @@ use crate::{
         standing::{Standing, StandingDetail},
         subject::Subject,
     },
-    engine::{ActivePolicy, Engine, KnownPlace},
+    engine::{
+        ActivePolicy, Engine, KnownPlace,
+        places::{describe, known_places},
+    },
     store::{StandingRecord, StoreError},
 };
 
@@ -221,7 +224,7 @@ impl Engine {
             standing,
             recent_places: observation.as_ref().map(|o| self.recent_places(o)).unwrap_or_default(),
             observation,
-            known_places: self.known_places(&notes.profile),
+            known_places: known_places(&self.geo, &notes.profile),
             profile: notes.profile,
             reports: notes.reports,
             climbs: notes.climbs,
@@ -241,7 +244,7 @@ impl Engine {
 
     fn recent_places(&self, observation: &Observation) -> Vec<RecentPlace> {
         let seen = observation.peers.iter().map(|seen| RecentPlace {
-            place: self.describe(&PlaceCore::unpack(&seen.peer.data)),
+            place: describe(&self.geo, &PlaceCore::unpack(&seen.peer.data)),
             first_seen: seen.first_seen,
             last_seen: seen.last_seen,
             requests: seen.hits,

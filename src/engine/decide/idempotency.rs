@@ -7,10 +7,7 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
-use crate::domain::{MINUTE, Millis, decision::Decision, record::Record};
-
-/// A retry within this span is recognised.
-pub(crate) const SPAN: Millis = 2 * MINUTE;
+use crate::domain::{Millis, decision::Decision, record::RETRY_SPAN};
 
 /// The answer to a request on its way, once there is one; closed without one when it was given up.
 pub(in crate::engine) type Waiting = watch::Receiver<Option<Arc<Decision>>>;
@@ -45,11 +42,6 @@ impl IdempotencyCache {
         Self { answers: Cache::new(capacity.max(1)), in_flight: Mutex::default() }
     }
 
-    /// Identity of a request whose caller gave it an id: a digest of id, key and body.
-    pub(crate) fn identity(record: &Record) -> Option<u128> {
-        record.request_id_given.then_some(record.digest)
-    }
-
     /// Starts a request, or says what became of the same one.
     pub(super) fn begin(&self, identity: Option<u128>, now: Millis) -> Earlier<'_> {
         let Some(id) = identity else { return Earlier::None(InFlight { cache: self, identity }) };
@@ -58,7 +50,7 @@ impl IdempotencyCache {
             return Earlier::InFlight(sender.subscribe());
         }
         if let Some((at, answer)) = self.answers.get(&id)
-            && now - at < SPAN
+            && now - at < RETRY_SPAN
         {
             return Earlier::Answered(answer);
         }

@@ -25,7 +25,7 @@ use crate::{
         subject::Subject,
         window::{Counts, FIVE_MINUTES, ONE_MINUTE, Unit},
     },
-    engine::{ActivePolicy, Engine, bans, events, profiles::ProfileHandle},
+    engine::{ActivePolicy, Engine, bans, events, places::describe, profiles::ProfileHandle},
     store::{Refund, Respond, Responded, StoreError},
 };
 
@@ -177,7 +177,7 @@ impl Engine {
         if active.allowlist.covers(&record.key, record.source_ip, core, observed.key.now) {
             return Vec::new();
         }
-        let describe = |core: &PlaceCore| self.describe(core);
+        let describe = |core: &PlaceCore| describe(&self.geo, core);
         let remembered = observed.attribution == Attribution::Key;
         observed.profile.judge(remembered, |profile: &Profile, recent: &Recent| {
             // Only a young key is judged by others; locks are taken in this order alone.

@@ -7,35 +7,10 @@
 
 use super::{
     frame::Frame,
-    limit_reports::{LimitReports, News, holds_until},
     limits::{Counted, counted},
     observe::Observed,
 };
-use crate::{
-    domain::{Millis, counter::CounterCount, limit::WHOLE_PERCENT, registry::Applied},
-    engine::Engine,
-};
-
-impl LimitReports {
-    /// Whether a limit is used up by what its counter holds, wants that to be told, and it has not been told yet.
-    pub(in crate::engine) fn is_used_up_now(
-        &self,
-        applied: &Applied,
-        count: CounterCount,
-        now: Millis,
-    ) -> bool {
-        let is_used_up = count.used > 0 && count.used >= applied.rule.limit.most;
-        let percent = WHOLE_PERCENT;
-        is_used_up
-            && applied.rule.limit.marks().contains(&percent)
-            && self.is_news_of_use(applied, percent, count.resets_at, now)
-    }
-
-    fn is_news_of_use(&self, applied: &Applied, percent: u8, resets_at: Option<Millis>, now: Millis) -> bool {
-        let news = News::Used { percent, most: applied.rule.limit.most };
-        self.is_new(&applied.counter, news, holds_until(applied, resets_at, now), now)
-    }
-}
+use crate::{domain::limit::WHOLE_PERCENT, engine::Engine};
 
 impl Engine {
     /// Tells of each mark that what a request charged took a limit over, and that one is used up when it refuses, at

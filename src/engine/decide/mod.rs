@@ -2,15 +2,12 @@
 //!
 //! Each stage owns the former. `prepare` makes a `Request` of a record: all that is known before the store is asked.
 //! `observe` makes the one trip and returns it `Observed`. `judge` asks the detectors, climbs the ladder, writes what
-//! changed, has the profile learn, and returns the [`Decision`]. `fallback` takes over while the store
-//! does not answer. [`Engine::explain`] is `record` with a trace.
+//! changed, has the profile learn, and returns the [`Decision`]. [`Engine::explain`] is `record` with a trace.
 
 pub(in crate::engine) mod explain;
-pub(in crate::engine) mod fallback;
 pub(in crate::engine) mod frame;
 pub(in crate::engine) mod idempotency;
 mod judge;
-pub(in crate::engine) mod limit_reports;
 mod limits;
 mod marks;
 pub(in crate::engine) mod observe;
@@ -22,9 +19,8 @@ pub(in crate::engine) mod spared;
 mod terms;
 
 use explain::{Fact, Trace};
-use idempotency::{Earlier, IdempotencyCache, InFlight};
+use idempotency::{Earlier, InFlight};
 use observe::Observed;
-pub(in crate::engine) use prepare::charge_behind;
 use prepare::{Purpose, Step};
 
 use crate::{
@@ -64,7 +60,7 @@ impl Engine {
         }
         // Where nothing goes on beside the decisions, they count what waits themselves.
         if !self.options.flushes
-            && let Err(error) = self.count_deferred(now).await
+            && let Err(error) = self.deferred.charge(now).await
         {
             self.shared.store_failed(&error, now);
         }
@@ -89,12 +85,12 @@ impl Engine {
         let estimate = observed.kept_estimate().cloned();
         let mut decision = self.judge(observed, active, trace).await;
         active.policy.enforcement.soften(&mut decision);
-        self.count_usage(record, estimate.as_ref(), !decision.allowed, now);
+        self.usage_book.count_kept(record, estimate.as_ref(), !decision.allowed, now);
         // A refused admission is forgotten: nothing was counted, and a retry after its time deserves a fresh look.
         let remembered = reported || decision.ruling().allowed;
         in_flight.answer(&decision, remembered, now);
         if remembered {
-            self.tell_others(record, &decision);
+            self.answers.add(record, &decision);
         }
         decision
     }
@@ -127,7 +123,7 @@ impl Engine {
         if let Some(refused) = self.refuse_at_once(record, &terms, active, now, purpose) {
             return refused;
         }
-        let identity = IdempotencyCache::identity(record).filter(|_| purpose == Purpose::Reserve);
+        let identity = record.identity().filter(|_| purpose == Purpose::Reserve);
         let in_flight = match self.idempotency.begin(identity, now) {
             Earlier::Answered(answer) => return (*answer).clone(),
             Earlier::InFlight(waiting) => return self.wait_for(record, waiting, active, now).await,
@@ -144,7 +140,7 @@ impl Engine {
         active.policy.enforcement.soften(&mut decision);
         in_flight.answer(&decision, decision.ruling().allowed, now);
         if decision.reserved.is_some() {
-            self.tell_others(record, &decision);
+            self.answers.add(record, &decision);
         }
         decision
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{
     limits::without_blocks,
-    prepare::{Known, Request, address_charge},
+    prepare::{Known, Request, address_charge, attribution},
     reservations,
 };
 use crate::{
@@ -12,7 +12,6 @@ use crate::{
     detect::{self, Attribution},
     domain::{
         HOUR, Millis,
-        counter::CounterChange,
         decision::{Action, Decision, Reason},
         observation::{Charge, ChargeMode, Observation, Peer},
         place::Prefix,
@@ -122,7 +121,7 @@ impl Engine {
         }
         let attribution = match known.attribution {
             Attribution::Key => Attribution::Key,
-            _ => self.attribution(record, Some(&profile)).or_nobody(),
+            _ => attribution(record, Some(&profile)).or_nobody(),
         };
         let (degraded, write_by, key) = (false, clock::instant(), counting(key));
         Observed { known, charge, attribution, profile, prior, key, address, degraded, write_by }
@@ -281,7 +280,7 @@ impl Engine {
                     ChargeMode::Peek => false,
                 };
                 if owe && is_usage {
-                    self.owe(charge, observation.tracked);
+                    self.fallback.owe(charge, observation.tracked);
                 }
                 observation
             })
@@ -310,20 +309,6 @@ impl Engine {
         let reason = deny.then_some(Reason::StoreUnavailable);
         let action = if deny { Action::Throttle } else { Action::None };
         Decision { allowed: !deny, reason, action, degraded: true, ..plain }
-    }
-
-    /// Notes what a charge used, for the store to count when it can: its windows, where the subject is known or may be,
-    /// and its counters.
-    pub(in crate::engine) fn owe(&self, charge: &Charge, with_windows: bool) {
-        if with_windows {
-            self.fallback.owe_usage(&charge.subject, &charge.counts);
-        }
-        let add = |counter: &crate::domain::counter::CounterCharge| CounterChange {
-            counter: counter.counter.clone(),
-            back: None,
-            add: (counter.amount > 0).then_some((counter.amount, counter.until)),
-        };
-        self.fallback.owe_changes(&charge.counters.iter().map(add).collect::<Vec<_>>());
     }
 }
 

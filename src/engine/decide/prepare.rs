@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::{
     frame::Frame,
-    idempotency::{Earlier, IdempotencyCache, InFlight, Waiting},
+    idempotency::{Earlier, InFlight, Waiting},
     reservations,
 };
 use crate::{
@@ -99,10 +99,10 @@ impl Engine {
                 && !self.may_be_spared(record, active, now)
                 && let Some(decision) = self.refuse_at_once(record, &terms, active, now, Purpose::Record)
             {
-                self.count_behind(record, &terms, &decision, active, now);
+                self.count_behind(record, &terms, !decision.allowed, active, now);
                 return Step::Answered(Box::new(decision));
             }
-            match self.idempotency.begin(IdempotencyCache::identity(record), now) {
+            match self.idempotency.begin(record.identity(), now) {
                 Earlier::Answered(answer) => Step::Answered(Box::new((*answer).clone())),
                 Earlier::InFlight(waiting) => Step::Waits(record, waiting),
                 Earlier::None(in_flight) => {
@@ -112,6 +112,23 @@ impl Engine {
             }
         });
         (steps.collect(), requests)
+    }
+
+    /// Counts a refused record in limits and usage, behind its answer.
+    fn count_behind(
+        &self,
+        record: &Record,
+        terms: &Terms,
+        refused: bool,
+        active: &ActivePolicy,
+        now: Millis,
+    ) {
+        let profile = self.profiles.get(&record.key);
+        let attribution = attribution(record, profile.as_ref());
+        let charge = charge_behind(record, terms, attribution, active, now);
+        // A made-up key must not become a known one by being refused.
+        let charge = charge.map(|charge| Charge { may_create: profile.is_some(), ..charge });
+        self.deferred.count(record, charge, refused, now);
     }
 
     /// The refusal of a request by a ban in force or by the registry.
@@ -161,7 +178,7 @@ impl Engine {
         let profile = self.profiles.get(&record.key);
         let prior = record.project.as_ref().and_then(|project| self.profiles.get(project));
         let attribution = match purpose {
-            Purpose::Record => self.attribution(record, profile.as_ref()),
+            Purpose::Record => attribution(record, profile.as_ref()),
             Purpose::Check | Purpose::Reserve => Attribution::Key,
         };
         let mode = mode(record, attribution, purpose);
@@ -197,22 +214,6 @@ impl Engine {
         Request { known, charge, address }
     }
 
-    /// Whose a request is. What Keyward refused is nobody's failure.
-    pub(in crate::engine) fn attribution(
-        &self,
-        record: &Record,
-        profile: Option<&ProfileHandle>,
-    ) -> Attribution {
-        if record.refused_by_keyward {
-            return Attribution::Key;
-        }
-        let source = Prefix::of(record.source_ip);
-        match profile {
-            Some(handle) => handle.with(|profile| Attribution::of(record.status, Some(profile), source)),
-            None => Attribution::of(record.status, None, source),
-        }
-    }
-
     /// A decision with nothing against the request.
     pub(super) fn plain_decision(&self, record: &Record, active: &ActivePolicy, now: Millis) -> Decision {
         Decision {
@@ -234,6 +235,18 @@ impl Engine {
             would: None,
             policy_version: active.version.clone(),
         }
+    }
+}
+
+/// Whose a request is. What Keyward refused is nobody's failure.
+pub(super) fn attribution(record: &Record, profile: Option<&ProfileHandle>) -> Attribution {
+    if record.refused_by_keyward {
+        return Attribution::Key;
+    }
+    let source = Prefix::of(record.source_ip);
+    match profile {
+        Some(handle) => handle.with(|profile| Attribution::of(record.status, Some(profile), source)),
+        None => Attribution::of(record.status, None, source),
     }
 }
 
@@ -288,7 +301,7 @@ pub(super) fn charge(
         id: id.clone(),
         keeps_estimate: !record.usage_known && !record.refused_by_keyward,
     });
-    let claim = IdempotencyCache::identity(record);
+    let claim = record.identity();
     let entry = LedgerEntry { claim, settles, reserves: None, counted_at: used_at };
     Charge {
         counts,
@@ -302,7 +315,7 @@ pub(super) fn charge(
 }
 
 /// What a record charges that a ban or the registry refuses, where it is a report of what was used.
-pub(in crate::engine) fn charge_behind(
+fn charge_behind(
     record: &Record,
     terms: &Terms,
     attribution: Attribution,

@@ -1,46 +1,17 @@
 //! Requests that come more than once: the answer of the first is waited for, here or from another instance, and sent to
 //! the others.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-
-use super::idempotency::{IdempotencyCache, InFlight, Waiting};
+use super::idempotency::{InFlight, Waiting};
 use crate::{
     clock,
-    domain::{Millis, decision::Decision, observation::Claim, record::Record, subject::Subject},
+    domain::{Millis, decision::Decision, observation::Claim, record::Record},
     engine::{ActivePolicy, Engine},
-    store::{StoreError, patient},
 };
 
-/// Answers that wait to be sent to other instances, at most; the oldest are dropped: a retry elsewhere then gets a
-/// plain answer, and is counted once all the same.
-const MOST_WAITING: usize = 50_000;
 /// How long is waited first before another instance's answer is looked for again; then twice as long each time.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
-
-/// An answer for a retry on another instance.
-#[derive(Debug)]
-struct AnswerForOthers {
-    subject: Subject,
-    claim: u128,
-    answer: Vec<u8>,
-}
-
-/// Answers on their way to other instances.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct AnswersForOthers {
-    waiting: Mutex<VecDeque<AnswerForOthers>>,
-    news: Notify,
-}
-
-impl AnswersForOthers {
-    /// Returns when there is an answer to tell.
-    pub(in crate::engine) async fn news(&self) {
-        self.news.notified().await;
-    }
-}
 
 impl Engine {
     /// The answer to the same request that is on its way here; a plain one when that takes too long.
@@ -79,7 +50,7 @@ impl Engine {
         while claim == Claim::InFlight && clock::instant() + pause < by {
             clock::sleep(pause).await;
             pause *= 2;
-            let Some(identity) = IdempotencyCache::identity(record) else { break };
+            let Some(identity) = record.identity() else { break };
             let looked = clock::timeout_at(by, self.shared.store.claimed(&record.key, identity, now)).await;
             let Ok(Ok(found)) = looked else { break };
             claim = found;
@@ -88,28 +59,5 @@ impl Engine {
             Claim::Answered(bytes) => serde_json::from_slice(&bytes).ok(),
             Claim::Fresh | Claim::InFlight => None,
         }
-    }
-
-    /// Has other instances know the answer to a request that may be sent to them again. Nobody waits for it.
-    pub(super) fn tell_others(&self, record: &Record, decision: &Decision) {
-        let Some(claim) = IdempotencyCache::identity(record).filter(|_| self.options.shares_store) else {
-            return;
-        };
-        let Ok(answer) = serde_json::to_vec(decision) else { return };
-        let mut waiting = self.answers.waiting.lock();
-        if waiting.len() >= MOST_WAITING {
-            waiting.pop_front();
-        }
-        waiting.push_back(AnswerForOthers { subject: record.key.clone(), claim, answer });
-        self.answers.news.notify_one();
-    }
-
-    /// Writes the answers that wait to the store, all at once.
-    pub(in crate::engine) async fn write_answers(&self, now: Millis) -> Result<(), StoreError> {
-        let answers = std::mem::take(&mut *self.answers.waiting.lock());
-        let writes = answers
-            .iter()
-            .map(|one| patient(self.shared.store.answer_claim(&one.subject, one.claim, &one.answer, now)));
-        futures::future::try_join_all(writes).await.map(drop)
     }
 }

@@ -1,9 +1,6 @@
-//! Reservations on their way through the engine: made by a check, ended where nobody settles them.
+//! Reservations on the way of a request: made by a check, settled by a record.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering::Relaxed},
-};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -19,30 +16,11 @@ use crate::{
         reservation::{HeldAmount, Reservation},
         stable_hash,
     },
-    engine::Engine,
-    store::StoreError,
+    engine::{Engine, background::reservations::Reservations},
 };
 
 /// How long an estimate is held where nothing else is set.
 pub const LEASE: Millis = MINUTE;
-/// Reservations that are ended at a time, per partition of the store.
-const ENDED_PAGE: usize = 200;
-
-/// Until when reservations of this instance may have to be ended.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct Reservations(AtomicI64);
-
-impl Reservations {
-    fn made(&self, until: Millis) {
-        self.0.fetch_max(until + 2 * SECOND, Relaxed);
-    }
-
-    /// Whether one that was made here may have ended by now.
-    pub(in crate::engine) fn may_end(&self, now: Millis) -> bool {
-        self.0.load(Relaxed) >= now
-    }
-}
-
 /// Makes a charge one that holds its estimate: where it would count for longer than the lease, it counts as long as
 /// that.
 pub(super) fn reserve(
@@ -146,13 +124,5 @@ impl Engine {
     /// Whether what this request charged can be taken back: it was asked to be admitted, and was.
     pub(super) fn is_admission(observed: &Observed<'_>) -> bool {
         observed.charge.mode == ChargeMode::Admit && observed.key.admitted
-    }
-
-    /// Ends reservations that nobody settled.
-    pub(in crate::engine) async fn end_reservations(&self, now: Millis) -> Result<(), StoreError> {
-        for reservation in self.shared.store.ended_reservations(now, ENDED_PAGE).await? {
-            self.shared.store.end_reservation(&reservation, now).await?;
-        }
-        Ok(())
     }
 }

@@ -2,7 +2,6 @@
 
 use super::{
     frame::Frame,
-    limit_reports::News,
     limits::{Counted, counted},
     observe::Observed,
 };
@@ -12,7 +11,7 @@ use crate::{
         limit::Span,
         window::Unit,
     },
-    engine::Engine,
+    engine::{Engine, limit_reports::News},
 };
 
 impl Engine {

@@ -8,17 +8,8 @@ use quick_cache::sync::Cache;
 use super::{frame::Frame, prepare::Purpose};
 use crate::{
     detect,
-    domain::{
-        Millis,
-        event::EventType,
-        place::Prefix,
-        profile::Profile,
-        record::Record,
-        standing::{Origin, Standing},
-        subject::{Subject, SubjectKind},
-    },
-    engine::{ActivePolicy, Engine, profiles::ProfileHandle},
-    store::{EventQuery, StandingRecord, StoreError},
+    domain::{Millis, place::Prefix, profile::Profile, record::Record, standing::Standing, subject::Subject},
+    engine::{ActivePolicy, Engine, profiles::ProfileHandle, standings::can_spare},
 };
 
 /// Most keys remembered as logged: that a ban spares them.
@@ -88,28 +79,6 @@ impl Engine {
             && self.spared_lookups.take(&record.address, now)
     }
 
-    /// The keys of which the log has that a ban in force spares them, at most a page of a hundred events.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn spared_by(&self, ban: &StandingRecord, now: Millis) -> Result<Vec<String>, StoreError> {
-        if !ban.standing.is_banned_at(now) || !can_spare(&ban.standing, &ban.subject) {
-            return Ok(Vec::new());
-        }
-        let query = EventQuery {
-            subject: Some(ban.subject.clone()),
-            kind: Some(EventType::KeySpared),
-            since: Some(ban.standing.since),
-            limit: 100,
-            ..EventQuery::default()
-        };
-        let logged = self.shared.store.events(&query).await?.items;
-        let mut keys: Vec<String> = logged.into_iter().filter_map(|event| event.key_id).collect();
-        keys.sort();
-        keys.dedup();
-        Ok(keys)
-    }
-
     fn report_spared(
         &self,
         record: &Record,
@@ -127,11 +96,6 @@ impl Engine {
         let frame = Frame::new(record, place.as_deref(), active, purpose, now);
         self.shared.outbox.push_apart(frame.spared(address, ban));
     }
-}
-
-/// Whether a ban is one that can spare keys.
-fn can_spare(ban: &Standing, subject: &Subject) -> bool {
-    subject.kind() == SubjectKind::Ip && ban.origin == Origin::Detector
 }
 
 fn spares(ban: &Standing, address: &Subject, record: &Record, profile: Option<ProfileHandle>) -> bool {

@@ -1,18 +1,30 @@
 //! People decide on dead letters of sinks.
 
+use std::sync::Arc;
+
 use crate::{
     domain::{Millis, actor::Actor},
-    engine::{Engine, events},
+    engine::{events, shared::Shared},
     store::{DeadLetterAct, StoreError},
 };
 
-impl Engine {
+/// What sinks did not take.
+pub struct DeadLetters {
+    shared: Arc<Shared>,
+}
+
+impl DeadLetters {
+    /// Those that the store keeps.
+    pub(in crate::engine) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
     /// Has dead letters of a sink sent again, or gives them up: those with these event ids, or all without any. Returns
     /// how many.
     ///
     /// # Errors
     /// When it could not be written: nothing is done then.
-    pub async fn act_on_dead_letters(
+    pub async fn decide(
         &self,
         sink: &str,
         act: DeadLetterAct,

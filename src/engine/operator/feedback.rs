@@ -1,6 +1,8 @@
 //! An analyst's word about an event: what it does, and how the log keeps it so that `replay` can do it again.
 
-use super::standings::{detector, lifted};
+use std::sync::Arc;
+
+use super::bans::{detector, lifted};
 use crate::{
     domain::{
         HOUR, Millis,
@@ -15,20 +17,41 @@ use crate::{
         standing::{Origin, Standing, StandingDetail, StandingState},
         subject::Subject,
     },
-    engine::{Engine, events},
+    engine::{events, in_force::InForce, profiles::ProfileBook, shared::Shared, standings::Standings},
+    geo::Geo,
     store::{EventQuery, StandingRecord, StoreError},
 };
 
 /// Verdicts on one subject among which the same one is looked for.
 const EARLIER: usize = 100;
 
-impl Engine {
+/// What analysts say about events.
+pub struct Feedback {
+    shared: Arc<Shared>,
+    in_force: Arc<InForce>,
+    standings: Arc<Standings>,
+    profiles: Arc<ProfileBook>,
+    geo: Arc<Geo>,
+}
+
+impl Feedback {
+    /// What is called benign is lifted in `standings`, and taught to `profiles`.
+    pub(in crate::engine) fn new(
+        shared: Arc<Shared>,
+        in_force: Arc<InForce>,
+        standings: Arc<Standings>,
+        profiles: Arc<ProfileBook>,
+        geo: Arc<Geo>,
+    ) -> Self {
+        Self { shared, in_force, standings, profiles, geo }
+    }
+
     /// An analyst's word about an event; `None` when there is no such event. Each change of mind is in the log; the
     /// last word again changes nothing.
     ///
     /// # Errors
     /// When it could not be written.
-    pub async fn feedback(
+    pub async fn give(
         &self,
         event_id: &str,
         verdict: Verdict,
@@ -78,30 +101,32 @@ impl Engine {
         let policy = self.in_force.policy();
         let note =
             if feedback.note.is_empty() { "benign by an analyst's word" } else { feedback.note.as_str() };
-        self.change(subject, note, now, |current| {
-            let in_force = current.standing.state_at(now) != StandingState::Clear;
-            if current.standing.version == 0 || in_force && !led_to(&feedback.judged, current) {
-                return None;
-            }
-            let fired = detector(&current.detail).or_else(|| kind_of(&feedback.judged));
-            let lifted_standing = ladder::lift(&current.standing, fired, &policy.policy.ladder, now);
-            let strikes = (current.standing.strikes - 1.0).max(0.0);
-            let bans = current.standing.bans.saturating_sub(1);
-            let undone = u32::from(current.standing.unenforced);
-            let unenforced_bans = current.standing.unenforced_bans.saturating_sub(undone).min(bans);
-            let unenforced_strikes =
-                (current.standing.unenforced_strikes - f64::from(undone)).clamp(0.0, strikes);
-            let details = BanLifted {
-                reason: note.to_owned(),
-                verdict: Some(Verdict::Benign),
-                event: Some(feedback.event.clone()),
-                by: feedback.by.clone(),
-            };
-            let logged = lifted(subject, &details, now);
-            let standing = Standing { strikes, bans, unenforced_strikes, unenforced_bans, ..lifted_standing };
-            Some((standing, logged))
-        })
-        .await?;
+        self.standings
+            .change(subject, note, now, |current| {
+                let in_force = current.standing.state_at(now) != StandingState::Clear;
+                if current.standing.version == 0 || in_force && !led_to(&feedback.judged, current) {
+                    return None;
+                }
+                let fired = detector(&current.detail).or_else(|| kind_of(&feedback.judged));
+                let lifted_standing = ladder::lift(&current.standing, fired, &policy.policy.ladder, now);
+                let strikes = (current.standing.strikes - 1.0).max(0.0);
+                let bans = current.standing.bans.saturating_sub(1);
+                let undone = u32::from(current.standing.unenforced);
+                let unenforced_bans = current.standing.unenforced_bans.saturating_sub(undone).min(bans);
+                let unenforced_strikes =
+                    (current.standing.unenforced_strikes - f64::from(undone)).clamp(0.0, strikes);
+                let details = BanLifted {
+                    reason: note.to_owned(),
+                    verdict: Some(Verdict::Benign),
+                    event: Some(feedback.event.clone()),
+                    by: feedback.by.clone(),
+                };
+                let logged = lifted(subject, &details, now);
+                let standing =
+                    Standing { strikes, bans, unenforced_strikes, unenforced_bans, ..lifted_standing };
+                Some((standing, logged))
+            })
+            .await?;
         self.teach(&feedback.judged, now).await
     }
 

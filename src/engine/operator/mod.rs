@@ -1,12 +1,17 @@
 //! What people do: ban and lift, change the policy, the allowlist and the registry, say what an event was, decide on
 //! dead letters, forget a subject. Never acknowledged unless written: while the store does not answer, each of these
-//! fails and says so.
+//! fails and says so. Each is a type that has what it uses and nothing else.
 
+mod bans;
 mod dead_letters;
 mod feedback;
 mod policy;
 mod registry;
-mod standings;
 mod subjects;
 
-pub use subjects::SubjectView;
+pub use bans::Bans;
+pub use dead_letters::DeadLetters;
+pub use feedback::Feedback;
+pub use policy::PolicyChanges;
+pub use registry::RegistryChanges;
+pub use subjects::{SubjectView, Subjects};

@@ -4,18 +4,23 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        Millis,
-        actor::Actor,
-        difference::difference,
-        event::{EventType, PolicyChanged},
-        finding::Severity,
-        policy::Policy,
+        Millis, actor::Actor, difference::difference, event::PolicyChanged, finding::Severity, policy::Policy,
     },
-    engine::{ActivePolicy, Engine, events},
+    engine::{ActivePolicy, in_force::InForce},
     store::{Document, DocumentKind, StoreError, StoreFault},
 };
 
-impl Engine {
+/// Policy and allowlist, as people change them.
+pub struct PolicyChanges {
+    in_force: Arc<InForce>,
+}
+
+impl PolicyChanges {
+    /// Changes what is in force.
+    pub(in crate::engine) fn new(in_force: Arc<InForce>) -> Self {
+        Self { in_force }
+    }
+
     /// Puts a policy in force, here at once and on every instance within a second. Returns the new version.
     ///
     /// # Errors
@@ -33,7 +38,7 @@ impl Engine {
             changes: difference(&before, &document.body),
             by: Some(by.clone()),
         };
-        self.write_document(document, Severity::Medium, &details, now).await?;
+        self.in_force.write(&document, Severity::Medium, &details, now).await?;
         Ok(version)
     }
 
@@ -51,19 +56,6 @@ impl Engine {
         let (allowlist, written, by) = (entry.to_owned(), body.clone(), Some(by.clone()));
         let details = PolicyChanged::Allowlist { allowlist, entry: written, by };
         let document = Document { kind: DocumentKind::Allowlist, name: entry.to_owned(), body };
-        self.write_document(document, Severity::Medium, &details, now).await
-    }
-
-    pub(in crate::engine) async fn write_document(
-        &self,
-        document: Document,
-        severity: Severity,
-        details: &PolicyChanged,
-        now: Millis,
-    ) -> Result<bool, StoreError> {
-        self.shared.answering()?;
-        let kind = EventType::PolicyChanged;
-        let event = events::operator(now, kind, severity, None).with(details);
-        self.in_force.write(&document, &event).await
+        self.in_force.write(&document, Severity::Medium, &details, now).await
     }
 }

@@ -1,5 +1,7 @@
 //! People change the registry: plans, projects and keys. What it says about a request is in `decide::terms`.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,23 +13,33 @@ use crate::{
         finding::Severity,
         registry::{Applied, Entry, Registry},
     },
-    engine::{Engine, events},
+    engine::{events, in_force::InForce, limit_reports::LimitReports, shared::Shared},
     store::{Document, DocumentKind, StoreError, StoreFault, patient},
 };
 
-impl Engine {
+/// The registry, as people change it.
+pub struct RegistryChanges {
+    shared: Arc<Shared>,
+    in_force: Arc<InForce>,
+    limit_reports: Arc<LimitReports>,
+}
+
+impl RegistryChanges {
+    /// Changes what is in force; a limit that is used up by it is reported, unless `limit_reports` say that it was.
+    pub(in crate::engine) fn new(
+        shared: Arc<Shared>,
+        in_force: Arc<InForce>,
+        limit_reports: Arc<LimitReports>,
+    ) -> Self {
+        Self { shared, in_force, limit_reports }
+    }
+
     /// Puts a plan, project or key in force, here at once and on every instance within a second. It must be checked.
     /// Says whether there was one of this name.
     ///
     /// # Errors
     /// When it could not be written: what was in force still is then.
-    pub async fn put_entry(
-        &self,
-        name: &str,
-        entry: &Entry,
-        by: &Actor,
-        now: Millis,
-    ) -> Result<bool, StoreError> {
+    pub async fn put(&self, name: &str, entry: &Entry, by: &Actor, now: Millis) -> Result<bool, StoreError> {
         let (kind, body) = match entry {
             Entry::Plan(plan) => (DocumentKind::Plan, serde_json::to_value(plan)),
             Entry::Project(project) => (DocumentKind::Project, serde_json::to_value(project)),
@@ -38,7 +50,7 @@ impl Engine {
         let details = changed(kind, name, (before.clone(), Some(&body)), by);
         let body = json!({ "entry": body, "updated": format_millis(now) });
         let document = Document { kind, name: name.to_owned(), body };
-        let stored = self.write_document(document, Severity::Low, &details, now).await?;
+        let stored = self.in_force.write(&document, Severity::Low, &details, now).await?;
         self.report_lowered(kind, name, now).await?;
         Ok(stored || before.is_some())
     }
@@ -71,7 +83,7 @@ impl Engine {
     ///
     /// # Errors
     /// When it could not be written: it is still in force then.
-    pub async fn delete_entry(
+    pub async fn delete(
         &self,
         kind: DocumentKind,
         name: &str,
@@ -81,7 +93,7 @@ impl Engine {
         let before = shown(&self.in_force.policy().registry, kind, name);
         let details = changed(kind, name, (before, None), by);
         let document = Document { kind, name: name.to_owned(), body: Value::Null };
-        self.write_document(document, Severity::Low, &details, now).await
+        self.in_force.write(&document, Severity::Low, &details, now).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! All that is known of one subject, and forgetting it.
 
+use std::sync::Arc;
+
 use crate::{
     domain::{
         Millis,
@@ -10,7 +12,10 @@ use crate::{
         profile::Profile,
         subject::{Subject, SubjectKind},
     },
-    engine::{Engine, events},
+    engine::{
+        bans::BanIndex, events, in_force::InForce, profiles::ProfileBook, shared::Shared,
+        standings::Standings,
+    },
     store::{EventQuery, StandingRecord, StoreError},
 };
 
@@ -30,12 +35,32 @@ pub struct SubjectView {
     pub events: Vec<Event>,
 }
 
-impl Engine {
+/// All that is known of subjects.
+pub struct Subjects {
+    shared: Arc<Shared>,
+    in_force: Arc<InForce>,
+    bans: Arc<BanIndex>,
+    standings: Arc<Standings>,
+    profiles: Arc<ProfileBook>,
+}
+
+impl Subjects {
+    /// What is known: in the store, and of bans and profiles that it does not have yet.
+    pub(in crate::engine) fn new(
+        shared: Arc<Shared>,
+        in_force: Arc<InForce>,
+        bans: Arc<BanIndex>,
+        standings: Arc<Standings>,
+        profiles: Arc<ProfileBook>,
+    ) -> Self {
+        Self { shared, in_force, bans, standings, profiles }
+    }
+
     /// All that is known about a subject; `None` when nothing is.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn subject(&self, subject: &Subject, now: Millis) -> Result<Option<SubjectView>, StoreError> {
+    pub async fn view(&self, subject: &Subject, now: Millis) -> Result<Option<SubjectView>, StoreError> {
         self.shared.answering()?;
         let query =
             EventQuery { subject: Some(subject.clone()), limit: RECENT_EVENTS, ..EventQuery::default() };
@@ -54,7 +79,7 @@ impl Engine {
             return Ok(None);
         }
         // An address stands as the banned prefix does that it is in.
-        let standing = self.standing(subject).await?;
+        let standing = self.standings.of(subject).await?;
         Ok(Some(SubjectView { standing, observation, profile, events: events.items }))
     }
 
@@ -63,12 +88,12 @@ impl Engine {
     /// # Errors
     /// When only the store could tell and does not answer.
     pub async fn is_known(&self, subject: &Subject) -> Result<bool, StoreError> {
-        let is_registered = subject.kind() == SubjectKind::Key && self.is_registered(subject.id());
+        let is_registered = subject.kind() == SubjectKind::Key && self.in_force.is_registered(subject.id());
         let now = self.shared.now();
-        if is_registered || self.known_ban(subject, now).is_some() {
+        if is_registered || self.bans.get(subject, now).is_some() {
             return Ok(true);
         }
-        Ok(self.subject(subject, now).await?.is_some())
+        Ok(self.view(subject, now).await?.is_some())
     }
 
     /// Deletes what is known about a subject; its events stay until their retention ends.

@@ -32,8 +32,8 @@ async fn two(rules: &str) -> (Day, Arc<Engine>) {
 
 impl Engine {
     pub(super) async fn watch_all(&self, now: Millis) -> Result<(), StoreError> {
-        self.watch_rules(&FEW, now).await?;
-        self.watch_rules(&MANY, now).await
+        self.upkeep.alerts.watch(&FEW, now).await?;
+        self.upkeep.alerts.watch(&MANY, now).await
     }
 }
 

@@ -93,7 +93,7 @@ async fn a_ban_of_an_address_spares_the_keys_that_work_from_there_and_says_which
         day.ask(wrong(&format!("made-up-{n}"), SINGAPORE)).await;
     }
     let address = Subject::parse(&format!("ip:{SINGAPORE}")).unwrap();
-    assert!(day.engine.known_ban(&address, day.now).is_some());
+    assert!(day.engine.standings().known_ban(&address, day.now).is_some());
     for key in ["desk-1", "desk-2", "desk-1"] {
         assert!(day.ask(json!({ "key_id": key, "user_agent": "acme-sdk/3.1" })).await.allowed);
         let check = day.record(json!({ "key_id": key }));
@@ -107,7 +107,7 @@ async fn a_ban_of_an_address_spares_the_keys_that_work_from_there_and_says_which
     assert_eq!(keys, ["desk-1", "desk-2"], "each is logged of once");
     assert!(spared.iter().all(|event| event.subject.as_ref() == Some(&address)));
     let standing = day.engine.store().standing(&address).await.unwrap().unwrap();
-    assert_eq!(day.engine.spared_by(&standing, day.now).await.unwrap(), ["desk-1", "desk-2"]);
+    assert_eq!(day.engine.standings().spared_by(&standing, day.now).await.unwrap(), ["desk-1", "desk-2"]);
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn a_spared_key_is_recognised_after_a_restart() {
     day.engine.profiles.flush(day.engine.store()).await.unwrap();
     let (store, geo) = (day.engine.shared.store.clone(), day.engine.geo.clone());
     let again = Engine::start(store, geo, default_policy(), day.engine.options.clone()).await.unwrap();
-    again.reload_bans(day.now).await.unwrap();
+    again.standings.reload(day.now).await.unwrap();
     let desk = day.record(json!({"key_id": "desk-1"}));
     let stranger = day.record(json!({"key_id": "new"}));
     let decisions = again.record(&[desk, stranger], day.now).await;
@@ -132,7 +132,7 @@ async fn a_ban_by_a_person_spares_nobody() {
     let mut day = Day::with(|_| ()).await;
     past(&mut day, &["desk-1"]).await;
     let address = Subject::parse(&format!("ip:{SINGAPORE}")).unwrap();
-    day.engine.ban(&address, None, "all of it", &Actor::local(), day.now).await.unwrap();
+    day.engine.bans().ban(&address, None, "all of it", &Actor::local(), day.now).await.unwrap();
     assert_eq!(day.ask(json!({"key_id": "desk-1"})).await.reason, Some(Reason::IpBanned));
 }
 

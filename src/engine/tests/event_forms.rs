@@ -127,7 +127,7 @@ async fn the_use_of_a_budget_and_of_a_limit_is_written_as_the_golden_files_say()
     let limits = json!([{ "unit": "input_tokens", "window": "1hour", "limit": 2000, "model": "gpt-*", "alert_at": [90] }]);
     let project: Project = serde_json::from_value(json!({ "budget_usd": "10", "limits": limits })).unwrap();
     let entry = Entry::Project(project.checked().unwrap());
-    day.engine.put_entry("shop", &entry, &Actor::local(), day.now).await.unwrap();
+    day.engine.registry_changes().put("shop", &entry, &Actor::local(), day.now).await.unwrap();
     let (key, project) = ("k1:9f2c", "shop");
     day.ask(json!({ "request_id": "r-1", "key_id": key, "project_id": project, "cost_usd": 8.25 })).await;
     let used = day.events(EventType::BudgetUsed).await;
@@ -214,7 +214,7 @@ async fn what_people_do_is_written_as_its_golden_files_say() {
     day.ask(json!({"request_id": "r-2", "source_ip": BUCHAREST})).await;
     let travel = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
     let (engine, by, now) = (&day.engine, Actor::token("ops"), day.now);
-    engine.feedback(&travel.id, Verdict::Benign, "their VPN", &by, now).await.unwrap();
+    engine.feedback().give(&travel.id, Verdict::Benign, "their VPN", &by, now).await.unwrap();
     let mut given = day.events(EventType::FeedbackGiven).await.remove(0);
     let lifted = day.events(EventType::BanLifted).await.remove(0);
     for (event, names) in [(&mut given, ["event", "judged"].as_slice()), (&mut lifted.clone(), &["event"])] {
@@ -233,13 +233,13 @@ async fn what_people_do_is_written_as_its_golden_files_say() {
     check("", &known(given));
     check("benign", &known(lifted));
     let key = Subject::key("k1:9f2c");
-    engine.ban(&key, Some(HOUR), "leaked", &by, now).await.unwrap();
+    engine.bans().ban(&key, Some(HOUR), "leaked", &by, now).await.unwrap();
     check("operator", &day.events(EventType::TemporaryBan).await[0]);
-    engine.lift(&key, "found", &by, now).await.unwrap();
+    engine.bans().lift(&key, "found", &by, now).await.unwrap();
     check("", &day.events(EventType::BanLifted).await[0]);
-    engine.ban(&key, None, "leaked", &by, now).await.unwrap();
+    engine.bans().ban(&key, None, "leaked", &by, now).await.unwrap();
     check("operator", &day.events(EventType::PermanentBan).await[0]);
-    engine.forget(&key, "asked for by its owner", &by, now).await.unwrap();
+    engine.subjects().forget(&key, "asked for by its owner", &by, now).await.unwrap();
     check("", &day.events(EventType::SubjectForgotten).await[0]);
 }
 
@@ -250,7 +250,7 @@ async fn changes_of_policy_allowlist_and_registry_are_written_as_their_golden_fi
     let changed = || async { day.events(EventType::PolicyChanged).await.remove(0) };
     let mut policy = Policy::clone(&engine.policy().policy);
     policy.ladder.grace_seconds += 1;
-    engine.set_policy(&policy, &by, NOW).await.unwrap();
+    engine.policy_changes().set_policy(&policy, &by, NOW).await.unwrap();
     let mut event = changed().await;
     for name in ["version", "former_version"] {
         assert_eq!(event.evidence[name].as_str().map(str::len), Some(16));
@@ -258,14 +258,18 @@ async fn changes_of_policy_allowlist_and_registry_are_written_as_their_golden_fi
     }
     check("policy", &event);
     let entry = json!({ "reason": "office" });
-    engine.write_allowlist("pair:SG~RO", entry, &by, NOW + 1).await.unwrap();
+    engine.policy_changes().write_allowlist("pair:SG~RO", entry, &by, NOW + 1).await.unwrap();
     check("allowlist", &changed().await);
-    engine.write_allowlist("pair:SG~RO", serde_json::Value::Null, &by, NOW + 2).await.unwrap();
+    engine
+        .policy_changes()
+        .write_allowlist("pair:SG~RO", serde_json::Value::Null, &by, NOW + 2)
+        .await
+        .unwrap();
     check("allowlist_deleted", &changed().await);
     let key: KeyEntry = serde_json::from_value(json!({ "allowed_models": ["gpt-*"] })).unwrap();
     let entry = Entry::Key(key.checked().unwrap());
-    engine.put_entry("k1:9f2c", &entry, &by, NOW + 3).await.unwrap();
+    engine.registry_changes().put("k1:9f2c", &entry, &by, NOW + 3).await.unwrap();
     check("key", &changed().await);
-    engine.delete_entry(DocumentKind::Key, "k1:9f2c", &by, NOW + 4).await.unwrap();
+    engine.registry_changes().delete(DocumentKind::Key, "k1:9f2c", &by, NOW + 4).await.unwrap();
     check("key_deleted", &changed().await);
 }

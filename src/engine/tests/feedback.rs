@@ -1,7 +1,7 @@
 //! What an analyst's word does, and what the log keeps of it.
 
 use super::*;
-use crate::domain::{actor::Actor, event::FeedbackGiven, profile::Profile};
+use crate::domain::{actor::Actor, event::FeedbackGiven, profile::Profile, standing::Standing};
 
 #[tokio::test]
 async fn a_benign_verdict_lifts_the_ban_and_undoes_its_strike() {
@@ -11,19 +11,22 @@ async fn a_benign_verdict_lifts_the_ban_and_undoes_its_strike() {
     day.ask(json!({"source_ip": BUCHAREST})).await;
     let event = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
     day.engine
-        .feedback(&event.id, Verdict::Benign, "their VPN", &Actor::local(), day.now)
+        .feedback()
+        .give(&event.id, Verdict::Benign, "their VPN", &Actor::local(), day.now)
         .await
         .unwrap()
         .unwrap();
-    let standing = day.engine.standing(&Subject::key("a")).await.unwrap().standing;
+    let standing = day.engine.standings().of(&Subject::key("a")).await.unwrap().standing;
     assert_eq!((standing.is_banned_at(day.now), standing.strikes), (false, 0.0));
     day.engine
-        .feedback(&event.id, Verdict::Benign, "again", &Actor::local(), day.now)
+        .feedback()
+        .give(&event.id, Verdict::Benign, "again", &Actor::local(), day.now)
         .await
         .unwrap()
         .unwrap();
     day.engine
-        .feedback(&event.id, Verdict::Attack, "on second thoughts", &Actor::local(), day.now)
+        .feedback()
+        .give(&event.id, Verdict::Attack, "on second thoughts", &Actor::local(), day.now)
         .await
         .unwrap()
         .unwrap();
@@ -47,7 +50,8 @@ async fn a_benign_verdict_teaches_the_place_and_the_way_there() {
     assert!(!day.ask(json!({"source_ip": BUCHAREST})).await.allowed);
     let event = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
     day.engine
-        .feedback(&event.id, Verdict::Benign, "two offices", &Actor::local(), day.now)
+        .feedback()
+        .give(&event.id, Verdict::Benign, "two offices", &Actor::local(), day.now)
         .await
         .unwrap()
         .unwrap();
@@ -72,7 +76,8 @@ async fn the_log_keeps_all_that_it_takes_to_carry_a_verdict_out_elsewhere() {
     live.ask(other.clone()).await;
     let banned = live.events(EventType::TemporaryBan).await.remove(0);
     live.engine
-        .feedback(&banned.id, Verdict::Benign, "their VPN", &Actor::local(), live.now + 5)
+        .feedback()
+        .give(&banned.id, Verdict::Benign, "their VPN", &Actor::local(), live.now + 5)
         .await
         .unwrap()
         .unwrap();
@@ -84,8 +89,8 @@ async fn the_log_keeps_all_that_it_takes_to_carry_a_verdict_out_elsewhere() {
     elsewhere.ask(json!({})).await;
     elsewhere.now += MINUTE;
     assert!(!elsewhere.ask(other.clone()).await.allowed);
-    elsewhere.engine.carry_out(&feedback, elsewhere.now).await.unwrap();
-    let standing = elsewhere.engine.standing(&Subject::key("a")).await.unwrap().standing;
+    elsewhere.engine.feedback().carry_out(&feedback, elsewhere.now).await.unwrap();
+    let standing = elsewhere.engine.standings().of(&Subject::key("a")).await.unwrap().standing;
     assert_eq!((standing.is_banned_at(elsewhere.now), standing.strikes), (false, 0.0));
     assert!(elsewhere.events(EventType::FeedbackGiven).await.is_empty());
     elsewhere.now += 2 * DAY;
@@ -98,11 +103,12 @@ async fn the_log_keeps_all_that_it_takes_to_carry_a_verdict_out_elsewhere() {
 async fn a_word_about_a_word_does_not_hold_every_word_before_it() {
     let mut day = Day::strict().await;
     day.ask(json!({})).await;
-    day.engine.ban(&Subject::key("a"), None, "leaked", &Actor::local(), day.now).await.unwrap();
+    day.engine.bans().ban(&Subject::key("a"), None, "leaked", &Actor::local(), day.now).await.unwrap();
     let mut id = day.events(EventType::PermanentBan).await.remove(0).id;
     for _ in 0..3 {
         day.engine
-            .feedback(&id, Verdict::Attack, "see there", &Actor::local(), day.now)
+            .feedback()
+            .give(&id, Verdict::Attack, "see there", &Actor::local(), day.now)
             .await
             .unwrap()
             .unwrap();
@@ -118,12 +124,12 @@ async fn what_nothing_was_found_about_is_taught_and_nothing_else_changes() {
     live.now += MINUTE;
     live.ask(json!({"source_ip": BUCHAREST})).await;
     let found = live.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
-    live.engine.feedback(&found.id, Verdict::Benign, "", &Actor::local(), live.now).await.unwrap();
+    live.engine.feedback().give(&found.id, Verdict::Benign, "", &Actor::local(), live.now).await.unwrap();
     let feedback = given(&live).await;
 
     let quiet = Day::strict().await;
-    quiet.engine.carry_out(&feedback, quiet.now).await.unwrap();
-    assert_eq!(quiet.engine.standing(&Subject::key("a")).await.unwrap().standing, Standing::default());
+    quiet.engine.feedback().carry_out(&feedback, quiet.now).await.unwrap();
+    assert_eq!(quiet.engine.standings().of(&Subject::key("a")).await.unwrap().standing, Standing::default());
     let taught = quiet.engine.store().profile(&Subject::key("a")).await.unwrap().unwrap();
     assert_eq!((taught.requests, taught.countries.len(), taught.moves.len()), (0, 1, 1));
 }
@@ -150,12 +156,20 @@ async fn a_verdict_on_a_finding_lifts_no_ban_that_an_operator_gave() {
     day.ask(json!({"source_ip": BUCHAREST})).await;
     let found = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
     day.now += HOUR;
-    day.engine.ban(&Subject::key("a"), None, "contract ended", &Actor::local(), day.now).await.unwrap();
-    day.engine.feedback(&found.id, Verdict::Benign, "vpn", &Actor::local(), day.now).await.unwrap();
-    assert!(day.engine.standing(&Subject::key("a")).await.unwrap().standing.is_banned_at(day.now));
+    day.engine
+        .bans()
+        .ban(&Subject::key("a"), None, "contract ended", &Actor::local(), day.now)
+        .await
+        .unwrap();
+    day.engine.feedback().give(&found.id, Verdict::Benign, "vpn", &Actor::local(), day.now).await.unwrap();
+    assert!(day.engine.standings().of(&Subject::key("a")).await.unwrap().standing.is_banned_at(day.now));
     let banned = day.events(EventType::PermanentBan).await.remove(0);
-    day.engine.feedback(&banned.id, Verdict::Benign, "it did not", &Actor::local(), day.now).await.unwrap();
-    assert!(!day.engine.standing(&Subject::key("a")).await.unwrap().standing.is_banned_at(day.now));
+    day.engine
+        .feedback()
+        .give(&banned.id, Verdict::Benign, "it did not", &Actor::local(), day.now)
+        .await
+        .unwrap();
+    assert!(!day.engine.standings().of(&Subject::key("a")).await.unwrap().standing.is_banned_at(day.now));
 }
 
 #[tokio::test]
@@ -167,7 +181,7 @@ async fn each_change_of_mind_is_in_the_log() {
     let found = day.events(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await.remove(0);
     for verdict in [Verdict::Attack, Verdict::Attack, Verdict::Benign, Verdict::Attack, Verdict::Attack] {
         day.now += SECOND;
-        day.engine.feedback(&found.id, verdict, "", &Actor::local(), day.now).await.unwrap();
+        day.engine.feedback().give(&found.id, verdict, "", &Actor::local(), day.now).await.unwrap();
     }
     let words = day.events(EventType::FeedbackGiven).await;
     let words: Vec<&str> = words.iter().rev().filter_map(|e| e.evidence["verdict"].as_str()).collect();

@@ -21,7 +21,7 @@ fn key(body: serde_json::Value) -> Entry {
 async fn day(entries: &[(&str, Entry)]) -> Day {
     let day = Day::with(|policy| policy.limits = Default::default()).await;
     for (name, entry) in entries {
-        day.engine.put_entry(name, entry, &Actor::local(), day.now).await.unwrap();
+        day.engine.registry_changes().put(name, entry, &Actor::local(), day.now).await.unwrap();
     }
     day
 }
@@ -104,7 +104,7 @@ async fn a_plan_counts_per_key_and_low_priority_is_refused_first() {
     let shares = Shares { low: 800, medium: 900 };
     let mut day = Day::configured(Configured { shares, ..Configured::default() }).await;
     let free = Policy { limits: Default::default(), ..default_policy() };
-    day.engine.set_policy(&free, &Actor::local(), day.now).await.unwrap();
+    day.engine.policy_changes().set_policy(&free, &Actor::local(), day.now).await.unwrap();
     for (name, entry) in [
         ("small", plan(json!({"limits": [{"unit": "requests", "window": "hour", "limit": 2}]}))),
         (
@@ -116,7 +116,7 @@ async fn a_plan_counts_per_key_and_low_priority_is_refused_first() {
         ),
         ("vip", key(json!({"project": "p"}))),
     ] {
-        day.engine.put_entry(name, &entry, &Actor::local(), day.now).await.unwrap();
+        day.engine.registry_changes().put(name, &entry, &Actor::local(), day.now).await.unwrap();
     }
     let asked = |key: &str| json!({"key_id": key, "project_id": "p", "admit": true});
     for n in 0..4 {
@@ -158,7 +158,11 @@ async fn reservations_hold_budgets_and_what_is_not_settled_is_free_when_the_leas
 #[tokio::test]
 async fn what_a_finding_refuses_is_charged_all_the_same_and_an_admission_is_not() {
     let mut day = Day::strict().await;
-    day.engine.put_entry("p", &project(json!({"budget_usd": 5})), &Actor::local(), day.now).await.unwrap();
+    day.engine
+        .registry_changes()
+        .put("p", &project(json!({"budget_usd": 5})), &Actor::local(), day.now)
+        .await
+        .unwrap();
     assert!(day.ask(ask("a", "1")).await.allowed);
     day.now += MINUTE;
     let mut stolen = ask("a", "2");
@@ -445,11 +449,11 @@ async fn a_limit_that_is_lowered_to_what_is_used_tells_so_and_one_that_is_raised
     assert_eq!(told(&day, EventType::LimitUsed).await, []);
     for limit in [60, 200, 60] {
         day.now += MINUTE;
-        day.engine.put_entry("p", &of(limit), &Actor::local(), day.now).await.unwrap();
+        day.engine.registry_changes().put("p", &of(limit), &Actor::local(), day.now).await.unwrap();
     }
     assert_eq!(told(&day, EventType::LimitUsed).await, [(100, 1)]);
     day.now += MINUTE;
-    day.engine.put_entry("p", &of(200), &Actor::local(), day.now).await.unwrap();
+    day.engine.registry_changes().put("p", &of(200), &Actor::local(), day.now).await.unwrap();
     day.ask(json!({"project_id": "p", "tokens_used": 140})).await;
     assert_eq!(told(&day, EventType::LimitUsed).await, [(100, 1), (100, 1)]);
 }
@@ -499,6 +503,6 @@ async fn an_overdraft_begins_a_block_and_taking_it_away_from_the_limit_ends_it()
     day.now += MINUTE;
     let refused = day.ask(json!({"key_id": "k", "tokens_used": 1, "admit": true})).await;
     assert_eq!((refused.allowed, refused.retry_at), (false, Some(begun + HOUR)));
-    day.engine.put_entry("k", &limit(""), &Actor::local(), day.now).await.unwrap();
+    day.engine.registry_changes().put("k", &limit(""), &Actor::local(), day.now).await.unwrap();
     assert!(day.ask(json!({"key_id": "k", "tokens_used": 1, "admit": true})).await.allowed);
 }

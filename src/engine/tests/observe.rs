@@ -26,7 +26,7 @@ impl Day {
     /// Changes how the policy in force is enforced.
     async fn switch(&self, enforcement: Enforcement) {
         let policy = Policy { enforcement, ..self.engine.policy().policy.clone() };
-        self.engine.set_policy(&policy, &Actor::local(), self.now).await.unwrap();
+        self.engine.policy_changes().set_policy(&policy, &Actor::local(), self.now).await.unwrap();
     }
 
     /// A key that is banned for its travel, in theory or in fact.
@@ -38,11 +38,11 @@ impl Day {
 
     async fn ban(&self, key: &str) {
         let (subject, by) = (Subject::key(key), Actor::local());
-        self.engine.ban(&subject, None, "leaked", &by, self.now).await.unwrap();
+        self.engine.bans().ban(&subject, None, "leaked", &by, self.now).await.unwrap();
     }
 
     async fn stands(&self, key: &str) -> crate::domain::standing::Standing {
-        self.engine.standing(&Subject::key(key)).await.unwrap().standing
+        self.engine.standings().of(&Subject::key(key)).await.unwrap().standing
     }
 }
 
@@ -179,7 +179,7 @@ async fn limits_and_budgets_are_said_and_not_held() {
     .await;
     let budget =
         Project { budget_usd: serde_json::from_value(json!("0.001")).unwrap(), ..Project::default() };
-    day.engine.put_entry("p", &Entry::Project(budget), &Actor::local(), day.now).await.unwrap();
+    day.engine.registry_changes().put("p", &Entry::Project(budget), &Actor::local(), day.now).await.unwrap();
     for _ in 0..2 {
         assert_eq!(day.ask(json!({})).await.would, None);
     }
@@ -231,7 +231,7 @@ async fn the_registry_and_a_store_that_is_away_refuse_nobody() {
         "Would be refused: the key is not registered, and such keys are refused."
     );
     let known = Entry::Key(serde_json::from_value(json!({})).unwrap());
-    day.engine.put_entry("a", &known, &Actor::local(), day.now).await.unwrap();
+    day.engine.registry_changes().put("a", &known, &Actor::local(), day.now).await.unwrap();
     for _ in 0..5 {
         day.engine.shared.breaker.failed(day.now);
     }
@@ -278,13 +278,14 @@ async fn step(dice: &mut Dice, days: &mut [Day; 2], held: &mut [Vec<String>; 2])
         let decision = match kind {
             0 => {
                 day.engine
+                    .bans()
                     .ban(&Subject::key(key), Some(5 * MINUTE), "x", &Actor::local(), day.now)
                     .await
                     .unwrap();
                 continue;
             }
             1 => {
-                day.engine.lift(&Subject::key(key), "x", &Actor::local(), day.now).await.unwrap();
+                day.engine.bans().lift(&Subject::key(key), "x", &Actor::local(), day.now).await.unwrap();
                 continue;
             }
             2..10 => {

@@ -9,12 +9,12 @@ async fn an_operator_bans_and_lifts_and_the_reasons_are_in_the_log() {
     let by = Actor::token("ops");
     for subject in ["key:a", "ip:203.0.113.7", "ip:203.0.113.0/24", "project:p"] {
         let subject = Subject::parse(subject).unwrap();
-        let (_, fresh) = day.engine.ban(&subject, None, "leaked", &by, day.now).await.unwrap();
+        let (_, fresh) = day.engine.bans().ban(&subject, None, "leaked", &by, day.now).await.unwrap();
         assert!(fresh);
         assert!(!day.ask(json!({"project_id": "p"})).await.allowed, "{subject}");
-        assert!(day.engine.lift(&subject, "found", &by, day.now).await.unwrap().is_some());
+        assert!(day.engine.bans().lift(&subject, "found", &by, day.now).await.unwrap().is_some());
         assert!(day.ask(json!({"project_id": "p"})).await.allowed, "{subject}");
-        assert!(day.engine.lift(&subject, "again", &by, day.now).await.unwrap().is_none());
+        assert!(day.engine.bans().lift(&subject, "again", &by, day.now).await.unwrap().is_none());
     }
     let banned = day.events(EventType::PermanentBan).await;
     assert_eq!(banned.len(), 4);
@@ -26,7 +26,7 @@ async fn an_operator_bans_and_lifts_and_the_reasons_are_in_the_log() {
 #[tokio::test]
 async fn what_a_detector_the_ladder_or_a_limit_does_names_nobody() {
     let mut day = Day::strict().await;
-    day.engine.ban(&Subject::key("b"), None, "leaked", &Actor::token("ops"), day.now).await.unwrap();
+    day.engine.bans().ban(&Subject::key("b"), None, "leaked", &Actor::token("ops"), day.now).await.unwrap();
     day.ask(json!({"key_id": "b"})).await;
     day.ask(json!({"key_id": "c", "tokens_used": 1_000_000_000})).await;
     day.ask(json!({})).await;

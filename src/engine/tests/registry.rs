@@ -15,7 +15,7 @@ fn key(body: serde_json::Value) -> Entry {
 
 impl Day {
     async fn put(&self, name: &str, entry: Entry) {
-        self.engine.put_entry(name, &entry, &Actor::local(), self.now).await.unwrap();
+        self.engine.registry_changes().put(name, &entry, &Actor::local(), self.now).await.unwrap();
     }
 
     /// An engine over the same store, with another configuration.
@@ -90,9 +90,9 @@ async fn another_project_than_the_registered_one_is_logged_and_not_used() {
     day.put("p", Entry::Project(Project::default())).await;
     day.put("a", key(json!({"project": "p"}))).await;
     let (p, q) = (Subject::project("p"), Subject::project("q"));
-    day.engine.ban(&q, None, "spent", &Actor::local(), day.now).await.unwrap();
+    day.engine.bans().ban(&q, None, "spent", &Actor::local(), day.now).await.unwrap();
     assert_eq!(day.refusal(json!({"project_id": "q"})).await, None);
-    day.engine.ban(&p, None, "spent", &Actor::local(), day.now).await.unwrap();
+    day.engine.bans().ban(&p, None, "spent", &Actor::local(), day.now).await.unwrap();
     let batch =
         [json!({"key_id": "b"}), json!({"project_id": "q"}), json!({})].map(|fields| day.record(fields));
     let decisions = day.engine.record(&batch, day.now).await;

@@ -29,12 +29,12 @@ async fn a_banned_keys_reports_are_counted_behind_the_answer_and_a_retry_once() 
     let mut day = Day::with(|_| ()).await;
     day.ask(json!({})).await;
     let (key, by) = (Subject::key("a"), Actor::local());
-    day.engine.ban(&key, None, "x", &by, day.now).await.unwrap();
+    day.engine.bans().ban(&key, None, "x", &by, day.now).await.unwrap();
     for id in ["r-1", "r-1", "r-2"] {
         assert_eq!(day.ask(json!({"request_id": id})).await.reason, Some(Reason::ApiKeyBanned));
     }
     assert_eq!(day.used("a").await, 10, "nobody waited for the store");
-    day.engine.count_deferred(day.now).await.unwrap();
+    day.engine.deferred.charge(day.now).await.unwrap();
     assert_eq!(day.used("a").await, 30);
 }
 
@@ -43,7 +43,7 @@ async fn a_flood_of_reports_of_a_banned_key_is_added_up_before_it_goes_to_the_st
     let mut day = Day::with(|_| ()).await;
     day.ask(json!({})).await;
     let (key, by) = (Subject::key("a"), Actor::local());
-    day.engine.ban(&key, None, "x", &by, day.now).await.unwrap();
+    day.engine.bans().ban(&key, None, "x", &by, day.now).await.unwrap();
     for _ in 0..5_000 {
         day.ask(json!({})).await;
     }
@@ -58,7 +58,7 @@ async fn what_is_only_observed_is_counted_as_a_request_that_went_through() {
     let mut day = Day::with(|policy| policy.enforcement = Enforcement::Observe).await;
     day.ask(json!({})).await;
     let (key, by) = (Subject::key("a"), Actor::local());
-    day.engine.ban(&key, None, "x", &by, day.now).await.unwrap();
+    day.engine.bans().ban(&key, None, "x", &by, day.now).await.unwrap();
     for fields in [json!({}), json!({"request_id": "r-1"})] {
         let answer = day.ask(fields).await;
         assert!(answer.allowed && !answer.ruling().allowed);
@@ -73,7 +73,7 @@ async fn what_is_only_observed_is_counted_as_a_request_that_went_through() {
         max_rows: usize::MAX,
         max_scanned: usize::MAX,
     };
-    let rows = day.engine.usage(&query).await.unwrap().rows;
+    let rows = day.engine.usage().table(&query).await.unwrap().rows;
     let totals: Vec<_> = rows.values().map(|totals| (totals.requests, totals.refused)).collect();
     assert_eq!(totals, [(3, 0)]);
 }

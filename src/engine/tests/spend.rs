@@ -70,7 +70,7 @@ impl Books {
     async fn check(&mut self, hour: Millis) {
         self.day.now = TODAY + hour * HOUR + 12 * SECOND;
         for engine in [&self.second, &self.day.engine, &self.second] {
-            engine.watch_spend(self.day.now).await.unwrap();
+            engine.upkeep.spend.watch(self.day.now).await.unwrap();
         }
     }
 
@@ -136,7 +136,7 @@ async fn a_cut_off_that_is_only_observed_refuses_nobody_and_comes_again_when_the
     let mut books = Books::open(|_| ()).await;
     let policy = |enforcement| Policy { limits: Default::default(), enforcement, ..default_policy() };
     let by = Actor::local();
-    books.day.engine.set_policy(&policy(Enforcement::Observe), &by, TODAY).await.unwrap();
+    books.day.engine.policy_changes().set_policy(&policy(Enforcement::Observe), &by, TODAY).await.unwrap();
     books.second.in_force.refresh().await.unwrap();
     books.usual("a").await;
     books.hours("a", 0, &[350.0, 20.0, 20.0, 20.0]).await;
@@ -147,7 +147,13 @@ async fn a_cut_off_that_is_only_observed_refuses_nobody_and_comes_again_when_the
     assert!(banned.len() == 1 && banned[0].would.is_some());
     let observed = books.day.ask(json!({})).await;
     assert!(observed.allowed && observed.ruling().reason == Some(Reason::ApiKeyBanned), "{observed:?}");
-    books.day.engine.set_policy(&policy(Enforcement::Enforce), &by, books.day.now).await.unwrap();
+    books
+        .day
+        .engine
+        .policy_changes()
+        .set_policy(&policy(Enforcement::Enforce), &by, books.day.now)
+        .await
+        .unwrap();
     books.second.in_force.refresh().await.unwrap();
     assert!(books.day.ask(json!({})).await.allowed);
     books.hours("a", 4, &[20.0]).await;
@@ -160,12 +166,18 @@ async fn a_cut_off_that_is_only_observed_takes_the_place_of_no_ban_of_an_operato
     let mut books = Books::open(|_| ()).await;
     let policy = |enforcement| Policy { limits: Default::default(), enforcement, ..default_policy() };
     let (by, key) = (Actor::local(), Subject::key("a"));
-    books.day.engine.set_policy(&policy(Enforcement::Observe), &by, TODAY).await.unwrap();
+    books.day.engine.policy_changes().set_policy(&policy(Enforcement::Observe), &by, TODAY).await.unwrap();
     books.second.in_force.refresh().await.unwrap();
-    books.day.engine.ban(&key, Some(DAY), "leaked", &by, TODAY).await.unwrap();
+    books.day.engine.bans().ban(&key, Some(DAY), "leaked", &by, TODAY).await.unwrap();
     books.usual("a").await;
     books.hours("a", 0, &[350.0, 20.0, 20.0, 20.0]).await;
-    books.day.engine.set_policy(&policy(Enforcement::Enforce), &by, books.day.now).await.unwrap();
+    books
+        .day
+        .engine
+        .policy_changes()
+        .set_policy(&policy(Enforcement::Enforce), &by, books.day.now)
+        .await
+        .unwrap();
     assert_eq!(books.day.ask(json!({})).await.action, Action::TemporaryBan);
 }
 
@@ -226,7 +238,7 @@ async fn a_key_whose_records_come_late_and_all_at_once_is_warned_of_before_it_is
         .await;
     books.check(4).await;
     books.day.now += 5 * MINUTE;
-    books.second.watch_spend(books.day.now).await.unwrap();
+    books.second.upkeep.spend.watch(books.day.now).await.unwrap();
     let logged = books.logged(EventType::SpendAnomaly).await;
     assert_eq!(logged.iter().map(|event| event.severity).collect::<Vec<_>>(), [Severity::Critical; 2]);
     assert_eq!(books.cut_off_at().await, [0; 0]);
@@ -255,7 +267,7 @@ async fn a_persons_word_holds_for_the_day() {
     books.hours("a", 0, &[400.0, 10.0, 10.0]).await;
     assert_eq!(books.cut_off_at().await, [3]);
     let (subject, now) = (Subject::key("a"), books.day.now);
-    books.day.engine.lift(&subject, "a launch", &Actor::local(), now).await.unwrap().unwrap();
+    books.day.engine.bans().lift(&subject, "a launch", &Actor::local(), now).await.unwrap().unwrap();
     let mut on = vec![10.0; 21];
     on.extend([400.0, 10.0, 10.0, 10.0]);
     books.hours("a", 3, &on).await;
@@ -272,7 +284,8 @@ async fn a_benign_verdict_on_the_anomaly_keeps_the_key() {
     books
         .day
         .engine
-        .feedback(&logged[0].id, Verdict::Benign, "a launch", &Actor::local(), now)
+        .feedback()
+        .give(&logged[0].id, Verdict::Benign, "a launch", &Actor::local(), now)
         .await
         .unwrap();
     books.hours("a", 1, &[10.0; 6]).await;
@@ -312,7 +325,13 @@ async fn in_shadow_mode_it_is_said_once_and_nobody_is_banned() {
 async fn allowed_keys_are_logged_and_kept_and_nobody_is_cut_off_after_0_checks() {
     let mut books = Books::open(|_| ()).await;
     let now = books.day.now;
-    books.day.engine.write_allowlist("key:a", json!({"reason": "ours"}), &Actor::local(), now).await.unwrap();
+    books
+        .day
+        .engine
+        .policy_changes()
+        .write_allowlist("key:a", json!({"reason": "ours"}), &Actor::local(), now)
+        .await
+        .unwrap();
     books.second.in_force.refresh_if_changed().await.unwrap();
     books.usual("a").await;
     books.hours("a", 0, &[400.0, 10.0, 10.0, 10.0]).await;
@@ -359,7 +378,7 @@ async fn what_comes_late_for_yesterday_is_logged_and_nothing_is_logged_twice() {
     let base = books.second.in_force.base().clone();
     let (store, geo) = (books.day.engine.shared.store.clone(), books.day.engine.geo.clone());
     let third = Engine::start(store, geo, base, books.day.engine.options.clone()).await.unwrap();
-    third.watch_spend(books.day.now).await.unwrap();
+    third.upkeep.spend.watch(books.day.now).await.unwrap();
     assert_eq!(books.logged(EventType::SpendAnomaly).await.len(), 1);
 }
 

@@ -13,19 +13,13 @@ impl Day {
         let (to, now) = (self.now + DAY, self.now);
         let (max_rows, max_scanned) = (usize::MAX, usize::MAX);
         let query = UsageQuery { bucket, from, to, now, group, only, max_rows, max_scanned };
-        let table = self.engine.usage(&query).await.unwrap();
+        let table = self.engine.usage().table(&query).await.unwrap();
         table.rows.into_iter().map(|((start, key), totals)| (start, key, totals)).collect()
     }
 
     async fn requests(&self) -> u64 {
         let rows = self.usage_by(Bucket::Day, Grouping::default()).await;
         rows.iter().map(|(_, _, totals)| totals.requests).sum()
-    }
-
-    fn counting(self, usage: UsageBook) -> Self {
-        let mut engine = Arc::into_inner(self.engine).unwrap();
-        engine.usage = usage;
-        Self { engine: Arc::new(engine), ..self }
     }
 }
 
@@ -43,7 +37,7 @@ async fn every_valid_record_counts_once_whatever_was_decided() {
     }
     assert_eq!(day.requests().await, 3, "a refused record, and its retry");
     let (subject, now) = (Subject::key("a"), day.now);
-    day.engine.ban(&subject, None, "leaked", &Actor::local(), now).await.unwrap();
+    day.engine.bans().ban(&subject, None, "leaked", &Actor::local(), now).await.unwrap();
     for _ in 0..2 {
         day.ask(json!({"request_id": "r-3"})).await;
     }
@@ -86,8 +80,7 @@ async fn a_model_is_one_row_by_whatever_name_it_was_called_and_an_unpriced_one_k
 
 #[tokio::test]
 async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
-    let day = Day::with(|_| ()).await;
-    let mut day = day.counting(UsageBook::new(8, 1_000).unwrap());
+    let mut day = Day::set_up(|options| options.usage_series = 8).await;
     for n in 0..40 {
         day.ask(json!({"key_id": format!("k{n}"), "project_id": format!("p{}", n % 5), "model": "m"})).await;
     }
@@ -102,18 +95,14 @@ async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn a_replay_counts_no_usage() {
-    let day = Day::with(|_| ()).await;
-    let mut day = day.counting(UsageBook::new(0, 1_000).unwrap());
+    let mut day = Day::set_up(|options| options.usage_series = 0).await;
     day.ask(json!({})).await;
     assert_eq!(day.requests().await, 0);
 }
 
 #[tokio::test]
 async fn a_request_that_another_instance_has_claimed_is_counted_there() {
-    let day = Day::with(|_| ()).await;
-    let mut engine = Arc::into_inner(day.engine).unwrap();
-    engine.options.shares_store = true;
-    let mut day = Day { engine: Arc::new(engine), ..day };
+    let mut day = Day::set_up(|options| options.shares_store = true).await;
     let claimed = day.record(json!({"request_id": "r-1"}));
     let entry = Some(Box::new(LedgerEntry { claim: Some(claimed.digest), ..LedgerEntry::default() }));
     let charge = Charge { entry, mode: ChargeMode::Report, ..Charge::look(Subject::key("a"), day.now) };

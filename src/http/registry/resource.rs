@@ -69,7 +69,7 @@ pub(super) async fn put<R: Resource>(
     let body = body.spelled().map_err(bad)?;
     body.may_be_put(&registry(app))?;
     let now = app.engine.now();
-    let existed = app.engine.put_entry(name, &body.clone().into_entry(), actor, now).await?;
+    let existed = app.engine.registry_changes().put(name, &body.clone().into_entry(), actor, now).await?;
     audit(actor, &format!("{} put", R::KIND.name()), name);
     let code = if existed { StatusCode::OK } else { StatusCode::CREATED };
     let view = R::view(name, &Held { body: body.into(), updated: Some(now) });
@@ -82,7 +82,7 @@ pub(super) async fn delete<R: Resource>(
     name: &str,
 ) -> Result<StatusCode, ApiError> {
     R::may_be_deleted(app, name)?;
-    let there = app.engine.delete_entry(R::KIND, name, actor, app.engine.now()).await?;
+    let there = app.engine.registry_changes().delete(R::KIND, name, actor, app.engine.now()).await?;
     if !there {
         return Err(absent(R::KIND, name));
     }

@@ -117,7 +117,7 @@ async fn what_a_key_spent_is_the_sum_of_what_it_was_answered() {
     let answered =
         answers.iter().map(|a| decimal(a["cost_usd"].as_str().unwrap(), NANO_PLACES).unwrap().units);
     let now = api.engine.now();
-    let seen = api.engine.subject(&Subject::key("acme"), now).await.unwrap().unwrap();
+    let seen = api.engine.subjects().view(&Subject::key("acme"), now).await.unwrap().unwrap();
     let profile = seen.profile.unwrap();
     let kept: u64 = profile.history.days().map(|(_, day)| day.cost_nanos).sum();
     assert_eq!(kept, answered.sum::<u64>());

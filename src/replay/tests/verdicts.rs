@@ -45,7 +45,8 @@ async fn judged(verdict: Verdict) -> Event {
     };
     let found = newest(EventType::Anomaly(AnomalyKind::ImpossibleTravel)).await;
     engine
-        .feedback(&found.id, verdict, "two offices", &Actor::local(), NOW + 3 * MINUTE)
+        .feedback()
+        .give(&found.id, verdict, "two offices", &Actor::local(), NOW + 3 * MINUTE)
         .await
         .unwrap()
         .unwrap();
@@ -86,7 +87,7 @@ async fn a_verdict_takes_nothing_from_what_the_key_is_known_by() {
     let mut replay = replay(strict).await;
     replay.honour(verdicts(&[judged(Verdict::Benign).await]));
     run(&mut replay, &text(&lines)).await;
-    let view = replay.engine().subject(&Subject::key("a"), NOW).await.unwrap().unwrap();
+    let view = replay.engine().subjects().view(&Subject::key("a"), NOW).await.unwrap().unwrap();
     assert_eq!(view.profile.unwrap().requests, 54, "all but the refused one");
 }
 

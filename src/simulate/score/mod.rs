@@ -15,13 +15,25 @@ pub use bars::missed_bars;
 use serde::Serialize;
 
 use self::outage::Outages;
-use super::wire::Labelled;
+use super::wire::{Labelled, WireRecord};
 use crate::domain::{
     DAY, HOUR, Millis,
     decision::Decision,
     event::rfc3339_millis,
     finding::{AnomalyKind, Severity},
 };
+
+/// A record that says how its request was answered.
+pub trait HasStatus {
+    /// HTTP status of the answer.
+    fn status(&self) -> u16;
+}
+
+impl HasStatus for WireRecord {
+    fn status(&self) -> u16 {
+        self.response_status
+    }
+}
 
 /// What was decided about one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,7 +250,7 @@ struct KeySeen {
 impl Scorer {
     /// Takes in the next record, in order of time. Whether it is news of a benign key: the first refusal, or the first
     /// finding of its type, within the hour.
-    pub fn add(&mut self, labelled: &Labelled, verdict: &Verdict) -> bool {
+    pub fn add<R: HasStatus>(&mut self, labelled: &Labelled<R>, verdict: &Verdict) -> bool {
         let serious = verdict.findings.iter().filter(|(_, severity)| *severity >= Severity::High);
         let kinds: BTreeSet<AnomalyKind> = serious.map(|(kind, _)| *kind).collect();
         if let (Some(kind), Some(id)) = (labelled.label, labelled.attack_id) {
@@ -252,11 +264,11 @@ impl Scorer {
         }
     }
 
-    fn add_attack(
+    fn add_attack<R>(
         &mut self,
         kind: &'static str,
         id: u32,
-        labelled: &Labelled,
+        labelled: &Labelled<R>,
         allowed: bool,
         kinds: BTreeSet<AnomalyKind>,
     ) {
@@ -279,7 +291,12 @@ impl Scorer {
         }
     }
 
-    fn add_benign(&mut self, labelled: &Labelled, allowed: bool, kinds: &BTreeSet<AnomalyKind>) -> bool {
+    fn add_benign<R: HasStatus>(
+        &mut self,
+        labelled: &Labelled<R>,
+        allowed: bool,
+        kinds: &BTreeSet<AnomalyKind>,
+    ) -> bool {
         let seen = self.benign.entry(labelled.key).or_insert_with(|| KeySeen {
             archetype: labelled.archetype,
             score: BenignScore { keys: 1, ..BenignScore::default() },
@@ -288,7 +305,7 @@ impl Scorer {
             outages: Outages::default(),
         });
         let hour = labelled.time.div_euclid(HOUR);
-        let fails = seen.outages.fails(labelled.time, labelled.record.response_status);
+        let fails = seen.outages.fails(labelled.time, labelled.record.status());
         seen.score.requests += 1;
         seen.days.insert(labelled.time.div_euclid(DAY));
         let mut news = false;

@@ -5,6 +5,7 @@ mod bars;
 mod benign;
 mod score;
 mod strikes;
+mod swap;
 mod variety;
 
 use std::{collections::BTreeMap, sync::LazyLock};

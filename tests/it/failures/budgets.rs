@@ -285,7 +285,8 @@ async fn reservations_that_are_settled_while_redis_is_killed_are_all_charged_and
     let project = Entry::Project(serde_json::from_value::<Project>(limits).unwrap().checked().unwrap());
     instances[0]
         .engine
-        .put_entry("shared", &project, &Actor::local(), instances[0].engine.now())
+        .registry_changes()
+        .put("shared", &project, &Actor::local(), instances[0].engine.now())
         .await
         .unwrap();
     eventually("both know it", async || {

@@ -19,13 +19,19 @@ async fn forgotten() -> Forgotten {
     // Not its first standing, so that the numbers that instances hold are ahead of those that come.
     for _ in 0..3 {
         instances[0].ban(&key).await;
-        instances[0].engine.lift(&key, "found", &Actor::local(), instances[0].engine.now()).await.unwrap();
+        instances[0]
+            .engine
+            .bans()
+            .lift(&key, "found", &Actor::local(), instances[0].engine.now())
+            .await
+            .unwrap();
     }
     instances[0].ban(&key).await;
     let now = instances[0].engine.now();
-    instances[0].engine.set_policy(&limits_alone(100), &Actor::local(), now).await.unwrap();
+    instances[0].engine.policy_changes().set_policy(&limits_alone(100), &Actor::local(), now).await.unwrap();
     instances[1]
         .engine
+        .policy_changes()
         .write_allowlist("country:SG", json!({"reason": "office"}), &Actor::local(), now)
         .await
         .unwrap();
@@ -63,6 +69,7 @@ async fn a_ban_that_redis_has_forgotten_is_told_again_and_can_still_be_lifted_ev
         assert_eq!(instance.ask("banned").await.reason, Some(Reason::ApiKeyBanned));
     }
     one.engine
+        .bans()
         .lift(&key, "found", &Actor::local(), one.engine.now())
         .await
         .unwrap()
@@ -81,7 +88,12 @@ async fn policy_and_allowlist_that_redis_has_forgotten_are_told_again() {
     assert!(fresh.knows_documents(), "they are in Redis again");
     let entry = "country:SG";
     let now = instances[1].engine.now();
-    instances[1].engine.write_allowlist(entry, serde_json::Value::Null, &Actor::local(), now).await.unwrap();
+    instances[1]
+        .engine
+        .policy_changes()
+        .write_allowlist(entry, serde_json::Value::Null, &Actor::local(), now)
+        .await
+        .unwrap();
     eventually("a later change reaches everybody", async || {
         instances.iter().chain([&fresh]).all(|i| i.engine.allowlist().is_empty())
     })

@@ -14,7 +14,12 @@ async fn after_a_kill_and_a_restart_instances_heal_and_bans_are_there() {
     instances[0].ban(&key).await;
     let project = Subject::project("p");
     instances[1].ban(&project).await;
-    instances[1].engine.lift(&project, "found", &Actor::local(), instances[1].engine.now()).await.unwrap();
+    instances[1]
+        .engine
+        .bans()
+        .lift(&project, "found", &Actor::local(), instances[1].engine.now())
+        .await
+        .unwrap();
     server.kill();
     for instance in &instances {
         eventually("each instance notices", async || {

@@ -72,11 +72,17 @@ async fn while_redis_is_silent_every_record_is_answered_in_time_and_known_bans_h
         assert!(refused.degraded, "a ban held from memory alone is a degraded answer");
         let refused = instance
             .engine
+            .bans()
             .ban(&Subject::key("b"), None, "leaked", &Actor::local(), instance.engine.now())
             .await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
         assert!(
-            instance.engine.lift(&banned, "found", &Actor::local(), instance.engine.now()).await.is_err()
+            instance
+                .engine
+                .bans()
+                .lift(&banned, "found", &Actor::local(), instance.engine.now())
+                .await
+                .is_err()
         );
         acts_are_refused_over_http(instance).await;
     }
@@ -90,7 +96,7 @@ async fn while_redis_is_silent_every_record_is_answered_in_time_and_known_bans_h
     assert!(lost.evidence.as_json()["error"].is_string(), "{lost:?}");
     let back = instances[1].logged(EventType::StoreRecovered).await;
     assert!(back.evidence.as_json()["since"].is_string(), "{back:?}");
-    assert!(instances[0].engine.standing(&Subject::key("b")).await.unwrap().standing.version == 0);
+    assert!(instances[0].engine.standings().of(&Subject::key("b")).await.unwrap().standing.version == 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

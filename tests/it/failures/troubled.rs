@@ -44,7 +44,7 @@ async fn cut_connections_are_made_again_and_every_request_is_answered() {
     }
     let again = Subject::key("again");
     eventually("acts go through", async || {
-        one.engine.ban(&again, None, "leaked", &Actor::local(), one.engine.now()).await.is_ok()
+        one.engine.bans().ban(&again, None, "leaked", &Actor::local(), one.engine.now()).await.is_ok()
     })
     .await;
 }
@@ -59,6 +59,7 @@ async fn without_memory_records_are_answered_and_acts_refused_until_there_is_som
     assert_eq!(server.cli(&["CONFIG", "SET", "maxmemory", "1mb"]), "OK");
     let refused = one
         .engine
+        .bans()
         .ban(&Subject::key("b"), None, "leaked", &Actor::local(), one.engine.now())
         .await
         .unwrap_err();
@@ -74,7 +75,7 @@ async fn without_memory_records_are_answered_and_acts_refused_until_there_is_som
         assert_eq!(instance.ask("banned").await.reason, Some(Reason::ApiKeyBanned));
         assert!(instance.ban_is_refused().await);
     }
-    assert!(one.engine.standing(&Subject::key("b")).await.map_or(true, |r| r.standing.version == 0));
+    assert!(one.engine.standings().of(&Subject::key("b")).await.map_or(true, |r| r.standing.version == 0));
     assert_eq!(server.cli(&["CONFIG", "SET", "maxmemory", "0"]), "OK");
     for instance in [&one, &other] {
         instance.healed().await;

@@ -91,12 +91,17 @@ impl Play {
         *last = from;
         if let Some(entry) = &step.allow {
             let body = serde_json::json!({ "reason": "by the story" });
-            self.0.engine().write_allowlist(entry, body, &Actor::local(), from).await.unwrap();
+            self.0
+                .engine()
+                .policy_changes()
+                .write_allowlist(entry, body, &Actor::local(), from)
+                .await
+                .unwrap();
             return Vec::new();
         }
         if let Some(reason) = &step.lift {
             let lifted =
-                self.0.engine().lift(&Subject::key(KEY), reason, &Actor::local(), from).await.unwrap();
+                self.0.engine().bans().lift(&Subject::key(KEY), reason, &Actor::local(), from).await.unwrap();
             return if lifted.is_some() { Vec::new() } else { vec!["there was no ban to lift".to_owned()] };
         }
         let requests = stage.requests(step, from);

@@ -41,7 +41,7 @@ pub(crate) fn all(bucket: Bucket, group: Grouping, now: Millis) -> UsageQuery {
 /// Asks until the answers are no longer lost.
 async fn ask(engine: &Engine, query: &UsageQuery) -> UsageTable {
     for _ in 0..1_000 {
-        if let Ok(table) = engine.usage(query).await {
+        if let Ok(table) = engine.usage().table(query).await {
             return table;
         }
     }
@@ -67,7 +67,7 @@ async fn is_exact(stores: Vec<Arc<dyn Store>>) {
                 oracle.count(fact, !decision.allowed);
             }
             if part % 7 == 0 {
-                let _ = engine.usage(&all(Bucket::Day, Grouping::default(), life.now)).await;
+                let _ = engine.usage().table(&all(Bucket::Day, Grouping::default(), life.now)).await;
             }
         }
         ask(&engine, &all(Bucket::Day, Grouping::default(), life.now)).await;
@@ -126,7 +126,7 @@ async fn usage_reaches_the_store_by_itself_and_survives_a_restart() {
     instance.ask("a").await;
     instance.shut_down().await;
     let again = open().await;
-    let table = again.engine.usage(&everything(&again)).await.unwrap();
+    let table = again.engine.usage().table(&everything(&again)).await.unwrap();
     assert_eq!((table.total.requests, table.total.tokens), (6, 60));
 }
 
@@ -142,15 +142,18 @@ async fn usage_of_an_outage_is_told_afterwards() {
         }
     };
     ask(5).await;
-    assert_eq!(instance.engine.usage(&everything(&instance)).await.unwrap().total.requests, 5);
+    assert_eq!(instance.engine.usage().table(&everything(&instance)).await.unwrap().total.requests, 5);
     ask(3).await;
     server.kill();
     ask(7).await;
-    assert!(instance.engine.usage(&everything(&instance)).await.is_err(), "nothing is said to be whole");
+    assert!(
+        instance.engine.usage().table(&everything(&instance)).await.is_err(),
+        "nothing is said to be whole"
+    );
     server.start_again(DURABLE);
     instance.healed().await;
     eventually("everything is there", async || {
-        let table = instance.engine.usage(&everything(&instance)).await;
+        let table = instance.engine.usage().table(&everything(&instance)).await;
         table.is_ok_and(|table| table.total.requests == 15)
     })
     .await;

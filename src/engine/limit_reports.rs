@@ -4,14 +4,19 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use crate::domain::{Millis, counter::Counter, limit::Span, registry::Applied};
+use crate::domain::{
+    Millis,
+    counter::{Counter, CounterCount},
+    limit::{Span, WHOLE_PERCENT},
+    registry::Applied,
+};
 
 /// How many things are remembered to be told; beyond them those whose span is over are forgotten, and then all.
 const REMEMBERED: usize = 100_000;
 
 /// Something that is told of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::engine) enum News {
+pub(super) enum News {
     /// So much of it is used, in per cent of the most that it allows.
     Used { percent: u8, most: u64 },
     /// A shadow limit would have refused a request.
@@ -20,7 +25,7 @@ pub(in crate::engine) enum News {
 
 /// Until when the use of a limit need not be told again: until its period ends, or until some of what slides leaves,
 /// which is at `resets_at` (`None`: nothing is used).
-pub(super) fn holds_until(applied: &Applied, resets_at: Option<Millis>, now: Millis) -> Millis {
+fn holds_until(applied: &Applied, resets_at: Option<Millis>, now: Millis) -> Millis {
     match applied.rule.limit.span {
         Span::Sliding(length) => resets_at.unwrap_or(now + length),
         Span::Calendar(_) => applied.period_ends(now),
@@ -29,17 +34,11 @@ pub(super) fn holds_until(applied: &Applied, resets_at: Option<Millis>, now: Mil
 
 /// What this instance has told of limits, and until when it is not told again.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct LimitReports(Mutex<HashMap<(Counter, News), Millis>>);
+pub(super) struct LimitReports(Mutex<HashMap<(Counter, News), Millis>>);
 
 impl LimitReports {
     /// Whether it has not been told yet, or long ago. Then it is told by the caller, and not again before `until`.
-    pub(in crate::engine) fn is_new(
-        &self,
-        counter: &Counter,
-        news: News,
-        until: Millis,
-        now: Millis,
-    ) -> bool {
+    pub(super) fn is_new(&self, counter: &Counter, news: News, until: Millis, now: Millis) -> bool {
         let mut told = self.0.lock();
         if told.len() >= REMEMBERED {
             told.retain(|_, until| *until > now);
@@ -53,6 +52,27 @@ impl LimitReports {
         }
         told.insert(key, until);
         true
+    }
+
+    /// Whether a limit is used up by what its counter holds, wants that to be told, and it has not been told yet.
+    pub(super) fn is_used_up_now(&self, applied: &Applied, count: CounterCount, now: Millis) -> bool {
+        let is_used_up = count.used > 0 && count.used >= applied.rule.limit.most;
+        let percent = WHOLE_PERCENT;
+        is_used_up
+            && applied.rule.limit.marks().contains(&percent)
+            && self.is_news_of_use(applied, percent, count.resets_at, now)
+    }
+
+    /// Whether it has not been told yet that so many per cent of a limit are used; `resets_at`: when some of it leaves.
+    pub(super) fn is_news_of_use(
+        &self,
+        applied: &Applied,
+        percent: u8,
+        resets_at: Option<Millis>,
+        now: Millis,
+    ) -> bool {
+        let news = News::Used { percent, most: applied.rule.limit.most };
+        self.is_new(&applied.counter, news, holds_until(applied, resets_at, now), now)
     }
 }
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::{
     domain::{
         Millis,
-        counter::{Counter, CounterChange},
+        counter::{Counter, CounterChange, CounterCharge},
         observation::{Charge, ChargeMode, Observation},
         standing::{Standing, StandingDetail},
         subject::Subject,
@@ -32,7 +32,7 @@ struct Owed {
 }
 
 /// The in-process limiter and what is owed to the store.
-pub(crate) struct Fallback {
+pub(super) struct Fallback {
     counters: Counters,
     ledger: Ledger,
     owed: Mutex<Owed>,
@@ -46,7 +46,7 @@ impl Default for Fallback {
 
 impl Fallback {
     /// Observes a charge in memory, with each limit at this instance's share (thousandths).
-    pub(crate) fn observe(&self, charge: &Charge, share_permille: u16) -> Observation {
+    pub(super) fn observe(&self, charge: &Charge, share_permille: u16) -> Observation {
         let limits: WindowLimits = charge.limits.at_share(share_permille);
         let mut charge = Charge { limits, may_create: true, entry: None, ..charge.clone() };
         if charge.counters.is_empty() {
@@ -59,7 +59,7 @@ impl Fallback {
     }
 
     /// Notes changes that the store's counters lack. What is added to one is added up.
-    pub(crate) fn owe_changes(&self, changes: &[CounterChange]) {
+    pub(super) fn owe_changes(&self, changes: &[CounterChange]) {
         let mut owed = self.owed.lock();
         for change in changes {
             if change.back.is_some() && owed.backs.len() < MAX_SUBJECTS {
@@ -75,7 +75,7 @@ impl Fallback {
     }
 
     /// What counters are owed, taken.
-    pub(crate) fn take_counters(&self) -> Vec<CounterChange> {
+    pub(super) fn take_counters(&self) -> Vec<CounterChange> {
         let mut owed = self.owed.lock();
         let added = std::mem::take(&mut owed.counters).into_iter();
         let mut changes = std::mem::take(&mut owed.backs);
@@ -87,8 +87,22 @@ impl Fallback {
         changes
     }
 
+    /// Notes what a charge used, for the store to count when it can: its windows, where the subject is known or may be,
+    /// and its counters.
+    pub(super) fn owe(&self, charge: &Charge, with_windows: bool) {
+        if with_windows {
+            self.owe_usage(&charge.subject, &charge.counts);
+        }
+        let add = |counter: &CounterCharge| CounterChange {
+            counter: counter.counter.clone(),
+            back: None,
+            add: (counter.amount > 0).then_some((counter.amount, counter.until)),
+        };
+        self.owe_changes(&charge.counters.iter().map(add).collect::<Vec<_>>());
+    }
+
     /// Notes usage that the store lacks.
-    pub(crate) fn owe_usage(&self, subject: &Subject, counts: &Counts) {
+    pub(super) fn owe_usage(&self, subject: &Subject, counts: &Counts) {
         let mut owed = self.owed.lock();
         if owed.usage.len() < MAX_SUBJECTS || owed.usage.contains_key(subject) {
             owed.usage.entry(subject.clone()).or_default().add(counts);
@@ -96,7 +110,7 @@ impl Fallback {
     }
 
     /// Notes a standing that the store lacks.
-    pub(crate) fn owe_standing(&self, subject: &Subject, standing: Standing, detail: StandingDetail) {
+    pub(super) fn owe_standing(&self, subject: &Subject, standing: Standing, detail: StandingDetail) {
         let mut owed = self.owed.lock();
         if owed.standings.len() < MAX_STANDINGS {
             owed.standings.insert(subject.clone(), (standing, detail));
@@ -104,13 +118,13 @@ impl Fallback {
     }
 
     /// Takes the standings that the store does not have yet.
-    pub(crate) fn take_standings(&self) -> Vec<(Subject, Standing, StandingDetail)> {
+    pub(super) fn take_standings(&self) -> Vec<(Subject, Standing, StandingDetail)> {
         let standings = std::mem::take(&mut self.owed.lock().standings);
         standings.into_iter().map(|(subject, (standing, detail))| (subject, standing, detail)).collect()
     }
 
     /// Usage owed, taken, as reports at `now`.
-    pub(crate) fn take_usage(&self, now: Millis) -> Vec<Charge> {
+    pub(super) fn take_usage(&self, now: Millis) -> Vec<Charge> {
         let usage = std::mem::take(&mut self.owed.lock().usage);
         usage
             .into_iter()
@@ -124,7 +138,7 @@ impl Fallback {
     }
 
     /// Forgets counters of subjects that are long idle.
-    pub(crate) fn sweep(&self, now: Millis) {
+    pub(super) fn sweep(&self, now: Millis) {
         self.counters.sweep(now);
         self.ledger.sweep(now);
     }
