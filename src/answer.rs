@@ -88,7 +88,8 @@ pub enum Amount {
 }
 
 impl Amount {
-    fn of(unit: Unit, amount: u64) -> Self {
+    /// An amount of a unit; of dollars in nano-dollars.
+    pub(crate) fn of(unit: Unit, amount: u64) -> Self {
         if unit == Unit::CostUsd { Self::Money(Usd(amount)) } else { Self::Count(amount) }
     }
 }

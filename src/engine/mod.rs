@@ -39,7 +39,9 @@ pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,
 };
-pub use operator::{Bans, DeadLetters, Feedback, PolicyChanges, RegistryChanges, SubjectView, Subjects};
+pub use operator::{
+    Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectView, Subjects,
+};
 pub use options::EngineOptions;
 pub use places::KnownPlace;
 pub use policy::{ActivePolicy, Base};
@@ -110,6 +112,7 @@ struct Operator {
     registry: RegistryChanges,
     feedback: Feedback,
     subjects: Subjects,
+    limits: Limits,
     dead_letters: DeadLetters,
 }
 
@@ -163,6 +166,7 @@ impl Engine {
                 standings.clone(),
                 profiles.clone(),
             ),
+            limits: Limits::new(shared.clone(), in_force.clone()),
             dead_letters: DeadLetters::new(shared.clone()),
         };
         let upkeep = Upkeep {
@@ -257,6 +261,11 @@ impl Engine {
     /// All that is known of subjects.
     pub fn subjects(&self) -> &Subjects {
         &self.operator.subjects
+    }
+
+    /// How the limits of keys and projects stand.
+    pub fn limits(&self) -> &Limits {
+        &self.operator.limits
     }
 
     /// What sinks did not take.

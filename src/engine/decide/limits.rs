@@ -4,7 +4,7 @@
 use super::observe::Observed;
 use crate::domain::{
     Millis, SECOND,
-    counter::{Counter, CounterCharge, CounterRefusal},
+    counter::{Counter, CounterCharge, CounterCount, CounterRefusal},
     decision::LimitStatus,
     limit::{LimitMode, Scope, Span},
     observation::{Charge, ChargeMode, Observation},
@@ -67,28 +67,31 @@ pub(super) fn counted<'a>(observed: &'a Observed<'_>) -> impl Iterator<Item = Co
 pub(super) fn statuses(observed: &Observed<'_>) -> Vec<LimitStatus> {
     let mut statuses = of_windows(&observed.key, &observed.charge.limits);
     let counters = observed.known.limits.iter().zip(&observed.key.counters);
-    statuses.extend(counters.map(|(applied, count)| {
-        let limit = &applied.rule.limit;
-        // An empty counter is as its span would leave it.
-        let reset_at = count.resets_at.unwrap_or(observed.key.now);
-        // What slides leaves within its span; a calendar period ends when it ends, also on a day of 25 hours.
-        let reset_at = match limit.span {
-            Span::Sliding(length) => reset_at.min(observed.key.now + length),
-            Span::Calendar(_) => reset_at,
-        };
-        LimitStatus {
-            scope: Some(scope_name(&applied.counter).into()),
-            model: limit.model.clone(),
-            window: limit.span,
-            unit: limit.unit,
-            limit: applied.most,
-            used: count.used,
-            reset_seconds: seconds_until(reset_at, observed.key.now),
-            mode: limit.mode,
-            block_seconds: limit.block.map(|length| seconds_until(length, 0)),
-        }
-    }));
+    statuses.extend(counters.map(|(applied, count)| of_counter(applied, *count, observed.key.now)));
     statuses
+}
+
+/// A limit of the registry, of which a counter holds so much.
+pub(in crate::engine) fn of_counter(applied: &Applied, count: CounterCount, now: Millis) -> LimitStatus {
+    let limit = &applied.rule.limit;
+    // An empty counter is as its span would leave it.
+    let reset_at = count.resets_at.unwrap_or(now);
+    // What slides leaves within its span; a calendar period ends when it ends, also on a day of 25 hours.
+    let reset_at = match limit.span {
+        Span::Sliding(length) => reset_at.min(now + length),
+        Span::Calendar(_) => reset_at,
+    };
+    LimitStatus {
+        scope: Some(scope_name(&applied.counter).into()),
+        model: limit.model.clone(),
+        window: limit.span,
+        unit: limit.unit,
+        limit: applied.most,
+        used: count.used,
+        reset_seconds: seconds_until(reset_at, now),
+        mode: limit.mode,
+        block_seconds: limit.block.map(|length| seconds_until(length, 0)),
+    }
 }
 
 /// The limit that refused a charge, as its place among [`statuses`], and when it would admit (`None`: never). Of a
@@ -113,7 +116,8 @@ fn scope_name(counter: &Counter) -> &'static str {
     }
 }
 
-fn of_windows(key: &Observation, limits: &WindowLimits) -> Vec<LimitStatus> {
+/// The limits of the four windows of a key, as its standing cuts them.
+pub(in crate::engine) fn of_windows(key: &Observation, limits: &WindowLimits) -> Vec<LimitStatus> {
     let limits = limits.at_share(key.standing.share_at(key.now));
     limits
         .set()

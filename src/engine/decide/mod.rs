@@ -8,7 +8,7 @@ pub(in crate::engine) mod explain;
 pub(in crate::engine) mod frame;
 pub(in crate::engine) mod idempotency;
 mod judge;
-mod limits;
+pub(in crate::engine) mod limits;
 mod marks;
 pub(in crate::engine) mod observe;
 pub(in crate::engine) mod prepare;

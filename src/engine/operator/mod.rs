@@ -5,6 +5,7 @@
 mod bans;
 mod dead_letters;
 mod feedback;
+mod limits;
 mod policy;
 mod registry;
 mod subjects;
@@ -12,6 +13,7 @@ mod subjects;
 pub use bans::Bans;
 pub use dead_letters::DeadLetters;
 pub use feedback::Feedback;
+pub use limits::{LimitView, Limits};
 pub use policy::PolicyChanges;
 pub use registry::RegistryChanges;
 pub use subjects::{SubjectView, Subjects};

@@ -13,7 +13,7 @@ use crate::{
         finding::Severity,
         registry::{Applied, Entry, Registry},
     },
-    engine::{events, in_force::InForce, limit_reports::LimitReports, shared::Shared},
+    engine::{ActivePolicy, events, in_force::InForce, limit_reports::LimitReports, shared::Shared},
     store::{Document, DocumentKind, StoreError, StoreFault, patient},
 };
 
@@ -40,19 +40,33 @@ impl RegistryChanges {
     /// # Errors
     /// When it could not be written: what was in force still is then.
     pub async fn put(&self, name: &str, entry: &Entry, by: &Actor, now: Millis) -> Result<bool, StoreError> {
-        let (kind, body) = match entry {
-            Entry::Plan(plan) => (DocumentKind::Plan, serde_json::to_value(plan)),
-            Entry::Project(project) => (DocumentKind::Project, serde_json::to_value(project)),
-            Entry::Key(key) => (DocumentKind::Key, serde_json::to_value(key)),
-        };
-        let body = body.map_err(|error| StoreError::Incompatible(StoreFault::of(error)))?;
-        let before = shown(&self.in_force.policy().registry, kind, name);
-        let details = changed(kind, name, (before.clone(), Some(&body)), by);
-        let body = json!({ "entry": body, "updated": format_millis(now) });
-        let document = Document { kind, name: name.to_owned(), body };
+        let registry = self.in_force.policy().registry.clone();
+        let (document, details) = written(&registry, name, entry, by, now)?;
         let stored = self.in_force.write(&document, Severity::Low, &details, now).await?;
-        self.report_lowered(kind, name, now).await?;
-        Ok(stored || before.is_some())
+        self.report_lowered(document.kind, name, now).await?;
+        Ok(stored || shown(&registry, document.kind, name).is_some())
+    }
+
+    /// Puts a plan, project or key in force that was made of what `active` has. Says whether it was: where anything has
+    /// changed since, nothing is written, and what changed is in force here.
+    ///
+    /// # Errors
+    /// When it could not be written: what was in force still is then.
+    pub async fn put_after(
+        &self,
+        active: &ActivePolicy,
+        name: &str,
+        entry: &Entry,
+        by: &Actor,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        let (document, details) = written(&active.registry, name, entry, by, now)?;
+        let written =
+            self.in_force.write_at(active.revision, &document, Severity::Low, &details, now).await?;
+        if written {
+            self.report_lowered(document.kind, name, now).await?;
+        }
+        Ok(written)
     }
 
     /// Tells of the limits of a project or key that are used up as they are now: one was lowered to what is used.
@@ -95,6 +109,25 @@ impl RegistryChanges {
         let document = Document { kind, name: name.to_owned(), body: Value::Null };
         self.in_force.write(&document, Severity::Low, &details, now).await
     }
+}
+
+/// The document of an entry, and what is told of the change.
+fn written(
+    registry: &Registry,
+    name: &str,
+    entry: &Entry,
+    by: &Actor,
+    now: Millis,
+) -> Result<(Document, PolicyChanged), StoreError> {
+    let (kind, body) = match entry {
+        Entry::Plan(plan) => (DocumentKind::Plan, serde_json::to_value(plan)),
+        Entry::Project(project) => (DocumentKind::Project, serde_json::to_value(project)),
+        Entry::Key(key) => (DocumentKind::Key, serde_json::to_value(key)),
+    };
+    let body = body.map_err(|error| StoreError::Incompatible(StoreFault::of(error)))?;
+    let details = changed(kind, name, (shown(registry, kind, name), Some(&body)), by);
+    let body = json!({ "entry": body, "updated": format_millis(now) });
+    Ok((Document { kind, name: name.to_owned(), body }, details))
 }
 
 fn changed(

@@ -114,6 +114,7 @@ on_every_store! {
     keeping {
         profile_deltas_add_up
         documents_have_a_revision_that_moves
+        a_document_is_written_at_a_revision_only_while_it_is_the_last
         deleting_what_is_not_there_writes_nothing
         what_changed_since_a_revision_is_told_and_nothing_else
         changes_that_are_long_past_or_never_were_are_not_told
