@@ -11,12 +11,11 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::resource::Resource;
-use crate::{
-    http::error::ApiError,
-    intake::{FieldError, parse},
-    settings::field_names,
-};
+use super::{body, resource::Resource};
+use crate::{domain::registry::Registry, http::error::ApiError, intake::FieldError, settings::field_names};
+
+/// Most bytes of a name that an error repeats.
+const LONGEST_NAME: usize = 32;
 
 /// The members of a patch, in their order.
 #[derive(Debug)]
@@ -45,31 +44,48 @@ impl<'de> Deserialize<'de> for Patch {
 }
 
 impl Patch {
-    /// Reads a patch of an entry of this kind.
+    /// What is wrong with the names that it has for an entry of this kind: those that such an entry does not have, and
+    /// those that are there twice. A null would take away nothing there, and nobody would be told.
+    fn wrong_names<R: Resource>(&self) -> Vec<FieldError> {
+        let known = field_names::<R>();
+        let names = self.0.iter().enumerate();
+        let wrong = names.filter_map(|(index, (name, _))| {
+            let detail = if !known.contains(&name.as_str()) {
+                "is not a field that is known here"
+            } else if self.0[..index].iter().any(|(earlier, _)| earlier == name) {
+                "is given twice"
+            } else {
+                return None;
+            };
+            Some(FieldError::new(pointer(name), detail))
+        });
+        wrong.collect()
+    }
+
+    /// The entry that it makes of another.
     ///
     /// # Errors
-    /// It is no object, or names what such an entry does not have, or something twice.
-    pub(super) fn read<R: Resource>(bytes: &[u8]) -> Result<Self, ApiError> {
-        let patch: Self = parse(bytes)?;
-        let known = field_names::<R>();
-        let mut errors = Vec::new();
-        for (index, (name, _)) in patch.0.iter().enumerate() {
-            let pointer = || format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-            if !known.contains(&name.as_str()) {
-                // A null would take away nothing, and nobody would be told.
-                errors.push(FieldError::new(pointer(), "is not a field that is known here"));
-            } else if patch.0[..index].iter().any(|(earlier, _)| earlier == name) {
-                errors.push(FieldError::new(pointer(), "is given twice"));
+    /// All that is wrong with it.
+    pub(super) fn apply<R: Resource>(&self, entry: &R, registry: &Registry) -> Result<R, ApiError> {
+        let mut wrong = self.wrong_names::<R>();
+        match body::read(&self.onto(entry)?, registry) {
+            Ok(body) if wrong.is_empty() => Ok(body),
+            Ok(_) => Err(ApiError::Fields(wrong)),
+            Err(ApiError::Fields(errors)) => {
+                let is_named = |error: &FieldError| wrong.iter().any(|other| other.pointer == error.pointer);
+                let fresh: Vec<FieldError> = errors.into_iter().filter(|error| !is_named(error)).collect();
+                wrong.extend(fresh);
+                Err(ApiError::Fields(wrong))
             }
+            Err(error) => Err(error),
         }
-        if errors.is_empty() { Ok(patch) } else { Err(ApiError::Fields(errors)) }
     }
 
     /// The document that it makes of an entry.
     ///
     /// # Errors
     /// When the entry cannot be written as JSON.
-    pub(super) fn onto<R: Resource>(&self, entry: &R) -> Result<Vec<u8>, ApiError> {
+    fn onto<R: Resource>(&self, entry: &R) -> Result<Vec<u8>, ApiError> {
         let written = serde_json::to_string(entry).map_err(|_| ApiError::Internal)?;
         let mut members: BTreeMap<&str, &RawValue> =
             serde_json::from_str(&written).map_err(|_| ApiError::Internal)?;
@@ -84,15 +100,24 @@ impl Patch {
     }
 }
 
+/// A JSON pointer to a member. A name longer than any field's may be a secret in the wrong place.
+fn pointer(name: &str) -> String {
+    let shown = if name.len() > LONGEST_NAME { "…" } else { name };
+    format!("/{}", shown.replace('~', "~0").replace('/', "~1"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::registry::{KeyEntry, Project};
 
-    fn patched(entry: &str, patch: &str) -> String {
+    fn patch(text: &str) -> Patch {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn patched(entry: &str, text: &str) -> String {
         let entry: Project = serde_json::from_str(entry).unwrap();
-        let patch = Patch::read::<Project>(patch.as_bytes()).unwrap();
-        let merged = patch.onto(&entry).unwrap();
+        let merged = patch(text).onto(&entry).unwrap();
         serde_json::to_string(&serde_json::from_slice::<Project>(&merged).unwrap()).unwrap()
     }
 
@@ -109,14 +134,12 @@ mod tests {
 
     #[test]
     fn what_an_entry_does_not_have_and_what_is_said_twice_is_named() {
-        let error = |patch: &str| match Patch::read::<KeyEntry>(patch.as_bytes()) {
-            Err(ApiError::Fields(errors)) => {
-                errors.into_iter().map(|error| error.pointer).collect::<Vec<_>>()
-            }
-            other => panic!("{other:?}"),
+        let wrong = |text: &str| -> Vec<String> {
+            patch(text).wrong_names::<KeyEntry>().into_iter().map(|error| error.pointer).collect()
         };
-        assert_eq!(error(r#"{"lable":null,"a/b":1,"plan":"x"}"#), ["/lable", "/a~1b"]);
-        assert_eq!(error(r#"{"plan":"x","plan":null}"#), ["/plan"]);
-        assert!(Patch::read::<KeyEntry>(b"[]").is_err() && Patch::read::<KeyEntry>(b"{").is_err());
+        assert_eq!(wrong(r#"{"lable":null,"a/b":1,"plan":"x"}"#), ["/lable", "/a~1b"]);
+        assert_eq!(wrong(r#"{"plan":"x","plan":null}"#), ["/plan"]);
+        assert_eq!(wrong(&format!(r#"{{"{}":null}}"#, "k".repeat(40))), ["/…"], "it may be a secret");
+        assert!(serde_json::from_str::<Patch>("[]").is_err());
     }
 }

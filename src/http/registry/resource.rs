@@ -14,6 +14,7 @@ use crate::{
         registry::{Entry, Held, Registry, Wrong},
     },
     http::{App, audit, error::ApiError, lists::List, params::Params},
+    intake::parse,
     store::DocumentKind,
 };
 
@@ -86,11 +87,11 @@ pub(super) async fn patch<R: Resource>(
     name: &str,
     patch: &[u8],
 ) -> Result<Json<R::View>, ApiError> {
-    let patch = Patch::read::<R>(patch)?;
+    let patch: Patch = parse(patch)?;
     for _ in 0..ATTEMPTS {
         let active = app.engine.policy();
         let held = R::held(&active.registry, name).ok_or_else(|| absent(R::KIND, name))?;
-        let body: R = body::read(&patch.onto(&*held.body)?, &active.registry)?;
+        let body = patch.apply::<R>(&held.body, &active.registry)?;
         let now = app.engine.now();
         let entry = body.clone().into_entry();
         if app.engine.registry_changes().put_after(&active, name, &entry, actor, now).await? {

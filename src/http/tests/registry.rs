@@ -143,6 +143,10 @@ async fn a_patch_changes_what_it_names_and_is_held_to_what_a_put_is() {
         let problem = api.patch("/v1/projects/a", merge, patch).await.problem(422);
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{patch}: {problem}");
     }
+    let problem =
+        api.patch("/v1/projects/a", merge, r#"{"ownr":null,"plan":"none","limits":[7]}"#).await.problem(422);
+    assert_eq!(problem["errors"].as_array().unwrap().len(), 3, "all at once: {problem}");
+    api.patch("/v1/projects/a", merge, "[]").await.problem(422);
     api.patch("/v1/projects/a", merge, "").await.problem(400);
     api.patch("/v1/projects/a", "application/x-ndjson", "{}").await.problem(415);
     api.call("PUT", "/v1/projects/a", &[("content-type", merge)], "{}".to_owned()).await.problem(415);
