@@ -10,6 +10,7 @@ pub mod allowlist;
 pub mod calendar;
 pub mod counter;
 pub mod day_comparison;
+pub mod debt;
 pub mod decision;
 pub mod difference;
 pub mod enforcement;

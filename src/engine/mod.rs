@@ -181,7 +181,12 @@ impl Engine {
             deferred: deferred.clone(),
             answers: answers.clone(),
             reservations: reservations.clone(),
-            reconciler: Reconciler::new(shared.clone(), fallback.clone(), standings.clone()),
+            reconciler: Reconciler::new(
+                shared.clone(),
+                fallback.clone(),
+                standings.clone(),
+                usage_book.instance(),
+            ),
             alerts: AlertWatch::new(shared.clone(), in_force.clone(), usage.clone()),
             spend: SpendWatch::new(shared.clone(), in_force.clone(), standings.clone(), usage_book.clone()),
         };

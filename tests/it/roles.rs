@@ -7,6 +7,7 @@ use keyward::{
     domain::{
         Millis,
         counter::{Counter, CounterChange, CounterCount},
+        debt::DebtBatch,
         event::Event,
         observation::{Charge, Observation},
         profile::Profile,
@@ -70,6 +71,7 @@ role! { CounterStore by counters:
     observe<'a>(charges: &'a [Charge]) -> Vec<Observation>;
     inspect<'a>(subject: &'a Subject, now: Millis) -> Option<Observation>;
     change_counters<'a>(changes: &'a [CounterChange], now: Millis) -> ();
+    settle_debts<'a>(batch: &'a DebtBatch) -> ();
     counters<'a>(counters: &'a [Counter], now: Millis) -> Vec<CounterCount>;
 }
 

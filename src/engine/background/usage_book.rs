@@ -86,6 +86,11 @@ pub(in crate::engine) struct UsageBook {
 }
 
 impl UsageBook {
+    /// The name of this instance, new for each start.
+    pub(in crate::engine) fn instance(&self) -> Arc<str> {
+        self.instance.clone()
+    }
+
     /// A book that tells `max_series` series apart per hour, and `remembered` requests for retries.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use crate::{
     domain::{
         Millis,
         counter::{Counter, CounterChange, CounterCount},
+        debt::DebtBatch,
         observation::{Charge, Observation},
         subject::Subject,
     },
@@ -31,6 +32,13 @@ impl CounterStore for EmbeddedStore {
     fn change_counters<'a>(&'a self, changes: &'a [CounterChange], now: Millis) -> StoreResult<'a, ()> {
         Box::pin(async move {
             self.memory.ledger.change(changes, now);
+            Ok(())
+        })
+    }
+
+    fn settle_debts<'a>(&'a self, batch: &'a DebtBatch) -> StoreResult<'a, ()> {
+        Box::pin(async move {
+            self.memory.ledger.settle_debts(batch, &self.memory.counters);
             Ok(())
         })
     }

@@ -42,7 +42,7 @@ impl RedisStore {
         }
     }
 
-    fn counter_key(&self, counter: &Counter) -> String {
+    pub(super) fn counter_key(&self, counter: &Counter) -> String {
         self.keys.counter(self.partition_of(&counter.scope), counter.scope.as_str(), counter.id)
     }
 
@@ -186,7 +186,7 @@ pub(super) fn read_reservation(bytes: &[u8]) -> Result<Reservation, StoreError> 
 }
 
 /// A charge of a counter, as `parts/counters.lua` reads it.
-fn numbers(charge: &CounterCharge, back: Option<(u64, Millis)>) -> [f64; 5] {
+pub(super) fn numbers(charge: &CounterCharge, back: Option<(u64, Millis)>) -> [f64; 5] {
     // What is given back, or how long a block is: never both.
     let (amount, until) = back.unwrap_or((0, charge.block.unwrap_or(0)));
     let exact = packing::exact;

@@ -15,6 +15,7 @@ use crate::{
     domain::{
         Millis,
         counter::{Counter, CounterChange, CounterCharge, CounterCount},
+        debt::DebtBatch,
         observation::{Charge, Observation},
         subject::Subject,
     },
@@ -66,6 +67,10 @@ impl CounterStore for RedisStore {
             let back: Vec<_> = changes.iter().map(|change| change.back).collect();
             self.count(&charges, &back, now, Asking::Change).await.map(drop)
         })
+    }
+
+    fn settle_debts<'a>(&'a self, batch: &'a DebtBatch) -> StoreResult<'a, ()> {
+        Box::pin(self.count_debts(batch))
     }
 
     fn counters<'a>(&'a self, counters: &'a [Counter], now: Millis) -> StoreResult<'a, Vec<CounterCount>> {

@@ -94,6 +94,11 @@ impl Keys {
         self.in_partition(partition, &format!("usage:{name}"))
     }
 
+    /// The number of the last batch of an instance's debts that a partition has.
+    pub(super) fn debts(&self, partition: u16, instance: &str) -> String {
+        self.in_partition(partition, &format!("debts:{instance}"))
+    }
+
     /// The claim of a piece of work.
     pub(super) fn claim(&self, name: &str) -> String {
         let partition = (stable_hash(name.as_bytes()) % u64::from(self.partitions)) as u16;
@@ -132,10 +137,10 @@ impl Keys {
 }
 
 /// Indices with the partition of each, as groups: one of each partition, in which indices keep their order.
-pub(super) fn by_partition(placed: impl Iterator<Item = (u16, usize)>) -> BTreeMap<u16, Vec<usize>> {
-    let mut groups = BTreeMap::<u16, Vec<usize>>::new();
-    for (partition, index) in placed {
-        groups.entry(partition).or_default().push(index);
+pub(super) fn by_partition<T>(placed: impl Iterator<Item = (u16, T)>) -> BTreeMap<u16, Vec<T>> {
+    let mut groups = BTreeMap::<u16, Vec<T>>::new();
+    for (partition, one) in placed {
+        groups.entry(partition).or_default().push(one);
     }
     groups
 }

@@ -7,6 +7,7 @@ mod charges;
 mod claims;
 mod control;
 mod counters;
+mod debts;
 mod dial;
 mod documents;
 mod error;

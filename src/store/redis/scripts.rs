@@ -45,6 +45,8 @@ scripts! {
     SINK = "0014_sink.lua";
     /// Shows which documents changed after a revision.
     CHANGES = "0015_changes.lua";
+    /// Counts what an instance owes to a partition, once.
+    DEBTS = "0017_debts.lua";
 }
 
 /// What scripts may include, by the line that asks for it.

@@ -4,6 +4,7 @@ use crate::{
     domain::{
         Millis,
         counter::{Counter, CounterChange, CounterCount},
+        debt::DebtBatch,
         observation::{Charge, Observation},
         subject::Subject,
     },
@@ -23,6 +24,10 @@ pub trait CounterStore: Send + Sync + 'static {
 
     /// Changes counters, whatever their limits. Each counter changes atomically.
     fn change_counters<'a>(&'a self, changes: &'a [CounterChange], now: Millis) -> StoreResult<'a, ()>;
+
+    /// Counts what an instance owes: each part of a batch once, however often it is sent. After an error the same batch is
+    /// sent again.
+    fn settle_debts<'a>(&'a self, batch: &'a DebtBatch) -> StoreResult<'a, ()>;
 
     /// What counters hold at `now`, in their order.
     fn counters<'a>(&'a self, counters: &'a [Counter], now: Millis) -> StoreResult<'a, Vec<CounterCount>>;

@@ -3,6 +3,7 @@
 mod budgets;
 mod forgotten;
 mod killed;
+mod lost_answers;
 mod paused;
 mod reservations;
 mod troubled;

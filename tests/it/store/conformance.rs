@@ -50,6 +50,7 @@ on_every_store! {
         the_counter_that_keeps_out_longest_is_named_with_a_true_moment
         counters_agree_with_an_exact_oracle_over_random_spans
         a_counter_is_shared_by_all_that_charge_it
+        what_an_instance_owes_is_counted_once_however_often_it_is_sent
         a_budget_admits_exactly_what_it_holds_however_many_ask
         a_reservation_is_settled_once_with_the_charge
         an_estimate_that_is_kept_counts_as_used

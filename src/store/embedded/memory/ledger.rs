@@ -3,7 +3,10 @@
 //! One lock over all of them makes a charge of several counters all or none. It is held for microseconds, and only by
 //! requests that such limits are on.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 
@@ -15,6 +18,7 @@ use crate::{
     domain::{
         Millis,
         counter::{Amounts, Counter, CounterChange, CounterCharge, CounterCount, CounterRefusal},
+        debt::DebtBatch,
         observation::{Charge, ChargeMode, Claim, Observation},
         reservation::Reservation,
         window::Counts,
@@ -28,6 +32,8 @@ struct Inner {
     reservations: HashMap<String, Reservation>,
     /// Ids of reservations by the moment of their end.
     ends: BTreeSet<(Millis, String)>,
+    /// The last batch of debts of each instance; only this process has this store.
+    debts: HashMap<Arc<str>, u64>,
     dirty_counters: HashSet<Counter>,
     dirty_reservations: HashSet<String>,
 }
@@ -82,6 +88,22 @@ impl Ledger {
         let mut inner = self.0.lock();
         for change in changes {
             inner.change(&change.counter, change.back, change.add, now);
+        }
+    }
+
+    /// Counts a batch of debts, unless it was counted already.
+    pub(in crate::store::embedded) fn settle_debts(&self, batch: &DebtBatch, windows: &Counters) {
+        let mut inner = self.0.lock();
+        let last = inner.debts.entry(batch.instance.clone()).or_default();
+        if *last >= batch.number {
+            return;
+        }
+        *last = batch.number;
+        for change in &batch.changes {
+            inner.change(&change.counter, change.back, change.add, batch.now);
+        }
+        for charge in &batch.charges {
+            windows.observe(charge);
         }
     }
 

@@ -6,11 +6,12 @@ use keyward::{
         DAY, HOUR, MINUTE, Millis, SECOND,
         calendar::{Calendar, Zone, parse_millis},
         counter::{Counter, CounterChange, CounterCharge, CounterCount, CounterRefusal},
+        debt::DebtBatch,
         limit::{Limit, Scope, Span},
         observation::{Charge, ChargeMode, Claim, LedgerEntry, Observation},
         reservation::{HeldAmount, Reservation, Settles},
         subject::Subject,
-        window::Unit,
+        window::{ONE_MINUTE, Unit},
     },
     store::Store,
 };
@@ -488,4 +489,38 @@ pub(crate) async fn is_half_used(store: &dyn Store) {
     );
     assert!(store.end_reservation(&ended[0], START + MINUTE).await.unwrap());
     assert_eq!(store.inspect(&key("restart"), START + MINUTE).await.unwrap().unwrap().counts[3].tokens, 0);
+}
+
+/// A batch that is sent again, because its answer was lost, changes nothing; the next one counts.
+pub(crate) async fn what_an_instance_owes_is_counted_once_however_often_it_is_sent(store: &dyn Store) {
+    let subjects: Vec<Subject> = (0..8).map(|n| key(&format!("owed-{n}"))).collect();
+    let until = DAILY.counts_until(START, &Zone::UTC);
+    let batch = |instance: &str, number| DebtBatch {
+        instance: instance.into(),
+        number,
+        now: START,
+        charges: subjects
+            .iter()
+            .map(|s| Charge { mode: ChargeMode::Report, ..charge(s, START, 300) })
+            .collect(),
+        changes: subjects
+            .iter()
+            .map(|subject| CounterChange {
+                counter: counter(Scope::Subject(subject.clone()), DAILY, &Zone::UTC),
+                back: None,
+                add: Some((30, until)),
+            })
+            .collect(),
+    };
+    for (sent, times) in
+        [(batch("a", 1), 1), (batch("a", 1), 1), (batch("b", 1), 2), (batch("a", 2), 3), (batch("a", 1), 3)]
+    {
+        store.settle_debts(&sent).await.unwrap();
+        for (subject, change) in subjects.iter().zip(&sent.changes) {
+            let seen = store.inspect(subject, START).await.unwrap().unwrap();
+            assert_eq!(seen.counts[ONE_MINUTE].tokens, 300 * times, "{subject}");
+            let count = store.counters(std::slice::from_ref(&change.counter), START).await.unwrap();
+            assert_eq!(count[0].used, 30 * times, "{subject}");
+        }
+    }
 }
