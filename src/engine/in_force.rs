@@ -88,8 +88,8 @@ impl InForce {
         Ok(was_there)
     }
 
-    /// The same, unless anything has changed since the revision `at`. Says whether it was written; where it was not, what
-    /// has changed is in force.
+    /// The same, unless anything has changed since the revision `at`. Says whether it was written; where it was not,
+    /// what has changed is in force.
     ///
     /// # Errors
     /// As [`Self::write`].

@@ -39,18 +39,18 @@ pub(super) struct LimitReports(Mutex<HashMap<(Counter, News), Millis>>);
 impl LimitReports {
     /// Whether it has not been told yet, or long ago. Then it is told by the caller, and not again before `until`.
     pub(super) fn is_new(&self, counter: &Counter, news: News, until: Millis, now: Millis) -> bool {
-        let mut told = self.0.lock();
-        if told.len() >= REMEMBERED {
-            told.retain(|_, until| *until > now);
+        let mut reported = self.0.lock();
+        if reported.len() >= REMEMBERED {
+            reported.retain(|_, until| *until > now);
         }
-        if told.len() >= REMEMBERED {
-            told.clear();
+        if reported.len() >= REMEMBERED {
+            reported.clear();
         }
         let key = (counter.clone(), news);
-        if told.get(&key).is_some_and(|until| *until > now) {
+        if reported.get(&key).is_some_and(|until| *until > now) {
             return false;
         }
-        told.insert(key, until);
+        reported.insert(key, until);
         true
     }
 
@@ -82,7 +82,7 @@ mod tests {
     use crate::domain::limit::Scope;
 
     #[test]
-    fn a_thing_is_told_once_until_its_span_is_over_and_each_apart() {
+    fn a_thing_is_reported_once_until_its_span_is_over_and_each_apart() {
         let reports = LimitReports::default();
         let [a, b] = [1, 2].map(|id| Counter { scope: Scope::Everything, id });
         assert!(reports.is_new(&a, News::WouldRefuse, 10, 0));

@@ -1,10 +1,10 @@
 //! The engine: what every request, every person and the background do, over one store.
 //!
 //! Three rooms, and what they share at the top. `decide` is the way of one request. `background` is what goes on beside
-//! it. `operator` is what people do. `shared` is what all use: the store, the time, whether the store answers, events on
-//! their way to the log (`outbox`) and their wording (`events`). Some use the bans in force (`bans`) and all standings
-//! (`standings`), profiles at hand (`profiles`), what is in force (`in_force`, `policy`, `documents`), what is owed to
-//! the store (`fallback`). [`Engine`] is the door to the rooms.
+//! it. `operator` is what people do. `shared` is what all use: the store, the time, whether the store answers, events
+//! on their way to the log (`outbox`) and their wording (`events`). Some use the bans in force (`bans`) and all
+//! standings (`standings`), profiles at hand (`profiles`), what is in force (`in_force`, `policy`, `documents`), what
+//! is owed to the store (`fallback`). [`Engine`] is the door to the rooms.
 
 mod background;
 mod bans;

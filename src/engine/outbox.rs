@@ -16,7 +16,8 @@ use crate::domain::{
 /// Most kinds of events folded at once; beyond it the oldest fold ends early.
 const MAX_FOLDS: usize = 20_000;
 
-/// Subject, type, severity, detector, whether it was enforced, by which call the request came, and which mark of a limit.
+/// Subject, type, severity, detector, whether it was enforced, by which call the request came, and which mark of a
+/// limit.
 type FoldKey = (Option<Subject>, EventType, Severity, Option<String>, bool, Option<Call>, Option<u64>);
 
 #[derive(Debug)]
@@ -76,8 +77,8 @@ impl EventOutbox {
         }
         let call = event.evidence.call();
         let detector = event.detector.clone();
-        let (enforced, told) = (event.would.is_none(), event.evidence.limit_told());
-        let key = (event.subject.clone(), event.kind, event.severity, detector, enforced, call, told);
+        let (enforced, mark) = (event.would.is_none(), event.evidence.limit_mark());
+        let key = (event.subject.clone(), event.kind, event.severity, detector, enforced, call, mark);
         let mut inner = self.inner.lock();
         if let Some(fold) = inner.folds.get_mut(&key).filter(|fold| event.time < fold.ends) {
             fold.folded += event.count;

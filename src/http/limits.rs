@@ -86,7 +86,10 @@ impl LimitRow {
     params(("subject" = String, Path, description = "`key:<key_id>` or `project:<id>`, percent-encoded.")),
     responses(
         (status = 200, body = LimitsPage, description = "The limits, also of a subject that is not known yet."),
-        (status = 422, body = Problem, content_type = "application/problem+json", description = "It is no key or project."),
+        (
+            status = 422, body = Problem, content_type = "application/problem+json",
+            description = "It is no key or project."
+        ),
         (
             status = 503, body = Problem, content_type = "application/problem+json",
             description = "The store does not answer."

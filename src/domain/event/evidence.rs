@@ -58,7 +58,7 @@ impl EventEvidence {
     }
 
     /// Which mark of which limit it tells of, or which shadow limit, as one number; `None` of anything else.
-    pub fn limit_told(&self) -> Option<u64> {
+    pub fn limit_mark(&self) -> Option<u64> {
         let is_shadow = self.0.get("mode").is_some_and(|mode| mode == "shadow");
         if !is_shadow && self.0.get("percent").is_none() {
             return None;

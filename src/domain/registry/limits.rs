@@ -110,7 +110,8 @@ pub struct LimitBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 128)]
     pub model: Option<String>,
-    /// `enforce` refuses what does not fit; `shadow` counts and tells what would have been refused, and refuses nothing.
+    /// `enforce` refuses what does not fit; `shadow` counts and tells what would have been refused, and refuses
+    /// nothing.
     #[serde(default, skip_serializing_if = "LimitMode::enforces")]
     #[schema(required = false)]
     pub mode: LimitMode,

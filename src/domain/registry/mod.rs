@@ -163,8 +163,8 @@ struct ReadyProject {
 /// What the registry says about a request.
 #[derive(Debug, Clone, Default)]
 pub struct Terms {
-    /// The project that its key is registered to, which wins over the one that the record names; where neither says any,
-    /// the default one.
+    /// The project that its key is registered to, which wins over the one that the record names; where neither says
+    /// any, the default one.
     pub project: Option<Subject>,
     /// The record names another one.
     pub mismatch: bool,
@@ -309,8 +309,8 @@ impl Registry {
         rules.iter().map(|rule| rule.on(&scope, WHOLE)).collect()
     }
 
-    /// Every limit that requests of a key or of a project are held to, whatever their model: the key's own, its plan's, its
-    /// project's, and those on everything.
+    /// Every limit that requests of a key or of a project are held to, whatever their model: the key's own, its
+    /// plan's, its project's, and those on everything.
     pub fn limits_on(&self, subject: &Subject) -> Vec<Applied> {
         let is_key = subject.kind() == SubjectKind::Key;
         let key = self.keys.get(subject.id()).filter(|_| is_key);

@@ -47,7 +47,8 @@ impl Limits {
         Self { shared, in_force }
     }
 
-    /// Every limit that requests of a key or of a project are held to, whatever their model: of a key its windows first.
+    /// Every limit that requests of a key or of a project are held to, whatever their model: of a key its windows
+    /// first.
     ///
     /// # Errors
     /// When the store does not answer.

@@ -77,8 +77,8 @@ impl RegistryChanges {
             DocumentKind::Key => active.registry.limits_of_key(name),
             _ => Vec::new(),
         };
-        let told = |applied: &Applied| !applied.rule.limit.marks().is_empty();
-        let limits: Vec<Applied> = limits.into_iter().filter(told).collect();
+        let has_marks = |applied: &Applied| !applied.rule.limit.marks().is_empty();
+        let limits: Vec<Applied> = limits.into_iter().filter(has_marks).collect();
         if limits.is_empty() {
             return Ok(());
         }

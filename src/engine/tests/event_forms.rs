@@ -124,7 +124,9 @@ async fn refusals_and_notices_about_a_request_are_written_as_their_golden_files_
 #[tokio::test]
 async fn the_use_of_a_budget_and_of_a_limit_is_written_as_the_golden_files_say() {
     let mut day = Day::with(|_| ()).await;
-    let limits = json!([{ "unit": "input_tokens", "window": "1hour", "limit": 2000, "model": "gpt-*", "alert_at": [90] }]);
+    let tokens = json!({ "unit": "input_tokens", "window": "1hour", "limit": 2000, "model": "gpt-*" });
+    let mut limits = json!([tokens]);
+    limits[0]["alert_at"] = json!([90]);
     let project: Project = serde_json::from_value(json!({ "budget_usd": "10", "limits": limits })).unwrap();
     let entry = Entry::Project(project.checked().unwrap());
     day.engine.registry_changes().put("shop", &entry, &Actor::local(), day.now).await.unwrap();

@@ -346,12 +346,13 @@ async fn a_shadow_limit_is_charged_and_shown_and_tells_once_a_span_what_it_would
         assert_eq!(shown, [(true, n), (true, n * 4), (false, n * 4)]);
         assert!(day.engine.check(&day.record(asked.clone()), false, day.now).await.allowed);
     }
-    let told = day.events(EventType::RateLimitExceeded).await;
-    let mut told: Vec<_> = told.iter().map(|e| (e.evidence["window"].clone(), e.count, e)).collect();
-    told.sort_by_key(|(window, ..)| window.to_string());
-    let windows: Vec<_> = told.iter().map(|(window, count, _)| (window.as_str().unwrap(), *count)).collect();
+    let reported = day.events(EventType::RateLimitExceeded).await;
+    let mut reported: Vec<_> = reported.iter().map(|e| (e.evidence["window"].clone(), e.count, e)).collect();
+    reported.sort_by_key(|(window, ..)| window.to_string());
+    let windows: Vec<_> =
+        reported.iter().map(|(window, count, _)| (window.as_str().unwrap(), *count)).collect();
     assert_eq!(windows, [("1min", 1), ("day", 1)]);
-    for (.., event) in told {
+    for (.., event) in reported {
         assert_eq!((&event.evidence["mode"], event.action.as_deref()), (&json!("shadow"), Some("none")));
         assert_eq!(event.would.map(|would| would.allowed), Some(false));
     }
@@ -374,10 +375,10 @@ async fn a_shadow_limit_of_nothing_refuses_nothing_and_beside_a_limit_that_refus
 }
 
 /// The marks that were told, in per cent, with the name of the type, in order of time.
-async fn told(day: &Day, kind: EventType) -> Vec<(u64, u64)> {
-    let mut told = day.events(kind).await;
-    told.sort_by_key(|event| (event.time, event.severity));
-    told.iter().map(|event| (event.evidence["percent"].as_u64().unwrap(), event.count)).collect()
+async fn marks_reported(day: &Day, kind: EventType) -> Vec<(u64, u64)> {
+    let mut reported = day.events(kind).await;
+    reported.sort_by_key(|event| (event.time, event.severity));
+    reported.iter().map(|event| (event.evidence["percent"].as_u64().unwrap(), event.count)).collect()
 }
 
 #[tokio::test]
@@ -392,15 +393,16 @@ async fn a_limit_on_tokens_or_requests_tells_of_the_marks_that_it_was_given_and_
         day.ask(json!({"project_id": "p", "tokens_used": tokens, "cost_usd": 0.3})).await;
         day.now += MINUTE;
     }
-    assert_eq!(told(&day, EventType::LimitUsed).await, [(25, 1), (99, 1), (100, 1)]);
-    assert_eq!(told(&day, EventType::BudgetUsed).await, []);
+    assert_eq!(marks_reported(&day, EventType::LimitUsed).await, [(25, 1), (99, 1), (100, 1)]);
+    assert_eq!(marks_reported(&day, EventType::BudgetUsed).await, []);
     let event = day.events(EventType::LimitUsed).await.remove(0);
     assert_eq!(event.subject, Some(Subject::project("p")));
     assert_eq!(event.evidence["summary"], "100 % of 100 tokens per day are used: 100.");
 }
 
 #[tokio::test]
-async fn the_whole_is_told_with_the_first_refusal_where_the_rest_is_too_little_and_of_a_limit_of_nothing() {
+async fn the_whole_is_reported_with_the_first_refusal_where_the_rest_is_too_little_and_of_a_limit_of_nothing()
+{
     let limits = json!({"limits": [
         {"unit": "tokens", "window": "day", "limit": 100, "alert_at": [100]},
         {"unit": "requests", "window": "day", "limit": 0, "model": "claude-*", "alert_at": [50, 100]},
@@ -408,18 +410,18 @@ async fn the_whole_is_told_with_the_first_refusal_where_the_rest_is_too_little_a
     let mut day = day(&[("p", project(limits))]).await;
     let asked = |tokens: u64| json!({"project_id": "p", "tokens_used": tokens, "admit": true});
     assert!(day.ask(asked(96)).await.allowed);
-    assert_eq!(told(&day, EventType::LimitUsed).await, []);
+    assert_eq!(marks_reported(&day, EventType::LimitUsed).await, []);
     for _ in 0..3 {
         assert!(!day.ask(asked(5)).await.allowed);
     }
-    assert_eq!(told(&day, EventType::LimitUsed).await, [(100, 1)]);
+    assert_eq!(marks_reported(&day, EventType::LimitUsed).await, [(100, 1)]);
     for _ in 0..3 {
         day.now += MINUTE;
         let stopped = day.record(json!({"project_id": "p", "model": "claude-opus-4.7"}));
         assert!(!day.engine.check(&stopped, false, day.now).await.allowed);
         day.engine.record(&[stopped], day.now).await;
     }
-    assert_eq!(told(&day, EventType::LimitUsed).await, [(100, 1), (100, 1)]);
+    assert_eq!(marks_reported(&day, EventType::LimitUsed).await, [(100, 1), (100, 1)]);
 }
 
 #[tokio::test]
@@ -429,12 +431,12 @@ async fn a_limit_that_slides_tells_of_a_mark_again_only_after_it_fell_below() {
     for _ in 0..4 {
         day.ask(json!({"project_id": "p"})).await;
     }
-    assert_eq!(told(&day, EventType::LimitUsed).await, [(50, 1)]);
+    assert_eq!(marks_reported(&day, EventType::LimitUsed).await, [(50, 1)]);
     day.now += 2 * MINUTE;
     day.ask(json!({"project_id": "p"})).await;
-    assert_eq!(told(&day, EventType::LimitUsed).await, [(50, 1)]);
+    assert_eq!(marks_reported(&day, EventType::LimitUsed).await, [(50, 1)]);
     day.ask(json!({"project_id": "p"})).await;
-    assert_eq!(told(&day, EventType::LimitUsed).await, [(50, 1), (50, 1)]);
+    assert_eq!(marks_reported(&day, EventType::LimitUsed).await, [(50, 1), (50, 1)]);
 }
 
 #[tokio::test]
@@ -446,16 +448,16 @@ async fn a_limit_that_is_lowered_to_what_is_used_tells_so_and_one_that_is_raised
     };
     let mut day = day(&[("p", of(1000))]).await;
     day.ask(json!({"project_id": "p", "tokens_used": 60})).await;
-    assert_eq!(told(&day, EventType::LimitUsed).await, []);
+    assert_eq!(marks_reported(&day, EventType::LimitUsed).await, []);
     for limit in [60, 200, 60] {
         day.now += MINUTE;
         day.engine.registry_changes().put("p", &of(limit), &Actor::local(), day.now).await.unwrap();
     }
-    assert_eq!(told(&day, EventType::LimitUsed).await, [(100, 1)]);
+    assert_eq!(marks_reported(&day, EventType::LimitUsed).await, [(100, 1)]);
     day.now += MINUTE;
     day.engine.registry_changes().put("p", &of(200), &Actor::local(), day.now).await.unwrap();
     day.ask(json!({"project_id": "p", "tokens_used": 140})).await;
-    assert_eq!(told(&day, EventType::LimitUsed).await, [(100, 1), (100, 1)]);
+    assert_eq!(marks_reported(&day, EventType::LimitUsed).await, [(100, 1), (100, 1)]);
 }
 
 #[tokio::test]

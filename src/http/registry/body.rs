@@ -1,7 +1,7 @@
 //! Bodies of plans, projects and keys: every mistake is named at once, each with a JSON pointer.
 //!
-//! What cannot be read at all is named, something readable takes its place, and reading goes on: so a mistyped field does
-//! not hide what else is wrong. What only follows from such a stand-in is not told.
+//! What cannot be read at all is named, something readable takes its place, and reading goes on: so a mistyped field
+//! does not hide what else is wrong. What only follows from such a stand-in is not told.
 
 use serde_json::{Map, Value, json};
 

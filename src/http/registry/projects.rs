@@ -162,8 +162,8 @@ pub(crate) async fn put(
     resource::put::<Project>(&app, &actor, &name, &body).await
 }
 
-/// Changes a part of a project by a JSON merge patch: what it names is replaced as a whole, what it has as null goes. It
-/// is held to what a PUT is held to, and holds on every instance within a second.
+/// Changes a part of a project by a JSON merge patch: what it names is replaced as a whole, what it has as null goes.
+/// It is held to what a PUT is held to, and holds on every instance within a second.
 #[utoipa::path(
     patch, path = "/v1/projects/{id}", tag = "registry", operation_id = "patch_project",
     request_body(

@@ -79,8 +79,8 @@ pub(super) async fn put<R: Resource>(
     Ok((code, Json(view)).into_response())
 }
 
-/// Changes a part of what is in force. Where anybody changes the registry meanwhile, it is begun anew from what is there
-/// then, so that nobody's change is lost.
+/// Changes a part of what is in force. Where anybody changes the registry meanwhile, it is begun anew from what is
+/// there then, so that nobody's change is lost.
 pub(super) async fn patch<R: Resource>(
     app: &App,
     actor: &Actor,
