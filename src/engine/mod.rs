@@ -15,6 +15,7 @@ mod events;
 mod fallback;
 mod in_force;
 mod limit_reports;
+mod limit_status;
 mod metrics;
 mod new_subject_limiter;
 mod operator;

@@ -2,33 +2,17 @@
 //! adds.
 
 use super::observe::Observed;
-use crate::domain::{
-    Millis, SECOND,
-    counter::{Counter, CounterCharge, CounterCount, CounterRefusal},
-    decision::LimitStatus,
-    limit::{LimitMode, Scope, Span},
-    observation::{Charge, ChargeMode, Observation},
-    registry::Applied,
-    subject::SubjectKind,
-    window::{WINDOW_MILLIS, WindowLimits},
+use crate::{
+    domain::{
+        Millis,
+        decision::LimitStatus,
+        limit::Span,
+        observation::{ChargeMode, Observation},
+        registry::Applied,
+        window::WINDOW_MILLIS,
+    },
+    engine::limit_status::{of_counter, of_windows},
 };
-
-/// A charge and what was observed of it, without the blocks of limits: a refusal by a block is one by its limit.
-pub(super) fn without_blocks(charge: Charge, key: Observation) -> (Charge, Observation) {
-    if charge.counters.iter().all(|counter| counter.block.is_none()) {
-        return (charge, key);
-    }
-    let is_limit = |(_, counter): &(usize, &CounterCharge)| counter.block.is_none();
-    let limits: Vec<usize> = charge.counters.iter().enumerate().filter(is_limit).map(|(n, _)| n).collect();
-    let of = |refusal: CounterRefusal| {
-        let index = limits.iter().rposition(|limit| *limit <= refusal.index)?;
-        Some(CounterRefusal { index, ..refusal })
-    };
-    let counter_refusal = key.counter_refusal.and_then(of);
-    let counters = limits.iter().filter_map(|n| key.counters.get(*n).copied()).collect();
-    let charged = charge.counters.into_iter().filter(|counter| counter.block.is_none()).collect();
-    (Charge { counters: charged, ..charge }, Observation { counter_refusal, counters, ..key })
-}
 
 /// A limit of the registry on a request, and what became of it there.
 pub(super) struct Counted<'a> {
@@ -71,29 +55,6 @@ pub(super) fn statuses(observed: &Observed<'_>) -> Vec<LimitStatus> {
     statuses
 }
 
-/// A limit of the registry, of which a counter holds so much.
-pub(in crate::engine) fn of_counter(applied: &Applied, count: CounterCount, now: Millis) -> LimitStatus {
-    let limit = &applied.rule.limit;
-    // An empty counter is as its span would leave it.
-    let reset_at = count.resets_at.unwrap_or(now);
-    // What slides leaves within its span; a calendar period ends when it ends, also on a day of 25 hours.
-    let reset_at = match limit.span {
-        Span::Sliding(length) => reset_at.min(now + length),
-        Span::Calendar(_) => reset_at,
-    };
-    LimitStatus {
-        scope: Some(scope_name(&applied.counter).into()),
-        model: limit.model.clone(),
-        window: limit.span,
-        unit: limit.unit,
-        limit: applied.most,
-        used: count.used,
-        reset_seconds: seconds_until(reset_at, now),
-        mode: limit.mode,
-        block_seconds: limit.block.map(|length| seconds_until(length, 0)),
-    }
-}
-
 /// The limit that refused a charge, as its place among [`statuses`], and when it would admit (`None`: never). Of a
 /// window and a counter the one that keeps out longer.
 pub(super) fn refusing(key: &Observation, statuses: &[LimitStatus]) -> Option<(usize, Option<Millis>)> {
@@ -106,35 +67,4 @@ pub(super) fn refusing(key: &Observation, statuses: &[LimitStatus]) -> Option<(u
     let counter = key.counter_refusal.map(|refusal| (of_windows + refusal.index, refusal.retry_at));
     let wait = |(_, at): &(usize, Option<Millis>)| at.unwrap_or(Millis::MAX);
     window.into_iter().chain(counter).reduce(|a, b| if wait(&b) > wait(&a) { b } else { a })
-}
-
-fn scope_name(counter: &Counter) -> &'static str {
-    match &counter.scope {
-        Scope::Everything => "everything",
-        Scope::Subject(subject) if subject.kind() == SubjectKind::Key => "key",
-        Scope::Subject(_) => "project",
-    }
-}
-
-/// The limits of the four windows of a key, as its standing cuts them.
-pub(in crate::engine) fn of_windows(key: &Observation, limits: &WindowLimits) -> Vec<LimitStatus> {
-    let limits = limits.at_share(key.standing.share_at(key.now));
-    limits
-        .set()
-        .map(|(window, unit, limit)| LimitStatus {
-            scope: None,
-            model: None,
-            window: Span::Sliding(WINDOW_MILLIS[window]),
-            unit,
-            limit,
-            used: key.counts[window].of(unit),
-            reset_seconds: seconds_until(key.resets_at[window].min(key.now + WINDOW_MILLIS[window]), key.now),
-            mode: LimitMode::Enforce,
-            block_seconds: None,
-        })
-        .collect()
-}
-
-fn seconds_until(at: Millis, now: Millis) -> u64 {
-    ((at - now).max(0) as u64).div_ceil(SECOND as u64)
 }

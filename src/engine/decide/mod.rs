@@ -4,11 +4,12 @@
 //! `observe` makes the one trip and returns it `Observed`. `judge` asks the detectors, climbs the ladder, writes what
 //! changed, has the profile learn, and returns the [`Decision`]. [`Engine::explain`] is `record` with a trace.
 
+mod blocks;
 pub(in crate::engine) mod explain;
 pub(in crate::engine) mod frame;
 pub(in crate::engine) mod idempotency;
 mod judge;
-pub(in crate::engine) mod limits;
+mod limits;
 mod marks;
 pub(in crate::engine) mod observe;
 pub(in crate::engine) mod prepare;

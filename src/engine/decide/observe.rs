@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{
-    limits::without_blocks,
+    blocks::without_blocks,
     prepare::{Known, Request, address_charge, attribution},
     reservations,
 };

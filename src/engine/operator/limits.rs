@@ -14,8 +14,8 @@ use crate::{
         subject::{Subject, SubjectKind},
     },
     engine::{
-        decide::limits::{of_counter, of_windows},
         in_force::InForce,
+        limit_status::{of_counter, of_windows},
         shared::Shared,
     },
     store::StoreError,

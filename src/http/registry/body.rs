@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::resource::Resource;
+use super::kind::Resource;
 use crate::{
     domain::registry::{Registry, Wrong},
     http::error::ApiError,

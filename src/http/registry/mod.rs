@@ -2,6 +2,7 @@
 
 mod body;
 pub(super) mod keys;
+mod kind;
 mod patch;
 pub(super) mod plans;
 pub(super) mod projects;

@@ -11,7 +11,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{body, resource::Resource};
+use super::{body, kind::Resource};
 use crate::{domain::registry::Registry, http::error::ApiError, intake::FieldError, settings::field_names};
 
 /// Most bytes of a name that an error repeats.

@@ -5,14 +5,11 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde::{Serialize, de::DeserializeOwned};
 
+pub(super) use super::kind::Resource;
 use super::{absent, body, page, patch::Patch, registry};
 use crate::{
-    domain::{
-        actor::Actor,
-        registry::{Entry, Held, Registry, Wrong},
-    },
+    domain::{actor::Actor, registry::Held},
     http::{App, audit, error::ApiError, lists::List, params::Params},
     intake::parse,
     store::DocumentKind,
@@ -20,36 +17,6 @@ use crate::{
 
 /// How often a patch is begun anew because the registry has changed meanwhile.
 const ATTEMPTS: usize = 32;
-
-/// A kind of entry of the registry; the type is how people write one.
-pub(super) trait Resource: Clone + Serialize + DeserializeOwned {
-    /// Under which kind it is stored, named in errors and audited.
-    const KIND: DocumentKind;
-    /// How one is answered.
-    type View: Serialize;
-
-    fn view(name: &str, held: &Held<Self>) -> Self::View;
-
-    /// All that are in force.
-    fn entries(registry: &Registry) -> Box<dyn Iterator<Item = (&str, Held<Self>)> + '_>;
-
-    /// The one that is in force under a name.
-    fn held(registry: &Registry, name: &str) -> Option<Held<Self>>;
-
-    /// That one may have this name.
-    fn may_be_named(name: &str) -> Result<(), ApiError>;
-
-    /// The entry in its one spelling, or all that is wrong with it.
-    fn spelled(self) -> Result<Self, Vec<Wrong>>;
-
-    /// What it names that does not exist.
-    fn absent(&self, registry: &Registry) -> Vec<Wrong>;
-
-    /// That nothing keeps the one of this name from being deleted.
-    fn may_be_deleted(app: &App, name: &str) -> Result<(), ApiError>;
-
-    fn into_entry(self) -> Entry;
-}
 
 pub(super) fn list<R: Resource>(app: &App, params: Params) -> Result<Json<List<R::View>>, ApiError> {
     let registry = registry(app);
