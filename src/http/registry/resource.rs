@@ -12,7 +12,6 @@ use crate::{
     domain::{actor::Actor, registry::Held},
     http::{App, audit, error::ApiError, lists::List, params::Params},
     intake::parse,
-    store::DocumentKind,
 };
 
 /// How often a patch is begun anew because the registry has changed meanwhile.
