@@ -227,7 +227,7 @@ fn money_is_never_a_binary_fraction() {
         "src/domain/day_comparison.rs",
         "src/domain/spend.rs",
         "src/engine/background/alerts.rs",
-        "src/engine/background/spend.rs",
+        "src/engine/background/spend",
         "src/intake/cost.rs",
         "src/pricing",
         "src/store/embedded/usage.rs",

@@ -22,7 +22,7 @@ use crate::{
     store::{Document, DocumentKind, Revision, StoreError},
 };
 
-/// What is in force here.
+/// What is in force on this instance.
 pub(super) struct InForce {
     shared: Arc<Shared>,
     base: Base,
@@ -52,7 +52,7 @@ impl InForce {
         &self.base
     }
 
-    /// The policy in force.
+    /// The policy in force, with what belongs to it.
     pub(super) fn policy(&self) -> Arc<ActivePolicy> {
         self.active.load_full()
     }

@@ -3,8 +3,8 @@
 //! Three rooms, and what they share at the top. `decide` is the way of one request. `background` is what goes on beside
 //! it. `operator` is what people do. `shared` is what all use: the store, the time, whether the store answers, events
 //! on their way to the log (`outbox`) and their wording (`events`). Some use the bans in force (`bans`) and all
-//! standings (`standings`), profiles at hand (`profiles`), what is in force (`in_force`, `policy`, `documents`), what
-//! is owed to the store (`fallback`). [`Engine`] is the door to the rooms.
+//! standings (`standings`), profiles at hand (`profiles`), what is in force (`in_force`, `policy`, `documents`), and
+//! what is owed to the store (`fallback`). `parts` makes them, and [`Engine`] is the door to the rooms.
 
 mod background;
 mod bans;
@@ -21,6 +21,7 @@ mod new_subject_limiter;
 mod operator;
 mod options;
 mod outbox;
+mod parts;
 mod places;
 mod policy;
 mod profiles;
@@ -31,7 +32,6 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use quick_cache::sync::Cache;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -49,35 +49,26 @@ pub use policy::{ActivePolicy, Base};
 pub use shared::Health;
 pub use standings::Standings;
 
-use background::{
-    alerts::AlertWatch, answers::AnswersForOthers, deferred_reports::DeferredReports, log::LogFollower,
-    reconcile::Reconciler, reservations::Reservations, spend::SpendWatch, upkeep::Upkeep,
-    usage_book::UsageBook,
-};
+use background::upkeep::Upkeep;
 use bans::BanIndex;
-use decide::{idempotency::IdempotencyCache, spared::Spared};
-use fallback::Fallback;
+use decide::Decider;
 use in_force::InForce;
-use limit_reports::LimitReports;
-use new_subject_limiter::NewSubjectLimiter;
-use outbox::EventOutbox;
-use profiles::ProfileBook;
+use operator::Operator;
+use parts::Parts;
 use shared::Shared;
 
 use crate::{
     domain::{
         Millis,
+        decision::Decision,
         event::Event,
         place::{PlaceCore, PlaceSummary},
         profile::Profile,
-        subject::Subject,
+        record::Record,
     },
     geo::Geo,
     store::{Document, Store, StoreError},
 };
-
-/// Addresses remembered for credentials that they had refused.
-const ACCUSED_ADDRESSES: usize = 65_536;
 
 /// The engine: one per process.
 pub struct Engine {
@@ -86,35 +77,11 @@ pub struct Engine {
     geo: Arc<Geo>,
     options: EngineOptions,
     bans: Arc<BanIndex>,
-    profiles: Arc<ProfileBook>,
-    idempotency: IdempotencyCache,
-    answers: Arc<AnswersForOthers>,
-    deferred: Arc<DeferredReports>,
-    new_subjects: NewSubjectLimiter,
-    new_addresses: NewSubjectLimiter,
-    spared: Spared,
-    spared_lookups: NewSubjectLimiter,
-    /// Addresses that had credentials refused lately, and when last.
-    accused_addresses: Cache<Subject, Millis>,
-    reservations: Arc<Reservations>,
-    limit_reports: Arc<LimitReports>,
-    fallback: Arc<Fallback>,
-    usage_book: Arc<UsageBook>,
     standings: Arc<Standings>,
     usage: Arc<Usage>,
+    decider: Decider,
     upkeep: Upkeep,
     operator: Operator,
-}
-
-/// What people do.
-struct Operator {
-    bans: Bans,
-    policy: PolicyChanges,
-    registry: RegistryChanges,
-    feedback: Feedback,
-    subjects: Subjects,
-    limits: Limits,
-    dead_letters: DeadLetters,
 }
 
 impl Engine {
@@ -131,102 +98,43 @@ impl Engine {
         options: EngineOptions,
     ) -> Result<Arc<Self>, StoreError> {
         let begin = store.log_end().await?;
-        let outbox = EventOutbox::new(options.fold_seconds, options.event_buffer);
-        let shared = Arc::new(Shared::new(store, outbox));
-        let in_force = Arc::new(InForce::new(shared.clone(), base.into()));
-        let bans = Arc::new(BanIndex::default());
-        let profiles = Arc::new(ProfileBook::new(options.profile_capacity, options.flushes));
-        let standings = Arc::new(Standings::new(shared.clone(), bans.clone()));
-        let fallback = Arc::new(Fallback::default());
-        let usage_book = Arc::new(UsageBook::new(options.usage_series, options.idempotency_capacity)?);
-        let deferred = Arc::new(DeferredReports::new(
-            shared.clone(),
-            fallback.clone(),
-            usage_book.clone(),
-            options.flushes,
-        ));
-        let usage = Arc::new(Usage::new(shared.clone(), usage_book.clone(), deferred.clone()));
-        let answers = Arc::new(AnswersForOthers::new(shared.clone(), options.shares_store));
-        let reservations = Arc::new(Reservations::new(shared.clone()));
-        let limit_reports = Arc::new(LimitReports::default());
-        let operator = Operator {
-            bans: Bans::new(shared.clone(), in_force.clone(), standings.clone()),
-            policy: PolicyChanges::new(in_force.clone()),
-            registry: RegistryChanges::new(shared.clone(), in_force.clone(), limit_reports.clone()),
-            feedback: Feedback::new(
-                shared.clone(),
-                in_force.clone(),
-                standings.clone(),
-                profiles.clone(),
-                geo.clone(),
-            ),
-            subjects: Subjects::new(
-                shared.clone(),
-                in_force.clone(),
-                bans.clone(),
-                standings.clone(),
-                profiles.clone(),
-            ),
-            limits: Limits::new(shared.clone(), in_force.clone()),
-            dead_letters: DeadLetters::new(shared.clone()),
-        };
-        let upkeep = Upkeep {
-            shared: shared.clone(),
-            in_force: in_force.clone(),
-            bans: bans.clone(),
-            standings: standings.clone(),
-            profiles: profiles.clone(),
-            fallback: fallback.clone(),
-            log: LogFollower::new(shared.clone(), standings.clone(), profiles.clone(), begin),
-            book: usage_book.clone(),
-            deferred: deferred.clone(),
-            answers: answers.clone(),
-            reservations: reservations.clone(),
-            reconciler: Reconciler::new(
-                shared.clone(),
-                fallback.clone(),
-                standings.clone(),
-                usage_book.instance(),
-            ),
-            alerts: AlertWatch::new(shared.clone(), in_force.clone(), usage.clone()),
-            spend: SpendWatch::new(shared.clone(), in_force.clone(), standings.clone(), usage_book.clone()),
-        };
+        let parts = Parts::new(store, geo, base.into(), &options)?;
+        let (upkeep, operator, decider) = (parts.upkeep(begin), parts.operator(), parts.decider(&options));
+        let Parts { shared, in_force, geo, bans, standings, usage, .. } = parts;
         let engine = Arc::new(Self {
-            idempotency: IdempotencyCache::new(options.idempotency_capacity),
-            new_subjects: NewSubjectLimiter::new(
-                options.new_subjects_per_minute,
-                options.new_subjects_per_minute_per_address,
-            ),
-            new_addresses: NewSubjectLimiter::new(
-                options.new_subjects_per_minute,
-                options.new_subjects_per_minute,
-            ),
-            spared: Spared::default(),
-            spared_lookups: NewSubjectLimiter::new(
-                options.new_subjects_per_minute,
-                options.new_subjects_per_minute_per_address,
-            ),
-            accused_addresses: Cache::new(ACCUSED_ADDRESSES),
             shared,
             in_force,
             geo,
             options,
             bans,
-            profiles,
-            answers,
-            deferred,
-            reservations,
-            limit_reports,
-            fallback,
-            usage_book,
             standings,
             usage,
+            decider,
             upkeep,
             operator,
         });
         engine.in_force.refresh().await?;
         engine.standings.reload(engine.now()).await?;
         Ok(engine)
+    }
+
+    /// Decides about finished requests, in order, and learns from them. Waits for the store once if nothing is found.
+    pub async fn record(&self, records: &[Record], now: Millis) -> Vec<Decision> {
+        self.decider.record(records, now).await
+    }
+
+    /// Decides about a request before it is made (its tokens and cost are the estimate). Counts nothing; a refusal is
+    /// an event. With `reserve` the estimate is held until the record settles it, or for the lease of a minute.
+    pub async fn check(&self, record: &Record, reserve: bool, now: Millis) -> Decision {
+        self.decider.check(record, reserve, now).await
+    }
+
+    /// Decides about one finished request as [`Engine::record`] does, and tells what led to it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn explain(&self, record: &Record, now: Millis) -> Result<Explanation, StoreError> {
+        self.decider.explain(record, now).await
     }
 
     /// Runs the background until `shutdown`, then writes what is left.
@@ -244,7 +152,7 @@ impl Engine {
         &self.usage
     }
 
-    /// Bans by people.
+    /// What people ban and lift.
     pub fn bans(&self) -> &Bans {
         &self.operator.bans
     }

@@ -1,5 +1,5 @@
 //! What happens beside the decisions: usage on its way to the roll-ups, alert rules, spend anomalies, reports counted
-//! behind their answer, answers for other instances, reservations that nobody settles, and the upkeep that runs them all.
+//! behind their answer, answers for other instances, reservations that nobody settles, and the upkeep that runs them.
 //! Each is a type that has what it uses and nothing else.
 
 pub(in crate::engine) mod alerts;
@@ -9,6 +9,7 @@ pub(in crate::engine) mod log;
 pub(in crate::engine) mod reconcile;
 pub(in crate::engine) mod reservations;
 pub(in crate::engine) mod spend;
+mod spend_days;
 pub(in crate::engine) mod upkeep;
 pub(in crate::engine) mod usage;
 pub(in crate::engine) mod usage_book;

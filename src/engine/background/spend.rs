@@ -11,15 +11,18 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::usage_book::UsageBook;
+use super::{
+    spend_days::{Book, Check, CutOff, DAYS, Days, streak},
+    usage_book::UsageBook,
+};
 use crate::{
     domain::{
-        DAY, HOUR, Millis, SECOND,
+        DAY, Millis, SECOND,
         event::{Event, EventType, FeedbackGiven, KeyCutOff, SpendAnomaly, Verdict},
         finding::{Mode, Severity},
         ladder,
         policy::Preset,
-        spend::{Judgement, Rules, SPAN, Spent},
+        spend::{Judgement, Rules, Spent},
         standing::{StandingDetail, StandingState},
         subject::Subject,
         usage::{Bucket, Grouping, OTHER, UsageKey, UsageQuery},
@@ -30,8 +33,6 @@ use crate::{
 
 /// So long after a full hour what was used in it has come from every instance.
 const SETTLED: Millis = 10 * SECOND;
-/// Days that are read: yesterday is judged too, for what came late.
-const DAYS: usize = SPAN + 1;
 /// When one check would cut off more keys than this, and more than a quarter of those that matter, they have a common
 /// cause (a price, say), and none is cut off.
 const MANY: usize = 10;
@@ -56,71 +57,6 @@ struct Known {
     claimed: Millis,
     /// What was reported: by key and day, the worst.
     reported: HashMap<(Subject, Millis), Severity>,
-}
-
-/// A key's days, today first.
-type Days = [Spent; DAYS];
-
-/// A check: at a full hour, of the day that the hour before it is in.
-#[derive(Debug, Clone, Copy)]
-struct Check {
-    at: Millis,
-    now: Millis,
-}
-
-impl Check {
-    fn day(&self) -> Millis {
-        Bucket::Day.start(self.at - 1)
-    }
-
-    /// The one so many hours before.
-    fn before(self, hours: usize) -> Self {
-        Self { at: self.at - HOUR * Millis::try_from(hours).unwrap_or(0), ..self }
-    }
-}
-
-/// What keys that matter used: by day, and by hour since the first check that is looked at.
-struct Book {
-    check: Check,
-    days: HashMap<Arc<str>, Days>,
-    hours: HashMap<Arc<str>, Vec<(Millis, Spent)>>,
-}
-
-impl Book {
-    /// The days of a key as they stood at a check on this day or the one before.
-    fn days_at(&self, key: &str, check: Check) -> Option<[Spent; SPAN]> {
-        let back = usize::try_from((self.check.day() - check.day()) / DAY).ok()?;
-        let mut days: [Spent; SPAN] = self.days.get(key)?.get(back..back + SPAN)?.try_into().ok()?;
-        let end = check.day() + DAY;
-        for (hour, spent) in self.hours.get(key).into_iter().flatten() {
-            if (check.at..end.min(self.check.at)).contains(hour) {
-                days[0] = days[0].without(*spent);
-            }
-        }
-        Some(days)
-    }
-
-    /// Whether a key used anything in the hour before the check.
-    fn goes_on(&self, key: &str) -> bool {
-        let last = self.check.at - HOUR;
-        self.hours.get(key).into_iter().flatten().any(|(hour, spent)| *hour == last && spent.is_some())
-    }
-}
-
-/// A key that is to be cut off.
-struct CutOff {
-    key: Arc<str>,
-    found: Judgement,
-    /// What the day held at each check in a row, the newest first.
-    checks: Vec<(Millis, u64)>,
-}
-
-impl CutOff {
-    /// The day of the first of the checks.
-    fn first_day(&self, last: Check) -> Millis {
-        let first = self.checks.last().map_or(last.at, |(at, _)| *at);
-        Bucket::Day.start(first - 1)
-    }
 }
 
 impl SpendWatch {
@@ -411,21 +347,4 @@ impl SpendWatch {
         }
         Ok(false)
     }
-}
-
-/// A key that is critical at so many checks in a row and goes on. By the sums of a day alone one that has stopped would
-/// stay critical until midnight, and there would be nothing left to cut off.
-fn streak(rules: &Rules, book: &Book, key: Arc<str>) -> Option<CutOff> {
-    if !book.goes_on(&key) {
-        return None;
-    }
-    let mut checks = Vec::with_capacity(rules.cut_off_after);
-    let mut last = None;
-    for back in 0..rules.cut_off_after {
-        let check = book.check.before(back);
-        let found = rules.judge(&book.days_at(&key, check)?).filter(Judgement::is_critical)?;
-        checks.push((check.at, found.observed));
-        last.get_or_insert(found);
-    }
-    last.map(|found| CutOff { key, found, checks })
 }

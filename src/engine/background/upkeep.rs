@@ -41,7 +41,7 @@ const REST: u32 = 19;
 /// What a probe of a lost store may take.
 const PROBE: Duration = Duration::from_millis(500);
 
-/// Runs the background.
+/// Runs the background, each part in its own rhythm.
 pub(in crate::engine) struct Upkeep {
     pub(in crate::engine) shared: Arc<Shared>,
     pub(in crate::engine) in_force: Arc<InForce>,

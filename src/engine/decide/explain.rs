@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{limits, observe::Observed};
+use super::{decider::Decider, limits, stages::Observed};
 use crate::{
     detect::{self, Attribution, Case, DetectorReport},
     domain::{
@@ -20,8 +20,8 @@ use crate::{
         subject::Subject,
     },
     engine::{
-        ActivePolicy, Engine, KnownPlace,
-        places::{describe, known_places},
+        places::{KnownPlace, describe, known_places},
+        policy::ActivePolicy,
     },
     store::{StandingRecord, StoreError},
 };
@@ -183,12 +183,16 @@ impl Trace for Notes {
     }
 }
 
-impl Engine {
-    /// Decides about one finished request as [`Engine::record`] does, and tells what led to it.
+impl Decider {
+    /// Decides about one finished request as `record` does, and tells what led to it.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn explain(&self, record: &Record, now: Millis) -> Result<Explanation, StoreError> {
+    pub(in crate::engine) async fn explain(
+        &self,
+        record: &Record,
+        now: Millis,
+    ) -> Result<Explanation, StoreError> {
         let policy = self.in_force.policy();
         // What a response overwrites, or the request changes, is looked at before.
         let standing = self.standing_with_reason(&record.key).await?;

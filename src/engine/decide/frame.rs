@@ -1,6 +1,6 @@
 //! How the engine words events about one request.
 
-use super::prepare::Purpose;
+use super::stages::Purpose;
 use crate::{
     domain::{
         Millis,
@@ -21,8 +21,9 @@ use crate::{
         subject::Subject,
     },
     engine::{
-        ActivePolicy, bans,
+        bans,
         events::{action_of, limit_used},
+        policy::ActivePolicy,
     },
 };
 

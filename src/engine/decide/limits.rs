@@ -1,7 +1,7 @@
 //! How limits stand after a request, and which of them refused it: the four windows of its key, and what the registry
 //! adds.
 
-use super::observe::Observed;
+use super::stages::Observed;
 use crate::{
     domain::{
         Millis,
@@ -27,7 +27,7 @@ pub(super) struct Counted<'a> {
     pub resets_at: Option<Millis>,
 }
 
-/// The limits of the registry on a request, in the order of [`Known::limits`](super::prepare::Known::limits).
+/// The limits of the registry on a request, in the order of [`Known::limits`](super::stages::Known::limits).
 pub(super) fn counted<'a>(observed: &'a Observed<'_>) -> impl Iterator<Item = Counted<'a>> {
     let (charge, key) = (&observed.charge, &observed.key);
     let charges = match charge.mode {

@@ -6,13 +6,14 @@
 //! some of what is used has left.
 
 use super::{
+    decider::Decider,
     frame::Frame,
     limits::{Counted, counted},
-    observe::Observed,
+    stages::Observed,
 };
-use crate::{domain::limit::WHOLE_PERCENT, engine::Engine};
+use crate::domain::limit::WHOLE_PERCENT;
 
-impl Engine {
+impl Decider {
     /// Tells of each mark that what a request charged took a limit over, and that one is used up when it refuses, at
     /// the latest with the first refusal.
     pub(super) fn report_marks(&self, observed: &Observed<'_>, frame: &Frame<'_>) {

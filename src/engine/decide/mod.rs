@@ -1,28 +1,36 @@
-//! The way of one request to its decision: [`Engine::record`] and [`Engine::check`] are the whole of it.
+//! The way of one request to its decision: [`Decider::record`] and [`Decider::check`] are the whole of it.
 //!
-//! Each stage owns the former. `prepare` makes a `Request` of a record: all that is known before the store is asked.
-//! `observe` makes the one trip and returns it `Observed`. `judge` asks the detectors, climbs the ladder, writes what
-//! changed, has the profile learn, and returns the [`Decision`]. [`Engine::explain`] is `record` with a trace.
+//! Each stage owns the former (`stages`). `prepare` makes a `Request` of a record: all that is known before the store
+//! is asked. `observe` makes the one trip and returns it `Observed`. `judge` holds it against bans, registry, limits
+//! and detectors: it is `Judged`. `respond` climbs the ladder, writes what changed, has the profile learn, and returns
+//! the [`Decision`]. [`Decider::explain`] is `record` with a trace.
 
+mod bans;
 mod blocks;
+mod decider;
 pub(in crate::engine) mod explain;
 pub(in crate::engine) mod frame;
-pub(in crate::engine) mod idempotency;
+mod idempotency;
 mod judge;
+mod learn;
 mod limits;
 mod marks;
-pub(in crate::engine) mod observe;
-pub(in crate::engine) mod prepare;
-pub(in crate::engine) mod repeated;
+mod observe;
+mod prepare;
+mod repeated;
 pub(in crate::engine) mod reservations;
+mod respond;
 mod shadows;
-pub(in crate::engine) mod spared;
+mod spared;
+pub(in crate::engine) mod stages;
 mod terms;
+
+pub(in crate::engine) use decider::{Decider, Remembers};
 
 use explain::{Fact, Trace};
 use idempotency::{Earlier, InFlight};
-use observe::Observed;
-use prepare::{Purpose, Step};
+use prepare::Step;
+use stages::{Observed, Purpose};
 
 use crate::{
     domain::{
@@ -32,12 +40,12 @@ use crate::{
         record::Record,
         registry::Terms,
     },
-    engine::{ActivePolicy, Engine},
+    engine::policy::ActivePolicy,
 };
 
-impl Engine {
+impl Decider {
     /// Decides about finished requests, in order, and learns from them. Waits for the store once if nothing is found.
-    pub async fn record(&self, records: &[Record], now: Millis) -> Vec<Decision> {
+    pub(in crate::engine) async fn record(&self, records: &[Record], now: Millis) -> Vec<Decision> {
         self.decide(records, now, &mut ()).await
     }
 
@@ -60,7 +68,7 @@ impl Engine {
             decisions.push(decision);
         }
         // Where nothing goes on beside the decisions, they count what waits themselves.
-        if !self.options.flushes
+        if !self.flushes
             && let Err(error) = self.deferred.charge(now).await
         {
             self.shared.store_failed(&error, now);
@@ -84,7 +92,8 @@ impl Engine {
         trace.see(Fact::Observed(&observed));
         let reported = observed.charge.mode == ChargeMode::Report;
         let estimate = observed.kept_estimate().cloned();
-        let mut decision = self.judge(observed, active, trace).await;
+        let judged = self.judge(observed, active, trace);
+        let mut decision = self.respond(judged, active, trace).await;
         active.policy.enforcement.soften(&mut decision);
         self.usage_book.count_kept(record, estimate.as_ref(), !decision.allowed, now);
         // A refused admission is forgotten: nothing was counted, and a retry after its time deserves a fresh look.
@@ -98,7 +107,7 @@ impl Engine {
 
     /// Decides about a request before it is made (its tokens and cost are the estimate). Counts nothing; a refusal is
     /// an event. With `reserve` the estimate is held until the record settles it, or for the lease of a minute.
-    pub async fn check(&self, record: &Record, reserve: bool, now: Millis) -> Decision {
+    pub(in crate::engine) async fn check(&self, record: &Record, reserve: bool, now: Millis) -> Decision {
         let active = self.in_force.policy();
         let purpose = if reserve { Purpose::Reserve } else { Purpose::Check };
         let (records, mut terms) = self.terms(std::slice::from_ref(record), &active, now);
@@ -125,7 +134,7 @@ impl Engine {
             return refused;
         }
         let identity = record.identity().filter(|_| purpose == Purpose::Reserve);
-        let in_flight = match self.idempotency.begin(identity, now) {
+        let in_flight = match self.remembers.idempotency.begin(identity, now) {
             Earlier::Answered(answer) => return (*answer).clone(),
             Earlier::InFlight(waiting) => return self.wait_for(record, waiting, active, now).await,
             Earlier::None(in_flight) => in_flight,

@@ -1,44 +1,28 @@
 //! The one trip to the store, bounded by the deadline, and what happens when it fails.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use super::{
     blocks::without_blocks,
-    prepare::{Known, Request, address_charge, attribution},
+    decider::Decider,
+    prepare::{address_charge, attribution},
     reservations,
+    stages::{Known, Observed, Request},
 };
 use crate::{
-    clock::{self, Instant},
+    clock,
     detect::{self, Attribution},
     domain::{
         HOUR, Millis,
-        decision::{Action, Decision, Reason},
         observation::{Charge, ChargeMode, Observation, Peer},
         place::Prefix,
-        policy::OnStoreFailure,
         profile::Profile,
         record::{Outcome, Record},
         subject::Subject,
     },
-    engine::{ActivePolicy, Engine, profiles::ProfileHandle},
+    engine::{policy::ActivePolicy, profiles::ProfileHandle},
     store::StoreError,
 };
-
-/// A request that the store has seen, or the fallback in its place.
-pub(in crate::engine) struct Observed<'r> {
-    pub known: Known<'r>,
-    pub charge: Charge,
-    /// Whose it is.
-    pub attribution: Attribution,
-    pub profile: ProfileHandle,
-    /// The profile of its project, when one is named.
-    pub prior: Option<ProfileHandle>,
-    pub key: Observation,
-    pub address: Option<Observation>,
-    pub degraded: bool,
-    /// By when what is found should be written, for the answer to be in time.
-    pub write_by: Instant,
-}
 
 /// How a trip to the store went.
 enum Observing {
@@ -50,7 +34,7 @@ enum Observing {
     Unknown,
 }
 
-impl Engine {
+impl Decider {
     /// Takes requests to the store and back, in their order: all charges in one trip, beside it the profiles that are
     /// not at hand. When the store does not answer in time, the fallback observes in its place.
     pub(in crate::engine) async fn observe<'r>(
@@ -117,7 +101,7 @@ impl Engine {
         let profile = known.profile.take().unwrap_or_else(|| at_hand(&record.key));
         let prior = known.prior.take().or_else(|| record.project.as_ref().map(at_hand));
         if known.new_subject && !key.created {
-            self.new_subjects.give_back(&record.address, charge.now);
+            self.remembers.new_subjects.give_back(&record.address, charge.now);
         }
         let attribution = match known.attribution {
             Attribution::Key => Attribution::Key,
@@ -172,12 +156,17 @@ impl Engine {
             Attribution::Nobody => None,
             Attribution::Source => {
                 let elsewhere = profile.with(|profile| detect::has_succeeded(profile, now));
-                self.accused_addresses.insert(record.address.clone(), now);
+                self.remembers.accused_addresses.insert(record.address.clone(), now);
                 let key = Peer::key(&record.key, elsewhere);
-                Some(address_charge(record, now, Some(key), self.new_addresses.take(&record.address, now)))
+                Some(address_charge(
+                    record,
+                    now,
+                    Some(key),
+                    self.remembers.new_addresses.take(&record.address, now),
+                ))
             }
             Attribution::Key => {
-                let since = self.accused_addresses.get(&record.address)?;
+                let since = self.remembers.accused_addresses.get(&record.address)?;
                 let doubtful = record.outcome() == Outcome::Success && now - since <= HOUR;
                 let source = Prefix::of(record.source_ip);
                 let known = || profile.with(|profile| detect::has_a_past_from(profile, source, since));
@@ -188,7 +177,7 @@ impl Engine {
 
     fn settle_place(&self, charge: &Charge, address: &Observation) {
         if charge.may_create && !address.created {
-            self.new_addresses.give_back(&charge.subject, charge.now);
+            self.remembers.new_addresses.give_back(&charge.subject, charge.now);
         }
     }
 
@@ -257,12 +246,6 @@ impl Engine {
         }
     }
 
-    /// How long the trip may take: four fifths of the deadline, and more for a large batch. What is found then has the
-    /// rest of nine tenths of the deadline to be written ([`Observed::write_by`]).
-    pub(super) fn patience(&self, charges: usize) -> Duration {
-        self.options.deadline * 4 / 5 * (1 + u32::try_from(charges / 50).unwrap_or(0))
-    }
-
     /// Observes in the store's place. What it admits is owed to the store, unless the store may have counted it: a trip
     /// that timed out has usually arrived, and counting twice would refuse the rightful later.
     fn fall_back(&self, charges: &[Charge], active: &ActivePolicy, owe: bool) -> Vec<Observation> {
@@ -300,15 +283,6 @@ impl Engine {
             }
         });
         futures::future::join_all(loads).await.into_iter().flatten().collect()
-    }
-
-    /// The decision about a request for which there is no observation, by the policy for that.
-    pub(super) fn unavailable(&self, record: &Record, active: &ActivePolicy, now: Millis) -> Decision {
-        let plain = self.plain_decision(record, active, now);
-        let deny = active.policy.on_store_failure.record == OnStoreFailure::Deny;
-        let reason = deny.then_some(Reason::StoreUnavailable);
-        let action = if deny { Action::Throttle } else { Action::None };
-        Decision { allowed: !deny, reason, action, degraded: true, ..plain }
     }
 }
 

@@ -1,14 +1,12 @@
 //! What is known of a request before the store is asked: retries, bans in force, its place, what it charges. Nothing
 //! here waits.
 
-use std::sync::Arc;
-
-use smallvec::SmallVec;
-
 use super::{
+    decider::Decider,
     frame::Frame,
     idempotency::{Earlier, InFlight, Waiting},
     reservations,
+    stages::{Known, Purpose, Request},
 };
 use crate::{
     detect::{Attribution, Features},
@@ -16,34 +14,20 @@ use crate::{
         Millis,
         decision::{Action, Decision, Reason},
         observation::{Charge, ChargeMode, ClientMark, LedgerEntry, Peer},
-        place::{Place, PlaceCore, Prefix},
+        place::{PlaceCore, Prefix},
         record::{Outcome, Record},
-        registry::{Applied, NotAllowed, Terms},
+        registry::{Applied, Terms},
         reservation::Settles,
         standing::{Standing, StandingState},
         window::{Counts, ONE_DAY, WINDOW_MILLIS},
     },
-    engine::{ActivePolicy, Engine, bans, profiles::ProfileHandle},
+    engine::{bans, policy::ActivePolicy, profiles::ProfileHandle},
 };
 
 /// Recent places kept per key.
 const KEY_PEERS: u8 = 12;
 /// Recent failing keys kept per address.
 pub(super) const ADDRESS_PEERS: u8 = 64;
-
-/// What the request is asked about for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Purpose {
-    /// It has happened.
-    Record,
-    /// It is to happen.
-    Check,
-    /// It is to happen, and room for it is to be held.
-    Reserve,
-}
-
-/// Limits of the registry that apply to a request.
-pub(in crate::engine) type AppliedLimits = SmallVec<[Applied; 4]>;
 
 /// The way that a record takes.
 pub(in crate::engine) enum Step<'r, 'e> {
@@ -55,33 +39,7 @@ pub(in crate::engine) enum Step<'r, 'e> {
     Asks(InFlight<'e>),
 }
 
-/// A request before the store is asked.
-pub(in crate::engine) struct Request<'r> {
-    pub known: Known<'r>,
-    pub charge: Charge,
-    /// What is asked about its address.
-    pub address: Option<Charge>,
-}
-
-/// What is known of a request by itself.
-pub(in crate::engine) struct Known<'r> {
-    pub record: &'r Record,
-    pub place: Option<Arc<Place>>,
-    pub features: Features,
-    /// Whose it is, as far as that is known before the profile is at hand.
-    pub attribution: Attribution,
-    /// The registry's limits that apply to it, in the order of the counters that it charges.
-    pub limits: AppliedLimits,
-    /// Why its key may not make it.
-    pub refusal: Option<NotAllowed>,
-    pub profile: Option<ProfileHandle>,
-    /// The profile of its project.
-    pub prior: Option<ProfileHandle>,
-    /// Whether a new subject's place was taken for it.
-    pub new_subject: bool,
-}
-
-impl Engine {
+impl Decider {
     /// The way of each record, and the requests that the store is asked about.
     pub(in crate::engine) fn prepare<'r>(
         &self,
@@ -102,7 +60,7 @@ impl Engine {
                 self.count_behind(record, &terms, !decision.allowed, active, now);
                 return Step::Answered(Box::new(decision));
             }
-            match self.idempotency.begin(record.identity(), now) {
+            match self.remembers.idempotency.begin(record.identity(), now) {
                 Earlier::Answered(answer) => Step::Answered(Box::new((*answer).clone())),
                 Earlier::InFlight(waiting) => Step::Waits(record, waiting),
                 Earlier::None(in_flight) => {
@@ -188,7 +146,7 @@ impl Engine {
             && terms.refusal.is_none()
             && !is_past_every_window(record, now)
             && self.bans.find(record, now, active.observes(), |_, _| false).is_none();
-        let new_subject = may_be_new && self.new_subjects.take(&record.address, now);
+        let new_subject = may_be_new && self.remembers.new_subjects.take(&record.address, now);
         let features = Features::of(record);
         // Where it has not been made yet, or is reported late, its place is not touched.
         let touches = attribution == Attribution::Key && purpose != Purpose::Reserve && !record.late;
@@ -201,7 +159,7 @@ impl Engine {
             ..charge(record, &terms.limits, attribution, active, now)
         };
         if purpose == Purpose::Reserve {
-            reservations::reserve(&mut charge, record, &self.reservations, self.options.lease, now);
+            reservations::reserve(&mut charge, record, &self.reservations, self.lease, now);
         }
         let address = profile
             .as_ref()
@@ -212,29 +170,6 @@ impl Engine {
         let known =
             Known { record, place, features, attribution, limits, refusal, profile, prior, new_subject };
         Request { known, charge, address }
-    }
-
-    /// A decision with nothing against the request.
-    pub(super) fn plain_decision(&self, record: &Record, active: &ActivePolicy, now: Millis) -> Decision {
-        Decision {
-            request_id: record.request_id.clone(),
-            key_id: record.key_id.clone(),
-            allowed: true,
-            action: Action::None,
-            reason: None,
-            retry_at: None,
-            decided_at: now,
-            anomalies: Vec::new(),
-            limits: Vec::new(),
-            reserved: None,
-            settlement: None,
-            estimated: false,
-            cost: record.cost(),
-            degraded: !self.shared.is_answering(),
-            late: record.late,
-            would: None,
-            policy_version: active.version.clone(),
-        }
     }
 }
 

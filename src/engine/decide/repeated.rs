@@ -3,17 +3,20 @@
 
 use std::time::Duration;
 
-use super::idempotency::{InFlight, Waiting};
+use super::{
+    decider::Decider,
+    idempotency::{InFlight, Waiting},
+};
 use crate::{
     clock,
     domain::{Millis, decision::Decision, observation::Claim, record::Record},
-    engine::{ActivePolicy, Engine},
+    engine::policy::ActivePolicy,
 };
 
 /// How long is waited first before another instance's answer is looked for again; then twice as long each time.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 
-impl Engine {
+impl Decider {
     /// The answer to the same request that is on its way here; a plain one when that takes too long.
     pub(super) async fn wait_for(
         &self,
@@ -22,7 +25,7 @@ impl Engine {
         active: &ActivePolicy,
         now: Millis,
     ) -> Decision {
-        let answer = clock::timeout(self.deadline(), waiting.wait_for(Option::is_some)).await;
+        let answer = clock::timeout(self.deadline, waiting.wait_for(Option::is_some)).await;
         let answer = answer.ok().and_then(Result::ok).and_then(|answer| answer.clone());
         answer.map_or_else(|| self.plain_decision(record, active, now), |answer| (*answer).clone())
     }
@@ -45,7 +48,7 @@ impl Engine {
 
     /// The answer that another instance gave to the same request, or gives within the deadline.
     async fn answered_elsewhere(&self, record: &Record, mut claim: Claim, now: Millis) -> Option<Decision> {
-        let by = clock::instant() + self.deadline() * 4 / 5;
+        let by = clock::instant() + self.deadline * 4 / 5;
         let mut pause = FIRST_LOOK;
         while claim == Claim::InFlight && clock::instant() + pause < by {
             clock::sleep(pause).await;

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::observe::Observed;
+use super::{decider::Decider, stages::Observed};
 use crate::{
     clock,
     domain::{
         MINUTE, Millis, SECOND,
         counter::{CounterChange, CounterCharge},
         decision::{Reserved, Settlement},
-        observation::{Charge, ChargeMode},
+        observation::Charge,
         record::Record,
         reservation::{HeldAmount, Reservation},
         stable_hash,
     },
-    engine::{Engine, background::reservations::Reservations},
+    engine::background::reservations::Reservations,
 };
 
 /// How long an estimate is held where nothing else is set.
@@ -104,7 +104,7 @@ impl Observed<'_> {
     }
 }
 
-impl Engine {
+impl Decider {
     /// Takes back what an admission that is refused after all charged to counters.
     pub(super) async fn give_counters_back(&self, observed: &Observed<'_>) {
         let changes: Vec<CounterChange> = back(&observed.charge.counters).collect();
@@ -119,10 +119,5 @@ impl Engine {
         if let Ok(Err(error)) = changed {
             self.shared.store_failed(&error, now);
         }
-    }
-
-    /// Whether what this request charged can be taken back: it was asked to be admitted, and was.
-    pub(super) fn is_admission(observed: &Observed<'_>) -> bool {
-        observed.charge.mode == ChargeMode::Admit && observed.key.admitted
     }
 }

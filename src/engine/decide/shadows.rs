@@ -1,9 +1,10 @@
 //! Shadow limits: what they would have refused.
 
 use super::{
+    decider::Decider,
     frame::Frame,
     limits::{Counted, counted},
-    observe::Observed,
+    stages::Observed,
 };
 use crate::{
     domain::{
@@ -11,10 +12,10 @@ use crate::{
         limit::Span,
         window::Unit,
     },
-    engine::{Engine, limit_reports::News},
+    engine::limit_reports::News,
 };
 
-impl Engine {
+impl Decider {
     /// Tells of each shadow limit that it would have refused the request, once a span on this instance. `statuses`: how
     /// all limits on the request stand.
     pub(super) fn report_shadows(

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{frame::Frame, prepare::Purpose};
+use super::{decider::Decider, frame::Frame, stages::Purpose};
 use crate::{
     domain::{
         Millis,
@@ -10,10 +10,10 @@ use crate::{
         record::Record,
         registry::{NotAllowed, Terms},
     },
-    engine::{ActivePolicy, Engine},
+    engine::policy::ActivePolicy,
 };
 
-impl Engine {
+impl Decider {
     /// What the registry says about each record, and the records as it sees them: with the project that their key is
     /// registered to. Nothing is copied, and no terms are made, where it says nothing.
     pub(in crate::engine) fn terms<'r>(

@@ -18,7 +18,7 @@ use crate::{
     store::{StandingRecord, StoreError},
 };
 
-/// Bans by people.
+/// What people ban and lift.
 pub struct Bans {
     shared: Arc<Shared>,
     in_force: Arc<InForce>,
@@ -26,6 +26,7 @@ pub struct Bans {
 }
 
 impl Bans {
+    /// Changes `standings`, as enforced or observed as the policy in force says.
     pub(in crate::engine) fn new(
         shared: Arc<Shared>,
         in_force: Arc<InForce>,

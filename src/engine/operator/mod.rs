@@ -17,3 +17,14 @@ pub use limits::{LimitView, Limits};
 pub use policy::PolicyChanges;
 pub use registry::RegistryChanges;
 pub use subjects::{SubjectView, Subjects};
+
+/// What people do, by what it is about.
+pub(in crate::engine) struct Operator {
+    pub(in crate::engine) bans: Bans,
+    pub(in crate::engine) policy: PolicyChanges,
+    pub(in crate::engine) registry: RegistryChanges,
+    pub(in crate::engine) feedback: Feedback,
+    pub(in crate::engine) subjects: Subjects,
+    pub(in crate::engine) limits: Limits,
+    pub(in crate::engine) dead_letters: DeadLetters,
+}

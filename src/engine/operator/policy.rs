@@ -6,7 +6,7 @@ use crate::{
     domain::{
         Millis, actor::Actor, difference::difference, event::PolicyChanged, finding::Severity, policy::Policy,
     },
-    engine::{ActivePolicy, in_force::InForce},
+    engine::{in_force::InForce, policy::ActivePolicy},
     store::{Document, DocumentKind, StoreError, StoreFault},
 };
 

@@ -13,7 +13,7 @@ use crate::{
         finding::Severity,
         registry::{Applied, Entry, Registry},
     },
-    engine::{ActivePolicy, events, in_force::InForce, limit_reports::LimitReports, shared::Shared},
+    engine::{events, in_force::InForce, limit_reports::LimitReports, policy::ActivePolicy, shared::Shared},
     store::{Document, DocumentKind, StoreError, StoreFault, patient},
 };
 

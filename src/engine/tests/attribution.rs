@@ -27,12 +27,12 @@ async fn wrong_credentials_in_a_keys_name_touch_nothing_of_it() {
     past(&mut day, &["victim"]).await;
     let key = Subject::key("victim");
     let before = day.engine.store().inspect(&key, day.now).await.unwrap();
-    let profile = day.engine.profiles.get(&key).unwrap().with(Profile::clone);
+    let profile = day.engine.decider.profiles.get(&key).unwrap().with(Profile::clone);
     for _ in 0..24 {
         day.ask(wrong("victim", BUCHAREST)).await;
     }
     assert_eq!(day.engine.store().inspect(&key, day.now).await.unwrap(), before);
-    assert_eq!(day.engine.profiles.get(&key).unwrap().with(Profile::clone), profile);
+    assert_eq!(day.engine.decider.profiles.get(&key).unwrap().with(Profile::clone), profile);
     let owner = day.ask(json!({"key_id": "victim", "user_agent": "acme-sdk/3.1"})).await;
     assert!(owner.allowed && owner.anomalies.is_empty(), "{owner:?}");
 }
@@ -117,7 +117,7 @@ async fn a_spared_key_is_recognised_after_a_restart() {
     for n in 0..10 {
         day.ask(wrong(&format!("made-up-{n}"), SINGAPORE)).await;
     }
-    day.engine.profiles.flush(day.engine.store()).await.unwrap();
+    day.engine.decider.profiles.flush(day.engine.store()).await.unwrap();
     let (store, geo) = (day.engine.shared.store.clone(), day.engine.geo.clone());
     let again = Engine::start(store, geo, default_policy(), day.engine.options.clone()).await.unwrap();
     again.standings.reload(day.now).await.unwrap();

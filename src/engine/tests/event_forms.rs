@@ -14,7 +14,7 @@ use crate::{
         window::Unit,
     },
     engine::{
-        decide::{frame::Frame, prepare::Purpose},
+        decide::{frame::Frame, stages::Purpose},
         events,
     },
     store::{DeadLetterAct, DocumentKind},

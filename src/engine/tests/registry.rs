@@ -112,9 +112,9 @@ async fn limits_that_apply_go_along_with_the_request() {
     day.put("a", key(json!({"plan": "free"}))).await;
     let records = [day.record(json!({})), day.record(json!({"key_id": "b"}))];
     let active = day.engine.policy();
-    let (placed, terms) = day.engine.terms(&records, &active, day.now);
-    let (_, requests) = day.engine.prepare(&placed, terms, &active, day.now);
-    let observed = day.engine.observe(requests, &active, day.now).await;
+    let (placed, terms) = day.engine.decider.terms(&records, &active, day.now);
+    let (_, requests) = day.engine.decider.prepare(&placed, terms, &active, day.now);
+    let observed = day.engine.decider.observe(requests, &active, day.now).await;
     let limits = observed.iter().map(|observed| observed.known.limits.len());
     assert_eq!(limits.collect::<Vec<_>>(), [1, 0]);
 }

@@ -34,7 +34,7 @@ async fn a_banned_keys_reports_are_counted_behind_the_answer_and_a_retry_once() 
         assert_eq!(day.ask(json!({"request_id": id})).await.reason, Some(Reason::ApiKeyBanned));
     }
     assert_eq!(day.used("a").await, 10, "nobody waited for the store");
-    day.engine.deferred.charge(day.now).await.unwrap();
+    day.engine.decider.deferred.charge(day.now).await.unwrap();
     assert_eq!(day.used("a").await, 30);
 }
 
@@ -48,7 +48,7 @@ async fn a_flood_of_reports_of_a_banned_key_is_added_up_before_it_goes_to_the_st
         day.ask(json!({})).await;
     }
     assert_eq!(day.used("a").await, 10, "nobody waited for the store");
-    let owed = day.engine.fallback.take_usage(day.now);
+    let owed = day.engine.decider.fallback.take_usage(day.now);
     assert_eq!(owed.len(), 1, "one charge for all of them");
     assert_eq!((owed[0].counts.requests, owed[0].counts.tokens), (5_000, 50_000));
 }

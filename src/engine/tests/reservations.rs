@@ -80,10 +80,10 @@ async fn what_nobody_settles_is_given_back_when_the_lease_ends() {
     let mut day = day().await;
     let reservation = day.reserve(900).await.reserved.unwrap();
     day.now += LEASE - 1;
-    day.engine.reservations.end(day.now).await.unwrap();
+    day.engine.decider.reservations.end(day.now).await.unwrap();
     assert_eq!(day.held().await, (900, 1));
     day.now += 1;
-    day.engine.reservations.end(day.now).await.unwrap();
+    day.engine.decider.reservations.end(day.now).await.unwrap();
     assert_eq!(day.held().await, (0, 0));
     assert!(day.settle(&reservation, 900).await.allowed, "too late, and a request as any other");
     assert_eq!(day.held().await, (900, 1));

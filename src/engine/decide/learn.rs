@@ -1,0 +1,54 @@
+//! What the profiles of a key and of its project take of an admitted request.
+
+use super::{decider::Decider, stages::Observed};
+use crate::{
+    domain::{
+        HOUR,
+        finding::Finding,
+        observation::Observation,
+        place::PlaceCore,
+        profile::{Cell, Sample},
+        window::{FIVE_MINUTES, ONE_MINUTE},
+    },
+    engine::policy::ActivePolicy,
+};
+
+impl Decider {
+    /// Tells the profile of a request, and says whether it was flagged: then it taught nothing.
+    pub(super) fn learn(&self, observed: &Observed<'_>, active: &ActivePolicy, findings: &[Finding]) -> bool {
+        let record = observed.known.record;
+        let core = observed
+            .known
+            .place
+            .as_ref()
+            .map(|p| p.core.precise(active.policy.detectors.impossible_travel.max_radius_km));
+        let sample = Sample {
+            now: observed.key.now,
+            place: core.as_ref(),
+            came_from: came_from(&observed.key),
+            client: Some(&observed.known.features.client),
+            endpoint: &observed.known.features.endpoint,
+            model: record.model.as_deref(),
+            tokens: record.tokens,
+            cost_nanos: record.cost().nanos,
+            outcome: record.outcome(),
+            peaks: (observed.key.counts[ONE_MINUTE].requests, observed.key.counts[FIVE_MINUTES].requests),
+        };
+        let flagged = findings.iter().any(Finding::bars_learning);
+        if flagged {
+            self.profiles.count_flagged(&record.key, &observed.profile, &sample, findings);
+        } else {
+            self.profiles.learn(&record.key, &observed.profile, &sample);
+            if let (Some(project), Some(prior)) = (&record.project, &observed.prior) {
+                self.profiles.learn(project, prior, &sample);
+            }
+        }
+        flagged
+    }
+}
+
+/// The cell the key was in last, within an hour.
+fn came_from(key: &Observation) -> Option<Cell> {
+    let recent = key.peers.first().filter(|seen| key.now - seen.last_seen <= HOUR)?;
+    PlaceCore::unpack(&recent.peer.data).coordinates.as_ref().map(Cell::of)
+}
