@@ -55,6 +55,7 @@ fn engine(runtime: &tokio::runtime::Runtime) -> Arc<Engine> {
         event_buffer: 1000,
         flushes: false,
         usage_series: 10_000,
+        usage_by_user: false,
         lease: LEASE,
     };
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).expect("a store"));

@@ -103,6 +103,7 @@ impl Replay {
             event_buffer: 0,
             flushes: false,
             usage_series: 0,
+            usage_by_user: false,
             lease: config.reservations.lease_seconds * SECOND,
         };
         let engine = Engine::start(store, geo, config, options).await?;

@@ -163,6 +163,7 @@ fn options(config: &Config) -> EngineOptions {
         event_buffer: config.events.buffer,
         flushes: true,
         usage_series: config.usage.max_series,
+        usage_by_user: config.usage.by_user,
         lease: config.reservations.lease_seconds * SECOND,
     }
 }

@@ -2,6 +2,8 @@
 //! depends on several settings, are checked on the result. What is wrong is replaced by the base layer's value, so that
 //! the rest can be checked, too.
 
+use std::collections::HashMap;
+
 use toml::{Table, Value};
 
 use super::{
@@ -9,7 +11,10 @@ use super::{
     layer::{Layer, look_up},
     layers::{LIMITS, NO_LIMIT},
 };
-use crate::settings::{SettingError, SettingErrors};
+use crate::{
+    domain::alert::AlertRule,
+    settings::{SettingError, SettingErrors},
+};
 
 /// Names this similar are worth a question.
 const NEAR: usize = 3;
@@ -195,10 +200,23 @@ pub(super) fn meaning(config: &Config) -> SettingErrors {
         "must be error, warn, info, debug, trace or off, or target=level, by commas",
     ));
     errors.take(config.policy.validate().map_err(|wrong| wrong.within("policy")));
+    alerts(&config.alerts, &mut errors);
     super::registry::meaning(config, &mut errors);
     super::spend::meaning(&config.spend, &mut errors);
     errors.check(access(config));
     errors
+}
+
+/// Whether no two rules are called the same: events and answers name them.
+fn alerts(rules: &[AlertRule], errors: &mut SettingErrors) {
+    let mut known = HashMap::new();
+    for (index, rule) in rules.iter().enumerate() {
+        if let Some(earlier) = known.insert(rule.title(), index) {
+            let hint =
+                format!("is called the same as `alerts[{earlier}]`: give one of them a `name` of its own");
+            errors.check(Err(SettingError::new(format!("alerts[{index}]"), hint)));
+        }
+    }
 }
 
 fn store(url: &str) -> Result<(), SettingError> {

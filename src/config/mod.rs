@@ -42,6 +42,7 @@ use crate::domain::{
     finding::Mode,
     policy::Policy,
     registry::{LimitBody, Plan, Project, UnknownKeys},
+    spend::CheckInterval,
     usage::Keep,
 };
 use crate::forward::SinkSettings;
@@ -198,7 +199,7 @@ section! {
 }
 section! {
     /// How much usage is told apart, and for how long: `[usage]`.
-    UsageConfig { max_series: usize, minute_days: u32, hour_days: u32, day_days: u32 }
+    UsageConfig { max_series: usize, by_user: bool, minute_days: u32, hour_days: u32, day_days: u32 }
 }
 section! {
     /// How long estimates are held: `[reservations]`.
@@ -215,6 +216,7 @@ section! {
         min_days: usize,
         min_cost: Threshold,
         min_tokens: u64,
+        interval: CheckInterval,
         cut_off_after: usize,
     }
 }

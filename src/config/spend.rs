@@ -19,6 +19,7 @@ impl SpendConfig {
             min_days: self.min_days,
             min_cost: self.min_cost.billionths(),
             min_tokens: self.min_tokens,
+            interval: self.interval,
             cut_off_after: self.cut_off_after,
         })
     }

@@ -340,6 +340,13 @@ fn what_is_wrong_with_an_alert_rule_or_with_spend_is_named_with_its_hint() {
             "`alerts[0]` must have a share as the `threshold` of failure_rate or refused_share: 0 to 1",
         ),
         (rule("threshold = 1, times = 2,"), "`alerts[0].times` is no setting here"),
+        (
+            rule("threshold = 1,").replace(
+                "}]",
+                "}, { metric = 'request_count', operator = 'gt', threshold = 1, scope = 'key', severity = 'low' }]",
+            ),
+            "`alerts[1]` is called the same as `alerts[0]`",
+        ),
         ("[spend]\nz = 0".to_owned(), "`spend.z` must be from 0.1 to 100"),
         ("[spend]\ntimes_mean = 0.5".to_owned(), "`spend.times_mean` must be from 1 to 1000000"),
         ("[spend]\nsame_weekday = -1".to_owned(), "`spend.same_weekday` must be 0 or more"),
@@ -347,6 +354,8 @@ fn what_is_wrong_with_an_alert_rule_or_with_spend_is_named_with_its_hint() {
         ("[spend]\nmin_cost = '0'".to_owned(), "`spend.min_cost` must be above 0"),
         ("[spend]\nmin_cost = 50".to_owned(), "`spend.min_cost` must be text, not a whole number"),
         ("[spend]\nmin_cost = '5o'".to_owned(), "`spend.min_cost` must be a whole number, or"),
+        ("[spend]\ninterval = '7m'".to_owned(), "`spend.interval` must be 1m, 2m"),
+        ("[spend]\ninterval = 5".to_owned(), "`spend.interval` must be text, not a whole number"),
         ("[spend]\nmode = 'on'".to_owned(), "`spend.mode`"),
         ("[spend]\ncut_off_after = 25".to_owned(), "`spend.cut_off_after` must be from 0 to 24"),
     ] {

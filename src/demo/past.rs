@@ -100,6 +100,7 @@ pub(super) fn options() -> EngineOptions {
         event_buffer: 0,
         flushes: true,
         usage_series: 0,
+        usage_by_user: false,
         lease: LEASE,
     }
 }

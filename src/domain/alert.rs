@@ -1,13 +1,17 @@
-//! Alert rules: what is spent or fails in a minute, an hour or a day, over all requests or those of each project, key
-//! or model, against a figure or against what the weeks before held.
+//! Alert rules: what is spent or fails in a minute, an hour, a day or a sliding window, over all requests or those of
+//! each project, key or model, against a figure or against what the weeks before held.
 
+mod state;
 #[cfg(test)]
 mod tests;
 mod threshold;
+mod window;
 
 use serde::{Deserialize, Serialize};
 
+pub use state::{Alert, AlertBook, AlertName, AlertState, CLEARED_AFTER, Firing};
 pub use threshold::Threshold;
+pub use window::AlertWindow;
 
 use super::{
     finding::Severity,
@@ -23,7 +27,10 @@ const FEWEST_WEEKS: u64 = 2;
 /// Fewer requests than this make no share, unless the rule says otherwise: one failure of one request is no alert.
 const FEWEST_REQUESTS: u64 = 20;
 
-/// What is watched. Calendar minutes, hours and days, in UTC.
+/// The longest name of a rule, in bytes.
+const LONGEST_NAME: usize = 64;
+
+/// What is watched. Minutes, hours and days that the name of a metric says are those of the calendar, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
@@ -45,23 +52,36 @@ pub enum Metric {
     TokensPerHour,
     /// Tokens in a day.
     TokensPerDay,
-    /// The share of requests that failed (4xx, 5xx) in an hour, 0 to 1.
+    /// The share of requests that failed (4xx, 5xx) in an hour, or in the rule's window, 0 to 1.
     FailureRate,
-    /// The share of requests that Keyward refused in an hour, 0 to 1.
+    /// The share of requests that Keyward refused in an hour, or in the rule's window, 0 to 1.
     RefusedShare,
+    /// US dollars in the rule's window.
+    Cost,
+    /// Requests in the rule's window.
+    Requests,
+    /// Tokens in the rule's window.
+    Tokens,
+}
+
+/// Over what a rule sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AlertSpan {
+    /// The calendar minute, hour or day, in UTC.
+    Calendar(Bucket),
+    /// The last so many milliseconds: whole minutes of them.
+    Sliding(AlertWindow),
 }
 
 impl Metric {
-    /// Over what it is summed.
-    pub fn bucket(self) -> Bucket {
+    /// Over what it is summed where the rule has no window; `None`: it needs one.
+    fn bucket(self) -> Option<Bucket> {
         match self {
-            Self::CostPerMinute | Self::RequestCount | Self::TokensPerMinute => Bucket::Minute,
-            Self::CostPerHour
-            | Self::RequestsPerHour
-            | Self::TokensPerHour
-            | Self::FailureRate
-            | Self::RefusedShare => Bucket::Hour,
-            Self::CostPerDay | Self::RequestsPerDay | Self::TokensPerDay => Bucket::Day,
+            Self::CostPerMinute | Self::RequestCount | Self::TokensPerMinute => Some(Bucket::Minute),
+            Self::CostPerHour | Self::RequestsPerHour | Self::TokensPerHour => Some(Bucket::Hour),
+            Self::FailureRate | Self::RefusedShare => Some(Bucket::Hour),
+            Self::CostPerDay | Self::RequestsPerDay | Self::TokensPerDay => Some(Bucket::Day),
+            Self::Cost | Self::Requests | Self::Tokens => None,
         }
     }
 
@@ -73,11 +93,13 @@ impl Metric {
     fn value(self, totals: &Totals) -> u128 {
         let share = |part: u128| (part * ONE).checked_div(u128::from(totals.requests)).unwrap_or(0);
         match self {
-            Self::CostPerMinute | Self::CostPerHour | Self::CostPerDay => u128::from(totals.cost_nanos),
-            Self::RequestCount | Self::RequestsPerHour | Self::RequestsPerDay => {
+            Self::CostPerMinute | Self::CostPerHour | Self::CostPerDay | Self::Cost => {
+                u128::from(totals.cost_nanos)
+            }
+            Self::RequestCount | Self::RequestsPerHour | Self::RequestsPerDay | Self::Requests => {
                 u128::from(totals.requests) * ONE
             }
-            Self::TokensPerMinute | Self::TokensPerHour | Self::TokensPerDay => {
+            Self::TokensPerMinute | Self::TokensPerHour | Self::TokensPerDay | Self::Tokens => {
                 u128::from(totals.tokens) * ONE
             }
             Self::FailureRate => share(u128::from(totals.client_errors) + u128::from(totals.server_errors)),
@@ -125,8 +147,12 @@ pub enum Bar {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct AlertRule {
+    /// Its own name, 1 to 64 bytes; without one it is called by what it says.
+    pub name: Option<String>,
     /// Which sum of usage is watched.
     pub metric: Metric,
+    /// The last so many minutes that are summed; `None`: the calendar's minute, hour or day, as the metric says.
+    pub window: Option<AlertWindow>,
     /// How it is held against the bar.
     pub operator: Operator,
     /// What the sum is held against.
@@ -143,7 +169,11 @@ pub struct AlertRule {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     metric: Metric,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    window: Option<AlertWindow>,
     operator: Operator,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     threshold: Option<Threshold>,
@@ -159,7 +189,7 @@ impl TryFrom<Written> for AlertRule {
     type Error = &'static str;
 
     fn try_from(written: Written) -> Result<Self, Self::Error> {
-        let Written { metric, operator, scope, severity, .. } = written;
+        let Written { metric, window, operator, scope, severity, .. } = written;
         let bar = match (written.threshold, written.times_baseline) {
             (Some(threshold), None) => Bar::Threshold(threshold),
             (None, Some(times)) => Bar::TimesBaseline(times),
@@ -179,24 +209,46 @@ impl TryFrom<Written> for AlertRule {
             }
             _ => {}
         }
+        window_fits(metric, window, &bar)?;
+        if !written.name.as_deref().is_none_or(is_name) {
+            return Err("must have a `name` of 1 to 64 bytes, without control characters");
+        }
         if written.minimum_requests.is_some() && !metric.is_share() {
             return Err("must not have `minimum_requests`: it is for failure_rate and refused_share alone");
         }
         let least = if metric.is_share() { FEWEST_REQUESTS } else { 0 };
         let minimum_requests = written.minimum_requests.unwrap_or(least);
-        Ok(Self { metric, operator, bar, scope, severity, minimum_requests })
+        Ok(Self { name: written.name, metric, window, operator, bar, scope, severity, minimum_requests })
     }
+}
+
+/// Whether a rule has a window where its metric takes one, and only there.
+fn window_fits(metric: Metric, window: Option<AlertWindow>, bar: &Bar) -> Result<(), &'static str> {
+    match (metric.bucket(), window) {
+        (None, None) => Err("must have a `window`, such as \"5min\""),
+        (Some(_), Some(_)) if !metric.is_share() => {
+            Err("must not have a `window`: its metric says one; cost, requests and tokens take one")
+        }
+        (_, Some(_)) if matches!(bar, Bar::TimesBaseline(_)) => {
+            Err("must have a `threshold` where it has a `window`: there is no baseline of one")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 impl From<AlertRule> for Written {
     fn from(rule: AlertRule) -> Self {
-        let AlertRule { metric, operator, bar, scope, severity, minimum_requests } = rule;
+        let AlertRule { name, metric, window, operator, bar, scope, severity, minimum_requests } = rule;
         let (threshold, times_baseline) = match bar {
             Bar::Threshold(threshold) => (Some(threshold), None),
             Bar::TimesBaseline(times) => (None, Some(times)),
         };
         let minimum_requests = Some(minimum_requests).filter(|_| metric.is_share());
-        Self { metric, operator, threshold, times_baseline, scope, severity, minimum_requests }
+        Self { name, metric, window, operator, threshold, times_baseline, scope, severity, minimum_requests }
     }
 }
 
@@ -219,8 +271,8 @@ impl Baseline {
     fn mean(&self, metric: Metric) -> Option<(u128, u128)> {
         let parts = match metric.bucket() {
             _ if metric.is_share() => 1,
-            Bucket::Minute => 60 * self.weeks,
-            Bucket::Hour | Bucket::Day => self.weeks,
+            Some(Bucket::Minute) => 60 * self.weeks,
+            Some(Bucket::Hour | Bucket::Day) | None => self.weeks,
         };
         (self.weeks >= FEWEST_WEEKS).then(|| (metric.value(&self.sum), u128::from(parts)))
     }
@@ -238,6 +290,34 @@ pub struct Fired {
 }
 
 impl AlertRule {
+    /// Over what it sums.
+    pub fn span(&self) -> AlertSpan {
+        match (self.window, self.metric.bucket()) {
+            (Some(window), _) => AlertSpan::Sliding(window),
+            (None, bucket) => AlertSpan::Calendar(bucket.unwrap_or(Bucket::Hour)),
+        }
+    }
+
+    /// What it is called: its name, or else what it says, such as `cost_per_hour gt 100 of everything, medium`.
+    pub fn title(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        let window = self.window.map(|window| format!(" in {}", String::from(window))).unwrap_or_default();
+        let bar = match &self.bar {
+            Bar::Threshold(threshold) => written(threshold),
+            Bar::TimesBaseline(times) => format!("{} times its baseline", written(times)),
+        };
+        let (metric, operator, scope) =
+            (written(&self.metric), written(&self.operator), written(&self.scope));
+        format!("{metric}{window} {operator} {bar} of {scope}, {}", self.severity.name())
+    }
+
+    /// What it holds against its bar, as text in the metric's unit.
+    pub fn observed(&self, totals: &Totals) -> String {
+        shown(self.metric.value(totals))
+    }
+
     /// What it fires at, if it does; `over`: the span of the sum has ended.
     pub fn fires(&self, totals: &Totals, baseline: Option<&Baseline>, over: bool) -> Option<Fired> {
         if totals.requests < self.minimum_requests || self.operator != Operator::Gt && !over {
@@ -261,6 +341,15 @@ impl AlertRule {
         };
         let baseline = mean.map(|(mean, weeks)| (shown(mean), weeks));
         fires.then(|| Fired { observed: shown(value), threshold: shown(bar), baseline })
+    }
+}
+
+/// A word or number as it is written in settings and answers.
+fn written(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(other) => other.to_string(),
+        Err(_) => String::new(),
     }
 }
 

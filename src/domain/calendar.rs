@@ -110,6 +110,13 @@ impl Zone {
         Some((usize::try_from(local.weekday().num_days_from_monday()).ok()?, hour))
     }
 
+    /// The first moment of a day there that is written as `2026-03-01`; `None` for any other text.
+    pub fn begin_of_day(self, date: &str) -> Option<Millis> {
+        let is_written_in_full = date.len() == DATE && date.starts_with(|c: char| c.is_ascii_digit());
+        let day = NaiveDate::parse_from_str(date, "%Y-%m-%d").ok().filter(|_| is_written_in_full)?;
+        self.midnight(day).filter(|time| (FIRST..=LAST).contains(time))
+    }
+
     fn local(self, time: Millis) -> Option<NaiveDateTime> {
         utc(time).map(|time| time.with_timezone(&self.0).naive_local())
     }

@@ -20,6 +20,7 @@ pub mod forecast;
 pub mod key;
 pub mod ladder;
 pub mod ladder_policy;
+pub mod latency;
 pub mod limit;
 pub mod model;
 pub mod money;

@@ -62,6 +62,8 @@ pub struct Record {
     pub project: Option<Subject>,
     /// Path of the endpoint called.
     pub endpoint: Arc<str>,
+    /// The caller's own name for its end user, when there is one: usage alone knows it.
+    pub user: Option<Arc<str>>,
     /// Model called, as it was reported, when there is one.
     pub model: Option<Arc<str>>,
     /// The model that this is a name of, where the price list knows it.

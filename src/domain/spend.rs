@@ -4,6 +4,10 @@
 //! fractions are compared by multiplying out. Where `detect/spike` judges each request by what the profile has learned,
 //! this judges sums of all that was used, late, refused and flagged requests included.
 
+mod interval;
+
+pub use interval::CheckInterval;
+
 use super::{
     day_comparison::{Deviation, Ratio, sum, times_mean, times_yesterday},
     finding::{Mode, Severity},
@@ -40,7 +44,9 @@ pub struct Rules {
     pub min_tokens: u64,
     /// A day of at most so many times the same weekday a week ago is no anomaly; 0: none is excused.
     pub same_weekday: u64,
-    /// Hourly checks in a row at which the key is critical when it is cut off; 0: never.
+    /// How often days are judged.
+    pub interval: CheckInterval,
+    /// Checks in a row at which the key is critical when it is cut off; 0: never.
     pub cut_off_after: usize,
 }
 

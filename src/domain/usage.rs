@@ -1,11 +1,13 @@
-//! What was used and what it cost, summed over minutes, hours and days by project, model and key.
+//! What was used and what it cost, summed over minutes, hours and days by project, model, key, endpoint and user.
 //!
 //! Every sum is of whole numbers and stops at the largest one, so that merging is a commutative monoid: instances sum
-//! apart, stores add in any order, and the result is that of adding record by record. `rollup` says what a store keeps
-//! and for how long, `query` what is asked of it.
+//! apart, stores add in any order, and the result is that of adding record by record. So are the latencies beside them
+//! (`domain/latency`). `rollup` says what a store keeps and for how long, `query` what is asked of it, `rows` what each
+//! row of the answer is made of.
 
 mod query;
 mod rollup;
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +15,9 @@ use std::sync::Arc;
 
 pub use query::{Grouping, UsageQuery, UsageTable};
 pub use rollup::{Bucket, Cell, Detail, Keep, UsageBatch, UsageDelta};
+pub use rows::{Rows, Run};
 
+pub use super::latency::Latencies;
 use super::{
     price::{ReportedTokens, Tokens},
     record::{Outcome, Record},
@@ -146,6 +150,34 @@ impl Totals {
     }
 }
 
+/// What a series used in a bucket, and how long its requests took.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Measured {
+    /// How much was used.
+    pub totals: Totals,
+    /// How long those of its requests took that reported it.
+    pub latencies: Latencies,
+}
+
+impl Measured {
+    /// What one record says.
+    pub fn of(record: &Record, refused: bool) -> Self {
+        Self { totals: Totals::of(record, refused), latencies: Latencies::of(record.latency_ms) }
+    }
+
+    /// Adds what was measured elsewhere.
+    pub fn merge(&mut self, other: &Self) {
+        self.totals.merge(&other.totals);
+        self.latencies.merge(&other.latencies);
+    }
+}
+
+impl From<Totals> for Measured {
+    fn from(totals: Totals) -> Self {
+        Self { totals, latencies: Latencies::default() }
+    }
+}
+
 /// Whose usage: a series. What is `None` was not named, or is not told apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct UsageKey {
@@ -155,17 +187,33 @@ pub struct UsageKey {
     pub model: Option<Arc<str>>,
     /// Public id of the API key.
     pub key: Option<Arc<str>>,
+    /// The template of the endpoint: its path with ids taken out.
+    pub endpoint: Option<Arc<str>>,
+    /// The caller's name for its own end user, if records named one.
+    pub user: Option<Arc<str>>,
 }
 
 impl UsageKey {
-    /// As text, the same for the same series in every store: a JSON array.
+    /// As text, the same for the same series in every store: a JSON array of project, model and key; of all five where
+    /// endpoint or user are named.
     pub fn encode(&self) -> String {
-        serde_json::json!([self.project, self.model, self.key]).to_string()
+        let Self { project, model, key, endpoint, user } = self;
+        if endpoint.is_none() && user.is_none() {
+            return serde_json::json!([project, model, key]).to_string();
+        }
+        serde_json::json!([project, model, key, endpoint, user]).to_string()
     }
 
     /// Reads what [`UsageKey::encode`] wrote; `None` for anything else.
     pub fn decode(text: &[u8]) -> Option<Self> {
-        let (project, model, key) = serde_json::from_slice(text).ok()?;
-        Some(Self { project, model, key })
+        let names: Vec<Option<Arc<str>>> = serde_json::from_slice(text).ok()?;
+        let mut names = names.into_iter();
+        let (project, model, key) = (names.next()?, names.next()?, names.next()?);
+        let (endpoint, user) = match names.len() {
+            0 => (None, None),
+            2 => (names.next()?, names.next()?),
+            _ => return None,
+        };
+        Some(Self { project, model, key, endpoint, user })
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::{
     domain::{
-        Millis,
+        Millis, SECOND,
         actor::Actor,
-        alert::{AlertRule, Bar, Fired, Watched},
+        alert::{Alert, AlertRule, AlertState, Bar, Fired, Watched},
         decision::{Action, Reason, Would},
         event::{
             AlertRuleFired, BudgetUsed, Cause, DeadLetterAct, DeadLettersChanged, Event, EventGap, EventType,
@@ -17,7 +17,7 @@ use crate::{
         money::Usd,
         record::Record,
         registry::Applied,
-        spend::{Judgement, Sign},
+        spend::{CheckInterval, Judgement, Sign},
         stable_hash,
         standing::{Standing, StandingDetail, StandingState},
         subject::Subject,
@@ -38,17 +38,7 @@ pub(super) fn alert(
     start: Millis,
     now: Millis,
 ) -> Event {
-    let subject = match (rule.scope, name) {
-        (Watched::Project, Some(name)) => Some(Subject::project(name)),
-        (Watched::Key, Some(name)) => Some(Subject::key(name)),
-        _ => None,
-    };
-    let model = name.filter(|_| rule.scope == Watched::Model);
-    let whose = match (&subject, model) {
-        (Some(subject), _) => subject.to_string(),
-        (None, Some(model)) => format!("model {model}"),
-        (None, None) => "all requests".to_owned(),
-    };
+    let whose = whose(rule, name);
     let Fired { observed, threshold, baseline } = fired;
     let bar = match (&rule.bar, baseline) {
         (Bar::TimesBaseline(_), Some((mean, weeks))) => {
@@ -62,10 +52,41 @@ pub(super) fn alert(
         threshold: Some(threshold.clone()),
         baseline: baseline.as_ref().map(|(mean, _)| mean.clone()),
         samples: baseline.as_ref().map(|(_, weeks)| *weeks),
-        model: model.map(str::to_owned),
         ..of_rule(rule, start)
     };
-    let key_id = name.filter(|_| rule.scope == Watched::Key).map(str::to_owned);
+    by_rule_about(rule, name, details, now)
+}
+
+/// An alert rule is no longer true of whom it fired at.
+pub(super) fn alert_cleared(rule: &AlertRule, name: Option<&str>, alert: &Alert, now: Millis) -> Event {
+    let (metric, whose, threshold) = (wire_name(&rule.metric), whose(rule, name), &alert.threshold);
+    let details = AlertRuleFired {
+        summary: format!(
+            "{metric} of {whose} is no longer what the rule fires at; its threshold was {threshold}."
+        ),
+        state: AlertState::Cleared,
+        observed: Some(alert.observed.clone()),
+        threshold: Some(threshold.clone()),
+        ..of_rule(rule, alert.since)
+    };
+    Event { severity: Severity::Low, ..by_rule_about(rule, name, details, now) }
+}
+
+/// Whose sums they are, for people.
+fn whose(rule: &AlertRule, name: Option<&str>) -> String {
+    match (rule.scope, name) {
+        (Watched::Project, Some(name)) => Subject::project(name).to_string(),
+        (Watched::Key, Some(name)) => Subject::key(name).to_string(),
+        (Watched::Model, Some(name)) => format!("model {name}"),
+        (_, _) => "all requests".to_owned(),
+    }
+}
+
+fn by_rule_about(rule: &AlertRule, name: Option<&str>, details: AlertRuleFired, now: Millis) -> Event {
+    let named = |scope| name.filter(|_| rule.scope == scope);
+    let subject = named(Watched::Project).map(Subject::project).or(named(Watched::Key).map(Subject::key));
+    let details = AlertRuleFired { model: named(Watched::Model).map(str::to_owned), ..details };
+    let key_id = named(Watched::Key).map(str::to_owned);
     Event { subject, key_id, ..by_rule(rule, &details, now) }
 }
 
@@ -157,7 +178,10 @@ fn of_rule(rule: &AlertRule, start: Millis) -> AlertRuleFired {
     };
     AlertRuleFired {
         summary: String::new(),
+        name: rule.title(),
+        state: AlertState::Firing,
         metric: rule.metric,
+        window: rule.window,
         operator: rule.operator,
         scope: rule.scope,
         rule: rule_id(rule),
@@ -185,18 +209,23 @@ pub(super) fn spend_anomaly(
     subject: &Subject,
     found: &Judgement,
     day: Millis,
-    at: Millis,
+    (at, interval): (Millis, CheckInterval),
     policy: &str,
     now: Millis,
 ) -> Event {
     let signs: Vec<_> = found.signs.iter().map(|sign| format!("{} {}", sign.name, of_sign(sign))).collect();
-    let details = of_day(found, day, at, &list(&signs));
+    let details = of_day(found, day, (at, interval), &list(&signs));
     let event = Event::new(now, EventType::SpendAnomaly, found.severity(), Some(subject.clone()));
     by_spend(event.with(&details), subject, policy)
 }
 
 /// What is told of an unusual day, as it stood at `at`; `shown_by`: what shows that it is.
-fn of_day(found: &Judgement, day: Millis, at: Millis, shown_by: &str) -> SpendAnomaly {
+fn of_day(
+    found: &Judgement,
+    day: Millis,
+    (at, interval): (Millis, CheckInterval),
+    shown_by: &str,
+) -> SpendAnomaly {
     let amount = found.amount;
     let (spent, usual) = (amount.words(found.observed), amount.words(found.mean));
     let summary =
@@ -212,6 +241,7 @@ fn of_day(found: &Judgement, day: Millis, at: Millis, shown_by: &str) -> SpendAn
         summary,
         day,
         checked_at: at,
+        interval_seconds: Some(interval.millis() / SECOND),
         unit: amount.unit(),
         observed: value(found.observed),
         baseline: value(found.mean),
@@ -237,7 +267,7 @@ fn by_spend(event: Event, subject: &Subject, policy: &str) -> Event {
 pub(super) fn key_cut_off(
     subject: &Subject,
     found: &Judgement,
-    (day, checks): (Millis, &[(Millis, u64)]),
+    (day, interval, checks): (Millis, CheckInterval, &[(Millis, u64)]),
     spared: Option<&str>,
     policy: &str,
     now: Millis,
@@ -246,16 +276,17 @@ pub(super) fn key_cut_off(
     let amount = found.amount;
     let (spent, usual) = (amount.words(found.observed), amount.words(found.mean));
     let summary = format!(
-        "Spent {spent} on {}, usually {usual} a day; critical at {} hourly checks in a row.",
+        "Spent {spent} on {}, usually {usual} a day; critical at {} checks in a row, {} minutes apart.",
         &format_millis(day)[..10],
         checks.len(),
+        interval.minutes(),
     );
     let check = |(at, held): &(Millis, u64)| SpendCheck {
         checked_at: *at,
         observed: EvidenceAmount::of(amount.unit(), *held),
     };
     let details = KeyCutOff {
-        spend: SpendAnomaly { summary, ..of_day(found, day, at, "") },
+        spend: SpendAnomaly { summary, ..of_day(found, day, (at, interval), "") },
         checks: checks.iter().map(check).collect(),
         not_cut_off: spared.map(str::to_owned),
     };

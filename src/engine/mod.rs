@@ -35,7 +35,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use background::usage::Usage;
+pub use background::{alerts::AlertStatus, usage::Usage};
 pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,
@@ -145,6 +145,11 @@ impl Engine {
     /// The standings of all subjects.
     pub fn standings(&self) -> &Standings {
         &self.standings
+    }
+
+    /// Where each alert rule stands, as this instance saw it at its last pass.
+    pub fn alerts(&self) -> Vec<AlertStatus> {
+        self.upkeep.alerts.list()
     }
 
     /// Usage over all instances.

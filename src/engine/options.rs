@@ -27,6 +27,8 @@ pub struct EngineOptions {
     pub flushes: bool,
     /// Series of usage told apart per hour; 0: usage is not counted (replay).
     pub usage_series: usize,
+    /// Whether usage is also summed by the user that records name.
+    pub usage_by_user: bool,
     /// How long a reservation is held, ms.
     pub lease: Millis,
 }

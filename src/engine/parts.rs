@@ -58,7 +58,11 @@ impl Parts {
         let shared = Arc::new(Shared::new(store, outbox));
         let bans = Arc::new(BanIndex::default());
         let fallback = Arc::new(Fallback::default());
-        let book = Arc::new(UsageBook::new(options.usage_series, options.idempotency_capacity)?);
+        let book = Arc::new(UsageBook::new(
+            options.usage_series,
+            options.usage_by_user,
+            options.idempotency_capacity,
+        )?);
         let deferred = DeferredReports::new(shared.clone(), fallback.clone(), book.clone(), options.flushes);
         let deferred = Arc::new(deferred);
         Ok(Self {

@@ -69,6 +69,7 @@ impl Day {
             event_buffer: 1000,
             flushes: true,
             usage_series: 1000,
+            usage_by_user: false,
             lease: LEASE,
         }
     }

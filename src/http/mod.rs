@@ -1,6 +1,7 @@
 //! The HTTP API: routes, who may call them, and what goes over the wire. Decisions are made in `engine`.
 //! HTTP's own words (status codes, headers) stay in here.
 
+mod alerts;
 mod allowlist;
 pub mod auth;
 mod bans;
@@ -131,6 +132,7 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/limits/{*subject}", on.may(Read, get(limits::show)))
         .route("/v1/policy", on.may(Read, get(policy::show)).merge(on.may(Admin, put(policy::put))))
         .route("/v1/prices", on.may(Read, get(prices::show)))
+        .route("/v1/alerts", on.may(Read, get(alerts::list)))
         .route("/v1/usage", on.may(Read, get(usage::list)))
         .route("/v1/usage/forecast", on.may(Read, get(forecast::show)))
         .route("/v1/sinks", on.may(Read, get(sinks::list)))

@@ -12,7 +12,7 @@ use utoipa::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    allowlist, bans, batch,
+    alerts, allowlist, bans, batch,
     door::{PROBED, page_policy},
     error::PROBLEM_JSON,
     events, forecast, health, limits, policy, prices, record,
@@ -30,7 +30,7 @@ use super::{
         events::list, stream::stream, events::feedback,
         allowlist::list, allowlist::show, allowlist::put, allowlist::delete,
         policy::show, policy::put,
-        prices::show, usage::list, forecast::show,
+        prices::show, usage::list, forecast::show, alerts::list,
         plans::list, plans::show, plans::put, plans::patch, plans::delete,
         projects::list, projects::show, projects::put, projects::patch, projects::delete,
         limits::show,

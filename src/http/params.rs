@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 use super::{App, error::ApiError};
 use crate::domain::{
     Millis,
+    calendar::Zone,
     event::parse_millis,
     key::looks_secret,
     subject::{Subject, SubjectKind},
@@ -132,6 +133,14 @@ impl Params {
     pub(super) fn time(&self, name: &str) -> Result<Option<Millis>, ApiError> {
         let must = "an RFC 3339 time, for example 2026-03-02T09:13:22.123Z";
         self.get(name, must, |text| parse_millis(&text.replace(' ', "+")).ok())
+    }
+
+    /// A time, or a date, which is the first moment of that day in a time zone.
+    pub(super) fn time_or_date(&self, name: &str, zone: Zone) -> Result<Option<Millis>, ApiError> {
+        let must = "a date such as 2026-03-02, or an RFC 3339 time, for example 2026-03-02T09:13:22.123Z";
+        self.get(name, must, |text| {
+            zone.begin_of_day(text).or_else(|| parse_millis(&text.replace(' ', "+")).ok())
+        })
     }
 
     /// The parameter `limit`: 1 to 1000, and 100 where it is absent.

@@ -1,4 +1,7 @@
-//! `/v1/usage`: what was used and what it cost, as JSON or CSV.
+//! `/v1/usage`: what was used and what it cost, as JSON or CSV. `asked` reads the question, `sums` is what a row shows.
+
+mod asked;
+mod sums;
 
 use std::sync::Arc;
 
@@ -11,70 +14,28 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub(super) use asked::only;
+pub(super) use sums::Sums;
+
 use super::{
     App, csv,
     error::{ApiError, Problem},
     params::Params,
 };
-use crate::{
-    domain::{
-        DAY, Millis,
-        calendar::{Calendar, Zone},
-        event::format_millis,
-        money::Usd,
-        usage::{Bucket, Grouping, Totals, UsageKey, UsageQuery, UsageTable},
-    },
-    pricing::Prices,
+use crate::domain::{
+    Millis,
+    calendar::Calendar,
+    event::format_millis,
+    usage::{Grouping, Rows, UsageKey, UsageQuery, UsageTable},
 };
+use asked::Asked;
 
-/// Most buckets of one answer.
-const MAX_BUCKETS: Millis = 10_000;
 /// Most rows of one answer.
 const MAX_ROWS: usize = 10_000;
 /// Most series that one answer is made of.
 const MAX_SCANNED: usize = 2_000_000;
 /// The media type of CSV.
 const CSV: &str = "text/csv; charset=utf-8";
-
-/// Sums of usage over a bucket or a span.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(super) struct Sums {
-    /// How many records there were.
-    pub requests: u64,
-    /// Of them, those that Keyward refused.
-    pub refused: u64,
-    /// Of them, those that failed with a 4xx.
-    pub client_errors: u64,
-    /// Of them, those that failed with a 5xx.
-    pub server_errors: u64,
-    /// Tokens, as the limits count them.
-    pub tokens: u64,
-    /// Tokens of prompts, those from a cache included.
-    pub input_tokens: u64,
-    /// Of them, those from a cache.
-    pub cached_tokens: u64,
-    /// Tokens of answers, as prices count them.
-    pub output_tokens: u64,
-    /// US dollars: a decimal, exact to the nano-dollar.
-    #[schema(value_type = String, example = "0.007456")]
-    pub cost_usd: Usd,
-}
-
-impl From<&Totals> for Sums {
-    fn from(totals: &Totals) -> Self {
-        Self {
-            requests: totals.requests,
-            refused: totals.refused,
-            client_errors: totals.client_errors,
-            server_errors: totals.server_errors,
-            tokens: totals.tokens,
-            input_tokens: totals.input_tokens,
-            cached_tokens: totals.cached_tokens,
-            output_tokens: totals.output_tokens,
-            cost_usd: Usd(totals.cost_nanos),
-        }
-    }
-}
 
 /// The usage of a group in a bucket.
 #[derive(Debug, Serialize, ToSchema)]
@@ -93,6 +54,14 @@ pub(super) struct UsageRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, required = false)]
     pub key: Option<Option<Arc<str>>>,
+    /// When grouped by endpoint: the template of which, its ids taken out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false)]
+    pub endpoint: Option<Option<Arc<str>>>,
+    /// When grouped by user: which; null where none was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false)]
+    pub user: Option<Option<Arc<str>>>,
     /// How much was used.
     #[serde(flatten)]
     pub sums: Sums,
@@ -105,9 +74,12 @@ pub(super) struct Usage {
     pub from: String,
     /// The end of the last one.
     pub to: String,
-    /// The span of a row: minute, hour or day.
+    /// The span of a row: minute, hour, day or month.
     #[schema(value_type = String)]
     pub bucket: &'static str,
+    /// Where days and months begin at midnight.
+    #[schema(value_type = String)]
+    pub timezone: &'static str,
     /// By what rows are told apart.
     #[schema(value_type = Vec<String>)]
     pub group_by: Vec<&'static str>,
@@ -117,84 +89,10 @@ pub(super) struct Usage {
     pub rows: Vec<UsageRow>,
     /// The sum of all rows.
     pub total: Sums,
-    /// Since midnight UTC, of the same project, model and key.
+    /// Since midnight in the time zone, of the same project, model, key, endpoint and user.
     pub today: Sums,
-    /// Since the first of the month, midnight UTC, of the same project, model and key.
+    /// Since the first of the month, midnight in the time zone, of the same.
     pub month_to_date: Sums,
-}
-
-/// What is asked for.
-struct Asked {
-    query: UsageQuery,
-    csv: bool,
-}
-
-impl Asked {
-    fn read(params: Params, headers: &HeaderMap, prices: &Prices, now: Millis) -> Result<Self, ApiError> {
-        const NAMES: [&str; 8] = ["group_by", "bucket", "from", "to", "project", "model", "key", "format"];
-        let params = params.only(&NAMES)?;
-        let bucket = params.get("bucket", "minute, hour or day", Bucket::parse)?.unwrap_or(Bucket::Hour);
-        let group = params.get("group_by", "some of project, model and key, by commas", grouping)?;
-        let from = params.time("from")?.unwrap_or_else(|| Bucket::Day.start(now));
-        let to = params.time("to")?.unwrap_or_else(|| now.saturating_add(1));
-        if from >= to {
-            let detail =
-                "must be before to; from is the beginning of today and to is now where they are not given";
-            return Err(ApiError::field("/from", detail));
-        }
-        // A bucket that is begun is given as a whole.
-        let (from, to) =
-            (bucket.start(from), bucket.start(to.saturating_sub(1)).saturating_add(bucket.millis()));
-        let buckets = to.saturating_sub(from) / bucket.millis();
-        if buckets > MAX_BUCKETS {
-            let detail = format!(
-                "and to are {buckets} buckets apart; at most {MAX_BUCKETS}: ask for a shorter span, or a longer bucket"
-            );
-            return Err(ApiError::field("/from", detail));
-        }
-        let format = params.get("format", "json or csv", |text| match text {
-            "json" => Some(false),
-            "csv" => Some(true),
-            _ => None,
-        })?;
-        let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-        let csv = format.unwrap_or_else(|| accepted.is_some_and(|accept| accept.starts_with("text/csv")));
-        let query = UsageQuery {
-            bucket,
-            from,
-            to,
-            now,
-            group: group.unwrap_or_default(),
-            only: only(&params, prices),
-            max_rows: MAX_ROWS,
-            max_scanned: MAX_SCANNED,
-        };
-        Ok(Self { query, csv })
-    }
-}
-
-/// What is asked for alone. A model is, by any of its names, the one that usage is summed under.
-pub(super) fn only(params: &Params, prices: &Prices) -> UsageKey {
-    let named = |name| params.text(name).map(Arc::from);
-    let counted = |model: Arc<str>| match prices.find(&model).identity() {
-        Some(identity) => identity.name.clone(),
-        None => model,
-    };
-    UsageKey { project: named("project"), model: named("model").map(counted), key: named("key") }
-}
-
-fn grouping(text: &str) -> Option<Grouping> {
-    let mut group = Grouping::default();
-    for name in text.split(',') {
-        let place = match name.trim() {
-            "project" => &mut group.project,
-            "model" => &mut group.model,
-            "key" => &mut group.key,
-            _ => return None,
-        };
-        *place = true;
-    }
-    Some(group)
 }
 
 /// Sums usage over time. It counts every valid record, refused and late ones too, each once.
@@ -203,17 +101,30 @@ fn grouping(text: &str) -> Option<Grouping> {
     params(
         (
             "group_by" = Option<String>, Query,
-            description = "Some of project, model and key, by commas; none: sums over all."
+            description = "Some of project, model, key, endpoint and user, by commas; none: sums over all. user wants \
+                           usage.by_user = true."
         ),
-        ("bucket" = Option<String>, Query, description = "minute, hour (default) or day, in UTC."),
+        (
+            "bucket" = Option<String>, Query,
+            description = "minute, hour (default), day or month. Minutes and hours are of UTC."
+        ),
+        (
+            "timezone" = Option<String>, Query,
+            description = "Where days and months begin: an IANA name such as Asia/Tokyo; UTC by default."
+        ),
         (
             "from" = Option<String>, Query,
-            description = "Not before (RFC 3339), rounded down to a bucket; by default the beginning of today."
+            description = "Not before this date or RFC 3339 time, rounded down to a bucket; by default today."
         ),
-        ("to" = Option<String>, Query, description = "Before (RFC 3339), rounded up to a bucket; by default now."),
+        (
+            "to" = Option<String>, Query,
+            description = "Before this date or RFC 3339 time, rounded up to a bucket; by default now."
+        ),
         ("project" = Option<String>, Query, description = "Only of this project."),
         ("model" = Option<String>, Query, description = "Only of this model, by any of its names."),
         ("key" = Option<String>, Query, description = "Only of the key with this public id."),
+        ("endpoint" = Option<String>, Query, description = "Only of this endpoint, or of those like it."),
+        ("user" = Option<String>, Query, description = "Only of this user; wants usage.by_user = true."),
         ("format" = Option<String>, Query, description = "json or csv; by default what Accept says, else json."),
     ),
     responses(
@@ -234,45 +145,50 @@ pub(super) async fn list(
     params: Params,
 ) -> Result<Response, ApiError> {
     let now = app.engine.now();
-    let Asked { query, csv } = Asked::read(params, &headers, app.intake.prices(), now)?;
+    let asked = Asked::read(params, &headers, app.intake.prices(), (now, app.engine.usage().is_by_user()))?;
+    let Asked { query, csv, bucket, zone } = asked;
     let table = whole(app.engine.usage().table(&query).await?)?;
     if csv {
         return Ok(([(header::CONTENT_TYPE, CSV)], as_csv(&query, &table)).into_response());
     }
-    // Days of this month: today is the last of them.
-    let month = UsageQuery {
-        bucket: Bucket::Day,
-        from: Calendar::Month.period(now, &Zone::UTC).0,
-        to: Bucket::Day.start(now).saturating_add(DAY),
-        group: Grouping::default(),
-        ..query.clone()
-    };
-    let month = whole(app.engine.usage().table(&month).await?)?;
-    let today = month.rows.get(&(Bucket::Day.start(now), UsageKey::default())).copied().unwrap_or_default();
+    let today = so_far(&app, &query, Calendar::Day.period(now, &zone)).await?;
+    let month = so_far(&app, &query, Calendar::Month.period(now, &zone)).await?;
     let group = query.group;
-    let rows = table.rows.iter().map(|((start, key), totals)| UsageRow {
-        start: format_millis(*start),
-        project: group.project.then(|| key.project.clone()),
-        model: group.model.then(|| key.model.clone()),
-        key: group.key.then(|| key.key.clone()),
-        sums: totals.into(),
+    let rows = table.rows.iter().map(|(place, totals)| UsageRow {
+        start: format_millis(place.0),
+        project: group.project.then(|| place.1.project.clone()),
+        model: group.model.then(|| place.1.model.clone()),
+        key: group.key.then(|| place.1.key.clone()),
+        endpoint: group.endpoint.then(|| place.1.endpoint.clone()),
+        user: group.user.then(|| place.1.user.clone()),
+        sums: Sums::of(totals, table.latencies.get(place)),
     });
     let usage = Usage {
         from: format_millis(query.from),
         to: format_millis(query.to),
-        bucket: query.bucket.name(),
+        bucket,
+        timezone: zone.name(),
         group_by: names(group).to_vec(),
         kept_from: format_millis(table.kept_from),
         rows: rows.collect(),
-        total: (&table.total).into(),
-        today: (&today).into(),
-        month_to_date: (&month.total).into(),
+        total: Sums::of(&table.total, Some(&table.all_latencies)),
+        today,
+        month_to_date: month,
     };
     Ok(Json(usage).into_response())
 }
 
+/// The sum of a day or month up to now, of what `query` asks for alone.
+async fn so_far(app: &App, query: &UsageQuery, period: (Millis, Millis)) -> Result<Sums, ApiError> {
+    let (from, to) = period;
+    let query = UsageQuery { rows: Rows::Whole, from, to, group: Grouping::default(), ..query.clone() };
+    let table = whole(app.engine.usage().table(&query).await?)?;
+    Ok(Sums::of(&table.total, Some(&table.all_latencies)))
+}
+
 fn names(group: Grouping) -> Vec<&'static str> {
-    let all = [(group.project, "project"), (group.model, "model"), (group.key, "key")];
+    let Grouping { project, model, key, endpoint, user } = group;
+    let all = [(project, "project"), (model, "model"), (key, "key"), (endpoint, "endpoint"), (user, "user")];
     all.into_iter().filter(|(asked, _)| *asked).map(|(_, name)| name).collect()
 }
 
@@ -282,7 +198,7 @@ fn whole(table: UsageTable) -> Result<UsageTable, ApiError> {
     }
     let detail = format!(
         "makes more than {MAX_ROWS} rows, or is of more than {MAX_SCANNED} series: ask for a shorter span, a longer \
-         bucket, fewer names in group_by, or one project, model or key"
+         bucket, fewer names in group_by, or one project, model, key, endpoint or user"
     );
     Err(ApiError::field("/group_by", detail))
 }
@@ -291,31 +207,23 @@ fn as_csv(query: &UsageQuery, table: &UsageTable) -> String {
     let group = query.group;
     let mut header = vec!["start"];
     header.extend(names(group));
-    header.extend(["requests", "refused", "client_errors", "server_errors", "tokens"]);
-    header.extend(["input_tokens", "cached_tokens", "output_tokens", "cost_usd"]);
+    header.extend(Sums::NAMES);
     let mut text = String::new();
     csv::line(&mut text, header.into_iter());
-    for ((start, key), totals) in &table.rows {
-        let named = |asked: bool, name: &Option<Arc<str>>| {
-            asked.then(|| csv::name(name.as_deref().unwrap_or_default()).into_owned())
-        };
-        let names =
-            [named(group.project, &key.project), named(group.model, &key.model), named(group.key, &key.key)];
-        let sums = Sums::from(totals);
-        let numbers = [
-            sums.requests,
-            sums.refused,
-            sums.client_errors,
-            sums.server_errors,
-            sums.tokens,
-            sums.input_tokens,
-            sums.cached_tokens,
-            sums.output_tokens,
+    for (place, totals) in &table.rows {
+        let (start, UsageKey { project, model, key, endpoint, user }) = place;
+        let named = [
+            (group.project, project),
+            (group.model, model),
+            (group.key, key),
+            (group.endpoint, endpoint),
+            (group.user, user),
         ];
+        let names = named.into_iter().filter(|(asked, _)| *asked);
+        let names = names.map(|(_, name)| csv::name(name.as_deref().unwrap_or_default()).into_owned());
         let mut cells = vec![format_millis(*start)];
-        cells.extend(names.into_iter().flatten());
-        cells.extend(numbers.iter().map(u64::to_string));
-        cells.push(sums.cost_usd.to_string());
+        cells.extend(names);
+        cells.extend(Sums::of(totals, table.latencies.get(place)).texts());
         csv::line(&mut text, cells.iter().map(String::as_str));
     }
     text

@@ -61,6 +61,7 @@ impl From<WireCheck> for WireRecord {
             key_id: check.key_id,
             project_id: check.project_id,
             endpoint: check.endpoint.unwrap_or_else(|| "/".to_owned()),
+            user: None,
             model: check.model,
             tokens_used: check.estimated_tokens,
             prompt_tokens: check.estimated_input_tokens,

@@ -118,6 +118,7 @@ impl Intake {
             address: Subject::ip(source_ip),
             project: wire.project_id.map(scrub).map(|id| Subject::project(&id)),
             endpoint: scrub(endpoint).into(),
+            user: wire.user.map(scrub).map(Arc::from),
             model,
             model_identity: priced.and_then(|model| model.identity().cloned()),
             tokens,
@@ -272,7 +273,7 @@ mod tests {
             "prompt_tokens": 2, "completion_tokens": 3, "cached_tokens": 4, "cost_usd": 0.5, "latency_ms": 6.0,
             "source_ip": "1.2.3.4", "user_agent": "u", "response_status": 201, "timestamp": "2026-03-02T09:13:22.123Z",
             "refused_by": "keyward", "reservation_id": "v", "cache_write_tokens": 8, "cache_write_1h_tokens": 9,
-            "reasoning_tokens": 10, "images": 11, "seconds": 12.5, "characters": 13,
+            "reasoning_tokens": 10, "images": 11, "seconds": 12.5, "characters": 13, "user": "w",
         });
         let of = |value: &serde_json::Value| digest(&parse(value.to_string().as_bytes()).unwrap());
         let pretty = serde_json::to_string_pretty(&full).unwrap();
@@ -466,6 +467,14 @@ mod tests {
             pointers(r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4","tokens":1}"#),
             ["/tokens"]
         );
+        let longest = "u".repeat(128);
+        assert_eq!(
+            record(&with(&format!(r#""user":"{longest}""#))).unwrap().user.as_deref(),
+            Some(&*longest)
+        );
+        for user in [format!("{longest}u"), String::new()] {
+            assert_eq!(pointers(&with(&format!(r#""user":"{user}""#))), ["/user"]);
+        }
         assert_eq!(
             pointers(r#"{"api_key":"a","endpoint":"/x","source_ip":"1.2.3.4","tokens_used":-1}"#),
             ["/tokens_used"]

@@ -159,6 +159,11 @@ pub struct WireRecord {
     pub project_id: Option<String>,
     /// Path that was called.
     pub endpoint: String,
+    /// The caller's own name for its end user, 1 to 128 bytes: no personal data. Usage is summed by it where
+    /// `usage.by_user` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 128)]
+    pub user: Option<String>,
     /// Model that was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -272,6 +277,7 @@ impl WireRecord {
         bounded("/request_id", self.request_id.as_deref(), 0, 128, errors);
         bounded("/endpoint", Some(&self.endpoint), 1, 2048, errors);
         bounded("/model", self.model.as_deref(), 1, 128, errors);
+        bounded("/user", self.user.as_deref(), 1, 128, errors);
         bounded("/user_agent", self.user_agent.as_deref(), 0, 1024, errors);
         bounded("/reservation_id", self.reservation_id.as_deref(), 1, 128, errors);
         self.note_quantities(errors);
@@ -291,6 +297,7 @@ impl WireRecord {
             key_id,
             project_id,
             endpoint,
+            user,
             model,
             tokens_used,
             prompt_tokens,
@@ -317,7 +324,9 @@ impl WireRecord {
             admit,
             of_either_kind,
         } = self;
-        for text in [request_id, api_key, key_id, project_id, model, user_agent, timestamp, reservation_id] {
+        for text in
+            [request_id, api_key, key_id, project_id, model, user, user_agent, timestamp, reservation_id]
+        {
             let text = text.as_deref();
             tell(&text.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
             tell(text.unwrap_or_default().as_bytes());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyward::{
     config::{Config, DEFAULT_TOML},
     domain::{
-        DAY, HOUR, Millis,
+        DAY, HOUR, MINUTE, Millis,
         event::{Event, EventType, EvidenceAmount, SpendAnomaly},
         finding::Severity,
         subject::Subject,
@@ -24,21 +24,30 @@ use crate::{
 fn used(key: &str, minute: Millis, dollars: u64) -> UsageDelta {
     let totals =
         Totals { requests: 1, tokens: dollars, cost_nanos: dollars * 1_000_000_000, ..Totals::default() };
-    UsageDelta { minute, key: UsageKey { key: Some(key.into()), ..UsageKey::default() }, totals }
+    UsageDelta {
+        minute,
+        key: UsageKey { key: Some(key.into()), ..UsageKey::default() },
+        measured: totals.into(),
+    }
 }
 
-/// Two weeks of a hundred dollars a day, and a thousand in each of the last three full hours; the check before told it.
+/// How often days are judged by default.
+const INTERVAL: Millis = 5 * MINUTE;
+
+/// Two weeks of a hundred dollars a day, and a thousand in each of the last three intervals and in the
+/// present one, which may end meanwhile; the check before told it.
 async fn books(store: &Arc<dyn Store>, key: &str, now: Millis) {
-    let last = Bucket::Hour.start(now);
-    let first = Bucket::Day.start(last - 3 * HOUR);
+    let last = now - now % INTERVAL;
+    let first = Bucket::Day.start(last - 3 * INTERVAL);
     let usual = (1..=14).map(|days| used(key, first - days * DAY + 12 * HOUR, 100));
-    let deltas = usual.chain((1..=3).map(|hours| used(key, last - hours * HOUR, 1_000))).collect();
+    let deltas = usual.chain((0..=3).map(|back| used(key, last - back * INTERVAL, 1_000))).collect();
     store.add_usage(&UsageBatch { instance: "books".into(), seq: 1, now, deltas }).await.unwrap();
     let dollars = |dollars: u64| EvidenceAmount::of(Unit::CostUsd, dollars * 1_000_000_000);
     let told = SpendAnomaly {
         summary: "Spent $1000, usually $100 a day.".to_owned(),
-        day: Bucket::Day.start(last - HOUR - 1),
-        checked_at: last - HOUR,
+        day: Bucket::Day.start(last - INTERVAL - 1),
+        checked_at: last - INTERVAL,
+        interval_seconds: None,
         unit: Unit::CostUsd,
         observed: dollars(1_000),
         baseline: dollars(100),
@@ -48,7 +57,7 @@ async fn books(store: &Arc<dyn Store>, key: &str, now: Millis) {
         signs: Vec::new(),
     };
     let subject = Some(Subject::key(key));
-    let event = Event::new(last - HOUR + 10_000, EventType::SpendAnomaly, Severity::Critical, subject);
+    let event = Event::new(last - INTERVAL + 10_000, EventType::SpendAnomaly, Severity::Critical, subject);
     store.append(&[event.with(&told)]).await.unwrap();
 }
 

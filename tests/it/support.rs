@@ -73,6 +73,7 @@ pub(crate) fn options() -> EngineOptions {
         event_buffer: 1_000,
         flushes: true,
         usage_series: 10_000,
+        usage_by_user: false,
         lease: LEASE,
     }
 }

@@ -9,7 +9,7 @@ use keyward::{
         finding::Severity,
         profile::Profile,
         subject::Subject,
-        usage::{Bucket, Grouping, Totals, UsageBatch, UsageDelta, UsageKey, UsageQuery},
+        usage::{Bucket, Grouping, Rows, Totals, UsageBatch, UsageDelta, UsageKey, UsageQuery},
     },
     store::{
         Claim, ClaimStore, Document, DocumentKind, DocumentStore, EventLog, EventQuery, ProfileStore,
@@ -160,7 +160,7 @@ async fn a_roll_up_of_many_series_is_read_whole_while_it_grows() {
             .map(|n| UsageDelta {
                 minute: Bucket::Minute.start(T0),
                 key: UsageKey { key: Some(format!("k{n}").into()), ..UsageKey::default() },
-                totals: Totals { requests: 1, cost_nanos: n, ..Totals::default() },
+                measured: Totals { requests: 1, cost_nanos: n, ..Totals::default() }.into(),
             })
             .collect(),
     };
@@ -179,16 +179,9 @@ async fn a_roll_up_of_many_series_is_read_whole_while_it_grows() {
             }
         })
     };
-    let query = UsageQuery {
-        bucket: Bucket::Day,
-        from: Bucket::Day.start(T0),
-        to: T0 + MINUTE,
-        now: T0,
-        group: Grouping { key: true, ..Grouping::default() },
-        only: UsageKey::default(),
-        max_rows: usize::MAX,
-        max_scanned: usize::MAX,
-    };
+    let group = Grouping { key: true, ..Grouping::default() };
+    let span = (Bucket::Day.start(T0), T0 + MINUTE);
+    let query = UsageQuery { group, ..UsageQuery::new(Rows::Each(Bucket::Day), span, T0) };
     for last in [false, false, true] {
         if last {
             while !grows.is_finished() {

@@ -113,6 +113,7 @@ impl Scene {
                 address: Subject::ip(SINGAPORE.address()),
                 project: None,
                 endpoint: "/v1/chat/completions".into(),
+                user: None,
                 model: Some("gpt-4.1".into()),
                 model_identity: None,
                 tokens: 1_000,

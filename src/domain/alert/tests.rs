@@ -98,6 +98,17 @@ fn a_rule_that_cannot_be_has_a_hint_and_others_are_written_as_they_are_read() {
             "and not both",
         ),
         (json!({ "metric": "request_count", "operator": "gt", "times_baseline": 0 }), "above 0"),
+        (json!({ "metric": "cost", "operator": "gt", "threshold": 1 }), "a `window`, such as"),
+        (json!({ "metric": "cost", "operator": "gt", "threshold": 1, "window": "32d" }), "1min to 31d"),
+        (
+            json!({ "metric": "cost_per_hour", "operator": "gt", "threshold": 1, "window": "5min" }),
+            "must not have a `window`",
+        ),
+        (
+            json!({ "metric": "failure_rate", "operator": "gt", "times_baseline": 2, "window": "5min" }),
+            "no baseline of one",
+        ),
+        (json!({ "metric": "request_count", "operator": "gt", "threshold": 1, "name": "" }), "1 to 64 bytes"),
         (
             json!({ "metric": "request_count", "operator": "eq", "times_baseline": 2 }),
             "a `threshold` for `eq`",
@@ -117,6 +128,8 @@ fn a_rule_that_cannot_be_has_a_hint_and_others_are_written_as_they_are_read() {
         assert!(error.contains(words), "{error}");
     }
     for body in [
+        json!({ "name": "dear", "metric": "cost", "window": "90min", "operator": "gt", "threshold": "5",
+                 "scope": "key", "severity": "low" }),
         json!({ "metric": "refused_share", "operator": "lt", "threshold": "1", "scope": "key",
                  "severity": "low", "minimum_requests": 7 }),
         json!({ "metric": "failure_rate", "operator": "gt", "threshold": "0.25", "scope": "key",
@@ -127,4 +140,19 @@ fn a_rule_that_cannot_be_has_a_hint_and_others_are_written_as_they_are_read() {
         let rule: AlertRule = serde_json::from_value(body.clone()).unwrap();
         assert_eq!(serde_json::to_value(&rule).unwrap(), body);
     }
+}
+
+#[test]
+fn a_rule_is_called_by_its_name_or_else_by_what_it_says() {
+    let title = |body| read(body).unwrap().title();
+    assert_eq!(
+        title(json!({ "metric": "cost", "window": "60min", "operator": "gt", "threshold": "12.5" })),
+        "cost in 1hour gt 12.5 of project, medium"
+    );
+    assert_eq!(
+        title(json!({ "metric": "cost_per_day", "operator": "lt", "times_baseline": "0.1" })),
+        "cost_per_day lt 0.1 times its baseline of project, medium"
+    );
+    let named = json!({ "metric": "cost_per_day", "operator": "gt", "threshold": 1, "name": "dear days" });
+    assert_eq!(title(named), "dear days");
 }

@@ -289,3 +289,15 @@ proptest! {
         prop_assert_eq!(parse_millis(&format_millis(time)), Ok(time));
     }
 }
+
+#[test]
+fn a_date_is_the_first_moment_of_its_day_in_the_zone() {
+    let begin = |zone: &str, date: &str| Zone::named(zone).unwrap().begin_of_day(date).map(format_millis);
+    assert_eq!(begin("Asia/Tokyo", "2026-03-01").as_deref(), Some("2026-02-28T15:00:00.000Z"));
+    assert_eq!(begin("UTC", "2026-03-01").as_deref(), Some("2026-03-01T00:00:00.000Z"));
+    // Midnight does not come on the day that clocks go forward at it.
+    assert_eq!(begin("America/Santiago", "2026-09-06").as_deref(), Some("2026-09-06T04:00:00.000Z"));
+    for no_date in ["2026-3-1", "2026-02-30", "20260301xx", "2026-03-01T", "", "+026-03-01"] {
+        assert_eq!(begin("UTC", no_date), None, "{no_date}");
+    }
+}

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{amount::EvidenceAmount, evidence::Details, kind::EventType, rfc3339_millis};
 use crate::domain::{
     Millis,
-    alert::{Metric, Operator, Watched},
+    alert::{AlertState, AlertWindow, Metric, Operator, Watched},
     limit::Span,
     window::Unit,
 };
@@ -65,8 +65,17 @@ impl Details for LimitUsed {
 pub struct AlertRuleFired {
     /// What happened, in a sentence.
     pub summary: String,
+    /// What the rule is called; empty in an event of before rules had names.
+    #[serde(default)]
+    pub name: String,
+    /// Whether it fires or is cleared: `firing` or `cleared`.
+    #[serde(default = "firing")]
+    pub state: AlertState,
     /// The sum that is watched.
     pub metric: Metric,
+    /// The window, such as `5min`; absent of a rule over calendar spans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<AlertWindow>,
     /// How it is held against the threshold: `gt`, `lt` or `eq`.
     pub operator: Operator,
     /// Whose sums are watched: `everything`, `project`, `key` or `model`.
@@ -74,7 +83,7 @@ pub struct AlertRuleFired {
     /// An id of the rule, the same as long as nothing in it is changed.
     #[serde(default)]
     pub rule: String,
-    /// When the minute, hour or day began that was summed.
+    /// When the minute, hour, day or window began that was summed; of an alert that is cleared, when it began to fire.
     #[serde(with = "rfc3339_millis")]
     pub start: Millis,
     /// The sum, in the metric's unit, as a decimal; absent where the rule fires at too many to name.
@@ -101,6 +110,11 @@ pub struct AlertRuleFired {
     pub more_than: Option<usize>,
 }
 
+/// What events of before there was a state say.
+fn firing() -> AlertState {
+    AlertState::Firing
+}
+
 impl Details for AlertRuleFired {
     const TYPES: &'static [EventType] = &[EventType::AlertRule];
 }
@@ -113,9 +127,12 @@ pub struct SpendAnomaly {
     /// When the day began, in UTC.
     #[serde(with = "rfc3339_millis")]
     pub day: Millis,
-    /// As of when the day was judged: a full hour.
+    /// As of when the day was judged: a multiple of the interval.
     #[serde(with = "rfc3339_millis")]
     pub checked_at: Millis,
+    /// The time from one check to the next, in seconds; absent of an event of when it was always an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_seconds: Option<i64>,
     /// In which unit the amounts are: `cost_usd` or `tokens`.
     pub unit: Unit,
     /// What the day holds so far.
@@ -172,7 +189,7 @@ impl Details for KeyCutOff {
 /// A check at which a day was critical.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SpendCheck {
-    /// As of when: a full hour.
+    /// As of when: a multiple of the interval.
     #[serde(with = "rfc3339_millis")]
     pub checked_at: Millis,
     /// What the day held then.

@@ -17,6 +17,7 @@ fn record(key_id: &str, project: Option<&str>, model: Option<&str>) -> Record {
         address: Subject::ip([203, 0, 113, 7].into()),
         project: project.map(Subject::project),
         endpoint: "/v1".into(),
+        user: None,
         model: model.map(Into::into),
         model_identity: None,
         tokens: 30,

@@ -16,6 +16,7 @@ fn rules() -> Rules {
         min_cost: 50 * DOLLAR,
         min_tokens: 5_000_000,
         same_weekday: 1_500,
+        interval: CheckInterval::HOUR,
         cut_off_after: 3,
     }
 }

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Totals, UsageKey,
-    rollup::{Bucket, Cell, Detail, Keep},
+    Latencies, Totals, UsageKey,
+    rollup::{Detail, Keep},
+    rows::{Rows, Run},
 };
 use crate::domain::Millis;
 
@@ -17,23 +18,43 @@ pub struct Grouping {
     pub model: bool,
     /// Whether rows are told apart by key.
     pub key: bool,
+    /// Whether rows are told apart by endpoint.
+    pub endpoint: bool,
+    /// Whether rows are told apart by user.
+    pub user: bool,
+}
+
+impl Grouping {
+    /// The names of a series that rows are told apart by.
+    fn of(self, series: UsageKey) -> UsageKey {
+        let UsageKey { project, model, key, endpoint, user } = series;
+        UsageKey {
+            project: project.filter(|_| self.project),
+            model: model.filter(|_| self.model),
+            key: key.filter(|_| self.key),
+            endpoint: endpoint.filter(|_| self.endpoint),
+            user: user.filter(|_| self.user),
+        }
+    }
 }
 
 /// Which usage is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageQuery {
-    /// The span of a row.
-    pub bucket: Bucket,
-    /// The start of the first bucket.
+    /// What each row is about.
+    pub rows: Rows,
+    /// The start of the first row.
     pub from: Millis,
-    /// Buckets that start before this, in milliseconds.
+    /// Rows that start before this, in milliseconds.
     pub to: Millis,
     /// When it is asked: decides what is gone.
     pub now: Millis,
     /// By what rows are told apart.
     pub group: Grouping,
-    /// Only this project, model and key, as far as they are named.
+    /// Only this project, model, key, endpoint and user, as far as they are named.
     pub only: UsageKey,
+    /// Whether it is also asked how long requests took.
+    pub latencies: bool,
     /// The most rows that are put together.
     pub max_rows: usize,
     /// Most series that are looked at.
@@ -41,21 +62,46 @@ pub struct UsageQuery {
 }
 
 impl UsageQuery {
+    /// Asks for the sum of everything in each row, however many rows there are.
+    pub fn new(rows: Rows, (from, to): (Millis, Millis), now: Millis) -> Self {
+        let (group, only) = (Grouping::default(), UsageKey::default());
+        Self {
+            rows,
+            from,
+            to,
+            now,
+            group,
+            only,
+            latencies: false,
+            max_rows: usize::MAX,
+            max_scanned: usize::MAX,
+        }
+    }
+
     /// The coarsest roll-up that can answer it.
     pub fn detail(&self) -> Detail {
-        let by_project = !self.group.model && !self.group.key;
-        let of_project = self.only.model.is_none() && self.only.key.is_none();
-        if by_project && of_project { Detail::Projects } else { Detail::Series }
+        let (group, only) = (self.group, &self.only);
+        if group.endpoint || group.user || only.endpoint.is_some() || only.user.is_some() {
+            Detail::Endpoints
+        } else if group.model || group.key || only.model.is_some() || only.key.is_some() {
+            Detail::Series
+        } else {
+            Detail::Projects
+        }
     }
 
     /// The roll-ups that it asks for and that are still kept, oldest first.
-    pub fn cells(&self, keep: Keep) -> impl Iterator<Item = Cell> + use<> {
-        let (bucket, detail) = (self.bucket, self.detail());
-        let first = bucket.start(self.from).max(keep.first(bucket, self.now));
-        // Nothing is counted in buckets to come.
-        let end = self.to.min(bucket.start(self.now).saturating_add(bucket.millis()));
-        let step = usize::try_from(bucket.millis()).unwrap_or(1);
-        (first..end.max(first)).step_by(step).map(move |start| Cell { bucket, detail, start })
+    pub fn runs(&self, keep: Keep) -> Vec<Run> {
+        self.rows.runs((self.from, self.to), keep, self.now)
+    }
+
+    fn asks_for(&self, key: &UsageKey) -> bool {
+        let asked = |only: &Option<Arc<str>>, has: &Option<Arc<str>>| only.is_none() || only == has;
+        asked(&self.only.project, &key.project)
+            && asked(&self.only.model, &key.model)
+            && asked(&self.only.key, &key.key)
+            && asked(&self.only.endpoint, &key.endpoint)
+            && asked(&self.only.user, &key.user)
     }
 }
 
@@ -66,6 +112,10 @@ pub struct UsageTable {
     pub rows: BTreeMap<(Millis, UsageKey), Totals>,
     /// The sum of all rows.
     pub total: Totals,
+    /// How long the requests of a row took, where it was asked for and reported.
+    pub latencies: BTreeMap<(Millis, UsageKey), Latencies>,
+    /// How long those of all rows took.
+    pub all_latencies: Latencies,
     /// How many series were looked at.
     pub scanned: usize,
     /// What began before this is no longer kept.
@@ -77,28 +127,26 @@ pub struct UsageTable {
 impl UsageTable {
     /// A table without rows.
     pub fn new(query: &UsageQuery, keep: Keep) -> Self {
-        Self { kept_from: keep.first(query.bucket, query.now), ..Self::default() }
+        Self { kept_from: query.rows.kept_from(keep, query.now), ..Self::default() }
     }
 
-    /// Takes in what a roll-up holds of one series.
-    pub fn add(&mut self, query: &UsageQuery, start: Millis, key: UsageKey, totals: &Totals) {
+    /// Takes in what a roll-up holds of one series, in the row that starts at `row`.
+    pub fn add(&mut self, query: &UsageQuery, row: Millis, key: UsageKey, totals: &Totals) {
         self.scanned += 1;
         self.overflowed |= self.scanned > query.max_scanned;
-        let asked = |only: &Option<Arc<str>>, has: &Option<Arc<str>>| only.is_none() || only == has;
-        let wanted = asked(&query.only.project, &key.project)
-            && asked(&query.only.model, &key.model)
-            && asked(&query.only.key, &key.key);
-        if !wanted || self.overflowed {
+        if self.overflowed || !query.asks_for(&key) {
             return;
         }
-        let UsageKey { project, model, key } = key;
-        let group = UsageKey {
-            project: project.filter(|_| query.group.project),
-            model: model.filter(|_| query.group.model),
-            key: key.filter(|_| query.group.key),
-        };
-        self.rows.entry((start, group)).or_default().merge(totals);
+        self.rows.entry((row, query.group.of(key))).or_default().merge(totals);
         self.total.merge(totals);
         self.overflowed |= self.rows.len() > query.max_rows;
+    }
+
+    /// Takes in how long the requests of one series took, as [`UsageTable::add`] does what they used.
+    pub fn add_latencies(&mut self, query: &UsageQuery, row: Millis, key: UsageKey, latencies: &Latencies) {
+        if query.asks_for(&key) {
+            self.latencies.entry((row, query.group.of(key))).or_default().merge(latencies);
+            self.all_latencies.merge(latencies);
+        }
     }
 }

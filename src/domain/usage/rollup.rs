@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Totals, UsageKey};
+use super::{Measured, UsageKey};
 use crate::domain::{DAY, HOUR, MINUTE, Millis};
 
 /// A span over which usage is summed, in UTC.
@@ -42,11 +42,6 @@ impl Bucket {
             Self::Day => "day",
         }
     }
-
-    /// The one with this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|bucket| bucket.name() == name)
-    }
 }
 
 /// How finely a roll-up tells series apart.
@@ -56,15 +51,18 @@ pub enum Detail {
     Series,
     /// By project alone: few, so that sums and forecasts over weeks are read quickly.
     Projects,
+    /// By project, model, key, endpoint and user: many, and read only where endpoint or user are asked for.
+    Endpoints,
 }
 
 impl Detail {
     /// Every kind of roll-up.
-    pub const ALL: [Self; 2] = [Self::Series, Self::Projects];
+    pub const ALL: [Self; 3] = [Self::Series, Self::Projects, Self::Endpoints];
 
     fn of(self, key: &UsageKey) -> UsageKey {
         match self {
-            Self::Series => key.clone(),
+            Self::Endpoints => key.clone(),
+            Self::Series => UsageKey { endpoint: None, user: None, ..key.clone() },
             Self::Projects => UsageKey { project: key.project.clone(), ..UsageKey::default() },
         }
     }
@@ -128,7 +126,7 @@ pub struct UsageDelta {
     /// The series that it belongs to.
     pub key: UsageKey,
     /// How much is added to it.
-    pub totals: Totals,
+    pub measured: Measured,
 }
 
 /// Deltas that are added once, however often they are sent.
@@ -146,8 +144,8 @@ pub struct UsageBatch {
 
 impl UsageBatch {
     /// What to add to which roll-up; to those that are gone already, nothing.
-    pub fn cells(&self, keep: Keep) -> BTreeMap<Cell, BTreeMap<UsageKey, Totals>> {
-        let mut cells: BTreeMap<Cell, BTreeMap<UsageKey, Totals>> = BTreeMap::new();
+    pub fn cells(&self, keep: Keep) -> BTreeMap<Cell, BTreeMap<UsageKey, Measured>> {
+        let mut cells: BTreeMap<Cell, BTreeMap<UsageKey, Measured>> = BTreeMap::new();
         for delta in &self.deltas {
             for bucket in Bucket::ALL {
                 let start = bucket.start(delta.minute);
@@ -156,7 +154,7 @@ impl UsageBatch {
                 }
                 for detail in Detail::ALL {
                     let cell = cells.entry(Cell { bucket, detail, start }).or_default();
-                    cell.entry(detail.of(&delta.key)).or_default().merge(&delta.totals);
+                    cell.entry(detail.of(&delta.key)).or_default().merge(&delta.measured);
                 }
             }
         }

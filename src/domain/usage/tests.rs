@@ -27,9 +27,12 @@ proptest! {
     }
 
     #[test]
-    fn packed_totals_and_names_come_back(a in totals(), project in ".*", key in proptest::option::of(".*")) {
+    fn packed_totals_and_names_come_back(
+        a in totals(), names in proptest::array::uniform5(proptest::option::of(".*")),
+    ) {
         prop_assert_eq!(Totals::unpack(&a.pack()), Some(a));
-        let series = UsageKey { project: Some(project.into()), model: None, key: key.map(Into::into) };
+        let [project, model, key, endpoint, user] = names.map(|name| name.map(Into::into));
+        let series = UsageKey { project, model, key, endpoint, user };
         prop_assert_eq!(UsageKey::decode(series.encode().as_bytes()), Some(series));
     }
 
@@ -59,25 +62,18 @@ fn foreign_bytes_are_no_totals() {
     assert_eq!(Totals::unpack(&[0; TOTALS_BYTES - 1]), None);
     assert_eq!(UsageKey::decode(b"#instance"), None);
     assert_eq!(UsageKey::decode(br#"["a"]"#), None);
+    assert_eq!(UsageKey::decode(br#"["a",null,"b","c"]"#), None);
 }
 
 fn query(bucket: Bucket, from: Millis, to: Millis, now: Millis) -> UsageQuery {
-    UsageQuery {
-        bucket,
-        from,
-        to,
-        now,
-        group: Grouping::default(),
-        only: UsageKey::default(),
-        max_rows: 10,
-        max_scanned: 100,
-    }
+    UsageQuery { max_rows: 10, max_scanned: 100, ..UsageQuery::new(Rows::Each(bucket), (from, to), now) }
 }
 
 #[test]
 fn only_what_is_kept_and_has_begun_is_looked_for() {
     let now = 100 * DAY + HOUR / 2;
-    let starts = |query: &UsageQuery| query.cells(Keep::default()).map(|cell| cell.start).collect::<Vec<_>>();
+    let starts =
+        |query: &UsageQuery| query.runs(Keep::default()).iter().flat_map(Run::starts).collect::<Vec<_>>();
     let day = query(Bucket::Day, 98 * DAY, 200 * DAY, now);
     assert_eq!(starts(&day), [98 * DAY, 99 * DAY, 100 * DAY]);
     let hours = query(Bucket::Hour, 0, 100 * DAY, now);
@@ -92,6 +88,8 @@ fn a_coarse_question_is_answered_by_the_coarse_roll_up() {
     assert_eq!(query.detail(), Detail::Projects);
     query.only.key = Some("k".into());
     assert_eq!(query.detail(), Detail::Series);
+    query.only.user = Some("u".into());
+    assert_eq!(query.detail(), Detail::Endpoints);
 }
 
 #[test]

@@ -1,12 +1,13 @@
-//! Alert rules at work: every few seconds the sums of the present minute, hour and day are held against them.
+//! Alert rules at work: every few seconds the sums of the present minute, hour and day, and of windows, are held
+//! against them.
 //!
-//! The sums are those of usage, over all instances. A rule fires once per span and subject: the instance that sees it
-//! first claims it in the store, and each remembers what has been reported. Claims end soon, so an instance that
-//! starts, or was away, first reads in the event log what has been reported. Sums by key or model are many, so that
-//! they are read only as often as reading them allows.
+//! The sums are those of usage, over all instances. A rule fires once per span and subject, or, with a window, once
+//! until it is cleared: the instance that sees it first claims it in the store, and each remembers what has been
+//! reported. Claims end soon, so an instance that starts, or was away, first reads in the event log what has been reported. Sums
+//! by key or model are many, so that they are read only as often as reading them allows.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -16,11 +17,14 @@ use super::usage::Usage;
 use crate::{
     domain::{
         DAY, MINUTE, Millis,
-        alert::{AlertRule, Bar, Baseline, Fired, Operator, WEEKS, Watched},
-        event::{AlertRuleFired, Event, EventType},
+        alert::{
+            Alert, AlertBook, AlertName as Name, AlertRule, AlertSpan, AlertState, AlertWindow, Bar,
+            Baseline, Fired, Firing, Operator, WEEKS, Watched,
+        },
+        event::{AlertRuleFired, Event, EventType, wire_name},
         stable_hash,
         subject::Subject,
-        usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery, UsageTable},
+        usage::{Bucket, Grouping, OTHER, Rows, Totals, UsageQuery, UsageTable},
     },
     engine::{events, in_force::InForce, shared::Shared},
     store::{Claim, EventQuery, StoreError, patient},
@@ -47,8 +51,9 @@ const MARGIN: Millis = 5 * MINUTE;
 const PAGE: usize = 1_000;
 const PAGES: usize = 20;
 
-/// Whose sum: a project, key or model; everything has no name.
-type Name = Option<Arc<str>>;
+/// The log is read so far back for alerts of windows: the longest window, and a day.
+const WINDOWS_KEPT: Millis = 32 * DAY;
+
 /// What the weeks before held.
 type Baselines = HashMap<Name, Baseline>;
 
@@ -74,25 +79,58 @@ struct Seen {
     passed: HashMap<Watched, Millis>,
     /// By the longer span that they are of, and when it begins.
     baselines: HashMap<(Bucket, Watched), (Millis, Arc<Baselines>)>,
+    /// Where each rule stands.
+    book: AlertBook,
+    /// Rules with a window that are true of more than are told apart.
+    crowded: HashSet<u64>,
+    /// The last sum of everything that a rule looked at, by rule.
+    observed: HashMap<u64, String>,
 }
 
 /// Sums of one span that are looked at.
 #[derive(Clone, Copy)]
 struct Look {
-    bucket: Bucket,
+    span: AlertSpan,
     scope: Watched,
     start: Millis,
+    end: Millis,
     now: Millis,
 }
 
 impl Look {
+    /// The calendar span that starts then.
+    fn calendar((bucket, scope): (Bucket, Watched), start: Millis, now: Millis) -> Self {
+        Self { span: AlertSpan::Calendar(bucket), scope, start, end: start + bucket.millis(), now }
+    }
+
+    /// The window up to the present minute, or up to the last one that is whole.
+    fn window((window, scope): (AlertWindow, Watched), is_whole: bool, now: Millis) -> Self {
+        let minute = Bucket::Minute;
+        let end = if is_whole { minute.start(now - LATE / 4) } else { minute.start(now) + minute.millis() };
+        Self { span: AlertSpan::Sliding(window), scope, start: end - window.millis(), end, now }
+    }
+
     fn is_over(&self) -> bool {
-        self.now >= self.start + self.bucket.millis()
+        self.now >= self.end
+    }
+
+    /// Whether nothing later is looked at: the running span, or a window.
+    fn is_latest(&self) -> bool {
+        !self.is_over() || matches!(self.span, AlertSpan::Sliding(_))
     }
 
     /// Since when it is over; below 0: it runs.
     fn over_for(&self) -> Millis {
-        self.now - self.start - self.bucket.millis()
+        self.now - self.end
+    }
+
+    /// Until when a rule holds that is true of it. What is below a figure is known anew a whole span later.
+    fn holds_until(&self, operator: Operator) -> Millis {
+        match self.span {
+            AlertSpan::Sliding(_) => self.now,
+            AlertSpan::Calendar(_) if operator == Operator::Gt => self.end,
+            AlertSpan::Calendar(bucket) => self.end + bucket.millis(),
+        }
     }
 
     /// Whether all sums have come: the last seconds of a span may still be on their way when it ends.
@@ -100,23 +138,16 @@ impl Look {
         self.over_for() >= LATE / 4
     }
 
-    fn query(&self, bucket: Bucket, start: Millis) -> UsageQuery {
+    fn query(&self, span: (Millis, Millis)) -> UsageQuery {
         let by = |scope| self.scope == scope;
-        UsageQuery {
-            bucket,
-            from: start,
-            to: start + bucket.millis(),
-            now: self.now,
-            group: Grouping {
-                project: by(Watched::Project),
-                model: by(Watched::Model),
-                key: by(Watched::Key),
-            },
-            only: UsageKey::default(),
-            // All of it, or the sum of everything would be too small; `usage.max_series` bounds it.
-            max_rows: usize::MAX,
-            max_scanned: usize::MAX,
-        }
+        let group = Grouping {
+            project: by(Watched::Project),
+            model: by(Watched::Model),
+            key: by(Watched::Key),
+            ..Grouping::default()
+        };
+        // All of it, or the sum of everything would be too small; `usage.max_series` bounds it.
+        UsageQuery { group, ..UsageQuery::new(Rows::Whole, span, self.now) }
     }
 
     /// The sums of a table by whom they are of. What is summed as `(other)` is of nobody.
@@ -152,26 +183,78 @@ impl AlertWatch {
         self.read_reported(scopes, now).await?;
         for bucket in Bucket::ALL {
             for &scope in scopes {
-                let of = |rule: &&AlertRule| rule.metric.bucket() == bucket && rule.scope == scope;
+                let of =
+                    |rule: &&AlertRule| rule.span() == AlertSpan::Calendar(bucket) && rule.scope == scope;
                 let rules: Vec<&AlertRule> = self.in_force.base().alerts.iter().filter(of).collect();
                 if rules.is_empty() {
                     continue;
                 }
                 let start = bucket.start(now);
-                let (running, last) = (
-                    Look { bucket, scope, start, now },
-                    Look { bucket, scope, start: start - bucket.millis(), now },
-                );
+                let running = Look::calendar((bucket, scope), start, now);
+                let last = Look::calendar((bucket, scope), start - bucket.millis(), now);
                 self.watch_span(&rules, running).await?;
-                if self.alerts.is_due(&last) {
+                if self.alerts.is_due(bucket, &last) {
                     self.watch_span(&rules, last).await?;
-                    self.alerts.looked_at(&last);
+                    self.alerts.looked_at(bucket, &last);
                 }
             }
         }
+        self.watch_windows(scopes, now).await?;
+        self.clear(scopes, now).await?;
         self.alerts.passes(scopes, now);
         self.alerts.forget(now);
         Ok(())
+    }
+
+    /// Looks at the rules that have a window: those of the same window and scope at once.
+    async fn watch_windows(&self, scopes: &[Watched], now: Millis) -> Result<(), StoreError> {
+        let base = self.in_force.base();
+        let of_scope = base.alerts.iter().filter(|rule| scopes.contains(&rule.scope));
+        let mut windows: BTreeMap<(AlertWindow, Watched, bool), Vec<&AlertRule>> = BTreeMap::new();
+        for rule in of_scope {
+            let AlertSpan::Sliding(window) = rule.span() else { continue };
+            let is_whole = rule.operator != Operator::Gt;
+            windows.entry((window, rule.scope, is_whole)).or_default().push(rule);
+        }
+        for ((window, scope, is_whole), rules) in windows {
+            self.watch_span(&rules, Look::window((window, scope), is_whole, now)).await?;
+        }
+        Ok(())
+    }
+
+    /// Clears the alerts that have not been true for a while, and says so once.
+    async fn clear(&self, scopes: &[Watched], now: Millis) -> Result<(), StoreError> {
+        let base = self.in_force.base();
+        for rule in base.alerts.iter().filter(|rule| scopes.contains(&rule.scope)) {
+            let written = written(rule);
+            let hash = stable_hash(written.as_bytes());
+            let due = self.alerts.0.lock().book.due(hash, now);
+            for (name, alert) in due {
+                let mark = mark(&written, name.as_deref());
+                let claim = format!("alert-{mark:016x}-cleared");
+                if patient(self.shared.store.claim(&claim, now)).await? == Claim::Fresh {
+                    let event = events::alert_cleared(rule, name.as_deref(), &alert, now);
+                    self.shared.outbox.push_apart(event);
+                }
+                self.alerts.0.lock().book.clear(hash, &name, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every rule with whom it fires at or did; one that fired at nobody within a day is pending.
+    pub(in crate::engine) fn list(&self) -> Vec<AlertStatus> {
+        let (base, seen) = (self.in_force.base(), self.alerts.0.lock());
+        let mut list = Vec::new();
+        for rule in &base.alerts {
+            let hash = stable_hash(written(rule).as_bytes());
+            let before = list.len();
+            list.extend(seen.book.of(hash).map(|(name, alert)| AlertStatus::of(rule, name.clone(), alert)));
+            if list.len() == before {
+                list.push(AlertStatus::pending(rule, seen.observed.get(&hash).cloned()));
+            }
+        }
+        list
     }
 
     /// After a start, or a while without a pass: what the log says was reported of the spans that are looked at.
@@ -187,7 +270,9 @@ impl AlertWatch {
         let last = self.alerts.last_pass(scopes);
         if !rules.is_empty() && last.is_none_or(|last| now - last > AWAY) {
             let day = Bucket::Day.start(now - LATE);
-            let since = last.map_or(day, |last| day.max(last - MARGIN));
+            let is_sliding = |(rule, _): &(&AlertRule, String)| matches!(rule.span(), AlertSpan::Sliding(_));
+            let first = if rules.values().any(is_sliding) { now - WINDOWS_KEPT } else { day };
+            let since = last.map_or(first, |last| first.max(last - MARGIN));
             let mut query = EventQuery {
                 kind: Some(EventType::AlertRule),
                 since: Some(since),
@@ -212,13 +297,17 @@ impl AlertWatch {
     }
 
     async fn watch_span(&self, rules: &[&AlertRule], look: Look) -> Result<(), StoreError> {
-        let sums = look.sums(self.usage.table(&look.query(look.bucket, look.start)).await?);
+        let sums = look.sums(self.usage.table(&look.query((look.start, look.end))).await?);
         let wanted = rules.iter().any(|rule| matches!(rule.bar, Bar::TimesBaseline(_)));
         let baselines = if wanted { Some(self.baselines(look).await?) } else { None };
         for part in sums.chunks(AT_ONCE) {
             for (name, totals) in part {
                 let baseline = baselines.as_ref().and_then(|known| known.get(name));
                 for rule in rules {
+                    if look.scope == Watched::Everything && look.is_latest() {
+                        let hash = stable_hash(written(rule).as_bytes());
+                        self.alerts.0.lock().observed.insert(hash, rule.observed(totals));
+                    }
                     // What is below or exactly a figure is only known when the span is over, and whole.
                     if look.is_over() && !look.is_whole() && rule.operator != Operator::Gt {
                         continue;
@@ -235,7 +324,8 @@ impl AlertWatch {
 
     /// What the same hour of the week, or weekday, held in the weeks before the span: read once per hour, or day.
     async fn baselines(&self, look: Look) -> Result<Arc<Baselines>, StoreError> {
-        let bucket = if look.bucket == Bucket::Day { Bucket::Day } else { Bucket::Hour };
+        let is_day = look.span == AlertSpan::Calendar(Bucket::Day);
+        let bucket = if is_day { Bucket::Day } else { Bucket::Hour };
         let (place, start) = ((bucket, look.scope), bucket.start(look.start));
         let known = self.alerts.0.lock().baselines.get(&place).cloned();
         if let Some((_, known)) = known.filter(|(of, _)| *of == start) {
@@ -243,7 +333,9 @@ impl AlertWatch {
         }
         let mut baselines = Baselines::new();
         for week in 1..=WEEKS {
-            let table = patient(self.shared.store.usage(&look.query(bucket, start - week * 7 * DAY))).await?;
+            let begin = start - week * 7 * DAY;
+            let query = look.query((begin, begin + bucket.millis()));
+            let table = patient(self.shared.store.usage(&query)).await?;
             for (name, totals) in look.sums(table).into_iter().filter(|(_, totals)| totals.requests > 0) {
                 baselines.entry(name).or_default().add(&totals);
             }
@@ -262,10 +354,14 @@ impl AlertWatch {
         look: Look,
     ) -> Result<(), StoreError> {
         let written = written(rule);
-        let Some(reported) = self.alerts.reports(&written, name, &look) else { return Ok(()) };
-        let whom = if reported == Report::Crowd { "more\n" } else { name.as_deref().unwrap_or_default() };
-        let mark = stable_hash(format!("{written}\n{whom}").as_bytes());
-        match patient(self.shared.store.claim(&format!("alert-{mark:016x}-{}", look.start), look.now)).await {
+        let Some(reported) = self.alerts.reports((rule, &written), name, fired, &look) else { return Ok(()) };
+        let mark = mark(&written, if reported == Report::Crowd { Some("more\n") } else { name.as_deref() });
+        // A window has no start of its own: its alert is told of once until it is cleared.
+        let claim = match look.span {
+            AlertSpan::Calendar(_) => format!("alert-{mark:016x}-{}", look.start),
+            AlertSpan::Sliding(_) => format!("alert-{mark:016x}-window"),
+        };
+        match patient(self.shared.store.claim(&claim, look.now)).await {
             Ok(Claim::Fresh) => {
                 let event = match reported {
                     Report::One => events::alert(rule, name.as_deref(), fired, look.start, look.now),
@@ -281,6 +377,11 @@ impl AlertWatch {
             }
         }
     }
+}
+
+/// What an alert is claimed by.
+fn mark(written: &str, name: Option<&str>) -> u64 {
+    stable_hash(format!("{written}\n{}", name.unwrap_or_default()).as_bytes())
 }
 
 /// What tells a rule apart from others.
@@ -300,10 +401,10 @@ enum Report {
 impl Alerts {
     /// Whether a span that has ended is to be looked at: for a while, and once when it is whole. One that ended long
     /// before anything was looked at here is left to those that were there.
-    fn is_due(&self, look: &Look) -> bool {
+    fn is_due(&self, bucket: Bucket, look: &Look) -> bool {
         let mut seen = self.0.lock();
-        let last = seen.ended.entry((look.bucket, look.scope)).or_insert_with(|| {
-            if look.over_for() < LATE { look.start - look.bucket.millis() } else { look.start }
+        let last = seen.ended.entry((bucket, look.scope)).or_insert_with(|| {
+            if look.over_for() < LATE { look.start - bucket.millis() } else { look.start }
         });
         look.over_for() < LATE || *last < look.start
     }
@@ -325,11 +426,21 @@ impl Alerts {
         (event, fired): (&Event, &AlertRuleFired),
         now: Millis,
     ) {
-        let bucket = rule.metric.bucket();
-        if is_forgotten(bucket, fired.start, now) {
+        let name = match rule.scope {
+            Watched::Everything => None,
+            Watched::Project | Watched::Key => event.subject.as_ref().map(Subject::id),
+            Watched::Model => fired.model.as_deref(),
+        };
+        let mut seen = self.0.lock();
+        let is_named = name.is_some() || rule.scope == Watched::Everything;
+        if fired.more_than.is_none() && is_named {
+            let hash = stable_hash(written.as_bytes());
+            seen.book.recall(hash, name.map(Arc::from), remembered(rule, (event, fired), now));
+        }
+        let AlertSpan::Calendar(bucket) = rule.span() else { return };
+        if fired.state != AlertState::Firing || is_forgotten(bucket, fired.start, now) {
             return;
         }
-        let mut seen = self.0.lock();
         let reported = seen.reported.entry((bucket, fired.start)).or_default();
         let reported = reported.entry(stable_hash(written.as_bytes())).or_default();
         if fired.more_than.is_some() {
@@ -338,27 +449,38 @@ impl Alerts {
             reported.extend(others.collect::<Vec<Name>>());
             return;
         }
-        let name = match rule.scope {
-            Watched::Everything => None,
-            Watched::Project | Watched::Key => event.subject.as_ref().map(Subject::id),
-            Watched::Model => fired.model.as_deref(),
-        };
-        if name.is_some() || rule.scope == Watched::Everything {
+        if is_named {
             reported.insert(name.map(Arc::from));
         }
     }
 
-    fn looked_at(&self, look: &Look) {
+    fn looked_at(&self, bucket: Bucket, look: &Look) {
         if look.is_whole() {
-            self.0.lock().ended.insert((look.bucket, look.scope), look.start);
+            self.0.lock().ended.insert((bucket, look.scope), look.start);
         }
     }
 
     /// What a rule has to tell that fires at `name`: nothing, if it did or is past the most that it tells of.
-    fn reports(&self, rule: &str, name: &Name, look: &Look) -> Option<Report> {
+    fn reports(
+        &self,
+        (rule, written): (&AlertRule, &str),
+        name: &Name,
+        fired: &Fired,
+        look: &Look,
+    ) -> Option<Report> {
         let mut seen = self.0.lock();
-        let reported = seen.reported.entry((look.bucket, look.start)).or_default();
-        let reported = reported.entry(stable_hash(rule.as_bytes())).or_default();
+        let hash = stable_hash(written.as_bytes());
+        let most = (MOST_REPORTED, look.now);
+        let firing = seen.book.fires(hash, name, (fired, look.holds_until(rule.operator)), most);
+        let AlertSpan::Calendar(bucket) = look.span else {
+            return match firing {
+                Firing::Begins => Some(Report::One),
+                Firing::GoesOn => None,
+                Firing::Crowd => seen.crowded.insert(hash).then_some(Report::Crowd),
+            };
+        };
+        let reported = seen.reported.entry((bucket, look.start)).or_default();
+        let reported = reported.entry(hash).or_default();
         if reported.len() > MOST_REPORTED || !reported.insert(name.clone()) {
             return None;
         }
@@ -367,16 +489,72 @@ impl Alerts {
 
     fn unreport(&self, rule: &str, name: &Name, look: &Look) {
         let mut seen = self.0.lock();
-        let reported = seen.reported.get_mut(&(look.bucket, look.start));
-        if let Some(reported) = reported.and_then(|reported| reported.get_mut(&stable_hash(rule.as_bytes())))
-        {
+        let hash = stable_hash(rule.as_bytes());
+        let AlertSpan::Calendar(bucket) = look.span else {
+            seen.book.withdraw(hash, name);
+            seen.crowded.remove(&hash);
+            return;
+        };
+        let reported = seen.reported.get_mut(&(bucket, look.start));
+        if let Some(reported) = reported.and_then(|reported| reported.get_mut(&hash)) {
             reported.remove(name);
         }
     }
 
-    /// Forgets what was reported of spans that are no longer looked at.
+    /// Forgets what was reported of spans that are no longer looked at, and what was cleared long ago.
     fn forget(&self, now: Millis) {
-        self.0.lock().reported.retain(|(bucket, start), _| !is_forgotten(*bucket, *start, now));
+        let mut seen = self.0.lock();
+        seen.reported.retain(|(bucket, start), _| !is_forgotten(*bucket, *start, now));
+        seen.book.forget(now);
+        let Seen { crowded, book, .. } = &mut *seen;
+        crowded.retain(|rule| book.of(*rule).count() >= MOST_REPORTED);
+    }
+}
+
+/// An alert as an event in the log tells of it.
+fn remembered(rule: &AlertRule, (event, fired): (&Event, &AlertRuleFired), now: Millis) -> Alert {
+    let holds_until = match rule.span() {
+        AlertSpan::Sliding(_) => now,
+        AlertSpan::Calendar(bucket) => {
+            Look::calendar((bucket, rule.scope), fired.start, now).holds_until(rule.operator)
+        }
+    };
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (observed, threshold) = (text(&fired.observed), text(&fired.threshold));
+    Alert { state: fired.state, since: event.time, observed, threshold, holds_until }
+}
+
+/// Where a rule stands, about one project, key or model, or about everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertStatus {
+    /// The rule.
+    pub rule: AlertRule,
+    /// Pending, firing or cleared.
+    pub state: AlertState,
+    /// Since when it fires or is cleared; `None`: it is pending.
+    pub since: Option<Millis>,
+    /// About whom, by the rule's scope; `None`: about everything, or about nobody yet.
+    pub name: Name,
+    /// The last sum: at which it was true, or, pending, of everything. `None` where there is none to name.
+    pub observed: Option<String>,
+    /// What that was held against; `None` where it is made of a baseline that was not read.
+    pub threshold: Option<String>,
+}
+
+impl AlertStatus {
+    fn of(rule: &AlertRule, name: Name, alert: &Alert) -> Self {
+        let Alert { state, since, observed, threshold, .. } = alert.clone();
+        let (since, observed, threshold) = (Some(since), Some(observed), Some(threshold));
+        Self { rule: rule.clone(), state, since, name, observed, threshold }
+    }
+
+    fn pending(rule: &AlertRule, observed: Option<String>) -> Self {
+        let threshold = match &rule.bar {
+            Bar::Threshold(threshold) => Some(wire_name(threshold)),
+            Bar::TimesBaseline(_) => None,
+        };
+        let (state, rule) = (AlertState::Pending, rule.clone());
+        Self { rule, state, since: None, name: None, observed, threshold }
     }
 }
 

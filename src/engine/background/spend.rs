@@ -1,8 +1,8 @@
-//! Spend anomalies: after each full hour every key's day so far is held against its days before, once over all
+//! Spend anomalies: after each interval every key's day so far is held against its days before, once over all
 //! instances, and a key that stays critical is cut off.
 //!
-//! All of it is worked out from the roll-ups of usage: days for the judgement, hours for how the day stood at the
-//! checks before. What was reported and what people said is read from the event log, so nothing else is stored.
+//! All of it is worked out from the roll-ups of usage: days for the judgement, minutes and hours for how the day stood
+//! at the checks before. What was reported and what people said is read from the event log, so nothing else is stored.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,13 +25,13 @@ use crate::{
         spend::{Judgement, Rules, Spent},
         standing::{StandingDetail, StandingState},
         subject::Subject,
-        usage::{Bucket, Grouping, OTHER, UsageKey, UsageQuery},
+        usage::{Grouping, OTHER, Rows, UsageQuery},
     },
     engine::{events, in_force::InForce, shared::Shared, standings::Standings},
     store::{Claim, EventQuery, StandingRecord, StoreError, patient},
 };
 
-/// So long after a full hour what was used in it has come from every instance.
+/// So long after an interval what was used in it has come from every instance.
 const SETTLED: Millis = 10 * SECOND;
 /// When one check would cut off more keys than this, and more than a quarter of those that matter, they have a common
 /// cause (a price, say), and none is cut off.
@@ -70,13 +70,13 @@ impl SpendWatch {
         Self { shared, in_force, standings, book, known: Mutex::default() }
     }
 
-    /// Makes the check of the last full hour, unless it is done or somebody else makes it.
+    /// Makes the check of the last interval, unless it is done or somebody else makes it.
     ///
     /// # Errors
     /// When the store does not answer: then it is made again.
     pub(in crate::engine) async fn watch(&self, now: Millis) -> Result<(), StoreError> {
         let Some(rules) = self.in_force.base().spend else { return Ok(()) };
-        let check = Check { at: Bucket::Hour.start(now), now };
+        let check = Check { at: rules.interval.last(now), interval: rules.interval, now };
         let claimed = {
             let known = self.known.lock();
             if known.done >= check.at || now - check.at < SETTLED {
@@ -116,7 +116,7 @@ impl SpendWatch {
         if critical.is_empty() || rules.cut_off_after == 0 {
             return Ok(());
         }
-        self.read_hours(rules, &mut book, &critical).await?;
+        self.read_intervals(rules, &mut book, &critical).await?;
         let streaks: Vec<CutOff> = critical.into_iter().filter_map(|key| streak(rules, &book, key)).collect();
         let matter = book.days.values().filter(|days| rules.matters(days[0])).count();
         let common = streaks.len() > MANY && streaks.len() * 4 > matter;
@@ -131,14 +131,14 @@ impl SpendWatch {
         let mut days: HashMap<Arc<str>, Days> = HashMap::new();
         let mut start = check.day();
         for back in 0..DAYS {
-            for (key, spent) in self.spent(Bucket::Day, start, check.now).await? {
+            for (key, spent) in self.spent((start, start + DAY), check.now).await? {
                 if back < 2 && rules.matters(spent) || days.contains_key(&key) {
                     days.entry(key).or_default()[back] = spent;
                 }
             }
             if back == 0 && check.at < check.day() + DAY {
-                // What has come since the full hour belongs to the next check.
-                for (key, spent) in self.spent(Bucket::Hour, check.at, check.now).await? {
+                // What has come since belongs to the next check.
+                for (key, spent) in self.spent((check.at, check.day() + DAY), check.now).await? {
                     if let Some(days) = days.get_mut(&key) {
                         days[0] = days[0].without(spent);
                     }
@@ -149,21 +149,22 @@ impl SpendWatch {
             }
             start -= DAY;
         }
-        Ok(Book { check, days, hours: HashMap::new() })
+        Ok(Book { check, days, intervals: HashMap::new() })
     }
 
-    /// The hours of some keys between the first check of a row and the last, and the one before the last.
-    async fn read_hours(
+    /// The intervals of some keys between the first check of a row and the last, and the one before the last.
+    async fn read_intervals(
         &self,
         rules: &Rules,
         book: &mut Book,
         keys: &HashSet<Arc<str>>,
     ) -> Result<(), StoreError> {
         for back in 1..=rules.cut_off_after.saturating_sub(1).max(1) {
-            let hour = book.check.before(back).at;
-            for (key, spent) in self.spent(Bucket::Hour, hour, book.check.now).await? {
+            let begin = book.check.before(back).at;
+            let span = (begin, begin + book.check.interval.millis());
+            for (key, spent) in self.spent(span, book.check.now).await? {
                 if keys.contains(&key) {
-                    book.hours.entry(key).or_default().push((hour, spent));
+                    book.intervals.entry(key).or_default().push((begin, spent));
                 }
             }
         }
@@ -171,22 +172,9 @@ impl SpendWatch {
     }
 
     /// What each key used in a span. What is summed as `(other)` is of no key.
-    async fn spent(
-        &self,
-        bucket: Bucket,
-        start: Millis,
-        now: Millis,
-    ) -> Result<Vec<(Arc<str>, Spent)>, StoreError> {
-        let query = UsageQuery {
-            bucket,
-            from: start,
-            to: start + bucket.millis(),
-            now,
-            group: Grouping { key: true, ..Grouping::default() },
-            only: UsageKey::default(),
-            max_rows: usize::MAX,
-            max_scanned: usize::MAX,
-        };
+    async fn spent(&self, span: (Millis, Millis), now: Millis) -> Result<Vec<(Arc<str>, Spent)>, StoreError> {
+        let group = Grouping { key: true, ..Grouping::default() };
+        let query = UsageQuery { group, ..UsageQuery::new(Rows::Whole, span, now) };
         let table = patient(self.shared.store.usage(&query)).await?;
         let named = table.rows.into_iter().filter_map(|((_, series), totals)| {
             let key = series.key.filter(|key| **key != *OTHER)?;
@@ -209,7 +197,14 @@ impl SpendWatch {
         };
         if !self.was_said(&subject, EventType::SpendAnomaly, day, of_day).await? {
             let version = self.in_force.policy().version.clone();
-            let event = events::spend_anomaly(&subject, found, day, judged.at, &version, judged.now);
+            let event = events::spend_anomaly(
+                &subject,
+                found,
+                day,
+                (judged.at, judged.interval),
+                &version,
+                judged.now,
+            );
             patient(self.shared.store.append(&[event])).await?;
             self.shared.metrics.events_written.increment(1);
         }
@@ -242,7 +237,7 @@ impl SpendWatch {
             ),
             _ => None,
         };
-        let checks = (check.day(), cut.checks.as_slice());
+        let checks = (check.day(), check.interval, cut.checks.as_slice());
         let event = events::key_cut_off(&subject, &cut.found, checks, why, &policy.version, now);
         let observing = policy.observes();
         if why.is_some() {

@@ -1,11 +1,11 @@
-//! What keys used by day and hour, as a spend check looks at it: the days as they stood at this check or an earlier
+//! What keys used by day and interval, as a spend check looks at it: the days as they stood at this check or an earlier
 //! one, and whether a key is critical at many checks in a row.
 
 use std::{collections::HashMap, sync::Arc};
 
 use crate::domain::{
-    DAY, HOUR, Millis,
-    spend::{Judgement, Rules, SPAN, Spent},
+    DAY, Millis,
+    spend::{CheckInterval, Judgement, Rules, SPAN, Spent},
     usage::Bucket,
 };
 
@@ -15,10 +15,11 @@ pub(super) const DAYS: usize = SPAN + 1;
 /// A key's days, today first.
 pub(super) type Days = [Spent; DAYS];
 
-/// A check: at a full hour, of the day that the hour before it is in.
+/// A check: at a multiple of the interval, of the day that the interval before it is in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Check {
     pub(super) at: Millis,
+    pub(super) interval: CheckInterval,
     pub(super) now: Millis,
 }
 
@@ -28,17 +29,17 @@ impl Check {
         Bucket::Day.start(self.at - 1)
     }
 
-    /// The one so many hours before.
-    pub(super) fn before(self, hours: usize) -> Self {
-        Self { at: self.at - HOUR * Millis::try_from(hours).unwrap_or(0), ..self }
+    /// The one so many intervals before.
+    pub(super) fn before(self, intervals: usize) -> Self {
+        Self { at: self.at - self.interval.millis() * Millis::try_from(intervals).unwrap_or(0), ..self }
     }
 }
 
-/// What keys that matter used: by day, and by hour since the first check that is looked at.
+/// What keys that matter used: by day, and by interval since the first check that is looked at.
 pub(super) struct Book {
     pub(super) check: Check,
     pub(super) days: HashMap<Arc<str>, Days>,
-    pub(super) hours: HashMap<Arc<str>, Vec<(Millis, Spent)>>,
+    pub(super) intervals: HashMap<Arc<str>, Vec<(Millis, Spent)>>,
 }
 
 impl Book {
@@ -47,18 +48,18 @@ impl Book {
         let back = usize::try_from((self.check.day() - check.day()) / DAY).ok()?;
         let mut days: [Spent; SPAN] = self.days.get(key)?.get(back..back + SPAN)?.try_into().ok()?;
         let end = check.day() + DAY;
-        for (hour, spent) in self.hours.get(key).into_iter().flatten() {
-            if (check.at..end.min(self.check.at)).contains(hour) {
+        for (begin, spent) in self.intervals.get(key).into_iter().flatten() {
+            if (check.at..end.min(self.check.at)).contains(begin) {
                 days[0] = days[0].without(*spent);
             }
         }
         Some(days)
     }
 
-    /// Whether a key used anything in the hour before the check.
+    /// Whether a key used anything in the interval before the check.
     pub(super) fn goes_on(&self, key: &str) -> bool {
-        let last = self.check.at - HOUR;
-        self.hours.get(key).into_iter().flatten().any(|(hour, spent)| *hour == last && spent.is_some())
+        let last = self.check.before(1).at;
+        self.intervals.get(key).into_iter().flatten().any(|(begin, spent)| *begin == last && spent.is_some())
     }
 }
 

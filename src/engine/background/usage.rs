@@ -8,7 +8,7 @@ use crate::{
         Millis,
         calendar::Zone,
         forecast::{self, Forecast},
-        usage::{Bucket, Grouping, UsageKey, UsageQuery, UsageTable},
+        usage::{Bucket, Rows, UsageKey, UsageQuery, UsageTable},
     },
     engine::shared::Shared,
     store::{StoreError, patient},
@@ -34,6 +34,11 @@ impl Usage {
         Self { shared, book, deferred }
     }
 
+    /// Whether usage is summed by the user that records name.
+    pub fn is_by_user(&self) -> bool {
+        self.book.by_user
+    }
+
     /// Usage by the roll-ups, with all that this instance has acknowledged: it is written first.
     ///
     /// # Errors
@@ -55,15 +60,11 @@ impl Usage {
         zone: &Zone,
         now: Millis,
     ) -> Result<Option<Forecast>, StoreError> {
+        let span = (forecast::begins(now, zone), now);
         let query = UsageQuery {
-            bucket: Bucket::Hour,
-            from: forecast::begins(now, zone),
-            to: now,
-            now,
-            group: Grouping::default(),
             only,
-            max_rows: usize::MAX,
             max_scanned: FORECAST_SCAN,
+            ..UsageQuery::new(Rows::Each(Bucket::Hour), span, now)
         };
         let table = self.table(&query).await?;
         let hours = table.rows.into_iter().map(|((start, _), totals)| (start, totals)).collect();

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hash, RandomState},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -16,10 +16,11 @@ use parking_lot::Mutex;
 use crate::{
     domain::{
         Millis,
+        profile::endpoint_template,
         record::{RETRY_SPAN, Record},
         reservation::Reservation,
         subject::Subject,
-        usage::{Bucket, OTHER, Totals, UsageBatch, UsageDelta, UsageKey},
+        usage::{Bucket, Measured, OTHER, UsageBatch, UsageDelta, UsageKey},
     },
     engine::{metrics::store_op, shared::measured},
     store::{StoreError, StoreFault, UsageStore},
@@ -32,7 +33,7 @@ const BATCH: usize = 250;
 /// Minutes and series kept while the store does not answer, per series of the cap.
 const WAITING_PER_SERIES: usize = 4;
 
-/// A series as records name it: nothing is allocated to look one up.
+/// A series as records name it: of a request in a known one, only the template of its endpoint is allocated.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Series {
     project: Option<Subject>,
@@ -40,19 +41,30 @@ struct Series {
     key: Arc<str>,
 }
 
-impl Series {
+/// A series, and what it is told further apart by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Call {
+    series: Series,
+    endpoint: Arc<str>,
+    user: Option<Arc<str>>,
+}
+
+impl Call {
     fn into_key(self) -> UsageKey {
-        let project = self.project.map(|project| project.id().into());
-        UsageKey { project, model: self.model, key: Some(self.key) }
+        let Self { series: Series { project, model, key }, endpoint, user } = self;
+        let project = project.map(|project| project.id().into());
+        UsageKey { project, model, key: Some(key), endpoint: Some(endpoint), user }
     }
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    /// By minute and series.
-    pending: HashMap<(Millis, Series), Totals>,
+    /// By minute and call.
+    pending: HashMap<(Millis, Call), Measured>,
     /// The series of this hour.
     known: HashSet<Series>,
+    /// The calls of this hour.
+    known_calls: HashSet<Call>,
     hour: Millis,
     /// Requests with an id that were counted, and when they were last seen; younger and older ones.
     counted: [HashMap<u128, Millis>; 2],
@@ -75,7 +87,10 @@ pub(in crate::engine) struct UsageBook {
     outgoing: tokio::sync::Mutex<Outgoing>,
     /// Series told apart per hour; 0: nothing is counted.
     max_series: usize,
+    /// Whether users are told apart.
+    pub(super) by_user: bool,
     series: AtomicUsize,
+    calls: AtomicUsize,
     waiting: AtomicUsize,
     remembered: usize,
     other: Arc<str>,
@@ -91,11 +106,16 @@ impl UsageBook {
         self.instance.clone()
     }
 
-    /// A book that tells `max_series` series apart per hour, and `remembered` requests for retries.
+    /// A book that tells `max_series` series apart per hour, by user too if that is wanted, and `remembered` requests
+    /// for retries.
     ///
     /// # Errors
     /// When the system has no random numbers to name this instance by.
-    pub(in crate::engine) fn new(max_series: usize, remembered: usize) -> Result<Self, StoreError> {
+    pub(in crate::engine) fn new(
+        max_series: usize,
+        by_user: bool,
+        remembered: usize,
+    ) -> Result<Self, StoreError> {
         let mut id = [0; 12];
         getrandom::fill(&mut id)
             .map_err(|error| StoreError::Unavailable(StoreFault::because("no random numbers", error)))?;
@@ -105,7 +125,9 @@ impl UsageBook {
             instance: hex::encode(id).into(),
             outgoing: tokio::sync::Mutex::default(),
             max_series,
+            by_user,
             series: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             remembered: remembered.div_ceil(SHARDS).max(1),
             other: OTHER.into(),
@@ -121,12 +143,7 @@ impl UsageBook {
             return;
         }
         let when = record.timestamp.filter(|_| record.late).unwrap_or(now);
-        let minute = Bucket::Minute.start(when);
-        let series = Series {
-            project: record.project.clone(),
-            model: record.counted_model().cloned(),
-            key: record.key_id.clone(),
-        };
+        let call = self.call(record);
         let shard = self.hasher.hash_one(&record.key_id) as usize % SHARDS;
         let mut shard = self.shards[shard].lock();
         if let Some(identity) = record.identity()
@@ -134,23 +151,35 @@ impl UsageBook {
         {
             return;
         }
-        let totals = Totals::of(record, refused);
-        let place = (minute, series);
+        let measured = Measured::of(record, refused);
+        let place = (Bucket::Minute.start(when), call);
         if let Some(held) = shard.pending.get_mut(&place) {
-            held.merge(&totals);
+            held.merge(&measured);
             return;
         }
-        let (minute, series) = place;
-        let place = self.place(&mut shard, minute, series, record.late, now);
+        let (minute, call) = place;
+        let place = self.place(&mut shard, minute, call, record.late, now);
         let waiting = &self.waiting;
         shard
             .pending
             .entry(place)
             .or_insert_with(|| {
                 waiting.fetch_add(1, Relaxed);
-                Totals::default()
+                Measured::default()
             })
-            .merge(&totals);
+            .merge(&measured);
+    }
+
+    fn call(&self, record: &Record) -> Call {
+        Call {
+            series: Series {
+                project: record.project.clone(),
+                model: record.counted_model().cloned(),
+                key: record.key_id.clone(),
+            },
+            endpoint: endpoint_template(&record.endpoint).into(),
+            user: record.user.clone().filter(|_| self.by_user),
+        }
     }
 
     /// Where something new is counted: under its own name while there is room, else with others. Nothing is lost.
@@ -158,43 +187,80 @@ impl UsageBook {
         &self,
         shard: &mut Shard,
         minute: Millis,
-        series: Series,
+        call: Call,
         late: bool,
         now: Millis,
-    ) -> (Millis, Series) {
+    ) -> (Millis, Call) {
         let hour = Bucket::Hour.start(now);
         if shard.hour != hour {
             self.series.fetch_sub(shard.known.len(), Relaxed);
+            self.calls.fetch_sub(shard.known_calls.len(), Relaxed);
             shard.known.clear();
+            shard.known_calls.clear();
             shard.hour = hour;
         }
-        let other = || self.other.clone();
-        let nobody = || Series { project: Some(Subject::project(OTHER)), model: Some(other()), key: other() };
         if self.waiting.load(Relaxed) >= WAITING_PER_SERIES * self.max_series {
             self.folded.increment(1);
             // Late records may be of any minute: those are as many as there are days.
-            return (if late { Bucket::Day.start(minute) } else { minute }, nobody());
+            return (if late { Bucket::Day.start(minute) } else { minute }, self.anybody());
         }
-        if shard.known.contains(&series) {
-            return (minute, series);
-        }
-        let room = self.max_series;
+        let Call { series, endpoint, user } = call;
+        let Some(series) = self.place_series(shard, series) else {
+            self.folded.increment(1);
+            return (minute, self.anybody());
+        };
+        (minute, self.place_call(shard, Call { series, endpoint, user }))
+    }
+
+    /// What is summed with everything that there is no room for.
+    fn anybody(&self) -> Call {
+        let other = || self.other.clone();
+        let series = Series { project: Some(Subject::project(OTHER)), model: Some(other()), key: other() };
+        Call { series, endpoint: other(), user: self.by_user.then(other) }
+    }
+
+    /// The series itself, without its key or without its model, too; `None`: there is no room for any.
+    fn place_series(&self, shard: &mut Shard, series: Series) -> Option<Series> {
+        let (other, room) = (|| self.other.clone(), self.max_series);
         let without_key = Series { key: other(), ..series.clone() };
         let without_model = Series { model: Some(other()), ..without_key.clone() };
         let folds = [(series, room), (without_key, room + room / 4), (without_model, room + room / 2)];
-        for (n, (series, room)) in folds.into_iter().enumerate() {
-            if n > 0 && shard.known.contains(&series) {
-                self.folded.increment(1);
-                return (minute, series);
+        self.first_with_room(&mut shard.known, &self.series, folds)
+    }
+
+    /// The call itself, without its user, or without its endpoint, too: there are no more of those than series.
+    fn place_call(&self, shard: &mut Shard, call: Call) -> Call {
+        let room = self.max_series;
+        let user = call.user.as_ref().map(|_| self.other.clone());
+        let without_user = Call { user, ..call.clone() };
+        let without_endpoint = Call { endpoint: self.other.clone(), ..without_user.clone() };
+        let folds = [(call, room), (without_user, room + room / 4)];
+        self.first_with_room(&mut shard.known_calls, &self.calls, folds).unwrap_or_else(|| {
+            self.folded.increment(1);
+            without_endpoint
+        })
+    }
+
+    /// The first of some names that is known, or that there is room for among so many.
+    fn first_with_room<T: Clone + Eq + Hash>(
+        &self,
+        known: &mut HashSet<T>,
+        count: &AtomicUsize,
+        folds: impl IntoIterator<Item = (T, usize)>,
+    ) -> Option<T> {
+        for (n, (name, room)) in folds.into_iter().enumerate() {
+            let is_known = known.contains(&name);
+            if !is_known && count.load(Relaxed) >= room {
+                continue;
             }
-            if self.series.load(Relaxed) < room {
-                self.series.fetch_add(1, Relaxed);
-                shard.known.insert(series.clone());
-                return (minute, series);
+            if !is_known {
+                count.fetch_add(1, Relaxed);
+                known.insert(name.clone());
             }
+            self.folded.increment(u64::from(n > 0));
+            return Some(name);
         }
-        self.folded.increment(1);
-        (minute, nobody())
+        None
     }
 
     /// Counts a record with the estimate that was kept of it, where it does not say what it used.
@@ -259,10 +325,10 @@ impl UsageBook {
         for shard in &self.shards {
             let pending = std::mem::take(&mut shard.lock().pending);
             self.waiting.fetch_sub(pending.len(), Relaxed);
-            deltas.extend(pending.into_iter().map(|((minute, series), totals)| UsageDelta {
+            deltas.extend(pending.into_iter().map(|((minute, call), measured)| UsageDelta {
                 minute,
-                key: series.into_key(),
-                totals,
+                key: call.into_key(),
+                measured,
             }));
         }
         let mut deltas = deltas.into_iter().peekable();

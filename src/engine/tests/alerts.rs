@@ -1,6 +1,7 @@
 //! Alert rules over a scripted day on two instances.
 
 use super::*;
+use crate::domain::alert::AlertState;
 use crate::engine::{
     Base,
     background::alerts::{FEW, MANY},
@@ -53,8 +54,10 @@ async fn spend(day: &mut Day, second: &Engine, minutes: &[&str]) -> Vec<(String,
     let mut logged = Vec::new();
     for engine in [&*day.engine, second] {
         let waiting = engine.shared.outbox.take(day.now + DAY);
-        let alerts = waiting.into_iter().filter(|event| event.kind == EventType::AlertRule);
-        logged.extend(alerts.map(|event| {
+        let mut alerts: Vec<Event> =
+            waiting.into_iter().filter(|event| event.kind == EventType::AlertRule).collect();
+        alerts.retain(|event| event.evidence["state"] == "firing");
+        logged.extend(alerts.into_iter().map(|event| {
             assert_eq!(event.count, 1);
             let text = |name: &str| event.evidence[name].as_str().unwrap().to_owned();
             (text("metric"), event.severity.name().to_owned(), text("start")[14..16].parse().unwrap())
@@ -185,7 +188,7 @@ async fn a_rule_that_fires_at_very_many_says_so_once() {
     let deltas = (0..1_300).map(|n| crate::domain::usage::UsageDelta {
         minute: NOW,
         key: crate::domain::usage::UsageKey { key: Some(format!("k{n}").into()), ..Default::default() },
-        totals: crate::domain::usage::Totals { requests: 1, ..Default::default() },
+        measured: crate::domain::usage::Totals { requests: 1, ..Default::default() }.into(),
     });
     let batch =
         crate::domain::usage::UsageBatch { instance: "x".into(), seq: 1, now: NOW, deltas: deltas.collect() };
@@ -283,4 +286,95 @@ async fn a_rule_that_fired_at_very_many_stays_quiet_after_a_restart() {
         engine.watch_all(day.now).await.unwrap();
     }
     assert_eq!(in_log(&day, &[&second]).await, 1);
+}
+
+/// What both instances tell of rules: by whom, with the state and the sum.
+async fn states(day: &Day, second: &Engine) -> Vec<(String, String, String)> {
+    let text = |event: &Event, name: &str| event.evidence[name].as_str().unwrap().to_owned();
+    let logged = logged(day, second).await;
+    logged.iter().map(|event| (text(event, "name"), text(event, "state"), text(event, "observed"))).collect()
+}
+
+#[tokio::test]
+async fn a_window_slides_by_minutes_fires_once_and_is_cleared_once() {
+    let low = |fields: &str| format!("{{ {fields}, severity = 'low' }},");
+    let dear = low(
+        "name = 'dear', metric = 'cost', window = '3min', operator = 'gt', threshold = 5, scope = 'project'",
+    );
+    let quiet = "name = 'quiet', metric = 'requests', window = '2min', operator = 'lt', threshold = 1";
+    let rules = dear + &low(&format!("{quiet}, scope = 'everything'"));
+    let (mut day, second) = with_rules(&rules).await;
+    let mut seen = Vec::new();
+    // Three dollars a minute for three minutes, and then nothing; every ten seconds both look.
+    for minute in 0..10 {
+        if minute < 3 {
+            day.ask(json!({"project_id": "p", "cost_usd": "3"})).await;
+        }
+        for _ in 0..6 {
+            for engine in [&*day.engine, &*second] {
+                engine.watch_all(day.now).await.unwrap();
+            }
+            let now_logged = states(&day, &second).await.into_iter();
+            seen.extend(now_logged.map(|(name, state, observed)| (minute, name, state, observed)));
+            day.now += 10 * SECOND;
+        }
+    }
+    let seen: Vec<(i32, &str, &str, &str)> =
+        seen.iter().map(|(at, name, state, observed)| (*at, &**name, &**state, &**observed)).collect();
+    let expected = [
+        // Before the first request nothing was used for two whole minutes.
+        (0, "quiet", "firing", "0"),
+        (1, "dear", "firing", "6"),
+        (3, "quiet", "cleared", "0"),
+        (5, "quiet", "firing", "0"),
+        // In minute 3 the window still holds two of the three; cleared two minutes later.
+        (6, "dear", "cleared", "6"),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn every_rule_is_listed_and_a_new_instance_knows_what_fires() {
+    let low = |fields: &str| format!("{{ {fields}, severity = 'low' }},");
+    let dear =
+        "name = 'dear', metric = 'cost', window = '1hour', operator = 'gt', threshold = '0.5', scope = 'key'";
+    let daily = "metric = 'cost_per_day', operator = 'gt', threshold = 100, scope = 'everything'";
+    let (mut day, second) = with_rules(&(low(dear) + &low(daily))).await;
+    day.ask(json!({"key_id": "a", "cost_usd": "0.75"})).await;
+    for engine in [&*day.engine, &*second] {
+        engine.watch_all(day.now).await.unwrap();
+    }
+    let fired = day.now;
+    assert_eq!(in_log(&day, &[&second]).await, 1);
+    day.now += 5 * MINUTE;
+    let start = Engine::start(
+        day.engine.shared.store.clone(),
+        day.engine.geo.clone(),
+        second.in_force.base().clone(),
+        day.engine.options.clone(),
+    );
+    let third = start.await.unwrap();
+    for engine in [&*third, &*second, &*day.engine] {
+        engine.watch_all(day.now).await.unwrap();
+        let listed = engine.alerts();
+        let shown: Vec<_> = listed
+            .iter()
+            .map(|alert| {
+                (
+                    alert.rule.title(),
+                    alert.state,
+                    alert.since,
+                    alert.name.as_deref(),
+                    alert.observed.as_deref(),
+                )
+            })
+            .collect();
+        let day_rule = "cost_per_day gt 100 of everything, low".to_owned();
+        let expected = [
+            ("dear".to_owned(), AlertState::Firing, Some(fired), Some("a"), Some("0.75")),
+            (day_rule, AlertState::Pending, None, None, Some("0.75")),
+        ];
+        assert_eq!(shown, expected);
+    }
+    assert_eq!(in_log(&day, &[&second, &third]).await, 1, "nobody says it twice");
 }

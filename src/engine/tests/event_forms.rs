@@ -3,13 +3,13 @@
 use super::*;
 use crate::{
     domain::{
-        alert::{AlertRule, Bar, Fired, Metric, Operator, Watched},
+        alert::{Alert, AlertRule, AlertState, Bar, Fired, Metric, Operator, Watched},
         decision::{LimitStatus, Would},
         event::golden::check,
         finding::{Finding, Mode, Severity},
         limit::{LimitMode, Span},
         registry::{Entry, KeyEntry, NotAllowed, Project},
-        spend::{Amount, Judgement, Sign},
+        spend::{Amount, CheckInterval, Judgement, Sign},
         standing::{Origin, Standing, StandingState},
         window::Unit,
     },
@@ -145,6 +145,8 @@ async fn the_use_of_a_budget_and_of_a_limit_is_written_as_the_golden_files_say()
 #[test]
 fn alert_rules_are_written_as_their_golden_files_say() {
     let rule = |scope, bar| AlertRule {
+        name: None,
+        window: None,
         metric: Metric::CostPerHour,
         operator: Operator::Gt,
         bar,
@@ -162,6 +164,20 @@ fn alert_rules_are_written_as_their_golden_files_say() {
     check("baseline", &events::alert(&model, Some("gpt-4.1"), &fired(baseline), NOW, NOW + MINUTE));
     let everything = rule(Watched::Everything, threshold.clone());
     check("everything", &events::alert(&everything, None, &fired(None), NOW, NOW + MINUTE));
+    let cleared = Alert {
+        state: AlertState::Cleared,
+        since: NOW,
+        observed: "0.75".to_owned(),
+        threshold: "0.5".to_owned(),
+        holds_until: NOW,
+    };
+    let named = AlertRule {
+        name: Some("shop is dear".to_owned()),
+        window: Some("5min".to_owned().try_into().unwrap()),
+        metric: Metric::Cost,
+        ..project
+    };
+    check("cleared", &events::alert_cleared(&named, Some("shop"), &cleared, NOW + MINUTE));
     check("crowd", &events::crowd(&rule(Watched::Key, threshold), 1_000, NOW, NOW + MINUTE));
 }
 
@@ -179,16 +195,17 @@ fn what_keys_spend_is_written_as_its_golden_files_say() {
         signs: vec![sign("z", None), sign("times_mean", Some(3_900))],
     };
     let cost = found(Amount::Cost);
-    check("", &events::spend_anomaly(&key, &cost, NOW - 9 * HOUR, NOW, "p", NOW + MINUTE));
+    let five = CheckInterval::of_minutes(5).unwrap();
+    check("", &events::spend_anomaly(&key, &cost, NOW - 9 * HOUR, (NOW, five), "p", NOW + MINUTE));
     let tokens = Judgement { yesterday: None, ..found(Amount::Tokens) };
-    check("tokens", &events::spend_anomaly(&key, &tokens, NOW - 9 * HOUR, NOW, "p", NOW + MINUTE));
-    let checks = [(NOW, 390_000_000_000), (NOW - HOUR, 380_000_000_000)];
-    let cut = events::key_cut_off(&key, &cost, (NOW - 9 * HOUR, &checks), None, "p", NOW + MINUTE);
+    check("tokens", &events::spend_anomaly(&key, &tokens, NOW - 9 * HOUR, (NOW, five), "p", NOW + MINUTE));
+    let checks = [(NOW, 390_000_000_000), (NOW - 5 * MINUTE, 380_000_000_000)];
+    let cut = events::key_cut_off(&key, &cost, (NOW - 9 * HOUR, five, &checks), None, "p", NOW + MINUTE);
     check("", &cut);
     check("in_theory", &events::cut_off_in_theory(cut.clone(), NOW + MINUTE));
     check("cut_off", &events::banned_by_spend(&cut, &banned(None)));
     let spared = Some("shadow");
-    let cut = events::key_cut_off(&key, &cost, (NOW - 9 * HOUR, &checks), spared, "p", NOW + MINUTE);
+    let cut = events::key_cut_off(&key, &cost, (NOW - 9 * HOUR, five, &checks), spared, "p", NOW + MINUTE);
     check("shadow", &cut);
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::{
     actor::Actor,
     enforcement::Enforcement,
-    usage::{Bucket, UsageQuery},
+    usage::{Bucket, Rows, UsageQuery},
 };
 
 #[tokio::test]
@@ -63,16 +63,8 @@ async fn what_is_only_observed_is_counted_as_a_request_that_went_through() {
         let answer = day.ask(fields).await;
         assert!(answer.allowed && !answer.ruling().allowed);
     }
-    let query = UsageQuery {
-        bucket: Bucket::Day,
-        from: Bucket::Day.start(day.now),
-        to: day.now + DAY,
-        now: day.now,
-        group: Default::default(),
-        only: Default::default(),
-        max_rows: usize::MAX,
-        max_scanned: usize::MAX,
-    };
+    let span = (Bucket::Day.start(day.now), day.now + DAY);
+    let query = UsageQuery::new(Rows::Each(Bucket::Day), span, day.now);
     let rows = day.engine.usage().table(&query).await.unwrap().rows;
     let totals: Vec<_> = rows.values().map(|totals| (totals.requests, totals.refused)).collect();
     assert_eq!(totals, [(3, 0)]);

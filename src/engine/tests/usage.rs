@@ -4,15 +4,13 @@ use super::*;
 use crate::domain::{
     actor::Actor,
     observation::{Charge, ChargeMode, LedgerEntry},
-    usage::{Bucket, Grouping, OTHER, Totals, UsageKey, UsageQuery},
+    usage::{Bucket, Grouping, OTHER, Rows, Totals, UsageKey, UsageQuery},
 };
 
 impl Day {
     async fn usage_by(&self, bucket: Bucket, group: Grouping) -> Vec<(Millis, UsageKey, Totals)> {
-        let (from, only) = (bucket.start(self.now - 30 * DAY), UsageKey::default());
-        let (to, now) = (self.now + DAY, self.now);
-        let (max_rows, max_scanned) = (usize::MAX, usize::MAX);
-        let query = UsageQuery { bucket, from, to, now, group, only, max_rows, max_scanned };
+        let span = (bucket.start(self.now - 30 * DAY), self.now + DAY);
+        let query = UsageQuery { group, ..UsageQuery::new(Rows::Each(bucket), span, self.now) };
         let table = self.engine.usage().table(&query).await.unwrap();
         table.rows.into_iter().map(|((start, key), totals)| (start, key, totals)).collect()
     }
@@ -84,13 +82,48 @@ async fn beyond_the_cap_names_are_summed_with_others_and_nothing_is_lost() {
     for n in 0..40 {
         day.ask(json!({"key_id": format!("k{n}"), "project_id": format!("p{}", n % 5), "model": "m"})).await;
     }
-    let group = Grouping { project: true, model: true, key: true };
+    let group = Grouping { project: true, model: true, key: true, ..Grouping::default() };
     let rows = day.usage_by(Bucket::Day, group).await;
     assert_eq!(rows.iter().map(|(_, _, totals)| totals.requests).sum::<u64>(), 40);
     assert!(rows.len() <= 13, "{} series", rows.len());
     let others = rows.iter().filter(|(_, key, _)| key.key.as_deref() == Some(OTHER));
     assert_eq!(others.map(|(_, _, totals)| totals.requests).sum::<u64>(), 32);
     assert_eq!(day.requests().await, 40);
+}
+
+#[tokio::test]
+async fn users_are_apart_where_the_setting_says_so_and_never_crowd_out_keys() {
+    for by_user in [false, true] {
+        let mut day =
+            Day::set_up(|options| (options.usage_series, options.usage_by_user) = (8, by_user)).await;
+        for n in 0..40 {
+            let fields = json!({"key_id": format!("k{}", n % 4), "user": format!("u{n}"), "cost_usd": "0.1"});
+            day.ask(fields).await;
+        }
+        let by = |user: bool, key: bool| Grouping { user, key, ..Grouping::default() };
+        let keys = day.usage_by(Bucket::Day, by(false, true)).await;
+        assert_eq!(keys.iter().map(|(_, _, totals)| totals.requests).collect::<Vec<_>>(), [10; 4]);
+        let users = day.usage_by(Bucket::Day, by(true, false)).await;
+        let named = users.iter().filter(|(_, key, _)| key.user.as_deref().is_some_and(|user| user != OTHER));
+        assert_eq!(named.count(), if by_user { 8 } else { 0 });
+        let cost: u64 = users.iter().map(|(_, _, totals)| totals.cost_nanos).sum();
+        assert_eq!(cost, 4_000_000_000, "sums stay whole");
+    }
+}
+
+#[tokio::test]
+async fn endpoints_beyond_the_cap_are_summed_with_others() {
+    let mut day = Day::set_up(|options| (options.usage_series, options.usage_by_user) = (8, true)).await;
+    for n in 0..40 {
+        let endpoint = format!("/v1/{}", char::from(b'a' + n % 26));
+        day.ask(json!({"endpoint": endpoint, "user": format!("u{n}")})).await;
+    }
+    let group = Grouping { endpoint: true, user: true, ..Grouping::default() };
+    let rows = day.usage_by(Bucket::Day, group).await;
+    assert!(rows.len() <= 11, "{} series", rows.len());
+    assert_eq!(rows.iter().map(|(_, _, totals)| totals.requests).sum::<u64>(), 40);
+    let others = rows.iter().filter(|(_, key, _)| key.endpoint.as_deref() == Some(OTHER));
+    assert!(others.count() == 1);
 }
 
 #[tokio::test]

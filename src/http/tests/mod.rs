@@ -185,6 +185,7 @@ fn options() -> EngineOptions {
         event_buffer: 1000,
         flushes: true,
         usage_series: 1000,
+        usage_by_user: false,
         lease: LEASE,
     }
 }

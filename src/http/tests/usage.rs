@@ -40,10 +40,38 @@ async fn a_record_just_acknowledged_is_in_the_answer() {
 }
 
 #[tokio::test]
+async fn rows_show_how_long_requests_took_that_reported_it() {
+    let api = Api::open().await;
+    for latency in 1..=100 {
+        api.used(json!({"key_id": format!("k{}", latency % 2), "latency_ms": latency, "tokens_used": 0}))
+            .await;
+    }
+    api.used(json!({"key_id": "silent", "tokens_used": 0})).await;
+    let usage = api.get("/v1/usage?group_by=key&bucket=day").await.good(200);
+    for (row, right) in [(&usage["rows"][0], 50.0), (&usage["rows"][1], 49.0), (&usage["today"], 50.0)] {
+        let shown = row["latency_p50_ms"].as_f64().unwrap();
+        assert!((shown - right).abs() <= right / 32.0, "{row}");
+    }
+    for (percentile, right) in [("latency_p95_ms", 95.0), ("latency_p99_ms", 99.0)] {
+        let shown = usage["total"][percentile].as_f64().unwrap();
+        assert!((shown - right).abs() <= right / 32.0, "{percentile} {shown}");
+    }
+    assert_eq!(
+        (&usage["rows"][2]["key"], &usage["rows"][2]["latency_p99_ms"]),
+        (&json!("silent"), &json!(null))
+    );
+}
+
+#[tokio::test]
 async fn questions_that_make_no_sense_are_refused_by_name() {
     let api = Api::open().await;
     for (query, pointer) in [
         ("bucket=week", "/bucket"),
+        ("timezone=Mars/Olympus", "/timezone"),
+        ("group_by=user", "/group_by"),
+        ("user=u", "/user"),
+        ("from=2026-02-30", "/from"),
+        ("bucket=month&from=0001-01-01&to=2026-01-01", "/from"),
         ("group_by=model,colour", "/group_by"),
         ("group_by=key&group_by=model", "/group_by"),
         ("form=csv", "/form"),
@@ -62,11 +90,53 @@ async fn questions_that_make_no_sense_are_refused_by_name() {
 }
 
 #[tokio::test]
+async fn rows_by_endpoint_take_ids_out_and_by_user_name_the_setting() {
+    let api = Api::open().await;
+    for (endpoint, user) in [("/v1/files/12", "u"), ("/v1/files/345", "v"), ("/v1/chat", "u")] {
+        api.used(json!({"endpoint": endpoint, "user": user, "tokens_used": 1})).await;
+    }
+    let usage = api.get("/v1/usage?group_by=endpoint").await.good(200);
+    let rows = usage["rows"].as_array().unwrap().iter();
+    let rows: Vec<_> =
+        rows.map(|row| (row["endpoint"].as_str().unwrap(), row["requests"].as_u64().unwrap())).collect();
+    assert_eq!(rows, [("/v1/chat", 1), ("/v1/files/{id}", 2)]);
+    let like = api.get("/v1/usage?endpoint=/v1/files/777").await.good(200);
+    assert_eq!((&like["total"]["requests"], &like["today"]["requests"]), (&json!(2), &json!(2)));
+    let problem = api.get("/v1/usage?group_by=user").await.problem(422);
+    assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("usage.by_user"), "{problem}");
+}
+
+#[tokio::test]
+async fn days_months_and_dates_follow_the_time_zone() {
+    let api = Api::open().await;
+    api.used(json!({"tokens_used": 1})).await;
+    // Two weeks ago there, at a quarter to and a quarter past midnight.
+    let zone = crate::domain::calendar::Zone::named("Asia/Tokyo").unwrap();
+    let period = crate::domain::calendar::Calendar::Day;
+    let begin = period.period(api.engine.now() - 14 * crate::domain::DAY, &zone).0;
+    for (at, cost) in [(begin - 900_000, "1"), (begin + 900_000, "2")] {
+        let timestamp = crate::domain::event::format_millis(at);
+        api.used(json!({"timestamp": timestamp, "cost_usd": cost})).await;
+    }
+    let date = crate::domain::event::format_millis(begin + 9 * crate::domain::HOUR)[..10].to_owned();
+    let path = format!("/v1/usage?timezone=asia/tokyo&bucket=day&from={date}");
+    let usage = api.get(&path).await.good(200);
+    assert_eq!((&usage["timezone"], &usage["rows"][0]["cost_usd"]), (&json!("Asia/Tokyo"), &json!("2")));
+    assert_eq!(usage["rows"][0]["start"], crate::domain::event::format_millis(begin));
+    assert_eq!((&usage["total"]["requests"], &usage["today"]["requests"]), (&json!(2), &json!(1)));
+    let months = api.get("/v1/usage?timezone=Asia/Tokyo&bucket=month&from=2020-01-01").await.good(200);
+    assert_eq!((&months["bucket"], &months["total"]["cost_usd"]), (&json!("month"), &json!("3")));
+}
+
+#[tokio::test]
 async fn csv_is_given_where_it_is_asked_for_and_no_name_becomes_a_formula() {
     let api = Api::open().await;
-    api.used(json!({"project_id": "=cmd|'/c'!A0", "model": "a,\"b\"", "cost_usd": "1.5"})).await;
+    api.used(
+        json!({"project_id": "=cmd|'/c'!A0", "model": "a,\"b\"", "cost_usd": "1.5", "latency_ms": 0.012}),
+    )
+    .await;
     let expected_header = "start,project,model,requests,refused,client_errors,server_errors,tokens,input_tokens,\
-        cached_tokens,output_tokens,cost_usd\r\n";
+        cached_tokens,output_tokens,cost_usd,latency_p50_ms,latency_p95_ms,latency_p99_ms\r\n";
     let asked = api.get("/v1/usage?group_by=model,project&bucket=day&format=csv").await;
     let accept = [("accept", "text/csv")];
     let path = "/v1/usage?group_by=model,project&bucket=day";
@@ -76,7 +146,7 @@ async fn csv_is_given_where_it_is_asked_for_and_no_name_becomes_a_formula() {
         let (header, rows) = reply.text.split_at(expected_header.len());
         assert_eq!(header, expected_header);
         let row = rows.split_once(',').unwrap().1;
-        assert_eq!(row, "'=cmd|'/c'!A0,\"a,\"\"b\"\"\",1,0,0,0,10,10,0,0,1.5\r\n");
+        assert_eq!(row, "'=cmd|'/c'!A0,\"a,\"\"b\"\"\",1,0,0,0,10,10,0,0,1.5,0.012,0.012,0.012\r\n");
     }
     let json = format!("{path}&format=json");
     api.call("GET", &json, &accept, Body::empty()).await.good(200);
@@ -105,4 +175,41 @@ async fn usage_is_read_with_the_scope_for_reading() {
     let headers = [("authorization", &*format!("Bearer {}", &*token))];
     api.call("GET", "/v1/usage", &headers, Body::empty()).await.problem(403);
     api.get("/v1/usage/forecast").await.problem(401);
+}
+
+#[tokio::test]
+async fn alert_rules_are_listed_by_state_and_in_pages() {
+    let api = Api::open().await;
+    let all = api.get("/v1/alerts").await.good(200);
+    let names = |list: &serde_json::Value| -> Vec<String> {
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["rule"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!((names(&all), &all["next_cursor"]), (Vec::new(), &json!(null)), "this service has no rules");
+    for (query, pointer) in
+        [("state=on", "/state"), ("limit=0", "/limit"), ("cursor=x", "/cursor"), ("x=1", "/x")]
+    {
+        let problem = api.get(&format!("/v1/alerts?{query}")).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{query}");
+    }
+    let config: crate::config::Config = toml::from_str(crate::config::DEFAULT_TOML).unwrap();
+    let base = crate::engine::Base::from(&config);
+    let api = Api::with(super::super::Auth::default(), base).await;
+    let first = api.get("/v1/alerts?state=pending&limit=3").await.good(200);
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let second = api.get(&format!("/v1/alerts?limit=3&cursor={cursor}")).await.good(200);
+    assert_eq!([names(&first), names(&second)].concat().len(), 4, "each once");
+    let item = &first["items"][0];
+    assert_eq!(
+        (&item["state"], &item["since"], &item["threshold"]),
+        (&json!("pending"), &json!(null), &json!("100"))
+    );
+    assert_eq!(item["rule"], "cost_per_hour gt 100 of everything, medium");
+    let one =
+        api.get("/v1/alerts?rule=cost_per_hour%20gt%20500%20of%20everything,%20critical").await.good(200);
+    assert_eq!(names(&one).len(), 1);
 }

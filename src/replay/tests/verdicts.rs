@@ -28,6 +28,7 @@ async fn judged(verdict: Verdict) -> Event {
         event_buffer: 100,
         flushes: true,
         usage_series: 0,
+        usage_by_user: false,
         lease: LEASE,
     };
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());

@@ -131,6 +131,9 @@ on_every_store! {
         usage_is_kept_as_long_as_was_promised
         sums_are_exact_and_stop_at_the_largest_number
         usage_of_one_project_model_or_key_is_found
+        latencies_merge_exactly_and_a_batch_that_is_sent_again_adds_none
+        usage_by_endpoint_and_user_sums_to_the_same
+        days_and_months_of_a_zone_are_made_of_what_was_used_in_them
     }
 }
 

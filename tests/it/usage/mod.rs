@@ -10,7 +10,7 @@ use futures::future::join_all;
 use keyward::{
     domain::{
         DAY, Millis,
-        usage::{Bucket, Grouping, UsageKey, UsageQuery, UsageTable},
+        usage::{Bucket, Grouping, Rows, UsageQuery, UsageTable},
     },
     engine::Engine,
     geo::Geo,
@@ -32,10 +32,8 @@ use oracle::{Life, Oracle};
 
 /// Everything that is kept at `now`.
 pub(crate) fn all(bucket: Bucket, group: Grouping, now: Millis) -> UsageQuery {
-    let only = UsageKey::default();
-    let (from, to) = (now - 500 * DAY, now + DAY);
-    let (max_rows, max_scanned) = (usize::MAX, usize::MAX);
-    UsageQuery { bucket, from: bucket.start(from), to, now, group, only, max_rows, max_scanned }
+    let span = (bucket.start(now - 500 * DAY), now + DAY);
+    UsageQuery { group, ..UsageQuery::new(Rows::Each(bucket), span, now) }
 }
 
 /// Asks until the answers are no longer lost.
@@ -84,7 +82,8 @@ async fn is_exact(stores: Vec<Arc<dyn Store>>) {
     whole.is_lively();
     for bucket in Bucket::ALL {
         for n in 0..8 {
-            let group = Grouping { project: n & 1 > 0, model: n & 2 > 0, key: n & 4 > 0 };
+            let group =
+                Grouping { project: n & 1 > 0, model: n & 2 > 0, key: n & 4 > 0, ..Grouping::default() };
             let table = ask(&engine, &all(bucket, group, now)).await;
             assert_eq!(table.rows, whole.rows(bucket, group, now), "{bucket:?} by {group:?}");
         }

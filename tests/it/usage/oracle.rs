@@ -191,6 +191,7 @@ impl Oracle {
                 project: name(group.project, project),
                 model: name(group.model, model),
                 key: name(group.key, key),
+                ..UsageKey::default()
             };
             let row = rows.entry((start, key)).or_default();
             row.requests += totals.requests;

@@ -3,17 +3,22 @@
 use keyward::{
     domain::{
         DAY, HOUR, MINUTE, Millis,
-        usage::{Bucket, Grouping, Totals, UsageBatch, UsageDelta, UsageKey, UsageQuery, UsageTable},
+        calendar::{Calendar, Zone},
+        usage::{
+            Bucket, Grouping, Latencies, Measured, Rows, Totals, UsageBatch, UsageDelta, UsageKey,
+            UsageQuery, UsageTable,
+        },
     },
     store::Store,
 };
 
 use crate::store::support::*;
 
-const EVERYTHING: Grouping = Grouping { project: true, model: true, key: true };
+const EVERYTHING: Grouping = Grouping { project: true, model: true, key: true, endpoint: false, user: false };
 
 fn series(project: &str, model: Option<&str>, key: &str) -> UsageKey {
-    UsageKey { project: Some(project.into()), model: model.map(Into::into), key: Some(key.into()) }
+    let model = model.map(Into::into);
+    UsageKey { project: Some(project.into()), model, key: Some(key.into()), ..UsageKey::default() }
 }
 
 fn used(requests: u64, cost_nanos: u64) -> Totals {
@@ -24,14 +29,14 @@ fn batch(instance: &str, seq: u64, now: Millis, deltas: &[(Millis, UsageKey, Tot
     let deltas = deltas.iter().map(|(at, key, totals)| UsageDelta {
         minute: Bucket::Minute.start(*at),
         key: key.clone(),
-        totals: *totals,
+        measured: (*totals).into(),
     });
     UsageBatch { instance: instance.into(), seq, now, deltas: deltas.collect() }
 }
 
 fn query(bucket: Bucket, from: Millis, to: Millis, group: Grouping) -> UsageQuery {
-    let (from, to, only) = (bucket.start(from), bucket.start(to - 1) + bucket.millis(), UsageKey::default());
-    UsageQuery { bucket, from, to, now: START + HOUR, group, only, max_rows: 1_000, max_scanned: 1_000_000 }
+    let span = (bucket.start(from), bucket.start(to - 1) + bucket.millis());
+    UsageQuery { group, ..UsageQuery::new(Rows::Each(bucket), span, START + HOUR) }
 }
 
 async fn requests(store: &dyn Store, query: &UsageQuery) -> u64 {
@@ -162,7 +167,8 @@ pub(crate) async fn usage_of_one_project_model_or_key_is_found(store: &dyn Store
         ("p", "n", "", 0),
         ("", "", "", 15),
     ] {
-        let only = UsageKey { project: name(project), model: name(model), key: name(key) };
+        let only =
+            UsageKey { project: name(project), model: name(model), key: name(key), ..UsageKey::default() };
         for group in [EVERYTHING, Grouping::default()] {
             let asked = UsageQuery { only: only.clone(), ..query(Bucket::Hour, START, START + 1, group) };
             assert_eq!(requests(store, &asked).await, expected, "{only:?}");
@@ -170,4 +176,105 @@ pub(crate) async fn usage_of_one_project_model_or_key_is_found(store: &dyn Store
     }
     let few = UsageQuery { max_rows: 3, ..query(Bucket::Hour, START, START + 1, EVERYTHING) };
     assert!(store.usage(&few).await.unwrap().overflowed);
+}
+
+/// What a series used in a minute, with how long each of its requests took.
+fn took(at: Millis, key: UsageKey, latencies_ms: &[f64]) -> UsageDelta {
+    let mut latencies = Latencies::default();
+    latencies_ms.iter().for_each(|ms| latencies.merge(&Latencies::of(Some(*ms))));
+    let measured = Measured { totals: used(latencies_ms.len() as u64, 1), latencies };
+    UsageDelta { minute: Bucket::Minute.start(at), key, measured }
+}
+
+pub(crate) async fn latencies_merge_exactly_and_a_batch_that_is_sent_again_adds_none(store: &dyn Store) {
+    let (a, b) = (series("p", Some("m"), "a"), series("p", None, "b"));
+    // Before, between and after what is held, and the same again.
+    let parts: [&[f64]; 4] = [&[100.0, 3_000.0], &[0.5, 100.0, 800.0], &[1e12, 0.0], &[100.0, 101.0, 9e5]];
+    for (seq, part) in (1..).zip(parts) {
+        let deltas = vec![took(START, a.clone(), part), took(START, b.clone(), &part[..1])];
+        let batch = UsageBatch { instance: "i".into(), seq, now: START, deltas };
+        store.add_usage(&batch).await.unwrap();
+        store.add_usage(&batch).await.unwrap();
+    }
+    store.add_usage(&batch("j", 1, START, &[(START, series("q", None, "c"), used(1, 1))])).await.unwrap();
+    let all = took(START, a.clone(), &parts.concat()).measured.latencies;
+    let firsts: Vec<f64> = parts.iter().map(|part| part[0]).collect();
+    let of_b = took(START, b.clone(), &firsts).measured.latencies;
+    let both = Latencies::unpack(&{
+        let mut both = all.clone();
+        both.merge(&of_b);
+        both.pack()
+    });
+    for bucket in Bucket::ALL {
+        let asked = UsageQuery { latencies: true, ..query(bucket, START, START + 1, EVERYTHING) };
+        let table = store.usage(&asked).await.unwrap();
+        let row = |key: &UsageKey| table.latencies.get(&(bucket.start(START), key.clone()));
+        assert_eq!((row(&a), row(&b)), (Some(&all), Some(&of_b)), "{bucket:?}");
+        assert_eq!((table.latencies.len(), table.rows.len()), (2, 3), "who reported none has none");
+        assert_eq!(Some(table.all_latencies), both);
+        let by_project = UsageQuery { group: Grouping { project: true, ..Grouping::default() }, ..asked };
+        let table = store.usage(&by_project).await.unwrap();
+        assert_eq!(table.latencies.values().cloned().map(Some).collect::<Vec<_>>(), [both.clone()]);
+    }
+    let unasked = store.usage(&query(Bucket::Day, START, START + 1, EVERYTHING)).await.unwrap();
+    assert!(unasked.latencies.is_empty() && unasked.all_latencies.is_empty());
+}
+
+pub(crate) async fn usage_by_endpoint_and_user_sums_to_the_same(store: &dyn Store) {
+    let of = |key: &str, endpoint: &str, user: Option<&str>| UsageKey {
+        endpoint: Some(endpoint.into()),
+        user: user.map(Into::into),
+        ..series("p", Some("m"), key)
+    };
+    let deltas = [
+        (START, of("a", "/v1/chat", Some("u")), used(1, 5)),
+        (START, of("a", "/v1/chat", None), used(2, 7)),
+        (START, of("a", "/v1/files/{id}", Some("u")), used(4, 11)),
+        (START, of("b", "/v1/chat", Some("v")), used(8, 13)),
+    ];
+    store.add_usage(&batch("i", 1, START, &deltas)).await.unwrap();
+    let rows = async |group: Grouping, only: UsageKey| {
+        let asked = UsageQuery { only, ..query(Bucket::Hour, START, START + 1, group) };
+        let table = store.usage(&asked).await.unwrap();
+        let requests: Vec<u64> = table.rows.values().map(|totals| totals.requests).collect();
+        (requests, table.total.cost_nanos)
+    };
+    let all = UsageKey::default();
+    let endpoint = Grouping { endpoint: true, ..Grouping::default() };
+    let user = Grouping { user: true, ..Grouping::default() };
+    assert_eq!(rows(endpoint, all.clone()).await, (vec![11, 4], 36));
+    assert_eq!(rows(user, all.clone()).await, (vec![2, 5, 8], 36), "who named no user is a row of its own");
+    assert_eq!(rows(Grouping { key: true, ..Grouping::default() }, all.clone()).await, (vec![7, 8], 36));
+    assert_eq!(rows(Grouping::default(), all.clone()).await, (vec![15], 36));
+    let of_user = UsageKey { user: Some("u".into()), ..UsageKey::default() };
+    assert_eq!(rows(endpoint, of_user).await, (vec![1, 4], 16));
+}
+
+pub(crate) async fn days_and_months_of_a_zone_are_made_of_what_was_used_in_them(store: &dyn Store) {
+    let zone = Zone::named("Asia/Kathmandu").unwrap();
+    let day = Calendar::Day.period(START - DAY, &zone);
+    let a = series("p", None, "a");
+    let moments = [day.0 - 1, day.0, day.0 + 12 * HOUR, day.1 - 1, day.1];
+    let deltas: Vec<_> =
+        moments.iter().zip([1, 2, 4, 8, 16]).map(|(at, n)| (*at, a.clone(), used(n, n))).collect();
+    store.add_usage(&batch("i", 1, START, &deltas)).await.unwrap();
+    let rows = async |period: Calendar, span: (Millis, Millis)| {
+        let asked = UsageQuery::new(Rows::Calendar(period, zone), span, START + HOUR);
+        let table = store.usage(&asked).await.unwrap();
+        table.rows.into_iter().map(|((start, _), totals)| (start, totals.requests)).collect::<Vec<_>>()
+    };
+    let before = Calendar::Day.period(day.0 - 1, &zone).0;
+    let days = rows(Calendar::Day, (before, day.1 + 1)).await;
+    assert_eq!(days, [(before, 1), (day.0, 14), (day.1, 16)]);
+    let month = Calendar::Month.period(day.0, &zone);
+    let months = rows(Calendar::Month, (month.0, month.1)).await;
+    let within: u64 = moments
+        .iter()
+        .zip([1, 2, 4, 8, 16])
+        .filter(|(at, _)| (month.0..month.1).contains(*at))
+        .map(|(_, n)| n)
+        .sum();
+    assert_eq!(months, [(month.0, within)]);
+    let whole = UsageQuery::new(Rows::Whole, (day.0, day.1), START + HOUR);
+    assert_eq!(requests(store, &whole).await, 14);
 }
