@@ -7,7 +7,7 @@
 --       8     the claim, as in 0006_claim.lua
 --       9..   counters (parts/counters.lua)
 -- ARGV  1, 2  as in 0001_observe.lua
---       3     5 little-endian doubles per counter: amount, most, until, 0, 0
+--       3     5 little-endian doubles per counter: amount, most, until, 0, of a block its length (else 0)
 --       4     id of the reservation to keep, empty: none; 5 its stage and end if it is not only held, and its content;
 --             6 when it ends
 --       7     id of the reservation to settle, empty: none; 8 the key that it must be of
@@ -24,7 +24,7 @@
 --
 -- Example: a counter that holds 90 of 100 refuses an amount of 20 and admits one of 10; a window that refuses keeps
 -- either from being charged. A report of 20 makes it 110, and is told that it does not fit. With a claim, the same again
--- is told that the claim is taken, and changes nothing.
+-- is told that the claim is taken, and changes nothing. What does not fit, also a peek, begins the block of its limit.
 
 if #KEYS < 8 or #ARGV ~= 9 then
   return redis.error_reply("KEYWARD charge wants 8 keys or more and 9 arguments")
@@ -114,6 +114,7 @@ if mode == REPORT and ARGV[7] ~= "" then settled = settle() end
 local counters, raws = {unpack(KEYS, 9)}, {}
 if #counters > 0 then raws = call("MGET", unpack(counters)) end
 local list = exceeded(#counters, raws, amounts)
+if repeated == "" then begin_blocks(#counters, counters, raws, amounts, list) end
 if #list > 0 and mode ~= REPORT then charge = with_mode(PEEK) end
 
 local reply

@@ -9,12 +9,13 @@
 mod background;
 mod bans;
 mod breaker;
-mod budgets;
 mod decide;
 mod documents;
 mod events;
 mod fallback;
 mod in_force;
+mod limit_reports;
+mod limit_status;
 mod metrics;
 mod new_subject_limiter;
 mod operator;
@@ -39,7 +40,9 @@ pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,
 };
-pub use operator::{Bans, DeadLetters, Feedback, PolicyChanges, RegistryChanges, SubjectView, Subjects};
+pub use operator::{
+    Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectView, Subjects,
+};
 pub use options::EngineOptions;
 pub use places::KnownPlace;
 pub use policy::{ActivePolicy, Base};
@@ -188,6 +191,11 @@ impl Engine {
     /// All that is known of subjects.
     pub fn subjects(&self) -> &Subjects {
         &self.operator.subjects
+    }
+
+    /// How the limits of keys and projects stand.
+    pub fn limits(&self) -> &Limits {
+        &self.operator.limits
     }
 
     /// What sinks did not take.

@@ -143,6 +143,7 @@ role! { DocumentStore by documents:
     documents_revision<'a>() -> Revision;
     documents_since<'a>(known: Revision) -> Option<Changed>;
     write_document<'a>(document: &'a Document, event: &'a Event) -> bool;
+    write_document_at<'a>(document: &'a Document, event: &'a Event, at: Revision) -> bool;
 }
 
 role! { UsageStore by usage:

@@ -164,12 +164,18 @@ async fn a_cluster_is_used_in_all_its_slots() {
 /// Limits whose counters are in several slots: all or none, never over, and what is refused or reserved leaves nothing.
 async fn limits_across_slots(store: &RedisStore) {
     let day = Span::Calendar(Calendar::Day);
-    let limit = Limit { unit: Unit::Tokens, span: day, most: 0, model: None };
+    let limit = Limit::new(Unit::Tokens, day, 0);
     let scopes =
         [Scope::Everything, Scope::Subject(Subject::project("p")), Scope::Subject(Subject::project("q"))];
     let counters = scopes.map(|scope| Counter::of(&scope, &limit, &Zone::UTC));
     let until = day.counts_until(T0, &Zone::UTC);
-    let quota = |n: usize, amount, most| CounterCharge { counter: counters[n].clone(), amount, most, until };
+    let quota = |n: usize, amount, most| CounterCharge {
+        counter: counters[n].clone(),
+        amount,
+        most,
+        until,
+        block: None,
+    };
     let asked = |key: &str, most: [u64; 3]| Charge {
         counters: (0..3).map(|n| quota(n, 7, most[n])).collect(),
         ..charge(key, T0, 1)

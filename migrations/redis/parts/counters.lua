@@ -76,6 +76,21 @@ local function exceeded(n, raws, charges)
   return list
 end
 
+-- Begins the blocks of the limits that a charge does not fit: a counter that has a length of block as its fifth double
+-- belongs to the one before it. Where that is exceeded, and it holds nothing, it holds 1 for so many milliseconds; then
+-- it is in `list`, too, and in `raws` as it is.
+local function begin_blocks(n, keys, raws, charges, list)
+  local over = {}
+  for _, i in ipairs(list) do over[i] = true end
+  for i = 2, n do
+    local length = unpacked("<d", charges, i * 40 - 7)
+    if length > 0 and over[i - 1] and not over[i] then
+      local _, _, written = change(keys[i], raws[i], 0, 0, 1, now + length)
+      raws[i], list[#list + 1] = written, i
+    end
+  end
+end
+
 -- Of these counters the one that keeps the charge out longest, or the first that always does, and when it fits (-1:
 -- never); 0 when there is none.
 local function refusal(list, raws, charges)

@@ -6,7 +6,7 @@
 //! the [`Decision`]. [`Decider::explain`] is `record` with a trace.
 
 mod bans;
-mod budgets;
+mod blocks;
 mod decider;
 pub(in crate::engine) mod explain;
 pub(in crate::engine) mod frame;
@@ -14,11 +14,13 @@ mod idempotency;
 mod judge;
 mod learn;
 mod limits;
+mod marks;
 mod observe;
 mod prepare;
 mod repeated;
 pub(in crate::engine) mod reservations;
 mod respond;
+mod shadows;
 mod spared;
 pub(in crate::engine) mod stages;
 mod terms;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
+    blocks::without_blocks,
     decider::Decider,
     prepare::{address_charge, attribution},
     reservations,
@@ -82,6 +83,7 @@ impl Decider {
         address: Option<(Charge, Observation)>,
         profiles: &HashMap<Subject, Profile>,
     ) -> Observed<'r> {
+        let (charge, key) = without_blocks(charge, key);
         let observing = charge.observing;
         let counting =
             |seen: Observation| Observation { standing: seen.standing.counting(observing), ..seen };

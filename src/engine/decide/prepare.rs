@@ -252,7 +252,7 @@ pub(super) fn charge(
         limits: active.limits,
         mode: ChargeMode::Report,
         observing: active.observes(),
-        counters: limits.iter().map(counter).collect(),
+        counters: limits.iter().flat_map(|l| [counter(l)].into_iter().chain(l.block(now))).collect(),
         entry: (entry != LedgerEntry::default()).then(|| Box::new(entry)),
         ..Charge::look(record.key.clone(), now)
     }

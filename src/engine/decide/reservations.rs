@@ -21,7 +21,8 @@ pub const LEASE: Millis = MINUTE;
 /// Makes a charge one that holds its estimate until `until`, and the reservation of it: where it would count for longer,
 /// it counts as long as that, unless the request has left for the provider.
 pub(super) fn reserve(charge: &mut Charge, record: &Record, dispatched: bool, until: Millis) -> Reservation {
-    let held = charge.counters.iter().map(|counter| HeldAmount {
+    let counters = charge.counters.iter().filter(|counter| counter.block.is_none());
+    let held = counters.map(|counter| HeldAmount {
         scope: counter.counter.scope.as_str().into(),
         id: counter.counter.id,
         amount: counter.amount,
@@ -41,7 +42,8 @@ pub(super) fn reserve(charge: &mut Charge, record: &Record, dispatched: bool, un
     };
     let stage = if dispatched { Stage::Dispatched } else { Stage::Held };
     let reservation = reservation.at(stage, until);
-    for (counter, held) in charge.counters.iter_mut().zip(&reservation.counters) {
+    let counters = charge.counters.iter_mut().filter(|counter| counter.block.is_none());
+    for (counter, held) in counters.zip(&reservation.counters) {
         counter.until = held.until;
     }
     reservation

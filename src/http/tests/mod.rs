@@ -5,6 +5,7 @@ mod acts;
 mod costs;
 mod doors;
 mod events;
+mod limits;
 mod observe;
 mod pages;
 mod records;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Api;
 
 impl Api {
-    async fn patch(&self, id: &str, body: &Value) -> super::Reply {
+    async fn patch_reservation(&self, id: &str, body: &Value) -> super::Reply {
         let path = format!("/v1/reservations/{id}");
         self.call("PATCH", &path, &[("content-type", "application/json")], body.to_string()).await
     }
@@ -64,11 +64,12 @@ async fn a_check_says_for_how_long_it_holds_and_a_retry_gets_the_same_reservatio
 async fn a_reservation_is_extended_and_dispatched_and_says_what_it_holds() {
     let api = Api::open().await;
     let id = api.reserve(json!({"reserve": true})).await;
-    let extended = api.patch(&id, &json!({"lease_seconds": 600})).await.good(200);
+    let extended = api.patch_reservation(&id, &json!({"lease_seconds": 600})).await.good(200);
     assert_eq!((&extended["id"], &extended["key_id"]), (&json!(id), &json!("acme")));
     assert_eq!((&extended["lease_seconds"], &extended["dispatched"]), (&json!(600), &json!(false)));
     assert_eq!(extended["held"], json!({"requests": 1, "tokens": 300, "cost_usd": "0.0024"}));
-    let dispatched = api.patch(&id, &json!({"dispatched": true, "lease_seconds": 1})).await.good(200);
+    let dispatched =
+        api.patch_reservation(&id, &json!({"dispatched": true, "lease_seconds": 1})).await.good(200);
     assert_eq!(dispatched["dispatched"], true);
     assert!(dispatched["lease_seconds"].as_u64().unwrap() >= 598, "never earlier than it did: {dispatched}");
     assert_eq!(api.settle(&id, json!({"tokens_used": 20})).await["reservation"], "settled");
@@ -98,7 +99,8 @@ async fn what_is_settled_or_never_was_is_a_conflict_that_says_so_and_repeats_not
     api.settle(&settled, json!({"tokens_used": 20})).await;
     let never = settled.replace("rsv_0", "rsv_f");
     for id in [&*settled, &never, "sk-live-secret", "%23", "rsv_1_2", &format!("{settled}0")] {
-        for reply in [api.patch(id, &json!({"dispatched": true})).await, api.give_back(id).await] {
+        for reply in [api.patch_reservation(id, &json!({"dispatched": true})).await, api.give_back(id).await]
+        {
             let problem = reply.problem(409);
             assert!(problem["detail"].as_str().unwrap().contains("no open reservation"), "{problem}");
             assert!(!reply.text.contains(id) && !reply.text.contains("secret"), "{}", reply.text);
@@ -115,7 +117,8 @@ async fn a_reservation_that_has_ended_is_a_conflict_that_says_how() {
     // Another instance, whose clock is ahead, ends them.
     api.engine.reservations().end(api.engine.now() + 2_000).await.unwrap();
     for (id, how, told) in [(&ids[0], "given back", "expired"), (&ids[1], "charged", "corrected")] {
-        for reply in [api.patch(id, &json!({"dispatched": true})).await, api.give_back(id).await] {
+        for reply in [api.patch_reservation(id, &json!({"dispatched": true})).await, api.give_back(id).await]
+        {
             let problem = reply.problem(409);
             assert!(problem["detail"].as_str().unwrap().contains(how), "{problem}");
         }
@@ -141,7 +144,11 @@ async fn terms_that_cannot_be_are_each_named() {
         (json!({"lease_seconds": 3601, "dispatched": true}), "/lease_seconds"),
         (json!({"until": "2030-01-01T00:00:00Z"}), "/until"),
     ] {
-        assert_eq!(api.patch(&id, &body).await.problem(422)["errors"][0]["pointer"], pointer, "{body}");
+        assert_eq!(
+            api.patch_reservation(&id, &body).await.problem(422)["errors"][0]["pointer"],
+            pointer,
+            "{body}"
+        );
     }
     let check = |fields: &str| format!(r#"{{"key_id":"acme","source_ip":"203.0.113.7",{fields}}}"#);
     for (fields, pointers) in [

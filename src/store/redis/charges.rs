@@ -173,9 +173,9 @@ pub(super) enum Asking {
     Look,
     /// They change, whatever their limits.
     Change,
-    /// Nothing changes; limits are asked.
+    /// Nothing is charged; limits are asked, and their blocks begin.
     WouldFit,
-    /// Those of a partition change together, if all their limits admit it.
+    /// Those of a partition change together, if all their limits admit it; else their blocks begin.
     Charge,
 }
 
@@ -210,9 +210,12 @@ pub(super) fn read_reservation(bytes: &[u8]) -> Result<Reservation, StoreError> 
 
 /// A charge of a counter, as `parts/counters.lua` reads it.
 pub(super) fn numbers(charge: &CounterCharge, back: Option<(u64, Millis)>) -> [f64; 5] {
-    let (amount, until) = back.unwrap_or((0, 0));
+    // What is given back, or how long a block is: never both.
+    let (amount, until) = back.unwrap_or((0, charge.block.unwrap_or(0)));
     let exact = packing::exact;
-    [exact(charge.amount), exact(charge.most), charge.until as f64, exact(amount), until as f64]
+    // What may hold any amount may hold more than a double counts exactly.
+    let most = if charge.most == u64::MAX { f64::INFINITY } else { exact(charge.most) };
+    [exact(charge.amount), most, charge.until as f64, exact(amount), until as f64]
 }
 
 fn with_counters(observation: Observation, counted: Counted, charge: &Charge) -> Observation {

@@ -45,6 +45,7 @@ on_every_store! {
         many_buckets_are_counted_and_left
     }
     counters {
+        a_block_begins_with_what_does_not_fit_and_is_not_extended
         all_counters_and_windows_are_charged_or_none
         the_counter_that_keeps_out_longest_is_named_with_a_true_moment
         counters_agree_with_an_exact_oracle_over_random_spans
@@ -127,6 +128,7 @@ on_every_store! {
     keeping {
         profile_deltas_add_up
         documents_have_a_revision_that_moves
+        a_document_is_written_at_a_revision_only_while_it_is_the_last
         deleting_what_is_not_there_writes_nothing
         what_changed_since_a_revision_is_told_and_nothing_else
         changes_that_are_long_past_or_never_were_are_not_told

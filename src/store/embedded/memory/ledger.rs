@@ -307,7 +307,8 @@ impl Inner {
     /// Charges windows and counters, and keeps what is charged as a reservation where that is asked.
     fn charge(&mut self, charge: &Charge, windows: &Counters) -> Observation {
         let now = charge.now;
-        let exceeded = self.exceeded(&charge.counters, now);
+        let mut exceeded = self.exceeded(&charge.counters, now);
+        self.begin_blocks(&charge.counters, &mut exceeded, now);
         let reports = charge.mode == ChargeMode::Report;
         let mut observation = if exceeded.is_empty() || reports {
             windows.observe(charge)
@@ -336,6 +337,17 @@ impl Inner {
             self.used(&charge.counter, now).used.saturating_add(charge.amount) > charge.most
         };
         charges.iter().enumerate().filter(|(_, charge)| beyond(charge)).map(|(index, _)| index).collect()
+    }
+
+    /// Begins the blocks of the limits that are exceeded, where they do not hold already, and adds them to these.
+    fn begin_blocks(&mut self, charges: &[CounterCharge], exceeded: &mut Vec<usize>, now: Millis) {
+        for (index, charge) in charges.iter().enumerate().skip(1) {
+            let Some(length) = charge.block else { continue };
+            if exceeded.contains(&(index - 1)) && !exceeded.contains(&index) {
+                self.change(&charge.counter, None, Some((1, now + length)), now);
+                exceeded.push(index);
+            }
+        }
     }
 
     /// Of these charges the one that is kept out longest; the first of equals.

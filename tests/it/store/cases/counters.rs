@@ -19,7 +19,7 @@ use keyward::{
 use super::super::support::{START, change, charge, key, observe, permanent_ban, respond, token_limits};
 
 pub(super) fn counter(scope: Scope, span: Span, zone: &Zone) -> Counter {
-    Counter::of(&scope, &Limit { unit: Unit::Tokens, span, most: 0, model: None }, zone)
+    Counter::of(&scope, &Limit::new(Unit::Tokens, span, 0), zone)
 }
 
 pub(super) fn project(id: &str) -> Scope {
@@ -29,7 +29,7 @@ pub(super) fn project(id: &str) -> Scope {
 /// An amount below a limit over a span, now.
 fn quota(scope: Scope, span: Span, amount: u64, most: u64, now: Millis) -> CounterCharge {
     let until = span.counts_until(now, &Zone::UTC);
-    CounterCharge { counter: counter(scope, span, &Zone::UTC), amount, most, until }
+    CounterCharge { counter: counter(scope, span, &Zone::UTC), amount, most, until, block: None }
 }
 
 fn with(charge: Charge, counters: Vec<CounterCharge>) -> Charge {
@@ -42,6 +42,38 @@ pub(super) fn used(observation: &Observation) -> Vec<u64> {
 
 const MINUTELY: Span = Span::Sliding(MINUTE);
 pub(super) const DAILY: Span = Span::Calendar(Calendar::Day);
+
+/// A limit over ten seconds on a project, with a block of a minute.
+fn blocking(name: &str, amount: u64, now: Millis) -> Vec<CounterCharge> {
+    let limit = quota(project(name), Span::Sliding(10 * SECOND), amount, 100, now);
+    let block = CounterCharge::of_block(&limit.counter, MINUTE, now);
+    vec![limit, block]
+}
+
+/// What goes beyond a limit begins its block, whoever asks; it holds to its moment, and reports are counted meanwhile.
+pub(crate) async fn a_block_begins_with_what_does_not_fit_and_is_not_extended(store: &dyn Store) {
+    let asked = |mode, name: &str, now, amount| {
+        let counters = blocking(name, amount, now);
+        Charge { mode, ..with(charge(&key("asks"), now, amount), counters) }
+    };
+    for (name, first) in
+        [("b-peek", ChargeMode::Peek), ("b-admit", ChargeMode::Admit), ("b-over", ChargeMode::Report)]
+    {
+        let begun = observe(store, asked(first, name, START, 101)).await;
+        assert_eq!((begun.admitted, begun.counters[1].used), (false, 1), "{name}");
+        assert_eq!(begun.counters[1].resets_at, Some(START + MINUTE), "{name}");
+        for now in [START + SECOND, START + 30 * SECOND, START + MINUTE - 1] {
+            let refused = observe(store, asked(ChargeMode::Admit, name, now, 1)).await;
+            let refusal = refused.counter_refusal.unwrap();
+            assert_eq!((refusal.index, refusal.retry_at), (1, Some(START + MINUTE)), "{name} {now}");
+        }
+        let reported = observe(store, asked(ChargeMode::Report, name, START + MINUTE - 1, 5)).await;
+        assert_eq!((reported.admitted, used(&reported)[0]), (false, 5), "{name}");
+        assert!(observe(store, asked(ChargeMode::Admit, name, START + MINUTE, 5)).await.admitted, "{name}");
+    }
+    let fits = observe(store, asked(ChargeMode::Admit, "b-fits", START, 100)).await;
+    assert_eq!((fits.admitted, used(&fits)), (true, vec![100, 0]), "what just fits begins none");
+}
 
 /// One that refuses keeps all from being charged, also the windows; a window that refuses keeps the counters.
 pub(crate) async fn all_counters_and_windows_are_charged_or_none(store: &dyn Store) {
@@ -140,7 +172,7 @@ pub(crate) async fn counters_agree_with_an_exact_oracle_over_random_spans(store:
             let counter = counter(scope, span, &zones[zone]);
             if counters.iter().all(|quota| quota.counter != counter) {
                 let until = span.counts_until(now, &zones[zone]);
-                counters.push(CounterCharge { counter, amount, most, until });
+                counters.push(CounterCharge { counter, amount, most, until, block: None });
                 of.push((span, zone));
             }
         }
