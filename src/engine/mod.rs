@@ -35,7 +35,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use background::{alerts::AlertStatus, reservations::Reservations, usage::Usage};
+pub use background::{alert_status::AlertStatus, reservations::Reservations, usage::Usage};
 pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,

@@ -3,8 +3,8 @@
 //!
 //! The sums are those of usage, over all instances. A rule fires once per span and subject, or, with a window, once
 //! until it is cleared: the instance that sees it first claims it in the store, and each remembers what has been
-//! reported. Claims end soon, so an instance that starts, or was away, first reads in the event log what has been reported. Sums
-//! by key or model are many, so that they are read only as often as reading them allows.
+//! reported. Claims end soon, so an instance that starts, or was away, first reads in the event log what has been
+//! reported. Sums by key or model are many, so that they are read only as often as reading them allows.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -13,7 +13,11 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::usage::Usage;
+use super::{
+    alert_look::{LATE, Look},
+    alert_status::AlertStatus,
+    usage::Usage,
+};
 use crate::{
     domain::{
         DAY, MINUTE, Millis,
@@ -21,10 +25,10 @@ use crate::{
             Alert, AlertBook, AlertName as Name, AlertRule, AlertSpan, AlertState, AlertWindow, Bar,
             Baseline, Fired, Firing, Operator, WEEKS, Watched,
         },
-        event::{AlertRuleFired, Event, EventType, wire_name},
+        event::{AlertRuleFired, Event, EventType},
         stable_hash,
         subject::Subject,
-        usage::{Bucket, Grouping, OTHER, Rows, Totals, UsageQuery, UsageTable},
+        usage::Bucket,
     },
     engine::{events, in_force::InForce, shared::Shared},
     store::{Claim, EventQuery, StoreError, patient},
@@ -35,9 +39,6 @@ pub(in crate::engine) const FEW: [Watched; 2] = [Watched::Everything, Watched::P
 /// What is reported of many.
 pub(in crate::engine) const MANY: [Watched; 2] = [Watched::Key, Watched::Model];
 
-/// After a span has ended its sum is still looked at for so long: other instances write theirs a little later.
-const LATE: Millis = 20_000;
-const _: () = assert!(LATE < MINUTE);
 /// Who a rule tells of in one span, at most; then it says so, once.
 const MOST_REPORTED: usize = 1_000;
 /// Sums that are held against rules before others get their turn.
@@ -85,88 +86,6 @@ struct Seen {
     crowded: HashSet<u64>,
     /// The last sum of everything that a rule looked at, by rule.
     observed: HashMap<u64, String>,
-}
-
-/// Sums of one span that are looked at.
-#[derive(Clone, Copy)]
-struct Look {
-    span: AlertSpan,
-    scope: Watched,
-    start: Millis,
-    end: Millis,
-    now: Millis,
-}
-
-impl Look {
-    /// The calendar span that starts then.
-    fn calendar((bucket, scope): (Bucket, Watched), start: Millis, now: Millis) -> Self {
-        Self { span: AlertSpan::Calendar(bucket), scope, start, end: start + bucket.millis(), now }
-    }
-
-    /// The window up to the present minute, or up to the last one that is whole.
-    fn window((window, scope): (AlertWindow, Watched), is_whole: bool, now: Millis) -> Self {
-        let minute = Bucket::Minute;
-        let end = if is_whole { minute.start(now - LATE / 4) } else { minute.start(now) + minute.millis() };
-        Self { span: AlertSpan::Sliding(window), scope, start: end - window.millis(), end, now }
-    }
-
-    fn is_over(&self) -> bool {
-        self.now >= self.end
-    }
-
-    /// Whether nothing later is looked at: the running span, or a window.
-    fn is_latest(&self) -> bool {
-        !self.is_over() || matches!(self.span, AlertSpan::Sliding(_))
-    }
-
-    /// Since when it is over; below 0: it runs.
-    fn over_for(&self) -> Millis {
-        self.now - self.end
-    }
-
-    /// Until when a rule holds that is true of it. What is below a figure is known anew a whole span later.
-    fn holds_until(&self, operator: Operator) -> Millis {
-        match self.span {
-            AlertSpan::Sliding(_) => self.now,
-            AlertSpan::Calendar(_) if operator == Operator::Gt => self.end,
-            AlertSpan::Calendar(bucket) => self.end + bucket.millis(),
-        }
-    }
-
-    /// Whether all sums have come: the last seconds of a span may still be on their way when it ends.
-    fn is_whole(&self) -> bool {
-        self.over_for() >= LATE / 4
-    }
-
-    fn query(&self, span: (Millis, Millis)) -> UsageQuery {
-        let by = |scope| self.scope == scope;
-        let group = Grouping {
-            project: by(Watched::Project),
-            model: by(Watched::Model),
-            key: by(Watched::Key),
-            ..Grouping::default()
-        };
-        // All of it, or the sum of everything would be too small; `usage.max_series` bounds it.
-        UsageQuery { group, ..UsageQuery::new(Rows::Whole, span, self.now) }
-    }
-
-    /// The sums of a table by whom they are of. What is summed as `(other)` is of nobody.
-    fn sums(&self, table: UsageTable) -> Vec<(Name, Totals)> {
-        let scope = self.scope;
-        if scope == Watched::Everything {
-            return vec![(None, table.total)];
-        }
-        let named = table.rows.into_iter().filter_map(|((_, key), totals)| {
-            let name = match scope {
-                Watched::Everything => None,
-                Watched::Project => key.project,
-                Watched::Key => key.key,
-                Watched::Model => key.model,
-            };
-            Some((Some(name.filter(|name| **name != *OTHER)?), totals))
-        });
-        named.collect()
-    }
 }
 
 impl AlertWatch {
@@ -522,40 +441,6 @@ fn remembered(rule: &AlertRule, (event, fired): (&Event, &AlertRuleFired), now: 
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let (observed, threshold) = (text(&fired.observed), text(&fired.threshold));
     Alert { state: fired.state, since: event.time, observed, threshold, holds_until }
-}
-
-/// Where a rule stands, about one project, key or model, or about everything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AlertStatus {
-    /// The rule.
-    pub rule: AlertRule,
-    /// Pending, firing or cleared.
-    pub state: AlertState,
-    /// Since when it fires or is cleared; `None`: it is pending.
-    pub since: Option<Millis>,
-    /// About whom, by the rule's scope; `None`: about everything, or about nobody yet.
-    pub name: Name,
-    /// The last sum: at which it was true, or, pending, of everything. `None` where there is none to name.
-    pub observed: Option<String>,
-    /// What that was held against; `None` where it is made of a baseline that was not read.
-    pub threshold: Option<String>,
-}
-
-impl AlertStatus {
-    fn of(rule: &AlertRule, name: Name, alert: &Alert) -> Self {
-        let Alert { state, since, observed, threshold, .. } = alert.clone();
-        let (since, observed, threshold) = (Some(since), Some(observed), Some(threshold));
-        Self { rule: rule.clone(), state, since, name, observed, threshold }
-    }
-
-    fn pending(rule: &AlertRule, observed: Option<String>) -> Self {
-        let threshold = match &rule.bar {
-            Bar::Threshold(threshold) => Some(wire_name(threshold)),
-            Bar::TimesBaseline(_) => None,
-        };
-        let (state, rule) = (AlertState::Pending, rule.clone());
-        Self { rule, state, since: None, name: None, observed, threshold }
-    }
 }
 
 /// Whether a span is no longer looked at.

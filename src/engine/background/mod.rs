@@ -2,6 +2,8 @@
 //! behind their answer, answers for other instances, reservations that nobody settles, and the upkeep that runs them.
 //! Each is a type that has what it uses and nothing else.
 
+mod alert_look;
+pub(in crate::engine) mod alert_status;
 pub(in crate::engine) mod alerts;
 pub(in crate::engine) mod answers;
 pub(in crate::engine) mod deferred_reports;
