@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::domain::{
     decision::{Action, Decision, LimitStatus, Reason, Settlement, Would},
     finding::Finding,
-    limit::Span,
+    limit::{LimitMode, Span},
     money::Usd,
     window::Unit,
 };
@@ -88,7 +88,8 @@ pub enum Amount {
 }
 
 impl Amount {
-    fn of(unit: Unit, amount: u64) -> Self {
+    /// An amount of a unit; of dollars in nano-dollars.
+    pub(crate) fn of(unit: Unit, amount: u64) -> Self {
         if unit == Unit::CostUsd { Self::Money(Usd(amount)) } else { Self::Count(amount) }
     }
 }
@@ -115,6 +116,13 @@ pub struct LimitAnswer<'a> {
     pub remaining: Amount,
     /// Seconds until the oldest usage leaves the window.
     pub reset_seconds: u64,
+    /// `shadow` of a limit that refuses nothing; absent of one that does.
+    #[serde(skip_serializing_if = "LimitMode::enforces")]
+    #[schema(required = false)]
+    pub mode: LimitMode,
+    /// For how many seconds everything that it applies to is refused once it is exceeded; absent where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_seconds: Option<u64>,
 }
 
 impl<'a> From<&'a Decision> for Answer<'a> {
@@ -155,6 +163,8 @@ impl<'a> From<&'a LimitStatus> for LimitAnswer<'a> {
             used: amount(status.used),
             remaining: amount(status.limit.saturating_sub(status.used)),
             reset_seconds: status.reset_seconds,
+            mode: status.mode,
+            block_seconds: status.block_seconds,
         }
     }
 }
@@ -206,6 +216,8 @@ mod tests {
                 limit: 50_000,
                 used: 932,
                 reset_seconds: 60,
+                mode: LimitMode::Enforce,
+                block_seconds: None,
             }],
             reserved: None,
             settlement: None,

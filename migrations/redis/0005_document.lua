@@ -11,15 +11,20 @@
 --       4  the event, JSON
 --       5  mark of this change
 --       6  about how many changes are kept
+--       7  the revision at which alone it is written, and 8 its mark as "#mark" has it; empty: whatever it is
 --
--- Reply: 1 if the document was there before, else 0: where it was to be deleted, nothing is written then.
+-- Reply: 1 if the document was there before, else 0: where it was to be deleted, nothing is written then. -1: there is
+-- another revision, and nothing is written.
 --
 -- Example: writing "policy/current" on an empty hash replies 0 and sets "#" to 1; deleting it then replies 1
 -- and sets "#" to 2; deleting it again replies 0, and "#" is 2 still.
 
-if #KEYS ~= 3 or #ARGV ~= 6 then
-  return redis.error_reply("KEYWARD document wants 3 keys and 6 arguments")
+if #KEYS ~= 3 or #ARGV ~= 8 then
+  return redis.error_reply("KEYWARD document wants 3 keys and 8 arguments")
 end
+local is = redis.call("HMGET", KEYS[1], "#", "#mark")
+if ARGV[7] ~= "" and (is[1] or "0") ~= ARGV[7] then return -1 end
+if ARGV[8] ~= "" and is[2] ~= ARGV[8] then return -1 end
 local there = redis.call("HEXISTS", KEYS[1], ARGV[1])
 if ARGV[2] == "" then
   if there == 0 then return 0 end

@@ -3,13 +3,13 @@
 -- step the request is claimed, the reservation that it names is settled, and what is charged is kept as a reservation.
 --
 -- KEYS  1..5  as in 0001_observe.lua
---       6     reservations of the partition: hash from id to the moment of the charge (a double) and their content, JSON
---       7     their ids by the moment of their end: sorted set
+--       6, 7  reservations of the partition (parts/reservations.lua): hash and sorted set
 --       8     the claim, as in 0006_claim.lua
 --       9..   counters (parts/counters.lua)
 -- ARGV  1, 2  as in 0001_observe.lua
---       3     5 little-endian doubles per counter: amount, most, until, 0, 0
---       4     id of the reservation to keep, empty: none; 5 its content; 6 when it ends
+--       3     5 little-endian doubles per counter: amount, most, until, 0, of a block its length (else 0)
+--       4     id of the reservation to keep, empty: none; 5 its stage and end if it is not only held, and its content;
+--             6 when it ends
 --       7     id of the reservation to settle, empty: none; 8 the key that it must be of
 --       9     4 little-endian doubles: whether the request is claimed (0/1), whether a settled estimate is charged as
 --             used (0/1), the moment at which windows count a report that is told late (-1: now), 0
@@ -19,11 +19,12 @@
 --
 -- Reply: the reply of 0001_observe.lua; doubles: which counter the charge does not fit (0: none), when it would (-1:
 -- never), then per counter what counts and when the first of it ends (-1: nothing counts); the claim as it was found
--- (empty: the request is charged now); the reservation that was settled, as the hash had it (empty: none).
+-- (empty: the request is charged now); the reservation that was settled, as the hash had it (empty: none; "-": it was
+-- given back before, or is about to be).
 --
 -- Example: a counter that holds 90 of 100 refuses an amount of 20 and admits one of 10; a window that refuses keeps
 -- either from being charged. A report of 20 makes it 110, and is told that it does not fit. With a claim, the same again
--- is told that the claim is taken, and changes nothing.
+-- is told that the claim is taken, and changes nothing. What does not fit, also a peek, begins the block of its limit.
 
 if #KEYS < 8 or #ARGV ~= 9 then
   return redis.error_reply("KEYWARD charge wants 8 keys or more and 9 arguments")
@@ -40,6 +41,7 @@ local pack, unpacked, call = struct.pack, struct.unpack, redis.call
 local now, mode = unpacked("<d", ARGV[1]), unpacked("<d", ARGV[1], 105)
 local PEEK, REPORT, TWO_MINUTES = 1, 2, 120000
 -- @include parts/counters.lua
+-- @include parts/reservations.lua
 
 local claims, keeps, late = unpacked("<ddd", ARGV[9])
 local own = {KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]}
@@ -67,15 +69,22 @@ end
 local function settle()
   local content = call("HGET", KEYS[6], ARGV[7])
   if not content then return "" end
-  local held = cjson.decode(content:sub(9))
-  if held.key ~= ARGV[8] or held["until"] <= now then return "" end
-  call("HDEL", KEYS[6], ARGV[7])
+  local stage, ends, held = opened(content)
+  if held.key ~= ARGV[8] or stage == CORRECTED then return "" end
+  if stage == LAPSED or stage == HELD and ends <= now then return "-" end
+  if stage ~= HELD and ends + ONE_DAY <= now then return "" end
   call("ZREM", KEYS[7], ARGV[7])
+  if stage == CHARGED then
+    call("HSET", KEYS[6], ARGV[7], moved(content, CORRECTED, ends))
+    have_counted(KEYS[6], KEYS[7], "-", ARGV[7])
+  else
+    call("HDEL", KEYS[6], ARGV[7])
+  end
   for i, one in ipairs(held.counters) do
-    local key = held.keys[i]
-    if key and key ~= cjson.null then
+    local key = counter_at(held, i)
+    if key then
       local used = keeps == 1 and one.amount or 0
-      change(key, call("GET", key), one.amount, one["until"], used, one.counts_until)
+      change(key, call("GET", key), one.amount, holds_until(stage, ends, one), used, one.counts_until)
     end
   end
   local r, t, f, m = unpacked("<dddd", charge, 9)
@@ -105,6 +114,7 @@ if mode == REPORT and ARGV[7] ~= "" then settled = settle() end
 local counters, raws = {unpack(KEYS, 9)}, {}
 if #counters > 0 then raws = call("MGET", unpack(counters)) end
 local list = exceeded(#counters, raws, amounts)
+if repeated == "" then begin_blocks(#counters, counters, raws, amounts, list) end
 if #list > 0 and mode ~= REPORT then charge = with_mode(PEEK) end
 
 local reply

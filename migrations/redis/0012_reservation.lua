@@ -1,8 +1,7 @@
 #!lua
--- Shows the reservations of a partition that have ended and were not settled.
+-- Shows the reservations of a partition whose stage has ended.
 --
--- KEYS  1     reservations: hash from id to the moment of the charge (a double) and their content
---       2     their ids by the moment of their end: sorted set
+-- KEYS  1, 2  reservations of the partition (parts/reservations.lua): hash and sorted set
 -- ARGV  1     now
 --       2     how many at most
 --
@@ -16,11 +15,14 @@ end
 
 local found = {}
 for _, id in ipairs(redis.call("ZRANGEBYSCORE", KEYS[2], "-inf", ARGV[1], "LIMIT", 0, ARGV[2])) do
-  local held = redis.call("HGET", KEYS[1], id)
-  if held then
-    found[#found + 1] = held
-  else
-    redis.call("ZREM", KEYS[2], id)
+  -- What usage is to count is no end.
+  if not id:match("^[+-]") then
+    local held = redis.call("HGET", KEYS[1], id)
+    if held then
+      found[#found + 1] = held
+    else
+      redis.call("ZREM", KEYS[2], id)
+    end
   end
 end
 return found

@@ -235,7 +235,7 @@ section! {
 
 section! {
     /// What keys without a plan or an entry get: `[registry]`.
-    RegistryConfig { unknown_keys: UnknownKeys, default_plan: String }
+    RegistryConfig { unknown_keys: UnknownKeys, default_plan: String, default_project: String }
 }
 section! {
     /// Which share of a limit a priority may use: `[priorities]`.

@@ -117,6 +117,7 @@ impl Config {
             limits: self.limits.clone(),
             unknown_keys: self.registry.unknown_keys,
             default_plan: self.registry.default_plan.clone(),
+            default_project: self.registry.default_project.clone(),
             shares: Shares {
                 low: thousandths(self.priorities.low),
                 medium: thousandths(self.priorities.medium),
@@ -131,6 +132,10 @@ pub(super) fn meaning(config: &Config, errors: &mut SettingErrors) {
     if !plan.is_empty() {
         errors.check(known_plan(config, "registry.default_plan", plan));
     }
+    let project = &config.registry.default_project;
+    if !project.is_empty() {
+        errors.check(known_project(config, project));
+    }
     for (id, project) in &config.projects {
         let known = project.plan.iter().map(|plan| known_plan(config, &format!("projects.{id}.plan"), plan));
         known.for_each(|checked| errors.check(checked));
@@ -144,6 +149,15 @@ pub(super) fn meaning(config: &Config, errors: &mut SettingErrors) {
     let checked =
         SettingError::ensure(low > 0.0 && (low <= medium || !is_share(medium)), "priorities.low", hint);
     errors.check(checked.map_err(|error| error.contradicting("priorities.medium")));
+}
+
+/// Whether the default project is one that there is.
+fn known_project(config: &Config, id: &str) -> Result<(), SettingError> {
+    const HINT: &str =
+        "must name a project of [projects]; a project that is put over the API can take its place";
+    let suggestion = nearest(id, config.projects.keys().map(String::as_str));
+    SettingError::ensure(config.projects.contains_key(id), "registry.default_project", HINT)
+        .map_err(|error| error.suggesting(suggestion).contradicting(format!("projects.{id}")))
 }
 
 /// Whether a setting names a plan that there is. A plan that has mistakes of its own is there, too.

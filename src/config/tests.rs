@@ -297,6 +297,7 @@ fn what_is_wrong_with_a_plan_is_named_in_full() {
         ("[projects.p]\nplan = 'none'", "`projects.p.plan` must name a plan"),
         ("[projects.p]\ntimezone = 'Mars'", "`projects.p.timezone` must be a time zone"),
         ("[registry]\ndefault_plan = 'none'", "`registry.default_plan` must name a plan"),
+        ("[registry]\ndefault_project = 'none'", "`registry.default_project` must name a project"),
         ("[registry]\nunknown_keys = 'ask'", "`registry.unknown_keys`"),
         ("[priorities]\nlow = 0.95", "`priorities.low` must be above 0 and at most"),
         ("[priorities]\nmedium = 1.5", "`priorities.medium` must be above 0"),

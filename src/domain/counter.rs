@@ -34,6 +34,13 @@ impl Counter {
         let text = format!("{}\n{}\n{zone}\n{model}", limit.unit.name(), limit.span);
         Self { scope: scope.clone(), id: stable_hash(text.as_bytes()) }
     }
+
+    /// The counter beside that of a limit, which holds 1 while everything is refused that the limit applies to.
+    #[must_use]
+    pub fn of_block(&self) -> Self {
+        let text = format!("block\n{:016x}", self.id);
+        Self { scope: self.scope.clone(), id: stable_hash(text.as_bytes()) }
+    }
 }
 
 /// What one request charges to one counter.
@@ -43,13 +50,21 @@ pub struct CounterCharge {
     pub counter: Counter,
     /// How much, in the limit's unit.
     pub amount: u64,
-    /// The most that the counter may hold with it.
+    /// The most that the counter may hold with it; [`u64::MAX`]: any amount.
     pub most: u64,
     /// When it stops counting ([`Span::counts_until`]).
     pub until: Millis,
+    /// Of a block, of which nothing is charged and which may hold nothing: once the charge before it in the list does
+    /// not fit, and the block holds nothing, it holds 1 for so many milliseconds.
+    pub block: Option<Millis>,
 }
 
 impl CounterCharge {
+    /// The block of a limit that is counted in `counter`, to be put behind the charge of that. Milliseconds.
+    pub fn of_block(counter: &Counter, length: Millis, now: Millis) -> Self {
+        Self { counter: counter.of_block(), amount: 0, most: 0, until: now + length, block: Some(length) }
+    }
+
     /// The same counter and limit, of which nothing more is charged.
     pub fn of_nothing(&self) -> Self {
         Self { amount: 0, ..self.clone() }
@@ -172,8 +187,7 @@ mod tests {
 
     #[test]
     fn raising_a_limit_forgets_nothing() {
-        let limit =
-            Limit { unit: Unit::CostUsd, span: Span::Calendar(Calendar::Month), most: 1, model: None };
+        let limit = Limit::new(Unit::CostUsd, Span::Calendar(Calendar::Month), 1);
         let raised = Limit { most: 2, ..limit.clone() };
         let scope = Scope::Subject(Subject::project("p"));
         let of = |limit: &Limit, name: &str| Counter::of(&scope, limit, &Zone::named(name).unwrap());

@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Millis, finding::Finding, limit::Span, price::Cost, window::Unit};
+use super::{
+    Millis,
+    finding::Finding,
+    limit::{LimitMode, Span},
+    price::Cost,
+    window::Unit,
+};
 
 /// What was done about a request.
 #[derive(
@@ -115,6 +121,12 @@ pub struct LimitStatus {
     pub used: u64,
     /// Seconds until the oldest usage still counted leaves the window, at most the window's length.
     pub reset_seconds: u64,
+    /// Whether it refuses what does not fit.
+    #[serde(default, skip_serializing_if = "LimitMode::enforces")]
+    pub mode: LimitMode,
+    /// For how many seconds everything that it applies to is refused once it is exceeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_seconds: Option<u64>,
 }
 
 /// What is held for a request, as its caller is told.
@@ -132,9 +144,11 @@ pub struct Reserved {
 pub enum Settlement {
     /// What was held is given back, and what was used is charged.
     Settled,
-    /// It had ended: the record is a plain report.
+    /// It had ended and its estimate was charged: what was used is charged in its place.
+    Corrected,
+    /// It had ended and was given back: the record is a plain report.
     Expired,
-    /// It is no reservation of this key: the record is a plain report.
+    /// It is no open reservation of this key; it may have been settled before. The record is a plain report.
     Unknown,
 }
 

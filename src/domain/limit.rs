@@ -111,6 +111,31 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+/// Whether a limit refuses what does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitMode {
+    /// What does not fit is refused.
+    #[default]
+    Enforce,
+    /// It is counted and shown, and what it would have refused is told; nothing is refused or delayed by it.
+    Shadow,
+}
+
+impl LimitMode {
+    /// Whether it only tells what it would have refused.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+    pub fn is_shadow(&self) -> bool {
+        *self == Self::Shadow
+    }
+
+    /// Whether it refuses what does not fit.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+    pub fn enforces(&self) -> bool {
+        *self == Self::Enforce
+    }
+}
+
 /// One limit on whom it was set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Limit {
@@ -122,6 +147,43 @@ pub struct Limit {
     pub most: u64,
     /// Only requests to models of this name or pattern (`claude-*`); all together are one count.
     pub model: Option<Arc<str>>,
+    /// Whether it refuses what does not fit.
+    pub mode: LimitMode,
+    /// At how much of it, in per cent, its use is told, ascending; `None`: as is usual for what it counts.
+    pub alert_at: Option<Arc<[u8]>>,
+    /// For how long everything that it applies to is refused once it is exceeded, in milliseconds.
+    pub block: Option<Millis>,
+}
+
+/// The longest block, in seconds.
+pub const LONGEST_BLOCK: u64 = 86_400;
+
+/// The whole of a limit, in per cent.
+pub const WHOLE_PERCENT: u8 = 100;
+/// Most marks of one limit.
+pub const MAX_MARKS: usize = 10;
+/// The marks of a budget where none are set, in per cent.
+const BUDGET_MARKS: [u8; 3] = [50, 80, WHOLE_PERCENT];
+
+impl Limit {
+    /// A limit of this most, on requests to any model, that refuses what does not fit.
+    pub fn new(unit: Unit, span: Span, most: u64) -> Self {
+        Self { unit, span, most, model: None, mode: LimitMode::Enforce, alert_at: None, block: None }
+    }
+
+    /// Whether it is a budget: a limit on dollars of a calendar period.
+    pub fn is_budget(&self) -> bool {
+        self.unit == Unit::CostUsd && matches!(self.span, Span::Calendar(_))
+    }
+
+    /// At how much of it, in per cent, its use is told, ascending.
+    pub fn marks(&self) -> &[u8] {
+        match &self.alert_at {
+            Some(marks) => marks,
+            None if self.is_budget() => &BUDGET_MARKS,
+            None => &[],
+        }
+    }
 }
 
 /// On whom a limit is.

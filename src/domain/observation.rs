@@ -194,8 +194,10 @@ pub struct Observation {
     pub tracked: bool,
     /// Whether it was the first with its [`LedgerEntry::claim`]; if not, nothing was charged.
     pub claim: Claim,
-    /// The reservation that it settled.
+    /// The reservation that it settled, as it was before.
     pub settled: Option<Reservation>,
+    /// The reservation that it names was given back before, or is about to be: nobody settled it in time.
+    pub lapsed: bool,
     /// Changes of counters that belong to the charge and were not made: they are to be made later.
     pub owed: Vec<CounterChange>,
 }
@@ -256,6 +258,7 @@ impl Observation {
             tracked: false,
             claim: Claim::Fresh,
             settled: None,
+            lapsed: false,
             owed: Vec::new(),
         }
     }

@@ -27,6 +27,9 @@ use super::{
 pub const OTHER: &str = "(other)";
 /// How many numbers [`Totals`] has.
 const FIELDS: usize = 9;
+/// How the key of a series of estimates begins, and of one of estimates that were taken back. No key id has these.
+const ESTIMATES: &str = "\u{1}";
+const TAKEN_BACK: &str = "\u{2}";
 /// Bytes of packed [`Totals`].
 pub const TOTALS_BYTES: usize = FIELDS * 8;
 
@@ -89,6 +92,16 @@ impl Totals {
             *mine = mine.saturating_add(other);
         }
         *self = Self::from_numbers(mine);
+    }
+
+    /// What is left when other totals are taken away, number by number; never below nothing.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let (mut mine, others) = (self.numbers(), other.numbers());
+        for (mine, other) in mine.iter_mut().zip(others) {
+            *mine = mine.saturating_sub(other);
+        }
+        Self::from_numbers(mine)
     }
 
     /// As bytes: the numbers in the order of the fields, little-endian.
@@ -193,7 +206,48 @@ pub struct UsageKey {
     pub user: Option<Arc<str>>,
 }
 
+/// What a stored series is of. Sums never go down, so that adding stays a commutative monoid of unsigned numbers:
+/// what is taken back is summed in a series of its own, and subtracted when usage is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// What records said.
+    Records,
+    /// Estimates that were charged.
+    Estimates,
+    /// Estimates that were charged, and then corrected by their records.
+    TakenBack,
+}
+
 impl UsageKey {
+    /// The series of charged estimates beside this one.
+    #[must_use]
+    pub fn of_estimates(self) -> Self {
+        self.marked(ESTIMATES)
+    }
+
+    /// The series of charged estimates beside this one that were corrected.
+    #[must_use]
+    pub fn of_estimates_taken_back(self) -> Self {
+        self.marked(TAKEN_BACK)
+    }
+
+    fn marked(self, mark: &str) -> Self {
+        let key = self.key.as_deref().unwrap_or_default();
+        Self { key: Some(format!("{mark}{key}").into()), ..self }
+    }
+
+    /// The series that it is beside, and what it is of.
+    pub fn side(self) -> (Side, Self) {
+        let key = self.key.clone();
+        let sides = [(ESTIMATES, Side::Estimates), (TAKEN_BACK, Side::TakenBack)];
+        let marked =
+            sides.into_iter().find_map(|(mark, side)| Some((side, key.as_deref()?.strip_prefix(mark)?)));
+        match marked {
+            None => (Side::Records, self),
+            Some((side, key)) => (side, Self { key: (!key.is_empty()).then(|| key.into()), ..self }),
+        }
+    }
+
     /// As text, the same for the same series in every store: a JSON array of project, model and key; of all five where
     /// endpoint or user are named.
     pub fn encode(&self) -> String {

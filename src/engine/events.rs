@@ -8,11 +8,12 @@ use crate::{
         decision::{Action, Reason, Would},
         event::{
             AlertRuleFired, BudgetUsed, Cause, DeadLetterAct, DeadLettersChanged, Event, EventGap, EventType,
-            EvidenceAmount, KeyCutOff, PolicyChanged, SpendAnomaly, SpendCheck, SpendSign, StandingChanged,
-            StoreDegraded, StoreRecovered, format_millis, wire_name,
+            EvidenceAmount, KeyCutOff, LimitUsed, PolicyChanged, SpendAnomaly, SpendCheck, SpendSign,
+            StandingChanged, StoreDegraded, StoreRecovered, format_millis, wire_name,
         },
         finding::{Finding, Severity},
         ladder,
+        limit::{Limit, WHOLE_PERCENT},
         money::Usd,
         record::Record,
         registry::Applied,
@@ -20,7 +21,8 @@ use crate::{
         stable_hash,
         standing::{Standing, StandingDetail, StandingState},
         subject::Subject,
-        wording::list,
+        window::Unit,
+        wording::{list, whole},
     },
     store::DocumentKind,
 };
@@ -100,18 +102,37 @@ pub(super) fn crowd(rule: &AlertRule, most: usize, start: Millis, now: Millis) -
     by_rule(rule, &details, now)
 }
 
-/// What an event says of a budget of which so many thousandths are used.
-pub(super) fn budget_details(applied: &Applied, used: u64, mark: u64) -> BudgetUsed {
-    let limit = &applied.rule.limit;
-    let (percent, most, spent) = (mark / 10, Usd(limit.most), Usd(used));
-    let summary = if mark == 1000 && used < limit.most {
-        format!("${most} per {} is used up: ${spent}, and a request that needs more was refused.", limit.span)
-    } else {
-        format!("{percent} % of ${most} per {} are used: ${spent}.", limit.span)
+/// An event that tells that so many per cent of a limit are used: about whom the limit is on.
+pub(super) fn limit_used(event: Event, applied: &Applied, used: u64, percent: u8) -> Event {
+    let is_money = applied.rule.limit.unit == Unit::CostUsd;
+    let (kind, detector) =
+        if is_money { (EventType::BudgetUsed, "budgets") } else { (EventType::LimitUsed, "limits") };
+    let severity = match percent {
+        WHOLE_PERCENT.. => Severity::High,
+        80.. => Severity::Medium,
+        _ => Severity::Low,
     };
+    let subject = applied.counter.scope.subject().cloned();
+    let (action, detector) = (Some("alert".to_owned()), Some(detector.to_owned()));
+    let event = Event { kind, severity, subject, action, detector, ..event };
+    if is_money {
+        event.with(&budget_details(applied, used, percent))
+    } else {
+        event.with(&limit_details(applied, used, percent))
+    }
+}
+
+/// A limit was lowered to what is used of it, or below.
+pub(super) fn used_up(applied: &Applied, used: u64, now: Millis) -> Event {
+    limit_used(Event::new(now, EventType::LimitUsed, Severity::High, None), applied, used, WHOLE_PERCENT)
+}
+
+fn budget_details(applied: &Applied, used: u64, percent: u8) -> BudgetUsed {
+    let limit = &applied.rule.limit;
+    let (most, spent) = (Usd(limit.most), Usd(used));
     BudgetUsed {
-        summary,
-        percent,
+        summary: used_summary(limit, used, percent, &format!("${most}"), &format!("${spent}")),
+        percent: percent.into(),
         limit_usd: most.to_string(),
         used_usd: spent.to_string(),
         window: limit.span,
@@ -120,12 +141,28 @@ pub(super) fn budget_details(applied: &Applied, used: u64, mark: u64) -> BudgetU
     }
 }
 
-/// A budget was lowered to what is used of it, or below.
-pub(super) fn used_up(applied: &Applied, used: u64, now: Millis) -> Event {
-    let subject = applied.counter.scope.subject().cloned();
-    let event = Event::new(now, EventType::BudgetUsed, Severity::High, subject);
-    let (action, detector) = (Some("alert".to_owned()), Some("budgets".to_owned()));
-    Event { action, detector, ..event }.with(&budget_details(applied, used, 1000))
+fn limit_details(applied: &Applied, used: u64, percent: u8) -> LimitUsed {
+    let limit = &applied.rule.limit;
+    let most = format!("{} {}", whole(limit.most), limit.unit.name().replace('_', " "));
+    LimitUsed {
+        summary: used_summary(limit, used, percent, &most, &whole(used)),
+        percent: percent.into(),
+        unit: limit.unit,
+        limit: limit.most,
+        used,
+        window: limit.span,
+        model: limit.model.as_deref().map(str::to_owned),
+        scope: applied.counter.scope.as_str().to_owned(),
+    }
+}
+
+fn used_summary(limit: &Limit, used: u64, percent: u8, most: &str, spent: &str) -> String {
+    let span = limit.span;
+    if percent == WHOLE_PERCENT && used < limit.most {
+        format!("{most} per {span} is used up: {spent}, and a request that needs more was refused.")
+    } else {
+        format!("{percent} % of {most} per {span} are used: {spent}.")
+    }
 }
 
 /// What tells a rule apart from others, as long as nothing in it is changed.

@@ -19,7 +19,7 @@ use crate::{
         event::{EventType, PolicyChanged},
         finding::Severity,
     },
-    store::{Document, DocumentKind, StoreError},
+    store::{Document, DocumentKind, Revision, StoreError},
 };
 
 /// What is in force on this instance.
@@ -88,6 +88,32 @@ impl InForce {
         Ok(was_there)
     }
 
+    /// The same, unless anything has changed since the revision `at`. Says whether it was written; where it was not,
+    /// what has changed is in force.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub(super) async fn write_at(
+        &self,
+        at: Revision,
+        document: &Document,
+        severity: Severity,
+        details: &PolicyChanged,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        self.shared.answering()?;
+        let event = events::operator(now, EventType::PolicyChanged, severity, None).with(details);
+        let _alone = self.refreshing.lock().await;
+        let written = self.shared.store.write_document_at(document, &event, at).await?;
+        if written {
+            self.shared.metrics.events_written.increment(1);
+            self.take_changes_in().await?;
+        } else {
+            self.catch_up().await?;
+        }
+        Ok(written)
+    }
+
     /// Reads policy, allowlist and registry from the store and puts them in force.
     pub(super) async fn refresh(&self) -> Result<(), StoreError> {
         let _alone = self.refreshing.lock().await;
@@ -145,6 +171,10 @@ impl InForce {
     /// store has lost what it had acknowledged, and it is told again.
     pub(super) async fn refresh_if_changed(&self) -> Result<(), StoreError> {
         let _alone = self.refreshing.lock().await;
+        self.catch_up().await
+    }
+
+    async fn catch_up(&self) -> Result<(), StoreError> {
         let (stored, known) = (self.shared.store.documents_revision().await?, self.active.load().revision);
         if stored.number < known.number {
             self.assert_all().await?;

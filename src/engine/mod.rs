@@ -9,12 +9,13 @@
 mod background;
 mod bans;
 mod breaker;
-mod budgets;
 mod decide;
 mod documents;
 mod events;
 mod fallback;
 mod in_force;
+mod limit_reports;
+mod limit_status;
 mod metrics;
 mod new_subject_limiter;
 mod operator;
@@ -34,12 +35,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use background::{alert_status::AlertStatus, usage::Usage};
+pub use background::{alert_status::AlertStatus, reservations::Reservations, usage::Usage};
 pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,
 };
-pub use operator::{Bans, DeadLetters, Feedback, PolicyChanges, RegistryChanges, SubjectView, Subjects};
+pub use operator::{
+    Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectView, Subjects,
+};
 pub use options::EngineOptions;
 pub use places::KnownPlace;
 pub use policy::{ActivePolicy, Base};
@@ -62,6 +65,7 @@ use crate::{
         place::{PlaceCore, PlaceSummary},
         profile::Profile,
         record::Record,
+        reservation::HoldTerms,
     },
     geo::Geo,
     store::{Document, Store, StoreError},
@@ -121,9 +125,14 @@ impl Engine {
     }
 
     /// Decides about a request before it is made (its tokens and cost are the estimate). Counts nothing; a refusal is
-    /// an event. With `reserve` the estimate is held until the record settles it, or for the lease of a minute.
+    /// an event. With `reserve` the estimate is held until the record settles it, or for as long as the settings say.
     pub async fn check(&self, record: &Record, reserve: bool, now: Millis) -> Decision {
         self.decider.check(record, reserve, now).await
+    }
+
+    /// The same, and holds the estimate as the terms say.
+    pub async fn reserve(&self, record: &Record, terms: HoldTerms, now: Millis) -> Decision {
+        self.decider.reserve(record, terms, now).await
     }
 
     /// Decides about one finished request as [`Engine::record`] does, and tells what led to it.
@@ -154,6 +163,11 @@ impl Engine {
         &self.usage
     }
 
+    /// Reservations that are open.
+    pub fn reservations(&self) -> &Reservations {
+        &self.upkeep.reservations
+    }
+
     /// What people ban and lift.
     pub fn bans(&self) -> &Bans {
         &self.operator.bans
@@ -177,6 +191,11 @@ impl Engine {
     /// All that is known of subjects.
     pub fn subjects(&self) -> &Subjects {
         &self.operator.subjects
+    }
+
+    /// How the limits of keys and projects stand.
+    pub fn limits(&self) -> &Limits {
+        &self.operator.limits
     }
 
     /// What sinks did not take.

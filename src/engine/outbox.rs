@@ -16,8 +16,9 @@ use crate::domain::{
 /// Most kinds of events folded at once; beyond it the oldest fold ends early.
 const MAX_FOLDS: usize = 20_000;
 
-/// Subject, type, severity, detector, whether it was enforced, and by which call the request came.
-type FoldKey = (Option<Subject>, EventType, Severity, Option<String>, bool, Option<Call>);
+/// Subject, type, severity, detector, whether it was enforced, by which call the request came, and which mark of a
+/// limit.
+type FoldKey = (Option<Subject>, EventType, Severity, Option<String>, bool, Option<Call>, Option<u64>);
 
 #[derive(Debug)]
 struct Fold {
@@ -68,14 +69,16 @@ impl EventOutbox {
     }
 
     /// Takes an event. The first of its kind goes out at once; equal ones within the span become one with a count.
-    /// Events are equal when subject, type, severity, detector and call are, and whether they were enforced.
+    /// Events are equal when subject, type, severity, detector and call are, whether they were enforced, and of which
+    /// mark or shadow limit they tell.
     pub(super) fn push(&self, event: Event) {
         if !self.is_open() {
             return;
         }
         let call = event.evidence.call();
         let detector = event.detector.clone();
-        let key = (event.subject.clone(), event.kind, event.severity, detector, event.would.is_none(), call);
+        let (enforced, mark) = (event.would.is_none(), event.evidence.limit_mark());
+        let key = (event.subject.clone(), event.kind, event.severity, detector, enforced, call, mark);
         let mut inner = self.inner.lock();
         if let Some(fold) = inner.folds.get_mut(&key).filter(|fold| event.time < fold.ends) {
             fold.folded += event.count;
@@ -166,6 +169,7 @@ fn summary(fold: Fold) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::event::EventEvidence;
 
     fn blocked(time: Millis, key: &str) -> Event {
         Event::new(time, EventType::BannedRequestBlocked, Severity::Low, Some(Subject::key(key)))
@@ -198,6 +202,17 @@ mod tests {
             outbox.push(Event { would, ..blocked(i, "a") });
         }
         assert_eq!(counts(&outbox.take(60_010)), [1, 1, 9, 9]);
+    }
+
+    #[test]
+    fn each_mark_of_each_limit_goes_out_at_once() {
+        let outbox = EventOutbox::new(60, 100);
+        for (percent, window) in [(81, "day"), (82, "day"), (81, "1hour"), (81, "day")] {
+            let part = serde_json::json!({"percent": percent, "window": window});
+            let event = Event { kind: EventType::LimitUsed, ..blocked(1, "a") };
+            outbox.push(Event { evidence: EventEvidence::truncated(part), ..event });
+        }
+        assert_eq!(counts(&outbox.take(2)), [1, 1, 1]);
     }
 
     #[test]

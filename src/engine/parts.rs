@@ -9,11 +9,11 @@ use super::{
         usage_book::UsageBook,
     },
     bans::BanIndex,
-    budgets::Budgets,
     decide::{Decider, Remembers},
     fallback::Fallback,
     in_force::InForce,
-    operator::{Bans, DeadLetters, Feedback, Operator, PolicyChanges, RegistryChanges, Subjects},
+    limit_reports::LimitReports,
+    operator::{Bans, DeadLetters, Feedback, Limits, Operator, PolicyChanges, RegistryChanges, Subjects},
     options::EngineOptions,
     outbox::EventOutbox,
     policy::Base,
@@ -40,7 +40,7 @@ pub(super) struct Parts {
     pub(super) usage: Arc<Usage>,
     pub(super) answers: Arc<AnswersForOthers>,
     pub(super) reservations: Arc<Reservations>,
-    pub(super) budgets: Arc<Budgets>,
+    pub(super) limit_reports: Arc<LimitReports>,
 }
 
 impl Parts {
@@ -71,8 +71,8 @@ impl Parts {
             profiles: Arc::new(ProfileBook::new(options.profile_capacity, options.flushes)),
             usage: Arc::new(Usage::new(shared.clone(), book.clone(), deferred.clone())),
             answers: Arc::new(AnswersForOthers::new(shared.clone(), options.shares_store)),
-            reservations: Arc::new(Reservations::new(shared.clone())),
-            budgets: Arc::new(Budgets::default()),
+            reservations: Arc::new(Reservations::new(shared.clone(), fallback.clone())),
+            limit_reports: Arc::new(LimitReports::default()),
             usage_book: book,
             shared,
             geo,
@@ -91,7 +91,7 @@ impl Parts {
             bans: self.bans.clone(),
             profiles: self.profiles.clone(),
             fallback: self.fallback.clone(),
-            budgets: self.budgets.clone(),
+            limit_reports: self.limit_reports.clone(),
             reservations: self.reservations.clone(),
             deferred: self.deferred.clone(),
             usage_book: self.usage_book.clone(),
@@ -110,9 +110,10 @@ impl Parts {
         Operator {
             bans: Bans::new(shared(), in_force(), standings()),
             policy: PolicyChanges::new(in_force()),
-            registry: RegistryChanges::new(shared(), in_force(), self.budgets.clone()),
+            registry: RegistryChanges::new(shared(), in_force(), self.limit_reports.clone()),
             feedback: Feedback::new(shared(), in_force(), standings(), profiles(), self.geo.clone()),
             subjects: Subjects::new(shared(), in_force(), self.bans.clone(), standings(), profiles()),
+            limits: Limits::new(shared(), in_force()),
             dead_letters: DeadLetters::new(shared()),
         }
     }

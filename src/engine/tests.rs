@@ -4,6 +4,7 @@ mod alerts;
 mod attribution;
 mod event_forms;
 mod feedback;
+mod limit_rules;
 mod limits;
 mod observe;
 mod operator_actions;

@@ -293,6 +293,9 @@ fn subjects_of(app: &App, api_key: String, now: Millis) -> Result<Vec<Subject>, 
         estimated_output_tokens: None,
         estimated_cost_usd: None,
         reserve: None,
+        request_id: None,
+        lease_seconds: None,
+        dispatched: None,
     };
     let record = app.intake.record(question.into(), now)?;
     Ok(std::iter::once(record.key).chain(record.former_keys).collect())

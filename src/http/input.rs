@@ -33,18 +33,23 @@ pub(super) enum Media {
 
 /// The type of a body, when it is one that any route takes.
 pub(super) fn media(headers: &HeaderMap) -> Option<Media> {
+    match content_type(headers)?.as_str() {
+        "application/json" => Some(Media::Json),
+        "application/x-ndjson" => Some(Media::Ndjson),
+        _ => None,
+    }
+}
+
+/// The content type of a body in lower case, without parameters; `None` where it is none of text in UTF-8.
+fn content_type(headers: &HeaderMap) -> Option<String> {
     if headers.get(header::CONTENT_ENCODING).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity"))
     {
         return None;
     }
     let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let mut parts = text.split(';').map(str::trim);
-    let media = match parts.next()?.to_ascii_lowercase().as_str() {
-        "application/json" => Media::Json,
-        "application/x-ndjson" => Media::Ndjson,
-        _ => return None,
-    };
-    parts.all(is_utf8_or_no_charset).then_some(media)
+    let essence = parts.next()?.to_ascii_lowercase();
+    parts.all(is_utf8_or_no_charset).then_some(essence)
 }
 
 fn is_utf8_or_no_charset(parameter: &str) -> bool {
@@ -112,19 +117,43 @@ impl<T: DeserializeOwned> FromRequest<App> for MaybeJson<T> {
     }
 }
 
-/// The document in a body; `None` where there is no body. Only a DELETE may then leave its content type out.
+/// A JSON document as it was sent; it is read where it is known what else must hold. A PATCH may be of the type of a
+/// merge patch, too.
+pub(super) struct JsonDocument(pub Bytes);
+
+impl FromRequest<App> for JsonDocument {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        document(app, request).await?.map(Self).ok_or(ApiError::EmptyBody)
+    }
+}
+
+/// The document in a body, read; `None` where there is no body.
 async fn json<T: DeserializeOwned>(app: &App, request: Request) -> Result<Option<T>, ApiError> {
-    let is_json = media(request.headers()) == Some(Media::Json);
+    let bytes = document(app, request).await?;
+    Ok(bytes.map(|bytes| parse(&bytes)).transpose()?)
+}
+
+/// The document in a body; `None` where there is no body. Only a DELETE may then leave its content type out.
+async fn document(app: &App, request: Request) -> Result<Option<Bytes>, ApiError> {
+    let content_type = content_type(request.headers());
+    let patches = request.method() == Method::PATCH;
+    let is_json = content_type.is_some_and(|content_type| match content_type.as_str() {
+        "application/json" => true,
+        // RFC 7396.
+        "application/merge-patch+json" => patches,
+        _ => false,
+    });
     let needs_type = request.method() != Method::DELETE;
     let bytes = read(app, request, BODY_LIMIT).await?;
     let is_empty = bytes.trim_ascii().is_empty();
     if !is_json && (needs_type || !is_empty) {
-        return Err(ApiError::MediaType("application/json"));
+        let wanted =
+            if patches { "application/merge-patch+json or application/json" } else { "application/json" };
+        return Err(ApiError::MediaType(wanted));
     }
-    if is_empty {
-        return Ok(None);
-    }
-    Ok(Some(parse(&bytes)?))
+    Ok((!is_empty).then_some(bytes))
 }
 
 #[cfg(test)]

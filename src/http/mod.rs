@@ -14,6 +14,7 @@ mod forecast;
 mod health;
 mod input;
 mod layers;
+mod limits;
 mod lists;
 mod openapi;
 mod params;
@@ -22,6 +23,7 @@ mod prices;
 mod ratelimit;
 mod record;
 mod registry;
+mod reservations;
 pub mod server;
 mod sinks;
 mod stream;
@@ -36,7 +38,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
-    routing::{MethodRouter, delete, get, post, put},
+    routing::{MethodRouter, delete, get, patch, post, put},
 };
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -91,6 +93,10 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/record", on.may(Record, post(record::record)))
         .route("/v1/record/batch", on.may(Record, post(batch::batch)))
         .route("/v1/check", on.may(Record, post(record::check)))
+        .route(
+            "/v1/reservations/{id}",
+            on.may(Record, patch(reservations::change).delete(reservations::give_back)),
+        )
         .route("/v1/bans", on.may(Read, get(bans::list)))
         .route("/v1/bans/lookup", on.may(Read, post(bans::lookup)))
         .route(
@@ -113,19 +119,22 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/plans", on.may(Read, get(plans::list)))
         .route(
             "/v1/plans/{*name}",
-            on.may(Read, get(plans::show)).merge(on.may(Admin, put(plans::put).delete(plans::delete))),
+            on.may(Read, get(plans::show))
+                .merge(on.may(Admin, put(plans::put).patch(plans::patch).delete(plans::delete))),
         )
         .route("/v1/projects", on.may(Read, get(projects::list)))
         .route(
             "/v1/projects/{*id}",
             on.may(Read, get(projects::show))
-                .merge(on.may(Admin, put(projects::put).delete(projects::delete))),
+                .merge(on.may(Admin, put(projects::put).patch(projects::patch).delete(projects::delete))),
         )
         .route("/v1/keys", on.may(Read, get(keys::list)))
         .route(
             "/v1/keys/{*key_id}",
-            on.may(Read, get(keys::show)).merge(on.may(Admin, put(keys::put).delete(keys::delete))),
+            on.may(Read, get(keys::show))
+                .merge(on.may(Admin, put(keys::put).patch(keys::patch).delete(keys::delete))),
         )
+        .route("/v1/limits/{*subject}", on.may(Read, get(limits::show)))
         .route("/v1/policy", on.may(Read, get(policy::show)).merge(on.may(Admin, put(policy::put))))
         .route("/v1/prices", on.may(Read, get(prices::show)))
         .route("/v1/alerts", on.may(Read, get(alerts::list)))

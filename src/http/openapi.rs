@@ -15,9 +15,9 @@ use super::{
     alerts, allowlist, bans, batch,
     door::{PROBED, page_policy},
     error::PROBLEM_JSON,
-    events, forecast, health, policy, prices, record,
+    events, forecast, health, limits, policy, prices, record,
     registry::{keys, plans, projects},
-    sinks, stream, subjects, usage,
+    reservations, sinks, stream, subjects, usage,
 };
 
 #[derive(OpenApi)]
@@ -25,15 +25,17 @@ use super::{
     info(title = "Keyward", description = "Watches API keys: sliding windows, learned behaviour, graduated responses."),
     paths(
         record::record, record::check, batch::batch,
+        reservations::change, reservations::give_back,
         bans::list, bans::lookup, bans::show, bans::ban, bans::lift,
         subjects::show, subjects::forget,
         events::list, stream::stream, events::feedback,
         allowlist::list, allowlist::show, allowlist::put, allowlist::delete,
         policy::show, policy::put,
         prices::show, usage::list, forecast::show, alerts::list,
-        plans::list, plans::show, plans::put, plans::delete,
-        projects::list, projects::show, projects::put, projects::delete,
-        keys::list, keys::show, keys::put, keys::delete,
+        plans::list, plans::show, plans::put, plans::patch, plans::delete,
+        projects::list, projects::show, projects::put, projects::patch, projects::delete,
+        limits::show,
+        keys::list, keys::show, keys::put, keys::patch, keys::delete,
         sinks::list, sinks::dead_letters, sinks::redeliver, sinks::discard,
         health::live, health::ready, health::metrics,
     ),

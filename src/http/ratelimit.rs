@@ -20,8 +20,10 @@ pub(super) fn add(headers: &mut HeaderMap, decision: &Decision) {
             headers.insert(name, value);
         }
     };
-    if let Some(tightest) = decision.limits.iter().min_by(|a, b| share_left(a).total_cmp(&share_left(b))) {
-        put(HeaderName::from_static("ratelimit-policy"), policies(&decision.limits));
+    // Who heeds a shadow limit is delayed by it.
+    let enforced = || decision.limits.iter().filter(|limit| limit.mode.enforces());
+    if let Some(tightest) = enforced().min_by(|a, b| share_left(a).total_cmp(&share_left(b))) {
+        put(HeaderName::from_static("ratelimit-policy"), policies(enforced()));
         put(HeaderName::from_static("ratelimit"), standing(tightest));
     }
     if let Some(seconds) = decision.retry_after_seconds().filter(|_| !decision.allowed) {
@@ -30,8 +32,8 @@ pub(super) fn add(headers: &mut HeaderMap, decision: &Decision) {
 }
 
 /// Every limit: its name, quota, window in seconds, and unit where that is not the default, requests.
-fn policies(limits: &[LimitStatus]) -> String {
-    let mut out = String::with_capacity(limits.len() * 48);
+fn policies<'a>(limits: impl Iterator<Item = &'a LimitStatus>) -> String {
+    let mut out = String::with_capacity(limits.size_hint().1.unwrap_or(0) * 48);
     for status in limits {
         let seconds = status.window.length() / 1000;
         let separator = if out.is_empty() { "" } else { ", " };
@@ -78,14 +80,16 @@ mod tests {
     use super::*;
     use crate::domain::{
         decision::{Action, Reason},
-        limit::Span,
+        limit::{LimitMode, Span},
         price::Cost,
         window::WINDOW_MILLIS,
     };
 
     fn limit(window: usize, unit: Unit, limit: u64, used: u64) -> LimitStatus {
         let window = Span::Sliding(WINDOW_MILLIS[window]);
-        LimitStatus { scope: None, model: None, window, unit, limit, used, reset_seconds: 60 }
+        let mode = LimitMode::Enforce;
+        let (scope, model, block_seconds) = (None, None, None);
+        LimitStatus { scope, model, window, unit, limit, used, reset_seconds: 60, mode, block_seconds }
     }
 
     fn headers(allowed: bool, limits: Vec<LimitStatus>) -> HeaderMap {
@@ -128,6 +132,15 @@ mod tests {
         );
         assert_eq!(headers["ratelimit"], "\"1hour-tokens\";r=100000;t=60");
         assert!(!headers.contains_key("retry-after"));
+    }
+
+    #[test]
+    fn a_shadow_limit_is_not_shown_to_clients_that_would_heed_it() {
+        let shadow = LimitStatus { mode: LimitMode::Shadow, ..limit(0, Unit::Requests, 10, 90) };
+        assert!(headers(true, vec![shadow.clone()]).is_empty());
+        let both = headers(true, vec![shadow, limit(1, Unit::Tokens, 100, 40)]);
+        assert_eq!(both["ratelimit-policy"], "\"5min-tokens\";q=100;w=300;qu=\"tokens\"");
+        assert_eq!(both["ratelimit"], "\"5min-tokens\";r=60;t=60");
     }
 
     #[test]

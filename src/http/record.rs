@@ -65,10 +65,23 @@ pub(super) async fn check(
     JsonBody(wire): JsonBody<WireCheck>,
 ) -> Result<Response, ApiError> {
     let now = app.engine.now();
-    let reserve = wire.reserve == Some(true);
-    let record = app.take(wire.into(), now).map_err(for_check)?;
+    let hold = wire.hold().map_err(|error| vec![error]);
+    let (record, hold) = match (app.take(wire.into(), now), hold) {
+        (Ok(record), Ok(hold)) => (record, hold),
+        (Err(InputError::Fields(mut errors)), Err(of_hold)) => {
+            errors.extend(of_hold);
+            return Err(for_check(InputError::Fields(errors)));
+        }
+        (Err(error), _) => return Err(for_check(error)),
+        (_, Err(errors)) => return Err(ApiError::Fields(errors)),
+    };
     let engine = app.engine.clone();
-    let check = tokio::spawn(async move { engine.check(&record, reserve, now).await });
+    let check = tokio::spawn(async move {
+        match hold {
+            Some(terms) => engine.reserve(&record, terms, now).await,
+            None => engine.check(&record, false, now).await,
+        }
+    });
     Ok(answer(&check.await.map_err(|_| ApiError::Internal)?))
 }
 

@@ -65,6 +65,11 @@ pub(super) struct UsageRow {
     /// How much was used.
     #[serde(flatten)]
     pub sums: Sums,
+    /// Of the requests, those that nobody reported: they count by the estimates of their reservations. Absent where there
+    /// are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub estimated_requests: Option<u64>,
 }
 
 /// Usage over time, in buckets.
@@ -162,6 +167,7 @@ pub(super) async fn list(
         endpoint: group.endpoint.then(|| place.1.endpoint.clone()),
         user: group.user.then(|| place.1.user.clone()),
         sums: Sums::of(totals, table.latencies.get(place)),
+        estimated_requests: table.estimated.get(place).map(|totals| totals.requests),
     });
     let usage = Usage {
         from: format_millis(query.from),

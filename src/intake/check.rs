@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{WireCost, number::whole, wire::WireRecord};
+use super::{
+    WireCost,
+    number::whole,
+    wire::{FieldError, WireRecord},
+};
+use crate::domain::{Millis, SECOND, reservation::HoldTerms};
 
 /// A question before a request.
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
@@ -46,17 +51,88 @@ pub struct WireCheck {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     pub estimated_cost_usd: Option<WireCost>,
+    /// Makes a retry safe: the same id, key and body within two minutes gets the same reservation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 128)]
+    pub request_id: Option<String>,
     /// Whether to hold the estimate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserve: Option<bool>,
+    /// For how many seconds it is held; `reservations.lease_seconds` by default.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 3600)]
+    pub lease_seconds: Option<u64>,
+    /// Whether the request leaves for the provider at once: then the estimate is held, and charged where nobody reports
+    /// it in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispatched: Option<bool>,
+}
+
+/// The longest lease, in seconds.
+const LONGEST_LEASE: u64 = 3_600;
+
+/// What only a check says. It tells its digest from that of any record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    reserve: bool,
+    lease_seconds: Option<u64>,
+    dispatched: bool,
+}
+
+impl Asked {
+    /// In a form that cannot be taken for another.
+    pub(super) fn spelled(self) -> [u64; 4] {
+        let lease = self.lease_seconds.map_or(0, |seconds| seconds.saturating_add(1));
+        [u64::MAX, u64::from(self.reserve), lease, u64::from(self.dispatched)]
+    }
+}
+
+/// How long a reservation is to be held.
+///
+/// # Errors
+/// It is not from 1 to 3600.
+pub fn lease(seconds: Option<u64>) -> Result<Option<Millis>, FieldError> {
+    let Some(seconds) = seconds else { return Ok(None) };
+    if !(1..=LONGEST_LEASE).contains(&seconds) {
+        return Err(FieldError::new("/lease_seconds", format!("must be from 1 to {LONGEST_LEASE}")));
+    }
+    Ok(Some(seconds as Millis * SECOND))
+}
+
+impl WireCheck {
+    /// How the estimate is to be held; `None`: it is not.
+    ///
+    /// # Errors
+    /// The terms are out of their range, or of an estimate that is not to be held.
+    pub fn hold(&self) -> Result<Option<HoldTerms>, FieldError> {
+        let lease = lease(self.lease_seconds)?;
+        let dispatched = self.dispatched == Some(true);
+        match self.reserve {
+            Some(false) if dispatched => {
+                Err(FieldError::new("/dispatched", "holds the estimate: leave it out, or reserve"))
+            }
+            Some(true) => Ok(Some(HoldTerms { lease, dispatched })),
+            _ if dispatched => Ok(Some(HoldTerms { lease, dispatched })),
+            _ if lease.is_some() => {
+                Err(FieldError::new("/lease_seconds", "is how long an estimate is held: send reserve, too"))
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
 impl From<WireCheck> for WireRecord {
     fn from(check: WireCheck) -> Self {
         let is_split = check.estimated_input_tokens.is_some() || check.estimated_output_tokens.is_some();
+        let asked = Asked {
+            reserve: check.reserve == Some(true),
+            lease_seconds: check.lease_seconds,
+            dispatched: check.dispatched == Some(true),
+        };
         Self {
+            asked: Some(asked),
             of_either_kind: check.estimated_tokens.is_some() && !is_split,
-            request_id: None,
+            request_id: check.request_id,
             api_key: check.api_key,
             key_id: check.key_id,
             project_id: check.project_id,

@@ -9,7 +9,7 @@ mod pepper;
 mod quantities;
 mod wire;
 
-pub use check::WireCheck;
+pub use check::{WireCheck, lease};
 pub use cost::WireCost;
 pub use number::{WireSeconds, WireServiceTier};
 pub use pepper::{PepperError, Peppers};
@@ -231,7 +231,7 @@ fn digest(wire: &WireRecord) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pricing::flat_example;
+    use crate::{domain::reservation::HoldTerms, pricing::flat_example};
 
     const NOW: Millis = 1_772_442_802_123;
 
@@ -308,6 +308,48 @@ mod tests {
             })
         };
         assert_ne!(of(&moved("ab", "c")), of(&moved("a", "bc")));
+    }
+
+    #[test]
+    fn a_digest_of_a_check_is_of_its_terms_too_and_never_a_records() {
+        let of_check = |terms: &str| {
+            let body =
+                format!(r#"{{"key_id":"a","endpoint":"/x","source_ip":"1.2.3.4","request_id":"r"{terms}}}"#);
+            digest(&parse::<WireCheck>(body.as_bytes()).unwrap().into())
+        };
+        let record =
+            record(r#"{"key_id":"a","endpoint":"/x","source_ip":"1.2.3.4","request_id":"r"}"#).unwrap();
+        let terms = [
+            "",
+            r#","reserve":true"#,
+            r#","dispatched":true"#,
+            r#","reserve":true,"dispatched":true"#,
+            r#","reserve":true,"lease_seconds":1"#,
+            r#","reserve":true,"lease_seconds":2"#,
+        ];
+        let digests: std::collections::HashSet<u128> =
+            terms.into_iter().map(of_check).chain([record.digest]).collect();
+        assert_eq!(digests.len(), terms.len() + 1);
+        assert_eq!(of_check(terms[4]), of_check(r#","lease_seconds":1.0,"reserve":true"#));
+    }
+
+    #[test]
+    fn an_estimate_is_held_for_one_second_to_an_hour_and_only_where_it_is_held() {
+        let hold = |terms: &str| {
+            let body = format!(r#"{{"key_id":"a","source_ip":"1.2.3.4"{terms}}}"#);
+            parse::<WireCheck>(body.as_bytes()).unwrap().hold().map_err(|error| error.pointer)
+        };
+        let held = |lease, dispatched| Ok(Some(HoldTerms { lease, dispatched }));
+        assert_eq!(hold(""), Ok(None));
+        assert_eq!(hold(r#","reserve":true"#), held(None, false));
+        assert_eq!(hold(r#","reserve":true,"lease_seconds":3600"#), held(Some(3_600_000), false));
+        assert_eq!(hold(r#","dispatched":true,"lease_seconds":1"#), held(Some(1_000), true));
+        for wrong in ["0", "3601", "18446744073709551615"] {
+            let terms = format!(r#","reserve":true,"lease_seconds":{wrong}"#);
+            assert_eq!(hold(&terms), Err("/lease_seconds".to_owned()), "{wrong}");
+        }
+        assert_eq!(hold(r#","lease_seconds":5"#), Err("/lease_seconds".to_owned()));
+        assert_eq!(hold(r#","reserve":false,"dispatched":true"#), Err("/dispatched".to_owned()));
     }
 
     #[test]

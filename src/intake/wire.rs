@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
+    check::Asked,
     check_id, check_key_id,
     cost::WireCost,
     number::{WireSeconds, WireServiceTier, whole},
@@ -250,6 +251,9 @@ pub struct WireRecord {
     /// Its tokens may be of the prompt or of the completion: an estimate that does not say which.
     #[serde(skip)]
     pub(super) of_either_kind: bool,
+    /// What a check says beside it; `None`: it is no check.
+    #[serde(skip)]
+    pub(super) asked: Option<Asked>,
 }
 
 impl WireRecord {
@@ -323,6 +327,7 @@ impl WireRecord {
             reservation_id,
             admit,
             of_either_kind,
+            asked,
         } = self;
         for text in
             [request_id, api_key, key_id, project_id, model, user, user_agent, timestamp, reservation_id]
@@ -358,6 +363,9 @@ impl WireRecord {
         for number in whole.into_iter().chain(broken).chain(small) {
             tell(&[u8::from(number.is_some())]);
             tell(&number.unwrap_or_default().to_le_bytes());
+        }
+        for number in asked.iter().flat_map(|asked| asked.spelled()) {
+            tell(&number.to_le_bytes());
         }
     }
 

@@ -149,13 +149,14 @@ async fn with_a_budget(engine: Arc<Engine>) -> Arc<Engine> {
 
 /// 64 tasks on each of four instances ask for a share of one monthly budget of a project, each with a key of its own:
 /// as many are admitted as it holds, to the nano-dollar, whether they reserve or report.
-async fn share_a_budget(engines: &[Arc<Engine>], reserve: bool) {
+async fn share_a_budget(engines: &[Arc<Engine>], reserve: bool, asked: &serde_json::Value) {
     let intake = intake(MINUTE);
     let mut calls = JoinSet::new();
+    let mut cost = 0;
     for task in 0..4 * CALLERS {
         let engine = engines[task as usize % engines.len()].clone();
-        let body = json!({"project_id": "shared", "cost_usd": 0.007456789});
-        let record: Record = record(&intake, &format!("k{task}"), body, START);
+        let record: Record = record(&intake, &format!("k{task}"), asked.clone(), START);
+        cost = record.cost().nanos;
         calls.spawn(async move {
             if reserve {
                 engine.check(&record, true, START).await.allowed
@@ -165,26 +166,40 @@ async fn share_a_budget(engines: &[Arc<Engine>], reserve: bool) {
         });
     }
     let admitted = calls.join_all().await.into_iter().filter(|admitted| *admitted).count();
-    assert_eq!(admitted as u64, 1_000_000_000 / 7_456_789);
+    assert_eq!(admitted as u64, 1_000_000_000 / cost, "at {cost} each");
+    assert!(admitted < 4 * CALLERS as usize / 2, "many more ask than it holds");
+}
+
+/// The same on four instances over Redis, and on one over its own store.
+async fn a_shared_budget_is_admitted_exactly(reserve: bool, asked: &serde_json::Value) {
+    let namespace = namespace();
+    let connect = async || {
+        let options = RedisOptions {
+            namespace: namespace.clone(),
+            response_timeout: Duration::from_secs(10),
+            ..RedisOptions::default()
+        };
+        let store = RedisStore::connect(&redis_server::shared().url(), options).await.unwrap();
+        engine(Arc::new(store)).await
+    };
+    let mut engines = vec![with_a_budget(connect().await).await];
+    engines.extend(join_all((0..3).map(|_| connect())).await);
+    share_a_budget(&engines, reserve, asked).await;
+    let store = EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap();
+    share_a_budget(&[with_a_budget(engine(Arc::new(store)).await).await], reserve, asked).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_instances_admit_exactly_what_a_shared_budget_holds() {
+    let asked = json!({"project_id": "shared", "cost_usd": 0.009456789});
     for reserve in [false, true] {
-        let namespace = namespace();
-        let connect = async || {
-            let options = RedisOptions {
-                namespace: namespace.clone(),
-                response_timeout: Duration::from_secs(10),
-                ..RedisOptions::default()
-            };
-            let store = RedisStore::connect(&redis_server::shared().url(), options).await.unwrap();
-            engine(Arc::new(store)).await
-        };
-        let mut engines = vec![with_a_budget(connect().await).await];
-        engines.extend(join_all((0..3).map(|_| connect())).await);
-        share_a_budget(&engines, reserve).await;
-        let store = EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap();
-        share_a_budget(&[with_a_budget(engine(Arc::new(store)).await).await], reserve).await;
+        a_shared_budget_is_admitted_exactly(reserve, &asked).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_instances_admit_exactly_what_a_budget_holds_where_output_costs_five_times_the_input() {
+    let asked = json!({"project_id": "shared", "model": "claude-sonnet-4-5", "tokens_used": 800,
+        "prompt_tokens": 300, "completion_tokens": 500});
+    a_shared_budget_is_admitted_exactly(true, &asked).await;
 }

@@ -25,11 +25,13 @@ mod forward_notify;
 mod forward_run;
 mod forward_siem;
 mod forward_syslog;
+mod histories;
 mod invariants;
 mod monitoring;
 mod propagation;
 #[path = "../it_support/redis.rs"]
 mod redis_server;
+mod reservations;
 mod roles;
 mod scenarios;
 mod secrets;

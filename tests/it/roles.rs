@@ -11,7 +11,7 @@ use keyward::{
         event::Event,
         observation::{Charge, Observation},
         profile::Profile,
-        reservation::Reservation,
+        reservation::{Ended, Reservation, ReservationChange, ReservationChanged, ReservationId},
         subject::Subject,
         usage::{UsageBatch, UsageQuery, UsageTable},
     },
@@ -77,7 +77,9 @@ role! { CounterStore by counters:
 
 role! { ReservationStore by reservations:
     ended_reservations<'a>(now: Millis, limit: usize) -> Vec<Reservation>;
-    end_reservation<'a>(lease: &'a Reservation, now: Millis) -> bool;
+    end_reservation<'a>(lease: &'a Reservation, now: Millis) -> Ended;
+    change_reservation<'a>(id: &'a ReservationId, change: ReservationChange, now: Millis) -> ReservationChanged;
+    count_charged<'a>(now: Millis) -> usize;
 }
 
 role! { StandingLookup by standings:
@@ -141,6 +143,7 @@ role! { DocumentStore by documents:
     documents_revision<'a>() -> Revision;
     documents_since<'a>(known: Revision) -> Option<Changed>;
     write_document<'a>(document: &'a Document, event: &'a Event) -> bool;
+    write_document_at<'a>(document: &'a Document, event: &'a Event, at: Revision) -> bool;
 }
 
 role! { UsageStore by usage:

@@ -10,7 +10,7 @@ use keyward::{
         event::EventType,
         limit::{Limit, Scope, Span},
         observation::{Charge, LedgerEntry},
-        reservation::Reservation,
+        reservation::{Ended, EstimatedUsage, Reservation, Stage},
         subject::Subject,
         window::{Unit, WindowLimits},
     },
@@ -164,12 +164,18 @@ async fn a_cluster_is_used_in_all_its_slots() {
 /// Limits whose counters are in several slots: all or none, never over, and what is refused or reserved leaves nothing.
 async fn limits_across_slots(store: &RedisStore) {
     let day = Span::Calendar(Calendar::Day);
-    let limit = Limit { unit: Unit::Tokens, span: day, most: 0, model: None };
+    let limit = Limit::new(Unit::Tokens, day, 0);
     let scopes =
         [Scope::Everything, Scope::Subject(Subject::project("p")), Scope::Subject(Subject::project("q"))];
     let counters = scopes.map(|scope| Counter::of(&scope, &limit, &Zone::UTC));
     let until = day.counts_until(T0, &Zone::UTC);
-    let quota = |n: usize, amount, most| CounterCharge { counter: counters[n].clone(), amount, most, until };
+    let quota = |n: usize, amount, most| CounterCharge {
+        counter: counters[n].clone(),
+        amount,
+        most,
+        until,
+        block: None,
+    };
     let asked = |key: &str, most: [u64; 3]| Charge {
         counters: (0..3).map(|n| quota(n, 7, most[n])).collect(),
         ..charge(key, T0, 1)
@@ -216,12 +222,14 @@ async fn a_reservation_ends(store: &RedisStore) {
         cost_nanos: 0,
         counters: Vec::new(),
         until: T0 + 60_000,
+        stage: Stage::Held,
+        usage: EstimatedUsage::default(),
     };
     let entry = Some(Box::new(LedgerEntry { reserves: Some(lease), ..LedgerEntry::default() }));
     store.observe(&[Charge { entry, ..charge("leased", T0, 5) }]).await.unwrap();
     let ended = store.ended_reservations(T0 + 60_000, 10).await.unwrap();
     assert_eq!(ended.len(), 1);
-    assert!(store.end_reservation(&ended[0], T0 + 60_000).await.unwrap());
+    assert_eq!(store.end_reservation(&ended[0], T0 + 60_000).await.unwrap(), Ended::GivenBack);
     assert_eq!(store.inspect(&Subject::key("leased"), T0).await.unwrap().unwrap().counts[3].tokens, 0);
 }
 

@@ -66,6 +66,7 @@ impl Model {
             tracked: self.known || !peeks,
             claim: Claim::Fresh,
             settled: None,
+            lapsed: false,
             owed: Vec::new(),
         };
         if charged {

@@ -76,6 +76,21 @@ local function exceeded(n, raws, charges)
   return list
 end
 
+-- Begins the blocks of the limits that a charge does not fit: a counter that has a length of block as its fifth double
+-- belongs to the one before it. Where that is exceeded, and it holds nothing, it holds 1 for so many milliseconds; then
+-- it is in `list`, too, and in `raws` as it is.
+local function begin_blocks(n, keys, raws, charges, list)
+  local over = {}
+  for _, i in ipairs(list) do over[i] = true end
+  for i = 2, n do
+    local length = unpacked("<d", charges, i * 40 - 7)
+    if length > 0 and over[i - 1] and not over[i] then
+      local _, _, written = change(keys[i], raws[i], 0, 0, 1, now + length)
+      raws[i], list[#list + 1] = written, i
+    end
+  end
+end
+
 -- Of these counters the one that keeps the charge out longest, or the first that always does, and when it fits (-1:
 -- never); 0 when there is none.
 local function refusal(list, raws, charges)
@@ -93,12 +108,16 @@ end
 -- Charges n counters (amount, most, until, amount to give back, until when that counted), or leaves them as they are;
 -- `raws` is then as they are. Returns, packed, what counts of each and when the first of it ends (-1: nothing counts).
 local function counts(n, keys, raws, charges, charged)
-  local all = ""
+  local all, changed = "", {}
   for i = 1, n do
     local used, first
     if charged then
       local amount, _, ends, back, back_ends = unpacked("<ddddd", charges, i * 40 - 39)
-      used, first, raws[i] = change(keys[i], raws[i], back, back_ends, amount, ends)
+      -- One that is named twice is changed twice.
+      local raw = changed[keys[i]]
+      if raw == nil then raw = raws[i] end
+      used, first, raws[i] = change(keys[i], raw, back, back_ends, amount, ends)
+      changed[keys[i]] = raws[i]
     else
       local from
       used, from = live(raws[i])

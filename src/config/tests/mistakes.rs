@@ -30,6 +30,7 @@ scopes = []
 
 [registry]
 default_plan = "fere"  #! `registry.default_plan` must name a plan => did you mean `free`?
+default_project = "shopp"  #! `registry.default_project` must name a project => did you mean `shop`?
 
 [plans.free]
 

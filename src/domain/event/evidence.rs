@@ -8,7 +8,7 @@ use super::{
     finding::{FindingEvidence, RequestFeatures},
     kind::EventType,
 };
-use crate::domain::{Millis, calendar::parse_millis, finding::Finding, standing::Origin};
+use crate::domain::{Millis, calendar::parse_millis, finding::Finding, stable_hash, standing::Origin};
 
 /// What is told of events of one type, or of several types that have the same to tell.
 pub trait Details: Serialize + DeserializeOwned {
@@ -55,6 +55,16 @@ impl EventEvidence {
     /// What a finding has to say, and other comparisons too: alert rules and unusual days.
     pub fn finding(&self) -> FindingEvidence<'_> {
         FindingEvidence::of(&self.0)
+    }
+
+    /// Which mark of which limit it tells of, or which shadow limit, as one number; `None` of anything else.
+    pub fn limit_mark(&self) -> Option<u64> {
+        let is_shadow = self.0.get("mode").is_some_and(|mode| mode == "shadow");
+        if !is_shadow && self.0.get("percent").is_none() {
+            return None;
+        }
+        let members = ["percent", "scope", "window", "unit", "model"].map(|name| self.0.get(name));
+        Some(stable_hash(format!("{members:?}").as_bytes()))
     }
 
     /// What it says of the request: the evidence of a finding, of one that led to a ban, or of a refusal.

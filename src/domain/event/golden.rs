@@ -128,6 +128,7 @@ fn the_struct_of_its_type_says_all_that_a_golden_event_says() {
             EventType::SubjectForgotten => again::<SubjectForgotten>(&event),
             EventType::ProjectMismatch => again::<ProjectMismatch>(&event),
             EventType::BudgetUsed => again::<BudgetUsed>(&event),
+            EventType::LimitUsed => again::<LimitUsed>(&event),
             EventType::AlertRule => again::<AlertRuleFired>(&event),
             EventType::SpendAnomaly => again::<SpendAnomaly>(&event),
             EventType::KeyCutOff => again::<KeyCutOff>(&event),

@@ -41,8 +41,10 @@ pub enum EventType {
     SubjectForgotten,
     /// A key was reported with a project other than its registered one.
     ProjectMismatch,
-    /// So much of a budget is used.
+    /// So much of a limit on US dollars is used.
     BudgetUsed,
+    /// So much of a limit on requests or tokens is used.
+    LimitUsed,
     /// An alert rule fired.
     AlertRule,
     /// A key's day is unlike its days before in what it spends.
@@ -82,6 +84,7 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::SubjectForgotten, "SUBJECT_FORGOTTEN"),
     (EventType::ProjectMismatch, "PROJECT_MISMATCH"),
     (EventType::BudgetUsed, "BUDGET_USED"),
+    (EventType::LimitUsed, "LIMIT_USED"),
     (EventType::AlertRule, "ALERT_RULE"),
     (EventType::SpendAnomaly, "SPEND_ANOMALY"),
     (EventType::KeyCutOff, "KEY_CUT_OFF"),

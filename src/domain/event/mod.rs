@@ -6,7 +6,7 @@
 //! - `request`: of one request: refusals, and what was noticed.
 //! - `standing`: bans and throttles, and their end.
 //! - `people`: what people did.
-//! - `spending`: budgets, alert rules, unusual days.
+//! - `spending`: limits as they are used up, alert rules, unusual days.
 //! - `service`: Keyward's own trouble, and what its sinks did.
 //! - `finding`: what all evidence of findings has.
 
@@ -37,7 +37,7 @@ pub use self::{
     },
     request::{BannedRequestBlocked, HighSeverityAnomaly, KeyNotAllowed, ProjectMismatch, RateLimitExceeded},
     service::{EmergencyHookCalled, EventGap, HookOutcome, StoreDegraded, StoreRecovered},
-    spending::{AlertRuleFired, BudgetUsed, KeyCutOff, SpendAnomaly, SpendCheck, SpendSign},
+    spending::{AlertRuleFired, BudgetUsed, KeyCutOff, LimitUsed, SpendAnomaly, SpendCheck, SpendSign},
     standing::{BanExpired, BanLifted, Cause, Hold, KeySpared, StandingChanged},
 };
 pub use super::calendar::{format_millis, parse_millis};

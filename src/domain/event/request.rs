@@ -3,7 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{amount::EvidenceAmount, call::Call, evidence::Details, kind::EventType, standing::Hold};
-use crate::domain::{finding::AnomalyKind, limit::Span, registry::NotAllowed, window::Unit};
+use crate::domain::{
+    finding::AnomalyKind,
+    limit::{LimitMode, Span},
+    registry::NotAllowed,
+    window::Unit,
+};
 
 /// The worst enforced finding of a request is high or critical.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +67,12 @@ pub struct RateLimitExceeded {
     /// By which call it came; absent in a log from before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
+    /// `shadow`: the limit refuses nothing, and would have; absent of one that refuses.
+    #[serde(default, skip_serializing_if = "LimitMode::enforces")]
+    pub mode: LimitMode,
+    /// For how many seconds the limit refuses everything once it is exceeded; absent where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_seconds: Option<u64>,
 }
 
 impl Details for RateLimitExceeded {

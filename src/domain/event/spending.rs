@@ -10,28 +10,54 @@ use crate::domain::{
     window::Unit,
 };
 
-/// A request took what is used of a budget over a mark.
+/// A request took what is used of a limit on US dollars over a mark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BudgetUsed {
     /// What happened, in a sentence.
     pub summary: String,
-    /// The mark, in percent of the budget: 50, 80 or 100.
+    /// The mark, in percent of the limit, 1 to 100.
     pub percent: u64,
-    /// The budget, US dollars as a decimal.
+    /// The limit, US dollars as a decimal.
     pub limit_usd: String,
     /// What is used of it, US dollars as a decimal.
     pub used_usd: String,
-    /// The period that it is for, such as `month`.
+    /// Over which span it counts, such as `month`.
     pub window: Span,
     /// For which models, a name or pattern; null: for all.
     #[serde(default)]
     pub model: Option<String>,
-    /// Whose budget it is: a subject such as `project:shop`, or `everything`.
+    /// Whose limit it is: a subject such as `project:shop`, or `everything`.
     pub scope: String,
 }
 
 impl Details for BudgetUsed {
     const TYPES: &'static [EventType] = &[EventType::BudgetUsed];
+}
+
+/// A request took what is used of a limit on requests or tokens over a mark.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LimitUsed {
+    /// What happened, in a sentence.
+    pub summary: String,
+    /// The mark, in percent of the limit, 1 to 100.
+    pub percent: u64,
+    /// What it counts: `requests`, `tokens`, `input_tokens` or `output_tokens`.
+    pub unit: Unit,
+    /// The limit, in its unit.
+    pub limit: u64,
+    /// What is used of it, in the same unit.
+    pub used: u64,
+    /// Over which span it counts, such as `1min` or `month`.
+    pub window: Span,
+    /// For which models, a name or pattern; null: for all.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Whose limit it is: a subject such as `project:shop`, or `everything`.
+    pub scope: String,
+}
+
+impl Details for LimitUsed {
+    const TYPES: &'static [EventType] = &[EventType::LimitUsed];
 }
 
 /// A rule of `alerts` fired.

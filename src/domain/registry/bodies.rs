@@ -216,7 +216,7 @@ fn with_budget(limits: &[LimitBody], budget: Option<&Amount>) -> Vec<Limit> {
 }
 
 fn monthly(nanos: u64) -> Limit {
-    Limit { unit: Unit::CostUsd, span: Span::Calendar(Calendar::Month), most: nanos, model: None }
+    Limit::new(Unit::CostUsd, Span::Calendar(Calendar::Month), nanos)
 }
 
 fn good<T>(value: T, wrong: Vec<Wrong>) -> Result<T, Vec<Wrong>> {

@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 
 use super::wrong::Wrong;
 use crate::domain::{
-    Millis,
+    Millis, SECOND,
     calendar::Zone,
     counter::{Counter, CounterCharge},
-    limit::{Limit, Scope, Span},
+    limit::{LONGEST_BLOCK, Limit, LimitMode, MAX_MARKS, Scope, Span, WHOLE_PERCENT},
     model::{LONGEST_MODEL, ModelName},
     money::{NANO_PLACES, NANOS_PER_DOLLAR, Usd, decimal},
     price::{ReportedTokens, Tokens},
@@ -110,6 +110,20 @@ pub struct LimitBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 128)]
     pub model: Option<String>,
+    /// `enforce` refuses what does not fit; `shadow` counts and tells what would have been refused, and refuses
+    /// nothing.
+    #[serde(default, skip_serializing_if = "LimitMode::enforces")]
+    #[schema(required = false)]
+    pub mode: LimitMode,
+    /// At how much of it, in per cent, an event tells of its use: at most 10, ascending. Absent: 50, 80 and 100 for US
+    /// dollars of a calendar period, and none for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 10, example = json!([50, 80, 100]))]
+    pub alert_at: Option<Vec<u64>>,
+    /// Seconds for which everything that the limit applies to is refused, from its first refusal or overdraft on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 86_400)]
+    pub block_seconds: Option<u64>,
 }
 
 impl From<&Limit> for LimitBody {
@@ -119,6 +133,9 @@ impl From<&Limit> for LimitBody {
             window: limit.span.to_string(),
             limit: Amount::written(limit.most, limit.unit),
             model: limit.model.as_deref().map(str::to_owned),
+            mode: limit.mode,
+            alert_at: limit.alert_at.as_ref().map(|marks| marks.iter().copied().map(u64::from).collect()),
+            block_seconds: limit.block.map(|length| length.unsigned_abs() / SECOND.unsigned_abs()),
         }
     }
 }
@@ -154,7 +171,29 @@ fn read_one(body: &LimitBody, pointer: &str, wrong: &mut Vec<Wrong>) -> Option<L
     let most = body.limit.of(body.unit).map_err(|hint| noted("limit", hint));
     let model = body.model.as_deref().map(|text| model(text).map(|name| name.text().into())).transpose();
     let model = model.map_err(|hint| noted("model", hint));
-    Some(Limit { unit: body.unit, span: span.ok()?, most: most.ok()?, model: model.ok()? })
+    let alert_at = body.alert_at.as_deref().map(marks).transpose().map_err(|hint| noted("alert_at", hint));
+    let block = body.block_seconds.map(block).transpose().map_err(|hint| noted("block_seconds", hint));
+    let (span, most, model) = (span.ok()?, most.ok()?, model.ok()?);
+    let (alert_at, block) = (alert_at.ok()?, block.ok()?);
+    Some(Limit { model, mode: body.mode, alert_at, block, ..Limit::new(body.unit, span, most) })
+}
+
+/// Reads the length of a block, in milliseconds.
+fn block(seconds: u64) -> Result<Millis, String> {
+    let length = Millis::try_from(seconds).ok().filter(|_| (1..=LONGEST_BLOCK).contains(&seconds));
+    let length = length.map(|seconds| seconds * SECOND);
+    length.ok_or_else(|| format!("must be a whole number of seconds from 1 to {LONGEST_BLOCK}"))
+}
+
+/// Reads marks, in per cent.
+fn marks(written: &[u64]) -> Result<Arc<[u8]>, String> {
+    let percent =
+        |mark: &u64| u8::try_from(*mark).ok().filter(|percent| (1..=WHOLE_PERCENT).contains(percent));
+    let read: Option<Arc<[u8]>> = written.iter().map(percent).collect();
+    let ascends = |marks: &[u8]| marks.windows(2).all(|pair| pair[0] < pair[1]);
+    read.filter(|marks| marks.len() <= MAX_MARKS && ascends(marks)).ok_or_else(|| {
+        format!("must be at most {MAX_MARKS} whole numbers from 1 to {WHOLE_PERCENT}, ascending, each once")
+    })
 }
 
 /// Reads the name or pattern of a model.
@@ -225,11 +264,6 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// Whether it is a budget: a limit on dollars of a calendar period.
-    pub fn is_budget(&self) -> bool {
-        self.rule.limit.unit == Unit::CostUsd && matches!(self.rule.limit.span, Span::Calendar(_))
-    }
-
     /// When the calendar period ends that a moment is in.
     pub fn period_ends(&self, now: Millis) -> Millis {
         self.rule.limit.span.counts_until(now, &self.rule.zone)
@@ -240,15 +274,29 @@ impl Applied {
         matches!(&self.counter.scope, Scope::Subject(on) if on == subject)
     }
 
-    /// What a request charges to it.
+    /// Whether more of it is used, or would be with what did not fit, than a request may use: what it refuses, or would
+    /// refuse as a shadow.
+    pub fn is_exceeded_by(&self, used: u64) -> bool {
+        used > self.most
+    }
+
+    /// What a request charges to it; a shadow admits any amount.
     pub fn charge(&self, record: &Record, now: Millis) -> CounterCharge {
         let Rule { limit, zone, .. } = &*self.rule;
         CounterCharge {
             counter: self.counter.clone(),
             amount: amount(record, limit.unit),
-            most: self.most,
+            most: if limit.mode.is_shadow() { u64::MAX } else { self.most },
             until: limit.span.counts_until(now, zone),
+            block: None,
         }
+    }
+
+    /// The block of a limit that has one, to be charged behind it; a shadow blocks nothing.
+    pub fn block(&self, now: Millis) -> Option<CounterCharge> {
+        let limit = &self.rule.limit;
+        let length = limit.block.filter(|_| limit.mode.enforces())?;
+        Some(CounterCharge::of_block(&self.counter, length, now))
     }
 }
 

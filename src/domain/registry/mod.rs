@@ -34,7 +34,7 @@ use super::{
     calendar::Zone,
     limit::{Priority, Scope},
     record::Record,
-    subject::Subject,
+    subject::{Subject, SubjectKind},
 };
 
 /// What the rest of a limit is kept for is told in thousandths.
@@ -91,6 +91,8 @@ pub struct Configured {
     pub unknown_keys: UnknownKeys,
     /// The plan of keys without one; empty: none.
     pub default_plan: String,
+    /// The project of requests whose key nobody registered and that name none; empty: none.
+    pub default_project: String,
     /// Which share of a limit each priority may use.
     pub shares: Shares,
 }
@@ -144,6 +146,8 @@ struct Ready {
     plans: HashMap<Arc<str>, HashMap<Arc<str>, Rules>>,
     projects: HashMap<Subject, ReadyProject>,
     everything: Rules,
+    /// The project of requests whose key nobody registered and that name none.
+    default_project: Option<Subject>,
     /// Whether any project has a priority: else nobody is to be cut for anybody.
     prioritised: bool,
 }
@@ -159,7 +163,8 @@ struct ReadyProject {
 /// What the registry says about a request.
 #[derive(Debug, Clone, Default)]
 pub struct Terms {
-    /// The project that its key is registered to, which wins over the one that the record names.
+    /// The project that its key is registered to, which wins over the one that the record names; where neither says
+    /// any, the default one.
     pub project: Option<Subject>,
     /// The record names another one.
     pub mismatch: bool,
@@ -223,7 +228,8 @@ impl Registry {
     }
 
     fn noticed(mut self) -> Self {
-        let default_is_empty = self.configured.default_plan.is_empty();
+        let default_is_empty =
+            self.configured.default_plan.is_empty() && self.configured.default_project.is_empty();
         let admits = self.configured.unknown_keys == UnknownKeys::Admit;
         let none = self.keys.is_empty() && self.projects.is_empty() && self.ready.everything.is_empty();
         self.idle = none && default_is_empty && admits;
@@ -303,6 +309,23 @@ impl Registry {
         rules.iter().map(|rule| rule.on(&scope, WHOLE)).collect()
     }
 
+    /// Every limit that requests of a key or of a project are held to, whatever their model: the key's own, its
+    /// plan's, its project's, and those on everything.
+    pub fn limits_on(&self, subject: &Subject) -> Vec<Applied> {
+        let is_key = subject.kind() == SubjectKind::Key;
+        let key = self.keys.get(subject.id()).filter(|_| is_key);
+        let project = match key {
+            _ if !is_key => Some(subject),
+            Some(key) => key.project.as_ref(),
+            None => self.ready.default_project.as_ref(),
+        };
+        let is_made_up = key.is_none() && self.configured.unknown_keys == UnknownKeys::Refuse;
+        let asker = Some(subject).filter(|_| is_key && !is_made_up);
+        let mut limits = SmallVec::new();
+        self.ready.apply(key, &self.configured, project, asker, &|_| true, &mut limits);
+        limits.into_vec()
+    }
+
     /// What is said about a request at a moment. `country` is asked for only where it matters.
     pub fn terms(&self, record: &Record, country: impl FnOnce() -> Option<[u8; 2]>, now: Millis) -> Terms {
         if self.idle {
@@ -311,8 +334,10 @@ impl Registry {
         let former = || record.former_keys.iter().find_map(|key| self.keys.get(key.id()));
         let key = self.keys.get(&record.key_id).or_else(former);
         let registered = key.and_then(|key| key.project.as_ref());
+        let default = self.ready.default_project.as_ref();
+        let assumed = default.filter(|_| key.is_none() && record.project.is_none());
         let mut terms = Terms {
-            project: registered.cloned(),
+            project: registered.or(assumed).cloned(),
             mismatch: registered.is_some()
                 && record.project.is_some()
                 && registered != record.project.as_ref(),
@@ -327,8 +352,9 @@ impl Registry {
         self.ready.apply(
             key,
             &self.configured,
-            registered.or(record.project.as_ref()),
-            record,
+            registered.or(record.project.as_ref()).or(assumed),
+            Some(&record.key),
+            &|rule| rule.covers(record),
             &mut terms.limits,
         );
         if terms.refusal == Some(NotAllowed::UnknownKey) {
@@ -353,7 +379,9 @@ fn give_back<T: Clone>(held: &mut Named<T>, name: &str, configured: Option<&T>) 
 impl Ready {
     fn new(configured: &Configured, plans: &Named<Plan>, projects: &Named<Project>) -> Self {
         let mut zones: BTreeMap<Arc<str>, Zone> = BTreeMap::from([(UTC.into(), Zone::UTC)]);
+        let default_project = &configured.default_project;
         let mut ready = Self {
+            default_project: (!default_project.is_empty()).then(|| Subject::project(default_project)),
             everything: limits::rules(&limits::read(&configured.limits, "", &mut Vec::new()), &Zone::UTC),
             ..Self::default()
         };
@@ -379,30 +407,41 @@ impl Ready {
         ready
     }
 
+    /// The limits of a key's plan, by the zone of the calendar: its own, else its project's, else the default one.
+    fn plan_of(
+        &self,
+        key: Option<&Key>,
+        project: Option<&ReadyProject>,
+        configured: &Configured,
+    ) -> Option<&HashMap<Arc<str>, Rules>> {
+        let own = key.and_then(|key| key.body.plan.as_deref()).and_then(|name| self.plans.get(name));
+        let of_project = || self.plans.get(project?.plan.as_deref()?);
+        own.or_else(of_project).or_else(|| self.plans.get(configured.default_plan.as_str()))
+    }
+
+    /// Adds the limits that `covers` finds to concern a request of `asker` (`None`: of any key) in a project.
     fn apply(
         &self,
         key: Option<&Key>,
         configured: &Configured,
         project: Option<&Subject>,
-        record: &Record,
+        asker: Option<&Subject>,
+        covers: &dyn Fn(&Rule) -> bool,
         limits: &mut SmallVec<[Applied; 4]>,
     ) {
         let mut add = |rules: &Rules, but: &Rules, scope: &dyn Fn() -> Scope, share: u16| {
-            let covering = rules.iter().filter(|rule| rule.covers(record) && !rule.is_among(but));
+            let covering = rules.iter().filter(|rule| covers(rule) && !rule.is_among(but));
             limits.extend(covering.map(|rule| rule.on(&scope(), share)));
         };
         let none = Rules::default();
         let known = project.and_then(|project| self.projects.get(project));
         let zone = known.map_or(UTC, |project| &project.zone);
-        let own = key.map(|key| key.rules_in(zone)).unwrap_or_default();
-        add(&own, &none, &|| Scope::Subject(record.key.clone()), WHOLE);
-        let plan = key.and_then(|key| key.body.plan.as_deref());
-        let plan = plan.and_then(|name| self.plans.get(name));
-        let plan = plan.or_else(|| self.plans.get(known?.plan.as_deref()?));
-        let plan = plan.or_else(|| self.plans.get(configured.default_plan.as_str()));
-        if let Some(rules) = plan.and_then(|by_zone| by_zone.get(zone)) {
+        if let Some(asker) = asker {
+            let own = key.map(|key| key.rules_in(zone)).unwrap_or_default();
+            add(&own, &none, &|| Scope::Subject(asker.clone()), WHOLE);
             // A limit of the key itself takes the place of the same one of its plan: one counter is charged once.
-            add(rules, &own, &|| Scope::Subject(record.key.clone()), WHOLE);
+            let plan = self.plan_of(key, known, configured).and_then(|by_zone| by_zone.get(zone));
+            add(plan.unwrap_or(&none), &own, &|| Scope::Subject(asker.clone()), WHOLE);
         }
         if let (Some(subject), Some(known)) = (project, known) {
             let share = known.priority.map_or(WHOLE, |priority| configured.shares.of(priority));

@@ -1,5 +1,7 @@
 //! Which limits apply, to whom, up to how much; and whom a key's entry keeps out.
 
+mod bodies;
+
 use super::*;
 use crate::domain::{model::ModelIdentity, window::Unit};
 
@@ -232,6 +234,34 @@ fn unknown_keys_are_refused_where_the_configuration_says_so() {
 }
 
 #[test]
+fn the_default_project_is_of_keys_that_nobody_registered_and_records_that_name_none() {
+    let configured = Configured {
+        projects: [("rest".to_owned(), project(&requests(7)))].into(),
+        default_project: "rest".to_owned(),
+        ..Configured::default()
+    };
+    let entries = [
+        ("p", Entry::Project(project(&requests(5)))),
+        ("theirs", Entry::Key(key(r#"{"project":"p"}"#))),
+        ("loose", Entry::Key(KeyEntry::default())),
+    ];
+    let entries = entries.into_iter().map(|(name, entry)| (name.to_owned(), entry, NOW));
+    let registry = Registry::new(Arc::new(configured), entries);
+    for (id, named, project, limits) in [
+        ("new", None, Some("rest"), &["project:rest requests 1min 7"][..]),
+        ("new", Some("p"), None, &["project:p requests 1min 5"]),
+        ("new", Some("unheard"), None, &[]),
+        ("theirs", None, Some("p"), &["project:p requests 1min 5"]),
+        ("loose", None, None, &[]),
+    ] {
+        let record = record(id, named, None);
+        let terms = registry.terms(&record, || None, NOW);
+        assert_eq!((terms.project, terms.mismatch), (project.map(Subject::project), false), "{id} {named:?}");
+        assert_eq!(applied(&registry, &record), limits, "{id} {named:?}");
+    }
+}
+
+#[test]
 fn what_is_stored_takes_the_place_of_what_is_configured_until_it_is_deleted() {
     let configured = Configured {
         plans: [("base".to_owned(), plan(&requests(1)))].into(),
@@ -251,83 +281,6 @@ fn what_is_stored_takes_the_place_of_what_is_configured_until_it_is_deleted() {
     assert_eq!(next.plans()["base"].updated, Some(NOW));
     assert_eq!(of(&next.after([("base", Change::NoPlan), ("p", Change::NoProject)])), before);
     assert_eq!(registry.users_of_plan("base", 9), ["default_plan"]);
-}
-
-#[test]
-fn bodies_have_one_spelling() {
-    let body = r#"{"limits":[{"unit":"cost_usd","window":"24h","limit":0.10},
-        {"unit":"cost_usd","window":"day","limit":"1e1"},
-        {"unit":"tokens","window":"7d","limit":1e3}],"timezone":"UTC","owner":"ops"}"#;
-    let written = serde_json::to_value(project(body)).unwrap();
-    assert_eq!(
-        written["limits"],
-        serde_json::json!([
-            {"unit": "cost_usd", "window": "24hour", "limit": "0.1"},
-            {"unit": "cost_usd", "window": "day", "limit": "10"},
-            {"unit": "tokens", "window": "7d", "limit": 1000},
-        ])
-    );
-    assert_eq!(project(&written.to_string()), project(body));
-    let entry = key(
-        r#"{"allowed_networks":["203.0.113.9/24","::ffff:198.51.100.7","2001:db8::1","::ffff:192.0.2.9/120"]}"#,
-    );
-    assert_eq!(
-        entry.allowed_networks,
-        ["203.0.113.0/24", "198.51.100.7/32", "2001:db8::1/128", "192.0.2.0/24"]
-    );
-}
-
-#[test]
-fn everything_that_is_wrong_is_named_with_its_hint() {
-    let wrong = |json: &str| -> Vec<String> {
-        let checked = serde_json::from_str::<Project>(json).unwrap().checked();
-        checked.unwrap_err().into_iter().map(|wrong| wrong.to_string()).collect()
-    };
-    let limit = |fields: &str| wrong(&format!(r#"{{"limits":[{{{fields}}}]}}"#));
-    for (fields, pointer, hint) in [
-        (
-            r#""unit":"tokens","window":"1year","limit":1"#,
-            "/limits/0/window",
-            "must be hour, day, week or month",
-        ),
-        (
-            r#""unit":"tokens","window":"1min","limit":1.5"#,
-            "/limits/0/limit",
-            "must be a whole number from 0 to",
-        ),
-        (r#""unit":"tokens","window":"1min","limit":0.5"#, "/limits/0/limit", "from 0 to"),
-        (r#""unit":"tokens","window":"1min","limit":-3"#, "/limits/0/limit", "from 0 to"),
-        (
-            r#""unit":"cost_usd","window":"1min","limit":"0.0000000001"#,
-            "/limits/0/limit",
-            "at most 9 decimals",
-        ),
-        (r#""unit":"cost_usd","window":"1min","limit":9000000.000000001"#, "/limits/0/limit", "to 9000000"),
-        (r#""unit":"tokens","window":"1min","limit":1,"model":"a[""#, "/limits/0/model", "a pattern such as"),
-        (r#""unit":"tokens","window":"1min","limit":1,"model":"""#, "/limits/0/model", "1 to 128 bytes"),
-    ] {
-        let fields = if fields.ends_with("0000000001") { format!("{fields}\"") } else { fields.to_owned() };
-        let told = limit(&fields);
-        assert!(
-            told.len() == 1 && told[0].starts_with(pointer) && told[0].contains(hint),
-            "{fields}: {told:?}"
-        );
-    }
-    let month = r#"{"unit":"cost_usd","window":"month","limit":1}"#;
-    assert!(wrong(&format!(r#"{{"limits":[{month},{month}]}}"#))[0].starts_with("/limits/1 counts the same"));
-    assert!(
-        wrong(&format!(r#"{{"limits":[{month}],"budget_usd":2}}"#))[0].starts_with("/budget_usd is what")
-    );
-    let many = vec![month; 33].join(",");
-    assert_eq!(wrong(&format!(r#"{{"limits":[{many}]}}"#)), ["/limits must have at most 32 entries"]);
-    let told = wrong(r#"{"timezone":"Mars/Base","plan":"a b","owner":"a\nb"}"#);
-    assert_eq!(told.len(), 3, "{told:?}");
-    let told = serde_json::from_str::<KeyEntry>(
-        r#"{"allowed_networks":["x"],"allowed_countries":["SGP"],"allowed_models":["{"],"expires":"soon"}"#,
-    );
-    let told: Vec<String> =
-        told.unwrap().checked().unwrap_err().into_iter().map(|wrong| wrong.pointer).collect();
-    assert_eq!(told, ["/allowed_networks/0", "/allowed_countries/0", "/allowed_models/0", "/expires"]);
 }
 
 #[test]

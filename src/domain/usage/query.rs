@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Latencies, Totals, UsageKey,
+    Latencies, Side, Totals, UsageKey,
     rollup::{Detail, Keep},
     rows::{Rows, Run},
 };
@@ -116,6 +116,10 @@ pub struct UsageTable {
     pub latencies: BTreeMap<(Millis, UsageKey), Latencies>,
     /// How long those of all rows took.
     pub all_latencies: Latencies,
+    /// What of the rows is estimates of requests that nobody reported.
+    pub estimated: BTreeMap<(Millis, UsageKey), Totals>,
+    /// Estimates that were corrected, until [`UsageTable::settled`] takes them away.
+    taken_back: BTreeMap<(Millis, UsageKey), Totals>,
     /// How many series were looked at.
     pub scanned: usize,
     /// What began before this is no longer kept.
@@ -132,12 +136,19 @@ impl UsageTable {
 
     /// Takes in what a roll-up holds of one series, in the row that starts at `row`.
     pub fn add(&mut self, query: &UsageQuery, row: Millis, key: UsageKey, totals: &Totals) {
+        let (side, key) = key.side();
         self.scanned += 1;
         self.overflowed |= self.scanned > query.max_scanned;
         if self.overflowed || !query.asks_for(&key) {
             return;
         }
-        self.rows.entry((row, query.group.of(key))).or_default().merge(totals);
+        let place = (row, query.group.of(key));
+        match side {
+            Side::TakenBack => return self.taken_back.entry(place).or_default().merge(totals),
+            Side::Estimates => self.estimated.entry(place.clone()).or_default().merge(totals),
+            Side::Records => {}
+        }
+        self.rows.entry(place).or_default().merge(totals);
         self.total.merge(totals);
         self.overflowed |= self.rows.len() > query.max_rows;
     }
@@ -148,5 +159,22 @@ impl UsageTable {
             self.latencies.entry((row, query.group.of(key))).or_default().merge(latencies);
             self.all_latencies.merge(latencies);
         }
+    }
+
+    /// The table without the estimates that were corrected, once all has been taken in.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        for (place, back) in std::mem::take(&mut self.taken_back) {
+            for rows in [&mut self.rows, &mut self.estimated] {
+                let left = rows.get(&place).map_or_else(Totals::default, |totals| totals.without(&back));
+                if left == Totals::default() {
+                    rows.remove(&place)
+                } else {
+                    rows.insert(place.clone(), left)
+                };
+            }
+            self.total = self.total.without(&back);
+        }
+        self
     }
 }

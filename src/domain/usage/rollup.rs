@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Measured, UsageKey};
+use super::{Measured, Side, UsageKey};
 use crate::domain::{DAY, HOUR, MINUTE, Millis};
 
 /// A span over which usage is summed, in UTC.
@@ -63,7 +63,14 @@ impl Detail {
         match self {
             Self::Endpoints => key.clone(),
             Self::Series => UsageKey { endpoint: None, user: None, ..key.clone() },
-            Self::Projects => UsageKey { project: key.project.clone(), ..UsageKey::default() },
+            Self::Projects => {
+                let all = UsageKey { project: key.project.clone(), ..UsageKey::default() };
+                match key.clone().side().0 {
+                    Side::Records => all,
+                    Side::Estimates => all.of_estimates(),
+                    Side::TakenBack => all.of_estimates_taken_back(),
+                }
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     deferred_reports::DeferredReports,
     log::LogFollower,
     reconcile::Reconciler,
-    reservations::Reservations,
+    reservations::{self, Reservations},
     spend::SpendWatch,
     usage_book::UsageBook,
 };
@@ -176,6 +176,7 @@ impl Upkeep {
             patient(self.reservations.end(self.shared.now())).await?;
         }
         if tick.is_multiple_of(SECOND_TICKS) {
+            reservations::count_charged(&self.shared, self.shared.now()).await?;
             // Also without an outage: a single trip that failed, or one that ended while the store came back.
             self.reconciler.settle(self.shared.now()).await?;
             patient(self.profiles.flush(&*self.shared.store)).await?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{deferred_reports::DeferredReports, usage_book::UsageBook};
+use super::{deferred_reports::DeferredReports, reservations, usage_book::UsageBook};
 use crate::{
     domain::{
         Millis,
@@ -46,6 +46,7 @@ impl Usage {
     pub async fn table(&self, query: &UsageQuery) -> Result<UsageTable, StoreError> {
         self.deferred.charge(query.now).await?;
         self.book.flush(&*self.shared.store, query.now).await?;
+        reservations::count_charged(&self.shared, query.now).await?;
         patient(self.shared.store.usage(query)).await
     }
 

@@ -22,7 +22,7 @@ use crate::{
     },
     engine::{
         bans,
-        events::{action_of, budget_details},
+        events::{action_of, limit_used},
         policy::ActivePolicy,
     },
 };
@@ -160,18 +160,23 @@ impl<'a> Frame<'a> {
             requested_tokens: self.record.tokens,
             requested_cost_usd: Usd(self.record.cost().nanos).to_string(),
             call: Some(self.call),
+            mode: limit.mode,
+            block_seconds: limit.block_seconds,
         };
         let event = self.event(EventType::RateLimitExceeded, Severity::Medium, &self.record.key, "limits");
         self.ruled(event.with(&details), Action::None, ruled)
     }
 
-    /// So many thousandths of a budget are used. The event is about whom the budget is on; a budget on everything is on
-    /// nobody.
-    pub(crate) fn budget_used(&self, applied: &Applied, used: u64, mark: u64, severity: Severity) -> Event {
-        let details = budget_details(applied, used, mark);
-        let subject = applied.counter.scope.subject().cloned();
-        let event = self.event(EventType::BudgetUsed, severity, &self.record.key, "budgets");
-        Event { action: Some("alert".to_owned()), subject, ..event.with(&details) }
+    /// A request that a shadow limit would have refused, which the ruling says.
+    pub(crate) fn shadowed(&self, limit: &LimitStatus, ruled: Would) -> Event {
+        let action = Some(Action::None.name().to_owned());
+        Event { action, would: Some(ruled), ..self.limited(limit, ruled) }
+    }
+
+    /// So many per cent of a limit are used. The event is about whom the limit is on; one on everything is on nobody.
+    pub(crate) fn limit_used(&self, applied: &Applied, used: u64, percent: u8) -> Event {
+        let event = self.event(EventType::LimitUsed, Severity::Low, &self.record.key, "limits");
+        limit_used(event, applied, used, percent)
     }
 
     /// A request that its key may not make. Keys that nobody registered are logged by their address, so that a flood of

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     detect::{self, Attribution, Case, Recent},
     domain::{
-        decision::{Action, Decision, Reason},
+        decision::{Action, Decision, LimitStatus, Reason},
         finding::Finding,
         observation::{ChargeMode, Observation},
         place::PlaceCore,
@@ -61,7 +61,7 @@ impl Decider {
             return Next::Nothing;
         }
         let counted = observed.charge.mode != ChargeMode::Peek;
-        self.report_counted(observed, &frame, counted);
+        self.report_counted(observed, &decision.limits, &frame, counted);
         if !observed.key.admitted && (observed.attribution == Attribution::Key || counted) {
             self.refuse_by_limit(decision, &frame, &observed.key);
             return Next::Nothing;
@@ -75,14 +75,22 @@ impl Decider {
         Next::Respond(self.find(observed, active, trace))
     }
 
-    /// Tells of a new subject that was kept out, and of budgets that what was counted used up.
-    fn report_counted(&self, observed: &Observed<'_>, frame: &Frame<'_>, counted: bool) {
+    /// Tells of a new subject that was kept out, and of limits that what was counted used up, or that would have
+    /// refused it. `statuses`: how all limits stand.
+    fn report_counted(
+        &self,
+        observed: &Observed<'_>,
+        statuses: &[LimitStatus],
+        frame: &Frame<'_>,
+        counted: bool,
+    ) {
         let kept_out = !observed.key.tracked && !observed.charge.may_create && !observed.known.record.late;
         if kept_out && counted && !observed.degraded {
             self.shared.outbox.tell(|| frame.capped());
         }
         if !observed.known.limits.is_empty() && counted {
-            self.report_budgets(observed, frame);
+            self.report_marks(observed, frame);
+            self.report_shadows(observed, statuses, frame);
         }
     }
 
@@ -138,8 +146,11 @@ impl Decider {
             self.bans.set(&record.key, &observed.key.standing, now);
             self.shared.outbox.tell(|| frame.blocked(&record.key, &observed.key.standing));
             refuse(&mut decision, &observed.key.standing, Reason::ApiKeyBanned);
-        } else if !observed.key.admitted {
-            self.report_budgets(observed, &frame);
+            return decision;
+        }
+        self.report_shadows(observed, &decision.limits, &frame);
+        if !observed.key.admitted {
+            self.report_marks(observed, &frame);
             self.refuse_by_limit(&mut decision, &frame, &observed.key);
         } else if observed.key.standing.state_at(now) == StandingState::Throttled {
             decision.action = Action::Throttle;

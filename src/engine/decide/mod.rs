@@ -6,7 +6,7 @@
 //! the [`Decision`]. [`Decider::explain`] is `record` with a trace.
 
 mod bans;
-mod budgets;
+mod blocks;
 mod decider;
 pub(in crate::engine) mod explain;
 pub(in crate::engine) mod frame;
@@ -14,11 +14,13 @@ mod idempotency;
 mod judge;
 mod learn;
 mod limits;
+mod marks;
 mod observe;
 mod prepare;
 mod repeated;
 pub(in crate::engine) mod reservations;
 mod respond;
+mod shadows;
 mod spared;
 pub(in crate::engine) mod stages;
 mod terms;
@@ -37,6 +39,7 @@ use crate::{
         observation::{ChargeMode, Claim},
         record::Record,
         registry::Terms,
+        reservation::HoldTerms,
     },
     engine::policy::ActivePolicy,
 };
@@ -104,10 +107,24 @@ impl Decider {
     }
 
     /// Decides about a request before it is made (its tokens and cost are the estimate). Counts nothing; a refusal is
-    /// an event. With `reserve` the estimate is held until the record settles it, or for the lease of a minute.
+    /// an event. With `reserve` the estimate is held until the record settles it, or for as long as the settings say.
     pub(in crate::engine) async fn check(&self, record: &Record, reserve: bool, now: Millis) -> Decision {
+        let purpose = if reserve { Purpose::Reserve(HoldTerms::default()) } else { Purpose::Check };
+        self.check_for(record, purpose, now).await
+    }
+
+    /// The same, and holds the estimate as the terms say.
+    pub(in crate::engine) async fn reserve(
+        &self,
+        record: &Record,
+        terms: HoldTerms,
+        now: Millis,
+    ) -> Decision {
+        self.check_for(record, Purpose::Reserve(terms), now).await
+    }
+
+    async fn check_for(&self, record: &Record, purpose: Purpose, now: Millis) -> Decision {
         let active = self.in_force.policy();
-        let purpose = if reserve { Purpose::Reserve } else { Purpose::Check };
         let (records, mut terms) = self.terms(std::slice::from_ref(record), &active, now);
         let decision = match records.first() {
             Some(record) => {
@@ -131,7 +148,7 @@ impl Decider {
         if let Some(refused) = self.refuse_at_once(record, &terms, active, now, purpose) {
             return refused;
         }
-        let identity = record.identity().filter(|_| purpose == Purpose::Reserve);
+        let identity = record.identity().filter(|_| purpose != Purpose::Check);
         let in_flight = match self.remembers.idempotency.begin(identity, now) {
             Earlier::Answered(answer) => return (*answer).clone(),
             Earlier::InFlight(waiting) => return self.wait_for(record, waiting, active, now).await,

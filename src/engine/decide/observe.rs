@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
+    blocks::without_blocks,
     decider::Decider,
     prepare::{address_charge, attribution},
     reservations,
@@ -82,6 +83,7 @@ impl Decider {
         address: Option<(Charge, Observation)>,
         profiles: &HashMap<Subject, Profile>,
     ) -> Observed<'r> {
+        let (charge, key) = without_blocks(charge, key);
         let observing = charge.observing;
         let counting =
             |seen: Observation| Observation { standing: seen.standing.counting(observing), ..seen };
@@ -199,8 +201,12 @@ impl Decider {
                 mode => mode,
             };
             let here = self.fallback.observe(&Charge { mode, counters: Vec::new(), ..charge.clone() }, 1000);
-            if !refused && !here.admitted && charge.mode == ChargeMode::Admit {
-                back.extend(reservations::back(&charge.counters));
+            if !refused && charge.mode == ChargeMode::Admit {
+                if here.admitted {
+                    back.extend(reservations::without_windows(charge));
+                } else {
+                    back.extend(reservations::back(&charge.counters));
+                }
             }
             let seen = std::mem::replace(observation, here);
             *observation = Observation {
@@ -210,6 +216,7 @@ impl Decider {
                 counters: seen.counters,
                 claim: seen.claim,
                 settled: seen.settled,
+                lapsed: seen.lapsed,
                 ..std::mem::replace(observation, Observation::empty(now))
             };
         }

@@ -137,7 +137,7 @@ impl Decider {
         let prior = record.project.as_ref().and_then(|project| self.profiles.get(project));
         let attribution = match purpose {
             Purpose::Record => attribution(record, profile.as_ref()),
-            Purpose::Check | Purpose::Reserve => Attribution::Key,
+            Purpose::Check | Purpose::Reserve(_) => Attribution::Key,
         };
         let mode = mode(record, attribution, purpose);
         let counted = mode != ChargeMode::Peek;
@@ -148,8 +148,9 @@ impl Decider {
             && self.bans.find(record, now, active.observes(), |_, _| false).is_none();
         let new_subject = may_be_new && self.remembers.new_subjects.take(&record.address, now);
         let features = Features::of(record);
+        let reserves = matches!(purpose, Purpose::Reserve(_));
         // Where it has not been made yet, or is reported late, its place is not touched.
-        let touches = attribution == Attribution::Key && purpose != Purpose::Reserve && !record.late;
+        let touches = attribution == Attribution::Key && !reserves && !record.late;
         let peer = touches.then(|| Peer::place(&core, ClientMark::of(&features.client)));
         let mut charge = Charge {
             peer,
@@ -158,8 +159,16 @@ impl Decider {
             mode,
             ..charge(record, &terms.limits, attribution, active, now)
         };
-        if purpose == Purpose::Reserve {
-            reservations::reserve(&mut charge, record, &self.reservations, self.lease, now);
+        match purpose {
+            Purpose::Reserve(terms) => {
+                let lease = terms.lease.unwrap_or(self.lease);
+                let reservation = reservations::reserve(&mut charge, record, terms.dispatched, now + lease);
+                self.reservations.made(reservation.until);
+                charge.entry.get_or_insert_default().reserves = Some(reservation);
+            }
+            // What holds nothing may be asked again.
+            Purpose::Check => charge.entry = None,
+            Purpose::Record => {}
         }
         let address = profile
             .as_ref()
@@ -194,7 +203,7 @@ fn is_past_every_window(record: &Record, now: Millis) -> bool {
 fn mode(record: &Record, attribution: Attribution, purpose: Purpose) -> ChargeMode {
     match purpose {
         Purpose::Check => ChargeMode::Peek,
-        Purpose::Reserve => ChargeMode::Admit,
+        Purpose::Reserve(_) => ChargeMode::Admit,
         Purpose::Record if record.reservation_id.is_some() => ChargeMode::Report,
         Purpose::Record if record.refused_by_keyward => ChargeMode::Peek,
         Purpose::Record if attribution != Attribution::Key && !record.has_usage() => ChargeMode::Peek,
@@ -243,7 +252,7 @@ pub(super) fn charge(
         limits: active.limits,
         mode: ChargeMode::Report,
         observing: active.observes(),
-        counters: limits.iter().map(counter).collect(),
+        counters: limits.iter().flat_map(|l| [counter(l)].into_iter().chain(l.block(now))).collect(),
         entry: (entry != LedgerEntry::default()).then(|| Box::new(entry)),
         ..Charge::look(record.key.clone(), now)
     }

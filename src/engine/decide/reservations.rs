@@ -1,7 +1,5 @@
 //! Reservations on the way of a request: made by a check, settled by a record.
 
-use std::sync::Arc;
-
 use uuid::Uuid;
 
 use super::{decider::Decider, stages::Observed};
@@ -13,58 +11,58 @@ use crate::{
         decision::{Reserved, Settlement},
         observation::Charge,
         record::Record,
-        reservation::{HeldAmount, Reservation},
-        stable_hash,
+        reservation::{EstimatedUsage, HeldAmount, Reservation, ReservationId, Stage},
+        usage::Totals,
     },
-    engine::background::reservations::Reservations,
 };
 
 /// How long an estimate is held where nothing else is set.
 pub const LEASE: Millis = MINUTE;
-/// Makes a charge one that holds its estimate: where it would count for longer than the lease, it counts as long as
-/// that.
-pub(super) fn reserve(
-    charge: &mut Charge,
-    record: &Record,
-    reservations: &Reservations,
-    lease: Millis,
-    now: Millis,
-) {
-    let until = now + lease;
-    let held = charge.counters.iter_mut().map(|counter| {
-        let counts_until = counter.until;
-        counter.until = counts_until.min(until);
-        HeldAmount {
-            scope: counter.counter.scope.as_str().into(),
-            id: counter.counter.id,
-            amount: counter.amount,
-            until: counter.until,
-            counts_until,
-        }
+/// Makes a charge one that holds its estimate until `until`, and the reservation of it: where it would count for longer,
+/// it counts as long as that, unless the request has left for the provider.
+pub(super) fn reserve(charge: &mut Charge, record: &Record, dispatched: bool, until: Millis) -> Reservation {
+    let counters = charge.counters.iter().filter(|counter| counter.block.is_none());
+    let held = counters.map(|counter| HeldAmount {
+        scope: counter.counter.scope.as_str().into(),
+        id: counter.counter.id,
+        amount: counter.amount,
+        until: counter.until,
+        counts_until: counter.until,
     });
-    let counters = held.collect();
-    reservations.made(until);
-    charge.entry.get_or_insert_default().reserves = Some(Reservation {
-        id: new_id(record),
+    let reservation = Reservation {
+        id: ReservationId::new(&record.key, Uuid::now_v7().as_u128()).as_str().into(),
         key: record.key_id.clone(),
-        charged_at: now,
+        charged_at: charge.now,
+        stage: Stage::Held,
         counts: charge.counts,
         cost_nanos: record.cost().nanos,
-        counters,
+        counters: held.collect(),
         until,
-    });
+        usage: estimated_usage(record),
+    };
+    let stage = if dispatched { Stage::Dispatched } else { Stage::Held };
+    let reservation = reservation.at(stage, until);
+    let counters = charge.counters.iter_mut().filter(|counter| counter.block.is_none());
+    for (counter, held) in counters.zip(&reservation.counters) {
+        counter.until = held.until;
+    }
+    reservation
 }
 
-/// An id that names the key, too, so that no other key can settle it.
-fn new_id(record: &Record) -> Arc<str> {
-    let key = stable_hash(record.key_id.as_bytes()) as u32;
-    format!("rsv_{}_{key:08x}", Uuid::now_v7().simple()).into()
+/// What usage counts of a record's estimate, should it be charged.
+fn estimated_usage(record: &Record) -> EstimatedUsage {
+    let totals = Totals::of(record, false);
+    EstimatedUsage {
+        project: record.project.as_ref().map(|project| project.id().into()),
+        model: record.counted_model().cloned(),
+        input_tokens: totals.input_tokens,
+        output_tokens: totals.output_tokens,
+    }
 }
 
 /// Whether a reservation's id is one that was made for the key of a record.
 pub(super) fn is_of(id: &str, record: &Record) -> bool {
-    let key = stable_hash(record.key_id.as_bytes()) as u32;
-    id.rsplit_once('_').is_some_and(|(_, hash)| hash == format!("{key:08x}"))
+    ReservationId::parse(id).is_some_and(|id| id.is_of(&record.key))
 }
 
 /// What takes charges of counters back.
@@ -74,6 +72,15 @@ pub(super) fn back(charges: &[CounterCharge]) -> impl Iterator<Item = CounterCha
         back: Some((charge.amount, charge.until)),
         add: None,
     })
+}
+
+/// What has an estimate of a subject without windows end with its lease: there is no reservation of it that anybody
+/// could settle or end.
+pub(super) fn without_windows(charge: &Charge) -> impl Iterator<Item = CounterChange> + '_ {
+    let reservation = charge.reserves().filter(|reservation| reservation.stage == Stage::Dispatched);
+    let held = reservation.map(|held| held.clone().at(Stage::Held, held.until));
+    let moves = |held: Reservation| held.moves_from(reservation.unwrap_or(&held)).collect::<Vec<_>>();
+    held.map(moves).into_iter().flatten()
 }
 
 impl Observed<'_> {
@@ -89,8 +96,10 @@ impl Observed<'_> {
         match (self.charge.settles(), &self.key.settled) {
             _ if self.degraded => None,
             (None, _) => Some(Settlement::Unknown),
+            (Some(_), Some(was)) if was.is_charged(self.key.now) => Some(Settlement::Corrected),
             (Some(_), Some(_)) => Some(Settlement::Settled),
-            (Some(_), None) => Some(Settlement::Expired),
+            (Some(_), None) if self.key.lapsed => Some(Settlement::Expired),
+            (Some(_), None) => Some(Settlement::Unknown),
         }
     }
 

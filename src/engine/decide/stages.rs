@@ -14,6 +14,7 @@ use crate::{
         place::Place,
         record::Record,
         registry::{Applied, NotAllowed},
+        reservation::HoldTerms,
     },
     engine::profiles::ProfileHandle,
 };
@@ -26,7 +27,7 @@ pub(in crate::engine) enum Purpose {
     /// It is to happen.
     Check,
     /// It is to happen, and room for it is to be held.
-    Reserve,
+    Reserve(HoldTerms),
 }
 
 /// Limits of the registry that apply to a request.

@@ -5,6 +5,7 @@
 mod bans;
 mod dead_letters;
 mod feedback;
+mod limits;
 mod policy;
 mod registry;
 mod subjects;
@@ -12,6 +13,7 @@ mod subjects;
 pub use bans::Bans;
 pub use dead_letters::DeadLetters;
 pub use feedback::Feedback;
+pub use limits::{LimitView, Limits};
 pub use policy::PolicyChanges;
 pub use registry::RegistryChanges;
 pub use subjects::{SubjectView, Subjects};
@@ -23,5 +25,6 @@ pub(in crate::engine) struct Operator {
     pub(in crate::engine) registry: RegistryChanges,
     pub(in crate::engine) feedback: Feedback,
     pub(in crate::engine) subjects: Subjects,
+    pub(in crate::engine) limits: Limits,
     pub(in crate::engine) dead_letters: DeadLetters,
 }

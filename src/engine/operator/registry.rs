@@ -13,7 +13,7 @@ use crate::{
         finding::Severity,
         registry::{Applied, Entry, Registry},
     },
-    engine::{budgets::Budgets, events, in_force::InForce, shared::Shared},
+    engine::{events, in_force::InForce, limit_reports::LimitReports, policy::ActivePolicy, shared::Shared},
     store::{Document, DocumentKind, StoreError, StoreFault, patient},
 };
 
@@ -21,13 +21,17 @@ use crate::{
 pub struct RegistryChanges {
     shared: Arc<Shared>,
     in_force: Arc<InForce>,
-    budgets: Arc<Budgets>,
+    limit_reports: Arc<LimitReports>,
 }
 
 impl RegistryChanges {
-    /// Changes what is in force; a budget that is used up by it is reported, unless `budgets` say that it was.
-    pub(in crate::engine) fn new(shared: Arc<Shared>, in_force: Arc<InForce>, budgets: Arc<Budgets>) -> Self {
-        Self { shared, in_force, budgets }
+    /// Changes what is in force; a limit that is used up by it is reported, unless `limit_reports` say that it was.
+    pub(in crate::engine) fn new(
+        shared: Arc<Shared>,
+        in_force: Arc<InForce>,
+        limit_reports: Arc<LimitReports>,
+    ) -> Self {
+        Self { shared, in_force, limit_reports }
     }
 
     /// Puts a plan, project or key in force, here at once and on every instance within a second. It must be checked.
@@ -36,38 +40,53 @@ impl RegistryChanges {
     /// # Errors
     /// When it could not be written: what was in force still is then.
     pub async fn put(&self, name: &str, entry: &Entry, by: &Actor, now: Millis) -> Result<bool, StoreError> {
-        let (kind, body) = match entry {
-            Entry::Plan(plan) => (DocumentKind::Plan, serde_json::to_value(plan)),
-            Entry::Project(project) => (DocumentKind::Project, serde_json::to_value(project)),
-            Entry::Key(key) => (DocumentKind::Key, serde_json::to_value(key)),
-        };
-        let body = body.map_err(|error| StoreError::Incompatible(StoreFault::of(error)))?;
-        let before = shown(&self.in_force.policy().registry, kind, name);
-        let details = changed(kind, name, (before.clone(), Some(&body)), by);
-        let body = json!({ "entry": body, "updated": format_millis(now) });
-        let document = Document { kind, name: name.to_owned(), body };
+        let registry = self.in_force.policy().registry.clone();
+        let (document, details) = written(&registry, name, entry, by, now)?;
         let stored = self.in_force.write(&document, Severity::Low, &details, now).await?;
-        self.report_lowered(kind, name, now).await?;
-        Ok(stored || before.is_some())
+        self.report_lowered(document.kind, name, now).await?;
+        Ok(stored || shown(&registry, document.kind, name).is_some())
     }
 
-    /// Tells of the budgets of a project or key that are used up as they are now: one was lowered to what is used.
+    /// Puts a plan, project or key in force that was made of what `active` has. Says whether it was: where anything has
+    /// changed since, nothing is written, and what changed is in force here.
+    ///
+    /// # Errors
+    /// When it could not be written: what was in force still is then.
+    pub async fn put_after(
+        &self,
+        active: &ActivePolicy,
+        name: &str,
+        entry: &Entry,
+        by: &Actor,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        let (document, details) = written(&active.registry, name, entry, by, now)?;
+        let written =
+            self.in_force.write_at(active.revision, &document, Severity::Low, &details, now).await?;
+        if written {
+            self.report_lowered(document.kind, name, now).await?;
+        }
+        Ok(written)
+    }
+
+    /// Tells of the limits of a project or key that are used up as they are now: one was lowered to what is used.
     async fn report_lowered(&self, kind: DocumentKind, name: &str, now: Millis) -> Result<(), StoreError> {
         let active = self.in_force.policy();
-        let budgets: Vec<Applied> = match kind {
+        let limits: Vec<Applied> = match kind {
             DocumentKind::Project => active.registry.limits_of_project(name),
             DocumentKind::Key => active.registry.limits_of_key(name),
             _ => Vec::new(),
         };
-        let budgets: Vec<Applied> = budgets.into_iter().filter(Applied::is_budget).collect();
-        if budgets.is_empty() {
+        let has_marks = |applied: &Applied| !applied.rule.limit.marks().is_empty();
+        let limits: Vec<Applied> = limits.into_iter().filter(has_marks).collect();
+        if limits.is_empty() {
             return Ok(());
         }
-        let counters: Vec<Counter> = budgets.iter().map(|budget| budget.counter.clone()).collect();
-        for (budget, count) in budgets.iter().zip(patient(self.shared.store.counters(&counters, now)).await?)
+        let counters: Vec<Counter> = limits.iter().map(|applied| applied.counter.clone()).collect();
+        for (applied, count) in limits.iter().zip(patient(self.shared.store.counters(&counters, now)).await?)
         {
-            if count.used >= budget.most && count.used > 0 && self.budgets.is_used_up_now(budget, now) {
-                self.shared.outbox.push(events::used_up(budget, count.used, now));
+            if self.limit_reports.is_used_up_now(applied, count, now) {
+                self.shared.outbox.push(events::used_up(applied, count.used, now));
             }
         }
         Ok(())
@@ -90,6 +109,25 @@ impl RegistryChanges {
         let document = Document { kind, name: name.to_owned(), body: Value::Null };
         self.in_force.write(&document, Severity::Low, &details, now).await
     }
+}
+
+/// The document of an entry, and what is told of the change.
+fn written(
+    registry: &Registry,
+    name: &str,
+    entry: &Entry,
+    by: &Actor,
+    now: Millis,
+) -> Result<(Document, PolicyChanged), StoreError> {
+    let (kind, body) = match entry {
+        Entry::Plan(plan) => (DocumentKind::Plan, serde_json::to_value(plan)),
+        Entry::Project(project) => (DocumentKind::Project, serde_json::to_value(project)),
+        Entry::Key(key) => (DocumentKind::Key, serde_json::to_value(key)),
+    };
+    let body = body.map_err(|error| StoreError::Incompatible(StoreFault::of(error)))?;
+    let details = changed(kind, name, (shown(registry, kind, name), Some(&body)), by);
+    let body = json!({ "entry": body, "updated": format_millis(now) });
+    Ok((Document { kind, name: name.to_owned(), body }, details))
 }
 
 fn changed(

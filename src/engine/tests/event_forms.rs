@@ -7,7 +7,7 @@ use crate::{
         decision::{LimitStatus, Would},
         event::golden::check,
         finding::{Finding, Mode, Severity},
-        limit::Span,
+        limit::{LimitMode, Span},
         registry::{Entry, KeyEntry, NotAllowed, Project},
         spend::{Amount, CheckInterval, Judgement, Sign},
         standing::{Origin, Standing, StandingState},
@@ -103,12 +103,18 @@ async fn refusals_and_notices_about_a_request_are_written_as_their_golden_files_
         limit,
         used,
         reset_seconds: 60,
+        mode: LimitMode::Enforce,
+        block_seconds: None,
     };
     let ruled = Would::refuse(Action::Throttle, Reason::RateLimitExceeded, None, NOW);
     check("", &frame.limited(&limit(Unit::Requests, 600, 600), ruled));
     let dollars =
         LimitStatus { model: Some("gpt-*".into()), ..limit(Unit::CostUsd, 10_000_000_000, 9_500_000_000) };
     check("dollars", &frame.limited(&dollars, ruled));
+    let shadow = LimitStatus { mode: LimitMode::Shadow, ..limit(Unit::Requests, 600, 601) };
+    let block = LimitStatus { block_seconds: Some(60), ..limit(Unit::Tokens, 600, 20) };
+    check("block", &frame.limited(&block, ruled));
+    check("shadow", &frame.shadowed(&shadow, ruled));
     check("", &frame.not_allowed(NotAllowed::UnknownKey));
     check("", &frame.not_allowed(NotAllowed::Model));
     check("", &frame.mismatch(Some(&Subject::project("mail"))));
@@ -116,15 +122,24 @@ async fn refusals_and_notices_about_a_request_are_written_as_their_golden_files_
 }
 
 #[tokio::test]
-async fn the_use_of_a_budget_is_written_as_its_golden_file_says() {
+async fn the_use_of_a_budget_and_of_a_limit_is_written_as_the_golden_files_say() {
     let mut day = Day::with(|_| ()).await;
-    let project: Project = serde_json::from_value(json!({ "budget_usd": "10" })).unwrap();
+    let tokens = json!({ "unit": "input_tokens", "window": "1hour", "limit": 2000, "model": "gpt-*" });
+    let mut limits = json!([tokens]);
+    limits[0]["alert_at"] = json!([90]);
+    let project: Project = serde_json::from_value(json!({ "budget_usd": "10", "limits": limits })).unwrap();
     let entry = Entry::Project(project.checked().unwrap());
     day.engine.registry_changes().put("shop", &entry, &Actor::local(), day.now).await.unwrap();
     let (key, project) = ("k1:9f2c", "shop");
     day.ask(json!({ "request_id": "r-1", "key_id": key, "project_id": project, "cost_usd": 8.25 })).await;
     let used = day.events(EventType::BudgetUsed).await;
     check("", used.iter().max_by_key(|event| event.severity).unwrap());
+    let tokens = json!({
+        "request_id": "r-1", "key_id": key, "project_id": project, "model": "gpt-4.1", "prompt_tokens": 1900,
+        "completion_tokens": 0, "tokens_used": 1900,
+    });
+    day.ask(tokens).await;
+    check("", &day.events(EventType::LimitUsed).await[0]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::domain::{
     registry::{Configured, Entry, KeyEntry, Plan, Project, Shares},
 };
 
-fn project(body: serde_json::Value) -> Entry {
+pub(super) fn project(body: serde_json::Value) -> Entry {
     Entry::Project(serde_json::from_value::<Project>(body).unwrap().checked().unwrap())
 }
 
@@ -14,11 +14,11 @@ fn plan(body: serde_json::Value) -> Entry {
     Entry::Plan(serde_json::from_value::<Plan>(body).unwrap().checked().unwrap())
 }
 
-fn key(body: serde_json::Value) -> Entry {
+pub(super) fn key(body: serde_json::Value) -> Entry {
     Entry::Key(serde_json::from_value::<KeyEntry>(body).unwrap().checked().unwrap())
 }
 
-async fn day(entries: &[(&str, Entry)]) -> Day {
+pub(super) async fn day(entries: &[(&str, Entry)]) -> Day {
     let day = Day::with(|policy| policy.limits = Default::default()).await;
     for (name, entry) in entries {
         day.engine.registry_changes().put(name, entry, &Actor::local(), day.now).await.unwrap();
@@ -26,7 +26,7 @@ async fn day(entries: &[(&str, Entry)]) -> Day {
     day
 }
 
-fn ask(key: &str, cost: &str) -> serde_json::Value {
+pub(super) fn ask(key: &str, cost: &str) -> serde_json::Value {
     json!({"key_id": key, "project_id": "p", "cost_usd": cost.parse::<f64>().unwrap()})
 }
 

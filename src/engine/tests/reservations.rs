@@ -69,7 +69,7 @@ async fn a_reservation_is_settled_once_and_by_its_own_key() {
     assert!(day.ask(other).await.allowed);
     assert_eq!(day.held().await, (300, 1), "another key's record settles nothing of this one's");
     assert_eq!(day.settle(&reservation, 100).await.settlement, Some(Settlement::Settled));
-    assert_eq!(day.settle(&reservation, 100).await.settlement, Some(Settlement::Expired));
+    assert_eq!(day.settle(&reservation, 100).await.settlement, Some(Settlement::Unknown));
     assert_eq!(day.held().await, (200, 2), "the second is a request of its own");
     let unknown = Reserved { id: "rsv_1_2".into(), lease_seconds: 60 };
     assert_eq!(day.settle(&unknown, 1).await.settlement, Some(Settlement::Unknown));
@@ -85,7 +85,8 @@ async fn what_nobody_settles_is_given_back_when_the_lease_ends() {
     day.now += 1;
     day.engine.decider.reservations.end(day.now).await.unwrap();
     assert_eq!(day.held().await, (0, 0));
-    assert!(day.settle(&reservation, 900).await.allowed, "too late, and a request as any other");
+    let late = day.settle(&reservation, 900).await;
+    assert_eq!((late.allowed, late.settlement), (true, Some(Settlement::Expired)), "a request as any other");
     assert_eq!(day.held().await, (900, 1));
 }
 

@@ -56,6 +56,7 @@ impl EventGroup {
             | EventType::EmergencyHook
             | EventType::SinkTest
             | EventType::BudgetUsed
+            | EventType::LimitUsed
             | EventType::AlertRule
             | EventType::CardinalityCapped => Self::Notice,
             EventType::BanExpired => Self::Expiry,

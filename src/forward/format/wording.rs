@@ -37,6 +37,7 @@ pub(crate) fn title(kind: EventType) -> &'static str {
         EventType::SubjectForgotten => "Subject forgotten",
         EventType::ProjectMismatch => "Key used with another project",
         EventType::BudgetUsed => "Budget used",
+        EventType::LimitUsed => "Limit used",
         EventType::AlertRule => "Alert rule fired",
         EventType::CardinalityCapped => "Too many new subjects",
         EventType::EventGap => "Security events lost",

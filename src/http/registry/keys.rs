@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Source, absent, plan_exists,
+    Source, absent, absent_plan,
     resource::{self, Resource},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     http::{
         App,
         error::{ApiError, Problem},
-        input::JsonBody,
+        input::JsonDocument,
         lists::List,
         params::{Params, TextPath},
     },
@@ -106,15 +106,11 @@ impl Resource for KeyEntry {
         self.checked()
     }
 
-    fn may_be_put(&self, registry: &Registry) -> Result<(), ApiError> {
-        plan_exists(registry, self.plan.as_deref())?;
-        match self.project.as_deref().filter(|id| !registry.projects().contains_key(*id)) {
-            Some(id) => {
-                let detail = format!("must name a project that exists; there is no {id}");
-                Err(ApiError::field("/project", detail))
-            }
-            None => Ok(()),
-        }
+    fn absent(&self, registry: &Registry) -> Vec<Wrong> {
+        let project = self.project.as_deref().filter(|id| !registry.projects().contains_key(*id));
+        let project = project
+            .map(|id| Wrong::new("/project", format!("must name a project that exists; there is no {id}")));
+        absent_plan(registry, self.plan.as_deref()).into_iter().chain(project).collect()
     }
 
     fn may_be_deleted(app: &App, name: &str) -> Result<(), ApiError> {
@@ -187,9 +183,42 @@ pub(crate) async fn put(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
-    JsonBody(body): JsonBody<KeyEntry>,
+    JsonDocument(body): JsonDocument,
 ) -> Result<Response, ApiError> {
-    resource::put(&app, &actor, &name, body).await
+    resource::put::<KeyEntry>(&app, &actor, &name, &body).await
+}
+
+/// Changes a part of a key by a JSON merge patch: what it names is replaced as a whole, what it has as null goes. It
+/// is held to what a PUT is held to, and holds on every instance within a second.
+#[utoipa::path(
+    patch, path = "/v1/keys/{key_id}", tag = "registry", operation_id = "patch_key",
+    request_body(
+        content(
+            (serde_json::Value = "application/merge-patch+json"), (serde_json::Value = "application/json"),
+        ),
+        description = "Members of the key."
+    ),
+    params(("key_id" = String, Path, description = "The public id, as answers give it, percent-encoded.")),
+    responses(
+        (status = 200, body = KeyEntryView, description = "The key as it is in force now."),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "Something in it is wrong, or others change it all the time; nothing changed."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
+    ),
+)]
+pub(crate) async fn patch(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    TextPath(name): TextPath,
+    JsonDocument(patch): JsonDocument,
+) -> Result<Json<KeyEntryView>, ApiError> {
+    resource::patch::<KeyEntry>(&app, &actor, &name, &patch).await
 }
 
 /// Deletes a key. It is one that nobody registered then.

@@ -1,6 +1,9 @@
 //! `/v1/plans`, `/v1/projects`, `/v1/keys`: who belongs where, and which limits are on whom.
 
+mod body;
 pub(super) mod keys;
+mod kind;
+mod patch;
 pub(super) mod plans;
 pub(super) mod projects;
 mod resource;
@@ -22,7 +25,6 @@ use crate::{
         registry::{Held, Registry, Wrong},
         subject::valid_id,
     },
-    intake::FieldError,
     store::DocumentKind,
 };
 
@@ -58,18 +60,10 @@ fn may_be_named(name: &str, pointer: &str) -> Result<(), ApiError> {
     Err(ApiError::field(pointer, "must be 1 to 128 bytes of printable text without spaces"))
 }
 
-fn bad(wrong: Vec<Wrong>) -> ApiError {
-    ApiError::Fields(wrong.into_iter().map(|w| FieldError::new(w.pointer, w.hint)).collect())
-}
-
-/// That a plan which is named exists.
-fn plan_exists(registry: &Registry, plan: Option<&str>) -> Result<(), ApiError> {
-    match plan.filter(|name| !registry.plans().contains_key(*name)) {
-        Some(name) => {
-            Err(ApiError::field("/plan", format!("must name a plan that exists; there is no {name}")))
-        }
-        None => Ok(()),
-    }
+/// That a plan which is named does not exist.
+fn absent_plan(registry: &Registry, plan: Option<&str>) -> Option<Wrong> {
+    let name = plan.filter(|name| !registry.plans().contains_key(*name))?;
+    Some(Wrong::new("/plan", format!("must name a plan that exists; there is no {name}")))
 }
 
 /// A page of a list, newest first; what the configuration has comes last.

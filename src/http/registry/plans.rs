@@ -18,7 +18,7 @@ use crate::{
     http::{
         App,
         error::{ApiError, Problem},
-        input::JsonBody,
+        input::JsonDocument,
         lists::List,
         params::{Params, TextPath},
     },
@@ -69,8 +69,8 @@ impl Resource for Plan {
         self.checked()
     }
 
-    fn may_be_put(&self, _registry: &Registry) -> Result<(), ApiError> {
-        Ok(())
+    fn absent(&self, _registry: &Registry) -> Vec<Wrong> {
+        Vec::new()
     }
 
     fn may_be_deleted(app: &App, name: &str) -> Result<(), ApiError> {
@@ -137,9 +137,42 @@ pub(crate) async fn put(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
-    JsonBody(body): JsonBody<Plan>,
+    JsonDocument(body): JsonDocument,
 ) -> Result<Response, ApiError> {
-    resource::put(&app, &actor, &name, body).await
+    resource::put::<Plan>(&app, &actor, &name, &body).await
+}
+
+/// Changes a part of a plan by a JSON merge patch: what it names is replaced as a whole, what it has as null goes. It
+/// is held to what a PUT is held to, and holds on every instance within a second.
+#[utoipa::path(
+    patch, path = "/v1/plans/{name}", tag = "registry", operation_id = "patch_plan",
+    request_body(
+        content(
+            (serde_json::Value = "application/merge-patch+json"), (serde_json::Value = "application/json"),
+        ),
+        description = "Members of the plan."
+    ),
+    params(("name" = String, Path, description = "The name, percent-encoded.")),
+    responses(
+        (status = 200, body = PlanView, description = "The plan as it is in force now."),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "Something in it is wrong, or others change it all the time; nothing changed."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
+    ),
+)]
+pub(crate) async fn patch(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    TextPath(name): TextPath,
+    JsonDocument(patch): JsonDocument,
+) -> Result<Json<PlanView>, ApiError> {
+    resource::patch::<Plan>(&app, &actor, &name, &patch).await
 }
 
 /// Deletes a plan. Where the configuration has one of this name, that one is in force again.

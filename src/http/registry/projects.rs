@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    NAMED, Source, may_be_named, plan_exists, registry,
+    NAMED, Source, absent_plan, may_be_named, registry,
     resource::{self, Resource},
     stored, unused,
 };
@@ -19,7 +19,7 @@ use crate::{
     http::{
         App,
         error::{ApiError, Problem},
-        input::JsonBody,
+        input::JsonDocument,
         lists::List,
         params::{Params, TextPath},
     },
@@ -86,8 +86,8 @@ impl Resource for Project {
         self.checked()
     }
 
-    fn may_be_put(&self, registry: &Registry) -> Result<(), ApiError> {
-        plan_exists(registry, self.plan.as_deref())
+    fn absent(&self, registry: &Registry) -> Vec<Wrong> {
+        absent_plan(registry, self.plan.as_deref()).into_iter().collect()
     }
 
     fn may_be_deleted(app: &App, name: &str) -> Result<(), ApiError> {
@@ -157,9 +157,42 @@ pub(crate) async fn put(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     TextPath(name): TextPath,
-    JsonBody(body): JsonBody<Project>,
+    JsonDocument(body): JsonDocument,
 ) -> Result<Response, ApiError> {
-    resource::put(&app, &actor, &name, body).await
+    resource::put::<Project>(&app, &actor, &name, &body).await
+}
+
+/// Changes a part of a project by a JSON merge patch: what it names is replaced as a whole, what it has as null goes.
+/// It is held to what a PUT is held to, and holds on every instance within a second.
+#[utoipa::path(
+    patch, path = "/v1/projects/{id}", tag = "registry", operation_id = "patch_project",
+    request_body(
+        content(
+            (serde_json::Value = "application/merge-patch+json"), (serde_json::Value = "application/json"),
+        ),
+        description = "Members of the project."
+    ),
+    params(("id" = String, Path, description = "The id, percent-encoded.")),
+    responses(
+        (status = 200, body = ProjectView, description = "The project as it is in force now."),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none."),
+        (
+            status = "4XX", body = Problem, content_type = "application/problem+json",
+            description = "Something in it is wrong, or others change it all the time; nothing changed."
+        ),
+        (
+            status = 503, body = Problem, content_type = "application/problem+json",
+            description = "The store does not answer."
+        ),
+    ),
+)]
+pub(crate) async fn patch(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    TextPath(name): TextPath,
+    JsonDocument(patch): JsonDocument,
+) -> Result<Json<ProjectView>, ApiError> {
+    resource::patch::<Project>(&app, &actor, &name, &patch).await
 }
 
 /// Deletes a project. Where the configuration has one of this name, that one is in force again.

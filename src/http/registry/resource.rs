@@ -1,51 +1,21 @@
-//! What plans, projects and keys have in common: how one is listed, shown, put and deleted.
+//! What plans, projects and keys have in common: how one is listed, shown, put, patched and deleted.
 
 use axum::{
     Json,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
 
-use super::{absent, bad, page, registry};
+pub(super) use super::kind::Resource;
+use super::{absent, body, page, patch::Patch, registry};
 use crate::{
-    domain::{
-        actor::Actor,
-        registry::{Entry, Held, Registry, Wrong},
-    },
+    domain::{actor::Actor, registry::Held},
     http::{App, audit, error::ApiError, lists::List, params::Params},
-    store::DocumentKind,
+    intake::parse,
 };
 
-/// A kind of entry of the registry; the type is how people write one.
-pub(super) trait Resource: Clone {
-    /// Under which kind it is stored, named in errors and audited.
-    const KIND: DocumentKind;
-    /// How one is answered.
-    type View: Serialize;
-
-    fn view(name: &str, held: &Held<Self>) -> Self::View;
-
-    /// All that are in force.
-    fn entries(registry: &Registry) -> Box<dyn Iterator<Item = (&str, Held<Self>)> + '_>;
-
-    /// The one that is in force under a name.
-    fn held(registry: &Registry, name: &str) -> Option<Held<Self>>;
-
-    /// That one may have this name.
-    fn may_be_named(name: &str) -> Result<(), ApiError>;
-
-    /// The entry in its one spelling, or all that is wrong with it.
-    fn spelled(self) -> Result<Self, Vec<Wrong>>;
-
-    /// That what it names exists.
-    fn may_be_put(&self, registry: &Registry) -> Result<(), ApiError>;
-
-    /// That nothing keeps the one of this name from being deleted.
-    fn may_be_deleted(app: &App, name: &str) -> Result<(), ApiError>;
-
-    fn into_entry(self) -> Entry;
-}
+/// How often a patch is begun anew because the registry has changed meanwhile.
+const ATTEMPTS: usize = 32;
 
 pub(super) fn list<R: Resource>(app: &App, params: Params) -> Result<Json<List<R::View>>, ApiError> {
     let registry = registry(app);
@@ -63,17 +33,39 @@ pub(super) async fn put<R: Resource>(
     app: &App,
     actor: &Actor,
     name: &str,
-    body: R,
+    body: &[u8],
 ) -> Result<Response, ApiError> {
     R::may_be_named(name)?;
-    let body = body.spelled().map_err(bad)?;
-    body.may_be_put(&registry(app))?;
+    let body: R = body::read(body, &registry(app))?;
     let now = app.engine.now();
     let existed = app.engine.registry_changes().put(name, &body.clone().into_entry(), actor, now).await?;
     audit(actor, &format!("{} put", R::KIND.name()), name);
     let code = if existed { StatusCode::OK } else { StatusCode::CREATED };
     let view = R::view(name, &Held { body: body.into(), updated: Some(now) });
     Ok((code, Json(view)).into_response())
+}
+
+/// Changes a part of what is in force. Where anybody changes the registry meanwhile, it is begun anew from what is
+/// there then, so that nobody's change is lost.
+pub(super) async fn patch<R: Resource>(
+    app: &App,
+    actor: &Actor,
+    name: &str,
+    patch: &[u8],
+) -> Result<Json<R::View>, ApiError> {
+    let patch: Patch = parse(patch)?;
+    for _ in 0..ATTEMPTS {
+        let active = app.engine.policy();
+        let held = R::held(&active.registry, name).ok_or_else(|| absent(R::KIND, name))?;
+        let body = patch.apply::<R>(&held.body, &active.registry)?;
+        let now = app.engine.now();
+        let entry = body.clone().into_entry();
+        if app.engine.registry_changes().put_after(&active, name, &entry, actor, now).await? {
+            audit(actor, &format!("{} patch", R::KIND.name()), name);
+            return Ok(Json(R::view(name, &Held { body: body.into(), updated: Some(now) })));
+        }
+    }
+    Err(ApiError::Conflict("others change the registry all the time; send the same again".to_owned()))
 }
 
 pub(super) async fn delete<R: Resource>(

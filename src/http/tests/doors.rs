@@ -31,7 +31,7 @@ pub(super) fn routes() -> Vec<(String, String)> {
 async fn every_documented_route_is_there_and_guarded_but_for_the_probes() {
     let api = Api::guarded(vec![new_token(None, &[Scope::Read], None).unwrap().1]).await;
     let routes = routes();
-    assert_eq!(routes.len(), 41);
+    assert_eq!(routes.len(), 48);
     for (method, path) in routes {
         let reply = api.call(&method, &path, &[("content-type", "application/json")], Body::empty()).await;
         if matches!(path.as_str(), "/livez" | "/readyz") {
@@ -51,6 +51,8 @@ async fn a_scope_opens_its_routes_and_no_others() {
         ("POST", "/v1/record", Scope::Record),
         ("POST", "/v1/check", Scope::Record),
         ("POST", "/v1/record/batch", Scope::Record),
+        ("PATCH", "/v1/reservations/a", Scope::Record),
+        ("DELETE", "/v1/reservations/a", Scope::Record),
         ("GET", "/v1/bans", Scope::Read),
         ("POST", "/v1/bans/lookup", Scope::Read),
         ("PUT", "/v1/bans/key:a", Scope::BansWrite),
@@ -61,8 +63,12 @@ async fn a_scope_opens_its_routes_and_no_others() {
         ("DELETE", "/v1/subjects/key:b", Scope::Admin),
         ("GET", "/v1/plans", Scope::Read),
         ("GET", "/v1/keys/a", Scope::Read),
+        ("GET", "/v1/limits/key:a", Scope::Read),
         ("PUT", "/v1/plans/a", Scope::Admin),
         ("PUT", "/v1/projects/a", Scope::Admin),
+        ("PATCH", "/v1/plans/a", Scope::Admin),
+        ("PATCH", "/v1/projects/a", Scope::Admin),
+        ("PATCH", "/v1/keys/a", Scope::Admin),
         ("DELETE", "/v1/keys/a", Scope::Admin),
         ("GET", "/v1/sinks", Scope::Read),
         ("GET", "/v1/sinks/a/dead-letters", Scope::Read),

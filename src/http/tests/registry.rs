@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Api, record};
+use super::{Api, Reply, record};
 use crate::{
     config::default_policy,
     domain::{
@@ -75,6 +75,116 @@ async fn what_is_wrong_is_named_and_nothing_changes() {
     }
     for list in ["plans", "projects", "keys"] {
         assert_eq!(api.get(&format!("/v1/{list}")).await.good(200)["items"], json!([]));
+    }
+}
+
+/// The pointers of what is wrong with a body, sorted.
+async fn pointers(api: &Api, path: &str, body: &str) -> Vec<String> {
+    let problem = api.put(path, body).await.problem(422);
+    let errors = problem["errors"].as_array().unwrap().iter();
+    let mut all: Vec<_> = errors.map(|error| error["pointer"].as_str().unwrap().to_owned()).collect();
+    all.sort();
+    all
+}
+
+#[tokio::test]
+async fn every_mistake_of_a_body_is_named_at_once_and_none_that_only_follows() {
+    let api = Api::open().await;
+    let body = r#"{"limits":[{"unit":"words","window":"1year","limit":true,"colour":1},{"unit":"tokens","window":"day"},
+        7,{"unit":"tokens","window":"day","limit":1},{"unit":"tokens","window":"day","limit":2,"alert_at":["x"]}],
+        "budget_usd":-1,"plan":"none","priority":"urgent","owner":5}"#;
+    let named = [
+        "/budget_usd",
+        "/limits/0/colour",
+        "/limits/0/limit",
+        "/limits/0/unit",
+        "/limits/0/window",
+        "/limits/1/limit",
+        "/limits/2",
+        "/limits/4/alert_at/0",
+        "/owner",
+        "/plan",
+        "/priority",
+    ];
+    assert_eq!(pointers(&api, "/v1/projects/a", body).await, named);
+    let body =
+        r#"{"project":"none","plan":"none","label":1,"allowed_networks":["x",5],"allowed_countries":"SG"}"#;
+    let named =
+        ["/allowed_countries", "/allowed_networks/0", "/allowed_networks/1", "/label", "/plan", "/project"];
+    assert_eq!(pointers(&api, "/v1/keys/a", body).await, named);
+}
+
+impl Api {
+    async fn patch(&self, path: &str, media: &str, json: &str) -> Reply {
+        self.call("PATCH", path, &[("content-type", media)], json.to_owned()).await
+    }
+}
+
+#[tokio::test]
+async fn a_patch_changes_what_it_names_and_is_held_to_what_a_put_is() {
+    let api = Api::open().await;
+    let merge = "application/merge-patch+json";
+    api.patch("/v1/projects/a", merge, "{}").await.problem(404);
+    let body = r#"{"budget_usd":"5","owner":"Ada","limits":[{"unit":"requests","window":"day","limit":9}]}"#;
+    api.put("/v1/projects/a", body).await.good(201);
+    let changed = api.patch("/v1/projects/a", merge, r#"{"owner":null,"budget_usd":7.5}"#).await.good(200);
+    assert_eq!((&changed["owner"], &changed["budget_usd"]), (&json!(null), &json!("7.5")));
+    assert_eq!(changed["limits"][0]["limit"], 9, "the rest stays");
+    assert_eq!(api.get("/v1/projects/a").await.good(200), changed);
+    let typed =
+        api.patch("/v1/projects/a", "application/json", r#"{"timezone":"Asia/Tokyo"}"#).await.good(200);
+    assert_eq!((&typed["timezone"], &typed["budget_usd"]), (&json!("Asia/Tokyo"), &json!("7.5")));
+    for (patch, pointer) in [
+        (r#"{"plan":"none"}"#, "/plan"),
+        (r#"{"limits":[{"unit":"cost_usd","window":"month","limit":1}]}"#, "/budget_usd"),
+        (r#"{"ownr":null}"#, "/ownr"),
+        (r#"{"owner":["Ada"]}"#, "/owner"),
+    ] {
+        let problem = api.patch("/v1/projects/a", merge, patch).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{patch}: {problem}");
+    }
+    let problem =
+        api.patch("/v1/projects/a", merge, r#"{"ownr":null,"plan":"none","limits":[7]}"#).await.problem(422);
+    assert_eq!(problem["errors"].as_array().unwrap().len(), 3, "all at once: {problem}");
+    api.patch("/v1/projects/a", merge, "[]").await.problem(422);
+    api.patch("/v1/projects/a", merge, "").await.problem(400);
+    api.patch("/v1/projects/a", "application/x-ndjson", "{}").await.problem(415);
+    api.call("PUT", "/v1/projects/a", &[("content-type", merge)], "{}".to_owned()).await.problem(415);
+    assert_eq!(api.get("/v1/projects/a").await.good(200), typed, "nothing changed");
+    let query = EventQuery { kind: Some(EventType::PolicyChanged), limit: 10, ..EventQuery::default() };
+    let events = api.engine.store().events(&query).await.unwrap().items;
+    assert_eq!(events.len(), 3);
+    let (before, after) = (&events[1].evidence["before"], &events[1].evidence["after"]);
+    assert_eq!((&before["owner"], &after["owner"]), (&json!("Ada"), &json!(null)));
+}
+
+#[tokio::test]
+async fn patches_at_once_lose_nothing() {
+    let api = Api::open().await;
+    api.put("/v1/keys/a", "{}").await.good(201);
+    api.put("/v1/projects/p", "{}").await.good(201);
+    let patches = [
+        r#"{"label":"CI"}"#,
+        r#"{"project":"p"}"#,
+        r#"{"budget_usd":3}"#,
+        r#"{"allowed_models":["gpt-*"]}"#,
+        r#"{"allowed_countries":["SG"]}"#,
+        r#"{"expires":"2999-01-01T00:00:00Z"}"#,
+    ];
+    let all = patches.map(|patch| api.patch("/v1/keys/a", "application/json", patch));
+    for reply in futures::future::join_all(all).await {
+        reply.good(200);
+    }
+    let key = api.get("/v1/keys/a").await.good(200);
+    for (field, value) in [
+        ("label", json!("CI")),
+        ("project", json!("p")),
+        ("budget_usd", json!("3")),
+        ("allowed_models", json!(["gpt-*"])),
+        ("allowed_countries", json!(["SG"])),
+        ("expires", json!("2999-01-01T00:00:00.000Z")),
+    ] {
+        assert_eq!(key[field], value, "{field}");
     }
 }
 

@@ -23,4 +23,19 @@ impl DocumentStore for EmbeddedStore {
         let (document, event) = (document.clone(), event.clone());
         Box::pin(self.write(move |connection, effects| rows::write(connection, &document, event, effects)))
     }
+
+    fn write_document_at<'a>(
+        &'a self,
+        document: &'a Document,
+        event: &'a Event,
+        at: Revision,
+    ) -> StoreResult<'a, bool> {
+        let (document, event) = (document.clone(), event.clone());
+        Box::pin(self.write(move |connection, effects| {
+            if rows::unmarked(rows::revision(connection)?) != at {
+                return Ok(false);
+            }
+            rows::write(connection, &document, event, effects).map(|_| true)
+        }))
+    }
 }

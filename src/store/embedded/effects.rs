@@ -1,7 +1,7 @@
 //! What a change in SQLite means to memory, which learns it once the change is committed.
 
 use crate::{
-    domain::{Millis, standing::Standing, subject::Subject},
+    domain::{Millis, reservation::Stage, standing::Standing, subject::Subject},
     store::Refund,
 };
 
@@ -20,6 +20,8 @@ pub(super) enum Effect {
     Ends(Millis),
     /// The next thing to run out does so now; earlier notes are void.
     NextEnd(Millis),
+    /// Usage has counted a reservation as it was at this stage.
+    Counted(String, Stage),
 }
 
 /// What a transaction means to memory, in the order of its changes.

@@ -3,15 +3,14 @@
 use rusqlite::{Connection, params};
 
 use super::{
-    memory::{Ledger, Unsaved},
+    memory::{Kept, Ledger, Unsaved},
     sqlite::{decode, encode, failed, unreadable},
 };
 use crate::{
     domain::{
-        Millis,
         counter::{Amounts, Counter},
         limit::Scope,
-        reservation::Reservation,
+        reservation::{Reservation, Stage},
     },
     store::StoreError,
 };
@@ -31,18 +30,34 @@ pub(super) fn load(connection: &Connection, ledger: &Ledger) -> Result<(), Store
         let scope = scope.ok_or_else(|| unreadable("the scope of a counter"))?;
         counters.push((Counter { scope, id: id.cast_unsigned() }, amounts));
     }
-    let mut statement =
-        connection.prepare("SELECT charged_at, reservation FROM reservations").map_err(failed)?;
-    let rows = statement
-        .query_map([], |row| Ok((row.get::<_, Millis>(0)?, row.get::<_, Vec<u8>>(1)?)))
-        .map_err(failed)?;
-    let mut reservations = Vec::new();
-    for row in rows {
-        let (charged_at, blob) = row.map_err(failed)?;
-        reservations.push(Reservation { charged_at, ..decode(&blob)? });
-    }
-    ledger.restore(counters, reservations);
+    ledger.restore(counters, reservations(connection)?);
     Ok(())
+}
+
+fn reservations(connection: &Connection) -> Result<Vec<Kept>, StoreError> {
+    let sql = "SELECT charged_at, stage, until, counted, reservation FROM reservations";
+    let mut statement = connection.prepare(sql).map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    let mut reservations = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let get = |column: usize| row.get::<_, i64>(column).map_err(failed);
+        let (charged_at, until, counted) = (get(0)?, get(2)?, get(3)? != 0);
+        let stage = u8::try_from(get(1)?).ok().and_then(Stage::of_number);
+        let stage = stage.ok_or_else(|| unreadable("the stage of a reservation"))?;
+        let blob: Vec<u8> = row.get(4).map_err(failed)?;
+        let reservation = Reservation { charged_at, ..decode(&blob)? }.at(stage, until);
+        reservations.push(Kept { reservation, counted });
+    }
+    Ok(reservations)
+}
+
+/// Notes that usage has counted a reservation as it is at a stage; corrected, it is gone.
+pub(super) fn count(connection: &Connection, id: &str, stage: Stage) -> Result<(), StoreError> {
+    let sql = match stage {
+        Stage::Corrected => "DELETE FROM reservations WHERE id = ?",
+        _ => "UPDATE reservations SET counted = 1 WHERE id = ?",
+    };
+    connection.prepare_cached(sql).and_then(|mut s| s.execute([id])).map(drop).map_err(failed)
 }
 
 /// Writes the counters and reservations that changed, and deletes those that are gone.
@@ -60,11 +75,19 @@ pub(super) fn save(connection: &Connection, unsaved: &Unsaved) -> Result<(), Sto
             None => run("DELETE FROM quotas WHERE scope = ? AND id = ?", params![scope, id])?,
         }
     }
-    for (id, lease) in &unsaved.reservations {
-        match lease {
-            Some(lease) => run(
-                "INSERT OR REPLACE INTO reservations (id, charged_at, reservation) VALUES (?, ?, ?)",
-                params![id, lease.charged_at, encode(lease)?],
+    for (id, kept) in &unsaved.reservations {
+        match kept {
+            Some(Kept { reservation, counted }) => run(
+                "INSERT OR REPLACE INTO reservations (id, charged_at, stage, until, counted, reservation)
+                 VALUES (?, ?, ?, ?, ?, ?)",
+                params![
+                    id,
+                    reservation.charged_at,
+                    reservation.stage.number(),
+                    reservation.until,
+                    counted,
+                    encode(reservation)?
+                ],
             )?,
             None => run("DELETE FROM reservations WHERE id = ?", params![id])?,
         }

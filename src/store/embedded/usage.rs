@@ -49,6 +49,12 @@ fn add_usage(connection: &Connection, batch: &UsageBatch, keep: Keep) -> Result<
     if fresh == 0 {
         return Ok(());
     }
+    add_cells(connection, batch, keep)?;
+    forget(connection, keep, batch.now)
+}
+
+/// Adds a batch to the roll-ups, whatever was added before.
+pub(super) fn add_cells(connection: &Connection, batch: &UsageBatch, keep: Keep) -> Result<(), StoreError> {
     let mut totals = Sums::of(connection, TOTALS)?;
     let mut latencies = Sums::of(connection, LATENCIES)?;
     for (cell, series) in batch.cells(keep) {
@@ -67,7 +73,7 @@ fn add_usage(connection: &Connection, batch: &UsageBatch, keep: Keep) -> Result<
             latencies.write(&cell, &key, &measured.latencies.pack())?;
         }
     }
-    forget(connection, keep, batch.now)
+    Ok(())
 }
 
 /// Reads and writes the sums of one table.
@@ -138,7 +144,7 @@ fn usage(connection: &Connection, query: &UsageQuery, keep: Keep) -> Result<Usag
             })?;
         }
     }
-    Ok(table)
+    Ok(table.settled())
 }
 
 /// Gives `take` the sums of every series in a run of roll-ups, in order, until it wants no more.

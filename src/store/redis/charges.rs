@@ -22,7 +22,7 @@ use crate::{
         counter::{Counter, CounterCharge, CounterCount, CounterRefusal},
         limit::Scope,
         observation::{Charge, Observation},
-        reservation::{HeldAmount, Reservation},
+        reservation::{HeldAmount, Reservation, Stage},
     },
     store::StoreError,
 };
@@ -84,7 +84,8 @@ impl RedisStore {
             ])))
     }
 
-    /// A reservation as it is stored, with the keys of its counters that are in its own slot.
+    /// A reservation as it is stored behind the moment of its charge, with the keys of its counters that are in its own
+    /// slot.
     fn content_of(&self, reservation: &Reservation, partition: u16) -> Result<Vec<u8>, StoreError> {
         let key = |held: &HeldAmount| {
             let counter = held.counter()?;
@@ -92,7 +93,12 @@ impl RedisStore {
             here.then(|| self.counter_key(&counter))
         };
         let keys = reservation.counters.iter().map(key).collect();
-        packing::json(&Stored { reservation: Cow::Borrowed(reservation), keys })
+        let content = packing::json(&Stored { reservation: Cow::Borrowed(reservation), keys })?;
+        let stage = match reservation.stage {
+            Stage::Held => Vec::new(),
+            stage => packing::doubles([f64::from(stage.number()), reservation.until as f64]),
+        };
+        Ok([stage, content].concat())
     }
 
     /// What the reply to [`RedisStore::charge_call`] says.
@@ -109,8 +115,13 @@ impl RedisStore {
         };
         let counted = read_counts(counters)?;
         let observation = packing::read_observation(windows, charge)?;
-        let settled = if settled.is_empty() { None } else { Some(read_reservation(settled)?) };
-        Ok(Observation { claim: claim_of(claim)?, settled, ..with_counters(observation, counted, charge) })
+        let (settled, lapsed) = match settled.as_slice() {
+            b"" => (None, false),
+            b"-" => (None, true),
+            bytes => (Some(read_reservation(bytes)?), false),
+        };
+        let claim = claim_of(claim)?;
+        Ok(Observation { claim, settled, lapsed, ..with_counters(observation, counted, charge) })
     }
 
     /// Charges counters, those of one partition together: what each holds then, and whether its partition refused.
@@ -162,9 +173,9 @@ pub(super) enum Asking {
     Look,
     /// They change, whatever their limits.
     Change,
-    /// Nothing changes; limits are asked.
+    /// Nothing is charged; limits are asked, and their blocks begin.
     WouldFit,
-    /// Those of a partition change together, if all their limits admit it.
+    /// Those of a partition change together, if all their limits admit it; else their blocks begin.
     Charge,
 }
 
@@ -177,19 +188,34 @@ struct Stored<'a> {
     keys: Vec<Option<String>>,
 }
 
-/// Reads what the hash of reservations holds of one: the moment of its charge, and its content.
+/// Reads what the hash of reservations holds of one: the moment of its charge, its stage and end once it is not as it was
+/// made, and its content.
 pub(super) fn read_reservation(bytes: &[u8]) -> Result<Reservation, StoreError> {
-    let (charged_at, content) = bytes.split_first_chunk::<8>().ok_or_else(|| unreadable("a reservation"))?;
+    let wrong = || unreadable("a reservation");
+    let (charged_at, rest) = bytes.split_first_chunk::<8>().ok_or_else(wrong)?;
+    let (moved, content) = if rest.starts_with(b"{") {
+        (None, rest)
+    } else {
+        let (numbers, content) = rest.split_first_chunk::<16>().ok_or_else(wrong)?;
+        let numbers = packing::read_doubles(numbers);
+        let [stage, until] = numbers.as_slice() else { return Err(wrong()) };
+        (Some((Stage::of_number(*stage as u8).ok_or_else(wrong)?, *until as Millis)), content)
+    };
     let stored: Stored<'_> = serde_json::from_slice(content).map_err(unreadable_because("a reservation"))?;
     let charged_at = f64::from_le_bytes(*charged_at) as Millis;
-    Ok(Reservation { charged_at, ..stored.reservation.into_owned() })
+    let reservation = Reservation { charged_at, ..stored.reservation.into_owned() };
+    let (stage, until) = moved.unwrap_or((Stage::Held, reservation.until));
+    Ok(reservation.at(stage, until))
 }
 
 /// A charge of a counter, as `parts/counters.lua` reads it.
 pub(super) fn numbers(charge: &CounterCharge, back: Option<(u64, Millis)>) -> [f64; 5] {
-    let (amount, until) = back.unwrap_or((0, 0));
+    // What is given back, or how long a block is: never both.
+    let (amount, until) = back.unwrap_or((0, charge.block.unwrap_or(0)));
     let exact = packing::exact;
-    [exact(charge.amount), exact(charge.most), charge.until as f64, exact(amount), until as f64]
+    // What may hold any amount may hold more than a double counts exactly.
+    let most = if charge.most == u64::MAX { f64::INFINITY } else { exact(charge.most) };
+    [exact(charge.amount), most, charge.until as f64, exact(amount), until as f64]
 }
 
 fn with_counters(observation: Observation, counted: Counted, charge: &Charge) -> Observation {
@@ -205,8 +231,7 @@ fn with_counters(observation: Observation, counted: Counted, charge: &Charge) ->
 }
 
 fn read_counts(bytes: &[u8]) -> Result<Counted, StoreError> {
-    let (numbers, _) = bytes.as_chunks::<8>();
-    let numbers: Vec<f64> = numbers.iter().map(|number| f64::from_le_bytes(*number)).collect();
+    let numbers = packing::read_doubles(bytes);
     let [refused, retry, rest @ ..] = numbers.as_slice() else { return Err(unreadable("counters")) };
     let moment = |at: f64| (at >= 0.0).then_some(at as Millis);
     let refusal =

@@ -61,7 +61,7 @@ impl CounterStore for RedisStore {
         Box::pin(async move {
             let as_charge = |change: &CounterChange| {
                 let (amount, until) = change.add.unwrap_or((0, 0));
-                CounterCharge { counter: change.counter.clone(), amount, most: u64::MAX, until }
+                CounterCharge { counter: change.counter.clone(), amount, most: u64::MAX, until, block: None }
             };
             let charges: Vec<CounterCharge> = changes.iter().map(as_charge).collect();
             let back: Vec<_> = changes.iter().map(|change| change.back).collect();
@@ -77,7 +77,7 @@ impl CounterStore for RedisStore {
         Box::pin(async move {
             let look = |counter: &Counter| {
                 let counter = counter.clone();
-                CounterCharge { counter, amount: 0, most: u64::MAX, until: 0 }
+                CounterCharge { counter, amount: 0, most: u64::MAX, until: 0, block: None }
             };
             let looks: Vec<CounterCharge> = counters.iter().map(look).collect();
             Ok(self

@@ -54,7 +54,8 @@ impl RedisStore {
     ) -> Call {
         let amounts = changes.iter().flat_map(|change| {
             let (amount, until) = change.add.unwrap_or((0, 0));
-            let counter = CounterCharge { counter: change.counter.clone(), amount, most: u64::MAX, until };
+            let counter =
+                CounterCharge { counter: change.counter.clone(), amount, most: u64::MAX, until, block: None };
             numbers(&counter, change.back)
         });
         let head = [batch.now as f64, batch.number as f64, changes.len() as f64, KEPT as f64];

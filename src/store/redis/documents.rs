@@ -65,24 +65,47 @@ impl DocumentStore for RedisStore {
     }
 
     fn write_document<'a>(&'a self, document: &'a Document, event: &'a Event) -> StoreResult<'a, bool> {
-        Box::pin(async move {
-            let body = if document.body.is_null() { Vec::new() } else { json(&document.body)? };
-            let (field, event) = (format!("{}/{}", document.kind.name(), document.name), encode(event)?);
-            let change = [field.as_bytes(), &body, &event].concat();
-            let mark = format!("{:x}", stable_hash(&change).max(1));
-            // All keys are in partition 0's slot, whatever the event is about.
-            let call = Call::new(&DOCUMENT)
-                .key(self.keys.documents())
-                .key(self.keys.document_changes())
-                .key(self.keys.events(0))
-                .arg(field)
-                .arg(body)
-                .arg(self.event_cap())
-                .arg(event)
-                .arg(mark)
-                .arg(CHANGES_KEPT.to_string());
-            Ok(self.link.call(call).await? == Value::Int(1))
-        })
+        Box::pin(async move { Ok(self.write_one(document, event, None).await? == Value::Int(1)) })
+    }
+
+    fn write_document_at<'a>(
+        &'a self,
+        document: &'a Document,
+        event: &'a Event,
+        at: Revision,
+    ) -> StoreResult<'a, bool> {
+        Box::pin(async move { Ok(self.write_one(document, event, Some(at)).await? != Value::Int(-1)) })
+    }
+}
+
+impl RedisStore {
+    /// Writes a document, if `at` is the revision that there is. The reply of the script.
+    async fn write_one(
+        &self,
+        document: &Document,
+        event: &Event,
+        at: Option<Revision>,
+    ) -> Result<Value, StoreError> {
+        let body = if document.body.is_null() { Vec::new() } else { json(&document.body)? };
+        let (field, event) = (format!("{}/{}", document.kind.name(), document.name), encode(event)?);
+        let change = [field.as_bytes(), &body, &event].concat();
+        let mark = format!("{:x}", stable_hash(&change).max(1));
+        // A mark of 0 says nothing.
+        let marked = at.filter(|at| at.mark != 0);
+        // All keys are in partition 0's slot, whatever the event is about.
+        let call = Call::new(&DOCUMENT)
+            .key(self.keys.documents())
+            .key(self.keys.document_changes())
+            .key(self.keys.events(0))
+            .arg(field)
+            .arg(body)
+            .arg(self.event_cap())
+            .arg(event)
+            .arg(mark)
+            .arg(CHANGES_KEPT.to_string())
+            .arg(at.map(|at| at.number.to_string()).unwrap_or_default())
+            .arg(marked.map(|at| format!("{} {:x}", at.number, at.mark)).unwrap_or_default());
+        self.link.call(call).await
     }
 }
 

@@ -30,6 +30,12 @@ pub(super) fn doubles(numbers: impl IntoIterator<Item = f64>) -> Vec<u8> {
     numbers.into_iter().flat_map(f64::to_le_bytes).collect()
 }
 
+/// Reads what [`doubles`] wrote.
+pub(super) fn read_doubles(bytes: &[u8]) -> Vec<f64> {
+    let (numbers, _) = bytes.as_chunks::<8>();
+    numbers.iter().map(|number| f64::from_le_bytes(*number)).collect()
+}
+
 /// A value as JSON.
 ///
 /// # Errors
@@ -114,6 +120,7 @@ fn parse(reply: &[u8], charge: &Charge) -> Option<Observation> {
         tracked: flags & TRACKED != 0,
         claim: Claim::Fresh,
         settled: None,
+        lapsed: false,
         owed: Vec::new(),
     })
 }

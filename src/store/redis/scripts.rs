@@ -37,25 +37,30 @@ scripts! {
     CHARGE = "0010_charge.lua";
     /// Charges, changes or shows counters.
     COUNTERS = "0011_counters.lua";
-    /// Shows reservations that ended.
+    /// Shows reservations whose stage ended.
     ENDED_RESERVATIONS = "0012_reservation.lua";
-    /// Ends a reservation and takes its charge back.
+    /// Ends what is due of a reservation, or gives it back before.
     END_RESERVATION = "0013_end_reservation.lua";
     /// Leads a sink, moves it on, or acts on its dead letters.
     SINK = "0014_sink.lua";
     /// Shows which documents changed after a revision.
     CHANGES = "0015_changes.lua";
+    /// Has a reservation end later, or notes that it is dispatched.
+    CHANGE_RESERVATION = "0016_change_reservation.lua";
     /// Counts what an instance owes to a partition, once.
     DEBTS = "0017_debts.lua";
+    /// Shows and notes what usage counts of reservations.
+    RESERVATION_USAGE = "0018_reservation_usage.lua";
 }
 
 /// What scripts may include, by the line that asks for it.
-const PARTS: [(&str, &str); 5] = [
+const PARTS: [(&str, &str); 6] = [
     ("-- @include 0002_respond.lua", include_str!("../../../migrations/redis/0002_respond.lua")),
     ("-- @include 0001_observe.lua", include_str!("../../../migrations/redis/0001_observe.lua")),
     ("-- @include parts/corrections.lua", include_str!("../../../migrations/redis/parts/corrections.lua")),
     ("-- @include parts/counters.lua", include_str!("../../../migrations/redis/parts/counters.lua")),
     ("-- @include parts/windows.lua", include_str!("../../../migrations/redis/parts/windows.lua")),
+    ("-- @include parts/reservations.lua", include_str!("../../../migrations/redis/parts/reservations.lua")),
 ];
 
 /// A script and its hash.
@@ -127,7 +132,7 @@ mod tests {
     use super::*;
     use crate::domain::window::{WINDOW_MILLIS, bucket_expires_at, bucket_millis};
 
-    const ALL: [&LazyLock<Source>; 15] = [
+    const ALL: [&LazyLock<Source>; 18] = [
         &OBSERVE,
         &RESPOND,
         &EXPIRE,
@@ -143,6 +148,9 @@ mod tests {
         &END_RESERVATION,
         &SINK,
         &CHANGES,
+        &DEBTS,
+        &CHANGE_RESERVATION,
+        &RESERVATION_USAGE,
     ];
 
     #[test]

@@ -82,22 +82,26 @@ impl RedisStore {
             changes.extend(elsewhere.filter(|change| self.partition_of(&change.counter.scope) != home));
         }
         if !(is_repeated || keeps && observed.settled.is_some()) {
-            changes.extend(away.iter().map(|index| {
-                let CounterCharge { counter, amount, until, .. } = charge.counters[*index].clone();
+            let charged = away.iter().map(|index| &charge.counters[*index]).filter(|c| c.block.is_none());
+            changes.extend(charged.map(|charged| {
+                let CounterCharge { counter, amount, until, .. } = charged.clone();
                 CounterChange { counter, back: None, add: Some((amount, until)) }
             }));
         }
         let made = self.change_counters(&changes, charge.now).await.is_ok();
-        let looked = self.look_away(charge, away).await;
+        let looked = self.look_away(charge, away, is_repeated).await;
         let owed = if made { Vec::new() } else { changes };
         Ok(Observation { owed, ..with_away(observed, charge, here, &looked) })
     }
 
-    /// What counters in other slots hold once a report is charged, and whether that is more than they may; nothing of
-    /// those that do not answer.
-    async fn look_away(&self, charge: &Charge, indices: &[usize]) -> Vec<Away> {
-        let of_nothing: Vec<CounterCharge> =
-            indices.iter().map(|index| charge.counters[*index].of_nothing()).collect();
+    /// What counters in other slots hold once a report is charged, and whether that is more than they may: then their
+    /// blocks begin, unless the report is a repeated one. Nothing of those that do not answer.
+    async fn look_away(&self, charge: &Charge, indices: &[usize], is_repeated: bool) -> Vec<Away> {
+        let of_nothing = |index: &usize| {
+            let counter = charge.counters[*index].of_nothing();
+            CounterCharge { block: counter.block.filter(|_| !is_repeated), ..counter }
+        };
+        let of_nothing: Vec<CounterCharge> = indices.iter().map(of_nothing).collect();
         let counted = self.count(&of_nothing, &[], charge.now, Asking::WouldFit).await.unwrap_or_default();
         let away = indices.iter().zip(counted);
         away.map(|(index, (count, refusal))| Away {
@@ -134,7 +138,8 @@ fn at_home(charge: &Charge, here: &[usize]) -> Charge {
 
 /// What confirms what was charged elsewhere for a moment, or takes it back.
 fn confirmations(charge: &Charge, away: &[Away], admitted: bool) -> Vec<CounterChange> {
-    let charged = away.iter().filter(|away| away.refusal.is_none());
+    let is_charged = |away: &&Away| away.refusal.is_none() && charge.counters[away.index].block.is_none();
+    let charged = away.iter().filter(is_charged);
     let change = |away: &Away| {
         let counter = &charge.counters[away.index];
         let add = admitted.then_some((counter.amount, counter.until));

@@ -145,7 +145,7 @@ impl UsageStore for RedisStore {
                     open.retain(|reading| reading.cursor != START);
                 }
             }
-            Ok(table)
+            Ok(table.settled())
         })
     }
 }

@@ -83,4 +83,12 @@ pub trait DocumentStore: Send + Sync + 'static {
     /// Writes a document (or deletes it, with `body` null) and appends `event`. Says whether it was there before: where
     /// what is to be deleted was not, nothing is written at all.
     fn write_document<'a>(&'a self, document: &'a Document, event: &'a Event) -> StoreResult<'a, bool>;
+
+    /// The same, unless any document has changed since the revision `at`. Says whether it was written.
+    fn write_document_at<'a>(
+        &'a self,
+        document: &'a Document,
+        event: &'a Event,
+        at: Revision,
+    ) -> StoreResult<'a, bool>;
 }

@@ -51,7 +51,7 @@ const PACE: Duration = Duration::from_millis(5);
 const SPAN: Span = Span::Sliding(30 * DAY);
 
 fn budget() -> Counter {
-    let limit = Limit { unit: Unit::Tokens, span: SPAN, most: BUDGET, model: None };
+    let limit = Limit::new(Unit::Tokens, SPAN, BUDGET);
     Counter::of(&Scope::Subject(Subject::project("shared")), &limit, &Zone::UTC)
 }
 
@@ -112,7 +112,7 @@ async fn call(
         let last = settled.load(SeqCst);
         let key = format!("k1:{caller}-{n}");
         let until = SPAN.counts_until(START, &Zone::UTC);
-        let quota = CounterCharge { counter: budget(), amount: COST, most: BUDGET, until };
+        let quota = CounterCharge { counter: budget(), amount: COST, most: BUDGET, until, block: None };
         let asked = Charge { counters: vec![quota], ..charge(&Subject::key(&key), START, COST) };
         match store.observe(&[asked]).await {
             Ok(observed) if observed[0].admitted => {

@@ -1,4 +1,5 @@
-//! The service is killed with reservations open: what they held is free again when their lease ends.
+//! The service is killed with reservations open: what they held is free again when their lease ends, and what had left
+//! for the provider is charged.
 
 use std::{path::Path, time::Duration};
 
@@ -66,6 +67,71 @@ async fn is_free_when_the_lease_ends(store: &str, directory: &Path, is_kept: imp
         assert!(late < LATE, "{key}: free {late:?} after the lease ended");
     }
     served.kill();
+}
+
+/// Dispatches all that a project may use in a month and is killed; starts again, and asks without a pause: nobody else is
+/// admitted, before the lease ends and after. Then usage has the estimate, once, and a record corrects it.
+async fn is_charged_when_the_lease_ends(store: &str, directory: &Path, is_kept: impl Fn() -> bool) {
+    let served = serve(store, directory);
+    let limits = json!({"limits": [{"unit": "tokens", "window": "month", "limit": ALL}]});
+    let put = client().put(format!("{}/v1/projects/p", served.url)).json(&limits).send().await.unwrap();
+    assert_eq!(put.status(), 201);
+    let asks = |key: &str| json!({"key_id": key, "project_id": "p", "source_ip": "203.0.113.7", "estimated_tokens": ALL});
+    let mut dispatched = asks("one");
+    dispatched["dispatched"] = true.into();
+    let held = post(&served, "/v1/check", &dispatched).await;
+    let id = held["reservation_id"].as_str().unwrap().to_owned();
+    eventually("the store has it all", async || is_kept()).await;
+    served.kill();
+    let served = serve(store, directory);
+    let used = async || {
+        let url = format!("{}/v1/usage?bucket=day&group_by=project", served.url);
+        let table: Value = client().get(url).send().await.unwrap().json().await.unwrap();
+        (table["total"]["requests"].as_u64().unwrap(), table["total"]["tokens"].as_u64().unwrap())
+    };
+    let refused = async || {
+        let answer = post(&served, "/v1/check", &asks("another")).await;
+        assert_eq!(answer["allowed"], false, "what was dispatched is held or charged: {answer}");
+    };
+    eventually("usage has the estimate", async || {
+        refused().await;
+        used().await == (1, ALL)
+    })
+    .await;
+    refused().await;
+    let mut record = asks("one");
+    record["endpoint"] = "/v1/x".into();
+    record["reservation_id"] = id.into();
+    record["tokens_used"] = 0.into();
+    record.as_object_mut().unwrap().remove("estimated_tokens");
+    assert_eq!(post(&served, "/v1/record", &record).await["reservation"], "corrected");
+    assert_eq!(post(&served, "/v1/check", &asks("another")).await["allowed"], true);
+    assert_eq!(used().await, (1, 0));
+    served.kill();
+}
+
+#[tokio::test]
+async fn what_a_killed_service_had_dispatched_in_redis_is_charged_when_the_lease_ends_and_corrected_once() {
+    let server = Server::start(&[]);
+    let directory = tempfile::tempdir().unwrap();
+    is_charged_when_the_lease_ends(&server.url(), directory.path(), || true).await;
+}
+
+#[tokio::test]
+async fn what_a_killed_service_had_dispatched_in_its_own_store_is_charged_when_the_lease_ends_and_corrected_once()
+ {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("keyward.db");
+    let is_kept = || {
+        let connection = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let rows = |table: &str| -> i64 {
+            let sql = format!("SELECT count(*) FROM {table}");
+            connection.query_row(&sql, [], |row| row.get(0)).unwrap_or(0)
+        };
+        rows("reservations") == 1 && rows("quotas") >= 1 && rows("subjects") >= 1
+    };
+    let store = format!("embedded:{}", directory.path().display());
+    is_charged_when_the_lease_ends(&store, directory.path(), is_kept).await;
 }
 
 #[tokio::test]

@@ -45,12 +45,14 @@ on_every_store! {
         many_buckets_are_counted_and_left
     }
     counters {
+        a_block_begins_with_what_does_not_fit_and_is_not_extended
         all_counters_and_windows_are_charged_or_none
         the_counter_that_keeps_out_longest_is_named_with_a_true_moment
         counters_agree_with_an_exact_oracle_over_random_spans
         a_counter_is_shared_by_all_that_charge_it
         what_an_instance_owes_is_counted_once_however_often_it_is_sent
         a_budget_admits_exactly_what_it_holds_however_many_ask
+        a_counter_that_is_changed_twice_in_one_call_has_both_changes
         a_reservation_is_settled_once_with_the_charge
         an_estimate_that_is_kept_counts_as_used
         a_reservation_ends_by_itself
@@ -59,6 +61,18 @@ on_every_store! {
         a_report_that_is_told_late_counts_at_its_own_time
         a_peek_says_what_a_charge_would_and_changes_nothing
         a_subject_that_is_kept_out_still_charges_what_it_shares
+    }
+    reservations {
+        a_dispatched_estimate_is_charged_at_its_end_and_corrected_once
+        a_correction_keeps_the_estimate_where_the_record_does_not_know_better
+        a_charge_that_is_corrected_before_usage_knows_of_it_is_counted_by_its_record_alone
+        a_charge_is_no_longer_corrected_after_a_day
+        an_extended_reservation_ends_at_its_new_end_and_holds_until_then
+        a_dispatched_estimate_never_lapses_in_a_counter_before_it_is_ended
+        a_reservation_that_is_given_back_holds_nothing_and_has_no_end
+        what_has_ended_is_not_changed_any_more
+        a_record_is_told_for_an_hour_that_its_reservation_lapsed
+        who_gives_back_and_who_ends_at_once_do_so_once
     }
     sinks {
         one_leads_a_sink_until_its_time_is_up_or_it_leaves
@@ -114,6 +128,7 @@ on_every_store! {
     keeping {
         profile_deltas_add_up
         documents_have_a_revision_that_moves
+        a_document_is_written_at_a_revision_only_while_it_is_the_last
         deleting_what_is_not_there_writes_nothing
         what_changed_since_a_revision_is_told_and_nothing_else
         changes_that_are_long_past_or_never_were_are_not_told

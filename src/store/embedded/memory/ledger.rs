@@ -20,7 +20,8 @@ use crate::{
         counter::{Amounts, Counter, CounterChange, CounterCharge, CounterCount, CounterRefusal},
         debt::DebtBatch,
         observation::{Charge, ChargeMode, Claim, Observation},
-        reservation::Reservation,
+        reservation::{Ended, Reservation, ReservationChange, ReservationChanged, Stage},
+        usage::UsageDelta,
         window::Counts,
     },
     store::Refund,
@@ -29,14 +30,26 @@ use crate::{
 #[derive(Default)]
 struct Inner {
     counters: HashMap<Counter, Amounts>,
-    reservations: HashMap<String, Reservation>,
-    /// Ids of reservations by the moment of their end.
+    reservations: HashMap<String, Kept>,
+    /// Ids of reservations by the moment at which their stage ends.
     ends: BTreeSet<(Millis, String)>,
+    /// Ids of those whose estimate usage has not counted yet, or not taken away yet.
+    uncounted: BTreeSet<String>,
     /// The last batch of debts of each instance; only this process has this store.
     debts: HashMap<Arc<str>, u64>,
     dirty_counters: HashSet<Counter>,
     dirty_reservations: HashSet<String>,
 }
+
+/// A reservation, and whether usage has counted its estimate.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::store::embedded) struct Kept {
+    pub(in crate::store::embedded) reservation: Reservation,
+    pub(in crate::store::embedded) counted: bool,
+}
+
+/// What usage is to count of reservations: for each its id and its stage, and what is added.
+pub(in crate::store::embedded) type Uncounted = Vec<((String, Stage), Option<UsageDelta>)>;
 
 /// Counters and reservations, all under one lock.
 #[derive(Default)]
@@ -60,6 +73,7 @@ impl Ledger {
             }
         }
         let settles = charge.settles().filter(|_| charge.mode == ChargeMode::Report);
+        let lapsed = settles.is_some_and(|settles| inner.has_lapsed(&settles.id, charge.now));
         let settled = settles.and_then(|settles| inner.settle(charge, &settles.id));
         let keeps = settles.is_some_and(|settles| settles.keeps_estimate);
         let observation = match &settled {
@@ -75,7 +89,7 @@ impl Ledger {
         if let Some(claim) = charge.claim().filter(|_| charged) {
             claims.claim(&request_name(claim), charge.now);
         }
-        Observation { settled, ..observation }
+        Observation { settled, lapsed, ..observation }
     }
 
     /// Charges windows and counters alone: all of them, or none.
@@ -85,10 +99,7 @@ impl Ledger {
 
     /// Changes counters, whatever their limits.
     pub fn change(&self, changes: &[CounterChange], now: Millis) {
-        let mut inner = self.0.lock();
-        for change in changes {
-            inner.change(&change.counter, change.back, change.add, now);
-        }
+        self.0.lock().change_all(changes, now);
     }
 
     /// Counts a batch of debts, unless it was counted already.
@@ -99,9 +110,7 @@ impl Ledger {
             return;
         }
         *last = batch.number;
-        for change in &batch.changes {
-            inner.change(&change.counter, change.back, change.add, batch.now);
-        }
+        inner.change_all(&batch.changes, batch.now);
         for charge in &batch.charges {
             windows.observe(charge);
         }
@@ -113,16 +122,94 @@ impl Ledger {
         counters.iter().map(|counter| inner.used(counter, now)).collect()
     }
 
-    /// Takes a reservation, for its end; `None` when somebody was quicker.
-    pub(in crate::store::embedded) fn take_reservation(&self, id: &str) -> Option<Reservation> {
-        self.0.lock().take(id)
+    /// Changes a reservation that has not ended.
+    pub(in crate::store::embedded) fn change_reservation(
+        &self,
+        id: &str,
+        change: ReservationChange,
+        windows: &Counters,
+        now: Millis,
+    ) -> ReservationChanged {
+        let mut inner = self.0.lock();
+        let Some(held) = inner.reservations.get(id).map(|kept| kept.reservation.clone()) else {
+            return ReservationChanged::Unknown;
+        };
+        match (held.stage, change) {
+            (Stage::Corrected, _) => ReservationChanged::Unknown,
+            (stage, _) if !stage.is_open() || held.until <= now => ReservationChanged::Ended(stage),
+            (_, ReservationChange::Extend { lease, dispatched }) => {
+                let extended = held.extended(lease, dispatched, now);
+                let moves: Vec<CounterChange> = extended.moves_from(&held).collect();
+                inner.change_all(&moves, now);
+                inner.take(id);
+                inner.keep(extended.clone(), false);
+                ReservationChanged::Done(extended, Vec::new())
+            }
+            (_, ReservationChange::GiveBack) => {
+                inner.take(id);
+                inner.change_all(&held.give_back().collect::<Vec<_>>(), now);
+                give_windows_back(&held, windows);
+                ReservationChanged::Done(held, Vec::new())
+            }
+        }
     }
 
-    /// Reservations that ended by `now`, the earliest first, at most `limit`.
+    /// Ends what is due of a reservation.
+    pub(in crate::store::embedded) fn end(&self, id: &str, windows: &Counters, now: Millis) -> Ended {
+        let mut inner = self.0.lock();
+        let due = |kept: &&Kept| kept.reservation.stage != Stage::Corrected && kept.reservation.due() <= now;
+        let Some(kept) = inner.reservations.get(id).filter(due).cloned() else { return Ended::Not };
+        let until = kept.reservation.until;
+        match kept.reservation.stage {
+            Stage::Held => {
+                inner.take(id);
+                give_windows_back(&kept.reservation, windows);
+                inner.keep(kept.reservation.lapsed(), false);
+                Ended::GivenBack
+            }
+            Stage::Dispatched => {
+                inner.take(id);
+                inner.keep(kept.reservation.at(Stage::Charged, until), false);
+                inner.uncounted.insert(id.to_owned());
+                Ended::Charged
+            }
+            // What usage has not counted yet waits for that.
+            Stage::Charged if !kept.counted => Ended::Not,
+            Stage::Charged | Stage::Lapsed | Stage::Corrected => {
+                inner.take(id);
+                Ended::Forgotten
+            }
+        }
+    }
+
+    /// Reservations whose stage ended by `now`, the earliest first, at most `limit`.
     pub(in crate::store::embedded) fn ended(&self, now: Millis, limit: usize) -> Vec<Reservation> {
         let inner = self.0.lock();
-        let ended = inner.ends.iter().take_while(|(until, _)| *until <= now).take(limit);
-        ended.filter_map(|(_, id)| inner.reservations.get(id).cloned()).collect()
+        let ended = inner.ends.iter().take_while(|(until, _)| *until <= now);
+        let ended = ended.filter_map(|(_, id)| inner.reservations.get(id));
+        let ended = ended.filter(|kept| kept.counted || !inner.uncounted.contains(&*kept.reservation.id));
+        ended.take(limit).map(|kept| kept.reservation.clone()).collect()
+    }
+
+    /// Whether usage is to count something of reservations.
+    pub(in crate::store::embedded) fn has_uncounted(&self) -> bool {
+        !self.0.lock().uncounted.is_empty()
+    }
+
+    /// Notes that usage has counted a reservation as it was at a stage.
+    pub(in crate::store::embedded) fn counted(&self, id: &str, stage: Stage) {
+        let mut inner = self.0.lock();
+        let Some(kept) = inner.reservations.get_mut(id) else { return };
+        if stage == Stage::Corrected {
+            inner.take(id);
+            return;
+        }
+        kept.counted = true;
+        let is_done = kept.reservation.stage == stage;
+        inner.dirty_reservations.insert(id.to_owned());
+        if is_done {
+            inner.uncounted.remove(id);
+        }
     }
 
     /// Forgets counters in which nothing counts any more.
@@ -139,12 +226,17 @@ impl Ledger {
     /// What changed since the last call: each counter and reservation as it is now, or `None` when it is gone.
     pub(in crate::store::embedded) fn take_dirty(&self) -> Unsaved {
         let mut inner = self.0.lock();
-        let counters = std::mem::take(&mut inner.dirty_counters);
-        let reservations = std::mem::take(&mut inner.dirty_reservations);
-        let counters = counters.into_iter().map(|c| (inner.counters.get(&c).cloned(), c));
-        let counters: Vec<_> = counters.map(|(amounts, counter)| (counter, amounts)).collect();
-        let reservations = reservations.into_iter().map(|id| (inner.reservations.get(&id).cloned(), id));
-        Unsaved { counters, reservations: reservations.map(|(lease, id)| (id, lease)).collect() }
+        let unsaved = inner.unsaved();
+        inner.dirty_counters.clear();
+        inner.dirty_reservations.clear();
+        unsaved
+    }
+
+    /// What usage is to count of charged and corrected estimates, and what changed and is to be written with it. That
+    /// goes on waiting.
+    pub(in crate::store::embedded) fn to_count(&self) -> (Unsaved, Uncounted) {
+        let inner = self.0.lock();
+        (inner.unsaved(), inner.uncounted())
     }
 
     /// Notes that what was taken could not be written.
@@ -158,12 +250,17 @@ impl Ledger {
     pub(in crate::store::embedded) fn restore(
         &self,
         counters: Vec<(Counter, Amounts)>,
-        reservations: Vec<Reservation>,
+        reservations: Vec<Kept>,
     ) {
         let mut inner = self.0.lock();
         inner.counters.extend(counters);
-        for lease in reservations {
-            inner.keep(lease);
+        for Kept { reservation, counted } in reservations {
+            let uncounted =
+                reservation.stage == Stage::Corrected || reservation.stage == Stage::Charged && !counted;
+            if uncounted {
+                inner.uncounted.insert(reservation.id.to_string());
+            }
+            inner.keep(reservation, counted);
         }
         inner.dirty_reservations.clear();
     }
@@ -173,7 +270,13 @@ impl Ledger {
 #[derive(Default)]
 pub(in crate::store::embedded) struct Unsaved {
     pub(in crate::store::embedded) counters: Vec<(Counter, Option<Amounts>)>,
-    pub(in crate::store::embedded) reservations: Vec<(String, Option<Reservation>)>,
+    pub(in crate::store::embedded) reservations: Vec<(String, Option<Kept>)>,
+}
+
+/// Takes back what windows hold of a reservation.
+fn give_windows_back(reservation: &Reservation, windows: &Counters) {
+    let refund = Refund { charged_at: reservation.charged_at, counts: reservation.counts, peer: None };
+    windows.apply(&reservation.subject(), None, &[refund]);
 }
 
 /// A charge that settles a reservation, without what the windows hold of it already. What they hold too much of is
@@ -204,7 +307,8 @@ impl Inner {
     /// Charges windows and counters, and keeps what is charged as a reservation where that is asked.
     fn charge(&mut self, charge: &Charge, windows: &Counters) -> Observation {
         let now = charge.now;
-        let exceeded = self.exceeded(&charge.counters, now);
+        let mut exceeded = self.exceeded(&charge.counters, now);
+        self.begin_blocks(&charge.counters, &mut exceeded, now);
         let reports = charge.mode == ChargeMode::Report;
         let mut observation = if exceeded.is_empty() || reports {
             windows.observe(charge)
@@ -219,7 +323,7 @@ impl Inner {
                 self.change(&counter.counter, None, Some((counter.amount, counter.until)), now);
             }
             if let Some(reservation) = charge.reserves().filter(|_| observation.tracked) {
-                self.keep(Reservation { charged_at: observation.now, ..reservation.clone() });
+                self.keep(Reservation { charged_at: observation.now, ..reservation.clone() }, false);
             }
         }
         observation.counter_refusal = self.longest(&charge.counters, &exceeded, now);
@@ -235,6 +339,17 @@ impl Inner {
         charges.iter().enumerate().filter(|(_, charge)| beyond(charge)).map(|(index, _)| index).collect()
     }
 
+    /// Begins the blocks of the limits that are exceeded, where they do not hold already, and adds them to these.
+    fn begin_blocks(&mut self, charges: &[CounterCharge], exceeded: &mut Vec<usize>, now: Millis) {
+        for (index, charge) in charges.iter().enumerate().skip(1) {
+            let Some(length) = charge.block else { continue };
+            if exceeded.contains(&(index - 1)) && !exceeded.contains(&index) {
+                self.change(&charge.counter, None, Some((1, now + length)), now);
+                exceeded.push(index);
+            }
+        }
+    }
+
     /// Of these charges the one that is kept out longest; the first of equals.
     fn longest(&self, charges: &[CounterCharge], exceeded: &[usize], now: Millis) -> Option<CounterRefusal> {
         let none = Amounts::default();
@@ -247,15 +362,55 @@ impl Inner {
         refusals.reduce(|longest, other| if wait(&other) > wait(&longest) { other } else { longest })
     }
 
-    /// Takes the reservation that a charge settles, if it is still open to its key.
+    fn unsaved(&self) -> Unsaved {
+        let counters = self.dirty_counters.iter().map(|c| (c.clone(), self.counters.get(c).cloned()));
+        let reservations = self.dirty_reservations.iter();
+        let reservations = reservations.map(|id| (id.clone(), self.reservations.get(id).cloned()));
+        Unsaved { counters: counters.collect(), reservations: reservations.collect() }
+    }
+
+    fn uncounted(&self) -> Uncounted {
+        let of = |id: &String| {
+            let Kept { reservation, counted } = self.reservations.get(id)?;
+            let delta = match (reservation.stage, counted) {
+                (Stage::Charged, false) => Some(reservation.usage_delta(false)),
+                (Stage::Corrected, true) => Some(reservation.usage_delta(true)),
+                // Corrected before it was counted: there is nothing to take away.
+                _ => None,
+            };
+            Some(((id.clone(), reservation.stage), delta))
+        };
+        self.uncounted.iter().filter_map(of).collect()
+    }
+
+    fn has_lapsed(&self, id: &str, now: Millis) -> bool {
+        self.reservations.get(id).is_some_and(|kept| kept.reservation.has_lapsed(now))
+    }
+
+    /// Takes the reservation that a charge settles or corrects, if it is still open to its key. A charge that is
+    /// corrected is remembered until usage has taken the estimate away.
     fn settle(&mut self, charge: &Charge, id: &str) -> Option<Reservation> {
-        let open = |held: &Reservation| held.is_open_to(&charge.subject, charge.now);
-        if self.reservations.get(id).is_some_and(open) { self.take(id) } else { None }
+        let kept = self.reservations.get(id)?;
+        if !kept.reservation.is_open_to(&charge.subject, charge.now) {
+            return None;
+        }
+        let Kept { reservation, counted } = self.take(id)?;
+        if reservation.stage == Stage::Charged {
+            self.keep(reservation.clone().at(Stage::Corrected, reservation.until), counted);
+            self.uncounted.insert(id.to_owned());
+        }
+        Some(reservation)
     }
 
     /// Gives back what counters hold of a reservation, and charges it as used where the estimate is kept.
     fn give_back(&mut self, reservation: &Reservation, keeps: bool, now: Millis) {
         for change in reservation.counters.iter().filter_map(|held| held.change(keeps)) {
+            self.change(&change.counter, change.back, change.add, now);
+        }
+    }
+
+    fn change_all(&mut self, changes: &[CounterChange], now: Millis) {
+        for change in changes {
             self.change(&change.counter, change.back, change.add, now);
         }
     }
@@ -285,17 +440,20 @@ impl Inner {
         self.counters.get(counter).map_or_else(CounterCount::default, |amounts| amounts.used(now))
     }
 
-    fn keep(&mut self, lease: Reservation) {
-        let id = lease.id.to_string();
-        self.ends.insert((lease.until, id.clone()));
+    fn keep(&mut self, reservation: Reservation, counted: bool) {
+        let id = reservation.id.to_string();
+        if reservation.stage != Stage::Corrected {
+            self.ends.insert((reservation.due(), id.clone()));
+        }
         self.dirty_reservations.insert(id.clone());
-        self.reservations.insert(id, lease);
+        self.reservations.insert(id, Kept { reservation, counted });
     }
 
-    fn take(&mut self, id: &str) -> Option<Reservation> {
-        let lease = self.reservations.remove(id)?;
-        self.ends.remove(&(lease.until, id.to_owned()));
+    fn take(&mut self, id: &str) -> Option<Kept> {
+        let kept = self.reservations.remove(id)?;
+        self.ends.remove(&(kept.reservation.due(), id.to_owned()));
+        self.uncounted.remove(id);
         self.dirty_reservations.insert(id.to_owned());
-        Some(lease)
+        Some(kept)
     }
 }

@@ -13,7 +13,7 @@ pub use ledger::Ledger;
 
 use claims::Claims;
 pub(super) use claims::request_name;
-pub(super) use ledger::Unsaved;
+pub(super) use ledger::{Kept, Unsaved};
 use profiles::Profiles;
 pub(super) use subject_state::keep_until;
 
@@ -73,6 +73,7 @@ impl Memory {
                 Effect::Revision(revision) => self.revision.store(revision, SeqCst),
                 Effect::Ends(at) => drop(self.next_end.fetch_min(at, SeqCst)),
                 Effect::NextEnd(at) => self.next_end.store(at, SeqCst),
+                Effect::Counted(id, stage) => self.ledger.counted(&id, stage),
             }
         }
     }

@@ -228,6 +228,7 @@ fn seen(windows: &Windows, state: &SubjectState, now: Millis) -> Observation {
         tracked: true,
         claim: Claim::Fresh,
         settled: None,
+        lapsed: false,
         owed: Vec::new(),
     }
 }

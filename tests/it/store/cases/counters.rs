@@ -9,7 +9,7 @@ use keyward::{
         debt::DebtBatch,
         limit::{Limit, Scope, Span},
         observation::{Charge, ChargeMode, Claim, LedgerEntry, Observation},
-        reservation::{HeldAmount, Reservation, Settles},
+        reservation::{Ended, EstimatedUsage, HeldAmount, Reservation, Settles, Stage},
         subject::Subject,
         window::{ONE_MINUTE, Unit},
     },
@@ -18,30 +18,62 @@ use keyward::{
 
 use super::super::support::{START, change, charge, key, observe, permanent_ban, respond, token_limits};
 
-fn counter(scope: Scope, span: Span, zone: &Zone) -> Counter {
-    Counter::of(&scope, &Limit { unit: Unit::Tokens, span, most: 0, model: None }, zone)
+pub(super) fn counter(scope: Scope, span: Span, zone: &Zone) -> Counter {
+    Counter::of(&scope, &Limit::new(Unit::Tokens, span, 0), zone)
 }
 
-fn project(id: &str) -> Scope {
+pub(super) fn project(id: &str) -> Scope {
     Scope::Subject(Subject::project(id))
 }
 
 /// An amount below a limit over a span, now.
 fn quota(scope: Scope, span: Span, amount: u64, most: u64, now: Millis) -> CounterCharge {
     let until = span.counts_until(now, &Zone::UTC);
-    CounterCharge { counter: counter(scope, span, &Zone::UTC), amount, most, until }
+    CounterCharge { counter: counter(scope, span, &Zone::UTC), amount, most, until, block: None }
 }
 
 fn with(charge: Charge, counters: Vec<CounterCharge>) -> Charge {
     Charge { counters, ..charge }
 }
 
-fn used(observation: &Observation) -> Vec<u64> {
+pub(super) fn used(observation: &Observation) -> Vec<u64> {
     observation.counters.iter().map(|count| count.used).collect()
 }
 
 const MINUTELY: Span = Span::Sliding(MINUTE);
-const DAILY: Span = Span::Calendar(Calendar::Day);
+pub(super) const DAILY: Span = Span::Calendar(Calendar::Day);
+
+/// A limit over ten seconds on a project, with a block of a minute.
+fn blocking(name: &str, amount: u64, now: Millis) -> Vec<CounterCharge> {
+    let limit = quota(project(name), Span::Sliding(10 * SECOND), amount, 100, now);
+    let block = CounterCharge::of_block(&limit.counter, MINUTE, now);
+    vec![limit, block]
+}
+
+/// What goes beyond a limit begins its block, whoever asks; it holds to its moment, and reports are counted meanwhile.
+pub(crate) async fn a_block_begins_with_what_does_not_fit_and_is_not_extended(store: &dyn Store) {
+    let asked = |mode, name: &str, now, amount| {
+        let counters = blocking(name, amount, now);
+        Charge { mode, ..with(charge(&key("asks"), now, amount), counters) }
+    };
+    for (name, first) in
+        [("b-peek", ChargeMode::Peek), ("b-admit", ChargeMode::Admit), ("b-over", ChargeMode::Report)]
+    {
+        let begun = observe(store, asked(first, name, START, 101)).await;
+        assert_eq!((begun.admitted, begun.counters[1].used), (false, 1), "{name}");
+        assert_eq!(begun.counters[1].resets_at, Some(START + MINUTE), "{name}");
+        for now in [START + SECOND, START + 30 * SECOND, START + MINUTE - 1] {
+            let refused = observe(store, asked(ChargeMode::Admit, name, now, 1)).await;
+            let refusal = refused.counter_refusal.unwrap();
+            assert_eq!((refusal.index, refusal.retry_at), (1, Some(START + MINUTE)), "{name} {now}");
+        }
+        let reported = observe(store, asked(ChargeMode::Report, name, START + MINUTE - 1, 5)).await;
+        assert_eq!((reported.admitted, used(&reported)[0]), (false, 5), "{name}");
+        assert!(observe(store, asked(ChargeMode::Admit, name, START + MINUTE, 5)).await.admitted, "{name}");
+    }
+    let fits = observe(store, asked(ChargeMode::Admit, "b-fits", START, 100)).await;
+    assert_eq!((fits.admitted, used(&fits)), (true, vec![100, 0]), "what just fits begins none");
+}
 
 /// One that refuses keeps all from being charged, also the windows; a window that refuses keeps the counters.
 pub(crate) async fn all_counters_and_windows_are_charged_or_none(store: &dyn Store) {
@@ -140,7 +172,7 @@ pub(crate) async fn counters_agree_with_an_exact_oracle_over_random_spans(store:
             let counter = counter(scope, span, &zones[zone]);
             if counters.iter().all(|quota| quota.counter != counter) {
                 let until = span.counts_until(now, &zones[zone]);
-                counters.push(CounterCharge { counter, amount, most, until });
+                counters.push(CounterCharge { counter, amount, most, until, block: None });
                 of.push((span, zone));
             }
         }
@@ -201,6 +233,23 @@ pub(crate) async fn a_counter_is_shared_by_all_that_charge_it(store: &dyn Store)
     assert_eq!(store.counters(&counters, START).await.unwrap()[0].used, 50);
 }
 
+/// What is given back and what is added may be told one after the other.
+pub(crate) async fn a_counter_that_is_changed_twice_in_one_call_has_both_changes(store: &dyn Store) {
+    let (daily, until) =
+        (counter(project("twice"), DAILY, &Zone::UTC), DAILY.counts_until(START, &Zone::UTC));
+    let change = |back, add| CounterChange { counter: daily.clone(), back, add };
+    let used = async || store.counters(&[daily.clone()], START).await.unwrap()[0].used;
+    store
+        .change_counters(&[change(None, Some((40, until))), change(None, Some((2, until)))], START)
+        .await
+        .unwrap();
+    assert_eq!(used().await, 42);
+    let changes =
+        [change(Some((40, until)), None), change(None, Some((7, until))), change(Some((9, until)), None)];
+    store.change_counters(&changes, START).await.unwrap();
+    assert_eq!(used().await, 0);
+}
+
 /// 64 callers at once, each of cost c, on one budget B: floor(B / c) are admitted.
 pub(crate) async fn a_budget_admits_exactly_what_it_holds_however_many_ask(store: &dyn Store) {
     let ask = |n: u64| async move {
@@ -213,7 +262,7 @@ pub(crate) async fn a_budget_admits_exactly_what_it_holds_however_many_ask(store
 }
 
 /// A reservation of a key: so many tokens, held of it in a counter of a project until its end.
-fn reservation(id: &str, name: &str, tokens: u64, until: Millis) -> Reservation {
+pub(super) fn reservation(id: &str, name: &str, tokens: u64, until: Millis) -> Reservation {
     let counter = counter(project(name), DAILY, &Zone::UTC);
     let counts_until = DAILY.counts_until(START, &Zone::UTC);
     let held = HeldAmount {
@@ -231,11 +280,13 @@ fn reservation(id: &str, name: &str, tokens: u64, until: Millis) -> Reservation 
         cost_nanos: 7,
         counters: vec![held],
         until,
+        stage: Stage::Held,
+        usage: EstimatedUsage { project: Some(name.into()), ..EstimatedUsage::default() },
     }
 }
 
 /// Asks for a reservation, which is made if it fits below 100.
-fn reserve(id: &str, name: &str, tokens: u64, until: Millis) -> Charge {
+pub(super) fn reserve(id: &str, name: &str, tokens: u64, until: Millis) -> Charge {
     let held = CounterCharge { until, ..quota(project(name), DAILY, tokens, 100, START) };
     let reserves = Some(reservation(id, name, tokens, until));
     Charge {
@@ -245,7 +296,7 @@ fn reserve(id: &str, name: &str, tokens: u64, until: Millis) -> Charge {
 }
 
 /// Reports what was used, and settles a reservation with it.
-fn settle(id: &str, name: &str, tokens: u64, keeps_estimate: bool) -> Charge {
+pub(super) fn settle(id: &str, name: &str, tokens: u64, keeps_estimate: bool) -> Charge {
     let settles = Some(Settles { id: id.into(), keeps_estimate });
     Charge {
         mode: ChargeMode::Report,
@@ -300,7 +351,8 @@ pub(crate) async fn a_reservation_ends_by_itself(store: &dyn Store) {
     let hour = |seen: Option<Observation>| seen.unwrap().counts[2].tokens;
     assert_eq!(hour(store.inspect(&subject, until).await.unwrap()), 60 + 1);
     let both = tokio::join!(store.end_reservation(&ended[0], until), store.end_reservation(&ended[0], until));
-    assert_eq!(u32::from(both.0.unwrap()) + u32::from(both.1.unwrap()), 1);
+    let both = [both.0.unwrap(), both.1.unwrap()];
+    assert!(both.contains(&Ended::GivenBack) && both.contains(&Ended::Not), "{both:?}");
     assert_eq!(hour(store.inspect(&subject, until).await.unwrap()), 1);
     assert_eq!(store.ended_reservations(until, 10).await.unwrap(), []);
 }
@@ -396,6 +448,8 @@ pub(crate) async fn a_subject_that_is_kept_out_still_charges_what_it_shares(stor
         cost_nanos: 0,
         counters: Vec::new(),
         until: START + MINUTE,
+        stage: Stage::Held,
+        usage: EstimatedUsage::default(),
     };
     let asked = |amount| Charge {
         may_create: false,
@@ -423,6 +477,8 @@ pub(crate) async fn half_used(store: &dyn Store) {
         cost_nanos: 0,
         counters: Vec::new(),
         until: START + MINUTE,
+        stage: Stage::Held,
+        usage: EstimatedUsage::default(),
     };
     let counters = vec![quota(project("restart"), Span::Calendar(Calendar::Month), 40, 100, START)];
     let seen = observe(
@@ -455,7 +511,7 @@ pub(crate) async fn is_half_used(store: &dyn Store) {
         ended.iter().map(|lease| (&*lease.id, lease.charged_at)).collect::<Vec<_>>(),
         [("open", START)]
     );
-    assert!(store.end_reservation(&ended[0], START + MINUTE).await.unwrap());
+    assert_eq!(store.end_reservation(&ended[0], START + MINUTE).await.unwrap(), Ended::GivenBack);
     assert_eq!(store.inspect(&key("restart"), START + MINUTE).await.unwrap().unwrap().counts[3].tokens, 0);
 }
 

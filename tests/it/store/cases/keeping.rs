@@ -57,6 +57,26 @@ async fn changes_told(store: &dyn Store) -> usize {
     store.events(&query).await.unwrap().items.len()
 }
 
+/// Of two who change the same from the same revision one writes, and the other is told.
+pub(crate) async fn a_document_is_written_at_a_revision_only_while_it_is_the_last(store: &dyn Store) {
+    let plan = |n: u64| document(DocumentKind::Plan, "free", json!({ "n": n }));
+    let begun = store.documents_revision().await.unwrap();
+    assert!(store.write_document_at(&plan(1), &note(START), begun).await.unwrap());
+    let told = changes_told(store).await;
+    assert!(!store.write_document_at(&plan(2), &note(START + 1), begun).await.unwrap());
+    assert_eq!(changes_told(store).await, told, "no event tells of what was not written");
+    let (next, documents) = store.documents().await.unwrap();
+    assert_eq!(documents, [plan(1)]);
+    let other = document(DocumentKind::Key, "k", json!({}));
+    store.write_document(&other, &note(START + 2)).await.unwrap();
+    assert!(
+        !store.write_document_at(&plan(3), &note(START + 3), next).await.unwrap(),
+        "whatever has changed"
+    );
+    let last = store.documents_revision().await.unwrap();
+    assert!(store.write_document_at(&plan(4), &note(START + 4), last).await.unwrap());
+}
+
 pub(crate) async fn documents_have_a_revision_that_moves(store: &dyn Store) {
     assert!(store.documents().await.unwrap().1.is_empty());
     let policy = document(DocumentKind::Policy, "current", json!({"preset": "strict", "x": [1.5, null]}));

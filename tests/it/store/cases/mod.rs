@@ -5,6 +5,7 @@ pub(crate) mod events;
 pub(crate) mod keeping;
 pub(crate) mod peers;
 pub(crate) mod refunds;
+pub(crate) mod reservations;
 pub(crate) mod sinks;
 pub(crate) mod standings;
 pub(crate) mod usage;
@@ -17,6 +18,7 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     ("peers.rs", include_str!("peers.rs")),
     ("counters.rs", include_str!("counters.rs")),
     ("refunds.rs", include_str!("refunds.rs")),
+    ("reservations.rs", include_str!("reservations.rs")),
     ("sinks.rs", include_str!("sinks.rs")),
     ("standings.rs", include_str!("standings.rs")),
     ("usage.rs", include_str!("usage.rs")),
