@@ -49,8 +49,8 @@ pub(super) struct Simulate {
     /// Where the records go, one JSON line each; `-` is standard output.
     #[arg(long, value_name = "FILE", required_unless_present = "score")]
     output: Option<PathBuf>,
-    /// Make thefts of recorded traffic instead: usage records as JSON lines, of many keys. From a moment on, the requests
-    /// of one key come in the name of another. --attacks is how many.
+    /// Make thefts of recorded traffic instead: usage records as JSON lines, of many keys. From a moment on, the
+    /// requests of one key come in the name of another. --attacks is how many.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["days", "keys", "mixed", "rate", "require"])]
     swap: Option<PathBuf>,
     /// With --swap: how many hours each theft lasts.

@@ -3,7 +3,8 @@
 //!
 //! Addresses come from the demo geo database, so its networks and places are known to the detectors.
 //! `archetypes` are the benign keys and `attacks` what befalls some of them, one file each; `circumstances` make each
-//! key differ from the next. `score` compares what was decided with the labels. `swap` makes thefts of recorded traffic.
+//! key differ from the next. `score` compares what was decided with the labels. `swap` makes thefts of recorded
+//! traffic.
 
 pub mod archetypes;
 pub mod atlas;

@@ -7,14 +7,13 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
 };
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{random::Random, score::HasStatus, wire::Labelled};
-use crate::domain::{DAY, HOUR, Millis, event::parse_millis, place::Prefix};
+use crate::domain::{DAY, HOUR, Millis, address, event::parse_millis, place::Prefix};
 
 /// Requests of a victim before the theft: of a key with fewer, little is known.
 const KNOWN_FOR: u64 = 100;
@@ -144,7 +143,7 @@ impl Survey {
         let hour = self.time.div_euclid(HOUR) * HOUR;
         let seen = self.keys.entry(name).or_insert_with(|| Seen { first: hour, ..Seen::default() });
         *seen.hours.entry(hour).or_default() += 1;
-        let address = head.source_ip.and_then(|text| text.trim().parse::<IpAddr>().ok());
+        let address = head.source_ip.and_then(|text| address::parse(&text).ok());
         if let Some(address) = address.filter(|_| seen.networks.len() < NETWORKS) {
             seen.networks.insert(Prefix::of(address));
         }

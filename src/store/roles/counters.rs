@@ -25,8 +25,8 @@ pub trait CounterStore: Send + Sync + 'static {
     /// Changes counters, whatever their limits. Each counter changes atomically.
     fn change_counters<'a>(&'a self, changes: &'a [CounterChange], now: Millis) -> StoreResult<'a, ()>;
 
-    /// Counts what an instance owes: each part of a batch once, however often it is sent. After an error the same batch is
-    /// sent again.
+    /// Counts what an instance owes: each part of a batch once, however often it is sent. After an error the same batch
+    /// is sent again.
     fn settle_debts<'a>(&'a self, batch: &'a DebtBatch) -> StoreResult<'a, ()>;
 
     /// What counters hold at `now`, in their order.
