@@ -23,8 +23,8 @@ if #KEYS ~= 2 or #ARGV < 6 or #ARGV % 3 ~= 0 then
 end
 local HALVES = "<" .. string.rep("I4", 18)
 local FULL = 4294967296
-local BUCKET = "<I2I4"
-local BUCKET_BYTES = 6
+local LATENCY = "<I2I4"
+local LATENCY_BYTES = 6
 
 local function add(bytes, more)
   if not bytes then return more end
@@ -44,10 +44,10 @@ end
 
 -- The place (0 is the first) of the first bucket at or after `place` whose number is at least `number`.
 local function find(bytes, place, number)
-  local last = #bytes / BUCKET_BYTES
+  local last = #bytes / LATENCY_BYTES
   while place < last do
     local middle = math.floor((place + last) / 2)
-    if struct.unpack("<I2", bytes, middle * BUCKET_BYTES + 1) < number then
+    if struct.unpack("<I2", bytes, middle * LATENCY_BYTES + 1) < number then
       place = middle + 1
     else
       last = middle
@@ -60,20 +60,20 @@ end
 local function add_latencies(bytes, more)
   if not bytes then return more end
   local parts, place = {}, 0
-  for i = 1, #more, BUCKET_BYTES do
-    local number, count = struct.unpack(BUCKET, more, i)
+  for i = 1, #more, LATENCY_BYTES do
+    local number, count = struct.unpack(LATENCY, more, i)
     local found = find(bytes, place, number)
-    parts[#parts + 1] = string.sub(bytes, place * BUCKET_BYTES + 1, found * BUCKET_BYTES)
+    parts[#parts + 1] = string.sub(bytes, place * LATENCY_BYTES + 1, found * LATENCY_BYTES)
     place = found
-    if place * BUCKET_BYTES < #bytes then
-      local held_number, held = struct.unpack(BUCKET, bytes, place * BUCKET_BYTES + 1)
+    if place * LATENCY_BYTES < #bytes then
+      local held_number, held = struct.unpack(LATENCY, bytes, place * LATENCY_BYTES + 1)
       if held_number == number then
         count, place = math.min(count + held, FULL - 1), place + 1
       end
     end
-    parts[#parts + 1] = struct.pack(BUCKET, number, count)
+    parts[#parts + 1] = struct.pack(LATENCY, number, count)
   end
-  parts[#parts + 1] = string.sub(bytes, place * BUCKET_BYTES + 1)
+  parts[#parts + 1] = string.sub(bytes, place * LATENCY_BYTES + 1)
   return table.concat(parts)
 end
 

@@ -1,4 +1,5 @@
-//! `PATCH` and `DELETE /v1/reservations/{id}`: what a check holds is held for longer, noted as dispatched, or given back.
+//! `PATCH` and `DELETE /v1/reservations/{id}`: what a check holds is held for longer, noted as dispatched, or given
+//! back.
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
@@ -151,8 +152,8 @@ async fn make(app: &App, id: &str, change: ReservationChange, now: Millis) -> Re
 }
 
 fn unknown() -> ApiError {
-    let detail = "there is no open reservation of this id: it was settled or given back, or it never was; a record that \
-                  names it is a plain report";
+    let detail = "there is no open reservation of this id: it was settled or given back, or it never was; a record \
+                  that names it is a plain report";
     ApiError::Conflict(detail.to_owned())
 }
 

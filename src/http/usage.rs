@@ -65,8 +65,8 @@ pub(super) struct UsageRow {
     /// How much was used.
     #[serde(flatten)]
     pub sums: Sums,
-    /// Of the requests, those that nobody reported: they count by the estimates of their reservations. Absent where there
-    /// are none.
+    /// Of the requests, those that nobody reported: they count by the estimates of their reservations. Absent where
+    /// there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     pub estimated_requests: Option<u64>,

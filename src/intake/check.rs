@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     WireCost,
+    asked::Asked,
     number::whole,
     wire::{FieldError, WireRecord},
 };
@@ -70,22 +71,6 @@ pub struct WireCheck {
 
 /// The longest lease, in seconds.
 const LONGEST_LEASE: u64 = 3_600;
-
-/// What only a check says. It tells its digest from that of any record.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
-    reserve: bool,
-    lease_seconds: Option<u64>,
-    dispatched: bool,
-}
-
-impl Asked {
-    /// In a form that cannot be taken for another.
-    pub(super) fn spelled(self) -> [u64; 4] {
-        let lease = self.lease_seconds.map_or(0, |seconds| seconds.saturating_add(1));
-        [u64::MAX, u64::from(self.reserve), lease, u64::from(self.dispatched)]
-    }
-}
 
 /// How long a reservation is to be held.
 ///

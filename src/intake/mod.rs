@@ -2,6 +2,7 @@
 //! a request gets its cost.
 //! Used by the HTTP routes and by `replay` alike.
 
+mod asked;
 mod check;
 mod cost;
 mod number;

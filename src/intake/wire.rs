@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    check::Asked,
+    asked::Asked,
     check_id, check_key_id,
     cost::WireCost,
     number::{WireSeconds, WireServiceTier, whole},

@@ -18,8 +18,9 @@ use crate::{
 
 /// How long an estimate is held where nothing else is set.
 pub const LEASE: Millis = MINUTE;
-/// Makes a charge one that holds its estimate until `until`, and the reservation of it: where it would count for longer,
-/// it counts as long as that, unless the request has left for the provider.
+
+/// Makes a charge one that holds its estimate until `until`, and the reservation of it: where it would count for
+/// longer, it counts as long as that, unless the request has left for the provider.
 pub(super) fn reserve(charge: &mut Charge, record: &Record, dispatched: bool, until: Millis) -> Reservation {
     let counters = charge.counters.iter().filter(|counter| counter.block.is_none());
     let held = counters.map(|counter| HeldAmount {

@@ -1,4 +1,4 @@
-//! Reservations on their way: made, extended, dispatched, given back, and what callers are told when it is too late.
+//! Reservations on their way: made, extended, dispatched, given back, and what callers are answered when it is too late.
 
 use serde_json::{Value, json};
 
@@ -116,16 +116,16 @@ async fn a_reservation_that_has_ended_is_a_conflict_that_says_how() {
     let ids = [api.reserve(held).await, api.reserve(dispatched).await];
     // Another instance, whose clock is ahead, ends them.
     api.engine.reservations().end(api.engine.now() + 2_000).await.unwrap();
-    for (id, how, told) in [(&ids[0], "given back", "expired"), (&ids[1], "charged", "corrected")] {
+    for (id, how, answered) in [(&ids[0], "given back", "expired"), (&ids[1], "charged", "corrected")] {
         for reply in [api.patch_reservation(id, &json!({"dispatched": true})).await, api.give_back(id).await]
         {
             let problem = reply.problem(409);
             assert!(problem["detail"].as_str().unwrap().contains(how), "{problem}");
         }
-        assert_eq!(api.settle(id, json!({"tokens_used": 20})).await["reservation"], told);
+        assert_eq!(api.settle(id, json!({"tokens_used": 20})).await["reservation"], answered);
         assert_eq!(
             api.settle(id, json!({"tokens_used": 20, "latency_ms": 1})).await["reservation"],
-            match told {
+            match answered {
                 "expired" => "expired",
                 _ => "unknown",
             }

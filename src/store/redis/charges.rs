@@ -188,8 +188,8 @@ struct Stored<'a> {
     keys: Vec<Option<String>>,
 }
 
-/// Reads what the hash of reservations holds of one: the moment of its charge, its stage and end once it is not as it was
-/// made, and its content.
+/// Reads what the hash of reservations holds of one: the moment of its charge, its stage and end once it is not as it
+/// was made, and its content.
 pub(super) fn read_reservation(bytes: &[u8]) -> Result<Reservation, StoreError> {
     let wrong = || unreadable("a reservation");
     let (charged_at, rest) = bytes.split_first_chunk::<8>().ok_or_else(wrong)?;

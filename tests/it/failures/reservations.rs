@@ -69,14 +69,17 @@ async fn is_free_when_the_lease_ends(store: &str, directory: &Path, is_kept: imp
     served.kill();
 }
 
-/// Dispatches all that a project may use in a month and is killed; starts again, and asks without a pause: nobody else is
-/// admitted, before the lease ends and after. Then usage has the estimate, once, and a record corrects it.
+/// Dispatches all that a project may use in a month and is killed; starts again, and asks without a pause: nobody else
+/// is admitted, before the lease ends and after. Then usage has the estimate, once, and a record corrects it.
 async fn is_charged_when_the_lease_ends(store: &str, directory: &Path, is_kept: impl Fn() -> bool) {
     let served = serve(store, directory);
     let limits = json!({"limits": [{"unit": "tokens", "window": "month", "limit": ALL}]});
     let put = client().put(format!("{}/v1/projects/p", served.url)).json(&limits).send().await.unwrap();
     assert_eq!(put.status(), 201);
-    let asks = |key: &str| json!({"key_id": key, "project_id": "p", "source_ip": "203.0.113.7", "estimated_tokens": ALL});
+    let asks = |key: &str| {
+        let source_ip = "203.0.113.7";
+        json!({"key_id": key, "project_id": "p", "source_ip": source_ip, "estimated_tokens": ALL})
+    };
     let mut dispatched = asks("one");
     dispatched["dispatched"] = true.into();
     let held = post(&served, "/v1/check", &dispatched).await;

@@ -1,4 +1,5 @@
-//! A history on one store: each step is made and answered, and limits, windows and usage are compared with the oracle's.
+//! A history on one store: each step is made and answered, and limits, windows and usage are compared with the
+//! oracle's.
 
 use std::sync::Arc;
 

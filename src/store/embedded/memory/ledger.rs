@@ -13,18 +13,15 @@ use parking_lot::Mutex;
 use super::{
     claims::{Claims, request_name},
     counters::Counters,
+    settling::{give_windows_back, settling},
 };
-use crate::{
-    domain::{
-        Millis,
-        counter::{Amounts, Counter, CounterChange, CounterCharge, CounterCount, CounterRefusal},
-        debt::DebtBatch,
-        observation::{Charge, ChargeMode, Claim, Observation},
-        reservation::{Ended, Reservation, ReservationChange, ReservationChanged, Stage},
-        usage::UsageDelta,
-        window::Counts,
-    },
-    store::Refund,
+use crate::domain::{
+    Millis,
+    counter::{Amounts, Counter, CounterChange, CounterCharge, CounterCount, CounterRefusal},
+    debt::DebtBatch,
+    observation::{Charge, ChargeMode, Claim, Observation},
+    reservation::{Ended, Reservation, ReservationChange, ReservationChanged, Stage},
+    usage::UsageDelta,
 };
 
 #[derive(Default)]
@@ -271,36 +268,6 @@ impl Ledger {
 pub(in crate::store::embedded) struct Unsaved {
     pub(in crate::store::embedded) counters: Vec<(Counter, Option<Amounts>)>,
     pub(in crate::store::embedded) reservations: Vec<(String, Option<Kept>)>,
-}
-
-/// Takes back what windows hold of a reservation.
-fn give_windows_back(reservation: &Reservation, windows: &Counters) {
-    let refund = Refund { charged_at: reservation.charged_at, counts: reservation.counts, peer: None };
-    windows.apply(&reservation.subject(), None, &[refund]);
-}
-
-/// A charge that settles a reservation, without what the windows hold of it already. What they hold too much of is
-/// taken back from them.
-fn settling(charge: &Charge, reservation: &Reservation, keeps: bool, windows: &Counters) -> Charge {
-    let held = reservation.counts;
-    let used = if keeps { held } else { charge.counts };
-    let over = |used: u64, held: u64| used.saturating_sub(held);
-    let spare = Counts {
-        requests: over(held.requests, used.requests),
-        tokens: over(held.tokens, used.tokens),
-        ..Counts::default()
-    };
-    if !spare.is_zero() {
-        let refund = Refund { charged_at: reservation.charged_at, counts: spare, peer: None };
-        windows.apply(&charge.subject, None, &[refund]);
-    }
-    let (requests, tokens) = (over(used.requests, held.requests), over(used.tokens, held.tokens));
-    let counters = if keeps {
-        charge.counters.iter().map(CounterCharge::of_nothing).collect()
-    } else {
-        charge.counters.clone()
-    };
-    Charge { counts: Counts { requests, tokens, ..charge.counts }, counters, ..charge.clone() }
 }
 
 impl Inner {

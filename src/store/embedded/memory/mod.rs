@@ -4,6 +4,7 @@ mod claims;
 mod counters;
 mod ledger;
 mod profiles;
+mod settling;
 mod subject_state;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};

@@ -238,7 +238,7 @@ pub(crate) async fn a_counter_that_is_changed_twice_in_one_call_has_both_changes
     let (daily, until) =
         (counter(project("twice"), DAILY, &Zone::UTC), DAILY.counts_until(START, &Zone::UTC));
     let change = |back, add| CounterChange { counter: daily.clone(), back, add };
-    let used = async || store.counters(&[daily.clone()], START).await.unwrap()[0].used;
+    let used = async || store.counters(std::slice::from_ref(&daily), START).await.unwrap()[0].used;
     store
         .change_counters(&[change(None, Some((40, until))), change(None, Some((2, until)))], START)
         .await

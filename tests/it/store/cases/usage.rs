@@ -214,7 +214,8 @@ pub(crate) async fn latencies_merge_exactly_and_a_batch_that_is_sent_again_adds_
         assert_eq!(Some(table.all_latencies), both);
         let by_project = UsageQuery { group: Grouping { project: true, ..Grouping::default() }, ..asked };
         let table = store.usage(&by_project).await.unwrap();
-        assert_eq!(table.latencies.values().map(|one| Some(one.clone())).collect::<Vec<_>>(), [both.clone()]);
+        assert_eq!(table.latencies.values().next(), both.as_ref());
+        assert_eq!(table.latencies.len(), 1);
     }
     let unasked = store.usage(&query(Bucket::Day, START, START + 1, EVERYTHING)).await.unwrap();
     assert!(unasked.latencies.is_empty() && unasked.all_latencies.is_empty());
