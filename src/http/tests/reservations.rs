@@ -1,4 +1,4 @@
-//! Reservations on their way: made, extended, dispatched, given back, and what callers are answered when it is too late.
+//! Reservations on their way: made, extended, dispatched, given back, and what is answered when it is too late.
 
 use serde_json::{Value, json};
 
