@@ -47,6 +47,7 @@ fn engine(runtime: &tokio::runtime::Runtime) -> Arc<Engine> {
     let options = EngineOptions {
         deadline: Duration::from_secs(10),
         idempotency_capacity: 1000,
+        retry_span: keyward::domain::record::RETRY_SPAN,
         shares_store: false,
         profile_capacity: 100_000,
         new_subjects_per_minute: u32::MAX,

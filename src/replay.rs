@@ -95,6 +95,7 @@ impl Replay {
         let options = EngineOptions {
             deadline: Duration::from_secs(3600),
             idempotency_capacity: config.idempotency.capacity,
+            retry_span: config.idempotency.seconds * SECOND,
             shares_store: false,
             profile_capacity: capacity,
             new_subjects_per_minute: config.cardinality.new_subjects_per_minute,

@@ -12,7 +12,7 @@
 --             6 when it ends
 --       7     id of the reservation to settle, empty: none; 8 the key that it must be of
 --       9     4 little-endian doubles: whether the request is claimed (0/1), whether a settled estimate is charged as
---             used (0/1), the moment at which windows count a report that is told late (-1: now), 0
+--             used (0/1), the moment at which windows count a report that is told late (-1: now), for how long a request is claimed, ms
 --
 -- The content of a reservation has `key`, `until`, `counts` (requests, tokens), and `counters`: of each the amount, until
 -- when it is held and would count if used; `keys` are theirs, null where they are in another slot.
@@ -39,11 +39,11 @@ end
 
 local pack, unpacked, call = struct.pack, struct.unpack, redis.call
 local now, mode = unpacked("<d", ARGV[1]), unpacked("<d", ARGV[1], 105)
-local PEEK, REPORT, TWO_MINUTES = 1, 2, 120000
+local PEEK, REPORT = 1, 2
 -- @include parts/counters.lua
 -- @include parts/reservations.lua
 
-local claims, keeps, late = unpacked("<ddd", ARGV[9])
+local claims, keeps, late, lasts = unpacked("<dddd", ARGV[9])
 local own = {KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]}
 local windows = {KEYS[2], KEYS[3], KEYS[4], KEYS[5]}
 local charge, amounts = ARGV[1], ARGV[3]
@@ -149,6 +149,6 @@ if charged and flags >= 4 and ARGV[4] ~= "" then
   call("ZADD", KEYS[7], ARGV[6], ARGV[4])
 end
 if charged and claims == 1 then
-  call("SET", KEYS[8], pack("<d", now + TWO_MINUTES) .. "?", "PX", TWO_MINUTES)
+  call("SET", KEYS[8], pack("<d", now + lasts) .. "?", "PX", string.format("%d", lasts))
 end
 return {reply, pack("<dd", refusal(list, raws, amounts)) .. all, repeated, settled}

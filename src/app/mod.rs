@@ -155,6 +155,7 @@ fn options(config: &Config) -> EngineOptions {
     EngineOptions {
         deadline: Duration::from_millis(config.store.deadline_ms),
         idempotency_capacity: config.idempotency.capacity,
+        retry_span: config.idempotency.seconds * SECOND,
         shares_store: config.store_is_shared(),
         profile_capacity: config.cardinality.max_tracked_keys,
         new_subjects_per_minute: config.cardinality.new_subjects_per_minute,

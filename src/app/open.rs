@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use super::AppError;
 use crate::{
     config::{Config, mask_url},
+    domain::SECOND,
     geo::Geo,
     intake::Peppers,
     pricing::Prices,
@@ -75,6 +76,7 @@ fn embedded(config: &Config) -> EmbeddedOptions {
         event_retention_days: config.store.event_retention_days,
         profile_retention_days: config.store.profile_retention_days,
         snapshot_seconds: config.store.snapshot_seconds,
+        retry_span: config.idempotency.seconds * SECOND,
         usage: config.usage.keep(),
         ..EmbeddedOptions::default()
     }
@@ -87,6 +89,7 @@ fn redis(config: &Config) -> RedisOptions {
         max_events_per_partition: config.store.max_events_per_partition,
         event_retention: DAY * config.store.event_retention_days,
         profile_retention: DAY * config.store.profile_retention_days,
+        retry_span: config.idempotency.seconds * SECOND,
         usage: config.usage.keep(),
         ..RedisOptions::default()
     }

@@ -38,6 +38,7 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("geoip.reload_seconds", 1, 86_400),
     ("prices.reload_seconds", 1, 86_400),
     ("idempotency.capacity", 1, 100_000_000),
+    ("idempotency.seconds", 1, 86_400),
     ("cardinality.max_tracked_keys", 1, 100_000_000),
     ("cardinality.new_subjects_per_minute", 1, 4_294_967_295),
     ("cardinality.new_subjects_per_minute_per_address", 1, 4_294_967_295),

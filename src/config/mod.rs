@@ -187,7 +187,7 @@ section! {
 }
 section! {
     /// How retries are recognised: `[idempotency]`.
-    Idempotency { capacity: usize }
+    Idempotency { capacity: usize, seconds: i64 }
 }
 section! {
     /// How many keys and addresses are told apart: `[cardinality]`.

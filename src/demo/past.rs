@@ -91,6 +91,7 @@ pub(super) fn options() -> EngineOptions {
     EngineOptions {
         deadline: Duration::from_secs(3600),
         idempotency_capacity: 1,
+        retry_span: crate::domain::record::RETRY_SPAN,
         shares_store: false,
         profile_capacity: 10_000,
         new_subjects_per_minute: u32::MAX,

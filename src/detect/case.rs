@@ -119,7 +119,7 @@ impl<'a> Case<'a> {
         let moments = sizes.moments.mean_and_deviation(key.now).filter(|_| record.tokens > 0);
         let size_shift = moments.map_or(0.0, |(mean, _)| (record.tokens as f64).ln() - mean);
         let size_z = moments.map(|(_, deviation)| size_shift / deviation.max(size::MIN_DEVIATION));
-        let new_endpoint = profile.endpoints.get(features.endpoint.as_str()).is_none();
+        let new_endpoint = profile.endpoints.get(&*features.endpoint).is_none();
         let refused = matches!(record.outcome(), Outcome::AuthFailure | Outcome::NotFound);
         let probing = refused && new_endpoint;
         Self {

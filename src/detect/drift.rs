@@ -81,7 +81,7 @@ fn summary(case: &Case<'_>, days: f64) -> String {
     let values = |name: &str| match name {
         "place" | "network" => case.place.map(|p| p.summary().name()),
         "client" => Some(named(&case.features.client).to_owned()),
-        "endpoint" => Some(case.features.endpoint.clone()),
+        "endpoint" => Some(case.features.endpoint.to_string()),
         "model" => case.record.model.as_deref().map(str::to_owned),
         _ => None,
     };

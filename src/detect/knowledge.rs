@@ -1,10 +1,12 @@
 //! What a profile knows of a request: its place, its network, its region, and the moves between places.
 
+use std::sync::Arc;
+
 use crate::domain::{
     DAY, HOUR, Millis,
     observation::PeerSeen,
     place::{Coordinates, PlaceCore},
-    profile::{Cell, Familiar, Network, Profile, client_family, endpoint_template},
+    profile::{Cell, Familiar, Network, Profile, client_family, shared_template},
     record::Record,
 };
 
@@ -18,8 +20,8 @@ const SETTLING: Millis = HOUR;
 pub struct Features {
     /// The client family ([`client_family`]): product, and of browsers the system.
     pub client: String,
-    /// The endpoint template ([`endpoint_template`]): the path with ids taken out.
-    pub endpoint: String,
+    /// The endpoint template ([`shared_template`]): the path with ids taken out.
+    pub endpoint: Arc<str>,
 }
 
 impl Features {
@@ -27,7 +29,7 @@ impl Features {
     pub fn of(record: &Record) -> Self {
         Self {
             client: client_family(record.user_agent.as_deref()),
-            endpoint: endpoint_template(&record.endpoint),
+            endpoint: shared_template(&record.endpoint),
         }
     }
 }

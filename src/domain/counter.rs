@@ -37,8 +37,8 @@ impl Counter {
 
     /// The counter beside that of a limit, which holds 1 while everything is refused that the limit applies to.
     #[must_use]
-    pub fn of_block(&self) -> Self {
-        let text = format!("block\n{:016x}", self.id);
+    pub fn of_block(&self, most: u64) -> Self {
+        let text = format!("block\n{:016x}\n{most}", self.id);
         Self { scope: self.scope.clone(), id: stable_hash(text.as_bytes()) }
     }
 }
@@ -60,9 +60,9 @@ pub struct CounterCharge {
 }
 
 impl CounterCharge {
-    /// The block of a limit that is counted in `counter`, to be put behind the charge of that. Milliseconds.
-    pub fn of_block(counter: &Counter, length: Millis, now: Millis) -> Self {
-        Self { counter: counter.of_block(), amount: 0, most: 0, until: now + length, block: Some(length) }
+    /// The block of a limit of `most` that is counted in `counter`, to be put behind the charge of that. Milliseconds.
+    pub fn of_block((counter, most): (&Counter, u64), length: Millis, now: Millis) -> Self {
+        Self { counter: counter.of_block(most), amount: 0, most: 0, until: now + length, block: Some(length) }
     }
 
     /// The same counter and limit, of which nothing more is charged.

@@ -16,6 +16,6 @@ pub struct DebtBatch {
     pub now: Millis,
     /// Reports to the windows of subjects, without counters.
     pub charges: Vec<Charge>,
-    /// Changes of counters.
+    /// Amounts added to counters and given back, whatever their limits.
     pub changes: Vec<CounterChange>,
 }

@@ -3,6 +3,8 @@
 //! Below 16 µs each microsecond has a bucket of its own. Above, each doubling is cut into 16 equal buckets, so that a
 //! bucket is 3.1 % to 6.3 % wide, and its middle is within 1/32 of every latency in it. All of it is whole numbers.
 
+use smallvec::SmallVec;
+
 /// Each doubling is cut into two to the power of this many buckets.
 const STEP_BITS: u32 = 4;
 /// Microseconds in a millisecond, the unit that records report in.
@@ -16,7 +18,7 @@ const HUNDRED: u64 = 100;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Latencies {
     /// The number of a bucket and how many are in it, by ascending number. A count stops at the largest number.
-    counts: Vec<(u16, u32)>,
+    counts: SmallVec<[(u16, u32); 2]>,
 }
 
 impl Latencies {
@@ -74,7 +76,7 @@ impl Latencies {
             let (bucket, count) = part.split_at_checked(2)?;
             Some((u16::from_le_bytes(bucket.try_into().ok()?), u32::from_le_bytes(count.try_into().ok()?)))
         };
-        let counts: Vec<(u16, u32)> = parts.map(read).collect::<Option<_>>()?;
+        let counts: SmallVec<[(u16, u32); 2]> = parts.map(read).collect::<Option<_>>()?;
         counts.is_sorted_by(|a, b| a.0 < b.0).then_some(Self { counts })
     }
 }
@@ -97,6 +99,7 @@ fn middle_of(bucket: u16) -> f64 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use smallvec::smallvec;
 
     use super::*;
 
@@ -159,8 +162,8 @@ mod tests {
 
     #[test]
     fn a_count_stops_at_the_largest_number() {
-        let mut full = Latencies { counts: vec![(7, u32::MAX - 1)] };
-        (0..3).for_each(|_| full.merge(&Latencies { counts: vec![(7, 1)] }));
-        assert_eq!(full.counts, [(7, u32::MAX)]);
+        let mut full = Latencies { counts: smallvec![(7, u32::MAX - 1)] };
+        (0..3).for_each(|_| full.merge(&Latencies { counts: smallvec![(7, 1)] }));
+        assert_eq!(full.counts[..], [(7, u32::MAX)]);
     }
 }

@@ -40,7 +40,7 @@ impl Outcome {
     }
 }
 
-/// A retry of a request within this span is recognised, ms.
+/// How long a retry of a request is recognised where nothing else is set, ms.
 pub const RETRY_SPAN: Millis = 2 * MINUTE;
 
 /// One finished (or, for a check, intended) API request. Bounds are enforced where it is made (`intake`).

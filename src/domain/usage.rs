@@ -210,7 +210,7 @@ pub struct UsageKey {
 /// what is taken back is summed in a series of its own, and subtracted when usage is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// What records said.
+    /// Sums of what records said was used.
     Records,
     /// Estimates that were charged.
     Estimates,

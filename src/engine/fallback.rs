@@ -31,6 +31,16 @@ struct Owed {
     backs: Vec<CounterChange>,
 }
 
+impl Owed {
+    /// Takes an amount out of what a counter is owed until that moment; says what of it was not owed.
+    fn take_from(&mut self, counter: &Counter, amount: u64, until: Millis) -> u64 {
+        let Some(owed) = self.counters.get_mut(&(counter.clone(), until)) else { return amount };
+        let taken = amount.min(*owed);
+        *owed -= taken;
+        amount - taken
+    }
+}
+
 /// The in-process limiter and what is owed to the store.
 pub(super) struct Fallback {
     counters: Counters,
@@ -62,8 +72,12 @@ impl Fallback {
     pub(super) fn owe_changes(&self, changes: &[CounterChange]) {
         let mut owed = self.owed.lock();
         for change in changes {
-            if change.back.is_some() && owed.backs.len() < MAX_SUBJECTS {
-                owed.backs.push(CounterChange { add: None, ..change.clone() });
+            // What is given back may itself still be owed.
+            if let Some((amount, until)) = change.back {
+                let rest = owed.take_from(&change.counter, amount, until);
+                if rest > 0 && owed.backs.len() < MAX_SUBJECTS {
+                    owed.backs.push(CounterChange { back: Some((rest, until)), add: None, ..change.clone() });
+                }
             }
             let Some((amount, until)) = change.add else { continue };
             let key = (change.counter.clone(), until);
@@ -79,6 +93,7 @@ impl Fallback {
         let mut owed = self.owed.lock();
         let added = std::mem::take(&mut owed.counters).into_iter();
         let mut changes = std::mem::take(&mut owed.backs);
+        let added = added.filter(|(_, amount)| *amount > 0);
         changes.extend(added.map(|((counter, until), amount)| CounterChange {
             counter,
             back: None,
@@ -141,5 +156,27 @@ impl Fallback {
     pub(super) fn sweep(&self, now: Millis) {
         self.counters.sweep(now);
         self.ledger.sweep(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::limit::Scope;
+
+    #[test]
+    fn what_is_given_back_while_it_is_still_owed_is_not_sent_at_all() {
+        let fallback = Fallback::default();
+        let counter = Counter { scope: Scope::Everything, id: 7 };
+        let change = |back, add| CounterChange { counter: counter.clone(), back, add };
+        // A reservation is dispatched, and then settled to less, while its budget's slot is away.
+        fallback.owe_changes(&[change(Some((300, 60)), Some((300, 9_000)))]);
+        fallback.owe_changes(&[change(Some((300, 9_000)), Some((120, 9_000)))]);
+        assert_eq!(
+            fallback.take_counters(),
+            [change(Some((300, 60)), None), change(None, Some((120, 9_000)))]
+        );
+        fallback.owe_changes(&[change(None, Some((50, 9_000))), change(Some((80, 9_000)), None)]);
+        assert_eq!(fallback.take_counters(), [change(Some((30, 9_000)), None)]);
     }
 }

@@ -11,6 +11,8 @@ pub struct EngineOptions {
     pub deadline: Duration,
     /// Answers remembered for retries.
     pub idempotency_capacity: usize,
+    /// A retry within this span, ms, gets the first answer and is counted once.
+    pub retry_span: Millis,
     /// Whether other instances may use the same store: then they are told answers, for retries that come to them.
     pub shares_store: bool,
     /// Most profiles that are kept in memory.

@@ -26,7 +26,7 @@ use crate::{
     store::{LogPosition, Store, StoreError},
 };
 
-/// What several rooms use.
+/// Everything that more than one room uses, made once at the start; the rooms take their `Arc`s from here.
 pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) in_force: Arc<InForce>,
@@ -62,6 +62,7 @@ impl Parts {
             options.usage_series,
             options.usage_by_user,
             options.idempotency_capacity,
+            options.retry_span,
         )?);
         let deferred = DeferredReports::new(shared.clone(), fallback.clone(), book.clone(), options.flushes);
         let deferred = Arc::new(deferred);

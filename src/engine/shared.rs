@@ -22,7 +22,7 @@ pub struct Health {
     pub degraded_since: Option<Millis>,
 }
 
-/// What every room uses.
+/// The store and the time, whether it answers, events on their way to the log, and what is measured.
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     /// Follows the store's.

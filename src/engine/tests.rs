@@ -61,6 +61,7 @@ impl Day {
         EngineOptions {
             deadline: Duration::from_secs(10),
             idempotency_capacity: 1000,
+            retry_span: crate::domain::record::RETRY_SPAN,
             shares_store: false,
             profile_capacity: 1000,
             new_subjects_per_minute: 1000,

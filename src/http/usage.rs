@@ -214,6 +214,7 @@ fn as_csv(query: &UsageQuery, table: &UsageTable) -> String {
     let mut header = vec!["start"];
     header.extend(names(group));
     header.extend(Sums::NAMES);
+    header.push("estimated_requests");
     let mut text = String::new();
     csv::line(&mut text, header.into_iter());
     for (place, totals) in &table.rows {
@@ -230,6 +231,7 @@ fn as_csv(query: &UsageQuery, table: &UsageTable) -> String {
         let mut cells = vec![format_millis(*start)];
         cells.extend(names);
         cells.extend(Sums::of(totals, table.latencies.get(place)).texts());
+        cells.push(table.estimated.get(place).map_or(0, |estimated| estimated.requests).to_string());
         csv::line(&mut text, cells.iter().map(String::as_str));
     }
     text

@@ -52,7 +52,7 @@ pub struct WireCheck {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     pub estimated_cost_usd: Option<WireCost>,
-    /// Makes a retry safe: the same id, key and body within two minutes gets the same reservation.
+    /// Makes a retry safe: the same id, key and body within `idempotency.seconds` (120) gets the same reservation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 128)]
     pub request_id: Option<String>,

@@ -142,7 +142,7 @@ pub enum RefusedBy {
 #[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WireRecord {
-    /// Makes a retry safe: the same id, key and body within two minutes is counted once.
+    /// Makes a retry safe: the same id, key and body within `idempotency.seconds` (120) is counted once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// The secret; hashed at the door. 1 to 512 visible ASCII characters; blanks around it are taken off. This or

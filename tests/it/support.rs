@@ -65,6 +65,7 @@ pub(crate) fn options() -> EngineOptions {
     EngineOptions {
         deadline: Duration::from_secs(10),
         idempotency_capacity: 1_000,
+        retry_span: keyward::domain::record::RETRY_SPAN,
         shares_store: false,
         profile_capacity: 1_000,
         new_subjects_per_minute: 6_000,

@@ -7,13 +7,15 @@ use keyward::{
         MINUTE,
         event::{Event, EventType},
         finding::Severity,
+        observation::{Charge, ChargeMode, LedgerEntry},
         profile::Profile,
         subject::Subject,
         usage::{Bucket, Grouping, Rows, Totals, UsageBatch, UsageDelta, UsageKey, UsageQuery},
     },
     store::{
-        Claim, ClaimStore, Document, DocumentKind, DocumentStore, EventLog, EventQuery, ProfileStore,
-        Revision, Store, StoreControl, UsageStore, redis::RedisStore,
+        Claim, ClaimStore, CounterStore, Document, DocumentKind, DocumentStore, EventLog, EventQuery,
+        ProfileStore, Revision, Store, StoreControl, UsageStore,
+        redis::{RedisOptions, RedisStore},
     },
 };
 
@@ -193,4 +195,24 @@ async fn a_roll_up_of_many_series_is_read_whole_while_it_grows() {
         assert!(table.rows.values().all(|totals| totals.requests == 1), "each once");
         assert!(!last || table.rows.len() == 14_000);
     }
+}
+
+#[tokio::test]
+async fn a_request_is_claimed_for_as_long_as_its_retries_are_recognised() {
+    let store = RedisStore::connect(&shared().url(), RedisOptions { retry_span: 5 * MINUTE, ..options() })
+        .await
+        .unwrap();
+    let claimed = async |now| {
+        let entry = LedgerEntry { claim: Some(7), ..LedgerEntry::default() };
+        let charge = Charge {
+            mode: ChargeMode::Report,
+            may_create: true,
+            entry: Some(Box::new(entry)),
+            ..Charge::look(Subject::key("claims"), now)
+        };
+        store.observe(&[charge]).await.unwrap().remove(0).claim
+    };
+    assert_eq!(claimed(T0).await, Claim::Fresh);
+    assert_eq!(claimed(T0 + 5 * MINUTE - 1).await, Claim::InFlight);
+    assert_eq!(claimed(T0 + 5 * MINUTE).await, Claim::Fresh);
 }

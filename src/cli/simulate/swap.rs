@@ -88,7 +88,7 @@ impl Simulate {
     }
 }
 
-/// Decides and scores.
+/// Decides records in memory, in order of the recording, and scores the decisions.
 struct Judge {
     engine: Replay,
     runtime: tokio::runtime::Runtime,

@@ -35,7 +35,7 @@ pub enum AlertState {
 /// An alert that fires, or did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// Firing or cleared.
+    /// Firing, or cleared once it no longer holds; rules that never fired have none.
     pub state: AlertState,
     /// When it came to be so.
     pub since: Millis,
@@ -65,7 +65,8 @@ pub struct AlertBook {
 }
 
 impl AlertBook {
-    /// Notes that a rule is true of somebody until a moment. Of each rule at most `most` alerts are told apart.
+    /// Notes that a rule is true of somebody until a moment. Of each rule at most `most` alerts that fire are told apart,
+    /// and as many that are cleared are shown.
     pub fn fires(
         &mut self,
         rule: u64,
@@ -76,17 +77,20 @@ impl AlertBook {
         let alerts = self.alerts.entry(rule).or_default();
         let Fired { observed, threshold, .. } = fired.clone();
         let mut alert = Alert { state: AlertState::Firing, since: now, observed, threshold, holds_until };
-        let firing = match alerts.get(name) {
+        let firing_now = match alerts.get(name) {
             Some(held) if held.state == AlertState::Firing => {
                 alert.since = held.since;
                 alert.holds_until = holds_until.max(held.holds_until);
                 Firing::GoesOn
             }
-            None if alerts.len() >= most => return Firing::Crowd,
+            _ if firing(alerts) >= most => return Firing::Crowd,
             _ => Firing::Begins,
         };
         alerts.insert(name.clone(), alert);
-        firing
+        if alerts.len() > 2 * most {
+            forget_oldest_cleared(alerts);
+        }
+        firing_now
     }
 
     /// Takes over an alert that the log tells of, where nothing newer is known.
@@ -124,9 +128,25 @@ impl AlertBook {
         }
     }
 
+    /// How many alerts of a rule fire.
+    pub fn firing(&self, rule: u64) -> usize {
+        self.alerts.get(&rule).map_or(0, firing)
+    }
+
     /// The alerts of a rule, by name.
     pub fn of(&self, rule: u64) -> impl Iterator<Item = (&AlertName, &Alert)> {
         self.alerts.get(&rule).into_iter().flatten()
+    }
+}
+
+fn firing(alerts: &BTreeMap<AlertName, Alert>) -> usize {
+    alerts.values().filter(|alert| alert.state == AlertState::Firing).count()
+}
+
+fn forget_oldest_cleared(alerts: &mut BTreeMap<AlertName, Alert>) {
+    let cleared = alerts.iter().filter(|(_, alert)| alert.state == AlertState::Cleared);
+    if let Some(oldest) = cleared.min_by_key(|(_, alert)| alert.since).map(|(name, _)| name.clone()) {
+        alerts.remove(&oldest);
     }
 }
 
@@ -175,5 +195,17 @@ mod tests {
         assert!(book.of(1).all(|(_, alert)| alert.state == AlertState::Firing));
         book.withdraw(1, &Some("a".into()));
         assert_eq!(book.fires(1, &Some("a".into()), (&fired("6"), 9), at(9)), Firing::Begins);
+    }
+
+    #[test]
+    fn what_is_cleared_takes_no_room_from_what_fires() {
+        let (mut book, most) = (AlertBook::default(), 2);
+        for n in 0..10 {
+            let name: AlertName = Some(format!("k{n}").into());
+            assert_eq!(book.fires(1, &name, (&fired("6"), n), (most, n)), Firing::Begins, "{n}");
+            book.clear(1, &name, n);
+        }
+        assert_eq!((book.firing(1), book.of(1).count()), (0, 2 * most), "the oldest are forgotten");
+        assert!(book.of(1).all(|(_, alert)| alert.since >= 6));
     }
 }

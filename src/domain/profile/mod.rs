@@ -12,6 +12,8 @@ mod histogram;
 mod history;
 mod moments;
 
+use std::{borrow::Cow, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 
 pub use alarms::{About, Alarms};
@@ -245,8 +247,12 @@ impl Profile {
 
 /// The template of an endpoint: no query, ids replaced by `{id}`, at most 96 bytes.
 /// An id is a segment with a digit that is all digits, or at least 8 characters long of which a quarter are digits.
-pub fn endpoint_template(endpoint: &str) -> String {
+/// Nothing is allocated for a path without ids.
+pub fn endpoint_template(endpoint: &str) -> Cow<'_, str> {
     let path = endpoint.split(['?', '#']).next().unwrap_or("");
+    if !path.split('/').any(looks_like_id) {
+        return truncate(path, 96).into();
+    }
     let mut out = String::with_capacity(path.len().min(96));
     for (index, segment) in path.split('/').enumerate() {
         if index > 0 {
@@ -254,7 +260,15 @@ pub fn endpoint_template(endpoint: &str) -> String {
         }
         out.push_str(if looks_like_id(segment) { "{id}" } else { segment });
     }
-    truncate(&out, 96).to_owned()
+    truncate(&out, 96).to_owned().into()
+}
+
+/// The template of an endpoint, shared with it where it is its own.
+pub fn shared_template(endpoint: &Arc<str>) -> Arc<str> {
+    match endpoint_template(endpoint) {
+        template if template.len() == endpoint.len() && *template == **endpoint => endpoint.clone(),
+        template => template.into(),
+    }
 }
 
 fn looks_like_id(segment: &str) -> bool {

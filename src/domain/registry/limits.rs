@@ -296,7 +296,7 @@ impl Applied {
     pub fn block(&self, now: Millis) -> Option<CounterCharge> {
         let limit = &self.rule.limit;
         let length = limit.block.filter(|_| limit.mode.enforces())?;
-        Some(CounterCharge::of_block(&self.counter, length, now))
+        Some(CounterCharge::of_block((&self.counter, self.most), length, now))
     }
 }
 

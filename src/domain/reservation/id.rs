@@ -34,7 +34,7 @@ impl ReservationId {
         (self.hash().unwrap_or_default() % u64::from(partitions.max(1))) as u16
     }
 
-    /// As text.
+    /// `rsv_`, 32 hexadecimal digits, `_`, 16 hexadecimal digits of the hash of its key.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -81,7 +81,7 @@ impl Rows {
     }
 }
 
-/// Makes spans of roll-ups.
+/// Puts a span together of the longest roll-ups that are still kept and fit into it.
 struct Parts {
     keep: Keep,
     now: Millis,

@@ -426,7 +426,7 @@ impl Alerts {
         seen.reported.retain(|(bucket, start), _| !is_forgotten(*bucket, *start, now));
         seen.book.forget(now);
         let Seen { crowded, book, .. } = &mut *seen;
-        crowded.retain(|rule| book.of(*rule).count() >= MOST_REPORTED);
+        crowded.retain(|rule| book.firing(*rule) >= MOST_REPORTED);
     }
 }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 use super::usage_book::UsageBook;
 use crate::{
@@ -32,6 +33,8 @@ struct Report {
     record: Record,
     /// Whether it was refused, and not only said to be one that would have been.
     refused: bool,
+    /// Whether it was sent already, and no answer came: a claim of it may be its own.
+    sent: bool,
 }
 
 /// Reports that are counted behind their answer.
@@ -68,7 +71,8 @@ impl DeferredReports {
         if waits {
             let mut waiting = self.waiting.lock();
             if waiting.len() < MOST_WAITING {
-                return waiting.push(Report { charge, record: record.clone(), refused });
+                let charge = claimed(charge);
+                return waiting.push(Report { charge, record: record.clone(), refused, sent: false });
             }
         }
         self.fallback.owe(&charge, charge.may_create);
@@ -85,13 +89,14 @@ impl DeferredReports {
             let observed = match patient(self.shared.store.observe(&charges)).await {
                 Ok(observed) => observed,
                 Err(error) => {
-                    self.waiting.lock().extend(rest.into_iter().chain(later));
+                    let sent = rest.into_iter().map(|report| Report { sent: true, ..report });
+                    self.waiting.lock().extend(sent.chain(later));
                     return Err(error);
                 }
             };
             for (report, mut observation) in rest.into_iter().zip(observed) {
                 self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
-                if observation.claim == Claim::Fresh {
+                if observation.claim == Claim::Fresh || report.sent {
                     self.book.count(&report.record, report.refused, now);
                 }
             }
@@ -99,4 +104,12 @@ impl DeferredReports {
         }
         Ok(())
     }
+}
+
+/// A charge that is made once, however often it is sent: one that its caller gave no id gets a claim of its own.
+fn claimed(mut charge: Charge) -> Charge {
+    if let Some(entry) = &mut charge.entry {
+        entry.claim.get_or_insert_with(|| Uuid::now_v7().as_u128());
+    }
+    charge
 }

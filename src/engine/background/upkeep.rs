@@ -175,8 +175,11 @@ impl Upkeep {
         if self.reservations.may_end(self.shared.now()) || tick.is_multiple_of(SECOND_TICKS) {
             patient(self.reservations.end(self.shared.now())).await?;
         }
-        if tick.is_multiple_of(SECOND_TICKS) {
+        // What this instance ends it counts at once; this is for those whose instance is gone.
+        if tick.is_multiple_of(5 * SECOND_TICKS) {
             reservations::count_charged(&self.shared, self.shared.now()).await?;
+        }
+        if tick.is_multiple_of(SECOND_TICKS) {
             // Also without an outage: a single trip that failed, or one that ended while the store came back.
             self.reconciler.settle(self.shared.now()).await?;
             patient(self.profiles.flush(&*self.shared.store)).await?;
@@ -223,9 +226,11 @@ impl Upkeep {
     async fn finish(&self) {
         let written = async {
             let deferred = self.deferred.charge(self.shared.now()).await;
+            let settled = self.reconciler.settle(self.shared.now()).await;
             let counted = self.book.flush(&*self.shared.store, self.shared.now()).await;
             self.shared.write_events().await?;
             deferred?;
+            settled?;
             counted?;
             self.profiles.flush(&*self.shared.store).await?;
             self.shared.store.close().await

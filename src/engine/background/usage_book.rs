@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use crate::{
     domain::{
         Millis,
-        profile::endpoint_template,
-        record::{RETRY_SPAN, Record},
+        profile::shared_template,
+        record::Record,
         reservation::Reservation,
         subject::Subject,
         usage::{Bucket, Measured, OTHER, UsageBatch, UsageDelta, UsageKey},
@@ -33,7 +33,8 @@ const BATCH: usize = 250;
 /// Minutes and series kept while the store does not answer, per series of the cap.
 const WAITING_PER_SERIES: usize = 4;
 
-/// A series as records name it: of a request in a known one, only the template of its endpoint is allocated.
+/// A series as records name it: for a request in a known one, nothing is allocated but the template of an endpoint
+/// with ids.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Series {
     project: Option<Subject>,
@@ -93,6 +94,8 @@ pub(in crate::engine) struct UsageBook {
     calls: AtomicUsize,
     waiting: AtomicUsize,
     remembered: usize,
+    /// How long a retry of a request is recognised, ms.
+    retry_span: Millis,
     other: Arc<str>,
     folded: Counter,
     failures: Counter,
@@ -115,6 +118,7 @@ impl UsageBook {
         max_series: usize,
         by_user: bool,
         remembered: usize,
+        retry_span: Millis,
     ) -> Result<Self, StoreError> {
         let mut id = [0; 12];
         getrandom::fill(&mut id)
@@ -130,6 +134,7 @@ impl UsageBook {
             calls: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             remembered: remembered.div_ceil(SHARDS).max(1),
+            retry_span,
             other: OTHER.into(),
             folded: metrics::counter!("keyward_usage_folded_total"),
             failures: metrics::counter!("keyward_usage_flush_failures_total"),
@@ -147,7 +152,7 @@ impl UsageBook {
         let shard = self.hasher.hash_one(&record.key_id) as usize % SHARDS;
         let mut shard = self.shards[shard].lock();
         if let Some(identity) = record.identity()
-            && shard.is_retry(identity, now, self.remembered)
+            && shard.is_retry(identity, now, self.remembered, self.retry_span)
         {
             return;
         }
@@ -177,7 +182,7 @@ impl UsageBook {
                 model: record.counted_model().cloned(),
                 key: record.key_id.clone(),
             },
-            endpoint: endpoint_template(&record.endpoint).into(),
+            endpoint: shared_template(&record.endpoint),
             user: record.user.clone().filter(|_| self.by_user),
         }
     }
@@ -275,7 +280,15 @@ impl UsageBook {
             None => self.count(record, refused, now),
             Some(kept) => {
                 let (tokens, cost_nanos) = (kept.counts.tokens, Some(kept.cost_nanos));
-                self.count(&Record { tokens, cost_nanos, ..record.clone() }, refused, now);
+                let (prompt, completion) = (kept.usage.input_tokens, kept.usage.output_tokens);
+                let estimated = Record {
+                    tokens,
+                    cost_nanos,
+                    prompt_tokens: Some(prompt),
+                    completion_tokens: Some(completion),
+                    ..record.clone()
+                };
+                self.count(&estimated, refused, now);
             }
         }
     }
@@ -346,14 +359,14 @@ impl UsageBook {
 
 impl Shard {
     /// Whether a request was counted within the span in which a retry is recognised; notes that it was seen.
-    fn is_retry(&mut self, identity: u128, now: Millis, most: usize) -> bool {
-        if now - self.turned >= RETRY_SPAN || self.counted[0].len() >= most {
+    fn is_retry(&mut self, identity: u128, now: Millis, most: usize, span: Millis) -> bool {
+        if now - self.turned >= span || self.counted[0].len() >= most {
             self.counted.swap(0, 1);
             self.counted[0].clear();
             self.turned = now;
         }
         let older = self.counted[1].get(&identity).copied();
         let seen = self.counted[0].insert(identity, now).or(older);
-        seen.is_some_and(|at| now - at < RETRY_SPAN)
+        seen.is_some_and(|at| now - at < span)
     }
 }

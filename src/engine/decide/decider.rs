@@ -71,7 +71,7 @@ impl Remembers {
     pub(in crate::engine) fn new(options: &EngineOptions) -> Self {
         let (most, of_one) = (options.new_subjects_per_minute, options.new_subjects_per_minute_per_address);
         Self {
-            idempotency: IdempotencyCache::new(options.idempotency_capacity),
+            idempotency: IdempotencyCache::new(options.idempotency_capacity, options.retry_span),
             new_subjects: NewSubjectLimiter::new(most, of_one),
             new_addresses: NewSubjectLimiter::new(most, most),
             spared: Spared::default(),

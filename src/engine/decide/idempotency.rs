@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
-use crate::domain::{Millis, decision::Decision, record::RETRY_SPAN};
+use crate::domain::{Millis, decision::Decision};
 
 /// The answer to a request on its way, once there is one; closed without one when it was given up.
 pub(in crate::engine) type Waiting = watch::Receiver<Option<Arc<Decision>>>;
@@ -17,6 +17,8 @@ pub(in crate::engine) type Waiting = watch::Receiver<Option<Arc<Decision>>>;
 pub(crate) struct IdempotencyCache {
     answers: Cache<u128, (Millis, Arc<Decision>)>,
     in_flight: Mutex<HashMap<u128, watch::Sender<Option<Arc<Decision>>>>>,
+    /// How long an answer is given again, ms.
+    span: Millis,
 }
 
 /// What is known of the same request.
@@ -37,9 +39,9 @@ pub(in crate::engine) struct InFlight<'e> {
 }
 
 impl IdempotencyCache {
-    /// Remembers at most `capacity` answers.
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { answers: Cache::new(capacity.max(1)), in_flight: Mutex::default() }
+    /// Remembers at most `capacity` answers, each for `span` milliseconds.
+    pub(crate) fn new(capacity: usize, span: Millis) -> Self {
+        Self { answers: Cache::new(capacity.max(1)), in_flight: Mutex::default(), span }
     }
 
     /// Starts a request, or says what became of the same one.
@@ -50,7 +52,7 @@ impl IdempotencyCache {
             return Earlier::InFlight(sender.subscribe());
         }
         if let Some((at, answer)) = self.answers.get(&id)
-            && now - at < RETRY_SPAN
+            && now - at < self.span
         {
             return Earlier::Answered(answer);
         }

@@ -168,6 +168,8 @@ impl Decider {
             }
             // What holds nothing may be asked again.
             Purpose::Check => charge.entry = None,
+            // What counts for nobody begins no block either: a stranger's failure must not shut the owner out.
+            Purpose::Record if !counted => charge.counters.retain(|counter| counter.block.is_none()),
             Purpose::Record => {}
         }
         let address = profile

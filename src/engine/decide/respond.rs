@@ -40,7 +40,7 @@ impl Decider {
         let findings = match next {
             Next::Nothing => return decision,
             Next::TakeBack => {
-                self.take_back(&observed, Vec::new()).await;
+                self.take_back(&observed).await;
                 if observed.is_admission() {
                     self.give_counters_back(&observed).await;
                 }
@@ -76,6 +76,7 @@ impl Decider {
         let (by_key, by_address): (Vec<Finding>, Vec<Finding>) =
             findings.into_iter().partition(|f| f.accused == Accused::Key);
         let mut refused = None;
+        let mut taken_back = false;
         let elsewhere = || observed.profile.with(|profile| detect::has_succeeded(profile, frame.now));
         if observed.attribution == Attribution::Source && !by_address.is_empty() && elsewhere() {
             by_address.iter().for_each(|finding| self.shared.outbox.tell(|| frame.warning(finding)));
@@ -84,15 +85,18 @@ impl Decider {
             let action = self.climb(&record.address, &by_address, observed, active, frame, trace).await;
             decision.degraded |= action.degraded;
             decision.action = decision.action.max(action.action);
+            taken_back |= action.taken_back;
             refused = refused.or(action.refused);
         }
         if !by_key.is_empty() {
             let action = self.climb(&record.key, &by_key, observed, active, frame, trace).await;
             decision.degraded |= action.degraded;
             decision.action = decision.action.max(action.action);
+            taken_back |= action.taken_back;
             refused = action.refused.or(refused);
-        } else if refused.is_some() {
-            self.take_back(observed, Vec::new()).await;
+        }
+        if refused.is_some() && !taken_back {
+            self.take_back(observed).await;
         }
         if let Some(standing) = refused {
             refuse(decision, &standing, Reason::CriticalAnomalyDetected);
@@ -135,7 +139,7 @@ impl Decider {
             let cause = step.cause.and_then(|n| findings.get(n));
             let (Some(next), Some(cause)) = (step.standing, cause) else {
                 events.into_iter().for_each(|event| self.shared.outbox.push(event));
-                return Climbed { action: step.action, refused: None, degraded: false };
+                return Climbed::to(step.action);
             };
             if let Some(kind) = step.event.filter(|_| is_logged) {
                 events.push(frame.response(kind, subject, &next, cause));
@@ -150,17 +154,18 @@ impl Decider {
             match self.write(&respond, observed.write_by).await {
                 Some(Responded::Conflict(current)) if counts(&current).is_banned_at(now) => {
                     self.bans.set(subject, &current, now);
-                    self.take_back(observed, respond.events).await;
-                    return Climbed { action: step.action, refused: Some(current), degraded: false };
+                    respond.events.into_iter().for_each(|event| self.shared.outbox.push(event));
+                    return Climbed { refused: Some(current), ..Climbed::to(step.action) };
                 }
                 Some(Responded::Conflict(current)) => standing = counts(&current),
                 written => {
                     self.bans.set(subject, &next, now);
-                    return Climbed { action: step.action, refused, degraded: written.is_none() };
+                    let (degraded, taken_back) = (written.is_none(), banned && is_key);
+                    return Climbed { refused, degraded, taken_back, ..Climbed::to(step.action) };
                 }
             }
         }
-        Climbed { action: Action::Alert, refused: None, degraded: false }
+        Climbed::to(Action::Alert)
     }
 
     /// Writes a response within the deadline. Without an answer, the standing holds here and is owed to the store.
@@ -192,16 +197,15 @@ impl Decider {
     }
 
     /// Takes back what a request that is refused after all left with its key: the charge of an admission, and the
-    /// sighting of its peer. Writes events with it.
-    async fn take_back(&self, observed: &Observed<'_>, events: Vec<Event>) {
+    /// sighting of its peer.
+    async fn take_back(&self, observed: &Observed<'_>) {
         let charged =
             observed.key.admitted && observed.key.tracked && observed.charge.mode != ChargeMode::Peek;
-        if !charged && events.is_empty() {
+        if !charged {
             return;
         }
-        let refunds = if charged { refunds(observed) } else { Vec::new() };
-        let subject = observed.known.record.key.clone();
-        let respond = Respond { subject, now: observed.key.now, standing: None, refunds, events };
+        let (subject, refunds) = (observed.known.record.key.clone(), refunds(observed));
+        let respond = Respond { subject, now: observed.key.now, standing: None, refunds, events: Vec::new() };
         self.write(&respond, observed.write_by).await;
     }
 }
@@ -211,6 +215,15 @@ struct Climbed {
     action: Action,
     refused: Option<Standing>,
     degraded: bool,
+    /// Whether what the request left with its key was taken back with it.
+    taken_back: bool,
+}
+
+impl Climbed {
+    /// Nothing was refused.
+    fn to(action: Action) -> Self {
+        Self { action, refused: None, degraded: false, taken_back: false }
+    }
 }
 
 fn anomaly_events(subject: &Subject, findings: &[Finding], step: &Step, frame: &Frame<'_>) -> Vec<Event> {

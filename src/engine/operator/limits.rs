@@ -56,8 +56,10 @@ impl Limits {
         self.shared.answering()?;
         let active = self.in_force.policy();
         let limits = active.registry.limits_on(subject);
-        let counters: Vec<Counter> =
-            limits.iter().flat_map(|limit| [limit.counter.clone(), limit.counter.of_block()]).collect();
+        let counters: Vec<Counter> = limits
+            .iter()
+            .flat_map(|limit| [limit.counter.clone(), limit.counter.of_block(limit.most)])
+            .collect();
         let store = &self.shared.store;
         // All of them end before the end of time.
         let (windows, counts, held) = tokio::try_join!(

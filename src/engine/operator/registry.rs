@@ -22,6 +22,8 @@ pub struct RegistryChanges {
     shared: Arc<Shared>,
     in_force: Arc<InForce>,
     limit_reports: Arc<LimitReports>,
+    /// Held while a part of the registry is changed, so that those who do so here do not keep each other from it.
+    patching: tokio::sync::Mutex<()>,
 }
 
 impl RegistryChanges {
@@ -31,7 +33,7 @@ impl RegistryChanges {
         in_force: Arc<InForce>,
         limit_reports: Arc<LimitReports>,
     ) -> Self {
-        Self { shared, in_force, limit_reports }
+        Self { shared, in_force, limit_reports, patching: tokio::sync::Mutex::default() }
     }
 
     /// Puts a plan, project or key in force, here at once and on every instance within a second. It must be checked.
@@ -43,8 +45,13 @@ impl RegistryChanges {
         let registry = self.in_force.policy().registry.clone();
         let (document, details) = written(&registry, name, entry, by, now)?;
         let stored = self.in_force.write(&document, Severity::Low, &details, now).await?;
-        self.report_lowered(document.kind, name, now).await?;
+        self.report_lowered(document.kind, name, now).await;
         Ok(stored || shown(&registry, document.kind, name).is_some())
+    }
+
+    /// The right to change a part of the registry: others of this instance wait for it.
+    pub async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.patching.lock().await
     }
 
     /// Puts a plan, project or key in force that was made of what `active` has. Says whether it was: where anything has
@@ -64,13 +71,20 @@ impl RegistryChanges {
         let written =
             self.in_force.write_at(active.revision, &document, Severity::Low, &details, now).await?;
         if written {
-            self.report_lowered(document.kind, name, now).await?;
+            self.report_lowered(document.kind, name, now).await;
         }
         Ok(written)
     }
 
-    /// Tells of the limits of a project or key that are used up as they are now: one was lowered to what is used.
-    async fn report_lowered(&self, kind: DocumentKind, name: &str, now: Millis) -> Result<(), StoreError> {
+    /// Tells of the limits of a project or key that are used up as they are now: one was lowered to what is used. The
+    /// change is made already, so that a store that does not answer is no failure of it.
+    async fn report_lowered(&self, kind: DocumentKind, name: &str, now: Millis) {
+        if let Err(error) = self.used_up(kind, name, now).await {
+            tracing::warn!(%error, name, "whether a changed limit is used up could not be read");
+        }
+    }
+
+    async fn used_up(&self, kind: DocumentKind, name: &str, now: Millis) -> Result<(), StoreError> {
         let active = self.in_force.policy();
         let limits: Vec<Applied> = match kind {
             DocumentKind::Project => active.registry.limits_of_project(name),

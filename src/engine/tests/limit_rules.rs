@@ -184,3 +184,34 @@ async fn an_overdraft_begins_a_block_and_taking_it_away_from_the_limit_ends_it()
     day.engine.registry_changes().put("k", &limit(""), &Actor::local(), day.now).await.unwrap();
     assert!(day.ask(json!({"key_id": "k", "tokens_used": 1, "admit": true})).await.allowed);
 }
+
+#[tokio::test]
+async fn a_strangers_failure_in_a_keys_name_begins_no_block() {
+    let limits =
+        json!({"limits": [{"unit": "requests", "window": "1hour", "limit": 1, "block_seconds": 3600}]});
+    let mut day = day(&[("p", project(limits))]).await;
+    assert!(day.ask(json!({"project_id": "p", "admit": true})).await.allowed, "it just fits");
+    let stranger = json!({"project_id": "p", "source_ip": "198.51.100.9", "response_status": 401});
+    day.ask(stranger).await;
+    day.ask(json!({"project_id": "p", "refused_by": "keyward"})).await;
+    // The hour slides, and leaves a sixtieth late.
+    day.now += HOUR + MINUTE;
+    assert!(day.ask(json!({"project_id": "p", "admit": true})).await.allowed);
+}
+
+#[tokio::test]
+async fn what_a_low_priority_may_not_have_blocks_no_high_one() {
+    let limits = |priority: &str| {
+        project(json!({"priority": priority, "limits": [
+            {"unit": "requests", "window": "1hour", "limit": 10, "block_seconds": 60},
+        ]}))
+    };
+    let mut day = day(&[("p", limits("low"))]).await;
+    let asked = json!({"project_id": "p", "admit": true});
+    for _ in 0..8 {
+        assert!(day.ask(asked.clone()).await.allowed);
+    }
+    assert!(!day.ask(asked.clone()).await.allowed, "eight of ten are for all");
+    day.engine.registry_changes().put("p", &limits("high"), &Actor::local(), day.now).await.unwrap();
+    assert!(day.ask(asked).await.allowed);
+}

@@ -54,6 +54,7 @@ pub(super) async fn patch<R: Resource>(
     patch: &[u8],
 ) -> Result<Json<R::View>, ApiError> {
     let patch: Patch = parse(patch)?;
+    let _alone = app.engine.registry_changes().alone().await;
     for _ in 0..ATTEMPTS {
         let active = app.engine.policy();
         let held = R::held(&active.registry, name).ok_or_else(|| absent(R::KIND, name))?;

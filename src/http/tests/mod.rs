@@ -178,6 +178,7 @@ fn options() -> EngineOptions {
     EngineOptions {
         deadline: Duration::from_secs(5),
         idempotency_capacity: 100,
+        retry_span: crate::domain::record::RETRY_SPAN,
         shares_store: false,
         profile_capacity: 100,
         new_subjects_per_minute: 6000,

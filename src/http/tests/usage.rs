@@ -136,7 +136,7 @@ async fn csv_is_given_where_it_is_asked_for_and_no_name_becomes_a_formula() {
     )
     .await;
     let expected_header = "start,project,model,requests,refused,client_errors,server_errors,tokens,input_tokens,\
-        cached_tokens,output_tokens,cost_usd,latency_p50_ms,latency_p95_ms,latency_p99_ms\r\n";
+        cached_tokens,output_tokens,cost_usd,latency_p50_ms,latency_p95_ms,latency_p99_ms,estimated_requests\r\n";
     let asked = api.get("/v1/usage?group_by=model,project&bucket=day&format=csv").await;
     let accept = [("accept", "text/csv")];
     let path = "/v1/usage?group_by=model,project&bucket=day";
@@ -146,7 +146,7 @@ async fn csv_is_given_where_it_is_asked_for_and_no_name_becomes_a_formula() {
         let (header, rows) = reply.text.split_at(expected_header.len());
         assert_eq!(header, expected_header);
         let row = rows.split_once(',').unwrap().1;
-        assert_eq!(row, "'=cmd|'/c'!A0,\"a,\"\"b\"\"\",1,0,0,0,10,10,0,0,1.5,0.012,0.012,0.012\r\n");
+        assert_eq!(row, "'=cmd|'/c'!A0,\"a,\"\"b\"\"\",1,0,0,0,10,10,0,0,1.5,0.012,0.012,0.012,0\r\n");
     }
     let json = format!("{path}&format=json");
     api.call("GET", &json, &accept, Body::empty()).await.good(200);

@@ -19,7 +19,7 @@ use crate::{
 /// Most buckets of one answer.
 const MAX_BUCKETS: Millis = 10_000;
 
-/// What is asked for.
+/// The parameters of `GET /v1/usage`, checked: a mistake is a 422 that names the parameter.
 pub(super) struct Asked {
     pub(super) query: UsageQuery,
     pub(super) csv: bool,

@@ -20,6 +20,7 @@ async fn judged(verdict: Verdict) -> Event {
     let options = EngineOptions {
         deadline: Duration::from_secs(10),
         idempotency_capacity: 100,
+        retry_span: crate::domain::record::RETRY_SPAN,
         shares_store: false,
         profile_capacity: 100,
         new_subjects_per_minute: 100,

@@ -1,6 +1,6 @@
 //! How much the embedded store keeps, and for how long.
 
-use crate::domain::usage::Keep;
+use crate::domain::{Millis, record::RETRY_SPAN, usage::Keep};
 
 /// How an [`EmbeddedStore`](super::EmbeddedStore) keeps things.
 #[derive(Debug, Clone)]
@@ -9,7 +9,9 @@ pub struct EmbeddedOptions {
     pub max_subjects: usize,
     /// Profiles kept in memory; others are read from disk when they are needed.
     pub max_profiles: usize,
-    /// Request ids remembered for two minutes; beyond them the oldest are forgotten early.
+    /// How long a request is claimed, ms: a retry within it is charged once.
+    pub retry_span: Millis,
+    /// Request ids remembered that long; beyond them the oldest are forgotten early.
     pub max_claims: usize,
     /// Days that events are kept.
     pub event_retention_days: u32,
@@ -26,6 +28,7 @@ impl Default for EmbeddedOptions {
         Self {
             max_subjects: 1_000_000,
             max_profiles: 20_000,
+            retry_span: RETRY_SPAN,
             max_claims: 200_000,
             event_retention_days: 90,
             profile_retention_days: 45,

@@ -80,7 +80,7 @@ impl RedisStore {
                 flag(claim.is_some()),
                 flag(settles.is_some_and(|settles| settles.keeps_estimate)),
                 late,
-                0.0,
+                self.options.retry_span as f64,
             ])))
     }
 

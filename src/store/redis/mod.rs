@@ -33,7 +33,7 @@ mod usage;
 use std::time::Duration;
 
 use super::StoreError;
-use crate::domain::usage::Keep;
+use crate::domain::{Millis, record::RETRY_SPAN, usage::Keep};
 
 use keys::Keys;
 pub use keys::LAYOUT;
@@ -56,6 +56,8 @@ pub struct RedisOptions {
     pub event_retention: Duration,
     /// How long the profile of a silent subject is kept.
     pub profile_retention: Duration,
+    /// How long a request is claimed, ms: a retry within it is charged once.
+    pub retry_span: Millis,
     /// How long roll-ups of usage are kept.
     pub usage: Keep,
     /// Whether to look at the server's version and settings at start.
@@ -73,6 +75,7 @@ impl Default for RedisOptions {
             max_events_per_partition: 100_000,
             event_retention: 90 * DAY,
             profile_retention: 45 * DAY,
+            retry_span: RETRY_SPAN,
             usage: Keep::default(),
             check_server: true,
         }

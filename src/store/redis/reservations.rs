@@ -16,7 +16,7 @@ use crate::{
         reservation::{Ended, Reservation, ReservationChange, ReservationChanged, ReservationId},
         usage::UsageBatch,
     },
-    store::{CounterStore, Refund, ReservationStore, Respond, StoreError, StoreResult, UsageStore},
+    store::{Refund, ReservationStore, Respond, StoreError, StoreResult, UsageStore},
 };
 
 /// What usage counts of a partition at a time.
@@ -169,10 +169,7 @@ impl RedisStore {
     ) -> Vec<CounterChange> {
         let home = self.keys.partition(Some(&reservation.subject()));
         changes.retain(|change| self.cluster && self.partition_of(&change.counter.scope) != home);
-        if changes.is_empty() || self.change_counters(&changes, now).await.is_ok() {
-            changes.clear();
-        }
-        changes
+        self.change_each_slot(changes, now).await
     }
 
     /// What usage is to count of partitions, in the order of each.

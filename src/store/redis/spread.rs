@@ -5,7 +5,7 @@
 //! others are confirmed or given back. A report is charged at the key's slot, and then elsewhere. What is committed and
 //! cannot be carried to another slot is owed: [`Observation::owed`].
 
-use super::{RedisStore, charges::Asking};
+use super::{RedisStore, charges::Asking, keys::by_partition};
 use crate::{
     domain::{
         Millis, SECOND,
@@ -44,20 +44,26 @@ impl RedisStore {
         if charge.mode == ChargeMode::Report {
             return self.report_spread(charge, &here, &away).await;
         }
-        let away = self.charge_away(charge, &away).await?;
+        let indices = away;
+        let away = self.charge_away(charge, &indices).await?;
         let refusal = away.iter().find_map(|away| away.refusal);
         let mode = if refusal.is_some() { ChargeMode::Peek } else { charge.mode };
         let local = Charge { mode, ..at_home(charge, &here) };
         let reply = self.link.call(self.charge_call(&local)?).await;
         let observed = reply.and_then(|reply| self.read_charged(&reply, &local));
+        let is_new = observed.as_ref().is_ok_and(|observed| observed.claim == Claim::Fresh);
+        if refusal.is_some() && charge.claim().is_some() && is_new {
+            self.begin_blocks(charge, &indices).await;
+        }
         let mut owed = Vec::new();
         if charge.mode == ChargeMode::Admit {
             let is_charged = |observed: &Observation| observed.admitted && observed.claim == Claim::Fresh;
             let admitted = refusal.is_none() && observed.as_ref().is_ok_and(is_charged);
             let changes = confirmations(charge, &away, admitted);
+            let left = self.change_each_slot(changes, charge.now).await;
             // What is not given back ends by itself.
-            if self.change_counters(&changes, charge.now).await.is_err() && admitted {
-                owed = changes;
+            if admitted {
+                owed = left;
             }
         }
         Ok(Observation { owed, ..with_away(observed?, charge, &here, &away) })
@@ -88,10 +94,32 @@ impl RedisStore {
                 CounterChange { counter, back: None, add: Some((amount, until)) }
             }));
         }
-        let made = self.change_counters(&changes, charge.now).await.is_ok();
+        let owed = self.change_each_slot(changes, charge.now).await;
         let looked = self.look_away(charge, away, is_repeated).await;
-        let owed = if made { Vec::new() } else { changes };
         Ok(Observation { owed, ..with_away(observed, charge, here, &looked) })
+    }
+
+    /// Begins the blocks of limits in other slots that a request does not fit.
+    async fn begin_blocks(&self, charge: &Charge, indices: &[usize]) {
+        let asked: Vec<CounterCharge> = indices.iter().map(|index| charge.counters[*index].clone()).collect();
+        if asked.iter().any(|counter| counter.block.is_some())
+            && let Err(error) = self.count(&asked, &[], charge.now, Asking::WouldFit).await
+        {
+            tracing::debug!(%error, "a block did not begin; the next request that does not fit begins it");
+        }
+    }
+
+    /// Makes changes slot by slot, at the same time; returns those of the slots that did not take them.
+    pub(super) async fn change_each_slot(
+        &self,
+        changes: Vec<CounterChange>,
+        now: Millis,
+    ) -> Vec<CounterChange> {
+        let placed = changes.into_iter().map(|change| (self.partition_of(&change.counter.scope), change));
+        let groups = by_partition(placed).into_values().map(async |group: Vec<CounterChange>| {
+            if self.change_counters(&group, now).await.is_ok() { Vec::new() } else { group }
+        });
+        futures::future::join_all(groups).await.concat()
     }
 
     /// What counters in other slots hold once a report is charged, and whether that is more than they may: then their
@@ -117,7 +145,9 @@ impl RedisStore {
     async fn charge_away(&self, charge: &Charge, indices: &[usize]) -> Result<Vec<Away>, StoreError> {
         let passing = |index: &usize| {
             let counter = &charge.counters[*index];
-            CounterCharge { until: counter.until.min(charge.now + UNCONFIRMED), ..counter.clone() }
+            // Whether it is a repeated one, which begins no block, is known only at home.
+            let block = counter.block.filter(|_| charge.claim().is_none());
+            CounterCharge { until: counter.until.min(charge.now + UNCONFIRMED), block, ..counter.clone() }
         };
         let first: Vec<CounterCharge> = indices.iter().map(passing).collect();
         let asking = if charge.mode == ChargeMode::Peek { Asking::WouldFit } else { Asking::Charge };

@@ -6,7 +6,8 @@ use crate::{
     store::StoreResult,
 };
 
-/// Keeps claims for two minutes, and the answers to claimed requests.
+/// Keeps claims: of work by its name for two minutes, of requests for as long as the store's `retry_span` says, and the
+/// answers to claimed requests.
 ///
 /// A request is claimed in the step that charges for it:
 /// [`LedgerEntry::claim`](crate::domain::observation::LedgerEntry::claim).
@@ -17,7 +18,7 @@ pub trait ClaimStore: Send + Sync + 'static {
     /// What became of a request of a subject; [`Claim::Fresh`] where nobody has it.
     fn claimed<'a>(&'a self, subject: &'a Subject, claim: u128, now: Millis) -> StoreResult<'a, Claim>;
 
-    /// Keeps the answer to a claimed request for the rest of its two minutes. A claim that has run out gets none.
+    /// Keeps the answer to a claimed request for the rest of its claim. A claim that has run out gets none.
     fn answer_claim<'a>(
         &'a self,
         subject: &'a Subject,

@@ -8,6 +8,7 @@ use std::sync::{
 use keyward::{
     domain::{
         Millis,
+        actor::Actor,
         counter::{Counter, CounterChange, CounterCount},
         debt::DebtBatch,
         observation::{Charge, Observation},
@@ -106,4 +107,24 @@ async fn what_redis_is_owed_is_counted_once_though_its_answers_are_lost() {
 #[tokio::test]
 async fn what_the_embedded_store_is_owed_is_counted_once_though_its_answers_are_lost() {
     is_counted_once(Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap())).await;
+}
+
+/// Reports of a banned key are counted behind their answers: also when the service is stopped right after.
+#[tokio::test]
+async fn what_was_counted_behind_an_answer_is_written_at_an_orderly_stop() {
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
+    let engine = Engine::start(store.clone(), Arc::new(Geo::off()), limits_alone(1_000_000_000), options());
+    let engine = engine.await.unwrap();
+    let (intake, subject) = (intake(300_000), Subject::key("stopped"));
+    let report = || record(&intake, "stopped", json!({}), engine.now());
+    engine.record(&[report()], engine.now()).await;
+    engine.bans().ban(&subject, None, "leaked", &Actor::local(), engine.now()).await.unwrap();
+    for _ in 0..100 {
+        assert!(!engine.record(&[report()], engine.now()).await[0].allowed);
+    }
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    engine.clone().upkeep(shutdown).await;
+    let seen = store.inspect(&subject, engine.now()).await.unwrap().unwrap();
+    assert_eq!(seen.counts[ONE_HOUR].tokens, 1_010);
 }

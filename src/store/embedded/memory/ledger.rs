@@ -84,7 +84,7 @@ impl Ledger {
         let charged =
             observation.admitted && charge.mode != ChargeMode::Peek || charge.mode == ChargeMode::Report;
         if let Some(claim) = charge.claim().filter(|_| charged) {
-            claims.claim(&request_name(claim), charge.now);
+            claims.claim_request(&request_name(claim), charge.now);
         }
         Observation { settled, lapsed, ..observation }
     }

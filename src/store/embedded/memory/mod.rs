@@ -49,7 +49,7 @@ impl Memory {
         Self {
             counters,
             profiles: Profiles::new(options.max_profiles),
-            claims: Claims::new(options.max_claims),
+            claims: Claims::new(options.max_claims, options.retry_span),
             ledger: Ledger::default(),
             log_end: AtomicI64::new(0),
             revision: AtomicU64::new(0),

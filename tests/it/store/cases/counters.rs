@@ -46,7 +46,7 @@ pub(super) const DAILY: Span = Span::Calendar(Calendar::Day);
 /// A limit over ten seconds on a project, with a block of a minute.
 fn blocking(name: &str, amount: u64, now: Millis) -> Vec<CounterCharge> {
     let limit = quota(project(name), Span::Sliding(10 * SECOND), amount, 100, now);
-    let block = CounterCharge::of_block(&limit.counter, MINUTE, now);
+    let block = CounterCharge::of_block((&limit.counter, limit.most), MINUTE, now);
     vec![limit, block]
 }
 
