@@ -4,7 +4,10 @@ use super::{
     limits::{ask, day, key, project},
     *,
 };
-use crate::domain::actor::Actor;
+use crate::domain::{
+    actor::Actor,
+    registry::{Configured, Shares},
+};
 
 #[tokio::test]
 async fn a_shadow_limit_is_charged_and_shown_and_tells_once_a_span_what_it_would_have_refused() {
@@ -206,12 +209,15 @@ async fn what_a_low_priority_may_not_have_blocks_no_high_one() {
             {"unit": "requests", "window": "1hour", "limit": 10, "block_seconds": 60},
         ]}))
     };
-    let mut day = day(&[("p", limits("low"))]).await;
+    let shares = Shares { low: 800, medium: 900 };
+    let mut day = Day::configured(Configured { shares, ..Configured::default() }).await;
+    let by = Actor::local();
+    day.engine.registry_changes().put("p", &limits("low"), &by, day.now).await.unwrap();
     let asked = json!({"project_id": "p", "admit": true});
     for _ in 0..8 {
         assert!(day.ask(asked.clone()).await.allowed);
     }
     assert!(!day.ask(asked.clone()).await.allowed, "eight of ten are for all");
-    day.engine.registry_changes().put("p", &limits("high"), &Actor::local(), day.now).await.unwrap();
+    day.engine.registry_changes().put("p", &limits("high"), &by, day.now).await.unwrap();
     assert!(day.ask(asked).await.allowed);
 }
