@@ -150,8 +150,8 @@ pub struct WireRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1)]
     pub api_key: Option<String>,
-    /// The caller's own public name for the key; case matters. One that begins as a secret does (`sk-`, `ghp_`, …) must
-    /// be registered. This or `api_key`.
+    /// The caller's own public name for the key; case matters. One that begins as a secret does (`sk-`, `ghp_`, …)
+    /// must be registered. This or `api_key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 256, pattern = "^[!-~]+$")]
     pub key_id: Option<String>,

@@ -65,7 +65,7 @@ pub struct AlertBook {
 }
 
 impl AlertBook {
-    /// Notes that a rule is true of somebody until a moment. Of each rule at most `most` alerts that fire are told apart,
+    /// Notes that a rule is true of somebody until a moment. Of each rule at most `most` alerts that fire stand apart,
     /// and as many that are cleared are shown.
     pub fn fires(
         &mut self,
