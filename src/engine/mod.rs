@@ -42,6 +42,7 @@ pub use decide::{
 };
 pub use operator::{
     Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectView, Subjects,
+    Successions,
 };
 pub use options::EngineOptions;
 pub use places::KnownPlace;
@@ -181,6 +182,11 @@ impl Engine {
     /// The registry, as people change it.
     pub fn registry_changes(&self) -> &RegistryChanges {
         &self.operator.registry
+    }
+
+    /// Keys that take the place of others.
+    pub fn successions(&self) -> &Successions {
+        &self.operator.successions
     }
 
     /// What analysts say about events.

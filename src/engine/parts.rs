@@ -13,7 +13,9 @@ use super::{
     fallback::Fallback,
     in_force::InForce,
     limit_reports::LimitReports,
-    operator::{Bans, DeadLetters, Feedback, Limits, Operator, PolicyChanges, RegistryChanges, Subjects},
+    operator::{
+        Bans, DeadLetters, Feedback, Limits, Operator, PolicyChanges, RegistryChanges, Subjects, Successions,
+    },
     options::EngineOptions,
     outbox::EventOutbox,
     policy::Base,
@@ -108,10 +110,12 @@ impl Parts {
     pub(super) fn operator(&self) -> Operator {
         let (shared, in_force) = (|| self.shared.clone(), || self.in_force.clone());
         let (standings, profiles) = (|| self.standings.clone(), || self.profiles.clone());
+        let registry = Arc::new(RegistryChanges::new(shared(), in_force(), self.limit_reports.clone()));
         Operator {
+            successions: Successions::new(shared(), in_force(), profiles(), registry.clone()),
+            registry,
             bans: Bans::new(shared(), in_force(), standings()),
             policy: PolicyChanges::new(in_force()),
-            registry: RegistryChanges::new(shared(), in_force(), self.limit_reports.clone()),
             feedback: Feedback::new(shared(), in_force(), standings(), profiles(), self.geo.clone()),
             subjects: Subjects::new(shared(), in_force(), self.bans.clone(), standings(), profiles()),
             limits: Limits::new(shared(), in_force()),

@@ -31,7 +31,7 @@ struct Entry {
     recent: Recent,
 }
 
-/// A profile at hand.
+/// A profile in memory, shared by all requests of its subject.
 #[derive(Debug, Clone)]
 pub(super) struct ProfileHandle(Arc<Mutex<Entry>>);
 

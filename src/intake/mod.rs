@@ -398,7 +398,10 @@ mod tests {
             let named = record(&with(&format!(r#""tokens_used":1,"service_tier":"{tier}""#))).unwrap();
             assert_eq!(named.digest, plain.digest, "{tier}");
         }
-        assert_eq!(pointers(&with(r#""service_tier":"quick""#)), ["/service_tier"]);
+        for wrong in ["\"quick\"", "1", "true", "[]"] {
+            assert_eq!(pointers(&with(&format!(r#""service_tier":{wrong}"#))), ["/service_tier"], "{wrong}");
+        }
+        assert_eq!(pointers(&with(r#""latency_ms":1e999"#)), ["/latency_ms"]);
     }
 
     #[test]

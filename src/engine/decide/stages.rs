@@ -63,7 +63,7 @@ pub(in crate::engine) struct Known<'r> {
 pub(in crate::engine) struct Observed<'r> {
     pub known: Known<'r>,
     pub charge: Charge,
-    /// Whose it is.
+    /// Whether it is the key's own doing, or its source's alone.
     pub attribution: Attribution,
     pub profile: ProfileHandle,
     /// The profile of its project, when one is named.

@@ -99,7 +99,6 @@ impl Bans {
     }
 }
 
-/// The event of a lifting.
 pub(super) fn lifted(subject: &Subject, details: &BanLifted, now: Millis) -> Event {
     let event = events::operator(now, EventType::BanLifted, Severity::Low, Some(subject));
     Event { action: Some("none".to_owned()), ..event.with(details) }
