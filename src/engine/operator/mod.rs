@@ -16,7 +16,7 @@ pub use feedback::Feedback;
 pub use limits::{LimitView, Limits};
 pub use policy::PolicyChanges;
 pub use registry::RegistryChanges;
-pub use subjects::{SubjectView, Subjects};
+pub use subjects::{SubjectPage, SubjectQuery, SubjectRow, SubjectView, Subjects};
 
 /// What people do, by what it is about.
 pub(in crate::engine) struct Operator {
