@@ -35,14 +35,19 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use background::{alert_status::AlertStatus, reservations::Reservations, usage::Usage};
+pub use background::{
+    alert_status::AlertStatus,
+    event_counts::{EventCounts, EventSummary},
+    reservations::Reservations,
+    usage::Usage,
+};
 pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,
 };
 pub use operator::{
-    Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectView, Subjects,
-    Successions,
+    Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectPage,
+    SubjectQuery, SubjectRow, SubjectView, Subjects, Successions,
 };
 pub use options::EngineOptions;
 pub use places::KnownPlace;
@@ -157,6 +162,11 @@ impl Engine {
     /// Where each alert rule stands, as this instance saw it at its last pass.
     pub fn alerts(&self) -> Vec<AlertStatus> {
         self.upkeep.alerts.list()
+    }
+
+    /// How many events there were, by the hour.
+    pub fn event_counts(&self) -> &EventCounts {
+        &self.upkeep.event_counts
     }
 
     /// Usage over all instances.

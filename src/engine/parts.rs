@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{
     background::{
-        alerts::AlertWatch, answers::AnswersForOthers, deferred_reports::DeferredReports, log::LogFollower,
-        reconcile::Reconciler, reservations::Reservations, spend::SpendWatch, upkeep::Upkeep, usage::Usage,
-        usage_book::UsageBook,
+        alerts::AlertWatch, answers::AnswersForOthers, deferred_reports::DeferredReports,
+        event_counts::EventCounts, log::LogFollower, reconcile::Reconciler, reservations::Reservations,
+        spend::SpendWatch, upkeep::Upkeep, usage::Usage, usage_book::UsageBook,
     },
     bans::BanIndex,
     decide::{Decider, Remembers},
@@ -43,6 +43,7 @@ pub(super) struct Parts {
     pub(super) answers: Arc<AnswersForOthers>,
     pub(super) reservations: Arc<Reservations>,
     pub(super) limit_reports: Arc<LimitReports>,
+    pub(super) event_counts: Arc<EventCounts>,
 }
 
 impl Parts {
@@ -76,6 +77,7 @@ impl Parts {
             answers: Arc::new(AnswersForOthers::new(shared.clone(), options.shares_store)),
             reservations: Arc::new(Reservations::new(shared.clone(), fallback.clone())),
             limit_reports: Arc::new(LimitReports::default()),
+            event_counts: Arc::new(EventCounts::new(shared.clone())),
             usage_book: book,
             shared,
             geo,
@@ -146,6 +148,7 @@ impl Parts {
                 standings(),
                 self.usage_book.instance(),
             ),
+            event_counts: self.event_counts.clone(),
             alerts: AlertWatch::new(shared(), in_force(), self.usage.clone()),
             spend: SpendWatch::new(shared(), in_force(), standings(), book()),
         }

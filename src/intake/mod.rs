@@ -58,6 +58,11 @@ impl Intake {
         self.peppers.key_id(api_key)
     }
 
+    /// A signature of lines of text that only instances with the same pepper can make: 64 hex digits.
+    pub fn sign(&self, lines: &[&str]) -> String {
+        self.peppers.sign(lines)
+    }
+
     /// Validates a wire record and hashes its key, where no key is registered.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 //! - `spending`: limits as they are used up, alert rules, unusual days.
 //! - `service`: Keyward's own trouble, and what its sinks did.
 //! - `finding`: what all evidence of findings has.
+//! - `tally`: how many there were, by the hour.
 
 mod amount;
 mod call;
@@ -24,6 +25,7 @@ pub mod rfc3339_millis;
 mod service;
 mod spending;
 mod standing;
+mod tally;
 
 pub use self::{
     amount::EvidenceAmount,
@@ -39,5 +41,6 @@ pub use self::{
     service::{EmergencyHookCalled, EventGap, HookOutcome, StoreDegraded, StoreRecovered},
     spending::{AlertRuleFired, BudgetUsed, KeyCutOff, LimitUsed, SpendAnomaly, SpendCheck, SpendSign},
     standing::{BanExpired, BanLifted, Cause, Hold, KeySpared, StandingChanged},
+    tally::{EventTally, TallyBucket, TallyBy},
 };
 pub use super::calendar::{format_millis, parse_millis};

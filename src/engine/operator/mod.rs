@@ -19,7 +19,7 @@ pub use feedback::Feedback;
 pub use limits::{LimitView, Limits};
 pub use policy::PolicyChanges;
 pub use registry::RegistryChanges;
-pub use subjects::{SubjectView, Subjects};
+pub use subjects::{SubjectPage, SubjectQuery, SubjectRow, SubjectView, Subjects};
 pub use succession::Successions;
 
 /// What people do, by what it is about.

@@ -7,6 +7,7 @@ mod doors;
 mod events;
 mod limits;
 mod observe;
+mod overview;
 mod pages;
 mod records;
 mod registry;
