@@ -25,6 +25,7 @@ mod parts;
 mod places;
 mod policy;
 mod profiles;
+mod service_events;
 mod shared;
 mod standings;
 #[cfg(test)]
@@ -120,6 +121,7 @@ impl Engine {
             upkeep,
             operator,
         });
+        engine.shared.follow_clock().await?;
         engine.in_force.refresh().await?;
         engine.standings.reload(engine.now()).await?;
         Ok(engine)

@@ -31,8 +31,8 @@ const TICK: Duration = Duration::from_millis(200);
 const USAGE_TICK: Duration = Duration::from_millis(400);
 /// Profiles are flushed and bans ended every this many ticks: 1 s.
 const SECOND_TICKS: u64 = 5;
-/// The store's clock is read every this many ticks: 10 s.
-const CLOCK_TICKS: u64 = 50;
+/// The clock that is followed is read every this many ticks: 2 s.
+const CLOCK_TICKS: u64 = 10;
 /// Bans are read anew every this many ticks, so that any instance re-asserts what a store has lost: 30 s.
 const RELOAD_TICKS: u64 = 150;
 /// Alert rules are looked at this often.
@@ -190,7 +190,7 @@ impl Upkeep {
         self.shared.write_events().await?;
         patient(self.in_force.refresh_if_changed()).await?;
         if tick.is_multiple_of(CLOCK_TICKS) {
-            self.follow_clock().await?;
+            self.shared.follow_clock().await?;
         }
         // At once for those that were made here, so that nothing is held past its lease.
         if self.reservations.may_end(self.shared.now()) || tick.is_multiple_of(SECOND_TICKS) {
@@ -213,22 +213,13 @@ impl Upkeep {
         Ok(())
     }
 
-    async fn follow_clock(&self) -> Result<(), StoreError> {
-        let asked = clock::instant();
-        match patient(self.shared.store.clock()).await? {
-            Some(time) => self.shared.clock.follow(time, asked.elapsed()),
-            None => self.shared.clock.catch_up(),
-        }
-        Ok(())
-    }
-
     /// Probes a lost store; when it answers, tells it what happened meanwhile.
     async fn find_store_back(&self) -> Result<(), StoreError> {
         let found = matches!(clock::timeout(PROBE, self.shared.store.ping()).await, Ok(Ok(())));
         if !found {
             return Ok(());
         }
-        self.follow_clock().await?;
+        self.shared.follow_clock().await?;
         let now = self.shared.now();
         let reconciled = self.reconciler.settle(now).await?;
         self.standings.reload(now).await?;

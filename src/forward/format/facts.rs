@@ -72,7 +72,13 @@ impl EventGroup {
             | EventType::FeedbackGiven
             | EventType::SubjectForgotten
             | EventType::DeadLettersChanged => Self::Administration,
-            EventType::EventGap | EventType::StoreDegraded | EventType::StoreRecovered => Self::Service,
+            EventType::EventGap
+            | EventType::StoreDegraded
+            | EventType::StoreRecovered
+            | EventType::ClockJumped
+            | EventType::DataMissing
+            | EventType::AnswersDegraded
+            | EventType::UpkeepFailed => Self::Service,
         }
     }
 

@@ -48,6 +48,10 @@ pub(crate) fn title(kind: EventType) -> &'static str {
         EventType::KeyCutOff => "Key cut off",
         EventType::StoreDegraded => "Store does not answer",
         EventType::StoreRecovered => "Store answers again",
+        EventType::ClockJumped => "Clock jumped",
+        EventType::DataMissing => "Data of the store missing",
+        EventType::AnswersDegraded => "Answers given without the store",
+        EventType::UpkeepFailed => "Upkeep does not get done",
     }
 }
 
