@@ -109,7 +109,7 @@ impl Parts {
         let (shared, in_force) = (|| self.shared.clone(), || self.in_force.clone());
         let (standings, profiles) = (|| self.standings.clone(), || self.profiles.clone());
         Operator {
-            bans: Bans::new(shared(), in_force(), standings()),
+            bans: Bans::new(shared(), in_force(), standings(), profiles()),
             policy: PolicyChanges::new(in_force()),
             registry: RegistryChanges::new(shared(), in_force(), self.limit_reports.clone()),
             feedback: Feedback::new(shared(), in_force(), standings(), profiles(), self.geo.clone()),
