@@ -23,7 +23,7 @@ pub(super) fn of_counter(applied: &Applied, count: CounterCount, now: Millis) ->
         Span::Calendar(_) => reset_at,
     };
     LimitStatus {
-        scope: Some(scope_name(&applied.counter).into()),
+        scope: Some(applied.part.clone().unwrap_or_else(|| scope_name(&applied.counter).into())),
         model: limit.model.clone(),
         window: limit.span,
         unit: limit.unit,

@@ -116,7 +116,7 @@ impl Parts {
         Operator {
             successions: Successions::new(shared(), in_force(), profiles(), registry.clone()),
             registry,
-            bans: Bans::new(shared(), in_force(), standings()),
+            bans: Bans::new(shared(), in_force(), standings(), profiles()),
             policy: PolicyChanges::new(in_force()),
             feedback: Feedback::new(shared(), in_force(), standings(), profiles(), self.geo.clone()),
             subjects: Subjects::new(shared(), in_force(), self.bans.clone(), standings(), profiles()),

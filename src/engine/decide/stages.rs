@@ -12,6 +12,7 @@ use crate::{
         finding::Finding,
         observation::{Charge, ChargeMode, Observation},
         place::Place,
+        profile::PartSighting,
         record::Record,
         registry::{Applied, NotAllowed},
         reservation::HoldTerms,
@@ -97,5 +98,6 @@ pub(super) enum Next {
     /// A ban refuses it: what it charged is taken back.
     TakeBack,
     /// Detectors found this, or nothing: the ladder is climbed for each finding, and what is admitted is learned.
-    Respond(Vec<Finding>),
+    /// With what the request says about its part of the key's traffic, unless the allowlist covers it.
+    Respond(Vec<Finding>, Option<PartSighting>),
 }
