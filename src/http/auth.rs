@@ -78,10 +78,27 @@ impl Auth {
         needed: Scope,
         now: impl FnOnce() -> Millis,
     ) -> Result<Actor, ApiError> {
+        let missing = || ApiError::Unauthenticated("send Authorization: Bearer <token>");
+        if self.is_open() {
+            Ok(Actor::local())
+        } else {
+            self.admit_token(bearer(headers).ok_or_else(missing)?, needed, now)
+        }
+    }
+
+    /// The same with the token itself, wherever it was sent.
+    ///
+    /// # Errors
+    /// As [`Auth::admit`].
+    pub(super) fn admit_token(
+        &self,
+        token: &str,
+        needed: Scope,
+        now: impl FnOnce() -> Millis,
+    ) -> Result<Actor, ApiError> {
         if self.is_open() {
             return Ok(Actor::local());
         }
-        let token = bearer(headers).ok_or(ApiError::Unauthenticated("send Authorization: Bearer <token>"))?;
         let entry = self.verify(token).ok_or(ApiError::Unauthenticated("the token is not a valid one"))?;
         if entry.expires.is_some_and(|at| at <= now()) {
             return Err(ApiError::Unauthenticated("the token has expired"));
