@@ -3,6 +3,7 @@
 
 mod banner;
 mod base;
+mod doors;
 mod error;
 mod open;
 
@@ -11,6 +12,8 @@ pub use error::AppError;
 pub use open::{probe, store as open_store};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use doors::{AuthorizeListener, join};
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +25,7 @@ use crate::{
     engine::{Engine, EngineOptions},
     forward::{Forwarder, SinkContext},
     geo::GeoStatus,
-    http::{self, AppState, Auth},
+    http::{self, AppState, Auth, Authorize},
     intake::Intake,
     pricing::PriceStatus,
     telemetry,
@@ -41,6 +44,8 @@ pub struct Running {
     pub engine: Arc<Engine>,
     stop: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
+    /// What is on a listener of its own, where there is one.
+    authorizing: Option<JoinHandle<std::io::Result<()>>>,
     background: Background,
 }
 
@@ -61,6 +66,7 @@ impl Running {
     pub async fn shutdown(self) -> Result<(), AppError> {
         self.stop.cancel();
         let served = self.serving.await;
+        let authorized = join(self.authorizing).await;
         // Before the store is closed: the cursors are in it.
         self.background.stop_forwarding.cancel();
         self.background.forwarder.finish().await;
@@ -70,6 +76,7 @@ impl Running {
         self.background.helpers.iter().for_each(JoinHandle::abort);
         let internal = |error: &dyn std::error::Error| AppError::Internal(error.to_string());
         served.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+        authorized.map_err(|error| internal(&error))?;
         finished.map_err(|error| internal(&error))
     }
 }
@@ -89,6 +96,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let listener = listen(config.server.listen).await?;
     let address =
         listener.local_addr().map_err(|source| AppError::Listen { address: config.server.listen, source })?;
+    let doors = AuthorizeListener::open(&config.server.authorize_listen).await?;
     let store = open::store(&config).await?;
     open::register(&peppers, &*store, &config).await?;
     let engine = Engine::start(store, geo.clone(), &config, options(&config))
@@ -112,10 +120,11 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let (geo_status, price_status) = (geo.status(), prices.status());
     let skew = i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000;
     let (shown, clock) = (sinks.clone(), engine.clone());
-    let router = http::router(AppState {
+    let state = Arc::new(AppState {
         engine: engine.clone(),
         intake: Intake::live(peppers.peppers, prices.clone(), skew),
         auth,
+        authorize: Authorize::new(&config.server, &config.authorize),
         hosts: AllowedHosts::new(&config.server),
         components: Arc::new(move || {
             // No token is needed to see this: not what others answered.
@@ -128,11 +137,13 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         body_timeout: Duration::from_millis(config.server.request_timeout_ms),
         shutdown: stop.clone(),
     });
-    let (settings, until) = (config.server, stop.clone());
+    let (settings, until) = (Arc::new(config.server), stop.clone());
+    let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), until.clone());
+    let router = http::router(state);
     let serving = tokio::spawn(async move { http::serve(listener, router, &settings, until).await });
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
-    Ok(Running { address, geo, prices, engine, stop, serving, background })
+    Ok(Running { address, geo, prices, engine, stop, serving, authorizing, background })
 }
 
 /// What sinks need of the rest.

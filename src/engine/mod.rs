@@ -31,7 +31,7 @@ mod standings;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -73,6 +73,7 @@ use crate::{
         profile::Profile,
         record::Record,
         reservation::HoldTerms,
+        standing::Standing,
     },
     geo::Geo,
     store::{Document, Store, StoreError},
@@ -275,6 +276,11 @@ impl Engine {
     /// Changes whenever events of any instance came into the log, for those who read it themselves.
     pub fn news(&self) -> watch::Receiver<u64> {
         self.upkeep.log.news()
+    }
+
+    /// The ban in force on an address or a network around it, where bans are enforced.
+    pub fn ban_of_address(&self, address: IpAddr, now: Millis) -> Option<Standing> {
+        if self.policy().observes() { None } else { self.bans.on_address(address, now) }
     }
 
     /// Whether the store answers.

@@ -111,6 +111,20 @@ impl Auth {
         if caller.may(needed) { Ok(caller.actor) } else { Err(ApiError::Forbidden(needed)) }
     }
 
+    /// Lets in whoever holds a token, wherever it was sent.
+    ///
+    /// # Errors
+    /// As [`Auth::admit`].
+    pub(super) fn admit_token(
+        &self,
+        token: &str,
+        needed: Scope,
+        now: impl FnOnce() -> Millis,
+    ) -> Result<Actor, ApiError> {
+        let caller = if self.is_open() { Caller::local() } else { self.holder_of(token, now)? };
+        if caller.may(needed) { Ok(caller.actor) } else { Err(ApiError::Forbidden(needed)) }
+    }
+
     /// Says who calls, whatever they may do.
     ///
     /// # Errors

@@ -303,22 +303,8 @@ pub(super) async fn lookup(
 
 /// The key under every pepper, the one in use first: bans made under a former one still hold.
 fn subjects_of(app: &App, api_key: String, now: Millis) -> Result<Vec<Subject>, ApiError> {
-    let question = WireCheck {
-        api_key: Some(api_key),
-        key_id: None,
-        source_ip: "127.0.0.1".to_owned(),
-        project_id: None,
-        endpoint: None,
-        model: None,
-        estimated_tokens: None,
-        estimated_input_tokens: None,
-        estimated_output_tokens: None,
-        estimated_cost_usd: None,
-        reserve: None,
-        request_id: None,
-        lease_seconds: None,
-        dispatched: None,
-    };
+    let question =
+        WireCheck { api_key: Some(api_key), source_ip: "127.0.0.1".to_owned(), ..WireCheck::default() };
     let record = app.intake.record(question.into(), now)?;
     Ok(std::iter::once(record.key).chain(record.former_keys).collect())
 }

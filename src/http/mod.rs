@@ -4,6 +4,7 @@
 mod alerts;
 pub(crate) mod allowlist;
 pub mod auth;
+pub mod authorize;
 pub(crate) mod bans;
 mod batch;
 mod csv;
@@ -49,9 +50,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use crate::domain::scope::Scope;
 pub use auth::{Auth, AuthError, new_token};
+pub use authorize::Authorize;
 pub use openapi::document;
 pub use server::serve;
 
+use self::error::ApiError;
 use crate::{
     config::AllowedHosts,
     domain::{Millis, actor::Actor},
@@ -68,6 +71,8 @@ pub struct AppState {
     pub intake: Intake,
     /// Who may call which route.
     pub auth: Auth,
+    /// How reverse proxies ask.
+    pub authorize: Authorize,
     /// The hosts that it answers to.
     pub hosts: AllowedHosts,
     /// The state of what the routes do not see (geo database, sinks), as `/readyz` shows it.
@@ -87,19 +92,28 @@ pub struct AppState {
 /// The state as handlers share it.
 pub(crate) type App = Arc<AppState>;
 
-/// Every route of the API, behind the door that lets no page of another origin in.
-pub fn router(state: AppState) -> Router {
+/// What reverse proxies ask, on a listener that has nothing else and takes no token.
+pub fn authorize_router(state: impl Into<Arc<AppState>>) -> Router {
+    authorize::routes_without_token().fallback(|| async { ApiError::NoRoute }).with_state(state.into())
+}
+
+/// Every route of the API, behind the door that lets no page of another origin in. What reverse proxies ask is beside
+/// the door: host and origin are there those of the client.
+pub fn router(state: impl Into<Arc<AppState>>) -> Router {
     router_with(state, |_| Router::new())
 }
 
 /// The same with pages beside the API, behind the same door.
-pub fn router_with(state: AppState, pages: impl FnOnce(&Arc<AppState>) -> Router<Arc<AppState>>) -> Router {
-    let app = Arc::new(state);
+pub fn router_with(
+    state: impl Into<Arc<AppState>>,
+    pages: impl FnOnce(&Arc<AppState>) -> Router<Arc<AppState>>,
+) -> Router {
+    let app = state.into();
     let pages = pages(&app);
     let on = Guard(app.clone());
     use Scope::{Admin, BansWrite, Metrics, Read, Record};
     use registry::{keys, plans, projects};
-    Router::new()
+    let api = Router::new()
         .route("/v1/record", on.may(Record, post(record::record)))
         .route("/v1/record/batch", on.may(Record, post(batch::batch)))
         .route("/v1/check", on.may(Record, post(record::check)))
@@ -166,8 +180,9 @@ pub fn router_with(state: AppState, pages: impl FnOnce(&Arc<AppState>) -> Router
         .merge(pages)
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(app.clone(), door::guard))
-        .layer(from_fn(layers::finish))
-        .with_state(app)
+        .layer(from_fn(layers::finish));
+    // In this order what is not there is answered behind the door.
+    authorize::routes().merge(api).with_state(app)
 }
 
 /// Puts scopes on routes.

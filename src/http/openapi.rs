@@ -12,7 +12,7 @@ use utoipa::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    alerts, allowlist, bans, batch,
+    alerts, allowlist, authorize, bans, batch,
     door::{PROBED, page_policy},
     error::PROBLEM_JSON,
     events, forecast, health, lift, limits, policy, prices, record,
@@ -24,7 +24,7 @@ use super::{
 #[openapi(
     info(title = "Keyward", description = "Watches API keys: sliding windows, learned behaviour, graduated responses."),
     paths(
-        record::record, record::check, batch::batch,
+        record::record, record::check, batch::batch, authorize::authorize,
         reservations::change, reservations::give_back,
         bans::list, bans::lookup, bans::show, bans::ban, bans::lift, lift::lift_many,
         subject_list::list, subjects::show, subjects::forget,

@@ -215,7 +215,7 @@ fn scrub(text: String, secret: Option<&str>) -> String {
 }
 
 /// A UUID v7 for a request without an id.
-fn new_request_id(now: Millis) -> String {
+pub fn new_request_id(now: Millis) -> String {
     let seconds = u64::try_from(now / 1000).unwrap_or(0);
     let nanos = u32::try_from(now.rem_euclid(1000)).unwrap_or(0) * 1_000_000;
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)).to_string()
