@@ -22,3 +22,4 @@ pub mod simulate;
 pub mod store;
 pub mod telemetry;
 pub mod watch;
+pub mod web;

@@ -30,6 +30,7 @@ use crate::{
     pricing::PriceStatus,
     telemetry,
     watch::Reload,
+    web,
 };
 
 /// A service that runs.
@@ -139,7 +140,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     });
     let (settings, until) = (Arc::new(config.server), stop.clone());
     let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), until.clone());
-    let router = http::router(state);
+    let router = http::router_with(state, web::router);
     let serving = tokio::spawn(async move { http::serve(listener, router, &settings, until).await });
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);

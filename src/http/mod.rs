@@ -35,7 +35,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
-mod usage;
+pub(crate) mod usage;
 mod whoami;
 
 use std::{sync::Arc, time::Duration};
@@ -172,6 +172,7 @@ pub fn router_with(
         .route("/v1/sinks/{name}/dead-letters/redeliver", on.may(Admin, post(sinks::redeliver)))
         .route("/v1/sinks/{name}/dead-letters/discard", on.may(Admin, post(sinks::discard)))
         .route("/v1/whoami", on.any(get(whoami::show)))
+        .route("/v1/tokens", on.may(Admin, get(whoami::tokens)))
         .route("/metrics", on.may(Metrics, get(health::metrics)))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

@@ -28,6 +28,7 @@ mod forward_syslog;
 mod histories;
 mod invariants;
 mod monitoring;
+mod page;
 mod propagation;
 #[path = "../it_support/redis.rs"]
 mod redis_server;

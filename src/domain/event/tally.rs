@@ -6,18 +6,18 @@ use super::Event;
 use crate::domain::{DAY, HOUR, Millis, subject::SubjectKind};
 
 /// Hours of which counts are kept: 35 days, so that a month can be held against the days before it.
-pub const HOURS_KEPT: i64 = 35 * 24;
+pub(super) const HOURS_KEPT: i64 = 35 * 24;
 /// Names that are told apart in one hour, by each property; a flood of names counts as [`OTHER`] beyond it.
 const MOST_NAMES: usize = 100;
 /// What names beyond the first hundred of an hour count as.
-pub const OTHER: &str = "(other)";
+pub(super) const OTHER: &str = "(other)";
 
 /// The property by which events are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TallyBy {
     /// The event's type, by its name on the wire.
     Type,
-    /// The event's severity.
+    /// The event's severity, by its name on the wire.
     Severity,
     /// The country of its place, ISO 3166-1 alpha-2.
     Country,
