@@ -53,6 +53,8 @@ pub(super) async fn page_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, page_policy::PAGE);
+    // Under `no-referrer` a browser names the origin of a form as `null` (Fetch, "append a request `Origin` header").
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(
         HeaderName::from_static("cross-origin-opener-policy"),
         HeaderValue::from_static("same-origin"),

@@ -163,6 +163,7 @@ async fn every_view_shows_itself_also_where_there_is_nothing_to_show() {
         assert_eq!(reply.status, status, "{path}: {}", reply.text);
         assert_eq!(reply.header("content-type"), "text/html; charset=utf-8");
         assert!(reply.text.contains("<h1") && reply.text.contains("aria-current=\"page\""), "{path}");
+        assert_eq!(reply.header("referrer-policy"), "same-origin", "else the origin of a form is null");
         let policy = reply.header("content-security-policy");
         assert!(policy.contains("default-src 'self'") && !policy.contains("unsafe"), "{policy}");
         for inline in ["<script>", " style=\"", " onclick=", "javascript:"] {
