@@ -100,7 +100,10 @@ fn young() -> Scene {
 fn nobody_is_banned_for_being_new_in_a_keys_first_week() {
     let stranger = |scene: Scene| {
         let scene = scene.seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST);
-        scene.with(|scene| scene.record.user_agent = Some("curl/8.0".into()))
+        scene.with(|scene| {
+            scene.record.user_agent = Some("curl/8.0".into());
+            scene.record.endpoint = "/v1/files".into();
+        })
     };
     assert_eq!(stranger(young()).found(ImpossibleTravel).0, Severity::High);
     assert_eq!(stranger(Scene::settled()).found(ImpossibleTravel).0, Severity::Critical);
@@ -200,6 +203,7 @@ fn a_known_country_is_no_news_where_the_file_knows_no_more() {
             endpoint: &features.endpoint,
             model: scene.record.model.as_deref(),
             tokens: 1_000,
+            fresh_tokens: 1_000,
             cost_nanos: 0,
             outcome: scene.record.outcome(),
             peaks: (1, 1),
