@@ -35,7 +35,8 @@ const SURER_THAN_LATER: f64 = 1.0;
 /// Why a finding is no reason for a ban: the next of the key's users may come by for the first time.
 const FIRST_WEEK: &str = "the key is in its first week";
 /// Why a finding is no reason for a ban: somebody who travels shows as much.
-const TOO_LITTLE_NEW: &str = "beside the place less than two other things are new, or the endpoint is not";
+const TOO_LITTLE_NEW: &str =
+    "beside the place too little is new: an owner who travels, or moves a service, shows as much";
 /// Why a finding is no reason for a ban: volume alone may be a launch, a monthly job or a loop of the owner's.
 const NO_OTHER_ACTOR: &str = "nothing shows another actor: the place and the client are the key's own";
 /// Why a finding is less severe than its numbers: people have had time to read the first one.
@@ -228,17 +229,21 @@ impl<'a> Case<'a> {
 
     /// How bad a request from a new place is, by the weight of all that is new and `more`; and why it is less bad.
     ///
-    /// While the key is warming up its project judges. It is critical only beside two other new things, of which one is
-    /// the endpoint: who moves an application brings along a place, a client and a model. And it is critical only once
-    /// the key was seen for a week: until then the next of its users may come by for the first time. What is not
-    /// critical is low once the place has been in use for an hour.
+    /// While the key is warming up its project judges. It is critical only beside a new client, or two other new
+    /// things, and only once the key was seen for a week: until then the next of its users may come by for the first time. Of a
+    /// key that works around the clock the endpoint must be new as well: who moves a service brings along a place, a
+    /// client and a model. What is not critical is low once the place has been in use for an hour.
     pub(super) fn severity(&self, more: f64, place: &PlaceCore) -> (Severity, Option<&'static str>) {
         let now = self.now();
         if weight::is_warming_up(self.profile, now) {
             return self.severity_by_project(more, place);
         }
         let novelties = self.weights.novelties();
-        let enough_is_new = novelties > 2 && self.weights.endpoint > 0.0;
+        let enough_is_new = if weight::works_around_the_clock(self.profile, now) {
+            novelties > 2 && self.weights.endpoint > 0.0
+        } else {
+            novelties > 2 || novelties == 2 && self.weights.client > 0.0
+        };
         let (severity, because) = match self.severity_of(self.weights.total() + more) {
             Severity::Critical if !enough_is_new => (Severity::High, Some(TOO_LITTLE_NEW)),
             Severity::Critical if weight::is_young(self.profile, now) => (Severity::High, Some(FIRST_WEEK)),

@@ -39,6 +39,8 @@ const WARM_UP_KNOWN_DAYS: f64 = 1.5;
 /// How long a key is judged by its project, too.
 const YOUNG: Millis = 7 * DAY;
 
+/// Hours of the day in which a key has worked that works around the clock: people sleep.
+const HOURS_OF_A_MACHINE: u32 = 21;
 /// Days with new far moves, from where on they are a key's way of working.
 const FAR_MOVE_DAYS: usize = 3;
 /// Days that a project must be known before a key's first day is judged by it.
@@ -274,6 +276,14 @@ fn days_of_discovery_where<K: Ord + Clone>(
 /// Whether the key has not been seen for a whole week yet: somebody who uses it on Mondays may not have come by.
 pub fn is_young(profile: &Profile, now: Millis) -> bool {
     profile.first_seen.is_none_or(|first| now - first < YOUNG)
+}
+
+/// Whether a key works around the clock, as machines do: in nearly every hour of the day within the last two weeks.
+pub(super) fn works_around_the_clock(profile: &Profile, now: Millis) -> bool {
+    let first = (now - 14 * DAY).div_euclid(HOUR);
+    let hours = profile.history.hours().rev().take_while(|(hour, _)| i64::from(*hour) >= first);
+    let of_the_day = hours.fold(0_u32, |seen, (hour, _)| seen | 1 << (hour % 24));
+    of_the_day.count_ones() >= HOURS_OF_A_MACHINE
 }
 
 /// Whether the key never worked at this hour of the day or the ones beside it, on days before today.

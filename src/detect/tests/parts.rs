@@ -18,7 +18,7 @@ fn robbed(endpoint: &'static str) -> Scene {
     for day in 0..DAYS {
         scene.profile.later.parts.see(&own, NOON - DAYS * DAY + day * DAY);
     }
-    scene.seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST).with(|scene| {
+    scene.from(BUCHAREST).with(|scene| {
         scene.record.user_agent = Some("curl/8.5.0".into());
         scene.record.endpoint = endpoint.into();
     })
