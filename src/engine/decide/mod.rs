@@ -7,6 +7,7 @@
 
 mod bans;
 mod blocks;
+mod crowd;
 mod decider;
 pub(in crate::engine) mod explain;
 pub(in crate::engine) mod frame;
