@@ -13,6 +13,7 @@ pub mod explain;
 pub mod forward;
 pub mod geo;
 pub mod http;
+pub mod import;
 pub mod intake;
 pub mod outbound;
 pub mod pricing;

@@ -25,7 +25,7 @@ use crate::{
     engine::{Engine, EngineOptions},
     forward::{Forwarder, SinkContext},
     geo::GeoStatus,
-    http::{self, AppState, Auth, Authorize},
+    http::{self, AppState, Auth, Authorize, Bouncers},
     intake::Intake,
     pricing::PriceStatus,
     telemetry,
@@ -118,13 +118,13 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         tokio::spawn(reload(config.prices.reload_seconds, move || price_file.reload_if_changed())),
     ];
     let (geo_status, price_status) = (geo.status(), prices.status());
-    let skew = i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000;
     let (shown, clock) = (sinks.clone(), engine.clone());
     let state = Arc::new(AppState {
         engine: engine.clone(),
-        intake: Intake::live(peppers.peppers, prices.clone(), skew),
+        intake: Intake::live(peppers.peppers, prices.clone(), skew(&config)),
         auth,
         authorize: Authorize::new(&config.server, &config.authorize),
+        bouncers: Bouncers::default(),
         hosts: AllowedHosts::new(&config.server),
         components: Arc::new(move || {
             // No token is needed to see this: not what others answered.
@@ -144,6 +144,11 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
     Ok(Running { address, geo, prices, engine, stop, serving, authorizing, background })
+}
+
+/// How far the timestamp of a record may be from now, ms.
+fn skew(config: &Config) -> i64 {
+    i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000
 }
 
 /// What sinks need of the rest.

@@ -8,9 +8,11 @@ pub mod authorize;
 mod bans;
 mod batch;
 mod csv;
+mod decisions;
 mod door;
 pub mod error;
 mod events;
+mod examples;
 mod forecast;
 mod health;
 mod input;
@@ -39,6 +41,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
+    response::Redirect,
     routing::{MethodRouter, delete, get, patch, post, put},
 };
 use tokio_util::sync::CancellationToken;
@@ -47,6 +50,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use crate::domain::scope::Scope;
 pub use auth::{Auth, AuthError, new_token};
 pub use authorize::Authorize;
+pub use decisions::Bouncers;
 pub use openapi::document;
 pub use server::serve;
 
@@ -69,6 +73,8 @@ pub struct AppState {
     pub auth: Auth,
     /// How reverse proxies ask.
     pub authorize: Authorize,
+    /// What bouncers were told.
+    pub bouncers: Bouncers,
     /// The hosts that it answers to.
     pub hosts: AllowedHosts,
     /// The state of what the routes do not see (geo database, sinks), as `/readyz` shows it.
@@ -155,7 +161,11 @@ pub fn router(state: impl Into<Arc<AppState>>) -> Router {
         .route("/v1/sinks/{name}/dead-letters", on.may(Read, get(sinks::dead_letters)))
         .route("/v1/sinks/{name}/dead-letters/redeliver", on.may(Admin, post(sinks::redeliver)))
         .route("/v1/sinks/{name}/dead-letters/discard", on.may(Admin, post(sinks::discard)))
+        .route("/v1/decisions", on.bouncer(get(decisions::list)))
+        .route("/v1/decisions/stream", on.bouncer(get(decisions::changes)))
+        .route("/v1/usage-metrics", on.bouncer(post(decisions::metrics)))
         .route("/metrics", on.may(Metrics, get(health::metrics)))
+        .route("/", get(async || Redirect::temporary("/docs/")))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/openapi.json", get(openapi::json))
@@ -173,6 +183,10 @@ struct Guard(App);
 impl Guard {
     fn may(&self, scope: Scope, route: MethodRouter<App>) -> MethodRouter<App> {
         route.route_layer(from_fn_with_state((self.0.clone(), scope), auth::require))
+    }
+
+    fn bouncer(&self, route: MethodRouter<App>) -> MethodRouter<App> {
+        route.route_layer(from_fn_with_state(self.0.clone(), decisions::require_key))
     }
 }
 

@@ -184,7 +184,7 @@ impl Decider {
             return Vec::new();
         }
         let describe = |core: &PlaceCore| describe(&self.geo, core);
-        let remembered = observed.attribution == Attribution::Key;
+        let remembered = observed.attribution == Attribution::Key && !record.observes;
         observed.profile.judge(remembered, |profile: &Profile, recent: &Recent| {
             // Only a young key is judged by others; locks are taken in this order alone.
             let prior = observed.prior.as_ref().filter(|_| detect::is_young(profile, observed.key.now));

@@ -38,9 +38,13 @@ impl Decider {
         if flagged {
             self.profiles.count_flagged(&record.key, &observed.profile, &sample, findings);
         } else {
-            self.profiles.learn(&record.key, &observed.profile, &sample);
-            if let (Some(project), Some(prior)) = (&record.project, &observed.prior) {
-                self.profiles.learn(project, prior, &sample);
+            let project = record.project.as_ref().zip(observed.prior.as_ref());
+            for (subject, profile) in [(&record.key, &observed.profile)].into_iter().chain(project) {
+                if observed.completes() {
+                    self.profiles.complete(subject, profile, &sample);
+                } else {
+                    self.profiles.learn(subject, profile, &sample);
+                }
             }
         }
         flagged

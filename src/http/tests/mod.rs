@@ -28,7 +28,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{AppState, Auth, Authorize, authorize_router, router};
+use super::{AppState, Auth, Authorize, Bouncers, authorize_router, router};
 use crate::{
     config::{self, AllowedHosts, Config, DEFAULT_TOML, default_policy},
     engine::{Base, Engine, EngineOptions, LEASE},
@@ -81,6 +81,7 @@ impl Api {
             intake: Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), flat_example(), 300_000),
             auth,
             authorize: Authorize::new(&settings.server, &settings.authorize),
+            bouncers: Bouncers::default(),
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| serde_json::json!({ "geo": "off" })),
             sinks: vec![Arc::new(Status::new("siem", "webhook"))],
