@@ -192,7 +192,7 @@ impl Source {
     fn pointers(&self) -> impl Iterator<Item = &String> {
         let (at, join): (&[String], &[String]) = match self {
             Self::At(places) => (places.all(), &[]),
-            Self::Detailed(detail) => (detail.at.as_ref().map_or(&[], Places::all), &detail.join),
+            Self::Detailed(detail) => (detail.at.as_ref().map_or(&[][..], Places::all), &detail.join),
         };
         at.iter().chain(join)
     }
@@ -350,10 +350,10 @@ mod tests {
         Map::parse(good).unwrap();
         for (text, words) in [
             ("fields = 1", "is no map"),
-            (&good.replace("key_id", "keyid"), "fields.keyid is no field"),
-            (&good.replace("'/k'", "'k'"), "fields.key_id: \"k\" is no JSON pointer"),
-            (&good.replace("timestamp", "user"), "fills no timestamp"),
-            (&good.replace("key_id", "model"), "fills no key_id or api_key"),
+            (good.replace("key_id", "keyid").as_str(), "fields.keyid is no field"),
+            (good.replace("'/k'", "'k'").as_str(), "fields.key_id: \"k\" is no JSON pointer"),
+            (good.replace("timestamp", "user").as_str(), "fills no timestamp"),
+            (good.replace("key_id", "model").as_str(), "fills no key_id or api_key"),
         ] {
             let said = Map::parse(text).unwrap_err().to_string();
             assert!(said.contains(words), "{said}");
