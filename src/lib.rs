@@ -22,4 +22,5 @@ pub mod settings;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;
+pub mod traces;
 pub mod watch;

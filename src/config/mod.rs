@@ -50,7 +50,7 @@ use crate::domain::{
     spend::CheckInterval,
     usage::Keep,
 };
-use crate::forward::SinkSettings;
+use crate::{forward::SinkSettings, traces::Names};
 
 /// The base layer: every setting with its default.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -67,6 +67,7 @@ pub struct Config {
     pub sinks: Vec<SinkSettings>,
     pub server: Server,
     pub authorize: AuthorizeConfig,
+    pub traces: Names,
     pub store: StoreConfig,
     pub secrets: Secrets,
     pub geoip: Geoip,

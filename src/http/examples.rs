@@ -80,6 +80,22 @@ fn record() -> Value {
     })
 }
 
+fn traces() -> Value {
+    let text = |key: &str, value: &str| json!({ "key": key, "value": { "stringValue": value } });
+    let whole = |key: &str, value: u32| json!({ "key": key, "value": { "intValue": value } });
+    let attributes = [
+        text("keyward.key_id", "team-a"),
+        text("url.path", "/v1/chat/completions"),
+        text("client.address", "203.0.113.7"),
+        text("gen_ai.request.model", "gpt-4.1"),
+        whole("gen_ai.usage.input_tokens", 812),
+        whole("gen_ai.usage.output_tokens", 120),
+        whole("http.response.status_code", 200),
+    ];
+    let span = json!({ "spanId": "00f067aa0ba902b7", "kind": 2, "attributes": attributes });
+    json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span] }] }] })
+}
+
 /// The example of a body; `None`: the route needs none.
 fn example(route: &str, media: &str) -> Option<Value> {
     let limits = || json!({ "limits": [{ "unit": "requests", "window": "1min", "limit": 60 }] });
@@ -90,6 +106,7 @@ fn example(route: &str, media: &str) -> Option<Value> {
         "POST /v1/check" => {
             json!({ "key_id": "team-a", "source_ip": "203.0.113.7", "model": "gpt-4.1", "estimated_tokens": 1200 })
         }
+        "POST /v1/traces" if media == "application/json" => traces(),
         "PATCH /v1/reservations/{id}" => json!({ "lease_seconds": 120 }),
         "POST /v1/bans/lookup" => json!({ "api_key": "an-api-key-that-is-none" }),
         "PUT /v1/bans/{subject}" => json!({ "duration_seconds": 3600, "reason": "abuse report 4711" }),

@@ -34,6 +34,7 @@ mod subjects;
 #[cfg(test)]
 mod tests;
 mod text;
+mod traces;
 mod usage;
 
 use std::{sync::Arc, time::Duration};
@@ -61,6 +62,7 @@ use crate::{
     engine::Engine,
     forward,
     intake::Intake,
+    traces::Names,
 };
 
 /// What the routes work with.
@@ -73,7 +75,9 @@ pub struct AppState {
     pub auth: Auth,
     /// How reverse proxies ask.
     pub authorize: Authorize,
-    /// What bouncers were told.
+    /// Which attribute of a span is which field of a record.
+    pub traces: Names,
+    /// What bouncers were sent.
     pub bouncers: Bouncers,
     /// The hosts that it answers to.
     pub hosts: AllowedHosts,
@@ -109,6 +113,7 @@ pub fn router(state: impl Into<Arc<AppState>>) -> Router {
     let api = Router::new()
         .route("/v1/record", on.may(Record, post(record::record)))
         .route("/v1/record/batch", on.may(Record, post(batch::batch)))
+        .route("/v1/traces", on.may(Record, post(traces::traces)))
         .route("/v1/check", on.may(Record, post(record::check)))
         .route(
             "/v1/reservations/{id}",

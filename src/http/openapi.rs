@@ -19,14 +19,14 @@ use super::{
     examples::Examples,
     forecast, health, limits, policy, prices, record,
     registry::{keys, plans, projects},
-    reservations, sinks, stream, subjects, usage,
+    reservations, sinks, stream, subjects, traces, usage,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Keyward", description = "Watches API keys: sliding windows, learned behaviour, graduated responses."),
     paths(
-        record::record, record::check, batch::batch, authorize::authorize,
+        record::record, record::check, batch::batch, authorize::authorize, traces::traces,
         decisions::list, decisions::changes, decisions::metrics,
         reservations::change, reservations::give_back,
         bans::list, bans::lookup, bans::show, bans::ban, bans::lift,

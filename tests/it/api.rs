@@ -43,6 +43,7 @@ impl Api {
             intake: intake(300_000),
             auth: Auth::default(),
             authorize: Authorize::new(&settings.server, &settings.authorize),
+            traces: settings.traces.clone(),
             bouncers: Bouncers::default(),
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| json!({ "geo": "off" })),

@@ -14,6 +14,7 @@ mod registry;
 mod reservations;
 mod served;
 mod sinks;
+mod traces;
 mod usage;
 
 use std::{sync::Arc, time::Duration};
@@ -81,6 +82,7 @@ impl Api {
             intake: Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), flat_example(), 300_000),
             auth,
             authorize: Authorize::new(&settings.server, &settings.authorize),
+            traces: settings.traces.clone(),
             bouncers: Bouncers::default(),
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| serde_json::json!({ "geo": "off" })),
