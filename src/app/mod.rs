@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock,
     config::{AllowedHosts, Config},
-    domain::SECOND,
+    domain::{SECOND, actor::Actor},
     engine::{Engine, EngineOptions},
     forward::{Forwarder, SinkContext, Status},
     geo::{Geo, GeoStatus},
@@ -160,8 +160,15 @@ fn skew(config: &Config) -> i64 {
 
 /// What sinks need of the rest.
 fn sink_context(engine: &Arc<Engine>) -> SinkContext {
-    let (clock, log) = (engine.clone(), engine.clone());
+    let (clock, log, keys) = (engine.clone(), engine.clone(), engine.clone());
     SinkContext {
+        replace_key: Some(Arc::new(move |hook, (old, new)| {
+            let engine = keys.clone();
+            Box::pin(async move {
+                let (by, now) = (Actor::hook(&hook), engine.now());
+                engine.successions().take_place((&old, &new), &by, now).await
+            })
+        })),
         store: engine.shared_store(),
         now: Arc::new(move || clock.now()),
         log_event: Arc::new(move |event| log.tell(event)),

@@ -25,6 +25,7 @@ mod parts;
 mod places;
 mod policy;
 mod profiles;
+mod service_events;
 mod shared;
 mod standings;
 #[cfg(test)]
@@ -35,13 +36,19 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use background::{alert_status::AlertStatus, reservations::Reservations, usage::Usage};
+pub use background::{
+    alert_status::AlertStatus,
+    event_counts::{EventCounts, EventSummary},
+    reservations::Reservations,
+    usage::Usage,
+};
 pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,
 };
 pub use operator::{
-    Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectView, Subjects,
+    Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectPage,
+    SubjectQuery, SubjectRow, SubjectView, Subjects, Successions,
 };
 pub use options::EngineOptions;
 pub use places::KnownPlace;
@@ -115,6 +122,7 @@ impl Engine {
             upkeep,
             operator,
         });
+        engine.shared.follow_clock().await?;
         engine.in_force.refresh().await?;
         engine.standings.reload(engine.now()).await?;
         Ok(engine)
@@ -159,6 +167,11 @@ impl Engine {
         self.upkeep.alerts.list()
     }
 
+    /// How many events there were, by the hour.
+    pub fn event_counts(&self) -> &EventCounts {
+        &self.upkeep.event_counts
+    }
+
     /// Usage over all instances.
     pub fn usage(&self) -> &Usage {
         &self.usage
@@ -182,6 +195,11 @@ impl Engine {
     /// The registry, as people change it.
     pub fn registry_changes(&self) -> &RegistryChanges {
         &self.operator.registry
+    }
+
+    /// Keys that take the place of others.
+    pub fn successions(&self) -> &Successions {
+        &self.operator.successions
     }
 
     /// What analysts say about events.

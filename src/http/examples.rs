@@ -108,6 +108,7 @@ fn example(route: &str, media: &str) -> Option<Value> {
         }
         "POST /v1/traces" if media == "application/json" => traces(),
         "PATCH /v1/reservations/{id}" => json!({ "lease_seconds": 120 }),
+        "POST /v1/bans/lift" => json!({ "subjects": ["ip:203.0.113.9"], "reason": "our own load test" }),
         "POST /v1/bans/lookup" => json!({ "api_key": "an-api-key-that-is-none" }),
         "PUT /v1/bans/{subject}" => json!({ "duration_seconds": 3600, "reason": "abuse report 4711" }),
         "DELETE /v1/bans/{subject}" | "DELETE /v1/subjects/{subject}" => {

@@ -2,25 +2,26 @@
 //! HTTP's own words (status codes, headers) stay in here.
 
 mod alerts;
-mod allowlist;
+pub(crate) mod allowlist;
 pub mod auth;
 pub mod authorize;
-mod bans;
+pub(crate) mod bans;
 mod batch;
 mod csv;
 mod decisions;
-mod door;
+pub(crate) mod door;
 pub mod error;
-mod events;
+pub(crate) mod events;
 mod examples;
 mod forecast;
 mod health;
-mod input;
+pub(crate) mod input;
 mod layers;
+pub(crate) mod lift;
 mod limits;
-mod lists;
+pub(crate) mod lists;
 mod openapi;
-mod params;
+pub(crate) mod params;
 mod policy;
 mod prices;
 mod ratelimit;
@@ -28,14 +29,17 @@ mod record;
 mod registry;
 mod reservations;
 pub mod server;
-mod sinks;
-mod stream;
+pub(crate) mod sinks;
+pub(crate) mod stream;
+pub(crate) mod subject_list;
 mod subjects;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
 mod traces;
 mod usage;
+mod whoami;
 
 use std::{sync::Arc, time::Duration};
 
@@ -103,10 +107,19 @@ pub fn authorize_router(state: impl Into<Arc<AppState>>) -> Router {
     authorize::routes_without_token().fallback(|| async { ApiError::NoRoute }).with_state(state.into())
 }
 
-/// Every route, behind the door that lets no page of another origin in. What reverse proxies ask is beside the door:
-/// host and origin are there those of the client.
+/// Every route of the API, behind the door that lets no page of another origin in. What reverse proxies ask is beside
+/// the door: host and origin are there those of the client. Without pages of its own, `/` leads to those of the API.
 pub fn router(state: impl Into<Arc<AppState>>) -> Router {
+    router_with(state, |_| Router::new().route("/", get(async || Redirect::temporary("/docs/"))))
+}
+
+/// The same with pages beside the API, behind the same door.
+pub fn router_with(
+    state: impl Into<Arc<AppState>>,
+    pages: impl FnOnce(&Arc<AppState>) -> Router<Arc<AppState>>,
+) -> Router {
     let app = state.into();
+    let pages = pages(&app);
     let on = Guard(app.clone());
     use Scope::{Admin, BansWrite, Metrics, Read, Record};
     use registry::{keys, plans, projects};
@@ -120,16 +133,19 @@ pub fn router(state: impl Into<Arc<AppState>>) -> Router {
             on.may(Record, patch(reservations::change).delete(reservations::give_back)),
         )
         .route("/v1/bans", on.may(Read, get(bans::list)))
+        .route("/v1/bans/lift", on.may(BansWrite, post(lift::lift_many)))
         .route("/v1/bans/lookup", on.may(Read, post(bans::lookup)))
         .route(
             "/v1/bans/{*subject}",
             on.may(Read, get(bans::show)).merge(on.may(BansWrite, put(bans::ban).delete(bans::lift))),
         )
+        .route("/v1/subjects", on.may(Read, get(subject_list::list)))
         .route(
             "/v1/subjects/{*subject}",
             on.may(Read, get(subjects::show)).merge(on.may(Admin, delete(subjects::forget))),
         )
         .route("/v1/events", on.may(Read, get(events::list)))
+        .route("/v1/events/summary", on.may(Read, get(summary::show)))
         .route("/v1/events/stream", on.may(Read, get(stream::stream)))
         .route("/v1/events/{id}/feedback", on.may(BansWrite, post(events::feedback)))
         .route("/v1/allowlist", on.may(Read, get(allowlist::list)))
@@ -169,12 +185,13 @@ pub fn router(state: impl Into<Arc<AppState>>) -> Router {
         .route("/v1/decisions", on.bouncer(get(decisions::list)))
         .route("/v1/decisions/stream", on.bouncer(get(decisions::changes)))
         .route("/v1/usage-metrics", on.bouncer(post(decisions::metrics)))
+        .route("/v1/whoami", on.any(get(whoami::show)))
         .route("/metrics", on.may(Metrics, get(health::metrics)))
-        .route("/", get(async || Redirect::temporary("/docs/")))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/openapi.json", get(openapi::json))
         .merge(openapi::page())
+        .merge(pages)
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(app.clone(), door::guard))
         .layer(from_fn(layers::finish));
@@ -193,9 +210,14 @@ impl Guard {
     fn bouncer(&self, route: MethodRouter<App>) -> MethodRouter<App> {
         route.route_layer(from_fn_with_state(self.0.clone(), decisions::require_key))
     }
+
+    /// Every valid token may.
+    fn any(&self, route: MethodRouter<App>) -> MethodRouter<App> {
+        route.route_layer(from_fn_with_state(self.0.clone(), auth::require_any))
+    }
 }
 
 /// Tells the log who did what. The event of the act has it too.
-fn audit(by: &Actor, done: &str, to: &str) {
+pub(crate) fn audit(by: &Actor, done: &str, to: &str) {
     tracing::info!(target: "audit", by = by.as_str(), done, to, "an operator acted");
 }

@@ -17,9 +17,9 @@ use super::{
     error::PROBLEM_JSON,
     events,
     examples::Examples,
-    forecast, health, limits, policy, prices, record,
+    forecast, health, lift, limits, policy, prices, record,
     registry::{keys, plans, projects},
-    reservations, sinks, stream, subjects, traces, usage,
+    reservations, sinks, stream, subject_list, subjects, summary, traces, usage, whoami,
 };
 
 #[derive(OpenApi)]
@@ -29,9 +29,9 @@ use super::{
         record::record, record::check, batch::batch, authorize::authorize, traces::traces,
         decisions::list, decisions::changes, decisions::metrics,
         reservations::change, reservations::give_back,
-        bans::list, bans::lookup, bans::show, bans::ban, bans::lift,
-        subjects::show, subjects::forget,
-        events::list, stream::stream, events::feedback,
+        bans::list, bans::lookup, bans::show, bans::ban, bans::lift, lift::lift_many,
+        subject_list::list, subjects::show, subjects::forget,
+        events::list, summary::show, stream::stream, events::feedback,
         allowlist::list, allowlist::show, allowlist::put, allowlist::delete,
         policy::show, policy::put,
         prices::show, usage::list, forecast::show, alerts::list,
@@ -40,7 +40,7 @@ use super::{
         limits::show,
         keys::list, keys::show, keys::put, keys::patch, keys::delete,
         sinks::list, sinks::dead_letters, sinks::redeliver, sinks::discard,
-        health::live, health::ready, health::metrics,
+        whoami::show, health::live, health::ready, health::metrics,
     ),
     modifiers(&Bearer, &Door, &Examples),
     tags(

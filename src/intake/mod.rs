@@ -58,6 +58,11 @@ impl Intake {
         self.peppers.key_id(api_key)
     }
 
+    /// A signature of lines of text that only instances with the same pepper can make: 64 hex digits.
+    pub fn sign(&self, lines: &[&str]) -> String {
+        self.peppers.sign(lines)
+    }
+
     /// Validates a wire record and hashes its key, where no key is registered.
     ///
     /// # Errors
@@ -399,7 +404,10 @@ mod tests {
             let named = record(&with(&format!(r#""tokens_used":1,"service_tier":"{tier}""#))).unwrap();
             assert_eq!(named.digest, plain.digest, "{tier}");
         }
-        assert_eq!(pointers(&with(r#""service_tier":"quick""#)), ["/service_tier"]);
+        for wrong in ["\"quick\"", "1", "true", "[]"] {
+            assert_eq!(pointers(&with(&format!(r#""service_tier":{wrong}"#))), ["/service_tier"], "{wrong}");
+        }
+        assert_eq!(pointers(&with(r#""latency_ms":1e999"#)), ["/latency_ms"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod doors;
 mod events;
 mod limits;
 mod observe;
+mod overview;
 mod pages;
 mod records;
 mod registry;
