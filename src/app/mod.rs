@@ -23,11 +23,11 @@ use crate::{
     config::{AllowedHosts, Config},
     domain::{SECOND, actor::Actor},
     engine::{Engine, EngineOptions},
-    forward::{Forwarder, SinkContext},
-    geo::GeoStatus,
-    http::{self, AppState, Auth, Authorize},
+    forward::{Forwarder, SinkContext, Status},
+    geo::{Geo, GeoStatus},
+    http::{self, AppState, Auth, Authorize, Bouncers},
     intake::Intake,
-    pricing::PriceStatus,
+    pricing::{PriceStatus, Prices},
     telemetry,
     watch::Reload,
 };
@@ -48,6 +48,9 @@ pub struct Running {
     authorizing: Option<JoinHandle<std::io::Result<()>>>,
     background: Background,
 }
+
+/// Tells the state of what the routes do not see, as JSON.
+type Components = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 /// What goes on beside the requests.
 struct Background {
@@ -118,19 +121,15 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         tokio::spawn(reload(config.prices.reload_seconds, move || price_file.reload_if_changed())),
     ];
     let (geo_status, price_status) = (geo.status(), prices.status());
-    let skew = i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000;
-    let (shown, clock) = (sinks.clone(), engine.clone());
     let state = Arc::new(AppState {
         engine: engine.clone(),
-        intake: Intake::live(peppers.peppers, prices.clone(), skew),
+        intake: Intake::live(peppers.peppers, prices.clone(), skew(&config)),
         auth,
         authorize: Authorize::new(&config.server, &config.authorize),
+        traces: config.traces.clone(),
+        bouncers: Bouncers::default(),
         hosts: AllowedHosts::new(&config.server),
-        components: Arc::new(move || {
-            // No token is needed to see this: not what others answered.
-            let sinks: Vec<_> = shown.iter().map(|sink| sink.show_in_short(clock.now())).collect();
-            serde_json::json!({ "geoip": geo.status(), "prices": prices.status(), "sinks": sinks })
-        }),
+        components: components(sinks.clone(), engine.clone(), geo, prices),
         sinks,
         metrics: Arc::new(move || metrics.render()),
         started,
@@ -144,6 +143,19 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
     Ok(Running { address, geo, prices, engine, stop, serving, authorizing, background })
+}
+
+/// The state of what the routes do not see. No token is needed to see this: not what others answered.
+fn components(sinks: Vec<Arc<Status>>, clock: Arc<Engine>, geo: Arc<Geo>, prices: Arc<Prices>) -> Components {
+    Arc::new(move || {
+        let sinks: Vec<_> = sinks.iter().map(|sink| sink.show_in_short(clock.now())).collect();
+        serde_json::json!({ "geoip": geo.status(), "prices": prices.status(), "sinks": sinks })
+    })
+}
+
+/// How far the timestamp of a record may be from now, ms.
+fn skew(config: &Config) -> i64 {
+    i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000
 }
 
 /// What sinks need of the rest.

@@ -9,6 +9,7 @@ mod duration;
 mod events;
 mod explain;
 mod failure;
+mod import;
 mod migrate;
 mod openapi;
 mod output;
@@ -65,6 +66,8 @@ enum Command {
     /// Tokens for the HTTP API.
     #[command(subcommand)]
     Token(token::Token),
+    /// Make usage records of what others have logged.
+    Import(import::Import),
     /// Price lists.
     #[command(subcommand)]
     Prices(prices::Prices),
@@ -99,6 +102,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Events(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Token(command) => command.run(),
+        Command::Import(command) => command.run(),
         Command::Prices(command) => command.run(),
         Command::Openapi(command) => command.run(),
         Command::Replay(command) => command.run(),

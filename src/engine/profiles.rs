@@ -156,6 +156,11 @@ impl ProfileBook {
         self.change(subject, handle, |profile| profile.later.parts.see(accused, now));
     }
 
+    /// Learns what became of a request that was learned when it was seen on its way.
+    pub(super) fn complete(&self, subject: &Subject, handle: &ProfileHandle, sample: &Sample<'_>) {
+        self.change(subject, handle, |profile| profile.complete(sample));
+    }
+
     /// Counts a request that teaches nothing, and the alarms that it raised.
     pub(super) fn count_flagged(
         &self,

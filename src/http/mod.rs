@@ -8,9 +8,11 @@ pub mod authorize;
 pub(crate) mod bans;
 mod batch;
 mod csv;
+mod decisions;
 pub(crate) mod door;
 pub mod error;
 pub(crate) mod events;
+mod examples;
 mod forecast;
 mod health;
 pub(crate) mod input;
@@ -35,6 +37,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
+mod traces;
 mod usage;
 mod whoami;
 
@@ -43,6 +46,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
+    response::Redirect,
     routing::{MethodRouter, delete, get, patch, post, put},
 };
 use tokio_util::sync::CancellationToken;
@@ -51,6 +55,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use crate::domain::scope::Scope;
 pub use auth::{Auth, AuthError, new_token};
 pub use authorize::Authorize;
+pub use decisions::Bouncers;
 pub use openapi::document;
 pub use server::serve;
 
@@ -61,6 +66,7 @@ use crate::{
     engine::Engine,
     forward,
     intake::Intake,
+    traces::Names,
 };
 
 /// What the routes work with.
@@ -73,6 +79,10 @@ pub struct AppState {
     pub auth: Auth,
     /// How reverse proxies ask.
     pub authorize: Authorize,
+    /// Which attribute of a span is which field of a record.
+    pub traces: Names,
+    /// What bouncers were sent.
+    pub bouncers: Bouncers,
     /// The hosts that it answers to.
     pub hosts: AllowedHosts,
     /// The state of what the routes do not see (geo database, sinks), as `/readyz` shows it.
@@ -98,9 +108,9 @@ pub fn authorize_router(state: impl Into<Arc<AppState>>) -> Router {
 }
 
 /// Every route of the API, behind the door that lets no page of another origin in. What reverse proxies ask is beside
-/// the door: host and origin are there those of the client.
+/// the door: host and origin are there those of the client. Without pages of its own, `/` leads to those of the API.
 pub fn router(state: impl Into<Arc<AppState>>) -> Router {
-    router_with(state, |_| Router::new())
+    router_with(state, |_| Router::new().route("/", get(async || Redirect::temporary("/docs/"))))
 }
 
 /// The same with pages beside the API, behind the same door.
@@ -116,6 +126,7 @@ pub fn router_with(
     let api = Router::new()
         .route("/v1/record", on.may(Record, post(record::record)))
         .route("/v1/record/batch", on.may(Record, post(batch::batch)))
+        .route("/v1/traces", on.may(Record, post(traces::traces)))
         .route("/v1/check", on.may(Record, post(record::check)))
         .route(
             "/v1/reservations/{id}",
@@ -171,6 +182,9 @@ pub fn router_with(
         .route("/v1/sinks/{name}/dead-letters", on.may(Read, get(sinks::dead_letters)))
         .route("/v1/sinks/{name}/dead-letters/redeliver", on.may(Admin, post(sinks::redeliver)))
         .route("/v1/sinks/{name}/dead-letters/discard", on.may(Admin, post(sinks::discard)))
+        .route("/v1/decisions", on.bouncer(get(decisions::list)))
+        .route("/v1/decisions/stream", on.bouncer(get(decisions::changes)))
+        .route("/v1/usage-metrics", on.bouncer(post(decisions::metrics)))
         .route("/v1/whoami", on.any(get(whoami::show)))
         .route("/metrics", on.may(Metrics, get(health::metrics)))
         .route("/livez", get(health::live))
@@ -191,6 +205,10 @@ struct Guard(App);
 impl Guard {
     fn may(&self, scope: Scope, route: MethodRouter<App>) -> MethodRouter<App> {
         route.route_layer(from_fn_with_state((self.0.clone(), scope), auth::require))
+    }
+
+    fn bouncer(&self, route: MethodRouter<App>) -> MethodRouter<App> {
+        route.route_layer(from_fn_with_state(self.0.clone(), decisions::require_key))
     }
 
     /// Every valid token may.

@@ -110,6 +110,16 @@ impl WireCheck {
     }
 }
 
+impl WireCheck {
+    /// The same as a request that is counted at once, and completed by its record.
+    pub fn observed(self) -> WireRecord {
+        let mut wire = WireRecord::from(self);
+        wire.admit = Some(true);
+        wire.asked.iter_mut().for_each(|asked| asked.observes = true);
+        wire
+    }
+}
+
 impl From<WireCheck> for WireRecord {
     fn from(check: WireCheck) -> Self {
         let is_split = check.estimated_input_tokens.is_some() || check.estimated_output_tokens.is_some();
@@ -117,6 +127,7 @@ impl From<WireCheck> for WireRecord {
             reserve: check.reserve == Some(true),
             lease_seconds: check.lease_seconds,
             dispatched: check.dispatched == Some(true),
+            observes: false,
         };
         Self {
             asked: Some(asked),

@@ -9,6 +9,7 @@
 mod api;
 mod app;
 mod bad_input;
+mod bouncer;
 #[path = "../it_support/browser.rs"]
 mod browser;
 mod concurrency;
@@ -29,6 +30,7 @@ mod histories;
 mod invariants;
 mod monitoring;
 mod propagation;
+mod proxies;
 #[path = "../it_support/redis.rs"]
 mod redis_server;
 mod reservations;

@@ -134,6 +134,7 @@ impl Scene {
                 reservation_id: None,
                 usage_known: true,
                 admit: false,
+                observes: false,
                 of_either_kind: false,
                 digest: 0,
             },

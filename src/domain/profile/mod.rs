@@ -166,6 +166,7 @@ impl Profile {
     /// Whether nothing was learned.
     pub fn is_empty(&self) -> bool {
         self.requests == 0
+            && self.history == History::default()
             && self.later.flagged.is_empty()
             && self.later.alarms.is_empty()
             && self.later.parts.is_empty()
@@ -184,6 +185,23 @@ impl Profile {
         self.requests += 1;
         self.days.insert(now);
         self.history.add(now, sample.tokens, sample.cost_nanos, sample.peaks);
+        self.learn_end(sample);
+        // A path that was refused or is not there is no habit: a scan must not vouch for itself.
+        let refused = matches!(sample.outcome, Outcome::AuthFailure | Outcome::NotFound);
+        self.learn_features(&Sample { endpoint: if refused { "" } else { sample.endpoint }, ..*sample });
+    }
+
+    /// Learns what became of a request that was learned when it was seen on its way: how it ended, and what it used.
+    pub fn complete(&mut self, sample: &Sample<'_>) {
+        self.history.add_usage(sample.now, sample.tokens, sample.cost_nanos);
+        self.learn_end(sample);
+        if let Some(model) = sample.model {
+            self.models.touch_str(model, sample.now);
+        }
+    }
+
+    fn learn_end(&mut self, sample: &Sample<'_>) {
+        let now = sample.now;
         if sample.fresh_tokens > 0 {
             self.sizes.add(sample.fresh_tokens, now);
             let context = Context::of(sample.client.unwrap_or(NO_CLIENT), sample.endpoint, sample.model);
@@ -194,10 +212,8 @@ impl Profile {
             Outcome::AuthFailure => self.outcomes.auth_failure.add(now),
             Outcome::NotFound => self.outcomes.not_found.add(now),
             Outcome::Throttled | Outcome::ClientError | Outcome::ServerError => self.outcomes.other.add(now),
+            Outcome::Unknown => {}
         }
-        // A path that was refused or is not there is no habit: a scan must not vouch for itself.
-        let refused = matches!(sample.outcome, Outcome::AuthFailure | Outcome::NotFound);
-        self.learn_features(&Sample { endpoint: if refused { "" } else { sample.endpoint }, ..*sample });
     }
 
     /// Learns place, client, endpoint and model alone, without counting a request.

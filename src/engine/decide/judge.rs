@@ -202,7 +202,7 @@ impl Decider {
             return (Vec::new(), None);
         }
         let describe = |core: &PlaceCore| describe(&self.geo, core);
-        let remembered = observed.attribution == Attribution::Key;
+        let remembered = observed.attribution == Attribution::Key && !record.observes;
         let (findings, sighting) =
             observed.profile.judge(remembered, |profile: &Profile, recent: &Recent| {
                 // Others are asked about a young key, and about what is new; locks are taken in this order alone.
