@@ -2,12 +2,13 @@
 //!
 //! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes a
 //! [`Config`] of it all, `hosts` knows which hosts are answered to, `policy_file` a policy alone, `registry` plans and
-//! projects, `sinks` sinks, `spend` what days are compared with, `tokens` who may call. What a setting means is said in
+//! projects, `sinks` sinks, `gateway` the lists of the gateway, `spend` what days are compared with, `tokens` who may call. What a setting means is said in
 //! `config/default.toml` and nowhere else.
 
 mod check;
 mod environment;
 mod error;
+mod gateway;
 mod hosts;
 mod layer;
 mod layers;
@@ -45,7 +46,7 @@ use crate::domain::{
     spend::CheckInterval,
     usage::Keep,
 };
-use crate::forward::SinkSettings;
+use crate::{forward::SinkSettings, gateway::settings::GatewaySettings};
 
 /// The base layer: every setting with its default.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -61,6 +62,7 @@ pub struct Config {
     pub alerts: Vec<AlertRule>,
     pub sinks: Vec<SinkSettings>,
     pub server: Server,
+    pub gateway: GatewaySettings,
     pub store: StoreConfig,
     pub secrets: Secrets,
     pub geoip: Geoip,
