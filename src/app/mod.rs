@@ -4,6 +4,7 @@
 mod banner;
 mod base;
 mod error;
+mod gateway;
 mod open;
 
 pub use banner::{banner, reachable};
@@ -33,6 +34,8 @@ use crate::{
 pub struct Running {
     /// The address that it listens on, with the port that the system chose where 0 was asked for.
     pub address: SocketAddr,
+    /// The address that the gateway listens on; `None` where there is none.
+    pub gateway_address: Option<SocketAddr>,
     /// How the geo databases stood at the start.
     pub geo: GeoStatus,
     /// How the prices stood at the start.
@@ -40,6 +43,7 @@ pub struct Running {
     /// Decides; for tests and for whoever embeds the service.
     pub engine: Arc<Engine>,
     stop: CancellationToken,
+    gateway: Option<gateway::Serving>,
     serving: JoinHandle<std::io::Result<()>>,
     background: Background,
 }
@@ -61,6 +65,10 @@ impl Running {
     pub async fn shutdown(self) -> Result<(), AppError> {
         self.stop.cancel();
         let served = self.serving.await;
+        let gateway_served = match self.gateway {
+            Some(gateway) => gateway.finish().await,
+            None => Ok(()),
+        };
         // Before the store is closed: the cursors are in it.
         self.background.stop_forwarding.cancel();
         self.background.forwarder.finish().await;
@@ -70,6 +78,7 @@ impl Running {
         self.background.helpers.iter().for_each(JoinHandle::abort);
         let internal = |error: &dyn std::error::Error| AppError::Internal(error.to_string());
         served.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+        gateway_served?;
         finished.map_err(|error| internal(&error))
     }
 }
@@ -89,6 +98,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let listener = listen(config.server.listen).await?;
     let address =
         listener.local_addr().map_err(|source| AppError::Listen { address: config.server.listen, source })?;
+    let gateway = gateway::prepare(&config).await?;
     let store = open::store(&config).await?;
     open::register(&peppers, &*store, &config).await?;
     let engine = Engine::start(store, geo.clone(), &config, options(&config))
@@ -102,19 +112,20 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
     geo.note_loaded(engine.now());
     let (geo_files, geo_clock, price_file) = (geo.clone(), engine.clone(), prices.clone());
+    let reload_geo = move || geo_files.reload_if_changed(geo_clock.now());
     let helpers = vec![
         tokio::spawn(telemetry::fold(metrics.clone())),
-        tokio::spawn(reload(config.geoip.reload_seconds, move || {
-            geo_files.reload_if_changed(geo_clock.now())
-        })),
+        tokio::spawn(reload(config.geoip.reload_seconds, reload_geo)),
         tokio::spawn(reload(config.prices.reload_seconds, move || price_file.reload_if_changed())),
     ];
     let (geo_status, price_status) = (geo.status(), prices.status());
     let skew = i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000;
     let (shown, clock) = (sinks.clone(), engine.clone());
+    let intake = Intake::live(peppers.peppers, prices.clone(), skew);
+    let gateway = gateway.map(|gateway| gateway.serve(&engine, &intake, &config.server, &stop));
     let router = http::router(AppState {
         engine: engine.clone(),
-        intake: Intake::live(peppers.peppers, prices.clone(), skew),
+        intake,
         auth,
         hosts: AllowedHosts::new(&config.server),
         components: Arc::new(move || {
@@ -132,7 +143,8 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let serving = tokio::spawn(async move { http::serve(listener, router, &settings, until).await });
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
-    Ok(Running { address, geo, prices, engine, stop, serving, background })
+    let gateway_address = gateway.as_ref().map(|gateway| gateway.address);
+    Ok(Running { address, gateway_address, geo, prices, engine, stop, gateway, serving, background })
 }
 
 /// What sinks need of the rest.

@@ -2,8 +2,8 @@
 //!
 //! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes a
 //! [`Config`] of it all, `hosts` knows which hosts are answered to, `policy_file` a policy alone, `registry` plans and
-//! projects, `sinks` sinks, `gateway` the lists of the gateway, `spend` what days are compared with, `tokens` who may call. What a setting means is said in
-//! `config/default.toml` and nowhere else.
+//! projects, `sinks` sinks, `gateway` the lists of the gateway, `spend` what days are compared with, `tokens` who may
+//! call. What a setting means is said in `config/default.toml` and nowhere else.
 
 mod check;
 mod environment;

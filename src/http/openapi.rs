@@ -16,7 +16,7 @@ use super::{
     door::{PROBED, page_policy},
     error::PROBLEM_JSON,
     events, forecast, health, limits, policy, prices, record,
-    registry::{keys, plans, projects},
+    registry::{issue, keys, plans, projects},
     reservations, sinks, stream, subjects, usage,
 };
 
@@ -35,7 +35,7 @@ use super::{
         plans::list, plans::show, plans::put, plans::patch, plans::delete,
         projects::list, projects::show, projects::put, projects::patch, projects::delete,
         limits::show,
-        keys::list, keys::show, keys::put, keys::patch, keys::delete,
+        keys::list, keys::show, keys::put, keys::patch, keys::delete, issue::issue, issue::rotate,
         sinks::list, sinks::dead_letters, sinks::redeliver, sinks::discard,
         health::live, health::ready, health::metrics,
     ),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::asked::Asked;
 
-/// A whole message.
+/// A message that is no stream.
 pub(super) fn message(asked: &Asked) -> Value {
     let content = json!([{"type": "text", "text": asked.pieces().concat()}]);
     let mut answer = head(asked, content, json!("end_turn"));

@@ -19,9 +19,9 @@ pub struct Totals {
     pub cancelled: u64,
     /// Requests that are being answered now.
     pub open: u64,
-    /// Tokens of prompts.
+    /// Tokens of all prompts together.
     pub input_tokens: u64,
-    /// Tokens of answers.
+    /// Tokens of all answers together.
     pub output_tokens: u64,
 }
 

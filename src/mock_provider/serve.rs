@@ -22,6 +22,8 @@ use super::{
 };
 use crate::clock;
 
+/// How long a connection stands after its last part, before it breaks.
+const BEFORE_CUT: Duration = Duration::from_millis(50);
 /// Most bytes of a request's body.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
@@ -169,6 +171,10 @@ fn body(open: Open, parts: Vec<Vec<u8>>, pause: Duration, is_cut: bool) -> Body 
     Body::from_stream(sent.then(move |(n, item)| async move {
         if n > 0 && !pause.is_zero() {
             clock::sleep(pause).await;
+        }
+        if item.is_err() {
+            // What was written before would be lost with the connection.
+            clock::sleep(BEFORE_CUT).await;
         }
         item
     }))

@@ -2,7 +2,8 @@
 //!
 //! A URL in the settings, or a name in the DNS, can lead to an address that nobody meant: the machine itself, a
 //! private network, the metadata of a cloud. So every address is checked by the [`AddressGuard`] when it is connected
-//! to. HTTP goes through the [`HttpClient`], or the [`StreamClient`] where an answer is read as it comes, everything else through an [`Endpoint`].
+//! to. HTTP goes through the [`HttpClient`], or the [`StreamClient`] where an answer is read as it comes,
+//! everything else through an [`Endpoint`].
 //!
 //! What an answer means for whoever asked is not said here: `forward` says it for a batch of events.
 

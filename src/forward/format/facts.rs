@@ -65,7 +65,10 @@ impl EventGroup {
             | EventType::FeedbackGiven
             | EventType::SubjectForgotten
             | EventType::DeadLettersChanged => Self::Administration,
-            EventType::EventGap | EventType::StoreDegraded | EventType::StoreRecovered => Self::Service,
+            EventType::EventGap
+            | EventType::ProviderCredentialRefused
+            | EventType::StoreDegraded
+            | EventType::StoreRecovered => Self::Service,
         }
     }
 
