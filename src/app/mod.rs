@@ -3,6 +3,7 @@
 
 mod banner;
 mod base;
+mod doors;
 mod error;
 mod gateway;
 mod open;
@@ -13,17 +14,19 @@ pub use open::{probe, store as open_store};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use doors::{AuthorizeListener, join};
+
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
     config::{AllowedHosts, Config},
-    domain::SECOND,
+    domain::{SECOND, actor::Actor},
     engine::{Engine, EngineOptions},
     forward::{Forwarder, SinkContext},
     geo::GeoStatus,
-    http::{self, AppState, Auth},
+    http::{self, AppState, Auth, Authorize},
     intake::Intake,
     pricing::PriceStatus,
     telemetry,
@@ -45,6 +48,8 @@ pub struct Running {
     stop: CancellationToken,
     gateway: Option<gateway::Serving>,
     serving: JoinHandle<std::io::Result<()>>,
+    /// What is on a listener of its own, where there is one.
+    authorizing: Option<JoinHandle<std::io::Result<()>>>,
     background: Background,
 }
 
@@ -69,6 +74,7 @@ impl Running {
             Some(gateway) => gateway.finish().await,
             None => Ok(()),
         };
+        let authorized = join(self.authorizing).await;
         // Before the store is closed: the cursors are in it.
         self.background.stop_forwarding.cancel();
         self.background.forwarder.finish().await;
@@ -79,6 +85,7 @@ impl Running {
         let internal = |error: &dyn std::error::Error| AppError::Internal(error.to_string());
         served.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
         gateway_served?;
+        authorized.map_err(|error| internal(&error))?;
         finished.map_err(|error| internal(&error))
     }
 }
@@ -99,6 +106,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let address =
         listener.local_addr().map_err(|source| AppError::Listen { address: config.server.listen, source })?;
     let gateway = gateway::prepare(&config).await?;
+    let doors = AuthorizeListener::open(&config.server.authorize_listen).await?;
     let store = open::store(&config).await?;
     open::register(&peppers, &*store, &config).await?;
     let engine = Engine::start(store, geo.clone(), &config, options(&config))
@@ -123,10 +131,11 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let (shown, clock) = (sinks.clone(), engine.clone());
     let intake = Intake::live(peppers.peppers, prices.clone(), skew);
     let gateway = gateway.map(|gateway| gateway.serve(&engine, &intake, &config.server, &stop));
-    let router = http::router(AppState {
+    let state = Arc::new(AppState {
         engine: engine.clone(),
         intake,
         auth,
+        authorize: Authorize::new(&config.server, &config.authorize),
         hosts: AllowedHosts::new(&config.server),
         components: Arc::new(move || {
             // No token is needed to see this: not what others answered.
@@ -139,18 +148,38 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         body_timeout: Duration::from_millis(config.server.request_timeout_ms),
         shutdown: stop.clone(),
     });
-    let (settings, until) = (config.server, stop.clone());
+    let (settings, until) = (Arc::new(config.server), stop.clone());
+    let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), until.clone());
+    let router = http::router(state);
     let serving = tokio::spawn(async move { http::serve(listener, router, &settings, until).await });
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
     let gateway_address = gateway.as_ref().map(|gateway| gateway.address);
-    Ok(Running { address, gateway_address, geo, prices, engine, stop, gateway, serving, background })
+    Ok(Running {
+        address,
+        gateway_address,
+        geo,
+        prices,
+        engine,
+        stop,
+        gateway,
+        serving,
+        authorizing,
+        background,
+    })
 }
 
 /// What sinks need of the rest.
 fn sink_context(engine: &Arc<Engine>) -> SinkContext {
-    let (clock, log) = (engine.clone(), engine.clone());
+    let (clock, log, keys) = (engine.clone(), engine.clone(), engine.clone());
     SinkContext {
+        replace_key: Some(Arc::new(move |hook, (old, new)| {
+            let engine = keys.clone();
+            Box::pin(async move {
+                let (by, now) = (Actor::hook(&hook), engine.now());
+                engine.successions().take_place((&old, &new), &by, now).await
+            })
+        })),
         store: engine.shared_store(),
         now: Arc::new(move || clock.now()),
         log_event: Arc::new(move |event| log.tell(event)),

@@ -37,6 +37,7 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("gateway.max_attempts", 1, 5),
     ("gateway.body_memory_mib", 32, 1_048_576),
     ("gateway.output_tokens", 1, 1_000_000_000),
+    ("authorize.estimated_tokens", 0, 1_000_000_000_000),
     ("store.deadline_ms", 1, 60_000),
     ("store.partitions", 1, 1_024),
     ("store.event_retention_days", 1, 3_650),
@@ -213,6 +214,7 @@ pub(super) fn meaning(config: &Config) -> SettingErrors {
     alerts(&config.alerts, &mut errors);
     super::registry::meaning(config, &mut errors);
     super::spend::meaning(&config.spend, &mut errors);
+    super::authorize::meaning(&config.authorize, &mut errors);
     errors.check(access(config));
     errors
 }

@@ -67,6 +67,14 @@ pub enum EventType {
     StoreDegraded,
     /// The store answers again.
     StoreRecovered,
+    /// The clock that decisions follow jumped.
+    ClockJumped,
+    /// What the store must hold is not there.
+    DataMissing,
+    /// A share of the answers was given without the store.
+    AnswersDegraded,
+    /// Work beside the decisions does not get done.
+    UpkeepFailed,
 }
 
 const PLAIN: &[(EventType, &str)] = &[
@@ -98,6 +106,10 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::ProviderCredentialRefused, "PROVIDER_CREDENTIAL_REFUSED"),
     (EventType::StoreDegraded, "STORE_DEGRADED"),
     (EventType::StoreRecovered, "STORE_RECOVERED"),
+    (EventType::ClockJumped, "CLOCK_JUMPED"),
+    (EventType::DataMissing, "DATA_MISSING"),
+    (EventType::AnswersDegraded, "ANSWERS_DEGRADED"),
+    (EventType::UpkeepFailed, "UPKEEP_FAILED"),
 ];
 
 impl EventType {

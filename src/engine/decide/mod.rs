@@ -16,6 +16,7 @@ mod learn;
 mod limits;
 mod marks;
 mod observe;
+mod parts;
 mod prepare;
 mod repeated;
 pub(in crate::engine) mod reservations;

@@ -1,6 +1,6 @@
 //! Whose request it is, and from where it comes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use ipnet::IpNet;
@@ -59,9 +59,9 @@ fn key_in(value: &HeaderValue, is_bearer: bool) -> Option<Zeroizing<String>> {
 }
 
 /// Where a request comes from: the connection's other end, or what trusted proxies say of it.
-pub(super) fn client_address(peer: SocketAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| proxies.iter().any(|network| network.contains(&address));
-    let mut address = address::unfold(peer.ip());
+    let mut address = address::unfold(peer);
     let lists = headers.get_all("x-forwarded-for").iter().rev();
     let said = lists.filter_map(|value| value.to_str().ok()).flat_map(|list| list.rsplit(','));
     for text in said {
@@ -114,7 +114,7 @@ mod tests {
     fn only_trusted_proxies_say_where_a_client_is() {
         let proxies = [address::parse_network("10.0.0.0/8").unwrap()];
         let of = |peer: &str, pairs: &[(&'static str, &'static str)]| {
-            let peer = SocketAddr::new(address::parse(peer).unwrap(), 1);
+            let peer = address::parse(peer).unwrap();
             client_address(peer, &headers(pairs), &proxies).to_string()
         };
         assert_eq!(of("203.0.113.9", &[("x-forwarded-for", "198.51.100.1")]), "203.0.113.9");

@@ -1,16 +1,8 @@
 //! One upstream after another is asked, until there is an answer, or nobody left to ask.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
-use axum::{
-    extract::{ConnectInfo, Request},
-    http::request::Parts,
-    response::Response,
-};
+use axum::{extract::Request, http::request::Parts, response::Response};
 use tokio::sync::oneshot;
 
 use super::{
@@ -35,6 +27,7 @@ use super::{
 use crate::{
     clock,
     domain::{decision::Reason, record::Record},
+    http::authorize::client::Peer,
 };
 
 /// How often it is looked whether a request must stop.
@@ -114,8 +107,10 @@ pub(super) async fn caller(
     surface: &Surface,
     head: &Parts,
 ) -> Result<(Caller, Record), Failure> {
-    let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map_or(nobody, |peer| peer.0);
+    let peer = match head.extensions.get() {
+        Some(Peer::Address(address)) => *address,
+        Some(Peer::Socket) | None => Ipv4Addr::LOCALHOST.into(),
+    };
     let caller = Caller {
         secret: door::credential(&head.headers)?,
         address: door::client_address(peer, &head.headers, &gateway.proxies),

@@ -125,6 +125,7 @@ pub(crate) async fn rotate(
     let now = app.engine.now();
     // The new one first: a failure in between leaves two good keys, and not none.
     let issued = register(&app, &actor, (*held.body).clone(), Some(former.to_owned()), now).await?;
+    app.engine.successions().take_place((former, &issued.key.key_id), &actor, now).await?;
     let expires = now + Millis::try_from(overlap).unwrap_or(0) * SECOND;
     let expires = held.body.expiry().map_or(expires, |earlier| earlier.min(expires));
     let entry = KeyEntry { expires: Some(format_millis(expires)), ..(*held.body).clone() };
