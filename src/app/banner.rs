@@ -36,7 +36,7 @@ pub fn banner(config: &Config, running: &Running) -> String {
     if let Some(sinks) = sinks(config) {
         let _ = writeln!(text, "  sinks    {sinks}");
     }
-    if let Some(address) = running.gateway_address {
+    if let Some(address) = running.gateway_address() {
         let _ = writeln!(text, "  gateway  {}", gateway(config, address));
     }
     let _ = writeln!(text, "  access   {}", access(config));

@@ -25,10 +25,10 @@ use crate::{
     domain::{SECOND, actor::Actor},
     engine::{Engine, EngineOptions},
     forward::{Forwarder, SinkContext},
-    geo::GeoStatus,
+    geo::{Geo, GeoStatus},
     http::{self, AppState, Auth, Authorize},
     intake::Intake,
-    pricing::PriceStatus,
+    pricing::{PriceStatus, Prices},
     telemetry,
     watch::Reload,
 };
@@ -37,8 +37,6 @@ use crate::{
 pub struct Running {
     /// The address that it listens on, with the port that the system chose where 0 was asked for.
     pub address: SocketAddr,
-    /// The address that the gateway listens on; `None` where there is none.
-    pub gateway_address: Option<SocketAddr>,
     /// How the geo databases stood at the start.
     pub geo: GeoStatus,
     /// How the prices stood at the start.
@@ -63,6 +61,11 @@ struct Background {
 }
 
 impl Running {
+    /// The address that the gateway listens on; `None` where there is none.
+    pub fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(|gateway| gateway.address)
+    }
+
     /// Stops accepting, lets requests in flight end, writes what is in memory.
     ///
     /// # Errors
@@ -119,13 +122,8 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
     geo.note_loaded(engine.now());
-    let (geo_files, geo_clock, price_file) = (geo.clone(), engine.clone(), prices.clone());
-    let reload_geo = move || geo_files.reload_if_changed(geo_clock.now());
-    let helpers = vec![
-        tokio::spawn(telemetry::fold(metrics.clone())),
-        tokio::spawn(reload(config.geoip.reload_seconds, reload_geo)),
-        tokio::spawn(reload(config.prices.reload_seconds, move || price_file.reload_if_changed())),
-    ];
+    let mut helpers = reloads(&config, &geo, &prices, &engine);
+    helpers.push(tokio::spawn(telemetry::fold(metrics.clone())));
     let (geo_status, price_status) = (geo.status(), prices.status());
     let skew = i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000;
     let (shown, clock) = (sinks.clone(), engine.clone());
@@ -154,19 +152,22 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let serving = tokio::spawn(async move { http::serve(listener, router, &settings, until).await });
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
-    let gateway_address = gateway.as_ref().map(|gateway| gateway.address);
-    Ok(Running {
-        address,
-        gateway_address,
-        geo,
-        prices,
-        engine,
-        stop,
-        gateway,
-        serving,
-        authorizing,
-        background,
-    })
+    Ok(Running { address, geo, prices, engine, stop, gateway, serving, authorizing, background })
+}
+
+/// What looks for changed geo databases and price lists.
+fn reloads(
+    config: &Config,
+    geo: &Arc<Geo>,
+    prices: &Arc<Prices>,
+    engine: &Arc<Engine>,
+) -> Vec<JoinHandle<()>> {
+    let (geo, prices, clock) = (geo.clone(), prices.clone(), engine.clone());
+    let reload_geo = move || geo.reload_if_changed(clock.now());
+    vec![
+        tokio::spawn(reload(config.geoip.reload_seconds, reload_geo)),
+        tokio::spawn(reload(config.prices.reload_seconds, move || prices.reload_if_changed())),
+    ]
 }
 
 /// What sinks need of the rest.

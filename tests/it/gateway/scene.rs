@@ -99,7 +99,7 @@ impl Scene {
             routes(path),
         );
         let running = app::start(load(path, &config)).await.unwrap();
-        let url = format!("http://{}", running.gateway_address.unwrap());
+        let url = format!("http://{}", running.gateway_address().unwrap());
         let key_id = key_id(VIRTUAL);
         let scene = Self { running, provider, url, key_id, client: client(), directory };
         scene.register(json!({ "project": "shop", "budget_usd": "1000" })).await;
