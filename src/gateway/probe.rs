@@ -27,8 +27,11 @@ pub enum ProbeError {
     #[error("no answer: {0}")]
     NoAnswer(String),
     /// It answered with an error.
-    #[error("answered {0}: {hint}", hint = hint(*.0))]
-    Refused(u16),
+    #[error("answered {status}: {}", hint(*status))]
+    Refused {
+        /// The status of the answer, from 300 on.
+        status: u16,
+    },
 }
 
 fn hint(status: u16) -> &'static str {
@@ -54,7 +57,7 @@ pub async fn probe(settings: &GatewaySettings, name: &str) -> Option<Result<(), 
     let asked = opened.send(Method::GET, (path, None), headers, Bytes::new());
     Some(match clock::timeout(PATIENCE, asked).await {
         Ok(Ok(response)) if response.status < 300 => Ok(()),
-        Ok(Ok(response)) => Err(ProbeError::Refused(response.status)),
+        Ok(Ok(response)) => Err(ProbeError::Refused { status: response.status }),
         Ok(Err(error)) => Err(ProbeError::NoAnswer(causes(&error))),
         Err(_) => Err(ProbeError::NoAnswer(format!("within {} s", PATIENCE.as_secs()))),
     })

@@ -171,6 +171,7 @@ impl Call {
                 Ok(Ok(Some(chunk))) => {
                     if let Err(failure) = held.push(&chunk, &self.gateway.memory) {
                         let fault = Fault::broken(upstream);
+                        let failure = Failure { kind: Kind::UpstreamFailed, ..failure };
                         return Err(Fault {
                             same_again: false,
                             counts: false,
