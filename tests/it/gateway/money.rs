@@ -1,12 +1,15 @@
 //! What is charged is what was used, to the nano-dollar, and no budget is exceeded.
 
-use std::sync::Arc;
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
 
 use futures::future::join_all;
 use serde_json::json;
 
 use super::scene::{Scene, chat};
-use crate::support::within;
+use crate::support::{eventually, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_256_callers_at_once_exactly_as_many_are_served_as_the_budget_pays_for() {
@@ -91,5 +94,56 @@ async fn what_a_stream_may_use_is_held_while_it_flows() {
         scene.spent().await == 10 * 2_000 + 40 * 8_000
     })
     .await;
+    scene.stop().await;
+}
+
+/// Requests of one run of random endings.
+const ENDINGS: u64 = 80;
+
+/// A number that seems random (SplitMix64).
+fn random(seed: u64, n: u64) -> u64 {
+    let mut mixed = seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// Makes one request that ends in a random way; returns what is held for it where its end is unknown, else 0.
+async fn ends_somehow(scene: &Scene, random: u64) -> u64 {
+    let stays = 3 + random / 16 % 12;
+    let bills_full = if random / 1_024 % 2 == 0 { " bills_full" } else { "" };
+    let (ending, is_stream, is_unknown) = match random % 8 {
+        0 => (String::new(), false, false),
+        1 => (String::new(), true, false),
+        2 => (format!("cut={stays}"), true, true),
+        3 => ("no_usage".to_owned(), random / 16 % 2 == 0, true),
+        4 => (format!("error_after={stays}"), true, true),
+        5 => ("status=400".to_owned(), random / 16 % 2 == 0, false),
+        _ => (String::new(), true, true),
+    };
+    let directives = format!("[mock input=30 output=40 events=30 event_delay_ms=5 {ending}{bills_full}]");
+    let body = chat(&directives, json!({ "stream": is_stream, "max_tokens": 50 }));
+    let held = serde_json::to_vec(&body).unwrap().len() as u64 * 2_000 + 50 * 8_000;
+    let mut response = scene.post("/v1/chat/completions", &body).send().await.unwrap();
+    let leaves = random % 8 > 5;
+    let mut parts = 0;
+    while !(leaves && parts >= stays) && matches!(response.chunk().await, Ok(Some(_))) {
+        parts += 1;
+    }
+    if is_unknown { held } else { 0 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_requests_end_the_ledger_is_never_below_the_bill_and_above_it_by_what_is_unknown_at_most() {
+    let seed = RandomState::new().hash_one(0);
+    let scene = Scene::start().await;
+    let unknown: u64 =
+        join_all((0..ENDINGS).map(|n| ends_somehow(&scene, random(seed, n)))).await.iter().sum();
+    scene.is_quiet().await;
+    let bill = scene.provider.bill.totals();
+    let bill = bill.input_tokens * 2_000 + bill.output_tokens * 8_000;
+    // What is still held counts as spent: it can only become less.
+    let is_within = async || (bill..=bill + unknown).contains(&scene.spent().await);
+    eventually(&format!("the ledger agrees with a bill of {bill}, seed {seed}"), is_within).await;
     scene.stop().await;
 }
