@@ -26,6 +26,7 @@ mod forward_notify;
 mod forward_run;
 mod forward_siem;
 mod forward_syslog;
+mod gateway;
 mod histories;
 mod invariants;
 mod monitoring;

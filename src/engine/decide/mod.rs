@@ -25,6 +25,7 @@ mod respond;
 mod shadows;
 mod spared;
 pub(in crate::engine) mod stages;
+mod stops;
 mod terms;
 
 pub(in crate::engine) use decider::{Decider, Remembers};
