@@ -81,6 +81,7 @@ def ask(port: int, path: str = "/hello", *headers: tuple[str, str], body: bytes 
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.putrequest(method or ("POST" if body is not None else "GET"), path)
+        connection.putheader("user-agent", "tests/1.0 (a, b)")
         for name, value in headers:
             connection.putheader(name, value.encode("latin-1"))
         if body is not None:

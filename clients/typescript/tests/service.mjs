@@ -145,7 +145,7 @@ export async function serve(t, handler) {
 /** One request, with headers as they are given. */
 export function ask(port, path = '/hello', headers = {}, body = undefined, method = body === undefined ? 'GET' : 'POST') {
   return new Promise((done, fail) => {
-    const all = { ...headers };
+    const all = { 'user-agent': 'tests/1.0 (a, b)', ...headers };
     if (body !== undefined) Object.assign(all, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
     const request = http.request({ port, host: '127.0.0.1', path, method, headers: all, agent: false }, (answer) => {
       const parts = [];

@@ -23,6 +23,8 @@ _JSON = "application/json"
 _NOWHERE = "127.0.0.1"
 _BOUNDS = {"endpoint": 2048, "model": 128, "user_agent": 1024, "user": 128}
 _ERRAND_SECONDS = 5.0
+#: What a record says and a question does not.
+_OF_RECORDS = ("user", "user_agent")
 
 
 class Core:
@@ -72,7 +74,7 @@ class Core:
         return decision
 
     def _question(self, asked: Asked, reserve: bool, dispatched: bool) -> JSON:
-        question: JSON = {name: value for name, value in asked.items() if value is not None and name != "user"}
+        question: JSON = {name: value for name, value in asked.items() if value is not None and name not in _OF_RECORDS}
         for name, most in _BOUNDS.items():
             if name in question:
                 question[name] = cut(str(question[name]), most)
