@@ -7,4 +7,5 @@ export { type GuardOptions, type Seen } from './guard.js';
 export { Hold } from './hold.js';
 export { keyward, type Middleware, type WithKeyward } from './node.js';
 export { type Estimate } from './request.js';
+export { providerFetch, type ProviderOptions, type Who } from './provider.js';
 export { Refused, statusOf, type Asked, type Decision, type Stats, type Used } from './types.js';
