@@ -8,7 +8,7 @@ import { refusalParts } from './types.js';
 /** The options of `withKeyward`. */
 export interface FetchOptions<Args extends unknown[]> extends GuardOptions {
   /** The address of the other end of the connection, from what the runtime gives a handler beside the request. */
-  clientIp?: ((request: Request, ...args: Args) => string | undefined) | undefined;
+  clientIp?: ((request: Request, ...args: Args) => string | null | undefined) | undefined;
 }
 
 const HOLDS = new WeakMap<Request, Hold>();
@@ -30,7 +30,7 @@ export function withKeyward<Args extends unknown[]>(
   return async (request, ...args) => {
     const path = new URL(request.url).pathname;
     const headers = apart(request.headers);
-    const sourceIp = (resolve: (peer: string | undefined) => string) => resolve(options.clientIp?.(request, ...args));
+    const sourceIp = (resolve: (peer: string | undefined) => string) => resolve(options.clientIp?.(request, ...args) ?? undefined);
     const hold = await guard.hold({ method: request.method, path, headers, sourceIp }, () => bodyOf(request, guard.mostBody));
     if (!(hold instanceof Hold)) {
       const { status, headers, body } = refusalParts(hold);

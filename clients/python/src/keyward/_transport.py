@@ -82,7 +82,7 @@ class Transport:
                 return self._try(kept, method, path, body, media, until)
             except _STALE:
                 kept.close()
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 raise Unanswered(_why(error, timeout), sent=True) from None
         fresh = self.open(timeout)
         try:
