@@ -11,6 +11,7 @@ mod app;
 mod bad_input;
 #[path = "../it_support/browser.rs"]
 mod browser;
+mod clients;
 mod concurrency;
 mod costs;
 mod denials;

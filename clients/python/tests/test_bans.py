@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from conftest import Service, eventually
+from conftest import SETTINGS, Service, eventually, program
 
 from keyward import Keyward
 
@@ -104,3 +107,34 @@ def test_a_ban_made_while_the_stream_was_broken_is_heard_when_it_resumes(
     own_service.start()
     own_service.ban(key)
     eventually("the ban is heard", lambda: watching.core.bans.known(key, None))
+
+
+def new_token(*scopes: str) -> tuple[str, str]:
+    """A token with these scopes, and the entry that lets it in."""
+    command = [program(), "token", "new", "--json", *(part for scope in scopes for part in ("--scope", scope))]
+    made = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=30).stdout)
+    entry = made["entry"]
+    table = f'[[auth.tokens]]\nid = "{entry["id"]}"\nhash = "{entry["hash"]}"\nscopes = {json.dumps(entry["scopes"])}\n'
+    return made["token"], table
+
+
+def test_the_stream_takes_a_token_with_the_scope_read_and_all_else_one_with_record(
+    tmp_path: Path, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (both, first), (record, second), (admin, third) = (
+        new_token("record", "read"), new_token("record"), new_token("bans:write", "record")
+    )  # fmt: skip
+    service = Service(tmp_path, SETTINGS + first + second + third, token=admin)
+    try:
+        with Keyward(service.url, both, timeout=10) as knows, Keyward(service.url, record, timeout=10) as asks:
+            for client in (knows, asks):
+                assert client.check(api_key=key, **ASKED).allowed
+            eventually("the stream is heard", lambda: knows.knows_bans)
+            eventually("the refusal is told", lambda: "its scope is read" in caplog.text)
+            service.ban(key)
+            eventually("the ban is heard", lambda: refused_by_cache(knows, key))
+            decision = asks.check(api_key=key, **ASKED)
+            assert (decision.by, decision.reason) == ("keyward", "API_KEY_BANNED")
+            assert record not in caplog.text
+    finally:
+        service.kill()

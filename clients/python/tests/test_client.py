@@ -86,6 +86,13 @@ def test_what_never_left_is_given_back_and_what_was_dispatched_is_not(
     service.settled(key, 500)
 
 
+def test_what_is_held_is_charged_where_the_process_ends_before_it_settles(
+    client: Keyward, service: Service, key: str
+) -> None:
+    client.reserve(api_key=key, estimated_tokens=50, lease_seconds=1, **ASKED)
+    service.settled(key, 50)
+
+
 def test_a_refused_reservation_raises_and_says_when_to_come_back(client: Keyward, service: Service, key: str) -> None:
     with pytest.raises(Refused) as refused:
         client.reserve(api_key=key, estimated_tokens=10_001, **ASKED)

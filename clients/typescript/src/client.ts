@@ -1,8 +1,8 @@
 /** The client: ask before a request, report after it. */
 
-import { Backoff, Core, later } from './core.js';
+import { Backoff, Core } from './core.js';
 import { Hold } from './hold.js';
-import type { Log } from './reporter.js';
+import { later, type Log } from './reporter.js';
 import { snake } from './wire.js';
 import { Refused, type Asked, type Decision, type Stats, type Used } from './types.js';
 

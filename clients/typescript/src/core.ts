@@ -1,12 +1,14 @@
 /** What everything here shares: the connections, the queue of records, and the bans that are known. */
 
 import { Bans } from './bans.js';
-import { later, Reporter, type Log } from './reporter.js';
+import { Reporter, type Log } from './reporter.js';
 import { Answered, Transport } from './transport.js';
 import { decisionOf, refusal, withoutKeyward, type Asked, type Decision, type Stats } from './types.js';
 import { bounded, question, uuid } from './wire.js';
 
 const ERRAND = 5_000;
+/** Milliseconds in which a question that is asked again surely has the same reservation. */
+const REMEMBERED = 60_000;
 
 export interface CoreOptions {
   url: string;
@@ -65,7 +67,7 @@ export class Core {
         this.#complain(`a question that it cannot read is refused: ${error.message}`);
         return refusal('INVALID_REQUEST');
       }
-      if (reserve && !(error instanceof Answered)) this.reporter.errand(() => this.#giveBackLost(body));
+      if (reserve && !(error instanceof Answered)) this.reporter.errand(() => this.#giveBackLost(body, started));
       return this.#without((error as Error).message, failOpen);
     }
   }
@@ -85,7 +87,8 @@ export class Core {
   }
 
   /** Gives back what a question may hold whose answer never came: asked again, it has the same reservation. */
-  async #giveBackLost(body: string): Promise<void> {
+  async #giveBackLost(body: string, started: number): Promise<void> {
+    if (performance.now() > started + REMEMBERED) return;
     const answer = JSON.parse(await this.transport.call('POST', '/v1/check', body, ERRAND)) as Record<string, unknown>;
     const id = answer['reservation_id'];
     if (typeof id === 'string') await this.#reservation('DELETE', id);
@@ -140,5 +143,3 @@ export class Backoff {
     return Math.min(pause, Math.max((refused.retryAfter ?? 5) * 1000, 100), left);
   }
 }
-
-export { later };

@@ -7,10 +7,12 @@ const BATCH = 200;
 /** Milliseconds that a record waits for others to go with it. */
 const GATHER = 20;
 const TIMEOUT = 5_000;
-const LONGEST_PAUSE = 10_000;
+const LONGEST_PAUSE = 5_000;
 /** What will never be taken, however often it is sent. */
 const UNREADABLE = [400, 413, 415, 422];
 const MOST_ERRANDS = 1_000;
+/** So many of them at once. */
+const ERRANDS = 16;
 
 /** A log of what the client cannot say otherwise; `console.error` unless another is given. */
 export type Log = (message: string) => void;
@@ -86,7 +88,7 @@ export class Reporter {
   async #run(): Promise<void> {
     await this.#pause(GATHER);
     for (let failures = 0; this.#records.length > 0 || this.#errands.length > 0; ) {
-      const errands = this.#errands.splice(0);
+      const errands = this.#errands.splice(0, ERRANDS);
       const lines = this.#records.splice(0, BATCH);
       this.#onTheirWay = lines.length;
       const done = errands.map((act) => act().catch(() => undefined));

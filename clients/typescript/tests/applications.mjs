@@ -1,6 +1,5 @@
 // The same application for each framework. The query says how a request goes.
 import { Readable } from 'node:stream';
-import http from 'node:http';
 import { keyward, keywardFastify, withKeyward, handleOf } from 'keyward';
 import { load, serve } from './service.mjs';
 
@@ -15,7 +14,7 @@ async function* words() {
   }
 }
 
-/** A handler of plain `http`; `bodyOf` reads the body that is echoed. */
+/** A handler of plain `http`. */
 async function answer(req, res) {
   const [path, mood] = req.url.split('?');
   const parts = [];
@@ -81,7 +80,7 @@ async function fetchHandler(t, options) {
     const body = request.body ? await request.arrayBuffer() : undefined;
     if (mood === 'fail') throw new Error('as asked');
     if (mood === 'hang') return hangs(pathname), new Promise(() => undefined);
-    if (mood === 'stream') return new Response(Readable.toWeb(Readable.from(words().map?.((word) => word) ?? words(), { objectMode: false })));
+    if (mood === 'stream') return new Response(Readable.toWeb(Readable.from(words(), { objectMode: false })));
     if (mood === 'handle') handleOf(request).used({ promptTokens: 4, completionTokens: 5 });
     const headers = mood === 'count' ? { 'X-Tokens-Used': '7' } : {};
     return new Response(mood === 'echo' ? body : 'hello', { status: mood === 'invalid' ? 422 : 200, headers });
@@ -105,6 +104,4 @@ async function fetchHandler(t, options) {
   });
 }
 
-/** Hono, whose `fetch` is such a handler. */
 export const applications = { http: plain, express: express(false), 'express with its body parser': express(true), fastify, fetch: fetchHandler };
-export { http };

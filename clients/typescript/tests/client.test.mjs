@@ -74,6 +74,12 @@ describe('the client', { concurrency: 6 }, () => {
     await service.settled(apiKey, 500);
   });
 
+  it('charges what is held where the process ends before it settles', async () => {
+    const apiKey = newKey();
+    await client.reserve({ apiKey, ...ASKED, estimatedTokens: 50, leaseSeconds: 1 });
+    await service.settled(apiKey, 50);
+  });
+
   it('throws what a refusal says, without the key', async () => {
     const apiKey = newKey();
     const error = await client.reserve({ apiKey, ...ASKED, estimatedTokens: 10_001 }).catch((refused) => refused);

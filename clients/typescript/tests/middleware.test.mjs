@@ -1,8 +1,9 @@
 // The same questions to the middleware in each framework, before the real Keyward.
 import assert from 'node:assert/strict';
 import { describe, it, before, after } from 'node:test';
+import { handleOf, withKeyward } from 'keyward';
 import { applications, reached } from './applications.mjs';
-import { ask, eventually, leave, newKey, Service } from './service.mjs';
+import { ask, eventually, leave, load, newKey, Service } from './service.mjs';
 
 const QUESTION = JSON.stringify({ model: 'gpt-4.1', max_tokens: 100 });
 const HELD = 100 + Math.ceil(Buffer.byteLength(QUESTION) / 3);
@@ -154,6 +155,28 @@ for (const [name, application] of Object.entries(applications)) {
     });
   });
 }
+
+describe('Hono', () => {
+  it('is guarded by its fetch, and what waits is sent with the request', async () => {
+    const { Hono } = load('hono');
+    const app = new Hono();
+    app.post('/chat', async (c) => {
+      assert.equal((await c.req.json()).max_tokens, 100);
+      handleOf(c.req.raw).used({ promptTokens: 4, completionTokens: 5 });
+      return c.text('hello');
+    });
+    const guarded = withKeyward((request, env, context) => app.fetch(request, env, context), { url: service.url, timeout: 10_000, watchBans: false });
+    const [key, work] = [newKey(), []];
+    const context = { waitUntil: (promise) => work.push(promise), passThroughOnException: () => undefined };
+    const ask = () => guarded(new Request('http://localhost/chat', { method: 'POST', headers: { authorization: `Bearer ${key}` }, body: QUESTION }), {}, context);
+    assert.equal(await (await ask()).text(), 'hello');
+    await Promise.all(work);
+    assert.equal((await service.usage(key)).tokens, 9, 'it is sent when the work of the request has ended');
+    await service.ban(key);
+    const refused = await ask();
+    assert.deepEqual([refused.status, (await refused.json()).error.code], [403, 'API_KEY_BANNED']);
+  });
+});
 
 describe('plain http', () => {
   it('takes the header out of a head that is written at once, in each of its forms', async (t) => {

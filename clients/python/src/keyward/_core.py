@@ -23,6 +23,8 @@ _JSON = "application/json"
 _NOWHERE = "127.0.0.1"
 _BOUNDS = {"endpoint": 2048, "model": 128, "user_agent": 1024, "user": 128}
 _ERRAND_SECONDS = 5.0
+#: Seconds in which a question that is asked again surely has the same reservation.
+_REMEMBERED = 60.0
 #: What a record says and a question does not.
 _OF_RECORDS = ("user", "user_agent")
 
@@ -66,7 +68,7 @@ class Core:
             return self._without(str(error), fail_open)
         except Unanswered as error:
             if reserve and error.sent:
-                self.reporter.errand(lambda: self._give_back_lost(question))
+                self.reporter.errand(lambda: self._give_back_lost(question, started))
             return self._without(str(error), fail_open)
         except Exception as error:  # whatever it is, the application goes on
             return self._without(type(error).__name__, fail_open)
@@ -96,8 +98,10 @@ class Core:
             self._complained = now
             log.error("keyward: %s", what)
 
-    def _give_back_lost(self, question: JSON) -> None:
+    def _give_back_lost(self, question: JSON, started: float) -> None:
         """Gives back what a question may hold whose answer never came: asked again, it has the same reservation."""
+        if time.monotonic() > started + _REMEMBERED:
+            return
         try:
             body = json.dumps(question).encode()
             answer = self.transport.call("POST", "/v1/check", body, _JSON, _ERRAND_SECONDS)

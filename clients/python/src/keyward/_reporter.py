@@ -23,7 +23,7 @@ _BATCH = 200
 #: Seconds that a record waits for others to go with it.
 _GATHER = 0.02
 _TIMEOUT = 5.0
-_LONGEST_PAUSE = 10.0
+_LONGEST_PAUSE = 5.0
 #: What will never be taken, however often it is sent.
 _UNREADABLE = (400, 413, 415, 422)
 _MOST_ERRANDS = 1_000
