@@ -68,12 +68,12 @@ pub(super) struct Fault {
     /// How long the provider asks to be left alone.
     pub wait: Option<Duration>,
     /// What the client is answered if nobody else is asked.
-    pub answer: Result<Whole, Failure>,
+    pub answer: Box<Result<Whole, Failure>>,
 }
 
 impl Fault {
     fn new(outcome: &'static str, may_be_billed: bool, kind: Kind, words: String) -> Self {
-        let answer = Err(Failure::new(kind, words));
+        let answer = Box::new(Err(Failure::new(kind, words)));
         Self { outcome, may_be_billed, counts: true, same_again: true, wait: None, answer }
     }
 
@@ -172,12 +172,8 @@ impl Call {
                     if let Err(failure) = held.push(&chunk, &self.gateway.memory) {
                         let fault = Fault::broken(upstream);
                         let failure = Failure { kind: Kind::UpstreamFailed, ..failure };
-                        return Err(Fault {
-                            same_again: false,
-                            counts: false,
-                            answer: Err(failure),
-                            ..fault
-                        });
+                        let answer = Box::new(Err(failure));
+                        return Err(Fault { same_again: false, counts: false, answer, ..fault });
                     }
                 }
                 Ok(Ok(None)) => break,
@@ -217,7 +213,7 @@ impl Call {
             counts: status >= 500,
             same_again: true,
             wait: seconds.map(Duration::from_secs),
-            answer: Ok(whole),
+            answer: Box::new(Ok(whole)),
         })
     }
 }

@@ -265,10 +265,11 @@ impl Call {
                 () = reply_to.closed() => return (Found::Gone(fault.used()), hold),
                 () = clock::sleep(pause) => {}
             }
-            hold = match self.move_on(hold, &fault, &then, chain).await {
-                Ok(hold) => hold,
-                Err(hold) => return (Found::Nobody(fault), hold),
-            };
+            let goes_on;
+            (hold, goes_on) = self.move_on(hold, &fault, &then, chain).await;
+            if !goes_on {
+                return (Found::Nobody(fault), hold);
+            }
             candidate = then;
         }
     }
@@ -281,26 +282,24 @@ impl Call {
     }
 
     /// What is held for the next attempt: the same, unless the last one may be billed, or another model is asked for.
-    ///
-    /// # Errors
-    /// What is held, where nothing more is admitted.
+    /// `false`, and what was held, where nothing more is admitted.
     async fn move_on(
         &self,
         hold: Hold,
         fault: &Fault,
         then: &Candidate,
         chain: &[Candidate],
-    ) -> Result<Hold, Hold> {
+    ) -> (Hold, bool) {
         if !fault.may_be_billed && then.model == hold.model {
-            return Ok(hold);
+            return (hold, true);
         }
-        let Ok(next) = self.admit(then, chain).await else { return Err(hold) };
+        let Ok(next) = self.admit(then, chain).await else { return (hold, false) };
         if fault.may_be_billed {
             self.settle(hold, Used::Unknown, 502).await;
         } else {
             self.give_back(&hold).await;
         }
-        Ok(next)
+        (next, true)
     }
 
     /// Waits until the request must not go on.
@@ -329,9 +328,10 @@ impl Call {
     /// Settles a request that nobody answered, and says so: in the last upstream's own words where it had some.
     async fn give_up(&self, fault: Fault, hold: Hold, reply_to: ReplyTo) {
         let used = fault.used();
-        let status = fault.answer.as_ref().map_or_else(|failure| failure.kind.status(), |whole| whole.status);
+        let status =
+            (*fault.answer).as_ref().map_or_else(|failure| failure.kind.status(), |whole| whole.status);
         let decision = self.settle(hold, used, status).await;
-        match fault.answer {
+        match *fault.answer {
             Ok(whole) => drop(reply_to.send(self.whole(whole, decision.as_ref()))),
             Err(failure) => self.refuse(&failure, reply_to),
         }

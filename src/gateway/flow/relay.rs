@@ -196,14 +196,14 @@ impl Call {
     /// What is charged for a stream that ended so.
     fn used(&self, ending: &Ending, meter: &Meter, hold: &Hold, upstream: &Upstream) -> Used {
         let is_cancelled = matches!(ending, Ending::Gone | Ending::Stopped(_));
-        match () {
-            () if meter.is_final => Used::Exactly(meter.usage),
-            () if is_cancelled && !upstream.bills_after_cancel => {
-                let output = meter.usage.output.unwrap_or(0).max(meter.events);
-                let input = meter.usage.input.or(Some(hold.prompt.reserved));
-                Used::Exactly(Usage { input, output: Some(output), ..meter.usage })
-            }
-            () => Used::Unknown,
+        if meter.is_final {
+            Used::Exactly(meter.usage)
+        } else if is_cancelled && !upstream.bills_after_cancel {
+            let output = meter.usage.output.unwrap_or(0).max(meter.events);
+            let input = meter.usage.input.or(Some(hold.prompt.reserved));
+            Used::Exactly(Usage { input, output: Some(output), ..meter.usage })
+        } else {
+            Used::Unknown
         }
     }
 
