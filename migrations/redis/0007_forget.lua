@@ -15,7 +15,6 @@
 if #KEYS < 3 or #ARGV ~= 3 then
   return redis.error_reply("KEYWARD forget wants at least 3 keys and 3 arguments")
 end
-redis.call("ZREM", KEYS[1], ARGV[1])
-local deleted = redis.call("DEL", unpack(KEYS, 3))
 redis.call("XADD", KEYS[2], "MAXLEN", "~", ARGV[2], "*", "e", ARGV[3])
-return deleted
+redis.call("ZREM", KEYS[1], ARGV[1])
+return redis.call("DEL", unpack(KEYS, 3))

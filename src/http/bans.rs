@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::{
-    App, audit,
+    App, acknowledged, audit,
     error::{ApiError, Problem},
     input::{JsonBody, MaybeJson},
     lists::{Cursor, List},
@@ -194,7 +194,8 @@ pub(super) async fn ban(
 ) -> Result<Response, ApiError> {
     let length = order.checked(&subject)?;
     let now = app.engine.now();
-    let (record, fresh) = app.engine.bans().ban(&subject, length, &order.reason, &actor, now).await?;
+    let banned = app.engine.bans().ban(&subject, length, &order.reason, &actor, now).await;
+    let (record, fresh) = acknowledged(&actor, ("ban", subject.as_str()), banned)?;
     audit(&actor, "ban", subject.as_str());
     let code = if fresh { StatusCode::CREATED } else { StatusCode::OK };
     Ok((code, Json(status(&app, &record, now))).into_response())
@@ -236,7 +237,8 @@ pub(super) async fn lift(
 ) -> Result<Json<BanStatus>, ApiError> {
     let reason = because(&params.only(&["reason"])?, body, &actor, "lifted")?;
     let now = app.engine.now();
-    if app.engine.bans().lift(&subject, &reason, &actor, now).await?.is_none() {
+    let lifted = app.engine.bans().lift(&subject, &reason, &actor, now).await;
+    if acknowledged(&actor, ("lift", subject.as_str()), lifted)?.is_none() {
         return Err(match app.engine.standings().covering_ban(&subject, now) {
             Some(network) => ApiError::Conflict(format!(
                 "{subject} has no ban of its own: it is banned as part of {network}; lift that one"

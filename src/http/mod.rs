@@ -6,6 +6,7 @@ mod allowlist;
 pub mod auth;
 mod bans;
 mod batch;
+mod connections;
 mod csv;
 mod door;
 pub mod error;
@@ -28,10 +29,12 @@ pub mod server;
 mod sinks;
 mod stream;
 mod subjects;
+mod surface;
 #[cfg(test)]
 mod tests;
 mod text;
 mod usage;
+mod write_timeout;
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,6 +50,7 @@ pub use crate::domain::scope::Scope;
 pub use auth::{Auth, AuthError, new_token};
 pub use openapi::document;
 pub use server::serve;
+pub use surface::callers_only;
 
 use crate::{
     config::AllowedHosts,
@@ -54,6 +58,7 @@ use crate::{
     engine::Engine,
     forward,
     intake::Intake,
+    store::StoreError,
 };
 
 /// What the routes work with.
@@ -162,6 +167,18 @@ impl Guard {
     fn may(&self, scope: Scope, route: MethodRouter<App>) -> MethodRouter<App> {
         route.route_layer(from_fn_with_state((self.0.clone(), scope), auth::require))
     }
+}
+
+/// Tells the log of an act that was not acknowledged: unless the store refused it, it may be done all the same.
+fn acknowledged<T>(
+    by: &Actor,
+    (done, to): (&str, &str),
+    result: Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    result.inspect_err(|error| {
+        let by = by.as_str();
+        tracing::warn!(target: "audit", by, done, to, %error, "an act was not acknowledged; it may be done all the same");
+    })
 }
 
 /// Tells the log who did what. The event of the act has it too.

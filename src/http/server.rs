@@ -4,26 +4,34 @@
 
 use std::{
     io,
+    net::IpAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use axum::{Router, body::Body, http::Request};
-use hyper::body::Incoming;
+use axum::{
+    Router,
+    body::{Body, Bytes, HttpBody},
+    http::{Request, Response},
+};
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::{
+    connections::{self, Admission, Connections, Slot},
+    write_timeout::WriteTimeout,
+};
 use crate::{clock, config};
 
 /// A pause after the system could not accept (out of file descriptors, say), so that trying again is no busy loop.
@@ -51,12 +59,16 @@ pub async fn serve(
         builder: builder(settings),
         router,
         head_timeout: Duration::from_millis(settings.header_timeout_ms),
+        write_timeout: Duration::from_millis(settings.write_timeout_ms),
         graceful: GracefulShutdown::new(),
         end: end.clone(),
     };
-    let slots = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
-    while let Some((stream, slot)) = accept(&listener, &slots, &shutdown).await {
-        server.spawn(stream, slot);
+    let connections = Connections::new(settings.max_connections, settings.max_connections_per_address);
+    while let Some((stream, address)) = accept(&listener, &shutdown).await {
+        match admit(&connections, address, &shutdown).await {
+            Some(slot) => server.spawn(stream, slot),
+            None => drop(stream),
+        }
     }
     drop(listener);
     let grace = Duration::from_secs(settings.shutdown_grace_seconds);
@@ -83,17 +95,12 @@ fn builder(settings: &config::Server) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// The next connection, once there is a slot for it; `None` at shutdown.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-    shutdown: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+/// The next connection, and whose it is; `None` at shutdown.
+async fn accept(listener: &TcpListener, shutdown: &CancellationToken) -> Option<(TcpStream, IpAddr)> {
     let next = async {
-        let slot = slots.clone().acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, slot)),
+                Ok((stream, peer)) => return (stream, peer.ip()),
                 Err(error) => pause_after(&error).await,
             }
         }
@@ -101,7 +108,27 @@ async fn accept(
     tokio::select! {
         biased;
         () = shutdown.cancelled() => None,
-        connection = next => connection,
+        connection = next => Some(connection),
+    }
+}
+
+/// Room for a connection, once there is some; `None` where it is to be closed.
+async fn admit(
+    connections: &Arc<Connections>,
+    address: IpAddr,
+    shutdown: &CancellationToken,
+) -> Option<Slot> {
+    loop {
+        match connections.admit(address) {
+            Admission::Admitted(slot) => return Some(slot),
+            Admission::Refused => return None,
+            Admission::Full => {}
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return None,
+            () = connections.changed() => {}
+        }
     }
 }
 
@@ -118,35 +145,74 @@ struct Server {
     builder: auto::Builder<TokioExecutor>,
     router: Router,
     head_timeout: Duration,
+    write_timeout: Duration,
     graceful: GracefulShutdown,
     /// Cancelled when even the grace period is over.
     end: CancellationToken,
 }
 
 impl Server {
-    fn spawn(&self, stream: TcpStream, slot: OwnedSemaphorePermit) {
+    fn spawn(&self, stream: TcpStream, slot: Slot) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
         let spoke = Arc::new(AtomicBool::new(false));
-        let (router, seen) = (self.router.clone(), spoke.clone());
+        let slot = Arc::new(slot);
+        let (router, seen, room) = (self.router.clone(), spoke.clone(), slot.clone());
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
-            router.clone().oneshot(request.map(Body::new))
+            answer(router.clone(), request, room.request())
         });
+        let stream = WriteTimeout::new(stream, self.write_timeout);
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = self.graceful.watch(connection);
         let (end, head_timeout) = (self.end.clone(), self.head_timeout);
         tokio::spawn(async move {
-            let _slot = slot;
             tokio::select! {
                 result = connection => if let Err(error) = result {
                     tracing::debug!(error = %error, "a connection ended badly");
                 },
                 () = silence(&spoke, head_timeout) => tracing::debug!("a client connected and asked nothing"),
+                () = slot.end.cancelled() => tracing::debug!("an idle connection made room for another"),
                 () = end.cancelled() => {}
             }
         });
+    }
+}
+
+/// Answers a request, which is over when its answer is sent.
+async fn answer(
+    router: Router,
+    request: Request<Incoming>,
+    under_way: connections::Request,
+) -> Result<Response<Counted>, std::convert::Infallible> {
+    let response = router.oneshot(request.map(Body::new)).await?;
+    Ok(response.map(|body| Counted { body, _under_way: under_way }))
+}
+
+/// The body of an answer, for whose length the request counts as under way.
+struct Counted {
+    body: Body,
+    _under_way: connections::Request,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading the log of all instances: bans that others made or lifted, and news for those who read it themselves.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use tokio::sync::{broadcast, watch};
 
@@ -11,11 +11,15 @@ use crate::{
         shared::{Shared, measured},
         standings::Standings,
     },
-    store::{LogPage, LogPosition, StoreError},
+    store::{LogPage, LogPosition, StoreError, patient},
 };
 
 /// Events read from the log at a time.
 const LOG_PAGE: usize = 1_000;
+/// Events of a page that followers share.
+const SHARED_PAGE: usize = 500;
+/// Pages that are kept for followers.
+const SHARED_PAGES: usize = 8;
 /// New events that a follower may lag behind by.
 const FOLLOWED: usize = 1_024;
 
@@ -27,8 +31,11 @@ pub(in crate::engine) struct LogFollower {
     followers: broadcast::Sender<Arc<Event>>,
     /// Counts up when events came into the log, for those who read it themselves.
     news: watch::Sender<u64>,
-    /// The end of the log before anything was read at the start: what comes after it is followed.
-    begin: LogPosition,
+    /// The end of the log before anything was read at the start: what comes after it is followed. `None` where the store
+    /// did not answer then.
+    begin: Option<LogPosition>,
+    /// The pages that were read last for those who follow the log, by where they begin; the newest first.
+    pages: tokio::sync::Mutex<VecDeque<(LogPosition, Arc<LogPage>)>>,
 }
 
 impl LogFollower {
@@ -37,10 +44,10 @@ impl LogFollower {
         shared: Arc<Shared>,
         standings: Arc<Standings>,
         profiles: Arc<ProfileBook>,
-        begin: LogPosition,
+        begin: Option<LogPosition>,
     ) -> Self {
         let (followers, news) = (broadcast::channel(FOLLOWED).0, watch::channel(0).0);
-        Self { shared, standings, profiles, followers, news, begin }
+        Self { shared, standings, profiles, followers, news, begin, pages: tokio::sync::Mutex::default() }
     }
 
     /// New events of every instance as they are appended.
@@ -53,8 +60,27 @@ impl LogFollower {
         self.news.subscribe()
     }
 
-    /// Where reading begins.
-    pub(super) fn begin(&self) -> LogPosition {
+    /// The page of the log behind a position, which all that follow the log from there share: it is read once. They wait
+    /// for each other, so that no more than one page is read at a time however many follow.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(in crate::engine) async fn page(&self, position: &LogPosition) -> Result<Arc<LogPage>, StoreError> {
+        let mut pages = self.pages.lock().await;
+        if let Some((_, page)) = pages.iter().find(|(from, _)| from == position) {
+            return Ok(page.clone());
+        }
+        let page = Arc::new(patient(self.shared.store.read_log(position, SHARED_PAGE)).await?);
+        // The end is not remembered: it will be another one.
+        if !page.events.is_empty() {
+            pages.truncate(SHARED_PAGES - 1);
+            pages.push_front((position.clone(), page.clone()));
+        }
+        Ok(page)
+    }
+
+    /// Where reading begins, if that is known.
+    pub(super) fn begin(&self) -> Option<LogPosition> {
         self.begin.clone()
     }
 

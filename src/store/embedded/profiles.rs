@@ -5,6 +5,7 @@ use rusqlite::OptionalExtension;
 
 use super::{
     Backing, EmbeddedStore,
+    readers::Size,
     sqlite::{decode_profile, failed},
 };
 use crate::{
@@ -49,7 +50,7 @@ impl EmbeddedStore {
             return Ok(None);
         }
         let subject = subject.clone();
-        self.read(move |connection| {
+        self.read_sized(Size::Small, move |connection| {
             let sql = "SELECT profile FROM profiles WHERE subject = ?";
             let blob: Option<Vec<u8>> = connection
                 .prepare_cached(sql)

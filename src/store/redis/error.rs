@@ -14,7 +14,10 @@ const LATER: &[&str] = &["LOADING", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGA
 pub(super) fn translate(error: &RedisError, secret: Option<&str>) -> StoreError {
     let code = error.code().unwrap_or("");
     let fault = fault(error, secret);
-    if REFUSALS.contains(&code) || error.kind() == ErrorKind::AuthenticationFailed {
+    if REFUSALS.contains(&code)
+        || is_refused_in_script(error)
+        || error.kind() == ErrorKind::AuthenticationFailed
+    {
         StoreError::Refused(fault)
     } else if LATER.contains(&code) || code.is_empty() && !is_parse(error) {
         StoreError::Unavailable(fault)
@@ -51,6 +54,11 @@ where
     move |error| StoreError::Incompatible(StoreFault::because(format!("{what} cannot be read"), error))
 }
 
+/// Whether a script was stopped because its caller may not use a command: Redis gives that no code of its own.
+fn is_refused_in_script(error: &RedisError) -> bool {
+    error.detail().is_some_and(|detail| detail.contains("ACL failure in script"))
+}
+
 fn is_parse(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Parse | ErrorKind::UnexpectedReturnType)
 }
@@ -82,6 +90,14 @@ mod tests {
         assert!(matches!(translate(&server("WRONGTYPE"), None), StoreError::Incompatible(_)));
         let io = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         assert!(matches!(translate(&io, None), StoreError::Unavailable(_)));
+    }
+
+    #[test]
+    fn a_right_that_a_script_lacks_is_a_refusal() {
+        let detail =
+            "ACL failure in script: User keyward has no permissions to run the 'xadd' command script: 1";
+        let error = redis::make_extension_error("ERR".into(), Some(detail.into()));
+        assert!(matches!(translate(&error, None), StoreError::Refused(_)));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) struct SubjectState {
     /// The time of the last charge; the subject's time never falls behind it.
     last_now: Millis,
     pub(super) standing: Standing,
+    /// Whether it was charged since somebody looked who has to make room.
+    pub(super) used: bool,
     /// Whether it waits for the next snapshot.
     pub(super) dirty: bool,
 }
@@ -59,6 +61,14 @@ impl SubjectState {
         let idle = self.last_now.saturating_add(IDLE) <= now;
         let cleared = self.standing.version == 0 || keep_until(&self.standing).is_some_and(|t| t <= now);
         idle && cleared
+    }
+
+    /// Whether a request of it succeeded within the longest window.
+    pub(super) fn has_succeeded(&self) -> bool {
+        self.windows.last().is_some_and(|longest| {
+            let sum = longest.sum();
+            sum.requests > sum.auth_failures + sum.not_found
+        })
     }
 
     /// One charge. Only a charge that the windows take changes anything, the subject's time included: a refused
@@ -122,6 +132,7 @@ impl SubjectState {
     }
 
     fn take(&mut self, charge: &Charge, now: Millis, touches: bool) -> Observation {
+        self.used = self.last_now > 0;
         self.last_now = now;
         for window in &mut self.windows {
             window.charge(&charge.counts);
