@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_jump_of_twelve_seconds_is_told_and_never_followed() {
+    async fn a_jump_of_twelve_seconds_is_reported_and_never_followed() {
         for jump in [TWO_HOURS, -TWO_HOURS] {
             let clock = Clock::beginning_at(START);
             assert_eq!(read(&clock, 0, 3).await, []);

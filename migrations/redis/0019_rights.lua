@@ -21,16 +21,23 @@ local calls = {
   {"HDEL", hash, "a"},
   {"SADD", set, "a"}, {"SMEMBERS", set}, {"SREM", set, "a"},
   {"ZADD", sorted, 1, "a"}, {"ZSCORE", sorted, "a"}, {"ZRANGE", sorted, 0, 0}, {"ZRANGEBYSCORE", sorted, 0, 0},
-  {"ZREMRANGEBYRANK", sorted, 5, 5}, {"ZREM", sorted, "a"},
+  {"ZREVRANGEBYSCORE", sorted, 0, 0}, {"ZREMRANGEBYRANK", sorted, 5, 5}, {"ZREMRANGEBYSCORE", sorted, 5, 5}, {"ZREM", sorted, "a"},
   {"XADD", stream, "*", "a", "b"}, {"XRANGE", stream, "-", "+", "COUNT", 1}, {"XREVRANGE", stream, "+", "-", "COUNT", 1},
   {"XTRIM", stream, "MAXLEN", 0},
   {"DEL", text, hash, set, sorted, stream},
 }
+-- How servers say it: up to 7.0, from 7.2 on, and outside of scripts.
+local words = {"The user executing the script can't", "ACL failure in script", "NOPERM"}
+local function is_refused(reply)
+  if type(reply) ~= "table" or not reply.err then return false end
+  for _, word in ipairs(words) do
+    if reply.err:find(word, 1, true) then return true end
+  end
+  return false
+end
+
 local refused = {}
 for _, call in ipairs(calls) do
-  local reply = redis.pcall(unpack(call))
-  if type(reply) == "table" and reply.err and (reply.err:find("ACL failure", 1, true) or reply.err:find("NOPERM", 1, true)) then
-    refused[#refused + 1] = call[1]
-  end
+  if is_refused(redis.pcall(unpack(call))) then refused[#refused + 1] = call[1] end
 end
 return refused

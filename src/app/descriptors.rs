@@ -27,7 +27,8 @@ fn within(wanted: usize, allowed: u64) -> usize {
     usize::try_from(room).unwrap_or(usize::MAX).min(wanted)
 }
 
-/// Raises the limit on open files to what is needed, as far as it may be raised; what it is then. `None`: there is none.
+/// Raises the limit on open files to what is needed, as far as it may be raised; what it is then. `None`: there is
+/// none.
 #[cfg(unix)]
 fn raise(needed: u64) -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -4,6 +4,7 @@
 mod banner;
 mod base;
 mod descriptors;
+mod doors;
 mod error;
 mod open;
 
@@ -13,17 +14,19 @@ pub use open::{probe, store as open_store};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use doors::{AuthorizeListener, join};
+
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
     config::{self, AllowedHosts, Config},
-    domain::SECOND,
+    domain::{SECOND, actor::Actor},
     engine::{DataDirectory, Engine, EngineOptions, Stopped},
     forward::{Forwarder, SinkContext},
     geo::GeoStatus,
-    http::{self, AppState, Auth},
+    http::{self, AppState, Auth, Authorize},
     intake::Intake,
     pricing::PriceStatus,
     telemetry,
@@ -44,6 +47,8 @@ pub struct Running {
     pub engine: Arc<Engine>,
     stop: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
+    /// What is on a listener of its own, where there is one.
+    authorizing: Option<JoinHandle<std::io::Result<()>>>,
     background: Background,
 }
 
@@ -65,6 +70,7 @@ impl Running {
     pub async fn shutdown(self) -> Result<(), AppError> {
         self.stop.cancel();
         let served = self.serving.await;
+        let authorized = join(self.authorizing).await;
         // Before the store is closed: the cursors are in it.
         self.background.stop_forwarding.cancel();
         self.background.forwarder.finish().await;
@@ -74,10 +80,12 @@ impl Running {
         self.background.helpers.iter().for_each(JoinHandle::abort);
         let internal = |error: &dyn std::error::Error| AppError::Internal(error.to_string());
         served.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+        authorized.map_err(|error| internal(&error))?;
         match finished.map_err(|error| internal(&error))? {
             Stopped::Stored => Ok(()),
             Stopped::Journaled(path) => {
-                tracing::warn!(path = %path.display(), "the store does not answer: the next start writes what it lacks");
+                let path = path.display();
+                tracing::warn!(%path, "the store does not answer: the next start writes what it lacks");
                 Ok(())
             }
             Stopped::Lost(why) => Err(AppError::NotStored(why)),
@@ -100,6 +108,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let listener = listen(config.server.listen).await?;
     let address =
         listener.local_addr().map_err(|source| AppError::Listen { address: config.server.listen, source })?;
+    let doors = AuthorizeListener::open(&config.server.authorize_listen).await?;
     let admin = match config.server.admin_address() {
         Some(address) => Some(listen(address).await?),
         None => None,
@@ -125,10 +134,11 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let (geo_status, price_status) = (geo.status(), prices.status());
     let skew = i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000;
     let (shown, clock) = (sinks.clone(), engine.clone());
-    let router = http::router(AppState {
+    let state = Arc::new(AppState {
         engine: engine.clone(),
         intake: Intake::live(peppers.peppers, prices.clone(), skew),
         auth,
+        authorize: Authorize::new(&config.server, &config.authorize),
         hosts: AllowedHosts::new(&config.server),
         components: Arc::new(move || {
             // No token is needed to see this: not what others answered.
@@ -142,11 +152,13 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         shutdown: stop.clone(),
     });
     let max_connections = descriptors::fit(config.server.max_connections);
-    let (settings, until) = (config::Server { max_connections, ..config.server }, stop.clone());
+    let (settings, until) = (Arc::new(config::Server { max_connections, ..config.server }), stop.clone());
+    let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), until.clone());
+    let router = http::router(state);
     let serving = tokio::spawn(serve(listener, admin, router, settings, until));
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
-    Ok(Running { address, admin_address, geo, prices, engine, stop, serving, background })
+    Ok(Running { address, admin_address, geo, prices, engine, stop, serving, authorizing, background })
 }
 
 /// Connections of operators at once, on a listener of their own.
@@ -157,13 +169,13 @@ async fn serve(
     listener: TcpListener,
     admin: Option<TcpListener>,
     router: axum::Router,
-    settings: config::Server,
+    settings: Arc<config::Server>,
     until: CancellationToken,
 ) -> std::io::Result<()> {
     let Some(admin) = admin else { return http::serve(listener, router, &settings, until).await };
     let callers = http::callers_only(router.clone());
     let max_connections = settings.max_connections.min(ADMIN_CONNECTIONS);
-    let few = config::Server { max_connections, ..settings.clone() };
+    let few = config::Server { max_connections, ..(*settings).clone() };
     let both = tokio::join!(
         http::serve(listener, callers, &settings, until.clone()),
         http::serve(admin, router, &few, until)
@@ -173,8 +185,15 @@ async fn serve(
 
 /// What sinks need of the rest.
 fn sink_context(engine: &Arc<Engine>) -> SinkContext {
-    let (clock, log) = (engine.clone(), engine.clone());
+    let (clock, log, keys) = (engine.clone(), engine.clone(), engine.clone());
     SinkContext {
+        replace_key: Some(Arc::new(move |hook, (old, new)| {
+            let engine = keys.clone();
+            Box::pin(async move {
+                let (by, now) = (Actor::hook(&hook), engine.now());
+                engine.successions().take_place((&old, &new), &by, now).await
+            })
+        })),
         store: engine.shared_store(),
         now: Arc::new(move || clock.now()),
         log_event: Arc::new(move |event| log.tell(event)),

@@ -59,6 +59,7 @@ fn sink_context() -> Result<SinkContext, Failure> {
         store: Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).map_err(in_memory)?),
         now: Arc::new(clock::wall),
         log_event: Arc::new(|_| {}),
+        replace_key: None,
         instance: "check-config".to_owned(),
         log_changes: None,
     })

@@ -31,6 +31,7 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("server.max_connections_per_address", 1, 1_000_000),
     ("server.shutdown_grace_seconds", 0, 3_600),
     ("server.max_clock_skew_seconds", 1, 86_400),
+    ("authorize.estimated_tokens", 0, 1_000_000_000_000),
     ("store.deadline_ms", 1, 60_000),
     ("store.partitions", 1, 1_024),
     ("store.event_retention_days", 1, 3_650),
@@ -207,6 +208,7 @@ pub(super) fn meaning(config: &Config) -> SettingErrors {
     alerts(&config.alerts, &mut errors);
     super::registry::meaning(config, &mut errors);
     super::spend::meaning(&config.spend, &mut errors);
+    super::authorize::meaning(&config.authorize, &mut errors);
     errors.check(access(config));
     errors
 }

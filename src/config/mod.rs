@@ -1,10 +1,11 @@
 //! Settings: the embedded base layer, the preset, a file, the environment and flags, laid over each other.
 //!
 //! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes a
-//! [`Config`] of it all, `hosts` knows which hosts are answered to, `policy_file` a policy alone, `registry` plans and
+//! [`Config`] of it all, `authorize` knows what proxies are believed and where keys are looked for, `hosts` knows which hosts are answered to, `policy_file` a policy alone, `registry` plans and
 //! projects, `sinks` sinks, `spend` what days are compared with, `tokens` who may call. What a setting means is said in
 //! `config/default.toml` and nowhere else.
 
+mod authorize;
 mod check;
 mod environment;
 mod error;
@@ -20,6 +21,10 @@ mod spend;
 mod tests;
 mod tokens;
 
+pub use authorize::{
+    AddressHeader, AuthorizeListen, HeaderName, KeyPlace, Original, RequestIdHeader, TrustedNetwork,
+    WithoutKey,
+};
 pub use error::{ConfigError, Mistake, Origin};
 pub use hosts::{AllowedHosts, Host, HostPattern};
 pub use layers::Sources;
@@ -61,6 +66,7 @@ pub struct Config {
     pub alerts: Vec<AlertRule>,
     pub sinks: Vec<SinkSettings>,
     pub server: Server,
+    pub authorize: AuthorizeConfig,
     pub store: StoreConfig,
     pub secrets: Secrets,
     pub geoip: Geoip,
@@ -173,6 +179,22 @@ section! {
         max_connections_per_address: usize,
         shutdown_grace_seconds: u64,
         max_clock_skew_seconds: u64,
+        trusted_proxies: Vec<TrustedNetwork>,
+        authorize_listen: AuthorizeListen,
+    }
+}
+section! {
+    /// What `/v1/authorize` looks at and does: `[authorize]`.
+    AuthorizeConfig {
+        keys: Vec<KeyPlace>,
+        original: Original,
+        address_header: AddressHeader,
+        request_id_header: RequestIdHeader,
+        without_key: WithoutKey,
+        observe: bool,
+        reserve: bool,
+        estimated_tokens: u64,
+        model: String,
     }
 }
 section! {

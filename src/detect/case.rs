@@ -1,7 +1,8 @@
 //! A case: all that is known when one request is judged, and what several detectors conclude from it.
 
 use super::{
-    Attribution, Evidence, Features, Probe, Recent, Seen, Weights, has_succeeded, knowledge, size, weight,
+    Attribution, Evidence, Features, Probe, Recent, Seen, Weights, has_succeeded, knowledge, part, size,
+    weight,
 };
 use crate::domain::{
     DAY, Millis,
@@ -154,6 +155,7 @@ impl<'a> Case<'a> {
             context: self.sizes.context.any_model,
             fresh_model: self.model_is_fresh(),
             probe: self.probing.then(|| Probe::of(&self.record.endpoint)),
+            part: part::part_of(self),
             client: stable_hash(self.features.client.as_bytes()) as u32,
             succeeded: self.record.outcome() == Outcome::Success,
         }
@@ -269,7 +271,7 @@ impl<'a> Case<'a> {
 
     /// Whether the place, the network or the client is one that the key never had, or first had within the last day.
     /// What somebody does first must not vouch for what they do next.
-    fn shows_another_actor(&self) -> bool {
+    pub(super) fn shows_another_actor(&self) -> bool {
         let row = self.profile.clients.get(self.features.client.as_str());
         let fresh = |row: &Familiar| {
             self.now() - row.first_seen < DAY && self.profile.first_seen != Some(row.first_seen)

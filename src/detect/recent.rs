@@ -5,7 +5,7 @@
 use std::{cell::Cell, collections::VecDeque};
 
 use super::seasonal_baseline::SeasonalBaseline;
-use crate::domain::{Millis, stable_hash};
+use crate::domain::{Millis, profile::Part, stable_hash};
 
 /// Requests of one key that are remembered: enough for the longest run, and bounded.
 pub(super) const CAPACITY: usize = 32;
@@ -25,6 +25,8 @@ pub struct Seen {
     pub fresh_model: bool,
     /// Which path it probed, if its endpoint was new and was refused or not there (401, 403, 404, 405).
     pub probe: Option<Probe>,
+    /// The part of the key's traffic that it belongs to.
+    pub part: Part,
     /// A hash of its client family.
     pub client: u32,
     /// Whether its status was that of a success.
@@ -64,6 +66,11 @@ impl Recent {
             self.seen.pop_front();
         }
         self.seen.push_back(seen);
+    }
+
+    /// The last request.
+    pub fn last(&self) -> Option<&Seen> {
+        self.seen.back()
     }
 
     /// The last requests since `since`, newest first.

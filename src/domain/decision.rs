@@ -52,11 +52,11 @@ impl Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Reason {
-    /// The key is banned.
+    /// The key has a ban of its own.
     ApiKeyBanned,
-    /// The address is banned.
+    /// The address, or a network that it is in, is banned.
     IpBanned,
-    /// The project is banned.
+    /// The key's registered project, or the one that the record names, is banned.
     ProjectBanned,
     /// A limit of the key, its project or everything refused it.
     RateLimitExceeded,

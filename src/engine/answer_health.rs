@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_degraded_answers_is_told_once_until_a_minute_is_well() {
+    fn a_share_of_degraded_answers_is_reported_once_until_a_minute_is_well() {
         let health = AnswerHealth::default();
         assert_eq!(health.look(100_000), None);
         assert_eq!(minute(&health, 1_000, 9, 130_000), None, "the minute is not over");

@@ -120,8 +120,8 @@ impl InForce {
         self.read_documents().await
     }
 
-    /// The same at the start, where a former run knew documents of some revision. Where the store has an earlier one, it
-    /// has lost what it had acknowledged, and is told again; says how many changes those are.
+    /// The same at the start, where a former run knew documents of some revision. Where the store has an earlier one,
+    /// it has lost what it had acknowledged, and is told again; says how many changes those are.
     pub(super) async fn begin(&self, known: Revision, documents: Vec<Document>) -> Result<u64, StoreError> {
         let stored = self.shared.store.documents_revision().await?;
         let lost = known.number.saturating_sub(stored.number);

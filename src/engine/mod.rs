@@ -34,19 +34,26 @@ mod standings;
 mod tests;
 mod upkeep_health;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use answer_health::AnswerShare;
-pub use background::{alert_status::AlertStatus, reservations::Reservations, stopped::Stopped, usage::Usage};
+pub use background::{
+    alert_status::AlertStatus,
+    event_counts::{EventCounts, EventSummary},
+    reservations::Reservations,
+    stopped::Stopped,
+    usage::Usage,
+};
 pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,
 };
 pub use operator::{
-    Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectView, Subjects,
+    Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectPage,
+    SubjectQuery, SubjectRow, SubjectView, Subjects, Successions,
 };
 pub use options::{DataDirectory, EngineOptions};
 pub use places::KnownPlace;
@@ -73,6 +80,7 @@ use crate::{
         profile::Profile,
         record::Record,
         reservation::HoldTerms,
+        standing::Standing,
     },
     geo::Geo,
     store::{Document, LogPage, LogPosition, Store, StoreError},
@@ -221,6 +229,11 @@ impl Engine {
         self.upkeep.alerts.list()
     }
 
+    /// How many events there were, by the hour.
+    pub fn event_counts(&self) -> &EventCounts {
+        &self.upkeep.event_counts
+    }
+
     /// Usage over all instances.
     pub fn usage(&self) -> &Usage {
         &self.usage
@@ -244,6 +257,11 @@ impl Engine {
     /// The registry, as people change it.
     pub fn registry_changes(&self) -> &RegistryChanges {
         &self.operator.registry
+    }
+
+    /// Keys that take the place of others.
+    pub fn successions(&self) -> &Successions {
+        &self.operator.successions
     }
 
     /// What analysts say about events.
@@ -328,6 +346,11 @@ impl Engine {
     /// Changes whenever events of any instance came into the log, for those who read it themselves.
     pub fn news(&self) -> watch::Receiver<u64> {
         self.upkeep.log.news()
+    }
+
+    /// The ban in force on an address or a network around it, where bans are enforced.
+    pub fn ban_of_address(&self, address: IpAddr, now: Millis) -> Option<Standing> {
+        if self.policy().observes() { None } else { self.bans.on_address(address, now) }
     }
 
     /// Whether the store answers.

@@ -4,8 +4,8 @@ use parking_lot::Mutex;
 
 use crate::domain::{Millis, SECOND};
 
-/// Failing for so long is told.
-const TOLD_AFTER: Millis = 10 * SECOND;
+/// Failing for so long is reported.
+const REPORTED_AFTER: Millis = 10 * SECOND;
 
 /// Work that does not get done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,14 +28,14 @@ impl UpkeepHealth {
         *self.failing.lock() = None;
     }
 
-    /// It failed. Says so when that is to be told, which is once.
+    /// It failed. Says so when that is to be reported, which is once.
     pub(super) fn failed(&self, error: &str, now: Millis) -> Option<UpkeepFailure> {
         let mut failing = self.failing.lock();
-        let (failure, told) =
+        let (failure, reported) =
             failing.get_or_insert_with(|| (UpkeepFailure { since: now, error: error.to_owned() }, false));
         error.clone_into(&mut failure.error);
-        let is_due = now - failure.since >= TOLD_AFTER && !*told;
-        *told |= is_due;
+        let is_due = now - failure.since >= REPORTED_AFTER && !*reported;
+        *reported |= is_due;
         is_due.then(|| failure.clone())
     }
 
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fails_for_ten_seconds_is_told_once_and_what_works_in_between_is_not() {
+    fn what_fails_for_ten_seconds_is_reported_once_and_what_works_in_between_is_not() {
         let health = UpkeepHealth::default();
         assert_eq!(health.failed("no", 0), None);
         health.worked();

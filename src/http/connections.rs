@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
 
@@ -14,7 +14,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{self, Instant};
+use crate::{
+    clock::{self, Instant},
+    domain::address::unfold,
+};
 
 /// Of all connections, no address may have more than this many of four.
 const SHARE_OF_FOUR: usize = 3;
@@ -72,7 +75,7 @@ pub(super) struct Request {
 impl Connections {
     /// Room for so many, of which an address may have so many; never so many that nobody else has room.
     pub(super) fn new(most: usize, most_of_address: usize) -> Arc<Self> {
-        let share = (most * SHARE_OF_FOUR / 4).max(1);
+        let share = (most * SHARE_OF_FOUR).div_ceil(4).max(1);
         Arc::new(Self {
             inner: Mutex::default(),
             changed: Notify::new(),
@@ -83,12 +86,13 @@ impl Connections {
         })
     }
 
-    /// Takes a connection in, for which an idle one may have to go.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Admission {
-        let address = network(address);
+    /// Takes a connection in, for which an idle one may have to go. Without an address there is no cap of its own.
+    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Admission {
+        let is_counted = address.is_some();
+        let address = address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), network);
         let mut inner = self.inner.lock();
         let of_address = inner.of_address.get(&address).copied().unwrap_or(0);
-        if of_address >= self.most_of_address {
+        if is_counted && self.most_of_address < self.most && of_address >= self.most_of_address {
             self.closed.increment(1);
             if !inner.close_idle(|open| open.address == address) {
                 return Admission::Refused;
@@ -184,7 +188,7 @@ impl Drop for Request {
 
 /// Whom a connection is counted for: an IPv4 address, or the /64 of an IPv6 one.
 fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
+    match unfold(address) {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address => address,
     }
@@ -194,11 +198,11 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 1));
-    const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 2));
+    const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+    const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 2));
 
     fn admitted(connections: &Arc<Connections>, address: IpAddr) -> Slot {
-        match connections.admit(address) {
+        match connections.admit(Some(address)) {
             Admission::Admitted(slot) => slot,
             Admission::Refused => panic!("it was refused"),
             Admission::Full => panic!("it is to wait"),
@@ -213,9 +217,9 @@ mod tests {
         let third = admitted(&connections, ONE);
         assert!(first.end.is_cancelled() && !second.end.is_cancelled() && !theirs.end.is_cancelled());
         let at_work = [second.request(), third.request()];
-        assert!(matches!(connections.admit(ONE), Admission::Refused));
+        assert!(matches!(connections.admit(Some(ONE)), Admission::Refused));
         drop(at_work);
-        assert!(matches!(connections.admit(ONE), Admission::Admitted(_)));
+        assert!(matches!(connections.admit(Some(ONE)), Admission::Admitted(_)));
     }
 
     #[test]
@@ -227,9 +231,9 @@ mod tests {
         let last = admitted(&connections, OTHER);
         assert!(mine[1].end.is_cancelled() && !theirs.end.is_cancelled());
         let all: Vec<Request> = [&theirs, &mine[2], &last].into_iter().map(Slot::request).collect();
-        assert!(matches!(connections.admit(OTHER), Admission::Full));
+        assert!(matches!(connections.admit(Some(OTHER)), Admission::Full));
         drop((all, at_work));
-        assert!(matches!(connections.admit(OTHER), Admission::Admitted(_)));
+        assert!(matches!(connections.admit(Some(OTHER)), Admission::Admitted(_)));
     }
 
     #[test]
@@ -238,6 +242,16 @@ mod tests {
         let addresses = (0..8_u128).map(|n| IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) + n)));
         let slots: Vec<Slot> = addresses.map(|address| admitted(&connections, address)).collect();
         assert_eq!(slots.iter().filter(|slot| slot.end.is_cancelled()).count(), 2);
+    }
+
+    #[test]
+    fn a_socket_in_the_file_system_has_no_cap_but_that_of_all() {
+        let connections = Connections::new(8, 2);
+        let held: Vec<Admission> = (0..8).map(|_| connections.admit(None)).collect();
+        let open = |one: &Admission| matches!(one, Admission::Admitted(slot) if !slot.end.is_cancelled());
+        assert!(held.iter().all(open));
+        assert!(matches!(connections.admit(None), Admission::Admitted(_)));
+        assert!(!held.iter().all(open));
     }
 
     #[test]

@@ -128,7 +128,10 @@ pub(super) async fn live() -> Json<Liveness> {
 /// Says whether the service can work. Degraded is still ready: taking every instance out at once helps nobody.
 #[utoipa::path(get, path = "/readyz", tag = "service", operation_id = "ready", security(()), responses(
     (status = 200, body = Readiness, description = "It serves, perhaps degraded."),
-    (status = 503, body = Problem, content_type = "application/problem+json", description = "It is shutting down, or the files of its store are gone."),
+    (
+        status = 503, body = Problem, content_type = "application/problem+json",
+        description = "It is shutting down, or the files of its store are gone."
+    ),
 ))]
 pub(super) async fn ready(State(app): State<App>) -> Result<Json<Readiness>, ApiError> {
     if app.shutdown.is_cancelled() {

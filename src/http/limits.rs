@@ -12,8 +12,9 @@ use super::{
 use crate::{
     answer::Amount,
     domain::{
-        Millis, SECOND,
+        Millis,
         limit::{LimitMode, Span},
+        seconds_until,
         subject::SubjectKind,
         window::Unit,
     },
@@ -74,8 +75,7 @@ impl LimitRow {
             remaining: amount(status.limit.saturating_sub(status.used)),
             reset_seconds: status.reset_seconds,
             mode: status.mode,
-            blocked_seconds: blocked_until
-                .map(|until| (until - now).max(0).unsigned_abs().div_ceil(SECOND.unsigned_abs())),
+            blocked_seconds: blocked_until.map(|until| seconds_until(until, now)),
         }
     }
 }

@@ -2,23 +2,25 @@
 //! HTTP's own words (status codes, headers) stay in here.
 
 mod alerts;
-mod allowlist;
+pub(crate) mod allowlist;
 pub mod auth;
-mod bans;
+pub mod authorize;
+pub(crate) mod bans;
 mod batch;
 mod connections;
 mod csv;
-mod door;
+pub(crate) mod door;
 pub mod error;
-mod events;
+pub(crate) mod events;
 mod forecast;
 mod health;
-mod input;
+pub(crate) mod input;
 mod layers;
+pub(crate) mod lift;
 mod limits;
-mod lists;
+pub(crate) mod lists;
 mod openapi;
-mod params;
+pub(crate) mod params;
 mod policy;
 mod prices;
 mod ratelimit;
@@ -26,14 +28,17 @@ mod record;
 mod registry;
 mod reservations;
 pub mod server;
-mod sinks;
-mod stream;
+pub(crate) mod sinks;
+pub(crate) mod stream;
+pub(crate) mod subject_list;
 mod subjects;
+mod summary;
 mod surface;
 #[cfg(test)]
 mod tests;
 mod text;
 mod usage;
+mod whoami;
 mod write_timeout;
 
 use std::{sync::Arc, time::Duration};
@@ -48,10 +53,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use crate::domain::scope::Scope;
 pub use auth::{Auth, AuthError, new_token};
+pub use authorize::Authorize;
 pub use openapi::document;
 pub use server::serve;
 pub use surface::callers_only;
 
+use self::error::ApiError;
 use crate::{
     config::AllowedHosts,
     domain::{Millis, actor::Actor},
@@ -69,6 +76,8 @@ pub struct AppState {
     pub intake: Intake,
     /// Who may call which route.
     pub auth: Auth,
+    /// How reverse proxies ask.
+    pub authorize: Authorize,
     /// The hosts that it answers to.
     pub hosts: AllowedHosts,
     /// The state of what the routes do not see (geo database, sinks), as `/readyz` shows it.
@@ -88,13 +97,28 @@ pub struct AppState {
 /// The state as handlers share it.
 pub(crate) type App = Arc<AppState>;
 
-/// Every route, behind the door that lets no page of another origin in.
-pub fn router(state: AppState) -> Router {
-    let app = Arc::new(state);
+/// What reverse proxies ask, on a listener that has nothing else and takes no token.
+pub fn authorize_router(state: impl Into<Arc<AppState>>) -> Router {
+    authorize::routes_without_token().fallback(|| async { ApiError::NoRoute }).with_state(state.into())
+}
+
+/// Every route of the API, behind the door that lets no page of another origin in. What reverse proxies ask is beside
+/// the door: host and origin are there those of the client.
+pub fn router(state: impl Into<Arc<AppState>>) -> Router {
+    router_with(state, |_| Router::new())
+}
+
+/// The same with pages beside the API, behind the same door.
+pub fn router_with(
+    state: impl Into<Arc<AppState>>,
+    pages: impl FnOnce(&Arc<AppState>) -> Router<Arc<AppState>>,
+) -> Router {
+    let app = state.into();
+    let pages = pages(&app);
     let on = Guard(app.clone());
     use Scope::{Admin, BansWrite, Metrics, Read, Record};
     use registry::{keys, plans, projects};
-    Router::new()
+    let api = Router::new()
         .route("/v1/record", on.may(Record, post(record::record)))
         .route("/v1/record/batch", on.may(Record, post(batch::batch)))
         .route("/v1/check", on.may(Record, post(record::check)))
@@ -103,16 +127,19 @@ pub fn router(state: AppState) -> Router {
             on.may(Record, patch(reservations::change).delete(reservations::give_back)),
         )
         .route("/v1/bans", on.may(Read, get(bans::list)))
+        .route("/v1/bans/lift", on.may(BansWrite, post(lift::lift_many)))
         .route("/v1/bans/lookup", on.may(Read, post(bans::lookup)))
         .route(
             "/v1/bans/{*subject}",
             on.may(Read, get(bans::show)).merge(on.may(BansWrite, put(bans::ban).delete(bans::lift))),
         )
+        .route("/v1/subjects", on.may(Read, get(subject_list::list)))
         .route(
             "/v1/subjects/{*subject}",
             on.may(Read, get(subjects::show)).merge(on.may(Admin, delete(subjects::forget))),
         )
         .route("/v1/events", on.may(Read, get(events::list)))
+        .route("/v1/events/summary", on.may(Read, get(summary::show)))
         .route("/v1/events/stream", on.may(Read, get(stream::stream)))
         .route("/v1/events/{id}/feedback", on.may(BansWrite, post(events::feedback)))
         .route("/v1/allowlist", on.may(Read, get(allowlist::list)))
@@ -149,15 +176,18 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/sinks/{name}/dead-letters", on.may(Read, get(sinks::dead_letters)))
         .route("/v1/sinks/{name}/dead-letters/redeliver", on.may(Admin, post(sinks::redeliver)))
         .route("/v1/sinks/{name}/dead-letters/discard", on.may(Admin, post(sinks::discard)))
+        .route("/v1/whoami", on.any(get(whoami::show)))
         .route("/metrics", on.may(Metrics, get(health::metrics)))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/openapi.json", get(openapi::json))
         .merge(openapi::page())
+        .merge(pages)
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(app.clone(), door::guard))
-        .layer(from_fn(layers::finish))
-        .with_state(app)
+        .layer(from_fn(layers::finish));
+    // In this order what is not there is answered behind the door.
+    authorize::routes().merge(api).with_state(app)
 }
 
 /// Puts scopes on routes.
@@ -166,6 +196,11 @@ struct Guard(App);
 impl Guard {
     fn may(&self, scope: Scope, route: MethodRouter<App>) -> MethodRouter<App> {
         route.route_layer(from_fn_with_state((self.0.clone(), scope), auth::require))
+    }
+
+    /// Every valid token may.
+    fn any(&self, route: MethodRouter<App>) -> MethodRouter<App> {
+        route.route_layer(from_fn_with_state(self.0.clone(), auth::require_any))
     }
 }
 
@@ -176,12 +211,12 @@ fn acknowledged<T>(
     result: Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     result.inspect_err(|error| {
-        let by = by.as_str();
-        tracing::warn!(target: "audit", by, done, to, %error, "an act was not acknowledged; it may be done all the same");
+        let (by, what) = (by.as_str(), "an act was not acknowledged; it may be done all the same");
+        tracing::warn!(target: "audit", by, done, to, %error, "{what}");
     })
 }
 
 /// Tells the log who did what. The event of the act has it too.
-fn audit(by: &Actor, done: &str, to: &str) {
+pub(crate) fn audit(by: &Actor, done: &str, to: &str) {
     tracing::info!(target: "audit", by = by.as_str(), done, to, "an operator acted");
 }

@@ -12,23 +12,23 @@ use utoipa::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    alerts, allowlist, bans, batch,
+    alerts, allowlist, authorize, bans, batch,
     door::{PROBED, page_policy},
     error::PROBLEM_JSON,
-    events, forecast, health, limits, policy, prices, record,
+    events, forecast, health, lift, limits, policy, prices, record,
     registry::{keys, plans, projects},
-    reservations, sinks, stream, subjects, usage,
+    reservations, sinks, stream, subject_list, subjects, summary, usage, whoami,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Keyward", description = "Watches API keys: sliding windows, learned behaviour, graduated responses."),
     paths(
-        record::record, record::check, batch::batch,
+        record::record, record::check, batch::batch, authorize::authorize,
         reservations::change, reservations::give_back,
-        bans::list, bans::lookup, bans::show, bans::ban, bans::lift,
-        subjects::show, subjects::forget,
-        events::list, stream::stream, events::feedback,
+        bans::list, bans::lookup, bans::show, bans::ban, bans::lift, lift::lift_many,
+        subject_list::list, subjects::show, subjects::forget,
+        events::list, summary::show, stream::stream, events::feedback,
         allowlist::list, allowlist::show, allowlist::put, allowlist::delete,
         policy::show, policy::put,
         prices::show, usage::list, forecast::show, alerts::list,
@@ -37,7 +37,7 @@ use super::{
         limits::show,
         keys::list, keys::show, keys::put, keys::patch, keys::delete,
         sinks::list, sinks::dead_letters, sinks::redeliver, sinks::discard,
-        health::live, health::ready, health::metrics,
+        whoami::show, health::live, health::ready, health::metrics,
     ),
     modifiers(&Bearer, &Door),
 )]

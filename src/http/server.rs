@@ -4,7 +4,6 @@
 
 use std::{
     io,
-    net::IpAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -24,11 +23,15 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
+    authorize::client::Peer,
     connections::{self, Admission, Connections, Slot},
     write_timeout::WriteTimeout,
 };
@@ -43,17 +46,64 @@ const MAX_STREAMS: u32 = 128;
 /// HTTP/1: the largest head.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// What connections are accepted from.
+pub trait Listener: Send {
+    /// One connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection, and who is at its other end.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+
+    /// Where it listens, for the log.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    fn place(&self) -> io::Result<String>;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, address) = Self::accept(self).await?;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
+        }
+        Ok((stream, Peer::Address(address.ip())))
+    }
+
+    fn place(&self) -> io::Result<String> {
+        self.local_addr().map(|address| address.to_string())
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = Self::accept(self).await?;
+        Ok((stream, Peer::Socket))
+    }
+
+    fn place(&self) -> io::Result<String> {
+        let address = self.local_addr()?;
+        Ok(address
+            .as_pathname()
+            .map_or_else(|| "a socket".to_owned(), |path| format!("unix:{}", path.display())))
+    }
+}
+
 /// Serves until `shutdown`, then lets requests in flight end within the grace period.
 ///
 /// # Errors
 /// When the listener's address cannot be read; single connections that fail are not errors.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Listener,
     router: Router,
     settings: &config::Server,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    tracing::info!(address = %listener.local_addr()?, "listening");
+    tracing::info!(address = listener.place()?, "listening");
     let end = CancellationToken::new();
     let server = Server {
         builder: builder(settings),
@@ -64,9 +114,9 @@ pub async fn serve(
         end: end.clone(),
     };
     let connections = Connections::new(settings.max_connections, settings.max_connections_per_address);
-    while let Some((stream, address)) = accept(&listener, &shutdown).await {
-        match admit(&connections, address, &shutdown).await {
-            Some(slot) => server.spawn(stream, slot),
+    while let Some((stream, peer)) = accept(&listener, &shutdown).await {
+        match admit(&connections, peer, &shutdown).await {
+            Some(slot) => server.spawn(stream, peer, slot),
             None => drop(stream),
         }
     }
@@ -95,12 +145,12 @@ fn builder(settings: &config::Server) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// The next connection, and whose it is; `None` at shutdown.
-async fn accept(listener: &TcpListener, shutdown: &CancellationToken) -> Option<(TcpStream, IpAddr)> {
+/// The next connection, and who is at its other end; `None` at shutdown.
+async fn accept<L: Listener>(listener: &L, shutdown: &CancellationToken) -> Option<(L::Stream, Peer)> {
     let next = async {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => return (stream, peer.ip()),
+                Ok((stream, peer)) => return (stream, peer),
                 Err(error) => pause_after(&error).await,
             }
         }
@@ -113,11 +163,12 @@ async fn accept(listener: &TcpListener, shutdown: &CancellationToken) -> Option<
 }
 
 /// Room for a connection, once there is some; `None` where it is to be closed.
-async fn admit(
-    connections: &Arc<Connections>,
-    address: IpAddr,
-    shutdown: &CancellationToken,
-) -> Option<Slot> {
+async fn admit(connections: &Arc<Connections>, peer: Peer, shutdown: &CancellationToken) -> Option<Slot> {
+    // Who has the socket is one program that the folder lets in: there is no other to keep out.
+    let address = match peer {
+        Peer::Address(address) => Some(address),
+        Peer::Socket => None,
+    };
     loop {
         match connections.admit(address) {
             Admission::Admitted(slot) => return Some(slot),
@@ -152,15 +203,16 @@ struct Server {
 }
 
 impl Server {
-    fn spawn(&self, stream: TcpStream, slot: Slot) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY cannot be set");
-        }
+    fn spawn<S>(&self, stream: S, peer: Peer, slot: Slot)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let spoke = Arc::new(AtomicBool::new(false));
         let slot = Arc::new(slot);
         let (router, seen, room) = (self.router.clone(), spoke.clone(), slot.clone());
-        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(peer);
             answer(router.clone(), request, room.request())
         });
         let stream = WriteTimeout::new(stream, self.write_timeout);

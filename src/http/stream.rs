@@ -60,7 +60,7 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(10);
         ),
     ),
 )]
-pub(super) async fn stream(
+pub(crate) async fn stream(
     State(app): State<App>,
     headers: HeaderMap,
     params: Params,

@@ -11,7 +11,7 @@ use super::{
 use crate::domain::{Millis, SECOND, reservation::HoldTerms};
 
 /// A question before a request.
-#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WireCheck {
     /// The secret; hashed at the door. 1 to 512 visible ASCII characters; blanks around it are taken off. This or
@@ -35,6 +35,10 @@ pub struct WireCheck {
     /// Model that is to be called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The client's `User-Agent`, as it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1024)]
+    pub user_agent: Option<String>,
     /// Tokens that the request will use, as far as known, where it is not said which are of the prompt: each of them
     /// may be prompt or completion, so they are held against both kinds of token limits, and at the dearer price.
     #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
@@ -140,7 +144,7 @@ impl From<WireCheck> for WireRecord {
             cost_usd: check.estimated_cost_usd,
             latency_ms: None,
             source_ip: check.source_ip,
-            user_agent: None,
+            user_agent: check.user_agent,
             response_status: None,
             timestamp: None,
             refused_by: None,

@@ -10,6 +10,7 @@
 //! - `service`: Keyward's own trouble, and what its sinks did.
 //! - `trouble`: its surroundings: clock, data, background, answers without the store.
 //! - `finding`: what all evidence of findings has.
+//! - `tally`: how many there were, by the hour.
 
 mod amount;
 mod call;
@@ -25,6 +26,7 @@ pub mod rfc3339_millis;
 mod service;
 mod spending;
 mod standing;
+mod tally;
 mod trouble;
 
 pub use self::{
@@ -41,6 +43,7 @@ pub use self::{
     service::{EmergencyHookCalled, EventGap, HookOutcome, StoreDegraded, StoreRecovered},
     spending::{AlertRuleFired, BudgetUsed, KeyCutOff, LimitUsed, SpendAnomaly, SpendCheck, SpendSign},
     standing::{BanExpired, BanLifted, Cause, Hold, KeySpared, StandingChanged},
+    tally::{EventTally, TallyBucket, TallyBy},
     trouble::{AnswersDegraded, ClockJumped, ClockSource, DataMissing, JumpStage, UpkeepFailed},
 };
 pub use super::calendar::{format_millis, parse_millis};

@@ -11,6 +11,7 @@ mod familiar;
 mod histogram;
 mod history;
 mod moments;
+mod parts;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -22,6 +23,7 @@ pub use familiar::{DaySet, Familiar, Mass, Table};
 pub use histogram::Histogram;
 pub use history::{DayStat, Days, History, HourStat};
 pub use moments::{Context, Contexts, Moments};
+pub use parts::{Held, Part, PartName, PartSeen, PartSighting, Parts};
 
 use super::{
     Millis,
@@ -136,6 +138,9 @@ pub struct Later {
     pub contexts: Contexts,
     /// Autonomous systems by country.
     pub networks: Table<Network>,
+    /// Parts of its traffic, packed behind the rest of these.
+    #[serde(skip)]
+    pub parts: Parts,
 }
 
 /// An autonomous system in one country: carriers and VPN providers are in many.
@@ -152,7 +157,10 @@ impl Network {
 impl Profile {
     /// Whether nothing was learned.
     pub fn is_empty(&self) -> bool {
-        self.requests == 0 && self.later.flagged.is_empty() && self.later.alarms.is_empty()
+        self.requests == 0
+            && self.later.flagged.is_empty()
+            && self.later.alarms.is_empty()
+            && self.later.parts.is_empty()
     }
 
     /// Counts a request that was admitted and teaches nothing.
@@ -242,6 +250,7 @@ impl Profile {
         self.later.alarms.merge(&other.later.alarms);
         self.later.contexts.merge(&other.later.contexts);
         self.later.networks.merge(&other.later.networks);
+        self.later.parts.merge(&other.later.parts);
     }
 }
 

@@ -1,5 +1,5 @@
-//! What this instance knows of the store, in a small file beside it: bans in force, policy, allowlist and registry. From
-//! it the service starts while Redis is away, and a start finds out what a store has lost that was acknowledged.
+//! What this instance knows of the store, in a small file beside it: bans in force, policy, allowlist and registry.
+//! From it the service starts while Redis is away, and a start finds out what a store has lost that was acknowledged.
 
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 

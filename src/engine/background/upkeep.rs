@@ -11,6 +11,7 @@ use super::{
     alerts::{self, AlertWatch},
     answers::AnswersForOthers,
     deferred_reports::DeferredReports,
+    event_counts::EventCounts,
     known::KnownFile,
     log::LogFollower,
     reconcile::Reconciler,
@@ -41,6 +42,8 @@ const CLOCK_TICKS: u64 = 10;
 const RELOAD_TICKS: u64 = 150;
 /// Alert rules are looked at this often.
 const ALERT_TICK: Duration = Duration::from_secs(2);
+/// The log is read on for the counts of events this often.
+const COUNT_TICK: Duration = Duration::from_secs(1);
 /// Sums by key and model are read so many times less long than they are left alone: at most a twentieth of the time.
 const REST: u32 = 19;
 /// What a probe of a lost store may take.
@@ -61,6 +64,7 @@ pub(in crate::engine) struct Upkeep {
     pub(in crate::engine) reservations: Arc<Reservations>,
     pub(in crate::engine) reconciler: Reconciler,
     pub(in crate::engine) alerts: AlertWatch,
+    pub(in crate::engine) event_counts: Arc<EventCounts>,
     pub(in crate::engine) spend: SpendWatch,
     pub(in crate::engine) known: KnownFile,
     /// The data directory, if there is one.
@@ -76,7 +80,8 @@ impl Upkeep {
             self.tend_until(shutdown),
             self.add_usage_until(shutdown),
             self.tell_answers_until(shutdown),
-            self.watch_until(shutdown)
+            self.watch_until(shutdown),
+            self.count_events_until(shutdown)
         );
         self.shared.outbox.end_folds();
         self.known.keep(true).await;
@@ -153,6 +158,22 @@ impl Upkeep {
             watched.push(self.spend.watch(self.shared.now()).await);
             for error in watched.into_iter().filter_map(Result::err) {
                 tracing::warn!(%error, "usage could not be held against rules; it is tried again");
+            }
+        }
+    }
+
+    /// Counts of events, apart from all else: after a start there may be much to read.
+    async fn count_events_until(&self, shutdown: &CancellationToken) {
+        let mut ticks = clock::ticks(COUNT_TICK);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            if self.shared.is_answering()
+                && let Err(error) = self.event_counts.follow().await
+            {
+                tracing::debug!(%error, "the log could not be read for its counts; it is tried again");
             }
         }
     }

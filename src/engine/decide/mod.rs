@@ -16,6 +16,7 @@ mod learn;
 mod limits;
 mod marks;
 mod observe;
+mod parts;
 mod prepare;
 mod repeated;
 pub(in crate::engine) mod reservations;
@@ -49,8 +50,8 @@ use crate::{
 const CHUNK: usize = 100;
 
 impl Decider {
-    /// Decides about finished requests, in order, and learns from them. Waits for the store once if nothing is found; for
-    /// each hundred of many.
+    /// Decides about finished requests, in order, and learns from them. Waits for the store once if nothing is found;
+    /// for each hundred of many.
     pub(in crate::engine) async fn record(&self, records: &[Record], now: Millis) -> Vec<Decision> {
         if records.len() <= CHUNK {
             return self.decide(records, now, &mut ()).await;

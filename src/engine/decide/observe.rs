@@ -26,7 +26,6 @@ use crate::{
 
 /// How a trip to the store went.
 enum Observing {
-    /// It answered.
     Answered(Vec<Observation>),
     /// It did not take the charges.
     NotMade,

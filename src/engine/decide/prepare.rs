@@ -125,7 +125,7 @@ impl Decider {
     pub(super) fn request<'r>(
         &self,
         record: &'r Record,
-        terms: Terms,
+        mut terms: Terms,
         active: &ActivePolicy,
         now: Millis,
         purpose: Purpose,
@@ -148,6 +148,17 @@ impl Decider {
             && self.bans.find(record, now, active.observes(), |_, _| false).is_none();
         let new_subject = may_be_new && self.remembers.new_subjects.take(&record.address, now);
         let features = Features::of(record);
+        if attribution == Attribution::Key && !record.late {
+            let origin = place.as_ref().map_or_else(|| PlaceCore::unknown(record.source_ip), |p| p.core);
+            terms.limits.extend(self.limit_of_part(
+                record,
+                profile.as_ref(),
+                &features,
+                &origin,
+                active,
+                now,
+            ));
+        }
         let reserves = matches!(purpose, Purpose::Reserve(_));
         // Where it has not been made yet, or is reported late, its place is not touched.
         let touches = attribution == Attribution::Key && !reserves && !record.late;

@@ -37,7 +37,7 @@ impl Decider {
         trace: &mut impl Trace,
     ) -> Decision {
         let Judged { observed, mut decision, next } = judged;
-        let findings = match next {
+        let (findings, sighting) = match next {
             Next::Nothing => return decision,
             Next::TakeBack => {
                 self.take_back(&observed).await;
@@ -46,7 +46,7 @@ impl Decider {
                 }
                 return decision;
             }
-            Next::Respond(findings) => findings,
+            Next::Respond(findings, sighting) => (findings, sighting),
         };
         decision.anomalies = findings;
         if !decision.anomalies.is_empty() {
@@ -56,8 +56,10 @@ impl Decider {
         }
         let teaches = observed.key.tracked && observed.attribution == Attribution::Key;
         if decision.allowed && teaches {
-            let flagged = self.learn(&observed, active, &decision.anomalies);
+            let flagged = self.learn(&observed, active, &decision.anomalies, sighting);
             trace.see(Fact::Learned { flagged });
+        } else if teaches && let Some(accused) = sighting.filter(|sighting| sighting.accused.is_some()) {
+            self.profiles.accuse(&observed.known.record.key, &observed.profile, &accused, observed.key.now);
         }
         decision
     }

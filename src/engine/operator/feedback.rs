@@ -151,6 +151,7 @@ impl Feedback {
         };
         let mut delta = Profile::default();
         delta.learn_features(&sample);
+        delta.later.parts.clear(now);
         self.profiles.add(&*self.shared.store, &Subject::key(key_id), &delta).await
     }
 }

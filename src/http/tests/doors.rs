@@ -31,11 +31,14 @@ pub(super) fn routes() -> Vec<(String, String)> {
 async fn every_documented_route_is_there_and_guarded_but_for_the_probes() {
     let api = Api::guarded(vec![new_token(None, &[Scope::Read], None).unwrap().1]).await;
     let routes = routes();
-    assert_eq!(routes.len(), 48);
+    assert_eq!(routes.len(), 53);
     for (method, path) in routes {
         let reply = api.call(&method, &path, &[("content-type", "application/json")], Body::empty()).await;
         if matches!(path.as_str(), "/livez" | "/readyz") {
             assert_eq!(reply.status, 200, "{path}");
+        } else if path == "/v1/authorize" {
+            // A wrong token is the mistake of whoever set up the proxy, and not the client's.
+            assert_eq!((reply.status, reply.header("x-keyward-decision")), (503, "misconfigured"));
         } else {
             reply.problem(401);
             assert!(reply.header("www-authenticate").starts_with("Bearer"), "{method} {path}");
@@ -55,6 +58,9 @@ async fn a_scope_opens_its_routes_and_no_others() {
         ("DELETE", "/v1/reservations/a", Scope::Record),
         ("GET", "/v1/bans", Scope::Read),
         ("POST", "/v1/bans/lookup", Scope::Read),
+        ("POST", "/v1/bans/lift", Scope::BansWrite),
+        ("GET", "/v1/events/summary", Scope::Read),
+        ("GET", "/v1/subjects", Scope::Read),
         ("PUT", "/v1/bans/key:a", Scope::BansWrite),
         ("DELETE", "/v1/bans/key:a", Scope::BansWrite),
         ("POST", "/v1/events/1/feedback", Scope::BansWrite),
@@ -86,6 +92,20 @@ async fn a_scope_opens_its_routes_and_no_others() {
                 || (*held == Scope::Read && needed == Scope::Metrics);
             assert_eq!(reply.status != 403, open, "{method} {path} with {held:?}: {}", reply.text);
             assert_ne!(reply.status, 401);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_asks_needs_the_scope_of_those_who_report() {
+    let tokens = Scope::ALL.map(|scope| (scope, new_token(None, &[scope], None).unwrap()));
+    let api = Api::guarded(tokens.iter().map(|(_, (_, entry))| entry.clone()).collect()).await;
+    for (held, (token, _)) in &tokens {
+        for shown in [token.to_string(), format!("Bearer {}", **token)] {
+            let headers = [("x-keyward-token", shown.as_str()), ("x-api-key", "sk-1")];
+            let reply = api.call("GET", "/v1/authorize", &headers, Body::empty()).await;
+            let open = matches!(held, Scope::Record | Scope::Admin);
+            assert_eq!(reply.status, if open { 200 } else { 503 }, "{held:?}");
         }
     }
 }

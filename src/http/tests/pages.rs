@@ -52,6 +52,7 @@ fn body(path: &str, policy: &str) -> String {
         }
         "/v1/policy" => policy.replace(r#""ban_seconds":1800"#, r#""ban_seconds":77"#),
         "/v1/events/1/feedback" => r#"{"verdict":"benign"}"#.to_owned(),
+        "/v1/bans/lift" => r#"{"subjects":["key:a"],"reason":"by a page"}"#.to_owned(),
         path if path.starts_with("/v1/bans/") => r#"{"duration_seconds":60,"reason":"by a page"}"#.to_owned(),
         _ => "{}".to_owned(),
     }
@@ -77,7 +78,7 @@ fn real_routes() -> Vec<(String, String)> {
 
 /// All that can be read and does not change by itself, as windows do.
 async fn everything(api: &Api) -> Vec<String> {
-    let moving = ["/stream", "/forecast", "/v1/subjects/key:a"];
+    let moving = ["/stream", "/forecast", "/summary", "/v1/subjects/key:a"];
     let reads = real_routes().into_iter().filter(|(method, path)| {
         method == "GET" && !PROBED.contains(&path.as_str()) && !moving.iter().any(|end| path.ends_with(end))
     });

@@ -54,9 +54,12 @@ where
     move |error| StoreError::Incompatible(StoreFault::because(format!("{what} cannot be read"), error))
 }
 
-/// Whether a script was stopped because its caller may not use a command: Redis gives that no code of its own.
+/// How servers say that a script may not use a command or key, up to 7.0 and from 7.2 on. They give it no code.
+const REFUSED_IN_SCRIPT: [&str; 2] = ["The user executing the script can't", "ACL failure in script"];
+
+/// Whether a script was stopped because its caller may not use a command or key.
 fn is_refused_in_script(error: &RedisError) -> bool {
-    error.detail().is_some_and(|detail| detail.contains("ACL failure in script"))
+    error.detail().is_some_and(|detail| REFUSED_IN_SCRIPT.iter().any(|words| detail.contains(words)))
 }
 
 fn is_parse(error: &RedisError) -> bool {
@@ -94,10 +97,13 @@ mod tests {
 
     #[test]
     fn a_right_that_a_script_lacks_is_a_refusal() {
-        let detail =
-            "ACL failure in script: User keyward has no permissions to run the 'xadd' command script: 1";
-        let error = redis::make_extension_error("ERR".into(), Some(detail.into()));
-        assert!(matches!(translate(&error, None), StoreError::Refused(_)));
+        for detail in [
+            "The user executing the script can't run this command or subcommand script: 1, on @user_script:2.",
+            "ACL failure in script: User keyward has no permissions to run the 'xadd' command script: 1",
+        ] {
+            let error = redis::make_extension_error("ERR".into(), Some(detail.into()));
+            assert!(matches!(translate(&error, None), StoreError::Refused(_)), "{detail}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod reply;
 mod reservations;
 mod respond;
 mod scripts;
+mod seen;
 mod sinks;
 mod spread;
 mod standings;
@@ -114,8 +115,8 @@ impl RedisStore {
         Ok(store)
     }
 
-    /// A store that is not connected to yet, and answers nothing before a [`ping`](super::StoreControl::ping) has reached
-    /// the server, checked it and found the keyspace to be one that this version can use.
+    /// A store that is not connected to yet, and answers nothing before a [`ping`](super::StoreControl::ping) has
+    /// reached the server, checked it and found the keyspace to be one that this version can use.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the URL is no such URL.

@@ -127,6 +127,7 @@ on_every_store! {
     }
     keeping {
         profile_deltas_add_up
+        subjects_are_listed_by_when_they_were_last_seen
         documents_have_a_revision_that_moves
         a_document_is_written_at_a_revision_only_while_it_is_the_last
         deleting_what_is_not_there_writes_nothing

@@ -32,7 +32,8 @@ struct Shard {
     dirty: Vec<Subject>,
     /// The latest time this shard was told.
     latest: Millis,
-    /// Subjects in the order in which they leave where there is no room: those of whom no request succeeded, and others.
+    /// Subjects in the order in which they leave where there is no room: those of whom no request succeeded, and
+    /// others.
     unproven: VecDeque<Subject>,
     proven: VecDeque<Subject>,
 }
