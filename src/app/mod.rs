@@ -6,6 +6,7 @@ mod base;
 mod descriptors;
 mod doors;
 mod error;
+mod gateway;
 mod open;
 
 pub use banner::{banner, reachable};
@@ -24,11 +25,11 @@ use crate::{
     config::{self, AllowedHosts, Config},
     domain::{SECOND, actor::Actor},
     engine::{DataDirectory, Engine, EngineOptions, Stopped},
-    forward::{Forwarder, SinkContext},
-    geo::GeoStatus,
-    http::{self, AppState, Auth, Authorize},
+    forward::{Forwarder, SinkContext, Status},
+    geo::{Geo, GeoStatus},
+    http::{self, AppState, Auth, Authorize, Bouncers},
     intake::Intake,
-    pricing::PriceStatus,
+    pricing::{PriceStatus, Prices},
     telemetry,
     watch::Reload,
 };
@@ -46,11 +47,15 @@ pub struct Running {
     /// Decides; for tests and for whoever embeds the service.
     pub engine: Arc<Engine>,
     stop: CancellationToken,
+    gateway: Option<gateway::Serving>,
     serving: JoinHandle<std::io::Result<()>>,
     /// What is on a listener of its own, where there is one.
     authorizing: Option<JoinHandle<std::io::Result<()>>>,
     background: Background,
 }
+
+/// Tells the state of what the routes do not see, as JSON.
+type Components = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 /// What goes on beside the requests.
 struct Background {
@@ -62,6 +67,11 @@ struct Background {
 }
 
 impl Running {
+    /// The address that the gateway listens on; `None` where there is none.
+    pub fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(|gateway| gateway.address)
+    }
+
     /// Stops accepting, lets requests in flight end, writes what is in memory.
     ///
     /// # Errors
@@ -70,6 +80,10 @@ impl Running {
     pub async fn shutdown(self) -> Result<(), AppError> {
         self.stop.cancel();
         let served = self.serving.await;
+        let gateway_served = match self.gateway {
+            Some(gateway) => gateway.finish().await,
+            None => Ok(()),
+        };
         let authorized = join(self.authorizing).await;
         // Before the store is closed: the cursors are in it.
         self.background.stop_forwarding.cancel();
@@ -80,6 +94,7 @@ impl Running {
         self.background.helpers.iter().for_each(JoinHandle::abort);
         let internal = |error: &dyn std::error::Error| AppError::Internal(error.to_string());
         served.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+        gateway_served?;
         authorized.map_err(|error| internal(&error))?;
         match finished.map_err(|error| internal(&error))? {
             Stopped::Stored => Ok(()),
@@ -108,6 +123,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let listener = listen(config.server.listen).await?;
     let address =
         listener.local_addr().map_err(|source| AppError::Listen { address: config.server.listen, source })?;
+    let gateway = gateway::prepare(&config).await?;
     let doors = AuthorizeListener::open(&config.server.authorize_listen).await?;
     let admin = match config.server.admin_address() {
         Some(address) => Some(listen(address).await?),
@@ -123,28 +139,20 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
     geo.note_loaded(engine.now());
-    let (geo_files, geo_clock, price_file) = (geo.clone(), engine.clone(), prices.clone());
-    let helpers = vec![
-        tokio::spawn(telemetry::fold(metrics.clone())),
-        tokio::spawn(reload(config.geoip.reload_seconds, move || {
-            geo_files.reload_if_changed(geo_clock.now())
-        })),
-        tokio::spawn(reload(config.prices.reload_seconds, move || price_file.reload_if_changed())),
-    ];
+    let mut helpers = reloads(&config, &geo, &prices, &engine);
+    helpers.push(tokio::spawn(telemetry::fold(metrics.clone())));
     let (geo_status, price_status) = (geo.status(), prices.status());
-    let skew = i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000;
-    let (shown, clock) = (sinks.clone(), engine.clone());
+    let intake = Intake::live(peppers.peppers, prices.clone(), skew(&config));
+    let gateway = gateway.map(|gateway| gateway.serve(&engine, &intake, &config.server, &stop));
     let state = Arc::new(AppState {
         engine: engine.clone(),
-        intake: Intake::live(peppers.peppers, prices.clone(), skew),
+        intake,
         auth,
         authorize: Authorize::new(&config.server, &config.authorize),
+        traces: config.traces.clone(),
+        bouncers: Bouncers::default(),
         hosts: AllowedHosts::new(&config.server),
-        components: Arc::new(move || {
-            // No token is needed to see this: not what others answered.
-            let sinks: Vec<_> = shown.iter().map(|sink| sink.show_in_short(clock.now())).collect();
-            serde_json::json!({ "geoip": geo.status(), "prices": prices.status(), "sinks": sinks })
-        }),
+        components: components(sinks.clone(), engine.clone(), geo, prices),
         sinks,
         metrics: Arc::new(move || metrics.render()),
         started,
@@ -158,7 +166,18 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let serving = tokio::spawn(serve(listener, admin, router, settings, until));
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
-    Ok(Running { address, admin_address, geo, prices, engine, stop, serving, authorizing, background })
+    Ok(Running {
+        address,
+        admin_address,
+        geo,
+        prices,
+        engine,
+        stop,
+        gateway,
+        serving,
+        authorizing,
+        background,
+    })
 }
 
 /// Connections of operators at once, on a listener of their own.
@@ -181,6 +200,34 @@ async fn serve(
         http::serve(admin, router, &few, until)
     );
     both.0.and(both.1)
+}
+
+/// What looks for changed geo databases and price lists.
+fn reloads(
+    config: &Config,
+    geo: &Arc<Geo>,
+    prices: &Arc<Prices>,
+    engine: &Arc<Engine>,
+) -> Vec<JoinHandle<()>> {
+    let (geo, prices, clock) = (geo.clone(), prices.clone(), engine.clone());
+    let reload_geo = move || geo.reload_if_changed(clock.now());
+    vec![
+        tokio::spawn(reload(config.geoip.reload_seconds, reload_geo)),
+        tokio::spawn(reload(config.prices.reload_seconds, move || prices.reload_if_changed())),
+    ]
+}
+
+/// The state of what the routes do not see. No token is needed to see this: not what others answered.
+fn components(sinks: Vec<Arc<Status>>, clock: Arc<Engine>, geo: Arc<Geo>, prices: Arc<Prices>) -> Components {
+    Arc::new(move || {
+        let sinks: Vec<_> = sinks.iter().map(|sink| sink.show_in_short(clock.now())).collect();
+        serde_json::json!({ "geoip": geo.status(), "prices": prices.status(), "sinks": sinks })
+    })
+}
+
+/// How far the timestamp of a record may be from now, ms.
+fn skew(config: &Config) -> i64 {
+    i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000
 }
 
 /// What sinks need of the rest.

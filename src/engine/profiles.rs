@@ -134,7 +134,14 @@ impl ProfileBook {
     ) {
         self.change(subject, handle, |profile| {
             profile.learn(sample);
-            sighting.iter().for_each(|sighting| profile.later.parts.see(sighting, sample.now));
+            let Some(sighting) = &sighting else { return };
+            profile.later.parts.see(sighting, sample.now);
+            if let Some(pair) = sighting.lag {
+                profile.later.lag.add(pair, sample.now);
+            }
+            if sighting.repeats {
+                profile.later.repeats.add(sample.now);
+            }
         });
     }
 
@@ -147,6 +154,11 @@ impl ProfileBook {
         now: Millis,
     ) {
         self.change(subject, handle, |profile| profile.later.parts.see(accused, now));
+    }
+
+    /// Learns what became of a request that was learned when it was seen on its way.
+    pub(super) fn complete(&self, subject: &Subject, handle: &ProfileHandle, sample: &Sample<'_>) {
+        self.change(subject, handle, |profile| profile.complete(sample));
     }
 
     /// Counts a request that teaches nothing, and the alarms that it raised.

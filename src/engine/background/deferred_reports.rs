@@ -105,8 +105,9 @@ impl DeferredReports {
             };
             for (report, mut observation) in rest.into_iter().zip(observed) {
                 self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
-                if observation.claim == Claim::Fresh || report.sent {
-                    self.count_usage(report.usage, now);
+                let completes = observation.completes();
+                if completes || observation.claim == Claim::Fresh || report.sent {
+                    self.count_usage(report.usage, completes, now);
                 }
             }
             rest = later;
@@ -114,10 +115,17 @@ impl DeferredReports {
         Ok(())
     }
 
-    fn count_usage(&self, usage: Counted, now: Millis) {
+    /// Counts what was used; not the request itself, where it was counted when it was seen on its way.
+    fn count_usage(&self, usage: Counted, completes: bool, now: Millis) {
         match usage {
+            Counted::Record(record, refused) if completes => self.book.complete(&record, refused, now),
             Counted::Record(record, refused) => self.book.count(&record, refused, now),
-            Counted::Delta(delta) => self.book.add(delta),
+            Counted::Delta(mut delta) => {
+                if completes {
+                    delta.measured.totals.requests = 0;
+                }
+                self.book.add_delta(delta);
+            }
         }
     }
 
