@@ -21,8 +21,8 @@ use crate::{
 
 /// Events read from the log at a time.
 const LOG_PAGE: usize = 1_000;
-/// A ban that the log tells of and the store does not have yet is looked for so long, ms: then others have read all bans
-/// anew or a person was quicker.
+/// A ban that the log tells of and the store does not have yet is looked for so long, ms: then others have read all
+/// bans anew or a person was quicker.
 const AWAITED: Millis = 10 * SECOND;
 /// Subjects that are looked at again at most.
 const MOST_AWAITED: usize = 100;
@@ -122,8 +122,8 @@ impl LogFollower {
         }
     }
 
-    /// Has a subject looked at again, if it is not banned here: an event that was on its way when the store went away may
-    /// come into the log before the ban that it tells of.
+    /// Has a subject looked at again, if it is not banned here: an event that was on its way when the store went away
+    /// may come into the log before the ban that it tells of.
     fn await_ban(&self, subject: &Subject, until: Millis) {
         let now = self.shared.now();
         let mut awaited = self.awaited.lock();
