@@ -12,6 +12,7 @@ pub mod redis;
 mod roles;
 
 pub use error::{DataGone, StoreError, StoreFault, StoreResult};
+pub(crate) use packed::{pack as pack_profile, unpack as unpack_profile};
 pub use patience::patient;
 pub use roles::{
     Changed, Claim, ClaimStore, CounterStore, DeadLetter, DeadLetterAct, Document, DocumentKind,

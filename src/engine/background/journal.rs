@@ -56,8 +56,7 @@ enum Line {
     Event(Box<Event>),
     Profile {
         subject: Subject,
-        learned: String,
-        later: String,
+        packed: String,
     },
     /// The last line: how many stand before it.
     End(usize),
@@ -161,9 +160,8 @@ impl Leftovers {
         });
         let events = self.events.into_iter().map(|event| Line::Event(Box::new(event)));
         let profiles = self.profiles.into_iter().filter_map(|(subject, profile)| {
-            let learned = hex::encode(postcard::to_allocvec(&profile).ok()?);
-            let later = hex::encode(postcard::to_allocvec(&profile.later).ok()?);
-            Some(Line::Profile { subject, learned, later })
+            let packed = hex::encode(pack_profile(&profile, Vec::new()).ok()?);
+            Some(Line::Profile { subject, packed })
         });
         standings.chain(debts).chain(reports).chain(usage).chain(events).chain(profiles)
     }
@@ -195,10 +193,8 @@ impl Leftovers {
             }
             Line::Report(report) => self.reports.push(report.read()?),
             Line::Event(event) => self.events.push(*event),
-            Line::Profile { subject, learned, later } => {
-                let profile: Profile = postcard::from_bytes(&hex::decode(learned).ok()?).ok()?;
-                let later: Later = postcard::from_bytes(&hex::decode(later).ok()?).ok()?;
-                self.profiles.push((subject, Profile { later, ..profile }));
+            Line::Profile { subject, packed } => {
+                self.profiles.push((subject, unpack_profile(&hex::decode(packed).ok()?).ok()?));
             }
             Line::End(_) => {}
         }
