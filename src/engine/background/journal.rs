@@ -5,20 +5,23 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::deferred_reports::{Counted, Report};
-use crate::domain::{
-    Millis,
-    counter::{Counter, CounterChange, CounterCharge},
-    debt::DebtBatch,
-    event::Event,
-    latency::Latencies,
-    limit::Scope,
-    observation::{Charge, ChargeMode, LedgerEntry},
-    profile::{Later, Profile},
-    reservation::Settles,
-    standing::{Standing, StandingDetail},
-    subject::Subject,
-    usage::{Measured, Totals, UsageBatch, UsageDelta, UsageKey},
-    window::Counts,
+use crate::{
+    domain::{
+        Millis,
+        counter::{Counter, CounterChange, CounterCharge},
+        debt::DebtBatch,
+        event::Event,
+        latency::Latencies,
+        limit::Scope,
+        observation::{Charge, ChargeMode, LedgerEntry},
+        profile::Profile,
+        reservation::Settles,
+        standing::{Standing, StandingDetail},
+        subject::Subject,
+        usage::{Measured, Totals, UsageBatch, UsageDelta, UsageKey},
+        window::Counts,
+    },
+    store::{pack_profile, unpack_profile},
 };
 
 /// Most bytes of a journal. Beyond it what weighs least is left out: profiles before events, events before usage, and
