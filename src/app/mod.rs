@@ -5,6 +5,7 @@ mod banner;
 mod base;
 mod doors;
 mod error;
+mod gateway;
 mod open;
 
 pub use banner::{banner, reachable};
@@ -43,6 +44,7 @@ pub struct Running {
     /// Decides; for tests and for whoever embeds the service.
     pub engine: Arc<Engine>,
     stop: CancellationToken,
+    gateway: Option<gateway::Serving>,
     serving: JoinHandle<std::io::Result<()>>,
     /// What is on a listener of its own, where there is one.
     authorizing: Option<JoinHandle<std::io::Result<()>>>,
@@ -62,6 +64,11 @@ struct Background {
 }
 
 impl Running {
+    /// The address that the gateway listens on; `None` where there is none.
+    pub fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(|gateway| gateway.address)
+    }
+
     /// Stops accepting, lets requests in flight end, writes what is in memory.
     ///
     /// # Errors
@@ -69,6 +76,10 @@ impl Running {
     pub async fn shutdown(self) -> Result<(), AppError> {
         self.stop.cancel();
         let served = self.serving.await;
+        let gateway_served = match self.gateway {
+            Some(gateway) => gateway.finish().await,
+            None => Ok(()),
+        };
         let authorized = join(self.authorizing).await;
         // Before the store is closed: the cursors are in it.
         self.background.stop_forwarding.cancel();
@@ -79,6 +90,7 @@ impl Running {
         self.background.helpers.iter().for_each(JoinHandle::abort);
         let internal = |error: &dyn std::error::Error| AppError::Internal(error.to_string());
         served.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+        gateway_served?;
         authorized.map_err(|error| internal(&error))?;
         finished.map_err(|error| internal(&error))
     }
@@ -99,6 +111,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let listener = listen(config.server.listen).await?;
     let address =
         listener.local_addr().map_err(|source| AppError::Listen { address: config.server.listen, source })?;
+    let gateway = gateway::prepare(&config).await?;
     let doors = AuthorizeListener::open(&config.server.authorize_listen).await?;
     let store = open::store(&config).await?;
     open::register(&peppers, &*store, &config).await?;
@@ -112,18 +125,14 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
     geo.note_loaded(engine.now());
-    let (geo_files, geo_clock, price_file) = (geo.clone(), engine.clone(), prices.clone());
-    let helpers = vec![
-        tokio::spawn(telemetry::fold(metrics.clone())),
-        tokio::spawn(reload(config.geoip.reload_seconds, move || {
-            geo_files.reload_if_changed(geo_clock.now())
-        })),
-        tokio::spawn(reload(config.prices.reload_seconds, move || price_file.reload_if_changed())),
-    ];
+    let mut helpers = reloads(&config, &geo, &prices, &engine);
+    helpers.push(tokio::spawn(telemetry::fold(metrics.clone())));
     let (geo_status, price_status) = (geo.status(), prices.status());
+    let intake = Intake::live(peppers.peppers, prices.clone(), skew(&config));
+    let gateway = gateway.map(|gateway| gateway.serve(&engine, &intake, &config.server, &stop));
     let state = Arc::new(AppState {
         engine: engine.clone(),
-        intake: Intake::live(peppers.peppers, prices.clone(), skew(&config)),
+        intake,
         auth,
         authorize: Authorize::new(&config.server, &config.authorize),
         traces: config.traces.clone(),
@@ -142,7 +151,22 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let serving = tokio::spawn(async move { http::serve(listener, router, &settings, until).await });
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
-    Ok(Running { address, geo, prices, engine, stop, serving, authorizing, background })
+    Ok(Running { address, geo, prices, engine, stop, gateway, serving, authorizing, background })
+}
+
+/// What looks for changed geo databases and price lists.
+fn reloads(
+    config: &Config,
+    geo: &Arc<Geo>,
+    prices: &Arc<Prices>,
+    engine: &Arc<Engine>,
+) -> Vec<JoinHandle<()>> {
+    let (geo, prices, clock) = (geo.clone(), prices.clone(), engine.clone());
+    let reload_geo = move || geo.reload_if_changed(clock.now());
+    vec![
+        tokio::spawn(reload(config.geoip.reload_seconds, reload_geo)),
+        tokio::spawn(reload(config.prices.reload_seconds, move || prices.reload_if_changed())),
+    ]
 }
 
 /// The state of what the routes do not see. No token is needed to see this: not what others answered.

@@ -9,8 +9,10 @@ mod duration;
 mod events;
 mod explain;
 mod failure;
+mod gateway;
 mod import;
 mod migrate;
+mod mock_provider;
 mod openapi;
 mod output;
 mod prices;
@@ -49,6 +51,10 @@ answer, 70 internal, 74 input/output, 77 not allowed, 78 configuration.";
 enum Command {
     /// Run the service (the default).
     Serve(serve::Serve),
+    /// Run the service with its gateway to providers.
+    Gateway(gateway::Gateway),
+    /// Run a stand-in for a provider, to try the gateway.
+    MockProvider(mock_provider::MockProvider),
     /// See it at work: a service with a past, under attack.
     Demo(demo::Demo),
     /// Print the settings in effect as TOML, or what is wrong with them.
@@ -94,6 +100,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(command) => command.run(),
+        Command::Gateway(command) => command.run(),
+        Command::MockProvider(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::CheckConfig(command) => command.run(),
         Command::Ban(command) => command.run(),

@@ -1,14 +1,16 @@
 //! Settings: the embedded base layer, the preset, a file, the environment and flags, laid over each other.
 //!
 //! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes a
-//! [`Config`] of it all, `authorize` knows what proxies are believed and where keys are looked for, `hosts` which hosts
-//! are answered to, `policy_file` a policy alone, `registry` plans and projects, `sinks` sinks, `spend` what days are
-//! compared with, `tokens` who may call. What a setting means is said in `config/default.toml` and nowhere else.
+//! [`Config`] of it all, `authorize` knows what proxies are believed and where keys are looked for, `gateway` the lists
+//! of the gateway, `hosts` which hosts are answered to, `policy_file` a policy alone, `registry` plans and projects,
+//! `sinks` sinks, `spend` what days are compared with, `tokens` who may call. What a setting means is said in
+//! `config/default.toml` and nowhere else.
 
 mod authorize;
 mod check;
 mod environment;
 mod error;
+mod gateway;
 mod hosts;
 mod layer;
 mod layers;
@@ -50,7 +52,7 @@ use crate::domain::{
     spend::CheckInterval,
     usage::Keep,
 };
-use crate::{forward::SinkSettings, traces::Names};
+use crate::{forward::SinkSettings, gateway::settings::GatewaySettings, traces::Names};
 
 /// The base layer: every setting with its default.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -66,6 +68,7 @@ pub struct Config {
     pub alerts: Vec<AlertRule>,
     pub sinks: Vec<SinkSettings>,
     pub server: Server,
+    pub gateway: GatewaySettings,
     pub authorize: AuthorizeConfig,
     pub traces: Names,
     pub store: StoreConfig,

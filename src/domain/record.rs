@@ -111,6 +111,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// Its tokens without those of the prompt that came from a cache: an agent sends the same again with each call.
+    pub fn fresh_tokens(&self) -> u64 {
+        self.tokens.saturating_sub(self.cached_tokens.unwrap_or(0))
+    }
+
     /// By what a retry of it is recognised: a digest of id, key and body; `None` where its caller gave it no id.
     pub fn identity(&self) -> Option<u128> {
         self.request_id_given.then_some(self.digest)

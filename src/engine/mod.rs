@@ -67,7 +67,7 @@ use shared::Shared;
 use crate::{
     domain::{
         Millis,
-        decision::Decision,
+        decision::{Decision, Reason},
         event::Event,
         place::{PlaceCore, PlaceSummary},
         profile::Profile,
@@ -142,6 +142,12 @@ impl Engine {
     /// The same, and holds the estimate as the terms say.
     pub async fn reserve(&self, record: &Record, terms: HoldTerms, now: Millis) -> Decision {
         self.decider.reserve(record, terms, now).await
+    }
+
+    /// Why a request that was admitted may not go on: its key, address or project was banned, or its key may no longer
+    /// make it. `None` while it may, and while the policy observes. Answers from memory.
+    pub fn stops(&self, record: &Record, now: Millis) -> Option<Reason> {
+        self.decider.stops(record, now)
     }
 
     /// Decides about one finished request as [`Engine::record`] does, and tells what led to it.

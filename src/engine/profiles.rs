@@ -134,7 +134,14 @@ impl ProfileBook {
     ) {
         self.change(subject, handle, |profile| {
             profile.learn(sample);
-            sighting.iter().for_each(|sighting| profile.later.parts.see(sighting, sample.now));
+            let Some(sighting) = &sighting else { return };
+            profile.later.parts.see(sighting, sample.now);
+            if let Some(pair) = sighting.lag {
+                profile.later.lag.add(pair, sample.now);
+            }
+            if sighting.repeats {
+                profile.later.repeats.add(sample.now);
+            }
         });
     }
 

@@ -24,7 +24,7 @@ mod openapi;
 pub(crate) mod params;
 mod policy;
 mod prices;
-mod ratelimit;
+pub mod ratelimit;
 mod record;
 mod registry;
 mod reservations;
@@ -122,7 +122,7 @@ pub fn router_with(
     let pages = pages(&app);
     let on = Guard(app.clone());
     use Scope::{Admin, BansWrite, Metrics, Read, Record};
-    use registry::{keys, plans, projects};
+    use registry::{issue, keys, plans, projects};
     let api = Router::new()
         .route("/v1/record", on.may(Record, post(record::record)))
         .route("/v1/record/batch", on.may(Record, post(batch::batch)))
@@ -166,11 +166,12 @@ pub fn router_with(
             on.may(Read, get(projects::show))
                 .merge(on.may(Admin, put(projects::put).patch(projects::patch).delete(projects::delete))),
         )
-        .route("/v1/keys", on.may(Read, get(keys::list)))
+        .route("/v1/keys", on.may(Read, get(keys::list)).merge(on.may(Admin, post(issue::issue))))
         .route(
             "/v1/keys/{*key_id}",
             on.may(Read, get(keys::show))
-                .merge(on.may(Admin, put(keys::put).patch(keys::patch).delete(keys::delete))),
+                .merge(on.may(Admin, put(keys::put).patch(keys::patch).delete(keys::delete)))
+                .merge(on.may(Admin, post(issue::rotate))),
         )
         .route("/v1/limits/{*subject}", on.may(Read, get(limits::show)))
         .route("/v1/policy", on.may(Read, get(policy::show)).merge(on.may(Admin, put(policy::put))))

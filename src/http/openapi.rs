@@ -18,7 +18,7 @@ use super::{
     events,
     examples::Examples,
     forecast, health, lift, limits, policy, prices, record,
-    registry::{keys, plans, projects},
+    registry::{issue, keys, plans, projects},
     reservations, sinks, stream, subject_list, subjects, summary, traces, usage, whoami,
 };
 
@@ -38,7 +38,7 @@ use super::{
         plans::list, plans::show, plans::put, plans::patch, plans::delete,
         projects::list, projects::show, projects::put, projects::patch, projects::delete,
         limits::show,
-        keys::list, keys::show, keys::put, keys::patch, keys::delete,
+        keys::list, keys::show, keys::put, keys::patch, keys::delete, issue::issue, issue::rotate,
         sinks::list, sinks::dead_letters, sinks::redeliver, sinks::discard,
         whoami::show, health::live, health::ready, health::metrics,
     ),

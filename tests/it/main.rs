@@ -12,6 +12,7 @@ mod bad_input;
 mod bouncer;
 #[path = "../it_support/browser.rs"]
 mod browser;
+mod clients;
 mod concurrency;
 mod costs;
 mod denials;
@@ -26,6 +27,7 @@ mod forward_notify;
 mod forward_run;
 mod forward_siem;
 mod forward_syslog;
+mod gateway;
 mod histories;
 mod invariants;
 mod monitoring;

@@ -36,6 +36,7 @@ impl Decider {
             endpoint: &observed.known.features.endpoint,
             model: record.model.as_deref(),
             tokens: record.tokens,
+            fresh_tokens: record.fresh_tokens(),
             cost_nanos: record.cost().nanos,
             outcome: record.outcome(),
             peaks: (observed.key.counts[ONE_MINUTE].requests, observed.key.counts[FIVE_MINUTES].requests),

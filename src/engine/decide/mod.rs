@@ -7,6 +7,7 @@
 
 mod bans;
 mod blocks;
+mod crowd;
 mod decider;
 pub(in crate::engine) mod explain;
 pub(in crate::engine) mod frame;
@@ -24,6 +25,7 @@ mod respond;
 mod shadows;
 mod spared;
 pub(in crate::engine) mod stages;
+mod stops;
 mod terms;
 
 pub(in crate::engine) use decider::{Decider, Remembers};

@@ -31,7 +31,7 @@ pub(super) fn routes() -> Vec<(String, String)> {
 async fn every_documented_route_is_there_and_guarded_but_for_the_probes() {
     let api = Api::guarded(vec![new_token(None, &[Scope::Read], None).unwrap().1]).await;
     let routes = routes();
-    assert_eq!(routes.len(), 57);
+    assert_eq!(routes.len(), 59);
     for (method, path) in routes {
         let reply = api.call(&method, &path, &[("content-type", "application/json")], Body::empty()).await;
         if matches!(path.as_str(), "/livez" | "/readyz") {
@@ -76,6 +76,8 @@ async fn a_scope_opens_its_routes_and_no_others() {
         ("PATCH", "/v1/projects/a", Scope::Admin),
         ("PATCH", "/v1/keys/a", Scope::Admin),
         ("DELETE", "/v1/keys/a", Scope::Admin),
+        ("POST", "/v1/keys", Scope::Admin),
+        ("POST", "/v1/keys/a/rotate", Scope::Admin),
         ("GET", "/v1/sinks", Scope::Read),
         ("GET", "/v1/sinks/a/dead-letters", Scope::Read),
         ("POST", "/v1/sinks/a/dead-letters/redeliver", Scope::Admin),
