@@ -94,9 +94,7 @@ class Keyward(_Client):
         """Whether a request may be made; nothing is held. Never raises."""
         return self.decide(asked, False, True, fail_open)
 
-    def reserve(
-        self, *, dispatched: bool = True, fail_open: bool | None = None, **asked: Unpack[Asked]
-    ) -> Hold:
+    def reserve(self, *, dispatched: bool = True, fail_open: bool | None = None, **asked: Unpack[Asked]) -> Hold:
         """Holds the most that a request may use, or raises `Refused`. Use it as a context manager.
 
         `dispatched`: what is held is charged if this process ends before it is settled. With False it is given back,
@@ -159,9 +157,7 @@ class AsyncKeyward(_Client):
         """Whether a request may be made; nothing is held. Never raises."""
         return await self.decide(asked, False, True, fail_open)
 
-    def reserve(
-        self, *, dispatched: bool = True, fail_open: bool | None = None, **asked: Unpack[Asked]
-    ) -> Reserving:
+    def reserve(self, *, dispatched: bool = True, fail_open: bool | None = None, **asked: Unpack[Asked]) -> Reserving:
         """Holds the most that a request may use, or raises `Refused`: `async with client.reserve(…) as hold`.
 
         `dispatched`: what is held is charged if this process ends before it is settled. With False it is given back,
@@ -229,7 +225,7 @@ class AsyncKeyward(_Client):
 
 
 class Reserving:
-    """What `reserve` and `acquire` of an `AsyncKeyward` return: await it for the hold, or enter it with `async with`."""
+    """What `reserve` and `acquire` of an `AsyncKeyward` return: await it, or enter it with `async with`."""
 
     def __init__(
         self, client: AsyncKeyward, asked: Asked, dispatched: bool, fail_open: bool | None, deadline: float | None

@@ -135,7 +135,7 @@ def problem_body(decision: Decision) -> JSON:
     return {"type": "error", "error": error}
 
 
-class Refused(Exception):  # noqa: N818 - it is a decision, no fault
+class Refused(Exception):
     """A request that may not be made. `decision` says why, and when to come back."""
 
     def __init__(self, decision: Decision) -> None:

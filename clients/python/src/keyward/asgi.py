@@ -81,9 +81,7 @@ class KeywardMiddleware:
             return nothing() if decision.allowed else decision
         return Hold(self.client.core, asked, decision) if decision.allowed else decision
 
-    async def _question(
-        self, key: str, path: str, headers: list[tuple[str, str]], scope: Scope, body: _Body
-    ) -> Asked:
+    async def _question(self, key: str, path: str, headers: list[tuple[str, str]], scope: Scope, body: _Body) -> Asked:
         read = await body.read() if self.guard.reads_bodies else None
         forwarded = [value for name, value in headers if name == self.guard.clients.header]
         source_ip = self.guard.clients.of((scope.get("client") or [None])[0], forwarded)
