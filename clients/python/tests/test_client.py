@@ -286,7 +286,7 @@ def test_a_record_that_is_not_taken_is_counted_and_spoils_no_other(
 
 def test_a_record_with_a_field_that_does_not_exist_is_a_mistake_of_the_caller(client: Keyward) -> None:
     with pytest.raises(TypeError, match="tokens"):
-        client.record(api_key="k", tokens=1)
+        client.record(api_key="k", tokens=1)  # type: ignore[call-arg]
 
 
 def test_what_waits_is_sent_when_the_process_ends(service: Service, key: str) -> None:

@@ -136,7 +136,6 @@ class _Call:
         self._body = body
         self._send = send
         self._status: int | None = None
-        self._done = False
 
     async def run(self, app: App, scope: Scope) -> None:
         try:
@@ -148,8 +147,6 @@ class _Call:
         if message["type"] == "http.response.start":
             self._status = int(message["status"])
             message = {**message, "headers": list(self._without_usage(message.get("headers") or ()))}
-        elif message["type"] == "http.response.body" and not message.get("more_body"):
-            self._done = True
         await self._send(message)
 
     def _without_usage(self, headers: Any) -> Any:
