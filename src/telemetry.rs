@@ -164,6 +164,12 @@ fn describe() {
         "keyward_notice_groups",
         "Groups of events that a channel has been told of and that are not over."
     );
+    describe_counter!(
+        "keyward_gateway_requests_total",
+        "Requests through the gateway that were admitted and have ended, by interface and status."
+    );
+    describe_counter!("keyward_gateway_attempts_total", "Attempts at upstreams, by what came of them.");
+    describe_gauge!("keyward_gateway_upstream_resting", "1 while an upstream that fails is left alone.");
     describe_gauge!("keyward_build_info", "1; the version is a label.");
     describe_gauge!(
         "process_start_time_seconds",

@@ -36,6 +36,9 @@ pub fn banner(config: &Config, running: &Running) -> String {
     if let Some(sinks) = sinks(config) {
         let _ = writeln!(text, "  sinks    {sinks}");
     }
+    if let Some(address) = running.gateway_address() {
+        let _ = writeln!(text, "  gateway  {}", gateway(config, address));
+    }
     let _ = writeln!(text, "  access   {}", access(config));
     let _ = writeln!(text, "  docs     {url}/docs");
     let _ = writeln!(
@@ -90,6 +93,12 @@ fn sinks(config: &Config) -> Option<String> {
     let named = config.sinks.iter().map(|sink| format!("{} ({})", sink.common().name, sink.common().kind));
     let names: Vec<String> = named.collect();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// Where the gateway listens, and the names of its upstreams.
+fn gateway(config: &Config, address: SocketAddr) -> String {
+    let names: Vec<&str> = config.gateway.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+    format!("http://{} to {}; docs/gateway.md", reachable(address), names.join(", "))
 }
 
 fn access(config: &Config) -> String {

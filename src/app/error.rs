@@ -60,6 +60,14 @@ pub enum AppError {
         /// What the system said.
         source: io::Error,
     },
+    /// Nobody can listen where `/v1/authorize` is to be served alone.
+    #[error("cannot listen on {place} (server.authorize_listen): {source}; choose another, or free it")]
+    AuthorizeListen {
+        /// The address and port, or the socket, that was asked for.
+        place: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Something in the process itself.
     #[error("{0}")]
     Internal(String),

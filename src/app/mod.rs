@@ -3,7 +3,9 @@
 
 mod banner;
 mod base;
+mod doors;
 mod error;
+mod gateway;
 mod open;
 
 pub use banner::{banner, reachable};
@@ -12,19 +14,21 @@ pub use open::{probe, store as open_store};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use doors::{AuthorizeListener, join};
+
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
     config::{AllowedHosts, Config},
-    domain::SECOND,
+    domain::{SECOND, actor::Actor},
     engine::{Engine, EngineOptions},
-    forward::{Forwarder, SinkContext},
-    geo::GeoStatus,
-    http::{self, AppState, Auth},
+    forward::{Forwarder, SinkContext, Status},
+    geo::{Geo, GeoStatus},
+    http::{self, AppState, Auth, Authorize, Bouncers},
     intake::Intake,
-    pricing::PriceStatus,
+    pricing::{PriceStatus, Prices},
     telemetry,
     watch::Reload,
 };
@@ -40,9 +44,15 @@ pub struct Running {
     /// Decides; for tests and for whoever embeds the service.
     pub engine: Arc<Engine>,
     stop: CancellationToken,
+    gateway: Option<gateway::Serving>,
     serving: JoinHandle<std::io::Result<()>>,
+    /// What is on a listener of its own, where there is one.
+    authorizing: Option<JoinHandle<std::io::Result<()>>>,
     background: Background,
 }
+
+/// Tells the state of what the routes do not see, as JSON.
+type Components = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 /// What goes on beside the requests.
 struct Background {
@@ -54,6 +64,11 @@ struct Background {
 }
 
 impl Running {
+    /// The address that the gateway listens on; `None` where there is none.
+    pub fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(|gateway| gateway.address)
+    }
+
     /// Stops accepting, lets requests in flight end, writes what is in memory.
     ///
     /// # Errors
@@ -61,6 +76,11 @@ impl Running {
     pub async fn shutdown(self) -> Result<(), AppError> {
         self.stop.cancel();
         let served = self.serving.await;
+        let gateway_served = match self.gateway {
+            Some(gateway) => gateway.finish().await,
+            None => Ok(()),
+        };
+        let authorized = join(self.authorizing).await;
         // Before the store is closed: the cursors are in it.
         self.background.stop_forwarding.cancel();
         self.background.forwarder.finish().await;
@@ -70,6 +90,8 @@ impl Running {
         self.background.helpers.iter().for_each(JoinHandle::abort);
         let internal = |error: &dyn std::error::Error| AppError::Internal(error.to_string());
         served.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+        gateway_served?;
+        authorized.map_err(|error| internal(&error))?;
         finished.map_err(|error| internal(&error))
     }
 }
@@ -89,6 +111,8 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let listener = listen(config.server.listen).await?;
     let address =
         listener.local_addr().map_err(|source| AppError::Listen { address: config.server.listen, source })?;
+    let gateway = gateway::prepare(&config).await?;
+    let doors = AuthorizeListener::open(&config.server.authorize_listen).await?;
     let store = open::store(&config).await?;
     open::register(&peppers, &*store, &config).await?;
     let engine = Engine::start(store, geo.clone(), &config, options(&config))
@@ -101,44 +125,74 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
     geo.note_loaded(engine.now());
-    let (geo_files, geo_clock, price_file) = (geo.clone(), engine.clone(), prices.clone());
-    let helpers = vec![
-        tokio::spawn(telemetry::fold(metrics.clone())),
-        tokio::spawn(reload(config.geoip.reload_seconds, move || {
-            geo_files.reload_if_changed(geo_clock.now())
-        })),
-        tokio::spawn(reload(config.prices.reload_seconds, move || price_file.reload_if_changed())),
-    ];
+    let mut helpers = reloads(&config, &geo, &prices, &engine);
+    helpers.push(tokio::spawn(telemetry::fold(metrics.clone())));
     let (geo_status, price_status) = (geo.status(), prices.status());
-    let skew = i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000;
-    let (shown, clock) = (sinks.clone(), engine.clone());
-    let router = http::router(AppState {
+    let intake = Intake::live(peppers.peppers, prices.clone(), skew(&config));
+    let gateway = gateway.map(|gateway| gateway.serve(&engine, &intake, &config.server, &stop));
+    let state = Arc::new(AppState {
         engine: engine.clone(),
-        intake: Intake::live(peppers.peppers, prices.clone(), skew),
+        intake,
         auth,
+        authorize: Authorize::new(&config.server, &config.authorize),
+        traces: config.traces.clone(),
+        bouncers: Bouncers::default(),
         hosts: AllowedHosts::new(&config.server),
-        components: Arc::new(move || {
-            // No token is needed to see this: not what others answered.
-            let sinks: Vec<_> = shown.iter().map(|sink| sink.show_in_short(clock.now())).collect();
-            serde_json::json!({ "geoip": geo.status(), "prices": prices.status(), "sinks": sinks })
-        }),
+        components: components(sinks.clone(), engine.clone(), geo, prices),
         sinks,
         metrics: Arc::new(move || metrics.render()),
         started,
         body_timeout: Duration::from_millis(config.server.request_timeout_ms),
         shutdown: stop.clone(),
     });
-    let (settings, until) = (config.server, stop.clone());
+    let (settings, until) = (Arc::new(config.server), stop.clone());
+    let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), until.clone());
+    let router = http::router(state);
     let serving = tokio::spawn(async move { http::serve(listener, router, &settings, until).await });
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
-    Ok(Running { address, geo, prices, engine, stop, serving, background })
+    Ok(Running { address, geo, prices, engine, stop, gateway, serving, authorizing, background })
+}
+
+/// What looks for changed geo databases and price lists.
+fn reloads(
+    config: &Config,
+    geo: &Arc<Geo>,
+    prices: &Arc<Prices>,
+    engine: &Arc<Engine>,
+) -> Vec<JoinHandle<()>> {
+    let (geo, prices, clock) = (geo.clone(), prices.clone(), engine.clone());
+    let reload_geo = move || geo.reload_if_changed(clock.now());
+    vec![
+        tokio::spawn(reload(config.geoip.reload_seconds, reload_geo)),
+        tokio::spawn(reload(config.prices.reload_seconds, move || prices.reload_if_changed())),
+    ]
+}
+
+/// The state of what the routes do not see. No token is needed to see this: not what others answered.
+fn components(sinks: Vec<Arc<Status>>, clock: Arc<Engine>, geo: Arc<Geo>, prices: Arc<Prices>) -> Components {
+    Arc::new(move || {
+        let sinks: Vec<_> = sinks.iter().map(|sink| sink.show_in_short(clock.now())).collect();
+        serde_json::json!({ "geoip": geo.status(), "prices": prices.status(), "sinks": sinks })
+    })
+}
+
+/// How far the timestamp of a record may be from now, ms.
+fn skew(config: &Config) -> i64 {
+    i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000
 }
 
 /// What sinks need of the rest.
 fn sink_context(engine: &Arc<Engine>) -> SinkContext {
-    let (clock, log) = (engine.clone(), engine.clone());
+    let (clock, log, keys) = (engine.clone(), engine.clone(), engine.clone());
     SinkContext {
+        replace_key: Some(Arc::new(move |hook, (old, new)| {
+            let engine = keys.clone();
+            Box::pin(async move {
+                let (by, now) = (Actor::hook(&hook), engine.now());
+                engine.successions().take_place((&old, &new), &by, now).await
+            })
+        })),
         store: engine.shared_store(),
         now: Arc::new(move || clock.now()),
         log_event: Arc::new(move |event| log.tell(event)),

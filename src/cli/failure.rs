@@ -164,7 +164,7 @@ fn of_app(error: &AppError) -> u8 {
         | AppError::OtherPepper { .. }
         | AppError::Telemetry(TelemetryError::Filter(_)) => code::CONFIG,
         AppError::Telemetry(TelemetryError::Metrics(_)) => code::SOFTWARE,
-        AppError::Listen { source, .. } => match source.kind() {
+        AppError::Listen { source, .. } | AppError::AuthorizeListen { source, .. } => match source.kind() {
             ErrorKind::PermissionDenied => code::NO_PERMISSION,
             _ => code::UNAVAILABLE,
         },

@@ -17,8 +17,8 @@ use crate::{
     config::Config,
     domain::decision::Decision,
     simulate::{
-        Labelled, Plan, generate,
-        score::{Score, Scorer, Verdict, missed_bars},
+        Exam, Labelled, Plan, generate,
+        score::{Score, Scorer, Verdict, missed_bars, missed_bars_of_second},
     },
 };
 
@@ -31,6 +31,9 @@ pub(super) struct Simulate {
     /// Another seed, other traffic. With --score: several, with commas between or repeated, are scored together.
     #[arg(long, value_name = "SEED", value_delimiter = ',', default_values_t = [1])]
     seed: Vec<u64>,
+    /// Which families of keys and attacks: `second` has agents, functions, apps and quieter attacks.
+    #[arg(long, value_name = "first|second", default_value = "first")]
+    exam: Exam,
     /// Days of traffic, from Monday 2026-03-02.
     #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u32).range(1..=60))]
     days: u32,
@@ -85,7 +88,10 @@ impl Simulate {
         }
         let score = self.score()?;
         output::line(&score.to_string())?;
-        let missed = missed_bars(&score);
+        let missed = match self.exam {
+            Exam::First => missed_bars(&score),
+            Exam::Second => missed_bars_of_second(&score),
+        };
         if self.require && !missed.is_empty() {
             let words = format!("bars missed: {}\n  {}", missed.len(), missed.join("\n  "));
             return Err(Failure::new(BAR_MISSED, words));
@@ -96,6 +102,7 @@ impl Simulate {
     fn plan(&self, seed: u64) -> Plan {
         Plan {
             seed,
+            exam: self.exam,
             days: self.days,
             keys_per_archetype: self.keys,
             attacks_per_kind: self.attacks,

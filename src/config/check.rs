@@ -29,6 +29,15 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("server.max_connections", 1, 1_000_000),
     ("server.shutdown_grace_seconds", 0, 3_600),
     ("server.max_clock_skew_seconds", 1, 86_400),
+    ("gateway.connect_timeout_ms", 1, 60_000),
+    ("gateway.first_byte_timeout_ms", 1, 3_600_000),
+    ("gateway.stream_first_byte_timeout_ms", 1, 3_600_000),
+    ("gateway.idle_timeout_ms", 1, 3_600_000),
+    ("gateway.deadline_ms", 1, 7_200_000),
+    ("gateway.max_attempts", 1, 5),
+    ("gateway.body_memory_mib", 32, 1_048_576),
+    ("gateway.output_tokens", 1, 1_000_000_000),
+    ("authorize.estimated_tokens", 0, 1_000_000_000_000),
     ("store.deadline_ms", 1, 60_000),
     ("store.partitions", 1, 1_024),
     ("store.event_retention_days", 1, 3_650),
@@ -134,11 +143,12 @@ fn nearest_name(name: &str, base: &Table) -> Option<String> {
     let distance = |known: &str| {
         // The right name in the wrong section is as good a guess as a slip of the pen.
         let whole = strsim::damerau_levenshtein(name, known);
-        whole.min(strsim::damerau_levenshtein(&leaf(name), &leaf(known)) + 1)
+        // Of several that are as near, the one whose whole name is nearer.
+        (whole.min(strsim::damerau_levenshtein(&leaf(name), &leaf(known)) + 1), whole)
     };
     let names = names(base, "");
     let best = names.into_iter().map(|known| (distance(&known), known)).min()?;
-    (best.0 <= NEAR).then_some(best.1)
+    (best.0.0 <= NEAR).then_some(best.1)
 }
 
 /// Every dotted name in a table, sections included.
@@ -204,6 +214,7 @@ pub(super) fn meaning(config: &Config) -> SettingErrors {
     alerts(&config.alerts, &mut errors);
     super::registry::meaning(config, &mut errors);
     super::spend::meaning(&config.spend, &mut errors);
+    super::authorize::meaning(&config.authorize, &mut errors);
     errors.check(access(config));
     errors
 }

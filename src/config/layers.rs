@@ -127,7 +127,7 @@ pub(super) fn text_of(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
 }
 
-/// A layer in TOML.
+/// Reads a layer in TOML; errors name the line.
 pub(super) fn parse(text: &str, origin: Origin) -> Result<Layer, ConfigError> {
     match text.parse::<Table>() {
         Ok(table) => Ok(Layer { origin, table, text: text.to_owned() }),

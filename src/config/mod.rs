@@ -1,13 +1,16 @@
 //! Settings: the embedded base layer, the preset, a file, the environment and flags, laid over each other.
 //!
 //! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes a
-//! [`Config`] of it all, `hosts` knows which hosts are answered to, `policy_file` a policy alone, `registry` plans and
-//! projects, `sinks` sinks, `spend` what days are compared with, `tokens` who may call. What a setting means is said in
+//! [`Config`] of it all, `authorize` knows what proxies are believed and where keys are looked for, `gateway` the lists
+//! of the gateway, `hosts` which hosts are answered to, `policy_file` a policy alone, `registry` plans and projects,
+//! `sinks` sinks, `spend` what days are compared with, `tokens` who may call. What a setting means is said in
 //! `config/default.toml` and nowhere else.
 
+mod authorize;
 mod check;
 mod environment;
 mod error;
+mod gateway;
 mod hosts;
 mod layer;
 mod layers;
@@ -20,6 +23,10 @@ mod spend;
 mod tests;
 mod tokens;
 
+pub use authorize::{
+    AddressHeader, AuthorizeListen, HeaderName, KeyPlace, Original, RequestIdHeader, TrustedNetwork,
+    WithoutKey,
+};
 pub use error::{ConfigError, Mistake, Origin};
 pub use hosts::{AllowedHosts, Host, HostPattern};
 pub use layers::Sources;
@@ -45,7 +52,7 @@ use crate::domain::{
     spend::CheckInterval,
     usage::Keep,
 };
-use crate::forward::SinkSettings;
+use crate::{forward::SinkSettings, gateway::settings::GatewaySettings, traces::Names};
 
 /// The base layer: every setting with its default.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -61,6 +68,9 @@ pub struct Config {
     pub alerts: Vec<AlertRule>,
     pub sinks: Vec<SinkSettings>,
     pub server: Server,
+    pub gateway: GatewaySettings,
+    pub authorize: AuthorizeConfig,
+    pub traces: Names,
     pub store: StoreConfig,
     pub secrets: Secrets,
     pub geoip: Geoip,
@@ -158,6 +168,22 @@ section! {
         max_connections: usize,
         shutdown_grace_seconds: u64,
         max_clock_skew_seconds: u64,
+        trusted_proxies: Vec<TrustedNetwork>,
+        authorize_listen: AuthorizeListen,
+    }
+}
+section! {
+    /// What `/v1/authorize` looks at and does: `[authorize]`.
+    AuthorizeConfig {
+        keys: Vec<KeyPlace>,
+        original: Original,
+        address_header: AddressHeader,
+        request_id_header: RequestIdHeader,
+        without_key: WithoutKey,
+        observe: bool,
+        reserve: bool,
+        estimated_tokens: u64,
+        model: String,
     }
 }
 section! {

@@ -7,12 +7,14 @@ mod attribution;
 mod burst;
 mod case;
 mod concurrent;
+mod crowd;
 mod detector_result;
 mod drift;
 mod evidence;
 mod failures;
 mod knowledge;
 mod location;
+mod part;
 mod recent;
 mod scan;
 mod seasonal_baseline;
@@ -26,15 +28,20 @@ mod weight;
 
 pub use attribution::{Attribution, has_a_past_from, has_succeeded};
 pub use case::{Case, Describe, Sizes};
+pub use crowd::{Crowd, Newcomers, Spray};
 pub use detector_result::{DetectorReport, DetectorResult, Margin, Quiet};
 pub use evidence::Evidence;
-pub use knowledge::Features;
+pub use knowledge::{Features, shows_news};
+pub use part::{most_an_hour, usual_share};
 pub use recent::{Probe, Recent, Seen};
 pub use weight::{Weights, is_warming_up, is_young, known_days};
 
 use case::{ALREADY_REPORTED, NEW_PLACE, YOUNG};
 
-use crate::domain::finding::{AnomalyKind, Finding, Mode};
+use crate::domain::{
+    finding::{AnomalyKind, Finding, Mode},
+    profile::PartSighting,
+};
 
 /// A detector: what it finds, and how it judges.
 pub struct Detector {
@@ -87,6 +94,13 @@ pub fn all() -> &'static [Detector] {
 pub fn judge(case: &Case<'_>) -> Vec<Finding> {
     let on = all().iter().filter(|d| case.policy.mode(d.kind) != Mode::Off);
     on.filter_map(|d| d.result(case).ok()).collect()
+}
+
+/// The findings of every detector that is not off, and what the request says about its part of the key's traffic.
+pub fn judge_part(case: &Case<'_>) -> (Vec<Finding>, PartSighting) {
+    let mut findings = judge(case);
+    let sighting = part::sighting(case, &mut findings);
+    (findings, sighting)
 }
 
 /// What every detector found, or why it stayed quiet. The findings of [`judge`] are among it, in the same order.

@@ -11,8 +11,9 @@ const LOCAL: &str = "local";
 /// The command line, where it acts by itself.
 const COMMAND_LINE: &str = "cli";
 
-/// Who acts: the id of a token, `local` where no token is configured, or `cli` (`cli:<user>` where the system's name of
-/// the user is known) for the command line without a service. An id cannot be taken for another of these.
+/// Who acts: the id of a token, `local` where no token is configured, `cli` (`cli:<user>` where the system's name of the
+/// user is known) for the command line without a service, or `hook:<sink>` for an emergency hook. An id cannot be taken
+/// for another of these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Actor(Arc<str>);
@@ -35,6 +36,11 @@ impl Actor {
             Some(user) => Self(format!("{COMMAND_LINE}:{user}").into()),
             None => Self(COMMAND_LINE.into()),
         }
+    }
+
+    /// An emergency hook, by the name of its sink.
+    pub fn hook(sink: &str) -> Self {
+        Self(format!("hook:{sink}").into())
     }
 
     /// The text as it stands in events.

@@ -52,11 +52,11 @@ impl Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Reason {
-    /// The key is banned.
+    /// The key has a ban of its own.
     ApiKeyBanned,
-    /// The address is banned.
+    /// The address, or a network that it is in, is banned.
     IpBanned,
-    /// The project is banned.
+    /// The key's registered project, or the one that the record names, is banned.
     ProjectBanned,
     /// A limit of the key, its project or everything refused it.
     RateLimitExceeded,
@@ -105,7 +105,8 @@ impl Reason {
 /// How one limit stands after a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitStatus {
-    /// On whom, where that is not the policy's limit of every key: `key`, `project` or `everything`.
+    /// On whom, where that is not the policy's limit of every key: `key`, `project` or `everything`, or a part of the
+    /// key's traffic that is held back, by its name.
     #[serde(default)]
     pub scope: Option<Arc<str>>,
     /// For which models, where not for all.

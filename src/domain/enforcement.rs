@@ -56,7 +56,7 @@ impl Enforcement {
         }
     }
 
-    /// Marks a step of the ladder.
+    /// Marks the standing that a step of the ladder leads to, if the policy only observes.
     pub fn mark_step(self, before: &Standing, step: Step, policy: &LadderPolicy) -> Step {
         Step { standing: step.standing.map(|next| self.mark(before, next, policy)), ..step }
     }

@@ -151,6 +151,13 @@ impl Finding {
         self.mode == Mode::Enforce
     }
 
+    /// Says in the evidence which part of the key's traffic is held back for it.
+    pub fn name_part(&mut self, name: &str) {
+        if let serde_json::Value::Object(members) = &mut self.evidence {
+            members.insert("held".to_owned(), name.into());
+        }
+    }
+
     /// Whether the request must teach the profile nothing: from high on. A lesser finding may be about something new (a
     /// first request from another place, say), which has to be learned to stop being new.
     pub fn bars_learning(&self) -> bool {

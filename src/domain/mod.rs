@@ -60,3 +60,8 @@ pub fn stable_hash(bytes: &[u8]) -> u64 {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
+
+/// Whole seconds until then, rounded up; 0 once it has passed.
+pub fn seconds_until(at: Millis, now: Millis) -> u64 {
+    ((at - now).max(0) as u64).div_ceil(SECOND as u64)
+}

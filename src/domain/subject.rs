@@ -110,7 +110,7 @@ impl Subject {
         Ok(Self(text.into()))
     }
 
-    /// The kind of this subject.
+    /// By the first letter of its prefix.
     pub fn kind(&self) -> SubjectKind {
         match self.0.as_bytes().first() {
             Some(b'k') => SubjectKind::Key,

@@ -120,6 +120,15 @@ impl BanIndex {
         self.held.read().exact.get(subject).filter(|s| s.is_banned_at(now)).copied()
     }
 
+    /// The ban on an address, or on a network around it.
+    pub(super) fn on_address(&self, address: IpAddr, now: Millis) -> Option<Standing> {
+        let held = self.held.read();
+        let in_force = |subject: &Subject| {
+            held.exact.get(subject).filter(|s| s.counting(false).is_banned_at(now)).copied()
+        };
+        in_force(&Subject::ip(address)).or_else(|| covering(&held, address).find_map(in_force))
+    }
+
     /// The banned prefix that covers an address or a smaller prefix, other than itself.
     pub(super) fn covering(&self, subject: &Subject, now: Millis) -> Option<Subject> {
         let network = subject.network()?;

@@ -67,10 +67,37 @@ fn policy_of(stored: &Value, base: &Base) -> Policy {
     if stored.is_null() {
         return base.policy.clone();
     }
-    Policy::deserialize(stored).unwrap_or_else(|error| {
+    Policy::deserialize(stored).or_else(|_| of_another_version(stored, base)).unwrap_or_else(|error| {
         tracing::error!(%error, "the stored policy cannot be read by this version; the configured one is in force");
         base.policy.clone()
     })
+}
+
+/// A policy that an older or a newer version stored: what it lacks is the configured one's, and what this version does
+/// not know is left out. So an upgrade, instance by instance, changes nothing of what a person has set.
+fn of_another_version(stored: &Value, base: &Base) -> Result<Policy, serde_json::Error> {
+    let mut fitted = serde_json::to_value(&base.policy)?;
+    take_over(&mut fitted, stored);
+    Policy::deserialize(&fitted).inspect(|_| {
+        tracing::warn!("another version stored the policy; what it lacks is the configured one's")
+    })
+}
+
+/// Puts what `stored` has in the place of what `fitted` has, member by member.
+fn take_over(fitted: &mut Value, stored: &Value) {
+    match (fitted, stored) {
+        (Value::Object(fitted), Value::Object(stored)) => {
+            for (name, value) in fitted.iter_mut() {
+                match stored.get(name) {
+                    // Which windows have a limit is said by the names that are there.
+                    Some(limits) if name == "limits" => *value = limits.clone(),
+                    Some(stored) => take_over(value, stored),
+                    None => {}
+                }
+            }
+        }
+        (fitted, stored) => *fitted = stored.clone(),
+    }
 }
 
 /// What is in force after some documents have changed: what they are not about is shared with what was.
@@ -131,4 +158,32 @@ fn change(document: &Document) -> Option<Change> {
     // What cannot be read is not in force, as if all had been read.
     let put = (!document.body.is_null()).then(|| entry(document.kind, &document.name, &document.body));
     Some(put.flatten().map_or(gone, |(entry, at)| Change::Put(entry, at)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::default_policy, domain::registry::Configured};
+
+    #[test]
+    fn a_policy_of_an_older_or_a_newer_version_keeps_what_a_person_has_set() {
+        let base = Base {
+            policy: default_policy(),
+            registry: Arc::new(Configured::default()),
+            alerts: Vec::new(),
+            spend: None,
+            has_emergency_hook: false,
+        };
+        let mut stored = serde_json::to_value(default_policy()).unwrap();
+        stored["detectors"]["impossible_travel"]["min_distance_km"] = 4321.into();
+        stored["limits"]["tokens"] = serde_json::json!({"1hour": 7});
+        let set = policy_of(&stored, &base);
+        assert_ne!(set, base.policy);
+        stored["detectors"].as_object_mut().unwrap().remove("traffic_burst");
+        assert_eq!(policy_of(&stored, &base), set, "an older version did not know this detector");
+        stored["detectors"]["of_tomorrow"] = serde_json::json!({"mode": "enforce"});
+        assert_eq!(policy_of(&stored, &base), set, "a newer version knows one more");
+        stored["detectors"]["impossible_travel"]["min_distance_km"] = "far".into();
+        assert_eq!(policy_of(&stored, &base), base.policy, "this is no policy of any version");
+    }
 }

@@ -1,12 +1,13 @@
 //! How one limit stands: what it allows, what is used of it, and when some of that leaves.
 
 use crate::domain::{
-    Millis, SECOND,
+    Millis,
     counter::{Counter, CounterCount},
     decision::LimitStatus,
     limit::{LimitMode, Scope, Span},
     observation::Observation,
     registry::Applied,
+    seconds_until,
     subject::SubjectKind,
     window::{WINDOW_MILLIS, WindowLimits},
 };
@@ -22,7 +23,7 @@ pub(super) fn of_counter(applied: &Applied, count: CounterCount, now: Millis) ->
         Span::Calendar(_) => reset_at,
     };
     LimitStatus {
-        scope: Some(scope_name(&applied.counter).into()),
+        scope: Some(applied.part.clone().unwrap_or_else(|| scope_name(&applied.counter).into())),
         model: limit.model.clone(),
         window: limit.span,
         unit: limit.unit,
@@ -59,8 +60,4 @@ fn scope_name(counter: &Counter) -> &'static str {
         Scope::Subject(subject) if subject.kind() == SubjectKind::Key => "key",
         Scope::Subject(_) => "project",
     }
-}
-
-fn seconds_until(at: Millis, now: Millis) -> u64 {
-    ((at - now).max(0) as u64).div_ceil(SECOND as u64)
 }

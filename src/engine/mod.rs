@@ -25,23 +25,30 @@ mod parts;
 mod places;
 mod policy;
 mod profiles;
+mod service_events;
 mod shared;
 mod standings;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use background::{alert_status::AlertStatus, reservations::Reservations, usage::Usage};
+pub use background::{
+    alert_status::AlertStatus,
+    event_counts::{EventCounts, EventSummary},
+    reservations::Reservations,
+    usage::Usage,
+};
 pub use decide::{
     explain::{Climb, Course, Explanation, Learned, RecentPlace},
     reservations::LEASE,
 };
 pub use operator::{
-    Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectView, Subjects,
+    Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectPage,
+    SubjectQuery, SubjectRow, SubjectView, Subjects, Successions,
 };
 pub use options::EngineOptions;
 pub use places::KnownPlace;
@@ -60,12 +67,13 @@ use shared::Shared;
 use crate::{
     domain::{
         Millis,
-        decision::Decision,
+        decision::{Decision, Reason},
         event::Event,
         place::{PlaceCore, PlaceSummary},
         profile::Profile,
         record::Record,
         reservation::HoldTerms,
+        standing::Standing,
     },
     geo::Geo,
     store::{Document, Store, StoreError},
@@ -114,6 +122,7 @@ impl Engine {
             upkeep,
             operator,
         });
+        engine.shared.follow_clock().await?;
         engine.in_force.refresh().await?;
         engine.standings.reload(engine.now()).await?;
         Ok(engine)
@@ -133,6 +142,12 @@ impl Engine {
     /// The same, and holds the estimate as the terms say.
     pub async fn reserve(&self, record: &Record, terms: HoldTerms, now: Millis) -> Decision {
         self.decider.reserve(record, terms, now).await
+    }
+
+    /// Why a request that was admitted may not go on: its key, address or project was banned, or its key may no longer
+    /// make it. `None` while it may, and while the policy observes. Answers from memory.
+    pub fn stops(&self, record: &Record, now: Millis) -> Option<Reason> {
+        self.decider.stops(record, now)
     }
 
     /// Decides about one finished request as [`Engine::record`] does, and tells what led to it.
@@ -158,6 +173,11 @@ impl Engine {
         self.upkeep.alerts.list()
     }
 
+    /// How many events there were, by the hour.
+    pub fn event_counts(&self) -> &EventCounts {
+        &self.upkeep.event_counts
+    }
+
     /// Usage over all instances.
     pub fn usage(&self) -> &Usage {
         &self.usage
@@ -181,6 +201,11 @@ impl Engine {
     /// The registry, as people change it.
     pub fn registry_changes(&self) -> &RegistryChanges {
         &self.operator.registry
+    }
+
+    /// Keys that take the place of others.
+    pub fn successions(&self) -> &Successions {
+        &self.operator.successions
     }
 
     /// What analysts say about events.
@@ -257,6 +282,11 @@ impl Engine {
     /// Changes whenever events of any instance came into the log, for those who read it themselves.
     pub fn news(&self) -> watch::Receiver<u64> {
         self.upkeep.log.news()
+    }
+
+    /// The ban in force on an address or a network around it, where bans are enforced.
+    pub fn ban_of_address(&self, address: IpAddr, now: Millis) -> Option<Standing> {
+        if self.policy().observes() { None } else { self.bans.on_address(address, now) }
     }
 
     /// Whether the store answers.

@@ -17,7 +17,7 @@ pub struct EngineOptions {
     pub shares_store: bool,
     /// Most profiles that are kept in memory.
     pub profile_capacity: usize,
-    /// New subjects per minute.
+    /// Most new subjects per minute that get a profile and windows; further ones are held to limits in memory alone.
     pub new_subjects_per_minute: u32,
     /// New subjects per minute and source address.
     pub new_subjects_per_minute_per_address: u32,

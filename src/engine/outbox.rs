@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::events;
 use crate::domain::{
-    Millis, SECOND,
+    MINUTE, Millis, SECOND,
     event::{Call, Event, EventType},
     finding::Severity,
     subject::Subject,
@@ -80,7 +80,7 @@ impl EventOutbox {
         let (enforced, mark) = (event.would.is_none(), event.evidence.limit_mark());
         let key = (event.subject.clone(), event.kind, event.severity, detector, enforced, call, mark);
         let mut inner = self.inner.lock();
-        if let Some(fold) = inner.folds.get_mut(&key).filter(|fold| event.time < fold.ends) {
+        if let Some(fold) = inner.folds.get_mut(&key).filter(|fold| self.is_open_at(fold, event.time)) {
             fold.folded += event.count;
             fold.last = event;
             return;
@@ -99,6 +99,11 @@ impl EventOutbox {
             inner.folds.insert(key, Fold { ends: event.time + self.fold, folded: 0, last: event.clone() });
         }
         self.wait(&mut inner, event);
+    }
+
+    /// Whether a fold goes on. One that ends later than any can was begun by a clock that was wrong.
+    fn is_open_at(&self, fold: &Fold, now: Millis) -> bool {
+        fold.ends > now && fold.ends <= now + self.fold + MINUTE
     }
 
     /// Takes an event that is told once as it is, and never folded into others.
@@ -125,8 +130,12 @@ impl EventOutbox {
     /// What is to be written now: waiting events, the summaries of folds that ended, and a gap if events were lost.
     pub(super) fn take(&self, now: Millis) -> Vec<Event> {
         let mut inner = self.inner.lock();
-        let ended: Vec<FoldKey> =
-            inner.folds.iter().filter(|(_, fold)| fold.ends <= now).map(|(key, _)| key.clone()).collect();
+        let ended: Vec<FoldKey> = inner
+            .folds
+            .iter()
+            .filter(|(_, fold)| !self.is_open_at(fold, now))
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in ended {
             if let Some(summary) = inner.folds.remove(&key).and_then(summary) {
                 self.wait(&mut inner, summary);
@@ -191,6 +200,18 @@ mod tests {
         assert_eq!(counts(&outbox.take(60_000)), [999]);
         outbox.push(blocked(60_001, "a"));
         assert_eq!(counts(&outbox.take(60_001)), [1]);
+    }
+
+    #[test]
+    fn a_fold_that_a_wrong_clock_began_ends_when_the_clock_is_right_again() {
+        let outbox = EventOutbox::new(60, 100);
+        for _ in 0..3 {
+            outbox.push(blocked(7_200_000, "a"));
+        }
+        assert_eq!(counts(&outbox.take(7_200_000)), [1]);
+        assert_eq!(counts(&outbox.take(0)), [2]);
+        outbox.push(blocked(1, "a"));
+        assert_eq!(counts(&outbox.take(1)), [1]);
     }
 
     #[test]

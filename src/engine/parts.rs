@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use super::{
     background::{
-        alerts::AlertWatch, answers::AnswersForOthers, deferred_reports::DeferredReports, log::LogFollower,
-        reconcile::Reconciler, reservations::Reservations, spend::SpendWatch, upkeep::Upkeep, usage::Usage,
-        usage_book::UsageBook,
+        alerts::AlertWatch, answers::AnswersForOthers, deferred_reports::DeferredReports,
+        event_counts::EventCounts, log::LogFollower, reconcile::Reconciler, reservations::Reservations,
+        spend::SpendWatch, upkeep::Upkeep, usage::Usage, usage_book::UsageBook,
     },
     bans::BanIndex,
     decide::{Decider, Remembers},
     fallback::Fallback,
     in_force::InForce,
     limit_reports::LimitReports,
-    operator::{Bans, DeadLetters, Feedback, Limits, Operator, PolicyChanges, RegistryChanges, Subjects},
+    operator::{
+        Bans, DeadLetters, Feedback, Limits, Operator, PolicyChanges, RegistryChanges, Subjects, Successions,
+    },
     options::EngineOptions,
     outbox::EventOutbox,
     policy::Base,
@@ -41,6 +43,7 @@ pub(super) struct Parts {
     pub(super) answers: Arc<AnswersForOthers>,
     pub(super) reservations: Arc<Reservations>,
     pub(super) limit_reports: Arc<LimitReports>,
+    pub(super) event_counts: Arc<EventCounts>,
 }
 
 impl Parts {
@@ -74,6 +77,7 @@ impl Parts {
             answers: Arc::new(AnswersForOthers::new(shared.clone(), options.shares_store)),
             reservations: Arc::new(Reservations::new(shared.clone(), fallback.clone())),
             limit_reports: Arc::new(LimitReports::default()),
+            event_counts: Arc::new(EventCounts::new(shared.clone())),
             usage_book: book,
             shared,
             geo,
@@ -108,10 +112,12 @@ impl Parts {
     pub(super) fn operator(&self) -> Operator {
         let (shared, in_force) = (|| self.shared.clone(), || self.in_force.clone());
         let (standings, profiles) = (|| self.standings.clone(), || self.profiles.clone());
+        let registry = Arc::new(RegistryChanges::new(shared(), in_force(), self.limit_reports.clone()));
         Operator {
-            bans: Bans::new(shared(), in_force(), standings()),
+            successions: Successions::new(shared(), in_force(), profiles(), registry.clone()),
+            registry,
+            bans: Bans::new(shared(), in_force(), standings(), profiles()),
             policy: PolicyChanges::new(in_force()),
-            registry: RegistryChanges::new(shared(), in_force(), self.limit_reports.clone()),
             feedback: Feedback::new(shared(), in_force(), standings(), profiles(), self.geo.clone()),
             subjects: Subjects::new(shared(), in_force(), self.bans.clone(), standings(), profiles()),
             limits: Limits::new(shared(), in_force()),
@@ -142,6 +148,7 @@ impl Parts {
                 standings(),
                 self.usage_book.instance(),
             ),
+            event_counts: self.event_counts.clone(),
             alerts: AlertWatch::new(shared(), in_force(), self.usage.clone()),
             spend: SpendWatch::new(shared(), in_force(), standings(), book()),
         }

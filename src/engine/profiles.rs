@@ -9,8 +9,9 @@ use quick_cache::sync::Cache;
 use crate::{
     detect::{Recent, Seen},
     domain::{
+        Millis,
         finding::Finding,
-        profile::{Profile, Sample},
+        profile::{PartSighting, Profile, Sample},
         subject::Subject,
     },
     store::{ProfileStore, StoreError},
@@ -31,7 +32,7 @@ struct Entry {
     recent: Recent,
 }
 
-/// A profile at hand.
+/// A profile in memory, shared by all requests of its subject.
 #[derive(Debug, Clone)]
 pub(super) struct ProfileHandle(Arc<Mutex<Entry>>);
 
@@ -124,8 +125,40 @@ impl ProfileBook {
     }
 
     /// Learns one request, in memory; the next flush takes it to the store.
-    pub(super) fn learn(&self, subject: &Subject, handle: &ProfileHandle, sample: &Sample<'_>) {
-        self.change(subject, handle, |profile| profile.learn(sample));
+    pub(super) fn learn(
+        &self,
+        subject: &Subject,
+        handle: &ProfileHandle,
+        sample: &Sample<'_>,
+        sighting: Option<PartSighting>,
+    ) {
+        self.change(subject, handle, |profile| {
+            profile.learn(sample);
+            let Some(sighting) = &sighting else { return };
+            profile.later.parts.see(sighting, sample.now);
+            if let Some(pair) = sighting.lag {
+                profile.later.lag.add(pair, sample.now);
+            }
+            if sighting.repeats {
+                profile.later.repeats.add(sample.now);
+            }
+        });
+    }
+
+    /// Notes what a part of the key's traffic is accused of by a request that was refused.
+    pub(super) fn accuse(
+        &self,
+        subject: &Subject,
+        handle: &ProfileHandle,
+        accused: &PartSighting,
+        now: Millis,
+    ) {
+        self.change(subject, handle, |profile| profile.later.parts.see(accused, now));
+    }
+
+    /// Learns what became of a request that was learned when it was seen on its way.
+    pub(super) fn complete(&self, subject: &Subject, handle: &ProfileHandle, sample: &Sample<'_>) {
+        self.change(subject, handle, |profile| profile.complete(sample));
     }
 
     /// Counts a request that teaches nothing, and the alarms that it raised.
@@ -135,9 +168,11 @@ impl ProfileBook {
         handle: &ProfileHandle,
         sample: &Sample<'_>,
         findings: &[Finding],
+        sighting: Option<PartSighting>,
     ) {
         self.change(subject, handle, |profile| {
             profile.count_flagged(sample.now, sample.tokens, sample.cost_nanos);
+            sighting.iter().for_each(|sighting| profile.later.parts.see(sighting, sample.now));
             for finding in findings.iter().filter(|finding| finding.bars_learning()) {
                 profile.later.alarms.raise(finding.kind, finding.about, sample.now);
             }

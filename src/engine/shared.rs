@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use metrics::Histogram;
 
-use super::{breaker::Breaker, events, metrics::Metrics, outbox::EventOutbox};
+use super::{breaker::Breaker, events, metrics::Metrics, outbox::EventOutbox, service_events};
 use crate::{
-    clock::{self, Clock},
-    domain::{Millis, event::format_millis},
+    clock::{self, Clock, Reading},
+    domain::{
+        Millis,
+        event::{ClockSource, JumpStage, format_millis},
+    },
     store::{Store, StoreError, patient},
 };
 
@@ -20,6 +23,8 @@ const APPEND_PAGE: usize = 500;
 pub struct Health {
     /// Since when each instance decides by itself; `None` when the store answers.
     pub degraded_since: Option<Millis>,
+    /// By how much the clock that is followed has jumped, ms, while it is not followed.
+    pub clock_jump: Option<Millis>,
 }
 
 /// The store and the time, whether it answers, events on their way to the log, and what is measured.
@@ -67,7 +72,7 @@ impl Shared {
 
     /// Whether the store answers, as operators are told.
     pub(super) fn health(&self) -> Health {
-        Health { degraded_since: self.breaker.open_since() }
+        Health { degraded_since: self.breaker.open_since(), clock_jump: self.clock.held_jump() }
     }
 
     /// Notes that the store failed; when it has failed too often, says so once.
@@ -78,6 +83,27 @@ impl Shared {
             metrics::gauge!("keyward_degraded").set(1.0);
             self.outbox.push(events::degraded(&error.to_string(), now));
         }
+    }
+
+    /// Reads the clock that is followed: the store's, or the machine's where the store has none. A jump is an event.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(super) async fn follow_clock(&self) -> Result<(), StoreError> {
+        let asked = clock::instant();
+        let (source, reading) = match patient(self.store.clock()).await? {
+            Some(time) => (ClockSource::Store, self.clock.follow(time, asked.elapsed())),
+            None => (ClockSource::Machine, self.clock.follow_wall()),
+        };
+        let (jump_ms, stage) = match reading {
+            Reading::Steady => return Ok(()),
+            Reading::Jumped(by) => (by, JumpStage::Held),
+            Reading::Returned(by) => (by, JumpStage::Over),
+            Reading::Followed(by) => (by, JumpStage::Followed),
+        };
+        tracing::warn!(jump_ms, ?source, ?stage, "a clock jumped");
+        self.outbox.push_apart(service_events::clock_jumped(source, jump_ms, stage, self.now()));
+        Ok(())
     }
 
     /// Writes the events that wait. Those that the store does not take go on waiting.

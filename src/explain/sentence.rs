@@ -12,6 +12,7 @@ use crate::{
         policy::LadderPolicy,
         profile::Profile,
         record::Record,
+        registry::amount,
         standing::{Origin, Standing, StandingDetail, StandingState},
         subject::{Subject, SubjectKind},
         window::Unit,
@@ -137,23 +138,23 @@ fn of_ruling(record: &Record, explained: &Explanation) -> String {
         }
         Course::NotAllowed(refusal) => format!("Refused: {}.", refusal.words()),
         Course::Limited(refusal) => {
-            let amount = |amount: u64| match refusal.unit {
+            let written = |amount: u64| match refusal.unit {
                 Unit::CostUsd => format!("${}", Usd(amount)),
                 _ => whole(amount),
             };
             let asked = match refusal.unit {
                 Unit::Requests => "one more does".to_owned(),
                 Unit::CostUsd => format!("the ${} of this request do", Usd(record.cost().nanos)),
-                _ => format!("the {} of this request do", whole(record.tokens)),
+                unit => format!("the {} of this request do", whole(amount(record, unit))),
             };
             let whose = refusal.scope.as_ref().map(|scope| format!(" on {scope}")).unwrap_or_default();
             let model = refusal.model.as_ref().map(|model| format!(" for {model}")).unwrap_or_default();
             format!(
                 "Refused by the limit of {} {}{model} in {}{whose}: {} are used, and {asked} not fit; {}.",
-                amount(refusal.limit),
+                written(refusal.limit),
                 refusal.unit.name(),
                 refusal.window,
-                amount(refusal.used),
+                written(refusal.used),
                 retry(decision),
             )
         }
@@ -341,6 +342,7 @@ mod tests {
                 endpoint: "/v1",
                 model: None,
                 tokens: 1,
+                fresh_tokens: 1,
                 cost_nanos: 0,
                 outcome: Outcome::Success,
                 peaks: (1, 1),

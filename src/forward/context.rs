@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::{
     domain::{Millis, event::Event},
-    store::ForwardStore,
+    store::{ForwardStore, StoreError},
 };
+
+/// Puts a key in the place of another: the name of the hook that says so, the old key and the new one. False: the new
+/// one is no public id of a key.
+type ReplaceKey =
+    Arc<dyn Fn(String, (String, String)) -> BoxFuture<'static, Result<bool, StoreError>> + Send + Sync>;
 
 /// What forwarding gets of the rest of the service.
 #[derive(Clone)]
@@ -18,6 +24,8 @@ pub struct SinkContext {
     pub now: Arc<dyn Fn() -> Millis + Send + Sync>,
     /// Appends an event to the log, soon and without waiting.
     pub log_event: Arc<dyn Fn(Event) + Send + Sync>,
+    /// Puts a key in the place of another; without it, a new key is only in the log.
+    pub replace_key: Option<ReplaceKey>,
     /// The name of this instance, another one after each start.
     pub instance: String,
     /// Changes when events came into the log. Without it senders poll the log.

@@ -24,7 +24,7 @@ pub struct Filter {
 impl Filter {
     /// Whether the sink wants this event.
     pub fn admits(&self, event: &Event) -> bool {
-        self.ends && ends_group(event.kind)
+        self.ends && ends_group(event)
             || self.min_severity.is_none_or(|least| event.severity >= least)
                 && (self.types.is_empty() || self.types.contains(&event.kind))
                 && !self.exclude_types.contains(&event.kind)

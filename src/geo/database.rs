@@ -73,7 +73,7 @@ impl Database {
         Ok(Self { reader, about })
     }
 
-    /// What the file is.
+    /// What `/readyz` and the start say of the file.
     pub(super) fn about(&self) -> &GeoFile {
         &self.about
     }

@@ -33,7 +33,7 @@ use crate::{
 /// What an operator says of an entry.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AllowOrder {
+pub(crate) struct AllowOrder {
     /// Why, in at most 1000 bytes.
     #[schema(min_length = 1, max_length = 1000)]
     pub reason: String,
@@ -45,7 +45,7 @@ pub(super) struct AllowOrder {
 
 /// An entry of the allowlist.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct AllowView {
+pub(crate) struct AllowView {
     /// What it covers: `key:<key_id>`, `ip:<address or prefix>`, `asn:<number>`, `country:<code>` or
     /// `pair:<side>~<side>`.
     #[schema(example = "pair:SG~RO")]
@@ -144,13 +144,7 @@ pub(super) async fn put(
     TextPath(text): TextPath,
     JsonBody(order): JsonBody<AllowOrder>,
 ) -> Result<Response, ApiError> {
-    let entry = named(&app, &text).await?;
-    let now = app.engine.now();
-    let expires = order.checked(now)?.map(format_millis);
-    let view = AllowView { entry, reason: Some(order.reason), expires, created: Some(format_millis(now)) };
-    let body = json!({ "reason": view.reason, "expires": view.expires, "created": view.created });
-    let replaced = app.engine.policy_changes().write_allowlist(&view.entry, body, &actor, now).await?;
-    audit(&actor, "allowlist put", &view.entry);
+    let (view, replaced) = order.carry_out(&app, &text, &actor).await?;
     let code = if replaced { StatusCode::OK } else { StatusCode::CREATED };
     Ok((code, Json(view)).into_response())
 }
@@ -188,6 +182,26 @@ pub(super) async fn delete(
 }
 
 impl AllowOrder {
+    /// Puts the entry on the list, and says whether it was there before.
+    ///
+    /// # Errors
+    /// The entry or the order is wrong, or it could not be written.
+    pub(crate) async fn carry_out(
+        self,
+        app: &App,
+        entry: &str,
+        by: &Actor,
+    ) -> Result<(AllowView, bool), ApiError> {
+        let entry = named(app, entry).await?;
+        let now = app.engine.now();
+        let expires = self.checked(now)?.map(format_millis);
+        let view = AllowView { entry, reason: Some(self.reason), expires, created: Some(format_millis(now)) };
+        let body = json!({ "reason": view.reason, "expires": view.expires, "created": view.created });
+        let replaced = app.engine.policy_changes().write_allowlist(&view.entry, body, by, now).await?;
+        audit(by, "allowlist put", &view.entry);
+        Ok((view, replaced))
+    }
+
     fn checked(&self, now: Millis) -> Result<Option<Millis>, ApiError> {
         let mut errors = Vec::new();
         text::check("/reason", &self.reason, 1, &mut errors);

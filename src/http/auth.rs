@@ -47,6 +47,35 @@ struct Entry {
     expires: Option<Millis>,
 }
 
+/// Who calls, and what they may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Who it is, as events name them.
+    pub actor: Actor,
+    /// What the token may do; everything where no token is configured.
+    pub scopes: Vec<Scope>,
+    /// When the token ends; `None`: never.
+    pub expires: Option<Millis>,
+}
+
+impl Caller {
+    /// Whoever calls while no token is configured: they may do everything.
+    pub fn local() -> Self {
+        Self { actor: Actor::local(), scopes: Scope::ALL.to_vec(), expires: None }
+    }
+
+    /// Whether they may do what a scope is needed for.
+    pub fn may(&self, needed: Scope) -> bool {
+        self.scopes.iter().any(|scope| scope.covers(needed))
+    }
+}
+
+impl From<&Entry> for Caller {
+    fn from(entry: &Entry) -> Self {
+        Self { actor: entry.holder.clone(), scopes: entry.scopes.clone(), expires: entry.expires }
+    }
+}
+
 /// The tokens that are configured.
 #[derive(Debug, Default)]
 pub struct Auth {
@@ -78,18 +107,53 @@ impl Auth {
         needed: Scope,
         now: impl FnOnce() -> Millis,
     ) -> Result<Actor, ApiError> {
+        let caller = self.identify(headers, now)?;
+        if caller.may(needed) { Ok(caller.actor) } else { Err(ApiError::Forbidden(needed)) }
+    }
+
+    /// Lets in whoever holds a token, wherever it was sent.
+    ///
+    /// # Errors
+    /// As [`Auth::admit`].
+    pub(super) fn admit_token(
+        &self,
+        token: &str,
+        needed: Scope,
+        now: impl FnOnce() -> Millis,
+    ) -> Result<Actor, ApiError> {
+        let caller = if self.is_open() { Caller::local() } else { self.holder_of(token, now)? };
+        if caller.may(needed) { Ok(caller.actor) } else { Err(ApiError::Forbidden(needed)) }
+    }
+
+    /// Says who calls, whatever they may do.
+    ///
+    /// # Errors
+    /// [`ApiError::Unauthenticated`].
+    pub fn identify(&self, headers: &HeaderMap, now: impl FnOnce() -> Millis) -> Result<Caller, ApiError> {
         if self.is_open() {
-            return Ok(Actor::local());
+            return Ok(Caller::local());
         }
         let token = bearer(headers).ok_or(ApiError::Unauthenticated("send Authorization: Bearer <token>"))?;
+        self.holder_of(token, now)
+    }
+
+    /// Who holds a token.
+    ///
+    /// # Errors
+    /// [`ApiError::Unauthenticated`]: it is none of those that are configured, or has expired.
+    pub fn holder_of(&self, token: &str, now: impl FnOnce() -> Millis) -> Result<Caller, ApiError> {
         let entry = self.verify(token).ok_or(ApiError::Unauthenticated("the token is not a valid one"))?;
         if entry.expires.is_some_and(|at| at <= now()) {
             return Err(ApiError::Unauthenticated("the token has expired"));
         }
-        if !entry.scopes.iter().any(|scope| scope.covers(needed)) {
-            return Err(ApiError::Forbidden(needed));
-        }
-        Ok(entry.holder.clone())
+        Ok(entry.into())
+    }
+
+    /// The holder of the token with an id, and the hash of the token, to make sessions of the page that end with it;
+    /// `None` where no such token is configured or it has expired.
+    pub(crate) fn by_id(&self, id: &str, now: Millis) -> Option<(Caller, &[u8; 32])> {
+        let entry = self.tokens.get(id).filter(|entry| entry.expires.is_none_or(|at| at > now))?;
+        Some((entry.into(), &entry.hash))
     }
 
     /// The token's entry. An id that is not known costs the same comparison as one that is.
@@ -158,6 +222,17 @@ pub async fn require(
 ) -> Result<Response, ApiError> {
     let actor = app.auth.admit(request.headers(), needed, || app.engine.now())?;
     request.extensions_mut().insert(actor);
+    Ok(next.run(request).await)
+}
+
+/// Guards a route that every valid token may call, and tells its handler who calls.
+pub async fn require_any(
+    State(app): State<App>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let caller = app.auth.identify(request.headers(), || app.engine.now())?;
+    request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 

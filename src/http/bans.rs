@@ -32,7 +32,7 @@ const MAX_SECONDS: u64 = 315_360_000;
 /// A ban that an operator orders.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BanOrder {
+pub(crate) struct BanOrder {
     /// Seconds from 1 to 315360000; null: for good.
     #[serde(deserialize_with = "required")]
     #[schema(required = true, minimum = 1, maximum = 315_360_000)]
@@ -90,6 +90,22 @@ impl BanOrder {
             return Err(ApiError::Fields(errors));
         }
         Ok(self.duration_seconds.and_then(|s| Millis::try_from(s).ok()).map(|s| s * SECOND))
+    }
+
+    /// Bans, and says whether there was no ban before.
+    ///
+    /// # Errors
+    /// The order is wrong, or it could not be written.
+    pub(crate) async fn carry_out(
+        &self,
+        app: &App,
+        subject: &Subject,
+        by: &Actor,
+    ) -> Result<(StandingRecord, bool), ApiError> {
+        let length = self.checked(subject)?;
+        let done = app.engine.bans().ban(subject, length, &self.reason, by, app.engine.now()).await?;
+        audit(by, "ban", subject.as_str());
+        Ok(done)
     }
 }
 
@@ -192,12 +208,9 @@ pub(super) async fn ban(
     SubjectPath(subject): SubjectPath,
     JsonBody(order): JsonBody<BanOrder>,
 ) -> Result<Response, ApiError> {
-    let length = order.checked(&subject)?;
-    let now = app.engine.now();
-    let (record, fresh) = app.engine.bans().ban(&subject, length, &order.reason, &actor, now).await?;
-    audit(&actor, "ban", subject.as_str());
+    let (record, fresh) = order.carry_out(&app, &subject, &actor).await?;
     let code = if fresh { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((code, Json(status(&app, &record, now))).into_response())
+    Ok((code, Json(status(&app, &record, app.engine.now()))).into_response())
 }
 
 /// Lifts a ban or throttle. The reason may come in the body or as a parameter.
@@ -235,18 +248,27 @@ pub(super) async fn lift(
     MaybeJson(body): MaybeJson<Because>,
 ) -> Result<Json<BanStatus>, ApiError> {
     let reason = because(&params.only(&["reason"])?, body, &actor, "lifted")?;
-    let now = app.engine.now();
-    if app.engine.bans().lift(&subject, &reason, &actor, now).await?.is_none() {
-        return Err(match app.engine.standings().covering_ban(&subject, now) {
-            Some(network) => ApiError::Conflict(format!(
-                "{subject} has no ban of its own: it is banned as part of {network}; lift that one"
-            )),
-            None => ApiError::NotFound(format!("{subject} is neither banned nor throttled")),
-        });
-    }
-    audit(&actor, "lift", subject.as_str());
+    lift_one(&app, &subject, &reason, &actor).await?;
     // What remains: a network around it may be banned, too.
-    Ok(Json(status(&app, &app.engine.standings().of(&subject).await?, now)))
+    Ok(Json(status(&app, &app.engine.standings().of(&subject).await?, app.engine.now())))
+}
+
+/// Lifts the subject's own ban or throttle.
+///
+/// # Errors
+/// It has none, or it could not be written.
+pub(crate) async fn lift_one(app: &App, subject: &Subject, reason: &str, by: &Actor) -> Result<(), ApiError> {
+    let now = app.engine.now();
+    if app.engine.bans().lift(subject, reason, by, now).await?.is_some() {
+        audit(by, "lift", subject.as_str());
+        return Ok(());
+    }
+    Err(match app.engine.standings().covering_ban(subject, now) {
+        Some(network) => ApiError::Conflict(format!(
+            "{subject} has no ban of its own: it is banned as part of {network}; lift that one"
+        )),
+        None => ApiError::NotFound(format!("{subject} is neither banned nor throttled")),
+    })
 }
 
 /// Shows where a key stands, by the raw key, which so is never in a URL.
@@ -281,28 +303,14 @@ pub(super) async fn lookup(
 
 /// The key under every pepper, the one in use first: bans made under a former one still hold.
 fn subjects_of(app: &App, api_key: String, now: Millis) -> Result<Vec<Subject>, ApiError> {
-    let question = WireCheck {
-        api_key: Some(api_key),
-        key_id: None,
-        source_ip: "127.0.0.1".to_owned(),
-        project_id: None,
-        endpoint: None,
-        model: None,
-        estimated_tokens: None,
-        estimated_input_tokens: None,
-        estimated_output_tokens: None,
-        estimated_cost_usd: None,
-        reserve: None,
-        request_id: None,
-        lease_seconds: None,
-        dispatched: None,
-    };
+    let question =
+        WireCheck { api_key: Some(api_key), source_ip: "127.0.0.1".to_owned(), ..WireCheck::default() };
     let record = app.intake.record(question.into(), now)?;
     Ok(std::iter::once(record.key).chain(record.former_keys).collect())
 }
 
 /// The standing of a record, as of `now`.
-pub(super) fn status(app: &App, record: &StandingRecord, now: Millis) -> BanStatus {
+pub(crate) fn status(app: &App, record: &StandingRecord, now: Millis) -> BanStatus {
     BanStatus::new(record, &app.engine.policy().policy.ladder, now)
 }
 

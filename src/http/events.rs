@@ -24,7 +24,7 @@ use crate::{
 
 /// Which events are wanted.
 #[derive(Debug, Clone, Default)]
-pub(super) struct EventFilter {
+pub(crate) struct EventFilter {
     /// Only events about this subject.
     pub subject: Option<Subject>,
     /// Only events of this type.
@@ -41,7 +41,7 @@ impl EventFilter {
     ///
     /// # Errors
     /// When one is wrong, or the store does not say whether the subject is known.
-    pub(super) async fn from_params(app: &App, params: &Params) -> Result<Self, ApiError> {
+    pub(crate) async fn from_params(app: &App, params: &Params) -> Result<Self, ApiError> {
         Ok(Self {
             subject: params.subject(app).await?,
             kind: params.get(
@@ -56,7 +56,7 @@ impl EventFilter {
     }
 
     /// Whether an event is wanted.
-    pub(super) fn admits(&self, event: &Event) -> bool {
+    pub(crate) fn admits(&self, event: &Event) -> bool {
         self.subject.as_ref().is_none_or(|s| event.subject.as_ref() == Some(s))
             && self.kind.is_none_or(|k| k == event.kind)
             && self.severity.is_none_or(|s| s <= event.severity)
@@ -106,7 +106,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<
 /// What an analyst says of an event.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Feedback {
+pub(crate) struct Feedback {
     /// What the event turned out to be.
     pub verdict: VerdictWord,
     /// Why, in at most 1000 bytes.
@@ -117,7 +117,7 @@ pub(super) struct Feedback {
 /// What an event was, in an analyst's eyes.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum VerdictWord {
+pub(crate) enum VerdictWord {
     /// Nothing: the ban is lifted, its strike undone, and the profile learns.
     Benign,
     /// It was an attack.
@@ -147,6 +147,19 @@ pub(super) async fn feedback(
     TextPath(id): TextPath,
     JsonBody(word): JsonBody<Feedback>,
 ) -> Result<Json<Event>, ApiError> {
+    give_feedback(&app, &id, word, &actor).await.map(Json)
+}
+
+/// Takes an analyst's word about an event, and returns the event that it leads to or is about.
+///
+/// # Errors
+/// The word is wrong, there is no such event, or it could not be written.
+pub(crate) async fn give_feedback(
+    app: &App,
+    id: &str,
+    word: Feedback,
+    by: &Actor,
+) -> Result<Event, ApiError> {
     let note = word.note.unwrap_or_default();
     let mut errors = Vec::new();
     text::check("/note", &note, 0, &mut errors);
@@ -157,10 +170,10 @@ pub(super) async fn feedback(
         VerdictWord::Benign => Verdict::Benign,
         VerdictWord::Attack => Verdict::Attack,
     };
-    let event = app.engine.feedback().give(&id, verdict, &note, &actor, app.engine.now()).await?;
+    let event = app.engine.feedback().give(id, verdict, &note, by, app.engine.now()).await?;
     let event = event.ok_or_else(|| ApiError::NotFound("there is no event with this id".to_owned()))?;
-    audit(&actor, "feedback", &id);
-    Ok(Json(event))
+    audit(by, "feedback", id);
+    Ok(event)
 }
 
 #[cfg(test)]

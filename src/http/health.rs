@@ -31,6 +31,8 @@ pub(super) struct Readiness {
     pub status: &'static str,
     /// How the store is.
     pub store: StoreHealth,
+    /// How the clock that decisions follow is.
+    pub clock: ClockHealth,
     /// Geo database, sinks and whatever else the service was started with.
     pub components: serde_json::Value,
     /// When the service was started.
@@ -53,6 +55,22 @@ pub(super) struct StoreHealth {
     pub degraded_since: Option<String>,
 }
 
+/// Whether the clock that decisions follow goes steadily.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ClockHealth {
+    /// `steady`, or `jumped` while a jump is held and not followed.
+    #[schema(value_type = String)]
+    pub status: &'static str,
+    /// By how many milliseconds it has jumped, while it is not followed; less than 0: backwards.
+    pub jump_ms: Option<i64>,
+}
+
+impl ClockHealth {
+    fn of(jump_ms: Option<i64>) -> Self {
+        Self { status: if jump_ms.is_some() { "jumped" } else { "steady" }, jump_ms }
+    }
+}
+
 /// Says that the process lives. Asks nobody else.
 #[utoipa::path(
     get, path = "/livez", tag = "service", operation_id = "live", security(()),
@@ -71,12 +89,14 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<Readiness>, Api
     if app.shutdown.is_cancelled() {
         return Err(ApiError::Stopping);
     }
-    let since = app.engine.health().degraded_since;
+    let health = app.engine.health();
+    let since = health.degraded_since;
     let (status, store) = if since.is_some() { ("degraded", "down") } else { ("ready", "up") };
     let policy = app.engine.policy();
     Ok(Json(Readiness {
         status,
         store: StoreHealth { status: store, degraded_since: since.map(format_millis) },
+        clock: ClockHealth::of(health.clock_jump),
         components: (app.components)(),
         started: format_millis(app.started),
         policy_version: policy.version.to_string(),

@@ -15,7 +15,7 @@ use super::{App, error::ApiError};
 use crate::{clock, intake::parse};
 
 /// Most bytes of a body, in general.
-pub(super) const BODY_LIMIT: usize = 64 * 1024;
+pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 /// Most bytes of a batch.
 pub(super) const BATCH_LIMIT: usize = 4 * 1024 * 1024;
 /// How much of a body that is too large is read and dropped, so that a client that sends first and reads then
@@ -62,7 +62,7 @@ fn is_utf8_or_no_charset(parameter: &str) -> bool {
 ///
 /// # Errors
 /// Too large, too slow, broken off.
-pub(super) async fn read(app: &App, request: Request, limit: usize) -> Result<Bytes, ApiError> {
+pub(crate) async fn read(app: &App, request: Request, limit: usize) -> Result<Bytes, ApiError> {
     let (parts, body) = request.into_parts();
     let announced =
         parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());

@@ -30,7 +30,10 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
 fn as_problem(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
-    if !is_error || response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t == PROBLEM_JSON) {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    // The page says what is wrong in its own way.
+    let is_said = kind.is_some_and(|kind| kind == PROBLEM_JSON || kind.as_bytes().starts_with(b"text/html"));
+    if !is_error || is_said {
         return response;
     }
     let allow = response.headers().get(header::ALLOW).cloned();

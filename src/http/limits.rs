@@ -12,8 +12,9 @@ use super::{
 use crate::{
     answer::Amount,
     domain::{
-        Millis, SECOND,
+        Millis,
         limit::{LimitMode, Span},
+        seconds_until,
         subject::SubjectKind,
         window::Unit,
     },
@@ -33,7 +34,8 @@ pub(super) struct LimitsPage {
 /// How one limit stands.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct LimitRow {
-    /// On whom: `key`, `project` or `everything`; null: the policy's limit of every key.
+    /// On whom: `key`, `project` or `everything`; a part of the key's traffic that is held back by its name (`client
+    /// curl from AS64961 in BR`); null: the policy's limit of every key.
     pub scope: Option<String>,
     /// For which models, a name or pattern; null: for all.
     pub model: Option<String>,
@@ -74,8 +76,7 @@ impl LimitRow {
             remaining: amount(status.limit.saturating_sub(status.used)),
             reset_seconds: status.reset_seconds,
             mode: status.mode,
-            blocked_seconds: blocked_until
-                .map(|until| (until - now).max(0).unsigned_abs().div_ceil(SECOND.unsigned_abs())),
+            blocked_seconds: blocked_until.map(|until| seconds_until(until, now)),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct List<T> {
 
 /// Where a page of things that are sorted by time (newest first), then by name, ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Cursor {
+pub(crate) struct Cursor {
     /// Time of the last item.
     pub time: Millis,
     /// Name of the last item.
@@ -27,7 +27,7 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// As text that tells nobody what it means.
-    pub(super) fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(format!("{} {}", self.time, self.name))
     }
 

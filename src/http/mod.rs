@@ -2,42 +2,51 @@
 //! HTTP's own words (status codes, headers) stay in here.
 
 mod alerts;
-mod allowlist;
+pub(crate) mod allowlist;
 pub mod auth;
-mod bans;
+pub mod authorize;
+pub(crate) mod bans;
 mod batch;
 mod csv;
-mod door;
+mod decisions;
+pub(crate) mod door;
 pub mod error;
-mod events;
+pub(crate) mod events;
+mod examples;
 mod forecast;
 mod health;
-mod input;
+pub(crate) mod input;
 mod layers;
+pub(crate) mod lift;
 mod limits;
-mod lists;
+pub(crate) mod lists;
 mod openapi;
-mod params;
+pub(crate) mod params;
 mod policy;
 mod prices;
-mod ratelimit;
+pub mod ratelimit;
 mod record;
 mod registry;
 mod reservations;
 pub mod server;
-mod sinks;
-mod stream;
+pub(crate) mod sinks;
+pub(crate) mod stream;
+pub(crate) mod subject_list;
 mod subjects;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
+mod traces;
 mod usage;
+mod whoami;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
+    response::Redirect,
     routing::{MethodRouter, delete, get, patch, post, put},
 };
 use tokio_util::sync::CancellationToken;
@@ -45,15 +54,19 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use crate::domain::scope::Scope;
 pub use auth::{Auth, AuthError, new_token};
+pub use authorize::Authorize;
+pub use decisions::Bouncers;
 pub use openapi::document;
 pub use server::serve;
 
+use self::error::ApiError;
 use crate::{
     config::AllowedHosts,
     domain::{Millis, actor::Actor},
     engine::Engine,
     forward,
     intake::Intake,
+    traces::Names,
 };
 
 /// What the routes work with.
@@ -64,6 +77,12 @@ pub struct AppState {
     pub intake: Intake,
     /// Who may call which route.
     pub auth: Auth,
+    /// How reverse proxies ask.
+    pub authorize: Authorize,
+    /// Which attribute of a span is which field of a record.
+    pub traces: Names,
+    /// What bouncers were sent.
+    pub bouncers: Bouncers,
     /// The hosts that it answers to.
     pub hosts: AllowedHosts,
     /// The state of what the routes do not see (geo database, sinks), as `/readyz` shows it.
@@ -83,31 +102,50 @@ pub struct AppState {
 /// The state as handlers share it.
 pub(crate) type App = Arc<AppState>;
 
-/// Every route, behind the door that lets no page of another origin in.
-pub fn router(state: AppState) -> Router {
-    let app = Arc::new(state);
+/// What reverse proxies ask, on a listener that has nothing else and takes no token.
+pub fn authorize_router(state: impl Into<Arc<AppState>>) -> Router {
+    authorize::routes_without_token().fallback(|| async { ApiError::NoRoute }).with_state(state.into())
+}
+
+/// Every route of the API, behind the door that lets no page of another origin in. What reverse proxies ask is beside
+/// the door: host and origin are there those of the client. Without pages of its own, `/` leads to those of the API.
+pub fn router(state: impl Into<Arc<AppState>>) -> Router {
+    router_with(state, |_| Router::new().route("/", get(async || Redirect::temporary("/docs/"))))
+}
+
+/// The same with pages beside the API, behind the same door.
+pub fn router_with(
+    state: impl Into<Arc<AppState>>,
+    pages: impl FnOnce(&Arc<AppState>) -> Router<Arc<AppState>>,
+) -> Router {
+    let app = state.into();
+    let pages = pages(&app);
     let on = Guard(app.clone());
     use Scope::{Admin, BansWrite, Metrics, Read, Record};
-    use registry::{keys, plans, projects};
-    Router::new()
+    use registry::{issue, keys, plans, projects};
+    let api = Router::new()
         .route("/v1/record", on.may(Record, post(record::record)))
         .route("/v1/record/batch", on.may(Record, post(batch::batch)))
+        .route("/v1/traces", on.may(Record, post(traces::traces)))
         .route("/v1/check", on.may(Record, post(record::check)))
         .route(
             "/v1/reservations/{id}",
             on.may(Record, patch(reservations::change).delete(reservations::give_back)),
         )
         .route("/v1/bans", on.may(Read, get(bans::list)))
+        .route("/v1/bans/lift", on.may(BansWrite, post(lift::lift_many)))
         .route("/v1/bans/lookup", on.may(Read, post(bans::lookup)))
         .route(
             "/v1/bans/{*subject}",
             on.may(Read, get(bans::show)).merge(on.may(BansWrite, put(bans::ban).delete(bans::lift))),
         )
+        .route("/v1/subjects", on.may(Read, get(subject_list::list)))
         .route(
             "/v1/subjects/{*subject}",
             on.may(Read, get(subjects::show)).merge(on.may(Admin, delete(subjects::forget))),
         )
         .route("/v1/events", on.may(Read, get(events::list)))
+        .route("/v1/events/summary", on.may(Read, get(summary::show)))
         .route("/v1/events/stream", on.may(Read, get(stream::stream)))
         .route("/v1/events/{id}/feedback", on.may(BansWrite, post(events::feedback)))
         .route("/v1/allowlist", on.may(Read, get(allowlist::list)))
@@ -128,11 +166,12 @@ pub fn router(state: AppState) -> Router {
             on.may(Read, get(projects::show))
                 .merge(on.may(Admin, put(projects::put).patch(projects::patch).delete(projects::delete))),
         )
-        .route("/v1/keys", on.may(Read, get(keys::list)))
+        .route("/v1/keys", on.may(Read, get(keys::list)).merge(on.may(Admin, post(issue::issue))))
         .route(
             "/v1/keys/{*key_id}",
             on.may(Read, get(keys::show))
-                .merge(on.may(Admin, put(keys::put).patch(keys::patch).delete(keys::delete))),
+                .merge(on.may(Admin, put(keys::put).patch(keys::patch).delete(keys::delete)))
+                .merge(on.may(Admin, post(issue::rotate))),
         )
         .route("/v1/limits/{*subject}", on.may(Read, get(limits::show)))
         .route("/v1/policy", on.may(Read, get(policy::show)).merge(on.may(Admin, put(policy::put))))
@@ -144,15 +183,21 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/sinks/{name}/dead-letters", on.may(Read, get(sinks::dead_letters)))
         .route("/v1/sinks/{name}/dead-letters/redeliver", on.may(Admin, post(sinks::redeliver)))
         .route("/v1/sinks/{name}/dead-letters/discard", on.may(Admin, post(sinks::discard)))
+        .route("/v1/decisions", on.bouncer(get(decisions::list)))
+        .route("/v1/decisions/stream", on.bouncer(get(decisions::changes)))
+        .route("/v1/usage-metrics", on.bouncer(post(decisions::metrics)))
+        .route("/v1/whoami", on.any(get(whoami::show)))
         .route("/metrics", on.may(Metrics, get(health::metrics)))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/openapi.json", get(openapi::json))
         .merge(openapi::page())
+        .merge(pages)
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(from_fn_with_state(app.clone(), door::guard))
-        .layer(from_fn(layers::finish))
-        .with_state(app)
+        .layer(from_fn(layers::finish));
+    // In this order what is not there is answered behind the door.
+    authorize::routes().merge(api).with_state(app)
 }
 
 /// Puts scopes on routes.
@@ -162,9 +207,18 @@ impl Guard {
     fn may(&self, scope: Scope, route: MethodRouter<App>) -> MethodRouter<App> {
         route.route_layer(from_fn_with_state((self.0.clone(), scope), auth::require))
     }
+
+    fn bouncer(&self, route: MethodRouter<App>) -> MethodRouter<App> {
+        route.route_layer(from_fn_with_state(self.0.clone(), decisions::require_key))
+    }
+
+    /// Every valid token may.
+    fn any(&self, route: MethodRouter<App>) -> MethodRouter<App> {
+        route.route_layer(from_fn_with_state(self.0.clone(), auth::require_any))
+    }
 }
 
 /// Tells the log who did what. The event of the act has it too.
-fn audit(by: &Actor, done: &str, to: &str) {
+pub(crate) fn audit(by: &Actor, done: &str, to: &str) {
     tracing::info!(target: "audit", by = by.as_str(), done, to, "an operator acted");
 }

@@ -12,34 +12,49 @@ use utoipa::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    alerts, allowlist, bans, batch,
+    alerts, allowlist, authorize, bans, batch, decisions,
     door::{PROBED, page_policy},
     error::PROBLEM_JSON,
-    events, forecast, health, limits, policy, prices, record,
-    registry::{keys, plans, projects},
-    reservations, sinks, stream, subjects, usage,
+    events,
+    examples::Examples,
+    forecast, health, lift, limits, policy, prices, record,
+    registry::{issue, keys, plans, projects},
+    reservations, sinks, stream, subject_list, subjects, summary, traces, usage, whoami,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Keyward", description = "Watches API keys: sliding windows, learned behaviour, graduated responses."),
     paths(
-        record::record, record::check, batch::batch,
+        record::record, record::check, batch::batch, authorize::authorize, traces::traces,
+        decisions::list, decisions::changes, decisions::metrics,
         reservations::change, reservations::give_back,
-        bans::list, bans::lookup, bans::show, bans::ban, bans::lift,
-        subjects::show, subjects::forget,
-        events::list, stream::stream, events::feedback,
+        bans::list, bans::lookup, bans::show, bans::ban, bans::lift, lift::lift_many,
+        subject_list::list, subjects::show, subjects::forget,
+        events::list, summary::show, stream::stream, events::feedback,
         allowlist::list, allowlist::show, allowlist::put, allowlist::delete,
         policy::show, policy::put,
         prices::show, usage::list, forecast::show, alerts::list,
         plans::list, plans::show, plans::put, plans::patch, plans::delete,
         projects::list, projects::show, projects::put, projects::patch, projects::delete,
         limits::show,
-        keys::list, keys::show, keys::put, keys::patch, keys::delete,
+        keys::list, keys::show, keys::put, keys::patch, keys::delete, issue::issue, issue::rotate,
         sinks::list, sinks::dead_letters, sinks::redeliver, sinks::discard,
-        health::live, health::ready, health::metrics,
+        whoami::show, health::live, health::ready, health::metrics,
     ),
-    modifiers(&Bearer, &Door),
+    modifiers(&Bearer, &Door, &Examples),
+    tags(
+        (name = "records", description = "Requests: before they are made, and after."),
+        (name = "bans", description = "Who is held, and an operator's ban and lifting."),
+        (name = "subjects", description = "All that is known of a key, an address or a project."),
+        (name = "events", description = "What happened, and what people say about it."),
+        (name = "registry", description = "Plans, projects and keys."),
+        (name = "policy", description = "What is allowed, and how detectors judge."),
+        (name = "usage", description = "What was used, and what it cost."),
+        (name = "sinks", description = "Where events are forwarded to."),
+        (name = "bouncers", description = "Bans of addresses for CrowdSec's bouncers."),
+        (name = "service", description = "The service itself."),
+    ),
 )]
 struct Document;
 
@@ -60,7 +75,8 @@ struct Door;
 
 impl Modify for Door {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        for (path, item) in &mut openapi.paths.paths {
+        // What reverse proxies ask is beside the door.
+        for (path, item) in openapi.paths.paths.iter_mut().filter(|(path, _)| *path != "/v1/authorize") {
             let acts = [&mut item.post, &mut item.put, &mut item.patch].into_iter().flatten();
             acts.for_each(|act| {
                 refuses(act, "415", "The content type is missing, a form's, or not the route's.")

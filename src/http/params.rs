@@ -21,7 +21,7 @@ const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 
 /// The subject that a path names.
-pub(super) struct SubjectPath(pub Subject);
+pub(crate) struct SubjectPath(pub Subject);
 
 impl FromRequestParts<App> for SubjectPath {
     type Rejection = ApiError;
@@ -37,7 +37,7 @@ impl FromRequestParts<App> for SubjectPath {
 ///
 /// # Errors
 /// It is no subject, it may be a secret, or the store does not say whether it is known.
-pub(super) async fn subject(app: &App, text: &str, pointer: &str) -> Result<Subject, ApiError> {
+pub(crate) async fn subject(app: &App, text: &str, pointer: &str) -> Result<Subject, ApiError> {
     let subject = Subject::parse(text).map_err(|error| ApiError::field(pointer, error.to_string()))?;
     if subject.kind() != SubjectKind::Key {
         return Ok(subject);
@@ -55,7 +55,7 @@ pub(super) async fn subject(app: &App, text: &str, pointer: &str) -> Result<Subj
 }
 
 /// The one text that a path holds, decoded.
-pub(super) struct TextPath(pub String);
+pub(crate) struct TextPath(pub String);
 
 impl FromRequestParts<App> for TextPath {
     type Rejection = ApiError;
@@ -70,7 +70,7 @@ impl FromRequestParts<App> for TextPath {
 
 /// The parameters of a query string. One without a value counts as not given.
 #[derive(Debug, Default)]
-pub(super) struct Params(Vec<(String, String)>);
+pub(crate) struct Params(Vec<(String, String)>);
 
 impl FromRequestParts<App> for Params {
     type Rejection = ApiError;
@@ -81,7 +81,11 @@ impl FromRequestParts<App> for Params {
 }
 
 impl Params {
-    fn parse(query: &str) -> Result<Self, ApiError> {
+    /// Parameters as a query string or a form has them.
+    ///
+    /// # Errors
+    /// When they are not percent-encoded UTF-8.
+    pub(crate) fn parse(query: &str) -> Result<Self, ApiError> {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         pairs
             .map(|pair| {
@@ -93,7 +97,7 @@ impl Params {
     }
 
     /// Refuses parameters other than `names`, and any that is given twice.
-    pub(super) fn only(self, names: &[&str]) -> Result<Self, ApiError> {
+    pub(crate) fn only(self, names: &[&str]) -> Result<Self, ApiError> {
         for (index, (name, _)) in self.0.iter().enumerate() {
             let pointer = format!("/{name}");
             if !names.contains(&name.as_str()) {
@@ -108,12 +112,18 @@ impl Params {
     }
 
     /// The text of a parameter.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, value)| n == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
+    /// Every text of a parameter that may be given more than once.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        let named = self.0.iter().filter(|(n, value)| n == name && !value.is_empty());
+        named.map(|(_, value)| value.as_str()).collect()
+    }
+
     /// A parameter as `read` reads it; `must` says what it must be when `read` cannot.
-    pub(super) fn get<T>(
+    pub(crate) fn get<T>(
         &self,
         name: &str,
         must: &str,
@@ -130,7 +140,7 @@ impl Params {
     }
 
     /// A time. A plus sign that was not encoded is read as what was meant: an RFC 3339 time has no space.
-    pub(super) fn time(&self, name: &str) -> Result<Option<Millis>, ApiError> {
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Millis>, ApiError> {
         let must = "an RFC 3339 time, for example 2026-03-02T09:13:22.123Z";
         self.get(name, must, |text| parse_millis(&text.replace(' ', "+")).ok())
     }
@@ -144,7 +154,7 @@ impl Params {
     }
 
     /// The parameter `limit`: 1 to 1000, and 100 where it is absent.
-    pub(super) fn limit(&self) -> Result<usize, ApiError> {
+    pub(crate) fn limit(&self) -> Result<usize, ApiError> {
         let read = |text: &str| text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n));
         Ok(self.get("limit", "a whole number from 1 to 1000", read)?.unwrap_or(DEFAULT_LIMIT))
     }

@@ -18,12 +18,14 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::authorize::client::Peer;
 use crate::{clock, config};
 
 /// A pause after the system could not accept (out of file descriptors, say), so that trying again is no busy loop.
@@ -35,17 +37,64 @@ const MAX_STREAMS: u32 = 128;
 /// HTTP/1: the largest head.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// What connections are accepted from.
+pub trait Listener: Send {
+    /// One connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection, and who is at its other end.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+
+    /// Where it listens, for the log.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    fn place(&self) -> io::Result<String>;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, address) = Self::accept(self).await?;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
+        }
+        Ok((stream, Peer::Address(address.ip())))
+    }
+
+    fn place(&self) -> io::Result<String> {
+        self.local_addr().map(|address| address.to_string())
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = Self::accept(self).await?;
+        Ok((stream, Peer::Socket))
+    }
+
+    fn place(&self) -> io::Result<String> {
+        let address = self.local_addr()?;
+        Ok(address
+            .as_pathname()
+            .map_or_else(|| "a socket".to_owned(), |path| format!("unix:{}", path.display())))
+    }
+}
+
 /// Serves until `shutdown`, then lets requests in flight end within the grace period.
 ///
 /// # Errors
 /// When the listener's address cannot be read; single connections that fail are not errors.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Listener,
     router: Router,
     settings: &config::Server,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    tracing::info!(address = %listener.local_addr()?, "listening");
+    tracing::info!(address = listener.place()?, "listening");
     let end = CancellationToken::new();
     let server = Server {
         builder: builder(settings),
@@ -55,8 +104,8 @@ pub async fn serve(
         end: end.clone(),
     };
     let slots = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
-    while let Some((stream, slot)) = accept(&listener, &slots, &shutdown).await {
-        server.spawn(stream, slot);
+    while let Some((stream, peer, slot)) = accept(&listener, &slots, &shutdown).await {
+        server.spawn(stream, peer, slot);
     }
     drop(listener);
     let grace = Duration::from_secs(settings.shutdown_grace_seconds);
@@ -84,16 +133,16 @@ fn builder(settings: &config::Server) -> auto::Builder<TokioExecutor> {
 }
 
 /// The next connection, once there is a slot for it; `None` at shutdown.
-async fn accept(
-    listener: &TcpListener,
+async fn accept<L: Listener>(
+    listener: &L,
     slots: &Arc<Semaphore>,
     shutdown: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(L::Stream, Peer, OwnedSemaphorePermit)> {
     let next = async {
         let slot = slots.clone().acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, slot)),
+                Ok((stream, peer)) => return Some((stream, peer, slot)),
                 Err(error) => pause_after(&error).await,
             }
         }
@@ -124,14 +173,15 @@ struct Server {
 }
 
 impl Server {
-    fn spawn(&self, stream: TcpStream, slot: OwnedSemaphorePermit) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY cannot be set");
-        }
+    fn spawn<S>(&self, stream: S, peer: Peer, slot: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let spoke = Arc::new(AtomicBool::new(false));
         let (router, seen) = (self.router.clone(), spoke.clone());
-        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(peer);
             router.clone().oneshot(request.map(Body::new))
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();

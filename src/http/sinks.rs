@@ -22,7 +22,7 @@ const MOST_IDS: usize = 1_000;
 
 /// A sink, over all instances.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SinkView {
+pub(crate) struct SinkView {
     /// As the instance that sends for it knows it; `leading` is of the one that answers.
     #[serde(flatten)]
     pub status: SinkStatus,
@@ -61,6 +61,14 @@ pub(super) struct Affected {
 )]
 pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<List<SinkView>>, ApiError> {
     params.only(&[])?;
+    Ok(Json(List { items: views(&app).await?, next_cursor: None }))
+}
+
+/// Every sink, by name, over all instances.
+///
+/// # Errors
+/// When the store does not answer.
+pub(crate) async fn views(app: &App) -> Result<Vec<SinkView>, ApiError> {
     let now = app.engine.now();
     let mut items = Vec::with_capacity(app.sinks.len());
     for status in &app.sinks {
@@ -75,7 +83,7 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<
         });
     }
     items.sort_by(|a, b| a.status.name.cmp(&b.status.name));
-    Ok(Json(List { items, next_cursor: None }))
+    Ok(items)
 }
 
 /// Lists what a sink would not take, newest first.

@@ -62,7 +62,7 @@ const PAGE: usize = 500;
         ),
     ),
 )]
-pub(super) async fn stream(
+pub(crate) async fn stream(
     State(app): State<App>,
     headers: HeaderMap,
     params: Params,

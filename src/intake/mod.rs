@@ -58,6 +58,11 @@ impl Intake {
         self.peppers.key_id(api_key)
     }
 
+    /// A signature of lines of text that only instances with the same pepper can make: 64 hex digits.
+    pub fn sign(&self, lines: &[&str]) -> String {
+        self.peppers.sign(lines)
+    }
+
     /// Validates a wire record and hashes its key, where no key is registered.
     ///
     /// # Errors
@@ -138,6 +143,7 @@ impl Intake {
             reservation_id: wire.reservation_id.map(scrub).map(Arc::from),
             usage_known,
             admit: wire.admit == Some(true),
+            observes: wire.asked.is_some_and(|asked| asked.observes),
             of_either_kind,
             digest,
         })
@@ -210,7 +216,7 @@ fn scrub(text: String, secret: Option<&str>) -> String {
 }
 
 /// A UUID v7 for a request without an id.
-fn new_request_id(now: Millis) -> String {
+pub fn new_request_id(now: Millis) -> String {
     let seconds = u64::try_from(now / 1000).unwrap_or(0);
     let nanos = u32::try_from(now.rem_euclid(1000)).unwrap_or(0) * 1_000_000;
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)).to_string()
@@ -398,7 +404,10 @@ mod tests {
             let named = record(&with(&format!(r#""tokens_used":1,"service_tier":"{tier}""#))).unwrap();
             assert_eq!(named.digest, plain.digest, "{tier}");
         }
-        assert_eq!(pointers(&with(r#""service_tier":"quick""#)), ["/service_tier"]);
+        for wrong in ["\"quick\"", "1", "true", "[]"] {
+            assert_eq!(pointers(&with(&format!(r#""service_tier":{wrong}"#))), ["/service_tier"], "{wrong}");
+        }
+        assert_eq!(pointers(&with(r#""latency_ms":1e999"#)), ["/latency_ms"]);
     }
 
     #[test]

@@ -55,6 +55,16 @@ impl Pepper {
         Ok(Self { name: name.to_owned(), mac })
     }
 
+    /// All 256 bits over lines of text, as hex digits. No key has a line break, so what is signed is never a key's id.
+    fn sign(&self, lines: &[&str]) -> String {
+        let mut mac = self.mac.clone();
+        for line in lines {
+            mac.update(line.as_bytes());
+            mac.update(b"\n");
+        }
+        hex::encode(mac.finalize().into_bytes())
+    }
+
     fn digest(&self, bytes: &[u8]) -> String {
         let mut mac = self.mac.clone();
         mac.update(bytes);
@@ -134,6 +144,11 @@ impl Peppers {
     /// The public id of an API key.
     pub fn key_id(&self, api_key: &str) -> String {
         id(&self.current, api_key)
+    }
+
+    /// A signature of lines of text under the pepper in use, which nobody can make without it: 64 hex digits.
+    pub fn sign(&self, lines: &[&str]) -> String {
+        self.current.sign(lines)
     }
 
     /// The ids that the same key had under former peppers.

@@ -59,10 +59,29 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, InputError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(error.path());
-        describe(&error.into_inner(), pointer)
+        let error = error.into_inner();
+        misplaced(&error, bytes).map_or_else(
+            || describe(&error, pointer.clone()),
+            |detail| InputError::Fields(vec![FieldError::new(pointer.clone(), detail)]),
+        )
     })?;
     json.end().map_err(|e| InputError::Syntax(position(&e, "one JSON value was expected and more came")))?;
     Ok(value)
+}
+
+/// What a value must be that `serde_json` calls a mistake of syntax although the JSON is valid: where one of several
+/// words is expected and something else stands, and where a number is beyond every number.
+fn misplaced(error: &serde_json::Error, bytes: &[u8]) -> Option<&'static str> {
+    let is_valid = || serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok();
+    let text = error.to_string();
+    let detail = if text.starts_with("expected value") {
+        "must be a text, one of those that are known here"
+    } else if text.starts_with("number out of range") {
+        "must be a number within range"
+    } else {
+        return None;
+    };
+    is_valid().then_some(detail)
 }
 
 fn describe(error: &serde_json::Error, pointer: String) -> InputError {

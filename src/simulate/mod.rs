@@ -9,6 +9,7 @@
 pub mod archetypes;
 pub mod atlas;
 pub mod attacks;
+pub mod bundle;
 pub mod calendar;
 pub mod circumstances;
 pub mod denials;
@@ -22,6 +23,8 @@ mod wire;
 
 pub use wire::{Labelled, WireRecord};
 
+use std::str::FromStr;
+
 use archetypes::{Archetype, Life};
 use attacks::{Attack, Victim};
 use calendar::Span;
@@ -33,14 +36,44 @@ use crate::domain::{DAY, Millis};
 /// Requests of a key in the whole run: a key of fewer is not worth a line. A victim's must be a few times as many, so
 /// that there is something to know about it. Both are made before the last seventh of the run.
 const LEAST_REQUESTS: usize = 20;
+/// Share of the victims of the second exam that are of its own archetypes.
+const SECOND_VICTIMS: f64 = 0.5;
+/// Keys behind an address from where a stranger tries made-up ones, and keys in whose name one fails.
+const OFFICE: &str = "behind_a_strangers_address";
+const NAMED: &str = "named_by_a_stranger";
 /// Lives drawn until one has as many.
 const TRIES: u32 = 20;
+
+/// Which families of keys and attacks there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Exam {
+    /// Those that detection began with.
+    #[default]
+    First,
+    /// Agents, functions, apps, migrations and other keys of which little can be said, beside the first; quieter
+    /// thefts, and strangers who have others refused.
+    Second,
+}
+
+impl FromStr for Exam {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "first" => Ok(Self::First),
+            "second" => Ok(Self::Second),
+            _ => Err("must be first or second"),
+        }
+    }
+}
 
 /// What traffic to make.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Another seed, other traffic.
     pub seed: u64,
+    /// The families that it is made of.
+    pub exam: Exam,
     /// The first moment of the traffic, in milliseconds.
     pub start: Millis,
     /// How many days the traffic lasts.
@@ -59,6 +92,7 @@ impl Plan {
     /// Three weeks with a few keys of each sort and a few attacks of each kind, from Monday 2026-03-02.
     pub const THREE_WEEKS: Self = Self {
         seed: 1,
+        exam: Exam::First,
         start: 1_772_409_600_000,
         days: 21,
         keys_per_archetype: 4,
@@ -74,8 +108,26 @@ impl Plan {
 
     /// Benign keys that carry two or three archetypes at once.
     pub fn mixed_keys(&self) -> u32 {
-        let single = f64::from(self.keys_per_archetype) * archetypes::ALL.len() as f64;
+        let single = f64::from(self.keys_per_archetype) * self.archetypes().len() as f64;
         (single * self.mixed / (1.0 - self.mixed)).round() as u32
+    }
+}
+
+impl Plan {
+    /// The archetypes of its benign keys.
+    pub fn archetypes(&self) -> &'static [Archetype] {
+        match self.exam {
+            Exam::First => archetypes::ALL,
+            Exam::Second => archetypes::SECOND,
+        }
+    }
+
+    /// The kinds of its attacks, those on several keys at once left out.
+    pub fn attacks(&self) -> &'static [Attack] {
+        match self.exam {
+            Exam::First => attacks::ALL,
+            Exam::Second => attacks::SECOND,
+        }
     }
 }
 
@@ -84,13 +136,14 @@ pub fn generate(plan: &Plan) -> impl Iterator<Item = Labelled> + use<> {
     let mut traffic = Traffic {
         span: plan.span(),
         rate: plan.rate,
+        exam: plan.exam,
         mixed: plan.mixed,
         keys: 0,
         attacks: 0,
         all: Vec::new(),
     };
     let root = Random::new(plan.seed);
-    for archetype in archetypes::ALL {
+    for archetype in plan.archetypes() {
         for index in 0..plan.keys_per_archetype {
             traffic.benign(&mut root.part(archetype.name, index.into()), archetype);
         }
@@ -98,9 +151,17 @@ pub fn generate(plan: &Plan) -> impl Iterator<Item = Labelled> + use<> {
     for (archetype, index) in archetypes::MIXED.iter().cycle().zip(0..plan.mixed_keys()) {
         traffic.benign(&mut root.part(archetype.name, index.into()), archetype);
     }
-    for attack in attacks::ALL {
+    for attack in plan.attacks() {
         for index in 0..plan.attacks_per_kind {
             traffic.attacked(&mut root.part(attack.name, index.into()), attack);
+        }
+    }
+    if plan.exam == Exam::Second {
+        for index in 0..plan.attacks_per_kind {
+            bundle::add(&mut traffic, &mut root.part(bundle::NAME, index.into()));
+            let seed = root.part("denials", index.into()).bits();
+            traffic.scene(denials::office(seed, plan.start), OFFICE);
+            traffic.scene(denials::in_a_name(seed, plan.start), NAMED);
         }
     }
     traffic.all.sort_by_key(|labelled| labelled.time);
@@ -112,6 +173,7 @@ pub fn generate(plan: &Plan) -> impl Iterator<Item = Labelled> + use<> {
 
 /// Traffic in the making.
 struct Traffic {
+    exam: Exam,
     span: Span,
     rate: f64,
     mixed: f64,
@@ -148,11 +210,31 @@ impl Traffic {
         self.keys += 1;
     }
 
+    /// Adds a scene of its own: rightful keys, of an archetype of this name, and a stranger.
+    fn scene(&mut self, scene: Vec<Labelled>, archetype: &'static str) {
+        let (first, attack) = (self.keys, self.attacks);
+        for mut labelled in scene {
+            labelled.key += first;
+            self.keys = self.keys.max(labelled.key + 1);
+            labelled.attack_id = labelled.label.map(|_| attack);
+            labelled.archetype = archetype;
+            self.all.push(labelled);
+        }
+        self.attacks += 1;
+    }
+
     /// The sort of key that an attack falls on.
     fn victim(&self, random: &mut Random, attack: &Attack) -> &'static Archetype {
         let named: Vec<_> = attack.victims.iter().filter_map(|name| archetypes::named(name)).collect();
         let mixed = random.chance(self.mixed);
-        let any = random.pick(if mixed { archetypes::MIXED } else { archetypes::ALL });
+        let second = self.exam == Exam::Second && random.chance(SECOND_VICTIMS);
+        let any = match (second, mixed) {
+            (true, _) => {
+                random.pick(archetypes::SECOND).filter(|archetype| !archetypes::is_loud(archetype.name))
+            }
+            (false, true) => random.pick(archetypes::MIXED),
+            (false, false) => random.pick(archetypes::ALL),
+        };
         random.pick(&named).copied().or(any).unwrap_or(&archetypes::ALL[0])
     }
 

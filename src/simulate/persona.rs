@@ -338,6 +338,19 @@ pub fn other_model(random: &mut Random, known: &Choice<Model>) -> Model {
     model(random, if other.is_empty() { DEAR_MODELS } else { &other })
 }
 
+/// Any model that there is, ordinary or dear.
+pub fn any_model(random: &mut Random) -> Model {
+    let all: Vec<_> = MODELS.iter().chain(DEAR_MODELS).copied().collect();
+    model(random, &all)
+}
+
+/// The price of a model in dollars per token, to somebody who is told all prices; of an unknown one that of the dearest
+/// ordinary one.
+pub fn list_price(model: Option<&str>) -> f64 {
+    let known = MODELS.iter().chain(DEAR_MODELS).find(|(name, _)| Some(*name) == model);
+    known.map_or(6.0, |(_, price)| *price) / 1e6
+}
+
 /// A model that costs many times as much as ordinary ones.
 pub fn dear_model(random: &mut Random) -> Model {
     model(random, DEAR_MODELS)

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::{random::Random, score::HasStatus, wire::Labelled};
 use crate::domain::{DAY, HOUR, Millis, address, event::parse_millis, place::Prefix};
@@ -33,17 +33,23 @@ const BY_STRANGER: &str = "swap_stranger";
 const BY_NEIGHBOUR: &str = "swap_neighbour";
 
 /// A line of a recording, as it is decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
     /// The usage record as JSON, with the victim's key and project where it is part of a theft.
     pub line: Vec<u8>,
     /// HTTP status of the answer; 200 where the record names none.
     pub status: u16,
+    /// What it cost, in dollars, or a millionth of its tokens where it does not say.
+    pub cost: f64,
 }
 
 impl HasStatus for Recorded {
     fn status(&self) -> u16 {
         self.status
+    }
+
+    fn cost(&self) -> f64 {
+        self.cost
     }
 }
 
@@ -72,6 +78,8 @@ struct Head<'a> {
     #[serde(borrow)]
     source_ip: Option<Cow<'a, str>>,
     response_status: Option<f64>,
+    tokens_used: Option<f64>,
+    cost_usd: Option<Value>,
 }
 
 /// A key as records name it: the field, and what is in it.
@@ -232,6 +240,7 @@ impl Swaps {
     pub fn label(&mut self, line: &[u8]) -> Option<Labelled<Recorded>> {
         let (head, name) = read(line, &mut self.time)?;
         let status = head.response_status.map_or(200, |status| status as u16);
+        let cost = dollars(head.cost_usd.as_ref()).unwrap_or(head.tokens_used.unwrap_or(0.0) * 1e-6);
         let theft = self.thefts.get(&name).filter(|theft| (theft.from..theft.to).contains(&self.time));
         let owner = theft.map_or(&name, |theft| &theft.victim);
         let line = match theft {
@@ -240,13 +249,21 @@ impl Swaps {
         };
         Some(Labelled {
             time: self.time,
-            record: Recorded { line, status },
+            record: Recorded { line, status, cost },
             label: theft.map(|theft| theft.kind),
             attack_id: theft.map(|theft| theft.id),
             archetype: RECORDED,
             key: self.numbers.get(owner).copied()?,
             attacked: self.victims.contains(owner),
         })
+    }
+}
+
+/// A cost as it is written: a number, or one in quotes.
+fn dollars(cost: Option<&Value>) -> Option<f64> {
+    match cost? {
+        Value::String(text) => text.parse().ok(),
+        number => number.as_f64(),
     }
 }
 

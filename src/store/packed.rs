@@ -1,14 +1,15 @@
 //! Profiles as bytes, the same in every store: postcard, with later parts behind the first ones, so that what an
 //! earlier version wrote can be read.
 
-use crate::domain::profile::{Later, Profile};
+use crate::domain::profile::{Lag, Later, Mass, Parts, Profile};
 
 /// Writes a profile behind `bytes`.
 ///
 /// # Errors
 /// When there is no room.
 pub(super) fn pack(profile: &Profile, bytes: Vec<u8>) -> postcard::Result<Vec<u8>> {
-    postcard::to_extend(&profile.later, postcard::to_extend(profile, bytes)?)
+    let bytes = postcard::to_extend(&profile.later, postcard::to_extend(profile, bytes)?)?;
+    postcard::to_extend(&(&profile.later.parts, profile.later.repeats, profile.later.lag), bytes)
 }
 
 /// Reads what [`pack`] wrote, now or before there were later parts.
@@ -17,8 +18,13 @@ pub(super) fn pack(profile: &Profile, bytes: Vec<u8>) -> postcard::Result<Vec<u8
 /// When it is no profile.
 pub(super) fn unpack(bytes: &[u8]) -> postcard::Result<Profile> {
     let (profile, rest) = postcard::take_from_bytes::<Profile>(bytes)?;
-    let later = if rest.is_empty() { Later::default() } else { postcard::from_bytes(rest)? };
-    Ok(Profile { later, ..profile })
+    if rest.is_empty() {
+        return Ok(profile);
+    }
+    let (later, rest) = postcard::take_from_bytes::<Later>(rest)?;
+    let (parts, repeats, lag): (Parts, Mass, Lag) =
+        if rest.is_empty() { Default::default() } else { postcard::from_bytes(rest)? };
+    Ok(Profile { later: Later { parts, repeats, lag, ..later }, ..profile })
 }
 
 #[cfg(test)]
@@ -40,6 +46,15 @@ mod tests {
     fn a_profile_written_before_there_were_later_parts_is_read_without_them() {
         let old = postcard::to_allocvec(&profile()).unwrap();
         assert_eq!(unpack(&old).unwrap(), Profile { later: Later::default(), ..profile() });
+    }
+
+    #[test]
+    fn a_profile_written_before_parts_were_remembered_is_read_without_them() {
+        let mut new = profile();
+        new.later.parts.clear(7);
+        let old = postcard::to_extend(&new.later, postcard::to_allocvec(&new).unwrap()).unwrap();
+        assert_eq!(unpack(&old).unwrap(), profile());
+        assert_eq!(unpack(&pack(&new, Vec::new()).unwrap()).unwrap(), new);
     }
 
     #[test]

@@ -8,9 +8,9 @@ use axum::{
     http::Request,
 };
 use keyward::{
-    config::AllowedHosts,
+    config::{AllowedHosts, Config, DEFAULT_TOML},
     engine::Engine,
-    http::{AppState, Auth, router},
+    http::{AppState, Auth, Authorize, Bouncers, router},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -37,10 +37,14 @@ impl Api {
     /// Every route over `engine`; `metrics` renders what `/metrics` shows.
     pub(crate) fn over(engine: Arc<Engine>, metrics: impl Fn() -> String + Send + Sync + 'static) -> Self {
         let shutdown = CancellationToken::new();
+        let settings: Config = toml::from_str(DEFAULT_TOML).unwrap();
         let state = AppState {
             engine,
             intake: intake(300_000),
             auth: Auth::default(),
+            authorize: Authorize::new(&settings.server, &settings.authorize),
+            traces: settings.traces.clone(),
+            bouncers: Bouncers::default(),
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| json!({ "geo": "off" })),
             sinks: Vec::new(),

@@ -25,6 +25,7 @@ pub(crate) fn sink_context(store: Arc<dyn ForwardStore>) -> SinkContext {
         log_event: Arc::new(|event| panic!("{event:?}")),
         instance: "i-1".to_owned(),
         log_changes: None,
+        replace_key: None,
     }
 }
 

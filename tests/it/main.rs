@@ -9,6 +9,7 @@
 mod api;
 mod app;
 mod bad_input;
+mod bouncer;
 #[path = "../it_support/browser.rs"]
 mod browser;
 mod clients;
@@ -26,10 +27,12 @@ mod forward_notify;
 mod forward_run;
 mod forward_siem;
 mod forward_syslog;
+mod gateway;
 mod histories;
 mod invariants;
 mod monitoring;
 mod propagation;
+mod proxies;
 #[path = "../it_support/redis.rs"]
 mod redis_server;
 mod reservations;

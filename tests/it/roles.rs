@@ -18,8 +18,9 @@ use keyward::{
     store::{
         Changed, Claim, ClaimStore, CounterStore, DeadLetter, DeadLetterAct, Document, DocumentStore,
         EventLog, EventQuery, EventWriter, LogPage, LogPosition, Page, ProfileStore, ReservationStore,
-        Respond, Responded, Revision, SinkHealth, SinkLead, SinkRecord, SinkStep, SinkStore, StandingLookup,
-        StandingRecord, StandingStore, Stepped, Store, StoreControl, StoreError, StoreResult, UsageStore,
+        Respond, Responded, Revision, SeenSubject, SinkHealth, SinkLead, SinkRecord, SinkStep, SinkStore,
+        StandingLookup, StandingRecord, StandingStore, Stepped, Store, StoreControl, StoreError, StoreResult,
+        UsageStore,
     },
 };
 
@@ -136,6 +137,7 @@ role! { SinkStore by sinks:
 role! { ProfileStore by profiles:
     profile<'a>(subject: &'a Subject) -> Option<Profile>;
     merge_profile<'a>(subject: &'a Subject, delta: &'a Profile) -> Profile;
+    subjects_seen<'a>(after: Option<&'a SeenSubject>, limit: usize) -> Vec<SeenSubject>;
 }
 
 role! { DocumentStore by documents:

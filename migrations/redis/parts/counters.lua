@@ -61,7 +61,7 @@ local function change(key, raw, back, back_ends, amount, ends)
     return 0, -1, false
   end
   local last, written = unpacked("<d", rest, #rest - 15), pack("<d", used) .. rest
-  call("SET", key, written, "PX", math.ceil(last - now) + 3600000)
+  call("SET", key, written, "PX", math.ceil(last - now) + 10800000)
   return used, (unpacked("<d", rest)), written
 end
 

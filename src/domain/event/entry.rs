@@ -18,7 +18,7 @@ pub struct Event {
     #[serde(with = "super::rfc3339_millis")]
     #[schema(value_type = String, format = DateTime)]
     pub time: Millis,
-    /// Of which type it is.
+    /// One of those in docs/events.md.
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "TEMPORARY_BAN")]
     pub kind: EventType,

@@ -61,10 +61,20 @@ pub enum EventType {
     SinkTest,
     /// A person had dead letters of a sink sent again, or gave them up.
     DeadLettersChanged,
+    /// A provider refuses the key that the gateway sends it.
+    ProviderCredentialRefused,
     /// The store does not answer; each instance decides by itself.
     StoreDegraded,
     /// The store answers again.
     StoreRecovered,
+    /// The clock that decisions follow jumped.
+    ClockJumped,
+    /// What the store must hold is not there.
+    DataMissing,
+    /// A share of the answers was given without the store.
+    AnswersDegraded,
+    /// Work beside the decisions does not get done.
+    UpkeepFailed,
 }
 
 const PLAIN: &[(EventType, &str)] = &[
@@ -93,8 +103,13 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::EmergencyHook, "EMERGENCY_HOOK"),
     (EventType::SinkTest, "SINK_TEST"),
     (EventType::DeadLettersChanged, "DEAD_LETTERS_CHANGED"),
+    (EventType::ProviderCredentialRefused, "PROVIDER_CREDENTIAL_REFUSED"),
     (EventType::StoreDegraded, "STORE_DEGRADED"),
     (EventType::StoreRecovered, "STORE_RECOVERED"),
+    (EventType::ClockJumped, "CLOCK_JUMPED"),
+    (EventType::DataMissing, "DATA_MISSING"),
+    (EventType::AnswersDegraded, "ANSWERS_DEGRADED"),
+    (EventType::UpkeepFailed, "UPKEEP_FAILED"),
 ];
 
 impl EventType {

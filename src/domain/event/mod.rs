@@ -8,7 +8,9 @@
 //! - `people`: what people did.
 //! - `spending`: limits as they are used up, alert rules, unusual days.
 //! - `service`: Keyward's own trouble, and what its sinks did.
+//! - `trouble`: its surroundings: clock, data, background, answers without the store.
 //! - `finding`: what all evidence of findings has.
+//! - `tally`: how many there were, by the hour.
 
 mod amount;
 mod call;
@@ -24,6 +26,8 @@ pub mod rfc3339_millis;
 mod service;
 mod spending;
 mod standing;
+mod tally;
+mod trouble;
 
 pub use self::{
     amount::EvidenceAmount,
@@ -36,8 +40,12 @@ pub use self::{
         DeadLetterAct, DeadLettersChanged, FeedbackGiven, PolicyChanged, SinkTest, SubjectForgotten, Verdict,
     },
     request::{BannedRequestBlocked, HighSeverityAnomaly, KeyNotAllowed, ProjectMismatch, RateLimitExceeded},
-    service::{EmergencyHookCalled, EventGap, HookOutcome, StoreDegraded, StoreRecovered},
+    service::{
+        EmergencyHookCalled, EventGap, HookOutcome, ProviderCredentialRefused, StoreDegraded, StoreRecovered,
+    },
     spending::{AlertRuleFired, BudgetUsed, KeyCutOff, LimitUsed, SpendAnomaly, SpendCheck, SpendSign},
     standing::{BanExpired, BanLifted, Cause, Hold, KeySpared, StandingChanged},
+    tally::{EventTally, TallyBucket, TallyBy},
+    trouble::{AnswersDegraded, ClockJumped, ClockSource, DataMissing, JumpStage, UpkeepFailed},
 };
 pub use super::calendar::{format_millis, parse_millis};

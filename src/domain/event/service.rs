@@ -51,6 +51,21 @@ impl Details for StoreRecovered {
     const TYPES: &'static [EventType] = &[EventType::StoreRecovered];
 }
 
+/// A provider refuses the key that the gateway sends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderCredentialRefused {
+    /// What happened, in a sentence.
+    pub summary: String,
+    /// The upstream, by its name in the settings.
+    pub upstream: String,
+    /// The status that it answered: 401 or 403.
+    pub status: u16,
+}
+
+impl Details for ProviderCredentialRefused {
+    const TYPES: &'static [EventType] = &[EventType::ProviderCredentialRefused];
+}
+
 /// What came of the call of an emergency hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,6 +95,9 @@ pub struct EmergencyHookCalled {
     pub cause: EventType,
     /// The rule of notices that both events belong to.
     pub rule: String,
+    /// The key that the hook gave back, which has the project, plan and past of the old one; absent where it gave none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_key_id: Option<String>,
 }
 
 impl Details for EmergencyHookCalled {

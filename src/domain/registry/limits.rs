@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::wrong::Wrong;
 use crate::domain::{
-    Millis, SECOND,
+    HOUR, Millis, SECOND,
     calendar::Zone,
     counter::{Counter, CounterCharge},
     limit::{LONGEST_BLOCK, Limit, LimitMode, MAX_MARKS, Scope, Span, WHOLE_PERCENT},
@@ -15,6 +15,7 @@ use crate::domain::{
     money::{NANO_PLACES, NANOS_PER_DOLLAR, Usd, decimal},
     price::{ReportedTokens, Tokens},
     record::Record,
+    stable_hash,
     subject::Subject,
     window::Unit,
 };
@@ -248,6 +249,7 @@ impl Rule {
             counter: Counter { scope: scope.clone(), id: self.id },
             most: u64::try_from(most).unwrap_or(self.limit.most),
             rule: self.clone(),
+            part: None,
         }
     }
 }
@@ -261,9 +263,20 @@ pub struct Applied {
     pub most: u64,
     /// The limit itself, and its zone.
     pub rule: Arc<Rule>,
+    /// The part of the key's traffic that it is on, by its name; `None` for all of the scope's.
+    pub part: Option<Arc<str>>,
 }
 
 impl Applied {
+    /// A limit of `most` requests an hour on a part of a key's traffic: its number and its name.
+    pub fn on_part(key: &Subject, (part, name): (u32, Arc<str>), most: u64) -> Self {
+        let limit = Limit::new(Unit::Requests, Span::Sliding(HOUR), most);
+        let id = stable_hash(format!("part\n{part:08x}").as_bytes());
+        let rule = Rule { limit, zone: Zone::UTC, name: None, id };
+        let counter = Counter { scope: Scope::Subject(key.clone()), id };
+        Self { counter, most, rule: Arc::new(rule), part: Some(name) }
+    }
+
     /// When the calendar period ends that a moment is in.
     pub fn period_ends(&self, now: Millis) -> Millis {
         self.rule.limit.span.counts_until(now, &self.rule.zone)

@@ -308,7 +308,7 @@ fn written(rule: &AlertRule) -> String {
     serde_json::to_string(rule).unwrap_or_default()
 }
 
-/// What is to be reported.
+/// Whether a rule that fires is reported of somebody by name, or once for all further ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Report {
     /// One project or key that exceeded a rule.

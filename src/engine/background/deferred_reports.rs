@@ -96,8 +96,11 @@ impl DeferredReports {
             };
             for (report, mut observation) in rest.into_iter().zip(observed) {
                 self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
-                if observation.claim == Claim::Fresh || report.sent {
-                    self.book.count(&report.record, report.refused, now);
+                let Report { record, refused, sent, .. } = &report;
+                if observation.completes() {
+                    self.book.complete(record, *refused, now);
+                } else if observation.claim == Claim::Fresh || *sent {
+                    self.book.count(record, *refused, now);
                 }
             }
             rest = later;

@@ -9,6 +9,7 @@ use super::{
     alerts::{self, AlertWatch},
     answers::AnswersForOthers,
     deferred_reports::DeferredReports,
+    event_counts::EventCounts,
     log::LogFollower,
     reconcile::Reconciler,
     reservations::{self, Reservations},
@@ -30,12 +31,14 @@ const TICK: Duration = Duration::from_millis(200);
 const USAGE_TICK: Duration = Duration::from_millis(400);
 /// Profiles are flushed and bans ended every this many ticks: 1 s.
 const SECOND_TICKS: u64 = 5;
-/// The store's clock is read every this many ticks: 10 s.
-const CLOCK_TICKS: u64 = 50;
+/// The clock that is followed is read every this many ticks: 2 s.
+const CLOCK_TICKS: u64 = 10;
 /// Bans are read anew every this many ticks, so that any instance re-asserts what a store has lost: 30 s.
 const RELOAD_TICKS: u64 = 150;
 /// Alert rules are looked at this often.
 const ALERT_TICK: Duration = Duration::from_secs(2);
+/// The log is read on for the counts of events this often.
+const COUNT_TICK: Duration = Duration::from_secs(1);
 /// Sums by key and model are read so many times less long than they are left alone: at most a twentieth of the time.
 const REST: u32 = 19;
 /// What a probe of a lost store may take.
@@ -56,6 +59,7 @@ pub(in crate::engine) struct Upkeep {
     pub(in crate::engine) reservations: Arc<Reservations>,
     pub(in crate::engine) reconciler: Reconciler,
     pub(in crate::engine) alerts: AlertWatch,
+    pub(in crate::engine) event_counts: Arc<EventCounts>,
     pub(in crate::engine) spend: SpendWatch,
 }
 
@@ -66,7 +70,8 @@ impl Upkeep {
             self.tend_until(shutdown),
             self.add_usage_until(shutdown),
             self.tell_answers_until(shutdown),
-            self.watch_until(shutdown)
+            self.watch_until(shutdown),
+            self.count_events_until(shutdown)
         );
         self.shared.outbox.end_folds();
         self.finish().await;
@@ -146,6 +151,22 @@ impl Upkeep {
         }
     }
 
+    /// Counts of events, apart from all else: after a start there may be much to read.
+    async fn count_events_until(&self, shutdown: &CancellationToken) {
+        let mut ticks = clock::ticks(COUNT_TICK);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            if self.shared.is_answering()
+                && let Err(error) = self.event_counts.follow().await
+            {
+                tracing::debug!(%error, "the log could not be read for its counts; it is tried again");
+            }
+        }
+    }
+
     async fn tick(&self, tick: u64, position: &mut LogPosition) {
         let done = if !self.shared.is_answering() {
             self.find_store_back().await
@@ -169,7 +190,7 @@ impl Upkeep {
         self.shared.write_events().await?;
         patient(self.in_force.refresh_if_changed()).await?;
         if tick.is_multiple_of(CLOCK_TICKS) {
-            self.follow_clock().await?;
+            self.shared.follow_clock().await?;
         }
         // At once for those that were made here, so that nothing is held past its lease.
         if self.reservations.may_end(self.shared.now()) || tick.is_multiple_of(SECOND_TICKS) {
@@ -192,22 +213,13 @@ impl Upkeep {
         Ok(())
     }
 
-    async fn follow_clock(&self) -> Result<(), StoreError> {
-        let asked = clock::instant();
-        match patient(self.shared.store.clock()).await? {
-            Some(time) => self.shared.clock.follow(time, asked.elapsed()),
-            None => self.shared.clock.catch_up(),
-        }
-        Ok(())
-    }
-
     /// Probes a lost store; when it answers, tells it what happened meanwhile.
     async fn find_store_back(&self) -> Result<(), StoreError> {
         let found = matches!(clock::timeout(PROBE, self.shared.store.ping()).await, Ok(Ok(())));
         if !found {
             return Ok(());
         }
-        self.follow_clock().await?;
+        self.shared.follow_clock().await?;
         let now = self.shared.now();
         let reconciled = self.reconciler.settle(now).await?;
         self.standings.reload(now).await?;

@@ -144,6 +144,17 @@ impl UsageBook {
 
     /// Counts a record, unless it is a retry of one that was.
     pub(in crate::engine) fn count(&self, record: &Record, refused: bool, now: Millis) {
+        self.add(record, Measured::of(record, refused), now);
+    }
+
+    /// Counts what became of a request that was counted when it was seen on its way.
+    pub(in crate::engine) fn complete(&self, record: &Record, refused: bool, now: Millis) {
+        let mut measured = Measured::of(record, refused);
+        measured.totals.requests = 0;
+        self.add(record, measured, now);
+    }
+
+    fn add(&self, record: &Record, measured: Measured, now: Millis) {
         if self.max_series == 0 {
             return;
         }
@@ -156,7 +167,6 @@ impl UsageBook {
         {
             return;
         }
-        let measured = Measured::of(record, refused);
         let place = (Bucket::Minute.start(when), call);
         if let Some(held) = shard.pending.get_mut(&place) {
             held.merge(&measured);

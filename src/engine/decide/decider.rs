@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use quick_cache::sync::Cache;
 
-use super::{idempotency::IdempotencyCache, spared::Spared};
+use super::{crowd::Crowd, idempotency::IdempotencyCache, spared::Spared};
 use crate::{
     domain::{
         Millis,
@@ -62,6 +62,7 @@ pub(in crate::engine) struct Remembers {
     pub(super) new_addresses: NewSubjectLimiter,
     pub(super) spared: Spared,
     pub(super) spared_lookups: NewSubjectLimiter,
+    pub(super) crowd: Crowd,
     /// Addresses that had credentials refused lately, and when last.
     pub(super) accused_addresses: Cache<Subject, Millis>,
 }
@@ -76,6 +77,7 @@ impl Remembers {
             new_addresses: NewSubjectLimiter::new(most, most),
             spared: Spared::default(),
             spared_lookups: NewSubjectLimiter::new(most, of_one),
+            crowd: Crowd::default(),
             accused_addresses: Cache::new(ACCUSED_ADDRESSES),
         }
     }

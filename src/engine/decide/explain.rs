@@ -57,7 +57,7 @@ pub enum Course {
     Banned(Box<StandingRecord>),
     /// Its key may not make it.
     NotAllowed(NotAllowed),
-    /// A limit refused it.
+    /// What the limit that refused it allows, and what was used of it.
     Limited(LimitStatus),
     /// A retry of a request that was answered before: it got the same answer and was not counted again.
     Repeated,

@@ -29,13 +29,12 @@ use crate::{
 
 /// What every event about one request has.
 pub(crate) struct Frame<'a> {
-    /// The request.
     pub record: &'a Record,
-    /// Where from.
+    /// Where its source address is; `None`: no geo database knows it.
     pub place: Option<&'a Place>,
-    /// The policy that judged.
+    /// Of the policy that judged, as events and answers show it.
     pub policy_version: &'a str,
-    /// When.
+    /// When it was judged, which is the time of its events.
     pub now: Millis,
     enforcement: Enforcement,
     /// By which call the request came.

@@ -17,7 +17,7 @@ use crate::{
         place::PlaceCore,
         policy::OnStoreFailure,
         price::Cost,
-        profile::Profile,
+        profile::{PartSighting, Profile},
         standing::StandingState,
         window::Unit,
     },
@@ -72,7 +72,8 @@ impl Decider {
         if record.late || record.refused_by_keyward || observed.attribution == Attribution::Nobody {
             return Next::Nothing;
         }
-        Next::Respond(self.find(observed, active, trace))
+        let (findings, sighting) = self.find(observed, active, trace);
+        Next::Respond(findings, sighting)
     }
 
     /// Tells of a new subject that was kept out, and of limits that what was counted used up, or that would have
@@ -176,31 +177,53 @@ impl Decider {
         self.shared.outbox.tell(|| frame.limited(limit, decision.ruling()));
     }
 
-    fn find(&self, observed: &Observed<'_>, active: &ActivePolicy, trace: &mut impl Trace) -> Vec<Finding> {
+    /// What the keys of others show about the address, or the client, of a request.
+    fn crowd_of(&self, case: &Case<'_>) -> detect::Crowd {
+        let (crowd, now) = (&self.remembers.crowd, case.now());
+        if case.attribution == Attribution::Source && !case.succeeds_elsewhere() {
+            let spray = crowd.refused(&case.features.client, case.record, now);
+            return detect::Crowd { spray, ..detect::Crowd::default() };
+        }
+        let newcomers =
+            if case.is_newcomer() { crowd.newcomer(case.record, now) } else { Default::default() };
+        detect::Crowd { newcomers, ..detect::Crowd::default() }
+    }
+
+    fn find(
+        &self,
+        observed: &Observed<'_>,
+        active: &ActivePolicy,
+        trace: &mut impl Trace,
+    ) -> (Vec<Finding>, Option<PartSighting>) {
         let record = observed.known.record;
         let core = observed.known.place.as_ref().map(|p| &p.core);
         let geo_loaded = self.geo.loaded_at();
         if active.allowlist.covers(&record.key, record.source_ip, core, observed.key.now) {
-            return Vec::new();
+            return (Vec::new(), None);
         }
         let describe = |core: &PlaceCore| describe(&self.geo, core);
-        let remembered = observed.attribution == Attribution::Key;
-        observed.profile.judge(remembered, |profile: &Profile, recent: &Recent| {
-            // Only a young key is judged by others; locks are taken in this order alone.
-            let prior = observed.prior.as_ref().filter(|_| detect::is_young(profile, observed.key.now));
-            let prior = prior.map(ProfileHandle::read);
-            let case = Case::new(
-                (record, observed.attribution),
-                observed.known.place.as_deref(),
-                &observed.key,
-                observed.address.as_ref(),
-                (profile, prior.as_deref(), recent),
-                &observed.known.features,
-                (&active.policy, &active.allowlist),
-                (&describe, geo_loaded),
-            );
-            trace.see(Fact::Asked(&case));
-            (detect::judge(&case), case.seen())
-        })
+        let remembered = observed.attribution == Attribution::Key && !record.observes;
+        let (findings, sighting) =
+            observed.profile.judge(remembered, |profile: &Profile, recent: &Recent| {
+                // Others are asked about a young key, and about what is new; locks are taken in this order alone.
+                let news = || detect::shows_news(profile, &observed.known.features, record, core);
+                let is_asked = detect::is_young(profile, observed.key.now) || news();
+                let prior = observed.prior.as_ref().filter(|_| is_asked);
+                let prior = prior.map(ProfileHandle::read);
+                let mut case = Case::new(
+                    (record, observed.attribution),
+                    observed.known.place.as_deref(),
+                    &observed.key,
+                    observed.address.as_ref(),
+                    (profile, prior.as_deref(), recent),
+                    &observed.known.features,
+                    (&active.policy, &active.allowlist),
+                    (&describe, geo_loaded),
+                );
+                case.crowd = self.crowd_of(&case);
+                trace.see(Fact::Asked(&case));
+                (detect::judge_part(&case), case.seen())
+            });
+        (findings, Some(sighting))
     }
 }

@@ -7,7 +7,7 @@ use crate::{
         finding::Finding,
         observation::Observation,
         place::PlaceCore,
-        profile::{Cell, Sample},
+        profile::{Cell, PartSighting, Sample},
         window::{FIVE_MINUTES, ONE_MINUTE},
     },
     engine::policy::ActivePolicy,
@@ -15,7 +15,13 @@ use crate::{
 
 impl Decider {
     /// Tells the profile of a request, and says whether it was flagged: then it taught nothing.
-    pub(super) fn learn(&self, observed: &Observed<'_>, active: &ActivePolicy, findings: &[Finding]) -> bool {
+    pub(super) fn learn(
+        &self,
+        observed: &Observed<'_>,
+        active: &ActivePolicy,
+        findings: &[Finding],
+        sighting: Option<PartSighting>,
+    ) -> bool {
         let record = observed.known.record;
         let core = observed
             .known
@@ -30,17 +36,26 @@ impl Decider {
             endpoint: &observed.known.features.endpoint,
             model: record.model.as_deref(),
             tokens: record.tokens,
+            fresh_tokens: record.fresh_tokens(),
             cost_nanos: record.cost().nanos,
             outcome: record.outcome(),
             peaks: (observed.key.counts[ONE_MINUTE].requests, observed.key.counts[FIVE_MINUTES].requests),
         };
-        let flagged = findings.iter().any(Finding::bars_learning);
+        // What is held back must not become the norm by what passes of it.
+        let held = sighting.is_some_and(|sighting| sighting.is_held);
+        let flagged = held || findings.iter().any(Finding::bars_learning);
         if flagged {
-            self.profiles.count_flagged(&record.key, &observed.profile, &sample, findings);
+            self.profiles.count_flagged(&record.key, &observed.profile, &sample, findings, sighting);
         } else {
-            self.profiles.learn(&record.key, &observed.profile, &sample);
-            if let (Some(project), Some(prior)) = (&record.project, &observed.prior) {
-                self.profiles.learn(project, prior, &sample);
+            let project = record.project.as_ref().zip(observed.prior.as_ref());
+            let key = (&record.key, &observed.profile, sighting);
+            let project = project.map(|(project, prior)| (project, prior, None));
+            for (subject, profile, sighting) in [key].into_iter().chain(project) {
+                if observed.completes() {
+                    self.profiles.complete(subject, profile, &sample);
+                } else {
+                    self.profiles.learn(subject, profile, &sample, sighting);
+                }
             }
         }
         flagged

@@ -7,6 +7,7 @@
 
 mod bans;
 mod blocks;
+mod crowd;
 mod decider;
 pub(in crate::engine) mod explain;
 pub(in crate::engine) mod frame;
@@ -16,6 +17,7 @@ mod learn;
 mod limits;
 mod marks;
 mod observe;
+mod parts;
 mod prepare;
 mod repeated;
 pub(in crate::engine) mod reservations;
@@ -23,6 +25,7 @@ mod respond;
 mod shadows;
 mod spared;
 pub(in crate::engine) mod stages;
+mod stops;
 mod terms;
 
 pub(in crate::engine) use decider::{Decider, Remembers};
@@ -92,11 +95,15 @@ impl Decider {
         }
         trace.see(Fact::Observed(&observed));
         let reported = observed.charge.mode == ChargeMode::Report;
-        let estimate = observed.kept_estimate().cloned();
+        let (estimate, completes) = (observed.kept_estimate().cloned(), observed.completes());
         let judged = self.judge(observed, active, trace);
         let mut decision = self.respond(judged, active, trace).await;
         active.policy.enforcement.soften(&mut decision);
-        self.usage_book.count_kept(record, estimate.as_ref(), !decision.allowed, now);
+        if completes {
+            self.usage_book.complete(record, !decision.allowed, now);
+        } else {
+            self.usage_book.count_kept(record, estimate.as_ref(), !decision.allowed, now);
+        }
         // A refused admission is forgotten: nothing was counted, and a retry after its time deserves a fresh look.
         let remembered = reported || decision.ruling().allowed;
         in_flight.answer(&decision, remembered, now);

@@ -17,7 +17,7 @@ use crate::{
         place::{PlaceCore, Prefix},
         record::{Outcome, Record},
         registry::{Applied, Terms},
-        reservation::Settles,
+        reservation::{COMPLETED_WITHIN, Settles},
         standing::{Standing, StandingState},
         window::{Counts, ONE_DAY, WINDOW_MILLIS},
     },
@@ -125,7 +125,7 @@ impl Decider {
     pub(super) fn request<'r>(
         &self,
         record: &'r Record,
-        terms: Terms,
+        mut terms: Terms,
         active: &ActivePolicy,
         now: Millis,
         purpose: Purpose,
@@ -148,6 +148,17 @@ impl Decider {
             && self.bans.find(record, now, active.observes(), |_, _| false).is_none();
         let new_subject = may_be_new && self.remembers.new_subjects.take(&record.address, now);
         let features = Features::of(record);
+        if attribution == Attribution::Key && !record.late {
+            let origin = place.as_ref().map_or_else(|| PlaceCore::unknown(record.source_ip), |p| p.core);
+            terms.limits.extend(self.limit_of_part(
+                record,
+                profile.as_ref(),
+                &features,
+                &origin,
+                active,
+                now,
+            ));
+        }
         let reserves = matches!(purpose, Purpose::Reserve(_));
         // Where it has not been made yet, or is reported late, its place is not touched.
         let touches = attribution == Attribution::Key && !reserves && !record.late;
@@ -159,19 +170,7 @@ impl Decider {
             mode,
             ..charge(record, &terms.limits, attribution, active, now)
         };
-        match purpose {
-            Purpose::Reserve(terms) => {
-                let lease = terms.lease.unwrap_or(self.lease);
-                let reservation = reservations::reserve(&mut charge, record, terms.dispatched, now + lease);
-                self.reservations.made(reservation.until);
-                charge.entry.get_or_insert_default().reserves = Some(reservation);
-            }
-            // What holds nothing may be asked again.
-            Purpose::Check => charge.entry = None,
-            // What counts for nobody begins no block either: a stranger's failure must not shut the owner out.
-            Purpose::Record if !counted => charge.counters.retain(|counter| counter.block.is_none()),
-            Purpose::Record => {}
-        }
+        self.add_entry(&mut charge, record, purpose, now);
         let address = profile
             .as_ref()
             .filter(|_| !record.late)
@@ -181,6 +180,32 @@ impl Decider {
         let known =
             Known { record, place, features, attribution, limits, refusal, profile, prior, new_subject };
         Request { known, charge, address }
+    }
+
+    /// What a charge does beside counting, as it is asked for.
+    fn add_entry(&self, charge: &mut Charge, record: &Record, purpose: Purpose, now: Millis) {
+        match purpose {
+            Purpose::Reserve(terms) => {
+                let lease = terms.lease.unwrap_or(self.lease);
+                let reservation = reservations::reserve(charge, record, terms.dispatched, now + lease);
+                self.reservations.made(reservation.until);
+                let entry = charge.entry.get_or_insert_default();
+                (entry.settles, entry.reserves) = (None, Some(reservation));
+            }
+            // It has happened, as far as is known, and its record completes it.
+            Purpose::Record if record.observes => {
+                let reservation = reservations::observation(charge, record, now + COMPLETED_WITHIN);
+                self.reservations.made(reservation.until);
+                charge.entry.get_or_insert_default().reserves = Some(reservation);
+            }
+            // What holds nothing may be asked again.
+            Purpose::Check => charge.entry = None,
+            // What counts for nobody begins no block either: a stranger's failure must not shut the owner out.
+            Purpose::Record if charge.mode == ChargeMode::Peek => {
+                charge.counters.retain(|counter| counter.block.is_none())
+            }
+            Purpose::Record => {}
+        }
     }
 }
 
@@ -247,6 +272,7 @@ pub(super) fn charge(
         id: id.clone(),
         keeps_estimate: !record.usage_known && !record.refused_by_keyward,
     });
+    let settles = settles.or_else(|| reservations::completes(record));
     let claim = record.identity();
     let entry = LedgerEntry { claim, settles, reserves: None, counted_at: used_at };
     Charge {

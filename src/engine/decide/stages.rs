@@ -12,6 +12,7 @@ use crate::{
         finding::Finding,
         observation::{Charge, ChargeMode, Observation},
         place::Place,
+        profile::PartSighting,
         record::Record,
         registry::{Applied, NotAllowed},
         reservation::HoldTerms,
@@ -63,7 +64,7 @@ pub(in crate::engine) struct Known<'r> {
 pub(in crate::engine) struct Observed<'r> {
     pub known: Known<'r>,
     pub charge: Charge,
-    /// Whose it is.
+    /// Whether it is the key's own doing, or its source's alone.
     pub attribution: Attribution,
     pub profile: ProfileHandle,
     /// The profile of its project, when one is named.
@@ -97,5 +98,6 @@ pub(super) enum Next {
     /// A ban refuses it: what it charged is taken back.
     TakeBack,
     /// Detectors found this, or nothing: the ladder is climbed for each finding, and what is admitted is learned.
-    Respond(Vec<Finding>),
+    /// With what the request says about its part of the key's traffic, unless the allowlist covers it.
+    Respond(Vec<Finding>, Option<PartSighting>),
 }

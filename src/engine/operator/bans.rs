@@ -11,10 +11,11 @@ use crate::{
         event::{BanLifted, Event, EventType, StandingChanged},
         finding::{AnomalyKind, Severity},
         ladder,
+        profile::Profile,
         standing::{StandingDetail, StandingState},
         subject::Subject,
     },
-    engine::{bans, events, in_force::InForce, shared::Shared, standings::Standings},
+    engine::{bans, events, in_force::InForce, profiles::ProfileBook, shared::Shared, standings::Standings},
     store::{StandingRecord, StoreError},
 };
 
@@ -23,6 +24,7 @@ pub struct Bans {
     shared: Arc<Shared>,
     in_force: Arc<InForce>,
     standings: Arc<Standings>,
+    profiles: Arc<ProfileBook>,
 }
 
 impl Bans {
@@ -31,8 +33,9 @@ impl Bans {
         shared: Arc<Shared>,
         in_force: Arc<InForce>,
         standings: Arc<Standings>,
+        profiles: Arc<ProfileBook>,
     ) -> Self {
-        Self { shared, in_force, standings }
+        Self { shared, in_force, standings, profiles }
     }
 
     /// An operator's ban for `length`, or for good. Also says whether there was no ban before.
@@ -70,7 +73,7 @@ impl Bans {
         Ok((record, fresh))
     }
 
-    /// An operator's lifting; `None` when no ban or throttle is in force. The detector that fired is left alone for the
+    /// An operator's lifting, also of what holds parts of a key's traffic back; `None` when none of it is in force. The detector that fired is left alone for the
     /// policy's grace period.
     ///
     /// # Errors
@@ -84,9 +87,11 @@ impl Bans {
     ) -> Result<Option<StandingRecord>, StoreError> {
         self.shared.answering()?;
         let policy = self.in_force.policy();
-        self.standings
+        let holds = self.holds_any_part(subject, now).await?;
+        let lifted = self
+            .standings
             .change(subject, reason, now, |current| {
-                if current.standing.state_at(now) == StandingState::Clear {
+                if current.standing.state_at(now) == StandingState::Clear && !holds {
                     return None;
                 }
                 let fired = detector(&current.detail);
@@ -95,11 +100,25 @@ impl Bans {
                 let details = BanLifted { reason, verdict: None, event: None, by };
                 Some((next, lifted(subject, &details, now)))
             })
-            .await
+            .await?;
+        if holds {
+            let mut delta = Profile::default();
+            delta.later.parts.clear(now);
+            self.profiles.add(&*self.shared.store, subject, &delta).await?;
+        }
+        Ok(lifted)
+    }
+
+    /// Whether a part of a key's traffic is held back.
+    async fn holds_any_part(&self, subject: &Subject, now: Millis) -> Result<bool, StoreError> {
+        let holds = |profile: &Profile| profile.later.parts.holds_any(now);
+        match self.profiles.get(subject) {
+            Some(handle) => Ok(handle.with(holds)),
+            None => Ok(self.shared.store.profile(subject).await?.as_ref().is_some_and(holds)),
+        }
     }
 }
 
-/// The event of a lifting.
 pub(super) fn lifted(subject: &Subject, details: &BanLifted, now: Millis) -> Event {
     let event = events::operator(now, EventType::BanLifted, Severity::Low, Some(subject));
     Event { action: Some("none".to_owned()), ..event.with(details) }

@@ -145,12 +145,14 @@ impl Feedback {
             endpoint: endpoint.unwrap_or_default(),
             model,
             tokens: 0,
+            fresh_tokens: 0,
             cost_nanos: 0,
             outcome: Outcome::Success,
             peaks: (0, 0),
         };
         let mut delta = Profile::default();
         delta.learn_features(&sample);
+        delta.later.parts.clear(now);
         self.profiles.add(&*self.shared.store, &Subject::key(key_id), &delta).await
     }
 }

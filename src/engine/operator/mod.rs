@@ -2,6 +2,8 @@
 //! dead letters, forget a subject. Never acknowledged unless written: while the store does not answer, each of these
 //! fails and says so. Each is a type that has what it uses and nothing else.
 
+use std::sync::Arc;
+
 mod bans;
 mod dead_letters;
 mod feedback;
@@ -9,6 +11,7 @@ mod limits;
 mod policy;
 mod registry;
 mod subjects;
+mod succession;
 
 pub use bans::Bans;
 pub use dead_letters::DeadLetters;
@@ -16,13 +19,15 @@ pub use feedback::Feedback;
 pub use limits::{LimitView, Limits};
 pub use policy::PolicyChanges;
 pub use registry::RegistryChanges;
-pub use subjects::{SubjectView, Subjects};
+pub use subjects::{SubjectPage, SubjectQuery, SubjectRow, SubjectView, Subjects};
+pub use succession::Successions;
 
 /// What people do, by what it is about.
 pub(in crate::engine) struct Operator {
     pub(in crate::engine) bans: Bans,
     pub(in crate::engine) policy: PolicyChanges,
-    pub(in crate::engine) registry: RegistryChanges,
+    pub(in crate::engine) registry: Arc<RegistryChanges>,
+    pub(in crate::engine) successions: Successions,
     pub(in crate::engine) feedback: Feedback,
     pub(in crate::engine) subjects: Subjects,
     pub(in crate::engine) limits: Limits,

@@ -5,7 +5,7 @@ use crate::{
     domain::{
         alert::{Alert, AlertRule, AlertState, Bar, Fired, Metric, Operator, Watched},
         decision::{LimitStatus, Would},
-        event::golden::check,
+        event::{ClockSource, JumpStage, golden::check},
         finding::{Finding, Mode, Severity},
         limit::{LimitMode, Span},
         registry::{Entry, KeyEntry, NotAllowed, Project},
@@ -15,7 +15,7 @@ use crate::{
     },
     engine::{
         decide::{frame::Frame, stages::Purpose},
-        events,
+        events, service_events,
     },
     store::{DeadLetterAct, DocumentKind},
 };
@@ -213,6 +213,14 @@ fn what_keys_spend_is_written_as_its_golden_files_say() {
 fn what_the_service_says_of_itself_is_written_as_its_golden_files_say() {
     check("", &events::degraded("the store is unavailable: no answer within the deadline", NOW));
     check("", &events::recovered(NOW, 7, NOW + 41 * SECOND));
+    let clock = |clock, stage| service_events::clock_jumped(clock, 7_200_000, stage, NOW);
+    check("", &clock(ClockSource::Store, JumpStage::Held));
+    check("over", &clock(ClockSource::Store, JumpStage::Over));
+    check("followed", &clock(ClockSource::Machine, JumpStage::Followed));
+    check("", &service_events::data_missing("The database lacks 24 of 300 bans.".to_owned(), Some(24), NOW));
+    check("", &service_events::answers_degraded(31, 1_204, NOW));
+    let error = "the store refuses to write: no permissions".to_owned();
+    check("", &service_events::upkeep_failed("event log", error, NOW, NOW + 10 * SECOND));
     check("restored", &events::restored(DocumentKind::Plan, "free", NOW));
     let outbox = super::super::outbox::EventOutbox::new(0, 1);
     for _ in 0..3 {

@@ -118,3 +118,31 @@ async fn limits_that_apply_go_along_with_the_request() {
     let limits = observed.iter().map(|observed| observed.known.limits.len());
     assert_eq!(limits.collect::<Vec<_>>(), [1, 0]);
 }
+
+#[tokio::test]
+async fn a_key_that_takes_the_place_of_another_has_its_terms_and_its_past_and_gets_them_once() {
+    let mut day =
+        Day::configured(Configured { unknown_keys: UnknownKeys::Refuse, ..Configured::default() }).await;
+    day.put("old", key(json!({"project": "shop", "allowed_models": ["gpt-*"]}))).await;
+    for _ in 0..5 {
+        assert_eq!(day.refusal(json!({"key_id": "old", "model": "gpt-4.1"})).await, None);
+        day.now += MINUTE;
+    }
+    day.engine.decider.profiles.flush(day.engine.store()).await.unwrap();
+    let by = Actor::hook("rotate");
+    for new in ["old", "", "sk-ant-0123456789abcdef"] {
+        let is_done = day.engine.successions().take_place(("old", new), &by, day.now).await.unwrap();
+        assert!(!is_done, "{new}");
+    }
+    for _ in 0..2 {
+        assert!(day.engine.successions().take_place(("old", "new"), &by, day.now).await.unwrap());
+    }
+    assert_eq!(day.refusal(json!({"key_id": "new", "model": "o3"})).await, Some(Reason::KeyNotAllowed));
+    assert_eq!(day.refusal(json!({"key_id": "new", "model": "gpt-4.1"})).await, None);
+    let store = &day.engine.shared.store;
+    let [old, new] = [Subject::key("old"), Subject::key("new")];
+    let (old, new) = (store.profile(&old).await.unwrap(), store.profile(&new).await.unwrap());
+    assert_eq!(new.expect("it was passed on"), old.expect("it was learned"));
+    let changes = day.events(EventType::PolicyChanged).await;
+    assert_eq!(changes.iter().filter(|event| event.evidence["by"] == "hook:rotate").count(), 1);
+}

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use super::json;
 use crate::domain::{
     address,
-    event::{Event, EventType, PolicyChanged},
+    alert::AlertState,
+    event::{AlertRuleFired, Event, EventType, PolicyChanged},
     finding::Severity,
 };
 
@@ -33,6 +34,12 @@ pub(crate) enum EventGroup {
     Administration,
     /// Keyward itself has trouble, or is over it.
     Service,
+}
+
+/// Whether it says that an alert rule is no longer true.
+pub(crate) fn is_cleared(event: &Event) -> bool {
+    event.kind == EventType::AlertRule
+        && event.read::<AlertRuleFired>().is_some_and(|fired| fired.state == AlertState::Cleared)
 }
 
 impl EventGroup {
@@ -65,7 +72,14 @@ impl EventGroup {
             | EventType::FeedbackGiven
             | EventType::SubjectForgotten
             | EventType::DeadLettersChanged => Self::Administration,
-            EventType::EventGap | EventType::StoreDegraded | EventType::StoreRecovered => Self::Service,
+            EventType::EventGap
+            | EventType::ProviderCredentialRefused
+            | EventType::StoreDegraded
+            | EventType::StoreRecovered
+            | EventType::ClockJumped
+            | EventType::DataMissing
+            | EventType::AnswersDegraded
+            | EventType::UpkeepFailed => Self::Service,
         }
     }
 

@@ -120,7 +120,7 @@ fn finding(event: &Event) -> (Class, Choice, Value) {
     let alerts = Effect::of(event) == Effect::Alerted || event.severity >= Severity::High;
     let special = json!({
         "finding_info": {
-            "uid": uid, "title": wording::title(event.kind), "desc": wording::message(event),
+            "uid": uid, "title": wording::event_title(event), "desc": wording::message(event),
             "types": [event.kind], "analytic": analytic(event),
             "created_time": created, "modified_time": (activity != CREATE).then_some(event.time),
         },

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::text::one_line;
+use super::{facts, text::one_line};
 use crate::domain::{
     event::{
         BanLifted, Event, EventGap, EventType, EvidenceAmount, FeedbackGiven, HighSeverityAnomaly,
@@ -46,14 +46,24 @@ pub(crate) fn title(kind: EventType) -> &'static str {
         EventType::DeadLettersChanged => "Dead letters changed",
         EventType::SpendAnomaly => "Unusual spend of a day",
         EventType::KeyCutOff => "Key cut off",
+        EventType::ProviderCredentialRefused => "Provider refuses the gateway's key",
         EventType::StoreDegraded => "Store does not answer",
         EventType::StoreRecovered => "Store answers again",
+        EventType::ClockJumped => "Clock jumped",
+        EventType::DataMissing => "Data of the store missing",
+        EventType::AnswersDegraded => "Answers given without the store",
+        EventType::UpkeepFailed => "Upkeep does not get done",
     }
 }
 
-/// The name of an event: that of its type, and whether it was enforced.
+/// What an event is called: as its type is, but for an alert rule that is no longer true.
+pub(crate) fn event_title(event: &Event) -> &'static str {
+    if facts::is_cleared(event) { "Alert rule cleared" } else { title(event.kind) }
+}
+
+/// The name of an event: its title, and whether it was enforced.
 pub(crate) fn name(event: &Event) -> Cow<'static, str> {
-    let title = title(event.kind);
+    let title = event_title(event);
     if event.would.is_some() { format!("{title} (not enforced)").into() } else { title.into() }
 }
 
@@ -86,7 +96,7 @@ pub(crate) fn message(event: &Event) -> String {
 
 /// `Temporary ban of key:k1:9f2c41d07be5a8c3 until 2026-03-02T10:00:00.000Z: Used in Bucharest ...`
 fn composed(event: &Event) -> String {
-    let mut text = title(event.kind).to_owned();
+    let mut text = event_title(event).to_owned();
     if let Some(subject) = &event.subject {
         text.push_str(if is_act(event.kind) { " of " } else { ": " });
         text.push_str(subject.as_str());

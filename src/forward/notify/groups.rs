@@ -76,7 +76,7 @@ impl AlertGroups {
 
     /// Takes an event in, which came now.
     pub(super) fn take(&mut self, event: &Event, now: Millis) {
-        if ends_group(event.kind) {
+        if ends_group(event) {
             return self.end(event, now);
         }
         let (rule, subject) = (rule(event), event.subject.clone());
@@ -107,6 +107,11 @@ impl AlertGroups {
             (EventType::StoreRecovered, _) => {
                 if let Some(group) = self.state.open.get_mut(&dedup_key("store_degraded", None)) {
                     group.end(EndReason::Recovered, now);
+                }
+            }
+            (EventType::AlertRule, subject) => {
+                if let Some(group) = self.state.open.get_mut(&dedup_key(&rule(event), subject.as_ref())) {
+                    group.end(EndReason::Cleared, now);
                 }
             }
             (EventType::FeedbackGiven, _) => self.judge(event, now),

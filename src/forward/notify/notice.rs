@@ -52,7 +52,7 @@ impl NoticeKind {
 pub struct EventSample {
     /// When the event was, in milliseconds since 1970.
     pub time: Millis,
-    /// The type of the event.
+    /// As in the log, so that filters by type hold for notices too.
     pub kind: EventType,
     /// The severity of the event.
     pub severity: Severity,
@@ -164,7 +164,7 @@ impl Notice {
         Self {
             kind: NoticeKind::Firing,
             dedup_key: dedup_key(&rule, event.subject.as_ref()),
-            title: wording::title(event.kind),
+            title: wording::event_title(event),
             rule,
             subject: event.subject.clone(),
             severity: event.severity,

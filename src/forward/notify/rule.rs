@@ -61,6 +61,8 @@ pub enum EndReason {
     Forgotten,
     /// The store answers again.
     Recovered,
+    /// The alert rule is no longer true.
+    Cleared,
     /// Nothing came for a while.
     Quiet,
 }
@@ -74,21 +76,23 @@ impl EndReason {
             Self::Benign => "an analyst called it benign",
             Self::Forgotten => "the subject was forgotten",
             Self::Recovered => "the store answers again",
+            Self::Cleared => "the rule is no longer true",
             Self::Quiet => "nothing more came",
         }
     }
 }
 
-/// Whether events of this type end groups, and never open one.
-pub(crate) fn ends_group(kind: EventType) -> bool {
-    matches!(
-        kind,
+/// Whether an event ends groups, and never opens one.
+pub(crate) fn ends_group(event: &Event) -> bool {
+    match event.kind {
         EventType::BanExpired
-            | EventType::BanLifted
-            | EventType::SubjectForgotten
-            | EventType::StoreRecovered
-            | EventType::FeedbackGiven
-    )
+        | EventType::BanLifted
+        | EventType::SubjectForgotten
+        | EventType::StoreRecovered
+        | EventType::FeedbackGiven => true,
+        EventType::AlertRule => facts::is_cleared(event),
+        _ => false,
+    }
 }
 
 /// The rule that an event belongs to. All that a detector led to is one: the finding, the event that reports that it
@@ -119,11 +123,15 @@ fn called_for(event: &Event) -> String {
     event.read().map_or_else(|| SPEND.to_owned(), |called: EmergencyHookCalled| called.rule)
 }
 
-/// An alert rule as it is configured: a threshold that is computed is another one each hour.
+/// An alert rule as it is configured, of each window and model apart: a threshold that is computed is another one each
+/// hour.
 fn alert_rule(event: &Event) -> String {
     let kind = event.kind.name().to_lowercase();
     let Some(fired) = event.read::<AlertRuleFired>() else { return kind };
-    let (metric, operator) = (wire_name(&fired.metric), wire_name(&fired.operator));
+    let window = fired.window.map_or_else(String::new, |window| format!(" in {}", wire_name(&window)));
+    let model = fired.model.as_ref().map_or_else(String::new, |model| format!(" of {model}"));
+    let (metric, operator) =
+        (format!("{}{window}{model}", wire_name(&fired.metric)), wire_name(&fired.operator));
     match (fired.times_baseline, fired.threshold) {
         (Some(times), _) => {
             let times = times.text();
@@ -188,6 +196,24 @@ mod tests {
         })
         .into();
         assert_eq!(rule(&event), "impossible_travel");
+    }
+
+    #[test]
+    fn windows_and_models_of_a_rule_are_groups_of_their_own_and_a_cleared_one_ends_its_group() {
+        let mut event = Event::new(0, EventType::AlertRule, Severity::High, None);
+        let mut of = |window: &str, model: &str, state: &str| {
+            event.evidence = json!({
+                "summary": "", "start": "2026-03-02T09:00:00.000Z", "metric": "cost", "operator": "gt",
+                "threshold": "5", "scope": "model", "window": window, "model": model, "state": state,
+            })
+            .into();
+            (rule(&event), ends_group(&event))
+        };
+        let fired = of("5min", "gpt-4.1", "firing");
+        assert_eq!(fired, ("alert_rule cost in 5min of gpt-4.1 gt 5".to_owned(), false));
+        assert_eq!(of("5min", "gpt-4.1", "cleared"), (fired.0.clone(), true));
+        assert_ne!(of("1hour", "gpt-4.1", "firing").0, fired.0);
+        assert_ne!(of("5min", "o3", "firing").0, fired.0);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::{
         secret::{Secret, UrlSource},
         signer::WebhookSigner,
     },
-    outbound::HttpClient,
+    outbound::{HttpClient, HttpResponse},
     settings::{SettingError, SettingErrors},
     store::StoreError,
 };
@@ -86,6 +86,16 @@ impl KindSettings for EmergencyHook {
     }
 }
 
+/// What the other side may answer with.
+#[derive(Debug, Deserialize)]
+struct HookAnswer {
+    /// The public id of the key that takes the place of the one that was disabled or rotated.
+    key_id: Option<String>,
+}
+
+/// What came of a call: in a sentence, in a word, and the new key.
+type Outcome = (String, HookOutcome, Option<String>);
+
 struct EmergencyHookSink {
     sink: String,
     client: HttpClient,
@@ -98,7 +108,7 @@ struct EmergencyHookSink {
 }
 
 impl EmergencyHookSink {
-    async fn call(&self, event: &Event, request: KeyRequest, now: Millis) -> Result<String, SendError> {
+    async fn call(&self, event: &Event, request: KeyRequest, now: Millis) -> Result<HttpResponse, SendError> {
         let message = json!({
             "type": event.kind.name(),
             "timestamp": format_millis(event.time),
@@ -107,7 +117,32 @@ impl EmergencyHookSink {
         let body = message.to_string().into_bytes();
         let mut headers = self.headers.clone();
         self.signer.sign(&mut headers, &event.id, now, &body);
-        Ok(http::post(&self.client, "", headers, body).await?.summary())
+        http::post(&self.client, "", headers, body).await
+    }
+
+    /// The new key that the answer names, which takes the place of the one that the event is about; and what came of
+    /// that, in a sentence.
+    async fn replace_key(
+        &self,
+        event: &Event,
+        response: &HttpResponse,
+    ) -> Result<(Option<String>, String), SendError> {
+        let answer: Option<HookAnswer> = response.object();
+        let Some(new) = answer.and_then(|answer| answer.key_id) else { return Ok((None, String::new())) };
+        let (Some(old), Some(replace)) = (key_of(event), &self.context.replace_key) else {
+            return Ok((None, String::new()));
+        };
+        let is_done = replace(self.sink.clone(), (old.to_owned(), new.clone())).await.map_err(|error| {
+            SendError::unreachable("the new key cannot be put in the place of the old one").because(error)
+        })?;
+        if is_done {
+            let said = format!(" {new} has the project, plan and past of {old}.");
+            return Ok((Some(new), said));
+        }
+        Ok((
+            None,
+            " The key_id in its answer is no public id of a new key, so nothing was done with it.".to_owned(),
+        ))
     }
 
     /// Whether the ban that the event reports has been lifted since. What is no ban is not withdrawn.
@@ -119,9 +154,9 @@ impl EmergencyHookSink {
         Ok(!record.is_some_and(|record| record.standing.counting(false).is_banned_at(now)))
     }
 
-    fn log(&self, about: &Event, severity: Severity, summary: String, outcome: HookOutcome, now: Millis) {
+    fn log(&self, about: &Event, severity: Severity, outcome: Outcome, now: Millis) {
         let request = self.request;
-        (self.context.log_event)(called(about, severity, (&self.sink, request), (summary, outcome), now));
+        (self.context.log_event)(called(about, severity, (&self.sink, request), outcome, now));
     }
 
     /// Logs the first failure to call about an event: people must know that a key lives on.
@@ -136,7 +171,7 @@ impl EmergencyHookSink {
             "it will be tried again"
         };
         let summary = format!("The emergency hook {} failed: {error}; {next}.", self.sink);
-        self.log(event, Severity::Critical, summary, HookOutcome::Failed, now);
+        self.log(event, Severity::Critical, (summary, HookOutcome::Failed, None), now);
     }
 }
 
@@ -153,13 +188,17 @@ impl Sink for EmergencyHookSink {
                 .map_err(|error| SendError::unreachable("the ban cannot be looked up").because(error))?
             {
                 let summary = format!("The emergency hook {} was not called: the ban was lifted.", self.sink);
-                self.log(event, Severity::Medium, summary, HookOutcome::Withdrawn, now);
+                self.log(event, Severity::Medium, (summary, HookOutcome::Withdrawn, None), now);
                 return Ok(SendReport::all_taken("nobody was called: the key is no longer banned"));
             }
             match self.call(event, self.request, now).await {
-                Ok(answer) => {
-                    let summary = format!("The emergency hook {} took the request: {answer}.", self.sink);
-                    self.log(event, Severity::High, summary, HookOutcome::Taken, now);
+                Ok(response) => {
+                    let answer = response.summary();
+                    let (new_key_id, replaced) = self.replace_key(event, &response).await?;
+                    let summary =
+                        format!("The emergency hook {} took the request: {answer}.{replaced}", self.sink);
+                    let outcome = (summary, HookOutcome::Taken, new_key_id);
+                    self.log(event, Severity::High, outcome, now);
                     self.failure_logged = None;
                     Ok(SendReport::all_taken(answer))
                 }
@@ -174,8 +213,8 @@ impl Sink for EmergencyHookSink {
     /// Whoever tries a sink wants no key disabled.
     fn test<'a>(&'a mut self, event: &'a Event) -> BoxFuture<'a, Result<SendReport, SendError>> {
         Box::pin(async move {
-            let answer = self.call(event, KeyRequest::Test, (self.context.now)()).await?;
-            Ok(SendReport::all_taken(answer))
+            let response = self.call(event, KeyRequest::Test, (self.context.now)()).await?;
+            Ok(SendReport::all_taken(response.summary()))
         })
     }
 }
@@ -190,7 +229,7 @@ fn called(
     about: &Event,
     severity: Severity,
     (sink, request): (&str, KeyRequest),
-    (summary, outcome): (String, HookOutcome),
+    (summary, outcome, new_key_id): Outcome,
     now: Millis,
 ) -> Event {
     let details = EmergencyHookCalled {
@@ -201,6 +240,7 @@ fn called(
         event: about.id.clone(),
         cause: about.kind,
         rule: rule(about),
+        new_key_id,
     };
     let event = Event::new(now, EventType::EmergencyHook, severity, about.subject.clone()).with(&details);
     Event { key_id: about.key_id.clone(), detector: Some(format!("hook:{sink}")), ..event }
@@ -218,9 +258,9 @@ mod tests {
         (about.id, about.key_id) = ("e0-1772442000000-0".to_owned(), Some("k1:9f2c".to_owned()));
         let said = "The emergency hook rotate took the request: HTTP 200.".to_owned();
         let hook = ("rotate", KeyRequest::Rotate);
-        golden::check(
-            "",
-            &called(&about, Severity::High, hook, (said, HookOutcome::Taken), 1_772_442_000_000),
-        );
+        for (name, new_key_id) in [("", None), ("replaced", Some("k2-new".to_owned()))] {
+            let outcome = (said.clone(), HookOutcome::Taken, new_key_id);
+            golden::check(name, &called(&about, Severity::High, hook, outcome, 1_772_442_000_000));
+        }
     }
 }

@@ -90,6 +90,7 @@ impl House {
             store: self.store.clone(),
             now: Arc::new(move || START + began.elapsed().as_millis() as Millis),
             log_event: Arc::new(move |event| logged.lock().push(event)),
+            replace_key: None,
             instance: instance.to_owned(),
             log_changes: None,
         }

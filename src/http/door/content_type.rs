@@ -10,13 +10,23 @@ use crate::http::error::ApiError;
 /// The content types of HTML forms (HTML standard, `enctype`).
 const OF_FORMS: [&str; 3] = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"];
 
-/// Refuses a POST, PUT or PATCH whose content type a form could have. Whether the route takes the type is its own care.
+/// The content type of forms of the page, where no file is sent.
+const OF_PAGE: &str = "application/x-www-form-urlencoded";
+
+/// Refuses a POST, PUT or PATCH whose content type a form could have, but for the forms of the page. Whether the route takes the type is its own care.
 ///
 /// # Errors
 /// [`ApiError::FormContentType`].
-pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn check(method: &Method, headers: &HeaderMap, is_page: bool) -> Result<(), ApiError> {
     let acts = [Method::POST, Method::PUT, Method::PATCH].contains(method);
-    if acts && !is_beyond_forms(headers) { Err(ApiError::FormContentType) } else { Ok(()) }
+    let is_fit = is_beyond_forms(headers) || is_page && is_form_of_page(headers);
+    if acts && !is_fit { Err(ApiError::FormContentType) } else { Ok(()) }
+}
+
+fn is_form_of_page(headers: &HeaderMap) -> bool {
+    let mut all = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(only), None) = (all.next(), all.next()) else { return false };
+    essence(only).is_some_and(|essence| essence.eq_ignore_ascii_case(OF_PAGE))
 }
 
 fn is_beyond_forms(headers: &HeaderMap) -> bool {
@@ -44,7 +54,7 @@ mod tests {
         for text in types {
             headers.append(header::CONTENT_TYPE, text.parse().unwrap());
         }
-        check(&method, &headers).is_ok()
+        check(&method, &headers, false).is_ok()
     }
 
     #[test]

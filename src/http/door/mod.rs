@@ -8,12 +8,15 @@
 //! 3. `content_type`: what a form can send without asking first is not taken. Everything else makes the browser ask
 //!    (a CORS preflight), and no route answers such a question.
 //!
+//! The page under `/ui` has forms, each with a token of its session (`web::session`), and may be opened by a link from
+//! elsewhere: that shows something to whoever looks, and changes nothing.
+//!
 //! Tokens are checked after this, in `auth`. What pages of this service may load is in `page_policy`.
 
 mod content_type;
 mod host;
 mod origin;
-pub(super) mod page_policy;
+pub(crate) mod page_policy;
 
 use axum::{
     extract::{Request, State},
@@ -43,8 +46,17 @@ fn check(allowed: &AllowedHosts, request: &Request) -> Result<(), ApiError> {
         Err(_) if PROBED.contains(&request.uri().path()) => None,
         Err(error) => return Err(error),
     };
-    origin::check(request.headers(), called.as_ref())?;
-    content_type::check(request.method(), request.headers())
+    let is_page = is_page(request.uri().path());
+    if !(is_page && origin::is_navigation(request.method(), request.headers())) {
+        origin::check(request.headers(), called.as_ref())?;
+    }
+    content_type::check(request.method(), request.headers(), is_page)
+}
+
+/// Whether a path is of the page: its forms carry a token that no page of another origin can read, and links from
+/// elsewhere lead to it.
+fn is_page(path: &str) -> bool {
+    path == "/ui" || path.starts_with("/ui/")
 }
 
 #[cfg(test)]
@@ -67,6 +79,32 @@ mod tests {
             assert_eq!(status(method, "/v1/bans", &[("host", "127.0.0.1:8080"), json]), 200, "{method}");
         }
         assert_eq!(status("DELETE", "/v1/bans/key:a", &[("host", "localhost")]), 200);
+    }
+
+    #[test]
+    fn the_page_has_forms_and_may_be_opened_from_elsewhere_and_no_more_than_that() {
+        let host = ("host", "127.0.0.1:8080");
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        let foreign = ("origin", "http://evil.example");
+        assert_eq!(status("POST", "/ui/acts/ban", &[host, form]), 200);
+        assert_eq!(status("POST", "/ui/acts/ban", &[host, form, foreign]), 403);
+        assert_eq!(status("POST", "/ui/acts/ban", &[host, form, ("sec-fetch-site", "cross-site")]), 403);
+        assert_eq!(status("POST", "/ui/acts/ban", &[host, ("content-type", "text/plain")]), 415);
+        assert_eq!(status("POST", "/v1/bans", &[host, form]), 415);
+        let link = [
+            host,
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ];
+        assert_eq!(status("GET", "/ui/subjects/key:a", &link), 200);
+        assert_eq!(status("GET", "/v1/subjects/key:a", &link), 403);
+        assert_eq!(status("POST", "/ui/acts/ban", &[&link[..], &[form]].concat()), 403);
+        let framed = [&link[..3], &[("sec-fetch-dest", "iframe")]].concat();
+        assert_eq!(status("GET", "/ui", &framed), 403);
+        let fetched = [&link[..2], &[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")]].concat();
+        assert_eq!(status("GET", "/ui", &fetched), 403);
+        assert_eq!(status("GET", "/ui", &[("host", "evil.example")]), 421);
     }
 
     #[test]

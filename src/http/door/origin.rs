@@ -3,7 +3,7 @@
 //! A browser adds `Origin` to what pages send (not to plain reads of their own origin), and `Sec-Fetch-Site` wherever
 //! it holds the address to be trustworthy, as it does for loopback. Programs send neither, and are not concerned.
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 
 use super::host::Authority;
 use crate::http::error::ApiError;
@@ -25,6 +25,19 @@ pub(super) fn check(headers: &HeaderMap, called: Option<&Authority>) -> Result<(
     } else {
         Err(ApiError::ForeignOrigin)
     }
+}
+
+/// Whether a browser opens a page in a tab, by a link or by its address, from wherever. Nothing is acted on by that, and
+/// no other page reads what it shows.
+pub(super) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
+    let only = |name: &str, value: &str| {
+        let mut all = headers.get_all(name).iter();
+        all.next().is_some_and(|one| one == value) && all.next().is_none()
+    };
+    method == Method::GET
+        && headers.get(header::ORIGIN).is_none()
+        && only("sec-fetch-mode", "navigate")
+        && only("sec-fetch-dest", "document")
 }
 
 /// Whether an origin has the host and port that are called. Behind a proxy that ends TLS its scheme is not ours, so

@@ -23,7 +23,7 @@ pub(super) trait Resource: Clone + Serialize + DeserializeOwned {
     /// The one that is in force under a name.
     fn held(registry: &Registry, name: &str) -> Option<Held<Self>>;
 
-    /// That one may have this name.
+    /// An error where an entry may not have this name.
     fn may_be_named(name: &str) -> Result<(), ApiError>;
 
     /// The entry in its one spelling, or all that is wrong with it.

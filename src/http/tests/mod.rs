@@ -2,17 +2,20 @@
 
 mod actors;
 mod acts;
+mod authorize;
 mod costs;
 mod doors;
 mod events;
 mod limits;
 mod observe;
+mod overview;
 mod pages;
 mod records;
 mod registry;
 mod reservations;
 mod served;
 mod sinks;
+mod traces;
 mod usage;
 
 use std::{sync::Arc, time::Duration};
@@ -21,14 +24,15 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     http::{HeaderMap, Request},
+    response::Response,
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{AppState, Auth, router};
+use super::{AppState, Auth, Authorize, Bouncers, authorize_router, router};
 use crate::{
-    config::{self, AllowedHosts, default_policy},
+    config::{self, AllowedHosts, Config, DEFAULT_TOML, default_policy},
     engine::{Base, Engine, EngineOptions, LEASE},
     forward::Status,
     geo::Geo,
@@ -40,6 +44,8 @@ use crate::{
 /// The API, as a caller sees it.
 struct Api {
     router: Router,
+    /// What is on a listener of its own.
+    authorizes: Router,
     engine: Arc<Engine>,
     shutdown: CancellationToken,
 }
@@ -62,13 +68,23 @@ impl Api {
     }
 
     async fn with(auth: Auth, base: impl Into<Base>) -> Self {
+        Self::set_up(auth, base, |_| {}).await
+    }
+
+    /// With other settings than the defaults.
+    async fn set_up(auth: Auth, base: impl Into<Base>, change: impl FnOnce(&mut Config)) -> Self {
+        let mut settings: Config = toml::from_str(DEFAULT_TOML).unwrap();
+        change(&mut settings);
         let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
         let engine = Engine::start(store, Arc::new(Geo::off()), base, options()).await.unwrap();
         let shutdown = CancellationToken::new();
-        let router = router(AppState {
+        let state = Arc::new(AppState {
             engine: engine.clone(),
             intake: Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), flat_example(), 300_000),
             auth,
+            authorize: Authorize::new(&settings.server, &settings.authorize),
+            traces: settings.traces.clone(),
+            bouncers: Bouncers::default(),
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| serde_json::json!({ "geo": "off" })),
             sinks: vec![Arc::new(Status::new("siem", "webhook"))],
@@ -77,7 +93,8 @@ impl Api {
             body_timeout: Duration::from_secs(2),
             shutdown: shutdown.clone(),
         });
-        Self { router, engine, shutdown }
+        let (router, authorizes) = (router(state.clone()), authorize_router(state));
+        Self { router, authorizes, engine, shutdown }
     }
 
     /// Calls a route as a program on this machine does.
@@ -98,14 +115,7 @@ impl Api {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, usize::MAX).await.unwrap();
-        Reply {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            text: String::from_utf8(bytes.to_vec()).unwrap(),
-        }
+        Reply::of(self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap()).await
     }
 
     /// What the browser may do with an answer whose body is no text.
@@ -139,6 +149,13 @@ impl Api {
 }
 
 impl Reply {
+    async fn of(response: Response) -> Self {
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Self { status: parts.status.as_u16(), headers: parts.headers, text }
+    }
+
     fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }

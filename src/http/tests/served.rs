@@ -30,6 +30,8 @@ async fn serve_with(change: impl FnOnce(&mut config::Server)) -> Served {
         max_connections: 16,
         shutdown_grace_seconds: 5,
         max_clock_skew_seconds: 300,
+        trusted_proxies: Vec::new(),
+        authorize_listen: config::AuthorizeListen::Off,
     };
     change(&mut settings);
     let shutdown = api.shutdown.clone();

@@ -45,7 +45,17 @@ impl Habits {
     pub(super) const RATES: [f64; 2] = [0.06, 6.0];
 
     pub(super) fn draw(random: &mut Random, rate: f64) -> Self {
-        let mut persona = Persona::draw(random, Sort::Residential);
+        let persona = Persona::draw(random, Sort::Residential);
+        Self::of(random, rate, persona)
+    }
+
+    /// The habits of somebody who lives in a city.
+    pub(super) fn draw_in(random: &mut Random, rate: f64, city: &'static City) -> Self {
+        let persona = Persona::draw(random, Sort::Residential);
+        Self::of(random, rate, Persona { home: city, week: city.week(), ..persona })
+    }
+
+    fn of(random: &mut Random, rate: f64, mut persona: Persona) -> Self {
         let sittings_per_hour = random.lognormal(2.2, 0.5).clamp(0.8, 6.0) * rate;
         let requests_per_sitting = random.between(2.5, 8.0);
         persona.fit(sittings_per_hour * requests_per_sitting, 9.0, TOKENS_PER_PERSON_DAY);

@@ -1,17 +1,24 @@
 //! What rightful holders of keys do. One file per archetype, one line in [`ALL`] to register it.
 
+mod agent;
 mod batch;
 mod changes;
+mod egress;
 mod flaky;
 mod growing;
 mod interactive;
+mod loud;
 mod mixed;
 mod mobile;
+mod moves;
 mod newcomer;
 mod service;
 mod team;
 mod traveller;
+mod upstream;
 mod vpn;
+
+pub(super) use upstream::file_path;
 
 use super::{calendar::Span, persona::Persona, random::Random, wire::WireRecord};
 
@@ -66,12 +73,37 @@ pub const MIXED: &[Archetype] = &[
     team::ARCHETYPE,
 ];
 
+/// Those of the second exam, beside the others.
+pub const SECOND: &[Archetype] = &[
+    agent::ARCHETYPE,
+    egress::SERVERLESS,
+    egress::SHARED_CI,
+    egress::EMBEDDED_APP,
+    egress::DAYLIGHT,
+    moves::MIGRATION,
+    moves::COLLEAGUE,
+    moves::SECOND_APPLICATION,
+    loud::LAUNCH,
+    loud::EVALUATOR,
+    loud::MONTHLY_JOB,
+    upstream::PROVIDER_OUTAGE,
+    upstream::FILE_SERVICE,
+];
+
+/// Archetypes that are rightfully loud: nobody can tell them from a loop by numbers alone, so they are counted apart.
+const LOUD: [&str; 3] = [loud::LAUNCH.name, loud::EVALUATOR.name, loud::MONTHLY_JOB.name];
+
+/// Whether an archetype is rightfully loud.
+pub fn is_loud(name: &str) -> bool {
+    LOUD.contains(&name)
+}
+
 /// Those that are only a part of mixed keys, or only attacked.
 const PARTS: &[Archetype] = &[batch::NIGHTLY];
 
 /// The archetype of a name, mixed or not.
 pub fn named(name: &str) -> Option<&'static Archetype> {
-    ALL.iter().chain(MIXED).chain(PARTS).find(|archetype| archetype.name == name)
+    ALL.iter().chain(MIXED).chain(SECOND).chain(PARTS).find(|archetype| archetype.name == name)
 }
 
 /// Tokens that an ordinary key uses a day at most, a fraction of the default limit on 24 hours: nobody lives at the

@@ -1,6 +1,6 @@
 //! Brute force on one key: 93 % 401, then successes.
 
-use super::{ANYBODY, Attack, Thief};
+use super::{ANYBODY, Attack, Tellable, Thief};
 use crate::{
     domain::{HOUR, MINUTE},
     simulate::{
@@ -12,6 +12,7 @@ use crate::{
 pub(super) const ATTACK: Attack = Attack {
     name: "brute_force",
     about: "93 % of the attempts on one key are refused, then some succeed",
+    tellable: Tellable::Yes,
     victims: ANYBODY,
     strike: |random, victim| {
         let length = random.whole(3, 12) * MINUTE;

@@ -1,6 +1,6 @@
 //! A burst on a weekend night, from the holder's own network.
 
-use super::{ANYBODY, Attack};
+use super::{ANYBODY, Attack, Tellable};
 use crate::{
     domain::MINUTE,
     simulate::{
@@ -12,6 +12,7 @@ use crate::{
 pub(super) const ATTACK: Attack = Attack {
     name: "weekend_burst",
     about: "ten to forty times as many requests as usual on a weekend night",
+    tellable: Tellable::Yes,
     victims: ANYBODY,
     strike: |random, victim| {
         let from = victim.night(random, true);

@@ -1,6 +1,6 @@
 //! A cost spike: a dearer model and three times the size, all day.
 
-use super::{ANYBODY, Attack};
+use super::{ANYBODY, Attack, Tellable};
 use crate::{
     domain::{DAY, HOUR, MINUTE},
     simulate::{
@@ -15,6 +15,7 @@ const LEAST: usize = 100;
 pub(super) const ATTACK: Attack = Attack {
     name: "cost_spike",
     about: "a dearer model and three times the size, all day",
+    tellable: Tellable::Yes,
     victims: ANYBODY,
     strike: |random, victim| {
         let from = victim.at_work(random, 12 * HOUR);

@@ -1,6 +1,6 @@
 //! Credential stuffing: one address tries 300 unknown keys in eight minutes.
 
-use super::{Attack, Thief};
+use super::{Attack, Tellable, Thief};
 use crate::{
     domain::MINUTE,
     simulate::{calendar::Span, persona::fail},
@@ -10,6 +10,7 @@ pub(super) const ATTACK: Attack = Attack {
     name: "credential_stuffing",
     about: "one address tries 300 unknown keys in eight minutes",
     // It falls on nobody's key: the victim only says when and against which endpoints.
+    tellable: Tellable::Yes,
     victims: &["service"],
     strike: |random, victim| {
         let length = random.whole(6, 10) * MINUTE;

@@ -1,6 +1,6 @@
 //! A scan for endpoints: 403, 404 and 405 over the paths of a scanner's list.
 
-use super::{ANYBODY, Attack, Thief};
+use super::{ANYBODY, Attack, Tellable, Thief};
 use crate::{
     domain::MINUTE,
     simulate::{calendar::Span, persona::fail, random::Random},
@@ -59,6 +59,7 @@ const WORDS: &[&str] = &[
 pub(super) const ATTACK: Attack = Attack {
     name: "endpoint_scan",
     about: "403, 404 and 405 over the paths of a scanner's list",
+    tellable: Tellable::Yes,
     victims: ANYBODY,
     strike: |random, victim| {
         let length = random.whole(3, 20) * MINUTE;

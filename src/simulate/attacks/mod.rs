@@ -7,6 +7,7 @@ mod credential_stuffing;
 mod endpoint_scan;
 mod off_schedule;
 mod runaway_loop;
+mod second;
 mod shared;
 mod slow;
 mod stolen_far;
@@ -19,6 +20,9 @@ use std::{
     sync::Arc,
 };
 
+pub use second::ALL as SECOND;
+use serde::Serialize;
+
 use super::{
     atlas::{City, Sort},
     calendar::Span,
@@ -30,12 +34,43 @@ use super::{
 };
 use crate::domain::{DAY, HOUR, Millis};
 
+/// Whether an analyst who sees all fields of all records could tell an attack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tellable {
+    /// Anybody who looks at the key's records sees it.
+    Yes,
+    /// It takes comparing, and the owner could have done the same.
+    Hard,
+    /// The owner does the same in all that a record says.
+    No,
+}
+
+impl Tellable {
+    /// The word as tables have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::Hard => "hard",
+            Self::No => "no",
+        }
+    }
+
+    /// The word for a kind of attack; a kind that is not in the lists can be told.
+    pub fn of(kind: &str) -> Self {
+        let all = ALL.iter().chain(SECOND).find(|attack| attack.name == kind);
+        all.map_or(Self::Yes, |attack| attack.tellable)
+    }
+}
+
 /// A kind of attack.
 pub struct Attack {
     /// Its name in labels and tables.
     pub name: &'static str,
     /// What it is, in a line.
     pub about: &'static str,
+    /// Whether an analyst could tell it.
+    pub tellable: Tellable,
     /// Archetypes of the keys that it falls on; of any archetype, mixed or not, where none is named.
     pub victims: &'static [&'static str],
     /// Draws the attack's own requests, in any order, within the victim's window as far as that is long enough.

@@ -1,6 +1,6 @@
 //! A batch key at work off its schedule.
 
-use super::{Attack, Thief};
+use super::{Attack, Tellable, Thief};
 use crate::{
     domain::{HOUR, Millis},
     simulate::calendar::{Span, arrivals, hour},
@@ -10,6 +10,7 @@ pub(super) const ATTACK: Attack = Attack {
     name: "batch_off_schedule",
     about: "a nightly job's key at work in the day",
     // A job that ran once or twice has no schedule yet.
+    tellable: Tellable::Yes,
     victims: &["nightly"],
     strike: |random, victim| {
         let length = (random.between(0.5, 2.0) * HOUR as f64) as Millis;

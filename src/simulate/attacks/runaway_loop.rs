@@ -1,6 +1,6 @@
 //! A runaway loop in the client's own code: sixty small requests a minute.
 
-use super::{ANYBODY, Attack};
+use super::{ANYBODY, Attack, Tellable};
 use crate::{
     domain::{HOUR, MINUTE},
     simulate::calendar::{Span, arrivals},
@@ -9,6 +9,7 @@ use crate::{
 pub(super) const ATTACK: Attack = Attack {
     name: "runaway_loop",
     about: "sixty small requests a minute from the holder's own machine",
+    tellable: Tellable::Yes,
     victims: ANYBODY,
     strike: |random, victim| {
         let length = random.whole(15, 60) * MINUTE;

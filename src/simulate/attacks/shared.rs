@@ -1,6 +1,6 @@
 //! A key that was shared in public: 20 addresses in 20 cities within three hours.
 
-use super::{ANYBODY, Attack, Thief};
+use super::{ANYBODY, Attack, Tellable, Thief};
 use crate::{
     domain::HOUR,
     simulate::{atlas::City, calendar::Span},
@@ -9,6 +9,7 @@ use crate::{
 pub(super) const ATTACK: Attack = Attack {
     name: "shared_in_public",
     about: "20 addresses in 20 cities within three hours",
+    tellable: Tellable::Yes,
     victims: ANYBODY,
     strike: |random, victim| {
         let length = 3 * HOUR;

@@ -1,7 +1,7 @@
 //! A stolen key, used slowly and quietly: nine requests an hour from another network, with one to three of another
 //! client, other endpoints and another model.
 
-use super::{ANYBODY, Attack, Thief, Victim};
+use super::{ANYBODY, Attack, Tellable, Thief, Victim};
 use crate::{
     domain::{HOUR, Millis},
     simulate::{
@@ -14,6 +14,7 @@ use crate::{
 pub(super) const ATTACK: Attack = Attack {
     name: "stolen_key_slow",
     about: "nine requests an hour with another client, other endpoints or another model",
+    tellable: Tellable::Yes,
     victims: ANYBODY,
     strike: |random, victim| {
         let length = (random.between(6.0, 30.0) * HOUR as f64) as Millis;

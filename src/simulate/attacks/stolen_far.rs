@@ -1,6 +1,6 @@
 //! A stolen key, used from another continent while its holder works.
 
-use super::{ANYBODY, Attack, Thief};
+use super::{ANYBODY, Attack, Tellable, Thief};
 use crate::{
     domain::{HOUR, MINUTE, Millis},
     simulate::{
@@ -12,6 +12,7 @@ use crate::{
 pub(super) const ATTACK: Attack = Attack {
     name: "stolen_key_far",
     about: "used from another continent while its holder works",
+    tellable: Tellable::Yes,
     victims: ANYBODY,
     strike: |random, victim| {
         let length = (random.between(1.0, 3.0) * HOUR as f64) as Millis;

@@ -1,6 +1,6 @@
 //! A stolen key, used in bulk at night from a neighbouring country.
 
-use super::{ANYBODY, Attack, Thief};
+use super::{ANYBODY, Attack, Tellable, Thief};
 use crate::{
     domain::{HOUR, Millis},
     simulate::calendar::{Span, arrivals},
@@ -9,6 +9,7 @@ use crate::{
 pub(super) const ATTACK: Attack = Attack {
     name: "stolen_key_night_bulk",
     about: "used in bulk at night from a neighbouring country",
+    tellable: Tellable::Yes,
     victims: ANYBODY,
     strike: |random, victim| {
         let from = victim.night(random, false);

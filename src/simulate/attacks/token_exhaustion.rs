@@ -1,6 +1,6 @@
 //! Token exhaustion: requests 14 to 20 times their usual size.
 
-use super::{ANYBODY, Attack, Thief};
+use super::{ANYBODY, Attack, Tellable, Thief};
 use crate::{
     domain::{HOUR, Millis},
     simulate::calendar::{Span, arrivals},
@@ -9,6 +9,7 @@ use crate::{
 pub(super) const ATTACK: Attack = Attack {
     name: "token_exhaustion",
     about: "requests 14 to 20 times their usual size",
+    tellable: Tellable::Yes,
     victims: ANYBODY,
     strike: |random, victim| {
         let length = (random.between(0.5, 2.0) * HOUR as f64) as Millis;

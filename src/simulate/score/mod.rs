@@ -9,13 +9,18 @@ mod bars;
 mod outage;
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-pub use bars::missed_bars;
+pub use bars::{missed_bars, missed_bars_of_second};
 use serde::Serialize;
 
 use self::outage::Outages;
-use super::wire::{Labelled, WireRecord};
+use super::{
+    archetypes::is_loud,
+    attacks::Tellable,
+    persona::list_price,
+    wire::{Labelled, WireRecord},
+};
 use crate::domain::{
     DAY, HOUR, Millis,
     decision::Decision,
@@ -23,15 +28,22 @@ use crate::domain::{
     finding::{AnomalyKind, Severity},
 };
 
-/// A record that says how its request was answered.
+/// A record that says how its request was answered, and what it cost.
 pub trait HasStatus {
     /// HTTP status of the answer.
     fn status(&self) -> u16;
+
+    /// US dollars, or an amount that is as good for shares.
+    fn cost(&self) -> f64;
 }
 
 impl HasStatus for WireRecord {
     fn status(&self) -> u16 {
         self.response_status
+    }
+
+    fn cost(&self) -> f64 {
+        self.cost_usd.unwrap_or_else(|| self.tokens_used as f64 * list_price(self.model.as_deref()))
     }
 }
 
@@ -51,6 +63,48 @@ impl From<&Decision> for Verdict {
     }
 }
 
+/// Requests, and how many of them were let through; the same in dollars.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Through {
+    /// All requests.
+    pub requests: u64,
+    /// Those that were let through.
+    pub passed: u64,
+    /// What all of them cost, in dollars.
+    pub cost: f64,
+    /// What those cost that were let through, in dollars.
+    pub passed_cost: f64,
+}
+
+impl Through {
+    /// Counts a request.
+    fn count(&mut self, allowed: bool, cost: f64) {
+        self.requests += 1;
+        self.cost += cost;
+        if allowed {
+            self.passed += 1;
+            self.passed_cost += cost;
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.passed += other.passed;
+        self.cost += other.cost;
+        self.passed_cost += other.passed_cost;
+    }
+
+    /// Share of the requests that was let through, 0 to 1.
+    pub fn share(&self) -> f64 {
+        share(self.passed as f64, self.requests as f64, 0.0)
+    }
+
+    /// Share of the cost that was let through, 0 to 1.
+    pub fn cost_share(&self) -> f64 {
+        share(self.passed_cost, self.cost, 0.0)
+    }
+}
+
 /// How one kind of attack fared, or the attacks on one archetype.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AttackScore {
@@ -65,6 +119,12 @@ pub struct AttackScore {
     pub median_requests: Option<u32>,
     /// Which findings gave them away, by attacks; refusals without a finding of their own are not in here.
     pub by: BTreeMap<AnomalyKind, u32>,
+    /// What the attacks that were found did after the request that gave them away, and how much of it was let through.
+    pub after: Through,
+    /// Requests of the rightful owners from the first of the attack's on.
+    pub owners_requests: u64,
+    /// Those of them that were refused.
+    pub owners_refused: u64,
     /// The delays of those that were found, in order.
     delays: Vec<Millis>,
     /// Their requests, in order.
@@ -83,6 +143,9 @@ impl AttackScore {
         for (finding, count) in &other.by {
             *self.by.entry(*finding).or_default() += count;
         }
+        self.after.add(&other.after);
+        self.owners_requests += other.owners_requests;
+        self.owners_refused += other.owners_refused;
         self.delays.extend(&other.delays);
         self.requests.extend(&other.requests);
         self.delays.sort_unstable();
@@ -182,9 +245,21 @@ impl Score {
         sum(self.attacks.values(), AttackScore::add)
     }
 
+    /// The attacks that an analyst could tell, or would find hard to, or could not.
+    pub fn told(&self, tellable: Tellable) -> AttackScore {
+        let told = self.attacks.iter().filter(|(kind, _)| Tellable::of(kind) == tellable);
+        sum(told.map(|(_, score)| score), AttackScore::add)
+    }
+
     /// All benign keys together.
     pub fn all_benign(&self) -> BenignScore {
         sum(self.benign.values(), BenignScore::add)
+    }
+
+    /// Those of them that are rightfully loud, or those that are not.
+    pub fn benign_that_are(&self, loud: bool) -> BenignScore {
+        let those = self.benign.iter().filter(|(name, _)| is_loud(name) == loud);
+        sum(those.map(|(_, score)| score), BenignScore::add)
     }
 
     /// Takes another run in, of other keys and attacks.
@@ -223,8 +298,8 @@ pub fn score<'a>(decided: impl IntoIterator<Item = (&'a Labelled, Verdict)>) -> 
 pub struct Scorer {
     attacks: BTreeMap<u32, AttackSeen>,
     benign: BTreeMap<u32, KeySeen>,
-    /// Keys whose attack has begun.
-    struck: HashSet<u32>,
+    /// Keys whose attack has begun, with the attack's number.
+    struck: HashMap<u32, u32>,
 }
 
 #[derive(Debug)]
@@ -236,6 +311,9 @@ struct AttackSeen {
     requests: u32,
     found: Option<Millis>,
     by: BTreeSet<AnomalyKind>,
+    after: Through,
+    owners_requests: u64,
+    owners_refused: u64,
 }
 
 #[derive(Debug)]
@@ -254,17 +332,21 @@ impl Scorer {
         let serious = verdict.findings.iter().filter(|(_, severity)| *severity >= Severity::High);
         let kinds: BTreeSet<AnomalyKind> = serious.map(|(kind, _)| *kind).collect();
         if let (Some(kind), Some(id)) = (labelled.label, labelled.attack_id) {
-            self.struck.insert(labelled.key);
+            self.struck.insert(labelled.key, id);
             self.add_attack(kind, id, labelled, verdict.allowed, kinds);
             false
-        } else if labelled.attacked && self.struck.contains(&labelled.key) {
+        } else if let Some(id) = self.struck.get(&labelled.key).filter(|_| labelled.attacked) {
+            if let Some(seen) = self.attacks.get_mut(id) {
+                seen.owners_requests += 1;
+                seen.owners_refused += u64::from(!verdict.allowed);
+            }
             false
         } else {
             self.add_benign(labelled, verdict.allowed, &kinds)
         }
     }
 
-    fn add_attack<R>(
+    fn add_attack<R: HasStatus>(
         &mut self,
         kind: &'static str,
         id: u32,
@@ -280,8 +362,12 @@ impl Scorer {
             requests: 0,
             found: None,
             by: BTreeSet::new(),
+            after: Through::default(),
+            owners_requests: 0,
+            owners_refused: 0,
         });
         if seen.found.is_some() {
+            seen.after.count(allowed, labelled.record.cost());
             return;
         }
         seen.requests += 1;
@@ -334,6 +420,9 @@ impl Scorer {
                 by: seen.by.iter().map(|kind| (*kind, 1)).collect(),
                 delays: seen.found.map(|found| found - seen.began).into_iter().collect(),
                 requests: seen.found.map(|_| seen.requests).into_iter().collect(),
+                after: seen.after,
+                owners_requests: seen.owners_requests,
+                owners_refused: seen.owners_refused,
                 ..AttackScore::default()
             };
             score.attacks.entry(seen.kind).or_default().add(&one);

@@ -2,13 +2,19 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{AttackScore, BenignScore, Score};
+use super::{AttackScore, BenignScore, Score, Tellable, share};
 use crate::domain::{HOUR, MINUTE, Millis, SECOND, finding::AnomalyKind};
 
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         attacks(f, "attack", &self.attacks)?;
         attack(f, "all attacks", &self.all_attacks())?;
+        for tellable in [Tellable::Yes, Tellable::Hard, Tellable::No] {
+            let told = self.told(tellable);
+            if told.attacks > 0 {
+                attack(f, &format!("an analyst could: {}", tellable.word()), &told)?;
+            }
+        }
         writeln!(f)?;
         attacks(f, "attacked keys", &self.victims)?;
         if !self.missed.is_empty() {
@@ -29,9 +35,27 @@ impl fmt::Display for Score {
         for (name, archetype) in &self.benign {
             benign(f, name, archetype)?;
         }
-        benign(f, "all benign keys", &self.all_benign())
+        benign(f, "all benign keys", &self.all_benign())?;
+        if self.benign_that_are(true).keys > 0 {
+            benign(f, "of these not loud", &self.benign_that_are(false))?;
+        }
+        Ok(())
     }
 }
+
+/// What is said of attacks, and how wide: how many there were and were found, after which time and how many requests;
+/// of what they did after that, the share of requests and of cost that was let through; of their victims' own requests
+/// meanwhile, the share that was refused.
+const COLUMNS: [(&str, usize); 8] = [
+    ("number", 8),
+    ("found", 8),
+    ("recall", 8),
+    ("median", 12),
+    ("requests", 10),
+    ("through", 9),
+    ("cost", 8),
+    ("owner", 8),
+];
 
 fn attacks(
     f: &mut fmt::Formatter<'_>,
@@ -39,7 +63,7 @@ fn attacks(
     scores: &BTreeMap<&'static str, AttackScore>,
 ) -> fmt::Result {
     write!(f, "{heading:<24}")?;
-    for (column, width) in ["number", "found", "recall", "median", "requests"].iter().zip([8, 8, 8, 12, 10]) {
+    for (column, width) in COLUMNS.iter() {
         write!(f, "{column:>width$}")?;
     }
     writeln!(f, "  found by")?;
@@ -51,6 +75,10 @@ fn attack(f: &mut fmt::Formatter<'_>, name: &str, score: &AttackScore) -> fmt::R
     let delay = score.median_delay.map_or_else(String::new, duration);
     let requests = score.median_requests.map_or_else(String::new, |requests| requests.to_string());
     write!(f, "{name:<24}{:>8}{:>8}{recall:>8}{delay:>12}{requests:>10}", score.attacks, score.found)?;
+    let percent = |share: f64| format!("{:.1}%", share * 100.0);
+    let owner = share(score.owners_refused as f64, score.owners_requests as f64, 0.0);
+    let (through, cost) = (percent(score.after.share()), percent(score.after.cost_share()));
+    write!(f, "{through:>9}{cost:>8}{:>8}", percent(owner))?;
     kinds(f, &score.by)
 }
 

@@ -74,6 +74,11 @@ impl Keys {
         self.in_partition(partition, "in_force")
     }
 
+    /// The subjects of a partition that have a profile, by when they were last seen.
+    pub(super) fn seen(&self, partition: u16) -> String {
+        self.in_partition(partition, "seen")
+    }
+
     /// The event stream of a partition.
     pub(super) fn events(&self, partition: u16) -> String {
         self.in_partition(partition, "events")

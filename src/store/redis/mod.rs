@@ -24,6 +24,7 @@ mod reply;
 mod reservations;
 mod respond;
 mod scripts;
+mod seen;
 mod sinks;
 mod spread;
 mod standings;

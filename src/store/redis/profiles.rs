@@ -8,8 +8,8 @@ use super::{
     scripts::{Call, PROFILE},
 };
 use crate::{
-    domain::{profile::Profile, subject::Subject},
-    store::{ProfileStore, StoreError, StoreFault, StoreResult, packed},
+    domain::{Millis, profile::Profile, subject::Subject},
+    store::{ProfileStore, SeenSubject, StoreError, StoreFault, StoreResult, packed},
 };
 
 /// Version of the packed form, the byte behind the counter.
@@ -40,6 +40,14 @@ impl ProfileStore for RedisStore {
             Err(StoreError::Unavailable("others keep changing the same profile".into()))
         })
     }
+
+    fn subjects_seen<'a>(
+        &'a self,
+        after: Option<&'a SeenSubject>,
+        limit: usize,
+    ) -> StoreResult<'a, Vec<SeenSubject>> {
+        Box::pin(super::seen::page(self, after, limit))
+    }
 }
 
 impl RedisStore {
@@ -63,11 +71,17 @@ impl RedisStore {
         read: WriteCounter,
         profile: &Profile,
     ) -> Result<bool, StoreError> {
+        let kept = Millis::try_from(self.options.profile_retention.as_millis()).unwrap_or(Millis::MAX);
+        let last_seen = profile.last_seen.unwrap_or_default();
         let call = Call::new(&PROFILE)
             .key(self.keys.subject(subject).profile)
+            .key(self.keys.seen(self.keys.partition(Some(subject))))
             .arg(read.map_or_else(Vec::new, Vec::from))
             .arg(pack(read, profile)?)
-            .arg(self.options.profile_retention.as_millis().to_string());
+            .arg(kept.to_string())
+            .arg(subject.as_str())
+            .arg(last_seen.to_string())
+            .arg(last_seen.saturating_sub(kept).to_string());
         Ok(self.link.call(call).await? == Value::Int(1))
     }
 }

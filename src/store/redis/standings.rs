@@ -90,6 +90,7 @@ impl StandingStore for RedisStore {
             let call = Call::new(&FORGET)
                 .key(self.keys.in_force(partition))
                 .key(self.keys.events(partition))
+                .key(self.keys.seen(partition))
                 .keys([keys.state, keys.detail, keys.profile])
                 .keys(keys.windows)
                 .arg(subject.as_str())

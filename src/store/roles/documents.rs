@@ -73,7 +73,7 @@ pub trait DocumentStore: Send + Sync + 'static {
     /// Every document, with the revision they belong to.
     fn documents(&self) -> StoreResult<'_, (Revision, Vec<Document>)>;
 
-    /// The revision of the documents.
+    /// Grows by one with each document that is written or deleted.
     fn documents_revision(&self) -> StoreResult<'_, Revision>;
 
     /// The documents that changed after `known`. `None` where the store cannot tell, so that all must be read: that is

@@ -5,6 +5,7 @@ mod demo;
 mod durability;
 mod exit_codes;
 mod explain;
+mod import;
 mod lifecycle;
 mod operator;
 mod report;

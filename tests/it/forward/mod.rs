@@ -97,6 +97,7 @@ impl Forwarding {
             log_event: Arc::new(move |event| log.lock().push(event)),
             instance: "one".to_owned(),
             log_changes: None,
+            replace_key: None,
         };
         let stop = CancellationToken::new();
         let forwarder = Forwarder::start(sinks, &context, &stop).unwrap();

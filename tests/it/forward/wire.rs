@@ -171,6 +171,7 @@ async fn a_trial_of_an_emergency_hook_asks_for_nothing_to_be_done() {
         log_event: Arc::new(|event| panic!("a trial is not told of: {event:?}")),
         instance: "check-config".to_owned(),
         log_changes: None,
+        replace_key: None,
     };
     let mut hook = emergency_hook(&receiver.url, secret.path()).open(&context).unwrap();
     let sent = hook.test(&events(1)[0]).await.unwrap();

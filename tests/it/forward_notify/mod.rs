@@ -78,6 +78,7 @@ fn context(store: Arc<dyn Store>, time: &Shifted, instance: &str) -> SinkContext
         log_event: Arc::new(|_| {}),
         instance: instance.to_owned(),
         log_changes: None,
+        replace_key: None,
     }
 }
 

@@ -87,6 +87,7 @@ impl Log {
             log_event: Arc::new(|event| panic!("nothing is to be told: {event:?}")),
             instance: "node-1".to_owned(),
             log_changes: None,
+            replace_key: None,
         };
         (sink, context)
     }

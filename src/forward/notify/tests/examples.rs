@@ -133,12 +133,43 @@ fn a_hook_that_a_ban_calls_is_reported_with_that_ban() {
         event: ban.id.clone(),
         cause: ban.kind,
         rule: rule(&ban),
+        new_key_id: None,
     });
     day.take(ban);
     day.take(hook);
     let notices = day.after(10 * SECOND);
     assert_eq!(kinds(&notices), [(NoticeKind::Firing, 2)]);
     assert_eq!(notices[0].dedup_key, "keyward:impossible_travel:key:a");
+}
+
+#[test]
+fn an_alert_rule_that_is_cleared_closes_its_own_incident_alone() {
+    use crate::forward::filter::Filter;
+    let alert = |key: &str, window: &str, state: &str| {
+        let severity = if state == "cleared" { Severity::Low } else { Severity::High };
+        let mut event = event(EventType::AlertRule, severity, key);
+        event.evidence = serde_json::json!({
+            "summary": "", "start": "2026-03-02T09:00:00.000Z", "metric": "cost", "operator": "gt",
+            "threshold": "5", "scope": "key", "window": window, "state": state,
+        })
+        .into();
+        event
+    };
+    let mut day = Day::of(CLOSES);
+    for (key, window) in [("a", "5min"), ("a", "1hour"), ("b", "5min")] {
+        day.take(alert(key, window, "firing"));
+    }
+    assert_eq!(day.after(10 * SECOND).len(), 3);
+    let cleared = alert("a", "5min", "cleared");
+    let filter = Filter { min_severity: Some(Severity::High), ends: true, ..Filter::default() };
+    assert!(filter.admits(&cleared), "whatever its severity is");
+    day.take(cleared);
+    let notices = day.after(0);
+    assert_eq!(
+        (kinds(&notices), notices[0].end),
+        (vec![(NoticeKind::Resolved, 0)], Some(EndReason::Cleared))
+    );
+    assert_eq!(day.groups.len(), 2, "the others still fire");
 }
 
 #[test]

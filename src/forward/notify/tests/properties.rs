@@ -88,7 +88,7 @@ impl Run {
                     }
                     _ => {}
                 }
-                if !super::super::rule::ends_group(*kind) {
+                if !super::super::rule::ends_group(&taken) {
                     self.taken += count;
                 }
                 self.groups.take(&taken, self.now);

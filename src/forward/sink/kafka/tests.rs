@@ -81,6 +81,7 @@ fn a_password_is_never_in_the_settings_and_never_shown() {
         store: Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap()),
         now: Arc::new(|| 0),
         log_event: Arc::new(|_| {}),
+        replace_key: None,
         log_changes: None,
         instance: "i-1".to_owned(),
     };

@@ -30,6 +30,7 @@ fn sink(more: &str) -> Box<dyn Sink> {
         store: Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap()),
         now: Arc::new(|| 0),
         log_event: Arc::new(|_| {}),
+        replace_key: None,
         instance: "i-1".to_owned(),
         log_changes: None,
     };

@@ -6,7 +6,10 @@ use std::collections::HashMap;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::domain::{Millis, profile::Profile, subject::Subject};
+use crate::{
+    domain::{Millis, profile::Profile, subject::Subject},
+    store::SeenSubject,
+};
 
 const SHARDS: u16 = 16;
 
@@ -85,6 +88,25 @@ impl Profiles {
         if shard.entries.len() < self.per_shard {
             shard.take(subject, mark, loaded.clone());
         }
+    }
+
+    /// When the profiles in memory learned last, of those that `wanted` takes.
+    pub(in crate::store::embedded) fn seen(&self, wanted: impl Fn(&SeenSubject) -> bool) -> Vec<SeenSubject> {
+        let mut seen = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let all = shard.entries.iter().map(|(subject, entry)| SeenSubject {
+                subject: subject.clone(),
+                last_seen: entry.profile.last_seen.unwrap_or_default(),
+            });
+            seen.extend(all.filter(&wanted));
+        }
+        seen
+    }
+
+    /// Whether a profile is in memory, where it is newer than in SQLite.
+    pub(in crate::store::embedded) fn holds(&self, subject: &Subject) -> bool {
+        self.shard(subject).entries.contains_key(subject)
     }
 
     /// Forgets a profile, and what is being read of one from SQLite.

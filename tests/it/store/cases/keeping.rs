@@ -10,7 +10,7 @@ use keyward::{
         profile::{Profile, Sample},
         record::Outcome,
     },
-    store::{Claim, Document, DocumentKind, EventQuery, Revision, Store},
+    store::{Claim, Document, DocumentKind, EventQuery, Revision, SeenSubject, Store},
 };
 use serde_json::{Value, json};
 
@@ -27,6 +27,7 @@ fn learned(requests: i64, octet: u8) -> Profile {
             endpoint: "/v1/chat/completions",
             model: None,
             tokens: 100,
+            fresh_tokens: 100,
             cost_nanos: 5,
             outcome: Outcome::Success,
             peaks: (1, 1),
@@ -46,6 +47,40 @@ pub(crate) async fn profile_deltas_add_up(store: &dyn Store) {
     assert_eq!(store.profile(&subject).await.unwrap(), Some(both));
     assert_eq!(store.profile(&key("b")).await.unwrap(), None);
     assert!(store.inspect(&subject, START).await.unwrap().is_none(), "a profile is not a standing");
+}
+
+fn seen_at(time: i64) -> Profile {
+    Profile { requests: 1, last_seen: Some(time), ..Profile::default() }
+}
+
+pub(crate) async fn subjects_are_listed_by_when_they_were_last_seen(store: &dyn Store) {
+    assert_eq!(store.subjects_seen(None, 10).await.unwrap(), []);
+    for n in 0..40 {
+        store.merge_profile(&key(&format!("k{n:02}")), &seen_at(START + n * MINUTE)).await.unwrap();
+    }
+    for name in ["a", "b", "c", "d", "e"] {
+        store.merge_profile(&key(name), &seen_at(START + 40 * MINUTE)).await.unwrap();
+    }
+    let names = |seen: &[SeenSubject]| -> Vec<String> {
+        seen.iter().map(|one| one.subject.id().to_owned()).collect()
+    };
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.subjects_seen(after.as_ref(), 2).await.unwrap();
+        all.extend(names(&page));
+        match page.last() {
+            Some(last) if page.len() == 2 => after = Some(last.clone()),
+            _ => break,
+        }
+    }
+    let mut expected: Vec<String> = ["e", "d", "c", "b", "a"].map(str::to_owned).into();
+    expected.extend((0..40).rev().map(|n| format!("k{n:02}")));
+    assert_eq!(all, expected, "each once, also those of one millisecond");
+    store.merge_profile(&key("k00"), &seen_at(START + 41 * MINUTE)).await.unwrap();
+    store.forget(&key("e"), &note(START)).await.unwrap();
+    let first = store.subjects_seen(None, 2).await.unwrap();
+    assert_eq!(names(&first), ["k00", "d"], "who is seen again comes first, and who is forgotten is gone");
+    assert_eq!(first[0].last_seen, START + 41 * MINUTE);
 }
 
 fn document(kind: DocumentKind, name: &str, body: Value) -> Document {

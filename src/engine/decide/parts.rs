@@ -1,0 +1,41 @@
+//! The limit on a part of a key's traffic that is held back: one more counter, charged with the others in the one trip.
+
+use super::decider::Decider;
+use crate::{
+    detect::{self, Features},
+    domain::{
+        Millis,
+        place::PlaceCore,
+        profile::{Part, PartName},
+        record::Record,
+        registry::Applied,
+    },
+    engine::{policy::ActivePolicy, profiles::ProfileHandle},
+};
+
+impl Decider {
+    /// The limit on the part that a request belongs to; `None` where it is not held back, the allowlist covers the
+    /// request, or the key's profile is not at hand.
+    pub(super) fn limit_of_part(
+        &self,
+        record: &Record,
+        profile: Option<&ProfileHandle>,
+        features: &Features,
+        origin: &PlaceCore,
+        active: &ActivePolicy,
+        now: Millis,
+    ) -> Option<Applied> {
+        let (part, most) = profile?.with(|profile| {
+            if !profile.later.parts.holds_any(now) {
+                return None;
+            }
+            let part = Part::of(&features.client, origin);
+            Some((part, detect::most_an_hour(profile, part, now)?))
+        })?;
+        if active.allowlist.covers(&record.key, record.source_ip, Some(origin), now) {
+            return None;
+        }
+        let name = PartName { client: &features.client, place: origin }.to_string();
+        Some(Applied::on_part(&record.key, (part.number(), name.into()), most))
+    }
+}

@@ -1,0 +1,156 @@
+//! The address of the client, as the proxies between us and it name it.
+//!
+//! Each proxy adds whom it heard from. Read from the right, an address is true for as long as the one that named it is
+//! a proxy of ours; the first that is none is the client. What stands further left is the client's own invention.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::http::HeaderMap;
+
+use crate::{
+    config::{AddressHeader, TrustedNetwork},
+    domain::address,
+};
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED: &str = "forwarded";
+const REAL_IP: &str = "x-real-ip";
+
+/// Who asks: the other end of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A program on another end of the network, or on this machine.
+    Address(IpAddr),
+    /// A program on this machine, over a socket in the file system.
+    Socket,
+}
+
+impl Peer {
+    fn address(self) -> IpAddr {
+        match self {
+            Self::Address(address) => address::unfold(address),
+            Self::Socket => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
+    }
+
+    /// Whether it is a proxy of ours.
+    pub(super) fn is_trusted(self, trusted: &[TrustedNetwork]) -> bool {
+        self == Self::Socket || is_trusted(self.address(), trusted)
+    }
+}
+
+fn is_trusted(address: IpAddr, trusted: &[TrustedNetwork]) -> bool {
+    trusted.iter().any(|network| network.0.contains(&address))
+}
+
+/// The address of the client.
+pub(super) fn address_of(
+    peer: Peer,
+    headers: &HeaderMap,
+    trusted: &[TrustedNetwork],
+    named_by: AddressHeader,
+) -> IpAddr {
+    let mut client = peer.address();
+    if !peer.is_trusted(trusted) {
+        return client;
+    }
+    for named in reported(headers, named_by).iter().rev() {
+        // What is no address (`unknown`, a name) hides what is further away.
+        let Ok(address) = address::parse(named) else { break };
+        client = address;
+        if !is_trusted(address, trusted) {
+            break;
+        }
+    }
+    client
+}
+
+/// The addresses that a header names, the nearest last.
+fn reported(headers: &HeaderMap, named_by: AddressHeader) -> Vec<&str> {
+    let named = match named_by {
+        AddressHeader::First => {
+            [FORWARDED_FOR, FORWARDED, REAL_IP].into_iter().find(|n| headers.contains_key(*n))
+        }
+        AddressHeader::ForwardedFor => Some(FORWARDED_FOR),
+        AddressHeader::Forwarded => Some(FORWARDED),
+        AddressHeader::RealIp => Some(REAL_IP),
+    };
+    let values = named.into_iter().flat_map(|name| headers.get_all(name));
+    let parts = values.flat_map(|value| value.to_str().unwrap_or("unknown").split(','));
+    if named == Some(FORWARDED) {
+        parts.map(forwarded_for).collect()
+    } else {
+        parts.map(address::bare).collect()
+    }
+}
+
+/// The address in one element of `Forwarded` (RFC 7239).
+fn forwarded_for(element: &str) -> &str {
+    let named = |pair: &&str| pair.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("for="));
+    element.split(';').map(str::trim).find(named).map_or("unknown", |pair| address::bare(&pair[4..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, headers: &[(&'static str, &str)], named_by: AddressHeader) -> String {
+        let trusted =
+            ["127.0.0.0/8", "::1", "10.0.0.0/8", "2001:db8:1::/48"].map(|text| text.parse().unwrap());
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        address_of(Peer::Address(address::parse(peer).unwrap()), &map, &trusted, named_by).to_string()
+    }
+
+    #[test]
+    fn the_nearest_address_that_is_no_proxy_of_ours_is_the_client() {
+        for (sent, wanted) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("198.51.100.1, 203.0.113.7", "203.0.113.7"),
+            ("198.51.100.1, 203.0.113.7, 10.1.1.1", "203.0.113.7"),
+            ("10.9.9.9, 10.1.1.1", "10.9.9.9"),
+            ("203.0.113.7:4711", "203.0.113.7"),
+            ("[2001:db8::7]:443, 2001:db8:1::2", "2001:db8::7"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("64:ff9b::cb00:7107", "203.0.113.7"),
+            ("fe80::7%eth0", "fe80::7"),
+            ("203.0.113.7, unknown, 10.1.1.1", "10.1.1.1"),
+            ("", "127.0.0.1"),
+        ] {
+            assert_eq!(
+                client("127.0.0.1", &[("x-forwarded-for", sent)], AddressHeader::First),
+                wanted,
+                "{sent}"
+            );
+        }
+        let twice = [("x-forwarded-for", "198.51.100.1"), ("x-forwarded-for", "203.0.113.7")];
+        assert_eq!(client("127.0.0.1", &twice, AddressHeader::First), "203.0.113.7");
+    }
+
+    #[test]
+    fn nobody_else_is_believed() {
+        let spoofed = [("x-forwarded-for", "203.0.113.7"), ("x-real-ip", "203.0.113.7")];
+        for peer in ["198.51.100.1", "192.168.0.1", "2001:db8:2::1"] {
+            assert_eq!(client(peer, &spoofed, AddressHeader::First), peer);
+        }
+    }
+
+    #[test]
+    fn other_headers_are_read_where_the_first_is_not_there_or_another_is_named() {
+        let forwarded = ("forwarded", r#"for=198.51.100.1;proto=https, For="[2001:db8::7]:443";by=10.0.0.1"#);
+        let real = ("x-real-ip", "203.0.113.7");
+        assert_eq!(client("127.0.0.1", &[forwarded], AddressHeader::First), "2001:db8::7");
+        assert_eq!(client("127.0.0.1", &[real], AddressHeader::First), "203.0.113.7");
+        let all = [("x-forwarded-for", "198.51.100.9"), forwarded, real];
+        for (named_by, wanted) in [
+            (AddressHeader::First, "198.51.100.9"),
+            (AddressHeader::ForwardedFor, "198.51.100.9"),
+            (AddressHeader::Forwarded, "2001:db8::7"),
+            (AddressHeader::RealIp, "203.0.113.7"),
+        ] {
+            assert_eq!(client("10.0.0.1", &all, named_by), wanted, "{named_by:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The request that a proxy asks about: its path, and the queries that it may have had.
+//!
+//! A proxy names it in headers of its own, or appends its path to ours. Headers are believed of trusted proxies alone.
+//! All queries that are named are searched for a key, whichever names the path: a client that adds a header of its own
+//! can hide no key by it.
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderMap, Uri};
+
+use crate::config;
+
+/// Where the route begins.
+pub(super) const PREFIX: &str = "/v1/authorize";
+
+const FORWARDED_URI: &str = "x-forwarded-uri";
+const ORIGINAL_URI: &str = "x-original-uri";
+/// The longest path that is kept, in bytes.
+const MOST_BYTES: usize = 2048;
+
+/// The request that is asked about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OriginalRequest<'r> {
+    /// Its path, without a query; `/` where nobody names it.
+    pub path: String,
+    /// Every query that may be its own; where the proxy's own has one, that is the first.
+    pub queries: Vec<Cow<'r, str>>,
+}
+
+impl OriginalRequest<'_> {
+    /// Whether the proxy names a query, other than its own, that is this one.
+    pub(super) fn names(&self, query: &str) -> bool {
+        !query.is_empty() && self.queries.iter().skip(1).any(|named| named == query)
+    }
+}
+
+/// The request that is asked about; `trusted`: whether a trusted proxy asks.
+pub(super) fn of<'r>(
+    uri: &'r Uri,
+    headers: &'r HeaderMap,
+    trusted: bool,
+    named_by: config::Original,
+) -> OriginalRequest<'r> {
+    let named =
+        |name: &str| headers.get(name).filter(|_| trusted).map(|v| String::from_utf8_lossy(v.as_bytes()));
+    let (forwarded, original) = (named(FORWARDED_URI), named(ORIGINAL_URI));
+    let below = uri.path().strip_prefix(PREFIX).filter(|rest| !rest.is_empty());
+    let path = match named_by {
+        config::Original::First => forwarded.as_deref().or(original.as_deref()).or(below),
+        config::Original::Forwarded => forwarded.as_deref(),
+        config::Original::Original => original.as_deref(),
+        config::Original::Path => below,
+    };
+    let path = path_of(path.unwrap_or("/"));
+    let others = [forwarded, original].into_iter().flatten().filter_map(|uri| query_of(&uri));
+    let queries = uri.query().map(Cow::Borrowed).into_iter().chain(others).collect();
+    OriginalRequest { path, queries }
+}
+
+/// The path of a target in either form (RFC 9112, section 3.2), cut to what is kept.
+fn path_of(target: &str) -> String {
+    let target = target.split(['?', '#']).next().unwrap_or_default();
+    let scheme = ["http://", "https://"].into_iter().find_map(|scheme| target.strip_prefix(scheme));
+    let path = scheme.map_or(target, |rest| rest.find('/').map_or("/", |start| &rest[start..]));
+    let end = path.floor_char_boundary(MOST_BYTES);
+    if path.is_empty() { "/".to_owned() } else { path[..end].to_owned() }
+}
+
+fn query_of<'r>(uri: &str) -> Option<Cow<'r, str>> {
+    let (_, query) = uri.split_once('?')?;
+    Some(query.split('#').next().unwrap_or_default().to_owned().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(
+        uri: &str,
+        headers: &[(&'static str, &str)],
+        trusted: bool,
+        named_by: config::Original,
+    ) -> String {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        let uri = uri.parse().unwrap();
+        let OriginalRequest { path, queries } = of(&uri, &map, trusted, named_by);
+        format!("{path} {}", queries.join("|"))
+    }
+
+    #[test]
+    fn the_original_is_named_by_the_first_header_that_is_there_or_by_the_path_below() {
+        let first = |uri: &str, headers: &[_]| asked(uri, headers, true, config::Original::First);
+        let (forwarded, original) = (("x-forwarded-uri", "/f?a=1"), ("x-original-uri", "/o?b=2#c"));
+        assert_eq!(first("/v1/authorize?observe", &[forwarded]), "/f observe|a=1");
+        assert_eq!(first("/v1/authorize", &[original]), "/o b=2");
+        assert_eq!(first("/v1/authorize", &[original, forwarded]), "/f a=1|b=2");
+        assert_eq!(first("/v1/authorize/v1/chat?c=3", &[]), "/v1/chat c=3");
+        assert_eq!(first("/v1/authorize/", &[]), "/ ");
+        assert_eq!(first("/v1/authorize", &[]), "/ ");
+        assert_eq!(first("/v1/authorize", &[("x-forwarded-uri", "https://a.example?x")]), "/ x");
+        assert_eq!(first("/v1/authorize", &[("x-original-uri", "http://a.example/p/q?x")]), "/p/q x");
+    }
+
+    #[test]
+    fn the_name_that_is_configured_is_the_only_one_and_no_query_is_hidden() {
+        let headers = [("x-forwarded-uri", "/f?key=1"), ("x-original-uri", "/o?key=2")];
+        let asked = |named_by| asked("/v1/authorize/p?key=3", &headers, true, named_by);
+        assert_eq!(asked(config::Original::Forwarded), "/f key=3|key=1|key=2");
+        assert_eq!(asked(config::Original::Original), "/o key=3|key=1|key=2");
+        assert_eq!(asked(config::Original::Path), "/p key=3|key=1|key=2");
+    }
+
+    #[test]
+    fn who_is_not_trusted_names_the_path_alone() {
+        let headers = [("x-forwarded-uri", "/f?key=1"), ("x-original-uri", "/o")];
+        assert_eq!(asked("/v1/authorize/p?key=3", &headers, false, config::Original::First), "/p key=3");
+        assert_eq!(asked("/v1/authorize", &headers, false, config::Original::Forwarded), "/ ");
+    }
+
+    #[test]
+    fn a_path_is_cut_between_characters() {
+        let long = format!("/v1/authorize/{}", "é".repeat(2000));
+        let kept = path_of(&long);
+        assert!(kept.len() <= MOST_BYTES && kept.len() > MOST_BYTES - 2);
+    }
+}
