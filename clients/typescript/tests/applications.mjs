@@ -38,18 +38,19 @@ async function plain(t, options) {
   return serve(t, (req, res) => guard(req, res, () => answer(req, res)));
 }
 
-/** Express: the guard reads the body itself, or (`parsed`) finds it read. */
-function express(parsed) {
+/** Express: the guard reads the body itself, or finds it read (`before`), or gives it to the parser behind it (`behind`). */
+function express(parser) {
   return async (t, options) => {
     const framework = load('express');
     const app = framework();
-    if (parsed) app.use(framework.json({ limit: '1mb' }));
-    app.use(keyward(options));
+    const json = framework.json({ limit: '1mb' });
+    const guard = keyward(options);
+    app.use(...{ none: [guard], before: [json, guard], behind: [guard, json] }[parser]);
     app.use(async (req, res) => {
       const mood = req.url.split('?')[1];
       if (mood === 'fail') throw new Error('as asked');
-      if (parsed) req[Symbol.asyncIterator] = async function* () {};
-      if (parsed && mood === 'echo') return res.json(req.body);
+      if (parser !== 'none') req[Symbol.asyncIterator] = async function* () {};
+      if (parser !== 'none' && mood === 'echo') return res.json(req.body);
       return answer(req, res);
     });
     app.use((_error, _req, res, _next) => res.status(500).end());
@@ -112,8 +113,9 @@ async function fetchHandler(t, options) {
 
 export const applications = {
   http: plain,
-  express: express(false),
-  'express with its body parser': express(true),
+  express: express('none'),
+  'express with a body parser before': express('before'),
+  'express with a body parser behind': express('behind'),
   fastify,
   fetch: fetchHandler,
 };
