@@ -13,7 +13,10 @@ import assert from 'node:assert/strict';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
-export const load = createRequire(join(process.env.CLIENTS_NODE ?? join(target, 'clients', 'node'), 'tests.js'));
+const frameworks = process.env.CLIENTS_NODE ?? join(target, 'clients', 'node');
+export const load = createRequire(join(frameworks, 'tests.js'));
+/** The folder of a framework. */
+export const folderOf = (name) => join(frameworks, 'node_modules', name);
 
 const SETTINGS = `
 [cardinality]
