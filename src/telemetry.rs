@@ -110,6 +110,11 @@ fn describe() {
         "keyward_degraded",
         "1 while the store does not answer and this instance decides by itself."
     );
+    describe_gauge!("keyward_connections", "Connections of callers that are open.");
+    describe_counter!(
+        "keyward_connections_closed_total",
+        "Connections that made room for others: idle ones, and those beyond the cap of an address."
+    );
     describe_gauge!("keyward_bans_held", "Bans that this instance enforces without asking the store.");
     describe_counter!(
         "keyward_events_written_total",
@@ -164,6 +169,12 @@ fn describe() {
         "keyward_notice_groups",
         "Groups of events that a channel has been told of and that are not over."
     );
+    describe_counter!(
+        "keyward_gateway_requests_total",
+        "Requests through the gateway that were admitted and have ended, by interface and status."
+    );
+    describe_counter!("keyward_gateway_attempts_total", "Attempts at upstreams, by what came of them.");
+    describe_gauge!("keyward_gateway_upstream_resting", "1 while an upstream that fails is left alone.");
     describe_gauge!("keyward_build_info", "1; the version is a label.");
     describe_gauge!(
         "process_start_time_seconds",

@@ -104,6 +104,7 @@ fn rooms_look_down_and_never_up() {
         &["crate::store", "crate::forward", "crate::engine", "crate::config", "crate::http"],
         &["src/outbound"],
     );
+    up(&["crate::store", "crate::forward", "crate::config", "crate::app", "crate::cli"], &["src/gateway"]);
     up(&["crate::"], &["src/settings"]);
     up(&["crate::detect", "crate::store", "crate::config"], &["src/forward/format"]);
     up(&["crate::forward"], &["src/domain", "src/detect", "src/store"]);
@@ -128,6 +129,18 @@ fn redis_stays_in_its_store_and_status_codes_in_http() {
         "StatusCode stays in src/http (and in the client of src/cli)",
     );
     nobody(trespassers(&["rusqlite"], &["src/store/embedded"]), "SQLite stays in src/store/embedded");
+}
+
+#[test]
+fn the_way_of_a_request_alone_knows_the_engine_and_dialects_wait_for_nothing() {
+    let outside = ["src/gateway/dialect", "src/gateway/meter"];
+    let words = ["tokio", "axum", "reqwest", ".await", "async fn", "clock::", "crate::engine", "crate::http"];
+    nobody(strangers(&words, &outside), "src/gateway/dialect and src/gateway/meter are pure");
+    let files = ["src/gateway/settings", "src/gateway/dialect", "src/gateway/meter"];
+    nobody(
+        strangers(&["crate::engine", "crate::intake", "crate::http"], &files),
+        "only flow knows the engine",
+    );
 }
 
 #[test]

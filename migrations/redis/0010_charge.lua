@@ -46,7 +46,7 @@ local PEEK, REPORT = 1, 2
 local claims, keeps, late, lasts = unpacked("<dddd", ARGV[9])
 local own = {KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]}
 local windows = {KEYS[2], KEYS[3], KEYS[4], KEYS[5]}
-local charge, amounts = ARGV[1], ARGV[3]
+local charge, peer, amounts = ARGV[1], ARGV[2], ARGV[3]
 
 -- A charge with other counts, or in another mode.
 local function with_counts(requests, tokens, auth, missing)
@@ -72,7 +72,10 @@ local function settle()
   local stage, ends, held = opened(content)
   if held.key ~= ARGV[8] or stage == CORRECTED then return "" end
   if stage == LAPSED or stage == HELD and ends <= now then return "-" end
+  if stage == OBSERVED and ends <= now then return "" end
   if stage ~= HELD and ends + ONE_DAY <= now then return "" end
+  -- Where it came from was seen when it was counted.
+  if stage == OBSERVED then peer = "" end
   call("ZREM", KEYS[7], ARGV[7])
   if stage == CHARGED then
     call("HSET", KEYS[6], ARGV[7], moved(content, CORRECTED, ends))
@@ -136,7 +139,7 @@ if late >= 0 and mode == REPORT then
     reply = string.char(reply:byte(1) + 2) .. reply:sub(2)
   end
 else
-  reply = observe(own, {charge, ARGV[2]})
+  reply = observe(own, {charge, peer})
 end
 if type(reply) == "table" then return reply end
 

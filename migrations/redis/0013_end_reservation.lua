@@ -44,7 +44,7 @@ if ARGV[2] == "give back" then
 else
   if stage == CORRECTED or due(stage, ends) > now then return 0 end
   if stage == CHARGED and call("ZSCORE", list, "+" .. id) then return 0 end
-  if stage == CHARGED or stage == LAPSED then
+  if stage == CHARGED or stage == LAPSED or stage == OBSERVED then
     call("HDEL", reservations, id)
     call("ZREM", list, id)
     return 3

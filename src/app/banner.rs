@@ -30,11 +30,17 @@ pub fn banner(config: &Config, running: &Running) -> String {
     if running.address.ip().is_unspecified() {
         let _ = writeln!(text, "  listens  on every address of this machine ({})", running.address);
     }
+    if let Some(admin) = running.admin_address {
+        let _ = writeln!(text, "  admin    http://{}: operators are answered there alone", reachable(admin));
+    }
     let _ = writeln!(text, "  store    {}", mask_url(&config.store.url));
     let _ = writeln!(text, "  geo      {}", geo(running));
     let _ = writeln!(text, "  prices   {}", prices(&running.prices));
     if let Some(sinks) = sinks(config) {
         let _ = writeln!(text, "  sinks    {sinks}");
+    }
+    if let Some(address) = running.gateway_address() {
+        let _ = writeln!(text, "  gateway  {}", gateway(config, address));
     }
     let _ = writeln!(text, "  access   {}", access(config));
     let _ = writeln!(text, "  docs     {url}/docs");
@@ -90,6 +96,12 @@ fn sinks(config: &Config) -> Option<String> {
     let named = config.sinks.iter().map(|sink| format!("{} ({})", sink.common().name, sink.common().kind));
     let names: Vec<String> = named.collect();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// Where the gateway listens, and the names of its upstreams.
+fn gateway(config: &Config, address: SocketAddr) -> String {
+    let names: Vec<&str> = config.gateway.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+    format!("http://{} to {}; docs/gateway.md", reachable(address), names.join(", "))
 }
 
 fn access(config: &Config) -> String {

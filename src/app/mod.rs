@@ -3,8 +3,10 @@
 
 mod banner;
 mod base;
+mod descriptors;
 mod doors;
 mod error;
+mod gateway;
 mod open;
 
 pub use banner::{banner, reachable};
@@ -20,14 +22,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
-    config::{AllowedHosts, Config},
+    config::{self, AllowedHosts, Config},
     domain::{SECOND, actor::Actor},
-    engine::{Engine, EngineOptions},
-    forward::{Forwarder, SinkContext},
-    geo::GeoStatus,
-    http::{self, AppState, Auth, Authorize},
+    engine::{DataDirectory, Engine, EngineOptions, Stopped},
+    forward::{Forwarder, SinkContext, Status},
+    geo::{Geo, GeoStatus},
+    http::{self, AppState, Auth, Authorize, Bouncers},
     intake::Intake,
-    pricing::PriceStatus,
+    pricing::{PriceStatus, Prices},
     telemetry,
     watch::Reload,
     web,
@@ -37,6 +39,8 @@ use crate::{
 pub struct Running {
     /// The address that it listens on, with the port that the system chose where 0 was asked for.
     pub address: SocketAddr,
+    /// Where operators are listened to, where that is elsewhere.
+    pub admin_address: Option<SocketAddr>,
     /// How the geo databases stood at the start.
     pub geo: GeoStatus,
     /// How the prices stood at the start.
@@ -44,29 +48,43 @@ pub struct Running {
     /// Decides; for tests and for whoever embeds the service.
     pub engine: Arc<Engine>,
     stop: CancellationToken,
+    gateway: Option<gateway::Serving>,
     serving: JoinHandle<std::io::Result<()>>,
     /// What is on a listener of its own, where there is one.
     authorizing: Option<JoinHandle<std::io::Result<()>>>,
     background: Background,
 }
 
+/// Tells the state of what the routes do not see, as JSON.
+type Components = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
 /// What goes on beside the requests.
 struct Background {
     finish: CancellationToken,
-    upkeep: JoinHandle<()>,
+    upkeep: JoinHandle<Stopped>,
     forwarder: Forwarder,
     stop_forwarding: CancellationToken,
     helpers: Vec<JoinHandle<()>>,
 }
 
 impl Running {
+    /// The address that the gateway listens on; `None` where there is none.
+    pub fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(|gateway| gateway.address)
+    }
+
     /// Stops accepting, lets requests in flight end, writes what is in memory.
     ///
     /// # Errors
-    /// When the accept loop or the upkeep failed; what could be written was.
+    /// When the accept loop or the upkeep failed, or what was in memory could be neither stored nor left for the next
+    /// start; what could be written was.
     pub async fn shutdown(self) -> Result<(), AppError> {
         self.stop.cancel();
         let served = self.serving.await;
+        let gateway_served = match self.gateway {
+            Some(gateway) => gateway.finish().await,
+            None => Ok(()),
+        };
         let authorized = join(self.authorizing).await;
         // Before the store is closed: the cursors are in it.
         self.background.stop_forwarding.cancel();
@@ -77,8 +95,17 @@ impl Running {
         self.background.helpers.iter().for_each(JoinHandle::abort);
         let internal = |error: &dyn std::error::Error| AppError::Internal(error.to_string());
         served.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+        gateway_served?;
         authorized.map_err(|error| internal(&error))?;
-        finished.map_err(|error| internal(&error))
+        match finished.map_err(|error| internal(&error))? {
+            Stopped::Stored => Ok(()),
+            Stopped::Journaled(path) => {
+                let path = path.display();
+                tracing::warn!(%path, "the store does not answer: the next start writes what it lacks");
+                Ok(())
+            }
+            Stopped::Lost(why) => Err(AppError::NotStored(why)),
+        }
     }
 }
 
@@ -97,12 +124,15 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let listener = listen(config.server.listen).await?;
     let address =
         listener.local_addr().map_err(|source| AppError::Listen { address: config.server.listen, source })?;
+    let gateway = gateway::prepare(&config).await?;
     let doors = AuthorizeListener::open(&config.server.authorize_listen).await?;
-    let store = open::store(&config).await?;
-    open::register(&peppers, &*store, &config).await?;
-    let engine = Engine::start(store, geo.clone(), &config, options(&config))
-        .await
-        .map_err(|error| AppError::Store { store: crate::config::mask_url(&config.store.url), error })?;
+    let admin = match config.server.admin_address() {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+    let options = options(&config, open::directory(&config, &peppers));
+    let engine = open::engine(&config, &peppers, geo.clone(), options).await?;
 
     let stop_forwarding = CancellationToken::new();
     let forwarder = Forwarder::start(&config.sinks, &sink_context(&engine), &stop_forwarding)?;
@@ -110,41 +140,95 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
     geo.note_loaded(engine.now());
-    let (geo_files, geo_clock, price_file) = (geo.clone(), engine.clone(), prices.clone());
-    let helpers = vec![
-        tokio::spawn(telemetry::fold(metrics.clone())),
-        tokio::spawn(reload(config.geoip.reload_seconds, move || {
-            geo_files.reload_if_changed(geo_clock.now())
-        })),
-        tokio::spawn(reload(config.prices.reload_seconds, move || price_file.reload_if_changed())),
-    ];
+    let mut helpers = reloads(&config, &geo, &prices, &engine);
+    helpers.push(tokio::spawn(telemetry::fold(metrics.clone())));
     let (geo_status, price_status) = (geo.status(), prices.status());
-    let skew = i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000;
-    let (shown, clock) = (sinks.clone(), engine.clone());
+    let intake = Intake::live(peppers.peppers, prices.clone(), skew(&config));
+    let gateway = gateway.map(|gateway| gateway.serve(&engine, &intake, &config.server, &stop));
     let state = Arc::new(AppState {
         engine: engine.clone(),
-        intake: Intake::live(peppers.peppers, prices.clone(), skew),
+        intake,
         auth,
         authorize: Authorize::new(&config.server, &config.authorize),
+        traces: config.traces.clone(),
+        bouncers: Bouncers::default(),
         hosts: AllowedHosts::new(&config.server),
-        components: Arc::new(move || {
-            // No token is needed to see this: not what others answered.
-            let sinks: Vec<_> = shown.iter().map(|sink| sink.show_in_short(clock.now())).collect();
-            serde_json::json!({ "geoip": geo.status(), "prices": prices.status(), "sinks": sinks })
-        }),
+        components: components(sinks.clone(), engine.clone(), geo, prices),
         sinks,
         metrics: Arc::new(move || metrics.render()),
         started,
         body_timeout: Duration::from_millis(config.server.request_timeout_ms),
         shutdown: stop.clone(),
     });
-    let (settings, until) = (Arc::new(config.server), stop.clone());
+    let max_connections = descriptors::fit(config.server.max_connections);
+    let (settings, until) = (Arc::new(config::Server { max_connections, ..config.server }), stop.clone());
     let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), until.clone());
     let router = http::router_with(state, web::router);
-    let serving = tokio::spawn(async move { http::serve(listener, router, &settings, until).await });
+    let serving = tokio::spawn(serve(listener, admin, router, settings, until));
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
-    Ok(Running { address, geo, prices, engine, stop, serving, authorizing, background })
+    Ok(Running {
+        address,
+        admin_address,
+        geo,
+        prices,
+        engine,
+        stop,
+        gateway,
+        serving,
+        authorizing,
+        background,
+    })
+}
+
+/// Connections of operators at once, on a listener of their own.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// Serves callers, and operators where they have a listener of their own.
+async fn serve(
+    listener: TcpListener,
+    admin: Option<TcpListener>,
+    router: axum::Router,
+    settings: Arc<config::Server>,
+    until: CancellationToken,
+) -> std::io::Result<()> {
+    let Some(admin) = admin else { return http::serve(listener, router, &settings, until).await };
+    let callers = http::callers_only(router.clone());
+    let max_connections = settings.max_connections.min(ADMIN_CONNECTIONS);
+    let few = config::Server { max_connections, ..(*settings).clone() };
+    let both = tokio::join!(
+        http::serve(listener, callers, &settings, until.clone()),
+        http::serve(admin, router, &few, until)
+    );
+    both.0.and(both.1)
+}
+
+/// What looks for changed geo databases and price lists.
+fn reloads(
+    config: &Config,
+    geo: &Arc<Geo>,
+    prices: &Arc<Prices>,
+    engine: &Arc<Engine>,
+) -> Vec<JoinHandle<()>> {
+    let (geo, prices, clock) = (geo.clone(), prices.clone(), engine.clone());
+    let reload_geo = move || geo.reload_if_changed(clock.now());
+    vec![
+        tokio::spawn(reload(config.geoip.reload_seconds, reload_geo)),
+        tokio::spawn(reload(config.prices.reload_seconds, move || prices.reload_if_changed())),
+    ]
+}
+
+/// The state of what the routes do not see. No token is needed to see this: not what others answered.
+fn components(sinks: Vec<Arc<Status>>, clock: Arc<Engine>, geo: Arc<Geo>, prices: Arc<Prices>) -> Components {
+    Arc::new(move || {
+        let sinks: Vec<_> = sinks.iter().map(|sink| sink.show_in_short(clock.now())).collect();
+        serde_json::json!({ "geoip": geo.status(), "prices": prices.status(), "sinks": sinks })
+    })
+}
+
+/// How far the timestamp of a record may be from now, ms.
+fn skew(config: &Config) -> i64 {
+    i64::try_from(config.server.max_clock_skew_seconds).unwrap_or(i64::MAX / 1000) * 1000
 }
 
 /// What sinks need of the rest.
@@ -170,7 +254,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
     TcpListener::bind(address).await.map_err(|source| AppError::Listen { address, source })
 }
 
-fn options(config: &Config) -> EngineOptions {
+fn options(config: &Config, directory: DataDirectory) -> EngineOptions {
     EngineOptions {
         deadline: Duration::from_millis(config.store.deadline_ms),
         idempotency_capacity: config.idempotency.capacity,
@@ -185,6 +269,7 @@ fn options(config: &Config) -> EngineOptions {
         usage_series: config.usage.max_series,
         usage_by_user: config.usage.by_user,
         lease: config.reservations.lease_seconds * SECOND,
+        directory: Some(directory),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
         finding::Severity,
     },
     forward::SinkContext,
+    gateway::{self, Upstreams},
     settings::SettingErrors,
     store::{
         StoreError,
@@ -28,8 +29,8 @@ use crate::{
 /// Print the settings in effect.
 #[derive(Debug, Args)]
 pub(super) struct CheckConfig {
-    /// Send one test event to this sink, and tell what came back.
-    #[arg(long, value_name = "SINK")]
+    /// Send one test event to this sink, or ask this upstream of the gateway for its models, and tell what came back.
+    #[arg(long, value_name = "SINK|UPSTREAM")]
     send_test: Option<String>,
     #[command(flatten)]
     settings: Settings,
@@ -45,7 +46,7 @@ impl CheckConfig {
             app::probe(&config).await?;
             let (context, mut errors) = (sink_context()?, SettingErrors::default());
             config.sinks.iter().for_each(|sink| errors.check(sink.probe(&context)));
-            errors.finish(Ok::<_, SettingErrors>(())).map_err(AppError::from)?;
+            errors.finish(Upstreams::open(&config.gateway).map(drop)).map_err(AppError::from)?;
             Ok(())
         })?;
         output::line(toml::to_string(&config.masked())?.trim_end())?;
@@ -70,10 +71,17 @@ fn in_memory(error: StoreError) -> Failure {
 }
 
 async fn send_test(config: &Config, name: &str) -> Result<(), Failure> {
+    match gateway::probe(&config.gateway, name).await {
+        Some(Ok(())) => return Ok(output::line(&format!("{name}: answered, and takes the key"))?),
+        Some(Err(error)) => return Err(Failure::new(code::UNAVAILABLE, format!("{name}: {error}"))),
+        None => {}
+    }
     let Some(sink) = config.sinks.iter().find(|sink| sink.common().name == name) else {
-        let names: Vec<&str> = config.sinks.iter().map(|sink| sink.common().name.as_str()).collect();
+        let upstreams = config.gateway.upstreams.iter().map(|upstream| upstream.name.as_str());
+        let sinks = config.sinks.iter().map(|sink| sink.common().name.as_str());
+        let names: Vec<&str> = sinks.chain(upstreams).collect();
         let known = if names.is_empty() { "none is configured".to_owned() } else { names.join(", ") };
-        return Err(Failure::new(code::USAGE, format!("there is no sink {name}: {known}")));
+        return Err(Failure::new(code::USAGE, format!("there is no sink or upstream {name}: {known}")));
     };
     let mut opened = sink.open(&sink_context()?).map_err(|error| AppError::Settings(error.into()))?;
     let limit = sink.common().timeout();

@@ -9,7 +9,10 @@ mod duration;
 mod events;
 mod explain;
 mod failure;
+mod gateway;
+mod import;
 mod migrate;
+mod mock_provider;
 mod openapi;
 mod output;
 mod prices;
@@ -48,6 +51,10 @@ answer, 70 internal, 74 input/output, 77 not allowed, 78 configuration.";
 enum Command {
     /// Run the service (the default).
     Serve(serve::Serve),
+    /// Run the service with its gateway to providers.
+    Gateway(gateway::Gateway),
+    /// Run a stand-in for a provider, to try the gateway.
+    MockProvider(mock_provider::MockProvider),
     /// See it at work: a service with a past, under attack.
     Demo(demo::Demo),
     /// Print the settings in effect as TOML, or what is wrong with them.
@@ -65,6 +72,8 @@ enum Command {
     /// Tokens for the HTTP API.
     #[command(subcommand)]
     Token(token::Token),
+    /// Make usage records of what others have logged.
+    Import(import::Import),
     /// Price lists.
     #[command(subcommand)]
     Prices(prices::Prices),
@@ -91,6 +100,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(command) => command.run(),
+        Command::Gateway(command) => command.run(),
+        Command::MockProvider(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::CheckConfig(command) => command.run(),
         Command::Ban(command) => command.run(),
@@ -99,6 +110,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Events(command) => command.run(),
         Command::Report(command) => command.run(),
         Command::Token(command) => command.run(),
+        Command::Import(command) => command.run(),
         Command::Prices(command) => command.run(),
         Command::Openapi(command) => command.run(),
         Command::Replay(command) => command.run(),

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write},
+    io::{self, BufRead, BufReader, BufWriter, Cursor, IsTerminal, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Failure, code, output::plain, settings::Settings};
+use super::{Failure, code, import, output::plain, settings::Settings};
 use crate::{
     config::{Config, PolicyFile},
     domain::policy::Policy,
@@ -27,9 +27,13 @@ const CHUNK: usize = 1 << 20;
 /// Decide recorded traffic as it would have been decided, in memory.
 #[derive(Debug, Args)]
 pub(super) struct Replay {
-    /// JSON lines with usage records; `-` reads standard input.
+    /// JSON lines with usage records; `-` reads standard input. With --map: a log, or a folder of logs.
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
+    /// The input is no records but a log of something else, read by this map: cloudtrail, litellm, nginx, caddy, envoy,
+    /// combined, or a file (docs/import.md).
+    #[arg(long, value_name = "NAME|FILE")]
+    map: Option<String>,
     /// Where one decision per record goes; `-` writes standard output (the summary then goes to standard error)
     /// [default: -, and with --compare nowhere].
     #[arg(long, value_name = "FILE")]
@@ -73,7 +77,7 @@ impl Replay {
             old.iter_mut().for_each(|old| old.honour(verdicts.clone()));
             new.honour(verdicts);
         }
-        let (input, size) = open(&self.input)?;
+        let (input, size) = self.input()?;
         let differences = self.differences.as_deref().map(create).transpose()?;
         let mut backtest = old.map(|old| Backtest::between(&new, old, differences));
         let decisions = self.decisions().as_deref().map_or_else(|| Ok(Box::new(io::sink()) as _), create)?;
@@ -87,6 +91,16 @@ impl Replay {
             return Err(Failure::new(code::DATA, format!("{input}: no line of it is a usage record")));
         }
         Ok(())
+    }
+
+    /// The records, with their size where that is known.
+    fn input(&self) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
+        let Some(map) = &self.map else { return open(&self.input) };
+        let records = import::read(map, std::slice::from_ref(&self.input))?;
+        let lines: Vec<&str> = records.lines().collect();
+        let text = lines.join("\n");
+        let size = text.len() as u64;
+        Ok((Box::new(Cursor::new(text)), Some(size)))
     }
 
     /// What would destroy a file or mix two streams is a slip, and noticed before anything is read or written.

@@ -18,7 +18,7 @@ use crate::{
     domain::decision::Decision,
     simulate::{
         Exam, Labelled, Plan, generate,
-        score::{Score, Scorer, Verdict, missed_bars},
+        score::{Score, Scorer, Verdict, missed_bars, missed_bars_of_second},
     },
 };
 
@@ -88,7 +88,10 @@ impl Simulate {
         }
         let score = self.score()?;
         output::line(&score.to_string())?;
-        let missed = missed_bars(&score);
+        let missed = match self.exam {
+            Exam::First => missed_bars(&score),
+            Exam::Second => missed_bars_of_second(&score),
+        };
         if self.require && !missed.is_empty() {
             let words = format!("bars missed: {}\n  {}", missed.len(), missed.join("\n  "));
             return Err(Failure::new(BAR_MISSED, words));

@@ -26,9 +26,19 @@ const NAMED: [&str; 2] = ["plans", "projects"];
 pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("server.header_timeout_ms", 100, 300_000),
     ("server.request_timeout_ms", 100, 600_000),
+    ("server.write_timeout_ms", 100, 600_000),
     ("server.max_connections", 1, 1_000_000),
+    ("server.max_connections_per_address", 1, 1_000_000),
     ("server.shutdown_grace_seconds", 0, 3_600),
     ("server.max_clock_skew_seconds", 1, 86_400),
+    ("gateway.connect_timeout_ms", 1, 60_000),
+    ("gateway.first_byte_timeout_ms", 1, 3_600_000),
+    ("gateway.stream_first_byte_timeout_ms", 1, 3_600_000),
+    ("gateway.idle_timeout_ms", 1, 3_600_000),
+    ("gateway.deadline_ms", 1, 7_200_000),
+    ("gateway.max_attempts", 1, 5),
+    ("gateway.body_memory_mib", 32, 1_048_576),
+    ("gateway.output_tokens", 1, 1_000_000_000),
     ("authorize.estimated_tokens", 0, 1_000_000_000_000),
     ("store.deadline_ms", 1, 60_000),
     ("store.partitions", 1, 1_024),
@@ -135,11 +145,12 @@ fn nearest_name(name: &str, base: &Table) -> Option<String> {
     let distance = |known: &str| {
         // The right name in the wrong section is as good a guess as a slip of the pen.
         let whole = strsim::damerau_levenshtein(name, known);
-        whole.min(strsim::damerau_levenshtein(&leaf(name), &leaf(known)) + 1)
+        // Of several that are as near, the one whose whole name is nearer.
+        (whole.min(strsim::damerau_levenshtein(&leaf(name), &leaf(known)) + 1), whole)
     };
     let names = names(base, "");
     let best = names.into_iter().map(|known| (distance(&known), known)).min()?;
-    (best.0 <= NEAR).then_some(best.1)
+    (best.0.0 <= NEAR).then_some(best.1)
 }
 
 /// Every dotted name in a table, sections included.
@@ -195,6 +206,7 @@ fn restore(table: &mut Table, base: &Table, name: &str) {
 pub(super) fn meaning(config: &Config) -> SettingErrors {
     let mut errors = SettingErrors::default();
     errors.check(store(&config.store.url));
+    errors.check(admin_listen(&config.server.admin_listen));
     errors.check(namespace(&config.store.namespace));
     errors.check(SettingError::ensure(
         config.log.level.split(',').all(directive),
@@ -233,6 +245,12 @@ fn namespace(namespace: &str) -> Result<(), SettingError> {
     SettingError::ensure(is_plain, "store.namespace", "must be 1 to 64 letters, digits, or any of _ - . :")
 }
 
+fn admin_listen(address: &str) -> Result<(), SettingError> {
+    let is_address = address.is_empty() || address.parse::<std::net::SocketAddr>().is_ok();
+    let hint = "must be empty, or an IP address and port, such as 127.0.0.1:8081 or [::1]:8081";
+    SettingError::ensure(is_address, "server.admin_listen", hint)
+}
+
 /// Whether somebody is asked for a token wherever strangers, or the pages they make, could reach the service.
 fn access(config: &Config) -> Result<(), SettingError> {
     if !config.auth.tokens.is_empty() {
@@ -242,6 +260,13 @@ fn access(config: &Config) -> Result<(), SettingError> {
     if !config.server.listen.ip().is_loopback() {
         return refuse(
             "server.listen",
+            "is not a loopback address and no token is configured: everybody who reaches it could lift bans. \
+             Make a token with `keyward token new` and put it under [auth], or listen on 127.0.0.1",
+        );
+    }
+    if config.server.admin_address().is_some_and(|address| !address.ip().is_loopback()) {
+        return refuse(
+            "server.admin_listen",
             "is not a loopback address and no token is configured: everybody who reaches it could lift bans. \
              Make a token with `keyward token new` and put it under [auth], or listen on 127.0.0.1",
         );

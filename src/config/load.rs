@@ -3,8 +3,8 @@
 use toml::{Table, Value};
 
 use super::{
-    Config, ConfigError, HostPattern, Mistake, PepperText, Sources, check, layers::Layers, registry, sinks,
-    tokens,
+    Config, ConfigError, HostPattern, Mistake, PepperText, Sources, check, gateway, layers::Layers, registry,
+    sinks, tokens,
 };
 use crate::settings::{SettingErrors, read_value};
 
@@ -40,15 +40,19 @@ pub(super) fn build(mut layers: Layers, mut mistakes: Vec<Mistake>) -> Result<Co
     let sinks = sinks::read(&mut merged, &layers, &mut mistakes);
     let tokens = tokens::read(&mut merged, &mut errors);
     let plans = registry::read(&mut merged, &mut errors);
+    let gateway = gateway::read(&mut merged, &mut errors);
     let config = typed(merged, layers.base(), &mut errors).map(|config| Config { sinks, ..config });
     let config = config.map(|mut config| {
         config.auth.tokens = tokens;
         (config.plans, config.projects, config.limits) = plans;
         config
     });
-    if let Some(config) = &config {
-        add_contradictions(check::meaning(config), &mut errors, &mistakes);
-    }
+    let config = config.map(|mut config| {
+        let mut found = gateway.put_into(&mut config);
+        found.extend(check::meaning(&config));
+        add_contradictions(found, &mut errors, &mistakes);
+        config
+    });
     mistakes.extend(errors.into_iter().map(|error| layers.place(error)));
     match config {
         Some(config) if mistakes.is_empty() => Ok(config),
@@ -83,7 +87,7 @@ fn typed(merged: Table, base: &Table, errors: &mut SettingErrors) -> Option<Conf
     let (config, mut wrong) = read_value(&Value::Table(merged), Some(&base));
     for error in wrong.iter_mut() {
         match error.setting.as_str() {
-            "server.listen" => {
+            "server.listen" | "gateway.listen" => {
                 error.hint =
                     "must be an IP address and port, such as 127.0.0.1:8080 or [::1]:8080".to_owned();
             }

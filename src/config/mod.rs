@@ -1,14 +1,16 @@
 //! Settings: the embedded base layer, the preset, a file, the environment and flags, laid over each other.
 //!
 //! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes a
-//! [`Config`] of it all, `authorize` knows what proxies are believed and where keys are looked for, `hosts` knows which hosts are answered to, `policy_file` a policy alone, `registry` plans and
-//! projects, `sinks` sinks, `spend` what days are compared with, `tokens` who may call. What a setting means is said in
+//! [`Config`] of it all, `authorize` knows what proxies are believed and where keys are looked for, `gateway` the lists
+//! of the gateway, `hosts` which hosts are answered to, `policy_file` a policy alone, `registry` plans and projects,
+//! `sinks` sinks, `spend` what days are compared with, `tokens` who may call. What a setting means is said in
 //! `config/default.toml` and nowhere else.
 
 mod authorize;
 mod check;
 mod environment;
 mod error;
+mod gateway;
 mod hosts;
 mod layer;
 mod layers;
@@ -50,7 +52,7 @@ use crate::domain::{
     spend::CheckInterval,
     usage::Keep,
 };
-use crate::forward::SinkSettings;
+use crate::{forward::SinkSettings, gateway::settings::GatewaySettings, traces::Names};
 
 /// The base layer: every setting with its default.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -66,7 +68,9 @@ pub struct Config {
     pub alerts: Vec<AlertRule>,
     pub sinks: Vec<SinkSettings>,
     pub server: Server,
+    pub gateway: GatewaySettings,
     pub authorize: AuthorizeConfig,
+    pub traces: Names,
     pub store: StoreConfig,
     pub secrets: Secrets,
     pub geoip: Geoip,
@@ -102,9 +106,21 @@ impl Config {
 
     /// Where a pepper is kept that Keyward made itself.
     pub fn own_pepper_file(&self) -> PathBuf {
+        self.data_directory().join("pepper")
+    }
+
+    /// Where what belongs to this machine is kept: the pepper that is made, and what the store does not take.
+    pub fn data_directory(&self) -> PathBuf {
         let configured = Some(self.secrets.data_directory.as_path()).filter(|d| !d.as_os_str().is_empty());
         let directory = configured.or_else(|| self.embedded_directory());
-        directory.unwrap_or(Path::new("keyward-data")).join("pepper")
+        directory.unwrap_or(Path::new("keyward-data")).to_owned()
+    }
+}
+
+impl Server {
+    /// Where operators have a listener of their own, if they have.
+    pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
+        self.admin_listen.parse().ok()
     }
 }
 
@@ -158,10 +174,13 @@ section! {
     /// Where it listens, and how long it waits: `[server]`.
     Server {
         listen: std::net::SocketAddr,
+        admin_listen: String,
         hosts: Vec<HostPattern>,
         header_timeout_ms: u64,
         request_timeout_ms: u64,
+        write_timeout_ms: u64,
         max_connections: usize,
+        max_connections_per_address: usize,
         shutdown_grace_seconds: u64,
         max_clock_skew_seconds: u64,
         trusted_proxies: Vec<TrustedNetwork>,

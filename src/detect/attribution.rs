@@ -1,7 +1,11 @@
 //! Whose a request is that was answered 401 or 403: refused credentials accuse the source that sent them, never the key
 //! in whose name they came. Anybody can send a wrong secret in another's name.
 
-use crate::domain::{DAY, HOUR, Millis, place::Prefix, profile::Profile};
+use crate::domain::{
+    DAY, HOUR, Millis,
+    place::Prefix,
+    profile::{Mass, Profile},
+};
 
 /// Requests that a key must have made from its first network, beside an hour there, for that to be its own.
 const SETTLED_REQUESTS: u64 = 10;
@@ -22,7 +26,10 @@ impl Attribution {
     /// Whom a request with this status is judged as. A 403 is the key's where the key also succeeds from that
     /// network: a permission is missing. A 401 is never the key's: the secret was wrong.
     pub fn of(status: u16, profile: Option<&Profile>, source: Prefix) -> Self {
-        let succeeds_there = || profile.is_some_and(|profile| profile.prefixes.get(&source.0).is_some());
+        // Of a request that was only seen on its way nobody knows whether it succeeded.
+        let has_succeeded = |profile: &Profile| profile.outcomes.success != Mass::default();
+        let knows = |profile: &Profile| profile.prefixes.get(&source.0).is_some();
+        let succeeds_there = || profile.is_some_and(|profile| knows(profile) && has_succeeded(profile));
         match status {
             401 if succeeds_there() => Self::Nobody,
             403 if succeeds_there() => Self::Key,

@@ -1,7 +1,7 @@
 //! A case: all that is known when one request is judged, and what several detectors conclude from it.
 
 use super::{
-    Attribution, Evidence, Features, Probe, Recent, Seen, Weights, has_succeeded, knowledge, part, size,
+    Attribution, Crowd, Evidence, Features, Probe, Recent, Seen, Weights, has_succeeded, knowledge, size,
     weight,
 };
 use crate::domain::{
@@ -11,7 +11,7 @@ use crate::domain::{
     observation::Observation,
     place::{Place, PlaceCore, PlaceSummary},
     policy::Policy,
-    profile::{About, Context, Familiar, Moments, Profile},
+    profile::{About, Context, Familiar, Moments, Part, Profile},
     record::{Outcome, Record},
     stable_hash,
 };
@@ -25,10 +25,18 @@ const LEAST_FOR_A_SHIFT: f64 = 8.0;
 
 /// Why a finding is less severe than its numbers: nothing is unusual yet.
 pub(super) const YOUNG: &str = "the key is in its first two days";
+/// Why a finding about a key in its first two days is high.
+const UNLIKE_PROJECT: &str = "no other key of the project is like this";
+/// Requests that a key must have made elsewhere before its project judges it.
+const LEAST_WORK: u64 = 10;
+/// Weight on top of `weight_high` for a finding by the project alone: how new keys begin varies more than how they go
+/// on.
+const SURER_THAN_LATER: f64 = 1.0;
 /// Why a finding is no reason for a ban: the next of the key's users may come by for the first time.
 const FIRST_WEEK: &str = "the key is in its first week";
 /// Why a finding is no reason for a ban: somebody who travels shows as much.
-const TOO_LITTLE_NEW: &str = "beside the place at most one other thing is new, and that not the client";
+const TOO_LITTLE_NEW: &str =
+    "beside the place too little is new: an owner who travels, or moves a service, shows as much";
 /// Why a finding is no reason for a ban: volume alone may be a launch, a monthly job or a loop of the owner's.
 const NO_OTHER_ACTOR: &str = "nothing shows another actor: the place and the client are the key's own";
 /// Why a finding is less severe than its numbers: people have had time to read the first one.
@@ -68,18 +76,23 @@ pub struct Case<'a> {
     pub allowlist: &'a Allowlist,
     /// Finds the names of recent places, for evidence.
     pub describe: Describe<'a>,
+    /// What the keys of others show about the address, or the client, of the request.
+    pub crowd: Crowd,
     /// When the geo database was loaded; `None` where it is the same for all that is judged.
     pub geo_loaded: Option<Millis>,
+    /// The part of the key's traffic that it belongs to.
+    pub part: Part,
     /// What is new about the request, weighed.
     pub weights: Weights,
     /// The sizes that the request's own is held against.
     pub sizes: Sizes<'a>,
-    /// Standard deviations of the logarithm of its tokens above the usual mean; `None` without tokens, or a known size.
+    /// Standard deviations of the logarithm of its tokens (those from a cache taken off) above the usual mean; `None`
+    /// without tokens, or a known size.
     pub size_z: Option<f64>,
     /// Natural logarithm of its tokens, less the usual mean; 0 where that is not known.
     pub size_shift: f64,
-    /// Whether its endpoint is new and was refused (401, 403) or is not there (404, 405).
-    pub probing: bool,
+    /// The path it asked for, if that was refused (401, 403) or is not there (404, 405).
+    pub probe: Option<Probe>,
 }
 
 /// The sizes that a request's own is held against.
@@ -115,14 +128,17 @@ impl<'a> Case<'a> {
         (describe, geo_loaded): (Describe<'a>, Option<Millis>),
     ) -> Self {
         let here = place.map(|p| p.core.precise(policy.detectors.impossible_travel.max_radius_km));
+        let origin = place.map_or_else(|| PlaceCore::unknown(record.source_ip), |place| place.core);
+        let part = Part::of(&features.client, &origin);
         let weights = Weights::of(record, here.as_ref(), features, (profile, prior), key.now);
         let sizes = Sizes::of(record, features, profile, policy.detectors.request_size.min_samples);
-        let moments = sizes.moments.mean_and_deviation(key.now).filter(|_| record.tokens > 0);
-        let size_shift = moments.map_or(0.0, |(mean, _)| (record.tokens as f64).ln() - mean);
+        let tokens = record.fresh_tokens();
+        let moments = sizes.moments.mean_and_deviation(key.now).filter(|_| tokens > 0);
+        let size_shift = moments.map_or(0.0, |(mean, _)| (tokens as f64).ln() - mean);
         let size_z = moments.map(|(_, deviation)| size_shift / deviation.max(size::MIN_DEVIATION));
-        let new_endpoint = profile.endpoints.get(&*features.endpoint).is_none();
+        let known_endpoint = profile.endpoints.get(&*features.endpoint).is_some();
         let refused = matches!(record.outcome(), Outcome::AuthFailure | Outcome::NotFound);
-        let probing = refused && new_endpoint;
+        let probe = refused.then(|| Probe::of(&record.endpoint, known_endpoint));
         Self {
             record,
             place,
@@ -137,12 +153,14 @@ impl<'a> Case<'a> {
             policy,
             allowlist,
             describe,
+            crowd: Crowd::default(),
             geo_loaded,
+            part,
             weights,
             sizes,
             size_z,
             size_shift,
-            probing,
+            probe,
         }
     }
 
@@ -154,8 +172,9 @@ impl<'a> Case<'a> {
             size_shift: self.size_shift,
             context: self.sizes.context.any_model,
             fresh_model: self.model_is_fresh(),
-            probe: self.probing.then(|| Probe::of(&self.record.endpoint)),
-            part: part::part_of(self),
+            probe: self.probe,
+            prompt: self.repeated_size(),
+            part: self.part,
             client: stable_hash(self.features.client.as_bytes()) as u32,
             succeeded: self.record.outcome() == Outcome::Success,
         }
@@ -187,7 +206,7 @@ impl<'a> Case<'a> {
     }
 
     /// Whether the key ever succeeded. If its credentials were refused here, it succeeds elsewhere.
-    pub(super) fn succeeds_elsewhere(&self) -> bool {
+    pub fn succeeds_elsewhere(&self) -> bool {
         has_succeeded(self.profile, self.now())
     }
 
@@ -210,16 +229,21 @@ impl<'a> Case<'a> {
 
     /// How bad a request from a new place is, by the weight of all that is new and `more`; and why it is less bad.
     ///
-    /// It is low while the key is warming up. It is critical only beside a new client, or two other new things, and
-    /// only once the key was seen for a week: until then the next of its users may come by for the first time. What
-    /// is not critical is low once the place has been in use for an hour.
+    /// While the key is warming up its project judges. It is critical only beside a new client, or two other new
+    /// things, and only once the key was seen for a week: until then the next of its users may come by for the first time. Of a
+    /// key that works around the clock the endpoint must be new as well: who moves a service brings along a place, a
+    /// client and a model. What is not critical is low once the place has been in use for an hour.
     pub(super) fn severity(&self, more: f64, place: &PlaceCore) -> (Severity, Option<&'static str>) {
         let now = self.now();
         if weight::is_warming_up(self.profile, now) {
-            return (Severity::Low, Some(YOUNG));
+            return self.severity_by_project(more, place);
         }
         let novelties = self.weights.novelties();
-        let enough_is_new = novelties > 2 || novelties == 2 && self.weights.client > 0.0;
+        let enough_is_new = if weight::works_around_the_clock(self.profile, now) {
+            novelties > 2 && self.weights.endpoint > 0.0
+        } else {
+            novelties > 2 || novelties == 2 && self.weights.client > 0.0
+        };
         let (severity, because) = match self.severity_of(self.weights.total() + more) {
             Severity::Critical if !enough_is_new => (Severity::High, Some(TOO_LITTLE_NEW)),
             Severity::Critical if weight::is_young(self.profile, now) => (Severity::High, Some(FIRST_WEEK)),
@@ -229,6 +253,20 @@ impl<'a> Case<'a> {
             return (Severity::Low, Some("the place has been in use for an hour, and that was said"));
         }
         (severity, because)
+    }
+
+    /// The same for a key that is too young to be judged by itself: low, and high where no other key of its project is
+    /// like it and the key has worked elsewhere before.
+    fn severity_by_project(&self, more: f64, place: &PlaceCore) -> (Severity, Option<&'static str>) {
+        let called = (self.features.client.as_str(), self.record.model.as_deref());
+        let unlike =
+            self.prior.and_then(|prior| weight::unlike_the_project(prior, place, called, self.now()));
+        let has_worked = self.profile.requests >= LEAST_WORK && self.weights.client > 0.0;
+        let limit = self.policy.detectors.behavioral_drift.weight_high + SURER_THAN_LATER;
+        match unlike {
+            Some(weight) if has_worked && weight + more >= limit => (Severity::High, Some(UNLIKE_PROJECT)),
+            _ => (Severity::Low, Some(YOUNG)),
+        }
     }
 
     /// Whether the key is known to be used from a place, or, while it is young, much of its project's traffic is.

@@ -34,6 +34,19 @@ impl Features {
     }
 }
 
+/// Whether the profile lacks the client, the endpoint, the model or the prefix of a request: what others may know.
+pub fn shows_news(
+    profile: &Profile,
+    features: &Features,
+    record: &Record,
+    place: Option<&PlaceCore>,
+) -> bool {
+    profile.clients.get(features.client.as_str()).is_none()
+        || profile.endpoints.get(&*features.endpoint).is_none()
+        || record.model.as_deref().is_some_and(|model| profile.models.get(model).is_none())
+        || place.is_some_and(|place| profile.prefixes.get(&place.prefix.0).is_none())
+}
+
 /// Whether anything is known of a place beside its prefix.
 pub(super) fn can_be_placed(place: &PlaceCore) -> bool {
     place.asn != 0 || place.country.is_some() || place.coordinates.is_some()

@@ -7,6 +7,7 @@ mod attribution;
 mod burst;
 mod case;
 mod concurrent;
+mod crowd;
 mod detector_result;
 mod drift;
 mod evidence;
@@ -27,10 +28,11 @@ mod weight;
 
 pub use attribution::{Attribution, has_a_past_from, has_succeeded};
 pub use case::{Case, Describe, Sizes};
+pub use crowd::{Crowd, Newcomers, Spray};
 pub use detector_result::{DetectorReport, DetectorResult, Margin, Quiet};
 pub use evidence::Evidence;
-pub use knowledge::Features;
-pub use part::most_an_hour;
+pub use knowledge::{Features, shows_news};
+pub use part::{most_an_hour, usual_share};
 pub use recent::{Probe, Recent, Seen};
 pub use weight::{Weights, is_warming_up, is_young, known_days};
 

@@ -23,8 +23,10 @@ pub struct Seen {
     pub context: u32,
     /// Whether its model was new, or had been until a day before.
     pub fresh_model: bool,
-    /// Which path it probed, if its endpoint was new and was refused or not there (401, 403, 404, 405).
+    /// Which path it asked for, if that was refused or not there (401, 403, 404, 405).
     pub probe: Option<Probe>,
+    /// Prompt tokens, or all tokens where the prompt is not told; 0 for none.
+    pub prompt: u64,
     /// The part of the key's traffic that it belongs to.
     pub part: Part,
     /// A hash of its client family.
@@ -40,14 +42,21 @@ pub struct Probe {
     pub path: u32,
     /// A hash of the path without its last segment.
     pub parent: u32,
+    /// Whether the key had called an endpoint of this template before.
+    pub known: bool,
+    /// The number that the path ends with, if it does.
+    pub number: Option<u32>,
 }
 
 impl Probe {
     /// Hashes a path as it was sent.
-    pub fn of(endpoint: &str) -> Self {
+    pub fn of(endpoint: &str, known: bool) -> Self {
         let path = endpoint.split(['?', '#']).next().unwrap_or_default();
         let parent = path.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent);
-        Self { path: stable_hash(endpoint.as_bytes()) as u32, parent: stable_hash(parent.as_bytes()) as u32 }
+        let hash = |text: &str| stable_hash(text.as_bytes()) as u32;
+        let digits = path.trim_end_matches('/').rsplit(|c: char| !c.is_ascii_digit()).next();
+        let number = digits.and_then(|digits| digits.parse().ok());
+        Self { path: hash(endpoint), parent: hash(parent), known, number }
     }
 }
 

@@ -10,11 +10,16 @@
 //!
 //! High; critical from twice `min_requests`, but without another actor (`Case::held_to_its_actor`) it stays high.
 //!
+//! Also when: paths of endpoints that the key knows are refused more than is usual for it, see `ids`. High.
+//!
 //! Stays quiet when: a client keeps calling a few paths that are gone. A client looks up whether something is there,
 //! and then makes it (an upload, say): most of what is not there is below one path, and the same client succeeds
 //! within a minute. The failures are 5xx or 429.
 //!
-//! Blind spots: a scan of a few paths a day. A scan below a single path by a client that is at work meanwhile.
+//! Blind spots: a scan of a few paths a day. A scan of new endpoints below a single path by a client that is at work
+//! meanwhile.
+
+mod ids;
 
 use smallvec::SmallVec;
 
@@ -28,6 +33,7 @@ const ADVICE: &str =
     "Look who holds the key: an application does not guess paths. Rotate it if the owner does not know.";
 
 const UNIT: &str = "refused requests to new endpoints among the last";
+const UNIT_OF_IDS: &str = "refused requests to known endpoints among the last";
 
 /// A probe that is followed within this time by a success of the same client was a look-up.
 const FOLLOWED_WITHIN: i64 = MINUTE;
@@ -40,6 +46,8 @@ const SPAN: i64 = 10 * MINUTE;
 struct Probes {
     /// All of the last requests, the present one included.
     all: u32,
+    /// Those that succeeded.
+    succeeded: u32,
     /// Those that probed, the present one included.
     probing: SmallVec<[Probe; 32]>,
     /// Those of them that a success of the same client followed.
@@ -49,10 +57,11 @@ struct Probes {
 /// Counts the probes among the last requests.
 pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.endpoint_scan;
-    if !case.probing {
-        return Err(Quiet::because("the endpoint is known, or the request was not refused"));
+    let this = case.probe.ok_or(Quiet::because("the request was not refused"))?;
+    if this.known {
+        return ids::judge(case, this);
     }
-    let probes = Probes::of(case);
+    let probes = Probes::of(case, this, |probe| !probe.known);
     let (count, least) = (probes.probing.len() as u32, policy.min_requests);
     if count < least {
         let (count, least) = (f64::from(count), f64::from(least));
@@ -88,18 +97,19 @@ pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
 }
 
 impl Probes {
-    fn of(case: &Case<'_>) -> Self {
-        let this = Probe::of(&case.record.endpoint);
-        let mut probes = Self { all: 1, probing: SmallVec::new(), followed: SmallVec::new() };
+    /// Those of the last requests that `counts` says, and the present one.
+    fn of(case: &Case<'_>, this: Probe, counts: impl Fn(&Probe) -> bool) -> Self {
+        let mut probes = Self { all: 1, succeeded: 0, probing: SmallVec::new(), followed: SmallVec::new() };
         probes.probing.push(this);
         // From the newest on: what comes later was seen before.
         let mut successes: SmallVec<[&Seen; 32]> = SmallVec::new();
         for seen in case.recent.since(case.now() - SPAN) {
             probes.all += 1;
             if seen.succeeded {
+                probes.succeeded += 1;
                 successes.push(seen);
             }
-            let Some(probe) = seen.probe else { continue };
+            let Some(probe) = seen.probe.filter(&counts) else { continue };
             probes.probing.push(probe);
             let follows =
                 |later: &&Seen| later.client == seen.client && later.at - seen.at <= FOLLOWED_WITHIN;

@@ -12,6 +12,8 @@
 //!   `Z_ON_NEW_MODEL` (`Z_ON_DEARER_MODEL` where a token costs three times as much as well).
 //! - High: it would be medium, and a dozen requests came from a place that is new since a day.
 //!
+//! Also when: the last requests are all of the same size, see `repeats`. High.
+//!
 //! Sizes are held against those of the same client on the same endpoint (with the model, if that is known), once half
 //! of `min_samples` of these are known. Else they are held against all of the key's, and then only eight times the
 //! usual size is high.
@@ -26,6 +28,7 @@
 //! hence logarithms. A floor under the deviation keeps keys of nearly constant sizes from tripping over small
 //! changes.
 
+mod repeats;
 mod run;
 
 use run::{LONG_RUN, Run, SHIFT_MEDIUM, Z_FEW, run_on_new_model, worst_run};
@@ -40,6 +43,8 @@ use crate::domain::{
 
 const ADVICE: &str =
     "Compare the request with what the owner's application sends; set a limit on tokens per request.";
+
+const ADVICE_ON_LOOPS: &str = "Look for a loop in the client: it asks the same again and again.";
 
 /// The least standard deviation of the natural logarithm: sizes within a factor of 1.35 are the same.
 pub(super) const MIN_DEVIATION: f64 = 0.3;
@@ -58,8 +63,20 @@ const UNSURE: f64 = 1.5;
 /// What goes on is high again when its shift is larger by this (natural logarithm of 1.5) than what was reported.
 const CLEARLY_MORE: f64 = 0.41;
 
-/// Holds the last sizes against those learned.
+/// Holds the last sizes against those learned, and one against the other.
 pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
+    match by_size(case) {
+        Ok(finding) if finding.severity >= Severity::High => Ok(finding),
+        other => repeats::judge(case).map_or(other, Ok),
+    }
+}
+
+/// Whether the request is one of a run of one size, which a machine makes.
+pub(super) fn is_of_repeats(case: &Case<'_>) -> bool {
+    repeats::judge(case).is_some()
+}
+
+fn by_size(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.request_size;
     let sizeless = Quiet::because("the request has no tokens, or no size is known yet");
     let z = case.size_z.ok_or(sizeless)?;
@@ -128,7 +145,7 @@ fn evidence(
     limit: f64,
 ) -> Evidence {
     let policy = &case.policy.detectors.request_size;
-    let tokens = case.record.tokens;
+    let tokens = case.record.fresh_tokens();
     let shown = on_new_model.unwrap_or(run);
     let summary = summary(tokens, mean.exp(), shown, on_new_model.is_some(), limit);
     let (usual, threshold) = (mean.exp(), (mean + policy.z_medium * deviation.max(MIN_DEVIATION)).exp());

@@ -14,7 +14,7 @@
 //!
 //! Blind spots: lists spread over many addresses.
 
-use super::{Attribution, Case, DetectorResult, Evidence, Quiet};
+use super::{Attribution, Case, DetectorResult, Evidence, Quiet, crowd};
 use crate::domain::{
     DAY, HOUR, Millis, SECOND,
     finding::{Accused, AnomalyKind, Finding, Severity},
@@ -36,6 +36,9 @@ const MOST_KEYS: u32 = 60;
 
 /// Counts the keys that failed from the address, in each span.
 pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
+    if let Some(finding) = crowd::of_many_projects(case) {
+        return Ok(finding);
+    }
     let policy = &case.policy.detectors.credential_stuffing;
     let unasked = Quiet::because("no credentials were refused, or the key succeeds elsewhere");
     let guessed = case.attribution == Attribution::Source && !case.succeeds_elsewhere();
@@ -50,6 +53,9 @@ pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
     let counted = spans.map(|(span, least)| (span, least, failing_keys(case, address, span)));
     let Some((span_millis, least, keys)) = counted.into_iter().find(|(_, least, keys)| keys >= least) else {
         let (_, least, keys) = counted[0];
+        if let Some(finding) = crowd::spread(case) {
+            return Ok(finding);
+        }
         let (keys, least) = (f64::from(keys), f64::from(least));
         return Err(Quiet::below("too few keys failed from this address", keys, least, UNIT));
     };

@@ -17,7 +17,10 @@
 //!
 //! Blind spots: a thief in the victim's own region or network. A key's first two days (balanced: low at most).
 
-use super::{Case, DetectorResult, Evidence, Quiet, knowledge, weight::known_days};
+use super::{
+    Case, DetectorResult, Evidence, Quiet, knowledge,
+    weight::{self, known_days},
+};
 use crate::domain::{
     DAY, HOUR, SECOND,
     finding::{AnomalyKind, Severity},
@@ -31,7 +34,8 @@ const ADVICE: &str = "Ask the key's owner whether they use this place; rotate th
      places if so.";
 
 /// Weight of a move that nobody can make, beside that of the new place: the natural logarithm of 20. About one in
-/// twenty keys that show up in a new place do so through an exit far away.
+/// twenty keys that show up in a new place do so through an exit far away. A key that makes far moves which it never
+/// made before on every other day, as one inside an app does, is one of those: then the move weighs as little as that.
 const IMPOSSIBLE: f64 = 3.0;
 /// The same where another client was in the other place, and this one could have come here. A key of a service at
 /// home and a traveller does that on each journey.
@@ -52,8 +56,8 @@ struct Trip {
 }
 
 impl Trip {
-    fn weight(&self) -> f64 {
-        let impossible = if self.same_client { IMPOSSIBLE } else { POSSIBLE_FOR_THIS_CLIENT };
+    fn weight(&self, usual: f64) -> f64 {
+        let impossible = if self.same_client { IMPOSSIBLE.min(usual) } else { POSSIBLE_FOR_THIS_CLIENT };
         if self.back_and_forth && self.same_client { impossible + BACK_AND_FORTH } else { impossible }
     }
 }
@@ -64,6 +68,8 @@ pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
     let unknown = Quiet::because("the request's place is unknown");
     let (here, place) = (case.place.ok_or(unknown)?, &case.here.ok_or(unknown)?);
     let trip = fastest_trip(case, place)?;
+    let usual = weight::of_far_moves(case.profile, policy.min_distance_km);
+    let trip_weight = trip.weight(usual);
     if case.allowlist.covers_pair(&trip.from, place, case.now()) {
         return Err(Quiet::because("the allowlist has this pair of places"));
     }
@@ -75,9 +81,9 @@ pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
         Preset::Balanced if case.knows_place(place) => {
             return Err(Quiet::because("the profile knows the place"));
         }
-        Preset::Balanced => case.severity(trip.weight(), place),
+        Preset::Balanced => case.severity(trip_weight, place),
     };
-    let weight = trip.weight() + case.weights.total();
+    let weight = trip_weight + case.weights.total();
     let (previous, current) = ((case.describe)(&trip.from), here.summary());
     let summary = trip.summary(&previous, &current, policy.max_speed_kmh);
     let evidence =

@@ -14,7 +14,7 @@
 use crate::domain::{
     DAY, HOUR, Millis,
     place::PlaceCore,
-    profile::{Profile, Table},
+    profile::{Cell, Profile, Table},
     record::Record,
 };
 
@@ -38,6 +38,13 @@ const WARM_UP: Millis = DAY + DAY / 4;
 const WARM_UP_KNOWN_DAYS: f64 = 1.5;
 /// How long a key is judged by its project, too.
 const YOUNG: Millis = 7 * DAY;
+
+/// Hours of the day in which a key has worked that works around the clock: people sleep.
+const HOURS_OF_A_MACHINE: u32 = 21;
+/// Days with new far moves, from where on they are a key's way of working.
+const FAR_MOVE_DAYS: usize = 3;
+/// Days that a project must be known before a key's first day is judged by it.
+const PROJECT_DAYS: f64 = 3.0;
 
 /// The share that a client family, an endpoint or a model has among anybody's requests: one in ten.
 const VALUE_BY_CHANCE: f64 = 0.1;
@@ -183,6 +190,34 @@ impl Scale<'_> {
     }
 }
 
+/// How unlike its project a request of a key is that is too young to be judged by itself: the weights of its place,
+/// client and model as the project shows new ones. `None` without a project that is known for long enough.
+pub(super) fn unlike_the_project(
+    prior: &Profile,
+    place: &PlaceCore,
+    (client, model): (&str, Option<&str>),
+    now: Millis,
+) -> Option<f64> {
+    let scale = Scale { profile: prior, prior: None, days: known_days(prior), now };
+    if scale.days < PROJECT_DAYS {
+        return None;
+    }
+    // What the project shows since this day may be the very thief's.
+    let settled =
+        |table: &Table<String>, value: &str| table.get(value).is_some_and(|row| now - row.first_seen >= DAY);
+    let of = |table: fn(&Profile) -> &Table<String>, value: &str| {
+        if settled(table(prior), value) {
+            return 0.0;
+        }
+        weight(scale.days, days_of_discovery(prior, table(prior)))
+    };
+    let known_place = knowledge::share_from(prior, place, now) > 0.0 || !knowledge::can_be_placed(place);
+    let cells = days_of_discovery(prior, &prior.cells);
+    let new_place = if known_place { 0.0 } else { weight(scale.days, cells) };
+    let new_model = model.map_or(0.0, |model| of(|profile| &profile.models, model));
+    Some(new_place + of(|profile| &profile.clients, client) + new_model)
+}
+
 /// Days that the profile knows; a day with few requests counts in part.
 pub fn known_days(profile: &Profile) -> f64 {
     let by_requests = profile.requests as f64 / REQUESTS_PER_DAY as f64;
@@ -207,11 +242,28 @@ fn weight(days: f64, discoveries: usize) -> f64 {
     ((days + 1.0) / (discoveries as f64 + 0.5)).ln().max(0.0)
 }
 
+/// The weight of a far move that the key never made before, by how often it makes such moves. One day of them says
+/// little, as that may be the very thief: fewer than [`FAR_MOVE_DAYS`] take nothing off.
+pub(super) fn of_far_moves(profile: &Profile, least_km: f64) -> f64 {
+    let is_far = |(a, b): &(Cell, Cell)| a.center().distance_km(&b.center()) >= least_km;
+    let days = days_of_discovery_where(profile, &profile.moves, is_far);
+    if days < FAR_MOVE_DAYS { f64::INFINITY } else { weight(known_days(profile), days) }
+}
+
 /// Days after the profile's first on which something new came: how often it shows something new.
 fn days_of_discovery<K: Ord + Clone>(profile: &Profile, table: &Table<K>) -> usize {
+    days_of_discovery_where(profile, table, |_| true)
+}
+
+fn days_of_discovery_where<K: Ord + Clone>(
+    profile: &Profile,
+    table: &Table<K>,
+    counts: impl Fn(&K) -> bool,
+) -> usize {
     let settled = profile.first_seen.map_or(Millis::MAX, |t| t + DAY);
     let mut days: SmallVec<[i64; 16]> = table
         .iter()
+        .filter(|(key, _)| counts(key))
         .map(|(_, row)| row.first_seen)
         .filter(|t| *t > settled)
         .map(|t| t.div_euclid(DAY))
@@ -224,6 +276,14 @@ fn days_of_discovery<K: Ord + Clone>(profile: &Profile, table: &Table<K>) -> usi
 /// Whether the key has not been seen for a whole week yet: somebody who uses it on Mondays may not have come by.
 pub fn is_young(profile: &Profile, now: Millis) -> bool {
     profile.first_seen.is_none_or(|first| now - first < YOUNG)
+}
+
+/// Whether a key works around the clock, as machines do: in nearly every hour of the day within the last two weeks.
+pub(super) fn works_around_the_clock(profile: &Profile, now: Millis) -> bool {
+    let first = (now - 14 * DAY).div_euclid(HOUR);
+    let hours = profile.history.hours().rev().take_while(|(hour, _)| i64::from(*hour) >= first);
+    let of_the_day = hours.fold(0_u32, |seen, (hour, _)| seen | 1 << (hour % 24));
+    of_the_day.count_ones() >= HOURS_OF_A_MACHINE
 }
 
 /// Whether the key never worked at this hour of the day or the ones beside it, on days before today.

@@ -87,6 +87,17 @@ pub fn parse_network(text: &str) -> Result<IpNet, AddressError> {
     Ok(unfold_network(network))
 }
 
+/// An address without what headers and logs put around it: quotes, brackets, a port, a zone.
+pub fn bare(text: &str) -> &str {
+    let text = text.trim().trim_matches('"');
+    let text = match text.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None if text.matches(':').count() == 1 => text.split(':').next().unwrap_or(text),
+        None => text,
+    };
+    text.split('%').next().unwrap_or(text)
+}
+
 /// The address by which a request is judged: the IPv4 address that this one stands for, else this one.
 pub fn unfold(address: IpAddr) -> IpAddr {
     match address {
@@ -258,6 +269,21 @@ mod tests {
             ("64:ff9b:1::1", "64:ff9b:1::1/128"),
         ] {
             assert_eq!(parse_network(text).unwrap().to_string(), network, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_headers_and_logs_put_around_an_address_is_taken_off() {
+        for (text, address) in [
+            (" 203.0.113.7 ", "203.0.113.7"),
+            ("203.0.113.7:443", "203.0.113.7"),
+            ("\"[2001:db8::7]:443\"", "2001:db8::7"),
+            ("[2001:db8::7]", "2001:db8::7"),
+            ("2001:db8::7", "2001:db8::7"),
+            ("fe80::7%eth0", "fe80::7"),
+            ("unknown", "unknown"),
+        ] {
+            assert_eq!(bare(text), address, "{text}");
         }
     }
 

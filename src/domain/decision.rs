@@ -105,7 +105,8 @@ impl Reason {
 /// How one limit stands after a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitStatus {
-    /// On whom, where that is not the policy's limit of every key: `key`, `project` or `everything`.
+    /// On whom, where that is not the policy's limit of every key: `key`, `project` or `everything`, or a part of the
+    /// key's traffic that is held back, by its name.
     #[serde(default)]
     pub scope: Option<Arc<str>>,
     /// For which models, where not for all.

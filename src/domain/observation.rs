@@ -6,7 +6,7 @@ use super::{
     Millis,
     counter::{CounterChange, CounterCharge, CounterCount, CounterRefusal},
     place::{PACKED_BYTES, PlaceCore, SPARE_BYTE},
-    reservation::{Reservation, Settles},
+    reservation::{Reservation, Settles, Stage},
     standing::Standing,
     subject::Subject,
     window::{Counts, Unit, WINDOW_COUNT, WindowLimits},
@@ -242,6 +242,11 @@ impl Charge {
 }
 
 impl Observation {
+    /// Whether it is of a record whose request was counted when it was seen on its way.
+    pub fn completes(&self) -> bool {
+        self.settled.as_ref().is_some_and(|settled| settled.stage == Stage::Observed)
+    }
+
     /// An observation of a subject about which nothing is known, as of `now`.
     pub fn empty(now: Millis) -> Self {
         Self {

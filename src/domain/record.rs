@@ -24,6 +24,8 @@ pub enum Outcome {
     ClientError,
     /// 5xx: the provider's failure.
     ServerError,
+    /// It is on its way, and nobody knows yet.
+    Unknown,
 }
 
 impl Outcome {
@@ -100,6 +102,8 @@ pub struct Record {
     pub usage_known: bool,
     /// It asks to be admitted, before it is made: where it is refused, nothing is charged.
     pub admit: bool,
+    /// It is seen on its way: counted at once, and completed by its record.
+    pub observes: bool,
     /// Its tokens may be of the prompt or of the completion: an estimate that does not say which.
     pub of_either_kind: bool,
     /// A digest of the whole body (request id and key included), by which a retry is recognised; 0 without an id.
@@ -107,6 +111,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// Its tokens without those of the prompt that came from a cache: an agent sends the same again with each call.
+    pub fn fresh_tokens(&self) -> u64 {
+        self.tokens.saturating_sub(self.cached_tokens.unwrap_or(0))
+    }
+
     /// By what a retry of it is recognised: a digest of id, key and body; `None` where its caller gave it no id.
     pub fn identity(&self) -> Option<u128> {
         self.request_id_given.then_some(self.digest)
@@ -135,6 +144,6 @@ impl Record {
 
     /// What the status says.
     pub fn outcome(&self) -> Outcome {
-        Outcome::of_status(self.status)
+        if self.observes { Outcome::Unknown } else { Outcome::of_status(self.status) }
     }
 }

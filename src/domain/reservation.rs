@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use id::ReservationId;
 
 use super::{
-    DAY, HOUR, Millis,
+    DAY, HOUR, MINUTE, Millis,
     counter::{Counter, CounterChange},
     limit::Scope,
     subject::Subject,
@@ -25,6 +25,8 @@ use super::{
 pub const CORRECTABLE: Millis = DAY;
 /// How long after its end a reservation that was given back is remembered, so that its record is told.
 pub const REMEMBERED: Millis = HOUR;
+/// How long a request that was counted when it was seen on its way is completed by its record, in milliseconds.
+pub const COMPLETED_WITHIN: Millis = 10 * MINUTE;
 
 /// How far a reservation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,10 +42,14 @@ pub enum Stage {
     Lapsed,
     /// A record has corrected the charge.
     Corrected,
+    /// No estimate: the request was counted when it was seen on its way. Its record completes it until its end; then
+    /// the charge stays as it is.
+    Observed,
 }
 
 impl Stage {
-    const ALL: [Self; 5] = [Self::Held, Self::Dispatched, Self::Charged, Self::Lapsed, Self::Corrected];
+    const ALL: [Self; 6] =
+        [Self::Held, Self::Dispatched, Self::Charged, Self::Lapsed, Self::Corrected, Self::Observed];
 
     /// As a number, by which stores keep it.
     pub fn number(self) -> u8 {
@@ -185,7 +191,7 @@ impl Reservation {
     /// Whether a record of this key settles or corrects it at `now`.
     pub fn is_open_to(&self, key: &Subject, now: Millis) -> bool {
         let open = match self.stage {
-            Stage::Held => self.until > now,
+            Stage::Held | Stage::Observed => self.until > now,
             Stage::Dispatched | Stage::Charged => self.until + CORRECTABLE > now,
             Stage::Lapsed | Stage::Corrected => false,
         };
@@ -205,7 +211,7 @@ impl Reservation {
     /// When its stage ends.
     pub fn due(&self) -> Millis {
         match self.stage {
-            Stage::Held | Stage::Dispatched | Stage::Corrected => self.until,
+            Stage::Held | Stage::Dispatched | Stage::Corrected | Stage::Observed => self.until,
             Stage::Charged => self.until + CORRECTABLE,
             Stage::Lapsed => self.until + REMEMBERED,
         }
@@ -333,8 +339,9 @@ mod tests {
         }
         assert!(!open(Stage::Lapsed, 0) && !open(Stage::Corrected, 0));
         assert!(!of(Stage::Held).is_open_to(&Subject::key("other"), 0));
-        let stages = (0..5).map(|number| Stage::of_number(number).unwrap().number());
-        assert_eq!(stages.collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
-        assert_eq!(Stage::of_number(5), None);
+        assert!(open(Stage::Observed, 99) && !open(Stage::Observed, 100));
+        let stages = (0..6).map(|number| Stage::of_number(number).unwrap().number());
+        assert_eq!(stages.collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(Stage::of_number(6), None);
     }
 }

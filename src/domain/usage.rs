@@ -68,7 +68,7 @@ impl Totals {
         };
         let tokens = Tokens::of(told).unwrap_or_default();
         let (client, server) = match record.outcome() {
-            Outcome::Success => (0, 0),
+            Outcome::Success | Outcome::Unknown => (0, 0),
             Outcome::ServerError => (0, 1),
             Outcome::AuthFailure | Outcome::NotFound | Outcome::Throttled | Outcome::ClientError => (1, 0),
         };

@@ -134,7 +134,14 @@ impl ProfileBook {
     ) {
         self.change(subject, handle, |profile| {
             profile.learn(sample);
-            sighting.iter().for_each(|sighting| profile.later.parts.see(sighting, sample.now));
+            let Some(sighting) = &sighting else { return };
+            profile.later.parts.see(sighting, sample.now);
+            if let Some(pair) = sighting.lag {
+                profile.later.lag.add(pair, sample.now);
+            }
+            if sighting.repeats {
+                profile.later.repeats.add(sample.now);
+            }
         });
     }
 
@@ -147,6 +154,11 @@ impl ProfileBook {
         now: Millis,
     ) {
         self.change(subject, handle, |profile| profile.later.parts.see(accused, now));
+    }
+
+    /// Learns what became of a request that was learned when it was seen on its way.
+    pub(super) fn complete(&self, subject: &Subject, handle: &ProfileHandle, sample: &Sample<'_>) {
+        self.change(subject, handle, |profile| profile.complete(sample));
     }
 
     /// Counts a request that teaches nothing, and the alarms that it raised.
@@ -178,6 +190,23 @@ impl ProfileBook {
                 self.dirty.lock().push((subject.clone(), handle.clone()));
             }
         }
+    }
+
+    /// What was learned and not flushed, taken.
+    pub(super) fn leave(&self) -> Vec<(Subject, Profile)> {
+        let dirty = std::mem::take(&mut *self.dirty.lock());
+        dirty
+            .into_iter()
+            .map(|(subject, handle)| (subject, std::mem::take(&mut handle.0.lock().pending)))
+            .collect()
+    }
+
+    /// Takes over what another run had learned and not flushed.
+    pub(super) fn take_over(&self, learned: Vec<(Subject, Profile)>) {
+        let pending =
+            |profile| ProfileHandle(Arc::new(Mutex::new(Entry { pending: profile, ..Entry::default() })));
+        let learned = learned.into_iter().map(|(subject, profile)| (subject, pending(profile)));
+        self.dirty.lock().extend(learned);
     }
 
     /// Flushes what was learned. What cannot be flushed is kept for the next time.

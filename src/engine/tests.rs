@@ -8,6 +8,7 @@ mod limit_rules;
 mod limits;
 mod observe;
 mod operator_actions;
+mod parts;
 mod registry;
 mod reports;
 mod reservations;
@@ -44,6 +45,16 @@ const NOW: Millis = 1_772_442_000_000;
 const SINGAPORE: &str = "203.0.113.7";
 const BUCHAREST: &str = "198.51.100.7";
 
+/// A request of a key from an address, as the door reads it.
+pub(super) fn record_of(key: &str, project: Option<&str>, address: &str) -> Record {
+    let intake = Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), flat_example(), DAY);
+    let body = json!({
+        "key_id": key, "project_id": project, "endpoint": "/v1/chat/completions", "source_ip": address,
+        "tokens_used": 10,
+    });
+    intake.record(serde_json::from_value(body).unwrap(), NOW).unwrap()
+}
+
 struct Day {
     engine: Arc<Engine>,
     intake: Intake,
@@ -72,6 +83,7 @@ impl Day {
             usage_series: 1000,
             usage_by_user: false,
             lease: LEASE,
+            directory: None,
         }
     }
 

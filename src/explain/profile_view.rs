@@ -188,6 +188,7 @@ mod tests {
             endpoint: "/v1/chat/completions",
             model: Some("gpt-4.1"),
             tokens: 100,
+            fresh_tokens: 100,
             cost_nanos: 0,
             outcome: Outcome::Success,
             peaks: (1, 1),

@@ -342,6 +342,7 @@ mod tests {
                 endpoint: "/v1",
                 model: None,
                 tokens: 1,
+                fresh_tokens: 1,
                 cost_nanos: 0,
                 outcome: Outcome::Success,
                 peaks: (1, 1),

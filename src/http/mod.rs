@@ -7,10 +7,13 @@ pub mod auth;
 pub mod authorize;
 pub(crate) mod bans;
 mod batch;
+mod connections;
 mod csv;
+mod decisions;
 pub(crate) mod door;
 pub mod error;
 pub(crate) mod events;
+mod examples;
 mod forecast;
 mod health;
 pub(crate) mod input;
@@ -22,7 +25,7 @@ mod openapi;
 pub(crate) mod params;
 mod policy;
 mod prices;
-mod ratelimit;
+pub mod ratelimit;
 mod record;
 mod registry;
 mod reservations;
@@ -32,17 +35,21 @@ pub(crate) mod stream;
 pub(crate) mod subject_list;
 mod subjects;
 mod summary;
+mod surface;
 #[cfg(test)]
 mod tests;
 mod text;
+mod traces;
 pub(crate) mod usage;
 mod whoami;
+mod write_timeout;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
+    response::Redirect,
     routing::{MethodRouter, delete, get, patch, post, put},
 };
 use tokio_util::sync::CancellationToken;
@@ -51,8 +58,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use crate::domain::scope::Scope;
 pub use auth::{Auth, AuthError, new_token};
 pub use authorize::Authorize;
+pub use decisions::Bouncers;
 pub use openapi::document;
 pub use server::serve;
+pub use surface::callers_only;
 
 use self::error::ApiError;
 use crate::{
@@ -61,6 +70,8 @@ use crate::{
     engine::Engine,
     forward,
     intake::Intake,
+    store::StoreError,
+    traces::Names,
 };
 
 /// What the routes work with.
@@ -73,6 +84,10 @@ pub struct AppState {
     pub auth: Auth,
     /// How reverse proxies ask.
     pub authorize: Authorize,
+    /// Which attribute of a span is which field of a record.
+    pub traces: Names,
+    /// What bouncers were sent.
+    pub bouncers: Bouncers,
     /// The hosts that it answers to.
     pub hosts: AllowedHosts,
     /// The state of what the routes do not see (geo database, sinks), as `/readyz` shows it.
@@ -98,9 +113,9 @@ pub fn authorize_router(state: impl Into<Arc<AppState>>) -> Router {
 }
 
 /// Every route of the API, behind the door that lets no page of another origin in. What reverse proxies ask is beside
-/// the door: host and origin are there those of the client.
+/// the door: host and origin are there those of the client. Without pages of its own, `/` leads to those of the API.
 pub fn router(state: impl Into<Arc<AppState>>) -> Router {
-    router_with(state, |_| Router::new())
+    router_with(state, |_| Router::new().route("/", get(async || Redirect::temporary("/docs/"))))
 }
 
 /// The same with pages beside the API, behind the same door.
@@ -112,10 +127,11 @@ pub fn router_with(
     let pages = pages(&app);
     let on = Guard(app.clone());
     use Scope::{Admin, BansWrite, Metrics, Read, Record};
-    use registry::{keys, plans, projects};
+    use registry::{issue, keys, plans, projects};
     let api = Router::new()
         .route("/v1/record", on.may(Record, post(record::record)))
         .route("/v1/record/batch", on.may(Record, post(batch::batch)))
+        .route("/v1/traces", on.may(Record, post(traces::traces)))
         .route("/v1/check", on.may(Record, post(record::check)))
         .route(
             "/v1/reservations/{id}",
@@ -155,11 +171,12 @@ pub fn router_with(
             on.may(Read, get(projects::show))
                 .merge(on.may(Admin, put(projects::put).patch(projects::patch).delete(projects::delete))),
         )
-        .route("/v1/keys", on.may(Read, get(keys::list)))
+        .route("/v1/keys", on.may(Read, get(keys::list)).merge(on.may(Admin, post(issue::issue))))
         .route(
             "/v1/keys/{*key_id}",
             on.may(Read, get(keys::show))
-                .merge(on.may(Admin, put(keys::put).patch(keys::patch).delete(keys::delete))),
+                .merge(on.may(Admin, put(keys::put).patch(keys::patch).delete(keys::delete)))
+                .merge(on.may(Admin, post(issue::rotate))),
         )
         .route("/v1/limits/{*subject}", on.may(Read, get(limits::show)))
         .route("/v1/policy", on.may(Read, get(policy::show)).merge(on.may(Admin, put(policy::put))))
@@ -171,6 +188,9 @@ pub fn router_with(
         .route("/v1/sinks/{name}/dead-letters", on.may(Read, get(sinks::dead_letters)))
         .route("/v1/sinks/{name}/dead-letters/redeliver", on.may(Admin, post(sinks::redeliver)))
         .route("/v1/sinks/{name}/dead-letters/discard", on.may(Admin, post(sinks::discard)))
+        .route("/v1/decisions", on.bouncer(get(decisions::list)))
+        .route("/v1/decisions/stream", on.bouncer(get(decisions::changes)))
+        .route("/v1/usage-metrics", on.bouncer(post(decisions::metrics)))
         .route("/v1/whoami", on.any(get(whoami::show)))
         .route("/v1/tokens", on.may(Admin, get(whoami::tokens)))
         .route("/metrics", on.may(Metrics, get(health::metrics)))
@@ -194,10 +214,26 @@ impl Guard {
         route.route_layer(from_fn_with_state((self.0.clone(), scope), auth::require))
     }
 
+    fn bouncer(&self, route: MethodRouter<App>) -> MethodRouter<App> {
+        route.route_layer(from_fn_with_state(self.0.clone(), decisions::require_key))
+    }
+
     /// Every valid token may.
     fn any(&self, route: MethodRouter<App>) -> MethodRouter<App> {
         route.route_layer(from_fn_with_state(self.0.clone(), auth::require_any))
     }
+}
+
+/// Tells the log of an act that was not acknowledged: unless the store refused it, it may be done all the same.
+fn acknowledged<T>(
+    by: &Actor,
+    (done, to): (&str, &str),
+    result: Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    result.inspect_err(|error| {
+        let (by, what) = (by.as_str(), "an act was not acknowledged; it may be done all the same");
+        tracing::warn!(target: "audit", by, done, to, %error, "{what}");
+    })
 }
 
 /// Tells the log who did what. The event of the act has it too.

@@ -12,19 +12,22 @@ use utoipa::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    alerts, allowlist, authorize, bans, batch,
+    alerts, allowlist, authorize, bans, batch, decisions,
     door::{PROBED, page_policy},
     error::PROBLEM_JSON,
-    events, forecast, health, lift, limits, policy, prices, record,
-    registry::{keys, plans, projects},
-    reservations, sinks, stream, subject_list, subjects, summary, usage, whoami,
+    events,
+    examples::Examples,
+    forecast, health, lift, limits, policy, prices, record,
+    registry::{issue, keys, plans, projects},
+    reservations, sinks, stream, subject_list, subjects, summary, traces, usage, whoami,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Keyward", description = "Watches API keys: sliding windows, learned behaviour, graduated responses."),
     paths(
-        record::record, record::check, batch::batch, authorize::authorize,
+        record::record, record::check, batch::batch, authorize::authorize, traces::traces,
+        decisions::list, decisions::changes, decisions::metrics,
         reservations::change, reservations::give_back,
         bans::list, bans::lookup, bans::show, bans::ban, bans::lift, lift::lift_many,
         subject_list::list, subjects::show, subjects::forget,
@@ -35,11 +38,23 @@ use super::{
         plans::list, plans::show, plans::put, plans::patch, plans::delete,
         projects::list, projects::show, projects::put, projects::patch, projects::delete,
         limits::show,
-        keys::list, keys::show, keys::put, keys::patch, keys::delete,
+        keys::list, keys::show, keys::put, keys::patch, keys::delete, issue::issue, issue::rotate,
         sinks::list, sinks::dead_letters, sinks::redeliver, sinks::discard,
         whoami::show, whoami::tokens, health::live, health::ready, health::metrics,
     ),
-    modifiers(&Bearer, &Door),
+    modifiers(&Bearer, &Door, &Examples),
+    tags(
+        (name = "records", description = "Requests: before they are made, and after."),
+        (name = "bans", description = "Who is held, and an operator's ban and lifting."),
+        (name = "subjects", description = "All that is known of a key, an address or a project."),
+        (name = "events", description = "What happened, and what people say about it."),
+        (name = "registry", description = "Plans, projects and keys."),
+        (name = "policy", description = "What is allowed, and how detectors judge."),
+        (name = "usage", description = "What was used, and what it cost."),
+        (name = "sinks", description = "Where events are forwarded to."),
+        (name = "bouncers", description = "Bans of addresses for CrowdSec's bouncers."),
+        (name = "service", description = "The service itself."),
+    ),
 )]
 struct Document;
 
@@ -58,9 +73,13 @@ impl Modify for Bearer {
 /// What the door (`http::door`) answers, at every route.
 struct Door;
 
+/// Paths in the document that need no token.
+const OPEN: [&str; 2] = ["/livez", "/readyz"];
+
 impl Modify for Door {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        for (path, item) in &mut openapi.paths.paths {
+        // What reverse proxies ask is beside the door.
+        for (path, item) in openapi.paths.paths.iter_mut().filter(|(path, _)| *path != "/v1/authorize") {
             let acts = [&mut item.post, &mut item.put, &mut item.patch].into_iter().flatten();
             acts.for_each(|act| {
                 refuses(act, "415", "The content type is missing, a form's, or not the route's.")
@@ -68,6 +87,13 @@ impl Modify for Door {
             let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
             for operation in all.into_iter().flatten() {
                 refuses(operation, "403", "A page of another origin asks, or the token lacks the scope.");
+                refuses(operation, "400", "The request cannot be read, or does not say which host it calls.");
+                if !operation.responses.responses.contains_key("4XX") {
+                    refuses(operation, "4XX", "A path, parameter or body is not as it must be.");
+                }
+                if !OPEN.contains(&path.as_str()) {
+                    refuses(operation, "401", "The token is missing, unknown or past its end.");
+                }
                 if !PROBED.contains(&path.as_str()) {
                     refuses(operation, "421", "The service does not answer to the host that is called.");
                 }
@@ -110,6 +136,19 @@ mod tests {
         for reference in text.split("\"$ref\":\"#").skip(1) {
             let pointer = reference.split('"').next().unwrap();
             assert!(document.pointer(pointer).is_some(), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn every_operation_documents_what_any_request_may_be_refused_with() {
+        let document = serde_json::to_value(document()).unwrap();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let documented =
+                    |status: &str| operation["responses"][status]["content"][PROBLEM_JSON].is_object();
+                assert!(["400", "403", "4XX"].into_iter().all(documented), "{method} {path}");
+                assert_eq!(documented("401"), !OPEN.contains(&path.as_str()), "{method} {path}");
+            }
         }
     }
 

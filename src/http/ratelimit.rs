@@ -14,7 +14,7 @@ use crate::domain::{
 const LARGEST: u64 = 999_999_999_999_999;
 
 /// Adds what a decision says about limits.
-pub(super) fn add(headers: &mut HeaderMap, decision: &Decision) {
+pub fn add(headers: &mut HeaderMap, decision: &Decision) {
     let mut put = |name: HeaderName, text: String| {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(name, value);

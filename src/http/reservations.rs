@@ -162,6 +162,7 @@ fn ended(stage: Stage) -> ApiError {
         Stage::Dispatched | Stage::Charged | Stage::Corrected => {
             "it has ended and its estimate is charged; its record corrects that within a day"
         }
+        Stage::Observed => "it holds no estimate: its request was counted when it was seen",
         Stage::Held | Stage::Lapsed => {
             "it has ended and what it held is given back; check again, and report the request as a plain record"
         }

@@ -7,12 +7,14 @@ pub(super) struct Asked {
     /// As it was sent, seconds.
     pub(super) lease_seconds: Option<u64>,
     pub(super) dispatched: bool,
+    /// Whether the request is counted when it is asked about.
+    pub(super) observes: bool,
 }
 
 impl Asked {
     /// In a form that cannot be taken for another.
-    pub(super) fn spelled(self) -> [u64; 4] {
+    pub(super) fn spelled(self) -> [u64; 5] {
         let lease = self.lease_seconds.map_or(0, |seconds| seconds.saturating_add(1));
-        [u64::MAX, u64::from(self.reserve), lease, u64::from(self.dispatched)]
+        [u64::MAX, u64::from(self.reserve), lease, u64::from(self.dispatched), u64::from(self.observes)]
     }
 }

@@ -110,6 +110,16 @@ impl WireCheck {
     }
 }
 
+impl WireCheck {
+    /// The same as a request that is counted at once, and completed by its record.
+    pub fn observed(self) -> WireRecord {
+        let mut wire = WireRecord::from(self);
+        wire.admit = Some(true);
+        wire.asked.iter_mut().for_each(|asked| asked.observes = true);
+        wire
+    }
+}
+
 impl From<WireCheck> for WireRecord {
     fn from(check: WireCheck) -> Self {
         let is_split = check.estimated_input_tokens.is_some() || check.estimated_output_tokens.is_some();
@@ -117,6 +127,7 @@ impl From<WireCheck> for WireRecord {
             reserve: check.reserve == Some(true),
             lease_seconds: check.lease_seconds,
             dispatched: check.dispatched == Some(true),
+            observes: false,
         };
         Self {
             asked: Some(asked),
@@ -125,12 +136,33 @@ impl From<WireCheck> for WireRecord {
             api_key: check.api_key,
             key_id: check.key_id,
             project_id: check.project_id,
-            endpoint: check.endpoint.unwrap_or_else(|| "/".to_owned()),
-            user: None,
             model: check.model,
             tokens_used: check.estimated_tokens,
             prompt_tokens: check.estimated_input_tokens,
             completion_tokens: check.estimated_output_tokens,
+            cost_usd: check.estimated_cost_usd,
+            user_agent: check.user_agent,
+            ..Self::new(check.endpoint.unwrap_or_else(|| "/".to_owned()), check.source_ip)
+        }
+    }
+}
+
+impl WireRecord {
+    /// A record of a request to this path from this address, of which nothing else is known.
+    pub fn new(endpoint: String, source_ip: String) -> Self {
+        Self {
+            asked: None,
+            of_either_kind: false,
+            request_id: None,
+            api_key: None,
+            key_id: None,
+            project_id: None,
+            endpoint,
+            user: None,
+            model: None,
+            tokens_used: None,
+            prompt_tokens: None,
+            completion_tokens: None,
             input_tokens: None,
             output_tokens: None,
             cached_tokens: None,
@@ -141,10 +173,10 @@ impl From<WireCheck> for WireRecord {
             images: None,
             seconds: None,
             characters: None,
-            cost_usd: check.estimated_cost_usd,
+            cost_usd: None,
             latency_ms: None,
-            source_ip: check.source_ip,
-            user_agent: check.user_agent,
+            source_ip,
+            user_agent: None,
             response_status: None,
             timestamp: None,
             refused_by: None,

@@ -14,6 +14,9 @@ const MAX_USD: u64 = 1_000_000;
 pub struct WireCost(Usd);
 
 impl WireCost {
+    /// What costs nothing, as the caller knows.
+    pub const NOTHING: Self = Self(Usd(0));
+
     /// The cost in nano-dollars.
     pub fn nanos(self) -> u64 {
         self.0.0

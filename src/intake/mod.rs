@@ -143,6 +143,7 @@ impl Intake {
             reservation_id: wire.reservation_id.map(scrub).map(Arc::from),
             usage_known,
             admit: wire.admit == Some(true),
+            observes: wire.asked.is_some_and(|asked| asked.observes),
             of_either_kind,
             digest,
         })

@@ -47,6 +47,7 @@ impl HttpClient {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = Client::builder()
             .no_proxy()
+            .no_gzip()
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))
             .timeout(settings.timeout)
@@ -126,12 +127,14 @@ async fn read(mut response: Response) -> Result<HttpResponse, reqwest::Error> {
     Ok(read)
 }
 
-fn host_of(url: &Url) -> String {
+/// The host and the port of a URL, for people.
+pub(super) fn host_of(url: &Url) -> String {
     let port = url.port_or_known_default().unwrap_or_default();
     format!("{}:{port}", url.host_str().unwrap_or_default())
 }
 
-fn with_certificates(
+/// The same builder with whom to trust and who we are.
+pub(super) fn with_certificates(
     mut builder: ClientBuilder,
     settings: &OutboundSettings,
 ) -> Result<ClientBuilder, SettingError> {
@@ -153,7 +156,11 @@ fn with_certificates(
     Ok(builder)
 }
 
-fn check_url(url: &str, settings: &OutboundSettings) -> Result<(Url, AddressGuard), SettingError> {
+/// Reads a URL and who may be connected to by it.
+///
+/// # Errors
+/// The setting `url`. Says nothing of what is in the URL.
+pub fn check_url(url: &str, settings: &OutboundSettings) -> Result<(Url, AddressGuard), SettingError> {
     let wrong = |hint: &str| SettingError::new("url", hint);
     let url = Url::parse(url.trim()).map_err(|_| wrong("must be a URL such as https://siem.example/hook"))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
@@ -175,7 +182,7 @@ fn check_url(url: &str, settings: &OutboundSettings) -> Result<(Url, AddressGuar
 }
 
 /// Resolves names to the addresses that are allowed.
-struct GuardedResolver(AddressGuard);
+pub(super) struct GuardedResolver(pub AddressGuard);
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {

@@ -65,6 +65,15 @@ pub enum OutboundError {
 }
 
 impl OutboundError {
+    /// Whether no connection was made, so that nothing was sent.
+    pub fn is_connect(&self) -> bool {
+        match self {
+            Self::Http { source, .. } | Self::UnknownIssuer { source, .. } => source.is_connect(),
+            Self::NotTrusted(_) | Self::Broken(_) => false,
+            _ => true,
+        }
+    }
+
     /// An error on a connection that was made, with or without TLS.
     pub fn of_connection(error: io::Error) -> Self {
         match tls_error(&error) {

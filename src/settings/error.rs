@@ -35,6 +35,12 @@ impl SettingError {
         if holds { Ok(()) } else { Err(Self::new(setting, hint)) }
     }
 
+    /// The same error by another name of its setting.
+    pub fn renamed(mut self, setting: &str) -> Self {
+        setting.clone_into(&mut self.setting);
+        self
+    }
+
     /// The same error with the name or the value that was probably meant.
     pub fn suggesting(mut self, suggestion: Option<impl Into<String>>) -> Self {
         self.suggestion = suggestion.map(Into::into);

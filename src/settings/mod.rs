@@ -7,10 +7,12 @@
 mod error;
 mod place;
 mod read;
+mod secret;
 mod suggest;
 mod value;
 
 pub use error::{SettingError, SettingErrors};
 pub use place::line_of;
 pub use read::{field_names, read_table, read_value};
+pub use secret::{SECRET_FORM, Secret};
 pub use suggest::nearest;

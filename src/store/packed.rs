@@ -1,29 +1,30 @@
 //! Profiles as bytes, the same in every store: postcard, with later parts behind the first ones, so that what an
 //! earlier version wrote can be read.
 
-use crate::domain::profile::{Later, Parts, Profile};
+use crate::domain::profile::{Lag, Later, Mass, Parts, Profile};
 
 /// Writes a profile behind `bytes`.
 ///
 /// # Errors
 /// When there is no room.
-pub(super) fn pack(profile: &Profile, bytes: Vec<u8>) -> postcard::Result<Vec<u8>> {
+pub(crate) fn pack(profile: &Profile, bytes: Vec<u8>) -> postcard::Result<Vec<u8>> {
     let bytes = postcard::to_extend(&profile.later, postcard::to_extend(profile, bytes)?)?;
-    postcard::to_extend(&profile.later.parts, bytes)
+    postcard::to_extend(&(&profile.later.parts, profile.later.repeats, profile.later.lag), bytes)
 }
 
 /// Reads what [`pack`] wrote, now or before there were later parts.
 ///
 /// # Errors
 /// When it is no profile.
-pub(super) fn unpack(bytes: &[u8]) -> postcard::Result<Profile> {
+pub(crate) fn unpack(bytes: &[u8]) -> postcard::Result<Profile> {
     let (profile, rest) = postcard::take_from_bytes::<Profile>(bytes)?;
     if rest.is_empty() {
         return Ok(profile);
     }
     let (later, rest) = postcard::take_from_bytes::<Later>(rest)?;
-    let parts = if rest.is_empty() { Parts::default() } else { postcard::from_bytes(rest)? };
-    Ok(Profile { later: Later { parts, ..later }, ..profile })
+    let (parts, repeats, lag): (Parts, Mass, Lag) =
+        if rest.is_empty() { Default::default() } else { postcard::from_bytes(rest)? };
+    Ok(Profile { later: Later { parts, repeats, lag, ..later }, ..profile })
 }
 
 #[cfg(test)]

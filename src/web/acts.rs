@@ -1,5 +1,5 @@
-//! What people do on the page: by the very functions that the API calls, each with a reason. Each leads back to where it
-//! was asked for, and says there what was done.
+//! What people do on the page: by the very functions that the API calls, each with a reason. Each leads back to where
+//! it was asked for, and says there what was done.
 
 use axum::{
     extract::State,

@@ -1,7 +1,7 @@
 //! Signing in: a token, exchanged for a cookie that says who it is and until when, signed under the pepper.
 //!
-//! Nothing is kept: every instance with the same pepper and tokens knows a session of any other. A session ends with its
-//! token, when the token is taken out of the configuration or changed, and after twelve hours.
+//! Nothing is kept: every instance with the same pepper and tokens knows a session of any other. A session ends with
+//! its token, when the token is taken out of the configuration or changed, and after twelve hours.
 
 use axum::{
     extract::{Request, State},

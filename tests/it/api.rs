@@ -10,7 +10,7 @@ use axum::{
 use keyward::{
     config::{AllowedHosts, Config, DEFAULT_TOML},
     engine::Engine,
-    http::{AppState, Auth, Authorize, router},
+    http::{AppState, Auth, Authorize, Bouncers, router},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,8 @@ impl Api {
             intake: intake(300_000),
             auth: Auth::default(),
             authorize: Authorize::new(&settings.server, &settings.authorize),
+            traces: settings.traces.clone(),
+            bouncers: Bouncers::default(),
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| json!({ "geo": "off" })),
             sinks: Vec::new(),

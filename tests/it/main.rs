@@ -9,8 +9,10 @@
 mod api;
 mod app;
 mod bad_input;
+mod bouncer;
 #[path = "../it_support/browser.rs"]
 mod browser;
+mod clients;
 mod concurrency;
 mod costs;
 mod denials;
@@ -25,11 +27,13 @@ mod forward_notify;
 mod forward_run;
 mod forward_siem;
 mod forward_syslog;
+mod gateway;
 mod histories;
 mod invariants;
 mod monitoring;
 mod page;
 mod propagation;
+mod proxies;
 #[path = "../it_support/redis.rs"]
 mod redis_server;
 mod reservations;

@@ -1,10 +1,10 @@
 -- Reservations: how the hash of a partition keeps them, and how they end. Of each: the moment of its charge (a double);
 -- once it is not as it was made, its stage and its end (doubles); then its content, JSON. The field "#" is the number of
--- the last change of usage. Their sorted set has ids by the moment at which their stage ends (held and dispatched: its
--- end; charged: a day later; lapsed: an hour later), and what usage is to count: "+" or "-" and the id by its number,
+-- the last change of usage. Their sorted set has ids by the moment at which their stage ends (held, dispatched
+-- and observed: its end; charged: a day later; lapsed: an hour later), and what usage is to count: "+" or "-" and the id by its number,
 -- which is about a moment, too. Whoever includes this sets `now`, `pack`, `unpacked` and `call` before.
 
-local HELD, DISPATCHED, CHARGED, LAPSED, CORRECTED = 0, 1, 2, 3, 4
+local HELD, DISPATCHED, CHARGED, LAPSED, CORRECTED, OBSERVED = 0, 1, 2, 3, 4, 5
 local ONE_HOUR, ONE_DAY = 3600000, 86400000
 
 -- The content of a reservation, as text.

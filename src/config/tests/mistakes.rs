@@ -32,6 +32,45 @@ scopes = []
 default_plan = "fere"  #! `registry.default_plan` must name a plan => did you mean `free`?
 default_project = "shopp"  #! `registry.default_project` must name a project => did you mean `shop`?
 
+[gateway]
+max_attempts = 9  #! `gateway.max_attempts` must be from 1 to 5
+default_model = "gpt-5"  #! `gateway.default_model` must be a model that a route
+trusted_proxies = ["10.0.0.0/8", "here"]  #! `gateway.trusted_proxies[1]` must be
+aliases = [
+    { name = "batch", model = "gpt-4.1-mini" },
+    { name = "batch", model = "gpt-4.1" },  #! `gateway.aliases[1].name` must not be that of
+    { name = "b", model = "batch" },  #! `gateway.aliases[2].model` must be a model: an alias of an alias
+]
+
+[[gateway.upstreams]]
+name = "openai"
+dialect = "opnai"  #! `gateway.upstreams[0].dialect` must be one of => did you mean `openai`?
+base_url = "https://api.openai.com/v1"
+
+[[gateway.upstreams]]
+name = "claude"
+dialect = "anthropic"
+base_url = "https://api.anthropic.com/v1"  #! `gateway.upstreams[1].base_url` must be as the provider's SDK
+api_key = "sk-ant-secret"  #! `gateway.upstreams[1].api_key` must be file:<path> or env:<NAME>
+
+[[gateway.upstreams]]
+name = "local"
+dialect = "openai"
+base_url = "http://10.1.2.3:8000/v1"  #! `gateway.upstreams[2].base_url` leads to an address that is not allowed
+bils_after_cancel = true  #! `gateway.upstreams[2].bils_after_cancel` is no setting here => `bills_after_cancel`?
+
+[[gateway.routes]]
+model = "gpt-4.1*"
+upstreams = ["local", { name = "opneai", weight = 200 }]  #! `gateway.routes[0].upstreams[1].name` must name => `openai`?
+
+[[gateway.routes]]
+model = "["  #! `gateway.routes[1].model` is no pattern
+upstreams = []  #! `gateway.routes[1].upstreams` must name at least one upstream
+
+[[gateway.models]]
+model = "gpt-4.1"
+context_window = 0  #! `gateway.models[0].context_window` must be from 1 to 1000000000 tokens
+
 [plans.free]
 
 [plans.gold]

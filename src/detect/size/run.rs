@@ -43,6 +43,15 @@ impl Run {
         Self { z: self.z / by, ..self }
     }
 
+    /// The same where sizes follow each other: z is that of the effective number of samples,
+    /// `k (1 - r) / (1 + r)` for the lag-1 autocorrelation r. One request is a sample of its own.
+    fn with_effective_length(self, correlation: f64) -> Self {
+        if self.length < 2 {
+            return self;
+        }
+        Self { z: self.z * ((1.0 - correlation) / (1.0 + correlation)).sqrt(), ..self }
+    }
+
     /// Whether it is high. `known`: whether it is held against sizes of the request's own context.
     pub(super) fn is_high(&self, z_high: f64, known: bool) -> bool {
         let large = self.z >= z_high && self.shift >= SHIFT_HIGH;
@@ -57,11 +66,17 @@ impl Run {
     }
 }
 
-/// The most improbable run of the last requests, or of those among them for the same use. What one client does must not
-/// hide between the requests of another.
+/// The most improbable run of the last requests, or of those among them for the same use, or of the same part of the
+/// key's traffic. What one client does must not hide between the requests of another.
 pub(super) fn worst_run(case: &Case<'_>, z: f64) -> Run {
     let context = case.sizes.context.any_model;
-    let runs = runs(case, z, |_| true).chain(runs(case, z, move |seen| seen.context == context));
+    let part = case.part;
+    let runs = runs(case, z, |_| true).chain(runs(case, z, move |seen| seen.context == context)).chain(runs(
+        case,
+        z,
+        move |seen| seen.part == part,
+    ));
+    let runs = runs.map(|run| run.with_effective_length(case.profile.later.lag.correlation(case.now())));
     runs.reduce(|worst, run| if run.z > worst.z { run } else { worst }).unwrap_or(Run {
         z,
         shift: 0.0,

@@ -154,7 +154,7 @@ fn somebody_who_tries_paths_is_found() {
 #[test]
 fn a_known_path_that_is_gone_is_no_scan() {
     let gone = Scene::settled().with(|scene| scene.record.status = 404).repeated(20);
-    assert_eq!(gone.quiet(EndpointScan), "the endpoint is known, or the request was not refused");
+    assert_eq!(gone.quiet(EndpointScan), "the same few paths were refused");
 }
 
 #[test]
@@ -169,6 +169,21 @@ fn several_new_things_at_once_are_drift() {
         summary,
         "New at once after 14 known days: place (Bucharest), client (curl) and model (o3); weight 10.2, high from 4.5."
     );
+}
+
+#[test]
+fn a_place_a_client_and_a_model_of_a_service_may_be_a_move_and_ban_nobody() {
+    let moved = |endpoint: &'static str| {
+        let mut scene = Scene::settled();
+        (1..=24 * DAYS).for_each(|hour| scene.learn(NOON - hour * HOUR, SINGAPORE));
+        scene.from(BUCHAREST).with(|scene| {
+            scene.record.user_agent = Some("curl/8.5.0".into());
+            scene.record.model = Some("o3".into());
+            scene.record.endpoint = endpoint.into();
+        })
+    };
+    assert_eq!(moved("/v1/chat/completions").found(BehavioralDrift).0, Severity::High);
+    assert_eq!(moved("/v1/files").found(BehavioralDrift).0, Severity::Critical);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Detectors on their own: each finds the clear case, stays quiet where its page says so, and says both plainly.
 
 mod conduct;
+mod machines;
+mod parts;
 mod places;
 mod volume;
 
@@ -132,6 +134,7 @@ impl Scene {
                 reservation_id: None,
                 usage_known: true,
                 admit: false,
+                observes: false,
                 of_either_kind: false,
                 digest: 0,
             },
@@ -158,6 +161,7 @@ impl Scene {
             endpoint: &features.endpoint,
             model: self.record.model.as_deref(),
             tokens: self.record.tokens,
+            fresh_tokens: self.record.tokens,
             cost_nanos: self.record.cost_nanos.unwrap_or(0),
             outcome: self.record.outcome(),
             peaks: (2, 5),

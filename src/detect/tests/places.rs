@@ -200,6 +200,7 @@ fn a_known_country_is_no_news_where_the_file_knows_no_more() {
             endpoint: &features.endpoint,
             model: scene.record.model.as_deref(),
             tokens: 1_000,
+            fresh_tokens: 1_000,
             cost_nanos: 0,
             outcome: scene.record.outcome(),
             peaks: (1, 1),

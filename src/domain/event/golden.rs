@@ -136,6 +136,7 @@ fn the_struct_of_its_type_says_all_that_a_golden_event_says() {
             EventType::EmergencyHook => again::<EmergencyHookCalled>(&event),
             EventType::SinkTest => again::<SinkTest>(&event),
             EventType::DeadLettersChanged => again::<DeadLettersChanged>(&event),
+            EventType::ProviderCredentialRefused => again::<ProviderCredentialRefused>(&event),
             EventType::StoreDegraded => again::<StoreDegraded>(&event),
             EventType::StoreRecovered => again::<StoreRecovered>(&event),
             EventType::ClockJumped => again::<ClockJumped>(&event),

@@ -61,6 +61,8 @@ pub enum EventType {
     SinkTest,
     /// A person had dead letters of a sink sent again, or gave them up.
     DeadLettersChanged,
+    /// A provider refuses the key that the gateway sends it.
+    ProviderCredentialRefused,
     /// The store does not answer; each instance decides by itself.
     StoreDegraded,
     /// The store answers again.
@@ -101,6 +103,7 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::EmergencyHook, "EMERGENCY_HOOK"),
     (EventType::SinkTest, "SINK_TEST"),
     (EventType::DeadLettersChanged, "DEAD_LETTERS_CHANGED"),
+    (EventType::ProviderCredentialRefused, "PROVIDER_CREDENTIAL_REFUSED"),
     (EventType::StoreDegraded, "STORE_DEGRADED"),
     (EventType::StoreRecovered, "STORE_RECOVERED"),
     (EventType::ClockJumped, "CLOCK_JUMPED"),

@@ -40,7 +40,9 @@ pub use self::{
         DeadLetterAct, DeadLettersChanged, FeedbackGiven, PolicyChanged, SinkTest, SubjectForgotten, Verdict,
     },
     request::{BannedRequestBlocked, HighSeverityAnomaly, KeyNotAllowed, ProjectMismatch, RateLimitExceeded},
-    service::{EmergencyHookCalled, EventGap, HookOutcome, StoreDegraded, StoreRecovered},
+    service::{
+        EmergencyHookCalled, EventGap, HookOutcome, ProviderCredentialRefused, StoreDegraded, StoreRecovered,
+    },
     spending::{AlertRuleFired, BudgetUsed, KeyCutOff, LimitUsed, SpendAnomaly, SpendCheck, SpendSign},
     standing::{BanExpired, BanLifted, Cause, Hold, KeySpared, StandingChanged},
     tally::{EventTally, TallyBucket, TallyBy},

@@ -51,6 +51,21 @@ impl Details for StoreRecovered {
     const TYPES: &'static [EventType] = &[EventType::StoreRecovered];
 }
 
+/// A provider refuses the key that the gateway sends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderCredentialRefused {
+    /// What happened, in a sentence.
+    pub summary: String,
+    /// The upstream, by its name in the settings.
+    pub upstream: String,
+    /// The status that it answered: 401 or 403.
+    pub status: u16,
+}
+
+impl Details for ProviderCredentialRefused {
+    const TYPES: &'static [EventType] = &[EventType::ProviderCredentialRefused];
+}
+
 /// What came of the call of an emergency hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

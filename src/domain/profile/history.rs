@@ -118,6 +118,15 @@ impl History {
         self.trim();
     }
 
+    /// Adds what a request used that was counted before.
+    pub fn add_usage(&mut self, at: Millis, tokens: u64, cost_nanos: u64) {
+        let hour = self.hours.entry(hour_of(at)).or_default();
+        hour.tokens = hour.tokens.saturating_add(tokens);
+        hour.cost_nanos = hour.cost_nanos.saturating_add(cost_nanos);
+        self.days.add_to(day_of(at), &DayStat { requests: 0, tokens, cost_nanos });
+        self.trim();
+    }
+
     /// Adds another history: counts add up, peaks take the higher.
     pub fn merge(&mut self, other: &Self) {
         for (index, row) in &other.hours {

@@ -22,8 +22,8 @@ pub use client::{NO_CLIENT, client_family};
 pub use familiar::{DaySet, Familiar, Mass, Table};
 pub use histogram::Histogram;
 pub use history::{DayStat, Days, History, HourStat};
-pub use moments::{Context, Contexts, Moments};
-pub use parts::{Held, Part, PartName, PartSeen, PartSighting, Parts};
+pub use moments::{Context, Contexts, Lag, Moments};
+pub use parts::{Held, MOST_DEVIATIONS, Part, PartName, PartSeen, PartSighting, Parts};
 
 use super::{
     Millis,
@@ -79,8 +79,10 @@ pub struct Sample<'a> {
     pub endpoint: &'a str,
     /// The model it asked for.
     pub model: Option<&'a str>,
-    /// Tokens, prompt and completion together; 0 teaches no size.
+    /// Tokens, prompt and completion together.
     pub tokens: u64,
+    /// The same without those that came from a cache; 0 teaches no size.
+    pub fresh_tokens: u64,
     /// Its cost, in nano-dollars.
     pub cost_nanos: u64,
     /// What its status says.
@@ -141,6 +143,12 @@ pub struct Later {
     /// Parts of its traffic, packed behind the rest of these.
     #[serde(skip)]
     pub parts: Parts,
+    /// Requests that were as large as the one before for the same use, packed with these.
+    #[serde(skip)]
+    pub repeats: Mass,
+    /// How sizes go together, packed with these.
+    #[serde(skip)]
+    pub lag: Lag,
 }
 
 /// An autonomous system in one country: carriers and VPN providers are in many.
@@ -158,6 +166,7 @@ impl Profile {
     /// Whether nothing was learned.
     pub fn is_empty(&self) -> bool {
         self.requests == 0
+            && self.history == History::default()
             && self.later.flagged.is_empty()
             && self.later.alarms.is_empty()
             && self.later.parts.is_empty()
@@ -176,20 +185,35 @@ impl Profile {
         self.requests += 1;
         self.days.insert(now);
         self.history.add(now, sample.tokens, sample.cost_nanos, sample.peaks);
-        if sample.tokens > 0 {
-            self.sizes.add(sample.tokens, now);
+        self.learn_end(sample);
+        // A path that was refused or is not there is no habit: a scan must not vouch for itself.
+        let refused = matches!(sample.outcome, Outcome::AuthFailure | Outcome::NotFound);
+        self.learn_features(&Sample { endpoint: if refused { "" } else { sample.endpoint }, ..*sample });
+    }
+
+    /// Learns what became of a request that was learned when it was seen on its way: how it ended, and what it used.
+    pub fn complete(&mut self, sample: &Sample<'_>) {
+        self.history.add_usage(sample.now, sample.tokens, sample.cost_nanos);
+        self.learn_end(sample);
+        if let Some(model) = sample.model {
+            self.models.touch_str(model, sample.now);
+        }
+    }
+
+    fn learn_end(&mut self, sample: &Sample<'_>) {
+        let now = sample.now;
+        if sample.fresh_tokens > 0 {
+            self.sizes.add(sample.fresh_tokens, now);
             let context = Context::of(sample.client.unwrap_or(NO_CLIENT), sample.endpoint, sample.model);
-            self.later.contexts.add(context, sample.tokens, now);
+            self.later.contexts.add(context, sample.fresh_tokens, now);
         }
         match sample.outcome {
             Outcome::Success => self.outcomes.success.add(now),
             Outcome::AuthFailure => self.outcomes.auth_failure.add(now),
             Outcome::NotFound => self.outcomes.not_found.add(now),
             Outcome::Throttled | Outcome::ClientError | Outcome::ServerError => self.outcomes.other.add(now),
+            Outcome::Unknown => {}
         }
-        // A path that was refused or is not there is no habit: a scan must not vouch for itself.
-        let refused = matches!(sample.outcome, Outcome::AuthFailure | Outcome::NotFound);
-        self.learn_features(&Sample { endpoint: if refused { "" } else { sample.endpoint }, ..*sample });
     }
 
     /// Learns place, client, endpoint and model alone, without counting a request.
@@ -251,6 +275,8 @@ impl Profile {
         self.later.contexts.merge(&other.later.contexts);
         self.later.networks.merge(&other.later.networks);
         self.later.parts.merge(&other.later.parts);
+        self.later.repeats.merge(&other.later.repeats);
+        self.later.lag.merge(&other.later.lag);
     }
 }
 
@@ -320,6 +346,7 @@ mod tests {
                 endpoint: "/v1/chat/completions",
                 model: Some("gpt-4.1"),
                 tokens: *tokens,
+                fresh_tokens: *tokens,
                 cost_nanos: tokens * 8_000,
                 outcome: Outcome::Success,
                 peaks: (1, 3),

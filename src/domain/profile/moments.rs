@@ -15,6 +15,39 @@ const CONTEXTS: usize = 48;
 /// Contexts above `CONTEXTS` that are tolerated, so that a full table is not sorted with each new one.
 const SLACK: usize = 16;
 
+/// How much the size of one request says about the next for the same use: sums for the lag-1 autocorrelation.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Lag {
+    products: Mass,
+    squares: Mass,
+}
+
+/// The largest autocorrelation that counts: with more, no run would ever say anything.
+const MOST_CORRELATED: f64 = 0.97;
+/// What the sum of squares counts for at least, so that the first pairs say little.
+const FIRST_PAIRS: f64 = 20.0;
+
+impl Lag {
+    /// Counts a pair: the product of both deviations, and the square of the one before.
+    pub fn add(&mut self, (product, square): (f64, f64), at: Millis) {
+        let weight = Mass::weight(at);
+        self.products.add_weighted(product * weight);
+        self.squares.add_weighted(square * weight);
+    }
+
+    /// Adds the pairs that another instance counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.products.merge(&other.products);
+        self.squares.merge(&other.squares);
+    }
+
+    /// The lag-1 autocorrelation, 0 to [`MOST_CORRELATED`].
+    pub fn correlation(&self, now: Millis) -> f64 {
+        let squares = self.squares.at(now) + FIRST_PAIRS;
+        (self.products.at(now) / squares).clamp(0.0, MOST_CORRELATED)
+    }
+}
+
 /// The first two moments of the logarithm of token counts.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Moments {

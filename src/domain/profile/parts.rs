@@ -12,8 +12,13 @@ use crate::domain::{DAY, HOUR, Millis, place::PlaceCore, stable_hash};
 
 /// Parts that are remembered of one key; beyond that those leave that were at work longest ago, accused ones last.
 const PARTS: usize = 20;
-/// How long an accusation holds a part back, unless an operator clears it: a thief who waits for so long is judged anew.
+/// How long an accusation holds a part back, unless an operator clears it: a thief who waits for so long is judged
+/// anew.
 const HOLD: Millis = 14 * DAY;
+/// Standard deviations that a size counts for at most, where its lag is learned.
+pub const MOST_DEVIATIONS: f64 = 3.0;
+/// How long a loop or a scan holds a part back that may be the owner's, from the last finding on.
+const LOUD: Millis = 6 * HOUR;
 /// How long a part is watched before it counts as the owner's.
 const QUARANTINE: Millis = DAY;
 
@@ -64,6 +69,8 @@ impl fmt::Display for PartName<'_> {
 /// How a part of a key's traffic is held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Held {
+    /// At more than the key ever did, as it may be the owner's own loop.
+    Loud,
     /// At the key's own usual rate.
     Slowed,
     /// Nothing of it passes.
@@ -81,12 +88,14 @@ pub struct PartSeen {
     pub requests: u32,
     /// Those of them that came right after one of another part.
     pub switches: u32,
-    /// The largest weight of what was new about one of its requests.
-    pub weight: f32,
+    /// What was new about its requests: a bit for each value, by its hash.
+    pub new_values: u64,
     /// When it was last accused of something high.
     pub slowed_at: Millis,
     /// When it was last accused of something critical.
     pub stopped_at: Millis,
+    /// When it was last accused of a loop or a scan, though it may be the owner's.
+    pub loud_at: Millis,
 }
 
 impl PartSeen {
@@ -96,9 +105,10 @@ impl PartSeen {
             last_seen: at,
             requests: 0,
             switches: 0,
-            weight: 0.0,
+            new_values: 0,
             slowed_at: 0,
             stopped_at: 0,
+            loud_at: 0,
         }
     }
 
@@ -107,13 +117,14 @@ impl PartSeen {
         self.last_seen = self.last_seen.max(other.last_seen);
         self.requests = self.requests.saturating_add(other.requests);
         self.switches = self.switches.saturating_add(other.switches);
-        self.weight = self.weight.max(other.weight);
+        self.new_values |= other.new_values;
         self.slowed_at = self.slowed_at.max(other.slowed_at);
         self.stopped_at = self.stopped_at.max(other.stopped_at);
+        self.loud_at = self.loud_at.max(other.loud_at);
     }
 
     fn accused_at(&self) -> Millis {
-        self.slowed_at.max(self.stopped_at)
+        self.slowed_at.max(self.stopped_at).max(self.loud_at)
     }
 }
 
@@ -122,12 +133,17 @@ impl PartSeen {
 pub struct PartSighting {
     /// The part.
     pub part: Part,
-    /// The weight of what was new about the request.
-    pub weight: f64,
+    /// What was new about the request: a bit for each value, by its hash.
+    pub new_values: u64,
     /// Whether the request before was of another part.
     pub switched: bool,
     /// What it is accused of by this request.
     pub accused: Option<Held>,
+    /// Whether it was as large as the one before for the same use.
+    pub repeats: bool,
+    /// How it goes with the one before for the same use: the product of both deviations from the usual size, and the
+    /// square of the one before, each deviation at most [`MOST_DEVIATIONS`].
+    pub lag: Option<(f64, f64)>,
     /// Whether it was held back before: then the request teaches nothing.
     pub is_held: bool,
 }
@@ -148,8 +164,9 @@ impl Parts {
         row.last_seen = row.last_seen.max(at);
         row.requests = row.requests.saturating_add(1);
         row.switches = row.switches.saturating_add(u32::from(sighting.switched));
-        row.weight = row.weight.max(sighting.weight as f32);
+        row.new_values |= sighting.new_values;
         match sighting.accused {
+            Some(Held::Loud) => row.loud_at = row.loud_at.max(at),
             Some(Held::Slowed) => row.slowed_at = row.slowed_at.max(at),
             Some(Held::Stopped) => row.stopped_at = row.stopped_at.max(at),
             None => {}
@@ -191,6 +208,11 @@ impl Parts {
         self.rows.is_empty() && self.cleared_at == 0
     }
 
+    /// Whether any part is the owner's.
+    pub fn has_settled(&self, born: Millis, now: Millis) -> bool {
+        self.rows.keys().any(|part| self.is_settled(*part, born, now))
+    }
+
     /// Whether any part is held back.
     pub fn holds_any(&self, now: Millis) -> bool {
         self.rows.keys().any(|part| self.held(*part, now).is_some())
@@ -199,8 +221,14 @@ impl Parts {
     /// How a part is held back, by what it was accused of.
     pub fn held(&self, part: Part, now: Millis) -> Option<Held> {
         let row = self.rows.get(&part)?;
-        let holds = |at: Millis| at > self.cleared_at && now - at < HOLD;
-        if holds(row.stopped_at) { Some(Held::Stopped) } else { holds(row.slowed_at).then_some(Held::Slowed) }
+        let holds = |at: Millis, length: Millis| at > self.cleared_at && now - at < length;
+        if holds(row.stopped_at, HOLD) {
+            Some(Held::Stopped)
+        } else if holds(row.slowed_at, HOLD) {
+            Some(Held::Slowed)
+        } else {
+            holds(row.loud_at, LOUD).then_some(Held::Loud)
+        }
     }
 
     /// Whether a part is the owner's: the key began with it (`born`), or it has been at work for a day or more and is
@@ -209,7 +237,8 @@ impl Parts {
         let of_the_owner = |row: &PartSeen| {
             row.first_seen - born < HOUR || row.last_seen.min(now) - row.first_seen >= QUARANTINE
         };
-        self.rows.get(&part).is_some_and(of_the_owner) && self.held(part, now).is_none()
+        self.rows.get(&part).is_some_and(of_the_owner)
+            && self.held(part, now).is_none_or(|held| held == Held::Loud)
     }
 
     /// Whether the owner goes on beside a part: a settled other one was at work since then.
@@ -230,9 +259,11 @@ mod tests {
     fn sighting(part: u32, accused: Option<Held>) -> PartSighting {
         PartSighting {
             part: Part(part),
-            weight: f64::from(part),
-            switched: part % 2 == 0,
+            new_values: u64::from(part),
+            switched: part.is_multiple_of(2),
             accused,
+            repeats: false,
+            lag: None,
             is_held: false,
         }
     }

@@ -36,6 +36,7 @@ fn record(key_id: &str, project: Option<&str>, model: Option<&str>) -> Record {
         reservation_id: None,
         usage_known: true,
         admit: false,
+        observes: false,
         of_either_kind: false,
         digest: 0,
     }

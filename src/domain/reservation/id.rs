@@ -15,6 +15,12 @@ impl ReservationId {
         Self(format!("rsv_{unique:032x}_{:016x}", stable_hash(key.as_str().as_bytes())).into())
     }
 
+    /// The id of a request that was counted when it was seen on its way: its record finds it by key and id.
+    pub fn of_observation(key: &Subject, request_id: &str) -> Self {
+        let half = |salt: &str| u128::from(stable_hash(format!("{salt} {request_id}").as_bytes()));
+        Self::new(key, half("observed") << 64 | half("request"))
+    }
+
     /// Reads an id; `None` for anything that [`ReservationId::new`] does not make.
     pub fn parse(text: &str) -> Option<Self> {
         let (unique, key) = text.strip_prefix("rsv_")?.split_once('_')?;
@@ -65,6 +71,10 @@ mod tests {
                 assert_eq!(id.partition(partitions), key.partition(partitions));
             }
         }
+        let observed = |key: &str, id: &str| ReservationId::of_observation(&Subject::key(key), id);
+        assert_eq!(observed("a", "r-1"), observed("a", "r-1"));
+        assert!(observed("a", "r-1") != observed("a", "r-2") && observed("a", "r-1") != observed("b", "r-1"));
+        assert!(ReservationId::parse(observed("a", "r-1").as_str()).is_some());
         let good = ReservationId::new(&Subject::key("a"), 1).to_string();
         let bad = [
             "",

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
 
-use super::{idempotency::IdempotencyCache, spared::Spared};
+use super::{crowd::Crowd, idempotency::IdempotencyCache, spared::Spared};
 use crate::{
     domain::{
         Millis,
@@ -53,6 +54,8 @@ pub(in crate::engine) struct Decider {
     pub(in crate::engine) flushes: bool,
     /// How long a reservation is held, ms.
     pub(in crate::engine) lease: Millis,
+    /// The turn of a chunk of a large batch.
+    pub(in crate::engine) batches: Semaphore,
 }
 
 /// What this instance remembers of requests, for those that follow.
@@ -62,6 +65,7 @@ pub(in crate::engine) struct Remembers {
     pub(super) new_addresses: NewSubjectLimiter,
     pub(super) spared: Spared,
     pub(super) spared_lookups: NewSubjectLimiter,
+    pub(super) crowd: Crowd,
     /// Addresses that had credentials refused lately, and when last.
     pub(super) accused_addresses: Cache<Subject, Millis>,
 }
@@ -76,6 +80,7 @@ impl Remembers {
             new_addresses: NewSubjectLimiter::new(most, most),
             spared: Spared::default(),
             spared_lookups: NewSubjectLimiter::new(most, of_one),
+            crowd: Crowd::default(),
             accused_addresses: Cache::new(ACCUSED_ADDRESSES),
         }
     }

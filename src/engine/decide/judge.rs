@@ -177,6 +177,18 @@ impl Decider {
         self.shared.outbox.tell(|| frame.limited(limit, decision.ruling()));
     }
 
+    /// What the keys of others show about the address, or the client, of a request.
+    fn crowd_of(&self, case: &Case<'_>) -> detect::Crowd {
+        let (crowd, now) = (&self.remembers.crowd, case.now());
+        if case.attribution == Attribution::Source && !case.succeeds_elsewhere() {
+            let spray = crowd.refused(&case.features.client, case.record, now);
+            return detect::Crowd { spray, ..detect::Crowd::default() };
+        }
+        let newcomers =
+            if case.is_newcomer() { crowd.newcomer(case.record, now) } else { Default::default() };
+        detect::Crowd { newcomers, ..detect::Crowd::default() }
+    }
+
     fn find(
         &self,
         observed: &Observed<'_>,
@@ -190,13 +202,15 @@ impl Decider {
             return (Vec::new(), None);
         }
         let describe = |core: &PlaceCore| describe(&self.geo, core);
-        let remembered = observed.attribution == Attribution::Key;
+        let remembered = observed.attribution == Attribution::Key && !record.observes;
         let (findings, sighting) =
             observed.profile.judge(remembered, |profile: &Profile, recent: &Recent| {
-                // Only a young key is judged by others; locks are taken in this order alone.
-                let prior = observed.prior.as_ref().filter(|_| detect::is_young(profile, observed.key.now));
+                // Others are asked about a young key, and about what is new; locks are taken in this order alone.
+                let news = || detect::shows_news(profile, &observed.known.features, record, core);
+                let is_asked = detect::is_young(profile, observed.key.now) || news();
+                let prior = observed.prior.as_ref().filter(|_| is_asked);
                 let prior = prior.map(ProfileHandle::read);
-                let case = Case::new(
+                let mut case = Case::new(
                     (record, observed.attribution),
                     observed.known.place.as_deref(),
                     &observed.key,
@@ -206,6 +220,7 @@ impl Decider {
                     (&active.policy, &active.allowlist),
                     (&describe, geo_loaded),
                 );
+                case.crowd = self.crowd_of(&case);
                 trace.see(Fact::Asked(&case));
                 (detect::judge_part(&case), case.seen())
             });

@@ -36,6 +36,7 @@ impl Decider {
             endpoint: &observed.known.features.endpoint,
             model: record.model.as_deref(),
             tokens: record.tokens,
+            fresh_tokens: record.fresh_tokens(),
             cost_nanos: record.cost().nanos,
             outcome: record.outcome(),
             peaks: (observed.key.counts[ONE_MINUTE].requests, observed.key.counts[FIVE_MINUTES].requests),
@@ -46,9 +47,15 @@ impl Decider {
         if flagged {
             self.profiles.count_flagged(&record.key, &observed.profile, &sample, findings, sighting);
         } else {
-            self.profiles.learn(&record.key, &observed.profile, &sample, sighting);
-            if let (Some(project), Some(prior)) = (&record.project, &observed.prior) {
-                self.profiles.learn(project, prior, &sample, None);
+            let project = record.project.as_ref().zip(observed.prior.as_ref());
+            let key = (&record.key, &observed.profile, sighting);
+            let project = project.map(|(project, prior)| (project, prior, None));
+            for (subject, profile, sighting) in [key].into_iter().chain(project) {
+                if observed.completes() {
+                    self.profiles.complete(subject, profile, &sample);
+                } else {
+                    self.profiles.learn(subject, profile, &sample, sighting);
+                }
             }
         }
         flagged

@@ -7,6 +7,7 @@
 
 mod bans;
 mod blocks;
+mod crowd;
 mod decider;
 pub(in crate::engine) mod explain;
 pub(in crate::engine) mod frame;
@@ -24,6 +25,7 @@ mod respond;
 mod shadows;
 mod spared;
 pub(in crate::engine) mod stages;
+mod stops;
 mod terms;
 
 pub(in crate::engine) use decider::{Decider, Remembers};
@@ -45,10 +47,35 @@ use crate::{
     engine::policy::ActivePolicy,
 };
 
+/// Records of a batch that go to the store together. One chunk of all batches is under way at a time, so that whoever
+/// asks about one request waits behind some milliseconds of work of the store at most.
+const CHUNK: usize = 100;
+
 impl Decider {
-    /// Decides about finished requests, in order, and learns from them. Waits for the store once if nothing is found.
+    /// Decides about finished requests, in order, and learns from them. Waits for the store once if nothing is found;
+    /// for each hundred of many.
     pub(in crate::engine) async fn record(&self, records: &[Record], now: Millis) -> Vec<Decision> {
-        self.decide(records, now, &mut ()).await
+        if records.len() <= CHUNK {
+            return self.decide(records, now, &mut ()).await;
+        }
+        let mut decisions = Vec::with_capacity(records.len());
+        for chunk in records.chunks(CHUNK) {
+            // First come, first served: each chunk waits its turn behind those of others. It is never closed.
+            let _turn = self.batches.acquire().await;
+            decisions.extend(self.decide(chunk, now, &mut ()).await);
+        }
+        decisions
+    }
+
+    /// Forgets answers that are given to no retry any more.
+    pub(in crate::engine) fn forget_old_answers(&self, now: Millis) {
+        self.remembers.idempotency.forget_old(now);
+    }
+
+    /// How many answers are kept for retries.
+    #[cfg(test)]
+    pub(in crate::engine) fn answers_kept(&self) -> usize {
+        self.remembers.idempotency.len()
     }
 
     async fn decide(&self, records: &[Record], now: Millis, trace: &mut impl Trace) -> Vec<Decision> {
@@ -67,6 +94,7 @@ impl Decider {
                 }
             };
             self.shared.metrics.count(&decision);
+            self.shared.count_answer(&decision);
             decisions.push(decision);
         }
         // Where nothing goes on beside the decisions, they count what waits themselves.
@@ -93,11 +121,15 @@ impl Decider {
         }
         trace.see(Fact::Observed(&observed));
         let reported = observed.charge.mode == ChargeMode::Report;
-        let estimate = observed.kept_estimate().cloned();
+        let (estimate, completes) = (observed.kept_estimate().cloned(), observed.completes());
         let judged = self.judge(observed, active, trace);
         let mut decision = self.respond(judged, active, trace).await;
         active.policy.enforcement.soften(&mut decision);
-        self.usage_book.count_kept(record, estimate.as_ref(), !decision.allowed, now);
+        if completes {
+            self.usage_book.complete(record, !decision.allowed, now);
+        } else {
+            self.usage_book.count_kept(record, estimate.as_ref(), !decision.allowed, now);
+        }
         // A refused admission is forgotten: nothing was counted, and a retry after its time deserves a fresh look.
         let remembered = reported || decision.ruling().allowed;
         in_flight.answer(&decision, remembered, now);
@@ -134,6 +166,7 @@ impl Decider {
             None => self.unavailable(record, &active, now),
         };
         self.shared.metrics.count_check(&decision);
+        self.shared.count_answer(&decision);
         decision
     }
 

@@ -18,6 +18,7 @@ use crate::{
         place::Prefix,
         profile::Profile,
         record::{Outcome, Record},
+        reservation::{Reservation, Stage},
         subject::Subject,
     },
     engine::{policy::ActivePolicy, profiles::ProfileHandle},
@@ -263,7 +264,10 @@ impl Decider {
                 // An estimate that is not held is no usage; a settlement is, whose estimate ends by itself.
                 let is_usage = match charge.mode {
                     ChargeMode::Report => true,
-                    ChargeMode::Admit => observation.admitted && charge.reserves().is_none(),
+                    ChargeMode::Admit => {
+                        let holds = |held: &Reservation| held.stage != Stage::Observed;
+                        observation.admitted && !charge.reserves().is_some_and(holds)
+                    }
                     ChargeMode::Peek => false,
                 };
                 if owe && is_usage {

@@ -17,7 +17,7 @@ use crate::{
         place::{PlaceCore, Prefix},
         record::{Outcome, Record},
         registry::{Applied, Terms},
-        reservation::Settles,
+        reservation::{COMPLETED_WITHIN, Settles},
         standing::{Standing, StandingState},
         window::{Counts, ONE_DAY, WINDOW_MILLIS},
     },
@@ -170,19 +170,7 @@ impl Decider {
             mode,
             ..charge(record, &terms.limits, attribution, active, now)
         };
-        match purpose {
-            Purpose::Reserve(terms) => {
-                let lease = terms.lease.unwrap_or(self.lease);
-                let reservation = reservations::reserve(&mut charge, record, terms.dispatched, now + lease);
-                self.reservations.made(reservation.until);
-                charge.entry.get_or_insert_default().reserves = Some(reservation);
-            }
-            // What holds nothing may be asked again.
-            Purpose::Check => charge.entry = None,
-            // What counts for nobody begins no block either: a stranger's failure must not shut the owner out.
-            Purpose::Record if !counted => charge.counters.retain(|counter| counter.block.is_none()),
-            Purpose::Record => {}
-        }
+        self.add_entry(&mut charge, record, purpose, now);
         let address = profile
             .as_ref()
             .filter(|_| !record.late)
@@ -192,6 +180,32 @@ impl Decider {
         let known =
             Known { record, place, features, attribution, limits, refusal, profile, prior, new_subject };
         Request { known, charge, address }
+    }
+
+    /// What a charge does beside counting, as it is asked for.
+    fn add_entry(&self, charge: &mut Charge, record: &Record, purpose: Purpose, now: Millis) {
+        match purpose {
+            Purpose::Reserve(terms) => {
+                let lease = terms.lease.unwrap_or(self.lease);
+                let reservation = reservations::reserve(charge, record, terms.dispatched, now + lease);
+                self.reservations.made(reservation.until);
+                let entry = charge.entry.get_or_insert_default();
+                (entry.settles, entry.reserves) = (None, Some(reservation));
+            }
+            // It has happened, as far as is known, and its record completes it.
+            Purpose::Record if record.observes => {
+                let reservation = reservations::observation(charge, record, now + COMPLETED_WITHIN);
+                self.reservations.made(reservation.until);
+                charge.entry.get_or_insert_default().reserves = Some(reservation);
+            }
+            // What holds nothing may be asked again.
+            Purpose::Check => charge.entry = None,
+            // What counts for nobody begins no block either: a stranger's failure must not shut the owner out.
+            Purpose::Record if charge.mode == ChargeMode::Peek => {
+                charge.counters.retain(|counter| counter.block.is_none())
+            }
+            Purpose::Record => {}
+        }
     }
 }
 
@@ -258,6 +272,7 @@ pub(super) fn charge(
         id: id.clone(),
         keeps_estimate: !record.usage_known && !record.refused_by_keyward,
     });
+    let settles = settles.or_else(|| reservations::completes(record));
     let claim = record.identity();
     let entry = LedgerEntry { claim, settles, reserves: None, counted_at: used_at };
     Charge {

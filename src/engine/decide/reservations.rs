@@ -11,7 +11,7 @@ use crate::{
         decision::{Reserved, Settlement},
         observation::Charge,
         record::Record,
-        reservation::{EstimatedUsage, HeldAmount, Reservation, ReservationId, Stage},
+        reservation::{EstimatedUsage, HeldAmount, Reservation, ReservationId, Settles, Stage},
         usage::Totals,
     },
 };
@@ -22,6 +22,33 @@ pub const LEASE: Millis = MINUTE;
 /// Makes a charge one that holds its estimate until `until`, and the reservation of it: where it would count for
 /// longer, it counts as long as that, unless the request has left for the provider.
 pub(super) fn reserve(charge: &mut Charge, record: &Record, dispatched: bool, until: Millis) -> Reservation {
+    let stage = if dispatched { Stage::Dispatched } else { Stage::Held };
+    let id = ReservationId::new(&record.key, Uuid::now_v7().as_u128());
+    let reservation = of_charge(charge, record, &id, until).at(stage, until);
+    let counters = charge.counters.iter_mut().filter(|counter| counter.block.is_none());
+    for (counter, held) in counters.zip(&reservation.counters) {
+        counter.until = held.until;
+    }
+    reservation
+}
+
+/// What makes a request that is counted when it is seen on its way one that its record completes.
+pub(super) fn observation(charge: &Charge, record: &Record, until: Millis) -> Reservation {
+    let id = ReservationId::of_observation(&record.key, &record.request_id);
+    of_charge(charge, record, &id, until).at(Stage::Observed, until)
+}
+
+/// What a record completes, if its request was seen on its way: found by key and id.
+pub(super) fn completes(record: &Record) -> Option<Settles> {
+    let may = record.request_id_given
+        && record.reservation_id.is_none()
+        && !(record.observes || record.admit || record.refused_by_keyward);
+    let id = || ReservationId::of_observation(&record.key, &record.request_id).as_str().into();
+    may.then(|| Settles { id: id(), keeps_estimate: false })
+}
+
+/// The reservation of all that a charge charges.
+fn of_charge(charge: &Charge, record: &Record, id: &ReservationId, until: Millis) -> Reservation {
     let counters = charge.counters.iter().filter(|counter| counter.block.is_none());
     let held = counters.map(|counter| HeldAmount {
         scope: counter.counter.scope.as_str().into(),
@@ -30,8 +57,8 @@ pub(super) fn reserve(charge: &mut Charge, record: &Record, dispatched: bool, un
         until: counter.until,
         counts_until: counter.until,
     });
-    let reservation = Reservation {
-        id: ReservationId::new(&record.key, Uuid::now_v7().as_u128()).as_str().into(),
+    Reservation {
+        id: id.as_str().into(),
         key: record.key_id.clone(),
         charged_at: charge.now,
         stage: Stage::Held,
@@ -40,14 +67,7 @@ pub(super) fn reserve(charge: &mut Charge, record: &Record, dispatched: bool, un
         counters: held.collect(),
         until,
         usage: estimated_usage(record),
-    };
-    let stage = if dispatched { Stage::Dispatched } else { Stage::Held };
-    let reservation = reservation.at(stage, until);
-    let counters = charge.counters.iter_mut().filter(|counter| counter.block.is_none());
-    for (counter, held) in counters.zip(&reservation.counters) {
-        counter.until = held.until;
     }
-    reservation
 }
 
 /// What usage counts of a record's estimate, should it be charged.
@@ -89,6 +109,11 @@ impl Observed<'_> {
     pub(super) fn kept_estimate(&self) -> Option<&Reservation> {
         let keeps = self.charge.settles().is_some_and(|settles| settles.keeps_estimate);
         self.key.settled.as_ref().filter(|_| keeps)
+    }
+
+    /// Whether the record completes a request that was counted when it was seen on its way.
+    pub(super) fn completes(&self) -> bool {
+        self.key.completes()
     }
 
     /// What became of the reservation that the record names; `None` when it names none, or the store did not say.

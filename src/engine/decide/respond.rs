@@ -16,6 +16,7 @@ use crate::{
         event::Event,
         finding::{Accused, Finding, Severity},
         ladder::{self, Step},
+        ladder_policy::LadderPolicy,
         observation::{ChargeMode, Peer},
         standing::Standing,
         subject::Subject,
@@ -130,8 +131,8 @@ impl Decider {
         let is_key = *subject == frame.record.key;
         let accused = if is_key { Some(&observed.key) } else { observed.address.as_ref() };
         let mut standing = accused.map_or_else(Standing::default, |accused| accused.standing);
+        let ladder = &self.ladder_for(is_key, observed, active);
         for _ in 0..RETRIES {
-            let ladder = &active.policy.ladder;
             let step = ladder::climb(subject, &standing, findings, ladder, now);
             let step = active.policy.enforcement.mark_step(&standing, step, ladder);
             trace.see(Fact::Climbed(subject, &standing, findings, &step));
@@ -168,6 +169,19 @@ impl Decider {
             }
         }
         Climbed::to(Action::Alert)
+    }
+
+    /// The ladder for a subject. A key is never throttled below its own busiest hour and day: that alone is no reason
+    /// to stop its owner.
+    fn ladder_for(&self, is_key: bool, observed: &Observed<'_>, active: &ActivePolicy) -> LadderPolicy {
+        let mut ladder = active.policy.ladder.clone();
+        if is_key {
+            let limits = &observed.charge.limits;
+            let usual =
+                observed.profile.with(|profile| detect::usual_share(profile, limits, observed.key.now));
+            ladder.throttle_share = ladder.throttle_share.max(usual).min(1.0);
+        }
+        ladder
     }
 
     /// Writes a response within the deadline. Without an answer, the standing holds here and is owed to the store.

@@ -145,6 +145,7 @@ impl Feedback {
             endpoint: endpoint.unwrap_or_default(),
             model,
             tokens: 0,
+            fresh_tokens: 0,
             cost_nanos: 0,
             outcome: Outcome::Success,
             peaks: (0, 0),

@@ -101,7 +101,7 @@ fn of_limit(
 }
 
 fn open(reservations: Vec<Reservation>, now: Millis) -> Vec<Reservation> {
-    reservations.into_iter().filter(|reservation| reservation.until > now).collect()
+    reservations.into_iter().filter(|held| held.stage.is_open() && held.until > now).collect()
 }
 
 /// What a window holds of a key's reservations: of those whose charge is still in it.

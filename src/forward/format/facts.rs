@@ -73,6 +73,7 @@ impl EventGroup {
             | EventType::SubjectForgotten
             | EventType::DeadLettersChanged => Self::Administration,
             EventType::EventGap
+            | EventType::ProviderCredentialRefused
             | EventType::StoreDegraded
             | EventType::StoreRecovered
             | EventType::ClockJumped

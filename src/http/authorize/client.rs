@@ -1,7 +1,7 @@
-//! The address of the client, as the proxies between us and it tell it.
+//! The address of the client, as the proxies between us and it name it.
 //!
-//! Each proxy adds whom it heard from. Read from the right, an address is true for as long as the one that told it is a
-//! proxy of ours; the first that is none is the client. What stands further left is the client's own tale.
+//! Each proxy adds whom it heard from. Read from the right, an address is true for as long as the one that named it is
+//! a proxy of ours; the first that is none is the client. What stands further left is the client's own invention.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -54,9 +54,9 @@ pub(super) fn address_of(
     if !peer.is_trusted(trusted) {
         return client;
     }
-    for told in told(headers, named_by).iter().rev() {
+    for named in reported(headers, named_by).iter().rev() {
         // What is no address (`unknown`, a name) hides what is further away.
-        let Ok(address) = address::parse(told) else { break };
+        let Ok(address) = address::parse(named) else { break };
         client = address;
         if !is_trusted(address, trusted) {
             break;
@@ -65,8 +65,8 @@ pub(super) fn address_of(
     client
 }
 
-/// The addresses that a header tells, the nearest last.
-fn told(headers: &HeaderMap, named_by: AddressHeader) -> Vec<&str> {
+/// The addresses that a header names, the nearest last.
+fn reported(headers: &HeaderMap, named_by: AddressHeader) -> Vec<&str> {
     let named = match named_by {
         AddressHeader::First => {
             [FORWARDED_FOR, FORWARDED, REAL_IP].into_iter().find(|n| headers.contains_key(*n))
@@ -77,24 +77,17 @@ fn told(headers: &HeaderMap, named_by: AddressHeader) -> Vec<&str> {
     };
     let values = named.into_iter().flat_map(|name| headers.get_all(name));
     let parts = values.flat_map(|value| value.to_str().unwrap_or("unknown").split(','));
-    if named == Some(FORWARDED) { parts.map(forwarded_for).collect() } else { parts.map(bare).collect() }
+    if named == Some(FORWARDED) {
+        parts.map(forwarded_for).collect()
+    } else {
+        parts.map(address::bare).collect()
+    }
 }
 
 /// The address in one element of `Forwarded` (RFC 7239).
 fn forwarded_for(element: &str) -> &str {
     let named = |pair: &&str| pair.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("for="));
-    element.split(';').map(str::trim).find(named).map_or("unknown", |pair| bare(&pair[4..]))
-}
-
-/// An address without what may be around it: quotes, brackets, a port, a zone.
-fn bare(text: &str) -> &str {
-    let text = text.trim().trim_matches('"');
-    let text = match text.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None if text.matches(':').count() == 1 => text.split(':').next().unwrap_or(text),
-        None => text,
-    };
-    text.split('%').next().unwrap_or(text)
+    element.split(';').map(str::trim).find(named).map_or("unknown", |pair| address::bare(&pair[4..]))
 }
 
 #[cfg(test)]
@@ -113,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_nearest_address_that_is_no_proxy_of_ours_is_the_client() {
-        for (told, wanted) in [
+        for (sent, wanted) in [
             ("203.0.113.7", "203.0.113.7"),
             ("198.51.100.1, 203.0.113.7", "203.0.113.7"),
             ("198.51.100.1, 203.0.113.7, 10.1.1.1", "203.0.113.7"),
@@ -127,9 +120,9 @@ mod tests {
             ("", "127.0.0.1"),
         ] {
             assert_eq!(
-                client("127.0.0.1", &[("x-forwarded-for", told)], AddressHeader::First),
+                client("127.0.0.1", &[("x-forwarded-for", sent)], AddressHeader::First),
                 wanted,
-                "{told}"
+                "{sent}"
             );
         }
         let twice = [("x-forwarded-for", "198.51.100.1"), ("x-forwarded-for", "203.0.113.7")];

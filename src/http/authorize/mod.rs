@@ -1,5 +1,5 @@
-//! `/v1/authorize` and all below it, by any method: what a reverse proxy asks before it passes a request on, answered by
-//! the status.
+//! `/v1/authorize` and all below it, by any method: what a reverse proxy asks before it passes a request on. The status
+//! is the answer.
 //!
 //! `keys` looks for the key in every place, `original` for the request that is asked about, `client` for the address,
 //! `options` for what is asked; `verdict` writes the answer. No body is read. The rules about hosts and origins do not
@@ -46,15 +46,15 @@ const MOST_AGENT: usize = 1024;
 /// The longest id of a request, in bytes.
 const MOST_ID: usize = 128;
 /// A mistake of whoever set up the proxy is in the log this often, in milliseconds, however many requests meet it.
-const TELL_EVERY: Millis = 10_000;
+const LOG_EVERY: Millis = 10_000;
 
 /// How `/v1/authorize` looks at requests.
 pub struct Authorize {
     settings: config::AuthorizeConfig,
     trusted: Vec<TrustedNetwork>,
     options: Options,
-    /// When a mistake was told last.
-    told: AtomicI64,
+    /// When a mistake was logged last.
+    logged: AtomicI64,
 }
 
 impl Authorize {
@@ -64,7 +64,7 @@ impl Authorize {
             settings: settings.clone(),
             trusted: server.trusted_proxies.clone(),
             options: Options::of(settings),
-            told: AtomicI64::new(0),
+            logged: AtomicI64::new(0),
         }
     }
 }
@@ -108,7 +108,7 @@ fn token(headers: &HeaderMap) -> &str {
 #[utoipa::path(
     get, path = "/v1/authorize", tag = "records", operation_id = "authorize",
     params(
-        ("without_key" = Option<String>, Query, description = "`allow` lets a request without a key pass; else `refuse`."),
+        ("without_key" = Option<String>, Query, description = "`allow` or `refuse`: what one without a key gets."),
         ("observe" = Option<bool>, Query, description = "Counts the request at once; its record completes it."),
         ("reserve" = Option<bool>, Query, description = "Holds the estimate until the record names the reservation."),
         ("estimated_tokens" = Option<u64>, Query, description = "Tokens that the request is asked about with."),
@@ -148,7 +148,7 @@ pub(super) async fn authorize(
     let verdict = match options {
         Ok(options) => question.answer(&options).await,
         Err((code, why)) => {
-            question.tell_mistake(&why);
+            question.log_mistake(&why);
             Verdict::Misconfigured(code)
         }
     };
@@ -192,6 +192,11 @@ impl<'r> Question<'r> {
         let Authorize { settings, options, .. } = &self.app.authorize;
         let uri = &self.request.uri;
         match uri.query().filter(|_| uri.path() == PREFIX) {
+            Some(query) if self.original.names(query) => Err(
+                "the query of /v1/authorize is that of the client, who could set options by it: have the proxy send \
+                 none (in Caddy: uri /v1/authorize?)"
+                    .to_owned(),
+            ),
             Some(query) => options.clone().with_query(query, &settings.keys),
             None => Ok(options.clone()),
         }
@@ -219,7 +224,9 @@ impl<'r> Question<'r> {
 
     async fn decide(&self, key: String, options: &Options) -> Verdict {
         let wire = self.check(key, options);
-        let decided = match (wire.hold(), self.app.take(wire.into(), self.now)) {
+        let hold = wire.hold();
+        let wire = if options.observe { wire.observed() } else { wire.into() };
+        let decided = match (hold, self.app.take(wire, self.now)) {
             (Ok(hold), Ok(record)) => self.app.authorize(record, hold, self.now).await,
             // What is the client's was brought into its bounds, and what is the proxy's was checked.
             (Err(_), _) | (_, Err(_)) => return Verdict::Refused(Refusal::MalformedKey),
@@ -236,7 +243,8 @@ impl<'r> Question<'r> {
             endpoint: Some(self.original.path.clone()),
             user_agent: agent,
             model: options.model.clone(),
-            estimated_tokens: Some(options.estimated_tokens).filter(|tokens| *tokens > 0),
+            // What is counted at once has used nothing yet.
+            estimated_tokens: Some(options.estimated_tokens).filter(|tokens| *tokens > 0 && !options.observe),
             request_id: self.request_id.map(str::to_owned),
             reserve: options.reserve.then_some(true),
             lease_seconds: options.lease_seconds.filter(|_| options.reserve),
@@ -244,11 +252,11 @@ impl<'r> Question<'r> {
         }
     }
 
-    /// Tells a mistake of whoever set up the proxy, which is none of the client's.
-    fn tell_mistake(&self, why: &str) {
-        let told = &self.app.authorize.told;
-        let last = told.load(Relaxed);
-        if self.now - last >= TELL_EVERY && told.compare_exchange(last, self.now, Relaxed, Relaxed).is_ok() {
+    /// Logs a mistake of whoever set up the proxy, which is none of the client's.
+    fn log_mistake(&self, why: &str) {
+        let logged = &self.app.authorize.logged;
+        let last = logged.load(Relaxed);
+        if self.now - last >= LOG_EVERY && logged.compare_exchange(last, self.now, Relaxed, Relaxed).is_ok() {
             tracing::error!(why, "a proxy asks in a way that cannot be answered: every request gets 503");
         }
     }
@@ -263,6 +271,9 @@ impl AppState {
         now: Millis,
     ) -> Result<Decision, ApiError> {
         let engine = self.engine.clone();
+        if record.observes {
+            return self.record(vec![record], now).await?.pop().ok_or(ApiError::Internal);
+        }
         let check = tokio::spawn(async move {
             match hold {
                 Some(terms) => engine.reserve(&record, terms, now).await,

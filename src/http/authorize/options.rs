@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_option_is_told_without_repeating_it() {
+    fn what_is_no_option_is_refused_without_repeating_it() {
         for (query, words) in [
             ("sk-secret", "no option"),
             ("without_key=maybe", "allow or refuse"),

@@ -23,8 +23,15 @@ const MOST_BYTES: usize = 2048;
 pub(super) struct OriginalRequest<'r> {
     /// Its path, without a query; `/` where nobody names it.
     pub path: String,
-    /// Every query that may be its own.
+    /// Every query that may be its own; where the proxy's own has one, that is the first.
     pub queries: Vec<Cow<'r, str>>,
+}
+
+impl OriginalRequest<'_> {
+    /// Whether the proxy names a query, other than its own, that is this one.
+    pub(super) fn names(&self, query: &str) -> bool {
+        !query.is_empty() && self.queries.iter().skip(1).any(|named| named == query)
+    }
 }
 
 /// The request that is asked about; `trusted`: whether a trusted proxy asks.
@@ -45,8 +52,8 @@ pub(super) fn of<'r>(
         config::Original::Path => below,
     };
     let path = path_of(path.unwrap_or("/"));
-    let told = [forwarded, original].into_iter().flatten().filter_map(|uri| query_of(&uri));
-    let queries = uri.query().map(Cow::Borrowed).into_iter().chain(told).collect();
+    let others = [forwarded, original].into_iter().flatten().filter_map(|uri| query_of(&uri));
+    let queries = uri.query().map(Cow::Borrowed).into_iter().chain(others).collect();
     OriginalRequest { path, queries }
 }
 

@@ -1,6 +1,7 @@
 //! `/v1/plans`, `/v1/projects`, `/v1/keys`: who belongs where, and which limits are on whom.
 
 mod body;
+pub(super) mod issue;
 pub(super) mod keys;
 mod kind;
 mod patch;

@@ -114,7 +114,8 @@ async fn a_listener_of_its_own_takes_no_token_and_has_nothing_else() {
 async fn a_missing_malformed_or_ambiguous_key_is_refused_with_what_clients_understand() {
     let api = Api::open().await;
     let two = [("authorization", "Bearer sk-2"), KEY];
-    let cases: [(&[(&str, &str)], u16, &str, &str); 4] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], u16, &'a str, &'a str);
+    let cases: [Case<'_>; 4] = [
         (&[], 401, "MISSING_KEY", "authentication_error"),
         (&[("authorization", "Basic c2s=")], 401, "MALFORMED_KEY", "authentication_error"),
         (&[("x-api-key", "sk 1")], 401, "MALFORMED_KEY", "authentication_error"),
@@ -184,11 +185,11 @@ async fn the_ban_of_an_address_holds_in_every_form_and_without_a_key() {
             }
         }
     }
-    let told = [KEY, ("x-forwarded-for", "203.0.113.7, 192.0.2.1")];
+    let sent = [KEY, ("x-forwarded-for", "203.0.113.7, 192.0.2.1")];
     assert_eq!(
-        api.ask_proxied(ROUTE, &told).await.status,
+        api.ask_proxied(ROUTE, &sent).await.status,
         200,
-        "the client is the nearest, whatever it tells"
+        "the client is the nearest, whatever it sends"
     );
     let own = [KEY, ("x-forwarded-for", "192.0.2.1")];
     assert_eq!(api.ask_from("203.0.113.7", "GET", ROUTE, &own).await.status, 403, "nobody else is believed");
@@ -244,10 +245,12 @@ async fn what_is_reserved_is_settled_by_a_record_that_names_it() {
 }
 
 #[tokio::test]
-async fn a_limit_is_told_with_the_time_to_wait() {
+async fn a_limit_is_named_with_the_time_to_wait() {
     let api = Api::open().await;
     let id = api.ask_proxied(ROUTE, &[KEY]).await.header("x-keyward-key-id").to_owned();
-    api.record(&id, 100_000_000).await.good(200);
+    let limits = r#"{"limits":[{"unit":"tokens","window":"1min","limit":100}]}"#;
+    api.put(&format!("/v1/keys/{id}"), limits).await.good(201);
+    api.record(&id, 101).await.good(200);
     let reply = api.ask_proxied(ROUTE, &[KEY]).await;
     assert_eq!(reply.decision(), (429, "deny", "RATE_LIMIT_EXCEEDED"));
     assert!((1..=61).contains(&reply.header("retry-after").parse().unwrap()));
@@ -265,4 +268,80 @@ async fn an_id_of_a_request_is_taken_from_the_header_that_is_named_and_from_a_tr
     assert_eq!(id(&api, "127.0.0.1").await, "r-7");
     assert_ne!(id(&api, "192.0.2.1").await, "r-7");
     assert_ne!(id(&Api::open().await, "127.0.0.1").await, "r-7", "no header is named: a client could set it");
+}
+
+/// What the day of a key holds: requests, tokens, refused requests.
+async fn used(api: &Api, id: &str) -> [u64; 3] {
+    let usage = api.get(&format!("/v1/usage?key={id}")).await.good(200);
+    ["requests", "tokens", "refused"].map(|name| usage["total"][name].as_u64().unwrap())
+}
+
+fn completing(id: &str, key_id: &str, tokens: u64) -> String {
+    serde_json::json!({
+        "request_id": id, "key_id": key_id, "endpoint": "/v1/chat", "source_ip": "127.0.0.1", "tokens_used": tokens,
+    })
+    .to_string()
+}
+
+#[tokio::test]
+async fn an_observed_request_is_counted_at_once_and_its_record_counts_nothing_twice() {
+    let api = Api::open().await;
+    let id = api.ask_proxied(ROUTE, &[KEY]).await.header("x-keyward-key-id").to_owned();
+    let limits = r#"{"limits":[{"unit":"requests","window":"1min","limit":3}]}"#;
+    api.put(&format!("/v1/keys/{id}"), limits).await.good(201);
+    let observed = api.ask_proxied("/v1/authorize?observe", &[KEY]).await;
+    assert_eq!(observed.decision(), (200, "allow", "NONE"));
+    assert_eq!(used(&api, &id).await, [1, 0, 0], "counted before anybody reports it");
+    let request = observed.header("x-keyward-request-id");
+    let record = completing(request, &id, 7);
+    let answer = api.post("/v1/record", &record).await.good(200);
+    assert_eq!((&answer["allowed"], answer.get("reservation")), (&true.into(), None), "{answer}");
+    assert_eq!(api.post("/v1/record", &record).await.good(200), answer, "a retry gets the same answer");
+    assert_eq!(used(&api, &id).await, [1, 7, 0], "what it used is added, and no request");
+    let requests = async || {
+        let standing = api.get(&format!("/v1/limits/key:{id}")).await.good(200);
+        let limits = standing["limits"].as_array().unwrap();
+        limits.iter().find(|limit| limit["unit"] == "requests").unwrap()["used"].as_u64().unwrap()
+    };
+    assert_eq!(requests().await, 1);
+    api.post("/v1/record", &completing("r-2", &id, 1)).await.good(200);
+    assert_eq!((requests().await, used(&api, &id).await), (2, [2, 8, 0]), "another id is another request");
+    assert_eq!(api.ask_proxied("/v1/authorize?observe", &[KEY]).await.status, 200);
+    let refused = api.ask_proxied("/v1/authorize?observe", &[KEY]).await;
+    assert_eq!(refused.decision(), (429, "deny", "RATE_LIMIT_EXCEEDED"));
+    assert_eq!((requests().await, used(&api, &id).await), (3, [4, 8, 1]));
+}
+
+#[tokio::test]
+async fn an_observation_teaches_neither_success_nor_failure_and_its_record_does() {
+    let api = Api::authorizing("observe = true").await;
+    let observed = api.ask_proxied("/v1/authorize/v1/chat", &[KEY, ("user-agent", "curl/8")]).await;
+    let id = observed.header("x-keyward-key-id").to_owned();
+    let profile = async || {
+        let subject = crate::domain::subject::Subject::key(&id);
+        let seen = api.engine.subjects().view(&subject, api.engine.now()).await.unwrap();
+        seen.and_then(|seen| seen.profile).unwrap()
+    };
+    let seen = profile().await;
+    assert_eq!((seen.requests, seen.endpoints.len(), seen.outcomes), (1, 1, Default::default()));
+    let request = observed.header("x-keyward-request-id");
+    api.post("/v1/record", &completing(request, &id, 7)).await.good(200);
+    let seen = profile().await;
+    assert_eq!((seen.requests, seen.endpoints.len()), (1, 1), "the request was learned before");
+    assert_ne!(seen.outcomes.success, Default::default());
+}
+
+#[tokio::test]
+async fn a_query_that_is_the_clients_sets_no_option() {
+    let api = Api::open().await;
+    for query in ["without_key=allow", "observe=false", "a=1"] {
+        let passed_on = format!("/v1/authorize?{query}");
+        let named = format!("/hello?{query}");
+        for header in ["x-forwarded-uri", "x-original-uri"] {
+            let reply = api.ask_proxied(&passed_on, &[(header, named.as_str())]).await;
+            assert_eq!(reply.decision(), (503, "misconfigured", "OPTION_UNKNOWN"), "{query}");
+        }
+    }
+    let own = api.ask_proxied("/v1/authorize?without_key=allow", &[("x-forwarded-uri", "/hello?a=1")]).await;
+    assert_eq!(own.status, 200);
 }

@@ -31,7 +31,7 @@ pub(super) fn routes() -> Vec<(String, String)> {
 async fn every_documented_route_is_there_and_guarded_but_for_the_probes() {
     let api = Api::guarded(vec![new_token(None, &[Scope::Read], None).unwrap().1]).await;
     let routes = routes();
-    assert_eq!(routes.len(), 54);
+    assert_eq!(routes.len(), 60);
     for (method, path) in routes {
         let reply = api.call(&method, &path, &[("content-type", "application/json")], Body::empty()).await;
         if matches!(path.as_str(), "/livez" | "/readyz") {
@@ -77,11 +77,17 @@ async fn a_scope_opens_its_routes_and_no_others() {
         ("PATCH", "/v1/projects/a", Scope::Admin),
         ("PATCH", "/v1/keys/a", Scope::Admin),
         ("DELETE", "/v1/keys/a", Scope::Admin),
+        ("POST", "/v1/keys", Scope::Admin),
+        ("POST", "/v1/keys/a/rotate", Scope::Admin),
         ("GET", "/v1/sinks", Scope::Read),
         ("GET", "/v1/sinks/a/dead-letters", Scope::Read),
         ("POST", "/v1/sinks/a/dead-letters/redeliver", Scope::Admin),
         ("POST", "/v1/sinks/a/dead-letters/discard", Scope::Admin),
         ("GET", "/metrics", Scope::Metrics),
+        ("GET", "/v1/decisions", Scope::Read),
+        ("GET", "/v1/decisions/stream", Scope::Read),
+        ("POST", "/v1/usage-metrics", Scope::Read),
+        ("POST", "/v1/traces", Scope::Record),
     ];
     for (method, path, needed) in needed {
         for (held, (token, _)) in &tokens {
@@ -126,7 +132,7 @@ async fn an_operator_is_named_where_no_reason_is_given() {
 #[tokio::test]
 async fn what_is_not_there_is_a_problem_too() {
     let api = Api::open().await;
-    for path in ["/", "/v1", "/v1/record/", "/v2/record", "/v1/bans/", "/docs/nothing.js"] {
+    for path in ["/v1", "/v1/record/", "/v2/record", "/v1/bans/", "/docs/nothing.js"] {
         api.get(path).await.problem(404);
     }
     let reply = api.get("/v1/record").await;
@@ -157,6 +163,51 @@ async fn a_body_must_be_json_and_not_too_large() {
         api.post(path, &" ".repeat(64 * 1024 + 1)).await.problem(413);
     }
     api.put("/v1/policy", &" ".repeat(64 * 1024 + 1)).await.problem(413);
+}
+
+#[tokio::test]
+async fn who_opens_the_service_in_a_browser_is_led_to_its_page() {
+    let api = Api::open().await;
+    let reply = api.get("/").await;
+    assert_eq!((reply.status, reply.header("location")), (307, "/docs/"));
+    assert_eq!(api.get(reply.header("location")).await.status, 200);
+    let page = [("origin", "https://evil.example")];
+    api.call("GET", "/", &page, Body::empty()).await.problem(403);
+}
+
+#[tokio::test]
+async fn every_example_of_a_body_works_as_it_is() {
+    let api = Api::open().await;
+    let document = serde_json::to_value(document()).unwrap();
+    // What they name is not there in a service that is new.
+    let absent = ["/v1/reservations/", "/v1/events/", "/v1/sinks/"];
+    let mut tried = 0;
+    for method in ["put", "post", "patch", "delete"] {
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let operation = &item[method];
+            let Some(content) = operation["requestBody"]["content"].as_object() else { continue };
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let named = parameters.iter().filter(|parameter| parameter["in"] == "path");
+            let path = named.fold(path.clone(), |path, parameter| {
+                let name = format!("{{{}}}", parameter["name"].as_str().unwrap());
+                path.replace(&name, parameter["schema"]["example"].as_str().unwrap())
+            });
+            // Bytes cannot be shown.
+            let shown = content.iter().filter(|(media, _)| *media != "application/x-protobuf");
+            for (media, content) in shown {
+                let body = content["example"].to_string();
+                assert_ne!(body, "null", "{method} {path} has an example of {media}");
+                let headers = [("content-type", media.as_str())];
+                let reply = api.call(&method.to_uppercase(), &path, &headers, body).await;
+                let is_absent = absent.iter().any(|prefix| path.starts_with(prefix));
+                let right = [200, 201, 204].contains(&reply.status)
+                    || is_absent && [404, 409].contains(&reply.status);
+                assert!(right, "{method} {path}: {} {}", reply.status, reply.text);
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 20, "{tried}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod registry;
 mod reservations;
 mod served;
 mod sinks;
+mod traces;
 mod usage;
 
 use std::{sync::Arc, time::Duration};
@@ -29,7 +30,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{AppState, Auth, Authorize, authorize_router, router};
+use super::{AppState, Auth, Authorize, Bouncers, authorize_router, router};
 use crate::{
     config::{self, AllowedHosts, Config, DEFAULT_TOML, default_policy},
     engine::{Base, Engine, EngineOptions, LEASE},
@@ -82,6 +83,8 @@ impl Api {
             intake: Intake::live(Peppers::parse("0123456789abcdef0123").unwrap(), flat_example(), 300_000),
             auth,
             authorize: Authorize::new(&settings.server, &settings.authorize),
+            traces: settings.traces.clone(),
+            bouncers: Bouncers::default(),
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| serde_json::json!({ "geo": "off" })),
             sinks: vec![Arc::new(Status::new("siem", "webhook"))],
@@ -203,5 +206,6 @@ fn options() -> EngineOptions {
         usage_series: 1000,
         usage_by_user: false,
         lease: LEASE,
+        directory: None,
     }
 }

@@ -9,6 +9,9 @@ type Headers = Vec<(&'static str, &'static str)>;
 /// Routes that are called by the address of the instance.
 const PROBED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
+/// The route of reverse proxies, where host, origin and content type are those of a client ([`super::authorize`]).
+const OF_PROXIES: &str = "/v1/authorize";
+
 const HOST: (&str, &str) = ("host", "127.0.0.1:8080");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -96,6 +99,19 @@ async fn nothing_that_a_page_can_send_is_taken_by_any_route_or_changes_anything(
     let pages = [("GET".to_owned(), "/docs/".to_owned()), ("GET".to_owned(), "/openapi.json".to_owned())];
     for (method, path) in real_routes().into_iter().chain(pages) {
         let mut tries = of_pages();
+        if path == OF_PROXIES {
+            for (headers, _) in tries.into_iter().chain(of_other_hosts()) {
+                let reply = api.call_with(&method, &path, &headers, "").await;
+                assert_eq!(reply.status, 401, "it learns that it has no key");
+                let key = [&headers[..], &[("x-api-key", "key-of-a-page")][..]].concat();
+                assert_eq!(
+                    api.call_with(&method, &path, &key, "").await.status,
+                    200,
+                    "or that its key may pass"
+                );
+            }
+            continue;
+        }
         if !PROBED.contains(&path.as_str()) {
             tries.extend(of_other_hosts());
         }
@@ -152,7 +168,12 @@ async fn no_route_gives_leave_to_a_page_that_asks_first() {
         ];
         for headers in [&preflight[..], &preflight[..1]] {
             let reply = api.call_with("OPTIONS", &path, headers, "").await;
-            assert_eq!(reply.status, if headers.len() > 1 { 403 } else { 405 }, "{path}");
+            let refused = if path == OF_PROXIES { 401 } else { 403 };
+            assert_eq!(
+                reply.status,
+                if headers.len() > 1 || path == OF_PROXIES { refused } else { 405 },
+                "{path}"
+            );
             let leave = reply.headers.keys().find(|name| name.as_str().starts_with("access-control"));
             assert_eq!(leave, None, "{path}");
         }
@@ -184,7 +205,8 @@ fn the_document_tells_of_these_refusals_at_every_route() {
         for (method, operation) in item.as_object().unwrap() {
             let documented = |status: &str| operation["responses"].get(status).is_some();
             assert!(documented("403"), "{method} {path}");
-            assert_eq!(documented("421"), !PROBED.contains(&path.as_str()), "{method} {path}");
+            let is_held_to_its_host = !PROBED.contains(&path.as_str()) && path != OF_PROXIES;
+            assert_eq!(documented("421"), is_held_to_its_host, "{method} {path}");
             assert_eq!(
                 documented("415"),
                 ["post", "put", "patch"].contains(&method.as_str()),

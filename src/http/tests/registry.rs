@@ -17,6 +17,33 @@ use crate::{
 const LIMIT: &str = r#"{"limits":[{"unit":"cost_usd","window":"60s","limit":2.50,"model":"claude-*"}]}"#;
 
 #[tokio::test]
+async fn a_key_is_issued_with_a_secret_that_is_shown_once_and_another_takes_its_place() {
+    let api = Api::open().await;
+    api.put("/v1/projects/shop", "{}").await.good(201);
+    let post = async |path: &str, body: &'static str| {
+        api.call("POST", path, &[("content-type", "application/json")], body).await
+    };
+    let issued = post("/v1/keys", r#"{"project":"shop","label":"CI"}"#).await.good(201);
+    let secret = issued["secret"].as_str().unwrap();
+    assert!(secret.starts_with("kwk_") && secret.len() == 47, "{secret}");
+    let key_id = issued["key_id"].as_str().unwrap();
+    let shown = api.get(&format!("/v1/keys/{key_id}")).await.good(200);
+    assert_eq!((&shown["project"], &shown["label"]), (&json!("shop"), &json!("CI")));
+    assert!(!shown.to_string().contains(secret));
+    post("/v1/keys", r#"{"project":"nobody"}"#).await.problem(422);
+
+    let path = format!("/v1/keys/{key_id}/rotate");
+    let rotated = post(&path, r#"{"overlap_seconds":60}"#).await.good(201);
+    assert_eq!((&rotated["replaces"], &rotated["project"]), (&json!(key_id), &json!("shop")));
+    assert_ne!(rotated["secret"], secret);
+    let former = api.get(&format!("/v1/keys/{key_id}")).await.good(200);
+    assert!(former["expires"].is_string() && rotated["expires"].is_null(), "{former}");
+    post(&path, r#"{"overlap_seconds":9999999}"#).await.problem(422);
+    post("/v1/keys/nobody/rotate", "{}").await.problem(404);
+    post(&format!("/v1/keys/{key_id}"), "{}").await.problem(404);
+}
+
+#[tokio::test]
 async fn each_is_put_shown_replaced_and_deleted() {
     let api = Api::open().await;
     api.get("/v1/plans/free").await.problem(404);

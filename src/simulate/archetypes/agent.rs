@@ -35,8 +35,9 @@ pub(super) const ARCHETYPE: Archetype = Archetype {
         for start in arrivals(random, span, 0.5 * rate, at_work) {
             let ip = random.pick(&lines).copied().unwrap_or(IpAddr::from([192, 0, 2, 1]));
             let at_once = if random.chance(0.3) { random.whole(2, 3) } else { 1 };
-            for _ in 0..at_once {
-                session(random, &persona, start, ip, &mut records);
+            for helper in 0..at_once {
+                let whole = if helper == 0 { WHOLE_CONTEXT } else { WHOLE_CONTEXT / 4.0 };
+                session(random, (&persona, whole), (start, ip), &mut records);
             }
         }
         records.retain(|record| span.contains(record.timestamp));
@@ -44,8 +45,13 @@ pub(super) const ARCHETYPE: Archetype = Archetype {
     },
 };
 
-/// The calls of one session: each sends what the one before sent and more.
-fn session(random: &mut Random, persona: &Persona, start: Millis, ip: IpAddr, records: &mut Vec<WireRecord>) {
+/// The calls of one session, of contexts up to `whole` tokens: each sends what the one before sent and more.
+fn session(
+    random: &mut Random,
+    (persona, whole): (&Persona, f64),
+    (start, ip): (Millis, IpAddr),
+    records: &mut Vec<WireRecord>,
+) {
     let calls = random.lognormal(18.0, 0.7).clamp(3.0, 90.0) as usize;
     let mut context = random.between(2_000.0, 15_000.0);
     let mut time = start;
@@ -55,10 +61,11 @@ fn session(random: &mut Random, persona: &Persona, start: Millis, ip: IpAddr, re
         let failed = record.response_status != 200;
         records.push(if failed { record } else { persona.with_tokens(record, context, answer) });
         context += answer + random.lognormal(1_500.0, 0.9).clamp(100.0, 12_000.0);
-        if context > WHOLE_CONTEXT {
+        if context > whole {
             // What was said is summed up.
             context *= random.between(0.1, 0.25);
         }
-        time += (random.lognormal(14.0, 0.7) * SECOND as f64) as Millis;
+        // What is read again takes its time.
+        time += (random.lognormal(12.0 + context / 7_000.0, 0.6) * SECOND as f64) as Millis;
     }
 }

@@ -1,6 +1,6 @@
 //! What the detectors are to reach on every run that is large enough to tell.
 
-use super::{AttackScore, Score};
+use super::{AttackScore, Score, Tellable};
 use crate::domain::{MINUTE, Millis};
 
 /// Share of all attacks that is found at least.
@@ -72,6 +72,42 @@ pub fn missed_bars(score: &Score) -> Vec<String> {
             benign.refused_in_outage
         ),
     );
+    missed
+}
+
+/// Share that is found of the attacks of the second exam that an analyst could tell, and of those that are hard to.
+const RECALL_OF_THE_TELLABLE: f64 = 0.95;
+const RECALL_OF_THE_HARD: f64 = 0.7;
+/// Share of an attack's requests that is let through after it was found, at most; and of their cost.
+const LET_THROUGH: f64 = 0.15;
+const COST_LET_THROUGH: f64 = 0.05;
+
+/// The bars of the second exam that a run does not reach, in words. Loud keys count for refusals and not for findings.
+pub fn missed_bars_of_second(score: &Score) -> Vec<String> {
+    let mut missed = Vec::new();
+    let percent = |share: f64| format!("{:.1}%", share * 100.0);
+    let mut at_least = |what: &str, seen: f64, bar: f64| {
+        if seen < bar {
+            missed.push(format!("{what}: {}, at least {} is the bar", percent(seen), percent(bar)));
+        }
+    };
+    at_least("found of what can be told", score.told(Tellable::Yes).recall(), RECALL_OF_THE_TELLABLE);
+    at_least("found of what is hard to tell", score.told(Tellable::Hard).recall(), RECALL_OF_THE_HARD);
+    let mut at_most = |what: &str, seen: f64, bar: f64| {
+        if seen > bar {
+            missed.push(format!("{what}: {}, at most {} is the bar", percent(seen), percent(bar)));
+        }
+    };
+    let after = score.all_attacks().after;
+    at_most("requests let through", after.share(), LET_THROUGH);
+    at_most("cost let through", after.cost_share(), COST_LET_THROUGH);
+    at_most("benign keys refused", score.all_benign().keys_refused_share(), KEYS_REFUSED);
+    let findings = score.benign_that_are(false).findings_per_key_day();
+    if findings > FINDINGS_PER_KEY_DAY {
+        missed.push(format!(
+            "high findings per key-day: {findings:.4}, at most {FINDINGS_PER_KEY_DAY} is the bar"
+        ));
+    }
     missed
 }
 

@@ -11,7 +11,7 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-pub use bars::missed_bars;
+pub use bars::{missed_bars, missed_bars_of_second};
 use serde::Serialize;
 
 use self::outage::Outages;

@@ -4,6 +4,7 @@ mod attacks;
 mod bars;
 mod benign;
 mod score;
+mod second;
 mod strikes;
 mod swap;
 mod variety;

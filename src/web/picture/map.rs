@@ -29,11 +29,10 @@ pub(in crate::web) struct Dot {
 
 /// The map with its dots, of which the last are on top.
 pub(in crate::web) fn map(description: &str, dots: &[Dot]) -> String {
+    let (label, land) = (escaped(description), LAND.trim_end());
     let mut svg = format!(
-        "<svg class=\"picture map\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\"><path class=\"land\" \
-         d=\"{}\"/>",
-        escaped(description),
-        LAND.trim_end()
+        "<svg class=\"picture map\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{label}\">\
+         <path class=\"land\" d=\"{land}\"/>"
     );
     for dot in dots {
         let x = at((dot.longitude.clamp(-180.0, 180.0) + 180.0) * SCALE);

@@ -94,8 +94,8 @@ pub(in crate::web) fn week(view: &ProfileView, profile: &Profile, now: Millis) -
     picture::week(&view.hours, Some((weekday, &today)))
 }
 
-/// The map of where it comes from: what is usual, where it was seen lately, and what a grave finding names. `None` where
-/// no place is known by its coordinates.
+/// The map of where it comes from: what is usual, where it was seen lately, and what a grave finding names. `None`
+/// where no place is known by its coordinates.
 pub(in crate::web) fn map(view: &ProfileView, lately: &[PlaceSummary], events: &[Event]) -> Option<String> {
     let most = view.places.first().map_or(1, |place| place.count.max(1)) as f64;
     let usual = view.places.iter().filter_map(|known| {

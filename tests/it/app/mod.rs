@@ -2,9 +2,11 @@
 
 mod backtest;
 mod demo;
+mod doors;
 mod durability;
 mod exit_codes;
 mod explain;
+mod import;
 mod lifecycle;
 mod operator;
 mod report;

@@ -1,5 +1,5 @@
 //! The documented middleware, as it stands on the pages, in the programs that it is for, in front of the service as
-//! people run it. `scripts/middleware` provides the programs.
+//! people run it. `scripts/middleware` provides the proxies, `scripts/clients` the frameworks with the clients.
 
 mod application;
 mod pages;

@@ -13,7 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::pages::{MIDDLEWARE, README, block};
-use crate::{redis_server::free_port, support::eventually};
+use crate::{clients, redis_server::free_port, support::eventually};
 
 /// Where the examples look for Keyward.
 const DOCUMENTED: &str = "http://127.0.0.1:8080";
@@ -181,41 +181,34 @@ fn here(around: &Around, name: &str) -> String {
     around.directory.join(name).display().to_string()
 }
 
+/// The option of a client that says what happens while the service does not answer.
+fn option(around: &Around, named: &'static str, refuses: &str) -> (&'static str, String) {
+    (named, if around.is_open() { named } else { refuses }.to_owned())
+}
+
 fn python(around: &Around, port: u16, command: &mut Command) {
-    write(
-        around,
-        "keyward.py",
-        &block(
-            README,
-            "## Behind your API",
-            "python",
-            &[moved(around), deadline(around, "timeout=0.2", "timeout=10")],
-        ),
-    );
-    write(around, "app.py", include_str!("app.py"));
-    command.arg(provided("venv/bin/python")).args([
-        "-m",
-        "uvicorn",
-        "--lifespan",
-        "off",
-        "--port",
-        &port.to_string(),
-    ]);
-    command.arg("app:app").env("FAIL_OPEN", around.is_open().to_string());
+    let changes = [
+        moved(around),
+        option(around, "fail_open=True", "fail_open=False"),
+        deadline(around, "timeout=0.2", "timeout=10"),
+    ];
+    write(around, "example.py", &block(README, "## Behind your API", "python", &changes));
+    write(around, "application.py", include_str!("application.py"));
+    command.arg(clients::provided("venv/bin/python")).args(["-m", "uvicorn", "--lifespan", "off"]);
+    command.args(["--port", &port.to_string(), "example:app"]);
 }
 
 fn node(around: &Around, port: u16, command: &mut Command) {
-    write(
-        around,
-        "keyward.mjs",
-        &block(MIDDLEWARE, "## Node", "js", &[moved(around), deadline(around, "ms = 200", "ms = 10_000")]),
-    );
-    write(around, "app.mjs", include_str!("app.mjs"));
-    symlink(provided("node/node_modules"), around.directory.join("node_modules")).unwrap();
-    command
-        .args(["node", "app.mjs"])
-        .env("PORT", port.to_string())
-        .env("FAIL_OPEN", around.is_open().to_string());
+    let changes = [
+        moved(around),
+        option(around, "failOpen: true", "failOpen: false"),
+        deadline(around, "timeout: 200", "timeout: 10_000"),
+        ("listen(3000", format!("listen({port}")),
+    ];
+    write(around, "example.mjs", &block(MIDDLEWARE, "## Node", "js", &changes));
+    write(around, "routes.mjs", include_str!("routes.mjs"));
+    symlink(clients::provided("node/node_modules"), around.directory.join("node_modules")).unwrap();
+    command.args(["node", "example.mjs"]);
 }
 
 fn nginx(around: &Around, port: u16, command: &mut Command) {

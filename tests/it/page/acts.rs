@@ -93,7 +93,8 @@ async fn the_keyboard_goes_through_rows_and_opens_what_can_be_done() {
     let browser = Browser::start(&[]).await;
     browser.open(&format!("{}/ui/bans", served.url)).await;
     let press = async |key: &str| {
-        let send = "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: argument, bubbles: true }));";
+        let send = "const event = new KeyboardEvent('keydown', { key: argument, bubbles: true });
+            document.activeElement.dispatchEvent(event);";
         browser.run(send, key.into()).await;
     };
     press("j").await;

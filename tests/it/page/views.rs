@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::{Browser, Served, VIEWS, with_a_thief};
 
-/// What `scripts/middleware` has put there.
+/// What `scripts/clients` has put there.
 fn axe() -> String {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .with_file_name("middleware/node/node_modules/axe-core/axe.min.js");
+        .with_file_name("clients/node/node_modules/axe-core/axe.min.js");
     std::fs::read_to_string(&path)
-        .unwrap_or_else(|_| panic!("{} is needed: run scripts/middleware", path.display()))
+        .unwrap_or_else(|_| panic!("{} is needed: run scripts/clients", path.display()))
 }
 
 /// Addresses that the page asked for beyond its own origin.

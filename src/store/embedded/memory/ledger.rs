@@ -172,7 +172,7 @@ impl Ledger {
             }
             // What usage has not counted yet waits for that.
             Stage::Charged if !kept.counted => Ended::Not,
-            Stage::Charged | Stage::Lapsed | Stage::Corrected => {
+            Stage::Charged | Stage::Lapsed | Stage::Corrected | Stage::Observed => {
                 inner.take(id);
                 Ended::Forgotten
             }

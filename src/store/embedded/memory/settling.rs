@@ -2,7 +2,12 @@
 
 use super::counters::Counters;
 use crate::{
-    domain::{counter::CounterCharge, observation::Charge, reservation::Reservation, window::Counts},
+    domain::{
+        counter::CounterCharge,
+        observation::Charge,
+        reservation::{Reservation, Stage},
+        window::Counts,
+    },
     store::Refund,
 };
 
@@ -38,5 +43,7 @@ pub(super) fn settling(
     } else {
         charge.counters.clone()
     };
-    Charge { counts: Counts { requests, tokens, ..charge.counts }, counters, ..charge.clone() }
+    // Where a request came from that was seen on its way was seen then.
+    let peer = charge.peer.filter(|_| reservation.stage != Stage::Observed);
+    Charge { counts: Counts { requests, tokens, ..charge.counts }, counters, peer, ..charge.clone() }
 }

@@ -27,6 +27,7 @@ fn learned(requests: i64, octet: u8) -> Profile {
             endpoint: "/v1/chat/completions",
             model: None,
             tokens: 100,
+            fresh_tokens: 100,
             cost_nanos: 5,
             outcome: Outcome::Success,
             peaks: (1, 1),

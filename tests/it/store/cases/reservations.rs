@@ -53,6 +53,40 @@ async fn settled(store: &dyn Store, name: &str, tokens: u64, keeps: bool, now: M
     observe(store, Charge { now, ..settle(id(name).as_str(), name, tokens, keeps) }).await
 }
 
+/// A request that is counted when it is seen on its way, until a minute from the start.
+async fn observed(store: &dyn Store, name: &str) -> Reservation {
+    let mut asked = reserve(id(name).as_str(), name, 0, UNTIL);
+    asked.counters[0].until = DAILY.counts_until(START, &Zone::UTC);
+    let reservation = reservation(id(name).as_str(), name, 0, UNTIL).at(Stage::Observed, UNTIL);
+    let reserves = Some(reservation.clone());
+    asked.entry = Some(Box::new(LedgerEntry { reserves, ..LedgerEntry::default() }));
+    assert!(observe(store, asked).await.admitted);
+    reservation
+}
+
+/// A request that was counted when it was seen is completed by its record, once, in the time for that. Then nothing is
+/// remembered of it, what it counted stays, and usage has nothing to count.
+pub(crate) async fn what_was_seen_on_its_way_is_completed_once_and_then_forgotten(store: &dyn Store) {
+    let seen = observed(store, "seen").await;
+    assert_eq!(holds(store, "seen", START).await, (0, 0, 1));
+    let completed = settled(store, "seen", 7, false, UNTIL - 1).await;
+    assert_eq!((completed.completes(), completed.settled), (true, Some(seen)));
+    assert_eq!(holds(store, "seen", UNTIL - 1).await, (7, 7, 1), "no request more");
+    let another = settled(store, "seen", 5, false, UNTIL - 1).await;
+    assert_eq!((another.settled, holds(store, "seen", UNTIL - 1).await), (None, (12, 12, 2)));
+    observed(store, "late").await;
+    assert_eq!(settled(store, "late", 7, false, UNTIL).await.settled, None, "it is too late");
+    assert_eq!(holds(store, "late", UNTIL).await, (7, 7, 2));
+    assert_eq!(
+        change(store, "late", ReservationChange::GiveBack, UNTIL - 1).await,
+        ReservationChanged::Ended(Stage::Observed)
+    );
+    assert_eq!(end(store, "late", UNTIL).await, [Ended::Forgotten]);
+    assert_eq!(holds(store, "late", UNTIL).await, (7, 7, 2), "what was counted stays");
+    assert_eq!(change(store, "late", ReservationChange::GiveBack, UNTIL).await, ReservationChanged::Unknown);
+    assert_eq!((usage(store, "late").await, end(store, "late", UNTIL + DAY).await), ([(0, 0, 0); 2], vec![]));
+}
+
 /// What the counter of a project holds, and the windows of its key.
 async fn holds(store: &dyn Store, name: &str, now: Millis) -> (u64, u64, u64) {
     let counters = [counter(project(name), DAILY, &Zone::UTC)];

@@ -1,0 +1,168 @@
+"""What a request says of itself: its keys, its client, and the most that it may use."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Union
+
+#: Every header that keys are looked for in, where nothing else is said.
+KEY_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+#: Tokens of an answer, where a request to a model names no cap.
+MOST_TOKENS = 4096
+#: Bytes of a request that are read to estimate it; a larger one holds no tokens.
+MOST_BODY = 8 << 20
+_MOST_CAP = 10**9
+#: A token of a prompt is seldom shorter than three bytes.
+_BYTES_PER_TOKEN = 3
+
+_BEARER = re.compile(r"(?i:bearer)[ \t]+([!-~]{1,512})")
+_PLAIN = re.compile(r"[!-~]{1,512}")
+_CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "max_tokens_to_sample")
+#: Routes to models that answer without tokens.
+_WITHOUT_OUTPUT = ("embeddings", "moderations", "rerank", "count_tokens")
+
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+
+
+def cut(text: str, most: int) -> str:
+    """The text as Keyward takes it: valid UTF-8 of at most so many bytes."""
+    return text.encode("utf-8", "replace")[:most].decode("utf-8", "ignore")
+
+
+def key_in(name: str, value: str) -> str | None:
+    """The key in the value of a header; None for one that others may read another key from."""
+    if name == "authorization":
+        bearer = _BEARER.fullmatch(value)
+        return bearer[1] if bearer else None
+    return value if _PLAIN.fullmatch(value) else None
+
+
+def keys_of(headers: Iterable[tuple[str, str]], names: Sequence[str] = KEY_HEADERS) -> set[str | None]:
+    """All keys that the headers name. Header names are in lower case."""
+    given = ((name, value.strip(" \t")) for name, value in headers if name in names)
+    return {key_in(name, value) for name, value in given if value}
+
+
+class Routes:
+    """A choice of paths by patterns such as `/static/*`; `*` stands for any text.
+
+    A path that may lead elsewhere than it reads (`..`, `//`, a backslash, an encoded dot or slash) is never chosen.
+    """
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._patterns = tuple(patterns)
+        for pattern in self._patterns:
+            if not pattern.startswith(("/", "*")):
+                raise ValueError(f"the pattern {pattern!r} must begin with a slash, such as /healthz or /static/*")
+
+    def __contains__(self, path: object) -> bool:
+        if not isinstance(path, str) or _TWISTED.search(path):
+            return False
+        return any(fnmatchcase(path, pattern) for pattern in self._patterns)
+
+
+_TWISTED = re.compile(r"//|\\|/\.\.?(/|$)|%2e|%2f|%5c", re.IGNORECASE)
+
+
+class Clients:
+    """Who asks, behind proxies: the header is read from the right, past each proxy that is trusted, no further."""
+
+    def __init__(self, trusted: Iterable[str] = (), header: str = "x-forwarded-for") -> None:
+        self.header = header.lower()
+        if self.header not in ("x-forwarded-for", "forwarded", "x-real-ip"):
+            raise ValueError("client_header: x-forwarded-for, forwarded or x-real-ip")
+        self._trusted: list[Network] = [ipaddress.ip_network(entry, strict=False) for entry in trusted]
+
+    def of(self, peer: str | None, forwarded: Iterable[str]) -> str:
+        """The address of the client. `peer` is the other end of the connection; a unix socket has none: 127.0.0.1."""
+        client = _address(peer or "127.0.0.1")
+        if client is None:
+            return "127.0.0.1"
+        entries = [entry for line in forwarded for entry in line.split(",")]
+        for entry in reversed(entries):
+            before = _address(self._named(entry))
+            if not self._trusts(client) or before is None:
+                break
+            client = before
+        return str(client)
+
+    def _trusts(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted)
+
+    def _named(self, entry: str) -> str:
+        if self.header != "forwarded":
+            return entry
+        found = re.search(r'(?:^|;)\s*for=(?:"([^"]*)"|([^;\s]*))', entry, re.IGNORECASE)
+        return (found[1] or found[2] or "") if found else ""
+
+
+def _address(text: str) -> Address | None:
+    text = text.strip().strip('"').split("%", 1)[0]
+    bracketed = re.fullmatch(r"\[([^\]]+)\](?::\d+)?", text)
+    with_port = re.fullmatch(r"([\d.]+):\d+", text)
+    if bracketed or with_port:
+        text = (bracketed or with_port)[1]  # type: ignore[index]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped if isinstance(mapped, ipaddress.IPv4Address) else address
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The most that a request may use, in tokens; `model` is whose price it has."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    model: str | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Both kinds together."""
+        return self.input_tokens + self.output_tokens
+
+
+def may_be_json(start: bytes) -> bool:
+    """Whether a body that begins so may be a JSON object, in any encoding that JSON may have."""
+    return start.lstrip(b" \t\r\n\x00\xef\xbb\xbf\xff\xfe")[:1] in (b"{", b"")
+
+
+def estimate(body: bytes, path: str = "", most_tokens: int = MOST_TOKENS) -> Estimate:
+    """The estimate that a body gives: its caps on output, and a third of its bytes for the prompt.
+
+    A body that names no model, or is no JSON object, asks no model: it holds no tokens.
+    """
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        return Estimate()
+    if not isinstance(asked, dict) or asked.get("model") is None:
+        return Estimate()
+    output = 0 if path.endswith(_WITHOUT_OUTPUT) else _cap(asked, most_tokens)
+    return Estimate(-(-len(body) // _BYTES_PER_TOKEN), output, cut(str(asked["model"]), 128) or None)
+
+
+def _cap(asked: dict[str, Any], most_tokens: int) -> int:
+    inner = asked.get("generationConfig")
+    inner = inner.get("maxOutputTokens") if isinstance(inner, dict) else None
+    named = [asked[name] for name in _CAPS if asked.get(name) is not None] + ([inner] if inner is not None else [])
+    caps = [_whole(value) for value in named]
+    known = [cap for cap in caps if cap is not None]
+    most = max(known) if known and len(known) == len(caps) else max([most_tokens, *known])
+    answers = max(_whole(asked.get("n")) or 1, _whole(asked.get("best_of")) or 1)
+    return min(most * answers, _MOST_CAP)
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return min(math.ceil(value), _MOST_CAP) if value > 0 else None

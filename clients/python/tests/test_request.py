@@ -1,0 +1,98 @@
+"""What is read of a request."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from keyward._request import Clients, Routes, estimate, keys_of, may_be_json
+
+
+@pytest.mark.parametrize(
+    ("asked", "output"),
+    [
+        ({"max_tokens": 100}, 100),
+        ({"max_completion_tokens": 200, "max_tokens": 1}, 200),
+        ({"max_output_tokens": 300}, 300),
+        ({"generationConfig": {"maxOutputTokens": 400}}, 400),
+        ({"max_tokens": 10, "n": 3}, 30),
+        ({"max_tokens": 10.5}, 11),
+        ({"max_tokens": None}, 4096),
+        ({"max_tokens": "100"}, 4096),
+        ({"max_tokens": True}, 4096),
+        ({"max_tokens": -5}, 4096),
+        ({"max_tokens": 1e400}, 4096),
+        ({"max_tokens": 1e30}, 10**9),
+        ({}, 4096),
+    ],
+)
+def test_the_cap_of_a_request_is_its_estimate_and_nothing_beside_it_makes_it_smaller(
+    asked: dict[str, Any], output: int
+) -> None:
+    body = json.dumps({"model": "gpt-4.1", **asked}).encode()
+    found = estimate(body)
+    assert (found.output_tokens, found.model) == (output, "gpt-4.1")
+    assert found.input_tokens == -(-len(body) // 3)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'"model"', b"{}", b'{"max_tokens": 9}', b"\xff\xfe", b"[" * 100_000]
+)
+def test_what_asks_no_model_holds_no_tokens(body: bytes) -> None:
+    assert estimate(body).tokens == 0
+
+
+def test_embeddings_answer_without_tokens() -> None:
+    found = estimate(b'{"model": "text-embedding-3-small", "input": "x"}', "/v1/embeddings")
+    assert (found.output_tokens, found.input_tokens > 0) == (0, True)
+
+
+def test_json_in_any_of_its_encodings_is_read() -> None:
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
+        body = json.dumps({"model": "gpt-4.1", "max_tokens": 5}).encode(encoding)
+        assert may_be_json(body[:64]) and estimate(body).output_tokens == 5, encoding
+    assert not may_be_json(b"--boundary")
+
+
+def test_every_header_of_a_name_is_looked_at() -> None:
+    assert keys_of([("x-api-key", "a"), ("x-api-key", "b"), ("authorization", "Bearer a"), ("cookie", "c")]) == {
+        "a",
+        "b",
+    }
+    assert keys_of([("authorization", "Basic a")]) == {None}
+    assert keys_of([("x-api-key", " \t")]) == set()
+
+
+@pytest.mark.parametrize(
+    ("header", "peer", "lines", "client"),
+    [
+        ("x-forwarded-for", "10.0.0.1", ["203.0.113.7"], "203.0.113.7"),
+        ("x-forwarded-for", "10.0.0.1", ["1.1.1.1, 203.0.113.7, 10.0.0.2"], "203.0.113.7"),
+        ("x-forwarded-for", "10.0.0.1", ["1.1.1.1", "203.0.113.7"], "203.0.113.7"),
+        ("x-forwarded-for", "203.0.113.1", ["1.1.1.1"], "203.0.113.1"),
+        ("x-forwarded-for", "10.0.0.1", [], "10.0.0.1"),
+        ("x-forwarded-for", "10.0.0.1", ["unknown"], "10.0.0.1"),
+        ("x-forwarded-for", "10.0.0.1", ["203.0.113.7:4711"], "203.0.113.7"),
+        ("x-forwarded-for", "10.0.0.1", ["[2001:db8::1]:4711"], "2001:db8::1"),
+        ("x-forwarded-for", "::ffff:10.0.0.1", ["203.0.113.7"], "203.0.113.7"),
+        ("x-forwarded-for", None, ["203.0.113.7"], "127.0.0.1"),
+        ("x-real-ip", "10.0.0.1", ["203.0.113.7"], "203.0.113.7"),
+        ("forwarded", "10.0.0.1", ['for=1.1.1.1, proto=http;for="[2001:db8::1]:47"'], "2001:db8::1"),
+        ("forwarded", "10.0.0.1", ["for=_hidden"], "10.0.0.1"),
+    ],
+)
+def test_the_client_is_the_first_that_is_no_trusted_proxy(
+    header: str, peer: str | None, lines: list[str], client: str
+) -> None:
+    assert Clients(["10.0.0.0/8"], header).of(peer, lines) == client
+
+
+def test_a_path_that_may_lead_elsewhere_is_never_left_out() -> None:
+    routes = Routes(["/static/*", "/healthz"])
+    assert "/static/a.css" in routes and "/healthz" in routes
+    for path in ("/static/../admin", "/static//x", "/static/%2e%2e/admin", "/static/\\admin", "/static/..", "/Healthz"):
+        assert path not in routes, path
+    with pytest.raises(ValueError, match="slash"):
+        Routes(["healthz"])

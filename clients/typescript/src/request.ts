@@ -1,0 +1,113 @@
+/** What a request says of itself: its keys, its client, and the most that it may use. */
+
+/** Every header that keys are looked for in, where nothing else is said. */
+export const KEY_HEADERS = ['authorization', 'x-api-key', 'api-key', 'x-goog-api-key'];
+/** Tokens of an answer, where a request to a model names no cap. */
+export const MOST_TOKENS = 4096;
+/** Bytes of a request that are read to estimate it; a larger one holds no tokens. */
+export const MOST_BODY = 8 << 20;
+
+const MOST_CAP = 1e9;
+/** A token of a prompt is seldom shorter than three bytes. */
+const BYTES_PER_TOKEN = 3;
+const BEARER = /^bearer[ \t]+([!-~]{1,512})$/i;
+const PLAIN = /^([!-~]{1,512})$/;
+const CAPS = ['max_completion_tokens', 'max_tokens', 'max_output_tokens', 'max_tokens_to_sample'];
+/** Routes to models that answer without tokens. */
+const WITHOUT_OUTPUT = /(embeddings|moderations|rerank|count_tokens)$/;
+
+/** All keys in pairs of a header name (in lower case) and a value; undefined for one that others may read otherwise. */
+export function keysOf(
+  headers: Iterable<readonly [string, string]>,
+  names: readonly string[],
+): Set<string | undefined> {
+  const found = new Set<string | undefined>();
+  for (const [name, given] of headers) {
+    const value = given.replace(/^[ \t]+|[ \t]+$/g, '');
+    if (value && names.includes(name)) found.add((name === 'authorization' ? BEARER : PLAIN).exec(value)?.[1]);
+  }
+  return found;
+}
+
+/** A text of at most so many bytes of UTF-8. */
+export function cut(text: string, most: number): string {
+  const bytes = new TextEncoder().encode(text);
+  if (bytes.length <= most) return new TextDecoder().decode(bytes);
+  return new TextDecoder().decode(bytes.subarray(0, most), { stream: true });
+}
+
+const TWISTED = /\/\/|\\|\/\.\.?(\/|$)|%2e|%2f|%5c/i;
+
+/**
+ * Whether a path is one of these patterns, such as `/static/*`; `*` stands for any text. A path that may lead elsewhere
+ * than it reads (`..`, `//`, a backslash, an encoded dot or slash) is none of them.
+ */
+export function routes(patterns: readonly string[]): (path: string) => boolean {
+  const forms = patterns.map((pattern) => {
+    if (!/^[/*]/.test(pattern)) throw new TypeError(`the pattern ${pattern} must begin with a slash, such as /healthz`);
+    return new RegExp(
+      `^${pattern
+        .split('*')
+        .map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
+        .join('.*')}$`,
+      's',
+    );
+  });
+  return (path) => !TWISTED.test(path) && forms.some((form) => form.test(path));
+}
+
+/** An estimate of the most that a request may use, in tokens; `model` is whose price it has. */
+export interface Estimate {
+  inputTokens: number;
+  outputTokens: number;
+  model?: string | undefined;
+}
+
+/** Whether a body that begins so may be an object of JSON. */
+export function mayBeJson(start: Uint8Array): boolean {
+  for (const byte of start) {
+    if (![0x20, 9, 10, 13, 0, 0xef, 0xbb, 0xbf, 0xff, 0xfe].includes(byte)) return byte === 0x7b;
+  }
+  return true;
+}
+
+/** A body as JSON; undefined where it is none. */
+export function parsed(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(body));
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a body gives: its caps on output, and a third of its bytes for the prompt. Without a model: no tokens. */
+export function estimate(body: unknown, bytes: number, path: string, mostTokens: number): Estimate {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return { inputTokens: 0, outputTokens: 0 };
+  const asked = body as Record<string, unknown>;
+  if (asked['model'] === undefined || asked['model'] === null) return { inputTokens: 0, outputTokens: 0 };
+  return {
+    inputTokens: Math.ceil(bytes / BYTES_PER_TOKEN),
+    outputTokens: WITHOUT_OUTPUT.test(path) ? 0 : cap(asked, mostTokens),
+    model: cut(String(asked['model']), 128) || undefined,
+  };
+}
+
+function cap(asked: Record<string, unknown>, mostTokens: number): number {
+  const inner = (asked['generationConfig'] as Record<string, unknown> | null | undefined)?.['maxOutputTokens'];
+  const named = [...CAPS.map((name) => asked[name]), inner].filter((value) => value !== undefined && value !== null);
+  const caps = named.map(whole);
+  const known = caps.filter((value): value is number => value !== undefined);
+  const most = known.length > 0 && known.length === caps.length ? Math.max(...known) : Math.max(mostTokens, ...known);
+  return Math.min(most * Math.max(whole(asked['n']) ?? 1, whole(asked['best_of']) ?? 1), MOST_CAP);
+}
+
+function whole(value: unknown): number | undefined {
+  if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0) return undefined;
+  return Math.min(Math.ceil(value), MOST_CAP);
+}
+
+/** The number in an `X-Tokens-Used`; undefined where there is none. */
+export function tokensIn(value: unknown): number | undefined {
+  const text = String(Array.isArray(value) ? value[0] : value).trim();
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}

@@ -1,0 +1,83 @@
+//! `keyward import`: usage records made of what others have logged, by a map.
+
+use std::{
+    fs,
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use super::{Failure, code, output::plain};
+use crate::import::{self, Imported, Map, NAMED};
+
+/// Make usage records of what others have logged, in the order of their times.
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// Logs, and folders of logs, packed with gzip or not; `-` reads standard input.
+    #[arg(required = true, value_name = "FILE")]
+    input: Vec<PathBuf>,
+    /// Where each field of a record is: cloudtrail, litellm, nginx, caddy, envoy, combined, or a file (docs/import.md).
+    #[arg(long, value_name = "NAME|FILE")]
+    map: String,
+    /// Where the records go, one JSON line each; standard output by default.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl Import {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let imported = read(&self.map, &self.input)?;
+        match &self.output {
+            Some(path) => {
+                let file = fs::File::create(path).map_err(|error| Failure::file(path, &error))?;
+                write(&imported, file).map_err(|error| Failure::file(path, &error))
+            }
+            None => {
+                write(&imported, io::stdout().lock()).map_err(|error| Failure::io("standard output", &error))
+            }
+        }
+    }
+}
+
+fn write(imported: &Imported, to: impl Write) -> io::Result<()> {
+    let mut to = BufWriter::new(to);
+    for line in imported.lines() {
+        writeln!(to, "{line}")?;
+    }
+    to.flush()
+}
+
+/// Reads logs by a map, and says on standard error what became no record.
+pub(super) fn read(map: &str, input: &[PathBuf]) -> Result<Imported, Failure> {
+    let imported =
+        import::import(&load(map)?, input).map_err(|error| Failure::file(&error.path, &error.source))?;
+    let (records, left_out, unreadable) = (imported.len(), imported.left_out, imported.unreadable);
+    let said = format!(
+        "{records} records; {left_out} left out (no key, address or time), {unreadable} unreadable lines or documents"
+    );
+    let _ = writeln!(io::stderr(), "keyward: {}", plain(&said));
+    if imported.is_empty() {
+        let said = format!("{map}: no request in the input becomes a record by this map");
+        return Err(Failure::new(code::DATA, said));
+    }
+    Ok(imported)
+}
+
+/// The map of a name, else the one in a file.
+fn load(map: &str) -> Result<Map, Failure> {
+    let read = match Map::named(map) {
+        Some(read) => read,
+        None => {
+            let path = Path::new(map);
+            let text = fs::read_to_string(path).map_err(|error| {
+                let names: Vec<&str> = NAMED.iter().map(|(name, _)| *name).collect();
+                let failure = Failure::file(path, &error);
+                let said = failure.message().unwrap_or_default();
+                Failure::new(failure.code(), format!("{said}; or name one of {}", names.join(", ")))
+            })?;
+            Map::parse(&text)
+        }
+    };
+    read.map_err(|error| Failure::new(code::CONFIG, format!("--map {map} {error}")))
+}

@@ -1,0 +1,167 @@
+//! What one key does not show and many together do: one address that is new to keys of several projects, one client
+//! whose unknown keys come from everywhere. Remembered by this instance, in bounded memory.
+
+use std::collections::{HashMap, VecDeque};
+
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+
+use crate::{
+    detect::{Newcomers, Spray},
+    domain::{DAY, HOUR, Millis, record::Record, stable_hash, subject::Subject},
+};
+
+/// Addresses that are remembered as new to keys.
+const ADDRESSES: usize = 20_000;
+/// Keys that are remembered of one address.
+const KEYS: usize = 16;
+/// How long an address stays new to a key.
+const NEW: Millis = DAY;
+
+/// Clients that are remembered for unknown keys; beyond that all are forgotten.
+const CLIENTS: usize = 256;
+/// Failures that are remembered of one client.
+const FAILURES: usize = 512;
+/// How far back failures of one client are counted.
+const SPAN: Millis = 2 * HOUR;
+/// How much of what is usual stays from one span to the next.
+const MEMORY: f64 = 0.8;
+
+/// A key that an address is new to: its number, that of its project, and since when.
+type Newcomer = (u64, u64, Millis);
+
+/// What many keys show together.
+#[derive(Debug)]
+pub(in crate::engine) struct Crowd {
+    newcomers: Cache<Subject, Vec<Newcomer>>,
+    clients: Mutex<HashMap<Box<str>, Failures>>,
+}
+
+impl Default for Crowd {
+    fn default() -> Self {
+        Self { newcomers: Cache::new(ADDRESSES), clients: Mutex::default() }
+    }
+}
+
+fn number(text: &str) -> u64 {
+    stable_hash(text.as_bytes())
+}
+
+impl Crowd {
+    /// Notes that a key succeeds from an address that is new to it; how many keys, of how many projects, this address
+    /// has been new to for a day.
+    pub(in crate::engine) fn newcomer(&self, record: &Record, now: Millis) -> Newcomers {
+        let key = number(record.key.as_str());
+        // A key without a project is one of its own.
+        let project = record.project.as_ref().map_or(key, |project| number(project.as_str()));
+        let mut known = self.newcomers.get(&record.address).unwrap_or_default();
+        known.retain(|(_, _, since)| now - since < NEW);
+        if known.iter().all(|(other, ..)| *other != key) {
+            if known.len() >= KEYS {
+                known.remove(0);
+            }
+            known.push((key, project, now));
+            self.newcomers.insert(record.address.clone(), known.clone());
+        }
+        let mut projects: Vec<u64> = known.iter().map(|(_, project, _)| *project).collect();
+        projects.sort_unstable();
+        projects.dedup();
+        Newcomers { keys: known.len() as u32, projects: projects.len() as u32 }
+    }
+
+    /// Notes that an unknown key of a client was refused; what this client's unknown keys look like together.
+    pub(in crate::engine) fn refused(&self, client: &str, record: &Record, now: Millis) -> Spray {
+        let mut clients = self.clients.lock();
+        if clients.len() >= CLIENTS && !clients.contains_key(client) {
+            clients.clear();
+        }
+        clients.entry(client.into()).or_default().add(record, now)
+    }
+}
+
+/// The unknown keys of one client that were refused.
+#[derive(Debug, Default)]
+struct Failures {
+    last: VecDeque<(u32, u32, Millis)>,
+    /// Keys that are usual in a span, as far as spans are over.
+    usual: f64,
+    /// The span that goes on, and the most keys that it held.
+    span: i64,
+    most: u32,
+}
+
+impl Failures {
+    fn add(&mut self, record: &Record, now: Millis) -> Spray {
+        let span = now.div_euclid(SPAN);
+        if span != self.span {
+            let passed = (span - self.span).clamp(1, 64) as i32;
+            let seen = if self.span == 0 { 0.0 } else { f64::from(self.most) };
+            self.usual = (self.usual * MEMORY + seen * (1.0 - MEMORY)) * MEMORY.powi(passed - 1);
+            (self.span, self.most) = (span, 0);
+        }
+        while self.last.len() >= FAILURES || self.last.front().is_some_and(|(.., at)| now - at > SPAN) {
+            self.last.pop_front();
+        }
+        self.last.push_back((
+            number(record.key.as_str()) as u32,
+            number(record.address.as_str()) as u32,
+            now,
+        ));
+        let distinct = |of: fn(&(u32, u32, Millis)) -> u32| {
+            let mut all: Vec<u32> = self.last.iter().map(of).collect();
+            all.sort_unstable();
+            all.dedup();
+            all.len() as u32
+        };
+        let (keys, addresses) = (distinct(|(key, ..)| *key), distinct(|(_, address, _)| *address));
+        self.most = self.most.max(keys);
+        Spray { keys, addresses, usual: self.usual, span_millis: SPAN }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::record_of;
+
+    const NOW: Millis = 1_760_000_000_000;
+
+    #[test]
+    fn an_address_that_is_new_to_keys_of_several_projects_is_counted_for_a_day() {
+        let crowd = Crowd::default();
+        let seen =
+            |key: &str, project: &str, at| crowd.newcomer(&record_of(key, Some(project), "198.51.100.7"), at);
+        assert_eq!(seen("a", "one", NOW), Newcomers { keys: 1, projects: 1 });
+        assert_eq!(seen("b", "one", NOW), Newcomers { keys: 2, projects: 1 });
+        assert_eq!(seen("b", "one", NOW + 1), Newcomers { keys: 2, projects: 1 });
+        assert_eq!(seen("c", "two", NOW + HOUR), Newcomers { keys: 3, projects: 2 });
+        assert_eq!(seen("d", "three", NOW + DAY), Newcomers { keys: 2, projects: 2 });
+    }
+
+    #[test]
+    fn the_unknown_keys_of_a_client_are_counted_over_all_addresses_and_held_against_the_spans_before() {
+        let crowd = Crowd::default();
+        let mut spray = Spray::default();
+        for n in 0..60 {
+            let record = record_of(&format!("made-up-{n}"), None, &format!("198.51.100.{}", n % 20));
+            spray = crowd.refused("curl", &record, NOW + n * 1_000);
+        }
+        assert_eq!((spray.keys, spray.addresses, spray.usual), (60, 20, 0.0));
+        let other = crowd.refused("axios", &record_of("x", None, "198.51.100.1"), NOW);
+        assert_eq!((other.keys, other.addresses), (1, 1));
+        let later = crowd.refused("curl", &record_of("y", None, "198.51.100.1"), NOW + SPAN);
+        assert!(later.usual > 11.0 && later.usual < 13.0, "{later:?}");
+    }
+
+    #[test]
+    fn what_is_remembered_of_failures_is_bounded() {
+        let crowd = Crowd::default();
+        let mut spray = Spray::default();
+        for n in 0..3_000 {
+            let record = record_of(&format!("made-up-{n}"), None, "198.51.100.1");
+            spray = crowd.refused(&format!("client-{}", n % 300), &record, NOW);
+            crowd.refused("curl", &record, NOW);
+        }
+        assert!(spray.keys <= FAILURES as u32 && crowd.clients.lock().len() <= CLIENTS);
+    }
+}

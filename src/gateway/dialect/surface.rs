@@ -1,0 +1,79 @@
+//! What each interface of a provider says about itself.
+
+use super::{caps::Caps, usage::Usage};
+use crate::gateway::settings::Dialect;
+
+/// One interface of a provider.
+pub(in crate::gateway) struct Surface {
+    /// The name in metrics.
+    pub name: &'static str,
+    /// Whose form requests, answers and errors have.
+    pub dialect: Dialect,
+    /// The path that records name.
+    pub endpoint: &'static str,
+    /// The path behind the base URL of an upstream.
+    pub path: &'static str,
+    /// Whether its answers cost anything.
+    pub billed: bool,
+    /// Whether usage is in a stream only if the request asks for it.
+    pub asks_for_usage: bool,
+    /// Most tokens of an answer by what the request says; `Some(0)` where an answer has none.
+    pub cap: fn(&Caps) -> Option<u64>,
+    /// What a whole answer says that it used; `None` where it does not.
+    pub usage: fn(&[u8]) -> Option<Usage>,
+    /// What one event of a stream is: its name, empty where it has none, and its data.
+    pub event: fn(&str, &[u8]) -> Event,
+}
+
+/// What one event of a stream is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::gateway) struct Event {
+    /// What it says about usage, with what the events before it said.
+    pub usage: Option<Usage>,
+    /// Whether the usage that is known now is that of the whole answer.
+    pub is_final: bool,
+    /// Whether it carries nothing but usage.
+    pub is_usage_alone: bool,
+    /// Whether the answer is whole with it.
+    pub ends: bool,
+    /// Whether it says that the provider failed.
+    pub fails: bool,
+    /// Whether it belongs to the answer: no sign of life alone.
+    pub is_content: bool,
+}
+
+impl Event {
+    /// A part of the answer, which says nothing about usage.
+    pub(super) fn content() -> Self {
+        Self { is_content: true, ..Self::default() }
+    }
+}
+
+/// Whether a JSON object has a member of this quoted name whose value is not `null`, as far as a glance can tell: it
+/// may be deeper in. A quote within a text is escaped, so that no text is taken for a name.
+pub(super) fn mentions(data: &[u8], quoted: &str) -> bool {
+    memchr::memmem::find_iter(data, quoted).any(|at| {
+        let rest = data[at + quoted.len()..].trim_ascii_start();
+        let value = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+        value.is_some_and(|value| !value.starts_with(b"null"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_seen_and_a_text_that_looks_like_one_is_not() {
+        for (data, seen) in [
+            (r#"{"usage":{"a":1}}"#, true),
+            (r#"{"usage" : {"a":1}}"#, true),
+            (r#"{"usage": null}"#, false),
+            (r#"{"usage":null,"x":{"usage":2}}"#, true),
+            (r#"{"content":"\"usage\": 3"}"#, false),
+            (r#"{"content":"usage"}"#, false),
+        ] {
+            assert_eq!(mentions(data.as_bytes(), "\"usage\""), seen, "{data}");
+        }
+    }
+}

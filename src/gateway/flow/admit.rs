@@ -1,0 +1,219 @@
+//! Before a request leaves: what it may use is estimated, and held in every limit that applies.
+
+use std::{sync::Arc, time::Duration};
+
+use memchr::memmem;
+
+use super::{
+    super::{
+        dialect::failure::{Failure, Kind},
+        estimate::{self, Estimated},
+        route::Candidate,
+        settings::Dialect,
+    },
+    call::Call,
+};
+use crate::{
+    clock,
+    domain::{
+        decision::{Decision, Reason},
+        price::{Quantities, ServiceTier, Tokens},
+        record::Record,
+        reservation::{HoldTerms, ReservationChange, ReservationId},
+    },
+    engine::Engine,
+};
+
+/// What is held for a request.
+pub(super) struct Hold {
+    /// The model that it is held for.
+    pub model: Arc<str>,
+    /// The record of the estimate: by it the request is stopped, should its key be banned meanwhile.
+    pub record: Record,
+    /// The decision that admitted it.
+    pub decision: Decision,
+    /// How many tokens its prompt has.
+    pub prompt: Estimated,
+    /// Tokens of the answer that are held.
+    pub output: u64,
+    lease: Option<Lease>,
+}
+
+/// Keeps a reservation from ending while its request is on its way. Dropped, it ends with its lease.
+struct Lease(tokio::task::JoinHandle<()>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Hold {
+    /// The id of the reservation; none where the store did not answer.
+    pub(super) fn reservation(&self) -> Option<&Arc<str>> {
+        self.decision.reserved.as_ref().map(|reserved| &reserved.id)
+    }
+
+    /// Ends the lease's extension: from now on the reservation is settled, or ends by itself.
+    pub(super) fn release(&mut self) {
+        self.lease = None;
+    }
+}
+
+impl Call {
+    /// Candidates in which prompt and answer fit, as far as that is known.
+    ///
+    /// # Errors
+    /// They fit in none.
+    pub(super) fn fitting(&self, chain: Vec<Candidate>) -> Result<Vec<Candidate>, Failure> {
+        let needed = |model: &str| self.prompt(model).likely.saturating_add(self.asked.cap.unwrap_or(0));
+        let window = |model: &str| self.gateway.routes.room(model).context_window.unwrap_or(u64::MAX);
+        let largest = chain.iter().map(|candidate| (window(&candidate.model), &candidate.model)).max();
+        let words = largest.map(|(window, model)| too_long(self.surface.dialect, needed(model), window));
+        let fits = |candidate: &Candidate| needed(&candidate.model) <= window(&candidate.model);
+        let fitting: Vec<Candidate> = chain.iter().filter(|candidate| fits(candidate)).cloned().collect();
+        match words {
+            Some(words) if fitting.is_empty() => Err(Failure::new(Kind::ContextLength, words)),
+            _ => Ok(fitting),
+        }
+    }
+
+    /// Holds what the request may use of the model of `first`, at the dearest price of the whole chain.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(super) async fn admit(&self, first: &Candidate, chain: &[Candidate]) -> Result<Hold, Failure> {
+        let engine = &self.gateway.engine;
+        let (prompt, output, now) = (self.prompt(&first.model), self.output(&first.model), engine.now());
+        let mut wire = self.wire(&first.model);
+        if self.surface.billed {
+            (wire.prompt_tokens, wire.completion_tokens) = (Some(prompt.reserved), Some(output));
+        }
+        let mut record = self.record(wire, now).map_err(|_| unreadable())?;
+        let decision = if self.surface.billed {
+            record.cost_nanos = Some(self.dearest(chain, prompt.reserved, output));
+            engine.reserve(&record, HoldTerms { lease: None, dispatched: true }, now).await
+        } else {
+            engine.check(&record, false, now).await
+        };
+        if !decision.allowed {
+            return Err(refusal(&decision));
+        }
+        let lease = decision.reserved.as_ref().and_then(|reserved| {
+            let every = Duration::from_secs(reserved.lease_seconds).max(Duration::from_secs(1)) / 3;
+            Some(Lease::keep(engine.clone(), ReservationId::parse(&reserved.id)?, every))
+        });
+        Ok(Hold { model: first.model.clone(), record, decision, prompt, output, lease })
+    }
+
+    fn prompt(&self, model: &str) -> Estimated {
+        self.gateway.ratios.estimate(model, self.body.len(), estimate::images(&self.body))
+    }
+
+    /// Most tokens that answers may have.
+    fn output(&self, model: &str) -> u64 {
+        let of_model = || self.gateway.routes.room(model).max_output_tokens;
+        self.asked.cap.or_else(of_model).unwrap_or(self.gateway.output_tokens)
+    }
+
+    /// What the estimate costs at most, in nano-dollars: whatever part of the prompt is written to a cache, and of the
+    /// answer is reasoning.
+    fn dearest(&self, chain: &[Candidate], input: u64, output: u64) -> u64 {
+        let now = self.gateway.engine.now();
+        let caches = memmem::find(&self.body, b"cache_control").is_some();
+        let of_prompt = [
+            Tokens { input, ..Tokens::default() },
+            Tokens { cache_write_5m: if caches { input } else { 0 }, ..Tokens::default() },
+            Tokens { cache_write_1h: if caches { input } else { 0 }, ..Tokens::default() },
+        ];
+        let tier = self.asked.priority.then_some(ServiceTier::Priority);
+        let mut dearest = 0;
+        for candidate in chain {
+            for prompt in of_prompt {
+                let kinds = [Tokens { output, ..prompt }, Tokens { reasoning: output, ..prompt }];
+                for tokens in kinds {
+                    let used = Quantities { service_tier: tier, ..Quantities::from(tokens) };
+                    let (cost, _) = self.gateway.intake.prices().cost(&candidate.model, now, &used);
+                    dearest = dearest.max(cost.nanos);
+                }
+            }
+        }
+        dearest
+    }
+
+    /// Gives back what is held: the request never left.
+    pub(super) async fn give_back(&self, hold: &Hold) {
+        let Some(id) = hold.reservation().and_then(|id| ReservationId::parse(id)) else { return };
+        let engine = &self.gateway.engine;
+        let given = engine.reservations().change(&id, ReservationChange::GiveBack, engine.now()).await;
+        if let Err(error) = given {
+            tracing::warn!(%error, "a reservation could not be given back; it is charged at its end");
+        }
+    }
+}
+
+impl Lease {
+    fn keep(engine: Arc<Engine>, id: ReservationId, every: Duration) -> Self {
+        Self(tokio::spawn(async move {
+            let lease = i64::try_from((every * 3).as_millis()).ok();
+            let change = ReservationChange::Extend { lease, dispatched: true };
+            loop {
+                clock::sleep(every).await;
+                if let Err(error) = engine.reservations().change(&id, change, engine.now()).await {
+                    tracing::debug!(%error, "a lease could not be extended; it is tried again");
+                }
+            }
+        }))
+    }
+}
+
+fn too_long(dialect: Dialect, needed: u64, window: u64) -> String {
+    match dialect {
+        Dialect::Openai => format!(
+            "This model's maximum context length is {window} tokens. However, prompt and answer need about {needed} \
+             tokens: shorten the prompt or lower the cap of the answer."
+        ),
+        Dialect::Anthropic => format!("prompt is too long: about {needed} tokens > {window} maximum"),
+    }
+}
+
+fn unreadable() -> Failure {
+    Failure::new(Kind::BadRequest, "The request has more tokens than any record holds.")
+}
+
+/// The refusal that a decision is.
+pub(super) fn refusal(decision: &Decision) -> Failure {
+    let retry_after = decision.retry_after_seconds();
+    let failure = match decision.reason {
+        Some(reason) => stopped(reason),
+        None => Failure::new(Kind::Forbidden, "The request is refused."),
+    };
+    Failure { retry_after, ..failure }
+}
+
+/// The refusal for a reason.
+pub(super) fn stopped(reason: Reason) -> Failure {
+    let (kind, words) = match reason {
+        Reason::ApiKeyBanned => (Kind::Forbidden, "This API key is banned."),
+        Reason::IpBanned => (Kind::Forbidden, "Requests from this address are banned."),
+        Reason::ProjectBanned => (Kind::Forbidden, "The project of this API key is banned."),
+        Reason::CriticalAnomalyDetected => {
+            (Kind::Forbidden, "What this API key does is refused as an anomaly.")
+        }
+        Reason::KeyNotAllowed => {
+            (Kind::Forbidden, "This API key may not be used for this model, from here, or any more.")
+        }
+        Reason::UnknownKey => (Kind::Unauthorized, "This API key is not known."),
+        Reason::RateLimitExceeded => {
+            (Kind::RateLimited, "A rate limit of this API key or its project is reached.")
+        }
+        Reason::BudgetExceeded => {
+            (Kind::BudgetExceeded, "A budget of this API key or its project is used up.")
+        }
+        Reason::StoreUnavailable => {
+            (Kind::Overloaded, "Limits cannot be checked now, and the policy refuses then.")
+        }
+    };
+    let may_retry = matches!(kind, Kind::RateLimited | Kind::Overloaded);
+    Failure { reason: Some(reason.name()), may_retry, ..Failure::new(kind, words) }
+}

@@ -1,0 +1,77 @@
+//! One request on its way: what is known of it, and the record that is made of it.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    super::dialect::{request::Asked, surface::Surface},
+    door::Caller,
+    gateway::Gateway,
+};
+use crate::{
+    clock::Instant,
+    domain::{Millis, record::Record, subject::Subject},
+    intake::{InputError, WireRecord},
+};
+
+/// A request on its way.
+pub(super) struct Call {
+    pub gateway: Arc<Gateway>,
+    pub surface: &'static Surface,
+    /// What it asks for.
+    pub asked: Asked,
+    /// The model that is meant: an alias and the default are resolved.
+    pub model: Arc<str>,
+    pub body: Bytes,
+    /// The headers that go on to the provider.
+    pub headers: HeaderMap,
+    /// The parameters that go on to the provider.
+    pub query: Option<String>,
+    pub caller: Caller,
+    /// The public id of its key.
+    pub key_id: Arc<str>,
+    /// The project that its key is registered to.
+    pub project: Option<Subject>,
+    pub request_id: Arc<str>,
+    pub started: Instant,
+    /// Whether its client asked for the cost within the stream.
+    pub shows_cost: bool,
+    /// The memory that its body takes.
+    pub _memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Call {
+    /// What a record of it says, whatever it used.
+    pub(super) fn wire(&self, model: &str) -> WireRecord {
+        let mut wire = wire(self.surface, &self.caller);
+        wire.request_id = Some(self.request_id.to_string());
+        wire.model = Some(model.to_owned());
+        wire.user.clone_from(&self.asked.user);
+        wire
+    }
+
+    /// The record of it.
+    pub(super) fn record(&self, wire: WireRecord, now: Millis) -> Result<Record, InputError> {
+        let mut record = take(&self.gateway, wire, now)?;
+        record.project.clone_from(&self.project);
+        Ok(record)
+    }
+}
+
+/// What a record says of a caller, of whose request nothing else is known.
+pub(super) fn wire(surface: &Surface, caller: &Caller) -> WireRecord {
+    let mut wire = WireRecord::new(surface.endpoint.to_owned(), caller.address.to_string());
+    wire.api_key = Some(caller.secret.to_string());
+    wire.user_agent.clone_from(&caller.user_agent);
+    wire
+}
+
+/// Makes a record. Its id was made here: nobody sends it again, so nothing is kept for a retry.
+pub(super) fn take(gateway: &Gateway, wire: WireRecord, now: Millis) -> Result<Record, InputError> {
+    let mut record = gateway.intake.record(wire, now)?;
+    record.request_id_given = false;
+    Ok(record)
+}

@@ -1,0 +1,23 @@
+//! The way of one request through the gateway. The only room of the gateway that knows the engine.
+//!
+//! - `door`: whose request it is, and from where. `bodies`: its body, within the bounds of memory.
+//! - `call`: what is known of it, and the record that is made of it.
+//! - `admit`: the estimate, and the reservation that holds it. `settle`: what it used, exactly once.
+//! - `attempt`: one upstream is asked. `exchange`: one after another, until there is an answer.
+//! - `models`: which models there are.
+//! - `relay`: a stream on its way. `reply`: answers, with the headers that Keyward adds.
+
+mod admit;
+mod attempt;
+mod bodies;
+mod call;
+mod door;
+mod exchange;
+mod gateway;
+mod models;
+mod relay;
+mod reply;
+mod settle;
+
+pub use self::gateway::{Gateway, Upstreams};
+pub(super) use self::{exchange::serve, models::models, reply::failed};

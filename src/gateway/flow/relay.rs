@@ -1,0 +1,250 @@
+//! A stream on its way: what has come goes on at once, until its end, or until it must end.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue},
+    response::Response,
+};
+use bytes::Bytes;
+use hyper::body::Frame;
+use tokio::sync::mpsc;
+
+use super::{
+    super::{
+        dialect::{
+            failure::{Failure, Kind},
+            usage::Usage,
+        },
+        meter::Meter,
+        upstream::Upstream,
+    },
+    admit::{Hold, stopped},
+    attempt::Stream,
+    call::Call,
+    exchange::ReplyTo,
+    reply,
+    settle::Used,
+};
+use crate::{clock, domain::decision::Reason, outbound::StreamResponse};
+
+/// Most bytes of a part of a stream.
+const PART: usize = 8 * 1024;
+/// Parts of a stream that wait for a slow client: 64 KiB.
+const WAITING: usize = 8;
+/// How long a client may take nothing of what waits for it.
+const STALLED: Duration = Duration::from_secs(300);
+/// How long the last event may wait for a slow client when a stream is ended.
+const LAST_EVENT: Duration = Duration::from_millis(100);
+/// How long is waited for the end of a connection whose answer is whole, so that it can be used again.
+const DRAIN: Duration = Duration::from_millis(50);
+
+/// A stream that goes out. Unless it is whole, the connection breaks at its end: a clean end would pass for an answer.
+struct StreamBody {
+    frames: mpsc::Receiver<Frame<Bytes>>,
+    is_whole: Arc<AtomicBool>,
+}
+
+impl hyper::body::Body for StreamBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.frames.poll_recv(context).map(|frame| match frame {
+            Some(frame) => Some(Ok(frame)),
+            None if self.is_whole.load(Ordering::Acquire) => None,
+            None => Some(Err(io::Error::from(io::ErrorKind::ConnectionAborted))),
+        })
+    }
+}
+
+/// Where a stream goes.
+struct Out {
+    frames: mpsc::Sender<Frame<Bytes>>,
+    is_whole: Arc<AtomicBool>,
+}
+
+/// How a stream ended.
+enum Ending {
+    /// The answer is whole; its last part has not gone out yet.
+    Whole(Bytes),
+    /// The provider said in the stream that it failed.
+    Failed,
+    /// The client went away, or takes nothing.
+    Gone,
+    /// It must not go on.
+    Stopped(Reason),
+    /// The provider's connection broke, or it ended too early.
+    Broken,
+    /// The provider fell silent.
+    Silent,
+}
+
+impl Call {
+    /// Relays a stream and settles it.
+    pub(super) async fn relay(&self, stream: Stream, hold: Hold, upstream: &Upstream, reply_to: ReplyTo) {
+        let Stream { headers, mut response, mut meter, first } = stream;
+        let (frames, receiver) = mpsc::channel(WAITING);
+        let is_whole = Arc::new(AtomicBool::new(false));
+        let body = StreamBody { frames: receiver, is_whole: is_whole.clone() };
+        let out = Out { frames, is_whole };
+        let ending = match reply_to.send(self.head(headers, &hold, body)) {
+            Ok(()) => self.pass(&mut response, &mut meter, first, (&out, &hold, upstream)).await,
+            Err(_) => Ending::Gone,
+        };
+        let is_whole = matches!(ending, Ending::Whole(_));
+        if !is_whole {
+            // Cancelled at once: before anything else is waited for.
+            drop(response);
+            self.end(ending, &meter, hold, upstream, out).await;
+        } else {
+            self.end(ending, &meter, hold, upstream, out).await;
+            drop(clock::timeout(DRAIN, response.chunk()).await);
+        }
+    }
+
+    fn head(&self, headers: HeaderMap, hold: &Hold, body: StreamBody) -> Response {
+        let mut response = Response::new(Body::new(body));
+        *response.headers_mut() = headers;
+        response.headers_mut().insert("trailer", HeaderValue::from_static("x-cost-usd"));
+        self.add_headers(response.headers_mut(), Some(&hold.decision));
+        response
+    }
+
+    /// Passes on what comes, until the stream ends.
+    async fn pass(
+        &self,
+        response: &mut StreamResponse,
+        meter: &mut Meter,
+        mut bytes: Bytes,
+        (out, hold, upstream): (&Out, &Hold, &Upstream),
+    ) -> Ending {
+        let mut stop = std::pin::pin!(self.stop(&hold.record));
+        loop {
+            if meter.has_ended {
+                return Ending::Whole(bytes);
+            }
+            tokio::select! {
+                biased;
+                reason = &mut stop => return Ending::Stopped(reason),
+                is_sent = out.send(bytes, STALLED) => if !is_sent { return Ending::Gone },
+            }
+            let chunk = tokio::select! {
+                biased;
+                () = out.frames.closed() => return Ending::Gone,
+                reason = &mut stop => return Ending::Stopped(reason),
+                chunk = clock::timeout(self.gateway.times.idle, response.chunk()) => chunk,
+            };
+            bytes = match chunk {
+                Ok(Ok(Some(chunk))) => upstream.without_key(meter.push(chunk)),
+                Ok(Ok(None)) => {
+                    let rest = upstream.without_key(meter.finish());
+                    return match (meter.has_ended || meter.is_final, meter.has_failed) {
+                        (true, _) => Ending::Whole(rest),
+                        (false, true) => Ending::Failed,
+                        (false, false) => Ending::Broken,
+                    };
+                }
+                Ok(Err(_)) if meter.has_failed => return Ending::Failed,
+                Ok(Err(_)) => return Ending::Broken,
+                Err(_) => return Ending::Silent,
+            };
+        }
+    }
+
+    /// Settles a stream, and says how it ended.
+    async fn end(&self, ending: Ending, meter: &Meter, hold: Hold, upstream: &Upstream, out: Out) {
+        let used = self.used(&ending, meter, &hold, upstream);
+        let failure = self.failure(&ending, upstream);
+        let status = failure.as_ref().map_or(200, |failure| failure.kind.status());
+        // A ban is felt at once, whatever the store takes to settle.
+        if let Some(failure) = &failure {
+            let event = failure.event(self.surface.dialect, &self.request_id);
+            if out.send(event, LAST_EVENT).await {
+                out.is_whole.store(true, Ordering::Release);
+            }
+            drop(out);
+            self.settle(hold, used, status).await;
+            return;
+        }
+        let decision = self.settle(hold, used, status).await;
+        let cost = decision.as_ref().map(reply::cost).unwrap_or_default();
+        if let Ending::Whole(last) = ending {
+            let comment = format!(": keyward cost_usd={cost}\n\n");
+            let is_shown = !self.shows_cost || out.send(comment.into(), STALLED).await;
+            if is_shown && out.send(last, STALLED).await {
+                out.finish(&cost).await;
+            }
+        } else if matches!(ending, Ending::Failed) {
+            out.finish(&cost).await;
+        }
+    }
+
+    /// What is charged for a stream that ended so.
+    fn used(&self, ending: &Ending, meter: &Meter, hold: &Hold, upstream: &Upstream) -> Used {
+        let is_cancelled = matches!(ending, Ending::Gone | Ending::Stopped(_));
+        if meter.is_final {
+            Used::Exactly(meter.usage)
+        } else if is_cancelled && !upstream.bills_after_cancel {
+            let output = meter.usage.output.unwrap_or(0).max(meter.events);
+            let input = meter.usage.input.or(Some(hold.prompt.reserved));
+            Used::Exactly(Usage { input, output: Some(output), ..meter.usage })
+        } else {
+            Used::Unknown
+        }
+    }
+
+    /// What the client is told of a stream that could not go on.
+    fn failure(&self, ending: &Ending, upstream: &Upstream) -> Option<Failure> {
+        match ending {
+            Ending::Whole(_) | Ending::Failed | Ending::Gone => None,
+            Ending::Stopped(reason) => Some(stopped(*reason)),
+            Ending::Broken => {
+                let words = format!("The answer of the provider {} broke off.", upstream.name);
+                Some(Failure::new(Kind::UpstreamFailed, words))
+            }
+            Ending::Silent => {
+                let words =
+                    format!("The provider {} fell silent in the middle of its answer.", upstream.name);
+                Some(Failure::new(Kind::UpstreamTimeout, words))
+            }
+        }
+    }
+}
+
+impl Out {
+    /// Sends bytes on; `false` where nobody takes them.
+    async fn send(&self, mut bytes: Bytes, patience: Duration) -> bool {
+        while !bytes.is_empty() {
+            let part = bytes.split_to(bytes.len().min(PART));
+            let sent = clock::timeout(patience, self.frames.send(Frame::data(part))).await;
+            if !matches!(sent, Ok(Ok(()))) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Ends a stream as it should end, with its cost in the trailer.
+    async fn finish(self, cost: &str) {
+        let mut trailers = HeaderMap::new();
+        if let Ok(cost) = HeaderValue::from_str(cost) {
+            trailers.insert(reply::COST, cost);
+        }
+        self.is_whole.store(true, Ordering::Release);
+        drop(clock::timeout(STALLED, self.frames.send(Frame::trailers(trailers))).await);
+    }
+}

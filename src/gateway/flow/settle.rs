@@ -1,0 +1,85 @@
+//! After a request: what it used is charged in place of what was held, in one step, exactly once.
+
+use super::{
+    super::{
+        dialect::usage::{Tier, Usage},
+        estimate,
+    },
+    admit::Hold,
+    call::Call,
+};
+use crate::{
+    domain::decision::Decision,
+    intake::{WireCost, WireRecord, WireServiceTier},
+};
+
+/// What is known of what a request used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Used {
+    /// What the provider said, or what was metered until it was cancelled.
+    Exactly(Usage),
+    /// The provider answered with an error, or was never asked: it bills nothing.
+    Nothing,
+    /// Nobody said: what was held is charged.
+    Unknown,
+}
+
+impl Call {
+    /// Reports a request and settles what was held for it. `status` is what the client was answered, `model` what was
+    /// asked for in the end.
+    pub(super) async fn settle(&self, mut hold: Hold, used: Used, status: u16) -> Option<Decision> {
+        hold.release();
+        let now = self.gateway.engine.now();
+        let report = self.report(&hold, used, status);
+        let record = match self.record(report, now) {
+            Ok(record) => record,
+            // What the provider said is out of all bounds: what was held is charged.
+            Err(_) => self.record(self.report(&hold, Used::Unknown, status), now).ok()?,
+        };
+        if let Used::Exactly(usage) = used
+            && estimate::images(&self.body) == 0
+        {
+            self.gateway.ratios.learn(&hold.model, self.body.len(), usage.prompt());
+        }
+        metrics::counter!(
+            "keyward_gateway_requests_total", "surface" => self.surface.name, "status" => status.to_string()
+        )
+        .increment(1);
+        self.gateway.engine.record(&[record], now).await.pop()
+    }
+
+    fn report(&self, hold: &Hold, used: Used, status: u16) -> WireRecord {
+        let mut wire = self.wire(&hold.model);
+        wire.response_status = Some(status);
+        wire.latency_ms = Some(self.started.elapsed().as_secs_f64() * 1000.0);
+        wire.reservation_id = hold.reservation().map(|id| id.to_string());
+        match used {
+            Used::Exactly(usage) => put(&mut wire, usage),
+            Used::Nothing => {
+                (wire.prompt_tokens, wire.completion_tokens) = (Some(0), Some(0));
+                wire.cost_usd = Some(WireCost::NOTHING);
+            }
+            Used::Unknown if hold.reservation().is_none() => {
+                (wire.prompt_tokens, wire.completion_tokens) =
+                    (Some(hold.prompt.reserved), Some(hold.output));
+            }
+            Used::Unknown => {}
+        }
+        wire
+    }
+}
+
+fn put(wire: &mut WireRecord, usage: Usage) {
+    wire.prompt_tokens = Some(usage.prompt());
+    wire.completion_tokens = Some(usage.output.unwrap_or(0));
+    wire.cached_tokens = usage.cached;
+    wire.cache_write_tokens = usage.cache_write_5m;
+    wire.cache_write_1h_tokens = usage.cache_write_1h;
+    wire.reasoning_tokens = usage.reasoning;
+    wire.service_tier = usage.tier.map(|tier| match tier {
+        Tier::Batch => WireServiceTier::Batch,
+        Tier::Flex => WireServiceTier::Flex,
+        Tier::Priority => WireServiceTier::Priority,
+        Tier::Ordinary => WireServiceTier::Default,
+    });
+}

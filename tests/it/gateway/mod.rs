@@ -1,0 +1,12 @@
+//! The gateway over HTTP, before a provider of our own: money, bytes, endings, refusals.
+
+mod bytes;
+mod endings;
+mod fallback;
+mod killed;
+mod money;
+mod refusals;
+mod scene;
+mod sdk;
+mod secrets;
+mod surfaces;

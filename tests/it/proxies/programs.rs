@@ -1,0 +1,244 @@
+//! The proxies, each in a folder of its own and on a free port.
+//!
+//! They are children of a shell that ends them when the pipe to this process closes.
+
+use std::{
+    ffi::OsString,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use super::pages::published;
+use crate::{redis_server::free_port, support::eventually};
+
+/// The published configurations.
+pub(super) const PUBLISHED: [&str; 6] = [
+    "deploy/nginx/keyward.conf",
+    "deploy/caddy/Caddyfile",
+    "deploy/traefik/keyward.yaml",
+    "deploy/envoy/keyward.yaml",
+    "deploy/haproxy/keyward.cfg",
+    "deploy/apache/keyward.conf",
+];
+
+/// Where they look for Keyward.
+const KEYWARD: &str = "127.0.0.1:8080";
+/// Where they look for the application.
+const APPLICATION: &str = "127.0.0.1:3000";
+
+/// A proxy that tests start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proxy {
+    Nginx,
+    Caddy,
+    Traefik,
+    Envoy,
+    Haproxy,
+    Apache,
+}
+
+/// A running proxy; it ends when this is dropped, or when the process ends.
+pub(super) struct Program {
+    pub url: String,
+    directory: TempDir,
+    watchdog: Child,
+}
+
+/// What a configuration is changed to.
+struct Around<'a> {
+    port: u16,
+    keyward: u16,
+    application: u16,
+    open: bool,
+    directory: &'a Path,
+}
+
+impl Around<'_> {
+    /// A published configuration with the ports of a test.
+    fn published(&self, path: &str, changes: &[(&str, String)]) -> String {
+        let own = [
+            (KEYWARD, format!("127.0.0.1:{}", self.keyward)),
+            (APPLICATION, format!("127.0.0.1:{}", self.application)),
+        ];
+        published(path, self.open, &[changes, &own].concat())
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.directory.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+impl Proxy {
+    /// Whether it can let requests pass while Keyward does not answer.
+    pub(super) fn can_be_open(self) -> bool {
+        self != Self::Traefik
+    }
+
+    /// Starts it and waits until it listens.
+    pub(super) async fn start(self, keyward: u16, application: u16, open: bool) -> Program {
+        let (port, directory) = (free_port(), tempfile::tempdir().unwrap());
+        let around = Around { port, keyward, application, open, directory: directory.path() };
+        let mut command = watched(
+            directory.path(),
+            if matches!(self, Self::Nginx | Self::Apache) { "TERM" } else { "KILL" },
+        );
+        match self {
+            Self::Nginx => nginx(&around, &mut command),
+            Self::Caddy => caddy(&around, &mut command),
+            Self::Traefik => traefik(&around, &mut command),
+            Self::Envoy => envoy(&around, &mut command),
+            Self::Haproxy => haproxy(&around, &mut command),
+            Self::Apache => apache(&around, &mut command),
+        }
+        let watchdog = command.spawn().unwrap();
+        let program = Program { url: format!("http://127.0.0.1:{port}"), directory, watchdog };
+        eventually(&format!("{self:?} listens"), async || {
+            assert!(!program.has_ended(), "{self:?} ended: {}", program.said());
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        })
+        .await;
+        program
+    }
+}
+
+impl Program {
+    /// What it wrote to its outputs and to its log of errors.
+    pub(super) fn said(&self) -> String {
+        let read = |name| std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
+        read("said") + &read("error.log")
+    }
+
+    fn has_ended(&self) -> bool {
+        self.directory.path().join("ended").exists()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.watchdog.stdin.take());
+        let _ = self.watchdog.wait();
+    }
+}
+
+/// What a script has put into the build directory.
+fn provided(script: &str, path: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name(script).join(path);
+    assert!(path.exists(), "{} is needed: run scripts/{script}", path.display());
+    path
+}
+
+/// A shell that starts what is added to it, and ends it with a signal when the pipe to this process closes.
+fn watched(directory: &Path, signal: &str) -> Command {
+    let script = format!(
+        r#"{{ sh -c 'echo $$ >pid; exec "$@"' sh "$@" </dev/null >said 2>&1; touch ended; }} &
+read -r _; [ -e ended ] || kill -{signal} "$(cat pid)"; wait"#
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh"]).current_dir(directory);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Where the libraries of unpacked packages are: in a folder per architecture.
+fn libraries(root: &Path) -> OsString {
+    let under = |path: &str| std::fs::read_dir(root.join(path)).into_iter().flatten();
+    let found = under("usr/lib").chain(under("lib")).map(|entry| entry.unwrap().path());
+    std::env::join_paths(found.filter(|path| path.is_dir())).unwrap()
+}
+
+/// What nginx has around the servers of `conf.d`, where Debian's package puts them.
+const NGINX: &str = "pid nginx.pid;\nevents { }\nhttp {\n    access_log off;\n    client_body_temp_path body;\n\
+    proxy_temp_path proxy;\n    fastcgi_temp_path fastcgi;\n    uwsgi_temp_path uwsgi;\n    scgi_temp_path scgi;\n\
+    include keyward.conf;\n}\n";
+
+fn nginx(around: &Around, command: &mut Command) {
+    let listen = ("listen 80;", format!("listen 127.0.0.1:{};", around.port));
+    around.write("keyward.conf", &around.published("deploy/nginx/keyward.conf", &[listen]));
+    around.write("nginx.conf", NGINX);
+    let root = provided("middleware", "nginx");
+    command.env("LD_LIBRARY_PATH", libraries(&root)).arg(root.join("usr/sbin/nginx"));
+    let prefix = format!("{}/", around.directory.display());
+    command.args(["-p", &prefix, "-c", "nginx.conf", "-e", "error.log", "-g", "daemon off;"]);
+}
+
+/// A program of the packages that `scripts/proxies` has unpacked, with its libraries.
+fn packaged(command: &mut Command, program: &str) -> PathBuf {
+    let root = provided("proxies", "root");
+    command.env("LD_LIBRARY_PATH", libraries(&root)).arg(root.join(program));
+    root
+}
+
+fn caddy(around: &Around, command: &mut Command) {
+    let listen = (":80 {", format!("http://127.0.0.1:{} {{", around.port));
+    let site = around.published("deploy/caddy/Caddyfile", &[listen]);
+    around.write("Caddyfile", &format!("{{\n\tadmin off\n}}\n{site}"));
+    packaged(command, "usr/bin/caddy");
+    command.args(["run", "--config", "Caddyfile", "--adapter", "caddyfile"]).env("HOME", around.directory);
+}
+
+fn traefik(around: &Around, command: &mut Command) {
+    around.write("keyward.yaml", &around.published("deploy/traefik/keyward.yaml", &[]));
+    command.arg(provided("proxies", "venv/bin/traefik"));
+    command.arg(format!("--entrypoints.web.address=127.0.0.1:{}", around.port));
+    command.args(["--providers.file.filename=keyward.yaml", "--global.checknewversion=false"]);
+    command.arg("--global.sendanonymoususage=false");
+}
+
+fn envoy(around: &Around, command: &mut Command) {
+    let place = |port: u16| format!("address: 127.0.0.1, port_value: {port} }}");
+    let changes = [
+        ("address: 0.0.0.0, port_value: 80 }", place(around.port)),
+        ("address: 127.0.0.1, port_value: 8080 }", place(around.keyward)),
+        ("address: 127.0.0.1, port_value: 3000 }", place(around.application)),
+    ];
+    let text = published("deploy/envoy/keyward.yaml", around.open, &changes);
+    around.write("keyward.yaml", &text);
+    command.arg(provided("middleware", "venv/bin/envoy"));
+    command.args([
+        "-c",
+        "keyward.yaml",
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "--log-level",
+        "warn",
+    ]);
+}
+
+fn haproxy(around: &Around, command: &mut Command) {
+    let script = around.write("keyward.lua", &published("deploy/haproxy/keyward.lua", false, &[]));
+    let changes =
+        [("bind :80", format!("bind 127.0.0.1:{}", around.port)), ("/etc/haproxy/keyward.lua", script)];
+    around.write("keyward.cfg", &around.published("deploy/haproxy/keyward.cfg", &changes));
+    packaged(command, "usr/sbin/haproxy");
+    command.args(["-db", "-f", "keyward.cfg"]);
+}
+
+fn apache(around: &Around, command: &mut Command) {
+    let script = around.write("keyward.lua", &published("deploy/apache/keyward.lua", false, &[]));
+    let changes = [("*:80", format!("127.0.0.1:{}", around.port)), ("/etc/apache2/keyward.lua", script)];
+    let site = around.published("deploy/apache/keyward.conf", &changes);
+    let root = packaged(command, "usr/sbin/apache2");
+    let modules = ["mpm_event", "authz_core", "env", "setenvif", "proxy", "proxy_http", "lua"].map(|name| {
+        let path = root.join(format!("usr/lib/apache2/modules/mod_{name}.so"));
+        format!("LoadModule {name}_module {}\n", path.display())
+    });
+    let (here, port) = (around.directory.display(), around.port);
+    let around_it = format!(
+        "ServerName localhost\nListen 127.0.0.1:{port}\nPidFile {here}/apache.pid\nErrorLog {here}/error.log\n\
+         DefaultRuntimeDir {here}\n{}",
+        modules.concat()
+    );
+    let main = around.write("apache.conf", &(around_it + &site));
+    command.args(["-f", &main, "-DFOREGROUND"]);
+    let scripts = root.join("usr/share/lua/5.3/?.lua");
+    command.env("LUA_PATH", format!("{};;", scripts.display()));
+    let compiled = std::fs::read_dir(root.join("usr/lib")).unwrap().map(|entry| entry.unwrap().path());
+    let compiled: Vec<String> = compiled.map(|path| format!("{}/lua/5.3/?.so", path.display())).collect();
+    command.env("LUA_CPATH", format!("{};;", compiled.join(";")));
+}
