@@ -66,7 +66,7 @@ fn the_typescript_client_passes_its_own_tests() {
     let suites =
         ["client", "middleware", "package", "providers"].map(|name| format!("tests/{name}.test.mjs"));
     let suites = suites.each_ref().map(String::as_str);
-    node(&[&["--test", "--test-timeout=100000"][..], &suites[..]].concat());
+    node(&[&["--test"][..], &suites[..]].concat());
 }
 
 #[test]

@@ -9,9 +9,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
+from servers import REACHED
+
 from keyward.asgi import KeywardMiddleware as Asgi
 from keyward.wsgi import KeywardMiddleware as Wsgi
-from servers import REACHED
 
 #: The header says 7; `handle` tells 9 by the handle.
 MOODS = ("count", "handle", "invalid", "fail", "stream", "hang", "echo")
@@ -135,7 +136,9 @@ def _django() -> None:
         if mood == "stream":
             return StreamingHttpResponse(_parts() if hasattr(request, "scope") else _stream())
         headers = {"X-Tokens-Used": "7"} if mood == "count" else {}
-        return HttpResponse(body if mood == "echo" else b"hello", status=422 if mood == "invalid" else 200, headers=headers)
+        return HttpResponse(
+            body if mood == "echo" else b"hello", status=422 if mood == "invalid" else 200, headers=headers
+        )
 
     settings.configure(
         SECRET_KEY="of-a-test", ROOT_URLCONF=(re_path("", answer),), ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None

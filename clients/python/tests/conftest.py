@@ -131,7 +131,9 @@ class Service:
         key_id = self.check(key)["key_id"]
         rows = self.call("GET", "/v1/usage?group_by=key,model,endpoint&bucket=day")["rows"]
         mine = [row for row in rows if row["key"] == key_id]
-        sums = {name: sum(row[name] for row in mine) for name in ("requests", "tokens", "input_tokens", "output_tokens")}
+        sums = {
+            name: sum(row[name] for row in mine) for name in ("requests", "tokens", "input_tokens", "output_tokens")
+        }
         return {**sums, "models": sorted({row["model"] for row in mine if row.get("model")}), "rows": mine}
 
     def settled(self, key: str, tokens: int, requests: int = 1) -> None:

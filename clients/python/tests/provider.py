@@ -44,18 +44,28 @@ class Provider(BaseHTTPRequestHandler):
             status = 400 if "invalid" in model else 500
             return self._whole({"error": {"message": "as asked", "type": "invalid_request_error"}}, status)
         if self.path.endswith("/messages"):
-            return self._stream(self._message(model)) if asked.get("stream") else self._whole(self._plain_message(model))
+            return (
+                self._stream(self._message(model)) if asked.get("stream") else self._whole(self._plain_message(model))
+            )
         if self.path.endswith("/responses"):
-            return self._stream(self._response(model)) if asked.get("stream") else self._whole(self._plain_response(model))
+            return (
+                self._stream(self._response(model)) if asked.get("stream") else self._whole(self._plain_response(model))
+            )
         if asked.get("stream"):
             return self._stream(self._chunks(asked))
         self._whole({**chat(model, False, "hello", "stop"), "usage": CHAT})
 
     def _plain_message(self, model: str) -> dict[str, Any]:
         return {
-            "id": "msg-1", "type": "message", "role": "assistant", "model": model, "stop_reason": "end_turn",
-            "stop_sequence": None, "content": [{"type": "text", "text": "hello"}], "usage": {**MESSAGE, "output_tokens": 7},
-        }  # fmt: skip
+            "id": "msg-1",
+            "type": "message",
+            "role": "assistant",
+            "model": model,
+            "stop_reason": "end_turn",
+            "stop_sequence": None,
+            "content": [{"type": "text", "text": "hello"}],
+            "usage": {**MESSAGE, "output_tokens": 7},
+        }
 
     def _plain_response(self, model: str) -> dict[str, Any]:
         return {
@@ -76,9 +86,15 @@ class Provider(BaseHTTPRequestHandler):
     def _message(self, model: str) -> Iterator[tuple[str, Any]]:
         start = {**self._plain_message(model), "content": [], "stop_reason": None, "usage": MESSAGE}
         yield "message_start", {"type": "message_start", "message": start}
-        yield "content_block_start", {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+        yield (
+            "content_block_start",
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        )
         while True:
-            yield "content_block_delta", {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hello"}}
+            yield (
+                "content_block_delta",
+                {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hello"}},
+            )
             if "endless" not in model:
                 break
         yield "content_block_stop", {"type": "content_block_stop", "index": 0}
@@ -88,7 +104,10 @@ class Provider(BaseHTTPRequestHandler):
 
     def _response(self, model: str) -> Iterator[tuple[str, Any]]:
         whole = self._plain_response(model)
-        yield "response.created", {"type": "response.created", "sequence_number": 0, "response": {**whole, "usage": None}}
+        yield (
+            "response.created",
+            {"type": "response.created", "sequence_number": 0, "response": {**whole, "usage": None}},
+        )
         yield "response.completed", {"type": "response.completed", "sequence_number": 1, "response": whole}
 
     def _whole(self, answer: dict[str, Any], status: int = 200) -> None:

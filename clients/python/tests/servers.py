@@ -77,7 +77,9 @@ class Reply:
         return f"{self.status} {self.headers} {self.text[:200]}"
 
 
-def ask(port: int, path: str = "/hello", *headers: tuple[str, str], body: bytes | None = None, method: str = "") -> Reply:
+def ask(
+    port: int, path: str = "/hello", *headers: tuple[str, str], body: bytes | None = None, method: str = ""
+) -> Reply:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.putrequest(method or ("POST" if body is not None else "GET"), path)

@@ -33,9 +33,7 @@ def test_a_check_says_whether_a_request_may_be_made_and_holds_nothing(
     assert (decision.allowed, decision.status, decision.reason) == (False, 403, "API_KEY_BANNED")
 
 
-def test_what_a_block_used_is_charged_and_the_rest_is_given_back(
-    client: Keyward, service: Service, key: str
-) -> None:
+def test_what_a_block_used_is_charged_and_the_rest_is_given_back(client: Keyward, service: Service, key: str) -> None:
     with client.reserve(api_key=key, estimated_input_tokens=100, estimated_output_tokens=400, **ASKED) as hold:
         assert service.used(key) == 500
         hold.used(prompt_tokens=80, completion_tokens=20)
@@ -80,7 +78,10 @@ def test_what_never_left_is_given_back_and_what_was_dispatched_is_not(
     client.reserve(api_key=key, estimated_tokens=500, **ASKED).release()
     assert client.flush(10)
     assert service.used(key) == 0
-    with pytest.raises(ValueError), client.reserve(api_key=key, estimated_tokens=500, dispatched=False, **ASKED) as hold:
+    with (
+        pytest.raises(ValueError),
+        client.reserve(api_key=key, estimated_tokens=500, dispatched=False, **ASKED) as hold,
+    ):
         hold.dispatch()
         raise ValueError
     service.settled(key, 500)
@@ -285,7 +286,7 @@ def test_a_record_that_is_not_taken_is_counted_and_spoils_no_other(
 
 def test_a_record_with_a_field_that_does_not_exist_is_a_mistake_of_the_caller(client: Keyward) -> None:
     with pytest.raises(TypeError, match="tokens"):
-        client.record(api_key="k", tokens=1)
+        client.record(api_key="k", tokens=1)  # type: ignore[call-arg]
 
 
 def test_what_waits_is_sent_when_the_process_ends(service: Service, key: str) -> None:

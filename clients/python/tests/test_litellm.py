@@ -75,9 +75,15 @@ def proxy(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with provider() as (upstream, _):
         (directory / "config.yaml").write_text(CONFIG.format(upstream=upstream))
         environment = {
-            **os.environ, "KEYWARD_URL": service.url, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False",
-            "LITELLM_MODE": "PRODUCTION", "LITELLM_MASTER_KEY": "sk-" + secrets.token_hex(32), "NO_PROXY": "127.0.0.1", "PYTHONDONTWRITEBYTECODE": "1",
-        }  # fmt: skip
+            **os.environ,
+            "KEYWARD_URL": service.url,
+            "LITELLM_MASTER_KEY": "sk-" + secrets.token_hex(32),
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "LITELLM_TELEMETRY": "False",
+            "LITELLM_MODE": "PRODUCTION",
+            "NO_PROXY": "127.0.0.1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         command = [str(Path(sys.executable).with_name("litellm")), "--config", "config.yaml"]
         command += ["--host", "127.0.0.1", "--port", str(port)]
         with open(directory / "said", "w") as said:

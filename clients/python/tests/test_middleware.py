@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import applications
+import django
 import pytest
 import servers
 from conftest import Service, eventually
@@ -115,7 +116,11 @@ def test_what_was_used_is_charged_and_the_header_that_says_so_is_taken_out(port:
     assert service.usage(by_header)["models"] == ["gpt-4.1"]
 
 
-def test_a_client_that_leaves_is_charged_what_was_held(port: int, service: Service, key: str) -> None:
+def test_a_client_that_leaves_is_charged_what_was_held(
+    request: pytest.FixtureRequest, port: int, service: Service, key: str
+) -> None:
+    if "django-asgi" in request.node.name and django.VERSION < (5,):
+        pytest.skip("this Django does not hear that a client has left while it streams")
     servers.leave(port, "/v1/chat/completions?stream", key, QUESTION, after=b"hello")
     service.settled(key, HELD)
 

@@ -20,7 +20,18 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (HERE / "README.md").read_text(), re
 def test_the_wheel_has_the_types_the_licence_and_no_dependency(tmp_path: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(HERE, source, ignore=shutil.ignore_patterns("*.egg-info", "build", "dist", "__pycache__"))
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, source]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        tmp_path,
+        source,
+    ]
     subprocess.run(command, check=True, timeout=120)
     with zipfile.ZipFile(next(tmp_path.glob("keyward-*.whl"))) as wheel:
         names = wheel.namelist()

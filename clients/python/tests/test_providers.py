@@ -162,7 +162,7 @@ def test_a_client_needs_a_name_and_a_keyward_of_its_kind(client: Keyward, loop_c
     made = openai.OpenAI(api_key="sk-of-the-application")
     with pytest.raises(TypeError, match="key_id"):
         wrap_openai(made, client)
-    with pytest.raises(TypeError, match="needs an? Keyward"):
+    with pytest.raises(TypeError, match="needs a Keyward"):
         wrap_openai(made, loop_client, key_id="team-a")
     with pytest.raises(TypeError, match="AsyncKeyward"):
         wrap_openai(openai.AsyncOpenAI(api_key="sk-of-the-application"), client, key_id="team-a")

@@ -37,7 +37,9 @@ def test_the_cap_of_a_request_is_its_estimate_and_nothing_beside_it_makes_it_sma
     assert found.input_tokens == -(-len(body) // 3)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"model"', b"{}", b'{"max_tokens": 9}', b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'"model"', b"{}", b'{"max_tokens": 9}', b"\xff\xfe", b"[" * 100_000]
+)
 def test_what_asks_no_model_holds_no_tokens(body: bytes) -> None:
     assert estimate(body).tokens == 0
 
@@ -55,7 +57,10 @@ def test_json_in_any_of_its_encodings_is_read() -> None:
 
 
 def test_every_header_of_a_name_is_looked_at() -> None:
-    assert keys_of([("x-api-key", "a"), ("x-api-key", "b"), ("authorization", "Bearer a"), ("cookie", "c")]) == {"a", "b"}
+    assert keys_of([("x-api-key", "a"), ("x-api-key", "b"), ("authorization", "Bearer a"), ("cookie", "c")]) == {
+        "a",
+        "b",
+    }
     assert keys_of([("authorization", "Basic a")]) == {None}
     assert keys_of([("x-api-key", " \t")]) == set()
 

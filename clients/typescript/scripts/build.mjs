@@ -8,10 +8,23 @@ const here = fileURLToPath(new URL('..', import.meta.url));
 const run = (program, args) => execFileSync(program, args, { cwd: here, stdio: ['ignore', 'inherit', 'inherit'] });
 
 if (!existsSync(`${here}/node_modules/typescript`)) {
-  run('npm', ['install', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund', '--silent', '--global=false', '--prefix', here]);
+  run('npm', [
+    'install',
+    '--ignore-scripts',
+    '--include=dev',
+    '--no-audit',
+    '--no-fund',
+    '--silent',
+    '--global=false',
+    '--prefix',
+    here,
+  ]);
 }
 rmSync(`${here}/dist`, { recursive: true, force: true });
-for (const [kind, type] of [['esm', 'module'], ['cjs', 'commonjs']]) {
+for (const [kind, type] of [
+  ['esm', 'module'],
+  ['cjs', 'commonjs'],
+]) {
   mkdirSync(`${here}/dist/${kind}`, { recursive: true });
   writeFileSync(`${here}/dist/${kind}/package.json`, `{ "type": "${type}" }\n`);
 }

@@ -10,7 +10,8 @@ function bytesOf(text: string): number[] | undefined {
 
 function four(text: string): number[] | undefined {
   const parts = text.split('.');
-  if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256)) return undefined;
+  if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256))
+    return undefined;
   return parts.map(Number);
 }
 
@@ -26,7 +27,11 @@ function six(text: string): number[] | undefined {
   if (!groups.flat().every((group) => /^[0-9a-f]{1,4}$/i.test(group))) return undefined;
   const missing = 8 - groups.flat().length;
   if (halves.length === 1 ? missing !== 0 : missing < 1) return undefined;
-  const all = [...(groups[0] ?? []), ...Array<string>(halves.length === 2 ? missing : 0).fill('0'), ...(groups[1] ?? [])];
+  const all = [
+    ...(groups[0] ?? []),
+    ...Array<string>(halves.length === 2 ? missing : 0).fill('0'),
+    ...(groups[1] ?? []),
+  ];
   const bytes = all.flatMap((group) => [parseInt(group, 16) >> 8, parseInt(group, 16) & 255]);
   const mapped = bytes.slice(0, 10).every((byte) => byte === 0) && bytes[10] === 255 && bytes[11] === 255;
   return mapped ? bytes.slice(12) : bytes;
@@ -34,7 +39,9 @@ function six(text: string): number[] | undefined {
 
 function write(bytes: number[]): string {
   if (bytes.length === 4) return bytes.join('.');
-  return Array.from({ length: 8 }, (_, at) => ((bytes[2 * at] ?? 0) * 256 + (bytes[2 * at + 1] ?? 0)).toString(16)).join(':');
+  return Array.from({ length: 8 }, (_, at) =>
+    ((bytes[2 * at] ?? 0) * 256 + (bytes[2 * at + 1] ?? 0)).toString(16),
+  ).join(':');
 }
 
 interface Network {

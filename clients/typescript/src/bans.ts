@@ -114,7 +114,7 @@ export class Bans {
   }
 
   async #run(ended: AbortSignal): Promise<void> {
-    for (let pause = 500; !ended.aborted; ) {
+    for (let pause = 500; !ended.aborted;) {
       let status = 0;
       try {
         status = await this.#listen(ended);
@@ -143,7 +143,10 @@ export class Bans {
     ended.addEventListener('abort', stop, { once: true });
     let timer: unknown = unheld(setTimeout(stop, SILENCE));
     try {
-      const more: Record<string, string> = { accept: 'text/event-stream', ...(this.#last ? { 'last-event-id': this.#last } : {}) };
+      const more: Record<string, string> = {
+        accept: 'text/event-stream',
+        ...(this.#last ? { 'last-event-id': this.#last } : {}),
+      };
       const answer = await this.#transport.open('GET', '/v1/events/stream', { signal: silence.signal, more });
       if (answer.status !== 200 || !answer.body) {
         await answer.body?.cancel();

@@ -158,7 +158,8 @@ const CLIENTS = new Set<WeakRef<Keyward>>();
 /** A process that ends by itself sends what waits first; one that is ended by `process.exit` calls `close` before. */
 function flushAtExit(client: Keyward): void {
   const runtime = (globalThis as { process?: Process }).process;
-  if (CLIENTS.size === 0) runtime?.once?.('beforeExit', () => CLIENTS.forEach((weak) => void weak.deref()?.flush(2_000)));
+  if (CLIENTS.size === 0)
+    runtime?.once?.('beforeExit', () => CLIENTS.forEach((weak) => void weak.deref()?.flush(2_000)));
   for (const weak of CLIENTS) if (!weak.deref()) CLIENTS.delete(weak);
   CLIENTS.add(new WeakRef(client));
 }

@@ -18,25 +18,31 @@ interface Reply {
   hijack(): unknown;
 }
 
-/** As much of an instance of Fastify as is used here. */
+/** As much of an instance of Fastify as is used here; its own types are generic in ways that no other can name. */
 interface Instance {
+  decorateRequest: (...args: never[]) => unknown;
+  addHook: (...args: never[]) => unknown;
+}
+
+interface Hooks {
   decorateRequest(name: string, value: null): unknown;
-  addHook(name: 'preHandler', hook: (request: never, reply: never) => Promise<unknown>): unknown;
+  addHook(name: 'preHandler', hook: (request: Request, reply: Reply) => Promise<unknown>): unknown;
   addHook(name: 'onClose', hook: () => Promise<void>): unknown;
 }
 
 /** Asks when the body is read and before the handler; `request.keyward` is the handle of a request. */
 export async function keywardFastify(instance: Instance, options: GuardOptions = {}): Promise<void> {
   const guard = new Guard(options);
-  instance.decorateRequest('keyward', null);
-  instance.addHook('preHandler', async (request: Request, reply: Reply) => {
+  const hooks = instance as unknown as Hooks;
+  hooks.decorateRequest('keyward', null);
+  hooks.addHook('preHandler', async (request, reply) => {
     const raw = Object.assign(request.raw, { ip: request.ip });
     const hold = await enter(guard, raw, reply.raw, options.trustedProxies !== undefined, request.body);
     if (!hold) return reply.hijack();
     request.keyward = hold;
     return undefined;
   });
-  if (!options.client) instance.addHook('onClose', async () => void (await guard.client.close(2_000)));
+  if (!options.client) hooks.addHook('onClose', async () => void (await guard.client.close(2_000)));
 }
 
 // Its hooks are for the whole application, and not for what is registered beside it.

@@ -30,8 +30,11 @@ export function withKeyward<Args extends unknown[]>(
   return async (request, ...args) => {
     const path = new URL(request.url).pathname;
     const headers = apart(request.headers);
-    const sourceIp = (resolve: (peer: string | undefined) => string) => resolve(options.clientIp?.(request, ...args) ?? undefined);
-    const hold = await guard.hold({ method: request.method, path, headers, sourceIp }, () => bodyOf(request, guard.mostBody));
+    const sourceIp = (resolve: (peer: string | undefined) => string) =>
+      resolve(options.clientIp?.(request, ...args) ?? undefined);
+    const hold = await guard.hold({ method: request.method, path, headers, sourceIp }, () =>
+      bodyOf(request, guard.mostBody),
+    );
     if (!(hold instanceof Hold)) {
       const { status, headers, body } = refusalParts(hold);
       return new Response(body, { status, headers });
@@ -51,7 +54,9 @@ export function withKeyward<Args extends unknown[]>(
 /** Headers of one name are joined with a comma: each is looked at. */
 function apart(headers: Headers): [string, string][] {
   return [...headers].flatMap(([name, value]) =>
-    name === 'user-agent' ? [[name, value] as [string, string]] : value.split(',').map((part): [string, string] => [name, part]),
+    name === 'user-agent'
+      ? [[name, value] as [string, string]]
+      : value.split(',').map((part): [string, string] => [name, part]),
   );
 }
 
@@ -77,11 +82,11 @@ function watched(hold: Hold, response: Response, ended: () => void): Response {
   const end = () => (settle(hold, response.status, LEFT), ended());
   const told = response.headers.get(USED);
   hold.used(tokensIn(told));
-  if (response.status === 101 || (!response.body && told === null)) return end(), response;
+  if (response.status === 101 || (!response.body && told === null)) return (end(), response);
   const headers = new Headers(response.headers);
   headers.delete(USED);
   const { status, statusText } = response;
-  if (!response.body) return end(), new Response(null, { status, statusText, headers });
+  if (!response.body) return (end(), new Response(null, { status, statusText, headers }));
   return new Response(watchedBody(response.body, end), { status, statusText, headers });
 }
 
@@ -92,7 +97,7 @@ export function watchedBody(body: ReadableStream<Uint8Array>, end: () => void, s
     async pull(controller) {
       try {
         const part = await reader.read();
-        if (part.done) return end(), controller.close();
+        if (part.done) return (end(), controller.close());
         see?.(part.value);
         controller.enqueue(part.value);
       } catch (error) {

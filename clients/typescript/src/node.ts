@@ -112,7 +112,9 @@ function watch(hold: Hold, res: ServerResponse): void {
     return res;
   };
   res.writeHead = function (status: number, ...more: unknown[]) {
-    const rest = more.map((part) => (typeof part === 'object' && part !== null ? without(hold, part as Headers) : part));
+    const rest = more.map((part) =>
+      typeof part === 'object' && part !== null ? without(hold, part as Headers) : part,
+    );
     return writeHead.call(res, status, ...(rest as []));
   } as typeof res.writeHead;
   const close = () => settle(hold, res.headersSent ? res.statusCode : undefined, LEFT);
@@ -126,10 +128,14 @@ function without(hold: Hold, headers: Headers): Headers {
     if (ours) hold.used(tokensIn(value));
     return ours;
   };
-  if (!Array.isArray(headers)) return Object.fromEntries(Object.entries(headers ?? {}).filter(([name, value]) => !taken(name, value)));
-  if (Array.isArray(headers[0])) return headers.filter((pair) => !taken((pair as unknown[])[0], (pair as unknown[])[1]));
+  if (!Array.isArray(headers))
+    return Object.fromEntries(Object.entries(headers ?? {}).filter(([name, value]) => !taken(name, value)));
+  if (Array.isArray(headers[0]))
+    return headers.filter((pair) => !taken((pair as unknown[])[0], (pair as unknown[])[1]));
   return headers.filter((_, at) => {
     const start = at - (at % 2);
-    return String(headers[start]).toLowerCase() !== USED || (at % 2 === 1 && taken(headers[start], headers[at]) && false);
+    return (
+      String(headers[start]).toLowerCase() !== USED || (at % 2 === 1 && taken(headers[start], headers[at]) && false)
+    );
   });
 }

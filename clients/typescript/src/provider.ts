@@ -71,7 +71,8 @@ function plan(body: string, path: string, mostTokens: number): Plan | undefined 
   if (model === undefined) return undefined;
   const asked: Asked = { model, estimatedInputTokens: inputTokens, estimatedOutputTokens: outputTokens };
   const told = (read['stream_options'] ?? {}) as Record<string, unknown>;
-  if (!path.endsWith('/completions') || read['stream'] !== true || told['include_usage']) return { asked, body, adds: false };
+  if (!path.endsWith('/completions') || read['stream'] !== true || told['include_usage'])
+    return { asked, body, adds: false };
   return { asked, body: JSON.stringify({ ...read, stream_options: { ...told, include_usage: true } }), adds: true };
 }
 
@@ -82,7 +83,7 @@ function metered(hold: Hold, answer: Response, adds: boolean): Response {
   const headers = new Headers(answer.headers);
   for (const name of ['content-encoding', 'content-length']) headers.delete(name);
   const { status, statusText } = answer;
-  if (!answer.body) return end(), new Response(null, { status, statusText, headers });
+  if (!answer.body) return (end(), new Response(null, { status, statusText, headers }));
   const pass = new TransformStream<Uint8Array, Uint8Array>({
     transform: (bytes, out) => out.enqueue(meter.feed(bytes)),
     flush: (out) => out.enqueue(meter.rest()),

@@ -87,7 +87,7 @@ export class Reporter {
 
   async #run(): Promise<void> {
     await this.#pause(GATHER);
-    for (let failures = 0; this.#records.length > 0 || this.#errands.length > 0; ) {
+    for (let failures = 0; this.#records.length > 0 || this.#errands.length > 0;) {
       const errands = this.#errands.splice(0, ERRANDS);
       const lines = this.#records.splice(0, BATCH);
       this.#onTheirWay = lines.length;
@@ -97,7 +97,8 @@ export class Reporter {
       this.#onTheirWay = 0;
       if (!taken) this.#records.unshift(...lines);
       failures = taken ? 0 : failures + 1;
-      if (failures > 0) await this.#pause(Math.min(1000 * 2 ** (failures - 1), LONGEST_PAUSE) * (0.5 + Math.random() / 2));
+      if (failures > 0)
+        await this.#pause(Math.min(1000 * 2 ** (failures - 1), LONGEST_PAUSE) * (0.5 + Math.random() / 2));
     }
   }
 
@@ -109,7 +110,9 @@ export class Reporter {
   /** Sends a batch; a second time is safe, as each record has its own request id. */
   async #send(lines: string[]): Promise<boolean> {
     try {
-      this.#count(await this.#transport.call('POST', '/v1/record/batch', lines.join('\n'), TIMEOUT, 'application/x-ndjson'));
+      this.#count(
+        await this.#transport.call('POST', '/v1/record/batch', lines.join('\n'), TIMEOUT, 'application/x-ndjson'),
+      );
       return true;
     } catch (error) {
       this.#log(`keyward: a batch of ${lines.length} records: ${(error as Error).message}`);

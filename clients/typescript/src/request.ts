@@ -17,7 +17,10 @@ const CAPS = ['max_completion_tokens', 'max_tokens', 'max_output_tokens', 'max_t
 const WITHOUT_OUTPUT = /(embeddings|moderations|rerank|count_tokens)$/;
 
 /** All keys in pairs of a header name (in lower case) and a value; undefined for one that others may read otherwise. */
-export function keysOf(headers: Iterable<readonly [string, string]>, names: readonly string[]): Set<string | undefined> {
+export function keysOf(
+  headers: Iterable<readonly [string, string]>,
+  names: readonly string[],
+): Set<string | undefined> {
   const found = new Set<string | undefined>();
   for (const [name, given] of headers) {
     const value = given.replace(/^[ \t]+|[ \t]+$/g, '');
@@ -42,7 +45,13 @@ const TWISTED = /\/\/|\\|\/\.\.?(\/|$)|%2e|%2f|%5c/i;
 export function routes(patterns: readonly string[]): (path: string) => boolean {
   const forms = patterns.map((pattern) => {
     if (!/^[/*]/.test(pattern)) throw new TypeError(`the pattern ${pattern} must begin with a slash, such as /healthz`);
-    return new RegExp(`^${pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&')).join('.*')}$`, 's');
+    return new RegExp(
+      `^${pattern
+        .split('*')
+        .map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
+        .join('.*')}$`,
+      's',
+    );
   });
   return (path) => !TWISTED.test(path) && forms.some((form) => form.test(path));
 }

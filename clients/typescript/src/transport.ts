@@ -27,7 +27,8 @@ export class Transport {
 
   constructor(url: string, token: string | undefined, using: typeof fetch | undefined) {
     const parts = URL.canParse?.(url) === false ? undefined : new URL(url);
-    if (!parts || !/^https?:$/.test(parts.protocol)) throw new TypeError('url: an http:// or https:// address is needed');
+    if (!parts || !/^https?:$/.test(parts.protocol))
+      throw new TypeError('url: an http:// or https:// address is needed');
     if (parts.username || parts.password) throw new TypeError('url: give the token as `token`, not in the address');
     this.origin = parts.origin;
     this.#base = parts.origin + parts.pathname.replace(/\/+$/, '');
@@ -36,12 +37,22 @@ export class Transport {
   }
 
   /** An answer whose body is not read yet. */
-  async open(method: string, path: string, init: { body?: string; type?: string; signal: AbortSignal; more?: Record<string, string> }) {
+  async open(
+    method: string,
+    path: string,
+    init: { body?: string; type?: string; signal: AbortSignal; more?: Record<string, string> },
+  ) {
     const headers: Record<string, string> = { ...init.more };
     if (init.type) headers['content-type'] = init.type;
     if (this.#token) headers['authorization'] = `Bearer ${this.#token}`;
     try {
-      return await this.#fetch(this.#base + path, { method, headers, body: init.body ?? null, signal: init.signal, redirect: 'manual' });
+      return await this.#fetch(this.#base + path, {
+        method,
+        headers,
+        body: init.body ?? null,
+        signal: init.signal,
+        redirect: 'manual',
+      });
     } catch (error) {
       throw new Unanswered(why(error));
     }

@@ -19,7 +19,10 @@ export function usageIn(given: unknown): Used | undefined {
 
 /** Tokens of the cache come beside those of the input; Keyward counts them as part of it. */
 function ofAnthropic(usage: Fields): Used {
-  const [read, written] = [count(usage, 'cache_read_input_tokens') ?? 0, count(usage, 'cache_creation_input_tokens') ?? 0];
+  const [read, written] = [
+    count(usage, 'cache_read_input_tokens') ?? 0,
+    count(usage, 'cache_creation_input_tokens') ?? 0,
+  ];
   const long = count(part(usage, 'cache_creation'), 'ephemeral_1h_input_tokens') ?? 0;
   const input = count(usage, 'input_tokens');
   return {

@@ -21,7 +21,10 @@ async function answer(req, res) {
   for await (const part of req) parts.push(part);
   if (mood === 'fail') return res.writeHead(500).end();
   if (mood === 'hang') return hangs(path);
-  if (mood === 'stream') return Readable.from(words()).on('error', () => undefined).pipe(res);
+  if (mood === 'stream')
+    return Readable.from(words())
+      .on('error', () => undefined)
+      .pipe(res);
   if (mood === 'handle') req.keyward.used({ promptTokens: 4, completionTokens: 5 });
   if (mood === 'head') return res.writeHead(200, { 'X-Tokens-Used': '7' }).end('hello');
   if (mood === 'pairs') return res.writeHead(200, ['X-Tokens-Used', '7', 'x-more', 'yes']).end('hello');
@@ -35,18 +38,19 @@ async function plain(t, options) {
   return serve(t, (req, res) => guard(req, res, () => answer(req, res)));
 }
 
-/** Express: the guard reads the body itself, or (`parsed`) finds it read. */
-function express(parsed) {
+/** Express: the guard reads the body itself, or finds it read (`before`), or gives it to the parser behind it (`behind`). */
+function express(parser) {
   return async (t, options) => {
     const framework = load('express');
     const app = framework();
-    if (parsed) app.use(framework.json({ limit: '1mb' }));
-    app.use(keyward(options));
+    const json = framework.json({ limit: '1mb' });
+    const guard = keyward(options);
+    app.use(...{ none: [guard], before: [json, guard], behind: [guard, json] }[parser]);
     app.use(async (req, res) => {
       const mood = req.url.split('?')[1];
       if (mood === 'fail') throw new Error('as asked');
-      if (parsed) req[Symbol.asyncIterator] = async function* () {};
-      if (parsed && mood === 'echo') return res.json(req.body);
+      if (parser !== 'none') req[Symbol.asyncIterator] = async function* () {};
+      if (parser !== 'none' && mood === 'echo') return res.json(req.body);
       return answer(req, res);
     });
     app.use((_error, _req, res, _next) => res.status(500).end());
@@ -61,7 +65,7 @@ async function fastify(t, options) {
   app.all('/*', async (request, reply) => {
     const [path, mood] = request.url.split('?');
     if (mood === 'fail') throw new Error('as asked');
-    if (mood === 'hang') return hangs(path), new Promise(() => undefined);
+    if (mood === 'hang') return (hangs(path), new Promise(() => undefined));
     if (mood === 'stream') return reply.send(Readable.from(words()));
     if (mood === 'handle') request.keyward.used({ promptTokens: 4, completionTokens: 5 });
     if (mood === 'count') reply.header('X-Tokens-Used', '7');
@@ -74,17 +78,20 @@ async function fastify(t, options) {
 
 /** A handler of `fetch`, behind a server that makes a Request of what arrives, as adapters do. */
 async function fetchHandler(t, options) {
-  const handler = withKeyward(async (request) => {
-    const { pathname, search } = new URL(request.url);
-    const mood = search.slice(1);
-    const body = request.body ? await request.arrayBuffer() : undefined;
-    if (mood === 'fail') throw new Error('as asked');
-    if (mood === 'hang') return hangs(pathname), new Promise(() => undefined);
-    if (mood === 'stream') return new Response(Readable.toWeb(Readable.from(words(), { objectMode: false })));
-    if (mood === 'handle') handleOf(request).used({ promptTokens: 4, completionTokens: 5 });
-    const headers = mood === 'count' ? { 'X-Tokens-Used': '7' } : {};
-    return new Response(mood === 'echo' ? body : 'hello', { status: mood === 'invalid' ? 422 : 200, headers });
-  }, { ...options, clientIp: (_request, peer) => peer });
+  const handler = withKeyward(
+    async (request) => {
+      const { pathname, search } = new URL(request.url);
+      const mood = search.slice(1);
+      const body = request.body ? await request.arrayBuffer() : undefined;
+      if (mood === 'fail') throw new Error('as asked');
+      if (mood === 'hang') return (hangs(pathname), new Promise(() => undefined));
+      if (mood === 'stream') return new Response(Readable.toWeb(Readable.from(words(), { objectMode: false })));
+      if (mood === 'handle') handleOf(request).used({ promptTokens: 4, completionTokens: 5 });
+      const headers = mood === 'count' ? { 'X-Tokens-Used': '7' } : {};
+      return new Response(mood === 'echo' ? body : 'hello', { status: mood === 'invalid' ? 422 : 200, headers });
+    },
+    { ...options, clientIp: (_request, peer) => peer },
+  );
   return serve(t, async (req, res) => {
     const headers = new Headers();
     for (let at = 0; at < req.rawHeaders.length; at += 2) headers.append(req.rawHeaders[at], req.rawHeaders[at + 1]);
@@ -104,4 +111,11 @@ async function fetchHandler(t, options) {
   });
 }
 
-export const applications = { http: plain, express: express(false), 'express with its body parser': express(true), fastify, fetch: fetchHandler };
+export const applications = {
+  http: plain,
+  express: express('none'),
+  'express with a body parser before': express('before'),
+  'express with a body parser behind': express('behind'),
+  fastify,
+  fetch: fetchHandler,
+};

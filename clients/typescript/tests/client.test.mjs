@@ -30,11 +30,14 @@ describe('the client', { concurrency: 6 }, () => {
 
   it('charges what a block used and gives the rest back', async () => {
     const apiKey = newKey();
-    const result = await client.with({ apiKey, ...ASKED, estimatedInputTokens: 100, estimatedOutputTokens: 400 }, async (hold) => {
-      assert.equal(await service.used(apiKey), 500);
-      hold.used({ promptTokens: 80, completionTokens: 20 });
-      return 'done';
-    });
+    const result = await client.with(
+      { apiKey, ...ASKED, estimatedInputTokens: 100, estimatedOutputTokens: 400 },
+      async (hold) => {
+        assert.equal(await service.used(apiKey), 500);
+        hold.used({ promptTokens: 80, completionTokens: 20 });
+        return 'done';
+      },
+    );
     assert.equal(result, 'done');
     await service.settled(apiKey, 100);
     assert.equal((await service.usage(apiKey)).output, 20);
@@ -42,7 +45,9 @@ describe('the client', { concurrency: 6 }, () => {
 
   it('charges the estimate where a block fails, or says nothing', async () => {
     const apiKey = newKey();
-    const fails = client.with({ apiKey, ...ASKED, estimatedTokens: 100 }, () => { throw new TypeError('as asked'); });
+    const fails = client.with({ apiKey, ...ASKED, estimatedTokens: 100 }, () => {
+      throw new TypeError('as asked');
+    });
     await assert.rejects(fails, TypeError);
     await client.with({ apiKey, ...ASKED, estimatedTokens: 100 }, () => undefined);
     await service.settled(apiKey, 200, 2);
@@ -50,11 +55,12 @@ describe('the client', { concurrency: 6 }, () => {
 
   it('charges the estimate of a stream that nobody reads to its end', async () => {
     const apiKey = newKey();
-    const words = () => client.stream({ apiKey, ...ASKED, estimatedTokens: 300 }, async function* (hold) {
-      yield 'a';
-      yield 'b';
-      hold.used(2);
-    });
+    const words = () =>
+      client.stream({ apiKey, ...ASKED, estimatedTokens: 300 }, async function* (hold) {
+        yield 'a';
+        yield 'b';
+        hold.used(2);
+      });
     for await (const word of words()) if (word === 'a') break;
     await service.settled(apiKey, 300);
     const all = [];
@@ -66,11 +72,28 @@ describe('the client', { concurrency: 6 }, () => {
   it('gives back what never left, and charges what was dispatched', async () => {
     const apiKey = newKey();
     const asked = { apiKey, ...ASKED, estimatedTokens: 500 };
-    await assert.rejects(client.with(asked, () => { throw new Error('before'); }, { dispatched: false }));
+    await assert.rejects(
+      client.with(
+        asked,
+        () => {
+          throw new Error('before');
+        },
+        { dispatched: false },
+      ),
+    );
     await eventually('it is given back', async () => (await service.used(apiKey)) === 0);
     (await client.reserve(asked)).release();
     await eventually('it is given back', async () => (await service.used(apiKey)) === 0);
-    await assert.rejects(client.with(asked, (hold) => { hold.dispatch(); throw new Error('after'); }, { dispatched: false }));
+    await assert.rejects(
+      client.with(
+        asked,
+        (hold) => {
+          hold.dispatch();
+          throw new Error('after');
+        },
+        { dispatched: false },
+      ),
+    );
     await service.settled(apiKey, 500);
   });
 
@@ -166,10 +189,14 @@ describe('the client', { concurrency: 6 }, () => {
   });
 
   it('sends what waits when the process ends, in either kind of module', async () => {
-    for (const [kind, begin] of [['module', "import { Keyward } from 'keyward'"], ['commonjs', "const { Keyward } = require('keyward')"]]) {
+    for (const [kind, begin] of [
+      ['module', "import { Keyward } from 'keyward'"],
+      ['commonjs', "const { Keyward } = require('keyward')"],
+    ]) {
       const apiKey = newKey();
       const script = `${begin}; const client = new Keyward({ url: '${service.url}' });
-        for (let n = 0; n < 300; n++) client.record({ apiKey: '${apiKey}', endpoint: '/', sourceIp: '127.0.0.1', tokensUsed: 1 });`;
+        const report = { apiKey: '${apiKey}', endpoint: '/', sourceIp: '127.0.0.1', tokensUsed: 1 };
+        for (let n = 0; n < 300; n++) client.record(report);`;
       const cwd = new URL('..', import.meta.url);
       await promisify(execFile)(process.execPath, [`--input-type=${kind}`, '-e', script], { cwd });
       await service.settled(apiKey, 300, 300);

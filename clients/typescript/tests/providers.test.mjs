@@ -17,8 +17,16 @@ let upstream;
 const seen = [];
 
 function* chunks(asked) {
-  const chunk = (choices, usage) => ({ id: 'c', object: 'chat.completion.chunk', created: 1, model: asked.model, choices, usage });
-  const word = (content, finish_reason = null) => chunk([{ index: 0, delta: { role: 'assistant', content }, finish_reason }]);
+  const chunk = (choices, usage) => ({
+    id: 'c',
+    object: 'chat.completion.chunk',
+    created: 1,
+    model: asked.model,
+    choices,
+    usage,
+  });
+  const word = (content, finish_reason = null) =>
+    chunk([{ index: 0, delta: { role: 'assistant', content }, finish_reason }]);
   yield word('hel');
   while (asked.model.includes('endless')) yield word('l');
   yield word('lo\u00e9', 'stop');
@@ -27,7 +35,16 @@ function* chunks(asked) {
 }
 
 function* message(asked) {
-  const whole = { id: 'm', type: 'message', role: 'assistant', model: asked.model, content: [], stop_reason: null, stop_sequence: null, usage: MESSAGE };
+  const whole = {
+    id: 'm',
+    type: 'message',
+    role: 'assistant',
+    model: asked.model,
+    content: [],
+    stop_reason: null,
+    stop_sequence: null,
+    usage: MESSAGE,
+  };
   yield { type: 'message_start', message: whole };
   yield { type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } };
   yield { type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text: 'hello' } };
@@ -58,17 +75,30 @@ before(async () => {
   const port = await serve({ after: (act) => ends.push(act) }, async (req, res) => {
     const parts = [];
     for await (const part of req) parts.push(part);
-    if (req.method === 'GET') return res.writeHead(200, { 'content-type': 'application/json' }).end('{"object":"list","data":[]}');
+    if (req.method === 'GET')
+      return res.writeHead(200, { 'content-type': 'application/json' }).end('{"object":"list","data":[]}');
     const asked = JSON.parse(Buffer.concat(parts).toString());
     seen.push(asked);
-    const whole = (body, status = 200) => res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    const whole = (body, status = 200) =>
+      res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     if (asked.model === 'invalid') return whole({ error: { message: 'as asked' } }, 400);
     if (req.url.endsWith('/messages')) {
       if (asked.stream) return stream(res, message(asked));
-      return whole({ ...[...message(asked)][0].message, content: [{ type: 'text', text: 'hello' }], usage: { ...MESSAGE, output_tokens: 7 } });
+      return whole({
+        ...[...message(asked)][0].message,
+        content: [{ type: 'text', text: 'hello' }],
+        usage: { ...MESSAGE, output_tokens: 7 },
+      });
     }
     if (asked.stream) return stream(res, chunks(asked));
-    return whole({ id: 'c', object: 'chat.completion', created: 1, model: asked.model, choices: [{ index: 0, message: { role: 'assistant', content: 'hello' }, finish_reason: 'stop' }], usage: CHAT });
+    return whole({
+      id: 'c',
+      object: 'chat.completion',
+      created: 1,
+      model: asked.model,
+      choices: [{ index: 0, message: { role: 'assistant', content: 'hello' }, finish_reason: 'stop' }],
+      usage: CHAT,
+    });
   });
   upstream = `http://127.0.0.1:${port}`;
 });
@@ -76,11 +106,19 @@ after(() => Promise.all(ends.map((act) => act())));
 
 const chat = (apiKey) => {
   const { OpenAI } = load('openai');
-  return new OpenAI({ apiKey: 'sk-of-the-application', baseURL: `${upstream}/v1`, fetch: providerFetch(client, { apiKey }) });
+  return new OpenAI({
+    apiKey: 'sk-of-the-application',
+    baseURL: `${upstream}/v1`,
+    fetch: providerFetch(client, { apiKey }),
+  });
 };
 const claude = (apiKey) => {
   const { Anthropic } = load('@anthropic-ai/sdk');
-  return new Anthropic({ apiKey: 'sk-ant-of-the-application', baseURL: upstream, fetch: providerFetch(client, { apiKey }) });
+  return new Anthropic({
+    apiKey: 'sk-ant-of-the-application',
+    baseURL: upstream,
+    fetch: providerFetch(client, { apiKey }),
+  });
 };
 
 describe('the fetch for providers', { concurrency: 4 }, () => {
@@ -102,14 +140,20 @@ describe('the fetch for providers', { concurrency: 4 }, () => {
     await service.settled(key, USED);
     const totals = [];
     const asked = { model: 'gpt-4.1', messages, stream: true, stream_options: { include_usage: true } };
-    for await (const chunk of await chat(key).chat.completions.create(asked)) if (chunk.usage) totals.push(chunk.usage.total_tokens);
+    for await (const chunk of await chat(key).chat.completions.create(asked))
+      if (chunk.usage) totals.push(chunk.usage.total_tokens);
     assert.deepEqual(totals, [USED], 'who asks for it gets it');
     await service.settled(key, 2 * USED, 2);
   });
 
   it('charges the estimate of a stream that is not read to its end', async () => {
     const key = newKey();
-    const answer = await chat(key).chat.completions.create({ model: 'endless', messages, stream: true, max_tokens: 100 });
+    const answer = await chat(key).chat.completions.create({
+      model: 'endless',
+      messages,
+      stream: true,
+      max_tokens: 100,
+    });
     let held = 0;
     for await (const _ of answer) {
       held = await service.used(key);
@@ -123,7 +167,9 @@ describe('the fetch for providers', { concurrency: 4 }, () => {
     const key = newKey();
     await claude(key).messages.create({ model: 'claude-sonnet-4-5', messages, max_tokens: 100 });
     await service.settled(key, USED);
-    const text = await claude(key).messages.stream({ model: 'claude-sonnet-4-5', messages, max_tokens: 100 }).finalText();
+    const text = await claude(key)
+      .messages.stream({ model: 'claude-sonnet-4-5', messages, max_tokens: 100 })
+      .finalText();
     assert.equal(text, 'hello');
     await service.settled(key, 2 * USED, 2);
     assert.equal((await service.usage(key)).input, 22);
@@ -132,8 +178,14 @@ describe('the fetch for providers', { concurrency: 4 }, () => {
   it('refuses with the errors that users of the clients know, and calls no provider', async () => {
     const [key, calls] = [newKey(), seen.length];
     const { RateLimitError, PermissionDeniedError } = load('openai');
-    await assert.rejects(chat(key).chat.completions.create({ model: 'refused', messages, max_tokens: 20_000 }), (error) => error instanceof RateLimitError && error.code === 'RATE_LIMIT_EXCEEDED');
-    await assert.rejects(claude(key).messages.create({ model: 'refused', messages, max_tokens: 20_000 }), load('@anthropic-ai/sdk').RateLimitError);
+    await assert.rejects(
+      chat(key).chat.completions.create({ model: 'refused', messages, max_tokens: 20_000 }),
+      (error) => error instanceof RateLimitError && error.code === 'RATE_LIMIT_EXCEEDED',
+    );
+    await assert.rejects(
+      claude(key).messages.create({ model: 'refused', messages, max_tokens: 20_000 }),
+      load('@anthropic-ai/sdk').RateLimitError,
+    );
     await service.ban(key);
     await assert.rejects(chat(key).chat.completions.create({ model: 'refused', messages }), PermissionDeniedError);
     assert.ok(!seen.slice(calls).some(({ model }) => model === 'refused'));

@@ -13,7 +13,10 @@ import assert from 'node:assert/strict';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
-export const load = createRequire(join(process.env.CLIENTS_NODE ?? join(target, 'clients', 'node'), 'tests.js'));
+const frameworks = process.env.CLIENTS_NODE ?? join(target, 'clients', 'node');
+export const load = createRequire(join(frameworks, 'tests.js'));
+/** The folder of a framework. */
+export const folderOf = (name) => join(frameworks, 'node_modules', name);
 
 const SETTINGS = `
 [cardinality]
@@ -59,9 +62,17 @@ export class Service {
   }
 
   async start() {
-    const config = ['--config', join(this.directory, 'keyward.toml'), '--store', `embedded:${join(this.directory, 'data')}`];
+    const config = [
+      '--config',
+      join(this.directory, 'keyward.toml'),
+      '--store',
+      `embedded:${join(this.directory, 'data')}`,
+    ];
     const env = { ...process.env, KEYWARD_PEPPER: '0123456789abcdef0123' };
-    this.process = spawn(program(), ['serve', ...config, '--listen', this.listen], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.process = spawn(program(), ['serve', ...config, '--listen', this.listen], {
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.url = await new Promise((done, fail) => {
       this.process.once('exit', () => fail(new Error('Keyward did not start')));
       for (const input of [this.process.stdout, this.process.stderr]) {
@@ -72,18 +83,29 @@ export class Service {
       }
     });
     this.listen = this.url.slice('http://'.length);
-    await eventually('Keyward is ready', () => fetch(`${this.url}/livez`).then((answer) => answer.ok, () => false));
+    await eventually('Keyward is ready', () =>
+      fetch(`${this.url}/livez`).then(
+        (answer) => answer.ok,
+        () => false,
+      ),
+    );
   }
 
   kill() {
     this.process.removeAllListeners('exit');
     this.process.kill('SIGKILL');
-    return new Promise((done) => (this.process.exitCode ?? this.process.signalCode ? done() : this.process.once('exit', done)));
+    return new Promise((done) =>
+      (this.process.exitCode ?? this.process.signalCode) ? done() : this.process.once('exit', done),
+    );
   }
 
   async call(method, path, body) {
     const headers = { 'content-type': 'application/json' };
-    const answer = await fetch(this.url + path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+    const answer = await fetch(this.url + path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
     assert.ok(answer.ok, `${method} ${path} answers ${answer.status}`);
     const text = await answer.text();
     return text ? JSON.parse(text) : undefined;
@@ -99,7 +121,12 @@ export class Service {
   }
 
   spend(key, tokens) {
-    return this.call('POST', '/v1/record', { api_key: key, endpoint: '/', source_ip: '127.0.0.1', tokens_used: tokens });
+    return this.call('POST', '/v1/record', {
+      api_key: key,
+      endpoint: '/',
+      source_ip: '127.0.0.1',
+      tokens_used: tokens,
+    });
   }
 
   async ban(key, seconds = 600) {
@@ -117,7 +144,13 @@ export class Service {
     const { rows } = await this.call('GET', '/v1/usage?group_by=key,model&bucket=day');
     const mine = rows.filter((row) => row.key === key_id);
     const sum = (name) => mine.reduce((total, row) => total + row[name], 0);
-    return { requests: sum('requests'), tokens: sum('tokens'), input: sum('input_tokens'), output: sum('output_tokens'), models: mine.map((row) => row.model).filter(Boolean) };
+    return {
+      requests: sum('requests'),
+      tokens: sum('tokens'),
+      input: sum('input_tokens'),
+      output: sum('output_tokens'),
+      models: mine.map((row) => row.model).filter(Boolean),
+    };
   }
 
   /** Waits until so much is counted of a key, and nothing is held beyond it. */
@@ -143,16 +176,28 @@ export async function serve(t, handler) {
 }
 
 /** One request, with headers as they are given. */
-export function ask(port, path = '/hello', headers = {}, body = undefined, method = body === undefined ? 'GET' : 'POST') {
+export function ask(
+  port,
+  path = '/hello',
+  headers = {},
+  body = undefined,
+  method = body === undefined ? 'GET' : 'POST',
+) {
   return new Promise((done, fail) => {
     const all = { 'user-agent': 'tests/1.0 (a, b)', ...headers };
-    if (body !== undefined) Object.assign(all, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
+    if (body !== undefined)
+      Object.assign(all, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
     const request = http.request({ port, host: '127.0.0.1', path, method, headers: all, agent: false }, (answer) => {
       const parts = [];
       answer.on('data', (part) => parts.push(part));
       answer.on('end', () => {
         const raw = Buffer.concat(parts);
-        done({ status: answer.statusCode, headers: answer.headers, raw, code: () => JSON.parse(raw.toString()).error.code });
+        done({
+          status: answer.statusCode,
+          headers: answer.headers,
+          raw,
+          code: () => JSON.parse(raw.toString()).error.code,
+        });
       });
       answer.on('error', fail);
     });
@@ -166,7 +211,9 @@ export async function leave(port, path, key, body, reached) {
   const headers = { 'x-api-key': key, 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
   const request = http.request({ port, host: '127.0.0.1', path, method: 'POST', headers, agent: false });
   request.on('error', () => undefined);
-  const begun = new Promise((done) => request.on('response', (answer) => answer.once('data', done).on('error', () => undefined)));
+  const begun = new Promise((done) =>
+    request.on('response', (answer) => answer.once('data', done).on('error', () => undefined)),
+  );
   request.end(body);
   await (reached ?? begun);
   request.destroy();

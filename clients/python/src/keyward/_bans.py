@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import logging
+import math
 import os
 import random
 import secrets
@@ -44,7 +45,7 @@ class Bans:
         self._ids: OrderedDict[bytes, str] = OrderedDict()
         self._held: OrderedDict[str, tuple[float, float | None]] = OrderedDict()
         self._live = False
-        self._lifted = 0.0
+        self._lifted = -math.inf
         self._last: str | None = None
         self._thread: threading.Thread | None = None
         self._ended = False

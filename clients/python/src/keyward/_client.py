@@ -9,12 +9,12 @@ import time
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ._core import Backoff, Core
 from ._hold import Hold
 from ._reporter import Stats
-from ._types import Asked, Decision, Refused, Used, without_keyward
+from ._types import Asked, Counts, Decision, Refused, Report, Used, without_keyward
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -64,24 +64,17 @@ class _Client:
         """Whether the event stream is heard, so that bans are known here."""
         return self.core.bans.live
 
-    def record(self, *, response_status: int = 200, latency_ms: float | None = None, **fields: Any) -> None:
-        """Reports a request that was made without `reserve`, in the background. Fields as in `POST /v1/record`."""
-        asked: Asked = {}
-        usage: Used = {}
-        for name, value in fields.items():
-            if name in Asked.__annotations__:
-                asked[name] = value  # type: ignore[literal-required]
-            elif name in Used.__annotations__:
-                usage[name] = value  # type: ignore[literal-required]
-            else:
-                raise TypeError(f"record() takes no {name!r}")
-        if "model" in usage:
-            asked["model"] = usage.pop("model")
-        hold = Hold(self.core, asked, Decision(allowed=True, by="client"))
-        hold.used(**usage)
-        if latency_ms is not None:
-            hold._started = time.monotonic() - latency_ms / 1e3
-        hold.settle(response_status)
+    def record(self, **report: Unpack[Report]) -> None:
+        """Reports a request that was made without `reserve`, in the background."""
+        given: dict[str, Any] = {**report}
+        status, latency_ms = given.pop("response_status", 200), given.pop("latency_ms", None)
+        usage: dict[str, Any] = {name: given.pop(name) for name in Counts.__annotations__ if name in given}
+        strange = given.keys() - Asked.__annotations__.keys()
+        if strange:
+            raise TypeError(f"record() takes no {', '.join(sorted(strange))}")
+        hold = Hold(self.core, cast(Asked, given), Decision(allowed=True, by="client"))
+        hold.used(**cast(Used, usage))
+        hold.settle(status, latency_ms)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.core.transport.origin!r})"
@@ -94,9 +87,7 @@ class Keyward(_Client):
         """Whether a request may be made; nothing is held. Never raises."""
         return self.decide(asked, False, True, fail_open)
 
-    def reserve(
-        self, *, dispatched: bool = True, fail_open: bool | None = None, **asked: Unpack[Asked]
-    ) -> Hold:
+    def reserve(self, *, dispatched: bool = True, fail_open: bool | None = None, **asked: Unpack[Asked]) -> Hold:
         """Holds the most that a request may use, or raises `Refused`. Use it as a context manager.
 
         `dispatched`: what is held is charged if this process ends before it is settled. With False it is given back,
@@ -159,9 +150,7 @@ class AsyncKeyward(_Client):
         """Whether a request may be made; nothing is held. Never raises."""
         return await self.decide(asked, False, True, fail_open)
 
-    def reserve(
-        self, *, dispatched: bool = True, fail_open: bool | None = None, **asked: Unpack[Asked]
-    ) -> Reserving:
+    def reserve(self, *, dispatched: bool = True, fail_open: bool | None = None, **asked: Unpack[Asked]) -> Reserving:
         """Holds the most that a request may use, or raises `Refused`: `async with client.reserve(…) as hold`.
 
         `dispatched`: what is held is charged if this process ends before it is settled. With False it is given back,
@@ -229,7 +218,7 @@ class AsyncKeyward(_Client):
 
 
 class Reserving:
-    """What `reserve` and `acquire` of an `AsyncKeyward` return: await it for the hold, or enter it with `async with`."""
+    """What `reserve` and `acquire` of an `AsyncKeyward` return: await it, or enter it with `async with`."""
 
     def __init__(
         self, client: AsyncKeyward, asked: Asked, dispatched: bool, fail_open: bool | None, deadline: float | None

@@ -30,7 +30,7 @@ class Request:
     body: bytes | None = None
 
 
-Estimated = Union[None, int, Callable[[Request], Union[None, int, Estimate]]]
+Estimated = Union[int, Callable[[Request], Union[int, Estimate, None]], None]
 FailOpen = Union[bool, Sequence[str]]
 
 

@@ -70,12 +70,15 @@ class Hold:
             if value is not None:
                 self._usage[name] = value
 
-    def settle(self, status: int = 200) -> None:
-        """Reports the request as ended with this HTTP status. A second time does nothing."""
+    def settle(self, status: int = 200, latency_ms: float | None = None) -> None:
+        """Reports the request as ended with this HTTP status. A second time does nothing.
+
+        `latency_ms`: milliseconds that it took, where they are not those since it was asked about.
+        """
         if self._core is None or not self._end():
             return
         try:
-            self._core.report(self._record(status))
+            self._core.report(self._record(status, latency_ms))
         except Exception:
             log.exception("keyward: a request could not be reported")
 
@@ -95,7 +98,7 @@ class Hold:
             first, self._ended = not self._ended, True
         return first
 
-    def _record(self, status: int) -> JSON:
+    def _record(self, status: int, latency_ms: float | None) -> JSON:
         record: JSON = {
             name: self._asked.get(name)
             for name in ("api_key", "key_id", "source_ip", "endpoint", "model", "project_id", "user_agent", "user")
@@ -111,7 +114,7 @@ class Hold:
         return record | {
             "request_id": str(uuid.uuid4()),
             "response_status": status if 100 <= status <= 599 else FAILED,
-            "latency_ms": round((time.monotonic() - self._started) * 1e3, 3),
+            "latency_ms": round((time.monotonic() - self._started) * 1e3 if latency_ms is None else latency_ms, 3),
             "timestamp": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         }
 

@@ -1,6 +1,7 @@
 """A transport of httpx that asks Keyward before each request to a model, and reports it when its answer has ended.
 
-The clients of OpenAI and Anthropic bring httpx, or in newer versions httpx2: it is taken from the client that is wrapped.
+The clients of OpenAI and Anthropic bring httpx, or in newer versions httpx2: it is taken from the client that is
+wrapped.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class _Plan:
         kept = {name: value for name, value in self.request.headers.items() if name not in _REMADE}
         headers = {**kept, "accept-encoding": "identity"}
         extensions = self.request.extensions
-        return type(self.request)(self.request.method, self.request.url, headers=headers, content=self.content, extensions=extensions)
+        return type(self.request)(
+            self.request.method, self.request.url, headers=headers, content=self.content, extensions=extensions
+        )
 
     def meter(self, answer: Response) -> Meter:
         """What reads the usage of the answer."""
@@ -156,7 +159,10 @@ class _Guarded:
             hold.settle(FAILED if isinstance(error, Exception) else LEFT)
             raise
         return type(answer)(
-            answer.status_code, headers=_kept(answer), stream=made(self._httpx, _Stream)(answer, hold, plan.meter(answer)), request=request
+            answer.status_code,
+            headers=_kept(answer),
+            stream=made(self._httpx, _Stream)(answer, hold, plan.meter(answer)),
+            request=request,
         )
 
 
@@ -196,7 +202,7 @@ _BASES = {
 }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def made(httpx: Any, kind: type) -> Any:
     """A class of this module as one of the httpx that is used."""
     return type(kind.__name__, (kind, getattr(httpx, _BASES[kind.__name__])), {})

@@ -55,7 +55,7 @@ class Asked(TypedDict, total=False):
     request_id: Optional[str]
 
 
-class Used(TypedDict, total=False):
+class Counts(TypedDict, total=False):
     """What a request used, as its provider counted it. `tokens_used` is for whoever knows the sum alone."""
 
     tokens_used: Optional[int]
@@ -70,7 +70,19 @@ class Used(TypedDict, total=False):
     characters: Optional[int]
     cost_usd: Optional[float]
     service_tier: Optional[str]
+
+
+class Used(Counts, total=False):
+    """What a request used; `model` is the one that answered, where it is another than the one that was asked."""
+
     model: Optional[str]
+
+
+class Report(Asked, Counts, total=False):
+    """A request that was made without a hold. `latency_ms` is in milliseconds."""
+
+    response_status: int
+    latency_ms: Optional[float]
 
 
 @dataclass(frozen=True)
@@ -135,7 +147,7 @@ def problem_body(decision: Decision) -> JSON:
     return {"type": "error", "error": error}
 
 
-class Refused(Exception):  # noqa: N818 - it is a decision, no fault
+class Refused(Exception):
     """A request that may not be made. `decision` says why, and when to come back."""
 
     def __init__(self, decision: Decision) -> None:

@@ -41,7 +41,7 @@ def _of_anthropic(usage: Mapping[str, Any]) -> Used:
 
 
 def _of_openai(usage: Mapping[str, Any]) -> Used:
-    first, second = (("input", "output") if usage.get("prompt_tokens") is None else ("prompt", "completion"))
+    first, second = ("input", "output") if usage.get("prompt_tokens") is None else ("prompt", "completion")
     return {
         "prompt_tokens": _count(usage, f"{first}_tokens"),
         "completion_tokens": _count(usage, f"{second}_tokens"),

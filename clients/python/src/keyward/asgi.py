@@ -81,9 +81,7 @@ class KeywardMiddleware:
             return nothing() if decision.allowed else decision
         return Hold(self.client.core, asked, decision) if decision.allowed else decision
 
-    async def _question(
-        self, key: str, path: str, headers: list[tuple[str, str]], scope: Scope, body: _Body
-    ) -> Asked:
+    async def _question(self, key: str, path: str, headers: list[tuple[str, str]], scope: Scope, body: _Body) -> Asked:
         read = await body.read() if self.guard.reads_bodies else None
         forwarded = [value for name, value in headers if name == self.guard.clients.header]
         source_ip = self.guard.clients.of((scope.get("client") or [None])[0], forwarded)
@@ -138,7 +136,6 @@ class _Call:
         self._body = body
         self._send = send
         self._status: int | None = None
-        self._done = False
 
     async def run(self, app: App, scope: Scope) -> None:
         try:
@@ -150,8 +147,6 @@ class _Call:
         if message["type"] == "http.response.start":
             self._status = int(message["status"])
             message = {**message, "headers": list(self._without_usage(message.get("headers") or ()))}
-        elif message["type"] == "http.response.body" and not message.get("more_body"):
-            self._done = True
         await self._send(message)
 
     def _without_usage(self, headers: Any) -> Any:

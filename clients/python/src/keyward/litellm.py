@@ -39,7 +39,7 @@ from ._usage import usage_in
 if TYPE_CHECKING:
     from fastapi import Request
 
-__all__ = ["KeywardCallback", "KeywardAuth", "callback", "user_api_key_auth"]
+__all__ = ["KeywardAuth", "KeywardCallback", "callback", "user_api_key_auth"]
 
 log = logging.getLogger("keyward")
 
@@ -210,7 +210,9 @@ class KeywardAuth:
     def __init__(self, client: AsyncKeyward | None = None, trusted_proxies: tuple[str, ...] | None = None) -> None:
         self._client = client
         named = os.environ.get("KEYWARD_TRUSTED_PROXIES", "").split(",")
-        proxies = trusted_proxies if trusted_proxies is not None else tuple(name.strip() for name in named if name.strip())
+        proxies = (
+            trusted_proxies if trusted_proxies is not None else tuple(name.strip() for name in named if name.strip())
+        )
         self._clients = Clients(proxies)
         self._registered: OrderedDict[str, float] = OrderedDict()
 
@@ -254,7 +256,9 @@ class KeywardAuth:
             await loop.run_in_executor(None, call, "GET", path, b"", "application/json", _LOOKUP_SECONDS)
         except (Answered, Unanswered) as error:
             if not (isinstance(error, Answered) and error.status == 404):
-                log.error("keyward: whether a key is registered is not known: %s (the token needs the scope read)", error)
+                log.error(
+                    "keyward: whether a key is registered is not known: %s (the token needs the scope read)", error
+                )
             return False
         self._registered[key_id] = now + _KNOWN
         if len(self._registered) > _MOST_OPEN:

@@ -1,7 +1,7 @@
 """Middleware for WSGI: Flask, Django, Pyramid, Bottle.
 
-`app.wsgi_app = KeywardMiddleware(app.wsgi_app, url="http://127.0.0.1:8080")`. A handler says what it used by the response
-header `X-Tokens-Used`, which is taken out again, or by `environ["keyward"].used(212)`.
+`app.wsgi_app = KeywardMiddleware(app.wsgi_app, url="http://127.0.0.1:8080")`. A handler says what it used by the
+response header `X-Tokens-Used`, which is taken out again, or by `environ["keyward"].used(212)`.
 """
 
 from __future__ import annotations
