@@ -58,6 +58,7 @@ fn engine(runtime: &tokio::runtime::Runtime) -> Arc<Engine> {
         usage_series: 10_000,
         usage_by_user: false,
         lease: LEASE,
+        directory: None,
     };
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).expect("a store"));
     let geo = Arc::new(Geo::open(&[], true).expect("the demo database"));

@@ -196,6 +196,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
     const TWO_HOURS: Millis = 7_200_000;
+    const START: Millis = 1_760_000_000_000;
 
     #[tokio::test(start_paused = true)]
     async fn a_late_tick_delays_the_next_and_is_followed_by_no_burst() {
@@ -213,7 +214,7 @@ mod tests {
     async fn read(clock: &Clock, ahead: Millis, times: u32) -> Vec<Reading> {
         let mut seen = Vec::new();
         for _ in 0..times {
-            seen.push(clock.follow(1_000_000 + ahead + ms(clock.started.elapsed()), Duration::ZERO));
+            seen.push(clock.follow(START + ahead + ms(clock.started.elapsed()), Duration::ZERO));
             sleep(2 * SECOND).await;
         }
         seen.retain(|reading| *reading != Reading::Steady);
@@ -226,7 +227,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn drift_is_followed_at_once_and_time_stands_still_rather_than_run_back() {
-        let clock = Clock::beginning_at(1_000_000);
+        let clock = Clock::beginning_at(START);
         let before = clock.now();
         assert_eq!(clock.follow(before + 4_000, Duration::ZERO), Reading::Steady);
         assert_eq!(clock.now(), before + 4_000);
@@ -237,36 +238,40 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_jump_of_twelve_seconds_is_told_and_never_followed() {
+    async fn a_jump_of_twelve_seconds_is_reported_and_never_followed() {
         for jump in [TWO_HOURS, -TWO_HOURS] {
-            let clock = Clock::beginning_at(1_000_000);
+            let clock = Clock::beginning_at(START);
             assert_eq!(read(&clock, 0, 3).await, []);
             assert_eq!(read(&clock, jump, 6).await, [Reading::Jumped(jump)]);
-            assert_eq!((clock.held_jump(), clock.now()), (Some(jump), 1_018_000));
+            assert_eq!((clock.held_jump(), clock.now()), (Some(jump), START + 18_000));
             assert_eq!(read(&clock, 0, 3).await, [Reading::Returned(jump)]);
-            assert_eq!((clock.held_jump(), clock.now()), (None, 1_024_000));
+            assert_eq!((clock.held_jump(), clock.now()), (None, START + 24_000));
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_jump_that_lasts_a_minute_is_followed_and_so_is_the_way_back() {
-        let clock = Clock::beginning_at(1_000_000);
+        let clock = Clock::beginning_at(START);
         assert_eq!(read(&clock, 0, 1).await, []);
         let seen = read(&clock, TWO_HOURS, 32).await;
         assert_eq!(seen, [Reading::Jumped(TWO_HOURS), Reading::Followed(TWO_HOURS)]);
-        assert_eq!(clock.now(), 1_066_000 + TWO_HOURS);
+        assert_eq!(clock.now(), START + 66_000 + TWO_HOURS);
         let seen = read(&clock, 0, 32).await;
         assert_eq!(seen, [Reading::Jumped(-TWO_HOURS), Reading::Followed(-TWO_HOURS)]);
-        assert_eq!(clock.now(), 1_130_000, "time is what it is, and does not stand still for two hours");
+        assert_eq!(
+            clock.now(),
+            START + 130_000,
+            "time is what it is, and does not stand still for two hours"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn of_two_clocks_that_differ_at_the_start_the_earlier_is_followed() {
-        let behind = Clock::beginning_at(1_000_000);
+        let behind = Clock::beginning_at(START);
         assert_eq!(read(&behind, -TWO_HOURS, 2).await, [Reading::Followed(-TWO_HOURS)]);
-        assert_eq!(behind.now(), 1_004_000 - TWO_HOURS);
-        let ahead = Clock::beginning_at(1_000_000);
+        assert_eq!(behind.now(), START + 4_000 - TWO_HOURS);
+        let ahead = Clock::beginning_at(START);
         assert_eq!(read(&ahead, TWO_HOURS, 2).await, [Reading::Jumped(TWO_HOURS)]);
-        assert_eq!(ahead.now(), 1_004_000);
+        assert_eq!(ahead.now(), START + 4_000);
     }
 }

@@ -106,6 +106,7 @@ impl Replay {
             usage_series: 0,
             usage_by_user: false,
             lease: config.reservations.lease_seconds * SECOND,
+            directory: None,
         };
         let engine = Engine::start(store, geo, config, options).await?;
         let prices = Arc::new(Prices::open(config.prices.file())?);

@@ -110,6 +110,11 @@ fn describe() {
         "keyward_degraded",
         "1 while the store does not answer and this instance decides by itself."
     );
+    describe_gauge!("keyward_connections", "Connections of callers that are open.");
+    describe_counter!(
+        "keyward_connections_closed_total",
+        "Connections that made room for others: idle ones, and those beyond the cap of an address."
+    );
     describe_gauge!("keyward_bans_held", "Bans that this instance enforces without asking the store.");
     describe_counter!(
         "keyward_events_written_total",

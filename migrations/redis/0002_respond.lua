@@ -45,6 +45,12 @@ if wanted ~= "" and struct.unpack("<d", wanted) ~= struct.unpack("<d", state.sta
   return {0, state.standing}
 end
 
+-- The log comes first: a caller that may not write to it changes nothing.
+local reply = {1}
+for i = 7 + refunds, #ARGV do
+  reply[#reply + 1] = call("XADD", KEYS[8], "MAXLEN", "~", ARGV[5], "*", "e", ARGV[i])
+end
+
 -- One sighting less of the peer `id`; none left: it was never seen.
 local function unsee(id)
   local peers = state.peers
@@ -94,8 +100,4 @@ elseif known and refunds > 0 then
   call("SET", KEYS[1], close_state(state), "KEEPTTL")
 end
 
-local reply = {1}
-for i = 7 + refunds, #ARGV do
-  reply[#reply + 1] = call("XADD", KEYS[8], "MAXLEN", "~", ARGV[5], "*", "e", ARGV[i])
-end
 return reply

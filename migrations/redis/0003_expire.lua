@@ -21,8 +21,8 @@ end
 local score = redis.call("ZSCORE", KEYS[2], ARGV[1])
 if not score or tonumber(score) ~= tonumber(ARGV[2]) then return 0 end
 if redis.call("GETRANGE", KEYS[1], 0, 7) ~= ARGV[3] then return 0 end
-redis.call("ZREM", KEYS[2], ARGV[1])
 if ARGV[5] ~= "" then
   redis.call("XADD", KEYS[3], "MAXLEN", "~", ARGV[4], "*", "e", ARGV[5])
 end
+redis.call("ZREM", KEYS[2], ARGV[1])
 return 1

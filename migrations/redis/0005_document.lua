@@ -26,8 +26,9 @@ local is = redis.call("HMGET", KEYS[1], "#", "#mark")
 if ARGV[7] ~= "" and (is[1] or "0") ~= ARGV[7] then return -1 end
 if ARGV[8] ~= "" and is[2] ~= ARGV[8] then return -1 end
 local there = redis.call("HEXISTS", KEYS[1], ARGV[1])
+if ARGV[2] == "" and there == 0 then return 0 end
+redis.call("XADD", KEYS[3], "MAXLEN", "~", ARGV[3], "*", "e", ARGV[4])
 if ARGV[2] == "" then
-  if there == 0 then return 0 end
   redis.call("HDEL", KEYS[1], ARGV[1])
 else
   redis.call("HSET", KEYS[1], ARGV[1], ARGV[2])
@@ -40,5 +41,4 @@ if type(redis.pcall(unpack(change))) == "table" then
   redis.call("DEL", KEYS[2])
   redis.call(unpack(change))
 end
-redis.call("XADD", KEYS[3], "MAXLEN", "~", ARGV[3], "*", "e", ARGV[4])
 return there

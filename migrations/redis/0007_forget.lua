@@ -16,8 +16,7 @@
 if #KEYS < 4 or #ARGV ~= 3 then
   return redis.error_reply("KEYWARD forget wants at least 4 keys and 3 arguments")
 end
+redis.call("XADD", KEYS[2], "MAXLEN", "~", ARGV[2], "*", "e", ARGV[3])
 redis.call("ZREM", KEYS[1], ARGV[1])
 redis.call("ZREM", KEYS[3], ARGV[1])
-local deleted = redis.call("DEL", unpack(KEYS, 4))
-redis.call("XADD", KEYS[2], "MAXLEN", "~", ARGV[2], "*", "e", ARGV[3])
-return deleted
+return redis.call("DEL", unpack(KEYS, 4))

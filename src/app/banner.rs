@@ -30,6 +30,9 @@ pub fn banner(config: &Config, running: &Running) -> String {
     if running.address.ip().is_unspecified() {
         let _ = writeln!(text, "  listens  on every address of this machine ({})", running.address);
     }
+    if let Some(admin) = running.admin_address {
+        let _ = writeln!(text, "  admin    http://{}: operators are answered there alone", reachable(admin));
+    }
     let _ = writeln!(text, "  store    {}", mask_url(&config.store.url));
     let _ = writeln!(text, "  geo      {}", geo(running));
     let _ = writeln!(text, "  prices   {}", prices(&running.prices));

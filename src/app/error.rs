@@ -60,6 +60,12 @@ pub enum AppError {
         /// What the system said.
         source: io::Error,
     },
+    /// What was in memory at the end could be neither stored nor left for the next start.
+    #[error(
+        "stopped without writing all: {0}. What was decided while the store did not answer is lost; \
+         see that the store answers, or that secrets.data_directory can be written, before the service is stopped"
+    )]
+    NotStored(String),
     /// Nobody can listen where `/v1/authorize` is to be served alone.
     #[error("cannot listen on {place} (server.authorize_listen): {source}; choose another, or free it")]
     AuthorizeListen {

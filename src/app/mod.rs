@@ -3,6 +3,7 @@
 
 mod banner;
 mod base;
+mod descriptors;
 mod doors;
 mod error;
 mod gateway;
@@ -21,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
-    config::{AllowedHosts, Config},
+    config::{self, AllowedHosts, Config},
     domain::{SECOND, actor::Actor},
-    engine::{Engine, EngineOptions},
+    engine::{DataDirectory, Engine, EngineOptions, Stopped},
     forward::{Forwarder, SinkContext, Status},
     geo::{Geo, GeoStatus},
     http::{self, AppState, Auth, Authorize, Bouncers},
@@ -37,6 +38,8 @@ use crate::{
 pub struct Running {
     /// The address that it listens on, with the port that the system chose where 0 was asked for.
     pub address: SocketAddr,
+    /// Where operators are listened to, where that is elsewhere.
+    pub admin_address: Option<SocketAddr>,
     /// How the geo databases stood at the start.
     pub geo: GeoStatus,
     /// How the prices stood at the start.
@@ -57,7 +60,7 @@ type Components = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 /// What goes on beside the requests.
 struct Background {
     finish: CancellationToken,
-    upkeep: JoinHandle<()>,
+    upkeep: JoinHandle<Stopped>,
     forwarder: Forwarder,
     stop_forwarding: CancellationToken,
     helpers: Vec<JoinHandle<()>>,
@@ -72,7 +75,8 @@ impl Running {
     /// Stops accepting, lets requests in flight end, writes what is in memory.
     ///
     /// # Errors
-    /// When the accept loop or the upkeep failed; what could be written was.
+    /// When the accept loop or the upkeep failed, or what was in memory could be neither stored nor left for the next
+    /// start; what could be written was.
     pub async fn shutdown(self) -> Result<(), AppError> {
         self.stop.cancel();
         let served = self.serving.await;
@@ -92,7 +96,15 @@ impl Running {
         served.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
         gateway_served?;
         authorized.map_err(|error| internal(&error))?;
-        finished.map_err(|error| internal(&error))
+        match finished.map_err(|error| internal(&error))? {
+            Stopped::Stored => Ok(()),
+            Stopped::Journaled(path) => {
+                let path = path.display();
+                tracing::warn!(%path, "the store does not answer: the next start writes what it lacks");
+                Ok(())
+            }
+            Stopped::Lost(why) => Err(AppError::NotStored(why)),
+        }
     }
 }
 
@@ -113,11 +125,13 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         listener.local_addr().map_err(|source| AppError::Listen { address: config.server.listen, source })?;
     let gateway = gateway::prepare(&config).await?;
     let doors = AuthorizeListener::open(&config.server.authorize_listen).await?;
-    let store = open::store(&config).await?;
-    open::register(&peppers, &*store, &config).await?;
-    let engine = Engine::start(store, geo.clone(), &config, options(&config))
-        .await
-        .map_err(|error| AppError::Store { store: crate::config::mask_url(&config.store.url), error })?;
+    let admin = match config.server.admin_address() {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+    let options = options(&config, open::directory(&config, &peppers));
+    let engine = open::engine(&config, &peppers, geo.clone(), options).await?;
 
     let stop_forwarding = CancellationToken::new();
     let forwarder = Forwarder::start(&config.sinks, &sink_context(&engine), &stop_forwarding)?;
@@ -145,13 +159,47 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         body_timeout: Duration::from_millis(config.server.request_timeout_ms),
         shutdown: stop.clone(),
     });
-    let (settings, until) = (Arc::new(config.server), stop.clone());
+    let max_connections = descriptors::fit(config.server.max_connections);
+    let (settings, until) = (Arc::new(config::Server { max_connections, ..config.server }), stop.clone());
     let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), until.clone());
     let router = http::router(state);
-    let serving = tokio::spawn(async move { http::serve(listener, router, &settings, until).await });
+    let serving = tokio::spawn(serve(listener, admin, router, settings, until));
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
-    Ok(Running { address, geo, prices, engine, stop, gateway, serving, authorizing, background })
+    Ok(Running {
+        address,
+        admin_address,
+        geo,
+        prices,
+        engine,
+        stop,
+        gateway,
+        serving,
+        authorizing,
+        background,
+    })
+}
+
+/// Connections of operators at once, on a listener of their own.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// Serves callers, and operators where they have a listener of their own.
+async fn serve(
+    listener: TcpListener,
+    admin: Option<TcpListener>,
+    router: axum::Router,
+    settings: Arc<config::Server>,
+    until: CancellationToken,
+) -> std::io::Result<()> {
+    let Some(admin) = admin else { return http::serve(listener, router, &settings, until).await };
+    let callers = http::callers_only(router.clone());
+    let max_connections = settings.max_connections.min(ADMIN_CONNECTIONS);
+    let few = config::Server { max_connections, ..(*settings).clone() };
+    let both = tokio::join!(
+        http::serve(listener, callers, &settings, until.clone()),
+        http::serve(admin, router, &few, until)
+    );
+    both.0.and(both.1)
 }
 
 /// What looks for changed geo databases and price lists.
@@ -205,7 +253,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
     TcpListener::bind(address).await.map_err(|source| AppError::Listen { address, source })
 }
 
-fn options(config: &Config) -> EngineOptions {
+fn options(config: &Config, directory: DataDirectory) -> EngineOptions {
     EngineOptions {
         deadline: Duration::from_millis(config.store.deadline_ms),
         idempotency_capacity: config.idempotency.capacity,
@@ -220,6 +268,7 @@ fn options(config: &Config) -> EngineOptions {
         usage_series: config.usage.max_series,
         usage_by_user: config.usage.by_user,
         lease: config.reservations.lease_seconds * SECOND,
+        directory: Some(directory),
     }
 }
 

@@ -5,7 +5,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 use super::AppError;
 use crate::{
     config::{Config, mask_url},
-    domain::SECOND,
+    domain::{SECOND, policy::OnStoreFailure},
+    engine::{DataDirectory, Engine, EngineOptions},
     geo::Geo,
     intake::Peppers,
     pricing::Prices,
@@ -70,6 +71,57 @@ pub async fn store(config: &Config) -> Result<Arc<dyn Store>, AppError> {
     }
 }
 
+/// Where the engine keeps what belongs to this machine, and of which store and peppers that is.
+pub(super) fn directory(config: &Config, source: &PepperSource) -> DataDirectory {
+    let peppers: Vec<String> =
+        source.peppers.fingerprints().into_iter().map(|(name, print)| format!("{name}={print}")).collect();
+    let store = match config.embedded_directory() {
+        Some(_) => "embedded".to_owned(),
+        None => format!("{} {}", mask_url(&config.store.url), config.store.namespace),
+    };
+    DataDirectory { path: config.data_directory(), identity: format!("{store} {}", peppers.join(",")) }
+}
+
+/// The engine over the store of the configuration. Where Redis is away, and the policy lets requests pass then, over
+/// what a former run knew of it.
+pub(super) async fn engine(
+    config: &Config,
+    peppers: &PepperSource,
+    geo: Arc<Geo>,
+    options: EngineOptions,
+) -> Result<Arc<Engine>, AppError> {
+    let away = match reached(config, peppers, geo.clone(), options.clone()).await {
+        Ok(engine) => return Ok(engine),
+        Err(AppError::Store { error, .. }) if may_begin_without(config, &error) => error,
+        Err(error) => return Err(error),
+    };
+    let failed = |error| AppError::Store { store: mask_url(&config.store.url), error };
+    let store = Arc::new(RedisStore::connect_later(&config.store.url, redis(config)).map_err(failed)?);
+    let engine = Engine::start_without_store(store, geo, config, options, &away).await.map_err(failed)?;
+    engine.ok_or_else(|| failed(away))
+}
+
+async fn reached(
+    config: &Config,
+    peppers: &PepperSource,
+    geo: Arc<Geo>,
+    options: EngineOptions,
+) -> Result<Arc<Engine>, AppError> {
+    let store = store(config).await?;
+    register(peppers, &*store, config).await?;
+    let started = Engine::start(store, geo, config, options).await;
+    started.map_err(|error| AppError::Store { store: mask_url(&config.store.url), error })
+}
+
+/// Whether the service may start while the store is away: one that others share, which the policy lets requests pass
+/// without.
+fn may_begin_without(config: &Config, error: &StoreError) -> bool {
+    let says = &config.policy.on_store_failure;
+    let lets_pass = [says.record, says.check].contains(&OnStoreFailure::Allow);
+    let is_away = matches!(error, StoreError::Unavailable(_) | StoreError::Deadline(_));
+    config.store_is_shared() && is_away && lets_pass
+}
+
 fn embedded(config: &Config) -> EmbeddedOptions {
     EmbeddedOptions {
         max_subjects: config.cardinality.max_tracked_keys,
@@ -96,11 +148,7 @@ fn redis(config: &Config) -> RedisOptions {
 }
 
 /// Notes the fingerprint of every pepper in the store, or finds that it knows another one by that name.
-pub(super) async fn register(
-    source: &PepperSource,
-    store: &dyn StoreControl,
-    config: &Config,
-) -> Result<(), AppError> {
+async fn register(source: &PepperSource, store: &dyn StoreControl, config: &Config) -> Result<(), AppError> {
     let name_store = || mask_url(&config.store.url);
     for (name, fingerprint) in source.peppers.fingerprints() {
         let noted: Result<_, StoreError> = store.register_pepper(name, &fingerprint).await;

@@ -31,6 +31,8 @@ pub mod code {
     pub const SOFTWARE: u8 = 70;
     /// `EX_IOERR`: reading or writing failed.
     pub const IO: u8 = 74;
+    /// `EX_TEMPFAIL`: it stopped, and could not write all that was in memory.
+    pub const TEMPORARY: u8 = 75;
     /// `EX_NOPERM`: the service did not allow it.
     pub const NO_PERMISSION: u8 = 77;
     /// `EX_CONFIG`: the configuration is wrong.
@@ -160,6 +162,7 @@ fn of_app(error: &AppError) -> u8 {
         AppError::Prices(error) => of_prices(error),
         AppError::Store { error, .. } => of_store(error),
         AppError::Internal(_) => code::SOFTWARE,
+        AppError::NotStored(_) => code::TEMPORARY,
         AppError::Settings(_)
         | AppError::OtherPepper { .. }
         | AppError::Telemetry(TelemetryError::Filter(_)) => code::CONFIG,

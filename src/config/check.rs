@@ -26,7 +26,9 @@ const NAMED: [&str; 2] = ["plans", "projects"];
 pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("server.header_timeout_ms", 100, 300_000),
     ("server.request_timeout_ms", 100, 600_000),
+    ("server.write_timeout_ms", 100, 600_000),
     ("server.max_connections", 1, 1_000_000),
+    ("server.max_connections_per_address", 1, 1_000_000),
     ("server.shutdown_grace_seconds", 0, 3_600),
     ("server.max_clock_skew_seconds", 1, 86_400),
     ("gateway.connect_timeout_ms", 1, 60_000),
@@ -204,6 +206,7 @@ fn restore(table: &mut Table, base: &Table, name: &str) {
 pub(super) fn meaning(config: &Config) -> SettingErrors {
     let mut errors = SettingErrors::default();
     errors.check(store(&config.store.url));
+    errors.check(admin_listen(&config.server.admin_listen));
     errors.check(namespace(&config.store.namespace));
     errors.check(SettingError::ensure(
         config.log.level.split(',').all(directive),
@@ -242,6 +245,12 @@ fn namespace(namespace: &str) -> Result<(), SettingError> {
     SettingError::ensure(is_plain, "store.namespace", "must be 1 to 64 letters, digits, or any of _ - . :")
 }
 
+fn admin_listen(address: &str) -> Result<(), SettingError> {
+    let is_address = address.is_empty() || address.parse::<std::net::SocketAddr>().is_ok();
+    let hint = "must be empty, or an IP address and port, such as 127.0.0.1:8081 or [::1]:8081";
+    SettingError::ensure(is_address, "server.admin_listen", hint)
+}
+
 /// Whether somebody is asked for a token wherever strangers, or the pages they make, could reach the service.
 fn access(config: &Config) -> Result<(), SettingError> {
     if !config.auth.tokens.is_empty() {
@@ -251,6 +260,13 @@ fn access(config: &Config) -> Result<(), SettingError> {
     if !config.server.listen.ip().is_loopback() {
         return refuse(
             "server.listen",
+            "is not a loopback address and no token is configured: everybody who reaches it could lift bans. \
+             Make a token with `keyward token new` and put it under [auth], or listen on 127.0.0.1",
+        );
+    }
+    if config.server.admin_address().is_some_and(|address| !address.ip().is_loopback()) {
+        return refuse(
+            "server.admin_listen",
             "is not a loopback address and no token is configured: everybody who reaches it could lift bans. \
              Make a token with `keyward token new` and put it under [auth], or listen on 127.0.0.1",
         );

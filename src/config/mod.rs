@@ -106,9 +106,21 @@ impl Config {
 
     /// Where a pepper is kept that Keyward made itself.
     pub fn own_pepper_file(&self) -> PathBuf {
+        self.data_directory().join("pepper")
+    }
+
+    /// Where what belongs to this machine is kept: the pepper that is made, and what the store does not take.
+    pub fn data_directory(&self) -> PathBuf {
         let configured = Some(self.secrets.data_directory.as_path()).filter(|d| !d.as_os_str().is_empty());
         let directory = configured.or_else(|| self.embedded_directory());
-        directory.unwrap_or(Path::new("keyward-data")).join("pepper")
+        directory.unwrap_or(Path::new("keyward-data")).to_owned()
+    }
+}
+
+impl Server {
+    /// Where operators have a listener of their own, if they have.
+    pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
+        self.admin_listen.parse().ok()
     }
 }
 
@@ -162,10 +174,13 @@ section! {
     /// Where it listens, and how long it waits: `[server]`.
     Server {
         listen: std::net::SocketAddr,
+        admin_listen: String,
         hosts: Vec<HostPattern>,
         header_timeout_ms: u64,
         request_timeout_ms: u64,
+        write_timeout_ms: u64,
         max_connections: usize,
+        max_connections_per_address: usize,
         shutdown_grace_seconds: u64,
         max_clock_skew_seconds: u64,
         trusted_proxies: Vec<TrustedNetwork>,

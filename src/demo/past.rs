@@ -69,7 +69,7 @@ pub async fn teach(
     // Upkeep that is told to end at once writes what is in memory and closes the store.
     let over = CancellationToken::new();
     over.cancel();
-    engine.upkeep(over).await;
+    let _stored = engine.upkeep(over).await;
     Ok(past)
 }
 
@@ -103,5 +103,6 @@ pub(super) fn options() -> EngineOptions {
         usage_series: 0,
         usage_by_user: false,
         lease: LEASE,
+        directory: None,
     }
 }

@@ -27,7 +27,7 @@ pub struct Step {
 const STAY: Step = Step { action: Action::None, standing: None, event: None, cause: None };
 
 /// Climbs: what the worst of the enforced `findings` leads to, all of which accuse `subject`. Findings of detectors
-/// under grace are left alone until the grace ends.
+/// under grace are left alone until the grace ends. Whatever is found, a ban in force ends no earlier for it.
 pub fn climb(
     subject: &Subject,
     standing: &Standing,
@@ -70,8 +70,12 @@ fn ban(subject: &Subject, standing: &Standing, policy: &LadderPolicy, now: Milli
     let strikes_before = strikes(standing, policy, now);
     let span_over = now - standing.bans_since >= millis(policy.permanent_span_seconds);
     let (bans, bans_since) = if span_over { (0, now) } else { (standing.bans, standing.bans_since) };
-    let for_good = bans >= policy.permanent_after && policy.permanent_without_person;
-    let until = (!for_good).then(|| now + ban_millis(subject, standing.version, strikes_before, policy));
+    let held = standing.is_banned_at(now);
+    let for_good =
+        held && standing.until.is_none() || bans >= policy.permanent_after && policy.permanent_without_person;
+    let ends = now + ban_millis(subject, standing.version, strikes_before, policy);
+    // A ban in force never ends earlier because of another.
+    let until = (!for_good).then(|| standing.until.filter(|_| held).map_or(ends, |until| until.max(ends)));
     let next = Standing {
         version: standing.version + 1,
         state: if for_good { StandingState::PermanentlyBanned } else { StandingState::TemporarilyBanned },
@@ -112,7 +116,7 @@ fn throttle(standing: &Standing, policy: &LadderPolicy, now: Millis, cause: usiz
     let length = millis(policy.throttle_seconds);
     let running = standing.state_at(now) == StandingState::Throttled;
     let nearly_fresh = standing.until.is_some_and(|until| until >= now + length - length / 10);
-    if running && nearly_fresh {
+    if running && nearly_fresh || standing.is_banned_at(now) {
         return Step { action: Action::Throttle, cause: Some(cause), ..STAY };
     }
     let next = Standing {
@@ -174,6 +178,8 @@ fn millis(seconds: u64) -> Millis {
     Millis::try_from(seconds).unwrap_or(Millis::MAX / SECOND).saturating_mul(SECOND)
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,11 @@
 //! Every ban in force, in memory: a banned subject is answered without the store, and stays banned while the store
 //! does not answer. Fed by this instance's own acts and by the event log of all instances.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use ipnet::IpNet;
 use parking_lot::RwLock;
@@ -24,6 +28,8 @@ struct Held {
 #[derive(Debug, Default)]
 pub(super) struct BanIndex {
     held: RwLock<Held>,
+    /// Counts up whenever one is held or let go.
+    changes: AtomicU64,
 }
 
 impl BanIndex {
@@ -34,6 +40,7 @@ impl BanIndex {
         if !newer {
             return;
         }
+        self.changes.fetch_add(1, Relaxed);
         if standing.is_banned_at(now) {
             let fresh = held.exact.insert(subject.clone(), *standing).is_none();
             if let Some(network) = subject.network().filter(|n| fresh && is_wide(n)) {
@@ -57,6 +64,7 @@ impl BanIndex {
         if inner.exact.get(subject).map(|standing| standing.version) == held {
             remove(&mut inner, subject);
             drop(inner);
+            self.changes.fetch_add(1, Relaxed);
             self.set(subject, stored, now);
         }
     }
@@ -80,13 +88,16 @@ impl BanIndex {
 
     /// Lets a subject go, whatever its version.
     pub(super) fn forget(&self, subject: &Subject) {
+        self.changes.fetch_add(1, Relaxed);
         remove(&mut self.held.write(), subject);
     }
 
     /// Drops what has run out.
     pub(super) fn prune(&self, now: Millis) {
         let mut held = self.held.write();
+        let before = held.exact.len();
         held.exact.retain(|_, standing| standing.is_banned_at(now));
+        self.changes.fetch_add((before - held.exact.len()) as u64, Relaxed);
         let Held { exact, networks } = &mut *held;
         networks.retain(|(_, subject)| exact.contains_key(subject));
     }
@@ -136,6 +147,16 @@ impl BanIndex {
         let wider = held.networks.iter().filter(|(n, s)| s != subject && n.contains(&network));
         let in_force = |s: &Subject| held.exact.get(s).is_some_and(|b| b.is_banned_at(now));
         wider.map(|(_, s)| s).find(|s| in_force(s)).cloned()
+    }
+
+    /// A number that is another one whenever anything changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Relaxed)
+    }
+
+    /// All that are held.
+    pub(super) fn all(&self) -> Vec<(Subject, Standing)> {
+        self.held.read().exact.iter().map(|(subject, ban)| (subject.clone(), *ban)).collect()
     }
 
     /// How many are held.

@@ -42,6 +42,12 @@ impl Breaker {
             && self.since.compare_exchange(CLOSED, now, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
+    /// The store is known to be gone: it is left alone at once. Says whether this opened the breaker.
+    pub(super) fn open(&self, now: Millis) -> bool {
+        self.failures.store(FAILURES, Ordering::Release);
+        self.since.compare_exchange(CLOSED, now, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     /// A probe found the store back. Returns since when it was gone, once.
     pub(super) fn close(&self) -> Option<Millis> {
         self.failures.store(0, Ordering::Release);

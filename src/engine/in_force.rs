@@ -120,6 +120,36 @@ impl InForce {
         self.read_documents().await
     }
 
+    /// The same at the start, where a former run knew documents of some revision. Where the store has an earlier one,
+    /// it has lost what it had acknowledged, and is told again; says how many changes those are.
+    pub(super) async fn begin(&self, known: Revision, documents: Vec<Document>) -> Result<u64, StoreError> {
+        let stored = self.shared.store.documents_revision().await?;
+        let lost = known.number.saturating_sub(stored.number);
+        if lost == 0 {
+            self.refresh().await?;
+        } else {
+            self.restore(known, documents);
+            self.refresh_if_changed().await?;
+        }
+        Ok(lost)
+    }
+
+    /// Puts in force what a former run knew, until the store can be asked.
+    pub(super) fn restore(&self, revision: Revision, documents: Vec<Document>) {
+        let Read { active, entries, known } = Read::of(revision, documents, &self.base);
+        *self.documents.lock() = known;
+        self.active.store(Arc::new(active));
+        self.allowlist.store(Arc::new(entries));
+    }
+
+    /// Every document as last read.
+    pub(super) fn documents(&self) -> Vec<Document> {
+        let documents = self.documents.lock();
+        let each = documents.iter();
+        each.map(|((kind, name), body)| Document { kind: *kind, name: name.clone(), body: body.clone() })
+            .collect()
+    }
+
     async fn read_documents(&self) -> Result<(), StoreError> {
         let (revision, documents) = self.shared.store.documents().await?;
         let base = self.base.clone();

@@ -6,6 +6,7 @@
 //! standings (`standings`), profiles at hand (`profiles`), what is in force (`in_force`, `policy`, `documents`), and
 //! what is owed to the store (`fallback`). `parts` makes them, and [`Engine`] is the door to the rooms.
 
+mod answer_health;
 mod background;
 mod bans;
 mod breaker;
@@ -14,6 +15,7 @@ mod documents;
 mod events;
 mod fallback;
 mod in_force;
+mod kept_file;
 mod limit_reports;
 mod limit_status;
 mod metrics;
@@ -30,16 +32,19 @@ mod shared;
 mod standings;
 #[cfg(test)]
 mod tests;
+mod upkeep_health;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use answer_health::AnswerShare;
 pub use background::{
     alert_status::AlertStatus,
     event_counts::{EventCounts, EventSummary},
     reservations::Reservations,
+    stopped::Stopped,
     usage::Usage,
 };
 pub use decide::{
@@ -50,11 +55,12 @@ pub use operator::{
     Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectPage,
     SubjectQuery, SubjectRow, SubjectView, Subjects, Successions,
 };
-pub use options::EngineOptions;
+pub use options::{DataDirectory, EngineOptions};
 pub use places::KnownPlace;
 pub use policy::{ActivePolicy, Base};
 pub use shared::Health;
 pub use standings::Standings;
+pub use upkeep_health::UpkeepFailure;
 
 use background::upkeep::Upkeep;
 use bans::BanIndex;
@@ -65,6 +71,7 @@ use parts::Parts;
 use shared::Shared;
 
 use crate::{
+    clock,
     domain::{
         Millis,
         decision::{Decision, Reason},
@@ -76,8 +83,11 @@ use crate::{
         standing::Standing,
     },
     geo::Geo,
-    store::{Document, Store, StoreError},
+    store::{Document, LogPage, LogPosition, Store, StoreError},
 };
+
+/// Answers that are given to no retry any more are forgotten this often.
+const FORGET_EVERY: Duration = Duration::from_secs(30);
 
 /// The engine: one per process.
 pub struct Engine {
@@ -107,10 +117,54 @@ impl Engine {
         options: EngineOptions,
     ) -> Result<Arc<Self>, StoreError> {
         let begin = store.log_end().await?;
-        let parts = Parts::new(store, geo, base.into(), &options)?;
-        let (upkeep, operator, decider) = (parts.upkeep(begin), parts.operator(), parts.decider(&options));
+        let engine = Self::assemble(store, geo, base.into(), options, Some(begin))?;
+        engine.shared.follow_clock().await?;
+        let known = engine.upkeep.known.read().unwrap_or_default();
+        let now = engine.now();
+        known.bans.iter().for_each(|(subject, ban)| engine.bans.set(subject, ban, now));
+        let bans_known = engine.bans.len();
+        engine.upkeep.take_journals().await;
+        engine.upkeep.assert_journals().await?;
+        let changes = engine.in_force.begin(known.revision, known.documents).await?;
+        let lost = engine.standings.reload(now).await?;
+        engine.upkeep.known.tell_missing(lost, bans_known, changes, now);
+        Ok(engine)
+    }
+
+    /// An engine over a store that does not answer yet, which knows what a former run knew: bans in force, policy,
+    /// allowlist and registry. `None` where there was none over the same store.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub async fn start_without_store(
+        store: Arc<dyn Store>,
+        geo: Arc<Geo>,
+        base: impl Into<Base>,
+        options: EngineOptions,
+        why: &StoreError,
+    ) -> Result<Option<Arc<Self>>, StoreError> {
+        let engine = Self::assemble(store, geo, base.into(), options, None)?;
+        let Some(known) = engine.upkeep.known.read() else { return Ok(None) };
+        let now = engine.now();
+        known.bans.iter().for_each(|(subject, ban)| engine.bans.set(subject, ban, now));
+        engine.in_force.restore(known.revision, known.documents);
+        engine.upkeep.take_journals().await;
+        engine.shared.begin_without_store(why, now);
+        Ok(Some(engine))
+    }
+
+    fn assemble(
+        store: Arc<dyn Store>,
+        geo: Arc<Geo>,
+        base: Base,
+        options: EngineOptions,
+        begin: Option<LogPosition>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let parts = Parts::new(store, geo, base, &options)?;
+        let upkeep = parts.upkeep(begin, options.directory.clone());
+        let (operator, decider) = (parts.operator(), parts.decider(&options));
         let Parts { shared, in_force, geo, bans, standings, usage, .. } = parts;
-        let engine = Arc::new(Self {
+        Ok(Arc::new(Self {
             shared,
             in_force,
             geo,
@@ -121,11 +175,7 @@ impl Engine {
             decider,
             upkeep,
             operator,
-        });
-        engine.shared.follow_clock().await?;
-        engine.in_force.refresh().await?;
-        engine.standings.reload(engine.now()).await?;
-        Ok(engine)
+        }))
     }
 
     /// Decides about finished requests, in order, and learns from them. Waits for the store once if nothing is found.
@@ -158,9 +208,21 @@ impl Engine {
         self.decider.explain(record, now).await
     }
 
-    /// Runs the background until `shutdown`, then writes what is left.
-    pub async fn upkeep(self: Arc<Self>, shutdown: CancellationToken) {
-        self.upkeep.run(&shutdown).await;
+    /// Runs the background until `shutdown`, then writes what is left, and says what became of it.
+    pub async fn upkeep(self: Arc<Self>, shutdown: CancellationToken) -> Stopped {
+        tokio::select! {
+            stopped = self.upkeep.run(&shutdown) => stopped,
+            stopped = self.forget_answers() => stopped,
+        }
+    }
+
+    /// Forgets answers that are given to no retry any more, for as long as it runs, which has no end of its own.
+    async fn forget_answers(&self) -> Stopped {
+        let mut ticks = clock::ticks(FORGET_EVERY);
+        loop {
+            ticks.tick().await;
+            self.decider.forget_old_answers(self.now());
+        }
     }
 
     /// The standings of all subjects.
@@ -277,6 +339,14 @@ impl Engine {
     /// New events of every instance as they are appended (each within about a second).
     pub fn follow(&self) -> broadcast::Receiver<Arc<Event>> {
         self.upkeep.log.follow()
+    }
+
+    /// The page of the log behind a position: oldest first, empty at its end. All that ask from one position share it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn log_page(&self, position: &LogPosition) -> Result<Arc<LogPage>, StoreError> {
+        self.upkeep.log.page(position).await
     }
 
     /// Changes whenever events of any instance came into the log, for those who read it themselves.

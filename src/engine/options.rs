@@ -1,6 +1,6 @@
 //! What the engine is set up with beside the policy.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use crate::domain::Millis;
 
@@ -33,4 +33,15 @@ pub struct EngineOptions {
     pub usage_by_user: bool,
     /// How long a reservation is held, ms.
     pub lease: Millis,
+    /// Where what belongs to this machine is kept beside the store; `None`: nowhere.
+    pub directory: Option<DataDirectory>,
+}
+
+/// Where an instance keeps what the store does not take, and what it knows of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataDirectory {
+    /// The directory, made at the start where it is missing.
+    pub path: PathBuf,
+    /// Names the store and the peppers: what is kept under another name is not of this one.
+    pub identity: String,
 }

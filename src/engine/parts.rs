@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
 use super::{
     background::{
         alerts::AlertWatch, answers::AnswersForOthers, deferred_reports::DeferredReports,
-        event_counts::EventCounts, log::LogFollower, reconcile::Reconciler, reservations::Reservations,
-        spend::SpendWatch, upkeep::Upkeep, usage::Usage, usage_book::UsageBook,
+        event_counts::EventCounts, known::KnownFile, log::LogFollower, reconcile::Reconciler,
+        reservations::Reservations, spend::SpendWatch, upkeep::Upkeep, usage::Usage, usage_book::UsageBook,
     },
     bans::BanIndex,
     decide::{Decider, Remembers},
@@ -16,7 +19,7 @@ use super::{
     operator::{
         Bans, DeadLetters, Feedback, Limits, Operator, PolicyChanges, RegistryChanges, Subjects, Successions,
     },
-    options::EngineOptions,
+    options::{DataDirectory, EngineOptions},
     outbox::EventOutbox,
     policy::Base,
     profiles::ProfileBook,
@@ -105,6 +108,7 @@ impl Parts {
             deadline: options.deadline,
             flushes: options.flushes,
             lease: options.lease,
+            batches: Semaphore::new(1),
         }
     }
 
@@ -125,12 +129,16 @@ impl Parts {
         }
     }
 
-    /// The room of what goes on beside the decisions. The log is followed from `begin` on.
-    pub(super) fn upkeep(&self, begin: LogPosition) -> Upkeep {
+    /// The room of what goes on beside the decisions. The log is followed from `begin` on; what the store does not take
+    /// at the end is left in `directory`.
+    pub(super) fn upkeep(&self, begin: Option<LogPosition>, directory: Option<DataDirectory>) -> Upkeep {
         let (shared, in_force) = (|| self.shared.clone(), || self.in_force.clone());
         let (standings, profiles) = (|| self.standings.clone(), || self.profiles.clone());
         let book = || self.usage_book.clone();
         Upkeep {
+            known: KnownFile::new(shared(), self.bans.clone(), in_force(), directory.clone()),
+            directory: directory.map(|directory| directory.path),
+            journals: Mutex::default(),
             shared: shared(),
             in_force: in_force(),
             bans: self.bans.clone(),

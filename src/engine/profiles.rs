@@ -192,6 +192,23 @@ impl ProfileBook {
         }
     }
 
+    /// What was learned and not flushed, taken.
+    pub(super) fn leave(&self) -> Vec<(Subject, Profile)> {
+        let dirty = std::mem::take(&mut *self.dirty.lock());
+        dirty
+            .into_iter()
+            .map(|(subject, handle)| (subject, std::mem::take(&mut handle.0.lock().pending)))
+            .collect()
+    }
+
+    /// Takes over what another run had learned and not flushed.
+    pub(super) fn take_over(&self, learned: Vec<(Subject, Profile)>) {
+        let pending =
+            |profile| ProfileHandle(Arc::new(Mutex::new(Entry { pending: profile, ..Entry::default() })));
+        let learned = learned.into_iter().map(|(subject, profile)| (subject, pending(profile)));
+        self.dirty.lock().extend(learned);
+    }
+
     /// Flushes what was learned. What cannot be flushed is kept for the next time.
     ///
     /// # Errors

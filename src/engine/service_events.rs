@@ -44,8 +44,8 @@ pub(super) fn answers_degraded(degraded: u64, answers: u64, now: Millis) -> Even
 }
 
 /// Work beside the decisions does not get done.
-pub(super) fn upkeep_failed(what: &str, error: String, since: Millis, now: Millis) -> Event {
-    let summary = format!("The upkeep does not get done ({what}), although the store answers.");
+pub(super) fn upkeep_failed(error: String, since: Millis, now: Millis) -> Event {
+    let summary = "Work beside the decisions does not get done, although the store answers.".to_owned();
     of_service(now, EventType::UpkeepFailed, Severity::High).with(&UpkeepFailed { summary, error, since })
 }
 

@@ -1,30 +1,48 @@
 //! What every room of the engine uses: the store, the time, whether the store answers, events on their way to the log,
 //! and what is measured.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use metrics::Histogram;
 
-use super::{breaker::Breaker, events, metrics::Metrics, outbox::EventOutbox, service_events};
+use super::{
+    answer_health::{AnswerHealth, AnswerShare},
+    breaker::Breaker,
+    events,
+    metrics::Metrics,
+    outbox::EventOutbox,
+    service_events,
+    upkeep_health::{UpkeepFailure, UpkeepHealth},
+};
 use crate::{
     clock::{self, Clock, Reading},
     domain::{
         Millis,
+        decision::Decision,
         event::{ClockSource, JumpStage, format_millis},
     },
-    store::{Store, StoreError, patient},
+    store::{DataGone, Store, StoreError, patient},
 };
 
 /// Events written at a time.
 const APPEND_PAGE: usize = 500;
 
 /// Whether the store answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     /// Since when each instance decides by itself; `None` when the store answers.
     pub degraded_since: Option<Millis>,
     /// By how much the clock that is followed has jumped, ms, while it is not followed.
     pub clock_jump: Option<Millis>,
+    /// Whether the files of the store are gone.
+    pub data_is_gone: bool,
+    /// What of the work beside the decisions does not get done.
+    pub upkeep: Option<UpkeepFailure>,
+    /// The answers of the last whole minute.
+    pub answers: AnswerShare,
 }
 
 /// The store and the time, whether it answers, events on their way to the log, and what is measured.
@@ -35,6 +53,9 @@ pub(super) struct Shared {
     pub(super) breaker: Breaker,
     pub(super) outbox: EventOutbox,
     pub(super) metrics: Metrics,
+    pub(super) upkeep: UpkeepHealth,
+    pub(super) answers: AnswerHealth,
+    data_is_gone: AtomicBool,
 }
 
 impl Shared {
@@ -46,6 +67,9 @@ impl Shared {
             breaker: Breaker::default(),
             outbox,
             metrics: Metrics::default(),
+            upkeep: UpkeepHealth::default(),
+            answers: AnswerHealth::default(),
+            data_is_gone: AtomicBool::new(false),
         }
     }
 
@@ -72,16 +96,61 @@ impl Shared {
 
     /// Whether the store answers, as operators are told.
     pub(super) fn health(&self) -> Health {
-        Health { degraded_since: self.breaker.open_since(), clock_jump: self.clock.held_jump() }
+        Health {
+            degraded_since: self.breaker.open_since(),
+            clock_jump: self.clock.held_jump(),
+            data_is_gone: self.data_is_gone(),
+            upkeep: self.upkeep.failure(),
+            answers: self.answers.last_minute(),
+        }
     }
 
     /// Notes that the store failed; when it has failed too often, says so once.
     pub(super) fn store_failed(&self, error: &StoreError, now: Millis) {
         self.metrics.store_failures.increment(1);
-        if self.breaker.failed(now) {
-            tracing::error!(%error, "the store does not answer; deciding without it");
-            metrics::gauge!("keyward_degraded").set(1.0);
-            self.outbox.push(events::degraded(&error.to_string(), now));
+        let is_gone = error.is_caused_by::<DataGone>();
+        if is_gone && !self.data_is_gone.swap(true, Relaxed) {
+            self.outbox.push_apart(service_events::data_missing(error.to_string(), None, now));
+        }
+        if if is_gone { self.breaker.open(now) } else { self.breaker.failed(now) } {
+            self.say_degraded(error, now);
+        }
+    }
+
+    /// The store was not there when the service started.
+    pub(super) fn begin_without_store(&self, error: &StoreError, now: Millis) {
+        if self.breaker.open(now) {
+            self.say_degraded(error, now);
+        }
+    }
+
+    fn say_degraded(&self, error: &StoreError, now: Millis) {
+        tracing::error!(%error, "the store does not answer; deciding without it");
+        metrics::gauge!("keyward_degraded").set(1.0);
+        self.outbox.push(events::degraded(&error.to_string(), now));
+    }
+
+    /// Whether the files of the store are gone.
+    pub(super) fn data_is_gone(&self) -> bool {
+        self.data_is_gone.load(Relaxed)
+    }
+
+    /// A probe found the store back. Returns since when it was gone, once.
+    pub(super) fn found_back(&self) -> Option<Millis> {
+        self.data_is_gone.store(false, Relaxed);
+        self.breaker.close()
+    }
+
+    /// Work beside the decisions failed. Whether the store answers those who wait is another matter, unless it does not
+    /// answer at all.
+    pub(super) fn upkeep_failed(&self, error: &StoreError, now: Millis) {
+        let unreachable = matches!(error, StoreError::Unavailable(_) | StoreError::Deadline(_));
+        if unreachable || error.is_caused_by::<DataGone>() {
+            return self.store_failed(error, now);
+        }
+        tracing::warn!(%error, "work beside the decisions failed; it is tried again");
+        if let Some(failure) = self.upkeep.failed(&error.to_string(), now) {
+            self.outbox.push_apart(service_events::upkeep_failed(failure.error, failure.since, now));
         }
     }
 
@@ -104,6 +173,23 @@ impl Shared {
         tracing::warn!(jump_ms, ?source, ?stage, "a clock jumped");
         self.outbox.push_apart(service_events::clock_jumped(source, jump_ms, stage, self.now()));
         Ok(())
+    }
+
+    /// Counts an answer: as one without the store, if that is known to answer. While it does not, that is told apart.
+    pub(super) fn count_answer(&self, decision: &Decision) {
+        self.answers.count(decision.degraded && self.is_answering());
+    }
+
+    /// Tells of a minute in which a share of the answers was given without the store, though it answered.
+    pub(super) fn look_at_answers(&self) {
+        let now = self.now();
+        let Some(share) = self.answers.look(now) else { return };
+        tracing::warn!(
+            degraded = share.degraded,
+            answers = share.answers,
+            "answers were given without the store"
+        );
+        self.outbox.push_apart(service_events::answers_degraded(share.degraded, share.answers, now));
     }
 
     /// Writes the events that wait. Those that the store does not take go on waiting.

@@ -149,8 +149,9 @@ impl Standings {
     }
 
     /// Reads every ban in force. Those that the store has lost (a failover, a restart without its last second) are
-    /// written again.
-    pub(super) async fn reload(&self, now: Millis) -> Result<(), StoreError> {
+    /// written again; says how many those were.
+    pub(super) async fn reload(&self, now: Millis) -> Result<usize, StoreError> {
+        let mut lost = 0;
         let records = patient(self.shared.store.standings_in_force(now)).await?;
         let stored: Vec<(Subject, Standing)> = records.into_iter().map(|r| (r.subject, r.standing)).collect();
         for (subject, standing) in self.bans.reload(&stored, now) {
@@ -159,7 +160,9 @@ impl Standings {
                 Some(record) if record.standing.version >= standing.version => {
                     self.bans.replace(&subject, Some(standing.version), &record.standing, now);
                 }
+                _ if self.was_forgotten(&subject, standing.since).await? => self.bans.forget(&subject),
                 _ => {
+                    lost += 1;
                     let detail = StandingDetail {
                         reason: "re-asserted: the store had lost it".to_owned(),
                         ..StandingDetail::default()
@@ -168,7 +171,19 @@ impl Standings {
                 }
             }
         }
-        Ok(())
+        Ok(lost)
+    }
+
+    /// Whether a person had a subject forgotten since then: what is not there of it is not lost.
+    async fn was_forgotten(&self, subject: &Subject, since: Millis) -> Result<bool, StoreError> {
+        let query = EventQuery {
+            subject: Some(subject.clone()),
+            kind: Some(EventType::SubjectForgotten),
+            since: Some(since),
+            limit: 1,
+            ..EventQuery::default()
+        };
+        Ok(!patient(self.shared.store.events(&query)).await?.items.is_empty())
     }
 
     /// Writes a ban that is in force here and unknown to the store, unless the store holds one that is. One that was

@@ -83,6 +83,7 @@ impl Day {
             usage_series: 1000,
             usage_by_user: false,
             lease: LEASE,
+            directory: None,
         }
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::{
-    App, audit,
+    App, acknowledged, audit,
     error::{ApiError, Problem},
     input::{JsonBody, MaybeJson},
     lists::{Cursor, List},
@@ -103,7 +103,8 @@ impl BanOrder {
         by: &Actor,
     ) -> Result<(StandingRecord, bool), ApiError> {
         let length = self.checked(subject)?;
-        let done = app.engine.bans().ban(subject, length, &self.reason, by, app.engine.now()).await?;
+        let done = app.engine.bans().ban(subject, length, &self.reason, by, app.engine.now()).await;
+        let done = acknowledged(by, ("ban", subject.as_str()), done)?;
         audit(by, "ban", subject.as_str());
         Ok(done)
     }
@@ -259,7 +260,8 @@ pub(super) async fn lift(
 /// It has none, or it could not be written.
 pub(crate) async fn lift_one(app: &App, subject: &Subject, reason: &str, by: &Actor) -> Result<(), ApiError> {
     let now = app.engine.now();
-    if app.engine.bans().lift(subject, reason, by, now).await?.is_some() {
+    let lifted = app.engine.bans().lift(subject, reason, by, now).await;
+    if acknowledged(by, ("lift", subject.as_str()), lifted)?.is_some() {
         audit(by, "lift", subject.as_str());
         return Ok(());
     }

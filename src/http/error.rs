@@ -107,6 +107,9 @@ pub enum ApiError {
     /// The store could not do it.
     #[error("{}", store_detail(.0))]
     Store(#[from] StoreError),
+    /// The files of the store are gone while the service runs.
+    #[error("the files of the store are gone: nothing is written; put them back, or restart the service")]
+    DataGone,
     /// The service is shutting down.
     #[error("the service is shutting down")]
     Stopping,
@@ -174,6 +177,7 @@ impl ApiError {
                 "urn:keyward:problem:store-unavailable",
                 "Store unavailable",
             ),
+            Self::DataGone => (StatusCode::SERVICE_UNAVAILABLE, "urn:keyward:problem:data-gone", "Data gone"),
             Self::Stopping => {
                 (StatusCode::SERVICE_UNAVAILABLE, "urn:keyward:problem:stopping", "Shutting down")
             }
@@ -245,7 +249,10 @@ fn summary(errors: &[FieldError]) -> String {
 /// What callers are told of the store: not its own words, which may name hosts and files.
 fn store_detail(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Unavailable(_) | StoreError::Deadline(_) => "the store does not answer; try again",
+        StoreError::Unavailable(_) => "the store does not answer; try again",
+        StoreError::Deadline(_) => {
+            "the store did not answer in time; what was asked may be done all the same: look before you try again"
+        }
         StoreError::Refused(_) => "the store refuses to write; see /readyz and the service's log",
         StoreError::Incompatible(_) => "the store holds something that this version cannot use",
         StoreError::BadCursor => "the cursor is not one that this service gave out",

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod authorize;
 pub(crate) mod bans;
 mod batch;
+mod connections;
 mod csv;
 mod decisions;
 pub(crate) mod door;
@@ -34,12 +35,14 @@ pub(crate) mod stream;
 pub(crate) mod subject_list;
 mod subjects;
 mod summary;
+mod surface;
 #[cfg(test)]
 mod tests;
 mod text;
 mod traces;
 mod usage;
 mod whoami;
+mod write_timeout;
 
 use std::{sync::Arc, time::Duration};
 
@@ -58,6 +61,7 @@ pub use authorize::Authorize;
 pub use decisions::Bouncers;
 pub use openapi::document;
 pub use server::serve;
+pub use surface::callers_only;
 
 use self::error::ApiError;
 use crate::{
@@ -66,6 +70,7 @@ use crate::{
     engine::Engine,
     forward,
     intake::Intake,
+    store::StoreError,
     traces::Names,
 };
 
@@ -216,6 +221,18 @@ impl Guard {
     fn any(&self, route: MethodRouter<App>) -> MethodRouter<App> {
         route.route_layer(from_fn_with_state(self.0.clone(), auth::require_any))
     }
+}
+
+/// Tells the log of an act that was not acknowledged: unless the store refused it, it may be done all the same.
+fn acknowledged<T>(
+    by: &Actor,
+    (done, to): (&str, &str),
+    result: Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    result.inspect_err(|error| {
+        let (by, what) = (by.as_str(), "an act was not acknowledged; it may be done all the same");
+        tracing::warn!(target: "audit", by, done, to, %error, "{what}");
+    })
 }
 
 /// Tells the log who did what. The event of the act has it too.

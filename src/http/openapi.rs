@@ -73,6 +73,9 @@ impl Modify for Bearer {
 /// What the door (`http::door`) answers, at every route.
 struct Door;
 
+/// Paths in the document that need no token.
+const OPEN: [&str; 2] = ["/livez", "/readyz"];
+
 impl Modify for Door {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         // What reverse proxies ask is beside the door.
@@ -84,6 +87,13 @@ impl Modify for Door {
             let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
             for operation in all.into_iter().flatten() {
                 refuses(operation, "403", "A page of another origin asks, or the token lacks the scope.");
+                refuses(operation, "400", "The request cannot be read, or does not say which host it calls.");
+                if !operation.responses.responses.contains_key("4XX") {
+                    refuses(operation, "4XX", "A path, parameter or body is not as it must be.");
+                }
+                if !OPEN.contains(&path.as_str()) {
+                    refuses(operation, "401", "The token is missing, unknown or past its end.");
+                }
                 if !PROBED.contains(&path.as_str()) {
                     refuses(operation, "421", "The service does not answer to the host that is called.");
                 }
@@ -126,6 +136,19 @@ mod tests {
         for reference in text.split("\"$ref\":\"#").skip(1) {
             let pointer = reference.split('"').next().unwrap();
             assert!(document.pointer(pointer).is_some(), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn every_operation_documents_what_any_request_may_be_refused_with() {
+        let document = serde_json::to_value(document()).unwrap();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let documented =
+                    |status: &str| operation["responses"][status]["content"][PROBLEM_JSON].is_object();
+                assert!(["400", "403", "4XX"].into_iter().all(documented), "{method} {path}");
+                assert_eq!(documented("401"), !OPEN.contains(&path.as_str()), "{method} {path}");
+            }
         }
     }
 

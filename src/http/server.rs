@@ -4,15 +4,21 @@
 
 use std::{
     io,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use axum::{Router, body::Body, http::Request};
-use hyper::body::Incoming;
+use axum::{
+    Router,
+    body::{Body, Bytes, HttpBody},
+    http::{Request, Response},
+};
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -20,12 +26,15 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::authorize::client::Peer;
+use super::{
+    authorize::client::Peer,
+    connections::{self, Admission, Connections, Slot},
+    write_timeout::WriteTimeout,
+};
 use crate::{clock, config};
 
 /// A pause after the system could not accept (out of file descriptors, say), so that trying again is no busy loop.
@@ -100,12 +109,16 @@ pub async fn serve(
         builder: builder(settings),
         router,
         head_timeout: Duration::from_millis(settings.header_timeout_ms),
+        write_timeout: Duration::from_millis(settings.write_timeout_ms),
         graceful: GracefulShutdown::new(),
         end: end.clone(),
     };
-    let slots = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
-    while let Some((stream, peer, slot)) = accept(&listener, &slots, &shutdown).await {
-        server.spawn(stream, peer, slot);
+    let connections = Connections::new(settings.max_connections, settings.max_connections_per_address);
+    while let Some((stream, peer)) = accept(&listener, &shutdown).await {
+        match admit(&connections, peer, &shutdown).await {
+            Some(slot) => server.spawn(stream, peer, slot),
+            None => drop(stream),
+        }
     }
     drop(listener);
     let grace = Duration::from_secs(settings.shutdown_grace_seconds);
@@ -132,17 +145,12 @@ fn builder(settings: &config::Server) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// The next connection, once there is a slot for it; `None` at shutdown.
-async fn accept<L: Listener>(
-    listener: &L,
-    slots: &Arc<Semaphore>,
-    shutdown: &CancellationToken,
-) -> Option<(L::Stream, Peer, OwnedSemaphorePermit)> {
+/// The next connection, and who is at its other end; `None` at shutdown.
+async fn accept<L: Listener>(listener: &L, shutdown: &CancellationToken) -> Option<(L::Stream, Peer)> {
     let next = async {
-        let slot = slots.clone().acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => return Some((stream, peer, slot)),
+                Ok((stream, peer)) => return (stream, peer),
                 Err(error) => pause_after(&error).await,
             }
         }
@@ -150,7 +158,28 @@ async fn accept<L: Listener>(
     tokio::select! {
         biased;
         () = shutdown.cancelled() => None,
-        connection = next => connection,
+        connection = next => Some(connection),
+    }
+}
+
+/// Room for a connection, once there is some; `None` where it is to be closed.
+async fn admit(connections: &Arc<Connections>, peer: Peer, shutdown: &CancellationToken) -> Option<Slot> {
+    // Who has the socket is one program that the folder lets in: there is no other to keep out.
+    let address = match peer {
+        Peer::Address(address) => Some(address),
+        Peer::Socket => None,
+    };
+    loop {
+        match connections.admit(address) {
+            Admission::Admitted(slot) => return Some(slot),
+            Admission::Refused => return None,
+            Admission::Full => {}
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return None,
+            () = connections.changed() => {}
+        }
     }
 }
 
@@ -167,36 +196,75 @@ struct Server {
     builder: auto::Builder<TokioExecutor>,
     router: Router,
     head_timeout: Duration,
+    write_timeout: Duration,
     graceful: GracefulShutdown,
     /// Cancelled when even the grace period is over.
     end: CancellationToken,
 }
 
 impl Server {
-    fn spawn<S>(&self, stream: S, peer: Peer, slot: OwnedSemaphorePermit)
+    fn spawn<S>(&self, stream: S, peer: Peer, slot: Slot)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let spoke = Arc::new(AtomicBool::new(false));
-        let (router, seen) = (self.router.clone(), spoke.clone());
+        let slot = Arc::new(slot);
+        let (router, seen, room) = (self.router.clone(), spoke.clone(), slot.clone());
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(peer);
-            router.clone().oneshot(request.map(Body::new))
+            answer(router.clone(), request, room.request())
         });
+        let stream = WriteTimeout::new(stream, self.write_timeout);
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = self.graceful.watch(connection);
         let (end, head_timeout) = (self.end.clone(), self.head_timeout);
         tokio::spawn(async move {
-            let _slot = slot;
             tokio::select! {
                 result = connection => if let Err(error) = result {
                     tracing::debug!(error = %error, "a connection ended badly");
                 },
                 () = silence(&spoke, head_timeout) => tracing::debug!("a client connected and asked nothing"),
+                () = slot.end.cancelled() => tracing::debug!("an idle connection made room for another"),
                 () = end.cancelled() => {}
             }
         });
+    }
+}
+
+/// Answers a request, which is over when its answer is sent.
+async fn answer(
+    router: Router,
+    request: Request<Incoming>,
+    under_way: connections::Request,
+) -> Result<Response<Counted>, std::convert::Infallible> {
+    let response = router.oneshot(request.map(Body::new)).await?;
+    Ok(response.map(|body| Counted { body, _under_way: under_way }))
+}
+
+/// The body of an answer, for whose length the request counts as under way.
+struct Counted {
+    body: Body,
+    _under_way: connections::Request,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

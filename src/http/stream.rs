@@ -1,9 +1,9 @@
 //! `GET /v1/events/stream`: the log as server-sent events.
 //!
-//! A stream reads the log from its own position, so it skips nothing and knows nothing of what others read. What
+//! A stream reads the log from its own position, so it skips nothing. Streams that are as far share what is read. What
 //! is broadcast only tells it that there is something to read: losing a part of that, or all of it, costs time alone.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     clock,
     domain::event::Event,
-    store::{LogPosition, StoreError},
+    store::{LogPage, LogPosition, StoreError},
 };
 
 /// A silent stream is kept open by a comment this often.
@@ -34,8 +34,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(2);
 /// The log is read this often even when nobody says that there is something new.
 const LOOK_ANYWAY: Duration = Duration::from_secs(10);
-/// Events read at once.
-const PAGE: usize = 500;
 
 /// Follows the log. Resumes after the event that `Last-Event-ID` (or `last_event_id`) names, else starts now.
 #[utoipa::path(
@@ -85,7 +83,7 @@ fn frames(follower: Follower) -> impl Stream<Item = Result<sse::Event, Infallibl
     let hello = sse::Event::default().retry(RETRY).comment("follows");
     let events = futures::stream::unfold(follower, |mut follower| async {
         let event = follower.next().await?;
-        Some((Ok(frame(&event)), follower))
+        Some((Ok(event), follower))
     });
     futures::StreamExt::chain(futures::stream::iter([Ok(hello)]), events)
 }
@@ -104,7 +102,9 @@ struct Follower {
     position: LogPosition,
     /// Whether the log was read to its end.
     caught_up: bool,
-    ready: VecDeque<Event>,
+    /// The page that is gone through, and which of its events is next. Streams share it.
+    page: Arc<LogPage>,
+    next: usize,
 }
 
 impl Follower {
@@ -114,16 +114,20 @@ impl Follower {
             Some(id) => app.engine.store().position_after(&id).await.map_err(named)?,
             None => app.engine.store().log_end().await?,
         };
-        Ok(Self { app, filter, news, position, caught_up: false, ready: VecDeque::new() })
+        let page = Arc::new(LogPage { events: Vec::new(), next: position.clone(), gap: false });
+        Ok(Self { app, filter, news, position, caught_up: false, page, next: 0 })
     }
 
     /// The next event that is wanted; `None` at shutdown, and when the store fails (the client comes back then and
     /// resumes).
-    async fn next(&mut self) -> Option<Event> {
+    async fn next(&mut self) -> Option<sse::Event> {
         let shutdown = self.app.shutdown.clone();
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(event);
+            while let Some(event) = self.page.events.get(self.next) {
+                self.next += 1;
+                if self.filter.admits(event) {
+                    return Some(frame(event));
+                }
             }
             let step = tokio::select! {
                 biased;
@@ -141,10 +145,10 @@ impl Follower {
         if self.caught_up {
             self.wait().await?;
         }
-        let page = self.app.engine.store().read_log(&self.position, PAGE).await?;
-        self.caught_up = page.events.is_empty();
-        self.position = page.next;
-        self.ready.extend(page.events.into_iter().filter(|event| self.filter.admits(event)));
+        self.page = self.app.engine.log_page(&self.position).await?;
+        self.next = 0;
+        self.caught_up = self.page.events.is_empty();
+        self.position.clone_from(&self.page.next);
         Ok(())
     }
 

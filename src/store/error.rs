@@ -1,6 +1,6 @@
 //! Why a store could not do what was asked. An error keeps the one that caused it, so nobody has to read its text.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
@@ -39,6 +39,17 @@ impl StoreError {
             Self::Deadline(_) | Self::BadCursor => None,
         }
     }
+}
+
+/// The files of the store are gone, or others are in their place, while it is open: what is written now is lost.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the database {} was removed or replaced while it is open; put it back, or restart the service once the \
+     directory is as it should be", .path.display()
+)]
+pub struct DataGone {
+    /// The file that was opened.
+    pub path: PathBuf,
 }
 
 impl fmt::Display for StoreError {

@@ -11,7 +11,8 @@ mod patience;
 pub mod redis;
 mod roles;
 
-pub use error::{StoreError, StoreFault, StoreResult};
+pub use error::{DataGone, StoreError, StoreFault, StoreResult};
+pub(crate) use packed::{pack as pack_profile, unpack as unpack_profile};
 pub use patience::patient;
 pub use roles::{
     Changed, Claim, ClaimStore, CounterStore, DeadLetter, DeadLetterAct, Document, DocumentKind,

@@ -7,7 +7,7 @@ use crate::domain::profile::{Lag, Later, Mass, Parts, Profile};
 ///
 /// # Errors
 /// When there is no room.
-pub(super) fn pack(profile: &Profile, bytes: Vec<u8>) -> postcard::Result<Vec<u8>> {
+pub(crate) fn pack(profile: &Profile, bytes: Vec<u8>) -> postcard::Result<Vec<u8>> {
     let bytes = postcard::to_extend(&profile.later, postcard::to_extend(profile, bytes)?)?;
     postcard::to_extend(&(&profile.later.parts, profile.later.repeats, profile.later.lag), bytes)
 }
@@ -16,7 +16,7 @@ pub(super) fn pack(profile: &Profile, bytes: Vec<u8>) -> postcard::Result<Vec<u8
 ///
 /// # Errors
 /// When it is no profile.
-pub(super) fn unpack(bytes: &[u8]) -> postcard::Result<Profile> {
+pub(crate) fn unpack(bytes: &[u8]) -> postcard::Result<Profile> {
     let (profile, rest) = postcard::take_from_bytes::<Profile>(bytes)?;
     if rest.is_empty() {
         return Ok(profile);

@@ -222,6 +222,22 @@ mod tests {
         assert_eq!(read(&[]), Ok(vec![]));
     }
 
+    /// Written by the protocol's own library for Python, with links, events, flags and attributes of every kind.
+    #[test]
+    fn what_the_protocols_own_library_writes_is_read() {
+        let spans = read(include_bytes!("../../tests/golden/traces/export.bin")).unwrap();
+        let [span] = spans.as_slice() else { panic!("{spans:?}") };
+        assert_eq!((span.id.as_str(), span.kind, span.failed), ("cdcdcdcdcdcdcdcd", 2, true));
+        assert_eq!(span.end - span.start, 840_500_000);
+        let of = |name: &str| span.first(&[name.to_owned()]).cloned();
+        assert_eq!(of("url.path"), Some(Attribute::Text("/v1/chat".to_owned())));
+        assert_eq!(of("gen_ai.usage.output_tokens"), Some(Attribute::Whole(1_200_000)));
+        assert_eq!(of("neg"), Some(Attribute::Whole(-5)));
+        assert_eq!(of("d"), Some(Attribute::Number(1.5)));
+        assert_eq!(of("keyward.project_id"), Some(Attribute::Text("analytics".to_owned())));
+        assert_eq!(of("x"), None, "a list");
+    }
+
     #[test]
     fn what_is_cut_off_or_no_protobuf_is_an_error_and_never_a_panic() {
         let export = export();

@@ -15,7 +15,7 @@ use keyward::{
         record::Record,
         subject::Subject,
     },
-    engine::{Base, Engine, EngineOptions, LEASE},
+    engine::{Base, Engine, EngineOptions, LEASE, Stopped},
     geo::Geo,
     intake::{Intake, Peppers, WireRecord, parse},
     pricing::Prices,
@@ -76,6 +76,7 @@ pub(crate) fn options() -> EngineOptions {
         usage_series: 10_000,
         usage_by_user: false,
         lease: LEASE,
+        directory: None,
     }
 }
 
@@ -94,7 +95,7 @@ pub(crate) async fn redis(url: &str, namespace: &str) -> Arc<dyn Store> {
 pub(crate) struct Instance {
     pub engine: Arc<Engine>,
     intake: Intake,
-    upkeep: JoinHandle<()>,
+    upkeep: JoinHandle<Stopped>,
     stop: DropGuard,
 }
 

@@ -55,16 +55,7 @@ impl Server {
     /// The same on a port.
     pub(crate) fn start_on(port: u16, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let watchdog = watch(directory.path(), port, &on_disk_nothing(arguments), &[]);
-        let server = Self { port, watchdog, directory };
-        server.wait_until_it_answers();
-        server
-    }
-
-    /// Starts it with more of an environment.
-    pub(crate) fn start_in(environment: &[(&str, &str)]) -> Self {
-        let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
-        let watchdog = watch(directory.path(), port, &on_disk_nothing(&[]), environment);
+        let watchdog = watch(directory.path(), port, &on_disk_nothing(arguments));
         let server = Self { port, watchdog, directory };
         server.wait_until_it_answers();
         server
@@ -78,7 +69,7 @@ impl Server {
         std::fs::File::create(&path).unwrap().write_all(lines.as_bytes()).unwrap();
         let port = free_port();
         // Some packages leave the name `redis-sentinel` out; the program is the same.
-        let watchdog = watch(directory.path(), port, &["sentinel.conf", "--sentinel"], &[]);
+        let watchdog = watch(directory.path(), port, &["sentinel.conf", "--sentinel"]);
         let server = Self { port, watchdog, directory };
         server.wait_until_it_answers();
         server
@@ -105,7 +96,7 @@ impl Server {
 
     /// Starts it again after [`Server::kill`], on the same port and directory.
     pub(crate) fn start_again(&mut self, arguments: &[&str]) {
-        self.watchdog = watch(self.directory.path(), self.port, &on_disk_nothing(arguments), &[]);
+        self.watchdog = watch(self.directory.path(), self.port, &on_disk_nothing(arguments));
         self.wait_until_it_answers();
     }
 
@@ -188,12 +179,11 @@ fn on_disk_nothing<'a>(more: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// Starts `redis-server` under a shell that kills it when the pipe to this process closes.
-fn watch(directory: &Path, port: u16, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
+fn watch(directory: &Path, port: u16, arguments: &[&str]) -> Child {
     const SCRIPT: &str = r#""$@" </dev/null >/dev/null 2>&1 & echo $! >pid; read -r _; kill -9 $!; wait $!"#;
     let _ = std::fs::remove_file(directory.join(PID_FILE));
     let mut command = Command::new("sh");
     command.args(["-c", SCRIPT, "sh", "redis-server"]).current_dir(directory);
-    command.envs(environment.iter().copied());
     command.args(arguments).args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }

@@ -15,6 +15,7 @@ use crate::{
         Millis,
         observation::{Charge, Claim},
         record::Record,
+        usage::UsageDelta,
     },
     engine::{fallback::Fallback, shared::Shared},
     store::{StoreError, patient},
@@ -28,13 +29,20 @@ const PAGE: usize = 500;
 
 /// A report that waits for a charge of its own.
 #[derive(Debug)]
-struct Report {
-    charge: Charge,
-    record: Record,
-    /// Whether it was refused, and not only said to be one that would have been.
-    refused: bool,
+pub(super) struct Report {
+    pub(super) charge: Charge,
+    pub(super) usage: Counted,
     /// Whether it was sent already, and no answer came: a claim of it may be its own.
-    sent: bool,
+    pub(super) sent: bool,
+}
+
+/// What usage counts of a report.
+#[derive(Debug)]
+pub(super) enum Counted {
+    /// What the record says, and whether it was refused, and not only said to be one that would have been.
+    Record(Box<Record>, bool),
+    /// What another run had worked out.
+    Delta(UsageDelta),
 }
 
 /// Reports that are counted behind their answer.
@@ -72,7 +80,8 @@ impl DeferredReports {
             let mut waiting = self.waiting.lock();
             if waiting.len() < MOST_WAITING {
                 let charge = claimed(charge);
-                return waiting.push(Report { charge, record: record.clone(), refused, sent: false });
+                let usage = Counted::Record(Box::new(record.clone()), refused);
+                return waiting.push(Report { charge, usage, sent: false });
             }
         }
         self.fallback.owe(&charge, charge.may_create);
@@ -96,16 +105,43 @@ impl DeferredReports {
             };
             for (report, mut observation) in rest.into_iter().zip(observed) {
                 self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
-                let Report { record, refused, sent, .. } = &report;
-                if observation.completes() {
-                    self.book.complete(record, *refused, now);
-                } else if observation.claim == Claim::Fresh || *sent {
-                    self.book.count(record, *refused, now);
+                let completes = observation.completes();
+                if completes || observation.claim == Claim::Fresh || report.sent {
+                    self.count_usage(report.usage, completes, now);
                 }
             }
             rest = later;
         }
         Ok(())
+    }
+
+    /// Counts what was used; not the request itself, where it was counted when it was seen on its way.
+    fn count_usage(&self, usage: Counted, completes: bool, now: Millis) {
+        match usage {
+            Counted::Record(record, refused) if completes => self.book.complete(&record, refused, now),
+            Counted::Record(record, refused) => self.book.count(&record, refused, now),
+            Counted::Delta(mut delta) => {
+                if completes {
+                    delta.measured.totals.requests = 0;
+                }
+                self.book.add_delta(delta);
+            }
+        }
+    }
+
+    /// What waits, taken, with its usage worked out.
+    pub(super) fn leave(&self, now: Millis) -> Vec<Report> {
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        let worked_out = |usage| match usage {
+            Counted::Record(record, refused) => Counted::Delta(self.book.delta(&record, refused, now)),
+            delta => delta,
+        };
+        waiting.into_iter().map(|report| Report { usage: worked_out(report.usage), ..report }).collect()
+    }
+
+    /// Takes over what waited in another run.
+    pub(super) fn take_over(&self, reports: Vec<Report>) {
+        self.waiting.lock().extend(reports);
     }
 }
 

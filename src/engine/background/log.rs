@@ -1,21 +1,35 @@
 //! Reading the log of all instances: bans that others made or lifted, and news for those who read it themselves.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
-    domain::event::{Event, EventType},
+    domain::{
+        Millis, SECOND,
+        event::{Event, EventType},
+        subject::Subject,
+    },
     engine::{
         profiles::ProfileBook,
         shared::{Shared, measured},
         standings::Standings,
     },
-    store::{LogPage, LogPosition, StoreError},
+    store::{LogPage, LogPosition, StoreError, patient},
 };
 
 /// Events read from the log at a time.
 const LOG_PAGE: usize = 1_000;
+/// A ban that the log tells of and the store does not have yet is looked for so long, ms: then others have read all
+/// bans anew or a person was quicker.
+const AWAITED: Millis = 10 * SECOND;
+/// Subjects that are looked at again at most.
+const MOST_AWAITED: usize = 100;
+/// Events of a page that followers share.
+const SHARED_PAGE: usize = 500;
+/// Pages that are kept for followers.
+const SHARED_PAGES: usize = 8;
 /// New events that a follower may lag behind by.
 const FOLLOWED: usize = 1_024;
 
@@ -27,8 +41,13 @@ pub(in crate::engine) struct LogFollower {
     followers: broadcast::Sender<Arc<Event>>,
     /// Counts up when events came into the log, for those who read it themselves.
     news: watch::Sender<u64>,
-    /// The end of the log before anything was read at the start: what comes after it is followed.
-    begin: LogPosition,
+    /// The end of the log before anything was read at the start: what comes after it is followed. `None` where the
+    /// store did not answer then.
+    begin: Option<LogPosition>,
+    /// The pages that were read last for those who follow the log, by where they begin; the newest first.
+    pages: tokio::sync::Mutex<VecDeque<(LogPosition, Arc<LogPage>)>>,
+    /// Subjects that the log calls banned and the store does not yet, and until when that is looked at again.
+    awaited: Mutex<Vec<(Subject, Millis)>>,
 }
 
 impl LogFollower {
@@ -37,10 +56,11 @@ impl LogFollower {
         shared: Arc<Shared>,
         standings: Arc<Standings>,
         profiles: Arc<ProfileBook>,
-        begin: LogPosition,
+        begin: Option<LogPosition>,
     ) -> Self {
         let (followers, news) = (broadcast::channel(FOLLOWED).0, watch::channel(0).0);
-        Self { shared, standings, profiles, followers, news, begin }
+        let (pages, awaited) = (tokio::sync::Mutex::default(), Mutex::default());
+        Self { shared, standings, profiles, followers, news, begin, pages, awaited }
     }
 
     /// New events of every instance as they are appended.
@@ -53,13 +73,33 @@ impl LogFollower {
         self.news.subscribe()
     }
 
-    /// Where reading begins.
-    pub(super) fn begin(&self) -> LogPosition {
+    /// The page of the log behind a position, which all that follow the log from there share: it is read once. They
+    /// wait for each other, so that no more than one page is read at a time however many follow.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(in crate::engine) async fn page(&self, position: &LogPosition) -> Result<Arc<LogPage>, StoreError> {
+        let mut pages = self.pages.lock().await;
+        if let Some((_, page)) = pages.iter().find(|(from, _)| from == position) {
+            return Ok(page.clone());
+        }
+        let page = Arc::new(patient(self.shared.store.read_log(position, SHARED_PAGE)).await?);
+        // The end is not remembered: it will be another one.
+        if !page.events.is_empty() {
+            pages.truncate(SHARED_PAGES - 1);
+            pages.push_front((position.clone(), page.clone()));
+        }
+        Ok(page)
+    }
+
+    /// Where reading begins, if that is known.
+    pub(super) fn begin(&self) -> Option<LogPosition> {
         self.begin.clone()
     }
 
     /// Reads what came into the log, tells the followers, and takes over bans that others made or lifted.
     pub(super) async fn read(&self, position: &mut LogPosition) -> Result<(), StoreError> {
+        self.look_again().await?;
         loop {
             let LogPage { events, next, .. } =
                 measured(self.shared.store.read_log(position, LOG_PAGE), &self.shared.metrics.read_log)
@@ -82,6 +122,26 @@ impl LogFollower {
         }
     }
 
+    /// Has a subject looked at again, if it is not banned here: an event that was on its way when the store went away
+    /// may come into the log before the ban that it tells of.
+    fn await_ban(&self, subject: &Subject, until: Millis) {
+        let now = self.shared.now();
+        let mut awaited = self.awaited.lock();
+        let is_banned = self.standings.known_ban(subject, now).is_some();
+        if !is_banned && now < until && awaited.len() < MOST_AWAITED {
+            awaited.push((subject.clone(), until));
+        }
+    }
+
+    async fn look_again(&self) -> Result<(), StoreError> {
+        let awaited = std::mem::take(&mut *self.awaited.lock());
+        for (subject, until) in awaited {
+            self.standings.take_over(&subject).await?;
+            self.await_ban(&subject, until);
+        }
+        Ok(())
+    }
+
     async fn take_over(&self, event: &Event) -> Result<(), StoreError> {
         let changes = matches!(
             event.kind,
@@ -92,6 +152,9 @@ impl LogFollower {
         );
         let (true, Some(subject)) = (changes, &event.subject) else { return Ok(()) };
         self.standings.take_over(subject).await?;
+        if matches!(event.kind, EventType::TemporaryBan | EventType::PermanentBan) {
+            self.await_ban(subject, self.shared.now() + AWAITED);
+        }
         if event.kind == EventType::SubjectForgotten {
             self.profiles.forget(subject);
         }

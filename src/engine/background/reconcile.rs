@@ -6,7 +6,14 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
-    domain::{Millis, counter::CounterChange, debt::DebtBatch, observation::Charge},
+    domain::{
+        Millis,
+        counter::CounterChange,
+        debt::DebtBatch,
+        observation::Charge,
+        standing::{Standing, StandingDetail},
+        subject::Subject,
+    },
     engine::{fallback::Fallback, shared::Shared, standings::Standings},
     store::{StoreError, patient},
 };
@@ -71,6 +78,22 @@ impl Reconciler {
         Ok(subjects)
     }
 
+    /// What the store lacks, taken: standings, and batches in their order.
+    pub(super) async fn leave(
+        &self,
+        now: Millis,
+    ) -> (Vec<(Subject, Standing, StandingDetail)>, Vec<DebtBatch>) {
+        let mut outgoing = self.outgoing.lock().await;
+        outgoing.add(&self.instance, self.fallback.take_usage(now), self.fallback.take_counters(), now);
+        (self.fallback.take_standings(), std::mem::take(&mut outgoing.batches).into())
+    }
+
+    /// Takes over batches of another run, which go before those of this one.
+    pub(super) async fn take_over(&self, batches: Vec<DebtBatch>) {
+        let mut outgoing = self.outgoing.lock().await;
+        batches.into_iter().rev().for_each(|batch| outgoing.batches.push_front(batch));
+    }
+
     async fn send(&self, outgoing: &mut Outgoing) -> Result<usize, StoreError> {
         let mut subjects = 0;
         while let Some(batch) = outgoing.batches.front() {
@@ -81,7 +104,8 @@ impl Reconciler {
         Ok(subjects)
     }
 
-    async fn assert_standings(&self, now: Millis) -> Result<(), StoreError> {
+    /// Writes standings that were decided without the store.
+    pub(super) async fn assert_standings(&self, now: Millis) -> Result<(), StoreError> {
         let mut standings = self.fallback.take_standings().into_iter();
         while let Some((subject, standing, detail)) = standings.next() {
             if let Err(error) = self.standings.assert(&subject, standing, detail.clone(), now).await {

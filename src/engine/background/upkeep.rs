@@ -1,7 +1,9 @@
 //! When each part of the background is run, off the hot path; with it go flushing profiles, ending bans, following the
 //! store's clock, and finding the store back.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,14 +12,17 @@ use super::{
     answers::AnswersForOthers,
     deferred_reports::DeferredReports,
     event_counts::EventCounts,
+    known::KnownFile,
     log::LogFollower,
     reconcile::Reconciler,
     reservations::{self, Reservations},
     spend::SpendWatch,
+    stopped::{Journal, Stopped},
     usage_book::UsageBook,
 };
 use crate::{
     clock,
+    domain::Millis,
     engine::{
         bans::BanIndex, events, fallback::Fallback, in_force::InForce, profiles::ProfileBook, shared::Shared,
         standings::Standings,
@@ -61,11 +66,16 @@ pub(in crate::engine) struct Upkeep {
     pub(in crate::engine) alerts: AlertWatch,
     pub(in crate::engine) event_counts: Arc<EventCounts>,
     pub(in crate::engine) spend: SpendWatch,
+    pub(in crate::engine) known: KnownFile,
+    /// The data directory, if there is one.
+    pub(in crate::engine) directory: Option<PathBuf>,
+    /// Journals of former runs that the store does not have all of yet.
+    pub(in crate::engine) journals: Mutex<Vec<Journal>>,
 }
 
 impl Upkeep {
     /// Runs until `shutdown`, then writes what is left.
-    pub(in crate::engine) async fn run(&self, shutdown: &CancellationToken) {
+    pub(in crate::engine) async fn run(&self, shutdown: &CancellationToken) -> Stopped {
         tokio::join!(
             self.tend_until(shutdown),
             self.add_usage_until(shutdown),
@@ -74,7 +84,8 @@ impl Upkeep {
             self.count_events_until(shutdown)
         );
         self.shared.outbox.end_folds();
-        self.finish().await;
+        self.known.keep(true).await;
+        self.finish().await
     }
 
     async fn tend_until(&self, shutdown: &CancellationToken) {
@@ -167,18 +178,20 @@ impl Upkeep {
         }
     }
 
-    async fn tick(&self, tick: u64, position: &mut LogPosition) {
-        let done = if !self.shared.is_answering() {
-            self.find_store_back().await
-        } else {
-            self.tend(tick, position).await
+    async fn tick(&self, tick: u64, position: &mut Option<LogPosition>) {
+        let done = match position {
+            Some(position) if self.shared.is_answering() => self.tend(tick, position).await,
+            position => self.find_store_back(position).await,
         };
-        if let Err(error) = done {
-            self.shared.store_failed(&error, self.shared.now());
+        match done {
+            Ok(()) => self.shared.upkeep.worked(),
+            Err(error) => self.shared.upkeep_failed(&error, self.shared.now()),
         }
         if tick.is_multiple_of(SECOND_TICKS) {
             let now = self.shared.now();
             self.bans.prune(now);
+            self.known.keep(false).await;
+            self.shared.look_at_answers();
             self.fallback.sweep(now);
             metrics::gauge!("keyward_bans_held").set(self.bans.len() as f64);
             metrics::gauge!("keyward_events_waiting").set(self.shared.outbox.waiting() as f64);
@@ -201,32 +214,37 @@ impl Upkeep {
             reservations::count_charged(&self.shared, self.shared.now()).await?;
         }
         if tick.is_multiple_of(SECOND_TICKS) {
+            patient(self.shared.store.ping()).await?;
             // Also without an outage: a single trip that failed, or one that ended while the store came back.
             self.reconciler.settle(self.shared.now()).await?;
+            self.settle_journals().await?;
             patient(self.profiles.flush(&*self.shared.store)).await?;
             let ended = patient(self.shared.store.expire_bans(self.shared.now())).await?;
             self.shared.metrics.events_written.increment(ended as u64);
         }
         if tick > 0 && tick.is_multiple_of(RELOAD_TICKS) {
-            self.standings.reload(self.shared.now()).await?;
+            self.reload(self.shared.now()).await?;
         }
         Ok(())
     }
 
     /// Probes a lost store; when it answers, tells it what happened meanwhile.
-    async fn find_store_back(&self) -> Result<(), StoreError> {
+    async fn find_store_back(&self, position: &mut Option<LogPosition>) -> Result<(), StoreError> {
         let found = matches!(clock::timeout(PROBE, self.shared.store.ping()).await, Ok(Ok(())));
         if !found {
             return Ok(());
         }
         self.shared.follow_clock().await?;
+        if position.is_none() {
+            *position = Some(patient(self.shared.store.log_end()).await?);
+        }
         let now = self.shared.now();
         let reconciled = self.reconciler.settle(now).await?;
-        self.standings.reload(now).await?;
+        self.reload(now).await?;
         patient(self.in_force.refresh_if_changed()).await?;
         // A store that reads but takes no writes is not back.
         self.shared.write_events().await?;
-        if let Some(since) = self.shared.breaker.close() {
+        if let Some(since) = self.shared.found_back() {
             tracing::info!("the store answers again");
             metrics::gauge!("keyward_degraded").set(0.0);
             self.shared.outbox.push(events::recovered(since, reconciled, now));
@@ -234,21 +252,11 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Writes what is still in memory, once, before the process ends.
-    async fn finish(&self) {
-        let written = async {
-            let deferred = self.deferred.charge(self.shared.now()).await;
-            let settled = self.reconciler.settle(self.shared.now()).await;
-            let counted = self.book.flush(&*self.shared.store, self.shared.now()).await;
-            self.shared.write_events().await?;
-            deferred?;
-            settled?;
-            counted?;
-            self.profiles.flush(&*self.shared.store).await?;
-            self.shared.store.close().await
-        };
-        if let Err(error) = patient(written).await {
-            tracing::error!(%error, "the last usage, events and profiles could not be written");
-        }
+    /// Reads every ban in force, and tells of those that the store had lost.
+    async fn reload(&self, now: Millis) -> Result<(), StoreError> {
+        let known = self.bans.len();
+        let lost = self.standings.reload(now).await?;
+        self.known.tell_missing(lost, known, 0, now);
+        Ok(())
     }
 }

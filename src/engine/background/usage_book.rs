@@ -86,6 +86,8 @@ pub(in crate::engine) struct UsageBook {
     hasher: RandomState,
     instance: Arc<str>,
     outgoing: tokio::sync::Mutex<Outgoing>,
+    /// What another run had worked out and not sent.
+    worked_out: Mutex<Vec<UsageDelta>>,
     /// Series told apart per hour; 0: nothing is counted.
     max_series: usize,
     /// Whether users are told apart.
@@ -128,6 +130,7 @@ impl UsageBook {
             hasher: RandomState::new(),
             instance: hex::encode(id).into(),
             outgoing: tokio::sync::Mutex::default(),
+            worked_out: Mutex::default(),
             max_series,
             by_user,
             series: AtomicUsize::new(0),
@@ -320,6 +323,33 @@ impl UsageBook {
         flushed
     }
 
+    /// Batches that the store lacks, taken, in their order.
+    pub(super) async fn leave(&self, now: Millis) -> Vec<UsageBatch> {
+        let mut outgoing = self.outgoing.lock().await;
+        self.seal(&mut outgoing, now);
+        std::mem::take(&mut outgoing.batches).into()
+    }
+
+    /// Takes over batches of another run, which go before those of this one.
+    pub(super) async fn take_over(&self, batches: Vec<UsageBatch>) {
+        let mut outgoing = self.outgoing.lock().await;
+        batches.into_iter().rev().for_each(|batch| outgoing.batches.push_front(batch));
+    }
+
+    /// What a record adds to its series.
+    pub(super) fn delta(&self, record: &Record, refused: bool, now: Millis) -> UsageDelta {
+        let when = record.timestamp.filter(|_| record.late).unwrap_or(now);
+        let (minute, key) = (Bucket::Minute.start(when), self.call(record).into_key());
+        UsageDelta { minute, key, measured: Measured::of(record, refused) }
+    }
+
+    /// Adds what another run had worked out, to the next batch.
+    pub(super) fn add_delta(&self, delta: UsageDelta) {
+        if self.max_series > 0 {
+            self.worked_out.lock().push(delta);
+        }
+    }
+
     /// What was sent and not acknowledged is sent again first, as it was.
     async fn send_all(&self, store: &dyn UsageStore, now: Millis) -> Result<(), StoreError> {
         let mut outgoing = self.outgoing.lock().await;
@@ -344,7 +374,7 @@ impl UsageBook {
 
     /// Makes numbered batches of all that was counted since.
     fn seal(&self, outgoing: &mut Outgoing, now: Millis) {
-        let mut deltas = Vec::new();
+        let mut deltas = std::mem::take(&mut *self.worked_out.lock());
         for shard in &self.shards {
             let pending = std::mem::take(&mut shard.lock().pending);
             self.waiting.fetch_sub(pending.len(), Relaxed);

@@ -61,6 +61,19 @@ impl IdempotencyCache {
     }
 }
 
+impl IdempotencyCache {
+    /// Forgets the answers that are given to nobody any more.
+    pub(super) fn forget_old(&self, now: Millis) {
+        self.answers.retain(|_, (at, _)| (0..self.span).contains(&(now - *at)));
+    }
+
+    /// How many answers are kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.answers.len()
+    }
+}
+
 impl InFlight<'_> {
     /// Tells those who wait the answer; it is kept for retries where `remembered`.
     pub(super) fn answer(mut self, decision: &Decision, remembered: bool, now: Millis) {

@@ -47,10 +47,35 @@ use crate::{
     engine::policy::ActivePolicy,
 };
 
+/// Records of a batch that go to the store together. One chunk of all batches is under way at a time, so that whoever
+/// asks about one request waits behind some milliseconds of work of the store at most.
+const CHUNK: usize = 100;
+
 impl Decider {
-    /// Decides about finished requests, in order, and learns from them. Waits for the store once if nothing is found.
+    /// Decides about finished requests, in order, and learns from them. Waits for the store once if nothing is found;
+    /// for each hundred of many.
     pub(in crate::engine) async fn record(&self, records: &[Record], now: Millis) -> Vec<Decision> {
-        self.decide(records, now, &mut ()).await
+        if records.len() <= CHUNK {
+            return self.decide(records, now, &mut ()).await;
+        }
+        let mut decisions = Vec::with_capacity(records.len());
+        for chunk in records.chunks(CHUNK) {
+            // First come, first served: each chunk waits its turn behind those of others. It is never closed.
+            let _turn = self.batches.acquire().await;
+            decisions.extend(self.decide(chunk, now, &mut ()).await);
+        }
+        decisions
+    }
+
+    /// Forgets answers that are given to no retry any more.
+    pub(in crate::engine) fn forget_old_answers(&self, now: Millis) {
+        self.remembers.idempotency.forget_old(now);
+    }
+
+    /// How many answers are kept for retries.
+    #[cfg(test)]
+    pub(in crate::engine) fn answers_kept(&self) -> usize {
+        self.remembers.idempotency.len()
     }
 
     async fn decide(&self, records: &[Record], now: Millis, trace: &mut impl Trace) -> Vec<Decision> {
@@ -69,6 +94,7 @@ impl Decider {
                 }
             };
             self.shared.metrics.count(&decision);
+            self.shared.count_answer(&decision);
             decisions.push(decision);
         }
         // Where nothing goes on beside the decisions, they count what waits themselves.
@@ -140,6 +166,7 @@ impl Decider {
             None => self.unavailable(record, &active, now),
         };
         self.shared.metrics.count_check(&decision);
+        self.shared.count_answer(&decision);
         decision
     }
 

@@ -220,7 +220,7 @@ fn what_the_service_says_of_itself_is_written_as_its_golden_files_say() {
     check("", &service_events::data_missing("The database lacks 24 of 300 bans.".to_owned(), Some(24), NOW));
     check("", &service_events::answers_degraded(31, 1_204, NOW));
     let error = "the store refuses to write: no permissions".to_owned();
-    check("", &service_events::upkeep_failed("event log", error, NOW, NOW + 10 * SECOND));
+    check("", &service_events::upkeep_failed(error, NOW, NOW + 10 * SECOND));
     check("restored", &events::restored(DocumentKind::Plan, "free", NOW));
     let outbox = super::super::outbox::EventOutbox::new(0, 1);
     for _ in 0..3 {

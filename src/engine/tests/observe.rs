@@ -349,3 +349,16 @@ async fn what_would_have_been_is_what_enforcement_says_whatever_happens() {
     }
     assert!(refused > 5, "the scripts lead to bans: {refused}");
 }
+
+#[tokio::test]
+async fn answers_are_kept_for_as_long_as_a_retry_gets_them_and_no_longer() {
+    let mut day = Day::set_up(|_| {}).await;
+    for n in 0..5 {
+        day.ask(json!({"request_id": format!("r-{n}")})).await;
+    }
+    day.now += crate::domain::record::RETRY_SPAN - 1;
+    day.engine.decider.forget_old_answers(day.now);
+    assert_eq!(day.engine.decider.answers_kept(), 5);
+    day.engine.decider.forget_old_answers(day.now + 1);
+    assert_eq!(day.engine.decider.answers_kept(), 0);
+}

@@ -248,7 +248,8 @@ impl Call {
             }
             // Behind the one that failed, in turn.
             let behind = open.iter().position(|other| *other == candidate).map_or(0, |at| at + 1);
-            open.rotate_left(behind.min(open.len()));
+            let behind = behind.min(open.len());
+            open.rotate_left(behind);
             if !fault.same_again {
                 open.retain(|other| other.upstream != candidate.upstream);
             }

@@ -206,5 +206,6 @@ fn options() -> EngineOptions {
         usage_series: 1000,
         usage_by_user: false,
         lease: LEASE,
+        directory: None,
     }
 }

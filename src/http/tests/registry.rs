@@ -21,7 +21,7 @@ async fn a_key_is_issued_with_a_secret_that_is_shown_once_and_another_takes_its_
     let api = Api::open().await;
     api.put("/v1/projects/shop", "{}").await.good(201);
     let post = async |path: &str, body: &'static str| {
-        api.call("POST", path, &[("content-type", "application/json")], body.into()).await
+        api.call("POST", path, &[("content-type", "application/json")], body).await
     };
     let issued = post("/v1/keys", r#"{"project":"shop","label":"CI"}"#).await.good(201);
     let secret = issued["secret"].as_str().unwrap();

@@ -24,10 +24,13 @@ async fn serve_with(change: impl FnOnce(&mut config::Server)) -> Served {
     let address = listener.local_addr().unwrap();
     let mut settings = config::Server {
         listen: address,
+        admin_listen: String::new(),
         hosts: Vec::new(),
         header_timeout_ms: 300,
         request_timeout_ms: 5_000,
+        write_timeout_ms: 5_000,
         max_connections: 16,
+        max_connections_per_address: 16,
         shutdown_grace_seconds: 5,
         max_clock_skew_seconds: 300,
         trusted_proxies: Vec::new(),
@@ -111,14 +114,14 @@ async fn silent_and_dawdling_clients_are_let_go() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_bound_wait_for_their_turn() {
+async fn connections_beyond_the_bound_wait_for_those_that_are_at_work() {
     let served = serve_with(|settings| {
         settings.max_connections = 1;
         settings.header_timeout_ms = 5_000;
     })
     .await;
     let mut first = served.connect().await;
-    first.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    first.write_all(b"GET /v1/events/stream HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut head = [0; 15];
     first.read_exact(&mut head).await.unwrap();
     let mut second = served.connect().await;
@@ -128,6 +131,39 @@ async fn connections_beyond_the_bound_wait_for_their_turn() {
     assert!(waits.is_err(), "the second connection was served while the first was open");
     drop(first);
     assert!(read_all(&mut second).await.starts_with("HTTP/1.1 200"));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_makes_room_for_a_new_one() {
+    let served = serve_with(|settings| {
+        settings.max_connections = 1;
+        settings.header_timeout_ms = 60_000;
+    })
+    .await;
+    let mut silent = served.connect().await;
+    let text =
+        served.exchange(&[b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"]).await;
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    assert_eq!(read_all(&mut silent).await, "", "it was closed");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn clients_that_take_nothing_of_their_answers_keep_nobody_out_for_ever() {
+    let served = serve_with(|settings| {
+        settings.max_connections = 2;
+        settings.max_connections_per_address = 2;
+        settings.write_timeout_ms = 300;
+    })
+    .await;
+    let ask = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(500);
+    let mut slow = served.connect().await;
+    // Takes nothing, so that even the questions are no longer taken after a while.
+    let _asked = clock::timeout(Duration::from_millis(200), slow.write_all(&ask)).await;
+    let text =
+        served.exchange(&[b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"]).await;
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     served.stop().await;
 }
 

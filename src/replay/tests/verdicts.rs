@@ -31,6 +31,7 @@ async fn judged(verdict: Verdict) -> Event {
         usage_series: 0,
         usage_by_user: false,
         lease: LEASE,
+        directory: None,
     };
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
     let geo = Arc::new(Geo::open(&[], true).unwrap());

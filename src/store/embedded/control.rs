@@ -27,7 +27,8 @@ impl StoreControl for EmbeddedStore {
                 Backing::File { writer, .. } if !writer.is_running() => {
                     Err(StoreError::Unavailable("the store is closed".into()))
                 }
-                _ => Ok(()),
+                Backing::File { presence, .. } => presence.check(),
+                Backing::Memory(_) => Ok(()),
             }
         })
     }

@@ -13,7 +13,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::{
-    directory::Directory, effects::Effects, memory::Memory, options::EmbeddedOptions, sqlite::failed,
+    directory::Directory, effects::Effects, memory::Memory, options::EmbeddedOptions, presence::Presence,
+    sqlite::failed,
 };
 use crate::{domain::subject::Subject, store::StoreError};
 
@@ -71,7 +72,7 @@ pub(super) struct Core {
     options: EmbeddedOptions,
     backlog: VecDeque<Unsaved>,
     /// Last, so that the directory is free only after the database is closed.
-    _directory: Option<Directory>,
+    held: Option<(Directory, Presence)>,
 }
 
 impl Core {
@@ -80,9 +81,9 @@ impl Core {
         connection: Connection,
         memory: Arc<Memory>,
         options: EmbeddedOptions,
-        directory: Option<Directory>,
+        held: Option<(Directory, Presence)>,
     ) -> Result<Self, StoreError> {
-        let core = Self { connection, memory, options, backlog: VecDeque::new(), _directory: directory };
+        let core = Self { connection, memory, options, backlog: VecDeque::new(), held };
         core.load()?;
         Ok(core)
     }
@@ -113,6 +114,8 @@ impl Core {
             }
             step(&transaction, "RELEASE job")?;
         }
+        // What goes into a file that is gone is acknowledged to nobody.
+        self.held.as_ref().map_or(Ok(()), |(_, presence)| presence.check())?;
         transaction.commit().map_err(failed)?;
         self.memory.learn(effects);
         Ok(())

@@ -18,6 +18,7 @@ mod events;
 mod ledger_rows;
 mod memory;
 mod options;
+mod presence;
 mod profiles;
 mod readers;
 mod reservations;
@@ -43,7 +44,8 @@ use self::{
     directory::Directory,
     effects::Effects,
     memory::Memory,
-    readers::Readers,
+    presence::Presence,
+    readers::{Readers, Size},
     writer::Writer,
 };
 use crate::{
@@ -70,7 +72,7 @@ pub struct EmbeddedStore {
 /// Where the store's database is, and who works on it.
 enum Backing {
     /// In a file: a thread writes, a pool reads.
-    File { writer: Writer, readers: Arc<Readers> },
+    File { writer: Writer, readers: Arc<Readers>, presence: Presence },
     /// In memory: quick enough to be worked on by whoever calls.
     Memory(Mutex<Core>),
 }
@@ -86,13 +88,18 @@ impl EmbeddedStore {
         let directory = Directory::take(directory)?;
         let path = directory.database();
         let connection = sqlite::open_writer(&path)?;
+        let presence = Presence::of(&path)?;
         let counters = Counters::tracking_changes(options.max_subjects);
         let memory = Arc::new(Memory::new(&options, counters));
         let every = Duration::from_secs(options.snapshot_seconds.max(1));
         let keep = options.usage;
-        let core = Core::new(connection, Arc::clone(&memory), options, Some(directory))?;
-        let backing =
-            Backing::File { writer: Writer::start(core, every)?, readers: Arc::new(Readers::new(path)) };
+        let held = Some((directory, presence.clone()));
+        let core = Core::new(connection, Arc::clone(&memory), options, held)?;
+        let backing = Backing::File {
+            writer: Writer::start(core, every)?,
+            readers: Arc::new(Readers::new(path)),
+            presence,
+        };
         Ok(Self { memory, backing, keep })
     }
 
@@ -128,11 +135,25 @@ impl EmbeddedStore {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.read_sized(Size::Large, query).await
+    }
+
+    /// The same in the turn of queries of that size.
+    async fn read_sized<T: Send + 'static>(
+        &self,
+        size: Size,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let readers = match &self.backing {
             Backing::Memory(core) => return query(core.lock().connection()),
-            Backing::File { readers, .. } => Arc::clone(readers),
+            Backing::File { readers, presence, .. } => {
+                presence.check()?;
+                Arc::clone(readers)
+            }
         };
         let Ok(executor) = Handle::try_current() else { return readers.query(query) };
+        let turns = Arc::clone(&readers);
+        let _turn = turns.turn(size).await;
         let answer = executor.spawn_blocking(move || readers.query(query)).await;
         answer.unwrap_or_else(|error| Err(StoreError::Unavailable(StoreFault::of(error))))
     }

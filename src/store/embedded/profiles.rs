@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     Backing, EmbeddedStore,
+    readers::Size,
     sqlite::{decode_profile, failed, unreadable_because},
 };
 use crate::{
@@ -82,7 +83,7 @@ impl EmbeddedStore {
             return Ok(None);
         }
         let subject = subject.clone();
-        self.read(move |connection| {
+        self.read_sized(Size::Small, move |connection| {
             let sql = "SELECT profile FROM profiles WHERE subject = ?";
             let blob: Option<Vec<u8>> = connection
                 .prepare_cached(sql)

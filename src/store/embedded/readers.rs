@@ -1,26 +1,49 @@
-//! Read-only connections for queries, made when they are needed and kept for the next.
+//! Read-only connections for queries, made when they are needed and kept for the next. There are few: who asks for more
+//! at once waits for their turn, so that neither threads nor memory grow with the number of those who ask.
 
 use std::path::PathBuf;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::sqlite::open_reader;
 use crate::store::StoreError;
 
-/// Connections that are kept while nobody needs them.
-const KEPT: usize = 4;
+/// Queries of people and streams that run at once: some read much.
+const LARGE: usize = 4;
+/// Queries that requests wait for and that run at once, beside the others.
+const SMALL: usize = 4;
 
 /// A pool of connections that cannot write.
 pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    large: Semaphore,
+    small: Semaphore,
+}
+
+/// How much a query reads, and who waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    /// Any number of rows.
+    Large,
+    /// A row by its key, which a request may wait for.
+    Small,
 }
 
 impl Readers {
     /// Readers of the database at `path`.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::default() }
+        let (large, small) = (Semaphore::new(LARGE), Semaphore::new(SMALL));
+        Self { path, idle: Mutex::default(), large, small }
+    }
+
+    /// Waits for the turn of a query, first come, first served; its turn is over when this is dropped.
+    pub(super) async fn turn(&self, size: Size) -> Option<SemaphorePermit<'_>> {
+        let turns = if size == Size::Large { &self.large } else { &self.small };
+        // It is never closed.
+        turns.acquire().await.ok()
     }
 
     /// Runs a query. Blocks: not for the threads of an executor.
@@ -32,9 +55,48 @@ impl Readers {
         let connection = idle.map_or_else(|| open_reader(&self.path), Ok)?;
         let answer = query(&connection);
         let mut idle = self.idle.lock();
-        if idle.len() < KEPT {
+        if idle.len() < LARGE + SMALL {
             idle.push(connection);
         }
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    };
+
+    use super::*;
+    use crate::store::embedded::{Backing, EmbeddedOptions, EmbeddedStore};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn many_streams_and_lists_share_few_threads() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(directory.path(), EmbeddedOptions::default()).unwrap();
+        let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let reads = (0..100).map(|_| {
+            let (at_once, most) = (at_once.clone(), most.clone());
+            store.read(move |_| {
+                most.fetch_max(at_once.fetch_add(1, SeqCst) + 1, SeqCst);
+                (0..200).for_each(|_| std::thread::yield_now());
+                at_once.fetch_sub(1, SeqCst);
+                Ok(())
+            })
+        });
+        assert!(futures::future::join_all(reads).await.iter().all(Result::is_ok));
+        assert!(most.load(SeqCst) <= LARGE, "{most:?}");
+    }
+
+    #[tokio::test]
+    async fn what_requests_wait_for_does_not_stand_behind_large_queries() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(directory.path(), EmbeddedOptions::default()).unwrap();
+        let Backing::File { readers, .. } = &store.backing else { panic!("it is in a file") };
+        let large = futures::future::join_all((0..LARGE).map(|_| readers.turn(Size::Large))).await;
+        assert!(store.read_sized(Size::Small, |_| Ok(())).await.is_ok());
+        drop(large);
     }
 }

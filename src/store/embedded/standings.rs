@@ -6,6 +6,7 @@ use super::{
     Backing, EmbeddedStore,
     effects::{Effect, Effects},
     event_rows,
+    readers::Size,
     sqlite::failed,
     standing_rows,
 };
@@ -20,7 +21,7 @@ use crate::{
 impl StandingLookup for EmbeddedStore {
     fn standing<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<StandingRecord>> {
         let subject = subject.clone();
-        Box::pin(self.read(move |connection| standing_rows::find(connection, &subject)))
+        Box::pin(self.read_sized(Size::Small, move |connection| standing_rows::find(connection, &subject)))
     }
 
     fn standings_in_force(&self, now: Millis) -> StoreResult<'_, Vec<StandingRecord>> {

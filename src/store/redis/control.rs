@@ -9,7 +9,8 @@ use crate::{
 impl StoreControl for RedisStore {
     fn register_pepper<'a>(&'a self, name: &'a str, fingerprint: &'a str) -> StoreResult<'a, Option<String>> {
         Box::pin(async move {
-            let stored = self.fix(&[(&format!("pepper:{name}"), fingerprint.to_owned())]).await?;
+            let facts = [(&*format!("pepper:{name}"), fingerprint.to_owned())];
+            let stored = self.fix(&self.link, &facts).await?;
             Ok(stored.into_iter().next().filter(|stored| stored != fingerprint))
         })
     }
@@ -26,6 +27,7 @@ impl StoreControl for RedisStore {
     /// Asks for a key instead of PING, which on a cluster waits for every node.
     fn ping(&self) -> StoreResult<'_, ()> {
         Box::pin(async move {
+            self.reach().await?;
             let mut command = redis::cmd("EXISTS");
             command.arg(self.keys.meta());
             // On both connections: either may have been lost alone.

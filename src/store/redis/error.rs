@@ -14,7 +14,10 @@ const LATER: &[&str] = &["LOADING", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGA
 pub(super) fn translate(error: &RedisError, secret: Option<&str>) -> StoreError {
     let code = error.code().unwrap_or("");
     let fault = fault(error, secret);
-    if REFUSALS.contains(&code) || error.kind() == ErrorKind::AuthenticationFailed {
+    if REFUSALS.contains(&code)
+        || is_refused_in_script(error)
+        || error.kind() == ErrorKind::AuthenticationFailed
+    {
         StoreError::Refused(fault)
     } else if LATER.contains(&code) || code.is_empty() && !is_parse(error) {
         StoreError::Unavailable(fault)
@@ -51,6 +54,14 @@ where
     move |error| StoreError::Incompatible(StoreFault::because(format!("{what} cannot be read"), error))
 }
 
+/// How servers say that a script may not use a command or key, up to 7.0 and from 7.2 on. They give it no code.
+const REFUSED_IN_SCRIPT: [&str; 2] = ["The user executing the script can't", "ACL failure in script"];
+
+/// Whether a script was stopped because its caller may not use a command or key.
+fn is_refused_in_script(error: &RedisError) -> bool {
+    error.detail().is_some_and(|detail| REFUSED_IN_SCRIPT.iter().any(|words| detail.contains(words)))
+}
+
 fn is_parse(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Parse | ErrorKind::UnexpectedReturnType)
 }
@@ -82,6 +93,17 @@ mod tests {
         assert!(matches!(translate(&server("WRONGTYPE"), None), StoreError::Incompatible(_)));
         let io = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         assert!(matches!(translate(&io, None), StoreError::Unavailable(_)));
+    }
+
+    #[test]
+    fn a_right_that_a_script_lacks_is_a_refusal() {
+        for detail in [
+            "The user executing the script can't run this command or subcommand script: 1, on @user_script:2.",
+            "ACL failure in script: User keyward has no permissions to run the 'xadd' command script: 1",
+        ] {
+            let error = redis::make_extension_error("ERR".into(), Some(detail.into()));
+            assert!(matches!(translate(&error, None), StoreError::Refused(_)), "{detail}");
+        }
     }
 
     #[test]

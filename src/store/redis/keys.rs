@@ -1,6 +1,9 @@
 //! The names of everything in Redis. A script gets whole keys from here and never makes one.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU16, Ordering::Relaxed},
+};
 
 use crate::domain::{stable_hash, subject::Subject, window::WINDOW_COUNT};
 
@@ -8,10 +11,10 @@ use crate::domain::{stable_hash, subject::Subject, window::WINDOW_COUNT};
 pub const LAYOUT: u32 = 1;
 
 /// Makes keys under one namespace, for a keyspace of so many partitions.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Keys {
     prefix: String,
-    partitions: u16,
+    partitions: AtomicU16,
 }
 
 /// The keys of one subject.
@@ -29,27 +32,33 @@ pub(super) struct SubjectKeys {
 impl Keys {
     /// Keys under `namespace`; at least one partition.
     pub(super) fn new(namespace: &str, partitions: u16) -> Self {
-        Self { prefix: format!("{namespace}:{LAYOUT}"), partitions: partitions.max(1) }
+        Self { prefix: format!("{namespace}:{LAYOUT}"), partitions: AtomicU16::new(partitions.max(1)) }
     }
 
-    /// The same with the number of partitions that the keyspace really has.
-    pub(super) fn with_partitions(&self, partitions: u16) -> Self {
-        Self { prefix: self.prefix.clone(), partitions: partitions.max(1) }
+    /// Takes over the number of partitions that the keyspace really has, before anything else is asked for.
+    pub(super) fn adopt_partitions(&self, partitions: u16) {
+        self.partitions.store(partitions.max(1), Relaxed);
     }
 
     /// How many partitions there are.
     pub(super) fn partitions(&self) -> u16 {
-        self.partitions
+        self.partitions.load(Relaxed)
     }
 
     /// The partition of what belongs to `subject`; what belongs to nobody is in partition 0.
     pub(super) fn partition(&self, subject: Option<&Subject>) -> u16 {
-        subject.map_or(0, |s| s.partition(self.partitions))
+        subject.map_or(0, |s| s.partition(self.partitions()))
     }
 
     /// Facts about the keyspace (layout, partitions, peppers): a hash.
     pub(super) fn meta(&self) -> String {
         format!("{}:meta", self.prefix)
+    }
+
+    /// Scratch keys by which rights are tried: a string, a hash, a set, a sorted set and a stream.
+    pub(super) fn scratch(&self) -> [String; 5] {
+        ["string", "hash", "set", "sorted", "stream"]
+            .map(|kind| self.in_partition(0, &format!("rights:{kind}")))
     }
 
     /// The keys of one subject, all in the slot of its partition.
@@ -106,7 +115,7 @@ impl Keys {
 
     /// The claim of a piece of work.
     pub(super) fn claim(&self, name: &str) -> String {
-        let partition = (stable_hash(name.as_bytes()) % u64::from(self.partitions)) as u16;
+        let partition = (stable_hash(name.as_bytes()) % u64::from(self.partitions())) as u16;
         self.in_partition(partition, &format!("claim:{name}"))
     }
 
@@ -132,7 +141,7 @@ impl Keys {
 
     /// A sink, its dead letters, and which of them are to be sent again.
     pub(super) fn sink(&self, name: &str) -> [String; 3] {
-        let partition = (stable_hash(name.as_bytes()) % u64::from(self.partitions)) as u16;
+        let partition = (stable_hash(name.as_bytes()) % u64::from(self.partitions())) as u16;
         ["", ":dead", ":again"].map(|part| self.in_partition(partition, &format!("sink:{name}{part}")))
     }
 

@@ -9,7 +9,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -55,6 +55,8 @@ pub(super) struct Link {
     wait: Duration,
     secret: Option<String>,
     keeper: JoinHandle<()>,
+    /// False where the server was away at the start and was not reached since.
+    is_open: AtomicBool,
 }
 
 /// What one command was answered.
@@ -67,11 +69,33 @@ impl Link {
         let secret = target.secret().map(str::to_owned);
         let mut dialer = Dialer::new(target, options).map_err(|e| translate(&e, secret.as_deref()))?;
         let connection = dialer.dial().await.map_err(|e| translate(&e, secret.as_deref()))?;
-        let (sender, state) = watch::channel(State::Up { connection, generation: 0 });
+        Ok(Self::with(dialer, State::Up { connection, generation: 0 }, options, secret))
+    }
+
+    /// A link that is closed, and connects by itself; it sends nothing before [`Link::open`].
+    pub(super) fn later(target: &Target, options: &RedisOptions) -> Result<Self, StoreError> {
+        install_tls();
+        let secret = target.secret().map(str::to_owned);
+        let dialer = Dialer::new(target, options).map_err(|e| translate(&e, secret.as_deref()))?;
+        let away = StoreError::Unavailable("it was away when the service started".into());
+        let link = Self::with(dialer, State::Down(away), options, secret);
+        link.is_open.store(false, Ordering::Release);
+        link.report_broken(0);
+        Ok(link)
+    }
+
+    fn with(dialer: Dialer, first: State, options: &RedisOptions, secret: Option<String>) -> Self {
+        let (sender, state) = watch::channel(first);
         let (broken, reports) = mpsc::unbounded_channel();
         let misses = Arc::new(AtomicU32::new(0));
         let keeper = tokio::spawn(keep(dialer, sender, reports, misses.clone(), secret.clone()));
-        Ok(Self { state, broken, misses, wait: options.response_timeout, secret, keeper })
+        let is_open = AtomicBool::new(true);
+        Self { state, broken, misses, wait: options.response_timeout, secret, keeper, is_open }
+    }
+
+    /// From now on it sends what it is asked to.
+    pub(super) fn open(&self) {
+        self.is_open.store(true, Ordering::Release);
     }
 
     /// Sends commands that may belong to several slots, together: one pipeline to one server; on a cluster one
@@ -138,6 +162,9 @@ impl Link {
     }
 
     async fn connection(&self) -> Result<(Connection, u64), StoreError> {
+        if !self.is_open.load(Ordering::Acquire) {
+            return Err(StoreError::Unavailable("it was away when the service started".into()));
+        }
         let mut state = self.state.clone();
         let settled = state.wait_for(|state| !matches!(state, State::Connecting));
         let settled = clock::timeout(self.wait, settled).await.ok().and_then(Result::ok);

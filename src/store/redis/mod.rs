@@ -92,6 +92,8 @@ pub struct RedisStore {
     options: RedisOptions,
     /// Whether a script reaches one slot only.
     cluster: bool,
+    /// Where the server is that was away at the start, until it is reached.
+    unadopted: tokio::sync::Mutex<Option<url::Target>>,
 }
 
 impl RedisStore {
@@ -108,14 +110,49 @@ impl RedisStore {
         let target = url::parse(url)?;
         let link = Link::connect(&target, &options).await?;
         let aside = Link::connect(&target, &options).await?;
+        let store = Self::over(&target, link, aside, options);
+        store.adopt(&store.link).await?;
+        Ok(store)
+    }
+
+    /// A store that is not connected to yet, and answers nothing before a [`ping`](super::StoreControl::ping) has
+    /// reached the server, checked it and found the keyspace to be one that this version can use.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the URL is no such URL.
+    pub fn connect_later(url: &str, options: RedisOptions) -> Result<Self, StoreError> {
+        let target = url::parse(url)?;
+        let later = || Link::later(&target, &options);
+        let (link, aside) = (later()?, later()?);
+        let unadopted = tokio::sync::Mutex::new(Some(target.clone()));
+        Ok(Self { unadopted, ..Self::over(&target, link, aside, options.clone()) })
+    }
+
+    fn over(target: &url::Target, link: Link, aside: Link, options: RedisOptions) -> Self {
         let keys = Keys::new(&options.namespace, options.partitions);
         let cluster = matches!(target, url::Target::Cluster { .. });
-        let mut store = Self { link, aside, keys, options, cluster };
-        if store.options.check_server {
-            store.check_server().await?;
+        Self { link, aside, keys, options, cluster, unadopted: tokio::sync::Mutex::default() }
+    }
+
+    /// Checks server and keyspace over a connection, and takes over what the first start fixed.
+    async fn adopt(&self, link: &Link) -> Result<(), StoreError> {
+        if self.options.check_server {
+            self.check_server(link).await?;
+            self.check_rights(link).await?;
         }
-        store.adopt_keyspace().await?;
-        Ok(store)
+        self.adopt_keyspace(link).await
+    }
+
+    /// Reaches a server that was away at the start. After the first time, does nothing.
+    async fn reach(&self) -> Result<(), StoreError> {
+        let mut unadopted = self.unadopted.lock().await;
+        if let Some(target) = &*unadopted {
+            self.adopt(&Link::connect(target, &self.options).await?).await?;
+            self.link.open();
+            self.aside.open();
+            *unadopted = None;
+        }
+        Ok(())
     }
 
     /// How many partitions the keyspace has.

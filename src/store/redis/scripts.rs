@@ -51,6 +51,8 @@ scripts! {
     DEBTS = "0017_debts.lua";
     /// Shows and notes what usage counts of reservations.
     RESERVATION_USAGE = "0018_reservation_usage.lua";
+    /// Says which commands the user may not use.
+    RIGHTS = "0019_rights.lua";
 }
 
 /// What scripts may include, by the line that asks for it.
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
     use crate::domain::window::{WINDOW_MILLIS, bucket_expires_at, bucket_millis};
 
-    const ALL: [&LazyLock<Source>; 18] = [
+    const ALL: [&LazyLock<Source>; 19] = [
         &OBSERVE,
         &RESPOND,
         &EXPIRE,
@@ -151,6 +153,7 @@ mod tests {
         &DEBTS,
         &CHANGE_RESERVATION,
         &RESERVATION_USAGE,
+        &RIGHTS,
     ];
 
     #[test]

@@ -88,3 +88,25 @@ fn sigterm_ends_it_in_order_and_with_0() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(Served::start(dir.path()).terminate().code(), Some(0));
 }
+
+#[tokio::test]
+async fn operators_have_a_listener_of_their_own_where_one_is_configured() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    config.server.admin_listen = "127.0.0.1:0".to_owned();
+    let running = app::start(config).await.unwrap();
+    let (callers, operators) = (running.address, running.admin_address.unwrap());
+    let status = async |address: std::net::SocketAddr, path: &str| {
+        client().get(format!("http://{address}{path}")).send().await.unwrap().status().as_u16()
+    };
+    for path in ["/v1/bans", "/v1/events", "/v1/policy", "/metrics", "/openapi.json", "/docs/"] {
+        assert_eq!((status(callers, path).await, status(operators, path).await), (404, 200), "{path}");
+    }
+    let record = json!({ "key_id": "a", "endpoint": "/v1/x", "source_ip": "203.0.113.7" });
+    for address in [callers, operators] {
+        assert_eq!(status(address, "/readyz").await, 200);
+        let sent = client().post(format!("http://{address}/v1/record")).json(&record).send().await.unwrap();
+        assert_eq!(sent.status(), 200);
+    }
+    running.shutdown().await.unwrap();
+}

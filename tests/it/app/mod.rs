@@ -2,6 +2,7 @@
 
 mod backtest;
 mod demo;
+mod doors;
 mod durability;
 mod exit_codes;
 mod explain;

@@ -1,14 +1,22 @@
-//! A clock jumps: that of Redis, and that of this machine under the embedded store. The processes run with a wall clock
-//! of their own (libfaketime), which is moved while they run.
+//! A clock jumps: that of Redis, and that of this machine under the embedded store. The answers of Redis to TIME go
+//! through a proxy that moves them; the process over the embedded store has a wall clock of its own (libfaketime).
 
 use std::{
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, tcp},
+};
 
 use super::process::Process;
 use crate::{
@@ -16,8 +24,80 @@ use crate::{
     support::{eventually, within},
 };
 
+/// A busy machine must not have answers given without the store: they are not what is looked at here.
+const PATIENT: (&str, &str) = ("KEYWARD__STORE__DEADLINE_MS", "5000");
 /// How long the clock is wrong.
 const GLITCH: Duration = Duration::from_secs(12);
+
+/// A clock that is moved while a service follows it.
+trait Movable {
+    /// Sets by how many seconds it is ahead of the true time.
+    fn ahead(&self, seconds: i64);
+}
+
+/// A Redis whose clock is moved by hand: a proxy before a real one.
+struct MovedRedis {
+    ahead: Arc<AtomicI64>,
+    url: String,
+}
+
+impl Movable for MovedRedis {
+    fn ahead(&self, seconds: i64) {
+        self.ahead.store(seconds, Relaxed);
+    }
+}
+
+impl MovedRedis {
+    async fn before(server: &Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let (ahead, port) = (Arc::new(AtomicI64::new(0)), server.port);
+        let moved = ahead.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let ((asks, answered), (mut answers, mut asked)) = (client.into_split(), server.into_split());
+                tokio::spawn(async move {
+                    let mut asks = asks;
+                    tokio::io::copy(&mut asks, &mut asked).await
+                });
+                let moved = moved.clone();
+                tokio::spawn(async move { pass_on(&mut answers, answered, &moved).await });
+            }
+        });
+        Self { ahead, url }
+    }
+}
+
+async fn pass_on(
+    from: &mut tcp::OwnedReadHalf,
+    mut to: tcp::OwnedWriteHalf,
+    ahead: &AtomicI64,
+) -> std::io::Result<()> {
+    let mut bytes = vec![0; 1 << 16];
+    loop {
+        let read = from.read(&mut bytes).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        move_time(&mut bytes[..read], ahead.load(Relaxed));
+        to.write_all(&bytes[..read]).await?;
+    }
+}
+
+/// Moves the seconds of an answer to TIME: of two texts the first, of ten digits.
+fn move_time(bytes: &mut [u8], ahead: i64) {
+    const HEAD: &[u8] = b"*2\r\n$10\r\n";
+    for at in 0..bytes.len().saturating_sub(HEAD.len() + 12) {
+        let Some(seconds) = bytes[at..].strip_prefix(HEAD).map(|rest| &rest[..10]) else { continue };
+        let Some(seconds) = std::str::from_utf8(seconds).ok().and_then(|text| text.parse::<i64>().ok())
+        else {
+            continue;
+        };
+        let at = at + HEAD.len();
+        bytes[at..at + 10].copy_from_slice((seconds + ahead).to_string().as_bytes());
+    }
+}
 
 /// A wall clock that is moved by hand. The monotonic clock goes on.
 struct WallClock {
@@ -27,19 +107,12 @@ struct WallClock {
 impl WallClock {
     fn new() -> Self {
         let clock = Self { directory: tempfile::tempdir().unwrap() };
-        clock.ahead("+0");
+        clock.ahead(0);
         clock
     }
 
     fn file(&self) -> PathBuf {
         self.directory.path().join("offset")
-    }
-
-    /// Sets by how many seconds it is ahead of the true time.
-    fn ahead(&self, offset: &str) {
-        let written = self.directory.path().join("next");
-        std::fs::write(&written, offset).unwrap();
-        std::fs::rename(written, self.file()).unwrap();
     }
 
     /// What makes a process follow it.
@@ -51,6 +124,14 @@ impl WallClock {
             set("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
             set("FAKETIME_CACHE_DURATION", "1".to_owned()),
         ]
+    }
+}
+
+impl Movable for WallClock {
+    fn ahead(&self, seconds: i64) {
+        let written = self.directory.path().join("next");
+        std::fs::write(&written, format!("{seconds:+}")).unwrap();
+        std::fs::rename(written, self.file()).unwrap();
     }
 }
 
@@ -72,14 +153,14 @@ fn borrowed(environment: &[(String, String)]) -> Vec<(&str, &str)> {
 }
 
 /// A clock two hours wrong for twelve seconds, and what holds while it is and right afterwards.
-async fn glitch(service: &Process, clock: &WallClock, source: &str, ahead: i64) {
+async fn glitch(service: &Process, clock: &impl Movable, source: &str, ahead: i64) {
     let limit = json!({ "limits": [{ "unit": "requests", "window": "5s", "limit": 5 }] });
     let (status, answer) = service.call(Method::PUT, "/v1/keys/limited", limit).await;
     assert!(status == 200 || status == 201, "{answer}");
     assert_eq!(service.ban("key:hour", Some(3_600)).await, 201);
     assert_eq!(service.ban("key:short", Some(20)).await, 201);
     let began = keyward::clock::instant();
-    clock.ahead(&format!("{ahead:+}"));
+    clock.ahead(ahead);
     eventually("the jump is noticed", async || service.get("/readyz").await["clock"]["status"] == "jumped")
         .await;
     assert_eq!(service.state("key:hour").await, "temporarily_banned");
@@ -91,7 +172,7 @@ async fn glitch(service: &Process, clock: &WallClock, source: &str, ahead: i64) 
         ticks.tick().await;
         assert_eq!(service.state("key:hour").await, "temporarily_banned");
     }
-    clock.ahead("+0");
+    clock.ahead(0);
     eventually("it is over", async || service.get("/readyz").await["clock"]["status"] == "steady").await;
     assert_eq!(service.state("key:hour").await, "temporarily_banned");
     five_are_admitted_and_no_sixth(service).await;
@@ -119,10 +200,9 @@ async fn five_are_admitted_and_no_sixth(service: &Process) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_of_redis_that_jumps_for_twelve_seconds_ends_no_ban_and_stops_no_limit() {
     for ahead in [7_200, -7_200] {
-        let (clock, data) = (WallClock::new(), tempfile::tempdir().unwrap());
-        let environment = clock.environment();
-        let server = Server::start_in(&borrowed(&environment));
-        let service = Process::start(&server.url(), data.path(), &[], &[]);
+        let (server, data) = (Server::start(&[]), tempfile::tempdir().unwrap());
+        let clock = MovedRedis::before(&server).await;
+        let service = Process::start(&clock.url, data.path(), &[], &[PATIENT]);
         glitch(&service, &clock, "store", ahead).await;
     }
 }
@@ -132,7 +212,9 @@ async fn a_clock_of_the_machine_that_jumps_for_twelve_seconds_ends_no_ban_and_st
     for ahead in [7_200, -7_200] {
         let (clock, data) = (WallClock::new(), tempfile::tempdir().unwrap());
         let environment = clock.environment();
-        let service = Process::embedded(data.path(), &borrowed(&environment));
+        let mut environment = borrowed(&environment);
+        environment.push(PATIENT);
+        let service = Process::embedded(data.path(), &environment);
         glitch(&service, &clock, "machine", ahead).await;
     }
 }

@@ -58,8 +58,8 @@ async fn what_a_killed_process_had_on_its_way_is_charged_at_the_end_of_its_lease
     let spent = async || {
         let answer = get(&client, format!("{}/v1/limits/key:{key_id}", served.url)).await;
         let budget = answer["limits"].as_array().unwrap().iter().find(|limit| limit["unit"] == "cost_usd");
-        let text = |name: &str| nanos(budget.unwrap()[name].as_str().unwrap());
-        (text("used"), text("held"))
+        let amount = |name: &str| budget.unwrap()[name].as_str().map_or(0, nanos);
+        (amount("used"), amount("held"))
     };
     eventually("it is charged, and no longer held", async || spent().await == (held, 0)).await;
     let rows = format!("{}/v1/usage?group_by=key", served.url);

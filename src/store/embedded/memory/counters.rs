@@ -4,7 +4,7 @@
 //! Redis does not answer. Durability is not its business: see the writer for that.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -19,6 +19,8 @@ use crate::domain::{
 };
 use crate::store::Refund;
 
+/// Subjects that are looked at to make room for one.
+const LOOKS: usize = 32;
 /// Locks over which subjects are spread: enough that threads seldom meet, few enough to walk through.
 const SHARDS: u16 = 64;
 
@@ -30,6 +32,47 @@ struct Shard {
     dirty: Vec<Subject>,
     /// The latest time this shard was told.
     latest: Millis,
+    /// Subjects in the order in which they leave where there is no room: those of whom no request succeeded, and
+    /// others.
+    unproven: VecDeque<Subject>,
+    proven: VecDeque<Subject>,
+}
+
+impl Shard {
+    /// Makes room for one subject, if any may leave: first one of whom no request succeeded, then one that was not used
+    /// since it was looked at last. Never one with a standing: a ban must hold.
+    fn make_room(&mut self) -> bool {
+        for _ in 0..LOOKS.min(self.unproven.len()) {
+            let Some(subject) = self.unproven.pop_front() else { break };
+            match self.subjects.get(&subject) {
+                None => {}
+                Some(state) if state.standing.version > 0 || state.has_succeeded() => {
+                    self.proven.push_back(subject)
+                }
+                Some(_) => return self.subjects.remove(&subject).is_some(),
+            }
+        }
+        for _ in 0..LOOKS.min(self.proven.len()) {
+            let Some(subject) = self.proven.pop_front() else { break };
+            let Some(state) = self.subjects.get_mut(&subject) else { continue };
+            if state.standing.version == 0 && !std::mem::take(&mut state.used) {
+                return self.subjects.remove(&subject).is_some();
+            }
+            self.proven.push_back(subject);
+        }
+        false
+    }
+
+    /// Takes a subject in, behind those that are there.
+    fn add(&mut self, subject: Subject, state: Box<SubjectState>) {
+        if self.unproven.len() + self.proven.len() > 2 * self.subjects.len() + LOOKS {
+            // Most have left by themselves.
+            self.proven.clear();
+            self.unproven = self.subjects.keys().cloned().collect();
+        }
+        self.unproven.push_back(subject.clone());
+        self.subjects.insert(subject, state);
+    }
 }
 
 /// Windows, peers and standings of every known subject. All operations on one subject are atomic.
@@ -41,8 +84,9 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Room for `max_subjects` subjects. When it is full, unknown subjects are no longer taken on by charges;
-    /// standings are, because a ban must hold.
+    /// Room for `max_subjects` subjects. When it is full, a charge of an unknown one makes room: first those of whom no
+    /// request ever succeeded leave, then those that are not used, and none with a standing, because a ban must hold.
+    /// Where none may leave, the unknown one is not taken on.
     pub fn new(max_subjects: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self { shards, len: AtomicUsize::new(0), max_subjects, track_changes: false }
@@ -80,13 +124,19 @@ impl Counters {
 
     fn observe_unknown(&self, shard: &mut Shard, charge: &Charge) -> Observation {
         let mut state = SubjectState::default();
-        let full = self.len.load(Ordering::Relaxed) >= self.max_subjects;
-        if charge.mode == ChargeMode::Peek || !charge.may_create || full {
+        if charge.mode == ChargeMode::Peek || !charge.may_create {
             return Observation { tracked: false, ..state.observe(charge, ChargeMode::Peek) };
         }
         let observation = state.observe(charge, charge.mode);
         if !observation.admitted && charge.mode == ChargeMode::Admit {
             return observation;
+        }
+        if self.len.load(Ordering::Relaxed) >= self.max_subjects {
+            if !shard.make_room() {
+                let nothing = SubjectState::default().observe(charge, ChargeMode::Peek);
+                return Observation { tracked: false, ..nothing };
+            }
+            self.len.fetch_sub(1, Ordering::Relaxed);
         }
         self.insert(shard, &charge.subject, state);
         Observation { created: true, ..observation }
@@ -98,7 +148,7 @@ impl Counters {
             state.dirty = true;
             shard.dirty.push(subject.clone());
         }
-        shard.subjects.insert(subject.clone(), Box::new(state));
+        shard.add(subject.clone(), Box::new(state));
     }
 
     /// Puts a standing in force and takes charges back, in one step. The caller has compared versions.
@@ -202,7 +252,7 @@ impl Counters {
         let state = SubjectState::restored(saved);
         let mut shard = self.shard(&subject);
         shard.latest = shard.latest.max(state.last_now());
-        shard.subjects.insert(subject, Box::new(state));
+        shard.add(subject, Box::new(state));
         self.len.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -238,14 +288,49 @@ mod tests {
     }
 
     #[test]
-    fn a_full_store_keeps_counting_whom_it_knows_and_takes_on_nobody() {
-        let counters = Counters::new(2);
-        assert!(counters.observe(&charge(1, START)).created);
-        assert!(counters.observe(&charge(2, START)).created);
-        let third = counters.observe(&charge(3, START));
-        assert!(third.admitted && !third.tracked && !third.created);
-        assert_eq!(counters.observe(&charge(1, START)).counts[0].requests, 2);
-        assert_eq!(counters.len(), 2);
+    fn a_full_store_takes_on_nobody_where_nobody_may_leave() {
+        let counters = Counters::new(64);
+        let ban = Standing { version: 1, state: StandingState::PermanentlyBanned, ..Standing::default() };
+        for id in 0..64 {
+            counters.apply(&charge(id, START).subject, Some(ban), &[]);
+        }
+        let other = counters.observe(&charge(100, START));
+        assert!(other.admitted && !other.tracked && !other.created);
+        assert!((0..64).all(|id| counters.standing(&charge(id, START).subject) == ban));
+        assert_eq!(counters.len(), 64);
+    }
+
+    /// A report that was refused by whom it was made to.
+    fn failed(id: usize) -> Charge {
+        let counts = Counts { requests: 1, auth_failures: 1, ..Counts::default() };
+        Charge { counts, mode: ChargeMode::Report, ..charge(id, START) }
+    }
+
+    #[test]
+    fn junk_makes_room_before_what_has_succeeded_and_a_new_key_is_seen_in_a_full_store() {
+        const ROOM: usize = 4_000;
+        let counters = Counters::new(ROOM);
+        (0..1_000).for_each(|id| drop(counters.observe(&charge(id, START))));
+        (10_000..20_000).for_each(|id| drop(counters.observe(&failed(id))));
+        let known = (0..1_000).filter(|id| counters.inspect(&charge(*id, START).subject, START).is_some());
+        assert_eq!(known.count(), 1_000, "junk displaces junk");
+        assert!(counters.len() <= ROOM);
+        let new = counters.observe(&charge(50_000, START));
+        assert!(new.created && new.tracked);
+        assert_eq!(counters.observe(&charge(50_000, START)).counts[0].requests, 2);
+    }
+
+    #[test]
+    fn of_those_that_have_succeeded_the_used_ones_stay() {
+        const ROOM: usize = 2_000;
+        let counters = Counters::new(ROOM);
+        for id in 0..10_000 {
+            counters.observe(&charge(id, START));
+            // A busy key, in between.
+            counters.observe(&Charge { mode: ChargeMode::Report, ..charge(0, START) });
+        }
+        assert_eq!(counters.inspect(&charge(0, START).subject, START).unwrap().counts[3].requests, 10_001);
+        assert!(counters.len() <= ROOM);
     }
 
     #[test]

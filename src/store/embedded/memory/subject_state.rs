@@ -27,6 +27,8 @@ pub(super) struct SubjectState {
     /// The time of the last charge; the subject's time never falls behind it.
     last_now: Millis,
     pub(super) standing: Standing,
+    /// Whether it was charged since somebody looked who has to make room.
+    pub(super) used: bool,
     /// Whether it waits for the next snapshot.
     pub(super) dirty: bool,
 }
@@ -59,6 +61,14 @@ impl SubjectState {
         let idle = self.last_now.saturating_add(IDLE) <= now;
         let cleared = self.standing.version == 0 || keep_until(&self.standing).is_some_and(|t| t <= now);
         idle && cleared
+    }
+
+    /// Whether a request of it succeeded within the longest window.
+    pub(super) fn has_succeeded(&self) -> bool {
+        self.windows.last().is_some_and(|longest| {
+            let sum = longest.sum();
+            sum.requests > sum.auth_failures + sum.not_found
+        })
     }
 
     /// One charge. Only a charge that the windows take changes anything, the subject's time included: a refused
@@ -122,6 +132,7 @@ impl SubjectState {
     }
 
     fn take(&mut self, charge: &Charge, now: Millis, touches: bool) -> Observation {
+        self.used = self.last_now > 0;
         self.last_now = now;
         for window in &mut self.windows {
             window.charge(&charge.counts);
@@ -313,7 +324,8 @@ mod tests {
             state.observe(&charge(START + step * 40_000, 1, step as u64 % 4), ChargeMode::Admit);
         }
         let bytes = postcard::to_stdvec(&state.save()).unwrap();
-        assert_eq!(SubjectState::restored(postcard::from_bytes(&bytes).unwrap()), state);
+        let restored = SubjectState::restored(postcard::from_bytes(&bytes).unwrap());
+        assert_eq!(restored, SubjectState { used: false, ..state }, "nobody has used it since");
     }
 
     #[test]

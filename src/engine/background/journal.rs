@@ -1,0 +1,410 @@
+//! The journal as it is written: a line of JSON for each thing that the store lacks, and a last one that counts them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::deferred_reports::{Counted, Report};
+use crate::{
+    domain::{
+        Millis,
+        counter::{Counter, CounterChange, CounterCharge},
+        debt::DebtBatch,
+        event::Event,
+        latency::Latencies,
+        limit::Scope,
+        observation::{Charge, ChargeMode, LedgerEntry},
+        profile::Profile,
+        reservation::Settles,
+        standing::{Standing, StandingDetail},
+        subject::Subject,
+        usage::{Measured, Totals, UsageBatch, UsageDelta, UsageKey},
+        window::Counts,
+    },
+    store::{pack_profile, unpack_profile},
+};
+
+/// Most bytes of a journal. Beyond it what weighs least is left out: profiles before events, events before usage, and
+/// bans last.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// What the store lacks.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    pub(super) standings: Vec<(Subject, Standing, StandingDetail)>,
+    pub(super) debts: Vec<DebtBatch>,
+    pub(super) usage: Vec<UsageBatch>,
+    pub(super) reports: Vec<Report>,
+    pub(super) events: Vec<Event>,
+    pub(super) profiles: Vec<(Subject, Profile)>,
+}
+
+/// One line of a journal.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Standing {
+        subject: Subject,
+        standing: Vec<f64>,
+        detail: StandingDetail,
+    },
+    Debts(Debts),
+    Usage {
+        instance: Arc<str>,
+        seq: u64,
+        now: Millis,
+        deltas: Vec<Delta>,
+    },
+    Report(Box<KeptReport>),
+    Event(Box<Event>),
+    Profile {
+        subject: Subject,
+        packed: String,
+    },
+    /// The last line: how many stand before it.
+    End(usize),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Debts {
+    instance: Arc<str>,
+    number: u64,
+    now: Millis,
+    charges: Vec<(Subject, Millis, Counts)>,
+    changes: Vec<Change>,
+}
+
+/// Scope, id, and amounts with their ends.
+#[derive(Serialize, Deserialize)]
+struct Change {
+    scope: String,
+    id: u64,
+    back: Option<(u64, Millis)>,
+    add: Option<(u64, Millis)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Delta {
+    minute: Millis,
+    key: String,
+    totals: String,
+    latencies: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptReport {
+    subject: Subject,
+    now: Millis,
+    counts: Counts,
+    may_create: bool,
+    observing: bool,
+    counters: Vec<KeptCounter>,
+    claim: Option<String>,
+    settles: Option<(Arc<str>, bool)>,
+    counted_at: Option<Millis>,
+    usage: Delta,
+    sent: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptCounter {
+    scope: String,
+    id: u64,
+    amount: u64,
+    most: u64,
+    until: Millis,
+    block: Option<Millis>,
+}
+
+impl Leftovers {
+    /// Whether the store lacks nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { standings, debts, usage, reports, events, profiles } = self;
+        let counts = [standings.len(), debts.len(), usage.len(), reports.len(), events.len(), profiles.len()];
+        counts.iter().all(|count| *count == 0)
+    }
+
+    /// As a journal, and how many lines had no room in it.
+    pub(super) fn write(self) -> (Vec<u8>, usize) {
+        self.write_within(MOST_BYTES)
+    }
+
+    fn write_within(self, most: usize) -> (Vec<u8>, usize) {
+        let (mut bytes, mut written, mut lost) = (Vec::new(), 0, 0);
+        for line in self.into_lines() {
+            match serde_json::to_vec(&line) {
+                Ok(text) if bytes.len() + text.len() < most => {
+                    bytes.extend(text);
+                    bytes.push(b'\n');
+                    written += 1;
+                }
+                _ => lost += 1,
+            }
+        }
+        // It cannot fail: it is a number.
+        bytes.extend(serde_json::to_vec(&Line::End(written)).unwrap_or_default());
+        (bytes, lost)
+    }
+
+    fn into_lines(self) -> impl Iterator<Item = Line> {
+        let standings = self.standings.into_iter().map(|(subject, standing, detail)| Line::Standing {
+            subject,
+            standing: standing.pack().to_vec(),
+            detail,
+        });
+        let debts = self.debts.into_iter().map(|batch| Line::Debts(batch.into()));
+        let reports = self.reports.into_iter().filter_map(|Report { charge, usage, sent }| match usage {
+            Counted::Delta(delta) => Some(Line::Report(Box::new((charge, delta, sent).into()))),
+            Counted::Record(..) => None,
+        });
+        let usage = self.usage.into_iter().map(|UsageBatch { instance, seq, now, deltas }| {
+            let deltas = deltas.into_iter().map(Delta::from).collect();
+            Line::Usage { instance, seq, now, deltas }
+        });
+        let events = self.events.into_iter().map(|event| Line::Event(Box::new(event)));
+        let profiles = self.profiles.into_iter().filter_map(|(subject, profile)| {
+            let packed = hex::encode(pack_profile(&profile, Vec::new()).ok()?);
+            Some(Line::Profile { subject, packed })
+        });
+        standings.chain(debts).chain(reports).chain(usage).chain(events).chain(profiles)
+    }
+
+    /// Reads a journal; `None` when it is damaged.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut all = Self::default();
+        let (mut read, mut end) = (0, None);
+        for line in bytes.split(|byte| *byte == b'\n') {
+            match serde_json::from_slice(line).ok()? {
+                Line::End(lines) => end = Some(lines),
+                line => all.take(line)?,
+            }
+            read += 1;
+        }
+        (end == Some(read - 1)).then_some(all)
+    }
+
+    fn take(&mut self, line: Line) -> Option<()> {
+        match line {
+            Line::Standing { subject, standing, detail } => {
+                let standing = Standing::unpack(standing.as_slice().try_into().ok()?);
+                self.standings.push((subject, standing, detail));
+            }
+            Line::Debts(debts) => self.debts.push(debts.read()?),
+            Line::Usage { instance, seq, now, deltas } => {
+                let deltas = deltas.into_iter().map(Delta::read).collect::<Option<_>>()?;
+                self.usage.push(UsageBatch { instance, seq, now, deltas });
+            }
+            Line::Report(report) => self.reports.push(report.read()?),
+            Line::Event(event) => self.events.push(*event),
+            Line::Profile { subject, packed } => {
+                self.profiles.push((subject, unpack_profile(&hex::decode(packed).ok()?).ok()?));
+            }
+            Line::End(_) => {}
+        }
+        Some(())
+    }
+}
+
+impl From<DebtBatch> for Debts {
+    fn from(DebtBatch { instance, number, now, charges, changes }: DebtBatch) -> Self {
+        let charges = charges.into_iter().map(|charge| (charge.subject, charge.now, charge.counts)).collect();
+        let changes = changes
+            .into_iter()
+            .map(|CounterChange { counter, back, add }| Change {
+                scope: counter.scope.as_str().to_owned(),
+                id: counter.id,
+                back,
+                add,
+            })
+            .collect();
+        Self { instance, number, now, charges, changes }
+    }
+}
+
+impl Debts {
+    fn read(self) -> Option<DebtBatch> {
+        let Self { instance, number, now, charges, changes } = self;
+        let charge = |(subject, now, counts)| Charge {
+            counts,
+            mode: ChargeMode::Report,
+            may_create: true,
+            ..Charge::look(subject, now)
+        };
+        let change = |Change { scope, id, back, add }| {
+            Some(CounterChange { counter: Counter { scope: Scope::parse(&scope)?, id }, back, add })
+        };
+        let charges = charges.into_iter().map(charge).collect();
+        let changes = changes.into_iter().map(change).collect::<Option<_>>()?;
+        Some(DebtBatch { instance, number, now, charges, changes })
+    }
+}
+
+impl From<UsageDelta> for Delta {
+    fn from(UsageDelta { minute, key, measured }: UsageDelta) -> Self {
+        Self {
+            minute,
+            key: key.encode(),
+            totals: hex::encode(measured.totals.pack()),
+            latencies: hex::encode(measured.latencies.pack()),
+        }
+    }
+}
+
+impl Delta {
+    fn read(self) -> Option<UsageDelta> {
+        let totals = Totals::unpack(&hex::decode(self.totals).ok()?)?;
+        let latencies = Latencies::unpack(&hex::decode(self.latencies).ok()?)?;
+        let key = UsageKey::decode(self.key.as_bytes())?;
+        Some(UsageDelta { minute: self.minute, key, measured: Measured { totals, latencies } })
+    }
+}
+
+impl From<(Charge, UsageDelta, bool)> for KeptReport {
+    fn from((charge, usage, sent): (Charge, UsageDelta, bool)) -> Self {
+        let entry = charge.entry.map(|entry| *entry).unwrap_or_default();
+        let counters = charge.counters.into_iter().map(|charge| KeptCounter {
+            scope: charge.counter.scope.as_str().to_owned(),
+            id: charge.counter.id,
+            amount: charge.amount,
+            most: charge.most,
+            until: charge.until,
+            block: charge.block,
+        });
+        Self {
+            subject: charge.subject,
+            now: charge.now,
+            counts: charge.counts,
+            may_create: charge.may_create,
+            observing: charge.observing,
+            counters: counters.collect(),
+            claim: entry.claim.map(|claim| format!("{claim:032x}")),
+            settles: entry.settles.map(|settles| (settles.id, settles.keeps_estimate)),
+            counted_at: entry.counted_at,
+            usage: usage.into(),
+            sent,
+        }
+    }
+}
+
+impl KeptReport {
+    fn read(self) -> Option<Report> {
+        let counter = |kept: KeptCounter| {
+            let counter = Counter { scope: Scope::parse(&kept.scope)?, id: kept.id };
+            let KeptCounter { amount, most, until, block, .. } = kept;
+            Some(CounterCharge { counter, amount, most, until, block })
+        };
+        let claim = match self.claim {
+            Some(text) => Some(u128::from_str_radix(&text, 16).ok()?),
+            None => None,
+        };
+        let settles = self.settles.map(|(id, keeps_estimate)| Settles { id, keeps_estimate });
+        let entry = LedgerEntry { claim, settles, reserves: None, counted_at: self.counted_at };
+        let charge = Charge {
+            counts: self.counts,
+            mode: ChargeMode::Report,
+            may_create: self.may_create,
+            observing: self.observing,
+            counters: self.counters.into_iter().map(counter).collect::<Option<_>>()?,
+            entry: Some(Box::new(entry)),
+            ..Charge::look(self.subject, self.now)
+        };
+        Some(Report { charge, usage: Counted::Delta(self.usage.read()?), sent: self.sent })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{event::EventType, finding::Severity, ladder::operator_ban};
+
+    fn counter() -> Counter {
+        Counter { scope: Scope::Subject(Subject::key("a")), id: u64::MAX }
+    }
+
+    fn delta() -> UsageDelta {
+        let totals = Totals { requests: 3, tokens: 70, ..Totals::default() };
+        let measured = Measured { totals, latencies: Latencies::of(Some(12.5)) };
+        UsageDelta {
+            minute: 60_000,
+            key: UsageKey { key: Some("a".into()), ..UsageKey::default() },
+            measured,
+        }
+    }
+
+    fn report() -> Report {
+        let entry = LedgerEntry {
+            claim: Some(u128::MAX),
+            settles: Some(Settles { id: "r".into(), keeps_estimate: true }),
+            counted_at: Some(4),
+            ..LedgerEntry::default()
+        };
+        let charged = CounterCharge { counter: counter(), amount: 7, most: 9, until: 8, block: Some(6) };
+        let charge = Charge {
+            counts: Counts { requests: 1, ..Counts::default() },
+            mode: ChargeMode::Report,
+            may_create: true,
+            counters: vec![charged],
+            entry: Some(Box::new(entry)),
+            ..Charge::look(Subject::key("a"), 5)
+        };
+        Report { charge, usage: Counted::Delta(delta()), sent: true }
+    }
+
+    fn everything() -> Leftovers {
+        let standing = operator_ban(&Standing::default(), Some(1_000), 5);
+        let detail = StandingDetail { reason: "stolen\nkey".to_owned(), ..StandingDetail::default() };
+        let charge = Charge {
+            counts: Counts { tokens: 9, ..Counts::default() },
+            mode: ChargeMode::Report,
+            may_create: true,
+            ..Charge::look(Subject::project("p"), 5)
+        };
+        let change = CounterChange { counter: counter(), back: Some((1, 2)), add: None };
+        let debts = DebtBatch {
+            instance: "i".into(),
+            number: 4,
+            now: 5,
+            charges: vec![charge],
+            changes: vec![change],
+        };
+        let mut profile = Profile { requests: 3, ..Profile::default() };
+        profile.count_flagged(1_760_000_000_000, 7, 9);
+        Leftovers {
+            standings: vec![(Subject::key("a"), standing, detail)],
+            debts: vec![debts],
+            usage: vec![UsageBatch { instance: "i".into(), seq: 2, now: 5, deltas: vec![delta()] }],
+            reports: vec![report()],
+            events: vec![Event::new(5, EventType::StoreDegraded, Severity::High, None)],
+            profiles: vec![(Subject::key("a"), profile)],
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_again_to_the_last_number() {
+        let (bytes, lost) = everything().write();
+        let (read, whole) = (Leftovers::read(&bytes).unwrap(), everything());
+        assert_eq!(lost, 0);
+        assert_eq!((read.standings, read.debts, read.usage), (whole.standings, whole.debts, whole.usage));
+        assert_eq!((read.events, read.profiles), (whole.events, whole.profiles));
+        let (there, here) = (&read.reports[0], report());
+        assert_eq!((&there.charge, there.sent), (&here.charge, here.sent));
+        let Counted::Delta(usage) = &there.usage else { panic!("it was one") };
+        assert_eq!(*usage, delta());
+    }
+
+    #[test]
+    fn a_journal_that_was_cut_short_is_damaged_wherever_it_was_cut() {
+        let (bytes, _) = everything().write();
+        for length in 0..bytes.len() {
+            assert!(Leftovers::read(&bytes[..length]).is_none(), "{length} of {} bytes", bytes.len());
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_room_bans_are_the_last_to_be_left_out() {
+        let (all, _) = everything().write();
+        let (bytes, lost) = everything().write_within(all.len() / 2);
+        let read = Leftovers::read(&bytes).unwrap();
+        assert!(lost > 0 && read.standings.len() == 1 && read.profiles.is_empty(), "{lost}");
+    }
+}
