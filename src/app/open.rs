@@ -74,7 +74,7 @@ pub async fn store(config: &Config) -> Result<Arc<dyn Store>, AppError> {
 /// Where the engine keeps what belongs to this machine, and of which store and peppers that is.
 pub(super) fn directory(config: &Config, source: &PepperSource) -> DataDirectory {
     let peppers: Vec<String> =
-        source.peppers.fingerprints().into_iter().map(|(name, print)| format!("{name}={print}")).collect();
+        source.peppers.fingerprints().map(|(name, print)| format!("{name}={print}")).collect();
     let store = match config.embedded_directory() {
         Some(_) => "embedded".to_owned(),
         None => format!("{} {}", mask_url(&config.store.url), config.store.namespace),

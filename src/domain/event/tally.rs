@@ -6,11 +6,11 @@ use super::Event;
 use crate::domain::{DAY, HOUR, Millis, subject::SubjectKind};
 
 /// Hours of which counts are kept: 35 days, so that a month can be held against the days before it.
-pub const HOURS_KEPT: i64 = 35 * 24;
+const HOURS_KEPT: i64 = 35 * 24;
 /// Names that are told apart in one hour, by each property; a flood of names counts as [`OTHER`] beyond it.
 const MOST_NAMES: usize = 100;
 /// What names beyond the first hundred of an hour count as.
-pub const OTHER: &str = "(other)";
+const OTHER: &str = "(other)";
 
 /// The property by which events are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

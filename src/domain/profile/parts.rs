@@ -260,7 +260,7 @@ mod tests {
         PartSighting {
             part: Part(part),
             new_values: u64::from(part),
-            switched: part % 2 == 0,
+            switched: part.is_multiple_of(2),
             accused,
             repeats: false,
             lag: None,

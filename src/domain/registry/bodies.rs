@@ -184,6 +184,7 @@ impl KeyEntry {
         self.allowed_countries.iter().filter_map(|text| country(text).ok()).collect()
     }
 
+    /// From when the key is refused, milliseconds since 1970.
     pub fn expiry(&self) -> Option<Millis> {
         self.expires.as_deref().and_then(|text| moment(text).ok())
     }

@@ -114,7 +114,8 @@ async fn a_listener_of_its_own_takes_no_token_and_has_nothing_else() {
 async fn a_missing_malformed_or_ambiguous_key_is_refused_with_what_clients_understand() {
     let api = Api::open().await;
     let two = [("authorization", "Bearer sk-2"), KEY];
-    let cases: [(&[(&str, &str)], u16, &str, &str); 4] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], u16, &'a str, &'a str);
+    let cases: [Case<'_>; 4] = [
         (&[], 401, "MISSING_KEY", "authentication_error"),
         (&[("authorization", "Basic c2s=")], 401, "MALFORMED_KEY", "authentication_error"),
         (&[("x-api-key", "sk 1")], 401, "MALFORMED_KEY", "authentication_error"),
