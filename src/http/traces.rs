@@ -144,7 +144,7 @@ fn answer(rejected: Option<(usize, String)>, is_json: bool) -> Response {
 }
 
 fn field(number: u8, content: &[u8], out: &mut Vec<u8>) {
-    out.push(number << 3 | 2);
+    out.push((number << 3) | 2);
     varint(content.len() as u64, out);
     out.extend_from_slice(content);
 }

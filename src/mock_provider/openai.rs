@@ -110,7 +110,9 @@ pub(super) fn responses(asked: &Asked) -> Value {
 /// The events of a stream of responses.
 pub(super) fn response_events(asked: &Asked) -> Vec<String> {
     let place = json!({"item_id": "msg_mock", "output_index": 0, "content_index": 0});
-    let item = json!({"type": "message", "id": "msg_mock", "status": "in_progress", "role": "assistant", "content": []});
+    let item = json!({
+        "type": "message", "id": "msg_mock", "status": "in_progress", "role": "assistant", "content": [],
+    });
     let part = json!({"type": "output_text", "text": "", "annotations": []});
     let mut events = vec![
         ("response.created", json!({"response": response(asked, "in_progress")})),

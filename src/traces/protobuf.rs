@@ -47,7 +47,7 @@ impl<'b> Fields<'b> {
         let field = match tag & 7 {
             0 => Field::Varint(self.varint()?),
             1 => Field::Fixed64(
-                self.take(8)?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)),
+                self.take(8)?.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte)),
             ),
             2 => {
                 let length = self.varint()?;
@@ -160,7 +160,7 @@ mod tests {
 
     /// A field of bytes.
     fn bytes(number: u8, content: &[u8]) -> Vec<u8> {
-        let mut out = vec![number << 3 | 2];
+        let mut out = vec![(number << 3) | 2];
         let mut length = content.len();
         while length >= 0x80 {
             out.push((length & 0x7f) as u8 | 0x80);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     fn export() -> Vec<u8> {
-        let time = |number: u8, nanos: u64| [vec![number << 3 | 1], nanos.to_le_bytes().to_vec()].concat();
+        let time = |number: u8, nanos: u64| [vec![(number << 3) | 1], nanos.to_le_bytes().to_vec()].concat();
         let span = [
             bytes(1, &[1; 16]),
             bytes(2, &[0xab; 8]),

@@ -136,9 +136,9 @@ class Service:
         }
         return {**sums, "models": sorted({row["model"] for row in mine if row.get("model")}), "rows": mine}
 
-    def settled(self, key: str, tokens: int, requests: int = 1) -> None:
+    def settled(self, key: str, tokens: int, requests: int = 1, seconds: float = 20.0) -> None:
         """Waits until so much is counted of a key, and nothing is held beyond it."""
-        eventually(f"{key} has {requests} requests", lambda: self.usage(key).get("requests") == requests)
+        eventually(f"{key} has {requests} requests", lambda: self.usage(key).get("requests") == requests, seconds)
         assert self.usage(key)["tokens"] == tokens
         assert self.used(key) == tokens
 

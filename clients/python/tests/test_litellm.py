@@ -25,6 +25,8 @@ model_list:
     litellm_params: {{ model: openai/gpt-endless, api_base: {upstream}/v1, api_key: sk-of-the-proxy }}
   - model_name: broken
     litellm_params: {{ model: openai/broken, api_base: {upstream}/v1, api_key: sk-of-the-proxy, max_retries: 0 }}
+  - model_name: shaky
+    litellm_params: {{ model: openai/broken-too, api_base: {upstream}/v1, api_key: sk-of-the-proxy, max_retries: 0 }}
   - model_name: invalid
     litellm_params: {{ model: openai/invalid, api_base: {upstream}/v1, api_key: sk-of-the-proxy }}
   - model_name: claude
@@ -36,6 +38,7 @@ general_settings:
   custom_auth: keyward.litellm.user_api_key_auth
 router_settings:
   disable_cooldowns: true
+  fallbacks: [{{ shaky: [gpt-4.1] }}]
 """
 #: What the provider says that each answer used.
 USED = 18
@@ -133,7 +136,7 @@ def test_a_stream_that_its_client_leaves_is_charged_the_estimate(proxy: Proxy, s
     assert held > 100
     answer.close()
     connection.close()
-    service.settled(key, held)
+    service.settled(key, held, seconds=90)
 
 
 def test_what_the_provider_refuses_is_free_and_what_it_fails_at_is_charged(proxy: Proxy, service: Service) -> None:
@@ -143,6 +146,15 @@ def test_what_the_provider_refuses_is_free_and_what_it_fails_at_is_charged(proxy
     assert proxy.ask(broken, model="broken")[0] == 500
     eventually("it is settled", lambda: service.usage(broken)["requests"] == 1)
     assert service.used(broken) > 100
+
+
+def test_a_call_that_falls_back_is_charged_once_what_its_answer_used(proxy: Proxy, service: Service) -> None:
+    key = proxy.issue()
+    assert proxy.ask(key, model="shaky")[0] == 200
+    service.settled(key, USED)
+    assert service.usage(key)["models"] == ["gpt-4.1"]
+    assert proxy.ask(key, model="shaky", stream=True)[0] == 200
+    service.settled(key, 2 * USED, requests=2)
 
 
 def test_refusals_reach_the_client_with_their_status_and_cost_no_call(proxy: Proxy, service: Service) -> None:

@@ -18,7 +18,7 @@ impl ReservationId {
     /// The id of a request that was counted when it was seen on its way: its record finds it by key and id.
     pub fn of_observation(key: &Subject, request_id: &str) -> Self {
         let half = |salt: &str| u128::from(stable_hash(format!("{salt} {request_id}").as_bytes()));
-        Self::new(key, half("observed") << 64 | half("request"))
+        Self::new(key, (half("observed") << 64) | half("request"))
     }
 
     /// Reads an id; `None` for anything that [`ReservationId::new`] does not make.

@@ -33,7 +33,7 @@ pub(super) fn find(places: &[KeyPlace], headers: &HeaderMap, queries: &[Cow<'_, 
     for place in places {
         match place {
             KeyPlace::Bearer => in_header(headers, "authorization", bearer, &mut found),
-            KeyPlace::Header(name) => in_header(headers, &name.0, |key| Some(key), &mut found),
+            KeyPlace::Header(name) => in_header(headers, &name.0, whole, &mut found),
             KeyPlace::Query(name) => queries.iter().for_each(|query| in_query(query, name, &mut found)),
         }
     }
@@ -50,6 +50,11 @@ fn in_header(headers: &HeaderMap, name: &str, read: fn(&str) -> Option<&str>, fo
         let given = text.split(',').map(blank_free).filter(|part| !part.is_empty());
         given.for_each(|part| found.add(read(part).map(Cow::Borrowed)));
     }
+}
+
+/// The key where it is all that a header has.
+fn whole(key: &str) -> Option<&str> {
+    Some(key)
 }
 
 /// The key behind the scheme, which is read in any case.

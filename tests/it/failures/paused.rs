@@ -141,7 +141,8 @@ async fn a_ban_decided_while_redis_was_silent_is_in_redis_afterwards_and_on_the_
     let stored = other.engine.store().standing(&key).await.unwrap().unwrap();
     assert_eq!(stored.standing.state, StandingState::TemporarilyBanned);
     assert!(stored.detail.reason.contains("IMPOSSIBLE_TRAVEL"), "{stored:?}");
-    eventually("the other instance takes it over", async || other.holds(&key)).await;
+    let soon = Duration::from_secs(10);
+    within(soon, "the other instance takes it over", async || other.holds(&key)).await;
     instance.logged(EventType::TemporaryBan).await;
 }
 

@@ -5,6 +5,7 @@ mod pages;
 mod programs;
 mod questions;
 mod scene;
+mod sdks;
 
 /// The same questions to each proxy.
 macro_rules! asked_of {

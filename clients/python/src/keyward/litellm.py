@@ -128,14 +128,17 @@ class KeywardCallback(CustomLogger):  # type: ignore[misc]
         """Settles to what LiteLLM has counted."""
         try:
             given = kwargs.get("litellm_params") or {}
-            hold = self._take(given.get("metadata"), given.get("litellm_metadata"), kwargs.get("metadata"))
+            places = [given.get("metadata"), given.get("litellm_metadata"), kwargs.get("metadata")]
+            hold = self._take(*places)
             if hold is None:
                 return
-            usage = None if kwargs.get("cache_hit") else _usage_of(response_obj)
-            if kwargs.get("cache_hit"):
+            if any(isinstance(place, dict) and place.get("client_disconnected") for place in places):
+                # What LiteLLM counts of a stream that broke off is a guess: the estimate stays.
+                hold.settle(LEFT)
+            elif kwargs.get("cache_hit"):
                 hold.used(0, cost_usd=0)
-            elif usage is not None:
-                hold.used(**usage)
+            else:
+                hold.used(**(_usage_of(response_obj) or {}), model=_model_of(kwargs))
             hold.settle(200)
         except Exception:
             log.exception("keyward: a request could not be reported")
@@ -194,6 +197,12 @@ def _usage_of(answer: Any) -> Any:
         found = usage_in(usage)
         return {**found, "cache_write_tokens": written} if found and written else found
     return usage_in(usage)
+
+
+def _model_of(kwargs: Any) -> str | None:
+    """The model that answered, which an alias or a fallback may have put in the place of the one that was asked."""
+    model = kwargs.get("model")
+    return model if isinstance(model, str) and model else None
 
 
 def _http(decision: Decision) -> HTTPException:
