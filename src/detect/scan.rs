@@ -46,7 +46,7 @@ const SPAN: i64 = 10 * MINUTE;
 struct Probes {
     /// All of the last requests, the present one included.
     all: u32,
-    /// Those that succeeded.
+    /// Those of them that succeeded.
     succeeded: u32,
     /// Those that probed, the present one included.
     probing: SmallVec<[Probe; 32]>,
