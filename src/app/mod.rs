@@ -32,6 +32,7 @@ use crate::{
     pricing::{PriceStatus, Prices},
     telemetry,
     watch::Reload,
+    web,
 };
 
 /// A service that runs.
@@ -120,16 +121,10 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let geo = open::geo(&config).await?;
     let prices = open::prices(&config).await?;
     // Before the store is opened: an address that is taken is the likelier mistake, and leaves nothing behind.
-    let listener = listen(config.server.listen).await?;
-    let address =
-        listener.local_addr().map_err(|source| AppError::Listen { address: config.server.listen, source })?;
+    let (listener, address) = listen(config.server.listen).await?;
     let gateway = gateway::prepare(&config).await?;
     let doors = AuthorizeListener::open(&config.server.authorize_listen).await?;
-    let admin = match config.server.admin_address() {
-        Some(address) => Some(listen(address).await?),
-        None => None,
-    };
-    let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+    let (admin, admin_address) = listen_where(config.server.admin_address()).await?;
     let options = options(&config, open::directory(&config, &peppers));
     let engine = open::engine(&config, &peppers, geo.clone(), options).await?;
 
@@ -162,8 +157,8 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let max_connections = descriptors::fit(config.server.max_connections);
     let (settings, until) = (Arc::new(config::Server { max_connections, ..config.server }), stop.clone());
     let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), until.clone());
-    let router = http::router(state);
-    let serving = tokio::spawn(serve(listener, admin, router, settings, until));
+    let serving =
+        tokio::spawn(serve(listener, admin, http::router_with(state, web::router), settings, until));
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);
     Ok(Running {
@@ -249,8 +244,21 @@ fn sink_context(engine: &Arc<Engine>) -> SinkContext {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).await.map_err(|source| AppError::Listen { address, source })
+/// A listener, with the address that it has: the system chooses the port where 0 is asked for.
+async fn listen(asked: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+    let failed = |source| AppError::Listen { address: asked, source };
+    let listener = TcpListener::bind(asked).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// The same where an address is asked for.
+async fn listen_where(
+    asked: Option<SocketAddr>,
+) -> Result<(Option<TcpListener>, Option<SocketAddr>), AppError> {
+    let Some(asked) = asked else { return Ok((None, None)) };
+    let (listener, address) = listen(asked).await?;
+    Ok((Some(listener), Some(address)))
 }
 
 fn options(config: &Config, directory: DataDirectory) -> EngineOptions {

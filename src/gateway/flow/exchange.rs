@@ -231,11 +231,7 @@ impl Call {
                 asked = self.ask(&candidate, left) => asked,
             };
             attempt += 1;
-            let outcome = asked.as_ref().map_or_else(|fault| fault.outcome, |_| "answered");
-            metrics::counter!(
-                "keyward_gateway_attempts_total", "upstream" => upstream.name.to_string(), "outcome" => outcome
-            )
-            .increment(1);
+            count_attempt(&upstream.name, asked.as_ref().map_or_else(|fault| fault.outcome, |_| "answered"));
             let fault = match asked {
                 Ok(answer) => {
                     upstream.succeeded();
@@ -337,6 +333,12 @@ impl Call {
             Err(failure) => self.refuse(&failure, reply_to),
         }
     }
+}
+
+fn count_attempt(upstream: &str, outcome: &'static str) {
+    let upstream = upstream.to_owned();
+    metrics::counter!("keyward_gateway_attempts_total", "upstream" => upstream, "outcome" => outcome)
+        .increment(1);
 }
 
 /// How long is waited before the next attempt: not at all before another upstream, else as long as the provider asks
