@@ -243,8 +243,8 @@ impl Parts {
 
     /// Whether the owner goes on beside a part: a settled other one was at work since then.
     pub fn goes_on_beside(&self, part: Part, born: Millis, since: Millis, now: Millis) -> bool {
-        let others = self.rows.iter().filter(|(other, row)| **other != part && row.last_seen > since);
-        others.into_iter().any(|(other, _)| self.is_settled(*other, born, now))
+        let mut others = self.rows.iter().filter(|(other, row)| **other != part && row.last_seen > since);
+        others.any(|(other, _)| self.is_settled(*other, born, now))
     }
 }
 
