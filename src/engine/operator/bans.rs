@@ -73,8 +73,8 @@ impl Bans {
         Ok((record, fresh))
     }
 
-    /// An operator's lifting, also of what holds parts of a key's traffic back; `None` when none of it is in force. The detector that fired is left alone for the
-    /// policy's grace period.
+    /// An operator's lifting, also of what holds parts of a key's traffic back; `None` when none of it is in force. The
+    /// detector that fired is left alone for the policy's grace period.
     ///
     /// # Errors
     /// When it could not be written: the ban is still in force then.
