@@ -38,7 +38,7 @@ const ADVICE_ON_A_SPRAY: &str =
 
 /// Keys that an address has been new to for a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Newcomers {
+pub struct FirstUses {
     /// How many keys, the request's own included.
     pub keys: u32,
     /// Of how many projects they are; a key without one counts as one.
@@ -62,7 +62,7 @@ pub struct Spray {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Crowd {
     /// Keys that its address is new to.
-    pub newcomers: Newcomers,
+    pub first_uses: FirstUses,
     /// Unknown keys of its client.
     pub spray: Spray,
 }
@@ -70,7 +70,7 @@ pub struct Crowd {
 impl Case<'_> {
     /// Whether the key succeeds from an address in a network that it first used within the last day, at a place where
     /// it was never used before that.
-    pub fn is_newcomer(&self) -> bool {
+    pub fn is_first_use(&self) -> bool {
         let Some(place) = self.here.as_ref().filter(|_| self.record.outcome() == Outcome::Success) else {
             return false;
         };
@@ -83,7 +83,7 @@ impl Case<'_> {
 
 /// One address is new to keys of many projects.
 pub(super) fn of_many_projects(case: &Case<'_>) -> Option<Finding> {
-    let Newcomers { keys, projects } = case.crowd.newcomers;
+    let FirstUses { keys, projects } = case.crowd.first_uses;
     if keys < KEYS || projects < PROJECTS {
         return None;
     }

@@ -28,7 +28,7 @@ mod weight;
 
 pub use attribution::{Attribution, has_a_past_from, has_succeeded};
 pub use case::{Case, Describe, Sizes};
-pub use crowd::{Crowd, Newcomers, Spray};
+pub use crowd::{Crowd, FirstUses, Spray};
 pub use detector_result::{DetectorReport, DetectorResult, Margin, Quiet};
 pub use evidence::Evidence;
 pub use knowledge::{Features, shows_news};

@@ -77,7 +77,7 @@ impl Recent {
         self.seen.push_back(seen);
     }
 
-    /// The last request.
+    /// The last request that was remembered.
     pub fn last(&self) -> Option<&Seen> {
         self.seen.back()
     }

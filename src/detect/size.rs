@@ -44,8 +44,6 @@ use crate::domain::{
 const ADVICE: &str =
     "Compare the request with what the owner's application sends; set a limit on tokens per request.";
 
-const ADVICE_ON_LOOPS: &str = "Look for a loop in the client: it asks the same again and again.";
-
 /// The least standard deviation of the natural logarithm: sizes within a factor of 1.35 are the same.
 pub(super) const MIN_DEVIATION: f64 = 0.3;
 

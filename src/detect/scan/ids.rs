@@ -8,14 +8,19 @@
 //! - They went to half of `min_requests` different paths or more.
 //! - Something succeeds beside them, or they count up: an outage refuses everything, and does not count.
 
-use super::{Case, DetectorResult, Evidence, Probe, Probes, Quiet, UNIT_OF_IDS};
-use crate::domain::{
-    finding::{AnomalyKind, Severity},
-    wording::number,
+use super::probes::Probes;
+use crate::{
+    detect::{Case, DetectorResult, Evidence, Probe, Quiet},
+    domain::{
+        finding::{AnomalyKind, Severity},
+        wording::number,
+    },
 };
 
 const ADVICE: &str = "Look who asks for these ids: somebody tries which are there. Rotate the key if the owner does \
      not know.";
+
+const UNIT: &str = "refused requests to known endpoints among the last";
 
 /// Standard deviations of a binomial count, from where on chance is no explanation.
 const CHANCE: f64 = 5.0;
@@ -38,7 +43,7 @@ pub(super) fn judge(case: &Case<'_>, this: Probe) -> DetectorResult {
     let all = f64::from(probes.all);
     if guessed < least {
         let (guessed, least) = (f64::from(guessed), f64::from(least));
-        return Err(Quiet::below("too few paths were refused", guessed, least, UNIT_OF_IDS));
+        return Err(Quiet::below("too few paths were refused", guessed, least, UNIT));
     }
     let usual = usual_share(case).max(USUAL_AT_LEAST);
     let chance = all * usual + CHANCE * (all * usual * (1.0 - usual)).sqrt();
@@ -48,7 +53,7 @@ pub(super) fn judge(case: &Case<'_>, this: Probe) -> DetectorResult {
             "about as many paths are refused as usual",
             f64::from(guessed),
             threshold,
-            UNIT_OF_IDS,
+            UNIT,
         ));
     }
     let different = probes.different();
@@ -66,7 +71,7 @@ pub(super) fn judge(case: &Case<'_>, this: Probe) -> DetectorResult {
         number(threshold.ceil()),
     );
     let evidence = Evidence::new(summary, f64::from(guessed), usual * all, threshold, u64::from(probes.all))
-        .with("unit", UNIT_OF_IDS)
+        .with("unit", UNIT)
         .number("share", f64::from(guessed) / all)
         .with("endpoints", different)
         .with("endpoint", &case.features.endpoint);

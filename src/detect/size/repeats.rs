@@ -8,9 +8,8 @@
 //!
 //! High, as it may be the owner's loop. What goes on an hour later is medium.
 
-use super::{super::weight, ADVICE_ON_LOOPS};
 use crate::{
-    detect::{ALREADY_REPORTED, Case, Evidence, YOUNG},
+    detect::{ALREADY_REPORTED, Case, Evidence, YOUNG, weight},
     domain::{
         HOUR,
         finding::{AnomalyKind, Finding, Severity},
@@ -19,6 +18,8 @@ use crate::{
         wording::{number, whole},
     },
 };
+
+const ADVICE: &str = "Look for a loop in the client: it asks the same again and again.";
 
 /// Requests of a run, the present one included: what an instance remembers holds 32.
 const LEAST: u32 = 24;
@@ -62,7 +63,7 @@ pub(super) fn judge(case: &Case<'_>) -> Option<Finding> {
             .with("tokens", size)
             .because(because);
     let score = 1.0 - 0.5 * f64::from(LEAST) / f64::from(run);
-    let finding = case.finding(AnomalyKind::RequestSizeAnomaly, severity, score, evidence, ADVICE_ON_LOOPS);
+    let finding = case.finding(AnomalyKind::RequestSizeAnomaly, severity, score, evidence, ADVICE);
     Some(Finding { about, ..finding })
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    detect::{Newcomers, Spray},
+    detect::{FirstUses, Spray},
     domain::finding::{Accused, AnomalyKind::*, Severity},
 };
 
@@ -54,7 +54,7 @@ fn one_size_again_and_again_is_a_loop_unless_the_key_always_does_that() {
             (0..100).for_each(|_| scene.profile.later.repeats.add(NOON - day * 24 * HOUR));
         }
     });
-    assert_eq!(usual.quiet(RequestSizeAnomaly), "the request is no larger than usual");
+    assert!(usual.result(RequestSizeAnomaly).is_err_or_low());
     let few = Scene::settled().with(|scene| scene.record.prompt_tokens = Some(777)).repeated(10);
     few.quiet(RequestSizeAnomaly);
 }
@@ -86,15 +86,15 @@ fn one_address_that_is_new_to_keys_of_four_projects_is_a_bundle() {
     let scene = Scene::settled().from(BUCHAREST);
     let judged = |keys, projects| {
         scene.look(|case| {
-            let crowd = Crowd { newcomers: Newcomers { keys, projects }, ..Crowd::default() };
-            assert!(case.is_newcomer());
+            let crowd = Crowd { first_uses: FirstUses { keys, projects }, ..Crowd::default() };
+            assert!(case.is_first_use());
             judge(&with_crowd(case, crowd)).into_iter().find(|finding| finding.kind == CredentialStuffing)
         })
     };
     let finding = judged(5, 4).unwrap();
     assert_eq!((finding.severity, finding.accused), (Severity::High, Accused::Key));
     assert!(judged(3, 3).is_none() && judged(8, 1).is_none());
-    assert!(!Scene::settled().look(|case| case.is_newcomer()), "the place is known");
+    assert!(!Scene::settled().look(|case| case.is_first_use()), "the place is known");
 }
 
 #[test]

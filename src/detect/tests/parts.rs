@@ -114,6 +114,7 @@ fn a_key_on_its_first_day_is_judged_by_its_project() {
     let (severity, _) = young.found(ImpossibleTravel);
     assert_eq!(severity, Severity::High);
     let mut travelling = Scene::settled();
+    travelling.record.user_agent = Some("curl/8.5.0".into());
     (1..=DAYS).for_each(|day| travelling.learn(NOON - day * DAY, BUCHAREST));
     young.prior = Some(travelling.profile);
     assert_eq!(young.found(ImpossibleTravel).0, Severity::Low, "the project works there");

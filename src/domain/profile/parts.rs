@@ -39,7 +39,7 @@ impl Part {
         Self((hash ^ (hash >> 32)) as u32)
     }
 
-    /// The number.
+    /// The number as it is, to name a counter by.
     pub fn number(self) -> u32 {
         self.0
     }
@@ -48,7 +48,7 @@ impl Part {
 /// A part by its name, as people read it: `client openai-python from AS64512 in DE`.
 #[derive(Debug, Clone, Copy)]
 pub struct PartName<'a> {
-    /// The client family.
+    /// The client family of its requests.
     pub client: &'a str,
     /// Where it comes from.
     pub place: &'a PlaceCore,
@@ -84,7 +84,7 @@ pub struct PartSeen {
     pub first_seen: Millis,
     /// When it was at work last.
     pub last_seen: Millis,
-    /// Its requests.
+    /// How many requests it made.
     pub requests: u32,
     /// Those of them that came right after one of another part.
     pub switches: u32,
@@ -131,7 +131,7 @@ impl PartSeen {
 /// What one request says about its part.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PartSighting {
-    /// The part.
+    /// The part that the request belongs to.
     pub part: Part,
     /// What was new about the request: a bit for each value, by its hash.
     pub new_values: u64,
@@ -157,7 +157,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Notes a request.
+    /// Notes a request of a part, made at `at`.
     pub fn see(&mut self, sighting: &PartSighting, at: Millis) {
         let row = self.rows.entry(sighting.part).or_insert_with(|| PartSeen::new(at));
         row.first_seen = row.first_seen.min(at);
@@ -243,8 +243,8 @@ impl Parts {
 
     /// Whether the owner goes on beside a part: a settled other one was at work since then.
     pub fn goes_on_beside(&self, part: Part, born: Millis, since: Millis, now: Millis) -> bool {
-        let others = self.rows.iter().filter(|(other, row)| **other != part && row.last_seen > since);
-        others.into_iter().any(|(other, _)| self.is_settled(*other, born, now))
+        let mut others = self.rows.iter().filter(|(other, row)| **other != part && row.last_seen > since);
+        others.any(|(other, _)| self.is_settled(*other, born, now))
     }
 }
 

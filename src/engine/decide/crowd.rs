@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 
 use crate::{
-    detect::{Newcomers, Spray},
+    detect::{FirstUses, Spray},
     domain::{DAY, HOUR, Millis, record::Record, stable_hash, subject::Subject},
 };
 
@@ -28,18 +28,18 @@ const SPAN: Millis = 2 * HOUR;
 const MEMORY: f64 = 0.8;
 
 /// A key that an address is new to: its number, that of its project, and since when.
-type Newcomer = (u64, u64, Millis);
+type FirstUse = (u64, u64, Millis);
 
 /// What many keys show together.
 #[derive(Debug)]
 pub(in crate::engine) struct Crowd {
-    newcomers: Cache<Subject, Vec<Newcomer>>,
+    first_uses: Cache<Subject, Vec<FirstUse>>,
     clients: Mutex<HashMap<Box<str>, Failures>>,
 }
 
 impl Default for Crowd {
     fn default() -> Self {
-        Self { newcomers: Cache::new(ADDRESSES), clients: Mutex::default() }
+        Self { first_uses: Cache::new(ADDRESSES), clients: Mutex::default() }
     }
 }
 
@@ -50,23 +50,23 @@ fn number(text: &str) -> u64 {
 impl Crowd {
     /// Notes that a key succeeds from an address that is new to it; how many keys, of how many projects, this address
     /// has been new to for a day.
-    pub(in crate::engine) fn newcomer(&self, record: &Record, now: Millis) -> Newcomers {
+    pub(in crate::engine) fn first_use(&self, record: &Record, now: Millis) -> FirstUses {
         let key = number(record.key.as_str());
         // A key without a project is one of its own.
         let project = record.project.as_ref().map_or(key, |project| number(project.as_str()));
-        let mut known = self.newcomers.get(&record.address).unwrap_or_default();
+        let mut known = self.first_uses.get(&record.address).unwrap_or_default();
         known.retain(|(_, _, since)| now - since < NEW);
         if known.iter().all(|(other, ..)| *other != key) {
             if known.len() >= KEYS {
                 known.remove(0);
             }
             known.push((key, project, now));
-            self.newcomers.insert(record.address.clone(), known.clone());
+            self.first_uses.insert(record.address.clone(), known.clone());
         }
         let mut projects: Vec<u64> = known.iter().map(|(_, project, _)| *project).collect();
         projects.sort_unstable();
         projects.dedup();
-        Newcomers { keys: known.len() as u32, projects: projects.len() as u32 }
+        FirstUses { keys: known.len() as u32, projects: projects.len() as u32 }
     }
 
     /// Notes that an unknown key of a client was refused; what this client's unknown keys look like together.
@@ -129,13 +129,14 @@ mod tests {
     #[test]
     fn an_address_that_is_new_to_keys_of_several_projects_is_counted_for_a_day() {
         let crowd = Crowd::default();
-        let seen =
-            |key: &str, project: &str, at| crowd.newcomer(&record_of(key, Some(project), "198.51.100.7"), at);
-        assert_eq!(seen("a", "one", NOW), Newcomers { keys: 1, projects: 1 });
-        assert_eq!(seen("b", "one", NOW), Newcomers { keys: 2, projects: 1 });
-        assert_eq!(seen("b", "one", NOW + 1), Newcomers { keys: 2, projects: 1 });
-        assert_eq!(seen("c", "two", NOW + HOUR), Newcomers { keys: 3, projects: 2 });
-        assert_eq!(seen("d", "three", NOW + DAY), Newcomers { keys: 2, projects: 2 });
+        let seen = |key: &str, project: &str, at| {
+            crowd.first_use(&record_of(key, Some(project), "198.51.100.7"), at)
+        };
+        assert_eq!(seen("a", "one", NOW), FirstUses { keys: 1, projects: 1 });
+        assert_eq!(seen("b", "one", NOW), FirstUses { keys: 2, projects: 1 });
+        assert_eq!(seen("b", "one", NOW + 1), FirstUses { keys: 2, projects: 1 });
+        assert_eq!(seen("c", "two", NOW + HOUR), FirstUses { keys: 3, projects: 2 });
+        assert_eq!(seen("d", "three", NOW + DAY), FirstUses { keys: 2, projects: 2 });
     }
 
     #[test]

@@ -184,9 +184,9 @@ impl Decider {
             let spray = crowd.refused(&case.features.client, case.record, now);
             return detect::Crowd { spray, ..detect::Crowd::default() };
         }
-        let newcomers =
-            if case.is_newcomer() { crowd.newcomer(case.record, now) } else { Default::default() };
-        detect::Crowd { newcomers, ..detect::Crowd::default() }
+        let first_uses =
+            if case.is_first_use() { crowd.first_use(case.record, now) } else { Default::default() };
+        detect::Crowd { first_uses, ..detect::Crowd::default() }
     }
 
     fn find(

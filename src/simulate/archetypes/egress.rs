@@ -82,8 +82,8 @@ pub(super) const EMBEDDED_APP: Archetype = Archetype {
     rates: [0.2, 4.0],
     live: |random, span, rate| {
         let mut persona = Persona::draw(random, Sort::Residential);
-        let told = random.whole(1, 3) as usize;
-        persona.clients = IN_AN_APP.iter().take(told).map(|name| (Arc::from(*name), 1.0)).collect();
+        let kinds = random.whole(1, 3) as usize;
+        persona.clients = IN_AN_APP.iter().take(kinds).map(|name| (Arc::from(*name), 1.0)).collect();
         persona.models.truncate(1);
         persona.endpoints.truncate(1);
         persona.fit(40.0 * rate, 24.0, TOKENS_PER_DAY);

@@ -91,8 +91,8 @@ pub fn missed_bars_of_second(score: &Score) -> Vec<String> {
             missed.push(format!("{what}: {}, at least {} is the bar", percent(seen), percent(bar)));
         }
     };
-    at_least("found of what can be told", score.told(Tellable::Yes).recall(), RECALL_OF_THE_TELLABLE);
-    at_least("found of what is hard to tell", score.told(Tellable::Hard).recall(), RECALL_OF_THE_HARD);
+    at_least("found of what can be told", score.that_are(Tellable::Yes).recall(), RECALL_OF_THE_TELLABLE);
+    at_least("found of what is hard to tell", score.that_are(Tellable::Hard).recall(), RECALL_OF_THE_HARD);
     let mut at_most = |what: &str, seen: f64, bar: f64| {
         if seen > bar {
             missed.push(format!("{what}: {}, at most {} is the bar", percent(seen), percent(bar)));

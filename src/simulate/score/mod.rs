@@ -66,7 +66,7 @@ impl From<&Decision> for Verdict {
 /// Requests, and how many of them were let through; the same in dollars.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Through {
-    /// All requests.
+    /// Requests, let through or refused.
     pub requests: u64,
     /// Those that were let through.
     pub passed: u64,
@@ -77,7 +77,7 @@ pub struct Through {
 }
 
 impl Through {
-    /// Counts a request.
+    /// Counts a request and its cost in dollars.
     fn count(&mut self, allowed: bool, cost: f64) {
         self.requests += 1;
         self.cost += cost;
@@ -246,9 +246,9 @@ impl Score {
     }
 
     /// The attacks that an analyst could tell, or would find hard to, or could not.
-    pub fn told(&self, tellable: Tellable) -> AttackScore {
-        let told = self.attacks.iter().filter(|(kind, _)| Tellable::of(kind) == tellable);
-        sum(told.map(|(_, score)| score), AttackScore::add)
+    pub fn that_are(&self, tellable: Tellable) -> AttackScore {
+        let those = self.attacks.iter().filter(|(kind, _)| Tellable::of(kind) == tellable);
+        sum(those.map(|(_, score)| score), AttackScore::add)
     }
 
     /// All benign keys together.

@@ -10,9 +10,9 @@ impl fmt::Display for Score {
         attacks(f, "attack", &self.attacks)?;
         attack(f, "all attacks", &self.all_attacks())?;
         for tellable in [Tellable::Yes, Tellable::Hard, Tellable::No] {
-            let told = self.told(tellable);
-            if told.attacks > 0 {
-                attack(f, &format!("an analyst could: {}", tellable.word()), &told)?;
+            let those = self.that_are(tellable);
+            if those.attacks > 0 {
+                attack(f, &format!("an analyst could: {}", tellable.word()), &those)?;
             }
         }
         writeln!(f)?;

@@ -100,7 +100,7 @@ fn a_monitor_that_does_nothing_misses_what_can_be_told_and_harms_nobody() {
         scorer.add(labelled, &passed);
     }
     let score = scorer.finish();
-    assert!(score.told(Tellable::Yes).attacks > score.told(Tellable::No).attacks);
+    assert!(score.that_are(Tellable::Yes).attacks > score.that_are(Tellable::No).attacks);
     let missed = missed_bars_of_second(&score);
     assert_eq!(missed.len(), 2, "{missed:?}");
     assert!(missed[0].starts_with("found of what can be told: 0.0%"), "{missed:?}");
