@@ -26,3 +26,4 @@ pub mod store;
 pub mod telemetry;
 pub mod traces;
 pub mod watch;
+pub mod web;

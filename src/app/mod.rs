@@ -32,6 +32,7 @@ use crate::{
     pricing::{PriceStatus, Prices},
     telemetry,
     watch::Reload,
+    web,
 };
 
 /// A service that runs.
@@ -162,7 +163,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let max_connections = descriptors::fit(config.server.max_connections);
     let (settings, until) = (Arc::new(config::Server { max_connections, ..config.server }), stop.clone());
     let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), until.clone());
-    let router = http::router(state);
+    let router = http::router_with(state, web::router);
     let serving = tokio::spawn(serve(listener, admin, router, settings, until));
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     let (geo, prices) = (geo_status, price_status);

@@ -1,17 +1,19 @@
-//! The play behind `keyward demo`: who is on stage (`cast`), what they did in the days before (`past`), and what
-//! happens while somebody watches (`script`).
+//! The play behind `keyward demo`: who is on stage (`cast`), what they did in the days before (`past`), what
+//! happens while somebody watches (`script`), and the projects that they belong to (`registry`).
 //!
 //! Everything is drawn from a seed and a moment; nothing here reads a clock, prints or speaks HTTP: that is the
 //! command's part. Detectors judge a key by its past, so the past is learned before the curtain rises.
 
 mod cast;
 mod past;
+mod registry;
 mod script;
 #[cfg(test)]
 mod tests;
 
 pub use cast::{Cast, Player, Role};
 pub use past::{Past, PastError, teach};
+pub use registry::registry;
 pub use script::{Cue, script};
 
 use crate::{

@@ -103,3 +103,19 @@ async fn attacks_are_found_nobody_is_harmed_and_the_pair_ends_in_a_ban_at_any_ho
         assert_eq!((stolen.allowed, stolen.action), (false, Action::TemporaryBan), "{shift}: {stolen:?}");
     }
 }
+
+#[test]
+fn every_key_is_registered_to_a_project_that_is_put_before_it() {
+    let cast = Cast::draw(1, NOON);
+    let puts = registry(&cast);
+    let names = |kind: &str| -> Vec<String> {
+        puts.iter().filter(|([of, _], _)| of == kind).map(|([_, name], _)| name.clone()).collect()
+    };
+    let players: Vec<&str> = cast.players.iter().map(|player| player.role.name).collect();
+    assert_eq!(names("keys"), players);
+    let first_key = puts.iter().position(|([kind, _], _)| kind == "keys").unwrap();
+    for (_, body) in &puts[first_key..] {
+        let project = body["project"].as_str().unwrap().to_owned();
+        assert!(puts[..first_key].iter().any(|([kind, name], _)| kind == "projects" && *name == project));
+    }
+}

@@ -149,6 +149,13 @@ impl Auth {
         Ok(entry.into())
     }
 
+    /// Every token that is configured, by its id: who holds it, what it may do, and until when.
+    pub fn holders(&self) -> Vec<Caller> {
+        let mut holders: Vec<Caller> = self.tokens.values().map(Caller::from).collect();
+        holders.sort_by(|a, b| a.actor.as_str().cmp(b.actor.as_str()));
+        holders
+    }
+
     /// The holder of the token with an id, and the hash of the token, to make sessions of the page that end with it;
     /// `None` where no such token is configured or it has expired.
     pub(crate) fn by_id(&self, id: &str, now: Millis) -> Option<(Caller, &[u8; 32])> {

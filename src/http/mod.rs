@@ -40,7 +40,7 @@ mod surface;
 mod tests;
 mod text;
 mod traces;
-mod usage;
+pub(crate) mod usage;
 mod whoami;
 mod write_timeout;
 
@@ -192,6 +192,7 @@ pub fn router_with(
         .route("/v1/decisions/stream", on.bouncer(get(decisions::changes)))
         .route("/v1/usage-metrics", on.bouncer(post(decisions::metrics)))
         .route("/v1/whoami", on.any(get(whoami::show)))
+        .route("/v1/tokens", on.may(Admin, get(whoami::tokens)))
         .route("/metrics", on.may(Metrics, get(health::metrics)))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

@@ -62,8 +62,8 @@ impl SubjectItem {
     }
 }
 
-/// Lists keys that have a profile, the one seen last first, or everybody who is held. A page looks at 20,000 subjects at
-/// most, so one that is narrowed down may be short and still have a next.
+/// Lists keys that have a profile, the one seen last first, or everybody who is held. A page looks at 20,000 subjects
+/// at most, so one that is narrowed down may be short and still have a next.
 #[utoipa::path(
     get, path = "/v1/subjects", tag = "subjects", operation_id = "list_subjects",
     params(

@@ -144,7 +144,7 @@ pub(super) struct Usage {
         ),
     ),
 )]
-pub(super) async fn list(
+pub(crate) async fn list(
     State(app): State<App>,
     headers: HeaderMap,
     params: Params,

@@ -31,6 +31,7 @@ mod gateway;
 mod histories;
 mod invariants;
 mod monitoring;
+mod page;
 mod propagation;
 mod proxies;
 #[path = "../it_support/redis.rs"]

@@ -104,6 +104,37 @@ impl Browser {
         }
     }
 
+    /// Calls a method of the Chrome DevTools Protocol.
+    pub(crate) async fn devtools(&self, method: &str, parameters: Value) -> Value {
+        self.command("/goog/cdp/execute", &json!({ "cmd": method, "params": parameters })).await
+    }
+
+    /// Makes the window so large, in CSS pixels, and its pages light or dark.
+    pub(crate) async fn look(&self, (width, height): (u32, u32), scheme: &str) {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": [feature] })).await;
+    }
+
+    /// Clicks the element that a selector finds, as a person does: what covers it would be clicked instead.
+    pub(crate) async fn click(&self, selector: &str) {
+        let element = self.find(selector).await;
+        self.command(&format!("/element/{element}/click"), &json!({})).await;
+    }
+
+    /// Types into the element that a selector finds.
+    pub(crate) async fn type_into(&self, selector: &str, text: &str) {
+        let element = self.find(selector).await;
+        self.command(&format!("/element/{element}/value"), &json!({ "text": text })).await;
+    }
+
+    async fn find(&self, selector: &str) -> String {
+        let found = self.command("/element", &json!({ "using": "css selector", "value": selector })).await;
+        let id = found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str);
+        id.expect("an element has an id").to_owned()
+    }
+
     /// What was written to the console since this was last asked: errors, warnings, and what the browser refused.
     pub(crate) async fn console(&self) -> Vec<String> {
         let entries = self.command("/se/log", &json!({ "type": "browser" })).await;

@@ -8,13 +8,14 @@ mod screen;
 use std::{sync::Arc, time::Duration};
 
 use clap::Args;
+use reqwest::Method;
 use toml::Value;
 
 use super::{Failure, client::Service, serve::Signals};
 use crate::{
     app, clock,
     config::{Config, Sources},
-    demo::{Cast, Past, script, teach},
+    demo::{Cast, Past, registry, script, teach},
     geo::Geo,
     telemetry,
 };
@@ -91,6 +92,9 @@ impl Demo {
         let cues = script(&cast, self.seed, clock::wall(), length, suspect);
         screen.welcome(&url, cast.to_try(self.seed).as_ref(), &cues, length)?;
         let service = Service { url, token: None, json: true }.connect()?;
+        for ([kind, name], body) in registry(&cast) {
+            service.send(service.request(Method::PUT, &["v1", &kind, &name]).json(&body)).await?;
+        }
         let score = play::play(&service, cues, screen).await?;
         screen.result(&score)?;
         Ok(running)

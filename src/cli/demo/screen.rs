@@ -55,6 +55,7 @@ impl Screen {
     ) -> io::Result<()> {
         let strong = |text: &str| self.paint(Paint::Strong, text);
         output::line(&format!("\n{} listens on {}", strong("keyward demo"), strong(url)))?;
+        output::line(&format!("  page     {url}/ui"))?;
         output::line(&format!("  docs     {url}/docs"))?;
         output::line(&format!("  events   curl -s '{url}/v1/events?limit=5'"))?;
         output::line(&format!("  bans     curl -s {url}/v1/bans"))?;

@@ -17,7 +17,7 @@ const OTHER: &str = "(other)";
 pub enum TallyBy {
     /// The event's type, by its name on the wire.
     Type,
-    /// The event's severity.
+    /// The event's severity, by its name on the wire.
     Severity,
     /// The country of its place, ISO 3166-1 alpha-2.
     Country,

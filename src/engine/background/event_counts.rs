@@ -1,5 +1,5 @@
-//! Counts of events of all instances, by the hour: read from the log once, oldest first, and followed from then on. They
-//! are in memory, so that a question about a million events costs the store nothing.
+//! Counts of events of all instances, by the hour: read from the log once, oldest first, and followed from then on.
+//! They are in memory, so that a question about a million events costs the store nothing.
 
 use std::{
     collections::BTreeMap,

@@ -155,8 +155,8 @@ impl Subjects {
         Ok(Some(SubjectView { standing, observation, profile, events: events.items }))
     }
 
-    /// Lists subjects: those that were seen, the last one first, or those that are held. A page looks at 20,000 subjects
-    /// at most.
+    /// Lists subjects: those that were seen, the last one first, or those that are held. A page looks at 20,000
+    /// subjects at most.
     ///
     /// # Errors
     /// When the store does not answer.

@@ -13,7 +13,8 @@ const OF_FORMS: [&str; 3] = ["text/plain", "application/x-www-form-urlencoded", 
 /// The content type of forms of the page, where no file is sent.
 const OF_PAGE: &str = "application/x-www-form-urlencoded";
 
-/// Refuses a POST, PUT or PATCH whose content type a form could have, but for the forms of the page. Whether the route takes the type is its own care.
+/// Refuses a POST, PUT or PATCH whose content type a form could have, but for the forms of the page.
+/// Whether the route takes the type is its own care.
 ///
 /// # Errors
 /// [`ApiError::FormContentType`].

@@ -27,8 +27,8 @@ pub(super) fn check(headers: &HeaderMap, called: Option<&Authority>) -> Result<(
     }
 }
 
-/// Whether a browser opens a page in a tab, by a link or by its address, from wherever. Nothing is acted on by that, and
-/// no other page reads what it shows.
+/// Whether a browser opens a page in a tab, by a link or by its address, from wherever. Nothing is acted on by that,
+/// and no other page reads what it shows.
 pub(super) fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     let only = |name: &str, value: &str| {
         let mut all = headers.get_all(name).iter();

@@ -20,6 +20,12 @@ const DOCS: HeaderValue = HeaderValue::from_static(
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
+/// For the page under `/ui`: its own scripts, styles and pictures as files, calls to this service alone, and forms that
+/// lead back to it.
+pub(crate) const PAGE: HeaderValue = HeaderValue::from_static(
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+);
+
 /// Gives the pages under `/docs` their policy.
 pub(crate) async fn docs(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;

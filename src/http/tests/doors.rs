@@ -31,7 +31,7 @@ pub(super) fn routes() -> Vec<(String, String)> {
 async fn every_documented_route_is_there_and_guarded_but_for_the_probes() {
     let api = Api::guarded(vec![new_token(None, &[Scope::Read], None).unwrap().1]).await;
     let routes = routes();
-    assert_eq!(routes.len(), 59);
+    assert_eq!(routes.len(), 60);
     for (method, path) in routes {
         let reply = api.call(&method, &path, &[("content-type", "application/json")], Body::empty()).await;
         if matches!(path.as_str(), "/livez" | "/readyz") {
@@ -61,6 +61,7 @@ async fn a_scope_opens_its_routes_and_no_others() {
         ("POST", "/v1/bans/lift", Scope::BansWrite),
         ("GET", "/v1/events/summary", Scope::Read),
         ("GET", "/v1/subjects", Scope::Read),
+        ("GET", "/v1/tokens", Scope::Admin),
         ("PUT", "/v1/bans/key:a", Scope::BansWrite),
         ("DELETE", "/v1/bans/key:a", Scope::BansWrite),
         ("POST", "/v1/events/1/feedback", Scope::BansWrite),

@@ -40,6 +40,21 @@ async fn a_token_is_told_who_it_is_and_what_it_may() {
 }
 
 #[tokio::test]
+async fn tokens_are_listed_by_id_without_anything_of_their_secrets() {
+    assert_eq!(Api::open().await.get("/v1/tokens").await.good(200)["items"], json!([]));
+    let made = ["b", "a"].map(|id| new_token(Some(id), &[Scope::Admin], Some(4_102_444_800_000)).unwrap());
+    let api = Api::guarded(made.iter().map(|(_, entry)| entry.clone()).collect()).await;
+    let bearer = format!("Bearer {}", *made[0].0);
+    let list = api.call("GET", "/v1/tokens", &[("authorization", &bearer)], Body::empty()).await;
+    let ids: Vec<Value> =
+        list.good(200)["items"].as_array().unwrap().iter().map(|t| t["id"].clone()).collect();
+    assert_eq!(ids, ["a", "b"]);
+    for (token, entry) in &made {
+        assert!(!list.text.contains(token.as_str()) && !list.text.contains(&entry.hash), "{}", list.text);
+    }
+}
+
+#[tokio::test]
 async fn events_are_counted_by_what_is_asked_for() {
     let api = Api::open().await;
     for key in ["key:a", "key:b"] {

@@ -1,0 +1,68 @@
+//! Health: is the service itself well?
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+
+use crate::{
+    domain::{
+        Millis,
+        wording::{span, whole},
+    },
+    http::{App, auth::Caller},
+    web::{
+        fault::{Fault, render},
+        frame::Frame,
+        shown::Moment,
+    },
+};
+
+#[derive(Template)]
+#[template(path = "health.html")]
+struct HealthPage {
+    frame: Frame,
+    version: &'static str,
+    started: Moment,
+    up_for: String,
+    policy: String,
+    bans: String,
+    has_tokens: bool,
+    tokens: Vec<TokenRow>,
+    components: String,
+}
+
+/// A token, of which nothing but its id is known.
+struct TokenRow {
+    id: String,
+    scopes: String,
+    expires: Option<Moment>,
+    is_over: bool,
+}
+
+fn tokens(app: &App, now: Millis) -> Vec<TokenRow> {
+    let row = |holder: Caller| TokenRow {
+        id: holder.actor.as_str().to_owned(),
+        scopes: holder.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", "),
+        is_over: holder.expires.is_some_and(|at| at <= now),
+        expires: holder.expires.map(Moment::at),
+    };
+    app.auth.holders().into_iter().map(row).collect()
+}
+
+/// Shows how the service is, as `/readyz` does, and since when it runs.
+pub(in crate::web) async fn show(State(app): State<App>, frame: Frame) -> Result<Response, Fault> {
+    let now = app.engine.now();
+    Ok(render(
+        200,
+        &HealthPage {
+            version: env!("CARGO_PKG_VERSION"),
+            started: Moment::at(app.started),
+            up_for: span((now - app.started).max(0)),
+            policy: app.engine.policy().version.to_string(),
+            bans: whole(app.engine.bans_held() as u64),
+            has_tokens: !app.auth.is_open(),
+            tokens: if frame.may_admin { tokens(&app, now) } else { Vec::new() },
+            components: serde_json::to_string_pretty(&(app.components)()).unwrap_or_default(),
+            frame,
+        },
+    ))
+}

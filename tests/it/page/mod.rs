@@ -1,0 +1,52 @@
+//! The page under `/ui` in a real browser, over the service as people run it: each view in light and dark, wide and
+//! narrow; signing in; acting; the live list; the keyboard; and what axe-core has to say.
+
+mod acts;
+mod views;
+
+use std::path::Path;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    app::{Served, client},
+    browser::Browser,
+};
+
+/// Every view that is there without anything being known.
+const VIEWS: [&str; 10] = [
+    "/ui",
+    "/ui/events",
+    "/ui/bans",
+    "/ui/subjects",
+    "/ui/costs",
+    "/ui/limits",
+    "/ui/detectors",
+    "/ui/sinks",
+    "/ui/policy",
+    "/ui/health",
+];
+
+/// A service with one key that travelled impossibly, and is banned for it.
+async fn with_a_thief(directory: &Path) -> Served {
+    let served = Served::start(directory);
+    put(&served, "/v1/projects/analytics", json!({ "budget_usd": "100.00", "owner": "Ada" })).await;
+    put(&served, "/v1/keys/nightly-report", json!({ "project": "analytics", "label": "Nightly report" }))
+        .await;
+    put(&served, "/v1/bans/ip:192.0.2.0%2F24", json!({ "duration_seconds": 3600, "reason": "abuse report" }))
+        .await;
+    put(&served, "/v1/bans/key:nightly-report", json!({ "duration_seconds": null, "reason": "leaked" }))
+        .await;
+    served
+}
+
+async fn put(served: &Served, path: &str, body: Value) {
+    let request = client().request(Method::PUT, format!("{}{path}", served.url)).json(&body);
+    request.send().await.unwrap().error_for_status().unwrap();
+}
+
+async fn state(served: &Served, subject: &str) -> Value {
+    let answer = client().get(format!("{}/v1/bans/{subject}", served.url)).send().await.unwrap();
+    answer.json::<Value>().await.unwrap()["state"].take()
+}
