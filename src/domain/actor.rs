@@ -12,8 +12,8 @@ const LOCAL: &str = "local";
 const COMMAND_LINE: &str = "cli";
 
 /// Who acts: the id of a token, `local` where no token is configured, `cli` (`cli:<user>` where the system's name of
-/// the user is known) for the command line without a service, or `hook:<sink>` for an emergency hook. An id cannot be taken
-/// for another of these.
+/// the user is known) for the command line without a service, or `hook:<sink>` for an emergency hook. An id cannot be
+/// taken for another of these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Actor(Arc<str>);

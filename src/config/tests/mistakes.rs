@@ -61,7 +61,7 @@ bils_after_cancel = true  #! `gateway.upstreams[2].bils_after_cancel` is no sett
 
 [[gateway.routes]]
 model = "gpt-4.1*"
-upstreams = ["local", { name = "opneai", weight = 200 }]  #! `gateway.routes[0].upstreams[1].name` must name => `openai`?
+upstreams = ["local", { name = "opneai", weight = 20 }]  #! `gateway.routes[0].upstreams[1].name` must name => `openai`?
 
 [[gateway.routes]]
 model = "["  #! `gateway.routes[1].model` is no pattern

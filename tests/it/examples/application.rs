@@ -1,6 +1,6 @@
 //! The application behind nginx and Envoy. The query of a request says how it goes, as in `application.py` and
-//! `routes.mjs`: `count` says what was used, `invalid` and `fail` are errors that say nothing, `hang` leaves the file `hanging` and
-//! never answers, `stream` begins to answer and never ends.
+//! `routes.mjs`: `count` says what was used, `invalid` and `fail` are errors that say nothing, `hang` leaves the file
+//! `hanging` and never answers, `stream` begins to answer and never ends.
 
 use std::path::{Path, PathBuf};
 

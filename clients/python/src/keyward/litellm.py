@@ -3,7 +3,7 @@
     litellm_settings:
       callbacks: keyward.litellm.callback
     general_settings:
-      custom_auth: keyward.litellm.user_api_key_auth      # only where Keyward issues the keys
+      custom_auth: keyward.litellm.user_api_key_auth      # only for keys that are registered
 
 The callback holds the most that a request may use before it goes to a provider, and settles it to what LiteLLM counted,
 streamed or not. Where Keyward is, is in the environment: `KEYWARD_URL`, `KEYWARD_TOKEN`, `KEYWARD_FAIL_OPEN` (`true`),
