@@ -61,11 +61,12 @@ impl Line {
         let _ =
             write!(svg, "<polyline class=\"known\" points=\"{}\"/>", points.collect::<Vec<_>>().join(" "));
         if let Some((limit, name)) = &self.limit {
-            let y = at(scale.y(*limit));
+            // Below the line where there is no room above it.
+            let (y, dy) = (at(scale.y(*limit)), if scale.y(*limit) < 24.0 { 16 } else { -4 });
             let _ = write!(svg, "<line class=\"limit\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y}\" y2=\"{y}\"/>");
             let _ = write!(
                 svg,
-                "<text class=\"limit\" x=\"{WIDTH}\" y=\"{y}\" dy=\"-4\">{}</text>",
+                "<text class=\"limit\" x=\"{WIDTH}\" y=\"{y}\" dy=\"{dy}\">{}</text>",
                 escaped(name)
             );
         }

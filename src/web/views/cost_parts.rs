@@ -167,7 +167,7 @@ impl Month {
             steps: days + 1,
             end: self.outlook.as_ref().map(band),
             limit: budgets.map(|nanos| (usd(nanos as f64), "all budgets".to_owned())),
-            labels: (1..days).step_by(7).map(label).collect(),
+            labels: (1..days.saturating_sub(1)).step_by(7).map(label).collect(),
         }
         .svg()
     }

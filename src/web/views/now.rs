@@ -139,7 +139,7 @@ fn picture(hours: &[HourRow]) -> String {
         let clock = hour.start.text.get(11..16).unwrap_or_default();
         Bar {
             title: format!("{clock} UTC: {critical} critical, {high} high, {medium} medium, {low} low"),
-            label: if index % 4 == 0 { clock.to_owned() } else { String::new() },
+            label: if index.is_multiple_of(4) { clock.to_owned() } else { String::new() },
             parts: Severity::ALL.iter().zip(hour.counts).map(|(s, n)| (fill(*s), n as f64)).collect(),
         }
     };

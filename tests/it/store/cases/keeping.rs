@@ -62,7 +62,7 @@ pub(crate) async fn subjects_are_listed_by_when_they_were_last_seen(store: &dyn 
         store.merge_profile(&key(name), &seen_at(START + 40 * MINUTE)).await.unwrap();
     }
     let names = |seen: &[SeenSubject]| -> Vec<String> {
-        seen.iter().map(|one| one.subject.id().to_owned()).collect()
+        seen.iter().map(|one| one.subject.id().trim_start_matches("k1:").to_owned()).collect()
     };
     let (mut all, mut after) = (Vec::new(), None);
     loop {
