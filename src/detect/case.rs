@@ -231,8 +231,8 @@ impl<'a> Case<'a> {
     ///
     /// While the key is warming up its project judges. It is critical only beside a new client, or two other new
     /// things, and only once the key was seen for a week: until then the next of its users may come by for the first
-    /// time. Of a key that works around the clock the endpoint must be new as well: who moves a service brings along a place, a
-    /// client and a model. What is not critical is low once the place has been in use for an hour.
+    /// time. Of a key that works around the clock the endpoint must be new as well: who moves a service brings along
+    /// a place, a client and a model. What is not critical is low once the place has been in use for an hour.
     pub(super) fn severity(&self, more: f64, place: &PlaceCore) -> (Severity, Option<&'static str>) {
         let now = self.now();
         if weight::is_warming_up(self.profile, now) {
