@@ -12,12 +12,12 @@
 //! may be the owner's is only slowed, for six hours after each finding, for what machines do: a scan, one size again
 //! and again.
 //!
-//! High: the part is slowed to the key's own usual rate, which is its busiest hour of the last two weeks; half as much
-//! again while nothing is heard of the owner's other parts, as then the owner may have moved. A part beside which the
-//! owner's are silent for three days has taken their place, and passes. Critical, with a weight of what is new that
-//! alone is high: nothing of the part passes. The same holds for a part that shows `MANY_NEW` new values over time,
-//! for one that uses a bundle of keys, and once it is clear that it was added to the owner's traffic (`is_added`). A
-//! policy that only observes accuses no part.
+//! High: the part is slowed to twice the key's busiest hour of the last two weeks; three times while nothing is heard
+//! of the owner's other parts, as then the owner may have moved. A part beside which the owner's are silent for three
+//! days has taken their place, and passes. Critical, with a weight of what is new that alone is high: nothing of the
+//! part passes. The same holds for a part that shows `MANY_NEW` new values over time, for one that uses a bundle of
+//! keys, and once it is clear that it was added to the owner's traffic (`is_added`). A policy that only observes
+//! accuses no part.
 
 use super::{Case, size};
 use crate::domain::{
@@ -30,7 +30,9 @@ use crate::domain::{
 };
 
 /// Times the busiest hour that a part may make while the owner is silent: somebody who moves a service has busy days.
-const WHILE_THE_OWNER_IS_SILENT: f64 = 1.5;
+const WHILE_THE_OWNER_IS_SILENT: f64 = 3.0;
+/// The same while the owner's other parts are at work: the busiest hour of two weeks is passed now and then.
+const BESIDE_THE_OWNER: f64 = 2.0;
 /// Requests an hour that a part may make at least: of a key that is hardly used, the busiest hour says little.
 const LEAST_AN_HOUR: u64 = 5;
 /// Values that a part shows and the key never did, from where on nobody but a stranger works like that: who moves an
@@ -146,19 +148,15 @@ pub fn most_an_hour(profile: &Profile, part: Part, now: Millis) -> Option<u64> {
         Held::Slowed if has_replaced(profile, part, row, now) => None,
         Held::Stopped => Some(0),
         Held::Slowed if is_added(profile, row, now) => Some(0),
-        Held::Slowed if parts.goes_on_beside(part, born, row.slowed_at, now) => Some(usual(1.0)),
+        Held::Slowed if parts.goes_on_beside(part, born, row.slowed_at, now) => Some(usual(BESIDE_THE_OWNER)),
         Held::Slowed | Held::Loud => Some(usual(WHILE_THE_OWNER_IS_SILENT)),
     }
 }
 
-/// Whether a request of a part teaches nothing: it is held back for what shows another actor.
+/// Whether a request of a part teaches nothing: it is stopped. One that is slowed may be the owner on the way, whose
+/// places would stay new for ever.
 fn is_held(profile: &Profile, part: Part, now: Millis) -> bool {
-    let parts = &profile.later.parts;
-    match (parts.held(part, now), parts.get(part)) {
-        (Some(Held::Stopped), _) => true,
-        (Some(Held::Slowed), Some(row)) => !has_replaced(profile, part, row, now),
-        _ => false,
-    }
+    profile.later.parts.held(part, now) == Some(Held::Stopped)
 }
 
 /// Whether a slowed part took the place of the owner's traffic: none of the owner's parts has been at work for three
@@ -181,7 +179,8 @@ fn is_added(profile: &Profile, row: &PartSeen, now: Millis) -> bool {
         let rows = profile.history.hours().filter(|(hour, _)| (from..to).contains(&i64::from(*hour)));
         rows.map(|(_, row)| row.requests as f64).sum()
     };
-    let owner = sum(since, until);
+    // What passed of the part was learned with the rest.
+    let owner = sum(since, until) - f64::from(row.requests);
     let week = 7 * 24;
     let before = [sum(since - week, until - week), sum(since - 2 * week, until - 2 * week)];
     let expected = before.iter().copied().filter(|sum| *sum > 0.0).reduce(f64::min).unwrap_or(0.0);

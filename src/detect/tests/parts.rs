@@ -75,11 +75,11 @@ fn a_slowed_part_makes_the_busiest_hour_and_more_while_the_owner_is_silent() {
     let most = |scene: &Scene, now| most_an_hour(&scene.profile, part(), now);
     assert_eq!(most(&scene, NOON), None);
     scene.profile.later.parts.see(&accused, NOON);
-    assert_eq!(most(&scene, NOON + HOUR), Some(15), "one and a half times the ten of the busiest hour");
+    assert_eq!(most(&scene, NOON + HOUR), Some(30), "three times the ten of the busiest hour");
     let own = PartSighting { part: Part::of("openai-python", &SINGAPORE.core()), accused: None, ..accused };
     scene.profile.later.parts.see(&own, NOON + MINUTE);
-    assert_eq!(most(&scene, NOON + HOUR), Some(10));
-    assert_eq!(most(&scene, NOON + 2 * DAY), Some(10));
+    assert_eq!(most(&scene, NOON + HOUR), Some(20));
+    assert_eq!(most(&scene, NOON + 2 * DAY), Some(20));
     assert_eq!(most(&scene, NOON + 4 * DAY), None, "it has taken the place of the owner's");
 }
 
@@ -98,7 +98,7 @@ fn a_part_that_was_added_to_the_owners_traffic_is_stopped_and_one_that_takes_its
         }
         most_an_hour(&scene.profile, part(), NOON + 20 * HOUR)
     };
-    assert_eq!((after(10), after(5)), (Some(0), Some(10)));
+    assert_eq!((after(16), after(10)), (Some(0), Some(20)));
 }
 
 #[test]
