@@ -54,7 +54,8 @@ fn one_size_again_and_again_is_a_loop_unless_the_key_always_does_that() {
             (0..100).for_each(|_| scene.profile.later.repeats.add(NOON - day * 24 * HOUR));
         }
     });
-    assert!(usual.result(RequestSizeAnomaly).is_err_or_low());
+    let found = usual.result(RequestSizeAnomaly);
+    assert!(found.map_or(true, |finding| finding.severity < Severity::High));
     let few = Scene::settled().with(|scene| scene.record.prompt_tokens = Some(777)).repeated(10);
     few.quiet(RequestSizeAnomaly);
 }
