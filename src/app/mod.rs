@@ -160,12 +160,11 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let serving =
         tokio::spawn(serve(listener, admin, http::router_with(state, web::router), settings, until));
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
-    let (geo, prices) = (geo_status, price_status);
     Ok(Running {
         address,
         admin_address,
-        geo,
-        prices,
+        geo: geo_status,
+        prices: price_status,
         engine,
         stop,
         gateway,

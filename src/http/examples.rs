@@ -108,7 +108,7 @@ fn example(route: &str, media: &str) -> Option<Value> {
         }
         "POST /v1/traces" if media == "application/json" => traces(),
         "PATCH /v1/reservations/{id}" => json!({ "lease_seconds": 120 }),
-        "POST /v1/bans/lift" => json!({ "subjects": ["ip:203.0.113.9"], "reason": "our own load test" }),
+        "POST /v1/bans/lift" => json!({ "subjects": ["ip:203.0.113.10"], "reason": "our own load test" }),
         "POST /v1/bans/lookup" => json!({ "api_key": "an-api-key-that-is-none" }),
         "PUT /v1/bans/{subject}" => json!({ "duration_seconds": 3600, "reason": "abuse report 4711" }),
         "DELETE /v1/bans/{subject}" | "DELETE /v1/subjects/{subject}" => {
@@ -119,6 +119,8 @@ fn example(route: &str, media: &str) -> Option<Value> {
         "PUT /v1/plans/{name}" | "PATCH /v1/plans/{name}" => limits(),
         "PUT /v1/projects/{id}" => json!({ "budget_usd": 250.5, "owner": "data team" }),
         "PATCH /v1/projects/{id}" => json!({ "budget_usd": 300, "owner": null }),
+        "POST /v1/keys" => json!({ "label": "batch jobs" }),
+        "POST /v1/keys/{key_id}/rotate" => json!({ "overlap_seconds": 3600 }),
         "PUT /v1/keys/{key_id}" => json!({ "label": "batch jobs", "allowed_networks": ["203.0.113.0/24"] }),
         "PATCH /v1/keys/{key_id}" => json!({ "label": "nightly batch jobs" }),
         "PUT /v1/policy" => policy()?,

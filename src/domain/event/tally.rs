@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Event;
+use super::entry::Event;
 use crate::domain::{DAY, HOUR, Millis, subject::SubjectKind};
 
 /// Hours of which counts are kept: 35 days, so that a month can be held against the days before it.

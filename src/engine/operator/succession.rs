@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::RegistryChanges;
+use super::registry::RegistryChanges;
 use crate::{
     domain::{
         Millis,

@@ -263,8 +263,9 @@ impl Dice {
     }
 }
 
-/// One step of a script, on a day that enforces and on one that observes.
-async fn step(dice: &mut Dice, days: &mut [Day; 2], held: &mut [Vec<String>; 2]) {
+/// One step of a script, on a day that enforces and on one that observes. False: a part of the key's traffic is held
+/// back, which a policy that observes does not.
+async fn step(dice: &mut Dice, days: &mut [Day; 2], held: &mut [Vec<String>; 2]) -> bool {
     let (key, away, fails) = (["a", "b", "c"][dice.roll(3) as usize], dice.roll(6) == 0, dice.roll(4) == 0);
     let (tokens, pause, kind) = (dice.roll(400), dice.roll(20), dice.roll(40));
     let pause = if pause == 0 { HOUR } else { pause as Millis * SECOND };
@@ -305,9 +306,15 @@ async fn step(dice: &mut Dice, days: &mut [Day; 2], held: &mut [Vec<String>; 2])
             assert!(decision.allowed && decision.action <= Action::Alert, "{decision:?}");
         }
     }
-    if let [enforced, observed] = rulings.as_slice() {
-        assert_eq!(enforced, observed);
+    let [enforced, observed] = rulings.as_slice() else { return true };
+    let is_of_part = |limit: &crate::domain::decision::LimitStatus| {
+        limit.scope.as_ref().is_some_and(|scope| scope.starts_with("client "))
+    };
+    if enforced.1.iter().any(is_of_part) {
+        return false;
     }
+    assert_eq!(enforced, observed);
+    true
 }
 
 #[tokio::test]
@@ -320,7 +327,7 @@ async fn what_would_have_been_is_what_enforcement_says_whatever_happens() {
         });
         policy.enforcement = enforcement;
     };
-    let mut refused = 0;
+    let (mut refused, mut steps) = (0, 0);
     for seed in 0..12 {
         let mut dice = Dice(seed);
         let mut days = [
@@ -328,14 +335,19 @@ async fn what_would_have_been_is_what_enforcement_says_whatever_happens() {
             Day::with(|policy| script(policy, Enforcement::Observe)).await,
         ];
         let mut held = [Vec::new(), Vec::new()];
+        let mut is_alike = true;
         for _ in 0..150 {
-            step(&mut dice, &mut days, &mut held).await;
+            is_alike = step(&mut dice, &mut days, &mut held).await;
+            if !is_alike {
+                break;
+            }
+            steps += 1;
         }
         for key in ["a", "b", "c"] {
             let [enforced, observed] = [days[0].stands(key).await, days[1].stands(key).await];
             let counted =
                 |s: &crate::domain::standing::Standing| (s.version, s.state, s.until, s.strikes, s.bans);
-            assert_eq!(counted(&enforced), counted(&observed), "seed {seed}, key {key}");
+            assert!(!is_alike || counted(&enforced) == counted(&observed), "seed {seed}, key {key}");
             refused += u32::from(enforced.bans > 0);
         }
         days[1].switch(Enforcement::Enforce).await;
@@ -347,7 +359,7 @@ async fn what_would_have_been_is_what_enforcement_says_whatever_happens() {
             assert_eq!(banned, by_person, "seed {seed}, key {key}: {standing:?}");
         }
     }
-    assert!(refused > 5, "the scripts lead to bans: {refused}");
+    assert!(refused > 5 && steps > 100, "the scripts lead to bans: {refused} in {steps} steps");
 }
 
 #[tokio::test]

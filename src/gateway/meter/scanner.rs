@@ -46,7 +46,7 @@ pub(super) struct Scanner {
     /// Whether the event is too large to be held.
     is_large: bool,
     /// Whether the event ended with a CR, to which an LF may belong that has not come yet.
-    awaits_line_feed: bool,
+    expects_line_feed: bool,
 }
 
 impl Scanner {
@@ -91,7 +91,7 @@ impl Scanner {
 
     /// How many bytes of `chunk` belong to the event that has begun; `None` where it does not end in it.
     fn event_end(&mut self, chunk: &[u8]) -> Option<usize> {
-        if !chunk.is_empty() && std::mem::take(&mut self.awaits_line_feed) {
+        if !chunk.is_empty() && std::mem::take(&mut self.expects_line_feed) {
             self.after_cr = false;
             return Some(usize::from(chunk[0] == b'\n'));
         }
@@ -122,8 +122,8 @@ impl Scanner {
         if !std::mem::take(&mut self.after_cr) {
             return Some(end);
         }
-        self.awaits_line_feed = end == chunk.len();
-        (!self.awaits_line_feed).then(|| end + usize::from(chunk[end] == b'\n'))
+        self.expects_line_feed = end == chunk.len();
+        (!self.expects_line_feed).then(|| end + usize::from(chunk[end] == b'\n'))
     }
 }
 

@@ -27,15 +27,15 @@ fn subjects(page: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_token_is_told_who_it_is_and_what_it_may() {
+async fn a_token_learns_who_it_is_and_what_it_may() {
     let open = Api::open().await.get("/v1/whoami").await.good(200);
     assert_eq!(open["id"], "local");
     assert_eq!(open["scopes"].as_array().unwrap().len(), Scope::ALL.len());
     let (token, entry) = new_token(Some("probe"), &[Scope::Metrics], None).unwrap();
     let api = Api::guarded(vec![entry]).await;
     let bearer = format!("Bearer {}", *token);
-    let told = api.call("GET", "/v1/whoami", &[("authorization", &bearer)], Body::empty()).await.good(200);
-    assert_eq!(told, json!({ "id": "probe", "scopes": ["metrics"], "expires": null }));
+    let answer = api.call("GET", "/v1/whoami", &[("authorization", &bearer)], Body::empty()).await.good(200);
+    assert_eq!(answer, json!({ "id": "probe", "scopes": ["metrics"], "expires": null }));
     api.get("/v1/whoami").await.problem(401);
 }
 

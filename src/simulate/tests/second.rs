@@ -93,7 +93,7 @@ fn what_goes_through_after_the_first_finding_and_what_owners_had_refused_is_coun
 }
 
 #[test]
-fn a_monitor_that_does_nothing_misses_what_can_be_told_and_harms_nobody() {
+fn a_monitor_that_does_nothing_misses_what_can_be_seen_and_harms_nobody() {
     let passed = Verdict { allowed: true, findings: Vec::new() };
     let mut scorer = Scorer::default();
     for labelled in SECOND.iter() {

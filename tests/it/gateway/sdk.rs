@@ -57,7 +57,7 @@ async fn python(version: &str) {
     assert!(folder.is_dir(), "{} is missing: run scripts/sdks", folder.display());
     let mut command = Command::new(folder.join("bin/python"));
     command.arg(cases("cases.py")).current_dir(folder);
-    run(command, 64).await;
+    run(command, 46).await;
 }
 
 async fn node(version: &str) {
