@@ -129,7 +129,7 @@ pub(in crate::web) struct Month {
 impl Month {
     /// What a forecast says; without one nothing is expected.
     pub(in crate::web) fn new(forecast: Option<&Forecast>) -> Self {
-        let outlook = forecast.map(|forecast| forecast.month.cost_nanos.clone());
+        let outlook = forecast.map(|forecast| forecast.month.cost_nanos);
         let words = |nanos: f64| money(nanos.max(0.0).round() as u64);
         let interval = outlook.as_ref().and_then(|outlook| outlook.interval);
         Self {
@@ -188,7 +188,8 @@ pub(in crate::web) fn spend_rows(spenders: &UsageTable, by: &str) -> Vec<SpendRo
 }
 
 fn spend_row(key: &UsageKey, totals: &Totals, by: &str, most: u64) -> SpendRow {
-    let (name, subject): (_, Option<fn(&str) -> Subject>) = match by {
+    type SubjectOf = fn(&str) -> Subject;
+    let (name, subject): (_, Option<SubjectOf>) = match by {
         "project" => (&key.project, Some(Subject::project)),
         "model" => (&key.model, None),
         "key" => (&key.key, Some(Subject::key)),

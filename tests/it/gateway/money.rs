@@ -111,14 +111,14 @@ fn random(seed: u64, n: u64) -> u64 {
 /// Makes one request that ends in a random way; returns what is held for it where its end is unknown, else 0.
 async fn ends_somehow(scene: &Scene, random: u64) -> u64 {
     let stays = 3 + random / 16 % 12;
-    let bills_full = if random / 1_024 % 2 == 0 { " bills_full" } else { "" };
+    let bills_full = if (random / 1_024).is_multiple_of(2) { " bills_full" } else { "" };
     let (ending, is_stream, is_unknown) = match random % 8 {
         0 => (String::new(), false, false),
         1 => (String::new(), true, false),
         2 => (format!("cut={stays}"), true, true),
-        3 => ("no_usage".to_owned(), random / 16 % 2 == 0, true),
+        3 => ("no_usage".to_owned(), (random / 16).is_multiple_of(2), true),
         4 => (format!("error_after={stays}"), true, true),
-        5 => ("status=400".to_owned(), random / 16 % 2 == 0, false),
+        5 => ("status=400".to_owned(), (random / 16).is_multiple_of(2), false),
         _ => (String::new(), true, true),
     };
     let directives = format!("[mock input=30 output=40 events=30 event_delay_ms=5 {ending}{bills_full}]");
