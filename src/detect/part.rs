@@ -12,6 +12,8 @@
 //! may be the owner's is only slowed, for six hours after each finding, for what machines do: a scan, one size again
 //! and again.
 //!
+//! What is only slowed is noted in findings and not refused (`engine/decide/parts.rs`); what is stopped is refused.
+//!
 //! High: the part is slowed to twice the key's busiest hour of the last two weeks; three times while nothing is heard
 //! of the owner's other parts, as then the owner may have moved. A part beside which the owner's are silent for three
 //! days has taken their place, and passes. Critical, with a weight of what is new that alone is high: nothing of the
