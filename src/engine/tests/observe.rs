@@ -263,13 +263,13 @@ impl Dice {
     }
 }
 
-/// One step of a script, on a day that enforces and on one that observes. False: a part of the key's traffic is held
-/// back, which a policy that observes does not.
+/// One step of a script, on a day that enforces and on one that observes. False: it accused a part of the
+/// key's traffic, which a policy that observes does not, so that the days differ from then on.
 async fn step(dice: &mut Dice, days: &mut [Day; 2], held: &mut [Vec<String>; 2]) -> bool {
     let (key, away, fails) = (["a", "b", "c"][dice.roll(3) as usize], dice.roll(6) == 0, dice.roll(4) == 0);
     let (tokens, pause, kind) = (dice.roll(400), dice.roll(20), dice.roll(40));
     let pause = if pause == 0 { HOUR } else { pause as Millis * SECOND };
-    let mut rulings = Vec::new();
+    let (mut rulings, mut accuses_a_part) = (Vec::new(), false);
     for (day, held) in days.iter_mut().zip(held) {
         day.now += pause;
         let mut fields = json!({
@@ -301,20 +301,15 @@ async fn step(dice: &mut Dice, days: &mut [Day; 2], held: &mut [Vec<String>; 2])
             }
             _ => day.ask(fields).await,
         };
+        accuses_a_part |= decision.anomalies.iter().any(|finding| finding.evidence.get("held").is_some());
         rulings.push((decision.ruling(), decision.limits.clone()));
         if day.engine.policy().observes() {
             assert!(decision.allowed && decision.action <= Action::Alert, "{decision:?}");
         }
     }
     let [enforced, observed] = rulings.as_slice() else { return true };
-    let is_of_part = |limit: &crate::domain::decision::LimitStatus| {
-        limit.scope.as_ref().is_some_and(|scope| scope.starts_with("client "))
-    };
-    if enforced.1.iter().any(is_of_part) {
-        return false;
-    }
     assert_eq!(enforced, observed);
-    true
+    !accuses_a_part
 }
 
 #[tokio::test]
@@ -335,19 +330,17 @@ async fn what_would_have_been_is_what_enforcement_says_whatever_happens() {
             Day::with(|policy| script(policy, Enforcement::Observe)).await,
         ];
         let mut held = [Vec::new(), Vec::new()];
-        let mut is_alike = true;
         for _ in 0..150 {
-            is_alike = step(&mut dice, &mut days, &mut held).await;
-            if !is_alike {
+            steps += 1;
+            if !step(&mut dice, &mut days, &mut held).await {
                 break;
             }
-            steps += 1;
         }
         for key in ["a", "b", "c"] {
             let [enforced, observed] = [days[0].stands(key).await, days[1].stands(key).await];
             let counted =
                 |s: &crate::domain::standing::Standing| (s.version, s.state, s.until, s.strikes, s.bans);
-            assert!(!is_alike || counted(&enforced) == counted(&observed), "seed {seed}, key {key}");
+            assert_eq!(counted(&enforced), counted(&observed), "seed {seed}, key {key}");
             refused += u32::from(enforced.bans > 0);
         }
         days[1].switch(Enforcement::Enforce).await;
@@ -359,7 +352,7 @@ async fn what_would_have_been_is_what_enforcement_says_whatever_happens() {
             assert_eq!(banned, by_person, "seed {seed}, key {key}: {standing:?}");
         }
     }
-    assert!(refused > 5 && steps > 100, "the scripts lead to bans: {refused} in {steps} steps");
+    assert!(refused > 5 && steps > 30, "the scripts lead to bans: {refused} in {steps} steps");
 }
 
 #[tokio::test]
