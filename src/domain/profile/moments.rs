@@ -41,7 +41,7 @@ impl Lag {
         self.squares.merge(&other.squares);
     }
 
-    /// The lag-1 autocorrelation, 0 to [`MOST_CORRELATED`].
+    /// The lag-1 autocorrelation, 0 to `MOST_CORRELATED`.
     pub fn correlation(&self, now: Millis) -> f64 {
         let squares = self.squares.at(now) + FIRST_PAIRS;
         (self.products.at(now) / squares).clamp(0.0, MOST_CORRELATED)
