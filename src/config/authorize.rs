@@ -209,7 +209,7 @@ pub enum AddressHeader {
     /// As RFC 7239 has it: `for=`.
     #[serde(rename = "forwarded")]
     Forwarded,
-    /// Alone.
+    /// One address, which the proxy in front has set.
     #[serde(rename = "x-real-ip")]
     RealIp,
 }

@@ -48,7 +48,7 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// What connections are accepted from.
 pub trait Listener: Send {
-    /// One connection.
+    /// What is read from and written to, such as a TCP stream.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// The next connection, and who is at its other end.

@@ -9,7 +9,7 @@ use crate::http::{App, error::ApiError, params::Params};
 pub(super) struct OwnForm {
     /// The session of who sent it.
     pub session: Session,
-    /// The fields, decoded.
+    /// As the form has sent them, `form_token` among them, which is checked already.
     pub fields: Params,
 }
 

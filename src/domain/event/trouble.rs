@@ -28,7 +28,7 @@ pub enum JumpStage {
     Followed,
 }
 
-/// A clock jumped.
+/// A clock jumped by 5 s or more: it is held, followed, or back where it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClockJumped {
     /// What happened, in a sentence.

@@ -55,7 +55,7 @@ pub(in crate::engine) struct Known {
     pub(in crate::engine) documents: Vec<Document>,
 }
 
-/// Keeps the file.
+/// Keeps `known.jsonl` as bans and documents are: written anew as a whole, beside it, and put in its place.
 pub(in crate::engine) struct KnownFile {
     shared: Arc<Shared>,
     bans: Arc<BanIndex>,

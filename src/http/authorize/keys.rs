@@ -14,7 +14,7 @@ use crate::config::KeyPlace;
 /// The longest key, in bytes.
 const MOST_BYTES: usize = 512;
 
-/// What was found.
+/// What all places that a key may be in have together.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// No place has a key; one that is there and empty has none.
