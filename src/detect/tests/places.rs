@@ -250,11 +250,12 @@ fn first_day(project: Scene) -> Scene {
 }
 
 #[test]
-fn a_project_whose_keys_are_in_many_places_is_expected_in_one_more() {
+fn a_project_of_many_places_and_clients_is_expected_in_one_more() {
     let found = |places: i16| {
         let project = Scene::settled().with(|scene| {
             for place in 0..places {
                 scene.profile.cells.touch(Cell(place * 4, 90), NOON - DAYS * DAY);
+                scene.profile.clients.touch(format!("client-{place}"), NOON - DAYS * DAY);
             }
         });
         first_day(project).found(ImpossibleTravel).0
