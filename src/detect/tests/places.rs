@@ -265,7 +265,7 @@ fn a_project_of_many_places_and_clients_is_expected_in_one_more() {
 }
 
 #[test]
-fn what_the_project_says_of_a_place_is_said_within_an_hour_of_its_first_use() {
+fn what_the_project_knows_of_a_place_is_reported_within_an_hour_of_its_first_use() {
     let found = |used_since| {
         let scene =
             first_day(Scene::settled()).seen_in(BUCHAREST, used_since).seen_in(SINGAPORE, 30 * MINUTE);
