@@ -25,8 +25,8 @@ impl Decider {
         active: &ActivePolicy,
         now: Millis,
     ) -> Option<Applied> {
-        // What is only noted may be the owner on the way: of the keys of ordinary services that move, three in a hundred
-        // had requests refused when it was slowed.
+        // What is only noted may be the owner on the way: of the keys of ordinary services that move, three in a
+        // hundred had requests refused when it was slowed.
         let part = profile?.with(|profile| {
             let parts = &profile.later.parts;
             let part = parts.stops_any(now).then(|| Part::of(&features.client, origin))?;

@@ -130,7 +130,7 @@ async fn what_one_instance_lifts_passes_on_another_which_forgets_nothing() {
 }
 
 #[tokio::test]
-async fn what_one_instance_is_told_is_benign_passes_on_another() {
+async fn what_is_called_benign_on_one_instance_passes_on_another() {
     lifted_elsewhere(true).await;
 }
 
