@@ -193,8 +193,10 @@ async fn what_is_only_noted_is_nothing_to_lift() {
         day.now = first + request * (DAY / 20);
         day.ask(json!({"user_agent": OWNER})).await;
     }
-    day.now += 10 * MINUTE;
+    // Late enough to have travelled there.
+    day.now += 12 * HOUR;
     let found = day.ask(json!({"user_agent": "curl/8.7.1", "source_ip": BUCHAREST})).await;
+    assert!(found.anomalies.iter().any(|finding| finding.evidence.get("part").is_some()), "{found:?}");
     let worst = found.anomalies.iter().map(|finding| finding.severity).max();
     assert_eq!(worst, Some(Severity::High), "{found:?}");
     day.now += DAY;
