@@ -53,6 +53,8 @@ pub struct Case<'a> {
     pub record: &'a Record,
     /// Where it came from, with its names; `None` without a geo database, or an entry in it.
     pub place: Option<&'a Place>,
+    /// Where it came from as parts have it: its address alone where nothing else is known.
+    pub origin: PlaceCore,
     /// Where it came from, without coordinates that are too vague to say anything (`max_radius_km` of impossible
     /// travel).
     pub here: Option<PlaceCore>,
@@ -128,7 +130,7 @@ impl<'a> Case<'a> {
         (describe, geo_loaded): (Describe<'a>, Option<Millis>),
     ) -> Self {
         let here = place.map(|p| p.core.precise(policy.detectors.impossible_travel.max_radius_km));
-        let origin = place.map_or_else(|| PlaceCore::unknown(record.source_ip), |place| place.core);
+        let origin = PlaceCore::of(place, record.source_ip);
         let part = Part::of(&features.client, &origin);
         let weights = Weights::of(record, here.as_ref(), features, (profile, prior), key.now);
         let sizes = Sizes::of(record, features, profile, policy.detectors.request_size.min_samples);
@@ -142,6 +144,7 @@ impl<'a> Case<'a> {
         Self {
             record,
             place,
+            origin,
             here,
             attribution,
             key,

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     domain::{Millis, SECOND, actor::Actor, standing::StandingState, subject::Subject},
-    explain::BanStatus,
+    explain::{BanStatus, StoppedPartView},
     intake::{FieldError, WireCheck},
     store::StandingRecord,
 };
@@ -183,7 +183,9 @@ pub(super) async fn show(
     let record = app.engine.standings().of(&subject).await?;
     let now = app.engine.now();
     let spared = app.engine.standings().spared_by(&record, now).await?;
-    Ok(Json(BanStatus { spared, ..status(&app, &record, now) }))
+    let parts = app.engine.bans().parts(&subject).await?;
+    let stopped_parts = StoppedPartView::all(&parts, now);
+    Ok(Json(BanStatus { spared, stopped_parts, ..status(&app, &record, now) }))
 }
 
 /// Bans a subject, for a time or for good.

@@ -15,7 +15,13 @@ use tower::ServiceExt;
 
 use crate::{
     config::{self, AllowedHosts, Config, DEFAULT_TOML, default_policy},
-    domain::{actor::Actor, profile::Profile, scope::Scope, subject::Subject},
+    domain::{
+        actor::Actor,
+        place::PlaceCore,
+        profile::{PartSighting, Profile},
+        scope::Scope,
+        subject::Subject,
+    },
     engine::{Engine, EngineOptions, LEASE},
     forward::Status,
     geo::Geo,
@@ -215,6 +221,24 @@ async fn a_form_bans_and_another_lifts_and_each_says_why_in_the_log() {
     assert_eq!((reply.status, reply.header("location")), (303, "/ui?done=lifted"), "nobody is led elsewhere");
     assert!(!page.is_banned("key:a").await);
     assert!(page.get("/ui/events?type=BAN_LIFTED").await.text.contains("rotated"));
+}
+
+#[tokio::test]
+async fn a_stopped_part_of_a_clear_key_is_shown_and_lifted() {
+    let page = Page::open().await;
+    let place = PlaceCore::unknown("198.51.100.7".parse().unwrap());
+    let mut profile = Profile { requests: 1, ..Profile::default() };
+    profile.later.parts.see(&PartSighting::that_stops("curl", &place), page.engine.now() - 3_600_000);
+    page.engine.store().merge_profile(&Subject::key("a"), &profile).await.unwrap();
+    let stopped = |shown: &Reply| {
+        (shown.text.contains("<strong>client curl from"), shown.text.contains("/ui/acts/lift"))
+    };
+    let before = page.get("/ui/subjects/key:a").await;
+    assert_eq!(stopped(&before), (true, true), "{}", before.text);
+    let lift = format!("form_token={}&subject=key:a&reason=it+was+us", before.form_token());
+    assert_eq!(page.call("POST", "/ui/acts/lift", &[FORM], &lift).await.status, 303);
+    let after = page.get("/ui/subjects/key:a").await;
+    assert_eq!(stopped(&after), (false, false), "{}", after.text);
 }
 
 #[tokio::test]
