@@ -304,7 +304,7 @@ pub(super) async fn lookup(
 }
 
 /// The key under every pepper, the one in use first: bans made under a former one still hold.
-fn subjects_of(app: &App, api_key: String, now: Millis) -> Result<Vec<Subject>, ApiError> {
+pub(crate) fn subjects_of(app: &App, api_key: String, now: Millis) -> Result<Vec<Subject>, ApiError> {
     let question =
         WireCheck { api_key: Some(api_key), source_ip: "127.0.0.1".to_owned(), ..WireCheck::default() };
     let record = app.intake.record(question.into(), now)?;

@@ -303,3 +303,27 @@ async fn files_are_kept_for_ever_under_their_version_and_no_others_are_there() {
         assert_eq!(page.get(absent).await.status, 404, "{absent}");
     }
 }
+
+#[tokio::test]
+async fn what_is_looked_for_stands_in_no_address_and_a_secret_leads_to_its_key() {
+    let page = Page::open().await;
+    let shown = page.get("/ui").await;
+    let token = shown.form_token().to_owned();
+    assert!(shown.text.contains("<form class=\"find\" method=\"post\" action=\"/ui/find\""));
+    let find = async |text: &str| {
+        page.call("POST", "/ui/find", &[FORM], &format!("form_token={token}&q={text}")).await
+    };
+    let secret = find("sk-live-4f9a").await;
+    assert_eq!(secret.status, 303, "{}", secret.text);
+    let location = secret.header("location");
+    assert!(location.starts_with("/ui/subjects/key:k1:") && !location.contains("4f9a"), "{location}");
+    assert_eq!(find("203.0.113.7").await.header("location"), "/ui/subjects/ip:203.0.113.7");
+    let nobody = find("nightly+report").await;
+    assert_eq!((nobody.status, nobody.header("location")), (200, ""));
+    assert!(nobody.text.contains("Nobody is found"), "{}", nobody.text);
+    assert_eq!(
+        page.call("POST", "/ui/find", &[FORM], "q=x").await.status,
+        403,
+        "without the token of the form"
+    );
+}
