@@ -13,7 +13,7 @@ as_root() {
 # retried <command>...: three times at most, as a registry that fails once answers a little later.
 retried() {
   local pause
-  for pause in 5 20; do
+  for pause in 10 40; do
     "$@" && return
     say "failed, and tried again in $pause seconds: $*"
     sleep "$pause"
