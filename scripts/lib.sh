@@ -35,8 +35,9 @@ list_packages() {
 
 install_from_apt() {
   list_packages && as_root "${APT[@]}" install -y --no-install-recommends "$1" </dev/null >&2 && return
-  # What is not there may have been replaced since it was listed.
+  # What is not there may have been replaced since it was listed, and what was interrupted must be ended first.
   unset KEYWARD_PACKAGES_LISTED
+  as_root env DEBIAN_FRONTEND=noninteractive dpkg --configure -a </dev/null >&2 || true
   return 1
 }
 
