@@ -10,8 +10,7 @@ const LEAST: u64 = 16;
 pub(super) struct Wanted {
     /// Of each listener.
     pub(super) connections: usize,
-    /// Files that each of them may need at once, summed up: one of a listener, and one more of the gateway, whose
-    /// connections each may have one to an upstream.
+    /// Files that one connection of each of them needs, summed up.
     pub(super) files_each: usize,
     /// Connections of listeners with a number of their own.
     pub(super) besides: usize,

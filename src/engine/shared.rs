@@ -256,7 +256,9 @@ mod tests {
             shared.note_upkeep(Work::Usage, Ok(()));
         }
         assert!(shared.is_answering() && shared.health().upkeep.is_some());
-        (0..3).for_each(|_| drop(shared.note_upkeep(Work::Tick, away())));
+        for _ in 0..3 {
+            shared.note_upkeep(Work::Tick, away());
+        }
         assert!(!shared.is_answering() && shared.health().upkeep.is_none(), "that is told in another way");
     }
 }

@@ -180,7 +180,6 @@ impl KnownFile {
 }
 
 impl Writing {
-    /// Blocks.
     fn write(self) {
         let (revision, documents) = self.in_force.documents(MOST_DOCUMENTS).unwrap_or_default();
         let known = Known { at: self.at, bans: self.bans.some(MOST_BANS), revision, documents };

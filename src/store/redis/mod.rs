@@ -116,8 +116,8 @@ impl RedisStore {
         Ok(store)
     }
 
-    /// A store that is not connected to yet, and answers nothing before [`reach`](super::StoreControl::reach) has reached
-    /// the server, checked it and found the keyspace to be one that this version can use.
+    /// A store that is not connected to yet, and answers nothing before [`reach`](super::StoreControl::reach) has
+    /// reached the server, checked it and found the keyspace to be one that this version can use.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the URL is no such URL.

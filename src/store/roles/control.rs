@@ -10,8 +10,8 @@ pub trait StoreControl: Send + Sync + 'static {
     /// The store's own clock, milliseconds since 1970, if it has one that instances share.
     fn clock(&self) -> StoreResult<'_, Option<Millis>>;
 
-    /// Joins a store that was away at the start, before anything else is asked of it. Does nothing where that is done, or
-    /// where the store was there.
+    /// Joins a store that was away at the start, before anything else is asked of it. Does nothing where that is done,
+    /// or where the store was there.
     fn reach(&self) -> StoreResult<'_, ()> {
         Box::pin(async { Ok(()) })
     }
