@@ -175,7 +175,8 @@ fn of_ruling(record: &Record, explained: &Explanation) -> String {
         Course::Repeated => {
             let same = if decision.ruling().allowed { "allowed" } else { "refused" };
             format!(
-                "A retry of a request that was answered within two minutes before: {same} as then, not counted again."
+                "A retry of a request that was answered before, within idempotency.seconds: {same} as then, \
+                 not counted again."
             )
         }
         Course::CredentialsRefused => {

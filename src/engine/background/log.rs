@@ -136,9 +136,14 @@ impl LogFollower {
     }
 
     async fn look_again(&self) -> Result<(), StoreError> {
-        let awaited = std::mem::take(&mut *self.awaited.lock());
-        for (subject, until) in awaited {
-            self.standings.take_over(&subject).await?;
+        let mut awaited = std::mem::take(&mut *self.awaited.lock()).into_iter();
+        while let Some((subject, until)) = awaited.next() {
+            if let Err(error) = self.standings.take_over(&subject).await {
+                let mut again = self.awaited.lock();
+                again.push((subject, until));
+                again.extend(awaited);
+                return Err(error);
+            }
             self.await_ban(&subject, until);
         }
         let now = self.shared.now();
@@ -188,5 +193,31 @@ impl LogFollower {
             self.profiles.forget(subject);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::{bans::BanIndex, outbox::EventOutbox},
+        store::embedded::{EmbeddedOptions, EmbeddedStore},
+    };
+
+    #[tokio::test]
+    async fn subjects_that_could_not_be_looked_at_are_looked_at_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let (data, aside) = (parent.path().join("data"), parent.path().join("aside"));
+        let store = Arc::new(EmbeddedStore::open(&data, EmbeddedOptions::default()).unwrap());
+        let shared = Arc::new(Shared::new(store, EventOutbox::new(0, 10)));
+        let standings = Arc::new(Standings::new(shared.clone(), Arc::new(BanIndex::default())));
+        let log = LogFollower::new(shared, standings, Arc::new(ProfileBook::new(10, false)), None);
+        ["a", "b", "c"].iter().for_each(|key| log.await_ban(&Subject::key(key), Millis::MAX));
+        std::fs::rename(&data, &aside).unwrap();
+        assert!(log.look_again().await.is_err());
+        std::fs::rename(&aside, &data).unwrap();
+        assert_eq!(log.awaited.lock().len(), 3);
+        assert!(log.look_again().await.is_ok());
+        assert_eq!(log.awaited.lock().len(), 3, "none of them is banned yet");
     }
 }
