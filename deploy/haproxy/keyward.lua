@@ -1,6 +1,7 @@
 -- Asks Keyward about each request: `http-request lua.keyward`. Sets txn.keyward_status (200: it may pass),
 -- txn.keyward_body and txn.keyward_retry of a refusal, and passes on what Keyward says of the request.
--- KEYWARD is the address of /v1/authorize; with KEYWARD_OPEN requests pass while Keyward does not answer.
+-- KEYWARD is the address of /v1/authorize; with KEYWARD_OPEN requests pass while Keyward does not answer. Its answers
+-- have X-Keyward-Decision: a 503 with it is a refusal, and one without it says that nobody has answered.
 local address, open = os.getenv("KEYWARD"), os.getenv("KEYWARD_OPEN")
 local TIMEOUT = 250                                        -- ms
 -- Headers of a connection are not passed on; those that name the request and its client are ours.
@@ -18,7 +19,7 @@ local function ask(txn)
     end
   end
   headers["x-forwarded-for"] = { txn.f:src() }
-  headers["x-forwarded-uri"] = { txn.f:capture_req_uri() or txn.sf:url() }
+  headers["x-forwarded-uri"] = { txn.sf:url() }
   headers["x-forwarded-method"] = { txn.sf:method() }
   return core.httpclient():get({ url = address, headers = headers, timeout = TIMEOUT })
 end
@@ -27,7 +28,11 @@ core.register_action("keyward", { "http-req" }, function(txn)
   local asked, answer = pcall(ask, txn)
   local status = asked and answer and answer.status or 0
   local said = asked and answer and answer.headers or {}
-  if open and (status == 0 or status >= 500) then status = 200 end
+  if not said["x-keyward-decision"] then
+    -- A request that cannot be asked about is refused: its client has made it so.
+    local away = asked and (status == 0 or status >= 500)
+    if away and open then status = 200 elseif status == 200 then status = 503 end
+  end
   txn:set_var("txn.keyward_status", status)
   txn:set_var("txn.keyward_body", asked and answer and answer.body or "")
   txn:set_var("txn.keyward_retry", said["retry-after"] and said["retry-after"][0] or "")

@@ -48,6 +48,11 @@ macro_rules! asked_of {
         }
 
         #[tokio::test]
+        async fn a_503_that_keyward_answers_is_none_that_lets_requests_pass() {
+            questions::a_503_that_keyward_answers_is_none_that_lets_requests_pass($proxy).await;
+        }
+
+        #[tokio::test]
         async fn what_was_reserved_is_settled() {
             questions::what_was_reserved_is_settled($proxy).await;
         }
