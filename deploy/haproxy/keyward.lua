@@ -4,6 +4,7 @@
 -- have X-Keyward-Decision: a 503 with it is a refusal, and one without it says that nobody has answered.
 local address, open = os.getenv("KEYWARD"), os.getenv("KEYWARD_OPEN")
 local TIMEOUT = 250                                        -- ms
+local MOST = 80                                            -- headers; about a hundred would end HAProxy 2.6
 -- Headers of a connection are not passed on; those that name the request and its client are ours.
 local OWN = { connection = true, host = true, ["content-length"] = true, ["transfer-encoding"] = true, expect = true,
               upgrade = true, te = true, trailer = true, ["x-forwarded-for"] = true, forwarded = true,
@@ -11,13 +12,17 @@ local OWN = { connection = true, host = true, ["content-length"] = true, ["trans
 local TOLD = { "x-keyward-key-id", "x-keyward-request-id", "x-keyward-reservation" }
 
 local function ask(txn)
-  local headers = {}
+  local headers, count = {}, 0
   for name, values in pairs(txn.http:req_get_headers()) do
     if not OWN[name] then
       headers[name] = {}
-      for _, value in pairs(values) do table.insert(headers[name], value) end
+      for _, value in pairs(values) do
+        table.insert(headers[name], value)
+        count = count + 1
+      end
     end
   end
+  if count > MOST then error("too many headers") end
   headers["x-forwarded-for"] = { txn.f:src() }
   headers["x-forwarded-uri"] = { txn.sf:url() }
   headers["x-forwarded-method"] = { txn.sf:method() }

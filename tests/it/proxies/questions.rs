@@ -155,6 +155,21 @@ pub(super) async fn while_keyward_is_away_requests_are_refused_or_pass_as_the_co
     }
 }
 
+/// The question has headers of its own beside those of the request: with about a hundred, HAProxy 2.6 would end.
+pub(super) async fn many_headers_neither_hide_a_key_nor_end_the_proxy(proxy: Proxy) {
+    let scene = scene(proxy, "").await;
+    scene.ban_key(KEY).await;
+    let names: Vec<String> = (0..98).map(|number| format!("x-header-{number}")).collect();
+    for count in [70, 90, 96, 97, 98] {
+        let many = names[..count].iter().map(|name| (name.as_str(), "a"));
+        let headers: Vec<_> = many.chain([("x-api-key", KEY)]).collect();
+        let reply = scene.get("/hello", &headers).await;
+        assert!((400..=599).contains(&reply.status), "{count}: {reply:?}");
+        assert_eq!(scene.received("host"), None, "{count}");
+    }
+    expect(&scene, "/hello", &GOOD, 200).await;
+}
+
 /// With a token configured that the proxy does not show, each answer is a 503 of Keyward's own.
 pub(super) async fn a_503_that_keyward_answers_is_none_that_lets_requests_pass(proxy: Proxy) {
     let tokens = "[[auth.tokens]]\nid = \"proxy\"\nhash = \"HASH\"\nscopes = [\"record\"]";
