@@ -226,7 +226,7 @@ fn all_budgets(registry: &Registry) -> Option<u64> {
             .map(|limit| limit.most)
             .min()
     };
-    registry.projects().iter().filter_map(|(project, _)| of_project(project)).reduce(u64::saturating_add)
+    registry.projects().keys().filter_map(|project| of_project(project)).reduce(u64::saturating_add)
 }
 
 /// The first projects with a limit on US dollars, and what all projects may spend in a month.
