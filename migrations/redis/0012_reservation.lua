@@ -1,9 +1,10 @@
 #!lua
--- Shows the reservations of a partition whose stage has ended.
+-- Shows the reservations of a partition: those whose stage has ended, or all of them. Of those that have ended, the
+-- requests that were counted when they were seen are forgotten here, since nothing is to be done about them.
 --
 -- KEYS  1, 2  reservations of the partition (parts/reservations.lua): hash and sorted set
--- ARGV  1     now
---       2     how many at most
+-- ARGV  1     now; "+inf" for all of them, of which none is forgotten
+--       2     how many at most; ten times as many are forgotten at most
 --
 -- Reply: what the hash holds of each.
 --
@@ -13,18 +14,31 @@ if #KEYS ~= 2 or #ARGV ~= 2 then
   return redis.error_reply("KEYWARD reservation wants 2 keys and 2 arguments")
 end
 
+local pack, unpacked, call = struct.pack, struct.unpack, redis.call
+local now = tonumber(ARGV[1])
+-- @include parts/reservations.lua
+
+local forgets = ARGV[1] ~= "+inf"
 local found, gone, most, behind, step = {}, {}, tonumber(ARGV[2]), 0, 500
-while #found < most do
-  local ids = redis.call("ZRANGEBYSCORE", KEYS[2], "-inf", ARGV[1], "LIMIT", behind, step)
+while #found < most and #gone < 10 * most do
+  local ids = call("ZRANGEBYSCORE", KEYS[2], "-inf", ARGV[1], "LIMIT", behind, step)
   for _, id in ipairs(ids) do
     -- What usage is to count is no end.
     if not id:match("^[+-]") and #found < most then
-      local held = redis.call("HGET", KEYS[1], id)
-      if held then found[#found + 1] = held else gone[#gone + 1] = id end
+      local held = call("HGET", KEYS[1], id)
+      if not held or forgets and stage_of(held) == OBSERVED then
+        gone[#gone + 1] = id
+      else
+        found[#found + 1] = held
+      end
     end
   end
   if #ids < step then break end
   behind = behind + step
 end
-for _, id in ipairs(gone) do redis.call("ZREM", KEYS[2], id) end
+for first = 1, #gone, step do
+  local some = {unpack(gone, first, math.min(first + step - 1, #gone))}
+  call("HDEL", KEYS[1], unpack(some))
+  call("ZREM", KEYS[2], unpack(some))
+end
 return found

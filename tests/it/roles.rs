@@ -78,6 +78,7 @@ role! { CounterStore by counters:
 
 role! { ReservationStore by reservations:
     ended_reservations<'a>(now: Millis, limit: usize) -> Vec<Reservation>;
+    reservations<'a>(limit: usize) -> Vec<Reservation>;
     end_reservation<'a>(lease: &'a Reservation, now: Millis) -> Ended;
     change_reservation<'a>(id: &'a ReservationId, change: ReservationChange, now: Millis) -> ReservationChanged;
     count_charged<'a>(now: Millis) -> usize;

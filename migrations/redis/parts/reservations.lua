@@ -13,6 +13,11 @@ local function content_of(bytes)
   return bytes:byte(9) == 123 and bytes:sub(9) or bytes:sub(25)
 end
 
+-- Its stage.
+local function stage_of(bytes)
+  return bytes:byte(9) == 123 and HELD or (unpacked("<d", bytes, 9))
+end
+
 -- Its stage, its end, and its content.
 local function opened(bytes)
   local held = cjson.decode(content_of(bytes))

@@ -61,11 +61,10 @@ impl Limits {
             .flat_map(|limit| [limit.counter.clone(), limit.counter.of_block(limit.most)])
             .collect();
         let store = &self.shared.store;
-        // All of them end before the end of time.
         let (windows, counts, held) = tokio::try_join!(
             store.inspect(subject, now),
             store.counters(&counters, now),
-            store.ended_reservations(Millis::MAX, MOST_ADDED_UP + 1),
+            store.reservations(MOST_ADDED_UP + 1),
         )?;
         let held = (held.len() <= MOST_ADDED_UP).then(|| open(held, now));
         let held = held.as_deref();

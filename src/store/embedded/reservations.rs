@@ -24,7 +24,11 @@ impl ReservationStore for EmbeddedStore {
     }
 
     fn ended_reservations(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Reservation>> {
-        Box::pin(async move { Ok(self.memory.ledger.ended(now, limit)) })
+        Box::pin(async move { Ok(self.memory.ledger.take_ended(now, limit)) })
+    }
+
+    fn reservations(&self, limit: usize) -> StoreResult<'_, Vec<Reservation>> {
+        Box::pin(async move { Ok(self.memory.ledger.ended(Millis::MAX, limit)) })
     }
 
     fn end_reservation<'a>(&'a self, reservation: &'a Reservation, now: Millis) -> StoreResult<'a, Ended> {

@@ -66,25 +66,12 @@ impl ReservationStore for RedisStore {
         })
     }
 
-    /// Every partition is asked at once.
     fn ended_reservations(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Reservation>> {
-        Box::pin(async move {
-            let call = |partition| {
-                let call = self.reservation_call(Call::new(&ENDED_RESERVATIONS), partition);
-                vec![call.arg(now.to_string()).arg(limit.to_string())]
-            };
-            let calls: Vec<Vec<Call>> = (0..self.keys.partitions()).map(call).collect();
-            let mut reservations = Vec::new();
-            for reply in self.link.call_all(&calls).await?.into_iter().flatten() {
-                let reply = reply.map_err(|error| self.link.translate(&error))?;
-                let Value::Array(items) = reply else { return Err(unreadable("reservations")) };
-                for item in &items {
-                    let Value::BulkString(bytes) = item else { return Err(unreadable("a reservation")) };
-                    reservations.push(read_reservation(bytes)?);
-                }
-            }
-            Ok(reservations)
-        })
+        Box::pin(self.kept(now.to_string(), limit))
+    }
+
+    fn reservations(&self, limit: usize) -> StoreResult<'_, Vec<Reservation>> {
+        Box::pin(self.kept("+inf".to_owned(), limit))
     }
 
     /// One script: it is taken and given back, or charged, or nothing.
@@ -111,6 +98,25 @@ impl RedisStore {
     /// A call with the keys of the reservations of a partition behind those that it has.
     fn reservation_call(&self, call: Call, partition: u16) -> Call {
         call.key(self.keys.reservations(partition)).key(self.keys.reservation_ends(partition))
+    }
+
+    /// What is kept of reservations by that moment. Every partition is asked at once.
+    async fn kept(&self, until: String, limit: usize) -> Result<Vec<Reservation>, StoreError> {
+        let call = |partition| {
+            let call = self.reservation_call(Call::new(&ENDED_RESERVATIONS), partition);
+            vec![call.arg(until.clone()).arg(limit.to_string())]
+        };
+        let calls: Vec<Vec<Call>> = (0..self.keys.partitions()).map(call).collect();
+        let mut reservations = Vec::new();
+        for reply in self.link.call_all(&calls).await?.into_iter().flatten() {
+            let reply = reply.map_err(|error| self.link.translate(&error))?;
+            let Value::Array(items) = reply else { return Err(unreadable("reservations")) };
+            for item in &items {
+                let Value::BulkString(bytes) = item else { return Err(unreadable("a reservation")) };
+                reservations.push(read_reservation(bytes)?);
+            }
+        }
+        Ok(reservations)
     }
 
     /// Extends a reservation; it is told as it was before.

@@ -37,7 +37,7 @@ scripts! {
     CHARGE = "0010_charge.lua";
     /// Charges, changes or shows counters.
     COUNTERS = "0011_counters.lua";
-    /// Shows reservations whose stage ended.
+    /// Shows reservations whose stage ended, or all, and forgets what was counted when it was seen.
     ENDED_RESERVATIONS = "0012_reservation.lua";
     /// Ends what is due of a reservation, or gives it back before.
     END_RESERVATION = "0013_end_reservation.lua";

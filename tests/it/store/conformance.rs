@@ -72,6 +72,7 @@ on_every_store! {
         a_reservation_that_is_given_back_holds_nothing_and_has_no_end
         what_has_ended_is_not_changed_any_more
         what_was_seen_on_its_way_is_completed_once_and_then_forgotten
+        many_that_were_seen_on_their_way_are_forgotten_at_once
         a_record_is_told_for_an_hour_that_its_reservation_lapsed
         who_gives_back_and_who_ends_at_once_do_so_once
     }

@@ -188,6 +188,12 @@ impl Ledger {
         ended.take(limit).map(|kept| kept.reservation.clone()).collect()
     }
 
+    /// The same, and forgets requests that were counted when they were seen, at most ten times as many.
+    pub(in crate::store::embedded) fn take_ended(&self, now: Millis, limit: usize) -> Vec<Reservation> {
+        self.0.lock().forget_observed(now, 10 * limit);
+        self.ended(now, limit)
+    }
+
     /// Whether usage is to count something of reservations.
     pub(in crate::store::embedded) fn has_uncounted(&self) -> bool {
         !self.0.lock().uncounted.is_empty()
@@ -414,6 +420,18 @@ impl Inner {
         }
         self.dirty_reservations.insert(id.clone());
         self.reservations.insert(id, Kept { reservation, counted });
+    }
+
+    /// Forgets those that were counted when they were seen and whose time is over, the earliest first, at most `most`.
+    fn forget_observed(&mut self, now: Millis, most: usize) {
+        let is_observed = |id: &&String| {
+            self.reservations.get(*id).is_some_and(|kept| kept.reservation.stage == Stage::Observed)
+        };
+        let due = self.ends.iter().take_while(|(until, _)| *until <= now).map(|(_, id)| id);
+        let over: Vec<String> = due.filter(is_observed).take(most).cloned().collect();
+        for id in over {
+            self.take(&id);
+        }
     }
 
     fn take(&mut self, id: &str) -> Option<Kept> {

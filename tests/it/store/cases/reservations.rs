@@ -55,9 +55,13 @@ async fn settled(store: &dyn Store, name: &str, tokens: u64, keeps: bool, now: M
 
 /// A request that is counted when it is seen on its way, until a minute from the start.
 async fn observed(store: &dyn Store, name: &str) -> Reservation {
-    let mut asked = reserve(id(name).as_str(), name, 0, UNTIL);
+    observed_as(store, name, &id(name)).await
+}
+
+async fn observed_as(store: &dyn Store, name: &str, id: &ReservationId) -> Reservation {
+    let mut asked = reserve(id.as_str(), name, 0, UNTIL);
     asked.counters[0].until = DAILY.counts_until(START, &Zone::UTC);
-    let reservation = reservation(id(name).as_str(), name, 0, UNTIL).at(Stage::Observed, UNTIL);
+    let reservation = reservation(id.as_str(), name, 0, UNTIL).at(Stage::Observed, UNTIL);
     let reserves = Some(reservation.clone());
     asked.entry = Some(Box::new(LedgerEntry { reserves, ..LedgerEntry::default() }));
     assert!(observe(store, asked).await.admitted);
@@ -81,10 +85,26 @@ pub(crate) async fn what_was_seen_on_its_way_is_completed_once_and_then_forgotte
         change(store, "late", ReservationChange::GiveBack, UNTIL - 1).await,
         ReservationChanged::Ended(Stage::Observed)
     );
-    assert_eq!(end(store, "late", UNTIL).await, [Ended::Forgotten]);
+    assert_eq!(store.reservations(10).await.unwrap().len(), 1, "whoever lists all of them ends none");
+    assert_eq!(end(store, "late", UNTIL).await, []);
+    assert_eq!(store.reservations(10).await.unwrap(), []);
     assert_eq!(holds(store, "late", UNTIL).await, (7, 7, 2), "what was counted stays");
     assert_eq!(change(store, "late", ReservationChange::GiveBack, UNTIL).await, ReservationChanged::Unknown);
     assert_eq!((usage(store, "late").await, end(store, "late", UNTIL + DAY).await), ([(0, 0, 0); 2], vec![]));
+}
+
+/// There may be as many as there are requests: at their end they take no step each, and hide nothing that takes one.
+pub(crate) async fn many_that_were_seen_on_their_way_are_forgotten_at_once(store: &dyn Store) {
+    for number in 0..60 {
+        observed_as(store, "many", &ReservationId::new(&key("many"), number)).await;
+    }
+    let held = ReservationId::new(&key("many"), 60);
+    assert!(observe(store, reserve(held.as_str(), "many", 60, UNTIL)).await.admitted);
+    let kept = async || store.reservations(100).await.unwrap().len();
+    assert_eq!((store.ended_reservations(UNTIL - 1, 10).await.unwrap(), kept().await), (vec![], 61));
+    let ended = store.ended_reservations(UNTIL, 10).await.unwrap();
+    assert_eq!(ended, [reservation(held.as_str(), "many", 60, UNTIL)]);
+    assert_eq!(kept().await, 1);
 }
 
 /// What the counter of a project holds, and the windows of its key.
