@@ -185,6 +185,7 @@ section! {
         max_clock_skew_seconds: u64,
         trusted_proxies: Vec<TrustedNetwork>,
         authorize_listen: AuthorizeListen,
+        export_detector_bans: bool,
     }
 }
 section! {

@@ -1,7 +1,7 @@
 //! `/v1/decisions`: bans of addresses in the words of CrowdSec's local API, so that its bouncers enforce them.
 //!
-//! A firewall spares nobody. So only those bans are exported that spare nobody either: the ones that a person ordered,
-//! and those of detectors by which no key was spared.
+//! A firewall spares nobody. So only those bans are exported that a person ordered: those of detectors spare keys with a
+//! past from there, which nobody knows before they ask. A setting exports those, too.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +12,6 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use futures::{StreamExt, TryStreamExt, stream};
 use ipnet::IpNet;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -44,8 +43,6 @@ const API_KEY: &str = "x-api-key";
 const FOR_GOOD: Millis = 10 * 365 * 24 * 3600 * SECOND;
 /// Bouncers that are told apart; of more, the one that was silent longest begins anew.
 const MOST_BOUNCERS: usize = 256;
-/// Bans that are looked up at once, for whether they spared a key.
-const WIDTH: usize = 16;
 /// What a bouncer may ask a list to be narrowed by.
 const FILTERS: [&str; 8] = [
     "type",
@@ -270,21 +267,17 @@ async fn bans(app: &App, params: &Params) -> Result<BTreeMap<String, ExportedBan
     Ok(asked.collect())
 }
 
-/// The bans of addresses that spare nobody.
+/// The bans of addresses that firewalls are given.
 async fn in_force(app: &App, now: Millis) -> Result<Vec<StandingRecord>, StoreError> {
     let mut records = app.engine.store().standings_in_force(now).await?;
+    let is_given = |origin: Origin| origin == Origin::Operator || app.authorize.exports_detector_bans;
     records.retain(|record| {
         record.subject.kind() == SubjectKind::Ip
             && record.standing.is_banned_at(now)
             && !record.standing.unenforced
+            && is_given(record.standing.origin)
     });
-    let looked = stream::iter(records).map(|record| async move {
-        let spares = record.standing.origin == Origin::Detector
-            && !app.engine.standings().spared_by(&record, now).await?.is_empty();
-        Ok::<_, StoreError>((!spares).then_some(record))
-    });
-    let kept: Vec<Option<StandingRecord>> = looked.buffered(WIDTH).try_collect().await?;
-    Ok(kept.into_iter().flatten().collect())
+    Ok(records)
 }
 
 fn exported(record: &StandingRecord, now: Millis) -> Option<ExportedBan> {

@@ -48,11 +48,13 @@ const MOST_ID: usize = 128;
 /// A mistake of whoever set up the proxy is in the log this often, in milliseconds, however many requests meet it.
 const LOG_EVERY: Millis = 10_000;
 
-/// How `/v1/authorize` looks at requests.
+/// How `/v1/authorize` looks at requests, and what firewalls are given.
 pub struct Authorize {
     settings: config::AuthorizeConfig,
     trusted: Vec<TrustedNetwork>,
     options: Options,
+    /// Whether firewalls get the bans of detectors, too.
+    pub(super) exports_detector_bans: bool,
     /// When a mistake was logged last.
     logged: AtomicI64,
 }
@@ -64,6 +66,7 @@ impl Authorize {
             settings: settings.clone(),
             trusted: server.trusted_proxies.clone(),
             options: Options::of(settings),
+            exports_detector_bans: server.export_detector_bans,
             logged: AtomicI64::new(0),
         }
     }

@@ -3,7 +3,8 @@
 use axum::body::Body;
 use serde_json::json;
 
-use super::Api;
+use super::{Api, default_policy};
+use crate::http::Auth;
 
 const HOUR: &str = r#"{"duration_seconds":3600,"reason":"leaked on a forum"}"#;
 
@@ -192,4 +193,32 @@ async fn probes_answer_and_readiness_ends_with_the_service() {
     api.shutdown.cancel();
     api.get("/readyz").await.problem(503);
     api.get("/livez").await.good(200);
+}
+
+/// Firewalls spare no key with a past from there, as Keyward does with bans of its own.
+#[tokio::test]
+async fn firewalls_are_given_the_bans_of_persons_and_those_of_detectors_where_a_setting_says_so() {
+    for exports in [false, true] {
+        let api = Api::set_up(Auth::default(), default_policy(), |settings| {
+            settings.server.export_detector_bans = exports;
+        })
+        .await;
+        for n in 0..12 {
+            let wrong = json!({
+                "key_id": format!("made-up-{n}"), "endpoint": "/v1/chat", "source_ip": "203.0.113.7",
+                "tokens_used": 0, "response_status": 401,
+            });
+            api.post("/v1/record", &wrong.to_string()).await.good(200);
+        }
+        let banned = api.get("/v1/bans/ip:203.0.113.7").await.good(200);
+        assert_eq!((&banned["state"], &banned["origin"]), (&json!("temporarily_banned"), &json!("detector")));
+        api.put("/v1/bans/ip:203.0.113.9", HOUR).await.good(201);
+        let given = api.get("/v1/decisions").await.good(200);
+        let mut given: Vec<_> =
+            given.as_array().unwrap().iter().map(|ban| ban["value"].as_str().unwrap()).collect();
+        given.sort_unstable();
+        let of_persons = ["203.0.113.9"];
+        let all = ["203.0.113.7", "203.0.113.9"];
+        assert_eq!(given, if exports { &all[..] } else { &of_persons[..] });
+    }
 }

@@ -35,6 +35,7 @@ async fn serve_with(change: impl FnOnce(&mut config::Server)) -> Served {
         max_clock_skew_seconds: 300,
         trusted_proxies: Vec::new(),
         authorize_listen: config::AuthorizeListen::Off,
+        export_detector_bans: false,
     };
     change(&mut settings);
     let shutdown = api.shutdown.clone();
