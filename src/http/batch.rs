@@ -53,7 +53,8 @@ pub(super) async fn batch(State(app): State<App>, request: Request) -> Result<Re
     if body.trim_ascii().is_empty() {
         return Err(ApiError::EmptyBody);
     }
-    let media = media.ok_or(ApiError::MediaType("application/json or application/x-ndjson"))?;
+    let media =
+        media.ok_or(ApiError::MediaType("application/json, application/x-ndjson or application/jsonl"))?;
     let items = split(&body, media)?;
     let now = app.engine.now();
     let (records, places) = sort(items.iter().map(|item| take_item(&app, item, now)));

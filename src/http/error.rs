@@ -55,13 +55,16 @@ pub enum ApiError {
     /// The body is larger than the route takes.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
+    /// More is in the body than the route takes.
+    #[error("{0}")]
+    TooMany(String),
     /// The body is of another kind than the route takes.
-    #[error("send {0}, in UTF-8 and without a content encoding")]
+    #[error("send {0} in UTF-8, packed with gzip, zstd or not at all (Content-Encoding)")]
     MediaType(&'static str),
     /// The content type is one that the form of any web page can send, or is missing.
     #[error(
         "POST, PUT and PATCH need the header Content-Type: application/json, also without a body (a batch takes \
-         application/x-ndjson, too)"
+         application/x-ndjson or application/jsonl, too)"
     )]
     FormContentType,
     /// The request does not say, in one way, which host it calls.
@@ -136,7 +139,7 @@ impl ApiError {
                 (StatusCode::BAD_REQUEST, "urn:keyward:problem:broken-body", "Incomplete body")
             }
             Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "urn:keyward:problem:timeout", "Too slow"),
-            Self::TooLarge(_) => {
+            Self::TooLarge(_) | Self::TooMany(_) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "urn:keyward:problem:too-large", "Body too large")
             }
             Self::BadHost(_) => {
@@ -269,6 +272,7 @@ mod tests {
             (ApiError::Syntax("not valid JSON".into()), 400, None),
             (ApiError::EmptyBody, 400, None),
             (ApiError::TooLarge(1), 413, None),
+            (ApiError::TooMany("too many spans".into()), 413, None),
             (ApiError::MediaType("application/json"), 415, None),
             (ApiError::FormContentType, 415, None),
             (ApiError::BadHost("the request has no Host header"), 400, None),

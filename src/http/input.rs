@@ -1,4 +1,4 @@
-//! Bodies: their type, their size, the time they may take, and their form.
+//! Bodies: their type, their size, the time they may take, how they are packed, and their form.
 //!
 //! Tokens are checked before a body is read, and a body takes memory only as its bytes arrive.
 
@@ -11,13 +11,15 @@ use bytes::BytesMut;
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
 
-use super::{App, error::ApiError};
+use super::{App, error::ApiError, packing::Packing};
 use crate::{clock, intake::parse};
 
 /// Most bytes of a body, in general.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
 /// Most bytes of a batch.
 pub(super) const BATCH_LIMIT: usize = 4 * 1024 * 1024;
+/// Where it stands, the first bytes of a text in UTF-8: the mark of the order of its bytes.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 /// How much of a body that is too large is read and dropped, so that a client that sends first and reads then
 /// still gets its answer instead of a broken connection.
 const DISCARD_LIMIT: usize = 64 * 1024 * 1024;
@@ -27,7 +29,7 @@ const DISCARD_LIMIT: usize = 64 * 1024 * 1024;
 pub(super) enum Media {
     /// One value: `application/json`.
     Json,
-    /// A value per line: `application/x-ndjson`.
+    /// A value per line: `application/x-ndjson` or `application/jsonl`.
     Ndjson,
 }
 
@@ -35,17 +37,13 @@ pub(super) enum Media {
 pub(super) fn media(headers: &HeaderMap) -> Option<Media> {
     match content_type(headers)?.as_str() {
         "application/json" => Some(Media::Json),
-        "application/x-ndjson" => Some(Media::Ndjson),
+        "application/x-ndjson" | "application/jsonl" => Some(Media::Ndjson),
         _ => None,
     }
 }
 
 /// The content type of a body in lower case, without parameters; `None` where it is none of text in UTF-8.
 fn content_type(headers: &HeaderMap) -> Option<String> {
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
-        return None;
-    }
     let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let mut parts = text.split(';').map(str::trim);
     let essence = parts.next()?.to_ascii_lowercase();
@@ -58,11 +56,35 @@ fn is_utf8_or_no_charset(parameter: &str) -> bool {
     !name.eq_ignore_ascii_case("charset") || ["utf-8", "utf8"].iter().any(|c| value.eq_ignore_ascii_case(c))
 }
 
-/// Reads a whole body of at most `limit` bytes.
+/// Reads a whole body of at most `limit` bytes, as it was sent and unpacked.
 ///
 /// # Errors
-/// Too large, too slow, broken off.
+/// Too large, too slow, broken off, packed in a way that is not known here.
 pub(crate) async fn read(app: &App, request: Request, limit: usize) -> Result<Bytes, ApiError> {
+    read_unpacked(app, request, limit, limit).await
+}
+
+/// Reads a whole body of at most `limit` bytes as it was sent, and at most `unpacked` bytes unpacked, without a mark of
+/// the order of its bytes.
+///
+/// # Errors
+/// As [`read`].
+pub(super) async fn read_unpacked(
+    app: &App,
+    request: Request,
+    limit: usize,
+    unpacked: usize,
+) -> Result<Bytes, ApiError> {
+    let packing = Packing::of(request.headers());
+    let sent = receive(app, request, limit).await?;
+    let body = match packing? {
+        Some(packing) if !sent.is_empty() => packing.unpack(&sent, unpacked)?,
+        _ => sent,
+    };
+    Ok(if body.starts_with(MARK) { body.slice(MARK.len()..) } else { body })
+}
+
+async fn receive(app: &App, request: Request, limit: usize) -> Result<Bytes, ApiError> {
     let (parts, body) = request.into_parts();
     let announced =
         parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
@@ -160,12 +182,9 @@ async fn document(app: &App, request: Request) -> Result<Option<Bytes>, ApiError
 mod tests {
     use super::*;
 
-    fn media_of(content_type: &str, encoding: Option<&str>) -> Option<Media> {
+    fn media_of(content_type: &str) -> Option<Media> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
-        if let Some(encoding) = encoding {
-            headers.insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
-        }
         media(&headers)
     }
 
@@ -174,19 +193,20 @@ mod tests {
         for text in
             ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""]
         {
-            assert_eq!(media_of(text, None), Some(Media::Json), "{text}");
+            assert_eq!(media_of(text), Some(Media::Json), "{text}");
         }
-        assert_eq!(media_of("application/x-ndjson", Some("identity")), Some(Media::Ndjson));
+        for text in ["application/x-ndjson", "application/jsonl; charset=utf-8"] {
+            assert_eq!(media_of(text), Some(Media::Ndjson), "{text}");
+        }
     }
 
     #[test]
-    fn other_types_charsets_and_encodings_are_not() {
+    fn other_types_and_charsets_are_not() {
         for text in
             ["text/plain", "application/jsonx", "application/json; charset=latin1", "", "multipart/form-data"]
         {
-            assert_eq!(media_of(text, None), None, "{text}");
+            assert_eq!(media_of(text), None, "{text}");
         }
-        assert_eq!(media_of("application/json", Some("gzip")), None);
         assert_eq!(media(&HeaderMap::new()), None);
     }
 

@@ -1,25 +1,21 @@
 //! `POST /v1/traces`: spans of OpenTelemetry, by OTLP over HTTP, as usage records.
 
-use std::io::Read;
-
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use flate2::read::GzDecoder;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     App,
     error::{ApiError, Problem},
-    input::{BATCH_LIMIT, read as receive},
+    input::{BATCH_LIMIT, read_unpacked},
 };
 use crate::{
     domain::{Millis, record::Record},
-    intake::parse,
-    traces::{Span, Unreadable, read_json, read_protobuf},
+    traces::{Span, Untaken, read_json, read_protobuf},
 };
 
 /// Most bytes of an unpacked body.
@@ -63,11 +59,12 @@ pub(super) struct PartialSuccess {
 )]
 pub(super) async fn traces(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let is_json = media(request.headers())?;
-    let packed = is_packed(request.headers())?;
-    let body = receive(&app, request, BATCH_LIMIT).await?;
-    let body = if packed { unpacked(&body)? } else { body.to_vec() };
+    let body = read_unpacked(&app, request, BATCH_LIMIT, UNPACKED_LIMIT).await?;
     let read = if is_json { read_json(&body) } else { read_protobuf(&body) };
-    let spans = read.map_err(|Unreadable(why)| ApiError::Syntax(why))?;
+    let spans = read.map_err(|error| match error {
+        Untaken::Unreadable(_) => ApiError::Syntax(error.to_string()),
+        Untaken::TooMany => ApiError::TooMany(error.to_string()),
+    })?;
     let now = app.engine.now();
     let (mut records, rejected) = sort(&app, &spans, now);
     while !records.is_empty() {
@@ -88,31 +85,13 @@ fn media(headers: &HeaderMap) -> Result<bool, ApiError> {
     }
 }
 
-fn is_packed(headers: &HeaderMap) -> Result<bool, ApiError> {
-    match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()).as_deref()
-    {
-        None | Some(b"identity") => Ok(false),
-        Some(b"gzip") => Ok(true),
-        Some(_) => Err(ApiError::MediaType("a body that is packed with gzip, or not at all")),
-    }
-}
-
-fn unpacked(body: &[u8]) -> Result<Vec<u8>, ApiError> {
-    let mut out = Vec::new();
-    let read = GzDecoder::new(body).take(UNPACKED_LIMIT as u64 + 1).read_to_end(&mut out);
-    read.map_err(|_| ApiError::Syntax("the body is not what gzip has packed".to_owned()))?;
-    if out.len() > UNPACKED_LIMIT { Err(ApiError::TooLarge(UNPACKED_LIMIT)) } else { Ok(out) }
-}
-
 /// The records of spans, and how many could not be one, with why the first could not.
 fn sort(app: &App, spans: &[Span], now: Millis) -> (Vec<Record>, Option<(usize, String)>) {
     let (mut records, mut rejected) = (Vec::new(), None);
     for made in spans.iter().filter_map(|span| app.traces.record(span)) {
-        let taken = made.map_err(str::to_owned).and_then(|record| {
-            let wire =
-                parse(record.to_string().as_bytes()).map_err(|error| ApiError::from(error).to_string())?;
-            app.take(wire, now).map_err(|error| ApiError::from(error).to_string())
-        });
+        let taken = made
+            .map_err(str::to_owned)
+            .and_then(|wire| app.take(wire, now).map_err(|error| ApiError::from(error).to_string()));
         match taken {
             Ok(record) => records.push(record),
             Err(why) => rejected = Some(rejected.map_or((1, why), |(count, first)| (count + 1, first))),

@@ -1,15 +1,20 @@
 //! An export of traces in the JSON form of OTLP: ids in hexadecimal digits, numbers of 64 bits as text or as numbers.
 
-use serde::Deserialize;
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
 use serde_json::Value;
 
-use super::span::{Attribute, FAILED, SERVER, Span, Unreadable};
+use super::span::{Attribute, Attributes, FAILED, MOST_SPANS, SERVER, Span, Untaken};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Export {
     #[serde(default)]
-    resource_spans: Vec<OfResource>,
+    resource_spans: Worthwhile<OfResource>,
 }
 
 #[derive(Deserialize)]
@@ -18,7 +23,7 @@ struct OfResource {
     #[serde(default)]
     resource: Resource,
     #[serde(default)]
-    scope_spans: Vec<OfScope>,
+    scope_spans: Worthwhile<OfScope>,
 }
 
 #[derive(Deserialize, Default)]
@@ -30,7 +35,7 @@ struct Resource {
 #[derive(Deserialize)]
 struct OfScope {
     #[serde(default)]
-    spans: Vec<SentSpan>,
+    spans: Worthwhile<Span>,
 }
 
 #[derive(Deserialize)]
@@ -60,38 +65,120 @@ struct Status {
 struct Pair {
     key: String,
     #[serde(default)]
-    value: Value,
+    value: SentValue,
 }
 
-/// Reads the spans of an export.
-///
-/// # Errors
-/// [`Unreadable`]: it is no such document.
-pub fn read(body: &[u8]) -> Result<Vec<Span>, Unreadable> {
-    // Serde would read a list as an object whose members are in order.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(Unreadable("it is no JSON object".to_owned()));
+/// A value of a kind that records have use for; a list or a map is passed over.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct SentValue {
+    string_value: Option<Value>,
+    int_value: Option<Value>,
+    double_value: Option<Value>,
+}
+
+/// A list of which only that is kept that has, or is, a span that can be usage.
+struct Worthwhile<T>(Vec<T>);
+
+impl<T> Default for Worthwhile<T> {
+    fn default() -> Self {
+        Self(Vec::new())
     }
-    let export: Export = serde_json::from_slice(body).map_err(|error| {
-        Unreadable(format!("it is not JSON of that form (line {}, column {})", error.line(), error.column()))
-    })?;
-    let mut spans = Vec::new();
-    for OfResource { resource, scope_spans } in export.resource_spans {
-        let shared: Vec<(String, Attribute)> =
-            resource.attributes.into_iter().filter_map(attribute).collect();
-        for sent in scope_spans.into_iter().flat_map(|of_scope| of_scope.spans) {
-            let own = sent.attributes.into_iter().filter_map(attribute);
-            spans.push(Span {
-                id: sent.span_id.to_ascii_lowercase(),
-                kind: named(&sent.kind, "SPAN_KIND_SERVER", SERVER),
-                start: whole(&sent.start_time_unix_nano).unwrap_or(0),
-                end: whole(&sent.end_time_unix_nano).unwrap_or(0),
-                failed: named(&sent.status.code, "STATUS_CODE_ERROR", FAILED) == FAILED,
-                attributes: own.chain(shared.iter().cloned()).collect(),
-            });
+}
+
+/// What a list of an export has.
+trait Member {
+    /// Whether it has, or is, a span that can be usage.
+    fn is_worthwhile(&self) -> bool;
+}
+
+impl Member for OfResource {
+    fn is_worthwhile(&self) -> bool {
+        !self.scope_spans.0.is_empty()
+    }
+}
+
+impl Member for OfScope {
+    fn is_worthwhile(&self) -> bool {
+        !self.spans.0.is_empty()
+    }
+}
+
+impl Member for Span {
+    fn is_worthwhile(&self) -> bool {
+        self.is_usage()
+    }
+}
+
+impl<'de, T: Member + Deserialize<'de>> Deserialize<'de> for Worthwhile<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Members(PhantomData))
+    }
+}
+
+struct Members<T>(PhantomData<T>);
+
+impl<'de, T: Member + Deserialize<'de>> Visitor<'de> for Members<T> {
+    type Value = Worthwhile<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut kept = Vec::new();
+        while let Some(member) = members.next_element::<T>()? {
+            // One more than is taken, by which it is known that there are too many.
+            kept.extend(Some(member).filter(|member| member.is_worthwhile() && kept.len() <= MOST_SPANS));
+        }
+        Ok(Worthwhile(kept))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        SentSpan::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl From<SentSpan> for Span {
+    fn from(sent: SentSpan) -> Self {
+        Self {
+            id: sent.span_id.to_ascii_lowercase(),
+            kind: named(&sent.kind, "SPAN_KIND_SERVER", SERVER),
+            start: whole(&sent.start_time_unix_nano).unwrap_or(0),
+            end: whole(&sent.end_time_unix_nano).unwrap_or(0),
+            failed: named(&sent.status.code, "STATUS_CODE_ERROR", FAILED) == FAILED,
+            attributes: attributes(sent.attributes),
+            of_resource: Arc::default(),
         }
     }
-    Ok(spans)
+}
+
+/// Reads the spans of an export that can be usage.
+///
+/// # Errors
+/// [`Untaken`]: it is no such document, or too large a one.
+pub fn read(body: &[u8]) -> Result<Vec<Span>, Untaken> {
+    // Serde would read a list as an object whose members are in order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Untaken::Unreadable("it is no JSON object".to_owned()));
+    }
+    let export: Export = serde_json::from_slice(body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Untaken::Unreadable(format!("it is not JSON of that form (line {line}, column {column})"))
+    })?;
+    let mut spans = Vec::new();
+    for OfResource { resource, scope_spans } in export.resource_spans.0 {
+        let shared = Arc::new(attributes(resource.attributes));
+        let of_scopes = scope_spans.0.into_iter().flat_map(|of_scope| of_scope.spans.0);
+        spans.extend(of_scopes.map(|span| Span { of_resource: shared.clone(), ..span }));
+    }
+    if spans.len() > MOST_SPANS { Err(Untaken::TooMany) } else { Ok(spans) }
+}
+
+fn attributes(sent: Vec<Pair>) -> Attributes {
+    sent.into_iter().filter_map(attribute).collect()
 }
 
 /// A number that may be sent by its name; another name is 0.
@@ -104,11 +191,12 @@ fn whole(value: &Value) -> Option<u64> {
 }
 
 fn attribute(Pair { key, value }: Pair) -> Option<(String, Attribute)> {
-    let (kind, content) = value.as_object()?.iter().next()?;
-    let attribute = match kind.as_str() {
-        "stringValue" => Attribute::Text(content.as_str()?.to_owned()),
-        "intValue" => Attribute::Whole(content.as_i64().or_else(|| content.as_str()?.parse().ok())?),
-        "doubleValue" => Attribute::Number(content.as_f64()?),
+    let attribute = match value {
+        SentValue { string_value: Some(Value::String(text)), .. } => Attribute::Text(text),
+        SentValue { int_value: Some(number), .. } => {
+            Attribute::Whole(number.as_i64().or_else(|| number.as_str()?.parse().ok())?)
+        }
+        SentValue { double_value: Some(number), .. } => Attribute::Number(number.as_f64()?),
         _ => return None,
     };
     Some((key, attribute))
@@ -133,13 +221,10 @@ mod tests {
                     }}]}}]}}]}}"#
             );
             let spans = read(body.as_bytes()).unwrap();
-            let attributes = vec![
-                ("t".to_owned(), Attribute::Whole(120)),
-                ("a".to_owned(), Attribute::Text("b".to_owned())),
-            ];
-            let time = 1_772_442_802_123_000_000;
-            let span =
-                Span { id: "abab".to_owned(), kind: 2, start: time, end: time, failed: true, attributes };
+            let attributes = vec![("t".to_owned(), Attribute::Whole(120))];
+            let of_resource = Arc::new(vec![("a".to_owned(), Attribute::Text("b".to_owned()))]);
+            let (id, time) = ("abab".to_owned(), 1_772_442_802_123_000_000);
+            let span = Span { id, kind: 2, start: time, end: time, failed: true, attributes, of_resource };
             assert_eq!(spans, [span]);
         }
         assert_eq!(read(b"{}"), Ok(vec![]));
@@ -151,5 +236,24 @@ mod tests {
             let error = read(bad.as_bytes()).unwrap_err();
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn spans_share_what_is_of_their_resource_and_those_that_cannot_be_usage_are_not_kept() {
+        let export = |spans: String| {
+            format!(
+                r#"{{"resourceSpans":[{{}},{{"scopeSpans":[{{}},{{"spans":[{spans}{{"kind":1}}]}},
+                    {{"spans":[{{"attributes":[{{"key":"gen_ai.system","value":{{"stringValue":"a"}}}}]}}]}}],
+                    "resource":{{"attributes":[{{"key":"a","value":{{"intValue":1}}}}]}}}}]}}"#
+            )
+        };
+        let spans = read(export(r#"{"kind":2},"#.to_owned() + &"{},".repeat(50_000)).as_bytes()).unwrap();
+        assert_eq!(spans.iter().map(|span| span.kind).collect::<Vec<_>>(), [2, 0]);
+        assert_eq!(*spans[0].of_resource, [("a".to_owned(), Attribute::Whole(1))]);
+        assert!(Arc::ptr_eq(&spans[0].of_resource, &spans[1].of_resource));
+        let many =
+            |count: usize| read(export(r#"{"kind":2},"#.repeat(count)).as_bytes()).map(|all| all.len());
+        assert_eq!(many(MOST_SPANS - 1), Ok(MOST_SPANS));
+        assert_eq!((many(MOST_SPANS), many(2 * MOST_SPANS)), (Err(Untaken::TooMany), Err(Untaken::TooMany)));
     }
 }

@@ -1,7 +1,9 @@
 //! An export of traces in protobuf (opentelemetry-proto, `ExportTraceServiceRequest`), of which only what records need
 //! is read. Unknown fields are passed over, as the encoding has it.
 
-use super::span::{Attribute, FAILED, Span, Unreadable};
+use std::sync::Arc;
+
+use super::span::{Attribute, Attributes, FAILED, MOST_SPANS, Span, Untaken};
 
 /// A field: its number, and what it holds.
 enum Field<'b> {
@@ -19,7 +21,7 @@ enum Field<'b> {
 struct Fields<'b>(&'b [u8]);
 
 impl<'b> Fields<'b> {
-    fn varint(&mut self) -> Result<u64, Unreadable> {
+    fn varint(&mut self) -> Result<u64, Untaken> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.0.split_first().ok_or_else(cut_off)?;
@@ -29,17 +31,17 @@ impl<'b> Fields<'b> {
                 return Ok(number);
             }
         }
-        Err(Unreadable("a number has more than ten bytes".to_owned()))
+        Err(Untaken::Unreadable("a number has more than ten bytes".to_owned()))
     }
 
-    fn take(&mut self, length: u64) -> Result<&'b [u8], Unreadable> {
+    fn take(&mut self, length: u64) -> Result<&'b [u8], Untaken> {
         let length = usize::try_from(length).map_err(|_| cut_off())?;
         let (taken, rest) = self.0.split_at_checked(length).ok_or_else(cut_off)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn next(&mut self) -> Result<Option<(u64, Field<'b>)>, Unreadable> {
+    fn next(&mut self) -> Result<Option<(u64, Field<'b>)>, Untaken> {
         if self.0.is_empty() {
             return Ok(None);
         }
@@ -54,17 +56,13 @@ impl<'b> Fields<'b> {
                 Field::Bytes(self.take(length)?)
             }
             5 => self.take(4).map(|_| Field::Fixed32)?,
-            _ => return Err(Unreadable("a field is of no known kind".to_owned())),
+            _ => return Err(Untaken::Unreadable("a field is of no known kind".to_owned())),
         };
         Ok(Some((tag >> 3, field)))
     }
 
     /// Calls `see` with each message, text or bytes of a number.
-    fn each(
-        self,
-        number: u64,
-        mut see: impl FnMut(&'b [u8]) -> Result<(), Unreadable>,
-    ) -> Result<(), Unreadable> {
+    fn each(self, number: u64, mut see: impl FnMut(&'b [u8]) -> Result<(), Untaken>) -> Result<(), Untaken> {
         let mut fields = self;
         while let Some((found, field)) = fields.next()? {
             if let (true, Field::Bytes(bytes)) = (found == number, field) {
@@ -75,33 +73,33 @@ impl<'b> Fields<'b> {
     }
 }
 
-fn cut_off() -> Unreadable {
-    Unreadable("it ends in the middle of a field".to_owned())
+fn cut_off() -> Untaken {
+    Untaken::Unreadable("it ends in the middle of a field".to_owned())
 }
 
-/// Reads the spans of an export.
+/// Reads the spans of an export that can be usage.
 ///
 /// # Errors
-/// [`Unreadable`]: it is no such message.
-pub fn read(body: &[u8]) -> Result<Vec<Span>, Unreadable> {
+/// [`Untaken`]: it is no such message, or too large a one.
+pub fn read(body: &[u8]) -> Result<Vec<Span>, Untaken> {
     let mut spans = Vec::new();
     Fields(body).each(1, |of_resource| {
         let mut shared = Vec::new();
         Fields(of_resource)
             .each(1, |resource| Fields(resource).each(1, |pair| attribute(pair, &mut shared)))?;
+        let shared = Arc::new(shared);
         Fields(of_resource).each(2, |of_scope| {
             Fields(of_scope).each(2, |bytes| {
-                let mut span = span(bytes)?;
-                span.attributes.extend(shared.iter().cloned());
-                spans.push(span);
-                Ok(())
+                let span = Span { of_resource: shared.clone(), ..span(bytes)? };
+                spans.extend(Some(span).filter(Span::is_usage));
+                if spans.len() > MOST_SPANS { Err(Untaken::TooMany) } else { Ok(()) }
             })
         })
     })?;
     Ok(spans)
 }
 
-fn span(bytes: &[u8]) -> Result<Span, Unreadable> {
+fn span(bytes: &[u8]) -> Result<Span, Untaken> {
     let (mut span, mut fields) = (Span::default(), Fields(bytes));
     while let Some((number, field)) = fields.next()? {
         match (number, field) {
@@ -117,7 +115,7 @@ fn span(bytes: &[u8]) -> Result<Span, Unreadable> {
     Ok(span)
 }
 
-fn has_failed(status: &[u8]) -> Result<bool, Unreadable> {
+fn has_failed(status: &[u8]) -> Result<bool, Untaken> {
     let (mut failed, mut fields) = (false, Fields(status));
     while let Some((number, field)) = fields.next()? {
         if let (3, Field::Varint(code)) = (number, field) {
@@ -128,7 +126,7 @@ fn has_failed(status: &[u8]) -> Result<bool, Unreadable> {
 }
 
 /// A name and its value; one of a kind that records have no use for is left out.
-fn attribute(pair: &[u8], into: &mut Vec<(String, Attribute)>) -> Result<(), Unreadable> {
+fn attribute(pair: &[u8], into: &mut Attributes) -> Result<(), Untaken> {
     let (mut name, mut value, mut fields) = (String::new(), None, Fields(pair));
     while let Some((number, field)) = fields.next()? {
         match (number, field) {
@@ -141,7 +139,7 @@ fn attribute(pair: &[u8], into: &mut Vec<(String, Attribute)>) -> Result<(), Unr
     Ok(())
 }
 
-fn any_value(bytes: &[u8]) -> Result<Option<Attribute>, Unreadable> {
+fn any_value(bytes: &[u8]) -> Result<Option<Attribute>, Untaken> {
     let (mut value, mut fields) = (None, Fields(bytes));
     while let Some((number, field)) = fields.next()? {
         value = match (number, field) {
@@ -215,11 +213,24 @@ mod tests {
                 attributes: vec![
                     texts("url.path", "/v1/chat"),
                     ("gen_ai.usage.input_tokens".to_owned(), Attribute::Whole(120)),
-                    texts("keyward.project_id", "analytics"),
                 ],
+                of_resource: Arc::new(vec![texts("keyward.project_id", "analytics")]),
             }]
         );
         assert_eq!(read(&[]), Ok(vec![]));
+    }
+
+    #[test]
+    fn spans_share_what_is_of_their_resource_and_those_that_cannot_be_usage_are_not_kept() {
+        let shared = bytes(1, &bytes(1, &text("keyward.project_id", &"x".repeat(10_000))));
+        let export = |spans: Vec<u8>| bytes(1, &[shared.clone(), bytes(2, &spans)].concat());
+        let (of_server, internal) = (bytes(2, &[6 << 3, 2]), bytes(2, &[6 << 3, 1]));
+        let call = bytes(2, &bytes(9, &whole("gen_ai.usage.input_tokens", 1)));
+        let spans = read(&export([of_server.clone(), internal.repeat(50_000), call].concat())).unwrap();
+        assert_eq!(spans.iter().map(|span| span.kind).collect::<Vec<_>>(), [2, 0]);
+        assert!(Arc::ptr_eq(&spans[0].of_resource, &spans[1].of_resource));
+        assert_eq!(read(&export(of_server.repeat(MOST_SPANS))).unwrap().len(), MOST_SPANS);
+        assert_eq!(read(&export(of_server.repeat(MOST_SPANS + 1))), Err(Untaken::TooMany));
     }
 
     /// Written by the protocol's own library for Python, with links, events, flags and attributes of every kind.

@@ -1,9 +1,23 @@
 //! A span, as far as records have use for it.
 
-/// Why what was sent is no export of traces.
+use std::sync::Arc;
+
+/// The most spans of one export that may be usage: each is kept until the last is read.
+pub const MOST_SPANS: usize = 10_000;
+
+/// Why an export of traces is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the body is no ExportTraceServiceRequest: {0}")]
-pub struct Unreadable(pub String);
+pub enum Untaken {
+    /// It is no such message, and why.
+    #[error("the body is no ExportTraceServiceRequest: {0}")]
+    Unreadable(String),
+    /// It has more spans of servers and of calls of models than [`MOST_SPANS`].
+    #[error(
+        "the export has more than {} spans that may be usage; have the exporter send smaller batches",
+        MOST_SPANS
+    )]
+    TooMany,
+}
 
 /// What an attribute says, as far as records take it.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +35,9 @@ pub(crate) const SERVER: u64 = 2;
 /// The code of a status that says that it failed.
 pub(crate) const FAILED: u64 = 2;
 
+/// Names and what they say; the first of a name counts.
+pub type Attributes = Vec<(String, Attribute)>;
+
 /// One span, with the attributes of its resource behind its own.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Span {
@@ -34,20 +51,23 @@ pub struct Span {
     pub end: u64,
     /// Whether its status says that it failed.
     pub failed: bool,
-    /// Names and what they say; the first of a name counts.
-    pub attributes: Vec<(String, Attribute)>,
+    /// Its own.
+    pub attributes: Attributes,
+    /// Those of its resource, which all of that share.
+    pub of_resource: Arc<Attributes>,
 }
 
 impl Span {
     /// What the first of these attributes says that it has.
     pub(crate) fn first(&self, names: &[String]) -> Option<&Attribute> {
         names.iter().find_map(|name| {
-            let found = self.attributes.iter().find(|(known, _)| known == name);
+            let mut all = self.attributes.iter().chain(&*self.of_resource);
+            let found = all.find(|(known, _)| known == name);
             found.map(|(_, attribute)| attribute).filter(|attribute| !attribute.is_empty())
         })
     }
 
-    /// Whether it is one that can be usage: of a server, or of a call of a model.
+    /// Whether it is one that can be usage: of a server, or of a call of a model. Its own attributes say that.
     pub(crate) fn is_usage(&self) -> bool {
         self.kind == SERVER || self.attributes.iter().any(|(name, _)| name.starts_with("gen_ai."))
     }

@@ -1,5 +1,9 @@
 //! Reporting and asking about requests.
 
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 
 use super::{Api, record};
@@ -143,6 +147,42 @@ fn check_batch(answers: &[Value]) {
     assert_eq!(answers[1]["status"], 422);
     assert!(answers[1]["errors"][0]["pointer"].is_string());
     assert_eq!(answers[3]["limits"][0]["used"], 5);
+}
+
+#[tokio::test]
+async fn bodies_may_be_packed_and_begin_with_a_mark_of_their_order_of_bytes() {
+    let api = Api::open().await;
+    let marked = |body: String| ["\u{feff}".to_owned(), body].concat().into_bytes();
+    let gzip = |body: &[u8]| {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(body).unwrap();
+        packed.finish().unwrap()
+    };
+    let send = async |path: &str, content_type: &str, encoding: &str, body: Vec<u8>| {
+        let headers = [("content-type", content_type), ("content-encoding", encoding)];
+        api.call("POST", path, &headers, body).await
+    };
+    let check = r#"{"key_id":"a","source_ip":"203.0.113.7"}"#.to_owned();
+    let lines = format!("{}\n{}\n", record("a", 1), record("a", 2));
+    for (path, content_type, body) in [
+        ("/v1/record", "application/json", record("a", 4)),
+        ("/v1/check", "application/json", check),
+        ("/v1/record/batch", "application/json", format!("[{}]", record("a", 8))),
+        ("/v1/record/batch", "application/jsonl", lines),
+    ] {
+        let body = marked(body);
+        let zstd = compress_to_vec(&*body, CompressionLevel::Fastest);
+        for (encoding, sent) in [("identity", body.clone()), ("gzip", gzip(&body)), ("zstd", zstd)] {
+            let reply = send(path, content_type, encoding, sent).await;
+            assert_eq!(reply.status, 200, "{path} {encoding}: {}", reply.text);
+            assert!(!reply.text.contains("urn:keyward:problem"), "{path} {encoding}: {}", reply.text);
+        }
+    }
+    let used = api.get("/v1/usage?key=a").await.good(200);
+    assert_eq!(used["total"]["tokens"], 3 * (4 + 8 + 1 + 2));
+    let too_large = gzip(" ".repeat(64 * 1024 + 1).as_bytes());
+    send("/v1/record", "application/json", "gzip", too_large).await.problem(413);
+    send("/v1/record", "application/json", "br", record("a", 1).into_bytes()).await.problem(415);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
 
 use super::{Api, Reply};
+use crate::traces::MOST_SPANS;
 
 /// A span of a request to a server; without an address where `address` is empty.
 fn span(id: &str, key: &str, address: &str) -> serde_json::Value {
@@ -78,4 +79,6 @@ async fn a_body_may_be_packed_and_must_be_what_it_says() {
     let mut bomb = GzEncoder::new(Vec::new(), Compression::fast());
     bomb.write_all(&vec![b' '; 17 * 1024 * 1024]).unwrap();
     send("application/json", "gzip", bomb.finish().unwrap()).await.problem(413);
+    let many = export(&vec![json!({ "kind": 2 }); MOST_SPANS + 1]);
+    send("application/json", "identity", many.into_bytes()).await.problem(413);
 }
