@@ -1,7 +1,7 @@
 //! `/v1/decisions`: bans of addresses in the words of CrowdSec's local API, so that its bouncers enforce them.
 //!
-//! A firewall spares nobody. So only those bans are exported that a person ordered: those of detectors spare keys with a
-//! past from there, which nobody knows before they ask. A setting exports those, too.
+//! A firewall spares nobody. So only those bans are exported that a person ordered: those of detectors spare keys with
+//! a past from there, which nobody knows before they ask. A setting exports those, too.
 
 use std::collections::{BTreeMap, HashMap};
 

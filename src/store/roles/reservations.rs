@@ -21,9 +21,9 @@ pub trait ReservationStore: Send + Sync + 'static {
         now: Millis,
     ) -> StoreResult<'a, ReservationChanged>;
 
-    /// Reservations whose stage ended by `now` ([`Reservation::due`]), at most about `limit` of a partition. Requests that
-    /// were counted when they were seen ([`Stage::Observed`](crate::domain::reservation::Stage)) are forgotten then, up
-    /// to ten times as many, and not among them: there may be as many as there are requests.
+    /// Reservations whose stage ended by `now` ([`Reservation::due`]), at most about `limit` of a partition. Requests
+    /// that were counted when they were seen ([`Stage`](crate::domain::reservation::Stage)) are forgotten then, up to
+    /// ten times as many, and not among them: there may be as many as there are requests.
     fn ended_reservations(&self, now: Millis, limit: usize) -> StoreResult<'_, Vec<Reservation>>;
 
     /// All that is kept of reservations, at most about `limit` of a partition.
