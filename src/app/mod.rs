@@ -138,7 +138,9 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     helpers.push(tokio::spawn(telemetry::fold(metrics.clone())));
     let (geo_status, price_status) = (geo.status(), prices.status());
     let intake = Intake::live(peppers.peppers, prices.clone(), skew(&config));
-    let gateway = gateway.map(|gateway| gateway.serve(&engine, &intake, &config.server, &stop));
+    let max_connections = descriptors::fit(config.server.max_connections);
+    let settings = Arc::new(config::Server { max_connections, ..config.server.clone() });
+    let gateway = gateway.map(|gateway| gateway.serve(&engine, &intake, &settings, &stop));
     let state = Arc::new(AppState {
         engine: engine.clone(),
         intake,
@@ -154,8 +156,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         body_timeout: Duration::from_millis(config.server.request_timeout_ms),
         shutdown: stop.clone(),
     });
-    let max_connections = descriptors::fit(config.server.max_connections);
-    let (settings, until) = (Arc::new(config::Server { max_connections, ..config.server }), stop.clone());
+    let until = stop.clone();
     let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), until.clone());
     let serving =
         tokio::spawn(serve(listener, admin, http::router_with(state, web::router), settings, until));
