@@ -258,9 +258,9 @@ impl Call {
             let left = by.saturating_duration_since(clock::instant());
             let asked = tokio::select! {
                 biased;
-                () = reply_to.closed() => return (Found::Gone(cancelled(&hold, upstream)), hold),
+                () = reply_to.closed() => return (Found::Gone(self.cancelled(&hold, upstream)), hold),
                 reason = self.stop(&hold.record) => {
-                    return (Found::Stopped(reason, cancelled(&hold, upstream)), hold);
+                    return (Found::Stopped(reason, self.cancelled(&hold, upstream)), hold);
                 }
                 asked = self.ask(&candidate, left) => asked,
             };
@@ -304,6 +304,15 @@ impl Call {
             }
             candidate = then;
         }
+    }
+
+    /// What is charged where nobody waits any more for an answer that has not begun. How much there is by then of one
+    /// that comes as a whole, nobody knows.
+    fn cancelled(&self, hold: &Hold, upstream: &Upstream) -> Used {
+        if upstream.bills_after_cancel || !self.asked.stream {
+            return Used::Unknown;
+        }
+        Used::Metered(Usage { input: Some(hold.prompt.reserved), output: Some(0), ..Usage::default() })
     }
 
     /// The position of the next candidate: the first that is not left alone, else the first.
@@ -368,14 +377,6 @@ impl Call {
             Err(failure) => self.refuse(&failure, reply_to),
         }
     }
-}
-
-/// What is charged where nobody waits any more for an answer that has not begun.
-fn cancelled(hold: &Hold, upstream: &Upstream) -> Used {
-    if upstream.bills_after_cancel {
-        return Used::Unknown;
-    }
-    Used::Metered(Usage { input: Some(hold.prompt.reserved), output: Some(0), ..Usage::default() })
 }
 
 fn count_attempt(upstream: &str, outcome: &'static str) {

@@ -266,3 +266,26 @@ impl Out {
         drop(clock::timeout(STALLED, self.frames.send(Frame::trailers(trailers))).await);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_stands_behind_a_whole_event_or_nowhere() {
+        let (frames, mut taken) = mpsc::channel(1);
+        let out = Out { frames, is_whole: Arc::default() };
+        let mut bytes = Bytes::from(vec![b'x'; 3 * PART]);
+        let all = bytes.len();
+        assert!(!out.send(&mut bytes, STALLED).await, "nobody takes the second part");
+        assert_eq!(bytes.len(), 2 * PART);
+        let torn = out.tear(bytes.clone(), all, Reason::ApiKeyBanned).await;
+        assert!(matches!(torn, Ending::Torn(_)), "half of an event has gone out");
+        let not_begun = out.tear(bytes.clone(), bytes.len(), Reason::ApiKeyBanned).await;
+        assert!(matches!(not_begun, Ending::Stopped(_)));
+        let taking = tokio::spawn(async move { while taken.recv().await.is_some() {} });
+        assert!(matches!(out.tear(bytes, all, Reason::ApiKeyBanned).await, Ending::Stopped(_)));
+        drop(out);
+        taking.await.unwrap();
+    }
+}

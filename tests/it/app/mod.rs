@@ -16,6 +16,7 @@ use std::{
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -54,6 +55,8 @@ pub(crate) fn client() -> Client {
 /// A served binary; killed when it is dropped.
 pub(crate) struct Served {
     child: Child,
+    /// Reads its standard error until the end, so that the service never waits for a full pipe.
+    reader: Option<JoinHandle<String>>,
     /// Where it listens.
     pub url: String,
 }
@@ -68,13 +71,18 @@ impl Served {
     /// The same with a command of one's own.
     pub(crate) fn start_with(command: &mut Command) -> Self {
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut served = Self { child, url: String::new() };
+        let mut served = Self { child, reader: None, url: String::new() };
         let stderr = BufReader::new(served.child.stderr.take().unwrap());
         let (lines, said) = mpsc::channel();
-        // Goes on reading until the end, so that the service never waits for a full pipe.
-        std::thread::spawn(move || {
-            stderr.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)))
-        });
+        served.reader = Some(std::thread::spawn(move || {
+            let mut all = String::new();
+            for line in stderr.lines().map_while(Result::ok) {
+                all.push_str(&line);
+                all.push('\n');
+                drop(lines.send(line));
+            }
+            all
+        }));
         let mut seen = Vec::new();
         let until = clock::instant() + DEADLINE;
         while let Ok(line) = said.recv_timeout(until.saturating_duration_since(clock::instant())) {
@@ -94,10 +102,16 @@ impl Served {
     }
 
     /// SIGTERM, and how it ended.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    pub(crate) fn terminate(self) -> ExitStatus {
+        self.end().0
+    }
+
+    /// SIGTERM, how it ended, and all that it had said on standard error.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let sent = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(sent.success());
-        self.child.wait().unwrap()
+        let status = self.child.wait().unwrap();
+        (status, self.reader.take().unwrap().join().unwrap())
     }
 }
 
