@@ -74,6 +74,8 @@ const DRIFT: Millis = 5_000;
 const CONFIRMED: Duration = Duration::from_secs(60);
 /// And once it was read this often.
 const READINGS: u32 = 5;
+/// Time stands still for less than this, ms, where the clock that is followed is behind by drift.
+const STANDSTILL: Millis = 60_000;
 
 /// Time that runs with the monotonic clock: the wall clock read once, corrected by the offset to the clock that is
 /// followed (the store's, else the machine's own). A jump of that clock is held: nothing is decided by it unless it
@@ -139,7 +141,13 @@ impl Clock {
     /// The time, in milliseconds since the Unix epoch; less than it was only where a jump back is followed.
     pub fn now(&self) -> Millis {
         let now = self.uncorrected() + self.offset.load(Ordering::Relaxed);
-        self.latest.fetch_max(now, Ordering::Relaxed).max(now)
+        let latest = self.latest.fetch_max(now, Ordering::Relaxed).max(now);
+        if latest - now < STANDSTILL {
+            return latest;
+        }
+        // One who was still going by the former offset wrote it after a jump back was followed.
+        self.latest.store(now, Ordering::Relaxed);
+        now
     }
 
     /// The jump of the clock that is not followed, ms; `None` while there is none.
@@ -263,6 +271,19 @@ mod tests {
             START + 130_000,
             "time is what it is, and does not stand still for two hours"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_the_clock_while_a_jump_back_is_followed_does_not_stop_it_for_the_others() {
+        let clock = Clock::beginning_at(START);
+        assert_eq!(read(&clock, 0, 1).await, []);
+        assert_eq!(read(&clock, -TWO_HOURS, 32).await.last(), Some(&Reading::Followed(-TWO_HOURS)));
+        // The former offset was read before, and is made use of only now.
+        clock.latest.fetch_max(START + ms(clock.started.elapsed()), Ordering::Relaxed);
+        let before = clock.now();
+        assert_eq!(before, START + 66_000 - TWO_HOURS);
+        sleep(SECOND).await;
+        assert_eq!(clock.now(), before + 1_000);
     }
 
     #[tokio::test(start_paused = true)]

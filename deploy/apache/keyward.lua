@@ -1,5 +1,6 @@
 -- Asks Keyward about each request: `LuaHookAccessChecker /etc/apache2/keyward.lua keyward`, and passes on what Keyward
--- says of it. KEYWARD is the address of /v1/authorize; with KEYWARD_OPEN requests pass while Keyward does not answer.
+-- says of it. KEYWARD is the address of /v1/authorize; with KEYWARD_OPEN requests pass while Keyward does not answer. Its
+-- answers have X-Keyward-Decision: a 503 with it is a refusal, and one without it says that nobody has answered.
 require "apache2"
 local http, ltn12 = require "socket.http", require "ltn12"
 local TIMEOUT = 0.25                                       -- seconds
@@ -22,9 +23,9 @@ function keyward(r)
   local body = {}
   local ok, status, said = http.request {
     url = r.subprocess_env["KEYWARD"], headers = headers, sink = ltn12.sink.table(body), redirect = false }
-  if not ok or status >= 500 then
+  if not ok or not said["x-keyward-decision"] and (status >= 500 or status == 200) then
     r:err("keyward: " .. tostring(status))
-    if not r.subprocess_env["KEYWARD_OPEN"] then return 503 end
+    if not r.subprocess_env["KEYWARD_OPEN"] or status == 200 then return 503 end
     status, said = 200, {}
   end
   for _, name in ipairs(TOLD) do r.headers_in[name] = said[name:lower()] or "" end

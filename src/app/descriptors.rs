@@ -5,26 +5,45 @@ const RESERVED: u64 = 160;
 /// Connections that are allowed whatever the system says: fewer would serve nobody.
 const LEAST: u64 = 16;
 
-/// The most connections of those wanted that fit the limit on open files, after it was raised as far as it may be.
-pub(super) fn fit(wanted: usize) -> usize {
-    let Some(allowed) = raise(wanted as u64 + RESERVED) else { return wanted };
-    let fitting = within(wanted, allowed);
-    if fitting < wanted {
+/// What has connections of callers: the listeners that each may take `server.max_connections`, and what else there is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// Of each listener.
+    pub(super) connections: usize,
+    /// Files that one connection of each of them needs, summed up.
+    pub(super) files_each: usize,
+    /// Connections of listeners with a number of their own.
+    pub(super) besides: usize,
+}
+
+impl Wanted {
+    fn files(self) -> u64 {
+        let files = self.connections.saturating_mul(self.files_each).saturating_add(self.besides);
+        (files as u64).saturating_add(RESERVED)
+    }
+
+    fn within(self, allowed: u64) -> usize {
+        let room = allowed.saturating_sub(RESERVED).saturating_sub(self.besides as u64);
+        let each = (room / self.files_each.max(1) as u64).max(LEAST);
+        usize::try_from(each).unwrap_or(usize::MAX).min(self.connections)
+    }
+}
+
+/// The most connections of each listener that fit the limit on open files, after it was raised as far as it may be.
+pub(super) fn fit(wanted: Wanted) -> usize {
+    let Some(allowed) = raise(wanted.files()) else { return wanted.connections };
+    let fitting = wanted.within(allowed);
+    if fitting < wanted.connections {
         tracing::warn!(
-            server.max_connections = wanted,
+            server.max_connections = wanted.connections,
             open_files = allowed,
             connections = fitting,
-            "the limit on open files is too low for server.max_connections; fewer connections are taken. \
-             Raise it (ulimit -n, LimitNOFILE) to {} or lower the setting",
-            wanted as u64 + RESERVED
+            "the limit on open files is too low for server.max_connections; fewer connections are taken by each \
+             listener. Raise it (ulimit -n, LimitNOFILE) to {} or lower the setting",
+            wanted.files()
         );
     }
     fitting
-}
-
-fn within(wanted: usize, allowed: u64) -> usize {
-    let room = allowed.saturating_sub(RESERVED).max(LEAST);
-    usize::try_from(room).unwrap_or(usize::MAX).min(wanted)
 }
 
 /// Raises the limit on open files to what is needed, as far as it may be raised; what it is then. `None`: there is
@@ -55,9 +74,20 @@ mod tests {
 
     #[test]
     fn connections_leave_files_to_the_store_and_are_never_none() {
-        assert_eq!(within(4_096, 1_024), 864);
-        assert_eq!(within(4_096, 1_000_000), 4_096);
-        assert_eq!(within(4_096, 64), 16);
-        assert_eq!(within(4, 64), 4);
+        let within = |connections, files_each, besides, allowed| {
+            Wanted { connections, files_each, besides }.within(allowed)
+        };
+        assert_eq!(within(4_096, 1, 0, 1_024), 864);
+        assert_eq!(within(4_096, 1, 0, 1_000_000), 4_096);
+        assert_eq!(within(4_096, 1, 0, 64), 16);
+        assert_eq!(within(4, 1, 0, 64), 4);
+    }
+
+    #[test]
+    fn listeners_share_what_files_there_are() {
+        let wanted = Wanted { connections: 4_096, files_each: 4, besides: 64 };
+        assert_eq!(wanted.within(1_024), 200, "of 1,024 files 160 and 64 are for others");
+        assert_eq!(wanted.files(), 4 * 4_096 + 64 + 160);
+        assert_eq!(wanted.within(wanted.files()), 4_096);
     }
 }

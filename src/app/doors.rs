@@ -41,6 +41,11 @@ impl AuthorizeListener {
         opened.map_err(|source| AppError::AuthorizeListen { place: setting.to_string(), source })
     }
 
+    /// Whether it listens anywhere.
+    pub(super) fn is_there(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
     /// Serves the routes until `stop`.
     pub(super) fn serve(
         self,

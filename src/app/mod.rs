@@ -138,8 +138,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     helpers.push(tokio::spawn(telemetry::fold(metrics.clone())));
     let (geo_status, price_status) = (geo.status(), prices.status());
     let intake = Intake::live(peppers.peppers, prices.clone(), skew(&config));
-    let max_connections = descriptors::fit(config.server.max_connections);
-    let settings = Arc::new(config::Server { max_connections, ..config.server.clone() });
+    let settings = fitting(&config.server, doors.is_there(), gateway.is_some(), admin.is_some());
     let gateway = gateway.map(|gateway| gateway.serve(&engine, &intake, &settings, &stop));
     let state = Arc::new(AppState {
         engine: engine.clone(),
@@ -156,10 +155,9 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         body_timeout: Duration::from_millis(config.server.request_timeout_ms),
         shutdown: stop.clone(),
     });
-    let until = stop.clone();
-    let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), until.clone());
+    let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), stop.clone());
     let serving =
-        tokio::spawn(serve(listener, admin, http::router_with(state, web::router), settings, until));
+        tokio::spawn(serve(listener, admin, http::router_with(state, web::router), settings, stop.clone()));
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     Ok(Running {
         address,
@@ -173,6 +171,17 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         authorizing,
         background,
     })
+}
+
+/// The settings with as many connections of each listener as there are files for. Those of the gateway may each have
+/// one to an upstream.
+fn fitting(server: &config::Server, doors: bool, gateway: bool, admin: bool) -> Arc<config::Server> {
+    let max_connections = descriptors::fit(descriptors::Wanted {
+        connections: server.max_connections,
+        files_each: 1 + usize::from(doors) + 2 * usize::from(gateway),
+        besides: if admin { ADMIN_CONNECTIONS } else { 0 },
+    });
+    Arc::new(config::Server { max_connections, ..server.clone() })
 }
 
 /// Connections of operators at once, on a listener of their own.

@@ -75,11 +75,15 @@ pub async fn store(config: &Config) -> Result<Arc<dyn Store>, AppError> {
 pub(super) fn directory(config: &Config, source: &PepperSource) -> DataDirectory {
     let peppers: Vec<String> =
         source.peppers.fingerprints().map(|(name, print)| format!("{name}={print}")).collect();
+    let path = config.data_directory();
     let store = match config.embedded_directory() {
-        Some(_) => "embedded".to_owned(),
+        // The directory may be moved, with the store in it.
+        Some(directory) if directory == path => "embedded".to_owned(),
+        Some(directory) => format!("embedded:{}", directory.display()),
         None => format!("{} {}", mask_url(&config.store.url), config.store.namespace),
     };
-    DataDirectory { path: config.data_directory(), identity: format!("{store} {}", peppers.join(",")) }
+    let identity = format!("{store} {}", peppers.join(","));
+    DataDirectory { path, store, identity }
 }
 
 /// The engine over the store of the configuration. Where Redis is away, and the policy lets requests pass then, over
@@ -118,8 +122,7 @@ async fn reached(
 fn may_begin_without(config: &Config, error: &StoreError) -> bool {
     let says = &config.policy.on_store_failure;
     let lets_pass = [says.record, says.check].contains(&OnStoreFailure::Allow);
-    let is_away = matches!(error, StoreError::Unavailable(_) | StoreError::Deadline(_));
-    config.store_is_shared() && is_away && lets_pass
+    config.store_is_shared() && error.is_absence() && lets_pass
 }
 
 fn embedded(config: &Config) -> EmbeddedOptions {

@@ -1,4 +1,5 @@
-//! `keyward import`: usage records made of what others have logged, by a map.
+//! `keyward import`: usage records made of what others have logged, by a map. A key that was logged itself stands in
+//! them: a file of them is for its owner alone.
 
 use std::{
     fs,
@@ -20,7 +21,8 @@ pub(super) struct Import {
     /// Where each field of a record is: cloudtrail, litellm, nginx, caddy, envoy, combined, or a file (docs/import.md).
     #[arg(long, value_name = "NAME|FILE")]
     map: String,
-    /// Where the records go, one JSON line each; standard output by default.
+    /// Where the records go, one JSON line each; standard output by default. Keys that the log has stand in them: a new
+    /// file can be read by its owner alone.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -30,7 +32,7 @@ impl Import {
         let imported = read(&self.map, &self.input)?;
         match &self.output {
             Some(path) => {
-                let file = fs::File::create(path).map_err(|error| Failure::file(path, &error))?;
+                let file = create(path).map_err(|error| Failure::file(path, &error))?;
                 write(&imported, file).map_err(|error| Failure::file(path, &error))
             }
             None => {
@@ -38,6 +40,15 @@ impl Import {
             }
         }
     }
+}
+
+/// A file that its owner alone can read; one that is there already keeps its mode.
+fn create(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn write(imported: &Imported, to: impl Write) -> io::Result<()> {

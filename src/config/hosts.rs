@@ -133,9 +133,10 @@ pub enum AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// The configured list; without one, loopback names where the service listens on loopback, else any host.
+    /// The configured list; without one, loopback names where all of the API is on loopback, else any host.
     pub fn new(server: &Server) -> Self {
-        match (server.hosts.is_empty(), server.listen.ip().is_loopback()) {
+        let admin_is_local = server.admin_address().is_none_or(|address| address.ip().is_loopback());
+        match (server.hosts.is_empty(), admin_is_local && server.listen.ip().is_loopback()) {
             (false, _) => Self::Listed(server.hosts.clone()),
             (true, true) => Self::Loopback,
             (true, false) => Self::Any,
@@ -269,6 +270,11 @@ mod tests {
         assert_eq!(AllowedHosts::new(&on("[::1]:8080")), AllowedHosts::Loopback);
         for elsewhere in ["0.0.0.0:8080", "[::]:8080", "10.0.0.1:8080"] {
             assert_eq!(AllowedHosts::new(&on(elsewhere)), AllowedHosts::Any);
+        }
+        let both = |listen: &str, admin: &str| Server { admin_listen: admin.to_owned(), ..on(listen) };
+        assert_eq!(AllowedHosts::new(&both("127.0.0.1:8080", "[::1]:9")), AllowedHosts::Loopback);
+        for (listen, admin) in [("127.0.0.1:8080", "10.0.0.1:9"), ("10.0.0.1:8080", "127.0.0.1:9")] {
+            assert_eq!(AllowedHosts::new(&both(listen, admin)), AllowedHosts::Any, "{listen} {admin}");
         }
         let named = Server { hosts: vec![HostPattern::Any], ..on("127.0.0.1:8080") };
         assert_eq!(AllowedHosts::new(&named), listed(&["*"]));

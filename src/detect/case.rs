@@ -53,6 +53,8 @@ pub struct Case<'a> {
     pub record: &'a Record,
     /// Where it came from, with its names; `None` without a geo database, or an entry in it.
     pub place: Option<&'a Place>,
+    /// Where it came from as parts have it: its address alone where nothing else is known.
+    pub origin: PlaceCore,
     /// Where it came from, without coordinates that are too vague to say anything (`max_radius_km` of impossible
     /// travel).
     pub here: Option<PlaceCore>,
@@ -128,7 +130,7 @@ impl<'a> Case<'a> {
         (describe, geo_loaded): (Describe<'a>, Option<Millis>),
     ) -> Self {
         let here = place.map(|p| p.core.precise(policy.detectors.impossible_travel.max_radius_km));
-        let origin = place.map_or_else(|| PlaceCore::unknown(record.source_ip), |place| place.core);
+        let origin = PlaceCore::of(place, record.source_ip);
         let part = Part::of(&features.client, &origin);
         let weights = Weights::of(record, here.as_ref(), features, (profile, prior), key.now);
         let sizes = Sizes::of(record, features, profile, policy.detectors.request_size.min_samples);
@@ -142,6 +144,7 @@ impl<'a> Case<'a> {
         Self {
             record,
             place,
+            origin,
             here,
             attribution,
             key,
@@ -234,25 +237,31 @@ impl<'a> Case<'a> {
     /// time. Of a key that works around the clock the endpoint must be new as well: who moves a service brings along a
     /// place, a client and a model. What is not critical is low once the place has been in use for an hour.
     pub(super) fn severity(&self, more: f64, place: &PlaceCore) -> (Severity, Option<&'static str>) {
-        let now = self.now();
-        if weight::is_warming_up(self.profile, now) {
-            return self.severity_by_project(more, place);
+        let (severity, because) = if weight::is_warming_up(self.profile, self.now()) {
+            self.severity_by_project(more, place)
+        } else {
+            self.severity_by_itself(more)
+        };
+        if severity == Severity::High && knowledge::is_in_use(&self.key.peers, place, self.now()) {
+            return (Severity::Low, Some("the place has been in use for an hour, and that was said"));
         }
+        (severity, because)
+    }
+
+    /// The same by what the key has shown itself, whether or not that was said.
+    fn severity_by_itself(&self, more: f64) -> (Severity, Option<&'static str>) {
+        let now = self.now();
         let novelties = self.weights.novelties();
         let enough_is_new = if weight::works_around_the_clock(self.profile, now) {
             novelties > 2 && self.weights.endpoint > 0.0
         } else {
             novelties > 2 || novelties == 2 && self.weights.client > 0.0
         };
-        let (severity, because) = match self.severity_of(self.weights.total() + more) {
+        match self.severity_of(self.weights.total() + more) {
             Severity::Critical if !enough_is_new => (Severity::High, Some(TOO_LITTLE_NEW)),
             Severity::Critical if weight::is_young(self.profile, now) => (Severity::High, Some(FIRST_WEEK)),
             severity => (severity, None),
-        };
-        if severity == Severity::High && knowledge::is_in_use(&self.key.peers, place, now) {
-            return (Severity::Low, Some("the place has been in use for an hour, and that was said"));
         }
-        (severity, because)
     }
 
     /// The same for a key that is too young to be judged by itself: low, and high where no other key of its project is

@@ -2,7 +2,8 @@
 //!
 //! Keys of many projects from one address. Why: who has a bundle of stolen keys uses them from one machine. Trips when
 //! one address has been new, for a day or less, to at least [`KEYS`] keys of [`PROJECTS`] projects, each of them from a
-//! place where it was never used before. High, against each of the keys.
+//! place where it was never used before. High, against each of the keys: it is reported and stops nothing, as whoever
+//! shares the address did not choose it. Keys without a project count as one project.
 //!
 //! Unknown keys of one client from everywhere. Why: a list that is spread over many addresses shows at none of them.
 //! Trips when, within two hours, unknown keys of one client family were refused: six times `min_keys` from
@@ -41,7 +42,7 @@ const ADVICE_ON_A_SPRAY: &str =
 pub struct FirstUses {
     /// How many keys, the request's own included.
     pub keys: u32,
-    /// Of how many projects they are; a key without one counts as one.
+    /// Of how many projects they are; those without one count as one together.
     pub projects: u32,
 }
 

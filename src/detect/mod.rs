@@ -32,7 +32,7 @@ pub use crowd::{Crowd, FirstUses, Spray};
 pub use detector_result::{DetectorReport, DetectorResult, Margin, Quiet};
 pub use evidence::Evidence;
 pub use knowledge::{Features, shows_news};
-pub use part::{most_an_hour, usual_share};
+pub use part::usual_share;
 pub use recent::{Probe, Recent, Seen};
 pub use weight::{Weights, is_warming_up, is_young, known_days};
 

@@ -77,11 +77,6 @@ impl Recent {
         self.seen.push_back(seen);
     }
 
-    /// The last request that was remembered.
-    pub fn last(&self) -> Option<&Seen> {
-        self.seen.back()
-    }
-
     /// The last requests since `since`, newest first.
     pub fn since(&self, since: Millis) -> impl Iterator<Item = &Seen> {
         self.seen.iter().rev().take_while(move |seen| seen.at >= since)

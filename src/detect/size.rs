@@ -69,11 +69,6 @@ pub(super) fn judge(case: &Case<'_>) -> DetectorResult {
     }
 }
 
-/// Whether the request is one of a run of one size, which a machine makes.
-pub(super) fn is_of_repeats(case: &Case<'_>) -> bool {
-    repeats::judge(case).is_some()
-}
-
 fn by_size(case: &Case<'_>) -> DetectorResult {
     let policy = &case.policy.detectors.request_size;
     let sizeless = Quiet::because("the request has no tokens, or no size is known yet");

@@ -14,7 +14,7 @@
 use crate::domain::{
     DAY, HOUR, Millis,
     place::PlaceCore,
-    profile::{Cell, Profile, Table},
+    profile::{Cell, Familiar, Profile, Table},
     record::Record,
 };
 
@@ -203,17 +203,16 @@ pub(super) fn unlike_the_project(
         return None;
     }
     // What the project shows since this day may be the very thief's.
-    let settled =
-        |table: &Table<String>, value: &str| table.get(value).is_some_and(|row| now - row.first_seen >= DAY);
+    let is_settled = |row: &Familiar| now - row.first_seen >= DAY;
     let of = |table: fn(&Profile) -> &Table<String>, value: &str| {
-        if settled(table(prior), value) {
+        if table(prior).get(value).is_some_and(is_settled) {
             return 0.0;
         }
-        weight(scale.days, days_of_discovery(prior, table(prior)))
+        weight(scale.days, times_of_news(table(prior), is_settled))
     };
     let known_place = knowledge::share_from(prior, place, now) > 0.0 || !knowledge::can_be_placed(place);
-    let cells = days_of_discovery(prior, &prior.cells);
-    let new_place = if known_place { 0.0 } else { weight(scale.days, cells) };
+    let new_place =
+        if known_place { 0.0 } else { weight(scale.days, times_of_news(&prior.cells, is_settled)) };
     let new_model = model.map_or(0.0, |model| of(|profile| &profile.models, model));
     Some(new_place + of(|profile| &profile.clients, client) + new_model)
 }
@@ -248,6 +247,12 @@ pub(super) fn of_far_moves(profile: &Profile, least_km: f64) -> f64 {
     let is_far = |(a, b): &(Cell, Cell)| a.center().distance_km(&b.center()) >= least_km;
     let days = days_of_discovery_where(profile, &profile.moves, is_far);
     if days < FAR_MOVE_DAYS { f64::INFINITY } else { weight(known_days(profile), days) }
+}
+
+/// How often a project showed something new beside what it began with, its first day included: a new key of a project
+/// whose keys are in many places is expected in one more.
+fn times_of_news<K: Ord + Clone>(table: &Table<K>, is_settled: impl Fn(&Familiar) -> bool) -> usize {
+    table.iter().filter(|(_, row)| is_settled(row)).count().saturating_sub(1)
 }
 
 /// Days after the profile's first on which something new came: how often it shows something new.

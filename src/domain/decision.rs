@@ -106,7 +106,7 @@ impl Reason {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitStatus {
     /// On whom, where that is not the policy's limit of every key: `key`, `project` or `everything`, or a part of the
-    /// key's traffic that is held back, by its name.
+    /// key's traffic that is stopped, by its name.
     #[serde(default)]
     pub scope: Option<Arc<str>>,
     /// For which models, where not for all.

@@ -151,10 +151,11 @@ impl Finding {
         self.mode == Mode::Enforce
     }
 
-    /// Says in the evidence which part of the key's traffic is held back for it.
-    pub fn name_part(&mut self, name: &str) {
+    /// Says in the evidence which part of the key's traffic it accuses: as `held` where that is stopped, else as
+    /// `part`.
+    pub fn name_part(&mut self, name: &str, is_stopped: bool) {
         if let serde_json::Value::Object(members) = &mut self.evidence {
-            members.insert("held".to_owned(), name.into());
+            members.insert(if is_stopped { "held" } else { "part" }.to_owned(), name.into());
         }
     }
 

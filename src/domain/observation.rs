@@ -132,7 +132,7 @@ pub struct Charge {
 /// What makes a charge count once, and settles or keeps a reservation with it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LedgerEntry {
-    /// Identity of the request: charged once in two minutes, however often and wherever it comes.
+    /// Identity of the request: charged once within `idempotency.seconds`, however often and wherever it comes.
     pub claim: Option<u128>,
     /// The reservation that it settles; the charge is a [`ChargeMode::Report`].
     pub settles: Option<Settles>,

@@ -80,6 +80,11 @@ pub struct PlaceCore {
 }
 
 impl PlaceCore {
+    /// The place as a database has it, or else what an address alone says.
+    pub fn of(place: Option<&Place>, address: IpAddr) -> Self {
+        place.map_or_else(|| Self::unknown(address), |place| place.core)
+    }
+
     /// A place of which nothing is known but the address's prefix.
     pub fn unknown(address: IpAddr) -> Self {
         Self { prefix: Prefix::of(address), asn: 0, country: None, coordinates: None }

@@ -154,9 +154,9 @@ impl BanIndex {
         self.changes.load(Relaxed)
     }
 
-    /// All that are held.
-    pub(super) fn all(&self) -> Vec<(Subject, Standing)> {
-        self.held.read().exact.iter().map(|(subject, ban)| (subject.clone(), *ban)).collect()
+    /// All that are held, or so many of them.
+    pub(super) fn some(&self, most: usize) -> Vec<(Subject, Standing)> {
+        self.held.read().exact.iter().take(most).map(|(subject, ban)| (subject.clone(), *ban)).collect()
     }
 
     /// How many are held.

@@ -142,12 +142,16 @@ impl InForce {
         self.allowlist.store(Arc::new(entries));
     }
 
-    /// Every document as last read.
-    pub(super) fn documents(&self) -> Vec<Document> {
+    /// Every document as last read, and a revision at which none of them was newer in the store; `None` where there are
+    /// more than so many.
+    pub(super) fn documents(&self, most: usize) -> Option<(Revision, Vec<Document>)> {
+        // They are noted before the revision is.
+        let revision = self.active.load().revision;
         let documents = self.documents.lock();
         let each = documents.iter();
-        each.map(|((kind, name), body)| Document { kind: *kind, name: name.clone(), body: body.clone() })
-            .collect()
+        let each =
+            each.map(|((kind, name), body)| Document { kind: *kind, name: name.clone(), body: body.clone() });
+        (documents.len() <= most).then(|| (revision, each.collect()))
     }
 
     async fn read_documents(&self) -> Result<(), StoreError> {

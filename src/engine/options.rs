@@ -42,6 +42,8 @@ pub struct EngineOptions {
 pub struct DataDirectory {
     /// The directory, made at the start where it is missing.
     pub path: PathBuf,
-    /// Names the store and the peppers: what is kept under another name is not of this one.
+    /// Names the store: what it was not given yet is for no other.
+    pub store: String,
+    /// Names the store and the peppers: what is known under another name is not of this one.
     pub identity: String,
 }

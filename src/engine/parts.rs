@@ -137,8 +137,9 @@ impl Parts {
         let book = || self.usage_book.clone();
         Upkeep {
             known: KnownFile::new(shared(), self.bans.clone(), in_force(), directory.clone()),
-            directory: directory.map(|directory| directory.path),
+            directory,
             journals: Mutex::default(),
+            away: Mutex::default(),
             shared: shared(),
             in_force: in_force(),
             bans: self.bans.clone(),

@@ -118,6 +118,26 @@ impl ProfileBook {
         Ok(())
     }
 
+    /// Reads what is stored of a subject again, if its profile is at hand: another instance has changed it. What was
+    /// learned here and not flushed stays.
+    ///
+    /// # Errors
+    /// When the store does not answer: what is at hand stays as it is.
+    pub(super) async fn read_again(
+        &self,
+        store: &dyn ProfileStore,
+        subject: &Subject,
+    ) -> Result<(), StoreError> {
+        let Some(handle) = self.cache.get(subject).filter(|_| self.flushes) else { return Ok(()) };
+        let Some(mut stored) = store.profile(subject).await? else { return Ok(()) };
+        let mut entry = handle.0.lock();
+        stored.merge(&entry.pending);
+        // What is just being flushed may be in neither; of parts, that would let a stopped one through.
+        stored.later.parts.merge(&entry.view.later.parts);
+        entry.view = stored;
+        Ok(())
+    }
+
     /// Lets a subject's profile go, with what was learned and not flushed.
     pub(super) fn forget(&self, subject: &Subject) {
         self.cache.remove(subject);
@@ -130,11 +150,11 @@ impl ProfileBook {
         subject: &Subject,
         handle: &ProfileHandle,
         sample: &Sample<'_>,
-        sighting: Option<PartSighting>,
+        sighting: Option<&PartSighting>,
     ) {
         self.change(subject, handle, |profile| {
             profile.learn(sample);
-            let Some(sighting) = &sighting else { return };
+            let Some(sighting) = sighting else { return };
             profile.later.parts.see(sighting, sample.now);
             if let Some(pair) = sighting.lag {
                 profile.later.lag.add(pair, sample.now);
@@ -168,7 +188,7 @@ impl ProfileBook {
         handle: &ProfileHandle,
         sample: &Sample<'_>,
         findings: &[Finding],
-        sighting: Option<PartSighting>,
+        sighting: Option<&PartSighting>,
     ) {
         self.change(subject, handle, |profile| {
             profile.count_flagged(sample.now, sample.tokens, sample.cost_nanos);

@@ -15,7 +15,7 @@ use super::{
     metrics::Metrics,
     outbox::EventOutbox,
     service_events,
-    upkeep_health::{UpkeepFailure, UpkeepHealth},
+    upkeep_health::{UpkeepFailure, UpkeepHealth, Work},
 };
 use crate::{
     clock::{self, Clock, Reading},
@@ -127,6 +127,7 @@ impl Shared {
     fn say_degraded(&self, error: &StoreError, now: Millis) {
         tracing::error!(%error, "the store does not answer; deciding without it");
         metrics::gauge!("keyward_degraded").set(1.0);
+        self.upkeep.forget();
         self.outbox.push(events::degraded(&error.to_string(), now));
     }
 
@@ -141,15 +142,32 @@ impl Shared {
         self.breaker.close()
     }
 
-    /// Work beside the decisions failed. Whether the store answers those who wait is another matter, unless it does not
-    /// answer at all.
-    pub(super) fn upkeep_failed(&self, error: &StoreError, now: Millis) {
-        let unreachable = matches!(error, StoreError::Unavailable(_) | StoreError::Deadline(_));
-        if unreachable || error.is_caused_by::<DataGone>() {
-            return self.store_failed(error, now);
+    /// Notes how a part of the work beside the decisions went; what is read of it is passed on where it got done.
+    pub(super) fn note_upkeep<T>(&self, work: Work, done: Result<T, StoreError>) -> Option<T> {
+        match done {
+            Ok(done) => {
+                self.upkeep.worked(work);
+                Some(done)
+            }
+            Err(error) => {
+                self.upkeep_failed(work, &error, self.now());
+                None
+            }
         }
-        tracing::warn!(%error, "work beside the decisions failed; it is tried again");
-        if let Some(failure) = self.upkeep.failed(&error.to_string(), now) {
+    }
+
+    /// Work beside the decisions failed. That the store is out of reach counts as such, too, for as long as it answers
+    /// those who wait: of a Cluster one part may be away, and answers of the others keep the breaker closed.
+    fn upkeep_failed(&self, work: Work, error: &StoreError, now: Millis) {
+        let is_away = error.is_absence() || error.is_caused_by::<DataGone>();
+        if work.shows_the_store() && is_away {
+            self.store_failed(error, now);
+        }
+        if is_away && !self.is_answering() {
+            return;
+        }
+        tracing::warn!(%error, ?work, "work beside the decisions failed; it is tried again");
+        if let Some(failure) = self.upkeep.failed(work, &error.to_string(), now) {
             self.outbox.push_apart(service_events::upkeep_failed(failure.error, failure.since, now));
         }
     }
@@ -218,4 +236,29 @@ pub(super) async fn measured<T>(
     let answer = patient(call).await;
     took.record(asked.elapsed());
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::{EmbeddedOptions, EmbeddedStore};
+
+    /// Of a Cluster one part may be away, and answers of the others keep the breaker closed.
+    #[tokio::test]
+    async fn work_that_does_not_reach_the_store_fails_while_others_are_answered_and_is_not_counted_when_nobody_is()
+     {
+        let store = EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap();
+        let shared = Shared::new(Arc::new(store), EventOutbox::new(0, 10));
+        let away = || Err::<(), _>(StoreError::Unavailable("its slot has no server".into()));
+        for _ in 0..10 {
+            shared.note_upkeep(Work::Tick, away());
+            shared.breaker.succeeded();
+            shared.note_upkeep(Work::Usage, Ok(()));
+        }
+        assert!(shared.is_answering() && shared.health().upkeep.is_some());
+        for _ in 0..3 {
+            shared.note_upkeep(Work::Tick, away());
+        }
+        assert!(!shared.is_answering() && shared.health().upkeep.is_none(), "that is told in another way");
+    }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::StoppedPartView;
 use crate::{
     domain::{
         Millis,
@@ -40,6 +41,9 @@ pub struct BanStatus {
     /// many as came since and were told of, at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spared: Vec<String>,
+    /// Of a key: parts of its traffic of which nothing passes, wherever the key itself stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stopped_parts: Vec<StoppedPartView>,
     /// Present and false when it was made while the policy only observed: it never refuses or slows down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforced: Option<bool>,
@@ -60,6 +64,7 @@ impl BanStatus {
             evidence: detail.evidence.clone(),
             origin: (standing.version > 0).then_some(standing.origin),
             spared: Vec::new(),
+            stopped_parts: Vec::new(),
             enforced: standing.unenforced.then_some(false),
         };
         let ran_out = standing.state != StandingState::Clear && status.state == StandingState::Clear;

@@ -11,5 +11,5 @@ mod text;
 
 pub use account::{Account, Located, Met};
 pub use ban_status::BanStatus;
-pub use profile_view::{FamiliarView, ProfileView};
+pub use profile_view::{FamiliarView, ProfileView, StoppedPartView};
 pub use sentence::of_subject;

@@ -9,7 +9,7 @@ use crate::{
         HOUR, Millis,
         event::format_millis,
         place::PlaceSummary,
-        profile::{History, Profile, Table},
+        profile::{History, Parts, Profile, StoppedPart, Table},
     },
     engine::KnownPlace,
 };
@@ -54,6 +54,28 @@ pub struct ProfileView {
     pub hours: Vec<Vec<f64>>,
     /// How many tokens its requests have.
     pub sizes: Sizes,
+    /// Parts of its traffic of which nothing passes, by their numbers.
+    pub stopped_parts: Vec<StoppedPartView>,
+}
+
+/// A part of a key's traffic of which nothing passes.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub struct StoppedPartView {
+    /// Its name, as refusals and findings have it.
+    #[schema(example = "client curl from AS64961 in BR")]
+    pub name: String,
+    /// Until when it is stopped, unless it is lifted or accused again.
+    #[schema(format = DateTime)]
+    pub until: String,
+}
+
+impl StoppedPartView {
+    /// All that are stopped at `now`.
+    pub fn all(parts: &Parts, now: Millis) -> Vec<Self> {
+        let view =
+            |part: StoppedPart<'_>| Self { name: part.name.to_owned(), until: format_millis(part.until) };
+        parts.stopped(now).map(view).collect()
+    }
 }
 
 /// Something that the subject was seen with.
@@ -125,6 +147,7 @@ impl ProfileView {
                 p95: quantile(0.95),
                 p99: quantile(0.99),
             },
+            stopped_parts: StoppedPartView::all(&profile.later.parts, now),
         }
     }
 }
@@ -174,7 +197,12 @@ fn hours(history: &History, first_seen: Millis, now: Millis) -> Vec<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{DAY, profile::Sample, record::Outcome};
+    use crate::domain::{
+        DAY,
+        place::PlaceCore,
+        profile::{PartSighting, Sample},
+        record::Outcome,
+    };
 
     /// A Monday, 09:13 UTC.
     const MONDAY: Millis = 1_772_442_802_123;
@@ -217,6 +245,19 @@ mod tests {
         let view = ProfileView::new(&profile, &[], MONDAY);
         let models: Vec<_> = view.models.iter().map(|m| (m.value.as_str(), m.count)).collect();
         assert_eq!(models, [("gpt-5", 2), ("gpt-4.1", 1)]);
+    }
+
+    #[test]
+    fn parts_that_are_stopped_are_shown_until_they_pass_again() {
+        let mut profile = Profile::default();
+        let place = PlaceCore::unknown("198.51.100.7".parse().unwrap());
+        profile.later.parts.see(&PartSighting::that_stops("curl", &place), MONDAY);
+        let shown = |now| ProfileView::new(&profile, &[], now).stopped_parts;
+        let until = "2026-03-16T09:13:22.123Z".to_owned();
+        let expected =
+            StoppedPartView { name: "client curl from a network without a name".to_owned(), until };
+        assert_eq!(shown(MONDAY + DAY), [expected]);
+        assert_eq!(shown(MONDAY + 14 * DAY), []);
     }
 
     #[test]

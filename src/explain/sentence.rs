@@ -32,7 +32,10 @@ pub fn of_subject(
     policy: &LadderPolicy,
     now: Millis,
 ) -> String {
-    let standing = of_standing(record, policy, now);
+    let mut standing = of_standing(record, policy, now);
+    if let Some((profile, _)) = profile {
+        standing += &of_stopped(profile, now);
+    }
     match profile {
         Some((profile, places)) if record.standing.state_at(now) == StandingState::Clear => {
             format!("{standing} {}", of_profile(profile, places, now))
@@ -63,6 +66,17 @@ pub(super) fn of_standing(record: &StandingRecord, policy: &LadderPolicy, now: M
             format!("Banned {until}{}{strikes}.{theory}", because(standing, detail))
         }
     }
+}
+
+/// Of which parts of its traffic nothing passes, if of any; the one that is stopped for the longest by name.
+fn of_stopped(profile: &Profile, now: Millis) -> String {
+    let parts = profile.later.parts.stopped(now);
+    let Some(longest) = parts.max_by_key(|part| part.until) else { return String::new() };
+    let more = match profile.later.parts.stopped(now).count() - 1 {
+        0 => String::new(),
+        others => format!(", nor of {}", count(others as f64, "other part", "other parts")),
+    };
+    format!(" Nothing passes of {} until {}{more}.", longest.name, moment(longest.until, now))
 }
 
 fn because(standing: &Standing, detail: &StandingDetail) -> String {
@@ -161,7 +175,8 @@ fn of_ruling(record: &Record, explained: &Explanation) -> String {
         Course::Repeated => {
             let same = if decision.ruling().allowed { "allowed" } else { "refused" };
             format!(
-                "A retry of a request that was answered within two minutes before: {same} as then, not counted again."
+                "A retry of a request that was answered before, within idempotency.seconds: {same} as then, \
+                 not counted again."
             )
         }
         Course::CredentialsRefused => {
@@ -261,7 +276,12 @@ mod tests {
     use super::*;
     use crate::{
         config::default_policy,
-        domain::{DAY, HOUR, MINUTE, place::PlaceSummary, profile::Sample, record::Outcome},
+        domain::{
+            DAY, HOUR, MINUTE,
+            place::{PlaceCore, PlaceSummary},
+            profile::{PartSighting, Sample},
+            record::Outcome,
+        },
     };
 
     /// Monday 2026-03-02, 13:35 UTC.
@@ -314,6 +334,27 @@ mod tests {
             sentence(held(StandingState::Throttled, Some(NOW + DAY)), travel()),
             "Slowed down to 50 % of its limits until 2026-03-03 13:35 UTC after impossible travel: used in Bucharest \
              30 minutes after Singapore."
+        );
+    }
+
+    #[test]
+    fn what_is_stopped_of_a_clear_key_is_named() {
+        let record = StandingRecord {
+            subject: Subject::key("a"),
+            standing: Standing::default(),
+            detail: StandingDetail::default(),
+        };
+        let mut profile = Profile::default();
+        let sentence =
+            |profile: &Profile| of_subject(&record, Some((profile, &[])), &default_policy().ladder, NOW);
+        for (client, at) in [("curl", NOW), ("wget", NOW - DAY)] {
+            let place = PlaceCore::unknown("198.51.100.7".parse().unwrap());
+            profile.later.parts.see(&PartSighting::that_stops(client, &place), at);
+        }
+        assert_eq!(
+            sentence(&profile),
+            "Clear. Nothing passes of client curl from a network without a name until 2026-03-16 13:35 UTC, nor of 1 \
+             other part. Nothing is known yet of what is usual for it."
         );
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     account::{Account, ClimbView, DetectorView, RequestView},
-    profile_view::{FamiliarView, KnownPlaceView, ProfileView},
+    profile_view::{FamiliarView, KnownPlaceView, ProfileView, StoppedPartView},
     sentence,
 };
 use crate::{
@@ -148,7 +148,9 @@ fn usual(f: &mut Formatter<'_>, profile: &ProfileView) -> fmt::Result {
     let tables =
         [("clients", &profile.clients), ("endpoints", &profile.endpoints), ("models", &profile.models)];
     let value = |row: &FamiliarView| familiar(&row.value, row.count, row.days);
-    tables.into_iter().try_for_each(|(name, rows)| list(f, name, rows.iter().map(value).collect()))
+    tables.into_iter().try_for_each(|(name, rows)| list(f, name, rows.iter().map(value).collect()))?;
+    let stopped = |part: &StoppedPartView| format!("{}, until {}", part.name, part.until);
+    list(f, "stopped", profile.stopped_parts.iter().map(stopped).collect())
 }
 
 fn familiar(what: &str, requests: u64, days: u32) -> String {

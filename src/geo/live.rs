@@ -126,7 +126,7 @@ impl Geo {
 
     /// The part of the place that is kept with a subject; only the prefix is filled when nothing else is known.
     pub fn place_core(&self, address: IpAddr) -> PlaceCore {
-        self.lookup(address).map_or_else(|| PlaceCore::unknown(address), |place| place.core)
+        PlaceCore::of(self.lookup(address).as_deref(), address)
     }
 
     /// Looks at the files, and loads them anew when one has changed. A set that cannot be used leaves the one

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     domain::{Millis, SECOND, actor::Actor, standing::StandingState, subject::Subject},
-    explain::BanStatus,
+    explain::{BanStatus, StoppedPartView},
     intake::{FieldError, WireCheck},
     store::StandingRecord,
 };
@@ -183,7 +183,9 @@ pub(super) async fn show(
     let record = app.engine.standings().of(&subject).await?;
     let now = app.engine.now();
     let spared = app.engine.standings().spared_by(&record, now).await?;
-    Ok(Json(BanStatus { spared, ..status(&app, &record, now) }))
+    let parts = app.engine.bans().parts(&subject).await?;
+    let stopped_parts = StoppedPartView::all(&parts, now);
+    Ok(Json(BanStatus { spared, stopped_parts, ..status(&app, &record, now) }))
 }
 
 /// Bans a subject, for a time or for good.
@@ -304,7 +306,7 @@ pub(super) async fn lookup(
 }
 
 /// The key under every pepper, the one in use first: bans made under a former one still hold.
-fn subjects_of(app: &App, api_key: String, now: Millis) -> Result<Vec<Subject>, ApiError> {
+pub(crate) fn subjects_of(app: &App, api_key: String, now: Millis) -> Result<Vec<Subject>, ApiError> {
     let question =
         WireCheck { api_key: Some(api_key), source_ip: "127.0.0.1".to_owned(), ..WireCheck::default() };
     let record = app.intake.record(question.into(), now)?;

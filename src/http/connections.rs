@@ -6,7 +6,11 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use metrics::{Counter, Gauge};
@@ -29,6 +33,7 @@ pub(super) struct Connections {
     changed: Notify,
     most: usize,
     most_of_address: usize,
+    began: Instant,
     held: Gauge,
     closed: Counter,
 }
@@ -43,7 +48,7 @@ struct Inner {
 struct Open {
     address: IpAddr,
     /// Requests whose answers are not sent.
-    requests: u32,
+    requests: Vec<Arc<Taking>>,
     idle_since: Instant,
     end: CancellationToken,
 }
@@ -70,6 +75,14 @@ pub(super) struct Slot {
 pub(super) struct Request {
     connections: Arc<Connections>,
     id: u64,
+    taking: Arc<Taking>,
+}
+
+/// How the client takes an answer: since when a part of it waits, in ms from when the first connection could come; 0
+/// while none does.
+#[derive(Debug, Default)]
+struct Taking {
+    waits_since: AtomicU64,
 }
 
 impl Connections {
@@ -81,6 +94,7 @@ impl Connections {
             changed: Notify::new(),
             most: most.max(1),
             most_of_address: most_of_address.clamp(1, share),
+            began: clock::instant(),
             held: metrics::gauge!("keyward_connections"),
             closed: metrics::counter!("keyward_connections_closed_total"),
         })
@@ -111,9 +125,27 @@ impl Connections {
         let (id, end) = (inner.next, CancellationToken::new());
         inner.next += 1;
         *inner.of_address.entry(address).or_default() += 1;
-        let open = Open { address, requests: 0, idle_since: clock::instant(), end: end.clone() };
+        let open = Open { address, requests: Vec::new(), idle_since: clock::instant(), end: end.clone() };
         inner.open.insert(id, open);
         Slot { connections: self.clone(), id, end }
+    }
+
+    /// Closes connections whose client has taken nothing of any answer for so long.
+    pub(super) fn close_stalled(&self, timeout: Duration) {
+        let stalled_since =
+            self.moment().saturating_sub(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        let mut inner = self.inner.lock();
+        let stalled = inner.open.iter().filter(|(_, open)| open.is_stalled(stalled_since));
+        let stalled: Vec<u64> = stalled.map(|(id, _)| *id).collect();
+        for open in stalled.into_iter().filter_map(|id| inner.remove(id)) {
+            self.closed.increment(1);
+            open.end.cancel();
+        }
+    }
+
+    /// Milliseconds since the first connection could come, and one.
+    fn moment(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
     /// Waits until a connection has closed or become idle, also if that was before this was called.
@@ -122,16 +154,25 @@ impl Connections {
     }
 }
 
+impl Open {
+    /// Whether every answer that is not sent waits for the client, and has since then. Where one is still made, or
+    /// another is taken, the client may be one that others share.
+    fn is_stalled(&self, since: u64) -> bool {
+        let stalls = |taking: &Arc<Taking>| (1..=since).contains(&taking.waits_since.load(Relaxed));
+        !self.requests.is_empty() && self.requests.iter().all(stalls)
+    }
+}
+
 impl Inner {
     /// The address that holds most of those connections that are idle.
     fn crowd(&self) -> Option<IpAddr> {
-        let idle = self.open.values().filter(|open| open.requests == 0);
+        let idle = self.open.values().filter(|open| open.requests.is_empty());
         idle.map(|open| open.address).max_by_key(|address| self.of_address.get(address))
     }
 
     /// Closes the one of them that has been idle for longest. Says whether any was.
     fn close_idle(&mut self, whose: impl Fn(&Open) -> bool) -> bool {
-        let idle = self.open.iter().filter(|(_, open)| open.requests == 0 && whose(open));
+        let idle = self.open.iter().filter(|(_, open)| open.requests.is_empty() && whose(open));
         let Some(id) = idle.min_by_key(|(id, open)| (open.idle_since, **id)).map(|(id, _)| *id) else {
             return false;
         };
@@ -156,10 +197,18 @@ impl Inner {
 impl Slot {
     /// Notes a request: while its answer is on its way, the connection is not idle.
     pub(super) fn request(&self) -> Request {
+        let taking = Arc::new(Taking::default());
         if let Some(open) = self.connections.inner.lock().open.get_mut(&self.id) {
-            open.requests += 1;
+            open.requests.push(taking.clone());
         }
-        Request { connections: self.connections.clone(), id: self.id }
+        Request { connections: self.connections.clone(), id: self.id, taking }
+    }
+}
+
+impl Request {
+    /// Notes whether a part of the answer waits for the client to take it.
+    pub(super) fn waits(&self, waits: bool) {
+        self.taking.waits_since.store(if waits { self.connections.moment() } else { 0 }, Relaxed);
     }
 }
 
@@ -177,8 +226,8 @@ impl Drop for Request {
     fn drop(&mut self) {
         let mut inner = self.connections.inner.lock();
         let Some(open) = inner.open.get_mut(&self.id) else { return };
-        open.requests -= 1;
-        if open.requests == 0 {
+        open.requests.retain(|taking| !Arc::ptr_eq(taking, &self.taking));
+        if open.requests.is_empty() {
             open.idle_since = clock::instant();
             drop(inner);
             self.connections.changed.notify_one();
@@ -242,6 +291,31 @@ mod tests {
         let addresses = (0..8_u128).map(|n| IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) + n)));
         let slots: Vec<Slot> = addresses.map(|address| admitted(&connections, address)).collect();
         assert_eq!(slots.iter().filter(|slot| slot.end.is_cancelled()).count(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_of_which_every_answer_waits_for_too_long_is_closed_and_no_other() {
+        const TIMEOUT: Duration = Duration::from_secs(30);
+        let connections = Connections::new(8, 8);
+        let slots: Vec<Slot> = (0..4).map(|_| admitted(&connections, ONE)).collect();
+        let requests: Vec<Request> = slots.iter().map(Slot::request).collect();
+        let shared = slots[1].request();
+        // The third answer is still made, the fourth is taken late, and the second shares its connection.
+        [0, 1, 3].iter().for_each(|n| requests[*n].waits(true));
+        clock::sleep(TIMEOUT - Duration::from_secs(1)).await;
+        requests[3].waits(true);
+        connections.close_stalled(TIMEOUT);
+        assert!(slots.iter().all(|slot| !slot.end.is_cancelled()));
+        clock::sleep(Duration::from_secs(1)).await;
+        connections.close_stalled(TIMEOUT);
+        let closed: Vec<bool> = slots.iter().map(|slot| slot.end.is_cancelled()).collect();
+        assert_eq!(closed, [true, false, false, false]);
+        drop(shared);
+        requests[3].waits(false);
+        clock::sleep(TIMEOUT * 2).await;
+        connections.close_stalled(TIMEOUT);
+        let closed: Vec<bool> = slots.iter().map(|slot| slot.end.is_cancelled()).collect();
+        assert_eq!(closed, [true, true, false, false]);
     }
 
     #[test]

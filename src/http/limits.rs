@@ -34,8 +34,8 @@ pub(super) struct LimitsPage {
 /// How one limit stands.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct LimitRow {
-    /// On whom: `key`, `project` or `everything`; a part of the key's traffic that is held back by its name (`client
-    /// curl from AS64961 in BR`); null: the policy's limit of every key.
+    /// On whom: `key`, `project` or `everything`; a part of the key's traffic that is stopped by its name (`client curl
+    /// from AS64961 in BR`); null: the policy's limit of every key.
     pub scope: Option<String>,
     /// For which models, a name or pattern; null: for all.
     pub model: Option<String>,

@@ -16,7 +16,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes, HttpBody},
-    http::{Request, Response},
+    http::{Request, Response, Version},
 };
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::{
@@ -41,6 +41,8 @@ use crate::{clock, config};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// HTTP/2: a silent client is asked for a sign of life this often, and has as long to give it.
 const PING_EVERY: Duration = Duration::from_secs(20);
+/// Between two looks at what clients take of their answers, at least.
+const LEAST_LOOK: Duration = Duration::from_millis(10);
 /// HTTP/2: requests at once on one connection.
 const MAX_STREAMS: u32 = 128;
 /// HTTP/1: the largest head.
@@ -114,6 +116,7 @@ pub async fn serve(
         end: end.clone(),
     };
     let connections = Connections::new(settings.max_connections, settings.max_connections_per_address);
+    let watching = tokio::spawn(close_stalled(connections.clone(), server.write_timeout));
     while let Some((stream, peer)) = accept(&listener, &shutdown).await {
         match admit(&connections, peer, &shutdown).await {
             Some(slot) => server.spawn(stream, peer, slot),
@@ -126,7 +129,18 @@ pub async fn serve(
         tracing::warn!(seconds = grace.as_secs(), "requests were still in flight after the grace period");
     }
     end.cancel();
+    watching.abort();
     Ok(())
+}
+
+/// Closes connections whose client takes nothing of its answers, for as long as it runs: of HTTP/2, where a client that
+/// lets nothing be sent keeps the connection itself busy.
+async fn close_stalled(connections: Arc<Connections>, timeout: Duration) {
+    let mut ticks = clock::ticks((timeout / 4).max(LEAST_LOOK));
+    loop {
+        ticks.tick().await;
+        connections.close_stalled(timeout);
+    }
 }
 
 fn builder(settings: &config::Server) -> auto::Builder<TokioExecutor> {
@@ -238,14 +252,18 @@ async fn answer(
     request: Request<Incoming>,
     under_way: connections::Request,
 ) -> Result<Response<Counted>, std::convert::Infallible> {
+    // Over HTTP/1 the connection itself shows whether anything is taken of an answer, however slowly.
+    let is_watched = request.version() == Version::HTTP_2;
     let response = router.oneshot(request.map(Body::new)).await?;
-    Ok(response.map(|body| Counted { body, _under_way: under_way }))
+    Ok(response.map(|body| Counted { body, is_watched, under_way }))
 }
 
-/// The body of an answer, for whose length the request counts as under way.
+/// The body of an answer, for whose length the request counts as under way. What it has given out waits for the client
+/// until more is asked for, or the body is dropped.
 struct Counted {
     body: Body,
-    _under_way: connections::Request,
+    is_watched: bool,
+    under_way: connections::Request,
 }
 
 impl HttpBody for Counted {
@@ -256,7 +274,11 @@ impl HttpBody for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if self.is_watched {
+            self.under_way.waits(polled.is_ready());
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -18,7 +18,7 @@ pub const NAMED: [(&str, &str); 6] = [
 ];
 
 /// The fields of a record that a map may fill.
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 26] = [
     "request_id",
     "api_key",
     "key_id",
@@ -29,9 +29,15 @@ const FIELDS: [&str; 20] = [
     "tokens_used",
     "prompt_tokens",
     "completion_tokens",
+    "input_tokens",
+    "output_tokens",
     "cached_tokens",
     "cache_write_tokens",
+    "cache_write_1h_tokens",
     "reasoning_tokens",
+    "images",
+    "seconds",
+    "characters",
     "cost_usd",
     "latency_ms",
     "source_ip",
@@ -318,11 +324,13 @@ mod tests {
             "nginx",
             json!({
                 "time_iso8601": "2026-03-02T09:13:22+00:00", "remote_addr": "203.0.113.7", "request_uri": "/a?b=c",
-                "status": "404", "request_time": "0.012", "keyward_key_id": "team-a", "http_user_agent": "-",
+                "realip_remote_addr": "192.0.2.1", "status": "404", "request_time": "0.012",
+                "keyward_key_id": "team-a", "http_user_agent": "-",
             }),
         );
         assert_eq!((&made["response_status"], &made["latency_ms"]), (&json!(404), &json!(12.0)));
         assert_eq!((&made["endpoint"], made.get("user_agent")), (&json!("/a?b=c"), None));
+        assert_eq!(made["source_ip"], "203.0.113.7", "the client's, and not the balancer's");
         let made = record(
             "envoy",
             json!({
@@ -342,6 +350,27 @@ mod tests {
             (&made["api_key"], &made["timestamp"]),
             (&json!("sk-1"), &json!("2026-03-02T09:13:22.500Z"))
         );
+    }
+
+    #[test]
+    fn a_map_may_fill_every_field_of_a_record_but_those_of_a_check_and_a_refusal() {
+        let mut text = "[fields]\n".to_owned();
+        FIELDS.iter().for_each(|name| text.push_str(&format!("{name} = '/{name}'\n")));
+        let mut logged = json!({
+            "timestamp": "2026-03-02T09:13:22Z", "source_ip": "203.0.113.7", "service_tier": "default",
+        });
+        for name in FIELDS.iter().filter(|name| !matches!(**name, "timestamp" | "source_ip" | "service_tier"))
+        {
+            logged[name] = "200".into();
+        }
+        let mut made = Map::parse(&text).unwrap().record(&logged).unwrap();
+        parse::<WireRecord>(made.to_string().as_bytes()).unwrap_or_else(|error| panic!("{made}: {error}"));
+        made["api_key"] = "200".into();
+        let schema = serde_json::to_value(<WireRecord as utoipa::PartialSchema>::schema()).unwrap();
+        let left_out = ["reservation_id", "refused_by", "admit"];
+        for name in schema["properties"].as_object().unwrap().keys() {
+            assert_ne!(made.get(name).is_some(), left_out.contains(&name.as_str()), "{name}");
+        }
     }
 
     #[test]

@@ -5,17 +5,22 @@ use serde_json::Value;
 use crate::domain::{address, event::format_millis};
 
 /// Fields that are whole numbers.
-const WHOLE: [&str; 7] = [
+const WHOLE: [&str; 12] = [
     "tokens_used",
     "prompt_tokens",
     "completion_tokens",
+    "input_tokens",
+    "output_tokens",
     "cached_tokens",
     "cache_write_tokens",
+    "cache_write_1h_tokens",
     "reasoning_tokens",
+    "images",
+    "characters",
     "response_status",
 ];
 /// Fields that are any number.
-const NUMBERS: [&str; 2] = ["cost_usd", "latency_ms"];
+const NUMBERS: [&str; 3] = ["cost_usd", "latency_ms", "seconds"];
 /// The longest text of a field, in bytes; of others 128.
 const LONGEST: [(&str, usize); 4] =
     [("endpoint", 2048), ("user_agent", 1024), ("api_key", 512), ("key_id", 256)];

@@ -33,6 +33,11 @@ impl StoreError {
         std::iter::successors(self.source(), |error| (*error).source()).find_map(|error| error.downcast_ref())
     }
 
+    /// Whether the store is away, or was not quick enough, rather than that it answers and cannot do it.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Deadline(_))
+    }
+
     fn fault(&self) -> Option<&StoreFault> {
         match self {
             Self::Unavailable(fault) | Self::Refused(fault) | Self::Incompatible(fault) => Some(fault),

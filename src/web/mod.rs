@@ -43,6 +43,7 @@ pub fn router(app: &Arc<AppState>) -> Router<Arc<AppState>> {
         .route("/ui/events/stream", get(stream::stream))
         .route("/ui/events/{id}", get(events::show))
         .route("/ui/subjects", get(subjects::list))
+        .route("/ui/find", post(subjects::find))
         .route("/ui/subjects/{*subject}", get(subject::show))
         .route("/ui/bans", get(bans::list))
         .route("/ui/costs", get(costs::show))

@@ -83,6 +83,8 @@ pub(super) fn state_words(state: StandingState) -> (&'static str, &'static str) 
 /// An event in a list.
 #[derive(Debug)]
 pub(super) struct EventRow {
+    /// Its id.
+    pub name: String,
     /// Its id, as a part of a path.
     pub id: String,
     /// When the event happened.
@@ -116,6 +118,7 @@ impl From<&Event> for EventRow {
         let subject = event.subject.as_ref().map(|subject| subject.to_string()).unwrap_or_default();
         let action = event.action.as_deref().filter(|action| *action != "none");
         Self {
+            name: event.id.clone(),
             id: in_path(&event.id),
             at: Moment::at(event.time),
             title: in_words(event.kind.name()),

@@ -15,7 +15,13 @@ use tower::ServiceExt;
 
 use crate::{
     config::{self, AllowedHosts, Config, DEFAULT_TOML, default_policy},
-    domain::{actor::Actor, profile::Profile, scope::Scope, subject::Subject},
+    domain::{
+        actor::Actor,
+        place::PlaceCore,
+        profile::{PartSighting, Profile},
+        scope::Scope,
+        subject::Subject,
+    },
     engine::{Engine, EngineOptions, LEASE},
     forward::Status,
     geo::Geo,
@@ -218,6 +224,24 @@ async fn a_form_bans_and_another_lifts_and_each_says_why_in_the_log() {
 }
 
 #[tokio::test]
+async fn a_stopped_part_of_a_clear_key_is_shown_and_lifted() {
+    let page = Page::open().await;
+    let place = PlaceCore::unknown("198.51.100.7".parse().unwrap());
+    let mut profile = Profile { requests: 1, ..Profile::default() };
+    profile.later.parts.see(&PartSighting::that_stops("curl", &place), page.engine.now() - 3_600_000);
+    page.engine.store().merge_profile(&Subject::key("a"), &profile).await.unwrap();
+    let stopped = |shown: &Reply| {
+        (shown.text.contains("<strong>client curl from"), shown.text.contains("/ui/acts/lift"))
+    };
+    let before = page.get("/ui/subjects/key:a").await;
+    assert_eq!(stopped(&before), (true, true), "{}", before.text);
+    let lift = format!("form_token={}&subject=key:a&reason=it+was+us", before.form_token());
+    assert_eq!(page.call("POST", "/ui/acts/lift", &[FORM], &lift).await.status, 303);
+    let after = page.get("/ui/subjects/key:a").await;
+    assert_eq!(stopped(&after), (false, false), "{}", after.text);
+}
+
+#[tokio::test]
 async fn several_bans_are_lifted_by_one_form() {
     let page = Page::open().await;
     for n in 1..4 {
@@ -302,4 +326,28 @@ async fn files_are_kept_for_ever_under_their_version_and_no_others_are_there() {
     for absent in ["/ui/assets/latest/nothing.js", "/ui/nothing", "/ui/events/nothing"] {
         assert_eq!(page.get(absent).await.status, 404, "{absent}");
     }
+}
+
+#[tokio::test]
+async fn what_is_looked_for_stands_in_no_address_and_a_secret_leads_to_its_key() {
+    let page = Page::open().await;
+    let shown = page.get("/ui").await;
+    let token = shown.form_token().to_owned();
+    assert!(shown.text.contains("<form class=\"find\" method=\"post\" action=\"/ui/find\""));
+    let find = async |text: &str| {
+        page.call("POST", "/ui/find", &[FORM], &format!("form_token={token}&q={text}")).await
+    };
+    let secret = find("sk-live-4f9a").await;
+    assert_eq!(secret.status, 303, "{}", secret.text);
+    let location = secret.header("location");
+    assert!(location.starts_with("/ui/subjects/key:k1:") && !location.contains("4f9a"), "{location}");
+    assert_eq!(find("203.0.113.7").await.header("location"), "/ui/subjects/ip:203.0.113.7");
+    let nobody = find("nightly+report").await;
+    assert_eq!((nobody.status, nobody.header("location")), (200, ""));
+    assert!(nobody.text.contains("Nobody is found"), "{}", nobody.text);
+    assert_eq!(
+        page.call("POST", "/ui/find", &[FORM], "q=x").await.status,
+        403,
+        "without the token of the form"
+    );
 }

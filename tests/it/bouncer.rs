@@ -1,15 +1,13 @@
 //! A bouncer of CrowdSec, as Debian packages it, enforces bans of addresses. `scripts/proxies` provides it.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+use std::{path::Path, process::Child};
 
 use keyward::http::{Scope, new_token};
 use serde_json::{Value, json};
 
 use crate::{
     app::{Served, client, keyward},
+    children::{provided, watched},
     support::eventually,
 };
 
@@ -30,12 +28,9 @@ impl Bouncer {
              prometheus:\n  enabled: false\n"
         );
         std::fs::write(directory.join("bouncer.yaml"), settings).unwrap();
-        // The shell ends it when the pipe to this process closes.
-        let run = r#"{ sh -c 'echo $$ >pid; exec "$@"' sh "$@" </dev/null >said 2>&1; } &
-read -r _; kill "$(cat pid)"; wait"#;
-        let mut command = Command::new("sh");
-        command.args(["-c", run, "sh"]).arg(program()).arg("-c").arg(directory.join("bouncer.yaml"));
-        command.current_dir(directory).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = watched(directory, "TERM");
+        command.arg(provided("proxies", "root/usr/bin/crowdsec-custom-bouncer"));
+        command.arg("-c").arg(directory.join("bouncer.yaml"));
         Self(command.spawn().unwrap())
     }
 }
@@ -45,13 +40,6 @@ impl Drop for Bouncer {
         drop(self.0.stdin.take());
         let _ = self.0.wait();
     }
-}
-
-fn program() -> PathBuf {
-    let path =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("proxies/root/usr/bin/crowdsec-custom-bouncer");
-    assert!(path.exists(), "{} is needed: run scripts/proxies", path.display());
-    path
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod bad_input;
 mod bouncer;
 #[path = "../it_support/browser.rs"]
 mod browser;
+mod children;
 mod clients;
 mod concurrency;
 mod costs;

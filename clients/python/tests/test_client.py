@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import socket
@@ -252,6 +253,40 @@ def test_without_keyward_a_question_is_answered_as_it_is_told_and_never_raises(o
 def test_what_keyward_cannot_read_is_refused_even_where_it_fails_open(client: Keyward) -> None:
     decision = client.check(api_key="two words", **ASKED)
     assert (decision.allowed, decision.status, decision.reason) == (False, 403, "INVALID_REQUEST")
+
+
+def test_a_question_that_cannot_be_written_is_refused_even_where_it_fails_open(client: Keyward, key: str) -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    decision = client.check(api_key=key, project_id=circle, fail_open=True, **ASKED)  # type: ignore[arg-type]
+    assert (decision.allowed, decision.reason) == (False, "INVALID_REQUEST")
+    assert client.stats.unanswered == 0
+
+
+def test_questions_and_records_name_the_program_of_the_client_within_bounds(
+    service: Service, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Keyward(service.url, timeout=10, watch_bans=False)
+    sent: list[Any] = []
+    call = client.core.transport.call
+
+    def listening(method: str, path: str, body: bytes, *rest: Any) -> Any:
+        sent.append((path, body))
+        return call(method, path, body, *rest)
+
+    monkeypatch.setattr(client.core.transport, "call", listening)
+    for agent in ("openai-python/3.57.0", "\u00e9" * 600, ""):
+        sent.clear()
+        with client.reserve(api_key=key, user_agent=agent, user="ada", **ASKED):
+            pass
+        assert client.flush(10)
+        assert [path for path, _ in sent] == ["/v1/check", "/v1/record/batch"]
+        question, record = (json.loads(body) for _, body in sent)
+        record = record[0] if isinstance(record, list) else record
+        assert question["user_agent"] == record["user_agent"] == agent[:512]
+        assert (question.get("user"), record["user"]) == (None, "ada"), "a question has no end user"
+    assert (client.stats.rejected, client.stats.unanswered) == (0, 0)
+    assert client.close(10)
 
 
 def test_a_wrong_token_is_the_operators_mistake_and_not_the_callers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -170,3 +171,34 @@ def test_a_key_that_nobody_registered_is_not_let_in(proxy: Proxy, key: str) -> N
     status, text = proxy.ask(key)
     assert (status, b"UNKNOWN_KEY" in text) == (403, True), text
     assert proxy.ask(None)[0] == 401
+
+
+def test_a_banned_key_does_not_pass_by_what_its_body_says(service: Service, key: str) -> None:
+    from fastapi import HTTPException
+    from litellm.proxy._types import UserAPIKeyAuth
+
+    from keyward import AsyncKeyward
+    from keyward.litellm import KeywardCallback
+
+    nested: list[Any] = []
+    for _ in range(50_000):
+        nested = [nested]
+    client = AsyncKeyward(service.url, timeout=10, watch_bans=False, fail_open=True)
+    callback = KeywardCallback(client)
+    who = UserAPIKeyAuth(metadata={"keyward_key_id": service.check(key)["key_id"]})
+
+    async def ask(**body: Any) -> None:
+        sent = {"body": {"model": "gpt-4.1", **body}, "url": "http://x/v1/chat/completions", "headers": {}}
+        data = {"model": "gpt-4.1", "proxy_server_request": sent}
+        await callback.async_pre_call_hook(who, None, data, "completion")
+
+    hostile = [{"max_tokens": 10**400}, {"model": {"toString": 1}}, {"x": nested}]
+    for body in hostile[1:]:
+        asyncio.run(ask(**body))
+    assert service.used(key) > 2 * 4_000, "each is held as one that names no cap"
+    service.ban(key)
+    for body in hostile:
+        with pytest.raises(HTTPException) as refused:
+            asyncio.run(ask(**body))
+        assert (refused.value.status_code, refused.value.detail["code"]) == (403, "API_KEY_BANNED")
+    assert client.core.close(10)

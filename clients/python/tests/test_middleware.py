@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,9 +14,18 @@ import pytest
 import servers
 from conftest import Service, eventually
 
+from keyward.asgi import KeywardMiddleware as AsgiMiddleware
+from keyward.wsgi import KeywardMiddleware as WsgiMiddleware
+
 QUESTION = json.dumps({"model": "gpt-4.1", "max_tokens": 100}).encode()
 #: What is held for it: its cap, and a third of its bytes.
 HELD = 100 + -(-len(QUESTION) // 3)
+#: Bodies that fail whoever reads them without care, and the tokens of an answer that are held for each.
+HOSTILE = {
+    "a number beyond all bounds": (b'{"model": "gpt-4.1", "max_tokens": 1' + b"0" * 400 + b"}", 4096),
+    "a model that is no name": (b'{"model": {"toString": 1}, "max_tokens": 100}', 100),
+    "lists in lists": (b'{"model": "gpt-4.1", "x": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", 4096),
+}
 
 SCENES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "asgi": (servers.asgi, applications.plain_asgi),
@@ -193,16 +203,93 @@ def test_an_estimate_of_ones_own_is_held(serve: Callable[..., Any], service: Ser
         assert servers.ask(port, "/hello", ("x-api-key", key)).status == 429
 
 
-def test_a_failure_of_the_middleware_never_reaches_the_application(
-    serve: Callable[..., Any], service: Service, key: str
+def test_an_estimate_of_ones_own_that_fails_is_taken_from_the_request_which_is_asked_about(
+    serve: Callable[..., Any], service: Service
 ) -> None:
     def broken(request: object) -> int:
         raise ZeroDivisionError
 
-    with serve(url=service.url, estimated_tokens=broken) as port:
-        assert servers.ask(port, "/hello", ("x-api-key", key)).status == 200
-    with serve(url=service.url, estimated_tokens=broken, fail_open=False) as port:
-        assert servers.ask(port, "/hello", ("x-api-key", key)).status == 503
+    for estimated in (broken, lambda request: float("nan")):
+        key = new_key()
+        with serve(url=service.url, estimated_tokens=estimated) as port:
+            assert servers.ask(port, "/v1/chat/completions?fail", ("x-api-key", key), body=QUESTION).status == 500
+            service.settled(key, HELD)
+            service.ban(key)
+            assert servers.ask(port, "/hello", ("x-api-key", key)).status == 403
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_a_banned_key_does_not_pass_by_what_its_body_says_and_a_good_one_is_held(
+    serve: Callable[..., Any], service: Service, key: str, hostile: str
+) -> None:
+    body, output = HOSTILE[hostile]
+    with serve(url=service.url, fail_open=True) as port:
+        held = -(-len(body) // 3) + output
+        reply = servers.ask(port, "/v1/chat/completions?fail", ("x-api-key", key), body=body)
+        if held > 10_000:
+            assert (reply.status, reply.error["code"]) == (429, "RATE_LIMIT_EXCEEDED"), "it was asked about"
+        else:
+            assert reply.status == 500, "the application had it"
+            service.settled(key, held)
+        service.ban(key)
+        reply = servers.ask(port, "/v1/chat/completions", ("x-api-key", key), body=body)
+        assert (reply.status, reply.error["code"]) == (403, "API_KEY_BANNED")
+
+
+def test_a_length_that_is_no_number_is_none(service: Service, key: str) -> None:
+    with servers.wsgi(applications.plain_wsgi(url=service.url, timeout=10, fail_open=True)) as port:
+        service.ban(key)
+        for length in ("\u00b2", "9" * 5_000):
+            reply = servers.ask(port, "/hello", ("x-api-key", key), ("content-length", length), method="POST")
+            assert (reply.status, reply.error["code"]) == (403, "API_KEY_BANNED"), length[:5]
+
+
+class Broken:
+    """A body whose sender breaks off."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise OSError("as asked")
+
+    async def receive(self) -> Any:
+        raise OSError("as asked")
+
+
+def test_what_cannot_be_read_is_refused_even_where_it_fails_open(service: Service, key: str) -> None:
+    def never(*_: Any) -> Any:
+        raise AssertionError("the application must not have it")
+
+    said: list[Any] = []
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    asgi = AsgiMiddleware(never, service.url, fail_open=True)
+    scope = {"type": "http", "method": "POST", "path": "/hello", "headers": [(b"x-api-key", key.encode())]}
+    asyncio.run(asgi(scope, Broken().receive, send))
+    assert (said[0]["status"], json.loads(said[1]["body"])["error"]["code"]) == (403, "INVALID_REQUEST")
+
+    wsgi = WsgiMiddleware(never, service.url, fail_open=True)
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/hello", "HTTP_X_API_KEY": key, "CONTENT_LENGTH": "9"}
+    (body,) = wsgi({**environ, "wsgi.input": Broken()}, lambda status, headers: said.append(status))
+    assert (said[-1], json.loads(body)["error"]["code"]) == ("403 Forbidden", "INVALID_REQUEST")
+
+
+def test_a_key_in_the_query_is_looked_at_where_its_parameter_is_named(
+    serve: Callable[..., Any], service: Service, key: str
+) -> None:
+    with serve(url=service.url, key_queries=["key"]) as port:
+        assert servers.ask(port, f"/hello?key={key}").status == 200
+        reply = servers.ask(port, f"/hello?key={key}", ("x-api-key", new_key()))
+        assert (reply.status, reply.error["code"]) == (403, "AMBIGUOUS_KEY")
+        assert servers.ask(port, f"/hello?key={key}", ("x-api-key", key)).status == 200
+        assert servers.ask(port, "/hello?key=two+words").error["code"] == "INVALID_REQUEST"
+        service.ban(key)
+        for query in (f"key={key}", f"a=b&k%65y={key}", f"a;key={key}"):
+            reply = servers.ask(port, f"/hello?{query}")
+            assert (reply.status, reply.error["code"]) == (403, "API_KEY_BANNED"), query
+            assert key not in reply.text
+    with serve(url=service.url) as port:
+        assert servers.ask(port, f"/hello?key={key}").status == 200, "no parameter is named"
 
 
 @pytest.mark.parametrize("application", [applications.plain_asgi, applications.fastapi])

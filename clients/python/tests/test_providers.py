@@ -13,6 +13,7 @@ from conftest import Service
 from provider import provider
 
 from keyward import AsyncKeyward, Keyward
+from keyward._usage import Meter
 from keyward.anthropic import wrap as wrap_anthropic
 from keyward.openai import wrap as wrap_openai
 
@@ -156,6 +157,32 @@ def test_the_loops_clients_do_the_same(
 
     asyncio.run(use())
     service.settled(key, 3 * USED, requests=3)
+
+
+def test_a_call_is_asked_about_whatever_its_model_is(chat: openai.OpenAI, service: Service, key: str) -> None:
+    service.ban(key)
+    for strange in ({"toString": 1}, 5, ""):
+        body: Any = {"model": strange, "messages": MESSAGES, "seed": 10**400, "stream": True}
+        with pytest.raises(openai.PermissionDeniedError):
+            chat.chat.completions.create(**body)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        b'{"usage": {"input_tokens": 1e400, "output_tokens": 1e400}}',
+        b'{"usage": {"prompt_tokens": 1' + b"0" * 5_000 + b"}}",
+        b'{"usage": ' + b"[" * 100_000,
+        b'{"text": "' + b"x" * (2 << 20) + b'"}',
+    ],
+)
+def test_an_answer_passes_whatever_is_in_it_and_what_cannot_be_read_counts_nothing(strange: bytes) -> None:
+    event = b"data: " + strange + b"\n\n"
+    for streamed, whole in ((True, event), (False, strange)):
+        meter = Meter(streamed, drop_usage=True)
+        parts = [meter.feed(whole[at : at + 65_536]) for at in range(0, len(whole), 65_536)]
+        assert b"".join([*parts, meter.rest()]) == whole
+        assert meter.used() is None
 
 
 def test_a_client_needs_a_name_and_a_keyward_of_its_kind(client: Keyward, loop_client: AsyncKeyward) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keyward._request import Clients, Routes, estimate, keys_of, may_be_json
+from keyward._request import Clients, Estimate, Routes, estimate, keys_in_query, keys_of, may_be_json
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,10 @@ from keyward._request import Clients, Routes, estimate, keys_of, may_be_json
         ({"max_tokens": -5}, 4096),
         ({"max_tokens": 1e400}, 4096),
         ({"max_tokens": 1e30}, 10**9),
+        ({"max_tokens": 10**30}, 10**9),
+        ({"max_tokens": 10**400}, 4096),
+        ({"max_tokens": 10, "n": 10**400}, 10),
+        ({"max_tokens": 10, "seed": 10**400}, 10),
         ({}, 4096),
     ],
 )
@@ -42,6 +46,22 @@ def test_the_cap_of_a_request_is_its_estimate_and_nothing_beside_it_makes_it_sma
 )
 def test_what_asks_no_model_holds_no_tokens(body: bytes) -> None:
     assert estimate(body).tokens == 0
+
+
+def test_a_number_of_more_digits_than_python_reads_hides_no_model() -> None:
+    body = b'{"model": "gpt-4.1", "max_tokens": 100, "seed": ' + b"9" * 5_000 + b"}"
+    assert (estimate(body).output_tokens, estimate(body).model) == (100, "gpt-4.1")
+
+
+@pytest.mark.parametrize("model", ['{"toString": 1}', "[]", "5", "true", '""'])
+def test_a_model_that_is_no_name_is_held_without_one(model: str) -> None:
+    body = f'{{"model": {model}, "max_tokens": 100}}'.encode()
+    assert estimate(body) == Estimate(-(-len(body) // 3), 100)
+
+
+def test_what_is_nested_too_deep_to_be_read_is_held_as_what_names_no_cap() -> None:
+    body = b'{"model": "gpt-4.1", "x": ' + b"[" * 100_000
+    assert estimate(body, most_tokens=50) == Estimate(-(-len(body) // 3), 50)
 
 
 def test_embeddings_answer_without_tokens() -> None:
@@ -63,6 +83,17 @@ def test_every_header_of_a_name_is_looked_at() -> None:
     }
     assert keys_of([("authorization", "Basic a")]) == {None}
     assert keys_of([("x-api-key", " \t")]) == set()
+
+
+def test_keys_in_the_query_are_read_as_keyward_reads_them_where_a_parameter_is_named() -> None:
+    for query in ("key=a", "x=y&key=a", "k%65y=%61", "key=+a", "key=&key=a", "x;key=a", "key=a&key=a"):
+        assert keys_in_query(query, ["key"]) == {"a"}, query
+        assert keys_in_query(query, []) == set(), query
+    assert keys_in_query("key=a&api_key=b&Key=c&other=d", ["key", "api_key"]) == {"a", "b"}
+    for query in ("key=a+b", "key=%ff", "key=%C3%A9", "key=\u00e9", "key=" + "k" * 513):
+        assert keys_in_query(query, ["key"]) == {None}, query
+    for query in ("", "key", "key=", "key=+", "%ff=a", "monkey=a"):
+        assert keys_in_query(query, ["key"]) == set(), query
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,18 @@ export class Core {
 
   /** What is decided about a request: by what is known here, by Keyward, or without it. Never throws. */
   async decide(asked: Asked, reserve: boolean, dispatched: boolean, failOpen: boolean): Promise<Decision> {
+    let body: string;
+    try {
+      body = JSON.stringify(question(asked, uuid(), reserve, dispatched));
+    } catch (error) {
+      // What is asked comes from a caller: it is no outage.
+      this.#complain(`a question that cannot be written is refused: ${(error as Error)?.name}`);
+      return refusal('INVALID_REQUEST');
+    }
     try {
       if (this.#watch) this.bans.follow();
       const known = await this.bans.known(asked.apiKey, asked.keyId);
-      if (!known) return await this.#ask(asked, reserve, dispatched, failOpen);
+      if (!known) return await this.#ask(asked, body, reserve, failOpen);
       this.stats.refusedByCache += 1;
       return known;
     } catch (error) {
@@ -53,9 +61,8 @@ export class Core {
     }
   }
 
-  async #ask(asked: Asked, reserve: boolean, dispatched: boolean, failOpen: boolean): Promise<Decision> {
+  async #ask(asked: Asked, body: string, reserve: boolean, failOpen: boolean): Promise<Decision> {
     const started = performance.now();
-    const body = JSON.stringify(question(asked, uuid(), reserve, dispatched));
     this.stats.asked += 1;
     try {
       const answer = await this.transport.call('POST', '/v1/check', body, this.#timeout);

@@ -1,6 +1,6 @@
 /** Handlers from `Request` to `Response`: Hono, Next, Workers, Deno, Bun. */
 
-import { Guard, settle, USED, type GuardOptions, type Seen } from './guard.js';
+import { Guard, settle, USED, type GuardOptions, type Read } from './guard.js';
 import { FAILED, Hold, LEFT } from './hold.js';
 import { mayBeJson, parsed, tokensIn } from './request.js';
 import { refusalParts } from './types.js';
@@ -28,11 +28,11 @@ export function withKeyward<Args extends unknown[]>(
 ): (request: Request, ...args: Args) => Promise<Response> {
   const guard = new Guard(options);
   return async (request, ...args) => {
-    const path = new URL(request.url).pathname;
+    const { pathname: path, search } = new URL(request.url);
     const headers = apart(request.headers);
     const sourceIp = (resolve: (peer: string | undefined) => string) =>
       resolve(options.clientIp?.(request, ...args) ?? undefined);
-    const hold = await guard.hold({ method: request.method, path, headers, sourceIp }, () =>
+    const hold = await guard.hold({ method: request.method, path, query: search.slice(1), headers, sourceIp }, () =>
       bodyOf(request, guard.mostBody),
     );
     if (!(hold instanceof Hold)) {
@@ -41,12 +41,17 @@ export function withKeyward<Args extends unknown[]>(
     }
     HOLDS.set(request, hold);
     const ended = () => waitUntil(args)?.(guard.client.flush().then(() => undefined));
+    const leave = () => (settle(hold, undefined, LEFT), ended());
+    if (request.signal?.aborted) leave();
+    request.signal?.addEventListener('abort', leave, { once: true });
     try {
       return watched(hold, await handler(request, ...args), ended);
     } catch (error) {
       settle(hold, undefined, request.signal?.aborted ? LEFT : FAILED);
       ended();
       throw error;
+    } finally {
+      request.signal?.removeEventListener('abort', leave);
     }
   };
 }
@@ -60,7 +65,8 @@ function apart(headers: Headers): [string, string][] {
   );
 }
 
-async function bodyOf(request: Request, most: number): Promise<Pick<Seen, 'body' | 'bytes'>> {
+async function bodyOf(request: Request, most: number): Promise<Read> {
+  if (request.bodyUsed) return { bytes: 0, unread: /json/i.test(request.headers.get('content-type') ?? 'json') };
   if (!request.body || Number(request.headers.get('content-length') ?? 0) > most) return { bytes: 0 };
   const reader = (request.clone().body as ReadableStream<Uint8Array>).getReader();
   const parts: Uint8Array[] = [];

@@ -3,8 +3,18 @@
 import { clients, type ClientHeader } from './address.js';
 import { Keyward, type ClientOptions } from './client.js';
 import { Hold, nothing } from './hold.js';
-import { estimate, KEY_HEADERS, keysOf, MOST_BODY, MOST_TOKENS, routes, type Estimate } from './request.js';
-import { refusal, withoutKeyward, type Asked, type Decision } from './types.js';
+import {
+  estimate,
+  KEY_HEADERS,
+  keysInQuery,
+  keysOf,
+  MOST_BODY,
+  MOST_TOKENS,
+  routes,
+  unreadEstimate,
+  type Estimate,
+} from './request.js';
+import { refusal, type Asked, type Decision } from './types.js';
 
 /** The response header by which an application says what a request used. It is taken out of the response. */
 export const USED = 'x-tokens-used';
@@ -18,7 +28,12 @@ export interface Seen {
   body?: unknown;
   /** Bytes of the body. */
   bytes: number;
+  /** Nobody can read the body ahead, and it may ask a model: its length is not known, or it is read already. */
+  unread?: boolean | undefined;
 }
+
+/** What a middleware has read of a body. */
+export type Read = Pick<Seen, 'body' | 'bytes' | 'unread'>;
 
 /** The options of every middleware. */
 export interface GuardOptions extends Omit<ClientOptions, 'failOpen'> {
@@ -34,6 +49,8 @@ export interface GuardOptions extends Omit<ClientOptions, 'failOpen'> {
   mostTokens?: number | undefined;
   /** Every header that the application takes keys from. */
   keyHeaders?: readonly string[] | undefined;
+  /** Every parameter of the query that the application takes keys from; none unless they are named. */
+  keyQueries?: readonly string[] | undefined;
   /** Networks of your own proxies. */
   trustedProxies?: readonly string[] | undefined;
   /** The header in which they say who asks; `x-forwarded-for` unless it is named. */
@@ -48,6 +65,8 @@ export interface GuardOptions extends Omit<ClientOptions, 'failOpen'> {
 export interface Head {
   method: string;
   path: string;
+  /** What stands behind the question mark. */
+  query: string;
   headers: readonly (readonly [string, string])[];
   /** The address of the client; the function is given the lines of the header of the proxies. */
   sourceIp: string | ((resolve: (peer: string | undefined) => string) => string);
@@ -82,7 +101,7 @@ export class Guard {
   }
 
   /** What a request holds, or why it is refused. Never throws. */
-  async hold(head: Head, body: () => Promise<Pick<Seen, 'body' | 'bytes'>>): Promise<Hold | Decision> {
+  async hold(head: Head, body: () => Promise<Read>): Promise<Hold | Decision> {
     if (this.#excludes(head.path)) return nothing();
     const failOpen = this.#open(head.path);
     try {
@@ -93,8 +112,9 @@ export class Guard {
       const decision = await this.client.core.decide(asked, true, true, failOpen);
       return decision.allowed ? new Hold(this.client.core, asked, decision) : decision;
     } catch (error) {
-      this.#log(`keyward: a request could not be read: ${(error as Error).name}`);
-      return failOpen ? nothing() : withoutKeyward(false);
+      // What is in it comes from its caller, whose key may be banned: no matter of `failOpen`, as Keyward is not away.
+      this.#log(`keyward: a request could not be read, and is refused: ${(error as Error)?.name}`);
+      return refusal('INVALID_REQUEST');
     }
   }
 
@@ -104,25 +124,39 @@ export class Guard {
 
   #key(head: Head): string | Decision | undefined {
     const found = keysOf(head.headers, this.#keyHeaders);
+    for (const key of keysInQuery(head.query, this.#options.keyQueries ?? [])) found.add(key);
     if (found.has(undefined)) return refusal('INVALID_REQUEST');
     if (found.size > 1) return refusal('AMBIGUOUS_KEY');
     if (found.size === 0) return this.#options.requireKey ? refusal('NO_KEY') : undefined;
     return [...found][0];
   }
 
-  #question(apiKey: string, head: Head, read: Pick<Seen, 'body' | 'bytes'>): Asked {
+  #question(apiKey: string, head: Head, read: Read): Asked {
     const lines = head.headers.filter(([name]) => name === this.#clientHeader).map(([, value]) => value);
     const resolve = (peer: string | undefined) => this.#clientOf(peer, lines);
     const sourceIp = typeof head.sourceIp === 'string' ? head.sourceIp : head.sourceIp(resolve);
     const userAgent = head.headers.find(([name]) => name === 'user-agent')?.[1];
     const asked: Asked = { apiKey, sourceIp, endpoint: head.path || '/', userAgent };
-    const { estimatedTokens, mostTokens = MOST_TOKENS } = this.#options;
-    const seen: Seen = { method: head.method, path: head.path, headers: head.headers, ...read };
-    const given = typeof estimatedTokens === 'function' ? estimatedTokens(seen) : estimatedTokens;
+    const given = this.#estimate({ method: head.method, path: head.path, headers: head.headers, ...read });
     if (typeof given === 'number') return { ...asked, estimatedTokens: Math.max(0, Math.ceil(given)) };
-    const { inputTokens, outputTokens, model } = given ?? estimate(read.body, read.bytes, head.path, mostTokens);
+    const { inputTokens, outputTokens, model } = given;
     if (inputTokens + outputTokens === 0) return { ...asked, model };
     return { ...asked, model, estimatedInputTokens: inputTokens, estimatedOutputTokens: outputTokens };
+  }
+
+  /** The estimate of the application, else that of the request: also where the application's fails. */
+  #estimate(seen: Seen): number | Estimate {
+    const { estimatedTokens, mostTokens = MOST_TOKENS } = this.#options;
+    try {
+      const given = typeof estimatedTokens === 'function' ? estimatedTokens(seen) : estimatedTokens;
+      if (typeof given === 'number' && !Number.isFinite(given)) throw new RangeError('no number');
+      if (given !== undefined && given !== null) return given;
+    } catch (error) {
+      const why = (error as Error)?.name;
+      this.#log(`keyward: estimatedTokens failed, and the estimate is taken from the request: ${why}`);
+    }
+    if (seen.unread) return unreadEstimate(seen.bytes, seen.path, mostTokens);
+    return estimate(seen.body, seen.bytes, seen.path, mostTokens);
   }
 }
 

@@ -2,7 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-import { Guard, settle, USED, type GuardOptions, type Seen } from './guard.js';
+import { Guard, settle, USED, type GuardOptions, type Read } from './guard.js';
 import { Hold, LEFT } from './hold.js';
 import { mayBeJson, parsed, tokensIn } from './request.js';
 import { refusalParts, type Decision } from './types.js';
@@ -34,10 +34,10 @@ export function keyward(options: GuardOptions = {}): Middleware & { client: Guar
 
 /** What a request holds; undefined where it was refused and has its answer. */
 export async function enter(guard: Guard, req: Incoming, res: ServerResponse, ownProxies: boolean, read?: unknown) {
-  const path = ((req.originalUrl ?? req.url ?? '/').split('?')[0] as string) || '/';
+  const [path, query = ''] = (req.originalUrl ?? req.url ?? '/').split(/\?(.*)/s) as [string, string | undefined];
   const sourceIp = (resolve: (peer: string | undefined) => string) =>
     ownProxies ? resolve(req.socket?.remoteAddress) : resolve(req.ip ?? req.socket?.remoteAddress);
-  const head = { method: req.method ?? 'GET', path, headers: pairs(req.rawHeaders), sourceIp };
+  const head = { method: req.method ?? 'GET', path: path || '/', query, headers: pairs(req.rawHeaders), sourceIp };
   const hold = await guard.hold(head, () => bodyOf(req, read ?? req.body, guard.mostBody));
   if (!(hold instanceof Hold)) return refuse(res, hold);
   req.keyward = hold;
@@ -59,12 +59,12 @@ function refuse(res: ServerResponse, decision: Decision): undefined {
 }
 
 /** The body: as another middleware has read it, else read ahead and given back to the application. */
-async function bodyOf(req: Incoming, body: unknown, most: number): Promise<Pick<Seen, 'body' | 'bytes'>> {
+async function bodyOf(req: Incoming, body: unknown, most: number): Promise<Read> {
   const length = Number(req.headers['content-length'] ?? NaN);
   if (body !== undefined) {
     const bytes = body instanceof Uint8Array ? body : undefined;
     const text = typeof body === 'string' ? body : undefined;
-    const size = bytes?.length ?? Buffer.byteLength(text ?? JSON.stringify(body) ?? '');
+    const size = bytes?.length ?? (text === undefined ? sizeOf(body, most) : Buffer.byteLength(text));
     const read = bytes ?? (text === undefined ? undefined : Buffer.from(text));
     return { body: read ? parsed(read) : body, bytes: Number.isFinite(length) ? Math.max(length, size) : size };
   }
@@ -76,9 +76,34 @@ async function bodyOf(req: Incoming, body: unknown, most: number): Promise<Pick<
 }
 
 /** A body of unknown length cannot be read ahead: where it may ask a model, it is taken for one that names no cap. */
-function unread(req: Incoming): Pick<Seen, 'body' | 'bytes'> {
-  const type = req.headers['content-type'] ?? 'application/json';
-  return /json/i.test(type) ? { body: { model: 'unknown' }, bytes: 0 } : { bytes: 0 };
+function unread(req: Incoming): Read {
+  return { bytes: 0, unread: /json/i.test(req.headers['content-type'] ?? 'json') };
+}
+
+/** Bytes of the JSON that a parser has made this of, however deep it is nested; more than `most` are not counted. */
+function sizeOf(body: unknown, most: number): number {
+  const seen = new Set<unknown>();
+  let bytes = 0;
+  for (const left = [body]; left.length > 0 && bytes <= most; ) {
+    const value = left.pop();
+    if (typeof value === 'string') bytes += Buffer.byteLength(value) + 2;
+    else if (typeof value === 'number' || typeof value === 'boolean' || value === null) bytes += String(value).length;
+    else if (isPlain(value) && !seen.has(value)) {
+      seen.add(value);
+      const names = Array.isArray(value) ? [] : Object.keys(value);
+      const parts: unknown[] = Array.isArray(value) ? value : names.map((name) => value[name]);
+      bytes += names.reduce((sum, name) => sum + Buffer.byteLength(name) + 3, Math.max(2, parts.length + 1));
+      for (const part of parts) left.push(part);
+    }
+  }
+  return bytes;
+}
+
+/** Whether a parser of JSON or of forms makes such: no upload, and nothing that leads on to its connection. */
+function isPlain(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false;
+  const kind: unknown = Object.getPrototypeOf(value);
+  return Array.isArray(value) || kind === Object.prototype || kind === null;
 }
 
 /** Reads exactly so many bytes and puts them back; undefined where the client leaves first. */

@@ -68,12 +68,16 @@ function plan(body: string, path: string, mostTokens: number): Plan | undefined 
   }
   const bytes = new TextEncoder().encode(body).length;
   const { inputTokens, outputTokens, model } = estimate(read, bytes, path, mostTokens);
-  if (model === undefined) return undefined;
+  if (inputTokens === 0) return undefined;
   const asked: Asked = { model, estimatedInputTokens: inputTokens, estimatedOutputTokens: outputTokens };
   const told = (read['stream_options'] ?? {}) as Record<string, unknown>;
   if (!path.endsWith('/completions') || read['stream'] !== true || told['include_usage'])
     return { asked, body, adds: false };
-  return { asked, body: JSON.stringify({ ...read, stream_options: { ...told, include_usage: true } }), adds: true };
+  try {
+    return { asked, body: JSON.stringify({ ...read, stream_options: { ...told, include_usage: true } }), adds: true };
+  } catch {
+    return { asked, body, adds: false }; // nested too deep to be written again
+  }
 }
 
 function metered(hold: Hold, answer: Response, adds: boolean): Response {

@@ -29,6 +29,27 @@ export function keysOf(
   return found;
 }
 
+/** All keys that a query names, read as Keyward reads it; undefined for one that others may read otherwise. */
+export function keysInQuery(query: string, names: readonly string[]): Set<string | undefined> {
+  const found = new Set<string | undefined>();
+  for (const pair of names.length > 0 ? query.split(/[&;]/) : []) {
+    const [name, value] = pair.split(/=(.*)/s).map(decoded) as [string | undefined, string | undefined];
+    if (name !== undefined && names.includes(name) && pair.includes('=') && value !== '')
+      found.add(PLAIN.exec(value ?? '')?.[1]);
+  }
+  return found;
+}
+
+/** A part of a query as forms write it, without the blanks around it; undefined where it is not UTF-8. */
+function decoded(text: string): string | undefined {
+  const written = text.replace(/\+/g, ' ').replace(/%(?![0-9a-f]{2})/gi, '%25');
+  try {
+    return decodeURIComponent(written).replace(/^[ \t]+|[ \t]+$/g, '');
+  } catch {
+    return undefined;
+  }
+}
+
 /** A text of at most so many bytes of UTF-8. */
 export function cut(text: string, most: number): string {
   const bytes = new TextEncoder().encode(text);
@@ -84,11 +105,17 @@ export function parsed(body: Uint8Array): unknown {
 export function estimate(body: unknown, bytes: number, path: string, mostTokens: number): Estimate {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return { inputTokens: 0, outputTokens: 0 };
   const asked = body as Record<string, unknown>;
-  if (asked['model'] === undefined || asked['model'] === null) return { inputTokens: 0, outputTokens: 0 };
+  const model = asked['model'];
+  if (model === undefined || model === null) return { inputTokens: 0, outputTokens: 0 };
+  const known = unreadEstimate(bytes, path, cap(asked, mostTokens));
+  return typeof model === 'string' ? { ...known, model: cut(model, 128) || undefined } : known;
+}
+
+/** The estimate of what may ask a model, and names none that can be read. */
+export function unreadEstimate(bytes: number, path: string, outputTokens: number): Estimate {
   return {
     inputTokens: Math.ceil(bytes / BYTES_PER_TOKEN),
-    outputTokens: WITHOUT_OUTPUT.test(path) ? 0 : cap(asked, mostTokens),
-    model: cut(String(asked['model']), 128) || undefined,
+    outputTokens: WITHOUT_OUTPUT.test(path) ? 0 : outputTokens,
   };
 }
 

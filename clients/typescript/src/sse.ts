@@ -9,10 +9,18 @@ export interface ServerEvent {
 
 const LONGEST = 1 << 20;
 
-/** Splits a stream of text into events; comments and empty events come with empty data. */
+/**
+ * Splits a stream of text into events; comments and empty events come with empty data. An event of more than 1 Mi
+ * characters is an error, or with `passesLong` comes in parts with empty data.
+ */
 export class EventReader {
   #text = '';
+  readonly #passesLong: boolean;
   readonly #decoder = new TextDecoder();
+
+  constructor(passesLong = false) {
+    this.#passesLong = passesLong;
+  }
 
   /** The events that are complete with these bytes. */
   push(bytes: Uint8Array): ServerEvent[] {
@@ -25,7 +33,10 @@ export class EventReader {
       events.push(event(this.#text.slice(0, length)));
       this.#text = this.#text.slice(length);
     }
-    if (this.#text.length > LONGEST) throw new RangeError('an event is too long');
+    if (this.#text.length <= LONGEST) return events;
+    if (!this.#passesLong) throw new RangeError('an event is too long');
+    events.push({ data: '', id: undefined, raw: this.#text });
+    this.#text = '';
     return events;
   }
 

@@ -52,7 +52,7 @@ const part = (usage: Fields, name: string) => (usage[name] ?? {}) as Fields;
 export class Meter {
   readonly #streamed: boolean;
   readonly #drop: boolean;
-  readonly #reader = new EventReader();
+  readonly #reader = new EventReader(true);
   readonly #known: Fields = {};
   #whole: Uint8Array[] = [];
   #bytes = 0;

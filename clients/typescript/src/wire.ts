@@ -28,7 +28,7 @@ export function bounded(fields: Record<string, unknown>): Record<string, unknown
 export function question(asked: Asked, requestId: string, reserve: boolean, dispatched: boolean) {
   const body: Record<string, unknown> = { request_id: requestId };
   for (const [name, value] of Object.entries(asked)) {
-    if (value !== undefined && name !== 'user' && name !== 'userAgent') body[snake(name)] = value;
+    if (value !== undefined && name !== 'user') body[snake(name)] = value;
   }
   if (reserve) Object.assign(body, { reserve, dispatched });
   return bounded(body);

@@ -96,7 +96,10 @@ async function fetchHandler(t, options) {
     const headers = new Headers();
     for (let at = 0; at < req.rawHeaders.length; at += 2) headers.append(req.rawHeaders[at], req.rawHeaders[at + 1]);
     const body = ['GET', 'HEAD'].includes(req.method) ? undefined : Readable.toWeb(req);
-    const request = new Request(`http://127.0.0.1${req.url}`, { method: req.method, headers, body, duplex: 'half' });
+    const left = new AbortController();
+    res.on('close', () => res.writableFinished || left.abort());
+    const how = { method: req.method, headers, body, duplex: 'half', signal: left.signal };
+    const request = new Request(`http://127.0.0.1${req.url}`, how);
     try {
       const response = await handler(request, req.socket.remoteAddress);
       res.writeHead(response.status, Object.fromEntries(response.headers));

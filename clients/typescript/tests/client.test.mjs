@@ -175,6 +175,28 @@ describe('the client', { concurrency: 6 }, () => {
     assert.deepEqual([decision.allowed, statusOf(decision), decision.reason], [false, 403, 'INVALID_REQUEST']);
   });
 
+  it('refuses a question that cannot be written, even where it fails open', async () => {
+    const before = client.stats.unanswered;
+    const decision = await client.check({ apiKey: newKey(), ...ASKED, projectId: 5n }, { failOpen: true });
+    assert.deepEqual([decision.allowed, decision.reason], [false, 'INVALID_REQUEST']);
+    assert.equal(client.stats.unanswered, before);
+  });
+
+  it('names the program of the client in questions and records, within bounds', async () => {
+    const sent = [];
+    const listening = (url, init) => (sent.push(init.body), fetch(url, init));
+    const own = new Keyward({ url: service.url, timeout: 10_000, watchBans: false, fetch: listening });
+    for (const userAgent of ['openai-node/7.59.0', '\u00e9'.repeat(600), '']) {
+      sent.length = 0;
+      await own.with({ apiKey: newKey(), ...ASKED, userAgent, user: 'ada' }, () => undefined);
+      assert.equal(await own.flush(10_000), true);
+      const [question, record] = sent.map((body) => [JSON.parse(body)].flat()[0]);
+      assert.deepEqual([question.user_agent, record.user_agent], [userAgent.slice(0, 512), userAgent.slice(0, 512)]);
+      assert.deepEqual([question.user, record.user], [undefined, 'ada'], 'a question has no end user');
+    }
+    assert.deepEqual([own.stats.rejected, own.stats.unanswered], [0, 0]);
+  });
+
   it('counts what is lost and what is not taken', async (t) => {
     const said = [];
     const own = await Service.start(t);

@@ -1,14 +1,20 @@
 // The same questions to the middleware in each framework, before the real Keyward.
 import assert from 'node:assert/strict';
 import { describe, it, before, after } from 'node:test';
-import { handleOf, withKeyward } from 'keyward';
+import { handleOf, keyward, withKeyward } from 'keyward';
 import { applications, reached } from './applications.mjs';
-import { ask, eventually, leave, load, newKey, Service } from './service.mjs';
+import { ask, eventually, leave, load, newKey, serve, Service } from './service.mjs';
 
 const QUESTION = JSON.stringify({ model: 'gpt-4.1', max_tokens: 100 });
 const HELD = 100 + Math.ceil(Buffer.byteLength(QUESTION) / 3);
 const CHAT = '/v1/chat/completions';
 const silent = () => undefined;
+/** Bodies that fail whoever reads them without care, and the tokens of an answer that are held for each. */
+const HOSTILE = {
+  'a number beyond all bounds': { body: `{"model":"gpt-4.1","max_tokens":1${'0'.repeat(400)}}`, output: 4096 },
+  'a model that is no name': { body: '{"model":{"toString":1},"max_tokens":100}', output: 100 },
+  'lists in lists': { body: `{"model":"gpt-4.1","x":${'['.repeat(50_000)}${']'.repeat(50_000)}}`, output: 4096 },
+};
 
 const ends = [];
 const shared = { after: (act) => ends.push(act) };
@@ -183,30 +189,58 @@ for (const [name, application] of Object.entries(applications)) {
       );
     });
 
-    it('never lets a failure of its own reach the application', async (t) => {
-      const [key, estimatedTokens] = [
-        newKey(),
-        () => {
-          throw new Error('broken');
-        },
-      ];
-      assert.equal((await ask(await start(t, { estimatedTokens }), '/hello', { 'x-api-key': key })).status, 200);
-      assert.equal(
-        (await ask(await start(t, { estimatedTokens, failOpen: false }), '/hello', { 'x-api-key': key })).status,
-        503,
-      );
+    it('takes the estimate from the request where one of its own fails, and asks about it', async (t) => {
+      const broken = () => {
+        throw new Error('broken');
+      };
+      for (const estimatedTokens of [broken, () => NaN]) {
+        const [port, key] = [await start(t, { estimatedTokens }), newKey()];
+        assert.equal((await ask(port, `${CHAT}?fail`, { 'x-api-key': key }, QUESTION)).status, 500);
+        await service.settled(key, HELD);
+        await service.ban(key);
+        assert.equal((await ask(port, '/hello', { 'x-api-key': key })).status, 403);
+      }
     });
 
-    it(
-      'charges what was held where the client leaves before the answer',
-      { skip: name === 'fetch' && 'its server learns of it with the answer' },
-      async (t) => {
-        const [port, key] = [await start(t), newKey()];
-        const path = `/${key}`;
-        await leave(port, `${path}?hang`, key, QUESTION, new Promise((done) => reached.set(path, done)));
-        await service.settled(key, HELD);
-      },
-    );
+    it('lets no banned key pass by what its body says, and holds what a good one asks for', async (t) => {
+      const port = await start(t, { failOpen: true });
+      for (const [what, { body, output }] of Object.entries(HOSTILE)) {
+        const [key, held] = [newKey(), Math.ceil(body.length / 3) + output];
+        const reply = await ask(port, `${CHAT}?fail`, { 'x-api-key': key }, body);
+        if (held > 10_000) {
+          assert.deepEqual([reply.status, reply.code()], [429, 'RATE_LIMIT_EXCEEDED'], what);
+        } else {
+          assert.equal(reply.status, 500, `${what}: the application had it`);
+          await service.settled(key, held);
+        }
+        await service.ban(key);
+        const banned = await ask(port, CHAT, { 'x-api-key': key }, body);
+        assert.deepEqual([banned.status, banned.code()], [403, 'API_KEY_BANNED'], what);
+      }
+    });
+
+    it('looks at a key in the query where its parameter is named', async (t) => {
+      const [port, key] = [await start(t, { keyQueries: ['key'] }), newKey()];
+      assert.equal((await ask(port, `/hello?key=${key}`)).status, 200);
+      assert.equal((await ask(port, `/hello?key=&key=${key}`, { 'x-api-key': key })).status, 200);
+      assert.equal((await ask(port, `/hello?key=${key}`, { 'x-api-key': newKey() })).code(), 'AMBIGUOUS_KEY');
+      for (const value of ['two+words', '%ff', '%C3%A9', 'k'.repeat(513)])
+        assert.equal((await ask(port, `/hello?key=${value}`)).code(), 'INVALID_REQUEST', value);
+      await service.ban(key);
+      for (const query of [`key=${key}`, `a=b&k%65y=+${key}`, `a;key=${key}`]) {
+        const reply = await ask(port, `/hello?${query}`);
+        assert.deepEqual([reply.status, reply.code()], [403, 'API_KEY_BANNED'], query);
+        assert.ok(!reply.raw.toString().includes(key));
+      }
+      assert.equal((await ask(await start(t), `/hello?key=${key}`)).status, 200, 'no parameter is named');
+    });
+
+    it('charges what was held where the client leaves before the answer', async (t) => {
+      const [port, key] = [await start(t), newKey()];
+      const path = `/${key}`;
+      await leave(port, `${path}?hang`, key, QUESTION, new Promise((done) => reached.set(path, done)));
+      await service.settled(key, HELD);
+    });
   });
 }
 
@@ -245,6 +279,73 @@ describe('Hono', () => {
   });
 });
 
+describe('a handler of fetch', () => {
+  const guarded = (handler, more = {}) =>
+    withKeyward(handler, { url: service.url, timeout: 10_000, watchBans: false, log: silent, failOpen: true, ...more });
+  const asked = (key, body) =>
+    new Request('http://localhost/chat', {
+      method: 'POST',
+      headers: { 'x-api-key': key, 'content-type': 'application/json' },
+      body,
+      duplex: 'half',
+    });
+  const never = () => assert.fail('the handler must not have it');
+
+  it('does not have what cannot be read, even where it fails open', async () => {
+    const breaks = new ReadableStream({ pull: (controller) => controller.error(new Error('as asked')) });
+    for (const answer of [
+      await guarded(never)(asked(newKey(), breaks)),
+      await guarded(never, { clientIp: () => assert.fail('as asked') })(asked(newKey(), QUESTION)),
+    ]) {
+      assert.deepEqual([answer.status, (await answer.json()).error.code], [403, 'INVALID_REQUEST']);
+    }
+  });
+
+  it('is asked about where its body is read already, as what names no cap', async () => {
+    const key = newKey();
+    const read = async () => {
+      const request = asked(key, QUESTION);
+      await request.text();
+      return request;
+    };
+    const handler = () => new Response('hello', { status: 500 });
+    const guard = guarded(handler, { mostTokens: 200 });
+    assert.equal(await (await guard(await read())).text(), 'hello');
+    await service.settled(key, 200);
+    await service.ban(key);
+    assert.equal((await guarded(never)(await read())).status, 403);
+  });
+
+  it('settles where its client leaves before it answers, and has left before it is called', async () => {
+    const [early, midway] = [new AbortController(), new AbortController()];
+    for (const left of [early, midway]) {
+      const key = newKey();
+      const request = new Request(asked(key, QUESTION), { signal: left.signal });
+      if (left === early) left.abort();
+      const work = [];
+      const handler = () => (left.abort(), new Promise(() => undefined));
+      void guarded(handler)(request, { waitUntil: (promise) => work.push(promise) });
+      await service.settled(key, HELD);
+      await Promise.all(work);
+      assert.equal(work.length, 1);
+    }
+  });
+});
+
+describe('Express', () => {
+  it('refuses what cannot be read, even where it fails open', async (t) => {
+    const app = load('express')();
+    app.set('trust proxy', () => assert.fail('as asked'));
+    app.use(keyward({ url: service.url, timeout: 10_000, watchBans: false, log: silent, failOpen: true }));
+    app.use((_req, res) => res.end('hello'));
+    const port = await serve(t, app);
+    const headers = { 'x-api-key': newKey(), 'x-forwarded-for': '203.0.113.7' };
+    const reply = await ask(port, '/hello', headers);
+    assert.deepEqual([reply.status, reply.code()], [403, 'INVALID_REQUEST']);
+    assert.equal((await ask(port, '/hello')).status, 200, 'without a key nothing is asked');
+  });
+});
+
 describe('plain http', () => {
   it('takes the header out of a head that is written at once, in each of its forms', async (t) => {
     const port = await applications.http(t, { url: service.url, timeout: 10_000, watchBans: false });
@@ -259,11 +360,13 @@ describe('plain http', () => {
     }
   });
 
-  it('takes a body of unknown length for one that names no cap', async (t) => {
+  it('takes a body of unknown length for one that names no cap, and asks in the name of no model', async (t) => {
     const [port, key] = [
       await applications.http(t, { url: service.url, timeout: 10_000, watchBans: false, mostTokens: 200 }),
       newKey(),
     ];
+    const { key_id } = await service.check(key);
+    await service.call('PUT', `/v1/keys/${key_id}`, { label: 'of a test', allowed_models: ['gpt-4.1'] });
     const headers = { 'x-api-key': key, 'transfer-encoding': 'chunked' };
     const http = await import('node:http');
     const status = await new Promise((done) => {
@@ -273,7 +376,8 @@ describe('plain http', () => {
       );
       request.end(QUESTION);
     });
-    assert.equal(status, 500);
+    assert.equal(status, 500, 'the application had it');
     await service.settled(key, 200);
+    assert.deepEqual((await service.usage(key)).models, []);
   });
 });

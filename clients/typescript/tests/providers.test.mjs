@@ -3,11 +3,13 @@ import assert from 'node:assert/strict';
 import http from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import { Keyward, providerFetch } from 'keyward';
-import { load, newKey, serve, Service } from './service.mjs';
+import { eventually, load, newKey, serve, Service } from './service.mjs';
 
 const CHAT = { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18 };
 const MESSAGE = { input_tokens: 5, cache_read_input_tokens: 4, cache_creation_input_tokens: 2, output_tokens: 1 };
 const USED = 18;
+/** More than is read of one event. */
+const LONG = 'x\u00e9'.repeat(1 << 20);
 const messages = [{ role: 'user', content: 'hi' }];
 
 const ends = [];
@@ -27,6 +29,8 @@ function* chunks(asked) {
   });
   const word = (content, finish_reason = null) =>
     chunk([{ index: 0, delta: { role: 'assistant', content }, finish_reason }]);
+  if (asked.model === 'long') yield word(LONG);
+  if (asked.model === 'longest') return yield chunk([{ index: 0, delta: { content: LONG } }], CHAT);
   yield word('hel');
   while (asked.model.includes('endless')) yield word('l');
   yield word('lo\u00e9', 'stop');
@@ -144,6 +148,32 @@ describe('the fetch for providers', { concurrency: 4 }, () => {
       if (chunk.usage) totals.push(chunk.usage.total_tokens);
     assert.deepEqual(totals, [USED], 'who asks for it gets it');
     await service.settled(key, 2 * USED, 2);
+  });
+
+  it('passes on an event of any length, and charges what the others say, else the estimate', async () => {
+    for (const [model, texts] of [
+      ['long', [LONG, 'hel', 'lo\u00e9']],
+      ['longest', [LONG]],
+    ]) {
+      const [key, read] = [newKey(), []];
+      const asked = { model, messages, stream: true, max_tokens: 100 };
+      const stream = await chat(key).chat.completions.create(asked);
+      for await (const chunk of stream) read.push(chunk.choices[0].delta.content);
+      assert.ok(read.length === texts.length && read.every((text, at) => text === texts[at]), model);
+      await eventually('it is settled', async () => (await service.usage(key)).requests === 1);
+      const { tokens } = await service.usage(key);
+      assert.ok(model === 'long' ? tokens === USED : tokens > 100, `${model}: ${tokens}`);
+    }
+  });
+
+  it('asks about a call whatever its model is', async () => {
+    const [key, calls] = [newKey(), seen.length];
+    await service.ban(key);
+    for (const model of [{ toString: 1 }, 5, '']) {
+      const asked = chat(key).chat.completions.create({ model, messages });
+      await assert.rejects(asked, load('openai').PermissionDeniedError);
+    }
+    assert.ok(seen.slice(calls).every(({ model }) => typeof model === 'string' && model !== ''));
   });
 
   it('charges the estimate of a stream that is not read to its end', async () => {

@@ -76,7 +76,8 @@ pub(super) fn worst_run(case: &Case<'_>, z: f64) -> Run {
         z,
         move |seen| seen.part == part,
     ));
-    let runs = runs.map(|run| run.with_effective_length(case.profile.later.lag.correlation(case.now())));
+    let correlation = case.profile.later.lag.correlation(case.now());
+    let runs = runs.map(|run| run.with_effective_length(correlation));
     runs.reduce(|worst, run| if run.z > worst.z { run } else { worst }).unwrap_or(Run {
         z,
         shift: 0.0,

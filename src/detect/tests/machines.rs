@@ -114,20 +114,3 @@ fn unknown_keys_of_one_client_from_everywhere_are_a_list_unless_that_is_usual() 
     assert_eq!((finding.severity, finding.accused), (Severity::High, Accused::Address));
     assert!(judged(40.0).is_none());
 }
-
-/// The same case with what others show.
-fn with_crowd<'a>(case: &Case<'a>, crowd: Crowd) -> Case<'a> {
-    let parts = (case.profile, case.prior, case.recent);
-    let mut case = Case::new(
-        (case.record, case.attribution),
-        case.place,
-        case.key,
-        case.address,
-        parts,
-        case.features,
-        (case.policy, case.allowlist),
-        (case.describe, case.geo_loaded),
-    );
-    case.crowd = crowd;
-    case
-}

@@ -86,6 +86,23 @@ struct Scene {
     geo_loaded: Option<Millis>,
 }
 
+/// The same case with what others show.
+fn with_crowd<'a>(case: &Case<'a>, crowd: Crowd) -> Case<'a> {
+    let parts = (case.profile, case.prior, case.recent);
+    let mut case = Case::new(
+        (case.record, case.attribution),
+        case.place,
+        case.key,
+        case.address,
+        parts,
+        case.features,
+        (case.policy, case.allowlist),
+        (case.describe, case.geo_loaded),
+    );
+    case.crowd = crowd;
+    case
+}
+
 impl Scene {
     /// Monday noon, from Singapore: one more request of a key that has worked there from 8 to 18 each day of two
     /// weeks, ten requests an hour of about 1,000 tokens and 1 cent each, at most 2 of them in one minute.

@@ -1,11 +1,11 @@
-//! Which part of a key's traffic is accused, and how far it is held back.
+//! Which part of a key's traffic is accused, and what stops it.
 
 use super::*;
 use crate::{
-    detect::{judge_part, most_an_hour},
+    detect::{Crowd, FirstUses, judge_part},
     domain::{
         finding::{AnomalyKind::*, Severity},
-        profile::{Held, Part, PartSighting},
+        profile::{Part, PartSighting},
     },
 };
 
@@ -32,27 +32,52 @@ fn part() -> Part {
     Part::of("curl", &BUCHAREST.core())
 }
 
-#[test]
-fn a_stranger_is_slowed_and_one_that_is_critical_is_stopped_and_findings_name_it() {
-    assert_eq!(sighting(&robbed("/v1/chat/completions")).accused, Some(Held::Slowed));
-    let scene = robbed("/v1/files");
-    let (findings, sighting) = scene.look(judge_part);
-    assert_eq!((sighting.accused, sighting.part), (Some(Held::Stopped), part()));
-    let named = findings.iter().filter_map(|finding| finding.evidence["held"].as_str()).collect::<Vec<_>>();
-    assert!(!named.is_empty() && named.iter().all(|name| name.starts_with("client curl from ")), "{named:?}");
+/// Whether the request accuses its part, and whether it stops it.
+fn accusation(sighting: &PartSighting) -> (bool, bool) {
+    (sighting.accused, sighting.stopped_as.is_some())
+}
+
+fn named(findings: &[Finding]) -> Vec<&str> {
+    findings.iter().filter_map(|finding| finding.evidence["held"].as_str()).collect()
 }
 
 #[test]
-fn the_owners_part_is_not_accused_of_a_burst_and_only_slowed_for_a_loop() {
+fn a_stranger_is_noted_and_one_that_is_critical_is_stopped_and_only_then_findings_name_the_part() {
+    let (findings, noted) = robbed("/v1/chat/completions").look(judge_part);
+    assert_eq!((accusation(&noted), named(&findings)), ((true, false), Vec::new()));
+    let scene = robbed("/v1/files");
+    let (findings, stopped) = scene.look(judge_part);
+    assert_eq!((accusation(&stopped), stopped.part), ((true, true), part()));
+    let name = stopped.stopped_as.unwrap();
+    assert!(name.starts_with("client curl from "), "{name}");
+    let named = named(&findings);
+    assert!(!named.is_empty() && named.iter().all(|held| **held == *name), "{named:?}");
+}
+
+#[test]
+fn the_owners_part_is_not_accused_of_a_burst_nor_of_a_loop() {
     let mut burst = Scene::settled().holding([400, 900, 2_000, 2_100]);
     let own = sighting(&burst);
     burst.profile.later.parts.see(&own, NOON - DAYS * DAY);
     burst.profile.later.parts.see(&own, NOON - DAY);
     assert_eq!(burst.found(TrafficBurst).0, Severity::High);
-    assert_eq!(sighting(&burst).accused, None);
+    assert_eq!(accusation(&sighting(&burst)), (false, false));
     let looped =
         burst.holding([2, 5, 10, 50]).with(|scene| scene.record.prompt_tokens = Some(777)).repeated(30);
-    assert_eq!(sighting(&looped).accused, Some(Held::Loud));
+    assert_eq!(looped.found(RequestSizeAnomaly).0, Severity::High);
+    assert_eq!(accusation(&sighting(&looped)), (false, false));
+}
+
+#[test]
+fn a_bundle_of_keys_at_one_address_is_found_and_stops_nobody_there() {
+    let scene = robbed("/v1/chat/completions");
+    let (findings, sighting) = scene.look(|case| {
+        let first_uses = FirstUses { keys: 9, projects: 9 };
+        judge_part(&with_crowd(case, Crowd { first_uses, ..Crowd::default() }))
+    });
+    let bundle = findings.iter().find(|finding| finding.kind == CredentialStuffing).unwrap();
+    assert_eq!(bundle.severity, Severity::High);
+    assert_eq!(accusation(&sighting), (true, false), "the others there did not choose their neighbours");
 }
 
 #[test]
@@ -60,45 +85,12 @@ fn many_new_values_over_time_stop_a_part() {
     let mut scene = robbed("/v1/chat/completions");
     scene.record.tokens = 10;
     let first = sighting(&scene);
-    assert_eq!(first.accused, Some(Held::Slowed));
+    assert_eq!(accusation(&first), (true, false));
     let bits = first.new_values.count_ones();
     let others = (0..64).filter(|bit| first.new_values & (1 << bit) == 0).take(6 - bits as usize);
     let tried = others.fold(first.new_values, |values, bit| values | (1 << bit));
     scene.profile.later.parts.see(&PartSighting { new_values: tried, ..first }, NOON - MINUTE);
-    assert_eq!(sighting(&scene).accused, Some(Held::Stopped));
-}
-
-#[test]
-fn a_slowed_part_makes_the_busiest_hour_and_more_while_the_owner_is_silent() {
-    let mut scene = robbed("/v1/chat/completions");
-    let accused = sighting(&scene);
-    let most = |scene: &Scene, now| most_an_hour(&scene.profile, part(), now);
-    assert_eq!(most(&scene, NOON), None);
-    scene.profile.later.parts.see(&accused, NOON);
-    assert_eq!(most(&scene, NOON + HOUR), Some(30), "three times the ten of the busiest hour");
-    let own = PartSighting { part: Part::of("openai-python", &SINGAPORE.core()), accused: None, ..accused };
-    scene.profile.later.parts.see(&own, NOON + MINUTE);
-    assert_eq!(most(&scene, NOON + HOUR), Some(20));
-    assert_eq!(most(&scene, NOON + 2 * DAY), Some(20));
-    assert_eq!(most(&scene, NOON + 4 * DAY), None, "it has taken the place of the owner's");
-}
-
-#[test]
-fn a_part_that_was_added_to_the_owners_traffic_is_stopped_and_one_that_takes_its_place_is_not() {
-    let after = |owners_share: i64| {
-        let mut scene = robbed("/v1/chat/completions");
-        let accused = sighting(&scene);
-        (0..30).for_each(|n| scene.profile.later.parts.see(&accused, NOON + n * MINUTE));
-        let own =
-            PartSighting { part: Part::of("openai-python", &SINGAPORE.core()), accused: None, ..accused };
-        scene.profile.later.parts.see(&own, NOON + HOUR);
-        scene.record = Scene::unknown().record;
-        for hour in 1..6 {
-            (0..owners_share).for_each(|n| scene.learn(NOON + hour * HOUR + n * MINUTE, SINGAPORE));
-        }
-        most_an_hour(&scene.profile, part(), NOON + 20 * HOUR)
-    };
-    assert_eq!((after(16), after(10)), (Some(0), Some(20)));
+    assert_eq!(accusation(&sighting(&scene)), (true, true));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Travel, concurrent places, new places.
 
 use super::*;
+use crate::domain::profile::Cell;
 use AnomalyKind::{ConcurrentLocations, ImpossibleTravel, NewLocation};
 
 #[test]
@@ -234,4 +235,41 @@ fn a_geo_file_moves_nobody() {
     };
     assert!(both_known(None) && both_known(Some(NOON - 2 * DAY)));
     assert!(!both_known(Some(NOON - HOUR)), "both networks were the key's before the file was loaded");
+}
+
+/// A key that has worked for six hours of its first day, and is used with another client from Bucharest.
+fn first_day(project: Scene) -> Scene {
+    let mut scene = Scene::unknown();
+    for minute in 0..40 {
+        scene.learn(NOON - 6 * HOUR + minute * MINUTE, SINGAPORE);
+    }
+    scene.seen_in(SINGAPORE, 30 * MINUTE).from(BUCHAREST).with(|scene| {
+        scene.record.user_agent = Some("curl/8.5.0".into());
+        scene.prior = Some(project.profile);
+    })
+}
+
+#[test]
+fn a_project_of_many_places_and_clients_is_expected_in_one_more() {
+    let found = |places: i16| {
+        let project = Scene::settled().with(|scene| {
+            for place in 0..places {
+                scene.profile.cells.touch(Cell(place * 4, 90), NOON - DAYS * DAY);
+                scene.profile.clients.touch(format!("client-{place}"), NOON - DAYS * DAY);
+            }
+        });
+        first_day(project).found(ImpossibleTravel).0
+    };
+    assert_eq!(found(0), Severity::High, "all keys of the project are in one place");
+    assert_eq!(found(12), Severity::Low);
+}
+
+#[test]
+fn what_the_project_knows_of_a_place_is_reported_within_an_hour_of_its_first_use() {
+    let found = |used_since| {
+        let scene =
+            first_day(Scene::settled()).seen_in(BUCHAREST, used_since).seen_in(SINGAPORE, 30 * MINUTE);
+        scene.found(ImpossibleTravel).0
+    };
+    assert_eq!((found(40 * MINUTE), found(2 * HOUR)), (Severity::High, Severity::Low));
 }

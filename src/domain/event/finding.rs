@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::amount::EvidenceAmount;
-use crate::domain::place::PlaceSummary;
+use crate::domain::{place::PlaceSummary, profile::PartName};
 
 /// The five members that every finding has. A comparison that is no finding has them too: of an alert rule, or of a
 /// day's spend. What is missing or of another kind is `None`.
@@ -50,15 +50,19 @@ pub struct RequestFeatures<'a> {
     pub model: Option<&'a str>,
     /// The place of the request before.
     pub previous: Option<PlaceSummary>,
+    /// The client of the part of the key's traffic that is accused, or was refused.
+    pub client_of_part: Option<&'a str>,
 }
 
 impl<'a> RequestFeatures<'a> {
     pub(super) fn of(evidence: &'a Value) -> Self {
+        let mut parts = ["held", "part", "scope"].into_iter().filter_map(|name| text(evidence, name));
         Self {
             client: text(evidence, "client"),
             endpoint: text(evidence, "endpoint"),
             model: text(evidence, "model"),
             previous: evidence.get("previous").and_then(|place| PlaceSummary::deserialize(place).ok()),
+            client_of_part: parts.find_map(PartName::client_of),
         }
     }
 }

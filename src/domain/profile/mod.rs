@@ -23,7 +23,7 @@ pub use familiar::{DaySet, Familiar, Mass, Table};
 pub use histogram::Histogram;
 pub use history::{DayStat, Days, History, HourStat};
 pub use moments::{Context, Contexts, Lag, Moments};
-pub use parts::{Held, MOST_DEVIATIONS, Part, PartName, PartSeen, PartSighting, Parts};
+pub use parts::{MOST_DEVIATIONS, Part, PartName, PartSeen, PartSighting, Parts, StoppedPart};
 
 use super::{
     Millis,

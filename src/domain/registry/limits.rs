@@ -268,13 +268,13 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// A limit of `most` requests an hour on a part of a key's traffic: its number and its name.
-    pub fn on_part(key: &Subject, (part, name): (u32, Arc<str>), most: u64) -> Self {
-        let limit = Limit::new(Unit::Requests, Span::Sliding(HOUR), most);
+    /// The limit of no request an hour on a part of a key's traffic that is stopped: its number and its name.
+    pub fn on_part(key: &Subject, (part, name): (u32, Arc<str>)) -> Self {
+        let limit = Limit::new(Unit::Requests, Span::Sliding(HOUR), 0);
         let id = stable_hash(format!("part\n{part:08x}").as_bytes());
         let rule = Rule { limit, zone: Zone::UTC, name: None, id };
         let counter = Counter { scope: Scope::Subject(key.clone()), id };
-        Self { counter, most, rule: Arc::new(rule), part: Some(name) }
+        Self { counter, most: 0, rule: Arc::new(rule), part: Some(name) }
     }
 
     /// When the calendar period ends that a moment is in.

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -35,6 +35,8 @@ pub struct EventCounts {
     /// How far the log was read; held while a page is read, so that none is counted twice.
     position: tokio::sync::Mutex<LogPosition>,
     is_complete: AtomicBool,
+    /// The hour since 1970 in which old counts were forgotten last.
+    forgot_in: AtomicI64,
 }
 
 /// Counts by bucket and name; a name is `None` for events without the property that was asked for.
@@ -56,6 +58,7 @@ impl EventCounts {
             tally: RwLock::default(),
             position: tokio::sync::Mutex::default(),
             is_complete: AtomicBool::new(false),
+            forgot_in: AtomicI64::default(),
         }
     }
 
@@ -72,10 +75,7 @@ impl EventCounts {
     ) -> Result<EventSummary, StoreError> {
         self.shared.answering()?;
         self.read(PAGES_PER_QUESTION).await?;
-        let kept_from = EventTally::kept_from(self.shared.now());
-        // A bucket is kept whole or not at all.
-        let missed = (kept_from - from).max(0).div_euclid(bucket.max(HOUR));
-        let begin = if kept_from > from { from + (missed + 1) * bucket.max(HOUR) } else { from };
+        let begin = first_whole(from, bucket.max(HOUR), EventTally::kept_from(self.shared.now()));
         let name = |name: &str| Some(name.to_owned()).filter(|name| !name.is_empty());
         let tally = self.tally.read();
         let rows = tally.rows(by, (begin, to), bucket).into_iter();
@@ -86,7 +86,12 @@ impl EventCounts {
     /// Reads what came since, a bounded part of it.
     pub(super) async fn follow(&self) -> Result<(), StoreError> {
         self.read(PAGES_PER_PASS).await?;
-        self.tally.write().forget_old(self.shared.now());
+        let now = self.shared.now();
+        let hour = now.div_euclid(HOUR);
+        // They are kept by the hour, and there may be many.
+        if self.forgot_in.swap(hour, Ordering::Relaxed) != hour {
+            self.tally.write().forget_old(now);
+        }
         Ok(())
     }
 
@@ -112,5 +117,26 @@ impl EventCounts {
             self.is_complete.store(true, Ordering::Relaxed);
         }
         Ok(is_end)
+    }
+}
+
+/// Where the first bucket begins, of those that begin at `from`, of which all is kept.
+fn first_whole(from: Millis, bucket: Millis, kept_from: Millis) -> Millis {
+    let missing = (kept_from - from).max(0);
+    from + (missing + bucket - 1).div_euclid(bucket) * bucket
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::DAY;
+
+    #[test]
+    fn a_bucket_is_left_out_where_some_of_it_is_not_kept_and_only_then() {
+        for (kept_from, first) in
+            [(-HOUR, 0), (0, 0), (1, DAY), (DAY - HOUR, DAY), (DAY, DAY), (DAY + HOUR, 2 * DAY)]
+        {
+            assert_eq!(first_whole(0, DAY, kept_from), first, "{kept_from}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The journal as it is written: a line of JSON for each thing that the store lacks, and a last one that counts them.
+//! The journal as it is written: a first line that names the store, a line of JSON for each thing that it lacks, and a
+//! last one that counts those.
 
 use std::sync::Arc;
 
@@ -39,10 +40,24 @@ pub(super) struct Leftovers {
     pub(super) profiles: Vec<(Subject, Profile)>,
 }
 
+/// Why a journal is not read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unread {
+    #[error("it is damaged")]
+    Damaged,
+    /// Names the store that it is for.
+    #[error("it is for another store ({0}); a start over that one writes it there")]
+    OfAnother(String),
+}
+
 /// One line of a journal.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
+    /// The first line: the store that lacks the rest.
+    Of {
+        store: String,
+    },
     Standing {
         subject: Subject,
         standing: Vec<f64>,
@@ -61,7 +76,7 @@ enum Line {
         subject: Subject,
         packed: String,
     },
-    /// The last line: how many stand before it.
+    /// The last line: how many stand between it and the first.
     End(usize),
 }
 
@@ -124,13 +139,16 @@ impl Leftovers {
         counts.iter().all(|count| *count == 0)
     }
 
-    /// As a journal, and how many lines had no room in it.
-    pub(super) fn write(self) -> (Vec<u8>, usize) {
-        self.write_within(MOST_BYTES)
+    /// As a journal for a store, and how many lines had no room in it.
+    pub(super) fn write(self, store: &str) -> (Vec<u8>, usize) {
+        self.write_within(store, MOST_BYTES)
     }
 
-    fn write_within(self, most: usize) -> (Vec<u8>, usize) {
-        let (mut bytes, mut written, mut lost) = (Vec::new(), 0, 0);
+    fn write_within(self, store: &str, most: usize) -> (Vec<u8>, usize) {
+        // It cannot fail: it is a text.
+        let mut bytes = serde_json::to_vec(&Line::Of { store: store.to_owned() }).unwrap_or_default();
+        bytes.push(b'\n');
+        let (mut written, mut lost) = (0, 0);
         for line in self.into_lines() {
             match serde_json::to_vec(&line) {
                 Ok(text) if bytes.len() + text.len() < most => {
@@ -169,18 +187,27 @@ impl Leftovers {
         standings.chain(debts).chain(reports).chain(usage).chain(events).chain(profiles)
     }
 
-    /// Reads a journal; `None` when it is damaged.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    /// Reads a journal for a store.
+    pub(super) fn read(bytes: &[u8], store: &str) -> Result<Self, Unread> {
+        let mut lines = bytes.split(|byte| *byte == b'\n');
+        match lines.next().and_then(|line| serde_json::from_slice(line).ok()) {
+            Some(Line::Of { store: of }) if of == store => Self::read_lines(lines).ok_or(Unread::Damaged),
+            Some(Line::Of { store: of }) => Err(Unread::OfAnother(of)),
+            _ => Err(Unread::Damaged),
+        }
+    }
+
+    fn read_lines<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
         let mut all = Self::default();
         let (mut read, mut end) = (0, None);
-        for line in bytes.split(|byte| *byte == b'\n') {
+        for line in lines {
             match serde_json::from_slice(line).ok()? {
-                Line::End(lines) => end = Some(lines),
+                Line::End(lines) => end = Some((lines, read)),
                 line => all.take(line)?,
             }
             read += 1;
         }
-        (end == Some(read - 1)).then_some(all)
+        end.filter(|(lines, at)| lines == at && *at + 1 == read).map(|_| all)
     }
 
     fn take(&mut self, line: Line) -> Option<()> {
@@ -200,6 +227,7 @@ impl Leftovers {
                 self.profiles.push((subject, unpack_profile(&hex::decode(packed).ok()?).ok()?));
             }
             Line::End(_) => {}
+            Line::Of { .. } => return None,
         }
         Some(())
     }
@@ -317,6 +345,8 @@ mod tests {
     use super::*;
     use crate::domain::{event::EventType, finding::Severity, ladder::operator_ban};
 
+    const STORE: &str = "redis://db:6379 kw";
+
     fn counter() -> Counter {
         Counter { scope: Scope::Subject(Subject::key("a")), id: u64::MAX }
     }
@@ -381,8 +411,8 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_again_to_the_last_number() {
-        let (bytes, lost) = everything().write();
-        let (read, whole) = (Leftovers::read(&bytes).unwrap(), everything());
+        let (bytes, lost) = everything().write(STORE);
+        let (read, whole) = (Leftovers::read(&bytes, STORE).unwrap(), everything());
         assert_eq!(lost, 0);
         assert_eq!((read.standings, read.debts, read.usage), (whole.standings, whole.debts, whole.usage));
         assert_eq!((read.events, read.profiles), (whole.events, whole.profiles));
@@ -394,17 +424,27 @@ mod tests {
 
     #[test]
     fn a_journal_that_was_cut_short_is_damaged_wherever_it_was_cut() {
-        let (bytes, _) = everything().write();
+        let (bytes, _) = everything().write(STORE);
         for length in 0..bytes.len() {
-            assert!(Leftovers::read(&bytes[..length]).is_none(), "{length} of {} bytes", bytes.len());
+            let read = Leftovers::read(&bytes[..length], STORE).map(drop);
+            assert_eq!(read, Err(Unread::Damaged), "{length} of {} bytes", bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_journal_for_another_store_or_namespace_is_not_read() {
+        let (bytes, _) = everything().write(STORE);
+        for other in ["redis://db:6379 other", "redis://other:6379 kw", "embedded", ""] {
+            let read = Leftovers::read(&bytes, other).map(drop);
+            assert_eq!(read, Err(Unread::OfAnother(STORE.to_owned())), "{other}");
         }
     }
 
     #[test]
     fn where_there_is_no_room_bans_are_the_last_to_be_left_out() {
-        let (all, _) = everything().write();
-        let (bytes, lost) = everything().write_within(all.len() / 2);
-        let read = Leftovers::read(&bytes).unwrap();
+        let (all, _) = everything().write(STORE);
+        let (bytes, lost) = everything().write_within(STORE, all.len() / 2);
+        let read = Leftovers::read(&bytes, STORE).unwrap();
         assert!(lost > 0 && read.standings.len() == 1 && read.profiles.is_empty(), "{lost}");
     }
 }

@@ -6,6 +6,7 @@ use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use crate::{
     clock::{self, Instant},
@@ -58,10 +59,10 @@ pub(in crate::engine) struct Known {
 /// Keeps `known.jsonl` as bans and documents are: written anew as a whole, beside it, and put in its place.
 pub(in crate::engine) struct KnownFile {
     shared: Arc<Shared>,
-    bans: Arc<BanIndex>,
     in_force: Arc<InForce>,
     directory: Option<DataDirectory>,
-    written: Mutex<Written>,
+    bans: Arc<BanIndex>,
+    written: Arc<Mutex<Written>>,
 }
 
 /// What was written last, and until when nothing is written.
@@ -69,6 +70,18 @@ pub(in crate::engine) struct KnownFile {
 struct Written {
     of: Option<(u64, Revision, Millis)>,
     rests: Option<Instant>,
+    /// That which is being written, or was last.
+    under_way: Option<JoinHandle<()>>,
+}
+
+/// The file as it is about to be written, away from those who wait for the executor.
+struct Writing {
+    path: PathBuf,
+    store: String,
+    at: Millis,
+    bans: Arc<BanIndex>,
+    in_force: Arc<InForce>,
+    written: Arc<Mutex<Written>>,
 }
 
 impl KnownFile {
@@ -79,7 +92,7 @@ impl KnownFile {
         in_force: Arc<InForce>,
         directory: Option<DataDirectory>,
     ) -> Self {
-        Self { shared, bans, in_force, directory, written: Mutex::default() }
+        Self { shared, in_force, directory, bans, written: Arc::default() }
     }
 
     fn path(&self) -> Option<PathBuf> {
@@ -105,31 +118,47 @@ impl KnownFile {
         known.filter(|known| self.shared.now() - known.at < OLDEST)
     }
 
-    /// Writes the file, if anything changed since, or an hour is over: not more often than is good, or `at_once`.
-    pub(super) async fn keep(&self, at_once: bool) {
+    /// Begins to write the file, if anything changed since, or an hour is over: not more often than is good.
+    pub(super) fn keep(&self) {
+        if self.written.lock().rests.is_none_or(|until| clock::instant() >= until) {
+            self.begin();
+        }
+    }
+
+    /// Writes the file as it is at the end, behind what is being written.
+    pub(super) async fn keep_last(&self) {
+        self.wait().await;
+        self.begin();
+        self.wait().await;
+    }
+
+    async fn wait(&self) {
+        let under_way = self.written.lock().under_way.take();
+        if let Some(writing) = under_way {
+            // It does not panic, and is not given up.
+            let _ = writing.await;
+        }
+    }
+
+    fn begin(&self) {
         let Some((path, directory)) = self.path().zip(self.directory.as_ref()) else { return };
-        let now = self.shared.now();
-        let of = (self.bans.changes(), self.in_force.policy().revision, now / HOUR);
-        {
-            let mut written = self.written.lock();
-            let rests = !at_once && written.rests.is_some_and(|until| clock::instant() < until);
-            if rests || written.of == Some(of) || self.shared.data_is_gone() {
-                return;
-            }
-            written.of = Some(of);
-        }
-        let known =
-            Known { at: now, bans: self.bans.all(), revision: of.1, documents: self.in_force.documents() };
-        let entries = known.bans.len() + known.documents.len();
-        let identity = directory.identity.clone();
-        let done =
-            tokio::task::spawn_blocking(move || kept_file::replace(&path, &known.write(&identity))).await;
+        let at = self.shared.now();
+        let of = (self.bans.changes(), self.in_force.policy().revision, at / HOUR);
         let mut written = self.written.lock();
-        written.rests = Some(clock::instant() + EVERY[usize::from(entries > SMALL)]);
-        if let Ok(Err(error)) = done {
-            written.of = None;
-            tracing::warn!(%error, "what is known of the store cannot be kept beside it");
+        let is_writing = written.under_way.as_ref().is_some_and(|writing| !writing.is_finished());
+        if is_writing || written.of == Some(of) || self.shared.data_is_gone() {
+            return;
         }
+        written.of = Some(of);
+        let writing = Writing {
+            path,
+            store: directory.identity.clone(),
+            at,
+            bans: self.bans.clone(),
+            in_force: self.in_force.clone(),
+            written: self.written.clone(),
+        };
+        written.under_way = Some(tokio::task::spawn_blocking(move || writing.write()));
     }
 
     /// Says loudly what the store lacks of what was known.
@@ -150,12 +179,23 @@ impl KnownFile {
     }
 }
 
-impl Known {
-    fn write(mut self, store: &str) -> Vec<u8> {
-        self.bans.truncate(MOST_BANS);
-        if self.documents.len() > MOST_DOCUMENTS {
-            (self.documents, self.revision) = (Vec::new(), Revision::default());
+impl Writing {
+    fn write(self) {
+        let (revision, documents) = self.in_force.documents(MOST_DOCUMENTS).unwrap_or_default();
+        let known = Known { at: self.at, bans: self.bans.some(MOST_BANS), revision, documents };
+        let entries = known.bans.len() + known.documents.len();
+        let done = kept_file::replace(&self.path, &known.write(&self.store));
+        let mut written = self.written.lock();
+        written.rests = Some(clock::instant() + EVERY[usize::from(entries > SMALL)]);
+        if let Err(error) = done {
+            written.of = None;
+            tracing::warn!(%error, "what is known of the store cannot be kept beside it");
         }
+    }
+}
+
+impl Known {
+    fn write(self, store: &str) -> Vec<u8> {
         let lines = self.bans.len() + self.documents.len();
         let Revision { number, mark } = self.revision;
         let first = Line::Of { store: store.to_owned(), at: self.at, revision: number, mark, lines };
@@ -225,9 +265,9 @@ mod tests {
 
     #[test]
     fn of_more_bans_than_there_is_room_for_some_are_kept_and_the_file_is_whole() {
-        let ban = operator_ban(&Standing::default(), None, 5);
-        let bans = (0..MOST_BANS + 5).map(|n| (Subject::key(&n.to_string()), ban)).collect();
-        let bytes = Known { bans, ..Known::default() }.write("s");
+        let (index, ban) = (BanIndex::default(), operator_ban(&Standing::default(), None, 5));
+        (0..MOST_BANS + 5).for_each(|n| index.set(&Subject::key(&n.to_string()), &ban, 5));
+        let bytes = Known { bans: index.some(MOST_BANS), ..Known::default() }.write("s");
         assert_eq!(Known::read(&bytes, "s").unwrap().bans.len(), MOST_BANS);
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{broadcast, watch};
 use crate::{
     domain::{
         Millis, SECOND,
-        event::{Event, EventType},
+        event::{Event, EventType, FeedbackGiven},
         subject::Subject,
     },
     engine::{
@@ -48,6 +48,8 @@ pub(in crate::engine) struct LogFollower {
     pages: tokio::sync::Mutex<VecDeque<(LogPosition, Arc<LogPage>)>>,
     /// Subjects that the log calls banned and the store does not yet, and until when that is looked at again.
     awaited: Mutex<Vec<(Subject, Millis)>>,
+    /// Subjects whose profile is read once more, and from when on: the log tells of a lifting before parts are cleared.
+    read_later: Mutex<Vec<(Subject, Millis)>>,
 }
 
 impl LogFollower {
@@ -59,8 +61,8 @@ impl LogFollower {
         begin: Option<LogPosition>,
     ) -> Self {
         let (followers, news) = (broadcast::channel(FOLLOWED).0, watch::channel(0).0);
-        let (pages, awaited) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self { shared, standings, profiles, followers, news, begin, pages, awaited }
+        let (pages, awaited, read_later) = Default::default();
+        Self { shared, standings, profiles, followers, news, begin, pages, awaited, read_later }
     }
 
     /// New events of every instance as they are appended.
@@ -93,12 +95,12 @@ impl LogFollower {
     }
 
     /// Where reading begins, if that is known.
-    pub(super) fn begin(&self) -> Option<LogPosition> {
+    pub(in crate::engine) fn begin(&self) -> Option<LogPosition> {
         self.begin.clone()
     }
 
     /// Reads what came into the log, tells the followers, and takes over bans that others made or lifted.
-    pub(super) async fn read(&self, position: &mut LogPosition) -> Result<(), StoreError> {
+    pub(in crate::engine) async fn read(&self, position: &mut LogPosition) -> Result<(), StoreError> {
         self.look_again().await?;
         loop {
             let LogPage { events, next, .. } =
@@ -134,15 +136,47 @@ impl LogFollower {
     }
 
     async fn look_again(&self) -> Result<(), StoreError> {
-        let awaited = std::mem::take(&mut *self.awaited.lock());
-        for (subject, until) in awaited {
-            self.standings.take_over(&subject).await?;
+        let mut awaited = std::mem::take(&mut *self.awaited.lock()).into_iter();
+        while let Some((subject, until)) = awaited.next() {
+            if let Err(error) = self.standings.take_over(&subject).await {
+                let mut again = self.awaited.lock();
+                again.push((subject, until));
+                again.extend(awaited);
+                return Err(error);
+            }
             self.await_ban(&subject, until);
+        }
+        let now = self.shared.now();
+        let due: Vec<_> = self.read_later.lock().extract_if(.., |(_, at)| *at <= now).collect();
+        for (subject, _) in due {
+            self.profiles.read_again(&*self.shared.store, &subject).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the profile that an event says is changed, now and once more when all of the change is surely stored.
+    async fn read_profile_again(&self, event: &Event) -> Result<(), StoreError> {
+        let changed = match event.kind {
+            EventType::BanLifted => event.subject.clone(),
+            EventType::FeedbackGiven => {
+                event.read::<FeedbackGiven>().and_then(|word| word.judged.key_id.as_deref().map(Subject::key))
+            }
+            _ => None,
+        };
+        let Some(subject) = changed.filter(|subject| self.profiles.get(subject).is_some()) else {
+            return Ok(());
+        };
+        self.profiles.read_again(&*self.shared.store, &subject).await?;
+        let mut later = self.read_later.lock();
+        later.retain(|(other, _)| *other != subject);
+        if later.len() < MOST_AWAITED {
+            later.push((subject, self.shared.now() + AWAITED));
         }
         Ok(())
     }
 
     async fn take_over(&self, event: &Event) -> Result<(), StoreError> {
+        self.read_profile_again(event).await?;
         let changes = matches!(
             event.kind,
             EventType::TemporaryBan
@@ -159,5 +193,31 @@ impl LogFollower {
             self.profiles.forget(subject);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::{bans::BanIndex, outbox::EventOutbox},
+        store::embedded::{EmbeddedOptions, EmbeddedStore},
+    };
+
+    #[tokio::test]
+    async fn subjects_that_could_not_be_looked_at_are_looked_at_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let (data, aside) = (parent.path().join("data"), parent.path().join("aside"));
+        let store = Arc::new(EmbeddedStore::open(&data, EmbeddedOptions::default()).unwrap());
+        let shared = Arc::new(Shared::new(store, EventOutbox::new(0, 10)));
+        let standings = Arc::new(Standings::new(shared.clone(), Arc::new(BanIndex::default())));
+        let log = LogFollower::new(shared, standings, Arc::new(ProfileBook::new(10, false)), None);
+        ["a", "b", "c"].iter().for_each(|key| log.await_ban(&Subject::key(key), Millis::MAX));
+        std::fs::rename(&data, &aside).unwrap();
+        assert!(log.look_again().await.is_err());
+        std::fs::rename(&aside, &data).unwrap();
+        assert_eq!(log.awaited.lock().len(), 3);
+        assert!(log.look_again().await.is_ok());
+        assert_eq!(log.awaited.lock().len(), 3, "none of them is banned yet");
     }
 }

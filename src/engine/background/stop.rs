@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock,
-    engine::kept_file,
+    engine::{kept_file, options::DataDirectory},
     store::{StoreError, patient},
 };
 
@@ -18,8 +18,6 @@ use crate::{
 const WAIT: Duration = Duration::from_secs(5);
 /// How often it is tried meanwhile.
 const AGAIN: Duration = Duration::from_millis(200);
-/// What finding out whether the store answers may take.
-const PROBE: Duration = Duration::from_millis(500);
 /// The folder of journals in the data directory.
 const FOLDER: &str = "journal";
 
@@ -41,7 +39,7 @@ impl Upkeep {
     }
 
     async fn write_what_is_left(&self) -> Result<(), StoreError> {
-        clock::timeout(PROBE, self.shared.store.ping()).await.unwrap_or(Err(StoreError::Deadline(PROBE)))?;
+        self.probe().await?;
         self.write_all().await?;
         self.profiles.flush(&*self.shared.store).await.map(drop)
     }
@@ -68,8 +66,8 @@ impl Upkeep {
             return self.close().await;
         }
         let Some(directory) = &self.directory else { return Stopped::Lost(error.to_string()) };
-        let path = directory.join(FOLDER).join(format!("{}.jsonl", self.book.instance()));
-        let (bytes, lost) = left.write();
+        let path = directory.path.join(FOLDER).join(format!("{}.jsonl", self.book.instance()));
+        let (bytes, lost) = left.write(&directory.store);
         // Blocks, and nothing else goes on any more.
         if let Err(failed) = write(&path, &bytes) {
             return Stopped::Lost(format!("{error}; {}: {failed}", path.display()));
@@ -97,9 +95,10 @@ impl Upkeep {
         }
     }
 
-    /// Reads the journals of former runs. What they hold is known here at once, and goes to the store when it can.
+    /// Reads the journals of former runs over this store. What they hold is known here at once, and goes to the store
+    /// when it can. Those for another store stay where they are.
     pub(in crate::engine) async fn take_journals(&self) {
-        let Some(directory) = &self.directory else { return };
+        let Some(DataDirectory { path: directory, store, .. }) = &self.directory else { return };
         if let Err(error) = fs::create_dir_all(directory) {
             let path = directory.display();
             return tracing::error!(%path, %error, "nothing can be kept on this machine when the store does not answer");
@@ -107,7 +106,7 @@ impl Upkeep {
         let Ok(entries) = fs::read_dir(directory.join(FOLDER)) else { return };
         let paths = entries.flatten().map(|entry| entry.path());
         for path in paths.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")) {
-            match take(&path) {
+            match take(&path, store) {
                 Ok(Some((journal, left))) => {
                     tracing::warn!(path = %path.display(), "what a former run could not write is written now");
                     self.take_over(left).await;
@@ -116,7 +115,7 @@ impl Upkeep {
                 Ok(None) => {}
                 Err(error) => {
                     let path = path.display();
-                    tracing::error!(%path, %error, "a journal of a former run cannot be read; it is left there");
+                    tracing::error!(%path, %error, "a journal of a former run is not taken; it is left there");
                 }
             }
         }

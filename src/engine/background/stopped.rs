@@ -35,8 +35,8 @@ impl Journal {
     }
 }
 
-/// Takes a journal for this process; `None` where another has it.
-pub(super) fn take(path: &Path) -> io::Result<Option<(Journal, Leftovers)>> {
+/// Takes a journal for this process and store; `None` where another process has it.
+pub(super) fn take(path: &Path, store: &str) -> io::Result<Option<(Journal, Leftovers)>> {
     let mut file = File::options().read(true).write(true).open(path)?;
     match file.try_lock() {
         Ok(()) => {}
@@ -49,7 +49,7 @@ pub(super) fn take(path: &Path) -> io::Result<Option<(Journal, Leftovers)>> {
     if !path.exists() {
         return Ok(None);
     }
-    let left =
-        Leftovers::read(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is damaged"))?;
+    let left = Leftovers::read(&bytes, store)
+        .map_err(|unread| io::Error::new(io::ErrorKind::InvalidData, unread))?;
     Ok(Some((Journal { path: path.to_owned(), _lock: file }, left)))
 }

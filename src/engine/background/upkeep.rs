@@ -1,7 +1,7 @@
 //! When each part of the background is run, off the hot path; with it go flushing profiles, ending bans, following the
 //! store's clock, and finding the store back.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -24,10 +24,10 @@ use crate::{
     clock,
     domain::Millis,
     engine::{
-        bans::BanIndex, events, fallback::Fallback, in_force::InForce, profiles::ProfileBook, shared::Shared,
-        standings::Standings,
+        bans::BanIndex, events, fallback::Fallback, in_force::InForce, options::DataDirectory,
+        profiles::ProfileBook, shared::Shared, standings::Standings, upkeep_health::Work,
     },
-    store::{LogPosition, StoreError, patient},
+    store::{DataGone, LogPosition, StoreError, patient},
 };
 
 /// The rhythm of the background.
@@ -38,6 +38,8 @@ const USAGE_TICK: Duration = Duration::from_millis(400);
 const SECOND_TICKS: u64 = 5;
 /// The clock that is followed is read every this many ticks: 2 s.
 const CLOCK_TICKS: u64 = 10;
+/// Amounts of reservations whose instance is gone are counted every this many ticks: 5 s.
+const CHARGED_TICKS: u64 = 25;
 /// Bans are read anew every this many ticks, so that any instance re-asserts what a store has lost: 30 s.
 const RELOAD_TICKS: u64 = 150;
 /// Alert rules are looked at this often.
@@ -48,6 +50,8 @@ const COUNT_TICK: Duration = Duration::from_secs(1);
 const REST: u32 = 19;
 /// What a probe of a lost store may take.
 const PROBE: Duration = Duration::from_millis(500);
+/// Reasons why a lost store is not found back that are said, at most.
+const MOST_REASONS: usize = 20;
 
 /// Runs the background, each part in its own rhythm.
 pub(in crate::engine) struct Upkeep {
@@ -68,9 +72,11 @@ pub(in crate::engine) struct Upkeep {
     pub(in crate::engine) spend: SpendWatch,
     pub(in crate::engine) known: KnownFile,
     /// The data directory, if there is one.
-    pub(in crate::engine) directory: Option<PathBuf>,
+    pub(in crate::engine) directory: Option<DataDirectory>,
     /// Journals of former runs that the store does not have all of yet.
     pub(in crate::engine) journals: Mutex<Vec<Journal>>,
+    /// Why a lost store was not found back, as far as that was said.
+    pub(in crate::engine) away: Mutex<BTreeSet<String>>,
 }
 
 impl Upkeep {
@@ -84,7 +90,7 @@ impl Upkeep {
             self.count_events_until(shutdown)
         );
         self.shared.outbox.end_folds();
-        self.known.keep(true).await;
+        self.known.keep_last().await;
         self.finish().await
     }
 
@@ -110,12 +116,10 @@ impl Upkeep {
             }
             let now = self.shared.now();
             if self.shared.is_answering() {
-                if let Err(error) = self.deferred.charge(now).await {
-                    tracing::warn!(%error, "reports of refused keys could not be counted; they are kept");
-                }
-                match self.book.flush(&*self.shared.store, now).await {
-                    Ok(()) => flushed_at = now,
-                    Err(error) => tracing::warn!(%error, "usage could not be added to the store; it is kept"),
+                self.shared.note_upkeep(Work::Reports, self.deferred.charge(now).await);
+                let flushed = self.book.flush(&*self.shared.store, now).await;
+                if self.shared.note_upkeep(Work::Usage, flushed).is_some() {
+                    flushed_at = now;
                 }
             }
             metrics::gauge!("keyward_usage_lag_seconds").set((now - flushed_at) as f64 / 1000.0);
@@ -149,16 +153,14 @@ impl Upkeep {
             if !self.shared.is_answering() {
                 continue;
             }
-            let mut watched = vec![self.alerts.watch(&alerts::FEW, self.shared.now()).await];
+            self.shared.note_upkeep(Work::Alerts, self.alerts.watch(&alerts::FEW, self.shared.now()).await);
             let began = clock::instant();
             if began >= rested {
-                watched.push(self.alerts.watch(&alerts::MANY, self.shared.now()).await);
+                let many = self.alerts.watch(&alerts::MANY, self.shared.now()).await;
+                self.shared.note_upkeep(Work::Sums, many);
                 rested = clock::instant() + began.elapsed() * REST;
             }
-            watched.push(self.spend.watch(self.shared.now()).await);
-            for error in watched.into_iter().filter_map(Result::err) {
-                tracing::warn!(%error, "usage could not be held against rules; it is tried again");
-            }
+            self.shared.note_upkeep(Work::Spend, self.spend.watch(self.shared.now()).await);
         }
     }
 
@@ -179,18 +181,18 @@ impl Upkeep {
     }
 
     async fn tick(&self, tick: u64, position: &mut Option<LogPosition>) {
-        let done = match position {
-            Some(position) if self.shared.is_answering() => self.tend(tick, position).await,
-            position => self.find_store_back(position).await,
-        };
-        match done {
-            Ok(()) => self.shared.upkeep.worked(),
-            Err(error) => self.shared.upkeep_failed(&error, self.shared.now()),
+        match position {
+            Some(position) if self.shared.is_answering() => {
+                self.tend(tick, position).await;
+            }
+            position => {
+                self.shared.note_upkeep(Work::Tick, self.find_store_back(position).await);
+            }
         }
         if tick.is_multiple_of(SECOND_TICKS) {
             let now = self.shared.now();
             self.bans.prune(now);
-            self.known.keep(false).await;
+            self.known.keep();
             self.shared.look_at_answers();
             self.fallback.sweep(now);
             metrics::gauge!("keyward_bans_held").set(self.bans.len() as f64);
@@ -198,41 +200,67 @@ impl Upkeep {
         }
     }
 
-    async fn tend(&self, tick: u64, position: &mut LogPosition) -> Result<(), StoreError> {
+    /// Does what is due at this tick, in this order. What fails is noted, and the rest waits for its next turn.
+    async fn tend(&self, tick: u64, position: &mut LogPosition) -> Option<()> {
+        let note = |work, done| self.shared.note_upkeep(work, done);
+        // What is done seldom is done again within a second where it failed.
+        let is_due = |work, every: u64| {
+            let is_again = tick.is_multiple_of(SECOND_TICKS) && self.shared.upkeep.is_failing(work);
+            is_again || tick.is_multiple_of(every)
+        };
+        note(Work::Tick, self.each_tick(position).await)?;
+        if is_due(Work::Clock, CLOCK_TICKS) {
+            note(Work::Clock, self.shared.follow_clock().await)?;
+        }
+        // What this instance ends it counts at once; this is for those whose instance is gone.
+        if is_due(Work::Charged, CHARGED_TICKS) {
+            note(Work::Charged, reservations::count_charged(&self.shared, self.shared.now()).await)?;
+        }
+        if tick.is_multiple_of(SECOND_TICKS) {
+            note(Work::Second, self.each_second().await)?;
+        }
+        if tick > 0 && is_due(Work::Reload, RELOAD_TICKS) {
+            note(Work::Reload, self.reload(self.shared.now()).await)?;
+        }
+        Some(())
+    }
+
+    async fn each_tick(&self, position: &mut LogPosition) -> Result<(), StoreError> {
         self.log.read(position).await?;
         self.shared.write_events().await?;
         patient(self.in_force.refresh_if_changed()).await?;
-        if tick.is_multiple_of(CLOCK_TICKS) {
-            self.shared.follow_clock().await?;
-        }
         // At once for those that were made here, so that nothing is held past its lease.
-        if self.reservations.may_end(self.shared.now()) || tick.is_multiple_of(SECOND_TICKS) {
+        if self.reservations.may_end(self.shared.now()) {
             patient(self.reservations.end(self.shared.now())).await?;
-        }
-        // What this instance ends it counts at once; this is for those whose instance is gone.
-        if tick.is_multiple_of(5 * SECOND_TICKS) {
-            reservations::count_charged(&self.shared, self.shared.now()).await?;
-        }
-        if tick.is_multiple_of(SECOND_TICKS) {
-            patient(self.shared.store.ping()).await?;
-            // Also without an outage: a single trip that failed, or one that ended while the store came back.
-            self.reconciler.settle(self.shared.now()).await?;
-            self.settle_journals().await?;
-            patient(self.profiles.flush(&*self.shared.store)).await?;
-            let ended = patient(self.shared.store.expire_bans(self.shared.now())).await?;
-            self.shared.metrics.events_written.increment(ended as u64);
-        }
-        if tick > 0 && tick.is_multiple_of(RELOAD_TICKS) {
-            self.reload(self.shared.now()).await?;
         }
         Ok(())
     }
 
+    async fn each_second(&self) -> Result<(), StoreError> {
+        patient(self.reservations.end(self.shared.now())).await?;
+        patient(self.shared.store.ping()).await?;
+        // Also without an outage: a single trip that failed, or one that ended while the store came back.
+        self.reconciler.settle(self.shared.now()).await?;
+        self.settle_journals().await?;
+        patient(self.profiles.flush(&*self.shared.store)).await?;
+        let ended = patient(self.shared.store.expire_bans(self.shared.now())).await?;
+        self.shared.metrics.events_written.increment(ended as u64);
+        Ok(())
+    }
+
+    /// Whether the store answers. To join one that was away at the start may take longer than that.
+    pub(super) async fn probe(&self) -> Result<(), StoreError> {
+        patient(self.shared.store.reach()).await?;
+        clock::timeout(PROBE, self.shared.store.ping()).await.unwrap_or(Err(StoreError::Deadline(PROBE)))
+    }
+
     /// Probes a lost store; when it answers, tells it what happened meanwhile.
     async fn find_store_back(&self, position: &mut Option<LogPosition>) -> Result<(), StoreError> {
-        let found = matches!(clock::timeout(PROBE, self.shared.store.ping()).await, Ok(Ok(())));
-        if !found {
-            return Ok(());
+        if let Err(error) = self.probe().await {
+            self.tell_away(&error);
+            // That it is away is told in another way than that it cannot be used.
+            let is_away = error.is_absence() || error.is_caused_by::<DataGone>();
+            return if is_away { Ok(()) } else { Err(error) };
         }
         self.shared.follow_clock().await?;
         if position.is_none() {
@@ -244,12 +272,21 @@ impl Upkeep {
         patient(self.in_force.refresh_if_changed()).await?;
         // A store that reads but takes no writes is not back.
         self.shared.write_events().await?;
+        self.away.lock().clear();
         if let Some(since) = self.shared.found_back() {
             tracing::info!("the store answers again");
             metrics::gauge!("keyward_degraded").set(0.0);
             self.shared.outbox.push(events::recovered(since, reconciled, now));
         }
         Ok(())
+    }
+
+    /// Says why a lost store cannot be found back: each reason once.
+    fn tell_away(&self, error: &StoreError) {
+        let mut said = self.away.lock();
+        if said.len() < MOST_REASONS && said.insert(error.to_string()) {
+            tracing::warn!(%error, "the store is still away");
+        }
     }
 
     /// Reads every ban in force, and tells of those that the store had lost.

@@ -1,7 +1,11 @@
 //! What one key does not show and many together do: one address that is new to keys of several projects, one client
 //! whose unknown keys come from everywhere. Remembered by this instance, in bounded memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    convert::Infallible,
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
@@ -18,12 +22,14 @@ const KEYS: usize = 16;
 /// How long an address stays new to a key.
 const NEW: Millis = DAY;
 
-/// Clients that are remembered for unknown keys; beyond that all are forgotten.
+/// Clients that are remembered for unknown keys; beyond that those leave that were least in use.
 const CLIENTS: usize = 256;
 /// Failures that are remembered of one client.
 const FAILURES: usize = 512;
 /// How far back failures of one client are counted.
 const SPAN: Millis = 2 * HOUR;
+/// The number of the project of all keys that have none: they may well be one team's.
+const NO_PROJECT: u64 = 0;
 /// How much of what is usual stays from one span to the next.
 const MEMORY: f64 = 0.8;
 
@@ -34,12 +40,12 @@ type FirstUse = (u64, u64, Millis);
 #[derive(Debug)]
 pub(in crate::engine) struct Crowd {
     first_uses: Cache<Subject, Vec<FirstUse>>,
-    clients: Mutex<HashMap<Box<str>, Failures>>,
+    clients: Cache<String, Arc<Mutex<Failures>>>,
 }
 
 impl Default for Crowd {
     fn default() -> Self {
-        Self { first_uses: Cache::new(ADDRESSES), clients: Mutex::default() }
+        Self { first_uses: Cache::new(ADDRESSES), clients: Cache::new(CLIENTS) }
     }
 }
 
@@ -52,8 +58,7 @@ impl Crowd {
     /// has been new to for a day.
     pub(in crate::engine) fn first_use(&self, record: &Record, now: Millis) -> FirstUses {
         let key = number(record.key.as_str());
-        // A key without a project is one of its own.
-        let project = record.project.as_ref().map_or(key, |project| number(project.as_str()));
+        let project = record.project.as_ref().map_or(NO_PROJECT, |project| number(project.as_str()));
         let mut known = self.first_uses.get(&record.address).unwrap_or_default();
         known.retain(|(_, _, since)| now - since < NEW);
         if known.iter().all(|(other, ..)| *other != key) {
@@ -71,18 +76,43 @@ impl Crowd {
 
     /// Notes that an unknown key of a client was refused; what this client's unknown keys look like together.
     pub(in crate::engine) fn refused(&self, client: &str, record: &Record, now: Millis) -> Spray {
-        let mut clients = self.clients.lock();
-        if clients.len() >= CLIENTS && !clients.contains_key(client) {
-            clients.clear();
+        let new = || Ok::<_, Infallible>(Arc::default());
+        let Ok(failures) = self.clients.get_or_insert_with(client, new);
+        failures.lock().add(record, now)
+    }
+}
+
+/// Numbers, and how often each is there.
+#[derive(Debug, Default)]
+struct Tally(HashMap<u32, u32>);
+
+impl Tally {
+    fn add(&mut self, number: u32) {
+        *self.0.entry(number).or_default() += 1;
+    }
+
+    fn remove(&mut self, number: u32) {
+        if let Some(count) = self.0.get_mut(&number) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(&number);
+            }
         }
-        clients.entry(client.into()).or_default().add(record, now)
+    }
+
+    /// How many different ones there are: at most as many as failures are remembered.
+    fn distinct(&self) -> u32 {
+        self.0.len() as u32
     }
 }
 
 /// The unknown keys of one client that were refused.
 #[derive(Debug, Default)]
 struct Failures {
+    /// Key, address and moment of each, the oldest first.
     last: VecDeque<(u32, u32, Millis)>,
+    keys: Tally,
+    addresses: Tally,
     /// Keys that are usual in a span, as far as spans are over.
     usual: f64,
     /// The span that goes on, and the most keys that it held.
@@ -92,30 +122,29 @@ struct Failures {
 
 impl Failures {
     fn add(&mut self, record: &Record, now: Millis) -> Spray {
-        let span = now.div_euclid(SPAN);
-        if span != self.span {
-            let passed = (span - self.span).clamp(1, 64) as i32;
-            let seen = if self.span == 0 { 0.0 } else { f64::from(self.most) };
-            self.usual = (self.usual * MEMORY + seen * (1.0 - MEMORY)) * MEMORY.powi(passed - 1);
-            (self.span, self.most) = (span, 0);
-        }
+        self.begin_span(now.div_euclid(SPAN));
         while self.last.len() >= FAILURES || self.last.front().is_some_and(|(.., at)| now - at > SPAN) {
-            self.last.pop_front();
+            let Some((key, address, _)) = self.last.pop_front() else { break };
+            self.keys.remove(key);
+            self.addresses.remove(address);
         }
-        self.last.push_back((
-            number(record.key.as_str()) as u32,
-            number(record.address.as_str()) as u32,
-            now,
-        ));
-        let distinct = |of: fn(&(u32, u32, Millis)) -> u32| {
-            let mut all: Vec<u32> = self.last.iter().map(of).collect();
-            all.sort_unstable();
-            all.dedup();
-            all.len() as u32
-        };
-        let (keys, addresses) = (distinct(|(key, ..)| *key), distinct(|(_, address, _)| *address));
+        let (key, address) = (number(record.key.as_str()) as u32, number(record.address.as_str()) as u32);
+        self.last.push_back((key, address, now));
+        self.keys.add(key);
+        self.addresses.add(address);
+        let (keys, addresses) = (self.keys.distinct(), self.addresses.distinct());
         self.most = self.most.max(keys);
         Spray { keys, addresses, usual: self.usual, span_millis: SPAN }
+    }
+
+    fn begin_span(&mut self, span: i64) {
+        if span == self.span {
+            return;
+        }
+        let passed = (span - self.span).clamp(1, 64) as i32;
+        let seen = if self.span == 0 { 0.0 } else { f64::from(self.most) };
+        self.usual = (self.usual * MEMORY + seen * (1.0 - MEMORY)) * MEMORY.powi(passed - 1);
+        (self.span, self.most) = (span, 0);
     }
 }
 
@@ -137,6 +166,29 @@ mod tests {
         assert_eq!(seen("b", "one", NOW + 1), FirstUses { keys: 2, projects: 1 });
         assert_eq!(seen("c", "two", NOW + HOUR), FirstUses { keys: 3, projects: 2 });
         assert_eq!(seen("d", "three", NOW + DAY), FirstUses { keys: 2, projects: 2 });
+    }
+
+    #[test]
+    fn keys_without_a_project_count_as_one_project() {
+        let crowd = Crowd::default();
+        let seen =
+            |key: &str, project| crowd.first_use(&record_of(key, project, "198.51.100.7"), NOW).projects;
+        for key in ["a", "b", "c", "d"] {
+            assert_eq!(seen(key, None), 1, "four colleagues at the address of one hotel");
+        }
+        assert_eq!(seen("e", Some("one")), 2);
+    }
+
+    #[test]
+    fn made_up_clients_do_not_make_a_count_be_forgotten() {
+        let crowd = Crowd::default();
+        let refused = |client: &str, n: u32| {
+            crowd.refused(client, &record_of(&format!("made-up-{n}"), None, "198.51.100.1"), NOW).keys
+        };
+        assert_eq!((0..60).map(|n| refused("curl", n)).max(), Some(60));
+        let made_up = (0..2 * CLIENTS as u32).map(|n| refused(&format!("client-{n}"), n));
+        assert_eq!(made_up.max(), Some(1));
+        assert_eq!(refused("curl", 60), 61);
     }
 
     #[test]
@@ -163,6 +215,9 @@ mod tests {
             spray = crowd.refused(&format!("client-{}", n % 300), &record, NOW);
             crowd.refused("curl", &record, NOW);
         }
-        assert!(spray.keys <= FAILURES as u32 && crowd.clients.lock().len() <= CLIENTS);
+        assert!(spray.keys <= FAILURES as u32 && crowd.clients.len() <= CLIENTS);
+        let curl = crowd.clients.get("curl").unwrap();
+        let curl = curl.lock();
+        assert!(curl.last.len() <= FAILURES && curl.keys.distinct() <= curl.last.len() as u32);
     }
 }

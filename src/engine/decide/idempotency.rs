@@ -1,5 +1,5 @@
-//! Answers of the last two minutes, and requests that are on their way, so that a retry of the same request is counted
-//! once and gets the same answer: later, or at the same moment.
+//! Answers of the last `idempotency.seconds`, and requests that are on their way, so that a retry of the same request
+//! is counted once and gets the same answer: later, or at the same moment.
 
 use std::{collections::HashMap, sync::Arc};
 

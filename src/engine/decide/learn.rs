@@ -20,7 +20,7 @@ impl Decider {
         observed: &Observed<'_>,
         active: &ActivePolicy,
         findings: &[Finding],
-        sighting: Option<PartSighting>,
+        sighting: Option<&PartSighting>,
     ) -> bool {
         let record = observed.known.record;
         let core = observed
@@ -41,9 +41,9 @@ impl Decider {
             outcome: record.outcome(),
             peaks: (observed.key.counts[ONE_MINUTE].requests, observed.key.counts[FIVE_MINUTES].requests),
         };
-        // What is held back must not become the norm by what passes of it.
-        let held = sighting.is_some_and(|sighting| sighting.is_held);
-        let flagged = held || findings.iter().any(Finding::bars_learning);
+        // What is stopped must not become the norm by what passes of it.
+        let stopped = sighting.is_some_and(|sighting| sighting.is_stopped);
+        let flagged = stopped || findings.iter().any(Finding::bars_learning);
         if flagged {
             self.profiles.count_flagged(&record.key, &observed.profile, &sample, findings, sighting);
         } else {

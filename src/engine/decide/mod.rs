@@ -53,9 +53,9 @@ const CHUNK: usize = 100;
 
 impl Decider {
     /// Decides about finished requests, in order, and learns from them. Waits for the store once if nothing is found;
-    /// for each hundred of many.
+    /// for each hundred of many. More than one wait their turn.
     pub(in crate::engine) async fn record(&self, records: &[Record], now: Millis) -> Vec<Decision> {
-        if records.len() <= CHUNK {
+        if records.len() <= 1 {
             return self.decide(records, now, &mut ()).await;
         }
         let mut decisions = Vec::with_capacity(records.len());

@@ -1,12 +1,12 @@
-//! The limit on a part of a key's traffic that is held back: one more counter, charged with the others in the one trip.
+//! The limit on a part of a key's traffic that is stopped: one more counter, charged with the others in the one trip.
 
 use super::decider::Decider;
 use crate::{
-    detect::{self, Features},
+    detect::Features,
     domain::{
         Millis,
         place::PlaceCore,
-        profile::{Held, Part, PartName},
+        profile::{Part, PartName},
         record::Record,
         registry::Applied,
     },
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Decider {
-    /// The limit on the part that a request belongs to; `None` where it is not held back, the allowlist covers the
+    /// The limit on the part that a request belongs to; `None` where it is not stopped, the allowlist covers the
     /// request, or the key's profile is not at hand.
     pub(super) fn limit_of_part(
         &self,
@@ -25,20 +25,17 @@ impl Decider {
         active: &ActivePolicy,
         now: Millis,
     ) -> Option<Applied> {
-        let (part, most) = profile?.with(|profile| {
-            if !profile.later.parts.holds_any(now) {
-                return None;
-            }
-            let part = Part::of(&features.client, origin);
-            // What is only slowed may be the owner on the way: of the keys of ordinary services that move, three in a
-            // hundred had requests refused by it. So it is noted, and only what is stopped is refused.
-            let is_stopped = profile.later.parts.held(part, now) == Some(Held::Stopped);
-            Some((part, detect::most_an_hour(profile, part, now).filter(|_| is_stopped)?))
+        // What is only noted may be the owner on the way: of the keys of ordinary services that move, three in a
+        // hundred had requests refused when it was slowed.
+        let part = profile?.with(|profile| {
+            let parts = &profile.later.parts;
+            let part = parts.stops_any(now).then(|| Part::of(&features.client, origin))?;
+            parts.is_stopped(part, now).then_some(part)
         })?;
         if active.allowlist.covers(&record.key, record.source_ip, Some(origin), now) {
             return None;
         }
         let name = PartName { client: &features.client, place: origin }.to_string();
-        Some(Applied::on_part(&record.key, (part.number(), name.into()), most))
+        Some(Applied::on_part(&record.key, (part.number(), name.into())))
     }
 }

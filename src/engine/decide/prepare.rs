@@ -131,8 +131,8 @@ impl Decider {
         purpose: Purpose,
     ) -> Request<'r> {
         let place = self.geo.lookup(record.source_ip);
-        let core = place.as_ref().map_or_else(|| PlaceCore::unknown(record.source_ip), |p| p.core);
-        let core = core.precise(active.policy.detectors.impossible_travel.max_radius_km);
+        let origin = PlaceCore::of(place.as_deref(), record.source_ip);
+        let core = origin.precise(active.policy.detectors.impossible_travel.max_radius_km);
         let profile = self.profiles.get(&record.key);
         let prior = record.project.as_ref().and_then(|project| self.profiles.get(project));
         let attribution = match purpose {
@@ -149,7 +149,6 @@ impl Decider {
         let new_subject = may_be_new && self.remembers.new_subjects.take(&record.address, now);
         let features = Features::of(record);
         if attribution == Attribution::Key && !record.late {
-            let origin = place.as_ref().map_or_else(|| PlaceCore::unknown(record.source_ip), |p| p.core);
             terms.limits.extend(self.limit_of_part(
                 record,
                 profile.as_ref(),

@@ -57,9 +57,9 @@ impl Decider {
         }
         let teaches = observed.key.tracked && observed.attribution == Attribution::Key;
         if decision.allowed && teaches {
-            let flagged = self.learn(&observed, active, &decision.anomalies, sighting);
+            let flagged = self.learn(&observed, active, &decision.anomalies, sighting.as_ref());
             trace.see(Fact::Learned { flagged });
-        } else if teaches && let Some(accused) = sighting.filter(|sighting| sighting.accused.is_some()) {
+        } else if teaches && let Some(accused) = sighting.filter(|sighting| sighting.accused) {
             self.profiles.accuse(&observed.known.record.key, &observed.profile, &accused, observed.key.now);
         }
         decision

@@ -11,9 +11,9 @@ use crate::{
         event::{BanLifted, Event, EventType, StandingChanged},
         finding::{AnomalyKind, Severity},
         ladder,
-        profile::Profile,
+        profile::{Parts, Profile},
         standing::{StandingDetail, StandingState},
-        subject::Subject,
+        subject::{Subject, SubjectKind},
     },
     engine::{bans, events, in_force::InForce, profiles::ProfileBook, shared::Shared, standings::Standings},
     store::{StandingRecord, StoreError},
@@ -73,7 +73,7 @@ impl Bans {
         Ok((record, fresh))
     }
 
-    /// An operator's lifting, also of what holds parts of a key's traffic back; `None` when none of it is in force. The
+    /// An operator's lifting, also of what stops parts of a key's traffic; `None` when none of it is in force. The
     /// detector that fired is left alone for the policy's grace period.
     ///
     /// # Errors
@@ -87,11 +87,11 @@ impl Bans {
     ) -> Result<Option<StandingRecord>, StoreError> {
         self.shared.answering()?;
         let policy = self.in_force.policy();
-        let holds = self.holds_any_part(subject, now).await?;
+        let stops = self.parts(subject).await?.stops_any(now);
         let lifted = self
             .standings
             .change(subject, reason, now, |current| {
-                if current.standing.state_at(now) == StandingState::Clear && !holds {
+                if current.standing.state_at(now) == StandingState::Clear && !stops {
                     return None;
                 }
                 let fired = detector(&current.detail);
@@ -101,7 +101,7 @@ impl Bans {
                 Some((next, lifted(subject, &details, now)))
             })
             .await?;
-        if holds {
+        if stops {
             let mut delta = Profile::default();
             delta.later.parts.clear(now);
             self.profiles.add(&*self.shared.store, subject, &delta).await?;
@@ -109,13 +109,19 @@ impl Bans {
         Ok(lifted)
     }
 
-    /// Whether a part of a key's traffic is held back.
-    async fn holds_any_part(&self, subject: &Subject, now: Millis) -> Result<bool, StoreError> {
-        let holds = |profile: &Profile| profile.later.parts.holds_any(now);
-        match self.profiles.get(subject) {
-            Some(handle) => Ok(handle.with(holds)),
-            None => Ok(self.shared.store.profile(subject).await?.as_ref().is_some_and(holds)),
+    /// The parts of a key's traffic: as stored, with what this instance has seen of them since.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn parts(&self, subject: &Subject) -> Result<Parts, StoreError> {
+        if subject.kind() != SubjectKind::Key {
+            return Ok(Parts::default());
         }
+        let mut parts = self.shared.store.profile(subject).await?.unwrap_or_default().later.parts;
+        if let Some(handle) = self.profiles.get(subject) {
+            handle.with(|profile| parts.merge(&profile.later.parts));
+        }
+        Ok(parts)
     }
 }
 

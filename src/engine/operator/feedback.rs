@@ -12,7 +12,7 @@ use crate::{
         finding::{AnomalyKind, Severity},
         ladder,
         place::{Coordinates, PlaceSummary},
-        profile::{Cell, Profile, Sample},
+        profile::{Cell, Part, Profile, Sample},
         record::Outcome,
         standing::{Origin, Standing, StandingDetail, StandingState},
         subject::Subject,
@@ -130,11 +130,12 @@ impl Feedback {
         self.teach(&feedback.judged, now).await
     }
 
-    /// What an analyst calls benign is learned: the place of the event, the way there, and what was called.
+    /// What an analyst calls benign is learned: the place of the event, the way there, and what was called. The part of
+    /// the key's traffic that the event accused is cleared.
     async fn teach(&self, event: &Event, now: Millis) -> Result<(), StoreError> {
         let source = event.source_ip.as_deref().and_then(|ip| address::parse(ip).ok());
         let (Some(key_id), Some(source)) = (&event.key_id, source) else { return Ok(()) };
-        let RequestFeatures { client, endpoint, model, previous } = event.evidence.features();
+        let RequestFeatures { client, endpoint, model, previous, client_of_part } = event.evidence.features();
         let place = self.geo.place_core(source);
         let sample = Sample {
             // As if it had been in use for long enough to be vouched for.
@@ -152,7 +153,10 @@ impl Feedback {
         };
         let mut delta = Profile::default();
         delta.learn_features(&sample);
-        delta.later.parts.clear(now);
+        // Only the part that the event is about: whoever else uses the key is not vouched for.
+        if let Some(client) = client_of_part.or(client) {
+            delta.later.parts.clear_part(Part::of(client, &place), event.time, now);
+        }
         self.profiles.add(&*self.shared.store, &Subject::key(key_id), &delta).await
     }
 }

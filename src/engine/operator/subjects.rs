@@ -142,8 +142,11 @@ impl Subjects {
             self.shared.store.profile(subject),
             self.shared.store.events(&query),
         )?;
-        // What this instance has learned and not yet flushed belongs to the picture.
-        let at_hand = self.profiles.get(subject).map(|handle| handle.with(Profile::clone));
+        // What this instance has learned and not yet flushed belongs to the picture, and what others have stopped.
+        let mut at_hand = self.profiles.get(subject).map(|handle| handle.with(Profile::clone));
+        if let (Some(at_hand), Some(stored)) = (&mut at_hand, &stored) {
+            at_hand.later.parts.merge(&stored.later.parts);
+        }
         let profile = at_hand.filter(|p| !p.is_empty()).or(stored);
         let covered = self.bans.covering(subject, now).is_some();
         let nothing = standing.is_none() && observation.is_none() && profile.is_none();

@@ -63,8 +63,11 @@ fn bearer(credentials: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| blank_free(key))
 }
 
+/// A `#` belongs to no query, but a target may have one, and applications differ in whether a value ends there: both
+/// are looked at.
 fn in_query(query: &str, name: &str, found: &mut Found) {
-    for pair in query.split(['&', ';']) {
+    let cut = query.contains('#').then(|| query.split(['&', ';', '#']));
+    for pair in query.split(['&', ';']).chain(cut.into_iter().flatten()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         if decoded(key).is_some_and(|key| key == name) {
             match decoded(value) {
@@ -136,8 +139,16 @@ mod tests {
         ] {
             assert_eq!(found(&[(name, value)], ""), one, "{name}: {value:?}");
         }
-        for query in ["key=sk-1", "a=b&key=sk-1", "k%65y=sk%2D1", "key=+sk-1", "key=&key=sk-1", "a;key=sk-1"]
-        {
+        for query in [
+            "key=sk-1",
+            "a=b&key=sk-1",
+            "k%65y=sk%2D1",
+            "key=+sk-1",
+            "key=&key=sk-1",
+            "a;key=sk-1",
+            "a=b#&key=sk-1",
+            "#key=sk-1",
+        ] {
             assert_eq!(found(&[], query), one, "{query}");
         }
         assert_eq!(found(&[("authorization", "Bearer sk-1"), ("x-api-key", "sk-1")], "key=sk-1"), one);
@@ -153,6 +164,7 @@ mod tests {
             (vec![("authorization", "Bearer sk-1, Bearer sk-2")], ""),
             (vec![("api-key", "sk-1")], "key=sk-2"),
             (vec![], "key=sk-1&key=sk-2"),
+            (vec![], "key=sk-1#a"),
         ] {
             assert_eq!(found(&headers, query), Found::Ambiguous, "{headers:?} {query}");
         }

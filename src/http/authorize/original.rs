@@ -30,7 +30,9 @@ pub(super) struct OriginalRequest<'r> {
 impl OriginalRequest<'_> {
     /// Whether the proxy names a query, other than its own, that is this one.
     pub(super) fn names(&self, query: &str) -> bool {
-        !query.is_empty() && self.queries.iter().skip(1).any(|named| named == query)
+        // Behind a # a proxy passes nothing on as its own query.
+        let before = |named: &str| named.split('#').next() == Some(query);
+        !query.is_empty() && self.queries.iter().skip(1).any(|named| before(named))
     }
 }
 
@@ -66,9 +68,9 @@ fn path_of(target: &str) -> String {
     if path.is_empty() { "/".to_owned() } else { path[..end].to_owned() }
 }
 
+/// The query of a target, with whatever is behind a `#` in it: the application gets the target as it is.
 fn query_of<'r>(uri: &str) -> Option<Cow<'r, str>> {
-    let (_, query) = uri.split_once('?')?;
-    Some(query.split('#').next().unwrap_or_default().to_owned().into())
+    uri.split_once('?').map(|(_, query)| query.to_owned().into())
 }
 
 #[cfg(test)]
@@ -95,13 +97,28 @@ mod tests {
         let first = |uri: &str, headers: &[_]| asked(uri, headers, true, config::Original::First);
         let (forwarded, original) = (("x-forwarded-uri", "/f?a=1"), ("x-original-uri", "/o?b=2#c"));
         assert_eq!(first("/v1/authorize?observe", &[forwarded]), "/f observe|a=1");
-        assert_eq!(first("/v1/authorize", &[original]), "/o b=2");
-        assert_eq!(first("/v1/authorize", &[original, forwarded]), "/f a=1|b=2");
+        assert_eq!(first("/v1/authorize", &[original]), "/o b=2#c");
+        assert_eq!(first("/v1/authorize", &[original, forwarded]), "/f a=1|b=2#c");
         assert_eq!(first("/v1/authorize/v1/chat?c=3", &[]), "/v1/chat c=3");
         assert_eq!(first("/v1/authorize/", &[]), "/ ");
         assert_eq!(first("/v1/authorize", &[]), "/ ");
         assert_eq!(first("/v1/authorize", &[("x-forwarded-uri", "https://a.example?x")]), "/ x");
         assert_eq!(first("/v1/authorize", &[("x-original-uri", "http://a.example/p/q?x")]), "/p/q x");
+    }
+
+    #[test]
+    fn a_query_of_the_clients_is_known_as_such_whatever_is_behind_it() {
+        for (named, is_its_own) in [("/a?observe", true), ("/a?observe#b", true), ("/a?observe=false", false)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.append("x-forwarded-uri", named.parse().unwrap());
+            let uri: Uri = "/v1/authorize?observe".parse().unwrap();
+            assert_eq!(
+                of(&uri, &headers, true, config::Original::First).names("observe"),
+                is_its_own,
+                "{named}"
+            );
+        }
     }
 
     #[test]

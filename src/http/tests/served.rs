@@ -167,6 +167,46 @@ async fn clients_that_take_nothing_of_their_answers_keep_nobody_out_for_ever() {
     served.stop().await;
 }
 
+/// An HTTP/2 client that lets so many bytes of each answer be sent, and asks for a path.
+fn http2(window: u32, path: &str) -> Vec<u8> {
+    let [settings_frame, headers_frame] = [4, 1];
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
+    // GET and http from the table of the format; the path and the host as they are.
+    let head = [&[0x82, 0x86, 0x04][..], &text(path), &[0x01], &text("localhost")].concat();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    [preface, frame(settings_frame, 0, 0, &settings), frame(headers_frame, 0x5, 1, &head)].concat()
+}
+
+/// A service with room for one connection, which such a client has: whether another is answered within a second.
+async fn is_answered_beside(window: u32, path: &str) -> bool {
+    let served = serve_with(|settings| {
+        settings.max_connections = 1;
+        settings.max_connections_per_address = 1;
+        settings.write_timeout_ms = 100;
+    })
+    .await;
+    let mut first = served.connect().await;
+    first.write_all(&http2(window, path)).await.unwrap();
+    let mut settings = [0; 9];
+    first.read_exact(&mut settings).await.unwrap();
+    let asked = served.exchange(&[b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"]);
+    let answered = clock::timeout(Duration::from_secs(1), asked).await;
+    drop(first);
+    served.stop().await;
+    answered.is_ok_and(|text| text.starts_with("HTTP/1.1 200"))
+}
+
+#[tokio::test]
+async fn an_http2_client_that_lets_nothing_be_sent_keeps_nobody_out_and_one_that_waits_for_events_stays() {
+    assert!(is_answered_beside(0, "/livez").await, "nothing is taken");
+    assert!(!is_answered_beside(65_535, "/v1/events/stream").await, "there is nothing to take yet");
+}
+
 #[tokio::test]
 async fn the_end_of_the_service_ends_streams_and_idle_connections() {
     let served = serve_with(|_| {}).await;

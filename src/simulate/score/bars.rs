@@ -78,14 +78,23 @@ pub fn missed_bars(score: &Score) -> Vec<String> {
 /// Share that is found of the attacks of the second exam that an analyst could tell, and of those that are hard to.
 const RECALL_OF_THE_TELLABLE: f64 = 0.95;
 const RECALL_OF_THE_HARD: f64 = 0.7;
+/// Share of the requests of an attacked key's owner, since the attack began, that is refused at most.
+const OWNERS_REFUSED: f64 = 0.01;
 /// Share of an attack's requests that is let through after it was found, at most; and of their cost.
 const LET_THROUGH: f64 = 0.15;
 const COST_LET_THROUGH: f64 = 0.05;
 
 /// The bars of the second exam that a run does not reach, in words. Loud keys count for refusals and not for findings.
+/// One without attacks or without benign keys does not tell.
 pub fn missed_bars_of_second(score: &Score) -> Vec<String> {
     let mut missed = Vec::new();
     let percent = |share: f64| format!("{:.1}%", share * 100.0);
+    let (all, benign) = (score.all_attacks(), score.all_benign());
+    let tells = [
+        (all.attacks, "there are no attacks to find"),
+        (benign.keys, "there are no benign keys to leave in peace"),
+    ];
+    missed.extend(tells.iter().filter(|(count, _)| *count == 0).map(|(_, words)| (*words).to_owned()));
     let mut at_least = |what: &str, seen: f64, bar: f64| {
         if seen < bar {
             missed.push(format!("{what}: {}, at least {} is the bar", percent(seen), percent(bar)));
@@ -98,10 +107,10 @@ pub fn missed_bars_of_second(score: &Score) -> Vec<String> {
             missed.push(format!("{what}: {}, at most {} is the bar", percent(seen), percent(bar)));
         }
     };
-    let after = score.all_attacks().after;
-    at_most("requests let through", after.share(), LET_THROUGH);
-    at_most("cost let through", after.cost_share(), COST_LET_THROUGH);
-    at_most("benign keys refused", score.all_benign().keys_refused_share(), KEYS_REFUSED);
+    at_most("requests let through", all.after.share(), LET_THROUGH);
+    at_most("cost let through", all.after.cost_share(), COST_LET_THROUGH);
+    at_most("requests of attacked owners refused", all.owners_refused_share(), OWNERS_REFUSED);
+    at_most("benign keys refused", benign.keys_refused_share(), KEYS_REFUSED);
     let findings = score.benign_that_are(false).findings_per_key_day();
     if findings > FINDINGS_PER_KEY_DAY {
         missed.push(format!(

@@ -2,8 +2,8 @@
 //!
 //! *Found* means that one of the attack's own requests was refused or carries a high or critical finding. Findings
 //! of benign keys count once per key, type and hour. A key that is attacked is benign until its attack begins: what
-//! is done to it before then counts like what is done to any other key, and what its owner suffers afterwards does not
-//! count at all.
+//! is done to it before then counts like what is done to any other key. Of what its owner suffers afterwards only the
+//! share of requests that is refused counts.
 
 mod bars;
 mod outage;
@@ -135,6 +135,11 @@ impl AttackScore {
     /// Share of the attacks that were found, 0 to 1; 1 when there were none.
     pub fn recall(&self) -> f64 {
         share(self.found.into(), self.attacks.into(), 1.0)
+    }
+
+    /// Share of the owners' requests that was refused since the attack began, 0 to 1.
+    pub fn owners_refused_share(&self) -> f64 {
+        share(self.owners_refused as f64, self.owners_requests as f64, 0.0)
     }
 
     fn add(&mut self, other: &Self) {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{AttackScore, BenignScore, Score, Tellable, share};
+use super::{AttackScore, BenignScore, Score, Tellable};
 use crate::domain::{HOUR, MINUTE, Millis, SECOND, finding::AnomalyKind};
 
 impl fmt::Display for Score {
@@ -76,7 +76,7 @@ fn attack(f: &mut fmt::Formatter<'_>, name: &str, score: &AttackScore) -> fmt::R
     let requests = score.median_requests.map_or_else(String::new, |requests| requests.to_string());
     write!(f, "{name:<24}{:>8}{:>8}{recall:>8}{delay:>12}{requests:>10}", score.attacks, score.found)?;
     let percent = |share: f64| format!("{:.1}%", share * 100.0);
-    let owner = share(score.owners_refused as f64, score.owners_requests as f64, 0.0);
+    let owner = score.owners_refused_share();
     let (through, cost) = (percent(score.after.share()), percent(score.after.cost_share()));
     write!(f, "{through:>9}{cost:>8}{:>8}", percent(owner))?;
     kinds(f, &score.by)

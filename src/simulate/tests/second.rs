@@ -8,7 +8,7 @@ use crate::{
     simulate::{
         Exam, archetypes,
         attacks::{self, Tellable},
-        score::{Scorer, Verdict, missed_bars_of_second},
+        score::{AttackScore, BenignScore, Score, Scorer, Verdict, missed_bars_of_second},
     },
 };
 
@@ -106,4 +106,19 @@ fn a_monitor_that_does_nothing_misses_what_can_be_seen_and_harms_nobody() {
     assert!(missed[0].starts_with("found of what can be told: 0.0%"), "{missed:?}");
     let table = score.to_string();
     assert!(table.contains("an analyst could: hard") && table.contains("of these not loud"), "{table}");
+}
+
+#[test]
+fn owners_that_are_refused_beside_a_thief_miss_a_bar_and_a_run_that_tells_nothing_passes_nothing() {
+    assert_eq!(missed_bars_of_second(&Score::default()).len(), 2);
+    let with_owners = |refused| {
+        let mut thefts = AttackScore::default();
+        (thefts.attacks, thefts.found) = (1, 1);
+        (thefts.owners_requests, thefts.owners_refused) = (1_000, refused);
+        let quiet = BenignScore { keys: 1, ..BenignScore::default() };
+        let (attacks, benign) = ([("key_bundle", thefts)].into(), [("service", quiet)].into());
+        missed_bars_of_second(&Score { attacks, benign, ..Score::default() })
+    };
+    assert_eq!(with_owners(10), Vec::<String>::new());
+    assert_eq!(with_owners(11), ["requests of attacked owners refused: 1.1%, at most 1.0% is the bar"]);
 }

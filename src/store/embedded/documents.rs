@@ -1,6 +1,6 @@
 //! Documents, their revision, and what changed since one: the role over the rows.
 
-use super::{EmbeddedStore, document_rows as rows};
+use super::{EmbeddedStore, document_rows as rows, readers::Size};
 use crate::{
     domain::event::Event,
     store::{Changed, Document, DocumentStore, Revision, StoreResult},
@@ -8,7 +8,7 @@ use crate::{
 
 impl DocumentStore for EmbeddedStore {
     fn documents(&self) -> StoreResult<'_, (Revision, Vec<Document>)> {
-        Box::pin(self.read(rows::all))
+        Box::pin(self.read_sized(Size::Own, rows::all))
     }
 
     fn documents_revision(&self) -> StoreResult<'_, Revision> {
@@ -16,7 +16,7 @@ impl DocumentStore for EmbeddedStore {
     }
 
     fn documents_since(&self, known: Revision) -> StoreResult<'_, Option<Changed>> {
-        Box::pin(self.read(move |connection| rows::since(connection, known)))
+        Box::pin(self.read_sized(Size::Own, move |connection| rows::since(connection, known)))
     }
 
     fn write_document<'a>(&'a self, document: &'a Document, event: &'a Event) -> StoreResult<'a, bool> {

@@ -1,6 +1,6 @@
 //! The event log: written through the writer, read by readers.
 
-use super::{EmbeddedStore, event_rows};
+use super::{EmbeddedStore, event_rows, readers::Size};
 use crate::{
     domain::event::Event,
     store::{EventLog, EventQuery, EventWriter, LogPage, LogPosition, Page, StoreError, StoreResult},
@@ -40,7 +40,7 @@ impl EventLog for EmbeddedStore {
             if seq == end {
                 return Ok(LogPage { events: Vec::new(), next: event_rows::position(seq), gap: false });
             }
-            self.read(move |connection| event_rows::follow(connection, seq, limit)).await
+            self.read_sized(Size::Own, move |connection| event_rows::follow(connection, seq, limit)).await
         })
     }
 

@@ -152,9 +152,12 @@ impl EmbeddedStore {
             }
         };
         let Ok(executor) = Handle::try_current() else { return readers.query(query) };
-        let turns = Arc::clone(&readers);
-        let _turn = turns.turn(size).await;
-        let answer = executor.spawn_blocking(move || readers.query(query)).await;
-        answer.unwrap_or_else(|error| Err(StoreError::Unavailable(StoreFault::of(error))))
+        // It goes on when the caller leaves, and its turn with it.
+        let turn = readers.turn(size).await;
+        let answer = executor.spawn_blocking(move || {
+            let _turn = turn;
+            readers.query(query)
+        });
+        answer.await.unwrap_or_else(|error| Err(StoreError::Unavailable(StoreFault::of(error))))
     }
 }

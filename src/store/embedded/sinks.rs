@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     EmbeddedStore,
+    readers::Size,
     sqlite::{failed, unreadable, unreadable_because},
 };
 use crate::{
@@ -54,7 +55,7 @@ impl SinkStore for EmbeddedStore {
 
     fn sink<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Option<SinkRecord>> {
         let sink = sink.to_owned();
-        Box::pin(self.read(move |connection| sink_record(connection, &sink)))
+        Box::pin(self.read_sized(Size::Own, move |connection| sink_record(connection, &sink)))
     }
 
     fn dead_letters<'a>(&'a self, sink: &'a str) -> StoreResult<'a, Vec<DeadLetter>> {

@@ -25,7 +25,7 @@ impl StandingLookup for EmbeddedStore {
     }
 
     fn standings_in_force(&self, now: Millis) -> StoreResult<'_, Vec<StandingRecord>> {
-        Box::pin(self.read(move |connection| standing_rows::in_force(connection, now)))
+        Box::pin(self.read_sized(Size::Own, move |connection| standing_rows::in_force(connection, now)))
     }
 }
 

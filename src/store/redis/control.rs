@@ -15,19 +15,22 @@ impl StoreControl for RedisStore {
         })
     }
 
-    /// On a cluster any node's clock: they are as far apart as they are.
+    /// On a cluster the clock of the node that has the meta key: those of others may differ from it.
     fn clock(&self) -> StoreResult<'_, Option<Millis>> {
         Box::pin(async move {
             let (seconds, micros): (Millis, Millis) =
-                read_value(self.link.command(redis::cmd("TIME")).await?)?;
+                read_value(self.link.command_at(&self.keys.meta(), redis::cmd("TIME")).await?)?;
             Ok(Some(seconds * 1_000 + micros / 1_000))
         })
+    }
+
+    fn reach(&self) -> StoreResult<'_, ()> {
+        Box::pin(self.join())
     }
 
     /// Asks for a key instead of PING, which on a cluster waits for every node.
     fn ping(&self) -> StoreResult<'_, ()> {
         Box::pin(async move {
-            self.reach().await?;
             let mut command = redis::cmd("EXISTS");
             command.arg(self.keys.meta());
             // On both connections: either may have been lost alone.

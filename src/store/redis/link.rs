@@ -14,7 +14,11 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::ConnectionLike};
+use redis::{
+    Cmd, Pipeline, RedisError, RedisResult, Value,
+    aio::ConnectionLike,
+    cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -102,13 +106,7 @@ impl Link {
     /// per group, at the same time. Each group must stay in one slot; within it, order is kept.
     pub(super) async fn send(&self, groups: Vec<Vec<Cmd>>) -> Result<Vec<Vec<Reply>>, StoreError> {
         let (connection, generation) = self.connection().await?;
-        let flight = Flight {
-            link: self,
-            generation,
-            started: clock::instant(),
-            misses: self.misses(),
-            landed: false,
-        };
+        let flight = self.flight(generation);
         let sent = match connection {
             Connection::Single(connection) => send_merged(connection, groups).await,
             Connection::Cluster(connection) => {
@@ -125,6 +123,28 @@ impl Link {
         let mut groups = self.send(vec![vec![command]]).await?;
         let reply = groups.pop().and_then(|mut group| group.pop());
         reply.unwrap_or(Ok(Value::Nil)).map_err(|e| self.translate(&e))
+    }
+
+    /// Sends one command that names no key; on a cluster to the master that has this one.
+    pub(super) async fn command_at(&self, key: &str, command: Cmd) -> Result<Value, StoreError> {
+        let (connection, generation) = self.connection().await?;
+        let Connection::Cluster(mut connection) = connection else { return self.command(command).await };
+        let flight = self.flight(generation);
+        let route = Route::with_key(key, SlotAddr::Master);
+        let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(route));
+        let sent = match connection.route_command(command, routing).await {
+            // An answer, if not one that was hoped for.
+            Err(error) if error.code().is_some() => Ok(Err(error)),
+            answer => answer.map(Ok),
+        };
+        let sent = sent.map(|reply| vec![vec![reply]]);
+        flight.land(&sent);
+        let reply = sent.map_err(|e| self.translate(&e))?.pop().and_then(|mut group| group.pop());
+        reply.unwrap_or(Ok(Value::Nil)).map_err(|e| self.translate(&e))
+    }
+
+    fn flight(&self, generation: u64) -> Flight<'_> {
+        Flight { link: self, generation, started: clock::instant(), misses: self.misses(), landed: false }
     }
 
     /// Calls scripts, grouped as in [`Link::send`]; those that a server does not have are sent again with their
@@ -154,6 +174,10 @@ impl Link {
 
     /// What an error means, without secrets.
     pub(super) fn translate(&self, error: &RedisError) -> StoreError {
+        // It was sent, and may be done all the same.
+        if error.is_timeout() {
+            return StoreError::Deadline(self.wait);
+        }
         translate(error, self.secret.as_deref())
     }
 

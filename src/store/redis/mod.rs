@@ -92,8 +92,9 @@ pub struct RedisStore {
     options: RedisOptions,
     /// Whether a script reaches one slot only.
     cluster: bool,
-    /// Where the server is that was away at the start, until it is reached.
-    unadopted: tokio::sync::Mutex<Option<url::Target>>,
+    /// What connects to a server that was away at the start, until that is found to be one that can be used. The others
+    /// are closed for as long.
+    unadopted: tokio::sync::Mutex<Option<Link>>,
 }
 
 impl RedisStore {
@@ -115,7 +116,7 @@ impl RedisStore {
         Ok(store)
     }
 
-    /// A store that is not connected to yet, and answers nothing before a [`ping`](super::StoreControl::ping) has
+    /// A store that is not connected to yet, and answers nothing before [`reach`](super::StoreControl::reach) has
     /// reached the server, checked it and found the keyspace to be one that this version can use.
     ///
     /// # Errors
@@ -123,8 +124,9 @@ impl RedisStore {
     pub fn connect_later(url: &str, options: RedisOptions) -> Result<Self, StoreError> {
         let target = url::parse(url)?;
         let later = || Link::later(&target, &options);
-        let (link, aside) = (later()?, later()?);
-        let unadopted = tokio::sync::Mutex::new(Some(target.clone()));
+        let (link, aside, first) = (later()?, later()?, later()?);
+        first.open();
+        let unadopted = tokio::sync::Mutex::new(Some(first));
         Ok(Self { unadopted, ..Self::over(&target, link, aside, options.clone()) })
     }
 
@@ -144,10 +146,10 @@ impl RedisStore {
     }
 
     /// Reaches a server that was away at the start. After the first time, does nothing.
-    async fn reach(&self) -> Result<(), StoreError> {
+    async fn join(&self) -> Result<(), StoreError> {
         let mut unadopted = self.unadopted.lock().await;
-        if let Some(target) = &*unadopted {
-            self.adopt(&Link::connect(target, &self.options).await?).await?;
+        if let Some(link) = &*unadopted {
+            self.adopt(link).await?;
             self.link.open();
             self.aside.open();
             *unadopted = None;

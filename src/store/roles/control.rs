@@ -10,6 +10,12 @@ pub trait StoreControl: Send + Sync + 'static {
     /// The store's own clock, milliseconds since 1970, if it has one that instances share.
     fn clock(&self) -> StoreResult<'_, Option<Millis>>;
 
+    /// Joins a store that was away at the start, before anything else is asked of it. Does nothing where that is done,
+    /// or where the store was there.
+    fn reach(&self) -> StoreResult<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Whether the store answers; the error says why it does not.
     fn ping(&self) -> StoreResult<'_, ()>;
 

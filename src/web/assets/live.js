@@ -11,6 +11,8 @@ const pause = document.getElementById('live-pause');
 const severity = document.getElementById('live-severity');
 let source = null;
 let waiting = [];
+// The event that was seen last: what comes after it is asked for, so that nothing is missing between page and stream.
+let last = list.querySelector('[data-id]')?.dataset.id ?? '';
 
 const words = (name) => {
   const text = name.toLowerCase().replaceAll('_', ' ');
@@ -76,11 +78,20 @@ function note() {
 
 function follow() {
   source?.close();
-  source = new EventSource(`/ui/events/stream?severity=${severity.value}`);
+  const after = last ? `&last_event_id=${encodeURIComponent(last)}` : '';
+  source = new EventSource(`/ui/events/stream?severity=${severity.value}${after}`);
   source.onopen = note;
-  source.onerror = note;
+  source.onerror = () => {
+    // It is refused where the last event is no longer in the log: then what comes from now on is shown.
+    if (source.readyState === EventSource.CLOSED && last) {
+      last = '';
+      follow();
+    }
+    note();
+  };
   source.onmessage = (message) => {
     const event = JSON.parse(message.data);
+    last = message.lastEventId || last;
     if (isPaused()) {
       waiting = [...waiting, event].slice(-MOST_ROWS);
     } else {

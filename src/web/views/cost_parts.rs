@@ -7,9 +7,11 @@ use crate::{
     domain::{
         DAY, Millis,
         alert::AlertState,
+        calendar::Calendar,
         event::wire_name,
         forecast::{Forecast, Outlook},
-        registry::Project,
+        limit::{Limit, LimitMode, Span},
+        registry::{Project, Registry},
         subject::Subject,
         usage::{Totals, UsageKey, UsageTable},
         window::Unit,
@@ -208,7 +210,26 @@ fn spend_row(key: &UsageKey, totals: &Totals, by: &str, most: u64) -> SpendRow {
     }
 }
 
-/// Projects with a limit on US dollars, and the sum of their monthly ones, in nano-dollars.
+/// What all projects together may spend in a calendar month, in nano-dollars: the sum of their budgets that refuse and
+/// are on all models; of several on one project the least, as it is what holds. `None` where no project has one.
+fn all_budgets(registry: &Registry) -> Option<u64> {
+    let is_budget = |limit: &Limit| {
+        let is_monthly = limit.span == Span::Calendar(Calendar::Month);
+        is_monthly && limit.unit == Unit::CostUsd && limit.model.is_none() && limit.mode == LimitMode::Enforce
+    };
+    let of_project = |project: &str| {
+        let limits = registry.limits_of_project(project);
+        limits
+            .iter()
+            .map(|applied| &applied.rule.limit)
+            .filter(|limit| is_budget(limit))
+            .map(|limit| limit.most)
+            .min()
+    };
+    registry.projects().keys().filter_map(|project| of_project(project)).reduce(u64::saturating_add)
+}
+
+/// The first projects with a limit on US dollars, and what all projects may spend in a month.
 pub(in crate::web) async fn budgets(
     app: &App,
     now: Millis,
@@ -218,15 +239,12 @@ pub(in crate::web) async fn budgets(
         body.budget_usd.is_some() || body.limits.iter().any(|limit| limit.unit == Unit::CostUsd)
     };
     let projects = policy.registry.projects().iter().filter(|(_, held)| has_budget(&held.body));
-    let (mut budgets, mut sum) = (Vec::new(), None);
+    let sum = all_budgets(&policy.registry);
+    let mut budgets = Vec::new();
     for (project, _) in projects.take(BUDGETS) {
         let subject = Subject::project(project);
         let mut views = app.engine.limits().of(&subject, now).await?;
         views.retain(|view| view.status.unit == Unit::CostUsd);
-        let monthly = views.iter().filter(|view| view.status.window.to_string() == "month");
-        for view in monthly {
-            sum = Some(sum.unwrap_or(0_u64).saturating_add(view.status.limit));
-        }
         let path = subject_path(subject.as_str());
         budgets.push(Budget { project: project.to_string(), path, limits: limits(&views) });
     }
@@ -246,4 +264,28 @@ pub(in crate::web) fn alerts(app: &App) -> Vec<AlertRow> {
         threshold: status.threshold.unwrap_or_default(),
     };
     fired.map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::registry::{Configured, Entry};
+
+    #[test]
+    fn all_budgets_are_those_of_every_project_that_refuse_and_are_on_all_models() {
+        let project = |name: String| {
+            let body = serde_json::json!({ "budget_usd": 10, "limits": [
+                { "unit": "cost_usd", "window": "month", "limit": 5, "model": "gpt-4.1" },
+                { "unit": "cost_usd", "window": "day", "limit": 1 },
+            ] });
+            let project = serde_json::from_value::<Project>(body).unwrap().checked().unwrap();
+            (name, Entry::Project(project), 0)
+        };
+        let projects = (0..15).map(|n| project(format!("p{n}")));
+        let registry = Registry::new(Arc::new(Configured::default()), projects);
+        assert_eq!(all_budgets(&registry), Some(150_000_000_000), "fifteen of 10 dollars, and not twelve");
+        assert_eq!(all_budgets(&Registry::new(Arc::new(Configured::default()), [])), None);
+    }
 }

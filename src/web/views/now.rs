@@ -1,7 +1,5 @@
 //! Now: is something wrong?
 
-use std::collections::BTreeMap;
-
 use askama::Template;
 use axum::{extract::State, response::Response};
 
@@ -160,18 +158,16 @@ async fn spend(app: &App, now: Millis) -> Result<Spend, StoreError> {
     let today = now.div_euclid(DAY) * DAY;
     let query = UsageQuery::new(Rows::Each(Bucket::Hour), (today - DAY, now + 1), now);
     let table = app.engine.usage().table(&query).await?;
-    let mut sums: BTreeMap<bool, u64> = BTreeMap::new();
-    for ((start, _), totals) in &table.rows {
-        // Of yesterday's hour that is going on today a part is not comparable; it is left out.
-        if *start >= today || *start + HOUR <= now - DAY {
-            let sum = sums.entry(*start >= today).or_default();
-            *sum = sum.saturating_add(totals.cost_nanos);
-        }
-    }
-    let of = |is_today| sums.get(&is_today).copied().unwrap_or(0);
-    let (today, yesterday) = (of(true), of(false));
+    let hours = table.rows.iter().map(|((start, _), totals)| (*start, totals.cost_nanos));
+    let spent = |from: Millis, until: Millis| {
+        let within = hours.clone().filter(|(start, _)| *start >= from && *start + HOUR <= until);
+        within.fold(0_u64, |sum, (_, nanos)| sum.saturating_add(nanos))
+    };
+    // Only hours that are over are held against those of yesterday: of the one that goes on a part is missing.
+    let (ended, yesterday) = (spent(today, now), spent(today - DAY, now - DAY));
+    let today = spent(today, now + HOUR);
     let change = (yesterday > 0).then(|| {
-        let change = today as f64 / yesterday as f64 - 1.0;
+        let change = ended as f64 / yesterday as f64 - 1.0;
         format!("{}{}", if change < 0.0 { "" } else { "+" }, percent(change))
     });
     Ok(Spend { today: money(today), today_exact: exact_money(today), yesterday: money(yesterday), change })

@@ -44,7 +44,9 @@ struct SubjectPage {
     sentence: String,
     is_known: bool,
     is_held: bool,
-    is_own_ban: bool,
+    /// Whether it has something of its own to lift: a ban, a throttle, or a stopped part of its traffic.
+    can_lift: bool,
+    stopped: Vec<(String, Moment)>,
     state: &'static str,
     class: &'static str,
     rungs: Vec<(&'static str, bool)>,
@@ -128,6 +130,7 @@ fn page(
     let cause = events.iter().find(|event| is_cause(event));
     let places = profile.as_ref().map(|profile| app.engine.known_places(profile)).unwrap_or_default();
     let known = profile.as_ref().map(|profile| (profile, &*places));
+    let stopped = profile.as_ref().map(|profile| stopped(profile, now)).unwrap_or_default();
     let nothing = Profile::default();
     let view = ProfileView::new(profile.as_ref().unwrap_or(&nothing), &places, now);
     SubjectPage {
@@ -139,7 +142,9 @@ fn page(
         sentence: explain::of_subject(&standing, known, &policy.policy.ladder, now),
         is_known,
         is_held,
-        is_own_ban: is_held && app.engine.standings().covering_ban(subject, now).is_none(),
+        can_lift: !stopped.is_empty()
+            || is_held && app.engine.standings().covering_ban(subject, now).is_none(),
+        stopped,
         state,
         class,
         rungs: RUNGS.iter().enumerate().map(|(n, rung)| (*rung, n == status.state as usize)).collect(),
@@ -156,6 +161,12 @@ fn page(
         events: events.iter().map(EventRow::from).collect(),
         frame,
     }
+}
+
+/// Parts of its traffic of which nothing passes, and until when.
+fn stopped(profile: &Profile, now: Millis) -> Vec<(String, Moment)> {
+    let parts = profile.later.parts.stopped(now);
+    parts.map(|part| (part.name.to_owned(), Moment::at(part.until))).collect()
 }
 
 fn kind(subject: &Subject) -> &'static str {

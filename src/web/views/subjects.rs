@@ -7,16 +7,18 @@ use axum::{
 };
 
 use crate::{
-    domain::subject::Subject,
+    domain::{key::looks_secret, subject::Subject},
     engine::SubjectQuery,
     http::{
         App,
+        bans::subjects_of,
         params::Params,
         subject_list::{SubjectItem, query},
     },
     web::{
         fault::{Fault, render},
         frame::Frame,
+        own_form::OwnForm,
         shown::{Moment, in_path, state_words, subject_path},
     },
 };
@@ -51,12 +53,44 @@ pub(in crate::web) async fn list(
     frame: Frame,
     params: Params,
 ) -> Result<Response, Fault> {
-    let params = params.only(&["q", "state", "sort", "cursor", "done"])?;
+    show(&app, frame, &params.only(&["q", "state", "sort", "cursor", "done"])?).await
+}
+
+/// The same from a form, fields `q` and `sort`: what is looked for stands in no address, as it may be the secret of a
+/// key. That leads to the key that it belongs to.
+pub(in crate::web) async fn find(
+    State(app): State<App>,
+    frame: Frame,
+    form: OwnForm,
+) -> Result<Response, Fault> {
+    let fields = form.fields.only(&["q", "sort", "form_token"])?;
+    let text = fields.text("q").unwrap_or_default().trim().to_owned();
+    if let Some(key) = key_of_secret(&app, &text).await? {
+        return Ok(Redirect::to(&subject_path(key.as_str())).into_response());
+    }
+    show(&app, frame, &fields).await
+}
+
+/// The key of a text that is, or may be, the secret of one: it begins as secrets do, or its key was seen.
+async fn key_of_secret(app: &App, text: &str) -> Result<Option<Subject>, Fault> {
+    if text.contains(char::is_whitespace) || app.engine.policy().registry.key(text).is_some() {
+        return Ok(None);
+    }
+    let Ok(keys) = subjects_of(app, text.to_owned(), app.engine.now()) else { return Ok(None) };
+    for key in &keys {
+        if app.engine.store().profile(key).await?.is_some() {
+            return Ok(Some(key.clone()));
+        }
+    }
+    Ok(keys.into_iter().next().filter(|_| looks_secret(text).is_some()))
+}
+
+async fn show(app: &App, frame: Frame, params: &Params) -> Result<Response, Fault> {
     let text = params.text("q").unwrap_or_default().trim().to_owned();
     if let Some(subject) = named(&text) {
         return Ok(Redirect::to(&subject_path(subject.as_str())).into_response());
     }
-    let query = SubjectQuery { limit: PAGE, ..query(&params)? };
+    let query = SubjectQuery { limit: PAGE, ..query(params)? };
     let now = app.engine.now();
     let page = app.engine.subjects().list(&query, now).await?;
     let rows = page.rows.iter().map(|found| {

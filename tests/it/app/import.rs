@@ -43,6 +43,25 @@ fn a_folder_of_cloudtrail_is_replayed_with_one_command_that_says_who_would_be_ba
     assert_eq!((&decisions[49]["allowed"], &decisions[50]["allowed"]), (&json!(true), &json!(false)));
 }
 
+#[cfg(unix)]
+#[test]
+fn records_that_may_have_keys_in_them_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let logged = json!({
+        "ts": 1_772_442_802.5, "status": 200,
+        "request": { "remote_ip": "203.0.113.7", "uri": "/a", "headers": { "X-Api-Key": ["sk-1"] } },
+    });
+    fs::write(path("access.log"), logged.to_string()).unwrap();
+    let arguments = ["import", "--map", "caddy", &path("access.log"), "--output", &path("records.jsonl")];
+    let (code, _, errors) = run(&mut keyward(&arguments));
+    assert_eq!(code, 0, "{errors}");
+    let record: Value = serde_json::from_str(&fs::read_to_string(path("records.jsonl")).unwrap()).unwrap();
+    assert_eq!(record["api_key"], "sk-1");
+    assert_eq!(fs::metadata(path("records.jsonl")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
 #[test]
 fn a_log_becomes_records_in_order_and_an_input_without_any_is_refused() {
     let folder = tempfile::tempdir().unwrap();

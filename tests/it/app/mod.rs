@@ -15,8 +15,10 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
-    thread::JoinHandle,
+    sync::{
+        Mutex,
+        mpsc::{self, Receiver},
+    },
     time::Duration,
 };
 
@@ -55,8 +57,8 @@ pub(crate) fn client() -> Client {
 /// A served binary; killed when it is dropped.
 pub(crate) struct Served {
     child: Child,
-    /// Reads its standard error until the end, so that the service never waits for a full pipe.
-    reader: Option<JoinHandle<String>>,
+    /// The log from when it listens on: what was read of it, and what comes.
+    log: Mutex<(Vec<String>, Receiver<String>)>,
     /// Where it listens.
     pub url: String,
 }
@@ -71,21 +73,20 @@ impl Served {
     /// The same with a command of one's own.
     pub(crate) fn start_with(command: &mut Command) -> Self {
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut served = Self { child, reader: None, url: String::new() };
-        let stderr = BufReader::new(served.child.stderr.take().unwrap());
         let (lines, said) = mpsc::channel();
-        served.reader = Some(std::thread::spawn(move || {
-            let mut all = String::new();
-            for line in stderr.lines().map_while(Result::ok) {
-                all.push_str(&line);
-                all.push('\n');
-                drop(lines.send(line));
-            }
-            all
-        }));
+        let mut served = Self { child, url: String::new(), log: Mutex::new((Vec::new(), said)) };
+        let stderr = BufReader::new(served.child.stderr.take().unwrap());
+        // Goes on reading until the end, so that the service never waits for a full pipe.
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)))
+        });
         let mut seen = Vec::new();
         let until = clock::instant() + DEADLINE;
-        while let Ok(line) = said.recv_timeout(until.saturating_duration_since(clock::instant())) {
+        let next = |served: &mut Self| {
+            let left = until.saturating_duration_since(clock::instant());
+            served.log.get_mut().unwrap().1.recv_timeout(left)
+        };
+        while let Ok(line) = next(&mut served) {
             if let Some((_, url)) = line.split_once(" listens on ") {
                 url.trim().clone_into(&mut served.url);
                 return served;
@@ -93,6 +94,14 @@ impl Served {
             seen.push(line);
         }
         panic!("the service did not start:\n{}", seen.join("\n"));
+    }
+
+    /// The lines of the log since it listens.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let mut log = self.log.lock().unwrap();
+        let (lines, coming) = &mut *log;
+        lines.extend(coming.try_iter());
+        lines.clone()
     }
 
     /// `kill -9`.
@@ -106,12 +115,14 @@ impl Served {
         self.end().0
     }
 
-    /// SIGTERM, how it ended, and all that it had said on standard error.
-    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+    /// SIGTERM, how it ended, and the lines of the log since it listened.
+    pub(crate) fn end(mut self) -> (ExitStatus, Vec<String>) {
         let sent = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(sent.success());
         let status = self.child.wait().unwrap();
-        (status, self.reader.take().unwrap().join().unwrap())
+        let (lines, coming) = self.log.get_mut().unwrap();
+        lines.extend(coming.iter());
+        (status, std::mem::take(lines))
     }
 }
 

@@ -3,17 +3,21 @@
 //! As with Redis they are children of a shell that ends them when the pipe to this process closes.
 
 use std::{
-    ffi::OsString,
     net::TcpStream,
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Child, Command},
 };
 
 use tempfile::TempDir;
 
 use super::pages::{MIDDLEWARE, README, block};
-use crate::{clients, redis_server::free_port, support::eventually};
+use crate::{
+    children::{libraries, provided, watched},
+    clients,
+    redis_server::free_port,
+    support::eventually,
+};
 
 /// Where the examples look for Keyward.
 const DOCUMENTED: &str = "http://127.0.0.1:8080";
@@ -138,25 +142,6 @@ impl Drop for Program {
     }
 }
 
-/// What `scripts/middleware` has put there.
-fn provided(path: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("middleware").join(path);
-    assert!(path.exists(), "{} is needed: run scripts/middleware", path.display());
-    path
-}
-
-/// A shell that starts what is added to it, and ends it with a signal when the pipe to this process closes.
-fn watched(directory: &Path, signal: &str) -> Command {
-    let script = format!(
-        r#"{{ sh -c 'echo $$ >pid; exec "$@"' sh "$@" </dev/null >said 2>&1; touch ended; }} &
-read -r _; [ -e ended ] || kill -{signal} "$(cat pid)"; wait"#
-    );
-    let mut command = Command::new("sh");
-    command.args(["-c", &script, "sh"]).current_dir(directory);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    command
-}
-
 /// How the examples name the service, and where it is.
 fn moved(around: &Around) -> (&'static str, String) {
     (DOCUMENTED, format!("http://127.0.0.1:{}", around.keyward))
@@ -230,10 +215,13 @@ fn nginx(around: &Around, port: u16, command: &mut Command) {
         ],
     );
     write(around, "keyward.conf", &example);
-    let module = provided("nginx/usr/lib/nginx/modules/ngx_http_js_module.so").display().to_string();
+    let module =
+        provided("middleware", "nginx/usr/lib/nginx/modules/ngx_http_js_module.so").display().to_string();
     write(around, "nginx.conf", &include_str!("nginx.conf").replace("MODULE", &module));
     write_report(around);
-    command.env("LD_LIBRARY_PATH", libraries()).arg(provided("nginx/usr/sbin/nginx"));
+    command
+        .env("LD_LIBRARY_PATH", libraries(&provided("middleware", "nginx")))
+        .arg(provided("middleware", "nginx/usr/sbin/nginx"));
     command.args(["-p", &here(around, ""), "-c", "nginx.conf", "-e", "error.log", "-g", "daemon off;"]);
 }
 
@@ -257,7 +245,7 @@ fn envoy(around: &Around, port: u16, command: &mut Command) {
     let changes = [script, log, application, keyward, listen];
     write(around, "envoy.yaml", &block(MIDDLEWARE, "## Envoy", "yaml", &changes));
     write_report(around);
-    command.arg(provided("venv/bin/envoy")).args([
+    command.arg(provided("middleware", "venv/bin/envoy")).args([
         "-c",
         "envoy.yaml",
         "--concurrency",
@@ -270,11 +258,4 @@ fn envoy(around: &Around, port: u16, command: &mut Command) {
 /// The script that sends what nginx and Envoy have logged.
 fn write_report(around: &Around) {
     write(around, "keyward-report", &block(MIDDLEWARE, "## nginx", "sh", &[moved(around)]));
-}
-
-/// Where the libraries of an unpacked nginx are, as far as the machine did not have them: in a folder per architecture.
-fn libraries() -> OsString {
-    let under = |path: &str| std::fs::read_dir(provided("nginx").join(path)).into_iter().flatten();
-    let found = under("usr/lib").chain(under("lib")).map(|entry| entry.unwrap().path());
-    std::env::join_paths(found.filter(|path| path.is_dir())).unwrap()
 }

@@ -24,7 +24,8 @@ use crate::{
     support::{eventually, within},
 };
 
-/// A busy machine must not have answers given without the store: they are not what is looked at here.
+/// A busy machine must not have answers given without the store, as within the 50 ms of production it may: by them no
+/// limit is exact, and they are not what is looked at here.
 const PATIENT: (&str, &str) = ("KEYWARD__STORE__DEADLINE_MS", "5000");
 /// How long the clock is wrong.
 const GLITCH: Duration = Duration::from_secs(12);
@@ -188,13 +189,15 @@ async fn glitch(service: &Process, clock: &impl Movable, source: &str, ahead: i6
 }
 
 async fn five_are_admitted_and_no_sixth(service: &Process) {
-    let admit = async || service.record("limited", json!({ "admit": true })).await["allowed"] == true;
-    within(Duration::from_secs(10), "the last window is over", admit).await;
-    let mut admitted = 1;
-    while admitted < 6 && admit().await {
-        admitted += 1;
+    let mut admitted = Vec::new();
+    for _ in 0..6 {
+        admitted.push(service.record("limited", json!({ "admit": true })).await["allowed"] == true);
     }
-    assert!(admitted <= 5, "a limit of 5 in 5 s");
+    assert_eq!(
+        admitted,
+        [true, true, true, true, true, false],
+        "a limit of 5 in 5 s, of which nothing is used"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

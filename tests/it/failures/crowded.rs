@@ -15,7 +15,7 @@ use tokio::{
 use super::process::Process;
 use crate::{
     app::{Served, client},
-    redis_server::Server,
+    redis_server::{Server, free_port},
     support::{eventually, within},
 };
 
@@ -71,14 +71,36 @@ async fn silent_connections_of_one_client_keep_nobody_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_few_files_may_be_open_connections_leave_some_to_the_store() {
+    redis_is_connected_to_again_where_few_files_may_be_open("", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_few_files_may_be_open_the_gateway_and_proxies_share_them_with_callers() {
+    let (gateway, proxies) = (free_port(), free_port());
+    let settings = format!(
+        "[server]\nauthorize_listen = \"127.0.0.1:{proxies}\"\n[gateway]\nlisten = \"127.0.0.1:{gateway}\"\n\
+         [[gateway.upstreams]]\nname = \"one\"\ndialect = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
+         api_key = \"env:PROVIDER\"\nallow_networks = [\"127.0.0.0/8\"]\n"
+    );
+    let more = [gateway, proxies].map(|port| format!("http://127.0.0.1:{port}"));
+    redis_is_connected_to_again_where_few_files_may_be_open(&settings, &more).await;
+}
+
+/// A service that may open 256 files, and a crowd at each of its listeners.
+async fn redis_is_connected_to_again_where_few_files_may_be_open(settings: &str, more: &[String]) {
     let mut server = Server::start(&[]);
     let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("keyward.toml");
+    std::fs::write(&file, settings).unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 256; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_keyward"), "serve"]);
-    command.args(["--listen", "127.0.0.1:0", "--store", &server.url()]);
-    command.env("KEYWARD__SECRETS__DATA_DIRECTORY", data.path());
+    command.args(["--listen", "127.0.0.1:0", "--store", &server.url(), "--config"]).arg(&file);
+    command.env("KEYWARD__SECRETS__DATA_DIRECTORY", data.path()).env("PROVIDER", "sk-provider");
     let service = Served::start_with(&mut command);
-    let _crowd = silent(&service.url, CROWD, 400).await;
+    let mut crowds = vec![silent(&service.url, CROWD, 400).await];
+    for url in more {
+        crowds.push(silent(url, CROWD, 400).await);
+    }
     assert!(answered(&service.url, OTHER).await);
     server.kill();
     let ready = async || {

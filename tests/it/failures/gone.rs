@@ -1,10 +1,14 @@
 //! What the embedded store must hold is not there: its directory is removed while the service runs, or its files are
 //! emptied or damaged before a start.
 
-use std::{fs, io::Write, path::Path};
+use std::{fs, io::Write, path::Path, time::Duration};
 
 use reqwest::Method;
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 use super::process::Process;
 use crate::{redis_server::Server, support::eventually};
@@ -153,6 +157,72 @@ async fn a_start_while_redis_is_away_goes_by_what_was_known_and_joins_redis_when
         next.evidence("STORE_DEGRADED").await.len() == 1 && next.evidence("STORE_RECOVERED").await.len() == 1
     })
     .await;
+}
+
+/// What an answer takes on a slow line: in time for a probe (500 ms), which all that are needed to join are not.
+const SLOW: Duration = Duration::from_millis(150);
+
+/// The URL of a Redis behind a slow line.
+async fn behind_a_slow_line(server: &Server) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (url, port) = (format!("redis://{}", listener.local_addr().unwrap()), server.port);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            // While the server is away, the connection ends.
+            let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
+            let ((mut asks, mut answered), (mut answers, mut asked)) =
+                (client.into_split(), server.into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut asks, &mut asked).await });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 1 << 16];
+                while let Ok(read @ 1..) = answers.read(&mut bytes).await {
+                    keyward::clock::sleep(SLOW).await;
+                    if answered.write_all(&bytes[..read]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_on_a_slow_line_that_was_away_at_the_start_is_joined() {
+    let (mut server, data) = (Server::start(&[]), tempfile::tempdir().unwrap());
+    let url = behind_a_slow_line(&server).await;
+    let first = Process::start(&url, data.path(), &[], &[]);
+    assert_eq!(first.ban("key:banned", None).await, 201);
+    known_beside(data.path(), 1).await;
+    first.kill();
+    server.kill();
+    let next = Process::start(&url, data.path(), &[], &[]);
+    assert_eq!(next.get("/readyz").await["status"], "degraded");
+    server.start_again(&[]);
+    eventually("it joins Redis", async || next.get("/readyz").await["status"] == "ready").await;
+    assert_eq!(next.state("key:banned").await, "permanently_banned", "and is told again what it lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_was_away_at_the_start_and_cannot_be_used_is_named_in_the_log_and_not_joined() {
+    let (mut server, data) = (Server::start(&[]), tempfile::tempdir().unwrap());
+    let first = Process::start(&server.url(), data.path(), &[], &[]);
+    assert_eq!(first.ban("key:banned", None).await, 201);
+    known_beside(data.path(), 1).await;
+    first.kill();
+    server.kill();
+    let next = Process::start(&server.url(), data.path(), &[], &[]);
+    server.start_again(&["--user", "default", "on", "nopass", "~*", "+@all", "-xadd"]);
+    let is_why = |line: &String| line.contains("the store is still away") && line.contains("XADD");
+    eventually("the log says why", async || next.log().iter().any(is_why)).await;
+    let ready = next.get("/readyz").await;
+    assert_eq!(
+        (&ready["status"], &ready["upkeep"]["status"]),
+        (&json!("degraded"), &json!("failing")),
+        "{ready}"
+    );
+    server.cli(&["ACL", "SETUSER", "default", "+xadd"]);
+    eventually("it joins Redis", async || next.get("/readyz").await["status"] == "ready").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,6 +32,11 @@ impl Process {
         &self.served.url
     }
 
+    /// The lines of its log since it listens.
+    pub(super) fn log(&self) -> Vec<String> {
+        self.served.log()
+    }
+
     /// Calls a route; the status and the body.
     pub(super) async fn call(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
         let request = self.client.request(method, format!("{}{path}", self.served.url)).json(&body);

@@ -1,15 +1,21 @@
 //! The user that Keyward is in Redis lacks a right: at the start, and while the service runs.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use keyward::store::{
-    StoreError,
+    StoreControl, StoreError,
     redis::{RedisOptions, RedisStore},
 };
 use serde_json::json;
 
 use super::process::Process;
-use crate::{redis_server::Server, support::eventually};
+use crate::{
+    redis_server::{Cluster, Server},
+    support::eventually,
+};
+
+/// By then a failure of the upkeep is an event: it fails for ten seconds.
+const REPORTED: Duration = Duration::from_secs(12);
 
 /// The commands that the page names, as in the ACL there: `+get`, ...
 fn documented() -> Vec<String> {
@@ -92,15 +98,43 @@ async fn the_documented_rights_are_enough_for_all_that_the_service_does() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_right_that_is_missing_at_the_start_is_named() {
     let (server, url) = server();
-    let connected_by = ["+eval", "+evalsha", "+info", "+time", "+ping", "+cluster|slots"];
-    for right in documented().iter().filter(|right| !connected_by.contains(&right.as_str())) {
-        let name = right.trim_start_matches('+');
-        server.cli(&["ACL", "SETUSER", "keyward", &format!("-{name}")]);
-        let error = RedisStore::connect(&url, RedisOptions::default()).await.err().expect(name);
-        server.cli(&["ACL", "SETUSER", "keyward", right]);
-        assert!(matches!(error, StoreError::Refused(_)), "{name}: {error}");
-        assert!(error.to_string().contains(&name.to_uppercase()), "{name}: {error}");
+    for right in documented().iter().filter(|right| !CLUSTERS_ALONE.contains(&right.as_str())) {
+        is_named(right, &[&server], &url).await;
     }
+}
+
+/// What the client asks the servers of a Cluster alone: which of them has which slots, and, where it has doubts,
+/// whether one of them is still there. Where that is refused, it connects anew.
+const CLUSTERS_ALONE: [&str; 2] = ["+cluster|slots", "+ping"];
+
+/// Takes a right away, and begins as a start does.
+async fn is_named(right: &str, servers: &[&Server], url: &str) {
+    let name = right.trim_start_matches('+');
+    for server in servers {
+        // A script that is known needs no EVAL.
+        server.cli(&["SCRIPT", "FLUSH"]);
+        server.cli(&["ACL", "SETUSER", "keyward", &format!("-{name}")]);
+    }
+    let start = async || RedisStore::connect(url, RedisOptions::default()).await?.clock().await;
+    let error = start().await.expect_err(name);
+    servers.iter().for_each(|server| drop(server.cli(&["ACL", "SETUSER", "keyward", right])));
+    assert!(matches!(error, StoreError::Refused(_)), "{name}: {error}");
+    assert!(error.to_string().to_lowercase().contains(name), "{name}: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_cluster_the_documented_rights_are_enough_to_begin_and_that_to_see_the_slots_is_needed() {
+    let cluster = Cluster::start();
+    let rights = documented();
+    for server in &cluster.servers {
+        let command = ["ACL", "SETUSER", "keyward", "on", ">secret", "resetkeys", "~kw:*", "-@all"];
+        let command: Vec<&str> = command.into_iter().chain(rights.iter().map(String::as_str)).collect();
+        assert_eq!(server.cli(&command), "OK");
+    }
+    let url = cluster.url().replace("://", "://keyward:secret@");
+    let store = RedisStore::connect(&url, RedisOptions::default()).await.unwrap();
+    assert!(store.clock().await.unwrap().is_some());
+    is_named("+cluster|slots", &cluster.servers.iter().collect::<Vec<_>>(), &url).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -123,8 +157,16 @@ async fn without_the_right_to_write_events_no_ban_is_made_and_upkeep_says_that_i
         ready["upkeep"]["status"] == "failing" && ready["status"] == "degraded"
     })
     .await;
+    let (began, mut ticks) = (keyward::clock::instant(), keyward::clock::ticks(Duration::from_millis(10)));
+    while began.elapsed() < REPORTED {
+        ticks.tick().await;
+        let ready = service.get("/readyz").await;
+        assert_eq!(ready["upkeep"]["status"], "failing", "without a gap, after {:?}", began.elapsed());
+    }
     server.cli(&["ACL", "SETUSER", "keyward", "+xadd"]);
     eventually("it works again", async || service.get("/readyz").await["upkeep"]["status"] == "working")
+        .await;
+    eventually("that it failed is told once", async || service.evidence("UPKEEP_FAILED").await.len() == 1)
         .await;
     eventually("the end of the ban is told", async || service.evidence("BAN_EXPIRED").await.len() == 1).await;
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::process::Process;
@@ -91,6 +92,62 @@ async fn a_store_that_comes_back_while_the_service_stops_gets_all_and_there_is_n
     let next = service(&server, data.path());
     assert_eq!(next.state("key:thief").await, "temporarily_banned");
     assert_eq!(used(&next, "worker").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_owed_to_one_store_is_left_for_it_by_a_start_over_another() {
+    let (server, data) = (Server::start(DURABLE), tempfile::tempdir().unwrap());
+    let first = service(&server, data.path());
+    assert_eq!(first.ban("key:banned", None).await, 201);
+    let paused = server.pause();
+    degraded(&first).await;
+    a_busy_outage(&first).await;
+    assert_eq!(first.terminate().code(), Some(0), "all of it is in the journal");
+    drop(paused);
+    let journals = || std::fs::read_dir(data.path().join("journal")).unwrap().count();
+    let elsewhere = Server::start(&[]);
+    let over = |server: &Server, namespace| {
+        let namespace = [("KEYWARD__STORE__NAMESPACE", namespace)];
+        Process::start(&server.url(), data.path(), &["--preset", "strict"], &namespace)
+    };
+    for other in [over(&elsewhere, "kw"), over(&server, "another")] {
+        assert_eq!(other.state("key:thief").await, "clear", "the ban is of another store");
+        eventually("usage of this one is counted", async || {
+            other.record("own", json!({})).await;
+            tokens(&other, "own").await.is_number()
+        })
+        .await;
+        assert_eq!(
+            (tokens(&other, "worker").await, used(&other, "worker").await),
+            (Value::Null, Value::Null)
+        );
+        assert_eq!(other.terminate().code(), Some(0));
+        assert_eq!(journals(), 1, "it waits for its own");
+    }
+    let next = service(&server, data.path());
+    assert_eq!(next.state("key:thief").await, "temporarily_banned");
+    eventually("Redis has what the journal held", async || journals() == 0).await;
+    eventually("usage is counted", async || tokens(&next, "worker").await == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_act_that_is_not_acknowledged_in_time_is_in_the_log_and_may_be_done_all_the_same() {
+    let (server, data) = (Server::start(&[]), tempfile::tempdir().unwrap());
+    let service = service(&server, data.path());
+    // Writes wait, and what is read before does not.
+    server.cli(&["CLIENT", "PAUSE", "100000", "WRITE"]);
+    let order = json!({ "duration_seconds": 3_600, "reason": "stolen" });
+    let (status, problem) = service.call(Method::PUT, "/v1/bans/key:late", order).await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(status == 503 && detail.contains("may be done all the same"), "{problem}");
+    let is_of_it = |line: &String| {
+        ["an act was not acknowledged", "done=\"ban\"", "key:late", "by="]
+            .iter()
+            .all(|part| line.contains(part))
+    };
+    eventually("the log has who and what", async || service.log().iter().any(is_of_it)).await;
+    server.cli(&["CLIENT", "UNPAUSE"]);
+    eventually("it was done", async || service.state("key:late").await == "temporarily_banned").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

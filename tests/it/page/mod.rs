@@ -28,12 +28,21 @@ const VIEWS: [&str; 10] = [
     "/ui/health",
 ];
 
-/// A service with one key that travelled impossibly, and is banned for it.
+/// A service with one key that was used in Singapore and then in Bucharest, and is banned.
 async fn with_a_thief(directory: &Path) -> Served {
     let served = Served::start(directory);
     put(&served, "/v1/projects/analytics", json!({ "budget_usd": "100.00", "owner": "Ada" })).await;
     put(&served, "/v1/keys/nightly-report", json!({ "project": "analytics", "label": "Nightly report" }))
         .await;
+    for (tokens, source_ip) in [(900, "203.0.113.7"), (1_200, "203.0.113.7"), (40_000, "198.51.100.7")] {
+        let record = json!({
+            "key_id": "nightly-report", "endpoint": "/v1/chat/completions", "model": "gpt-4.1", "latency_ms": 840,
+            "prompt_tokens": tokens, "completion_tokens": 120, "source_ip": source_ip,
+            "user_agent": "openai-python/1.51.0",
+        });
+        let request = client().post(format!("{}/v1/record", served.url)).json(&record);
+        request.send().await.unwrap().error_for_status().unwrap();
+    }
     put(&served, "/v1/bans/ip:192.0.2.0%2F24", json!({ "duration_seconds": 3600, "reason": "abuse report" }))
         .await;
     put(&served, "/v1/bans/key:nightly-report", json!({ "duration_seconds": null, "reason": "leaked" }))

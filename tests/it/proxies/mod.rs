@@ -48,6 +48,16 @@ macro_rules! asked_of {
         }
 
         #[tokio::test]
+        async fn many_headers_neither_hide_a_key_nor_end_the_proxy() {
+            questions::many_headers_neither_hide_a_key_nor_end_the_proxy($proxy).await;
+        }
+
+        #[tokio::test]
+        async fn a_503_that_keyward_answers_is_none_that_lets_requests_pass() {
+            questions::a_503_that_keyward_answers_is_none_that_lets_requests_pass($proxy).await;
+        }
+
+        #[tokio::test]
         async fn what_was_reserved_is_settled() {
             questions::what_was_reserved_is_settled($proxy).await;
         }

@@ -3,16 +3,19 @@
 //! They are children of a shell that ends them when the pipe to this process closes.
 
 use std::{
-    ffi::OsString,
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
 };
 
 use tempfile::TempDir;
 
 use super::pages::published;
-use crate::{redis_server::free_port, support::eventually};
+use crate::{
+    children::{libraries, provided, watched},
+    redis_server::free_port,
+    support::eventually,
+};
 
 /// The published configurations.
 pub(super) const PUBLISHED: [&str; 6] = [
@@ -125,32 +128,6 @@ impl Drop for Program {
     }
 }
 
-/// What a script has put into the build directory.
-fn provided(script: &str, path: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name(script).join(path);
-    assert!(path.exists(), "{} is needed: run scripts/{script}", path.display());
-    path
-}
-
-/// A shell that starts what is added to it, and ends it with a signal when the pipe to this process closes.
-fn watched(directory: &Path, signal: &str) -> Command {
-    let script = format!(
-        r#"{{ sh -c 'echo $$ >pid; exec "$@"' sh "$@" </dev/null >said 2>&1; touch ended; }} &
-read -r _; [ -e ended ] || kill -{signal} "$(cat pid)"; wait"#
-    );
-    let mut command = Command::new("sh");
-    command.args(["-c", &script, "sh"]).current_dir(directory);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    command
-}
-
-/// Where the libraries of unpacked packages are: in a folder per architecture.
-fn libraries(root: &Path) -> OsString {
-    let under = |path: &str| std::fs::read_dir(root.join(path)).into_iter().flatten();
-    let found = under("usr/lib").chain(under("lib")).map(|entry| entry.unwrap().path());
-    std::env::join_paths(found.filter(|path| path.is_dir())).unwrap()
-}
-
 /// What nginx has around the servers of `conf.d`, where Debian's package puts them.
 const NGINX: &str = "pid nginx.pid;\nevents { }\nhttp {\n    access_log off;\n    client_body_temp_path body;\n\
     proxy_temp_path proxy;\n    fastcgi_temp_path fastcgi;\n    uwsgi_temp_path uwsgi;\n    scgi_temp_path scgi;\n\
@@ -212,8 +189,12 @@ fn envoy(around: &Around, command: &mut Command) {
 
 fn haproxy(around: &Around, command: &mut Command) {
     let script = around.write("keyward.lua", &published("deploy/haproxy/keyward.lua", false, &[]));
-    let changes =
-        [("bind :80", format!("bind 127.0.0.1:{}", around.port)), ("/etc/haproxy/keyward.lua", script)];
+    let changes = [
+        ("bind :80", format!("bind 127.0.0.1:{}", around.port)),
+        ("/etc/haproxy/keyward.lua", script),
+        // As packages have it: what is logged of a request is cut.
+        ("mode http", "mode http\n    log stdout format raw local0\n    option httplog".to_owned()),
+    ];
     around.write("keyward.cfg", &around.published("deploy/haproxy/keyward.cfg", &changes));
     packaged(command, "usr/sbin/haproxy");
     command.args(["-db", "-f", "keyward.cfg"]);

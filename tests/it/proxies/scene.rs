@@ -24,7 +24,7 @@ const SETTINGS: &str = "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n[policy.lim
 /// What the application received with the last request.
 type Received = Arc<Mutex<Option<HeaderMap>>>;
 
-/// All of it.
+/// A proxy between a client and an application, and the service that it asks; they end with it.
 pub(super) struct Scene {
     pub proxy: Program,
     service: Option<Served>,
@@ -37,7 +37,7 @@ pub(super) struct Scene {
     _directory: TempDir,
 }
 
-/// What came back to the client.
+/// What came back to the client, with `Retry-After` in seconds.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub status: u16,
@@ -100,7 +100,7 @@ impl Scene {
         self.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
-    /// The same with a body.
+    /// The same with a body of JSON.
     pub(super) async fn post(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
         let request = self.as_client.post(format!("{}{path}", self.proxy.url)).body("{\"a\":1}");
         self.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
@@ -129,7 +129,7 @@ impl Scene {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// How a key stands.
+    /// What a check of a key says that comes from an address of its own.
     pub(super) async fn check(&self, key: &str) -> Value {
         let question = json!({ "api_key": key, "source_ip": "192.0.2.1" });
         self.call(self.http.post(self.at("/v1/check")).json(&question)).await
@@ -143,7 +143,7 @@ impl Scene {
         minute.unwrap()["used"].as_u64().unwrap()
     }
 
-    /// Reports a request.
+    /// Reports a request of the client.
     pub(super) async fn record(&self, mut record: Value) -> Value {
         record["endpoint"] = "/".into();
         record["source_ip"] = CLIENT.into();
@@ -157,7 +157,7 @@ impl Scene {
         self.http.put(url).json(&act).send().await.unwrap().error_for_status().unwrap();
     }
 
-    /// Bans a key.
+    /// Bans a key for ten minutes by the id that the service gives it.
     pub(super) async fn ban_key(&self, key: &str) {
         let id = self.check(key).await["key_id"].as_str().unwrap().to_owned();
         self.ban(&format!("key:{id}")).await;

@@ -26,7 +26,7 @@ _ERRAND_SECONDS = 5.0
 #: Seconds in which a question that is asked again surely has the same reservation.
 _REMEMBERED = 60.0
 #: What a record says and a question does not.
-_OF_RECORDS = ("user", "user_agent")
+_OF_RECORDS = ("user",)
 
 
 class Core:
@@ -56,10 +56,15 @@ class Core:
     def ask(self, asked: Asked, reserve: bool, dispatched: bool, fail_open: bool) -> Decision:
         """What Keyward decides, or what is decided without it. Never raises."""
         started = time.monotonic()
-        question = self._question(asked, reserve, dispatched)
+        try:
+            question = self._question(asked, reserve, dispatched)
+            body = json.dumps(question).encode()
+        except Exception as error:  # what is asked comes from a caller: it is no outage
+            self._complain(f"a question that cannot be written is refused: {type(error).__name__}")
+            return refusal("INVALID_REQUEST")
         self.stats.asked += 1
         try:
-            answer = self.transport.call("POST", "/v1/check", json.dumps(question).encode(), _JSON, self.timeout)
+            answer = self.transport.call("POST", "/v1/check", body, _JSON, self.timeout)
             decision = Decision.of(json.loads(answer))
         except Answered as error:
             if not error.is_ours:

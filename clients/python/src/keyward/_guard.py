@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, TypedDict, Union
 
-from ._request import KEY_HEADERS, MOST_BODY, MOST_TOKENS, Clients, Estimate, Routes, estimate, keys_of
+from ._request import KEY_HEADERS, MOST_BODY, MOST_TOKENS, Clients, Estimate, Routes, estimate, keys_in_query, keys_of
 from ._types import Asked, Decision, problem_body, refusal
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ class Options(TypedDict, total=False):
     True lets through, False refuses, a list of patterns names the routes that let through. `estimated_tokens`: the most
     that a request may use: a number, a function of the request, or None to read it from the request. `most_tokens`: of
     an answer, where a request to a model names no cap. `key_headers`: every header that the application takes keys
-    from. `trusted_proxies`: networks of your own proxies. `client_header`: the header in which they say who asks.
-    `require_key`: refuse requests without a key. `most_body`: bytes of a request that are read to estimate it.
+    from. `key_queries`: every parameter of the query that it takes keys from. `trusted_proxies`: networks of your own
+    proxies. `client_header`: the header in which they say who asks. `require_key`: refuse requests without a key.
+    `most_body`: bytes of a request that are read to estimate it.
     """
 
     exclude: Sequence[str]
@@ -50,6 +51,7 @@ class Options(TypedDict, total=False):
     estimated_tokens: Estimated
     most_tokens: int
     key_headers: Sequence[str]
+    key_queries: Sequence[str]
     trusted_proxies: Sequence[str]
     client_header: str
     require_key: bool
@@ -66,12 +68,14 @@ class Guard:
         estimated_tokens: Estimated = None,
         most_tokens: int = MOST_TOKENS,
         key_headers: Sequence[str] = KEY_HEADERS,
+        key_queries: Sequence[str] = (),
         trusted_proxies: Sequence[str] = (),
         client_header: str = "x-forwarded-for",
         require_key: bool = False,
         most_body: int = MOST_BODY,
     ) -> None:
-        for name, value in (("exclude", exclude), ("key_headers", key_headers), ("trusted_proxies", trusted_proxies)):
+        lists = {"exclude": exclude, "key_headers": key_headers, "key_queries": key_queries}
+        for name, value in (lists | {"trusted_proxies": trusted_proxies}).items():
             if isinstance(value, str):
                 raise TypeError(f"{name}: a list is needed, such as [{value!r}]")
         self._excluded = Routes(exclude)
@@ -79,6 +83,7 @@ class Guard:
         self._estimated = estimated_tokens
         self._most_tokens = most_tokens
         self.key_headers = tuple(name.lower() for name in key_headers)
+        self._key_queries = tuple(key_queries)
         self.clients = Clients(trusted_proxies, client_header)
         self._require_key = require_key
         self.most_body = most_body
@@ -101,9 +106,9 @@ class Guard:
         """Whether the estimate is taken from what is asked for."""
         return not isinstance(self._estimated, int)
 
-    def key(self, headers: Iterable[tuple[str, str]]) -> str | Decision | None:
+    def key(self, headers: Iterable[tuple[str, str]], query: str) -> str | Decision | None:
         """The key of a request, or its refusal; None where it has none, which is the application's to refuse."""
-        found = keys_of(headers, self.key_headers)
+        found = keys_of(headers, self.key_headers) | keys_in_query(query, self._key_queries)
         if None in found:
             return refusal("INVALID_REQUEST")
         if len(found) > 1:
@@ -116,17 +121,32 @@ class Guard:
         """What Keyward is asked about a request."""
         agent = next((value for name, value in request.headers if name == "user-agent"), None)
         asked: Asked = {"api_key": key, "source_ip": source_ip, "endpoint": request.path or "/", "user_agent": agent}
-        given = self._estimated(request) if callable(self._estimated) else self._estimated
-        if given is None:
-            given = estimate(request.body or b"", request.path, self._most_tokens)
+        given = self._estimate(request)
         if not isinstance(given, Estimate):
-            return asked | {"estimated_tokens": max(0, int(given))}
+            return asked | {"estimated_tokens": given}
         if given.tokens:
             asked["estimated_input_tokens"] = given.input_tokens
             asked["estimated_output_tokens"] = given.output_tokens
         if given.model is not None:
             asked["model"] = given.model
         return asked
+
+    def _estimate(self, request: Request) -> int | Estimate:
+        """The estimate of the application, else that of the request: also where the application's fails."""
+        try:
+            given = self._estimated(request) if callable(self._estimated) else self._estimated
+            if given is not None:
+                return given if isinstance(given, Estimate) else max(0, int(given))
+        except Exception:
+            log.exception("keyward: estimated_tokens failed, and the estimate is taken from the request")
+        return estimate(request.body or b"", request.path, self._most_tokens)
+
+
+def unreadable() -> Decision:
+    """The refusal of what cannot be read here. What is in a request comes from its caller, whose key may be banned: it
+    is no outage of Keyward, and so no matter of `fail_open`."""
+    log.exception("keyward: a request could not be read, and is refused")
+    return refusal("INVALID_REQUEST")
 
 
 def refusal_parts(decision: Decision) -> tuple[int, list[tuple[str, str]], bytes]:

@@ -42,14 +42,17 @@ class _Plan:
             self.asked["estimated_output_tokens"] = given.output_tokens
         if given.model is not None:
             self.asked["model"] = given.model
-        self.is_call = given.model is not None
+        self.is_call = given.tokens > 0
         self.adds_usage = False
         streams = body is not None and request.url.path.endswith("/completions")
         self.content = self._with_usage(body) if body is not None and streams else body
 
     def _with_usage(self, body: bytes) -> bytes:
         """Has a streamed answer tell its usage; the event that nobody asked for is taken out again."""
-        asked: dict[str, Any] = json.loads(body) if self.is_call else {}
+        try:
+            asked: dict[str, Any] = json.loads(body) if self.is_call else {}
+        except (ValueError, RecursionError):  # a number or a nesting that Python does not read
+            return body
         options = asked.get("stream_options") or {}
         if asked.get("stream") is not True or not isinstance(options, dict) or options.get("include_usage"):
             return body

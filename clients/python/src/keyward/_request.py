@@ -7,9 +7,10 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Union
+from urllib.parse import unquote_to_bytes
 
 #: Every header that keys are looked for in, where nothing else is said.
 KEY_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
@@ -41,13 +42,32 @@ def key_in(name: str, value: str) -> str | None:
     if name == "authorization":
         bearer = _BEARER.fullmatch(value)
         return bearer[1] if bearer else None
-    return value if _PLAIN.fullmatch(value) else None
+    return _plain(value)
 
 
 def keys_of(headers: Iterable[tuple[str, str]], names: Sequence[str] = KEY_HEADERS) -> set[str | None]:
     """All keys that the headers name. Header names are in lower case."""
     given = ((name, value.strip(" \t")) for name, value in headers if name in names)
     return {key_in(name, value) for name, value in given if value}
+
+
+def keys_in_query(query: str, names: Sequence[str]) -> set[str | None]:
+    """All keys that a query names, read as Keyward reads it; None for one that others may read another key from."""
+    pairs = (pair.partition("=") for pair in re.split("[&;]", query) if names)
+    given = (_decoded(value) for name, _, value in pairs if _decoded(name) in names)
+    return {_plain(value) for value in given if value != ""}
+
+
+def _decoded(text: str) -> str | None:
+    """A part of a query as forms write it, without the blanks around it; None where it is not UTF-8."""
+    try:
+        return unquote_to_bytes(text.replace("+", " ")).decode().strip(" \t")
+    except UnicodeError:
+        return None
+
+
+def _plain(text: str | None) -> str | None:
+    return text if text is not None and _PLAIN.fullmatch(text) else None
 
 
 class Routes:
@@ -142,13 +162,21 @@ def estimate(body: bytes, path: str = "", most_tokens: int = MOST_TOKENS) -> Est
     A body that names no model, or is no JSON object, asks no model: it holds no tokens.
     """
     try:
-        asked = json.loads(body)
-    except (ValueError, RecursionError):
+        # Whole numbers may have more digits than Python reads as such.
+        asked = json.loads(body, parse_int=float)
+    except RecursionError:  # others may read it
+        return unread(body, path, most_tokens) if may_be_json(body[:64]) else Estimate()
+    except ValueError:
         return Estimate()
     if not isinstance(asked, dict) or asked.get("model") is None:
         return Estimate()
-    output = 0 if path.endswith(_WITHOUT_OUTPUT) else _cap(asked, most_tokens)
-    return Estimate(-(-len(body) // _BYTES_PER_TOKEN), output, cut(str(asked["model"]), 128) or None)
+    known, model = unread(body, path, _cap(asked, most_tokens)), asked["model"]
+    return replace(known, model=cut(model, 128) or None) if isinstance(model, str) else known
+
+
+def unread(body: bytes, path: str, output_tokens: int) -> Estimate:
+    """The estimate of what may ask a model and names none that can be read."""
+    return Estimate(-(-len(body) // _BYTES_PER_TOKEN), 0 if path.endswith(_WITHOUT_OUTPUT) else output_tokens)
 
 
 def _cap(asked: dict[str, Any], most_tokens: int) -> int:
@@ -163,6 +191,6 @@ def _cap(asked: dict[str, Any], most_tokens: int) -> int:
 
 
 def _whole(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not isinstance(value, float) or not math.isfinite(value) or value <= 0:
         return None
-    return min(math.ceil(value), _MOST_CAP) if value > 0 else None
+    return math.ceil(min(value, _MOST_CAP))

@@ -57,7 +57,9 @@ def _part(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _count(usage: Mapping[str, Any], name: str) -> int | None:
     value = usage.get(name)
-    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        return None
+    return int(value)
 
 
 class Meter:
@@ -103,7 +105,7 @@ class Meter:
             return usage_in(self._known) if self._finished else None
         try:
             answer = json.loads(self._buffer)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return usage_in(answer.get("usage")) if isinstance(answer, dict) else None
 
@@ -117,7 +119,7 @@ class Meter:
         lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
         try:
             data = json.loads(b"\n".join(lines)) if lines and lines[0][:1] == b"{" else None
-        except ValueError:
+        except (ValueError, RecursionError):
             data = None
         return True if not isinstance(data, dict) else not (self._read(data) and self._drop)
 

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, MutableMapping
 from typing import TYPE_CHECKING, Any, Callable
 
 from ._client import AsyncKeyward
-from ._guard import USED, Guard, Options, Request, left_unused, refusal_parts, tokens_in
+from ._guard import USED, Guard, Options, Request, left_unused, refusal_parts, tokens_in, unreadable
 from ._hold import FAILED, LEFT, Hold, nothing
 from ._request import may_be_json
-from ._types import Asked, Decision, without_keyward
+from ._types import Asked, Decision
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -68,7 +68,7 @@ class KeywardMiddleware:
         fail_open = self.guard.fails_open(path)
         try:
             headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-            key = self.guard.key(headers)
+            key = self.guard.key(headers, bytes(scope.get("query_string") or b"").decode("latin-1"))
             if key is None:
                 return nothing()
             if isinstance(key, Decision):
@@ -76,9 +76,7 @@ class KeywardMiddleware:
             asked = await self._question(key, path, headers, scope, body)
             decision = await self.client.decide(asked, True, True, fail_open)
         except Exception:
-            log.exception("keyward: a request could not be read")
-            asked, decision = Asked(), without_keyward(fail_open)
-            return nothing() if decision.allowed else decision
+            return unreadable()
         return Hold(self.client.core, asked, decision) if decision.allowed else decision
 
     async def _question(self, key: str, path: str, headers: list[tuple[str, str]], scope: Scope, body: _Body) -> Asked:

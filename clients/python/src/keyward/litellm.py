@@ -29,9 +29,9 @@ from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy._types import UserAPIKeyAuth
 
 from ._client import AsyncKeyward
-from ._guard import left_unused
+from ._guard import left_unused, unreadable
 from ._hold import FAILED, LEFT, Hold
-from ._request import KEY_HEADERS, MOST_TOKENS, Clients, estimate, keys_of
+from ._request import KEY_HEADERS, MOST_TOKENS, Clients, Estimate, estimate, keys_of, unread
 from ._transport import Answered, Unanswered
 from ._types import Asked, Decision, problem_body, refusal, without_keyward
 from ._usage import usage_in
@@ -85,23 +85,30 @@ class KeywardCallback(CustomLogger):  # type: ignore[misc]
             asked = self._asked(user_api_key_dict, data)
             decision = await self.client.decide(asked, True, True, None) if asked else None
         except Exception:
-            log.exception("keyward: a request could not be read")
-            asked, decision = None, without_keyward(self.client.fail_open)
+            asked, decision = None, unreadable()
         if decision is not None and not decision.allowed:
             raise _http(decision)
         if asked is not None and decision is not None:
             self._begin(data, Hold(self.client.core, asked, decision))
         return data
 
+    def _estimate(self, body: Any, path: str) -> Estimate:
+        try:
+            written = json.dumps(body, default=str).encode()
+        except (TypeError, ValueError, RecursionError):  # nested too deep for one: it is held as what names no cap
+            return unread(b"", path, self._most_tokens)
+        return estimate(written, path, self._most_tokens)
+
     def _asked(self, who: Any, data: dict[str, Any]) -> Asked | None:
         name = (getattr(who, "metadata", None) or {}).get("keyward_key_id") or getattr(who, "api_key", None)
         if not name:
             return None
         sent = data.get("proxy_server_request") or {}
-        body = json.dumps(sent.get("body") or data, default=str).encode()
         path = urlsplit(str(sent.get("url") or "/")).path
-        given = estimate(body, path, self._most_tokens)
-        asked: Asked = {"endpoint": path, "model": given.model, "source_ip": _address_in(data)}
+        given = self._estimate(sent.get("body") or data, path)
+        named = data.get("model")
+        model = given.model or (named if isinstance(named, str) else None)
+        asked: Asked = {"endpoint": path, "model": model, "source_ip": _address_in(data)}
         asked["user_agent"] = (sent.get("headers") or {}).get("user-agent")
         if given.tokens:
             asked["estimated_input_tokens"] = given.input_tokens

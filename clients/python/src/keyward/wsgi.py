@@ -13,10 +13,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from ._client import Keyward
-from ._guard import USED, Guard, Options, Request, left_unused, refusal_parts, tokens_in
+from ._guard import USED, Guard, Options, Request, left_unused, refusal_parts, tokens_in, unreadable
 from ._hold import FAILED, LEFT, Hold, nothing
 from ._request import may_be_json
-from ._types import Asked, Decision, without_keyward
+from ._types import Asked, Decision
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -65,7 +65,8 @@ class KeywardMiddleware:
         fail_open = self.guard.fails_open(path)
         try:
             headers = list(_headers(environ))
-            key = self.guard.key(part for header in headers for part in _apart(header))
+            apart = [part for header in headers for part in _apart(header)]
+            key = self.guard.key(apart, str(environ.get("QUERY_STRING") or ""))
             if key is None:
                 return nothing()
             if isinstance(key, Decision):
@@ -77,9 +78,7 @@ class KeywardMiddleware:
             asked: Asked = self.guard.question(key, source_ip, request)
             decision = self.client.decide(asked, True, True, fail_open)
         except Exception:
-            log.exception("keyward: a request could not be read")
-            decision = without_keyward(fail_open)
-            return nothing() if decision.allowed else decision
+            return unreadable()
         return Hold(self.client.core, asked, decision) if decision.allowed else decision
 
 
@@ -190,7 +189,7 @@ def _read(environ: WSGIEnvironment, most: int) -> bytes | None:
     """The body; None where it is larger than is read, of unknown length, or cannot be an object of JSON."""
     length = str(environ.get("CONTENT_LENGTH") or "")
     stream = environ.get("wsgi.input")
-    known = length.isdigit()
+    known = length.isascii() and length.isdigit() and len(length) <= 18
     if stream is None or (known and int(length) == 0) or not (known or environ.get("wsgi.input_terminated")):
         return None
     wanted = min(int(length), most + 1) if known else most + 1

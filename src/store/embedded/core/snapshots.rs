@@ -26,8 +26,9 @@ const IDLE: Millis = 25 * HOUR;
 impl Core {
     /// Tells memory what the database holds.
     pub(in crate::store::embedded) fn load(&self) -> Result<(), StoreError> {
-        let sql =
-            "SELECT subject, state FROM subjects WHERE last_now > (SELECT max(last_now) FROM subjects) - ?";
+        // The oldest first: where there is no room for all, they are the first to leave again.
+        let sql = "SELECT subject, state FROM subjects WHERE last_now > (SELECT max(last_now) FROM subjects) - ? \
+                   ORDER BY last_now";
         let mut statement = self.connection.prepare(sql).map_err(failed)?;
         let rows = statement
             .query_map([IDLE], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))

@@ -159,3 +159,30 @@ fn old_events_go_and_their_numbers_are_not_given_again() {
     let seq = event_rows::seq_of(&position, core.memory.log_end()).unwrap();
     assert_eq!(event_rows::follow(&core.connection, seq, 10).unwrap().events, [third]);
 }
+
+#[test]
+fn subjects_that_had_left_do_not_come_back_at_a_start_beyond_the_room_there_is() {
+    const ROOM: usize = 100;
+    let mut core = core();
+    let numbered = |number: i64| Subject::key(&format!("k1:{number}"));
+    for number in 0..400 {
+        core.memory.counters.observe(&Charge { subject: numbered(number), ..charge(START + number) });
+        if number % 50 == 49 {
+            core.tick();
+            while core.has_backlog() {
+                core.save_some().unwrap();
+            }
+        }
+    }
+    let kept: i64 = core.connection.query_row("SELECT count(*) FROM subjects", [], |row| row.get(0)).unwrap();
+    assert!(kept > 200, "{kept}");
+    let options = EmbeddedOptions::default();
+    core.memory = Arc::new(Memory::new(&options, Counters::tracking_changes(ROOM)));
+    core.load().unwrap();
+    let counters = &core.memory.counters;
+    let known: Vec<i64> =
+        (0..400).filter(|n| counters.inspect(&numbered(*n), START + 400).is_some()).collect();
+    assert_eq!((known.len(), counters.len()), (ROOM, ROOM));
+    let newer = known.iter().filter(|number| **number >= 200).count();
+    assert!(newer > ROOM / 2, "the oldest leave first: {known:?}");
+}

@@ -131,15 +131,22 @@ impl Counters {
         if !observation.admitted && charge.mode == ChargeMode::Admit {
             return observation;
         }
-        if self.len.load(Ordering::Relaxed) >= self.max_subjects {
-            if !shard.make_room() {
-                let nothing = SubjectState::default().observe(charge, ChargeMode::Peek);
-                return Observation { tracked: false, ..nothing };
-            }
-            self.len.fetch_sub(1, Ordering::Relaxed);
+        if !self.has_room(shard) {
+            let nothing = SubjectState::default().observe(charge, ChargeMode::Peek);
+            return Observation { tracked: false, ..nothing };
         }
         self.insert(shard, &charge.subject, state);
         Observation { created: true, ..observation }
+    }
+
+    /// Whether there is room for one more subject of a shard, if need be in the place of another.
+    fn has_room(&self, shard: &mut Shard) -> bool {
+        if self.len.load(Ordering::Relaxed) < self.max_subjects {
+            return true;
+        }
+        let made = shard.make_room();
+        self.len.fetch_sub(usize::from(made), Ordering::Relaxed);
+        made
     }
 
     fn insert(&self, shard: &mut Shard, subject: &Subject, mut state: SubjectState) {
@@ -247,11 +254,15 @@ impl Counters {
         }
     }
 
-    /// Puts back what a snapshot kept; used before the first charge.
+    /// Puts back what a snapshot kept, where there is room or one that was put back before makes some; used before the
+    /// first charge.
     pub(in crate::store::embedded) fn restore(&self, subject: Subject, saved: SavedState) {
         let state = SubjectState::restored(saved);
         let mut shard = self.shard(&subject);
         shard.latest = shard.latest.max(state.last_now());
+        if !self.has_room(&mut shard) {
+            return;
+        }
         shard.add(subject, Box::new(state));
         self.len.fetch_add(1, Ordering::Relaxed);
     }
