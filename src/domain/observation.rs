@@ -247,6 +247,12 @@ impl Observation {
         self.settled.as_ref().is_some_and(|settled| settled.stage == Stage::Observed)
     }
 
+    /// The reservation whose estimate a charge left as it is, because its record does not say what was used.
+    pub fn kept(&self, charge: &Charge) -> Option<&Reservation> {
+        let keeps = charge.settles().is_some_and(|settles| settles.keeps_estimate);
+        self.settled.as_ref().filter(|_| keeps)
+    }
+
     /// An observation of a subject about which nothing is known, as of `now`.
     pub fn empty(now: Millis) -> Self {
         Self {

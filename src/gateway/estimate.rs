@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use memchr::memmem;
 use parking_lot::Mutex;
 
 use super::settings::Estimate;
@@ -80,10 +81,35 @@ impl Ratios {
     }
 }
 
-/// Images of a request whose bytes are elsewhere: those named by an address or by a file's id.
-pub(super) fn images(body: &[u8]) -> usize {
-    let count = |word: &str| memchr::memmem::find_iter(body, word).count();
-    count("\"image_url\"") + count("\"input_image\"") + count("\"file_id\"") + count("\"type\":\"image\"")
+/// What is measured of a request before it leaves: once, since its body may be large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Measured {
+    /// Bytes of the body.
+    pub bytes: usize,
+    /// Images whose bytes are elsewhere: those named by an address or by a file's id.
+    pub images: usize,
+    /// Whether it says what of the prompt is to be written to a cache.
+    pub marks_caches: bool,
+}
+
+impl Measured {
+    /// Measures the body of a request.
+    pub(super) fn of(body: &[u8]) -> Self {
+        let count = |word: &str| memmem::find_iter(body, word).count();
+        let images = count("\"image_url\"") + count("\"input_image\"") + count("\"file_id\"");
+        Self {
+            bytes: body.len(),
+            images: images
+                + memmem::find_iter(body, "\"type\"").filter(|at| is_image(&body[at + 6..])).count(),
+            marks_caches: memmem::find(body, b"cache_control").is_some(),
+        }
+    }
+}
+
+/// Whether what follows the name of a member is the text `image`, with blanks or without.
+fn is_image(rest: &[u8]) -> bool {
+    let value = rest.trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+    value.is_some_and(|value| value.starts_with(b"\"image\""))
 }
 
 #[cfg(test)]
@@ -106,6 +132,18 @@ mod tests {
             "{learned:?}"
         );
         assert_eq!(ratios.estimate("other", 1_000, 0).reserved, 1_000);
+    }
+
+    #[test]
+    fn images_and_marks_of_caches_are_found_however_they_are_written() {
+        let of = |body: &str| {
+            let measured = Measured::of(body.as_bytes());
+            (measured.images, measured.marks_caches)
+        };
+        assert_eq!(of(r#"{"type":"image","source":{"type":"url"}}"#), (1, false));
+        assert_eq!(of("{\"type\" :\n \"image\", \"cache_control\": {}}"), (1, true));
+        assert_eq!(of(r#"{"type":"image_url"},{"type":"input_image"},{"file_id":"f"}"#), (3, false));
+        assert_eq!(of(r#"{"type":"text","text":"image"}"#), (0, false));
     }
 
     #[test]

@@ -210,7 +210,9 @@ mod tests {
         let first = |key: &str| chain(&routes, "gpt-4.1-mini", Dialect::Openai, key)[0].0;
         let second = (0..10_000).filter(|n| first(&format!("key-{n}")) == 1).count();
         assert!((800..1_200).contains(&second), "{second}");
-        assert!((0..50).all(|n| first(&format!("key-{n}")) == first(&format!("key-{n}"))));
+        // Also on another instance, and in the next version: what is written here holds.
+        let of_some: Vec<usize> = (0..20).map(|n| first(&format!("key-{n}"))).collect();
+        assert_eq!(of_some, [0; 20]);
     }
 
     #[test]

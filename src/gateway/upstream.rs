@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::settings::{AuthHeader, UpstreamSettings};
 use crate::{
     clock::{self, Instant},
-    outbound::{OutboundError, StreamClient, StreamResponse},
+    outbound::{MIN_SECRET, OutboundError, StreamClient, StreamResponse},
     settings::SettingError,
 };
 
@@ -72,7 +72,8 @@ impl Upstream {
         let client = StreamClient::new(&settings.base_url, &outbound).map_err(renamed)?;
         let secret = settings.api_key.as_ref().map(|key| key.read("api_key")).transpose()?;
         let auth = secret.as_ref().map(|secret| auth(settings.auth_header(), secret)).transpose()?;
-        let secret = secret.map(|secret| {
+        // A word such as `ollama`, for a provider that asks for none, is no secret, and may be in any answer.
+        let secret = secret.filter(|secret| secret.len() >= MIN_SECRET).map(|secret| {
             let finder = Finder::new(secret.as_bytes()).into_owned();
             (secret, finder)
         });
@@ -136,9 +137,13 @@ impl Upstream {
         }
     }
 
-    /// Notes that it failed; after some failures in a row it is left alone for a while.
+    /// Notes that it failed; after some failures in a row it is left alone for a while. What was asked before that, or
+    /// where there was nobody else, says nothing new while it lasts.
     pub(super) fn failed(&self) {
-        let mut health = self.health.lock();
+        let (mut health, now) = (self.health.lock(), clock::instant());
+        if health.rest.is_some_and(|(until, _)| now < until) {
+            return;
+        }
         health.failures += 1;
         if health.failures < FAILURES {
             return;
@@ -148,7 +153,7 @@ impl Upstream {
             tracing::warn!(upstream = %self.name, seconds = rest.as_secs(), "an upstream fails and is left alone");
             metrics::gauge!("keyward_gateway_upstream_resting", "upstream" => self.name.to_string()).set(1.0);
         }
-        health.rest = Some((clock::instant() + rest, rest));
+        health.rest = Some((now + rest, rest));
     }
 }
 
@@ -207,6 +212,12 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_no_secret_does_not_spoil_answers() {
+        let answer = Bytes::from_static(b"{\"model\":\"ollama\"}");
+        assert_eq!(upstream("ollama").without_key(answer.clone()), answer);
+    }
+
+    #[test]
     fn no_credential_goes_through_in_either_direction() {
         let names =
             ["authorization", "x-api-key", "api-key", "cookie", "openai-organization", "content-type"];
@@ -227,9 +238,15 @@ mod tests {
         assert!(upstream.is_up(clock::instant()));
         upstream.failed();
         assert!(!upstream.is_up(clock::instant()));
-        assert!(upstream.is_up(clock::instant() + FIRST_REST));
+        (0..10).for_each(|_| upstream.failed());
+        assert!(
+            upstream.is_up(clock::instant() + FIRST_REST),
+            "one rest is no longer for many that ended in it"
+        );
+        tokio::time::advance(FIRST_REST).await;
         upstream.failed();
         assert!(!upstream.is_up(clock::instant() + FIRST_REST));
+        assert!(upstream.is_up(clock::instant() + FIRST_REST * 2));
         upstream.succeeded();
         assert!(upstream.is_up(clock::instant()));
     }

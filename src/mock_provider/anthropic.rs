@@ -32,7 +32,11 @@ pub(super) fn events(asked: &Asked) -> Vec<String> {
     events.push(("content_block_stop", json!({"index": 0})));
     let mut end = json!({"delta": {"stop_reason": "end_turn", "stop_sequence": null}});
     if !asked.directives.no_usage {
-        end["usage"] = json!({"output_tokens": asked.used.output_tokens});
+        // Cumulative, and without the parts of what was written to caches, as the real one has it.
+        end["usage"] = usage(asked, asked.used.output_tokens);
+        if let Some(usage) = end["usage"].as_object_mut() {
+            usage.retain(|name, _| !matches!(name.as_str(), "cache_creation" | "service_tier"));
+        }
     }
     events.push(("message_delta", end));
     events.push(("message_stop", json!({})));

@@ -151,7 +151,7 @@ fn usage(asked: &Asked) -> Value {
     let (input, output) = (asked.used.input_tokens, asked.used.output_tokens);
     json!({
         "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output,
-        "prompt_tokens_details": {"cached_tokens": asked.directives.cached},
+        "prompt_tokens_details": prompt_details(asked),
         "completion_tokens_details": {"reasoning_tokens": asked.directives.reasoning},
     })
 }
@@ -160,9 +160,18 @@ fn response_usage(asked: &Asked) -> Value {
     let (input, output) = (asked.used.input_tokens, asked.used.output_tokens);
     json!({
         "input_tokens": input, "output_tokens": output, "total_tokens": input + output,
-        "input_tokens_details": {"cached_tokens": asked.directives.cached},
+        "input_tokens_details": prompt_details(asked),
         "output_tokens_details": {"reasoning_tokens": asked.directives.reasoning},
     })
+}
+
+/// Where the tokens of a prompt were; what was written to a cache is there only where it is asked for.
+fn prompt_details(asked: &Asked) -> Value {
+    let mut details = json!({"cached_tokens": asked.directives.cached});
+    if asked.directives.cache_write > 0 {
+        details["cache_write_tokens"] = json!(asked.directives.cache_write);
+    }
+    details
 }
 
 /// The list of models.

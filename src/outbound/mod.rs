@@ -22,6 +22,7 @@ pub use client::{HttpClient, check_url};
 pub use endpoint::Endpoint;
 pub use error::OutboundError;
 pub use guard::{AddressGuard, AddressNotAllowed};
+pub use redact::MIN_SECRET;
 pub use response::HttpResponse;
 pub use settings::OutboundSettings;
 pub use streaming::{StreamClient, StreamResponse};

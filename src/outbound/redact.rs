@@ -3,7 +3,7 @@
 use reqwest::{Url, header::HeaderMap};
 
 /// Fewest bytes of a secret: shorter texts are no secrets, and would hide half of an answer.
-const MIN_SECRET: usize = 8;
+pub const MIN_SECRET: usize = 8;
 
 /// What must not come back to us by an answer that repeats the request: sensitive headers, every part of the URL that
 /// is configured, and of what we add to it what looks like a secret.

@@ -61,7 +61,8 @@ impl StreamClient {
         Ok(Self { client, url })
     }
 
-    /// Sends a request to the URL with `path` (and a query, if there is one) added; waits until the answer begins.
+    /// Sends a request to the URL with `path` (and a query, if there is one) added; waits until the answer begins. What
+    /// the query of the URL itself says stays, and comes before what another one says under the same name.
     ///
     /// # Errors
     /// Why no answer began.
@@ -74,13 +75,24 @@ impl StreamClient {
     ) -> Result<StreamResponse, OutboundError> {
         let mut url = self.url.clone();
         url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
-        url.set_query(query);
+        let joined = joined(self.url.query(), query);
+        url.set_query(joined.as_deref());
         let host = host_of(&url);
         let sent = self.client.request(method, url).headers(headers).body(body).send().await;
         let response = sent.map_err(|error| OutboundError::of_http(&host, error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Ok(StreamResponse { status, headers, host, response })
     }
+}
+
+/// Two queries as one; of what both name, the first has the word.
+fn joined(own: Option<&str>, added: Option<&str>) -> Option<String> {
+    let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+    let own: Vec<&str> = own.into_iter().flat_map(|query| query.split('&')).collect();
+    let is_new = |pair: &&str| own.iter().all(|ours| name(ours) != name(pair));
+    let added = added.into_iter().flat_map(|query| query.split('&')).filter(is_new);
+    let all: Vec<&str> = own.iter().copied().chain(added).collect();
+    (!all.is_empty()).then(|| all.join("&"))
 }
 
 impl StreamResponse {
@@ -95,5 +107,22 @@ impl StreamResponse {
     /// How long the service asks to be left alone (`Retry-After`).
     pub fn retry_after(&self) -> Option<Duration> {
         self.headers.get("retry-after")?.to_str().ok().and_then(retry_after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_url_itself_asks_for_stays_and_has_the_word() {
+        let of = |own: Option<&str>, added: Option<&str>| joined(own, added).unwrap_or_default();
+        assert_eq!(of(None, None), "");
+        assert_eq!(of(Some("api-version=preview"), None), "api-version=preview");
+        assert_eq!(of(None, Some("beta=true")), "beta=true");
+        assert_eq!(
+            of(Some("api-version=preview"), Some("api-version=1&beta=true")),
+            "api-version=preview&beta=true"
+        );
     }
 }

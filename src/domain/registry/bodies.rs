@@ -12,6 +12,7 @@ use super::{
 use crate::domain::{
     Millis, address,
     calendar::{Calendar, Zone, format_millis, parse_millis},
+    key::{KEY_ID_FORM, looks_secret, valid_key_id},
     limit::{Limit, Priority, Span},
     subject::valid_id,
     window::Unit,
@@ -93,6 +94,10 @@ pub struct KeyEntry {
     /// From when it is refused; null: never.
     #[schema(format = DateTime)]
     pub expires: Option<String>,
+    /// The public id of the key that was issued in its place; null: none was. One that has it is not rotated again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub replaced_by: Option<String>,
 }
 
 impl Plan {
@@ -151,6 +156,9 @@ impl KeyEntry {
         name(self.project.as_deref(), "/project", &mut wrong);
         name(self.plan.as_deref(), "/plan", &mut wrong);
         text(self.label.as_deref(), "/label", &mut wrong);
+        if self.replaced_by.as_deref().is_some_and(|id| !valid_key_id(id) || looks_secret(id).is_some()) {
+            wrong.push(Wrong::new("/replaced_by", KEY_ID_FORM));
+        }
         let (read, budget) = limits_and_budget(&self.limits, self.budget_usd.as_ref(), &mut wrong);
         let networks = each(&self.allowed_networks, "/allowed_networks", network, &mut wrong);
         let countries = each(&self.allowed_countries, "/allowed_countries", country, &mut wrong);

@@ -1,5 +1,6 @@
-//! Reports that are counted behind their answer: those of keys that a ban or the registry refuses. Nobody waits for the
-//! store on their account, and what they used is counted within about a second.
+//! Reports that are counted behind their answer: those of keys that a ban or the registry refuses, and those that
+//! settle a reservation while the store is away. Nobody waits for the store on their account, and what they used is
+//! counted within about a second, or when the store is back.
 //!
 //! A flood of them must not become one of the store. What only counts is added up by subject and counter, and told to
 //! the store with what else is owed to it; what can be a retry, or is reported late, waits for a charge of its own.
@@ -15,7 +16,8 @@ use crate::{
         Millis,
         observation::{Charge, Claim},
         record::Record,
-        usage::UsageDelta,
+        reservation::Reservation,
+        usage::{Totals, UsageDelta},
     },
     engine::{fallback::Fallback, shared::Shared},
     store::{StoreError, patient},
@@ -66,7 +68,7 @@ impl DeferredReports {
         Self { shared, fallback, book, owes, waiting: Mutex::default() }
     }
 
-    /// Counts a refused record in limits (by its charge, if it has one) and usage, behind its answer.
+    /// Counts a record in limits (by its charge, if it has one) and usage, behind its answer.
     pub(in crate::engine) fn count(
         &self,
         record: &Record,
@@ -107,7 +109,7 @@ impl DeferredReports {
                 self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
                 let completes = observation.completes();
                 if completes || observation.claim == Claim::Fresh || report.sent {
-                    self.count_usage(report.usage, completes, now);
+                    self.count_usage(report.usage, observation.kept(&report.charge), completes, now);
                 }
             }
             rest = later;
@@ -115,14 +117,22 @@ impl DeferredReports {
         Ok(())
     }
 
-    /// Counts what was used; not the request itself, where it was counted when it was seen on its way.
-    fn count_usage(&self, usage: Counted, completes: bool, now: Millis) {
+    /// Counts what was used, by the estimate that was kept where the record does not say it; not the request itself,
+    /// where it was counted when it was seen on its way.
+    fn count_usage(&self, usage: Counted, kept: Option<&Reservation>, completes: bool, now: Millis) {
         match usage {
             Counted::Record(record, refused) if completes => self.book.complete(&record, refused, now),
-            Counted::Record(record, refused) => self.book.count(&record, refused, now),
+            Counted::Record(record, refused) => self.book.count_kept(&record, kept, refused, now),
             Counted::Delta(mut delta) => {
                 if completes {
                     delta.measured.totals.requests = 0;
+                }
+                if let Some(kept) = kept {
+                    let Totals { requests, refused, client_errors, server_errors, .. } =
+                        delta.measured.totals;
+                    let estimate = kept.usage_delta(false).measured.totals;
+                    delta.measured.totals =
+                        Totals { requests, refused, client_errors, server_errors, ..estimate };
                 }
                 self.book.add_delta(delta);
             }

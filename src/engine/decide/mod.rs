@@ -109,7 +109,7 @@ impl Decider {
     /// The decision about a record that the store has seen, and what follows from it: usage, and the answer to retries.
     async fn conclude(
         &self,
-        observed: Observed<'_>,
+        mut observed: Observed<'_>,
         in_flight: InFlight<'_>,
         active: &ActivePolicy,
         now: Millis,
@@ -122,13 +122,15 @@ impl Decider {
         trace.see(Fact::Observed(&observed));
         let reported = observed.charge.mode == ChargeMode::Report;
         let (estimate, completes) = (observed.kept_estimate().cloned(), observed.completes());
+        let waits = observed.waits.take();
         let judged = self.judge(observed, active, trace);
         let mut decision = self.respond(judged, active, trace).await;
         active.policy.enforcement.soften(&mut decision);
-        if completes {
-            self.usage_book.complete(record, !decision.allowed, now);
-        } else {
-            self.usage_book.count_kept(record, estimate.as_ref(), !decision.allowed, now);
+        let refused = !decision.allowed;
+        match waits {
+            Some(charge) => self.deferred.count(record, Some(*charge), refused, now),
+            None if completes => self.usage_book.complete(record, refused, now),
+            None => self.usage_book.count_kept(record, estimate.as_ref(), refused, now),
         }
         // A refused admission is forgotten: nothing was counted, and a retry after its time deserves a fresh look.
         let remembered = reported || decision.ruling().allowed;

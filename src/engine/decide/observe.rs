@@ -49,27 +49,35 @@ impl Decider {
         let cold = cold_subjects(&requests);
         let mut charges: Vec<Charge> = Vec::with_capacity(requests.len());
         let mut known: Vec<(Known<'r>, bool)> = Vec::with_capacity(requests.len());
+        let mut can_wait: Vec<bool> = Vec::with_capacity(requests.len());
         for request in requests {
+            can_wait.push(reservations::settles_held(request.known.record, &request.charge));
             charges.push(request.charge);
             known.push((request.known, request.address.is_some()));
+            can_wait.extend(request.address.iter().map(|_| false));
             charges.extend(request.address);
         }
         let write_by = clock::instant() + self.patience(charges.len()) * 9 / 8;
         let asked = tokio::join!(self.ask(&charges, now), self.load_profiles(&cold));
         let (answer, profiles) = asked;
         let degraded = !matches!(answer, Observing::Answered(_));
+        let waits = |can_wait: bool| can_wait && matches!(answer, Observing::NotMade);
+        let waiting: Vec<bool> = can_wait.into_iter().map(waits).collect();
         let observations = match answer {
             Observing::Answered(observations) => self.count_those_kept_out(&charges, observations, now).await,
-            Observing::NotMade => self.fall_back(&charges, active, true),
-            Observing::Unknown => self.fall_back(&charges, active, false),
+            Observing::NotMade => self.fall_back(&charges, active, |n| waiting.get(n) == Some(&false)),
+            Observing::Unknown => self.fall_back(&charges, active, |_| false),
         };
+        let mut waiting = waiting.into_iter();
         let mut seen = charges.into_iter().zip(observations);
         let mut all = Vec::with_capacity(known.len());
         for (known, asks_address) in known {
             let Some((charge, key)) = seen.next() else { break };
-            let address = if asks_address { seen.next() } else { None };
+            let waits = waiting.next().unwrap_or(false).then(|| Box::new(charge.clone()));
+            let address =
+                if asks_address { seen.next().zip(waiting.next()).map(|(seen, _)| seen) } else { None };
             let observed = self.observed(known, (charge, key), address, &profiles);
-            all.push(Observed { degraded, write_by, ..observed });
+            all.push(Observed { degraded, write_by, waits, ..observed });
         }
         self.observe_cold_addresses(&mut all, &cold, active.observes(), now).await;
         all
@@ -108,7 +116,8 @@ impl Decider {
             _ => attribution(record, Some(&profile)).or_nobody(),
         };
         let (degraded, write_by, key) = (false, clock::instant(), counting(key));
-        Observed { known, charge, attribution, profile, prior, key, address, degraded, write_by }
+        let waits = None;
+        Observed { known, charge, attribution, profile, prior, key, address, degraded, write_by, waits }
     }
 
     /// Refused credentials of a key whose profile was not at hand: only now is it known whether it succeeds from there.
@@ -251,17 +260,24 @@ impl Decider {
         }
     }
 
-    /// Observes in the store's place. What it admits is owed to the store, unless the store may have counted it: a trip
-    /// that timed out has usually arrived, and counting twice would refuse the rightful later.
-    fn fall_back(&self, charges: &[Charge], active: &ActivePolicy, owe: bool) -> Vec<Observation> {
+    /// Observes in the store's place. What it admits is owed to the store where `owes` says so of its place: not what
+    /// the store may have counted, since a trip that timed out has usually arrived, and counting twice would refuse the
+    /// rightful later; and not what waits to be charged there itself.
+    fn fall_back(
+        &self,
+        charges: &[Charge],
+        active: &ActivePolicy,
+        owes: impl Fn(usize) -> bool,
+    ) -> Vec<Observation> {
         let share = (active.policy.on_store_failure.instance_share * 1000.0) as u16;
         charges
             .iter()
-            .map(|charge| {
+            .enumerate()
+            .map(|(n, charge)| {
                 let mut observation = self.fallback.observe(charge, share);
                 // The cap on new subjects holds here too: what it keeps out does not reach the store later.
                 observation.tracked &= charge.may_create;
-                // An estimate that is not held is no usage; a settlement is, whose estimate ends by itself.
+                // An estimate that is not held is no usage.
                 let is_usage = match charge.mode {
                     ChargeMode::Report => true,
                     ChargeMode::Admit => {
@@ -270,7 +286,7 @@ impl Decider {
                     }
                     ChargeMode::Peek => false,
                 };
-                if owe && is_usage {
+                if is_usage && owes(n) {
                     self.fallback.owe(charge, observation.tracked);
                 }
                 observation

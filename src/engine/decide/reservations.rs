@@ -9,7 +9,7 @@ use crate::{
         MINUTE, Millis, SECOND,
         counter::{CounterChange, CounterCharge},
         decision::{Reserved, Settlement},
-        observation::Charge,
+        observation::{Charge, ChargeMode},
         record::Record,
         reservation::{EstimatedUsage, HeldAmount, Reservation, ReservationId, Settles, Stage},
         usage::Totals,
@@ -45,6 +45,12 @@ pub(super) fn completes(record: &Record) -> Option<Settles> {
         && !(record.observes || record.admit || record.refused_by_keyward);
     let id = || ReservationId::of_observation(&record.key, &record.request_id).as_str().into();
     may.then(|| Settles { id: id(), keeps_estimate: false })
+}
+
+/// Whether a charge settles a reservation that the record names: what is held of it is given back in the same step, so
+/// that nothing but the store can make it.
+pub(super) fn settles_held(record: &Record, charge: &Charge) -> bool {
+    record.reservation_id.is_some() && charge.mode == ChargeMode::Report && charge.settles().is_some()
 }
 
 /// The reservation of all that a charge charges.
@@ -107,8 +113,7 @@ pub(super) fn without_windows(charge: &Charge) -> impl Iterator<Item = CounterCh
 impl Observed<'_> {
     /// The reservation whose estimate is charged as used, because the record does not say what was.
     pub(super) fn kept_estimate(&self) -> Option<&Reservation> {
-        let keeps = self.charge.settles().is_some_and(|settles| settles.keeps_estimate);
-        self.key.settled.as_ref().filter(|_| keeps)
+        self.key.kept(&self.charge)
     }
 
     /// Whether the record completes a request that was counted when it was seen on its way.

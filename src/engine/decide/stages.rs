@@ -74,6 +74,9 @@ pub(in crate::engine) struct Observed<'r> {
     pub degraded: bool,
     /// By when what is found should be written, for the answer to be in time.
     pub write_by: Instant,
+    /// The whole charge, where it settles a reservation and the store was not there: it is made when it is back, and
+    /// usage counts it then.
+    pub waits: Option<Box<Charge>>,
 }
 
 impl Observed<'_> {

@@ -9,7 +9,7 @@ use crate::{
         Millis,
         actor::Actor,
         key::{looks_secret, valid_key_id},
-        registry::Entry,
+        registry::{Entry, KeyEntry},
         subject::Subject,
     },
     engine::{in_force::InForce, profiles::ProfileBook, shared::Shared},
@@ -54,7 +54,8 @@ impl Successions {
             return Ok(false);
         }
         if let Some(held) = registry.key(old).filter(|_| !is_registered) {
-            self.registry.put(new, &Entry::Key((*held.body).clone()), by, now).await?;
+            let entry = KeyEntry { replaced_by: None, ..(*held.body).clone() };
+            self.registry.put(new, &Entry::Key(entry), by, now).await?;
         }
         self.pass_on(&Subject::key(old), &Subject::key(new)).await?;
         Ok(true)

@@ -1,7 +1,11 @@
 //! Reservations: what a check holds, a record settles, and a lease gives back.
 
 use super::*;
-use crate::domain::decision::{Reserved, Settlement};
+use crate::domain::{
+    decision::{Reserved, Settlement},
+    reservation::HoldTerms,
+    usage::{Bucket, Rows, UsageQuery},
+};
 
 impl Day {
     fn estimate(&self, tokens: u64) -> Record {
@@ -23,6 +27,25 @@ impl Day {
         let seen = self.engine.store().inspect(&Subject::key("a"), self.now).await.unwrap();
         seen.map_or((0, 0), |o| (o.counts[3].tokens, o.counts[3].requests))
     }
+}
+
+/// A day on which a reservation is made of a request that leaves at once, and then the store is away.
+async fn day_without_store() -> (Day, Reserved) {
+    let day = day().await;
+    let terms = HoldTerms { lease: None, dispatched: true };
+    let held = day.engine.reserve(&day.estimate(600), terms, day.now).await;
+    for _ in 0..5 {
+        day.engine.shared.breaker.failed(day.now);
+    }
+    (day, held.reserved.unwrap())
+}
+
+/// What usage counts by now: requests and tokens.
+async fn counted(day: &Day) -> (u64, u64) {
+    let span = (Bucket::Day.start(day.now), day.now + DAY);
+    let query = UsageQuery::new(Rows::Each(Bucket::Day), span, day.now);
+    let rows = day.engine.usage().table(&query).await.unwrap().rows;
+    rows.values().fold((0, 0), |sum, totals| (sum.0 + totals.requests, sum.1 + totals.tokens))
 }
 
 async fn day() -> Day {
@@ -115,4 +138,36 @@ async fn of_many_at_once_exactly_as_many_are_held_as_fit() {
     }
     assert_eq!(admitted, 14);
     assert_eq!(day.held().await, (980, 14));
+}
+
+#[tokio::test]
+async fn a_settlement_while_the_store_is_away_is_made_when_it_is_back_and_charges_once() {
+    for is_late in [false, true] {
+        let (mut day, reservation) = day_without_store().await;
+        let settled = day.settle(&reservation, 250).await;
+        assert_eq!((settled.degraded, settled.settlement), (true, None));
+        assert!(day.engine.decider.fallback.take_usage(day.now).is_empty(), "it is not owed beside");
+        day.engine.shared.breaker.close();
+        if is_late {
+            day.now += 2 * MINUTE;
+            day.engine.reservations().end(day.now).await.unwrap();
+            assert_eq!(day.held().await, (600, 1), "its time was over first");
+        }
+        day.engine.decider.deferred.charge(day.now).await.unwrap();
+        assert_eq!(day.held().await, (250, 1), "late: {is_late}");
+        day.now += 2 * MINUTE;
+        day.engine.reservations().end(day.now).await.unwrap();
+        assert_eq!((day.held().await, counted(&day).await), ((250, 1), (1, 250)), "late: {is_late}");
+    }
+}
+
+#[tokio::test]
+async fn a_settlement_that_does_not_say_what_was_used_keeps_its_estimate_also_when_the_store_was_away() {
+    let (mut day, reservation) = day_without_store().await;
+    day.ask(json!({"tokens_used": null, "reservation_id": &*reservation.id})).await;
+    day.engine.shared.breaker.close();
+    assert_eq!(counted(&day).await, (1, 600));
+    day.now += 2 * MINUTE;
+    day.engine.reservations().end(day.now).await.unwrap();
+    assert_eq!((day.held().await, counted(&day).await), ((600, 1), (1, 600)));
 }

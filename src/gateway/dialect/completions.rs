@@ -6,10 +6,15 @@ use super::{caps::Caps, chat, surface::Surface};
 const DEFAULT_CAP: u64 = 16;
 
 /// Text completions, whose cap has a default.
-pub(in crate::gateway) const COMPLETIONS: Surface =
-    Surface { name: "completions", endpoint: "/v1/completions", path: "/completions", cap, ..chat::CHAT };
+pub(in crate::gateway) const COMPLETIONS: Surface = Surface {
+    name: "completions",
+    endpoint: "/v1/completions",
+    path: "/completions",
+    cap: |caps| Some(caps.max_tokens.unwrap_or(DEFAULT_CAP)),
+    answers,
+    ..chat::CHAT
+};
 
-fn cap(caps: &Caps) -> Option<u64> {
-    let cap = caps.max_tokens.unwrap_or(DEFAULT_CAP);
-    Some(cap.saturating_mul(caps.choices.max(caps.best_of)).saturating_mul(caps.prompts))
+fn answers(caps: &Caps) -> u64 {
+    caps.choices.max(caps.best_of).saturating_mul(caps.prompts)
 }

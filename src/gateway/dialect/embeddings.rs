@@ -9,5 +9,6 @@ pub(in crate::gateway) const EMBEDDINGS: Surface = Surface {
     path: "/embeddings",
     asks_for_usage: false,
     cap: |_| Some(0),
+    answers: |_| 1,
     ..chat::CHAT
 };

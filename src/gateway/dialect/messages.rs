@@ -17,6 +17,7 @@ pub(in crate::gateway) const MESSAGES: Surface = Surface {
     billed: true,
     asks_for_usage: false,
     cap: |caps| caps.max_tokens,
+    answers: |_| 1,
     usage,
     event,
 };
@@ -74,9 +75,25 @@ mod tests {
             "cache_creation_input_tokens":70,"cache_creation":{"ephemeral_5m_input_tokens":40,
             "ephemeral_1h_input_tokens":30},"service_tier":"standard"}}"#;
         let used = usage(body).unwrap();
-        let caches = (used.cached, used.cache_write_5m, used.cache_write_1h);
+        let caches = (used.cached, used.cache_write_5m(), used.cache_write_1h);
         assert_eq!(caches, (Some(30), Some(40), Some(30)));
         assert_eq!((used.input, used.prompt(), used.output), (Some(10), 110, Some(20)));
+    }
+
+    #[test]
+    fn a_last_event_that_repeats_the_sum_of_cache_writes_counts_none_of_them_twice() {
+        let start = br#"{"message":{"usage":{"input_tokens":10,"output_tokens":1,"cache_read_input_tokens":5,
+            "cache_creation_input_tokens":500,"cache_creation":{"ephemeral_5m_input_tokens":200,
+            "ephemeral_1h_input_tokens":300}}}}"#;
+        let delta =
+            br#"{"delta":{},"usage":{"input_tokens":10,"output_tokens":20,"cache_read_input_tokens":5,
+            "cache_creation_input_tokens":500}}"#;
+        let first = event("message_start", start).usage.unwrap();
+        let whole = first.updated(event("message_delta", delta).usage.unwrap());
+        assert_eq!(
+            (whole.cache_write_5m(), whole.cache_write_1h, whole.prompt()),
+            (Some(200), Some(300), 515)
+        );
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! What a request says, and the same bytes with another model. Nothing else of a request is ever changed, but for the
 //! option that asks for usage in a stream.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use super::{caps::Caps, surface::Surface};
+use crate::domain::model::LONGEST_MODEL;
 
-/// Most bytes of the name of a model; records hold no longer one.
-const LONGEST_MODEL: usize = 128;
 /// Most bytes of the name of an end user; a longer one is left out of the record.
 const LONGEST_USER: usize = 128;
 
@@ -73,8 +75,10 @@ pub(in crate::gateway) struct Asked {
     pub model: String,
     /// Whether the answer is to be a stream.
     pub stream: bool,
-    /// Most tokens of all answers, where the request says so.
+    /// Most tokens of one answer, where the request says so.
     pub cap: Option<u64>,
+    /// How many answers it asks for, at least 1: each may have as many tokens as the cap allows.
+    pub answers: u64,
     /// The caller's own name for its end user.
     pub user: Option<String>,
     /// Whether it asks for the dearer service tier.
@@ -88,7 +92,7 @@ pub(in crate::gateway) struct Asked {
     usage_option: Option<(Range<usize>, &'static str)>,
 }
 
-/// Reads a request.
+/// Reads what a request says: the members that matter here, of a JSON object of any size.
 ///
 /// # Errors
 /// What it must be, without what is in it.
@@ -114,6 +118,7 @@ pub(in crate::gateway) fn read(body: &[u8], surface: &Surface) -> Result<Asked, 
         model: model(members.model)?,
         stream,
         cap: (surface.cap)(&caps),
+        answers: (surface.answers)(&caps),
         user: text(members.user).filter(|user| (1..=LONGEST_USER).contains(&user.len())),
         priority: text(members.service_tier).as_deref() == Some("priority"),
         adds_usage: usage_option.is_some(),
@@ -159,21 +164,44 @@ fn caps(members: &Members<'_>) -> Result<Caps, String> {
         number.map_err(|_| format!("`{name}` must be a whole number, not negative"))
     };
     let list = members.prompt.text().filter(|prompt| prompt.starts_with('['));
-    let prompts = list.and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list).ok());
-    // A list of numbers is one prompt, as tokens.
-    let prompts = prompts.filter(|prompts| prompts.iter().any(|prompt| !prompt.get().starts_with(is_digit)));
+    let prompts = list.and_then(|list| serde_json::from_str::<Prompts>(list).ok());
     Ok(Caps {
         max_tokens: count(members.max_tokens, "max_tokens")?,
         max_completion_tokens: count(members.max_completion_tokens, "max_completion_tokens")?,
         max_output_tokens: count(members.max_output_tokens, "max_output_tokens")?,
         choices: count(members.n, "n")?.unwrap_or(1).max(1),
         best_of: count(members.best_of, "best_of")?.unwrap_or(1).max(1),
-        prompts: prompts.map_or(1, |prompts| prompts.len().max(1) as u64),
+        prompts: prompts.map_or(1, |prompts| prompts.0),
     })
 }
 
-fn is_digit(c: char) -> bool {
-    c.is_ascii_digit()
+/// How many prompts a list of them has, at least 1. It is counted as it is read: a list of numbers may have millions.
+struct Prompts(u64);
+
+impl<'de> Deserialize<'de> for Prompts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(CountPrompts)
+    }
+}
+
+/// Counts the elements of a list. One of numbers alone is one prompt, as tokens.
+struct CountPrompts;
+
+impl<'de> Visitor<'de> for CountPrompts {
+    type Value = Prompts;
+
+    fn expecting(&self, form: &mut fmt::Formatter<'_>) -> fmt::Result {
+        form.write_str("a list of prompts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Prompts, A::Error> {
+        let (mut count, mut is_tokens) = (0, true);
+        while let Some(element) = list.next_element::<&RawValue>()? {
+            count += 1;
+            is_tokens &= element.get().starts_with(|c: char| c.is_ascii_digit());
+        }
+        Ok(Prompts(if is_tokens { 1 } else { count }))
+    }
 }
 
 /// What must be put where so that the stream has usage; `None` where the request asks for it already.
@@ -292,12 +320,18 @@ mod tests {
 
     #[test]
     fn the_larger_of_two_caps_counts_and_every_answer_has_it() {
-        let cap = |body: &str, surface: &Surface| read(body.as_bytes(), surface).unwrap().cap;
-        assert_eq!(cap(r#"{"max_tokens":1,"max_completion_tokens":50,"n":3}"#, &CHAT), Some(150));
-        assert_eq!(cap(r#"{"max_output_tokens":1}"#, &CHAT), None);
-        assert_eq!(cap(r#"{"max_tokens":7}"#, &MESSAGES), Some(7));
-        assert_eq!(cap(r#"{"prompt":["a","b"],"best_of":2}"#, &COMPLETIONS), Some(64));
-        assert_eq!(cap(r#"{"prompt":[1,2,3]}"#, &COMPLETIONS), Some(16));
+        let cap = |body: &str, surface: &Surface| {
+            let asked = read(body.as_bytes(), surface).unwrap();
+            (asked.cap, asked.answers)
+        };
+        assert_eq!(cap(r#"{"max_tokens":1,"max_completion_tokens":50,"n":3}"#, &CHAT), (Some(50), 3));
+        assert_eq!(cap(r#"{"n":128}"#, &CHAT), (None, 128));
+        assert_eq!(cap(r#"{"max_output_tokens":1}"#, &CHAT), (None, 1));
+        assert_eq!(cap(r#"{"max_tokens":7,"n":3}"#, &MESSAGES), (Some(7), 1));
+        assert_eq!(cap(r#"{"prompt":["a","b"],"best_of":2}"#, &COMPLETIONS), (Some(16), 4));
+        assert_eq!(cap(r#"{"prompt":[[1,2],[3]]}"#, &COMPLETIONS), (Some(16), 2));
+        assert_eq!(cap(r#"{"prompt":[1,2,3]}"#, &COMPLETIONS), (Some(16), 1));
+        assert_eq!(cap(r#"{"prompt":[]}"#, &COMPLETIONS), (Some(16), 1));
     }
 
     #[test]

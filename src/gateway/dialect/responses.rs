@@ -15,6 +15,7 @@ pub(in crate::gateway) const RESPONSES: Surface = Surface {
     path: "/responses",
     asks_for_usage: false,
     cap: |caps| caps.max_output_tokens,
+    answers: |_| 1,
     usage,
     event,
     ..chat::CHAT
@@ -60,11 +61,13 @@ mod tests {
     #[test]
     fn the_last_event_has_the_usage_of_the_whole_answer() {
         let data = br#"{"response":{"usage":{"input_tokens":9,"output_tokens":5,
-            "input_tokens_details":{"cached_tokens":4},"output_tokens_details":{"reasoning_tokens":2}}}}"#;
+            "input_tokens_details":{"cached_tokens":4,"cache_write_tokens":2},
+            "output_tokens_details":{"reasoning_tokens":2}}}}"#;
         let last = event("response.completed", data);
         let expected = Usage {
-            input: Some(5),
+            input: Some(3),
             cached: Some(4),
+            cache_write: Some(2),
             output: Some(5),
             reasoning: Some(2),
             ..Usage::default()

@@ -17,8 +17,10 @@ pub(in crate::gateway) struct Surface {
     pub billed: bool,
     /// Whether usage is in a stream only if the request asks for it.
     pub asks_for_usage: bool,
-    /// Most tokens of an answer by what the request says; `Some(0)` where an answer has none.
+    /// Most tokens of one answer by what the request says; `Some(0)` where an answer has none.
     pub cap: fn(&Caps) -> Option<u64>,
+    /// How many answers are asked for, at least 1.
+    pub answers: fn(&Caps) -> u64,
     /// What a whole answer says that it used; `None` where it does not.
     pub usage: fn(&[u8]) -> Option<Usage>,
     /// What one event of a stream is: its name, empty where it has none, and its data.

@@ -9,9 +9,10 @@ pub(in crate::gateway) struct Usage {
     pub input: Option<u64>,
     /// Of the prompt, tokens that came from a cache.
     pub cached: Option<u64>,
-    /// Of the prompt, tokens that were written to a cache for five minutes.
-    pub cache_write_5m: Option<u64>,
-    /// Of the prompt, tokens that were written to a cache for an hour.
+    /// Of the prompt, tokens that were written to caches, for however long.
+    pub cache_write: Option<u64>,
+    /// Of those, tokens that were written for an hour. Events of a stream repeat the sum without this part of it, so that
+    /// the difference is taken at the end alone.
     pub cache_write_1h: Option<u64>,
     /// Tokens of the answer, reasoning included.
     pub output: Option<u64>,
@@ -39,10 +40,15 @@ pub(in crate::gateway) enum Tier {
 impl Usage {
     /// All tokens of the prompt.
     pub(in crate::gateway) fn prompt(&self) -> u64 {
-        [self.input, self.cached, self.cache_write_5m, self.cache_write_1h]
+        [self.input, self.cached, self.cache_write_5m(), self.cache_write_1h]
             .into_iter()
             .flatten()
             .fold(0, u64::saturating_add)
+    }
+
+    /// Of the prompt, tokens that were written to a cache for five minutes: all but those for an hour.
+    pub(in crate::gateway) fn cache_write_5m(&self) -> Option<u64> {
+        self.cache_write.map(|all| all.saturating_sub(self.cache_write_1h.unwrap_or(0)))
     }
 
     /// The same with what a later event says in place of what this one said.
@@ -50,7 +56,7 @@ impl Usage {
         Self {
             input: later.input.or(self.input),
             cached: later.cached.or(self.cached),
-            cache_write_5m: later.cache_write_5m.or(self.cache_write_5m),
+            cache_write: later.cache_write.or(self.cache_write),
             cache_write_1h: later.cache_write_1h.or(self.cache_write_1h),
             output: later.output.or(self.output),
             reasoning: later.reasoning.or(self.reasoning),
@@ -75,6 +81,7 @@ pub(super) struct OpenaiUsage {
 #[derive(Debug, Default, Deserialize)]
 struct PromptDetails {
     cached_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -85,14 +92,17 @@ struct CompletionDetails {
 impl OpenaiUsage {
     /// In the common form; `None` where it says no prompt, or a part is more than its whole.
     pub(super) fn usage(self, tier: Option<Tier>) -> Option<Usage> {
-        let cached = self.prompt_tokens_details.unwrap_or_default().cached_tokens;
+        let details = self.prompt_tokens_details.unwrap_or_default();
+        let (cached, cache_write) = (details.cached_tokens, details.cache_write_tokens);
         let reasoning = self.completion_tokens_details.unwrap_or_default().reasoning_tokens;
         let output = self.completion_tokens.unwrap_or(0);
         if reasoning.unwrap_or(0) > output {
             return None;
         }
-        let input = self.prompt_tokens?.checked_sub(cached.unwrap_or(0))?;
-        Some(Usage { input: Some(input), cached, output: Some(output), reasoning, tier, ..Usage::default() })
+        let uncached = self.prompt_tokens?.checked_sub(cached.unwrap_or(0))?;
+        let input = Some(uncached.checked_sub(cache_write.unwrap_or(0))?);
+        let output = Some(output);
+        Some(Usage { input, cached, cache_write, output, reasoning, tier, ..Usage::default() })
     }
 }
 
@@ -115,13 +125,11 @@ struct CacheCreation {
 impl AnthropicUsage {
     /// In the common form. What was written to caches is for five minutes, but for what is said to be for an hour.
     pub(super) fn usage(self) -> Usage {
-        let hour = self.cache_creation.and_then(|creation| creation.ephemeral_1h_input_tokens);
-        let five_minutes = self.cache_creation_input_tokens.map(|all| all.saturating_sub(hour.unwrap_or(0)));
         Usage {
             input: self.input_tokens,
             cached: self.cache_read_input_tokens,
-            cache_write_5m: five_minutes,
-            cache_write_1h: hour,
+            cache_write: self.cache_creation_input_tokens,
+            cache_write_1h: self.cache_creation.and_then(|creation| creation.ephemeral_1h_input_tokens),
             output: self.output_tokens,
             reasoning: None,
             tier: self.service_tier,

@@ -2,12 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use memchr::memmem;
-
 use super::{
     super::{
         dialect::failure::{Failure, Kind},
-        estimate::{self, Estimated},
+        estimate::Estimated,
         route::Candidate,
         settings::Dialect,
     },
@@ -66,14 +64,17 @@ impl Call {
     /// # Errors
     /// They fit in none.
     pub(super) fn fitting(&self, chain: Vec<Candidate>) -> Result<Vec<Candidate>, Failure> {
+        // Each of several answers has the window for itself.
         let needed = |model: &str| self.prompt(model).likely.saturating_add(self.asked.cap.unwrap_or(0));
         let window = |model: &str| self.gateway.routes.room(model).context_window.unwrap_or(u64::MAX);
-        let largest = chain.iter().map(|candidate| (window(&candidate.model), &candidate.model)).max();
-        let words = largest.map(|(window, model)| too_long(self.surface.dialect, needed(model), window));
         let fits = |candidate: &Candidate| needed(&candidate.model) <= window(&candidate.model);
         let fitting: Vec<Candidate> = chain.iter().filter(|candidate| fits(candidate)).cloned().collect();
-        match words {
-            Some(words) if fitting.is_empty() => Err(Failure::new(Kind::ContextLength, words)),
+        let largest = chain.iter().map(|candidate| (window(&candidate.model), &candidate.model)).max();
+        match largest {
+            Some((window, model)) if fitting.is_empty() => {
+                let words = too_long(self.surface.dialect, needed(model), window);
+                Err(Failure::new(Kind::ContextLength, words))
+            }
             _ => Ok(fitting),
         }
     }
@@ -81,7 +82,7 @@ impl Call {
     /// Holds what the request may use of the model of `first`, at the dearest price of the whole chain.
     ///
     /// # Errors
-    /// The refusal.
+    /// Why nothing is held: a ban, a limit or the registry refuses the request, or it has more tokens than records hold.
     pub(super) async fn admit(&self, first: &Candidate, chain: &[Candidate]) -> Result<Hold, Failure> {
         let engine = &self.gateway.engine;
         let (prompt, output, now) = (self.prompt(&first.model), self.output(&first.model), engine.now());
@@ -107,24 +108,26 @@ impl Call {
     }
 
     fn prompt(&self, model: &str) -> Estimated {
-        self.gateway.ratios.estimate(model, self.body.len(), estimate::images(&self.body))
+        self.gateway.ratios.estimate(model, self.measured.bytes, self.measured.images)
     }
 
-    /// Most tokens that answers may have.
+    /// Most tokens that all answers together may have.
     fn output(&self, model: &str) -> u64 {
         let of_model = || self.gateway.routes.room(model).max_output_tokens;
-        self.asked.cap.or_else(of_model).unwrap_or(self.gateway.output_tokens)
+        let of_one = self.asked.cap.or_else(of_model).unwrap_or(self.gateway.output_tokens);
+        of_one.saturating_mul(self.asked.answers)
     }
 
     /// What the estimate costs at most, in nano-dollars: whatever part of the prompt is written to a cache, and of the
-    /// answer is reasoning.
+    /// answer is reasoning. OpenAI writes to caches unasked.
     fn dearest(&self, chain: &[Candidate], input: u64, output: u64) -> u64 {
         let now = self.gateway.engine.now();
-        let caches = memmem::find(&self.body, b"cache_control").is_some();
+        let for_an_hour = self.measured.marks_caches;
+        let is_written = for_an_hour || self.surface.dialect == Dialect::Openai;
         let of_prompt = [
             Tokens { input, ..Tokens::default() },
-            Tokens { cache_write_5m: if caches { input } else { 0 }, ..Tokens::default() },
-            Tokens { cache_write_1h: if caches { input } else { 0 }, ..Tokens::default() },
+            Tokens { cache_write_5m: if is_written { input } else { 0 }, ..Tokens::default() },
+            Tokens { cache_write_1h: if for_an_hour { input } else { 0 }, ..Tokens::default() },
         ];
         let tier = self.asked.priority.then_some(ServiceTier::Priority);
         let mut dearest = 0;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use reqwest::Method;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     super::{
@@ -41,9 +40,10 @@ pub(super) enum Answer {
 pub(super) struct Whole {
     pub status: u16,
     pub headers: HeaderMap,
+    /// With the memory that it takes, until it has gone out.
     pub body: Bytes,
-    /// The memory that its body takes.
-    pub _memory: Option<OwnedSemaphorePermit>,
+    /// How long the provider asks to be left alone.
+    pub wait: Option<Duration>,
 }
 
 /// A stream that has begun.
@@ -104,7 +104,7 @@ fn is_transient(status: u16) -> bool {
 }
 
 impl Call {
-    /// Asks one upstream.
+    /// Asks one upstream, in the time that is left for all attempts and in no more than one may take.
     ///
     /// # Errors
     /// Why there is no answer that is handed on.
@@ -182,9 +182,9 @@ impl Call {
             }
             by = clock::instant() + self.gateway.times.idle;
         }
-        let (body, memory) = held.finish();
+        let (body, wait) = (held.finish(), response.retry_after());
         let (status, headers) = (response.status, headers_down(&response.headers));
-        Ok(Whole { status, headers, body: upstream.without_key(body), _memory: memory })
+        Ok(Whole { status, headers, body: upstream.without_key(body), wait })
     }
 
     /// Whether a whole answer is handed on.
@@ -194,7 +194,8 @@ impl Call {
             self.gateway.engine.tell(key_refused(&upstream.name, status, self.gateway.engine.now()));
             let words = format!("The provider {} refuses the gateway's own credential.", upstream.name);
             let fault = Fault::new("credential_refused", false, Kind::UpstreamFailed, words);
-            return Err(Fault { same_again: false, ..fault });
+            // 403 may be about this one request: a region, a model, what a prompt says.
+            return Err(Fault { same_again: false, counts: status == 401, ..fault });
         }
         if (300..400).contains(&status) {
             let words = format!("The provider {} redirects, which is not followed.", upstream.name);
@@ -206,13 +207,12 @@ impl Call {
         if !is_transient(status) {
             return Ok(Answer::Whole(whole));
         }
-        let seconds = whole.headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         Err(Fault {
             outcome: if status == 429 { "rate_limited" } else { "error" },
             may_be_billed: false,
             counts: status >= 500,
             same_again: true,
-            wait: seconds.map(Duration::from_secs),
+            wait: whole.wait,
             answer: Box::new(Ok(whole)),
         })
     }

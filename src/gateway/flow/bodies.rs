@@ -46,9 +46,16 @@ impl Held {
         Ok(())
     }
 
-    /// The bytes, and the memory that is set aside for them as long as they are held.
-    pub(super) fn finish(self) -> (Bytes, Option<OwnedSemaphorePermit>) {
-        (self.bytes.freeze(), self.memory)
+    /// The bytes, with the memory that is set aside for them: it is given back when the last of them is dropped, whoever
+    /// has it then.
+    pub(super) fn finish(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -72,6 +79,11 @@ pub(super) async fn read(body: Body, memory: &Arc<Semaphore>) -> Result<Held, Fa
         }
     }
     Ok(held)
+}
+
+/// Reads a body that nobody wants, and keeps nothing of it.
+pub(super) async fn pass_over(body: Body) {
+    drain(&mut body.into_data_stream()).await;
 }
 
 /// Reads on for a while: a client that still sends does not see an answer.
@@ -99,9 +111,12 @@ mod tests {
         let mut second = Held::default();
         let failure = second.push(&[0; 3 * PIECE], &memory).unwrap_err();
         assert_eq!((failure.kind, failure.may_retry), (Kind::Overloaded, true));
-        let (bytes, permit) = first.finish();
-        assert_eq!(bytes.len(), 2 * PIECE);
-        drop(permit);
+        let bytes = first.finish();
+        assert_eq!((bytes.len(), memory.available_permits()), (2 * PIECE, 2));
+        let part = bytes.slice(..1);
+        drop(bytes);
+        assert_eq!(memory.available_permits(), 2, "a part of it is still held");
+        drop(part);
         assert_eq!(memory.available_permits(), 4);
     }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    super::dialect::{request::Asked, surface::Surface},
+    super::{
+        dialect::{request::Asked, surface::Surface},
+        estimate::Measured,
+    },
     door::Caller,
     gateway::Gateway,
 };
@@ -25,7 +27,10 @@ pub(super) struct Call {
     pub asked: Asked,
     /// The model that is meant: an alias and the default are resolved.
     pub model: Arc<str>,
+    /// What goes to the provider, with the memory that it takes; empty once nobody is asked any more.
     pub body: Bytes,
+    /// What was measured of the body.
+    pub measured: Measured,
     /// The headers that go on to the provider.
     pub headers: HeaderMap,
     /// The parameters that go on to the provider.
@@ -39,14 +44,12 @@ pub(super) struct Call {
     pub started: Instant,
     /// Whether its client asked for the cost within the stream.
     pub shows_cost: bool,
-    /// The memory that its body takes.
-    pub _memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Call {
     /// What a record of it says, whatever it used.
     pub(super) fn wire(&self, model: &str) -> WireRecord {
-        let mut wire = wire(self.surface, &self.caller);
+        let mut wire = wire(self.surface.endpoint, &self.caller);
         wire.request_id = Some(self.request_id.to_string());
         wire.model = Some(model.to_owned());
         wire.user.clone_from(&self.asked.user);
@@ -62,8 +65,8 @@ impl Call {
 }
 
 /// What a record says of a caller, of whose request nothing else is known.
-pub(super) fn wire(surface: &Surface, caller: &Caller) -> WireRecord {
-    let mut wire = WireRecord::new(surface.endpoint.to_owned(), caller.address.to_string());
+pub(super) fn wire(endpoint: &str, caller: &Caller) -> WireRecord {
+    let mut wire = WireRecord::new(endpoint.to_owned(), caller.address.to_string());
     wire.api_key = Some(caller.secret.to_string());
     wire.user_agent.clone_from(&caller.user_agent);
     wire

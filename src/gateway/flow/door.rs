@@ -3,11 +3,10 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use super::super::dialect::failure::{Failure, Kind};
-use crate::domain::{address, key::canonical_api_key};
+use crate::domain::key::canonical_api_key;
 
 /// Longest name of a client for itself, in bytes; what is longer is cut off.
 const LONGEST_AGENT: usize = 1_024;
@@ -58,24 +57,6 @@ fn key_in(value: &HeaderValue, is_bearer: bool) -> Option<Zeroizing<String>> {
     canonical_api_key(&mut secret).then_some(secret)
 }
 
-/// Where a request comes from: the connection's other end, or what trusted proxies say of it.
-pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: IpAddr| proxies.iter().any(|network| network.contains(&address));
-    let mut address = address::unfold(peer);
-    let lists = headers.get_all("x-forwarded-for").iter().rev();
-    let said = lists.filter_map(|value| value.to_str().ok()).flat_map(|list| list.rsplit(','));
-    for text in said {
-        if !is_trusted(address) {
-            break;
-        }
-        match address::parse(text.trim()) {
-            Ok(before) => address = before,
-            Err(_) => break,
-        }
-    }
-    address
-}
-
 /// The client's own name for itself, as far as records hold it.
 pub(super) fn user_agent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
@@ -108,19 +89,5 @@ mod tests {
         for none in [vec![], vec![("authorization", "Basic eDp5")], vec![("x-api-key", "")]] {
             assert_eq!(of(&none), Err(401), "{none:?}");
         }
-    }
-
-    #[test]
-    fn only_trusted_proxies_say_where_a_client_is() {
-        let proxies = [address::parse_network("10.0.0.0/8").unwrap()];
-        let of = |peer: &str, pairs: &[(&'static str, &'static str)]| {
-            let peer = address::parse(peer).unwrap();
-            client_address(peer, &headers(pairs), &proxies).to_string()
-        };
-        assert_eq!(of("203.0.113.9", &[("x-forwarded-for", "198.51.100.1")]), "203.0.113.9");
-        assert_eq!(of("10.0.0.1", &[]), "10.0.0.1");
-        let chain = [("x-forwarded-for", "192.0.2.1, 198.51.100.1"), ("x-forwarded-for", "10.0.0.2")];
-        assert_eq!(of("10.0.0.1", &chain), "198.51.100.1", "what is left of it was written by the client");
-        assert_eq!(of("10.0.0.1", &[("x-forwarded-for", "nobody")]), "10.0.0.1");
     }
 }

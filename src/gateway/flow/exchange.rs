@@ -1,8 +1,13 @@
 //! One upstream after another is asked, until there is an answer, or nobody left to ask.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{extract::Request, http::request::Parts, response::Response};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{
@@ -11,11 +16,13 @@ use super::{
             failure::{Failure, Kind},
             request,
             surface::Surface,
+            usage::Usage,
         },
+        estimate::Measured,
         route::Candidate,
-        upstream::headers_up,
+        upstream::{Upstream, headers_up},
     },
-    admit::{Hold, stopped},
+    admit::{Hold, refusal, stopped},
     attempt::{Answer, Fault, Whole},
     bodies,
     call::{self, Call},
@@ -27,7 +34,7 @@ use super::{
 use crate::{
     clock,
     domain::{decision::Reason, record::Record},
-    http::authorize::client::Peer,
+    http::authorize::client::{self, Peer},
 };
 
 /// How often it is looked whether a request must stop.
@@ -76,10 +83,14 @@ async fn take(
 ) -> Result<Call, Failure> {
     let started = clock::instant();
     let (head, body) = request.into_parts();
-    let (caller, record) = caller(gateway, surface, &head).await?;
+    let (caller, record) = caller(gateway, surface.endpoint, &head).await?;
+    if let Err(failure) = passes(gateway, surface.endpoint, &caller, &record).await {
+        drop(clock::timeout(gateway.times.body, bodies::pass_over(body)).await);
+        return Err(failure);
+    }
     let held = clock::timeout(gateway.times.body, bodies::read(body, &gateway.memory)).await;
     let late = || Failure::new(Kind::BadRequest, "The body did not come in time.");
-    let (body, memory) = held.map_err(|_| late())??.finish();
+    let body = held.map_err(|_| late())??.finish();
     let asked = request::read(&body, surface)
         .map_err(|words| Failure::new(Kind::BadRequest, format!("The request cannot be read: {words}.")))?;
     let model = gateway.routes.meant(&asked.model);
@@ -88,6 +99,7 @@ async fn take(
         surface,
         model,
         asked,
+        measured: Measured::of(&body),
         body,
         headers: headers_up(&head.headers),
         query: head.uri.query().and_then(parameters),
@@ -97,27 +109,45 @@ async fn take(
         request_id,
         started,
         shows_cost: head.headers.get("x-keyward-cost").is_some_and(|value| value == "stream"),
-        _memory: memory,
     })
 }
 
 /// Who makes a request, whose key must be registered, and a record of that.
 pub(super) async fn caller(
     gateway: &Arc<Gateway>,
-    surface: &Surface,
+    endpoint: &str,
     head: &Parts,
 ) -> Result<(Caller, Record), Failure> {
     let peer = match head.extensions.get() {
         Some(Peer::Address(address)) => *address,
         Some(Peer::Socket) | None => Ipv4Addr::LOCALHOST.into(),
     };
+    let is_trusted = |address: IpAddr| gateway.proxies.iter().any(|network| network.contains(&address));
     let caller = Caller {
         secret: door::credential(&head.headers)?,
-        address: door::client_address(peer, &head.headers, &gateway.proxies),
+        address: client::behind(peer, &head.headers, is_trusted),
         user_agent: door::user_agent(&head.headers),
     };
-    let record = known(gateway, surface, &caller).await?;
+    let record = known(gateway, endpoint, &caller).await?;
     Ok((caller, record))
+}
+
+/// Refuses a caller that is banned, or whose key may no longer be used, before anything else of it is read. Told as any
+/// other refusal.
+pub(super) async fn passes(
+    gateway: &Arc<Gateway>,
+    endpoint: &str,
+    caller: &Caller,
+    record: &Record,
+) -> Result<(), Failure> {
+    let now = gateway.engine.now();
+    let Some(reason) = gateway.engine.stops(record, now) else { return Ok(()) };
+    let Ok(mut asking) = call::take(gateway, call::wire(endpoint, caller), now) else {
+        return Err(stopped(reason));
+    };
+    asking.project.clone_from(&record.project);
+    let decision = gateway.engine.check(&asking, false, now).await;
+    Err(if decision.allowed { stopped(reason) } else { refusal(&decision) })
 }
 
 /// The parameters that go on to the provider. Others may be anything, also a credential.
@@ -128,10 +158,10 @@ fn parameters(query: &str) -> Option<String> {
 }
 
 /// A record of the caller, whose key must be registered. One that is not is reported, so that who tries keys is found.
-async fn known(gateway: &Arc<Gateway>, surface: &Surface, caller: &Caller) -> Result<Record, Failure> {
+async fn known(gateway: &Arc<Gateway>, endpoint: &str, caller: &Caller) -> Result<Record, Failure> {
     let now = gateway.engine.now();
     let unknown = || stopped(Reason::UnknownKey);
-    let mut wire = call::wire(surface, caller);
+    let mut wire = call::wire(endpoint, caller);
     wire.response_status = Some(401);
     let mut record = call::take(gateway, wire, now).map_err(|_| unknown())?;
     let registry = gateway.engine.policy().registry.clone();
@@ -153,15 +183,15 @@ enum Found {
     Answer(Answer, usize),
     /// The client went away, and this is what it pays for.
     Gone(Used),
-    /// The request must not go on.
-    Stopped(Reason),
+    /// The request must not go on, and this is what it pays for.
+    Stopped(Reason, Used),
     /// Nobody answered; the last one's fault.
     Nobody(Fault),
 }
 
 impl Call {
     /// Sees the request through.
-    async fn run(self, mut reply_to: ReplyTo) {
+    async fn run(mut self, mut reply_to: ReplyTo) {
         let chain = match self.chain() {
             Ok(chain) => chain,
             Err(failure) => return self.refuse(&failure, reply_to),
@@ -172,6 +202,8 @@ impl Call {
             Err(failure) => return self.refuse(&failure, reply_to),
         };
         let (found, hold) = self.search(hold, first, &chain, &mut reply_to).await;
+        // Nobody is asked any more: its memory is not kept for as long as the answer takes.
+        self.body = Bytes::new();
         match found {
             Found::Answer(Answer::Stream(stream), upstream) => {
                 let upstream = &self.gateway.upstreams[upstream];
@@ -179,9 +211,9 @@ impl Call {
             }
             Found::Answer(Answer::Whole(whole), _) => self.hand_on(whole, hold, reply_to).await,
             Found::Gone(used) => drop(self.settle(hold, used, 200).await),
-            Found::Stopped(reason) => {
+            Found::Stopped(reason, used) => {
                 let failure = stopped(reason);
-                self.settle(hold, Used::Unknown, failure.kind.status()).await;
+                self.settle(hold, used, failure.kind.status()).await;
                 self.refuse(&failure, reply_to);
             }
             Found::Nobody(fault) => self.give_up(fault, hold, reply_to).await,
@@ -226,8 +258,10 @@ impl Call {
             let left = by.saturating_duration_since(clock::instant());
             let asked = tokio::select! {
                 biased;
-                () = reply_to.closed() => return (Found::Gone(Used::Unknown), hold),
-                reason = self.stop(&hold.record) => return (Found::Stopped(reason), hold),
+                () = reply_to.closed() => return (Found::Gone(self.cancelled(&hold, upstream)), hold),
+                reason = self.stop(&hold.record) => {
+                    return (Found::Stopped(reason, self.cancelled(&hold, upstream)), hold);
+                }
                 asked = self.ask(&candidate, left) => asked,
             };
             attempt += 1;
@@ -260,6 +294,7 @@ impl Call {
             tokio::select! {
                 biased;
                 () = reply_to.closed() => return (Found::Gone(fault.used()), hold),
+                reason = self.stop(&hold.record) => return (Found::Stopped(reason, fault.used()), hold),
                 () = clock::sleep(pause) => {}
             }
             let goes_on;
@@ -269,6 +304,15 @@ impl Call {
             }
             candidate = then;
         }
+    }
+
+    /// What is charged where nobody waits any more for an answer that has not begun. How much there is by then of one
+    /// that comes as a whole, nobody knows.
+    fn cancelled(&self, hold: &Hold, upstream: &Upstream) -> Used {
+        if upstream.bills_after_cancel || !self.asked.stream {
+            return Used::Unknown;
+        }
+        Used::Metered(Usage { input: Some(hold.prompt.reserved), output: Some(0), ..Usage::default() })
     }
 
     /// The position of the next candidate: the first that is not left alone, else the first.
@@ -299,9 +343,9 @@ impl Call {
         (next, true)
     }
 
-    /// Waits until the request must not go on.
+    /// Waits until the request must not go on; looks at once, and then every 50 ms.
     pub(super) async fn stop(&self, record: &Record) -> Reason {
-        let mut looks = clock::ticks_after(LOOK_EVERY, LOOK_EVERY);
+        let mut looks = clock::ticks(LOOK_EVERY);
         loop {
             looks.tick().await;
             if let Some(reason) = self.gateway.engine.stops(record, self.gateway.engine.now()) {

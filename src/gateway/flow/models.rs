@@ -1,4 +1,4 @@
-//! `GET /v1/models`: the models that are named in full, for a key that is known.
+//! `GET /v1/models`: the models that are named in full, for a key that is known and may be used.
 
 use std::sync::Arc;
 
@@ -10,12 +10,14 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    super::{dialect::MESSAGES, settings::Dialect},
-    exchange::caller,
+    super::settings::Dialect,
+    exchange::{caller, passes},
     gateway::Gateway,
     reply,
 };
 
+/// The path that records name.
+const ENDPOINT: &str = "/v1/models";
 /// The header by which a client of Anthropic's interface is known.
 const ANTHROPIC: &str = "anthropic-version";
 
@@ -24,8 +26,12 @@ pub(in crate::gateway) async fn models(gateway: Arc<Gateway>, request: Request) 
     let (head, _) = request.into_parts();
     let dialect = if head.headers.contains_key(ANTHROPIC) { Dialect::Anthropic } else { Dialect::Openai };
     let request_id = uuid::Uuid::now_v7().to_string();
-    match caller(&gateway, &MESSAGES, &head).await {
-        Ok(_) => Json(list(&gateway.routes.models(), dialect)).into_response(),
+    let passed = match caller(&gateway, ENDPOINT, &head).await {
+        Ok((caller, record)) => passes(&gateway, ENDPOINT, &caller, &record).await,
+        Err(failure) => Err(failure),
+    };
+    match passed {
+        Ok(()) => Json(list(&gateway.routes.models(), dialect)).into_response(),
         Err(failure) => reply::failed(dialect, &failure, &request_id),
     }
 }

@@ -87,6 +87,8 @@ enum Ending {
     Gone,
     /// It must not go on.
     Stopped(Reason),
+    /// It must not go on, and half an event has gone out to a client that takes no more: nothing may follow it.
+    Torn(Reason),
     /// The provider's connection broke, or it ended too early.
     Broken,
     /// The provider fell silent.
@@ -137,10 +139,16 @@ impl Call {
             if meter.has_ended {
                 return Ending::Whole(bytes);
             }
-            tokio::select! {
+            let all = bytes.len();
+            let sent = tokio::select! {
                 biased;
-                reason = &mut stop => return Ending::Stopped(reason),
-                is_sent = out.send(bytes, STALLED) => if !is_sent { return Ending::Gone },
+                reason = &mut stop => Err(reason),
+                is_sent = out.send(&mut bytes, STALLED) => Ok(is_sent),
+            };
+            match sent {
+                Ok(true) => {}
+                Ok(false) => return Ending::Gone,
+                Err(reason) => return out.tear(bytes, all, reason).await,
             }
             let chunk = tokio::select! {
                 biased;
@@ -172,8 +180,9 @@ impl Call {
         let status = failure.as_ref().map_or(200, |failure| failure.kind.status());
         // A ban is felt at once, whatever the store takes to settle.
         if let Some(failure) = &failure {
-            let event = failure.event(self.surface.dialect, &self.request_id);
-            if out.send(event, LAST_EVENT).await {
+            let mut event = failure.event(self.surface.dialect, &self.request_id);
+            let is_torn = matches!(ending, Ending::Torn(_));
+            if !is_torn && out.send(&mut event, LAST_EVENT).await {
                 out.is_whole.store(true, Ordering::Release);
             }
             drop(out);
@@ -182,10 +191,10 @@ impl Call {
         }
         let decision = self.settle(hold, used, status).await;
         let cost = decision.as_ref().map(reply::cost).unwrap_or_default();
-        if let Ending::Whole(last) = ending {
-            let comment = format!(": keyward cost_usd={cost}\n\n");
-            let is_shown = !self.shows_cost || out.send(comment.into(), STALLED).await;
-            if is_shown && out.send(last, STALLED).await {
+        if let Ending::Whole(mut last) = ending {
+            let mut comment = format!(": keyward cost_usd={cost}\n\n").into();
+            let is_shown = !self.shows_cost || out.send(&mut comment, STALLED).await;
+            if is_shown && out.send(&mut last, STALLED).await {
                 out.finish(&cost).await;
             }
         } else if matches!(ending, Ending::Failed) {
@@ -195,13 +204,13 @@ impl Call {
 
     /// What is charged for a stream that ended so.
     fn used(&self, ending: &Ending, meter: &Meter, hold: &Hold, upstream: &Upstream) -> Used {
-        let is_cancelled = matches!(ending, Ending::Gone | Ending::Stopped(_));
+        let is_cancelled = matches!(ending, Ending::Gone | Ending::Stopped(_) | Ending::Torn(_));
         if meter.is_final {
             Used::Exactly(meter.usage)
         } else if is_cancelled && !upstream.bills_after_cancel {
             let output = meter.usage.output.unwrap_or(0).max(meter.events);
             let input = meter.usage.input.or(Some(hold.prompt.reserved));
-            Used::Exactly(Usage { input, output: Some(output), ..meter.usage })
+            Used::Metered(Usage { input, output: Some(output), ..meter.usage })
         } else {
             Used::Unknown
         }
@@ -211,7 +220,7 @@ impl Call {
     fn failure(&self, ending: &Ending, upstream: &Upstream) -> Option<Failure> {
         match ending {
             Ending::Whole(_) | Ending::Failed | Ending::Gone => None,
-            Ending::Stopped(reason) => Some(stopped(*reason)),
+            Ending::Stopped(reason) | Ending::Torn(reason) => Some(stopped(*reason)),
             Ending::Broken => {
                 let words = format!("The answer of the provider {} broke off.", upstream.name);
                 Some(Failure::new(Kind::UpstreamFailed, words))
@@ -226,16 +235,25 @@ impl Call {
 }
 
 impl Out {
-    /// Sends bytes on; `false` where nobody takes them.
-    async fn send(&self, mut bytes: Bytes, patience: Duration) -> bool {
+    /// Sends bytes on; `false` where nobody takes them. Whatever happens, `bytes` are those that have not gone out.
+    async fn send(&self, bytes: &mut Bytes, patience: Duration) -> bool {
         while !bytes.is_empty() {
-            let part = bytes.split_to(bytes.len().min(PART));
-            let sent = clock::timeout(patience, self.frames.send(Frame::data(part))).await;
-            if !matches!(sent, Ok(Ok(()))) {
-                return false;
-            }
+            let Ok(Ok(room)) = clock::timeout(patience, self.frames.reserve()).await else { return false };
+            room.send(Frame::data(bytes.split_to(bytes.len().min(PART))));
         }
         true
+    }
+
+    /// How a stream ends that must not go on, while `bytes` of the `all` that came last have not gone out: behind a
+    /// whole event, which a slow client may still take.
+    async fn tear(&self, mut bytes: Bytes, all: usize, reason: Reason) -> Ending {
+        let is_begun = bytes.len() < all;
+        if is_begun
+            && !matches!(clock::timeout(LAST_EVENT, self.send(&mut bytes, LAST_EVENT)).await, Ok(true))
+        {
+            return Ending::Torn(reason);
+        }
+        Ending::Stopped(reason)
     }
 
     /// Ends a stream as it should end, with its cost in the trailer.
@@ -246,5 +264,28 @@ impl Out {
         }
         self.is_whole.store(true, Ordering::Release);
         drop(clock::timeout(STALLED, self.frames.send(Frame::trailers(trailers))).await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_stands_behind_a_whole_event_or_nowhere() {
+        let (frames, mut taken) = mpsc::channel(1);
+        let out = Out { frames, is_whole: Arc::default() };
+        let mut bytes = Bytes::from(vec![b'x'; 3 * PART]);
+        let all = bytes.len();
+        assert!(!out.send(&mut bytes, STALLED).await, "nobody takes the second part");
+        assert_eq!(bytes.len(), 2 * PART);
+        let torn = out.tear(bytes.clone(), all, Reason::ApiKeyBanned).await;
+        assert!(matches!(torn, Ending::Torn(_)), "half of an event has gone out");
+        let not_begun = out.tear(bytes.clone(), bytes.len(), Reason::ApiKeyBanned).await;
+        assert!(matches!(not_begun, Ending::Stopped(_)));
+        let taking = tokio::spawn(async move { while taken.recv().await.is_some() {} });
+        assert!(matches!(out.tear(bytes, all, Reason::ApiKeyBanned).await, Ending::Stopped(_)));
+        drop(out);
+        taking.await.unwrap();
     }
 }

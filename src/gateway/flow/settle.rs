@@ -1,10 +1,7 @@
 //! After a request: what it used is charged in place of what was held, in one step, exactly once.
 
 use super::{
-    super::{
-        dialect::usage::{Tier, Usage},
-        estimate,
-    },
+    super::dialect::usage::{Tier, Usage},
     admit::Hold,
     call::Call,
 };
@@ -16,8 +13,11 @@ use crate::{
 /// What is known of what a request used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Used {
-    /// What the provider said, or what was metered until it was cancelled.
+    /// What the provider said of the whole answer.
     Exactly(Usage),
+    /// What was metered until it was cancelled, at a provider that stops billing then. It is what is likely, so that
+    /// nothing is learned from it.
+    Metered(Usage),
     /// The provider answered with an error, or was never asked: it bills nothing.
     Nothing,
     /// Nobody said: what was held is charged.
@@ -29,6 +29,7 @@ impl Call {
     /// asked for in the end.
     pub(super) async fn settle(&self, mut hold: Hold, used: Used, status: u16) -> Option<Decision> {
         hold.release();
+        let used = if self.surface.billed { used } else { Used::Nothing };
         let now = self.gateway.engine.now();
         let report = self.report(&hold, used, status);
         let record = match self.record(report, now) {
@@ -37,9 +38,9 @@ impl Call {
             Err(_) => self.record(self.report(&hold, Used::Unknown, status), now).ok()?,
         };
         if let Used::Exactly(usage) = used
-            && estimate::images(&self.body) == 0
+            && self.measured.images == 0
         {
-            self.gateway.ratios.learn(&hold.model, self.body.len(), usage.prompt());
+            self.gateway.ratios.learn(&hold.model, self.measured.bytes, usage.prompt());
         }
         metrics::counter!(
             "keyward_gateway_requests_total", "surface" => self.surface.name, "status" => status.to_string()
@@ -54,7 +55,7 @@ impl Call {
         wire.latency_ms = Some(self.started.elapsed().as_secs_f64() * 1000.0);
         wire.reservation_id = hold.reservation().map(|id| id.to_string());
         match used {
-            Used::Exactly(usage) => put(&mut wire, usage),
+            Used::Exactly(usage) | Used::Metered(usage) => put(&mut wire, usage),
             Used::Nothing => {
                 (wire.prompt_tokens, wire.completion_tokens) = (Some(0), Some(0));
                 wire.cost_usd = Some(WireCost::NOTHING);
@@ -73,7 +74,7 @@ fn put(wire: &mut WireRecord, usage: Usage) {
     wire.prompt_tokens = Some(usage.prompt());
     wire.completion_tokens = Some(usage.output.unwrap_or(0));
     wire.cached_tokens = usage.cached;
-    wire.cache_write_tokens = usage.cache_write_5m;
+    wire.cache_write_tokens = usage.cache_write_5m();
     wire.cache_write_1h_tokens = usage.cache_write_1h;
     wire.reasoning_tokens = usage.reasoning;
     wire.service_tier = usage.tier.map(|tier| match tier {

@@ -85,7 +85,7 @@ impl Meter {
         if let Some(usage) = event.usage {
             self.usage = self.usage.updated(usage);
         }
-        self.is_final |= event.is_final;
+        self.is_final |= event.is_final && self.usage.output.is_some();
         self.has_ended |= event.ends;
         self.has_failed |= event.fails;
         if event.fails && self.begun == Begun::No {
@@ -203,6 +203,24 @@ mod tests {
         assert_eq!(begun(&CHAT, "data: {\"error\":{\"message\":\"x\"}}\n\n"), Begun::Failure);
         assert_eq!(begun(&MESSAGES, "event: error\ndata: {\"type\":\"error\"}\n\n"), Begun::Failure);
         assert_eq!(begun(&CHAT, CHUNKS), Begun::Content);
+    }
+
+    #[test]
+    fn usage_in_every_chunk_is_that_of_the_whole_answer_only_once_the_end_has_come() {
+        let chunk = |n: u64| {
+            format!(
+                "data: {{\"choices\":[{{\"delta\":{{}}}}],\"usage\":{{\"prompt_tokens\":7,\
+                 \"completion_tokens\":{n}}}}}\n\n"
+            )
+        };
+        let chunks = [chunk(1), chunk(2)].concat();
+        let (_, broken) = through(&CHAT, false, std::iter::once(chunks.as_bytes()));
+        assert_eq!((broken.is_final, broken.has_ended, broken.usage.output), (false, false, Some(2)));
+        let whole = format!("{chunks}data: [DONE]\n\n");
+        let (_, whole) = through(&CHAT, false, std::iter::once(whole.as_bytes()));
+        assert_eq!((whole.is_final, whole.has_ended, whole.usage.output), (true, true, Some(2)));
+        let (_, silent) = through(&CHAT, false, std::iter::once(b"data: [DONE]\n\n".as_slice()));
+        assert!(silent.has_ended && !silent.is_final, "nobody said what it used");
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn upstreams(settings: &GatewaySettings, places: &Places, errors: &mut SettingEr
 fn base_url(upstream: &UpstreamSettings) -> Result<(), SettingError> {
     let settings = upstream.outbound(Duration::from_secs(1))?;
     outbound::check_url(&upstream.base_url, &settings).map_err(|error| error.renamed("base_url"))?;
-    let path = upstream.base_url.trim_end_matches('/');
+    let path = upstream.base_url.split('?').next().unwrap_or_default().trim_end_matches('/');
     let (is_right, hint) = match upstream.dialect {
         Dialect::Openai => (
             !["/chat/completions", "/embeddings", "/responses"].iter().any(|end| path.ends_with(end)),

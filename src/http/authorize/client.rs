@@ -50,15 +50,41 @@ pub(super) fn address_of(
     trusted: &[TrustedNetwork],
     named_by: AddressHeader,
 ) -> IpAddr {
-    let mut client = peer.address();
-    if !peer.is_trusted(trusted) {
-        return client;
+    let is_trusted = |address: IpAddr| is_trusted(address, trusted);
+    if peer == Peer::Socket {
+        return named(peer.address(), headers, named_by, is_trusted);
     }
+    behind_by(peer.address(), headers, named_by, is_trusted)
+}
+
+/// The address of the client behind another end of the network, by the first of the headers that there is. Only what
+/// `is_trusted` calls a proxy of ours is believed.
+pub(crate) fn behind(peer: IpAddr, headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> IpAddr {
+    behind_by(address::unfold(peer), headers, AddressHeader::First, is_trusted)
+}
+
+fn behind_by(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    named_by: AddressHeader,
+    is_trusted: impl Fn(IpAddr) -> bool,
+) -> IpAddr {
+    if is_trusted(peer) { named(peer, headers, named_by, is_trusted) } else { peer }
+}
+
+/// The client, as a proxy of ours names it.
+fn named(
+    proxy: IpAddr,
+    headers: &HeaderMap,
+    named_by: AddressHeader,
+    is_trusted: impl Fn(IpAddr) -> bool,
+) -> IpAddr {
+    let mut client = proxy;
     for named in reported(headers, named_by).iter().rev() {
         // What is no address (`unknown`, a name) hides what is further away.
         let Ok(address) = address::parse(named) else { break };
         client = address;
-        if !is_trusted(address, trusted) {
+        if !is_trusted(address) {
             break;
         }
     }
@@ -135,6 +161,24 @@ mod tests {
         for peer in ["198.51.100.1", "192.168.0.1", "2001:db8:2::1"] {
             assert_eq!(client(peer, &spoofed, AddressHeader::First), peer);
         }
+    }
+
+    #[test]
+    fn behind_trusted_proxies_a_client_is_read_from_every_header_with_its_port_or_without() {
+        let of = |peer: &str, header: &'static str, text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.append(header, text.parse().unwrap());
+            let is_trusted = |address: IpAddr| address.to_string().starts_with("10.");
+            behind(address::parse(peer).unwrap(), &headers, is_trusted).to_string()
+        };
+        assert_eq!(of("203.0.113.9", "x-forwarded-for", "198.51.100.1"), "203.0.113.9");
+        assert_eq!(
+            of("10.0.0.1", "x-forwarded-for", "192.0.2.1, 198.51.100.1:4711, 10.0.0.2"),
+            "198.51.100.1"
+        );
+        assert_eq!(of("10.0.0.1", "forwarded", "for=198.51.100.1;proto=https"), "198.51.100.1");
+        assert_eq!(of("10.0.0.1", "x-real-ip", "198.51.100.1"), "198.51.100.1");
+        assert_eq!(of("10.0.0.1", "x-forwarded-for", "nobody"), "10.0.0.1");
     }
 
     #[test]

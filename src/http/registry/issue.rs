@@ -96,6 +96,10 @@ pub(crate) async fn issue(
         (status = 201, body = IssuedKey, description = "The new key, with its secret."),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "There is none."),
         (
+            status = 409, body = Problem, content_type = "application/problem+json",
+            description = "Another key has its place already, which is named, or it has expired; nothing changed."
+        ),
+        (
             status = "4XX", body = Problem, content_type = "application/problem+json",
             description = "Something in it is wrong; nothing changed."
         ),
@@ -123,16 +127,31 @@ pub(crate) async fn rotate(
     let alone = changes.alone().await;
     let held = registry(&app).key(former).ok_or_else(|| absent(DocumentKind::Key, former))?;
     let now = app.engine.now();
+    may_be_rotated(&held.body, now)?;
     // The new one first: a failure in between leaves two good keys, and not none.
     let issued = register(&app, &actor, (*held.body).clone(), Some(former.to_owned()), now).await?;
     app.engine.successions().take_place((former, &issued.key.key_id), &actor, now).await?;
     let expires = now + Millis::try_from(overlap).unwrap_or(0) * SECOND;
     let expires = held.body.expiry().map_or(expires, |earlier| earlier.min(expires));
-    let entry = KeyEntry { expires: Some(format_millis(expires)), ..(*held.body).clone() };
+    let (expires, replaced_by) = (Some(format_millis(expires)), Some(issued.key.key_id.clone()));
+    let entry = KeyEntry { expires, replaced_by, ..(*held.body).clone() };
     changes.put(former, &Entry::Key(entry), &actor, now).await?;
     drop(alone);
     audit(&actor, "key rotated", former);
     Ok((StatusCode::CREATED, Json(issued)).into_response())
+}
+
+/// Whether another key may take the place of one: what is issued with the expiry of a key that is on its way out would
+/// be refused as soon as that.
+fn may_be_rotated(entry: &KeyEntry, now: Millis) -> Result<(), ApiError> {
+    let detail = match &entry.replaced_by {
+        Some(key_id) => format!("the key {key_id} has its place already: rotate that one"),
+        None if entry.expiry().is_some_and(|expiry| expiry <= now) => {
+            "it has expired: give it another `expires` first, or issue a new key".to_owned()
+        }
+        None => return Ok(()),
+    };
+    Err(ApiError::Conflict(detail))
 }
 
 async fn register(

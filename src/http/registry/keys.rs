@@ -51,6 +51,8 @@ pub(crate) struct KeyEntryView {
     /// From when it is refused.
     #[schema(format = DateTime)]
     pub expires: Option<String>,
+    /// The public id of the key that was issued in its place; null: none was.
+    pub replaced_by: Option<String>,
     /// Where it is from.
     pub source: Source,
     /// When it was put; null: it is the configuration's.
@@ -73,6 +75,7 @@ impl Resource for KeyEntry {
             allowed_countries,
             allowed_models,
             expires,
+            replaced_by,
         } = (*held.body).clone();
         KeyEntryView {
             key_id: key_id.to_owned(),
@@ -85,6 +88,7 @@ impl Resource for KeyEntry {
             allowed_countries,
             allowed_models,
             expires,
+            replaced_by,
             source: Source::of(held.updated),
             updated: held.updated.map(format_millis),
         }

@@ -38,6 +38,16 @@ async fn a_key_is_issued_with_a_secret_that_is_shown_once_and_another_takes_its_
     assert_ne!(rotated["secret"], secret);
     let former = api.get(&format!("/v1/keys/{key_id}")).await.good(200);
     assert!(former["expires"].is_string() && rotated["expires"].is_null(), "{former}");
+    assert_eq!((&former["replaced_by"], &rotated["replaced_by"]), (&rotated["key_id"], &Value::Null));
+    // What were issued now would expire with the former one.
+    let twice = post(&path, r#"{"overlap_seconds":60}"#).await.problem(409);
+    let successor = rotated["key_id"].as_str().unwrap();
+    assert!(twice["detail"].as_str().unwrap().contains(successor), "{twice}");
+    post(&format!("/v1/keys/{successor}/rotate"), "{}").await.good(201);
+    api.put("/v1/keys/old", r#"{"expires":"2020-01-01T00:00:00Z"}"#).await.good(201);
+    let over = post("/v1/keys/old/rotate", "{}").await.problem(409);
+    assert!(over["detail"].as_str().unwrap().contains("expired"), "{over}");
+    api.put("/v1/keys/odd", r#"{"replaced_by":"a b\n"}"#).await.problem(422);
     post(&path, r#"{"overlap_seconds":9999999}"#).await.problem(422);
     post("/v1/keys/nobody/rotate", "{}").await.problem(404);
     post(&format!("/v1/keys/{key_id}"), "{}").await.problem(404);

@@ -111,10 +111,18 @@ impl Served {
     }
 
     /// SIGTERM, and how it ended.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    pub(crate) fn terminate(self) -> ExitStatus {
+        self.end().0
+    }
+
+    /// SIGTERM, how it ended, and the lines of the log since it listened.
+    pub(crate) fn end(mut self) -> (ExitStatus, Vec<String>) {
         let sent = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(sent.success());
-        self.child.wait().unwrap()
+        let status = self.child.wait().unwrap();
+        let (lines, coming) = self.log.get_mut().unwrap();
+        lines.extend(coming.iter());
+        (status, std::mem::take(lines))
     }
 }
 

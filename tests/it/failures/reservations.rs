@@ -1,5 +1,5 @@
 //! The service is killed with reservations open: what they held is free again when their lease ends, and what had left
-//! for the provider is charged.
+//! for the provider is charged. Redis is silent when one is settled: that is made up for, once.
 
 use std::{path::Path, time::Duration};
 
@@ -9,10 +9,19 @@ use serde_json::{Value, json};
 use crate::{
     app::{Served, client, keyward},
     redis_server::Server,
-    support::eventually,
+    support::{Instance, eventually, options, policy},
 };
 
-use keyward::clock;
+use keyward::{
+    clock,
+    domain::{
+        DAY, SECOND,
+        reservation::HoldTerms,
+        subject::Subject,
+        usage::{Bucket, Rows, UsageKey, UsageQuery},
+    },
+    engine::EngineOptions,
+};
 
 /// How long reservations are held here, and by how much more everything must be free.
 const LEASE: Duration = Duration::from_secs(4);
@@ -156,4 +165,41 @@ async fn what_a_killed_service_had_reserved_in_its_own_store_is_free_when_the_le
     let is_kept = || rows("reservations") == 2 && rows("quotas") >= 1 && rows("subjects") >= 2;
     let store = format!("embedded:{}", directory.path().display());
     is_free_when_the_lease_ends(&store, directory.path(), is_kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_settled_while_redis_is_silent_is_charged_once_when_it_is_back() {
+    let server = Server::start(&[]);
+    let quick = EngineOptions { deadline: Duration::from_secs(1), ..options() };
+    let instance = Instance::on(&server, policy(), quick).await;
+    let engine = &instance.engine;
+    let terms = HoldTerms { lease: Some(2 * SECOND), dispatched: true };
+    let (estimate, begun) = (instance.record("a", json!({"tokens_used": 600})), engine.now());
+    let held = engine.reserve(&estimate, terms, begun).await.reserved.unwrap();
+    let paused = server.pause();
+    let notices = async || {
+        instance.ask("noticing").await;
+        engine.health().degraded_since.is_some()
+    };
+    eventually("it notices", notices).await;
+    let settles = json!({"tokens_used": 250, "reservation_id": &*held.id});
+    let settled = instance.ask_with("a", settles).await;
+    assert!(settled.degraded && settled.settlement.is_none(), "{settled:?}");
+    eventually("its lease is over", async || engine.now() > begun + 4 * SECOND).await;
+    drop(paused);
+    instance.healed().await;
+    let used = async || {
+        let seen = engine.store().inspect(&Subject::key("a"), engine.now()).await.unwrap();
+        seen.map(|seen| (seen.counts[3].requests, seen.counts[3].tokens))
+    };
+    eventually("what it used is charged", async || used().await == Some((1, 250))).await;
+    engine.reservations().end(engine.now()).await.unwrap();
+    assert_eq!(used().await, Some((1, 250)));
+    let span = (Bucket::Day.start(begun), Bucket::Day.start(begun) + 2 * DAY);
+    let query = UsageQuery::new(Rows::Each(Bucket::Day), span, engine.now());
+    let query = UsageQuery { only: UsageKey { key: Some("a".into()), ..UsageKey::default() }, ..query };
+    let rows = engine.usage().table(&query).await.unwrap().rows;
+    let total = rows.values().fold((0, 0), |sum, row| (sum.0 + row.requests, sum.1 + row.tokens));
+    assert_eq!(total, (1, 250));
+    instance.shut_down().await;
 }

@@ -61,8 +61,8 @@ async fn a_client_that_leaves_before_its_answer_begins_is_noticed_too() {
     scene.stop().await;
 }
 
-#[tokio::test]
-async fn where_the_provider_stops_billing_a_client_that_leaves_pays_for_what_came() {
+/// A service before a provider that stops billing when its client leaves.
+async fn before_one_that_stops() -> (Scene, Provider) {
     let provider = Provider::start().await;
     let url = provider.url.clone();
     let scene = Scene::with("", |path| {
@@ -70,6 +70,32 @@ async fn where_the_provider_stops_billing_a_client_that_leaves_pays_for_what_cam
         format!("{}bills_after_cancel = false\n{route}", upstream("stops", "openai", &url, path))
     })
     .await;
+    (scene, provider)
+}
+
+#[tokio::test]
+async fn where_the_provider_stops_billing_a_client_that_leaves_before_a_stream_begins_pays_for_its_prompt() {
+    let (scene, provider) = before_one_that_stops().await;
+    for is_stream in [true, false] {
+        let before = scene.spent().await;
+        let more = json!({ "max_tokens": 50, "stream": is_stream });
+        let body = chat("[mock delay_ms=600000]", more);
+        let prompt = serde_json::to_vec(&body).unwrap().len() as u64 * 2_000;
+        let asking = tokio::spawn(scene.post("/v1/chat/completions", &body).send());
+        eventually("the provider is asked", async || provider.bill.totals().open == 1).await;
+        asking.abort();
+        eventually("nothing is held", async || scene.held().await == 0).await;
+        // How much there is of a whole answer by then is not known.
+        let answer = if is_stream { 0 } else { 50 * 8_000 };
+        assert_eq!(scene.spent().await - before, prompt + answer, "stream: {is_stream}");
+        eventually("the provider is left", async || provider.bill.totals().open == 0).await;
+    }
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn where_the_provider_stops_billing_a_client_that_leaves_pays_for_what_came() {
+    let (scene, _provider) = before_one_that_stops().await;
     let (body, held) = stream(LONG);
     let mut response = begun(&scene, "/v1/chat/completions", &body).await;
     let mut events = 1;
@@ -122,6 +148,22 @@ async fn a_key_that_is_taken_out_of_the_registry_ends_its_streams() {
     scene.register(json!({ "expires": "2020-01-01T00:00:00Z" })).await;
     let (text, _) = rest(&mut response).await;
     assert!(text.contains("\"code\":\"key_not_allowed\""), "{text}");
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn the_memory_of_a_request_is_free_again_once_its_answer_begins() {
+    let scene = Scene::with("body_memory_mib = 32", |_| EVERYWHERE.to_owned()).await;
+    let large = "x".repeat(20 * 1024 * 1024);
+    let (body, _) = stream(&format!("{LONG}{large}"));
+    let flowing = begun(&scene, "/v1/chat/completions", &body).await;
+    let another = chat(&large, json!({ "max_tokens": 1 }));
+    let has_room = async || {
+        let response = scene.post("/v1/chat/completions", &another).send().await.unwrap();
+        response.status() == 200
+    };
+    eventually("there is room for another as large", has_room).await;
+    drop(flowing);
     scene.stop().await;
 }
 

@@ -56,6 +56,20 @@ async fn a_pause_that_the_provider_asks_for_is_made() {
 }
 
 #[tokio::test]
+async fn a_ban_is_felt_also_while_the_provider_asks_to_be_left_alone() {
+    let scene = Scene::start().await;
+    let body = chat("[mock status=429 retry_after=25]", json!({}));
+    let asking = tokio::spawn(scene.post("/v1/chat/completions", &body).send());
+    eventually("the provider has answered", async || scene.provider.bill.totals().errors == 1).await;
+    scene.ban().await;
+    let banned = keyward::clock::instant();
+    assert_eq!(asking.await.unwrap().unwrap().status(), 403);
+    assert!(banned.elapsed() < Duration::from_secs(5), "{:?}", banned.elapsed());
+    assert_eq!((scene.provider.bill.seen().len(), scene.spent().await), (1, 0));
+    scene.stop().await;
+}
+
+#[tokio::test]
 async fn a_silent_provider_falls_back_within_its_time_and_what_it_may_bill_is_charged() {
     let silent = post(|| async { std::future::pending::<()>().await });
     let (url, _serving) = serve(Router::new().route("/v1/chat/completions", silent)).await;

@@ -1,6 +1,6 @@
 //! A process that is killed in the middle of a stream: what was held is charged at the end of the lease.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -14,6 +14,11 @@ use crate::{
 
 /// Starts the binary with its gateway on this port, over a directory.
 fn start(directory: &Path, port: u16, provider: &str) -> Served {
+    Served::start_with(&mut command(directory, port, provider))
+}
+
+/// The binary with its gateway on this port, over a directory with the provider's key.
+pub(super) fn command(directory: &Path, port: u16, provider: &str) -> Command {
     let config = format!(
         "[reservations]\nlease_seconds = 2\n[gateway]\nlisten = \"127.0.0.1:{port}\"\nestimate = \"strict\"\n\
          {}[[gateway.routes]]\nmodel = \"*\"\nupstreams = [\"openai\"]\n",
@@ -24,7 +29,7 @@ fn start(directory: &Path, port: u16, provider: &str) -> Served {
     let store = format!("embedded:{}", store.display());
     let file = file.display().to_string();
     let arguments = ["gateway", "--listen", "127.0.0.1:0", "--store", &store, "--config", &file];
-    Served::start_with(&mut keyward(&arguments))
+    keyward(&arguments)
 }
 
 async fn get(client: &Client, url: String) -> Value {

@@ -60,6 +60,22 @@ async fn writes_to_caches_cost_what_they_cost_and_are_held_before() {
 }
 
 #[tokio::test]
+async fn as_many_answers_as_are_asked_for_are_held_and_each_has_the_window_for_itself() {
+    let models = "models = [{ model = \"gpt-4.1*\", context_window = 1000, max_output_tokens = 100 }]";
+    let scene = Scene::with(models, |_| super::scene::EVERYWHERE.to_owned()).await;
+    let four = chat("[mock input=10 output=20]", json!({ "max_tokens": 400, "n": 4 }));
+    let response = scene.post("/v1/chat/completions", &four).send().await.unwrap();
+    assert_eq!(response.status(), 200, "4 times 400 tokens fit, each beside the prompt");
+    let spent = scene.spent().await;
+    // Less than four answers of 100 tokens cost, and more than one does.
+    let budget = spent + 4 * 100 * 8_000;
+    scene.register(json!({ "budget_usd": format!("0.{budget:09}") })).await;
+    assert_eq!(scene.chat("[mock output=20]", json!({ "n": 4 })).await.status(), 429);
+    assert_eq!(scene.chat("[mock output=20]", json!({ "n": 1 })).await.status(), 200);
+    scene.stop().await;
+}
+
+#[tokio::test]
 async fn usage_that_never_came_is_charged_as_it_was_held_and_flagged() {
     let scene = Scene::start().await;
     let body = chat("[mock no_usage]", json!({ "max_tokens": 50 }));
@@ -142,8 +158,9 @@ async fn however_requests_end_the_ledger_is_never_below_the_bill_and_above_it_by
     scene.is_quiet().await;
     let bill = scene.provider.bill.totals();
     let bill = bill.input_tokens * 2_000 + bill.output_tokens * 8_000;
-    // What is still held counts as spent: it can only become less.
-    let is_within = async || (bill..=bill + unknown).contains(&scene.spent().await);
-    eventually(&format!("the ledger agrees with a bill of {bill}, seed {seed}"), is_within).await;
+    // What is still held counts as spent: the ledger is read once everything is settled.
+    eventually("nothing is held", async || scene.held().await == 0).await;
+    let (spent, most) = (scene.spent().await, bill + unknown);
+    assert!((bill..=most).contains(&spent), "{spent} is not from {bill} to {most}, seed {seed}");
     scene.stop().await;
 }

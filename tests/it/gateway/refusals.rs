@@ -47,6 +47,9 @@ async fn a_banned_key_is_refused_and_no_retry_is_asked_for() {
     assert_eq!(header(&response, "x-should-retry"), "false");
     assert_eq!(header(&response, "x-keyward-reason"), "API_KEY_BANNED");
     assert_eq!(openai(response).await, expected(403, "permission_error", "api_key_banned"));
+    // Whatever the body is: it is not read.
+    let unreadable = scene.post("/v1/chat/completions", &json!({})).body("{").send().await.unwrap();
+    assert_eq!(openai(unreadable).await, expected(403, "permission_error", "api_key_banned"));
     scene.stop().await;
 }
 

@@ -141,10 +141,19 @@ impl Scene {
 
     /// What the budget of the key says that it spent, in nano-dollars; what is held counts.
     pub(super) async fn spent(&self) -> u64 {
+        self.of_budget("used").await
+    }
+
+    /// What of that is held for requests that are not settled yet, in nano-dollars.
+    pub(super) async fn held(&self) -> u64 {
+        self.of_budget("held").await
+    }
+
+    async fn of_budget(&self, amount: &str) -> u64 {
         let url = format!("http://{}/v1/limits/key:{}", self.running.address, self.key_id);
         let answer: Value = self.client.get(url).send().await.unwrap().json().await.unwrap();
         let budget = answer["limits"].as_array().unwrap().iter().find(|limit| limit["unit"] == "cost_usd");
-        nanos(budget.unwrap_or_else(|| panic!("{answer}"))["used"].as_str().unwrap())
+        nanos(budget.unwrap_or_else(|| panic!("{answer}"))[amount].as_str().unwrap())
     }
 
     /// Waits until the budget says that so much is spent.

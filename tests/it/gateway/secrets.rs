@@ -1,13 +1,21 @@
-//! The client's key never goes up, the provider's never comes down, and prompts and answers are nowhere.
+//! The client's key never goes up, the provider's never comes down, and prompts and answers are in no file and no log.
 
 use std::path::Path;
 
 use axum::{Router, body::Body, extract::Request, response::Response, routing::post};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::scene::{EVERYWHERE, PROVIDER, Scene, VIRTUAL, chat, serve, upstream};
+use super::{
+    killed::command,
+    scene::{EVERYWHERE, PROVIDER, Scene, VIRTUAL, chat, serve, upstream},
+};
+use crate::{
+    app::{Served, client},
+    redis_server::free_port,
+};
 
 const PROMPT: &str = "a-prompt-that-nobody-keeps-31337";
+const ANSWER: &str = "an-answer-that-nobody-keeps-27182";
 
 /// Every file below a directory that holds one of `needles`.
 fn holding(directory: &Path, needles: &[&str]) -> Vec<String> {
@@ -83,4 +91,57 @@ async fn a_provider_that_repeats_its_key_is_not_repeated() {
         assert!(!text.contains(PROVIDER) && !headers.contains(PROVIDER), "{headers} {text}");
     }
     scene.stop().await;
+}
+
+/// A provider whose answers nobody may keep: whole, as a stream that breaks off, as errors, and as what is no JSON. The
+/// name of the end user says which.
+fn talkative() -> Router {
+    let answer = post(|request: Request| async move {
+        let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
+        let asked: Value = serde_json::from_slice(&body).unwrap();
+        let error = json!({ "error": { "message": ANSWER, "type": ANSWER } }).to_string();
+        let whole = json!({ "choices": [{ "message": { "content": ANSWER } }], "usage": ANSWER }).to_string();
+        let (status, kind, text) = match asked["user"].as_str().unwrap() {
+            "stream" => (200, "text/event-stream", format!("data: {whole}\n\n")),
+            "error" => (500, "application/json", error),
+            "refusal" => (401, "application/json", error),
+            "noise" => (200, "application/json", ANSWER.to_owned()),
+            _ => (200, "application/json", whole),
+        };
+        let response = Response::builder().status(status).header("content-type", kind);
+        response.body(Body::from(text)).unwrap()
+    });
+    Router::new().route("/v1/chat/completions", answer)
+}
+
+#[tokio::test]
+async fn prompts_answers_and_keys_are_in_no_log_and_in_no_file() {
+    let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
+    std::fs::write(directory.path().join("provider-key"), PROVIDER).unwrap();
+    let (provider, _serving) = serve(talkative()).await;
+    let mut command = command(directory.path(), port, &provider);
+    command.env("RUST_LOG", "keyward=trace,audit=trace,tower_http=trace,axum=trace");
+    let (served, client) = (Served::start_with(&mut command), client());
+    let issued = client.post(format!("{}/v1/keys", served.url)).json(&json!({}));
+    let issued: Value = issued.send().await.unwrap().json().await.unwrap();
+    let secret = issued["secret"].as_str().unwrap();
+    let (mut seen, url) = (0, format!("http://127.0.0.1:{port}/v1/chat/completions"));
+    for user in ["whole", "stream", "error", "refusal", "noise"] {
+        let body = chat(PROMPT, json!({ "user": user, "stream": user == "stream", "max_tokens": 50 }));
+        let response = client.post(&url).bearer_auth(secret).json(&body).send().await.unwrap();
+        // What broke off is no clean end.
+        let text = response.text().await.unwrap_or_default();
+        seen += usize::from(text.contains(ANSWER));
+    }
+    assert!(seen >= 3, "answers came through: {seen}");
+    let metrics = client.get(format!("{}/metrics", served.url)).send().await.unwrap().text().await.unwrap();
+    let (status, lines) = served.end();
+    let log = lines.join("\n");
+    assert!(status.success() && log.contains("key issued"), "{log}");
+    let needles = [PROMPT, ANSWER, secret, PROVIDER];
+    for (place, text) in [("log", &log), ("metrics", &metrics)] {
+        let found: Vec<_> = needles.iter().filter(|needle| text.contains(*needle)).collect();
+        assert_eq!(found, Vec::<&&str>::new(), "in the {place}");
+    }
+    assert_eq!(holding(&directory.path().join("data"), &needles), Vec::<String>::new());
 }

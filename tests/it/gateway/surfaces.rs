@@ -28,12 +28,12 @@ async fn responses_and_messages_are_metered_plain_and_streamed() {
         });
         let text = costs(&scene, "/v1/responses", &body, 600 * 2_000 + 400 * 500 + 20 * 8_000).await;
         assert_eq!(text.contains("event: response.completed"), stream);
-        let content = "[mock input=1000 output=20 cached=100 cache_write=200]";
+        let content = "[mock input=1000 output=20 cached=100 cache_write=200 cache_write_1h=300]";
         let body = json!({
             "model": "claude-sonnet-4-5", "max_tokens": 50, "stream": stream,
             "messages": [{ "role": "user", "content": content }],
         });
-        let cost = 700 * 3_000 + 100 * 300 + 200 * 3_750 + 20 * 15_000;
+        let cost = 400 * 3_000 + 100 * 300 + 200 * 3_750 + 300 * 6_000 + 20 * 15_000;
         let text = costs(&scene, "/v1/messages", &body, cost).await;
         assert_eq!(text.contains("event: message_stop"), stream);
     }
@@ -72,5 +72,18 @@ async fn models_are_listed_for_a_key_that_is_known() {
     let request = get().header("x-api-key", VIRTUAL).header("anthropic-version", "2023-06-01");
     let anthropic: Value = request.send().await.unwrap().json().await.unwrap();
     assert_eq!((&anthropic["data"][0]["type"], &anthropic["has_more"]), (&json!("model"), &json!(false)));
+    scene.register(json!({ "expires": "2020-01-01T00:00:00Z" })).await;
+    let expired = get().bearer_auth(VIRTUAL).send().await.unwrap();
+    assert_eq!(
+        (expired.status().as_u16(), header(&expired, "x-keyward-reason")),
+        (403, "KEY_NOT_ALLOWED".into())
+    );
+    scene.register(json!({})).await;
+    scene.ban().await;
+    let banned = get().bearer_auth(VIRTUAL).send().await.unwrap();
+    assert_eq!(
+        (banned.status().as_u16(), header(&banned, "x-keyward-reason")),
+        (403, "API_KEY_BANNED".into())
+    );
     scene.stop().await;
 }
