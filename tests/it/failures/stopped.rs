@@ -137,7 +137,7 @@ async fn an_act_that_is_not_acknowledged_in_time_is_in_the_log_and_may_be_done_a
     // Writes wait, and what is read before does not.
     server.cli(&["CLIENT", "PAUSE", "100000", "WRITE"]);
     let order = json!({ "duration_seconds": 3_600, "reason": "stolen" });
-    let (status, problem) = service.call(Method::PUT, "/v1/bans/key:late", order).await;
+    let (status, problem) = service.call(Method::PUT, "/v1/bans/key:late", order.clone()).await;
     let detail = problem["detail"].as_str().unwrap();
     assert!(status == 503 && detail.contains("may be done all the same"), "{problem}");
     let is_of_it = |line: &String| {
@@ -147,7 +147,10 @@ async fn an_act_that_is_not_acknowledged_in_time_is_in_the_log_and_may_be_done_a
     };
     eventually("the log has who and what", async || service.log().iter().any(is_of_it)).await;
     server.cli(&["CLIENT", "UNPAUSE"]);
-    eventually("it was done", async || service.state("key:late").await == "temporarily_banned").await;
+    // Whether the one that waited is done is not known; asked again, it is.
+    let again = async || service.call(Method::PUT, "/v1/bans/key:late", order.clone()).await.0 == 200;
+    eventually("it is done when asked again", again).await;
+    assert_eq!(service.state("key:late").await, "temporarily_banned");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
