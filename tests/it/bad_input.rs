@@ -121,7 +121,7 @@ fn bodies() -> Vec<(Vec<u8>, u16)> {
         (b"[]".to_vec(), 422),
         (format!("[{}]", with(r#""tokens_used":1"#)).into_bytes(), 422),
         (format!("{} {{}}", with(r#""tokens_used":1"#)).into_bytes(), 400),
-        (b"\xef\xbb\xbf{}".to_vec(), 400),
+        (b"\xef\xbb\xbf{}".to_vec(), 422),
         (b"{\"key_id\":\"\xc0\xaf\"}".to_vec(), 400),
         (b"\xff\xfe{\0}\0".to_vec(), 400),
         (b"{'key_id':'bad'}".to_vec(), 400),

@@ -131,7 +131,7 @@ async fn what_is_owed_to_one_store_is_left_for_it_by_a_start_over_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_act_that_is_not_acknowledged_in_time_is_in_the_log_and_may_be_done_all_the_same() {
+async fn an_act_that_is_not_acknowledged_in_time_is_in_the_log_and_its_answer_says_that_it_may_be_done() {
     let (server, data) = (Server::start(&[]), tempfile::tempdir().unwrap());
     let service = service(&server, data.path());
     // Writes wait, and what is read before does not.
