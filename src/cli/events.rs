@@ -13,8 +13,13 @@ use super::{
     dead_letters,
     output::line,
     status::text,
+    when::When,
 };
-use crate::{clock, domain::event::EventEvidence, forward::format::json_line};
+use crate::{
+    clock,
+    domain::event::{EventEvidence, format_millis},
+    forward::format::json_line,
+};
 
 /// A stream that ended is opened again after this long.
 const RETRY: Duration = Duration::from_secs(2);
@@ -36,12 +41,12 @@ pub(super) struct Events {
     /// Of at least this severity: low, medium, high, critical.
     #[arg(long)]
     severity: Option<String>,
-    /// Not before this RFC 3339 time.
-    #[arg(long, conflicts_with = "follow")]
-    since: Option<String>,
-    /// Before this RFC 3339 time.
-    #[arg(long, conflicts_with = "follow")]
-    until: Option<String>,
+    /// Not before this: a length before now such as 1h or 7d, or an RFC 3339 time.
+    #[arg(long, conflicts_with = "follow", value_name = "LENGTH|TIME", value_parser = When::read)]
+    since: Option<When>,
+    /// Before this, said in the same way.
+    #[arg(long, conflicts_with = "follow", value_name = "LENGTH|TIME", value_parser = When::read)]
+    until: Option<When>,
     /// At most this many, newest first.
     #[arg(
         long, default_value_t = 50, conflicts_with = "follow",
@@ -111,9 +116,10 @@ impl Events {
 
     async fn list(&self, service: &Connection) -> Result<(), Failure> {
         let limit = if self.all { PAGE } else { self.limit }.to_string();
+        let now = clock::wall();
+        let [since, until] = [self.since, self.until].map(|when| Some(format_millis(when?.millis(now))));
         let mut query = self.filter();
-        let span =
-            [("since", self.since.as_deref()), ("until", self.until.as_deref()), ("limit", Some(&*limit))];
+        let span = [("since", since.as_deref()), ("until", until.as_deref()), ("limit", Some(&*limit))];
         query.extend(span.into_iter().filter_map(|(name, value)| Some((name, value?))));
         let mut cursor = None::<String>;
         loop {

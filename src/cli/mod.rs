@@ -24,10 +24,11 @@ mod simulate;
 mod status;
 mod token;
 mod unban;
+mod when;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, error::ErrorKind};
 
 pub use failure::{Failure, code};
 
@@ -94,7 +95,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
+            say_usage(&error);
             return if error.use_stderr() { code::USAGE } else { code::GOOD }.into();
         }
     };
@@ -129,6 +130,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Help is printed as it is; a mistake is one line, as every other error is.
+fn say_usage(error: &clap::Error) {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+    } else {
+        eprintln!("keyward: {}", one_line(&error.render().to_string()));
+    }
+}
+
+/// What clap says of a mistake on several lines, without how the command is used.
+fn one_line(said: &str) -> String {
+    let of_usage = |line: &&str| line.starts_with("Usage:") || line.starts_with("For more information");
+    let lines = said.lines().map(str::trim).take_while(|line| !of_usage(line));
+    let words: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let words = words.join(" ").replace(" tip: ", "; tip: ");
+    format!("{} (--help says more)", words.strip_prefix("error: ").unwrap_or(&words))
+}
+
 /// A runtime on this thread alone: for commands that ask one thing and end.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
@@ -150,5 +169,27 @@ mod tests {
         let cli = Cli::try_parse_from(["keyward", "--listen", "127.0.0.1:0"]).unwrap();
         assert!(cli.command.is_none());
         assert_eq!(cli.serve.settings.listen.as_deref(), Some("127.0.0.1:0"));
+    }
+
+    #[test]
+    fn a_mistake_on_the_command_line_is_reported_in_one_line() {
+        for (arguments, expected) in [
+            (
+                &["keyward", "serve", "--lisen"][..],
+                "unexpected argument '--lisen' found; tip: a similar argument exists: '--listen'",
+            ),
+            (
+                &["keyward", "ban", "key:a"],
+                "the following required arguments were not provided: --for <LENGTH>",
+            ),
+            (
+                &["keyward", "serve", "--preset", "x"],
+                "invalid value 'x' for '--preset <PRESET>' [possible values: balanced, strict]",
+            ),
+        ] {
+            let error = Cli::try_parse_from(arguments).unwrap_err();
+            let line = one_line(&error.render().to_string());
+            assert_eq!(line, format!("{expected} (--help says more)"));
+        }
     }
 }

@@ -17,6 +17,7 @@ mod clients;
 mod concurrency;
 mod costs;
 mod denials;
+mod deploy;
 mod door;
 mod durability;
 mod examples;

@@ -72,6 +72,9 @@ fn each_kind_of_failure_has_its_code_and_names_what_to_correct() {
         assert_eq!(got, *code, "{arguments:?}: {stderr}");
         assert!(stderr.contains(words), "{arguments:?}: {stderr}");
         assert!(!stderr.contains("hidden"), "{arguments:?}: {stderr}");
+        let own = stderr.lines().filter(|line| line.starts_with("keyward: ") || line.starts_with("error:"));
+        assert!(*code == 0 || own.count() == 1, "{arguments:?}: {stderr}");
+        assert!(*code != 2 || stderr.lines().count() == 1, "{arguments:?}: {stderr}");
     }
 }
 

@@ -46,6 +46,12 @@ fn an_operator_bans_looks_and_lifts_within_the_scopes_of_a_token() {
     assert_eq!(serde_json::from_str::<Value>(&printed).unwrap()["state"], "temporarily_banned");
     assert!(ask(&reader, &["status"]).1.contains("ip:203.0.113.0/24"));
     assert!(ask(&reader, &["events", "--type", "TEMPORARY_BAN"]).1.contains("ip:203.0.113.0/24"));
+    let (code, printed, _) = ask(&reader, &["events", "--since", "1h"]);
+    assert!(code == 0 && printed.contains("ip:203.0.113.0/24"), "{printed}");
+    let (code, printed, _) = ask(&reader, &["events", "--since", "2h", "--until", "1h"]);
+    assert!(code == 0 && !printed.contains("ip:203.0.113.0/24"), "{printed}");
+    let (code, _, stderr) = ask(&reader, &["events", "--since", "yesterday"]);
+    assert!(code == 2 && stderr.contains("such as 12h or 7d"), "{stderr}");
 
     assert_eq!(ask(&operator, &["unban", "ip:203.0.113.0/24"]).0, 0);
     assert_eq!(ask(&operator, &["unban", "ip:203.0.113.0/24"]).0, 66, "there is nothing left to lift");
