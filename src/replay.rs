@@ -5,10 +5,14 @@
 //! keys and addresses, not with that of records.
 //!
 //! `summary` counts, `verdicts` gives analysts' words again, `backtest` runs a second engine beside the first and
-//! `comparison` holds the two against each other, `seek` looks for one request.
+//! `comparison` holds the two against each other (`figures` and `compared`: what either came to, as numbers), `seek`
+//! looks for one request.
 
 mod backtest;
+mod compared;
 mod comparison;
+mod done;
+mod figures;
 mod lines;
 mod seek;
 mod summary;
@@ -25,7 +29,9 @@ use std::{
 use serde::Serialize;
 
 pub use backtest::Backtest;
+pub use compared::{Compared, Difference};
 pub use comparison::{By, Comparison};
+pub use figures::{DayRow, DetectorRow, Figures, SubjectRow};
 pub use seek::{Missed, Sought, Wanted};
 pub use summary::Summary;
 pub use verdicts::{VerdictError, Verdicts};

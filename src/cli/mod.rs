@@ -10,6 +10,7 @@ mod events;
 mod explain;
 mod failure;
 mod gateway;
+mod html_file;
 mod import;
 mod migrate;
 mod mock_provider;

@@ -10,13 +10,14 @@ use std::{
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Failure, code, import, output::plain, settings::Settings};
+use super::{Failure, code, html_file::HtmlFile, import, output::plain, settings::Settings};
 use crate::{
     config::{Config, PolicyFile},
     domain::policy::Policy,
     geo::Geo,
     intake::{PepperError, Peppers},
     replay::{Backtest, Replay as Engine, Summary, Verdicts},
+    report::{Decided, Page, of_replay},
 };
 
 /// Under this pepper keys are hashed when none is given: a replay needs ids that are the same in each run.
@@ -54,6 +55,10 @@ pub(super) struct Replay {
     /// `keyward events --type FEEDBACK_GIVEN --all --json`; `-` reads standard input.
     #[arg(long, value_name = "FILE")]
     verdicts: Option<PathBuf>,
+    /// Write what it came to as one HTML file too, to be shared or printed: by day, by detector and by key, and against
+    /// the policy of --compare; `-` writes standard output. A file that is there is replaced.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -77,6 +82,7 @@ impl Replay {
             old.iter_mut().for_each(|old| old.honour(verdicts.clone()));
             new.honour(verdicts);
         }
+        let html = self.report.as_deref().map(HtmlFile::at).transpose()?;
         let (input, size) = self.input()?;
         let differences = self.differences.as_deref().map(create).transpose()?;
         let mut backtest = old.map(|old| Backtest::between(&new, old, differences));
@@ -85,7 +91,10 @@ impl Replay {
         let progress = |bytes| bar.inc(bytes);
         let summary = runtime()?.block_on(new.run_beside(input, decisions, progress, backtest.as_mut()))?;
         bar.finish_and_clear();
-        self.tell(&self.report(&new, &summary, backtest.as_ref()))?;
+        self.tell(&self.text(&new, &summary, backtest.as_ref()))?;
+        if let Some(html) = html {
+            html.put(&self.page(&new, &summary, backtest.as_ref()))?;
+        }
         if summary.records == 0 && summary.bad_lines > 0 {
             let input = self.input.display();
             return Err(Failure::new(code::DATA, format!("{input}: no line of it is a usage record")));
@@ -113,6 +122,7 @@ impl Replay {
             ("--compare", self.compare.as_ref(), Use::Read),
             ("--output", decisions.as_ref(), Use::Write),
             ("--differences", self.differences.as_ref(), Use::Write),
+            ("--report", self.report.as_ref(), Use::Write),
         ];
         let given: Vec<_> = all.into_iter().filter_map(|(name, path, to)| Some((name, path?, to))).collect();
         for (n, (name, path, to)) in given.iter().enumerate() {
@@ -133,13 +143,31 @@ impl Replay {
         self.output.clone().or_else(|| self.compare.is_none().then(|| "-".into()))
     }
 
-    fn report(&self, new: &Engine, summary: &Summary, backtest: Option<&Backtest>) -> String {
+    /// The name of the policy by which is decided.
+    fn name(&self) -> String {
+        self.policy.as_ref().map_or_else(|| "as configured".to_owned(), |path| path.display().to_string())
+    }
+
+    fn page(&self, new: &Engine, summary: &Summary, backtest: Option<&Backtest>) -> Page {
+        let decided = |name: &str, engine: &Engine, summary: &Summary| Decided {
+            policy: format!("{name} ({})", engine.engine().policy().version),
+            figures: summary.figures(),
+        };
+        let old = backtest.zip(self.compare.as_ref()).map(|(backtest, path)| {
+            let name = path.display().to_string();
+            (decided(&name, backtest.old(), &backtest.summary), backtest.comparison.figures())
+        });
+        let old = old.as_ref().map(|(old, compared)| (old, compared));
+        let input =
+            if is_dash(&self.input) { "standard input".to_owned() } else { self.input.display().to_string() };
+        let verdicts = new.verdicts().render(summary);
+        of_replay(&input, &decided(&self.name(), new, summary), old, verdicts.as_deref())
+    }
+
+    fn text(&self, new: &Engine, summary: &Summary, backtest: Option<&Backtest>) -> String {
         let mut out = String::new();
         if let (Some(backtest), Some(old)) = (backtest, &self.compare) {
-            let name = match &self.policy {
-                Some(path) => path.display().to_string(),
-                None => "as configured".to_owned(),
-            };
+            let name = self.name();
             let versions = [new, backtest.old()].map(|engine| engine.engine().policy().version.clone());
             out += &format!("new policy: {name} ({})\n{}\n", versions[0], summary.render());
             out +=
@@ -157,7 +185,11 @@ impl Replay {
     /// Tells people, where no data goes.
     fn tell(&self, report: &str) -> Result<(), Failure> {
         let report: String = report.lines().map(|line| plain(line) + "\n").collect();
-        if [self.decisions(), self.differences.clone()].iter().flatten().any(|path| is_dash(path)) {
+        if [self.decisions(), self.differences.clone(), self.report.clone()]
+            .iter()
+            .flatten()
+            .any(|path| is_dash(path))
+        {
             let _ = write!(io::stderr(), "{report}");
             return Ok(());
         }
@@ -231,7 +263,7 @@ fn create(path: &Path) -> Result<Box<dyn Write>, Failure> {
 }
 
 /// Whether two names are of one file. Devices may be named as often as one likes.
-fn same_file(a: &Path, b: &Path) -> bool {
+pub(super) fn same_file(a: &Path, b: &Path) -> bool {
     let device = fs::metadata(a).is_ok_and(|data| !data.is_file());
     let real = |path: &Path| fs::canonicalize(path).ok();
     !device && (a == b || real(a).is_some_and(|a| real(b) == Some(a)))

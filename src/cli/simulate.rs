@@ -12,13 +12,14 @@ use std::{
 
 use clap::Args;
 
-use super::{Failure, code, output, replay, settings::Settings};
+use super::{Failure, code, html_file::HtmlFile, output, replay, settings::Settings};
 use crate::{
     config::Config,
     domain::decision::Decision,
+    report::of_score,
     simulate::{
         Exam, Labelled, Plan, generate,
-        score::{Score, Scorer, Verdict, missed_bars, missed_bars_of_second},
+        score::{Score, Scorer, Verdict, bars, bars_of_second, missed},
     },
 };
 
@@ -73,6 +74,10 @@ pub(super) struct Simulate {
     /// to standard error.
     #[arg(long, requires = "score")]
     verbose: bool,
+    /// With --score: write the score as one HTML file too, with the bars that it meets and misses; `-` writes standard
+    /// output after the table. A file that is there is replaced.
+    #[arg(long, value_name = "FILE.html", requires = "score")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -82,21 +87,56 @@ impl Simulate {
         if let Some(recording) = &self.swap {
             return self.run_swap(recording);
         }
+        self.check_report()?;
+        let html = self.report.as_deref().map(HtmlFile::at).transpose()?;
         self.write()?;
         if !self.score {
             return Ok(());
         }
         let score = self.score()?;
         output::line(&score.to_string())?;
-        let missed = match self.exam {
-            Exam::First => missed_bars(&score),
-            Exam::Second => missed_bars_of_second(&score),
+        let bars = match self.exam {
+            Exam::First => bars(&score),
+            Exam::Second => bars_of_second(&score),
         };
+        if let Some(html) = html {
+            html.put(&of_score(&self.describe(), &score, &bars))?;
+        }
+        let missed = missed(bars);
         if self.require && !missed.is_empty() {
             let words = format!("bars missed: {}\n  {}", missed.len(), missed.join("\n  "));
             return Err(Failure::new(BAR_MISSED, words));
         }
         Ok(())
+    }
+
+    /// The report is no file that anything else is written to.
+    fn check_report(&self) -> Result<(), Failure> {
+        let Some(report) = &self.report else { return Ok(()) };
+        for (name, path) in [("--output", &self.output), ("--labels", &self.labels), ("--swap", &self.swap)] {
+            if path.as_ref().is_some_and(|path| replay::same_file(path, report)) {
+                let both = format!("{name} and --report are both {}; give each its own", report.display());
+                return Err(Failure::new(code::USAGE, both));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was made, in a sentence.
+    fn describe(&self) -> String {
+        let exam = match self.exam {
+            Exam::First => "first",
+            Exam::Second => "second",
+        };
+        let seeds: Vec<String> = self.seed.iter().map(u64::to_string).collect();
+        format!(
+            "Generated traffic of the {exam} exam: {} days from 2026-03-02, {} benign keys of each archetype, {} \
+             attacks of each kind; seed {}.",
+            self.days,
+            self.keys,
+            self.attacks,
+            seeds.join(", ")
+        )
     }
 
     fn plan(&self, seed: u64) -> Plan {

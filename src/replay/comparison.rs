@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use super::summary::{banning, worst};
+use super::{
+    compared::{Compared, Difference},
+    summary::{banning, worst},
+};
 use crate::domain::{
     Millis,
     decision::{Action, Decision, Reason},
@@ -19,7 +22,7 @@ use crate::domain::{
     subject::{Subject, SubjectKind},
 };
 
-/// Rows of the table for people; the file of differences has every request.
+/// Rows of the table; the file of differences has every request.
 const ROWS: usize = 50;
 
 /// What a decision was made for.
@@ -213,21 +216,31 @@ impl fmt::Display for First {
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys = self.rows.values().filter(|row| row.differing > 0).count();
-        writeln!(f, "{} requests of {keys} keys were decided differently", self.differing)?;
-        writeln!(f, "{:<40}{:>10}{:>10}", "", "new", "old")?;
-        for (what, [new, old]) in self.totals() {
-            writeln!(f, "{what:<40}{new:>10}{old:>10}")?;
-        }
-        for ((kind, severity), [new, old]) in &self.findings {
-            let what = format!("{kind} {}", severity.name());
-            writeln!(f, "{what:<40}{new:>10}{old:>10}")?;
-        }
-        self.write_rows(f)
+        self.figures().fmt(f)
     }
 }
 
 impl Comparison {
+    /// The figures of which text and HTML are made.
+    pub fn figures(&self) -> Compared {
+        let mut rows: Vec<_> = self.rows.iter().filter(|(_, row)| row.differs()).collect();
+        let count = |bans: Bans| rows.iter().filter(|(_, row)| row.bans() == bans).count();
+        let [new_only, old_only, other_times] = [Bans::NewOnly, Bans::OldOnly, Bans::OtherTimes].map(count);
+        rows.sort_by_key(|(subject, row)| (row.bans(), std::cmp::Reverse(row.differing), *subject));
+        let findings = self.findings.iter();
+        Compared {
+            differing: self.differing,
+            keys: self.rows.values().filter(|row| row.differing > 0).count(),
+            totals: self.totals().into(),
+            findings: findings.map(|((kind, of), n)| (format!("{kind} {}", of.name()), *n)).collect(),
+            new_only,
+            old_only,
+            other_times,
+            more: rows.len().saturating_sub(ROWS),
+            rows: rows.iter().take(ROWS).map(|(subject, row)| row.difference(subject)).collect(),
+        }
+    }
+
     /// What is counted over all keys, or over all addresses: under the new policy and under the old.
     fn totals(&self) -> [(&'static str, [u64; 2]); 5] {
         let sum = |of: SubjectKind, count: fn(&Side) -> u64| {
@@ -244,46 +257,17 @@ impl Comparison {
             ("addresses banned", sum(SubjectKind::Ip, |side| u64::from(side.bans > 0))),
         ]
     }
+}
 
-    fn write_rows(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rows: Vec<_> = self.rows.iter().filter(|(_, row)| row.differs()).collect();
-        if rows.is_empty() {
-            return Ok(());
+impl Row {
+    fn difference(&self, subject: &Subject) -> Difference {
+        Difference {
+            subject: subject.to_string(),
+            banned: self.bans().name(),
+            refused: [0, 1].map(|n| self.sides[n].refused),
+            throttled: [0, 1].map(|n| self.sides[n].throttled),
+            differing: self.differing,
+            first: self.first.as_ref().map(First::to_string),
         }
-        let count = |bans: Bans| rows.iter().filter(|(_, row)| row.bans() == bans).count();
-        let [new, old, other] = [Bans::NewOnly, Bans::OldOnly, Bans::OtherTimes].map(count);
-        writeln!(
-            f,
-            "banned under the new policy only: {new}; under the old only: {old}; under both, at other times: {other}"
-        )?;
-        rows.sort_by_key(|(subject, row)| (row.bans(), std::cmp::Reverse(row.differing), *subject));
-        let widest = rows.iter().take(ROWS).map(|(s, _)| s.as_str().chars().count()).max().unwrap_or(0);
-        writeln!(
-            f,
-            "{:<widest$}  {:<12}{:>9}{:>9}{:>11}{:>11}{:>9}  first difference",
-            "subject", "banned", "refused", "(old)", "throttled", "(old)", "differ"
-        )?;
-        for (subject, row) in rows.iter().take(ROWS) {
-            let [new, old] = &row.sides;
-            write!(
-                f,
-                "{:<widest$}  {:<12}{:>9}{:>9}{:>11}{:>11}{:>9}  ",
-                subject.as_str(),
-                row.bans().name(),
-                new.refused,
-                old.refused,
-                new.throttled,
-                old.throttled,
-                row.differing
-            )?;
-            match &row.first {
-                Some(first) => writeln!(f, "{first}")?,
-                None => writeln!(f, "-")?,
-            }
-        }
-        if rows.len() > ROWS {
-            writeln!(f, "and {} more; --differences FILE has every request", rows.len() - ROWS)?;
-        }
-        Ok(())
     }
 }

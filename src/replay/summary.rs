@@ -1,16 +1,19 @@
-//! What a replay came to, for people. It grows with the number of keys and addresses, never with that of records.
+//! What a replay came to. It grows with the number of keys, addresses and days, never with that of records.
 
 use std::{
-    collections::{HashMap, HashSet},
-    fmt::Write as _,
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use super::BadLine;
+use super::{
+    BadLine,
+    done::{Done, reason_of},
+    figures::{DayRow, DetectorRow, Figures, SUBJECTS, SubjectRow},
+};
 use crate::domain::{
     DAY, HOUR, Millis,
     decision::{Action, Decision},
-    event::format_millis,
     finding::{Accused, AnomalyKind, Finding, Severity},
     record::Record,
     subject::Subject,
@@ -49,10 +52,13 @@ pub struct Summary {
     observed: bool,
     span: Option<(Millis, Millis)>,
     keys: HashMap<Arc<str>, PerKey>,
-    addresses_banned: HashSet<Subject>,
+    /// What was done about addresses since they were first banned.
+    addresses_banned: HashMap<Subject, Done>,
+    /// By the number of the day since 1970.
+    days: BTreeMap<i64, DayRow>,
     key_days: u64,
     serious: u64,
-    by_reason: HashMap<&'static str, u64>,
+    by_reason: BTreeMap<&'static str, u64>,
     detectors: HashMap<AnomalyKind, PerDetector>,
 }
 
@@ -61,9 +67,7 @@ pub struct Summary {
 #[derive(Debug)]
 struct PerKey {
     day: i64,
-    refused: bool,
-    throttled: bool,
-    banned: bool,
+    done: Done,
     found: Vec<Found>,
 }
 
@@ -97,17 +101,27 @@ impl Summary {
         }
         let ruling = decision.ruling();
         self.observed |= decision.would.is_some();
+        let today = self.days.entry(day).or_insert_with(|| DayRow { day: day * DAY, ..DayRow::default() });
+        today.requests += 1;
         if !ruling.allowed {
             self.refused += 1;
-            key.refused = true;
-            *self.by_reason.entry(ruling.reason.map_or("UNKNOWN", |r| r.name())).or_default() += 1;
+            today.refused += 1;
+            *self.by_reason.entry(reason_of(&ruling)).or_default() += 1;
         } else if ruling.action == Action::Throttle {
             self.throttled += 1;
-            key.throttled = true;
+            today.throttled += 1;
         }
-        if decision.anomalies.is_empty() {
-            return;
+        key.done.count(&ruling);
+        if !decision.anomalies.is_empty() {
+            self.add_findings(record, decision, now);
         }
+        if let Some(address) = self.addresses_banned.get_mut(&record.address) {
+            address.count(&ruling);
+        }
+    }
+
+    fn add_findings(&mut self, record: &Record, decision: &Decision, now: Millis) {
+        let Some(key) = self.keys.get_mut(&record.key_id) else { return };
         for finding in &decision.anomalies {
             let row = self.detectors.entry(finding.kind).or_default();
             self.serious += u64::from(key.count(row, finding, now.div_euclid(HOUR)));
@@ -115,9 +129,20 @@ impl Summary {
         for finding in banning(decision) {
             let row = self.detectors.entry(finding.kind).or_default();
             key.count_ban(row, finding.kind);
-            match finding.accused {
-                Accused::Key => key.banned = true,
-                Accused::Address => drop(self.addresses_banned.insert(record.address.clone())),
+        }
+        for accused in [Accused::Key, Accused::Address] {
+            let mut found =
+                banning(decision).filter(|f| f.accused == accused).map(|f| f.kind.name()).peekable();
+            if found.peek().is_none() {
+                continue;
+            }
+            let done = match accused {
+                Accused::Key => &mut key.done,
+                Accused::Address => self.addresses_banned.entry(record.address.clone()).or_default(),
+            };
+            done.count_ban(now, found);
+            if let Some(today) = self.days.get_mut(&now.div_euclid(DAY)) {
+                today.bans += 1;
             }
         }
     }
@@ -139,77 +164,62 @@ impl Summary {
 
     /// The summary for people.
     pub fn render(&self) -> String {
-        let mut out = String::new();
-        let _ = writeln!(
-            out,
-            "{} records of {} keys over {} key-days; {} bad lines",
-            self.records,
-            self.keys.len(),
-            self.key_days,
-            self.bad_lines
-        );
-        if let Some(bad) = &self.first_bad {
-            let _ = writeln!(out, "  the first bad one: {bad}");
-        }
-        if let Some((first, last)) = self.span {
-            let _ = writeln!(out, "from {} to {}", format_millis(first), format_millis(last));
-        }
-        let (refused, admitted) = match self.observed {
-            true => ("would have been refused", "would have been admitted"),
-            false => ("refused", "admitted"),
-        };
-        let keys = |is: fn(&PerKey) -> bool| self.keys.values().filter(|key| is(key)).count();
-        let _ = writeln!(
-            out,
-            "{} requests {refused}, of {} keys; {} keys and {} addresses would have been banned",
-            self.refused,
-            keys(|key| key.refused),
-            keys(|key| key.banned),
-            self.addresses_banned.len(),
-        );
-        let _ = writeln!(
-            out,
-            "{} requests {admitted} while throttled, of {} keys",
-            self.throttled,
-            keys(|key| key.throttled)
-        );
-        let _ = writeln!(
-            out,
-            "{:.4} high or critical findings per key-day (once per key, type and hour)",
-            self.serious as f64 / self.key_days.max(1) as f64
-        );
-        let mut reasons: Vec<_> = self.by_reason.iter().collect();
-        reasons.sort();
-        for (reason, count) in reasons {
-            let _ = writeln!(out, "  {refused} for {reason}: {count}");
-        }
-        self.render_detectors(&mut out);
-        out
+        self.figures().to_string()
     }
 
-    fn render_detectors(&self, out: &mut String) {
-        let mut rows: Vec<_> = self.detectors.iter().map(|(kind, row)| (kind.name(), row)).collect();
-        rows.sort_by_key(|(name, _)| *name);
-        if !rows.is_empty() {
-            let _ = writeln!(
-                out,
-                "{:<24}{:>10}{:>16}{:>8}{:>8}",
-                "detector", "findings", "high/critical", "keys", "banned"
-            );
+    /// The figures of which text and HTML are made.
+    pub fn figures(&self) -> Figures {
+        let keys = |is: fn(&PerKey) -> bool| self.keys.values().filter(|key| is(key)).count();
+        let (subjects, more_subjects) = self.subjects();
+        Figures {
+            records: self.records,
+            bad_lines: self.bad_lines,
+            first_bad: self.first_bad.clone(),
+            span: self.span,
+            observed: self.observed,
+            keys: self.keys.len(),
+            key_days: self.key_days,
+            refused: self.refused,
+            keys_refused: keys(|key| key.done.refused > 0),
+            throttled: self.throttled,
+            keys_throttled: keys(|key| key.done.throttled > 0),
+            keys_banned: keys(|key| key.done.bans > 0),
+            addresses_banned: self.addresses_banned.len(),
+            serious: self.serious,
+            reasons: self.by_reason.iter().map(|(reason, count)| (*reason, *count)).collect(),
+            detectors: self.detector_rows(),
+            days: self.days.values().copied().collect(),
+            subjects,
+            more_subjects,
         }
-        for (name, row) in rows {
-            let _ = writeln!(
-                out,
-                "{name:<24}{:>10}{:>16}{:>8}{:>8}",
-                row.findings, row.serious, row.keys, row.banned
-            );
-        }
+    }
+
+    fn detector_rows(&self) -> Vec<DetectorRow> {
+        let row = |(kind, row): (&AnomalyKind, &PerDetector)| {
+            let PerDetector { findings, serious, keys, banned } = *row;
+            DetectorRow { name: kind.name(), findings, serious, keys, banned }
+        };
+        let mut rows: Vec<_> = self.detectors.iter().map(row).collect();
+        rows.sort_by_key(|row| row.name);
+        rows
+    }
+
+    /// The first subjects that something was done about, and how many more there are.
+    fn subjects(&self) -> (Vec<SubjectRow>, usize) {
+        let keys = self.keys.iter().map(|(id, key)| (Subject::key(id), &key.done));
+        let addresses = self.addresses_banned.iter().map(|(subject, done)| (subject.clone(), done));
+        let mut hit: Vec<_> = keys.chain(addresses).filter(|(_, done)| done.is_anything()).collect();
+        hit.sort_by_cached_key(|(subject, done)| {
+            (Reverse((done.bans > 0, done.refused, done.bans, done.throttled)), subject.clone())
+        });
+        let more = hit.len().saturating_sub(SUBJECTS);
+        (hit.into_iter().take(SUBJECTS).map(|(subject, done)| done.row(&subject)).collect(), more)
     }
 }
 
 impl PerKey {
     fn new(day: i64) -> Self {
-        Self { day, refused: false, throttled: false, banned: false, found: Vec::new() }
+        Self { day, done: Done::default(), found: Vec::new() }
     }
 
     /// Counts a finding about this key in the row of its detector. Says whether it is the first high or critical one of

@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     config::Sources,
     domain::{
-        MINUTE, SECOND,
+        DAY, MINUTE, SECOND,
         event::format_millis,
         finding::Mode,
         policy::{Policy, Preset},
@@ -301,4 +301,27 @@ async fn a_limit_is_named_where_it_makes_the_difference() {
         "{}",
         compared.report()
     );
+}
+
+#[tokio::test]
+async fn figures_are_by_day_and_by_key_and_sum_up_to_those_of_the_text() {
+    let keys: Vec<String> = (0..60).map(|n| format!("k{n:02}")).collect();
+    let mut lines: Vec<Value> = keys.iter().flat_map(|key| traveller(key)).collect();
+    lines.sort_by_key(|line| line["timestamp"].to_string());
+    lines.push(line("k00", 3 * DAY, SINGAPORE));
+    let (_, summary) = run(&mut replay(strict).await, &text(&lines)).await;
+    let figures = summary.figures();
+    assert_eq!(figures.to_string(), summary.render());
+    assert_eq!((figures.records, figures.keys, figures.keys_banned), (301, 60, 60));
+    let midnight = NOW.div_euclid(DAY) * DAY;
+    let days: Vec<_> = figures.days.iter().map(|day| (day.day, day.requests, day.bans)).collect();
+    assert_eq!(days, [(midnight, 300, 60), (midnight + 3 * DAY, 1, 0)]);
+    assert_eq!(figures.days.iter().map(|day| day.refused).sum::<u64>(), figures.refused);
+    assert_eq!(figures.reasons.iter().map(|(_, requests)| requests).sum::<u64>(), figures.refused);
+    assert_eq!((figures.subjects.len(), figures.more_subjects), (50, 10));
+    let row = figures.subjects.iter().find(|row| row.subject == "key:k01").unwrap();
+    assert_eq!((row.requests, row.refused, row.bans), (5, 3, 1));
+    assert_eq!(row.first_ban, Some(NOW + MINUTE));
+    assert!(row.detectors.contains(&"IMPOSSIBLE_TRAVEL"), "{row:?}");
+    assert_eq!(row.reasons, [("API_KEY_BANNED", 2), ("CRITICAL_ANOMALY_DETECTED", 1)]);
 }

@@ -6,7 +6,7 @@
 //! - `session`: signing in; `guard`: who is let in; `form` and `own_form`: what
 //!   forms send, and their token.
 //! - `frame`: what every view has around it; `fault`: errors as pages.
-//! - `shown`: times, events and subjects as rows; `picture`: drawings, as pure functions of numbers.
+//! - `shown`: times, events and subjects as rows; drawings are in `crate::picture`.
 //! - `views`: a file for each view.
 
 mod acts;
@@ -16,7 +16,6 @@ mod form;
 mod frame;
 mod guard;
 mod own_form;
-mod picture;
 mod session;
 mod shown;
 #[cfg(test)]

@@ -8,9 +8,10 @@ use std::{
 
 use super::{Simulate, sink};
 use crate::{
-    cli::{Failure, code, output, replay},
+    cli::{Failure, code, html_file::HtmlFile, output, replay},
     domain::HOUR,
     replay::Replay,
+    report::of_score,
     simulate::{
         Labelled,
         score::{Scorer, Verdict},
@@ -22,6 +23,8 @@ impl Simulate {
     /// Reads a recording twice: for its keys, and for its lines.
     pub(super) fn run_swap(&self, recording: &Path) -> Result<(), Failure> {
         let [seed] = self.seed[..] else { return Err(Failure::new(code::USAGE, "--swap takes one --seed")) };
+        self.check_report()?;
+        let html = self.report.as_deref().map(HtmlFile::at).transpose()?;
         let mut survey = Survey::default();
         let mut bad = 0_u64;
         each_line(recording, |line| {
@@ -52,7 +55,12 @@ impl Simulate {
             out.flush().map_err(|error| Failure::io("the output", &error))?;
         }
         if let Some(judge) = judge {
-            output::line(&judge.scorer.finish().to_string())?;
+            let score = judge.scorer.finish();
+            output::line(&score.to_string())?;
+            if let Some(html) = html {
+                let of = format!("{} thefts made of {}; seed {seed}.", swaps.len(), recording.display());
+                html.put(&of_score(&of, &score, &[]))?;
+            }
         }
         Ok(())
     }

@@ -17,17 +17,45 @@ const KEYS_REFUSED: f64 = 0.005;
 /// High or critical findings per benign key and day, at most.
 const FINDINGS_PER_KEY_DAY: f64 = 0.01;
 
-/// The bars that a run does not reach, in words. One without attacks or without benign keys reaches none of theirs:
-/// it does not tell.
+/// A bar with what a run reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bar {
+    /// Whether the run reaches it.
+    pub is_met: bool,
+    /// What was seen and what is the bar, in words.
+    pub words: String,
+}
+
+/// The words of those bars that a run does not reach.
+pub fn missed(bars: Vec<Bar>) -> Vec<String> {
+    bars.into_iter().filter(|bar| !bar.is_met).map(|bar| bar.words).collect()
+}
+
+/// The bars that a run of the first exam does not reach, in words.
 pub fn missed_bars(score: &Score) -> Vec<String> {
-    let mut missed = Vec::new();
-    let mut bar = |holds: bool, words: String| {
-        if !holds {
-            missed.push(words);
-        }
-    };
+    missed(bars(score))
+}
+
+/// The bars of the second exam that a run does not reach, in words.
+pub fn missed_bars_of_second(score: &Score) -> Vec<String> {
+    missed(bars_of_second(score))
+}
+
+/// What tells nothing: a run without attacks, or without benign keys. Such a run reaches none of their bars.
+fn untellable(score: &Score) -> impl Iterator<Item = Bar> {
+    let tells = [
+        (score.all_attacks().attacks, "there are no attacks to find"),
+        (score.all_benign().keys, "there are no benign keys to leave in peace"),
+    ];
+    let of = |(_, words): (u32, &str)| Bar { is_met: false, words: words.to_owned() };
+    tells.into_iter().filter(|(count, _)| *count == 0).map(of)
+}
+
+/// The bars of the first exam.
+pub fn bars(score: &Score) -> Vec<Bar> {
+    let mut bars: Vec<Bar> = untellable(score).collect();
+    let mut bar = |is_met: bool, words: String| bars.push(Bar { is_met, words });
     let all = score.all_attacks();
-    bar(all.attacks > 0, "there are no attacks to find".to_owned());
     bar(all.recall() >= RECALL, recall("all attacks", &all, RECALL));
     for (name, kind) in &score.attacks {
         bar(kind.recall() >= RECALL_OF_A_KIND, recall(name, kind, RECALL_OF_A_KIND));
@@ -47,7 +75,6 @@ pub fn missed_bars(score: &Score) -> Vec<String> {
         bar(requests <= 3, words);
     }
     let benign = score.all_benign();
-    bar(benign.keys > 0, "there are no benign keys to leave in peace".to_owned());
     bar(
         benign.keys_refused_share() <= KEYS_REFUSED,
         format!(
@@ -72,7 +99,7 @@ pub fn missed_bars(score: &Score) -> Vec<String> {
             benign.refused_in_outage
         ),
     );
-    missed
+    bars
 }
 
 /// Share that is found of the attacks of the second exam that an analyst could tell, and of those that are hard to.
@@ -84,40 +111,37 @@ const OWNERS_REFUSED: f64 = 0.01;
 const LET_THROUGH: f64 = 0.15;
 const COST_LET_THROUGH: f64 = 0.05;
 
-/// The bars of the second exam that a run does not reach, in words. Loud keys count for refusals and not for findings.
-/// One without attacks or without benign keys does not tell.
-pub fn missed_bars_of_second(score: &Score) -> Vec<String> {
-    let mut missed = Vec::new();
+/// The bars of the second exam. Loud keys count for refusals and not for findings.
+pub fn bars_of_second(score: &Score) -> Vec<Bar> {
+    let mut bars: Vec<Bar> = untellable(score).collect();
     let percent = |share: f64| format!("{:.1}%", share * 100.0);
     let (all, benign) = (score.all_attacks(), score.all_benign());
-    let tells = [
-        (all.attacks, "there are no attacks to find"),
-        (benign.keys, "there are no benign keys to leave in peace"),
-    ];
-    missed.extend(tells.iter().filter(|(count, _)| *count == 0).map(|(_, words)| (*words).to_owned()));
-    let mut at_least = |what: &str, seen: f64, bar: f64| {
-        if seen < bar {
-            missed.push(format!("{what}: {}, at least {} is the bar", percent(seen), percent(bar)));
-        }
+    let at_least = |what: &str, seen: f64, bar: f64| Bar {
+        is_met: seen >= bar,
+        words: format!("{what}: {}, at least {} is the bar", percent(seen), percent(bar)),
     };
-    at_least("found of what can be told", score.that_are(Tellable::Yes).recall(), RECALL_OF_THE_TELLABLE);
-    at_least("found of what is hard to tell", score.that_are(Tellable::Hard).recall(), RECALL_OF_THE_HARD);
-    let mut at_most = |what: &str, seen: f64, bar: f64| {
-        if seen > bar {
-            missed.push(format!("{what}: {}, at most {} is the bar", percent(seen), percent(bar)));
-        }
+    let at_most = |what: &str, seen: f64, bar: f64| Bar {
+        is_met: seen <= bar,
+        words: format!("{what}: {}, at most {} is the bar", percent(seen), percent(bar)),
     };
-    at_most("requests let through", all.after.share(), LET_THROUGH);
-    at_most("cost let through", all.after.cost_share(), COST_LET_THROUGH);
-    at_most("requests of attacked owners refused", all.owners_refused_share(), OWNERS_REFUSED);
-    at_most("benign keys refused", benign.keys_refused_share(), KEYS_REFUSED);
     let findings = score.benign_that_are(false).findings_per_key_day();
-    if findings > FINDINGS_PER_KEY_DAY {
-        missed.push(format!(
-            "high findings per key-day: {findings:.4}, at most {FINDINGS_PER_KEY_DAY} is the bar"
-        ));
-    }
-    missed
+    let tellable = score.that_are(Tellable::Yes).recall();
+    let hard = score.that_are(Tellable::Hard).recall();
+    bars.extend([
+        at_least("found of what can be told", tellable, RECALL_OF_THE_TELLABLE),
+        at_least("found of what is hard to tell", hard, RECALL_OF_THE_HARD),
+        at_most("requests let through", all.after.share(), LET_THROUGH),
+        at_most("cost let through", all.after.cost_share(), COST_LET_THROUGH),
+        at_most("requests of attacked owners refused", all.owners_refused_share(), OWNERS_REFUSED),
+        at_most("benign keys refused", benign.keys_refused_share(), KEYS_REFUSED),
+        Bar {
+            is_met: findings <= FINDINGS_PER_KEY_DAY,
+            words: format!(
+                "high findings per key-day: {findings:.4}, at most {FINDINGS_PER_KEY_DAY} is the bar"
+            ),
+        },
+    ]);
+    bars
 }
 
 fn recall(name: &str, score: &AttackScore, least: f64) -> String {

@@ -11,8 +11,9 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-pub use bars::{missed_bars, missed_bars_of_second};
+pub use bars::{Bar, bars, bars_of_second, missed, missed_bars, missed_bars_of_second};
 use serde::Serialize;
+pub use table::{Row, Table};
 
 use self::outage::Outages;
 use super::{

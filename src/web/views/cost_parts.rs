@@ -19,11 +19,9 @@ use crate::{
     },
     engine::AlertStatus,
     http::App,
+    picture::{Band, Line, meter},
     store::StoreError,
-    web::{
-        picture::{Band, Line, meter},
-        shown::{Moment, exact_money, in_words, money, subject_path},
-    },
+    web::shown::{Moment, exact_money, in_words, money, subject_path},
 };
 
 /// Projects whose budgets are shown.

@@ -14,11 +14,11 @@ use crate::{
     },
     engine::EventSummary,
     http::{App, sinks},
+    picture::{Bar, Bars},
     store::{EventQuery, StoreError},
     web::{
         fault::{Fault, render},
         frame::Frame,
-        picture::{Bar, Bars},
         shown::{EventRow, HeldRow, Moment, exact_money, money},
     },
 };

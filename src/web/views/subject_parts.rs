@@ -12,10 +12,8 @@ use crate::{
     },
     engine::LimitView,
     explain::ProfileView,
-    web::{
-        picture::{self, Bar, Bars, Dot, Mark},
-        shown::{Moment, in_words, money},
-    },
+    picture::{self, Bar, Bars, Dot, Mark},
+    web::shown::{Moment, in_words, money},
 };
 
 /// Hours of the picture of what it did.

@@ -226,3 +226,20 @@ async fn what_analysts_said_of_a_running_service_is_heard_in_a_replay() {
     let (code, told, _) = leader.replay("--input records.jsonl --policy policy.json --compare strict.toml");
     assert!(code == 0 && told.contains("the two policies are the same"), "{told}");
 }
+
+#[test]
+fn a_report_is_made_beside_the_text_and_never_over_a_file_that_is_read() {
+    let leader = SinkLeader::new();
+    let two = "--input records.jsonl --policy strict.toml --compare balanced.toml --report";
+    let (code, text, words) = leader.replay(&format!("{two} replay.html"));
+    assert_eq!((code, words.as_str()), (0, ""));
+    let html = leader.read("replay.html");
+    assert!(html.contains("strict.toml") && html.contains("balanced.toml"), "{html}");
+    let row = text.lines().find(|line| line.starts_with("key:")).unwrap();
+    assert!(html.contains(row.split_whitespace().next().unwrap()), "{row}\n{html}");
+    let records = leader.read("records.jsonl");
+    let (code, _, words) = leader.replay(&format!("{two} records.jsonl"));
+    assert_eq!(code, 2, "{words}");
+    assert!(words.contains("--input and --report are both records.jsonl"), "{words}");
+    assert_eq!(leader.read("records.jsonl"), records);
+}

@@ -2,6 +2,7 @@
 //! narrow; signing in; acting; the live list; the keyboard; and what axe-core has to say.
 
 mod acts;
+mod report;
 mod views;
 
 use std::path::Path;

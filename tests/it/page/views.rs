@@ -17,7 +17,7 @@ const ELSEWHERE: &str = "return performance.getEntriesByType('resource').map((en
     .filter((name) => !name.startsWith(location.origin + '/'));";
 
 /// How much wider than the window the page is, in pixels.
-const OVERFLOW: &str = "return document.documentElement.scrollWidth - window.innerWidth;";
+pub(super) const OVERFLOW: &str = "return document.documentElement.scrollWidth - window.innerWidth;";
 
 /// What axe-core holds to be serious or worse: its rule, and the first element that breaks it.
 const SERIOUS: &str = "const found = await axe.run();

@@ -3,7 +3,7 @@
 use super::text::at;
 
 /// A bar of 100 units, filled to a share of 0 to 1; its class says whether little, much or all is used.
-pub(in crate::web) fn meter(share: f64) -> String {
+pub(crate) fn meter(share: f64) -> String {
     let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
     let class = match share {
         s if s >= 1.0 => "full",

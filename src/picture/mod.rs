@@ -11,8 +11,8 @@ mod scale;
 mod tests;
 mod text;
 
-pub(super) use bars::{Bar, Bars, Mark};
-pub(super) use heat::week;
-pub(super) use line::{Band, Line};
-pub(super) use map::{Dot, map};
-pub(super) use meter::meter;
+pub(crate) use bars::{Bar, Bars, Mark};
+pub(crate) use heat::week;
+pub(crate) use line::{Band, Line};
+pub(crate) use map::{Dot, map};
+pub(crate) use meter::meter;

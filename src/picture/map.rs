@@ -14,7 +14,7 @@ const NORTH: f64 = 84.0;
 
 /// A place on the map.
 #[derive(Debug, Clone)]
-pub(in crate::web) struct Dot {
+pub(crate) struct Dot {
     /// Degrees north of the equator.
     pub latitude: f64,
     /// Degrees east of Greenwich.
@@ -28,7 +28,7 @@ pub(in crate::web) struct Dot {
 }
 
 /// The map with its dots, of which the last are on top.
-pub(in crate::web) fn map(description: &str, dots: &[Dot]) -> String {
+pub(crate) fn map(description: &str, dots: &[Dot]) -> String {
     let (label, land) = (escaped(description), LAND.trim_end());
     let mut svg = format!(
         "<svg class=\"picture map\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{label}\">\

@@ -16,7 +16,7 @@ const LINES: u32 = 3;
 
 /// What is expected at the end of the line.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::web) struct Band {
+pub(crate) struct Band {
     /// What is expected at the last step.
     pub expected: f64,
     /// Between what it is in eight of ten cases; `None` where too little is known.
@@ -25,7 +25,7 @@ pub(in crate::web) struct Band {
 
 /// A line of amounts at even steps, of which the first are known.
 #[derive(Debug, Default)]
-pub(in crate::web) struct Line {
+pub(crate) struct Line {
     /// What the drawing shows, in a sentence.
     pub description: String,
     /// Known amounts, from the left, the first at the begin.
@@ -42,7 +42,7 @@ pub(in crate::web) struct Line {
 
 impl Line {
     /// The drawing as an SVG element.
-    pub(in crate::web) fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let high = self.end.map_or(0.0, |end| end.interval.map_or(end.expected, |(_, high)| high));
         let limit = self.limit.as_ref().map_or(0.0, |(limit, _)| *limit);
         let most = self.known.iter().copied().fold(high.max(limit), f64::max);

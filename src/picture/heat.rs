@@ -14,7 +14,7 @@ const SHADES: usize = 5;
 
 /// Requests per hour of the week: `usual[day][hour]`, from Monday, UTC; `today` has its number in the week and what its
 /// hours had so far.
-pub(in crate::web) fn week(usual: &[Vec<f64>], today: Option<(usize, &[f64])>) -> String {
+pub(crate) fn week(usual: &[Vec<f64>], today: Option<(usize, &[f64])>) -> String {
     let (width, height) = (LEFT + 24.0 * CELL, TOP + 7.0 * CELL);
     let mut svg = format!(
         "<svg class=\"picture heat\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"Usual requests per \

@@ -19,7 +19,7 @@ const LINES: u32 = 2;
 
 /// A bar: what it stands for, and its parts from the bottom up.
 #[derive(Debug, Clone, Default)]
-pub(in crate::web) struct Bar {
+pub(crate) struct Bar {
     /// What is said when one points at it.
     pub title: String,
     /// Its label below the base line; empty: none.
@@ -30,7 +30,7 @@ pub(in crate::web) struct Bar {
 
 /// Something that happened at a bar.
 #[derive(Debug, Clone)]
-pub(in crate::web) struct Mark {
+pub(crate) struct Mark {
     /// The number of the bar, from 0.
     pub bar: usize,
     /// A class of the style sheet.
@@ -41,7 +41,7 @@ pub(in crate::web) struct Mark {
 
 /// Bars side by side.
 #[derive(Debug, Default)]
-pub(in crate::web) struct Bars {
+pub(crate) struct Bars {
     /// What the drawing shows, in a sentence.
     pub description: String,
     /// The bars, from left to right.
@@ -52,7 +52,7 @@ pub(in crate::web) struct Bars {
 
 impl Bars {
     /// The drawing as an SVG element.
-    pub(in crate::web) fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let sums = self.bars.iter().map(|bar| bar.parts.iter().map(|(_, amount)| amount).sum::<f64>());
         let top = round_up(sums.fold(0.0, f64::max));
         let mut svg = format!(
