@@ -189,15 +189,13 @@ async fn glitch(service: &Process, clock: &impl Movable, source: &str, ahead: i6
 }
 
 async fn five_are_admitted_and_no_sixth(service: &Process) {
-    let mut admitted = Vec::new();
+    let (began, mut admitted) = (keyward::clock::instant(), Vec::new());
     for _ in 0..6 {
         admitted.push(service.record("limited", json!({ "admit": true })).await["allowed"] == true);
     }
-    assert_eq!(
-        admitted,
-        [true, true, true, true, true, false],
-        "a limit of 5 in 5 s, of which nothing is used"
-    );
+    assert_eq!(admitted[..5], [true; 5], "of a limit of 5 in 5 s nothing is used");
+    // A machine that takes as long as that over six requests may have room for the sixth.
+    assert!(!admitted[5] || began.elapsed() >= Duration::from_secs(5), "a sixth after {:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
