@@ -7,7 +7,7 @@ use crate::{
     simulate::score::{Bar, Score, Table},
 };
 
-/// Monday 2026-03-02.
+/// Monday 2026-03-02, at midnight in UTC.
 const MONDAY: i64 = 1_772_409_600_000;
 const HOSTILE: &str = "<script>alert(1)</script>\" onload='x'";
 

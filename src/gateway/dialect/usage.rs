@@ -11,8 +11,8 @@ pub(in crate::gateway) struct Usage {
     pub cached: Option<u64>,
     /// Of the prompt, tokens that were written to caches, for however long.
     pub cache_write: Option<u64>,
-    /// Of those, tokens that were written for an hour. Events of a stream repeat the sum without this part of it, so that
-    /// the difference is taken at the end alone.
+    /// Of those, tokens that were written for an hour. Events of a stream repeat the sum without this part of it, so
+    /// that the difference is taken at the end alone.
     pub cache_write_1h: Option<u64>,
     /// Tokens of the answer, reasoning included.
     pub output: Option<u64>,

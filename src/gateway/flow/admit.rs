@@ -82,7 +82,8 @@ impl Call {
     /// Holds what the request may use of the model of `first`, at the dearest price of the whole chain.
     ///
     /// # Errors
-    /// Why nothing is held: a ban, a limit or the registry refuses the request, or it has more tokens than records hold.
+    /// Why nothing is held: a ban, a limit or the registry refuses the request, or it has more tokens than records can
+    /// hold.
     pub(super) async fn admit(&self, first: &Candidate, chain: &[Candidate]) -> Result<Hold, Failure> {
         let engine = &self.gateway.engine;
         let (prompt, output, now) = (self.prompt(&first.model), self.output(&first.model), engine.now());

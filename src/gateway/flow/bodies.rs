@@ -46,8 +46,8 @@ impl Held {
         Ok(())
     }
 
-    /// The bytes, with the memory that is set aside for them: it is given back when the last of them is dropped, whoever
-    /// has it then.
+    /// The bytes, with the memory that is set aside for them: it is given back when the last of them is dropped,
+    /// whoever has it then.
     pub(super) fn finish(self) -> Bytes {
         Bytes::from_owner(self)
     }

@@ -255,14 +255,13 @@ impl Call {
         let mut attempt = 0;
         loop {
             let upstream = &self.gateway.upstreams[candidate.upstream];
-            let left = by.saturating_duration_since(clock::instant());
             let asked = tokio::select! {
                 biased;
                 () = reply_to.closed() => return (Found::Gone(self.cancelled(&hold, upstream)), hold),
                 reason = self.stop(&hold.record) => {
                     return (Found::Stopped(reason, self.cancelled(&hold, upstream)), hold);
                 }
-                asked = self.ask(&candidate, left) => asked,
+                asked = self.ask(&candidate, by.saturating_duration_since(clock::instant())) => asked,
             };
             attempt += 1;
             count_attempt(&upstream.name, asked.as_ref().map_or_else(|fault| fault.outcome, |_| "answered"));
@@ -278,7 +277,6 @@ impl Call {
             }
             // Behind the one that failed, in turn.
             let behind = open.iter().position(|other| *other == candidate).map_or(0, |at| at + 1);
-            let behind = behind.min(open.len());
             open.rotate_left(behind);
             if !fault.same_again {
                 open.retain(|other| other.upstream != candidate.upstream);

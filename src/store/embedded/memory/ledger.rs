@@ -3,6 +3,8 @@
 //! One lock over all of them makes a charge of several counters all or none. It is held for microseconds, and only by
 //! requests that such limits are on.
 
+mod observed;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -420,18 +422,6 @@ impl Inner {
         }
         self.dirty_reservations.insert(id.clone());
         self.reservations.insert(id, Kept { reservation, counted });
-    }
-
-    /// Forgets those that were counted when they were seen and whose time is over, the earliest first, at most `most`.
-    fn forget_observed(&mut self, now: Millis, most: usize) {
-        let is_observed = |id: &&String| {
-            self.reservations.get(*id).is_some_and(|kept| kept.reservation.stage == Stage::Observed)
-        };
-        let due = self.ends.iter().take_while(|(until, _)| *until <= now).map(|(_, id)| id);
-        let over: Vec<String> = due.filter(is_observed).take(most).cloned().collect();
-        for id in over {
-            self.take(&id);
-        }
     }
 
     fn take(&mut self, id: &str) -> Option<Kept> {
