@@ -51,7 +51,7 @@ pub struct Span {
     pub end: u64,
     /// Whether its status says that it failed.
     pub failed: bool,
-    /// Its own.
+    /// What it says of itself, without what its resource says.
     pub attributes: Attributes,
     /// Those of its resource, which all of that share.
     pub of_resource: Arc<Attributes>,
