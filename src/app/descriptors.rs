@@ -8,7 +8,7 @@ const LEAST: u64 = 16;
 /// What has connections of callers: the listeners that each may take `server.max_connections`, and what else there is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
-    /// Of each listener.
+    /// How many each listener may have open.
     pub(super) connections: usize,
     /// Files that one connection of each of them needs, summed up.
     pub(super) files_each: usize,

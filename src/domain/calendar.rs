@@ -41,6 +41,11 @@ pub fn format_millis(time: Millis) -> String {
     utc(time).unwrap_or(DateTime::UNIX_EPOCH).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
+/// A time as [`format_millis`] has it, to the minute and without its zone: `2026-03-02 09:13`.
+pub fn to_minute(time: &str) -> String {
+    time.chars().take(16).collect::<String>().replace('T', " ")
+}
+
 /// Reads an RFC 3339 time; also one that leaves out its seconds, or the minutes of its offset or the colon before them,
 /// as ISO 8601 may. What is finer than a millisecond is cut off, and a leap second is the second before it.
 ///

@@ -19,9 +19,9 @@ const MOST_PIECES: usize = 100;
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packing {
-    /// RFC 1952.
+    /// `gzip` and `x-gzip`, of RFC 1952.
     Gzip,
-    /// RFC 8878.
+    /// `zstd`, of RFC 8878.
     Zstd,
 }
 

@@ -85,10 +85,15 @@ impl StreamClient {
     }
 }
 
+/// The name of a parameter of a query.
+fn name(pair: &str) -> &str {
+    pair.split('=').next().unwrap_or_default()
+}
+
 /// Two queries as one; of what both name, the first has the word.
 fn joined(own: Option<&str>, added: Option<&str>) -> Option<String> {
-    let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
-    let own: Vec<&str> = own.into_iter().flat_map(|query| query.split('&')).collect();
+    let Some(own) = own else { return added.map(str::to_owned) };
+    let own: Vec<&str> = own.split('&').collect();
     let is_new = |pair: &&str| own.iter().all(|ours| name(ours) != name(pair));
     let added = added.into_iter().flat_map(|query| query.split('&')).filter(is_new);
     let all: Vec<&str> = own.iter().copied().chain(added).collect();

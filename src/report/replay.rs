@@ -5,7 +5,7 @@ use super::page::{Grid, Page, Section};
 use crate::{
     domain::{
         DAY, Millis,
-        event::format_millis,
+        event::{format_millis, to_minute},
         wording::{count, whole},
     },
     picture::{Bar, Bars},
@@ -252,5 +252,5 @@ fn day(at: Millis) -> String {
 
 /// A moment in UTC to the minute, such as `2026-03-02 09:13`.
 fn minute(at: Millis) -> String {
-    format_millis(at).chars().take(16).collect::<String>().replace('T', " ")
+    to_minute(&format_millis(at))
 }

@@ -88,25 +88,25 @@ impl<T> Default for Worthwhile<T> {
 
 /// What a list of an export has.
 trait Member {
-    /// Whether it has, or is, a span that can be usage.
-    fn is_worthwhile(&self) -> bool;
+    /// How many spans that can be usage it has, or is.
+    fn spans(&self) -> usize;
 }
 
 impl Member for OfResource {
-    fn is_worthwhile(&self) -> bool {
-        !self.scope_spans.0.is_empty()
+    fn spans(&self) -> usize {
+        self.scope_spans.0.iter().map(Member::spans).sum()
     }
 }
 
 impl Member for OfScope {
-    fn is_worthwhile(&self) -> bool {
-        !self.spans.0.is_empty()
+    fn spans(&self) -> usize {
+        self.spans.0.len()
     }
 }
 
 impl Member for Span {
-    fn is_worthwhile(&self) -> bool {
-        self.is_usage()
+    fn spans(&self) -> usize {
+        usize::from(self.is_usage())
     }
 }
 
@@ -126,10 +126,14 @@ impl<'de, T: Member + Deserialize<'de>> Visitor<'de> for Members<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut kept = Vec::new();
+        let (mut kept, mut count) = (Vec::new(), 0);
         while let Some(member) = members.next_element::<T>()? {
-            // One more than is taken, by which it is known that there are too many.
-            kept.extend(Some(member).filter(|member| member.is_worthwhile() && kept.len() <= MOST_SPANS));
+            let spans = member.spans();
+            // More than are taken are not kept, but for those by which it is known that there are too many.
+            if spans > 0 && count <= MOST_SPANS {
+                count += spans;
+                kept.push(member);
+            }
         }
         Ok(Worthwhile(kept))
     }
@@ -255,5 +259,25 @@ mod tests {
             |count: usize| read(export(r#"{"kind":2},"#.repeat(count)).as_bytes()).map(|all| all.len());
         assert_eq!(many(MOST_SPANS - 1), Ok(MOST_SPANS));
         assert_eq!((many(MOST_SPANS), many(2 * MOST_SPANS)), (Err(Untaken::TooMany), Err(Untaken::TooMany)));
+    }
+
+    #[test]
+    fn spans_of_many_scopes_and_resources_are_kept_until_there_are_too_many() {
+        let scope = format!("{{\"spans\":[{{}}{}]}}", ",{\"kind\":2}".repeat(100));
+        let resource =
+            |scopes: usize| format!("{{\"scopeSpans\":[{{}}{}]}}", format!(",{scope}").repeat(scopes));
+        let export = |resources: usize, scopes| {
+            format!("{{\"resourceSpans\":[{{}}{}]}}", format!(",{}", resource(scopes)).repeat(resources))
+        };
+        let kept = |text: &str| -> usize {
+            let export: Export = serde_json::from_str(text).unwrap();
+            export.resource_spans.0.iter().map(Member::spans).sum()
+        };
+        assert_eq!(read(export(10, 10).as_bytes()).map(|spans| spans.len()), Ok(MOST_SPANS));
+        for (resources, scopes) in [(11, 10), (1, 1_000), (1_000, 1)] {
+            let text = export(resources, scopes);
+            assert_eq!(read(text.as_bytes()), Err(Untaken::TooMany), "{resources} {scopes}");
+            assert!(kept(&text) <= 2 * MOST_SPANS, "{resources} {scopes}: {}", kept(&text));
+        }
     }
 }

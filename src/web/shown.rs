@@ -83,7 +83,7 @@ pub(super) fn state_words(state: StandingState) -> (&'static str, &'static str) 
 /// An event in a list.
 #[derive(Debug)]
 pub(super) struct EventRow {
-    /// Its id.
+    /// Its id as the log has it.
     pub name: String,
     /// Its id, as a part of a path.
     pub id: String,

@@ -90,6 +90,8 @@ def test_keys_in_the_query_are_read_as_keyward_reads_them_where_a_parameter_is_n
         assert keys_in_query(query, ["key"]) == {"a"}, query
         assert keys_in_query(query, []) == set(), query
     assert keys_in_query("key=a&api_key=b&Key=c&other=d", ["key", "api_key"]) == {"a", "b"}
+    assert keys_in_query("#key=a", ["key"]) == {"a"}
+    assert keys_in_query("key=a#b", ["key"]) == {"a", "a#b"}, "applications differ in where it ends"
     for query in ("key=a+b", "key=%ff", "key=%C3%A9", "key=\u00e9", "key=" + "k" * 513):
         assert keys_in_query(query, ["key"]) == {None}, query
     for query in ("", "key", "key=", "key=+", "%ff=a", "monkey=a"):

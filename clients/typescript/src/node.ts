@@ -34,7 +34,7 @@ export function keyward(options: GuardOptions = {}): Middleware & { client: Guar
 
 /** What a request holds; undefined where it was refused and has its answer. */
 export async function enter(guard: Guard, req: Incoming, res: ServerResponse, ownProxies: boolean, read?: unknown) {
-  const [path, query = ''] = (req.originalUrl ?? req.url ?? '/').split(/\?(.*)/s) as [string, string | undefined];
+  const [path, query = ''] = (req.originalUrl ?? req.url ?? '/').split(/[?#](.*)/s) as [string, string | undefined];
   const sourceIp = (resolve: (peer: string | undefined) => string) =>
     ownProxies ? resolve(req.socket?.remoteAddress) : resolve(req.ip ?? req.socket?.remoteAddress);
   const head = { method: req.method ?? 'GET', path: path || '/', query, headers: pairs(req.rawHeaders), sourceIp };

@@ -29,10 +29,14 @@ export function keysOf(
   return found;
 }
 
-/** All keys that a query names, read as Keyward reads it; undefined for one that others may read otherwise. */
+/**
+ * All keys that a query names, read as Keyward reads it; undefined for one that others may read otherwise. A `#` belongs
+ * to no query, but a target may have one, and applications differ in whether a value ends there: both are looked at.
+ */
 export function keysInQuery(query: string, names: readonly string[]): Set<string | undefined> {
   const found = new Set<string | undefined>();
-  for (const pair of names.length > 0 ? query.split(/[&;]/) : []) {
+  const parts = [query.split(/[&;]/), query.includes('#') ? query.split(/[&;#]/) : []].flat();
+  for (const pair of names.length > 0 ? parts : []) {
     const [name, value] = pair.split(/=(.*)/s).map(decoded) as [string | undefined, string | undefined];
     if (name !== undefined && names.includes(name) && pair.includes('=') && value !== '')
       found.add(PLAIN.exec(value ?? '')?.[1]);

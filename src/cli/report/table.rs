@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::tally::{Report, Row, Total};
-use crate::domain::wording::whole;
+use crate::domain::{event::to_minute, wording::whole};
 
 /// Columns of a line.
 const WIDTH: usize = 100;
@@ -19,7 +19,7 @@ pub(super) fn text(report: &Report) -> String {
         _ => "",
     };
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "from {} to {} UTC{mode}", minute(&report.since), minute(&report.until));
+    let _ = writeln!(out, "from {} to {} UTC{mode}", to_minute(&report.since), to_minute(&report.until));
     let seen = report.keys_seen.map_or_else(|| "more keys than can be counted".to_owned(), of_keys);
     let _ = writeln!(out, "keys hit         {} of {seen}", whole(report.keys_hit as u64));
     let _ = writeln!(out, "would be refused {} requests (observed only)", whole(report.would_refuse));
@@ -89,14 +89,9 @@ fn why(row: &Row) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
-/// A time to the minute, without its zone: `2026-03-02 09:13`
-fn minute(time: &str) -> String {
-    time.chars().take(16).collect::<String>().replace('T', " ")
-}
-
 /// A time to the minute, without its year: `03-02 09:13`
 fn short(time: &str) -> String {
-    minute(time).chars().skip(5).collect()
+    to_minute(time).chars().skip(5).collect()
 }
 
 /// A decimal cut to four places.

@@ -48,4 +48,4 @@ pub use self::{
     tally::{EventTally, TallyBucket, TallyBy},
     trouble::{AnswersDegraded, ClockJumped, ClockSource, DataMissing, JumpStage, UpkeepFailed},
 };
-pub use super::calendar::{format_millis, parse_millis};
+pub use super::calendar::{format_millis, parse_millis, to_minute};

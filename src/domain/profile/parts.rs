@@ -158,7 +158,7 @@ impl PartSighting {
 /// A part that is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoppedPart<'a> {
-    /// Its number.
+    /// The number that stands for its client and place.
     pub part: Part,
     /// Its name, as findings and refusals have it.
     pub name: &'a str,

@@ -26,6 +26,8 @@ const LOG_PAGE: usize = 1_000;
 const AWAITED: Millis = 10 * SECOND;
 /// Subjects that are looked at again at most.
 const MOST_AWAITED: usize = 100;
+/// Subjects whose profiles are read once more at most: only those in memory, of which an operator may lift hundreds.
+const MOST_READ_LATER: usize = 10_000;
 /// Events of a page that followers share.
 const SHARED_PAGE: usize = 500;
 /// Pages that are kept for followers.
@@ -148,8 +150,14 @@ impl LogFollower {
         }
         let now = self.shared.now();
         let due: Vec<_> = self.read_later.lock().extract_if(.., |(_, at)| *at <= now).collect();
-        for (subject, _) in due {
-            self.profiles.read_again(&*self.shared.store, &subject).await?;
+        let mut due = due.into_iter();
+        while let Some((subject, at)) = due.next() {
+            if let Err(error) = self.profiles.read_again(&*self.shared.store, &subject).await {
+                let mut later = self.read_later.lock();
+                later.push((subject, at));
+                later.extend(due);
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -169,7 +177,7 @@ impl LogFollower {
         self.profiles.read_again(&*self.shared.store, &subject).await?;
         let mut later = self.read_later.lock();
         later.retain(|(other, _)| *other != subject);
-        if later.len() < MOST_AWAITED {
+        if later.len() < MOST_READ_LATER {
             later.push((subject, self.shared.now() + AWAITED));
         }
         Ok(())
@@ -200,6 +208,7 @@ impl LogFollower {
 mod tests {
     use super::*;
     use crate::{
+        domain::profile::Profile,
         engine::{bans::BanIndex, outbox::EventOutbox},
         store::embedded::{EmbeddedOptions, EmbeddedStore},
     };
@@ -211,7 +220,7 @@ mod tests {
         let store = Arc::new(EmbeddedStore::open(&data, EmbeddedOptions::default()).unwrap());
         let shared = Arc::new(Shared::new(store, EventOutbox::new(0, 10)));
         let standings = Arc::new(Standings::new(shared.clone(), Arc::new(BanIndex::default())));
-        let log = LogFollower::new(shared, standings, Arc::new(ProfileBook::new(10, false)), None);
+        let log = LogFollower::new(shared, standings, Arc::new(ProfileBook::new(10, true)), None);
         ["a", "b", "c"].iter().for_each(|key| log.await_ban(&Subject::key(key), Millis::MAX));
         std::fs::rename(&data, &aside).unwrap();
         assert!(log.look_again().await.is_err());
@@ -219,5 +228,15 @@ mod tests {
         assert_eq!(log.awaited.lock().len(), 3);
         assert!(log.look_again().await.is_ok());
         assert_eq!(log.awaited.lock().len(), 3, "none of them is banned yet");
+        let changed = || ["a", "b"].map(|key| (Subject::key(key), 0));
+        changed().iter().for_each(|(key, _)| drop(log.profiles.put(key, Profile::default())));
+        log.read_later.lock().extend(changed());
+        log.awaited.lock().clear();
+        std::fs::rename(&data, &aside).unwrap();
+        assert!(log.look_again().await.is_err());
+        std::fs::rename(&aside, &data).unwrap();
+        assert_eq!(*log.read_later.lock(), changed());
+        assert!(log.look_again().await.is_ok());
+        assert!(log.read_later.lock().is_empty());
     }
 }

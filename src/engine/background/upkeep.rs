@@ -200,29 +200,31 @@ impl Upkeep {
         }
     }
 
-    /// Does what is due at this tick, in this order. What fails is noted, and the rest waits for its next turn.
-    async fn tend(&self, tick: u64, position: &mut LogPosition) -> Option<()> {
+    /// Does what is due at this tick, in this order. What fails is noted and done again; the rest has its turn all the
+    /// same, as long as the store answers.
+    async fn tend(&self, tick: u64, position: &mut LogPosition) {
         let note = |work, done| self.shared.note_upkeep(work, done);
         // What is done seldom is done again within a second where it failed.
         let is_due = |work, every: u64| {
             let is_again = tick.is_multiple_of(SECOND_TICKS) && self.shared.upkeep.is_failing(work);
-            is_again || tick.is_multiple_of(every)
+            self.shared.is_answering() && (is_again || tick.is_multiple_of(every))
         };
-        note(Work::Tick, self.each_tick(position).await)?;
+        if note(Work::Tick, self.each_tick(position).await).is_none() {
+            return;
+        }
         if is_due(Work::Clock, CLOCK_TICKS) {
-            note(Work::Clock, self.shared.follow_clock().await)?;
+            note(Work::Clock, self.shared.follow_clock().await);
         }
         // What this instance ends it counts at once; this is for those whose instance is gone.
         if is_due(Work::Charged, CHARGED_TICKS) {
-            note(Work::Charged, reservations::count_charged(&self.shared, self.shared.now()).await)?;
+            note(Work::Charged, reservations::count_charged(&self.shared, self.shared.now()).await);
         }
-        if tick.is_multiple_of(SECOND_TICKS) {
-            note(Work::Second, self.each_second().await)?;
+        if is_due(Work::Second, SECOND_TICKS) {
+            note(Work::Second, self.each_second().await);
         }
         if tick > 0 && is_due(Work::Reload, RELOAD_TICKS) {
-            note(Work::Reload, self.reload(self.shared.now()).await)?;
+            note(Work::Reload, self.reload(self.shared.now()).await);
         }
-        Some(())
     }
 
     async fn each_tick(&self, position: &mut LogPosition) -> Result<(), StoreError> {
@@ -237,15 +239,16 @@ impl Upkeep {
     }
 
     async fn each_second(&self) -> Result<(), StoreError> {
-        patient(self.reservations.end(self.shared.now())).await?;
+        // Every partition is asked for those that have ended: where one is away, the rest is done all the same.
+        let ended = patient(self.reservations.end(self.shared.now())).await;
         patient(self.shared.store.ping()).await?;
         // Also without an outage: a single trip that failed, or one that ended while the store came back.
         self.reconciler.settle(self.shared.now()).await?;
         self.settle_journals().await?;
         patient(self.profiles.flush(&*self.shared.store)).await?;
-        let ended = patient(self.shared.store.expire_bans(self.shared.now())).await?;
-        self.shared.metrics.events_written.increment(ended as u64);
-        Ok(())
+        let expired = patient(self.shared.store.expire_bans(self.shared.now())).await?;
+        self.shared.metrics.events_written.increment(expired as u64);
+        ended
     }
 
     /// Whether the store answers. To join one that was away at the start may take longer than that.

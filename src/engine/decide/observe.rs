@@ -251,7 +251,8 @@ impl Decider {
             }
             Ok(Err(error)) => {
                 self.shared.store_failed(&error, now);
-                Observing::NotMade
+                // What was sent and not answered in time may have been done.
+                if matches!(error, StoreError::Deadline(_)) { Observing::Unknown } else { Observing::NotMade }
             }
             Err(_) => {
                 self.shared.store_failed(&StoreError::Deadline(self.patience(charges.len())), now);

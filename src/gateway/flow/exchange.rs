@@ -147,13 +147,23 @@ pub(super) async fn passes(
     };
     asking.project.clone_from(&record.project);
     let decision = gateway.engine.check(&asking, false, now).await;
-    Err(if decision.allowed { stopped(reason) } else { refusal(&decision) })
+    // A ban of its address may spare the key, which only the stored profile tells.
+    if decision.allowed { Ok(()) } else { Err(refusal(&decision)) }
+}
+
+/// Puts those behind the candidate that failed first, and leaves its upstream out where it is not to be asked again.
+fn turn_from(open: &mut Vec<Candidate>, failed: &Candidate, same_again: bool) {
+    let behind = open.iter().position(|other| other == failed).map_or(0, |at| at + 1);
+    open.rotate_left(behind);
+    if !same_again {
+        open.retain(|other| other.upstream != failed.upstream);
+    }
 }
 
 /// The parameters that go on to the provider. Others may be anything, also a credential.
 fn parameters(query: &str) -> Option<String> {
-    let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
-    let kept: Vec<&str> = query.split('&').filter(|pair| PARAMETERS.contains(&name(pair).as_str())).collect();
+    let is_kept = |pair: &&str| PARAMETERS.contains(&pair.split('=').next().unwrap_or_default());
+    let kept: Vec<&str> = query.split('&').filter(is_kept).collect();
     (!kept.is_empty()).then(|| kept.join("&"))
 }
 
@@ -254,6 +264,9 @@ impl Call {
         let mut open = chain.to_vec();
         let mut attempt = 0;
         loop {
+            if let Some(over) = self.is_over(&hold, reply_to) {
+                return (over, hold);
+            }
             let upstream = &self.gateway.upstreams[candidate.upstream];
             let asked = tokio::select! {
                 biased;
@@ -275,12 +288,7 @@ impl Call {
             if fault.counts {
                 upstream.failed();
             }
-            // Behind the one that failed, in turn.
-            let behind = open.iter().position(|other| *other == candidate).map_or(0, |at| at + 1);
-            open.rotate_left(behind);
-            if !fault.same_again {
-                open.retain(|other| other.upstream != candidate.upstream);
-            }
+            turn_from(&mut open, &candidate, fault.same_again);
             if open.is_empty() || attempt >= self.gateway.max_attempts {
                 return (Found::Nobody(fault), hold);
             }
@@ -302,6 +310,15 @@ impl Call {
             }
             candidate = then;
         }
+    }
+
+    /// Why no upstream is asked any more. What was held for the next attempt is not used then.
+    fn is_over(&self, hold: &Hold, reply_to: &ReplyTo) -> Option<Found> {
+        if reply_to.is_closed() {
+            return Some(Found::Gone(Used::Nothing));
+        }
+        let reason = self.gateway.engine.stops(&hold.record, self.gateway.engine.now())?;
+        Some(Found::Stopped(reason, Used::Nothing))
     }
 
     /// What is charged where nobody waits any more for an answer that has not begun. How much there is by then of one
@@ -356,7 +373,7 @@ impl Call {
     async fn hand_on(&self, whole: Whole, hold: Hold, reply_to: ReplyTo) {
         let is_success = (200..300).contains(&whole.status);
         let used = match (self.surface.usage)(&whole.body) {
-            _ if !is_success || !self.surface.billed => Used::Nothing,
+            _ if !is_success => Used::Nothing,
             Some(usage) => Used::Exactly(usage),
             None => Used::Unknown,
         };

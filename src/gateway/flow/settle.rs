@@ -15,7 +15,7 @@ use crate::{
 pub(super) enum Used {
     /// What the provider said of the whole answer.
     Exactly(Usage),
-    /// What was metered until it was cancelled, at a provider that stops billing then. It is what is likely, so that
+    /// What was metered until it was cancelled, at a provider that stops billing then: in part an estimate, so that
     /// nothing is learned from it.
     Metered(Usage),
     /// The provider answered with an error, or was never asked: it bills nothing.

@@ -31,16 +31,6 @@ pub fn missed(bars: Vec<Bar>) -> Vec<String> {
     bars.into_iter().filter(|bar| !bar.is_met).map(|bar| bar.words).collect()
 }
 
-/// The bars that a run of the first exam does not reach, in words.
-pub fn missed_bars(score: &Score) -> Vec<String> {
-    missed(bars(score))
-}
-
-/// The bars of the second exam that a run does not reach, in words.
-pub fn missed_bars_of_second(score: &Score) -> Vec<String> {
-    missed(bars_of_second(score))
-}
-
 /// What tells nothing: a run without attacks, or without benign keys. Such a run reaches none of their bars.
 fn untellable(score: &Score) -> impl Iterator<Item = Bar> {
     let tells = [

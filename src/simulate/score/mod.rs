@@ -11,7 +11,7 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-pub use bars::{Bar, bars, bars_of_second, missed, missed_bars, missed_bars_of_second};
+pub use bars::{Bar, bars, bars_of_second, missed};
 use serde::Serialize;
 pub use table::{Row, Table};
 

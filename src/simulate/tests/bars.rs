@@ -1,7 +1,7 @@
 //! Bars are missed where they are, and named.
 
 use super::*;
-use crate::simulate::score::{Score, Verdict, missed_bars, score};
+use crate::simulate::score::{Score, Verdict, bars, missed, score};
 
 fn by_label(found: fn(&Labelled) -> bool) -> Score {
     score(TRAFFIC.iter().map(|l| (l, Verdict { allowed: !found(l), findings: Vec::new() })))
@@ -13,19 +13,19 @@ fn perfect() -> Score {
 
 /// The only bar that is missed.
 fn only(score: &Score) -> String {
-    let missed = missed_bars(score);
+    let missed = missed(bars(score));
     assert_eq!(missed.len(), 1, "{missed:?}");
     missed[0].clone()
 }
 
 #[test]
 fn a_perfect_monitor_misses_none() {
-    assert_eq!(missed_bars(&perfect()), Vec::<String>::new());
+    assert_eq!(missed(bars(&perfect())), Vec::<String>::new());
 }
 
 #[test]
 fn a_monitor_that_does_nothing_misses_recall_and_time_of_every_kind() {
-    let missed = missed_bars(&by_label(|_| false));
+    let missed = missed(bars(&by_label(|_| false)));
     for name in ["all attacks", "weekend_burst", "brute_force", "stolen_key_slow", "token_exhaustion"] {
         assert!(missed.iter().any(|bar| bar.starts_with(name)), "{name}: {missed:?}");
     }
@@ -39,7 +39,7 @@ fn a_monitor_that_does_nothing_misses_recall_and_time_of_every_kind() {
 
 #[test]
 fn a_monitor_that_refuses_everything_misses_the_peace_of_benign_keys() {
-    let missed = missed_bars(&by_label(|_| true));
+    let missed = missed(bars(&by_label(|_| true)));
     assert!(missed.iter().all(|bar| bar.starts_with("benign keys")), "{missed:?}");
     assert!(missed.iter().any(|bar| bar.contains("were refused (100.00%)")), "{missed:?}");
     assert!(missed.iter().any(|bar| bar.contains("while the provider failed")), "{missed:?}");
@@ -72,11 +72,11 @@ fn recall_counts_for_each_kind_and_for_all() {
     assert!(only(&score).starts_with("all attacks"), "nine in ten of one kind will do");
     let kind = score.attacks.get_mut("cost_spike").unwrap();
     (kind.attacks, kind.found) = (1_000, 899);
-    let missed = missed_bars(&score);
+    let missed = missed(bars(&score));
     assert!(missed.iter().any(|bar| bar.starts_with("cost_spike: 899 of 1000 found (89.9%)")), "{missed:?}");
 }
 
 #[test]
 fn a_run_that_tells_nothing_passes_nothing() {
-    assert_eq!(missed_bars(&Score::default()).len(), 2);
+    assert_eq!(missed(bars(&Score::default())).len(), 2);
 }

@@ -8,7 +8,7 @@ use crate::{
     simulate::{
         Exam, archetypes,
         attacks::{self, Tellable},
-        score::{AttackScore, BenignScore, Score, Scorer, Verdict, missed_bars_of_second},
+        score::{AttackScore, BenignScore, Score, Scorer, Verdict, bars_of_second, missed},
     },
 };
 
@@ -101,7 +101,7 @@ fn a_monitor_that_does_nothing_misses_what_can_be_seen_and_harms_nobody() {
     }
     let score = scorer.finish();
     assert!(score.that_are(Tellable::Yes).attacks > score.that_are(Tellable::No).attacks);
-    let missed = missed_bars_of_second(&score);
+    let missed = missed(bars_of_second(&score));
     assert_eq!(missed.len(), 2, "{missed:?}");
     assert!(missed[0].starts_with("found of what can be told: 0.0%"), "{missed:?}");
     let table = score.to_string();
@@ -110,14 +110,14 @@ fn a_monitor_that_does_nothing_misses_what_can_be_seen_and_harms_nobody() {
 
 #[test]
 fn owners_that_are_refused_beside_a_thief_miss_a_bar_and_a_run_that_tells_nothing_passes_nothing() {
-    assert_eq!(missed_bars_of_second(&Score::default()).len(), 2);
+    assert_eq!(missed(bars_of_second(&Score::default())).len(), 2);
     let with_owners = |refused| {
         let mut thefts = AttackScore::default();
         (thefts.attacks, thefts.found) = (1, 1);
         (thefts.owners_requests, thefts.owners_refused) = (1_000, refused);
         let quiet = BenignScore { keys: 1, ..BenignScore::default() };
         let (attacks, benign) = ([("key_bundle", thefts)].into(), [("service", quiet)].into());
-        missed_bars_of_second(&Score { attacks, benign, ..Score::default() })
+        missed(bars_of_second(&Score { attacks, benign, ..Score::default() }))
     };
     assert_eq!(with_owners(10), Vec::<String>::new());
     assert_eq!(with_owners(11), ["requests of attacked owners refused: 1.1%, at most 1.0% is the bar"]);

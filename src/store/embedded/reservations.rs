@@ -28,7 +28,7 @@ impl ReservationStore for EmbeddedStore {
     }
 
     fn reservations(&self, limit: usize) -> StoreResult<'_, Vec<Reservation>> {
-        Box::pin(async move { Ok(self.memory.ledger.ended(Millis::MAX, limit)) })
+        Box::pin(async move { Ok(self.memory.ledger.all(limit)) })
     }
 
     fn end_reservation<'a>(&'a self, reservation: &'a Reservation, now: Millis) -> StoreResult<'a, Ended> {

@@ -69,9 +69,11 @@ async fn a_directory_that_is_removed_while_it_runs_is_told_and_no_act_is_acknowl
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_the_directory_stays_away_a_stop_does_not_claim_that_all_is_written() {
     let parent = tempfile::tempdir().unwrap();
-    let data = parent.path().join("data");
+    let (data, aside) = (parent.path().join("data"), parent.path().join("aside"));
     let service = Process::embedded(&data, &[]);
-    fs::remove_dir_all(&data).unwrap();
+    // At once, as the service may write meanwhile.
+    fs::rename(&data, &aside).unwrap();
+    fs::remove_dir_all(&aside).unwrap();
     eventually("it is not ready", async || service.status("/readyz").await == 503).await;
     service.record("a", json!({})).await;
     assert_eq!(service.terminate().code(), Some(75));

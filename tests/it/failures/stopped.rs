@@ -50,18 +50,23 @@ async fn used(service: &Process, key: &str) -> Value {
     hour.map_or(Value::Null, |hour| hour["tokens"].clone())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_decided_while_redis_was_silent_outlives_a_stop_and_is_counted_once() {
-    let (server, data) = (Server::start(DURABLE), tempfile::tempdir().unwrap());
-    let first = service(&server, data.path());
+/// A service that was stopped while Redis was silent, which answers again: what was decided meanwhile is in a journal.
+async fn stopped_in_an_outage(server: &Server, data: &Path) {
+    let first = service(server, data);
     assert_eq!(first.ban("key:banned", None).await, 201);
     let paused = server.pause();
     degraded(&first).await;
     a_busy_outage(&first).await;
     assert_eq!(first.terminate().code(), Some(0), "all of it is in the journal");
+    drop(paused);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_decided_while_redis_was_silent_outlives_a_stop_and_is_counted_once() {
+    let (server, data) = (Server::start(DURABLE), tempfile::tempdir().unwrap());
+    stopped_in_an_outage(&server, data.path()).await;
     let journals = || std::fs::read_dir(data.path().join("journal")).unwrap().count();
     assert_eq!(journals(), 1);
-    drop(paused);
     let next = service(&server, data.path());
     assert_eq!(next.state("key:thief").await, "temporarily_banned");
     eventually("Redis has what the journal held", async || journals() == 0).await;
@@ -97,13 +102,7 @@ async fn a_store_that_comes_back_while_the_service_stops_gets_all_and_there_is_n
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_owed_to_one_store_is_left_for_it_by_a_start_over_another() {
     let (server, data) = (Server::start(DURABLE), tempfile::tempdir().unwrap());
-    let first = service(&server, data.path());
-    assert_eq!(first.ban("key:banned", None).await, 201);
-    let paused = server.pause();
-    degraded(&first).await;
-    a_busy_outage(&first).await;
-    assert_eq!(first.terminate().code(), Some(0), "all of it is in the journal");
-    drop(paused);
+    stopped_in_an_outage(&server, data.path()).await;
     let journals = || std::fs::read_dir(data.path().join("journal")).unwrap().count();
     let elsewhere = Server::start(&[]);
     let over = |server: &Server, namespace| {

@@ -52,8 +52,13 @@ def keys_of(headers: Iterable[tuple[str, str]], names: Sequence[str] = KEY_HEADE
 
 
 def keys_in_query(query: str, names: Sequence[str]) -> set[str | None]:
-    """All keys that a query names, read as Keyward reads it; None for one that others may read another key from."""
-    pairs = (pair.partition("=") for pair in re.split("[&;]", query) if names)
+    """All keys that a query names, read as Keyward reads it; None for one that others may read another key from.
+
+    A `#` belongs to no query, but a target may have one, and applications differ in whether a value ends there: both
+    are looked at.
+    """
+    parts = re.split("[&;]", query) + (re.split("[&;#]", query) if "#" in query else [])
+    pairs = (pair.partition("=") for pair in parts if names)
     given = (_decoded(value) for name, _, value in pairs if _decoded(name) in names)
     return {_plain(value) for value in given if value != ""}
 

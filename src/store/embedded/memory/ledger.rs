@@ -3,7 +3,7 @@
 //! One lock over all of them makes a charge of several counters all or none. It is held for microseconds, and only by
 //! requests that such limits are on.
 
-mod observed;
+mod ended;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -181,19 +181,17 @@ impl Ledger {
         }
     }
 
-    /// Reservations whose stage ended by `now`, the earliest first, at most `limit`.
-    pub(in crate::store::embedded) fn ended(&self, now: Millis, limit: usize) -> Vec<Reservation> {
-        let inner = self.0.lock();
-        let ended = inner.ends.iter().take_while(|(until, _)| *until <= now);
-        let ended = ended.filter_map(|(_, id)| inner.reservations.get(id));
-        let ended = ended.filter(|kept| kept.counted || !inner.uncounted.contains(&*kept.reservation.id));
-        ended.take(limit).map(|kept| kept.reservation.clone()).collect()
+    /// All reservations, the earliest to end first, at most `limit`.
+    pub(in crate::store::embedded) fn all(&self, limit: usize) -> Vec<Reservation> {
+        self.0.lock().ended(Millis::MAX, limit, |_| true)
     }
 
-    /// The same, and forgets requests that were counted when they were seen, at most ten times as many.
+    /// Reservations whose stage ended by `now`, the earliest first, at most `limit`. Requests that were counted when
+    /// they were seen are forgotten, at most ten times as many, and are not among them.
     pub(in crate::store::embedded) fn take_ended(&self, now: Millis, limit: usize) -> Vec<Reservation> {
-        self.0.lock().forget_observed(now, 10 * limit);
-        self.ended(now, limit)
+        let mut inner = self.0.lock();
+        inner.forget_observed(now, 10 * limit);
+        inner.ended(now, limit, |reservation| reservation.stage != Stage::Observed)
     }
 
     /// Whether usage is to count something of reservations.
