@@ -72,9 +72,9 @@ impl Parts {
         )?);
         let deferred = DeferredReports::new(shared.clone(), fallback.clone(), book.clone(), options.flushes);
         let deferred = Arc::new(deferred);
+        let in_force = Arc::new(InForce::new(shared.clone(), base));
         Ok(Self {
-            in_force: Arc::new(InForce::new(shared.clone(), base)),
-            standings: Arc::new(Standings::new(shared.clone(), bans.clone())),
+            standings: Arc::new(Standings::new(shared.clone(), in_force.clone(), bans.clone())),
             profiles: Arc::new(ProfileBook::new(options.profile_capacity, options.flushes)),
             usage: Arc::new(Usage::new(shared.clone(), book.clone(), deferred.clone())),
             answers: Arc::new(AnswersForOthers::new(shared.clone(), options.shares_store)),
@@ -82,6 +82,7 @@ impl Parts {
             limit_reports: Arc::new(LimitReports::default()),
             event_counts: Arc::new(EventCounts::new(shared.clone())),
             usage_book: book,
+            in_force,
             shared,
             geo,
             bans,

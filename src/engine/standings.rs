@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{bans::BanIndex, shared::Shared};
+use super::{bans::BanIndex, in_force::InForce, shared::Shared};
 use crate::{
     domain::{
         Millis,
@@ -20,13 +20,14 @@ const TRIES: usize = 8;
 /// The standings of all subjects.
 pub struct Standings {
     shared: Arc<Shared>,
+    in_force: Arc<InForce>,
     bans: Arc<BanIndex>,
 }
 
 impl Standings {
-    /// Those in a store, with the bans among them that are known here.
-    pub(super) fn new(shared: Arc<Shared>, bans: Arc<BanIndex>) -> Self {
-        Self { shared, bans }
+    /// Those in a store, with the bans among them that are known here. Whose key is whose says the registry `in_force`.
+    pub(super) fn new(shared: Arc<Shared>, in_force: Arc<InForce>, bans: Arc<BanIndex>) -> Self {
+        Self { shared, in_force, bans }
     }
 
     /// The ban in force on a subject as this instance knows it.
@@ -34,9 +35,17 @@ impl Standings {
         self.bans.get(subject, now)
     }
 
-    /// The banned network around an address or prefix, other than itself.
+    /// Who is banned around a subject: of an address or prefix another network that holds it, of a key its project.
     pub fn covering_ban(&self, subject: &Subject, now: Millis) -> Option<Subject> {
-        self.bans.covering(subject, now)
+        match subject.kind() {
+            SubjectKind::Ip => self.bans.covering(subject, now),
+            SubjectKind::Key => {
+                let active = self.in_force.policy();
+                let project = active.registry.project_of(subject.id());
+                project.filter(|project| self.bans.get(project, now).is_some()).cloned()
+            }
+            SubjectKind::Project => None,
+        }
     }
 
     /// The keys of which the log has that a ban in force spares them, at most a page of a hundred events.
@@ -102,22 +111,24 @@ impl Standings {
         Err(StoreError::Refused("the standing changed too often meanwhile; try again".into()))
     }
 
-    /// The standing of a subject (a clear one when nothing was ever held against it). An address within a banned prefix
-    /// stands as the prefix does.
+    /// The standing of a subject (a clear one when nothing was ever held against it). One that is not banned itself
+    /// stands as what is banned around it does: the network of an address, the project of a key.
     ///
     /// # Errors
     /// When the store does not answer and this instance knows no ban of it.
     pub async fn of(&self, subject: &Subject) -> Result<StandingRecord, StoreError> {
         let own = self.own(subject).await?;
         let now = self.shared.now();
-        match self.bans.covering(subject, now).filter(|_| !own.standing.is_banned_at(now)) {
-            Some(prefix) => {
-                let mut record = self.own(&prefix).await?;
-                record.detail.reason = format!("{} (by {prefix})", record.detail.reason);
-                Ok(StandingRecord { subject: subject.clone(), ..record })
-            }
-            None => Ok(own),
+        let observing = self.in_force.policy().observes();
+        let refuses = |record: &StandingRecord| record.standing.counting(observing).is_banned_at(now);
+        let Some(around) = self.covering_ban(subject, now).filter(|_| !refuses(&own)) else { return Ok(own) };
+        let mut record = self.own(&around).await?;
+        // One that was only observed hides none that is enforced, and another instance may have lifted it just now.
+        if !record.standing.is_banned_at(now) || own.standing.is_banned_at(now) && !refuses(&record) {
+            return Ok(own);
         }
+        record.detail.reason = format!("{} (by {around})", record.detail.reason);
+        Ok(StandingRecord { subject: subject.clone(), ..record })
     }
 
     async fn own(&self, subject: &Subject) -> Result<StandingRecord, StoreError> {

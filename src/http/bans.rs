@@ -160,7 +160,7 @@ fn state(params: &Params) -> Result<Option<StandingState>, ApiError> {
     params.get("state", must, |text| serde_json::from_value(text.into()).ok())
 }
 
-/// Shows where a subject stands. One that nobody knows is clear.
+/// Shows where a subject stands: by its own ban, else by one around it. One that nobody knows is clear.
 #[utoipa::path(
     get, path = "/v1/bans/{subject}", tag = "bans", operation_id = "show_ban",
     params((
@@ -168,7 +168,10 @@ fn state(params: &Params) -> Result<Option<StandingState>, ApiError> {
         description = "`key:<key_id>`, `ip:<address or prefix>` or `project:<id>`, percent-encoded."
     )),
     responses(
-        (status = 200, body = BanStatus, description = "Its standing."),
+        (
+            status = 200, body = BanStatus,
+            description = "Its standing, or that of the banned network or project around it, which the reason names."
+        ),
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "It is no subject."),
         (
             status = 503, body = Problem, content_type = "application/problem+json",
@@ -226,12 +229,12 @@ pub(super) async fn ban(
     responses(
         (
             status = 200, body = BanStatus,
-            description = "Its standing now: that of a banned network around it, where there is one."
+            description = "Its standing now: that of a banned network or project around it, where there is one."
         ),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "It is not held."),
         (
             status = 409, body = Problem, content_type = "application/problem+json",
-            description = "It has no ban of its own; a network around it is banned, which the detail names."
+            description = "It has no ban of its own; a network or project around it is banned, which the detail names."
         ),
         (
             status = "4XX", body = Problem, content_type = "application/problem+json",
@@ -252,7 +255,7 @@ pub(super) async fn lift(
 ) -> Result<Json<BanStatus>, ApiError> {
     let reason = because(&params.only(&["reason"])?, body, &actor, "lifted")?;
     lift_one(&app, &subject, &reason, &actor).await?;
-    // What remains: a network around it may be banned, too.
+    // What remains: a network around it or its project may be banned, too.
     Ok(Json(status(&app, &app.engine.standings().of(&subject).await?, app.engine.now())))
 }
 
@@ -268,8 +271,8 @@ pub(crate) async fn lift_one(app: &App, subject: &Subject, reason: &str, by: &Ac
         return Ok(());
     }
     Err(match app.engine.standings().covering_ban(subject, now) {
-        Some(network) => ApiError::Conflict(format!(
-            "{subject} has no ban of its own: it is banned as part of {network}; lift that one"
+        Some(around) => ApiError::Conflict(format!(
+            "{subject} has no ban of its own: it is banned as part of {around}; lift that one"
         )),
         None => ApiError::NotFound(format!("{subject} is neither banned nor throttled")),
     })

@@ -103,7 +103,7 @@ pub(super) async fn show(
     let view = app.engine.subjects().view(&subject, now).await?;
     let view = view.ok_or_else(|| ApiError::NotFound(format!("nothing is known about {subject}")))?;
     let is_key = subject.kind() == SubjectKind::Key;
-    let SubjectView { standing, observation, profile, events } = view;
+    let SubjectView { standing, observation, profile, events, .. } = view;
     let places = profile.as_ref().map(|profile| app.engine.known_places(profile)).unwrap_or_default();
     let seen = observation.as_ref().filter(|_| is_key);
     let known = profile.as_ref().map(|profile| (profile, &*places));

@@ -19,6 +19,7 @@ use crate::{
         actor::Actor,
         place::PlaceCore,
         profile::{PartSighting, Profile},
+        registry::{Entry, KeyEntry, Project},
         scope::Scope,
         subject::Subject,
     },
@@ -239,6 +240,22 @@ async fn a_stopped_part_of_a_clear_key_is_shown_and_lifted() {
     assert_eq!(page.call("POST", "/ui/acts/lift", &[FORM], &lift).await.status, 303);
     let after = page.get("/ui/subjects/key:a").await;
     assert_eq!(stopped(&after), (false, false), "{}", after.text);
+}
+
+#[tokio::test]
+async fn a_key_of_a_banned_project_is_shown_as_banned_and_offers_no_lifting_but_of_its_own_ban() {
+    let page = Page::open().await;
+    let key = KeyEntry { project: Some("shop".to_owned()), ..KeyEntry::default() };
+    let (project, by, now) = (Entry::Project(Project::default()), Actor::local(), page.engine.now());
+    page.engine.registry_changes().put("shop", &project, &by, now).await.unwrap();
+    page.engine.registry_changes().put("a", &Entry::Key(key), &by, now).await.unwrap();
+    page.ban("project:shop", "spent").await;
+    let shown = page.get("/ui/subjects/key:a").await;
+    assert!(shown.text.contains("(by project:shop)"), "{}", shown.text);
+    assert!(!shown.text.contains("/ui/acts/lift\""), "{}", shown.text);
+    page.ban("key:a", "leaked").await;
+    let shown = page.get("/ui/subjects/key:a").await;
+    assert!(shown.text.contains("leaked") && shown.text.contains("/ui/acts/lift\""), "{}", shown.text);
 }
 
 #[tokio::test]

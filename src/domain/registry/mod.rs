@@ -309,16 +309,21 @@ impl Registry {
         rules.iter().map(|rule| rule.on(&scope, WHOLE)).collect()
     }
 
+    /// The project of a key's requests, whatever they name: the one that it is registered to, and of a key that nobody
+    /// registered the default one, which is theirs where they name none. `None`: the one that they name.
+    pub fn project_of(&self, key_id: &str) -> Option<&Subject> {
+        match self.keys.get(key_id) {
+            Some(key) => key.project.as_ref(),
+            None => self.ready.default_project.as_ref(),
+        }
+    }
+
     /// Every limit that requests of a key or of a project are held to, whatever their model: the key's own, its
     /// plan's, its project's, and those on everything.
     pub fn limits_on(&self, subject: &Subject) -> Vec<Applied> {
         let is_key = subject.kind() == SubjectKind::Key;
         let key = self.keys.get(subject.id()).filter(|_| is_key);
-        let project = match key {
-            _ if !is_key => Some(subject),
-            Some(key) => key.project.as_ref(),
-            None => self.ready.default_project.as_ref(),
-        };
+        let project = if is_key { self.project_of(subject.id()) } else { Some(subject) };
         let is_made_up = key.is_none() && self.configured.unknown_keys == UnknownKeys::Refuse;
         let asker = Some(subject).filter(|_| is_key && !is_made_up);
         let mut limits = SmallVec::new();

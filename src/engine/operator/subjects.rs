@@ -33,6 +33,8 @@ const LOOKED_AT_ONCE: usize = 2_000;
 pub struct SubjectView {
     /// Where it is on the ladder, and its version.
     pub standing: StandingRecord,
+    /// Whether a throttle or ban of its own is in force, which a person can lift.
+    pub is_held_itself: bool,
     /// Windows and peers; `None` when nothing was counted.
     pub observation: Option<Observation>,
     /// What is normal for it.
@@ -148,14 +150,16 @@ impl Subjects {
             at_hand.later.parts.merge(&stored.later.parts);
         }
         let profile = at_hand.filter(|p| !p.is_empty()).or(stored);
-        let covered = self.bans.covering(subject, now).is_some();
+        // A key that nobody registered is not known because the default project is banned.
+        let is_ours = subject.kind() != SubjectKind::Key || self.in_force.is_registered(subject.id());
+        let covered = is_ours && self.standings.covering_ban(subject, now).is_some();
         let nothing = standing.is_none() && observation.is_none() && profile.is_none();
         if nothing && events.items.is_empty() && !covered {
             return Ok(None);
         }
-        // An address stands as the banned prefix does that it is in.
+        let is_held_itself = standing.is_some_and(|own| own.standing.state_at(now) != StandingState::Clear);
         let standing = self.standings.of(subject).await?;
-        Ok(Some(SubjectView { standing, observation, profile, events: events.items }))
+        Ok(Some(SubjectView { standing, is_held_itself, observation, profile, events: events.items }))
     }
 
     /// Lists subjects: those that were seen, the last one first, or those that are held. A page looks at 20,000

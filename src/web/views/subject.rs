@@ -108,7 +108,7 @@ pub(in crate::web) async fn show(
 
 async fn nothing(app: &App, subject: &Subject) -> Result<SubjectView, Fault> {
     let standing = app.engine.standings().of(subject).await?;
-    Ok(SubjectView { standing, observation: None, profile: None, events: Vec::new() })
+    Ok(SubjectView { standing, is_held_itself: false, observation: None, profile: None, events: Vec::new() })
 }
 
 fn page(
@@ -120,7 +120,7 @@ fn page(
     is_known: bool,
     now: Millis,
 ) -> SubjectPage {
-    let SubjectView { standing, observation, profile, events } = view;
+    let SubjectView { standing, is_held_itself, observation, profile, events } = view;
     let status = bans::status(app, &standing, now);
     let (state, class) = state_words(status.state);
     let is_held = status.state != StandingState::Clear;
@@ -142,8 +142,7 @@ fn page(
         sentence: explain::of_subject(&standing, known, &policy.policy.ladder, now),
         is_known,
         is_held,
-        can_lift: !stopped.is_empty()
-            || is_held && app.engine.standings().covering_ban(subject, now).is_none(),
+        can_lift: !stopped.is_empty() || is_held_itself,
         stopped,
         state,
         class,
