@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::{
     Millis,
+    country::{self, CountryError},
     place::PlaceCore,
     subject::{Subject, SubjectError, SubjectKind},
 };
@@ -54,6 +55,30 @@ pub enum AllowError {
     /// What it says of a key or an address is not one.
     #[error("{0}")]
     Subject(#[from] SubjectError),
+    /// What it says of a country is not one.
+    #[error("a country {0}")]
+    Country(#[from] CountryError),
+}
+
+impl AllowEntry {
+    /// Reads an entry that somebody writes: of what is stored, one may name a country that there is not.
+    ///
+    /// # Errors
+    /// When it is no entry, or names such a country.
+    pub fn written(text: &str) -> Result<Self, AllowError> {
+        let entry: Self = text.parse()?;
+        let sides = match entry {
+            Self::Place(side) => [Some(side), None],
+            Self::Pair(one, other) => [Some(one), Some(other)],
+            Self::Key(_) | Self::Network(_) => [None, None],
+        };
+        for side in sides.into_iter().flatten() {
+            if let Side::Country(code) = side {
+                country::read(&String::from_utf8_lossy(&code))?;
+            }
+        }
+        Ok(entry)
+    }
 }
 
 impl FromStr for AllowEntry {
@@ -86,12 +111,7 @@ fn number(text: &str) -> Result<u32, AllowError> {
 }
 
 fn country(text: &str) -> Result<[u8; 2], AllowError> {
-    let bytes: [u8; 2] = text.as_bytes().try_into().map_err(|_| AllowError::Form)?;
-    if bytes.iter().all(u8::is_ascii_alphabetic) {
-        Ok(bytes.map(|b| b.to_ascii_uppercase()))
-    } else {
-        Err(AllowError::Form)
-    }
+    country::letters(text).ok_or(AllowError::Form)
 }
 
 fn side(text: &str) -> Result<Side, AllowError> {
@@ -192,6 +212,20 @@ mod tests {
         }
         let error = "ip:010.0.0.1".parse::<AllowEntry>().unwrap_err().to_string();
         assert!(error.contains("without leading zeros"), "{error}");
+    }
+
+    #[test]
+    fn what_people_write_names_countries_that_there_are_and_what_is_stored_still_loads() {
+        for text in ["country:sg", "pair:SG~ro", "pair:SG~AS3", "asn:3", "key:ZZ", "ip:203.0.113.7"] {
+            assert!(AllowEntry::written(text).is_ok(), "{text}");
+        }
+        for text in ["country:ZZ", "country:uk", "pair:SG~XX", "pair:ZZ~SG", "pair:AS3~ZZ"] {
+            let error = AllowEntry::written(text).unwrap_err();
+            assert!(matches!(error, AllowError::Country(_)), "{text}: {error}");
+            assert!(text.parse::<AllowEntry>().is_ok(), "{text}");
+        }
+        let error = AllowEntry::written("country:uk").unwrap_err().to_string();
+        assert_eq!(error, "a country must be a code of ISO 3166-1 alpha-2 such as SG, and UK is GB there");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod alert;
 pub mod allowlist;
 pub mod calendar;
 pub mod counter;
+pub mod country;
 pub mod day_comparison;
 pub mod debt;
 pub mod decision;

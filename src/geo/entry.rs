@@ -4,7 +4,7 @@
 //! the ip-location-db packages, where everything is at the top.
 
 use super::node::Node;
-use crate::domain::place::Coordinates;
+use crate::domain::{country, place::Coordinates};
 
 /// Accuracy radius in km of coordinates that name a city but no radius. City centres in free databases are
 /// typically right within 50 km (MaxMind's own accuracy table counts "within 50 km" as resolved).
@@ -47,7 +47,7 @@ impl<'de> Entry<'de> {
         Self {
             coordinates: coordinates(record, city.is_some()),
             city,
-            country: COUNTRY.iter().find_map(|path| record.at(path).text().and_then(country_code)),
+            country: COUNTRY.iter().find_map(|path| record.at(path).text().and_then(country::letters)),
             asn: ASN.iter().find_map(|path| system_number(record.at(path))),
             organization: text(ORGANIZATION),
         }
@@ -73,12 +73,6 @@ fn coordinates(record: &Node<'_>, has_city: bool) -> Option<Coordinates> {
     let known = latitude != 0.0 || longitude != 0.0;
     let possible = (-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude);
     (known && possible).then_some(Coordinates { latitude, longitude, radius_km })
-}
-
-/// An ISO 3166-1 alpha-2 code, in capitals.
-fn country_code(text: &str) -> Option<[u8; 2]> {
-    let code: [u8; 2] = text.as_bytes().try_into().ok()?;
-    code.iter().all(u8::is_ascii_alphabetic).then(|| code.map(|letter| letter.to_ascii_uppercase()))
 }
 
 /// An AS number, as a number or as text with or without `AS` before it; 0 is reserved (RFC 7607) and means none.

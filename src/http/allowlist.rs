@@ -192,6 +192,7 @@ impl AllowOrder {
         entry: &str,
         by: &Actor,
     ) -> Result<(AllowView, bool), ApiError> {
+        AllowEntry::written(entry).map_err(|error| ApiError::field("/entry", error.to_string()))?;
         let entry = named(app, entry).await?;
         let now = app.engine.now();
         let expires = self.checked(now)?.map(format_millis);

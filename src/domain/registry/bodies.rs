@@ -12,6 +12,7 @@ use super::{
 use crate::domain::{
     Millis, address,
     calendar::{Calendar, Zone, format_millis, parse_millis},
+    country,
     key::{KEY_ID_FORM, looks_secret, valid_key_id},
     limit::{Limit, Priority, Span},
     subject::valid_id,
@@ -161,7 +162,7 @@ impl KeyEntry {
         }
         let (read, budget) = limits_and_budget(&self.limits, self.budget_usd.as_ref(), &mut wrong);
         let networks = each(&self.allowed_networks, "/allowed_networks", network, &mut wrong);
-        let countries = each(&self.allowed_countries, "/allowed_countries", country, &mut wrong);
+        let countries = each(&self.allowed_countries, "/allowed_countries", written_country, &mut wrong);
         let models = each(&self.allowed_models, "/allowed_models", limits::model, &mut wrong);
         let expires = note(self.expires.as_deref().map(moment).transpose(), "/expires", &mut wrong).flatten();
         let checked = Self {
@@ -189,7 +190,8 @@ impl KeyEntry {
     }
 
     pub(super) fn countries(&self) -> Vec<[u8; 2]> {
-        self.allowed_countries.iter().filter_map(|text| country(text).ok()).collect()
+        // As stored: a code that is no longer written still holds.
+        self.allowed_countries.iter().filter_map(|text| country::letters(text)).collect()
     }
 
     /// From when the key is refused, milliseconds since 1970.
@@ -254,11 +256,8 @@ fn network(text: &str) -> Result<IpNet, String> {
     address::parse_network(text).map_err(|error| error.to_string())
 }
 
-fn country(text: &str) -> Result<[u8; 2], String> {
-    let code: Option<[u8; 2]> = text.as_bytes().try_into().ok();
-    let code = code.filter(|code| code.iter().all(u8::is_ascii_alphabetic));
-    code.map(|code| code.map(|b| b.to_ascii_uppercase()))
-        .ok_or_else(|| "must be a country of two letters (ISO 3166-1) such as SG".to_owned())
+fn written_country(text: &str) -> Result<[u8; 2], String> {
+    country::read(text).map_err(|error| error.to_string())
 }
 
 fn moment(text: &str) -> Result<Millis, String> {

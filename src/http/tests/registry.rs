@@ -6,6 +6,7 @@ use super::{Api, Reply, record};
 use crate::{
     config::default_policy,
     domain::{
+        actor::Actor,
         event::EventType,
         registry::{Configured, Plan, Project},
     },
@@ -323,4 +324,23 @@ async fn what_is_configured_can_be_put_over_and_not_deleted() {
         assert_eq!(api.get(path).await.good(200), configured);
     }
     assert_eq!(api.get("/v1/plans").await.good(200)["items"][0]["name"], "free");
+}
+
+#[tokio::test]
+async fn a_country_that_there_is_not_is_refused_where_it_is_written() {
+    let api = Api::open().await;
+    for code in ["ZZ", "XX", "UK"] {
+        let body = json!({ "allowed_countries": [code] }).to_string();
+        let problem = api.put("/v1/keys/a", &body).await.problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], "/allowed_countries/0", "{problem}");
+        for entry in [format!("country:{code}"), format!("pair:SG~{code}")] {
+            let problem = api.put(&format!("/v1/allowlist/{entry}"), r#"{"reason":"x"}"#).await.problem(422);
+            assert_eq!(problem["errors"][0]["pointer"], "/entry", "{problem}");
+        }
+    }
+    // As an earlier version wrote it.
+    let (body, by, now) = (json!({ "reason": "x" }), Actor::local(), api.engine.now());
+    api.engine.policy_changes().write_allowlist("country:ZZ", body, &by, now).await.unwrap();
+    assert_eq!(api.get("/v1/allowlist/country:zz").await.good(200)["entry"], "country:ZZ");
+    assert_eq!(api.delete("/v1/allowlist/country:ZZ").await.status, 204);
 }

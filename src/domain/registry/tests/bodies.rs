@@ -127,3 +127,16 @@ fn everything_that_is_wrong_is_named_with_its_hint() {
         told.unwrap().checked().unwrap_err().into_iter().map(|wrong| wrong.pointer).collect();
     assert_eq!(told, ["/allowed_networks/0", "/allowed_countries/0", "/allowed_models/0", "/expires"]);
 }
+
+#[test]
+fn a_country_that_there_is_not_cannot_be_written_and_one_that_is_stored_still_holds() {
+    let entry = |code: &str| -> KeyEntry {
+        serde_json::from_value(serde_json::json!({ "allowed_countries": ["SG", code] })).unwrap()
+    };
+    for code in ["ZZ", "XX", "uk"] {
+        let told = entry(code).checked().unwrap_err();
+        assert_eq!(told.iter().map(|wrong| &*wrong.pointer).collect::<Vec<_>>(), ["/allowed_countries/1"]);
+    }
+    assert_eq!(entry("gb").checked().unwrap().allowed_countries, ["SG", "GB"]);
+    assert_eq!(entry("zz").countries(), [*b"SG", *b"ZZ"]);
+}
