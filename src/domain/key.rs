@@ -91,6 +91,34 @@ fn is_visible(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// What a key has of the one whose place it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Succession {
+    /// The registry says of it what it says of the other one: project, plan, limits, and what it may.
+    pub has_terms: bool,
+    /// It has what was learned of the other one.
+    pub has_past: bool,
+}
+
+impl Succession {
+    /// What the key `new` has of the key `old`, in a sentence.
+    pub fn sentence(self, old: &str, new: &str) -> String {
+        match (self.has_terms, self.has_past) {
+            (true, true) => format!("{new} has the project, plan and past of {old}."),
+            (true, false) => {
+                format!("{new} has the project and plan of {old}, of which nothing had been learned.")
+            }
+            (false, true) => {
+                format!("{new} has the past of {old}; what the registry says of either is left as it was.")
+            }
+            (false, false) => format!(
+                "{new} has nothing of {old}: what the registry says of either is left as it was, and nothing had been \
+                 learned of {old}."
+            ),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

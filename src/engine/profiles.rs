@@ -14,7 +14,7 @@ use crate::{
         profile::{PartSighting, Profile, Sample},
         subject::Subject,
     },
-    store::{ProfileStore, StoreError},
+    store::{ProfileStore, StoreError, patient},
 };
 
 /// Most profiles in memory. A profile of a busy key takes some 20 to 60 KB.
@@ -68,6 +68,8 @@ impl ProfileHandle {
 pub(super) struct ProfileBook {
     cache: Cache<Subject, ProfileHandle>,
     dirty: Mutex<Vec<(Subject, ProfileHandle)>>,
+    /// Held while it is flushed: what is on its way to the store is in neither.
+    flushing: tokio::sync::Mutex<()>,
     /// Whether anybody flushes. In replay nobody does, and the view is all there is.
     flushes: bool,
 }
@@ -76,7 +78,8 @@ impl ProfileBook {
     /// A book for at most `capacity` profiles.
     pub(super) fn new(capacity: usize, flushes: bool) -> Self {
         let capacity = if flushes { capacity.min(CACHE_CAP) } else { capacity };
-        Self { cache: Cache::new(capacity.max(1)), dirty: Mutex::default(), flushes }
+        let (cache, flushing) = (Cache::new(capacity.max(1)), tokio::sync::Mutex::default());
+        Self { cache, dirty: Mutex::default(), flushing, flushes }
     }
 
     /// The profile of a subject, if it is at hand.
@@ -235,6 +238,7 @@ impl ProfileBook {
     /// The first error of the store.
     pub(super) async fn flush(&self, store: &dyn ProfileStore) -> Result<usize, StoreError> {
         use futures::StreamExt;
+        let _alone = self.flushing.lock().await;
         let dirty = std::mem::take(&mut *self.dirty.lock());
         let count = dirty.len();
         let results = futures::stream::iter(dirty)
@@ -245,6 +249,23 @@ impl ProfileBook {
         results.into_iter().collect::<Result<Vec<()>, _>>().map(|_| count)
     }
 
+    /// What the store holds of a subject once all that was learned of it here is flushed.
+    ///
+    /// # Errors
+    /// When the store does not answer; what could not be flushed is kept for the next time.
+    pub(super) async fn flushed(
+        &self,
+        store: &dyn ProfileStore,
+        subject: &Subject,
+    ) -> Result<Option<Profile>, StoreError> {
+        let _alone = self.flushing.lock().await;
+        let ours: Vec<_> = self.dirty.lock().extract_if(.., |(dirty, _)| dirty == subject).collect();
+        for (subject, handle) in ours {
+            self.flush_one(store, subject, handle).await?;
+        }
+        patient(store.profile(subject)).await
+    }
+
     async fn flush_one(
         &self,
         store: &dyn ProfileStore,
@@ -252,7 +273,8 @@ impl ProfileBook {
         handle: ProfileHandle,
     ) -> Result<(), StoreError> {
         let delta = std::mem::take(&mut handle.0.lock().pending);
-        match store.merge_profile(&subject, &delta).await {
+        // Bounded here: whoever waits no longer would lose what was taken.
+        match patient(store.merge_profile(&subject, &delta)).await {
             Ok(mut merged) => {
                 let mut entry = handle.0.lock();
                 merged.merge(&entry.pending);

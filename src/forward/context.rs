@@ -6,14 +6,17 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::{
-    domain::{Millis, event::Event},
+    domain::{Millis, event::Event, key::Succession},
     store::{ForwardStore, StoreError},
 };
 
-/// Puts a key in the place of another: the name of the hook that says so, the old key and the new one. False: the new
+/// Puts a key in the place of another: the name of the hook that says so, the old key and the new one. `None`: the new
 /// one is no public id of a key.
-type ReplaceKey =
-    Arc<dyn Fn(String, (String, String)) -> BoxFuture<'static, Result<bool, StoreError>> + Send + Sync>;
+type ReplaceKey = Arc<
+    dyn Fn(String, (String, String)) -> BoxFuture<'static, Result<Option<Succession>, StoreError>>
+        + Send
+        + Sync,
+>;
 
 /// What forwarding gets of the rest of the service.
 #[derive(Clone)]

@@ -95,7 +95,8 @@ pub struct EmergencyHookCalled {
     pub cause: EventType,
     /// The rule of notices that both events belong to.
     pub rule: String,
-    /// The key that the hook gave back, which has the project, plan and past of the old one; absent where it gave none.
+    /// The key that the hook gave back, in the place of the old one; `summary` says what of project, plan and past it
+    /// has. Absent where it gave none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_key_id: Option<String>,
 }

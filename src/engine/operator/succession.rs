@@ -8,7 +8,7 @@ use crate::{
     domain::{
         Millis,
         actor::Actor,
-        key::{looks_secret, valid_key_id},
+        key::{Succession, looks_secret, valid_key_id},
         registry::{Entry, KeyEntry},
         subject::Subject,
     },
@@ -37,8 +37,8 @@ impl Successions {
     }
 
     /// Gives the key `new` what the registry says of `old`, unless it is registered already, and what was learned of
-    /// `old`. Bans and strikes stay with `old`. The same again changes nothing. False, and nothing is done: `new` is no
-    /// public id of a key, or `old` itself.
+    /// `old`, also what is not in the store yet. Bans and strikes stay with `old`. The same again changes nothing.
+    /// `None`, and nothing is done: `new` is no public id of a key, or `old` itself.
     ///
     /// # Errors
     /// When it could not be written; it may be asked again then.
@@ -47,27 +47,33 @@ impl Successions {
         (old, new): (&str, &str),
         by: &Actor,
         now: Millis,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Succession>, StoreError> {
         let registry = self.in_force.policy().registry.clone();
         let is_registered = registry.key(new).is_some();
         if old == new || !valid_key_id(new) || (looks_secret(new).is_some() && !is_registered) {
-            return Ok(false);
+            return Ok(None);
         }
-        if let Some(held) = registry.key(old).filter(|_| !is_registered) {
-            let entry = KeyEntry { replaced_by: None, ..(*held.body).clone() };
+        let entry = registry.key(old).map(|held| KeyEntry { replaced_by: None, ..(*held.body).clone() });
+        if let Some(entry) = entry.clone().filter(|_| !is_registered) {
             self.registry.put(new, &Entry::Key(entry), by, now).await?;
         }
-        self.pass_on(&Subject::key(old), &Subject::key(new)).await?;
-        Ok(true)
+        let has_past = self.pass_on(&Subject::key(old), &Subject::key(new)).await?;
+        let held = self.in_force.policy().registry.key(new);
+        let has_terms = entry.is_some_and(|entry| held.is_some_and(|held| *held.body == entry));
+        Ok(Some(Succession { has_terms, has_past }))
     }
 
-    /// A profile that reaches as far back as the other one has been passed on before.
-    async fn pass_on(&self, old: &Subject, new: &Subject) -> Result<(), StoreError> {
-        let store = &self.shared.store;
-        let Some(past) = patient(store.profile(old)).await? else { return Ok(()) };
+    /// Whether there is a past to pass on. A profile that reaches as far back as the other one has been passed on
+    /// before.
+    async fn pass_on(&self, old: &Subject, new: &Subject) -> Result<bool, StoreError> {
+        let store = &*self.shared.store;
+        let Some(past) = self.profiles.flushed(store, old).await? else { return Ok(false) };
         let known = patient(store.profile(new)).await?.unwrap_or_default();
         let (known, since) = (known.first_seen, past.first_seen);
         let is_passed_on = known.is_some_and(|known| since.is_none_or(|since| known <= since));
-        if is_passed_on { Ok(()) } else { self.profiles.add(&**store, new, &past).await }
+        if !is_passed_on {
+            self.profiles.add(store, new, &past).await?;
+        }
+        Ok(true)
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     domain::{
         actor::Actor,
+        key::Succession,
         registry::{Configured, Entry, KeyEntry, Plan, Project, UnknownKeys},
     },
     engine::Base,
@@ -128,14 +129,16 @@ async fn a_key_that_takes_the_place_of_another_has_its_terms_and_its_past_and_ge
         assert_eq!(day.refusal(json!({"key_id": "old", "model": "gpt-4.1"})).await, None);
         day.now += MINUTE;
     }
-    day.engine.decider.profiles.flush(day.engine.store()).await.unwrap();
+    // Nothing of it is in the store yet.
+    assert_eq!(day.engine.shared.store.profile(&Subject::key("old")).await.unwrap(), None);
     let by = Actor::hook("rotate");
     for new in ["old", "", "sk-ant-0123456789abcdef"] {
-        let is_done = day.engine.successions().take_place(("old", new), &by, day.now).await.unwrap();
-        assert!(!is_done, "{new}");
+        let taken = day.engine.successions().take_place(("old", new), &by, day.now).await.unwrap();
+        assert_eq!(taken, None, "{new}");
     }
     for _ in 0..2 {
-        assert!(day.engine.successions().take_place(("old", "new"), &by, day.now).await.unwrap());
+        let taken = day.engine.successions().take_place(("old", "new"), &by, day.now).await.unwrap();
+        assert_eq!(taken, Some(Succession { has_terms: true, has_past: true }));
     }
     assert_eq!(day.refusal(json!({"key_id": "new", "model": "o3"})).await, Some(Reason::KeyNotAllowed));
     assert_eq!(day.refusal(json!({"key_id": "new", "model": "gpt-4.1"})).await, None);
@@ -145,4 +148,29 @@ async fn a_key_that_takes_the_place_of_another_has_its_terms_and_its_past_and_ge
     assert_eq!(new.expect("it was passed on"), old.expect("it was learned"));
     let changes = day.events(EventType::PolicyChanged).await;
     assert_eq!(changes.iter().filter(|event| event.evidence["by"] == "hook:rotate").count(), 1);
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_key_in_the_place_of_another_is_what_it_has_of_it() {
+    let mut day = Day::configured(Configured::default()).await;
+    day.put("unused", key(json!({"project": "shop"}))).await;
+    day.put("own", key(json!({"project": "other"}))).await;
+    assert_eq!(day.refusal(json!({"key_id": "stranger"})).await, None);
+    let by = Actor::hook("rotate");
+    for (pair, has_terms, has_past, words) in [
+        (
+            ("unused", "n1"),
+            true,
+            false,
+            "n1 has the project and plan of unused, of which nothing had been learned.",
+        ),
+        (("stranger", "n2"), false, true, "n2 has the past of stranger; what the registry says of either"),
+        (("unused", "own"), false, false, "own has nothing of unused: what the registry says of either"),
+        (("nobody", "n3"), false, false, "n3 has nothing of nobody"),
+    ] {
+        let taken = day.engine.successions().take_place(pair, &by, day.now).await.unwrap();
+        assert_eq!(taken, Some(Succession { has_terms, has_past }), "{pair:?}");
+        let sentence = taken.unwrap().sentence(pair.0, pair.1);
+        assert!(sentence.starts_with(words), "{sentence}");
+    }
 }

@@ -132,17 +132,20 @@ impl EmergencyHookSink {
         let (Some(old), Some(replace)) = (key_of(event), &self.context.replace_key) else {
             return Ok((None, String::new()));
         };
-        let is_done = replace(self.sink.clone(), (old.to_owned(), new.clone())).await.map_err(|error| {
+        let taken = replace(self.sink.clone(), (old.to_owned(), new.clone())).await.map_err(|error| {
             SendError::unreachable("the new key cannot be put in the place of the old one").because(error)
         })?;
-        if is_done {
-            let said = format!(" {new} has the project, plan and past of {old}.");
-            return Ok((Some(new), said));
-        }
-        Ok((
-            None,
-            " The key_id in its answer is no public id of a new key, so nothing was done with it.".to_owned(),
-        ))
+        Ok(match taken {
+            Some(taken) => {
+                let words = format!(" {}", taken.sentence(old, &new));
+                (Some(new), words)
+            }
+            None => {
+                let words =
+                    " The key_id in its answer is no public id of a new key, so nothing was done with it.";
+                (None, words.to_owned())
+            }
+        })
     }
 
     /// Whether the ban that the event reports has been lifted since. What is no ban is not withdrawn.

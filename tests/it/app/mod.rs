@@ -10,6 +10,7 @@ mod import;
 mod lifecycle;
 mod operator;
 mod report;
+mod succession;
 
 use std::{
     io::{BufRead, BufReader},
