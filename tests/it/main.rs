@@ -40,6 +40,7 @@ mod proxies;
 mod redis_server;
 mod reservations;
 mod roles;
+mod round_trips;
 mod scenarios;
 mod secrets;
 mod spelling;

@@ -32,7 +32,7 @@ const RECORDS: usize = 2_000;
 /// How many of them come at once.
 const AT_ONCE: usize = 250;
 
-async fn engine(store: Arc<dyn Store>) -> Arc<Engine> {
+pub(crate) async fn engine(store: Arc<dyn Store>) -> Arc<Engine> {
     let mut policy = limits_alone(1);
     policy.limits = Default::default();
     Engine::start(store, Arc::new(Geo::off()), policy, options()).await.unwrap()
@@ -46,7 +46,7 @@ fn calls(server: &Server, command: &str) -> u64 {
 }
 
 /// Trips that charge or change something: calls of scripts from outside.
-fn trips(server: &Server) -> u64 {
+pub(crate) fn trips(server: &Server) -> u64 {
     calls(server, "evalsha") + calls(server, "eval")
 }
 
@@ -120,7 +120,7 @@ async fn counted(engine: &Engine, probe: &Record, now: Millis) -> u64 {
     limits.iter().find(|limit| limit.scope.is_some() && limit.unit == Unit::Tokens).unwrap().used
 }
 
-async fn with_a_limit(engine: &Engine, tokens: u64, now: Millis) {
+pub(crate) async fn with_a_limit(engine: &Engine, tokens: u64, now: Millis) {
     let project = json!({"limits": [{"unit": "tokens", "window": "month", "limit": tokens}]});
     let project = serde_json::from_value::<Project>(project).unwrap().checked().unwrap();
     engine.registry_changes().put("shared", &Entry::Project(project), &Actor::local(), now).await.unwrap();

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     domain::{
         Millis,
-        counter::{Counter, CounterCharge, CounterCount, CounterRefusal},
+        counter::{Counter, CounterChange, CounterCharge, CounterCount, CounterRefusal},
         limit::Scope,
         observation::{Charge, Observation},
         reservation::{HeldAmount, Reservation, Stage},
@@ -143,6 +143,7 @@ impl RedisStore {
         };
         let call = |group: &Vec<usize>| {
             let keys = group.iter().map(|index| self.counter_key(&counters[*index].counter));
+            Asking::Report => (2.0, 1.0),
             let back = |index: usize| back.get(index).copied().flatten();
             let numbers = group.iter().flat_map(|index| numbers(&counters[*index], back(*index)));
             let flags = packing::doubles([now as f64, asked, changes]);
@@ -180,6 +181,14 @@ pub(super) enum Asking {
 }
 
 /// A reservation, and the keys of its counters.
+    /// They change, whatever their limits, which are asked behind that: blocks of those that are exceeded begin.
+    Report,
+}
+
+/// A change of a counter as a charge that no limit is asked about; what it gives back is told beside.
+pub(super) fn as_charge(change: &CounterChange) -> CounterCharge {
+    let (amount, until) = change.add.unwrap_or((0, 0));
+    CounterCharge { counter: change.counter.clone(), amount, most: u64::MAX, until, block: None }
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {
     #[serde(flatten)]

@@ -4,7 +4,7 @@ use redis::Value;
 
 use super::{
     RedisStore,
-    charges::Asking,
+    charges::{Asking, as_charge},
     error::unreadable,
     keys::by_partition,
     link::Reply,
@@ -59,10 +59,6 @@ impl CounterStore for RedisStore {
 
     fn change_counters<'a>(&'a self, changes: &'a [CounterChange], now: Millis) -> StoreResult<'a, ()> {
         Box::pin(async move {
-            let as_charge = |change: &CounterChange| {
-                let (amount, until) = change.add.unwrap_or((0, 0));
-                CounterCharge { counter: change.counter.clone(), amount, most: u64::MAX, until, block: None }
-            };
             let charges: Vec<CounterCharge> = changes.iter().map(as_charge).collect();
             let back: Vec<_> = changes.iter().map(|change| change.back).collect();
             self.count(&charges, &back, now, Asking::Change).await.map(drop)

@@ -2,10 +2,16 @@
 //!
 //! A script reaches one slot, and the slot of the key commits. What asks to be admitted charges counters elsewhere
 //! first, for a moment: an amount that is not confirmed ends by itself. Then the subject's own are charged, and the
-//! others are confirmed or given back. A report is charged at the key's slot, and then elsewhere. What is committed and
-//! cannot be carried to another slot is owed: [`Observation::owed`].
+//! others are confirmed or given back: three trips. A report is charged at the key's slot, and then elsewhere: two
+//! trips. What is committed and cannot be carried to another slot is owed: [`Observation::owed`].
 
-use super::{RedisStore, charges::Asking, keys::by_partition};
+use std::collections::BTreeMap;
+
+use super::{
+    RedisStore,
+    charges::{Asking, as_charge},
+    keys::by_partition,
+};
 use crate::{
     domain::{
         Millis, SECOND,
@@ -26,6 +32,15 @@ struct Away {
     until: Millis,
     count: CounterCount,
     refusal: Option<CounterRefusal>,
+}
+
+/// What a report does in another slot.
+#[derive(Default)]
+struct Slot {
+    /// What it gives back there of a reservation, or charges as used.
+    changes: Vec<CounterChange>,
+    /// What it charges there, each with its place among the charge's counters.
+    used: Vec<(usize, CounterCharge)>,
 }
 
 impl RedisStore {
@@ -79,24 +94,67 @@ impl RedisStore {
         let local = at_home(charge, here);
         let reply = self.link.call(self.charge_call(&local)?).await?;
         let observed = self.read_charged(&reply, &local)?;
-        let mut changes = Vec::new();
-        let is_repeated = observed.claim != Claim::Fresh;
-        let keeps = charge.settles().is_some_and(|settles| settles.keeps_estimate);
-        if let Some(settled) = &observed.settled {
-            let home = self.keys.partition(Some(&charge.subject));
-            let elsewhere = settled.counters.iter().filter_map(|held| held.change(keeps));
-            changes.extend(elsewhere.filter(|change| self.partition_of(&change.counter.scope) != home));
+        let slots = self.slots_of(charge, away, &observed);
+        let charged = slots.into_values().map(|slot| self.charge_slot(slot, charge.now));
+        let (looked, owed): (Vec<_>, Vec<_>) = futures::future::join_all(charged).await.into_iter().unzip();
+        let looked: Vec<Away> = looked.into_iter().flatten().collect();
+        Ok(Observation { owed: owed.concat(), ..with_away(observed, charge, here, &looked) })
+    }
+
+    /// What a report does in each other slot, once it is charged in that of its key.
+    fn slots_of(&self, charge: &Charge, away: &[usize], observed: &Observation) -> BTreeMap<u16, Slot> {
+        let home = self.keys.partition(Some(&charge.subject));
+        let (keeps, is_repeated) = (observed.kept(charge).is_some(), observed.claim != Claim::Fresh);
+        let mut slots = BTreeMap::<u16, Slot>::new();
+        let held = observed.settled.iter().flat_map(|settled| &settled.counters);
+        for change in held.filter_map(|held| held.change(keeps)) {
+            let partition = self.partition_of(&change.counter.scope);
+            if partition != home {
+                slots.entry(partition).or_default().changes.push(change);
+            }
         }
-        if !(is_repeated || keeps && observed.settled.is_some()) {
-            let charged = away.iter().map(|index| &charge.counters[*index]).filter(|c| c.block.is_none());
-            changes.extend(charged.map(|charged| {
-                let CounterCharge { counter, amount, until, .. } = charged.clone();
-                CounterChange { counter, back: None, add: Some((amount, until)) }
-            }));
+        for index in away {
+            let counter = &charge.counters[*index];
+            let used = if is_repeated || keeps { counter.of_nothing() } else { counter.clone() };
+            let block = counter.block.filter(|_| !is_repeated);
+            let slot = slots.entry(self.partition_of(&counter.counter.scope)).or_default();
+            slot.used.push((*index, CounterCharge { block, ..used }));
         }
-        let owed = self.change_each_slot(changes, charge.now).await;
-        let looked = self.look_away(charge, away, is_repeated).await;
-        Ok(Observation { owed, ..with_away(observed, charge, here, &looked) })
+        slots
+    }
+
+    /// Charges a report in another slot: what is held there is given back, what was used counts, and limits are asked
+    /// behind that. Says what counters hold then, of a slot that does not answer nothing, and what it did not take.
+    async fn charge_slot(
+        &self,
+        Slot { changes, used }: Slot,
+        now: Millis,
+    ) -> (Vec<Away>, Vec<CounterChange>) {
+        let counters = used.iter().map(|(_, counter)| counter.clone());
+        let rows: Vec<CounterCharge> = changes.iter().map(as_charge).chain(counters).collect();
+        let back: Vec<_> = changes.iter().map(|change| change.back).collect();
+        let is_changed = !changes.is_empty() || used.iter().any(|(_, counter)| counter.amount > 0);
+        let asking = if is_changed { Asking::Report } else { Asking::WouldFit };
+        let Ok(counted) = self.count(&rows, &back, now, asking).await else {
+            let added = used.into_iter().map(|(_, counter)| counter).filter(|counter| counter.amount > 0);
+            let added = added.map(|CounterCharge { counter, amount, until, .. }| CounterChange {
+                counter,
+                back: None,
+                add: Some((amount, until)),
+            });
+            return (Vec::new(), changes.into_iter().chain(added).collect());
+        };
+        let place = |row: usize| row.checked_sub(changes.len()).and_then(|row| used.get(row));
+        let away = used.iter().zip(counted.into_iter().skip(changes.len()));
+        let away = away.map(|((index, _), (count, refusal))| Away {
+            index: *index,
+            until: 0,
+            count,
+            refusal: refusal.and_then(|refusal| {
+                place(refusal.index).map(|(index, _)| CounterRefusal { index: *index, ..refusal })
+            }),
+        });
+        (away.collect(), Vec::new())
     }
 
     /// Begins the blocks of limits in other slots that a request does not fit.
@@ -120,25 +178,6 @@ impl RedisStore {
             if self.change_counters(&group, now).await.is_ok() { Vec::new() } else { group }
         });
         futures::future::join_all(groups).await.concat()
-    }
-
-    /// What counters in other slots hold once a report is charged, and whether that is more than they may: then their
-    /// blocks begin, unless the report is a repeated one. Nothing of those that do not answer.
-    async fn look_away(&self, charge: &Charge, indices: &[usize], is_repeated: bool) -> Vec<Away> {
-        let of_nothing = |index: &usize| {
-            let counter = charge.counters[*index].of_nothing();
-            CounterCharge { block: counter.block.filter(|_| !is_repeated), ..counter }
-        };
-        let of_nothing: Vec<CounterCharge> = indices.iter().map(of_nothing).collect();
-        let counted = self.count(&of_nothing, &[], charge.now, Asking::WouldFit).await.unwrap_or_default();
-        let away = indices.iter().zip(counted);
-        away.map(|(index, (count, refusal))| Away {
-            index: *index,
-            until: 0,
-            count,
-            refusal: refusal.map(|refusal| CounterRefusal { index: indices[refusal.index], ..refusal }),
-        })
-        .collect()
     }
 
     /// Charges the counters in other slots for a moment, or looks at them.
