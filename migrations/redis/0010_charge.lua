@@ -10,9 +10,11 @@
 --       3     5 little-endian doubles per counter: amount, most, until, 0, of a block its length (else 0)
 --       4     id of the reservation to keep, empty: none; 5 its stage and end if it is not only held, and its content;
 --             6 when it ends
---       7     id of the reservation to settle, empty: none; 8 the key that it must be of
+--       7     id of the reservation to settle, or the name of the request whose charged one is corrected, empty: none; 8
+--             the key that it must be of
 --       9     4 little-endian doubles: whether the request is claimed (0/1), whether a settled estimate is charged as
 --             used (0/1), the moment at which windows count a report that is told late (-1: now), for how long a request is claimed, ms
+--       10    the name of the request of the reservation to keep, empty: none
 --
 -- The content of a reservation has `key`, `until`, `counts` (requests, tokens), and `counters`: of each the amount, until
 -- when it is held and would count if used; `keys` are theirs, null where they are in another slot.
@@ -26,8 +28,8 @@
 -- either from being charged. A report of 20 makes it 110, and is told that it does not fit. With a claim, the same again
 -- is told that the claim is taken, and changes nothing. What does not fit, also a peek, begins the block of its limit.
 
-if #KEYS < 8 or #ARGV ~= 9 then
-  return redis.error_reply("KEYWARD charge wants 8 keys or more and 9 arguments")
+if #KEYS < 8 or #ARGV ~= 10 then
+  return redis.error_reply("KEYWARD charge wants 8 keys or more and 10 arguments")
 end
 
 local function observe(KEYS, ARGV)
@@ -67,22 +69,28 @@ end
 
 -- Takes the reservation that is settled: gives back what it holds, and leaves to be charged what it does not.
 local function settle()
-  local content = call("HGET", KEYS[6], ARGV[7])
+  local id = ARGV[7]
+  local content, named = unpack(call("HMGET", KEYS[6], id, "=" .. id))
+  local by_request = not content and named
+  if by_request then id, content = named, call("HGET", KEYS[6], named) end
   if not content then return "" end
   local stage, ends, held = opened(content)
+  -- One that has not ended is settled by its own id alone.
+  if by_request and stage ~= CHARGED and not (stage == DISPATCHED and ends <= now) then return "" end
   if held.key ~= ARGV[8] or stage == CORRECTED then return "" end
   if stage == LAPSED or stage == HELD and ends <= now then return "-" end
   if stage == OBSERVED and ends <= now then return "" end
   if stage ~= HELD and ends + ONE_DAY <= now then return "" end
-  -- Where it came from was seen when it was counted.
-  if stage == OBSERVED then peer = "" end
-  call("ZREM", KEYS[7], ARGV[7])
+  -- Where it came from was seen when it was counted, and there is no estimate.
+  if stage == OBSERVED then peer, keeps = "", 0 end
+  call("ZREM", KEYS[7], id)
   if stage == CHARGED then
-    call("HSET", KEYS[6], ARGV[7], moved(content, CORRECTED, ends))
-    have_counted(KEYS[6], KEYS[7], "-", ARGV[7])
+    call("HSET", KEYS[6], id, moved(content, CORRECTED, ends))
+    have_counted(KEYS[6], KEYS[7], "-", id)
   else
-    call("HDEL", KEYS[6], ARGV[7])
+    call("HDEL", KEYS[6], id)
   end
+  unname(KEYS[6], id, held)
   for i, one in ipairs(held.counters) do
     local key = counter_at(held, i)
     if key then
@@ -150,6 +158,7 @@ local all = counts(#counters, counters, raws, amounts, charged)
 if charged and flags >= 4 and ARGV[4] ~= "" then
   call("HSET", KEYS[6], ARGV[4], reply:sub(4, 11) .. ARGV[5])
   call("ZADD", KEYS[7], ARGV[6], ARGV[4])
+  if ARGV[10] ~= "" then call("HSET", KEYS[6], "=" .. ARGV[10], ARGV[4]) end
 end
 if charged and claims == 1 then
   call("SET", KEYS[8], pack("<d", now + lasts) .. "?", "PX", string.format("%d", lasts))

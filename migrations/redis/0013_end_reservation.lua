@@ -37,6 +37,7 @@ if ARGV[2] == "give back" then
   if stage > DISPATCHED or ends <= now then return 0 end
   call("HDEL", reservations, id)
   call("ZREM", list, id)
+  unname(reservations, id, held)
   for i, one in ipairs(held.counters) do
     local key = counter_at(held, i)
     if key then change(key, call("GET", key), one.amount, holds_until(stage, ends, one), 0, 0) end
@@ -47,6 +48,7 @@ else
   if stage == CHARGED or stage == LAPSED or stage == OBSERVED then
     call("HDEL", reservations, id)
     call("ZREM", list, id)
+    unname(reservations, id, held)
     return 3
   end
   if stage == DISPATCHED then
@@ -55,6 +57,7 @@ else
     have_counted(reservations, list, "+", id)
     return 2
   end
+  unname(reservations, id, held)
   -- Its counters have ended by themselves. What is left tells its record.
   local rest = '{"id":' .. cjson.encode(id) .. ',"key":' .. cjson.encode(held.key) .. ',"until":0,"counters":[],"keys":[]'
     .. ',"counts":{"requests":0,"tokens":0,"auth_failures":0,"not_found":0}}'

@@ -249,8 +249,8 @@ impl Observation {
 
     /// The reservation whose estimate a charge left as it is, because its record does not say what was used.
     pub fn kept(&self, charge: &Charge) -> Option<&Reservation> {
-        let keeps = charge.settles().is_some_and(|settles| settles.keeps_estimate);
-        self.settled.as_ref().filter(|_| keeps)
+        let settles = charge.settles()?;
+        self.settled.as_ref().filter(|settled| settles.keeps(settled))
     }
 
     /// An observation of a subject about which nothing is known, as of `now`.

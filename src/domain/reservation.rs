@@ -92,6 +92,10 @@ pub struct Reservation {
     /// What usage counts of it, should it be charged.
     #[serde(default)]
     pub usage: EstimatedUsage,
+    /// By what a record of the same request finds it that does not name it, once it is charged:
+    /// [`ReservationId::of_observation`]. `None`: the request was given no id. Stores keep it beside the rest.
+    #[serde(skip)]
+    pub request: Option<Arc<str>>,
 }
 
 /// What usage counts of a charged estimate, beside its tokens and its cost.
@@ -258,7 +262,7 @@ impl Reservation {
     pub fn lapsed(self) -> Self {
         let counters = Vec::new();
         let (counts, cost_nanos, usage) = (Counts::default(), 0, EstimatedUsage::default());
-        Self { stage: Stage::Lapsed, counts, cost_nanos, counters, usage, ..self }
+        Self { stage: Stage::Lapsed, counts, cost_nanos, counters, usage, request: None, ..self }
     }
 
     /// What usage counts when the estimate is charged, in the minute of its end; `back`: what takes that away again.
@@ -277,10 +281,17 @@ impl Reservation {
 /// The reservation that a report settles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settles {
-    /// [`Reservation::id`].
+    /// [`Reservation::id`], or [`Reservation::request`] of one that is charged.
     pub id: Arc<str>,
     /// The report does not say what was used: the estimate is charged as used.
     pub keeps_estimate: bool,
+}
+
+impl Settles {
+    /// Whether the estimate of the reservation that was found is charged as used. What was seen on its way has none.
+    pub fn keeps(&self, found: &Reservation) -> bool {
+        self.keeps_estimate && found.stage != Stage::Observed
+    }
 }
 
 #[cfg(test)]
@@ -305,6 +316,7 @@ mod tests {
             counters: vec![held(50), held(1_000_000)],
             until,
             usage: EstimatedUsage::default(),
+            request: None,
         }
     }
 

@@ -105,6 +105,13 @@ async fn a_reservation_is_one_trip_to_make_one_to_change_and_one_to_settle() {
     for terms in [HoldTerms::default(), dispatched] {
         round(terms, true).await;
     }
+    let check = asked(json!({"tokens_used": 50, "request_id": "corr"}));
+    let terms = HoldTerms { lease: Some(SECOND), dispatched: true };
+    assert!(engine.reserve(&check, terms, START).await.reserved.is_some());
+    drop(server.cli(&["CONFIG", "RESETSTAT"]));
+    let corrects = asked(json!({"tokens_used": 20, "request_id": "corr"}));
+    let corrected = engine.record(&[corrects], START + 2 * SECOND).await.remove(0).settlement;
+    assert_eq!((corrected, trips(&server)), (Some(Settlement::Corrected), 1), "by the id of its request");
 }
 
 /// Everything that usage sums up.

@@ -236,6 +236,7 @@ async fn a_reservation_ends(store: &RedisStore) {
         until: T0 + 60_000,
         stage: Stage::Held,
         usage: EstimatedUsage::default(),
+        request: None,
     };
     let entry = Some(Box::new(LedgerEntry { reserves: Some(lease), ..LedgerEntry::default() }));
     store.observe(&[Charge { entry, ..charge("leased", T0, 5) }]).await.unwrap();

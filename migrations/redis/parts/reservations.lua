@@ -1,6 +1,7 @@
 -- Reservations: how the hash of a partition keeps them, and how they end. Of each: the moment of its charge (a double);
 -- once it is not as it was made, its stage and its end (doubles); then its content, JSON. The field "#" is the number of
--- the last change of usage. Their sorted set has ids by the moment at which their stage ends (held, dispatched
+-- the last change of usage. A field "=" and the name of a request (Reservation::request of src/domain/reservation.rs) has the id of the
+-- last reservation that was made for it. Their sorted set has ids by the moment at which their stage ends (held, dispatched
 -- and observed: its end; charged: a day later; lapsed: an hour later), and what usage is to count: "+" or "-" and the id by its number,
 -- which is about a moment, too. Whoever includes this sets `now`, `pack`, `unpacked` and `call` before.
 
@@ -55,4 +56,10 @@ local function have_counted(reservations, list, sign, id)
   local number = string.format("%.0f", math.max(last + 1, now))
   call("HSET", reservations, "#", number)
   call("ZADD", list, number, sign .. id)
+end
+
+-- Takes the name of the request away that leads to a reservation.
+local function unname(reservations, id, held)
+  local field = held.request and "=" .. held.request
+  if field and call("HGET", reservations, field) == id then call("HDEL", reservations, field) end
 end

@@ -1,5 +1,7 @@
 //! Reservations on the way of a request: made by a check, settled by a record.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::{decider::Decider, stages::Observed};
@@ -24,7 +26,8 @@ pub const LEASE: Millis = MINUTE;
 pub(super) fn reserve(charge: &mut Charge, record: &Record, dispatched: bool, until: Millis) -> Reservation {
     let stage = if dispatched { Stage::Dispatched } else { Stage::Held };
     let id = ReservationId::new(&record.key, Uuid::now_v7().as_u128());
-    let reservation = of_charge(charge, record, &id, until).at(stage, until);
+    let mut reservation = of_charge(charge, record, &id, until).at(stage, until);
+    reservation.request = record.request_id_given.then(|| request_of(record));
     let counters = charge.counters.iter_mut().filter(|counter| counter.block.is_none());
     for (counter, held) in counters.zip(&reservation.counters) {
         counter.until = held.until;
@@ -38,13 +41,18 @@ pub(super) fn observation(charge: &Charge, record: &Record, until: Millis) -> Re
     of_charge(charge, record, &id, until).at(Stage::Observed, until)
 }
 
-/// What a record completes, if its request was seen on its way: found by key and id.
+/// By what a record finds what is known of its request, if it does not name a reservation: its key and its id.
+fn request_of(record: &Record) -> Arc<str> {
+    ReservationId::of_observation(&record.key, &record.request_id).as_str().into()
+}
+
+/// What a record completes, if its request was seen on its way, or corrects, if its estimate was charged at the end of
+/// its lease.
 pub(super) fn completes(record: &Record) -> Option<Settles> {
     let may = record.request_id_given
         && record.reservation_id.is_none()
         && !(record.observes || record.admit || record.refused_by_keyward);
-    let id = || ReservationId::of_observation(&record.key, &record.request_id).as_str().into();
-    may.then(|| Settles { id: id(), keeps_estimate: false })
+    may.then(|| Settles { id: request_of(record), keeps_estimate: !record.usage_known })
 }
 
 /// Whether a charge settles a reservation that the record names: what is held of it is given back in the same step, so
@@ -73,6 +81,7 @@ fn of_charge(charge: &Charge, record: &Record, id: &ReservationId, until: Millis
         counters: held.collect(),
         until,
         usage: estimated_usage(record),
+        request: None,
     }
 }
 
@@ -121,13 +130,15 @@ impl Observed<'_> {
         self.key.completes()
     }
 
-    /// What became of the reservation that the record names; `None` when it names none, or the store did not say.
+    /// What became of the reservation that the record names, or whose charge it corrects; `None` when there is none of
+    /// these, or the store did not say.
     pub(super) fn settlement(&self) -> Option<Settlement> {
-        self.known.record.reservation_id.as_ref()?;
+        let names_one = self.known.record.reservation_id.is_some();
         match (self.charge.settles(), &self.key.settled) {
             _ if self.degraded => None,
-            (None, _) => Some(Settlement::Unknown),
             (Some(_), Some(was)) if was.is_charged(self.key.now) => Some(Settlement::Corrected),
+            _ if !names_one => None,
+            (None, _) => Some(Settlement::Unknown),
             (Some(_), Some(_)) => Some(Settlement::Settled),
             (Some(_), None) if self.key.lapsed => Some(Settlement::Expired),
             (Some(_), None) => Some(Settlement::Unknown),

@@ -171,3 +171,66 @@ async fn a_settlement_that_does_not_say_what_was_used_keeps_its_estimate_also_wh
     day.engine.reservations().end(day.now).await.unwrap();
     assert_eq!((day.held().await, counted(&day).await), ((600, 1), (1, 600)));
 }
+
+/// A check of 100 tokens under a request id, which leaves at once and is held for a second.
+async fn leaves_at_once(day: &Day, request_id: &str) {
+    let check = day.record(json!({"tokens_used": 100, "request_id": request_id}));
+    let terms = HoldTerms { lease: Some(SECOND), dispatched: true };
+    assert!(day.engine.reserve(&check, terms, day.now).await.reserved.is_some());
+}
+
+#[tokio::test]
+async fn a_record_of_the_same_request_that_names_no_reservation_corrects_what_its_estimate_was_charged() {
+    for is_ended in [true, false] {
+        let mut day = day().await;
+        leaves_at_once(&day, "corr").await;
+        day.now += 2 * SECOND;
+        if is_ended {
+            day.engine.reservations().end(day.now).await.unwrap();
+        }
+        assert_eq!(day.held().await, (100, 1));
+        assert_eq!(day.ask(json!({"tokens_used": 11, "request_id": "other"})).await.settlement, None);
+        let corrected = day.ask(json!({"tokens_used": 40, "request_id": "corr"})).await;
+        assert_eq!((corrected.settlement, corrected.estimated), (Some(Settlement::Corrected), false));
+        assert_eq!(day.held().await, (51, 2));
+        let again = day.ask(json!({"tokens_used": 40, "request_id": "corr"})).await;
+        assert_eq!(again.settlement, Some(Settlement::Corrected), "a retry has the same answer");
+        assert_eq!(day.held().await, (51, 2));
+        let third = day.ask(json!({"tokens_used": 5, "request_id": "corr"})).await;
+        assert_eq!((third.settlement, day.held().await), (None, (56, 3)), "there is nothing left to correct");
+        day.now += MINUTE;
+        day.engine.reservations().end(day.now).await.unwrap();
+        assert_eq!((day.held().await, counted(&day).await), ((56, 3), (3, 56)), "ended first: {is_ended}");
+    }
+}
+
+#[tokio::test]
+async fn a_reservation_that_has_not_ended_or_was_given_back_is_no_matter_of_a_record_that_does_not_name_it() {
+    let mut day = day().await;
+    leaves_at_once(&day, "open").await;
+    let beside = day.ask(json!({"tokens_used": 40, "request_id": "open"})).await;
+    assert_eq!((beside.settlement, day.held().await), (None, (140, 2)));
+    let held = day.record(json!({"tokens_used": 200, "request_id": "lapses"}));
+    let terms = HoldTerms { lease: Some(SECOND), dispatched: false };
+    assert!(day.engine.reserve(&held, terms, day.now).await.reserved.is_some());
+    day.now += 2 * SECOND;
+    for is_ended in [false, true] {
+        let late = json!({"tokens_used": 7, "request_id": "lapses", "latency_ms": u8::from(is_ended)});
+        assert_eq!(day.ask(late).await.settlement, None);
+        day.engine.reservations().end(day.now).await.unwrap();
+    }
+    assert_eq!(day.held().await, (100 + 40 + 7 + 7, 4));
+}
+
+#[tokio::test]
+async fn a_record_of_the_same_request_that_does_not_say_what_was_used_keeps_the_estimate() {
+    let mut day = day().await;
+    leaves_at_once(&day, "aborted").await;
+    day.now += 2 * SECOND;
+    let aborted =
+        day.ask(json!({"tokens_used": null, "request_id": "aborted", "response_status": 499})).await;
+    assert_eq!((aborted.settlement, aborted.estimated), (Some(Settlement::Corrected), true));
+    assert_eq!(day.held().await, (100, 1));
+    day.engine.reservations().end(day.now).await.unwrap();
+    assert_eq!(counted(&day).await, (1, 100));
+}

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     memory::{Kept, Ledger, Unsaved},
-    sqlite::{decode, encode, failed, unreadable},
+    sqlite::{decode, decode_with, encode, encode_with, failed, unreadable},
 };
 use crate::{
     domain::{
@@ -45,7 +45,8 @@ fn reservations(connection: &Connection) -> Result<Vec<Kept>, StoreError> {
         let stage = u8::try_from(get(1)?).ok().and_then(Stage::of_number);
         let stage = stage.ok_or_else(|| unreadable("the stage of a reservation"))?;
         let blob: Vec<u8> = row.get(4).map_err(failed)?;
-        let reservation = Reservation { charged_at, ..decode(&blob)? }.at(stage, until);
+        let (reservation, request): (Reservation, _) = decode_with(&blob)?;
+        let reservation = Reservation { charged_at, request, ..reservation }.at(stage, until);
         reservations.push(Kept { reservation, counted });
     }
     Ok(reservations)
@@ -86,7 +87,7 @@ pub(super) fn save(connection: &Connection, unsaved: &Unsaved) -> Result<(), Sto
                     reservation.stage.number(),
                     reservation.until,
                     counted,
-                    encode(reservation)?
+                    encode_with(reservation, &reservation.request)?
                 ],
             )?,
             None => run("DELETE FROM reservations WHERE id = ?", params![id])?,

@@ -116,6 +116,11 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
     postcard::to_extend(value, vec![BLOB_VERSION]).map_err(unreadable_because)
 }
 
+/// Writes a blob of a value and of what later versions keep behind it.
+pub(super) fn encode_with<T: Serialize, U: Serialize>(value: &T, more: &U) -> Result<Vec<u8>, StoreError> {
+    postcard::to_extend(more, encode(value)?).map_err(unreadable_because)
+}
+
 /// Writes a profile as a blob: its version, then the packed profile.
 pub(super) fn encode_profile(profile: &Profile) -> Result<Vec<u8>, StoreError> {
     packed::pack(profile, vec![BLOB_VERSION]).map_err(unreadable_because)
@@ -129,6 +134,15 @@ pub(super) fn decode_profile(blob: &[u8]) -> Result<Profile, StoreError> {
 /// Reads what [`encode`] wrote.
 pub(super) fn decode<T: DeserializeOwned>(blob: &[u8]) -> Result<T, StoreError> {
     postcard::from_bytes(content(blob)?).map_err(unreadable_because)
+}
+
+/// Reads what [`encode_with`] wrote, and what [`encode`] did: then there is nothing behind it.
+pub(super) fn decode_with<T: DeserializeOwned, U: DeserializeOwned + Default>(
+    blob: &[u8],
+) -> Result<(T, U), StoreError> {
+    let (value, behind) = postcard::take_from_bytes(content(blob)?).map_err(unreadable_because)?;
+    let more = if behind.is_empty() { Ok(U::default()) } else { postcard::from_bytes(behind) };
+    Ok((value, more.map_err(unreadable_because)?))
 }
 
 fn content(blob: &[u8]) -> Result<&[u8], StoreError> {

@@ -3,7 +3,7 @@
 //! On one server (and behind Sentinel) a charge of windows and counters is one script, whoever the counters belong to.
 //! On a cluster a script reaches one slot: see [`super::spread`].
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use redis::Value;
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,7 @@ impl RedisStore {
         };
         let settles = charge.settles();
         let claim = charge.claim();
+        let request = charge.reserves().and_then(|reservation| reservation.request.clone());
         let flag = |set: bool| f64::from(u8::from(set));
         let late = charge.counted_at().map_or(-1.0, |at| at as f64);
         let numbers = charge.counters.iter().flat_map(|counter| numbers(counter, None));
@@ -81,7 +82,8 @@ impl RedisStore {
                 flag(settles.is_some_and(|settles| settles.keeps_estimate)),
                 late,
                 self.options.retry_span as f64,
-            ])))
+            ]))
+            .arg(request.unwrap_or_default().as_bytes()))
     }
 
     /// A reservation as it is stored behind the moment of its charge, with the keys of its counters that are in its own
@@ -93,7 +95,8 @@ impl RedisStore {
             here.then(|| self.counter_key(&counter))
         };
         let keys = reservation.counters.iter().map(key).collect();
-        let content = packing::json(&Stored { reservation: Cow::Borrowed(reservation), keys })?;
+        let request = reservation.request.clone();
+        let content = packing::json(&Stored { reservation: Cow::Borrowed(reservation), keys, request })?;
         let stage = match reservation.stage {
             Stage::Held => Vec::new(),
             stage => packing::doubles([f64::from(stage.number()), reservation.until as f64]),
@@ -140,10 +143,10 @@ impl RedisStore {
             Asking::Change => (0.0, 1.0),
             Asking::WouldFit => (1.0, 0.0),
             Asking::Charge => (1.0, 1.0),
+            Asking::Report => (2.0, 1.0),
         };
         let call = |group: &Vec<usize>| {
             let keys = group.iter().map(|index| self.counter_key(&counters[*index].counter));
-            Asking::Report => (2.0, 1.0),
             let back = |index: usize| back.get(index).copied().flatten();
             let numbers = group.iter().flat_map(|index| numbers(&counters[*index], back(*index)));
             let flags = packing::doubles([now as f64, asked, changes]);
@@ -178,9 +181,6 @@ pub(super) enum Asking {
     WouldFit,
     /// Those of a partition change together, if all their limits admit it; else their blocks begin.
     Charge,
-}
-
-/// A reservation, and the keys of its counters.
     /// They change, whatever their limits, which are asked behind that: blocks of those that are exceeded begin.
     Report,
 }
@@ -189,12 +189,18 @@ pub(super) enum Asking {
 pub(super) fn as_charge(change: &CounterChange) -> CounterCharge {
     let (amount, until) = change.add.unwrap_or((0, 0));
     CounterCharge { counter: change.counter.clone(), amount, most: u64::MAX, until, block: None }
+}
+
+/// A reservation, and the keys of its counters.
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {
     #[serde(flatten)]
     reservation: Cow<'a, Reservation>,
     /// In the order of its counters; `null`: in another slot.
     keys: Vec<Option<String>>,
+    /// [`Reservation::request`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request: Option<Arc<str>>,
 }
 
 /// Reads what the hash of reservations holds of one: the moment of its charge, its stage and end once it is not as it
@@ -212,7 +218,8 @@ pub(super) fn read_reservation(bytes: &[u8]) -> Result<Reservation, StoreError> 
     };
     let stored: Stored<'_> = serde_json::from_slice(content).map_err(unreadable_because("a reservation"))?;
     let charged_at = f64::from_le_bytes(*charged_at) as Millis;
-    let reservation = Reservation { charged_at, ..stored.reservation.into_owned() };
+    let (request, reservation) = (stored.request, stored.reservation.into_owned());
+    let reservation = Reservation { charged_at, request, ..reservation };
     let (stage, until) = moved.unwrap_or((Stage::Held, reservation.until));
     Ok(reservation.at(stage, until))
 }

@@ -66,6 +66,7 @@ on_every_store! {
         a_dispatched_estimate_is_charged_at_its_end_and_corrected_once
         a_correction_keeps_the_estimate_where_the_record_does_not_know_better
         a_charge_that_is_corrected_before_usage_knows_of_it_is_counted_by_its_record_alone
+        a_charge_is_corrected_by_a_record_that_names_its_request_alone
         a_charge_is_no_longer_corrected_after_a_day
         an_extended_reservation_ends_at_its_new_end_and_holds_until_then
         a_dispatched_estimate_never_lapses_in_a_counter_before_it_is_ended

@@ -4,6 +4,7 @@
 //! requests that such limits are on.
 
 mod ended;
+mod requests;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -32,6 +33,8 @@ struct Inner {
     reservations: HashMap<String, Kept>,
     /// Ids of reservations by the moment at which their stage ends.
     ends: BTreeSet<(Millis, String)>,
+    /// Ids of reservations by the name of their request; of several the last one that was made.
+    requests: HashMap<Arc<str>, String>,
     /// Ids of those whose estimate usage has not counted yet, or not taken away yet.
     uncounted: BTreeSet<String>,
     /// The last batch of debts of each instance; only this process has this store.
@@ -72,9 +75,10 @@ impl Ledger {
             }
         }
         let settles = charge.settles().filter(|_| charge.mode == ChargeMode::Report);
-        let lapsed = settles.is_some_and(|settles| inner.has_lapsed(&settles.id, charge.now));
-        let settled = settles.and_then(|settles| inner.settle(charge, &settles.id));
-        let keeps = settles.is_some_and(|settles| settles.keeps_estimate);
+        let found = settles.map(|settles| inner.found(&settles.id, charge.now));
+        let lapsed = found.as_ref().is_some_and(|id| inner.has_lapsed(id, charge.now));
+        let settled = found.and_then(|id| inner.settle(charge, &id));
+        let keeps = settles.zip(settled.as_ref()).is_some_and(|(settles, settled)| settles.keeps(settled));
         let observation = match &settled {
             None => inner.charge(charge, windows),
             Some(reservation) => {
@@ -296,6 +300,7 @@ impl Inner {
                 self.change(&counter.counter, None, Some((counter.amount, counter.until)), now);
             }
             if let Some(reservation) = charge.reserves().filter(|_| observation.tracked) {
+                self.unname(reservation.request.as_ref());
                 self.keep(Reservation { charged_at: observation.now, ..reservation.clone() }, false);
             }
         }
@@ -419,6 +424,7 @@ impl Inner {
             self.ends.insert((reservation.due(), id.clone()));
         }
         self.dirty_reservations.insert(id.clone());
+        self.name(&reservation);
         self.reservations.insert(id, Kept { reservation, counted });
     }
 
@@ -427,6 +433,9 @@ impl Inner {
         self.ends.remove(&(kept.reservation.due(), id.to_owned()));
         self.uncounted.remove(id);
         self.dirty_reservations.insert(id.to_owned());
+        if self.is_named(&kept.reservation) {
+            self.unname(kept.reservation.request.as_ref());
+        }
         Some(kept)
     }
 }

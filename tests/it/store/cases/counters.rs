@@ -282,6 +282,7 @@ pub(super) fn reservation(id: &str, name: &str, tokens: u64, until: Millis) -> R
         until,
         stage: Stage::Held,
         usage: EstimatedUsage { project: Some(name.into()), ..EstimatedUsage::default() },
+        request: None,
     }
 }
 
@@ -450,6 +451,7 @@ pub(crate) async fn a_subject_that_is_kept_out_still_charges_what_it_shares(stor
         until: START + MINUTE,
         stage: Stage::Held,
         usage: EstimatedUsage::default(),
+        request: None,
     };
     let asked = |amount| Charge {
         may_create: false,
@@ -479,6 +481,7 @@ pub(crate) async fn half_used(store: &dyn Store) {
         until: START + MINUTE,
         stage: Stage::Held,
         usage: EstimatedUsage::default(),
+        request: None,
     };
     let counters = vec![quota(project("restart"), Span::Calendar(Calendar::Month), 40, 100, START)];
     let seen = observe(

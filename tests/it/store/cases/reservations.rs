@@ -36,9 +36,15 @@ async fn held(store: &dyn Store, name: &str) -> Reservation {
 
 /// The same, dispatched in the step that makes it.
 async fn dispatched(store: &dyn Store, name: &str) -> Reservation {
+    dispatched_for(store, name, None).await
+}
+
+/// The same for a request that is found by its own name.
+async fn dispatched_for(store: &dyn Store, name: &str, request: Option<ReservationId>) -> Reservation {
     let mut asked = reserve(id(name).as_str(), name, 60, UNTIL);
     asked.counters[0].until = DAILY.counts_until(START, &Zone::UTC);
     let reservation = reservation(id(name).as_str(), name, 60, UNTIL).at(Stage::Dispatched, UNTIL);
+    let reservation = Reservation { request: request.map(|name| name.as_str().into()), ..reservation };
     let reserves = Some(reservation.clone());
     asked.entry = Some(Box::new(LedgerEntry { reserves, ..LedgerEntry::default() }));
     assert!(observe(store, asked).await.admitted);
@@ -190,6 +196,37 @@ pub(crate) async fn a_charge_that_is_corrected_before_usage_knows_of_it_is_count
     assert!(settled.is_charged(UNTIL + SECOND));
     assert_eq!(end(store, "quicker", UNTIL + SECOND).await, []);
     assert_eq!(store.count_charged(UNTIL + SECOND).await.unwrap(), 0);
+}
+
+/// By the name of its request, a charge is corrected, also before anybody has ended it. What has not ended is not
+/// found.
+pub(crate) async fn a_charge_is_corrected_by_a_record_that_names_its_request_alone(store: &dyn Store) {
+    let request = |name: &str| ReservationId::of_observation(&key(name), "corr");
+    let report = async |name: &str, tokens: u64, keeps: bool, now: Millis| {
+        observe(store, Charge { now, ..settle(request(name).as_str(), name, tokens, keeps) }).await
+    };
+    let reservation = dispatched_for(store, "named", Some(request("named"))).await;
+    assert_eq!(store.reservations(10).await.unwrap(), [reservation.clone()]);
+    assert_eq!(report("named", 10, false, UNTIL - 1).await.settled, None, "it has not ended");
+    assert_eq!(holds(store, "named", UNTIL - 1).await, (70, 70, 2));
+    assert_eq!(end(store, "named", UNTIL).await, [Ended::Charged]);
+    let corrected = report("named", 25, false, UNTIL + SECOND).await;
+    assert_eq!(corrected.settled, Some(reservation.at(Stage::Charged, UNTIL)));
+    assert_eq!(holds(store, "named", UNTIL + SECOND).await, (35, 35, 2));
+    assert_eq!(report("named", 25, false, UNTIL + SECOND).await.settled, None);
+    assert_eq!(holds(store, "named", UNTIL + SECOND).await, (60, 60, 3));
+    while store.count_charged(UNTIL + SECOND).await.unwrap() > 0 {}
+    assert_eq!(usage(store, "named").await, [(0, 0, 0); 2]);
+
+    dispatched_for(store, "early", Some(request("early"))).await;
+    assert!(report("early", 25, false, UNTIL).await.settled.is_some_and(|was| was.is_charged(UNTIL)));
+    assert_eq!(end(store, "early", UNTIL + SECOND).await, []);
+    assert_eq!(holds(store, "early", UNTIL + SECOND).await, (25, 25, 1));
+
+    dispatched_for(store, "aborted", Some(request("aborted"))).await;
+    assert_eq!(end(store, "aborted", UNTIL).await, [Ended::Charged]);
+    assert!(report("aborted", 0, true, UNTIL).await.settled.is_some());
+    assert_eq!(holds(store, "aborted", UNTIL).await, (60, 60, 1));
 }
 
 pub(crate) async fn a_charge_is_no_longer_corrected_after_a_day(store: &dyn Store) {
