@@ -2,6 +2,7 @@
 
 mod alerts;
 mod attribution;
+mod estimates;
 mod event_forms;
 mod feedback;
 mod limit_rules;
@@ -12,6 +13,7 @@ mod parts;
 mod registry;
 mod reports;
 mod reservations;
+mod settlements;
 mod spend;
 mod usage;
 
