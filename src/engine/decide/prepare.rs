@@ -85,7 +85,10 @@ impl Decider {
         let attribution = attribution(record, profile.as_ref());
         let charge = charge_behind(record, terms, attribution, active, now);
         // A made-up key must not become a known one by being refused.
-        let charge = charge.map(|charge| Charge { may_create: profile.is_some(), ..charge });
+        let mut charge = charge.map(|charge| Charge { may_create: profile.is_some(), ..charge });
+        if let Some(entry) = charge.as_mut().and_then(|charge| charge.entry.as_mut()) {
+            self.attempts.name(entry, true);
+        }
         self.deferred.count(record, charge, refused, now);
     }
 
@@ -205,6 +208,9 @@ impl Decider {
             }
             Purpose::Record => {}
         }
+        if let Some(entry) = &mut charge.entry {
+            self.attempts.name(entry, record.reservation_id.is_some());
+        }
     }
 }
 
@@ -273,7 +279,7 @@ pub(super) fn charge(
     });
     let settles = settles.or_else(|| reservations::completes(record));
     let claim = record.identity();
-    let entry = LedgerEntry { claim, settles, reserves: None, counted_at: used_at };
+    let entry = LedgerEntry { claim, settles, counted_at: used_at, ..LedgerEntry::default() };
     Charge {
         counts,
         limits: active.limits,

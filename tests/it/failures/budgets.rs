@@ -275,10 +275,10 @@ async fn reserve_and_settle(instance: &Instance, name: &str, made: &AtomicUsize,
     }
 }
 
-/// Reservations come from Redis alone, so that no more are made than the budget holds. Every report is charged: at
-/// once, or when Redis is back; those whose answer was lost may be charged twice, which leaves room for as many fewer.
+/// Reservations come from Redis alone, so that no more are made than the budget holds. Every report is charged once: at
+/// once, or when Redis is back, also where Redis took it and the answer was lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reservations_that_are_settled_while_redis_is_killed_are_all_charged_and_never_too_many_made() {
+async fn reservations_that_are_settled_while_redis_is_killed_are_charged_once_and_never_too_many_made() {
     let mut server = Server::start(DURABLE);
     let instances = Instance::pair(&server, strictly_by_the_store(), options()).await;
     let limits = json!({"limits": [{"unit": "tokens", "window": "30d", "limit": BUDGET}]});
@@ -318,11 +318,10 @@ async fn reservations_that_are_settled_while_redis_is_killed_are_all_charged_and
     // What is still held for requests that never were is free by then.
     let later = instances[0].engine.now() + LEASE + MINUTE;
     let first = made.load(SeqCst);
-    eventually("what was made meanwhile is told", async || used(later).await >= first as u64 * COST).await;
-    let twice = (used(later).await / COST) as usize - first;
-    assert!(first <= HOLDS && twice <= 4 * CALLERS, "{first} made, {twice} charged twice");
+    eventually("what was made meanwhile is charged", async || used(later).await >= first as u64 * COST).await;
+    assert_eq!(used(later).await, first as u64 * COST, "nothing is charged twice");
     reserve_and_settle(&instances[1], "rest", &made, || later).await;
     let made = made.load(SeqCst);
-    println!("{made} of {HOLDS} made, {first} of them amid the trouble; {twice} charged twice");
-    assert!(made <= HOLDS && made + twice >= HOLDS, "{made} made of {HOLDS}, {twice} charged twice");
+    println!("{made} of {HOLDS} made, {first} of them amid the trouble");
+    assert_eq!(made, HOLDS);
 }
