@@ -134,8 +134,8 @@ pub struct Charge {
 pub struct LedgerEntry {
     /// Identity of the request: charged once within `idempotency.seconds`, however often and wherever it comes.
     pub claim: Option<u128>,
-    /// Names the claim's maker, below 2^52 and never the same twice: when the same charge is sent again because no answer
-    /// came, it finds the claim its own, and nothing is charged a second time. 0: it is sent once.
+    /// Names the claim's maker, below 2^52 and never the same twice: when the same charge is sent again because no
+    /// answer came, it finds the claim its own, and nothing is charged a second time. 0: it is sent once.
     pub attempt: u64,
     /// The reservation that it settles; the charge is a [`ChargeMode::Report`].
     pub settles: Option<Settles>,

@@ -1,11 +1,11 @@
 //! Reports that are counted behind their answer: those of keys that a ban or the registry refuses, and those with an
-//! identity to which the store gave no answer. Nobody waits for the store on their account, and what they used is counted
-//! within about a second, or when the store is back.
+//! identity to which the store gave no answer. Nobody waits for the store on their account, and what they used is
+//! counted within about a second, or when the store is back.
 //!
 //! A flood of them must not become one of the store. What only counts is added up by subject and counter, and told to
-//! the store with what else is owed to it; what can be a retry, or settles a reservation, or is reported late, waits for a
-//! charge of its own. Whether the store took it when it was sent before, only the store knows: it is sent again as it
-//! was, and finds its own claim there.
+//! the store with what else is owed to it; what can be a retry, or settles a reservation, or is reported late, waits
+//! for a charge of its own. Whether the store took it when it was sent before, only the store knows: it is sent again
+//! as it was, and finds its own claim there.
 
 use std::sync::Arc;
 

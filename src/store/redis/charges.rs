@@ -170,8 +170,8 @@ impl RedisStore {
     }
 }
 
-/// Whether a claim was made by this very charge, which was sent before; with the reservation that it settled then, if it
-/// kept the estimate.
+/// Whether a claim was made by this very charge, which was sent before; with the reservation that it settled then, if
+/// it kept the estimate.
 fn made_before<'a>(claim: &'a [u8], charge: &Charge) -> Option<&'a [u8]> {
     let (maker, settled) = claim.strip_prefix(b"?")?.split_first_chunk::<8>()?;
     let is_own = charge.attempt() > 0 && f64::from_le_bytes(*maker) == 1.0 + charge.attempt() as f64;

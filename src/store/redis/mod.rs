@@ -148,8 +148,9 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Has every server have the scripts that callers wait for, so that the first of them does not wait for a second trip:
-    /// a script without its keys refuses, and does nothing. One that is not brought now comes with its first call.
+    /// Has every server have the scripts that callers wait for, so that the first of them does not wait for a second
+    /// trip: a script without its keys refuses, and does nothing. One that is not brought now comes with its first
+    /// call.
     async fn bring_scripts(&self, link: &Link) {
         let partitions = if self.cluster { self.keys.partitions() } else { 1 };
         let calls = (0..partitions).flat_map(|partition| {
