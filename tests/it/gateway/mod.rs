@@ -3,10 +3,12 @@
 mod bytes;
 mod endings;
 mod fallback;
+mod gone;
 mod killed;
 mod money;
 mod refusals;
 mod scene;
 mod sdk;
 mod secrets;
+mod spared;
 mod surfaces;
