@@ -7,6 +7,7 @@ mod gone;
 mod killed;
 mod money;
 mod refusals;
+mod running;
 mod scene;
 mod sdk;
 mod secrets;
