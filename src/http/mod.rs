@@ -42,6 +42,7 @@ mod tests;
 mod text;
 mod traces;
 pub(crate) mod usage;
+mod week;
 mod whoami;
 mod write_timeout;
 
@@ -153,6 +154,7 @@ pub fn router_with(
         .route("/v1/events", on.may(Read, get(events::list)))
         .route("/v1/events/summary", on.may(Read, get(summary::show)))
         .route("/v1/events/stream", on.may(Read, get(stream::stream)))
+        .route("/v1/reports/week", on.may(Read, get(week::show)))
         .route("/v1/events/{id}/feedback", on.may(BansWrite, post(events::feedback)))
         .route("/v1/allowlist", on.may(Read, get(allowlist::list)))
         .route(

@@ -19,7 +19,7 @@ use super::{
     examples::Examples,
     forecast, health, lift, limits, policy, prices, record,
     registry::{issue, keys, plans, projects},
-    reservations, sinks, stream, subject_list, subjects, summary, traces, usage, whoami,
+    reservations, sinks, stream, subject_list, subjects, summary, traces, usage, week, whoami,
 };
 
 #[derive(OpenApi)]
@@ -31,7 +31,7 @@ use super::{
         reservations::change, reservations::give_back,
         bans::list, bans::lookup, bans::show, bans::ban, bans::lift, lift::lift_many,
         subject_list::list, subjects::show, subjects::forget,
-        events::list, summary::show, stream::stream, events::feedback,
+        events::list, summary::show, stream::stream, events::feedback, week::show,
         allowlist::list, allowlist::show, allowlist::put, allowlist::delete,
         policy::show, policy::put,
         prices::show, usage::list, forecast::show, alerts::list,

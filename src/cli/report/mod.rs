@@ -2,8 +2,9 @@
 
 mod table;
 mod tally;
+mod week;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::PathBuf};
 
 use clap::Args;
 use reqwest::Method;
@@ -42,12 +43,18 @@ const KINDS: [EventType; 8] = [
     EventType::UnknownKey,
 ];
 
-/// Show whom a running service refused, or would have refused.
+/// Show whom a running service refused, or would have refused; or sum up a week.
 #[derive(Debug, Args)]
 pub(super) struct Report {
     /// Not before this: a length before now such as 7d or 12h, or an RFC 3339 time.
     #[arg(long, default_value = "7d", value_name = "LENGTH|TIME", value_parser = When::read)]
     since: When,
+    /// Sum up the seven days before `--until` instead: events, bans and how they ended, detectors, spend.
+    #[arg(long, conflicts_with = "since")]
+    week: bool,
+    /// Write the week as an HTML file that holds all that it shows; - is standard output.
+    #[arg(long, value_name = "FILE", requires = "week", conflicts_with = "json")]
+    html: Option<PathBuf>,
     /// Before this, said in the same way [default: now].
     #[arg(long, value_name = "LENGTH|TIME", value_parser = When::read)]
     until: Option<When>,
@@ -59,6 +66,10 @@ impl Report {
     pub(super) fn run(self) -> Result<(), Failure> {
         let service = self.service.connect()?;
         let now = clock::wall();
+        if self.week {
+            let until = self.until.map(|until| until.millis(now));
+            return week::report(&service, until, self.html.as_deref(), self.service.json);
+        }
         let since = self.since.millis(now);
         let until = self.until.map_or(now + 1, |until| until.millis(now));
         if since >= until {
