@@ -257,11 +257,12 @@ pub(super) fn charge(
     let outcome = record.outcome();
     let is_key = attribution == Attribution::Key;
     // What Keyward refused has used nothing: it may give back what was held for it.
-    let counts = if record.refused_by_keyward && record.reservation_id.is_some() {
+    let is_used = !(record.refused_by_keyward && record.reservation_id.is_some());
+    let counts = if !is_used {
         Counts::default()
     } else {
         Counts {
-            requests: 1,
+            requests: u64::from(!record.is_part),
             tokens: record.tokens,
             auth_failures: u64::from(outcome == Outcome::AuthFailure && is_key),
             not_found: u64::from(outcome == Outcome::NotFound),
@@ -269,8 +270,7 @@ pub(super) fn charge(
     };
     let counter = |limit: &Applied| {
         let charge = limit.charge(record, used_at.unwrap_or(now));
-        let is_used = counts.requests > 0 && charge.until > now;
-        if is_used { charge } else { limit.charge(record, now).of_nothing() }
+        if is_used && charge.until > now { charge } else { limit.charge(record, now).of_nothing() }
     };
     let settles = record.reservation_id.as_ref().filter(|id| reservations::is_of(id, record));
     let settles = settles.map(|id| Settles {

@@ -10,6 +10,7 @@ use super::{
         settings::Dialect,
     },
     call::Call,
+    running::Part,
 };
 use crate::{
     clock,
@@ -35,10 +36,12 @@ pub(super) struct Hold {
     /// Tokens of the answer that are held.
     pub output: u64,
     lease: Option<Lease>,
+    /// What is held beyond that for a stream that has outgrown it.
+    pub parts: Vec<Part>,
 }
 
 /// Keeps a reservation from ending while its request is on its way. Dropped, it ends with its lease.
-struct Lease(tokio::task::JoinHandle<()>);
+pub(super) struct Lease(tokio::task::JoinHandle<()>);
 
 impl Drop for Lease {
     fn drop(&mut self) {
@@ -93,7 +96,8 @@ impl Call {
         }
         let mut record = self.record(wire, now).map_err(|_| unreadable())?;
         let decision = if self.surface.billed {
-            record.cost_nanos = Some(self.dearest(chain, prompt.reserved, output));
+            let models = chain.iter().map(|candidate| &*candidate.model);
+            record.cost_nanos = Some(self.dearest(models, prompt.reserved, output));
             engine.reserve(&record, HoldTerms { lease: None, dispatched: true }, now).await
         } else {
             engine.check(&record, false, now).await
@@ -102,10 +106,11 @@ impl Call {
             return Err(refusal(&decision));
         }
         let lease = decision.reserved.as_ref().and_then(|reserved| {
-            let every = Duration::from_secs(reserved.lease_seconds).max(Duration::from_secs(1)) / 3;
-            Some(Lease::keep(engine.clone(), ReservationId::parse(&reserved.id)?, every))
+            let lease = Duration::from_secs(reserved.lease_seconds);
+            Some(Lease::keep(engine.clone(), ReservationId::parse(&reserved.id)?, lease))
         });
-        Ok(Hold { model: first.model.clone(), record, decision, prompt, output, lease })
+        let parts = Vec::new();
+        Ok(Hold { model: first.model.clone(), record, decision, prompt, output, lease, parts })
     }
 
     fn prompt(&self, model: &str) -> Estimated {
@@ -121,7 +126,12 @@ impl Call {
 
     /// What the estimate costs at most, in nano-dollars: whatever part of the prompt is written to a cache, and of the
     /// answer is reasoning. OpenAI writes to caches unasked.
-    fn dearest(&self, chain: &[Candidate], input: u64, output: u64) -> u64 {
+    pub(super) fn dearest<'m>(
+        &self,
+        models: impl IntoIterator<Item = &'m str>,
+        input: u64,
+        output: u64,
+    ) -> u64 {
         let now = self.gateway.engine.now();
         let for_an_hour = self.measured.marks_caches;
         let is_written = for_an_hour || self.surface.dialect == Dialect::Openai;
@@ -132,12 +142,12 @@ impl Call {
         ];
         let tier = self.asked.priority.then_some(ServiceTier::Priority);
         let mut dearest = 0;
-        for candidate in chain {
+        for model in models {
             for prompt in of_prompt {
                 let kinds = [Tokens { output, ..prompt }, Tokens { reasoning: output, ..prompt }];
                 for tokens in kinds {
                     let used = Quantities { service_tier: tier, ..Quantities::from(tokens) };
-                    let (cost, _) = self.gateway.intake.prices().cost(&candidate.model, now, &used);
+                    let (cost, _) = self.gateway.intake.prices().cost(model, now, &used);
                     dearest = dearest.max(cost.nanos);
                 }
             }
@@ -157,7 +167,9 @@ impl Call {
 }
 
 impl Lease {
-    fn keep(engine: Arc<Engine>, id: ReservationId, every: Duration) -> Self {
+    /// Extends a reservation that has been made for this long, again and again.
+    pub(super) fn keep(engine: Arc<Engine>, id: ReservationId, lease: Duration) -> Self {
+        let every = lease.max(Duration::from_secs(1)) / 3;
         Self(tokio::spawn(async move {
             let lease = i64::try_from((every * 3).as_millis()).ok();
             let change = ReservationChange::Extend { lease, dispatched: true };

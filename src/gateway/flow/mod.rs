@@ -5,7 +5,8 @@
 //! - `admit`: the estimate, and the reservation that holds it. `settle`: what it used, exactly once.
 //! - `attempt`: one upstream is asked. `exchange`: one after another, until there is an answer.
 //! - `models`: which models there are.
-//! - `relay`: a stream on its way. `reply`: answers, with the headers that Keyward adds.
+//! - `relay`: a stream on its way. `running`: what it has cost so far.
+//! - `reply`: answers, with the headers that Keyward adds.
 
 mod admit;
 mod attempt;
@@ -17,6 +18,7 @@ mod gateway;
 mod models;
 mod relay;
 mod reply;
+mod running;
 mod settle;
 
 pub use self::gateway::{Gateway, Upstreams};

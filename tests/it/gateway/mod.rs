@@ -3,10 +3,13 @@
 mod bytes;
 mod endings;
 mod fallback;
+mod gone;
 mod killed;
 mod money;
 mod refusals;
+mod running;
 mod scene;
 mod sdk;
 mod secrets;
+mod spared;
 mod surfaces;
