@@ -17,6 +17,7 @@ mod mock_provider;
 mod openapi;
 mod output;
 mod prices;
+mod reconcile;
 mod replay;
 mod report;
 mod serve;
@@ -76,6 +77,8 @@ enum Command {
     Token(token::Token),
     /// Make usage records of what others have logged.
     Import(import::Import),
+    /// Hold a provider's bill against the ledger of a running service.
+    Reconcile(reconcile::Reconcile),
     /// Price lists.
     #[command(subcommand)]
     Prices(prices::Prices),
@@ -113,6 +116,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Report(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Import(command) => command.run(),
+        Command::Reconcile(command) => command.run(),
         Command::Prices(command) => command.run(),
         Command::Openapi(command) => command.run(),
         Command::Replay(command) => command.run(),
