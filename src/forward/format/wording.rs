@@ -82,6 +82,7 @@ pub(crate) fn anomaly_title(kind: AnomalyKind) -> &'static str {
         AnomalyKind::EndpointScan => "Endpoint scan",
         AnomalyKind::TokenUsageSpike => "Token usage spike",
         AnomalyKind::CostSpike => "Cost spike",
+        AnomalyKind::CanaryKeyUsed => "Canary key used",
     }
 }
 
