@@ -82,20 +82,27 @@ impl Call {
         }
     }
 
-    /// Holds what the request may use of the model of `first`, at the dearest price of the whole chain.
+    /// Holds what the request may use of the model of `first`, at the dearest price of the whole chain; nothing of what
+    /// `is_free`.
     ///
     /// # Errors
     /// Why nothing is held: a ban, a limit or the registry refuses the request, or it has more tokens than records can
     /// hold.
-    pub(super) async fn admit(&self, first: &Candidate, chain: &[Candidate]) -> Result<Hold, Failure> {
+    pub(super) async fn admit(
+        &self,
+        first: &Candidate,
+        chain: &[Candidate],
+        is_free: bool,
+    ) -> Result<Hold, Failure> {
         let engine = &self.gateway.engine;
         let (prompt, output, now) = (self.prompt(&first.model), self.output(&first.model), engine.now());
+        let is_billed = self.surface.billed && !is_free;
         let mut wire = self.wire(&first.model);
-        if self.surface.billed {
+        if is_billed {
             (wire.prompt_tokens, wire.completion_tokens) = (Some(prompt.reserved), Some(output));
         }
         let mut record = self.record(wire, now).map_err(|_| unreadable())?;
-        let decision = if self.surface.billed {
+        let decision = if is_billed {
             let models = chain.iter().map(|candidate| &*candidate.model);
             record.cost_nanos = Some(self.dearest(models, prompt.reserved, output));
             engine.reserve(&record, HoldTerms { lease: None, dispatched: true }, now).await
