@@ -27,7 +27,7 @@ pub(super) enum Feedback {
 pub(super) struct Give {
     /// The id of the event, as `keyward events --json` prints it.
     event: String,
-    /// What it was.
+    /// What it was: benign, or an attack.
     verdict: Verdict,
     /// Why; it is kept in the event log.
     #[arg(long)]
@@ -45,7 +45,7 @@ enum Verdict {
     Attack,
 }
 
-/// List verdicts.
+/// List verdicts, the newest first.
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// Not before this: a length before now such as 1h or 7d, or an RFC 3339 time.

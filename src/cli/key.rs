@@ -24,7 +24,7 @@ pub(super) enum Key {
     Rotate(Rotate),
 }
 
-/// Issue a key.
+/// Issue a key of the gateway's own.
 #[derive(Debug, Args)]
 pub(super) struct Issue {
     /// What is registered of it, as of `set`.

@@ -8,7 +8,7 @@ use super::{Failure, block_on, client::Service, output::line, resource::Columns}
 /// Show how limits stand.
 #[derive(Debug, Args)]
 pub(super) struct Limits {
-    /// key:<key_id> or project:<id>.
+    /// Whose limits: key:<key_id> or project:<id>.
     subject: String,
     #[command(flatten)]
     service: Service,

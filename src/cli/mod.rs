@@ -21,6 +21,7 @@ mod openapi;
 mod output;
 mod policy;
 mod prices;
+mod reconcile;
 mod replay;
 mod report;
 mod resource;
@@ -104,6 +105,8 @@ enum Command {
     Token(token::Token),
     /// Make usage records of what others have logged.
     Import(import::Import),
+    /// Hold a provider's bill against the ledger of a running service.
+    Reconcile(reconcile::Reconcile),
     /// Price lists.
     #[command(subcommand)]
     Prices(prices::Prices),
@@ -162,6 +165,7 @@ impl Command {
             Self::Report(command) => command.run(),
             Self::Token(command) => command.run(),
             Self::Import(command) => command.run(),
+            Self::Reconcile(command) => command.run(),
             Self::Prices(command) => command.run(),
             Self::Openapi(command) => command.run(),
             Self::Replay(command) => command.run(),

@@ -25,7 +25,7 @@ pub(super) enum Policy {
     Set(Set),
 }
 
-/// Show the policy.
+/// Show the policy in force.
 #[derive(Debug, Args)]
 pub(super) struct Show {
     /// Only settings whose name begins so, such as detectors.traffic_burst.
@@ -34,7 +34,7 @@ pub(super) struct Show {
     service: Service,
 }
 
-/// Change the policy.
+/// Put another policy in force.
 #[derive(Debug, Args)]
 pub(super) struct Set {
     /// What is set, as `show` prints it, such as detectors.traffic_burst.mode=shadow.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{clock, domain::event::format_millis};
 
-/// Show usage.
+/// Show what was used.
 #[derive(Debug, Args)]
 pub(super) struct Usage {
     /// By what rows are told apart: some of project, model, key, endpoint, user, by commas.
@@ -46,7 +46,7 @@ pub(super) struct Usage {
     /// Only of this user.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Print CSV.
+    /// Print comma-separated values (CSV).
     #[arg(long, conflicts_with_all = ["json", "forecast"])]
     csv: bool,
     /// What is expected by the end of the day and the month, instead of what was used.

@@ -34,7 +34,7 @@ pub(super) struct Kind {
     columns: &'static [&'static str],
 }
 
-/// Exceptions of detectors.
+/// Exceptions that detectors leave alone.
 pub(super) const ALLOW: Kind = Kind {
     one: "allowlist entry",
     route: "allowlist",
@@ -68,18 +68,18 @@ pub(super) enum Act {
     Show(Show),
     /// Make one, or change what is named of it.
     Set(Set),
-    /// Delete one.
+    /// Delete the one of that name.
     Delete(Delete),
 }
 
-/// List all.
+/// List all there are.
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
     service: Service,
 }
 
-/// Show one.
+/// Show the one of that name.
 #[derive(Debug, Args)]
 pub(super) struct Show {
     /// Its name or id.
@@ -104,7 +104,7 @@ pub(super) struct Set {
     service: Service,
 }
 
-/// Delete one.
+/// Delete the one of that name.
 #[derive(Debug, Args)]
 pub(super) struct Delete {
     /// Its name or id.

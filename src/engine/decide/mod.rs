@@ -43,7 +43,7 @@ use crate::{
         decision::Decision,
         observation::{Charge, ChargeMode, Claim},
         record::Record,
-        registry::Terms,
+        registry::{NotAllowed, Terms},
         reservation::HoldTerms,
     },
     engine::policy::ActivePolicy,
@@ -171,6 +171,9 @@ impl Decider {
         let active = self.in_force.policy();
         let (records, mut terms) = self.terms(std::slice::from_ref(record), &active, now);
         let decision = match records.first() {
+            Some(record) if terms.first().is_some_and(|terms| terms.refusal == Some(NotAllowed::Canary)) => {
+                return self.canary_asked_for(record, now).await;
+            }
             Some(record) => {
                 self.check_one(record, terms.pop().unwrap_or_default(), purpose, &active, now).await
             }
@@ -179,6 +182,14 @@ impl Decider {
         self.shared.metrics.count_check(&decision);
         self.shared.count_answer(&decision);
         decision
+    }
+
+    /// Decides about the check of a key that nobody may use as about its use, which used nothing else: whoever asks
+    /// for it is told no, and no record follows.
+    async fn canary_asked_for(&self, record: &Record, now: Millis) -> Decision {
+        let used = Record { tokens: 0, cost_nanos: Some(0), admit: false, ..record.clone() };
+        let decision = self.decide(&[used], now, &mut ()).await.pop();
+        decision.unwrap_or_else(|| self.unavailable(record, &self.in_force.policy(), now))
     }
 
     async fn check_one(

@@ -16,7 +16,7 @@ use crate::{
         observation::{Charge, ChargeMode, ClientMark, LedgerEntry, Peer},
         place::{PlaceCore, Prefix},
         record::{Outcome, Record},
-        registry::{Applied, Terms},
+        registry::{Applied, NotAllowed, Terms},
         reservation::{COMPLETED_WITHIN, Settles},
         standing::{Standing, StandingState},
         window::{Counts, ONE_DAY, WINDOW_MILLIS},
@@ -92,7 +92,8 @@ impl Decider {
         self.deferred.count(record, charge, refused, now);
     }
 
-    /// The refusal of a request by a ban in force or by the registry.
+    /// The refusal of a request by a ban in force or by the registry. The use of a canary key is judged: its address is
+    /// banned.
     pub(super) fn refuse_at_once(
         &self,
         record: &Record,
@@ -101,8 +102,9 @@ impl Decider {
         now: Millis,
         purpose: Purpose,
     ) -> Option<Decision> {
+        let refusal = terms.refusal.filter(|refusal| *refusal != NotAllowed::Canary);
         let by_registry =
-            || terms.refusal.map(|refusal| self.refuse_by_registry(record, refusal, active, now, purpose));
+            || refusal.map(|refusal| self.refuse_by_registry(record, refusal, active, now, purpose));
         let mut refused = self.refuse_banned(record, active, now, purpose).or_else(by_registry)?;
         active.policy.enforcement.soften(&mut refused);
         Some(refused)

@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     super::{dialect::usage::Usage, meter::Meter},
-    admit::{Hold, Lease},
     call::Call,
+    hold::{Hold, Lease, Part},
+    settle::put,
 };
 use crate::{
     clock::{self, Instant},
@@ -22,13 +23,6 @@ use crate::{
 const LEAST: u64 = 64;
 /// How often at most the cost so far is shown.
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
-
-/// What is held for a stream beyond what was held at first.
-pub(super) struct Part {
-    id: ReservationId,
-    /// Extended for as long as this is there.
-    _lease: Lease,
-}
 
 impl Call {
     /// Tokens of the answer so far. Where a cap holds them anyway, events are not taken for tokens: some have none.
@@ -103,7 +97,7 @@ impl Call {
         let input = meter.usage.input.or(Some(hold.prompt.likely));
         let used = Usage { input, output, ..meter.usage };
         let mut wire = self.wire(&hold.model);
-        super::settle::put(&mut wire, used);
+        put(&mut wire, used);
         let now = self.gateway.engine.now();
         let record = self.record(wire, now).ok();
         Usd(record.map_or(0, |record| record.cost().nanos))

@@ -10,6 +10,7 @@ mod explain;
 mod import;
 mod lifecycle;
 mod operator;
+mod reconcile;
 mod report;
 
 use std::{

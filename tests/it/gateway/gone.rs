@@ -57,19 +57,26 @@ impl Drop for Gate {
     }
 }
 
-/// Passes on what comes while the gate is open.
+/// Passes on what comes, once the gate is open; until then it is kept, and seen.
 async fn pass(
     mut from: OwnedReadHalf,
     to: &mut (impl AsyncWriteExt + Unpin),
     mut open: watch::Receiver<bool>,
     held: &Mutex<Vec<u8>>,
 ) {
-    let mut bytes = vec![0; 64 * 1024];
-    while let Ok(length @ 1..) = from.read(&mut bytes).await {
-        if !*open.borrow() {
-            held.lock().unwrap().extend_from_slice(&bytes[..length]);
+    let (mut bytes, mut kept) = (vec![0; 64 * 1024], Vec::new());
+    loop {
+        tokio::select! {
+            read = from.read(&mut bytes) => {
+                let Ok(length @ 1..) = read else { return };
+                kept.extend_from_slice(&bytes[..length]);
+                if !*open.borrow() {
+                    held.lock().unwrap().extend_from_slice(&bytes[..length]);
+                }
+            }
+            changed = open.changed() => if changed.is_err() { return },
         }
-        if open.wait_for(|open| *open).await.is_err() || to.write_all(&bytes[..length]).await.is_err() {
+        if *open.borrow() && to.write_all(&std::mem::take(&mut kept)).await.is_err() {
             return;
         }
     }

@@ -1,6 +1,8 @@
 //! The gateway over HTTP, before a provider of our own: money, bytes, endings, refusals.
 
 mod bytes;
+mod cache;
+mod canary;
 mod endings;
 mod fallback;
 mod gone;
