@@ -47,6 +47,8 @@ anomaly_kinds! {
     TokenUsageSpike "TOKEN_USAGE_SPIKE" "token_usage_spike",
     /// Much more money than usual.
     CostSpike "COST_SPIKE" "cost_spike",
+    /// A key that nobody may use was used.
+    CanaryKeyUsed "CANARY_KEY_USED" "canary_key",
 }
 
 impl AnomalyKind {

@@ -27,6 +27,7 @@ pub(crate) mod params;
 mod policy;
 mod prices;
 pub mod ratelimit;
+mod reconcile;
 mod record;
 mod registry;
 mod reservations;
@@ -186,6 +187,7 @@ pub fn router_with(
         .route("/v1/prices", on.may(Read, get(prices::show)))
         .route("/v1/alerts", on.may(Read, get(alerts::list)))
         .route("/v1/usage", on.may(Read, get(usage::list)))
+        .route("/v1/usage/reconcile", on.may(Admin, post(reconcile::reconcile)))
         .route("/v1/usage/forecast", on.may(Read, get(forecast::show)))
         .route("/v1/sinks", on.may(Read, get(sinks::list)))
         .route("/v1/sinks/{name}/dead-letters", on.may(Read, get(sinks::dead_letters)))

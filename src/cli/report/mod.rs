@@ -8,6 +8,7 @@ use std::{collections::HashMap, path::PathBuf};
 
 use clap::Args;
 use reqwest::Method;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
@@ -105,18 +106,13 @@ async fn read_events(
 ) -> Result<(), Failure> {
     let (since, until) = (format_millis(since), format_millis(until));
     let query = [("type", kind.name()), ("since", &since), ("until", &until), ("limit", PAGE)];
-    let mut cursor = None::<String>;
-    loop {
-        let from: Vec<_> = cursor.iter().map(|cursor| ("cursor", cursor)).collect();
-        let request = service.request(Method::GET, &["v1", "events"]).query(&query).query(&from);
-        let mut page = service.json(request).await?;
-        let events: Vec<Event> = serde_json::from_value(page["items"].take())?;
-        events.iter().for_each(|event| tally.add(event));
-        cursor = page["next_cursor"].as_str().map(str::to_owned);
-        if cursor.is_none() {
-            return Ok(());
-        }
-    }
+    service
+        .each_page(&["v1", "events"], &query, |events| {
+            let events: Vec<Event> = events.iter().map(Event::deserialize).collect::<Result<_, _>>()?;
+            events.iter().for_each(|event| tally.add(event));
+            Ok(())
+        })
+        .await
 }
 
 /// How many keys made requests on the days of the span; `None` when there are too many to be told in one answer.

@@ -208,8 +208,9 @@ impl LogFollower {
 mod tests {
     use super::*;
     use crate::{
+        config::default_policy,
         domain::profile::Profile,
-        engine::{bans::BanIndex, outbox::EventOutbox},
+        engine::{bans::BanIndex, in_force::InForce, outbox::EventOutbox, policy::Base},
         store::embedded::{EmbeddedOptions, EmbeddedStore},
     };
 
@@ -219,7 +220,8 @@ mod tests {
         let (data, aside) = (parent.path().join("data"), parent.path().join("aside"));
         let store = Arc::new(EmbeddedStore::open(&data, EmbeddedOptions::default()).unwrap());
         let shared = Arc::new(Shared::new(store, EventOutbox::new(0, 10)));
-        let standings = Arc::new(Standings::new(shared.clone(), Arc::new(BanIndex::default())));
+        let in_force = Arc::new(InForce::new(shared.clone(), Base::from(default_policy())));
+        let standings = Arc::new(Standings::new(shared.clone(), in_force, Arc::new(BanIndex::default())));
         let log = LogFollower::new(shared, standings, Arc::new(ProfileBook::new(10, true)), None);
         ["a", "b", "c"].iter().for_each(|key| log.await_ban(&Subject::key(key), Millis::MAX));
         std::fs::rename(&data, &aside).unwrap();

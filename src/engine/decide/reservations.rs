@@ -11,7 +11,7 @@ use crate::{
         MINUTE, Millis, SECOND,
         counter::{CounterChange, CounterCharge},
         decision::{Reserved, Settlement},
-        observation::{Charge, ChargeMode},
+        observation::Charge,
         record::Record,
         reservation::{EstimatedUsage, HeldAmount, Reservation, ReservationId, Settles, Stage},
         usage::Totals,
@@ -53,12 +53,6 @@ pub(super) fn completes(record: &Record) -> Option<Settles> {
         && record.reservation_id.is_none()
         && !(record.observes || record.admit || record.refused_by_keyward);
     may.then(|| Settles { id: request_of(record), keeps_estimate: !record.usage_known })
-}
-
-/// Whether a charge settles a reservation that the record names: what is held of it is given back in the same step, so
-/// that nothing but the store can make it.
-pub(super) fn settles_held(record: &Record, charge: &Charge) -> bool {
-    record.reservation_id.is_some() && charge.mode == ChargeMode::Report && charge.settles().is_some()
 }
 
 /// The reservation of all that a charge charges.
