@@ -1,6 +1,6 @@
 //! What people see of the play before the gateway: a line per answer, and the words of the stream as they come.
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{io, time::Duration};
 
 use reqwest::Response;
 use serde_json::Value;
@@ -9,6 +9,7 @@ use super::{
     super::output,
     screen::{Paint, Screen},
 };
+use crate::domain::address;
 
 /// The model that everything is asked of.
 pub(super) const MODEL: &str = "gpt-4.1";
@@ -97,7 +98,7 @@ impl<'s> Story<'s> {
     /// Shows one answer on a line.
     pub(super) fn line(&self, at: Duration, what: &str, from: &str, seen: &Seen) -> io::Result<()> {
         let place =
-            from.parse().map_or_else(|_| from.to_owned(), |address: IpAddr| self.screen.place(address));
+            address::parse(from).map_or_else(|_| from.to_owned(), |address| self.screen.place(address));
         let paint = if seen.is_success { Paint::Good } else { Paint::Bad };
         let words = self.screen.paint(paint, &seen.words);
         output::line(&format!("{:>5.1}s  {what:<20} {place:<17} {words}", at.as_secs_f64()))

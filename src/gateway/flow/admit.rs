@@ -10,17 +10,13 @@ use super::{
         settings::Dialect,
     },
     call::Call,
-    running::Part,
+    lease::{Lease, Part},
 };
-use crate::{
-    clock,
-    domain::{
-        decision::{Decision, Reason},
-        price::{Quantities, ServiceTier, Tokens},
-        record::Record,
-        reservation::{HoldTerms, ReservationChange, ReservationId},
-    },
-    engine::Engine,
+use crate::domain::{
+    decision::{Decision, Reason},
+    price::{Quantities, ServiceTier, Tokens},
+    record::Record,
+    reservation::{HoldTerms, ReservationChange, ReservationId},
 };
 
 /// What is held for a request.
@@ -38,15 +34,6 @@ pub(super) struct Hold {
     lease: Option<Lease>,
     /// What is held beyond that for a stream that has outgrown it.
     pub parts: Vec<Part>,
-}
-
-/// Keeps a reservation from ending while its request is on its way. Dropped, it ends with its lease.
-pub(super) struct Lease(tokio::task::JoinHandle<()>);
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Hold {
@@ -170,23 +157,6 @@ impl Call {
         if let Err(error) = given {
             tracing::warn!(%error, "a reservation could not be given back; it is charged at its end");
         }
-    }
-}
-
-impl Lease {
-    /// Extends a reservation that has been made for this long, again and again.
-    pub(super) fn keep(engine: Arc<Engine>, id: ReservationId, lease: Duration) -> Self {
-        let every = lease.max(Duration::from_secs(1)) / 3;
-        Self(tokio::spawn(async move {
-            let lease = i64::try_from((every * 3).as_millis()).ok();
-            let change = ReservationChange::Extend { lease, dispatched: true };
-            loop {
-                clock::sleep(every).await;
-                if let Err(error) = engine.reservations().change(&id, change, engine.now()).await {
-                    tracing::debug!(%error, "a lease could not be extended; it is tried again");
-                }
-            }
-        }))
     }
 }
 

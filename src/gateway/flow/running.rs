@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     super::{dialect::usage::Usage, meter::Meter},
-    admit::{Hold, Lease},
+    admit::Hold,
     call::Call,
+    lease::Part,
 };
 use crate::{
     clock::{self, Instant},
@@ -22,13 +23,6 @@ use crate::{
 const LEAST: u64 = 64;
 /// How often at most the cost so far is shown.
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
-
-/// What is held for a stream beyond what was held at first.
-pub(super) struct Part {
-    id: ReservationId,
-    /// Extended for as long as this is there.
-    _lease: Lease,
-}
 
 impl Call {
     /// Tokens of the answer so far. Where a cap holds them anyway, events are not taken for tokens: some have none.
@@ -64,8 +58,7 @@ impl Call {
         hold.output = hold.output.saturating_add(held);
         let part = decision.reserved.and_then(|reserved| {
             let lease = Duration::from_secs(reserved.lease_seconds);
-            let id = ReservationId::parse(&reserved.id)?;
-            Some(Part { _lease: Lease::keep(self.gateway.engine.clone(), id.clone(), lease), id })
+            Some(Part::keep(self.gateway.engine.clone(), ReservationId::parse(&reserved.id)?, lease))
         });
         hold.parts.extend(part);
         None
