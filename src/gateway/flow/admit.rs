@@ -1,6 +1,6 @@
 //! Before a request leaves: what it may use is estimated, and held in every limit that applies.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     super::{
@@ -10,13 +10,43 @@ use super::{
         settings::Dialect,
     },
     call::Call,
-    hold::{Hold, Lease},
+    lease::{Lease, Part},
 };
 use crate::domain::{
     decision::{Decision, Reason},
     price::{Quantities, ServiceTier, Tokens},
+    record::Record,
     reservation::{HoldTerms, ReservationChange, ReservationId},
 };
+
+/// What is held for a request.
+pub(super) struct Hold {
+    /// The model that it is held for.
+    pub model: Arc<str>,
+    /// The record of the estimate: by it the request is stopped, should its key be banned meanwhile.
+    pub record: Record,
+    /// The decision that admitted it.
+    pub decision: Decision,
+    /// How many tokens its prompt has.
+    pub prompt: Estimated,
+    /// Tokens of the answer that are held.
+    pub output: u64,
+    lease: Option<Lease>,
+    /// What is held beyond that for a stream that has outgrown it.
+    pub parts: Vec<Part>,
+}
+
+impl Hold {
+    /// The id of the reservation; none where the store did not answer.
+    pub(super) fn reservation(&self) -> Option<&Arc<str>> {
+        self.decision.reserved.as_ref().map(|reserved| &reserved.id)
+    }
+
+    /// Ends the lease's extension: from now on the reservation is settled, or ends by itself.
+    pub(super) fn release(&mut self) {
+        self.lease = None;
+    }
+}
 
 impl Call {
     /// Candidates in which prompt and answer fit, as far as that is known.

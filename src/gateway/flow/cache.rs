@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::{super::settings::GatewaySettings, attempt::Whole, call::Call};
+use super::super::settings::GatewaySettings;
 use crate::clock::{self, Instant};
 
 /// Most bytes of an answer that is kept.
@@ -20,8 +20,6 @@ const MOST: usize = 1024 * 1024;
 const BESIDE: usize = 512;
 /// Headers that say nothing about the answer.
 const APART: [&str; 2] = ["accept", "idempotency-key"];
-/// The status of what is kept.
-const GOOD: u16 = 200;
 
 /// The digest of a request with all that its answer depends on.
 pub(super) type Place = [u8; 32];
@@ -44,9 +42,11 @@ struct Inner {
     bytes: usize,
 }
 
-struct Kept {
-    content_type: Option<HeaderValue>,
-    body: Bytes,
+/// An answer that is kept, of the status 200.
+#[derive(Clone)]
+pub(super) struct Kept {
+    pub content_type: Option<HeaderValue>,
+    pub body: Bytes,
     until: Instant,
 }
 
@@ -60,22 +60,22 @@ impl AnswerCache {
         }
     }
 
-    /// The answer that is kept for a request.
-    pub(super) fn get(&self, place: &Place) -> Option<Whole> {
-        let mut inner = self.inner.lock();
-        inner.drop_ended(clock::instant());
-        let kept = inner.answers.get(place)?;
-        let mut headers = HeaderMap::new();
-        if let Some(content_type) = &kept.content_type {
-            headers.insert(header::CONTENT_TYPE, content_type.clone());
-        }
-        Some(Whole { status: GOOD, headers, body: kept.body.clone(), wait: None })
+    /// Whether answers are kept for a project.
+    pub(super) fn is_for(&self, project: &str) -> bool {
+        self.room > 0 && self.projects.iter().any(|name| name == project)
     }
 
-    /// Keeps a good answer, for which the oldest may have to go. Its bytes are copied: those of the answer have memory
-    /// set aside that others wait for.
-    pub(super) fn put(&self, place: Place, whole: &Whole) {
-        if whole.status != GOOD || whole.body.len() > MOST || whole.body.len() + BESIDE > self.room {
+    /// The answer that is kept for a request.
+    pub(super) fn get(&self, place: &Place) -> Option<Kept> {
+        let mut inner = self.inner.lock();
+        inner.drop_ended(clock::instant());
+        inner.answers.get(place).cloned()
+    }
+
+    /// Keeps an answer of the status 200, for which the oldest may have to go. Its bytes are copied: those of the
+    /// answer have memory set aside that others wait for.
+    pub(super) fn put(&self, place: Place, headers: &HeaderMap, body: &[u8]) {
+        if body.len() > MOST || body.len() + BESIDE > self.room {
             return;
         }
         let now = clock::instant();
@@ -84,8 +84,8 @@ impl AnswerCache {
         if inner.answers.contains_key(&place) {
             return;
         }
-        let body = Bytes::copy_from_slice(&whole.body);
-        let content_type = whole.headers.get(header::CONTENT_TYPE).cloned();
+        let body = Bytes::copy_from_slice(body);
+        let content_type = headers.get(header::CONTENT_TYPE).cloned();
         inner.bytes += body.len() + BESIDE;
         inner.order.push_back(place);
         inner.answers.insert(place, Kept { content_type, body, until: now + self.ttl });
@@ -112,31 +112,20 @@ impl Inner {
     }
 }
 
-impl Call {
-    /// Where an answer to it is kept; none where its project does not ask for that, its client wants a fresh one, or it
-    /// has no whole answer.
-    pub(super) fn place(&self) -> Option<Place> {
-        let cache = &self.gateway.cache;
-        let project = self.project.as_ref().map(|project| project.id())?;
-        let is_asked_for = cache.room > 0 && cache.projects.iter().any(|name| name == project);
-        if !is_asked_for || self.wants_fresh || self.asked.stream || !self.surface.billed {
-            return None;
-        }
-        let mut digest = Sha256::new();
-        let mut add = |part: &[u8]| {
-            digest.update((part.len() as u64).to_be_bytes());
-            digest.update(part);
-        };
-        for part in [project, self.surface.endpoint, &self.model, self.query.as_deref().unwrap_or_default()] {
-            add(part.as_bytes());
-        }
-        for (name, value) in self.headers.iter().filter(|(name, _)| !APART.contains(&name.as_str())) {
-            add(name.as_str().as_bytes());
-            add(value.as_bytes());
-        }
-        add(&self.body);
-        Some(digest.finalize().into())
+/// The place of the answer to a request: of all that the answer depends on, its parts and the headers that go to the
+/// provider.
+pub(super) fn place<'p>(parts: impl IntoIterator<Item = &'p [u8]>, headers: &HeaderMap) -> Place {
+    let mut digest = Sha256::new();
+    let mut add = |part: &[u8]| {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    };
+    parts.into_iter().for_each(&mut add);
+    for (name, value) in headers.iter().filter(|(name, _)| !APART.contains(&name.as_str())) {
+        add(name.as_str().as_bytes());
+        add(value.as_bytes());
     }
+    digest.finalize().into()
 }
 
 /// Whether a client wants an answer that is not kept: `Cache-Control: no-cache` or `no-store`.
@@ -156,16 +145,16 @@ mod tests {
         AnswerCache { inner, projects, ttl: Duration::from_secs(60), room: bytes }
     }
 
-    fn answer(status: u16, bytes: usize) -> Whole {
-        Whole { status, headers: HeaderMap::new(), body: vec![b'x'; bytes].into(), wait: None }
+    fn put(cache: &AnswerCache, n: u8, bytes: usize) {
+        cache.put([n; 32], &HeaderMap::new(), &vec![b'x'; bytes]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_is_given_again_until_its_time_is_over() {
         let cache = cache(10_000);
-        cache.put([1; 32], &answer(200, 100));
+        put(&cache, 1, 100);
         clock::sleep(Duration::from_secs(59)).await;
-        cache.put([1; 32], &answer(200, 50));
+        put(&cache, 1, 50);
         assert_eq!(cache.get(&[1; 32]).unwrap().body.len(), 100, "who asks again does not prolong it");
         assert!(cache.get(&[2; 32]).is_none());
         clock::sleep(Duration::from_secs(1)).await;
@@ -174,17 +163,29 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_make_room_and_what_is_too_large_or_not_good_is_not_kept() {
+    fn the_oldest_make_room_and_what_is_too_large_is_not_kept() {
         let cache = cache(3 * (BESIDE + 100));
         for n in 1..=4 {
-            cache.put([n; 32], &answer(200, 100));
+            put(&cache, n, 100);
         }
         let kept: Vec<bool> = (1..=4).map(|n| cache.get(&[n; 32]).is_some()).collect();
         assert_eq!(kept, [false, true, true, true]);
-        cache.put([5; 32], &answer(200, 4 * BESIDE + 400));
-        cache.put([6; 32], &answer(429, 10));
-        assert!(cache.get(&[5; 32]).is_none() && cache.get(&[6; 32]).is_none());
+        put(&cache, 5, 4 * BESIDE + 400);
+        assert!(cache.get(&[5; 32]).is_none());
         assert_eq!(cache.inner.lock().bytes, 3 * (BESIDE + 100));
+    }
+
+    #[test]
+    fn whatever_an_answer_depends_on_leads_elsewhere_and_nothing_else_does() {
+        let of = |parts: [&str; 2], name: &'static str, value: &'static str| {
+            let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))]);
+            place(parts.map(str::as_bytes), &headers)
+        };
+        let one = of(["shop", "body"], "openai-beta", "a");
+        assert_ne!(one, of(["shopb", "ody"], "openai-beta", "a"));
+        assert_ne!(one, of(["shop", "body"], "openai-beta", "b"));
+        let retried = of(["shop", "body"], "idempotency-key", "1");
+        assert_eq!(retried, of(["shop", "body"], "idempotency-key", "2"));
     }
 
     #[test]

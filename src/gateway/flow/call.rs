@@ -10,7 +10,7 @@ use super::{
         dialect::{request::Asked, surface::Surface},
         estimate::Measured,
     },
-    cache::Place,
+    cache::{self, Place},
     door::Caller,
     gateway::Gateway,
 };
@@ -66,6 +66,21 @@ impl Call {
         let mut record = take(&self.gateway, wire, now)?;
         record.project.clone_from(&self.project);
         Ok(record)
+    }
+}
+
+impl Call {
+    /// Where an answer to it is kept; none where its project does not ask for that, its client wants a fresh one, or it
+    /// has no whole answer.
+    pub(super) fn place_of_answer(&self) -> Option<Place> {
+        let project = self.project.as_ref().map(|project| project.id())?;
+        let may_be_kept = self.surface.billed && !self.asked.stream && !self.wants_fresh;
+        if !may_be_kept || !self.gateway.cache.is_for(project) {
+            return None;
+        }
+        let query = self.query.as_deref().unwrap_or_default();
+        let parts = [project, self.surface.endpoint, &*self.model, query].map(str::as_bytes);
+        Some(cache::place(parts.into_iter().chain([&self.body[..]]), &self.headers))
     }
 }
 

@@ -6,11 +6,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    extract::Request,
-    http::{HeaderValue, request::Parts},
-    response::Response,
-};
+use axum::{extract::Request, http::request::Parts, response::Response};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -26,13 +22,14 @@ use super::{
         route::Candidate,
         upstream::{Upstream, headers_up},
     },
-    admit::{refusal, stopped},
+    admit::{Hold, refusal, stopped},
     attempt::{Answer, Fault, Whole},
-    bodies, cache,
+    bodies,
+    cache::{self, Kept},
     call::{self, Call},
     door::{self, Caller},
     gateway::Gateway,
-    hold::Hold,
+    pause::pause,
     reply,
     settle::Used,
 };
@@ -44,8 +41,6 @@ use crate::{
 
 /// How often it is looked whether a request must stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// The pause before the second attempt at most; twice as long before each that follows.
-const FIRST_PAUSE: Duration = Duration::from_millis(400);
 /// The longest pause that a provider may ask for, so that the client is not kept from trying by itself.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Parameters of a URL that go on to the provider.
@@ -214,7 +209,7 @@ impl Call {
             Err(failure) => return self.refuse(&failure, reply_to),
         };
         let first = chain[self.pick(&chain)].clone();
-        self.place = self.place();
+        self.place = self.place_of_answer();
         let kept = self.place.and_then(|place| self.gateway.cache.get(&place));
         let hold = match self.admit(&first, &chain, kept.is_some()).await {
             Ok(hold) => hold,
@@ -390,18 +385,16 @@ impl Call {
             None => Used::Unknown,
         };
         let decision = self.settle(hold, used, whole.status).await;
-        if let (Used::Exactly(_), Some(place)) = (used, self.place) {
-            self.gateway.cache.put(place, &whole);
+        if let (200, Used::Exactly(_), Some(place)) = (whole.status, used, self.place) {
+            self.gateway.cache.put(place, &whole.headers, &whole.body);
         }
         drop(reply_to.send(self.whole(whole, decision.as_ref())));
     }
 
     /// Hands on an answer that is kept: a request like any other, which used nothing.
-    async fn give_again(&self, kept: Whole, hold: Hold, reply_to: ReplyTo) {
-        let decision = self.settle(hold, Used::Nothing, kept.status).await;
-        let mut response = self.whole(kept, decision.as_ref());
-        response.headers_mut().insert("x-keyward-cache", HeaderValue::from_static("hit"));
-        drop(reply_to.send(response));
+    async fn give_again(&self, kept: Kept, hold: Hold, reply_to: ReplyTo) {
+        let decision = self.settle(hold, Used::Nothing, 200).await;
+        drop(reply_to.send(self.again(kept, decision.as_ref())));
     }
 
     /// Settles a request that nobody answered, and says so: in the last upstream's own words where it had some.
@@ -421,21 +414,4 @@ fn count_attempt(upstream: &str, outcome: &'static str) {
     let upstream = upstream.to_owned();
     metrics::counter!("keyward_gateway_attempts_total", "upstream" => upstream, "outcome" => outcome)
         .increment(1);
-}
-
-/// How long is waited before the next attempt: not at all before another upstream, else as long as the provider asks
-/// for, else a random time that grows.
-fn pause(fault: &Fault, attempt: usize, is_same: bool) -> Duration {
-    if !is_same {
-        return Duration::ZERO;
-    }
-    let longest = FIRST_PAUSE * (1 << attempt.saturating_sub(1).min(6));
-    fault.wait.unwrap_or_else(|| longest.mul_f64(jitter()))
-}
-
-/// A random share from a half to 1.
-fn jitter() -> f64 {
-    let mut byte = [0; 1];
-    let _ = getrandom::fill(&mut byte);
-    0.5 + f64::from(byte[0]) / 510.0
 }

@@ -2,8 +2,10 @@
 //!
 //! - `door`: whose request it is, and from where. `bodies`: its body, within the bounds of memory.
 //! - `call`: what is known of it, and the record that is made of it.
-//! - `admit`: the estimate, and the reservation that holds it. `settle`: what it used, exactly once.
-//! - `attempt`: one upstream is asked. `exchange`: one after another, until there is an answer.
+//! - `admit`: the estimate, and the reservation that holds it. `lease`: it goes on meanwhile.
+//! - `settle`: what it used, exactly once.
+//! - `attempt`: one upstream is asked. `exchange`: one after another, until there is an answer; `pause`: with
+//!   what between them.
 //! - `models`: which models there are.
 //! - `relay`: a stream on its way. `running`: what it has cost so far.
 //! - `cache`: answers that are given again.
@@ -17,8 +19,9 @@ mod call;
 mod door;
 mod exchange;
 mod gateway;
-mod hold;
+mod lease;
 mod models;
+mod pause;
 mod relay;
 mod reply;
 mod running;

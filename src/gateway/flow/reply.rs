@@ -9,6 +9,7 @@ use axum::{
 use super::{
     super::{dialect::failure::Failure, settings::Dialect},
     attempt::Whole,
+    cache::Kept,
     call::Call,
 };
 use crate::{
@@ -68,6 +69,15 @@ impl Call {
                 put(response.headers_mut(), "x-keyward-usage", "estimated");
             }
         }
+        response
+    }
+
+    /// The answer that is kept of the same request.
+    pub(super) fn again(&self, kept: Kept, decision: Option<&Decision>) -> Response {
+        let content_type = kept.content_type.into_iter().map(|value| (header::CONTENT_TYPE, value));
+        let whole = Whole { status: 200, headers: content_type.collect(), body: kept.body, wait: None };
+        let mut response = self.whole(whole, decision);
+        put(response.headers_mut(), "x-keyward-cache", "hit");
         response
     }
 

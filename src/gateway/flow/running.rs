@@ -6,9 +6,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     super::{dialect::usage::Usage, meter::Meter},
+    admit::Hold,
     call::Call,
-    hold::{Hold, Lease, Part},
-    settle::put,
+    lease::Part,
 };
 use crate::{
     clock::{self, Instant},
@@ -58,8 +58,7 @@ impl Call {
         hold.output = hold.output.saturating_add(held);
         let part = decision.reserved.and_then(|reserved| {
             let lease = Duration::from_secs(reserved.lease_seconds);
-            let id = ReservationId::parse(&reserved.id)?;
-            Some(Part { _lease: Lease::keep(self.gateway.engine.clone(), id.clone(), lease), id })
+            Some(Part::keep(self.gateway.engine.clone(), ReservationId::parse(&reserved.id)?, lease))
         });
         hold.parts.extend(part);
         None
@@ -97,7 +96,7 @@ impl Call {
         let input = meter.usage.input.or(Some(hold.prompt.likely));
         let used = Usage { input, output, ..meter.usage };
         let mut wire = self.wire(&hold.model);
-        put(&mut wire, used);
+        super::settle::put(&mut wire, used);
         let now = self.gateway.engine.now();
         let record = self.record(wire, now).ok();
         Usd(record.map_or(0, |record| record.cost().nanos))

@@ -2,8 +2,8 @@
 
 use super::{
     super::dialect::usage::{Tier, Usage},
+    admit::Hold,
     call::Call,
-    hold::Hold,
 };
 use crate::{
     domain::decision::Decision,
