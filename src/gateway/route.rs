@@ -167,6 +167,9 @@ mod tests {
             max_attempts = 3
             body_memory_mib = 32
             estimate = "strict"
+            cache_mib = 0
+            cache_ttl_seconds = 1
+            cache_projects = []
             output_tokens = 1
             default_model = "batch"
             aliases = [{ name = "batch", model = "gpt-4.1-mini" }]

@@ -57,7 +57,7 @@ async fn priced(limits: &[serde_json::Value]) -> Day {
 }
 
 #[tokio::test]
-async fn an_estimate_is_held_against_the_limits_of_its_kind_and_of_either_kind_where_it_is_not_told_apart() {
+async fn an_estimate_is_held_against_the_limits_of_its_kind_and_of_either_kind_where_it_may_be_both() {
     let (input, output, tokens) =
         (limit("input_tokens", 1_000), limit("output_tokens", 500), limit("tokens", 600));
     // 0.0044 dollars: 200 tokens at 2 and 500 at 8, or 550 at 8, dollars per million.

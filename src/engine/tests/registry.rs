@@ -151,7 +151,7 @@ async fn a_key_that_takes_the_place_of_another_has_its_terms_and_its_past_and_ge
 }
 
 #[tokio::test]
-async fn what_is_told_of_a_key_in_the_place_of_another_is_what_it_has_of_it() {
+async fn what_the_log_says_of_a_key_in_the_place_of_another_is_what_it_has_of_it() {
     let mut day = Day::configured(Configured::default()).await;
     day.put("unused", key(json!({"project": "shop"}))).await;
     day.put("own", key(json!({"project": "other"}))).await;

@@ -189,19 +189,6 @@ impl Ledger {
         }
     }
 
-    /// All reservations, the earliest to end first, at most `limit`.
-    pub(in crate::store::embedded) fn all(&self, limit: usize) -> Vec<Reservation> {
-        self.0.lock().ended(Millis::MAX, limit, |_| true)
-    }
-
-    /// Reservations whose stage ended by `now`, the earliest first, at most `limit`. Requests that were counted when
-    /// they were seen are forgotten, at most ten times as many, and are not among them.
-    pub(in crate::store::embedded) fn take_ended(&self, now: Millis, limit: usize) -> Vec<Reservation> {
-        let mut inner = self.0.lock();
-        inner.forget_observed(now, 10 * limit);
-        inner.ended(now, limit, |reservation| reservation.stage != Stage::Observed)
-    }
-
     /// Whether usage is to count something of reservations.
     pub(in crate::store::embedded) fn has_uncounted(&self) -> bool {
         !self.0.lock().uncounted.is_empty()

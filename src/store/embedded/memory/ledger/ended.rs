@@ -1,11 +1,26 @@
 //! What has ended: reservations that something is to be done about, and requests that were counted when they were seen
 //! on their way, about which nothing is.
 
-use super::Inner;
+use super::{Inner, Ledger};
 use crate::domain::{
     Millis,
     reservation::{Reservation, Stage},
 };
+
+impl Ledger {
+    /// All reservations, the earliest to end first, at most `limit`.
+    pub(in crate::store::embedded) fn all(&self, limit: usize) -> Vec<Reservation> {
+        self.0.lock().ended(Millis::MAX, limit, |_| true)
+    }
+
+    /// Reservations whose stage ended by `now`, the earliest first, at most `limit`. Requests that were counted when
+    /// they were seen are forgotten, at most ten times as many, and are not among them.
+    pub(in crate::store::embedded) fn take_ended(&self, now: Millis, limit: usize) -> Vec<Reservation> {
+        let mut inner = self.0.lock();
+        inner.forget_observed(now, 10 * limit);
+        inner.ended(now, limit, |reservation| reservation.stage != Stage::Observed)
+    }
+}
 
 impl Inner {
     /// Those whose stage ended by `now` and that are wanted, the earliest first, at most `limit`.
