@@ -25,7 +25,7 @@ use crate::{
 /// What is in force on this instance.
 pub(super) struct InForce {
     shared: Arc<Shared>,
-    base: Base,
+    base: ArcSwap<Base>,
     active: ArcSwap<ActivePolicy>,
     allowlist: ArcSwap<Vec<Document>>,
     /// Every document as last read, to tell a store again that lost them.
@@ -43,13 +43,30 @@ impl InForce {
             allowlist: ArcSwap::default(),
             documents: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
-            base,
+            base: ArcSwap::from_pointee(base),
         }
     }
 
     /// What holds where nothing else is stored.
-    pub(super) fn base(&self) -> &Base {
-        &self.base
+    pub(super) fn base(&self) -> Arc<Base> {
+        self.base.load_full()
+    }
+
+    /// Puts another base in force, under what the store holds as last read.
+    ///
+    /// # Errors
+    /// When it could not be worked out: the former one is in force then.
+    pub(super) async fn set_base(&self, base: Base) -> Result<(), StoreError> {
+        let _alone = self.refreshing.lock().await;
+        let revision = self.active.load().revision;
+        let documents = self.documents.lock().clone().into_iter();
+        let documents: Vec<_> = documents.map(|((kind, name), body)| Document { kind, name, body }).collect();
+        let base = Arc::new(base);
+        let (many, read) = (documents.len() >= MANY, base.clone());
+        let Read { active, .. } = apart_if(many, move || Read::of(revision, documents, &read)).await?;
+        self.base.store(base);
+        self.active.store(Arc::new(active));
+        Ok(())
     }
 
     /// The policy in force, with what belongs to it.
@@ -136,7 +153,7 @@ impl InForce {
 
     /// Puts in force what a former run knew, until the store can be asked.
     pub(super) fn restore(&self, revision: Revision, documents: Vec<Document>) {
-        let Read { active, entries, known } = Read::of(revision, documents, &self.base);
+        let Read { active, entries, known } = Read::of(revision, documents, &self.base());
         *self.documents.lock() = known;
         self.active.store(Arc::new(active));
         self.allowlist.store(Arc::new(entries));
@@ -156,7 +173,7 @@ impl InForce {
 
     async fn read_documents(&self) -> Result<(), StoreError> {
         let (revision, documents) = self.shared.store.documents().await?;
-        let base = self.base.clone();
+        let base = self.base();
         let many = documents.len() >= MANY;
         let Read { active, entries, known } =
             apart_if(many, move || Read::of(revision, documents, &base)).await?;
@@ -175,7 +192,7 @@ impl InForce {
         };
         let allowed = self.note(&changed.documents);
         let many = changed.documents.len() + active.registry.projects().len() >= MANY;
-        let (base, entries) = (self.base.clone(), allowed.clone());
+        let (base, entries) = (self.base(), allowed.clone());
         let next = apart_if(many, move || after(&active, &changed, entries.as_deref(), &base)).await?;
         self.active.store(Arc::new(next));
         if let Some(entries) = allowed {

@@ -321,6 +321,25 @@ impl Engine {
         self.in_force.allowlist()
     }
 
+    /// Puts another base in force here: what the store holds goes on to lie over it.
+    ///
+    /// # Errors
+    /// When it could not be worked out: the former one is in force then.
+    pub async fn set_base(&self, base: impl Into<Base>) -> Result<(), StoreError> {
+        self.in_force.set_base(base.into()).await
+    }
+
+    /// Tells the log that settings were read again: which of them have changed, and which want a restart to hold.
+    pub fn tell_settings_reloaded(&self, changed: Vec<String>, wants_restart: Vec<String>) {
+        let event = service_events::settings_reloaded(changed, wants_restart, self.now());
+        self.shared.outbox.push_apart(event);
+    }
+
+    /// Tells the log that settings were read again and are wrong, so that those before stay in force.
+    pub fn tell_reload_failed(&self, mistakes: Vec<String>) {
+        self.shared.outbox.push_apart(service_events::reload_failed(mistakes, self.now()));
+    }
+
     /// The same store, for what goes on beside the engine.
     pub fn shared_store(&self) -> Arc<dyn Store> {
         self.shared.store.clone()

@@ -3,8 +3,9 @@
 //! A token is `kw_<id>.<secret>`. It is looked up by its id and compared, as a whole, by hash and in constant time.
 //! Without any token configured everything is open; that the service then listens on loopback only is the app's care.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
+use arc_swap::ArcSwap;
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, header},
@@ -14,6 +15,7 @@ use axum::{
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::{App, error::ApiError};
@@ -76,10 +78,18 @@ impl From<&Entry> for Caller {
     }
 }
 
-/// The tokens that are configured.
+/// The tokens in force, as all who hold this share them.
+#[derive(Debug, Clone, Default)]
+pub struct Auth(Arc<Shared>);
+
+/// Tokens by their id.
+type Tokens = HashMap<String, Entry>;
+
 #[derive(Debug, Default)]
-pub struct Auth {
-    tokens: HashMap<String, Entry>,
+struct Shared {
+    tokens: ArcSwap<Tokens>,
+    /// Changes with the tokens.
+    changes: watch::Sender<()>,
 }
 
 impl Auth {
@@ -88,13 +98,34 @@ impl Auth {
     /// # Errors
     /// Everything that is wrong with any of them.
     pub fn new(config: &config::Auth) -> Result<Self, SettingErrors> {
+        let auth = Self::default();
+        auth.replace(config)?;
+        Ok(auth)
+    }
+
+    /// Puts the tokens of a configuration in the place of those in force, at once.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of them: those before stay in force.
+    pub fn replace(&self, config: &config::Auth) -> Result<(), SettingErrors> {
         let credentials = config.credentials()?.into_iter();
-        Ok(Self { tokens: credentials.map(|token| (token.id.clone(), Entry::from(token))).collect() })
+        let tokens = credentials.map(|token| (token.id.clone(), Entry::from(token))).collect();
+        self.0.tokens.store(Arc::new(tokens));
+        self.0.changes.send_replace(());
+        Ok(())
+    }
+
+    /// The right of a call that goes on for as long as its caller keeps it.
+    pub(super) fn right(&self, actor: &Actor, needed: Scope) -> Right {
+        // From before the token is looked at, so that no change in between is missed.
+        let changes = self.0.changes.subscribe();
+        let hash = self.0.tokens.load().get(actor.as_str()).map(|entry| entry.hash);
+        Right { auth: self.clone(), actor: actor.clone(), hash, needed, changes }
     }
 
     /// Whether everybody may do everything, because no token is configured.
     pub fn is_open(&self) -> bool {
-        self.tokens.is_empty()
+        self.0.tokens.load().is_empty()
     }
 
     /// Lets a request in and says who calls, or says why not.
@@ -142,7 +173,9 @@ impl Auth {
     /// # Errors
     /// [`ApiError::Unauthenticated`]: it is none of those that are configured, or has expired.
     pub fn holder_of(&self, token: &str, now: impl FnOnce() -> Millis) -> Result<Caller, ApiError> {
-        let entry = self.verify(token).ok_or(ApiError::Unauthenticated("the token is not a valid one"))?;
+        let tokens = self.0.tokens.load();
+        let entry =
+            verify(&tokens, token).ok_or(ApiError::Unauthenticated("the token is not a valid one"))?;
         if entry.expires.is_some_and(|at| at <= now()) {
             return Err(ApiError::Unauthenticated("the token has expired"));
         }
@@ -151,24 +184,50 @@ impl Auth {
 
     /// Every token that is configured, by its id: who holds it, what it may do, and until when.
     pub fn holders(&self) -> Vec<Caller> {
-        let mut holders: Vec<Caller> = self.tokens.values().map(Caller::from).collect();
+        let mut holders: Vec<Caller> = self.0.tokens.load().values().map(Caller::from).collect();
         holders.sort_by(|a, b| a.actor.as_str().cmp(b.actor.as_str()));
         holders
     }
 
     /// The holder of the token with an id, and the hash of the token, to make sessions of the page that end with it;
     /// `None` where no such token is configured or it has expired.
-    pub(crate) fn by_id(&self, id: &str, now: Millis) -> Option<(Caller, &[u8; 32])> {
-        let entry = self.tokens.get(id).filter(|entry| entry.expires.is_none_or(|at| at > now))?;
-        Some((entry.into(), &entry.hash))
+    pub(crate) fn by_id(&self, id: &str, now: Millis) -> Option<(Caller, [u8; 32])> {
+        let tokens = self.0.tokens.load();
+        let entry = tokens.get(id).filter(|entry| entry.expires.is_none_or(|at| at > now))?;
+        Some((entry.into(), entry.hash))
+    }
+}
+
+/// The token's entry. An id that is not known costs the same comparison as one that is.
+fn verify<'t>(tokens: &'t Tokens, token: &str) -> Option<&'t Entry> {
+    let entry = id_of(token).and_then(|id| tokens.get(id));
+    let expected = entry.map_or([0; 32], |e| e.hash);
+    let equal: bool = hash(token).ct_eq(&expected).into();
+    entry.filter(|_| equal)
+}
+
+/// The right of a call that goes on: it ends with the token that the call was let in by.
+pub(super) struct Right {
+    auth: Auth,
+    actor: Actor,
+    /// The hash of the token; `None` of a call that was let in without one.
+    hash: Option<[u8; 32]>,
+    needed: Scope,
+    changes: watch::Receiver<()>,
+}
+
+impl Right {
+    /// Whether the caller has it still, by the tokens that are in force now.
+    pub(super) fn holds(&mut self, now: Millis) -> bool {
+        self.changes.mark_unchanged();
+        let Some(hash) = self.hash else { return self.auth.is_open() };
+        let holder = self.auth.by_id(self.actor.as_str(), now);
+        holder.is_some_and(|(caller, of_token)| of_token == hash && caller.may(self.needed))
     }
 
-    /// The token's entry. An id that is not known costs the same comparison as one that is.
-    fn verify(&self, token: &str) -> Option<&Entry> {
-        let entry = id_of(token).and_then(|id| self.tokens.get(id));
-        let expected = entry.map_or([0; 32], |e| e.hash);
-        let equal: bool = hash(token).ct_eq(&expected).into();
-        entry.filter(|_| equal)
+    /// Changes when other tokens are in force than were when it was last asked whether this holds.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.clone()
     }
 }
 
@@ -313,6 +372,28 @@ mod tests {
         for token in [old, new] {
             assert!(try_with(&auth, &format!("Bearer {}", *token), Scope::Read, 0).is_ok());
         }
+    }
+
+    #[test]
+    fn tokens_that_are_replaced_lose_their_right_at_once() {
+        let ((old, a), (new, b)) = (
+            new_token(Some("a"), &[Scope::Read], None).unwrap(),
+            new_token(Some("b"), &[Scope::Read], None).unwrap(),
+        );
+        let auth = Auth::new(&config::Auth { tokens: vec![a.clone()] }).unwrap();
+        let mut right = auth.right(&Actor::token("a"), Scope::Read);
+        assert!(right.holds(0) && !auth.right(&Actor::token("a"), Scope::Admin).holds(0));
+        auth.clone().replace(&config::Auth { tokens: vec![b] }).unwrap();
+        assert!(!right.holds(0));
+        assert_eq!(try_with(&auth, &format!("Bearer {}", *old), Scope::Read, 0), Err(401));
+        assert!(try_with(&auth, &format!("Bearer {}", *new), Scope::Read, 0).is_ok());
+        // Another token of the same id is another.
+        let (_, again) = new_token(Some("a"), &[Scope::Read], None).unwrap();
+        auth.replace(&config::Auth { tokens: vec![again] }).unwrap();
+        assert!(!right.holds(0));
+        let wrong = config::Token { hash: "12".to_owned(), ..a };
+        assert!(auth.replace(&config::Auth { tokens: vec![wrong] }).is_err());
+        assert_eq!(auth.holders().len(), 1, "what is wrong changes nothing");
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub struct AppState {
     /// The state of what the routes do not see (geo database, sinks), as `/readyz` shows it.
     pub components: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// The sinks that this instance may send for.
-    pub sinks: Vec<Arc<forward::Status>>,
+    pub sinks: forward::Statuses,
     /// Renders the metrics as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// When the service was started.
