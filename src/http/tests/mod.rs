@@ -15,6 +15,7 @@ mod registry;
 mod reservations;
 mod served;
 mod sinks;
+mod tokens;
 mod traces;
 mod usage;
 

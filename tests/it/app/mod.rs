@@ -13,6 +13,7 @@ mod operator;
 mod reconcile;
 mod reload;
 mod report;
+mod tokens;
 
 use std::{
     io::{BufRead, BufReader},
