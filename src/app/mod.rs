@@ -8,6 +8,7 @@ mod doors;
 mod error;
 mod gateway;
 mod open;
+mod reload;
 
 pub use banner::{banner, reachable};
 pub use error::AppError;
@@ -16,20 +17,22 @@ pub use open::{probe, store as open_store};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use doors::{AuthorizeListener, join};
+use reload::Reloader;
 
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
-    config::{self, AllowedHosts, Config},
+    config::{self, AllowedHosts, Config, ConfigError},
     domain::{SECOND, actor::Actor},
     engine::{DataDirectory, Engine, EngineOptions, Stopped},
-    forward::{Forwarder, SinkContext, Status},
+    forward::{Forwarder, SinkContext, Statuses},
     geo::{Geo, GeoStatus},
     http::{self, AppState, Auth, Authorize, Bouncers},
     intake::Intake,
     pricing::{PriceStatus, Prices},
+    store::Document,
     telemetry,
     watch::Reload,
     web,
@@ -52,6 +55,7 @@ pub struct Running {
     serving: JoinHandle<std::io::Result<()>>,
     /// What is on a listener of its own, where there is one.
     authorizing: Option<JoinHandle<std::io::Result<()>>>,
+    reloader: Reloader,
     background: Background,
 }
 
@@ -62,7 +66,7 @@ type Components = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 struct Background {
     finish: CancellationToken,
     upkeep: JoinHandle<Stopped>,
-    forwarder: Forwarder,
+    forwarder: Arc<Forwarder>,
     stop_forwarding: CancellationToken,
     helpers: Vec<JoinHandle<()>>,
 }
@@ -71,6 +75,12 @@ impl Running {
     /// The address that the gateway listens on; `None` where there is none.
     pub fn gateway_address(&self) -> Option<SocketAddr> {
         self.gateway.as_ref().map(|gateway| gateway.address)
+    }
+
+    /// Puts settings in force that were read anew, as far as no restart is needed, and tells log and events of it.
+    /// Where anything is wrong with them, those before stay in force, and each mistake is told.
+    pub async fn reload(&self, read: Result<Config, ConfigError>) {
+        self.reloader.take(read).await;
     }
 
     /// Stops accepting, lets requests in flight end, writes what is in memory.
@@ -129,12 +139,14 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let engine = open::engine(&config, &peppers, geo.clone(), options).await?;
 
     let stop_forwarding = CancellationToken::new();
-    let forwarder = Forwarder::start(&config.sinks, &sink_context(&engine), &stop_forwarding)?;
+    let forwarder = Arc::new(Forwarder::start(&config.sinks, &sink_context(&engine), &stop_forwarding)?);
     let sinks = forwarder.statuses();
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
     geo.note_loaded(engine.now());
     let mut helpers = reloads(&config, &geo, &prices, &engine);
+    auth.replace_stored(&engine.stored_tokens().borrow());
+    helpers.push(tokio::spawn(follow_tokens(auth.clone(), engine.stored_tokens())));
     helpers.push(tokio::spawn(telemetry::fold(metrics.clone())));
     let (geo_status, price_status) = (geo.status(), prices.status());
     let intake = Intake::live(peppers.peppers, prices.clone(), skew(&config));
@@ -143,7 +155,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let state = Arc::new(AppState {
         engine: engine.clone(),
         intake,
-        auth,
+        auth: auth.clone(),
         authorize: Authorize::new(&config.server, &config.authorize),
         traces: config.traces.clone(),
         bouncers: Bouncers::default(),
@@ -158,6 +170,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), stop.clone());
     let serving =
         tokio::spawn(serve(listener, admin, http::router_with(state, web::router), settings, stop.clone()));
+    let reloader = Reloader::new(config, auth, engine.clone(), forwarder.clone());
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     Ok(Running {
         address,
@@ -169,6 +182,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         gateway,
         serving,
         authorizing,
+        reloader,
         background,
     })
 }
@@ -221,10 +235,17 @@ fn reloads(
     ]
 }
 
+/// Puts tokens that were made or revoked on any instance in force here.
+async fn follow_tokens(auth: Auth, mut tokens: watch::Receiver<Arc<Vec<Document>>>) {
+    while tokens.changed().await.is_ok() {
+        auth.replace_stored(&tokens.borrow_and_update());
+    }
+}
+
 /// The state of what the routes do not see. No token is needed to see this: not what others answered.
-fn components(sinks: Vec<Arc<Status>>, clock: Arc<Engine>, geo: Arc<Geo>, prices: Arc<Prices>) -> Components {
+fn components(sinks: Statuses, clock: Arc<Engine>, geo: Arc<Geo>, prices: Arc<Prices>) -> Components {
     Arc::new(move || {
-        let sinks: Vec<_> = sinks.iter().map(|sink| sink.show_in_short(clock.now())).collect();
+        let sinks: Vec<_> = sinks.list().iter().map(|sink| sink.show_in_short(clock.now())).collect();
         serde_json::json!({ "geoip": geo.status(), "prices": prices.status(), "sinks": sinks })
     })
 }

@@ -1,12 +1,16 @@
-//! `keyward serve`: runs the service until it is told to stop.
+//! `keyward serve`: runs the service until it is told to stop. Upon SIGHUP, and when their file changes, the settings
+//! are read again.
 
 use clap::Args;
 
+use std::time::Duration;
+
 use super::{Failure, settings::Settings};
 use crate::{
-    app,
+    app, clock,
     config::{Config, LogFormat},
     telemetry,
+    watch::{Look, Watch},
 };
 
 /// Run the service until it is told to end.
@@ -20,19 +24,25 @@ impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.settings.load()?;
         telemetry::start_log(&config.log)?;
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(config))
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?
+            .block_on(serve(config, self.settings))
     }
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, settings: Settings) -> Result<(), Failure> {
     // Before anything is opened, so that no signal finds nobody listening.
-    let mut signals = Signals::new()?;
+    let (mut signals, mut changes) = (Signals::new()?, Changes::new(&config, &settings)?);
     let running = tokio::select! {
         running = app::start(config.clone()) => running?,
         _ = signals.next() => return Ok(()),
     };
     announce(&config, &running);
-    let name = signals.next().await;
+    let name = tokio::select! {
+        name = signals.next() => name,
+        never = follow(&running, &settings, &mut changes) => match never {},
+    };
     tracing::info!(signal = name, "stopping; a second signal stops at once");
     tokio::select! {
         done = running.shutdown() => done?,
@@ -44,6 +54,90 @@ async fn serve(config: Config) -> Result<(), Failure> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Reads the settings again whenever that is asked for, for as long as it runs.
+async fn follow(
+    running: &app::Running,
+    settings: &Settings,
+    changes: &mut Changes,
+) -> std::convert::Infallible {
+    loop {
+        changes.next().await;
+        let settings = settings.clone();
+        match tokio::task::spawn_blocking(move || settings.load()).await {
+            Ok(read) => running.reload(read).await,
+            Err(error) => tracing::error!(%error, "reading the settings failed"),
+        }
+    }
+}
+
+/// What has the settings read again: SIGHUP, and a file that has changed.
+struct Changes {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+    file: Option<SettingsFile>,
+}
+
+impl Changes {
+    fn new(config: &Config, settings: &Settings) -> std::io::Result<Self> {
+        let every = Duration::from_secs(config.server.reload_seconds);
+        Ok(Self {
+            #[cfg(unix)]
+            hangup: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?,
+            file: settings.file().filter(|_| !every.is_zero()).map(|file| SettingsFile::new(&file, every)),
+        })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.hangup.recv() => tracing::info!("SIGHUP: the settings are read again"),
+            () = changed(&mut self.file) => tracing::info!("their file has changed: the settings are read again"),
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        changed(&mut self.file).await;
+    }
+}
+
+/// Waits until the file has changed; for ever where there is none.
+async fn changed(file: &mut Option<SettingsFile>) {
+    match file {
+        Some(file) => file.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The file that settings are read from.
+struct SettingsFile {
+    watch: Watch,
+    looks: tokio::time::Interval,
+    /// Whether it has changed, and whoever writes it may not be done.
+    is_new: bool,
+}
+
+impl SettingsFile {
+    fn new(file: &std::path::Path, every: Duration) -> Self {
+        Self { watch: Watch::new(&[file.to_owned()]), looks: clock::ticks(every), is_new: false }
+    }
+
+    /// Waits until it has changed and is the same at two looks: half of a file may say something else than the whole.
+    async fn changed(&mut self) {
+        loop {
+            self.looks.tick().await;
+            match self.watch.look() {
+                Look::Same if self.is_new => break,
+                Look::Same => {}
+                Look::New => self.is_new = true,
+                Look::Back => self.is_new = false,
+            }
+        }
+        self.is_new = false;
+        self.watch.taken();
+    }
 }
 
 /// For people on stderr; a log that is read by machines gets a line of its own kind.

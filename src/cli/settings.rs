@@ -56,6 +56,11 @@ pub(super) enum Enforcement {
 }
 
 impl Settings {
+    /// The file that settings are read from, if there is one.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        Sources { file: self.config.clone(), ..Sources::of_process() }.file()
+    }
+
     /// The configuration that these flags, the environment and the embedded layers make together.
     ///
     /// # Errors

@@ -30,6 +30,7 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("server.max_connections", 1, 1_000_000),
     ("server.max_connections_per_address", 1, 1_000_000),
     ("server.shutdown_grace_seconds", 0, 3_600),
+    ("server.reload_seconds", 0, 86_400),
     ("server.max_clock_skew_seconds", 1, 86_400),
     ("gateway.connect_timeout_ms", 1, 60_000),
     ("gateway.first_byte_timeout_ms", 1, 3_600_000),

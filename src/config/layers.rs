@@ -44,7 +44,8 @@ impl Sources {
         Some(found.1.as_str()).filter(|value| !value.is_empty())
     }
 
-    fn file(&self) -> Option<PathBuf> {
+    /// The file that settings are read from, if there is one.
+    pub fn file(&self) -> Option<PathBuf> {
         self.file.clone().or_else(|| self.variable("KEYWARD_CONFIG").map(PathBuf::from))
     }
 }

@@ -182,6 +182,7 @@ section! {
         max_connections: usize,
         max_connections_per_address: usize,
         shutdown_grace_seconds: u64,
+        reload_seconds: u64,
         max_clock_skew_seconds: u64,
         trusted_proxies: Vec<TrustedNetwork>,
         authorize_listen: AuthorizeListen,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::{
     documents::{self, Known, MANY, Read, after, apart_if},
@@ -25,9 +26,11 @@ use crate::{
 /// What is in force on this instance.
 pub(super) struct InForce {
     shared: Arc<Shared>,
-    base: Base,
+    base: ArcSwap<Base>,
     active: ArcSwap<ActivePolicy>,
     allowlist: ArcSwap<Vec<Document>>,
+    /// The tokens that the store holds; changes whenever they may have.
+    tokens: watch::Sender<Arc<Vec<Document>>>,
     /// Every document as last read, to tell a store again that lost them.
     documents: Mutex<Known>,
     /// Held while they are read, so that what is older never replaces what is newer.
@@ -41,15 +44,33 @@ impl InForce {
             shared,
             active: ArcSwap::from_pointee(ActivePolicy::new(base.policy.clone(), Default::default())),
             allowlist: ArcSwap::default(),
+            tokens: watch::Sender::default(),
             documents: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
-            base,
+            base: ArcSwap::from_pointee(base),
         }
     }
 
     /// What holds where nothing else is stored.
-    pub(super) fn base(&self) -> &Base {
-        &self.base
+    pub(super) fn base(&self) -> Arc<Base> {
+        self.base.load_full()
+    }
+
+    /// Puts another base in force, under what the store holds as last read.
+    ///
+    /// # Errors
+    /// When it could not be worked out: the former one is in force then.
+    pub(super) async fn set_base(&self, base: Base) -> Result<(), StoreError> {
+        let _alone = self.refreshing.lock().await;
+        let revision = self.active.load().revision;
+        let documents = self.documents.lock().clone().into_iter();
+        let documents: Vec<_> = documents.map(|((kind, name), body)| Document { kind, name, body }).collect();
+        let base = Arc::new(base);
+        let (many, read) = (documents.len() >= MANY, base.clone());
+        let Read { active, .. } = apart_if(many, move || Read::of(revision, documents, &read)).await?;
+        self.base.store(base);
+        self.active.store(Arc::new(active));
+        Ok(())
     }
 
     /// The policy in force, with what belongs to it.
@@ -60,6 +81,12 @@ impl InForce {
     /// Every allowlist entry: its name is the entry, its body `{"reason","expires","created"}`.
     pub(super) fn allowlist(&self) -> Arc<Vec<Document>> {
         self.allowlist.load_full()
+    }
+
+    /// Every token of the store, now and as they change: its name is its id, its body `{"hash","scopes","expires",
+    /// "created"}`.
+    pub(super) fn tokens(&self) -> watch::Receiver<Arc<Vec<Document>>> {
+        self.tokens.subscribe()
     }
 
     /// Whether a key is registered under this public id.
@@ -136,10 +163,15 @@ impl InForce {
 
     /// Puts in force what a former run knew, until the store can be asked.
     pub(super) fn restore(&self, revision: Revision, documents: Vec<Document>) {
-        let Read { active, entries, known } = Read::of(revision, documents, &self.base);
+        self.take(Read::of(revision, documents, &self.base()));
+    }
+
+    /// Puts in force what follows from all documents.
+    fn take(&self, Read { active, entries, tokens, known }: Read) {
         *self.documents.lock() = known;
         self.active.store(Arc::new(active));
         self.allowlist.store(Arc::new(entries));
+        self.tokens.send_replace(Arc::new(tokens));
     }
 
     /// Every document as last read, and a revision at which none of them was newer in the store; `None` where there are
@@ -156,13 +188,9 @@ impl InForce {
 
     async fn read_documents(&self) -> Result<(), StoreError> {
         let (revision, documents) = self.shared.store.documents().await?;
-        let base = self.base.clone();
+        let base = self.base();
         let many = documents.len() >= MANY;
-        let Read { active, entries, known } =
-            apart_if(many, move || Read::of(revision, documents, &base)).await?;
-        *self.documents.lock() = known;
-        self.active.store(Arc::new(active));
-        self.allowlist.store(Arc::new(entries));
+        self.take(apart_if(many, move || Read::of(revision, documents, &base)).await?);
         Ok(())
     }
 
@@ -173,19 +201,22 @@ impl InForce {
         let Some(changed) = self.shared.store.documents_since(active.revision).await? else {
             return self.read_documents().await;
         };
-        let allowed = self.note(&changed.documents);
+        let [allowed, tokens] = self.note(&changed.documents);
         let many = changed.documents.len() + active.registry.projects().len() >= MANY;
-        let (base, entries) = (self.base.clone(), allowed.clone());
+        let (base, entries) = (self.base(), allowed.clone());
         let next = apart_if(many, move || after(&active, &changed, entries.as_deref(), &base)).await?;
         self.active.store(Arc::new(next));
         if let Some(entries) = allowed {
             self.allowlist.store(Arc::new(entries));
         }
+        if let Some(tokens) = tokens {
+            self.tokens.send_replace(Arc::new(tokens));
+        }
         Ok(())
     }
 
-    /// Remembers what changed. Returns the allowlist, if that did.
-    fn note(&self, changed: &[Document]) -> Option<Vec<Document>> {
+    /// Remembers what changed. Returns the allowlist and the tokens, each if it did.
+    fn note(&self, changed: &[Document]) -> [Option<Vec<Document>>; 2] {
         let mut known = self.documents.lock();
         for Document { kind, name, body } in changed {
             match body {
@@ -193,11 +224,16 @@ impl InForce {
                 body => drop(known.insert((*kind, name.clone()), body.clone())),
             }
         }
-        changed.iter().any(|d| d.kind == DocumentKind::Allowlist).then(|| {
-            let entries = known.iter().filter(|((kind, _), _)| *kind == DocumentKind::Allowlist);
-            entries
-                .map(|((kind, name), body)| Document { kind: *kind, name: name.clone(), body: body.clone() })
+        [DocumentKind::Allowlist, DocumentKind::Token].map(|wanted| {
+            changed.iter().any(|document| document.kind == wanted).then(|| {
+                let held = known.iter().filter(|((kind, _), _)| *kind == wanted);
+                held.map(|((kind, name), body)| Document {
+                    kind: *kind,
+                    name: name.clone(),
+                    body: body.clone(),
+                })
                 .collect()
+            })
         })
     }
 

@@ -52,8 +52,8 @@ pub use decide::{
     reservations::LEASE,
 };
 pub use operator::{
-    Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectPage,
-    SubjectQuery, SubjectRow, SubjectView, Subjects, Successions,
+    Bans, DeadLetters, Feedback, LimitView, Limits, NewToken, PolicyChanges, RegistryChanges, SubjectPage,
+    SubjectQuery, SubjectRow, SubjectView, Subjects, Successions, TokenChanges,
 };
 pub use options::{DataDirectory, EngineOptions};
 pub use places::KnownPlace;
@@ -319,6 +319,36 @@ impl Engine {
     /// Every allowlist entry: its name is the entry, its body `{"reason","expires","created"}`.
     pub fn allowlist(&self) -> Arc<Vec<Document>> {
         self.in_force.allowlist()
+    }
+
+    /// Puts another base in force here: what the store holds goes on to lie over it.
+    ///
+    /// # Errors
+    /// When it could not be worked out: the former one is in force then.
+    pub async fn set_base(&self, base: impl Into<Base>) -> Result<(), StoreError> {
+        self.in_force.set_base(base.into()).await
+    }
+
+    /// Tells the log that settings were read again: which of them have changed, and which want a restart to hold.
+    pub fn tell_settings_reloaded(&self, changed: Vec<String>, wants_restart: Vec<String>) {
+        let event = service_events::settings_reloaded(changed, wants_restart, self.now());
+        self.shared.outbox.push_apart(event);
+    }
+
+    /// Tells the log that settings were read again and are wrong, so that those before stay in force.
+    pub fn tell_reload_failed(&self, mistakes: Vec<String>) {
+        self.shared.outbox.push_apart(service_events::reload_failed(mistakes, self.now()));
+    }
+
+    /// Every token of the store, now and as they change on any instance (each within about a second): its name is its
+    /// id, its body `{"hash","scopes","expires","created"}`.
+    pub fn stored_tokens(&self) -> watch::Receiver<Arc<Vec<Document>>> {
+        self.in_force.tokens()
+    }
+
+    /// Tokens of the store, as people make and revoke them.
+    pub fn token_changes(&self) -> &TokenChanges {
+        &self.operator.tokens
     }
 
     /// The same store, for what goes on beside the engine.

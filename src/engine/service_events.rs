@@ -3,7 +3,8 @@
 use crate::domain::{
     Millis,
     event::{
-        AnswersDegraded, ClockJumped, ClockSource, DataMissing, Event, EventType, JumpStage, UpkeepFailed,
+        AnswersDegraded, ClockJumped, ClockSource, DataMissing, Event, EventType, JumpStage,
+        SettingsReloadFailed, SettingsReloaded, UpkeepFailed,
     },
     finding::Severity,
 };
@@ -47,6 +48,30 @@ pub(super) fn answers_degraded(degraded: u64, answers: u64, now: Millis) -> Even
 pub(super) fn upkeep_failed(error: String, since: Millis, now: Millis) -> Event {
     let summary = "Work beside the decisions does not get done, although the store answers.".to_owned();
     of_service(now, EventType::UpkeepFailed, Severity::High).with(&UpkeepFailed { summary, error, since })
+}
+
+/// Settings were read again: those that have changed, and those of them that hold from the next start only.
+pub(super) fn settings_reloaded(changed: Vec<String>, wants_restart: Vec<String>, now: Millis) -> Event {
+    let mut summary = match changed.len() {
+        0 => "No setting that holds without a restart has changed.".to_owned(),
+        1 => "1 setting has changed and is in force.".to_owned(),
+        many => format!("{many} settings have changed and are in force."),
+    };
+    if !wants_restart.is_empty() {
+        summary = format!("{summary} A restart is wanted for {}.", wants_restart.join(", "));
+    }
+    of_service(now, EventType::SettingsReloaded, Severity::Medium).with(&SettingsReloaded {
+        summary,
+        changed,
+        wants_restart,
+    })
+}
+
+/// Settings were read again and are wrong.
+pub(super) fn reload_failed(mistakes: Vec<String>, now: Millis) -> Event {
+    let summary = "The settings are wrong; those before stay in force.".to_owned();
+    of_service(now, EventType::SettingsReloadFailed, Severity::High)
+        .with(&SettingsReloadFailed { summary, mistakes })
 }
 
 fn of_service(now: Millis, kind: EventType, severity: Severity) -> Event {

@@ -1,8 +1,10 @@
-//! Starts a sender for each sink, and starts it again should it end by a mistake in this program.
+//! Starts a sender for each sink, and starts it again should it end by a mistake in this program. Other sinks may take
+//! the place of those that are sent to, while the others go on.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::task::JoinHandle;
+use arc_swap::ArcSwap;
+use tokio::{sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -14,10 +16,37 @@ use crate::{clock, settings::SettingErrors};
 /// How long to wait before a sender that ended badly is started again.
 const RESTART_AFTER: Duration = Duration::from_secs(5);
 
+/// How every sink is doing, as this instance knows it: those that are sent to now.
+#[derive(Debug, Clone, Default)]
+pub struct Statuses(Arc<ArcSwap<Vec<Arc<Status>>>>);
+
+impl Statuses {
+    /// One of each sink, in the order of the settings.
+    pub fn list(&self) -> Arc<Vec<Arc<Status>>> {
+        self.0.load_full()
+    }
+}
+
+impl From<Vec<Arc<Status>>> for Statuses {
+    fn from(statuses: Vec<Arc<Status>>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(statuses)))
+    }
+}
+
 /// The sinks that are sent to.
 pub struct Forwarder {
-    statuses: Vec<Arc<Status>>,
-    senders: Vec<JoinHandle<()>>,
+    context: SinkContext,
+    stop: CancellationToken,
+    statuses: Statuses,
+    sending: Mutex<Vec<Sending>>,
+}
+
+/// A sink that is sent to.
+struct Sending {
+    settings: SinkSettings,
+    status: Arc<Status>,
+    stop: CancellationToken,
+    sender: JoinHandle<()>,
 }
 
 impl Forwarder {
@@ -35,40 +64,91 @@ impl Forwarder {
             opened.extend(errors.take(settings.open(context)).map(|sink| (settings, sink)));
         }
         let opened = errors.finish(Ok::<_, SettingErrors>(opened))?;
-        let (mut statuses, mut senders) = (Vec::new(), Vec::new());
-        for (settings, sink) in opened {
-            let status = Arc::new(Status::new(&settings.common().name, settings.common().kind));
-            statuses.push(status.clone());
-            let sending = keep_sending(settings.clone(), sink, context.clone(), status, stop.clone());
-            senders.push(tokio::spawn(sending));
-        }
-        Ok(Self { statuses, senders })
+        let sending =
+            opened.into_iter().map(|(settings, sink)| Sending::start(settings, Some(sink), context, stop));
+        let sending: Vec<Sending> = sending.collect();
+        let statuses = sending.iter().map(|sending| sending.status.clone()).collect::<Vec<_>>().into();
+        Ok(Self { context: context.clone(), stop: stop.clone(), statuses, sending: Mutex::new(sending) })
     }
 
     /// How every sink is doing, as this instance knows it.
-    pub fn statuses(&self) -> Vec<Arc<Status>> {
+    pub fn statuses(&self) -> Statuses {
         self.statuses.clone()
     }
 
-    /// Waits until every sender has left its sink. `stop` must have been cancelled.
-    pub async fn finish(self) {
-        for sender in self.senders {
-            if let Err(error) = sender.await {
-                tracing::error!(%error, "a sender has ended badly");
-            }
+    /// Whether each of these sinks is sent to, or could be. Leaves nothing behind.
+    ///
+    /// # Errors
+    /// Every sink that could not be opened.
+    pub async fn check(&self, sinks: &[SinkSettings]) -> Result<(), SettingErrors> {
+        let sending = self.sending.lock().await;
+        let mut errors = SettingErrors::default();
+        let new =
+            sinks.iter().filter(|settings| !sending.iter().any(|sending| sending.settings.is_same(settings)));
+        for settings in new {
+            errors.check(settings.probe(&self.context));
         }
+        errors.finish(Ok::<_, SettingErrors>(()))
+    }
+
+    /// Sends to these sinks and no others from now on. Those that are as they were go on. A sink that cannot be opened
+    /// is tried again, and its status says why.
+    pub async fn replace(&self, sinks: &[SinkSettings]) {
+        let mut sending = self.sending.lock().await;
+        let is_wanted = |sending: &Sending| sinks.iter().any(|settings| sending.settings.is_same(settings));
+        let (mut kept, gone): (Vec<_>, Vec<_>) = sending.drain(..).partition(is_wanted);
+        gone.iter().for_each(|sending| sending.stop.cancel());
+        for Sending { sender, .. } in gone {
+            ended(sender).await;
+        }
+        for settings in sinks {
+            let place = kept.iter().position(|sending| sending.settings.is_same(settings));
+            sending.push(match place {
+                Some(place) => kept.swap_remove(place),
+                None => Sending::start(settings, None, &self.context, &self.stop),
+            });
+        }
+        let statuses = sending.iter().map(|sending| sending.status.clone()).collect();
+        self.statuses.0.store(Arc::new(statuses));
+    }
+
+    /// Waits until every sender has left its sink. `stop` must have been cancelled.
+    pub async fn finish(&self) {
+        for Sending { sender, .. } in self.sending.lock().await.drain(..) {
+            ended(sender).await;
+        }
+    }
+}
+
+impl Sending {
+    /// Begins to send to a sink, which is opened where it is not yet.
+    fn start(
+        settings: &SinkSettings,
+        sink: Option<Box<dyn Sink>>,
+        context: &SinkContext,
+        stop: &CancellationToken,
+    ) -> Self {
+        let status = Arc::new(Status::new(&settings.common().name, settings.common().kind));
+        let stop = stop.child_token();
+        let keeping = keep_sending(settings.clone(), sink, context.clone(), status.clone(), stop.clone());
+        Self { settings: settings.clone(), status, stop, sender: tokio::spawn(keeping) }
+    }
+}
+
+async fn ended(sender: JoinHandle<()>) {
+    if let Err(error) = sender.await {
+        tracing::error!(%error, "a sender has ended badly");
     }
 }
 
 /// Sends for a sink until `stop`, however often its sender ends badly.
 async fn keep_sending(
     settings: SinkSettings,
-    sink: Box<dyn Sink>,
+    mut sink: Option<Box<dyn Sink>>,
     context: SinkContext,
     status: Arc<Status>,
     stop: CancellationToken,
 ) {
-    let mut sink = Some(sink);
     while !stop.is_cancelled() {
         let opened = sink.take().map_or_else(|| settings.open(&context), Ok);
         match opened {

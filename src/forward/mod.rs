@@ -37,7 +37,7 @@ pub use contract::{KindSettings, SendReport, Sink};
 pub use delivery::{LEASE, Sender};
 pub use error::{Problem, SendError, SendErrorKind};
 pub use filter::Filter;
-pub use forwarder::Forwarder;
+pub use forwarder::{Forwarder, Statuses};
 pub use secret::{Secret, UrlSource};
 pub use settings::SinkSettings;
 pub use sink::{KINDS, Kind};

@@ -28,6 +28,11 @@ impl SinkSettings {
         &self.common
     }
 
+    /// Whether the settings of another sink are the same, word for word.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+
     /// Opens the sink: reads secrets and files.
     ///
     /// # Errors

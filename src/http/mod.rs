@@ -41,6 +41,7 @@ mod surface;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tokens;
 mod traces;
 pub(crate) mod usage;
 mod week;
@@ -96,7 +97,7 @@ pub struct AppState {
     /// The state of what the routes do not see (geo database, sinks), as `/readyz` shows it.
     pub components: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// The sinks that this instance may send for.
-    pub sinks: Vec<Arc<forward::Status>>,
+    pub sinks: forward::Statuses,
     /// Renders the metrics as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// When the service was started.
@@ -197,7 +198,8 @@ pub fn router_with(
         .route("/v1/decisions/stream", on.bouncer(get(decisions::changes)))
         .route("/v1/usage-metrics", on.bouncer(post(decisions::metrics)))
         .route("/v1/whoami", on.any(get(whoami::show)))
-        .route("/v1/tokens", on.may(Admin, get(whoami::tokens)))
+        .route("/v1/tokens", on.may(Admin, get(tokens::list).post(tokens::create)))
+        .route("/v1/tokens/{*id}", on.may(Admin, delete(tokens::revoke)))
         .route("/metrics", on.may(Metrics, get(health::metrics)))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

@@ -70,8 +70,9 @@ pub(super) async fn list(State(app): State<App>, params: Params) -> Result<Json<
 /// When the store does not answer.
 pub(crate) async fn views(app: &App) -> Result<Vec<SinkView>, ApiError> {
     let now = app.engine.now();
-    let mut items = Vec::with_capacity(app.sinks.len());
-    for status in &app.sinks {
+    let statuses = app.sinks.list();
+    let mut items = Vec::with_capacity(statuses.len());
+    for status in statuses.iter() {
         let (here, record) = (status.show(now), app.engine.store().sink(status.name()).await?);
         items.push(match record {
             Some(record) => SinkView {
@@ -204,6 +205,6 @@ async fn act(
 }
 
 fn known(app: &App, name: &str) -> Result<(), ApiError> {
-    let there = app.sinks.iter().any(|sink| sink.name() == name);
+    let there = app.sinks.list().iter().any(|sink| sink.name() == name);
     if there { Ok(()) } else { Err(ApiError::NotFound(format!("no sink {name} is configured"))) }
 }

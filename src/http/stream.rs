@@ -6,6 +6,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
+    Extension,
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue},
     response::{
@@ -18,13 +19,14 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{
     App,
+    auth::Right,
     error::{ApiError, Problem},
     events::EventFilter,
     params::Params,
 };
 use crate::{
     clock,
-    domain::event::Event,
+    domain::{actor::Actor, event::Event, scope::Scope},
     store::{LogPage, LogPosition, StoreError},
 };
 
@@ -35,7 +37,8 @@ const RETRY: Duration = Duration::from_secs(2);
 /// The log is read this often even when nobody says that there is something new.
 const LOOK_ANYWAY: Duration = Duration::from_secs(10);
 
-/// Follows the log. Resumes after the event that `Last-Event-ID` (or `last_event_id`) names, else starts now.
+/// Follows the log, for as long as the token is valid. Resumes after the event that `Last-Event-ID` (or
+/// `last_event_id`) names, else starts now.
 #[utoipa::path(
     get, path = "/v1/events/stream", tag = "events", operation_id = "follow_events",
     params(
@@ -62,15 +65,17 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(10);
 )]
 pub(crate) async fn stream(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
+    let right = app.auth.right(&actor, Scope::Read);
     let [subject, kind, severity] = EventFilter::PARAMS;
     let params = params.only(&["last_event_id", subject, kind, severity])?;
     let filter = EventFilter::from_params(&app, &params).await?;
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).filter(|id| !id.is_empty());
     let last = last.or(params.text("last_event_id")).map(str::to_owned);
-    let follower = Follower::start(app, filter, last).await?;
+    let follower = Follower::start(app, (filter, right), last).await?;
     let mut response =
         Sse::new(frames(follower)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     response
@@ -98,6 +103,8 @@ fn frame(event: &Event) -> sse::Event {
 struct Follower {
     app: App,
     filter: EventFilter,
+    /// Without it nothing more is sent.
+    right: Right,
     news: Receiver<Arc<Event>>,
     position: LogPosition,
     /// Whether the log was read to its end.
@@ -108,30 +115,43 @@ struct Follower {
 }
 
 impl Follower {
-    async fn start(app: App, filter: EventFilter, last: Option<String>) -> Result<Self, ApiError> {
+    async fn start(
+        app: App,
+        (filter, right): (EventFilter, Right),
+        last: Option<String>,
+    ) -> Result<Self, ApiError> {
         let news = app.engine.follow();
         let position = match last {
             Some(id) => app.engine.store().position_after(&id).await.map_err(named)?,
             None => app.engine.store().log_end().await?,
         };
         let page = Arc::new(LogPage { events: Vec::new(), next: position.clone(), gap: false });
-        Ok(Self { app, filter, news, position, caught_up: false, page, next: 0 })
+        Ok(Self { app, filter, right, news, position, caught_up: false, page, next: 0 })
     }
 
-    /// The next event that is wanted; `None` at shutdown, and when the store fails (the client comes back then and
-    /// resumes).
+    /// The next event that is wanted; `None` at shutdown, without a right to it, and when the store fails (the client
+    /// comes back then and resumes).
     async fn next(&mut self) -> Option<sse::Event> {
         let shutdown = self.app.shutdown.clone();
         loop {
+            if !self.right.holds(self.app.engine.now()) {
+                return None;
+            }
             while let Some(event) = self.page.events.get(self.next) {
                 self.next += 1;
                 if self.filter.admits(event) {
                     return Some(frame(event));
                 }
             }
+            let mut changes = self.right.changes();
             let step = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return None,
+                Ok(()) = changes.changed() => {
+                    // What was waited for may have come, and is looked for anew.
+                    self.caught_up = false;
+                    continue;
+                }
                 step = self.step() => step,
             };
             if let Err(error) = step {

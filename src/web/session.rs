@@ -69,7 +69,7 @@ fn holder(app: &AppState, cookie: &str, now: Millis) -> Option<Caller> {
     let (id, until) = named.rsplit_once('.')?;
     let until: Millis = until.parse().ok()?;
     let (caller, hash) = app.auth.by_id(id, now)?;
-    let expected = sign(app, id, until, hash);
+    let expected = sign(app, id, until, &hash);
     let is_signed: bool = signature.as_bytes().ct_eq(expected.as_bytes()).into();
     (is_signed && until > now).then_some(caller)
 }
@@ -119,7 +119,7 @@ pub(super) async fn sign_in(
     let Some((_, hash)) = app.auth.by_id(id, now) else {
         return Ok(render(401, &SignInPage { next: &next, wrong: Some("the token has expired") }));
     };
-    let value = format!("{id}.{until}.{}", sign(&app, id, until, hash));
+    let value = format!("{id}.{until}.{}", sign(&app, id, until, &hash));
     tracing::info!(target: "audit", by = id, "signed in to the page");
     let mut response = Redirect::to(&next).into_response();
     set_cookie(&mut response, &value, (until - now) / 1000, is_secure);

@@ -99,7 +99,7 @@ impl Page {
             bouncers: Bouncers::default(),
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| serde_json::json!({ "geo": "off" })),
-            sinks: vec![Arc::new(Status::new("siem", "webhook"))],
+            sinks: vec![Arc::new(Status::new("siem", "webhook"))].into(),
             metrics: Arc::new(String::new),
             started: 0,
             body_timeout: Duration::from_secs(2),

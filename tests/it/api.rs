@@ -10,6 +10,7 @@ use axum::{
 use keyward::{
     config::{AllowedHosts, Config, DEFAULT_TOML},
     engine::Engine,
+    forward::Statuses,
     http::{AppState, Auth, Authorize, Bouncers, router},
 };
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ impl Api {
             bouncers: Bouncers::default(),
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| json!({ "geo": "off" })),
-            sinks: Vec::new(),
+            sinks: Statuses::default(),
             metrics: Arc::new(metrics),
             started: 0,
             body_timeout: Duration::from_secs(10),

@@ -144,6 +144,8 @@ fn the_struct_of_its_type_says_all_that_a_golden_event_says() {
             EventType::DataMissing => again::<DataMissing>(&event),
             EventType::AnswersDegraded => again::<AnswersDegraded>(&event),
             EventType::UpkeepFailed => again::<UpkeepFailed>(&event),
+            EventType::SettingsReloaded => again::<SettingsReloaded>(&event),
+            EventType::SettingsReloadFailed => again::<SettingsReloadFailed>(&event),
         };
         assert_eq!(said, event.evidence, "{name}");
     }

@@ -33,7 +33,7 @@ pub enum EventType {
     BanLifted,
     /// A ban ran out.
     BanExpired,
-    /// Thresholds, modes, ladder, allowlist, or a plan, project or key were changed by a person.
+    /// Thresholds, modes, ladder, allowlist, a plan, project or key, or a token were changed by a person.
     PolicyChanged,
     /// An analyst said what an event was.
     FeedbackGiven,
@@ -77,6 +77,10 @@ pub enum EventType {
     AnswersDegraded,
     /// Work beside the decisions does not get done.
     UpkeepFailed,
+    /// Settings were read again and are in force.
+    SettingsReloaded,
+    /// Settings were read again and are wrong; those before stay in force.
+    SettingsReloadFailed,
 }
 
 const PLAIN: &[(EventType, &str)] = &[
@@ -113,6 +117,8 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::DataMissing, "DATA_MISSING"),
     (EventType::AnswersDegraded, "ANSWERS_DEGRADED"),
     (EventType::UpkeepFailed, "UPKEEP_FAILED"),
+    (EventType::SettingsReloaded, "SETTINGS_RELOADED"),
+    (EventType::SettingsReloadFailed, "SETTINGS_RELOAD_FAILED"),
 ];
 
 impl EventType {

@@ -48,6 +48,9 @@ pub use self::{
     },
     standing::{BanExpired, BanLifted, Cause, Hold, KeySpared, StandingChanged},
     tally::{EventTally, TallyBucket, TallyBy},
-    trouble::{AnswersDegraded, ClockJumped, ClockSource, DataMissing, JumpStage, UpkeepFailed},
+    trouble::{
+        AnswersDegraded, ClockJumped, ClockSource, DataMissing, JumpStage, SettingsReloadFailed,
+        SettingsReloaded, UpkeepFailed,
+    },
 };
 pub use super::calendar::{format_millis, parse_millis, to_minute};

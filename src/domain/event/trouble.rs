@@ -1,5 +1,5 @@
-//! What is told of the surroundings of the service: a clock that jumps, data that is gone, a background that fails, and
-//! answers that were given without the store.
+//! What is told of the surroundings of the service: a clock that jumps, data that is gone, a background that fails,
+//! answers that were given without the store, and settings that were read again.
 
 use serde::{Deserialize, Serialize};
 
@@ -88,4 +88,32 @@ pub struct UpkeepFailed {
 
 impl Details for UpkeepFailed {
     const TYPES: &'static [EventType] = &[EventType::UpkeepFailed];
+}
+
+/// Settings were read again and are in force, but for those that want a restart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettingsReloaded {
+    /// What came of it, in a sentence.
+    pub summary: String,
+    /// The settings that have changed and hold now, by their dotted names.
+    pub changed: Vec<String>,
+    /// The settings that have changed and hold from the next start on.
+    pub wants_restart: Vec<String>,
+}
+
+impl Details for SettingsReloaded {
+    const TYPES: &'static [EventType] = &[EventType::SettingsReloaded];
+}
+
+/// Settings were read again and are wrong: those before stay in force.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettingsReloadFailed {
+    /// What came of it, in a sentence.
+    pub summary: String,
+    /// Each mistake: its place, the setting, and what it must be.
+    pub mistakes: Vec<String>,
+}
+
+impl Details for SettingsReloadFailed {
+    const TYPES: &'static [EventType] = &[EventType::SettingsReloadFailed];
 }

@@ -104,7 +104,8 @@ impl AlertWatch {
             for &scope in scopes {
                 let of =
                     |rule: &&AlertRule| rule.span() == AlertSpan::Calendar(bucket) && rule.scope == scope;
-                let rules: Vec<&AlertRule> = self.in_force.base().alerts.iter().filter(of).collect();
+                let base = self.in_force.base();
+                let rules: Vec<&AlertRule> = base.alerts.iter().filter(of).collect();
                 if rules.is_empty() {
                     continue;
                 }
@@ -178,9 +179,8 @@ impl AlertWatch {
 
     /// After a start, or a while without a pass: what the log says was reported of the spans that are looked at.
     async fn read_reported(&self, scopes: &[Watched], now: Millis) -> Result<(), StoreError> {
-        let rules: HashMap<String, (&AlertRule, String)> = self
-            .in_force
-            .base()
+        let base = self.in_force.base();
+        let rules: HashMap<String, (&AlertRule, String)> = base
             .alerts
             .iter()
             .filter(|rule| scopes.contains(&rule.scope))

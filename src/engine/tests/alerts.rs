@@ -253,7 +253,7 @@ async fn a_rule_fires_once_also_across_a_restart_and_for_who_was_away() {
     day.now += 3 * MINUTE;
     let start = || {
         let (store, geo) = (day.engine.shared.store.clone(), day.engine.geo.clone());
-        Engine::start(store, geo, second.in_force.base().clone(), day.engine.options.clone())
+        Engine::start(store, geo, Base::clone(&second.in_force.base()), day.engine.options.clone())
     };
     let third = start().await.unwrap();
     for engine in [&*third, &*second, &*day.engine] {
@@ -273,7 +273,7 @@ async fn a_rule_fires_once_also_across_a_restart_and_for_who_was_away() {
 async fn a_rule_that_fired_at_very_many_stays_quiet_after_a_restart() {
     let rules = r#"{ metric = "requests_per_hour", operator = "gt", threshold = 0, scope = "key", severity = "low" }"#;
     let (mut day, second) = with_rules(rules).await;
-    let rule = &second.in_force.base().alerts[0];
+    let rule = &second.in_force.base().alerts[0].clone();
     let logged = [crate::engine::events::crowd(
         rule,
         1_000,
@@ -351,7 +351,7 @@ async fn every_rule_is_listed_and_a_new_instance_knows_what_fires() {
     let start = Engine::start(
         day.engine.shared.store.clone(),
         day.engine.geo.clone(),
-        second.in_force.base().clone(),
+        Base::clone(&second.in_force.base()),
         day.engine.options.clone(),
     );
     let third = start.await.unwrap();

@@ -221,6 +221,11 @@ fn what_the_service_says_of_itself_is_written_as_its_golden_files_say() {
     check("", &service_events::answers_degraded(31, 1_204, NOW));
     let error = "the store refuses to write: no permissions".to_owned();
     check("", &service_events::upkeep_failed(error, NOW, NOW + 10 * SECOND));
+    let changed = ["auth.tokens", "policy.ladder.grace_seconds"].map(str::to_owned).to_vec();
+    check("", &service_events::settings_reloaded(changed, vec!["server.listen".to_owned()], NOW));
+    let mistake =
+        "keyward.toml, line 9: `policy.preset` must be one of balanced, strict, not \"stritc\"".to_owned();
+    check("", &service_events::reload_failed(vec![mistake], NOW));
     check("restored", &events::restored(DocumentKind::Plan, "free", NOW));
     let outbox = super::super::outbox::EventOutbox::new(0, 1);
     for _ in 0..3 {

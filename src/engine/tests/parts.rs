@@ -85,7 +85,7 @@ async fn what_stops_a_part_is_lifted_with_the_ban_or_long_after_it() {
 /// Another instance over the same store, which reads the log on from `position`.
 async fn other(day: &Day) -> (Arc<Engine>, LogPosition) {
     let (store, geo) = (day.engine.shared.store.clone(), day.engine.geo.clone());
-    let base = day.engine.in_force.base().clone();
+    let base = Base::clone(&day.engine.in_force.base());
     let engine = Engine::start(store, geo, base, day.engine.options.clone()).await.unwrap();
     let position = engine.upkeep.log.begin().unwrap();
     (engine, position)

@@ -378,7 +378,7 @@ async fn what_comes_late_for_yesterday_is_logged_and_nothing_is_logged_twice() {
     assert_eq!(logged[0].evidence["day"], "2026-03-01T00:00:00.000Z");
     // An instance that starts later makes the last check again, and says nothing twice.
     books.day.now += 5 * MINUTE;
-    let base = books.second.in_force.base().clone();
+    let base = Base::clone(&books.second.in_force.base());
     let (store, geo) = (books.day.engine.shared.store.clone(), books.day.engine.geo.clone());
     let third = Engine::start(store, geo, base, books.day.engine.options.clone()).await.unwrap();
     third.upkeep.spend.watch(books.day.now).await.unwrap();

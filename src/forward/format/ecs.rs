@@ -175,6 +175,8 @@ impl Categories {
     fn service(kind: EventType) -> Self {
         match kind {
             EventType::StoreRecovered => Self::event(&["database"], &["info"], Some("success")),
+            EventType::SettingsReloaded => Self::event(&["configuration"], &["change"], Some("success")),
+            EventType::SettingsReloadFailed => Self::event(&["configuration"], &["info"], Some("failure")),
             _ => Self::event(&["database"], &["error"], Some("failure")),
         }
     }

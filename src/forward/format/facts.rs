@@ -80,7 +80,9 @@ impl EventGroup {
             | EventType::ClockJumped
             | EventType::DataMissing
             | EventType::AnswersDegraded
-            | EventType::UpkeepFailed => Self::Service,
+            | EventType::UpkeepFailed
+            | EventType::SettingsReloaded
+            | EventType::SettingsReloadFailed => Self::Service,
         }
     }
 

@@ -98,11 +98,15 @@ fn severity(severity: Severity) -> Choice {
 }
 
 fn service_activity(kind: EventType) -> Choice {
-    if kind == EventType::StoreRecovered { (99, "Recovered") } else { (1, "General Error") }
+    match kind {
+        EventType::StoreRecovered => (99, "Recovered"),
+        EventType::SettingsReloaded => (99, "Reloaded"),
+        _ => (1, "General Error"),
+    }
 }
 
 fn service(kind: EventType) -> Value {
-    if kind == EventType::StoreRecovered {
+    if matches!(kind, EventType::StoreRecovered | EventType::SettingsReloaded) {
         json!({ "status_id": 1, "status": "Success" })
     } else {
         json!({ "status_id": 2, "status": "Failure" })

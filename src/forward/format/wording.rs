@@ -54,6 +54,8 @@ pub(crate) fn title(kind: EventType) -> &'static str {
         EventType::DataMissing => "Data of the store missing",
         EventType::AnswersDegraded => "Answers given without the store",
         EventType::UpkeepFailed => "Upkeep does not get done",
+        EventType::SettingsReloaded => "Settings read again",
+        EventType::SettingsReloadFailed => "Settings wrong, not taken",
     }
 }
 

@@ -16,6 +16,7 @@ mod reservations;
 mod served;
 mod sinks;
 mod standings;
+mod tokens;
 mod traces;
 mod usage;
 
@@ -88,7 +89,7 @@ impl Api {
             bouncers: Bouncers::default(),
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| serde_json::json!({ "geo": "off" })),
-            sinks: vec![Arc::new(Status::new("siem", "webhook"))],
+            sinks: vec![Arc::new(Status::new("siem", "webhook"))].into(),
             metrics: Arc::new(|| "keyward_up 1\n".to_owned()),
             started: 0,
             body_timeout: Duration::from_secs(2),

@@ -36,6 +36,7 @@ async fn serve_with(change: impl FnOnce(&mut config::Server)) -> Served {
         trusted_proxies: Vec::new(),
         authorize_listen: config::AuthorizeListen::Off,
         export_detector_bans: false,
+        reload_seconds: 0,
     };
     change(&mut settings);
     let shutdown = api.shutdown.clone();

@@ -11,8 +11,10 @@ mod import;
 mod lifecycle;
 mod operator;
 mod reconcile;
+mod reload;
 mod report;
 mod succession;
+mod tokens;
 
 use std::{
     io::{BufRead, BufReader},
@@ -105,6 +107,12 @@ impl Served {
         let (lines, coming) = &mut *log;
         lines.extend(coming.try_iter());
         lines.clone()
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
     }
 
     /// `kill -9`.

@@ -13,7 +13,7 @@ use super::{DEADLINE, Served, client, keyward, run};
 use keyward::clock;
 
 /// A token of some scopes, and its entry as TOML.
-fn token(scopes: &str) -> (String, String) {
+pub(super) fn token(scopes: &str) -> (String, String) {
     let (code, printed, _) = run(&mut keyward(&["token", "new", "--scope", scopes, "--expires", "1h"]));
     assert_eq!(code, 0);
     let (token, snippet) = printed.split_once('\n').unwrap();

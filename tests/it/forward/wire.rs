@@ -80,7 +80,7 @@ async fn a_name_that_leads_to_a_forbidden_address_is_not_connected_to() {
     let store = memory();
     store.append(&events(1)).await.unwrap();
     let forwarding = Forwarding::start(store, &[sink]);
-    let status = forwarding.forwarder.statuses().pop().unwrap();
+    let status = forwarding.forwarder.statuses().list()[0].clone();
     let error = loop {
         match status.show(keyward::clock::wall()).error {
             Some(error) => break error,

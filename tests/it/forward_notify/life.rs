@@ -27,7 +27,7 @@ impl Running {
     }
 
     fn error(&self, time: &Shifted) -> Option<String> {
-        self.forwarder.statuses()[0].show(time.now()).error
+        self.forwarder.statuses().list()[0].show(time.now()).error
     }
 }
 

@@ -147,6 +147,7 @@ fn ocsf_classes_follow_from_who_did_what() {
             EventType::ClockJumped | EventType::DataMissing => 6008,
             EventType::AnswersDegraded | EventType::UpkeepFailed => 6008,
             EventType::ProviderCredentialRefused => 6008,
+            EventType::SettingsReloaded | EventType::SettingsReloadFailed => 6008,
             _ => 2004,
         };
         assert_eq!(value["class_uid"], class, "{}", event.kind);
