@@ -19,7 +19,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use doors::{AuthorizeListener, join};
 use reload::Reloader;
 
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -32,7 +32,6 @@ use crate::{
     http::{self, AppState, Auth, Authorize, Bouncers},
     intake::Intake,
     pricing::{PriceStatus, Prices},
-    store::Document,
     telemetry,
     watch::Reload,
     web,
@@ -77,8 +76,8 @@ impl Running {
         self.gateway.as_ref().map(|gateway| gateway.address)
     }
 
-    /// Puts settings in force that were read anew, as far as no restart is needed, and tells log and events of it.
-    /// Where anything is wrong with them, those before stay in force, and each mistake is told.
+    /// Puts settings in force that were read anew, as far as no restart is needed, and tells log and events of it. Where
+    /// anything is wrong with them, those before stay in force, and each mistake is told.
     pub async fn reload(&self, read: Result<Config, ConfigError>) {
         self.reloader.take(read).await;
     }
@@ -145,8 +144,6 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
     geo.note_loaded(engine.now());
     let mut helpers = reloads(&config, &geo, &prices, &engine);
-    auth.replace_stored(&engine.stored_tokens().borrow());
-    helpers.push(tokio::spawn(follow_tokens(auth.clone(), engine.stored_tokens())));
     helpers.push(tokio::spawn(telemetry::fold(metrics.clone())));
     let (geo_status, price_status) = (geo.status(), prices.status());
     let intake = Intake::live(peppers.peppers, prices.clone(), skew(&config));
@@ -233,13 +230,6 @@ fn reloads(
         tokio::spawn(reload(config.geoip.reload_seconds, reload_geo)),
         tokio::spawn(reload(config.prices.reload_seconds, move || prices.reload_if_changed())),
     ]
-}
-
-/// Puts tokens that were made or revoked on any instance in force here.
-async fn follow_tokens(auth: Auth, mut tokens: watch::Receiver<Arc<Vec<Document>>>) {
-    while tokens.changed().await.is_ok() {
-        auth.replace_stored(&tokens.borrow_and_update());
-    }
 }
 
 /// The state of what the routes do not see. No token is needed to see this: not what others answered.

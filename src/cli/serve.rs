@@ -1,14 +1,14 @@
 //! `keyward serve`: runs the service until it is told to stop. Upon SIGHUP, and when their file changes, the settings
 //! are read again.
 
-use clap::Args;
-
 use std::time::Duration;
+
+use clap::Args;
 
 use super::{Failure, settings::Settings};
 use crate::{
     app, clock,
-    config::{Config, LogFormat},
+    config::{Config, ConfigError, LogFormat},
     telemetry,
     watch::{Look, Watch},
 };
@@ -39,9 +39,12 @@ async fn serve(config: Config, settings: Settings) -> Result<(), Failure> {
         _ = signals.next() => return Ok(()),
     };
     announce(&config, &running);
-    let name = tokio::select! {
-        name = signals.next() => name,
-        never = follow(&running, &settings, &mut changes) => match never {},
+    let name = loop {
+        tokio::select! {
+            name = signals.next() => break name,
+            // What was read is put in force whole before anything is stopped.
+            read = read_again(&settings, &mut changes) => running.reload(read).await,
+        }
     };
     tracing::info!(signal = name, "stopping; a second signal stops at once");
     tokio::select! {
@@ -56,17 +59,13 @@ async fn serve(config: Config, settings: Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads the settings again whenever that is asked for, for as long as it runs.
-async fn follow(
-    running: &app::Running,
-    settings: &Settings,
-    changes: &mut Changes,
-) -> std::convert::Infallible {
+/// Reads the settings again once that is asked for.
+async fn read_again(settings: &Settings, changes: &mut Changes) -> Result<Config, ConfigError> {
     loop {
         changes.next().await;
         let settings = settings.clone();
         match tokio::task::spawn_blocking(move || settings.load()).await {
-            Ok(read) => running.reload(read).await,
+            Ok(read) => return read,
             Err(error) => tracing::error!(%error, "reading the settings failed"),
         }
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::watch;
 
 use super::{
     documents::{self, Known, MANY, Read, after, apart_if},
@@ -29,8 +28,6 @@ pub(super) struct InForce {
     base: ArcSwap<Base>,
     active: ArcSwap<ActivePolicy>,
     allowlist: ArcSwap<Vec<Document>>,
-    /// The tokens that the store holds; changes whenever they may have.
-    tokens: watch::Sender<Arc<Vec<Document>>>,
     /// Every document as last read, to tell a store again that lost them.
     documents: Mutex<Known>,
     /// Held while they are read, so that what is older never replaces what is newer.
@@ -44,7 +41,6 @@ impl InForce {
             shared,
             active: ArcSwap::from_pointee(ActivePolicy::new(base.policy.clone(), Default::default())),
             allowlist: ArcSwap::default(),
-            tokens: watch::Sender::default(),
             documents: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
             base: ArcSwap::from_pointee(base),
@@ -81,12 +77,6 @@ impl InForce {
     /// Every allowlist entry: its name is the entry, its body `{"reason","expires","created"}`.
     pub(super) fn allowlist(&self) -> Arc<Vec<Document>> {
         self.allowlist.load_full()
-    }
-
-    /// Every token of the store, now and as they change: its name is its id, its body `{"hash","scopes","expires",
-    /// "created"}`.
-    pub(super) fn tokens(&self) -> watch::Receiver<Arc<Vec<Document>>> {
-        self.tokens.subscribe()
     }
 
     /// Whether a key is registered under this public id.
@@ -163,15 +153,10 @@ impl InForce {
 
     /// Puts in force what a former run knew, until the store can be asked.
     pub(super) fn restore(&self, revision: Revision, documents: Vec<Document>) {
-        self.take(Read::of(revision, documents, &self.base()));
-    }
-
-    /// Puts in force what follows from all documents.
-    fn take(&self, Read { active, entries, tokens, known }: Read) {
+        let Read { active, entries, known } = Read::of(revision, documents, &self.base());
         *self.documents.lock() = known;
         self.active.store(Arc::new(active));
         self.allowlist.store(Arc::new(entries));
-        self.tokens.send_replace(Arc::new(tokens));
     }
 
     /// Every document as last read, and a revision at which none of them was newer in the store; `None` where there are
@@ -190,7 +175,11 @@ impl InForce {
         let (revision, documents) = self.shared.store.documents().await?;
         let base = self.base();
         let many = documents.len() >= MANY;
-        self.take(apart_if(many, move || Read::of(revision, documents, &base)).await?);
+        let Read { active, entries, known } =
+            apart_if(many, move || Read::of(revision, documents, &base)).await?;
+        *self.documents.lock() = known;
+        self.active.store(Arc::new(active));
+        self.allowlist.store(Arc::new(entries));
         Ok(())
     }
 
@@ -201,7 +190,7 @@ impl InForce {
         let Some(changed) = self.shared.store.documents_since(active.revision).await? else {
             return self.read_documents().await;
         };
-        let [allowed, tokens] = self.note(&changed.documents);
+        let allowed = self.note(&changed.documents);
         let many = changed.documents.len() + active.registry.projects().len() >= MANY;
         let (base, entries) = (self.base(), allowed.clone());
         let next = apart_if(many, move || after(&active, &changed, entries.as_deref(), &base)).await?;
@@ -209,14 +198,11 @@ impl InForce {
         if let Some(entries) = allowed {
             self.allowlist.store(Arc::new(entries));
         }
-        if let Some(tokens) = tokens {
-            self.tokens.send_replace(Arc::new(tokens));
-        }
         Ok(())
     }
 
-    /// Remembers what changed. Returns the allowlist and the tokens, each if it did.
-    fn note(&self, changed: &[Document]) -> [Option<Vec<Document>>; 2] {
+    /// Remembers what changed. Returns the allowlist, if that did.
+    fn note(&self, changed: &[Document]) -> Option<Vec<Document>> {
         let mut known = self.documents.lock();
         for Document { kind, name, body } in changed {
             match body {
@@ -224,16 +210,11 @@ impl InForce {
                 body => drop(known.insert((*kind, name.clone()), body.clone())),
             }
         }
-        [DocumentKind::Allowlist, DocumentKind::Token].map(|wanted| {
-            changed.iter().any(|document| document.kind == wanted).then(|| {
-                let held = known.iter().filter(|((kind, _), _)| *kind == wanted);
-                held.map(|((kind, name), body)| Document {
-                    kind: *kind,
-                    name: name.clone(),
-                    body: body.clone(),
-                })
+        changed.iter().any(|d| d.kind == DocumentKind::Allowlist).then(|| {
+            let entries = known.iter().filter(|((kind, _), _)| *kind == DocumentKind::Allowlist);
+            entries
+                .map(|((kind, name), body)| Document { kind: *kind, name: name.clone(), body: body.clone() })
                 .collect()
-            })
         })
     }
 

@@ -3,13 +3,7 @@
 //! A token is `kw_<id>.<secret>`. It is looked up by its id and compared, as a whole, by hash and in constant time.
 //! Without any token configured everything is open; that the service then listens on loopback only is the app's care.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-};
+use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -19,8 +13,6 @@ use axum::{
     response::Response,
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use parking_lot::Mutex;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
@@ -32,11 +24,10 @@ use crate::{
     domain::{
         Millis,
         actor::{Actor, valid_token_id},
-        event::{format_millis, parse_millis},
+        event::format_millis,
         scope::Scope,
     },
     settings::SettingErrors,
-    store::Document,
 };
 
 /// Why no token can be made.
@@ -50,28 +41,12 @@ pub enum AuthError {
     Random(#[source] getrandom::Error),
 }
 
-/// When a token was last used is known to within this, in milliseconds, so that calls do not wait for each other.
-const USED_TO_WITHIN: Millis = 1_000;
-
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Entry {
     holder: Actor,
     hash: [u8; 32],
     scopes: Vec<Scope>,
     expires: Option<Millis>,
-    /// When it was made; `None` of one that is configured.
-    created: Option<Millis>,
-    /// When it was last used here; 0: not since the start.
-    used: Arc<AtomicI64>,
-}
-
-/// A token of the store, as its document has it.
-#[derive(Deserialize)]
-struct Stored {
-    hash: String,
-    scopes: Vec<String>,
-    expires: Option<String>,
-    created: String,
 }
 
 /// Who calls, and what they may do.
@@ -103,24 +78,6 @@ impl From<&Entry> for Caller {
     }
 }
 
-/// A token that is in force, or has expired.
-#[derive(Debug, Clone)]
-pub struct Holder {
-    /// Who holds it, what it may do, and until when.
-    pub caller: Caller,
-    /// When it was made over the API; `None`: it is in the configuration.
-    pub created: Option<Millis>,
-    /// When it was last used on this instance; `None`: not since the start.
-    pub last_used: Option<Millis>,
-}
-
-impl From<&Entry> for Holder {
-    fn from(entry: &Entry) -> Self {
-        let last_used = Some(entry.used.load(Ordering::Relaxed)).filter(|at| *at > 0);
-        Self { caller: entry.into(), created: entry.created, last_used }
-    }
-}
-
 /// The tokens in force, as all who hold this share them.
 #[derive(Debug, Clone, Default)]
 pub struct Auth(Arc<Shared>);
@@ -131,16 +88,8 @@ type Tokens = HashMap<String, Entry>;
 #[derive(Debug, Default)]
 struct Shared {
     tokens: ArcSwap<Tokens>,
-    parts: Mutex<Parts>,
     /// Changes with the tokens.
     changes: watch::Sender<()>,
-}
-
-/// Where the tokens in force come from.
-#[derive(Debug, Default)]
-struct Parts {
-    configured: Vec<Entry>,
-    stored: Vec<Entry>,
 }
 
 impl Auth {
@@ -154,42 +103,16 @@ impl Auth {
         Ok(auth)
     }
 
-    /// Puts the tokens of a configuration in the place of those of the one before, at once.
+    /// Puts the tokens of a configuration in the place of those in force, at once.
     ///
     /// # Errors
     /// Everything that is wrong with any of them: those before stay in force.
     pub fn replace(&self, config: &config::Auth) -> Result<(), SettingErrors> {
-        let configured = config.credentials()?.into_iter().map(Entry::from).collect();
-        self.put(|parts| parts.configured = configured);
-        Ok(())
-    }
-
-    /// Puts the tokens of the store in the place of those that it had before, at once. One that is configured wins over
-    /// one of the same id.
-    pub fn replace_stored(&self, documents: &[Document]) {
-        let stored = documents.iter().map(stored).collect();
-        self.put(|parts| parts.stored = stored);
-    }
-
-    fn put(&self, change: impl FnOnce(&mut Parts)) {
-        let mut parts = self.0.parts.lock();
-        change(&mut parts);
-        let before = self.0.tokens.load();
-        let mut tokens = Tokens::new();
-        for mut entry in parts.stored.iter().chain(&parts.configured).cloned() {
-            let same = before.get(entry.holder.as_str()).filter(|before| before.hash == entry.hash);
-            if let Some(same) = same {
-                entry.used = same.used.clone();
-            }
-            tokens.insert(entry.holder.as_str().to_owned(), entry);
-        }
+        let credentials = config.credentials()?.into_iter();
+        let tokens = credentials.map(|token| (token.id.clone(), Entry::from(token))).collect();
         self.0.tokens.store(Arc::new(tokens));
         self.0.changes.send_replace(());
-    }
-
-    /// Whether there would be no token at all with those of another configuration.
-    pub fn would_be_open_with(&self, config: &config::Auth) -> bool {
-        config.tokens.is_empty() && self.0.parts.lock().stored.is_empty()
+        Ok(())
     }
 
     /// The right of a call that goes on for as long as its caller keeps it.
@@ -253,20 +176,16 @@ impl Auth {
         let tokens = self.0.tokens.load();
         let entry =
             verify(&tokens, token).ok_or(ApiError::Unauthenticated("the token is not a valid one"))?;
-        let now = now();
-        if entry.expires.is_some_and(|at| at <= now) {
+        if entry.expires.is_some_and(|at| at <= now()) {
             return Err(ApiError::Unauthenticated("the token has expired"));
-        }
-        if now - entry.used.load(Ordering::Relaxed) >= USED_TO_WITHIN {
-            entry.used.store(now, Ordering::Relaxed);
         }
         Ok(entry.into())
     }
 
-    /// Every token that is configured or stored, by its id.
-    pub fn holders(&self) -> Vec<Holder> {
-        let mut holders: Vec<Holder> = self.0.tokens.load().values().map(Holder::from).collect();
-        holders.sort_by(|a, b| a.caller.actor.as_str().cmp(b.caller.actor.as_str()));
+    /// Every token that is configured, by its id: who holds it, what it may do, and until when.
+    pub fn holders(&self) -> Vec<Caller> {
+        let mut holders: Vec<Caller> = self.0.tokens.load().values().map(Caller::from).collect();
+        holders.sort_by(|a, b| a.actor.as_str().cmp(b.actor.as_str()));
         holders
     }
 
@@ -315,24 +234,8 @@ impl Right {
 impl From<Credential> for Entry {
     fn from(token: Credential) -> Self {
         let Credential { id, hash, scopes, expires } = token;
-        Self { holder: Actor::token(&id), hash, scopes, expires, created: None, used: Arc::default() }
+        Self { holder: Actor::token(&id), hash, scopes, expires }
     }
-}
-
-/// A token of the store. What this version cannot read is a token that nobody holds: the service stays closed.
-fn stored(document: &Document) -> Entry {
-    let read = || {
-        let Stored { hash, scopes, expires, created } = Stored::deserialize(&document.body).ok()?;
-        let token = config::Token { id: document.name.clone(), hash, scopes, expires };
-        let credential = config::Auth { tokens: vec![token] }.credentials().ok()?.pop()?;
-        Some(Entry { created: parse_millis(&created).ok(), ..Entry::from(credential) })
-    };
-    read().unwrap_or_else(|| {
-        tracing::error!(id = document.name, "a stored token cannot be read and is not in force");
-        let (hash, scopes) = ([0; 32], Vec::new());
-        let nobody = Credential { id: document.name.clone(), hash, scopes, expires: Some(0) };
-        Entry { created: Some(0), ..Entry::from(nobody) }
-    })
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -491,16 +394,6 @@ mod tests {
         let wrong = config::Token { hash: "12".to_owned(), ..a };
         assert!(auth.replace(&config::Auth { tokens: vec![wrong] }).is_err());
         assert_eq!(auth.holders().len(), 1, "what is wrong changes nothing");
-    }
-
-    #[test]
-    fn a_stored_token_that_cannot_be_read_lets_nobody_in_and_leaves_nothing_open() {
-        let auth = Auth::default();
-        let body = serde_json::json!({ "hash": "12", "scopes": ["of-tomorrow"], "created": "soon" });
-        let document = Document { kind: crate::store::DocumentKind::Token, name: "alice".to_owned(), body };
-        auth.replace_stored(&[document]);
-        assert!(!auth.is_open());
-        assert_eq!(try_with(&auth, "Bearer kw_alice.secret", Scope::Read, 0), Err(401));
     }
 
     #[test]

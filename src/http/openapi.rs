@@ -19,7 +19,7 @@ use super::{
     examples::Examples,
     forecast, health, lift, limits, policy, prices, reconcile, record,
     registry::{issue, keys, plans, projects},
-    reservations, sinks, stream, subject_list, subjects, summary, tokens, traces, usage, week, whoami,
+    reservations, sinks, stream, subject_list, subjects, summary, traces, usage, week, whoami,
 };
 
 #[derive(OpenApi)]
@@ -40,7 +40,7 @@ use super::{
         limits::show,
         keys::list, keys::show, keys::put, keys::patch, keys::delete, issue::issue, issue::rotate,
         sinks::list, sinks::dead_letters, sinks::redeliver, sinks::discard,
-        whoami::show, tokens::list, tokens::create, tokens::revoke, health::live, health::ready, health::metrics,
+        whoami::show, whoami::tokens, health::live, health::ready, health::metrics,
     ),
     modifiers(&Bearer, &Door, &Examples),
     tags(

@@ -13,7 +13,6 @@ use keyward::{
         registry::{Entry, KeyEntry, Project, Registry},
         subject::Subject,
     },
-    engine::NewToken,
     store::{
         DocumentKind,
         redis::{RedisOptions, RedisStore},
@@ -64,28 +63,6 @@ async fn a_detectors_ban_reaches_the_other_instance_within_a_second() {
     let key = Subject::key("a");
     within(A_SECOND, "the ban is known", async || other.holds(&key)).await;
     refuses_without_redis(&other, &server, "a").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_and_its_revocation_reach_the_other_instance_within_a_second() {
-    let server = Server::start(&[]);
-    let [one, other] = Instance::pair(&server, policy(), options()).await;
-    let held = || {
-        let tokens = other.engine.stored_tokens();
-        let held =
-            tokens.borrow().iter().map(|token| (token.name.clone(), token.body["hash"].clone())).collect();
-        let held: Vec<(String, Value)> = held;
-        held
-    };
-    let (hash, scopes) = ("00".repeat(32), ["read".to_owned()]);
-    let token = NewToken { id: "alice", hash: &hash, scopes: &scopes, expires: None };
-    let changes = one.engine.token_changes();
-    changes.put(&token, &Actor::local(), one.engine.now()).await.unwrap();
-    let expected = [("alice".to_owned(), json!(hash))];
-    within(A_SECOND, "the token is known", async || held() == expected).await;
-    assert!(changes.revoke("alice", &Actor::local(), one.engine.now()).await.unwrap());
-    within(A_SECOND, "its revocation is known", async || held().is_empty()).await;
-    assert!(!changes.revoke("alice", &Actor::local(), one.engine.now()).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,6 @@ mod policy;
 mod registry;
 mod subjects;
 mod succession;
-mod tokens;
 
 pub use bans::Bans;
 pub use dead_letters::DeadLetters;
@@ -22,7 +21,6 @@ pub use policy::PolicyChanges;
 pub use registry::RegistryChanges;
 pub use subjects::{SubjectPage, SubjectQuery, SubjectRow, SubjectView, Subjects};
 pub use succession::Successions;
-pub use tokens::{NewToken, TokenChanges};
 
 /// What people do, by what it is about.
 pub(in crate::engine) struct Operator {
@@ -34,5 +32,4 @@ pub(in crate::engine) struct Operator {
     pub(in crate::engine) subjects: Subjects,
     pub(in crate::engine) limits: Limits,
     pub(in crate::engine) dead_letters: DeadLetters,
-    pub(in crate::engine) tokens: TokenChanges,
 }

@@ -16,7 +16,6 @@ mod reservations;
 mod served;
 mod sinks;
 mod standings;
-mod tokens;
 mod traces;
 mod usage;
 

@@ -18,14 +18,11 @@ pub enum DocumentKind {
     Project,
     /// Registered keys, by their id.
     Key,
-    /// Tokens for the API, by their id: hashes, and no secret.
-    Token,
 }
 
 impl DocumentKind {
     /// Every kind, in the order in which documents are listed.
-    pub const ALL: &'static [Self] =
-        &[Self::Policy, Self::Allowlist, Self::Plan, Self::Project, Self::Key, Self::Token];
+    pub const ALL: &'static [Self] = &[Self::Policy, Self::Allowlist, Self::Plan, Self::Project, Self::Key];
 
     /// The name under which it is stored.
     pub fn name(self) -> &'static str {
@@ -35,7 +32,6 @@ impl DocumentKind {
             Self::Plan => "plan",
             Self::Project => "project",
             Self::Key => "key",
-            Self::Token => "token",
         }
     }
 }

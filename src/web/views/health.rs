@@ -45,7 +45,7 @@ fn tokens(app: &App, now: Millis) -> Vec<TokenRow> {
         is_over: holder.expires.is_some_and(|at| at <= now),
         expires: holder.expires.map(Moment::at),
     };
-    app.auth.holders().into_iter().map(|holder| row(holder.caller)).collect()
+    app.auth.holders().into_iter().map(row).collect()
 }
 
 /// Shows how the service is, as `/readyz` does, and since when it runs.

@@ -14,7 +14,6 @@ mod reconcile;
 mod reload;
 mod report;
 mod succession;
-mod tokens;
 
 use std::{
     io::{BufRead, BufReader},
