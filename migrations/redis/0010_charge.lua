@@ -22,7 +22,7 @@
 -- Reply: the reply of 0001_observe.lua; doubles: which counter the charge does not fit (0: none), when it would (-1:
 -- never), then per counter what counts and when the first of it ends (-1: nothing counts); the claim as it was found
 -- (empty: the request is charged now; "?" and the caller's own number: it was charged when it was sent before; what
--- follows then is the reservation that it settled, where it kept the estimate); the reservation that was settled, as the
+-- follows then is the reservation that it settled); the reservation that was settled, as the
 -- hash had it (empty: none; "-": it was given back before, or is about to be).
 --
 -- Example: a counter that holds 90 of 100 refuses an amount of 20 and admits one of 10; a window that refuses keeps
@@ -162,7 +162,7 @@ if charged and flags >= 4 and ARGV[4] ~= "" then
   if ARGV[10] ~= "" then call("HSET", KEYS[6], "=" .. ARGV[10], ARGV[4]) end
 end
 if charged and claims > 0 and repeated == "" then
-  local kept = keeps == 1 and #settled > 1 and settled or ""
+  local kept = #settled > 1 and settled or ""
   call("SET", KEYS[8], pack("<d", now + lasts) .. "?" .. pack("<d", claims) .. kept, "PX", string.format("%d", lasts))
 end
 return {reply, pack("<dd", refusal(list, raws, amounts)) .. all, repeated, settled}

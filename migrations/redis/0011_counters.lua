@@ -2,11 +2,12 @@
 -- Changes counters, and asks their limits where that is wanted: before, then all are changed, or none; or behind, as a
 -- report does, which counts whatever they say.
 --
--- KEYS  counters (parts/counters.lua)
+-- KEYS  counters (parts/counters.lua); with a third argument, a mark of what is done behind them
 -- ARGV  1     little-endian doubles: now, whether limits are asked (0: no, 1: before, 2: behind), whether anything is
 --             changed (0/1)
 --       2     5 doubles per counter: amount, most, until, amount to give back, until when that counted; of a block 0 and
 --             its length (with limits asked)
+--       3     for how long the mark stands, ms: where it stands already, nothing is changed and no block begins
 --
 -- Reply: doubles as the second of 0010_charge.lua.
 --
@@ -14,15 +15,21 @@
 -- one; without, both are changed. With limits asked, the block of the full one begins; behind, also that of one that is
 -- beyond its limit by what was changed.
 
-if #KEYS < 1 or #ARGV ~= 2 then
-  return redis.error_reply("KEYWARD counters wants keys and 2 arguments")
+if #KEYS < 1 or #ARGV < 2 or #ARGV > 3 then
+  return redis.error_reply("KEYWARD counters wants keys and 2 or 3 arguments")
 end
 
 local pack, unpacked, call = struct.pack, struct.unpack, redis.call
 local now, asked, changes = unpacked("<ddd", ARGV[1])
 -- @include parts/counters.lua
 
-local raws, list, charges = call("MGET", unpack(KEYS)), {}, ARGV[2]
+local keys, list, charges = {unpack(KEYS)}, {}, ARGV[2]
+if ARGV[3] then
+  local mark = table.remove(keys)
+  if not call("SET", mark, "", "NX", "PX", ARGV[3]) then asked, changes = 0, 0 end
+end
+local KEYS = keys
+local raws = call("MGET", unpack(KEYS))
 if asked == 1 then
   list = exceeded(#KEYS, raws, charges)
   begin_blocks(#KEYS, KEYS, raws, charges, list)

@@ -196,7 +196,7 @@ pub struct Observation {
     /// False when the subject is unknown and may not be created: its windows counted nothing.
     pub tracked: bool,
     /// Whether it was the first with its [`LedgerEntry::claim`]; if not, nothing was charged. Of a charge that was made
-    /// when it was sent before, all but `settled` is as it is now, and that only where an estimate is kept.
+    /// when it was sent before, `settled` is what it settled then, and all else is as it is now.
     pub claim: Claim,
     /// The reservation that it settled, as it was before.
     pub settled: Option<Reservation>,

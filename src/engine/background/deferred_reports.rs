@@ -7,7 +7,7 @@
 //! for a charge of its own. Whether the store took it when it was sent before, only the store knows: it is sent again
 //! as it was, and finds its own claim there.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 
@@ -53,7 +53,9 @@ pub(in crate::engine) struct DeferredReports {
     book: Arc<UsageBook>,
     /// Whether the store is another's, and can be owed something; in a replay it is in the process.
     owes: bool,
-    waiting: Mutex<Vec<Report>>,
+    waiting: Mutex<VecDeque<Report>>,
+    /// One at a time charges what waits.
+    charging: tokio::sync::Mutex<()>,
 }
 
 impl DeferredReports {
@@ -64,7 +66,14 @@ impl DeferredReports {
         book: Arc<UsageBook>,
         owes: bool,
     ) -> Self {
-        Self { shared, fallback, book, owes, waiting: Mutex::default() }
+        Self {
+            shared,
+            fallback,
+            book,
+            owes,
+            waiting: Mutex::default(),
+            charging: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Counts a record in limits (by its charge, if it has one) and usage, behind its answer.
@@ -81,7 +90,7 @@ impl DeferredReports {
             let mut waiting = self.waiting.lock();
             if waiting.len() < MOST_WAITING {
                 let usage = Counted::Record(Box::new(record.clone()), refused);
-                return waiting.push(Report { charge, usage });
+                return waiting.push_back(Report { charge, usage });
             }
         }
         self.fallback.owe(&charge, charge.may_create);
@@ -89,27 +98,30 @@ impl DeferredReports {
     }
 
     /// Charges the reports that wait, and counts the usage of those that are no retries. While the store does not
-    /// answer they go on waiting.
+    /// answer they go on waiting. None leaves before it is charged: whoever stops waiting here takes none along.
     pub(in crate::engine) async fn charge(&self, now: Millis) -> Result<(), StoreError> {
-        let mut rest = std::mem::take(&mut *self.waiting.lock());
-        while !rest.is_empty() {
-            let later = rest.split_off(rest.len().min(PAGE));
-            let charges: Vec<Charge> = rest.iter().map(|report| report.charge.clone()).collect();
-            let observed = match patient(self.shared.store.observe(&charges)).await {
-                Ok(observed) => observed,
-                Err(error) => {
-                    self.waiting.lock().extend(rest.into_iter().chain(later));
-                    return Err(error);
-                }
+        let _turn = self.charging.lock().await;
+        // What comes meanwhile has its turn next time.
+        let mut left = self.waiting.lock().len();
+        while left > 0 {
+            let page = |waiting: &VecDeque<Report>| -> Vec<Charge> {
+                waiting.iter().take(left.min(PAGE)).map(|report| report.charge.clone()).collect()
             };
-            for (report, mut observation) in rest.into_iter().zip(observed) {
+            let charges = page(&self.waiting.lock());
+            let observed = patient(self.shared.store.observe(&charges)).await?;
+            let charged: Vec<Report> = {
+                let mut waiting = self.waiting.lock();
+                let length = charges.len().min(waiting.len());
+                waiting.drain(..length).collect()
+            };
+            for (report, mut observation) in charged.into_iter().zip(observed) {
                 self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
                 let completes = observation.completes();
                 if completes || observation.claim == Claim::Fresh {
                     self.count_usage(report.usage, observation.kept(&report.charge), completes, now);
                 }
             }
-            rest = later;
+            left = left.saturating_sub(charges.len().max(1));
         }
         Ok(())
     }

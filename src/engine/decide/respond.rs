@@ -256,8 +256,8 @@ fn anomaly_events(subject: &Subject, findings: &[Finding], step: &Step, frame: &
 fn refunds(observed: &Observed<'_>) -> Vec<Refund> {
     let peer = observed.charge.peer.as_ref().map(|p: &Peer| p.id);
     let counts = match observed.charge.mode {
-        ChargeMode::Admit => observed.charge.counts,
-        ChargeMode::Report | ChargeMode::Peek => Counts::default(),
+        ChargeMode::Admit if !observed.waits_for_store() => observed.charge.counts,
+        ChargeMode::Admit | ChargeMode::Report | ChargeMode::Peek => Counts::default(),
     };
     vec![Refund { charged_at: observed.key.now, counts, peer }]
 }

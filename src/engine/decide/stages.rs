@@ -80,9 +80,15 @@ pub(in crate::engine) struct Observed<'r> {
 }
 
 impl Observed<'_> {
-    /// Whether what this request charged can be taken back: it was asked to be admitted, and was.
+    /// Whether what this request charged can be taken back: it was asked to be admitted, and was. What waits to be
+    /// charged is forgotten instead.
     pub(super) fn is_admission(&self) -> bool {
-        self.charge.mode == ChargeMode::Admit && self.key.admitted
+        self.charge.mode == ChargeMode::Admit && self.key.admitted && !self.waits_for_store()
+    }
+
+    /// Whether it is charged when the store is back, if at all.
+    pub(super) fn waits_for_store(&self) -> bool {
+        self.degraded && self.charge.claim().is_some()
     }
 }
 

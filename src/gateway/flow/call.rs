@@ -74,7 +74,11 @@ impl Call {
     /// has no whole answer.
     pub(super) fn place_of_answer(&self) -> Option<Place> {
         let project = self.project.as_ref().map(|project| project.id())?;
-        let may_be_kept = self.surface.billed && !self.asked.stream && !self.wants_fresh;
+        // A conversation that the provider keeps goes on with each answer.
+        let is_stateful = [&b"\"conversation\""[..], b"\"previous_response_id\""]
+            .iter()
+            .any(|name| self.body.windows(name.len()).any(|part| part == *name));
+        let may_be_kept = self.surface.billed && !self.asked.stream && !self.wants_fresh && !is_stateful;
         if !may_be_kept || !self.gateway.cache.is_for(project) {
             return None;
         }

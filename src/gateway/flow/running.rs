@@ -1,6 +1,6 @@
 //! What a stream has cost so far: held in the limits as it grows beyond what was held at first, and shown to who asks.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
@@ -17,10 +17,14 @@ use crate::{
         money::Usd,
         reservation::{HoldTerms, ReservationChange, ReservationId},
     },
+    engine::Engine,
 };
 
 /// Tokens of an answer that are held at once where more is refused.
 const LEAST: u64 = 64;
+/// How often, and for how long, a reservation is given back that could not be when its stream ended.
+const TRIED_EVERY: Duration = Duration::from_secs(1);
+const TRIED_FOR: Duration = Duration::from_secs(3_600);
 /// How often at most the cost so far is shown.
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
 
@@ -43,8 +47,9 @@ impl Call {
             return None;
         }
         let missing = output.saturating_sub(hold.output);
-        let least = missing.next_multiple_of(LEAST);
-        let first = least.max(hold.output);
+        let least = missing.checked_next_multiple_of(LEAST).unwrap_or(u64::MAX);
+        // A prompt that is larger than it was taken for needs no more of an answer.
+        let first = if missing == 0 { 0 } else { least.max(hold.output) };
         let mut decision = self.hold_part(hold, more_prompt, first).await?;
         let mut held = first;
         if !decision.allowed && least < first {
@@ -84,7 +89,8 @@ impl Call {
             let given =
                 engine.reservations().change(&part.id, ReservationChange::GiveBack, engine.now()).await;
             if let Err(error) = given {
-                tracing::warn!(%error, "a reservation could not be given back; it is charged at its end");
+                tracing::warn!(%error, "a reservation could not be given back; it is tried again");
+                tokio::spawn(give_back_later(engine.clone(), part));
             }
         }
     }
@@ -114,6 +120,18 @@ impl Call {
         let mut all = BytesMut::from(&bytes[..]);
         all.extend_from_slice(comment(&cost.to_string()).as_bytes());
         all.freeze()
+    }
+}
+
+/// Gives back what is held beyond the first reservation once the store answers again; its lease is kept so long.
+async fn give_back_later(engine: Arc<Engine>, part: Part) {
+    let since = clock::instant();
+    while since.elapsed() < TRIED_FOR {
+        clock::sleep(TRIED_EVERY).await;
+        let change = ReservationChange::GiveBack;
+        if engine.reservations().change(&part.id, change, engine.now()).await.is_ok() {
+            return;
+        }
     }
 }
 

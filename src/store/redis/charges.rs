@@ -138,7 +138,7 @@ impl RedisStore {
         counters: &[CounterCharge],
         back: &[Option<(u64, Millis)>],
         now: Millis,
-        asking: Asking,
+        asking: Asking<'_>,
     ) -> Result<Vec<(CounterCount, Option<CounterRefusal>)>, StoreError> {
         let placed = counters.iter().map(|counter| self.partition_of(&counter.counter.scope));
         let groups = by_partition(placed.zip(0..));
@@ -147,14 +147,19 @@ impl RedisStore {
             Asking::Change => (0.0, 1.0),
             Asking::WouldFit => (1.0, 0.0),
             Asking::Charge => (1.0, 1.0),
-            Asking::Report => (2.0, 1.0),
+            Asking::Report(_) => (2.0, 1.0),
         };
         let call = |group: &Vec<usize>| {
             let keys = group.iter().map(|index| self.counter_key(&counters[*index].counter));
             let back = |index: usize| back.get(index).copied().flatten();
             let numbers = group.iter().flat_map(|index| numbers(&counters[*index], back(*index)));
             let flags = packing::doubles([now as f64, asked, changes]);
-            vec![Call::new(&COUNTERS).keys(keys).arg(flags).arg(packing::doubles(numbers))]
+            let call = Call::new(&COUNTERS).keys(keys);
+            let Asking::Report(Some(mark)) = asking else {
+                return vec![call.arg(flags).arg(packing::doubles(numbers))];
+            };
+            let lasts = self.options.retry_span.to_string();
+            vec![call.key(mark.to_owned()).arg(flags).arg(packing::doubles(numbers)).arg(lasts)]
         };
         let calls: Vec<Vec<Call>> = groups.values().map(call).collect();
         let mut all = vec![(CounterCount::default(), None); counters.len()];
@@ -174,8 +179,7 @@ impl RedisStore {
     }
 }
 
-/// Whether a claim was made by this very charge, which was sent before; with the reservation that it settled then, if
-/// it kept the estimate.
+/// Whether a claim was made by this very charge, which was sent before; with the reservation that it settled then.
 fn made_before<'a>(claim: &'a [u8], charge: &Charge) -> Option<&'a [u8]> {
     let (maker, settled) = claim.strip_prefix(b"?")?.split_first_chunk::<8>()?;
     let is_own = charge.attempt() > 0 && f64::from_le_bytes(*maker) == 1.0 + charge.attempt() as f64;
@@ -184,7 +188,7 @@ fn made_before<'a>(claim: &'a [u8], charge: &Charge) -> Option<&'a [u8]> {
 
 /// What is done with counters that are named to [`RedisStore::count`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asking {
+pub(super) enum Asking<'a> {
     /// Nothing changes.
     Look,
     /// They change, whatever their limits.
@@ -193,8 +197,9 @@ pub(super) enum Asking {
     WouldFit,
     /// Those of a partition change together, if all their limits admit it; else their blocks begin.
     Charge,
-    /// They change, whatever their limits, which are asked behind that: blocks of those that are exceeded begin.
-    Report,
+    /// They change, whatever their limits, which are asked behind that: blocks of those that are exceeded begin. With
+    /// the key of a mark in their partition, that is done once.
+    Report(Option<&'a str>),
 }
 
 /// A change of a counter as a charge that no limit is asked about; what it gives back is told beside.

@@ -124,6 +124,11 @@ impl Keys {
         self.in_partition(self.partition(Some(subject)), &format!("claim:{claim:032x}"))
     }
 
+    /// The mark of what a charge has done in another slot than that of its key.
+    pub(super) fn charge_mark(&self, partition: u16, claim: u128, attempt: u64) -> String {
+        self.in_partition(partition, &format!("claim:{claim:032x}:{attempt}"))
+    }
+
     /// A counter of a scope.
     pub(super) fn counter(&self, partition: u16, scope: &str, id: u64) -> String {
         self.in_partition(partition, &format!("q{id:016x}:{scope}"))

@@ -95,7 +95,12 @@ impl RedisStore {
         let reply = self.link.call(self.charge_call(&local)?).await?;
         let observed = self.read_charged(&reply, &local)?;
         let slots = self.slots_of(charge, away, &observed);
-        let charged = slots.into_values().map(|slot| self.charge_slot(slot, charge.now));
+        let mark = |partition| {
+            let claim = charge.claim().filter(|_| charge.attempt() > 0)?;
+            Some(self.keys.charge_mark(partition, claim, charge.attempt()))
+        };
+        let charged =
+            slots.into_iter().map(|(partition, slot)| self.charge_slot(slot, mark(partition), charge.now));
         let (looked, owed): (Vec<_>, Vec<_>) = futures::future::join_all(charged).await.into_iter().unzip();
         let looked: Vec<Away> = looked.into_iter().flatten().collect();
         Ok(Observation { owed: owed.concat(), ..with_away(observed, charge, here, &looked) })
@@ -124,17 +129,19 @@ impl RedisStore {
     }
 
     /// Charges a report in another slot: what is held there is given back, what was used counts, and limits are asked
-    /// behind that. Says what counters hold then, of a slot that does not answer nothing, and what it did not take.
+    /// behind that; once, however often it is sent, where there is a mark of it. Says what counters hold then, of a slot
+    /// that does not answer nothing, and what it did not take.
     async fn charge_slot(
         &self,
         Slot { changes, used }: Slot,
+        mark: Option<String>,
         now: Millis,
     ) -> (Vec<Away>, Vec<CounterChange>) {
         let counters = used.iter().map(|(_, counter)| counter.clone());
         let rows: Vec<CounterCharge> = changes.iter().map(as_charge).chain(counters).collect();
         let back: Vec<_> = changes.iter().map(|change| change.back).collect();
         let is_changed = !changes.is_empty() || used.iter().any(|(_, counter)| counter.amount > 0);
-        let asking = if is_changed { Asking::Report } else { Asking::WouldFit };
+        let asking = if is_changed { Asking::Report(mark.as_deref()) } else { Asking::WouldFit };
         let Ok(counted) = self.count(&rows, &back, now, asking).await else {
             let added = used.into_iter().map(|(_, counter)| counter).filter(|counter| counter.amount > 0);
             let added = added.map(|CounterCharge { counter, amount, until, .. }| CounterChange {

@@ -18,7 +18,7 @@ struct Claimed {
     ends: Millis,
     /// Who made it ([`Charge::attempt`]); 0: somebody who does it once.
     by: u64,
-    /// The reservation that was settled with it, where its estimate was kept.
+    /// The reservation that was settled with it.
     kept: Option<Reservation>,
     answer: Option<Vec<u8>>,
 }
@@ -68,7 +68,7 @@ impl Claims {
     }
 
     /// What became of the claim of a charge. `Err`: the charge made it itself, when it was sent before; with the
-    /// reservation that it settled then, if it kept the estimate.
+    /// reservation that it settled then.
     pub(in crate::store::embedded) fn look_for(
         &self,
         charge: &Charge,

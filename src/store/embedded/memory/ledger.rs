@@ -94,7 +94,7 @@ impl Ledger {
         let charged =
             observation.admitted && charge.mode != ChargeMode::Peek || charge.mode == ChargeMode::Report;
         if let Some(claim) = charge.claim().filter(|_| charged) {
-            claims.claim_request(charge, claim, settled.clone().filter(|_| keeps));
+            claims.claim_request(charge, claim, settled.clone());
         }
         Observation { settled, lapsed, ..observation }
     }
