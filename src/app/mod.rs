@@ -76,8 +76,8 @@ impl Running {
         self.gateway.as_ref().map(|gateway| gateway.address)
     }
 
-    /// Puts settings in force that were read anew, as far as no restart is needed, and tells log and events of it. Where
-    /// anything is wrong with them, those before stay in force, and each mistake is told.
+    /// Puts settings in force that were read anew, as far as no restart is needed, and tells log and events of it.
+    /// Where anything is wrong with them, those before stay in force, and each mistake is told.
     pub async fn reload(&self, read: Result<Config, ConfigError>) {
         self.reloader.take(read).await;
     }
@@ -136,15 +136,14 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let (admin, admin_address) = listen_where(config.server.admin_address()).await?;
     let options = options(&config, open::directory(&config, &peppers));
     let engine = open::engine(&config, &peppers, geo.clone(), options).await?;
-
     let stop_forwarding = CancellationToken::new();
     let forwarder = Arc::new(Forwarder::start(&config.sinks, &sink_context(&engine), &stop_forwarding)?);
     let sinks = forwarder.statuses();
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
     geo.note_loaded(engine.now());
-    let mut helpers = reloads(&config, &geo, &prices, &engine);
-    helpers.push(tokio::spawn(telemetry::fold(metrics.clone())));
+    let mut helpers = vec![tokio::spawn(telemetry::fold(metrics.clone()))];
+    helpers.extend(reloads(&config, &geo, &prices, &engine));
     let (geo_status, price_status) = (geo.status(), prices.status());
     let intake = Intake::live(peppers.peppers, prices.clone(), skew(&config));
     let settings = fitting(&config.server, doors.is_there(), gateway.is_some(), admin.is_some());
@@ -165,8 +164,8 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         shutdown: stop.clone(),
     });
     let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), stop.clone());
-    let serving =
-        tokio::spawn(serve(listener, admin, http::router_with(state, web::router), settings, stop.clone()));
+    let router = http::router_with(state, web::router);
+    let serving = tokio::spawn(serve(listener, admin, router, settings, stop.clone()));
     let reloader = Reloader::new(config, auth, engine.clone(), forwarder.clone());
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     Ok(Running {

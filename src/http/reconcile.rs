@@ -150,7 +150,9 @@ struct Bill {
     measure: Measure,
     threshold: Threshold,
     models: Vec<ModelName>,
-    /// Whether its lines tell models, and keys, apart.
+    /// Whether its lines tell models apart.
+    names_models: bool,
+    /// By what the ledger is read.
     group: Grouping,
     /// The begin of the first day, and of the last one.
     days: (Millis, Millis),
@@ -208,8 +210,9 @@ fn read(app: &App, wire: WireBill) -> Result<Bill, Vec<FieldError>> {
     if models.len() < wire.models.len() {
         errors.push(FieldError::new("/models", "must be names of models, or patterns such as gpt-4.1*"));
     }
+    let names_models = wire.lines.iter().any(|line| line.model.is_some());
     let group = Grouping {
-        model: wire.lines.iter().any(|line| line.model.is_some()),
+        model: names_models || !models.is_empty(),
         key: wire.lines.iter().any(|line| line.key_id.is_some()),
         ..Grouping::default()
     };
@@ -232,7 +235,7 @@ fn read(app: &App, wire: WireBill) -> Result<Bill, Vec<FieldError>> {
     }
     let threshold = threshold.unwrap_or(THRESHOLD);
     if errors.is_empty() {
-        Ok(Bill { amounts, measure, threshold, models, group, days })
+        Ok(Bill { amounts, measure, threshold, models, names_models, group, days })
     } else {
         Err(errors)
     }
@@ -260,10 +263,11 @@ fn ledger(bill: &Bill, table: UsageTable) -> BTreeMap<Place, Amounts> {
     };
     let mut ledger = BTreeMap::<Place, Amounts>::new();
     for ((day, key), totals) in table.rows {
-        let place = Place { day, model: key.model, key: key.key };
+        let is_meant = is_meant(key.model.as_deref());
+        let place = Place { day, model: key.model.filter(|_| bill.names_models), key: key.key };
         let used = Amounts { nanos: totals.cost_nanos, tokens: totals.tokens };
         // What cost nothing and used nothing, a refusal, is in no bill.
-        if used != Amounts::default() && (!bill.group.model || is_meant(place.model.as_deref())) {
+        if used != Amounts::default() && is_meant {
             let sum = ledger.entry(place).or_default();
             *sum = sum.plus(used);
         }
@@ -333,7 +337,10 @@ fn date(time: Millis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::golden;
+    use crate::domain::{
+        event::golden,
+        usage::{Totals, UsageKey},
+    };
 
     #[test]
     fn a_mismatch_is_written_as_its_golden_file_says() {
@@ -343,10 +350,28 @@ mod tests {
         let amounts = BTreeMap::from([(place.clone(), of(2_000_000_000))]);
         let group = Grouping { model: true, ..Grouping::default() };
         let (measure, threshold, models, days) = (Measure::Cost, THRESHOLD, Vec::new(), (day, day));
-        let bill = Bill { amounts, measure, threshold, models, group, days };
+        let bill = Bill { amounts, measure, threshold, models, names_models: true, group, days };
         let ledger = BTreeMap::from([(place, of(1_500_000_000))]);
         let rows = compare(&ledger, &bill.amounts, measure, threshold);
         let seen = reconciled(&bill, &rows);
         golden::check("", &mismatch(&bill, &rows, &seen, 1_772_442_000_000).unwrap());
+    }
+
+    #[test]
+    fn only_the_models_that_are_asked_for_are_held_against_a_bill_that_names_none() {
+        let (day, models) = (1_772_409_600_000, vec![ModelName::parse("gpt-*").unwrap()]);
+        let group = Grouping { model: true, ..Grouping::default() };
+        let (measure, threshold, amounts) = (Measure::Cost, THRESHOLD, BTreeMap::new());
+        let bill = Bill { amounts, measure, threshold, models, names_models: false, group, days: (day, day) };
+        let row = |model: &str, cost_nanos| {
+            let key = UsageKey { model: Some(model.into()), ..UsageKey::default() };
+            ((day, key), Totals { requests: 1, cost_nanos, ..Totals::default() })
+        };
+        let rows = [row("gpt-4.1", 5), row("gpt-4o", 7), row("claude-opus-4", 11)];
+        let mut table = UsageTable::default();
+        table.rows.extend(rows);
+        let wanted =
+            BTreeMap::from([(Place { day, model: None, key: None }, Amounts { nanos: 12, tokens: 0 })]);
+        assert_eq!(ledger(&bill, table), wanted);
     }
 }

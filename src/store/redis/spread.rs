@@ -129,8 +129,8 @@ impl RedisStore {
     }
 
     /// Charges a report in another slot: what is held there is given back, what was used counts, and limits are asked
-    /// behind that; once, however often it is sent, where there is a mark of it. Says what counters hold then, of a slot
-    /// that does not answer nothing, and what it did not take.
+    /// behind that; once, however often it is sent, where there is a mark of it. Says what counters hold then, of a
+    /// slot that does not answer nothing, and what it did not take.
     async fn charge_slot(
         &self,
         Slot { changes, used }: Slot,
