@@ -163,6 +163,7 @@ pub enum ReservationChange {
 }
 
 /// What became of the wish to change a reservation.
+#[allow(clippy::large_enum_variant, reason = "there is one for each call, and it is taken apart at once")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReservationChanged {
     /// It is so now; given back, it is as it was before.

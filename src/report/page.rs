@@ -160,7 +160,7 @@ impl Grid {
             let cells = line.iter().zip(&self.columns).zip(&widths).map(|((cell, column), width)| {
                 if column.is_words { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
             });
-            text.push_str(&format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end());
+            text.push_str(format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end());
             text.push('\n');
         }
         if !self.more.is_empty() {

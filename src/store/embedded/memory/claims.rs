@@ -73,11 +73,11 @@ impl Claims {
         &self,
         charge: &Charge,
         claim: u128,
-    ) -> Result<Claim, Option<Reservation>> {
+    ) -> Result<Claim, Option<Box<Reservation>>> {
         let held = self.held.lock();
         let claimed = held.claims.get(&request_name(claim)).filter(|claimed| claimed.ends > charge.now);
         match claimed {
-            Some(claimed) if claimed.is_of(charge) => Err(claimed.kept.clone()),
+            Some(claimed) if claimed.is_of(charge) => Err(claimed.kept.clone().map(Box::new)),
             claimed => Ok(claimed.map_or(Claim::Fresh, Claimed::state)),
         }
     }

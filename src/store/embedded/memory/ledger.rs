@@ -74,7 +74,7 @@ impl Ledger {
                 let seen = Observation { counters, ..windows.observe(&look) };
                 return match found {
                     Ok(claim) => Observation { claim, ..seen },
-                    Err(settled) => Observation { settled, ..seen },
+                    Err(settled) => Observation { settled: settled.map(|settled| *settled), ..seen },
                 };
             }
         }

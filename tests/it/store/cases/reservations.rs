@@ -206,7 +206,7 @@ pub(crate) async fn a_charge_is_corrected_by_a_record_that_names_its_request_alo
         observe(store, Charge { now, ..settle(request(name).as_str(), name, tokens, keeps) }).await
     };
     let reservation = dispatched_for(store, "named", Some(request("named"))).await;
-    assert_eq!(store.reservations(10).await.unwrap(), [reservation.clone()]);
+    assert_eq!(store.reservations(10).await.unwrap(), std::slice::from_ref(&reservation));
     assert_eq!(report("named", 10, false, UNTIL - 1).await.settled, None, "it has not ended");
     assert_eq!(holds(store, "named", UNTIL - 1).await, (70, 70, 2));
     assert_eq!(end(store, "named", UNTIL).await, [Ended::Charged]);
