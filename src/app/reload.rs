@@ -1,10 +1,10 @@
 //! Settings that change under way: those that can are put in force, all of them or none; what cannot be changed without
 //! a restart is named.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tokio::sync::Mutex;
-
-use std::sync::Arc;
 
 use crate::{
     config::{Config, ConfigError},

@@ -41,7 +41,7 @@ impl Amounts {
 /// By what ledger and bill are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
-    /// What it cost.
+    /// What it cost, in nano-dollars.
     Cost,
     /// Tokens: the bill names no costs.
     Tokens,
@@ -52,7 +52,7 @@ pub enum Measure {
 pub enum Threshold {
     /// Parts of a million of the larger of both.
     Share(u64),
-    /// Nano-dollars.
+    /// So many nano-dollars, whatever the amounts.
     Nanos(u64),
 }
 
@@ -97,7 +97,7 @@ impl fmt::Display for Threshold {
 /// Ledger and bill of one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compared {
-    /// Where.
+    /// The day, and the model and key where they are told apart.
     pub place: Place,
     /// What the ledger counted; nothing where it counted nothing.
     pub ledger: Amounts,

@@ -106,6 +106,8 @@ pub struct Record {
     pub observes: bool,
     /// It is more of a request that is counted already, and counts no request itself.
     pub is_part: bool,
+    /// More is held for it, which is given back once it is charged: limits count that twice for a moment.
+    pub has_parts: bool,
     /// Its tokens may be of the prompt or of the completion: an estimate that does not say which.
     pub of_either_kind: bool,
     /// A digest of the whole body (request id and key included), by which a retry is recognised; 0 without an id.

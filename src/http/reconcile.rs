@@ -79,9 +79,9 @@ struct WireLine {
 /// Ledger and bill, side by side.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Reconciled {
-    /// The first day.
+    /// The first day of the bill.
     from: String,
-    /// The last day.
+    /// The last day of the bill.
     to: String,
     /// `cost` or `tokens`: what is compared.
     #[schema(value_type = String)]

@@ -145,6 +145,7 @@ impl Intake {
             admit: wire.admit == Some(true),
             observes: wire.asked.is_some_and(|asked| asked.observes),
             is_part: false,
+            has_parts: false,
             of_either_kind,
             digest,
         })

@@ -9,13 +9,13 @@ use super::{
 };
 use crate::{
     domain::{
-        DAY, Millis,
+        DAY, HOUR, Millis,
         calendar::Zone,
         event::{TallyBy, format_millis},
         forecast,
         money::Usd,
         subject::Subject,
-        usage::{Grouping, Rows, Totals, UsageKey, UsageQuery},
+        usage::{Bucket, Grouping, Rows, Totals, UsageKey, UsageQuery, UsageTable},
         window::Unit,
     },
     engine::{Engine, EventSummary},
@@ -37,8 +37,7 @@ const MOST_SERIES: usize = 100_000;
 /// When the store does not answer.
 pub async fn gather(engine: &Engine, to: Millis) -> Result<Week, StoreError> {
     let from = to - LENGTH;
-    let counts =
-        engine.event_counts().summary(TallyBy::Type, (from - LENGTH, to), crate::domain::HOUR).await?;
+    let counts = engine.event_counts().summary(TallyBy::Type, (from - LENGTH, to), HOUR).await?;
     let words = noise::last_words(engine, from).await?;
     let (bans, more_bans) = bans(engine, (from, to), &words).await?;
     let mut of_week = counts.clone();
@@ -88,29 +87,31 @@ fn events(counts: &EventSummary, from: Millis) -> Vec<EventCount> {
 }
 
 async fn spend(engine: &Engine, from: Millis, to: Millis) -> Result<Spend, StoreError> {
-    let now = engine.now();
-    let mut days = Vec::new();
-    let mut sum = Totals::default();
-    for day in 0..7 {
-        let begin = from + day * DAY;
-        let totals = total(engine, (begin, begin + DAY), now).await?;
-        sum.merge(&totals);
-        days.push(Day { from: format_millis(begin), cost_usd: Usd(totals.cost_nanos) });
-    }
-    let before = total(engine, (from - LENGTH, from), now).await?;
+    // Of each hour, since a week need not begin at midnight.
+    let query = UsageQuery::new(Rows::Each(Bucket::Hour), (from - LENGTH, to), engine.now());
+    let hours = engine.usage().table(&query).await?.rows;
+    let of = |begin: Millis, end: Millis| {
+        let mut sum = Totals::default();
+        hours
+            .iter()
+            .filter(|((at, _), _)| (begin..end).contains(at))
+            .for_each(|(_, totals)| sum.merge(totals));
+        sum
+    };
+    let day = |n: Millis| Day {
+        from: format_millis(from + n * DAY),
+        cost_usd: Usd(of(from + n * DAY, from + (n + 1) * DAY).cost_nanos),
+    };
+    let sum = of(from, to);
     Ok(Spend {
         cost_usd: Usd(sum.cost_nanos),
-        before_usd: Usd(before.cost_nanos),
+        before_usd: Usd(of(from - LENGTH, from).cost_nanos),
         requests: sum.requests,
         refused: sum.refused,
         tokens: sum.tokens,
-        days,
+        days: (0..7).map(day).collect(),
         month: outlook(engine, UsageKey::default(), to).await?,
     })
-}
-
-async fn total(engine: &Engine, span: (Millis, Millis), now: Millis) -> Result<Totals, StoreError> {
-    Ok(engine.usage().table(&UsageQuery::new(Rows::Whole, span, now)).await?.total)
 }
 
 async fn outlook(engine: &Engine, only: UsageKey, to: Millis) -> Result<Option<Outlook>, StoreError> {
@@ -136,23 +137,15 @@ async fn projects(
     };
     let spent = engine.usage().table(&by_project((from, to))).await?;
     let before = engine.usage().table(&by_project((from - LENGTH, from))).await?;
-    let of = |table: &BTreeMap<(Millis, UsageKey), Totals>, project: Option<&str>| {
-        let mut sum = Totals::default();
-        let rows = table.iter().filter(|((_, key), _)| key.project.as_deref() == project);
-        rows.for_each(|(_, totals)| sum.merge(totals));
-        sum
+    let by_name = |table: &UsageTable| -> BTreeMap<Option<String>, Totals> {
+        let name = |key: &UsageKey| key.project.as_deref().map(str::to_owned);
+        table.rows.iter().map(|((_, key), totals)| (name(key), *totals)).collect()
     };
-    let mut found: Vec<(Option<String>, Totals)> = spent
-        .rows
-        .iter()
-        .map(|((_, key), totals)| (key.project.as_deref().map(str::to_owned), *totals))
-        .collect();
-    let registry = engine.policy();
-    for project in registry.registry.projects().keys() {
-        if !found.iter().any(|(known, _)| known.as_deref() == Some(project)) {
-            found.push((Some(project.to_string()), Totals::default()));
-        }
+    let (mut found, before) = (by_name(&spent), by_name(&before));
+    for project in engine.policy().registry.projects().keys() {
+        found.entry(Some(project.to_string())).or_default();
     }
+    let mut found: Vec<(Option<String>, Totals)> = found.into_iter().collect();
     found.sort_by(|(a, spent_a), (b, spent_b)| spent_b.cost_nanos.cmp(&spent_a.cost_nanos).then(a.cmp(b)));
     let more = found.len().saturating_sub(MOST_PROJECTS);
     let mut rows = Vec::new();
@@ -167,7 +160,7 @@ async fn projects(
         };
         rows.push(ProjectSpend {
             cost_usd: Usd(totals.cost_nanos),
-            before_usd: Usd(of(&before.rows, project.as_deref()).cost_nanos),
+            before_usd: Usd(before.get(&project).map_or(0, |totals| totals.cost_nanos)),
             requests: totals.requests,
             month,
             budgets,

@@ -153,6 +153,7 @@ impl Scene {
                 admit: false,
                 observes: false,
                 is_part: false,
+                has_parts: false,
                 of_either_kind: false,
                 digest: 0,
             },

@@ -38,6 +38,7 @@ fn record(key_id: &str, project: Option<&str>, model: Option<&str>) -> Record {
         admit: false,
         observes: false,
         is_part: false,
+        has_parts: false,
         of_either_kind: false,
         digest: 0,
     }

@@ -15,7 +15,7 @@ use super::usage_book::UsageBook;
 use crate::{
     domain::{
         Millis,
-        observation::{Charge, Claim},
+        observation::{Charge, Claim, Observation},
         record::Record,
         reservation::Reservation,
         usage::{Totals, UsageDelta},
@@ -101,29 +101,53 @@ impl DeferredReports {
     /// answer they go on waiting. None leaves before it is charged: whoever stops waiting here takes none along.
     pub(in crate::engine) async fn charge(&self, now: Millis) -> Result<(), StoreError> {
         let _turn = self.charging.lock().await;
-        // What comes meanwhile has its turn next time.
-        let mut left = self.waiting.lock().len();
-        while left > 0 {
-            let page = |waiting: &VecDeque<Report>| -> Vec<Charge> {
-                waiting.iter().take(left.min(PAGE)).map(|report| report.charge.clone()).collect()
+        // What comes meanwhile has its turn next time; what the store does not take stays in front.
+        let (end, mut stays, mut failed) = (self.waiting.lock().len(), 0, None);
+        let mut begin = 0;
+        while begin < end {
+            let charges: Vec<Charge> = {
+                let waiting = self.waiting.lock();
+                let page = waiting.iter().skip(stays).take(PAGE.min(end - begin));
+                page.map(|report| report.charge.clone()).collect()
             };
-            let charges = page(&self.waiting.lock());
-            let observed = patient(self.shared.store.observe(&charges)).await?;
-            let charged: Vec<Report> = {
-                let mut waiting = self.waiting.lock();
-                let length = charges.len().min(waiting.len());
-                waiting.drain(..length).collect()
-            };
-            for (report, mut observation) in charged.into_iter().zip(observed) {
-                self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
-                let completes = observation.completes();
-                if completes || observation.claim == Claim::Fresh {
-                    self.count_usage(report.usage, observation.kept(&report.charge), completes, now);
+            begin += charges.len().max(1);
+            for observed in self.observe(&charges).await? {
+                match observed {
+                    Ok(observation) => self.conclude(stays, observation, now),
+                    Err(error) => {
+                        stays += 1;
+                        failed = Some(error);
+                    }
                 }
             }
-            left = left.saturating_sub(charges.len().max(1));
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Makes charges together; where that fails though the store answers, each by itself: a part of a Cluster that is
+    /// away holds up nothing but its own.
+    async fn observe(&self, charges: &[Charge]) -> Result<Vec<Result<Observation, StoreError>>, StoreError> {
+        let store = &self.shared.store;
+        match patient(store.observe(charges)).await {
+            Ok(observed) => return Ok(observed.into_iter().map(Ok).collect()),
+            Err(error) if charges.len() == 1 || !self.shared.is_answering() => return Err(error),
+            Err(_) => {}
+        }
+        let alone = charges.iter().map(async |charge| {
+            let mut observed = patient(store.observe(std::slice::from_ref(charge))).await?;
+            observed.pop().ok_or_else(|| StoreError::Incompatible("an answer is missing".into()))
+        });
+        Ok(futures::future::join_all(alone).await)
+    }
+
+    /// Takes the report at a place out of the queue, as it is charged, and counts its usage unless it was a retry.
+    fn conclude(&self, place: usize, mut observation: Observation, now: Millis) {
+        let Some(report) = self.waiting.lock().remove(place) else { return };
+        self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
+        let completes = observation.completes();
+        if completes || observation.claim == Claim::Fresh {
+            self.count_usage(report.usage, observation.kept(&report.charge), completes, now);
+        }
     }
 
     /// Counts what was used, by the estimate that was kept where the record does not say it; not the request itself,

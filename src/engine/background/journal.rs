@@ -16,7 +16,7 @@ use crate::{
         limit::Scope,
         observation::{Charge, ChargeMode, LedgerEntry},
         profile::Profile,
-        reservation::Settles,
+        reservation::{Reservation, Settles, Stage},
         standing::{Standing, StandingDetail},
         subject::Subject,
         usage::{Measured, Totals, UsageBatch, UsageDelta, UsageKey},
@@ -120,6 +120,8 @@ struct KeptReport {
     usage: Delta,
     #[serde(default)]
     attempt: u64,
+    #[serde(default)]
+    observed: Option<Reservation>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -311,6 +313,7 @@ impl From<(Charge, UsageDelta)> for KeptReport {
             counted_at: entry.counted_at,
             usage: usage.into(),
             attempt: entry.attempt,
+            observed: entry.reserves,
         }
     }
 }
@@ -328,7 +331,9 @@ impl KeptReport {
         };
         let settles = self.settles.map(|(id, keeps_estimate)| Settles { id, keeps_estimate });
         let (attempt, counted_at) = (self.attempt, self.counted_at);
-        let entry = LedgerEntry { claim, attempt, settles, reserves: None, counted_at };
+        // Nothing else is held by what waits.
+        let reserves = self.observed.map(|held| Reservation { stage: Stage::Observed, ..held });
+        let entry = LedgerEntry { claim, attempt, settles, reserves, counted_at };
         let charge = Charge {
             counts: self.counts,
             mode: ChargeMode::Report,
@@ -363,12 +368,19 @@ mod tests {
         }
     }
 
+    fn observed() -> Reservation {
+        let json = serde_json::json!({"id": "o", "key": "a", "until": 9, "counts": Counts::default(), "counters": []});
+        let read: Reservation = serde_json::from_value(json).unwrap();
+        Reservation { stage: Stage::Observed, ..read }
+    }
+
     fn report() -> Report {
         let entry = LedgerEntry {
             claim: Some(u128::MAX),
             attempt: 11,
             settles: Some(Settles { id: "r".into(), keeps_estimate: true }),
             counted_at: Some(4),
+            reserves: Some(observed()),
             ..LedgerEntry::default()
         };
         let charged = CounterCharge { counter: counter(), amount: 7, most: 9, until: 8, block: Some(6) };

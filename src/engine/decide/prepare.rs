@@ -280,6 +280,9 @@ pub(super) fn charge(
         keeps_estimate: !record.usage_known && !record.refused_by_keyward,
     });
     let settles = settles.or_else(|| reservations::completes(record));
+    // More of a request that is on its way neither begins a block nor stands before one.
+    let is_whole = !(record.is_part || record.has_parts);
+    let block = |limit: &Applied| limit.block(now).filter(|_| is_whole);
     let claim = record.identity();
     let entry = LedgerEntry { claim, settles, counted_at: used_at, ..LedgerEntry::default() };
     Charge {
@@ -287,7 +290,7 @@ pub(super) fn charge(
         limits: active.limits,
         mode: ChargeMode::Report,
         observing: active.observes(),
-        counters: limits.iter().flat_map(|l| [counter(l)].into_iter().chain(l.block(now))).collect(),
+        counters: limits.iter().flat_map(|l| [counter(l)].into_iter().chain(block(l))).collect(),
         entry: (entry != LedgerEntry::default()).then(|| Box::new(entry)),
         ..Charge::look(record.key.clone(), now)
     }

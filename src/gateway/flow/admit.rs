@@ -31,6 +31,8 @@ pub(super) struct Hold {
     pub prompt: Estimated,
     /// Tokens of the answer that are held.
     pub output: u64,
+    /// Most tokens that are asked for at once when a stream outgrows that: less, once so many were refused.
+    pub step: u64,
     lease: Option<Lease>,
     /// What is held beyond that for a stream that has outgrown it.
     pub parts: Vec<Part>,
@@ -104,7 +106,16 @@ impl Call {
             Some(Lease::keep(engine.clone(), ReservationId::parse(&reserved.id)?, lease))
         });
         let parts = Vec::new();
-        Ok(Hold { model: first.model.clone(), record, decision, prompt, output, lease, parts })
+        Ok(Hold {
+            model: first.model.clone(),
+            record,
+            decision,
+            prompt,
+            output,
+            step: u64::MAX,
+            lease,
+            parts,
+        })
     }
 
     fn prompt(&self, model: &str) -> Estimated {

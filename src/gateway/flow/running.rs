@@ -35,8 +35,8 @@ impl Call {
         meter.usage.output.unwrap_or(0).max(by_events)
     }
 
-    /// Holds more where the stream has used more than is held: as much again, or a little where that is refused.
-    /// Returns why not even that is held: then the stream must end.
+    /// Holds more where the stream has used more than is held: as much again, or by halves less where that is refused.
+    /// Returns why not even what it has used is held: then the stream must end.
     pub(super) async fn hold_more(&self, hold: &mut Hold, meter: &Meter) -> Option<Reason> {
         if !self.surface.billed || meter.is_final {
             return None;
@@ -49,12 +49,12 @@ impl Call {
         let missing = output.saturating_sub(hold.output);
         let least = missing.checked_next_multiple_of(LEAST).unwrap_or(u64::MAX);
         // A prompt that is larger than it was taken for needs no more of an answer.
-        let first = if missing == 0 { 0 } else { least.max(hold.output) };
-        let mut decision = self.hold_part(hold, more_prompt, first).await?;
-        let mut held = first;
-        if !decision.allowed && least < first {
-            decision = self.hold_part(hold, more_prompt, least).await?;
-            held = least;
+        let mut held = if missing == 0 { 0 } else { least.max(hold.output.min(hold.step)) };
+        let mut decision = self.hold_part(hold, more_prompt, held).await?;
+        while !decision.allowed && least < held {
+            held = least.max(held / 2);
+            hold.step = held;
+            decision = self.hold_part(hold, more_prompt, held).await?;
         }
         if !decision.allowed {
             return decision.reason.or(Some(Reason::BudgetExceeded));

@@ -6,7 +6,7 @@ use super::{
     call::Call,
 };
 use crate::{
-    domain::decision::Decision,
+    domain::{decision::Decision, record::Record},
     intake::{WireCost, WireRecord, WireServiceTier},
 };
 
@@ -49,6 +49,7 @@ impl Call {
         .increment(1);
         // Without a first reservation what is unknown was said in the record.
         let are_unknown = record.reservation_id.is_some() && !record.usage_known;
+        let record = Record { has_parts: !parts.is_empty(), ..record };
         let decision = self.gateway.engine.record(&[record], now).await.pop();
         self.end_parts(parts, are_unknown).await;
         decision

@@ -44,6 +44,8 @@ struct Unsteady {
 const ANSWERED: u8 = 0;
 const MADE: u8 = 1;
 const LOST: u8 = 2;
+/// A part of the store is away: it makes nothing of what comes together with a charge of the key `gone`.
+const PARTLY: u8 = 3;
 
 impl Unsteady {
     fn over(store: &Arc<dyn Store>, is_away: bool, to_lose: usize) -> Arc<Self> {
@@ -66,6 +68,7 @@ impl CounterStore for Unsteady {
             match self.charges.load(Relaxed) {
                 MADE => self.inner.observe(charges).await.and(late),
                 LOST => late,
+                PARTLY if charges.iter().any(|charge| charge.subject == Subject::key("gone")) => gone(),
                 _ => self.inner.observe(charges).await,
             }
         })
@@ -193,6 +196,38 @@ async fn reports_with_an_id_are_charged_once_though_their_answers_are_lost(
         let used = other.usage().table(&query).await.unwrap().total;
         assert_eq!((used.requests, used.tokens), (all, 10 * all), "retried first: {retried_first}");
     }
+}
+
+/// Reports of a key whose part of the store is away go on waiting, and hold up no others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_part_of_the_store_does_not_take_holds_up_nothing_else() {
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
+    let counters = Unsteady::over(&store, true, 0);
+    let roles = Arc::new(Roles { counters: counters.clone(), ..Roles::of(store.clone()) });
+    let start = Engine::start(roles, Arc::new(Geo::off()), limits_alone(1_000_000_000), options());
+    let (engine, intake) = (start.await.unwrap(), intake(300_000));
+    for n in 0..10 {
+        let key = if n % 2 == 0 { "gone" } else { "there" };
+        let id = json!({"request_id": format!("r{n}"), "tokens_used": 10});
+        assert!(engine.record(&[record(&intake, key, id, engine.now())], engine.now()).await[0].degraded);
+    }
+    counters.charges.store(PARTLY, Relaxed);
+    counters.away.store(false, Relaxed);
+    let shutdown = CancellationToken::new();
+    let upkeep = tokio::spawn(engine.clone().upkeep(shutdown.clone()));
+    let tokens = async |key| {
+        let seen = store.inspect(&Subject::key(key), engine.now()).await.unwrap();
+        seen.map_or(0, |seen| seen.counts[ONE_HOUR].tokens)
+    };
+    eventually("the others are charged", async || tokens("there").await == 50).await;
+    assert_eq!(tokens("gone").await, 0);
+    counters.charges.store(ANSWERED, Relaxed);
+    eventually("these are charged, too", async || tokens("gone").await == 50).await;
+    shutdown.cancel();
+    upkeep.await.unwrap();
+    let span = (engine.now() - DAY, engine.now() + DAY);
+    let used = engine.usage().table(&UsageQuery::new(Rows::Whole, span, engine.now())).await.unwrap().total;
+    assert_eq!((tokens("there").await, used.requests, used.tokens), (50, 10, 100));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,8 +30,8 @@ async fn a_stream_that_outgrows_what_is_held_ends_when_its_budget_is_spent() {
     let error: Value = serde_json::from_str(last).unwrap();
     assert_eq!(error["error"]["code"], "insufficient_quota", "{last}");
     let words = text.matches("\"content\":").count() as u64;
-    // 20, then 64 and 84 more, and 64 more while they fit.
-    assert!((168..250).contains(&words), "{words}");
+    // 20, then 64 and 84 more, and as many more as fit, by halves.
+    assert!((168..300).contains(&words), "{words}");
     scene.is_quiet().await;
     assert_eq!(scene.provider.bill.totals().cancelled, 1);
     let held = scene.spent().await;
@@ -51,6 +51,21 @@ async fn a_stream_that_outgrows_what_is_held_and_has_budget_left_pays_what_it_us
     assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
     eventually("nothing is held", async || scene.held().await == 0).await;
     assert_eq!(scene.spent().await, 10 * 2_000 + 310 * 8_000);
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn more_than_fits_is_asked_for_without_shutting_anybody_out() {
+    let scene = with_little_held().await;
+    let limit = json!([{ "unit": "tokens", "window": "day", "limit": 400, "block_seconds": 600 }]);
+    scene.register(json!({ "budget_usd": "1000", "limits": limit })).await;
+    // As much again as 168 does not fit beside the prompt of 100 bytes and more, and half of that does.
+    let (response, _) = stream(&scene, "events=240 input=10 output=240").await;
+    let text = response.text().await.unwrap();
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    eventually("nothing is held", async || scene.held().await == 0).await;
+    let (next, _) = stream(&scene, "input=10 output=10").await;
+    assert_eq!(next.status(), 200, "{}", next.text().await.unwrap());
     scene.stop().await;
 }
 
