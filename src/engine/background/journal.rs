@@ -381,7 +381,6 @@ mod tests {
             settles: Some(Settles { id: "r".into(), keeps_estimate: true }),
             counted_at: Some(4),
             reserves: Some(observed()),
-            ..LedgerEntry::default()
         };
         let charged = CounterCharge { counter: counter(), amount: 7, most: 9, until: 8, block: Some(6) };
         let charge = Charge {
