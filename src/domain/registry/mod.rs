@@ -168,6 +168,8 @@ pub struct Terms {
     pub project: Option<Subject>,
     /// The record names another one.
     pub mismatch: bool,
+    /// Its key is registered.
+    pub is_registered: bool,
     /// Why it is refused.
     pub refusal: Option<NotAllowed>,
     /// The limits that apply to it: of its key, its project, and everything.
@@ -292,6 +294,21 @@ impl Registry {
         keys.map(|(id, _)| format!("key:{id}")).take(at_most).collect()
     }
 
+    /// The limits of the first registered keys that have a plan, by themselves or by their project.
+    pub fn limits_of_keys_with_plan(&self, name: &str, at_most: usize) -> Vec<Applied> {
+        let by_project = |id: &str| {
+            let held = self.projects.get(id)?;
+            Some(held.body.plan.as_deref().unwrap_or(&self.configured.default_plan) == name)
+        };
+        let has_it = |held: &KeyEntry| match (&held.plan, &held.project) {
+            (Some(plan), _) => **plan == *name,
+            (None, Some(project)) => by_project(project).unwrap_or(false),
+            (None, None) => self.configured.default_plan == name,
+        };
+        let keys = self.keys.iter().filter(|(_, held)| has_it(&held.body)).take(at_most);
+        keys.flat_map(|(id, _)| self.limits_on(&Subject::key(id))).collect()
+    }
+
     /// The limits on a project.
     pub fn limits_of_project(&self, id: &str) -> Vec<Applied> {
         let subject = Subject::project(id);
@@ -346,6 +363,7 @@ impl Registry {
             mismatch: registered.is_some()
                 && record.project.is_some()
                 && registered != record.project.as_ref(),
+            is_registered: key.is_some(),
             refusal: match key {
                 Some(key) => key.refuses(record, country, now),
                 None => {

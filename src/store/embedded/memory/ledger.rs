@@ -78,6 +78,10 @@ impl Ledger {
                 };
             }
         }
+        if charge.mode == ChargeMode::Peek {
+            let settled = inner.complete(charge);
+            return Observation { settled, ..inner.charge(charge, windows) };
+        }
         let settles = charge.settles().filter(|_| charge.mode == ChargeMode::Report);
         let found = settles.map(|settles| inner.found(&settles.id, charge.now));
         let lapsed = found.as_ref().is_some_and(|id| inner.has_lapsed(id, charge.now));
@@ -91,8 +95,7 @@ impl Ledger {
                 inner.charge(&changed, windows)
             }
         };
-        let charged =
-            observation.admitted && charge.mode != ChargeMode::Peek || charge.mode == ChargeMode::Report;
+        let charged = observation.admitted || charge.mode == ChargeMode::Report;
         if let Some(claim) = charge.claim().filter(|_| charged) {
             claims.claim_request(charge, claim, settled.clone());
         }
@@ -369,6 +372,15 @@ impl Inner {
             self.uncounted.insert(id.to_owned());
         }
         Some(reservation)
+    }
+
+    /// Takes the observation that a charge completes which counts for nobody: what was counted when the request was
+    /// seen stays as it is.
+    fn complete(&mut self, charge: &Charge) -> Option<Reservation> {
+        let id = self.found(&charge.settles()?.id, charge.now);
+        let kept = self.reservations.get(&id).filter(|kept| kept.reservation.stage == Stage::Observed)?;
+        let is_open = kept.reservation.is_open_to(&charge.subject, charge.now);
+        is_open.then(|| self.take(&id)).flatten().map(|kept| kept.reservation)
     }
 
     /// Gives back what counters hold of a reservation, and charges it as used where the estimate is kept.
