@@ -100,7 +100,9 @@ impl RedisStore {
     ) -> Result<Vec<(usize, Observation)>, StoreError> {
         let (spread, compact): (Vec<usize>, Vec<usize>) =
             places.into_iter().partition(|index| self.is_spread(&charges[*index]));
-        let placed = |index: usize| (self.keys.partition(Some(&charges[index].subject)), index);
+        // One server takes all of them in their order, whichever partitions they are in.
+        let partition = |index: usize| self.keys.partition(Some(&charges[index].subject));
+        let placed = |index: usize| (if self.cluster { partition(index) } else { 0 }, index);
         let groups = by_partition(compact.into_iter().map(placed));
         let calls = groups.values().map(|group| group.iter().map(|i| self.call_of(&charges[*i])).collect());
         let calls: Vec<Vec<Call>> = calls.collect::<Result<_, _>>()?;

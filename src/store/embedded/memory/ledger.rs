@@ -374,15 +374,6 @@ impl Inner {
         Some(reservation)
     }
 
-    /// Takes the observation that a charge completes which counts for nobody: what was counted when the request was
-    /// seen stays as it is.
-    fn complete(&mut self, charge: &Charge) -> Option<Reservation> {
-        let id = self.found(&charge.settles()?.id, charge.now);
-        let kept = self.reservations.get(&id).filter(|kept| kept.reservation.stage == Stage::Observed)?;
-        let is_open = kept.reservation.is_open_to(&charge.subject, charge.now);
-        is_open.then(|| self.take(&id)).flatten().map(|kept| kept.reservation)
-    }
-
     /// Gives back what counters hold of a reservation, and charges it as used where the estimate is kept.
     fn give_back(&mut self, reservation: &Reservation, keeps: bool, now: Millis) {
         for change in reservation.counters.iter().filter_map(|held| held.change(keeps)) {

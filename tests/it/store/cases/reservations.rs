@@ -105,10 +105,11 @@ pub(crate) async fn what_counts_for_nobody_completes_what_was_seen_and_settles_n
 ) {
     let seen = observed(store, "nobody").await;
     let peek = |id: &str, name: &str| Charge { mode: ChargeMode::Peek, ..settle(id, name, 7, false) };
-    let completed = observe(store, peek("nobody", "nobody")).await;
+    let own = id("nobody");
+    let completed = observe(store, peek(own.as_str(), "nobody")).await;
     assert_eq!((completed.completes(), completed.settled), (true, Some(seen)));
     assert_eq!(holds(store, "nobody", START).await, (0, 0, 1), "what was counted when it was seen stays");
-    assert_eq!(observe(store, peek("nobody", "nobody")).await.settled, None, "once");
+    assert_eq!(observe(store, peek(own.as_str(), "nobody")).await.settled, None, "once");
     assert!(observe(store, reserve("held-on", "held-on", 60, UNTIL)).await.admitted);
     assert_eq!(observe(store, peek("held-on", "held-on")).await.settled, None);
     assert_eq!(holds(store, "held-on", START).await, (60, 60, 1), "it is held on");
