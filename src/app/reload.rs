@@ -27,6 +27,8 @@ const LAST_TOKEN: &str = "`auth.tokens` has no token any more, so that everybody
 pub(super) struct Reloader {
     /// The settings that are in force.
     config: Mutex<Config>,
+    /// What was wrong with those that were read last; nothing, where they were put in force.
+    mistakes: Mutex<Vec<String>>,
     auth: Auth,
     engine: Arc<Engine>,
     forwarder: Arc<Forwarder>,
@@ -41,7 +43,7 @@ struct Differences {
 
 impl Reloader {
     pub(super) fn new(config: Config, auth: Auth, engine: Arc<Engine>, forwarder: Arc<Forwarder>) -> Self {
-        Self { config: Mutex::new(config), auth, engine, forwarder }
+        Self { config: Mutex::new(config), mistakes: Mutex::default(), auth, engine, forwarder }
     }
 
     /// Puts settings in force, and tells the log of it; where anything is wrong with them, nothing changes but the log.
@@ -54,6 +56,7 @@ impl Reloader {
         match put {
             Ok((now, Differences { in_force, wants_restart })) => {
                 *config = now;
+                self.mistakes.lock().await.clear();
                 tell(&in_force, &wants_restart);
                 if !in_force.is_empty() || !wants_restart.is_empty() {
                     self.engine.tell_settings_reloaded(in_force, wants_restart);
@@ -62,7 +65,12 @@ impl Reloader {
             Err(mistakes) => {
                 let named = mistakes.join("; ");
                 tracing::error!(mistakes = named, "the settings are wrong; those before stay in force");
-                self.engine.tell_reload_failed(mistakes);
+                let mut last = self.mistakes.lock().await;
+                // Read again as they were, they are no news.
+                if *last != mistakes {
+                    last.clone_from(&mistakes);
+                    self.engine.tell_reload_failed(mistakes);
+                }
             }
         }
     }

@@ -14,7 +14,8 @@ pub(super) struct Settings {
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
     /// embedded:<directory>, redis://…, rediss://…, redis+cluster://a,b, redis+sentinel://a,b/<master>
-    /// [default: embedded:./keyward-data].
+    /// [default: embedded in ./keyward-data if that is there, else in $XDG_STATE_HOME/keyward or
+    /// ~/.local/state/keyward].
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
     /// TOML file with the settings that differ from the defaults.

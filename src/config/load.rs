@@ -16,6 +16,7 @@ impl Config {
     /// that is not TOML hides what else is wrong.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let mut config = build(Layers::read(sources)?, Vec::new())?;
+        config.settle(sources);
         config.pepper = sources.variable("KEYWARD_PEPPER").map(PepperText::new);
         Ok(config)
     }
