@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{
     super::{
         dialect::{request::Asked, surface::Surface},
-        estimate::Measured,
+        measure::Measured,
     },
     cache::{self, Place},
     door::Caller,

@@ -18,7 +18,7 @@ use super::{
             surface::Surface,
             usage::Usage,
         },
-        estimate::Measured,
+        measure::Measured,
         route::Candidate,
         upstream::{Upstream, headers_up},
     },
@@ -35,7 +35,10 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{decision::Reason, record::Record},
+    domain::{
+        decision::{Decision, Reason},
+        record::Record,
+    },
     http::authorize::client::{self, Peer},
 };
 
@@ -206,14 +209,16 @@ impl Call {
     async fn run(mut self, mut reply_to: ReplyTo) {
         let chain = match self.chain() {
             Ok(chain) => chain,
-            Err(failure) => return self.refuse(&failure, reply_to),
+            Err(failure) => return self.refuse(&failure, None, reply_to),
         };
         let first = chain[self.pick(&chain)].clone();
         self.place = self.place_of_answer();
         let kept = self.place.and_then(|place| self.gateway.cache.get(&place));
         let hold = match self.admit(&first, &chain, kept.is_some()).await {
             Ok(hold) => hold,
-            Err(failure) => return self.refuse(&failure, reply_to),
+            Err(refused) => {
+                return self.refuse(&refused.failure, refused.decision.as_deref(), reply_to);
+            }
         };
         if let Some(kept) = kept {
             return self.give_again(kept, hold, reply_to).await;
@@ -230,8 +235,8 @@ impl Call {
             Found::Gone(used) => drop(self.settle(hold, used, 200).await),
             Found::Stopped(reason, used) => {
                 let failure = stopped(reason);
-                self.settle(hold, used, failure.kind.status()).await;
-                self.refuse(&failure, reply_to);
+                let decision = self.settle(hold, used, failure.kind.status()).await;
+                self.refuse(&failure, decision.as_ref(), reply_to);
             }
             Found::Nobody(fault) => self.give_up(fault, hold, reply_to).await,
         }
@@ -254,9 +259,10 @@ impl Call {
         self.fitting(chain)
     }
 
-    fn refuse(&self, failure: &Failure, reply_to: ReplyTo) {
+    /// Refuses the request, with what a decision says about limits.
+    fn refuse(&self, failure: &Failure, decision: Option<&Decision>, reply_to: ReplyTo) {
         // Nobody is there to read it where this fails.
-        drop(reply_to.send(reply::failed(self.surface.dialect, failure, &self.request_id)));
+        drop(reply_to.send(self.refused(failure, decision)));
     }
 
     /// Asks one upstream after another, `candidate` first; what is held moves on with the model.
@@ -405,7 +411,7 @@ impl Call {
         let decision = self.settle(hold, used, status).await;
         match *fault.answer {
             Ok(whole) => drop(reply_to.send(self.whole(whole, decision.as_ref()))),
-            Err(failure) => self.refuse(&failure, reply_to),
+            Err(failure) => self.refuse(&failure, decision.as_ref(), reply_to),
         }
     }
 }

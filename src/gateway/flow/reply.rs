@@ -81,6 +81,13 @@ impl Call {
         response
     }
 
+    /// The answer that says why there is none, with the project and how limits stand.
+    pub(super) fn refused(&self, failure: &Failure, decision: Option<&Decision>) -> Response {
+        let mut response = failed(self.surface.dialect, failure, &self.request_id);
+        self.add_headers(response.headers_mut(), decision);
+        response
+    }
+
     /// Adds what Keyward says of a request.
     pub(super) fn add_headers(&self, headers: &mut HeaderMap, decision: Option<&Decision>) {
         put(headers, "x-keyward-request-id", &self.request_id);
