@@ -1,4 +1,5 @@
-//! What of a request becomes its prompt: text by its bytes, images, documents and audio by their number or length. Pure.
+//! What of a request becomes its prompt: text by its bytes, images, documents and audio by their number or length.
+//! Pure.
 
 use memchr::{memchr2, memmem};
 
@@ -458,7 +459,8 @@ mod tests {
         let table = format!("data:text/csv;base64,{data}");
         let of_text = of(&chat(json!({ "type": "file", "file": { "file_data": table } })));
         assert!(of_text.has_media() && of_text.text.bytes() > 3_000, "a file of text is read as text");
-        let two = r#"{"messages":[{"content":[{"source":{"type":"base64","type":"text","media_type":"image/png","data":"AAAA"}}]}]}"#;
+        let two = r#"{"messages":[{"content":[{"source":
+            {"type":"base64","type":"text","media_type":"image/png","data":"AAAA"}}]}]}"#;
         assert!(!Measured::of(two.as_bytes()).has_media());
     }
 

@@ -185,7 +185,8 @@ mod tests {
     fn a_chunk_with_a_role_alone_is_no_answer_yet() {
         for (chunk, expected) in [
             (
-                r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}"#,
+                r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},
+                    "finish_reason":null}]}"#,
                 true,
             ),
             (r#"{"choices":[],"prompt_filter_results":[{}]}"#, true),

@@ -169,9 +169,11 @@ impl Call {
         dearest
     }
 
-    /// Gives back what is held: the request never left.
-    pub(super) async fn give_back(&self, hold: &Hold) {
-        let Some(id) = hold.reservation().and_then(|id| ReservationId::parse(id)) else { return };
+    /// Gives back what is held: nobody bills it. What holds nothing is left.
+    pub(super) async fn give_back(&self, hold: &mut Hold) {
+        hold.release();
+        let Some(reserved) = hold.decision.reserved.take() else { return };
+        let Some(id) = ReservationId::parse(&reserved.id) else { return };
         let engine = &self.gateway.engine;
         let given = engine.reservations().change(&id, ReservationChange::GiveBack, engine.now()).await;
         if let Err(error) = given {

@@ -2,7 +2,10 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,7 +32,7 @@ use super::{
     call::{self, Call},
     door::{self, Caller},
     gateway::Gateway,
-    pause::pause,
+    pause::Pauses,
     reply,
     settle::Used,
 };
@@ -44,8 +47,6 @@ use crate::{
 
 /// How often it is looked whether a request must stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// The longest pause that a provider may ask for, so that the client is not kept from trying by itself.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Parameters of a URL that go on to the provider.
 const PARAMETERS: [&str; 2] = ["api-version", "beta"];
 
@@ -111,6 +112,8 @@ async fn take(
         project: record.project,
         request_id,
         started,
+        is_sent: Arc::default(),
+        billed: AtomicU64::new(0),
         wants_fresh: cache::wants_fresh(&head.headers),
         place: None,
         shows_cost: head.headers.get("x-keyward-cost").is_some_and(|value| value == "stream"),
@@ -256,7 +259,23 @@ impl Call {
             };
             return Err(Failure::new(Kind::UnknownModel, words));
         }
-        self.fitting(chain)
+        self.fitting(self.allowed(chain))
+    }
+
+    /// Candidates whose model the key may use; all of them where it may use none, for the refusal that says so.
+    fn allowed(&self, chain: Vec<Candidate>) -> Vec<Candidate> {
+        if chain.len() < 2 {
+            return chain;
+        }
+        let now = self.gateway.engine.now();
+        let is_allowed = |candidate: &Candidate| {
+            let record = self.record(self.wire(&candidate.model), now);
+            let stops = |record: Record| self.gateway.engine.stops(&record, now);
+            record.ok().and_then(stops) != Some(Reason::KeyNotAllowed)
+        };
+        let allowed: Vec<Candidate> =
+            chain.iter().filter(|candidate| is_allowed(candidate)).cloned().collect();
+        if allowed.is_empty() { chain } else { allowed }
     }
 
     /// Refuses the request, with what a decision says about limits.
@@ -274,7 +293,7 @@ impl Call {
         reply_to: &mut ReplyTo,
     ) -> (Found, Hold) {
         let by = self.started + self.gateway.times.deadline;
-        let mut open = chain.to_vec();
+        let (mut open, mut pauses) = (chain.to_vec(), Pauses::default());
         let mut attempt = 0;
         loop {
             if let Some(over) = self.is_over(&hold, reply_to) {
@@ -302,14 +321,14 @@ impl Call {
                 upstream.failed();
             }
             turn_from(&mut open, &candidate, fault.same_again);
-            if open.is_empty() || attempt >= self.gateway.max_attempts {
+            let now = clock::instant();
+            pauses.note(&candidate, &fault, now);
+            let is_up = |candidate: &Candidate| self.gateway.upstreams[candidate.upstream].is_up(now);
+            let next = pauses.next(&open, (&candidate, &fault), attempt, is_up, (now, by));
+            let Some((at, pause)) = next.filter(|_| attempt < self.gateway.max_attempts) else {
                 return (Found::Nobody(fault), hold);
-            }
-            let then = open[self.pick(&open)].clone();
-            let pause = pause(&fault, attempt, then.upstream == candidate.upstream);
-            if pause > LONGEST_PAUSE || clock::instant() + pause >= by {
-                return (Found::Nobody(fault), hold);
-            }
+            };
+            let then = open[at].clone();
             tokio::select! {
                 biased;
                 () = reply_to.closed() => return (Found::Gone(fault.used()), hold),
@@ -330,13 +349,15 @@ impl Call {
         if reply_to.is_closed() {
             return Some(Found::Gone(Used::Nothing));
         }
-        let reason = self.gateway.engine.stops(&hold.record, self.gateway.engine.now())?;
-        Some(Found::Stopped(reason, Used::Nothing))
+        Some(Found::Stopped(self.stops(&hold.record)?, Used::Nothing))
     }
 
     /// What is charged where nobody waits any more for an answer that has not begun. How much there is by then of one
-    /// that comes as a whole, nobody knows.
+    /// that comes as a whole, nobody knows; without a connection nothing has left.
     fn cancelled(&self, hold: &Hold, upstream: &Upstream) -> Used {
+        if !self.is_sent.load(Ordering::Acquire) {
+            return Used::Nothing;
+        }
         if upstream.bills_after_cancel || !self.asked.stream {
             return Used::Unknown;
         }
@@ -354,7 +375,7 @@ impl Call {
     /// `false`, and what was held, where nothing more is admitted.
     async fn move_on(
         &self,
-        hold: Hold,
+        mut hold: Hold,
         fault: &Fault,
         then: &Candidate,
         chain: &[Candidate],
@@ -362,13 +383,27 @@ impl Call {
         if !fault.may_be_billed && then.model == hold.model {
             return (hold, true);
         }
+        if !fault.may_be_billed {
+            // Before anything else is held: a budget need not have room for both.
+            self.give_back(&mut hold).await;
+        }
         let Ok(next) = self.admit(then, chain, false).await else { return (hold, false) };
         if fault.may_be_billed {
-            self.settle(hold, Used::Unknown, 502).await;
-        } else {
-            self.give_back(&hold).await;
+            let decision = self.settle(hold, Used::Unknown, 502).await;
+            self.billed.fetch_add(decision.map_or(0, |decision| decision.cost.nanos), Ordering::AcqRel);
         }
         (next, true)
+    }
+
+    /// Why the request must not go on; `None` while it may. A key that is registered no more may not, whatever the
+    /// policy says of keys that nobody knows: here they are refused.
+    fn stops(&self, record: &Record) -> Option<Reason> {
+        let engine = &self.gateway.engine;
+        let registry = &engine.policy().registry;
+        let is_known = registry.has_key(&record.key_id)
+            || record.former_keys.iter().any(|key| registry.has_key(key.id()));
+        let reason = engine.stops(record, engine.now());
+        reason.or_else(|| (!is_known).then_some(Reason::UnknownKey))
     }
 
     /// Waits until the request must not go on; looks at once, and then every 50 ms.
@@ -376,7 +411,7 @@ impl Call {
         let mut looks = clock::ticks(LOOK_EVERY);
         loop {
             looks.tick().await;
-            if let Some(reason) = self.gateway.engine.stops(record, self.gateway.engine.now()) {
+            if let Some(reason) = self.stops(record) {
                 return reason;
             }
         }
@@ -385,7 +420,7 @@ impl Call {
     /// Settles a whole answer and hands it on.
     async fn hand_on(&self, whole: Whole, hold: Hold, reply_to: ReplyTo) {
         let is_success = (200..300).contains(&whole.status);
-        let used = match (self.surface.usage)(&whole.body) {
+        let used = match whole.usage {
             _ if !is_success => Used::Nothing,
             Some(usage) => Used::Exactly(usage),
             None => Used::Unknown,
