@@ -29,7 +29,7 @@ use super::{
     },
     bodies::Held,
     call::Call,
-    checked::{Checked, check},
+    checked::{Checked, check, is_transient},
     settle::Used,
 };
 use crate::{
@@ -169,11 +169,6 @@ impl hyper::body::Body for Sent {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.body.as_ref().map_or(0, |body| body.len() as u64))
     }
-}
-
-/// Statuses after which another attempt may help.
-pub(super) fn is_transient(status: u16) -> bool {
-    matches!(status, 408 | 409 | 425 | 429 | 500..)
 }
 
 impl Call {

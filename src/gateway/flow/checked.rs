@@ -4,7 +4,10 @@ use axum::http::{HeaderMap, header};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
-use super::attempt::is_transient;
+/// Statuses after which another attempt may help.
+pub(super) fn is_transient(status: u16) -> bool {
+    matches!(status, 408 | 409 | 425 | 429 | 500..)
+}
 
 /// What a whole answer of a status below 300 is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

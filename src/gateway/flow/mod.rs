@@ -1,6 +1,6 @@
 //! The way of one request through the gateway. The only room of the gateway that knows the engine.
 //!
-//! - `door`: whose request it is, and from where. `bodies`: its body, within the bounds of memory.
+//! - `entry`: a request comes in. `door`: whose it is, and from where. `bodies`: its body, within the bounds of memory.
 //! - `call`: what is known of it, and the record that is made of it.
 //! - `admit`: the estimate, and the reservation that holds it. `lease`: it goes on meanwhile.
 //! - `settle`: what it used, exactly once.
@@ -18,6 +18,7 @@ mod cache;
 mod call;
 mod checked;
 mod door;
+mod entry;
 mod exchange;
 mod gateway;
 mod lease;
