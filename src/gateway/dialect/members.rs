@@ -92,7 +92,9 @@ impl<'de: 'b, 'b> Visitor<'de> for ReadMembers<'b> {
                     **member = map.next_value()?;
                 }
                 Name::Like(name) => return Err(A::Error::custom(format_args!("{IN_CAPITALS}{name}"))),
-                Name::Other => drop(map.next_value::<IgnoredAny>()?),
+                Name::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
         Ok(members)
