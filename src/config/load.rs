@@ -31,8 +31,8 @@ impl Config {
     }
 }
 
-/// Merges the layers and reads them; `mistakes` are those that were found before. `reads_keys`: a key of an upstream that
-/// is not there is a mistake, too.
+/// Merges the layers and reads them; `mistakes` are those that were found before. `reads_keys`: a key of an upstream
+/// that is not there is a mistake, too.
 pub(super) fn build(
     mut layers: Layers,
     mut mistakes: Vec<Mistake>,

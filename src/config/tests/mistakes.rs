@@ -163,7 +163,7 @@ fn what_only_follows_from_another_mistake_is_not_shown() {
 }
 
 #[test]
-fn who_checks_is_told_of_keys_that_are_not_there_with_all_other_mistakes() {
+fn keys_that_are_not_there_are_named_with_all_other_mistakes_to_who_checks() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keyward.toml");
     let upstream = |name: &str, key: &str| {
