@@ -41,7 +41,7 @@ pub(super) struct CheckConfig {
 
 impl CheckConfig {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let config = self.settings.load()?;
+        let config = self.settings.check()?;
         if let Some(sink) = &self.send_test {
             return block_on(send_test(&config, sink));
         }
