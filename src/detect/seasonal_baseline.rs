@@ -86,9 +86,8 @@ impl Hours<'_> {
     /// The peaks of an hour before the present one and of those beside it; `None` when none of them is known.
     fn around(&self, hour: i64) -> Option<HourStat> {
         let known = (hour - 1..=hour + 1).filter(|h| *h >= self.first && *h < self.now);
-        let stats = known.map(|h| {
-            u32::try_from(h).ok().and_then(|h| self.profile.history.hour(h)).copied().unwrap_or_default()
-        });
+        let stats = known
+            .map(|h| u32::try_from(h).ok().and_then(|h| self.profile.history.hour(h)).unwrap_or_default());
         stats.reduce(|a, b| HourStat {
             requests: a.requests.max(b.requests),
             tokens: a.tokens.max(b.tokens),
@@ -128,7 +127,7 @@ impl Hours<'_> {
         let weeks = self.same_hour_of_week(hour);
         let days = self.same_hour_of_day(hour, &weeks);
         let before = self.profile.history.hours().filter(|(h, _)| i64::from(*h) < self.now);
-        let worked: Vec<HourStat> = before.map(|(_, stat)| *stat).collect();
+        let worked: Vec<HourStat> = before.map(|(_, stat)| stat).collect();
         let few = days.len() < LEAST_DAYS;
         let usual_hour = few || days.iter().chain(&weeks).any(|stat| stat.requests > 0);
         let compared = if few { &worked } else { &days };
@@ -161,7 +160,7 @@ impl Hours<'_> {
     /// The hours of the day at which the key was ever at work, but for the last two hours.
     fn of_day(&self) -> [bool; 24] {
         let mut of_day = [false; 24];
-        for (hour, _) in self.profile.history.hours().filter(|(h, _)| i64::from(*h) < self.now - 2) {
+        for hour in self.profile.history.worked_hours().filter(|h| i64::from(*h) < self.now - 2) {
             of_day[hour as usize % 24] = true;
         }
         of_day

@@ -143,9 +143,9 @@ fn is_in_one_hour(case: &Case<'_>, measure: &Measure) -> bool {
     let (mut now, mut most) = (measure.present, 0.0_f64);
     for (index, stat) in case.profile.history.hours() {
         if index == hour {
-            now += (measure.of_hour)(stat);
+            now += (measure.of_hour)(&stat);
         } else {
-            most = most.max((measure.of_hour)(stat));
+            most = most.max((measure.of_hour)(&stat));
         }
     }
     now > HOUR_TIMES * most

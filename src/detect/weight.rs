@@ -286,8 +286,8 @@ pub fn is_young(profile: &Profile, now: Millis) -> bool {
 /// Whether a key works around the clock, as machines do: in nearly every hour of the day within the last two weeks.
 pub(super) fn works_around_the_clock(profile: &Profile, now: Millis) -> bool {
     let first = (now - 14 * DAY).div_euclid(HOUR);
-    let hours = profile.history.hours().rev().take_while(|(hour, _)| i64::from(*hour) >= first);
-    let of_the_day = hours.fold(0_u32, |seen, (hour, _)| seen | 1 << (hour % 24));
+    let hours = profile.history.worked_hours().rev().take_while(|hour| i64::from(*hour) >= first);
+    let of_the_day = hours.fold(0_u32, |seen, hour| seen | 1 << (hour % 24));
     of_the_day.count_ones() >= HOURS_OF_A_MACHINE
 }
 
@@ -301,5 +301,5 @@ fn is_odd_hour(profile: &Profile, now: Millis) -> bool {
         let apart = (other - hour).rem_euclid(24);
         apart <= 1 || apart == 23
     };
-    !profile.history.hours().any(|(h, _)| i64::from(h) < hour - ODD_HOUR_GAP && near(i64::from(h)))
+    !profile.history.worked_hours().any(|h| i64::from(h) < hour - ODD_HOUR_GAP && near(i64::from(h)))
 }

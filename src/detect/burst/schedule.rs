@@ -48,5 +48,5 @@ fn keeps_to_few_hours(
     let profile = case.profile;
     seasonal.active_hours <= TIGHT_HOURS
         && profile.first_seen.is_some_and(|first| case.now() - first >= since)
-        && profile.requests >= requests_per_hour * profile.history.hours().count() as u64
+        && profile.requests >= requests_per_hour * profile.history.known_hours() as u64
 }

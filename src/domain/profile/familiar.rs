@@ -1,9 +1,10 @@
 //! Bounded tables of what a subject is familiar with, with forgetting.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
 
+use super::rows::Rows;
 use crate::domain::{DAY, Millis};
 
 /// Milliseconds after which a request counts half: 14 days, so that a month ago still shows.
@@ -25,7 +26,17 @@ pub struct Mass(f64);
 impl Mass {
     /// What a request at `at` adds.
     pub(super) fn weight(at: Millis) -> f64 {
-        ((at - LANDMARK) as f64 / HALF_LIFE as f64).clamp(-500.0, 1000.0).exp2()
+        thread_local! {
+            // One request asks some thirty times for the weight of one moment.
+            static LAST: Cell<(Millis, f64)> = const { Cell::new((LANDMARK, 1.0)) };
+        }
+        let (of, weight) = LAST.get();
+        if of == at {
+            return weight;
+        }
+        let weight = ((at - LANDMARK) as f64 / HALF_LIFE as f64).clamp(-500.0, 1000.0).exp2();
+        LAST.set((at, weight));
+        weight
     }
 
     /// Counts one request made at `at`.
@@ -97,13 +108,6 @@ pub struct Familiar {
 }
 
 impl Familiar {
-    fn new(at: Millis) -> Self {
-        let mut familiar =
-            Self { count: 0, mass: Mass::default(), first_seen: at, last_seen: at, days: DaySet::default() };
-        familiar.touch(at);
-        familiar
-    }
-
     fn touch(&mut self, at: Millis) {
         self.count += 1;
         self.mass.add(at);
@@ -128,7 +132,7 @@ impl Familiar {
     from = "Vec<(K, Familiar)>",
     into = "Vec<(K, Familiar)>"
 )]
-pub struct Table<K: Ord + Clone>(BTreeMap<K, Familiar>);
+pub struct Table<K: Ord + Clone>(Rows<K, Familiar>);
 
 impl<K: Ord + Clone> From<Vec<(K, Familiar)>> for Table<K> {
     fn from(rows: Vec<(K, Familiar)>) -> Self {
@@ -138,30 +142,37 @@ impl<K: Ord + Clone> From<Vec<(K, Familiar)>> for Table<K> {
 
 impl<K: Ord + Clone> From<Table<K>> for Vec<(K, Familiar)> {
     fn from(table: Table<K>) -> Self {
-        table.0.into_iter().collect()
+        table.0.iter().map(|(key, row)| (key.clone(), *row)).collect()
     }
 }
 
 impl<K: Ord + Clone> Default for Table<K> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(Rows::default())
     }
 }
 
 impl<K: Ord + Clone> Table<K> {
     /// Counts one sighting of `key` at `at`.
     pub fn touch(&mut self, key: K, at: Millis) {
-        self.0.entry(key).and_modify(|row| row.touch(at)).or_insert_with(|| Familiar::new(at));
+        let new = Familiar {
+            count: 0,
+            mass: Mass::default(),
+            first_seen: at,
+            last_seen: at,
+            days: DaySet::default(),
+        };
+        self.0.get_or_insert(key, || new).touch(at);
         self.trim();
     }
 
     /// Adds the rows of another table; the lightest leave above the cap.
     pub fn merge(&mut self, other: &Self) {
-        for (key, row) in &other.0 {
+        for (key, row) in other.0.iter() {
             match self.0.get_mut(key) {
                 Some(mine) => mine.merge(row),
                 None => {
-                    self.0.insert(key.clone(), *row);
+                    self.0.get_or_insert(key.clone(), || *row);
                 }
             }
         }
@@ -174,9 +185,8 @@ impl<K: Ord + Clone> Table<K> {
         }
         let mut masses: Vec<(Mass, K)> = self.0.iter().map(|(k, row)| (row.mass, k.clone())).collect();
         masses.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
-        for (_, key) in masses.into_iter().take(self.0.len() - TABLE_CAP) {
-            self.0.remove(&key);
-        }
+        masses.truncate(self.0.len() - TABLE_CAP);
+        self.0.retain(|key, _| masses.iter().all(|(_, light)| light != key));
     }
 
     /// The row of `key`.
@@ -190,6 +200,12 @@ impl<K: Ord + Clone> Table<K> {
     /// Every row, by its key in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &Familiar)> {
         self.0.iter()
+    }
+
+    /// Bytes that the rows take, without the texts among their keys.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.0.bytes()
     }
 
     /// How many rows there are.

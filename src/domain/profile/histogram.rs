@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{familiar::Mass, moments::Moments};
+use super::{familiar::Mass, moments::Moments, rows::Rows};
 use crate::domain::Millis;
 
 /// Bins per doubling: the edges of one are a factor of 1.19 apart.
@@ -14,7 +14,7 @@ const BINS: usize = 96;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Histogram {
     /// Masses of bins that are not empty.
-    bins: std::collections::BTreeMap<u8, Mass>,
+    bins: Rows<u8, Mass>,
     moments: Moments,
 }
 
@@ -26,16 +26,22 @@ fn bin(tokens: u64) -> u8 {
 impl Histogram {
     /// Counts a request of `tokens` (1 or more) at `at`.
     pub fn add(&mut self, tokens: u64, at: Millis) {
-        self.bins.entry(bin(tokens)).or_default().add(at);
+        self.bins.get_or_insert(bin(tokens), Mass::default).add(at);
         self.moments.add(tokens, at);
     }
 
     /// Adds the requests that another instance counted.
     pub fn merge(&mut self, other: &Self) {
-        for (bin, mass) in &other.bins {
-            self.bins.entry(*bin).or_default().merge(mass);
+        for (bin, mass) in other.bins.iter() {
+            self.bins.get_or_insert(*bin, Mass::default).merge(mass);
         }
         self.moments.merge(&other.moments);
+    }
+
+    /// Bytes that the bins take.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bins.bytes()
     }
 
     /// Requests counted, ever, without forgetting.
@@ -56,7 +62,8 @@ impl Histogram {
     /// The share of past requests in bins above that of `tokens`.
     pub fn share_above(&self, tokens: u64, now: Millis) -> f64 {
         let total = self.moments.mass(now);
-        let above: f64 = self.bins.range(bin(tokens) + 1..).map(|(_, mass)| mass.at(now)).sum();
+        let above: f64 =
+            self.bins.iter().filter(|(at, _)| **at > bin(tokens)).map(|(_, mass)| mass.at(now)).sum();
         if total > 0.0 { above / total } else { 0.0 }
     }
 
@@ -64,7 +71,7 @@ impl Histogram {
     pub fn quantile(&self, q: f64, now: Millis) -> Option<f64> {
         let mut left = self.moments.mass(now) * q.clamp(0.0, 1.0);
         let mut edge = None;
-        for (bin, mass) in &self.bins {
+        for (bin, mass) in self.bins.iter() {
             edge = Some(((f64::from(*bin) + 1.0) / PER_OCTAVE).exp2());
             left -= mass.at(now);
             if left <= 1e-9 {

@@ -8,10 +8,13 @@
 mod alarms;
 mod client;
 mod familiar;
+mod former;
 mod histogram;
 mod history;
+mod hours;
 mod moments;
 mod parts;
+mod rows;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -20,8 +23,10 @@ use serde::{Deserialize, Serialize};
 pub use alarms::{About, Alarms};
 pub use client::{NO_CLIENT, client_family};
 pub use familiar::{DaySet, Familiar, Mass, Table};
+pub(crate) use former::FormerProfile;
 pub use histogram::Histogram;
-pub use history::{DayStat, Days, History, HourStat};
+pub use history::{DayStat, Days, History};
+pub use hours::HourStat;
 pub use moments::{Context, Contexts, Lag, Moments};
 pub use parts::{MOST_DEVIATIONS, Part, PartName, PartSeen, PartSighting, Parts, StoppedPart};
 
@@ -170,6 +175,16 @@ impl Profile {
             && self.later.flagged.is_empty()
             && self.later.alarms.is_empty()
             && self.later.parts.is_empty()
+    }
+
+    /// How many places, clients, endpoints, models and parts are known, of each table a few dozen at most: what makes
+    /// one more changes a judgement soon, unless it is one of many.
+    pub fn things_known(&self) -> usize {
+        const FEW: usize = 24;
+        let places = [self.prefixes.len(), self.asns.len(), self.countries.len(), self.cells.len()];
+        let others = [self.moves.len(), self.clients.len(), self.endpoints.len(), self.models.len()];
+        let later = [self.later.networks.len(), self.later.parts.len(), self.later.alarms.len()];
+        places.iter().chain(&others).chain(&later).map(|len| FEW.min(*len)).sum()
     }
 
     /// Counts a request that was admitted and teaches nothing.
@@ -407,6 +422,78 @@ mod tests {
             let together: Vec<_> = a.into_iter().chain(b).collect();
             prop_assert_eq!(fingerprint(&apart), fingerprint(&learned(&together)));
         }
+    }
+
+    /// A key that is busy around the clock for four weeks: two clients, three endpoints, two models, from a dozen
+    /// addresses of one network.
+    fn mature() -> Profile {
+        let mut profile = Profile::default();
+        let mut random = 1_u64;
+        for n in 0..28 * 24 * 30_i64 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let dice = random >> 33;
+            let core = PlaceCore {
+                asn: 64_512,
+                country: Some(*b"SG"),
+                coordinates: Some(Coordinates { latitude: 1.3, longitude: 103.8, radius_km: 10 }),
+                ..PlaceCore::unknown([203, 0, (dice % 12) as u8, 1].into())
+            };
+            let tokens = 200 + dice % 4_000;
+            let now = 1_760_000_000_000 + n * 120_000;
+            profile.learn(&Sample {
+                now,
+                place: Some(&core),
+                came_from: None,
+                client: Some(["openai-python", "langchain"][dice as usize % 2]),
+                endpoint: ["/v1/chat/completions", "/v1/embeddings", "/v1/responses"][dice as usize / 2 % 3],
+                model: Some(["gpt-4.1", "text-embedding-3-small"][dice as usize / 2 % 2]),
+                tokens,
+                fresh_tokens: tokens,
+                cost_nanos: tokens * 2_000,
+                outcome: Outcome::Success,
+                peaks: (1 + dice % 4, 1 + dice % 9),
+            });
+            for client in ["openai-python", "langchain"] {
+                let sighting = PartSighting {
+                    accused: false,
+                    stopped_as: None,
+                    ..PartSighting::that_stops(client, &core)
+                };
+                profile.later.parts.see(&sighting, now);
+            }
+        }
+        profile
+    }
+
+    /// Bytes in memory, without what the allocator adds.
+    fn bytes(profile: &Profile) -> usize {
+        let texts =
+            |table: &Table<String>| table.iter().map(|(text, _)| text.len()).sum::<usize>() + table.bytes();
+        let places = [
+            profile.prefixes.bytes(),
+            profile.asns.bytes(),
+            profile.countries.bytes(),
+            profile.cells.bytes(),
+        ];
+        let later =
+            [profile.later.networks.bytes(), profile.later.contexts.bytes(), profile.later.parts.bytes()];
+        size_of::<Profile>()
+            + [&profile.clients, &profile.endpoints, &profile.models].into_iter().map(texts).sum::<usize>()
+            + places.iter().chain(&later).sum::<usize>()
+            + profile.moves.bytes()
+            + profile.sizes.bytes()
+            + profile.history.bytes()
+    }
+
+    #[test]
+    fn a_mature_profile_takes_sixteen_kilobytes_of_memory_and_eight_of_the_store_at_most() {
+        let mature = mature();
+        let parts = (&mature, &mature.later, &mature.later.parts, mature.later.repeats, mature.later.lag);
+        let stored = postcard::to_allocvec(&parts).unwrap().len();
+        println!("{} bytes in memory, {stored} bytes stored", bytes(&mature));
+        assert!(bytes(&mature) <= 16 * 1024, "{}", bytes(&mature));
+        // With the name of its key and what Redis rounds up to.
+        assert!(stored <= 7 * 1024, "{stored}");
     }
 
     #[test]

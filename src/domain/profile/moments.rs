@@ -3,11 +3,9 @@
 //! One key may carry several uses (a chat and a nightly job): their sizes have little to do with each other. A context
 //! is a client on an endpoint, with or without the model.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::{client::NO_CLIENT, familiar::Mass};
+use super::{client::NO_CLIENT, familiar::Mass, rows::Rows};
 use crate::domain::{Millis, stable_hash};
 
 /// Contexts that one profile keeps.
@@ -123,20 +121,20 @@ impl Context {
 /// Moments per context: bounded, the lightest out first.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Contexts(BTreeMap<u32, Moments>);
+pub struct Contexts(Rows<u32, Moments>);
 
 impl Contexts {
     /// Counts a request of `tokens`, with its model and without.
     pub fn add(&mut self, context: Context, tokens: u64, at: Millis) {
-        self.0.entry(context.full).or_default().add(tokens, at);
-        self.0.entry(context.any_model).or_default().add(tokens, at);
+        self.0.get_or_insert(context.full, Moments::default).add(tokens, at);
+        self.0.get_or_insert(context.any_model, Moments::default).add(tokens, at);
         self.trim();
     }
 
     /// Adds the requests that another instance counted.
     pub fn merge(&mut self, other: &Self) {
-        for (context, moments) in &other.0 {
-            self.0.entry(*context).or_default().merge(moments);
+        for (context, moments) in other.0.iter() {
+            self.0.get_or_insert(*context, Moments::default).merge(moments);
         }
         self.trim();
     }
@@ -147,15 +145,20 @@ impl Contexts {
         }
         let mut masses: Vec<(Mass, u32)> = self.0.iter().map(|(key, row)| (row.total, *key)).collect();
         masses.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
-        for (_, key) in masses.into_iter().take(self.0.len() - CONTEXTS) {
-            self.0.remove(&key);
-        }
+        masses.truncate(self.0.len() - CONTEXTS);
+        self.0.retain(|key, _| masses.iter().all(|(_, light)| light != key));
     }
 
     /// The moments of the narrowest context of which at least `samples` requests are known.
     pub fn narrowest(&self, context: Context, samples: u64) -> Option<&Moments> {
         let known = |key: u32| self.0.get(&key).filter(|row| row.count() >= samples);
         known(context.full).or_else(|| known(context.any_model))
+    }
+
+    /// Bytes that they take.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.0.bytes()
     }
 
     /// How many there are.

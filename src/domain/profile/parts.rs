@@ -3,11 +3,11 @@
 //!
 //! All of a row merges by minimum or maximum: in any order and in any grouping, and as often as one likes.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Network;
+use super::{Network, rows::Rows};
 use crate::domain::{DAY, HOUR, Millis, place::PlaceCore, stable_hash};
 
 /// Parts that are remembered because they were at work last.
@@ -169,7 +169,7 @@ pub struct StoppedPart<'a> {
 /// The parts of a key's traffic.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Parts {
-    rows: BTreeMap<Part, PartSeen>,
+    rows: Rows<Part, PartSeen>,
     /// What parts were accused of until then counts no more: an operator has cleared all of them.
     cleared_at: Millis,
 }
@@ -207,7 +207,7 @@ impl Parts {
     }
 
     fn add(&mut self, part: Part, seen: &PartSeen) {
-        self.rows.entry(part).and_modify(|row| row.merge(seen)).or_insert_with(|| seen.clone());
+        self.rows.get_or_insert(part, || seen.clone()).merge(seen);
     }
 
     /// Both ranks only grow, by maximum: so which rows stay is the same in any order of merging.
@@ -232,6 +232,17 @@ impl Parts {
         self.rows.get(&part)
     }
 
+    /// Bytes that the rows take, without names.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.rows.bytes()
+    }
+
+    /// How many parts are remembered.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.cleared_at == 0
@@ -239,12 +250,12 @@ impl Parts {
 
     /// Whether any part is the owner's.
     pub fn has_settled(&self, born: Millis, now: Millis) -> bool {
-        self.rows.keys().any(|part| self.is_settled(*part, born, now))
+        self.rows.iter().any(|(part, _)| self.is_settled(*part, born, now))
     }
 
     /// Whether any part is stopped.
     pub fn stops_any(&self, now: Millis) -> bool {
-        self.rows.values().any(|row| self.counts(row, row.stopped_at, now))
+        self.rows.iter().any(|(_, row)| self.counts(row, row.stopped_at, now))
     }
 
     /// Whether nothing of a part passes.
@@ -359,7 +370,7 @@ mod tests {
         stopped.retain(|(at, _)| *at > 0);
         stopped.sort_unstable_by(|a, b| b.cmp(a));
         stopped.truncate(STOPPED);
-        (parts.rows.keys().copied().collect(), stopped)
+        (parts.rows.iter().map(|(part, _)| *part).collect(), stopped)
     }
 
     proptest! {

@@ -209,7 +209,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::profile::Profile,
-        engine::{bans::BanIndex, outbox::EventOutbox},
+        engine::{bans::BanIndex, outbox::EventOutbox, profile_entry::ProfileHandle},
         store::embedded::{EmbeddedOptions, EmbeddedStore},
     };
 
@@ -229,7 +229,9 @@ mod tests {
         assert!(log.look_again().await.is_ok());
         assert_eq!(log.awaited.lock().len(), 3, "none of them is banned yet");
         let changed = || ["a", "b"].map(|key| (Subject::key(key), 0));
-        changed().iter().for_each(|(key, _)| drop(log.profiles.put(key, Profile::default())));
+        changed()
+            .iter()
+            .for_each(|(key, _)| drop(log.profiles.put(key, ProfileHandle::of(Profile::default()))));
         log.read_later.lock().extend(changed());
         log.awaited.lock().clear();
         std::fs::rename(&data, &aside).unwrap();

@@ -64,6 +64,8 @@ impl Successions {
     /// A profile that reaches as far back as the other one has been passed on before.
     async fn pass_on(&self, old: &Subject, new: &Subject) -> Result<(), StoreError> {
         let store = &self.shared.store;
+        // What was learned here lately belongs to it.
+        patient(self.profiles.flush_one(&**store, old, self.shared.now())).await?;
         let Some(past) = patient(store.profile(old)).await? else { return Ok(()) };
         let known = patient(store.profile(new)).await?.unwrap_or_default();
         let (known, since) = (known.first_seen, past.first_seen);

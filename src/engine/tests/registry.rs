@@ -128,7 +128,7 @@ async fn a_key_that_takes_the_place_of_another_has_its_terms_and_its_past_and_ge
         assert_eq!(day.refusal(json!({"key_id": "old", "model": "gpt-4.1"})).await, None);
         day.now += MINUTE;
     }
-    day.engine.decider.profiles.flush(day.engine.store()).await.unwrap();
+    day.engine.decider.profiles.flush(day.engine.store(), day.now).await.unwrap();
     let by = Actor::hook("rotate");
     for new in ["old", "", "sk-ant-0123456789abcdef"] {
         let is_done = day.engine.successions().take_place(("old", new), &by, day.now).await.unwrap();

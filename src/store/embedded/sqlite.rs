@@ -116,9 +116,9 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
     postcard::to_extend(value, vec![BLOB_VERSION]).map_err(unreadable_because)
 }
 
-/// Writes a profile as a blob: its version, then the packed profile.
-pub(super) fn encode_profile(profile: &Profile) -> Result<Vec<u8>, StoreError> {
-    packed::pack(profile, vec![BLOB_VERSION]).map_err(unreadable_because)
+/// A packed profile as a blob: its version, then what was packed.
+pub(super) fn profile_blob(packed: &[u8]) -> Vec<u8> {
+    [&[BLOB_VERSION], packed].concat()
 }
 
 /// Reads a blob that holds a profile.

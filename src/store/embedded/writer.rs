@@ -25,6 +25,12 @@ const COUNTERS: Duration = Duration::from_millis(250);
 /// With very many of them less often, so that no more than this part of the thread's time goes into it.
 const COUNTERS_SHARE: u32 = 20;
 
+/// Between two snapshots of windows and profiles there is so many times what the former took, so that no more than this
+/// part of the thread's time goes into them; but no more than `LONGEST`, which a crash may lose then.
+const SNAPSHOT_SHARE: u32 = 10;
+/// Between two snapshots there is no more than this, whatever they take.
+const LONGEST: Duration = Duration::from_secs(20);
+
 /// Whoever waits for the store to close.
 type Closing = oneshot::Sender<Result<(), StoreError>>;
 
@@ -111,6 +117,7 @@ fn gone() -> StoreError {
 
 fn run(mut core: Core, messages: &Receiver<Message>, every: Duration) {
     let mut due = clock::instant() + every;
+    let mut snapshot = Duration::ZERO;
     let mut counters_due = clock::instant() + COUNTERS;
     let close = loop {
         let next = due.min(counters_due);
@@ -139,9 +146,12 @@ fn run(mut core: Core, messages: &Receiver<Message>, every: Duration) {
             if let Err(error) = core.save_some() {
                 tracing::warn!(%error, "windows and profiles could not be written; they stay in memory");
             }
+            snapshot += began.elapsed();
+            due = due.max(clock::instant() + rest(snapshot, every));
         } else if clock::instant() >= due {
             core.tick();
-            due = clock::instant() + every;
+            snapshot = began.elapsed();
+            due = clock::instant() + rest(snapshot, every);
         }
     };
     let saved = core.save_all();
@@ -153,6 +163,11 @@ fn run(mut core: Core, messages: &Receiver<Message>, every: Duration) {
     if let Some(close) = close {
         drop(close.send(saved));
     }
+}
+
+/// How long there is no snapshot after one that took so long.
+fn rest(snapshot: Duration, every: Duration) -> Duration {
+    (snapshot * SNAPSHOT_SHARE).min(LONGEST).max(every)
 }
 
 /// The jobs that wait behind `first`, up to a group, and the call to close if one is among them.
@@ -168,4 +183,18 @@ fn group(first: Message, messages: &Receiver<Message>) -> (Vec<Box<dyn Job>>, Op
         }
     }
     (jobs, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_that_take_long_are_made_less_often_but_not_for_ever() {
+        let every = Duration::from_secs(2);
+        let after = |millis| rest(Duration::from_millis(millis), every);
+        assert_eq!((after(1), after(200)), (every, every));
+        assert_eq!((after(700), after(5_000)), (Duration::from_secs(7), LONGEST));
+        assert_eq!(rest(Duration::from_secs(5), LONGEST * 2), LONGEST * 2, "as it is set");
+    }
 }

@@ -41,7 +41,7 @@ pub(in crate::web) fn hours(profile: &Profile, now: Millis) -> Vec<HourRow> {
     let last = now.div_euclid(HOUR);
     let row = |hour: i64| {
         let stat = u32::try_from(hour).ok().and_then(|hour| profile.history.hour(hour));
-        let stat = stat.copied().unwrap_or_default();
+        let stat = stat.unwrap_or_default();
         HourRow {
             start: Moment::at(hour * HOUR),
             requests: stat.requests,
