@@ -29,3 +29,4 @@ pub mod telemetry;
 pub mod traces;
 pub mod watch;
 pub mod web;
+pub mod week;

@@ -1,12 +1,12 @@
 #!lua
 -- Claims a piece of work for two minutes, looks at a claim, or keeps the answer to a claimed request.
 --
--- KEYS  1  claim: 8 bytes end of the claim (a double, ms), then "?" or "=" and the answer
+-- KEYS  1  claim: 8 bytes end of the claim (a double, ms), then "?" and who made it (0010_charge.lua), or "=" and the answer
 -- ARGV  1  now, 8 bytes (a double, ms)
 --       2  "claim", "look" or "answer"; 3 the answer
 --
 -- The end is kept in the value too, because now is the caller's time, which replay and tests choose.
--- Reply to a claim: "" if it is the caller's, "?" if another one works on it, "=" and the answer if it is
+-- Reply to a claim: "" if it is the caller's, "?" and what follows it if another one works on it, "=" and the answer if it is
 -- answered. Reply to a look: the same, and "" if nobody has it. Reply to an answer: "".
 --
 -- Example: look "" | claim "" | claim "?" | answer "ok" "" | claim "=ok".

@@ -11,16 +11,17 @@
 --       4     id of the reservation to keep, empty: none; 5 its stage and end if it is not only held, and its content;
 --             6 when it ends
 --       7     id of the reservation to settle, empty: none; 8 the key that it must be of
---       9     4 little-endian doubles: whether the request is claimed (0/1), whether a settled estimate is charged as
---             used (0/1), the moment at which windows count a report that is told late (-1: now), for how long a request is claimed, ms
+--       9     4 little-endian doubles: who claims the request (0: nobody, 1: somebody who sends it once, else whoever has
+--             that number, which no other charge has), whether a settled estimate is charged as used (0/1), the moment at which windows count a report that is told late (-1: now), for how long a request is claimed, ms
 --
 -- The content of a reservation has `key`, `until`, `counts` (requests, tokens), and `counters`: of each the amount, until
 -- when it is held and would count if used; `keys` are theirs, null where they are in another slot.
 --
 -- Reply: the reply of 0001_observe.lua; doubles: which counter the charge does not fit (0: none), when it would (-1:
 -- never), then per counter what counts and when the first of it ends (-1: nothing counts); the claim as it was found
--- (empty: the request is charged now); the reservation that was settled, as the hash had it (empty: none; "-": it was
--- given back before, or is about to be).
+-- (empty: the request is charged now; "?" and the caller's own number: it was charged when it was sent before; what
+-- follows then is the reservation that it settled, where it kept the estimate); the reservation that was settled, as the
+-- hash had it (empty: none; "-": it was given back before, or is about to be).
 --
 -- Example: a counter that holds 90 of 100 refuses an amount of 20 and admits one of 10; a window that refuses keeps
 -- either from being charged. A report of 20 makes it 110, and is told that it does not fit. With a claim, the same again
@@ -57,7 +58,7 @@ local function with_mode(other)
 end
 
 local repeated = ""
-if claims == 1 then
+if claims > 0 then
   local held = call("GET", KEYS[8])
   if held and unpacked("<d", held) > now then
     repeated, mode = held:sub(9), PEEK
@@ -151,7 +152,8 @@ if charged and flags >= 4 and ARGV[4] ~= "" then
   call("HSET", KEYS[6], ARGV[4], reply:sub(4, 11) .. ARGV[5])
   call("ZADD", KEYS[7], ARGV[6], ARGV[4])
 end
-if charged and claims == 1 then
-  call("SET", KEYS[8], pack("<d", now + lasts) .. "?", "PX", string.format("%d", lasts))
+if charged and claims > 0 and repeated == "" then
+  local kept = keeps == 1 and #settled > 1 and settled or ""
+  call("SET", KEYS[8], pack("<d", now + lasts) .. "?" .. pack("<d", claims) .. kept, "PX", string.format("%d", lasts))
 end
 return {reply, pack("<dd", refusal(list, raws, amounts)) .. all, repeated, settled}

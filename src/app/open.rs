@@ -1,6 +1,10 @@
 //! Opening what the service stands on: peppers, store, geo databases, prices.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::AppError;
 use crate::{
@@ -39,19 +43,19 @@ pub(super) fn peppers(config: &Config) -> Result<PepperSource, AppError> {
     Ok(PepperSource { peppers: Peppers::read_or_make(&path)?, origin: path.display().to_string() })
 }
 
-/// Whether what the service reads at its start could be read: peppers, geo databases, prices. Leaves nothing behind:
-/// peppers that the first start would make are not made.
-///
-/// # Errors
-/// What could not be read.
-pub async fn probe(config: &Config) -> Result<(), AppError> {
+/// What of that which the service reads at its start cannot be read: peppers, each geo database, prices. Leaves nothing
+/// behind: peppers that the first start would make are not made.
+pub async fn probe(config: &Config) -> Vec<AppError> {
     let made_at_start = config.secrets.pepper_file.is_empty() && config.pepper.is_none();
+    let mut failed = Vec::new();
     if !made_at_start || config.own_pepper_file().exists() {
-        peppers(config)?;
+        failed.extend(peppers(config).err());
     }
-    geo(config).await?;
-    prices(config).await?;
-    Ok(())
+    for file in &config.geoip.files {
+        failed.extend(databases(vec![file.clone()], false).await.err());
+    }
+    failed.extend(prices(config).await.err());
+    failed
 }
 
 /// The store, brought to this version's layout.
@@ -166,9 +170,12 @@ async fn register(source: &PepperSource, store: &dyn StoreControl, config: &Conf
 
 /// Opens the geo databases of the configuration.
 pub(super) async fn geo(config: &Config) -> Result<Arc<Geo>, AppError> {
-    let (files, demo) = (config.geoip.files.clone(), config.geoip.demo);
+    Ok(Arc::new(databases(config.geoip.files.clone(), config.geoip.demo).await?))
+}
+
+async fn databases(files: Vec<PathBuf>, demo: bool) -> Result<Geo, AppError> {
     let opened = tokio::task::spawn_blocking(move || Geo::open(&files, demo)).await;
-    Ok(Arc::new(opened.map_err(|error| AppError::Internal(error.to_string()))??))
+    Ok(opened.map_err(|error| AppError::Internal(error.to_string()))??)
 }
 
 /// Opens the price list of the configuration, or the one that is built in.

@@ -43,11 +43,13 @@ impl CheckConfig {
             return block_on(send_test(&config, sink));
         }
         block_on(async {
-            app::probe(&config).await?;
+            let mut failures: Vec<Failure> =
+                app::probe(&config).await.into_iter().map(Failure::from).collect();
             let (context, mut errors) = (sink_context()?, SettingErrors::default());
             config.sinks.iter().for_each(|sink| errors.check(sink.probe(&context)));
-            errors.finish(Upstreams::open(&config.gateway).map(drop)).map_err(AppError::from)?;
-            Ok(())
+            let opened = errors.finish(Upstreams::open(&config.gateway).map(drop)).map_err(AppError::from);
+            failures.extend(opened.err().map(Failure::from));
+            Failure::all(failures)
         })?;
         output::line(toml::to_string(&config.masked())?.trim_end())?;
         Ok(())

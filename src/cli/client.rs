@@ -38,8 +38,6 @@ pub(super) struct Connection {
 struct Problem {
     title: String,
     detail: String,
-    #[serde(default)]
-    errors: Vec<Value>,
 }
 
 impl Service {
@@ -86,6 +84,36 @@ impl Connection {
         response.json().await.map_err(|error| Failure::new(code::UNAVAILABLE, describe(error)))
     }
 
+    /// Sends a request and reads the text that answers it.
+    pub(super) async fn text(&self, request: RequestBuilder) -> Result<String, Failure> {
+        let response = self.send(request.timeout(PATIENCE)).await?;
+        response.text().await.map_err(|error| Failure::new(code::UNAVAILABLE, describe(error)))
+    }
+
+    /// Sends a request that is answered by its status alone.
+    pub(super) async fn done(&self, request: RequestBuilder) -> Result<(), Failure> {
+        self.send(request.timeout(PATIENCE)).await.map(drop)
+    }
+
+    /// Reads a list to its end, and hands on each page.
+    pub(super) async fn each_page(
+        &self,
+        segments: &[&str],
+        query: &[(&str, &str)],
+        mut take: impl FnMut(&[Value]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut cursor = None::<String>;
+        loop {
+            let from: Vec<_> = cursor.iter().map(|cursor| ("cursor", cursor)).collect();
+            let page = self.json(self.request(Method::GET, segments).query(query).query(&from)).await?;
+            take(page["items"].as_array().map(Vec::as_slice).unwrap_or_default())?;
+            cursor = page["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Sends a request; an answer that is no success is a failure.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
@@ -106,12 +134,8 @@ async fn refused(response: Response) -> Failure {
     let status = response.status();
     let body = response.bytes().await.unwrap_or_default();
     let text = match serde_json::from_slice::<Problem>(&body) {
-        Ok(problem) => {
-            let errors: Vec<String> = problem.errors.iter().map(Value::to_string).collect();
-            plain(&format!("{}: {} {}", problem.title, problem.detail, errors.join(" ")))
-                .trim_end()
-                .to_owned()
-        }
+        // The detail names each field that is wrong.
+        Ok(problem) => plain(&format!("{}: {}", problem.title, problem.detail)),
         Err(_) => format!("the service answered {status}"),
     };
     let code = match status {

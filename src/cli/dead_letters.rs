@@ -54,22 +54,9 @@ async fn names(service: &Connection) -> Result<Vec<String>, Failure> {
 }
 
 async fn list(service: &Connection, sink: &str, json: bool) -> Result<(), Failure> {
-    let mut cursor = None::<String>;
-    loop {
-        let from: Vec<_> = cursor.iter().map(|cursor| ("cursor", cursor)).collect();
-        let request = service
-            .request(Method::GET, &["v1", "sinks", sink, "dead-letters"])
-            .query(&[("limit", PAGE)])
-            .query(&from);
-        let page = service.json(request).await?;
-        for letter in page["items"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            line(&if json { letter.to_string() } else { row(letter) })?;
-        }
-        cursor = page["next_cursor"].as_str().map(str::to_owned);
-        if cursor.is_none() {
-            return Ok(());
-        }
-    }
+    let path = ["v1", "sinks", sink, "dead-letters"];
+    let print = |letter: &Value| Ok(line(&if json { letter.to_string() } else { row(letter) })?);
+    service.each_page(&path, &[("limit", PAGE)], |letters| letters.iter().try_for_each(print)).await
 }
 
 async fn order(

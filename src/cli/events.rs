@@ -115,24 +115,9 @@ impl Events {
     }
 
     async fn list(&self, service: &Connection) -> Result<(), Failure> {
-        let limit = if self.all { PAGE } else { self.limit }.to_string();
-        let now = clock::wall();
-        let [since, until] = [self.since, self.until].map(|when| Some(format_millis(when?.millis(now))));
-        let mut query = self.filter();
-        let span = [("since", since.as_deref()), ("until", until.as_deref()), ("limit", Some(&*limit))];
-        query.extend(span.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        let mut cursor = None::<String>;
-        loop {
-            let from: Vec<_> = cursor.iter().map(|cursor| ("cursor", cursor)).collect();
-            let request = service.request(Method::GET, &["v1", "events"]).query(&query).query(&from);
-            let page = service.json(request).await?;
-            let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-            items.iter().try_for_each(|event| self.print(event))?;
-            cursor = page["next_cursor"].as_str().map(str::to_owned).filter(|_| self.all);
-            if cursor.is_none() {
-                return Ok(());
-            }
-        }
+        let span = (self.since, self.until);
+        let limit = Some(self.limit).filter(|_| !self.all);
+        list(service, &self.filter(), span, limit, self.service.json).await
     }
 
     /// Follows until the reader goes away or the service refuses. A stream that breaks is resumed where it broke.
@@ -165,16 +150,38 @@ impl Events {
                 if let Some(id) = event["id"].as_str() {
                     *last = Some(id.to_owned());
                 }
-                self.print(&event).map_err(End::Refused)?;
+                print(&event, self.service.json).map_err(End::Refused)?;
             }
         }
         Ok(())
     }
+}
 
-    fn print(&self, event: &Value) -> Result<(), Failure> {
-        line(&if self.service.json { json_line(event) } else { row(event) })?;
-        Ok(())
+/// Prints the events that a query names, newest first: at most `limit`, else all of them.
+pub(super) async fn list(
+    service: &Connection,
+    filter: &[(&str, &str)],
+    (since, until): (Option<When>, Option<When>),
+    limit: Option<u16>,
+    json: bool,
+) -> Result<(), Failure> {
+    let (now, count) = (clock::wall(), limit.unwrap_or(PAGE).to_string());
+    let [since, until] = [since, until].map(|when| Some(format_millis(when?.millis(now))));
+    let mut query = filter.to_vec();
+    let span = [("since", since.as_deref()), ("until", until.as_deref()), ("limit", Some(&*count))];
+    query.extend(span.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    if limit.is_none() {
+        let take = |events: &[Value]| events.iter().try_for_each(|event| print(event, json));
+        return service.each_page(&["v1", "events"], &query, take).await;
     }
+    let page = service.json(service.request(Method::GET, &["v1", "events"]).query(&query)).await?;
+    let events = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    events.iter().try_for_each(|event| print(event, json))
+}
+
+fn print(event: &Value, json: bool) -> Result<(), Failure> {
+    line(&if json { json_line(event) } else { row(event) })?;
+    Ok(())
 }
 
 /// Why a stream ended other than by itself.

@@ -52,6 +52,13 @@ impl Failure {
         Self { code, error: anyhow::Error::msg(message.into()) }
     }
 
+    /// Several failures as one, a line each, with the exit code of the first; good where there are none.
+    pub fn all(failures: Vec<Self>) -> Result<(), Self> {
+        let Some(first) = failures.first() else { return Ok(()) };
+        let lines: Vec<String> = failures.iter().filter_map(Self::message).collect();
+        Err(Self::new(first.code, lines.join("\n")))
+    }
+
     /// The exit code of the process.
     pub fn code(&self) -> u8 {
         self.code

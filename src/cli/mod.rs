@@ -9,22 +9,29 @@ mod duration;
 mod events;
 mod explain;
 mod failure;
+mod feedback;
 mod gateway;
 mod html_file;
 mod import;
+mod key;
+mod limits;
 mod migrate;
 mod mock_provider;
 mod openapi;
 mod output;
+mod policy;
 mod prices;
+mod reconcile;
 mod replay;
 mod report;
+mod resource;
 mod serve;
 mod settings;
 mod simulate;
 mod status;
 mod token;
 mod unban;
+mod usage;
 mod when;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -69,6 +76,28 @@ enum Command {
     Status(status::Status),
     /// Show security events of a running service.
     Events(events::Events),
+    /// What detectors of a running service leave alone.
+    #[command(subcommand)]
+    Allow(resource::Act),
+    /// Plans of a running service: limits that keys have by name.
+    #[command(subcommand)]
+    Plan(resource::Act),
+    /// Projects of a running service.
+    #[command(subcommand)]
+    Project(resource::Act),
+    /// Keys that are registered with a running service.
+    #[command(subcommand)]
+    Key(key::Key),
+    /// The policy of a running service.
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// A person's word about events of a running service.
+    #[command(subcommand)]
+    Feedback(feedback::Feedback),
+    /// Show what was used, and what it cost.
+    Usage(usage::Usage),
+    /// Show how every limit of a key or a project stands.
+    Limits(limits::Limits),
     /// Show whom a running service refused, or would have refused while it only observes.
     Report(report::Report),
     /// Tokens for the HTTP API.
@@ -76,6 +105,8 @@ enum Command {
     Token(token::Token),
     /// Make usage records of what others have logged.
     Import(import::Import),
+    /// Hold a provider's bill against the ledger of a running service.
+    Reconcile(reconcile::Reconcile),
     /// Price lists.
     #[command(subcommand)]
     Prices(prices::Prices),
@@ -100,33 +131,47 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if error.use_stderr() { code::USAGE } else { code::GOOD }.into();
         }
     };
-    let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(command) => command.run(),
-        Command::Gateway(command) => command.run(),
-        Command::MockProvider(command) => command.run(),
-        Command::Demo(command) => command.run(),
-        Command::CheckConfig(command) => command.run(),
-        Command::Ban(command) => command.run(),
-        Command::Unban(command) => command.run(),
-        Command::Status(command) => command.run(),
-        Command::Events(command) => command.run(),
-        Command::Report(command) => command.run(),
-        Command::Token(command) => command.run(),
-        Command::Import(command) => command.run(),
-        Command::Prices(command) => command.run(),
-        Command::Openapi(command) => command.run(),
-        Command::Replay(command) => command.run(),
-        Command::Explain(command) => command.run(),
-        Command::Simulate(command) => command.run(),
-        Command::Migrate(command) => command.run(),
-    };
-    match done {
+    match cli.command.unwrap_or(Command::Serve(cli.serve)).run() {
         Ok(()) => code::GOOD.into(),
         Err(failure) => {
             if let Some(message) = failure.message() {
                 eprintln!("keyward: {message}");
             }
             failure.code().into()
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Serve(command) => command.run(),
+            Self::Gateway(command) => command.run(),
+            Self::MockProvider(command) => command.run(),
+            Self::Demo(command) => command.run(),
+            Self::CheckConfig(command) => command.run(),
+            Self::Ban(command) => command.run(),
+            Self::Unban(command) => command.run(),
+            Self::Status(command) => command.run(),
+            Self::Events(command) => command.run(),
+            Self::Allow(act) => act.run(&resource::ALLOW),
+            Self::Plan(act) => act.run(&resource::PLAN),
+            Self::Project(act) => act.run(&resource::PROJECT),
+            Self::Key(command) => command.run(),
+            Self::Policy(command) => command.run(),
+            Self::Feedback(command) => command.run(),
+            Self::Usage(command) => command.run(),
+            Self::Limits(command) => command.run(),
+            Self::Report(command) => command.run(),
+            Self::Token(command) => command.run(),
+            Self::Import(command) => command.run(),
+            Self::Reconcile(command) => command.run(),
+            Self::Prices(command) => command.run(),
+            Self::Openapi(command) => command.run(),
+            Self::Replay(command) => command.run(),
+            Self::Explain(command) => command.run(),
+            Self::Simulate(command) => command.run(),
+            Self::Migrate(command) => command.run(),
         }
     }
 }

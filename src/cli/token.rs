@@ -2,15 +2,11 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, duration, output};
+use super::{Failure, output, when::Expiry};
 use crate::{
     clock,
     config::Token as Entry,
-    domain::{
-        Millis,
-        actor::valid_token_id,
-        event::{format_millis, parse_millis},
-    },
+    domain::actor::valid_token_id,
     http::{Scope, new_token},
 };
 
@@ -32,18 +28,11 @@ pub(super) struct New {
     #[arg(long, value_parser = token_id)]
     id: Option<String>,
     /// Until when: an RFC 3339 time, or a length such as 90d. Without it, for good.
-    #[arg(long, value_parser = expiry)]
+    #[arg(long, value_parser = Expiry::read)]
     expires: Option<Expiry>,
     /// Print JSON in place of lines.
     #[arg(long)]
     json: bool,
-}
-
-/// When a token ends.
-#[derive(Debug, Clone, Copy)]
-enum Expiry {
-    At(Millis),
-    In(Millis),
 }
 
 impl Token {
@@ -56,10 +45,7 @@ impl Token {
 
 impl New {
     fn run(self) -> Result<(), Failure> {
-        let expires = self.expires.map(|expiry| match expiry {
-            Expiry::At(time) => time,
-            Expiry::In(length) => clock::wall().saturating_add(length),
-        });
+        let expires = self.expires.map(|expiry| expiry.millis(clock::wall()));
         let (token, entry) = new_token(self.id.as_deref(), &self.scope, expires)?;
         if self.json {
             output::line(&serde_json::json!({ "token": token.as_str(), "entry": entry }).to_string())?;
@@ -93,16 +79,6 @@ fn scope(text: &str) -> Result<Scope, String> {
 fn token_id(text: &str) -> Result<String, String> {
     let hint = "write 1 to 64 letters, digits, - or _; local and cli stand for something else";
     valid_token_id(text).then(|| text.to_owned()).ok_or_else(|| hint.to_owned())
-}
-
-fn expiry(text: &str) -> Result<Expiry, String> {
-    if let Ok(time) = parse_millis(text) {
-        return Ok(Expiry::At(time));
-    }
-    let seconds = duration::seconds(text).map_err(|_| {
-        format!("write a time such as {}, or a length such as 90d", format_millis(1_830_297_600_000))
-    })?;
-    Ok(Expiry::In(i64::try_from(seconds).unwrap_or(i64::MAX / 1000).saturating_mul(1000)))
 }
 
 #[cfg(test)]

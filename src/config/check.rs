@@ -39,6 +39,8 @@ pub(super) const RANGES: &[(&str, i64, i64)] = &[
     ("gateway.max_attempts", 1, 5),
     ("gateway.body_memory_mib", 32, 1_048_576),
     ("gateway.output_tokens", 1, 1_000_000_000),
+    ("gateway.cache_mib", 0, 65_536),
+    ("gateway.cache_ttl_seconds", 1, 86_400),
     ("authorize.estimated_tokens", 0, 1_000_000_000_000),
     ("store.deadline_ms", 1, 60_000),
     ("store.partitions", 1, 1_024),

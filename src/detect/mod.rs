@@ -5,6 +5,7 @@
 
 mod attribution;
 mod burst;
+mod canary;
 mod case;
 mod concurrent;
 mod crowd;
@@ -27,6 +28,7 @@ mod travel;
 mod weight;
 
 pub use attribution::{Attribution, has_a_past_from, has_succeeded};
+pub use canary::used_canary;
 pub use case::{Case, Describe, Sizes};
 pub use crowd::{Crowd, FirstUses, Spray};
 pub use detector_result::{DetectorReport, DetectorResult, Margin, Quiet};
@@ -86,6 +88,7 @@ pub fn all() -> &'static [Detector] {
         Detector::of_keys(AnomalyKind::EndpointScan, scan::judge),
         Detector::of_keys(AnomalyKind::TokenUsageSpike, spike::judge_tokens),
         Detector::of_keys(AnomalyKind::CostSpike, spike::judge_cost),
+        Detector::of_sources(AnomalyKind::CanaryKeyUsed, canary::judge),
     ];
     ALL
 }

@@ -47,6 +47,8 @@ anomaly_kinds! {
     TokenUsageSpike "TOKEN_USAGE_SPIKE" "token_usage_spike",
     /// Much more money than usual.
     CostSpike "COST_SPIKE" "cost_spike",
+    /// A key that nobody may use was used.
+    CanaryKeyUsed "CANARY_KEY_USED" "canary_key",
 }
 
 impl AnomalyKind {
@@ -108,6 +110,17 @@ pub enum Mode {
     Shadow,
     /// The detector is not asked.
     Off,
+}
+
+impl Mode {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// Whom a finding accuses.

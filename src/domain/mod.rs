@@ -7,6 +7,7 @@ pub mod actor;
 pub mod address;
 pub mod alert;
 pub mod allowlist;
+pub mod bill;
 pub mod calendar;
 pub mod counter;
 pub mod day_comparison;

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// Nano-dollars in a dollar, as a power of ten.
 pub const NANO_PLACES: usize = 9;
@@ -38,6 +38,16 @@ impl Serialize for Usd {
     /// As text: a JSON number would be read as a binary fraction.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Usd {
+    /// Reads the text that it is written as.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'_, str>::deserialize(deserializer)?;
+        let nanos =
+            decimal(&text, NANO_PLACES).map_err(|_| D::Error::custom("is no amount of US dollars"))?;
+        Ok(Self(nanos.units))
     }
 }
 

@@ -134,6 +134,9 @@ pub struct Charge {
 pub struct LedgerEntry {
     /// Identity of the request: charged once within `idempotency.seconds`, however often and wherever it comes.
     pub claim: Option<u128>,
+    /// Names the claim's maker, below 2^52 and never the same twice: when the same charge is sent again because no
+    /// answer came, it finds the claim its own, and nothing is charged a second time. 0: it is sent once.
+    pub attempt: u64,
     /// The reservation that it settles; the charge is a [`ChargeMode::Report`].
     pub settles: Option<Settles>,
     /// Keeps what is charged as a reservation.
@@ -145,7 +148,7 @@ pub struct LedgerEntry {
 /// Who has a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Claim {
-    /// Nobody had it: it is the caller's now.
+    /// Nobody had it, or this very charge when it was sent before: it is the caller's now.
     #[default]
     Fresh,
     /// Another caller has it, and has not finished.
@@ -192,7 +195,8 @@ pub struct Observation {
     pub created: bool,
     /// False when the subject is unknown and may not be created: its windows counted nothing.
     pub tracked: bool,
-    /// Whether it was the first with its [`LedgerEntry::claim`]; if not, nothing was charged.
+    /// Whether it was the first with its [`LedgerEntry::claim`]; if not, nothing was charged. Of a charge that was made
+    /// when it was sent before, all but `settled` is as it is now, and that only where an estimate is kept.
     pub claim: Claim,
     /// The reservation that it settled, as it was before.
     pub settled: Option<Reservation>,
@@ -238,6 +242,11 @@ impl Charge {
     /// Identity of the request, where it has one.
     pub fn claim(&self) -> Option<u128> {
         self.entry.as_ref()?.claim
+    }
+
+    /// Who claims the request, where it is claimed: see [`LedgerEntry::attempt`].
+    pub fn attempt(&self) -> u64 {
+        self.entry.as_ref().map_or(0, |entry| entry.attempt)
     }
 }
 

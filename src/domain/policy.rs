@@ -199,6 +199,14 @@ pub struct SpikePolicy {
     pub min_amount: f64,
 }
 
+/// What becomes of whoever uses a key that nobody may use.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryPolicy {
+    /// Whether it is acted on. The key is refused in any case.
+    pub mode: Mode,
+}
+
 /// One section per detector, named as [`AnomalyKind::detector`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -225,6 +233,9 @@ pub struct DetectorPolicies {
     pub token_usage_spike: SpikePolicy,
     /// Cost spikes of a day.
     pub cost_spike: SpikePolicy,
+    /// The use of keys that nobody may use. Policies that were stored before there were any enforce it.
+    #[serde(default)]
+    pub canary_key: CanaryPolicy,
 }
 
 /// Limits, thresholds, modes and ladder.
@@ -263,6 +274,7 @@ impl Policy {
             AnomalyKind::EndpointScan => d.endpoint_scan.mode,
             AnomalyKind::TokenUsageSpike => d.token_usage_spike.mode,
             AnomalyKind::CostSpike => d.cost_spike.mode,
+            AnomalyKind::CanaryKeyUsed => d.canary_key.mode,
         }
     }
 }

@@ -104,6 +104,8 @@ pub struct Record {
     pub admit: bool,
     /// It is seen on its way: counted at once, and completed by its record.
     pub observes: bool,
+    /// It is more of a request that is counted already, and counts no request itself.
+    pub is_part: bool,
     /// Its tokens may be of the prompt or of the completion: an estimate that does not say which.
     pub of_either_kind: bool,
     /// A digest of the whole body (request id and key included), by which a retry is recognised; 0 without an id.

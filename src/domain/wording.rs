@@ -80,6 +80,23 @@ pub fn list<T: AsRef<str>>(items: &[T]) -> String {
     }
 }
 
+/// `IMPOSSIBLE_TRAVEL` or `impossible_travel` as people write it: `Impossible travel`.
+pub fn in_words(name: &str) -> String {
+    let mut text = name.to_lowercase().replace('_', " ");
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
+}
+
+/// Nano-dollars as an amount with two digits: `$12.40`; what is less than a cent, but not nothing, as `< $0.01`.
+pub fn money(nanos: u64) -> String {
+    if nanos > 0 && nanos < 10_000_000 {
+        return "< $0.01".to_owned();
+    }
+    dollars(nanos as f64 / 1e9)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,5 +136,20 @@ mod tests {
     #[test]
     fn lists_end_with_an_and() {
         assert_eq!([list(&["a"]), list(&["a", "b"]), list(&["a", "b", "c"])], ["a", "a and b", "a, b and c"]);
+    }
+
+    #[test]
+    fn names_are_shown_as_people_write_them() {
+        assert_eq!(in_words("IMPOSSIBLE_TRAVEL"), "Impossible travel");
+        assert_eq!(in_words("temporary_ban"), "Temporary ban");
+        assert_eq!(in_words(""), "");
+        assert_eq!(in_words("é"), "é");
+    }
+
+    #[test]
+    fn a_fraction_of_a_cent_is_not_nothing() {
+        assert_eq!(money(0), "$0.00");
+        assert_eq!(money(9_999_999), "< $0.01");
+        assert_eq!(money(12_400_000_000), "$12.40");
     }
 }

@@ -12,7 +12,7 @@ use super::{
         reservations::Reservations, spend::SpendWatch, upkeep::Upkeep, usage::Usage, usage_book::UsageBook,
     },
     bans::BanIndex,
-    decide::{Decider, Remembers},
+    decide::{Attempts, Decider, Remembers},
     fallback::Fallback,
     in_force::InForce,
     limit_reports::LimitReports,
@@ -108,6 +108,7 @@ impl Parts {
             deadline: options.deadline,
             flushes: options.flushes,
             lease: options.lease,
+            attempts: Attempts::new(&self.usage_book.instance()),
             batches: Semaphore::new(1),
         }
     }

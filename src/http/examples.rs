@@ -125,6 +125,9 @@ fn example(route: &str, media: &str) -> Option<Value> {
         "PATCH /v1/keys/{key_id}" => json!({ "label": "nightly batch jobs" }),
         "PUT /v1/policy" => policy()?,
         "POST /v1/usage-metrics" => json!({}),
+        "POST /v1/usage/reconcile" => {
+            json!({ "lines": [{ "day": "2026-03-02", "model": "gpt-4.1", "cost_usd": "2" }] })
+        }
         _ if route.ends_with("/dead-letters/redeliver") || route.ends_with("/dead-letters/discard") => {
             json!({})
         }

@@ -128,6 +128,18 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     }
 }
 
+/// A JSON body of a given form, as large as a batch may be.
+pub(super) struct LargeJson<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for LargeJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let bytes = document(app, request, BATCH_LIMIT).await?.ok_or(ApiError::EmptyBody)?;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
 /// A JSON body of a given form, or none.
 pub(super) struct MaybeJson<T>(pub Option<T>);
 
@@ -147,18 +159,19 @@ impl FromRequest<App> for JsonDocument {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        document(app, request).await?.map(Self).ok_or(ApiError::EmptyBody)
+        document(app, request, BODY_LIMIT).await?.map(Self).ok_or(ApiError::EmptyBody)
     }
 }
 
 /// The document in a body, read; `None` where there is no body.
 async fn json<T: DeserializeOwned>(app: &App, request: Request) -> Result<Option<T>, ApiError> {
-    let bytes = document(app, request).await?;
+    let bytes = document(app, request, BODY_LIMIT).await?;
     Ok(bytes.map(|bytes| parse(&bytes)).transpose()?)
 }
 
-/// The document in a body; `None` where there is no body. Only a DELETE may then leave its content type out.
-async fn document(app: &App, request: Request) -> Result<Option<Bytes>, ApiError> {
+/// The document in a body of at most `limit` bytes; `None` where there is no body. Only a DELETE may then leave its
+/// content type out.
+async fn document(app: &App, request: Request, limit: usize) -> Result<Option<Bytes>, ApiError> {
     let content_type = content_type(request.headers());
     let patches = request.method() == Method::PATCH;
     let is_json = content_type.is_some_and(|content_type| match content_type.as_str() {
@@ -168,7 +181,7 @@ async fn document(app: &App, request: Request) -> Result<Option<Bytes>, ApiError
         _ => false,
     });
     let needs_type = request.method() != Method::DELETE;
-    let bytes = read(app, request, BODY_LIMIT).await?;
+    let bytes = read(app, request, limit).await?;
     let is_empty = bytes.trim_ascii().is_empty();
     if !is_json && (needs_type || !is_empty) {
         let wanted =

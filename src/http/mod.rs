@@ -27,6 +27,7 @@ pub(crate) mod params;
 mod policy;
 mod prices;
 pub mod ratelimit;
+mod reconcile;
 mod record;
 mod registry;
 mod reservations;
@@ -42,6 +43,7 @@ mod tests;
 mod text;
 mod traces;
 pub(crate) mod usage;
+mod week;
 mod whoami;
 mod write_timeout;
 
@@ -153,6 +155,7 @@ pub fn router_with(
         .route("/v1/events", on.may(Read, get(events::list)))
         .route("/v1/events/summary", on.may(Read, get(summary::show)))
         .route("/v1/events/stream", on.may(Read, get(stream::stream)))
+        .route("/v1/reports/week", on.may(Read, get(week::show)))
         .route("/v1/events/{id}/feedback", on.may(BansWrite, post(events::feedback)))
         .route("/v1/allowlist", on.may(Read, get(allowlist::list)))
         .route(
@@ -184,6 +187,7 @@ pub fn router_with(
         .route("/v1/prices", on.may(Read, get(prices::show)))
         .route("/v1/alerts", on.may(Read, get(alerts::list)))
         .route("/v1/usage", on.may(Read, get(usage::list)))
+        .route("/v1/usage/reconcile", on.may(Admin, post(reconcile::reconcile)))
         .route("/v1/usage/forecast", on.may(Read, get(forecast::show)))
         .route("/v1/sinks", on.may(Read, get(sinks::list)))
         .route("/v1/sinks/{name}/dead-letters", on.may(Read, get(sinks::dead_letters)))

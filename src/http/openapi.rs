@@ -17,9 +17,9 @@ use super::{
     error::PROBLEM_JSON,
     events,
     examples::Examples,
-    forecast, health, lift, limits, policy, prices, record,
+    forecast, health, lift, limits, policy, prices, reconcile, record,
     registry::{issue, keys, plans, projects},
-    reservations, sinks, stream, subject_list, subjects, summary, traces, usage, whoami,
+    reservations, sinks, stream, subject_list, subjects, summary, traces, usage, week, whoami,
 };
 
 #[derive(OpenApi)]
@@ -31,10 +31,10 @@ use super::{
         reservations::change, reservations::give_back,
         bans::list, bans::lookup, bans::show, bans::ban, bans::lift, lift::lift_many,
         subject_list::list, subjects::show, subjects::forget,
-        events::list, summary::show, stream::stream, events::feedback,
+        events::list, summary::show, stream::stream, events::feedback, week::show,
         allowlist::list, allowlist::show, allowlist::put, allowlist::delete,
         policy::show, policy::put,
-        prices::show, usage::list, forecast::show, alerts::list,
+        prices::show, usage::list, reconcile::reconcile, forecast::show, alerts::list,
         plans::list, plans::show, plans::put, plans::patch, plans::delete,
         projects::list, projects::show, projects::put, projects::patch, projects::delete,
         limits::show,

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -45,6 +45,8 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const LEAST_LOOK: Duration = Duration::from_millis(10);
 /// HTTP/2: requests at once on one connection.
 const MAX_STREAMS: u32 = 128;
+/// HTTP/2: most bytes of an answer that are given out at once, so that the last of them are soon taken or seen to wait.
+const PIECE: usize = 16 * 1024;
 /// HTTP/1: the largest head.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
@@ -255,15 +257,36 @@ async fn answer(
     // Over HTTP/1 the connection itself shows whether anything is taken of an answer, however slowly.
     let is_watched = request.version() == Version::HTTP_2;
     let response = router.oneshot(request.map(Body::new)).await?;
-    Ok(response.map(|body| Counted { body, is_watched, under_way }))
+    Ok(response.map(|body| Counted { body, rest: Bytes::new(), is_watched, under_way }))
 }
 
 /// The body of an answer, for whose length the request counts as under way. What it has given out waits for the client
-/// until more is asked for, or the body is dropped.
+/// until more is asked for, or the body is dropped. Given out at once, an answer would be dropped before it is taken:
+/// so one that is watched is given out in pieces of at most [`PIECE`] bytes.
 struct Counted {
     body: Body,
+    /// What has come of the body and is not given out yet.
+    rest: Bytes,
     is_watched: bool,
     under_way: connections::Request,
+}
+
+impl Counted {
+    /// The next piece: of what is left, or of what comes.
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                other => return Poll::Ready(other),
+            };
+            match frame.into_data() {
+                Ok(data) => self.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
 }
 
 impl HttpBody for Counted {
@@ -274,19 +297,26 @@ impl HttpBody for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if self.is_watched {
-            self.under_way.waits(polled.is_ready());
+        if !self.is_watched {
+            return Pin::new(&mut self.body).poll_frame(context);
         }
+        let polled = self.poll_piece(context);
+        self.under_way.waits(polled.is_ready());
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (of_body, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(of_body.lower() + rest);
+        if let Some(upper) = of_body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }
 

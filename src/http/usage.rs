@@ -192,13 +192,22 @@ async fn so_far(app: &App, query: &UsageQuery, period: (Millis, Millis)) -> Resu
     Ok(Sums::of(&table.total, Some(&table.all_latencies)))
 }
 
+/// A question that is answered with no more than an answer may hold.
+pub(super) fn bounded(query: UsageQuery) -> UsageQuery {
+    UsageQuery { max_rows: MAX_ROWS, max_scanned: MAX_SCANNED, ..query }
+}
+
 fn names(group: Grouping) -> Vec<&'static str> {
     let Grouping { project, model, key, endpoint, user } = group;
     let all = [(project, "project"), (model, "model"), (key, "key"), (endpoint, "endpoint"), (user, "user")];
     all.into_iter().filter(|(asked, _)| *asked).map(|(_, name)| name).collect()
 }
 
-fn whole(table: UsageTable) -> Result<UsageTable, ApiError> {
+/// A table that holds everything that was asked for.
+///
+/// # Errors
+/// It would be too many rows.
+pub(super) fn whole(table: UsageTable) -> Result<UsageTable, ApiError> {
     if !table.overflowed {
         return Ok(table);
     }

@@ -53,11 +53,15 @@ pub enum MapError {
     /// It is not TOML of the form of a map.
     #[error("is no map: {0}")]
     Form(String),
-    /// It fills what is no field of a record.
-    #[error("fields.{name} is no field of a record; there are {}", FIELDS.join(", "))]
+    /// It fills what is no field.
+    #[error("fields.{name} is no field of {what}; there are {known}")]
     UnknownField {
         /// The name in the map.
         name: String,
+        /// Of what it is none.
+        what: &'static str,
+        /// The fields that there are.
+        known: String,
     },
     /// What it names as a place is none.
     #[error("fields.{name}: {pointer:?} is no JSON pointer: it begins with a /")]
@@ -98,7 +102,7 @@ pub struct Map {
 /// One place, or several of which the first is taken that has something.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-enum Places {
+pub(super) enum Places {
     One(String),
     Several(Vec<String>),
 }
@@ -115,7 +119,7 @@ impl Places {
 /// Where a field is, and what it becomes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-enum Source {
+pub(super) enum Source {
     /// What is at a place, as it is.
     At(Places),
     /// A place, and more about it.
@@ -124,7 +128,7 @@ enum Source {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Detail {
+pub(super) struct Detail {
     /// Where the value is logged.
     at: Option<Places>,
     /// Places that become a path together.
@@ -149,15 +153,7 @@ impl Map {
     /// [`MapError`] names what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, MapError> {
         let map: Self = toml::from_str(text).map_err(|error| MapError::Form(error.message().to_owned()))?;
-        for (name, source) in &map.fields {
-            if !FIELDS.contains(&name.as_str()) {
-                return Err(MapError::UnknownField { name: name.clone() });
-            }
-            let wrong = source.pointers().find(|pointer| !pointer.starts_with('/'));
-            if let Some(pointer) = wrong {
-                return Err(MapError::Pointer { name: name.clone(), pointer: pointer.clone() });
-            }
-        }
+        check(&map.fields, &FIELDS, "a record")?;
         let fills = |name: &str| map.fields.contains_key(name);
         if !fills("key_id") && !fills("api_key") {
             return Err(MapError::Lacks("key_id or api_key"));
@@ -194,6 +190,24 @@ impl Map {
     }
 }
 
+/// Whether all fields of a map are ones that `what` has, at places that can be.
+pub(super) fn check(
+    fields: &BTreeMap<String, Source>,
+    known: &[&str],
+    what: &'static str,
+) -> Result<(), MapError> {
+    for (name, source) in fields {
+        if !known.contains(&name.as_str()) {
+            return Err(MapError::UnknownField { name: name.clone(), what, known: known.join(", ") });
+        }
+        let wrong = source.pointers().find(|pointer| !pointer.starts_with('/'));
+        if let Some(pointer) = wrong {
+            return Err(MapError::Pointer { name: name.clone(), pointer: pointer.clone() });
+        }
+    }
+    Ok(())
+}
+
 impl Source {
     fn pointers(&self) -> impl Iterator<Item = &String> {
         let (at, join): (&[String], &[String]) = match self {
@@ -203,7 +217,8 @@ impl Source {
         at.iter().chain(join)
     }
 
-    fn of(&self, logged: &Value) -> Option<Value> {
+    /// What a logged value has there.
+    pub(super) fn of(&self, logged: &Value) -> Option<Value> {
         match self {
             Self::At(places) => first(places, logged).cloned(),
             Self::Detailed(detail) => detail.of(logged),

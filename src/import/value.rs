@@ -24,6 +24,8 @@ const NUMBERS: [&str; 3] = ["cost_usd", "latency_ms", "seconds"];
 /// The longest text of a field, in bytes; of others 128.
 const LONGEST: [(&str, usize); 4] =
     [("endpoint", 2048), ("user_agent", 1024), ("api_key", 512), ("key_id", 256)];
+/// Characters of a date such as `2026-03-02`.
+const DATE: usize = 10;
 /// A time above this is in milliseconds, else in seconds: as seconds, it is in the year 5138.
 const FEWEST_MILLIS: f64 = 1e11;
 
@@ -76,6 +78,16 @@ fn time(value: &Value) -> Option<String> {
     crate::domain::event::parse_millis(&text).ok().map(format_millis)
 }
 
+/// The day of UTC that a date or a time is in, as `2026-03-02`.
+pub(super) fn day(value: &Value) -> Option<String> {
+    let is_date = value.as_str().is_some_and(|text| text.trim().len() == DATE);
+    let time = match value.as_str().filter(|_| is_date) {
+        Some(date) => time(&format!("{}T00:00:00Z", date.trim()).into())?,
+        None => time(value)?,
+    };
+    time.get(..DATE).map(str::to_owned)
+}
+
 /// `2026-03-02 09:13:22.123` with what it lacks: it is in UTC where it does not say.
 fn complete(text: &str) -> String {
     let mut text = text.replacen(' ', "T", 1);
@@ -120,6 +132,16 @@ mod tests {
         assert_eq!(time(&json!("02/Mar/2026:10:13:22 +0100")).as_deref(), Some("2026-03-02T09:13:22.000Z"));
         for value in [json!("yesterday"), json!("02/Foo/2026:10:13:22 +0100"), json!(null), json!([])] {
             assert_eq!(time(&value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_day_is_that_of_utc_whatever_names_it() {
+        for value in [json!("2026-03-02"), json!(1_772_409_600), json!("2026-03-03T00:30:00+01:00")] {
+            assert_eq!(day(&value).as_deref(), Some("2026-03-02"), "{value}");
+        }
+        for value in [json!("2026-13-02"), json!("02/03/2026"), json!(null)] {
+            assert_eq!(day(&value), None, "{value}");
         }
     }
 

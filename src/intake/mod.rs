@@ -144,6 +144,7 @@ impl Intake {
             usage_known,
             admit: wire.admit == Some(true),
             observes: wire.asked.is_some_and(|asked| asked.observes),
+            is_part: false,
             of_either_kind,
             digest,
         })

@@ -9,7 +9,9 @@ mod replay;
 mod score;
 #[cfg(test)]
 mod tests;
+mod week;
 
 pub use page::Page;
 pub use replay::{Decided, of_replay};
 pub use score::of_score;
+pub use week::of_week;

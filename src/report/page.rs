@@ -91,6 +91,25 @@ impl Page {
         self.render()
     }
 
+    /// What it says, as text for a terminal: figures a line each, then each table under its title.
+    pub fn text(&self) -> String {
+        let mut text = format!("{}: {}\n", self.title, self.lead);
+        for notice in &self.notices {
+            text.push_str(&format!("{notice}\n"));
+        }
+        for Tile { name, value, note } in &self.tiles {
+            let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
+            text.push_str(&format!("{name}: {value}{note}\n"));
+        }
+        for section in &self.sections {
+            let Some(grid) = &section.grid else { continue };
+            let part = section.part.as_ref().map_or_else(String::new, |part| format!("{part}: "));
+            text.push_str(&format!("\n{part}{}\n", section.title));
+            text.push_str(&grid.text());
+        }
+        text
+    }
+
     pub(super) fn tile(&mut self, name: &str, value: impl Into<String>, note: impl Into<String>) {
         self.tiles.push(Tile { name: name.to_owned(), value: value.into(), note: note.into() });
     }
@@ -124,6 +143,30 @@ impl Grid {
         };
         let cells = cells.into_iter().zip(&self.columns).enumerate().map(cell).collect();
         self.rows.push(Row { cells, is_sum });
+    }
+
+    /// As lines: columns as wide as what is in them, words at the left and numbers at the right.
+    fn text(&self) -> String {
+        if self.rows.is_empty() {
+            return format!("  {}\n", self.empty);
+        }
+        let titles: Vec<&str> = self.columns.iter().map(|column| column.title.as_str()).collect();
+        let cells = self.rows.iter().map(|row| row.cells.iter().map(|cell| cell.text.as_str()).collect());
+        let lines: Vec<Vec<&str>> = [titles].into_iter().chain(cells).collect();
+        let length = |n: usize| lines.iter().filter_map(|line| line.get(n)).map(|t| t.chars().count()).max();
+        let widths: Vec<usize> = (0..self.columns.len()).map(|n| length(n).unwrap_or(0)).collect();
+        let mut text = String::new();
+        for line in &lines {
+            let cells = line.iter().zip(&self.columns).zip(&widths).map(|((cell, column), width)| {
+                if column.is_words { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            });
+            text.push_str(&format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end());
+            text.push('\n');
+        }
+        if !self.more.is_empty() {
+            text.push_str(&format!("  {}\n", self.more));
+        }
+        text
     }
 
     /// Whether it has more columns than a narrow window has room for.

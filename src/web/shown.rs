@@ -8,11 +8,13 @@ use crate::{
         event::{Event, format_millis},
         money::Usd,
         standing::StandingState,
-        wording::{dollars, whole},
+        wording::whole,
     },
     http::bans,
     store::StandingRecord,
 };
+
+pub(super) use crate::domain::wording::{in_words, money};
 
 /// What needs no escape in a part of a path.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
@@ -46,23 +48,6 @@ pub(super) fn in_path(text: &str) -> String {
 /// Where a subject is shown.
 pub(super) fn subject_path(subject: &str) -> String {
     format!("/ui/subjects/{}", in_path(subject))
-}
-
-/// `IMPOSSIBLE_TRAVEL` or `impossible_travel` as people write it: `Impossible travel`.
-pub(super) fn in_words(name: &str) -> String {
-    let mut text = name.to_lowercase().replace('_', " ");
-    if let Some(first) = text.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    text
-}
-
-/// Nano-dollars as an amount with two digits: `$12.40`; what is less than a cent, but not nothing, as `< $0.01`.
-pub(super) fn money(nanos: u64) -> String {
-    if nanos > 0 && nanos < 10_000_000 {
-        return "< $0.01".to_owned();
-    }
-    dollars(nanos as f64 / 1e9)
 }
 
 /// The whole amount to the nano-dollar, for whoever wants to know.
@@ -193,14 +178,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_shown_as_people_write_them() {
-        assert_eq!(in_words("IMPOSSIBLE_TRAVEL"), "Impossible travel");
-        assert_eq!(in_words("temporary_ban"), "Temporary ban");
-        assert_eq!(in_words(""), "");
-        assert_eq!(in_words("é"), "é");
-    }
-
-    #[test]
     fn a_subject_is_one_part_of_a_path() {
         assert_eq!(subject_path("ip:203.0.113.0/24"), "/ui/subjects/ip:203.0.113.0%2F24");
         assert_eq!(subject_path("key:a?b#c d"), "/ui/subjects/key:a%3Fb%23c%20d");
@@ -213,10 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fraction_of_a_cent_is_not_nothing() {
-        assert_eq!(money(0), "$0.00");
-        assert_eq!(money(9_999_999), "< $0.01");
-        assert_eq!(money(12_400_000_000), "$12.40");
+    fn the_whole_amount_is_at_hand() {
         assert_eq!(exact_money(7_456_000), "$0.007456");
     }
 }

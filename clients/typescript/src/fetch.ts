@@ -28,13 +28,12 @@ export function withKeyward<Args extends unknown[]>(
 ): (request: Request, ...args: Args) => Promise<Response> {
   const guard = new Guard(options);
   return async (request, ...args) => {
-    const { pathname: path, search } = new URL(request.url);
+    const { pathname: path, search, hash } = new URL(request.url);
     const headers = apart(request.headers);
     const sourceIp = (resolve: (peer: string | undefined) => string) =>
       resolve(options.clientIp?.(request, ...args) ?? undefined);
-    const hold = await guard.hold({ method: request.method, path, query: search.slice(1), headers, sourceIp }, () =>
-      bodyOf(request, guard.mostBody),
-    );
+    const head = { method: request.method, path, query: (search + hash).slice(1), headers, sourceIp };
+    const hold = await guard.hold(head, () => bodyOf(request, guard.mostBody));
     if (!(hold instanceof Hold)) {
       const { status, headers, body } = refusalParts(hold);
       return new Response(body, { status, headers });

@@ -1,9 +1,11 @@
 //! `keyward demo`: the real service over a store of its own, with keys that have a past, and labelled traffic played
-//! into it over its HTTP API: decisions, bans and events within a minute.
+//! into it over its HTTP API: decisions, bans and events within a minute. With `--gateway`, a stream that a ban cuts.
 
 mod answer;
+mod gateway;
 mod play;
 mod screen;
+mod story;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,6 +23,9 @@ use crate::{
 };
 use screen::Screen;
 
+/// How long the play takes where nothing else is asked for, in seconds.
+const SECONDS: u64 = 40;
+
 /// See it at work: a service with a past, under attack. Settings from the environment and from files are left aside.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
@@ -33,9 +38,13 @@ pub(super) struct Demo {
     /// Another seed, other traffic.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How long the play takes.
-    #[arg(long, default_value_t = 40, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(5..=600))]
-    seconds: u64,
+    /// How long the play takes [default: 40, with --gateway 8].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(5..=600))]
+    seconds: Option<u64>,
+    /// The gateway instead, before a provider that is built in: a key leaks, and its stream is cut. It listens on the
+    /// next port.
+    #[arg(long)]
+    gateway: bool,
     /// Stop after the play instead of serving on.
     #[arg(long)]
     exit: bool,
@@ -46,13 +55,17 @@ impl Demo {
         // Removed when it is dropped, after everything that works in it has ended.
         let directory = tempfile::Builder::new().prefix("keyward-demo-").tempdir()?;
         let own = format!("embedded:{}", directory.path().display());
-        let config = self.config(self.store.as_deref().unwrap_or(&own))?;
-        telemetry::start_log(&config.log)?;
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.stage(config))
+        let store = self.store.clone().unwrap_or(own);
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.stage(&store))
+    }
+
+    /// How long the play takes, in seconds.
+    fn seconds(&self) -> u64 {
+        self.seconds.unwrap_or(if self.gateway { gateway::SECONDS } else { SECONDS })
     }
 
     /// The settings: the defaults, and what the play needs. Not the environment's, which may name a real store.
-    fn config(&self, store: &str) -> Result<Config, Failure> {
+    fn config(&self, store: &str, more: Vec<(&'static str, &'static str, Value)>) -> Result<Config, Failure> {
         let text = |text: &str| Value::String(text.to_owned());
         let mut flags = vec![
             ("--listen", "server.listen", text(&self.listen)),
@@ -61,14 +74,21 @@ impl Demo {
             ("demo", "store.deadline_ms", Value::Integer(1_000)),
         ];
         flags.push(("--store", "store.url", text(store)));
+        flags.extend(more);
         Ok(Config::load(&Sources { flags, ..Sources::default() })?)
     }
 
-    async fn stage(self, config: Config) -> Result<(), Failure> {
+    async fn stage(self, store: &str) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
         let screen = Screen::new();
+        let perform = async {
+            match self.gateway {
+                true => gateway::perform(&self, store, &screen).await,
+                false => self.perform(store, &screen).await,
+            }
+        };
         let done = tokio::select! {
-            done = self.perform(&config, &screen) => done,
+            done = perform => done,
             _ = signals.next() => return Ok(()),
         };
         let running = done?;
@@ -80,14 +100,16 @@ impl Demo {
     }
 
     /// The past, the service, the play. The service that is returned still runs.
-    async fn perform(&self, config: &Config, screen: &Screen) -> Result<app::Running, Failure> {
+    async fn perform(&self, store: &str, screen: &Screen) -> Result<app::Running, Failure> {
+        let config = self.config(store, Vec::new())?;
+        telemetry::start_log(&config.log)?;
         let cast = Cast::draw(self.seed, clock::wall());
         screen.past_begins(cast.players.len())?;
-        let (past, took) = learn(config, &cast).await?;
+        let (past, took) = learn(&config, &cast).await?;
         screen.past_ends(past.requests, took)?;
-        let running = app::start(config.clone()).await?;
+        let running = app::start(config).await?;
         let url = format!("http://{}", running.address);
-        let length = Duration::from_secs(self.seconds);
+        let length = Duration::from_secs(self.seconds());
         let suspect = |name: &str| past.suspects.iter().any(|suspect| &**suspect == name);
         let cues = script(&cast, self.seed, clock::wall(), length, suspect);
         screen.welcome(&url, cast.to_try(self.seed).as_ref(), &cues, length)?;

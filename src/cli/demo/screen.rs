@@ -17,7 +17,7 @@ use crate::{
 
 /// ANSI colours by what they are for.
 #[derive(Clone, Copy)]
-enum Paint {
+pub(super) enum Paint {
     Strong,
     Faint,
     Good,
@@ -124,7 +124,8 @@ impl Screen {
         ))
     }
 
-    fn place(&self, address: IpAddr) -> String {
+    /// Where an address is, as far as the demo database knows.
+    pub(super) fn place(&self, address: IpAddr) -> String {
         let place = self.places.as_ref().and_then(|db| db.lookup(address)).map(|place| place.summary());
         let country = place.as_ref().and_then(|place| place.country.clone());
         let city = place.and_then(|place| place.city);
@@ -135,7 +136,8 @@ impl Screen {
         }
     }
 
-    fn paint(&self, paint: Paint, text: &str) -> String {
+    /// Text in a colour, where there are any.
+    pub(super) fn paint(&self, paint: Paint, text: &str) -> String {
         let code = match paint {
             Paint::Strong => 1,
             Paint::Faint => 2,

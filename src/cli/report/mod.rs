@@ -2,11 +2,13 @@
 
 mod table;
 mod tally;
+mod week;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::PathBuf};
 
 use clap::Args;
 use reqwest::Method;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
@@ -42,12 +44,18 @@ const KINDS: [EventType; 8] = [
     EventType::UnknownKey,
 ];
 
-/// Show whom a running service refused, or would have refused.
+/// Show whom a running service refused, or would have refused; or sum up a week.
 #[derive(Debug, Args)]
 pub(super) struct Report {
     /// Not before this: a length before now such as 7d or 12h, or an RFC 3339 time.
     #[arg(long, default_value = "7d", value_name = "LENGTH|TIME", value_parser = When::read)]
     since: When,
+    /// Sum up the seven days before `--until` instead: events, bans and how they ended, detectors, spend.
+    #[arg(long, conflicts_with = "since")]
+    week: bool,
+    /// Write the week as an HTML file that holds all that it shows; - is standard output.
+    #[arg(long, value_name = "FILE", requires = "week", conflicts_with = "json")]
+    html: Option<PathBuf>,
     /// Before this, said in the same way [default: now].
     #[arg(long, value_name = "LENGTH|TIME", value_parser = When::read)]
     until: Option<When>,
@@ -59,6 +67,10 @@ impl Report {
     pub(super) fn run(self) -> Result<(), Failure> {
         let service = self.service.connect()?;
         let now = clock::wall();
+        if self.week {
+            let until = self.until.map(|until| until.millis(now));
+            return week::report(&service, until, self.html.as_deref(), self.service.json);
+        }
         let since = self.since.millis(now);
         let until = self.until.map_or(now + 1, |until| until.millis(now));
         if since >= until {
@@ -94,18 +106,13 @@ async fn read_events(
 ) -> Result<(), Failure> {
     let (since, until) = (format_millis(since), format_millis(until));
     let query = [("type", kind.name()), ("since", &since), ("until", &until), ("limit", PAGE)];
-    let mut cursor = None::<String>;
-    loop {
-        let from: Vec<_> = cursor.iter().map(|cursor| ("cursor", cursor)).collect();
-        let request = service.request(Method::GET, &["v1", "events"]).query(&query).query(&from);
-        let mut page = service.json(request).await?;
-        let events: Vec<Event> = serde_json::from_value(page["items"].take())?;
-        events.iter().for_each(|event| tally.add(event));
-        cursor = page["next_cursor"].as_str().map(str::to_owned);
-        if cursor.is_none() {
-            return Ok(());
-        }
-    }
+    service
+        .each_page(&["v1", "events"], &query, |events| {
+            let events: Vec<Event> = events.iter().map(Event::deserialize).collect::<Result<_, _>>()?;
+            events.iter().for_each(|event| tally.add(event));
+            Ok(())
+        })
+        .await
 }
 
 /// How many keys made requests on the days of the span; `None` when there are too many to be told in one answer.

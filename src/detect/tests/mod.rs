@@ -152,6 +152,7 @@ impl Scene {
                 usage_known: true,
                 admit: false,
                 observes: false,
+                is_part: false,
                 of_either_kind: false,
                 digest: 0,
             },

@@ -137,6 +137,7 @@ fn the_struct_of_its_type_says_all_that_a_golden_event_says() {
             EventType::SinkTest => again::<SinkTest>(&event),
             EventType::DeadLettersChanged => again::<DeadLettersChanged>(&event),
             EventType::ProviderCredentialRefused => again::<ProviderCredentialRefused>(&event),
+            EventType::UsageMismatch => again::<UsageMismatch>(&event),
             EventType::StoreDegraded => again::<StoreDegraded>(&event),
             EventType::StoreRecovered => again::<StoreRecovered>(&event),
             EventType::ClockJumped => again::<ClockJumped>(&event),

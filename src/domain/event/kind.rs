@@ -63,6 +63,8 @@ pub enum EventType {
     DeadLettersChanged,
     /// A provider refuses the key that the gateway sends it.
     ProviderCredentialRefused,
+    /// A provider's bill differs from what the ledger counted.
+    UsageMismatch,
     /// The store does not answer; each instance decides by itself.
     StoreDegraded,
     /// The store answers again.
@@ -104,6 +106,7 @@ const PLAIN: &[(EventType, &str)] = &[
     (EventType::SinkTest, "SINK_TEST"),
     (EventType::DeadLettersChanged, "DEAD_LETTERS_CHANGED"),
     (EventType::ProviderCredentialRefused, "PROVIDER_CREDENTIAL_REFUSED"),
+    (EventType::UsageMismatch, "USAGE_MISMATCH"),
     (EventType::StoreDegraded, "STORE_DEGRADED"),
     (EventType::StoreRecovered, "STORE_RECOVERED"),
     (EventType::ClockJumped, "CLOCK_JUMPED"),

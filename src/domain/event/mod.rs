@@ -43,7 +43,9 @@ pub use self::{
     service::{
         EmergencyHookCalled, EventGap, HookOutcome, ProviderCredentialRefused, StoreDegraded, StoreRecovered,
     },
-    spending::{AlertRuleFired, BudgetUsed, KeyCutOff, LimitUsed, SpendAnomaly, SpendCheck, SpendSign},
+    spending::{
+        AlertRuleFired, BudgetUsed, KeyCutOff, LimitUsed, SpendAnomaly, SpendCheck, SpendSign, UsageMismatch,
+    },
     standing::{BanExpired, BanLifted, Cause, Hold, KeySpared, StandingChanged},
     tally::{EventTally, TallyBucket, TallyBy},
     trouble::{AnswersDegraded, ClockJumped, ClockSource, DataMissing, JumpStage, UpkeepFailed},

@@ -186,6 +186,29 @@ impl Details for KeyCutOff {
     const TYPES: &'static [EventType] = &[EventType::KeyCutOff];
 }
 
+/// A provider's bill differs from what the ledger counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageMismatch {
+    /// How many rows differ, and which does most, in a sentence.
+    pub summary: String,
+    /// The first day of the bill, as `2026-03-02`.
+    pub from: String,
+    /// The last day of the bill.
+    pub to: String,
+    /// How many rows, a day, model and key each, differ by more than the threshold.
+    pub mismatches: usize,
+    /// By how much they may differ, as `1%` or `0.5 USD`.
+    pub threshold: String,
+    /// What the ledger counted in all, in US dollars.
+    pub ledger_usd: String,
+    /// What is billed in all, in US dollars.
+    pub bill_usd: String,
+}
+
+impl Details for UsageMismatch {
+    const TYPES: &'static [EventType] = &[EventType::UsageMismatch];
+}
+
 /// A check at which a day was critical.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SpendCheck {

@@ -94,10 +94,17 @@ pub struct KeyEntry {
     /// From when it is refused; null: never.
     #[schema(format = DateTime)]
     pub expires: Option<String>,
+    /// Whether it is a canary: nobody may use it, and whoever does is told of as critical and banned by their address.
+    #[serde(skip_serializing_if = "is_false")]
+    pub canary: bool,
     /// The public id of the key that was issued in its place; null: none was. One that has it is not rotated again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 256)]
     pub replaced_by: Option<String>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Plan {

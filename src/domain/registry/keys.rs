@@ -23,6 +23,8 @@ pub enum NotAllowed {
     /// It is not registered, and such keys are refused.
     #[serde(rename = "unknown")]
     UnknownKey,
+    /// It is a canary: nobody may use it.
+    Canary,
     /// Its time is over.
     Expired,
     /// The address is in none of its networks.
@@ -38,6 +40,7 @@ impl NotAllowed {
     pub fn name(self) -> &'static str {
         match self {
             Self::UnknownKey => "unknown",
+            Self::Canary => "canary",
             Self::Expired => "expired",
             Self::Network => "network",
             Self::Country => "country",
@@ -49,6 +52,7 @@ impl NotAllowed {
     pub fn words(self) -> &'static str {
         match self {
             Self::UnknownKey => "the key is not registered, and such keys are refused",
+            Self::Canary => "the key is a canary, which nobody may use",
             Self::Expired => "the key has expired",
             Self::Network => "the address is in none of the networks that the key may be used from",
             Self::Country => "the request comes from none of the countries that the key may be used from",
@@ -112,7 +116,9 @@ impl Key {
     ) -> Option<NotAllowed> {
         let within = |address: IpAddr| self.networks.iter().any(|network| network.contains(&address));
         let allows_model = || record.model.is_none() || self.models.iter().any(|name| record.is_of(name));
-        if self.expires.is_some_and(|at| at <= now) {
+        if self.body.canary {
+            Some(NotAllowed::Canary)
+        } else if self.expires.is_some_and(|at| at <= now) {
             Some(NotAllowed::Expired)
         } else if !self.networks.is_empty() && !within(record.source_ip) {
             Some(NotAllowed::Network)

@@ -325,7 +325,7 @@ pub fn amount(record: &Record, unit: Unit) -> u64 {
         Tokens::of(told).unwrap_or_default()
     };
     match unit {
-        Unit::Requests => 1,
+        Unit::Requests => u64::from(!record.is_part),
         Unit::Tokens => record.tokens,
         Unit::InputTokens | Unit::OutputTokens if record.of_either_kind => record.tokens,
         Unit::InputTokens => split().input,

@@ -37,6 +37,7 @@ fn record(key_id: &str, project: Option<&str>, model: Option<&str>) -> Record {
         usage_known: true,
         admit: false,
         observes: false,
+        is_part: false,
         of_either_kind: false,
         digest: 0,
     }

@@ -1,14 +1,15 @@
-//! Reports that are counted behind their answer: those of keys that a ban or the registry refuses, and those that
-//! settle a reservation while the store is away. Nobody waits for the store on their account, and what they used is
+//! Reports that are counted behind their answer: those of keys that a ban or the registry refuses, and those with an
+//! identity to which the store gave no answer. Nobody waits for the store on their account, and what they used is
 //! counted within about a second, or when the store is back.
 //!
 //! A flood of them must not become one of the store. What only counts is added up by subject and counter, and told to
-//! the store with what else is owed to it; what can be a retry, or is reported late, waits for a charge of its own.
+//! the store with what else is owed to it; what can be a retry, or settles a reservation, or is reported late, waits
+//! for a charge of its own. Whether the store took it when it was sent before, only the store knows: it is sent again
+//! as it was, and finds its own claim there.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use uuid::Uuid;
 
 use super::usage_book::UsageBook;
 use crate::{
@@ -23,9 +24,9 @@ use crate::{
     store::{StoreError, patient},
 };
 
-/// Reports that wait for a charge of their own, at most. Beyond it they are added up like the others: a retry is then
-/// no longer distinguished.
-const MOST_WAITING: usize = 2_000;
+/// Reports that wait for a charge of their own, at most: about 64 MiB of them. Beyond it they are added up like the
+/// others: a retry is then no longer distinguished.
+const MOST_WAITING: usize = 32_768;
 /// Reports that are charged at a time.
 const PAGE: usize = 500;
 
@@ -34,8 +35,6 @@ const PAGE: usize = 500;
 pub(super) struct Report {
     pub(super) charge: Charge,
     pub(super) usage: Counted,
-    /// Whether it was sent already, and no answer came: a claim of it may be its own.
-    pub(super) sent: bool,
 }
 
 /// What usage counts of a report.
@@ -81,9 +80,8 @@ impl DeferredReports {
         if waits {
             let mut waiting = self.waiting.lock();
             if waiting.len() < MOST_WAITING {
-                let charge = claimed(charge);
                 let usage = Counted::Record(Box::new(record.clone()), refused);
-                return waiting.push(Report { charge, usage, sent: false });
+                return waiting.push(Report { charge, usage });
             }
         }
         self.fallback.owe(&charge, charge.may_create);
@@ -100,15 +98,14 @@ impl DeferredReports {
             let observed = match patient(self.shared.store.observe(&charges)).await {
                 Ok(observed) => observed,
                 Err(error) => {
-                    let sent = rest.into_iter().map(|report| Report { sent: true, ..report });
-                    self.waiting.lock().extend(sent.chain(later));
+                    self.waiting.lock().extend(rest.into_iter().chain(later));
                     return Err(error);
                 }
             };
             for (report, mut observation) in rest.into_iter().zip(observed) {
                 self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
                 let completes = observation.completes();
-                if completes || observation.claim == Claim::Fresh || report.sent {
+                if completes || observation.claim == Claim::Fresh {
                     self.count_usage(report.usage, observation.kept(&report.charge), completes, now);
                 }
             }
@@ -153,12 +150,4 @@ impl DeferredReports {
     pub(super) fn take_over(&self, reports: Vec<Report>) {
         self.waiting.lock().extend(reports);
     }
-}
-
-/// A charge that is made once, however often it is sent: one that its caller gave no id gets a claim of its own.
-fn claimed(mut charge: Charge) -> Charge {
-    if let Some(entry) = &mut charge.entry {
-        entry.claim.get_or_insert_with(|| Uuid::now_v7().as_u128());
-    }
-    charge
 }

@@ -118,7 +118,8 @@ struct KeptReport {
     settles: Option<(Arc<str>, bool)>,
     counted_at: Option<Millis>,
     usage: Delta,
-    sent: bool,
+    #[serde(default)]
+    attempt: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -171,8 +172,8 @@ impl Leftovers {
             detail,
         });
         let debts = self.debts.into_iter().map(|batch| Line::Debts(batch.into()));
-        let reports = self.reports.into_iter().filter_map(|Report { charge, usage, sent }| match usage {
-            Counted::Delta(delta) => Some(Line::Report(Box::new((charge, delta, sent).into()))),
+        let reports = self.reports.into_iter().filter_map(|Report { charge, usage }| match usage {
+            Counted::Delta(delta) => Some(Line::Report(Box::new((charge, delta).into()))),
             Counted::Record(..) => None,
         });
         let usage = self.usage.into_iter().map(|UsageBatch { instance, seq, now, deltas }| {
@@ -287,8 +288,8 @@ impl Delta {
     }
 }
 
-impl From<(Charge, UsageDelta, bool)> for KeptReport {
-    fn from((charge, usage, sent): (Charge, UsageDelta, bool)) -> Self {
+impl From<(Charge, UsageDelta)> for KeptReport {
+    fn from((charge, usage): (Charge, UsageDelta)) -> Self {
         let entry = charge.entry.map(|entry| *entry).unwrap_or_default();
         let counters = charge.counters.into_iter().map(|charge| KeptCounter {
             scope: charge.counter.scope.as_str().to_owned(),
@@ -309,7 +310,7 @@ impl From<(Charge, UsageDelta, bool)> for KeptReport {
             settles: entry.settles.map(|settles| (settles.id, settles.keeps_estimate)),
             counted_at: entry.counted_at,
             usage: usage.into(),
-            sent,
+            attempt: entry.attempt,
         }
     }
 }
@@ -326,7 +327,8 @@ impl KeptReport {
             None => None,
         };
         let settles = self.settles.map(|(id, keeps_estimate)| Settles { id, keeps_estimate });
-        let entry = LedgerEntry { claim, settles, reserves: None, counted_at: self.counted_at };
+        let (attempt, counted_at) = (self.attempt, self.counted_at);
+        let entry = LedgerEntry { claim, attempt, settles, reserves: None, counted_at };
         let charge = Charge {
             counts: self.counts,
             mode: ChargeMode::Report,
@@ -336,7 +338,7 @@ impl KeptReport {
             entry: Some(Box::new(entry)),
             ..Charge::look(self.subject, self.now)
         };
-        Some(Report { charge, usage: Counted::Delta(self.usage.read()?), sent: self.sent })
+        Some(Report { charge, usage: Counted::Delta(self.usage.read()?) })
     }
 }
 
@@ -364,6 +366,7 @@ mod tests {
     fn report() -> Report {
         let entry = LedgerEntry {
             claim: Some(u128::MAX),
+            attempt: 11,
             settles: Some(Settles { id: "r".into(), keeps_estimate: true }),
             counted_at: Some(4),
             ..LedgerEntry::default()
@@ -377,7 +380,7 @@ mod tests {
             entry: Some(Box::new(entry)),
             ..Charge::look(Subject::key("a"), 5)
         };
-        Report { charge, usage: Counted::Delta(delta()), sent: true }
+        Report { charge, usage: Counted::Delta(delta()) }
     }
 
     fn everything() -> Leftovers {
@@ -417,7 +420,7 @@ mod tests {
         assert_eq!((read.standings, read.debts, read.usage), (whole.standings, whole.debts, whole.usage));
         assert_eq!((read.events, read.profiles), (whole.events, whole.profiles));
         let (there, here) = (&read.reports[0], report());
-        assert_eq!((&there.charge, there.sent), (&here.charge, here.sent));
+        assert_eq!(there.charge, here.charge);
         let Counted::Delta(usage) = &there.usage else { panic!("it was one") };
         assert_eq!(*usage, delta());
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
-use super::{crowd::Crowd, idempotency::IdempotencyCache, spared::Spared};
+use super::{attempts::Attempts, crowd::Crowd, idempotency::IdempotencyCache, spared::Spared};
 use crate::{
     domain::{
         Millis,
@@ -54,6 +54,8 @@ pub(in crate::engine) struct Decider {
     pub(in crate::engine) flushes: bool,
     /// How long a reservation is held, ms.
     pub(in crate::engine) lease: Millis,
+    /// Names of charges that may be sent again.
+    pub(in crate::engine) attempts: Attempts,
     /// The turn of a chunk of a large batch.
     pub(in crate::engine) batches: Semaphore,
 }

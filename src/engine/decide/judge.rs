@@ -12,12 +12,13 @@ use crate::{
     detect::{self, Attribution, Case, Recent},
     domain::{
         decision::{Action, Decision, LimitStatus, Reason},
-        finding::Finding,
+        finding::{AnomalyKind, Finding, Mode},
         observation::{ChargeMode, Observation},
         place::PlaceCore,
         policy::OnStoreFailure,
         price::Cost,
         profile::{PartSighting, Profile},
+        registry::NotAllowed,
         standing::StandingState,
         window::Unit,
     },
@@ -58,7 +59,10 @@ impl Decider {
         if let Some(refusal) = observed.known.refusal {
             let refused = self.refuse_by_registry(record, refusal, active, now, Purpose::Record);
             (decision.allowed, decision.reason) = (false, refused.reason);
-            return Next::Nothing;
+            return match refusal {
+                NotAllowed::Canary => Next::Respond(self.canary(observed, active), None),
+                _ => Next::Nothing,
+            };
         }
         let counted = observed.charge.mode != ChargeMode::Peek;
         self.report_counted(observed, &decision.limits, &frame, counted);
@@ -74,6 +78,19 @@ impl Decider {
         }
         let (findings, sighting) = self.find(observed, active, trace);
         Next::Respond(findings, sighting)
+    }
+
+    /// What is found about a request with a key that nobody may use; what the allowlist covers is not acted on.
+    fn canary(&self, observed: &Observed<'_>, active: &ActivePolicy) -> Vec<Finding> {
+        let (record, now) = (observed.known.record, observed.key.now);
+        let core = observed.known.place.as_ref().map(|place| &place.core);
+        let is_covered = active.allowlist.covers(&record.key, record.source_ip, core, now);
+        let mode = match active.policy.mode(AnomalyKind::CanaryKeyUsed) {
+            Mode::Enforce if is_covered => Mode::Shadow,
+            mode => mode,
+        };
+        let is_on = mode != Mode::Off && !record.late;
+        is_on.then(|| detect::used_canary(record, mode)).into_iter().collect()
     }
 
     /// Tells of a new subject that was kept out, and of limits that what was counted used up, or that would have

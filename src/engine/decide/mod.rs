@@ -5,6 +5,7 @@
 //! and detectors: it is `Judged`. `respond` climbs the ladder, writes what changed, has the profile learn, and returns
 //! the [`Decision`]. [`Decider::explain`] is `record` with a trace.
 
+mod attempts;
 mod bans;
 mod blocks;
 mod crowd;
@@ -28,6 +29,7 @@ pub(in crate::engine) mod stages;
 mod stops;
 mod terms;
 
+pub(in crate::engine) use attempts::Attempts;
 pub(in crate::engine) use decider::{Decider, Remembers};
 
 use explain::{Fact, Trace};
@@ -39,9 +41,9 @@ use crate::{
     domain::{
         Millis,
         decision::Decision,
-        observation::{ChargeMode, Claim},
+        observation::{Charge, ChargeMode, Claim},
         record::Record,
-        registry::Terms,
+        registry::{NotAllowed, Terms},
         reservation::HoldTerms,
     },
     engine::policy::ActivePolicy,
@@ -123,19 +125,26 @@ impl Decider {
         let reported = observed.charge.mode == ChargeMode::Report;
         let (estimate, completes) = (observed.kept_estimate().cloned(), observed.completes());
         let waits = observed.waits.take();
+        let is_whole = waits.is_none();
         let judged = self.judge(observed, active, trace);
         let mut decision = self.respond(judged, active, trace).await;
         active.policy.enforcement.soften(&mut decision);
         let refused = !decision.allowed;
         match waits {
-            Some(charge) => self.deferred.count(record, Some(*charge), refused, now),
+            // A refused admission charges nothing.
+            Some(_) if !reported && refused => self.usage_book.count(record, refused, now),
+            Some(charge) => {
+                let charge = Charge { mode: ChargeMode::Report, ..*charge };
+                self.deferred.count(record, Some(charge), refused, now);
+            }
             None if completes => self.usage_book.complete(record, refused, now),
             None => self.usage_book.count_kept(record, estimate.as_ref(), refused, now),
         }
         // A refused admission is forgotten: nothing was counted, and a retry after its time deserves a fresh look.
         let remembered = reported || decision.ruling().allowed;
         in_flight.answer(&decision, remembered, now);
-        if remembered {
+        // Whose charge waits finds by its claim whether it was made, which an answer would replace.
+        if remembered && is_whole {
             self.answers.add(record, &decision);
         }
         decision
@@ -162,6 +171,9 @@ impl Decider {
         let active = self.in_force.policy();
         let (records, mut terms) = self.terms(std::slice::from_ref(record), &active, now);
         let decision = match records.first() {
+            Some(record) if terms.first().is_some_and(|terms| terms.refusal == Some(NotAllowed::Canary)) => {
+                return self.canary_asked_for(record, now).await;
+            }
             Some(record) => {
                 self.check_one(record, terms.pop().unwrap_or_default(), purpose, &active, now).await
             }
@@ -170,6 +182,14 @@ impl Decider {
         self.shared.metrics.count_check(&decision);
         self.shared.count_answer(&decision);
         decision
+    }
+
+    /// Decides about the check of a key that nobody may use as about its use, which used nothing else: whoever asks
+    /// for it is told no, and no record follows.
+    async fn canary_asked_for(&self, record: &Record, now: Millis) -> Decision {
+        let used = Record { tokens: 0, cost_nanos: Some(0), admit: false, ..record.clone() };
+        let decision = self.decide(&[used], now, &mut ()).await.pop();
+        decision.unwrap_or_else(|| self.unavailable(record, &self.in_force.policy(), now))
     }
 
     async fn check_one(

@@ -49,33 +49,26 @@ impl Decider {
         let cold = cold_subjects(&requests);
         let mut charges: Vec<Charge> = Vec::with_capacity(requests.len());
         let mut known: Vec<(Known<'r>, bool)> = Vec::with_capacity(requests.len());
-        let mut can_wait: Vec<bool> = Vec::with_capacity(requests.len());
         for request in requests {
-            can_wait.push(reservations::settles_held(request.known.record, &request.charge));
             charges.push(request.charge);
             known.push((request.known, request.address.is_some()));
-            can_wait.extend(request.address.iter().map(|_| false));
             charges.extend(request.address);
         }
         let write_by = clock::instant() + self.patience(charges.len()) * 9 / 8;
         let asked = tokio::join!(self.ask(&charges, now), self.load_profiles(&cold));
         let (answer, profiles) = asked;
         let degraded = !matches!(answer, Observing::Answered(_));
-        let waits = |can_wait: bool| can_wait && matches!(answer, Observing::NotMade);
-        let waiting: Vec<bool> = can_wait.into_iter().map(waits).collect();
         let observations = match answer {
             Observing::Answered(observations) => self.count_those_kept_out(&charges, observations, now).await,
-            Observing::NotMade => self.fall_back(&charges, active, |n| waiting.get(n) == Some(&false)),
-            Observing::Unknown => self.fall_back(&charges, active, |_| false),
+            Observing::NotMade => self.fall_back(&charges, active, true),
+            Observing::Unknown => self.fall_back(&charges, active, false),
         };
-        let mut waiting = waiting.into_iter();
         let mut seen = charges.into_iter().zip(observations);
         let mut all = Vec::with_capacity(known.len());
         for (known, asks_address) in known {
             let Some((charge, key)) = seen.next() else { break };
-            let waits = waiting.next().unwrap_or(false).then(|| Box::new(charge.clone()));
-            let address =
-                if asks_address { seen.next().zip(waiting.next()).map(|(seen, _)| seen) } else { None };
+            let waits = (degraded && waits(&charge, &key)).then(|| Box::new(charge.clone()));
+            let address = if asks_address { seen.next() } else { None };
             let observed = self.observed(known, (charge, key), address, &profiles);
             all.push(Observed { degraded, write_by, waits, ..observed });
         }
@@ -262,33 +255,18 @@ impl Decider {
         }
     }
 
-    /// Observes in the store's place. What it admits is owed to the store where `owes` says so of its place: not what
-    /// the store may have counted, since a trip that timed out has usually arrived, and counting twice would refuse the
-    /// rightful later; and not what waits to be charged there itself.
-    fn fall_back(
-        &self,
-        charges: &[Charge],
-        active: &ActivePolicy,
-        owes: impl Fn(usize) -> bool,
-    ) -> Vec<Observation> {
+    /// Observes in the store's place. What it admits is owed to the store where that has not taken it: not what the
+    /// store may have counted, since a trip that timed out has usually arrived, and counting twice would refuse the
+    /// rightful later. What has an identity waits to be charged there itself, once.
+    fn fall_back(&self, charges: &[Charge], active: &ActivePolicy, owes: bool) -> Vec<Observation> {
         let share = (active.policy.on_store_failure.instance_share * 1000.0) as u16;
         charges
             .iter()
-            .enumerate()
-            .map(|(n, charge)| {
+            .map(|charge| {
                 let mut observation = self.fallback.observe(charge, share);
                 // The cap on new subjects holds here too: what it keeps out does not reach the store later.
                 observation.tracked &= charge.may_create;
-                // An estimate that is not held is no usage.
-                let is_usage = match charge.mode {
-                    ChargeMode::Report => true,
-                    ChargeMode::Admit => {
-                        let holds = |held: &Reservation| held.stage != Stage::Observed;
-                        observation.admitted && !charge.reserves().is_some_and(holds)
-                    }
-                    ChargeMode::Peek => false,
-                };
-                if is_usage && owes(n) {
+                if owes && is_usage(charge, &observation) && !waits(charge, &observation) {
                     self.fallback.owe(charge, observation.tracked);
                 }
                 observation
@@ -311,6 +289,24 @@ impl Decider {
         });
         futures::future::join_all(loads).await.into_iter().flatten().collect()
     }
+}
+
+/// Whether a charge that was not made by the store is of something that happened. An estimate that is not held is not.
+fn is_usage(charge: &Charge, observation: &Observation) -> bool {
+    match charge.mode {
+        ChargeMode::Report => true,
+        ChargeMode::Admit => {
+            let holds = |held: &Reservation| held.stage != Stage::Observed;
+            observation.admitted && !charge.reserves().is_some_and(holds)
+        }
+        ChargeMode::Peek => false,
+    }
+}
+
+/// Whether it is charged when the store is back, and not added up with others: what can be sent again must be found to
+/// be the same then.
+fn waits(charge: &Charge, observation: &Observation) -> bool {
+    charge.claim().is_some() && is_usage(charge, observation)
 }
 
 /// Keys and projects whose profiles are not at hand. A record that is reported late needs none.

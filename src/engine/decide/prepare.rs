@@ -16,7 +16,7 @@ use crate::{
         observation::{Charge, ChargeMode, ClientMark, LedgerEntry, Peer},
         place::{PlaceCore, Prefix},
         record::{Outcome, Record},
-        registry::{Applied, Terms},
+        registry::{Applied, NotAllowed, Terms},
         reservation::{COMPLETED_WITHIN, Settles},
         standing::{Standing, StandingState},
         window::{Counts, ONE_DAY, WINDOW_MILLIS},
@@ -85,11 +85,15 @@ impl Decider {
         let attribution = attribution(record, profile.as_ref());
         let charge = charge_behind(record, terms, attribution, active, now);
         // A made-up key must not become a known one by being refused.
-        let charge = charge.map(|charge| Charge { may_create: profile.is_some(), ..charge });
+        let mut charge = charge.map(|charge| Charge { may_create: profile.is_some(), ..charge });
+        if let Some(entry) = charge.as_mut().and_then(|charge| charge.entry.as_mut()) {
+            self.attempts.name(entry, true);
+        }
         self.deferred.count(record, charge, refused, now);
     }
 
-    /// The refusal of a request by a ban in force or by the registry.
+    /// The refusal of a request by a ban in force or by the registry. The use of a canary key is judged: its address is
+    /// banned.
     pub(super) fn refuse_at_once(
         &self,
         record: &Record,
@@ -98,8 +102,9 @@ impl Decider {
         now: Millis,
         purpose: Purpose,
     ) -> Option<Decision> {
+        let refusal = terms.refusal.filter(|refusal| *refusal != NotAllowed::Canary);
         let by_registry =
-            || terms.refusal.map(|refusal| self.refuse_by_registry(record, refusal, active, now, purpose));
+            || refusal.map(|refusal| self.refuse_by_registry(record, refusal, active, now, purpose));
         let mut refused = self.refuse_banned(record, active, now, purpose).or_else(by_registry)?;
         active.policy.enforcement.soften(&mut refused);
         Some(refused)
@@ -205,6 +210,9 @@ impl Decider {
             }
             Purpose::Record => {}
         }
+        if let Some(entry) = &mut charge.entry {
+            self.attempts.name(entry, record.reservation_id.is_some());
+        }
     }
 }
 
@@ -251,11 +259,12 @@ pub(super) fn charge(
     let outcome = record.outcome();
     let is_key = attribution == Attribution::Key;
     // What Keyward refused has used nothing: it may give back what was held for it.
-    let counts = if record.refused_by_keyward && record.reservation_id.is_some() {
+    let is_used = !(record.refused_by_keyward && record.reservation_id.is_some());
+    let counts = if !is_used {
         Counts::default()
     } else {
         Counts {
-            requests: 1,
+            requests: u64::from(!record.is_part),
             tokens: record.tokens,
             auth_failures: u64::from(outcome == Outcome::AuthFailure && is_key),
             not_found: u64::from(outcome == Outcome::NotFound),
@@ -263,8 +272,7 @@ pub(super) fn charge(
     };
     let counter = |limit: &Applied| {
         let charge = limit.charge(record, used_at.unwrap_or(now));
-        let is_used = counts.requests > 0 && charge.until > now;
-        if is_used { charge } else { limit.charge(record, now).of_nothing() }
+        if is_used && charge.until > now { charge } else { limit.charge(record, now).of_nothing() }
     };
     let settles = record.reservation_id.as_ref().filter(|id| reservations::is_of(id, record));
     let settles = settles.map(|id| Settles {
@@ -273,7 +281,7 @@ pub(super) fn charge(
     });
     let settles = settles.or_else(|| reservations::completes(record));
     let claim = record.identity();
-    let entry = LedgerEntry { claim, settles, reserves: None, counted_at: used_at };
+    let entry = LedgerEntry { claim, settles, counted_at: used_at, ..LedgerEntry::default() };
     Charge {
         counts,
         limits: active.limits,

@@ -9,7 +9,7 @@ use crate::{
         MINUTE, Millis, SECOND,
         counter::{CounterChange, CounterCharge},
         decision::{Reserved, Settlement},
-        observation::{Charge, ChargeMode},
+        observation::Charge,
         record::Record,
         reservation::{EstimatedUsage, HeldAmount, Reservation, ReservationId, Settles, Stage},
         usage::Totals,
@@ -45,12 +45,6 @@ pub(super) fn completes(record: &Record) -> Option<Settles> {
         && !(record.observes || record.admit || record.refused_by_keyward);
     let id = || ReservationId::of_observation(&record.key, &record.request_id).as_str().into();
     may.then(|| Settles { id: id(), keeps_estimate: false })
-}
-
-/// Whether a charge settles a reservation that the record names: what is held of it is given back in the same step, so
-/// that nothing but the store can make it.
-pub(super) fn settles_held(record: &Record, charge: &Charge) -> bool {
-    record.reservation_id.is_some() && charge.mode == ChargeMode::Report && charge.settles().is_some()
 }
 
 /// The reservation of all that a charge charges.

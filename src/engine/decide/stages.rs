@@ -74,8 +74,8 @@ pub(in crate::engine) struct Observed<'r> {
     pub degraded: bool,
     /// By when what is found should be written, for the answer to be in time.
     pub write_by: Instant,
-    /// The whole charge, where it settles a reservation and the store was not there: it is made when it is back, and
-    /// usage counts it then.
+    /// The whole charge, where the store did not answer and it has an identity: it is made when the store is back,
+    /// once, and usage counts it then.
     pub waits: Option<Box<Charge>>,
 }
 

@@ -64,6 +64,7 @@ impl EventGroup {
             | EventType::SinkTest
             | EventType::BudgetUsed
             | EventType::LimitUsed
+            | EventType::UsageMismatch
             | EventType::AlertRule
             | EventType::CardinalityCapped => Self::Notice,
             EventType::BanExpired => Self::Expiry,

@@ -191,7 +191,7 @@ fn analytic(event: &Event) -> Value {
         _ => AnomalyKind::of_detector(detector),
     };
     let (type_id, caption) = match anomaly {
-        None => (1, "Rule"),
+        None | Some(AnomalyKind::CanaryKeyUsed) => (1, "Rule"),
         Some(
             AnomalyKind::TrafficBurst
             | AnomalyKind::RequestSizeAnomaly

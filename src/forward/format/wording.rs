@@ -47,6 +47,7 @@ pub(crate) fn title(kind: EventType) -> &'static str {
         EventType::SpendAnomaly => "Unusual spend of a day",
         EventType::KeyCutOff => "Key cut off",
         EventType::ProviderCredentialRefused => "Provider refuses the gateway's key",
+        EventType::UsageMismatch => "Bill differs from the ledger",
         EventType::StoreDegraded => "Store does not answer",
         EventType::StoreRecovered => "Store answers again",
         EventType::ClockJumped => "Clock jumped",
@@ -81,6 +82,7 @@ pub(crate) fn anomaly_title(kind: AnomalyKind) -> &'static str {
         AnomalyKind::EndpointScan => "Endpoint scan",
         AnomalyKind::TokenUsageSpike => "Token usage spike",
         AnomalyKind::CostSpike => "Cost spike",
+        AnomalyKind::CanaryKeyUsed => "Canary key used",
     }
 }
 

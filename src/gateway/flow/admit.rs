@@ -1,6 +1,6 @@
 //! Before a request leaves: what it may use is estimated, and held in every limit that applies.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
     super::{
@@ -10,53 +10,13 @@ use super::{
         settings::Dialect,
     },
     call::Call,
+    hold::{Hold, Lease},
 };
-use crate::{
-    clock,
-    domain::{
-        decision::{Decision, Reason},
-        price::{Quantities, ServiceTier, Tokens},
-        record::Record,
-        reservation::{HoldTerms, ReservationChange, ReservationId},
-    },
-    engine::Engine,
+use crate::domain::{
+    decision::{Decision, Reason},
+    price::{Quantities, ServiceTier, Tokens},
+    reservation::{HoldTerms, ReservationChange, ReservationId},
 };
-
-/// What is held for a request.
-pub(super) struct Hold {
-    /// The model that it is held for.
-    pub model: Arc<str>,
-    /// The record of the estimate: by it the request is stopped, should its key be banned meanwhile.
-    pub record: Record,
-    /// The decision that admitted it.
-    pub decision: Decision,
-    /// How many tokens its prompt has.
-    pub prompt: Estimated,
-    /// Tokens of the answer that are held.
-    pub output: u64,
-    lease: Option<Lease>,
-}
-
-/// Keeps a reservation from ending while its request is on its way. Dropped, it ends with its lease.
-struct Lease(tokio::task::JoinHandle<()>);
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Hold {
-    /// The id of the reservation; none where the store did not answer.
-    pub(super) fn reservation(&self) -> Option<&Arc<str>> {
-        self.decision.reserved.as_ref().map(|reserved| &reserved.id)
-    }
-
-    /// Ends the lease's extension: from now on the reservation is settled, or ends by itself.
-    pub(super) fn release(&mut self) {
-        self.lease = None;
-    }
-}
 
 impl Call {
     /// Candidates in which prompt and answer fit, as far as that is known.
@@ -79,21 +39,29 @@ impl Call {
         }
     }
 
-    /// Holds what the request may use of the model of `first`, at the dearest price of the whole chain.
+    /// Holds what the request may use of the model of `first`, at the dearest price of the whole chain; nothing of what
+    /// `is_free`.
     ///
     /// # Errors
     /// Why nothing is held: a ban, a limit or the registry refuses the request, or it has more tokens than records can
     /// hold.
-    pub(super) async fn admit(&self, first: &Candidate, chain: &[Candidate]) -> Result<Hold, Failure> {
+    pub(super) async fn admit(
+        &self,
+        first: &Candidate,
+        chain: &[Candidate],
+        is_free: bool,
+    ) -> Result<Hold, Failure> {
         let engine = &self.gateway.engine;
         let (prompt, output, now) = (self.prompt(&first.model), self.output(&first.model), engine.now());
+        let is_billed = self.surface.billed && !is_free;
         let mut wire = self.wire(&first.model);
-        if self.surface.billed {
+        if is_billed {
             (wire.prompt_tokens, wire.completion_tokens) = (Some(prompt.reserved), Some(output));
         }
         let mut record = self.record(wire, now).map_err(|_| unreadable())?;
-        let decision = if self.surface.billed {
-            record.cost_nanos = Some(self.dearest(chain, prompt.reserved, output));
+        let decision = if is_billed {
+            let models = chain.iter().map(|candidate| &*candidate.model);
+            record.cost_nanos = Some(self.dearest(models, prompt.reserved, output));
             engine.reserve(&record, HoldTerms { lease: None, dispatched: true }, now).await
         } else {
             engine.check(&record, false, now).await
@@ -102,10 +70,11 @@ impl Call {
             return Err(refusal(&decision));
         }
         let lease = decision.reserved.as_ref().and_then(|reserved| {
-            let every = Duration::from_secs(reserved.lease_seconds).max(Duration::from_secs(1)) / 3;
-            Some(Lease::keep(engine.clone(), ReservationId::parse(&reserved.id)?, every))
+            let lease = Duration::from_secs(reserved.lease_seconds);
+            Some(Lease::keep(engine.clone(), ReservationId::parse(&reserved.id)?, lease))
         });
-        Ok(Hold { model: first.model.clone(), record, decision, prompt, output, lease })
+        let parts = Vec::new();
+        Ok(Hold { model: first.model.clone(), record, decision, prompt, output, lease, parts })
     }
 
     fn prompt(&self, model: &str) -> Estimated {
@@ -121,7 +90,12 @@ impl Call {
 
     /// What the estimate costs at most, in nano-dollars: whatever part of the prompt is written to a cache, and of the
     /// answer is reasoning. OpenAI writes to caches unasked.
-    fn dearest(&self, chain: &[Candidate], input: u64, output: u64) -> u64 {
+    pub(super) fn dearest<'m>(
+        &self,
+        models: impl IntoIterator<Item = &'m str>,
+        input: u64,
+        output: u64,
+    ) -> u64 {
         let now = self.gateway.engine.now();
         let for_an_hour = self.measured.marks_caches;
         let is_written = for_an_hour || self.surface.dialect == Dialect::Openai;
@@ -132,12 +106,12 @@ impl Call {
         ];
         let tier = self.asked.priority.then_some(ServiceTier::Priority);
         let mut dearest = 0;
-        for candidate in chain {
+        for model in models {
             for prompt in of_prompt {
                 let kinds = [Tokens { output, ..prompt }, Tokens { reasoning: output, ..prompt }];
                 for tokens in kinds {
                     let used = Quantities { service_tier: tier, ..Quantities::from(tokens) };
-                    let (cost, _) = self.gateway.intake.prices().cost(&candidate.model, now, &used);
+                    let (cost, _) = self.gateway.intake.prices().cost(model, now, &used);
                     dearest = dearest.max(cost.nanos);
                 }
             }
@@ -153,21 +127,6 @@ impl Call {
         if let Err(error) = given {
             tracing::warn!(%error, "a reservation could not be given back; it is charged at its end");
         }
-    }
-}
-
-impl Lease {
-    fn keep(engine: Arc<Engine>, id: ReservationId, every: Duration) -> Self {
-        Self(tokio::spawn(async move {
-            let lease = i64::try_from((every * 3).as_millis()).ok();
-            let change = ReservationChange::Extend { lease, dispatched: true };
-            loop {
-                clock::sleep(every).await;
-                if let Err(error) = engine.reservations().change(&id, change, engine.now()).await {
-                    tracing::debug!(%error, "a lease could not be extended; it is tried again");
-                }
-            }
-        }))
     }
 }
 

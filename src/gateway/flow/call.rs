@@ -10,6 +10,7 @@ use super::{
         dialect::{request::Asked, surface::Surface},
         estimate::Measured,
     },
+    cache::Place,
     door::Caller,
     gateway::Gateway,
 };
@@ -42,6 +43,10 @@ pub(super) struct Call {
     pub project: Option<Subject>,
     pub request_id: Arc<str>,
     pub started: Instant,
+    /// Whether its client wants no answer that is kept.
+    pub wants_fresh: bool,
+    /// Where its answer is kept, if it is.
+    pub place: Option<Place>,
     /// Whether its client asked for the cost within the stream.
     pub shows_cost: bool,
 }

@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use axum::{extract::Request, http::request::Parts, response::Response};
+use axum::{
+    extract::Request,
+    http::{HeaderValue, request::Parts},
+    response::Response,
+};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -22,12 +26,13 @@ use super::{
         route::Candidate,
         upstream::{Upstream, headers_up},
     },
-    admit::{Hold, refusal, stopped},
+    admit::{refusal, stopped},
     attempt::{Answer, Fault, Whole},
-    bodies,
+    bodies, cache,
     call::{self, Call},
     door::{self, Caller},
     gateway::Gateway,
+    hold::Hold,
     reply,
     settle::Used,
 };
@@ -108,6 +113,8 @@ async fn take(
         project: record.project,
         request_id,
         started,
+        wants_fresh: cache::wants_fresh(&head.headers),
+        place: None,
         shows_cost: head.headers.get("x-keyward-cost").is_some_and(|value| value == "stream"),
     })
 }
@@ -207,10 +214,15 @@ impl Call {
             Err(failure) => return self.refuse(&failure, reply_to),
         };
         let first = chain[self.pick(&chain)].clone();
-        let hold = match self.admit(&first, &chain).await {
+        self.place = self.place();
+        let kept = self.place.and_then(|place| self.gateway.cache.get(&place));
+        let hold = match self.admit(&first, &chain, kept.is_some()).await {
             Ok(hold) => hold,
             Err(failure) => return self.refuse(&failure, reply_to),
         };
+        if let Some(kept) = kept {
+            return self.give_again(kept, hold, reply_to).await;
+        }
         let (found, hold) = self.search(hold, first, &chain, &mut reply_to).await;
         // Nobody is asked any more: its memory is not kept for as long as the answer takes.
         self.body = Bytes::new();
@@ -349,7 +361,7 @@ impl Call {
         if !fault.may_be_billed && then.model == hold.model {
             return (hold, true);
         }
-        let Ok(next) = self.admit(then, chain).await else { return (hold, false) };
+        let Ok(next) = self.admit(then, chain, false).await else { return (hold, false) };
         if fault.may_be_billed {
             self.settle(hold, Used::Unknown, 502).await;
         } else {
@@ -378,7 +390,18 @@ impl Call {
             None => Used::Unknown,
         };
         let decision = self.settle(hold, used, whole.status).await;
+        if let (Used::Exactly(_), Some(place)) = (used, self.place) {
+            self.gateway.cache.put(place, &whole);
+        }
         drop(reply_to.send(self.whole(whole, decision.as_ref())));
+    }
+
+    /// Hands on an answer that is kept: a request like any other, which used nothing.
+    async fn give_again(&self, kept: Whole, hold: Hold, reply_to: ReplyTo) {
+        let decision = self.settle(hold, Used::Nothing, kept.status).await;
+        let mut response = self.whole(kept, decision.as_ref());
+        response.headers_mut().insert("x-keyward-cache", HeaderValue::from_static("hit"));
+        drop(reply_to.send(response));
     }
 
     /// Settles a request that nobody answered, and says so: in the last upstream's own words where it had some.

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
-use super::super::{estimate::Ratios, route::Routes, settings::GatewaySettings, upstream::Upstream};
+use super::{
+    super::{estimate::Ratios, route::Routes, settings::GatewaySettings, upstream::Upstream},
+    cache::AnswerCache,
+};
 use crate::{
     clock,
     engine::Engine,
@@ -42,6 +45,7 @@ pub struct Gateway {
     pub(super) upstreams: Vec<Upstream>,
     pub(super) routes: Routes,
     pub(super) ratios: Ratios,
+    pub(super) cache: AnswerCache,
     pub(super) proxies: Vec<IpNet>,
     pub(super) times: Times,
     pub(super) max_attempts: usize,
@@ -89,6 +93,7 @@ impl Gateway {
             upstreams,
             routes: Routes::new(settings),
             ratios: Ratios::new(settings.estimate),
+            cache: AnswerCache::new(settings),
             proxies: settings.proxies(),
             times: Times {
                 body: body_timeout,

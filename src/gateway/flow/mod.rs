@@ -5,18 +5,23 @@
 //! - `admit`: the estimate, and the reservation that holds it. `settle`: what it used, exactly once.
 //! - `attempt`: one upstream is asked. `exchange`: one after another, until there is an answer.
 //! - `models`: which models there are.
-//! - `relay`: a stream on its way. `reply`: answers, with the headers that Keyward adds.
+//! - `relay`: a stream on its way. `running`: what it has cost so far.
+//! - `cache`: answers that are given again.
+//! - `reply`: answers, with the headers that Keyward adds.
 
 mod admit;
 mod attempt;
 mod bodies;
+mod cache;
 mod call;
 mod door;
 mod exchange;
 mod gateway;
+mod hold;
 mod models;
 mod relay;
 mod reply;
+mod running;
 mod settle;
 
 pub use self::gateway::{Gateway, Upstreams};

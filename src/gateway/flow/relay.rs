@@ -29,11 +29,13 @@ use super::{
         meter::Meter,
         upstream::Upstream,
     },
-    admit::{Hold, stopped},
+    admit::stopped,
     attempt::Stream,
     call::Call,
     exchange::ReplyTo,
+    hold::Hold,
     reply,
+    running::comment,
     settle::Used,
 };
 use crate::{clock, domain::decision::Reason, outbound::StreamResponse};
@@ -97,14 +99,14 @@ enum Ending {
 
 impl Call {
     /// Relays a stream and settles it.
-    pub(super) async fn relay(&self, stream: Stream, hold: Hold, upstream: &Upstream, reply_to: ReplyTo) {
+    pub(super) async fn relay(&self, stream: Stream, mut hold: Hold, upstream: &Upstream, reply_to: ReplyTo) {
         let Stream { headers, mut response, mut meter, first } = stream;
         let (frames, receiver) = mpsc::channel(WAITING);
         let is_whole = Arc::new(AtomicBool::new(false));
         let body = StreamBody { frames: receiver, is_whole: is_whole.clone() };
         let out = Out { frames, is_whole };
         let ending = match reply_to.send(self.head(headers, &hold, body)) {
-            Ok(()) => self.pass(&mut response, &mut meter, first, (&out, &hold, upstream)).await,
+            Ok(()) => self.pass(&mut response, &mut meter, first, (&out, &mut hold, upstream)).await,
             Err(_) => Ending::Gone,
         };
         let is_whole = matches!(ending, Ending::Whole(_));
@@ -132,9 +134,11 @@ impl Call {
         response: &mut StreamResponse,
         meter: &mut Meter,
         mut bytes: Bytes,
-        (out, hold, upstream): (&Out, &Hold, &Upstream),
+        (out, hold, upstream): (&Out, &mut Hold, &Upstream),
     ) -> Ending {
-        let mut stop = std::pin::pin!(self.stop(&hold.record));
+        let record = hold.record.clone();
+        let mut stop = std::pin::pin!(self.stop(&record));
+        let mut shown = clock::instant();
         loop {
             if meter.has_ended {
                 return Ending::Whole(bytes);
@@ -170,6 +174,10 @@ impl Call {
                 Ok(Err(_)) => return Ending::Broken,
                 Err(_) => return Ending::Silent,
             };
+            if let Some(reason) = self.hold_more(hold, meter).await {
+                return Ending::Stopped(reason);
+            }
+            bytes = self.with_cost(bytes, &mut shown, hold, meter);
         }
     }
 
@@ -192,7 +200,7 @@ impl Call {
         let decision = self.settle(hold, used, status).await;
         let cost = decision.as_ref().map(reply::cost).unwrap_or_default();
         if let Ending::Whole(mut last) = ending {
-            let mut comment = format!(": keyward cost_usd={cost}\n\n").into();
+            let mut comment = comment(&cost).into();
             let is_shown = !self.shows_cost || out.send(&mut comment, STALLED).await;
             if is_shown && out.send(&mut last, STALLED).await {
                 out.finish(&cost).await;

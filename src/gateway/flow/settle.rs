@@ -2,8 +2,8 @@
 
 use super::{
     super::dialect::usage::{Tier, Usage},
-    admit::Hold,
     call::Call,
+    hold::Hold,
 };
 use crate::{
     domain::decision::Decision,
@@ -29,6 +29,7 @@ impl Call {
     /// asked for in the end.
     pub(super) async fn settle(&self, mut hold: Hold, used: Used, status: u16) -> Option<Decision> {
         hold.release();
+        let parts = std::mem::take(&mut hold.parts);
         let used = if self.surface.billed { used } else { Used::Nothing };
         let now = self.gateway.engine.now();
         let report = self.report(&hold, used, status);
@@ -46,7 +47,11 @@ impl Call {
             "keyward_gateway_requests_total", "surface" => self.surface.name, "status" => status.to_string()
         )
         .increment(1);
-        self.gateway.engine.record(&[record], now).await.pop()
+        // Without a first reservation what is unknown was said in the record.
+        let are_unknown = record.reservation_id.is_some() && !record.usage_known;
+        let decision = self.gateway.engine.record(&[record], now).await.pop();
+        self.end_parts(parts, are_unknown).await;
+        decision
     }
 
     fn report(&self, hold: &Hold, used: Used, status: u16) -> WireRecord {
@@ -70,7 +75,8 @@ impl Call {
     }
 }
 
-fn put(wire: &mut WireRecord, usage: Usage) {
+/// Writes what was used into a record.
+pub(super) fn put(wire: &mut WireRecord, usage: Usage) {
     wire.prompt_tokens = Some(usage.prompt());
     wire.completion_tokens = Some(usage.output.unwrap_or(0));
     wire.cached_tokens = usage.cached;

@@ -66,6 +66,11 @@ impl Meter {
         }
     }
 
+    /// Whether what goes on so far ends with a whole event.
+    pub(super) fn is_between_events(&self) -> bool {
+        !self.scanner.is_within_large()
+    }
+
     /// What is left when the stream ends: a provider may leave out the last blank line.
     pub(super) fn finish(&mut self) -> Bytes {
         match self.scanner.finish() {

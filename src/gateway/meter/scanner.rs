@@ -74,6 +74,11 @@ impl Scanner {
         pieces
     }
 
+    /// Whether an event that is too large to be held has gone on in part.
+    pub(super) fn is_within_large(&self) -> bool {
+        self.is_large
+    }
+
     /// What is held of an event that never ended.
     pub(super) fn finish(&mut self) -> Option<Bytes> {
         let rest = self.held.split().freeze();

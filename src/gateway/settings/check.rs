@@ -10,6 +10,7 @@ use crate::{
     domain::{
         address,
         model::{LONGEST_MODEL, ModelName},
+        subject::valid_id,
     },
     outbound,
     settings::{SettingError, SettingErrors, nearest},
@@ -39,11 +40,22 @@ pub fn check(settings: &GatewaySettings, places: &Places, errors: &mut SettingEr
         let name = format!("gateway.trusted_proxies[{n}]");
         errors.check(parsed.map_err(|error| SettingError::new(name, error.to_string())));
     }
+    cache(settings, errors);
     upstreams(settings, places, errors);
     models(settings, places, errors);
     routes(settings, places, errors);
     aliases(settings, places, errors);
     default_model(settings, errors);
+}
+
+fn cache(settings: &GatewaySettings, errors: &mut SettingErrors) {
+    let is_used = settings.cache_mib == 0 || !settings.cache_projects.is_empty();
+    let hint = "must name the projects whose answers are kept where cache_mib is not 0";
+    errors.check(SettingError::ensure(is_used, "gateway.cache_projects", hint));
+    for (n, project) in settings.cache_projects.iter().enumerate() {
+        let hint = "must be the id of a project";
+        errors.check(SettingError::ensure(valid_id(project), &format!("gateway.cache_projects[{n}]"), hint));
+    }
 }
 
 fn upstreams(settings: &GatewaySettings, places: &Places, errors: &mut SettingErrors) {

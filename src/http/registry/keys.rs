@@ -51,6 +51,8 @@ pub(crate) struct KeyEntryView {
     /// From when it is refused.
     #[schema(format = DateTime)]
     pub expires: Option<String>,
+    /// Whether nobody may use it, and whoever does is banned by their address.
+    pub canary: bool,
     /// The public id of the key that was issued in its place; null: none was.
     pub replaced_by: Option<String>,
     /// Where it is from.
@@ -75,6 +77,7 @@ impl Resource for KeyEntry {
             allowed_countries,
             allowed_models,
             expires,
+            canary,
             replaced_by,
         } = (*held.body).clone();
         KeyEntryView {
@@ -88,6 +91,7 @@ impl Resource for KeyEntry {
             allowed_countries,
             allowed_models,
             expires,
+            canary,
             replaced_by,
             source: Source::of(held.updated),
             updated: held.updated.map(format_millis),

@@ -31,7 +31,7 @@ pub(super) fn routes() -> Vec<(String, String)> {
 async fn every_documented_route_is_there_and_guarded_but_for_the_probes() {
     let api = Api::guarded(vec![new_token(None, &[Scope::Read], None).unwrap().1]).await;
     let routes = routes();
-    assert_eq!(routes.len(), 60);
+    assert_eq!(routes.len(), 62);
     for (method, path) in routes {
         let reply = api.call(&method, &path, &[("content-type", "application/json")], Body::empty()).await;
         if matches!(path.as_str(), "/livez" | "/readyz") {

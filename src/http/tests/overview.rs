@@ -98,6 +98,50 @@ async fn a_wrong_question_about_counts_names_its_parameter() {
 }
 
 #[tokio::test]
+async fn a_week_sums_up_events_bans_detectors_and_spend() {
+    let api = Api::open().await;
+    let budget = r#"{"limits":[{"unit":"cost_usd","window":"month","limit":100}]}"#;
+    api.put("/v1/projects/analytics", budget).await.good(201);
+    let record = json!({
+        "key_id": "k", "project_id": "analytics", "endpoint": "/v1", "source_ip": "203.0.113.7", "cost_usd": 2.5,
+    });
+    api.post("/v1/record", &record.to_string()).await.good(200);
+    for subject in ["key:a", "key:b"] {
+        api.ban_for(subject, "leaked").await;
+    }
+    api.delete("/v1/bans/key:a").await.good(200);
+    let ban = api.get("/v1/events?subject=key:b&type=TEMPORARY_BAN").await.good(200);
+    let path = format!("/v1/events/{}/feedback", ban["items"][0]["id"].as_str().unwrap());
+    api.post(&path, r#"{"verdict":"attack"}"#).await.good(200);
+
+    let week = api.get("/v1/reports/week").await.good(200);
+    let of = |kind: &str| {
+        let rows = week["events"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["type"] == kind).unwrap();
+        (row["count"].clone(), row["before"].clone(), row["days"][6].clone())
+    };
+    assert_eq!(of("TEMPORARY_BAN"), (json!(2), json!(0), json!(2)));
+    assert_eq!(of("FEEDBACK_GIVEN"), (json!(1), json!(0), json!(1)));
+    let bans = week["bans"].as_array().unwrap();
+    let outcome = |subject: &str| {
+        let ban = bans.iter().find(|ban| ban["subject"] == subject).unwrap();
+        [&ban["outcome"], &ban["verdict"], &ban["by"], &ban["reason"]].map(Clone::clone)
+    };
+    assert_eq!(outcome("key:a"), [json!("lifted"), json!(null), json!("operator"), json!("leaked")]);
+    assert_eq!(outcome("key:b"), [json!("holds"), json!("attack"), json!("operator"), json!("leaked")]);
+    assert_eq!((&week["spend"]["cost_usd"], &week["spend"]["requests"]), (&json!("2.5"), &json!(1)));
+    assert_eq!(week["spend"]["days"][6]["cost_usd"], "2.5");
+    let project = &week["projects"][0];
+    assert_eq!((&project["project"], &project["cost_usd"]), (&json!("analytics"), &json!("2.5")));
+    let budget = json!([{ "window": "month", "model": null, "limit_usd": "100", "used_usd": "2.5" }]);
+    assert_eq!(project["budgets"], budget);
+    assert!(week["detectors"].as_array().unwrap().iter().all(|row| row["findings"] == 0));
+
+    let past = api.get("/v1/reports/week?until=1970-01-01T00:00:00Z").await.problem(422);
+    assert_eq!(past["errors"][0]["pointer"], "/until");
+}
+
+#[tokio::test]
 async fn subjects_are_found_by_id_label_and_project_and_by_where_they_stand() {
     let api = Api::open().await;
     let now = api.engine.now();

@@ -209,6 +209,18 @@ async fn an_http2_client_that_lets_nothing_be_sent_keeps_nobody_out_and_one_that
 }
 
 #[tokio::test]
+async fn an_http2_client_that_takes_a_byte_of_a_long_answer_and_then_nothing_is_cut() {
+    let served = serve_with(|settings| settings.write_timeout_ms = 100).await;
+    let mut first = served.connect().await;
+    first.write_all(&http2(1, "/openapi.json")).await.unwrap();
+    let mut taken = Vec::new();
+    // Long before the sign of life that it is asked for after 20 s, and does not give.
+    let cut = clock::timeout(Duration::from_secs(15), first.read_to_end(&mut taken)).await;
+    assert!(cut.is_ok(), "it still holds its connection and the answer");
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn the_end_of_the_service_ends_streams_and_idle_connections() {
     let served = serve_with(|_| {}).await;
     let mut stream = served.connect().await;

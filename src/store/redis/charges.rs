@@ -77,7 +77,7 @@ impl RedisStore {
             .arg(settles.map_or("", |settles| &settles.id))
             .arg(charge.subject.id())
             .arg(packing::doubles([
-                flag(claim.is_some()),
+                claim.map_or(0.0, |_| 1.0 + charge.attempt() as f64),
                 flag(settles.is_some_and(|settles| settles.keeps_estimate)),
                 late,
                 self.options.retry_span as f64,
@@ -120,8 +120,12 @@ impl RedisStore {
             b"-" => (None, true),
             bytes => (Some(read_reservation(bytes)?), false),
         };
-        let claim = claim_of(claim)?;
-        Ok(Observation { claim, settled, lapsed, ..with_counters(observation, counted, charge) })
+        let observation = Observation { settled, lapsed, ..with_counters(observation, counted, charge) };
+        match made_before(claim, charge) {
+            Some(b"") => Ok(observation),
+            Some(settled) => Ok(Observation { settled: Some(read_reservation(settled)?), ..observation }),
+            None => Ok(Observation { claim: claim_of(claim)?, ..observation }),
+        }
     }
 
     /// Charges counters, those of one partition together: what each holds then, and whether its partition refused.
@@ -164,6 +168,14 @@ impl RedisStore {
         }
         Ok(all)
     }
+}
+
+/// Whether a claim was made by this very charge, which was sent before; with the reservation that it settled then, if
+/// it kept the estimate.
+fn made_before<'a>(claim: &'a [u8], charge: &Charge) -> Option<&'a [u8]> {
+    let (maker, settled) = claim.strip_prefix(b"?")?.split_first_chunk::<8>()?;
+    let is_own = charge.attempt() > 0 && f64::from_le_bytes(*maker) == 1.0 + charge.attempt() as f64;
+    is_own.then_some(settled)
 }
 
 /// What is done with counters that are named to [`RedisStore::count`].

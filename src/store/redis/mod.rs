@@ -39,6 +39,7 @@ use crate::domain::{Millis, record::RETRY_SPAN, usage::Keep};
 use keys::Keys;
 pub use keys::LAYOUT;
 use link::Link;
+use scripts::{CHARGE, COUNTERS, Call, OBSERVE, RESPOND};
 
 /// How the store is used.
 #[derive(Debug, Clone)]
@@ -142,7 +143,21 @@ impl RedisStore {
             self.check_server(link).await?;
             self.check_rights(link).await?;
         }
-        self.adopt_keyspace(link).await
+        self.adopt_keyspace(link).await?;
+        self.bring_scripts(link).await;
+        Ok(())
+    }
+
+    /// Has every server have the scripts that callers wait for, so that the first of them does not wait for a second
+    /// trip: a script without its keys refuses, and does nothing. One that is not brought now comes with its first
+    /// call.
+    async fn bring_scripts(&self, link: &Link) {
+        let partitions = if self.cluster { self.keys.partitions() } else { 1 };
+        let calls = (0..partitions).flat_map(|partition| {
+            let call = move |source| Call::new(source).key(self.keys.reservations(partition));
+            [&*OBSERVE, &*CHARGE, &*COUNTERS, &*RESPOND].map(|source| link.call(call(source)))
+        });
+        futures::future::join_all(calls).await;
     }
 
     /// Reaches a server that was away at the start. After the first time, does nothing.

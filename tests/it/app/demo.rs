@@ -33,6 +33,33 @@ fn the_demo_finds_the_attacks_harms_nobody_and_ends_in_time() {
     assert!(!printed.contains('\u{1b}'), "colours are for terminals");
 }
 
+#[test]
+fn the_demo_of_the_gateway_shows_a_stream_that_a_ban_cuts_and_ends_in_time() {
+    let began = clock::instant();
+    let arguments = ["demo", "--gateway", "--exit", "--listen", "127.0.0.1:0", "--seconds", "5"];
+    let (code, printed, stderr) = run(&mut keyward(&arguments));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
+    let order = [
+        "a plain request      Singapore SG",
+        "a stream begins      Singapore SG",
+        "10 words",
+        "a thief has the key  Bucharest RO",
+        "the stream ends      Singapore SG      cut: This API key is banned.",
+        "its owner asks again Singapore SG      403 API_KEY_BANNED",
+        "stream cut ",
+        "key refused",
+        "the budget paid 0.",
+    ];
+    let mut rest = printed.as_str();
+    for words in order {
+        let at = rest
+            .find(words)
+            .unwrap_or_else(|| panic!("no {words:?} behind what comes before it:\n{printed}"));
+        rest = &rest[at..];
+    }
+}
+
 #[tokio::test]
 async fn the_lines_that_the_demo_prints_ban_an_impossible_traveller() {
     let mut demo = Demo::start();

@@ -79,6 +79,29 @@ fn each_kind_of_failure_has_its_code_and_names_what_to_correct() {
 }
 
 #[test]
+fn check_config_names_all_that_cannot_be_read_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(path("short-pepper"), "k1:short").unwrap();
+    std::fs::write(path("not.mmdb"), "hello").unwrap();
+    let (code, printed, stderr) = run(&mut keyward(&[
+        "check-config",
+        "--pepper-file",
+        &path("short-pepper"),
+        "--geoip",
+        &path("not.mmdb"),
+        "--geoip",
+        &path("missing.mmdb"),
+        "--prices",
+        &path("missing-prices.toml"),
+    ]));
+    assert_eq!((code, printed.as_str()), (78, ""), "the code is that of the first");
+    for words in ["16 bytes", "not.mmdb", "missing.mmdb", "missing-prices.toml"] {
+        assert_eq!(stderr.lines().filter(|line| line.contains(words)).count(), 1, "{words}: {stderr}");
+    }
+}
+
+#[test]
 fn an_imported_price_list_can_be_used_and_what_is_not_in_it_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("prices.toml").display().to_string();

@@ -1,6 +1,7 @@
 //! The service as a whole: in this process, and as the binary that people run.
 
 mod backtest;
+mod commands;
 mod demo;
 mod doors;
 mod durability;
@@ -9,6 +10,7 @@ mod explain;
 mod import;
 mod lifecycle;
 mod operator;
+mod reconcile;
 mod report;
 
 use std::{

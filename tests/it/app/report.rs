@@ -111,6 +111,38 @@ async fn whom_enforcement_did_hit_is_listed_as_refused() {
     assert_eq!(report["by_detector"][0]["name"], "impossible_travel");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_week_is_text_json_or_one_file() {
+    let desk = Desk::open(&[]);
+    assert_eq!(desk.travel("thief", 2).await["allowed"], false);
+    let until = clock::instant() + DEADLINE;
+    let week = loop {
+        let (code, printed, stderr) = desk.ask(&["report", "--week", "--json"]);
+        assert_eq!(code, 0, "{stderr}");
+        let week: Value = serde_json::from_str(&printed).unwrap();
+        if week["bans"].as_array().unwrap().len() == 1 && week["spend"]["requests"].as_u64() >= Some(2) {
+            break week;
+        }
+        assert!(clock::instant() < until, "{week:#}");
+    };
+    assert_eq!(
+        (&week["bans"][0]["subject"], &week["bans"][0]["outcome"]),
+        (&json!("key:thief"), &json!("holds"))
+    );
+    let (_, text, _) = desk.ask(&["report", "--week"]);
+    for part in ["Impossible travel", "key:thief", "in force", "Spend: By day"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let file = desk._dir.path().join("week.html");
+    let (code, printed, stderr) = desk.ask(&["report", "--week", "--html", file.to_str().unwrap()]);
+    assert_eq!((code, printed.as_str()), (0, ""), "{stderr}");
+    let html = std::fs::read_to_string(&file).unwrap();
+    assert!(html.contains("key:thief") && html.contains("<svg") && !html.contains("<script"), "{html}");
+    let (code, _, stderr) = desk.ask(&["report", "--html", "x.html"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("--week"), "{stderr}");
+}
+
 #[test]
 fn a_report_without_a_service_or_with_a_wrong_span_says_what_to_do() {
     let (code, _, stderr) = run(&mut keyward(&["report", "--url", "http://127.0.0.1:1"]));

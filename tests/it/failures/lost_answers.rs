@@ -1,21 +1,26 @@
-//! The store counts what it is owed, and its answer is lost: nobody knows, and it is sent again.
+//! The store counts what it is owed, or what is reported, and its answer is lost: nobody knows, and it is sent again.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use keyward::{
     domain::{
-        Millis,
+        DAY, Millis,
         actor::Actor,
         counter::{Counter, CounterChange, CounterCount},
         debt::DebtBatch,
         observation::{Charge, Observation},
+        record::Record,
         subject::Subject,
+        usage::{Rows, UsageKey, UsageQuery},
         window::ONE_HOUR,
     },
-    engine::Engine,
+    engine::{Engine, EngineOptions},
     geo::Geo,
     store::{
         CounterStore, Store, StoreError, StoreResult,
@@ -27,11 +32,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{redis_server::Server, roles::Roles, support::*};
 
-/// Takes no charge while it is away, and loses the answers to what is owed.
+/// Takes no charge while it is away, and loses the answers to what is owed, and to charges where it is told to.
 struct Unsteady {
     inner: Arc<dyn CounterStore>,
     away: AtomicBool,
     to_lose: AtomicUsize,
+    charges: AtomicU8,
+}
+
+/// What becomes of charges: they are answered; they are made, or not, and no answer comes in time.
+const ANSWERED: u8 = 0;
+const MADE: u8 = 1;
+const LOST: u8 = 2;
+
+impl Unsteady {
+    fn over(store: &Arc<dyn Store>, is_away: bool, to_lose: usize) -> Arc<Self> {
+        let (away, to_lose) = (AtomicBool::new(is_away), AtomicUsize::new(to_lose));
+        Arc::new(Self { inner: store.clone(), away, to_lose, charges: AtomicU8::new(ANSWERED) })
+    }
 }
 
 fn gone<T>() -> Result<T, StoreError> {
@@ -40,7 +58,17 @@ fn gone<T>() -> Result<T, StoreError> {
 
 impl CounterStore for Unsteady {
     fn observe<'a>(&'a self, charges: &'a [Charge]) -> StoreResult<'a, Vec<Observation>> {
-        if self.away.load(Relaxed) { Box::pin(async { gone() }) } else { self.inner.observe(charges) }
+        Box::pin(async move {
+            if self.away.load(Relaxed) {
+                return gone();
+            }
+            let late = Err(StoreError::Deadline(Duration::from_millis(1)));
+            match self.charges.load(Relaxed) {
+                MADE => self.inner.observe(charges).await.and(late),
+                LOST => late,
+                _ => self.inner.observe(charges).await,
+            }
+        })
     }
 
     fn inspect<'a>(&'a self, subject: &'a Subject, now: Millis) -> StoreResult<'a, Option<Observation>> {
@@ -68,11 +96,7 @@ impl CounterStore for Unsteady {
 }
 
 async fn is_counted_once(store: Arc<dyn Store>) {
-    let counters = Arc::new(Unsteady {
-        inner: store.clone(),
-        away: AtomicBool::new(true),
-        to_lose: AtomicUsize::new(5),
-    });
+    let counters = Unsteady::over(&store, true, 5);
     let roles = Arc::new(Roles { counters: counters.clone(), ..Roles::of(store.clone()) });
     let engine =
         Engine::start(roles, Arc::new(Geo::off()), limits_alone(1_000_000_000), options()).await.unwrap();
@@ -107,6 +131,81 @@ async fn what_redis_is_owed_is_counted_once_though_its_answers_are_lost() {
 #[tokio::test]
 async fn what_the_embedded_store_is_owed_is_counted_once_though_its_answers_are_lost() {
     is_counted_once(Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap())).await;
+}
+
+/// Reports go to an instance whose store takes some of them and loses the answer, does not take others, and then is
+/// away; each is sent again to another instance, before the store is back or after. Each is charged once.
+async fn reports_with_an_id_are_charged_once_though_their_answers_are_lost(
+    store: Arc<dyn Store>,
+    instances: &str,
+) {
+    const EACH: usize = 40;
+    for retried_first in [true, false] {
+        let key = format!("lost-{instances}-{retried_first}");
+        let counters = Unsteady::over(&store, false, 0);
+        let roles = Arc::new(Roles { counters: counters.clone(), ..Roles::of(store.clone()) });
+        let quick = || EngineOptions { shares_store: true, deadline: Duration::from_millis(20), ..options() };
+        let start = async |store: Arc<dyn Store>, options| {
+            Engine::start(store, Arc::new(Geo::off()), limits_alone(1_000_000_000), options).await.unwrap()
+        };
+        let (unlucky, other) = (start(roles, quick()).await, start(store.clone(), quick()).await);
+        let intake = intake(300_000);
+        let reports = |from: usize| -> Vec<Record> {
+            let id = |n: usize| json!({"request_id": format!("r{n}"), "tokens_used": 10});
+            (from..from + EACH).map(|n| record(&intake, &key, id(n), unlucky.now())).collect()
+        };
+        let batches = [reports(0), reports(EACH), reports(2 * EACH)];
+        for (batch, becomes) in batches.iter().zip([MADE, LOST, ANSWERED]) {
+            counters.charges.store(becomes, Relaxed);
+            counters.away.store(becomes == ANSWERED, Relaxed);
+            let answers = unlucky.record(batch, unlucky.now()).await;
+            assert!(answers.iter().all(|answer| answer.allowed && answer.degraded));
+        }
+        let retry = async || {
+            for batch in &batches {
+                let again = batch.chunks(1).map(|one| other.record(one, other.now()));
+                futures::future::join_all(again).await;
+            }
+        };
+        let recover = async || {
+            counters.away.store(false, Relaxed);
+            let shutdown = CancellationToken::new();
+            let upkeep = tokio::spawn(unlucky.clone().upkeep(shutdown.clone()));
+            eventually("the store is back", async || unlucky.health().degraded_since.is_none()).await;
+            shutdown.cancel();
+            upkeep.await.unwrap();
+        };
+        if retried_first {
+            retry().await;
+            recover().await;
+        } else {
+            recover().await;
+            retry().await;
+        }
+        let all = 3 * EACH as u64;
+        let seen = store.inspect(&Subject::key(&key), other.now()).await.unwrap().unwrap();
+        let held = (seen.counts[ONE_HOUR].requests, seen.counts[ONE_HOUR].tokens);
+        assert_eq!(held, (all, 10 * all), "retried first: {retried_first}");
+        let span = (other.now() - DAY, other.now() + DAY);
+        let only = UsageKey { key: Some(key.as_str().into()), ..UsageKey::default() };
+        let query = UsageQuery { only, ..UsageQuery::new(Rows::Whole, span, other.now()) };
+        unlucky.usage().table(&query).await.unwrap();
+        let used = other.usage().table(&query).await.unwrap().total;
+        assert_eq!((used.requests, used.tokens), (all, 10 * all), "retried first: {retried_first}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_to_redis_are_charged_once_though_their_answers_are_lost() {
+    let server = Server::start(&[]);
+    let store = redis(&server.url(), "kw").await;
+    reports_with_an_id_are_charged_once_though_their_answers_are_lost(store, "redis").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_to_the_embedded_store_are_charged_once_though_their_answers_are_lost() {
+    let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
+    reports_with_an_id_are_charged_once_though_their_answers_are_lost(store, "embedded").await;
 }
 
 /// Reports of a banned key are counted behind their answers: also when the service is stopped right after.

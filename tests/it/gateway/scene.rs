@@ -23,7 +23,7 @@ use crate::{app::client, support::eventually};
 pub(super) const VIRTUAL: &str = "kwk_virtual-key-of-a-client-4711";
 /// The key that providers get.
 pub(super) const PROVIDER: &str = "sk-provider-key-of-keyward-0815";
-const PEPPER: &str = "0123456789abcdef0123";
+pub(super) const PEPPER: &str = "0123456789abcdef0123";
 
 /// A provider that stands in for a real one.
 pub(super) struct Provider {
@@ -87,6 +87,15 @@ impl Scene {
 
     /// The same with settings of `[gateway]`, and with routes and upstreams beside those of the mock provider.
     pub(super) async fn with(settings: &str, routes: impl FnOnce(&Path) -> String) -> Self {
+        Self::over(None, settings, routes).await
+    }
+
+    /// The same over a store that runs already, such as a Redis.
+    pub(super) async fn over(
+        store: Option<&str>,
+        settings: &str,
+        routes: impl FnOnce(&Path) -> String,
+    ) -> Self {
         let provider = Provider::start().await;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
@@ -98,7 +107,8 @@ impl Scene {
             upstream("anthropic", "anthropic", &provider.url, path),
             routes(path),
         );
-        let running = app::start(load(path, &config)).await.unwrap();
+        let store = store.map_or_else(|| own_store(path), str::to_owned);
+        let running = app::start(load(path, &config, &store)).await.unwrap();
         let url = format!("http://{}", running.gateway_address().unwrap());
         let key_id = key_id(VIRTUAL);
         let scene = Self { running, provider, url, key_id, client: client(), directory };
@@ -166,6 +176,16 @@ impl Scene {
         eventually("no request is open", async || self.provider.bill.totals().open == 0).await;
     }
 
+    /// Ends the service and starts it again over its own store: what was in memory alone is gone.
+    pub(super) async fn restart(mut self) -> Self {
+        clock::timeout(Duration::from_secs(30), self.running.shutdown()).await.unwrap().unwrap();
+        let path = self.directory.path();
+        let config = std::fs::read_to_string(path.join("keyward.toml")).unwrap();
+        self.running = app::start(load(path, &config, &own_store(path))).await.unwrap();
+        self.url = format!("http://{}", self.running.gateway_address().unwrap());
+        self
+    }
+
     /// Ends the service: everything must be settled by then.
     pub(super) async fn stop(self) -> TempDir {
         clock::timeout(Duration::from_secs(30), self.running.shutdown()).await.unwrap().unwrap();
@@ -173,13 +193,18 @@ impl Scene {
     }
 }
 
+/// The store of a service that has none from elsewhere.
+fn own_store(directory: &Path) -> String {
+    format!("embedded:{}", directory.join("data").display())
+}
+
 /// The configuration of a service over a directory.
-fn load(directory: &Path, text: &str) -> Config {
+fn load(directory: &Path, text: &str, store: &str) -> Config {
     let file = directory.join("keyward.toml");
     std::fs::write(&file, text).unwrap();
     let environment = [
         ("KEYWARD_LISTEN", "127.0.0.1:0".to_owned()),
-        ("KEYWARD_STORE", format!("embedded:{}", directory.join("data").display())),
+        ("KEYWARD_STORE", store.to_owned()),
         ("KEYWARD_PEPPER", PEPPER.to_owned()),
         ("KEYWARD__STORE__DEADLINE_MS", "10000".to_owned()),
     ];

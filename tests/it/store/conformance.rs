@@ -57,6 +57,7 @@ on_every_store! {
         an_estimate_that_is_kept_counts_as_used
         a_reservation_ends_by_itself
         a_reservation_is_settled_by_its_own_key_also_when_that_is_banned
+        a_charge_that_is_sent_again_finds_its_own_claim
         a_claimed_request_is_charged_once
         a_report_that_is_told_late_counts_at_its_own_time
         a_peek_says_what_a_charge_would_and_changes_nothing

@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    claims::{Claims, request_name},
+    claims::Claims,
     counters::Counters,
     settling::{give_windows_back, settling},
 };
@@ -64,11 +64,15 @@ impl Ledger {
     ) -> Observation {
         let mut inner = self.0.lock();
         if let Some(claim) = charge.claim() {
-            let claim = claims.look(&request_name(claim), charge.now);
-            if claim != Claim::Fresh {
+            let found = claims.look_for(charge, claim);
+            if found != Ok(Claim::Fresh) {
                 let look = Charge { mode: ChargeMode::Peek, ..charge.clone() };
                 let counters = inner.all_used(&charge.counters, charge.now);
-                return Observation { claim, counters, ..windows.observe(&look) };
+                let seen = Observation { counters, ..windows.observe(&look) };
+                return match found {
+                    Ok(claim) => Observation { claim, ..seen },
+                    Err(settled) => Observation { settled, ..seen },
+                };
             }
         }
         let settles = charge.settles().filter(|_| charge.mode == ChargeMode::Report);
@@ -86,7 +90,7 @@ impl Ledger {
         let charged =
             observation.admitted && charge.mode != ChargeMode::Peek || charge.mode == ChargeMode::Report;
         if let Some(claim) = charge.claim().filter(|_| charged) {
-            claims.claim_request(&request_name(claim), charge.now);
+            claims.claim_request(charge, claim, settled.clone().filter(|_| keeps));
         }
         Observation { settled, lapsed, ..observation }
     }

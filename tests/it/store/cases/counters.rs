@@ -398,6 +398,35 @@ pub(crate) async fn a_claimed_request_is_charged_once(store: &dyn Store) {
     assert_eq!(observe(store, refused).await.claim, Claim::Fresh);
 }
 
+/// A charge whose answer was lost is sent again as it was, and is told that it is the first; another one with the same
+/// claim is told that it is not. Neither charges anything more.
+pub(crate) async fn a_charge_that_is_sent_again_finds_its_own_claim(store: &dyn Store) {
+    let until = START + MINUTE;
+    for (name, claim, keeps) in [("lost", 17, false), ("lost-kept", 18, true)] {
+        observe(store, reserve(name, name, 60, until)).await;
+        let mut report = settle(name, name, 10, keeps);
+        if let Some(entry) = &mut report.entry {
+            (entry.claim, entry.attempt) = (Some(claim), 4_503_599_627_370_495);
+        }
+        let mut other = report.clone();
+        if let Some(entry) = &mut other.entry {
+            entry.attempt -= 1;
+        }
+        let first = observe(store, report.clone()).await;
+        let held = if keeps { 60 } else { 10 };
+        assert_eq!((&first.claim, used(&first)), (&Claim::Fresh, vec![held]));
+        for again in [observe(store, report.clone()).await, observe(store, report.clone()).await] {
+            assert_eq!((&again.claim, used(&again)), (&Claim::Fresh, vec![held]));
+            assert_eq!(again.settled, first.settled.clone().filter(|_| keeps), "the estimate that was kept");
+            assert_eq!(again.counts[2], first.counts[2]);
+        }
+        let seen = observe(store, other).await;
+        assert_eq!((&seen.claim, used(&seen)), (&Claim::InFlight, vec![held]));
+        store.answer_claim(&key(name), claim, b"the answer", START + 1).await.unwrap();
+        assert_eq!(observe(store, report).await.claim, Claim::Answered(b"the answer".to_vec()));
+    }
+}
+
 /// A report of an earlier moment counts in every window whose span still holds that, in its own bucket.
 pub(crate) async fn a_report_that_is_told_late_counts_at_its_own_time(store: &dyn Store) {
     observe(store, charge(&key("late"), START - 40 * MINUTE, 3)).await;

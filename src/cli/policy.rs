@@ -1,0 +1,108 @@
+//! `keyward policy`: the policy in force, and another in its place.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use reqwest::{Method, header::IF_MATCH};
+use serde_json::{Map, Value};
+
+use super::{
+    Failure, block_on,
+    client::{Connection, Service},
+    code,
+    output::{line, plain},
+    resource::{Field, Place, flat, print, read_object},
+    status::text,
+};
+use crate::clock;
+
+/// What is done with the policy.
+#[derive(Debug, Subcommand)]
+pub(super) enum Policy {
+    /// Show the policy in force, a setting a line.
+    Show(Show),
+    /// Change settings of the policy in force, or put a whole one in its place.
+    Set(Set),
+}
+
+/// Show the policy in force.
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Only settings whose name begins so, such as detectors.traffic_burst.
+    prefix: Option<String>,
+    #[command(flatten)]
+    service: Service,
+}
+
+/// Put another policy in force.
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    /// What is set, as `show` prints it, such as detectors.traffic_burst.mode=shadow.
+    #[arg(value_name = "SETTING=VALUE", required_unless_present = "file", value_parser = Field::read)]
+    fields: Vec<Field>,
+    /// A JSON object that takes the place of the whole, as `show --json` prints it; - is standard input. Where it has a
+    /// version, that one must be in force.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    service: Service,
+}
+
+impl Policy {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Show(show) => show.run(),
+            Self::Set(set) => set.run(),
+        }
+    }
+}
+
+impl Show {
+    fn run(self) -> Result<(), Failure> {
+        let service = self.service.connect()?;
+        let policy = block_on(in_force(&service))?;
+        let Some(prefix) = self.prefix.filter(|_| !self.service.json) else {
+            return print(&policy, self.service.json);
+        };
+        let wanted = |name: &str| name == prefix || name.starts_with(&format!("{prefix}."));
+        let settings: Vec<_> = flat(&policy).into_iter().filter(|(name, _)| wanted(name)).collect();
+        if settings.is_empty() {
+            let text = format!("the policy has no setting {}", plain(&prefix));
+            return Err(Failure::new(code::NO_INPUT, text));
+        }
+        settings.iter().try_for_each(|(name, value)| Ok(line(&format!("{name}={value}"))?))
+    }
+}
+
+impl Set {
+    fn run(self) -> Result<(), Failure> {
+        let service = self.service.connect()?;
+        let policy = block_on(self.put(&service))?;
+        Ok(line(&if self.service.json {
+            policy.to_string()
+        } else {
+            format!("the policy {} is in force", text(&policy["version"]))
+        })?)
+    }
+
+    async fn put(&self, service: &Connection) -> Result<Value, Failure> {
+        let mut document = match &self.file {
+            Some(file) => read_object(file)?,
+            None => match in_force(service).await? {
+                Value::Object(policy) => policy,
+                _ => Map::new(),
+            },
+        };
+        let now = clock::wall();
+        self.fields.iter().try_for_each(|field| field.put(&mut document, Place::Present, now))?;
+        let mut request = service.request(Method::PUT, &["v1", "policy"]);
+        if let Some(version) = document.get("version").and_then(Value::as_str) {
+            request = request.header(IF_MATCH, format!("\"{version}\""));
+        }
+        service.json(request.json(&document)).await
+    }
+}
+
+async fn in_force(service: &Connection) -> Result<Value, Failure> {
+    service.json(service.request(Method::GET, &["v1", "policy"])).await
+}
