@@ -156,9 +156,12 @@ impl ProfileBook {
         let reads = lacking.into_iter().map(|(subject, handle)| async move {
             let stored = store.stored_profile(&subject).await?;
             stored.into_iter().for_each(|stored| handle.read_again(stored));
-            Ok(())
+            Ok::<(), StoreError>(())
         });
-        futures::stream::iter(reads).buffer_unordered(READ_WIDTH).try_collect::<Vec<()>>().await?;
+        futures::stream::iter(reads.collect::<Vec<_>>())
+            .buffer_unordered(READ_WIDTH)
+            .try_collect::<Vec<()>>()
+            .await?;
         if count < MOST_READ {
             *self.heard.lock() = Some(now);
         }
