@@ -26,7 +26,7 @@ use crate::{
     store::{ProfileChange, ProfileStore, ProfileWritten, StoreError},
 };
 
-/// Most profiles in memory. A mature profile takes some 10 KB.
+/// Most profiles in memory. A mature profile takes 16 KB at most.
 const CACHE_CAP: usize = 100_000;
 /// Profiles of one trip: some megabytes at most.
 const AT_ONCE: usize = 512;
