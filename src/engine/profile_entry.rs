@@ -140,7 +140,7 @@ impl ProfileHandle {
         Some(ProfileChange { subject: subject.clone(), delta, whole, writer, news_at })
     }
 
-    /// Takes in what came of what was sent. `end` is asked with whether something waits still, and whether that presses.
+    /// Takes in what came of what was sent. `end` gets whether something waits still, and whether that presses.
     pub(super) fn written(&self, written: ProfileWritten, end: impl FnOnce(bool, bool)) {
         let mut guard = self.0.lock();
         let entry = &mut *guard;

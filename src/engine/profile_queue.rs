@@ -74,8 +74,8 @@ impl ProfileQueue {
         self.0.lock().waiting.len()
     }
 
-    /// Takes up to `most` profiles: those that press, then those whose turn it is at `until`. `now` is the turn of those
-    /// that fail.
+    /// Takes up to `most` profiles: those that press, then those whose turn it is at `until`. Those that fail have their
+    /// next turn at `now`.
     pub(super) fn take(&self, now: Millis, until: Millis, most: usize) -> Taken<'_> {
         let mut inner = self.0.lock();
         let mut left = Vec::new();

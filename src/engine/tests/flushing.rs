@@ -22,10 +22,10 @@ use crate::{
     },
 };
 
-/// A store that counts trips, keeps news as a shared one does, and fails as it is told.
+/// A store that counts writes, keeps news as a shared one does, and fails as it is told.
 struct Watched {
     inner: EmbeddedStore,
-    trips: AtomicUsize,
+    writes: AtomicUsize,
     written: AtomicUsize,
     /// Whole profiles that were stored without being read.
     unread: AtomicUsize,
@@ -41,7 +41,7 @@ impl Watched {
     fn new() -> Self {
         Self {
             inner: EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap(),
-            trips: AtomicUsize::new(0),
+            writes: AtomicUsize::new(0),
             written: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
             news: Mutex::default(),
@@ -73,7 +73,7 @@ impl ProfileStore for Watched {
             if self.hangs.load(SeqCst) {
                 std::future::pending::<()>().await;
             }
-            self.trips.fetch_add(1, SeqCst);
+            self.writes.fetch_add(1, SeqCst);
             self.written.fetch_add(changes.len(), SeqCst);
             let mut written = self.inner.write_profiles(changes).await?;
             for (change, written) in changes.iter().zip(&mut written) {
@@ -196,17 +196,17 @@ async fn what_waits_is_at_hand_when_it_has_left_the_cache() {
 }
 
 #[tokio::test]
-async fn many_profiles_go_in_one_trip_and_nothing_is_read_of_what_nobody_else_has_written() {
+async fn many_profiles_are_written_together_and_nothing_is_read_of_what_nobody_else_has_written() {
     let (store, book) = (Watched::new(), ProfileBook::new(2000, true));
     for key in 0..1000 {
         Learner::new(&book, &store, &format!("k{key}")).await.learn(NOW);
     }
     book.flush(&store, NOW).await.unwrap();
-    assert_eq!((store.trips.load(SeqCst), store.unread.load(SeqCst)), (8, 1000));
+    assert_eq!((store.writes.load(SeqCst), store.unread.load(SeqCst)), (8, 1000));
 }
 
 #[tokio::test]
-async fn a_flush_without_time_left_makes_one_trip_and_goes_on_the_next_time() {
+async fn a_flush_without_time_left_writes_once_and_goes_on_the_next_time() {
     let (store, book) = (Watched::new(), ProfileBook::new(2000, true));
     for key in 0..600 {
         Learner::new(&book, &store, &format!("k{key}")).await.learn(NOW);

@@ -126,9 +126,9 @@ pub trait ProfileStore: Send + Sync + 'static {
         changes: &'a [ProfileChange],
     ) -> StoreResult<'a, Vec<Result<ProfileWritten, StoreError>>>;
 
-    /// Profiles in which something has changed that changes a judgement soon: those with [`ProfileChange::news_at`] since
-    /// `since`, of the last minute at most, part of the store by part, each of which may fail. Empty where no other
-    /// process writes.
+    /// Profiles in which something has changed that changes a judgement soon: those with [`ProfileChange::news_at`]
+    /// since `since`, of the last minute at most, part of the store by part, each of which may fail. Empty where no
+    /// other process writes.
     fn profile_news(&self, since: Millis) -> StoreResult<'_, Vec<Result<ProfileNews, StoreError>>>;
 
     /// Subjects that have a profile, in the order of [`SeenSubject::precedes`], behind `after`: `limit` of them, and
