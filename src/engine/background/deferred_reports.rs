@@ -93,7 +93,7 @@ impl DeferredReports {
                 return waiting.push_back(Report { charge, usage });
             }
         }
-        self.fallback.owe(&charge, charge.may_create);
+        self.fallback.owe(&charge, !charge.counts.is_zero());
         self.book.count(record, refused, now);
     }
 

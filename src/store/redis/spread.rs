@@ -63,7 +63,12 @@ impl RedisStore {
         let away = self.charge_away(charge, &indices).await?;
         let refusal = away.iter().find_map(|away| away.refusal);
         let mode = if refusal.is_some() { ChargeMode::Peek } else { charge.mode };
-        let local = Charge { mode, ..at_home(charge, &here) };
+        let mut local = Charge { mode, ..at_home(charge, &here) };
+        if mode != charge.mode
+            && let Some(entry) = &mut local.entry
+        {
+            entry.settles = None;
+        }
         let reply = self.link.call(self.charge_call(&local)?).await;
         let observed = reply.and_then(|reply| self.read_charged(&reply, &local));
         let is_new = observed.as_ref().is_ok_and(|observed| observed.claim == Claim::Fresh);

@@ -78,6 +78,10 @@ impl Ledger {
                 };
             }
         }
+        if charge.mode == ChargeMode::Peek {
+            let settled = inner.complete(charge);
+            return Observation { settled, ..inner.charge(charge, windows) };
+        }
         let settles = charge.settles().filter(|_| charge.mode == ChargeMode::Report);
         let found = settles.map(|settles| inner.found(&settles.id, charge.now));
         let lapsed = found.as_ref().is_some_and(|id| inner.has_lapsed(id, charge.now));
@@ -91,8 +95,7 @@ impl Ledger {
                 inner.charge(&changed, windows)
             }
         };
-        let charged =
-            observation.admitted && charge.mode != ChargeMode::Peek || charge.mode == ChargeMode::Report;
+        let charged = observation.admitted || charge.mode == ChargeMode::Report;
         if let Some(claim) = charge.claim().filter(|_| charged) {
             claims.claim_request(charge, claim, settled.clone());
         }
