@@ -74,8 +74,8 @@ impl ProfileQueue {
         self.0.lock().waiting.len()
     }
 
-    /// Takes up to `most` profiles: those that press, then those whose turn it is at `until`. Those that fail have their
-    /// next turn at `now`.
+    /// Takes up to `most` profiles: those that press, then those whose turn it is at `until`. Those that fail have
+    /// their next turn at `now`.
     pub(super) fn take(&self, now: Millis, until: Millis, most: usize) -> Taken<'_> {
         let mut inner = self.0.lock();
         let mut left = Vec::new();
@@ -123,7 +123,7 @@ impl ProfileQueue {
     /// Has a profile that was flushed wait for its next turn, or no longer. One that was forgotten meanwhile stays so.
     fn end(&self, (subject, handle): (&Subject, &ProfileHandle), waits: bool, presses: bool, at: Millis) {
         let mut inner = self.0.lock();
-        if !inner.waiting.get(subject).is_some_and(|waiting| waiting.handle.is(handle)) {
+        if inner.waiting.get(subject).is_none_or(|waiting| !waiting.handle.is(handle)) {
             return;
         }
         if !waits {

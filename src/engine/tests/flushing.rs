@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::{
+    clock,
     domain::{
         place::PlaceCore,
         profile::{Cell, Profile, Sample},
@@ -258,7 +259,7 @@ async fn a_flush_that_is_given_up_loses_nothing() {
     let key = known(&book, &store, "a").await;
     key.learn(NOW);
     store.hangs.store(true, SeqCst);
-    assert!(tokio::time::timeout(Duration::from_millis(1), book.flush(&store, NOW)).await.is_err());
+    assert!(clock::timeout(Duration::from_millis(1), book.flush(&store, NOW)).await.is_err());
     store.hangs.store(false, SeqCst);
     book.flush_due(&store, NOW).await.unwrap();
     assert_eq!((store.requests(&key.subject).await, key.requests()), (17, 17));

@@ -254,7 +254,7 @@ mod tests {
         let change = ProfileChange::merging(&Subject::key("k1:1"), &delta);
         let mut written = Attempt::merging(0, &change, None).unwrap();
         let back = unpack(&written.value).unwrap();
-        assert_eq!((back.version, &back.profile), (ProfileVersion(1 << 16 | 1), &delta));
+        assert_eq!((back.version, &back.profile), (ProfileVersion((1 << 16) | 1), &delta));
         assert_eq!(Some(Box::new(back)), written.merged);
         written.value[VERSION_BYTES] = FORMAT + 1;
         assert!(matches!(unpack(&written.value), Err(StoreError::Incompatible(_))));

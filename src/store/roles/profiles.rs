@@ -35,7 +35,7 @@ impl ProfileVersion {
     /// The version that `writer` (of 15 bits) gives to a whole profile that it writes over this one.
     pub fn next(self, writer: u16) -> Self {
         let count = (self.0 >> Self::LOW_BITS).wrapping_add(1);
-        Self(count << Self::LOW_BITS | u64::from(writer << 1))
+        Self((count << Self::LOW_BITS) | u64::from(writer << 1))
     }
 
     /// The version of this one with a delta of `writer` merged into it.
