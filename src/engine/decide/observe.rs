@@ -194,7 +194,12 @@ impl Decider {
     ) -> Vec<Observation> {
         let mut back = Vec::new();
         for (charge, observation) in charges.iter().zip(&mut observations) {
-            self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
+            let owed = std::mem::take(&mut observation.owed);
+            if observation.unfinished {
+                self.deferred.finish(charge.clone(), owed);
+            } else {
+                self.fallback.owe_changes(&owed);
+            }
             if observation.tracked || charge.may_create {
                 continue;
             }

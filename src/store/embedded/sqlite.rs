@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0008_usage_latency.sql"),
     include_str!("../../../migrations/sqlite/0009_reservation_stages.sql"),
     include_str!("../../../migrations/sqlite/0010_subjects_seen.sql"),
+    include_str!("../../../migrations/sqlite/0011_claims.sql"),
 ];
 /// The layout that this version writes: how many steps lead to it.
 pub const LAYOUT: u32 = MIGRATIONS.len() as u32;

@@ -108,7 +108,9 @@ impl RedisStore {
             slots.into_iter().map(|(partition, slot)| self.charge_slot(slot, mark(partition), charge.now));
         let (looked, owed): (Vec<_>, Vec<_>) = futures::future::join_all(charged).await.into_iter().unzip();
         let looked: Vec<Away> = looked.into_iter().flatten().collect();
-        Ok(Observation { owed: owed.concat(), ..with_away(observed, charge, here, &looked) })
+        let owed = owed.concat();
+        let unfinished = !owed.is_empty() && charge.claim().is_some() && charge.attempt() > 0;
+        Ok(Observation { owed, unfinished, ..with_away(observed, charge, here, &looked) })
     }
 
     /// What a report does in each other slot, once it is charged in that of its key.

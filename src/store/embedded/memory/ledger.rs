@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    claims::Claims,
+    claims::{Claims, SavedClaim},
     counters::Counters,
     settling::{give_windows_back, settling},
 };
@@ -225,9 +225,10 @@ impl Ledger {
     }
 
     /// What changed since the last call: each counter and reservation as it is now, or `None` when it is gone.
-    pub(in crate::store::embedded) fn take_dirty(&self) -> Unsaved {
+    /// With what they charged up to so many claims: a charge and its claim are made under one lock.
+    pub(in crate::store::embedded) fn take_dirty(&self, claims: &Claims, most: usize) -> Unsaved {
         let mut inner = self.0.lock();
-        let unsaved = inner.unsaved();
+        let unsaved = Unsaved { claims: claims.take_dirty(most), ..inner.unsaved() };
         inner.dirty_counters.clear();
         inner.dirty_reservations.clear();
         unsaved
@@ -272,6 +273,7 @@ impl Ledger {
 pub(in crate::store::embedded) struct Unsaved {
     pub(in crate::store::embedded) counters: Vec<(Counter, Option<Amounts>)>,
     pub(in crate::store::embedded) reservations: Vec<(String, Option<Kept>)>,
+    pub(in crate::store::embedded) claims: Vec<SavedClaim>,
 }
 
 impl Inner {
@@ -338,7 +340,7 @@ impl Inner {
         let counters = self.dirty_counters.iter().map(|c| (c.clone(), self.counters.get(c).cloned()));
         let reservations = self.dirty_reservations.iter();
         let reservations = reservations.map(|id| (id.clone(), self.reservations.get(id).cloned()));
-        Unsaved { counters: counters.collect(), reservations: reservations.collect() }
+        Unsaved { counters: counters.collect(), reservations: reservations.collect(), claims: Vec::new() }
     }
 
     fn uncounted(&self) -> Uncounted {
