@@ -21,7 +21,7 @@ use crate::{
         standing::{Standing, StandingState},
         window::{Counts, ONE_DAY, WINDOW_MILLIS},
     },
-    engine::{bans, policy::ActivePolicy, profiles::ProfileHandle},
+    engine::{bans, policy::ActivePolicy, profile_entry::ProfileHandle},
 };
 
 /// Recent places kept per key.

@@ -122,9 +122,9 @@ pub(super) fn encode_with<T: Serialize, U: Serialize>(value: &T, more: &U) -> Re
     postcard::to_extend(more, encode(value)?).map_err(unreadable_because)
 }
 
-/// Writes a profile as a blob: its version, then the packed profile.
-pub(super) fn encode_profile(profile: &Profile) -> Result<Vec<u8>, StoreError> {
-    packed::pack(profile, vec![BLOB_VERSION]).map_err(unreadable_because)
+/// A packed profile as a blob: its version, then what was packed.
+pub(super) fn profile_blob(packed: &[u8]) -> Vec<u8> {
+    [&[BLOB_VERSION], packed].concat()
 }
 
 /// Reads a blob that holds a profile.

@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{Core, Unsaved};
 use crate::{
-    domain::{DAY, HOUR, Millis, profile::Profile, subject::Subject},
+    domain::{DAY, HOUR, Millis, subject::Subject},
     store::{
         StoreError,
         embedded::{
@@ -12,7 +12,7 @@ use crate::{
             effects::Effect,
             event_rows, ledger_rows,
             memory::Memory,
-            sqlite::{decode, encode, encode_profile, failed},
+            sqlite::{decode, encode, failed, profile_blob},
             standing_rows,
         },
     },
@@ -179,9 +179,9 @@ fn save_windows(connection: &Connection, memory: &Memory, subject: &Subject) -> 
 }
 
 fn save_profile(connection: &Connection, memory: &Memory, subject: &Subject) -> Result<(), StoreError> {
-    let read = |profile: &Profile| (profile.last_seen, encode_profile(profile));
+    let read = |packed: &[u8], last_seen| (last_seen, profile_blob(packed));
     let Some((last_seen, blob)) = memory.profiles.save(subject, read) else { return Ok(()) };
     let sql = "INSERT OR REPLACE INTO profiles (subject, last_seen, profile) VALUES (?, ?, ?)";
-    let values = params![subject.as_str(), last_seen.unwrap_or_default(), blob?];
+    let values = params![subject.as_str(), last_seen, blob];
     connection.prepare_cached(sql).and_then(|mut s| s.execute(values)).map(drop).map_err(failed)
 }
