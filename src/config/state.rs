@@ -19,7 +19,10 @@ fn directory(sources: &Sources, is_here: bool) -> PathBuf {
 impl Config {
     /// Names the directories that are not set.
     pub(super) fn settle(&mut self, sources: &Sources) {
-        let own = directory(sources, Path::new(HERE).is_dir());
+        self.settle_in(directory(sources, Path::new(HERE).is_dir()));
+    }
+
+    fn settle_in(&mut self, own: PathBuf) {
         if self.store.url.is_empty() {
             self.store.url = format!("embedded:{}", own.display());
         } else if self.store_is_shared() && self.secrets.data_directory.as_os_str().is_empty() {
@@ -56,18 +59,19 @@ mod tests {
 
     #[test]
     fn a_store_elsewhere_has_its_directory_there_too_and_what_is_set_stays() {
-        let settled = |environment: &[(&str, &str)]| {
-            let all = [&[("HOME", "/home/a")][..], environment].concat();
-            let environment = all.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-            Config::load(&Sources { environment, ..Sources::default() }).unwrap()
+        let settled = |url: &str| {
+            let mut config: Config = toml::from_str(crate::config::DEFAULT_TOML).unwrap();
+            config.store.url = url.to_owned();
+            config.settle_in("/home/a/.local/state/keyward".into());
+            config
         };
         let own = Path::new("/home/a/.local/state/keyward");
-        let embedded = settled(&[]);
+        let embedded = settled("");
         assert_eq!(
             (embedded.store.url.as_str(), embedded.data_directory()),
             ("embedded:/home/a/.local/state/keyward", own.into())
         );
-        assert_eq!(settled(&[("KEYWARD_STORE", "redis://db")]).data_directory(), own);
-        assert_eq!(settled(&[("KEYWARD_STORE", "embedded:/srv/kw")]).data_directory(), Path::new("/srv/kw"));
+        assert_eq!(settled("redis://db").data_directory(), own);
+        assert_eq!(settled("embedded:/srv/kw").data_directory(), Path::new("/srv/kw"));
     }
 }

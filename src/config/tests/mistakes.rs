@@ -15,7 +15,7 @@ hosts = ["a", "http://b"]  #! `server.hosts[1]` must be a host name
 max_connections = 0  #! `server.max_connections` must be from 1 to 1000000
 
 [store]
-url = "sqlite:x"  #! `store.url` must be embedded:
+url = "sqlite:x"  #! `store.url` must be empty, embedded:
 partitions = "many"  #! `store.partitions` must be a whole number, not text
 
 [[auth.tokens]]
