@@ -138,26 +138,27 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let engine = open::engine(&config, &peppers, geo.clone(), options).await?;
     let stop_forwarding = CancellationToken::new();
     let forwarder = Arc::new(Forwarder::start(&config.sinks, &sink_context(&engine), &stop_forwarding)?);
-    let sinks = forwarder.statuses();
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
     geo.note_loaded(engine.now());
-    let mut helpers = vec![tokio::spawn(telemetry::fold(metrics.clone()))];
-    helpers.extend(reloads(&config, &geo, &prices, &engine));
-    let (geo_status, price_status) = (geo.status(), prices.status());
+    let mut helpers = reloads(&config, &geo, &prices, &engine);
+    helpers.push(tokio::spawn(telemetry::fold(metrics.clone())));
     let intake = Intake::live(peppers.peppers, prices.clone(), skew(&config));
     let settings = fitting(&config.server, doors.is_there(), gateway.is_some(), admin.is_some());
     let gateway = gateway.map(|gateway| gateway.serve(&engine, &intake, &settings, &stop));
+    let reloader = Reloader::new(config.clone(), auth.clone(), engine.clone(), forwarder.clone());
     let state = Arc::new(AppState {
         engine: engine.clone(),
         intake,
-        auth: auth.clone(),
+        auth,
         authorize: Authorize::new(&config.server, &config.authorize),
         traces: config.traces.clone(),
         bouncers: Bouncers::default(),
         hosts: AllowedHosts::new(&config.server),
-        components: components(sinks.clone(), engine.clone(), geo, prices),
-        sinks,
+        components: components(forwarder.statuses(), engine.clone(), geo.clone(), prices.clone()),
+        sinks: forwarder.statuses(),
+        trials: forwarder.trials(),
+        config: reloader.shown(),
         metrics: Arc::new(move || metrics.render()),
         started,
         body_timeout: Duration::from_millis(config.server.request_timeout_ms),
@@ -166,13 +167,12 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), stop.clone());
     let router = http::router_with(state, web::router);
     let serving = tokio::spawn(serve(listener, admin, router, settings, stop.clone()));
-    let reloader = Reloader::new(config, auth, engine.clone(), forwarder.clone());
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     Ok(Running {
         address,
         admin_address,
-        geo: geo_status,
-        prices: price_status,
+        geo: geo.status(),
+        prices: prices.status(),
         engine,
         stop,
         gateway,

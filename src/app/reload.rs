@@ -11,7 +11,7 @@ use crate::{
     domain::difference::difference,
     engine::{Base, Engine},
     forward::Forwarder,
-    http::Auth,
+    http::{Auth, ShownConfig},
     settings::SettingErrors,
 };
 
@@ -27,6 +27,8 @@ const LAST_TOKEN: &str = "`auth.tokens` has no token any more, so that everybody
 pub(super) struct Reloader {
     /// The settings that are in force.
     config: Mutex<Config>,
+    /// The same, as they are shown.
+    shown: ShownConfig,
     auth: Auth,
     engine: Arc<Engine>,
     forwarder: Arc<Forwarder>,
@@ -41,7 +43,13 @@ struct Differences {
 
 impl Reloader {
     pub(super) fn new(config: Config, auth: Auth, engine: Arc<Engine>, forwarder: Arc<Forwarder>) -> Self {
-        Self { config: Mutex::new(config), auth, engine, forwarder }
+        let shown = ShownConfig::new(&config);
+        Self { config: Mutex::new(config), shown, auth, engine, forwarder }
+    }
+
+    /// The settings in force, as they may be shown.
+    pub(super) fn shown(&self) -> ShownConfig {
+        self.shown.clone()
     }
 
     /// Puts settings in force, and tells the log of it; where anything is wrong with them, nothing changes but the log.
@@ -53,6 +61,7 @@ impl Reloader {
         };
         match put {
             Ok((now, Differences { in_force, wants_restart })) => {
+                self.shown.replace(&now);
                 *config = now;
                 tell(&in_force, &wants_restart);
                 if !in_force.is_empty() || !wants_restart.is_empty() {

@@ -28,6 +28,8 @@ struct HealthPage {
     has_tokens: bool,
     tokens: Vec<TokenRow>,
     components: String,
+    /// The settings in force, for those who may see them; else empty.
+    settings: String,
 }
 
 /// A token, of which nothing but its id is known.
@@ -51,6 +53,11 @@ fn tokens(app: &App, now: Millis) -> Vec<TokenRow> {
 /// Shows how the service is, as `/readyz` does, and since when it runs.
 pub(in crate::web) async fn show(State(app): State<App>, frame: Frame) -> Result<Response, Fault> {
     let now = app.engine.now();
+    let settings = if frame.may_admin {
+        serde_json::to_string_pretty(&*app.config.show()).unwrap_or_default()
+    } else {
+        String::new()
+    };
     Ok(render(
         200,
         &HealthPage {
@@ -62,6 +69,7 @@ pub(in crate::web) async fn show(State(app): State<App>, frame: Frame) -> Result
             has_tokens: !app.auth.is_open(),
             tokens: if frame.may_admin { tokens(&app, now) } else { Vec::new() },
             components: serde_json::to_string_pretty(&(app.components)()).unwrap_or_default(),
+            settings,
             frame,
         },
     ))
