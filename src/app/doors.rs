@@ -1,4 +1,4 @@
-//! The listener that has `/v1/authorize` alone: on an address, or on a socket in the file system.
+//! The listeners that have a part alone, `/v1/authorize` or gRPC: on an address, or on a socket in the file system.
 
 use std::{
     io,
@@ -16,53 +16,77 @@ use tokio_util::sync::CancellationToken;
 
 use super::AppError;
 use crate::{
-    config::{AuthorizeListen, Server},
-    http,
+    config::{DoorListen, Server},
+    http::{self, AppState},
 };
 
 /// Who may use the socket: its owner and its group, as the folder lets them.
 const SOCKET_MODE: u32 = 0o660;
 
-/// A listener that waits for its routes.
-pub(super) enum AuthorizeListener {
-    None,
+/// The listeners that are asked for, until they have their routes.
+pub(super) struct Doors {
+    authorize: Option<DoorListener>,
+    grpc: Option<DoorListener>,
+}
+
+/// Listeners that serve.
+pub(super) type Serving = Vec<JoinHandle<io::Result<()>>>;
+
+enum DoorListener {
     Address(TcpListener),
     Socket(UnixListener),
 }
 
-impl AuthorizeListener {
-    /// Listens where the setting says. A socket that an earlier start has left, and that nobody serves, is replaced.
-    pub(super) async fn open(setting: &AuthorizeListen) -> Result<Self, AppError> {
-        let opened = match setting {
-            AuthorizeListen::Off => Ok(Self::None),
-            AuthorizeListen::Address(address) => TcpListener::bind(address).await.map(Self::Address),
-            AuthorizeListen::Socket(path) => socket(path).await.map(Self::Socket),
-        };
-        opened.map_err(|source| AppError::AuthorizeListen { place: setting.to_string(), source })
+impl Doors {
+    /// Listens where the settings say.
+    pub(super) async fn open(server: &Server) -> Result<Self, AppError> {
+        Ok(Self {
+            authorize: open("server.authorize_listen", &server.authorize_listen).await?,
+            grpc: open("server.grpc_listen", &server.grpc_listen).await?,
+        })
     }
 
-    /// Whether it listens anywhere.
-    pub(super) fn is_there(&self) -> bool {
-        !matches!(self, Self::None)
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        usize::from(self.authorize.is_some()) + usize::from(self.grpc.is_some())
     }
 
     /// Serves the routes until `stop`.
     pub(super) fn serve(
         self,
-        router: Router,
-        settings: Arc<Server>,
-        stop: CancellationToken,
-    ) -> Option<JoinHandle<io::Result<()>>> {
-        match self {
-            Self::None => None,
-            Self::Address(listener) => {
-                Some(tokio::spawn(async move { http::serve(listener, router, &settings, stop).await }))
-            }
-            Self::Socket(listener) => {
-                Some(tokio::spawn(async move { http::serve(listener, router, &settings, stop).await }))
-            }
-        }
+        state: &Arc<AppState>,
+        settings: &Arc<Server>,
+        stop: &CancellationToken,
+    ) -> Serving {
+        let serve = |(listener, router)| match listener {
+            DoorListener::Address(listener) => spawn(listener, router, settings, stop),
+            DoorListener::Socket(listener) => spawn(listener, router, settings, stop),
+        };
+        let authorize = self.authorize.map(|listener| (listener, http::authorize_router(state.clone())));
+        let grpc = self.grpc.map(|listener| (listener, http::grpc_router(state.clone())));
+        authorize.into_iter().chain(grpc).map(serve).collect()
     }
+}
+
+fn spawn(
+    listener: impl http::server::Listener + Sync + 'static,
+    router: Router,
+    settings: &Arc<Server>,
+    stop: &CancellationToken,
+) -> JoinHandle<io::Result<()>> {
+    let (settings, stop) = (settings.clone(), stop.clone());
+    tokio::spawn(async move { http::serve(listener, router, &settings, stop).await })
+}
+
+/// A socket that an earlier start has left, and that nobody serves, is replaced.
+async fn open(setting: &'static str, wanted: &DoorListen) -> Result<Option<DoorListener>, AppError> {
+    let opened = match wanted {
+        DoorListen::Off => return Ok(None),
+        DoorListen::Address(address) => TcpListener::bind(address).await.map(DoorListener::Address),
+        DoorListen::Socket(path) => socket(path).await.map(DoorListener::Socket),
+    };
+    let failed = |source| AppError::DoorListen { setting, place: wanted.to_string(), source };
+    opened.map(Some).map_err(failed)
 }
 
 async fn socket(path: &Path) -> io::Result<UnixListener> {
@@ -75,12 +99,13 @@ async fn socket(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// How a listener that may not be there ended.
-pub(super) async fn join(serving: Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
-    match serving {
-        None => Ok(()),
-        Some(serving) => serving.await.map_err(io::Error::other)?,
+/// How listeners ended: the first failure of any.
+pub(super) async fn join(serving: Serving) -> io::Result<()> {
+    let mut ended = Ok(());
+    for one in serving {
+        ended = ended.and(one.await.map_err(io::Error::other).flatten());
     }
+    ended
 }
 
 #[cfg(test)]

@@ -66,9 +66,11 @@ pub enum AppError {
          see that the store answers, or that secrets.data_directory can be written, before the service is stopped"
     )]
     NotStored(String),
-    /// Nobody can listen where `/v1/authorize` is to be served alone.
-    #[error("cannot listen on {place} (server.authorize_listen): {source}; choose another, or free it")]
-    AuthorizeListen {
+    /// Nobody can listen where `/v1/authorize`, or gRPC, is to be served alone.
+    #[error("cannot listen on {place} ({setting}): {source}; choose another, or free it")]
+    DoorListen {
+        /// The setting that names the place.
+        setting: &'static str,
         /// The address and port, or the socket, that was asked for.
         place: String,
         /// What the system said.

@@ -16,7 +16,7 @@ pub use open::{probe, store as open_store};
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use doors::{AuthorizeListener, join};
+use doors::{Doors, Serving, join};
 use reload::Reloader;
 
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -53,7 +53,7 @@ pub struct Running {
     gateway: Option<gateway::Serving>,
     serving: JoinHandle<std::io::Result<()>>,
     /// What is on a listener of its own, where there is one.
-    authorizing: Option<JoinHandle<std::io::Result<()>>>,
+    doors: Serving,
     reloader: Reloader,
     background: Background,
 }
@@ -94,7 +94,7 @@ impl Running {
             Some(gateway) => gateway.finish().await,
             None => Ok(()),
         };
-        let authorized = join(self.authorizing).await;
+        let asked = join(self.doors).await;
         // Before the store is closed: the cursors are in it.
         self.background.stop_forwarding.cancel();
         self.background.forwarder.finish().await;
@@ -105,7 +105,7 @@ impl Running {
         let internal = |error: &dyn std::error::Error| AppError::Internal(error.to_string());
         served.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
         gateway_served?;
-        authorized.map_err(|error| internal(&error))?;
+        asked.map_err(|error| internal(&error))?;
         match finished.map_err(|error| internal(&error))? {
             Stopped::Stored => Ok(()),
             Stopped::Journaled(path) => {
@@ -132,7 +132,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     // Before the store is opened: an address that is taken is the likelier mistake, and leaves nothing behind.
     let (listener, address) = listen(config.server.listen).await?;
     let gateway = gateway::prepare(&config).await?;
-    let doors = AuthorizeListener::open(&config.server.authorize_listen).await?;
+    let doors = Doors::open(&config.server).await?;
     let (admin, admin_address) = listen_where(config.server.admin_address()).await?;
     let options = options(&config, open::directory(&config, &peppers));
     let engine = open::engine(&config, &peppers, geo.clone(), options).await?;
@@ -144,7 +144,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let mut helpers = reloads(&config, &geo, &prices, &engine);
     helpers.push(tokio::spawn(telemetry::fold(metrics.clone())));
     let intake = Intake::live(peppers.peppers, prices.clone(), skew(&config));
-    let settings = fitting(&config.server, doors.is_there(), gateway.is_some(), admin.is_some());
+    let settings = fitting(&config.server, doors.count(), gateway.is_some(), admin.is_some());
     let gateway = gateway.map(|gateway| gateway.serve(&engine, &intake, &settings, &stop));
     let reloader = Reloader::new(config.clone(), auth.clone(), engine.clone(), forwarder.clone());
     let state = Arc::new(AppState {
@@ -164,7 +164,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         body_timeout: Duration::from_millis(config.server.request_timeout_ms),
         shutdown: stop.clone(),
     });
-    let authorizing = doors.serve(http::authorize_router(state.clone()), settings.clone(), stop.clone());
+    let doors = doors.serve(&state, &settings, &stop);
     let router = http::router_with(state, web::router);
     let serving = tokio::spawn(serve(listener, admin, router, settings, stop.clone()));
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
@@ -177,7 +177,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         stop,
         gateway,
         serving,
-        authorizing,
+        doors,
         reloader,
         background,
     })
@@ -185,10 +185,10 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
 
 /// The settings with as many connections of each listener as there are files for. Those of the gateway may each have
 /// one to an upstream.
-fn fitting(server: &config::Server, doors: bool, gateway: bool, admin: bool) -> Arc<config::Server> {
+fn fitting(server: &config::Server, doors: usize, gateway: bool, admin: bool) -> Arc<config::Server> {
     let max_connections = descriptors::fit(descriptors::Wanted {
         connections: server.max_connections,
-        files_each: 1 + usize::from(doors) + 2 * usize::from(gateway),
+        files_each: 1 + doors + 2 * usize::from(gateway),
         besides: if admin { ADMIN_CONNECTIONS } else { 0 },
     });
     Arc::new(config::Server { max_connections, ..server.clone() })

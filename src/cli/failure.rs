@@ -174,7 +174,7 @@ fn of_app(error: &AppError) -> u8 {
         | AppError::OtherPepper { .. }
         | AppError::Telemetry(TelemetryError::Filter(_)) => code::CONFIG,
         AppError::Telemetry(TelemetryError::Metrics(_)) => code::SOFTWARE,
-        AppError::Listen { source, .. } | AppError::AuthorizeListen { source, .. } => match source.kind() {
+        AppError::Listen { source, .. } | AppError::DoorListen { source, .. } => match source.kind() {
             ErrorKind::PermissionDenied => code::NO_PERMISSION,
             _ => code::UNAVAILABLE,
         },

@@ -1,5 +1,5 @@
-//! `[authorize]`, `server.trusted_proxies` and `server.authorize_listen`: which proxies are believed, what they say
-//! where, and where an application takes its keys from.
+//! `[authorize]`, `server.trusted_proxies`, `server.authorize_listen` and `server.grpc_listen`: where proxies ask, whom
+//! we believe, what they say where, and where an application takes its keys from.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
@@ -35,7 +35,7 @@ macro_rules! as_text {
     )+};
 }
 
-as_text!(TrustedNetwork, AuthorizeListen, HeaderName, RequestIdHeader, KeyPlace);
+as_text!(TrustedNetwork, DoorListen, HeaderName, RequestIdHeader, KeyPlace);
 
 /// One entry of `server.trusted_proxies`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,10 +56,10 @@ impl fmt::Display for TrustedNetwork {
     }
 }
 
-/// Where `/v1/authorize` is served alone, without a token.
+/// Where a listener that has a part alone is: that of `/v1/authorize`, without a token, and that of gRPC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum AuthorizeListen {
+pub enum DoorListen {
     /// Nowhere; written as an empty text.
     Off,
     /// On an address and port.
@@ -68,7 +68,7 @@ pub enum AuthorizeListen {
     Socket(PathBuf),
 }
 
-impl FromStr for AuthorizeListen {
+impl FromStr for DoorListen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -80,13 +80,13 @@ impl FromStr for AuthorizeListen {
     }
 }
 
-impl AuthorizeListen {
+impl DoorListen {
     /// What the setting must be, as an error says it.
     pub(super) const FORM: &str =
         "must be an IP address and port, such as 127.0.0.1:8081, or unix:<path>; empty for none";
 }
 
-impl fmt::Display for AuthorizeListen {
+impl fmt::Display for DoorListen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Off => Ok(()),
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn every_form_of_a_setting_is_read_and_written_alike() {
         for text in ["", "127.0.0.1:8081", "[::1]:8081", "unix:/run/keyward.sock"] {
-            assert_eq!(text.parse::<AuthorizeListen>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<DoorListen>().unwrap().to_string(), text);
         }
         for text in ["authorization", "x-api-key", "query:key"] {
             assert_eq!(text.parse::<KeyPlace>().unwrap().to_string(), text);
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn what_is_none_of_these_forms_is_refused_with_the_form() {
         for text in ["8081", "localhost:8081", "unix:"] {
-            assert_eq!(text.parse::<AuthorizeListen>(), Err(AuthorizeListen::FORM.to_owned()), "{text}");
+            assert_eq!(text.parse::<DoorListen>(), Err(DoorListen::FORM.to_owned()), "{text}");
         }
         for text in ["", "x api key", "query:", "ключ"] {
             assert_eq!(text.parse::<KeyPlace>(), Err(KeyPlace::FORM.to_owned()), "{text}");

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use toml::{Table, Value};
 
 use super::{
-    Config, HostPattern, Mistake,
+    Config, DoorListen, HostPattern, Mistake,
     layer::{Layer, look_up},
     layers::{LIMITS, NO_LIMIT},
 };
@@ -272,6 +272,13 @@ fn access(config: &Config) -> Result<(), SettingError> {
             "server.admin_listen",
             "is not a loopback address and no token is configured: everybody who reaches it could lift bans. \
              Make a token with `keyward token new` and put it under [auth], or listen on 127.0.0.1",
+        );
+    }
+    if matches!(config.server.grpc_listen, DoorListen::Address(address) if !address.ip().is_loopback()) {
+        return refuse(
+            "server.grpc_listen",
+            "is not a loopback address and no token is configured: everybody who reaches it could report requests. \
+             Make a token with `keyward token new` and put it under [auth], or listen on 127.0.0.1 or a unix socket",
         );
     }
     if config.server.hosts.contains(&HostPattern::Any) {

@@ -24,8 +24,7 @@ mod tests;
 mod tokens;
 
 pub use authorize::{
-    AddressHeader, AuthorizeListen, HeaderName, KeyPlace, Original, RequestIdHeader, TrustedNetwork,
-    WithoutKey,
+    AddressHeader, DoorListen, HeaderName, KeyPlace, Original, RequestIdHeader, TrustedNetwork, WithoutKey,
 };
 pub use error::{ConfigError, Mistake, Origin};
 pub use hosts::{AllowedHosts, Host, HostPattern};
@@ -185,7 +184,8 @@ section! {
         reload_seconds: u64,
         max_clock_skew_seconds: u64,
         trusted_proxies: Vec<TrustedNetwork>,
-        authorize_listen: AuthorizeListen,
+        authorize_listen: DoorListen,
+        grpc_listen: DoorListen,
         export_detector_bans: bool,
     }
 }

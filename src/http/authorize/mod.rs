@@ -40,7 +40,11 @@ use crate::{
 };
 
 /// Keyward's own token, since `Authorization` is the client's.
-const TOKEN: &str = "x-keyward-token";
+pub(super) const TOKEN: &str = "x-keyward-token";
+/// The code of a question without a token that it needs.
+pub(super) const TOKEN_REFUSED: &str = "TOKEN_REFUSED";
+/// The code of a question with something that is no option.
+const OPTION_UNKNOWN: &str = "OPTION_UNKNOWN";
 /// The longest name of a client that is kept, in bytes.
 const MOST_AGENT: usize = 1024;
 /// The longest id of a request, in bytes.
@@ -77,7 +81,7 @@ pub(super) fn routes() -> Router<App> {
     every_path(async |State(app): State<App>, request: Request| {
         let (head, _) = request.into_parts();
         let admitted = app.auth.admit_token(token(&head.headers), Scope::Record, || app.engine.now());
-        let mistake = admitted.err().map(|error| ("TOKEN_REFUSED", format!("{TOKEN}: {error}")));
+        let mistake = admitted.err().map(|error| (TOKEN_REFUSED, format!("{TOKEN}: {error}")));
         authorize(&app, &head, mistake).await
     })
 }
@@ -100,7 +104,7 @@ where
 }
 
 /// The token that the proxy shows; empty without one. The scheme is not asked for, and forgiven.
-fn token(headers: &HeaderMap) -> &str {
+pub(super) fn token(headers: &HeaderMap) -> &str {
     let text = headers.get(TOKEN).and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
     text.strip_prefix("Bearer ").unwrap_or(text).trim()
 }
@@ -146,17 +150,36 @@ pub(super) async fn authorize(
     let question = Question::of(app, request);
     let options = match mistake {
         Some(mistake) => Err(mistake),
-        None => question.options().map_err(|wrong| ("OPTION_UNKNOWN", wrong)),
+        None => question.options().map_err(|wrong| (OPTION_UNKNOWN, wrong)),
     };
-    let verdict = match options {
-        Ok(options) => question.answer(&options).await,
-        Err((code, why)) => {
-            question.log_mistake(&why);
-            Verdict::Misconfigured(code)
-        }
-    };
-    let own = || new_request_id(question.now);
-    verdict.into_response(&question.request_id.map_or_else(own, str::to_owned))
+    question.answer_by(options).await
+}
+
+/// The same for a request that a proxy describes in a message of its own. What it says of request and client is
+/// believed; options are named beside it, where no client can name any. The path is below that of the route.
+pub(super) async fn authorize_described<'a>(
+    app: &App,
+    request: &Parts,
+    options: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Response {
+    let options = options.map(|(name, value)| (name, value.into()));
+    let options = app.authorize.options.clone().with_pairs(options);
+    Question::described(app, request).answer_by(options.map_err(|wrong| (OPTION_UNKNOWN, wrong))).await
+}
+
+/// The answer that a decision is told by.
+pub(super) fn answer(decision: Decision) -> Response {
+    Verdict::Decided(Box::new(decision)).into_response("")
+}
+
+/// The answer where whoever set up the proxy made a mistake.
+pub(super) fn misconfigured(app: &App, code: &'static str) -> Response {
+    Verdict::Misconfigured(code).into_response(&new_request_id(app.engine.now()))
+}
+
+/// The answer about a request that cannot be read: a key in it would be read by others.
+pub(super) fn refuse_unreadable(app: &App) -> Response {
+    Verdict::Refused(Refusal::MalformedKey).into_response(&new_request_id(app.engine.now()))
 }
 
 /// What a proxy asks.
@@ -188,6 +211,35 @@ impl<'r> Question<'r> {
             request_id: given,
             now,
         }
+    }
+
+    /// One that the proxy describes.
+    fn described(app: &'r App, request: &'r Parts) -> Self {
+        let Authorize { settings, trusted, .. } = &app.authorize;
+        let headers = &request.headers;
+        let source = request.extensions.get().copied().unwrap_or(Peer::Socket);
+        let named = settings.request_id_header.0.as_ref();
+        Self {
+            app,
+            request,
+            original: original::of(&request.uri, headers, false, config::Original::Path),
+            address: client::address_of(source, headers, trusted, settings.address_header),
+            request_id: named.and_then(|name| headers.get(&name.0)?.to_str().ok()).filter(|id| is_id(id)),
+            now: app.engine.now(),
+        }
+    }
+
+    /// The answer where options could be read, and else that of a mistake: its code, and what is wrong.
+    async fn answer_by(&self, options: Result<Options, (&'static str, String)>) -> Response {
+        let verdict = match options {
+            Ok(options) => self.answer(&options).await,
+            Err((code, why)) => {
+                log_mistake(self.app, &why);
+                Verdict::Misconfigured(code)
+            }
+        };
+        let own = || new_request_id(self.now);
+        verdict.into_response(&self.request_id.map_or_else(own, str::to_owned))
     }
 
     /// What is asked for: the query says it on exactly the route, where it is the proxy's.
@@ -254,14 +306,14 @@ impl<'r> Question<'r> {
             ..WireCheck::default()
         }
     }
+}
 
-    /// Logs a mistake of whoever set up the proxy, which is none of the client's.
-    fn log_mistake(&self, why: &str) {
-        let logged = &self.app.authorize.logged;
-        let last = logged.load(Relaxed);
-        if self.now - last >= LOG_EVERY && logged.compare_exchange(last, self.now, Relaxed, Relaxed).is_ok() {
-            tracing::error!(why, "a proxy asks in a way that cannot be answered: every request gets 503");
-        }
+/// Logs a mistake of whoever set up the proxy, which is none of the client's.
+pub(super) fn log_mistake(app: &App, why: &str) {
+    let (logged, now) = (&app.authorize.logged, app.engine.now());
+    let last = logged.load(Relaxed);
+    if now - last >= LOG_EVERY && logged.compare_exchange(last, now, Relaxed, Relaxed).is_ok() {
+        tracing::error!(why, "a proxy asks in a way that cannot be answered");
     }
 }
 

@@ -3,6 +3,8 @@
 //! Below that path the query is the client's, who must not switch anything. On it, what is no option is the operator's
 //! mistake, unless it is a parameter that keys are taken from.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 use crate::{
@@ -44,22 +46,33 @@ impl Options {
     ///
     /// # Errors
     /// What is wrong with it, for whoever set up the proxy.
-    pub(super) fn with_query(mut self, query: &str, keys: &[KeyPlace]) -> Result<Self, String> {
+    pub(super) fn with_query(self, query: &str, keys: &[KeyPlace]) -> Result<Self, String> {
         let is_key =
             |name: &str| keys.iter().any(|place| matches!(place, KeyPlace::Query(key) if key == name));
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let options = pairs.filter(|(name, _)| !is_key(name));
+        self.with_pairs(options.map(|(name, value)| (name, percent_decode_str(value).decode_utf8_lossy())))
+    }
+
+    /// The same with what pairs of name and value say.
+    ///
+    /// # Errors
+    /// As of [`Options::with_query`].
+    pub(super) fn with_pairs<'a>(
+        mut self,
+        pairs: impl Iterator<Item = (&'a str, Cow<'a, str>)>,
+    ) -> Result<Self, String> {
         let (observed, reserved) = (self.observe, self.reserve);
         let (mut asks_observe, mut asks_reserve) = (false, false);
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = percent_decode_str(value).decode_utf8_lossy();
+        for (name, value) in pairs {
             match name {
                 "observe" => (self.observe, asks_observe) = (is_on(name, &value)?, true),
                 "reserve" => (self.reserve, asks_reserve) = (is_on(name, &value)?, true),
-                _ if is_key(name) => {}
                 _ => self.set(name, &value)?,
             }
         }
-        // What the query asks for takes the place of what the settings say.
+        // What is asked for takes the place of what the settings say.
         if self.observe && self.reserve {
             match (asks_observe, asks_reserve) {
                 (true, false) if reserved => self.reserve = false,
@@ -95,7 +108,7 @@ impl Options {
             // The name may be the client's own text where a proxy passes its query on: it is not repeated.
             _ => {
                 return Err(
-                    "the query has something that is no option: there are without_key, observe, reserve, \
+                    "there is something in it that is no option: there are without_key, observe, reserve, \
                             estimated_tokens, lease_seconds and model; give the query of the client in \
                             X-Forwarded-Uri or X-Original-URI, or below the path"
                         .to_owned(),

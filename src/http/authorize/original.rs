@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Uri};
 use crate::config;
 
 /// Where the route begins.
-pub(super) const PREFIX: &str = "/v1/authorize";
+pub(in crate::http) const PREFIX: &str = "/v1/authorize";
 
 const FORWARDED_URI: &str = "x-forwarded-uri";
 const ORIGINAL_URI: &str = "x-original-uri";

@@ -6,6 +6,7 @@ mod authorize;
 mod costs;
 mod doors;
 mod events;
+mod grpc;
 mod limits;
 mod observe;
 mod overview;
@@ -33,7 +34,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{AppState, Auth, Authorize, Bouncers, ShownConfig, authorize_router, router};
+use super::{AppState, Auth, Authorize, Bouncers, ShownConfig, authorize_router, grpc_router, router};
 use crate::{
     config::{self, AllowedHosts, Config, DEFAULT_TOML, default_policy},
     engine::{Base, Engine, EngineOptions, LEASE},
@@ -49,6 +50,8 @@ struct Api {
     router: Router,
     /// What is on a listener of its own.
     authorizes: Router,
+    /// What is asked over gRPC.
+    grpc: Router,
     engine: Arc<Engine>,
     shutdown: CancellationToken,
 }
@@ -98,8 +101,8 @@ impl Api {
             body_timeout: Duration::from_secs(2),
             shutdown: shutdown.clone(),
         });
-        let (router, authorizes) = (router(state.clone()), authorize_router(state));
-        Self { router, authorizes, engine, shutdown }
+        let (router, authorizes) = (router(state.clone()), authorize_router(state.clone()));
+        Self { router, authorizes, grpc: grpc_router(state), engine, shutdown }
     }
 
     /// Calls a route as a program on this machine does.

@@ -34,7 +34,8 @@ async fn serve_with(change: impl FnOnce(&mut config::Server)) -> Served {
         shutdown_grace_seconds: 5,
         max_clock_skew_seconds: 300,
         trusted_proxies: Vec::new(),
-        authorize_listen: config::AuthorizeListen::Off,
+        authorize_listen: config::DoorListen::Off,
+        grpc_listen: config::DoorListen::Off,
         export_detector_bans: false,
         reload_seconds: 0,
     };

@@ -1,6 +1,7 @@
 //! Real reverse proxies in front of an application, each with the configuration that is published for it and the
 //! service as people run it. `scripts/proxies` and `scripts/middleware` provide the programs.
 
+mod grpc;
 mod pages;
 mod programs;
 mod questions;
@@ -64,4 +65,6 @@ macro_rules! asked_of {
     })*};
 }
 
-asked_of!(nginx: Nginx, caddy: Caddy, traefik: Traefik, envoy: Envoy, haproxy: Haproxy, apache: Apache);
+asked_of!(
+    nginx: Nginx, caddy: Caddy, traefik: Traefik, envoy: Envoy, envoy_grpc: EnvoyGrpc, haproxy: Haproxy, apache: Apache
+);

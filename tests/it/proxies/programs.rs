@@ -18,11 +18,13 @@ use crate::{
 };
 
 /// The published configurations.
-pub(super) const PUBLISHED: [&str; 6] = [
+pub(super) const PUBLISHED: [&str; 8] = [
     "deploy/nginx/keyward.conf",
     "deploy/caddy/Caddyfile",
     "deploy/traefik/keyward.yaml",
     "deploy/envoy/keyward.yaml",
+    "deploy/envoy/keyward-grpc.yaml",
+    "deploy/envoy/keyward-ratelimit.yaml",
     "deploy/haproxy/keyward.cfg",
     "deploy/apache/keyward.conf",
 ];
@@ -39,6 +41,10 @@ pub(super) enum Proxy {
     Caddy,
     Traefik,
     Envoy,
+    /// The same, which asks over gRPC.
+    EnvoyGrpc,
+    /// The same, which asks the rate limit service.
+    EnvoyRateLimit,
     Haproxy,
     Apache,
 }
@@ -77,6 +83,11 @@ impl Around<'_> {
 }
 
 impl Proxy {
+    /// Whether it asks over gRPC.
+    pub(super) fn asks_over_grpc(self) -> bool {
+        matches!(self, Self::EnvoyGrpc | Self::EnvoyRateLimit)
+    }
+
     /// Whether it can let requests pass while Keyward does not answer.
     pub(super) fn can_be_open(self) -> bool {
         self != Self::Traefik
@@ -94,7 +105,9 @@ impl Proxy {
             Self::Nginx => nginx(&around, &mut command),
             Self::Caddy => caddy(&around, &mut command),
             Self::Traefik => traefik(&around, &mut command),
-            Self::Envoy => envoy(&around, &mut command),
+            Self::Envoy => envoy("deploy/envoy/keyward.yaml", &around, &mut command),
+            Self::EnvoyGrpc => envoy("deploy/envoy/keyward-grpc.yaml", &around, &mut command),
+            Self::EnvoyRateLimit => envoy("deploy/envoy/keyward-ratelimit.yaml", &around, &mut command),
             Self::Haproxy => haproxy(&around, &mut command),
             Self::Apache => apache(&around, &mut command),
         }
@@ -166,14 +179,17 @@ fn traefik(around: &Around, command: &mut Command) {
     command.arg("--global.sendanonymoususage=false");
 }
 
-fn envoy(around: &Around, command: &mut Command) {
+fn envoy(path: &str, around: &Around, command: &mut Command) {
+    let is_grpc = path != "deploy/envoy/keyward.yaml";
+    let keyward = ["address: 127.0.0.1, port_value: 8080 }", "address: 127.0.0.1, port_value: 8082 }"];
+    let keyward = keyward[usize::from(is_grpc)];
     let place = |port: u16| format!("address: 127.0.0.1, port_value: {port} }}");
     let changes = [
         ("address: 0.0.0.0, port_value: 80 }", place(around.port)),
-        ("address: 127.0.0.1, port_value: 8080 }", place(around.keyward)),
+        (keyward, place(around.keyward)),
         ("address: 127.0.0.1, port_value: 3000 }", place(around.application)),
     ];
-    let text = published("deploy/envoy/keyward.yaml", around.open, &changes);
+    let text = published(path, around.open, &changes);
     around.write("keyward.yaml", &text);
     command.arg(provided("middleware", "venv/bin/envoy"));
     command.args([

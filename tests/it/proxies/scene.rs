@@ -18,7 +18,7 @@ use crate::{
 /// The address of the client: another one than that of the proxy, which alone is believed.
 pub(super) const CLIENT: &str = "127.0.0.2";
 /// Few tokens, so that one record uses them up, and reservations that no test outlives.
-const SETTINGS: &str = "[server]\ntrusted_proxies = [\"127.0.0.1\"]\n[policy.limits.tokens]\n\"1min\" = 10000\n\
+const SETTINGS: &str = "trusted_proxies = [\"127.0.0.1\"]\n[policy.limits.tokens]\n\"1min\" = 10000\n\
                         [reservations]\nlease_seconds = 3600\n[authorize]\n";
 
 /// What the application received with the last request.
@@ -29,6 +29,8 @@ pub(super) struct Scene {
     pub proxy: Program,
     service: Option<Served>,
     port: u16,
+    /// Where the proxy asks.
+    asked_at: u16,
     application: JoinHandle<()>,
     application_port: u16,
     received: Received,
@@ -48,8 +50,11 @@ impl Scene {
     /// Starts all of it, with these lines under `[authorize]`.
     pub(super) async fn set(proxy: Proxy, lines: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("keyward.toml"), format!("{SETTINGS}{lines}\n")).unwrap();
-        let port = free_port();
+        let (port, grpc) = (free_port(), free_port());
+        let listens = format!("[server]\ngrpc_listen = \"127.0.0.1:{grpc}\"\n");
+        std::fs::write(directory.path().join("keyward.toml"), format!("{listens}{SETTINGS}{lines}\n"))
+            .unwrap();
+        let asked_at = if proxy.asks_over_grpc() { grpc } else { port };
         let store = format!("embedded:{}", directory.path().join("data").display());
         let listen = format!("127.0.0.1:{port}");
         let mut command = keyward(&["serve", "--listen", &listen, "--store", &store, "--config"]);
@@ -60,7 +65,7 @@ impl Scene {
         let application_port = listener.local_addr().unwrap().port();
         let router = Router::new().fallback(answer).with_state(received.clone());
         let application = tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
-        let proxy = proxy.start(port, application_port, false).await;
+        let proxy = proxy.start(asked_at, application_port, false).await;
         let local = CLIENT.parse::<std::net::IpAddr>().unwrap();
         let http = client();
         let as_client =
@@ -70,6 +75,7 @@ impl Scene {
             proxy,
             service,
             port,
+            asked_at,
             application,
             application_port,
             received,
@@ -81,7 +87,7 @@ impl Scene {
 
     /// The same proxy beside the first, which lets requests pass while the service does not answer.
     pub(super) async fn open(&self, proxy: Proxy) -> Program {
-        proxy.start(self.port, self.application_port, true).await
+        proxy.start(self.asked_at, self.application_port, true).await
     }
 
     /// `kill -9` to the service.
@@ -148,6 +154,11 @@ impl Scene {
         record["endpoint"] = "/".into();
         record["source_ip"] = CLIENT.into();
         self.call(self.http.post(self.at("/v1/record")).json(&record)).await
+    }
+
+    /// What was used, by one of its dimensions.
+    pub(super) async fn usage_by(&self, dimension: &str) -> Value {
+        self.call(self.http.get(self.at(&format!("/v1/usage?group_by={dimension}")))).await
     }
 
     /// Bans a subject for ten minutes.
