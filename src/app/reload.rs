@@ -52,6 +52,11 @@ impl Reloader {
         self.shown.clone()
     }
 
+    /// Whether everybody may do everything.
+    pub(super) fn is_open(&self) -> bool {
+        self.auth.is_open()
+    }
+
     /// Puts settings in force, and tells the log of it; where anything is wrong with them, nothing changes but the log.
     pub(super) async fn take(&self, read: Result<Config, ConfigError>) {
         let mut config = self.config.lock().await;
@@ -80,7 +85,7 @@ impl Reloader {
     async fn put_in_force(&self, old: &Config, new: Config) -> Result<(Config, Differences), Vec<String>> {
         let differences = Differences::between(old, &new).map_err(|error| lines(&error))?;
         let mut mistakes = Vec::new();
-        if !self.auth.is_open() && new.auth.tokens.is_empty() {
+        if !self.auth.is_open() && self.auth.would_have_none_with(&new.auth) {
             mistakes.push(LAST_TOKEN.to_owned());
         }
         let tried = self.forwarder.check(&new.sinks).await;

@@ -44,6 +44,7 @@ mod surface;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tokens;
 mod traces;
 pub(crate) mod usage;
 mod versions;
@@ -212,7 +213,8 @@ pub fn router_with(
         .route("/v1/usage-metrics", on.bouncer(post(decisions::metrics)))
         .route("/v1/whoami", on.any(get(whoami::show)))
         .route("/v1/config", on.may(Admin, get(config::show)))
-        .route("/v1/tokens", on.may(Admin, get(whoami::tokens)))
+        .route("/v1/tokens", on.may(Admin, get(tokens::list).post(tokens::create)))
+        .route("/v1/tokens/{*id}", on.may(Admin, delete(tokens::revoke)))
         .route("/metrics", on.may(Metrics, get(health::metrics)))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

@@ -19,7 +19,8 @@ use super::{
     examples::Examples,
     forecast, health, lift, limits, policy, preview, prices, reconcile, record,
     registry::{issue, keys, plans, projects},
-    reservations, sinks, stream, subject_list, subjects, summary, traces, usage, versions, week, whoami,
+    reservations, sinks, stream, subject_list, subjects, summary, tokens, traces, usage, versions, week,
+    whoami,
 };
 
 #[derive(OpenApi)]
@@ -40,7 +41,8 @@ use super::{
         limits::show,
         keys::list, keys::show, keys::put, keys::patch, keys::delete, issue::issue, issue::rotate,
         sinks::list, sinks::test, sinks::dead_letters, sinks::redeliver, sinks::discard,
-        whoami::show, whoami::tokens, config::show, health::live, health::ready, health::metrics,
+        whoami::show, tokens::list, tokens::create, tokens::revoke, config::show, health::live, health::ready,
+        health::metrics,
     ),
     modifiers(&Bearer, &Door, &Examples),
     tags(

@@ -19,6 +19,7 @@ mod served;
 mod settings;
 mod sinks;
 mod standings;
+mod tokens;
 mod traces;
 mod usage;
 

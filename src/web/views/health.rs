@@ -8,7 +8,7 @@ use crate::{
         Millis,
         wording::{span, whole},
     },
-    http::{App, auth::Caller},
+    http::{App, auth::Holder},
     web::{
         fault::{Fault, render},
         frame::Frame,
@@ -36,16 +36,22 @@ struct HealthPage {
 struct TokenRow {
     id: String,
     scopes: String,
+    source: &'static str,
+    last_used: Option<Moment>,
     expires: Option<Moment>,
     is_over: bool,
+    gives_way: bool,
 }
 
 fn tokens(app: &App, now: Millis) -> Vec<TokenRow> {
-    let row = |holder: Caller| TokenRow {
-        id: holder.actor.as_str().to_owned(),
-        scopes: holder.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", "),
-        is_over: holder.expires.is_some_and(|at| at <= now),
-        expires: holder.expires.map(Moment::at),
+    let row = |Holder { caller, source, gives_way, last_used }: Holder| TokenRow {
+        id: caller.actor.as_str().to_owned(),
+        scopes: caller.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(", "),
+        source: if source.is_stored() { "made here" } else { "configuration" },
+        last_used: last_used.map(Moment::at),
+        is_over: caller.expires.is_some_and(|at| at <= now),
+        expires: caller.expires.map(Moment::at),
+        gives_way,
     };
     app.auth.holders().into_iter().map(row).collect()
 }
