@@ -13,6 +13,7 @@ mod compared;
 mod comparison;
 mod done;
 mod figures;
+mod json;
 mod lines;
 mod seek;
 mod summary;

@@ -78,6 +78,8 @@ local function settle()
   local stage, ends, held = opened(content)
   -- One that has not ended is settled by its own id alone.
   if by_request and stage ~= CHARGED and not (stage == DISPATCHED and ends <= now) then return "" end
+  -- What counts for nobody settles nothing, and leaves what was counted when its request was seen.
+  if mode == PEEK and stage ~= OBSERVED then return "" end
   if held.key ~= ARGV[8] or stage == CORRECTED then return "" end
   if stage == LAPSED or stage == HELD and ends <= now then return "-" end
   if stage == OBSERVED and ends <= now then return "" end
@@ -92,6 +94,7 @@ local function settle()
     call("HDEL", KEYS[6], id)
   end
   unname(KEYS[6], id, held)
+  if mode == PEEK then return content end
   for i, one in ipairs(held.counters) do
     local key = counter_at(held, i)
     if key then
@@ -106,12 +109,17 @@ local function settle()
       amounts = amounts:sub(1, i * 40 - 40) .. pack("<d", 0) .. amounts:sub(i * 40 - 31)
     end
   end
-  r, t = r - held.counts.requests, t - held.counts.tokens
-  if r < 0 or t < 0 then
+  local back_r, back_t = held.counts.requests, held.counts.tokens
+  -- One that is told late counts at its own time: what is held is given back whole.
+  if late < 0 or keeps == 1 or stage == OBSERVED then
+    r, t = r - back_r, t - back_t
+    back_r, back_t = math.max(-r, 0), math.max(-t, 0)
+  end
+  if back_r > 0 or back_t > 0 then
     local raw = call("GET", KEYS[1])
     if raw then
       local state = open_state(raw)
-      local spare = {math.max(-r, 0), math.max(-t, 0), 0, 0}
+      local spare = {back_r, back_t, 0, 0}
       for w = 1, 4 do refund(windows[w], state, w, unpacked("<d", content), spare) end
       call("SET", KEYS[1], close_state(state), "KEEPTTL")
     end
@@ -121,7 +129,7 @@ local function settle()
 end
 
 local settled = ""
-if mode == REPORT and ARGV[7] ~= "" then settled = settle() end
+if (mode == REPORT or mode == PEEK and repeated == "") and ARGV[7] ~= "" then settled = settle() end
 
 local counters, raws = {unpack(KEYS, 9)}, {}
 if #counters > 0 then raws = call("MGET", unpack(counters)) end

@@ -29,6 +29,8 @@ pub(super) struct Reloader {
     config: Mutex<Config>,
     /// The same, as they are shown.
     shown: ShownConfig,
+    /// What was wrong with those that were read last; nothing, where they were put in force.
+    mistakes: Mutex<Vec<String>>,
     auth: Auth,
     engine: Arc<Engine>,
     forwarder: Arc<Forwarder>,
@@ -44,7 +46,7 @@ struct Differences {
 impl Reloader {
     pub(super) fn new(config: Config, auth: Auth, engine: Arc<Engine>, forwarder: Arc<Forwarder>) -> Self {
         let shown = ShownConfig::new(&config);
-        Self { config: Mutex::new(config), shown, auth, engine, forwarder }
+        Self { config: Mutex::new(config), shown, mistakes: Mutex::default(), auth, engine, forwarder }
     }
 
     /// The settings in force, as they may be shown.
@@ -68,6 +70,7 @@ impl Reloader {
             Ok((now, Differences { in_force, wants_restart })) => {
                 self.shown.replace(&now);
                 *config = now;
+                self.mistakes.lock().await.clear();
                 tell(&in_force, &wants_restart);
                 if !in_force.is_empty() || !wants_restart.is_empty() {
                     self.engine.tell_settings_reloaded(in_force, wants_restart);
@@ -76,7 +79,12 @@ impl Reloader {
             Err(mistakes) => {
                 let named = mistakes.join("; ");
                 tracing::error!(mistakes = named, "the settings are wrong; those before stay in force");
-                self.engine.tell_reload_failed(mistakes);
+                let mut last = self.mistakes.lock().await;
+                // Read again as they were, they are no news.
+                if *last != mistakes {
+                    last.clone_from(&mistakes);
+                    self.engine.tell_reload_failed(mistakes);
+                }
             }
         }
     }

@@ -30,13 +30,16 @@ pub(super) struct CheckConfig {
     /// Send one test event to this sink, or ask this upstream of the gateway for its models, and tell what came back.
     #[arg(long, value_name = "SINK|UPSTREAM")]
     send_test: Option<String>,
+    /// Print the settings as JSON, by their names in the file.
+    #[arg(long, conflicts_with = "send_test")]
+    json: bool,
     #[command(flatten)]
     settings: Settings,
 }
 
 impl CheckConfig {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let config = self.settings.load()?;
+        let config = self.settings.check()?;
         if let Some(sink) = &self.send_test {
             return block_on(send_test(&config, sink));
         }
@@ -49,7 +52,9 @@ impl CheckConfig {
             failures.extend(opened.err().map(Failure::from));
             Failure::all(failures)
         })?;
-        output::line(toml::to_string(&config.masked())?.trim_end())?;
+        let config = config.masked();
+        let text = if self.json { serde_json::to_string_pretty(&config)? } else { toml::to_string(&config)? };
+        output::line(text.trim_end())?;
         Ok(())
     }
 }

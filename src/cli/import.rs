@@ -9,8 +9,14 @@ use std::{
 
 use clap::Args;
 
-use super::{Failure, code, output::plain};
+use super::{
+    Failure, code,
+    output::{self, plain},
+};
 use crate::import::{self, Imported, Map, NAMED};
+
+/// Files that cannot be read are named, up to so many.
+const NAMED_FILES: usize = 20;
 
 /// Make usage records of what others have logged, in the order of their times.
 #[derive(Debug, Args)]
@@ -25,6 +31,9 @@ pub(super) struct Import {
     /// file can be read by its owner alone.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// With --output: print what became of the input, as one JSON object.
+    #[arg(long, requires = "output")]
+    json: bool,
 }
 
 impl Import {
@@ -33,13 +42,30 @@ impl Import {
         match &self.output {
             Some(path) => {
                 let file = create(path).map_err(|error| Failure::file(path, &error))?;
-                write(&imported, file).map_err(|error| Failure::file(path, &error))
+                write(&imported, file).map_err(|error| Failure::file(path, &error))?;
+                if self.json {
+                    output::line(&counted(&imported).to_string())?;
+                }
+                Ok(())
             }
             None => {
                 write(&imported, io::stdout().lock()).map_err(|error| Failure::io("standard output", &error))
             }
         }
     }
+}
+
+/// How much of the input became records, and what did not.
+fn counted(imported: &Imported) -> serde_json::Value {
+    let failed = imported.failed.iter().map(|failed| {
+        serde_json::json!({ "path": failed.path.display().to_string(), "error": failed.source.to_string() })
+    });
+    serde_json::json!({
+        "records": imported.len(),
+        "left_out": imported.left_out,
+        "unreadable": imported.unreadable,
+        "unreadable_files": failed.collect::<Vec<_>>(),
+    })
 }
 
 /// A file that its owner alone can read; one that is there already keeps its mode.
@@ -63,9 +89,15 @@ fn write(imported: &Imported, to: impl Write) -> io::Result<()> {
 pub(super) fn read(map: &str, input: &[PathBuf]) -> Result<Imported, Failure> {
     let imported =
         import::import(&load(map)?, input).map_err(|error| Failure::file(&error.path, &error.source))?;
+    for failed in imported.failed.iter().take(NAMED_FILES) {
+        let _ =
+            writeln!(io::stderr(), "keyward: {}", plain(&format!("{failed}; the rest of it is left out")));
+    }
     let (records, left_out, unreadable) = (imported.len(), imported.left_out, imported.unreadable);
     let said = format!(
-        "{records} records; {left_out} left out (no key, address or time), {unreadable} unreadable lines or documents"
+        "{records} records; {left_out} left out (no key, address or time), {unreadable} unreadable lines or \
+         documents, {} unreadable files",
+        imported.failed.len()
     );
     let _ = writeln!(io::stderr(), "keyward: {}", plain(&said));
     if imported.is_empty() {

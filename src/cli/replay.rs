@@ -59,6 +59,9 @@ pub(super) struct Replay {
     /// the policy of --compare; `-` writes standard output. A file that is there is replaced.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
+    /// Tell what it came to as one JSON object in place of the text.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -91,7 +94,10 @@ impl Replay {
         let progress = |bytes| bar.inc(bytes);
         let summary = runtime()?.block_on(new.run_beside(input, decisions, progress, backtest.as_mut()))?;
         bar.finish_and_clear();
-        self.tell(&self.text(&new, &summary, backtest.as_ref()))?;
+        self.tell(&match self.json {
+            true => self.as_json(&new, &summary, backtest.as_ref()).to_string(),
+            false => self.text(&new, &summary, backtest.as_ref()),
+        })?;
         if let Some(html) = html {
             html.put(&self.page(&new, &summary, backtest.as_ref()))?;
         }
@@ -162,6 +168,20 @@ impl Replay {
             if is_dash(&self.input) { "standard input".to_owned() } else { self.input.display().to_string() };
         let verdicts = new.verdicts().render(summary);
         of_replay(&input, &decided(&self.name(), new, summary), old, verdicts.as_deref())
+    }
+
+    /// What it came to for programs; `compared_with` and `comparison` with --compare alone.
+    fn as_json(&self, new: &Engine, summary: &Summary, backtest: Option<&Backtest>) -> serde_json::Value {
+        let decided = |name: &str, engine: &Engine, summary: &Summary| {
+            let version = engine.engine().policy().version.clone();
+            serde_json::json!({ "policy": name, "policy_version": version, "figures": summary.figures().json() })
+        };
+        let mut all = decided(&self.name(), new, summary);
+        if let (Some(backtest), Some(path)) = (backtest, &self.compare) {
+            all["compared_with"] = decided(&path.display().to_string(), backtest.old(), &backtest.summary);
+            all["comparison"] = backtest.comparison.figures().json();
+        }
+        all
     }
 
     fn text(&self, new: &Engine, summary: &Summary, backtest: Option<&Backtest>) -> String {

@@ -8,7 +8,7 @@ use clap::Args;
 use super::{Failure, settings::Settings};
 use crate::{
     app, clock,
-    config::{Config, ConfigError, LogFormat},
+    config::{Config, ConfigError, HERE, LogFormat},
     telemetry,
     watch::{Look, Watch},
 };
@@ -24,6 +24,10 @@ impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.settings.load()?;
         telemetry::start_log(&config.log)?;
+        if config.keeps_data_here() {
+            let directory = std::env::current_dir().unwrap_or_default().join(HERE);
+            tracing::info!(directory = %directory.display(), "the data are below the directory of this start");
+        }
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?

@@ -14,7 +14,8 @@ pub(super) struct Settings {
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
     /// embedded:<directory>, redis://…, rediss://…, redis+cluster://a,b, redis+sentinel://a,b/<master>
-    /// [default: embedded:./keyward-data].
+    /// [default: embedded in ./keyward-data if that is there, else in $XDG_STATE_HOME/keyward or
+    /// ~/.local/state/keyward].
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
     /// TOML file with the settings that differ from the defaults.
@@ -66,6 +67,21 @@ impl Settings {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.sources(false))
+    }
+
+    /// The same for who checks it: where anything is wrong, keys of upstreams that are not there are named with it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn check(&self) -> Result<Config, ConfigError> {
+        match self.load() {
+            Err(ConfigError::Settings(_)) => Config::load(&self.sources(true)),
+            loaded => loaded,
+        }
+    }
+
+    fn sources(&self, reads_keys: bool) -> Sources {
         let text = |value: &Option<String>| value.clone().map(Value::String);
         let files = (!self.geoip.is_empty()).then(|| self.geoip.iter().cloned().map(Value::String).collect());
         let preset = self.preset.map(|preset| match preset {
@@ -86,6 +102,6 @@ impl Settings {
             ("--pepper-file", "secrets.pepper_file", text(&self.pepper_file)),
         ];
         let flags = flags.into_iter().filter_map(|(flag, name, value)| Some((flag, name, value?))).collect();
-        Config::load(&Sources { file: self.config.clone(), flags, ..Sources::of_process() })
+        Sources { file: self.config.clone(), flags, reads_keys, ..Sources::of_process() }
     }
 }

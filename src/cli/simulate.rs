@@ -78,6 +78,9 @@ pub(super) struct Simulate {
     /// output after the table. A file that is there is replaced.
     #[arg(long, value_name = "FILE.html", requires = "score")]
     report: Option<PathBuf>,
+    /// With --score: print the score as one JSON object in place of the table.
+    #[arg(long, requires = "score")]
+    json: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -94,7 +97,7 @@ impl Simulate {
             return Ok(());
         }
         let score = self.score()?;
-        output::line(&score.to_string())?;
+        output::line(&if self.json { score.json().to_string() } else { score.to_string() })?;
         let bars = match self.exam {
             Exam::First => bars(&score),
             Exam::Second => bars_of_second(&score),

@@ -238,8 +238,9 @@ fn alerts(rules: &[AlertRule], errors: &mut SettingErrors) {
 }
 
 fn store(url: &str) -> Result<(), SettingError> {
-    let hint = "must be embedded:<directory>, or a URL with redis://, rediss://, redis+cluster:// or redis+sentinel://";
-    SettingError::ensure(store_url(url), "store.url", hint)
+    let hint = "must be empty, embedded:<directory>, or a URL with redis://, rediss://, redis+cluster:// or \
+                redis+sentinel://";
+    SettingError::ensure(url.is_empty() || store_url(url), "store.url", hint)
 }
 
 fn namespace(namespace: &str) -> Result<(), SettingError> {

@@ -50,8 +50,9 @@ fn list<T: DeserializeOwned>(gateway: &mut Table, name: &str, errors: &mut Setti
 }
 
 impl Lists {
-    /// Puts the entries into the settings, and adds what is wrong with the whole.
-    pub(super) fn put_into(self, config: &mut Config) -> SettingErrors {
+    /// Puts the entries into the settings, and adds what is wrong with the whole. `reads_keys`: also keys that are not
+    /// there.
+    pub(super) fn put_into(self, config: &mut Config, reads_keys: bool) -> SettingErrors {
         let (mut errors, mut places) =
             (SettingErrors::default(), Places { names: self.names, ..Places::default() });
         let gateway: &mut GatewaySettings = &mut config.gateway;
@@ -60,6 +61,9 @@ impl Lists {
         (places.aliases, gateway.aliases) = self.aliases.into_iter().unzip();
         (places.models, gateway.models) = self.models.into_iter().unzip();
         settings::check(gateway, &places, &mut errors);
+        if reads_keys {
+            settings::check_keys(gateway, &places, &mut errors);
+        }
         errors.check(listeners(config));
         errors
     }

@@ -27,6 +27,8 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// Flags: name, dotted path of the setting, value.
     pub flags: Vec<(&'static str, &'static str, Value)>,
+    /// Whether keys of upstreams that are not there are mistakes, too: only who checks names them with the others.
+    pub reads_keys: bool,
 }
 
 impl Sources {

@@ -15,7 +15,8 @@ impl Config {
     /// Everything that is wrong with the settings, each with its name, its place and what it must be. A file
     /// that is not TOML hides what else is wrong.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let mut config = build(Layers::read(sources)?, Vec::new())?;
+        let mut config = build(Layers::read(sources)?, Vec::new(), sources.reads_keys)?;
+        config.settle(sources);
         config.pepper = sources.variable("KEYWARD_PEPPER").map(PepperText::new);
         Ok(config)
     }
@@ -32,8 +33,13 @@ impl Config {
     }
 }
 
-/// Merges the layers and reads them; `mistakes` are those that were found before.
-pub(super) fn build(mut layers: Layers, mut mistakes: Vec<Mistake>) -> Result<Config, ConfigError> {
+/// Merges the layers and reads them; `mistakes` are those that were found before. `reads_keys`: a key of an upstream
+/// that is not there is a mistake, too.
+pub(super) fn build(
+    mut layers: Layers,
+    mut mistakes: Vec<Mistake>,
+    reads_keys: bool,
+) -> Result<Config, ConfigError> {
     let (base, over) = layers.over_base();
     mistakes.extend(over.iter_mut().flat_map(|layer| check::names_and_kinds(layer, base)));
     let mut merged = layers.merged();
@@ -49,7 +55,7 @@ pub(super) fn build(mut layers: Layers, mut mistakes: Vec<Mistake>) -> Result<Co
         config
     });
     let config = config.map(|mut config| {
-        let mut found = gateway.put_into(&mut config);
+        let mut found = gateway.put_into(&mut config, reads_keys);
         found.extend(check::meaning(&config));
         add_contradictions(found, &mut errors, &mistakes);
         config

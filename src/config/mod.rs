@@ -1,10 +1,10 @@
 //! Settings: the embedded base layer, the preset, a file, the environment and flags, laid over each other.
 //!
-//! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes a
-//! [`Config`] of it all, `authorize` knows what proxies are believed and where keys are looked for, `gateway` the lists
-//! of the gateway, `hosts` which hosts are answered to, `policy_file` a policy alone, `registry` plans and projects,
-//! `sinks` sinks, `spend` what days are compared with, `tokens` who may call. What a setting means is said in
-//! `config/default.toml` and nowhere else.
+//! `layers` reads and merges them, `environment` reads variables, `check` knows names, kinds and ranges, `load` makes
+//! a [`Config`] of it all, `authorize` knows what proxies are believed and where keys are looked for, `gateway` the
+//! lists of the gateway, `hosts` which hosts are answered to, `policy_file` a policy alone, `registry` plans and
+//! projects, `sinks` sinks, `spend` what days are compared with, `state` where data are kept, `tokens` who may call.
+//! What a setting means is said in `config/default.toml` and nowhere else.
 
 mod authorize;
 mod check;
@@ -19,6 +19,7 @@ mod policy_file;
 mod registry;
 mod sinks;
 mod spend;
+mod state;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -31,6 +32,7 @@ pub use hosts::{AllowedHosts, Host, HostPattern};
 pub use layers::Sources;
 pub(crate) use load::mask_url;
 pub use policy_file::PolicyFile;
+pub use state::HERE;
 pub use tokens::Credential;
 
 use std::{
@@ -100,7 +102,9 @@ impl Config {
 
     /// The directory of the embedded store; `None` when the store is Redis.
     pub fn embedded_directory(&self) -> Option<&Path> {
-        self.store.url.strip_prefix("embedded:").map(Path::new)
+        let named = self.store.url.strip_prefix("embedded:").map(Path::new);
+        // Where it is not set, `load` has put the directory in its place.
+        if self.store.url.is_empty() { Some(Path::new(HERE)) } else { named }
     }
 
     /// Where a pepper is kept that Keyward made itself.
@@ -112,7 +116,7 @@ impl Config {
     pub fn data_directory(&self) -> PathBuf {
         let configured = Some(self.secrets.data_directory.as_path()).filter(|d| !d.as_os_str().is_empty());
         let directory = configured.or_else(|| self.embedded_directory());
-        directory.unwrap_or(Path::new("keyward-data")).to_owned()
+        directory.unwrap_or(Path::new(HERE)).to_owned()
     }
 }
 

@@ -54,7 +54,7 @@ impl PolicyFile {
         }
         let unused = layer.table.keys().cloned().collect();
         layer.table = policy.into_iter().map(|policy| ("policy".to_owned(), policy)).collect();
-        let config = build(Layers::over_defaults(vec![layer])?, mistakes)?;
+        let config = build(Layers::over_defaults(vec![layer])?, mistakes, false)?;
         Ok(Self { policy: config.policy, unused })
     }
 }

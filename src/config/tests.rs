@@ -134,7 +134,7 @@ fn wrong_kinds_and_ranges_name_the_setting_and_the_hint() {
         ("KEYWARD__POLICY__LIMITS__TOKENS__2MIN", "5", "`policy.limits.tokens.2min` windows are 1min"),
         ("KEYWARD__POLICY__DETECTORS__FAILURE_RATE__MODE", "on", "`policy.detectors.failure_rate.mode`"),
         ("KEYWARD_LISTEN", "localhost", "`server.listen` must be an IP address and port"),
-        ("KEYWARD_STORE", "sqlite:x", "`store.url` must be embedded:"),
+        ("KEYWARD_STORE", "sqlite:x", "`store.url` must be empty, embedded:"),
         ("KEYWARD__LOG__LEVEL", "loud", "`log.level` must be error"),
         ("KEYWARD__GEOIP__FILES", "[1]", "`geoip.files[0]`"),
     ] {
@@ -252,7 +252,7 @@ fn a_pepper_of_our_own_is_kept_beside_the_embedded_store() {
     let at = |environment: &[(&str, &str)]| load(environment).unwrap().own_pepper_file();
     assert_eq!(at(&[]), Path::new("./keyward-data/pepper"));
     assert_eq!(at(&[("KEYWARD_STORE", "embedded:/srv/kw")]), Path::new("/srv/kw/pepper"));
-    assert_eq!(at(&[("KEYWARD_STORE", "redis://db")]), Path::new("keyward-data/pepper"));
+    assert_eq!(at(&[("KEYWARD_STORE", "redis://db")]), Path::new("./keyward-data/pepper"));
     assert_eq!(at(&[("KEYWARD__SECRETS__DATA_DIRECTORY", "/etc/kw")]), Path::new("/etc/kw/pepper"));
 }
 

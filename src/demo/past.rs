@@ -1,6 +1,6 @@
 //! The days before the play: everybody's history through the production engine, at its own time, into the store.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +46,7 @@ pub struct Past {
     pub suspects: BTreeSet<Arc<str>>,
 }
 
-/// Plays the past of a cast into a store and closes it.
+/// Plays the past of a cast into a store and closes it; `prices`: the price list, without one the built-in one.
 ///
 /// # Errors
 /// When the store does not take it.
@@ -56,10 +56,11 @@ pub async fn teach(
     store: Arc<dyn Store>,
     geo: Arc<Geo>,
     policy: Policy,
+    prices: Option<&Path>,
 ) -> Result<Past, PastError> {
     let engine = Engine::start(store, geo, policy, options()).await?;
     let mut past = Past::default();
-    for (time, record) in records(cast, now)? {
+    for (time, record) in records(cast, now, prices)? {
         past.requests += 1;
         let decisions = engine.record(std::slice::from_ref(&record), time).await;
         if decisions.iter().any(|decision| !decision.allowed) {
@@ -74,8 +75,8 @@ pub async fn teach(
 }
 
 /// Everybody's requests before now, in order of time.
-fn records(cast: &Cast, now: Millis) -> Result<Vec<(Millis, Record)>, PastError> {
-    let intake = Intake::replay(Peppers::parse(NO_PEPPER)?, Arc::new(Prices::open(None)?));
+fn records(cast: &Cast, now: Millis, prices: Option<&Path>) -> Result<Vec<(Millis, Record)>, PastError> {
+    let intake = Intake::replay(Peppers::parse(NO_PEPPER)?, Arc::new(Prices::open(prices)?));
     let requests = cast.players.iter().flat_map(|player| &player.life.records);
     let mut before: Vec<_> = requests.filter(|request| request.timestamp < end_of_past(now)).collect();
     before.sort_by_key(|request| request.timestamp);

@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::Cast;
+use super::{BATCH, Cast};
 
-/// What is put, in this order: the parts of the path behind `/v1`, and the body. Nothing of it refuses a request of the
-/// play: its budgets are ample, and its other limits are shadow limits.
+/// Three and a half requests of [`BATCH`].
+const BATCH_BUDGET_USD: &str = "0.035";
+
+/// What is put, in this order: the parts of the path behind `/v1`, and the body. The budget of `nightly-batch` is used
+/// up in the play; nothing else refuses a request of it: the other budgets are ample, and the limits are shadow limits.
 pub fn registry(cast: &Cast) -> Vec<([String; 2], Value)> {
     let place = |kind: &str, name: &str| [kind.to_owned(), name.to_owned()];
     let per_hour = json!({ "unit": "requests", "window": "hour", "limit": 2_000, "mode": "shadow" });
@@ -30,5 +33,7 @@ pub fn registry(cast: &Cast) -> Vec<([String; 2], Value)> {
         }
         puts.push((place("keys", name), json!({ "project": project, "label": label })));
     }
+    let batch = json!({ "project": "platform", "label": "Nightly batch", "budget_usd": BATCH_BUDGET_USD });
+    puts.push((place("keys", BATCH), batch));
     puts
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cast, Player, end_of_past, span};
+use super::{BATCH, Cast, Player, end_of_past, span};
 use crate::{
     domain::{Millis, profile::client_family},
     simulate::{Labelled, WireRecord, attacks::Victim, persona::Persona, random::Random},
@@ -18,6 +18,12 @@ const OWN_TOKENS: u64 = 25_000;
 const ATTACK_REQUESTS: usize = 60;
 /// Lives of the first attack drawn until one fits.
 const TRIES: u32 = 50;
+/// What the key asks whose budget is used up: so many requests, each a cent's worth of the model.
+const BATCH_REQUESTS: usize = 6;
+const BATCH_MODEL: &str = "gpt-4.1";
+const BATCH_TOKENS: [u64; 2] = [2_000, 500];
+/// The part of the play in which it asks.
+const BATCH_TIMES: (f64, f64) = (0.3, 0.8);
 /// The part of the play before the first attack and the part in which the last one begins.
 const FIRST_ATTACK: f64 = 0.10;
 const LAST_ATTACK: f64 = 0.84;
@@ -48,6 +54,7 @@ pub fn script(
     let players: Vec<&Player> = players.collect();
     let attacks = players.iter().filter(|player| player.attack.is_some()).count();
     let mut script = Script { length: length.as_millis() as f64, cues: Vec::new(), keys: 0, attacks: 0 };
+    script.play_batch(players.iter().find(|player| player.role.archetype == "service"));
     for player in players {
         let begins = (LAST_ATTACK - FIRST_ATTACK) * f64::from(script.attacks) / attacks.max(1) as f64;
         script.play(player, &mut root.part(player.role.name, 1), now, FIRST_ATTACK + begins);
@@ -94,6 +101,30 @@ impl Script {
             self.add(player, records, (begins, begins + ATTACK_LENGTH), Some(name), true);
             self.attacks += 1;
         }
+        self.keys += 1;
+    }
+
+    /// A key beside the others, from where one of them is, that asks until its budget is used up and goes on asking.
+    fn play_batch(&mut self, neighbour: Option<&&Player>) {
+        let Some((neighbour, like)) =
+            neighbour.and_then(|player| Some((player, player.life.records.last()?)))
+        else {
+            return;
+        };
+        let [prompt_tokens, completion_tokens] = BATCH_TOKENS;
+        let record = WireRecord {
+            key_id: Some(BATCH.into()),
+            model: Some(BATCH_MODEL.into()),
+            tokens_used: prompt_tokens + completion_tokens,
+            prompt_tokens,
+            completion_tokens,
+            cost_usd: None,
+            response_status: 200,
+            ..like.clone()
+        };
+        let from = self.cues.len();
+        self.add(neighbour, vec![record; BATCH_REQUESTS], BATCH_TIMES, None, false);
+        self.cues[from..].iter_mut().for_each(|cue| cue.name = BATCH);
         self.keys += 1;
     }
 

@@ -12,7 +12,7 @@ use crate::{
     engine::Engine,
     geo::Geo,
     intake::{Intake, Peppers, parse},
-    pricing::flat_example,
+    pricing::{Prices, flat_example},
     simulate::{
         WireRecord,
         score::{Score, Scorer, Verdict},
@@ -41,7 +41,7 @@ fn everybody_is_on_stage_and_eight_attacks_happen_at_any_hour_of_the_week() {
         assert_eq!(attacks.len(), 8, "{attacks:?}");
         let own: BTreeSet<_> =
             cues.iter().filter(|cue| cue.labelled.label.is_none()).map(|cue| cue.name).collect();
-        assert_eq!(own.len(), 16, "{own:?}");
+        assert_eq!(own.len(), 17, "{own:?}");
         assert!(cues.is_sorted_by_key(|cue| cue.after) && cues.iter().all(|cue| cue.after < LENGTH));
     }
 }
@@ -73,7 +73,7 @@ async fn perform(seed: u64, now: Millis) -> (Score, [Decision; 2]) {
     let geo = Arc::new(Geo::open(&[], true).unwrap());
     let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
     let cast = Cast::draw(seed, now);
-    let past = teach(&cast, now, store.clone(), geo.clone(), policy.clone()).await.unwrap();
+    let past = teach(&cast, now, store.clone(), geo.clone(), policy.clone(), None).await.unwrap();
     let engine = Engine::start(store, geo, policy, past::options()).await.unwrap();
     let intake = Intake::replay(Peppers::parse(past::NO_PEPPER).unwrap(), flat_example());
     let decide = async |wire: &WireRecord, at: Millis| {
@@ -105,13 +105,31 @@ async fn attacks_are_found_nobody_is_harmed_and_the_pair_ends_in_a_ban_at_any_ho
 }
 
 #[test]
+fn one_key_asks_for_more_than_its_budget_at_the_prices_of_the_demo() {
+    let cast = Cast::draw(1, NOON);
+    let cues = script(&cast, 1, NOON, LENGTH, |_| false);
+    let asked: Vec<_> = cues.iter().filter(|cue| cue.name == BATCH).collect();
+    let prices = Prices::of(&price_list()).unwrap();
+    let intake = Intake::replay(Peppers::parse(past::NO_PEPPER).unwrap(), Arc::new(prices));
+    let cost = |cue: &&Cue| {
+        let wire = parse(&serde_json::to_vec(&cue.labelled.record).unwrap()).unwrap();
+        intake.record(wire, NOON).unwrap().cost_nanos.unwrap()
+    };
+    let costs: Vec<u64> = asked.iter().map(cost).collect();
+    let (_, body) = registry(&cast).into_iter().find(|([_, name], _)| name == BATCH).unwrap();
+    let budget = body["budget_usd"].as_str().unwrap().parse::<f64>().unwrap() * 1e9;
+    assert!((costs[0] as f64) < budget && budget < costs.iter().sum::<u64>() as f64, "{costs:?}, {budget}");
+}
+
+#[test]
 fn every_key_is_registered_to_a_project_that_is_put_before_it() {
     let cast = Cast::draw(1, NOON);
     let puts = registry(&cast);
     let names = |kind: &str| -> Vec<String> {
         puts.iter().filter(|([of, _], _)| of == kind).map(|([_, name], _)| name.clone()).collect()
     };
-    let players: Vec<&str> = cast.players.iter().map(|player| player.role.name).collect();
+    let players = cast.players.iter().map(|player| player.role.name).chain([BATCH]);
+    let players: Vec<&str> = players.collect();
     assert_eq!(names("keys"), players);
     let first_key = puts.iter().position(|([kind, _], _)| kind == "keys").unwrap();
     for (_, body) in &puts[first_key..] {

@@ -181,6 +181,8 @@ impl Limit {
         match &self.alert_at {
             Some(marks) => marks,
             None if self.is_budget() => &BUDGET_MARKS,
+            // A stop is used up from the first.
+            None if self.most == 0 => &[WHOLE_PERCENT],
             None => &[],
         }
     }

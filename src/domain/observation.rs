@@ -204,6 +204,9 @@ pub struct Observation {
     pub lapsed: bool,
     /// Changes of counters that belong to the charge and were not made: they are to be made later.
     pub owed: Vec<CounterChange>,
+    /// What is owed may be made all the same, since a part of the store only did not answer. The charge has a name:
+    /// sent again soon, it does each part once.
+    pub unfinished: bool,
 }
 
 impl Charge {
@@ -280,6 +283,7 @@ impl Observation {
             settled: None,
             lapsed: false,
             owed: Vec::new(),
+            unfinished: false,
         }
     }
 }

@@ -208,6 +208,14 @@ impl Rates {
         self.0[part as usize]
     }
 
+    /// The same, with answers at the price of reasoning where that is dearer.
+    fn with_dearest_answer(&self) -> Self {
+        let mut rates = *self;
+        let answer = Part::Output as usize;
+        rates.0[answer] = self.get(Part::Output).max(self.get(Part::Reasoning));
+        rates
+    }
+
     /// What a request costs by these, in nano-dollars, rounded half up once.
     fn nanos(&self, used: &Quantities) -> u64 {
         let cost = |part: Part| u128::from(self.get(part)) * u128::from(used.thousandths(part));
@@ -297,8 +305,26 @@ impl Price {
 
     /// What a request costs, in nano-dollars, rounded half up once.
     pub fn nanos(&self, used: &Quantities) -> u64 {
-        let service = used.service_tier.and_then(|tier| self.service(tier));
-        service.unwrap_or(&self.standard).rates(used.tokens.prompt()).nanos(used)
+        self.schedule(used).rates(used.tokens.prompt()).nanos(used)
+    }
+
+    /// The most that a request of an estimate can cost, in nano-dollars: all of its answer may be reasoning, where that
+    /// is dearer. `either`: so many of its tokens may be of the prompt or of the answer, in any parts.
+    pub fn most_nanos(&self, used: &Quantities, either: Option<u64>) -> u64 {
+        let schedule = self.schedule(used);
+        let Some(tokens) = either else {
+            return schedule.rates(used.tokens.prompt()).with_dearest_answer().nanos(used);
+        };
+        let reachable = schedule.tiers.iter().filter(|(above, _)| tokens > *above).map(|(_, rates)| rates);
+        let most = |rates: &Rates| {
+            let rates = rates.with_dearest_answer();
+            used.of_one_kind(tokens).map(|used| rates.nanos(&used)).into_iter().max().unwrap_or(0)
+        };
+        [&schedule.base].into_iter().chain(reachable).map(most).max().unwrap_or(0)
+    }
+
+    fn schedule(&self, used: &Quantities) -> &Schedule {
+        used.service_tier.and_then(|tier| self.service(tier)).unwrap_or(&self.standard)
     }
 }
 

@@ -38,7 +38,7 @@ pub const TOTALS_BYTES: usize = FIELDS * 8;
 pub struct Totals {
     /// How many records there were.
     pub requests: u64,
-    /// Of them, those that Keyward refused.
+    /// Those that Keyward refused: of requests that were reported all the same, and of those that were not made.
     pub refused: u64,
     /// Of them, those that a client's fault made fail (4xx).
     pub client_errors: u64,
@@ -59,6 +59,9 @@ pub struct Totals {
 impl Totals {
     /// What one record used.
     pub fn of(record: &Record, refused: bool) -> Self {
+        if was_not_made(record, refused) {
+            return Self { refused: 1, ..Self::default() };
+        }
         let told = ReportedTokens {
             used: Some(record.tokens),
             prompt: record.prompt_tokens,
@@ -74,7 +77,7 @@ impl Totals {
         };
         Self {
             requests: 1,
-            refused: u64::from(refused || record.refused_by_keyward),
+            refused: u64::from(refused),
             client_errors: client,
             server_errors: server,
             input_tokens: tokens.prompt(),
@@ -172,10 +175,17 @@ pub struct Measured {
     pub latencies: Latencies,
 }
 
+/// Whether a request used nothing, since it was refused before it was made: it asked to be admitted, or a proxy says
+/// so.
+fn was_not_made(record: &Record, refused: bool) -> bool {
+    record.refused_by_keyward || refused && record.admit
+}
+
 impl Measured {
     /// What one record says.
     pub fn of(record: &Record, refused: bool) -> Self {
-        Self { totals: Totals::of(record, refused), latencies: Latencies::of(record.latency_ms) }
+        let latency = record.latency_ms.filter(|_| !was_not_made(record, refused));
+        Self { totals: Totals::of(record, refused), latencies: Latencies::of(latency) }
     }
 
     /// Adds what was measured elsewhere.

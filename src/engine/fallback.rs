@@ -24,7 +24,8 @@ const MAX_STANDINGS: usize = 100_000;
 
 #[derive(Debug, Default)]
 struct Owed {
-    usage: HashMap<Subject, Counts>,
+    /// With whether a subject that the store does not know is made known to it.
+    usage: HashMap<Subject, (Counts, bool)>,
     standings: HashMap<Subject, (Standing, StandingDetail)>,
     counters: HashMap<(Counter, Millis), u64>,
     /// Amounts that are to be given back.
@@ -106,7 +107,7 @@ impl Fallback {
     /// and its counters.
     pub(super) fn owe(&self, charge: &Charge, with_windows: bool) {
         if with_windows {
-            self.owe_usage(&charge.subject, &charge.counts);
+            self.owe_usage(charge);
         }
         let add = |counter: &CounterCharge| CounterChange {
             counter: counter.counter.clone(),
@@ -116,11 +117,12 @@ impl Fallback {
         self.owe_changes(&charge.counters.iter().map(add).collect::<Vec<_>>());
     }
 
-    /// Notes usage that the store lacks.
-    pub(super) fn owe_usage(&self, subject: &Subject, counts: &Counts) {
+    fn owe_usage(&self, charge: &Charge) {
         let mut owed = self.owed.lock();
-        if owed.usage.len() < MAX_SUBJECTS || owed.usage.contains_key(subject) {
-            owed.usage.entry(subject.clone()).or_default().add(counts);
+        if owed.usage.len() < MAX_SUBJECTS || owed.usage.contains_key(&charge.subject) {
+            let (counts, may_create) = owed.usage.entry(charge.subject.clone()).or_default();
+            counts.add(&charge.counts);
+            *may_create |= charge.may_create;
         }
     }
 
@@ -143,10 +145,10 @@ impl Fallback {
         let usage = std::mem::take(&mut self.owed.lock().usage);
         usage
             .into_iter()
-            .map(|(subject, counts)| Charge {
+            .map(|(subject, (counts, may_create))| Charge {
                 counts,
                 mode: ChargeMode::Report,
-                may_create: true,
+                may_create,
                 ..Charge::look(subject, now)
             })
             .collect()

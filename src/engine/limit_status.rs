@@ -20,6 +20,8 @@ pub(super) fn of_counter(applied: &Applied, count: CounterCount, now: Millis) ->
     // What slides leaves within its span; a calendar period ends when it ends, also on a day of 25 hours.
     let reset_at = match limit.span {
         Span::Sliding(length) => reset_at.min(now + length),
+        // What is only held ends earlier, and comes again when it is used.
+        Span::Calendar(_) if count.used > 0 => limit.span.counts_until(now, &applied.rule.zone),
         Span::Calendar(_) => reset_at,
     };
     LimitStatus {

@@ -26,6 +26,8 @@ mod outbox;
 mod parts;
 mod places;
 mod policy;
+mod profile_entry;
+mod profile_queue;
 mod profiles;
 mod service_events;
 mod shared;

@@ -5,6 +5,7 @@ mod attribution;
 mod estimates;
 mod event_forms;
 mod feedback;
+mod flushing;
 mod limit_rules;
 mod limits;
 mod observe;
@@ -347,7 +348,7 @@ async fn what_is_learned_reaches_the_store_and_flagged_requests_do_not() {
         day.ask(json!({"model": "gpt-4.1", "user_agent": "openai-python/1.5"})).await;
     }
     day.ask(json!({"source_ip": BUCHAREST})).await;
-    day.engine.decider.profiles.flush(day.engine.store()).await.unwrap();
+    day.engine.decider.profiles.flush(day.engine.store(), day.now).await.unwrap();
     let profile = day.engine.store().profile(&Subject::key("a")).await.unwrap().unwrap();
     assert_eq!(profile.requests, 5);
     assert_eq!(profile.countries.len(), 1);

@@ -2,7 +2,7 @@
 //!
 //! - `settings`: `[gateway]` as the configuration has it, and what is wrong with it.
 //! - `dialect`, `meter`: what interfaces look like, and what streams use. Pure.
-//! - `route`, `estimate`: where requests go, and how large they are. Pure.
+//! - `route`, `measure`, `estimate`: where requests go, and how large they are. Pure.
 //! - `upstream`: the providers, asked through the guarded client.
 //! - `probe`: one upstream is tried out.
 //! - `flow`: the way of one request. It alone knows the engine.
@@ -11,6 +11,7 @@
 mod dialect;
 mod estimate;
 mod flow;
+mod measure;
 mod meter;
 mod probe;
 mod route;

@@ -51,6 +51,10 @@ pub(super) struct Upstream {
     health: Mutex<Health>,
 }
 
+/// The end of what has come of a stream that may be the beginning of a key.
+#[derive(Debug, Default)]
+pub(super) struct Redacted(Bytes);
+
 /// How an upstream has answered lately.
 #[derive(Debug, Default)]
 struct Health {
@@ -93,7 +97,7 @@ impl Upstream {
         method: Method,
         place: (&str, Option<&str>),
         mut headers: HeaderMap,
-        body: Bytes,
+        body: impl Into<reqwest::Body>,
     ) -> Result<StreamResponse, OutboundError> {
         // Compression is undone where it comes all the same.
         headers.insert("accept-encoding", HeaderValue::from_static("identity"));
@@ -101,6 +105,37 @@ impl Upstream {
             headers.insert(name, value.clone());
         }
         self.client.send(method, place, headers, body).await
+    }
+
+    /// The same for a part of a stream; `is_whole`: an event ends with it. What may be the beginning of the key is kept
+    /// until it is clear whether it is.
+    pub(super) fn without_key_in(&self, kept: &mut Redacted, bytes: Bytes, is_whole: bool) -> Bytes {
+        let Some((secret, _)) = &self.secret else { return bytes };
+        let mut all = match kept.0.is_empty() {
+            true => bytes,
+            false => [std::mem::take(&mut kept.0), bytes].concat().into(),
+        };
+        if !is_whole {
+            let longest = all.len().min(secret.len() - 1);
+            let begins = |length: &usize| secret.as_bytes().starts_with(&all[all.len() - length..]);
+            let begun = (1..=longest).rev().find(begins).unwrap_or(0);
+            kept.0 = all.split_off(all.len() - begun);
+        }
+        self.without_key(all)
+    }
+
+    /// The headers of an answer that go on to the client; none that repeats the key of this upstream.
+    pub(super) fn headers_down(&self, from: &HeaderMap) -> HeaderMap {
+        let mut kept = only(from, &DOWN);
+        if let Some((_, finder)) = &self.secret {
+            let names: Vec<HeaderName> = kept.keys().cloned().collect();
+            for name in names {
+                if kept.get_all(&name).iter().any(|value| finder.find(value.as_bytes()).is_some()) {
+                    kept.remove(&name);
+                }
+            }
+        }
+        kept
     }
 
     /// The same bytes with `***` in place of the key of this upstream, should they repeat it.
@@ -175,11 +210,6 @@ pub(super) fn headers_up(from: &HeaderMap) -> HeaderMap {
     only(from, &UP)
 }
 
-/// The headers of a provider that go on to a client.
-pub(super) fn headers_down(from: &HeaderMap) -> HeaderMap {
-    only(from, &DOWN)
-}
-
 fn only(from: &HeaderMap, names: &[&'static str]) -> HeaderMap {
     let mut kept = HeaderMap::with_capacity(names.len());
     for name in names {
@@ -212,6 +242,29 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_comes_in_two_parts_of_an_event_is_left_out_and_what_only_begins_like_it_is_not() {
+        let upstream = upstream("sk-provider-key");
+        let text = b"a sk-provider-key, sk-provider-kex, sk-";
+        for at in 0..=text.len() {
+            let mut kept = Redacted::default();
+            let first = upstream.without_key_in(&mut kept, Bytes::copy_from_slice(&text[..at]), false);
+            let second = upstream.without_key_in(&mut kept, Bytes::copy_from_slice(&text[at..]), true);
+            let shown = [first, second].concat();
+            assert_eq!(shown, b"a ***, sk-provider-kex, sk-", "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_repeats_our_key_is_not_passed_on() {
+        let headers = HeaderMap::from_iter([
+            (HeaderName::from_static("x-request-id"), HeaderValue::from_static("req-sk-provider-key")),
+            (HeaderName::from_static("request-id"), HeaderValue::from_static("req-1")),
+        ]);
+        let passed = upstream("sk-provider-key").headers_down(&headers);
+        assert_eq!(passed.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["request-id"]);
+    }
+
+    #[test]
     fn a_key_that_is_no_secret_does_not_spoil_answers() {
         let answer = Bytes::from_static(b"{\"model\":\"ollama\"}");
         assert_eq!(upstream("ollama").without_key(answer.clone()), answer);
@@ -225,7 +278,7 @@ mod tests {
         for name in names {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
         }
-        for kept in [headers_up(&headers), headers_down(&headers)] {
+        for kept in [headers_up(&headers), upstream("sk-provider-key").headers_down(&headers)] {
             assert_eq!(kept.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["content-type"]);
         }
     }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     answer::Answer,
     domain::{Millis, decision::Decision, record::Record},
-    intake::{WireRecord, parse},
+    intake::{WireRecord, read_whole},
 };
 
 /// Most records of one batch.
@@ -96,7 +96,7 @@ fn parse_array(body: &[u8]) -> Result<Vec<&RawValue>, ApiError> {
 }
 
 fn take_item(app: &App, item: &[u8], now: Millis) -> Result<Record, ApiError> {
-    Ok(app.take(parse(item)?, now)?)
+    app.take_whole(read_whole(item)?, now)
 }
 
 /// The good records, and for each item either its index among them or its problem.

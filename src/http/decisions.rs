@@ -155,6 +155,7 @@ pub(super) async fn require_key(
     params(
         ("ip" = Option<String>, Query, description = "Only those that cover this address."),
         ("range" = Option<String>, Query, description = "Only those that cover this network."),
+        ("contains" = Option<bool>, Query, description = "`false`: only those within that address or network instead."),
         ("value" = Option<String>, Query, description = "Only that of this address or network."),
         ("scope" = Option<String>, Query, description = "`ip` or `range`."),
         ("type" = Option<String>, Query, description = "`ban` is the only one that there is."),
@@ -170,13 +171,15 @@ pub(super) async fn list(
     State(app): State<App>,
     params: Params,
 ) -> Result<Json<Option<Vec<BouncerDecision>>>, ApiError> {
-    let params = params.only(&[&["ip", "range", "value", "scope"][..], &FILTERS].concat())?;
-    let covers = covered(&params)?;
+    let params = params.only(&[&["ip", "range", "contains", "value", "scope"][..], &FILTERS].concat())?;
+    let asked = covered(&params)?;
+    let contains = params.get("contains", "true or false", |text| text.parse::<bool>().ok())?.unwrap_or(true);
+    let fits = |asked: IpNet, ban: IpNet| if contains { ban.contains(&asked) } else { asked.contains(&ban) };
     let bans = bans(&app, &params).await?.into_values().map(|ban| ban.decision);
     let scope = params.text("scope");
     let bans: Vec<BouncerDecision> = bans
         .filter(|ban| {
-            covers.is_none_or(|asked| network(&ban.value).is_some_and(|network| network.contains(&asked)))
+            asked.is_none_or(|asked| network(&ban.value).is_some_and(|network| fits(asked, network)))
         })
         .filter(|ban| params.text("value").is_none_or(|value| value == ban.value))
         .filter(|ban| scope.is_none_or(|scope| scope.eq_ignore_ascii_case(ban.scope)))

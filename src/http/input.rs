@@ -12,7 +12,10 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::{App, error::ApiError, packing::Packing};
-use crate::{clock, intake::parse};
+use crate::{
+    clock,
+    intake::{Whole, read_whole},
+};
 
 /// Most bytes of a body, in general.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
@@ -128,6 +131,18 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     }
 }
 
+/// A JSON body of a given form as far as it can be read, so that all that is wrong with it is said together.
+pub(super) struct WholeBody<T>(pub Whole<T>);
+
+impl<T: DeserializeOwned> FromRequest<App> for WholeBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let bytes = document(app, request, BODY_LIMIT).await?.ok_or(ApiError::EmptyBody)?;
+        Ok(Self(read_whole(&bytes)?))
+    }
+}
+
 /// A JSON body of a given form, as large as a batch may be.
 pub(super) struct LargeJson<T>(pub T);
 
@@ -136,7 +151,7 @@ impl<T: DeserializeOwned> FromRequest<App> for LargeJson<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let bytes = document(app, request, BATCH_LIMIT).await?.ok_or(ApiError::EmptyBody)?;
-        Ok(Self(parse(&bytes)?))
+        Ok(Self(read_whole(&bytes)?.good()?))
     }
 }
 
@@ -166,7 +181,7 @@ impl FromRequest<App> for JsonDocument {
 /// The document in a body, read; `None` where there is no body.
 async fn json<T: DeserializeOwned>(app: &App, request: Request) -> Result<Option<T>, ApiError> {
     let bytes = document(app, request, BODY_LIMIT).await?;
-    Ok(bytes.map(|bytes| parse(&bytes)).transpose()?)
+    Ok(bytes.map(|bytes| read_whole(&bytes)?.good()).transpose()?)
 }
 
 /// The document in a body of at most `limit` bytes; `None` where there is no body. Only a DELETE may then leave its

@@ -1,6 +1,13 @@
 //! The OpenAPI document, gathered from the routes, and the page that shows it.
 
-use axum::{Json, Router, middleware::from_fn, response::IntoResponse};
+use axum::{
+    Json, Router,
+    body::{Body, to_bytes},
+    extract::Request,
+    http::{StatusCode, header},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+};
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -120,15 +127,49 @@ pub(super) async fn json() -> impl IntoResponse {
     Json(document())
 }
 
+/// The largest page, in bytes.
+const LARGEST_PAGE: usize = 1 << 20;
+
 /// The page at `/docs`. All that it needs is in the binary.
 pub(super) fn page<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let page = SwaggerUi::new("/docs").config(Config::from("/openapi.json").validator_url("none"));
-    Router::from(page).layer(from_fn(page_policy::docs))
+    Router::from(page).layer(from_fn(titled)).layer(from_fn(page_policy::docs))
+}
+
+/// Gives the page a title of its own.
+async fn titled(request: Request, next: Next) -> Response {
+    let (mut head, body) = next.run(request).await.into_parts();
+    let kind = head.headers.get(header::CONTENT_TYPE);
+    if !kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html")) {
+        return Response::from_parts(head, body);
+    }
+    let Ok(page) = to_bytes(body, LARGEST_PAGE).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    head.headers.remove(header::CONTENT_LENGTH);
+    let page =
+        String::from_utf8_lossy(&page).replace("<title>Swagger UI</title>", "<title>Keyward API</title>");
+    Response::from_parts(head, Body::from(page))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_page_has_a_title_of_its_own() {
+        use tower::ServiceExt;
+        for path in ["/docs/", "/docs/index.html"] {
+            let request = axum::http::Request::get(path).body(Body::empty()).unwrap();
+            let response = page::<()>().oneshot(request).await.unwrap();
+            let page = to_bytes(response.into_body(), LARGEST_PAGE).await.unwrap();
+            let page = String::from_utf8(page.to_vec()).unwrap();
+            assert!(
+                page.contains("<title>Keyward API</title>") && !page.contains("<title>Swagger"),
+                "{page}"
+            );
+        }
+    }
 
     #[test]
     fn the_document_is_openapi_3_1_and_every_reference_leads_somewhere() {

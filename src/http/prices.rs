@@ -140,7 +140,9 @@ impl ModelPrice {
 /// Says what a model costs now, by the price list in force on this instance, and why it is this price.
 #[utoipa::path(
     get, path = "/v1/prices", tag = "usage", operation_id = "show_price",
-    params(("model" = String, Query, description = "The model, by any of its names; 1 to 128 bytes.")),
+    params((
+        "model" = String, Query, description = "The model, by any of its names; 1 to 128 bytes.", example = "gpt-4.1"
+    )),
     responses(
         (status = 200, body = ModelPrice, description = "What it costs."),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "Names no model."),

@@ -13,7 +13,12 @@ use crate::domain::{
 /// The largest integer of a structured field (RFC 9651, section 3.3.1).
 const LARGEST: u64 = 999_999_999_999_999;
 
-/// Adds what a decision says about limits.
+/// What stands between two limits.
+const SEPARATOR: &str = ", ";
+/// The longest `RateLimit-Policy`, in bytes: proxies have room for a head of 4 KiB.
+const MOST_POLICY: usize = 2048;
+
+/// Adds what a decision says about limits. Of more than there is room for, those are named of which the least is left.
 pub fn add(headers: &mut HeaderMap, decision: &Decision) {
     let mut put = |name: HeaderName, text: String| {
         if let Ok(value) = HeaderValue::try_from(text) {
@@ -23,7 +28,10 @@ pub fn add(headers: &mut HeaderMap, decision: &Decision) {
     // Who heeds a shadow limit is delayed by it.
     let enforced = || decision.limits.iter().filter(|limit| limit.mode.enforces());
     if let Some(tightest) = enforced().min_by(|a, b| share_left(a).total_cmp(&share_left(b))) {
-        put(HeaderName::from_static("ratelimit-policy"), policies(enforced()));
+        let all = policies(enforced());
+        let fits = all.len() <= MOST_POLICY;
+        let named = if fits { all } else { policies(tightest_of(enforced().collect()).into_iter()) };
+        put(HeaderName::from_static("ratelimit-policy"), named);
         put(HeaderName::from_static("ratelimit"), standing(tightest));
     }
     if let Some(seconds) = decision.retry_after_seconds().filter(|_| !decision.allowed) {
@@ -31,12 +39,27 @@ pub fn add(headers: &mut HeaderMap, decision: &Decision) {
     }
 }
 
-/// Every limit: its name, quota, window in seconds, and unit where that is not the default, requests.
+/// As many of the limits as there is room for, those first of which the least is left; in the order that they came in.
+fn tightest_of(limits: Vec<&LimitStatus>) -> Vec<&LimitStatus> {
+    let mut by_share: Vec<_> = limits.into_iter().enumerate().collect();
+    by_share.sort_by(|(_, a), (_, b)| share_left(a).total_cmp(&share_left(b)));
+    let mut room = MOST_POLICY;
+    by_share.retain(|(_, limit)| {
+        let needed = policies(std::iter::once(*limit)).len() + SEPARATOR.len();
+        let fits = needed <= room;
+        room -= if fits { needed } else { 0 };
+        fits
+    });
+    by_share.sort_by_key(|(place, _)| *place);
+    by_share.into_iter().map(|(_, limit)| limit).collect()
+}
+
+/// Limits: of each its name, quota, window in seconds, and unit where that is not the default, requests.
 fn policies<'a>(limits: impl Iterator<Item = &'a LimitStatus>) -> String {
     let mut out = String::with_capacity(limits.size_hint().1.unwrap_or(0) * 48);
     for status in limits {
         let seconds = status.window.length() / 1000;
-        let separator = if out.is_empty() { "" } else { ", " };
+        let separator = if out.is_empty() { "" } else { SEPARATOR };
         let (name, quota) = (Name(status), status.limit.min(LARGEST));
         let _ = write!(out, "{separator}\"{name}\";q={quota};w={seconds}");
         if status.unit != Unit::Requests {
@@ -132,6 +155,23 @@ mod tests {
         );
         assert_eq!(headers["ratelimit"], "\"1hour-tokens\";r=100000;t=60");
         assert!(!headers.contains_key("retry-after"));
+    }
+
+    #[test]
+    fn of_more_limits_than_there_is_room_for_the_tightest_are_named() {
+        let model = |at: u64| LimitStatus {
+            scope: Some("project".into()),
+            model: Some(format!("model-{at}").into()),
+            ..limit(0, Unit::Tokens, 1000, at)
+        };
+        let headers = headers(true, (0..96).map(model).collect());
+        let named = headers["ratelimit-policy"].to_str().unwrap();
+        assert!((MOST_POLICY - 80..=MOST_POLICY).contains(&named.len()), "{}", named.len());
+        let names: Vec<_> = named.split(", ").map(|limit| limit.split('"').nth(1).unwrap()).collect();
+        let first = 96 - names.len() as u64;
+        let wanted: Vec<_> = (first..96).map(|at| format!("project-1min-tokens-model-{at}")).collect();
+        assert_eq!(names, wanted, "in the order that they came in");
+        assert_eq!(headers["ratelimit"], "\"project-1min-tokens-model-95\";r=905;t=60");
     }
 
     #[test]

@@ -9,13 +9,13 @@ use axum::{
 use super::{
     App, AppState,
     error::{ApiError, Problem},
-    input::JsonBody,
+    input::WholeBody,
     ratelimit,
 };
 use crate::{
     answer::Answer,
     domain::{Millis, decision::Decision, money::Usd, record::Record},
-    intake::{InputError, WireCheck, WireRecord},
+    intake::{FieldError, InputError, Whole, WireCheck, WireRecord},
 };
 
 /// Reports one finished request and answers with the decision.
@@ -36,10 +36,10 @@ use crate::{
 )]
 pub(super) async fn record(
     State(app): State<App>,
-    JsonBody(wire): JsonBody<WireRecord>,
+    WholeBody(wire): WholeBody<WireRecord>,
 ) -> Result<Response, ApiError> {
     let now = app.engine.now();
-    let record = app.take(wire, now)?;
+    let record = app.take_whole(wire, now)?;
     let decisions = app.record(vec![record], now).await?;
     decisions.first().map(answer).ok_or(ApiError::Internal)
 }
@@ -62,18 +62,20 @@ pub(super) async fn record(
 )]
 pub(super) async fn check(
     State(app): State<App>,
-    JsonBody(wire): JsonBody<WireCheck>,
+    WholeBody(Whole { value, errors }): WholeBody<WireCheck>,
 ) -> Result<Response, ApiError> {
     let now = app.engine.now();
-    let hold = wire.hold().map_err(|error| vec![error]);
-    let (record, hold) = match (app.take(wire.into(), now), hold) {
-        (Ok(record), Ok(hold)) => (record, hold),
-        (Err(InputError::Fields(mut errors)), Err(of_hold)) => {
-            errors.extend(of_hold);
-            return Err(for_check(InputError::Fields(errors)));
+    let Some(wire) = value else { return Err(ApiError::Fields(errors)) };
+    let hold = wire.hold();
+    let (taken, of_hold) = (app.take(wire.into(), now), hold.as_ref().err().cloned());
+    let (record, hold) = match (taken, hold) {
+        (Ok(record), Ok(hold)) if errors.is_empty() => (record, hold),
+        (taken, _) => {
+            let mut found = fields_of(taken.err())?;
+            in_words_of_check(&mut found);
+            found.extend(of_hold);
+            return Err(ApiError::Fields(Whole::<WireCheck>::errors_with(errors, found)));
         }
-        (Err(error), _) => return Err(for_check(error)),
-        (_, Err(errors)) => return Err(ApiError::Fields(errors)),
     };
     let engine = app.engine.clone();
     let check = tokio::spawn(async move {
@@ -93,6 +95,18 @@ impl AppState {
         deciding.await.map_err(|_| ApiError::Internal)
     }
 
+    /// Takes in a record of which not all may have been readable.
+    pub(super) fn take_whole(&self, wire: Whole<WireRecord>, now: Millis) -> Result<Record, ApiError> {
+        let Whole { value, errors } = wire;
+        match value.map(|wire| self.take(wire, now)) {
+            Some(Ok(record)) if errors.is_empty() => Ok(record),
+            taken => {
+                let found = fields_of(taken.and_then(Result::err))?;
+                Err(ApiError::Fields(Whole::<WireRecord>::errors_with(errors, found)))
+            }
+        }
+    }
+
     /// Takes a record in. Keys that are registered now may have ids that look like secrets.
     pub(super) fn take(&self, wire: WireRecord, now: Millis) -> Result<Record, InputError> {
         self.intake.record_where(wire, now, |key_id| self.engine.is_registered(key_id))
@@ -107,19 +121,22 @@ const ESTIMATES: [(&str, &str); 4] = [
     ("/cost_usd", "/estimated_cost_usd"),
 ];
 
-/// A mistake by the name that it has in a check.
-fn for_check(error: InputError) -> ApiError {
-    match ApiError::from(error) {
-        ApiError::Fields(mut errors) => {
-            for error in &mut errors {
-                let names = ESTIMATES.iter().find(|(of_record, _)| *of_record == error.pointer);
-                if let Some((_, of_check)) = names {
-                    error.pointer = (*of_check).to_owned();
-                }
-            }
-            ApiError::Fields(errors)
+/// The mistakes by the names that they have in a check.
+fn in_words_of_check(errors: &mut [FieldError]) {
+    for error in errors {
+        let names = ESTIMATES.iter().find(|(of_record, _)| *of_record == error.pointer);
+        if let Some((_, of_check)) = names {
+            error.pointer = (*of_check).to_owned();
         }
-        other => other,
+    }
+}
+
+/// The fields that are wrong, if that is the error.
+fn fields_of(error: Option<InputError>) -> Result<Vec<FieldError>, ApiError> {
+    match error {
+        None => Ok(Vec::new()),
+        Some(InputError::Fields(errors)) => Ok(errors),
+        Some(error) => Err(error.into()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Logs as they lie about: a file or a folder of them, of lines or of documents of many requests, packed or not.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
@@ -18,6 +19,8 @@ use super::{
 const LARGEST: u64 = 256 * 1024 * 1024;
 /// The first bytes of what gzip has packed.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// What some programs write before UTF-8.
+const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +33,7 @@ pub struct ImportError {
 }
 
 /// The records of a log, in the order of their times.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Imported {
     /// Each with its time, as one line of JSON.
     records: Vec<(String, String)>,
@@ -38,6 +41,8 @@ pub struct Imported {
     pub left_out: u64,
     /// Lines and documents that could not be read.
     pub unreadable: u64,
+    /// Files and folders that could not be read, or not to their end: what was read of them counts.
+    pub failed: Vec<ImportError>,
 }
 
 impl Imported {
@@ -70,19 +75,18 @@ impl Imported {
 /// Reads files and folders by a map; `-` is the standard input. All records are kept until they are in order.
 ///
 /// # Errors
-/// [`ImportError`] names the file.
+/// [`ImportError`] names one of `paths` that is not there or cannot be opened. What is broken further on is among what
+/// [`Imported::failed`] names.
 pub fn import(map: &Map, paths: &[PathBuf]) -> Result<Imported, ImportError> {
     let mut imported = Imported::default();
     for path in paths {
         let failed = |source| ImportError { path: path.clone(), source };
         if path.as_os_str() == "-" {
-            read(map, io::stdin().lock(), &mut imported).map_err(failed)?;
-            continue;
-        }
-        for file in files(path).map_err(failed)? {
-            let failed = |source| ImportError { path: file.clone(), source };
-            let opened = File::open(&file).map_err(failed)?;
-            read(map, opened, &mut imported).map_err(failed)?;
+            imported.take(map, path, io::stdin().lock());
+        } else if fs::metadata(path).map_err(failed)?.is_dir() {
+            imported.take_folder(map, path, &mut HashSet::new()).map_err(failed)?;
+        } else {
+            imported.take(map, path, File::open(path).map_err(failed)?);
         }
     }
     // Texts of one form: their order is that of the times. Equal ones stay as they came.
@@ -90,15 +94,33 @@ pub fn import(map: &Map, paths: &[PathBuf]) -> Result<Imported, ImportError> {
     Ok(imported)
 }
 
-/// A file itself, or all files of a folder and of those in it, in the order of their names.
-fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
-    if !fs::metadata(path)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
+impl Imported {
+    /// Takes in what can be read of one log.
+    fn take(&mut self, map: &Map, path: &Path, input: impl Read) {
+        if let Err(source) = read(map, input, self) {
+            self.failed.push(ImportError { path: path.to_owned(), source });
+        }
     }
-    let mut inside = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    inside.sort();
-    let found: Vec<Vec<PathBuf>> = inside.iter().map(|path| files(path)).collect::<io::Result<_>>()?;
-    Ok(found.concat())
+
+    /// Takes in all files of a folder and of those in it, in the order of their names; of `seen` ones none again, since
+    /// a link may lead back.
+    fn take_folder(&mut self, map: &Map, path: &Path, seen: &mut HashSet<PathBuf>) -> io::Result<()> {
+        if !seen.insert(fs::canonicalize(path)?) {
+            return Ok(());
+        }
+        let mut inside =
+            fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        inside.sort();
+        for path in inside {
+            let taken = match fs::metadata(&path) {
+                Ok(about) if about.is_dir() => self.take_folder(map, &path, seen),
+                Ok(_) => File::open(&path).map(|opened| self.take(map, &path, opened)),
+                Err(error) => Err(error),
+            };
+            self.failed.extend(taken.err().map(|source| ImportError { path, source }));
+        }
+        Ok(())
+    }
 }
 
 /// Reads one log, unpacked where gzip has packed it.
@@ -115,12 +137,13 @@ fn read_plain(map: &Map, mut input: impl BufRead, imported: &mut Imported) -> io
     if map.records.is_some() {
         let mut document = Vec::new();
         input.take(LARGEST).read_to_end(&mut document)?;
-        read_documents(map, &document, imported);
+        read_documents(map, unmarked(&document), imported);
         return Ok(());
     }
-    let mut line = Vec::new();
+    let (mut line, mut is_first) = (Vec::new(), true);
     while (&mut input).take(LARGEST).read_until(b'\n', &mut line)? > 0 {
-        let text = line.trim_ascii();
+        let text = if is_first { unmarked(&line) } else { &line }.trim_ascii();
+        is_first = false;
         let logged = match map.format {
             Format::Json => serde_json::from_slice(text).ok(),
             Format::Combined => combined::parse(&String::from_utf8_lossy(text)),
@@ -133,6 +156,11 @@ fn read_plain(map: &Map, mut input: impl BufRead, imported: &mut Imported) -> io
         line.clear();
     }
     Ok(())
+}
+
+/// A text without the mark that may stand before it.
+fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix(&BYTE_ORDER_MARK).unwrap_or(text)
 }
 
 /// Documents of many requests, one behind the other. One that has no such list is a request itself.
@@ -183,6 +211,34 @@ mod tests {
         let ids: Vec<Value> = imported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(ids.iter().map(|record| &record["request_id"]).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((imported.len(), imported.left_out, imported.unreadable), (2, 1, 1));
+    }
+
+    #[test]
+    fn what_is_broken_in_a_folder_is_named_and_ends_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let line = |name: &str| {
+            format!(
+                "1.2.3.4 - {name} [02/Mar/2026:09:13:22 +0000] \"GET /x HTTP/1.1\" 200 1 \"-\" \"curl/8\"\n"
+            )
+        };
+        let mut packed = GzEncoder::new(Vec::new(), Compression::none());
+        packed.write_all((line("a") + &line("b")).as_bytes()).unwrap();
+        let whole = packed.finish().unwrap();
+        fs::write(at("1.log.gz"), &whole[..whole.len() - 40]).unwrap();
+        fs::write(at("2.log"), format!("\u{feff}{}", line("c"))).unwrap();
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(at("nowhere"), at("3.log")).unwrap();
+            std::os::unix::fs::symlink(folder.path(), at("4")).unwrap();
+        }
+        let map = Map::named("combined").unwrap().unwrap();
+        let imported = import(&map, &[folder.path().to_owned()]).unwrap();
+        let keys: Vec<_> = imported.lines().map(|line| line.contains(r#""key_id":"c""#)).collect();
+        assert_eq!(keys, [false, true], "what was whole of the first, and the second behind its mark");
+        assert_eq!((imported.left_out, imported.unreadable), (0, 0));
+        let failed: Vec<_> = imported.failed.iter().map(|failed| failed.path.clone()).collect();
+        assert_eq!(failed, if cfg!(unix) { vec![at("1.log.gz"), at("3.log")] } else { vec![at("1.log.gz")] });
     }
 
     #[test]

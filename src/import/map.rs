@@ -314,9 +314,10 @@ mod tests {
             "id": "chatcmpl-1", "call_type": "acompletion", "model": "gpt-4.1", "prompt_tokens": 812,
             "completion_tokens": 120, "total_tokens": 932, "response_cost": 0.0025, "startTime": 1_772_442_802.123,
             "response_time": 0.84, "status": "failure",
-            "metadata": { "user_api_key_hash": "88dc28d0", "requester_ip_address": "203.0.113.7" },
+            "metadata": { "user_api_key_hash": "88dc28d0", "requester_ip_address": "203.0.113.7,10.0.0.1" },
         });
         let made = record("litellm", payload);
+        assert_eq!(made["source_ip"], "203.0.113.7");
         assert_eq!(
             (&made["timestamp"], &made["latency_ms"]),
             (&json!("2026-03-02T09:13:22.123Z"), &json!(840.0))
@@ -365,6 +366,19 @@ mod tests {
             (&made["api_key"], &made["timestamp"]),
             (&json!("sk-1"), &json!("2026-03-02T09:13:22.500Z"))
         );
+    }
+
+    #[test]
+    fn a_log_of_nginx_may_have_the_time_and_the_request_as_its_own_default_has_them() {
+        let made = record(
+            "nginx",
+            json!({
+                "time_local": "02/Mar/2026:10:13:22 +0100", "remote_addr": "203.0.113.7", "remote_user": "team-a",
+                "request": "POST /v1/chat?a=b HTTP/1.1", "status": "200", "request_time": "-1",
+            }),
+        );
+        assert_eq!(made["timestamp"], "2026-03-02T09:13:22.000Z");
+        assert_eq!((&made["endpoint"], made.get("latency_ms")), (&json!("/v1/chat?a=b"), None));
     }
 
     #[test]

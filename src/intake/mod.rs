@@ -8,12 +8,14 @@ mod cost;
 mod number;
 mod pepper;
 mod quantities;
+mod whole;
 mod wire;
 
 pub use check::{WireCheck, lease};
 pub use cost::WireCost;
 pub use number::{WireSeconds, WireServiceTier};
 pub use pepper::{PepperError, Peppers};
+pub use whole::{Whole, read_whole};
 pub use wire::{FieldError, InputError, WireRecord, parse};
 
 use std::sync::Arc;
@@ -108,11 +110,9 @@ impl Intake {
         let model = wire.model.map(scrub).map(Arc::from);
         let time = timestamp.unwrap_or(now);
         let (mut cost, priced) = self.cost(wire.cost_usd, model.as_deref(), time, &used);
-        if of_either_kind && wire.cost_usd.is_none() {
-            for used in used.of_one_kind(tokens) {
-                let other = self.cost(None, model.as_deref(), time, &used).0;
-                cost = [cost, other].into_iter().flatten().max_by_key(|cost| cost.nanos);
-            }
+        let is_estimate = wire.asked.as_ref().is_some_and(|asked| !asked.observes);
+        if let Some(model) = model.as_deref().filter(|_| is_estimate && wire.cost_usd.is_none()) {
+            cost = Some(self.prices.most_cost(model, time, &used, of_either_kind.then_some(tokens)));
         }
         let given = wire.request_id.filter(|id| !id.is_empty());
         Ok(Record {

@@ -51,6 +51,10 @@ pub enum InputError {
 /// # Errors
 /// [`InputError`]: not JSON, or JSON of another form.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, InputError> {
+    // A list would be taken for the fields in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(InputError::Fields(vec![FieldError::new("", "must be a JSON object")]));
+    }
     // Keeping track of the path costs as much as half of the parsing, and only an error needs it.
     let value = std::str::from_utf8(bytes).ok().and_then(|text| serde_json::from_str(text).ok());
     if let Some(value) = value {

@@ -64,6 +64,13 @@ pub enum OutboundError {
     },
 }
 
+/// Whether a service of HTTP/2 says that it did nothing with the request: it refused the stream, or the connection
+/// ended for no error.
+fn is_not_taken(error: &h2::Error) -> bool {
+    let is_end = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+    error.is_remote() && (is_end || (error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)))
+}
+
 impl OutboundError {
     /// Whether no connection was made, so that nothing was sent.
     pub fn is_connect(&self) -> bool {
@@ -72,6 +79,19 @@ impl OutboundError {
             Self::NotTrusted(_) | Self::Broken(_) => false,
             _ => true,
         }
+    }
+
+    /// Whether the service has not taken the request: no connection was made, or one of HTTP/2 ended before.
+    pub fn is_unsent(&self) -> bool {
+        let Self::Http { source, .. } = self else { return self.is_connect() };
+        let mut cause: Option<&(dyn Error + 'static)> = Some(source);
+        while let Some(error) = cause {
+            if error.downcast_ref::<h2::Error>().is_some_and(is_not_taken) {
+                return true;
+            }
+            cause = error.source();
+        }
+        self.is_connect()
     }
 
     /// An error on a connection that was made, with or without TLS.

@@ -71,7 +71,7 @@ impl StreamClient {
         method: Method,
         (path, query): (&str, Option<&str>),
         headers: HeaderMap,
-        body: Bytes,
+        body: impl Into<reqwest::Body>,
     ) -> Result<StreamResponse, OutboundError> {
         let mut url = self.url.clone();
         url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));

@@ -115,6 +115,12 @@ impl PricedModel {
         let price = self.prices.at(time);
         Cost { nanos: price.unwrap_or(&self.fallback).nanos(used), fallback: price.is_none() }
     }
+
+    /// The most that a request of an estimate can cost at a moment ([`Price::most_nanos`]).
+    pub fn most_cost(&self, time: Millis, used: &Quantities, either: Option<u64>) -> Cost {
+        let price = self.prices.at(time);
+        Cost { nanos: price.unwrap_or(&self.fallback).most_nanos(used, either), fallback: price.is_none() }
+    }
 }
 
 /// Prices of models, by name and pattern.

@@ -133,6 +133,11 @@ impl Prices {
         (cost, found)
     }
 
+    /// The most that a request of an estimate can cost ([`PricedModel::most_cost`]).
+    pub fn most_cost(&self, model: &str, time: Millis, used: &Quantities, either: Option<u64>) -> Cost {
+        self.loaded.load().find(model).most_cost(time, used, either)
+    }
+
     /// The price of a model at a moment, and why it is this one.
     pub fn choose(&self, model: &str, time: Millis) -> Chosen {
         self.loaded.load().list.choose(model, time)

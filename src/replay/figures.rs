@@ -6,6 +6,8 @@ use crate::domain::{Millis, event::format_millis};
 
 /// Rows of the table of subjects; how many more there are is counted.
 pub(super) const SUBJECTS: usize = 50;
+/// Those who would have been banned that the text names; how many more there are is counted.
+const BANNED: usize = 20;
 
 /// What a replay came to, in figures.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -138,6 +140,7 @@ impl fmt::Display for Figures {
             "{} requests {refused}, of {} keys; {} keys and {} addresses would have been banned",
             self.refused, self.keys_refused, self.keys_banned, self.addresses_banned,
         )?;
+        self.write_banned(f)?;
         writeln!(
             f,
             "{} requests {admitted} while throttled, of {} keys",
@@ -153,6 +156,21 @@ impl fmt::Display for Figures {
 }
 
 impl Figures {
+    /// Who would have been banned, when first, and for what.
+    fn write_banned(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut named = 0;
+        for row in self.subjects.iter().filter(|row| row.bans > 0).take(BANNED) {
+            named += 1;
+            let at = row.first_ban.map(format_millis).unwrap_or_default();
+            let times = if row.bans > 1 { format!(", {} times", row.bans) } else { String::new() };
+            writeln!(f, "  {} at {at}{times}: {}", row.subject, row.detectors.join(", "))?;
+        }
+        match (self.keys_banned + self.addresses_banned).saturating_sub(named) {
+            0 => Ok(()),
+            more => writeln!(f, "  and {more} more"),
+        }
+    }
+
     fn write_detectors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.detectors.is_empty() {
             let [findings, serious, keys, banned] = ["findings", "high/critical", "keys", "banned"];

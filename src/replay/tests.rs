@@ -136,9 +136,12 @@ async fn each_line_gets_a_line_and_the_first_bad_one_is_reported() {
     assert!(report.contains("5 records of 1 keys over 1 key-days; 2 bad lines"), "{report}");
     assert!(report.contains("the first bad one: line 2: not valid JSON"), "{report}");
     assert!(
-        report.contains("3 requests refused, of 1 keys; 1 keys and 0 addresses would have been banned"),
+        report.contains(
+            "3 requests refused, of 1 keys; 1 keys and 0 addresses would have been banned\n  key:a at 20"
+        ),
         "{report}"
     );
+    assert!(report.contains("Z: IMPOSSIBLE_TRAVEL\n"), "{report}");
 }
 
 #[tokio::test]

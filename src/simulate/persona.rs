@@ -42,6 +42,8 @@ const MODELS: &[(&str, f64)] = &[
 ];
 /// Models that cost many times as much.
 const DEAR_MODELS: &[(&str, f64)] = &[("o3-pro", 50.0), ("claude-opus", 30.0), ("gpt-4.5", 90.0)];
+/// The price of the dearest ordinary model, in dollars per million tokens.
+pub const DEAREST: f64 = 6.0;
 /// Endpoints, the usual ones first.
 const ENDPOINTS: &[&str] = &[
     "/v1/chat/completions",
@@ -344,11 +346,15 @@ pub fn any_model(random: &mut Random) -> Model {
     model(random, &all)
 }
 
+/// Every model with its price, in dollars per million tokens.
+pub fn all_models() -> impl Iterator<Item = (&'static str, f64)> {
+    MODELS.iter().chain(DEAR_MODELS).copied()
+}
+
 /// The price of a model in dollars per token, to somebody who is told all prices; of an unknown one that of the dearest
 /// ordinary one.
 pub fn list_price(model: Option<&str>) -> f64 {
-    let known = MODELS.iter().chain(DEAR_MODELS).find(|(name, _)| Some(*name) == model);
-    known.map_or(6.0, |(_, price)| *price) / 1e6
+    all_models().find(|(name, _)| Some(*name) == model).map_or(DEAREST, |(_, price)| price) / 1e6
 }
 
 /// A model that costs many times as much as ordinary ones.

@@ -17,7 +17,8 @@ pub use patience::patient;
 pub use roles::{
     Changed, Claim, ClaimStore, CounterStore, DeadLetter, DeadLetterAct, Document, DocumentKind,
     DocumentStore, EventLog, EventQuery, EventWriter, ForwardStore, LogPage, LogPosition, MAX_DEAD_LETTERS,
-    Page, ProfileStore, Refund, ReservationStore, Respond, Responded, Revision, SeenSubject, SinkHealth,
-    SinkLead, SinkRecord, SinkStep, SinkStore, StandingLookup, StandingRecord, StandingStore, Stepped, Store,
-    StoreControl, UsageStore,
+    Page, ProfileChange, ProfileNews, ProfileStore, ProfileVersion, ProfileWritten, Refund, ReservationStore,
+    Respond, Responded, Revision, SeenSubject, SinkHealth, SinkLead, SinkRecord, SinkStep, SinkStore,
+    StandingLookup, StandingRecord, StandingStore, Stepped, Store, StoreControl, StoredProfile, UsageStore,
+    WholeProfile,
 };

@@ -63,8 +63,8 @@ fn the_types_of_the_python_client_are_strict() {
 
 #[test]
 fn the_typescript_client_passes_its_own_tests() {
-    let suites =
-        ["client", "middleware", "package", "providers"].map(|name| format!("tests/{name}.test.mjs"));
+    let suites = ["client", "middleware", "package", "providers", "request"]
+        .map(|name| format!("tests/{name}.test.mjs"));
     let suites = suites.each_ref().map(String::as_str);
     node(&[&["--test"][..], &suites[..]].concat());
 }

@@ -304,3 +304,34 @@ async fn among_100_000_keys_a_change_costs_every_instance_what_changed() {
     };
     assert!((51..=MANY).all(same), "what did not change was not made anew");
 }
+
+/// What an instance knows of a key: requests, and whether it has heard of a client.
+async fn known(instance: &Instance, key: &Subject) -> (u64, bool) {
+    let view = instance.engine.subjects().view(key, instance.engine.now()).await.unwrap();
+    let profile = view.and_then(|view| view.profile).unwrap_or_default();
+    (profile.requests, profile.clients.get("curl").is_some())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_one_instance_saw_is_known_to_the_other_which_has_the_key_at_hand() {
+    let server = Server::start(&[]);
+    let [one, other] = Instance::pair(&server, policy(), options()).await;
+    let key = Subject::key("a");
+    assert!(other.ask("a").await.allowed);
+    assert!(one.ask_with("a", json!({"user_agent": "curl/8.7.1"})).await.allowed);
+    eventually("the other instance knows the client", async || known(&other, &key).await.1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_instances_learned_of_a_key_is_stored_when_they_have_stopped() {
+    let server = Server::start(&[]);
+    let [one, other] = Instance::pair(&server, policy(), options()).await;
+    for _ in 0..20 {
+        assert!(one.ask("a").await.allowed && other.ask("a").await.allowed);
+    }
+    one.shut_down().await;
+    other.shut_down().await;
+    let store = redis(&server.url(), "kw").await;
+    let profile = store.profile(&Subject::key("a")).await.unwrap().unwrap();
+    assert_eq!(profile.requests, 40);
+}

@@ -10,17 +10,16 @@ use keyward::{
         debt::DebtBatch,
         event::Event,
         observation::{Charge, Observation},
-        profile::Profile,
         reservation::{Ended, Reservation, ReservationChange, ReservationChanged, ReservationId},
         subject::Subject,
         usage::{UsageBatch, UsageQuery, UsageTable},
     },
     store::{
         Changed, Claim, ClaimStore, CounterStore, DeadLetter, DeadLetterAct, Document, DocumentStore,
-        EventLog, EventQuery, EventWriter, LogPage, LogPosition, Page, ProfileStore, ReservationStore,
-        Respond, Responded, Revision, SeenSubject, SinkHealth, SinkLead, SinkRecord, SinkStep, SinkStore,
-        StandingLookup, StandingRecord, StandingStore, Stepped, Store, StoreControl, StoreError, StoreResult,
-        UsageStore,
+        EventLog, EventQuery, EventWriter, LogPage, LogPosition, Page, ProfileChange, ProfileNews,
+        ProfileStore, ProfileWritten, ReservationStore, Respond, Responded, Revision, SeenSubject,
+        SinkHealth, SinkLead, SinkRecord, SinkStep, SinkStore, StandingLookup, StandingRecord, StandingStore,
+        Stepped, Store, StoreControl, StoreError, StoreResult, StoredProfile, UsageStore,
     },
 };
 
@@ -136,8 +135,9 @@ role! { SinkStore by sinks:
 }
 
 role! { ProfileStore by profiles:
-    profile<'a>(subject: &'a Subject) -> Option<Profile>;
-    merge_profile<'a>(subject: &'a Subject, delta: &'a Profile) -> Profile;
+    stored_profile<'a>(subject: &'a Subject) -> Option<StoredProfile>;
+    write_profiles<'a>(changes: &'a [ProfileChange]) -> Vec<Result<ProfileWritten, StoreError>>;
+    profile_news<'a>(since: Millis) -> Vec<Result<ProfileNews, StoreError>>;
     subjects_seen<'a>(after: Option<&'a SeenSubject>, limit: usize) -> Vec<SeenSubject>;
 }
 

@@ -13,6 +13,7 @@ mod connections;
 mod log;
 mod model;
 mod observe;
+mod profiles;
 mod respond;
 mod small_things;
 

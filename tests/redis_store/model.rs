@@ -68,6 +68,7 @@ impl Model {
             settled: None,
             lapsed: false,
             owed: Vec::new(),
+            unfinished: false,
         };
         if charged {
             *self = next;

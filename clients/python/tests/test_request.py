@@ -42,10 +42,25 @@ def test_the_cap_of_a_request_is_its_estimate_and_nothing_beside_it_makes_it_sma
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b'"model"', b"{}", b'{"max_tokens": 9}', b"\xff\xfe", b"[" * 100_000]
+    "body", [b"", b"{", b"[]", b'"model"', b"{}", b'{"name": "a"}', b"\xff\xfe", b"[" * 100_000]
 )
 def test_what_asks_no_model_holds_no_tokens(body: bytes) -> None:
     assert estimate(body).tokens == 0
+
+
+def test_what_names_its_model_in_the_path_or_a_cap_alone_is_held() -> None:
+    gemini, azure = "/v1beta/models/gemini-2.5-flash", "/openai/deployments/of-ours/chat/completions"
+    capped, plain = b'{"generationConfig": {"maxOutputTokens": 400}}', b'{"contents": []}'
+    for path, body, wanted in (
+        (f"{gemini}:generateContent", capped, Estimate(16, 400, "gemini-2.5-flash")),
+        (f"{gemini}:streamGenerateContent", plain, Estimate(6, 4096, "gemini-2.5-flash")),
+        (f"{gemini}:countTokens", plain, Estimate(6, 0, "gemini-2.5-flash")),
+        (azure, b'{"max_tokens": 9}', Estimate(6, 9)),
+        (azure, b'{"messages": []}', Estimate(6, 4096)),
+        ("/anything", b'{"max_tokens": 9}', Estimate(6, 9)),
+        ("/models/7", plain, Estimate()),
+    ):
+        assert estimate(body, path) == wanted, path
 
 
 def test_a_number_of_more_digits_than_python_reads_hides_no_model() -> None:
@@ -85,6 +100,13 @@ def test_every_header_of_a_name_is_looked_at() -> None:
     assert keys_of([("x-api-key", " \t")]) == set()
 
 
+def test_a_comma_separates_keys_as_two_headers_do() -> None:
+    assert keys_of([("x-api-key", "a,")]) == keys_of([("x-api-key", ", a , a")]) == {"a"}
+    assert keys_of([("authorization", "Bearer a, bearer a")]) == {"a"}
+    assert keys_of([("x-api-key", "a,b")]) == {"a", "b"}
+    assert keys_of([("authorization", "Bearer a, b")]) == {"a", None}
+
+
 def test_keys_in_the_query_are_read_as_keyward_reads_them_where_a_parameter_is_named() -> None:
     for query in ("key=a", "x=y&key=a", "k%65y=%61", "key=+a", "key=&key=a", "x;key=a", "key=a&key=a"):
         assert keys_in_query(query, ["key"]) == {"a"}, query
@@ -114,6 +136,12 @@ def test_keys_in_the_query_are_read_as_keyward_reads_them_where_a_parameter_is_n
         ("x-real-ip", "10.0.0.1", ["203.0.113.7"], "203.0.113.7"),
         ("forwarded", "10.0.0.1", ['for=1.1.1.1, proto=http;for="[2001:db8::1]:47"'], "2001:db8::1"),
         ("forwarded", "10.0.0.1", ["for=_hidden"], "10.0.0.1"),
+        ("forwarded", "10.0.0.1", ['for=203.0.113.7;ext="a, for=1.1.1.1"'], "203.0.113.7"),
+        ("forwarded", "10.0.0.1", ['ext="a;for=1.1.1.1";for=203.0.113.7'], "203.0.113.7"),
+        ("forwarded", "10.0.0.1", [r'ext="a\", for=1.1.1.1";for=203.0.113.7, for=10.1.1.1'], "203.0.113.7"),
+        ("forwarded", "10.0.0.1", ['for=", for=203.0.113.7'], "203.0.113.7"),
+        ("forwarded", "10.0.0.1", [", for=203.0.113.7,"], "203.0.113.7"),
+        ("x-forwarded-for", "10.0.0.1", ["203.0.113.7, ,", ""], "203.0.113.7"),
     ],
 )
 def test_the_client_is_the_first_that_is_no_trusted_proxy(

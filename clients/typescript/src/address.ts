@@ -68,6 +68,29 @@ function holds(net: Network, address: number[]): boolean {
   });
 }
 
+/**
+ * The parts of a text between separators that stand in no quoted string. They are looked for from the right: what a
+ * client sent stands left, and may end within quotes.
+ */
+function outsideQuotes(text: string, separator: string): string[] {
+  const parts: string[] = [];
+  let [end, quoted] = [text.length, false];
+  for (let at = text.length - 1; at >= 0; at -= 1) {
+    if (text[at] === '"' && !isEscaped(text, at)) quoted = !quoted;
+    else if (text[at] === separator && !quoted) {
+      parts.unshift(text.slice(at + 1, end));
+      end = at;
+    }
+  }
+  return [text.slice(0, end), ...parts];
+}
+
+function isEscaped(text: string, at: number): boolean {
+  let start = at;
+  while (text[start - 1] === '\\') start -= 1;
+  return (at - start) % 2 === 1;
+}
+
 /** The header in which your own proxies say who asks. */
 export type ClientHeader = 'x-forwarded-for' | 'forwarded' | 'x-real-ip';
 
@@ -80,12 +103,14 @@ export function clients(trusted: readonly string[], header: ClientHeader) {
   const trusts = (address: number[]) => networks.some((net) => holds(net, address));
   const named = (entry: string) => {
     if (header !== 'forwarded') return entry;
-    const found = /(?:^|;)\s*for=(?:"([^"]*)"|([^;\s]*))/i.exec(entry);
-    return found?.[1] ?? found?.[2] ?? '';
+    const pairs = outsideQuotes(entry, ';').map((pair) => pair.trim());
+    return pairs.find((pair) => /^for=/i.test(pair))?.slice(4) ?? '';
   };
+  const entries = (line: string) => (header === 'forwarded' ? outsideQuotes(line, ',') : line.split(','));
   return (peer: string | undefined, lines: readonly string[]): string => {
     let client = bytesOf(peer ?? '') ?? [127, 0, 0, 1];
-    for (const entry of lines.flatMap((line) => line.split(',')).reverse()) {
+    for (const entry of lines.flatMap(entries).reverse()) {
+      if (entry.trim() === '') continue;
       const before = bytesOf(named(entry));
       if (!trusts(client) || !before) break;
       client = before;

@@ -14,17 +14,23 @@ const BEARER = /^bearer[ \t]+([!-~]{1,512})$/i;
 const PLAIN = /^([!-~]{1,512})$/;
 const CAPS = ['max_completion_tokens', 'max_tokens', 'max_output_tokens', 'max_tokens_to_sample'];
 /** Routes to models that answer without tokens. */
-const WITHOUT_OUTPUT = /(embeddings|moderations|rerank|count_tokens)$/;
+const WITHOUT_OUTPUT = /(embeddings|moderations|rerank|count_tokens|:countTokens|:embedContent|:batchEmbedContents)$/;
+/** Routes that name the model themselves: Gemini's and Azure's. Azure's is a deployment, which has no price. */
+const OF_MODEL = /\/models\/([^/:]+):\w+$|\/openai\/deployments\/[^/]+\//;
 
-/** All keys in pairs of a header name (in lower case) and a value; undefined for one that others may read otherwise. */
+/**
+ * All keys in pairs of a header name (in lower case) and a value; undefined for one that others may read otherwise. A
+ * comma joins what came in several headers of one name.
+ */
 export function keysOf(
   headers: Iterable<readonly [string, string]>,
   names: readonly string[],
 ): Set<string | undefined> {
   const found = new Set<string | undefined>();
   for (const [name, given] of headers) {
-    const value = given.replace(/^[ \t]+|[ \t]+$/g, '');
-    if (value && names.includes(name)) found.add((name === 'authorization' ? BEARER : PLAIN).exec(value)?.[1]);
+    if (!names.includes(name)) continue;
+    for (const part of given.split(',').map((text) => text.replace(/^[ \t]+|[ \t]+$/g, '')))
+      if (part) found.add((name === 'authorization' ? BEARER : PLAIN).exec(part)?.[1]);
   }
   return found;
 }
@@ -105,12 +111,17 @@ export function parsed(body: Uint8Array): unknown {
   }
 }
 
-/** What a body gives: its caps on output, and a third of its bytes for the prompt. Without a model: no tokens. */
+/**
+ * What a body gives: its caps on output, and a third of its bytes for the prompt. One that is no object asks no model,
+ * and holds no tokens; neither does one that names no model and no cap, where its path names no model either, as Gemini's
+ * and Azure's do.
+ */
 export function estimate(body: unknown, bytes: number, path: string, mostTokens: number): Estimate {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return { inputTokens: 0, outputTokens: 0 };
   const asked = body as Record<string, unknown>;
-  const model = asked['model'];
-  if (model === undefined || model === null) return { inputTokens: 0, outputTokens: 0 };
+  const ofPath = OF_MODEL.exec(path);
+  const model = asked['model'] ?? ofPath?.[1];
+  if (model === undefined && !ofPath && caps(asked).length === 0) return { inputTokens: 0, outputTokens: 0 };
   const known = unreadEstimate(bytes, path, cap(asked, mostTokens));
   return typeof model === 'string' ? { ...known, model: cut(model, 128) || undefined } : known;
 }
@@ -123,12 +134,16 @@ export function unreadEstimate(bytes: number, path: string, outputTokens: number
   };
 }
 
-function cap(asked: Record<string, unknown>, mostTokens: number): number {
+/** What caps the output, in any dialect. */
+function caps(asked: Record<string, unknown>): unknown[] {
   const inner = (asked['generationConfig'] as Record<string, unknown> | null | undefined)?.['maxOutputTokens'];
-  const named = [...CAPS.map((name) => asked[name]), inner].filter((value) => value !== undefined && value !== null);
-  const caps = named.map(whole);
-  const known = caps.filter((value): value is number => value !== undefined);
-  const most = known.length > 0 && known.length === caps.length ? Math.max(...known) : Math.max(mostTokens, ...known);
+  return [...CAPS.map((name) => asked[name]), inner].filter((value) => value !== undefined && value !== null);
+}
+
+function cap(asked: Record<string, unknown>, mostTokens: number): number {
+  const named = caps(asked).map(whole);
+  const known = named.filter((value): value is number => value !== undefined);
+  const most = known.length > 0 && known.length === named.length ? Math.max(...known) : Math.max(mostTokens, ...known);
   return Math.min(most * Math.max(whole(asked['n']) ?? 1, whole(asked['best_of']) ?? 1), MOST_CAP);
 }
 

@@ -58,6 +58,7 @@ for (const [name, application] of Object.entries(applications)) {
         { authorization: bearer, 'x-api-key': key, 'api-key': key },
         { authorization: bearer, 'x-api-key': '' },
         { 'x-api-key': [key, key] },
+        { 'x-api-key': `${key},` },
       ];
       for (const headers of passes)
         assert.equal((await ask(port, '/hello', headers)).status, 200, JSON.stringify(headers));
@@ -65,6 +66,7 @@ for (const [name, application] of Object.entries(applications)) {
         [{ authorization: bearer, 'x-api-key': other }, 'AMBIGUOUS_KEY'],
         [{ 'x-api-key': key, 'api-key': other }, 'AMBIGUOUS_KEY'],
         [{ 'x-api-key': [key, other] }, 'AMBIGUOUS_KEY'],
+        [{ 'x-api-key': `${key}, ${other}` }, 'AMBIGUOUS_KEY'],
         [{ authorization: `Basic ${key}` }, 'INVALID_REQUEST'],
         [{ authorization: key }, 'INVALID_REQUEST'],
         [{ authorization: `Basic ${key}`, 'x-api-key': key }, 'INVALID_REQUEST'],

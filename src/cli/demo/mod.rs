@@ -7,7 +7,7 @@ mod play;
 mod screen;
 mod story;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use clap::Args;
 use reqwest::Method;
@@ -17,7 +17,7 @@ use super::{Failure, client::Service, serve::Signals};
 use crate::{
     app, clock,
     config::{Config, Sources},
-    demo::{Cast, Past, registry, script, teach},
+    demo::{Cast, Past, price_list, registry, script, teach},
     geo::Geo,
     telemetry,
 };
@@ -56,7 +56,10 @@ impl Demo {
         let directory = tempfile::Builder::new().prefix("keyward-demo-").tempdir()?;
         let own = format!("embedded:{}", directory.path().display());
         let store = self.store.clone().unwrap_or(own);
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.stage(&store))
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?
+            .block_on(self.stage(&store, directory.path()))
     }
 
     /// How long the play takes, in seconds.
@@ -78,13 +81,13 @@ impl Demo {
         Ok(Config::load(&Sources { flags, ..Sources::default() })?)
     }
 
-    async fn stage(self, store: &str) -> Result<(), Failure> {
+    async fn stage(self, store: &str, scratch: &Path) -> Result<(), Failure> {
         let mut signals = Signals::new()?;
         let screen = Screen::new();
         let perform = async {
             match self.gateway {
                 true => gateway::perform(&self, store, &screen).await,
-                false => self.perform(store, &screen).await,
+                false => self.perform(store, scratch, &screen).await,
             }
         };
         let done = tokio::select! {
@@ -100,8 +103,11 @@ impl Demo {
     }
 
     /// The past, the service, the play. The service that is returned still runs.
-    async fn perform(&self, store: &str, screen: &Screen) -> Result<app::Running, Failure> {
-        let config = self.config(store, Vec::new())?;
+    async fn perform(&self, store: &str, scratch: &Path, screen: &Screen) -> Result<app::Running, Failure> {
+        let prices = scratch.join("prices.toml");
+        std::fs::write(&prices, price_list()).map_err(|error| Failure::file(&prices, &error))?;
+        let prices = Value::String(prices.display().to_string());
+        let config = self.config(store, vec![("demo", "prices.file", prices)])?;
         telemetry::start_log(&config.log)?;
         let cast = Cast::draw(self.seed, clock::wall());
         screen.past_begins(cast.players.len())?;
@@ -128,6 +134,6 @@ async fn learn(config: &Config, cast: &Cast) -> Result<(Past, f64), Failure> {
     let began = clock::wall();
     let geo = Arc::new(Geo::open(&[], true)?);
     let store = app::open_store(config).await?;
-    let past = teach(cast, began, store, geo, config.policy.clone()).await?;
+    let past = teach(cast, began, store, geo, config.policy.clone(), config.prices.file()).await?;
     Ok((past, (clock::wall() - began) as f64 / 1000.0))
 }

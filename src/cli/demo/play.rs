@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock,
     demo::Cue,
-    domain::decision::Action,
+    domain::decision::{Action, Reason},
     simulate::score::{Score, Scorer, Verdict},
 };
 
@@ -31,7 +31,9 @@ pub(super) async fn play(service: &Connection, cues: Vec<Cue>, screen: &Screen) 
         }
         let answer = tell(service, &cue).await?;
         let findings = answer.anomalies.iter().map(|finding| (finding.kind, finding.severity)).collect();
-        scorer.add(&cue.labelled, &Verdict { allowed: answer.allowed, findings });
+        // A budget that is used up is no mistake about whose key it is.
+        let allowed = answer.allowed || answer.reason.as_deref() == Some(Reason::BudgetExceeded.name());
+        scorer.add(&cue.labelled, &Verdict { allowed, findings });
         if news.is_new(&cue, &answer) {
             screen.decision(began.elapsed(), &cue, &answer)?;
         }

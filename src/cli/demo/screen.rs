@@ -159,16 +159,18 @@ fn curl(url: &str, record: &WireRecord) -> String {
 }
 
 fn decided(answer: &Answer) -> String {
-    let minutes = answer.retry_after_seconds.map(|seconds| match seconds {
+    let span = answer.retry_after_seconds.map(|seconds| match seconds {
         s if s < 60 => format!(" for {s} s"),
-        s => format!(" for {} min", s / 60),
+        s if s < 7_200 => format!(" for {} min", s / 60),
+        s => format!(" for {} h", s / 3_600),
     });
     match (answer.action, answer.allowed) {
         (Action::None, true) => "allowed".to_owned(),
         (action, true) => format!("allowed, {}", action.name()),
         (action, false) => {
             let reason = answer.reason.as_deref().unwrap_or_default();
-            format!("{}{} ({reason})", action.name(), minutes.unwrap_or_default())
+            let done = if action == Action::None { "refused" } else { action.name() };
+            format!("{done}{} ({reason})", span.unwrap_or_default())
         }
     }
 }

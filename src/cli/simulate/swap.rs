@@ -56,7 +56,7 @@ impl Simulate {
         }
         if let Some(judge) = judge {
             let score = judge.scorer.finish();
-            output::line(&score.to_string())?;
+            output::line(&if self.json { score.json().to_string() } else { score.to_string() })?;
             if let Some(html) = html {
                 let of = format!("{} thefts made of {}; seed {seed}.", swaps.len(), recording.display());
                 html.put(&of_score(&of, &score, &[]))?;

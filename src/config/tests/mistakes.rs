@@ -161,3 +161,36 @@ fn what_only_follows_from_another_mistake_is_not_shown() {
     let error = load_file("[policy.ladder]\nban_seconds = 'x'\nban_max_seconds = 5").unwrap_err();
     assert!(error.contains("`policy.ladder.ban_seconds`") && error.lines().count() == 1, "{error}");
 }
+
+#[test]
+fn keys_that_are_not_there_are_named_with_all_other_mistakes_to_who_checks() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keyward.toml");
+    let upstream = |name: &str, key: &str| {
+        format!(
+            "[[gateway.upstreams]]\nname = '{name}'\ndialect = 'openai'\nbase_url = 'https://a.example/v1'\n\
+             api_key = '{key}'\n"
+        )
+    };
+    let text = format!(
+        "[gateway]\nmax_attempts = 9\n{}{}",
+        upstream("a", "env:KEYWARD_NO_SUCH_KEY"),
+        upstream("b", "file:/no/such/key")
+    );
+    std::fs::write(&path, text).unwrap();
+    let lines = |reads_keys: bool| {
+        let sources = Sources { file: Some(path.clone()), reads_keys, ..Sources::default() };
+        let error = Config::load(&sources).unwrap_err().to_string();
+        error.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(false).len(), 1);
+    let all = lines(true);
+    for (line, words) in all.iter().zip([
+        "`gateway.max_attempts`",
+        "`gateway.upstreams[0].api_key` names the environment variable KEYWARD_NO_SUCH_KEY, which is not set",
+        "`gateway.upstreams[1].api_key` names the file /no/such/key, which cannot be read",
+    ]) {
+        assert!(line.contains(words), "{line}");
+    }
+    assert_eq!(all.len(), 3, "{all:?}");
+}

@@ -351,3 +351,31 @@ proptest! {
         prop_assert!(price.nanos(&used) < u64::MAX);
     }
 }
+
+#[test]
+fn an_estimate_is_at_the_dearest_price_that_its_tokens_can_have() {
+    let tier = given(&[(Part::Input, 2_000_000), (Part::Output, 8_000_000)]);
+    let base = given(&[(Part::Input, 1_000_000), (Part::Output, 4_000_000)]);
+    let tiered = Price::new(&GivenSchedule { base, tiers: vec![(1_000, tier)] }, &[]);
+    let nothing = Quantities::default();
+    assert_eq!(
+        tiered.most_nanos(&nothing, Some(1_000)),
+        1_000 * 4,
+        "a prompt as long as that reaches no tier"
+    );
+    assert_eq!(tiered.most_nanos(&nothing, Some(20_000)), 20_000 * 8, "a prompt of 1,001 does");
+    assert_eq!(
+        tiered.most_nanos(&tokens(900, 0, 100).into(), None),
+        900 + 100 * 4,
+        "it says which are which"
+    );
+    let parts = [(Part::Input, 1_000_000), (Part::Output, 2_000_000), (Part::Reasoning, 10_000_000)];
+    let thinking = price(&parts);
+    assert_eq!(
+        thinking.most_nanos(&tokens(100, 0, 100).into(), None),
+        100 + 100 * 10,
+        "all of it may be reasoning"
+    );
+    assert_eq!(thinking.most_nanos(&nothing, Some(100)), 100 * 10);
+    assert_eq!(flat(3_000_000).most_nanos(&nothing, Some(7)), 21);
+}

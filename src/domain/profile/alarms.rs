@@ -84,6 +84,11 @@ impl Alarms {
         levels.map(|(_, alarm)| f64::from(alarm.level)).reduce(f64::max)
     }
 
+    /// How many alarms are remembered.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether no alarm is remembered.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

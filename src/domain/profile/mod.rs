@@ -172,6 +172,16 @@ impl Profile {
             && self.later.parts.is_empty()
     }
 
+    /// How many places, clients, endpoints, models, parts and alarms are known, of each kind two dozen at most: one
+    /// more of few changes a judgement soon, one more of many does not.
+    pub fn things_known(&self) -> usize {
+        const FEW: usize = 24;
+        let places = [self.prefixes.len(), self.asns.len(), self.countries.len(), self.cells.len()];
+        let others = [self.moves.len(), self.clients.len(), self.endpoints.len(), self.models.len()];
+        let later = [self.later.networks.len(), self.later.parts.len(), self.later.alarms.len()];
+        places.iter().chain(&others).chain(&later).map(|len| FEW.min(*len)).sum()
+    }
+
     /// Counts a request that was admitted and teaches nothing.
     pub fn count_flagged(&mut self, now: Millis, tokens: u64, cost_nanos: u64) {
         self.later.flagged.add(now, tokens, cost_nanos);
@@ -407,6 +417,22 @@ mod tests {
             let together: Vec<_> = a.into_iter().chain(b).collect();
             prop_assert_eq!(fingerprint(&apart), fingerprint(&learned(&together)));
         }
+    }
+
+    #[test]
+    fn one_more_of_few_things_is_known_and_one_more_of_many_or_the_same_again_is_not() {
+        const START: Millis = 1_760_000_000_000;
+        let mut profile = Profile::default();
+        for known in [1, 1] {
+            profile.clients.touch_str("curl", START);
+            assert_eq!(profile.things_known(), known);
+        }
+        (1..=24).for_each(|prefix| profile.prefixes.touch(prefix, START));
+        assert_eq!(profile.things_known(), 25);
+        profile.prefixes.touch(99, START);
+        assert_eq!(profile.things_known(), 25);
+        profile.asns.touch(64_512, START);
+        assert_eq!(profile.things_known(), 26);
     }
 
     #[test]

@@ -232,6 +232,11 @@ impl Parts {
         self.rows.get(&part)
     }
 
+    /// How many parts are remembered.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.cleared_at == 0

@@ -10,6 +10,7 @@ mod keys;
 mod limits;
 #[cfg(test)]
 mod tests;
+mod users;
 mod wrong;
 
 pub use bodies::{Held, KeyEntry, MAX_ALLOWED, Plan, Project};
@@ -168,6 +169,8 @@ pub struct Terms {
     pub project: Option<Subject>,
     /// The record names another one.
     pub mismatch: bool,
+    /// Its key is registered.
+    pub is_registered: bool,
     /// Why it is refused.
     pub refusal: Option<NotAllowed>,
     /// The limits that apply to it: of its key, its project, and everything.
@@ -276,22 +279,6 @@ impl Registry {
         self.configured.projects.contains_key(id)
     }
 
-    /// Who has a plan: `default_plan`, `project:…`, `key:…`; the first few of them.
-    pub fn users_of_plan(&self, name: &str, at_most: usize) -> Vec<String> {
-        let default = (self.configured.default_plan == name).then(|| "default_plan".to_owned());
-        let projects = self.projects.iter().filter(|(_, held)| held.body.plan.as_deref() == Some(name));
-        let keys = self.keys.iter().filter(|(_, held)| held.body.plan.as_deref() == Some(name));
-        let projects = projects.map(|(id, _)| format!("project:{id}"));
-        let keys = keys.map(|(id, _)| format!("key:{id}"));
-        default.into_iter().chain(projects).chain(keys).take(at_most).collect()
-    }
-
-    /// Which keys are registered to a project: the first few of them.
-    pub fn users_of_project(&self, id: &str, at_most: usize) -> Vec<String> {
-        let keys = self.keys.iter().filter(|(_, held)| held.body.project.as_deref() == Some(id));
-        keys.map(|(id, _)| format!("key:{id}")).take(at_most).collect()
-    }
-
     /// The limits on a project.
     pub fn limits_of_project(&self, id: &str) -> Vec<Applied> {
         let subject = Subject::project(id);
@@ -346,6 +333,7 @@ impl Registry {
             mismatch: registered.is_some()
                 && record.project.is_some()
                 && registered != record.project.as_ref(),
+            is_registered: key.is_some(),
             refusal: match key {
                 Some(key) => key.refuses(record, country, now),
                 None => {

@@ -15,6 +15,7 @@ use super::usage_book::UsageBook;
 use crate::{
     domain::{
         Millis,
+        counter::CounterChange,
         observation::{Charge, Claim, Observation},
         record::Record,
         reservation::Reservation,
@@ -44,6 +45,8 @@ pub(super) enum Counted {
     Record(Box<Record>, bool),
     /// What another run had worked out.
     Delta(UsageDelta),
+    /// It is counted; these are the changes that parts of the store lack.
+    Done(Vec<CounterChange>),
 }
 
 /// Reports that are counted behind their answer.
@@ -93,14 +96,39 @@ impl DeferredReports {
                 return waiting.push_back(Report { charge, usage });
             }
         }
-        self.fallback.owe(&charge, charge.may_create);
+        self.fallback.owe(&charge, !charge.counts.is_zero());
         self.book.count(record, refused, now);
+    }
+
+    /// Sends a charge again that a part of the store did not answer, for as long as it is known there by its name;
+    /// then, or where there is no room, the changes are owed that it may lack.
+    pub(in crate::engine) fn finish(&self, charge: Charge, owed: Vec<CounterChange>) {
+        let mut waiting = self.waiting.lock();
+        if waiting.len() < MOST_WAITING {
+            waiting.push_back(Report { charge, usage: Counted::Done(owed) });
+        } else {
+            drop(waiting);
+            self.fallback.owe_changes(&owed);
+        }
+    }
+
+    /// Owes what charges may lack that are soon not known by their names any more.
+    fn owe_overdue(&self, now: Millis) {
+        let lasts = self.book.retry_span() / 2;
+        self.waiting.lock().retain(|report| match &report.usage {
+            Counted::Done(owed) if now - report.charge.now >= lasts => {
+                self.fallback.owe_changes(owed);
+                false
+            }
+            _ => true,
+        });
     }
 
     /// Charges the reports that wait, and counts the usage of those that are no retries. While the store does not
     /// answer they go on waiting. None leaves before it is charged: whoever stops waiting here takes none along.
     pub(in crate::engine) async fn charge(&self, now: Millis) -> Result<(), StoreError> {
         let _turn = self.charging.lock().await;
+        self.owe_overdue(now);
         // What comes meanwhile has its turn next time; what the store does not take stays in front.
         let (end, mut stays, mut failed) = (self.waiting.lock().len(), 0, None);
         let mut begin = 0;
@@ -113,7 +141,7 @@ impl DeferredReports {
             begin += charges.len().max(1);
             for observed in self.observe(&charges).await? {
                 match observed {
-                    Ok(observation) => self.conclude(stays, observation, now),
+                    Ok(observation) => stays += usize::from(!self.conclude(stays, observation, now)),
                     Err(error) => {
                         stays += 1;
                         failed = Some(error);
@@ -141,19 +169,32 @@ impl DeferredReports {
     }
 
     /// Takes the report at a place out of the queue, as it is charged, and counts its usage unless it was a retry.
-    fn conclude(&self, place: usize, mut observation: Observation, now: Millis) {
-        let Some(report) = self.waiting.lock().remove(place) else { return };
-        self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
+    /// One of which a part is not answered stays, with nothing more to count: `false`.
+    fn conclude(&self, place: usize, mut observation: Observation, now: Millis) -> bool {
+        let owed = std::mem::take(&mut observation.owed);
+        let report = {
+            let mut waiting = self.waiting.lock();
+            let Some(report) = waiting.remove(place) else { return true };
+            if observation.unfinished {
+                let charge = report.charge.clone();
+                waiting.insert(place, Report { charge, usage: Counted::Done(owed) });
+            } else {
+                self.fallback.owe_changes(&owed);
+            }
+            report
+        };
         let completes = observation.completes();
         if completes || observation.claim == Claim::Fresh {
             self.count_usage(report.usage, observation.kept(&report.charge), completes, now);
         }
+        !observation.unfinished
     }
 
     /// Counts what was used, by the estimate that was kept where the record does not say it; not the request itself,
     /// where it was counted when it was seen on its way.
     fn count_usage(&self, usage: Counted, kept: Option<&Reservation>, completes: bool, now: Millis) {
         match usage {
+            Counted::Done(_) => {}
             Counted::Record(record, refused) if completes => self.book.complete(&record, refused, now),
             Counted::Record(record, refused) => self.book.count_kept(&record, kept, refused, now),
             Counted::Delta(mut delta) => {
@@ -175,11 +216,18 @@ impl DeferredReports {
     /// What waits, taken, with its usage worked out.
     pub(super) fn leave(&self, now: Millis) -> Vec<Report> {
         let waiting = std::mem::take(&mut *self.waiting.lock());
-        let worked_out = |usage| match usage {
-            Counted::Record(record, refused) => Counted::Delta(self.book.delta(&record, refused, now)),
-            delta => delta,
+        let worked_out = |Report { charge, usage }: Report| {
+            let delta = match usage {
+                Counted::Record(record, refused) => self.book.delta(&record, refused, now),
+                Counted::Delta(delta) => delta,
+                Counted::Done(owed) => {
+                    self.fallback.owe_changes(&owed);
+                    return None;
+                }
+            };
+            Some(Report { charge, usage: Counted::Delta(delta) })
         };
-        waiting.into_iter().map(|report| Report { usage: worked_out(report.usage), ..report }).collect()
+        waiting.into_iter().filter_map(worked_out).collect()
     }
 
     /// Takes over what waited in another run.

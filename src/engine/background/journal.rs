@@ -176,7 +176,7 @@ impl Leftovers {
         let debts = self.debts.into_iter().map(|batch| Line::Debts(batch.into()));
         let reports = self.reports.into_iter().filter_map(|Report { charge, usage }| match usage {
             Counted::Delta(delta) => Some(Line::Report(Box::new((charge, delta).into()))),
-            Counted::Record(..) => None,
+            Counted::Record(..) | Counted::Done(_) => None,
         });
         let usage = self.usage.into_iter().map(|UsageBatch { instance, seq, now, deltas }| {
             let deltas = deltas.into_iter().map(Delta::from).collect();

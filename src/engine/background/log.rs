@@ -210,7 +210,10 @@ mod tests {
     use crate::{
         config::default_policy,
         domain::profile::Profile,
-        engine::{bans::BanIndex, in_force::InForce, outbox::EventOutbox, policy::Base},
+        engine::{
+            bans::BanIndex, in_force::InForce, outbox::EventOutbox, policy::Base,
+            profile_entry::ProfileHandle,
+        },
         store::embedded::{EmbeddedOptions, EmbeddedStore},
     };
 
@@ -231,7 +234,9 @@ mod tests {
         assert!(log.look_again().await.is_ok());
         assert_eq!(log.awaited.lock().len(), 3, "none of them is banned yet");
         let changed = || ["a", "b"].map(|key| (Subject::key(key), 0));
-        changed().iter().for_each(|(key, _)| drop(log.profiles.put(key, Profile::default())));
+        changed()
+            .iter()
+            .for_each(|(key, _)| drop(log.profiles.put(key, ProfileHandle::of(Profile::default()))));
         log.read_later.lock().extend(changed());
         log.awaited.lock().clear();
         std::fs::rename(&data, &aside).unwrap();

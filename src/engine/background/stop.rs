@@ -41,7 +41,7 @@ impl Upkeep {
     async fn write_what_is_left(&self) -> Result<(), StoreError> {
         self.probe().await?;
         self.write_all().await?;
-        self.profiles.flush(&*self.shared.store).await.map(drop)
+        self.profiles.flush(&*self.shared.store, self.shared.now()).await.map(drop)
     }
 
     /// Writes all but profiles. Stops at the first error; what is not written is kept.
@@ -145,7 +145,7 @@ impl Upkeep {
             return Ok(());
         }
         self.write_all().await?;
-        self.profiles.flush(&*self.shared.store).await?;
+        self.profiles.flush(&*self.shared.store, self.shared.now()).await?;
         self.drop_journals();
         Ok(())
     }

@@ -34,7 +34,7 @@ use crate::{
 const TICK: Duration = Duration::from_millis(200);
 /// Usage is added to the store this often: what a killed process loses of it.
 const USAGE_TICK: Duration = Duration::from_millis(400);
-/// Profiles are flushed and bans ended every this many ticks: 1 s.
+/// Profiles whose turn it is are flushed, and bans ended, every this many ticks: 1 s.
 const SECOND_TICKS: u64 = 5;
 /// The clock that is followed is read every this many ticks: 2 s.
 const CLOCK_TICKS: u64 = 10;
@@ -245,10 +245,11 @@ impl Upkeep {
         // Also without an outage: a single trip that failed, or one that ended while the store came back.
         self.reconciler.settle(self.shared.now()).await?;
         self.settle_journals().await?;
-        patient(self.profiles.flush(&*self.shared.store)).await?;
+        let flushed = patient(self.profiles.flush_due(&*self.shared.store, self.shared.now())).await;
+        let heard = patient(self.profiles.read_news(&*self.shared.store, self.shared.now())).await;
         let expired = patient(self.shared.store.expire_bans(self.shared.now())).await?;
         self.shared.metrics.events_written.increment(expired as u64);
-        ended
+        ended.and(flushed.and(heard).map(drop))
     }
 
     /// Whether the store answers. To join one that was away at the start may take longer than that.

@@ -145,6 +145,11 @@ impl UsageBook {
         })
     }
 
+    /// How long a retry of a request is recognised, in milliseconds.
+    pub(super) fn retry_span(&self) -> Millis {
+        self.retry_span
+    }
+
     /// Counts a record, unless it is a retry of one that was.
     pub(in crate::engine) fn count(&self, record: &Record, refused: bool, now: Millis) {
         self.add(record, Measured::of(record, refused), now);

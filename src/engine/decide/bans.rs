@@ -3,7 +3,7 @@
 use super::{decider::Decider, frame::Frame, spared::spares, stages::Purpose};
 use crate::{
     domain::{Millis, record::Record, standing::Standing, subject::Subject},
-    engine::{policy::ActivePolicy, standings::can_spare},
+    engine::{policy::ActivePolicy, profile_entry::ProfileHandle, standings::can_spare},
 };
 
 impl Decider {
@@ -43,8 +43,8 @@ impl Decider {
             return;
         }
         for (subject, profile) in self.load_profiles(std::slice::from_ref(&record.key)).await {
-            if !profile.is_empty() {
-                self.profiles.put(&subject, profile);
+            if profile.as_ref().is_some_and(|stored| !stored.profile.is_empty()) {
+                self.profiles.put(&subject, ProfileHandle::stored(profile));
             }
         }
     }

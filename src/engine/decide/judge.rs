@@ -22,7 +22,7 @@ use crate::{
         standing::StandingState,
         window::Unit,
     },
-    engine::{bans, places::describe, policy::ActivePolicy, profiles::ProfileHandle},
+    engine::{bans, places::describe, policy::ActivePolicy, profile_entry::ProfileHandle},
 };
 
 impl Decider {

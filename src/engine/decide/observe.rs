@@ -21,8 +21,8 @@ use crate::{
         reservation::{Reservation, Stage},
         subject::Subject,
     },
-    engine::{policy::ActivePolicy, profiles::ProfileHandle},
-    store::StoreError,
+    engine::{policy::ActivePolicy, profile_entry::ProfileHandle},
+    store::{StoreError, StoredProfile},
 };
 
 /// How a trip to the store went.
@@ -82,7 +82,7 @@ impl Decider {
         mut known: Known<'r>,
         (charge, key): (Charge, Observation),
         address: Option<(Charge, Observation)>,
-        profiles: &HashMap<Subject, Profile>,
+        profiles: &HashMap<Subject, Option<StoredProfile>>,
     ) -> Observed<'r> {
         let (charge, key) = without_blocks(charge, key);
         let observing = charge.observing;
@@ -94,9 +94,10 @@ impl Decider {
         });
         let tracked = key.tracked;
         let at_hand = |subject: &Subject| {
-            let stored = profiles.get(subject).cloned().unwrap_or_default();
+            let loaded = profiles.get(subject).cloned();
+            let profile = loaded.map_or_else(|| ProfileHandle::of(Profile::default()), ProfileHandle::stored);
             // A subject that was not taken on leaves no profile behind either.
-            if tracked { self.profiles.put(subject, stored) } else { ProfileHandle::of(stored) }
+            if tracked { self.profiles.put(subject, profile) } else { profile }
         };
         let record = known.record;
         let profile = known.profile.take().unwrap_or_else(|| at_hand(&record.key));
@@ -193,7 +194,12 @@ impl Decider {
     ) -> Vec<Observation> {
         let mut back = Vec::new();
         for (charge, observation) in charges.iter().zip(&mut observations) {
-            self.fallback.owe_changes(&std::mem::take(&mut observation.owed));
+            let owed = std::mem::take(&mut observation.owed);
+            if observation.unfinished {
+                self.deferred.finish(charge.clone(), owed);
+            } else {
+                self.fallback.owe_changes(&owed);
+            }
             if observation.tracked || charge.may_create {
                 continue;
             }
@@ -273,14 +279,15 @@ impl Decider {
             .collect()
     }
 
-    pub(super) async fn load_profiles(&self, cold: &[Subject]) -> HashMap<Subject, Profile> {
+    /// What is stored of subjects; those that the store did not answer about are missing.
+    pub(super) async fn load_profiles(&self, cold: &[Subject]) -> HashMap<Subject, Option<StoredProfile>> {
         if !self.shared.is_answering() {
             return HashMap::new();
         }
         let loads = cold.iter().map(|subject| async move {
-            let loaded = clock::timeout(self.patience(cold.len()), self.shared.store.profile(subject)).await;
-            match loaded {
-                Ok(Ok(profile)) => Some((subject.clone(), profile.unwrap_or_default())),
+            let read = self.shared.store.stored_profile(subject);
+            match clock::timeout(self.patience(cold.len()), read).await {
+                Ok(Ok(stored)) => Some((subject.clone(), stored)),
                 // The caller goes on with an empty one, which the first flush completes with what is stored.
                 _ => None,
             }

@@ -10,7 +10,7 @@ use crate::{
         record::Record,
         registry::Applied,
     },
-    engine::{policy::ActivePolicy, profiles::ProfileHandle},
+    engine::{policy::ActivePolicy, profile_entry::ProfileHandle},
 };
 
 impl Decider {

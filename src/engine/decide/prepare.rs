@@ -21,7 +21,7 @@ use crate::{
         standing::{Standing, StandingState},
         window::{Counts, ONE_DAY, WINDOW_MILLIS},
     },
-    engine::{bans, policy::ActivePolicy, profiles::ProfileHandle},
+    engine::{bans, policy::ActivePolicy, profile_entry::ProfileHandle},
 };
 
 /// Recent places kept per key.
@@ -84,8 +84,15 @@ impl Decider {
         let profile = self.profiles.get(&record.key);
         let attribution = attribution(record, profile.as_ref());
         let charge = charge_behind(record, terms, attribution, active, now);
-        // A made-up key must not become a known one by being refused.
-        let mut charge = charge.map(|charge| Charge { may_create: profile.is_some(), ..charge });
+        // A made-up key must not become a known one by being refused, nor a flood of them one of the store. Whether
+        // a key that is banned itself has windows says the store: this instance may never have seen it.
+        let may_create = profile.is_some() || terms.is_registered;
+        let may_be_known = may_create || self.bans.get(&record.key, now).is_some();
+        let mut charge = charge.map(|charge| Charge {
+            may_create,
+            counts: if may_be_known { charge.counts } else { Counts::default() },
+            ..charge
+        });
         if let Some(entry) = charge.as_mut().and_then(|charge| charge.entry.as_mut()) {
             self.attempts.name(entry, true);
         }
@@ -210,8 +217,14 @@ impl Decider {
             }
             Purpose::Record => {}
         }
+        // A trip of a report that gets lost is made again, by the name of the charge.
+        let reports = charge.mode == ChargeMode::Report;
+        let is_split = reports && !charge.counters.is_empty() && self.shared.store.splits_charges();
+        if is_split {
+            charge.entry.get_or_insert_default();
+        }
         if let Some(entry) = &mut charge.entry {
-            self.attempts.name(entry, record.reservation_id.is_some());
+            self.attempts.name(entry, is_split || record.reservation_id.is_some());
         }
     }
 }

@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 use crate::{
     detect,
     domain::{place::Prefix, profile::Profile, record::Record, standing::Standing, subject::Subject},
-    engine::{profiles::ProfileHandle, standings::can_spare},
+    engine::{profile_entry::ProfileHandle, standings::can_spare},
 };
 
 /// Most keys remembered as logged: that a ban spares them.

@@ -17,7 +17,7 @@ use crate::{
         registry::{Applied, NotAllowed},
         reservation::HoldTerms,
     },
-    engine::profiles::ProfileHandle,
+    engine::profile_entry::ProfileHandle,
 };
 
 /// What the request is asked about for.

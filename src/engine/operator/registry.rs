@@ -17,6 +17,9 @@ use crate::{
     store::{Document, DocumentKind, StoreError, StoreFault, patient},
 };
 
+/// Of so many registered keys that have a plan it is told that a changed limit of it is used up.
+const MOST_KEYS: usize = 10_000;
+
 /// The registry, as people change it.
 pub struct RegistryChanges {
     shared: Arc<Shared>,
@@ -89,6 +92,7 @@ impl RegistryChanges {
         let limits: Vec<Applied> = match kind {
             DocumentKind::Project => active.registry.limits_of_project(name),
             DocumentKind::Key => active.registry.limits_of_key(name),
+            DocumentKind::Plan => active.registry.limits_of_keys_with_plan(name, MOST_KEYS),
             _ => Vec::new(),
         };
         let has_marks = |applied: &Applied| !applied.rule.limit.marks().is_empty();

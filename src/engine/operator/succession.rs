@@ -67,7 +67,9 @@ impl Successions {
     /// before.
     async fn pass_on(&self, old: &Subject, new: &Subject) -> Result<bool, StoreError> {
         let store = &*self.shared.store;
-        let Some(past) = self.profiles.flushed(store, old).await? else { return Ok(false) };
+        let Some(past) = self.profiles.flushed(store, old, self.shared.now()).await? else {
+            return Ok(false);
+        };
         let known = patient(store.profile(new)).await?.unwrap_or_default();
         let (known, since) = (known.first_seen, past.first_seen);
         let is_passed_on = known.is_some_and(|known| since.is_none_or(|since| known <= since));

@@ -117,7 +117,7 @@ async fn a_spared_key_is_recognised_after_a_restart() {
     for n in 0..10 {
         day.ask(wrong(&format!("made-up-{n}"), SINGAPORE)).await;
     }
-    day.engine.decider.profiles.flush(day.engine.store()).await.unwrap();
+    day.engine.decider.profiles.flush(day.engine.store(), day.now).await.unwrap();
     let (store, geo) = (day.engine.shared.store.clone(), day.engine.geo.clone());
     let again = Engine::start(store, geo, default_policy(), day.engine.options.clone()).await.unwrap();
     again.standings.reload(day.now).await.unwrap();

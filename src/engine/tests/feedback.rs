@@ -140,7 +140,7 @@ async fn a_lesson_takes_nothing_from_a_profile_that_lives_in_memory_alone() {
     let store = EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap();
     let subject = Subject::key("a");
     let learned = Profile { requests: 7, ..Profile::default() };
-    book.put(&subject, learned);
+    book.put(&subject, super::super::profile_entry::ProfileHandle::of(learned));
     let mut lesson = Profile::default();
     lesson.clients.touch_str("curl", NOW);
     book.add(&store, &subject, &lesson).await.unwrap();

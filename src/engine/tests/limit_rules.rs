@@ -1,7 +1,7 @@
 //! What a limit does beside refusing what does not fit: shadows, marks, blocks.
 
 use super::{
-    limits::{ask, day, key, project},
+    limits::{ask, day, key, plan, project},
     *,
 };
 use crate::domain::{
@@ -220,4 +220,31 @@ async fn what_a_low_priority_may_not_have_blocks_no_high_one() {
     assert!(!day.ask(asked.clone()).await.allowed, "eight of ten are for all");
     day.engine.registry_changes().put("p", &limits("high"), &by, day.now).await.unwrap();
     assert!(day.ask(asked).await.allowed);
+}
+
+#[tokio::test]
+async fn a_plan_that_is_lowered_to_what_its_keys_used_tells_so_of_each() {
+    let of = |limit: u64| {
+        let limit = json!({"unit": "tokens", "window": "day", "limit": limit, "alert_at": [100]});
+        plan(json!({"limits": [limit]}))
+    };
+    let on_it = || json!({"plan": "t"});
+    let by_project = key(json!({"project": "p"}));
+    let mut day =
+        day(&[("t", of(1000)), ("p", project(on_it())), ("a", key(on_it())), ("b", by_project)]).await;
+    for key in ["a", "b"] {
+        day.ask(json!({"key_id": key, "tokens_used": 60})).await;
+    }
+    assert_eq!(marks_reported(&day, EventType::LimitUsed).await, []);
+    day.engine.registry_changes().put("t", &of(60), &Actor::local(), day.now).await.unwrap();
+    assert_eq!(marks_reported(&day, EventType::LimitUsed).await, [(100, 1), (100, 1)]);
+}
+
+#[tokio::test]
+async fn a_limit_of_nothing_tells_with_its_first_report_that_it_is_used_up() {
+    let limits = json!({"limits": [{"unit": "tokens", "window": "24hour", "limit": 0}]});
+    let mut day = day(&[("p", project(limits))]).await;
+    assert!(!day.ask(json!({"project_id": "p", "tokens_used": 5})).await.allowed);
+    day.ask(json!({"project_id": "p", "tokens_used": 5})).await;
+    assert_eq!(marks_reported(&day, EventType::LimitUsed).await, [(100, 1)]);
 }

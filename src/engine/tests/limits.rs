@@ -10,7 +10,7 @@ pub(super) fn project(body: serde_json::Value) -> Entry {
     Entry::Project(serde_json::from_value::<Project>(body).unwrap().checked().unwrap())
 }
 
-fn plan(body: serde_json::Value) -> Entry {
+pub(super) fn plan(body: serde_json::Value) -> Entry {
     Entry::Plan(serde_json::from_value::<Plan>(body).unwrap().checked().unwrap())
 }
 

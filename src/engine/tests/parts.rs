@@ -94,7 +94,7 @@ async fn other(day: &Day) -> (Arc<Engine>, LogPosition) {
 /// Another instance stops a thief, until the log tells it of a lifting or of a verdict that the first one took.
 async fn lifted_elsewhere(by_verdict: bool) {
     let (mut day, _) = robbed().await;
-    day.engine.upkeep.profiles.flush(day.engine.store()).await.unwrap();
+    day.engine.upkeep.profiles.flush(day.engine.store(), day.now).await.unwrap();
     let ban = day.events(EventType::TemporaryBan).await.remove(0);
     day.now += 2 * HOUR;
     let (second, mut position) = other(&day).await;
@@ -137,7 +137,7 @@ async fn what_is_called_benign_on_one_instance_passes_on_another() {
 #[tokio::test]
 async fn a_lifting_that_is_in_the_log_before_parts_are_cleared_is_looked_at_once_more() {
     let (mut day, _) = robbed().await;
-    day.engine.upkeep.profiles.flush(day.engine.store()).await.unwrap();
+    day.engine.upkeep.profiles.flush(day.engine.store(), day.now).await.unwrap();
     day.now += 2 * HOUR;
     let (second, mut position) = other(&day).await;
     second.record(&[day.record(json!({"user_agent": OWNER}))], day.now).await;

@@ -84,3 +84,21 @@ async fn a_report_is_counted_where_it_does_not_fit_and_then_nothing_is_admitted(
     day.now += over.retry_after_seconds().unwrap() as Millis * 1000;
     assert!(day.ask(json!({"tokens_used": 20, "admit": true})).await.allowed, "the promised time is true");
 }
+
+#[tokio::test]
+async fn a_key_that_may_be_known_elsewhere_is_counted_in_its_windows_and_a_made_up_one_in_none() {
+    let mut day = limits::day(&[("a", limits::key(json!({"allowed_models": ["o3"]})))]).await;
+    let by = Actor::local();
+    for subject in ["key:b", "ip:203.0.113.9"] {
+        let subject = Subject::parse(subject).unwrap();
+        day.engine.bans().ban(&subject, None, "leaked", &by, day.now).await.unwrap();
+    }
+    for (key, source) in [("a", SINGAPORE), ("b", SINGAPORE), ("made-up", "203.0.113.9")] {
+        let asked = json!({"key_id": key, "source_ip": source, "model": "gpt-4.1"});
+        assert!(!day.ask(asked).await.allowed, "{key}");
+    }
+    let owed = day.engine.decider.fallback.take_usage(day.now);
+    let mut owed: Vec<_> = owed.iter().map(|charge| (charge.subject.id(), charge.may_create)).collect();
+    owed.sort_unstable();
+    assert_eq!(owed, [("a", true), ("b", false)], "whether b has windows says the store");
+}

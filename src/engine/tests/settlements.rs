@@ -112,3 +112,12 @@ async fn a_limit_begins_anew_when_its_period_ends_also_where_a_day_has_25_hours_
         assert_eq!(seconds, resets, "{now}");
     }
 }
+
+#[tokio::test]
+async fn a_period_ends_when_it_ends_also_while_something_is_held() {
+    let (day, _) = held_by_two_limits().await;
+    let limits = day.engine.limits().of(&Subject::project("p"), day.now).await.unwrap();
+    let tomorrow = (day.now / DAY + 1) * DAY;
+    assert_eq!(limits[0].status.reset_seconds, ((tomorrow - day.now) / 1000) as u64);
+    assert!(limits[1].status.reset_seconds >= limits[0].status.reset_seconds, "of a month");
+}

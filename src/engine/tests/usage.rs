@@ -146,3 +146,30 @@ async fn a_request_that_another_instance_has_claimed_is_counted_there() {
     day.ask(json!({"request_id": "r-2"})).await;
     assert_eq!(day.requests().await, 1);
 }
+
+#[tokio::test]
+async fn what_was_refused_before_it_was_made_has_used_nothing() {
+    let mut day = Day::with(|_| ()).await;
+    let refused =
+        day.ask(json!({"admit": true, "tokens_used": 1_200_000, "cost_usd": "9", "latency_ms": 5})).await;
+    assert!(!refused.allowed);
+    day.ask(json!({"refused_by": "keyward", "tokens_used": 600, "cost_usd": "0.5", "response_status": 429}))
+        .await;
+    let rows = day.usage_by(Bucket::Day, Grouping::default()).await;
+    let used: Vec<Totals> = rows.into_iter().map(|(_, _, totals)| totals).collect();
+    assert_eq!(used, [Totals { refused: 2, ..Totals::default() }]);
+    assert!(day.ask(json!({"admit": true, "tokens_used": 7})).await.allowed);
+    assert_eq!(day.requests().await, 1);
+}
+
+#[tokio::test]
+async fn a_request_that_was_observed_is_one_also_when_the_provider_refused_its_credentials() {
+    for status in [401, 403, 404, 500] {
+        let mut day = Day::with(|_| ()).await;
+        let mut observed = day.record(json!({"request_id": "r-1"}));
+        (observed.observes, observed.admit) = (true, true);
+        day.engine.record(&[observed], day.now).await;
+        day.ask(json!({"request_id": "r-1", "response_status": status, "tokens_used": null})).await;
+        assert_eq!(day.requests().await, 1, "{status}");
+    }
+}

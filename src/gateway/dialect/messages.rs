@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{
-    surface::{Event, Surface},
+    surface::{Event, Surface, kind},
     usage::{AnthropicUsage, Usage},
 };
 use crate::gateway::settings::Dialect;
@@ -20,6 +20,8 @@ pub(in crate::gateway) const MESSAGES: Surface = Surface {
     answers: |_| 1,
     usage,
     event,
+    is_preamble: |name, data| kind(name, data) == "message_start",
+    is_large_end: |_, _| false,
 };
 
 /// How many tokens a prompt has: costs nothing.
@@ -50,7 +52,8 @@ fn usage(body: &[u8]) -> Option<Usage> {
 }
 
 fn event(name: &str, data: &[u8]) -> Event {
-    match name {
+    let kind = kind(name, data);
+    match &*kind {
         "ping" => Event::default(),
         "error" => Event { fails: true, ..Event::content() },
         "message_stop" => Event { ends: true, ..Event::content() },
@@ -58,7 +61,7 @@ fn event(name: &str, data: &[u8]) -> Event {
             let data = serde_json::from_slice::<Data>(data).ok();
             let usage = data.and_then(|data| data.usage.or(data.message.and_then(|message| message.usage)));
             let usage = usage.map(AnthropicUsage::usage);
-            let is_final = name == "message_delta" && usage.is_some_and(|usage| usage.output.is_some());
+            let is_final = kind == "message_delta" && usage.is_some_and(|usage| usage.output.is_some());
             Event { usage, is_final, ..Event::content() }
         }
         _ => Event::content(),
@@ -106,5 +109,7 @@ mod tests {
         let whole = first.usage.unwrap().updated(last.usage.unwrap());
         assert_eq!((whole.input, whole.cached, whole.output), (Some(10), Some(5), Some(20)));
         assert!(!event("ping", b"{}").is_content && event("message_stop", b"{}").ends);
+        assert!(event("", br#"{"type":"message_stop"}"#).ends && event("", br#"{"type":"error"}"#).fails);
+        assert!(event("", br#"{"type":"message_delta","usage":{"output_tokens":20.0}}"#).is_final);
     }
 }

@@ -1,7 +1,8 @@
 //! What the interfaces of providers look like. Pure: bytes in, bytes out.
 //!
 //! - `surface`: what all of them have in common. The rest: one each.
-//! - `request`: what a request says, and how its model is changed without touching another byte.
+//! - `request`: what a request says, and how its model is changed without touching another byte. `members`: which of
+//!   its members are read.
 //! - `usage`: what an answer says that it used.
 //! - `failure`: refusals and errors, as each dialect's clients read them.
 
@@ -10,6 +11,7 @@ mod chat;
 mod completions;
 mod embeddings;
 pub(super) mod failure;
+mod members;
 mod messages;
 pub(super) mod request;
 mod responses;

@@ -10,57 +10,15 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{caps::Caps, surface::Surface};
+use super::{
+    caps::Caps,
+    members::{Members, Written, not_read},
+    surface::Surface,
+};
 use crate::domain::model::LONGEST_MODEL;
 
 /// Most bytes of the name of an end user; a longer one is left out of the record.
 const LONGEST_USER: usize = 128;
-
-/// A member as it is written; `None` where it is missing.
-#[derive(Default, Clone, Copy)]
-struct Written<'b>(Option<&'b RawValue>);
-
-impl<'de: 'b, 'b> Deserialize<'de> for Written<'b> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&'b RawValue>::deserialize(deserializer).map(|raw| Self(Some(raw)))
-    }
-}
-
-impl<'b> Written<'b> {
-    /// The text of the member, unless it is missing or `null`.
-    fn text(self) -> Option<&'b str> {
-        self.0.map(RawValue::get).filter(|text| *text != "null")
-    }
-}
-
-/// The members that are read; all others are passed over.
-#[derive(Deserialize)]
-#[serde(default)]
-#[derive(Default)]
-struct Members<'b> {
-    #[serde(borrow)]
-    model: Written<'b>,
-    #[serde(borrow)]
-    stream: Written<'b>,
-    #[serde(borrow)]
-    stream_options: Written<'b>,
-    #[serde(borrow)]
-    max_tokens: Written<'b>,
-    #[serde(borrow)]
-    max_completion_tokens: Written<'b>,
-    #[serde(borrow)]
-    max_output_tokens: Written<'b>,
-    #[serde(borrow)]
-    n: Written<'b>,
-    #[serde(borrow)]
-    best_of: Written<'b>,
-    #[serde(borrow)]
-    prompt: Written<'b>,
-    #[serde(borrow)]
-    user: Written<'b>,
-    #[serde(borrow)]
-    service_tier: Written<'b>,
-}
 
 #[derive(Deserialize)]
 struct StreamOptions<'b> {
@@ -129,20 +87,11 @@ pub(in crate::gateway) fn read(body: &[u8], surface: &Surface) -> Result<Asked, 
     })
 }
 
-/// What is wrong with JSON, without a word of it.
-fn not_read(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next()) {
-        Some(name) => format!("`{name}` is given twice"),
-        None => format!("the body is not valid JSON (line {}, column {})", error.line(), error.column()),
-    }
-}
-
 fn model(written: Written<'_>) -> Result<String, String> {
     let Some(raw) = written.text() else { return Ok(String::new()) };
-    let hint = || format!("`model` must be text of 1 to {LONGEST_MODEL} bytes");
+    let hint = || format!("`model` must be text of at most {LONGEST_MODEL} bytes");
     let model: String = serde_json::from_str(raw).map_err(|_| hint())?;
-    if (1..=LONGEST_MODEL).contains(&model.len()) { Ok(model) } else { Err(hint()) }
+    if model.len() <= LONGEST_MODEL { Ok(model) } else { Err(hint()) }
 }
 
 fn text(written: Written<'_>) -> Option<String> {
@@ -285,6 +234,12 @@ mod tests {
     }
 
     #[test]
+    fn a_model_without_a_name_is_none() {
+        assert_eq!(read(br#"{"model":""}"#, &CHAT).unwrap().model, "");
+        assert_eq!(changed(r#"{"model":"","x":1}"#, "m"), r#"{"model":"m","x":1}"#);
+    }
+
+    #[test]
     fn a_stream_is_asked_for_its_usage_whatever_the_request_says_of_it() {
         let usage = r#""stream_options":{"include_usage":true}"#;
         for (given, expected) in [
@@ -341,6 +296,9 @@ mod tests {
             ("[\"secret\"]", "must be a JSON object"),
             (r#"{"model":"secret""#, "not valid JSON (line 1"),
             (r#"{"model":"secret","model":"b"}"#, "`model` is given twice"),
+            (r#"{"model":"secret","m\u006fdel":"b"}"#, "`model` is given twice"),
+            (r#"{"model":"secret","Model":"b"}"#, "`model` must be written in small letters"),
+            (r#"{"MAX_TOKENS":9,"model":"secret"}"#, "`max_tokens` must be written in small letters"),
             (r#"{"model":7}"#, "`model` must be text"),
             (r#"{"model":"a","stream":"secret"}"#, "`stream` must be true or false"),
             (r#"{"model":"a","max_tokens":-1}"#, "`max_tokens` must be a whole number"),

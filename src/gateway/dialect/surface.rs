@@ -1,5 +1,9 @@
 //! What each interface of a provider says about itself.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
 use super::{caps::Caps, usage::Usage};
 use crate::gateway::settings::Dialect;
 
@@ -25,6 +29,11 @@ pub(in crate::gateway) struct Surface {
     pub usage: fn(&[u8]) -> Option<Usage>,
     /// What one event of a stream is: its name, empty where it has none, and its data.
     pub event: fn(&str, &[u8]) -> Event,
+    /// Whether an event says no more than that an answer begins: the provider may still fail, and another be asked.
+    pub is_preamble: fn(&str, &[u8]) -> bool,
+    /// Whether an event is the last of its stream, by its name and the beginning of its data: it is too large to be
+    /// held.
+    pub is_large_end: fn(&str, &[u8]) -> bool,
 }
 
 /// What one event of a stream is.
@@ -51,6 +60,35 @@ impl Event {
     }
 }
 
+#[derive(Deserialize)]
+struct Typed<'d> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'d, str>>,
+}
+
+/// What an event is: by its name, else by the member `type` of its data, since some providers send no names. Empty
+/// where neither says it.
+pub(super) fn kind<'e>(name: &'e str, data: &'e [u8]) -> Cow<'e, str> {
+    if !name.is_empty() {
+        return Cow::Borrowed(name);
+    }
+    let typed = serde_json::from_slice::<Typed<'_>>(data).ok();
+    typed.and_then(|typed| typed.kind).unwrap_or_default()
+}
+
+/// The same of data of which there is only the beginning.
+pub(super) fn kind_of_beginning<'e>(name: &'e str, data: &'e [u8]) -> &'e str {
+    if !name.is_empty() {
+        return name;
+    }
+    let value = data.trim_ascii_start().strip_prefix(b"{").and_then(|rest| {
+        let rest = rest.trim_ascii_start().strip_prefix(b"\"type\"")?;
+        let rest = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
+        rest.split(|byte| *byte == b'"').next()
+    });
+    value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
+}
+
 /// Whether a JSON object has a member of this quoted name whose value is not `null`, as far as a glance can tell: it
 /// may be deeper in. A quote within a text is escaped, so that no text is taken for a name.
 pub(super) fn mentions(data: &[u8], quoted: &str) -> bool {
@@ -64,6 +102,19 @@ pub(super) fn mentions(data: &[u8], quoted: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_is_what_its_name_says_else_what_its_data_says() {
+        let data = br#" { "type" : "response.completed", "x": {"type":"y"} }"#;
+        assert_eq!((&*kind("named", data), kind_of_beginning("named", data)), ("named", "named"));
+        assert_eq!(kind("", data), "response.completed");
+        assert_eq!(kind_of_beginning("", data), "response.completed");
+        for nothing in [b"[DONE]".as_slice(), b"{}", b""] {
+            assert_eq!((&*kind("", nothing), kind_of_beginning("", nothing)), ("", ""));
+        }
+        assert_eq!(kind("", br#"{"delta":{"type":"x"},"type":"y"}"#), "y");
+        assert_eq!(kind_of_beginning("", br#"{"type":"response.com"#), "response.com");
+    }
 
     #[test]
     fn a_member_is_seen_and_a_text_that_looks_like_one_is_not() {

@@ -1,6 +1,12 @@
 //! What an answer says that it used, in one form for all dialects.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+use serde_json::Value;
 
 /// What an answer used. `None` is what was not said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,8 +29,7 @@ pub(in crate::gateway) struct Usage {
 }
 
 /// A service tier, as providers name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gateway) enum Tier {
     /// Answered within a day.
     Batch,
@@ -33,8 +38,56 @@ pub(in crate::gateway) enum Tier {
     /// Answered before the others.
     Priority,
     /// Every other one, which costs the ordinary price.
-    #[serde(other)]
     Ordinary,
+}
+
+impl<'de> Deserialize<'de> for Tier {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // What is no text names none that is known; the usage beside it counts all the same.
+        Ok(match Value::deserialize(deserializer)?.as_str() {
+            Some("batch") => Self::Batch,
+            Some("flex") => Self::Flex,
+            Some("priority") => Self::Priority,
+            _ => Self::Ordinary,
+        })
+    }
+}
+
+/// A number of tokens: whole, however it is written.
+#[derive(Debug, Clone, Copy)]
+struct Count(u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyNumber)
+    }
+}
+
+struct AnyNumber;
+
+impl Visitor<'_> for AnyNumber {
+    type Value = Count;
+
+    fn expecting(&self, form: &mut fmt::Formatter<'_>) -> fmt::Result {
+        form.write_str("a number of tokens")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Count, E> {
+        Ok(Count(number))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Count, E> {
+        let is_whole = number.fract() == 0.0 && (0.0..1e15).contains(&number);
+        if is_whole { Ok(Count(number as u64)) } else { Err(E::custom("must be whole")) }
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Count, E> {
+        text.parse().map(Count).map_err(|_| E::custom("must be a number"))
+    }
+}
+
+fn number(count: Option<Count>) -> Option<u64> {
+    count.map(|count| count.0)
 }
 
 impl Usage {
@@ -65,72 +118,92 @@ impl Usage {
     }
 }
 
-/// The usage of OpenAI's interfaces, by either of its names: parts are included in the whole.
+/// The usage of OpenAI's interfaces, by either of its names or by both: parts are included in the whole.
 #[derive(Debug, Deserialize)]
 pub(super) struct OpenaiUsage {
-    #[serde(alias = "input_tokens")]
-    prompt_tokens: Option<u64>,
-    #[serde(alias = "output_tokens")]
-    completion_tokens: Option<u64>,
-    #[serde(alias = "input_tokens_details")]
+    prompt_tokens: Option<Count>,
+    input_tokens: Option<Count>,
+    completion_tokens: Option<Count>,
+    output_tokens: Option<Count>,
+    total_tokens: Option<Count>,
     prompt_tokens_details: Option<PromptDetails>,
-    #[serde(alias = "output_tokens_details")]
+    input_tokens_details: Option<PromptDetails>,
     completion_tokens_details: Option<CompletionDetails>,
+    output_tokens_details: Option<CompletionDetails>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct PromptDetails {
-    cached_tokens: Option<u64>,
-    cache_write_tokens: Option<u64>,
+    cached_tokens: Option<Count>,
+    cache_write_tokens: Option<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct CompletionDetails {
-    reasoning_tokens: Option<u64>,
+    reasoning_tokens: Option<Count>,
 }
 
 impl OpenaiUsage {
-    /// In the common form; `None` where it says no prompt, or a part is more than its whole.
+    /// In the common form, without the answer where it says none; `None` where it says no prompt, or a part is more
+    /// than its whole.
     pub(super) fn usage(self, tier: Option<Tier>) -> Option<Usage> {
-        let details = self.prompt_tokens_details.unwrap_or_default();
-        let (cached, cache_write) = (details.cached_tokens, details.cache_write_tokens);
-        let reasoning = self.completion_tokens_details.unwrap_or_default().reasoning_tokens;
-        let output = self.completion_tokens.unwrap_or(0);
-        if reasoning.unwrap_or(0) > output {
+        // Some providers say it by both names, of which one is 0.
+        let prompt = number(self.prompt_tokens).max(number(self.input_tokens))?;
+        let output = number(self.completion_tokens).max(number(self.output_tokens));
+        let details = self.prompt_tokens_details.or(self.input_tokens_details).unwrap_or_default();
+        let (cached, cache_write) = (number(details.cached_tokens), number(details.cache_write_tokens));
+        let of_answer = self.completion_tokens_details.or(self.output_tokens_details);
+        let reasoning = number(of_answer.unwrap_or_default().reasoning_tokens);
+        let output = with_reasoning(prompt, output, reasoning, number(self.total_tokens));
+        if reasoning.unwrap_or(0) > output.unwrap_or(0) {
             return None;
         }
-        let uncached = self.prompt_tokens?.checked_sub(cached.unwrap_or(0))?;
+        let uncached = prompt.checked_sub(cached.unwrap_or(0))?;
         let input = Some(uncached.checked_sub(cache_write.unwrap_or(0))?);
-        let output = Some(output);
         Some(Usage { input, cached, cache_write, output, reasoning, tier, ..Usage::default() })
     }
+}
+
+/// All tokens of the answer: of some providers reasoning stands beside it, as the sum tells.
+fn with_reasoning(
+    prompt: u64,
+    output: Option<u64>,
+    reasoning: Option<u64>,
+    total: Option<u64>,
+) -> Option<u64> {
+    let (said, reasoning) = (output?, reasoning.unwrap_or(0));
+    let all = said.saturating_add(reasoning);
+    let is_beside = reasoning > 0 && total == Some(all.saturating_add(prompt));
+    Some(if is_beside { all } else { said })
 }
 
 /// The usage of Anthropic's interface: parts stand beside each other.
 #[derive(Debug, Deserialize)]
 pub(super) struct AnthropicUsage {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
+    input_tokens: Option<Count>,
+    output_tokens: Option<Count>,
+    cache_read_input_tokens: Option<Count>,
+    cache_creation_input_tokens: Option<Count>,
     cache_creation: Option<CacheCreation>,
     service_tier: Option<Tier>,
 }
 
 #[derive(Debug, Deserialize)]
 struct CacheCreation {
-    ephemeral_1h_input_tokens: Option<u64>,
+    ephemeral_1h_input_tokens: Option<Count>,
 }
 
 impl AnthropicUsage {
     /// In the common form. What was written to caches is for five minutes, but for what is said to be for an hour.
     pub(super) fn usage(self) -> Usage {
         Usage {
-            input: self.input_tokens,
-            cached: self.cache_read_input_tokens,
-            cache_write: self.cache_creation_input_tokens,
-            cache_write_1h: self.cache_creation.and_then(|creation| creation.ephemeral_1h_input_tokens),
-            output: self.output_tokens,
+            input: number(self.input_tokens),
+            cached: number(self.cache_read_input_tokens),
+            cache_write: number(self.cache_creation_input_tokens),
+            cache_write_1h: self
+                .cache_creation
+                .and_then(|creation| number(creation.ephemeral_1h_input_tokens)),
+            output: number(self.output_tokens),
             reasoning: None,
             tier: self.service_tier,
         }

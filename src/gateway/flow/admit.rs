@@ -38,6 +38,13 @@ pub(super) struct Hold {
     pub parts: Vec<Part>,
 }
 
+/// Why nothing is held for a request.
+pub(super) struct Refused {
+    pub failure: Failure,
+    /// How limits stand, where these were asked.
+    pub decision: Option<Box<Decision>>,
+}
+
 impl Hold {
     /// The id of the reservation; none where the store did not answer.
     pub(super) fn reservation(&self) -> Option<&Arc<str>> {
@@ -57,7 +64,7 @@ impl Call {
     /// They fit in none.
     pub(super) fn fitting(&self, chain: Vec<Candidate>) -> Result<Vec<Candidate>, Failure> {
         // Each of several answers has the window for itself.
-        let needed = |model: &str| self.prompt(model).likely.saturating_add(self.asked.cap.unwrap_or(0));
+        let needed = |model: &Arc<str>| self.prompt(model).likely.saturating_add(self.asked.cap.unwrap_or(0));
         let window = |model: &str| self.gateway.routes.room(model).context_window.unwrap_or(u64::MAX);
         let fits = |candidate: &Candidate| needed(&candidate.model) <= window(&candidate.model);
         let fitting: Vec<Candidate> = chain.iter().filter(|candidate| fits(candidate)).cloned().collect();
@@ -82,7 +89,7 @@ impl Call {
         first: &Candidate,
         chain: &[Candidate],
         is_free: bool,
-    ) -> Result<Hold, Failure> {
+    ) -> Result<Hold, Refused> {
         let engine = &self.gateway.engine;
         let (prompt, output, now) = (self.prompt(&first.model), self.output(&first.model), engine.now());
         let is_billed = self.surface.billed && !is_free;
@@ -90,7 +97,8 @@ impl Call {
         if is_billed {
             (wire.prompt_tokens, wire.completion_tokens) = (Some(prompt.reserved), Some(output));
         }
-        let mut record = self.record(wire, now).map_err(|_| unreadable())?;
+        let unreadable = |_| Refused { failure: unreadable(), decision: None };
+        let mut record = self.record(wire, now).map_err(unreadable)?;
         let decision = if is_billed {
             let models = chain.iter().map(|candidate| &*candidate.model);
             record.cost_nanos = Some(self.dearest(models, prompt.reserved, output));
@@ -99,7 +107,7 @@ impl Call {
             engine.check(&record, false, now).await
         };
         if !decision.allowed {
-            return Err(refusal(&decision));
+            return Err(Refused { failure: refusal(&decision), decision: Some(Box::new(decision)) });
         }
         let lease = decision.reserved.as_ref().and_then(|reserved| {
             let lease = Duration::from_secs(reserved.lease_seconds);
@@ -118,8 +126,9 @@ impl Call {
         })
     }
 
-    fn prompt(&self, model: &str) -> Estimated {
-        self.gateway.ratios.estimate(model, self.measured.bytes, self.measured.images)
+    fn prompt(&self, model: &Arc<str>) -> Estimated {
+        let window = self.gateway.routes.room(model).context_window;
+        self.gateway.ratios.estimate(&self.key_id, model, &self.measured, window)
     }
 
     /// Most tokens that all answers together may have.
@@ -160,9 +169,11 @@ impl Call {
         dearest
     }
 
-    /// Gives back what is held: the request never left.
-    pub(super) async fn give_back(&self, hold: &Hold) {
-        let Some(id) = hold.reservation().and_then(|id| ReservationId::parse(id)) else { return };
+    /// Gives back what is held: nobody bills it. What holds nothing is left.
+    pub(super) async fn give_back(&self, hold: &mut Hold) {
+        hold.release();
+        let Some(reserved) = hold.decision.reserved.take() else { return };
+        let Some(id) = ReservationId::parse(&reserved.id) else { return };
         let engine = &self.gateway.engine;
         let given = engine.reservations().change(&id, ReservationChange::GiveBack, engine.now()).await;
         if let Err(error) = given {
@@ -192,7 +203,9 @@ pub(super) fn refusal(decision: &Decision) -> Failure {
         Some(reason) => stopped(reason),
         None => Failure::new(Kind::Forbidden, "The request is refused."),
     };
-    Failure { retry_after, ..failure }
+    // What is more than a limit as a whole fits at no time.
+    let may_retry = failure.may_retry && (failure.kind != Kind::RateLimited || retry_after.is_some());
+    Failure { retry_after, may_retry, ..failure }
 }
 
 /// The refusal for a reason.

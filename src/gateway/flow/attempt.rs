@@ -1,21 +1,35 @@
 //! One upstream is asked: until its whole answer is there, or the first event of its stream.
 
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use reqwest::Method;
 
 use super::{
     super::{
-        dialect::failure::{Failure, Kind},
+        dialect::{
+            failure::{Failure, Kind},
+            usage::Usage,
+        },
         meter::{Begun, Meter},
         probe::causes,
         route::Candidate,
-        upstream::{Upstream, headers_down},
+        upstream::{Redacted, Upstream},
     },
     bodies::Held,
     call::Call,
+    checked::{Checked, check, is_transient},
     settle::Used,
 };
 use crate::{
@@ -44,6 +58,8 @@ pub(super) struct Whole {
     pub body: Bytes,
     /// How long the provider asks to be left alone.
     pub wait: Option<Duration>,
+    /// What it says that it used.
+    pub usage: Option<Usage>,
 }
 
 /// A stream that has begun.
@@ -53,6 +69,8 @@ pub(super) struct Stream {
     pub meter: Meter,
     /// What goes on to the client of what has come.
     pub first: Bytes,
+    /// What does not go on yet, since it may be the beginning of our key.
+    pub redacted: Redacted,
 }
 
 /// Why an upstream gave no answer that is handed on.
@@ -92,15 +110,65 @@ impl Fault {
         Self::new("broken", true, Kind::UpstreamFailed, words)
     }
 
+    /// The error of a provider, which goes on as it is if nobody else is asked.
+    fn of(whole: Whole) -> Self {
+        Self {
+            outcome: if whole.status == 429 { "rate_limited" } else { "error" },
+            may_be_billed: false,
+            counts: whole.status >= 500,
+            same_again: true,
+            wait: whole.wait,
+            answer: Box::new(Ok(whole)),
+        }
+    }
+
+    /// An answer in an encoding that nobody asked for can be neither read nor handed on.
+    fn encoded(upstream: &Upstream, headers: &HeaderMap) -> Option<Self> {
+        let encoding = headers.get("content-encoding")?;
+        if encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
+            return None;
+        }
+        let words =
+            format!("The answer of the provider {} has an encoding that was not asked for.", upstream.name);
+        let fault = Self::new("broken", true, Kind::UpstreamFailed, words);
+        Some(Self { same_again: false, ..fault })
+    }
+
     fn unreachable(upstream: &Upstream) -> Self {
         let words = format!("The provider {} cannot be reached.", upstream.name);
         Self::new("unreachable", false, Kind::UpstreamFailed, words)
     }
 }
 
-/// Statuses after which another attempt may help.
-fn is_transient(status: u16) -> bool {
-    matches!(status, 408 | 409 | 425 | 429 | 500..)
+/// A body that tells when it is read: once there is a connection, and the head has left.
+struct Sent {
+    body: Option<Bytes>,
+    is_sent: Arc<AtomicBool>,
+}
+
+fn sent_body(body: Bytes, is_sent: Arc<AtomicBool>) -> reqwest::Body {
+    reqwest::Body::wrap(Sent { body: Some(body), is_sent })
+}
+
+impl hyper::body::Body for Sent {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.is_sent.store(true, Ordering::Release);
+        Poll::Ready(self.body.take().map(|body| Ok(Frame::data(body))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.body.as_ref().map_or(0, |body| body.len() as u64))
+    }
 }
 
 impl Call {
@@ -115,16 +183,24 @@ impl Call {
         let by = clock::instant() + limit.min(left);
         let body = self.asked.with_model(&self.body, &candidate.model);
         let place = (self.surface.path, self.query.as_deref());
+        self.is_sent.store(false, Ordering::Release);
+        let body = sent_body(body, self.is_sent.clone());
         let sent = upstream.send(Method::POST, place, self.headers.clone(), body);
         let response = match clock::timeout_at(by, sent).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 tracing::warn!(upstream = %upstream.name, error = %causes(&error), "an upstream gave no answer");
-                let is_sent = !error.is_connect();
+                let is_sent = self.is_sent.load(Ordering::Acquire) && !error.is_unsent();
                 return Err(if is_sent { Fault::broken(upstream) } else { Fault::unreachable(upstream) });
             }
-            Err(_) => return Err(Fault::timeout(upstream)),
+            Err(_) => {
+                let may_be_billed = self.is_sent.load(Ordering::Acquire);
+                return Err(Fault { may_be_billed, ..Fault::timeout(upstream) });
+            }
         };
+        if let Some(fault) = Fault::encoded(upstream, &response.headers) {
+            return Err(fault);
+        }
         let is_stream = header_starts(&response.headers, "content-type", "text/event-stream");
         if self.asked.stream && is_stream && response.status < 300 {
             return self.begin(upstream, response, by).await;
@@ -145,17 +221,24 @@ impl Call {
         while meter.begun == Begun::No {
             match clock::timeout_at(by, response.chunk()).await {
                 Ok(Ok(Some(chunk))) => first.extend_from_slice(&meter.push(chunk)),
-                Ok(Ok(None) | Err(_)) => return Err(Fault::broken(upstream)),
+                Ok(Ok(None)) => {
+                    first.extend_from_slice(&meter.finish());
+                    if meter.begun == Begun::No {
+                        return Err(Fault::broken(upstream));
+                    }
+                }
+                Ok(Err(_)) => return Err(Fault::broken(upstream)),
                 Err(_) => return Err(Fault::timeout(upstream)),
             }
         }
-        let first = upstream.without_key(first.into());
+        let mut redacted = Redacted::default();
+        let first = upstream.without_key_in(&mut redacted, first.into(), meter.is_between_events());
         if meter.begun == Begun::Failure {
             let words = format!("The provider {} failed as its answer began.", upstream.name);
             return Err(Fault::new("error_event", false, Kind::UpstreamFailed, words));
         }
-        let headers = headers_down(&response.headers);
-        Ok(Answer::Stream(Box::new(Stream { headers, response, meter, first })))
+        let headers = upstream.headers_down(&response.headers);
+        Ok(Answer::Stream(Box::new(Stream { headers, response, meter, first, redacted })))
     }
 
     /// Reads a whole answer: its beginning until `by`, and then no pause longer than the settings say.
@@ -183,13 +266,25 @@ impl Call {
             by = clock::instant() + self.gateway.times.idle;
         }
         let (body, wait) = (held.finish(), response.retry_after());
-        let (status, headers) = (response.status, headers_down(&response.headers));
-        Ok(Whole { status, headers, body: upstream.without_key(body), wait })
+        let (status, headers) = (response.status, upstream.headers_down(&response.headers));
+        let usage = (200..300).contains(&status).then(|| (self.surface.usage)(&body)).flatten();
+        Ok(Whole { status, headers, body: upstream.without_key(body), wait, usage })
     }
 
     /// Whether a whole answer is handed on.
-    fn judge(&self, upstream: &Upstream, whole: Whole) -> Result<Answer, Fault> {
+    fn judge(&self, upstream: &Upstream, mut whole: Whole) -> Result<Answer, Fault> {
         let status = whole.status;
+        if (200..300).contains(&status) && whole.usage.is_none() {
+            match check(&whole.headers, &whole.body) {
+                Checked::Answer => {}
+                Checked::Cut => return Err(Fault::broken(upstream)),
+                Checked::Refusal(status) => whole.status = status,
+                Checked::Failure(status) => {
+                    whole.status = status;
+                    return Err(Fault::of(whole));
+                }
+            }
+        }
         if matches!(status, 401 | 403) {
             self.gateway.engine.tell(key_refused(&upstream.name, status, self.gateway.engine.now()));
             let words = format!("The provider {} refuses the gateway's own credential.", upstream.name);
@@ -207,14 +302,7 @@ impl Call {
         if !is_transient(status) {
             return Ok(Answer::Whole(whole));
         }
-        Err(Fault {
-            outcome: if status == 429 { "rate_limited" } else { "error" },
-            may_be_billed: false,
-            counts: status >= 500,
-            same_again: true,
-            wait: whole.wait,
-            answer: Box::new(Ok(whole)),
-        })
+        Err(Fault::of(whole))
     }
 }
 

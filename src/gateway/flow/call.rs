@@ -1,6 +1,9 @@
 //! One request on its way: what is known of it, and the record that is made of it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64},
+};
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -8,7 +11,7 @@ use bytes::Bytes;
 use super::{
     super::{
         dialect::{request::Asked, surface::Surface},
-        estimate::Measured,
+        measure::Measured,
     },
     cache::{self, Place},
     door::Caller,
@@ -43,6 +46,10 @@ pub(super) struct Call {
     pub project: Option<Subject>,
     pub request_id: Arc<str>,
     pub started: Instant,
+    /// Whether the attempt that is made has left: from then on it may be billed.
+    pub is_sent: Arc<AtomicBool>,
+    /// What earlier attempts are charged, in nano-dollars.
+    pub billed: AtomicU64,
     /// Whether its client wants no answer that is kept.
     pub wants_fresh: bool,
     /// Where its answer is kept, if it is.

@@ -1,12 +1,11 @@
 //! One upstream after another is asked, until there is an answer, or nobody left to ask.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use axum::{extract::Request, http::request::Parts, response::Response};
+use axum::{extract::Request, response::Response};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -14,37 +13,32 @@ use super::{
     super::{
         dialect::{
             failure::{Failure, Kind},
-            request,
             surface::Surface,
             usage::Usage,
         },
-        estimate::Measured,
         route::Candidate,
-        upstream::{Upstream, headers_up},
+        upstream::Upstream,
     },
-    admit::{Hold, refusal, stopped},
+    admit::{Hold, stopped},
     attempt::{Answer, Fault, Whole},
-    bodies,
-    cache::{self, Kept},
-    call::{self, Call},
-    door::{self, Caller},
+    cache::Kept,
+    call::Call,
+    entry::take,
     gateway::Gateway,
-    pause::pause,
+    pause::Pauses,
     reply,
     settle::Used,
 };
 use crate::{
     clock,
-    domain::{decision::Reason, record::Record},
-    http::authorize::client::{self, Peer},
+    domain::{
+        decision::{Decision, Reason},
+        record::Record,
+    },
 };
 
 /// How often it is looked whether a request must stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// The longest pause that a provider may ask for, so that the client is not kept from trying by itself.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Parameters of a URL that go on to the provider.
-const PARAMETERS: [&str; 2] = ["api-version", "beta"];
 
 /// Where the answer goes: to the handler, as long as its client is there.
 pub(super) type ReplyTo = oneshot::Sender<Response>;
@@ -74,85 +68,6 @@ pub(in crate::gateway) async fn serve(
     })
 }
 
-/// Reads a request: whose it is, and what it asks for.
-async fn take(
-    gateway: &Arc<Gateway>,
-    surface: &'static Surface,
-    request: Request,
-    request_id: Arc<str>,
-) -> Result<Call, Failure> {
-    let started = clock::instant();
-    let (head, body) = request.into_parts();
-    let (caller, record) = caller(gateway, surface.endpoint, &head).await?;
-    if let Err(failure) = passes(gateway, surface.endpoint, &caller, &record).await {
-        drop(clock::timeout(gateway.times.body, bodies::pass_over(body)).await);
-        return Err(failure);
-    }
-    let held = clock::timeout(gateway.times.body, bodies::read(body, &gateway.memory)).await;
-    let late = || Failure::new(Kind::BadRequest, "The body did not come in time.");
-    let body = held.map_err(|_| late())??.finish();
-    let asked = request::read(&body, surface)
-        .map_err(|words| Failure::new(Kind::BadRequest, format!("The request cannot be read: {words}.")))?;
-    let model = gateway.routes.meant(&asked.model);
-    Ok(Call {
-        gateway: gateway.clone(),
-        surface,
-        model,
-        asked,
-        measured: Measured::of(&body),
-        body,
-        headers: headers_up(&head.headers),
-        query: head.uri.query().and_then(parameters),
-        caller,
-        key_id: record.key_id,
-        project: record.project,
-        request_id,
-        started,
-        wants_fresh: cache::wants_fresh(&head.headers),
-        place: None,
-        shows_cost: head.headers.get("x-keyward-cost").is_some_and(|value| value == "stream"),
-    })
-}
-
-/// Who makes a request, whose key must be registered, and a record of that.
-pub(super) async fn caller(
-    gateway: &Arc<Gateway>,
-    endpoint: &str,
-    head: &Parts,
-) -> Result<(Caller, Record), Failure> {
-    let peer = match head.extensions.get() {
-        Some(Peer::Address(address)) => *address,
-        Some(Peer::Socket) | None => Ipv4Addr::LOCALHOST.into(),
-    };
-    let is_trusted = |address: IpAddr| gateway.proxies.iter().any(|network| network.contains(&address));
-    let caller = Caller {
-        secret: door::credential(&head.headers)?,
-        address: client::behind(peer, &head.headers, is_trusted),
-        user_agent: door::user_agent(&head.headers),
-    };
-    let record = known(gateway, endpoint, &caller).await?;
-    Ok((caller, record))
-}
-
-/// Refuses a caller that is banned, or whose key may no longer be used, before anything else of it is read. Told as any
-/// other refusal.
-pub(super) async fn passes(
-    gateway: &Arc<Gateway>,
-    endpoint: &str,
-    caller: &Caller,
-    record: &Record,
-) -> Result<(), Failure> {
-    let now = gateway.engine.now();
-    let Some(reason) = gateway.engine.stops(record, now) else { return Ok(()) };
-    let Ok(mut asking) = call::take(gateway, call::wire(endpoint, caller), now) else {
-        return Err(stopped(reason));
-    };
-    asking.project.clone_from(&record.project);
-    let decision = gateway.engine.check(&asking, false, now).await;
-    // A ban of its address may spare the key, which only the stored profile tells.
-    if decision.allowed { Ok(()) } else { Err(refusal(&decision)) }
-}
-
 /// Puts those behind the candidate that failed first, and leaves its upstream out where it is not to be asked again.
 fn turn_from(open: &mut Vec<Candidate>, failed: &Candidate, same_again: bool) {
     let behind = open.iter().position(|other| other == failed).map_or(0, |at| at + 1);
@@ -160,33 +75,6 @@ fn turn_from(open: &mut Vec<Candidate>, failed: &Candidate, same_again: bool) {
     if !same_again {
         open.retain(|other| other.upstream != failed.upstream);
     }
-}
-
-/// The parameters that go on to the provider. Others may be anything, also a credential.
-fn parameters(query: &str) -> Option<String> {
-    let is_kept = |pair: &&str| PARAMETERS.contains(&pair.split('=').next().unwrap_or_default());
-    let kept: Vec<&str> = query.split('&').filter(is_kept).collect();
-    (!kept.is_empty()).then(|| kept.join("&"))
-}
-
-/// A record of the caller, whose key must be registered. One that is not is reported, so that who tries keys is found.
-async fn known(gateway: &Arc<Gateway>, endpoint: &str, caller: &Caller) -> Result<Record, Failure> {
-    let now = gateway.engine.now();
-    let unknown = || stopped(Reason::UnknownKey);
-    let mut wire = call::wire(endpoint, caller);
-    wire.response_status = Some(401);
-    let mut record = call::take(gateway, wire, now).map_err(|_| unknown())?;
-    let registry = gateway.engine.policy().registry.clone();
-    let former = record.former_keys.iter().find_map(|key| registry.key(key.id()));
-    let Some(held) = registry.key(&record.key_id).or(former) else {
-        let engine = gateway.engine.clone();
-        // Seen through also when the client goes away meanwhile.
-        let reported = tokio::spawn(async move { engine.record(&[record], now).await });
-        drop(reported.await);
-        return Err(unknown());
-    };
-    record.project = held.body.project.as_deref().map(crate::domain::subject::Subject::project);
-    Ok(record)
 }
 
 /// How the search for an answer ended.
@@ -206,14 +94,16 @@ impl Call {
     async fn run(mut self, mut reply_to: ReplyTo) {
         let chain = match self.chain() {
             Ok(chain) => chain,
-            Err(failure) => return self.refuse(&failure, reply_to),
+            Err(failure) => return self.refuse(&failure, None, reply_to),
         };
         let first = chain[self.pick(&chain)].clone();
         self.place = self.place_of_answer();
         let kept = self.place.and_then(|place| self.gateway.cache.get(&place));
         let hold = match self.admit(&first, &chain, kept.is_some()).await {
             Ok(hold) => hold,
-            Err(failure) => return self.refuse(&failure, reply_to),
+            Err(refused) => {
+                return self.refuse(&refused.failure, refused.decision.as_deref(), reply_to);
+            }
         };
         if let Some(kept) = kept {
             return self.give_again(kept, hold, reply_to).await;
@@ -230,8 +120,8 @@ impl Call {
             Found::Gone(used) => drop(self.settle(hold, used, 200).await),
             Found::Stopped(reason, used) => {
                 let failure = stopped(reason);
-                self.settle(hold, used, failure.kind.status()).await;
-                self.refuse(&failure, reply_to);
+                let decision = self.settle(hold, used, failure.kind.status()).await;
+                self.refuse(&failure, decision.as_ref(), reply_to);
             }
             Found::Nobody(fault) => self.give_up(fault, hold, reply_to).await,
         }
@@ -251,12 +141,29 @@ impl Call {
             };
             return Err(Failure::new(Kind::UnknownModel, words));
         }
-        self.fitting(chain)
+        self.fitting(self.allowed(chain))
     }
 
-    fn refuse(&self, failure: &Failure, reply_to: ReplyTo) {
+    /// Candidates whose model the key may use; all of them where it may use none, for the refusal that says so.
+    fn allowed(&self, chain: Vec<Candidate>) -> Vec<Candidate> {
+        if chain.len() < 2 {
+            return chain;
+        }
+        let now = self.gateway.engine.now();
+        let is_allowed = |candidate: &Candidate| {
+            let record = self.record(self.wire(&candidate.model), now);
+            let stops = |record: Record| self.gateway.engine.stops(&record, now);
+            record.ok().and_then(stops) != Some(Reason::KeyNotAllowed)
+        };
+        let allowed: Vec<Candidate> =
+            chain.iter().filter(|candidate| is_allowed(candidate)).cloned().collect();
+        if allowed.is_empty() { chain } else { allowed }
+    }
+
+    /// Refuses the request, with what a decision says about limits.
+    fn refuse(&self, failure: &Failure, decision: Option<&Decision>, reply_to: ReplyTo) {
         // Nobody is there to read it where this fails.
-        drop(reply_to.send(reply::failed(self.surface.dialect, failure, &self.request_id)));
+        drop(reply_to.send(self.refused(failure, decision)));
     }
 
     /// Asks one upstream after another, `candidate` first; what is held moves on with the model.
@@ -268,7 +175,7 @@ impl Call {
         reply_to: &mut ReplyTo,
     ) -> (Found, Hold) {
         let by = self.started + self.gateway.times.deadline;
-        let mut open = chain.to_vec();
+        let (mut open, mut pauses) = (chain.to_vec(), Pauses::default());
         let mut attempt = 0;
         loop {
             if let Some(over) = self.is_over(&hold, reply_to) {
@@ -296,14 +203,14 @@ impl Call {
                 upstream.failed();
             }
             turn_from(&mut open, &candidate, fault.same_again);
-            if open.is_empty() || attempt >= self.gateway.max_attempts {
+            let now = clock::instant();
+            pauses.note(&candidate, &fault, now);
+            let is_up = |candidate: &Candidate| self.gateway.upstreams[candidate.upstream].is_up(now);
+            let next = pauses.next(&open, (&candidate, &fault), attempt, is_up, (now, by));
+            let Some((at, pause)) = next.filter(|_| attempt < self.gateway.max_attempts) else {
                 return (Found::Nobody(fault), hold);
-            }
-            let then = open[self.pick(&open)].clone();
-            let pause = pause(&fault, attempt, then.upstream == candidate.upstream);
-            if pause > LONGEST_PAUSE || clock::instant() + pause >= by {
-                return (Found::Nobody(fault), hold);
-            }
+            };
+            let then = open[at].clone();
             tokio::select! {
                 biased;
                 () = reply_to.closed() => return (Found::Gone(fault.used()), hold),
@@ -324,13 +231,15 @@ impl Call {
         if reply_to.is_closed() {
             return Some(Found::Gone(Used::Nothing));
         }
-        let reason = self.gateway.engine.stops(&hold.record, self.gateway.engine.now())?;
-        Some(Found::Stopped(reason, Used::Nothing))
+        Some(Found::Stopped(self.stops(&hold.record)?, Used::Nothing))
     }
 
     /// What is charged where nobody waits any more for an answer that has not begun. How much there is by then of one
-    /// that comes as a whole, nobody knows.
+    /// that comes as a whole, nobody knows; without a connection nothing has left.
     fn cancelled(&self, hold: &Hold, upstream: &Upstream) -> Used {
+        if !self.is_sent.load(Ordering::Acquire) {
+            return Used::Nothing;
+        }
         if upstream.bills_after_cancel || !self.asked.stream {
             return Used::Unknown;
         }
@@ -348,7 +257,7 @@ impl Call {
     /// `false`, and what was held, where nothing more is admitted.
     async fn move_on(
         &self,
-        hold: Hold,
+        mut hold: Hold,
         fault: &Fault,
         then: &Candidate,
         chain: &[Candidate],
@@ -356,13 +265,27 @@ impl Call {
         if !fault.may_be_billed && then.model == hold.model {
             return (hold, true);
         }
+        if !fault.may_be_billed {
+            // Before anything else is held: a budget need not have room for both.
+            self.give_back(&mut hold).await;
+        }
         let Ok(next) = self.admit(then, chain, false).await else { return (hold, false) };
         if fault.may_be_billed {
-            self.settle(hold, Used::Unknown, 502).await;
-        } else {
-            self.give_back(&hold).await;
+            let decision = self.settle(hold, Used::Unknown, 502).await;
+            self.billed.fetch_add(decision.map_or(0, |decision| decision.cost.nanos), Ordering::AcqRel);
         }
         (next, true)
+    }
+
+    /// Why the request must not go on; `None` while it may. A key that is registered no more may not, whatever the
+    /// policy says of keys that nobody knows: here they are refused.
+    fn stops(&self, record: &Record) -> Option<Reason> {
+        let engine = &self.gateway.engine;
+        let registry = &engine.policy().registry;
+        let is_known = registry.has_key(&record.key_id)
+            || record.former_keys.iter().any(|key| registry.has_key(key.id()));
+        let reason = engine.stops(record, engine.now());
+        reason.or_else(|| (!is_known).then_some(Reason::UnknownKey))
     }
 
     /// Waits until the request must not go on; looks at once, and then every 50 ms.
@@ -370,7 +293,7 @@ impl Call {
         let mut looks = clock::ticks(LOOK_EVERY);
         loop {
             looks.tick().await;
-            if let Some(reason) = self.gateway.engine.stops(record, self.gateway.engine.now()) {
+            if let Some(reason) = self.stops(record) {
                 return reason;
             }
         }
@@ -379,7 +302,7 @@ impl Call {
     /// Settles a whole answer and hands it on.
     async fn hand_on(&self, whole: Whole, hold: Hold, reply_to: ReplyTo) {
         let is_success = (200..300).contains(&whole.status);
-        let used = match (self.surface.usage)(&whole.body) {
+        let used = match whole.usage {
             _ if !is_success => Used::Nothing,
             Some(usage) => Used::Exactly(usage),
             None => Used::Unknown,
@@ -405,7 +328,7 @@ impl Call {
         let decision = self.settle(hold, used, status).await;
         match *fault.answer {
             Ok(whole) => drop(reply_to.send(self.whole(whole, decision.as_ref()))),
-            Err(failure) => self.refuse(&failure, reply_to),
+            Err(failure) => self.refuse(&failure, decision.as_ref(), reply_to),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The way of one request through the gateway. The only room of the gateway that knows the engine.
 //!
-//! - `door`: whose request it is, and from where. `bodies`: its body, within the bounds of memory.
+//! - `entry`: a request comes in. `door`: whose it is, and from where. `bodies`: its body, within the bounds of memory.
 //! - `call`: what is known of it, and the record that is made of it.
 //! - `admit`: the estimate, and the reservation that holds it. `lease`: it goes on meanwhile.
 //! - `settle`: what it used, exactly once.
-//! - `attempt`: one upstream is asked. `exchange`: one after another, until there is an answer; `pause`: with
-//!   what between them.
+//! - `attempt`: one upstream is asked. `checked`: whether what it answered is an answer. `exchange`: one after
+//!   another, until there is one; `pause`: who is next, and when.
 //! - `models`: which models there are.
 //! - `relay`: a stream on its way. `running`: what it has cost so far.
 //! - `cache`: answers that are given again.
@@ -16,7 +16,9 @@ mod attempt;
 mod bodies;
 mod cache;
 mod call;
+mod checked;
 mod door;
+mod entry;
 mod exchange;
 mod gateway;
 mod lease;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::settings::Dialect,
-    exchange::{caller, passes},
+    entry::{caller, passes},
     gateway::Gateway,
     reply,
 };

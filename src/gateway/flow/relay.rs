@@ -27,7 +27,7 @@ use super::{
             usage::Usage,
         },
         meter::Meter,
-        upstream::Upstream,
+        upstream::{Redacted, Upstream},
     },
     admit::{Hold, stopped},
     attempt::Stream,
@@ -76,6 +76,10 @@ impl hyper::body::Body for StreamBody {
 struct Out {
     frames: mpsc::Sender<Frame<Bytes>>,
     is_whole: Arc<AtomicBool>,
+    /// Whether a part of an event has gone out, and not its end: nothing else may follow it.
+    is_within: bool,
+    /// What has not gone out, since it may be the beginning of the provider's key.
+    redacted: Redacted,
 }
 
 /// How a stream ended.
@@ -99,13 +103,13 @@ enum Ending {
 impl Call {
     /// Relays a stream and settles it.
     pub(super) async fn relay(&self, stream: Stream, mut hold: Hold, upstream: &Upstream, reply_to: ReplyTo) {
-        let Stream { headers, mut response, mut meter, first } = stream;
+        let Stream { headers, mut response, mut meter, first, redacted } = stream;
         let (frames, receiver) = mpsc::channel(WAITING);
         let is_whole = Arc::new(AtomicBool::new(false));
         let body = StreamBody { frames: receiver, is_whole: is_whole.clone() };
-        let out = Out { frames, is_whole };
+        let mut out = Out { frames, is_whole, is_within: false, redacted };
         let ending = match reply_to.send(self.head(headers, &hold, body)) {
-            Ok(()) => self.pass(&mut response, &mut meter, first, (&out, &mut hold, upstream)).await,
+            Ok(()) => self.pass(&mut response, &mut meter, first, (&mut out, &mut hold, upstream)).await,
             Err(_) => Ending::Gone,
         };
         let is_whole = matches!(ending, Ending::Whole(_));
@@ -133,7 +137,7 @@ impl Call {
         response: &mut StreamResponse,
         meter: &mut Meter,
         mut bytes: Bytes,
-        (out, hold, upstream): (&Out, &mut Hold, &Upstream),
+        (out, hold, upstream): (&mut Out, &mut Hold, &Upstream),
     ) -> Ending {
         let record = hold.record.clone();
         let mut stop = std::pin::pin!(self.stop(&record));
@@ -149,9 +153,9 @@ impl Call {
                 is_sent = out.send(&mut bytes, STALLED) => Ok(is_sent),
             };
             match sent {
-                Ok(true) => {}
+                Ok(true) => out.is_within = !meter.is_between_events(),
                 Ok(false) => return Ending::Gone,
-                Err(reason) => return out.tear(bytes, all, reason).await,
+                Err(reason) => return out.tear(bytes, all, reason, meter).await,
             }
             let chunk = tokio::select! {
                 biased;
@@ -160,9 +164,12 @@ impl Call {
                 chunk = clock::timeout(self.gateway.times.idle, response.chunk()) => chunk,
             };
             bytes = match chunk {
-                Ok(Ok(Some(chunk))) => upstream.without_key(meter.push(chunk)),
+                Ok(Ok(Some(chunk))) => {
+                    let pushed = meter.push(chunk);
+                    upstream.without_key_in(&mut out.redacted, pushed, meter.is_between_events())
+                }
                 Ok(Ok(None)) => {
-                    let rest = upstream.without_key(meter.finish());
+                    let rest = upstream.without_key_in(&mut out.redacted, meter.finish(), true);
                     return match (meter.has_ended || meter.is_final, meter.has_failed) {
                         (true, _) => Ending::Whole(rest),
                         (false, true) => Ending::Failed,
@@ -188,7 +195,7 @@ impl Call {
         // A ban is felt at once, whatever the store takes to settle.
         if let Some(failure) = &failure {
             let mut event = failure.event(self.surface.dialect, &self.request_id);
-            let is_torn = matches!(ending, Ending::Torn(_));
+            let is_torn = matches!(ending, Ending::Torn(_)) || out.is_within;
             if !is_torn && out.send(&mut event, LAST_EVENT).await {
                 out.is_whole.store(true, Ordering::Release);
             }
@@ -197,7 +204,7 @@ impl Call {
             return;
         }
         let decision = self.settle(hold, used, status).await;
-        let cost = decision.as_ref().map(reply::cost).unwrap_or_default();
+        let cost = decision.as_ref().map(|decision| self.cost(decision)).unwrap_or_default();
         if let Ending::Whole(mut last) = ending {
             let mut comment = comment(&cost).into();
             let is_shown = !self.shows_cost || out.send(&mut comment, STALLED).await;
@@ -253,13 +260,14 @@ impl Out {
 
     /// How a stream ends that must not go on, while `bytes` of the `all` that came last have not gone out: behind a
     /// whole event, which a slow client may still take.
-    async fn tear(&self, mut bytes: Bytes, all: usize, reason: Reason) -> Ending {
+    async fn tear(&mut self, mut bytes: Bytes, all: usize, reason: Reason, meter: &Meter) -> Ending {
         let is_begun = bytes.len() < all;
         if is_begun
             && !matches!(clock::timeout(LAST_EVENT, self.send(&mut bytes, LAST_EVENT)).await, Ok(true))
         {
             return Ending::Torn(reason);
         }
+        self.is_within = if is_begun { !meter.is_between_events() } else { self.is_within };
         Ending::Stopped(reason)
     }
 
@@ -277,21 +285,25 @@ impl Out {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::dialect::CHAT;
 
     #[tokio::test(start_paused = true)]
     async fn an_error_stands_behind_a_whole_event_or_nowhere() {
         let (frames, mut taken) = mpsc::channel(1);
-        let out = Out { frames, is_whole: Arc::default() };
+        let (is_whole, redacted) = (Arc::default(), Redacted::default());
+        let mut out = Out { frames, is_whole, is_within: false, redacted };
+        let meter = Meter::new(&CHAT, false);
         let mut bytes = Bytes::from(vec![b'x'; 3 * PART]);
         let all = bytes.len();
         assert!(!out.send(&mut bytes, STALLED).await, "nobody takes the second part");
         assert_eq!(bytes.len(), 2 * PART);
-        let torn = out.tear(bytes.clone(), all, Reason::ApiKeyBanned).await;
+        let torn = out.tear(bytes.clone(), all, Reason::ApiKeyBanned, &meter).await;
         assert!(matches!(torn, Ending::Torn(_)), "half of an event has gone out");
-        let not_begun = out.tear(bytes.clone(), bytes.len(), Reason::ApiKeyBanned).await;
+        let not_begun = out.tear(bytes.clone(), bytes.len(), Reason::ApiKeyBanned, &meter).await;
         assert!(matches!(not_begun, Ending::Stopped(_)));
         let taking = tokio::spawn(async move { while taken.recv().await.is_some() {} });
-        assert!(matches!(out.tear(bytes, all, Reason::ApiKeyBanned).await, Ending::Stopped(_)));
+        let went_out = out.tear(bytes, all, Reason::ApiKeyBanned, &meter).await;
+        assert!(matches!(went_out, Ending::Stopped(_)));
         drop(out);
         taking.await.unwrap();
     }

@@ -1,5 +1,7 @@
 //! Answers to clients, with the headers that Keyward adds.
 
+use std::sync::atomic::Ordering;
+
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, header},
@@ -51,12 +53,12 @@ fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-/// A cost as a header has it: a decimal of US dollars, to the nano-dollar.
-pub(super) fn cost(decision: &Decision) -> String {
-    Usd(decision.cost.nanos).to_string()
-}
-
 impl Call {
+    /// What the request cost with all its attempts, as a header has it: a decimal of US dollars, to the nano-dollar.
+    pub(super) fn cost(&self, decision: &Decision) -> String {
+        Usd(decision.cost.nanos.saturating_add(self.billed.load(Ordering::Acquire))).to_string()
+    }
+
     /// The answer with a provider's whole answer in it.
     pub(super) fn whole(&self, whole: Whole, decision: Option<&Decision>) -> Response {
         let mut response = Response::new(Body::from(whole.body));
@@ -64,8 +66,8 @@ impl Call {
         *response.headers_mut() = whole.headers;
         self.add_headers(response.headers_mut(), decision);
         if let Some(decision) = decision {
-            put(response.headers_mut(), "x-cost-usd", &cost(decision));
-            if decision.estimated {
+            put(response.headers_mut(), "x-cost-usd", &self.cost(decision));
+            if decision.estimated || self.billed.load(Ordering::Acquire) > 0 {
                 put(response.headers_mut(), "x-keyward-usage", "estimated");
             }
         }
@@ -75,9 +77,17 @@ impl Call {
     /// The answer that is kept of the same request.
     pub(super) fn again(&self, kept: Kept, decision: Option<&Decision>) -> Response {
         let content_type = kept.content_type.into_iter().map(|value| (header::CONTENT_TYPE, value));
-        let whole = Whole { status: 200, headers: content_type.collect(), body: kept.body, wait: None };
+        let whole =
+            Whole { status: 200, headers: content_type.collect(), body: kept.body, wait: None, usage: None };
         let mut response = self.whole(whole, decision);
         put(response.headers_mut(), "x-keyward-cache", "hit");
+        response
+    }
+
+    /// The answer that says why there is none, with the project and how limits stand.
+    pub(super) fn refused(&self, failure: &Failure, decision: Option<&Decision>) -> Response {
+        let mut response = failed(self.surface.dialect, failure, &self.request_id);
+        self.add_headers(response.headers_mut(), decision);
         response
     }
 

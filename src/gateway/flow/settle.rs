@@ -38,10 +38,8 @@ impl Call {
             // What the provider said is out of all bounds: what was held is charged.
             Err(_) => self.record(self.report(&hold, Used::Unknown, status), now).ok()?,
         };
-        if let Used::Exactly(usage) = used
-            && self.measured.images == 0
-        {
-            self.gateway.ratios.learn(&hold.model, self.measured.bytes, usage.prompt());
+        if let Used::Exactly(usage) = used {
+            self.gateway.ratios.learn(&self.key_id, &hold.model, &self.measured, usage.prompt());
         }
         metrics::counter!(
             "keyward_gateway_requests_total", "surface" => self.surface.name, "status" => status.to_string()

@@ -8,6 +8,9 @@ use bytes::{Bytes, BytesMut};
 use self::scanner::{Piece, Scanner, fields};
 use super::dialect::{surface::Surface, usage::Usage};
 
+/// Bytes of an event too large to be held by which it is told what it is.
+const BEGINNING: usize = 1024;
+
 /// How a stream began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begun {
@@ -25,6 +28,8 @@ pub(super) struct Meter {
     scanner: Scanner,
     /// Whether a chunk that has nothing but usage is taken out.
     drops_usage: bool,
+    /// Whether the event that is too large to be held is the last.
+    is_large_end: bool,
     /// How the stream has begun.
     pub begun: Begun,
     /// What it used, as far as it was said.
@@ -46,6 +51,7 @@ impl Meter {
             surface,
             scanner: Scanner::default(),
             drops_usage,
+            is_large_end: false,
             begun: Begun::No,
             usage: Usage::default(),
             is_final: false,
@@ -80,9 +86,12 @@ impl Meter {
     }
 
     fn passes(&mut self, piece: &Piece) -> bool {
-        let Piece::Event(bytes) = piece else {
-            self.note_content();
-            return true;
+        let bytes = match piece {
+            Piece::Event(bytes) => bytes,
+            Piece::Part { bytes, begins, ends } => {
+                self.note_part(bytes, *begins, *ends);
+                return true;
+            }
         };
         let (name, data) = fields(bytes);
         let Some(data) = data else { return true };
@@ -90,22 +99,29 @@ impl Meter {
         if let Some(usage) = event.usage {
             self.usage = self.usage.updated(usage);
         }
-        self.is_final |= event.is_final && self.usage.output.is_some();
+        self.is_final |= event.is_final && self.usage.output.is_some() && self.usage.input.is_some();
         self.has_ended |= event.ends;
         self.has_failed |= event.fails;
         if event.fails && self.begun == Begun::No {
             self.begun = Begun::Failure;
         } else if event.is_content {
-            self.note_content();
+            self.events += 1;
+            if self.begun == Begun::No && !(self.surface.is_preamble)(&name, &data) {
+                self.begun = Begun::Content;
+            }
         }
         !(event.is_usage_alone && self.drops_usage)
     }
 
-    fn note_content(&mut self) {
+    /// Notes a part of an event that is too large to be held, of which only the beginning is read.
+    fn note_part(&mut self, bytes: &[u8], begins: bool, ends: bool) {
         self.events += 1;
-        if self.begun == Begun::No {
-            self.begun = Begun::Content;
+        self.begun = if self.begun == Begun::No { Begun::Content } else { self.begun };
+        if begins {
+            let (name, data) = fields(&bytes[..bytes.len().min(BEGINNING)]);
+            self.is_large_end = (self.surface.is_large_end)(&name, &data.unwrap_or_default());
         }
+        self.has_ended |= ends && std::mem::take(&mut self.is_large_end);
     }
 }
 
@@ -118,7 +134,7 @@ fn joined(pieces: &[Piece]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::dialect::{CHAT, MESSAGES};
+    use crate::gateway::dialect::{CHAT, MESSAGES, RESPONSES};
 
     const CHUNKS: &str = concat!(
         ": hello\n\n",
@@ -208,6 +224,12 @@ mod tests {
         assert_eq!(begun(&CHAT, "data: {\"error\":{\"message\":\"x\"}}\n\n"), Begun::Failure);
         assert_eq!(begun(&MESSAGES, "event: error\ndata: {\"type\":\"error\"}\n\n"), Begun::Failure);
         assert_eq!(begun(&CHAT, CHUNKS), Begun::Content);
+        let start = "event: message_start\ndata: {}\n\n";
+        assert_eq!(begun(&MESSAGES, start), Begun::No, "the provider may still fail");
+        assert_eq!(begun(&MESSAGES, &format!("{start}event: error\ndata: {{}}\n\n")), Begun::Failure);
+        let role = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+        assert_eq!(begun(&CHAT, role), Begun::No);
+        assert_eq!(begun(&CHAT, &format!("{role}data: {{\"error\":{{}}}}\n\n")), Begun::Failure);
     }
 
     #[test]
@@ -233,5 +255,43 @@ mod tests {
         let text = CHUNKS.trim_end();
         let (out, meter) = through(&CHAT, false, std::iter::once(text.as_bytes()));
         assert_eq!((out.as_slice(), meter.has_ended), (text.as_bytes(), true));
+    }
+    #[test]
+    fn the_last_event_of_a_response_ends_it_however_large_it_is_and_with_a_name_or_without() {
+        for name in ["event: response.completed\n", ""] {
+            let large = format!(
+                "{name}data: {{\"type\":\"response.completed\",\"response\":{{\"output\":\"{}\"}}}}\n\n",
+                "y".repeat(2 * 1024 * 1024)
+            );
+            for size in [8_000, large.len()] {
+                let (out, meter) = through(&RESPONSES, false, large.as_bytes().chunks(size));
+                assert_eq!(
+                    (out.len(), meter.has_ended, meter.is_final),
+                    (large.len(), true, false),
+                    "{name}"
+                );
+            }
+            let delta = large.replace("response.completed", "response.output_text.delta");
+            let (_, meter) = through(&RESPONSES, false, delta.as_bytes().chunks(8_000));
+            assert!(!meter.has_ended && meter.is_between_events());
+        }
+    }
+
+    #[test]
+    fn an_answer_whose_prompt_nobody_counted_is_not_charged_as_if_it_had_none() {
+        let (_, meter) = through(&MESSAGES, false, std::iter::once(MESSAGE.as_bytes()));
+        assert!(meter.is_final);
+        for usage in ["{\"output_tokens\":1}", "null", "\"unreadable\""] {
+            let text = MESSAGE.replace("{\"input_tokens\":12,\"output_tokens\":1}", usage);
+            let (_, meter) = through(&MESSAGES, false, std::iter::once(text.as_bytes()));
+            assert!(meter.has_ended && !meter.is_final, "{usage}");
+        }
+    }
+
+    #[test]
+    fn a_stream_may_begin_with_a_mark_of_its_byte_order() {
+        let text = format!("\u{feff}{MESSAGE}");
+        let (out, meter) = through(&MESSAGES, false, std::iter::once(text.as_bytes()));
+        assert_eq!((out.as_slice(), meter.usage.prompt()), (text.as_bytes(), 12));
     }
 }

@@ -13,21 +13,28 @@ pub(super) enum Piece {
     /// One whole event with the blank line that ends it.
     Event(Bytes),
     /// A part of an event that is too large.
-    Part(Bytes),
+    Part {
+        /// The bytes as they came.
+        bytes: Bytes,
+        /// Whether the event begins with it.
+        begins: bool,
+        /// Whether the event ends with it.
+        ends: bool,
+    },
 }
 
 impl Piece {
     /// The bytes as they came.
     pub(super) fn bytes(&self) -> &Bytes {
         match self {
-            Self::Event(bytes) | Self::Part(bytes) => bytes,
+            Self::Event(bytes) | Self::Part { bytes, .. } => bytes,
         }
     }
 
     /// Hands the bytes on.
     pub(super) fn into_bytes(self) -> Bytes {
         match self {
-            Self::Event(bytes) | Self::Part(bytes) => bytes,
+            Self::Event(bytes) | Self::Part { bytes, .. } => bytes,
         }
     }
 }
@@ -57,16 +64,16 @@ impl Scanner {
             let last = chunk.split_to(end);
             let piece = self.take(last);
             pieces.push(if std::mem::take(&mut self.is_large) {
-                Piece::Part(piece)
+                Piece::Part { bytes: piece, begins: false, ends: true }
             } else {
                 Piece::Event(piece)
             });
         }
         if self.is_large || self.held.len() + chunk.len() > MAX_EVENT {
-            self.is_large = true;
-            let part = self.take(chunk);
-            if !part.is_empty() {
-                pieces.push(Piece::Part(part));
+            let begins = !std::mem::replace(&mut self.is_large, true);
+            let bytes = self.take(chunk);
+            if !bytes.is_empty() {
+                pieces.push(Piece::Part { bytes, begins, ends: false });
             }
         } else {
             self.held.extend_from_slice(&chunk);
@@ -136,6 +143,8 @@ impl Scanner {
 pub(super) fn fields(event: &[u8]) -> (Cow<'_, str>, Option<Cow<'_, [u8]>>) {
     let mut name = Cow::Borrowed("");
     let mut data: Option<Cow<'_, [u8]>> = None;
+    // A stream may begin with a mark of its byte order.
+    let event = event.strip_prefix(b"\xef\xbb\xbf").unwrap_or(event);
     for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
         if let Some(value) = value_of(line, b"data") {
             match &mut data {
@@ -176,5 +185,6 @@ mod tests {
         let (name, data) = fields(b"id: 7\r\nevent: delta\r\ndata: a\r\ndata:b\r\n\r\n");
         assert_eq!((name.as_ref(), data.unwrap().as_ref()), ("delta", b"a\nb".as_slice()));
         assert_eq!(fields(b": a comment\n\n").1, None);
+        assert_eq!(fields(b"\xef\xbb\xbfevent: delta\n\n").0, "delta");
     }
 }

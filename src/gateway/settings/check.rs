@@ -75,6 +75,14 @@ fn upstreams(settings: &GatewaySettings, places: &Places, errors: &mut SettingEr
     }
 }
 
+/// Adds every key of an upstream that is not where it should be.
+pub fn check_keys(settings: &GatewaySettings, places: &Places, errors: &mut SettingErrors) {
+    for (n, upstream) in places.upstreams.iter().zip(&settings.upstreams) {
+        let read = upstream.api_key.as_ref().map_or(Ok(()), |key| key.read("api_key").map(drop));
+        errors.check(read.map_err(|error| error.within(&format!("gateway.upstreams[{n}]"))));
+    }
+}
+
 /// Whether the upstream may be connected to by what is written, and its URL is the one that SDKs take.
 fn base_url(upstream: &UpstreamSettings) -> Result<(), SettingError> {
     let settings = upstream.outbound(Duration::from_secs(1))?;

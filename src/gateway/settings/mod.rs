@@ -5,7 +5,7 @@ mod target;
 mod types;
 
 pub use self::{
-    check::{Places, check},
+    check::{Places, check, check_keys},
     target::Target,
     types::{
         Alias, AuthHeader, Dialect, Estimate, GatewaySettings, ModelSettings, RouteSettings, UpstreamSettings,

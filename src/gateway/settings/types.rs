@@ -54,7 +54,7 @@ impl GatewaySettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Estimate {
-    /// By what earlier requests to the model used per byte; as `strict` until there are enough of them.
+    /// By what earlier requests of the key to the model used per byte; as `strict` until there are enough of them.
     Learned,
     /// A token per byte, which no text exceeds.
     Strict,

@@ -93,27 +93,54 @@ fn named(
 
 /// The addresses that a header names, the nearest last.
 fn reported(headers: &HeaderMap, named_by: AddressHeader) -> Vec<&str> {
-    let named = match named_by {
+    let name = match named_by {
         AddressHeader::First => {
-            [FORWARDED_FOR, FORWARDED, REAL_IP].into_iter().find(|n| headers.contains_key(*n))
+            let mut all =
+                [FORWARDED_FOR, FORWARDED, REAL_IP].into_iter().map(|name| addresses(headers, name));
+            return all.find(|named| !named.is_empty()).unwrap_or_default();
         }
-        AddressHeader::ForwardedFor => Some(FORWARDED_FOR),
-        AddressHeader::Forwarded => Some(FORWARDED),
-        AddressHeader::RealIp => Some(REAL_IP),
+        AddressHeader::ForwardedFor => FORWARDED_FOR,
+        AddressHeader::Forwarded => FORWARDED,
+        AddressHeader::RealIp => REAL_IP,
     };
-    let values = named.into_iter().flat_map(|name| headers.get_all(name));
-    let parts = values.flat_map(|value| value.to_str().unwrap_or("unknown").split(','));
-    if named == Some(FORWARDED) {
-        parts.map(forwarded_for).collect()
+    addresses(headers, name)
+}
+
+/// The addresses in all headers of a name. An empty element of a list is none (RFC 9110, section 5.6.1).
+fn addresses<'h>(headers: &'h HeaderMap, name: &str) -> Vec<&'h str> {
+    let values = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("unknown"));
+    let is_there = |element: &&str| !element.trim().is_empty();
+    if name == FORWARDED {
+        values.flat_map(|value| outside_quotes(value, b',')).filter(is_there).map(forwarded_for).collect()
     } else {
-        parts.map(address::bare).collect()
+        values.flat_map(|value| value.split(',')).filter(is_there).map(address::bare).collect()
     }
 }
 
 /// The address in one element of `Forwarded` (RFC 7239).
 fn forwarded_for(element: &str) -> &str {
     let named = |pair: &&str| pair.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("for="));
-    element.split(';').map(str::trim).find(named).map_or("unknown", |pair| address::bare(&pair[4..]))
+    let mut pairs = outside_quotes(element, b';').into_iter().map(str::trim);
+    pairs.find(named).map_or("unknown", |pair| address::bare(&pair[4..]))
+}
+
+/// The parts of a text between separators that stand in no quoted string. They are looked for from the right: what a
+/// client sent stands left, and may end within quotes.
+fn outside_quotes(text: &str, separator: u8) -> Vec<&str> {
+    let bytes = text.as_bytes();
+    let is_escaped = |at: usize| bytes[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
+    let (mut parts, mut end, mut is_quoted) = (Vec::new(), text.len(), false);
+    for at in (0..bytes.len()).rev() {
+        if bytes[at] == b'"' && !is_escaped(at) {
+            is_quoted = !is_quoted;
+        } else if bytes[at] == separator && !is_quoted {
+            parts.push(&text[at + 1..end]);
+            end = at;
+        }
+    }
+    parts.push(&text[..end]);
+    parts.reverse();
+    parts
 }
 
 #[cfg(test)]
@@ -143,6 +170,8 @@ mod tests {
             ("64:ff9b::cb00:7107", "203.0.113.7"),
             ("fe80::7%eth0", "fe80::7"),
             ("203.0.113.7, unknown, 10.1.1.1", "10.1.1.1"),
+            ("203.0.113.7,", "203.0.113.7"),
+            ("203.0.113.7, ,10.1.1.1,,", "203.0.113.7"),
             ("", "127.0.0.1"),
         ] {
             assert_eq!(
@@ -153,6 +182,30 @@ mod tests {
         }
         let twice = [("x-forwarded-for", "198.51.100.1"), ("x-forwarded-for", "203.0.113.7")];
         assert_eq!(client("127.0.0.1", &twice, AddressHeader::First), "203.0.113.7");
+    }
+
+    #[test]
+    fn what_stands_in_quotes_separates_nothing_and_what_a_client_left_open_hides_nobody() {
+        for (sent, wanted) in [
+            (r#"for=203.0.113.7;ext="a, for=198.51.100.1""#, "203.0.113.7"),
+            (r#"ext="a;for=198.51.100.1";for=203.0.113.7"#, "203.0.113.7"),
+            (r#"ext="a\", for=198.51.100.1";for=203.0.113.7, for=10.1.1.1"#, "203.0.113.7"),
+            (r#"for=", for=203.0.113.7"#, "203.0.113.7"),
+            (r#"for="198.51.100.1, for="[2001:db8::7]:443";proto=https"#, "2001:db8::7"),
+            (", for=203.0.113.7,", "203.0.113.7"),
+            (r#"proto="a,b""#, "127.0.0.1"),
+        ] {
+            assert_eq!(client("127.0.0.1", &[("forwarded", sent)], AddressHeader::First), wanted, "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_names_nobody_leaves_it_to_the_next() {
+        for empty in ["", " ", ","] {
+            let headers = [("x-forwarded-for", empty), ("x-real-ip", "203.0.113.7")];
+            assert_eq!(client("127.0.0.1", &headers, AddressHeader::First), "203.0.113.7", "{empty:?}");
+            assert_eq!(client("127.0.0.1", &headers, AddressHeader::ForwardedFor), "127.0.0.1");
+        }
     }
 
     #[test]

@@ -129,7 +129,7 @@ pub(super) fn token(headers: &HeaderMap) -> &str {
     responses(
         (status = 200, description = "The request may pass. The body is empty.", headers(
             ("X-Keyward-Decision" = String, description = "`allow`, `deny` or `misconfigured`."),
-            ("X-Keyward-Reason" = String, description = "`NONE`, `NO_KEY`, or why not."),
+            ("X-Keyward-Reason" = String, description = "`NONE`, `NO_KEY`, or why it would be refused."),
             ("X-Keyward-Key-Id" = String, description = "Public id of the key; empty without one."),
             ("X-Keyward-Request-Id" = String, description = "The id by which a record completes it."),
             ("X-Keyward-Reservation" = String, description = "What the record settles; empty without one."),
@@ -162,7 +162,7 @@ pub(super) async fn authorize_described<'a>(
     request: &Parts,
     options: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Response {
-    let options = options.map(|(name, value)| (name, value.into()));
+    let options = options.map(|(name, value)| (name.into(), value.into()));
     let options = app.authorize.options.clone().with_pairs(options);
     Question::described(app, request).answer_by(options.map_err(|wrong| (OPTION_UNKNOWN, wrong))).await
 }
@@ -179,7 +179,13 @@ pub(super) fn misconfigured(app: &App, code: &'static str) -> Response {
 
 /// The answer about a request that cannot be read: a key in it would be read by others.
 pub(super) fn refuse_unreadable(app: &App) -> Response {
-    Verdict::Refused(Refusal::MalformedKey).into_response(&new_request_id(app.engine.now()))
+    refused(app, Refusal::MalformedKey).into_response(&new_request_id(app.engine.now()))
+}
+
+/// A refusal that the engine has no part in; while the policy observes, only its reason.
+fn refused(app: &App, refusal: Refusal) -> Verdict {
+    let observes = app.engine.policy().observes();
+    if observes { Verdict::WouldBeRefused(refusal) } else { Verdict::Refused(refusal) }
 }
 
 /// What a proxy asks.
@@ -261,9 +267,11 @@ impl<'r> Question<'r> {
         let places = &self.app.authorize.settings.keys;
         match keys::find(places, &self.request.headers, &self.original.queries) {
             Found::One(key) => self.decide(key, options).await,
-            Found::Ambiguous => Verdict::Refused(Refusal::AmbiguousKey),
-            Found::Malformed => Verdict::Refused(Refusal::MalformedKey),
-            Found::None if options.without_key == WithoutKey::Refuse => Verdict::Refused(Refusal::MissingKey),
+            Found::Ambiguous => refused(self.app, Refusal::AmbiguousKey),
+            Found::Malformed => refused(self.app, Refusal::MalformedKey),
+            Found::None if options.without_key == WithoutKey::Refuse => {
+                refused(self.app, Refusal::MissingKey)
+            }
             Found::None => self.without_key(),
         }
     }
@@ -274,7 +282,7 @@ impl<'r> Question<'r> {
             return Verdict::PassesWithoutKey;
         };
         let seconds = ban.until.map(|until| ((until - self.now).max(1) as u64).div_ceil(1000));
-        Verdict::Refused(Refusal::BannedAddress { seconds })
+        refused(self.app, Refusal::BannedAddress { seconds })
     }
 
     async fn decide(&self, key: String, options: &Options) -> Verdict {
@@ -284,7 +292,7 @@ impl<'r> Question<'r> {
         let decided = match (hold, self.app.take(wire, self.now)) {
             (Ok(hold), Ok(record)) => self.app.authorize(record, hold, self.now).await,
             // What is the client's was brought into its bounds, and what is the proxy's was checked.
-            (Err(_), _) | (_, Err(_)) => return Verdict::Refused(Refusal::MalformedKey),
+            (Err(_), _) | (_, Err(_)) => return refused(self.app, Refusal::MalformedKey),
         };
         decided.map_or(Verdict::Misconfigured("INTERNAL"), |decision| Verdict::Decided(Box::new(decision)))
     }

@@ -51,8 +51,10 @@ impl Options {
             |name: &str| keys.iter().any(|place| matches!(place, KeyPlace::Query(key) if key == name));
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        let options = pairs.filter(|(name, _)| !is_key(name));
-        self.with_pairs(options.map(|(name, value)| (name, percent_decode_str(value).decode_utf8_lossy())))
+        let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
+        self.with_pairs(
+            pairs.map(|(name, value)| (decoded(name), decoded(value))).filter(|(name, _)| !is_key(name)),
+        )
     }
 
     /// The same with what pairs of name and value say.
@@ -61,15 +63,15 @@ impl Options {
     /// As of [`Options::with_query`].
     pub(super) fn with_pairs<'a>(
         mut self,
-        pairs: impl Iterator<Item = (&'a str, Cow<'a, str>)>,
+        pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
     ) -> Result<Self, String> {
         let (observed, reserved) = (self.observe, self.reserve);
         let (mut asks_observe, mut asks_reserve) = (false, false);
         for (name, value) in pairs {
-            match name {
-                "observe" => (self.observe, asks_observe) = (is_on(name, &value)?, true),
-                "reserve" => (self.reserve, asks_reserve) = (is_on(name, &value)?, true),
-                _ => self.set(name, &value)?,
+            match &*name {
+                "observe" => (self.observe, asks_observe) = (is_on(&name, &value)?, true),
+                "reserve" => (self.reserve, asks_reserve) = (is_on(&name, &value)?, true),
+                _ => self.set(&name, &value)?,
             }
         }
         // What is asked for takes the place of what the settings say.
@@ -145,6 +147,8 @@ mod tests {
         assert_eq!(read("key=sk-1").unwrap(), plain, "a key is no option");
         assert!(read("observe").unwrap().observe && read("observe=true").unwrap().observe);
         assert!(!read("observe=false").unwrap().observe);
+        assert!(read("%6Fbserve=tru%65").unwrap().observe, "names are decoded as values are");
+        assert_eq!(read("%6Bey=sk-1").unwrap(), plain, "so is the name of a key");
         let all =
             read("without_key=allow&reserve&estimated_tokens=300&lease_seconds=5&model=openai%2Fgpt-4.1");
         let all = all.unwrap();

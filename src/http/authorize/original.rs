@@ -43,18 +43,21 @@ pub(super) fn of<'r>(
     trusted: bool,
     named_by: config::Original,
 ) -> OriginalRequest<'r> {
-    let named =
-        |name: &str| headers.get(name).filter(|_| trusted).map(|v| String::from_utf8_lossy(v.as_bytes()));
-    let (forwarded, original) = (named(FORWARDED_URI), named(ORIGINAL_URI));
+    let named = |name: &str| -> Vec<Cow<'_, str>> {
+        let values = headers.get_all(name).iter().filter(|_| trusted);
+        values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect()
+    };
+    let (forwarded_all, original_all) = (named(FORWARDED_URI), named(ORIGINAL_URI));
+    let (forwarded, original) = (forwarded_all.first(), original_all.first());
     let below = uri.path().strip_prefix(PREFIX).filter(|rest| !rest.is_empty());
     let path = match named_by {
-        config::Original::First => forwarded.as_deref().or(original.as_deref()).or(below),
-        config::Original::Forwarded => forwarded.as_deref(),
-        config::Original::Original => original.as_deref(),
+        config::Original::First => forwarded.or(original).map(|uri| &**uri).or(below),
+        config::Original::Forwarded => forwarded.map(|uri| &**uri),
+        config::Original::Original => original.map(|uri| &**uri),
         config::Original::Path => below,
     };
     let path = path_of(path.unwrap_or("/"));
-    let others = [forwarded, original].into_iter().flatten().filter_map(|uri| query_of(&uri));
+    let others = forwarded_all.iter().chain(&original_all).filter_map(|uri| query_of(uri));
     let queries = uri.query().map(Cow::Borrowed).into_iter().chain(others).collect();
     OriginalRequest { path, queries }
 }
@@ -128,6 +131,18 @@ mod tests {
         assert_eq!(asked(config::Original::Forwarded), "/f key=3|key=1|key=2");
         assert_eq!(asked(config::Original::Original), "/o key=3|key=1|key=2");
         assert_eq!(asked(config::Original::Path), "/p key=3|key=1|key=2");
+    }
+
+    #[test]
+    fn a_header_that_is_there_twice_hides_no_query() {
+        let headers = [
+            ("x-forwarded-uri", "/f?key=1"),
+            ("x-forwarded-uri", "/g?key=2"),
+            ("x-original-uri", "/o"),
+            ("x-original-uri", "/p?key=3"),
+        ];
+        let asked = asked("/v1/authorize", &headers, true, config::Original::First);
+        assert_eq!(asked, "/f key=1|key=2|key=3");
     }
 
     #[test]

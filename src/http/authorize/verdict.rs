@@ -28,6 +28,8 @@ pub(super) enum Verdict {
     PassesWithoutKey,
     /// It is refused before the engine is asked, or by the address alone.
     Refused(Refusal),
+    /// It would be refused so, and passes while the policy observes.
+    WouldBeRefused(Refusal),
     /// Whoever set up the proxy made a mistake, which is in the log.
     Misconfigured(&'static str),
 }
@@ -84,6 +86,7 @@ impl Verdict {
                 reason.map_or((StatusCode::OK, "allow", "NONE"), |why| (status(why), "deny", why.name()))
             }
             Self::PassesWithoutKey => (StatusCode::OK, "allow", "NO_KEY"),
+            Self::WouldBeRefused(refusal) => (StatusCode::OK, "allow", refusal.code()),
             Self::Refused(refusal) => {
                 if let Refusal::BannedAddress { seconds: Some(seconds) } = refusal {
                     put(&mut headers, header::RETRY_AFTER, &seconds.to_string());
@@ -147,7 +150,7 @@ fn message(code: &str) -> &'static str {
         "API_KEY_BANNED" => "This API key is banned.",
         "IP_BANNED" => "Requests from this address are banned.",
         "PROJECT_BANNED" => "The project of this API key is banned.",
-        "CRITICAL_ANOMALY_DETECTED" => "This request led to a ban of the API key.",
+        "CRITICAL_ANOMALY_DETECTED" => "This request led to a ban.",
         "KEY_NOT_ALLOWED" => "This API key may not be used for this request.",
         "UNKNOWN_KEY" => "This API key is not known.",
         "MISSING_KEY" => "This request has no API key.",

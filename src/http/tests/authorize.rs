@@ -7,6 +7,7 @@ use tower::ServiceExt;
 use super::{Api, Reply};
 use crate::{
     config::{Config, default_policy},
+    domain::enforcement::Enforcement,
     http::{Auth, Scope, authorize::client::Peer, new_token},
 };
 
@@ -132,6 +133,24 @@ async fn a_missing_malformed_or_ambiguous_key_is_refused_with_what_clients_under
         assert_eq!(reply.header("www-authenticate").is_empty(), status != 401);
         assert_eq!(reply.header("x-keyward-key-id"), "", "said, so that it replaces what the client sent");
     }
+}
+
+#[tokio::test]
+async fn while_the_policy_observes_nothing_is_refused_and_the_reason_is_named() {
+    let mut policy = default_policy();
+    policy.enforcement = Enforcement::Observe;
+    let api = Api::set_up(Auth::default(), policy, |_| ()).await;
+    for (headers, reason) in [
+        (vec![], "MISSING_KEY"),
+        (vec![("authorization", "Basic c2s6")], "MALFORMED_KEY"),
+        (vec![KEY, ("api-key", "sk-2")], "AMBIGUOUS_KEY"),
+    ] {
+        let reply = api.ask_proxied(ROUTE, &headers).await;
+        assert_eq!((reply.decision(), reply.text.as_str()), ((200, "allow", reason), ""), "{headers:?}");
+        assert_eq!(reply.header("x-keyward-key-id"), "");
+    }
+    api.ban_key("sk-1").await;
+    assert_eq!(api.ask_proxied(ROUTE, &[KEY]).await.decision(), (200, "allow", "NONE"));
 }
 
 #[tokio::test]
@@ -311,7 +330,11 @@ async fn an_observed_request_is_counted_at_once_and_its_record_counts_nothing_tw
     assert_eq!(api.ask_proxied("/v1/authorize?observe", &[KEY]).await.status, 200);
     let refused = api.ask_proxied("/v1/authorize?observe", &[KEY]).await;
     assert_eq!(refused.decision(), (429, "deny", "RATE_LIMIT_EXCEEDED"));
-    assert_eq!((requests().await, used(&api, &id).await), (3, [4, 8, 1]));
+    assert_eq!(
+        (requests().await, used(&api, &id).await),
+        (3, [3, 8, 1]),
+        "what was refused has used nothing"
+    );
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //! share of requests that is refused counts.
 
 mod bars;
+mod json;
 mod outage;
 mod table;
 

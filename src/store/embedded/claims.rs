@@ -1,4 +1,4 @@
-//! Claims of request ids, in memory alone: a retry after a restart is judged anew.
+//! Claims of request ids: in memory, and as they are written with the counters that they belong to.
 
 use super::{EmbeddedStore, memory::request_name};
 use crate::{

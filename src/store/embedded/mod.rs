@@ -5,6 +5,7 @@
 //! [`EmbeddedOptions::snapshot_seconds`] of them. The store reads no clock: what is old is judged by the latest
 //! time that callers named.
 
+mod claim_rows;
 mod claims;
 mod control;
 mod core;

@@ -7,7 +7,7 @@ use crate::domain::{Millis, record::RETRY_SPAN, usage::Keep};
 pub struct EmbeddedOptions {
     /// Subjects whose windows are kept in memory; beyond them unknown subjects are not taken on.
     pub max_subjects: usize,
-    /// Profiles kept in memory; others are read from disk when they are needed.
+    /// Profiles whose version is kept in memory, some 150 bytes each; others are read from disk when they are written.
     pub max_profiles: usize,
     /// How long a request is claimed, ms: a retry within it is charged once.
     pub retry_span: Millis,
@@ -17,7 +17,7 @@ pub struct EmbeddedOptions {
     pub event_retention_days: u32,
     /// Days that the profile of a silent subject is kept.
     pub profile_retention_days: u32,
-    /// Windows and profiles are written this often, in seconds; a crash loses at most that.
+    /// Windows and profiles are written this often, in seconds; a crash loses at most that of what they were given.
     pub snapshot_seconds: u64,
     /// How long roll-ups of usage are kept.
     pub usage: Keep,
@@ -27,7 +27,7 @@ impl Default for EmbeddedOptions {
     fn default() -> Self {
         Self {
             max_subjects: 1_000_000,
-            max_profiles: 20_000,
+            max_profiles: 200_000,
             retry_span: RETRY_SPAN,
             max_claims: 200_000,
             event_retention_days: 90,

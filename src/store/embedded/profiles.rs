@@ -10,37 +10,50 @@ use super::{
 };
 use crate::{
     domain::{Millis, profile::Profile, subject::Subject},
-    store::{ProfileStore, SeenSubject, StoreError, StoreResult},
+    store::{
+        ProfileChange, ProfileNews, ProfileStore, ProfileWritten, SeenSubject, StoreError, StoreResult,
+        StoredProfile, WholeProfile, pack_profile, unpack_profile,
+    },
 };
 
 impl ProfileStore for EmbeddedStore {
-    fn profile<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<Profile>> {
+    fn stored_profile<'a>(&'a self, subject: &'a Subject) -> StoreResult<'a, Option<StoredProfile>> {
         Box::pin(async move {
             let mark = match self.memory.profiles.get(subject) {
-                Ok(profile) => return Ok(Some(profile)),
+                Ok((packed, version)) => {
+                    let profile = unpack_profile(&packed).map_err(unreadable_because)?;
+                    return Ok(Some(StoredProfile { profile, version }));
+                }
                 Err(mark) => mark,
             };
             let loaded = self.load_profile(subject).await?;
-            if let Some(profile) = &loaded {
-                self.memory.profiles.keep_loaded(subject, mark, profile);
-            }
-            Ok(loaded)
+            let last_seen = loaded.as_ref().map(|profile| profile.last_seen.unwrap_or_default());
+            let version = self.memory.profiles.version_of_loaded(subject, mark, last_seen);
+            Ok(loaded.map(|profile| StoredProfile { profile, version }))
         })
     }
 
-    fn merge_profile<'a>(&'a self, subject: &'a Subject, delta: &'a Profile) -> StoreResult<'a, Profile> {
+    fn write_profiles<'a>(
+        &'a self,
+        changes: &'a [ProfileChange],
+    ) -> StoreResult<'a, Vec<Result<ProfileWritten, StoreError>>> {
         Box::pin(async move {
-            loop {
-                let mark = match self.memory.profiles.merge(subject, delta) {
-                    Ok(merged) => return Ok(merged),
-                    Err(mark) => mark,
-                };
-                let loaded = self.load_profile(subject).await?;
-                if let Some(merged) = self.memory.profiles.merge_loaded(subject, mark, loaded, delta) {
-                    return Ok(merged);
-                }
+            let mut written = Vec::with_capacity(changes.len());
+            for change in changes {
+                let whole = change.whole.as_ref();
+                let is_stored = whole.is_some_and(|whole| self.memory.profiles.swap(&change.subject, whole));
+                written.push(match is_stored {
+                    true => Ok(ProfileWritten::Whole),
+                    false => self.merge(change).await.map(|stored| ProfileWritten::Merged(Box::new(stored))),
+                });
             }
+            Ok(written)
         })
+    }
+
+    /// No other process has the directory.
+    fn profile_news(&self, _: Millis) -> StoreResult<'_, Vec<Result<ProfileNews, StoreError>>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     /// From memory, and from SQLite what is not there.
@@ -67,6 +80,27 @@ impl ProfileStore for EmbeddedStore {
 }
 
 impl EmbeddedStore {
+    /// Merges a delta into what is stored, wherever that is.
+    async fn merge(&self, change: &ProfileChange) -> Result<StoredProfile, StoreError> {
+        let (subject, profiles) = (&change.subject, &self.memory.profiles);
+        loop {
+            let (mut profile, found) = match profiles.get(subject) {
+                Ok((packed, version)) => (unpack_profile(&packed).map_err(unreadable_because)?, Ok(version)),
+                Err(mark) => (self.load_profile(subject).await?.unwrap_or_default(), Err(mark)),
+            };
+            profile.merge(&change.delta);
+            let last_seen = profile.last_seen.unwrap_or_default();
+            let before =
+                found.unwrap_or_else(|mark| profiles.version_of_loaded(subject, mark, Some(last_seen)));
+            let version = before.merged(change.writer);
+            let packed = pack_profile(&profile, Vec::new()).map_err(unreadable_because)?;
+            let whole = WholeProfile { packed, last_seen, over: vec![before], version };
+            if profiles.swap(subject, &whole) || profiles.replace(subject, found, &whole) {
+                return Ok(StoredProfile { profile, version });
+            }
+        }
+    }
+
     async fn stored_seen(
         &self,
         after: Option<SeenSubject>,

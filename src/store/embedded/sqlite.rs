@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0008_usage_latency.sql"),
     include_str!("../../../migrations/sqlite/0009_reservation_stages.sql"),
     include_str!("../../../migrations/sqlite/0010_subjects_seen.sql"),
+    include_str!("../../../migrations/sqlite/0011_claims.sql"),
 ];
 /// The layout that this version writes: how many steps lead to it.
 pub const LAYOUT: u32 = MIGRATIONS.len() as u32;
@@ -121,9 +122,9 @@ pub(super) fn encode_with<T: Serialize, U: Serialize>(value: &T, more: &U) -> Re
     postcard::to_extend(more, encode(value)?).map_err(unreadable_because)
 }
 
-/// Writes a profile as a blob: its version, then the packed profile.
-pub(super) fn encode_profile(profile: &Profile) -> Result<Vec<u8>, StoreError> {
-    packed::pack(profile, vec![BLOB_VERSION]).map_err(unreadable_because)
+/// A packed profile as a blob: its version, then what was packed.
+pub(super) fn profile_blob(packed: &[u8]) -> Vec<u8> {
+    [&[BLOB_VERSION], packed].concat()
 }
 
 /// Reads a blob that holds a profile.

@@ -25,7 +25,7 @@ pub(super) struct SubjectKeys {
     pub windows: [String; WINDOW_COUNT],
     /// Detail of the standing, JSON.
     pub detail: String,
-    /// The packed profile, behind its counter.
+    /// The packed profile, behind its version.
     pub profile: String,
 }
 
@@ -86,6 +86,11 @@ impl Keys {
     /// The subjects of a partition that have a profile, by when they were last seen.
     pub(super) fn seen(&self, partition: u16) -> String {
         self.in_partition(partition, "seen")
+    }
+
+    /// The subjects of a partition whose profiles others are to look at, by when that was.
+    pub(super) fn profile_news(&self, partition: u16) -> String {
+        self.in_partition(partition, "profile_news")
     }
 
     /// The event stream of a partition.

@@ -122,6 +122,7 @@ fn parse(reply: &[u8], charge: &Charge) -> Option<Observation> {
         settled: None,
         lapsed: false,
         owed: Vec::new(),
+        unfinished: false,
     })
 }
 

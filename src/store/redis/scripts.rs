@@ -21,7 +21,7 @@ scripts! {
     RESPOND = "0002_respond.lua";
     /// Takes a standing that ran out off the list.
     EXPIRE = "0003_expire.lua";
-    /// Writes a profile that nobody else has written since.
+    /// Writes profiles that nobody else has written since.
     PROFILE = "0004_profile.lua";
     /// Writes or deletes a document.
     DOCUMENT = "0005_document.lua";

@@ -63,7 +63,12 @@ impl RedisStore {
         let away = self.charge_away(charge, &indices).await?;
         let refusal = away.iter().find_map(|away| away.refusal);
         let mode = if refusal.is_some() { ChargeMode::Peek } else { charge.mode };
-        let local = Charge { mode, ..at_home(charge, &here) };
+        let mut local = Charge { mode, ..at_home(charge, &here) };
+        if mode != charge.mode
+            && let Some(entry) = &mut local.entry
+        {
+            entry.settles = None;
+        }
         let reply = self.link.call(self.charge_call(&local)?).await;
         let observed = reply.and_then(|reply| self.read_charged(&reply, &local));
         let is_new = observed.as_ref().is_ok_and(|observed| observed.claim == Claim::Fresh);
@@ -103,7 +108,9 @@ impl RedisStore {
             slots.into_iter().map(|(partition, slot)| self.charge_slot(slot, mark(partition), charge.now));
         let (looked, owed): (Vec<_>, Vec<_>) = futures::future::join_all(charged).await.into_iter().unzip();
         let looked: Vec<Away> = looked.into_iter().flatten().collect();
-        Ok(Observation { owed: owed.concat(), ..with_away(observed, charge, here, &looked) })
+        let owed = owed.concat();
+        let unfinished = !owed.is_empty() && charge.claim().is_some() && charge.attempt() > 0;
+        Ok(Observation { owed, unfinished, ..with_away(observed, charge, here, &looked) })
     }
 
     /// What a report does in each other slot, once it is charged in that of its key.

@@ -91,6 +91,7 @@ impl StandingStore for RedisStore {
                 .key(self.keys.in_force(partition))
                 .key(self.keys.events(partition))
                 .key(self.keys.seen(partition))
+                .key(self.keys.profile_news(partition))
                 .keys([keys.state, keys.detail, keys.profile])
                 .keys(keys.windows)
                 .arg(subject.as_str())

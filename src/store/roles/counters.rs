@@ -19,6 +19,11 @@ pub trait CounterStore: Send + Sync + 'static {
     /// neither windows nor peers.
     fn observe<'a>(&'a self, charges: &'a [Charge]) -> StoreResult<'a, Vec<Observation>>;
 
+    /// Whether one charge may take several trips, of which some can get lost alone: then it must be sent again by name.
+    fn splits_charges(&self) -> bool {
+        false
+    }
+
     /// The windows and peers of a subject as of `now`, without changing them; `None` for an unknown subject.
     fn inspect<'a>(&'a self, subject: &'a Subject, now: Millis) -> StoreResult<'a, Option<Observation>>;
 

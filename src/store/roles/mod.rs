@@ -26,7 +26,10 @@ pub use counters::CounterStore;
 pub(super) use documents::CHANGES_KEPT;
 pub use documents::{Changed, Document, DocumentKind, DocumentStore, Revision};
 pub use events::{EventLog, EventQuery, EventWriter, LogPage, LogPosition, Page};
-pub use profiles::{ProfileStore, SeenSubject};
+pub use profiles::{
+    ProfileChange, ProfileNews, ProfileStore, ProfileVersion, ProfileWritten, SeenSubject, StoredProfile,
+    WholeProfile,
+};
 pub use reservations::ReservationStore;
 pub use sinks::{
     DeadLetter, DeadLetterAct, MAX_DEAD_LETTERS, SinkHealth, SinkLead, SinkRecord, SinkStep, SinkStore,

@@ -75,7 +75,7 @@ async fn a_sink_is_tried_by_a_button_that_only_an_admin_has() {
     assert!(!seen(&reader, "/ui/sinks").await.text.contains("Send a test"));
     assert!(!seen(&reader, "/ui/health").await.text.contains("max_connections"));
     let shown = seen(&admin, "/ui/health").await.text;
-    assert!(shown.contains("max_connections") && shown.contains("embedded:"), "{shown}");
+    assert!(shown.contains("max_connections"), "{shown}");
     let form = seen(&admin, "/ui/sinks").await;
     assert!(form.text.contains("Send a test to siem"), "{}", form.text);
     let send = async |cookie: &str, token: &str, sink: &str| {

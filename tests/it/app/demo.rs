@@ -30,6 +30,8 @@ fn the_demo_finds_the_attacks_harms_nobody_and_ends_in_time() {
     let [found, attacks, refused, keys] = numbers[..] else { panic!("{sum}") };
     assert!(found >= 5 && attacks >= 6, "{printed}");
     assert!(refused == 0 && keys >= 6, "{printed}");
+    let refused = |line: &&str| line.contains("nightly-batch") && line.contains("(BUDGET_EXCEEDED)");
+    assert!(printed.lines().any(|line| refused(&line)), "a budget is used up: {printed}");
     assert!(!printed.contains('\u{1b}'), "colours are for terminals");
 }
 

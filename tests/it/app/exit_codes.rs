@@ -119,6 +119,22 @@ fn an_imported_price_list_can_be_used_and_what_is_not_in_it_is_named() {
 }
 
 #[test]
+fn without_a_store_the_data_are_in_the_state_directory_unless_they_are_here_already() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = || {
+        let mut command = keyward(&["check-config", "--json"]);
+        command.current_dir(dir.path()).env("XDG_STATE_HOME", dir.path().join("state"));
+        let (code, printed, stderr) = run(&mut command);
+        assert_eq!(code, 0, "{stderr}");
+        let settings: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        settings["store"]["url"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(url(), format!("embedded:{}", dir.path().join("state/keyward").display()));
+    std::fs::create_dir(dir.path().join("keyward-data")).unwrap();
+    assert_eq!(url(), "embedded:./keyward-data");
+}
+
+#[test]
 fn check_config_prints_settings_that_mean_the_same_and_no_secret() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = keyward(&["check-config", "--preset", "strict"]);

@@ -35,7 +35,15 @@ fn a_folder_of_cloudtrail_is_replayed_with_one_command_that_says_who_would_be_ba
     let (code, said, errors) = run(&mut keyward(&arguments));
     assert_eq!(code, 0, "{errors}");
     assert!(errors.contains("51 records; 1 left out"), "{errors}");
-    assert!(said.contains("IMPOSSIBLE_TRAVEL"), "{said}");
+    assert!(
+        said.contains("  key:AKIAIOSFODNN7EXAMPLE at 2026-03-02T09:51:00.000Z: IMPOSSIBLE_TRAVEL\n"),
+        "who, when and for what: {said}"
+    );
+    let (_, said, _) = run(keyward(&arguments).arg("--json"));
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let banned = &said["figures"]["subjects"][0];
+    assert_eq!((&said["policy"], &said["figures"]["keys_banned"]), (&json!("as configured"), &json!(1)));
+    assert_eq!(banned["first_ban"], "2026-03-02T09:51:00.000Z", "{said}");
     let decisions = fs::read_to_string(output).unwrap();
     let decisions: Vec<Value> = decisions.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(decisions.len(), 51);
@@ -77,6 +85,17 @@ fn a_log_becomes_records_in_order_and_an_input_without_any_is_refused() {
     let records: Vec<Value> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let times: Vec<&str> = records.iter().map(|record| record["timestamp"].as_str().unwrap()).collect();
     assert_eq!(times, ["2026-03-02T09:13:22.000Z", "2026-03-03T09:13:22.000Z"]);
+    fs::write(path("broken.log.gz"), [0x1f, 0x8b, 8, 0]).unwrap();
+    let (logs, output) = ([path("access.log"), path("broken.log.gz")], path("records.jsonl"));
+    let arguments = ["import", "--map", "combined", &logs[0], &logs[1], "--json", "--output", &output];
+    let (code, counted, errors) = run(&mut keyward(&arguments));
+    assert_eq!(code, 0, "{errors}");
+    assert!(errors.contains("broken.log.gz: "), "{errors}");
+    let counted: Value = serde_json::from_str(&counted).unwrap();
+    assert_eq!((&counted["records"], &counted["unreadable"]), (&json!(2), &json!(0)));
+    assert_eq!(counted["unreadable_files"][0]["path"], path("broken.log.gz"));
+    let (code, _, errors) = run(&mut keyward(&["import", "--map", "combined", &path("missing.log")]));
+    assert_eq!(code, 66, "{errors}");
     fs::write(path("empty.log"), "nonsense\n").unwrap();
     let (code, _, errors) = run(&mut keyward(&["import", "--map", "combined", &path("empty.log")]));
     assert_eq!(code, 65, "{errors}");

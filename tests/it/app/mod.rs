@@ -42,6 +42,8 @@ pub(crate) fn keyward(arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    // What is started without a store of its own keeps nothing in the home of whoever runs the tests.
+    command.env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
     command.env_remove("RUST_LOG").args(arguments);
     command
 }

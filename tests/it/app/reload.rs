@@ -119,8 +119,13 @@ async fn settings_that_are_wrong_change_nothing_and_every_mistake_is_named() {
     scene.reload("[[sinks]]\nname = 'out'\ntype = 'file'\npath = '/nowhere/at/all'");
     let told = scene.newest("SETTINGS_RELOAD_FAILED", 2).await;
     assert!(told["mistakes"].to_string().contains("sinks.out"), "{told}");
+    scene.served.signal("HUP");
+    let failures =
+        || scene.served.log().iter().filter(|line| line.contains("the settings are wrong")).count();
+    eventually("they are read again", async || failures() == 3).await;
     write_whole(&scene.path("keyward.toml"), "");
     scene.served.signal("HUP");
+    // The same mistakes are told once.
     let told = scene.newest("SETTINGS_RELOAD_FAILED", 3).await;
     assert!(told["mistakes"].to_string().contains("`auth.tokens`"), "{told}");
     std::fs::remove_file(scene.path("keyward.toml")).unwrap();

@@ -200,7 +200,8 @@ fn nginx(around: &Around, port: u16, command: &mut Command) {
     let script = ("/etc/nginx/keyward.js", here(around, "keyward.js"));
     let log = ("/var/log/nginx/keyward.jsonl", here(around, "keyward.jsonl"));
     let application = ("127.0.0.1:3000", format!("127.0.0.1:{}", around.application));
-    let listen = ("listen 80;", format!("listen 127.0.0.1:{port};"));
+    let listen = ("listen 80 default_server;", format!("listen 127.0.0.1:{port} default_server;"));
+    let folded = ("listen [::]:80 default_server;", String::new());
     write(around, "keyward.js", &block(MIDDLEWARE, "## nginx", "js", &[moved(around), fails(around)]));
     let example = block(
         MIDDLEWARE,
@@ -211,6 +212,7 @@ fn nginx(around: &Around, port: u16, command: &mut Command) {
             log,
             application,
             listen,
+            folded,
             deadline(around, "js_fetch_timeout 200ms", "js_fetch_timeout 10s"),
         ],
     );

@@ -14,6 +14,7 @@ use keyward::{
         actor::Actor,
         counter::{Counter, CounterChange, CounterCount},
         debt::DebtBatch,
+        limit::Scope,
         observation::{Charge, Observation},
         record::Record,
         subject::Subject,
@@ -46,12 +47,20 @@ const MADE: u8 = 1;
 const LOST: u8 = 2;
 /// A part of the store is away: it makes nothing of what comes together with a charge of the key `gone`.
 const PARTLY: u8 = 3;
+/// They are made, and one more part of each did not answer.
+const HALF: u8 = 4;
 
 impl Unsteady {
     fn over(store: &Arc<dyn Store>, is_away: bool, to_lose: usize) -> Arc<Self> {
         let (away, to_lose) = (AtomicBool::new(is_away), AtomicUsize::new(to_lose));
         Arc::new(Self { inner: store.clone(), away, to_lose, charges: AtomicU8::new(ANSWERED) })
     }
+}
+
+/// What a part of the store may lack.
+fn lacking() -> CounterChange {
+    let counter = Counter { scope: Scope::Everything, id: 4 };
+    CounterChange { counter, back: None, add: Some((10, Millis::MAX / 2)) }
 }
 
 fn gone<T>() -> Result<T, StoreError> {
@@ -68,6 +77,10 @@ impl CounterStore for Unsteady {
             match self.charges.load(Relaxed) {
                 MADE => self.inner.observe(charges).await.and(late),
                 LOST => late,
+                HALF => {
+                    let unfinished = |seen| Observation { unfinished: true, owed: vec![lacking()], ..seen };
+                    Ok(self.inner.observe(charges).await?.into_iter().map(unfinished).collect())
+                }
                 PARTLY if charges.iter().any(|charge| charge.subject == Subject::key("gone")) => gone(),
                 _ => self.inner.observe(charges).await,
             }
@@ -228,6 +241,37 @@ async fn what_a_part_of_the_store_does_not_take_holds_up_nothing_else() {
     let span = (engine.now() - DAY, engine.now() + DAY);
     let used = engine.usage().table(&UsageQuery::new(Rows::Whole, span, engine.now())).await.unwrap().total;
     assert_eq!((tokens("there").await, used.requests, used.tokens), (50, 10, 100));
+}
+
+/// Of a charge with a name no part is owed that may be made: it is sent again until all parts answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_charge_of_which_a_part_did_not_answer_is_sent_again_by_its_name_and_counted_once() {
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
+    let counters = Unsteady::over(&store, false, 0);
+    counters.charges.store(HALF, Relaxed);
+    let roles = Arc::new(Roles { counters: counters.clone(), ..Roles::of(store.clone()) });
+    let start = Engine::start(roles, Arc::new(Geo::off()), limits_alone(1_000_000_000), options());
+    let (engine, intake) = (start.await.unwrap(), intake(300_000));
+    let subject = Subject::key("half");
+    for n in 0..10 {
+        let id = json!({"request_id": format!("r{n}"), "tokens_used": 10});
+        let answer = engine.record(&[record(&intake, "half", id, engine.now())], engine.now()).await;
+        assert!(answer[0].allowed && !answer[0].degraded);
+    }
+    let shutdown = CancellationToken::new();
+    let upkeep = tokio::spawn(engine.clone().upkeep(shutdown.clone()));
+    counters.charges.store(ANSWERED, Relaxed);
+    let span = (engine.now() - DAY, engine.now() + DAY);
+    let usage = UsageQuery::new(Rows::Whole, span, engine.now());
+    eventually("usage is written", async || engine.usage().table(&usage).await.unwrap().total.requests == 10)
+        .await;
+    shutdown.cancel();
+    upkeep.await.unwrap();
+    let seen = store.inspect(&subject, engine.now()).await.unwrap().unwrap().counts[ONE_HOUR];
+    let used = engine.usage().table(&usage).await.unwrap().total;
+    assert_eq!((seen.requests, seen.tokens, used.requests, used.tokens), (10, 100, 10, 100));
+    let lacked = store.counters(&[lacking().counter], engine.now()).await.unwrap()[0].used;
+    assert_eq!(lacked, 0, "the part was made when the charge was sent again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

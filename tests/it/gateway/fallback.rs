@@ -84,8 +84,9 @@ async fn a_silent_provider_falls_back_within_its_time_and_what_it_may_bill_is_ch
     let response = scene.post("/v1/chat/completions", &of("gpt-4.1")).send().await.unwrap();
     assert_eq!(response.status(), 200);
     let used = 10 * 2_000 + 5 * 8_000;
-    assert_eq!(nanos(&header(&response, "x-cost-usd")), used, "the client pays for its answer");
-    assert_eq!(scene.spent().await, held + used, "and for what the silent one may bill");
+    let cost = nanos(&header(&response, "x-cost-usd"));
+    assert_eq!(cost, held + used, "the client pays for its answer, and for what the silent one may bill");
+    assert_eq!(scene.spent().await, cost);
     let response = scene.post("/v1/chat/completions", &of("gpt-4.1-mini")).send().await.unwrap();
     assert_eq!(response.status(), 504);
     scene.stop().await;
@@ -103,6 +104,68 @@ async fn a_provider_that_cannot_be_reached_falls_back_and_costs_nothing() {
     assert_eq!(response.status(), 200);
     assert_eq!(nanos(&header(&response, "x-cost-usd")), 10 * 2_000 + 5 * 8_000);
     assert_eq!(scene.spent().await, 10 * 2_000 + 5 * 8_000);
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn what_never_had_a_connection_costs_nothing_however_long_it_took() {
+    // It never answers the greeting of TLS.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let settings = "first_byte_timeout_ms = 300\nmax_attempts = 1\nconnect_timeout_ms = 10000";
+    let scene = Scene::with(settings, |path| {
+        let route = "[[gateway.routes]]\nmodel = \"*\"\nupstreams = [\"gone\"]\n";
+        format!("{}{route}", upstream("gone", "openai", &url, path))
+    })
+    .await;
+    assert_eq!(scene.chat("hi", json!({ "max_tokens": 50 })).await.status(), 504);
+    assert_eq!(scene.spent().await, 0);
+    scene.stop().await;
+}
+
+/// A provider before which one model has no room for a minute, and another has.
+async fn limited(settings: &str) -> Scene {
+    let limited = post(|body: axum::body::Bytes| async move {
+        let asked: Value = serde_json::from_slice(&body).unwrap();
+        let is_small = asked["model"] == "gpt-4.1-mini";
+        let answer = json!({"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 5}});
+        let response = axum::response::Response::builder().header("content-type", "application/json");
+        let response = if is_small { response } else { response.status(429).header("retry-after", "60") };
+        response.body(axum::body::Body::from(answer.to_string())).unwrap()
+    });
+    let (url, _serving) = serve(Router::new().route("/v1/chat/completions", limited)).await;
+    Scene::with(settings, |path| {
+        let route = "[[gateway.routes]]\nmodel = \"gpt-4.1\"\nupstreams = [\"limited\"]\nfallback = [{ name = \
+                     \"limited\", model = \"gpt-4.1-mini\" }]\n";
+        format!("{}{route}", upstream("limited", "openai", &url, path))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_smaller_model_of_the_same_provider_is_asked_with_room_for_one_request_alone() {
+    let scene = limited("").await;
+    let body = chat("hi", json!({ "max_tokens": 50 }));
+    let held = serde_json::to_vec(&body).unwrap().len() as u64 * 2_000 + 50 * 8_000;
+    // Less than two of them.
+    let budget = format!("0.{:09}", held * 3 / 2);
+    let limits = json!([{ "unit": "requests", "window": "1min", "limit": 1 }]);
+    scene.register(json!({ "budget_usd": budget, "limits": limits })).await;
+    let response = scene.post("/v1/chat/completions", &body).send().await.unwrap();
+    assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
+    assert_eq!(scene.held().await, 0);
+    assert_eq!(scene.chat("hi", json!({})).await.status(), 429, "it counted as one");
+    scene.stop().await;
+}
+
+#[tokio::test]
+async fn a_model_that_the_key_may_not_use_is_no_fallback_for_it() {
+    let scene = limited("").await;
+    scene.register(json!({ "budget_usd": "1", "allowed_models": ["gpt-4.1"] })).await;
+    let response = scene.chat("hi", json!({})).await;
+    assert_eq!((response.status().as_u16(), header(&response, "retry-after")), (429, "60".to_owned()));
+    scene.register(json!({ "budget_usd": "1", "allowed_models": ["gpt-4.1-mini"] })).await;
+    assert_eq!(scene.chat("hi", json!({})).await.status(), 200, "the one that it may use is asked at once");
     scene.stop().await;
 }
 

@@ -122,7 +122,14 @@ async fn a_prompt_that_cannot_fit_is_refused_at_once_or_goes_to_a_model_in_which
 #[tokio::test]
 async fn a_request_that_cannot_be_read_is_refused_with_what_is_wrong() {
     let scene = Scene::with("", |_| EVERYWHERE.to_owned()).await;
-    for body in ["{", "[]", r#"{"model":7}"#, r#"{"model":"a","model":"b"}"#, r#"{"messages":[]}"#] {
+    for body in [
+        "{",
+        "[]",
+        r#"{"model":7}"#,
+        r#"{"model":"a","Model":"b"}"#,
+        r#"{"model":"a","model":"b"}"#,
+        r#"{"messages":[]}"#,
+    ] {
         let request = scene.post("/v1/chat/completions", &json!({})).body(body.to_owned());
         let answer = openai(request.send().await.unwrap()).await;
         assert_eq!(answer, expected(400, "invalid_request_error", ""), "{body}");

@@ -79,7 +79,7 @@ pub(super) struct Oracle {
     pub held: Vec<Held>,
     /// What records said, by key.
     used: [Used; super::run::KEYS],
-    /// What records said, as usage has it: refused ones are records, too.
+    /// What records said, as usage has it: what was refused before it was made has used nothing.
     told: Used,
 }
 
@@ -158,8 +158,9 @@ impl Oracle {
 
     /// A record: what it used, or `None` where Keyward refused the request.
     pub(super) fn record(&mut self, key: usize, used: Option<Used>) {
-        self.used[key].add(used.unwrap_or_default());
-        self.told.add(used.unwrap_or(Used::one(0, 0)));
+        let used = used.unwrap_or_default();
+        self.used[key].add(used);
+        self.told.add(used);
     }
 
     pub(super) fn give_back(&mut self, which: usize) {

@@ -25,6 +25,19 @@ pub(super) fn published(path: &str, open: bool, changes: &[(&str, String)]) -> S
 }
 
 #[test]
+fn nginx_does_not_start_beside_a_default_site_that_asks_nobody() {
+    let debian = "server { listen 80 default_server; listen [::]:80 default_server; root /var/www/html; }";
+    let words = super::programs::nginx_beside(debian);
+    assert!(words.contains("a duplicate default server"), "{words}");
+    let page = read(PAGE);
+    for step in
+        ["rm /etc/nginx/sites-enabled/default", "rm /etc/nginx/conf.d/default.conf", "a2dissite 000-default"]
+    {
+        assert!(page.contains(step), "{PAGE} says {step}");
+    }
+}
+
+#[test]
 fn the_page_shows_every_configuration_as_it_is_tested() {
     let page = read(PAGE);
     for path in super::programs::PUBLISHED {

@@ -147,13 +147,40 @@ const NGINX: &str = "pid nginx.pid;\nevents { }\nhttp {\n    access_log off;\n  
     include keyward.conf;\n}\n";
 
 fn nginx(around: &Around, command: &mut Command) {
-    let listen = ("listen 80;", format!("listen 127.0.0.1:{};", around.port));
-    around.write("keyward.conf", &around.published("deploy/nginx/keyward.conf", &[listen]));
+    let listen = [
+        ("listen 80 default_server;", format!("listen 127.0.0.1:{} default_server;", around.port)),
+        ("listen [::]:80 default_server;", String::new()),
+    ];
+    around.write("keyward.conf", &around.published("deploy/nginx/keyward.conf", &listen));
     around.write("nginx.conf", NGINX);
+    nginx_in(around.directory, command);
+    command.args(["-g", "daemon off;"]);
+}
+
+/// nginx, with the files of a folder.
+fn nginx_in(directory: &Path, command: &mut Command) {
     let root = provided("middleware", "nginx");
-    command.env("LD_LIBRARY_PATH", libraries(&root)).arg(root.join("usr/sbin/nginx"));
-    let prefix = format!("{}/", around.directory.display());
-    command.args(["-p", &prefix, "-c", "nginx.conf", "-e", "error.log", "-g", "daemon off;"]);
+    command.env("LD_LIBRARY_PATH", libraries(&root));
+    command.arg(root.join("usr/sbin/nginx"));
+    let prefix = format!("{}/", directory.display());
+    command.args(["-p", &prefix, "-c", "nginx.conf", "-e", "error.log"]);
+}
+
+/// What nginx says of the published configuration beside a site that a distribution brings.
+pub(super) fn nginx_beside(site: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("keyward.conf", &published("deploy/nginx/keyward.conf", false, &[]));
+    write("default", site);
+    write(
+        "nginx.conf",
+        &NGINX.replace("include keyward.conf;", "include keyward.conf;\n    include default;"),
+    );
+    let mut command = Command::new("env");
+    nginx_in(directory.path(), &mut command);
+    let done = command.arg("-t").output().unwrap();
+    assert!(!done.status.success(), "nginx does not start so");
+    String::from_utf8_lossy(&done.stderr).into_owned()
 }
 
 /// A program of the packages that `scripts/proxies` has unpacked, with its libraries.

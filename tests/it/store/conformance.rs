@@ -60,6 +60,8 @@ on_every_store! {
         a_charge_that_is_sent_again_finds_its_own_claim
         a_claimed_request_is_charged_once
         a_report_that_is_told_late_counts_at_its_own_time
+        what_is_settled_late_counts_at_its_own_time
+        what_asks_behind_a_report_is_decided_behind_it
         a_peek_says_what_a_charge_would_and_changes_nothing
         a_subject_that_is_kept_out_still_charges_what_it_shares
     }
@@ -74,6 +76,7 @@ on_every_store! {
         a_reservation_that_is_given_back_holds_nothing_and_has_no_end
         what_has_ended_is_not_changed_any_more
         what_was_seen_on_its_way_is_completed_once_and_then_forgotten
+        what_counts_for_nobody_completes_what_was_seen_and_settles_nothing_else
         many_that_were_seen_on_their_way_are_forgotten_at_once
         a_record_is_told_for_an_hour_that_its_reservation_lapsed
         who_gives_back_and_who_ends_at_once_do_so_once

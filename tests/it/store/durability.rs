@@ -3,10 +3,14 @@
 use std::{fs, path::Path};
 
 use keyward::{
-    domain::{DAY, HOUR, MINUTE, observation::Charge, profile::Profile},
+    domain::{
+        DAY, HOUR, MINUTE,
+        observation::{Charge, ChargeMode, Claim, LedgerEntry},
+        profile::Profile,
+    },
     store::{
-        CounterStore, Document, DocumentKind, DocumentStore, EventLog, EventQuery, EventWriter, ProfileStore,
-        ReservationStore, StandingLookup, StandingStore, StoreControl, StoreError,
+        ClaimStore, CounterStore, Document, DocumentKind, DocumentStore, EventLog, EventQuery, EventWriter,
+        ProfileStore, ReservationStore, StandingLookup, StandingStore, StoreControl, StoreError,
         embedded::{EmbeddedOptions, EmbeddedStore},
     },
 };
@@ -105,6 +109,36 @@ async fn counters_and_reservations_survive_a_restart() {
         [],
         "what was ended is not there again"
     );
+}
+
+#[tokio::test]
+async fn a_retry_is_recognised_after_a_restart_and_after_a_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let reported = |claim| {
+        let entry = LedgerEntry { claim: Some(claim), ..LedgerEntry::default() };
+        Charge { mode: ChargeMode::Report, entry: Some(Box::new(entry)), ..charge(&key("retried"), START, 7) }
+    };
+    assert_eq!(observe(&store, reported(1)).await.claim, Claim::Fresh);
+    store.answer_claim(&key("retried"), 1, b"yes", START + 1).await.unwrap();
+    eventually("the claim is on the disk, though snapshots are an hour apart", async || {
+        let copy = crashed(directory.path());
+        let found = open(copy.path()).claimed(&key("retried"), 1, START + 2).await.unwrap();
+        found == Claim::Answered(b"yes".to_vec())
+    })
+    .await;
+    for claim in 2..2_000 {
+        observe(&store, reported(claim)).await;
+    }
+    store.close().await.unwrap();
+    drop(store);
+    let store = open(directory.path());
+    assert_eq!(observe(&store, reported(1)).await.claim, Claim::Answered(b"yes".to_vec()));
+    for claim in 2..2_000 {
+        assert_eq!(observe(&store, reported(claim)).await.claim, Claim::InFlight, "{claim}");
+    }
+    let day = store.inspect(&key("retried"), START).await.unwrap().unwrap().counts[3];
+    assert_eq!((day.requests, day.tokens), (1_999, 1_999 * 7), "each is charged once");
 }
 
 #[tokio::test]

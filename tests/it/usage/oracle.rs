@@ -127,9 +127,9 @@ impl Life {
             }
         };
         let late = stamped.filter(|at| *at < self.now - LATE);
-        let totals = Totals {
+        let made = Totals {
             requests: 1,
-            refused: u64::from(refused_before),
+            refused: 0,
             client_errors: u64::from((400..500).contains(&status)),
             server_errors: u64::from(status >= 500),
             input_tokens: prompt,
@@ -138,6 +138,7 @@ impl Life {
             tokens: prompt + completion + reasoning,
             cost_nanos: cost as u64,
         };
+        let totals = if refused_before { Totals { refused: 1, ..Totals::default() } } else { made };
         let wire: WireRecord = parse(&serde_json::to_vec(&body).unwrap()).unwrap();
         let record = self.intake.record(wire, self.now).unwrap();
         (record, Some((late.unwrap_or(self.now), [project, model, Some(key)], totals)))

@@ -26,7 +26,11 @@ _BEARER = re.compile(r"(?i:bearer)[ \t]+([!-~]{1,512})")
 _PLAIN = re.compile(r"[!-~]{1,512}")
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "max_tokens_to_sample")
 #: Routes to models that answer without tokens.
-_WITHOUT_OUTPUT = ("embeddings", "moderations", "rerank", "count_tokens")
+_WITHOUT_OUTPUT = (
+    "embeddings", "moderations", "rerank", "count_tokens", ":countTokens", ":embedContent", ":batchEmbedContents"
+)  # fmt: skip
+#: Routes that name the model themselves: Gemini's and Azure's. Azure's is a deployment, which has no price.
+_OF_MODEL = re.compile(r"/models/(?P<model>[^/:]+):\w+$|/openai/deployments/[^/]+/")
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
@@ -46,9 +50,9 @@ def key_in(name: str, value: str) -> str | None:
 
 
 def keys_of(headers: Iterable[tuple[str, str]], names: Sequence[str] = KEY_HEADERS) -> set[str | None]:
-    """All keys that the headers name. Header names are in lower case."""
-    given = ((name, value.strip(" \t")) for name, value in headers if name in names)
-    return {key_in(name, value) for name, value in given if value}
+    """All keys that the headers name. Header names are in lower case. A comma joins what came in several of one name."""
+    given = ((name, part.strip(" \t")) for name, value in headers if name in names for part in value.split(","))
+    return {key_in(name, part) for name, part in given if part}
 
 
 def keys_in_query(query: str, names: Sequence[str]) -> set[str | None]:
@@ -110,7 +114,8 @@ class Clients:
         client = _address(peer or "127.0.0.1")
         if client is None:
             return "127.0.0.1"
-        entries = [entry for line in forwarded for entry in line.split(",")]
+        quotes = self.header == "forwarded"
+        entries = [entry for line in forwarded for entry in _parts(line, ",", quotes) if entry.strip()]
         for entry in reversed(entries):
             before = _address(self._named(entry))
             if not self._trusts(client) or before is None:
@@ -124,8 +129,32 @@ class Clients:
     def _named(self, entry: str) -> str:
         if self.header != "forwarded":
             return entry
-        found = re.search(r'(?:^|;)\s*for=(?:"([^"]*)"|([^;\s]*))', entry, re.IGNORECASE)
-        return (found[1] or found[2] or "") if found else ""
+        pairs = (pair.strip() for pair in _parts(entry, ";", True))
+        return next((pair[4:] for pair in pairs if pair[:4].lower() == "for="), "")
+
+
+def _parts(text: str, separator: str, quotes: bool) -> list[str]:
+    """The parts of a text between separators; with `quotes` only between those that stand in no quoted string.
+
+    They are looked for from the right: what a client sent stands left, and may end within quotes.
+    """
+    if not quotes:
+        return text.split(separator)
+    parts, end, quoted = [], len(text), False
+    for at in range(len(text) - 1, -1, -1):
+        if text[at] == '"' and not _is_escaped(text, at):
+            quoted = not quoted
+        elif text[at] == separator and not quoted:
+            parts.append(text[at + 1 : end])
+            end = at
+    return [text[:end], *reversed(parts)]
+
+
+def _is_escaped(text: str, at: int) -> bool:
+    start = at
+    while start > 0 and text[start - 1] == "\\":
+        start -= 1
+    return (at - start) % 2 == 1
 
 
 def _address(text: str) -> Address | None:
@@ -164,7 +193,8 @@ def may_be_json(start: bytes) -> bool:
 def estimate(body: bytes, path: str = "", most_tokens: int = MOST_TOKENS) -> Estimate:
     """The estimate that a body gives: its caps on output, and a third of its bytes for the prompt.
 
-    A body that names no model, or is no JSON object, asks no model: it holds no tokens.
+    A body that is no JSON object asks no model, and holds no tokens; neither does one that names no model and no cap,
+    where its path names no model either, as Gemini's and Azure's do.
     """
     try:
         # Whole numbers may have more digits than Python reads as such.
@@ -173,9 +203,12 @@ def estimate(body: bytes, path: str = "", most_tokens: int = MOST_TOKENS) -> Est
         return unread(body, path, most_tokens) if may_be_json(body[:64]) else Estimate()
     except ValueError:
         return Estimate()
-    if not isinstance(asked, dict) or asked.get("model") is None:
+    if not isinstance(asked, dict):
         return Estimate()
-    known, model = unread(body, path, _cap(asked, most_tokens)), asked["model"]
+    model, of_path = asked.get("model"), _OF_MODEL.search(path)
+    if model is None and of_path is None and not _caps(asked):
+        return Estimate()
+    known, model = unread(body, path, _cap(asked, most_tokens)), of_path["model"] if model is None and of_path else model
     return replace(known, model=cut(model, 128) or None) if isinstance(model, str) else known
 
 
@@ -184,11 +217,15 @@ def unread(body: bytes, path: str, output_tokens: int) -> Estimate:
     return Estimate(-(-len(body) // _BYTES_PER_TOKEN), 0 if path.endswith(_WITHOUT_OUTPUT) else output_tokens)
 
 
-def _cap(asked: dict[str, Any], most_tokens: int) -> int:
+def _caps(asked: dict[str, Any]) -> list[Any]:
+    """What caps the output, in any dialect."""
     inner = asked.get("generationConfig")
     inner = inner.get("maxOutputTokens") if isinstance(inner, dict) else None
-    named = [asked[name] for name in _CAPS if asked.get(name) is not None] + ([inner] if inner is not None else [])
-    caps = [_whole(value) for value in named]
+    return [asked[name] for name in _CAPS if asked.get(name) is not None] + ([inner] if inner is not None else [])
+
+
+def _cap(asked: dict[str, Any], most_tokens: int) -> int:
+    caps = [_whole(value) for value in _caps(asked)]
     known = [cap for cap in caps if cap is not None]
     most = max(known) if known and len(known) == len(caps) else max([most_tokens, *known])
     answers = max(_whole(asked.get("n")) or 1, _whole(asked.get("best_of")) or 1)

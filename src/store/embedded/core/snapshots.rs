@@ -4,15 +4,15 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{Core, Unsaved};
 use crate::{
-    domain::{DAY, HOUR, Millis, profile::Profile, subject::Subject},
+    domain::{DAY, HOUR, Millis, subject::Subject},
     store::{
         StoreError,
         embedded::{
-            document_rows,
+            claim_rows, document_rows,
             effects::Effect,
             event_rows, ledger_rows,
             memory::Memory,
-            sqlite::{decode, encode, encode_profile, failed},
+            sqlite::{decode, encode, failed, profile_blob},
             standing_rows,
         },
     },
@@ -43,6 +43,7 @@ impl Core {
             }
         }
         ledger_rows::load(&self.connection, &self.memory.ledger)?;
+        self.memory.claims.restore(claim_rows::all(&self.connection)?);
         for record in standing_rows::all(&self.connection)? {
             self.memory.counters.apply(&record.subject, Some(record.standing), &[]);
         }
@@ -69,22 +70,25 @@ impl Core {
 
     /// Writes the counters of limits, and reservations, that have changed.
     pub(in crate::store::embedded) fn save_counters(&mut self) {
-        if let Err(error) = self.save_ledger() {
+        if let Err(error) = self.save_ledger(AT_ONCE) {
             tracing::warn!(%error, "counters of limits could not be written; they stay in memory");
         }
     }
 
-    fn save_ledger(&mut self) -> Result<(), StoreError> {
-        let unsaved = self.memory.ledger.take_dirty();
-        if unsaved.counters.is_empty() && unsaved.reservations.is_empty() {
+    /// With up to so many claims of requests.
+    fn save_ledger(&mut self, claims: usize) -> Result<(), StoreError> {
+        let unsaved = self.memory.ledger.take_dirty(&self.memory.claims, claims);
+        if unsaved.counters.is_empty() && unsaved.reservations.is_empty() && unsaved.claims.is_empty() {
             return Ok(());
         }
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let saved = ledger_rows::save(&transaction, &unsaved);
+        let saved = saved.and_then(|()| claim_rows::save(&transaction, &unsaved.claims));
         let saved = saved.and_then(|()| transaction.commit().map_err(failed));
         if saved.is_err() {
             self.memory.ledger.wait_again(&unsaved);
+            self.memory.claims.wait_again(&unsaved.claims);
         }
         saved
     }
@@ -125,7 +129,7 @@ impl Core {
     /// Writes everything that waits and folds the log of SQLite into its file.
     pub(in crate::store::embedded) fn save_all(&mut self) -> Result<(), StoreError> {
         self.tick();
-        self.save_counters();
+        self.save_ledger(usize::MAX)?;
         while self.has_backlog() {
             self.save_some()?;
         }
@@ -153,6 +157,7 @@ impl Core {
             ("events", "seq", "time", before(self.options.event_retention_days)),
             ("profiles", "subject", "last_seen", silent),
             ("subjects", "subject", "last_now", now.saturating_sub(IDLE)),
+            ("claims", "name", "ends", now),
         ] {
             let old = format!("SELECT {key} FROM {table} WHERE {age} < ? LIMIT {AT_ONCE}");
             let sql = format!("DELETE FROM {table} WHERE {key} IN ({old})");
@@ -174,9 +179,9 @@ fn save_windows(connection: &Connection, memory: &Memory, subject: &Subject) -> 
 }
 
 fn save_profile(connection: &Connection, memory: &Memory, subject: &Subject) -> Result<(), StoreError> {
-    let read = |profile: &Profile| (profile.last_seen, encode_profile(profile));
+    let read = |packed: &[u8], last_seen| (last_seen, profile_blob(packed));
     let Some((last_seen, blob)) = memory.profiles.save(subject, read) else { return Ok(()) };
     let sql = "INSERT OR REPLACE INTO profiles (subject, last_seen, profile) VALUES (?, ?, ?)";
-    let values = params![subject.as_str(), last_seen.unwrap_or_default(), blob?];
+    let values = params![subject.as_str(), last_seen, blob];
     connection.prepare_cached(sql).and_then(|mut s| s.execute(values)).map(drop).map_err(failed)
 }

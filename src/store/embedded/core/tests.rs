@@ -11,8 +11,9 @@ use crate::domain::{
     window::{Counts, WindowLimits},
 };
 use crate::store::{
-    Respond, Responded,
+    ProfileVersion, Respond, Responded, WholeProfile,
     embedded::{event_rows, memory::Counters, sqlite, standings},
+    pack_profile,
 };
 
 const START: Millis = 1_760_000_000_000;
@@ -101,11 +102,14 @@ fn a_full_disk_refuses_the_change_and_counting_goes_on() {
 fn a_snapshot_that_failed_is_written_later() {
     let mut core = core();
     let profile = Profile { requests: 5, last_seen: Some(START), ..Profile::default() };
+    let packed = pack_profile(&profile, Vec::new()).unwrap();
+    let over = vec![ProfileVersion::default()];
+    let whole = WholeProfile { packed, last_seen: START, over, version: ProfileVersion(1) };
     for number in 0..200 {
         let subject = Subject::key(&format!("k1:{number}"));
         core.memory.counters.observe(&Charge { subject: subject.clone(), ..charge(START) });
         let mark = core.memory.profiles.get(&subject).unwrap_err();
-        core.memory.profiles.merge_loaded(&subject, mark, None, &profile).unwrap();
+        assert!(core.memory.profiles.replace(&subject, Err(mark), &whole));
     }
     fill_disk(&core);
     core.tick();

@@ -1,6 +1,6 @@
-//! Claims of request ids. In memory only: a retry after a restart is judged anew.
+//! Claims of request ids, and which of them are still to be written: a retry is recognised after a restart, too.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use parking_lot::Mutex;
 
@@ -39,6 +39,17 @@ struct Held {
     claims: HashMap<String, Claimed>,
     /// Claims in the order they were made, with when they end.
     order: VecDeque<(Millis, String)>,
+    /// Requests whose claims are not written as they are.
+    dirty: HashSet<String>,
+}
+
+/// A claim of a request, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store::embedded) struct SavedClaim {
+    pub(in crate::store::embedded) name: String,
+    pub(in crate::store::embedded) ends: Millis,
+    /// `None`: nobody has answered.
+    pub(in crate::store::embedded) answer: Option<Vec<u8>>,
 }
 
 /// The name under which a request is claimed.
@@ -100,7 +111,37 @@ impl Claims {
     ) -> Claim {
         let ends = charge.now.saturating_add(self.retry_span);
         let claimed = Claimed { ends, by: charge.attempt(), kept, answer: None };
-        self.claim_until(&request_name(claim), charge.now, claimed)
+        let name = request_name(claim);
+        let found = self.claim_until(&name, charge.now, claimed);
+        if found == Claim::Fresh {
+            self.held.lock().dirty.insert(name);
+        }
+        found
+    }
+
+    /// Up to so many claims of requests that are not written as they are, taken.
+    pub(in crate::store::embedded) fn take_dirty(&self, most: usize) -> Vec<SavedClaim> {
+        let mut held = self.held.lock();
+        let names: Vec<String> = held.dirty.iter().take(most).cloned().collect();
+        let saved = names.into_iter().filter_map(|name| {
+            held.dirty.remove(&name);
+            let claimed = held.claims.get(&name)?;
+            Some(SavedClaim { ends: claimed.ends, answer: claimed.answer.clone(), name })
+        });
+        saved.collect()
+    }
+
+    /// Notes that what was taken could not be written.
+    pub(in crate::store::embedded) fn wait_again(&self, claims: &[SavedClaim]) {
+        self.held.lock().dirty.extend(claims.iter().map(|claim| claim.name.clone()));
+    }
+
+    /// Puts back what was written, the oldest first; used before the first claim.
+    pub(in crate::store::embedded) fn restore(&self, claims: Vec<SavedClaim>) {
+        for SavedClaim { name, ends, answer } in claims {
+            let claimed = Claimed { ends, by: 0, kept: None, answer };
+            self.claim_until(&name, Millis::MIN, claimed);
+        }
     }
 
     fn claim_until(&self, request: &str, now: Millis, claimed: Claimed) -> Claim {
@@ -116,10 +157,12 @@ impl Claims {
 
     /// Keeps the answer to a claimed request. An answer that comes after the end of its claim is dropped.
     pub(in crate::store::embedded) fn finish(&self, request: &str, answer: &[u8], now: Millis) {
-        if let Some(claimed) = self.held.lock().claims.get_mut(request)
+        let mut held = self.held.lock();
+        if let Some(claimed) = held.claims.get_mut(request)
             && claimed.ends > now
         {
             claimed.answer = Some(answer.to_vec());
+            held.dirty.insert(request.to_owned());
         }
     }
 }
@@ -133,6 +176,7 @@ impl Held {
             // A request that was claimed again has a later end, and a later place in the order.
             if self.claims.get(request).is_some_and(|current| current.ends == *ends) {
                 self.claims.remove(request);
+                self.dirty.remove(request);
             }
             self.order.pop_front();
         }
@@ -172,5 +216,34 @@ mod tests {
         }
         let held = claims.held.lock();
         assert_eq!((held.claims.len(), held.order.len()), (10, 10));
+    }
+
+    #[test]
+    fn what_was_written_is_known_again_and_what_changed_since_is_written_again() {
+        let claims = Claims::new(10, 5 * LASTS);
+        for claim in [7, 8] {
+            claims.claim_request(&Charge::look(Subject::key("a"), 0), claim, None);
+        }
+        claims.claim("a piece of work", 0);
+        claims.finish(&request_name(7), b"yes", 1);
+        let saved = claims.take_dirty(9);
+        assert_eq!(
+            (saved.len(), claims.take_dirty(9).len()),
+            (2, 0),
+            "each once, and no work of an instance"
+        );
+        claims.finish(&request_name(8), b"no", 1);
+        let changed = claims.take_dirty(9);
+        assert_eq!(
+            changed.iter().map(|claim| claim.answer.as_deref()).collect::<Vec<_>>(),
+            [Some(&b"no"[..])]
+        );
+        claims.wait_again(&changed);
+        assert_eq!(claims.take_dirty(9), changed);
+        let again = Claims::new(10, 5 * LASTS);
+        again.restore(saved);
+        assert_eq!(again.look(&request_name(7), 5 * LASTS - 1), Claim::Answered(b"yes".to_vec()));
+        assert_eq!(again.look(&request_name(8), 2), Claim::InFlight, "as it was written");
+        assert_eq!(again.look(&request_name(7), 5 * LASTS), Claim::Fresh);
     }
 }

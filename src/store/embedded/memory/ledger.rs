@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    claims::Claims,
+    claims::{Claims, SavedClaim},
     counters::Counters,
     settling::{give_windows_back, settling},
 };
@@ -78,6 +78,10 @@ impl Ledger {
                 };
             }
         }
+        if charge.mode == ChargeMode::Peek {
+            let settled = inner.complete(charge);
+            return Observation { settled, ..inner.charge(charge, windows) };
+        }
         let settles = charge.settles().filter(|_| charge.mode == ChargeMode::Report);
         let found = settles.map(|settles| inner.found(&settles.id, charge.now));
         let lapsed = found.as_ref().is_some_and(|id| inner.has_lapsed(id, charge.now));
@@ -91,8 +95,7 @@ impl Ledger {
                 inner.charge(&changed, windows)
             }
         };
-        let charged =
-            observation.admitted && charge.mode != ChargeMode::Peek || charge.mode == ChargeMode::Report;
+        let charged = observation.admitted || charge.mode == ChargeMode::Report;
         if let Some(claim) = charge.claim().filter(|_| charged) {
             claims.claim_request(charge, claim, settled.clone());
         }
@@ -222,9 +225,10 @@ impl Ledger {
     }
 
     /// What changed since the last call: each counter and reservation as it is now, or `None` when it is gone.
-    pub(in crate::store::embedded) fn take_dirty(&self) -> Unsaved {
+    /// With what they charged up to so many claims: a charge and its claim are made under one lock.
+    pub(in crate::store::embedded) fn take_dirty(&self, claims: &Claims, most: usize) -> Unsaved {
         let mut inner = self.0.lock();
-        let unsaved = inner.unsaved();
+        let unsaved = Unsaved { claims: claims.take_dirty(most), ..inner.unsaved() };
         inner.dirty_counters.clear();
         inner.dirty_reservations.clear();
         unsaved
@@ -269,6 +273,7 @@ impl Ledger {
 pub(in crate::store::embedded) struct Unsaved {
     pub(in crate::store::embedded) counters: Vec<(Counter, Option<Amounts>)>,
     pub(in crate::store::embedded) reservations: Vec<(String, Option<Kept>)>,
+    pub(in crate::store::embedded) claims: Vec<SavedClaim>,
 }
 
 impl Inner {
@@ -335,7 +340,7 @@ impl Inner {
         let counters = self.dirty_counters.iter().map(|c| (c.clone(), self.counters.get(c).cloned()));
         let reservations = self.dirty_reservations.iter();
         let reservations = reservations.map(|id| (id.clone(), self.reservations.get(id).cloned()));
-        Unsaved { counters: counters.collect(), reservations: reservations.collect() }
+        Unsaved { counters: counters.collect(), reservations: reservations.collect(), claims: Vec::new() }
     }
 
     fn uncounted(&self) -> Uncounted {

@@ -13,7 +13,7 @@ pub use counters::Counters;
 pub use ledger::Ledger;
 
 use claims::Claims;
-pub(super) use claims::request_name;
+pub(super) use claims::{SavedClaim, request_name};
 pub(super) use ledger::{Kept, Unsaved};
 use profiles::Profiles;
 pub(super) use subject_state::keep_until;

@@ -28,15 +28,19 @@ pub(super) fn settling(
     let held = reservation.counts;
     let used = if keeps { held } else { charge.counts };
     let over = |used: u64, held: u64| used.saturating_sub(held);
+    // One that is told late counts at its own time: what is held is given back whole.
+    let is_apart = charge.counted_at().is_some() && !keeps && reservation.stage != Stage::Observed;
+    let stays = if is_apart { Counts::default() } else { used };
     let spare = Counts {
-        requests: over(held.requests, used.requests),
-        tokens: over(held.tokens, used.tokens),
+        requests: over(held.requests, stays.requests),
+        tokens: over(held.tokens, stays.tokens),
         ..Counts::default()
     };
     if !spare.is_zero() {
         let refund = Refund { charged_at: reservation.charged_at, counts: spare, peer: None };
         windows.apply(&charge.subject, None, &[refund]);
     }
+    let held = if is_apart { Counts::default() } else { held };
     let (requests, tokens) = (over(used.requests, held.requests), over(used.tokens, held.tokens));
     let counters = if keeps {
         charge.counters.iter().map(CounterCharge::of_nothing).collect()

@@ -241,6 +241,7 @@ fn seen(windows: &Windows, state: &SubjectState, now: Millis) -> Observation {
         settled: None,
         lapsed: false,
         owed: Vec::new(),
+        unfinished: false,
     }
 }
 

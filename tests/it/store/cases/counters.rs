@@ -456,6 +456,37 @@ pub(crate) async fn a_report_that_is_told_late_counts_at_its_own_time(store: &dy
     assert_eq!((tokens(&seen), seen.created), ([0, 0, 5, 5], true));
 }
 
+/// What was held is given back, also where more is used than that.
+pub(crate) async fn what_is_settled_late_counts_at_its_own_time(store: &dyn Store) {
+    for (name, used) in [("late-less", 50), ("late-more", 70)] {
+        assert!(observe(store, reserve(name, name, 60, START + MINUTE)).await.admitted);
+        let mut late = settle(name, name, used, false);
+        late.entry.as_mut().unwrap().counted_at = Some(START - 20 * MINUTE);
+        let seen = observe(store, late).await;
+        assert!(seen.settled.is_some(), "{name}");
+        assert_eq!(seen.counts.map(|counts| counts.tokens), [0, 0, used, used], "{name}");
+        assert_eq!(seen.counts.map(|counts| counts.requests), [0, 0, 1, 1], "{name}");
+    }
+}
+
+/// In one call, and whichever slots their counters are in.
+pub(crate) async fn what_asks_behind_a_report_is_decided_behind_it(store: &dyn Store) {
+    for (name, reported, asked) in [("order-over", 1_200, 1), ("order-just", 600, 500)] {
+        let of = |mode, who: &str, amount| {
+            let counters = vec![quota(project(name), DAILY, amount, 1_000, START)];
+            Charge { mode, ..with(charge(&key(&format!("{name}-{who}")), START, 1), counters) }
+        };
+        let charges = [
+            of(ChargeMode::Report, "one", reported),
+            of(ChargeMode::Admit, "two", asked),
+            of(ChargeMode::Report, "three", 7),
+        ];
+        let seen = store.observe(&charges).await.unwrap();
+        assert!(!seen[1].admitted, "{name}");
+        assert_eq!(used(&seen[2]), [reported + 7], "{name}");
+    }
+}
+
 /// Also with counters.
 pub(crate) async fn a_peek_says_what_a_charge_would_and_changes_nothing(store: &dyn Store) {
     let asked = |mode, amount| {

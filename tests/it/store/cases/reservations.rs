@@ -5,7 +5,7 @@ use keyward::{
     domain::{
         DAY, HOUR, MINUTE, Millis, SECOND,
         calendar::Zone,
-        observation::{Charge, LedgerEntry, Observation},
+        observation::{Charge, ChargeMode, LedgerEntry, Observation},
         reservation::{Ended, Reservation, ReservationChange, ReservationChanged, ReservationId, Stage},
         usage::{Bucket, Grouping, Rows, Totals, UsageKey, UsageQuery},
     },
@@ -97,6 +97,22 @@ pub(crate) async fn what_was_seen_on_its_way_is_completed_once_and_then_forgotte
     assert_eq!(holds(store, "late", UNTIL).await, (7, 7, 2), "what was counted stays");
     assert_eq!(change(store, "late", ReservationChange::GiveBack, UNTIL).await, ReservationChanged::Unknown);
     assert_eq!((usage(store, "late").await, end(store, "late", UNTIL + DAY).await), ([(0, 0, 0); 2], vec![]));
+}
+
+/// A record that is no failure of its key, such as one with credentials that a provider refused.
+pub(crate) async fn what_counts_for_nobody_completes_what_was_seen_and_settles_nothing_else(
+    store: &dyn Store,
+) {
+    let seen = observed(store, "nobody").await;
+    let peek = |id: &str, name: &str| Charge { mode: ChargeMode::Peek, ..settle(id, name, 7, false) };
+    let own = id("nobody");
+    let completed = observe(store, peek(own.as_str(), "nobody")).await;
+    assert_eq!((completed.completes(), completed.settled), (true, Some(seen)));
+    assert_eq!(holds(store, "nobody", START).await, (0, 0, 1), "what was counted when it was seen stays");
+    assert_eq!(observe(store, peek(own.as_str(), "nobody")).await.settled, None, "once");
+    assert!(observe(store, reserve("held-on", "held-on", 60, UNTIL)).await.admitted);
+    assert_eq!(observe(store, peek("held-on", "held-on")).await.settled, None);
+    assert_eq!(holds(store, "held-on", START).await, (60, 60, 1), "it is held on");
 }
 
 /// There may be as many as there are requests: at their end they take no step each, and hide nothing that takes one.

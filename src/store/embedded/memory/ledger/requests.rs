@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Inner;
 use crate::domain::{
     Millis,
+    observation::Charge,
     reservation::{Reservation, Stage},
 };
 
@@ -16,6 +17,15 @@ impl Inner {
             |id: &&String| self.reservations.get(*id).is_some_and(|kept| kept.reservation.is_charged(now));
         let named = self.requests.get(id).filter(|_| !self.reservations.contains_key(&**id));
         named.filter(is_charged).cloned().unwrap_or_else(|| id.to_string())
+    }
+
+    /// Takes the observation that a charge completes which counts for nobody: what was counted when the request was
+    /// seen stays as it is.
+    pub(super) fn complete(&mut self, charge: &Charge) -> Option<Reservation> {
+        let id = self.found(&charge.settles()?.id, charge.now);
+        let kept = self.reservations.get(&id).filter(|kept| kept.reservation.stage == Stage::Observed)?;
+        let is_open = kept.reservation.is_open_to(&charge.subject, charge.now);
+        is_open.then(|| self.take(&id)).flatten().map(|kept| kept.reservation)
     }
 
     /// Has the name of its request lead to a reservation, unless it leads to a later one.
