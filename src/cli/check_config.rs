@@ -92,7 +92,7 @@ async fn send_test(config: &Config, name: &str) -> Result<(), Failure> {
     let event = forward::test_event(SUMMARY, &Actor::command_line(user.as_deref()), clock::wall());
     match forward::try_sink(sink, &sink_context()?, &event).await {
         Ok(answer) => Ok(output::line(&format!("{name}: sent; {}", output::plain(&answer)))?),
-        Err(TrialError::Setting(error)) => Err(AppError::Settings(error.into()).into()),
+        Err(TrialError::Setting(error)) => Err(AppError::Settings((*error).into()).into()),
         Err(error) => {
             let text = format!("{name}: {}", output::plain(&error.to_string()));
             Err(Failure::new(code::UNAVAILABLE, text))

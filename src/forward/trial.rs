@@ -25,7 +25,7 @@ const CLOSE: Duration = Duration::from_secs(2);
 pub enum TrialError {
     /// The sink cannot be opened: a secret or a file is missing.
     #[error("{0}")]
-    Setting(#[from] SettingError),
+    Setting(Box<SettingError>),
     /// The receiver did not take it, or was not reached.
     #[error("{0}")]
     Send(#[from] SendError),
@@ -56,7 +56,7 @@ pub async fn try_sink(
     context: &SinkContext,
     event: &Event,
 ) -> Result<String, TrialError> {
-    let mut sink = settings.open(context)?;
+    let mut sink = settings.open(context).map_err(|error| TrialError::Setting(Box::new(error)))?;
     let tried = send(&mut *sink, settings.common().timeout(), event).await;
     let _ = clock::timeout(CLOSE, sink.close()).await;
     tried
