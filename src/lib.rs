@@ -19,6 +19,7 @@ pub mod intake;
 pub mod mock_provider;
 pub mod outbound;
 mod picture;
+pub mod preview;
 pub mod pricing;
 pub mod replay;
 pub mod report;

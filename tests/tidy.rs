@@ -114,6 +114,7 @@ fn rooms_look_down_and_never_up() {
     );
     up(&["crate::replay", "crate::http", "crate::app", "crate::cli"], &["src/explain"]);
     up(&["crate::http", "crate::web", "crate::report", "crate::app", "crate::cli"], &["src/week"]);
+    up(&["crate::http", "crate::web", "crate::app", "crate::cli"], &["src/preview"]);
     up(&["crate::web", "crate::app", "crate::cli"], &["src/http"]);
     up(&["crate::app", "crate::cli"], &["src/web"]);
     up(&["crate::cli"], &["src/app"]);

@@ -8,6 +8,7 @@ use std::{
 use super::Running;
 use crate::{
     config::{Config, mask_url},
+    engine::is_token,
     geo::GeoState,
     pricing::{PriceSource, PriceStatus},
 };
@@ -20,7 +21,7 @@ const OBSERVES: &str = "*** OBSERVES ONLY *** nothing is refused: bans, throttle
 /// The lines that `serve` prints when it is ready. The first holds the URL.
 pub fn banner(config: &Config, running: &Running) -> String {
     let url = format!("http://{}", reachable(running.address));
-    let open = config.auth.tokens.is_empty();
+    let open = running.is_open();
     let header = if open { "" } else { " -H 'authorization: Bearer <token>'" };
     let mut text = format!("keyward {} listens on {url}\n", env!("CARGO_PKG_VERSION"));
     // Writing to a String cannot fail.
@@ -42,7 +43,7 @@ pub fn banner(config: &Config, running: &Running) -> String {
     if let Some(address) = running.gateway_address() {
         let _ = writeln!(text, "  gateway  {}", gateway(config, address));
     }
-    let _ = writeln!(text, "  access   {}", access(config));
+    let _ = writeln!(text, "  access   {}", access(tokens(config, running), open));
     let _ = writeln!(text, "  docs     {url}/docs");
     let _ = writeln!(
         text,
@@ -104,8 +105,17 @@ fn gateway(config: &Config, address: SocketAddr) -> String {
     format!("http://{} to {}; docs/gateway.md", reachable(address), names.join(", "))
 }
 
-fn access(config: &Config) -> String {
-    match config.auth.tokens.len() {
+/// Tokens of the configuration and of the store.
+fn tokens(config: &Config, running: &Running) -> usize {
+    let stored = running.engine.stored_tokens();
+    config.auth.tokens.len() + stored.borrow().iter().filter(|document| is_token(document)).count()
+}
+
+fn access(tokens: usize, is_open: bool) -> String {
+    match tokens {
+        0 if !is_open => "there is no token any more, so that nobody may do anything: put one under [auth]; \
+                          `keyward token new` makes one"
+            .to_owned(),
         0 => "no token is configured: everybody on this machine may do everything, and nobody else reaches it. \
               `keyward token new` makes one"
             .to_owned(),

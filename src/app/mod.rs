@@ -76,6 +76,11 @@ impl Running {
         self.gateway.as_ref().map(|gateway| gateway.address)
     }
 
+    /// Whether everybody may do everything, because there is no token and never was one.
+    pub fn is_open(&self) -> bool {
+        self.reloader.is_open()
+    }
+
     /// Puts settings in force that were read anew, as far as no restart is needed, and tells log and events of it.
     /// Where anything is wrong with them, those before stay in force, and each mistake is told.
     pub async fn reload(&self, read: Result<Config, ConfigError>) {
@@ -138,26 +143,27 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let engine = open::engine(&config, &peppers, geo.clone(), options).await?;
     let stop_forwarding = CancellationToken::new();
     let forwarder = Arc::new(Forwarder::start(&config.sinks, &sink_context(&engine), &stop_forwarding)?);
-    let sinks = forwarder.statuses();
     let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
     let upkeep = tokio::spawn(engine.clone().upkeep(finish.clone()));
     geo.note_loaded(engine.now());
-    let mut helpers = vec![tokio::spawn(telemetry::fold(metrics.clone()))];
-    helpers.extend(reloads(&config, &geo, &prices, &engine));
-    let (geo_status, price_status) = (geo.status(), prices.status());
+    let mut helpers = reloads(&config, &geo, &prices, (&engine, &auth));
+    helpers.push(tokio::spawn(telemetry::fold(metrics.clone())));
     let intake = Intake::live(peppers.peppers, prices.clone(), skew(&config));
     let settings = fitting(&config.server, doors.count(), gateway.is_some(), admin.is_some());
     let gateway = gateway.map(|gateway| gateway.serve(&engine, &intake, &settings, &stop));
+    let reloader = Reloader::new(config.clone(), auth.clone(), engine.clone(), forwarder.clone());
     let state = Arc::new(AppState {
         engine: engine.clone(),
         intake,
-        auth: auth.clone(),
+        auth,
         authorize: Authorize::new(&config.server, &config.authorize),
         traces: config.traces.clone(),
         bouncers: Bouncers::default(),
         hosts: AllowedHosts::new(&config.server),
-        components: components(sinks.clone(), engine.clone(), geo, prices),
-        sinks,
+        components: components(forwarder.statuses(), engine.clone(), geo.clone(), prices.clone()),
+        sinks: forwarder.statuses(),
+        trials: forwarder.trials(),
+        config: reloader.shown(),
         metrics: Arc::new(move || metrics.render()),
         started,
         body_timeout: Duration::from_millis(config.server.request_timeout_ms),
@@ -166,13 +172,12 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let doors = doors.serve(&state, &settings, &stop);
     let router = http::router_with(state, web::router);
     let serving = tokio::spawn(serve(listener, admin, router, settings, stop.clone()));
-    let reloader = Reloader::new(config, auth, engine.clone(), forwarder.clone());
     let background = Background { finish, upkeep, forwarder, stop_forwarding, helpers };
     Ok(Running {
         address,
         admin_address,
-        geo: geo_status,
-        prices: price_status,
+        geo: geo.status(),
+        prices: prices.status(),
         engine,
         stop,
         gateway,
@@ -216,19 +221,31 @@ async fn serve(
     both.0.and(both.1)
 }
 
-/// What looks for changed geo databases and price lists.
+/// What looks for changed geo databases and price lists, and follows the tokens of the store.
 fn reloads(
     config: &Config,
     geo: &Arc<Geo>,
     prices: &Arc<Prices>,
-    engine: &Arc<Engine>,
+    (engine, auth): (&Arc<Engine>, &Auth),
 ) -> Vec<JoinHandle<()>> {
     let (geo, prices, clock) = (geo.clone(), prices.clone(), engine.clone());
     let reload_geo = move || geo.reload_if_changed(clock.now());
     vec![
         tokio::spawn(reload(config.geoip.reload_seconds, reload_geo)),
         tokio::spawn(reload(config.prices.reload_seconds, move || prices.reload_if_changed())),
+        follow_tokens(auth, engine),
     ]
+}
+
+/// Puts the tokens of the store in force, and from then on those that are made or revoked on any instance.
+fn follow_tokens(auth: &Auth, engine: &Engine) -> JoinHandle<()> {
+    let (auth, mut tokens) = (auth.clone(), engine.stored_tokens());
+    auth.replace_stored(&tokens.borrow());
+    tokio::spawn(async move {
+        while tokens.changed().await.is_ok() {
+            auth.replace_stored(&tokens.borrow_and_update());
+        }
+    })
 }
 
 /// The state of what the routes do not see. No token is needed to see this: not what others answered.

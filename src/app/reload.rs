@@ -11,7 +11,7 @@ use crate::{
     domain::difference::difference,
     engine::{Base, Engine},
     forward::Forwarder,
-    http::Auth,
+    http::{Auth, ShownConfig},
     settings::SettingErrors,
 };
 
@@ -27,6 +27,8 @@ const LAST_TOKEN: &str = "`auth.tokens` has no token any more, so that everybody
 pub(super) struct Reloader {
     /// The settings that are in force.
     config: Mutex<Config>,
+    /// The same, as they are shown.
+    shown: ShownConfig,
     /// What was wrong with those that were read last; nothing, where they were put in force.
     mistakes: Mutex<Vec<String>>,
     auth: Auth,
@@ -43,7 +45,18 @@ struct Differences {
 
 impl Reloader {
     pub(super) fn new(config: Config, auth: Auth, engine: Arc<Engine>, forwarder: Arc<Forwarder>) -> Self {
-        Self { config: Mutex::new(config), mistakes: Mutex::default(), auth, engine, forwarder }
+        let shown = ShownConfig::new(&config);
+        Self { config: Mutex::new(config), shown, mistakes: Mutex::default(), auth, engine, forwarder }
+    }
+
+    /// The settings in force, as they may be shown.
+    pub(super) fn shown(&self) -> ShownConfig {
+        self.shown.clone()
+    }
+
+    /// Whether everybody may do everything.
+    pub(super) fn is_open(&self) -> bool {
+        self.auth.is_open()
     }
 
     /// Puts settings in force, and tells the log of it; where anything is wrong with them, nothing changes but the log.
@@ -55,6 +68,7 @@ impl Reloader {
         };
         match put {
             Ok((now, Differences { in_force, wants_restart })) => {
+                self.shown.replace(&now);
                 *config = now;
                 self.mistakes.lock().await.clear();
                 tell(&in_force, &wants_restart);
@@ -79,7 +93,7 @@ impl Reloader {
     async fn put_in_force(&self, old: &Config, new: Config) -> Result<(Config, Differences), Vec<String>> {
         let differences = Differences::between(old, &new).map_err(|error| lines(&error))?;
         let mut mistakes = Vec::new();
-        if !self.auth.is_open() && new.auth.tokens.is_empty() {
+        if !self.auth.is_open() && self.auth.would_have_none_with(&new.auth) {
             mistakes.push(LAST_TOKEN.to_owned());
         }
         let tried = self.forwarder.check(&new.sinks).await;

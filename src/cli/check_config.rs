@@ -11,13 +11,8 @@ use crate::{
     app::{self, AppError},
     clock,
     config::Config,
-    domain::{
-        Millis,
-        actor::Actor,
-        event::{Event, EventType, SinkTest},
-        finding::Severity,
-    },
-    forward::SinkContext,
+    domain::actor::Actor,
+    forward::{self, SinkContext, TrialError},
     gateway::{self, Upstreams},
     settings::SettingErrors,
     store::{
@@ -25,6 +20,9 @@ use crate::{
         embedded::{EmbeddedOptions, EmbeddedStore},
     },
 };
+
+/// What the test event of a sink says.
+const SUMMARY: &str = "A test of this sink, sent with keyward check-config --send-test.";
 
 /// Print the settings in effect.
 #[derive(Debug, Args)]
@@ -90,32 +88,15 @@ async fn send_test(config: &Config, name: &str) -> Result<(), Failure> {
         let known = if names.is_empty() { "none is configured".to_owned() } else { names.join(", ") };
         return Err(Failure::new(code::USAGE, format!("there is no sink or upstream {name}: {known}")));
     };
-    let mut opened = sink.open(&sink_context()?).map_err(|error| AppError::Settings(error.into()))?;
-    let limit = sink.common().timeout();
-    let sent = clock::timeout(limit, opened.test(&test_event())).await;
-    let failed = |why: String| Err(Failure::new(code::UNAVAILABLE, format!("{name}: {why}")));
-    match sent {
-        Ok(Ok(report)) => match report.refused.into_iter().next() {
-            Some((_, why)) => failed(format!("the test event was refused: {why}")),
-            None => Ok(output::line(&format!("{name}: sent; {}", output::plain(&report.answer)))?),
-        },
-        Ok(Err(error)) => failed(output::plain(&error.to_string()).to_string()),
-        Err(_) => failed(format!("no answer within {} s", limit.as_secs())),
-    }
-}
-
-fn test_event() -> Event {
     let user = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    test_event_by(&Actor::command_line(user.as_deref()), clock::wall())
-}
-
-fn test_event_by(by: &Actor, now: Millis) -> Event {
-    let summary = "A test of this sink, sent with keyward check-config --send-test.".to_owned();
-    let event = Event::new(now, EventType::SinkTest, Severity::Low, None);
-    Event {
-        id: format!("test-{now}"),
-        detector: Some("forward".to_owned()),
-        ..event.with(&SinkTest { summary, by: by.clone() })
+    let event = forward::test_event(SUMMARY, &Actor::command_line(user.as_deref()), clock::wall());
+    match forward::try_sink(sink, &sink_context()?, &event).await {
+        Ok(answer) => Ok(output::line(&format!("{name}: sent; {}", output::plain(&answer)))?),
+        Err(TrialError::Setting(error)) => Err(AppError::Settings((*error).into()).into()),
+        Err(error) => {
+            let text = format!("{name}: {}", output::plain(&error.to_string()));
+            Err(Failure::new(code::UNAVAILABLE, text))
+        }
     }
 }
 
@@ -126,6 +107,7 @@ mod tests {
 
     #[test]
     fn the_test_of_a_sink_is_written_as_its_golden_file_says() {
-        golden::check("", &test_event_by(&Actor::command_line(Some("ada")), 1_772_442_000_000));
+        let by = Actor::command_line(Some("ada"));
+        golden::check("", &forward::test_event(SUMMARY, &by, 1_772_442_000_000));
     }
 }

@@ -20,6 +20,8 @@ mod mock_provider;
 mod openapi;
 mod output;
 mod policy;
+mod policy_draft;
+mod policy_preview;
 mod prices;
 mod reconcile;
 mod replay;

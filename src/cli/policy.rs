@@ -1,20 +1,19 @@
-//! `keyward policy`: the policy in force, and another in its place.
-
-use std::path::PathBuf;
+//! `keyward policy`: the policy in force, and another in its place; what that would do is in `policy_preview`.
 
 use clap::{Args, Subcommand};
 use reqwest::{Method, header::IF_MATCH};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     Failure, block_on,
     client::{Connection, Service},
     code,
     output::{line, plain},
-    resource::{Field, Place, flat, print, read_object},
+    policy_draft::{Draft, in_force},
+    policy_preview::{Preview, Versions},
+    resource::{flat, print},
     status::text,
 };
-use crate::clock;
 
 /// What is done with the policy.
 #[derive(Debug, Subcommand)]
@@ -23,6 +22,10 @@ pub(super) enum Policy {
     Show(Show),
     /// Change settings of the policy in force, or put a whole one in its place.
     Set(Set),
+    /// Show what another policy would have done about what was found; nothing is put in force.
+    Preview(Preview),
+    /// List the policies that people put in force, with what each changed.
+    Versions(Versions),
 }
 
 /// Show the policy in force.
@@ -37,13 +40,8 @@ pub(super) struct Show {
 /// Put another policy in force.
 #[derive(Debug, Args)]
 pub(super) struct Set {
-    /// What is set, as `show` prints it, such as detectors.traffic_burst.mode=shadow.
-    #[arg(value_name = "SETTING=VALUE", required_unless_present = "file", value_parser = Field::read)]
-    fields: Vec<Field>,
-    /// A JSON object that takes the place of the whole, as `show --json` prints it; - is standard input. Where it has a
-    /// version, that one must be in force.
-    #[arg(long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    draft: Draft,
     #[command(flatten)]
     service: Service,
 }
@@ -53,6 +51,8 @@ impl Policy {
         match self {
             Self::Show(show) => show.run(),
             Self::Set(set) => set.run(),
+            Self::Preview(preview) => block_on(preview.run()),
+            Self::Versions(versions) => block_on(versions.run()),
         }
     }
 }
@@ -86,23 +86,11 @@ impl Set {
     }
 
     async fn put(&self, service: &Connection) -> Result<Value, Failure> {
-        let mut document = match &self.file {
-            Some(file) => read_object(file)?,
-            None => match in_force(service).await? {
-                Value::Object(policy) => policy,
-                _ => Map::new(),
-            },
-        };
-        let now = clock::wall();
-        self.fields.iter().try_for_each(|field| field.put(&mut document, Place::Present, now))?;
+        let document = self.draft.document(service).await?;
         let mut request = service.request(Method::PUT, &["v1", "policy"]);
         if let Some(version) = document.get("version").and_then(Value::as_str) {
             request = request.header(IF_MATCH, format!("\"{version}\""));
         }
         service.json(request.json(&document)).await
     }
-}
-
-async fn in_force(service: &Connection) -> Result<Value, Failure> {
-    service.json(service.request(Method::GET, &["v1", "policy"])).await
 }

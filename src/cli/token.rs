@@ -1,12 +1,21 @@
-//! `keyward token new`: a token for the HTTP API, shown once, and the entry that lets it in.
+//! `keyward token`: tokens for the HTTP API. `new` makes one for the configuration; the others ask a running service.
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, output, when::Expiry};
+use reqwest::Method;
+use serde_json::json;
+
+use super::{
+    Failure, block_on,
+    client::Service,
+    output,
+    resource::{Delete, Kind, List},
+    when::Expiry,
+};
 use crate::{
     clock,
     config::Token as Entry,
-    domain::actor::valid_token_id,
+    domain::{actor::valid_token_id, event::format_millis},
     http::{Scope, new_token},
 };
 
@@ -15,6 +24,38 @@ use crate::{
 pub(super) enum Token {
     /// Make a token and print it, once, with its entry for the configuration.
     New(New),
+    /// Make a token on a running service, and print it once. It needs no entry in the configuration.
+    Create(Create),
+    /// List the tokens of a running service.
+    List(List),
+    /// Revoke a token that was made on a running service.
+    Revoke(Delete),
+}
+
+/// Tokens of a running service.
+const TOKEN: Kind = Kind {
+    one: "token",
+    route: "tokens",
+    takes_patches: false,
+    in_pages: false,
+    columns: &["id", "scopes", "expires", "source", "last_used"],
+};
+
+/// Make a token on a running service.
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// What it may do: record, read, bans:write, admin or metrics. Repeat it, or separate by commas.
+    #[arg(long, required = true, value_delimiter = ',', value_parser = scope)]
+    scope: Vec<Scope>,
+    /// Who it is for, as events will say it: 1 to 64 letters, digits, - or _. It is part of the token. Without it, a
+    /// random one.
+    #[arg(long, value_parser = token_id)]
+    id: Option<String>,
+    /// Until when: an RFC 3339 time, or a length such as 90d. Without it, for good.
+    #[arg(long, value_parser = Expiry::read)]
+    expires: Option<Expiry>,
+    #[command(flatten)]
+    service: Service,
 }
 
 /// Make a token.
@@ -39,7 +80,27 @@ impl Token {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::New(new) => new.run(),
+            Self::Create(create) => create.run(),
+            Self::List(list) => list.run(&TOKEN),
+            Self::Revoke(revoke) => revoke.run(&TOKEN),
         }
+    }
+}
+
+impl Create {
+    fn run(self) -> Result<(), Failure> {
+        let service = self.service.connect()?;
+        let scopes: Vec<&str> = self.scope.iter().map(|scope| scope.name()).collect();
+        let mut body = json!({ "scopes": scopes });
+        if let Some(id) = self.id {
+            body["id"] = id.into();
+        }
+        if let Some(expires) = self.expires {
+            body["expires"] = format_millis(expires.millis(clock::wall())).into();
+        }
+        let made = block_on(service.json(service.request(Method::POST, &["v1", "tokens"]).json(&body)))?;
+        let token = made["token"].as_str().filter(|_| !self.service.json).map(output::plain);
+        Ok(output::line(&token.unwrap_or_else(|| made.to_string()))?)
     }
 }
 
@@ -48,7 +109,7 @@ impl New {
         let expires = self.expires.map(|expiry| expiry.millis(clock::wall()));
         let (token, entry) = new_token(self.id.as_deref(), &self.scope, expires)?;
         if self.json {
-            output::line(&serde_json::json!({ "token": token.as_str(), "entry": entry }).to_string())?;
+            output::line(&json!({ "token": token.as_str(), "entry": entry }).to_string())?;
             return Ok(());
         }
         output::line(&token)?;

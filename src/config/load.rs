@@ -25,6 +25,7 @@ impl Config {
     pub fn masked(&self) -> Self {
         let mut masked = self.clone();
         masked.store.url = mask_url(&self.store.url);
+        masked.gateway.upstreams.iter_mut().for_each(|upstream| mask_query(&mut upstream.base_url));
         masked.sinks.iter_mut().for_each(|sink| *sink = sink.masked());
         masked.auth.tokens.iter_mut().for_each(|token| token.hash = "***".to_owned());
         masked.pepper = None;
@@ -103,6 +104,14 @@ fn typed(merged: Table, base: &Table, errors: &mut SettingErrors) -> Option<Conf
     }
     errors.extend(wrong);
     config
+}
+
+/// Hides what is behind the path of a URL: some providers take their key there.
+fn mask_query(url: &mut String) {
+    if let Some(query) = url.find(['?', '#']) {
+        url.truncate(query);
+        url.push_str("?***");
+    }
 }
 
 /// Leaves the user, hides the password.

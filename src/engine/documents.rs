@@ -39,6 +39,7 @@ pub(super) type Known = BTreeMap<(DocumentKind, String), Value>;
 pub(super) struct Read {
     pub(super) active: ActivePolicy,
     pub(super) entries: Vec<Document>,
+    pub(super) tokens: Vec<Document>,
     pub(super) known: Known,
 }
 
@@ -46,15 +47,17 @@ impl Read {
     pub(super) fn of(revision: Revision, documents: Vec<Document>, base: &Base) -> Self {
         let policy = documents.iter().find(|d| d.kind == DocumentKind::Policy).map(|d| &d.body);
         let policy = policy_of(policy.unwrap_or(&Value::Null), base);
-        let entries: Vec<Document> =
-            documents.iter().filter(|d| d.kind == DocumentKind::Allowlist).cloned().collect();
+        let of_kind =
+            |kind| documents.iter().filter(move |document: &&Document| document.kind == kind).cloned();
+        let entries: Vec<Document> = of_kind(DocumentKind::Allowlist).collect();
+        let tokens = of_kind(DocumentKind::Token).collect();
         let registered = documents.iter().filter_map(|document| {
             let (entry, at) = entry(document.kind, &document.name, &document.body)?;
             Some((document.name.clone(), entry, at))
         });
         let registry = Arc::new(Registry::new(base.registry.clone(), registered));
         let active = ActivePolicy { revision, registry, ..ActivePolicy::new(policy, allowlist(&entries)) };
-        Self { active, entries, known: known(documents) }
+        Self { active, entries, tokens, known: known(documents) }
     }
 }
 
@@ -134,7 +137,7 @@ fn entry(kind: DocumentKind, name: &str, body: &Value) -> Option<(Entry, Millis)
         DocumentKind::Plan => Deserialize::deserialize(said).map(Entry::Plan),
         DocumentKind::Project => Deserialize::deserialize(said).map(Entry::Project),
         DocumentKind::Key => Deserialize::deserialize(said).map(Entry::Key),
-        DocumentKind::Policy | DocumentKind::Allowlist => return None,
+        DocumentKind::Policy | DocumentKind::Allowlist | DocumentKind::Token => return None,
     };
     let at = body["updated"].as_str().and_then(|text| parse_millis(text).ok()).unwrap_or_default();
     read.map(|entry| (entry, at))
@@ -153,7 +156,7 @@ fn change(document: &Document) -> Option<Change> {
         DocumentKind::Plan => Change::NoPlan,
         DocumentKind::Project => Change::NoProject,
         DocumentKind::Key => Change::NoKey,
-        DocumentKind::Policy | DocumentKind::Allowlist => return None,
+        DocumentKind::Policy | DocumentKind::Allowlist | DocumentKind::Token => return None,
     };
     // What cannot be read is not in force, as if all had been read.
     let put = (!document.body.is_null()).then(|| entry(document.kind, &document.name, &document.body));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::{
     documents::{self, Known, MANY, Read, after, apart_if},
@@ -28,6 +29,8 @@ pub(super) struct InForce {
     base: ArcSwap<Base>,
     active: ArcSwap<ActivePolicy>,
     allowlist: ArcSwap<Vec<Document>>,
+    /// The tokens that the store holds; changes whenever they may have.
+    tokens: watch::Sender<Arc<Vec<Document>>>,
     /// Every document as last read, to tell a store again that lost them.
     documents: Mutex<Known>,
     /// Held while they are read, so that what is older never replaces what is newer.
@@ -41,6 +44,7 @@ impl InForce {
             shared,
             active: ArcSwap::from_pointee(ActivePolicy::new(base.policy.clone(), Default::default())),
             allowlist: ArcSwap::default(),
+            tokens: watch::Sender::default(),
             documents: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
             base: ArcSwap::from_pointee(base),
@@ -77,6 +81,12 @@ impl InForce {
     /// Every allowlist entry: its name is the entry, its body `{"reason","expires","created"}`.
     pub(super) fn allowlist(&self) -> Arc<Vec<Document>> {
         self.allowlist.load_full()
+    }
+
+    /// Every token of the store, now and as they change: its name is its id, its body `{"hash","scopes","expires",
+    /// "created"}`. Of those that were revoked there may be one with `{"revoked"}`.
+    pub(super) fn tokens(&self) -> watch::Receiver<Arc<Vec<Document>>> {
+        self.tokens.subscribe()
     }
 
     /// Whether a key is registered under this public id.
@@ -153,8 +163,14 @@ impl InForce {
 
     /// Puts in force what a former run knew, until the store can be asked.
     pub(super) fn restore(&self, revision: Revision, documents: Vec<Document>) {
-        let Read { active, entries, known } = Read::of(revision, documents, &self.base());
+        self.take(Read::of(revision, documents, &self.base()));
+    }
+
+    /// Puts in force what follows from all documents.
+    fn take(&self, Read { active, entries, tokens, known }: Read) {
         *self.documents.lock() = known;
+        // Whoever changes tokens at a revision must not have those of the one before.
+        self.tokens.send_replace(Arc::new(tokens));
         self.active.store(Arc::new(active));
         self.allowlist.store(Arc::new(entries));
     }
@@ -171,15 +187,17 @@ impl InForce {
         (documents.len() <= most).then(|| (revision, each.collect()))
     }
 
+    /// What is worth keeping beside the store: every document with a revision, as [`Self::documents`] has them; of more
+    /// than so many the tokens alone, without which everybody might do everything, and no revision.
+    pub(super) fn kept(&self, most: usize) -> (Revision, Vec<Document>) {
+        self.documents(most).unwrap_or_else(|| (Revision::default(), self.tokens.borrow().to_vec()))
+    }
+
     async fn read_documents(&self) -> Result<(), StoreError> {
         let (revision, documents) = self.shared.store.documents().await?;
         let base = self.base();
         let many = documents.len() >= MANY;
-        let Read { active, entries, known } =
-            apart_if(many, move || Read::of(revision, documents, &base)).await?;
-        *self.documents.lock() = known;
-        self.active.store(Arc::new(active));
-        self.allowlist.store(Arc::new(entries));
+        self.take(apart_if(many, move || Read::of(revision, documents, &base)).await?);
         Ok(())
     }
 
@@ -190,10 +208,13 @@ impl InForce {
         let Some(changed) = self.shared.store.documents_since(active.revision).await? else {
             return self.read_documents().await;
         };
-        let allowed = self.note(&changed.documents);
+        let [allowed, tokens] = self.note(&changed.documents);
         let many = changed.documents.len() + active.registry.projects().len() >= MANY;
         let (base, entries) = (self.base(), allowed.clone());
         let next = apart_if(many, move || after(&active, &changed, entries.as_deref(), &base)).await?;
+        if let Some(tokens) = tokens {
+            self.tokens.send_replace(Arc::new(tokens));
+        }
         self.active.store(Arc::new(next));
         if let Some(entries) = allowed {
             self.allowlist.store(Arc::new(entries));
@@ -201,8 +222,8 @@ impl InForce {
         Ok(())
     }
 
-    /// Remembers what changed. Returns the allowlist, if that did.
-    fn note(&self, changed: &[Document]) -> Option<Vec<Document>> {
+    /// Remembers what changed. Returns the allowlist and the tokens, each if it did.
+    fn note(&self, changed: &[Document]) -> [Option<Vec<Document>>; 2] {
         let mut known = self.documents.lock();
         for Document { kind, name, body } in changed {
             match body {
@@ -210,11 +231,16 @@ impl InForce {
                 body => drop(known.insert((*kind, name.clone()), body.clone())),
             }
         }
-        changed.iter().any(|d| d.kind == DocumentKind::Allowlist).then(|| {
-            let entries = known.iter().filter(|((kind, _), _)| *kind == DocumentKind::Allowlist);
-            entries
-                .map(|((kind, name), body)| Document { kind: *kind, name: name.clone(), body: body.clone() })
+        [DocumentKind::Allowlist, DocumentKind::Token].map(|wanted| {
+            changed.iter().any(|document| document.kind == wanted).then(|| {
+                let held = known.iter().filter(|((kind, _), _)| *kind == wanted);
+                held.map(|((kind, name), body)| Document {
+                    kind: *kind,
+                    name: name.clone(),
+                    body: body.clone(),
+                })
                 .collect()
+            })
         })
     }
 

@@ -54,8 +54,9 @@ pub use decide::{
     reservations::LEASE,
 };
 pub use operator::{
-    Bans, DeadLetters, Feedback, LimitView, Limits, PolicyChanges, RegistryChanges, SubjectPage,
-    SubjectQuery, SubjectRow, SubjectView, Subjects, Successions,
+    Bans, DeadLetters, Feedback, LimitView, Limits, MOST_TOKENS, NewToken, PolicyChanges, RegistryChanges,
+    SubjectPage, SubjectQuery, SubjectRow, SubjectView, Subjects, Successions, TokenChange, TokenChanges,
+    is_token,
 };
 pub use options::{DataDirectory, EngineOptions};
 pub use places::KnownPlace;
@@ -340,6 +341,18 @@ impl Engine {
     /// Tells the log that settings were read again and are wrong, so that those before stay in force.
     pub fn tell_reload_failed(&self, mistakes: Vec<String>) {
         self.shared.outbox.push_apart(service_events::reload_failed(mistakes, self.now()));
+    }
+
+    /// Every token of the store, now and as they change on any instance (each within about a second): its name is its
+    /// id, its body `{"hash","scopes","expires","created"}`; of those that were revoked there may be one with
+    /// `{"revoked"}`.
+    pub fn stored_tokens(&self) -> watch::Receiver<Arc<Vec<Document>>> {
+        self.in_force.tokens()
+    }
+
+    /// Tokens of the store, as people make and revoke them.
+    pub fn token_changes(&self) -> &TokenChanges {
+        &self.operator.tokens
     }
 
     /// The same store, for what goes on beside the engine.

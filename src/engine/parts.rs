@@ -18,6 +18,7 @@ use super::{
     limit_reports::LimitReports,
     operator::{
         Bans, DeadLetters, Feedback, Limits, Operator, PolicyChanges, RegistryChanges, Subjects, Successions,
+        TokenChanges,
     },
     options::{DataDirectory, EngineOptions},
     outbox::EventOutbox,
@@ -128,6 +129,7 @@ impl Parts {
             subjects: Subjects::new(shared(), in_force(), self.bans.clone(), standings(), profiles()),
             limits: Limits::new(shared(), in_force()),
             dead_letters: DeadLetters::new(shared()),
+            tokens: TokenChanges::new(in_force()),
         }
     }
 

@@ -34,3 +34,18 @@ pub struct SinkContext {
     /// Changes when events came into the log. Without it senders poll the log.
     pub log_changes: Option<watch::Receiver<u64>>,
 }
+
+#[cfg(test)]
+impl SinkContext {
+    /// For sinks that are only tried: over a store, at the beginning of time.
+    pub(crate) fn of_tests(store: Arc<dyn ForwardStore>) -> Self {
+        Self {
+            store,
+            now: Arc::new(|| 0),
+            log_event: Arc::new(|_| {}),
+            replace_key: None,
+            instance: "test".to_owned(),
+            log_changes: None,
+        }
+    }
+}

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     context::SinkContext, contract::Sink, delivery::Sender, error::Problem, settings::SinkSettings,
-    status::Status,
+    status::Status, trial::Trials,
 };
 use crate::{clock, settings::SettingErrors};
 
@@ -38,6 +38,7 @@ pub struct Forwarder {
     context: SinkContext,
     stop: CancellationToken,
     statuses: Statuses,
+    trials: Trials,
     sending: Mutex<Vec<Sending>>,
 }
 
@@ -68,12 +69,19 @@ impl Forwarder {
             opened.into_iter().map(|(settings, sink)| Sending::start(settings, Some(sink), context, stop));
         let sending: Vec<Sending> = sending.collect();
         let statuses = sending.iter().map(|sending| sending.status.clone()).collect::<Vec<_>>().into();
-        Ok(Self { context: context.clone(), stop: stop.clone(), statuses, sending: Mutex::new(sending) })
+        let trials = Trials::new(sinks, context);
+        let (context, stop) = (context.clone(), stop.clone());
+        Ok(Self { context, stop, statuses, trials, sending: Mutex::new(sending) })
     }
 
     /// How every sink is doing, as this instance knows it.
     pub fn statuses(&self) -> Statuses {
         self.statuses.clone()
+    }
+
+    /// The sinks that are sent to, to be tried out.
+    pub fn trials(&self) -> Trials {
+        self.trials.clone()
     }
 
     /// Whether each of these sinks is sent to, or could be. Leaves nothing behind.
@@ -110,6 +118,7 @@ impl Forwarder {
         }
         let statuses = sending.iter().map(|sending| sending.status.clone()).collect();
         self.statuses.0.store(Arc::new(statuses));
+        self.trials.replace(sinks);
     }
 
     /// Waits until every sender has left its sink. `stop` must have been cancelled.

@@ -8,7 +8,8 @@
 //! - `contract` is what a kind of sink must do, `error` what it may say.
 //! - `sink/` holds one file per kind of sink and the list of kinds, `notify/` those that notify people, `format/` the
 //!   formats.
-//! - `delivery/` is the loop that all sinks share; `forwarder` starts it, `status` shows how it goes.
+//! - `delivery/` is the loop that all sinks share; `forwarder` starts it, `status` shows how it goes; `trial` tries a
+//!   sink out beside it.
 //!
 //! Connections are made in `outbound`, which keeps them to allowed addresses.
 
@@ -30,6 +31,7 @@ mod sink;
 mod status;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 pub use common::{CommonSettings, StartAt};
 pub use context::SinkContext;
@@ -42,3 +44,4 @@ pub use secret::{Secret, UrlSource};
 pub use settings::SinkSettings;
 pub use sink::{KINDS, Kind};
 pub use status::{SinkStatus, Status};
+pub use trial::{TrialError, Trials, test_event, try_sink};

@@ -62,9 +62,11 @@ fn named(path: &str, parameter: &str) -> &'static str {
         "subject" => "ip:203.0.113.9",
         "entry" => "country:SG",
         "key_id" => "team-a",
+        "version" => "2995ea91612b8162",
         "name" if path.starts_with("/v1/plans") => "free",
         "name" => "siem",
         "id" if path.starts_with("/v1/projects") => "analytics",
+        "id" if path.starts_with("/v1/tokens") => "alice",
         "id" if path.starts_with("/v1/reservations") => {
             "rsv_01a1ffa493c3761b84e48248d1f1cc1d_7d1252d69a0b3c4f"
         }
@@ -123,7 +125,9 @@ fn example(route: &str, media: &str) -> Option<Value> {
         "POST /v1/keys/{key_id}/rotate" => json!({ "overlap_seconds": 3600 }),
         "PUT /v1/keys/{key_id}" => json!({ "label": "batch jobs", "allowed_networks": ["203.0.113.0/24"] }),
         "PATCH /v1/keys/{key_id}" => json!({ "label": "nightly batch jobs" }),
-        "PUT /v1/policy" => policy()?,
+        "PUT /v1/policy" | "POST /v1/policy/preview" => policy()?,
+        // The first token of a service must be able to make others.
+        "POST /v1/tokens" => json!({ "id": "alice", "scopes": ["admin"] }),
         "POST /v1/usage-metrics" => json!({}),
         "POST /v1/usage/reconcile" => {
             json!({ "lines": [{ "day": "2026-03-02", "model": "gpt-4.1", "cost_usd": "2" }] })

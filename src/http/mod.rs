@@ -7,6 +7,7 @@ pub mod auth;
 pub mod authorize;
 pub(crate) mod bans;
 mod batch;
+mod config;
 mod connections;
 mod csv;
 mod decisions;
@@ -25,7 +26,8 @@ pub(crate) mod lists;
 mod openapi;
 mod packing;
 pub(crate) mod params;
-mod policy;
+pub(crate) mod policy;
+pub(crate) mod preview;
 mod prices;
 pub mod ratelimit;
 mod reconcile;
@@ -42,8 +44,10 @@ mod surface;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tokens;
 mod traces;
 pub(crate) mod usage;
+mod versions;
 mod week;
 mod whoami;
 mod write_timeout;
@@ -62,6 +66,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use crate::domain::scope::Scope;
 pub use auth::{Auth, AuthError, new_token};
 pub use authorize::Authorize;
+pub use config::ShownConfig;
 pub use decisions::Bouncers;
 pub use grpc::grpc_router;
 pub use openapi::document;
@@ -99,6 +104,10 @@ pub struct AppState {
     pub components: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// The sinks that this instance may send for.
     pub sinks: forward::Statuses,
+    /// The same sinks, to be tried out.
+    pub trials: forward::Trials,
+    /// The settings in force, without secrets.
+    pub config: ShownConfig,
     /// Renders the metrics as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// When the service was started.
@@ -186,12 +195,16 @@ pub fn router_with(
         )
         .route("/v1/limits/{*subject}", on.may(Read, get(limits::show)))
         .route("/v1/policy", on.may(Read, get(policy::show)).merge(on.may(Admin, put(policy::put))))
+        .route("/v1/policy/preview", on.may(Read, post(preview::preview)))
+        .route("/v1/policy/versions", on.may(Read, get(versions::list)))
+        .route("/v1/policy/versions/{version}", on.may(Read, get(versions::show)))
         .route("/v1/prices", on.may(Read, get(prices::show)))
         .route("/v1/alerts", on.may(Read, get(alerts::list)))
         .route("/v1/usage", on.may(Read, get(usage::list)))
         .route("/v1/usage/reconcile", on.may(Admin, post(reconcile::reconcile)))
         .route("/v1/usage/forecast", on.may(Read, get(forecast::show)))
         .route("/v1/sinks", on.may(Read, get(sinks::list)))
+        .route("/v1/sinks/{name}/test", on.may(Admin, post(sinks::test)))
         .route("/v1/sinks/{name}/dead-letters", on.may(Read, get(sinks::dead_letters)))
         .route("/v1/sinks/{name}/dead-letters/redeliver", on.may(Admin, post(sinks::redeliver)))
         .route("/v1/sinks/{name}/dead-letters/discard", on.may(Admin, post(sinks::discard)))
@@ -199,7 +212,9 @@ pub fn router_with(
         .route("/v1/decisions/stream", on.bouncer(get(decisions::changes)))
         .route("/v1/usage-metrics", on.bouncer(post(decisions::metrics)))
         .route("/v1/whoami", on.any(get(whoami::show)))
-        .route("/v1/tokens", on.may(Admin, get(whoami::tokens)))
+        .route("/v1/config", on.may(Admin, get(config::show)))
+        .route("/v1/tokens", on.may(Admin, get(tokens::list).post(tokens::create)))
+        .route("/v1/tokens/{*id}", on.may(Admin, delete(tokens::revoke)))
         .route("/metrics", on.may(Metrics, get(health::metrics)))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))

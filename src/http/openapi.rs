@@ -19,14 +19,15 @@ use utoipa::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
-    alerts, allowlist, authorize, bans, batch, decisions,
+    alerts, allowlist, authorize, bans, batch, config, decisions,
     door::{PROBED, page_policy},
     error::PROBLEM_JSON,
     events,
     examples::Examples,
-    forecast, health, lift, limits, policy, prices, reconcile, record,
+    forecast, health, lift, limits, policy, preview, prices, reconcile, record,
     registry::{issue, keys, plans, projects},
-    reservations, sinks, stream, subject_list, subjects, summary, traces, usage, week, whoami,
+    reservations, sinks, stream, subject_list, subjects, summary, tokens, traces, usage, versions, week,
+    whoami,
 };
 
 #[derive(OpenApi)]
@@ -40,14 +41,15 @@ use super::{
         subject_list::list, subjects::show, subjects::forget,
         events::list, summary::show, stream::stream, events::feedback, week::show,
         allowlist::list, allowlist::show, allowlist::put, allowlist::delete,
-        policy::show, policy::put,
+        policy::show, policy::put, preview::preview, versions::list, versions::show,
         prices::show, usage::list, reconcile::reconcile, forecast::show, alerts::list,
         plans::list, plans::show, plans::put, plans::patch, plans::delete,
         projects::list, projects::show, projects::put, projects::patch, projects::delete,
         limits::show,
         keys::list, keys::show, keys::put, keys::patch, keys::delete, issue::issue, issue::rotate,
-        sinks::list, sinks::dead_letters, sinks::redeliver, sinks::discard,
-        whoami::show, whoami::tokens, health::live, health::ready, health::metrics,
+        sinks::list, sinks::test, sinks::dead_letters, sinks::redeliver, sinks::discard,
+        whoami::show, tokens::list, tokens::create, tokens::revoke, config::show, health::live, health::ready,
+        health::metrics,
     ),
     modifiers(&Bearer, &Door, &Examples),
     tags(

@@ -1,4 +1,5 @@
-//! `/v1/policy`: limits, thresholds, modes and ladder.
+//! `/v1/policy`: limits, thresholds, modes and ladder. What another would do is in `preview`, what was in force before
+//! in `versions`.
 
 use std::sync::Arc;
 
@@ -114,7 +115,10 @@ pub(super) async fn put(
 const MAX_ERRORS: usize = 64;
 
 /// Reads a whole policy. After a mistake it goes on with what `in_force` has in its place, so that all are named.
-fn read(mut document: Map<String, Value>, in_force: &Policy) -> Result<Policy, ApiError> {
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn read(mut document: Map<String, Value>, in_force: &Policy) -> Result<Policy, ApiError> {
     document.remove("version");
     let mut errors = Vec::new();
     // A stored policy of an older version may lack it; who puts one says what is to hold.
@@ -178,7 +182,7 @@ fn pointer(setting: &str) -> String {
     format!("/{}", setting.replace('~', "~0").replace('/', "~1").replace('.', "/"))
 }
 
-fn respond(policy: &Policy, version: &str) -> Response {
+pub(super) fn respond(policy: &Policy, version: &str) -> Response {
     let mut response = Json(PolicyView { version, policy }).into_response();
     if let Ok(etag) = HeaderValue::try_from(etag(version)) {
         response.headers_mut().insert(header::ETAG, etag);

@@ -1,4 +1,4 @@
-//! `/v1/sinks`: how forwarding is doing, and what sinks would not take.
+//! `/v1/sinks`: how forwarding is doing, what sinks would not take, and trying one out.
 
 use axum::{Extension, Json, extract::State};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{Millis, actor::Actor},
-    forward::SinkStatus,
+    forward::{self, SinkStatus},
     store::{DeadLetter, DeadLetterAct},
 };
 
@@ -46,6 +46,17 @@ pub(super) struct Which {
 pub(super) struct Affected {
     /// How many it was done to.
     pub count: usize,
+}
+
+/// What came of a test event.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tested {
+    /// Whether the receiver took it.
+    pub delivered: bool,
+    /// What the receiver answered, for people; null: it did not take it.
+    pub answer: Option<String>,
+    /// Why it was not delivered; null: it was.
+    pub error: Option<String>,
 }
 
 /// Lists the sinks, by name.
@@ -85,6 +96,39 @@ pub(crate) async fn views(app: &App) -> Result<Vec<SinkView>, ApiError> {
     }
     items.sort_by(|a, b| a.status.name.cmp(&b.status.name));
     Ok(items)
+}
+
+/// Sends a test event through a sink, and says what came back. It is of type `SINK_TEST` and severity `low`, passes the
+/// filter and the groups of the sink, and is in no log; an emergency hook is asked to change nothing.
+#[utoipa::path(
+    post, path = "/v1/sinks/{name}/test", tag = "sinks", operation_id = "test_sink",
+    params(("name" = String, Path, description = "The sink.")),
+    responses(
+        (status = 200, body = Tested, description = "It was delivered, or why it was not."),
+        (
+            status = 404, body = Problem, content_type = "application/problem+json",
+            description = "There is no sink of that name."
+        ),
+    ),
+)]
+pub(super) async fn test(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    TextPath(name): TextPath,
+) -> Result<Json<Tested>, ApiError> {
+    Ok(Json(try_out(&app, &name, &actor).await?))
+}
+
+/// Sends a test event through a sink, and tells the log of the service who did.
+///
+/// # Errors
+/// There is no sink of that name.
+pub(crate) async fn try_out(app: &App, name: &str, by: &Actor) -> Result<Tested, ApiError> {
+    let event = forward::test_event("A test of this sink, asked for by an operator.", by, app.engine.now());
+    let Some(sent) = app.trials.send(name, event).await else { return Err(no_sink(name)) };
+    audit(by, if sent.is_ok() { "sink test, delivered" } else { "sink test, not delivered" }, name);
+    let error = sent.as_ref().err().map(ToString::to_string);
+    Ok(Tested { delivered: sent.is_ok(), answer: sent.ok(), error })
 }
 
 /// Lists what a sink would not take, newest first.
@@ -206,5 +250,9 @@ async fn act(
 
 fn known(app: &App, name: &str) -> Result<(), ApiError> {
     let there = app.sinks.list().iter().any(|sink| sink.name() == name);
-    if there { Ok(()) } else { Err(ApiError::NotFound(format!("no sink {name} is configured"))) }
+    if there { Ok(()) } else { Err(no_sink(name)) }
+}
+
+fn no_sink(name: &str) -> ApiError {
+    ApiError::NotFound(format!("no sink {name} is configured"))
 }

@@ -1,14 +1,12 @@
-//! `/v1/whoami` and `/v1/tokens`: who calls, who may call, and what they may do.
+//! `/v1/whoami`: who calls, and what they may do.
 
-use axum::{Extension, Json, extract::State};
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    App,
     auth::Caller,
     error::{ApiError, Problem},
-    lists::List,
     params::Params,
 };
 use crate::domain::event::format_millis;
@@ -44,18 +42,6 @@ pub(super) async fn show(
 ) -> Result<Json<WhoAmI>, ApiError> {
     params.only(&[])?;
     Ok(Json(WhoAmI::from(&caller)))
-}
-
-/// Lists the tokens that are configured, by id: what each may do and until when. Nothing of the tokens themselves is
-/// known. One is revoked by taking it out of the configuration.
-#[utoipa::path(
-    get, path = "/v1/tokens", tag = "service", operation_id = "list_tokens",
-    responses((status = 200, body = List<WhoAmI>, description = "Every token, expired ones too.")),
-)]
-pub(super) async fn tokens(State(app): State<App>, params: Params) -> Result<Json<List<WhoAmI>>, ApiError> {
-    params.only(&[])?;
-    let items = app.auth.holders().iter().map(WhoAmI::from).collect();
-    Ok(Json(List { items, next_cursor: None }))
 }
 
 impl From<&Caller> for WhoAmI {

@@ -75,7 +75,11 @@ pub(super) async fn allow(State(app): State<App>, form: OwnForm) -> Result<Respo
     Ok(back(&fields, "allowed"))
 }
 
-fn allowed(form: OwnForm, needed: Scope) -> Result<(Session, Params), ApiError> {
+/// A form of the session, and what it has sent.
+///
+/// # Errors
+/// The token may not do this.
+pub(super) fn allowed(form: OwnForm, needed: Scope) -> Result<(Session, Params), ApiError> {
     let OwnForm { session, fields } = form;
     if session.caller.may(needed) { Ok((session, fields)) } else { Err(ApiError::Forbidden(needed)) }
 }
@@ -84,7 +88,11 @@ async fn named(app: &App, fields: &Params) -> Result<Subject, ApiError> {
     subject(app, required(fields, "subject")?.trim(), "/subject").await
 }
 
-fn required<'a>(fields: &'a Params, name: &str) -> Result<&'a str, ApiError> {
+/// A field that must be filled in.
+///
+/// # Errors
+/// It is not.
+pub(super) fn required<'a>(fields: &'a Params, name: &str) -> Result<&'a str, ApiError> {
     fields.text(name).ok_or_else(|| ApiError::field(&format!("/{name}"), "is required"))
 }
 

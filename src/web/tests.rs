@@ -1,6 +1,7 @@
 //! The page over a real engine and an embedded store, in the process: what forms do and what views show. Who is let in
 //! is in `sessions`.
 
+mod operating;
 mod sessions;
 
 use std::{sync::Arc, time::Duration};
@@ -24,9 +25,9 @@ use crate::{
         subject::Subject,
     },
     engine::{Engine, EngineOptions, LEASE},
-    forward::Status,
+    forward::{SinkContext, Status, Trials},
     geo::Geo,
-    http::{AppState, Auth, Authorize, Bouncers, new_token, router_with},
+    http::{AppState, Auth, Authorize, Bouncers, ShownConfig, new_token, router_with},
     intake::{Intake, Peppers},
     pricing::flat_example,
     store::embedded::{EmbeddedOptions, EmbeddedStore},
@@ -87,7 +88,13 @@ impl Page {
     }
 
     async fn with(auth: Auth) -> Self {
-        let settings: Config = toml::from_str(DEFAULT_TOML).unwrap();
+        Self::set_up(auth, |_| {}).await
+    }
+
+    /// With other settings than the defaults.
+    async fn set_up(auth: Auth, change: impl FnOnce(&mut Config)) -> Self {
+        let mut settings: Config = toml::from_str(DEFAULT_TOML).unwrap();
+        change(&mut settings);
         let store = Arc::new(EmbeddedStore::in_memory(EmbeddedOptions::default()).unwrap());
         let engine = Engine::start(store, Arc::new(Geo::off()), default_policy(), options()).await.unwrap();
         let state = AppState {
@@ -100,6 +107,8 @@ impl Page {
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| serde_json::json!({ "geo": "off" })),
             sinks: vec![Arc::new(Status::new("siem", "webhook"))].into(),
+            trials: Trials::new(&settings.sinks, &SinkContext::of_tests(engine.shared_store())),
+            config: ShownConfig::new(&settings),
             metrics: Arc::new(String::new),
             started: 0,
             body_timeout: Duration::from_secs(2),

@@ -10,8 +10,8 @@ use axum::{
 use keyward::{
     config::{AllowedHosts, Config, DEFAULT_TOML},
     engine::Engine,
-    forward::Statuses,
-    http::{AppState, Auth, Authorize, Bouncers, router},
+    forward::{Statuses, Trials},
+    http::{AppState, Auth, Authorize, Bouncers, ShownConfig, router},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,8 @@ impl Api {
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| json!({ "geo": "off" })),
             sinks: Statuses::default(),
+            trials: Trials::default(),
+            config: ShownConfig::default(),
             metrics: Arc::new(metrics),
             started: 0,
             body_timeout: Duration::from_secs(10),

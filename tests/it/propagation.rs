@@ -13,8 +13,9 @@ use keyward::{
         registry::{Entry, KeyEntry, Project, Registry},
         subject::Subject,
     },
+    engine::{NewToken, TokenChange, is_token},
     store::{
-        DocumentKind,
+        Document, DocumentKind,
         redis::{RedisOptions, RedisStore},
     },
 };
@@ -63,6 +64,59 @@ async fn a_detectors_ban_reaches_the_other_instance_within_a_second() {
     let key = Subject::key("a");
     within(A_SECOND, "the ban is known", async || other.holds(&key)).await;
     refuses_without_redis(&other, &server, "a").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_and_its_revocation_reach_the_other_instance_within_a_second() {
+    let server = Server::start(&[]);
+    let [one, other] = Instance::pair(&server, policy(), options()).await;
+    let held = || {
+        let tokens = other.engine.stored_tokens();
+        let tokens = tokens.borrow();
+        let held = tokens.iter().filter(|document| is_token(document));
+        held.map(|token| (token.name.clone(), token.body["hash"].clone())).collect::<Vec<(String, Value)>>()
+    };
+    let (hash, scopes) = ("00".repeat(32), ["read".to_owned()]);
+    let token = NewToken { id: "alice", hash: &hash, scopes: &scopes, expires: None };
+    let changes = one.engine.token_changes();
+    let made = changes.put(&token, &Actor::local(), one.engine.now()).await.unwrap();
+    assert_eq!(made, TokenChange::Done);
+    let expected = [("alice".to_owned(), json!(hash))];
+    within(A_SECOND, "the token is known", async || held() == expected).await;
+    let again = other.engine.token_changes().put(&token, &Actor::local(), one.engine.now()).await.unwrap();
+    assert_eq!(again, TokenChange::Other, "the other instance knows of it");
+    let revoke = async || changes.revoke("alice", |_| true, &Actor::local(), one.engine.now()).await.unwrap();
+    assert_eq!(revoke().await, TokenChange::Done);
+    within(A_SECOND, "its revocation is known", async || held().is_empty()).await;
+    assert_eq!(revoke().await, TokenChange::Other);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_tokens_that_two_instances_revoke_at_once_one_stays() {
+    let server = Server::start(&[]);
+    let [one, other] = Instance::pair(&server, policy(), options()).await;
+    let by = Actor::local();
+    for round in 0..5 {
+        let ids = ["a", "b"].map(|name| format!("{name}{round}"));
+        for id in &ids {
+            let (hash, scopes) = ("00".repeat(32), ["admin".to_owned()]);
+            let token = NewToken { id, hash: &hash, scopes: &scopes, expires: None };
+            let made = one.engine.token_changes().put(&token, &by, one.engine.now()).await.unwrap();
+            assert_eq!(made, TokenChange::Done);
+        }
+        let knows = async || other.engine.stored_tokens().borrow().iter().any(|token| token.name == ids[1]);
+        within(A_SECOND, "the other instance knows of both", knows).await;
+        // Nobody may take the last of the round away.
+        let of_round = |others: &[Document]| others.iter().any(|token| ids.contains(&token.name));
+        let revoke = async |instance: &Instance, id: &str| {
+            instance.engine.token_changes().revoke(id, of_round, &by, one.engine.now()).await.unwrap()
+        };
+        let [first, second] = &ids;
+        let ended = tokio::join!(revoke(&one, first), revoke(&other, second));
+        let done = [&ended.0, &ended.1].into_iter().filter(|ended| **ended == TokenChange::Done).count();
+        let refused = [&ended.0, &ended.1].contains(&&TokenChange::NotAllowed);
+        assert!(done == 1 && refused, "{ended:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,13 +25,15 @@ pub(super) use shown::{Columns, flat};
 #[derive(Debug)]
 pub(super) struct Kind {
     /// What one of them is called.
-    one: &'static str,
+    pub(super) one: &'static str,
     /// The route of all of them, behind `/v1/`.
-    route: &'static str,
+    pub(super) route: &'static str,
     /// Whether a part of one can be changed; else it is always put as a whole.
-    takes_patches: bool,
+    pub(super) takes_patches: bool,
+    /// Whether a list comes in pages.
+    pub(super) in_pages: bool,
     /// What a list shows of each.
-    columns: &'static [&'static str],
+    pub(super) columns: &'static [&'static str],
 }
 
 /// Exceptions that detectors leave alone.
@@ -39,16 +41,23 @@ pub(super) const ALLOW: Kind = Kind {
     one: "allowlist entry",
     route: "allowlist",
     takes_patches: false,
+    in_pages: true,
     columns: &["entry", "expires", "reason"],
 };
 /// Limits that keys have by name.
-pub(super) const PLAN: Kind =
-    Kind { one: "plan", route: "plans", takes_patches: true, columns: &["name", "source", "limits"] };
+pub(super) const PLAN: Kind = Kind {
+    one: "plan",
+    route: "plans",
+    takes_patches: true,
+    in_pages: true,
+    columns: &["name", "source", "limits"],
+};
 /// Owners of keys, with budgets.
 pub(super) const PROJECT: Kind = Kind {
     one: "project",
     route: "projects",
     takes_patches: true,
+    in_pages: true,
     columns: &["id", "plan", "priority", "budget_usd", "owner", "limits"],
 };
 /// Keys that are registered.
@@ -56,6 +65,7 @@ pub(super) const KEY: Kind = Kind {
     one: "key",
     route: "keys",
     takes_patches: true,
+    in_pages: true,
     columns: &["key_id", "project", "plan", "budget_usd", "expires", "label"],
 };
 
@@ -116,7 +126,7 @@ pub(super) struct Delete {
 impl Act {
     pub(super) fn run(self, kind: &Kind) -> Result<(), Failure> {
         match self {
-            Self::List(list) => block_on(list.run(kind)),
+            Self::List(list) => list.run(kind),
             Self::Show(show) => {
                 let service = show.service.connect()?;
                 let request = service.request(Method::GET, &["v1", kind.route, &show.name]);
@@ -132,12 +142,17 @@ impl Act {
 }
 
 impl List {
-    async fn run(&self, kind: &Kind) -> Result<(), Failure> {
+    pub(super) fn run(self, kind: &Kind) -> Result<(), Failure> {
+        block_on(self.pages(kind))
+    }
+
+    async fn pages(&self, kind: &Kind) -> Result<(), Failure> {
         let service = self.service.connect()?;
         let columns = Columns(kind.columns);
         let mut is_first = true;
+        let query: &[(&str, &str)] = if kind.in_pages { &[("limit", "1000")] } else { &[] };
         service
-            .each_page(&["v1", kind.route], &[("limit", "1000")], |items| {
+            .each_page(&["v1", kind.route], query, |items| {
                 if self.service.json {
                     return items.iter().try_for_each(|item| Ok(line(&item.to_string())?));
                 }
@@ -167,7 +182,7 @@ impl Set {
 }
 
 impl Delete {
-    fn run(self, kind: &Kind) -> Result<(), Failure> {
+    pub(super) fn run(self, kind: &Kind) -> Result<(), Failure> {
         let service = self.service.connect()?;
         let request = service.request(Method::DELETE, &["v1", kind.route, &self.name]);
         block_on(service.done(request))?;

@@ -33,7 +33,7 @@ pub enum EventType {
     BanLifted,
     /// A ban ran out.
     BanExpired,
-    /// Thresholds, modes, ladder, allowlist, or a plan, project or key were changed by a person.
+    /// Thresholds, modes, ladder, allowlist, a plan, project or key, or a token were changed by a person.
     PolicyChanged,
     /// An analyst said what an event was.
     FeedbackGiven,

@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 use super::{entry::Event, evidence::Details, kind::EventType};
 use crate::domain::actor::Actor;
 
-/// The policy, an allowlist entry, or a plan, project or key was changed.
+/// The policy, an allowlist entry, a plan, project or key, or a token was changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum PolicyChanged {
     /// The store had lost a document, and an instance that knew it wrote it again.
     Restored {
-        /// What it is: `policy`, `allowlist`, `plan`, `project` or `key`.
+        /// What it is: `policy`, `allowlist`, `plan`, `project`, `key` or `token`.
         document: String,
         /// Its name within its kind.
         name: String,
@@ -43,9 +43,9 @@ pub enum PolicyChanged {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Actor>,
     },
-    /// A person wrote or deleted a plan, project or key.
+    /// A person wrote or deleted a plan, project or key, or made or revoked a token.
     Registry {
-        /// What it is: `plan`, `project` or `key`.
+        /// What it is: `plan`, `project`, `key` or `token`.
         document: String,
         /// Its name; of a key, its id.
         name: String,

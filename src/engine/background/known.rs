@@ -19,7 +19,7 @@ use crate::{
 
 /// Bans that the file holds at most; beyond them the others are left out.
 const MOST_BANS: usize = 100_000;
-/// Documents that it holds at most; of more it holds none.
+/// Documents that it holds at most; of more it holds tokens alone, without which everybody might do everything.
 const MOST_DOCUMENTS: usize = 50_000;
 /// Files of more entries are written less often.
 const SMALL: usize = 2_000;
@@ -181,7 +181,7 @@ impl KnownFile {
 
 impl Writing {
     fn write(self) {
-        let (revision, documents) = self.in_force.documents(MOST_DOCUMENTS).unwrap_or_default();
+        let (revision, documents) = self.in_force.kept(MOST_DOCUMENTS);
         let known = Known { at: self.at, bans: self.bans.some(MOST_BANS), revision, documents };
         let entries = known.bans.len() + known.documents.len();
         let done = kept_file::replace(&self.path, &known.write(&self.store));

@@ -12,6 +12,7 @@ mod policy;
 mod registry;
 mod subjects;
 mod succession;
+mod tokens;
 
 pub use bans::Bans;
 pub use dead_letters::DeadLetters;
@@ -21,6 +22,7 @@ pub use policy::PolicyChanges;
 pub use registry::RegistryChanges;
 pub use subjects::{SubjectPage, SubjectQuery, SubjectRow, SubjectView, Subjects};
 pub use succession::Successions;
+pub use tokens::{MOST_TOKENS, NewToken, TokenChange, TokenChanges, is_token};
 
 /// What people do, by what it is about.
 pub(in crate::engine) struct Operator {
@@ -32,4 +34,5 @@ pub(in crate::engine) struct Operator {
     pub(in crate::engine) subjects: Subjects,
     pub(in crate::engine) limits: Limits,
     pub(in crate::engine) dead_letters: DeadLetters,
+    pub(in crate::engine) tokens: TokenChanges,
 }

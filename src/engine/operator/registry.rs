@@ -172,6 +172,6 @@ fn shown(registry: &Registry, kind: DocumentKind, name: &str) -> Option<Value> {
             registry.projects().get(name).and_then(|held| serde_json::to_value(&*held.body).ok())
         }
         DocumentKind::Key => registry.key(name).and_then(|held| serde_json::to_value(&*held.body).ok()),
-        DocumentKind::Policy | DocumentKind::Allowlist => None,
+        DocumentKind::Policy | DocumentKind::Allowlist | DocumentKind::Token => None,
     }
 }

@@ -39,3 +39,25 @@ async fn what_a_detector_the_ladder_or_a_limit_does_names_nobody() {
         assert!(logged.iter().all(|event| event.evidence.get("by").is_none()), "{logged:?}");
     }
 }
+
+#[tokio::test]
+async fn of_more_documents_than_are_kept_beside_the_store_the_tokens_are() {
+    let day = Day::with(|_| {}).await;
+    let token = NewToken { id: "alice", hash: "00", scopes: &["admin".to_owned()], expires: None };
+    let by = Actor::local();
+    assert_eq!(day.engine.token_changes().put(&token, &by, NOW).await.unwrap(), TokenChange::Done);
+    day.engine
+        .policy_changes()
+        .write_allowlist("country:SG", json!({"reason": "x"}), &by, NOW)
+        .await
+        .unwrap();
+    let (revision, all) = day.engine.in_force.kept(2);
+    assert_eq!((revision, all.len()), (day.engine.policy().revision, 2));
+    let (revision, tokens) = day.engine.in_force.kept(1);
+    assert_eq!(revision, crate::store::Revision::default(), "the store is not held against a part");
+    let [kept] = tokens.as_slice() else { panic!("{tokens:?}") };
+    assert!(is_token(kept) && kept.name == "alice");
+    // So a start while the store is away lets nobody in without one.
+    day.engine.in_force.restore(revision, tokens);
+    assert_eq!(day.engine.stored_tokens().borrow().len(), 1);
+}

@@ -220,13 +220,13 @@ async fn firewalls_are_given_the_bans_of_persons_and_those_of_detectors_where_a_
         let of_persons = ["203.0.113.9"];
         let all = ["203.0.113.7", "203.0.113.9"];
         assert_eq!(given, if exports { &all[..] } else { &of_persons[..] });
-        for (asked, is_answered) in [
+        for (asked, is_reported) in [
             ("ip=203.0.113.9&contains=true", true),
             ("range=203.0.113.8/31&contains=true", false),
             ("range=203.0.113.8/31&contains=false", true),
         ] {
             let given = api.get(&format!("/v1/decisions?{asked}")).await.good(200);
-            assert_eq!(given.is_array(), is_answered, "{asked}: {given}");
+            assert_eq!(given.is_array(), is_reported, "{asked}: {given}");
         }
         api.get("/v1/decisions?contains=maybe").await.problem(422);
     }

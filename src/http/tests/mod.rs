@@ -11,12 +11,15 @@ mod limits;
 mod observe;
 mod overview;
 mod pages;
+mod policy;
 mod records;
 mod registry;
 mod reservations;
 mod served;
+mod settings;
 mod sinks;
 mod standings;
+mod tokens;
 mod traces;
 mod usage;
 
@@ -32,11 +35,11 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{AppState, Auth, Authorize, Bouncers, authorize_router, grpc_router, router};
+use super::{AppState, Auth, Authorize, Bouncers, ShownConfig, authorize_router, grpc_router, router};
 use crate::{
     config::{self, AllowedHosts, Config, DEFAULT_TOML, default_policy},
     engine::{Base, Engine, EngineOptions, LEASE},
-    forward::Status,
+    forward::{SinkContext, Status, Trials},
     geo::Geo,
     intake::{Intake, Peppers},
     pricing::flat_example,
@@ -92,6 +95,8 @@ impl Api {
             hosts: AllowedHosts::Loopback,
             components: Arc::new(|| serde_json::json!({ "geo": "off" })),
             sinks: vec![Arc::new(Status::new("siem", "webhook"))].into(),
+            trials: Trials::new(&settings.sinks, &SinkContext::of_tests(engine.shared_store())),
+            config: ShownConfig::new(&settings),
             metrics: Arc::new(|| "keyward_up 1\n".to_owned()),
             started: 0,
             body_timeout: Duration::from_secs(2),

@@ -4,10 +4,13 @@ use serde_json::json;
 
 use super::Api;
 use crate::{
+    config::default_policy,
     domain::{
         event::{Event, EventType, format_millis},
         finding::Severity,
     },
+    forward::SinkSettings,
+    http::Auth,
     store::{DeadLetter, LogPosition, SinkHealth, SinkStep},
 };
 
@@ -111,4 +114,44 @@ async fn an_unknown_sink_and_an_empty_list_of_ids_are_refused() {
     }
     let nothing = api.post("/v1/sinks/siem/dead-letters/discard", r#"{"ids":[]}"#).await;
     assert_eq!(nothing.problem(422)["errors"][0]["pointer"], "/ids");
+}
+
+/// With two sinks: a file that can be written, and one that receives nothing.
+async fn with_files(directory: &std::path::Path) -> Api {
+    let sink = |name: &str, path: &std::path::Path| {
+        let mut written: toml::Table = "type = 'file'\nmin_severity = 'critical'".parse().unwrap();
+        written.insert("name".to_owned(), name.into());
+        written.insert("path".to_owned(), path.display().to_string().into());
+        SinkSettings::read(written).unwrap()
+    };
+    let sinks = vec![
+        sink("audit", &directory.join("events.log")),
+        sink("broken", &directory.join("not-there").join("events.log")),
+    ];
+    Api::set_up(Auth::default(), default_policy(), |settings| settings.sinks = sinks).await
+}
+
+#[tokio::test]
+async fn a_sink_that_is_tried_gets_an_event_past_its_filter_which_says_who_tries_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let api = with_files(directory.path()).await;
+    let tested = api.post("/v1/sinks/audit/test", "").await.good(200);
+    assert_eq!((&tested["delivered"], &tested["error"]), (&json!(true), &json!(null)), "{tested}");
+    assert!(tested["answer"].as_str().unwrap().ends_with("bytes written"), "{tested}");
+    let written = std::fs::read_to_string(directory.path().join("events.log")).unwrap();
+    let event: serde_json::Value = serde_json::from_str(written.trim()).unwrap();
+    assert_eq!((&event["type"], &event["evidence"]["by"]), (&json!("SINK_TEST"), &json!("local")), "{event}");
+    assert_eq!(api.get("/v1/events").await.json()["items"], json!([]), "a test is in no log");
+}
+
+#[tokio::test]
+async fn why_a_test_was_not_delivered_is_answered_and_a_sink_that_is_not_there_is_not_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let api = with_files(directory.path()).await;
+    let tested = api.post("/v1/sinks/broken/test", "").await.good(200);
+    assert_eq!((&tested["delivered"], &tested["answer"]), (&json!(false), &json!(null)), "{tested}");
+    let error = tested["error"].as_str().unwrap();
+    assert!(error.contains("sinks.broken.path") && error.contains("cannot be written"), "{error}");
+    let absent = api.post("/v1/sinks/splunk/test", "").await.problem(404);
+    assert!(absent["detail"].as_str().unwrap().contains("splunk"), "{absent}");
 }

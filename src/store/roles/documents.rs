@@ -18,11 +18,14 @@ pub enum DocumentKind {
     Project,
     /// Registered keys, by their id.
     Key,
+    /// Tokens for the API, by their id: hashes, and no secret.
+    Token,
 }
 
 impl DocumentKind {
     /// Every kind, in the order in which documents are listed.
-    pub const ALL: &'static [Self] = &[Self::Policy, Self::Allowlist, Self::Plan, Self::Project, Self::Key];
+    pub const ALL: &'static [Self] =
+        &[Self::Policy, Self::Allowlist, Self::Plan, Self::Project, Self::Key, Self::Token];
 
     /// The name under which it is stored.
     pub fn name(self) -> &'static str {
@@ -32,6 +35,7 @@ impl DocumentKind {
             Self::Plan => "plan",
             Self::Project => "project",
             Self::Key => "key",
+            Self::Token => "token",
         }
     }
 }

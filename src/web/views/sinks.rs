@@ -4,11 +4,13 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 
 use crate::{
-    domain::{SECOND, wording::span},
+    domain::{SECOND, scope::Scope, wording::span},
     http::{App, sinks},
     web::{
+        acts::{allowed, required},
         fault::{Fault, render},
         frame::Frame,
+        own_form::OwnForm,
         shown::Moment,
     },
 };
@@ -18,6 +20,16 @@ use crate::{
 struct SinksPage {
     frame: Frame,
     rows: Vec<Row>,
+    trial: Option<Trial>,
+}
+
+/// What came of a test event.
+struct Trial {
+    sink: String,
+    /// What the receiver answered.
+    answer: Option<String>,
+    /// Why it was not delivered.
+    error: Option<String>,
 }
 
 struct Row {
@@ -34,7 +46,23 @@ struct Row {
 
 /// Shows how forwarding is doing, over all instances.
 pub(in crate::web) async fn show(State(app): State<App>, frame: Frame) -> Result<Response, Fault> {
-    let rows = sinks::views(&app).await?.into_iter().map(|view| {
+    page(&app, frame, None).await
+}
+
+/// Sends a test event through a sink (field `sink`), and shows what came back.
+pub(in crate::web) async fn test(
+    State(app): State<App>,
+    frame: Frame,
+    form: OwnForm,
+) -> Result<Response, Fault> {
+    let (session, fields) = allowed(form, Scope::Admin)?;
+    let sink = required(&fields, "sink")?.to_owned();
+    let sinks::Tested { answer, error, .. } = sinks::try_out(&app, &sink, &session.caller.actor).await?;
+    page(&app, frame, Some(Trial { sink, answer, error })).await
+}
+
+async fn page(app: &App, frame: Frame, trial: Option<Trial>) -> Result<Response, Fault> {
+    let rows = sinks::views(app).await?.into_iter().map(|view| {
         let status = view.status;
         let (class, state) = match (&status.error, view.sender.is_some()) {
             (Some(_), _) => ("banned", "failing"),
@@ -59,5 +87,5 @@ pub(in crate::web) async fn show(State(app): State<App>, frame: Frame) -> Result
         }
     });
     let rows = rows.collect();
-    Ok(render(200, &SinksPage { frame, rows }))
+    Ok(render(200, &SinksPage { frame, rows, trial }))
 }

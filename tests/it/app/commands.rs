@@ -159,6 +159,26 @@ fn settings_of_the_policy_are_changed_one_by_one_or_as_a_whole() {
     assert_eq!(scene.bad(&["policy", "show", "detectors.nothing"]).0, 66);
 }
 
+#[test]
+fn another_policy_is_tried_and_former_ones_are_listed() {
+    let scene = Scene::new();
+    let change = ["detectors.traffic_burst.mode=shadow", "limits.tokens.1min=7"];
+    let tried = scene.good(&[&["policy", "preview"][..], &change, &["--since", "1h"]].concat());
+    let first = tried.lines().next().unwrap();
+    assert!(first.starts_with("0 findings in 0 events from "), "{tried}");
+    assert!(tried.lines().last().unwrap().ends_with(": limits.tokens.1min"), "{tried}");
+    assert!(scene.good(&["policy", "versions"]).is_empty(), "nothing was put in force");
+    let (code, line) = scene.bad(&["policy", "preview", "ladder.ban_factor=0.5"]);
+    assert!(code == 65 && line.contains("/ladder/ban_factor"), "{line}");
+
+    scene.good(&[&["policy", "set"][..], &change[..1]].concat());
+    let listed = scene.good(&["policy", "versions"]);
+    let version = scene.json(&["policy", "show"])["version"].as_str().unwrap().to_owned();
+    let [head, changed] = listed.lines().collect::<Vec<_>>().try_into().unwrap();
+    assert!(head.contains(&version) && head.ends_with("  by local"), "{listed}");
+    assert_eq!(changed, r#"  detectors.traffic_burst.mode: "enforce" -> "shadow""#);
+}
+
 #[tokio::test]
 async fn usage_limits_and_verdicts_are_shown_for_a_span_of_time() {
     let scene = Scene::new();

@@ -14,6 +14,7 @@ mod reconcile;
 mod reload;
 mod report;
 mod succession;
+mod tokens;
 
 use std::{
     io::{BufRead, BufReader},
