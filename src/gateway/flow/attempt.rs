@@ -45,7 +45,7 @@ use crate::{
 /// What an upstream answered.
 pub(super) enum Answer {
     /// A whole answer, or an error that goes on to the client as it is.
-    Whole(Whole),
+    Whole(Box<Whole>),
     /// A stream that has begun.
     Stream(Box<Stream>),
 }
@@ -300,7 +300,7 @@ impl Call {
             });
         }
         if !is_transient(status) {
-            return Ok(Answer::Whole(whole));
+            return Ok(Answer::Whole(Box::new(whole)));
         }
         Err(Fault::of(whole))
     }

@@ -116,7 +116,7 @@ impl Call {
                 let upstream = &self.gateway.upstreams[upstream];
                 self.relay(*stream, hold, upstream, reply_to).await;
             }
-            Found::Answer(Answer::Whole(whole), _) => self.hand_on(whole, hold, reply_to).await,
+            Found::Answer(Answer::Whole(whole), _) => self.hand_on(*whole, hold, reply_to).await,
             Found::Gone(used) => drop(self.settle(hold, used, 200).await),
             Found::Stopped(reason, used) => {
                 let failure = stopped(reason);
