@@ -19,8 +19,8 @@ pub(super) struct Draft {
     /// What is set, as `show` prints it, such as detectors.traffic_burst.mode=shadow.
     #[arg(value_name = "SETTING=VALUE", required_unless_present = "file", value_parser = Field::read)]
     fields: Vec<Field>,
-    /// A JSON object that takes the place of the whole, as `show --json` prints it; - is standard input. Where it has a
-    /// version, that one must be in force.
+    /// A JSON object that takes the place of the whole, as `show --json` prints it; - is standard input. `set` refuses
+    /// a version that is not in force.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }

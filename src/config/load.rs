@@ -117,12 +117,14 @@ fn mask_query(url: &mut String) {
 /// Leaves the user, hides the password.
 pub(crate) fn mask_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let hosts = |hosts: &str| hosts.split(['?', '#']).next().unwrap_or_default().to_owned();
+    // A password may have any of these signs.
     match rest.rsplit_once('@') {
-        Some((userinfo, hosts)) => {
+        Some((userinfo, behind)) => {
+            let hosts = hosts(behind);
             let user = userinfo.split(':').next().unwrap_or_default();
             format!("{scheme}://{user}:***@{hosts}")
         }
-        None => format!("{scheme}://{rest}"),
+        None => format!("{scheme}://{}", hosts(rest)),
     }
 }

@@ -235,6 +235,10 @@ fn no_error_and_no_print_shows_a_secret() {
     let config = load(&environment).unwrap();
     assert_eq!(config.pepper.as_ref().unwrap().expose(), "hunter2hunter2hunter2");
     assert_eq!(config.masked().store.url, "rediss://ops:***@db/0");
+    for password in ["s3cr#et", "s3cr?et", "s3c:r@et"] {
+        let config = load(&[("KEYWARD_STORE", &format!("redis+cluster://ops:{password}@a,b?x=1"))]).unwrap();
+        assert_eq!(config.masked().store.url, "redis+cluster://ops:***@a,b");
+    }
     assert!(!toml::to_string(&config.masked()).unwrap().contains("hunter2"));
     assert!(!format!("{:?}", config.pepper).contains("hunter2"));
 }

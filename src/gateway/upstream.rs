@@ -115,13 +115,15 @@ impl Upstream {
             true => bytes,
             false => [std::mem::take(&mut kept.0), bytes].concat().into(),
         };
+        // Before any of it is kept: the end of a key may be the beginning of another.
+        all = self.without_key(all);
         if !is_whole {
             let longest = all.len().min(secret.len() - 1);
             let begins = |length: &usize| secret.as_bytes().starts_with(&all[all.len() - length..]);
             let begun = (1..=longest).rev().find(begins).unwrap_or(0);
             kept.0 = all.split_off(all.len() - begun);
         }
-        self.without_key(all)
+        all
     }
 
     /// The headers of an answer that go on to the client; none that repeats the key of this upstream.
@@ -243,14 +245,16 @@ mod tests {
 
     #[test]
     fn a_key_that_comes_in_two_parts_of_an_event_is_left_out_and_what_only_begins_like_it_is_not() {
-        let upstream = upstream("sk-provider-key");
-        let text = b"a sk-provider-key, sk-provider-kex, sk-";
-        for at in 0..=text.len() {
-            let mut kept = Redacted::default();
-            let first = upstream.without_key_in(&mut kept, Bytes::copy_from_slice(&text[..at]), false);
-            let second = upstream.without_key_in(&mut kept, Bytes::copy_from_slice(&text[at..]), true);
-            let shown = [first, second].concat();
-            assert_eq!(shown, b"a ***, sk-provider-kex, sk-", "cut at {at}");
+        for key in ["sk-provider-key", "sk-provider-keys"] {
+            let upstream = upstream(key);
+            let text = format!("a {key}, sk-provider-kex, sk-").into_bytes();
+            for at in 0..=text.len() {
+                let mut kept = Redacted::default();
+                let first = upstream.without_key_in(&mut kept, Bytes::copy_from_slice(&text[..at]), false);
+                let second = upstream.without_key_in(&mut kept, Bytes::copy_from_slice(&text[at..]), true);
+                let shown = [first, second].concat();
+                assert_eq!(shown, b"a ***, sk-provider-kex, sk-", "{key} cut at {at}");
+            }
         }
     }
 

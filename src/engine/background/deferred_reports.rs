@@ -13,8 +13,9 @@ use parking_lot::Mutex;
 
 use super::usage_book::UsageBook;
 use crate::{
+    clock,
     domain::{
-        Millis,
+        Millis, SECOND,
         counter::CounterChange,
         observation::{Charge, Claim, Observation},
         record::Record,
@@ -28,6 +29,11 @@ use crate::{
 /// Reports that wait for a charge of their own, at most: about 64 MiB of them. Beyond it they are added up like the
 /// others: a retry is then no longer distinguished.
 const MOST_WAITING: usize = 32_768;
+/// Beyond so many waiting, what parts of the store may lack is owed: a part that is away for long is not asked about
+/// ever more charges.
+const MOST_UNFINISHED: usize = 2_000;
+/// A charge that is known by its name for less long is not sent again, in milliseconds.
+const KNOWN_LONG_ENOUGH: Millis = 20 * SECOND;
 /// Reports that are charged at a time.
 const PAGE: usize = 500;
 
@@ -104,7 +110,7 @@ impl DeferredReports {
     /// then, or where there is no room, the changes are owed that it may lack.
     pub(in crate::engine) fn finish(&self, charge: Charge, owed: Vec<CounterChange>) {
         let mut waiting = self.waiting.lock();
-        if waiting.len() < MOST_WAITING {
+        if waiting.len() < MOST_UNFINISHED && self.book.retry_span() >= KNOWN_LONG_ENOUGH {
             waiting.push_back(Report { charge, usage: Counted::Done(owed) });
         } else {
             drop(waiting);
@@ -131,8 +137,12 @@ impl DeferredReports {
         self.owe_overdue(now);
         // What comes meanwhile has its turn next time; what the store does not take stays in front.
         let (end, mut stays, mut failed) = (self.waiting.lock().len(), 0, None);
-        let mut begin = 0;
+        let (mut begin, began) = (0, clock::instant());
         while begin < end {
+            // What follows would outlive the names of charges.
+            if began.elapsed().as_millis() as Millis >= self.book.retry_span() / 4 {
+                break;
+            }
             let charges: Vec<Charge> = {
                 let waiting = self.waiting.lock();
                 let page = waiting.iter().skip(stays).take(PAGE.min(end - begin));
@@ -171,10 +181,19 @@ impl DeferredReports {
     /// Takes the report at a place out of the queue, as it is charged, and counts its usage unless it was a retry.
     /// One of which a part is not answered stays, with nothing more to count: `false`.
     fn conclude(&self, place: usize, mut observation: Observation, now: Millis) -> bool {
-        let owed = std::mem::take(&mut observation.owed);
+        let mut owed = std::mem::take(&mut observation.owed);
         let report = {
             let mut waiting = self.waiting.lock();
             let Some(report) = waiting.remove(place) else { return true };
+            if let Counted::Done(lacks) = &report.usage {
+                // Somebody has answered meanwhile: the charge is not known by its name any more.
+                if observation.claim != Claim::Fresh {
+                    self.fallback.owe_changes(lacks);
+                    return true;
+                }
+                // What answered before is made.
+                owed.retain(|change| lacks.contains(change));
+            }
             if observation.unfinished {
                 let charge = report.charge.clone();
                 waiting.insert(place, Report { charge, usage: Counted::Done(owed) });

@@ -125,7 +125,7 @@ impl Decider {
         let reported = observed.charge.mode == ChargeMode::Report;
         let (estimate, completes) = (observed.kept_estimate().cloned(), observed.completes());
         let waits = observed.waits.take();
-        let is_whole = waits.is_none();
+        let is_whole = waits.is_none() && !observed.key.unfinished;
         let judged = self.judge(observed, active, trace);
         let mut decision = self.respond(judged, active, trace).await;
         active.policy.enforcement.soften(&mut decision);

@@ -225,6 +225,7 @@ impl Decider {
                 claim: seen.claim,
                 settled: seen.settled,
                 lapsed: seen.lapsed,
+                unfinished: seen.unfinished,
                 ..std::mem::replace(observation, Observation::empty(now))
             };
         }

@@ -209,18 +209,24 @@ impl Call {
         self.judge(upstream, whole)
     }
 
-    /// Reads a stream until its first event.
+    /// Reads a stream until its answer begins: its first event until `by`, and then no pause longer than the settings
+    /// say, since a model that thinks sends other events first.
     async fn begin(
         &self,
         upstream: &Upstream,
         mut response: StreamResponse,
-        by: clock::Instant,
+        mut by: clock::Instant,
     ) -> Result<Answer, Fault> {
         let mut meter = Meter::new(self.surface, self.asked.adds_usage);
         let mut first = Vec::new();
         while meter.begun == Begun::No {
             match clock::timeout_at(by, response.chunk()).await {
-                Ok(Ok(Some(chunk))) => first.extend_from_slice(&meter.push(chunk)),
+                Ok(Ok(Some(chunk))) => {
+                    first.extend_from_slice(&meter.push(chunk));
+                    if meter.events > 0 {
+                        by = by.max(clock::instant() + self.gateway.times.idle);
+                    }
+                }
                 Ok(Ok(None)) => {
                     first.extend_from_slice(&meter.finish());
                     if meter.begun == Begun::No {

@@ -144,20 +144,22 @@ impl Call {
         self.fitting(self.allowed(chain))
     }
 
-    /// Candidates whose model the key may use; all of them where it may use none, for the refusal that says so.
+    /// Candidates whose model the key may use: what it may not use is no fallback for it. All of them where it may
+    /// not use the one that it asks for, for the refusal that says so.
     fn allowed(&self, chain: Vec<Candidate>) -> Vec<Candidate> {
-        if chain.len() < 2 {
-            return chain;
-        }
         let now = self.gateway.engine.now();
         let is_allowed = |candidate: &Candidate| {
             let record = self.record(self.wire(&candidate.model), now);
             let stops = |record: Record| self.gateway.engine.stops(&record, now);
             record.ok().and_then(stops) != Some(Reason::KeyNotAllowed)
         };
-        let allowed: Vec<Candidate> =
-            chain.iter().filter(|candidate| is_allowed(candidate)).cloned().collect();
-        if allowed.is_empty() { chain } else { allowed }
+        match chain.split_first() {
+            Some((first, others)) if !others.is_empty() && is_allowed(first) => {
+                let others = others.iter().filter(|candidate| is_allowed(candidate));
+                [first].into_iter().chain(others).cloned().collect()
+            }
+            _ => chain,
+        }
     }
 
     /// Refuses the request, with what a decision says about limits.

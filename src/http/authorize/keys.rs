@@ -70,9 +70,14 @@ fn in_query(query: &str, name: &str, found: &mut Found) {
     for pair in query.split(['&', ';']).chain(cut.into_iter().flatten()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         if decoded(key).is_some_and(|key| key == name) {
-            match decoded(value) {
-                Some(value) if blank_free(&value).is_empty() => {}
-                value => found.add(value.map(|value| blank_free(&value).to_owned().into())),
+            let value = decoded(value);
+            // One that came encoded is read in both ways, too.
+            let head = value.as_deref().and_then(|value| Some(value.split_once('#')?.0.to_owned()));
+            for value in [value].into_iter().chain(head.map(Some)) {
+                match value {
+                    Some(value) if blank_free(&value).is_empty() => {}
+                    value => found.add(value.map(|value| blank_free(&value).to_owned().into())),
+                }
             }
         }
     }

@@ -46,7 +46,7 @@ pub(super) const TOKEN_REFUSED: &str = "TOKEN_REFUSED";
 /// The code of a question with something that is no option.
 const OPTION_UNKNOWN: &str = "OPTION_UNKNOWN";
 /// The longest name of a client that is kept, in bytes.
-const MOST_AGENT: usize = 1024;
+pub(super) const MOST_AGENT: usize = 1024;
 /// The longest id of a request, in bytes.
 const MOST_ID: usize = 128;
 /// A mistake of whoever set up the proxy is in the log this often, in milliseconds, however many requests meet it.
@@ -352,6 +352,6 @@ fn is_id(text: &str) -> bool {
     (1..=MOST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn cut(text: &str, most: usize) -> String {
+pub(super) fn cut(text: &str, most: usize) -> String {
     text[..text.floor_char_boundary(most)].to_owned()
 }

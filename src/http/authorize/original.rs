@@ -63,7 +63,7 @@ pub(super) fn of<'r>(
 }
 
 /// The path of a target in either form (RFC 9112, section 3.2), cut to what is kept.
-fn path_of(target: &str) -> String {
+pub(in crate::http) fn path_of(target: &str) -> String {
     let target = target.split(['?', '#']).next().unwrap_or_default();
     let scheme = ["http://", "https://"].into_iter().find_map(|scheme| target.strip_prefix(scheme));
     let path = scheme.map_or(target, |rest| rest.find('/').map_or("/", |start| &rest[start..]));

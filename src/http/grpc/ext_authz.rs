@@ -4,7 +4,7 @@
 //! The path and the address of the client are what Envoy says, whatever headers the client sent. Options are those of
 //! `[authorize]`, and over them those that the configuration of Envoy names in `context_extensions`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use axum::{
     body::to_bytes,
@@ -70,7 +70,9 @@ fn head(attributes: &AttributeContext) -> Option<Parts> {
             head.headers.try_append(name, value).ok()?;
         }
     }
-    head.extensions.insert(source(attributes).map_or(Peer::Socket, Peer::Address));
+    // Of whom Envoy does not say who it is, nothing is believed.
+    let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    head.extensions.insert(Peer::Address(source(attributes).unwrap_or(unknown)));
     Some(head)
 }
 

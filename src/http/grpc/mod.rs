@@ -10,8 +10,11 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::HeaderMap,
-    response::Response,
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, ORIGIN},
+    },
+    response::{IntoResponse, Response},
     routing::post,
 };
 use prost::Message;
@@ -96,6 +99,12 @@ where
     Q: Message + Default + 'static,
     A: Message + 'static,
 {
+    // What a page of a browser can send is no call: it could report requests in a key's name.
+    let is_grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
+    let headers = request.headers();
+    if !headers.get(CONTENT_TYPE).is_some_and(is_grpc) || headers.contains_key(ORIGIN) {
+        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    }
     let mut grpc = Grpc::new(ProstCodec::<A, Q>::default()).max_decoding_message_size(MOST_BYTES);
     let mut answer = Some(answer);
     let service = service_fn(move |asked: tonic::Request<Q>| {

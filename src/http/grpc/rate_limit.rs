@@ -4,13 +4,16 @@
 use axum::{
     body::to_bytes,
     http::{HeaderMap, StatusCode},
+    response::Response,
 };
 use tonic::Status;
 
 use super::messages::{
-    Code, Descriptor, DescriptorStatus, Duration, HeaderValue, RateLimit, RateLimitRequest, RateLimitResponse,
+    Code, Descriptor, DescriptorStatus, Duration, Entry, HeaderValue, RateLimit, RateLimitRequest,
+    RateLimitResponse,
 };
 use crate::{
+    domain::key::canonical_api_key,
     domain::{
         DAY, HOUR, MINUTE, Millis, SECOND,
         decision::{Decision, LimitStatus},
@@ -18,7 +21,10 @@ use crate::{
         record::Record,
         window::Unit,
     },
-    http::{App, authorize},
+    http::{
+        App,
+        authorize::{self, original::path_of},
+    },
     intake::{InputError, WireRecord},
 };
 
@@ -26,6 +32,9 @@ use crate::{
 const MOST_DESCRIPTORS: usize = 100;
 /// The largest body of a refusal, in bytes.
 const MOST_BODY: usize = 64 * 1024;
+/// The longest name of a user or of a model that is kept, in bytes.
+const MOST_USER: usize = 128;
+const MOST_MODEL: usize = 128;
 /// What Envoy calls a label that says nothing about the request.
 const LABEL: &str = "generic_key";
 /// Lengths of windows that have a number in `RateLimit.Unit`, which counts from 1.
@@ -37,20 +46,35 @@ pub(super) async fn should_rate_limit(
     asked: RateLimitRequest,
 ) -> Result<RateLimitResponse, Status> {
     let now = app.engine.now();
+    // The client's own, and no mistake of whoever set up Envoy.
+    let no_key = |entry: &Entry| entry.key == "key" && !is_key(&entry.value);
+    if asked.descriptors.iter().any(|descriptor| descriptor.entries.iter().any(no_key)) {
+        return Ok(in_answer_of(authorize::refuse_unreadable(app), Vec::new()).await);
+    }
     let records =
         records(app, &asked, now).inspect_err(|status| authorize::log_mistake(app, status.message()))?;
     let decisions = app.record(records, now).await.map_err(|error| Status::internal(error.to_string()))?;
     let first = decisions.iter().find(|decision| !decision.allowed).or(decisions.first());
     let Some(first) = first else { return Err(Status::internal("nothing was decided")) };
-    let (head, body) = authorize::answer(first.clone()).into_parts();
+    let statuses = decisions.iter().map(status).collect();
+    Ok(in_answer_of(authorize::answer(first.clone()), statuses).await)
+}
+
+/// An answer of `/v1/authorize` in the words of the rate limit service.
+async fn in_answer_of(response: Response, statuses: Vec<DescriptorStatus>) -> RateLimitResponse {
+    let (head, body) = response.into_parts();
     let overall = if head.status == StatusCode::OK { Code::Ok } else { Code::OverLimit };
     let body = to_bytes(body, MOST_BODY).await.unwrap_or_default();
-    Ok(RateLimitResponse {
+    RateLimitResponse {
         overall_code: overall.into(),
-        statuses: decisions.iter().map(status).collect(),
+        statuses,
         response_headers_to_add: headers(&head.headers),
         raw_body: body.to_vec(),
-    })
+    }
+}
+
+fn is_key(value: &str) -> bool {
+    canonical_api_key(&mut without_scheme(value).to_owned())
 }
 
 fn records(app: &App, asked: &RateLimitRequest, now: Millis) -> Result<Vec<Record>, Status> {
@@ -77,12 +101,14 @@ fn wire(descriptor: &Descriptor, tokens: u64) -> Result<WireRecord, String> {
             "key" => wire.api_key = Some(without_scheme(&value).to_owned()),
             "key_id" => wire.key_id = Some(value),
             "project" => wire.project_id = Some(value),
-            "model" => wire.model = Some(value),
+            "model" => {
+                wire.model = Some(authorize::cut(&value, MOST_MODEL)).filter(|model| !model.is_empty())
+            }
             // Envoy's `:path` has the query, too, in which a key may be.
-            "path" => wire.endpoint = value.split('?').next().unwrap_or_default().to_owned(),
+            "path" => wire.endpoint = path_of(&value),
             "remote_address" => wire.source_ip = value,
-            "user_agent" => wire.user_agent = Some(value),
-            "user" => wire.user = Some(value),
+            "user_agent" => wire.user_agent = Some(authorize::cut(&value, authorize::MOST_AGENT)),
+            "user" => wire.user = Some(authorize::cut(&value, MOST_USER)).filter(|user| !user.is_empty()),
             LABEL => {}
             // Its name may be a header's text: it is not repeated.
             _ => {
@@ -163,7 +189,6 @@ fn narrowed(count: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::grpc::messages::Entry;
 
     fn descriptor(entries: &[(&str, &str)]) -> Descriptor {
         let entry = |(key, value): &(&str, &str)| Entry { key: (*key).into(), value: (*value).into() };

@@ -250,3 +250,50 @@ async fn health_is_good_of_each_service_until_it_stops() {
         api.rpc::<HealthCheckResponse>("/another/Method", &[], &HealthCheckRequest::default()).await;
     assert_eq!(unknown.err(), Some(Code::Unimplemented as i32));
 }
+
+#[tokio::test]
+async fn what_a_client_makes_long_or_malformed_is_no_error_that_lets_it_pass() {
+    let api = Api::open().await;
+    api.put("/v1/bans/key:meter", r#"{"duration_seconds":600,"reason":"leaked"}"#).await.good(201);
+    let (path, long) = (format!("/{}", "a".repeat(5_000)), "b".repeat(5_000));
+    let who = [
+        ("key_id", "meter"),
+        ("remote_address", CLIENT),
+        ("path", path.as_str()),
+        ("user_agent", long.as_str()),
+        ("user", long.as_str()),
+        ("model", long.as_str()),
+    ];
+    assert_eq!(api.limited(&who, 1).await.overall_code, 2, "the ban holds");
+    for key in ["", "Basic c2s6", "sk\u{1}1"] {
+        let refused = api.limited(&[("key", key), ("remote_address", CLIENT)], 1).await;
+        assert_eq!(refused.overall_code, 2, "{key:?}");
+        assert!(String::from_utf8(refused.raw_body).unwrap().contains("MALFORMED_KEY"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_page_of_a_browser_can_send_is_no_call() {
+    let api = Api::open().await;
+    for headers in [
+        &[("content-type", "text/plain")][..],
+        &[],
+        &[("content-type", "application/grpc"), ("origin", "https://evil.example")],
+    ] {
+        let request =
+            headers.iter().fold(Request::builder().method("POST").uri(LIMIT), |request, (name, value)| {
+                request.header(*name, *value)
+            });
+        let response = api.grpc.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 415, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_client_whose_address_envoy_does_not_say_nothing_is_believed() {
+    let api = Api::open().await;
+    api.put("/v1/bans/ip:203.0.113.7", r#"{"duration_seconds":600,"reason":"leaked"}"#).await.good(201);
+    let mut asked = described("/", &[KEY, ("x-forwarded-for", "203.0.113.7")], CLIENT);
+    asked.attributes.as_mut().unwrap().source = None;
+    assert_eq!(ruling(&api.check_of(&asked).await), of(Code::Ok, 200, "NONE"));
+}

@@ -5,14 +5,19 @@ use rusqlite::{Connection, params};
 use super::{memory::SavedClaim, sqlite::failed};
 use crate::store::StoreError;
 
-/// Every claim, the one that ends first in front. Those that have ended are none to whoever asks.
-pub(super) fn all(connection: &Connection) -> Result<Vec<SavedClaim>, StoreError> {
-    let mut statement =
-        connection.prepare("SELECT name, ends, answer FROM claims ORDER BY ends").map_err(failed)?;
-    let rows = statement
-        .query_map([], |row| Ok(SavedClaim { name: row.get(0)?, ends: row.get(1)?, answer: row.get(2)? }))
-        .map_err(failed)?;
-    rows.collect::<Result<_, _>>().map_err(failed)
+/// The claims that end last, up to so many, the one that ends first in front. Those that have ended are none to whoever
+/// asks.
+pub(super) fn last(connection: &Connection, most: usize) -> Result<Vec<SavedClaim>, StoreError> {
+    let sql = "SELECT name, ends, answer FROM claims ORDER BY ends DESC LIMIT ?";
+    let mut statement = connection.prepare(sql).map_err(failed)?;
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(SavedClaim { name: row.get(0)?, ends: row.get(1)?, answer: row.get(2)? })
+    };
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows = statement.query_map([most], read).map_err(failed)?;
+    let mut claims = rows.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    claims.reverse();
+    Ok(claims)
 }
 
 /// Writes claims in the place of what was written of them before.
