@@ -81,7 +81,12 @@ fn follow(begun: &[Event], ends: &[Event], now: Millis, words: &BTreeMap<String,
     }
     let ban = |event: &Event| {
         let (subject, changed) = (event.subject.as_ref()?, event.read::<StandingChanged>()?);
-        let later = course.get(subject)?.iter().filter(|(at, _)| *at > event.time);
+        // It may be lifted in the millisecond in which it began.
+        let is_later = |at: Millis, outcome: Outcome| match outcome {
+            Outcome::Replaced => at > event.time,
+            _ => at >= event.time,
+        };
+        let later = course.get(subject)?.iter().filter(|(at, outcome)| is_later(*at, *outcome));
         let end = later.min_by_key(|(at, _)| *at).copied();
         // One whose end is not in the log any more has run out all the same.
         let ran_out = changed.hold.until.filter(|until| *until <= now).map(|until| (until, Outcome::Expired));
@@ -141,11 +146,13 @@ mod tests {
             ban("key:b", MINUTE, Some(3 * MINUTE)),
             ban("key:c", MINUTE, Some(2 * MINUTE)),
             ban("key:d", MINUTE, None),
+            ban("key:e", MINUTE, None),
         ];
         let ends = [
             end("key:b", 2 * MINUTE, EventType::BanLifted),
             end("key:b", 3 * MINUTE, EventType::BanExpired),
             end("key:d", 0, EventType::BanLifted),
+            end("key:e", MINUTE, EventType::BanLifted),
         ];
         let found = follow(&begun, &ends, 10 * MINUTE, &BTreeMap::new());
         let outcomes: Vec<_> = found.iter().map(|ban| (ban.outcome, ban.ended.clone())).collect();
@@ -156,6 +163,7 @@ mod tests {
             (Outcome::Lifted, at(2)),
             (Outcome::Expired, at(2)),
             (Outcome::Holds, None),
+            (Outcome::Lifted, at(1)),
         ];
         assert_eq!(outcomes, wanted);
         assert!(found.iter().all(|ban| ban.reason == "leaked"));
